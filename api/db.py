@@ -1,0 +1,120 @@
+"""The database: engine, declarative base, ids, the server's clock, and one transaction per unit of work."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import DateTime, Dialect, Engine, MetaData, create_engine, event
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import JSON, TypeDecorator
+from uuid6 import uuid7
+
+
+class Base(DeclarativeBase):
+    """Root of all tables."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON}
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC, aware in Python on every database (SQLite stores it naive)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Store in UTC."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Read as UTC."""
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+class now(FunctionElement[datetime]):  # noqa: N801 - reads like the SQL function it is
+    """The database server's clock: leases are never judged by a worker's."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+
+
+@compiles(now, "postgresql")
+def _now_postgresql(element: now, compiler: Any, **kw: Any) -> str:
+    return "clock_timestamp()"
+
+
+@compiles(now)
+def _now_sqlite(element: now, compiler: Any, **kw: Any) -> str:
+    # The text form that SQLAlchemy's DateTime stores on SQLite, so that the two compare as strings.
+    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
+
+
+class after_seconds(FunctionElement[datetime]):  # noqa: N801 - reads like the SQL function it is
+    """`after_seconds(s)`: the server's clock plus `s` seconds (negative: ago)."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+
+
+@compiles(after_seconds, "postgresql")
+def _after_postgresql(element: after_seconds, compiler: Any, **kw: Any) -> str:
+    return f"clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **kw)})"
+
+
+@compiles(after_seconds)
+def _after_sqlite(element: after_seconds, compiler: Any, **kw: Any) -> str:
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {compiler.process(element.clauses, **kw)} || ' seconds')"
+
+
+def new_id(prefix: str) -> str:
+    """Give a fresh id that sorts by time: `job_` + 32 hex digits of a UUIDv7."""
+    return f"{prefix}_{uuid7().hex}"
+
+
+def make_engine(url: str) -> Engine:
+    """Open an engine; on SQLite with WAL, foreign keys and a patient lock.
+
+    Args:
+        url: `sqlite:///path` or `postgresql+psycopg://...`.
+    """
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+    engine = create_engine(url, connect_args={"timeout": 30})
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _record: Any) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+class Database:
+    """An engine with its sessions."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = make_engine(url)
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """One unit of work: commit at the end, roll back on any error."""
+        with self._sessions.begin() as session:
+            yield session
+
+
+__all__ = ["Base", "Database", "UtcDateTime", "after_seconds", "make_engine", "new_id", "now"]

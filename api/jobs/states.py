@@ -1,0 +1,37 @@
+"""The life of a job: its states, each with its sentence, and the moves between them."""
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """Where a job is."""
+
+    QUEUED = "queued"  # waits for a worker, an upload's check, or another job
+    STARTING = "starting"  # a worker claimed it and prepares the trainer
+    RUNNING = "running"  # the trainer works
+    CANCELLING = "cancelling"  # asked to stop; the trainer is on its way out
+    SUCCEEDED = "succeeded"  # finished; result and weights stand
+    FAILED = "failed"  # ended with a reason
+    CANCELLED = "cancelled"  # stopped by its owner
+
+
+TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
+HELD = frozenset({Status.STARTING, Status.RUNNING, Status.CANCELLING})  # a worker holds the lease
+
+MOVES: dict[Status, frozenset[Status]] = {
+    Status.QUEUED: frozenset({Status.STARTING, Status.CANCELLED, Status.FAILED}),
+    # back to queued: the lease was lost, or the worker was drained
+    Status.STARTING: frozenset({Status.RUNNING, Status.CANCELLING, Status.QUEUED, *TERMINAL}),
+    Status.RUNNING: frozenset({Status.CANCELLING, Status.QUEUED, *TERMINAL}),
+    Status.CANCELLING: frozenset({Status.CANCELLED, Status.SUCCEEDED, Status.FAILED}),
+    **{status: frozenset() for status in TERMINAL},
+}
+
+
+def sources(target: Status) -> list[Status]:
+    """Give the states from which a job may move to `target`: the WHERE of every conditional UPDATE.
+
+    >>> sources(Status.CANCELLING)
+    [<Status.STARTING: 'starting'>, <Status.RUNNING: 'running'>]
+    """
+    return [status for status, targets in MOVES.items() if target in targets]

@@ -1,0 +1,90 @@
+"""The library's errors. They know no HTTP; each carries the `Reason` under which a run that meets it ends.
+
+RdrkdError
+|-- SpecError              the job spec is refused
+|-- DatasetError           a dataset cannot be used
+|-- ModelError             a model file cannot be used
+|   `-- TeacherError       ... and it was the teacher
+|-- PairError              teacher and student do not fit each other, or a loss
+|-- TermInertError         an enabled term never reached the student
+|-- NanLossError           the loss stayed non-finite
+|-- DiskFullError          no space left for a checkpoint
+`-- StopRequested          somebody asked the run to stop; not a failure
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rdrkd.reasons import Reason
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with an input: where, and what was expected and what came."""
+
+    where: str  # a JSON pointer, or `file:line`
+    detail: str
+
+
+class RdrkdError(Exception):
+    """The root; its message says what was expected and what came."""
+
+    reason = Reason.INTERNAL
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+class SpecError(RdrkdError):
+    """The job spec is refused."""
+
+    reason = Reason.SPEC_INVALID
+
+
+class DatasetError(RdrkdError):
+    """A dataset cannot be used."""
+
+    reason = Reason.DATASET_INVALID
+
+
+class ModelError(RdrkdError):
+    """A model file cannot be used."""
+
+    reason = Reason.MODEL_INVALID
+
+
+class TeacherError(ModelError):
+    """The teacher cannot be loaded."""
+
+    reason = Reason.TEACHER_LOAD_FAILED
+
+
+class PairError(RdrkdError):
+    """Teacher and student do not fit each other, or a loss of the spec."""
+
+    reason = Reason.INCOMPATIBLE_PAIR
+
+
+class TermInertError(RdrkdError):
+    """An enabled loss term never reached the student with a gradient."""
+
+    reason = Reason.TERM_INERT
+
+
+class NanLossError(RdrkdError):
+    """The loss stayed outside the finite numbers."""
+
+    reason = Reason.NAN_LOSS
+
+
+class DiskFullError(RdrkdError):
+    """No space left to write a checkpoint."""
+
+    reason = Reason.DISK_FULL
+
+
+class StopRequested(RdrkdError):
+    """Somebody asked the run to stop between two batches; the newest checkpoint stands."""
+
+    reason = Reason.USER_CANCELLED

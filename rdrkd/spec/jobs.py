@@ -1,0 +1,65 @@
+"""The job spec: one model for the HTTP body, the database row, the file in the run folder and the command line."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+
+from rdrkd.spec.presets import Distillation, Preset
+from rdrkd.spec.references import ModelRef, WeightsRef
+from rdrkd.spec.training import EvaluationSettings, TrainSettings
+
+LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+LabelValue = Annotated[str, StringConstraints(max_length=512)]
+
+
+class _Job(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    name: str | None = Field(None, min_length=1, max_length=200, description="a name for people")
+    dataset: str = Field(
+        min_length=1, max_length=4096, description="id of a dataset, `ds_...`; on the command line a path"
+    )
+    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=16, description="free key-value pairs")
+    priority: int = Field(0, ge=-100, le=100, description="higher runs earlier")
+    timeout_seconds: int = Field(86_400, ge=1, le=2_592_000, description="wall time after which an attempt is stopped")
+
+
+class Distill(_Job):
+    """Train a student under a teacher."""
+
+    kind: Literal["distill"]
+    teacher: WeightsRef
+    student: ModelRef
+    distillation: Distillation = Field(default_factory=lambda: Distillation(preset=Preset.RDR_KD))
+    train: TrainSettings = Field(default_factory=TrainSettings)
+
+
+class Train(_Job):
+    """Train one model alone: a teacher, or the student without a teacher."""
+
+    kind: Literal["train"]
+    model: ModelRef
+    train: TrainSettings = Field(default_factory=TrainSettings)
+
+
+class Evaluate(_Job):
+    """Evaluate weights by the COCO protocol and by Ultralytics' own metric."""
+
+    kind: Literal["evaluate"]
+    model: WeightsRef
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+
+
+JobSpec = Annotated[Distill | Train | Evaluate, Field(discriminator="kind")]
+JOB_SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
+
+
+def references(spec: JobSpec) -> dict[str, ModelRef]:
+    """Give the spec's model references by field name.
+
+    >>> spec = JOB_SPEC.validate_python({"kind": "train", "dataset": "d", "model": {"architecture": "yolov8n"}})
+    >>> references(spec)
+    {'model': Architecture(architecture='yolov8n')}
+    """
+    fields = ("teacher", "student") if isinstance(spec, Distill) else ("model",)
+    return {field: getattr(spec, field) for field in fields}

@@ -1,0 +1,103 @@
+"""The loss terms a job can name, each with its weight and every reading of the paper that can be chosen.
+
+The defaults are the readings argued in docs/paper_map.md. A term's name, its weight here, its key in the metrics
+and the name of its file under `rdrkd/losses/` are the same word.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Stride = Literal[4, 8, 16, 32]
+
+
+class _Term(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class _FeatureTerm(_Term):
+    """A term that compares feature maps level by level and sums over the levels."""
+
+    levels: tuple[Stride, ...] = Field(
+        (4, 8, 16, 32), min_length=1, description="strides of the compared maps (the paper's Layers 1-4)"
+    )
+    layers: Literal["fpn", "backbone"] = Field(
+        "fpn",
+        description="`fpn`: the backbone's stride-4 block and the Detect head's inputs; `backbone`: its four stages",
+    )
+    adapter: Literal["shared", "own"] = Field(
+        "shared", description="the 1x1 adapter per level: one for all terms that share it, or one of its own"
+    )
+
+    @field_validator("levels")
+    @classmethod
+    def _distinct(cls, levels: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(levels)) != len(levels):
+            raise ValueError(f"expected distinct strides, got {list(levels)}")
+        return tuple(sorted(levels))
+
+
+class Regenerated(_FeatureTerm):
+    """Regenerated distillation (RDR-KD, Eq. 1-6): rebuild the teacher's map from a student map with key pixels hidden."""
+
+    name: Literal["regenerated"] = "regenerated"
+    weight: float = Field(1e-5, ge=0, le=1e6, description="weight of the term in Eq. 11")
+    tau_s: float = Field(1.0, gt=0, description="a cell is hidden where its spatial attention exceeds this (Eq. 3)")
+    tau_c: float = Field(1.0, gt=0, description="a channel is hidden where its attention exceeds this (Eq. 4)")
+    tau_area: float = Field(500.0, ge=0, description="cells of objects below this area are hidden, too (Eq. 3)")
+    tau_area_unit: Literal["input_px", "cells"] = Field(
+        "input_px", description="unit of tau_area: square pixels of the network input, or cells of the level"
+    )
+    temperature: float = Field(0.5, gt=0, description="T of the attention softmax (Eq. 1-2)")
+    reduction: Literal["sum", "mean"] = Field("sum", description="over channels and cells; always the mean over images")
+    channel_kernel: Literal[1, 3] = Field(1, description="kernel of the channel procreate module")
+    fusion: Literal["sum", "learned"] = Field("sum", description="how the two procreate modules' maps are joined (Eq. 5)")
+
+
+class Decoupled(_FeatureTerm):
+    """Decoupled distillation (RDR-KD, Eq. 7-8): area-weighted foreground plus background feature mimicry."""
+
+    name: Literal["decoupled"] = "decoupled"
+    weight: float = Field(0.1, ge=0, le=1e6, description="weight of the term in Eq. 11")
+    alpha: float = Field(0.5, ge=0, description="share of the foreground (Eq. 8)")
+    beta: float = Field(0.5, ge=0, description="share of the background (Eq. 8)")
+    temperature: float = Field(20.0, gt=0, description="T_s of the area-softmax (Eq. 7)")
+    b: float = Field(0.005, description="b of Eq. 7; cancels in the softmax, kept for fidelity to the paper")
+    area_unit: Literal["image", "cells"] = Field(
+        "image", description="unit of the object area x in Eq. 7: share of the image, or cells of the level"
+    )
+    softmax_over: Literal["image", "batch"] = Field("image", description="the objects that share one area-softmax")
+    divisor_unit: Literal["cells", "input_px", "image"] = Field("cells", description="unit of S_q in W_q / S_q (Eq. 8)")
+    overlap: Literal["max", "sum", "smallest", "mean"] = Field(
+        "max", description="weight of a cell that several objects cover"
+    )
+    background_norm: Literal["cells", "elements", "none"] = Field(
+        "cells", description="the background sum is divided by its cells, by cells x channels, or not at all"
+    )
+
+
+class Responsive(_Term):
+    """Responsive distillation (RDR-KD, Eq. 9-10): focal class imitation plus Efficient IoU between the boxes."""
+
+    name: Literal["responsive"] = "responsive"
+    weight: float = Field(1.0, ge=0, le=1e6, description="weight of the term in Eq. 11")
+    gamma: float = Field(1.0, ge=0, description="focal exponent of |p_t - p_s| (Eq. 9)")
+    class_weight: float = Field(1.0, ge=0, description="weight of the class part")
+    box_weight: float = Field(4.0, ge=0, description="weight of the box part")
+    normalizer: Literal["assigned", "positives", "image_sum", "batch_sum"] = Field(
+        "assigned",
+        description="divide the batch's sum by the task's assigned score sum, by the number of positive anchors, "
+        "by the number of images, or not at all",
+    )
+    loc_weight: Literal["bckd", "none", "teacher_score"] = Field(
+        "bckd", description="per-anchor weight of the box part: max_j |p_t - p_s|, 1, or the teacher's max_j p_t"
+    )
+    focal_eiou: bool = Field(False, description="multiply each anchor's EIoU loss by IoU^0.5 (Focal-EIoU)")
+
+
+Term = Annotated[Regenerated | Decoupled | Responsive, Field(discriminator="name")]
+TERMS: dict[str, type[Regenerated] | type[Decoupled] | type[Responsive]] = {
+    "regenerated": Regenerated,
+    "decoupled": Decoupled,
+    "responsive": Responsive,
+}

@@ -1,0 +1,57 @@
+"""What a job refers to: models and datasets, by id, by another job, by architecture, or (command line) by path."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FAMILIES = {
+    "yolov8": [f"yolov8{s}" for s in "nsmlx"],
+    "yolov8-p2": [f"yolov8{s}-p2" for s in "nsmlx"],
+    "yolo11": [f"yolo11{s}" for s in "nsmlx"],
+    "yolo26": [f"yolo26{s}" for s in "nsmlx"],
+}
+# YOLOv8n at half its width (0.125): a student for the smallest boards and for CPU demonstrations.
+NARROW = "yolov8n-half"
+ARCHITECTURES: tuple[str, ...] = (*(name for names in FAMILIES.values() for name in names), NARROW)
+
+MODEL_ID = r"^mdl_[0-9a-f]{32}$"
+DATASET_ID = r"^ds_[0-9a-f]{32}$"
+JOB_ID = r"^job_[0-9a-f]{32}$"
+
+
+class _Reference(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RegisteredModel(_Reference):
+    """A model that was uploaded to the service."""
+
+    model: str = Field(pattern=MODEL_ID, description="id of a registered model, `mdl_...`")
+
+
+class JobOutput(_Reference):
+    """The weights that another job hands back; a job that names one waits for it."""
+
+    job: str = Field(pattern=JOB_ID, description="id of a job, `job_...`")
+
+
+class LocalModel(_Reference):
+    """A weights file on this machine. Only the command line takes it; the service refuses it."""
+
+    path: str = Field(min_length=1, description="path of a `.pt` or `.safetensors` file (command line only)")
+
+
+class Architecture(_Reference):
+    """A network from the allow-list, with random weights."""
+
+    architecture: Literal[ARCHITECTURES] = Field(description="name from the allow-list")  # type: ignore[valid-type]
+
+
+WeightsRef = Annotated[
+    RegisteredModel | JobOutput | LocalModel,
+    Field(description="a model that has weights: `{model}`, `{job}`, or `{path}` on the command line"),
+]
+ModelRef = Annotated[
+    RegisteredModel | JobOutput | LocalModel | Architecture,
+    Field(description="`{architecture}` for random weights, else start weights: `{model}`, `{job}`, `{path}`"),
+]
