@@ -1,0 +1,1 @@
+"""Datasets: uploads that jobs train and evaluate on."""

@@ -1,0 +1,1 @@
+"""Jobs: what is asked for, how far it is, what came of it."""

@@ -55,7 +55,10 @@ class Artifact(Base):
     """A file that an attempt published: written, hashed, synced and renamed into place before this row appears."""
 
     __tablename__ = "artifact"
-    __table_args__ = (UniqueConstraint("job_id", "attempt", "epoch", "name"), Index("ix_artifact_job_name", "job_id", "name"))
+    __table_args__ = (
+        UniqueConstraint("job_id", "attempt", "epoch", "name"),
+        Index("ix_artifact_job_name", "job_id", "name"),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)  # art_<uuid7>
     job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"))

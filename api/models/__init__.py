@@ -1,0 +1,1 @@
+"""Models: uploads that jobs distil from, start from or evaluate."""

@@ -51,7 +51,9 @@ class Regenerated(_FeatureTerm):
     temperature: float = Field(0.5, gt=0, description="T of the attention softmax (Eq. 1-2)")
     reduction: Literal["sum", "mean"] = Field("sum", description="over channels and cells; always the mean over images")
     channel_kernel: Literal[1, 3] = Field(1, description="kernel of the channel procreate module")
-    fusion: Literal["sum", "learned"] = Field("sum", description="how the two procreate modules' maps are joined (Eq. 5)")
+    fusion: Literal["sum", "learned"] = Field(
+        "sum", description="how the two procreate modules' maps are joined (Eq. 5)"
+    )
 
 
 class Decoupled(_FeatureTerm):

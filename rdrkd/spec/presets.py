@@ -30,7 +30,9 @@ PRESETS: dict[Preset, tuple[Term, ...]] = {
 class Distillation(BaseModel):
     """Which terms a distillation sums: a `preset`, or `losses`, never both; without either the preset `rdr-kd`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"not": {"required": ["losses", "preset"]}})
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, json_schema_extra={"not": {"required": ["losses", "preset"]}}
+    )
 
     preset: Preset | None = Field(None, description="a named list of terms")
     losses: tuple[Term, ...] | None = Field(None, min_length=1, description="weighted terms, each name at most once")
@@ -51,7 +53,9 @@ class Distillation(BaseModel):
     @model_validator(mode="after")
     def _one_of(self) -> Self:
         if (self.preset is None) == (self.losses is None):
-            raise ValueError("expected either `preset` or `losses`, got " + ("neither" if self.preset is None else "both"))
+            raise ValueError(
+                "expected either `preset` or `losses`, got " + ("neither" if self.preset is None else "both")
+            )
         return self
 
     @property

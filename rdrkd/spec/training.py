@@ -25,7 +25,9 @@ class TrainSettings(BaseModel):
     warmup_bias_lr: float = Field(0.1, ge=0, le=10, description="bias learning rate at the start of the warm-up")
     cos_lr: bool = Field(False, description="cosine instead of linear decay")
     nbs: int = Field(64, ge=1, le=65_536, description="nominal batch: gradients are accumulated up to it")
-    patience: int = Field(100, ge=0, le=10_000, description="epochs without a gain before the run stops early; 0 = never")
+    patience: int = Field(
+        100, ge=0, le=10_000, description="epochs without a gain before the run stops early; 0 = never"
+    )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of every random choice")
     deterministic: bool = Field(True, description="use deterministic kernels where there are any")
     amp: bool = Field(True, description="mixed precision on CUDA; KD terms always run in fp32")

@@ -1,0 +1,127 @@
+# Everything a person does with this project. Needs Python >= 3.11 (with venv), make and a POSIX shell; fetches the rest.
+.DEFAULT_GOAL := help
+.SUFFIXES:
+MAKEFLAGS += --no-print-directory
+
+# The first Python that is new enough; `make PYTHON=/path/to/python3.12 ...` decides otherwise.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# `cuda`: the torch of the lock, for CPU and CUDA. `cpu`: a torch without CUDA, chosen outside the lock (saves about 5 GB).
+# The choice is remembered in the environment.
+TORCH ?= $(shell cat .venv/torch 2>/dev/null || echo cuda)
+PYTEST_ARGS ?=
+
+export UV_SYSTEM_CERTS = 1
+export UV_PYTHON_DOWNLOADS = never
+UV := .uv/bin/uv
+BIN := .venv/bin
+READY := .venv/ready-$(TORCH)
+
+.PHONY: help demo test test-all test-gpu check lint types contracts doctests lock-check bench up down lock format \
+	secrets compose-test install clean
+
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
+
+## ---- run
+
+demo: $(READY) ## Train a teacher, distil a student, compare them: through the service, in under five minutes
+	$(BIN)/rdrkd demo
+
+up: $(READY) ## Start the embedded service (SQLite, loopback) in the background
+	$(BIN)/rdrkd up --detach
+
+down: $(READY) ## Stop the embedded service
+	$(BIN)/rdrkd down
+
+bench: $(READY) ## Measure step times: student, + teacher forward, RDR-KD, Ultralytics' own distillation
+	$(BIN)/python -m rdrkd.bench
+
+## ---- test
+
+test: $(READY) ## Run the default tests (neither slow nor GPU)
+	$(BIN)/pytest -m "not slow and not gpu" $(PYTEST_ARGS)
+
+test-all: $(READY) ## Run every test but those that need a GPU
+	$(BIN)/pytest -m "not gpu" $(PYTEST_ARGS)
+
+test-gpu: $(READY) ## Run the tests that need a GPU
+	$(BIN)/pytest -m gpu $(PYTEST_ARGS)
+
+check: lint types contracts doctests lock-check ## Lint, format, types, import contracts, doctests, locks
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+contracts: $(READY)
+	$(BIN)/lint-imports
+
+doctests: $(READY)
+	$(BIN)/pytest -q --doctest-modules --ignore=api/migrations rdrkd api worker
+
+format: $(READY) ## Format the code and apply the linter's safe fixes
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+## ---- requirements: hashed locks that name no registry; `service` has no torch, `train` adds it, `dev` adds the tools
+
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml \
+	--extra postgres --extra redis
+define compile_locks
+	$(COMPILE) --output-file $(1)/service.txt $(2) > /dev/null
+	$(COMPILE) --output-file $(1)/train.txt --extra train --constraint requirements/service.txt $(2) > /dev/null
+	$(COMPILE) --output-file $(1)/dev.txt --extra train --group dev --constraint requirements/train.txt $(2) > /dev/null
+endef
+
+lock: $(UV) ## Compile the locks anew with the newest releases that pyproject.toml allows
+	$(call compile_locks,requirements,--upgrade)
+
+lock-check: $(UV)
+	@rm -rf build/locks && mkdir -p build/locks && cp requirements/*.txt build/locks
+	$(call compile_locks,build/locks,)
+	@for lock in service train dev; do diff -u requirements/$$lock.txt build/locks/$$lock.txt || \
+		{ echo "requirements/$$lock.txt does not follow pyproject.toml: run 'make lock'" >&2; exit 1; }; done
+
+## ---- containers
+
+secrets: secrets/token secrets/postgres_password ## Generate the secrets that docker-compose.yml mounts
+
+secrets/%:
+	@mkdir -p secrets && chmod 700 secrets
+	@umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' > $@.new && mv $@.new $@
+
+compose-test: ## Build the images and walk submit -> train -> distil -> download on a real Docker engine
+	tests/compose/run
+
+## ---- environment
+
+install: $(READY) ## Set up .venv (TORCH=cpu: with a torch without CUDA)
+
+$(UV): requirements/uv.txt
+	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 with venv found: install one, or say PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv --clear .uv
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+# Once, and again when a lock or pyproject.toml changed.
+$(READY): $(UV) requirements/dev.txt requirements/without_cuda.awk pyproject.toml
+	$(UV) venv --quiet --allow-existing --python .uv/bin/python .venv
+	@rm -f .venv/ready-*
+ifeq ($(TORCH),cpu)
+	@mkdir -p build && awk -f requirements/without_cuda.awk requirements/dev.txt > build/without_cuda.txt
+	$(UV) pip sync --quiet build/without_cuda.txt
+	$(UV) pip install --quiet --torch-backend cpu $$(sed -n 's/^\(torch\(vision\)\{0,1\}==[0-9.]*\).*/\1/p' requirements/dev.txt)
+else
+	$(UV) pip sync --quiet requirements/dev.txt
+endif
+	$(UV) pip install --quiet --no-deps --editable .
+	@echo $(TORCH) > .venv/torch
+	@touch $@
+
+clean: ## Remove the environment, caches and everything generated
+	rm -rf .venv .uv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis demo-output bench-output
+	find rdrkd api worker tests -name __pycache__ -type d -prune -exec rm -rf {} +
