@@ -38,7 +38,7 @@ class _FeatureTerm(_Term):
 
 
 class Regenerated(_FeatureTerm):
-    """Regenerated distillation (RDR-KD, Eq. 1-6): rebuild the teacher's map from a student map with key pixels hidden."""
+    """Regenerated distillation (RDR-KD, Eq. 1-6): rebuild the teacher's map from a student map with hidden pixels."""
 
     name: Literal["regenerated"] = "regenerated"
     weight: float = Field(1e-5, ge=0, le=1e6, description="weight of the term in Eq. 11")
