@@ -9,6 +9,9 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 # `cuda`: the torch of the lock, for CPU and CUDA. `cpu`: a torch without CUDA, chosen outside the lock (saves about 5 GB).
 # The choice is remembered in the environment.
 TORCH ?= $(shell cat .venv/torch 2>/dev/null || echo cuda)
+# What `cpu` installs: uv takes it from PyTorch's own CPU index. Without that index at hand, name another source and
+# version, such as CPU_TORCH="--find-links ~/wheels torch==2.13.0+cpu".
+CPU_TORCH ?= --torch-backend cpu $(shell sed -n 's/^\(torch\(vision\)\{0,1\}==[0-9.]*\).*/\1/p' requirements/dev.txt)
 PYTEST_ARGS ?=
 
 export UV_SYSTEM_CERTS = 1
@@ -114,7 +117,7 @@ $(READY): $(UV) requirements/dev.txt requirements/without_cuda.awk pyproject.tom
 ifeq ($(TORCH),cpu)
 	@mkdir -p build && awk -f requirements/without_cuda.awk requirements/dev.txt > build/without_cuda.txt
 	$(UV) pip sync --quiet build/without_cuda.txt
-	$(UV) pip install --quiet --torch-backend cpu $$(sed -n 's/^\(torch\(vision\)\{0,1\}==[0-9.]*\).*/\1/p' requirements/dev.txt)
+	$(UV) pip install --quiet $(CPU_TORCH)
 else
 	$(UV) pip sync --quiet requirements/dev.txt
 endif
