@@ -1,0 +1,155 @@
+"""Pydantic's errors as a list of problems: each field by its JSON pointer, with what was expected and what came.
+
+Pydantic's locations also hold the names of the union members it tried, and list the errors of every member; here a
+pointer addresses the user's own JSON, and of a union only the member that was meant is heard.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from rdrkd.errors import Problem
+
+_Path = tuple[str | int, ...]
+_OBJECT = ("model_type", "model_attributes_type", "dict_type")
+_SHOWN = 80  # characters of a value that are repeated to the user
+
+
+class _Located(NamedTuple):
+    error: Mapping[str, Any]
+    path: _Path  # in the user's JSON
+    member: tuple[_Path, str] | None  # the union, and its member that has this error
+
+
+def problems_of(error: ValidationError, data: Any) -> list[Problem]:
+    """List what is wrong with `data`.
+
+    >>> from rdrkd.spec import JOB_SPEC
+    >>> data = {"kind": "train", "dataset": "d", "model": {"architecture": "yolov8n"}, "train": {"epochs": 0}}
+    >>> try:
+    ...     spec = JOB_SPEC.validate_python(data)
+    ... except ValidationError as error:
+    ...     print(problems_of(error, data))
+    [Problem(where='/train/epochs', detail='expected a value greater than or equal to 1, got 0')]
+    """
+    return problems_of_errors(error.errors(include_url=False), data)
+
+
+def problems_of_errors(errors: Sequence[Mapping[str, Any]], data: Any) -> list[Problem]:
+    """List the problems behind Pydantic's error dicts, whose locations start at `data`."""
+    located = [_locate(error, data) for error in errors if not _consequence(error)]
+    members = {entry.member for entry in located if entry.member}
+    # A member whose own field is missing, or that is an object where the value is none, was not meant.
+    unfit = {entry.member for entry in located if entry.error["type"] in ("missing", *_OBJECT)}
+    hopeless = {place for place, _ in members} - {place for place, _ in members - unfit}
+    problems = []
+    for entry in located:
+        if entry.member is None or entry.member not in unfit:
+            problems.append(Problem(_pointer(entry), _sentence(entry.error)))
+        elif entry.member[0] in hopeless:
+            hopeless.remove(entry.member[0])
+            problems.append(_no_member_fits(entry.member[0], located, data))
+    return problems
+
+
+def _consequence(error: Mapping[str, Any]) -> bool:
+    """Say whether this is the empty list that is left when every item of a list was refused for itself."""
+    came = error.get("input")
+    return error["type"] == "too_short" and isinstance(came, list) and len(came) >= error["ctx"]["min_length"]
+
+
+def _locate(error: Mapping[str, Any], data: Any) -> _Located:
+    """Follow an error's location through the user's JSON; what cannot be followed names a union's member."""
+    path: list[str | int] = []
+    member = None
+    node = data
+    location = error["loc"]
+    for depth, step in enumerate(location):
+        if isinstance(node, Mapping) and depth == 0 and step == node.get("kind"):
+            continue  # the tag of the job spec's own union; `train` is also a field
+        if (isinstance(node, Mapping) and step in node) or (isinstance(node, list | tuple) and isinstance(step, int)):
+            path.append(step)
+            node = node[step]
+        elif error["type"] == "missing" and depth == len(location) - 1:
+            path.append(step)
+        elif step != "[key]" and not (isinstance(node, Mapping) and step == node.get("name")):
+            member = (tuple(path), str(step))
+    return _Located(error, tuple(path), member)
+
+
+def _pointer(entry: _Located) -> str:
+    path = entry.path
+    if entry.error["type"].startswith("union_tag"):
+        path = (*path, entry.error["ctx"]["discriminator"].strip("'"))
+    return _as_pointer(path)
+
+
+def _as_pointer(path: _Path) -> str:
+    """Write a path as a JSON pointer (RFC 6901).
+
+    >>> _as_pointer(("distillation", "losses", 0, "a/b"))
+    '/distillation/losses/0/a~1b'
+    """
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
+def _sentence(error: Mapping[str, Any]) -> str:
+    """Say what was expected and what came."""
+    kind, context, came = error["type"], error.get("ctx", {}), error.get("input")
+    if kind == "missing":
+        return "expected this field, got nothing"
+    if kind == "extra_forbidden":
+        return f"expected no field of this name, got {_short(came)}"
+    if kind == "union_tag_invalid":
+        return f"expected one of {context['expected_tags']}, got {context['tag']!r}"
+    if kind == "union_tag_not_found":
+        return "expected this field, got nothing" if isinstance(came, Mapping) else f"expected an object, got {_short(came)}"
+    if kind == "value_error":
+        return str(error["msg"]).removeprefix("Value error, ")
+    if kind in _OBJECT:
+        return f"expected an object, got {_short(came)}"
+    return f"{_expectation(error['msg'])}, got {_short(came)}"
+
+
+def _expectation(message: str) -> str:
+    """Turn Pydantic's sentence into an expectation.
+
+    >>> _expectation("Input should be a multiple of 32"), _expectation("String should have at least 1 character")
+    ('expected a multiple of 32', 'expected a string with at least 1 character')
+    """
+    message = message.split(", unable to")[0]
+    for pattern, words in (
+        (r"^Input should be (greater|less)", r"expected a value \1"),
+        (r"^Input should be ('.*)", r"expected one of \1"),
+        (r"^Input should be ", "expected "),
+        (r"^String should match pattern ", "expected a string of the pattern "),
+        (r"^String should have ", "expected a string with "),
+        (r"^(?:Tuple|List|Dictionary) should have (at (?:least|most) \d+ items?).*", r"expected \1"),
+    ):
+        message, hits = re.subn(pattern, words, message)
+        if hits:
+            return message
+    return f"expected otherwise: {message}"
+
+
+def _no_member_fits(place: _Path, located: Sequence[_Located], data: Any) -> Problem:
+    """Describe a value that is no member of its union."""
+    node = data
+    for step in place:
+        node = node[step]
+    if not isinstance(node, Mapping):
+        return Problem(_as_pointer(place), f"expected an object, got {_short(node)}")
+    fields = [
+        str(entry.path[-1])
+        for entry in located
+        if entry.member and entry.member[0] == place and entry.error["type"] == "missing"
+    ]
+    expected = ", ".join(f"{{{field}}}" for field in dict.fromkeys(fields))
+    return Problem(_as_pointer(place), f"expected one of {expected}, got {{{', '.join(map(str, node))}}}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."

@@ -1,0 +1,70 @@
+"""Errors of a job spec as problems: pointers into the user's JSON, what was expected and what came."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from rdrkd.spec import JOB_SPEC
+from rdrkd.spec.problems import problems_of
+
+TRAIN: dict[str, Any] = {"kind": "train", "dataset": "d", "model": {"architecture": "yolov8n"}}
+DISTILL: dict[str, Any] = {
+    "kind": "distill", "dataset": "d", "teacher": {"path": "t.pt"}, "student": {"architecture": "yolov8n"},
+}  # fmt: skip
+
+
+def problems(data: Any) -> dict[str, str]:
+    """Validate what must be refused; give detail by pointer."""
+    with pytest.raises(ValidationError) as caught:
+        JOB_SPEC.validate_python(data)
+    found = problems_of(caught.value, data)
+    assert len({p.where for p in found}) == len(found), "one problem a field"
+    return {p.where: p.detail for p in found}
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({}, {"/kind": "expected this field, got nothing"}),
+        ([1], {"": "expected an object, got [1]"}),
+        ({"kind": "x"}, {"/kind": "expected one of 'distill', 'train', 'evaluate', got 'x'"}),
+        ({"kind": "train", "dataset": "d"}, {"/model": "expected this field, got nothing"}),
+        (TRAIN | {"train": {"epochs": 0}}, {"/train/epochs": "expected a value greater than or equal to 1, got 0"}),
+        (TRAIN | {"train": {"bogus": 1}}, {"/train/bogus": "expected no field of this name, got 1"}),
+        (TRAIN | {"train": {"imgsz": 100}}, {"/train/imgsz": "expected a multiple of 32, got 100"}),
+        (TRAIN | {"priority": "high"}, {"/priority": "expected a valid integer, got 'high'"}),
+        (TRAIN | {"labels": {"a/b": 5}}, {"/labels/a~1b": "expected a valid string, got 5"}),
+        (TRAIN | {"labels": {"": "x"}}, {"/labels/": "expected a string with at least 1 character, got ''"}),
+        (DISTILL | {"teacher": "mdl"}, {"/teacher": "expected an object, got 'mdl'"}),
+        (DISTILL | {"teacher": {"modell": "x"}}, {"/teacher": "expected one of {model}, {job}, {path}, got {modell}"}),
+        (
+            DISTILL | {"student": {"job": "bad"}},
+            {"/student/job": "expected a string of the pattern '^job_[0-9a-f]{32}$', got 'bad'"},
+        ),
+    ],
+)  # fmt: skip
+def test_one_problem(data: Any, expected: dict[str, str]) -> None:
+    assert problems(data) == expected
+
+
+def test_terms_are_addressed_by_their_index() -> None:
+    losses = [{"name": "decoupled", "alpha": -1}, {"name": "zz"}, {"weight": 1}]
+    assert problems(DISTILL | {"distillation": {"losses": losses}}) == {
+        "/distillation/losses/0/alpha": "expected a value greater than or equal to 0, got -1",
+        "/distillation/losses/1/name": "expected one of 'regenerated', 'decoupled', 'responsive', got 'zz'",
+        "/distillation/losses/2/name": "expected this field, got nothing",
+    }
+
+
+def test_an_empty_list_of_terms_is_a_problem_of_the_list() -> None:
+    assert problems(DISTILL | {"distillation": {"losses": []}}) == {"/distillation/losses": "expected at least 1 item, got []"}
+
+
+def test_both_preset_and_losses() -> None:
+    data = DISTILL | {"distillation": {"losses": [{"name": "decoupled"}], "preset": "none"}}
+    assert problems(data) == {"/distillation": "expected either `preset` or `losses`, got both"}
+
+
+def test_long_values_are_cut() -> None:
+    assert len(problems(TRAIN | {"dataset": ["x" * 5000]})["/dataset"]) < 150
