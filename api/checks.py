@@ -1,0 +1,113 @@
+"""The check of an upload: the same lease as a job's, from `checking` to `ready` or `invalid`, for both kinds.
+
+As in `api.jobs.lifecycle`, each move is a conditional UPDATE fenced by the attempt, and no function commits.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy.orm import Session, aliased
+
+from api.datasets.tables import Dataset
+from api.db import after_seconds, now
+from api.models.tables import Model
+from api.uploads import UploadStatus
+
+Table = type[Dataset] | type[Model]
+UPLOADS: tuple[Table, ...] = (Dataset, Model)
+Problems = list[dict[str, str]]  # {where, detail}
+
+
+class Superseded(Exception):
+    """The check belongs to another worker by now, or is over: this one must stop and write nothing more."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """An upload that one attempt of one worker is checking."""
+
+    table: Table
+    id: str
+    attempt: int
+    key: str  # where in the storage
+    sha256: str  # hex, of the stored file
+
+
+def claim(session: Session, worker: str, lease_seconds: float) -> Check | None:
+    """Take the oldest unchecked upload of either kind; None when there is none."""
+    for table in UPLOADS:
+        candidate = aliased(table)
+        oldest = (
+            select(candidate.id)
+            .where(candidate.status == UploadStatus.CHECKING, candidate.lease_until.is_(None))
+            .order_by(candidate.created_at, candidate.id)
+            .limit(1)
+            .with_for_update(skip_locked=True, of=candidate)  # PostgreSQL; SQLite has one writer at a time
+            .scalar_subquery()
+        )
+        row = session.execute(
+            update(table)
+            .where(table.id == oldest, table.lease_until.is_(None))
+            .values(attempt=table.attempt + 1, worker=worker, lease_until=after_seconds(lease_seconds))
+            .returning(table.id, table.attempt, table.key, table.sha256)
+        ).one_or_none()
+        if row:
+            return Check(table, *row)
+    return None
+
+
+def renew(session: Session, check: Check, lease_seconds: float) -> None:
+    """Renew the lease.
+
+    Raises:
+        Superseded: the check is no longer this attempt's.
+    """
+    _write(session, check, lease_until=after_seconds(lease_seconds))
+
+
+def settle(session: Session, check: Check, report: dict[str, Any] | None, problems: Problems) -> UploadStatus:
+    """End the check: `ready` without problems, else `invalid`."""
+    status = UploadStatus.INVALID if problems else UploadStatus.READY
+    _write(session, check, status=status, report=report, problems=problems, lease_until=None, checked_at=now())
+    return status
+
+
+def give_back(session: Session, check: Check) -> None:
+    """Leave the upload unchecked for another worker (this one is being drained)."""
+    _write(session, check, lease_until=None, rung_at=None)
+
+
+def expire(session: Session, max_lost_workers: int) -> None:
+    """Free the uploads whose lease has run out; one that lost too many workers is invalid."""
+    detail = f"the check lost its worker more than {max_lost_workers} times: this file seems to break the checker"
+    for table in UPLOADS:
+        expired = (table.status == UploadStatus.CHECKING, table.lease_until < now())
+        lost = {"lease_until": None, "lost_workers": table.lost_workers + 1}
+        hopeless = update(table).where(*expired, table.lost_workers >= max_lost_workers)
+        problems = [{"where": "", "detail": detail}]
+        session.execute(hopeless.values(**lost, status=UploadStatus.INVALID, problems=problems, checked_at=now()))
+        session.execute(update(table).where(*expired).values(**lost, rung_at=None))
+
+
+def due_bells(session: Session, after: float) -> list[tuple[Table, str]]:
+    """Give the unchecked uploads that nobody works on and that were not rung for `after` seconds."""
+    due: list[tuple[Table, str]] = []
+    for table in UPLOADS:
+        silent = func.coalesce(table.rung_at, table.created_at) < after_seconds(-after)
+        free = (table.status == UploadStatus.CHECKING, table.lease_until.is_(None))
+        due += [(table, row_id) for row_id in session.scalars(select(table.id).where(*free, silent))]
+    return due
+
+
+def mark_rung(session: Session, table: Table, row_id: str) -> None:
+    """Note that the upload's bell is being rung."""
+    session.execute(update(table).where(table.id == row_id).values(rung_at=now()))
+
+
+def _write(session: Session, check: Check, *where: ColumnElement[bool], **values: Any) -> None:
+    table = check.table
+    mine = (table.id == check.id, table.attempt == check.attempt, table.status == UploadStatus.CHECKING)
+    statement = update(table).where(*mine, table.lease_until.is_not(None), *where).values(**values)
+    if session.execute(statement.execution_options(synchronize_session=False)).rowcount == 0:  # type: ignore[attr-defined]
+        raise Superseded(check.id)

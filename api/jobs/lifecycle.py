@@ -1,0 +1,263 @@
+"""The moves of a job: each one is a conditional UPDATE, so that whoever comes second changes nothing.
+
+The worker, the reaper and the API share these functions. A worker's writes name the attempt they belong to (the
+fencing token): once the reaper has given the job to another attempt, they raise `Fenced` and change nothing.
+Leases are set and judged by the database server's clock alone. No function commits: the caller's transaction does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, case, delete, func, select, update
+from sqlalchemy.orm import Session, aliased
+
+from api.db import after_seconds, new_id, now
+from api.jobs.dependencies import blocked, ready
+from api.jobs.states import HELD, TERMINAL, Status, sources
+from api.jobs.tables import Artifact, Job, JobEpoch
+from rdrkd.events import Epoch, Progress
+from rdrkd.reasons import Reason
+
+
+class Fenced(Exception):
+    """The job belongs to another attempt by now, or has ended: this worker must stop and write nothing more."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A job that one attempt of one worker holds."""
+
+    id: str
+    attempt: int
+    kind: str
+    spec: dict[str, Any]
+    timeout_seconds: int  # wall time of this attempt
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file in the storage that is complete, hashed and synced, but has no row yet."""
+
+    epoch: int
+    name: str
+    key: str
+    sha256: str
+    size: int  # bytes
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an attempt ended the job."""
+
+    status: Status
+    reason: Reason | None = None
+    message: str | None = None
+    problems: list[dict[str, str]] = field(default_factory=list)
+    result: dict[str, Any] | None = None
+
+
+def claim(session: Session, worker: str, lease_seconds: float) -> Held | None:
+    """Take the best job that can start: highest priority first, then the oldest; None when there is none."""
+    candidate = aliased(Job)
+    best = (
+        select(candidate.id)
+        .where(candidate.status == Status.QUEUED, ready(candidate))
+        .order_by(candidate.priority.desc(), candidate.queued_at, candidate.id)
+        .limit(1)
+        .with_for_update(skip_locked=True, of=candidate)  # PostgreSQL; SQLite has one writer at a time
+        .scalar_subquery()
+    )
+    row = session.execute(
+        update(Job)
+        .where(Job.id == best, Job.status == Status.QUEUED)
+        .values(
+            status=Status.STARTING,
+            attempt=Job.attempt + 1,
+            worker=worker,
+            lease_until=after_seconds(lease_seconds),
+            started_at=func.coalesce(Job.started_at, now()),
+            phase=None,
+            progress=None,
+            version=Job.version + 1,
+        )
+        .returning(Job.id, Job.attempt, Job.kind, Job.spec, Job.timeout_seconds)
+    ).one_or_none()
+    return Held(*row) if row else None
+
+
+def renew(session: Session, held: Held, lease_seconds: float | None, progress: Progress | None = None) -> bool:
+    """Renew the lease, write the newest progress and read `cancel_requested`, in one statement.
+
+    Args:
+        session: the caller's transaction.
+        held: the attempt that writes.
+        lease_seconds: the lease's new length; None where it is not due yet and only the flag is wanted.
+        progress: the newest progress, where there is news.
+
+    Raises:
+        Fenced: the job is no longer this attempt's.
+    """
+    values: dict[str, Any] = {}
+    if lease_seconds is not None:
+        values |= {"lease_until": after_seconds(lease_seconds)}
+    if progress is not None:
+        values |= {"progress": progress.model_dump(mode="json", exclude={"event", "phase"}), "phase": progress.phase}
+        values |= {"version": Job.version + 1}
+    flag = Job.cancel_requested
+    cancel_requested: bool | None = session.scalar(
+        update(Job).where(*_fence(held)).values(values).returning(flag) if values else select(flag).where(*_fence(held))
+    )
+    if cancel_requested is None:
+        raise Fenced(held.id)
+    return cancel_requested
+
+
+def record_running(session: Session, held: Held) -> None:
+    """Say that the trainer works (a job that is being cancelled stays so)."""
+    running = case((Job.status == Status.STARTING, Status.RUNNING), else_=Job.status)
+    _write(session, held, status=running)
+
+
+def record_resolved(session: Session, held: Held, resolved_spec: dict[str, Any]) -> None:
+    """Keep the spec with every default filled in."""
+    _write(session, held, resolved_spec=resolved_spec)
+
+
+def record_epoch(session: Session, held: Held, epoch: Epoch) -> None:
+    """Keep a finished epoch; an epoch that a resumed attempt trained again replaces the former one."""
+    _write(session, held, metrics=epoch.metrics)
+    values = epoch.model_dump(mode="json", exclude={"event"})
+    session.merge(JobEpoch(job_id=held.id, epoch=epoch.epoch, attempt=held.attempt, values=values))
+
+
+def publish(session: Session, held: Held, files: Sequence[Published]) -> None:
+    """Make stored files visible as artifacts, under the same fence as every other write; safe to repeat."""
+    _write(session, held)
+    for file in files:
+        same = (Artifact.job_id == held.id, Artifact.attempt == held.attempt)
+        session.execute(delete(Artifact).where(*same, Artifact.epoch == file.epoch, Artifact.name == file.name))
+        row = Artifact(id=new_id("art"), job_id=held.id, attempt=held.attempt)
+        row.epoch, row.name, row.key, row.sha256, row.size = file.epoch, file.name, file.key, file.sha256, file.size
+        session.add(row)
+
+
+def finish(session: Session, held: Held, ending: Ending) -> None:
+    """End the job. Terminal states never change again."""
+    _write(
+        session,
+        held,
+        Job.status.in_(sources(ending.status)),
+        status=ending.status,
+        reason=ending.reason,
+        message=ending.message,
+        problems=ending.problems,
+        result=ending.result,
+        lease_until=None,
+        finished_at=now(),
+    )
+
+
+def requeue(session: Session, held: Held) -> Status:
+    """Give the job back unharmed (the worker is being drained): queued, or cancelled if that was asked meanwhile."""
+    cancelling = Job.status == Status.CANCELLING
+    _write(
+        session,
+        held,
+        status=case((cancelling, Status.CANCELLED), else_=Status.QUEUED),
+        reason=case((cancelling, Reason.USER_CANCELLED), else_=None),
+        finished_at=case((cancelling, now()), else_=None),
+        lease_until=None,
+        rung_at=None,
+    )
+    return Status(session.scalars(select(Job.status).where(Job.id == held.id)).one())
+
+
+def request_cancel(session: Session, job_id: str) -> Status | None:
+    """Ask for a job's end: queued -> cancelled at once, held -> cancelling; asking twice changes nothing.
+
+    Returns:
+        The status after the request, or None where there is no such job. A job that has ended keeps its status.
+    """
+    queued = Job.status == Status.QUEUED
+    status: Status | None = session.scalar(
+        update(Job)
+        .where(Job.id == job_id, Job.status.in_([Status.QUEUED, *sources(Status.CANCELLING)]))
+        .values(
+            status=case((queued, Status.CANCELLED), else_=Status.CANCELLING),
+            reason=case((queued, Reason.USER_CANCELLED), else_=None),
+            finished_at=case((queued, now()), else_=None),
+            cancel_requested=True,
+            version=Job.version + 1,
+        )
+        .returning(Job.status)
+    )
+    if status is None:
+        status = session.scalar(select(Job.status).where(Job.id == job_id))
+    return None if status is None else Status(status)
+
+
+def fail_blocked(session: Session) -> list[str]:
+    """Fail the queued jobs whose dependencies can never become ready, and those that wait for these in turn."""
+    failed: list[str] = []
+    while True:
+        waiting = session.execute(select(Job.id, Job.spec).where(Job.status == Status.QUEUED, ~ready(Job))).all()
+        hopeless = [(job_id, why) for job_id, spec in waiting if (why := blocked(session, spec))]
+        for job_id, (reason, message) in hopeless:
+            _end_unheld(session, Job.id == job_id, Job.status == Status.QUEUED, reason=reason, message=message)
+        failed += [job_id for job_id, _ in hopeless]
+        if not hopeless:
+            return failed
+        session.expire_all()
+
+
+def expire(session: Session, max_lost_workers: int) -> list[str]:
+    """Take the jobs whose lease has run out from their workers; give the ids of those that are queued again.
+
+    A job that was being cancelled is cancelled; one that lost its worker more than `max_lost_workers` times fails.
+    """
+    expired = (Job.status.in_(HELD), Job.lease_until < now())
+    _end_unheld(
+        session,
+        *expired,
+        Job.status == Status.CANCELLING,
+        status=Status.CANCELLED,
+        reason=Reason.USER_CANCELLED,
+        message="cancelled; its worker was lost before it confirmed",
+    )
+    too_often = f"lost its worker more than {max_lost_workers} times; the last one stopped renewing its lease"
+    _end_unheld(
+        session, *expired, Job.lost_workers >= max_lost_workers, reason=Reason.WORKER_LOST, message=too_often,
+        lost_workers=Job.lost_workers + 1,
+    )  # fmt: skip
+    back = update(Job).where(*expired, Job.status.in_(sources(Status.QUEUED)))
+    values = {"status": Status.QUEUED, "lost_workers": Job.lost_workers + 1, "version": Job.version + 1}
+    return list(session.scalars(back.values(**values, lease_until=None, rung_at=None).returning(Job.id)))
+
+
+def due_bells(session: Session, after: float) -> list[str]:
+    """Give the jobs that can start but were not rung for `after` seconds: lost messages, crashes before the ring."""
+    silent = func.coalesce(Job.rung_at, Job.queued_at) < after_seconds(-after)
+    order = (Job.priority.desc(), Job.queued_at)
+    return list(session.scalars(select(Job.id).where(Job.status == Status.QUEUED, silent, ready(Job)).order_by(*order)))
+
+
+def mark_rung(session: Session, job_id: str) -> None:
+    """Note that the job's bell is being rung."""
+    session.execute(update(Job).where(Job.id == job_id).values(rung_at=now()))
+
+
+def _fence(held: Held) -> tuple[ColumnElement[bool], ...]:
+    return Job.id == held.id, Job.attempt == held.attempt, Job.status.in_(HELD)
+
+
+def _write(session: Session, held: Held, *where: ColumnElement[bool], **values: Any) -> None:
+    statement = update(Job).where(*_fence(held), *where).values(version=Job.version + 1, **values)
+    if session.execute(statement.execution_options(synchronize_session=False)).rowcount == 0:  # type: ignore[attr-defined]
+        raise Fenced(held.id)
+
+
+def _end_unheld(session: Session, *where: ColumnElement[bool], status: Status = Status.FAILED, **values: Any) -> None:
+    statement = update(Job).where(*where, Job.status.not_in(TERMINAL))
+    ended = statement.values(status=status, lease_until=None, finished_at=now(), version=Job.version + 1, **values)
+    session.execute(ended.execution_options(synchronize_session=False))

@@ -1,0 +1,147 @@
+"""A child process that works for a row: own session and group, clean environment, bounded output, no orphans."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+import rdrkd
+from rdrkd import environment
+from rdrkd.orphans import PARENT_VARIABLE
+
+RDRKD = (sys.executable, "-P", "-m", "rdrkd")  # -P: the run folder, which holds strangers' files, is no import path
+INHERITED = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+MAX_LINE = 2**20  # bytes of one line of output; longer ones are dropped
+MAX_LOG = 2**23  # bytes of the log, twice: the running half and the one before
+
+
+def clean_environment(home: Path) -> dict[str, str]:
+    """Give the environment of a child: no URL, no token, no credential of the worker's; settings that keep it safe."""
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    return (
+        inherited
+        | environment.defaults(home / "tmp")
+        | {
+            "HOME": str(home),
+            "TMPDIR": str(home / "tmp"),
+            "PYTHONPATH": str(Path(rdrkd.__file__).parent.parent),
+            "PYTHONUNBUFFERED": "1",
+            PARENT_VARIABLE: str(os.getpid()),
+        }
+    )
+
+
+class Child:
+    """A running child. Start it from a thread that outlives it: the kernel kills it when that thread ends."""
+
+    def __init__(
+        self, command: Sequence[str | Path], home: Path, log: Path, env: Mapping[str, str] | None = None
+    ) -> None:
+        """Start `command` in the folder `home`, with stderr (and what else it prints there) going to `log`."""
+        (home / "tmp").mkdir(parents=True, exist_ok=True)
+        self._process = subprocess.Popen(
+            [str(part) for part in command],
+            cwd=home,
+            env=clean_environment(home) | dict(env or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._stdout: IO[bytes] = self._process.stdout
+        self.log = log
+        self._asked_to_stop: float | None = None  # monotonic seconds
+        self._logger = threading.Thread(target=_copy_capped, args=(self._process.stderr, log), daemon=True)
+        self._logger.start()
+        self._undertaker = threading.Thread(target=self._bury, daemon=True)
+        self._undertaker.start()
+
+    @property
+    def pid(self) -> int:
+        """Process id, also of the group and the session."""
+        return self._process.pid
+
+    def lines(self) -> Iterator[bytes]:
+        """Give each line of standard output as it comes; a line over `MAX_LINE` bytes is dropped."""
+        dropping = False
+        while line := self._stdout.readline(MAX_LINE):
+            whole = line.endswith(b"\n")
+            if whole and not dropping:
+                yield line
+            dropping = not whole
+
+    def stop(self, grace_seconds: float) -> None:
+        """Ask the child to stop; call it again and again: once the grace is over, its whole group is killed."""
+        if self._asked_to_stop is None:
+            self._asked_to_stop = time.monotonic()
+            # The child alone: were its data loaders signalled too, they would die under it and look like a failure.
+            if self._process.returncode is None:
+                os.kill(self.pid, signal.SIGTERM)
+        elif time.monotonic() > self._asked_to_stop + grace_seconds:
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill the child and everything in its group, now."""
+        if self._process.returncode is None:
+            _kill_group(self.pid)
+
+    def wait(self) -> int:
+        """Wait until the child and its group are gone and its log is complete; give the exit status (-9: SIGKILL)."""
+        self._undertaker.join()
+        self._logger.join(timeout=5)
+        return self._process.wait()
+
+    def _bury(self) -> None:
+        """Once the child has ended, and before its process id can be given to another, kill what it left behind.
+
+        Nothing else here may reap the child (`Popen.poll` and `send_signal` would).
+        """
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        _kill_group(self.pid)
+        self._process.wait()
+
+
+def _kill_group(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left (macOS says it with EPERM)
+        os.killpg(group, signal.SIGKILL)
+
+
+def _copy_capped(stream: IO[bytes], log: Path) -> None:
+    """Copy a stream to a file; when it is full, keep it as `<log>.1` and begin anew: the end matters most."""
+    with stream:
+        while chunk := stream.read1(2**16):  # type: ignore[attr-defined]
+            with contextlib.suppress(OSError):  # a full disk must not block the child: go on reading
+                if log.exists() and log.stat().st_size > MAX_LOG:
+                    log.replace(log.with_name(log.name + ".1"))
+                with log.open("ab") as file:
+                    file.write(chunk)
+
+
+def last_words(log: Path, lines: int = 5) -> str:
+    """Give the last lines of a log, without this machine's paths."""
+    try:
+        with log.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 2**14))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return without_paths("\n".join([line.strip() for line in text.splitlines() if line.strip()][-lines:]))
+
+
+def without_paths(text: str) -> str:
+    """Reduce every absolute path to its last part: messages are shown to people elsewhere.
+
+    >>> without_paths("cannot open /srv/data/jobs/1/state.pt: no space, see https://example.org/help")
+    'cannot open state.pt: no space, see https://example.org/help'
+    """
+    return re.sub(r"(?<![\w/:.])/(?:[^\s/'\":,;()]+/)*([^\s/'\":,;()]+)/?", r"\1", text)
