@@ -91,11 +91,15 @@ lock-check: $(UV)
 
 ## ---- containers
 
-secrets: secrets/token secrets/postgres_password ## Generate the secrets that docker-compose.yml mounts
+secrets: secrets/rdrkd_token secrets/postgres_password secrets/rdrkd_database_url ## Generate what docker-compose.yml mounts
 
-secrets/%:
+# The folder keeps other users of the host out; the files are world-readable, for the containers' own users.
+secrets/rdrkd_token secrets/postgres_password:
 	@mkdir -p secrets && chmod 700 secrets
-	@umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' > $@.new && mv $@.new $@
+	@od -An -v -N32 -tx1 /dev/urandom | tr -d ' \n' > $@.new && chmod 444 $@.new && mv $@.new $@
+
+secrets/rdrkd_database_url: secrets/postgres_password
+	@printf 'postgresql://rdrkd:%s@postgres:5432/rdrkd' "$$(cat $<)" > $@.new && chmod 444 $@.new && mv -f $@.new $@
 
 compose-test: ## Build the images and walk submit -> train -> distil -> download on a real Docker engine
 	tests/compose/run
