@@ -1,0 +1,5 @@
+"""Datasets: opened from folders and uploads, checked, converted between formats, and drawn."""
+
+from rdrkd.data.dataset import Dataset, open_dataset
+
+__all__ = ["Dataset", "open_dataset"]

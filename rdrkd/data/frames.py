@@ -1,0 +1,35 @@
+"""One image's annotations, the form between the file formats: pixels, top-left corner, class index."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """An axis-aligned box: x, y of its top-left corner, width and height, all in px.
+
+    An ignored box counts neither for nor against a detector (COCO: `iscrowd`); with label None it does so for every
+    class. Truncation and occlusion are VisDrone's grades: 0 none, 1 partial, 2 heavy.
+    """
+
+    label: int | None
+    x: float
+    y: float
+    width: float
+    height: float
+    ignored: bool = False
+    truncation: int = 0
+    occlusion: int = 0
+
+    def __post_init__(self) -> None:
+        if self.label is None and not self.ignored:
+            raise ValueError("expected a class index for a box that is not ignored, got None")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """An image file's name, its width and height in px, and its boxes."""
+
+    file: str
+    width: int
+    height: int
+    boxes: tuple[Box, ...]

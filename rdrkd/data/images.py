@@ -1,0 +1,65 @@
+"""Which image files are read, and a full decode of one, as a check."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import ExifTags, Image
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+# Pillow's decoders for these suffixes; MPO is what many drone cameras' JPEGs, with a preview inside, are.
+_FORMATS = ("BMP", "JPEG", "MPO", "PNG", "TIFF", "WEBP")
+MAX_PIXELS = 120_000_000  # the largest drone cameras take 100 megapixels
+MIN_SIDE = 10  # Ultralytics drops anything smaller
+_TURNED = {5, 6, 7, 8}  # EXIF orientations that swap width and height on screen
+
+
+class ImageFault(Exception):
+    """The file is no image that can be trained on; the message says why."""
+
+
+def is_image(path: Path) -> bool:
+    """Say whether the name is an image's.
+
+    >>> is_image(Path("a/b.JPG")), is_image(Path("a/._b.jpg"))
+    (True, False)
+    """
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def decode(path: Path) -> tuple[int, int]:
+    """Decode an image from its first to its last pixel and give (width, height) in px as its EXIF orientation shows it.
+
+    Raises:
+        ImageFault: the file cannot be trained on.
+    """
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            width, height = image.size
+            _check_size(width, height)  # before the pixels are unpacked
+            image.load()
+            turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+    except (ImageFault, MemoryError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageFault(f"expected at most {MAX_PIXELS} pixels, got more") from error
+    except Exception as error:  # decoders that are fed garbage raise whatever they like
+        text = "no known image format" if str(path) in str(error) else str(error)
+        raise ImageFault(f"expected a whole image ({', '.join(_FORMATS)}), got: {text}") from error
+    return (height, width) if turned else (width, height)
+
+
+@contextmanager
+def quiet_decoders() -> Iterator[None]:
+    """Silence, in the whole process, Pillow's warnings on damaged EXIF and large sizes: `decode` judges them itself."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+        yield
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ImageFault(f"expected at most {MAX_PIXELS} pixels, got {width}x{height}")
+    if min(width, height) < MIN_SIDE:
+        raise ImageFault(f"expected sides of at least {MIN_SIDE} px, got {width}x{height}")

@@ -1,0 +1,233 @@
+"""The data YAML of a dataset in YOLO layout: found, parsed as plain data, and checked; nothing in it is ever run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from rdrkd.data.images import is_image
+from rdrkd.errors import DatasetError, Problem
+
+SPLITS = ("train", "val", "test")
+_MAX_YAML_BYTES = 1 << 20
+_MAX_CLASSES = 10_000
+# What exporting tools write beside the fields that matter. Read and left alone.
+_REMARKS = ("author", "date", "description", "license", "links", "roboflow", "task", "url", "version")
+
+
+class DataYaml(BaseModel):
+    """The fields of a data YAML. Any other is refused, above all `download`, which Ultralytics would execute."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str = Field(".", max_length=4096, description="root of the dataset, relative to the YAML")
+    train: str | None = Field(None, max_length=4096, description="folder of training images, relative to `path`")
+    val: str | None = Field(None, max_length=4096)
+    test: str | None = Field(None, max_length=4096)
+    nc: int | None = Field(None, description="number of classes; must agree with `names`")
+    names: tuple[str, ...] = Field(min_length=1, max_length=_MAX_CLASSES, description="class names by class number")
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _no_path(cls, value: Any) -> Any:
+        return "." if value is None else value
+
+    @field_validator(*SPLITS, mode="before")
+    @classmethod
+    def _one_folder(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            raise ValueError(f"expected one folder, got a list of {len(value)}")
+        return value
+
+    @field_validator("names", mode="before")
+    @classmethod
+    def _by_number(cls, value: Any) -> Any:
+        names = _in_order(value) if isinstance(value, dict) else value
+        if not isinstance(names, list):
+            raise ValueError(f"expected a list of names, or a mapping from class number to name, got {_kind(value)}")
+        for number, name in enumerate(names):
+            if isinstance(name, bool) or not isinstance(name, str | int):
+                raise ValueError(f"expected text for class {number}, got {_kind(name)} (quote it in the YAML)")
+        return tuple(str(name).strip() for name in names)
+
+    @field_validator("names")
+    @classmethod
+    def _distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for number, name in enumerate(names):
+            if not (0 < len(name) <= 100 and name.isprintable()):
+                raise ValueError(f"expected 1 to 100 printable characters for class {number}, got {name[:100]!r}")
+        twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+        if twice:
+            raise ValueError(f"expected distinct names, got {twice[:5]} more than once")
+        return names
+
+    @model_validator(mode="after")
+    def _count(self) -> "DataYaml":
+        if self.nc is not None and self.nc != len(self.names):
+            raise ValueError(f"expected as many names as nc says ({self.nc}), got {len(self.names)}")
+        return self
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a dataset's parts lie."""
+
+    root: Path
+    names: tuple[str, ...]
+    splits: dict[str, Path]
+    annotations: dict[str, Path]
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """safe_load without aliases, through which a small file could unfold to gigabytes."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not accepted")
+        return super().compose_node(parent, index)
+
+
+def find_yaml(folder: Path) -> Path:
+    """Find the data YAML: the one nearest the top; `data.yaml` or `dataset.yaml` where there are several.
+
+    Raises:
+        DatasetError: there is none, or several that are equally near.
+    """
+    found = [p for p in folder.rglob("*") if p.suffix.lower() in (".yaml", ".yml") and not p.name.startswith(".")]
+    depth = min((len(p.parts) for p in found), default=0)
+    nearest = sorted(p for p in found if len(p.parts) == depth)
+    preferred = [p for p in nearest if p.stem in ("data", "dataset")]
+    chosen = preferred if len(preferred) == 1 else nearest
+    if len(chosen) != 1:
+        came = ", ".join(str(p.relative_to(folder)) for p in chosen[:5]) or "none"
+        raise DatasetError(f"expected one data.yaml with `train`, `val` and `names`, got {came}")
+    return chosen[0]
+
+
+def read_layout(file: Path, within: Path | None = None) -> Layout:
+    """Read a data YAML and find what it names.
+
+    Args:
+        file: the YAML.
+        within: for an upload, the folder that nothing may leave; unknown keys are refused then. None for the files of
+            this machine's owner, whose paths may lead anywhere; there `download` and unknown keys are passed over.
+
+    Raises:
+        DatasetError: with a problem for each field at fault.
+    """
+    content = _parse(file)
+    if within is None:
+        content = {key: value for key, value in content.items() if key in DataYaml.model_fields}
+    data = _validate(content, file)
+    problems: list[Problem] = []
+    root = (file.parent / data.path).resolve()
+    if not root.is_dir() or not _inside(root, within):
+        detail = f"expected an existing folder {'of the archive ' if within else ''}such as `.`, got {data.path!r}"
+        raise _refused(file, [Problem(f"{file.name}: path", detail)])
+    splits = {}
+    for split in SPLITS:
+        folder, problem = _split_folder(split, getattr(data, split), root, within)
+        if folder is not None:
+            splits[split] = folder
+        if problem is not None:
+            problems.append(Problem(f"{file.name}: {split}", problem))
+    if problems:
+        raise _refused(file, problems)
+    annotations = {s: p for s in splits if (p := root / "annotations" / f"{s}.json").is_file()}
+    return Layout(root, data.names, splits, annotations)
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Give the images under a folder, sorted, as Ultralytics finds them: recursively, nothing hidden."""
+    found = (p for p in folder.rglob("*") if is_image(p) and not any(q[0] == "." for q in p.relative_to(folder).parts))
+    return sorted(p for p in found if p.is_file())
+
+
+def _split_folder(split: str, entry: str | None, root: Path, within: Path | None) -> tuple[Path | None, str | None]:
+    """Resolve a split's entry to (its folder, None), or say (None, what is wrong)."""
+    if not entry:
+        return None, None if split == "test" else "expected a folder of images, got nothing"
+    if "://" in entry:
+        return None, f"expected a folder of images, got the address {entry[:200]!r}"
+    folder = (root / entry).resolve()
+    if entry.startswith("../") and not (folder.is_dir() and _inside(folder, within)):
+        folder = (root / entry[3:]).resolve()  # Roboflow writes ../train/images; Ultralytics reads it the same way
+    if not _inside(folder, within):
+        return None, f"expected a folder inside the archive, got {entry[:200]!r}"
+    if not folder.is_dir():
+        came = "a file" if folder.is_file() else "nothing there"
+        return None, f"expected a folder of images at {entry[:200]!r}, got {came}"
+    if not images_in(folder):
+        return None, f"expected images in {entry[:200]!r}, got none"
+    return folder, None
+
+
+def _inside(path: Path, within: Path | None) -> bool:
+    return within is None or path.is_relative_to(within.resolve())
+
+
+def _parse(file: Path) -> dict[str, Any]:
+    size = file.stat().st_size
+    if size > _MAX_YAML_BYTES:
+        raise DatasetError(f"{file.name}: expected at most {_MAX_YAML_BYTES} bytes, got {size}")
+    try:
+        content = yaml.load(file.read_text(encoding="utf-8-sig"), Loader=_PlainLoader)  # noqa: S506 (a SafeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise _refused(file, [Problem(file.name, f"expected YAML in UTF-8, got: {str(error)[:300]}")]) from error
+    if not isinstance(content, dict):
+        raise _refused(
+            file, [Problem(file.name, f"expected a mapping with `train`, `val`, `names`, got {_kind(content)}")]
+        )
+    if "validation" in content and content.get("val") is None:  # Ultralytics knows both words
+        content["val"] = content.pop("validation")
+    return {key: value for key, value in content.items() if key not in _REMARKS}
+
+
+def _validate(content: dict[str, Any], file: Path) -> DataYaml:
+    try:
+        return DataYaml.model_validate(content)
+    except ValidationError as error:
+        problems = []
+        # Without the input: it is a stranger's, and of any size.
+        for fault in error.errors(include_input=False, include_url=False)[:100]:
+            field = ascii(fault["loc"][0]).strip("'")[:100] if fault["loc"] else "nc"
+            problems.append(Problem(f"{file.name}: {field}", _detail(field, fault["type"], fault["msg"])))
+        raise _refused(file, problems) from error
+
+
+def _detail(field: str, kind: str, message: str) -> str:
+    if field == "download":
+        return "expected no `download`: it is never run; put the images themselves in the archive"
+    if kind == "extra_forbidden":
+        return f"expected only the keys {', '.join(DataYaml.model_fields)}, got {field!r}"
+    if kind == "missing":
+        return f"expected `{field}`, got nothing"
+    return message.removeprefix("Value error, ")
+
+
+def _in_order(names: dict[Any, Any]) -> list[Any]:
+    """Turn {class number: name} into a list; the numbers are the model's outputs, so there may be no gap."""
+    try:
+        by_number = {int(key): name for key, name in names.items()}
+    except (TypeError, ValueError):
+        raise ValueError("expected class numbers as the keys") from None
+    missing = [number for number in range(len(by_number)) if number not in by_number]
+    if missing or len(by_number) != len(names):
+        raise ValueError(
+            f"expected the class numbers 0 to {len(names) - 1} for {len(names)} names, without a gap, "
+            f"got numbers up to {max(by_number)} where {', '.join(map(str, missing[:10])) or 'one'} "
+            + ("is missing" if len(missing) < 2 else "are missing")
+            + "; number the classes anew, in the labels, too"
+        )
+    return [by_number[number] for number in range(len(by_number))]
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
+
+
+def _refused(file: Path, problems: Sequence[Problem]) -> DatasetError:
+    return DatasetError(f"{problems[0].where}: {problems[0].detail}", problems)
