@@ -126,7 +126,7 @@ def read_layout(file: Path, within: Path | None = None) -> Layout:
     root = (file.parent / data.path).resolve()
     if not root.is_dir() or not _inside(root, within):
         detail = f"expected an existing folder {'of the archive ' if within else ''}such as `.`, got {data.path!r}"
-        raise _refused(file, [Problem(f"{file.name}: path", detail)])
+        raise _refused([Problem(f"{file.name}: path", detail)])
     splits = {}
     for split in SPLITS:
         folder, problem = _split_folder(split, getattr(data, split), root, within)
@@ -135,7 +135,7 @@ def read_layout(file: Path, within: Path | None = None) -> Layout:
         if problem is not None:
             problems.append(Problem(f"{file.name}: {split}", problem))
     if problems:
-        raise _refused(file, problems)
+        raise _refused(problems)
     annotations = {s: p for s in splits if (p := root / "annotations" / f"{s}.json").is_file()}
     return Layout(root, data.names, splits, annotations)
 
@@ -176,10 +176,10 @@ def _parse(file: Path) -> dict[str, Any]:
     try:
         content = yaml.load(file.read_text(encoding="utf-8-sig"), Loader=_PlainLoader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise _refused(file, [Problem(file.name, f"expected YAML in UTF-8, got: {str(error)[:300]}")]) from error
+        raise _refused([Problem(file.name, f"expected YAML in UTF-8, got: {str(error)[:300]}")]) from error
     if not isinstance(content, dict):
         raise _refused(
-            file, [Problem(file.name, f"expected a mapping with `train`, `val`, `names`, got {_kind(content)}")]
+            file, [Problem(file.name, f"expected a mapping with train, val and names, got {_kind(content)}")]
         )
     if "validation" in content and content.get("val") is None:  # Ultralytics knows both words
         content["val"] = content.pop("validation")
@@ -195,7 +195,7 @@ def _validate(content: dict[str, Any], file: Path) -> DataYaml:
         for fault in error.errors(include_input=False, include_url=False)[:100]:
             field = ascii(fault["loc"][0]).strip("'")[:100] if fault["loc"] else "nc"
             problems.append(Problem(f"{file.name}: {field}", _detail(field, fault["type"], fault["msg"])))
-        raise _refused(file, problems) from error
+        raise _refused(problems) from error
 
 
 def _detail(field: str, kind: str, message: str) -> str:
@@ -229,5 +229,5 @@ def _kind(value: Any) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"
 
 
-def _refused(file: Path, problems: Sequence[Problem]) -> DatasetError:
+def _refused(problems: Sequence[Problem]) -> DatasetError:
     return DatasetError(f"{problems[0].where}: {problems[0].detail}", problems)

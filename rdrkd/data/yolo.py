@@ -80,10 +80,10 @@ def read(file: Path, image: str, width: int, height: int, classes: int) -> Frame
 
 
 def to_text(frame: Frame) -> str:
-    """Write a frame's boxes as a label file's text; ignored ones are left out, since these labels cannot say so.
+    r"""Write a frame's boxes as a label file's text; ignored ones are left out, since these labels cannot say so.
 
     >>> to_text(Frame("a.png", 100, 50, (Box(2, 10, 5, 20, 10),)))
-    '2 0.20000000 0.20000000 0.20000000 0.20000000\\n'
+    '2 0.20000000 0.20000000 0.20000000 0.20000000\n'
     """
     lines = []
     for box in frame.boxes:
