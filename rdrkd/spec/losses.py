@@ -4,9 +4,9 @@ The defaults are the readings argued in docs/paper_map.md. A term's name, its we
 and the name of its file under `rdrkd/losses/` are the same word.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Stride = Literal[4, 8, 16, 32]
 
@@ -45,8 +45,9 @@ class Regenerated(_FeatureTerm):
     tau_s: float = Field(1.0, gt=0, description="a cell is hidden where its spatial attention exceeds this (Eq. 3)")
     tau_c: float = Field(1.0, gt=0, description="a channel is hidden where its attention exceeds this (Eq. 4)")
     tau_area: float = Field(500.0, ge=0, description="cells of objects below this area are hidden, too (Eq. 3)")
-    tau_area_unit: Literal["input_px", "cells"] = Field(
-        "input_px", description="unit of tau_area: square pixels of the network input, or cells of the level"
+    tau_area_unit: Literal["input_px", "cells", "image"] = Field(
+        "input_px",
+        description="unit of tau_area: square pixels of the network input, cells of the level, or share of the input",
     )
     temperature: float = Field(0.5, gt=0, description="T of the attention softmax (Eq. 1-2)")
     reduction: Literal["sum", "mean"] = Field("sum", description="over channels and cells; always the mean over images")
@@ -54,6 +55,12 @@ class Regenerated(_FeatureTerm):
     fusion: Literal["sum", "learned"] = Field(
         "sum", description="how the two procreate modules' maps are joined (Eq. 5)"
     )
+
+    @model_validator(mode="after")
+    def _area_fits_unit(self) -> Self:
+        if self.tau_area_unit == "image" and self.tau_area > 1:
+            raise ValueError(f"expected tau_area in 0..1 where its unit is a share of the input, got {self.tau_area}")
+        return self
 
 
 class Decoupled(_FeatureTerm):

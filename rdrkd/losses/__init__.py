@@ -1,0 +1,66 @@
+"""The losses of RDR-KD, one file each: pure functions on plain tensors, and the term that applies them to a batch.
+
+Every term comes back unweighted, as a mean over images, so that `sum of weight x value`, times B, stands beside the
+task loss (Eq. 11, `rdrkd.distiller`).
+"""
+
+import torch
+from torch import nn
+
+from rdrkd.errors import PairError
+from rdrkd.losses.context import Context, Head, Output, level_name
+from rdrkd.losses.decoupled import decoupled_term
+from rdrkd.losses.regenerated import RegeneratedTerm
+from rdrkd.losses.responsive import responsive_term
+from rdrkd.spec import Decoupled, Regenerated, Responsive, Term
+
+__all__ = ["Context", "Head", "LossTerm", "Output", "build", "level_name"]
+
+
+class LossTerm(nn.Module):
+    """One term of a job's loss, with what it learns (procreate modules), if anything.
+
+    Attributes:
+        term: its settings.
+    """
+
+    def __init__(self, term: Term, teacher_channels: dict[int, int]) -> None:
+        super().__init__()
+        self.term = term
+        self.regenerated = RegeneratedTerm(term, teacher_channels) if isinstance(term, Regenerated) else None
+
+    def forward(self, context: Context) -> Output:
+        """Compute the term in fp32, outside autocast, with the teacher detached.
+
+        Raises:
+            PairError: the maps or heads of teacher and student differ in shape.
+        """
+        with torch.autocast(context.boxes.device.type, enabled=False):
+            context = context.at_boundary()
+            match self.term:
+                case Regenerated():
+                    assert self.regenerated is not None
+                    output: Output = self.regenerated(context)
+                    return output
+                case Decoupled():
+                    return decoupled_term(self.term, context)
+                case Responsive():
+                    return responsive_term(self.term, context)
+
+
+def build(term: Term, teacher_channels: dict[int, int]) -> LossTerm:
+    """Build one term.
+
+    Args:
+        term: its settings.
+        teacher_channels: stride -> width C_t of the teacher's map.
+
+    Raises:
+        PairError: the term compares a level that the teacher does not have.
+    """
+    missing = [stride for stride in getattr(term, "levels", ()) if stride not in teacher_channels]
+    if missing:
+        raise PairError(
+            f"{term.name}: expected levels among the strides {sorted(teacher_channels)}, got also {sorted(missing)}"
+        )
+    return LossTerm(term, teacher_channels)

@@ -1,0 +1,137 @@
+"""Regenerated distillation: rebuild the teacher's map from the student's with the key pixels hidden.
+
+Source: RDR-KD (IEEE GRSL 2024, 10.1109/LGRS.2024.3398140), section II-A, Eq. 1-6. Per level and image:
+
+    F^t       teacher map              teacher    (B, C, H, W)
+    F^s       aligned student map      student    (B, C, H, W)
+    T         temperature              temperature
+    A^s, A^c  attention, each mean 1   attention  (B, 1, H, W), (B, C, 1, 1)
+    S_bbox    object area              areas      (Q,)
+    M^s, M^c  masks, 0 = hidden        mask       (B, 1, H, W), (B, C, 1, 1)
+    Omega_PM  procreate modules        ProcreateModules.spatial, .channel
+    F_new     rebuilt student map      rebuilt    (B, C, H, W)
+
+The masks carry no gradient. What is hidden is what must be regenerated: cells and channels that the teacher attends to
+above the average, and every cell of a tiny object.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from rdrkd.boxes import Regions, clip_boxes, object_areas, rasterise
+from rdrkd.losses.context import Context, Output, level_name
+from rdrkd.spec.losses import Regenerated
+
+
+def spatial_attention(teacher: Tensor, temperature: float) -> Tensor:
+    """A^s (B, 1, H, W) of a teacher map (B, C, H, W); its mean over the cells is 1."""
+    batch, _, height, width = teacher.shape
+    energy = teacher.abs().mean(1).flatten(1)
+    # Eq. 1
+    attention = height * width * torch.softmax(energy / temperature, dim=1)
+    return attention.view(batch, 1, height, width)
+
+
+def channel_attention(teacher: Tensor, temperature: float) -> Tensor:
+    """A^c (B, C, 1, 1) of a teacher map (B, C, H, W); its mean over the channels is 1."""
+    batch, channels, _, _ = teacher.shape
+    energy = teacher.abs().mean((2, 3))
+    # Eq. 2
+    attention = channels * torch.softmax(energy / temperature, dim=1)
+    return attention.view(batch, channels, 1, 1)
+
+
+def tiny_objects(areas: Tensor, regions: Regions, tau_area: float) -> Tensor:
+    """Mark the cells of tiny objects, (B, 1, H, W) bool, for object areas (Q,) in the unit of tau_area."""
+    return regions.select(areas < tau_area).union().unsqueeze(1)
+
+
+def spatial_mask(attention: Tensor, tiny: Tensor, tau_s: float) -> Tensor:
+    """M^s (B, 1, H, W) in {0, 1} for A^s (B, 1, H, W) and the tiny objects' cells (B, 1, H, W) bool."""
+    # Eq. 3
+    hidden = (attention > tau_s) | tiny
+    return (~hidden).to(attention.dtype)
+
+
+def channel_mask(attention: Tensor, tau_c: float) -> Tensor:
+    """M^c (B, C, 1, 1) in {0, 1} for A^c (B, C, 1, 1)."""
+    # Eq. 4
+    hidden = attention > tau_c
+    return (~hidden).to(attention.dtype)
+
+
+def regenerated_loss(teacher: Tensor, rebuilt: Tensor, reduction: Literal["sum", "mean"] = "sum") -> Tensor:
+    """L_mask of one level: squared distance of the rebuilt student map to the teacher's, both (B, C, H, W).
+
+    Returns:
+        Scalar, the mean over images of the sum (or the mean) over channels and cells.
+    """
+    # Eq. 6
+    loss = (teacher.detach() - rebuilt).square().sum((1, 2, 3)).mean()
+    return loss if reduction == "sum" else loss / teacher[0].numel()
+
+
+class ProcreateModules(nn.Module):
+    """The procreate modules of one level; they train with the student and never leave the run.
+
+    PM_s is MGD's generation block, conv3x3-ReLU-conv3x3. A channel mask leaves the space intact, so that PM_c mixes
+    channels only, conv1x1-ReLU-conv1x1, unless `channel_kernel` is 3. `fusion="learned"` weighs the two maps by two
+    learned numbers that start at 1, so that it starts as the plain sum.
+    """
+
+    def __init__(self, channels: int, channel_kernel: int, fusion: Literal["sum", "learned"]) -> None:
+        super().__init__()
+        self.spatial = _two_convolutions(channels, 3)
+        self.channel = _two_convolutions(channels, channel_kernel)
+        self.fusion = nn.Parameter(torch.ones(2)) if fusion == "learned" else None
+
+    def forward(self, student: Tensor, mask_s: Tensor, mask_c: Tensor) -> Tensor:
+        """F_new (B, C, H, W) of the aligned student map (B, C, H, W) and the masks (B, 1, H, W), (B, C, 1, 1)."""
+        by_cell, by_channel = self.spatial(student * mask_s), self.channel(student * mask_c)
+        if self.fusion is not None:
+            by_cell, by_channel = self.fusion[0] * by_cell, self.fusion[1] * by_channel
+        # Eq. 5
+        rebuilt: Tensor = by_cell + by_channel
+        return rebuilt
+
+
+class RegeneratedTerm(nn.Module):
+    """The term: one set of procreate modules per level."""
+
+    def __init__(self, term: Regenerated, teacher_channels: dict[int, int]) -> None:
+        super().__init__()
+        self.term = term
+        self.procreate = nn.ModuleDict(
+            {
+                level_name(stride): ProcreateModules(teacher_channels[stride], term.channel_kernel, term.fusion)
+                for stride in term.levels
+            }
+        )
+
+    def forward(self, context: Context) -> Output:
+        """Sum over the levels of the mean over images of L_mask; shares: hidden cells and channels per level."""
+        levels: dict[str, Tensor] = {}
+        shares: dict[str, Tensor] = {}
+        boxes, image = clip_boxes(context.boxes, context.box_image, context.imgsz)
+        for stride in self.term.levels:
+            name = level_name(stride)
+            teacher, student = context.maps(stride)
+            batch, _, height, width = teacher.shape
+            regions = rasterise(boxes, image, stride, (batch, height, width))
+            areas = object_areas(boxes, regions, context.imgsz, self.term.tau_area_unit)
+            tiny = tiny_objects(areas, regions, self.term.tau_area)
+            mask_s = spatial_mask(spatial_attention(teacher, self.term.temperature), tiny, self.term.tau_s)
+            mask_c = channel_mask(channel_attention(teacher, self.term.temperature), self.term.tau_c)
+            rebuilt = self.procreate[name](student, mask_s, mask_c)
+            levels[name] = regenerated_loss(teacher, rebuilt, self.term.reduction)
+            shares |= {f"{name}/hidden_cells": 1 - mask_s.mean(), f"{name}/hidden_channels": 1 - mask_c.mean()}
+        return Output.over_levels(levels, shares)
+
+
+def _two_convolutions(channels: int, kernel: int) -> nn.Sequential:
+    def convolution() -> nn.Conv2d:
+        return nn.Conv2d(channels, channels, kernel, padding=kernel // 2)
+
+    return nn.Sequential(convolution(), nn.ReLU(inplace=True), convolution())

@@ -1,0 +1,84 @@
+"""Responsive distillation: imitate the teacher's class scores, one binary problem each, and its boxes.
+
+Source: RDR-KD (IEEE GRSL 2024, 10.1109/LGRS.2024.3398140), section II-C, Eq. 9-10, in the form of BCKD
+(arXiv 2308.14286), which it follows. For A anchors and nc classes:
+
+    l^s, l^t   class logits of student and teacher  student, teacher  (B, nc, A)
+    p_s, p_t   their sigmoids, the paper's l'
+    bbox_i     decoded boxes, xyxy px               student, teacher  (B, A, 4)
+    w_i        weight of an anchor's box loss       weight            (B, A)
+    norm       what the batch's sums are divided by scalar
+
+The paper's "PEIoU" is read as a script L: Eq. 10 sums a loss, Efficient IoU (`rdrkd.boxes.eiou_loss`).
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from rdrkd.boxes import eiou_loss
+from rdrkd.losses.context import Context, Output
+from rdrkd.spec.losses import Responsive
+
+
+def focal_loss(student: Tensor, teacher: Tensor, gamma: float = 1.0) -> Tensor:
+    """|p_t - p_s|^gamma x BCE(p_s, p_t) of class logits of any one shape; that shape, not reduced.
+
+    0 where p_s = p_t. The focal factor carries its gradient, as in BCKD; at gamma 1 the minimum is a kink.
+    """
+    p_s, p_t = student.sigmoid(), teacher.detach().sigmoid()
+    # Below 1 the power has no finite slope at 0; the clamp ends it there, and is far below what fp32 tells apart.
+    factor = (p_t - p_s).abs().clamp(min=torch.finfo(p_s.dtype).tiny).pow(gamma)
+    return factor * binary_cross_entropy_with_logits(student, p_t, reduction="none")
+
+
+def class_loss(student: Tensor, teacher: Tensor, norm: Tensor | float, gamma: float = 1.0) -> Tensor:
+    """L_cls: scalar, the sum over images, classes and anchors of `focal_loss` of logits (B, nc, A), over `norm`."""
+    # Eq. 9
+    return focal_loss(student, teacher, gamma).sum() / norm
+
+
+def box_loss(
+    student: Tensor, teacher: Tensor, weight: Tensor, norm: Tensor | float, focal_eiou: bool = False
+) -> Tensor:
+    """L_loc: scalar, the sum over images and anchors of `eiou_loss` of boxes (B, A, 4), times (B, A), over `norm`."""
+    # Eq. 10
+    return (weight * eiou_loss(student, teacher.detach(), focal_eiou)).sum() / norm
+
+
+def anchor_weight(student: Tensor, teacher: Tensor, kind: Literal["bckd", "none", "teacher_score"]) -> Tensor:
+    """w_i (B, A) for class logits (B, nc, A), without gradient: max_j |p_t - p_s|, 1, or max_j p_t."""
+    p_s, p_t = student.detach().sigmoid(), teacher.detach().sigmoid()
+    if kind == "bckd":
+        return (p_t - p_s).abs().amax(1)
+    return p_t.amax(1) if kind == "teacher_score" else torch.ones_like(p_t[:, 0])
+
+
+def normalizer(
+    kind: Literal["assigned", "positives", "image_sum", "batch_sum"], target_scores: Tensor, foreground: Tensor
+) -> Tensor:
+    """What the batch's sum is divided by to become a per-image mean, scalar.
+
+    Args:
+        kind: `assigned`: U, the sum of the assigned scores, as the task loss has it (at least 1); `positives`: the
+            number of foreground anchors (at least 1); `image_sum`: B, the paper's plain sum per image; `batch_sum`: 1.
+        target_scores: (B, A, nc) scores that the assigner set as class targets.
+        foreground: (B, A) bool.
+    """
+    if kind == "assigned":
+        return target_scores.sum().clamp(min=1)
+    if kind == "positives":
+        return foreground.sum().clamp(min=1)
+    return target_scores.new_tensor(len(target_scores) if kind == "image_sum" else 1)
+
+
+def responsive_term(term: Responsive, context: Context) -> Output:
+    """class_weight x L_cls + box_weight x L_loc over all anchors of all levels."""
+    teacher, student = context.heads()
+    norm = normalizer(term.normalizer, context.target_scores, context.foreground)
+    weight = anchor_weight(student.scores, teacher.scores, term.loc_weight)
+    of_classes = term.class_weight * class_loss(student.scores, teacher.scores, norm, term.gamma)
+    of_boxes = term.box_weight * box_loss(student.boxes, teacher.boxes, weight, norm, term.focal_eiou)
+    return Output(of_classes + of_boxes, {"class": of_classes.detach(), "box": of_boxes.detach()})
