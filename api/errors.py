@@ -1,0 +1,210 @@
+"""The API's errors. They know their HTTP status and no web framework; `api.main` turns them into responses.
+
+ApiError
+|-- BadRequest             400 bad_request
+|   |-- MalformedJson      400 malformed_json
+|   `-- HostNotAllowed     400 host_not_allowed
+|-- Unauthorized           401 unauthorized
+|-- LoopbackOnly           403 loopback_only
+|-- NotFound               404 not_found
+|-- MethodNotAllowed       405 method_not_allowed
+|-- Conflict               409
+|   |-- NotReady           409 not_ready
+|   `-- AlreadyFinished    409 already_finished
+|-- Gone                   410 gone
+|-- TooLarge               413 too_large
+|-- UnsupportedMediaType   415 unsupported_media_type
+|-- RangeNotSatisfiable    416 range_not_satisfiable
+|-- Unprocessable          422
+|   |-- Invalid            422 invalid
+|   |-- PathNotAllowed     422 path_not_allowed
+|   |-- UnknownReference   422 unknown_reference
+|   `-- UnusableReference  422 unusable_reference
+|-- InternalError          500 internal
+`-- StorageFull            503 storage_full
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from pydantic import BaseModel, Field
+
+from rdrkd.errors import Problem
+
+
+class FieldError(BaseModel):
+    """One thing that is wrong with a request."""
+
+    pointer: str | None = Field(None, description="JSON pointer into the body, such as `#/train/epochs`")
+    parameter: str | None = Field(None, description="name of the query parameter, form field or header")
+    detail: str = Field(description="what was expected and what came")
+
+
+class ProblemDocument(BaseModel):
+    """An RFC 9457 problem: `code` is what programs switch on."""
+
+    type: str = Field(examples=["urn:rdrkd:problem:invalid"])
+    title: str
+    status: int
+    code: str
+    detail: str
+    instance: str = Field(description="id of the request, also in the X-Request-ID header and in the log")
+    errors: list[FieldError] = Field(default_factory=list)
+
+
+class ApiError(Exception):
+    """The root; its message says what was expected and what came."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Something went wrong on our side"
+    headers: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, detail: str, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = list(errors)
+
+    @classmethod
+    def at(cls, *problems: Problem) -> "ApiError":
+        """Build the error from the problems of a body's fields."""
+        detail = "; ".join(f"{problem.where}: {problem.detail}" for problem in problems[:3])
+        return cls(detail, [FieldError(pointer="#" + problem.where, detail=problem.detail) for problem in problems])
+
+    def document(self, instance: str) -> ProblemDocument:
+        """Give the problem document that answers the request `instance`."""
+        return ProblemDocument(
+            type=f"urn:rdrkd:problem:{self.code}",
+            title=self.title,
+            status=self.status,
+            code=self.code,
+            detail=self.detail,
+            instance=instance,
+            errors=self.errors,
+        )
+
+
+class BadRequest(ApiError):
+    """The request cannot be read."""
+
+    status, code, title = 400, "bad_request", "The request cannot be read"
+
+
+class MalformedJson(BadRequest):
+    """The body is no JSON."""
+
+    code, title = "malformed_json", "The body is no JSON"
+
+
+class HostNotAllowed(BadRequest):
+    """The Host header names somebody else: a guard against DNS rebinding."""
+
+    code, title = "host_not_allowed", "The Host header names no host of this service"
+
+
+class Unauthorized(ApiError):
+    """The bearer token is missing or wrong."""
+
+    status, code, title = 401, "unauthorized", "A valid bearer token is needed"
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
+
+
+class LoopbackOnly(ApiError):
+    """No token is set, and the caller is on another machine."""
+
+    status, code, title = 403, "loopback_only", "Without a token the service answers this machine only"
+
+
+class NotFound(ApiError):
+    """There is nothing at this address."""
+
+    status, code, title = 404, "not_found", "There is nothing at this address"
+
+
+class MethodNotAllowed(ApiError):
+    """The address exists, the method does not."""
+
+    status, code, title = 405, "method_not_allowed", "This address does not take this method"
+
+
+class Conflict(ApiError):
+    """The request does not fit the state of what it is about."""
+
+    status, code, title = 409, "conflict", "The request does not fit the present state"
+
+
+class NotReady(Conflict):
+    """What was asked for does not exist yet."""
+
+    code, title = "not_ready", "It does not exist yet"
+
+
+class AlreadyFinished(Conflict):
+    """The job has ended; terminal states never change."""
+
+    code, title = "already_finished", "The job has already ended"
+
+
+class Gone(ApiError):
+    """It existed, and its file is there no more."""
+
+    status, code, title = 410, "gone", "It existed and is there no more"
+
+
+class TooLarge(ApiError):
+    """The body exceeds the limit."""
+
+    status, code, title = 413, "too_large", "The body is too large"
+
+
+class UnsupportedMediaType(ApiError):
+    """The body's type is none that this address takes."""
+
+    status, code, title = 415, "unsupported_media_type", "The body's type is not taken here"
+
+
+class RangeNotSatisfiable(ApiError):
+    """The asked range lies outside the file."""
+
+    status, code, title = 416, "range_not_satisfiable", "The range lies outside the file"
+
+
+class Unprocessable(ApiError):
+    """The request is well formed and makes no sense."""
+
+    status, code, title = 422, "unprocessable", "The request makes no sense"
+
+
+class Invalid(Unprocessable):
+    """A field is missing, unknown, or out of bounds."""
+
+    code, title = "invalid", "A field is missing, unknown, or out of bounds"
+
+
+class PathNotAllowed(Unprocessable):
+    """A path came over the network; only the command line takes paths."""
+
+    code, title = "path_not_allowed", "The service takes ids, never paths"
+
+
+class UnknownReference(Unprocessable):
+    """The spec names something that does not exist."""
+
+    code, title = "unknown_reference", "The spec names something that does not exist"
+
+
+class UnusableReference(Unprocessable):
+    """The spec names something that exists and can never be used."""
+
+    code, title = "unusable_reference", "The spec names something that cannot be used"
+
+
+class InternalError(ApiError):
+    """An error of ours: the log has the traceback, the answer only the request's id."""
+
+
+class StorageFull(ApiError):
+    """There is no room for the upload."""
+
+    status, code, title = 503, "storage_full", "There is no room for the upload"
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "600"}

@@ -1,0 +1,131 @@
+"""What can be set from outside, the same for API, worker and reaper.
+
+By environment variables `RDRKD_<FIELD>`, or by files `rdrkd_<field>` in the folder `RDRKD_SECRETS_DIR`: the form in
+which containers are given secrets.
+"""
+
+import os
+import os
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
+
+GIB = 2**30
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _with_driver(url: str) -> str:
+    """Name the Postgres driver that is installed: people and platforms write `postgres://` or `postgresql://`."""
+    scheme, separator, rest = url.partition("://")
+    return f"postgresql+psycopg://{rest}" if separator and scheme in ("postgres", "postgresql") else url
+
+
+def _listed(value: Any) -> Any:
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+class Settings(BaseSettings):
+    """Settings of the service; the defaults are the embedded service: SQLite, a local folder, loopback."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RDRKD_",
+        secrets_dir=os.environ.get("RDRKD_SECRETS_DIR"),  # a container's secrets: files named as the variables
+        extra="ignore",
+        frozen=True,
+    )
+
+    data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
+        Path("var"), validate_default=True, description="root of the storage, caches, run folders and SQLite files"
+    )
+    database_url: Annotated[str, AfterValidator(_with_driver)] = Field(
+        default_factory=lambda data: f"sqlite:///{data['data_dir']}/rdrkd.db",
+        repr=False,
+        description="`sqlite:///path` or `postgresql://user:password@host/name`",
+    )
+    broker_url: str = Field(
+        default_factory=lambda data: f"sqla+sqlite:///{data['data_dir']}/broker.db",
+        repr=False,
+        description="`sqla+sqlite:///path` or `redis://host:6379/0`",
+    )
+    migrate_on_start: bool = Field(
+        default_factory=lambda data: data["database_url"].startswith("sqlite"),
+        description="bring the database to the newest revision when the API starts; default: on SQLite only",
+    )
+
+    host: str = Field("127.0.0.1", description="address to listen on; beyond loopback only with a token")
+    port: int = Field(8000, ge=0, le=65_535, description="TCP port to listen on")
+    token: SecretStr | None = Field(None, description="bearer token that guards every /v1 call")
+    token_file: Path | None = Field(None, description="file that holds the token, such as a container's secret")
+    allowed_hosts: Annotated[list[str], NoDecode, BeforeValidator(_listed)] = Field(
+        default_factory=list, description="further names, comma-separated, that the Host header may carry"
+    )
+
+    max_dataset_bytes: int = Field(20 * GIB, ge=1, description="largest dataset archive taken, bytes")
+    max_model_bytes: int = Field(2 * GIB, ge=1, description="largest model file taken, bytes")
+
+    lease_seconds: float = Field(60, gt=0, description="how long a worker holds a row without renewing")
+    heartbeat_seconds: float = Field(10, gt=0, description="how often a worker renews its lease")
+    cancel_poll_seconds: float = Field(1, gt=0, description="how often a worker reads the cancel flag")
+    stop_grace_seconds: float = Field(10, gt=0, description="from asking a process to stop until it is killed")
+    reaper_seconds: float = Field(5, gt=0, description="how often the reaper looks for expired leases")
+    ring_again_seconds: float = Field(10, gt=0, description="how long a row may wait before its doorbell rings again")
+    max_lost_workers: int = Field(5, ge=0, description="how many workers a row may lose before it fails")
+    outage_grace_seconds: float = Field(
+        300, ge=0, description="how long past its lease a training goes on while the database does not answer"
+    )
+    inspect_timeout_seconds: float = Field(1800, gt=0, description="wall time of the check of an upload")
+    inspect_memory_bytes: int = Field(8 * GIB, ge=2**28, description="memory that the check of an upload may use")
+    inspect_file_bytes: int = Field(4 * GIB, ge=2**20, description="largest file that the check may unpack")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments, then the environment, then secret files."""
+        folder = os.environ.get("RDRKD_SECRETS_DIR")
+        return init_settings, env_settings, SecretsSettingsSource(settings_cls, secrets_dir=folder)
+
+    @model_validator(mode="after")
+    def _heartbeat_within_lease(self) -> Self:
+        if self.heartbeat_seconds >= self.lease_seconds:
+            raise ValueError(
+                f"expected heartbeat_seconds below lease_seconds, got {self.heartbeat_seconds} and {self.lease_seconds}"
+            )
+        return self
+
+    @property
+    def storage_dir(self) -> Path:
+        """Root of the stored files."""
+        return self.data_dir / "storage"
+
+    def read_token(self) -> str | None:
+        """Give the bearer token, if one is set.
+
+        Raises:
+            ValueError: the token is set twice, or is empty.
+            OSError: the token file cannot be read.
+        """
+        if self.token is not None and self.token_file is not None:
+            raise ValueError("expected either RDRKD_TOKEN or RDRKD_TOKEN_FILE, got both")
+        if self.token is None and self.token_file is None:
+            return None
+        token = self.token.get_secret_value() if self.token else self.token_file.read_text().strip()  # type: ignore[union-attr]
+        if not token:
+            raise ValueError("expected a token, got an empty one: unset it, or fill it")
+        return token
