@@ -1,0 +1,117 @@
+"""The project as a whole: what is committed, what `make` offers, what must agree with what."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# Written so that the patterns do not find themselves.
+FOREIGN = {
+    "a package registry or its mirror": r"https?://[^\s\"')]*(?:py[p]i|pythonhosted|artifactory|nexus|mirror)|index-ur[l]",
+    "a path of somebody's machine": r"(?<![\w.-])/(?:home|work|root|Users)/\w",
+    "a private key": r"BEGIN [A-Z ]*PRIVATE KEY",
+}
+TARGETS = "demo test test-all test-gpu check bench up down lock compose-test clean"
+
+
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="module")
+def tracked() -> list[Path]:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    return [path for name in git("ls-files").splitlines() if (path := ROOT / name).is_file()]
+
+
+@pytest.fixture(scope="module")
+def pyproject() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_tracked_files_name_no(what: str, tracked: list[Path]) -> None:
+    pattern = re.compile(FOREIGN[what])
+    hits = [
+        f"{path.relative_to(ROOT)}:{number}: {found.group()}"
+        for path in tracked
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1)
+        # An image or a base image's own user may have such a home.
+        if (found := pattern.search(line)) and "root/.cache/uv" not in line
+    ]
+    assert not hits
+
+
+def test_nothing_large_or_binary_is_tracked(tracked: list[Path]) -> None:
+    allowed = {".png", ".jpg"}
+    assert not [path.name for path in tracked if b"\0" in path.read_bytes() and path.suffix not in allowed]
+    assert not [path.name for path in tracked if path.stat().st_size > 2**20]
+
+
+def test_bare_make_lists_its_targets() -> None:
+    listing = subprocess.run(["make"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    listed = re.findall(r"^  ([a-z-]+) +\S", listing, re.MULTILINE)
+    assert not set(TARGETS.split()) - set(listed)
+
+
+def test_every_listed_target_can_be_planned() -> None:
+    plan = subprocess.run(["make", "--dry-run", *TARGETS.split()], cwd=ROOT, capture_output=True, text=True)
+    assert plan.returncode == 0, plan.stderr
+
+
+def test_version_is_one(pyproject: dict) -> None:
+    version = pyproject["project"]["version"]
+    assert metadata.version("rdrkd") == version
+    assert re.search(rf"^## \[{re.escape(version)}\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+
+def test_service_lock_has_no_torch_and_every_package_a_hash() -> None:
+    for lock in ("service", "train", "dev", "uv"):
+        text = (ROOT / "requirements" / f"{lock}.txt").read_text()
+        packages = re.findall(r"^([a-z0-9-]+)==\S+.*\\\n    --hash=sha256:", text, re.MULTILINE)
+        assert len(packages) == len(re.findall(r"^[a-z0-9-]+", text, re.MULTILINE))
+        assert ("torch" in packages) == (lock in ("train", "dev"))
+
+
+def test_cpu_lock_drops_cuda_and_nothing_else() -> None:
+    def names(text: str) -> set[str]:
+        return set(re.findall(r"^([a-z0-9-]+)==", text, re.MULTILINE))
+
+    lock = ROOT / "requirements" / "train.txt"
+    cut = subprocess.run(
+        ["awk", "-f", "requirements/without_cuda.awk", lock], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    dropped = names(lock.read_text()) - names(cut)
+    assert {"torch", "torchvision", "triton", "nvidia-cublas", "cuda-toolkit"} <= dropped
+    assert all(re.match(r"(torch|torchvision|triton|cuda-.*|nvidia-.*)$", name) for name in dropped)
+    assert {"ultralytics", "nvidia-ml-py", "numpy"} <= names(cut)
+
+
+@pytest.mark.parametrize("module", ["api", "worker", "rdrkd.spec", "rdrkd.events", "rdrkd.reasons", "rdrkd.errors"])
+def test_imports_without_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit(bool({{'torch', 'ultralytics', 'numpy', 'cv2'}} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_every_ignored_lint_rule_has_its_reason() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    block = text.split("\nignore = [\n")[1].split("\n]")[0]
+    assert len(block.splitlines()) > 3
+    assert not [line for line in block.splitlines() if not re.search(r",  # .*\w{2,}", line)]
+
+
+def test_relative_links_in_documents_lead_somewhere(tracked: list[Path]) -> None:
+    broken = [
+        f"{path.relative_to(ROOT)}: {target}"
+        for path in tracked
+        if path.suffix == ".md"
+        for target in re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", path.read_text())
+        if not (path.parent / target).exists()
+    ]
+    assert not broken
