@@ -5,18 +5,11 @@ which containers are given secrets.
 """
 
 import os
-import os
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SecretsSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 GIB = 2**30
 
@@ -40,7 +33,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="RDRKD_",
-        secrets_dir=os.environ.get("RDRKD_SECRETS_DIR"),  # a container's secrets: files named as the variables
+        secrets_dir=os.environ.get("RDRKD_SECRETS_DIR"),
         extra="ignore",
         frozen=True,
     )
@@ -87,19 +80,6 @@ class Settings(BaseSettings):
     inspect_timeout_seconds: float = Field(1800, gt=0, description="wall time of the check of an upload")
     inspect_memory_bytes: int = Field(8 * GIB, ge=2**28, description="memory that the check of an upload may use")
     inspect_file_bytes: int = Field(4 * GIB, ge=2**20, description="largest file that the check may unpack")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read arguments, then the environment, then secret files."""
-        folder = os.environ.get("RDRKD_SECRETS_DIR")
-        return init_settings, env_settings, SecretsSettingsSource(settings_cls, secrets_dir=folder)
 
     @model_validator(mode="after")
     def _heartbeat_within_lease(self) -> Self:
