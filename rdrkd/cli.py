@@ -1,0 +1,213 @@
+"""The command line `rdrkd`. It is also the trainer that a worker starts, with `--events`.
+
+torch and Ultralytics are imported only by the commands that need them, and only after the environment stands.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from rdrkd import __version__
+from rdrkd.console import People, show_failure, show_inspection
+from rdrkd.errors import RdrkdError, SpecError
+from rdrkd.events import EXIT_DONE, EXIT_FAILED, Failed
+from rdrkd.process import Stoppable, conclude, events_stream
+from rdrkd.reporter import JsonLines, Reporter
+
+app = typer.Typer(
+    name="rdrkd",
+    help="Distil a large drone detector into a small one with RDR-KD: on this machine, or as a REST service.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Spec = Annotated[Path, typer.Argument(help="Job spec, JSON or YAML.", show_default=False)]
+RunDir = Annotated[
+    Path, typer.Option(help="Run folder. Running the same command again resumes; a finished one prints its result.", show_default=False)
+]
+Teacher = Annotated[Path | None, typer.Option(help="Teacher weights, where the spec names them by id.", show_default=False)]
+Student = Annotated[Path | None, typer.Option(help="Student start weights, where the spec names them by id.", show_default=False)]
+Model = Annotated[Path | None, typer.Option(help="Model weights, where the spec names them by id.", show_default=False)]
+DatasetPath = Annotated[
+    Path | None, typer.Option(help="Dataset (folder, data YAML or zip), where the spec names it by id.", show_default=False)
+]
+Cache = Annotated[Path | None, typer.Option(help="Folder in which zips are unpacked once; default: the run folder.", show_default=False)]
+Device = Annotated[str | None, typer.Option(help="`cpu`, or a GPU's number; default: the first GPU, else the CPU.", show_default=False)]
+Events = Annotated[bool, typer.Option("--events", help="Write JSON event lines to stdout, everything else to stderr.")]
+
+
+@app.command()
+def distill(
+    spec: Spec,
+    run_dir: RunDir,
+    teacher: Teacher = None,
+    student: Student = None,
+    dataset: DatasetPath = None,
+    cache: Cache = None,
+    device: Device = None,
+    events: Events = False,
+) -> None:
+    """Train a student under a teacher, as the spec says."""
+    paths = {"teacher": teacher, "student": student, "dataset": dataset, "cache": cache}
+    _run("distill", spec, run_dir, paths, device, events)
+
+
+@app.command()
+def train(
+    spec: Spec,
+    run_dir: RunDir,
+    model: Model = None,
+    dataset: DatasetPath = None,
+    cache: Cache = None,
+    device: Device = None,
+    events: Events = False,
+) -> None:
+    """Train one model alone: a teacher, or the student without a teacher."""
+    _run("train", spec, run_dir, {"model": model, "dataset": dataset, "cache": cache}, device, events)
+
+
+@app.command()
+def evaluate(
+    target: Annotated[Path, typer.Argument(help="Weights (.pt, .safetensors) with --data, or a job spec with --run-dir.", show_default=False)],
+    data: Annotated[Path | None, typer.Option(help="Dataset: folder, data YAML or zip.", show_default=False)] = None,
+    imgsz: Annotated[int, typer.Option(min=32, help="Side of the network input, px.")] = 640,
+    batch: Annotated[int, typer.Option(min=1, help="Images per step.")] = 16,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
+    run_dir: Annotated[Path | None, typer.Option(help="Run folder (with a spec).", show_default=False)] = None,
+    model: Model = None,
+    dataset: DatasetPath = None,
+    cache: Cache = None,
+    device: Device = None,
+    events: Events = False,
+) -> None:
+    """Evaluate weights by the COCO protocol and by Ultralytics' own metric."""
+    if target.suffix in (".pt", ".safetensors"):
+        if data is None:
+            raise typer.BadParameter("weights need --data: a dataset to evaluate on")
+        _evaluate_weights(target, data, imgsz, batch, split, cache, device, events)
+    if run_dir is None:
+        raise typer.BadParameter("a spec needs --run-dir")
+    _run("evaluate", target, run_dir, {"model": model, "dataset": dataset, "cache": cache}, device, events)
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A dataset (folder, data YAML, zip) or weights (.pt, .safetensors).", show_default=False)],
+    cache: Annotated[Path | None, typer.Option(help="Folder in which a zip stays unpacked.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Check a dataset or a weights file without running anything it holds; exit status 3 when it is not usable."""
+    stream = events_stream() if as_json else None
+    from rdrkd.inspection import inspect as look
+
+    report = look(file, cache)
+    if stream:
+        print(json.dumps(report), file=stream, flush=True)
+    else:
+        show_inspection(report, Console())
+    raise typer.Exit(EXIT_DONE if report["ok"] else EXIT_FAILED)
+
+
+@app.command()
+def up(
+    data_dir: Annotated[Path, typer.Option(help="Folder of database, uploads, caches and runs.")] = Path("var"),
+    host: Annotated[str, typer.Option(help="Address; beyond loopback a token is needed.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port.")] = 8000,
+    detach: Annotated[bool, typer.Option("--detach", help="Return once the service is ready.")] = False,
+) -> None:
+    """Start the embedded service: API, reaper and workers as child processes, SQLite, loopback."""
+    from rdrkd.up import up as start
+
+    raise typer.Exit(start(data_dir, host, port, detach))
+
+
+@app.command()
+def down(data_dir: Annotated[Path, typer.Option(help="Folder of the service to stop.")] = Path("var")) -> None:
+    """Stop the embedded service that `rdrkd up --detach` started."""
+    from rdrkd.up import down as stop
+
+    raise typer.Exit(stop(data_dir))
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Where the figures, the picture and the student go.")] = Path("demo-output"),
+) -> None:
+    """Train a teacher and distil a student through the service, on easy synthetic scenes, in a few minutes."""
+    from rdrkd.demo import demo as walk
+
+    raise typer.Exit(walk(output))
+
+
+@app.command()
+def bench(
+    output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-output"),
+    rounds: Annotated[int, typer.Option(min=3, help="Rounds; each measures every kind of step once, in turn.")] = 15,
+    device: Device = None,
+) -> None:
+    """Measure step times: student alone, with the teacher's forward, RDR-KD, and Ultralytics' own distillation."""
+    from rdrkd.bench import bench as measure
+
+    raise typer.Exit(measure(output, rounds, device))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def _run(kind: str, spec: Path, run_dir: Path, paths: dict[str, Path | None], device: str | None, events: bool) -> None:
+    """Run a spec of the command's kind and leave with its exit status."""
+    reporter = _reporter(events)
+
+    def work(reporter: Reporter) -> dict[str, Any]:
+        from rdrkd.spec.files import read_spec
+
+        job = read_spec(spec)
+        if job.kind != kind:
+            raise SpecError(f"expected a spec of the kind {kind!r}, got {job.kind!r}: use `rdrkd {job.kind}`")
+        from rdrkd.run import Inputs, run
+
+        return run(job, run_dir, reporter, Inputs(device=device, **paths))
+
+    raise typer.Exit(conclude(work, reporter))
+
+
+def _evaluate_weights(
+    weights: Path, data: Path, imgsz: int, batch: int, split: str, cache: Path | None, device: str | None, events: bool
+) -> None:
+    """Evaluate a weights file on a dataset and leave with the exit status."""
+    reporter = _reporter(events)
+
+    def work(reporter: Reporter) -> dict[str, Any]:
+        import tempfile
+
+        from rdrkd.data import open_dataset
+        from rdrkd.evaluate import evaluate as measure
+
+        with tempfile.TemporaryDirectory(prefix="rdrkd-") as folder:
+            dataset = open_dataset(data, cache or Path(folder))
+            figures = measure(weights, dataset, imgsz, batch, split, device, reporter)
+        return {"kind": "evaluate", "per_class": figures.pop("per_class"), "metrics": figures}
+
+    raise typer.Exit(conclude(work, reporter))
+
+
+def _reporter(events: bool) -> Stoppable:
+    return JsonLines(events_stream()) if events else People()
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except RdrkdError as error:  # of a command that reports no events
+        problems = [{"where": problem.where, "detail": problem.detail} for problem in error.problems]
+        show_failure(Failed(reason=error.reason, message=str(error), problems=problems), Console(stderr=True))
+        raise SystemExit(EXIT_FAILED) from error

@@ -1,0 +1,181 @@
+"""The reporter for people: the phase with a progress bar, a row an epoch, warnings, and the final table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from rdrkd import events
+from rdrkd.events import Event
+
+_PROTOCOLS = {
+    "coco": "COCO protocol, maxDets 100",
+    "coco_maxdets500": "COCO protocol, maxDets 500",
+}
+_FIGURES = ("AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L")
+_OWN = ("mAP50_95", "mAP50", "precision", "recall")
+
+
+class People:
+    """A reporter that draws on a terminal; on a pipe it prints the same without the bar."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console()
+        self.stop = False
+        self._progress: Progress | None = None
+        self._columns: tuple[str, ...] = ()
+        self._phase = ""
+
+    def should_stop(self) -> bool:
+        """Say whether a signal asked for the stop."""
+        return self.stop
+
+    def emit(self, event: Event) -> None:
+        """Draw one event."""
+        match event:
+            case events.Progress():
+                self._on_progress(event)
+            case events.Epoch():
+                self._on_epoch(event)
+            case events.Warn():
+                self.console.print(f"[yellow]warning[/] {escape(event.message)}")
+            case events.Done():
+                self._close()
+                show_result(event.result, self.console)
+            case events.Failed():
+                self._close()
+                show_failure(event, self.console)
+            case events.Stopped():
+                self._close()
+                self.console.print("[yellow]Stopped.[/] Run the same command again to go on.")
+            case events.Resolved() | events.Checkpoint():
+                pass
+
+    def _on_progress(self, event: events.Progress) -> None:
+        if event.phase != self._phase:
+            self._phase = event.phase
+            if not self.console.is_terminal:
+                self.console.print(f"{event.phase} ...")
+        if self._progress is None:
+            self._progress = Progress(
+                TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"),
+                TimeElapsedColumn(), TextColumn("{task.fields[eta]}"),
+                console=self.console, transient=True, disable=not self.console.is_terminal,
+            )  # fmt: skip
+            self._progress.add_task("", unit="", eta="")
+            self._progress.start()
+        place = f" epoch {event.epoch}/{event.epochs}" if event.epoch else ""
+        eta = f"about {duration(event.eta_seconds)} left" if event.eta_seconds is not None else ""
+        task = self._progress.task_ids[0]
+        self._progress.update(
+            task, description=event.phase + place, completed=event.completed, total=event.total,
+            unit=event.unit + "es" * (event.unit == "batch") + "s" * (event.unit != "batch"), eta=eta,
+        )  # fmt: skip
+
+    def _on_epoch(self, event: events.Epoch) -> None:
+        cells = {"epoch": f"{event.epoch}/{event.epochs}"}
+        cells |= {name: f"{value:.4g}" for name, value in event.losses.items()}
+        cells |= {name: f"{value:.1f}" for name, value in event.metrics.items()}
+        cells |= {"lr": f"{event.lr:.3g}", "time": duration(event.seconds)}
+        if tuple(cells) != self._columns:
+            self._columns = tuple(cells)
+            self.console.print("[dim]losses are unweighted means; mAP, precision and recall are Ultralytics' own, in percent[/]")
+            self.console.print("[bold]" + " ".join(name.rjust(_width(name)) for name in cells))
+        self.console.print(" ".join(value.rjust(_width(name)) for name, value in cells.items()), highlight=False)
+
+    def _close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def _width(name: str) -> int:
+    return max(len(name), 9)
+
+
+def duration(seconds: float) -> str:
+    """Write a duration for people.
+
+    >>> duration(42.4), duration(192), duration(7260)
+    ('42 s', '3 min 12 s', '2 h 01 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def percent(value: float | None) -> str:
+    """Write a figure that is in percent already; a dash where there was nothing to find.
+
+    >>> percent(18.84), percent(None)
+    ('18.8', '-')
+    """
+    return "-" if value is None else f"{value:.1f}"
+
+
+def figures_table(rows: Mapping[str, Mapping[str, Any]], title: str) -> Table:
+    """Lay out result metrics (`coco`, `coco_maxdets500`, `ultralytics`), a group of rows for each name.
+
+    Args:
+        rows: name -> the `metrics` block of a result.
+        title: heading; the unit is added here.
+    """
+    table = Table(title=f"{title} (percent)")
+    table.add_column("model")
+    table.add_column("protocol")
+    for name in _FIGURES:
+        table.add_column(name, justify="right")
+    for model, metrics in rows.items():
+        for key, protocol in _PROTOCOLS.items():
+            table.add_row(model, protocol, *(percent(metrics[key][figure]) for figure in _FIGURES))
+    return table
+
+
+def own_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Lay out Ultralytics' own figures, a row for each name."""
+    table = Table(title="Ultralytics' own metric (percent)")
+    table.add_column("model")
+    for name in _OWN:
+        table.add_column(name, justify="right")
+    for model, metrics in rows.items():
+        table.add_row(model, *(percent(metrics["ultralytics"][figure]) for figure in _OWN))
+    return table
+
+
+def show_result(result: Mapping[str, Any], console: Console) -> None:
+    """Print a run's result: the figures by both protocols, by class, and where the weights are."""
+    name = {"distill": "student", "train": "model", "evaluate": "model"}.get(result.get("kind", ""), "model")
+    rows = {name: result["metrics"]}
+    console.print(figures_table(rows, "Result on the validation images" if "best_epoch" in result else "Result"))
+    console.print(own_table(rows))
+    if classes := result.get("per_class"):
+        table = Table(title="By class, COCO protocol, maxDets 100 (percent)")
+        for heading in ("class", "AP", "AP50"):
+            table.add_column(heading, justify="left" if heading == "class" else "right")
+        for label, figures in classes.items():
+            table.add_row(escape(label), percent(figures["AP"]), percent(figures["AP50"]))
+        console.print(table)
+    if weights := result.get("weights"):
+        console.print("Weights in the run folder: " + ", ".join(f"[bold]{file}[/]" for file in weights))
+
+
+def show_failure(event: events.Failed, console: Console) -> None:
+    """Print why a run failed."""
+    console.print(f"[bold red]{event.reason.value}[/] {escape(event.message)}")
+    for problem in event.problems:
+        console.print(f"  [bold]{escape(problem['where'] or '/')}[/] {escape(problem['detail'])}")
+
+
+def show_inspection(report: Mapping[str, Any], console: Console) -> None:
+    """Print what the inspection of a dataset or a model found."""
+    verdict = "[green]usable[/]" if report["ok"] else "[bold red]not usable[/]"
+    console.print(f"{report['kind']}: {verdict}")
+    for problem in report["problems"]:
+        console.print(f"  [bold]{escape(problem['where'])}[/] {escape(problem['detail'])}")
+    console.print_json(data={key: value for key, value in report.items() if key not in ("kind", "ok", "problems")})

@@ -1,0 +1,38 @@
+"""Read a job spec from a JSON or YAML file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from rdrkd.errors import SpecError
+from rdrkd.spec.jobs import JOB_SPEC, JobSpec
+from rdrkd.spec.problems import problems_of
+
+
+def read_spec(file: Path) -> JobSpec:
+    """Read and check a spec file.
+
+    Raises:
+        SpecError: it cannot be read, is neither JSON nor YAML, or has fields that are refused (one problem each).
+    """
+    data = _parse(file)
+    try:
+        return JOB_SPEC.validate_python(data)
+    except ValidationError as error:
+        problems = problems_of(error, data)
+        raise SpecError(f"{file}: {len(problems)} fields of the spec are refused", problems) from None
+
+
+def _parse(file: Path) -> Any:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"expected a job spec in {file}, got {error}") from error
+    try:
+        # JSON is nearly YAML, but YAML 1.1 reads 1e-5 as a string.
+        return json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+    except (json.JSONDecodeError, yaml.YAMLError) as error:
+        raise SpecError(f"expected JSON or YAML in {file}, got {error}") from error
