@@ -5,59 +5,58 @@
 ARG PYTHON_VERSION=3.12
 
 FROM python:${PYTHON_VERSION}-slim AS base
-ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/venv/bin:$PATH VIRTUAL_ENV=/opt/venv PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # The data folder is made here, so that a fresh named volume takes over its owner.
 RUN groupadd --gid 10001 rdrkd \
  && useradd --uid 10001 --gid rdrkd --home-dir /var/lib/rdrkd --create-home --shell /usr/sbin/nologin rdrkd
 WORKDIR /var/lib/rdrkd
 
-FROM base AS build
-ENV VIRTUAL_ENV=/opt/venv UV_SYSTEM_CERTS=1 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
-WORKDIR /build
-COPY requirements/uv.txt requirements/
-RUN pip install --no-cache-dir --root-user-action=ignore --require-hashes -r requirements/uv.txt \
- && uv venv --python "$(command -v python3)" /opt/venv
-COPY requirements/ requirements/
+# uv is lent to the steps that install, and is in no image. (The project itself is installed without uv's cache,
+# which would know it by pyproject.toml alone and hand back yesterday's code.)
+FROM base AS uv
+RUN --mount=type=bind,source=requirements/uv.txt,target=/uv.txt \
+    pip install --no-cache-dir --root-user-action=ignore --require-hashes --requirement /uv.txt
 
-FROM build AS build-api
-RUN --mount=type=cache,target=/root/.cache/uv uv pip sync requirements/service.txt
-COPY pyproject.toml README.md LICENSE ./
-COPY rdrkd/ rdrkd/
-COPY api/ api/
-COPY worker/ worker/
-RUN --mount=type=cache,target=/root/.cache/uv uv pip install --no-deps .
-
-FROM build AS build-worker
-ARG TORCH=cuda
-ARG CPU_TORCH=
-RUN --mount=type=cache,target=/root/.cache/uv set -eu; \
-    if [ "$TORCH" = cpu ]; then \
-      torch=$(sed -n 's/^\(torch\(vision\)\{0,1\}==[0-9.]*\).*/\1/p' requirements/train.txt); \
-      awk -f requirements/without_cuda.awk requirements/train.txt > cpu.txt; \
-      uv pip sync cpu.txt; \
-      uv pip install ${CPU_TORCH:---torch-backend cpu $torch}; \
-    else \
-      uv pip sync requirements/train.txt; \
-    fi
-COPY pyproject.toml README.md LICENSE ./
-COPY rdrkd/ rdrkd/
-COPY api/ api/
-COPY worker/ worker/
-RUN --mount=type=cache,target=/root/.cache/uv uv pip install --no-deps .
+FROM base AS api
+ARG UV_SYSTEM_CERTS=1 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
+RUN --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/usr/local/bin/uv \
+    --mount=type=bind,source=requirements,target=/requirements \
+    --mount=type=cache,target=/root/.cache/uv \
+    uv venv --python "$(command -v python3)" /opt/venv \
+ && uv pip sync /requirements/service.txt
+RUN --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/usr/local/bin/uv \
+    --mount=type=bind,target=/project \
+    uv pip install --no-cache --no-deps /project
+USER rdrkd
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --start-interval=1s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]
+CMD ["python", "-m", "api"]
 
 FROM base AS worker
 # OpenCV, which Ultralytics reads images with, is linked against these.
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends libgl1 libglib2.0-0 \
  && rm -rf /var/lib/apt/lists/*
-COPY --from=build-worker /opt/venv /opt/venv
+ARG UV_SYSTEM_CERTS=1 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
+ARG TORCH=cuda
+ARG CPU_TORCH=
+RUN --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/usr/local/bin/uv \
+    --mount=type=bind,source=requirements,target=/requirements \
+    --mount=type=cache,target=/root/.cache/uv \
+    set -eu; \
+    uv venv --python "$(command -v python3)" /opt/venv; \
+    if [ "$TORCH" = cpu ]; then \
+      torch=$(sed -n 's/^\(torch\(vision\)\{0,1\}==[0-9.]*\).*/\1/p' /requirements/train.txt); \
+      awk -f /requirements/without_cuda.awk /requirements/train.txt > /tmp/cpu.txt; \
+      uv pip sync /tmp/cpu.txt; \
+      uv pip install ${CPU_TORCH:---torch-backend cpu $torch}; \
+      rm /tmp/cpu.txt; \
+    else \
+      uv pip sync /requirements/train.txt; \
+    fi
+RUN --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/usr/local/bin/uv \
+    --mount=type=bind,target=/project \
+    uv pip install --no-cache --no-deps /project
 USER rdrkd
 CMD ["python", "-m", "worker", "--queue", "train"]
-
-FROM base AS api
-COPY --from=build-api /opt/venv /opt/venv
-USER rdrkd
-EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --start-interval=1s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=4)"]
-CMD ["python", "-m", "api"]
