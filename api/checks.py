@@ -11,16 +11,13 @@ from sqlalchemy.orm import Session, aliased
 
 from api.datasets.tables import Dataset
 from api.db import after_seconds, now
+from api.leases import Fenced
 from api.models.tables import Model
 from api.uploads import UploadStatus
 
 Table = type[Dataset] | type[Model]
 UPLOADS: tuple[Table, ...] = (Dataset, Model)
 Problems = list[dict[str, str]]  # {where, detail}
-
-
-class Superseded(Exception):
-    """The check belongs to another worker by now, or is over: this one must stop and write nothing more."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ def renew(session: Session, check: Check, lease_seconds: float) -> None:
     """Renew the lease.
 
     Raises:
-        Superseded: the check is no longer this attempt's.
+        Fenced: the check is no longer this attempt's.
     """
     _write(session, check, lease_until=after_seconds(lease_seconds))
 
@@ -110,4 +107,4 @@ def _write(session: Session, check: Check, *where: ColumnElement[bool], **values
     mine = (table.id == check.id, table.attempt == check.attempt, table.status == UploadStatus.CHECKING)
     statement = update(table).where(*mine, table.lease_until.is_not(None), *where).values(**values)
     if session.execute(statement.execution_options(synchronize_session=False)).rowcount == 0:  # type: ignore[attr-defined]
-        raise Superseded(check.id)
+        raise Fenced(check.id)

@@ -16,3 +16,7 @@ class Leased:
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)  # null: nobody holds it
     rung_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # when its doorbell was last rung
     lost_workers: Mapped[int] = mapped_column(default=0)  # leases that expired; limited, so that no row loops for ever
+
+
+class Fenced(Exception):
+    """The row belongs to another attempt by now, or its work is over: this worker must stop and write nothing more."""

@@ -3,7 +3,7 @@
 import logging
 
 from celery import Celery
-from kombu.exceptions import OperationalError
+from kombu.exceptions import ChannelError, OperationalError
 
 log = logging.getLogger(__name__)
 
@@ -31,3 +31,11 @@ class Doorbell:
             log.warning("the broker did not take the ring for %s: %s", row_id, error)
             return False
         return True
+
+    def pending(self, queue: str) -> int:
+        """Count the rings on `queue` that no worker has heard yet; 0 when the broker does not answer."""
+        try:
+            with self._celery.connection_for_write() as connection:
+                return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
+        except (ChannelError, OperationalError, OSError):  # ChannelError: nobody has ever rung here
+            return 0

@@ -70,10 +70,10 @@ class Child:
         """Process id, also of the group and the session."""
         return self._process.pid
 
-    def lines(self) -> Iterator[bytes]:
-        """Give each line of standard output as it comes; a line over `MAX_LINE` bytes is dropped."""
+    def lines(self, longest: int = MAX_LINE) -> Iterator[bytes]:
+        """Give each line of standard output as it comes; one over `longest` bytes is dropped."""
         dropping = False
-        while line := self._stdout.readline(MAX_LINE):
+        while line := self._stdout.readline(longest):
             whole = line.endswith(b"\n")
             if whole and not dropping:
                 yield line

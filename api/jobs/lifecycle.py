@@ -16,12 +16,9 @@ from api.db import after_seconds, new_id, now
 from api.jobs.dependencies import blocked, ready
 from api.jobs.states import HELD, TERMINAL, Status, sources
 from api.jobs.tables import Artifact, Job, JobEpoch
+from api.leases import Fenced
 from rdrkd.events import Epoch, Progress
 from rdrkd.reasons import Reason
-
-
-class Fenced(Exception):
-    """The job belongs to another attempt by now, or has ended: this worker must stop and write nothing more."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +170,11 @@ def requeue(session: Session, held: Held) -> Status:
     return Status(session.scalars(select(Job.status).where(Job.id == held.id)).one())
 
 
+def abandon(session: Session, held: Held) -> None:
+    """Let the lease run out now: the trainer is gone and the job is not to blame; the reaper counts it."""
+    _write(session, held, lease_until=now())
+
+
 def request_cancel(session: Session, job_id: str) -> Status | None:
     """Ask for a job's end: queued -> cancelled at once, held -> cancelling; asking twice changes nothing.
 
@@ -235,6 +237,11 @@ def expire(session: Session, max_lost_workers: int) -> list[str]:
     return list(session.scalars(back.values(**values, lease_until=None, rung_at=None).returning(Job.id)))
 
 
+def can_start(session: Session, job_id: str) -> bool:
+    """Say whether a job is queued and everything that it refers to is ready."""
+    return session.scalar(select(Job.id).where(Job.id == job_id, Job.status == Status.QUEUED, ready(Job))) is not None
+
+
 def due_bells(session: Session, after: float) -> list[str]:
     """Give the jobs that can start but were not rung for `after` seconds: lost messages, crashes before the ring."""
     silent = func.coalesce(Job.rung_at, Job.queued_at) < after_seconds(-after)
@@ -245,6 +252,17 @@ def due_bells(session: Session, after: float) -> list[str]:
 def mark_rung(session: Session, job_id: str) -> None:
     """Note that the job's bell is being rung."""
     session.execute(update(Job).where(Job.id == job_id).values(rung_at=now()))
+
+
+def prune(session: Session, held: Held, keep: int) -> list[str]:
+    """Forget all but the newest `keep` checkpoints (files of the same attempt and epoch); give their storage keys."""
+    _write(session, held)
+    rows = session.scalars(select(Artifact).where(Artifact.job_id == held.id)).all()
+    newest = sorted({(row.epoch, row.attempt) for row in rows}, reverse=True)[:keep]
+    old = [row for row in rows if (row.epoch, row.attempt) not in newest]
+    for row in old:
+        session.delete(row)
+    return [row.key for row in old]
 
 
 def _fence(held: Held) -> tuple[ColumnElement[bool], ...]:

@@ -1,0 +1,119 @@
+"""The reaper, `python -m api.reaper`: repairs what crashes, lost messages and full disks leave behind.
+
+It takes expired leases back, fails jobs whose dependencies failed, rings again for rows that nobody heard of, and
+sweeps. Every move is a conditional UPDATE, so several reapers at once do no harm. After its own start, and after every
+round that failed, it leaves leases alone for one lease period: what kept the reaper from the database has kept the
+workers from renewing, too.
+"""
+
+import logging
+import signal
+import threading
+import time
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine, bindparam, create_engine, text
+
+from api import checks
+from api.db import Database
+from api.jobs import lifecycle
+from api.queue import INSPECT, TRAIN, Doorbell
+from api.settings import Settings
+from api.storage import Storage
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 3600.0
+DELIVERED_SECONDS = 86_400.0  # messages that SQL brokers keep after their delivery
+
+
+class Reaper:
+    """One reaper; `round` is one pass over everything."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database = Database(settings.database_url)
+        self.storage = Storage(settings.storage_dir)
+        self.doorbell = Doorbell(settings.broker_url)
+        self._broker = _sql_broker(settings.broker_url)
+        self._patient_until = time.monotonic() + settings.lease_seconds
+        self._sweep_at = time.monotonic()
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop` is set."""
+        while not stop.is_set():
+            try:
+                self.round()
+            except Exception:
+                log.exception("a round failed; trying again")
+                self._patient_until = time.monotonic() + self.settings.lease_seconds
+            stop.wait(self.settings.reaper_seconds)
+
+    def round(self) -> None:
+        """Take back, fail, ring and sweep, once."""
+        if time.monotonic() >= self._patient_until:
+            self.expire()
+        with self.database.transaction() as session:
+            for job_id in lifecycle.fail_blocked(session):
+                log.warning("%s failed: what it waits for will never be ready", job_id)
+        self.ring()
+        if time.monotonic() >= self._sweep_at:
+            self._sweep_at = time.monotonic() + SWEEP_SECONDS
+            self.sweep()
+
+    def expire(self) -> None:
+        """Take rows back from workers that stopped renewing."""
+        with self.database.transaction() as session:
+            for job_id in lifecycle.expire(session, self.settings.max_lost_workers):
+                log.warning("%s lost its worker and is queued again", job_id)
+            checks.expire(session, self.settings.max_lost_workers)
+
+    def ring(self) -> None:
+        """Ring for rows that wait unheard; not for as many as have a ring pending, or a long queue would drown."""
+        after = self.settings.ring_again_seconds
+        with self.database.transaction() as session:
+            jobs = lifecycle.due_bells(session, after)[self.doorbell.pending(TRAIN) :]
+            uploads = checks.due_bells(session, after)[self.doorbell.pending(INSPECT) :]
+            for job_id in jobs:
+                lifecycle.mark_rung(session, job_id)
+            for table, upload_id in uploads:
+                checks.mark_rung(session, table, upload_id)
+        for job_id in jobs:
+            self.doorbell.ring(TRAIN, job_id)
+        for _, upload_id in uploads:
+            self.doorbell.ring(INSPECT, upload_id)
+
+    def sweep(self) -> None:
+        """Remove abandoned temporary files, and messages that were delivered long ago."""
+        files = self.storage.sweep()
+        messages = purge(self._broker, DELIVERED_SECONDS) if self._broker is not None else 0
+        log.info("swept %d abandoned files and %d delivered messages", files, messages)
+
+
+def _sql_broker(broker_url: str) -> Engine | None:
+    return create_engine(broker_url.removeprefix("sqla+")) if broker_url.startswith("sqla+") else None
+
+
+def purge(broker: Engine, older_than_seconds: float) -> int:
+    """Delete delivered messages from kombu's SQL tables, which it never does itself; give how many."""
+    # kombu writes the local time, without a zone, when it delivers.
+    before = datetime.now() - timedelta(seconds=older_than_seconds)  # noqa: DTZ005
+    delivered = text("DELETE FROM kombu_message WHERE visible = :no AND timestamp < :before")
+    typed = delivered.bindparams(bindparam("no", False), bindparam("before", before))
+    with broker.begin() as connection:
+        if not connection.dialect.has_table(connection, "kombu_message"):
+            return 0
+        return connection.execute(typed).rowcount
+
+
+def main() -> None:
+    """Run a reaper until SIGTERM or SIGINT."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    stop = threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stop.set())
+    Reaper(Settings()).run(stop)
+
+
+if __name__ == "__main__":
+    main()

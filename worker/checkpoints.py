@@ -1,0 +1,89 @@
+"""Checkpoints between run folder and storage: out as they are written, back when another attempt resumes."""
+
+import logging
+import re
+import shutil
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.jobs.lifecycle import Held, Published
+from api.jobs.tables import Artifact
+from api.storage import Storage
+from rdrkd.events import Checkpoint
+
+log = logging.getLogger(__name__)
+
+STATE = "state.pt"  # what a run resumes from; a checkpoint without it only hands back weights
+KEEP = 2  # checkpoints of a job that stay in the storage: the newest, and one to fall back on
+FINAL = ("student.pt", "student.safetensors", "metrics.jsonl", "result.json")  # of a finished run folder
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def store(storage: Storage, held: Held, run_dir: Path, event: Checkpoint) -> list[Published]:
+    """Copy the files of a checkpoint to the storage: hashed, synced, renamed; rows are the caller's.
+
+    Raises:
+        ValueError: the event names files outside the run folder, or odd ones.
+        OSError: a file cannot be read or written.
+    """
+    prefix = f"jobs/{held.id}/attempt-{held.attempt}/epoch-{event.epoch}"
+    return _store(storage, prefix, event.epoch, run_dir / event.folder, event.files, within=run_dir)
+
+
+def store_final(storage: Storage, held: Held, run_dir: Path, epoch: int, known: Iterable[str]) -> list[Published]:
+    """Copy what a finished run leaves, except files whose content (sha256) is `known` already."""
+    names = [name for name in FINAL if (run_dir / name).is_file()]
+    prefix = f"jobs/{held.id}/attempt-{held.attempt}/final"
+    stored = _store(storage, prefix, epoch, run_dir, names, within=run_dir)
+    again = set(known)
+    for file in stored:
+        if file.sha256 in again:
+            storage.delete(file.key)
+    return [file for file in stored if file.sha256 not in again]
+
+
+def _store(
+    storage: Storage, prefix: str, epoch: int, folder: Path, names: Iterable[str], within: Path
+) -> list[Published]:
+    """Copy files; the trainer opens strangers' files, so what it names is not believed."""
+    published: list[Published] = []
+    for name in names:
+        path = folder / name
+        if not (_NAME.fullmatch(name) and path.resolve().is_relative_to(within.resolve()) and path.is_file()):
+            raise ValueError(f"expected a file of the run folder, got {name!r}")
+        stored = storage.put_file(path, f"{prefix}/{name}")
+        published.append(Published(epoch, name, stored.key, stored.sha256, stored.size))
+    return published
+
+
+def all_of(session: Session, job_id: str) -> list[list[Artifact]]:
+    """Give a job's checkpoints of all attempts, newest first, each as its files."""
+    order = (Artifact.epoch.desc(), Artifact.attempt.desc(), Artifact.name)
+    rows = session.scalars(select(Artifact).where(Artifact.job_id == job_id).order_by(*order)).all()
+    return [list(files) for _, files in groupby(rows, key=lambda row: (row.epoch, row.attempt))]
+
+
+def restore(storage: Storage, checkpoints: list[list[Artifact]], run_dir: Path) -> int | None:
+    """Put the newest checkpoint whose files all verify into a run folder; give its epoch, None to start anew."""
+    for files in checkpoints:
+        if all(file.name != STATE for file in files):
+            continue
+        if all(storage.verify(file.key, file.sha256) for file in files):
+            return _copy_back(storage, files, run_dir)
+        log.warning("the checkpoint of epoch %d is damaged; trying the one before", files[0].epoch)
+    return None
+
+
+def _copy_back(storage: Storage, files: list[Artifact], run_dir: Path) -> int:
+    epoch = files[0].epoch
+    folder = run_dir / "checkpoints" / f"{epoch:04d}"
+    unfinished = folder.with_name(folder.name + ".part")
+    unfinished.mkdir(parents=True)
+    for file in files:
+        shutil.copyfile(storage.path(file.key), unfinished / file.name)
+    unfinished.rename(folder)
+    return epoch

@@ -1,0 +1,71 @@
+"""What a job needs on this machine: its dataset and models, found by id, checked by content, handed on as paths."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from api.datasets.tables import Dataset
+from api.jobs.dependencies import newest_weights
+from api.models.tables import Model
+from api.storage import Storage
+from rdrkd.reasons import Reason
+
+
+class InputDamaged(Exception):
+    """An input of a job is not in the storage, or is not what was uploaded."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Input:
+    """A stored file that a job needs: under which option of the command line, and what its content must be."""
+
+    option: str  # teacher, student, model, dataset
+    row_id: str
+    key: str
+    sha256: str
+
+
+def locate(session: Session, spec: dict[str, Any]) -> list[Input]:
+    """Find the stored files that a spec refers to; architectures need none.
+
+    Raises:
+        InputDamaged: something is gone since the job was claimed.
+    """
+    inputs = [_input(session.get(Dataset, spec["dataset"]), "dataset", spec["dataset"])]
+    for field in ("teacher", "student", "model"):
+        reference: dict[str, str] = spec.get(field) or {}
+        if "model" in reference:
+            inputs.append(_input(session.get(Model, reference["model"]), field, reference["model"]))
+        elif "job" in reference:
+            weights = newest_weights(session, reference["job"])
+            if weights is None:
+                raise InputDamaged(Reason.DEPENDENCY_FAILED, f"{field}: the weights of {reference['job']} are gone")
+            inputs.append(Input(field, reference["job"], weights.key, weights.sha256))
+    return inputs
+
+
+def _input(upload: Dataset | Model | None, option: str, row_id: str) -> Input:
+    if upload is None:
+        raise InputDamaged(Reason.DEPENDENCY_FAILED, f"{option}: {row_id} does not exist any more")
+    return Input(option, row_id, upload.key, upload.sha256)
+
+
+def arguments(storage: Storage, inputs: list[Input]) -> list[str]:
+    """Verify each file and give the trainer's options for them.
+
+    Raises:
+        InputDamaged: a file is missing, or its sha256 is not the recorded one.
+    """
+    options: list[str] = []
+    for item in inputs:
+        if not storage.verify(item.key, item.sha256):
+            reason = Reason.DATASET_INVALID if item.option == "dataset" else Reason.MODEL_INVALID
+            message = f"{item.option}: the stored file of {item.row_id} is missing or damaged; upload it again"
+            raise InputDamaged(reason, message)
+        options += [f"--{item.option}", str(storage.path(item.key))]
+    return options

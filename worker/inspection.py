@@ -1,0 +1,114 @@
+"""The check of an upload: `python -m rdrkd inspect` as a restricted process, its report as a row."""
+
+import json
+import logging
+import resource
+import signal
+from collections.abc import Sequence
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from api import checks
+from api.checks import Check, Problems
+from api.leases import Fenced
+from worker import folders
+from worker.lease import Lease, Order
+from worker.process import RDRKD, Child, last_words
+from worker.workplace import Workplace
+
+log = logging.getLogger(__name__)
+
+MAX_REPORT = 2**24  # bytes
+MAX_LINES = 1000  # of output, of which the report is the first
+SIGNALS = {
+    signal.SIGXCPU: "used up its processor time",
+    signal.SIGXFSZ: "wrote a file beyond the limit",
+    signal.SIGKILL: "was killed, probably for using too much memory",
+}
+
+
+def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
+    """Check a claimed upload until it is settled, given back, or another's."""
+    folder = place.folder(check.id, check.attempt)
+    try:
+        with Lease(place, partial(_renew, check), place.settings.inspect_timeout_seconds) as lease:
+            folders.prepare(folder)
+            report, problems = _inspect(place, check, lease, command)
+            lease.close()
+            if lease.order in (Order.DRAIN, Order.OUTAGE):
+                lease.write(lambda session: checks.give_back(session, check))
+            else:
+                status = lease.write(lambda session: checks.settle(session, check, report, problems))
+                log.info("%s is %s", check.id, status)
+    except Fenced:
+        log.warning("the check of %s is fenced: another worker has it", check.id)
+    except DBAPIError as error:
+        log.error("the check of %s: the database stayed away (%s)", check.id, error.orig)
+    finally:
+        folders.clear(folder)
+
+
+def _renew(check: Check, session: Session, lease_seconds: float | None) -> bool:
+    if lease_seconds is not None:
+        checks.renew(session, check, lease_seconds)
+    return False  # nobody cancels a check
+
+
+def _inspect(
+    place: Workplace, check: Check, lease: Lease, command: Sequence[str]
+) -> tuple[dict[str, Any] | None, Problems]:
+    """Run the inspection; give its report and the problems: those it found, or the way in which it broke."""
+    if not place.storage.verify(check.key, check.sha256):
+        return None, _problem("the stored file is missing or damaged; upload it again")
+    folder = place.folder(check.id, check.attempt)
+    path = place.storage.path(check.key)
+    child = Child([*command, "inspect", path, "--cache", place.cache, "--json"], folder, folder / folders.LOG)
+    try:
+        _restrict(child.pid, place)
+        lease.child = child
+        output, *_ = *islice(child.lines(MAX_REPORT), MAX_LINES), b""  # the report is the first line
+        status = child.wait()
+    finally:
+        child.kill()
+    return _judge(output, status, lease.order, last_words(folder / folders.LOG))
+
+
+def _restrict(pid: int, place: Workplace) -> None:
+    """Limit memory, processor time and file size of a child that opens a stranger's file (Linux)."""
+    if not hasattr(resource, "prlimit"):
+        return
+    settings = place.settings
+    limits = {
+        resource.RLIMIT_DATA: settings.inspect_memory_bytes,
+        resource.RLIMIT_CPU: int(settings.inspect_timeout_seconds) + 1,
+        resource.RLIMIT_FSIZE: settings.inspect_file_bytes,
+        resource.RLIMIT_CORE: 0,
+    }
+    for name, limit in limits.items():
+        resource.prlimit(pid, name, (limit, limit))
+
+
+def _judge(output: bytes, status: int, order: Order | None, words: str) -> tuple[dict[str, Any] | None, Problems]:
+    if order is Order.TIMEOUT:
+        return None, _problem("the check took too long and was stopped")
+    try:
+        report = json.loads(output)
+        ok, problems = report["ok"], [_readable(problem) for problem in report["problems"]]
+    except (ValueError, TypeError, KeyError):
+        how = SIGNALS.get(signal.Signals(-status)) if status < 0 else None
+        return None, _problem(f"the check {how or f'broke (exit status {status})'}; its last lines: {words}")
+    if not ok and not problems:
+        problems = _problem("the check refused the file without saying why")
+    return report, [] if ok else problems
+
+
+def _readable(problem: dict[str, Any]) -> dict[str, str]:
+    return {"where": str(problem["where"])[:500], "detail": str(problem["detail"])[:2000]}
+
+
+def _problem(detail: str) -> Problems:
+    return [{"where": "", "detail": detail}]

@@ -1,0 +1,126 @@
+"""Holding a row while a child works for it: renew the lease, watch for orders to stop, write under the fence.
+
+A heartbeat that fails is not a failed job: while the database does not answer, the child works on until the lease and
+the grace after it are over. A worker that is fenced kills its child at once and writes nothing more.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from types import TracebackType
+from typing import Self, TypeVar
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from api.leases import Fenced
+from worker.process import Child
+from worker.workplace import Workplace
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+Renew = Callable[[Session, float | None], bool]  # (session, lease seconds or None) -> cancel requested?
+
+
+class Order(StrEnum):
+    """Why the work must stop before its end."""
+
+    CANCEL = "cancel"  # the owner asked for it
+    TIMEOUT = "timeout"  # its wall time is over
+    DRAIN = "drain"  # the worker is being shut down
+    OUTAGE = "outage"  # the database was away for longer than the lease and its grace
+    FENCED = "fenced"  # somebody else holds the row
+
+
+class Lease:
+    """A held row; as a context manager it renews the lease in the background until the block ends."""
+
+    def __init__(self, place: Workplace, renew: Renew, timeout_seconds: float) -> None:
+        self._place, self._renew = place, renew
+        self._settings = place.settings
+        self._renewed = time.monotonic()  # claimed just now
+        self._deadline = time.monotonic() + timeout_seconds
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self.order: Order | None = None  # why the work must stop, once it must
+        self.child: Child | None = None  # what to stop then
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the heartbeat; call it before the write that ends the lease."""
+        self._closed.set()
+        self._thread.join()
+
+    def write(self, move: Callable[[Session], T]) -> T:
+        """Make a move in a transaction of its own, again and again while the database is away but the lease may hold.
+
+        Raises:
+            Fenced: the row is no longer ours.
+            sqlalchemy.exc.DBAPIError: the database did not come back in time.
+        """
+        while True:
+            try:
+                if self.order is Order.FENCED:
+                    raise Fenced
+                with self._place.database.transaction() as session:
+                    return move(session)
+            except Fenced:
+                self.order = Order.FENCED
+                raise
+            except DBAPIError as error:
+                if not _is_outage(error) or self._is_over():
+                    raise
+                log.warning("the database does not answer, trying again: %s", error.orig)
+                time.sleep(min(1.0, self._settings.heartbeat_seconds))
+
+    def _is_over(self) -> bool:
+        """Say whether the lease and its grace have passed since it was last renewed."""
+        return time.monotonic() > self._renewed + self._settings.lease_seconds + self._settings.outage_grace_seconds
+
+    def _run(self) -> None:
+        while not self._closed.wait(self._settings.cancel_poll_seconds):
+            self._beat()
+            self._judge()
+
+    def _beat(self) -> None:
+        before = time.monotonic()
+        due = before >= self._renewed + self._settings.heartbeat_seconds
+        try:
+            with self._place.database.transaction() as session:
+                cancel = self._renew(session, self._settings.lease_seconds if due else None)
+        except Fenced:
+            self.order = Order.FENCED
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the database, the training is not
+            log.warning("the heartbeat failed: %s", error)
+        else:
+            self._renewed = before if due else self._renewed
+            if cancel:
+                self.order = self.order or Order.CANCEL
+
+    def _judge(self) -> None:
+        if self.order is None:
+            if self._place.draining.is_set():
+                self.order = Order.DRAIN
+            elif time.monotonic() > self._deadline:
+                self.order = Order.TIMEOUT
+            elif self._is_over():
+                self.order = Order.OUTAGE
+        if self.child is not None and self.order is Order.FENCED:
+            self.child.kill()
+        elif self.child is not None and self.order is not None:
+            self.child.stop(self._settings.stop_grace_seconds)
+
+
+def _is_outage(error: DBAPIError) -> bool:
+    """Tell a database that is away or busy from a statement that is wrong."""
+    return error.connection_invalidated or type(error).__name__ in ("OperationalError", "InterfaceError")

@@ -1,0 +1,238 @@
+"""One attempt of a job: prepare its run folder, start the trainer, turn its events into rows and files, end the job."""
+
+import errno
+import json
+import logging
+import queue
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from api.jobs import lifecycle
+from api.jobs.lifecycle import Ending, Held
+from api.jobs.states import Status
+from api.leases import Fenced
+from rdrkd.events import EXIT_STOPPED, Checkpoint, Done, Epoch, Event, Failed, Progress, Resolved, Warn, parse
+from rdrkd.reasons import Reason
+from worker import checkpoints, folders, inputs
+from worker.lease import Lease, Order
+from worker.process import RDRKD, Child, last_words, without_paths
+from worker.workplace import Workplace
+
+log = logging.getLogger(__name__)
+Move = Callable[[Session], object]
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+ENDINGS = {  # orders that end the job; the others give it back to the queue, or to whoever holds it
+    Order.CANCEL: Ending(Status.CANCELLED, Reason.USER_CANCELLED, "cancelled on request"),
+    Order.TIMEOUT: Ending(Status.FAILED, Reason.TIMEOUT, "ran past its timeout_seconds and was stopped"),
+}
+
+
+def run(place: Workplace, held: Held, command: Sequence[str] = RDRKD) -> None:
+    """Work on a claimed job until it has ended, was given back, or is another's.
+
+    Call it from a thread that lives as long as the attempt: the kernel ties the trainer to it.
+    """
+    folder = place.folder(held.id, held.attempt)
+    attempt = Attempt(place, held, folder, command)
+    try:
+        attempt.run()
+    except Fenced:
+        log.warning("%s attempt %d is fenced: another attempt holds it, or it has ended", held.id, held.attempt)
+    except DBAPIError as error:
+        log.error(
+            "%s attempt %d: the database stayed away (%s); the reaper takes it from here", *_who(held), error.orig
+        )
+    finally:
+        folders.clear(folder)
+
+
+class Attempt:
+    """The state of one attempt while it runs."""
+
+    def __init__(self, place: Workplace, held: Held, folder: Path, command: Sequence[str]) -> None:
+        self.place, self.held, self.folder, self.command = place, held, folder, command
+        self.log = folder / folders.LOG
+        self.progress: Progress | None = None  # the newest that is not written yet
+        self.outcome: Done | Failed | None = None  # what the trainer said of its end
+        self.fault: Ending | None = None  # what went wrong on our own side
+        self.epoch = 0  # of the newest checkpoint
+        self.sha256: dict[str, str] = {}  # of the newest checkpoint's files, by name
+
+    def run(self) -> None:
+        """Do the whole attempt."""
+        with Lease(self.place, self._renew, self.held.timeout_seconds) as self.lease:
+            try:
+                last_move = self._work()
+            except (Fenced, DBAPIError):
+                raise
+            except inputs.InputDamaged as error:
+                last_move = self._finish(Ending(Status.FAILED, error.reason, str(error)))
+            except Exception as error:
+                log.exception("%s attempt %d: the worker failed", *_who(self.held))
+                last_move = self._finish(_our_fault(error))
+            finally:
+                self._kill()
+            self.lease.close()
+            self.lease.write(last_move)
+
+    def _renew(self, session: Session, lease_seconds: float | None) -> bool:
+        progress = self.progress
+        cancel_requested = lifecycle.renew(session, self.held, lease_seconds, progress)
+        if self.progress is progress:
+            self.progress = None  # written; a newer one waits for the next beat
+        return cancel_requested
+
+    def _work(self) -> Move:
+        """Run the trainer; give the last move of this attempt."""
+        options = self._prepare()
+        if self.lease.order is not None:
+            return self._stopped(self.lease.order)
+        job = [self.held.kind, self.folder / "spec.json", "--run-dir", self.folder]
+        command = [*self.command, *map(str, job), *options, "--cache", str(self.place.cache), "--events"]
+        self.lease.child = Child(command, self.folder, self.log)
+        self._follow(self.lease.child)
+        return self._judge(self.lease.child.wait())
+
+    def _prepare(self) -> list[str]:
+        folders.prepare(self.folder)
+        (self.folder / "spec.json").write_text(json.dumps(self.held.spec, indent=2))
+        needed = self.lease.write(lambda session: inputs.locate(session, self.held.spec))
+        options = inputs.arguments(self.place.storage, needed)
+        earlier = self.lease.write(lambda session: checkpoints.all_of(session, self.held.id))
+        self.epoch = checkpoints.restore(self.place.storage, earlier, self.folder) or 0
+        return options
+
+    def _follow(self, child: Child) -> None:
+        """Take the trainer's events until it closes its output."""
+        events: queue.Queue[Event | None] = queue.Queue(maxsize=10_000)
+        threading.Thread(target=self._read, args=(child, events), name="events", daemon=True).start()
+        started = False
+        while (event := events.get()) is not None:
+            if not started:
+                started = True
+                self.lease.write(lambda session: lifecycle.record_running(session, self.held))
+            self._take(event, child)
+
+    def _read(self, child: Child, events: "queue.Queue[Event | None]") -> None:
+        """Keep the trainer's pipe empty, whatever the database does; of progress only the newest counts."""
+        for line in child.lines():
+            try:
+                event = parse(line)
+            except ValidationError:
+                log.warning("%s attempt %d: ignored a line that is no event: %.200r", *_who(self.held), line)
+                continue
+            if isinstance(event, Progress):
+                self.progress = event
+            else:
+                events.put(event)
+        events.put(None)
+
+    def _take(self, event: Event, child: Child) -> None:
+        held = self.held
+        match event:
+            case Resolved():
+                self.lease.write(lambda session: lifecycle.record_resolved(session, held, event.resolved_spec))
+            case Epoch():
+                self.lease.write(lambda session: lifecycle.record_epoch(session, held, event))
+            case Checkpoint():
+                self._keep(event, child)
+            case Warn():
+                log.warning("%s attempt %d: %s: %s", *_who(held), event.code, event.message)
+            case Done() | Failed():
+                self.outcome = event
+
+    def _keep(self, event: Checkpoint, child: Child) -> None:
+        """Publish a checkpoint; where that fails, stop the trainer: hours of training must not hang on nothing."""
+        if self.fault is not None:
+            return
+        try:
+            files = checkpoints.store(self.place.storage, self.held, self.folder, event)
+        except (OSError, ValueError) as error:
+            log.exception("%s attempt %d: cannot keep the checkpoint of epoch %d", *_who(self.held), event.epoch)
+            self.fault = _our_fault(error)
+            child.kill()
+            return
+        self._publish(files)
+        self.epoch, self.sha256 = event.epoch, {file.name: file.sha256 for file in files}
+        for key in self.lease.write(lambda session: lifecycle.prune(session, self.held, checkpoints.KEEP)):
+            self.place.storage.delete(key)
+
+    def _publish(self, files: list[lifecycle.Published]) -> None:
+        try:
+            self.lease.write(lambda session: lifecycle.publish(session, self.held, files))
+        except Fenced:
+            for file in files:
+                self.place.storage.delete(file.key)  # under this attempt's own prefix: nobody else's
+            raise
+
+    def _judge(self, status: int) -> Move:
+        """Find the last move, from what the trainer said, what it was told, and how it exited."""
+        order, outcome = self.lease.order, self.outcome
+        if order is Order.FENCED:
+            raise Fenced
+        if self.fault is not None:
+            return self._finish(self.fault)
+        if isinstance(outcome, Done):
+            self._publish(self._final())
+            return self._finish(Ending(Status.SUCCEEDED, result=outcome.result))
+        if order is not None:
+            return self._stopped(order)
+        if isinstance(outcome, Failed):
+            message = without_paths(outcome.message)
+            return self._finish(Ending(Status.FAILED, outcome.reason, message, outcome.problems))
+        if status == EXIT_STOPPED:  # a machine that shuts down may signal the trainer before the worker
+            drained = self.place.draining.wait(self.place.settings.cancel_poll_seconds)
+            return self._stopped(Order.DRAIN) if drained else partial(lifecycle.abandon, held=self.held)
+        return self._finish(_unexplained(status, last_words(self.log)))
+
+    def _stopped(self, order: Order) -> Move:
+        if order is Order.FENCED:
+            raise Fenced
+        if order in ENDINGS:
+            return self._finish(ENDINGS[order])
+        log.info("%s attempt %d goes back to the queue (%s)", *_who(self.held), order)
+        return partial(lifecycle.requeue, held=self.held)
+
+    def _finish(self, ending: Ending) -> Move:
+        log.info("%s attempt %d: %s %s", *_who(self.held), ending.status, ending.reason or "")
+        return partial(lifecycle.finish, held=self.held, ending=ending)
+
+    def _final(self) -> list[lifecycle.Published]:
+        known = self.sha256.values()
+        return checkpoints.store_final(self.place.storage, self.held, self.folder, self.epoch, known)
+
+    def _kill(self) -> None:
+        if self.lease.child is not None:
+            self.lease.child.kill()
+            self.lease.child.wait()
+
+
+def _our_fault(error: Exception) -> Ending:
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return Ending(Status.FAILED, Reason.DISK_FULL, "the worker has no space left; the earlier checkpoints stand")
+    return Ending(
+        Status.FAILED, Reason.INTERNAL, f"the worker failed: {type(error).__name__}: {without_paths(str(error))}"
+    )
+
+
+def _unexplained(status: int, words: str) -> Ending:
+    """Name the end of a trainer that went without a word."""
+    if status == -signal.SIGKILL:
+        message = (
+            "the trainer was killed from outside (SIGKILL), as the kernel does when the machine's memory is used up"
+        )
+        return Ending(Status.FAILED, Reason.OOM_HOST, message)
+    how = f"signal {-status}" if status < 0 else f"exit status {status}"
+    return Ending(Status.FAILED, Reason.INTERNAL, f"the trainer ended without a word, {how}; its last lines: {words}")
+
+
+def _who(held: Held) -> tuple[str, int]:
+    return held.id, held.attempt

@@ -1,0 +1,44 @@
+"""What a worker works with: settings, rows, files, the bell, its name, and the word that it is being drained."""
+
+import os
+import socket
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from api.db import Database
+from api.queue import Doorbell
+from api.settings import Settings
+from api.storage import Storage
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Everything that outlives a single attempt."""
+
+    settings: Settings
+    database: Database
+    storage: Storage
+    doorbell: Doorbell
+    name: str
+    draining: threading.Event = field(default_factory=threading.Event)
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Workplace":
+        """Open the workplace that the settings describe."""
+        return cls(
+            settings=settings,
+            database=Database(settings.database_url),
+            storage=Storage(settings.storage_dir),
+            doorbell=Doorbell(settings.broker_url),
+            name=f"{socket.gethostname()}:{os.getpid()}",
+        )
+
+    @property
+    def cache(self) -> Path:
+        """Folder of unpacked datasets, by content hash; shared by all attempts on this machine."""
+        return self.settings.data_dir / "cache"
+
+    def folder(self, row_id: str, attempt: int) -> Path:
+        """Give the run folder of one attempt."""
+        return self.settings.data_dir / "runs" / row_id / f"attempt-{attempt}"
