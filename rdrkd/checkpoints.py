@@ -1,0 +1,53 @@
+"""The checkpoints of a run folder: each a folder that is either complete or absent."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from rdrkd.files import full_disk_named, sync_folder
+
+FOLDER = "checkpoints"
+KEPT = 2  # newest checkpoints that stay: one to resume from and one should it be damaged
+STATE = "state.pt"
+
+
+def write(run_dir: Path, epoch: int, fill: Callable[[Path], None]) -> Path:
+    """Let `fill` write a checkpoint's files, then rename the folder into place and drop old ones.
+
+    Args:
+        run_dir: the run folder.
+        epoch: finished epochs.
+        fill: writes the files into the folder that it is given.
+
+    Returns:
+        The folder, `checkpoints/<epoch, 4 digits>`.
+
+    Raises:
+        DiskFullError: no room; the checkpoints before stand.
+    """
+    parent = run_dir / FOLDER
+    parent.mkdir(exist_ok=True)
+    for stale in parent.glob(".*"):
+        shutil.rmtree(stale)
+    temporary = parent / f".{epoch:04d}"
+    temporary.mkdir()
+    try:
+        with full_disk_named(f"the checkpoint of epoch {epoch}"):
+            fill(temporary)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    target = parent / f"{epoch:04d}"
+    if target.exists():  # an epoch that was trained again after a NaN
+        shutil.rmtree(target)
+    temporary.rename(target)
+    sync_folder(parent)
+    for old in complete(run_dir)[:-KEPT]:
+        shutil.rmtree(old)
+    return target
+
+
+def complete(run_dir: Path) -> list[Path]:
+    """Give the complete checkpoints, oldest first."""
+    return sorted(path for path in (run_dir / FOLDER).glob("[0-9]*") if (path / STATE).is_file())
+

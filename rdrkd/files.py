@@ -1,0 +1,54 @@
+"""Writing files so that a reader finds the whole file or none, and a full disk is called by its name."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rdrkd.errors import DiskFullError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def full_disk_named(what: str) -> Iterator[None]:
+    """Turn the operating system's ways to say that a disk is full into `DiskFullError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise DiskFullError(f"expected room to write {what}, got: {os.strerror(error.errno)}") from error
+
+
+def write_synced(path: Path, content: bytes | memoryview) -> None:
+    """Write a file and sync it to the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
+    """Write a file under another name, sync it, and rename it into place.
+
+    Raises:
+        DiskFullError: no room; nothing is left behind and an earlier file stands.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with full_disk_named(path.name):
+            write_synced(temporary, content)
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync a folder, so that a rename in it survives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,56 @@
+"""Whether a teacher can teach a student: checked before the first step, with the reason where it cannot."""
+
+from collections.abc import Sequence
+
+from rdrkd.errors import PairError, Problem
+from rdrkd.models.weights import LoadedModel
+from rdrkd.spec import Responsive, Term
+from rdrkd.ultralytics_adapter import DetectionModel
+
+
+def check_pair(teacher: LoadedModel, student: DetectionModel, terms: Sequence[Term], imgsz: int) -> None:
+    """Check classes, and strides where a term compares the heads. (Feature levels: `levels.layer_of` refuses.)
+
+    Args:
+        teacher: the loaded teacher.
+        student: the student, built for the dataset's classes.
+        terms: the loss terms of the run.
+        imgsz: side of the network input, px.
+
+    Raises:
+        PairError: with every problem found.
+    """
+    problems = [*_classes(teacher, student), *_image_size(student, imgsz)]
+    if any(isinstance(term, Responsive) for term in terms):
+        problems += _strides(teacher, student)
+    if problems:
+        raise PairError(f"teacher and student do not fit: {problems[0].detail}", problems)
+
+
+def _classes(teacher: LoadedModel, student: DetectionModel) -> list[Problem]:
+    names = tuple(student.names.values())
+    if teacher.names == names:
+        return []
+    if sorted(teacher.names) == sorted(names):
+        detail = f"expected the teacher's classes in the dataset's order {list(names)}, got {list(teacher.names)}"
+    else:
+        detail = f"expected a teacher of the dataset's classes {_few(names)}, got {_few(teacher.names)}"
+    return [Problem("/teacher", detail)]
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return f"{list(names)}" if len(names) <= 12 else f"{list(names[:12])} and {len(names) - 12} more"
+
+
+def _image_size(student: DetectionModel, imgsz: int) -> list[Problem]:
+    largest = int(student.stride.max())
+    if imgsz % largest == 0:
+        return []
+    return [Problem("/train/imgsz", f"expected a multiple of the student's stride {largest}, got {imgsz}")]
+
+
+def _strides(teacher: LoadedModel, student: DetectionModel) -> list[Problem]:
+    own = [int(stride) for stride in student.stride]
+    if teacher.strides == own:
+        return []
+    return [Problem("/student", f"expected the teacher's head strides {teacher.strides}, got {own}")]

@@ -1,0 +1,179 @@
+"""Weights files: read strangers' without running them, write the student so that plain Ultralytics loads it."""
+
+import copy
+import io
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, nn
+
+from rdrkd.errors import ModelError
+from rdrkd.files import write_atomically
+from rdrkd.models.architectures import build, name_of
+from rdrkd.ultralytics_adapter import (
+    ULTRALYTICS_VERSION,
+    Detect,
+    DetectionModel,
+    DistillationModel,
+    torch_safe_load,
+)
+
+LICENSE = "AGPL-3.0 (https://ultralytics.com/license)"
+_METADATA = "rdrkd"  # key of our JSON in a safetensors header
+_MOST_CLASSES = 10_000
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that was read from a file: freshly built here, only tensors and class names are the file's."""
+
+    model: DetectionModel  # fp32, on the CPU
+    names: tuple[str, ...]
+    architecture: str | None  # name on the allow-list, None for another layout
+
+    @property
+    def head(self) -> Detect:
+        """The Detect head."""
+        return self.model.model[-1]
+
+    @property
+    def strides(self) -> list[int]:
+        """Strides of the head's levels, px."""
+        return [int(stride) for stride in self.model.stride]
+
+
+def load_weights(path: Path) -> LoadedModel:
+    """Read a `.pt` (Ultralytics checkpoint) or `.safetensors` file without running anything it holds.
+
+    A `.pt` is unpickled with `weights_only` and Ultralytics' allow-list, under a neutral name (Ultralytics looks at
+    names such as `yolov5n.pt`). Then a fresh network is built from its configuration and only the tensors are copied.
+
+    Raises:
+        ModelError: not such a file, not a detection model, or tensors that do not fit its configuration.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"expected a weights file, got nothing at {path.name}")
+    if path.suffix == ".safetensors":
+        return _load_safetensors(path)
+    if path.suffix == ".pt":
+        return _load_checkpoint(path)
+    raise ModelError(f"expected a .pt or .safetensors file, got {path.name}")
+
+
+def _load_checkpoint(path: Path) -> LoadedModel:
+    with tempfile.TemporaryDirectory() as folder:
+        neutral = Path(folder) / "checkpoint.pt"
+        neutral.symlink_to(path.resolve())
+        try:
+            checkpoint, _ = torch_safe_load(str(neutral), safe_only=True)
+        except Exception as error:  # whatever a damaged or hostile file makes the reader raise
+            detail = _first(error).replace(str(neutral), path.name)
+            raise ModelError(f"expected an Ultralytics checkpoint, got one that cannot be read: {detail}") from error
+    found = checkpoint.get("ema") or checkpoint.get("model")
+    if isinstance(found, DistillationModel):
+        found = found.student_model
+    if type(found) is not DetectionModel or type(found.model[-1]) is not Detect:
+        raise ModelError(f"expected an Ultralytics detection model, got {type(found).__name__}")
+    return _rebuild(found.yaml, _class_names(found), found.float().state_dict())
+
+
+def _first(error: BaseException) -> str:
+    """The first line of an error, without the neutral path and colours."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].encode("ascii", "ignore").decode()[:300]
+
+
+def _class_names(model: DetectionModel) -> tuple[str, ...]:
+    names = getattr(model, "names", None)
+    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
+        names = [names[index] for index in range(len(names))]
+    if not isinstance(names, list | tuple) or not 0 < len(names) <= _MOST_CLASSES:
+        raise ModelError(f"expected class names 0..n-1, got {type(names).__name__}")
+    return tuple(str(name) for name in names)
+
+
+def _rebuild(cfg: Mapping[str, Any], names: tuple[str, ...], tensors: Mapping[str, Tensor]) -> LoadedModel:
+    model = build(cfg, names)
+    try:
+        model.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        raise ModelError(
+            f"expected the tensors of the file's own configuration, got others (fused weights?): {_first(error)}"
+        ) from error
+    if not all(value.isfinite().all() for value in model.state_dict().values()):
+        raise ModelError("expected finite weights, got NaN or infinity")
+    return LoadedModel(model.float(), names, name_of(model))
+
+
+def _load_safetensors(path: Path) -> LoadedModel:
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get(_METADATA, "null"))
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"expected a safetensors file, got one that cannot be read: {_first(error)}") from error
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("names"), list):
+        raise ModelError(f"expected header metadata `{_METADATA}` with `architecture` and `names`, got none")
+    names = tuple(str(name) for name in metadata["names"])
+    if not 0 < len(names) <= _MOST_CLASSES:
+        raise ModelError(f"expected 1 to {_MOST_CLASSES} class names, got {len(names)}")
+    return _rebuild(build(str(metadata.get("architecture")), names).yaml, names, tensors)
+
+
+def save_student(model: DetectionModel, folder: Path, train_args: Mapping[str, Any]) -> list[str]:
+    """Write `student.pt` and `student.safetensors` into `folder`, each atomically.
+
+    `student.pt` is a plain Ultralytics checkpoint in half precision, as Ultralytics' own final `best.pt`, without
+    host paths. `student.safetensors` has the same tensors with its architecture and class names in the header.
+
+    Args:
+        model: the student; it is copied, not changed.
+        folder: an existing folder.
+        train_args: training settings to record; no paths.
+
+    Returns:
+        The names of the files written.
+    """
+    plain = _plain(model)
+    names = list(plain.names.values())
+    checkpoint = {
+        "model": plain, "ema": None, "epoch": -1, "updates": None, "optimizer": None, "best_fitness": None,
+        "train_args": {"task": "detect", **train_args}, "version": ULTRALYTICS_VERSION, "license": LICENSE,
+        "docs": "https://docs.ultralytics.com",
+    }  # fmt: skip
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    write_atomically(folder / "student.pt", buffer.getbuffer())
+    written = ["student.pt"]
+    if architecture := name_of(plain):  # another layout could not be rebuilt from a name
+        tensors = {key: value.contiguous() for key, value in plain.state_dict().items()}
+        metadata = {_METADATA: json.dumps({"architecture": architecture, "names": names}), "license": LICENSE}
+        write_atomically(folder / "student.safetensors", to_safetensors(tensors, metadata))
+        written.append("student.safetensors")
+    return written
+
+
+def _plain(model: DetectionModel) -> DetectionModel:
+    """A half-precision copy with nothing of this run in it: no hooks, criterion, paths, gradients."""
+    plain = build(model.yaml, list(model.names.values()))
+    plain.load_state_dict(copy.deepcopy(model.state_dict()))
+    plain.yaml = {**plain.yaml, "yaml_file": Path(str(plain.yaml.get("yaml_file", "model.yaml"))).name}
+    plain.half()
+    plain.args = {"task": "detect"}
+    plain.criterion = None
+    for parameter in plain.parameters():
+        parameter.requires_grad_(False)
+    return plain.eval()
+
+
+def parameters_of(model: nn.Module) -> int:
+    """Count a model's parameters."""
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,199 @@
+"""A whole run in its folder: resolve the spec, train or evaluate, and leave `result.json`. Run again, it goes on."""
+
+import hashlib
+import json
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rdrkd import __version__
+from rdrkd.data import Dataset, open_dataset
+from rdrkd.errors import ModelError, Problem, SpecError, TeacherError
+from rdrkd.evaluate import evaluate
+from rdrkd.events import Progress, Resolved
+from rdrkd.files import write_atomically
+from rdrkd.models import LoadedModel, load_weights
+from rdrkd.models.weights import parameters_of
+from rdrkd.reporter import Reporter
+from rdrkd.spec import Architecture, Distill, Evaluate, JobSpec, LocalModel, ModelRef, Train, references
+from rdrkd.trainer import Plan, train
+from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION, get_flops
+
+WEIGHTS = ("student.pt", "student.safetensors")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Where the spec's references lie on this machine; a spec's own paths need none.
+
+    Attributes:
+        cache: folder in which zips are unpacked once; by default the run folder.
+        device: `cpu`, a CUDA index, or None for the GPU where there is one.
+    """
+
+    teacher: Path | None = None
+    student: Path | None = None
+    model: Path | None = None
+    dataset: Path | None = None
+    cache: Path | None = None
+    device: str | None = None
+
+
+def run(spec: JobSpec, run_dir: Path, reporter: Reporter, inputs: Inputs | None = None) -> dict[str, Any]:
+    """Do what the spec says and give the result, which is also in `run_dir/result.json`.
+
+    A finished folder gives its result again; an unfinished one goes on from its newest checkpoint.
+
+    Raises:
+        RdrkdError: a subclass whose `reason` says why the run ended; `StopRequested` when the reporter asked.
+    """
+    inputs = inputs or Inputs()
+    run_dir = run_dir.resolve()
+    _own_folder(spec, run_dir)
+    finished = run_dir / "result.json"
+    if finished.is_file():
+        done: dict[str, Any] = json.loads(finished.read_text())
+        return done
+    started = time.monotonic()
+    reporter.emit(Progress(phase="preparing"))
+    dataset = open_dataset(_dataset_path(spec, inputs), inputs.cache or run_dir / "dataset")
+    resolved = _resolved(spec, dataset, inputs)
+    _write_json(run_dir / "resolved_spec.json", resolved)
+    reporter.emit(Resolved(resolved_spec=resolved))
+    if isinstance(spec, Evaluate):
+        result = _evaluate(spec, dataset, reporter, inputs)
+    else:
+        result = _train(spec, dataset, run_dir, reporter, inputs)
+    result = {"kind": spec.kind, **result, "seconds": round(time.monotonic() - started, 1)}
+    _write_json(finished, result)
+    return result
+
+
+def _own_folder(spec: JobSpec, run_dir: Path) -> None:
+    """Refuse a folder of another spec: resuming it would mix two runs."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    own = spec.model_dump(mode="json")
+    path = run_dir / "spec.json"
+    if path.is_file() and json.loads(path.read_text()) != own:
+        raise SpecError(f"expected a new run folder or one of this very spec, got {run_dir.name} with another spec")
+    _write_json(path, own)
+
+
+def _train(spec: Distill | Train, dataset: Dataset, run_dir: Path, reporter: Reporter, inputs: Inputs) -> dict[str, Any]:
+    data = run_dir / "data.yaml"
+    dataset.write_yaml(data)
+    best_epoch = train(_plan(spec, inputs), data, run_dir, reporter, inputs.device)
+    settings = spec.train
+    metrics = evaluate(
+        run_dir / WEIGHTS[0], dataset, settings.imgsz, settings.batch, "val", inputs.device, reporter, settings.single_cls
+    )
+    return {
+        "best_epoch": best_epoch,
+        "epochs": len((run_dir / "metrics.jsonl").read_text().splitlines()),
+        **_figures(metrics),
+        "student": _card(load_weights(run_dir / WEIGHTS[0]), settings.imgsz),
+        "weights": {name: _file(run_dir / name) for name in WEIGHTS if (run_dir / name).is_file()},
+    }
+
+
+def _evaluate(spec: Evaluate, dataset: Dataset, reporter: Reporter, inputs: Inputs) -> dict[str, Any]:
+    settings = spec.evaluation
+    path = _path(spec.model, inputs.model, "model")
+    metrics = evaluate(path, dataset, settings.imgsz, settings.batch, settings.split, inputs.device, reporter)
+    return {**_figures(metrics), "student": _card(load_weights(path), settings.imgsz)}
+
+
+def _plan(spec: Distill | Train, inputs: Inputs) -> Plan:
+    if isinstance(spec, Train):
+        return Plan(_start(spec.model, inputs.model, "model"), spec.train)
+    student = _start(spec.student, inputs.student, "student")
+    if not spec.distillation.terms:  # the preset `none`: the student alone
+        return Plan(student, spec.train)
+    try:
+        teacher = load_weights(_path(spec.teacher, inputs.teacher, "teacher"))
+    except ModelError as error:
+        raise TeacherError(f"the teacher cannot be loaded: {error}", error.problems) from error
+    return Plan(student, spec.train, teacher, spec.distillation.terms)
+
+
+def _start(reference: ModelRef, given: Path | None, field: str) -> str | LoadedModel:
+    if isinstance(reference, Architecture):
+        return str(reference.architecture)
+    return load_weights(_path(reference, given, field))
+
+
+def _path(reference: ModelRef, given: Path | None, field: str) -> Path:
+    """Where a reference's weights lie: as given for this machine, or the spec's own path."""
+    if given is not None:
+        return given
+    if isinstance(reference, LocalModel):
+        return Path(reference.path)
+    raise SpecError(
+        f"expected the path of the {field}'s weights (--{field} PATH), got only an id",
+        [Problem(f"/{field}", "an id; this machine needs a path")],
+    )
+
+
+def _dataset_path(spec: JobSpec, inputs: Inputs) -> Path:
+    return inputs.dataset if inputs.dataset is not None else Path(spec.dataset)
+
+
+def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {"metrics": {k: v for k, v in metrics.items() if k != "per_class"}, "per_class": metrics["per_class"]}
+
+
+def _card(loaded: LoadedModel, imgsz: int) -> dict[str, Any]:
+    """Size of the network that is handed back."""
+    return {
+        "architecture": loaded.architecture,
+        "parameters": parameters_of(loaded.model),
+        "gflops": round(float(get_flops(loaded.model, imgsz)), 3),
+        "imgsz": imgsz,
+        "names": list(loaded.names),
+    }
+
+
+def _resolved(spec: JobSpec, dataset: Dataset, inputs: Inputs) -> dict[str, Any]:
+    """The spec with every default, the expanded terms, and what else decides the outcome."""
+    resolved = spec.model_dump(mode="json")
+    if isinstance(spec, Distill):
+        resolved["distillation"] = {
+            "preset": spec.distillation.preset,
+            "losses": [term.model_dump(mode="json") for term in spec.distillation.terms],
+        }
+    models = {
+        field: _sha256(_path(reference, getattr(inputs, field), field))
+        for field, reference in references(spec).items()
+        if not isinstance(reference, Architecture)
+    }
+    resolved["provenance"] = {
+        "dataset_sha256": dataset.sha256,
+        "classes": list(dataset.names),
+        "model_sha256": models,
+        "versions": {
+            "rdrkd": __version__,
+            "ultralytics": ULTRALYTICS_VERSION,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
+    }
+    return resolved
+
+
+def _file(path: Path) -> dict[str, Any]:
+    return {"sha256": _sha256(path), "size": path.stat().st_size}
+
+
+def _sha256(path: Path) -> str:
+    if not path.is_file():
+        raise ModelError(f"expected a weights file, got nothing at {path.name}")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    write_atomically(path, json.dumps(content, indent=2).encode())
