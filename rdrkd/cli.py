@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from rdrkd import __version__
+from rdrkd import __version__, environment
 from rdrkd.console import People, show_failure, show_inspection
 from rdrkd.errors import RdrkdError, SpecError
 from rdrkd.events import EXIT_DONE, EXIT_FAILED, Failed
+from rdrkd.orphans import die_with_parent
 from rdrkd.process import Stoppable, conclude, events_stream
 from rdrkd.reporter import JsonLines, Reporter
 
@@ -28,16 +29,29 @@ app = typer.Typer(
 
 Spec = Annotated[Path, typer.Argument(help="Job spec, JSON or YAML.", show_default=False)]
 RunDir = Annotated[
-    Path, typer.Option(help="Run folder. Running the same command again resumes; a finished one prints its result.", show_default=False)
+    Path,
+    typer.Option(
+        help="Run folder. Running the same command again resumes; a finished one prints its result.", show_default=False
+    ),
 ]
-Teacher = Annotated[Path | None, typer.Option(help="Teacher weights, where the spec names them by id.", show_default=False)]
-Student = Annotated[Path | None, typer.Option(help="Student start weights, where the spec names them by id.", show_default=False)]
+Teacher = Annotated[
+    Path | None, typer.Option(help="Teacher weights, where the spec names them by id.", show_default=False)
+]
+Student = Annotated[
+    Path | None, typer.Option(help="Student start weights, where the spec names them by id.", show_default=False)
+]
 Model = Annotated[Path | None, typer.Option(help="Model weights, where the spec names them by id.", show_default=False)]
 DatasetPath = Annotated[
-    Path | None, typer.Option(help="Dataset (folder, data YAML or zip), where the spec names it by id.", show_default=False)
+    Path | None,
+    typer.Option(help="Dataset (folder, data YAML or zip), where the spec names it by id.", show_default=False),
 ]
-Cache = Annotated[Path | None, typer.Option(help="Folder in which zips are unpacked once; default: the run folder.", show_default=False)]
-Device = Annotated[str | None, typer.Option(help="`cpu`, or a GPU's number; default: the first GPU, else the CPU.", show_default=False)]
+Cache = Annotated[
+    Path | None,
+    typer.Option(help="Folder in which zips are unpacked once; default: the run folder.", show_default=False),
+]
+Device = Annotated[
+    str | None, typer.Option(help="`cpu`, or a GPU's number; default: the first GPU, else the CPU.", show_default=False)
+]
 Events = Annotated[bool, typer.Option("--events", help="Write JSON event lines to stdout, everything else to stderr.")]
 
 
@@ -73,7 +87,12 @@ def train(
 
 @app.command()
 def evaluate(
-    target: Annotated[Path, typer.Argument(help="Weights (.pt, .safetensors) with --data, or a job spec with --run-dir.", show_default=False)],
+    target: Annotated[
+        Path,
+        typer.Argument(
+            help="Weights (.pt, .safetensors) with --data, or a job spec with --run-dir.", show_default=False
+        ),
+    ],
     data: Annotated[Path | None, typer.Option(help="Dataset: folder, data YAML or zip.", show_default=False)] = None,
     imgsz: Annotated[int, typer.Option(min=32, help="Side of the network input, px.")] = 640,
     batch: Annotated[int, typer.Option(min=1, help="Images per step.")] = 16,
@@ -97,17 +116,25 @@ def evaluate(
 
 @app.command()
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A dataset (folder, data YAML, zip) or weights (.pt, .safetensors).", show_default=False)],
-    cache: Annotated[Path | None, typer.Option(help="Folder in which a zip stays unpacked.", show_default=False)] = None,
+    file: Annotated[
+        Path,
+        typer.Argument(help="A dataset (folder, data YAML, zip) or weights (.pt, .safetensors).", show_default=False),
+    ],
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder in which a zip stays unpacked.", show_default=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Check a dataset or a weights file without running anything it holds; exit status 3 when it is not usable."""
+    die_with_parent()
+    environment.apply()
     stream = events_stream() if as_json else None
     from rdrkd.inspection import inspect as look
 
     report = look(file, cache)
     if stream:
-        print(json.dumps(report), file=stream, flush=True)
+        stream.write(json.dumps(report) + "\n")
+        stream.flush()
     else:
         show_inspection(report, Console())
     raise typer.Exit(EXIT_DONE if report["ok"] else EXIT_FAILED)
@@ -136,7 +163,9 @@ def down(data_dir: Annotated[Path, typer.Option(help="Folder of the service to s
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option(help="Where the figures, the picture and the student go.")] = Path("demo-output"),
+    output: Annotated[Path, typer.Option(help="Where the figures, the picture and the student go.")] = Path(
+        "demo-output"
+    ),
 ) -> None:
     """Train a teacher and distil a student through the service, on easy synthetic scenes, in a few minutes."""
     from rdrkd.demo import demo as walk

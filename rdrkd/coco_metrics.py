@@ -1,9 +1,9 @@
 """Average precision by the COCO protocol, from ground truth and detections alone; no model, no files.
 
 AP is the mean over IoU thresholds .50:.05:.95 of the 101-point interpolated precision, averaged over the classes that
-have objects (Lin et al., "Microsoft COCO", 2014; the evaluation is faster-coco-eval's). Detections are cut per image and
-class at 100 (COCO's usual figure) and at 500 (drone images often hold more than 100 objects). Detections that fall into
-a crowd region and match nothing else are not counted.
+have objects (Lin et al., "Microsoft COCO", 2014; the evaluation is faster-coco-eval's). Detections are cut per image
+and class at 100 (COCO's usual figure) and at 500 (drone images often hold more than 100 objects). Detections that fall
+into a crowd region and match nothing else are not counted.
 """
 
 import copy
@@ -32,7 +32,8 @@ def coco_metrics(ground_truth: Mapping[str, Any], detections: npt.NDArray[np.flo
         detections: (N, 7) rows of image id, x, y, w, h (px of the original image), score, category id.
 
     Returns:
-        `coco` and `coco_maxdets500`: AP, AP50, AP75, AP_S, AP_M, AP_L; `per_class`: class name -> AP, AP50 at maxDets 100.
+        `coco` and `coco_maxdets500`: AP, AP50, AP75, AP_S, AP_M, AP_L; `per_class`: class name -> AP, AP50 at
+        maxDets 100.
     """
     precision = _precision(ground_truth, detections)
     categories = sorted(ground_truth["categories"], key=lambda category: category["id"])
@@ -45,7 +46,7 @@ def coco_metrics(ground_truth: Mapping[str, Any], detections: npt.NDArray[np.flo
 
 
 def _precision(ground_truth: Mapping[str, Any], detections: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Give the precision table (IoU threshold, recall point, class, area range, maxDets); -1 where there are no objects."""
+    """Give the precision table (IoU threshold, recall point, class, area range, maxDets); -1 without objects."""
     from faster_coco_eval import COCO, COCOeval_faster
 
     truth = COCO(copy.deepcopy(dict(ground_truth)))  # it writes into the annotations

@@ -1,5 +1,7 @@
 """The reporter for people: the phase with a progress bar, a row an epoch, warnings, and the final table."""
 
+import logging
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +30,7 @@ class People:
         self._progress: Progress | None = None
         self._columns: tuple[str, ...] = ()
         self._phase = ""
+        _quieten_ultralytics()
 
     def should_stop(self) -> bool:
         """Say whether a signal asked for the stop."""
@@ -61,8 +64,8 @@ class People:
                 self.console.print(f"{event.phase} ...")
         if self._progress is None:
             self._progress = Progress(
-                TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"),
-                TimeElapsedColumn(), TextColumn("{task.fields[eta]}"),
+                TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(),
+                TextColumn("{task.fields[unit]}"), TimeElapsedColumn(), TextColumn("{task.fields[eta]}"),
                 console=self.console, transient=True, disable=not self.console.is_terminal,
             )  # fmt: skip
             self._progress.add_task("", unit="", eta="")
@@ -71,9 +74,13 @@ class People:
         eta = f"about {duration(event.eta_seconds)} left" if event.eta_seconds is not None else ""
         task = self._progress.task_ids[0]
         self._progress.update(
-            task, description=event.phase + place, completed=event.completed, total=event.total,
-            unit=event.unit + "es" * (event.unit == "batch") + "s" * (event.unit != "batch"), eta=eta,
-        )  # fmt: skip
+            task,
+            description=event.phase + place,
+            completed=event.completed,
+            total=event.total,
+            unit="batches" if event.unit == "batch" else f"{event.unit}s",
+            eta=eta,
+        )
 
     def _on_epoch(self, event: events.Epoch) -> None:
         cells = {"epoch": f"{event.epoch}/{event.epochs}"}
@@ -82,7 +89,9 @@ class People:
         cells |= {"lr": f"{event.lr:.3g}", "time": duration(event.seconds)}
         if tuple(cells) != self._columns:
             self._columns = tuple(cells)
-            self.console.print("[dim]losses are unweighted means; mAP, precision and recall are Ultralytics' own, in percent[/]")
+            self.console.print(
+                "[dim]losses are unweighted means; mAP, precision and recall are Ultralytics' own, in percent[/]"
+            )
             self.console.print("[bold]" + " ".join(name.rjust(_width(name)) for name in cells))
         self.console.print(" ".join(value.rjust(_width(name)) for name, value in cells.items()), highlight=False)
 
@@ -90,6 +99,13 @@ class People:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+def _quieten_ultralytics() -> None:
+    """Leave the terminal to this reporter: of Ultralytics' own log only warnings, none of its bars."""
+    if "YOLO_VERBOSE" not in os.environ:
+        os.environ["YOLO_VERBOSE"] = "False"
+        logging.getLogger("ultralytics").addFilter(lambda record: record.levelno >= logging.WARNING)
 
 
 def _width(name: str) -> int:

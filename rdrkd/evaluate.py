@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from ultralytics.models.yolo.detect import DetectionValidator
 
 from rdrkd.coco_metrics import MAX_DETS, coco_metrics
 from rdrkd.data import Dataset
@@ -19,7 +18,9 @@ from rdrkd.events import Progress, Warn
 from rdrkd.ground_truth import CocoJson, LabelledImage, from_annotations, from_labels
 from rdrkd.models import load_weights
 from rdrkd.reporter import Reporter
+from rdrkd.ultralytics_adapter import DetectionValidator, provide_font
 
+SINGLE = ("item",)  # Ultralytics' class name where all classes are treated as one
 _OWN = {
     "mAP50_95": "metrics/mAP50-95(B)",
     "mAP50": "metrics/mAP50(B)",
@@ -46,54 +47,64 @@ def evaluate(
 
     Raises:
         ModelError: the weights cannot be loaded.
-        PairError: the model's class names are not the data set's.
+        PairError: the model's class names are not the dataset's.
         DatasetError: the split is missing, or its annotations do not fit its images.
         StopRequested: the reporter asked to stop.
     """
     if split not in data.splits:
-        raise DatasetError(f"expected a data set with the split {split!r}, got {sorted(data.splits)}")
-    names = ("item",) if single_cls else data.names
+        raise DatasetError(f"expected a dataset with the split {split!r}, got {sorted(data.splits)}")
+    names = SINGLE if single_cls else data.names
     model = load_weights(weights)
     if tuple(model.names) != names:
-        raise PairError(f"expected a model of the data set's classes {list(names)}, got {list(model.names)}")
+        raise PairError(f"expected a model of the dataset's classes {list(names)}, got {list(model.names)}")
+    provide_font()
     with tempfile.TemporaryDirectory(prefix="rdrkd-evaluate-") as folder:
         data.write_yaml(Path(folder, "data.yaml"))
-        validator = _Collector(Path(folder), imgsz, batch, split, device, reporter, single_cls)
+        validator = Collector(Path(folder), imgsz, batch, split, device, reporter, single_cls)
         own = validator(model=model.model)
+    return figures(validator, own, data, split, reporter, single_cls)
+
+
+def figures(
+    validator: "Collector",
+    own: dict[str, float],
+    data: Dataset,
+    split: str,
+    reporter: Reporter | None = None,
+    single_cls: bool = False,
+) -> dict[str, Any]:
+    """Compute the figures of `evaluate` from a validator that has run, and its own statistics."""
     images = validator.images()
-    truth = _ground_truth(images, data, split, names, reporter, single_cls)
-    known = {image["id"] for image in truth["images"]}
+    truth = _ground_truth(images, data, split, reporter, single_cls)
     detections = validator.detections()
-    figures = coco_metrics(truth, detections[np.isin(detections[:, 0], list(known))])
+    known = np.isin(detections[:, 0], [image["id"] for image in truth["images"]])
     objects = sum(len(image.classes) for image in images)
-    figures["ultralytics"] = {
-        name: round(100 * float(own[key]), 3) if objects else None for name, key in _OWN.items()
+    return coco_metrics(truth, detections[known]) | {
+        "ultralytics": {name: round(100 * float(own[key]), 3) if objects else None for name, key in _OWN.items()}
     }
-    return figures
 
 
 def _ground_truth(
     images: list[LabelledImage],
     data: Dataset,
     split: str,
-    names: tuple[str, ...],
     reporter: Reporter | None,
     single_cls: bool,
 ) -> CocoJson:
     """Take the split's COCO annotations where there are any, else its labels."""
     if split not in data.annotations:
-        return from_labels(images, names)
+        return from_labels(images, SINGLE if single_cls else data.names)
     truth, notes = from_annotations(data.annotations[split], images, data.names)
-    for note in notes if reporter else ():
-        assert reporter is not None
-        reporter.emit(Warn(code="annotations_partly_used", message=note))
+    for note in notes:
+        if reporter is not None:
+            reporter.emit(Warn(code="annotations_partly_used", message=note))
     if single_cls:
-        truth["categories"] = [{"id": 0, "name": names[0]}]
+        truth["categories"] = [{"id": 0, "name": SINGLE[0]}]
         truth["annotations"] = [{**annotation, "category_id": 0} for annotation in truth["annotations"]]
     return truth
 
 
-class _Collector(DetectionValidator):
+class Collector(DetectionValidator):
     """Ultralytics' validator, which also keeps up to 500 detections an image in px of the original image."""
 
     def __init__(
@@ -115,15 +126,14 @@ class _Collector(DetectionValidator):
         self._reporter = reporter
         self._rows: list[npt.NDArray[np.float64]] = []
         self._own_max_det = 0
-        self._index: dict[str, int] = {}
+        self._index: dict[str, int] = {}  # image id by file
+        self._sizes: dict[str, tuple[int, int]] = {}  # height, width of the original image, px
 
     def init_metrics(self, model: Any) -> None:
         """Remember the detections that Ultralytics itself would count, and ask for as many as the COCO figures need."""
         super().init_metrics(model)
         self._own_max_det = self.args.max_det  # 300, or the most objects that one image has
         self.args.max_det = max(self._own_max_det, *MAX_DETS)
-        if self.end2end and hasattr(model, "model"):
-            model.model.set_head_attr(max_det=self.args.max_det)
         self._index = {file: i for i, file in enumerate(self.dataloader.dataset.im_files)}
 
     def update_metrics(self, preds: list[dict[str, Any]], batch: dict[str, Any]) -> None:
@@ -132,6 +142,7 @@ class _Collector(DetectionValidator):
         super().update_metrics(own, batch)
         for i, pred in enumerate(preds):
             image = self._prepare_batch(i, batch)
+            self._sizes[image["im_file"]] = image["ori_shape"]
             boxes = self.scale_preds(pred, image)["bboxes"].cpu().numpy().astype(np.float64)
             scores = pred["conf"].cpu().numpy()
             index = np.full(len(boxes), self._index[image["im_file"]])
@@ -143,9 +154,7 @@ class _Collector(DetectionValidator):
         """Tell how many images are done, and stop where that is wished."""
         if self._reporter is None:
             return
-        self._reporter.emit(
-            Progress(phase="evaluating", completed=self.seen, total=len(self._index), unit="image")
-        )
+        self._reporter.emit(Progress(phase="evaluating", completed=self.seen, total=len(self._index), unit="image"))
         if self._reporter.should_stop():
             raise StopRequested("the evaluation was asked to stop")
 
@@ -154,8 +163,8 @@ class _Collector(DetectionValidator):
         return [
             LabelledImage(
                 path=Path(label["im_file"]),
-                height=int(label["shape"][0]),
-                width=int(label["shape"][1]),
+                height=self._sizes[label["im_file"]][0],
+                width=self._sizes[label["im_file"]][1],
                 classes=label["cls"].reshape(-1).astype(np.int64),
                 boxes=label["bboxes"].astype(np.float64),
             )

@@ -102,7 +102,8 @@ def _read(file: Path) -> CocoJson:
         for entry in source["categories"]:
             entry["id"], entry["name"]
         for entry in source["annotations"]:
-            x, y, w, h = (float(v) for v in entry["bbox"])
+            if len([float(value) for value in entry["bbox"]]) != 4:
+                raise ValueError(f"a bbox of {len(entry['bbox'])} numbers")
             entry["image_id"], entry["category_id"]
     except KeyError as error:
         raise DatasetError(f"{file.name}: expected COCO JSON, a {error} is missing") from error
@@ -112,7 +113,7 @@ def _read(file: Path) -> CocoJson:
 
 
 def _match_images(file: Path, entries: list[dict[str, Any]], images: Sequence[LabelledImage]) -> dict[Any, int]:
-    """Map the file's image ids to indices of evaluated images: the same file name, and the same folders where it has any."""
+    """Map the file's image ids to indices of evaluated images: equal file names, and folders where names repeat."""
     by_name: dict[str, list[int]] = defaultdict(list)
     for index, image in enumerate(images):
         by_name[image.path.name].append(index)
@@ -143,12 +144,12 @@ def _left_out(
     class_of: dict[Any, int],
     images: Sequence[LabelledImage],
 ) -> list[str]:
-    """Say what is not evaluated: images on one side only, categories that the data set does not name."""
+    """Say what is not evaluated: images on one side only, categories that the dataset does not name."""
     notes = []
     if missing := len(images) - len(set(index_of.values())):
         notes.append(f"{missing} of {len(images)} images are not in {file.name} and are left out of the COCO figures")
     if unknown := len(source["images"]) - len(index_of):
         notes.append(f"{unknown} images of {file.name} are not in the split and are left out")
     if strange := [c["name"] for c in source["categories"] if c["id"] not in class_of]:
-        notes.append(f"{file.name} has categories that the data set does not name; left out: {strange}")
+        notes.append(f"{file.name} has categories that the dataset does not name; left out: {strange}")
     return notes

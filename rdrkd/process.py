@@ -50,7 +50,7 @@ def conclude(work: Callable[[Reporter], dict[str, Any]], reporter: Stoppable) ->
         problems = [{"where": problem.where, "detail": problem.detail} for problem in error.problems]
         reporter.emit(Failed(reason=error.reason, message=str(error), problems=problems))
         return EXIT_FAILED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last stop of a process: it is told, with its traceback
         traceback.print_exception(error)
         reporter.emit(Failed(reason=reason_of(error), message=f"{type(error).__name__}: {_first_line(error)}"))
         return EXIT_INTERNAL
@@ -96,4 +96,3 @@ def _stop_on_signals(reporter: Stoppable) -> None:
 
     signal.signal(signal.SIGTERM, ask)
     signal.signal(signal.SIGINT, ask)
-

@@ -105,7 +105,11 @@ def _sentence(error: Mapping[str, Any]) -> str:
     if kind == "union_tag_invalid":
         return f"expected one of {context['expected_tags']}, got {context['tag']!r}"
     if kind == "union_tag_not_found":
-        return "expected this field, got nothing" if isinstance(came, Mapping) else f"expected an object, got {_short(came)}"
+        return (
+            "expected this field, got nothing"
+            if isinstance(came, Mapping)
+            else f"expected an object, got {_short(came)}"
+        )
     if kind == "value_error":
         return str(error["msg"]).removeprefix("Value error, ")
     if kind in _OBJECT:

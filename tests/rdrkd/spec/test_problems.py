@@ -58,7 +58,9 @@ def test_terms_are_addressed_by_their_index() -> None:
 
 
 def test_an_empty_list_of_terms_is_a_problem_of_the_list() -> None:
-    assert problems(DISTILL | {"distillation": {"losses": []}}) == {"/distillation/losses": "expected at least 1 item, got []"}
+    assert problems(DISTILL | {"distillation": {"losses": []}}) == {
+        "/distillation/losses": "expected at least 1 item, got []"
+    }
 
 
 def test_both_preset_and_losses() -> None:
