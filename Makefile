@@ -38,7 +38,7 @@ down: $(READY) ## Stop the embedded service
 	$(BIN)/rdrkd down
 
 bench: $(READY) ## Measure step times: student, + teacher forward, RDR-KD, Ultralytics' own distillation
-	$(BIN)/python -m rdrkd.bench
+	$(BIN)/rdrkd bench
 
 ## ---- test
 
@@ -101,8 +101,8 @@ secrets/rdrkd_token secrets/postgres_password:
 secrets/rdrkd_database_url: secrets/postgres_password
 	@printf 'postgresql://rdrkd:%s@postgres:5432/rdrkd' "$$(cat $<)" > $@.new && chmod 444 $@.new && mv -f $@.new $@
 
-compose-test: ## Build the images and walk submit -> train -> distil -> download on a real Docker engine
-	tests/compose/run
+compose-test: $(READY) secrets ## Build the images and walk submit -> train -> distil -> download on a real Docker engine
+	$(BIN)/python tests/compose/walk.py
 
 ## ---- environment
 
