@@ -1,7 +1,7 @@
 """Build the containers, walk submit -> train -> distil -> download through them, and take them down again.
 
-`make compose-test` runs it. Needs a Docker engine with Compose v2. Where Docker knows no NVIDIA runtime, the CPU form is
-used; TORCH and CPU_TORCH choose the worker's torch, as for `make install`.
+`make compose-test` runs it. Needs a Docker engine with Compose v2. Where Docker knows no NVIDIA runtime, the CPU form
+is used; TORCH and CPU_TORCH choose the worker's torch, as for `make install`.
 """
 
 import hashlib
@@ -39,7 +39,8 @@ from ultralytics import YOLO
 model = YOLO('/tmp/student.pt')
 result = model.predict(numpy.full((128, 128, 3), 114, 'uint8'), imgsz=128, verbose=False)[0]
 assert not [name for name in sys.modules if name.split('.')[0] in ('rdrkd', 'api', 'worker')]
-print('plain Ultralytics', sum(p.numel() for p in model.model.parameters()), 'parameters', sorted(result.names.values()))
+parameters = sum(p.numel() for p in model.model.parameters())
+print(f'plain Ultralytics: {parameters} parameters, {sorted(result.names.values())}')
 """
 
 
