@@ -59,4 +59,5 @@ RUN --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/usr/local/bin/uv 
     --mount=type=bind,target=/project \
     uv pip install --no-cache --no-deps /project
 USER rdrkd
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --start-interval=2s CMD ["python", "-m", "worker.health"]
 CMD ["python", "-m", "worker", "--queue", "train"]
