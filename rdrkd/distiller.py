@@ -9,27 +9,28 @@ checkpoint. Adapters and procreate modules live under `projector`, train with th
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
-from rdrkd.guard import InertGuard
-from rdrkd.losses import Context, Head, LossTerm, Output, build
-from rdrkd.models.levels import Level, Tap, levels_of
+from rdrkd.losses import Context, Head, build
+from rdrkd.models.levels import Tap, captured, levels_of
+from rdrkd.probe import Probe
 from rdrkd.spec import Responsive, Term
 from rdrkd.ultralytics_adapter import DetectionModel, DistillationModel, branch, copy_attr, decode_boxes
 
-_DIAGNOSED_STEPS = (1, 100)
 
-
-class Distiller(DistillationModel):  # type: ignore[misc]
+class Distiller(DistillationModel):
     """Computes task loss and distillation terms of a batch; called as a model it is the student.
 
     Args:
-        teacher: a trained detector, on any device; it is frozen.
+        teacher: a trained detector; it is frozen.
         student: the detector to train, with `args`, `names` and `nc` set.
         terms: the weighted loss terms.
+
+    Raises:
+        PairError: a term compares a level that one of the two does not have.
     """
 
     def __init__(self, teacher: DetectionModel, student: DetectionModel, terms: Sequence[Term]) -> None:
@@ -37,33 +38,29 @@ class Distiller(DistillationModel):  # type: ignore[misc]
         self.student_model = student
         self.__dict__["teacher_model"] = teacher.eval().requires_grad_(False)  # past Module.__setattr__: unregistered
         copy_attr(self, student)
-        self.weights = {term.name: term.weight for term in terms}
-        self._taps = {term.name: _taps(term) for term in terms}
-        taps = sorted({tap for taps in self._taps.values() for tap in taps})
-        self._student_levels = levels_of(student, taps, "student")
-        self._teacher_levels = levels_of(teacher, taps, "teacher")
+        self.weights: dict[str, float] = {term.name: term.weight for term in terms}
+        self.adapter_of: dict[str, dict[Tap, str]] = {
+            term.name: {tap: _adapter_key(term, tap) for tap in _taps(term)} for term in terms
+        }
+        taps = sorted({tap for adapters in self.adapter_of.values() for tap in adapters})
+        self.student_levels = levels_of(student, taps, "student")
+        self.teacher_levels = levels_of(teacher, taps, "teacher")
+        self.probe = Probe(self.weights)
         with torch.random.fork_rng(devices=[]):  # the baseline of the same seed must draw the same numbers
             self.projector = self._projector(terms)
         self.projector.to(next(student.parameters()).device)
-        self.guard = InertGuard([name for name, weight in self.weights.items() if weight > 0])
-        self.gradient_scale = 1.0  # loss scale under AMP, so that probed gradients do not underflow
-        self.steps = 0
-        self.diagnose = False  # ask for the next step's gradient norms
-        self.diagnostics: dict[str, float] = {}
 
     def _projector(self, terms: Sequence[Term]) -> nn.ModuleDict:
-        """Adapters phi (1x1, student to teacher width, one per tap or per term) and the terms' own modules."""
-        widths = {tap: (self._student_levels[tap].channels, self._teacher_levels[tap].channels)
-                  for tap in self._student_levels}  # fmt: skip
+        """Adapters phi (1x1, student's to teacher's width; one per tap, or per term) and the terms' own modules."""
         adapters = {
-            _adapter_key(term, tap): nn.Conv2d(*widths[tap], kernel_size=1)
-            for term in terms
-            for tap in self._taps[term.name]
+            key: nn.Conv2d(self.student_levels[tap].channels, self.teacher_levels[tap].channels, kernel_size=1)
+            for of_term in self.adapter_of.values()
+            for tap, key in of_term.items()
         }
-        modules = {
-            term.name: build(term, {tap[1]: widths[tap][1] for tap in self._taps[term.name]}) for term in terms
-        }
-        self._adapter_of = {term.name: {tap: _adapter_key(term, tap) for tap in self._taps[term.name]} for term in terms}
+        modules: dict[str, nn.Module] = {}
+        for term in terms:
+            widths = {tap[1]: self.teacher_levels[tap].channels for tap in self.adapter_of[term.name]}
+            modules[term.name] = build(term, widths)
         return nn.ModuleDict({"adapters": nn.ModuleDict(adapters), "terms": nn.ModuleDict(modules)})
 
     # -- what Ultralytics' trainer calls
@@ -78,23 +75,23 @@ class Distiller(DistillationModel):  # type: ignore[misc]
         if not self.training:
             task, items = self.student_model.loss(batch, preds)
             return task, {**items, **{name: task.new_zeros(()) for name in self.weights}}
-        self.steps += 1
         images = batch["img"]
-        with torch.no_grad(), _captured(self.teacher_model, self._teacher_levels) as teacher_maps:
-            teacher_head = self.teacher_model(images)
-        with _captured(self.student_model, self._student_levels) as student_maps:
+        with torch.no_grad(), captured(self.teacher_model, self.teacher_levels) as teacher_maps:
+            teacher = self.teacher_model(images)
+        with captured(self.student_model, self.student_levels) as student_maps:
             predictions = self.student_model(images)
         with self._assignment() as assignment:
             task, items = self.student_model.loss(batch, predictions)
         with torch.autocast(images.device.type, enabled=False):
-            shared = self._shared(batch, teacher_head, predictions, assignment)
+            shared = self._shared(batch, teacher, predictions, assignment)
             outputs = {
-                name: self._term(name)(self._context(name, shared, teacher_maps, student_maps)) for name in self.weights
+                name: self._modules_of("terms")[name](self._context(name, shared, teacher_maps, student_maps))
+                for name in self.weights
             }
             distillation = sum(self.weights[name] * output.value for name, output in outputs.items())  # Eq. 11
-        self._observe(task.sum() / images.shape[0], outputs, objects=len(batch["bboxes"]))
+        self.probe.observe(task.sum() / len(images), outputs, self.student_model, objects=len(batch["bboxes"]))
         items = {**items, **{name: output.value.detach() for name, output in outputs.items()}}
-        return torch.cat([task, (distillation * images.shape[0]).reshape(1)]), items
+        return torch.cat([task, (distillation * len(images)).reshape(1)]), items
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of the student; the teacher stays in eval."""
@@ -108,7 +105,7 @@ class Distiller(DistillationModel):  # type: ignore[misc]
         return self.student_model.fuse(verbose=verbose, imgsz=imgsz)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy (Ultralytics' EMA) has no teacher."""
+        """A copy (Ultralytics' EMA is one) has no teacher."""
         return {**self.__dict__, "teacher_model": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -119,13 +116,12 @@ class Distiller(DistillationModel):  # type: ignore[misc]
         """Move the guest along with the rest."""
         if self.teacher_model is not None:
             self.teacher_model._apply(fn)
-        return nn.Module._apply(self, fn, recurse)
+        return cast(Self, nn.Module._apply(self, fn, recurse))
 
     # -- what a term sees
 
-    def _term(self, name: str) -> LossTerm:
-        term: LossTerm = self.projector["terms"][name]
-        return term
+    def _modules_of(self, group: str) -> nn.ModuleDict:
+        return cast(nn.ModuleDict, self.projector[group])
 
     @contextmanager
     def _assignment(self) -> Iterator[list[tuple[Tensor, ...]]]:
@@ -153,76 +149,28 @@ class Distiller(DistillationModel):  # type: ignore[misc]
             "boxes": torch.cat([center - size / 2, center + size / 2], dim=1) * scale,
             "box_image": batch["batch_idx"].long().view(-1),
             "imgsz": (height, width),
-            "teacher_head": self._head(teacher, self.teacher_model),
-            "student_head": self._head(student, self.student_model),
+            "teacher_head": _head(teacher, self.teacher_model),
+            "student_head": _head(student, self.student_model),
             "target_scores": target_scores.float(),
             "foreground": foreground.bool(),
         }
-
-    @staticmethod
-    def _head(output: Any, model: DetectionModel) -> Head:
-        prediction = branch(output)
-        strides = model.stride.to(prediction["scores"].device)
-        return Head(scores=prediction["scores"].float(), boxes=decode_boxes(prediction, strides))
 
     def _context(
         self, name: str, shared: dict[str, Any], teacher: Mapping[Tap, Tensor], student: Mapping[Tap, Tensor]
     ) -> Context:
         """One term's context: its taps, the student's maps aligned by its adapters."""
-        adapters = {tap: self.projector["adapters"][key] for tap, key in self._adapter_of[name].items()}
+        adapters = {tap: self._modules_of("adapters")[key] for tap, key in self.adapter_of[name].items()}
         return Context(
             teacher={tap[1]: teacher[tap].float() for tap in adapters},
             student={tap[1]: adapter(student[tap].float()) for tap, adapter in adapters.items()},
             **shared,
         )
 
-    # -- diagnostics
 
-    def _observe(self, task: Tensor, outputs: Mapping[str, Output], objects: int) -> None:
-        """Log shares; probe gradient norms while a term is unproven, when asked to, and at steps 1 and 100."""
-        full = self.diagnose or self.steps in _DIAGNOSED_STEPS
-        probed = list(outputs) if full else [name for name in outputs if name in self.guard.watching]
-        if not probed:
-            return
-        norms = {name: self._gradient_norm(outputs[name].value) for name in probed}
-        self.guard.observe({name: (float(outputs[name].value.detach()), norms[name]) for name in probed}, objects)
-        if not full:
-            return
-        self.diagnose = False
-        found = {"task/gradient_norm": self._gradient_norm(task)}
-        for name, output in outputs.items():
-            found[f"{name}/gradient_norm"] = norms[name] * self.weights[name]
-            found |= {f"{name}/{key}": float(value) for key, value in {**output.levels, **output.shares}.items()}
-        self.diagnostics = found
-
-    def _gradient_norm(self, value: Tensor) -> float:
-        """L2 norm of a value's gradient at the student's parameters."""
-        parameters = [p for p in self.student_model.parameters() if p.requires_grad]
-        scaled = value * self.gradient_scale
-        if not scaled.requires_grad:
-            return 0.0
-        gradients = torch.autograd.grad(scaled, parameters, retain_graph=True, allow_unused=True)
-        squares = [gradient.float().square().sum() for gradient in gradients if gradient is not None]
-        return float(torch.stack(squares).sum().sqrt()) / self.gradient_scale if squares else 0.0
-
-
-@contextmanager
-def _captured(model: DetectionModel, levels: Mapping[Tap, Level]) -> Iterator[dict[Tap, Tensor]]:
-    """Collect the outputs of some layers while the body runs; nothing stays hooked, nothing stays referenced."""
-    maps: dict[Tap, Tensor] = {}
-
-    def keep(tap: Tap) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-            maps[tap] = output
-
-        return hook
-
-    handles = [model.model[level.layer].register_forward_hook(keep(tap)) for tap, level in levels.items()]
-    try:
-        yield maps
-    finally:
-        for handle in handles:
-            handle.remove()
+def _head(output: Any, model: DetectionModel) -> Head:
+    prediction = branch(output)
+    strides = model.stride.to(prediction["scores"].device)
+    return Head(scores=prediction["scores"].float(), boxes=decode_boxes(prediction, strides))
 
 
 def _taps(term: Term) -> list[Tap]:
@@ -232,4 +180,3 @@ def _taps(term: Term) -> list[Tap]:
 def _adapter_key(term: Term, tap: Tap) -> str:
     owner = "shared" if isinstance(term, Responsive) or term.adapter == "shared" else term.name
     return f"{owner}-{tap[0]}-{tap[1]}"
-

@@ -83,19 +83,21 @@ def _own_folder(spec: JobSpec, run_dir: Path) -> None:
     _write_json(path, own)
 
 
-def _train(spec: Distill | Train, dataset: Dataset, run_dir: Path, reporter: Reporter, inputs: Inputs) -> dict[str, Any]:
+def _train(
+    spec: Distill | Train, dataset: Dataset, run_dir: Path, reporter: Reporter, inputs: Inputs
+) -> dict[str, Any]:
     data = run_dir / "data.yaml"
     dataset.write_yaml(data)
     best_epoch = train(_plan(spec, inputs), data, run_dir, reporter, inputs.device)
-    settings = spec.train
+    settings, student = spec.train, run_dir / WEIGHTS[0]
     metrics = evaluate(
-        run_dir / WEIGHTS[0], dataset, settings.imgsz, settings.batch, "val", inputs.device, reporter, settings.single_cls
+        student, dataset, settings.imgsz, settings.batch, "val", inputs.device, reporter, settings.single_cls
     )
     return {
         "best_epoch": best_epoch,
         "epochs": len((run_dir / "metrics.jsonl").read_text().splitlines()),
         **_figures(metrics),
-        "student": _card(load_weights(run_dir / WEIGHTS[0]), settings.imgsz),
+        "student": _card(load_weights(student), settings.imgsz),
         "weights": {name: _file(run_dir / name) for name in WEIGHTS if (run_dir / name).is_file()},
     }
 

@@ -66,7 +66,7 @@ def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str
     return trainer.best_epoch
 
 
-class Trainer(DetectionTrainer):  # type: ignore[misc]
+class Trainer(DetectionTrainer):
     """Ultralytics' detection trainer of one plan in one run folder; arguments as `train`'s."""
 
     def __init__(self, plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str | None = None) -> None:
@@ -144,18 +144,21 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         _copy(self.run_dir, folder)
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
-        """Go back to the newest checkpoint when the loss or the fitness left the finite numbers, three times at most."""
+        """Go back to the newest checkpoint when loss or fitness left the finite numbers, three times at most."""
         lost = self.loss is not None and not self.loss.isfinite()
         if not lost and (self.fitness is None or math.isfinite(self.fitness)):
             return False
-        saved = checkpoints.complete(self.run_dir)
+        found = state.newest(self.run_dir, self.reporter)
         self.nan_recovery_attempts += 1
-        if not saved or self.nan_recovery_attempts > 3:
-            raise NanLossError(f"expected a finite loss, got {float(self.loss):g} in epoch {epoch + 1}, "
-                               f"after {self.nan_recovery_attempts - 1} recoveries")  # fmt: skip
-        self.reporter.emit(Warn(code="nan_recovery", message=f"epoch {epoch + 1} is trained again from {saved[-1].name}"))
+        if found is None or self.nan_recovery_attempts > 3:
+            raise NanLossError(
+                f"expected a finite loss, got {float(self.loss):g} in epoch {epoch + 1}, "
+                f"after {self.nan_recovery_attempts - 1} recoveries"
+            )
+        folder, saved = found
+        self.reporter.emit(Warn(code="nan_recovery", message=f"epoch {epoch + 1} is trained again from {folder.name}"))
         self._model_train()
-        state.restore(self, state.read(saved[-1] / checkpoints.STATE))
+        state.restore(self, saved)
         self.scheduler.last_epoch = epoch - 1
         return True
 
@@ -171,8 +174,8 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         self._epoch_started, self._batches = time.monotonic(), 0
         model = unwrap_model(self.model)
         if isinstance(model, Distiller):
-            model.diagnose = True
-            model.gradient_scale = float(self.scaler.get_scale()) if self.scaler.is_enabled() else 1.0
+            model.probe.wanted = True
+            model.probe.gradient_scale = float(self.scaler.get_scale()) if self.scaler.is_enabled() else 1.0
 
     def _listen(self) -> None:
         if self.reporter.should_stop():
@@ -189,8 +192,15 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
         spent = clock - self._epoch_started
         remaining = (self.epochs - self.epoch) * total - done
         self.reporter.emit(
-            Progress(phase="training", completed=done, total=total, unit="batch", epoch=self.epoch + 1,
-                     epochs=self.epochs, eta_seconds=round(spent / done * remaining, 1))  # fmt: skip
+            Progress(
+                phase="training",
+                completed=done,
+                total=total,
+                unit="batch",
+                epoch=self.epoch + 1,
+                epochs=self.epochs,
+                eta_seconds=round(spent / done * remaining, 1),
+            )
         )
 
     def _figures(self) -> dict[str, float]:
@@ -206,7 +216,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]
             epochs=self.epochs,
             losses={name.removesuffix("_loss"): float(value) for name, value in self.tloss.items()},
             weights=dict(model.weights) if distilling else {},
-            diagnostics={k: v for k, v in model.diagnostics.items() if math.isfinite(v)} if distilling else {},
+            diagnostics={k: v for k, v in model.probe.found.items() if math.isfinite(v)} if distilling else {},
             lr=float(self.optimizer.param_groups[0]["lr"]),
             metrics=self._figures(),
             seconds=round(time.monotonic() - self._epoch_started, 3),

@@ -15,7 +15,7 @@ environment.apply()
 
 import torch  # noqa: E402 - the environment must stand before these imports
 from torch import Tensor, nn  # noqa: E402
-from ultralytics import __version__ as ULTRALYTICS_VERSION  # noqa: E402
+from ultralytics import __version__ as _version  # noqa: E402
 from ultralytics.engine import trainer as _engine_trainer  # noqa: E402
 from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator  # noqa: E402
 from ultralytics.nn.distill_model import DistillationModel, FeatureHook  # noqa: E402
@@ -24,6 +24,8 @@ from ultralytics.nn.tasks import DetectionModel, torch_safe_load, yaml_model_loa
 from ultralytics.utils import DEFAULT_CFG_KEYS, LOGGER, USER_CONFIG_DIR  # noqa: E402
 from ultralytics.utils.tal import dist2bbox, make_anchors  # noqa: E402
 from ultralytics.utils.torch_utils import copy_attr, get_flops, unwrap_model  # noqa: E402
+
+ULTRALYTICS_VERSION: str = _version
 
 __all__ = [
     "DEFAULT_CFG_KEYS", "LOGGER", "ULTRALYTICS_VERSION", "Detect", "DetectionModel", "DetectionTrainer",
@@ -36,14 +38,16 @@ def branch(output: Any) -> dict[str, Any]:
     """Give the dense prediction dict of a Detect output, whatever the mode and the head.
 
     Args:
-        output: training: `{boxes, scores, feats}` or, end-to-end, `{one2many, one2one}` of such; eval: `(decoded, that)`.
+        output: `{boxes, scores, feats}` or, end-to-end, `{one2many, one2one}` of such; in eval with the decoded
+            predictions before it.
 
     Returns:
         `boxes` (B, 4R, A) distribution logits, `scores` (B, nc, A) class logits, `feats` list of (B, C, H, W).
         Of an end-to-end head the one-to-many branch: it is the densely supervised one.
     """
     raw = output[1] if isinstance(output, tuple) else output
-    return raw.get("one2many", raw)
+    dense: dict[str, Any] = raw.get("one2many", raw)
+    return dense
 
 
 def decode_boxes(prediction: dict[str, Any], strides: Tensor) -> Tensor:

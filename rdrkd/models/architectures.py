@@ -58,6 +58,10 @@ def name_of(model: DetectionModel) -> str | None:
 
 def _fingerprint(cfg: Mapping[str, Any]) -> tuple[Any, ...]:
     scale = cfg.get("scale") or ""
-    factors = tuple(cfg["scales"][scale]) if scale and "scales" in cfg else (cfg.get("depth_multiple"), cfg.get("width_multiple"))
+    factors = (
+        tuple(cfg["scales"][scale])
+        if scale and "scales" in cfg
+        else (cfg.get("depth_multiple"), cfg.get("width_multiple"))
+    )
     layers = tuple(repr(layer) for layer in [*cfg["backbone"], *cfg["head"]])
     return factors, layers, cfg.get("reg_max"), cfg.get("end2end")

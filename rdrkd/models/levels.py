@@ -1,5 +1,7 @@
 """Where in a network the compared feature maps are: found from the model, never hard-coded."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -70,3 +72,22 @@ def levels_of(model: DetectionModel, taps: list[Tap], role: str) -> dict[Tap, Le
         if stride not in found[layers]:
             raise PairError(f"expected a {layers} map of stride {stride} in the {role}, got {sorted(found[layers])}")
     return {(layers, stride): found[layers][stride] for layers, stride in taps}
+
+
+@contextmanager
+def captured(model: DetectionModel, levels: Mapping[Tap, Level]) -> Iterator[dict[Tap, torch.Tensor]]:
+    """Collect the maps of some levels while the body runs the model; nothing stays hooked, nothing stays referenced."""
+    maps: dict[Tap, torch.Tensor] = {}
+
+    def keep(tap: Tap) -> Any:
+        def hook(_module: object, _inputs: object, output: torch.Tensor) -> None:
+            maps[tap] = output
+
+        return hook
+
+    handles = [model.model[level.layer].register_forward_hook(keep(tap)) for tap, level in levels.items()]
+    try:
+        yield maps
+    finally:
+        for handle in handles:
+            handle.remove()

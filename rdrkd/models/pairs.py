@@ -9,7 +9,7 @@ from rdrkd.ultralytics_adapter import DetectionModel
 
 
 def check_pair(teacher: LoadedModel, student: DetectionModel, terms: Sequence[Term], imgsz: int) -> None:
-    """Check classes, and strides where a term compares the heads. (Feature levels: `levels.layer_of` refuses.)
+    """Check classes, and strides where a term compares the heads; missing levels are `levels_of`'s to refuse.
 
     Args:
         teacher: the loaded teacher.
