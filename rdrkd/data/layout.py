@@ -146,6 +146,12 @@ def images_in(folder: Path) -> list[Path]:
     return sorted(p for p in found if p.is_file())
 
 
+def write_yaml(file: Path, names: Sequence[str], splits: Sequence[str]) -> None:
+    """Write the data YAML of a dataset whose images lie in `images/<split>` beside it."""
+    content = {"path": ".", **{split: f"images/{split}" for split in splits}, "names": dict(enumerate(names))}
+    file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
 def _split_folder(split: str, entry: str | None, root: Path, within: Path | None) -> tuple[Path | None, str | None]:
     """Resolve a split's entry to (its folder, None), or say (None, what is wrong)."""
     if not entry:
@@ -178,9 +184,7 @@ def _parse(file: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _refused([Problem(file.name, f"expected YAML in UTF-8, got: {str(error)[:300]}")]) from error
     if not isinstance(content, dict):
-        raise _refused(
-            file, [Problem(file.name, f"expected a mapping with train, val and names, got {_kind(content)}")]
-        )
+        raise _refused([Problem(file.name, f"expected a mapping with train, val and names, got {_kind(content)}")])
     if "validation" in content and content.get("val") is None:  # Ultralytics knows both words
         content["val"] = content.pop("validation")
     return {key: value for key, value in content.items() if key not in _REMARKS}
