@@ -46,6 +46,7 @@ class Child:
     ) -> None:
         """Start `command` in the folder `home`, with stderr (and what else it prints there) going to `log`."""
         (home / "tmp").mkdir(parents=True, exist_ok=True)
+        log.touch()
         self._process = subprocess.Popen(
             [str(part) for part in command],
             cwd=home,
@@ -73,11 +74,12 @@ class Child:
     def lines(self, longest: int = MAX_LINE) -> Iterator[bytes]:
         """Give each line of standard output as it comes; one over `longest` bytes is dropped."""
         dropping = False
-        while line := self._stdout.readline(longest):
-            whole = line.endswith(b"\n")
-            if whole and not dropping:
-                yield line
-            dropping = not whole
+        with self._stdout:
+            while line := self._stdout.readline(longest):
+                whole = line.endswith(b"\n")
+                if whole and not dropping:
+                    yield line
+                dropping = not whole
 
     def stop(self, grace_seconds: float) -> None:
         """Ask the child to stop; call it again and again: once the grace is over, its whole group is killed."""

@@ -27,6 +27,8 @@ from worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
 Move = Callable[[Session], object]
+Events = queue.SimpleQueue[Event | None]  # None: there will be no more
+MAX_EVENTS = 10_000  # that wait for the database
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ENDINGS = {  # orders that end the job; the others give it back to the queue, or to whoever holds it
@@ -112,7 +114,7 @@ class Attempt:
 
     def _follow(self, child: Child) -> None:
         """Take the trainer's events until it closes its output."""
-        events: queue.Queue[Event | None] = queue.Queue(maxsize=10_000)
+        events: Events = queue.SimpleQueue()
         threading.Thread(target=self._read, args=(child, events), name="events", daemon=True).start()
         started = False
         while (event := events.get()) is not None:
@@ -121,7 +123,7 @@ class Attempt:
                 self.lease.write(lambda session: lifecycle.record_running(session, self.held))
             self._take(event, child)
 
-    def _read(self, child: Child, events: "queue.Queue[Event | None]") -> None:
+    def _read(self, child: Child, events: "Events") -> None:
         """Keep the trainer's pipe empty, whatever the database does; of progress only the newest counts."""
         for line in child.lines():
             try:
@@ -131,8 +133,10 @@ class Attempt:
                 continue
             if isinstance(event, Progress):
                 self.progress = event
-            else:
+            elif events.qsize() < MAX_EVENTS:
                 events.put(event)
+            else:
+                child.kill()  # no run says that much: it is broken, and would fill this process's memory
         events.put(None)
 
     def _take(self, event: Event, child: Child) -> None:

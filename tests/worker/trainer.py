@@ -1,0 +1,101 @@
+"""A tiny program that speaks the trainer's protocol without training: it counts epochs, and misbehaves on request.
+
+`python trainer.py <kind> spec.json --run-dir DIR ...`; the spec's labels say what to do.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from rdrkd.orphans import die_with_parent
+
+
+def emit(event: str, **values: object) -> None:
+    print(json.dumps({"event": event, **values}), flush=True)
+
+
+def inspect(path: Path) -> None:
+    """What `inspect FILE --json` does: the file's content says how it goes."""
+    match path.read_text():
+        case "good":
+            print(json.dumps({"kind": "dataset", "ok": True, "sha256": "", "size": 4, "problems": []}))
+        case "bad":
+            problem = {"where": "labels/1.txt:3", "detail": "expected a class id below 3, got 7"}
+            print(json.dumps({"kind": "dataset", "ok": False, "sha256": "", "size": 3, "problems": [problem]}))
+        case "crash":
+            sys.exit("IndexError: something nobody thought of in /srv/secret/place/file.py")
+        case "hungry":
+            blob = bytearray(2**30)
+            print(len(blob))
+        case "verbose":
+            Path("big").write_bytes(bytes(2**22))
+        case "sleep":
+            time.sleep(60)
+
+
+def checkpoint(run_dir: Path, epoch: int, note: str) -> None:
+    folder = run_dir / "checkpoints" / f"{epoch:04d}"
+    folder.mkdir(parents=True)
+    (folder / "state.pt").write_text(json.dumps({"epoch": epoch, "note": note}))
+    (folder / "student.pt").write_text(f"student of epoch {epoch}, {note}")
+    (run_dir / "student.pt").write_text(f"student of epoch {epoch}, {note}")
+    files = ["state.pt", "student.pt"]
+    emit("checkpoint", epoch=epoch, folder=f"checkpoints/{epoch:04d}", files=files, is_best=True)
+
+
+def train(spec: dict, run_dir: Path) -> None:
+    do = spec["labels"]
+    stop = []
+    if "deaf" not in do:
+        signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
+    else:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if "grandchild" in do:
+        child = subprocess.Popen(["sleep", "300"])
+        (run_dir.parent / "pids").write_text(f"{os.getpid()} {child.pid}")
+    if "environment" in do:
+        emit("resolved", resolved_spec={"environment": dict(os.environ), "argv": sys.argv})
+    if "garbage" in do:
+        print("this is no event")
+        print('{"event": "progress", "phase": "dancing"}')
+        print("x" * 3_000_000)
+    done = [int(path.name) for path in (run_dir / "checkpoints").glob("*")]
+    note = f"resumed after {max(done)}" if done else "from scratch"
+    epochs = spec["train"]["epochs"]
+    for epoch in range(max(done, default=0) + 1, epochs + 1):
+        emit("progress", phase="training", completed=epoch, total=epochs, epoch=epoch, epochs=epochs)
+        until = time.monotonic() + float(do.get("seconds", 0.05))
+        while time.monotonic() < until and not stop:
+            time.sleep(0.02)
+        if stop:
+            emit("stopped", epoch=epoch)
+            sys.exit(75)
+        emit(
+            "epoch", epoch=epoch, epochs=epochs, losses={"box": 1.0 / epoch}, lr=0.01, metrics={"mAP50": 5.0}, seconds=1
+        )
+        if do.get("escape") == str(epoch):
+            emit("checkpoint", epoch=epoch, folder="..", files=["pids"], is_best=False)
+        checkpoint(run_dir, epoch, note)
+        if do.get("crash") == str(epoch):
+            print(f"ZeroDivisionError in {run_dir}/train.py", file=sys.stderr)
+            os._exit(1)
+        if do.get("oom") == str(epoch):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if do.get("fail") == str(epoch):
+            emit("failed", reason="nan_loss", message=f"the loss left the finite numbers in {run_dir}/x")
+            sys.exit(3)
+    result = {"kind": spec["kind"], "best_epoch": epochs, "note": note}
+    (run_dir / "result.json").write_text(json.dumps(result))
+    emit("done", result=result)
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    if sys.argv[1] == "inspect":
+        inspect(Path(sys.argv[2]))
+    else:
+        train(json.loads(Path(sys.argv[2]).read_text()), Path(sys.argv[4]))
