@@ -5,7 +5,9 @@ ApiError
 |   |-- MalformedJson      400 malformed_json
 |   `-- HostNotAllowed     400 host_not_allowed
 |-- Unauthorized           401 unauthorized
-|-- LoopbackOnly           403 loopback_only
+|-- Forbidden              403
+|   |-- LoopbackOnly       403 loopback_only
+|   `-- CrossSite          403 cross_site
 |-- NotFound               404 not_found
 |-- MethodNotAllowed       405 method_not_allowed
 |-- Conflict               409
@@ -21,7 +23,8 @@ ApiError
 |   |-- UnknownReference   422 unknown_reference
 |   `-- UnusableReference  422 unusable_reference
 |-- InternalError          500 internal
-`-- StorageFull            503 storage_full
+`-- Unavailable            503 unavailable
+    `-- StorageFull        503 storage_full
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,12 +61,16 @@ class ApiError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
     title: ClassVar[str] = "Something went wrong on our side"
-    headers: ClassVar[Mapping[str, str]] = {}
+    headers: Mapping[str, str] = {}
 
-    def __init__(self, detail: str, errors: Sequence[FieldError] = ()) -> None:
+    def __init__(
+        self, detail: str, errors: Sequence[FieldError] = (), headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.errors = list(errors)
+        if headers is not None:
+            self.headers = {**self.headers, **headers}
 
     @classmethod
     def at(cls, *problems: Problem) -> "ApiError":
@@ -106,13 +113,25 @@ class Unauthorized(ApiError):
     """The bearer token is missing or wrong."""
 
     status, code, title = 401, "unauthorized", "A valid bearer token is needed"
-    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
+    headers = {"WWW-Authenticate": "Bearer"}
 
 
-class LoopbackOnly(ApiError):
+class Forbidden(ApiError):
+    """The caller may not do this."""
+
+    status, code, title = 403, "forbidden", "The caller may not do this"
+
+
+class LoopbackOnly(Forbidden):
     """No token is set, and the caller is on another machine."""
 
-    status, code, title = 403, "loopback_only", "Without a token the service answers this machine only"
+    code, title = "loopback_only", "Without a token the service answers this machine only"
+
+
+class CrossSite(Forbidden):
+    """A web page of another site sent the caller's browser here."""
+
+    code, title = "cross_site", "Web pages of other sites may not change anything here"
 
 
 class NotFound(ApiError):
@@ -203,8 +222,15 @@ class InternalError(ApiError):
     """An error of ours: the log has the traceback, the answer only the request's id."""
 
 
-class StorageFull(ApiError):
+class Unavailable(ApiError):
+    """The service cannot answer now, such as when its database is away."""
+
+    status, code, title = 503, "unavailable", "The service cannot answer now"
+    headers = {"Retry-After": "5"}
+
+
+class StorageFull(Unavailable):
     """There is no room for the upload."""
 
-    status, code, title = 503, "storage_full", "There is no room for the upload"
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "600"}
+    code, title = "storage_full", "There is no room for the upload"
+    headers = {"Retry-After": "600"}

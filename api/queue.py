@@ -39,3 +39,13 @@ class Doorbell:
                 return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
         except (ChannelError, OperationalError, OSError):  # ChannelError: nobody has ever rung here
             return 0
+
+    def reachable(self) -> bool:
+        """Say whether the broker answers."""
+        try:
+            with self._celery.connection_for_write() as connection:
+                connection.ensure_connection(max_retries=1, timeout=2)
+        except (OperationalError, OSError) as error:
+            log.warning("the broker does not answer: %s", error)
+            return False
+        return True

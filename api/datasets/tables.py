@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, String
+from sqlalchemy import JSON, BigInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.db import Base, UtcDateTime, now
@@ -22,7 +22,7 @@ class Dataset(Leased, Base):
     status: Mapped[UploadStatus] = mapped_column(String(20), default=UploadStatus.CHECKING, index=True)
     key: Mapped[str] = mapped_column(String(300))  # where in the storage
     sha256: Mapped[str] = mapped_column(String(64), index=True)
-    size: Mapped[int]
+    size: Mapped[int] = mapped_column(BigInteger)
     problems: Mapped[list[Any]] = mapped_column(JSON, default=list)  # [{where, detail}] when invalid
     report: Mapped[dict[str, Any] | None]  # what the inspection found
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.db import Base, UtcDateTime, now
@@ -67,5 +67,5 @@ class Artifact(Base):
     name: Mapped[str] = mapped_column(String(100))  # student.pt, state.pt, ...
     key: Mapped[str] = mapped_column(String(300))  # where in the storage
     sha256: Mapped[str] = mapped_column(String(64))
-    size: Mapped[int]
+    size: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())

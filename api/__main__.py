@@ -1,0 +1,52 @@
+"""`python -m api` serves; `python -m api migrate` brings the database to the newest revision."""
+
+import argparse
+import sys
+
+import uvicorn
+from pydantic import ValidationError
+
+from api import migrations
+from api.main import create_app
+from api.security import is_loopback
+from api.settings import Settings
+
+USAGE_ERROR = 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; give the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
+    parser.add_argument("command", nargs="?", choices=["serve", "migrate"], default="serve")
+    command = parser.parse_args(arguments).command
+    try:
+        settings = Settings()
+        token = settings.read_token()
+    except (ValidationError, ValueError, OSError) as error:
+        return _refuse(f"the settings are wrong: {error}")
+    if command == "migrate":
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        migrations.upgrade(settings.database_url)
+        return 0
+    if token is None and not is_loopback(settings.host):
+        return _refuse(
+            f"expected a token to listen on {settings.host}, got none: anybody who reaches this port could queue jobs. "
+            "Set RDRKD_TOKEN or RDRKD_TOKEN_FILE, or listen on 127.0.0.1."
+        )
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(settings.stop_grace_seconds)),
+    )
+    return 0
+
+
+def _refuse(message: str) -> int:
+    sys.stderr.write(message + "\n")
+    return USAGE_ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""Datasets as the API shows them."""
+
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, Field
+
+from api.datasets.tables import Dataset
+from api.uploads import UploadStatus
+
+
+class DatasetLinks(BaseModel):
+    """Where to go from here."""
+
+    self: str
+
+
+class DatasetView(BaseModel):
+    """An uploaded dataset: `checking` until a worker has inspected it, then `ready` or `invalid`."""
+
+    id: str = Field(examples=["ds_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"])
+    object: Literal["dataset"] = "dataset"
+    name: str | None
+    filename: str = Field(description="as the client called it")
+    status: UploadStatus
+    sha256: str
+    size: int = Field(description="bytes")
+    problems: list[dict[str, str]] = Field(description="when invalid: where in the archive, and what is wrong")
+    report: dict[str, Any] | None = Field(description="what was found: class names, statistics by split")
+    created_at: datetime
+    checked_at: datetime | None
+    links: DatasetLinks
+
+    @classmethod
+    def of(cls, row: Dataset) -> Self:
+        """Show a row."""
+        shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
+        return cls(**shown, links=DatasetLinks(self=f"/v1/datasets/{row.id}"))

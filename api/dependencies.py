@@ -1,0 +1,73 @@
+"""What endpoints ask for, as types; and how they document their refusals."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from api.db import Database
+from api.errors import ApiError, UnsupportedMediaType
+from api.queue import Doorbell
+from api.settings import Settings
+from api.storage import Storage
+from api.transactions import UnitOfWork
+
+
+def settings_of(request: Request) -> Settings:
+    """Give the settings that the app was made with."""
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+def database_of(request: Request) -> Database:
+    """Give the app's database."""
+    database: Database = request.app.state.database
+    return database
+
+
+def storage_of(request: Request) -> Storage:
+    """Give the app's file store."""
+    storage: Storage = request.app.state.storage
+    return storage
+
+
+def unit_of_work(request: Request) -> Iterator[UnitOfWork]:
+    """Open the request's transaction."""
+    doorbell: Doorbell = request.app.state.doorbell
+    with UnitOfWork.of(database_of(request), doorbell) as work:
+        yield work
+
+
+def json_only(request: Request) -> None:
+    """Refuse a body that does not call itself JSON."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMediaType(f"expected Content-Type: application/json, got {media_type or 'none'}")
+
+
+SettingsDep = Annotated[Settings, Depends(settings_of)]
+DatabaseDep = Annotated[Database, Depends(database_of)]
+StorageDep = Annotated[Storage, Depends(storage_of)]
+# `scope="function"`: by default FastAPI would answer first and commit afterwards.
+Work = Annotated[UnitOfWork, Depends(unit_of_work, scope="function")]
+
+
+def refusals(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
+    """Document the errors that an endpoint answers with, by status.
+
+    >>> from api.errors import NotFound
+    >>> refusals(NotFound)[404]["description"]
+    '`not_found`: There is nothing at this address'
+    """
+    responses: dict[int | str, dict[str, Any]] = {}
+    for error in errors:
+        sentence = f"`{error.code}`: {error.title}"
+        if error.status in responses:
+            responses[error.status]["description"] += f"; {sentence}"
+        else:
+            schema = {"$ref": "#/components/schemas/ProblemDocument"}
+            responses[error.status] = {
+                "description": sentence,
+                "content": {"application/problem+json": {"schema": schema}},
+            }
+    return responses

@@ -1,0 +1,113 @@
+"""Is it alive, can it serve, what is it: addresses outside and inside /v1 that know no feature."""
+
+import io
+import tarfile
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import SQLAlchemyError
+
+from api import migrations
+from api.dependencies import DatabaseDep, refusals
+from api.errors import Unavailable
+from api.queue import Doorbell
+from rdrkd import __version__
+
+probes = APIRouter(tags=["service"])
+router = APIRouter(tags=["service"])
+
+PACKAGES = ("alembic", "celery", "fastapi", "kombu", "pydantic", "sqlalchemy", "starlette", "uvicorn")
+
+
+class Health(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """The service can do its work; `degraded`: it takes jobs, but they start late, when the reaper rings."""
+
+    status: Literal["ready", "degraded"]
+    database: Literal["ok"] = "ok"
+    broker: Literal["ok", "down"]
+
+
+class Version(BaseModel):
+    """What runs here, under which licence, and where its source is."""
+
+    name: str = "rdrkd"
+    version: str
+    licence: str = Field("AGPL-3.0-only", description="because it builds on Ultralytics")
+    source: str = Field("/v1/source", description="the source of exactly what runs here")
+    revision: str | None = Field(description="the database schema's revision")
+    packages: dict[str, str]
+
+
+@probes.get("/healthz", operation_id="get_health")
+def health() -> Health:
+    """Say that the process is alive."""
+    return Health()
+
+
+@probes.get("/readyz", operation_id="get_readiness", responses=refusals(Unavailable))
+def readiness(request: Request, database: DatabaseDep) -> Readiness:
+    """Say whether requests can be served: the database answers and has the newest schema."""
+    try:
+        current, newest = migrations.current(database.engine), migrations.newest()
+    except SQLAlchemyError as error:
+        raise Unavailable("expected a database that answers, got none") from error
+    if current != newest:
+        raise Unavailable(f"expected a database at revision {newest}, got {current}: run `python -m api migrate`")
+    doorbell: Doorbell = request.app.state.doorbell
+    reachable = doorbell.reachable()
+    return Readiness(status="ready" if reachable else "degraded", broker="ok" if reachable else "down")
+
+
+@router.get("/version", operation_id="get_version")
+def get_version() -> Version:
+    """Say what runs here, under which licence, and where its source is."""
+    return Version(version=__version__, revision=migrations.newest(), packages=_packages())
+
+
+@router.get(
+    "/source",
+    operation_id="get_source",
+    response_class=Response,
+    responses={200: {"content": {"application/gzip": {"schema": {"type": "string", "format": "binary"}}}}},
+)
+def get_source() -> Response:
+    """Download the source of what runs here, changed or not: the AGPL gives it to everybody who uses the service."""
+    headers = {"Content-Disposition": f'attachment; filename="rdrkd-{__version__}.tar.gz"'}
+    return Response(_source(), media_type="application/gzip", headers=headers)
+
+
+def _packages() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def _source() -> bytes:
+    root = Path(__file__).resolve().parent.parent
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for path in sorted(p for package in ("api", "rdrkd", "worker") for p in (root / package).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                archive.add(path, f"rdrkd-{__version__}/{path.relative_to(root)}", filter=_anonymous)
+    return buffer.getvalue()
+
+
+def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member

@@ -1,0 +1,147 @@
+"""The addresses of jobs."""
+
+import zlib
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Body, Depends, Header, Query, Response
+
+from api.dependencies import StorageDep, Work, json_only, refusals
+from api.errors import (
+    AlreadyFinished,
+    BadRequest,
+    Gone,
+    Invalid,
+    MalformedJson,
+    NotFound,
+    NotReady,
+    PathNotAllowed,
+    RangeNotSatisfiable,
+    TooLarge,
+    UnknownReference,
+    UnsupportedMediaType,
+    UnusableReference,
+)
+from api.jobs import examples, service
+from api.jobs.schemas import JobMetrics, JobView
+from api.jobs.states import Status
+from api.jobs.waiting import waiting_for
+from api.pages import After, Limit, Page
+from api.queue import TRAIN
+from api.responses import ContentResponse, content_etag, not_modified, plain_name
+from rdrkd.spec import JobSpec
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+IfNoneMatch = Annotated[str | None, Header(description="the ETag of what the client has")]
+Label = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{1,64}=[^\x00]{0,512}$")]
+POLL_SECONDS = "2"
+CONTENT = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+
+
+@router.post(
+    "",
+    status_code=202,
+    operation_id="create_job",
+    dependencies=[Depends(json_only)],
+    responses=refusals(
+        MalformedJson, TooLarge, UnsupportedMediaType, Invalid, PathNotAllowed, UnknownReference, UnusableReference
+    ),
+)
+def create(spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], work: Work, response: Response) -> JobView:
+    """Queue a job: distil a student from a teacher, train a model alone, or evaluate weights.
+
+    It may name uploads that are still being checked and jobs that still run: it waits for them.
+    """
+    job = service.create(work.session, spec)
+    work.ring(TRAIN, job.id)
+    view = JobView.of(job, waiting_for(work.session, job, count=True))
+    response.headers["Location"] = view.links.self
+    response.headers["Retry-After"] = POLL_SECONDS
+    return view
+
+
+@router.get("", operation_id="list_jobs", responses=refusals(Invalid))
+def newest(
+    work: Work,
+    limit: Annotated[Limit, Query()] = 20,
+    after: Annotated[After, Query()] = None,
+    status: Annotated[list[Status], Query(description="only these; may be given several times")] = [],  # noqa: B006
+    kind: Annotated[Literal["distill", "train", "evaluate"] | None, Query()] = None,
+    label: Annotated[list[Label], Query(description="`key=value`; several must all hold")] = [],  # noqa: B006
+) -> Page[JobView]:
+    """List the jobs, newest first."""
+    labels = dict(item.split("=", 1) for item in label)
+    rows, following = service.newest(work.session, limit, after, status, kind, labels)
+    views = [JobView.of(job, waiting_for(work.session, job)) for job in rows]
+    return Page(data=views, has_more=following is not None, next=following)
+
+
+@router.get(
+    "/{job_id}",
+    operation_id="get_job",
+    response_model=JobView,
+    responses={304: {"description": "the client's version is the newest"}, **refusals(NotFound)},
+)
+def get(job_id: str, work: Work, response: Response, if_none_match: IfNoneMatch = None) -> JobView | Response:
+    """Read one job: status, phase, epoch, ETA, last metrics, reason. Poll with If-None-Match: a 304 costs little."""
+    job = service.get(work.session, job_id)
+    waiting = waiting_for(work.session, job, count=True)
+    # What a queued job waits for changes without a write to the job.
+    others = zlib.crc32("".join(w.detail for w in waiting).encode())
+    etag = f'W/"{job.version}-{others:x}"' if waiting else f'W/"{job.version}"'
+    if (unchanged := not_modified(if_none_match, etag)) is not None:
+        return unchanged
+    response.headers["ETag"] = etag
+    return JobView.of(job, waiting)
+
+
+@router.post(
+    "/{job_id}/cancel",
+    status_code=202,
+    operation_id="cancel_job",
+    responses={200: {"model": JobView, "description": "cancelled"}, **refusals(NotFound, AlreadyFinished)},
+)
+def cancel(job_id: str, work: Work, response: Response) -> JobView:
+    """Ask a job to end: 200 if it is cancelled, 202 while its trainer stops, 409 if it has ended otherwise."""
+    job = service.cancel(work.session, job_id)
+    if job.status == Status.CANCELLED:
+        response.status_code = 200
+    else:
+        response.headers["Retry-After"] = POLL_SECONDS
+    return JobView.of(job, [])
+
+
+@router.get("/{job_id}/metrics", operation_id="get_job_metrics", responses=refusals(NotFound))
+def metrics(job_id: str, work: Work) -> JobMetrics:
+    """Read every finished epoch: each loss term, learning rate, validation figures in percent."""
+    return JobMetrics(data=[{"attempt": row.attempt} | row.values for row in service.epochs(work.session, job_id)])
+
+
+@router.head("/{job_id}/weights", operation_id="head_job_weights", response_class=Response)
+@router.get(
+    "/{job_id}/weights",
+    operation_id="get_job_weights",
+    response_class=Response,
+    responses={
+        200: {"description": "the whole file", **CONTENT},
+        206: {"description": "the asked range", **CONTENT},
+        304: {"description": "the client has these weights"},
+        **refusals(BadRequest, NotFound, NotReady, Gone, RangeNotSatisfiable, Invalid),
+    },
+)
+def weights(
+    job_id: str,
+    work: Work,
+    store: StorageDep,
+    format: Annotated[Literal["pt", "safetensors"], Query(description="file format")] = "pt",
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Download the student's newest weights: from the first checkpoint on, in every state. Takes ranges and HEAD."""
+    job, artifact = service.weights(work.session, job_id, f"student.{format}")
+    if (unchanged := not_modified(if_none_match, content_etag(artifact.sha256))) is not None:
+        return unchanged
+    path = store.path(artifact.key)
+    if not path.is_file():
+        raise Gone("expected the weights in the file store, got nothing there: they were removed")
+    filename = f"{plain_name(job.name or '') or job.id}-student.{format}"
+    return ContentResponse(path, artifact.sha256, filename)

@@ -1,0 +1,101 @@
+"""Jobs as the API shows them."""
+
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, Field
+
+from api.jobs.states import Status
+from api.jobs.tables import Job
+from rdrkd.events import Phase
+from rdrkd.reasons import Reason
+
+
+class JobLinks(BaseModel):
+    """Where to go from here."""
+
+    self: str
+    cancel: str
+    metrics: str
+    weights: str
+
+
+class Waiting(BaseModel):
+    """One thing that a queued job waits for."""
+
+    what: Literal["dataset", "model", "job", "worker"]
+    id: str | None = Field(None, description="of the dataset, model or job")
+    status: str | None = Field(None, description="where that is now")
+    detail: str
+
+
+class JobProgress(BaseModel):
+    """How far the present phase is."""
+
+    completed: int = 0
+    total: int | None = None
+    unit: str = "batch"
+
+
+class JobView(BaseModel):
+    """A job. All AP and mAP figures are in percent."""
+
+    id: str = Field(examples=["job_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"])
+    object: Literal["job"] = "job"
+    kind: Literal["distill", "train", "evaluate"]
+    name: str | None
+    labels: dict[str, str]
+    status: Status
+    waiting_for: list[Waiting] = Field(description="what keeps a queued job from starting")
+    phase: Phase | None = Field(description="what the trainer does")
+    progress: JobProgress | None
+    epoch: int | None = Field(description="epoch being trained, 1-based")
+    epochs: int | None
+    eta_seconds: float | None = Field(description="estimate to the end of the whole run")
+    metrics: dict[str, float | None] | None = Field(description="of the last epoch's validation, percent")
+    attempt: int = Field(description="how often a worker has taken the job")
+    lost_workers: int = Field(description="how many of these workers were lost")
+    worker: str | None = Field(description="who has it, or had it last")
+    reason: Reason | None = Field(description="why it ended otherwise than by success")
+    message: str | None
+    problems: list[dict[str, str]] = Field(description="the inputs at fault: where, and what is wrong")
+    priority: int
+    timeout_seconds: int
+    spec: dict[str, Any] = Field(description="what was asked")
+    resolved_spec: dict[str, Any] | None = Field(description="every default filled in, versions, hashes, seed")
+    result: dict[str, Any] | None
+    created_at: datetime
+    queued_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    links: JobLinks
+
+    @classmethod
+    def of(cls, row: Job, waiting_for: list[Waiting]) -> Self:
+        """Show a row."""
+        shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
+        progress = row.progress or {}
+        return cls.model_validate(
+            shown
+            | {field: progress.get(field) for field in ("epoch", "epochs", "eta_seconds")}
+            | {
+                "labels": row.spec.get("labels", {}),
+                "waiting_for": waiting_for,
+                "progress": {k: progress[k] for k in ("completed", "total", "unit") if k in progress} or None,
+                "links": links(row.id),
+            }
+        )
+
+
+class JobMetrics(BaseModel):
+    """Every finished epoch of a job, in order."""
+
+    data: list[dict[str, Any]] = Field(
+        description="per epoch: loss terms (unweighted) and their weights, diagnostics, lr, metrics in percent, seconds"
+    )
+
+
+def links(job_id: str) -> JobLinks:
+    """Give a job's addresses."""
+    base = f"/v1/jobs/{job_id}"
+    return JobLinks(self=base, cancel=f"{base}/cancel", metrics=f"{base}/metrics", weights=f"{base}/weights")

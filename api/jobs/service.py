@@ -1,0 +1,149 @@
+"""What happens to jobs at the API's side. Functions take the request's session and never commit."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.datasets.tables import Dataset
+from api.db import new_id, now
+from api.errors import AlreadyFinished, NotReady, PathNotAllowed, UnknownReference, Unprocessable, UnusableReference
+from api.jobs import lifecycle
+from api.jobs.states import TERMINAL, Status
+from api.jobs.tables import Artifact, Job, JobEpoch
+from api.models.tables import Model
+from api.pages import get_or_404, page
+from api.uploads import UploadStatus
+from rdrkd.errors import Problem
+from rdrkd.spec import Architecture, JobOutput, JobSpec, LocalModel, RegisteredModel, references
+from rdrkd.spec.references import DATASET_ID
+
+Refusal = tuple[type[Unprocessable], Problem]
+
+
+def create(session: Session, spec: JobSpec) -> Job:
+    """Queue a job.
+
+    Raises:
+        PathNotAllowed: the spec names a path.
+        UnknownReference: it names something that does not exist.
+        UnusableReference: it names something that can never be used.
+    """
+    refusals = list(_refusals(session, spec))
+    if refusals:
+        raise refusals[0][0].at(*(problem for _, problem in refusals))
+    row = Job(id=new_id("job"), kind=spec.kind, name=spec.name, spec=spec.model_dump(mode="json", exclude_unset=True))
+    row.priority, row.timeout_seconds = spec.priority, spec.timeout_seconds
+    row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again
+    session.add(row)
+    session.flush()
+    return row
+
+
+def get(session: Session, job_id: str) -> Job:
+    """Read one job.
+
+    Raises:
+        NotFound: there is none.
+    """
+    return get_or_404(session, Job, job_id)
+
+
+def newest(
+    session: Session,
+    limit: int,
+    after: str | None,
+    status: Sequence[Status] = (),
+    kind: str | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> tuple[Sequence[Job], str | None]:
+    """Read one page of jobs, newest first, and the next cursor; filters narrow it down."""
+    query = select(Job)
+    if status:
+        query = query.where(Job.status.in_(status))
+    if kind is not None:
+        query = query.where(Job.kind == kind)
+    for key, value in (labels or {}).items():
+        query = query.where(Job.spec[("labels", key)].as_string() == value)
+    return page(session, query, Job.id, limit, after)
+
+
+def cancel(session: Session, job_id: str) -> Job:
+    """Ask a job to end; asking again changes nothing.
+
+    Raises:
+        NotFound: there is no such job.
+        AlreadyFinished: it has ended otherwise.
+    """
+    get(session, job_id)
+    lifecycle.request_cancel(session, job_id)
+    job = get_or_404(session, Job, job_id, populate_existing=True)
+    if job.status in TERMINAL - {Status.CANCELLED}:
+        raise AlreadyFinished(f"expected a job that has not ended, got one that {job.status}")
+    return job
+
+
+def epochs(session: Session, job_id: str) -> list[JobEpoch]:
+    """Read a job's finished epochs in order.
+
+    Raises:
+        NotFound: there is no such job.
+    """
+    get(session, job_id)
+    return list(session.scalars(select(JobEpoch).where(JobEpoch.job_id == job_id).order_by(JobEpoch.epoch)))
+
+
+def weights(session: Session, job_id: str, name: str) -> tuple[Job, Artifact]:
+    """Find a job's newest weights: those of its last attempt's last checkpoint.
+
+    Raises:
+        NotFound: there is no such job.
+        NotReady: it has written no checkpoint yet.
+    """
+    job = get(session, job_id)
+    query = select(Artifact).where(Artifact.job_id == job_id, Artifact.name == name)
+    order = (Artifact.attempt.desc(), Artifact.epoch.desc(), Artifact.id.desc())
+    artifact = session.scalars(query.order_by(*order).limit(1)).one_or_none()
+    if artifact is None:
+        raise NotReady(f"expected a job that has written a checkpoint, got one that is {job.status} without any")
+    return job, artifact
+
+
+def _refusals(session: Session, spec: JobSpec) -> Iterator[Refusal]:
+    """Give what keeps the spec from ever running here: paths, and references that do not stand."""
+    if re.fullmatch(DATASET_ID, spec.dataset):
+        yield from _upload_refusals(session.get(Dataset, spec.dataset), "dataset", spec.dataset, "/dataset")
+    else:
+        detail = f"expected the id of a dataset, ds_..., got {spec.dataset[:80]!r}: only the command line takes paths"
+        yield PathNotAllowed, Problem("/dataset", detail)
+    for field, reference in references(spec).items():
+        match reference:
+            case LocalModel():
+                detail = "expected a model by id, job or architecture, got a path: only the command line takes paths"
+                yield PathNotAllowed, Problem(f"/{field}/path", detail)
+            case RegisteredModel():
+                yield from _upload_refusals(
+                    session.get(Model, reference.model), "model", reference.model, f"/{field}/model"
+                )
+            case JobOutput():
+                yield from _job_refusals(session, reference.job, f"/{field}/job")
+            case Architecture():
+                pass
+
+
+def _upload_refusals(upload: Dataset | Model | None, what: str, id_: str, where: str) -> Iterator[Refusal]:
+    if upload is None:
+        yield UnknownReference, Problem(where, f"expected a {what} that exists, got {id_}")
+    elif upload.status == UploadStatus.INVALID:
+        yield UnusableReference, Problem(where, f"expected a {what} that is not invalid, got {id_}")
+
+
+def _job_refusals(session: Session, id_: str, where: str) -> Iterator[Refusal]:
+    job = session.get(Job, id_)
+    if job is None:
+        yield UnknownReference, Problem(where, f"expected a job that exists, got {id_}")
+    elif job.kind == "evaluate":
+        yield UnusableReference, Problem(where, "expected a job that hands back weights, got one of kind evaluate")
+    elif job.status in (Status.FAILED, Status.CANCELLING, Status.CANCELLED):
+        yield UnusableReference, Problem(where, f"expected a job that can still succeed, got one that is {job.status}")

@@ -1,0 +1,57 @@
+"""Why a queued job waits: "stuck, and no reason shown" is the commonest complaint about training services."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from api.datasets.tables import Dataset
+from api.jobs.dependencies import ready
+from api.jobs.schemas import Waiting
+from api.jobs.states import Status
+from api.jobs.tables import Job
+from api.models.tables import Model
+from api.uploads import UploadStatus
+from rdrkd.spec import JOB_SPEC, JobOutput, RegisteredModel, references
+
+
+def waiting_for(session: Session, job: Job, count: bool = False) -> list[Waiting]:
+    """Say what keeps a job from starting; nothing for a job that is not queued.
+
+    Args:
+        session: the caller's transaction.
+        job: the job.
+        count: count the jobs that go before it, too; costs a query.
+    """
+    if job.status != Status.QUEUED:
+        return []
+    return list(_dependencies(session, job)) or [_turn(session, job, count)]
+
+
+def _dependencies(session: Session, job: Job) -> Iterator[Waiting]:
+    spec = JOB_SPEC.validate_python(job.spec)
+    yield from _upload(session.get(Dataset, spec.dataset), "dataset")
+    for reference in references(spec).values():
+        if isinstance(reference, RegisteredModel):
+            yield from _upload(session.get(Model, reference.model), "model")
+        elif isinstance(reference, JobOutput):
+            source = session.get(Job, reference.job)
+            if source is not None and source.status != Status.SUCCEEDED:
+                detail = f"waits for the weights of {source.id}, which is {source.status}"
+                yield Waiting(what="job", id=source.id, status=source.status, detail=detail)
+
+
+def _upload(upload: Dataset | Model | None, what: Literal["dataset", "model"]) -> Iterator[Waiting]:
+    if upload is not None and upload.status != UploadStatus.READY:
+        detail = f"waits for the check of {upload.id}, which is {upload.status}"
+        yield Waiting(what=what, id=upload.id, status=upload.status, detail=detail)
+
+
+def _turn(session: Session, job: Job, count: bool) -> Waiting:
+    if not count:
+        return Waiting(what="worker", detail="waits for a free worker")
+    older = or_(Job.queued_at < job.queued_at, and_(Job.queued_at == job.queued_at, Job.id < job.id))
+    first = or_(Job.priority > job.priority, and_(Job.priority == job.priority, older))
+    before = session.scalar(select(func.count()).select_from(Job).where(Job.status == Status.QUEUED, first, ready(Job)))
+    return Waiting(what="worker", detail=f"waits for a free worker; jobs that go before it: {before}")

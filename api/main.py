@@ -1,0 +1,149 @@
+"""The web app: features put together, errors turned into problem documents."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from api import health, migrations
+from api.datasets import endpoints as datasets
+from api.db import Database
+from api.dependencies import refusals
+from api.errors import (
+    ApiError,
+    BadRequest,
+    FieldError,
+    HostNotAllowed,
+    InternalError,
+    Invalid,
+    LoopbackOnly,
+    MalformedJson,
+    MethodNotAllowed,
+    NotFound,
+    ProblemDocument,
+    TooLarge,
+    Unauthorized,
+)
+from api.jobs import endpoints as jobs
+from api.methods import endpoints as methods
+from api.models import endpoints as models
+from api.queue import Doorbell
+from api.responses import problem_response
+from api.security import Guard
+from api.settings import Settings
+from api.storage import Storage
+from rdrkd import __version__
+from rdrkd.spec.problems import problems_of_errors
+
+MAX_BODY_BYTES = 2**20  # of a JSON body; uploads have limits of their own
+DESCRIPTION = """Distil a large drone detector into a small one, with RDR-KD.
+
+Upload a dataset and a teacher, queue a job, poll it, download the student. Errors are problem documents (RFC 9457)
+whose `code` is stable. All AP and mAP figures are in percent."""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Make the app.
+
+    Raises:
+        pydantic.ValidationError: the settings in the environment are wrong.
+        ValueError: the token's settings are.
+    """
+    settings = settings or Settings()
+    app = FastAPI(
+        title="RDR-KD",
+        version=__version__,
+        description=DESCRIPTION,
+        license_info={"name": "AGPL-3.0-only", "identifier": "AGPL-3.0-only"},
+        lifespan=_lifespan,
+        max_body_size=MAX_BODY_BYTES,
+        responses=refusals(BadRequest, HostNotAllowed, InternalError),
+    )
+    app.state.settings = settings
+    app.state.database = Database(settings.database_url)
+    app.state.storage = Storage(settings.storage_dir)
+    app.state.doorbell = Doorbell(settings.broker_url)
+    app.add_middleware(Guard, settings=settings, token=settings.read_token())
+    app.include_router(health.probes)
+    app.include_router(_v1())
+    app.add_exception_handler(ApiError, _on_api_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.openapi = lambda: _document(app)  # type: ignore[method-assign]
+    return app
+
+
+def _v1() -> APIRouter:
+    # The guard has checked the token by now; this tells OpenAPI that there is one.
+    bearer = HTTPBearer(auto_error=False, scheme_name="token", description="needed where the service has a token")
+    router = APIRouter(prefix="/v1", dependencies=[Security(bearer)], responses=refusals(Unauthorized, LoopbackOnly))
+    for feature in (datasets, models, jobs, methods, health):
+        router.include_router(feature.router)
+    return router
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    if settings.migrate_on_start:
+        migrations.upgrade(settings.database_url)
+    app.state.storage.sweep()
+    yield
+    app.state.database.engine.dispose()
+
+
+async def _on_api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return problem_response(error, request.state.request_id)
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return problem_response(_invalid(error.errors(), error.body), request.state.request_id)
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    """Map what FastAPI and Starlette raise themselves: no such address, wrong method, too large, unreadable."""
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    by_status: dict[int, ApiError] = {
+        400: BadRequest("expected a body that can be read, got another"),
+        404: NotFound(f"expected an address of this service, got {path}"),
+        405: MethodNotAllowed(f"{path} does not take {request.method}", headers=error.headers),
+        413: TooLarge(f"expected a body of at most {MAX_BODY_BYTES} bytes, got more"),
+    }
+    known = by_status.get(error.status_code) or InternalError(f"an unforeseen status, {error.status_code}")
+    return problem_response(known, request.state.request_id)
+
+
+def _invalid(details: Sequence[dict[str, Any]], body: Any) -> ApiError:
+    """Turn what Pydantic found into one error; the fields of the body go by pointer, everything else by name."""
+    if any(detail["type"] == "json_invalid" for detail in details):
+        return MalformedJson(f"expected JSON, got something else: {details[0]['ctx']['error']}")
+    of_body = [detail | {"loc": detail["loc"][1:]} for detail in details if detail["loc"][0] == "body"]
+    fields = Invalid.at(*problems_of_errors(of_body, body)).errors
+    fields += [
+        FieldError(parameter=str(detail["loc"][1]), detail=f"{detail['msg']}, got {json.dumps(detail['input'])[:80]}")
+        for detail in details
+        if detail["loc"][0] != "body"
+    ]
+    return Invalid("; ".join(f"{f.pointer or f.parameter}: {f.detail}" for f in fields[:3]), fields)
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """Give the OpenAPI document: FastAPI's, with our own form of errors."""
+    if app.openapi_schema is None:
+        document = FastAPI.openapi(app)
+        schemas = document["components"]["schemas"]
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        problem = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= problem.pop("$defs") | {"ProblemDocument": problem}
+    return app.openapi_schema or {}

@@ -1,0 +1,1 @@
+"""What a job can ask for: loss terms, presets, architectures."""

@@ -1,0 +1,20 @@
+"""The addresses of what a job can ask for."""
+
+from fastapi import APIRouter
+
+from api.methods import service
+from api.methods.schemas import Architectures, Methods
+
+router = APIRouter(tags=["methods"])
+
+
+@router.get("/methods", operation_id="list_methods")
+def methods() -> Methods:
+    """List the loss terms with their parameters, and the presets with what they stand for."""
+    return Methods(data=service.methods(), presets=service.presets())
+
+
+@router.get("/architectures", operation_id="list_architectures")
+def architectures() -> Architectures:
+    """List the networks that a job can name."""
+    return Architectures(data=service.architectures())

@@ -1,0 +1,17 @@
+"""Alembic's entry: run the revisions on the connection that `api.migrations` opened and locked."""
+
+from alembic import context
+
+import api.datasets.tables
+import api.jobs.tables
+import api.models.tables
+from api.db import Base
+
+tables = (api.datasets.tables, api.jobs.tables, api.models.tables)  # imported: their tables are in the metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    render_as_batch=True,  # SQLite alters a table by copying it
+)
+context.run_migrations()

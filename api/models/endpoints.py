@@ -1,0 +1,56 @@
+"""The addresses of models."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from api.dependencies import StorageDep, Work, refusals
+from api.errors import BadRequest, Invalid, NotFound, StorageFull, TooLarge, UnsupportedMediaType
+from api.models import service
+from api.models.schemas import ModelView
+from api.pages import After, Limit, Page
+from api.queue import INSPECT
+from api.receiving import UNLIMITED, Upload, form_body, receiver
+
+SUFFIXES = (".pt", ".safetensors")
+receive = receiver(SUFFIXES, lambda settings: settings.max_model_bytes)
+router = APIRouter(prefix="/models", tags=["models"])
+
+
+@router.post(
+    "",
+    status_code=202,
+    operation_id="create_model",
+    openapi_extra=form_body(SUFFIXES, "yolov8l-visdrone"),
+    responses=refusals(BadRequest, TooLarge, UnsupportedMediaType, Invalid, StorageFull),
+    max_body_size=UNLIMITED,
+)
+def create(upload: Annotated[Upload, Depends(receive)], work: Work, store: StorageDep, answer: Response) -> ModelView:
+    """Upload a model: a `.pt` of Ultralytics, or a `.safetensors` with its architecture.
+
+    The answer is `checking`; a worker then inspects the file and makes it `ready` or `invalid`. A job may name it at
+    once, and waits.
+    """
+    if upload.stored.new:
+        work.undo(lambda: store.delete(upload.stored.key))
+    row = service.create(work.session, upload.stored, upload.filename, upload.name)
+    work.ring(INSPECT, row.id)
+    view = ModelView.of(row)
+    answer.headers["Location"] = view.links.self
+    answer.headers["Retry-After"] = "1"
+    return view
+
+
+@router.get("", operation_id="list_models", responses=refusals(Invalid))
+def newest(
+    work: Work, limit: Annotated[Limit, Query()] = 20, after: Annotated[After, Query()] = None
+) -> Page[ModelView]:
+    """List the models, newest first."""
+    rows, following = service.newest(work.session, limit, after)
+    return Page(data=[ModelView.of(row) for row in rows], has_more=following is not None, next=following)
+
+
+@router.get("/{model_id}", operation_id="get_model", responses=refusals(NotFound))
+def get(model_id: str, work: Work) -> ModelView:
+    """Read one model: its status, and why it was refused or what it holds."""
+    return ModelView.of(service.get(work.session, model_id))

@@ -1,0 +1,34 @@
+"""What happens to models. Functions take the request's session and never commit."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.db import new_id, now
+from api.models.tables import Model
+from api.pages import get_or_404, page
+from api.storage import Stored
+
+
+def create(session: Session, stored: Stored, filename: str, name: str | None) -> Model:
+    """Register a stored model file; a worker will check it. The same content twice is two rows on one file."""
+    row = Model(id=new_id("mdl"), name=name, filename=filename, key=stored.key, sha256=stored.sha256, size=stored.size)
+    row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again
+    session.add(row)
+    session.flush()
+    return row
+
+
+def get(session: Session, model_id: str) -> Model:
+    """Read one model.
+
+    Raises:
+        NotFound: there is none.
+    """
+    return get_or_404(session, Model, model_id)
+
+
+def newest(session: Session, limit: int, after: str | None) -> tuple[Sequence[Model], str | None]:
+    """Read one page of models, newest first, and the next cursor."""
+    return page(session, select(Model), Model.id, limit, after)

@@ -1,0 +1,53 @@
+"""Cursor pages, newest first: ids sort by time, so rows that are added while somebody reads shift nothing."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BaseModel, Field
+from sqlalchemy import Select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from api.db import Base
+from api.errors import NotFound
+
+Row = TypeVar("Row", bound=Base)
+View = TypeVar("View")
+
+Limit = Annotated[int, Field(ge=1, le=100, description="rows per page")]
+After = Annotated[
+    str | None, Field(pattern=r"^[a-z]+_[0-9a-f]{32}$", description="`next` of the page before; none: the newest rows")
+]
+_ID = re.compile(r"[a-z]+_[0-9a-f]{32}")
+
+
+class Page(BaseModel, Generic[View]):
+    """One page: rows from newest to oldest."""
+
+    data: list[View]
+    has_more: bool
+    next: str | None = Field(None, description="pass it as `after` for the next page")
+
+
+def page(
+    session: Session, query: Select[Row], id_: InstrumentedAttribute[str], limit: int, after: str | None
+) -> tuple[Sequence[Row], str | None]:
+    """Give the rows of `query` that come after the row with id `after`, and the next cursor if there are more."""
+    if after is not None:
+        query = query.where(id_ < after)
+    rows = session.scalars(query.order_by(id_.desc()).limit(limit + 1)).all()
+    if len(rows) <= limit:
+        return rows, None
+    return rows[:limit], str(getattr(rows[limit - 1], id_.key))
+
+
+def get_or_404(session: Session, table: type[Row], id_: str, **options: Any) -> Row:
+    """Read a row by its id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = session.get(table, id_, **options) if _ID.fullmatch(id_) else None
+    if row is None:
+        raise NotFound(f"expected the id of a {table.__tablename__}, got one that is not here")
+    return row

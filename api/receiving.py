@@ -1,0 +1,216 @@
+"""Uploads on their way in: multipart/form-data streamed to the store, memory flat, nothing left behind on refusal."""
+
+import errno
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+
+from fastapi import Request
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.concurrency import run_in_threadpool
+
+from api.errors import BadRequest, FieldError, Invalid, StorageFull, TooLarge, UnsupportedMediaType
+from api.settings import Settings
+from api.storage import CHUNK, Incoming, Storage, Stored
+
+FORM_OVERHEAD = 64 * 1024  # boundaries, part headers and the other fields
+MAX_NAME = 200
+UNLIMITED = 2**62  # lifts the app's limit on bodies: the receiver has its own
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that lies in the store, and what the client called it."""
+
+    stored: Stored
+    filename: str
+    name: str | None
+
+
+def receiver(suffixes: tuple[str, ...], limit: Callable[[Settings], int]) -> Callable[[Request], Awaitable[Upload]]:
+    """Make the dependency that takes an upload.
+
+    Args:
+        suffixes: what the file's name may end with, such as `.zip`.
+        limit: the largest file taken, bytes.
+    """
+
+    async def receive(request: Request) -> Upload:
+        most = limit(request.app.state.settings)
+        _refuse_early(request, most)
+        storage: Storage = request.app.state.storage
+        with _room(), storage.incoming() as incoming:
+            form = _Form(_boundary(request), suffixes, most)
+            async for chunk in request.stream():
+                form.feed(chunk)
+                if len(form.pending) >= CHUNK:
+                    await run_in_threadpool(form.drain, incoming)
+            suffix, filename, name = form.finish()
+            await run_in_threadpool(form.drain, incoming)
+            return Upload(await run_in_threadpool(incoming.keep, suffix), filename, name)
+
+    return receive
+
+
+def form_body(suffixes: tuple[str, ...], example: str) -> dict[str, Any]:
+    """Describe the form for OpenAPI: FastAPI cannot see it, because the body is streamed."""
+    properties = {
+        "file": {"type": "string", "format": "binary", "description": f"a {' or '.join(suffixes)} file"},
+        "name": {"type": "string", "maxLength": MAX_NAME, "description": "a name for people", "examples": [example]},
+    }
+    schema = {"type": "object", "required": ["file"], "properties": properties, "additionalProperties": False}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageFull("expected room for the upload, got a full disk; nothing of it was kept") from error
+        raise
+
+
+def _refuse_early(request: Request, most: int) -> None:
+    """Refuse by the announced length, before a byte is read."""
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > most + FORM_OVERHEAD:
+        raise TooLarge(f"expected a file of at most {most} bytes, got a body of {length}")
+
+
+def _boundary(request: Request) -> bytes:
+    media_type, options = parse_options_header(request.headers.get("content-type"))
+    if media_type != b"multipart/form-data" or not options.get(b"boundary"):
+        raise UnsupportedMediaType(
+            f"expected multipart/form-data with a boundary, got {media_type.decode('latin-1') or 'no Content-Type'}"
+        )
+    return options[b"boundary"]
+
+
+@dataclass
+class _Part:
+    """The part that is being read; `None` as the field's name: its headers are not complete."""
+
+    header: bytearray = field(default_factory=bytearray)
+    value: bytearray = field(default_factory=bytearray)
+    disposition: bytes = b""
+    name: str | None = None
+
+
+class _Form:
+    """A form of one `file` and perhaps a `name`, fed in chunks; the file's bytes collect in `pending`."""
+
+    def __init__(self, boundary: bytes, suffixes: tuple[str, ...], most: int) -> None:
+        self.pending = bytearray()
+        self._suffixes, self._most = suffixes, most
+        self._size, self._complete = 0, False
+        self._part = _Part()
+        self._filename: str | None = None
+        self._name: bytearray | None = None
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._begin,
+                "on_header_field": self._header_field,
+                "on_header_value": self._header_value,
+                "on_header_end": self._header_end,
+                "on_headers_finished": self._headers_finished,
+                "on_part_data": self._data,
+                "on_end": self._end,
+            },
+        )
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes of the body."""
+        try:
+            self._parser.write(chunk)
+        except FormParserError as error:
+            raise BadRequest(f"expected multipart/form-data, got something else: {error}") from error
+
+    def drain(self, incoming: Incoming) -> None:
+        """Write what has collected of the file."""
+        incoming.write(bytes(self.pending))
+        self.pending.clear()
+
+    def finish(self) -> tuple[str, str, str | None]:
+        """Give the file's suffix, its name, and the form's `name`."""
+        if not self._complete:
+            raise BadRequest("expected a complete form, got one that breaks off")
+        if self._filename is None:
+            raise _refused("file", "expected a part `file` with a file name, got none")
+        if not self._size:
+            raise _refused("file", "expected a file with content, got an empty one")
+        return self._suffix(self._filename), self._filename, self._checked_name()
+
+    def _begin(self) -> None:
+        self._part = _Part()
+
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._part.header += data[start:end]
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._part.value += data[start:end]
+
+    def _header_end(self) -> None:
+        if self._part.header.lower() == b"content-disposition":
+            self._part.disposition = bytes(self._part.value)
+        self._part.header, self._part.value = bytearray(), bytearray()
+
+    def _headers_finished(self) -> None:
+        _, options = parse_options_header(self._part.disposition)
+        name = options.get(b"name", b"").decode("utf-8", "replace")
+        if name == "file" and self._filename is None and b"filename" in options:
+            self._filename = _plain(options[b"filename"].decode("utf-8", "replace"))
+            self._suffix(self._filename)  # refuse before the content is read
+        elif name == "name" and self._name is None:
+            self._name = bytearray()
+        else:
+            raise _refused(name, "expected one part `file` with a file name and at most one `name`")
+        self._part.name = name
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if self._part.name == "name":
+            assert self._name is not None
+            self._name += data[start : min(end, start + 4 * MAX_NAME + 1)]
+            self._checked_length(len(self._name))
+            return
+        self._size += end - start
+        if self._size > self._most:
+            raise TooLarge(f"expected a file of at most {self._most} bytes, got more")
+        self.pending += data[start:end]
+
+    def _end(self) -> None:
+        self._complete = True
+
+    def _suffix(self, filename: str) -> str:
+        suffix = PurePosixPath(filename).suffix.lower()
+        if suffix not in self._suffixes:
+            raise UnsupportedMediaType(f"expected a file named *{' or *'.join(self._suffixes)}, got {filename!r}")
+        return suffix
+
+    def _checked_length(self, octets: int) -> None:
+        if octets > 4 * MAX_NAME:
+            raise _refused("name", f"expected at most {MAX_NAME} characters, got more")
+
+    def _checked_name(self) -> str | None:
+        try:
+            name = (self._name or b"").decode().strip()
+        except UnicodeDecodeError as error:
+            raise _refused("name", "expected UTF-8, got other bytes") from error
+        if len(name) > MAX_NAME or not name.isprintable():
+            raise _refused("name", f"expected at most {MAX_NAME} printable characters, got {name[:40]!r}")
+        return name or None
+
+
+def _plain(filename: str) -> str:
+    """Keep the last part of a file name, printable and short: it is shown to people and never used as a path."""
+    last = PurePosixPath(PureWindowsPath(filename).name).name
+    return "".join(c for c in last if c.isprintable())[-MAX_NAME:]
+
+
+def _refused(parameter: str, detail: str) -> Invalid:
+    return Invalid(f"{parameter}: {detail}", [FieldError(parameter=parameter, detail=detail)])

@@ -1,0 +1,71 @@
+"""Responses of our own: problem documents, conditional answers, files by range."""
+
+import base64
+import re
+from pathlib import Path
+
+from starlette.datastructures import Headers
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.types import Message, Receive, Scope, Send
+
+from api.errors import ApiError, BadRequest, RangeNotSatisfiable
+
+
+def problem_response(error: ApiError, instance: str) -> Response:
+    """Answer the request `instance` with an error."""
+    content = error.document(instance).model_dump(mode="json", exclude_none=True)
+    media_type = "application/problem+json"
+    return JSONResponse(content, error.status, dict(error.headers), media_type)
+
+
+def not_modified(if_none_match: str | None, etag: str) -> Response | None:
+    """Give the 304 for a client that has this version already, by weak comparison (RFC 9110, 13.1.2).
+
+    >>> not_modified('W/"1", W/"2"', 'W/"2"').status_code
+    304
+    >>> not_modified('"3"', 'W/"2"')
+    """
+    if if_none_match is None:
+        return None
+    known = re.findall(r'"[^"]*"', if_none_match)
+    if if_none_match.strip() != "*" and etag.removeprefix("W/") not in known:
+        return None
+    return Response(status_code=304, headers={"ETag": etag})
+
+
+class ContentResponse(FileResponse):
+    """A stored file: ranges, HEAD, an ETag that is its sha256 and the same on every host, refusals as problems."""
+
+    def __init__(self, path: Path, sha256: str, filename: str) -> None:
+        digest = base64.b64encode(bytes.fromhex(sha256)).decode()
+        headers = {"ETag": content_etag(sha256), "Repr-Digest": f"sha-256=:{digest}:"}
+        super().__init__(path, headers=headers, media_type="application/octet-stream", filename=filename)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file, or raise what the base class would answer in plain text."""
+
+        async def send_checked(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 416:
+                raise RangeNotSatisfiable(
+                    "expected a range within the file, got one outside",
+                    headers={"Content-Range": Headers(raw=message["headers"])["content-range"]},
+                )
+            if message["type"] == "http.response.start" and message["status"] == 400:
+                raise BadRequest("expected a Range header such as bytes=0-1023, got another form")
+            await send(message)
+
+        await super().__call__(scope, receive, send_checked)
+
+
+def content_etag(sha256: str) -> str:
+    """Give the strong ETag of a file's content."""
+    return f'"{sha256}"'
+
+
+def plain_name(text: str) -> str:
+    """Reduce a name that a person chose to what is safe in a file name.
+
+    >>> plain_name("../n from l/Größe")
+    'n-from-l-Gr-e'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:80]

@@ -1,0 +1,45 @@
+"""One request is one transaction; doorbells ring after its commit and before the answer."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.orm import Session
+
+from api.db import Database
+from api.queue import Doorbell
+
+log = logging.getLogger(__name__)
+
+
+class UnitOfWork:
+    """A session, and what is to happen once it is committed, or when it is not."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._rings: list[tuple[str, str]] = []
+        self._undo: list[Callable[[], None]] = []
+
+    def ring(self, queue: str, row_id: str) -> None:
+        """Ring for the row on `queue` after the commit."""
+        self._rings.append((queue, row_id))
+
+    def undo(self, action: Callable[[], None]) -> None:
+        """Do this if the transaction fails."""
+        self._undo.append(action)
+
+    @classmethod
+    @contextmanager
+    def of(cls, database: Database, doorbell: Doorbell) -> Iterator["UnitOfWork"]:
+        """Commit at the end and ring; on any error roll back and undo."""
+        work: UnitOfWork | None = None
+        try:
+            with database.transaction() as session:
+                work = cls(session)
+                yield work
+        except BaseException:
+            for action in work._undo if work else ():
+                action()
+            raise
+        for queue, row_id in work._rings:
+            doorbell.ring(queue, row_id)
