@@ -107,27 +107,30 @@ def _boxes(
     boxes: dict[int, list[Box]] = defaultdict(list)
     problems = []
     for number, entry in enumerate(annotations):
-        image_id, category, bbox = entry.get("image_id"), entry.get("category_id"), entry.get("bbox")
+        image_id, category, place = entry.get("image_id"), entry.get("category_id"), _place(entry.get("bbox"))
         if not (isinstance(image_id, int) and image_id in images):
             detail = f"expected the id of one of the images, got {str(image_id)[:40]}"
         elif not (isinstance(category, int) and (category in labels or not labels)):
             detail = f"expected the id of one of the categories, got {str(category)[:40]}"
-        elif not _is_box(bbox):
-            detail = f"expected a bbox of x, y, width, height in px with a size above 0, got {str(bbox)[:80]}"
+        elif place is None:
+            came = str(entry.get("bbox"))[:80]
+            detail = f"expected a bbox of x, y, width, height in px with a size above 0, got {came}"
         else:
-            x, y, width, height = bbox
+            x, y, width, height = place
             boxes[image_id].append(Box(labels.get(category, 0), x, y, width, height, bool(entry.get("iscrowd"))))
             continue
         problems.append(Problem(f"{file}: annotations[{number}]", detail))
     return boxes, problems
 
 
-def _is_box(bbox: Any) -> bool:
+def _place(bbox: Any) -> tuple[float, float, float, float] | None:
+    """Give a bbox's x, y, width, height in px; None if it is none."""
     if not (isinstance(bbox, list) and len(bbox) == 4):
-        return False
+        return None
     if not all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in bbox):
-        return False
-    return bool(bbox[2] > 0 and bbox[3] > 0)
+        return None
+    x, y, width, height = bbox
+    return (x, y, width, height) if width > 0 and height > 0 else None
 
 
 def _merge_regions(boxes: Sequence[Box], classes: int) -> tuple[Box, ...]:

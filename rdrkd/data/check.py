@@ -1,0 +1,181 @@
+"""Look at every label line and every pixel of a dataset: what is wrong with it, and what it holds."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rdrkd.data import coco, yolo
+from rdrkd.data.archive import file_sha256
+from rdrkd.data.dataset import Dataset
+from rdrkd.data.frames import Box, Frame
+from rdrkd.data.images import ImageFault, decode, quiet_decoders
+from rdrkd.errors import Problem
+
+MOST_PROBLEMS = 100
+_MOST_LABEL_BYTES = 4 << 20
+# Upper bounds of the box area, px^2 of the image: COCO's, with its "small" split at the usual limit of "tiny".
+_BINS = {"tiny": 16.0**2, "small": 32.0**2, "medium": 96.0**2, "large": float("inf")}
+
+
+@dataclass
+class Findings:
+    """What is wrong (the first MOST_PROBLEMS, and how many more), what deserves a look, and what there is."""
+
+    problems: list[Problem] = field(default_factory=list)
+    more_problems: int = 0
+    warnings: list[str] = field(default_factory=list)
+    statistics: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, problems: Iterable[Problem]) -> None:
+        """Keep problems up to the limit, and count the rest."""
+        for problem in problems:
+            if len(self.problems) < MOST_PROBLEMS:
+                self.problems.append(problem)
+            else:
+                self.more_problems += 1
+
+
+@dataclass(frozen=True)
+class _Examined:
+    """One image with its labels; the size is None when it could not be decoded."""
+
+    image: Path
+    sha256: str
+    size: tuple[int, int] | None
+    labelled: bool
+    boxes: list[Box]
+    problems: list[Problem]
+
+
+def check(dataset: Dataset) -> Findings:
+    """Decode every image, read every label line and every annotation file, and count."""
+    findings = Findings(statistics={"splits": {}})
+    seen: dict[str, dict[str, str]] = {}
+    for split in dataset.splits:
+        examined = _examine_split(dataset, split)
+        findings.add(problem for one in examined for problem in one.problems)
+        findings.add(_no_labels(dataset, split, examined))
+        findings.warnings += _label_warnings(dataset, split, examined)
+        if split in dataset.annotations:
+            _check_annotations(dataset, split, examined, findings)
+        findings.statistics["splits"][split] = _statistics(dataset.names, examined)
+        seen[split] = {one.sha256: one.image.name for one in examined}
+    findings.warnings += _leaks(seen)
+    return findings
+
+
+def _examine_split(dataset: Dataset, split: str) -> list[_Examined]:
+    workers = min(4, len(os.sched_getaffinity(0)))  # Pillow decodes without holding the interpreter
+    with quiet_decoders(), ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda image: _examine(dataset, image), dataset.images(split)))
+
+
+def _examine(dataset: Dataset, image: Path) -> _Examined:
+    problems, size = [], None
+    try:
+        size = decode(image)
+    except ImageFault as fault:
+        problems.append(Problem(_where(dataset, image), str(fault)))
+    file = yolo.label_path(image)
+    # An image without a label file is one without objects.
+    boxes, faults = _read_labels(dataset, file, size or (1, 1)) if file.is_file() else ([], [])
+    return _Examined(image, file_sha256(image), size, file.is_file(), boxes, problems + faults)
+
+
+def _read_labels(dataset: Dataset, file: Path, size: tuple[int, int]) -> tuple[list[Box], list[Problem]]:
+    where = _where(dataset, file)
+    if file.stat().st_size > _MOST_LABEL_BYTES:
+        return [], [Problem(where, f"expected at most {_MOST_LABEL_BYTES} bytes, got {file.stat().st_size}")]
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        return [], [Problem(where, f"expected text in UTF-8, got: {error}")]
+    return yolo.read_text(text, *size, len(dataset.names), where)
+
+
+def _no_labels(dataset: Dataset, split: str, examined: Sequence[_Examined]) -> list[Problem]:
+    """Without a single label file the labels lie somewhere else: training would run on nothing but background."""
+    if any(one.labelled for one in examined):
+        return []
+    example = _where(dataset, yolo.label_path(examined[0].image))
+    return [Problem(split, f"expected label files such as {example}, got none for {len(examined)} images")]
+
+
+def _label_warnings(dataset: Dataset, split: str, examined: Sequence[_Examined]) -> list[str]:
+    warnings = []
+    if missing := sum(not one.labelled for one in examined):
+        warnings.append(f"{split}: {missing} of {len(examined)} images have no label file and count as empty")
+    expected = {yolo.label_path(one.image) for one in examined}
+    if orphans := [p for folder in {p.parent for p in expected} for p in folder.glob("*.txt") if p not in expected]:
+        warnings.append(f"{split}: {len(orphans)} label files have no image, such as {orphans[0].name}")
+    present = {box.label for one in examined for box in one.boxes}
+    if absent := [name for label, name in enumerate(dataset.names) if label not in present]:
+        warnings.append(f"{split}: no objects of {len(absent)} classes: {', '.join(absent[:20])}")
+    return warnings
+
+
+def _check_annotations(dataset: Dataset, split: str, examined: Sequence[_Examined], findings: Findings) -> None:
+    """Compare the split's COCO JSON with its images and labels."""
+    file = dataset.annotations[split]
+    frames, problems = coco.parse(file, dataset.names)
+    where = _where(dataset, file)
+    findings.add(Problem(p.where.replace(file.name, where, 1), p.detail) for p in problems)
+    if problems:
+        return
+    by_name = {Path(frame.file).name: frame for frame in frames}
+    findings.add(_mismatches(where, by_name, examined))
+    labelled = sum(len(one.boxes) for one in examined)
+    if (annotated := sum(not box.ignored for frame in frames for box in frame.boxes)) != labelled:
+        findings.warnings.append(f"{split}: {labelled} labelled boxes, but {annotated} annotated ones in {where}")
+
+
+def _mismatches(where: str, by_name: dict[str, Frame], examined: Sequence[_Examined]) -> Iterable[Problem]:
+    names = {one.image.name for one in examined}
+    for name in by_name:
+        if name not in names:
+            yield Problem(f"{where}: {name}", "expected an image of this name in the split, got none")
+    for one in examined:
+        frame = by_name.get(one.image.name)
+        if frame is None:
+            yield Problem(f"{where}: {one.image.name}", "expected an entry for this image of the split, got none")
+        elif one.size is not None and one.size != (frame.width, frame.height):
+            came = f"{frame.width}x{frame.height}"
+            yield Problem(
+                f"{where}: {one.image.name}", f"expected its size, {one.size[0]}x{one.size[1]} px, got {came}"
+            )
+
+
+def _statistics(names: Sequence[str], examined: Sequence[_Examined]) -> dict[str, Any]:
+    boxes = [box for one in examined if one.size for box in one.boxes]
+    per_class = Counter(box.label for box in boxes)
+    bins = Counter(next(b for b, limit in _BINS.items() if box.width * box.height < limit) for box in boxes)
+    counts = [len(one.boxes) for one in examined]
+    sizes = [one.size for one in examined if one.size] or [(0, 0)]
+    return {
+        "images": len(examined),
+        "boxes": len(boxes),
+        "per_class": {name: per_class[label] for label, name in enumerate(names)},
+        "empty_images": counts.count(0),
+        "boxes_per_image": {"mean": round(sum(counts) / len(counts), 2), "max": max(counts)},
+        "image_width": {"min": min(w for w, _ in sizes), "max": max(w for w, _ in sizes)},
+        "image_height": {"min": min(h for _, h in sizes), "max": max(h for _, h in sizes)},
+        "size_bins": {name: bins[name] for name in _BINS},
+    }
+
+
+def _leaks(seen: dict[str, dict[str, str]]) -> list[str]:
+    """Find images that a split shares with the training images: figures measured on them mean nothing."""
+    train = seen.get("train", {})
+    return [
+        f"{split}: {len(shared)} images are also in train, byte by byte, such as {images[min(shared)]}"
+        for split, images in seen.items()
+        if split != "train" and (shared := set(images) & set(train))
+    ]
+
+
+def _where(dataset: Dataset, file: Path) -> str:
+    return str(file.relative_to(dataset.root)) if file.is_relative_to(dataset.root) else file.name
