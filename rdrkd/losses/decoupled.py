@@ -42,12 +42,17 @@ def area_softmax(areas: Tensor, group: Tensor, groups: int, temperature: float =
 
 
 def cell_weight(
-    regions: Regions, weights: Tensor, divisor: Tensor, overlap: Literal["max", "sum", "smallest", "mean"] = "max"
+    regions: Regions,
+    areas: Tensor,
+    weights: Tensor,
+    divisor: Tensor,
+    overlap: Literal["max", "sum", "smallest", "mean"] = "max",
 ) -> Tensor:
     """G (B, H, W): W_q / S_q on the cells of object q.
 
     Args:
         regions: the objects' cells.
+        areas: (Q,) x_q; says which object is the smallest.
         weights: (Q,) W_q.
         divisor: (Q,) S_q.
         overlap: what a cell of several objects gets: the largest of their W_q / S_q, the sum, that of the smallest
@@ -57,9 +62,9 @@ def cell_weight(
     if overlap == "max":
         return regions.paint(values, "max")
     if overlap == "smallest":
-        # Largest object first; among equals the lightest, so that the order of the ground truth does not matter.
+        # The smallest object comes last and wins; of equals the heaviest, so that the boxes' order is no matter.
         order = values.argsort()
-        order = order[regions.sizes[order].argsort(descending=True, stable=True)]
+        order = order[areas[order].argsort(descending=True, stable=True)]
         ranks = torch.arange(1, len(order) + 1, device=values.device, dtype=torch.float64)
         winner = regions.paint(torch.zeros_like(ranks).index_copy_(0, order, ranks), "max").long()
         return torch.cat([values.new_zeros(1), values[order]])[winner]
@@ -101,9 +106,10 @@ def decoupled_term(term: Decoupled, context: Context) -> Output:
         teacher, student = context.maps(stride)
         batch, _, height, width = teacher.shape
         regions = rasterise(boxes, image, stride, (batch, height, width))
-        weights = _object_weights(term, boxes, regions, context.imgsz)
+        areas = object_areas(boxes, regions, context.imgsz, term.area_unit)
+        weights = _object_weights(term, areas, regions)
         divisor = object_areas(boxes, regions, context.imgsz, term.divisor_unit)
-        weight = cell_weight(regions, weights, divisor, term.overlap)
+        weight = cell_weight(regions, areas, weights, divisor, term.overlap)
         foreground = regions.union()
         name = level_name(stride)
         levels[name] = decoupled_loss(teacher, student, weight, foreground, term.alpha, term.beta, term.background_norm)
@@ -111,8 +117,7 @@ def decoupled_term(term: Decoupled, context: Context) -> Output:
     return Output.over_levels(levels, shares)
 
 
-def _object_weights(term: Decoupled, boxes: Tensor, regions: Regions, imgsz: tuple[int, int]) -> Tensor:
-    areas = object_areas(boxes, regions, imgsz, term.area_unit)
+def _object_weights(term: Decoupled, areas: Tensor, regions: Regions) -> Tensor:
     batch = regions.shape[0]
     if term.softmax_over == "image":
         return area_softmax(areas, regions.image, batch, term.temperature, term.b)

@@ -1,0 +1,296 @@
+"""What holds for every term: its boundary to teacher and precision, the batch's symmetries, the spec's options."""
+
+import copy
+import math
+import typing
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rdrkd.errors import PairError
+from rdrkd.losses import Context, Head, LossTerm, Output, build
+from rdrkd.spec import PRESETS, TERMS, Decoupled, Preset, Regenerated, Responsive, Term
+from tests.rdrkd.losses.contexts import (
+    BOX_IMAGE,
+    BOXES,
+    WIDTHS,
+    doubled,
+    make_context,
+    mirrored,
+    reordered,
+    student_tensors,
+    teacher_tensors,
+    without_objects,
+)
+
+PICKED_OUTSIDE = {"name", "levels", "layers", "adapter"}  # which tensors a term is given, not what it computes
+FITTING = {"cells": {"tau_area": 9}, "image": {"tau_area": 0.05}}  # an area that fits its unit
+
+
+def options(model: type[Term]) -> list[Term]:  # type: ignore[valid-type]
+    """One term for each other value of each choice in the spec."""
+    terms = []
+    for name, info in model.model_fields.items():
+        values = (False, True) if info.annotation is bool else typing.get_args(info.annotation)
+        if name not in PICKED_OUTSIDE:
+            others = set(values) - {info.default}
+            terms += [model(**{name: other}, **(FITTING[other] if name == "tau_area_unit" else {})) for other in others]
+    return terms
+
+
+def describe(term: Term) -> str:
+    return "-".join([term.name, *(f"{key}={value}" for key, value in term.model_dump(exclude_defaults=True).items())])
+
+
+OPTIONS = sorted((term for model in TERMS.values() for term in options(model)), key=describe)
+DEFAULTS = [model() for model in TERMS.values()]
+PAPER = [term for term in PRESETS[Preset.RDR_KD_PAPER] if term not in DEFAULTS]
+every_default = pytest.mark.parametrize("term", DEFAULTS, ids=describe)
+every_term = pytest.mark.parametrize("term", [*DEFAULTS, *PAPER, *OPTIONS], ids=describe)
+
+
+def build_double(term: Term) -> LossTerm:
+    torch.manual_seed(0)
+    return build(term, WIDTHS).double()
+
+
+def value(term: Term, context: Context) -> float:
+    return build_double(term)(context).value.item()
+
+
+def test_every_choice_of_the_spec_is_among_the_options() -> None:
+    assert len(OPTIONS) == 20
+    assert {type(term) for term in OPTIONS} == {Regenerated, Decoupled, Responsive}
+
+
+# --- what a term gives back ---
+
+
+@every_term
+def test_value_is_a_finite_scalar_its_parts_add_up_and_its_shares_are_shares(term: Term) -> None:
+    output = build_double(term)(make_context())
+    assert isinstance(output, Output)
+    assert output.value.shape == ()
+    assert output.value.item() > 0
+    assert sum(part.item() for part in output.levels.values()) == pytest.approx(output.value.item())
+    assert set(output.levels) == ({"class", "box"} if term.name == "responsive" else {"P2", "P3", "P4", "P5"})
+    assert not any(x.requires_grad for x in [*output.levels.values(), *output.shares.values()])
+    assert all(0 <= share <= 1 for share in output.shares.values())
+
+
+@pytest.mark.parametrize("term", OPTIONS, ids=describe)
+def test_every_option_changes_the_value(term: Term) -> None:
+    default = value(type(term)(), make_context())
+    if term.name == "regenerated" and term.fusion == "learned":  # starts as the plain sum, see test_regenerated.py
+        assert value(term, make_context()) == default
+    else:
+        assert value(term, make_context()) != pytest.approx(default, rel=1e-9)
+
+
+def test_levels_can_be_left_out() -> None:
+    for model in (Regenerated, Decoupled):
+        output = build_double(model(levels=(32, 8)))(make_context())
+        assert list(output.levels) == ["P3", "P5"]
+
+
+# --- the boundary ---
+
+
+@every_term
+def test_gradient_reaches_the_student_and_never_the_teacher(term: Term) -> None:
+    context = make_context()
+    loss = build_double(term)
+    loss(context).value.backward()
+    reached = [x for x in student_tensors(context) if x.grad is not None and x.grad.abs().max() > 0]
+    assert len(reached) == (2 if term.name == "responsive" else 4)
+    assert all(x.grad.isfinite().all() for x in reached)
+    assert all(x.grad is None for x in teacher_tensors(context))
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in loss.parameters())
+
+
+def in_half(context: Context) -> Context:
+    def half(x: Tensor) -> Tensor:
+        return x.detach().bfloat16()
+
+    return replace(
+        context,
+        teacher={stride: half(x) for stride, x in context.teacher.items()},
+        student={stride: half(x).requires_grad_() for stride, x in context.student.items()},
+        teacher_head=Head(half(context.teacher_head.scores), half(context.teacher_head.boxes)),
+        student_head=Head(half(context.student_head.scores), half(context.student_head.boxes)),
+        target_scores=half(context.target_scores),
+    )
+
+
+@every_default
+def test_half_precision_maps_are_computed_in_fp32_outside_autocast(term: Term) -> None:
+    context = in_half(make_context(dtype=torch.float32))
+    loss = build(term, WIDTHS)
+    expected = loss(context.at_boundary())
+    with torch.autocast("cpu", torch.bfloat16):
+        output = loss(context)
+    assert output.value.dtype == torch.float32
+    assert torch.equal(output.value, expected.value)
+    assert {name: part.dtype for name, part in output.levels.items()} == dict.fromkeys(output.levels, torch.float32)
+
+
+def test_maps_whose_squares_overflow_fp16_stay_finite() -> None:
+    context = make_context(dtype=torch.float32)
+    for x in (*context.teacher.values(), *context.student.values()):
+        x.data.mul_(200)
+    halves = replace(
+        context,
+        teacher={stride: x.half() for stride, x in context.teacher.items()},
+        student={stride: x.half() for stride, x in context.student.items()},
+    )
+    for term in DEFAULTS:
+        assert build(term, WIDTHS)(halves).value.isfinite()
+
+
+@every_term
+def test_a_batch_without_objects_is_finite_and_keeps_its_graph(term: Term) -> None:
+    context = without_objects(make_context())
+    loss = build_double(term)
+    output = loss(context)
+    output.value.backward()
+    assert output.value.isfinite()
+    grads = [x.grad for x in student_tensors(context) if x.grad is not None] + [p.grad for p in loss.parameters()]
+    assert len(grads) >= 2
+    assert all(grad is not None and grad.isfinite().all() for grad in grads)
+
+
+@every_default
+def test_foreground_alone_keeps_its_graph_without_objects(term: Term) -> None:
+    if isinstance(term, Decoupled):
+        term = term.model_copy(update={"beta": 0.0})
+    context = without_objects(make_context())
+    build_double(term)(context).value.backward()
+    tensors = [context.student_head.scores] if term.name == "responsive" else list(context.student.values())
+    assert all(x.grad is not None and x.grad.isfinite().all() for x in tensors)
+
+
+# --- symmetries ---
+
+
+@every_term
+def test_doubling_the_batch_leaves_the_mean_over_images(term: Term) -> None:
+    context = make_context()
+    factor = 2 if term.name == "responsive" and term.normalizer == "batch_sum" else 1
+    assert value(term, doubled(context)) == pytest.approx(factor * value(term, context))
+
+
+@every_term
+def test_one_image_alone(term: Term) -> None:
+    context = make_context(BOXES[BOX_IMAGE == 0], BOX_IMAGE[BOX_IMAGE == 0], batch=1)
+    loss = build_double(term)
+    output = loss(context)
+    output.value.backward()
+    assert output.value.item() > 0
+    assert math.isfinite(output.value.item())
+
+
+@every_term
+def test_the_order_of_the_ground_truth_does_not_matter(term: Term) -> None:
+    assert value(term, reordered(make_context())) == pytest.approx(value(term, make_context()))
+
+
+@every_term
+def test_flipping_images_and_boxes_changes_nothing(term: Term) -> None:
+    loss = build_double(term)
+    with torch.no_grad():  # a procreate module commutes with the flip once its kernels are symmetric
+        for module in loss.modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight.copy_((module.weight + module.weight.flip(3)) / 2)
+    context = make_context()
+    assert loss(mirrored(context)).value.item() == pytest.approx(loss(context).value.item())
+
+
+def test_zero_at_equality() -> None:
+    context = make_context()
+    context.student.update(context.teacher)
+    context = replace(context, student_head=context.teacher_head)
+    for term in (Decoupled(), Responsive()):
+        assert build_double(term)(context).value.item() == pytest.approx(0, abs=1e-6)
+
+
+# --- what the distiller and Ultralytics do with a term ---
+
+
+def test_terms_copy_and_resume() -> None:
+    loss, context = build_double(Regenerated(fusion="learned")), make_context()
+    twin = copy.deepcopy(loss)
+    fresh = build(Regenerated(fusion="learned"), WIDTHS).double()
+    assert fresh(context).value.item() != loss(context).value.item()
+    fresh.load_state_dict(loss.state_dict())
+    assert fresh(context).value.item() == twin(context).value.item() == loss(context).value.item()
+    assert [build(term, WIDTHS).state_dict() for term in (Decoupled(), Responsive())] == [{}, {}]
+
+
+@every_default
+def test_terms_run_under_deterministic_algorithms(term: Term) -> None:
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert value(term, make_context()) == value(term, make_context())
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.gpu
+@every_term
+def test_cuda_agrees_with_the_cpu(term: Term) -> None:
+    context = make_context(dtype=torch.float32)
+
+    def moved(x: Tensor) -> Tensor:
+        return x.detach().cuda().requires_grad_(x.requires_grad)
+
+    def heads(head: Head) -> Head:
+        return Head(moved(head.scores), moved(head.boxes))
+
+    on_cuda = Context(
+        teacher={stride: moved(x) for stride, x in context.teacher.items()},
+        student={stride: moved(x) for stride, x in context.student.items()},
+        boxes=moved(context.boxes),
+        box_image=context.box_image.cuda(),
+        imgsz=context.imgsz,
+        teacher_head=heads(context.teacher_head),
+        student_head=heads(context.student_head),
+        target_scores=moved(context.target_scores),
+        foreground=context.foreground.cuda(),
+    )
+    loss = build(term, WIDTHS)
+    expected = loss(context).value
+    expected.backward()
+    output = loss.cuda()(on_cuda).value
+    output.backward()
+    assert output.item() == pytest.approx(expected.item(), rel=1e-3)
+    for x, y in zip(student_tensors(context), student_tensors(on_cuda), strict=True):
+        if x.grad is not None:
+            assert torch.allclose(y.grad.cpu(), x.grad, rtol=2e-2, atol=1e-3 * x.grad.abs().max().item())
+
+
+# --- errors ---
+
+
+def test_a_level_the_teacher_lacks_is_refused_when_built() -> None:
+    with pytest.raises(PairError, match=r"decoupled: expected levels among the strides \[8, 16, 32\], got also \[4\]"):
+        build(Decoupled(), {8: 4, 16: 4, 32: 4})
+
+
+def test_a_map_that_is_missing_or_of_another_size_is_refused() -> None:
+    context = make_context()
+    smaller = context.student[8][:, :, :1, :1]  # would broadcast
+    with pytest.raises(PairError, match=r"maps of stride 8 of one shape, got \(2, 4, 8, 12\) from the teacher"):
+        build_double(Decoupled())(replace(context, student={**context.student, 8: smaller}))
+    with pytest.raises(PairError, match=r"expected maps of stride 4, got the teacher's of \[8\]"):
+        build_double(Decoupled())(replace(context, teacher={8: context.teacher[8]}))
+
+
+def test_heads_with_other_classes_or_anchors_are_refused() -> None:
+    context, one_class = make_context(), make_context(nc=1)
+    with pytest.raises(PairError, match=r"class logits of one shape, got \(2, 3, 20\) .* and \(2, 1, 20\)"):
+        build_double(Responsive())(replace(context, student_head=one_class.student_head))
+    fewer = Head(context.student_head.scores, context.student_head.boxes[:, :1])
+    with pytest.raises(PairError, match="boxes of one shape"):
+        build_double(Responsive())(replace(context, student_head=fewer))
