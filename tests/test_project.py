@@ -1,6 +1,7 @@
 """The project as a whole: what is committed, what `make` offers, what must agree with what."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -115,3 +116,29 @@ def test_relative_links_in_documents_lead_somewhere(tracked: list[Path]) -> None
         if not (path.parent / target).exists()
     ]
     assert not broken
+
+
+@pytest.mark.parametrize(
+    ("module", "statement"),
+    [
+        ("rdrkd/__init__.py", "import torch"),
+        ("rdrkd/events.py", "import ultralytics"),
+        ("rdrkd/trainer.py", "import celery"),
+        ("rdrkd/run.py", "import api.db"),
+        ("rdrkd/losses/decoupled.py", "import rdrkd.losses.regenerated"),
+        ("api/__init__.py", "import fastapi"),
+        ("api/jobs/service.py", "import rdrkd.losses"),
+        ("api/jobs/lifecycle.py", "import fastapi"),
+        ("worker/tasks.py", "import api.main"),
+    ],
+)
+def test_contracts_catch(module: str, statement: str, tmp_path: Path) -> None:
+    for package in ("rdrkd", "api", "worker"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    changed = tmp_path / module
+    changed.write_text(f"{changed.read_text()}\n{statement}\n")
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert found.returncode == 1
+    assert "BROKEN" in found.stdout
