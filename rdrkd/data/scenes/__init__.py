@@ -57,7 +57,8 @@ def render(profile: Profile, imgsz: int | tuple[int, int], seed: int, split: str
     else:
         place = town.build(for_town, width, height)
         plan = visdrone.plan(for_plan, width, height, place)
-        empty = town.blur_regions(town.ground(for_ground, place), plan.regions, for_ground)
+        objects = [(item.x, item.y, item.width, item.height) for item in plan.items]
+        empty = town.blur_regions(town.ground(for_ground, place, objects), plan.regions, for_ground)
         drawn = scene.draw(empty, plan)
         image = town.sensor(drawn.image, for_sensor)
     name = f"{profile}_{split}_{index:06d}.jpg"

@@ -1,5 +1,6 @@
 """The ground of the `visdrone` scenes: roads that run to a vanishing point, houses, trees, shadows, all seen aslant."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -64,12 +65,15 @@ def build(rng: np.random.Generator, width: int, height: int) -> Town:
     return Town(width, height, vanish, roads, crossings)
 
 
-def ground(rng: np.random.Generator, town: Town) -> Image:
-    """Draw the town without its objects."""
+def ground(rng: np.random.Generator, town: Town, objects: Sequence[tuple[int, int, int, int]] = ()) -> Image:
+    """Draw the town without its objects, whose boxes (x, y, width, height in px) stay clear of houses."""
     image = np.empty((town.height, town.width, 3), np.uint8)
     image[:] = pick(rng, _GROUNDS)
     _roads(image, rng, town)
-    _clutter(image, rng, town)
+    taken = np.zeros(image.shape[:2], np.bool_)
+    for x, y, w, h in objects:
+        taken[y : y + h, x : x + w] = True
+    _clutter(image, rng, town, taken)
     return _texture(image, rng)
 
 
@@ -122,27 +126,31 @@ def _dashes(image: Image, town: Town, middle: float, half: float) -> None:
             _fill(image, np.array(corners), (212, 212, 205))
 
 
-def _clutter(image: Image, rng: np.random.Generator, town: Town) -> None:
-    """Draw houses and trees beside the roads, the far ones first."""
+def _clutter(image: Image, rng: np.random.Generator, town: Town, taken: npt.NDArray[np.bool_]) -> None:
+    """Draw houses and trees beside the roads, the far ones first; no house where an object stands."""
     unit = 0.11 * town.width
-    rows = np.sort(rng.uniform(-0.05, 1.1, int(rng.integers(25, 70))) * town.height)
+    rows = np.sort(rng.uniform(-0.05, 1.3, int(rng.integers(40, 110))) * town.height)
     for y in rows.tolist():
         below = float(rng.uniform(-1.0, 2.0)) * town.width
-        x, scale = town.x_of(below, y), town.depth(y)
-        size = unit * scale * float(rng.uniform(0.35, 1.3))
+        x, size = town.x_of(below, y), unit * town.depth(y) * float(rng.uniform(0.35, 1.3))
         if any(abs(below - road) < half + unit * 0.8 for road, half in town.roads):
-            if rng.random() < 0.5:  # a lamp, a crate, a manhole: things on the road that are no objects
-                cv2.circle(
-                    image,
-                    (round(x), round(y)),
-                    max(1, round(size * 0.05)),
-                    shade((120, 118, 115), rng.uniform(0.4, 1.5)),
-                    -1,
-                )
-        elif rng.random() < 0.45 and not any(abs(y - middle) < half + size for middle, half in town.crossings):
-            _house(image, rng, x, y, size, (x - town.width / 2) / town.width)
-        else:
+            if rng.random() < 0.5:
+                _thing(image, rng, x, y, size * 0.05)
+        elif any(abs(y - middle) < half + size for middle, half in town.crossings) or rng.random() < 0.5:
             _tree(image, rng, x, y, size * 0.35)
+        elif not _any(taken, (x - size * 0.9, y - size * 1.8), (x + size * 0.9, y + size * 0.1)):
+            _house(image, rng, x, y, size, (x - town.width / 2) / town.width)
+
+
+def _any(taken: npt.NDArray[np.bool_], low: tuple[float, float], high: tuple[float, float]) -> bool:
+    (x0, y0), (x1, y1) = ((max(0, round(x)), max(0, round(y))) for x, y in (low, high))
+    return bool(taken[y0:y1, x0:x1].any())
+
+
+def _thing(image: Image, rng: np.random.Generator, x: float, y: float, radius: float) -> None:
+    """Draw a crate, a manhole, a lamp: what lies on a road and is no object."""
+    grey = shade((120, 118, 115), float(rng.uniform(0.4, 1.5)))
+    cv2.circle(image, (round(x), round(y)), max(1, round(radius)), grey, -1)
 
 
 def _house(image: Image, rng: np.random.Generator, x: float, y: float, size: float, lean: float) -> None:
