@@ -28,6 +28,7 @@ def store(storage: Storage, held: Held, run_dir: Path, event: Checkpoint) -> lis
 
     Raises:
         ValueError: the event names files outside the run folder, or odd ones.
+        FileNotFoundError: the run has dropped the checkpoint since.
         OSError: a file cannot be read or written.
     """
     prefix = f"jobs/{held.id}/attempt-{held.attempt}/epoch-{event.epoch}"
@@ -53,7 +54,7 @@ def _store(
     published: list[Published] = []
     for name in names:
         path = folder / name
-        if not (_NAME.fullmatch(name) and path.resolve().is_relative_to(within.resolve()) and path.is_file()):
+        if not (_NAME.fullmatch(name) and path.resolve().is_relative_to(within.resolve())):
             raise ValueError(f"expected a file of the run folder, got {name!r}")
         stored = storage.put_file(path, f"{prefix}/{name}")
         published.append(Published(epoch, name, stored.key, stored.sha256, stored.size))

@@ -26,6 +26,7 @@ from worker.process import RDRKD, Child, last_words, without_paths
 from worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
+SPEC = "job.json"  # as it was posted; the run writes its own, with every default, beside it
 Move = Callable[[Session], object]
 Events = queue.SimpleQueue[Event | None]  # None: there will be no more
 MAX_EVENTS = 10_000  # that wait for the database
@@ -97,7 +98,7 @@ class Attempt:
         options = self._prepare()
         if self.lease.order is not None:
             return self._stopped(self.lease.order)
-        job = [self.held.kind, self.folder / "spec.json", "--run-dir", self.folder]
+        job = [self.held.kind, self.folder / SPEC, "--run-dir", self.folder]
         command = [*self.command, *map(str, job), *options, "--cache", str(self.place.cache), "--events"]
         self.lease.child = Child(command, self.folder, self.log)
         self._follow(self.lease.child)
@@ -105,7 +106,7 @@ class Attempt:
 
     def _prepare(self) -> list[str]:
         folders.prepare(self.folder)
-        (self.folder / "spec.json").write_text(json.dumps(self.held.spec, indent=2))
+        (self.folder / SPEC).write_text(json.dumps(self.held.spec, indent=2))
         needed = self.lease.write(lambda session: inputs.locate(session, self.held.spec))
         options = inputs.arguments(self.place.storage, needed)
         earlier = self.lease.write(lambda session: checkpoints.all_of(session, self.held.id))
@@ -159,6 +160,9 @@ class Attempt:
             return
         try:
             files = checkpoints.store(self.place.storage, self.held, self.folder, event)
+        except FileNotFoundError:  # the run keeps the newest few only, and this worker was slow
+            log.warning("%s attempt %d: the checkpoint of epoch %d is gone already", *_who(self.held), event.epoch)
+            return
         except (OSError, ValueError) as error:
             log.exception("%s attempt %d: cannot keep the checkpoint of epoch %d", *_who(self.held), event.epoch)
             self.fault = _our_fault(error)

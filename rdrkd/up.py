@@ -1,0 +1,249 @@
+"""The embedded service, `rdrkd up`: API, reaper and two workers as child processes, started by name.
+
+The library imports none of them. A child that dies is started again; when this process ends, however it does, its
+children end, too.
+"""
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+import rdrkd
+from rdrkd.errors import RdrkdError
+from rdrkd.events import EXIT_DONE
+from rdrkd.orphans import follow_parent
+
+CHILDREN = {
+    "api": ["api"],
+    "reaper": ["api.reaper"],
+    "worker-train": ["worker", "--queue", "train"],
+    "worker-inspect": ["worker", "--queue", "inspect"],
+}
+READY_SECONDS = 60.0
+STOP_SECONDS = 30.0  # a draining worker stops its trainer first
+LONGEST_PAUSE = 30.0  # before a child that keeps dying is started again, seconds
+
+
+class ServiceError(RdrkdError):
+    """The embedded service cannot be started or stopped."""
+
+
+class Supervised:
+    """A child that is kept alive, with pauses that double while it keeps dying."""
+
+    def __init__(self, name: str, environment: dict[str, str], logs: Path) -> None:
+        self.name, self._environment, self._log = name, environment, logs / f"{name}.log"
+        self._pause, self._start_at = 0.5, 0.0
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start the process; its output goes to its log."""
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *CHILDREN[self.name]],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C reaches this process, which stops its children in order
+                preexec_fn=lambda: follow_parent(signal.SIGTERM),  # noqa: PLW1509 - no other thread runs here
+            )
+        self._started = time.monotonic()
+
+    def look(self) -> int | None:
+        """Start the child again once it has died and its pause is over; give its exit status when it has just died."""
+        if self.process is not None and (status := self.process.poll()) is not None:
+            lived = time.monotonic() - self._started
+            self._pause = 0.5 if lived > LONGEST_PAUSE else min(2 * self._pause, LONGEST_PAUSE)
+            self._start_at, self.process = time.monotonic() + self._pause, None
+            return status
+        if self.process is None and time.monotonic() >= self._start_at:
+            self.start()
+        return None
+
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM."""
+        if self.process is not None:
+            self.process.terminate()
+
+    def end(self, until: float) -> None:
+        """Wait until the moment `until` (monotonic), then kill."""
+        if self.process is None:
+            return
+        try:
+            self.process.wait(max(0.1, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def up(data_dir: Path, host: str = "127.0.0.1", port: int = 8000, detach: bool = False) -> int:
+    """Start the embedded service and keep it running until SIGTERM or Ctrl-C; give the exit status.
+
+    Args:
+        data_dir: folder of database, uploads, caches, runs and logs.
+        host: address to listen on; beyond loopback a token is needed (`RDRKD_TOKEN`).
+        port: TCP port; 0 takes a free one.
+        detach: return once the service is ready, and leave it running.
+
+    Raises:
+        ServiceError: a service runs on this folder already, or it does not become ready.
+    """
+    data_dir, port = data_dir.expanduser().absolute(), port or _free_port(host)
+    if detach:
+        return _detach(data_dir, host, port)
+    console = Console(stderr=True)
+    with _sole_owner(data_dir) as pid_file, _stop_signals() as stopped:
+        (data_dir / "logs").mkdir(exist_ok=True)
+        url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104 - compared only
+        environment = _environment(data_dir, host, port)
+        children = [Supervised("api", environment, data_dir / "logs")]
+        try:
+            _await_ready(url, children[0], stopped)
+            children += [Supervised(name, environment, data_dir / "logs") for name in CHILDREN if name != "api"]
+            pid_file.write_text(f"{os.getpid()} {url}\n")
+            console.print(f"RDR-KD is ready at {url} (documentation: {url}/docs), data and logs in {data_dir}")
+            while not stopped:
+                for child in children:
+                    if (status := child.look()) is not None:
+                        console.print(f"{child.name} ended with status {status}; starting it again")
+                time.sleep(0.2)
+        finally:
+            _stop(children)
+    return EXIT_DONE
+
+
+def down(data_dir: Path) -> int:
+    """Stop the embedded service of a data folder and wait until it is gone; give the exit status.
+
+    Raises:
+        ServiceError: it does not stop.
+    """
+    data_dir = data_dir.expanduser().absolute()
+    running = _running(data_dir)
+    if running is None:
+        Console(stderr=True).print(f"no service runs on {data_dir}")
+        return EXIT_DONE
+    os.kill(running, signal.SIGTERM)
+    end = time.monotonic() + STOP_SECONDS + 10
+    while _running(data_dir) is not None:
+        if time.monotonic() > end:
+            raise ServiceError(f"expected the service (process {running}) to stop within {STOP_SECONDS:.0f} s")
+        time.sleep(0.1)
+    return EXIT_DONE
+
+
+def _detach(data_dir: Path, host: str, port: int) -> int:
+    if (running := _running(data_dir)) is not None:
+        raise ServiceError(f"a service (process {running}) runs on {data_dir} already")
+    (data_dir / "logs").mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "rdrkd", "up", "--data-dir", str(data_dir), "--host", host, "--port", str(port)]
+    with (data_dir / "logs" / "up.log").open("ab") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    end = time.monotonic() + READY_SECONDS
+    while not (_running(data_dir) == process.pid and "http" in _pid_file(data_dir).read_text()):
+        if process.poll() is not None or time.monotonic() > end:
+            raise ServiceError(f"the service did not become ready; see {data_dir}/logs/up.log and api.log")
+        time.sleep(0.1)
+    Console(stderr=True).print(f"RDR-KD is ready at http://{host}:{port}; stop it with `rdrkd down`")
+    return EXIT_DONE
+
+
+def _await_ready(url: str, api: Supervised, stopped: list[int]) -> None:
+    """Wait until the API answers: it brings the database up to date before anything else may use it."""
+    end = time.monotonic() + READY_SECONDS
+    while not stopped:
+        if api.process is not None and api.process.poll() is not None:
+            raise ServiceError(f"the API ended with status {api.process.poll()} at its start; see api.log")
+        if time.monotonic() > end:
+            raise ServiceError(f"the API did not become ready within {READY_SECONDS:.0f} s; see api.log")
+        try:
+            with urllib.request.urlopen(f"{url}/readyz", timeout=2):  # noqa: S310 - our own URL
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+
+
+def _stop(children: list[Supervised]) -> None:
+    """Stop all children at once; a worker's job goes back to the queue with its checkpoints."""
+    for child in children:
+        child.ask_to_stop()
+    until = time.monotonic() + STOP_SECONDS
+    for child in children:
+        child.end(until)
+
+
+@contextmanager
+def _sole_owner(data_dir: Path) -> Iterator[Path]:
+    """Hold the data folder's lock; a second service on the same folder is refused."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with _lock_file(data_dir).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ServiceError(f"a service runs on {data_dir} already; stop it with `rdrkd down`") from error
+        pid_file = _pid_file(data_dir)
+        pid_file.write_text(f"{os.getpid()}\n")  # with the URL once the service is ready
+        try:
+            yield pid_file
+        finally:
+            pid_file.unlink(missing_ok=True)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect SIGTERM and SIGINT in a list instead of dying of them."""
+    stopped: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in before:
+        signal.signal(number, lambda received, _frame: stopped.append(received))
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _running(data_dir: Path) -> int | None:
+    """Give the process that serves a data folder: the lock says whether there is one, the pid file which."""
+    try:
+        with _lock_file(data_dir).open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        with_url = _pid_file(data_dir).read_text() if _pid_file(data_dir).exists() else ""
+        return int(with_url.split()[0]) if with_url else None
+    return None
+
+
+def _environment(data_dir: Path, host: str, port: int) -> dict[str, str]:
+    """Give the children's environment; they find this very code, installed or not."""
+    code = [str(Path(rdrkd.__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    ours = {"RDRKD_DATA_DIR": str(data_dir), "RDRKD_HOST": host, "RDRKD_PORT": str(port)}
+    return os.environ | ours | {"PYTHONPATH": os.pathsep.join(code)}
+
+
+def _free_port(host: str) -> int:
+    with socket.create_server((host, 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def _lock_file(data_dir: Path) -> Path:
+    return data_dir / "up.lock"
+
+
+def _pid_file(data_dir: Path) -> Path:
+    return data_dir / "up.pid"
