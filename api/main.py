@@ -1,6 +1,7 @@
 """The web app: features put together, errors turned into problem documents."""
 
 import json
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -29,6 +32,7 @@ from api.errors import (
     ProblemDocument,
     TooLarge,
     Unauthorized,
+    Unavailable,
 )
 from api.jobs import endpoints as jobs
 from api.methods import endpoints as methods
@@ -40,6 +44,8 @@ from api.settings import Settings
 from api.storage import Storage
 from rdrkd import __version__
 from rdrkd.spec.problems import problems_of_errors
+
+log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 2**20  # of a JSON body; uploads have limits of their own
 DESCRIPTION = """Distil a large drone detector into a small one, with RDR-KD.
@@ -63,7 +69,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         license_info={"name": "AGPL-3.0-only", "identifier": "AGPL-3.0-only"},
         lifespan=_lifespan,
         max_body_size=MAX_BODY_BYTES,
-        responses=refusals(BadRequest, HostNotAllowed, InternalError),
+        redirect_slashes=False,
+        responses=refusals(HostNotAllowed, InternalError, Unavailable),
     )
     app.state.settings = settings
     app.state.database = Database(settings.database_url)
@@ -75,6 +82,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_error)
+    for lost in (OperationalError, PoolTimeout):
+        app.add_exception_handler(lost, _on_lost_database)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app
 
@@ -121,6 +130,11 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     }
     known = by_status.get(error.status_code) or InternalError(f"an unforeseen status, {error.status_code}")
     return problem_response(known, request.state.request_id)
+
+
+async def _on_lost_database(request: Request, error: Exception) -> Response:
+    log.error("request %s: the database does not answer: %s", request.state.request_id, error)
+    return problem_response(Unavailable("expected a database that answers, got none"), request.state.request_id)
 
 
 def _invalid(details: Sequence[dict[str, Any]], body: Any) -> ApiError:

@@ -1,11 +1,12 @@
 """Responses of our own: problem documents, conditional answers, files by range."""
 
 import base64
+import json
 import re
 from pathlib import Path
 
 from starlette.datastructures import Headers
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from api.errors import ApiError, BadRequest, RangeNotSatisfiable
@@ -13,9 +14,10 @@ from api.errors import ApiError, BadRequest, RangeNotSatisfiable
 
 def problem_response(error: ApiError, instance: str) -> Response:
     """Answer the request `instance` with an error."""
-    content = error.document(instance).model_dump(mode="json", exclude_none=True)
-    media_type = "application/problem+json"
-    return JSONResponse(content, error.status, dict(error.headers), media_type)
+    document = error.document(instance).model_dump(mode="json", exclude_none=True)
+    # ASCII: what is quoted of the request may hold half a surrogate pair, which UTF-8 cannot.
+    content = json.dumps(document).encode("ascii")
+    return Response(content, error.status, dict(error.headers), "application/problem+json")
 
 
 def not_modified(if_none_match: str | None, etag: str) -> Response | None:

@@ -69,11 +69,11 @@ def _job_problem(session: Session, field: str, job_id: str) -> Blocked | None:
     return None
 
 
-def newest_weights(session: Session, job_id: str) -> Artifact | None:
-    """Give the newest weights that a job has published."""
+def newest_weights(session: Session, job_id: str, name: str = WEIGHTS) -> Artifact | None:
+    """Give the newest weights that a job has published: those of its last attempt's last checkpoint."""
     newest = (Artifact.attempt.desc(), Artifact.epoch.desc(), Artifact.id.desc())
     return session.scalars(
-        select(Artifact).where(Artifact.job_id == job_id, Artifact.name == WEIGHTS).order_by(*newest).limit(1)
+        select(Artifact).where(Artifact.job_id == job_id, Artifact.name == name).order_by(*newest).limit(1)
     ).one_or_none()
 
 

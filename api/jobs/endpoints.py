@@ -1,7 +1,7 @@
 """The addresses of jobs."""
 
 import zlib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, Header, Query, Response
 
@@ -36,6 +36,12 @@ IfNoneMatch = Annotated[str | None, Header(description="the ETag of what the cli
 Label = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{1,64}=[^\x00]{0,512}$")]
 POLL_SECONDS = "2"
 CONTENT = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+WEIGHTS_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "the whole file", **CONTENT},
+    206: {"description": "the asked range", **CONTENT},
+    304: {"description": "the client has these weights"},
+    **refusals(BadRequest, NotFound, NotReady, Gone, RangeNotSatisfiable, Invalid),
+}
 
 
 @router.post(
@@ -117,18 +123,8 @@ def metrics(job_id: str, work: Work) -> JobMetrics:
     return JobMetrics(data=[{"attempt": row.attempt} | row.values for row in service.epochs(work.session, job_id)])
 
 
-@router.head("/{job_id}/weights", operation_id="head_job_weights", response_class=Response)
-@router.get(
-    "/{job_id}/weights",
-    operation_id="get_job_weights",
-    response_class=Response,
-    responses={
-        200: {"description": "the whole file", **CONTENT},
-        206: {"description": "the asked range", **CONTENT},
-        304: {"description": "the client has these weights"},
-        **refusals(BadRequest, NotFound, NotReady, Gone, RangeNotSatisfiable, Invalid),
-    },
-)
+@router.head("/{job_id}/weights", operation_id="head_job_weights", response_class=Response, responses=WEIGHTS_RESPONSES)
+@router.get("/{job_id}/weights", operation_id="get_job_weights", response_class=Response, responses=WEIGHTS_RESPONSES)
 def weights(
     job_id: str,
     work: Work,

@@ -10,6 +10,7 @@ from api.datasets.tables import Dataset
 from api.db import new_id, now
 from api.errors import AlreadyFinished, NotReady, PathNotAllowed, UnknownReference, Unprocessable, UnusableReference
 from api.jobs import lifecycle
+from api.jobs.dependencies import newest_weights
 from api.jobs.states import TERMINAL, Status
 from api.jobs.tables import Artifact, Job, JobEpoch
 from api.models.tables import Model
@@ -95,16 +96,14 @@ def epochs(session: Session, job_id: str) -> list[JobEpoch]:
 
 
 def weights(session: Session, job_id: str, name: str) -> tuple[Job, Artifact]:
-    """Find a job's newest weights: those of its last attempt's last checkpoint.
+    """Find the newest weights that a job has published, as a file of this name.
 
     Raises:
         NotFound: there is no such job.
         NotReady: it has written no checkpoint yet.
     """
     job = get(session, job_id)
-    query = select(Artifact).where(Artifact.job_id == job_id, Artifact.name == name)
-    order = (Artifact.attempt.desc(), Artifact.epoch.desc(), Artifact.id.desc())
-    artifact = session.scalars(query.order_by(*order).limit(1)).one_or_none()
+    artifact = newest_weights(session, job_id, name)
     if artifact is None:
         raise NotReady(f"expected a job that has written a checkpoint, got one that is {job.status} without any")
     return job, artifact

@@ -8,14 +8,16 @@ from rdrkd.spec.presets import Distillation, Preset
 from rdrkd.spec.references import ModelRef, WeightsRef
 from rdrkd.spec.training import EvaluationSettings, TrainSettings
 
-LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-LabelValue = Annotated[str, StringConstraints(max_length=512)]
+# No control characters: PostgreSQL cannot read JSON that holds a NUL, and names are shown to people.
+TEXT = r"^[^\x00-\x1f\x7f]*$"
+LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=TEXT)]
+LabelValue = Annotated[str, StringConstraints(max_length=512, pattern=TEXT)]
 
 
 class _Job(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    name: str | None = Field(None, min_length=1, max_length=200, description="a name for people")
+    name: str | None = Field(None, min_length=1, max_length=200, pattern=TEXT, description="a name for people")
     dataset: str = Field(
         min_length=1, max_length=4096, description="id of a dataset, `ds_...`; on the command line a path"
     )
