@@ -4,6 +4,7 @@ torch and Ultralytics are imported only by the commands that need them, and only
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from rdrkd import __version__, environment
 from rdrkd.console import People, show_failure, show_inspection
 from rdrkd.errors import RdrkdError, SpecError
 from rdrkd.events import EXIT_DONE, EXIT_FAILED, Failed
-from rdrkd.orphans import die_with_parent
+from rdrkd.orphans import PARENT_VARIABLE, die_with_parent
 from rdrkd.process import Stoppable, conclude, events_stream
 from rdrkd.reporter import JsonLines, Reporter
 
@@ -130,7 +131,10 @@ def inspect(
     environment.apply()
     stream = events_stream() if as_json else None
     from rdrkd.inspection import inspect as look
+    from rdrkd.inspection import limit_resources
 
+    if PARENT_VARIABLE in os.environ:  # under a worker: a stranger's file
+        limit_resources()
     report = look(file, cache)
     if stream:
         stream.write(json.dumps(report) + "\n")
@@ -138,6 +142,25 @@ def inspect(
     else:
         show_inspection(report, Console())
     raise typer.Exit(EXIT_DONE if report["ok"] else EXIT_FAILED)
+
+
+@app.command()
+def scenes(
+    out: Annotated[Path, typer.Argument(help="New or empty folder.", show_default=False)],
+    profile: Annotated[str, typer.Option(help="visdrone: like the real annotations; demo: easy.")] = "visdrone",
+    images: Annotated[int, typer.Option(min=1, help="Training images.")] = 600,
+    val_images: Annotated[int, typer.Option(min=1, help="Validation images.")] = 100,
+    imgsz: Annotated[
+        str | None, typer.Option(help="Width in px, or WIDTHxHEIGHT; default: 960 for visdrone, 160 for demo.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same scenes.")] = 0,
+) -> None:
+    """Draw synthetic drone scenes with exact boxes, as YOLO, COCO and VisDrone."""
+    from rdrkd.data.scenes import write_scenes
+
+    size = _size(imgsz or ("160" if profile == "demo" else "960"))
+    data = write_scenes(out, profile, {"train": images, "val": val_images}, size, seed)  # type: ignore[arg-type]
+    typer.echo(data)
 
 
 @app.command()
@@ -191,6 +214,19 @@ def version() -> None:
     typer.echo(__version__)
 
 
+def _size(text: str) -> int | tuple[int, int]:
+    """Read `960` or `960x540`."""
+    try:
+        sides = [int(side) for side in text.split("x")]
+    except ValueError:
+        sides = []
+    if len(sides) == 1:
+        return sides[0]
+    if len(sides) == 2:
+        return sides[0], sides[1]
+    raise typer.BadParameter(f"expected WIDTH or WIDTHxHEIGHT in px, got {text!r}", param_hint="--imgsz")
+
+
 def _run(kind: str, spec: Path, run_dir: Path, paths: dict[str, Path | None], device: str | None, events: bool) -> None:
     """Run a spec of the command's kind and leave with its exit status."""
     reporter = _reporter(events)
@@ -234,6 +270,7 @@ def _reporter(events: bool) -> Stoppable:
 
 def main() -> None:
     """Run the command line."""
+    die_with_parent()  # where a worker started it
     try:
         app()
     except RdrkdError as error:  # of a command that reports no events

@@ -85,15 +85,17 @@ class People:
     def _on_epoch(self, event: events.Epoch) -> None:
         cells = {"epoch": f"{event.epoch}/{event.epochs}"}
         cells |= {name: f"{value:.4g}" for name, value in event.losses.items()}
-        cells |= {name: f"{value:.1f}" for name, value in event.metrics.items()}
+        cells |= {name: f"{value:.1f}" for name, value in event.metrics.items() if name.startswith("mAP")}
         cells |= {"lr": f"{event.lr:.3g}", "time": duration(event.seconds)}
         if tuple(cells) != self._columns:
             self._columns = tuple(cells)
-            self.console.print(
-                "[dim]losses are unweighted means; mAP, precision and recall are Ultralytics' own, in percent[/]"
-            )
-            self.console.print("[bold]" + " ".join(name.rjust(_width(name)) for name in cells))
-        self.console.print(" ".join(value.rjust(_width(name)) for name, value in cells.items()), highlight=False)
+            self.console.print("[dim]losses: unweighted means; mAP: Ultralytics' own, in percent[/]")
+            self._row({name: name for name in cells}, style="bold")
+        self._row(cells)
+
+    def _row(self, cells: Mapping[str, str], style: str | None = None) -> None:
+        line = " ".join(value.rjust(max(len(name), 7)) for name, value in cells.items())
+        self.console.print(line, style=style, highlight=False, soft_wrap=True)
 
     def _close(self) -> None:
         if self._progress is not None:
@@ -106,10 +108,6 @@ def _quieten_ultralytics() -> None:
     if "YOLO_VERBOSE" not in os.environ:
         os.environ["YOLO_VERBOSE"] = "False"
         logging.getLogger("ultralytics").addFilter(lambda record: record.levelno >= logging.WARNING)
-
-
-def _width(name: str) -> int:
-    return max(len(name), 9)
 
 
 def duration(seconds: float) -> str:

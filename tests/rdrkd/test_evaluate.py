@@ -15,14 +15,15 @@ from rdrkd.evaluate import Collector, evaluate, figures
 from rdrkd.ground_truth import LabelledImage, from_annotations, from_labels
 from rdrkd.models import build, save_student
 from rdrkd.reporter import Memory
-from tests.shared import need
+from tests.rdrkd.datasets import tiny_dataset
 
 IMGSZ = 160
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return open_dataset(need("data/hit_uav_tiny.zip"), tmp_path_factory.mktemp("cache"))
+    folder = tmp_path_factory.mktemp("data")
+    return open_dataset(tiny_dataset(folder), folder / "cache")
 
 
 @pytest.fixture(scope="module")
