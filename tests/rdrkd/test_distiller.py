@@ -1,0 +1,134 @@
+import copy
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from rdrkd.distiller import Distiller
+from rdrkd.models import build
+from rdrkd.spec import Decoupled, Distillation, Regenerated, Responsive, Term
+from rdrkd.ultralytics_adapter import DetectionTrainer
+
+NAMES = ["a", "b", "c"]
+ALL = Distillation(preset="rdr-kd").terms  # type: ignore[arg-type]
+
+
+def pair(terms: tuple[Term, ...] = ALL, student: str = "yolov8n-half") -> Distiller:
+    torch.manual_seed(0)
+    model = build(student, NAMES)
+    model.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5, epochs=3)
+    return Distiller(build("yolov8n", NAMES), model, terms).train()
+
+
+def batch(images: int = 2, objects: bool = True) -> dict[str, Any]:
+    torch.manual_seed(1)
+    boxes = torch.tensor([[0.5, 0.5, 0.3, 0.3], [0.2, 0.2, 0.1, 0.1], [0.7, 0.7, 0.5, 0.4]])
+    keep = len(boxes) if objects else 0
+    return {
+        "img": torch.rand(images, 3, 64, 64),
+        "bboxes": boxes[:keep],
+        "batch_idx": torch.tensor([0.0, 0.0, images - 1.0])[:keep],
+        "cls": torch.tensor([[0.0], [1.0], [2.0]])[:keep],
+    }
+
+
+def test_the_total_is_the_task_plus_the_weighted_sum_of_the_terms() -> None:  # Eq. 11
+    distiller, data = pair(), batch()
+    parts, items = distiller.loss(data)
+    task = distiller.student_model.loss(data)[0]
+    expected = sum(term.weight * float(items[term.name]) for term in ALL) * len(data["img"])
+    assert float(parts[-1].detach()) == pytest.approx(expected, rel=1e-5)
+    torch.testing.assert_close(parts[:-1], task)
+
+
+@pytest.mark.parametrize("student", ["yolov8n-half", "yolo11n", "yolo26n"])
+def test_every_term_reaches_the_student_and_nothing_reaches_the_teacher(student: str) -> None:
+    distiller = pair(student=student)
+    parts, items = distiller.loss(batch())
+    parts.sum().backward()
+    assert not distiller.probe.guard.watching
+    assert all(float(items[term.name]) > 0 for term in ALL)
+    assert all(p.grad is None and not p.requires_grad for p in distiller.teacher_model.parameters())
+    assert all(p.grad is not None for p in distiller.projector.parameters())
+
+
+def test_adapters_are_shared_unless_a_term_wants_its_own() -> None:
+    shared = pair((Regenerated(), Decoupled()))
+    own = pair((Regenerated(), Decoupled(adapter="own")))
+    assert len(shared.projector["adapters"]) == 4
+    assert len(own.projector["adapters"]) == 8
+
+
+def test_the_teacher_is_a_guest() -> None:
+    distiller = pair()
+    inside = {name.split(".")[0] for name, _ in distiller.named_parameters()}
+    assert inside == {"student_model", "projector"}
+    assert not any(key.startswith("teacher") for key in distiller.state_dict())
+    assert not distiller.teacher_model.training
+    ema = copy.deepcopy(distiller)
+    assert ema.teacher_model is None
+    assert next(distiller.double().teacher_model.parameters()).dtype == torch.float64  # moves along
+
+
+def test_called_as_a_model_it_is_the_student() -> None:
+    distiller = pair().eval()
+    image = torch.rand(1, 3, 64, 64)
+    torch.testing.assert_close(distiller(image)[0], distiller.student_model(image)[0])
+    parts, items = distiller.loss(batch(), distiller(batch()["img"]))
+    assert {name: float(items[name]) for name in distiller.weights} == dict.fromkeys(distiller.weights, 0.0)
+    assert len(parts) == 3
+
+
+def test_a_batch_without_objects_is_legal() -> None:
+    distiller = pair()
+    parts, _items = distiller.loss(batch(objects=False))
+    parts.sum().backward()
+    assert parts.isfinite().all()
+
+
+def test_the_baseline_of_the_same_seed_draws_the_same_numbers() -> None:
+    torch.manual_seed(5)
+    student = build("yolov8n-half", NAMES)
+    student.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)
+    expected = torch.rand(4)
+    torch.manual_seed(5)
+    student = build("yolov8n-half", NAMES)
+    student.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)
+    Distiller(build("yolov8n", NAMES), student, ALL)
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_doubling_the_batch_doubles_what_is_backpropagated() -> None:
+    distiller, once = pair((Regenerated(), Decoupled())), batch(1)
+    distiller.eval()  # batch statistics would differ
+    distiller.training = True
+    twice = {
+        "img": once["img"].repeat(2, 1, 1, 1),
+        "bboxes": once["bboxes"].repeat(2, 1),
+        "cls": once["cls"].repeat(2, 1),
+        "batch_idx": torch.cat([once["batch_idx"], once["batch_idx"] + 1]),
+    }
+    one, two = distiller.loss(once)[0], distiller.loss(twice)[0]
+    assert float(two[-1].detach()) == pytest.approx(2 * float(one[-1].detach()), rel=1e-4)
+
+
+def test_the_probe_logs_norms_and_shares_of_every_term() -> None:
+    distiller = pair()
+    distiller.loss(batch())
+    found = distiller.probe.found
+    assert {"task/gradient_norm", *(f"{term.name}/gradient_norm" for term in ALL)} <= set(found)
+    assert all(value > 0 for key, value in found.items() if key.endswith("gradient_norm"))
+
+
+def test_responsive_alone_needs_no_adapter() -> None:
+    assert not list(pair((Responsive(),)).projector.parameters())
+
+
+def test_it_is_what_ultralytics_trainer_looks_for() -> None:
+    distiller = pair()
+    optimizer = DetectionTrainer.build_optimizer(
+        SimpleNamespace(args=SimpleNamespace(), data={}), distiller, name="SGD", lr=0.1, momentum=0.9, decay=0.1
+    )
+    optimised = sum(len(group["params"]) for group in optimizer.param_groups)
+    assert optimised == len(list(distiller.parameters()))
