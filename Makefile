@@ -80,8 +80,8 @@ define compile_locks
 	$(COMPILE) --output-file $(1)/dev.txt --extra train --group dev --constraint requirements/train.txt $(2) > /dev/null
 endef
 
-lock: $(UV) ## Compile the locks anew with the newest releases that pyproject.toml allows
-	$(call compile_locks,requirements,--upgrade)
+lock: $(UV) ## Make the locks follow pyproject.toml (UPGRADE=1: with the newest releases that it allows)
+	$(call compile_locks,requirements,$(if $(UPGRADE),--upgrade))
 
 lock-check: $(UV)
 	@rm -rf build/locks && mkdir -p build/locks && cp requirements/*.txt build/locks

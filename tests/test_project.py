@@ -142,3 +142,10 @@ def test_contracts_catch(module: str, statement: str, tmp_path: Path) -> None:
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert found.returncode == 1
     assert "BROKEN" in found.stdout
+
+
+def test_readme_lists_every_setting() -> None:
+    from api.settings import Settings
+
+    listed = set(re.findall(r"^\| `RDRKD_([A-Z_]+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert listed == {name.upper() for name in Settings.model_fields}
