@@ -1,0 +1,88 @@
+"""From HTTP to weights: what a user does, on both backends."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.conftest import Service, quick
+from tests.shared import find
+
+# Runs in another folder, where none of our packages can be imported: what a user's machine looks like.
+PLAIN = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("rdrkd", "api", "worker", "celery", "sqlalchemy", "fastapi"):
+            raise ImportError(f"{name} is not installed here")
+
+sys.meta_path.insert(0, Refuse())
+import numpy as np
+from ultralytics import YOLO
+model = YOLO("student.pt")
+image = np.random.default_rng(0).integers(0, 255, (96, 96, 3), dtype=np.uint8)
+[result] = model.predict(image, imgsz=96, verbose=False)
+print(sorted(model.names.values()), type(model.model).__name__, len(result.boxes))
+"""
+
+
+@pytest.fixture
+def whole(service: Service) -> Service:
+    for name in ("reaper", "inspect", "train"):
+        service.start(name)
+    return service
+
+
+def predict(weights: bytes, folder: Path) -> str:
+    """Load and use weights in a process that has Ultralytics and nothing of ours."""
+    folder.mkdir()
+    (folder / "student.pt").write_bytes(weights)
+    safe = {
+        "ULTRALYTICS_SAFE_LOAD": "1",
+        "YOLO_OFFLINE": "True",
+        "YOLO_AUTOINSTALL": "False",
+        "YOLO_CONFIG_DIR": str(folder),
+    }
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "OMP_NUM_THREADS": "1"} | safe
+    done = subprocess.run([sys.executable, "-c", PLAIN], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_teacher_then_student_then_download(whole: Service, scenes: Path, tmp_path: Path) -> None:
+    archive = find("data/hit_uav_tiny.zip") or scenes
+    dataset = whole.upload("datasets", archive)
+    # Neither the dataset's check nor the teacher is waited for: the jobs wait themselves.
+    teacher = whole.submit(kind="train", dataset=dataset, model={"architecture": "yolov8n"}, train=quick(1))
+    student = whole.submit(
+        kind="distill",
+        dataset=dataset,
+        teacher={"job": teacher},
+        student={"architecture": "yolov8n-half"},
+        distillation={"preset": "rdr-kd"},
+        train=quick(2),
+    )
+    assert {w["what"] for w in whole.job(student)["waiting_for"]} >= {"job"}
+    job = whole.wait(student)
+    assert job["status"] == "succeeded", (job, whole.job(teacher), whole.logs())
+    checked = whole.checked("datasets", dataset)
+    assert checked["status"] == "ready"
+
+    terms = [sorted(epoch["losses"]) for epoch in whole.client.get(f"/v1/jobs/{student}/metrics").json()["data"]]
+    assert len(terms) == 2
+    assert {"regenerated", "decoupled", "responsive"} <= set(terms[0])
+    figures: dict[str, Any] = job["result"]["metrics"]
+    assert set(figures) == {"coco", "coco_maxdets500", "ultralytics"}
+    assert set(figures["coco"]) == {"AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L"}
+    assert job["resolved_spec"]["provenance"]["model_sha256"]["teacher"]
+
+    weights = whole.client.get(f"/v1/jobs/{student}/weights")
+    assert weights.status_code == 200
+    assert weights.headers["ETag"] == f'"{job["result"]["weights"]["student.pt"]["sha256"]}"'
+    assert str(tmp_path).encode() not in weights.content
+    names = checked["report"]["names"] if "report" in checked else checked["names"]
+    assert str(sorted(names)) in predict(weights.content, tmp_path / "elsewhere")
