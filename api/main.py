@@ -39,7 +39,7 @@ from api.methods import endpoints as methods
 from api.models import endpoints as models
 from api.queue import Doorbell
 from api.responses import problem_response
-from api.security import Guard
+from api.security import MAX_BODY_BYTES, Guard
 from api.settings import Settings
 from api.storage import Storage
 from rdrkd import __version__
@@ -47,7 +47,7 @@ from rdrkd.spec.problems import problems_of_errors
 
 log = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 2**20  # of a JSON body; uploads have limits of their own
+UPLOADS = frozenset({"/v1/datasets", "/v1/models"})  # they limit their bodies themselves
 DESCRIPTION = """Distil a large drone detector into a small one, with RDR-KD.
 
 Upload a dataset and a teacher, queue a job, poll it, download the student. Errors are problem documents (RFC 9457)
@@ -68,7 +68,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=DESCRIPTION,
         license_info={"name": "AGPL-3.0-only", "identifier": "AGPL-3.0-only"},
         lifespan=_lifespan,
-        max_body_size=MAX_BODY_BYTES,
         redirect_slashes=False,
         responses=refusals(HostNotAllowed, InternalError, Unavailable),
     )
@@ -76,7 +75,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.database = Database(settings.database_url)
     app.state.storage = Storage(settings.storage_dir)
     app.state.doorbell = Doorbell(settings.broker_url)
-    app.add_middleware(Guard, settings=settings, token=settings.read_token())
+    app.add_middleware(Guard, settings=settings, token=settings.read_token(), uploads=UPLOADS)
     app.include_router(health.probes)
     app.include_router(_v1())
     app.add_exception_handler(ApiError, _on_api_error)

@@ -18,7 +18,6 @@ from api.storage import CHUNK, Incoming, Storage, Stored
 
 FORM_OVERHEAD = 64 * 1024  # boundaries, part headers and the other fields
 MAX_NAME = 200
-UNLIMITED = 2**62  # lifts the app's limit on bodies: the receiver has its own
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import ApiError, CrossSite, HostNotAllowed, InternalError, LoopbackOnly, Unauthorized
@@ -26,6 +27,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "private, no-cache",
 }
+MAX_BODY_BYTES = 2**20  # of a body that is no upload
 NO_CONTENT = "default-src 'none'; frame-ancestors 'none'"
 
 
@@ -47,8 +49,8 @@ def is_loopback(host: str) -> bool:
 class Guard:
     """The middleware around the app; the outermost one, so that no answer leaves without its headers."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, token: str | None) -> None:
-        self._app, self._token = app, token
+    def __init__(self, app: ASGIApp, settings: Settings, token: str | None, uploads: frozenset[str]) -> None:
+        self._app, self._token, self._uploads = app, token, uploads
         self._hosts = {host.lower() for host in settings.allowed_hosts}
         # Behind a token a rebound DNS name gains nothing, so any name is fine unless the operator lists some.
         self._check_host = token is None or bool(self._hosts)
@@ -71,7 +73,8 @@ class Guard:
 
         try:
             self._check(scope)
-            await self._app(scope, receive, send_dressed)
+            limited = receive if scope["path"] in self._uploads else _limited(receive)
+            await self._app(scope, limited, send_dressed)
         except ApiError as error:
             await problem_response(error, request_id)(scope, receive, send_dressed)
         except Exception:
@@ -111,6 +114,21 @@ def _check_local(scope: Scope) -> None:
     client = scope.get("client")
     if client is not None and not is_loopback(client[0]):
         raise LoopbackOnly("expected a caller on this machine; set RDRKD_TOKEN to serve others")
+
+
+def _limited(receive: Receive) -> Receive:
+    """Stop reading a body beyond the limit; FastAPI lets no other error than its own through while it reads."""
+    size = 0
+
+    async def limited() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > MAX_BODY_BYTES:
+            raise HTTPException(413)
+        return message
+
+    return limited
 
 
 def _host_name(host: str) -> str:

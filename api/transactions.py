@@ -42,4 +42,7 @@ class UnitOfWork:
                 action()
             raise
         for queue, row_id in work._rings:
-            doorbell.ring(queue, row_id)
+            try:
+                doorbell.ring(queue, row_id)
+            except Exception:  # the row is committed: whatever is wrong with the broker, the reaper rings again
+                log.exception("could not ring for %s", row_id)

@@ -10,7 +10,7 @@ from api.dependencies import StorageDep, Work, refusals
 from api.errors import BadRequest, Invalid, NotFound, StorageFull, TooLarge, UnsupportedMediaType
 from api.pages import After, Limit, Page
 from api.queue import INSPECT
-from api.receiving import UNLIMITED, Upload, form_body, receiver
+from api.receiving import Upload, form_body, receiver
 
 SUFFIXES = (".zip",)
 receive = receiver(SUFFIXES, lambda settings: settings.max_dataset_bytes)
@@ -23,7 +23,6 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
     operation_id="create_dataset",
     openapi_extra=form_body(SUFFIXES, "hit-uav"),
     responses=refusals(BadRequest, TooLarge, UnsupportedMediaType, Invalid, StorageFull),
-    max_body_size=UNLIMITED,
 )
 def create(upload: Annotated[Upload, Depends(receive)], work: Work, store: StorageDep, answer: Response) -> DatasetView:
     """Upload a dataset: a zip in YOLO layout, optionally with COCO annotations.

@@ -10,7 +10,7 @@ from api.models import service
 from api.models.schemas import ModelView
 from api.pages import After, Limit, Page
 from api.queue import INSPECT
-from api.receiving import UNLIMITED, Upload, form_body, receiver
+from api.receiving import Upload, form_body, receiver
 
 SUFFIXES = (".pt", ".safetensors")
 receive = receiver(SUFFIXES, lambda settings: settings.max_model_bytes)
@@ -23,7 +23,6 @@ router = APIRouter(prefix="/models", tags=["models"])
     operation_id="create_model",
     openapi_extra=form_body(SUFFIXES, "yolov8l-visdrone"),
     responses=refusals(BadRequest, TooLarge, UnsupportedMediaType, Invalid, StorageFull),
-    max_body_size=UNLIMITED,
 )
 def create(upload: Annotated[Upload, Depends(receive)], work: Work, store: StorageDep, answer: Response) -> ModelView:
     """Upload a model: a `.pt` of Ultralytics, or a `.safetensors` with its architecture.

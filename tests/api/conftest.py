@@ -1,0 +1,164 @@
+"""The service in this process on a real database, and rows put in by its own functions."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from api import checks, migrations
+from api.db import Database
+from api.jobs import lifecycle
+from api.jobs.lifecycle import Ending, Held, Published
+from api.jobs.states import TERMINAL, Status
+from api.main import create_app
+from api.settings import Settings
+from api.storage import Storage
+from rdrkd.events import Epoch, Progress
+from rdrkd.reasons import Reason
+from tests.servers import Postgres, postgres
+
+__all__ = ["postgres"]
+
+ZIP = ("data.zip", b"PK\x05\x06" + bytes(18))
+LOCAL = ("127.0.0.1", 50_000)
+NOBODY = {"dataset": "ds_" + "0" * 32, "model": "mdl_" + "0" * 32, "job": "job_" + "0" * 32}
+
+
+@dataclass
+class Service:
+    """A running service, its client, and hands of a worker."""
+
+    app: FastAPI
+    client: TestClient
+    database: Database
+    storage: Storage
+
+    def upload(self, feature: str = "datasets", file: tuple[str, bytes] = ZIP) -> str:
+        return self.client.post(f"/v1/{feature}", files={"file": file}).raise_for_status().json()["id"]
+
+    def settle(self, *problems: str) -> None:
+        """Check the oldest unchecked upload, as a worker does."""
+        with self.database.transaction() as session:
+            check = checks.claim(session, "checker", 60)
+            checks.settle(session, check, {"names": ["car"]}, [{"where": "data.yaml", "detail": p} for p in problems])
+
+    def dataset(self) -> str:
+        """Give a dataset that is ready."""
+        dataset = self.upload()
+        self.settle()
+        return dataset
+
+    def submit(self, dataset: str, **changes: Any) -> dict[str, Any]:
+        body = {"kind": "train", "model": {"architecture": "yolov8n"}, "dataset": dataset} | changes
+        return self.client.post("/v1/jobs", json=body).raise_for_status().json()
+
+    def job(self, status: Status = Status.QUEUED, **changes: Any) -> str:
+        """Give a job that has come to `status` the way a worker brings it there."""
+        job_id = self.submit(self.dataset(), **changes)["id"]
+        if status != Status.QUEUED:
+            self.bring(job_id, status)
+        return job_id
+
+    def bring(self, job_id: str, status: Status) -> Held:
+        """Take the queued job `job_id` to `status`."""
+        held = self.claim()
+        assert held.id == job_id
+        with self.database.transaction() as session:
+            if status != Status.STARTING:
+                lifecycle.record_running(session, held)
+            if status in (Status.CANCELLING, Status.CANCELLED):
+                lifecycle.request_cancel(session, job_id)
+        if status in TERMINAL:
+            self.end(held, status)
+        return held
+
+    def end(self, held: Held, status: Status) -> None:
+        reasons = {Status.FAILED: Reason.NAN_LOSS, Status.CANCELLED: Reason.USER_CANCELLED}
+        self.finish(held, Ending(status, reasons.get(status)))
+
+    def claim(self) -> Held:
+        with self.database.transaction() as session:
+            held = lifecycle.claim(session, "worker-1", 60)
+            assert held is not None
+            return held
+
+    def finish(self, held: Held, ending: Ending) -> None:
+        with self.database.transaction() as session:
+            lifecycle.finish(session, held, ending)
+
+    def progress(self, held: Held, **values: Any) -> None:
+        with self.database.transaction() as session:
+            lifecycle.renew(session, held, 60, Progress(phase="training", **values))
+
+    def epoch(self, held: Held, number: int, **values: Any) -> None:
+        defaults = {"losses": {"box": 1.5}, "lr": 0.01, "metrics": {"mAP50": 10.0 * number}, "seconds": 2.0}
+        with self.database.transaction() as session:
+            lifecycle.record_epoch(session, held, Epoch(epoch=number, epochs=3, **(defaults | values)))
+
+    def publish(self, held: Held, epoch: int, content: bytes, folder: Path, name: str = "student.pt") -> str:
+        """Publish a file as a worker does; give its sha256."""
+        file = folder / name
+        file.write_bytes(content)
+        stored = self.storage.put_file(file, f"jobs/{held.id}/attempt-{held.attempt}/epoch-{epoch}/{name}")
+        with self.database.transaction() as session:
+            lifecycle.publish(session, held, [Published(epoch, name, stored.key, stored.sha256, stored.size)])
+        return stored.sha256
+
+    def files(self) -> list[str]:
+        """Name every file of the store."""
+        root = self.storage.root
+        return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+Start = Callable[..., AbstractContextManager[Service]]
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file at the newest revision: copying it is faster than migrating for every test."""
+    path = tmp_path_factory.mktemp("migrated") / "rdrkd.db"
+    migrations.upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def start(tmp_path: Path, migrated: Path) -> Start:
+    """Start a service with settings of one's own."""
+
+    @contextmanager
+    def started(
+        client: tuple[str, int] = LOCAL, headers: dict[str, str] | None = None, **settings: Any
+    ) -> Iterator[Service]:
+        data_dir = tmp_path / "var"
+        data_dir.mkdir(exist_ok=True)
+        if "database_url" not in settings:
+            shutil.copy(migrated, data_dir / "rdrkd.db")
+        app = create_app(Settings(data_dir=data_dir, **settings))
+        with TestClient(app, "http://127.0.0.1", headers=headers, client=client, follow_redirects=False) as http:
+            yield Service(app, http, app.state.database, app.state.storage)
+
+    return started
+
+
+@pytest.fixture
+def service(start: Start) -> Iterator[Service]:
+    """A service on SQLite."""
+    with start() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def each_service(request: pytest.FixtureRequest, start: Start) -> Iterator[Service]:
+    """A service on SQLite, and one on a real PostgreSQL."""
+    settings: dict[str, Any] = {}
+    if request.param == "postgresql":
+        server: Postgres = request.getfixturevalue("postgres")
+        settings = {"database_url": server.new_database(), "migrate_on_start": True}
+    with start(**settings) as running:
+        yield running

@@ -1,0 +1,119 @@
+"""Reading jobs: polling with ETags, progress, metrics, pages and filters."""
+
+from typing import Any
+
+import pytest
+
+from api.jobs.lifecycle import Ending
+from api.jobs.states import Status
+from rdrkd.reasons import Reason
+from tests.api.conftest import NOBODY, Service
+
+
+def test_polling_costs_nothing_until_something_changes(each_service: Service) -> None:
+    job_id = each_service.job()
+    held = each_service.bring(job_id, Status.RUNNING)
+    address = f"/v1/jobs/{job_id}"
+    etag = each_service.client.get(address).headers["ETag"]
+
+    unchanged = each_service.client.get(address, headers={"If-None-Match": f'"other", {etag}'})
+    each_service.progress(held, completed=3, total=10, epoch=2, epochs=5, eta_seconds=12.5)
+    changed = each_service.client.get(address, headers={"If-None-Match": etag})
+
+    assert (unchanged.status_code, unchanged.content, unchanged.headers["ETag"]) == (304, b"", etag)
+    assert (changed.status_code, changed.headers["ETag"] != etag) == (200, True)
+    job = changed.json()
+    assert job["progress"] == {"completed": 3, "total": 10, "unit": "batch"}
+    assert (job["phase"], job["epoch"], job["epochs"], job["eta_seconds"]) == ("training", 2, 5, 12.5)
+    assert (job["attempt"], job["worker"], job["status"]) == (1, "worker-1", "running")
+
+
+@pytest.mark.parametrize("known", ["*", 'W/"0", *', '"nothing"'])
+def test_if_none_match_forms(service: Service, known: str) -> None:
+    response = service.client.get(f"/v1/jobs/{service.job()}", headers={"If-None-Match": known})
+
+    assert response.status_code == (304 if known == "*" else 200)
+
+
+def test_metrics_hold_every_epoch_in_order(each_service: Service) -> None:
+    job_id = each_service.job()
+    held = each_service.bring(job_id, Status.RUNNING)
+    for number in (1, 2, 3, 2):  # a resumed run trains an epoch again
+        each_service.epoch(held, number)
+
+    epochs = each_service.client.get(f"/v1/jobs/{job_id}/metrics").json()["data"]
+    job = each_service.client.get(f"/v1/jobs/{job_id}").json()
+
+    assert [epoch["epoch"] for epoch in epochs] == [1, 2, 3]
+    assert (epochs[0]["losses"], epochs[0]["lr"], epochs[0]["attempt"]) == ({"box": 1.5}, 0.01, 1)
+    assert job["metrics"] == {"mAP50": 20.0}
+
+
+def test_a_failed_job_says_why(service: Service) -> None:
+    job_id = service.job()
+    held = service.bring(job_id, Status.RUNNING)
+    problems = [{"where": "data.yaml", "detail": "expected 10 names, got 9"}]
+    service.finish(held, Ending(Status.FAILED, Reason.DATASET_INVALID, "9 names", problems))
+
+    job = service.client.get(f"/v1/jobs/{job_id}").json()
+
+    assert (job["reason"], job["message"], job["problems"]) == ("dataset_invalid", "9 names", problems)
+    assert job["created_at"] <= job["started_at"] <= job["finished_at"]
+
+
+def test_pages_lose_and_repeat_nothing_while_jobs_are_added(each_service: Service) -> None:
+    dataset = each_service.dataset()
+    jobs = [each_service.submit(dataset)["id"] for _ in range(7)]
+    seen: list[str] = []
+    query: dict[str, Any] = {"limit": 3}
+    while True:
+        page = each_service.client.get("/v1/jobs", params=query).json()
+        seen += [job["id"] for job in page["data"]]
+        assert page["has_more"] == (page["next"] is not None)
+        if not page["has_more"]:
+            break
+        query["after"] = page["next"]
+        each_service.submit(dataset)
+
+    assert seen == jobs[::-1]
+
+
+def test_filters(each_service: Service) -> None:
+    dataset = each_service.dataset()
+    plain = each_service.submit(dataset)["id"]
+    labelled = each_service.submit(dataset, labels={"team": "uav", "odd key,{}\\": "=", "run.2": "a=b"})["id"]
+    evaluation = each_service.submit(dataset, kind="evaluate", model={"job": plain})["id"]
+    each_service.client.post(f"/v1/jobs/{plain}/cancel")
+
+    def ids(**query: Any) -> list[str]:
+        return [
+            job["id"] for job in each_service.client.get("/v1/jobs", params=query).raise_for_status().json()["data"]
+        ]
+
+    assert ids(status="cancelled") == [plain]
+    assert ids(status=["queued", "cancelled"]) == [evaluation, labelled, plain]
+    assert ids(status="running") == []
+    assert ids(kind="evaluate") == [evaluation]
+    assert ids(label="team=uav") == [labelled]
+    assert ids(label=["team=uav", "run.2=a=b"]) == [labelled]
+    assert ids(label=["team=uav", "run.2=b"]) == []
+    assert ids(label="team=UAV") == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=101", "limit=x", "status=done", "kind=export", "after=1", "after=%00", "label=x", 'label="=x'],
+)
+def test_bad_queries_name_the_parameter(service: Service, query: str) -> None:
+    response = service.client.get(f"/v1/jobs?{query}")
+
+    assert (response.status_code, response.json()["code"]) == (422, "invalid")
+    assert response.json()["errors"][0]["parameter"] == query.partition("=")[0]
+
+
+@pytest.mark.parametrize("job_id", [NOBODY["job"], NOBODY["dataset"], "x", "%00", "..%2f..%2fetc", "job_%F0%9F"])
+@pytest.mark.parametrize("tail", ["", "/metrics", "/weights"])
+def test_unknown_jobs(each_service: Service, job_id: str, tail: str) -> None:
+    response = each_service.client.get(f"/v1/jobs/{job_id}{tail}")
+
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
