@@ -162,6 +162,21 @@ def own_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
     return table
 
 
+def results_table(results: Mapping[str, Mapping[str, Any]], title: str) -> Table:
+    """Lay out several runs' results side by side: COCO figures at maxDets 100, and the size of each network."""
+    table = Table(title=f"{title} (percent)")
+    table.add_column("model")
+    table.add_column("network")
+    table.add_column("million parameters", justify="right")
+    for name in _FIGURES:
+        table.add_column(name, justify="right")
+    for name, result in results.items():
+        figures, network = result["metrics"]["coco"], result["student"]
+        size = f"{network['parameters'] / 1e6:.2f}"
+        table.add_row(name, network["architecture"], size, *(percent(figures[figure]) for figure in _FIGURES))
+    return table
+
+
 def show_result(result: Mapping[str, Any], console: Console) -> None:
     """Print a run's result: the figures by both protocols, by class, and where the weights are."""
     name = {"distill": "student", "train": "model", "evaluate": "model"}.get(result.get("kind", ""), "model")

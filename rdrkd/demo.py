@@ -1,0 +1,238 @@
+"""`rdrkd demo`: the whole line through the REST service, on scenes that a small network learns within a minute.
+
+Draws scenes, starts the embedded service, uploads the dataset, trains a teacher, distils a student from it and trains
+the same student alone, each as a job; downloads the weights and shows the figures and a picture.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from rdrkd.console import duration, percent, results_table
+from rdrkd.errors import RdrkdError
+from rdrkd.events import EXIT_DONE
+from rdrkd.orphans import follow_parent
+
+SCENES = {"train": 400, "val": 100}
+IMGSZ = 160  # px
+SEED = 0
+TEACHER, STUDENT = "yolov8n", "yolov8n-half"
+EPOCHS = 5
+TRAIN = {
+    "epochs": EPOCHS, "imgsz": IMGSZ, "batch": 16, "nbs": 16, "optimizer": "AdamW", "lr0": 0.002, "warmup_epochs": 1.0,
+    "mosaic": 0.0, "close_mosaic": 0, "cache": "ram", "seed": SEED,
+}  # fmt: skip
+LONGEST_SECONDS = 1800  # for all jobs together, on the slowest machine
+ENDED = ("succeeded", "failed", "cancelled")
+HONESTY = (
+    "These are easy synthetic scenes and very short trainings. They prove that the line works - upload, train, distil, "
+    "download, run - and not that the method helps: for that, train on real data until it converges, with many seeds."
+)
+
+
+class DemoError(RdrkdError):
+    """A step of the demo did not end well."""
+
+
+def demo(output: Path, console: Console | None = None) -> int:
+    """Walk the whole line and leave scenes, weights and `detections.png` in `output`.
+
+    Raises:
+        DemoError: the service did not start, or an upload or a job did not end well.
+    """
+    console = console or Console()
+    started = time.monotonic()
+    output.mkdir(parents=True, exist_ok=True)
+    archive = _draw_scenes(output, console)
+    with _service(output / "service", console) as url, _client(url) as api:
+        dataset = _upload(api, archive, console)
+        jobs = _submit(api, dataset)
+        results = _follow(api, jobs, console)
+        weights = {name: _download(api, jobs[name], output / f"{name}.pt") for name in ("teacher", "student")}
+    shutil.rmtree(output / "service")
+    picture = _picture(output, weights)
+    console.print()
+    console.print(results_table(results, f"Validation on {SCENES['val']} scenes, COCO protocol, maxDets 100"))
+    console.print(HONESTY, style="yellow")
+    console.print(f"Student: [bold]{weights['student']}[/] (plain Ultralytics)   Detections: [bold]{picture}[/]")
+    console.print(f"Done in {duration(time.monotonic() - started)}.")
+    return EXIT_DONE
+
+
+def _draw_scenes(output: Path, console: Console) -> Path:
+    """Write the scenes and zip them, anew each time."""
+    from rdrkd.data.scenes import write_scenes
+
+    folder = output / "scenes"
+    shutil.rmtree(folder, ignore_errors=True)
+    with console.status(f"Drawing {sum(SCENES.values())} scenes"):
+        write_scenes(folder, "demo", SCENES, IMGSZ, SEED)
+        return Path(shutil.make_archive(str(folder), "zip", folder))
+
+
+# -- the service and its client
+
+
+@contextmanager
+def _service(data_dir: Path, console: Console) -> Iterator[str]:
+    """Run the embedded service on a free port; its folder stays behind only if something fails."""
+    shutil.rmtree(data_dir, ignore_errors=True)
+    data_dir.mkdir(parents=True)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    command = [sys.executable, "-m", "rdrkd", "up", "--data-dir", str(data_dir), "--port", str(port)]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RDRKD_")}
+    with (data_dir / "up.log").open("ab") as log:
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            preexec_fn=_follow_demo,  # noqa: PLW1509 - no other thread runs here
+        )  # fmt: skip
+    try:
+        with console.status("Starting the service"):
+            _await_ready(process, f"http://127.0.0.1:{port}")
+        yield f"http://127.0.0.1:{port}"
+    except BaseException:
+        console.print(f"[red]Not finished.[/] The service's logs are in {data_dir}")
+        raise
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def _follow_demo() -> None:
+    import signal
+
+    follow_parent(signal.SIGTERM)
+
+
+def _await_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
+    for _ in range(600):
+        if process.poll() is not None:
+            raise DemoError(f"expected the service to start, got exit status {process.returncode}")
+        try:
+            if httpx2.get(f"{url}/readyz", trust_env=False).is_success:
+                return
+        except httpx2.TransportError:
+            pass
+        time.sleep(0.1)
+    raise DemoError("expected the service to be ready within 60 s, got none")
+
+
+def _client(url: str) -> httpx2.Client:
+    return httpx2.Client(base_url=url, timeout=60, trust_env=False)
+
+
+def _ask(api: httpx2.Client, method: str, path: str, **options: Any) -> httpx2.Response:
+    """Send one request; an error document becomes an error."""
+    answer = api.request(method, path, **options)
+    if answer.status_code >= 400:
+        raise DemoError(f"{method} {path}: {answer.status_code} {answer.text}")
+    return answer
+
+
+def _upload(api: httpx2.Client, archive: Path, console: Console) -> str:
+    """Upload the dataset and wait until a worker has checked it; give its id."""
+    with archive.open("rb") as file:
+        row = _ask(api, "POST", "/v1/datasets", files={"file": (archive.name, file, "application/zip")}).json()
+    with console.status("Uploaded; a worker checks the dataset"):
+        while row["status"] == "checking":
+            time.sleep(0.2)
+            row = _ask(api, "GET", f"/v1/datasets/{row['id']}").json()
+    if row["status"] != "ready":
+        raise DemoError(f"expected a dataset that is ready, got {row['status']}: {row['problems']}")
+    console.print(f"Dataset [bold]{row['id']}[/] is ready")
+    return str(row["id"])
+
+
+def _submit(api: httpx2.Client, dataset: str) -> dict[str, str]:
+    """Queue all three jobs at once; the distillation waits for its teacher by itself. Gives job ids by name."""
+    base = {"dataset": dataset, "train": TRAIN}
+    student = {"architecture": STUDENT}
+    teacher = _post(api, {**base, "kind": "train", "name": "teacher", "model": {"architecture": TEACHER}})
+    distilled = _post(
+        api, {**base, "kind": "distill", "name": "student", "teacher": {"job": teacher}, "student": student}
+    )
+    alone = _post(api, {**base, "kind": "train", "name": "student alone", "model": student})
+    return {"teacher": teacher, "student": distilled, "student alone": alone}
+
+
+def _post(api: httpx2.Client, spec: Mapping[str, Any]) -> str:
+    return str(_ask(api, "POST", "/v1/jobs", json=spec).json()["id"])
+
+
+def _follow(api: httpx2.Client, jobs: Mapping[str, str], console: Console) -> dict[str, Any]:
+    """Poll the jobs until all have succeeded, drawing a bar for each; give their results by name."""
+    end = time.monotonic() + LONGEST_SECONDS
+    results: dict[str, Any] = {}
+    etags: dict[str, str] = {}
+    columns = (
+        TextColumn("{task.description:>14}"),
+        BarColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        bars = {name: progress.add_task(name, total=EPOCHS, note="queued", start=False) for name in jobs}
+        while len(results) < len(jobs):
+            if time.monotonic() > end:
+                raise DemoError(f"expected all jobs to end within {LONGEST_SECONDS} s, got {sorted(results)} done")
+            for name in jobs.keys() - results.keys():
+                headers = {"If-None-Match": etags.get(name, "")}
+                answer = _ask(api, "GET", f"/v1/jobs/{jobs[name]}", headers=headers)
+                if answer.status_code != 304:
+                    etags[name] = answer.headers["ETag"]
+                    job = answer.json()
+                    _draw(progress, bars[name], job)
+                    if job["status"] in ENDED:
+                        results[name] = _result(name, job)
+            time.sleep(0.5)
+    return results
+
+
+def _draw(progress: Progress, bar: TaskID, job: Mapping[str, Any]) -> None:
+    note = job["status"] if job["phase"] is None else f"{job['status']}, {job['phase']}"
+    done = 0.0
+    if job["status"] == "succeeded":
+        done, note = float(EPOCHS), f"AP50 {percent(job['result']['metrics']['coco']['AP50'])} %"
+        progress.stop_task(bar)
+    elif job["epoch"]:
+        part = job["progress"] or {}
+        done = job["epoch"] - 1 + part.get("completed", 0) / (part.get("total") or 1)
+        note = f"epoch {job['epoch']}/{job['epochs']}, {job['phase']}"
+    elif job["status"] == "queued" and job["waiting_for"]:
+        note = "queued, " + job["waiting_for"][0]["detail"]
+    if job["started_at"] and progress.tasks[bar].start_time is None:
+        progress.start_task(bar)
+    progress.update(bar, completed=done, note=note)
+
+
+def _result(name: str, job: Mapping[str, Any]) -> dict[str, Any]:
+    if job["status"] != "succeeded":
+        raise DemoError(f"expected the {name} to succeed, got {job['status']} ({job['reason']}): {job['message']}")
+    return dict(job["result"])
+
+
+def _download(api: httpx2.Client, job: str, target: Path) -> Path:
+    target.write_bytes(_ask(api, "GET", f"/v1/jobs/{job}/weights").content)
+    return target
+
+
+# -- the picture
+
+
+def _picture(output: Path, weights: Mapping[str, Path]) -> Path:
+    """Draw what teacher and student find in some scenes, beside the truth."""
+    from rdrkd.pictures import compare
+
+    return compare(output / "scenes", weights, output / "detections.png", IMGSZ)
