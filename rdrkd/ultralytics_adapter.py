@@ -15,6 +15,7 @@ environment.apply()
 
 import torch  # noqa: E402 - the environment must stand before these imports
 from torch import Tensor, nn  # noqa: E402
+from ultralytics import YOLO  # noqa: E402
 from ultralytics import __version__ as _version  # noqa: E402
 from ultralytics.engine import trainer as _engine_trainer  # noqa: E402
 from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator  # noqa: E402
@@ -28,7 +29,7 @@ from ultralytics.utils.torch_utils import copy_attr, get_flops, unwrap_model  # 
 ULTRALYTICS_VERSION: str = _version
 
 __all__ = [
-    "DEFAULT_CFG_KEYS", "LOGGER", "ULTRALYTICS_VERSION", "Detect", "DetectionModel", "DetectionTrainer",
+    "DEFAULT_CFG_KEYS", "LOGGER", "ULTRALYTICS_VERSION", "YOLO", "Detect", "DetectionModel", "DetectionTrainer",
     "DetectionValidator", "DistillationModel", "FeatureHook", "branch", "copy_attr", "decode_boxes", "get_flops",
     "local_amp_check", "provide_font", "torch_safe_load", "unwrap_model", "yaml_model_load",
 ]  # fmt: skip
