@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-# Pillow's decoders for these suffixes; MPO is what many drone cameras' JPEGs, with a preview inside, are.
-_FORMATS = ("BMP", "JPEG", "MPO", "PNG", "TIFF", "WEBP")
+# Pillow's decoders for these suffixes; JPEG includes MPO, a JPEG with a preview inside, as many drone cameras write.
+_FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 MAX_PIXELS = 120_000_000  # the largest drone cameras take 100 megapixels
 MIN_SIDE = 10  # Ultralytics drops anything smaller
+Image.init()  # registers all decoders; by itself Pillow does so piece by piece, as it meets files
 _TURNED = {5, 6, 7, 8}  # EXIF orientations that swap width and height on screen
 
 
@@ -45,7 +46,9 @@ def decode(path: Path) -> tuple[int, int]:
     except Image.DecompressionBombError as error:
         raise ImageFault(f"expected at most {MAX_PIXELS} pixels, got more") from error
     except Exception as error:  # decoders that are fed garbage raise whatever they like
-        text = "no known image format" if str(path) in str(error) else str(error)
+        # Once Ultralytics is imported, Image.open looks for a further decoder where none fits: hence the ImportError.
+        unknown = isinstance(error, UnidentifiedImageError | ImportError)
+        text = "no known image format" if unknown else str(error)
         raise ImageFault(f"expected a whole image ({', '.join(_FORMATS)}), got: {text}") from error
     return (height, width) if turned else (width, height)
 

@@ -50,7 +50,7 @@ def objects(
         w, h = sizes[i].tolist()
         centre = rows[i] + rng.normal(0, 0.01 * height)
         x = town.column(rng, float(centre), on_road=NAMES[labels[i]] in _ON_ROAD) - w / 2
-        return int(np.clip(round(x), 0, width - w)), int(np.clip(round(centre - h / 2), 0, height - h))
+        return min(max(round(x), 0), width - w), min(max(round(centre - h / 2), 0), height - h)
 
     return labels, place(sizes, corner)
 
