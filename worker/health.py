@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Iterable
 from itertools import pairwise
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
@@ -29,14 +30,16 @@ def workers() -> list[psutil.Process]:
 
 
 def is_worker(command: list[str]) -> bool:
-    """Tell a worker by its command line.
+    """Tell a worker by its command line; a container's init, which carries the same words, is none.
 
     >>> is_worker(["/usr/bin/python3", "-m", "worker", "--queue", "train"])
     True
     >>> is_worker(["/usr/bin/python3", "-m", "worker.health"])
     False
+    >>> is_worker(["/sbin/docker-init", "--", "python", "-m", "worker", "--queue", "train"])
+    False
     """
-    return ("-m", "worker") in pairwise(command)
+    return ("-m", "worker") in pairwise(command) and Path(command[0]).name.startswith("python")
 
 
 def is_connected(process: psutil.Process, broker_url: str) -> bool:
