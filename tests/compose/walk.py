@@ -174,7 +174,7 @@ def main() -> None:
     try:
         stack("build")
         say("built")
-        stack("up", "--detach", "--wait", "--wait-timeout", "180")
+        stack("up", "--detach", "--wait", "--wait-timeout", "300")
         say(f"up on port {stack.port}")
         walk(stack, say)
         stack("ps", "--all")
