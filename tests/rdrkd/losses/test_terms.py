@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from rdrkd.errors import PairError
 from rdrkd.losses import Context, Head, LossTerm, Output, build
+from rdrkd.losses.decoupled import decoupled_loss, decoupled_term
+from rdrkd.losses.regenerated import regenerated_loss
+from rdrkd.losses.responsive import box_loss, class_loss, responsive_term
 from rdrkd.spec import PRESETS, TERMS, Decoupled, Preset, Regenerated, Responsive, Term
 from tests.rdrkd.losses.contexts import (
     BOX_IMAGE,
@@ -110,6 +113,28 @@ def test_gradient_reaches_the_student_and_never_the_teacher(term: Term) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in loss.parameters())
 
 
+def test_nothing_of_the_teacher_passes_the_boundary() -> None:
+    context = make_context().at_boundary()
+    assert not any(x.requires_grad for x in teacher_tensors(context))
+    assert all(x.requires_grad for x in student_tensors(context))
+
+
+def test_the_pure_functions_detach_the_teacher_themselves() -> None:
+    context = make_context()
+    teacher, student = context.teacher[8], context.student[8]
+    everywhere = torch.ones(2, 8, 12, dtype=torch.bool)
+    heads = context.teacher_head, context.student_head
+    total = (
+        regenerated_loss(teacher, student)
+        + decoupled_loss(teacher, student, everywhere.double(), everywhere)
+        + class_loss(heads[1].scores, heads[0].scores, 1.0)
+        + box_loss(heads[1].boxes, heads[0].boxes, torch.ones(2, 20), 1.0)
+    )
+    total.backward()
+    assert all(x.grad is None for x in teacher_tensors(context))
+    assert all(x.grad is not None for x in (student, heads[1].scores, heads[1].boxes))
+
+
 def in_half(context: Context) -> Context:
     def half(x: Tensor) -> Tensor:
         return x.detach().bfloat16()
@@ -128,7 +153,13 @@ def in_half(context: Context) -> Context:
 def test_half_precision_maps_are_computed_in_fp32_outside_autocast(term: Term) -> None:
     context = in_half(make_context(dtype=torch.float32))
     loss = build(term, WIDTHS)
-    expected = loss(context.at_boundary())
+    match term:
+        case Regenerated():
+            expected = loss.regenerated(context.at_boundary())
+        case Decoupled():
+            expected = decoupled_term(term, context.at_boundary())
+        case Responsive():
+            expected = responsive_term(term, context.at_boundary())
     with torch.autocast("cpu", torch.bfloat16):
         output = loss(context)
     assert output.value.dtype == torch.float32
