@@ -92,7 +92,9 @@ def make_engine(url: str) -> Engine:
         url: `sqlite:///path` or `postgresql+psycopg://...`.
     """
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+        # A server that is gone without a word must show as an error in seconds: leases are renewed through here.
+        patience = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "tcp_user_timeout": 20_000}
+        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, connect_args=patience)
     engine = create_engine(url, connect_args={"timeout": 30})
 
     @event.listens_for(engine, "connect")

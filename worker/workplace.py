@@ -26,6 +26,7 @@ class Workplace:
     @classmethod
     def open(cls, settings: Settings) -> "Workplace":
         """Open the workplace that the settings describe."""
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
         return cls(
             settings=settings,
             database=Database(settings.database_url),

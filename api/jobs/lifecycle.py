@@ -100,7 +100,7 @@ def renew(session: Session, held: Held, lease_seconds: float | None, progress: P
         values |= {"lease_until": after_seconds(lease_seconds)}
     if progress is not None:
         values |= {"progress": progress.model_dump(mode="json", exclude={"event", "phase"}), "phase": progress.phase}
-        values |= {"version": Job.version + 1}
+        values |= {"status": _running(), "version": Job.version + 1}
     flag = Job.cancel_requested
     cancel_requested: bool | None = session.scalar(
         update(Job).where(*_fence(held)).values(values).returning(flag) if values else select(flag).where(*_fence(held))
@@ -112,8 +112,7 @@ def renew(session: Session, held: Held, lease_seconds: float | None, progress: P
 
 def record_running(session: Session, held: Held) -> None:
     """Say that the trainer works (a job that is being cancelled stays so)."""
-    running = case((Job.status == Status.STARTING, Status.RUNNING), else_=Job.status)
-    _write(session, held, status=running)
+    _write(session, held, status=_running())
 
 
 def record_resolved(session: Session, held: Held, resolved_spec: dict[str, Any]) -> None:
@@ -267,6 +266,10 @@ def prune(session: Session, held: Held, keep: int) -> list[str]:
 
 def _fence(held: Held) -> tuple[ColumnElement[bool], ...]:
     return Job.id == held.id, Job.attempt == held.attempt, Job.status.in_(HELD)
+
+
+def _running() -> ColumnElement[str]:
+    return case((Job.status == Status.STARTING, Status.RUNNING), else_=Job.status)
 
 
 def _write(session: Session, held: Held, *where: ColumnElement[bool], **values: Any) -> None:

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 
 import psutil
@@ -10,6 +11,7 @@ from sqlalchemy import update
 from api.jobs import lifecycle
 from api.jobs.states import Status
 from api.jobs.tables import Job, JobEpoch
+from tests.servers import Postgres
 from tests.worker.conftest import TRAINER, Rows, Running, until
 from worker import supervisor
 from worker.workplace import Workplace
@@ -157,7 +159,7 @@ def test_a_fenced_worker_stops_and_writes_nothing(place: Workplace, rows: Rows, 
     assert rows.get(job_id).status == Status.STARTING
     assert {attempt for attempt, _, _ in before} == {1}
     assert not any(_alive(int(pid)) for pid in pids)
-    supervisor.run(place, second, TRAINER[:1] + ("-c", "raise SystemExit(0)"))
+    supervisor.run(place, second, (*TRAINER[:1], "-c", "raise SystemExit(0)"))
     assert rows.get(job_id).reason == "internal"
 
 
@@ -182,3 +184,35 @@ def test_a_damaged_input_fails_the_job(place: Workplace, rows: Rows) -> None:
     job = rows.get(job_id)
     assert (job.status, job.reason) == (Status.FAILED, "dataset_invalid")
     assert rows.dataset in job.message
+
+
+@pytest.mark.parametrize("backend", ["servers"], indirect=True)
+def test_training_outlives_a_database_outage(place: Workplace, rows: Rows, start: Start, postgres: Postgres) -> None:
+    job_id = rows.job(epochs=12, seconds="0.3")
+    running = start()
+    until(lambda: rows.artifacts(job_id))
+    postgres.refuse(place.settings.database_url, True)
+    time.sleep(2.5)  # longer than the lease of 2 s, shorter than with its grace of 1 s
+    postgres.refuse(place.settings.database_url, False)
+    running.join()
+    job = rows.get(job_id)
+    assert (job.status, job.attempt) == (Status.SUCCEEDED, 1)
+    assert "from scratch" in job.result["note"]
+    with place.database.transaction() as session:
+        assert session.query(JobEpoch).count() == 12
+
+
+@pytest.mark.parametrize("backend", ["servers"], indirect=True)
+def test_training_stops_when_the_outage_outlasts_the_grace(
+    place: Workplace, rows: Rows, start: Start, postgres: Postgres
+) -> None:
+    job_id = rows.job(epochs=100, seconds="0.3", grandchild="yes")
+    running = start()
+    until(lambda: rows.artifacts(job_id))
+    pids = (place.folder(job_id, 1).parent / "pids").read_text().split()
+    postgres.refuse(place.settings.database_url, True)
+    running.join()
+    postgres.refuse(place.settings.database_url, False)
+    assert not any(_alive(int(pid)) for pid in pids)
+    with place.database.transaction() as session:
+        assert lifecycle.expire(session, max_lost_workers=2) == [job_id]

@@ -1,0 +1,61 @@
+"""`rdrkd up`: one command, no server to install."""
+
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.end_to_end.conftest import ROOT, is_alive, until
+
+
+def rdrkd(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rdrkd", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "var"
+    rdrkd("down", "--data-dir", tmp_path / "var")
+
+
+def served(data_dir: Path) -> tuple[psutil.Process, str]:
+    pid, url = (data_dir / "up.pid").read_text().split()
+    return psutil.Process(int(pid)), url
+
+
+def test_up_and_down(data_dir: Path) -> None:
+    started = rdrkd("up", "--data-dir", data_dir, "--port", "0", "--detach")
+    assert started.returncode == 0, started.stderr
+    up, url = served(data_dir)
+    assert urllib.request.urlopen(f"{url}/healthz").status == 200
+    until(lambda: len(up.children()) == 4, 10)
+
+    again = rdrkd("up", "--data-dir", data_dir, "--port", "0")
+    assert again.returncode != 0
+    assert "already" in again.stderr
+
+    # A child that dies is started again.
+    [reaper] = [child for child in up.children() if "api.reaper" in child.cmdline()]
+    reaper.kill()
+    until(lambda: [c for c in up.children() if "api.reaper" in c.cmdline() and c.pid != reaper.pid], 10)
+
+    children = [child.pid for child in up.children(recursive=True)]
+    assert rdrkd("down", "--data-dir", data_dir).returncode == 0
+    assert not up.is_running()
+    assert not any(map(is_alive, children))
+    assert not (data_dir / "up.pid").exists()
+
+
+def test_children_follow_a_killed_parent(data_dir: Path) -> None:
+    assert rdrkd("up", "--data-dir", data_dir, "--port", "0", "--detach").returncode == 0
+    up, _ = served(data_dir)
+    until(lambda: len(up.children()) == 4, 10)
+    children = [child.pid for child in up.children(recursive=True)]
+    os.kill(up.pid, 9)
+    until(lambda: not any(map(is_alive, children)), 30)

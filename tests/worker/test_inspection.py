@@ -1,0 +1,108 @@
+import json
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from api import checks
+from api.datasets.tables import Dataset
+from api.db import after_seconds
+from api.leases import Fenced
+from api.models.tables import Model
+from api.uploads import UploadStatus
+from tests.worker.conftest import TRAINER, Rows, until
+from worker import inspection
+from worker.workplace import Workplace
+
+
+def claim(place: Workplace) -> checks.Check:
+    with place.database.transaction() as session:
+        check = checks.claim(session, place.name, place.settings.lease_seconds)
+    assert check is not None
+    return check
+
+
+@pytest.fixture
+def place(place: Workplace) -> Workplace:
+    limits = {"inspect_timeout_seconds": 3, "inspect_memory_bytes": 2**28, "inspect_file_bytes": 2**20}
+    settings = place.settings.model_copy(update=limits)
+    return Workplace(settings, place.database, place.storage, place.doorbell, place.name)
+
+
+@pytest.mark.parametrize(
+    ("content", "detail"),
+    [
+        ("good", None),
+        ("bad", "expected a class id below 3, got 7"),
+        ("crash", "IndexError: something nobody thought of in file.py"),
+        ("hungry", "MemoryError"),
+        ("verbose", "File too large"),
+        ("sleep", "took too long"),
+    ],
+)
+def test_a_check_ends_with_a_verdict(place: Workplace, rows: Rows, content: str, detail: str | None) -> None:
+    row_id = rows.upload(content.encode())
+    inspection.run(place, claim(place), TRAINER)
+    row = rows.get(row_id)
+    assert row.lease_until is None
+    assert row.checked_at is not None
+    if detail is None:
+        assert (row.status, row.problems) == (UploadStatus.READY, [])
+        assert row.report["size"] == 4
+    else:
+        assert row.status == UploadStatus.INVALID
+        assert detail in row.problems[0]["detail"]
+        assert str(place.settings.data_dir) not in json.dumps(row.problems)
+    assert [path.name for path in place.folder(row_id, 1).iterdir()] == ["trainer.log"]
+
+
+def test_a_file_that_is_not_what_was_uploaded_is_invalid(place: Workplace, rows: Rows) -> None:
+    row_id = rows.upload(b"good")
+    place.storage.path(rows.get(row_id).key).write_text("evil")
+    inspection.run(place, claim(place), TRAINER)
+    assert rows.get(row_id).status == UploadStatus.INVALID
+
+
+def test_oldest_first_and_both_kinds(place: Workplace, rows: Rows) -> None:
+    uploads = [rows.upload(b"1"), rows.upload(b"2"), rows.upload(b"3", table=Model)]
+    assert [claim(place).id for _ in uploads] == uploads
+
+
+def test_a_drained_worker_gives_the_check_back(place: Workplace, rows: Rows) -> None:
+    row_id = rows.upload(b"sleep")
+    check = claim(place)
+    thread = threading.Thread(target=inspection.run, args=(place, check, TRAINER))
+    thread.start()
+    until((place.folder(row_id, 1) / "trainer.log").exists)
+    place.draining.set()
+    thread.join(20)
+    row = rows.get(row_id)
+    assert (row.status, row.lease_until, row.lost_workers) == (UploadStatus.CHECKING, None, 0)
+    assert claim(place).attempt == 2
+
+
+def test_lost_checkers_are_counted_and_fenced(place: Workplace, rows: Rows) -> None:
+    row_id = rows.upload(b"good")
+    for lost in (1, 2, 3):
+        check = claim(place)
+        with place.database.transaction() as session:
+            session.execute(update(Dataset).values(lease_until=after_seconds(-1)).where(Dataset.id == row_id))
+            checks.expire(session, max_lost_workers=2)
+        with pytest.raises(Fenced), place.database.transaction() as session:
+            checks.settle(session, check, {}, [])
+        assert rows.get(row_id).lost_workers == lost
+    assert rows.get(row_id).status == UploadStatus.INVALID
+    assert "lost its worker" in rows.get(row_id).problems[0]["detail"]
+
+
+def test_a_real_file_is_refused_by_the_real_inspection(place: Workplace, rows: Rows, tmp_path: Path) -> None:
+    limits = {"inspect_timeout_seconds": 60, "inspect_memory_bytes": 2**33}
+    settings = place.settings.model_copy(update=limits)
+    real = Workplace(settings, place.database, place.storage, place.doorbell, place.name)
+    row_id = rows.upload(b"this is no zip at all")
+    inspection.run(real, claim(real))
+    row = rows.get(row_id)
+    assert row.status == UploadStatus.INVALID
+    assert row.problems
+    assert "Traceback" not in json.dumps(row.problems)

@@ -1,0 +1,103 @@
+import os
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import create_engine, text, update
+
+from api.db import after_seconds
+from api.jobs.states import Status
+from api.jobs.tables import Job
+from api.queue import INSPECT, TRAIN, Doorbell
+from api.reaper import Reaper, purge
+from tests.servers import Backend
+from tests.worker.conftest import Rows
+from worker.workplace import Workplace
+
+
+@pytest.fixture
+def reaper(place: Workplace) -> Iterator[Reaper]:
+    settings = place.settings.model_copy(
+        update={"lease_seconds": 0.5, "heartbeat_seconds": 0.1, "ring_again_seconds": 0.2}
+    )
+    reaper = Reaper(settings)
+    yield reaper
+    reaper.database.engine.dispose()
+
+
+def lose(rows: Rows) -> str:
+    job_id = rows.job()
+    assert rows.claim() is not None
+    with rows.place.database.transaction() as session:
+        session.execute(update(Job).where(Job.id == job_id).values(lease_until=after_seconds(-1)))
+    return job_id
+
+
+def test_nothing_expires_in_the_first_lease_period(reaper: Reaper, rows: Rows) -> None:
+    job_id = lose(rows)
+    reaper.round()
+    assert rows.get(job_id).status == Status.STARTING
+    time.sleep(0.6)
+    reaper.round()
+    assert rows.get(job_id).status == Status.QUEUED
+    assert reaper.doorbell.pending(TRAIN) == 1  # and rung at once
+
+
+def test_two_reapers_count_one_loss(reaper: Reaper, rows: Rows) -> None:
+    job_id = lose(rows)
+    other = Reaper(reaper.settings)
+    for one in (reaper, other):
+        one.expire()
+    assert rows.get(job_id).lost_workers == 1
+    other.database.engine.dispose()
+
+
+def test_rows_that_nobody_rang_for_are_rung_and_a_long_queue_does_not_drown(reaper: Reaper, rows: Rows) -> None:
+    for content in (b"a", b"b"):
+        rows.upload(content)
+    for _ in range(3):
+        rows.job()
+    assert (reaper.doorbell.pending(TRAIN), reaper.doorbell.pending(INSPECT)) == (0, 0)
+    for _ in range(4):  # the worker is busy for hours
+        time.sleep(0.3)
+        reaper.round()
+    assert (reaper.doorbell.pending(TRAIN), reaper.doorbell.pending(INSPECT)) == (3, 2)
+
+
+def test_a_broker_that_is_away_costs_nothing_but_the_ring(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job()
+    away = Reaper(place.settings.model_copy(update={"broker_url": "redis://127.0.0.1:1/0", "ring_again_seconds": 0.01}))
+    time.sleep(0.05)
+    away.round()
+    assert rows.get(job_id).status == Status.QUEUED
+    away.database.engine.dispose()
+
+
+def test_abandoned_files_are_swept(reaper: Reaper, rows: Rows, place: Workplace) -> None:
+    with place.storage.incoming() as incoming:
+        incoming.write(b"half of an upload")
+        [file] = (place.storage.root / "incoming").iterdir()
+        reaper.sweep()
+        assert file.exists()  # somebody may still be writing it
+        a_week_ago = time.time() - 7 * 86_400
+        os.utime(file, (a_week_ago, a_week_ago))
+        reaper.sweep()
+        assert not file.exists()
+
+
+@pytest.mark.parametrize("backend", ["embedded"], indirect=True)
+def test_only_messages_delivered_long_ago_are_purged(backend: Backend) -> None:
+    bell = Doorbell(backend.broker_url)
+    for number in range(3):
+        assert bell.ring(TRAIN, f"job_{number}")
+    broker = create_engine(backend.broker_url.removeprefix("sqla+"))
+    long_ago, recently = (datetime.now() - timedelta(hours=hours) for hours in (25, 1))  # noqa: DTZ005 - as kombu does
+    with broker.begin() as connection:
+        for row_id, moment in ((1, long_ago), (2, recently)):
+            values = {"id": row_id, "moment": str(moment)}
+            connection.execute(text("UPDATE kombu_message SET visible = 0, timestamp = :moment WHERE id = :id"), values)
+    assert purge(broker, 86_400) == 1
+    assert purge(broker, 86_400) == 0
+    assert bell.pending(TRAIN) == 1
+    broker.dispose()
