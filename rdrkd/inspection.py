@@ -23,12 +23,12 @@ _PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
 
 
 def limit_resources(
-    memory_bytes: int = 24 << 30, cpu_seconds: int = 1800, file_bytes: int = 1 << 30, open_files: int = 512
+    memory_bytes: int = 12 << 30, cpu_seconds: int = 1800, file_bytes: int = 1 << 30, open_files: int = 512
 ) -> None:
     """Bound what this process can use from here on; there is no way back, so only a process of its own calls this.
 
     Args:
-        memory_bytes: of address space; importing a torch with CUDA alone reserves some 10 GiB of it.
+        memory_bytes: of address space; a small model takes 4 GiB, which torch reserves as it is imported.
         cpu_seconds: of computing, after which the kernel kills the process.
         file_bytes: of each file that is written.
         open_files: at a time.

@@ -3,28 +3,32 @@
 The zip's own headers are never trusted for sizes: bytes are counted as they stream out of the decompressor.
 """
 
-import errno
 import hashlib
 import itertools
 import re
 import shutil
 import stat
 import tempfile
+import time
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from rdrkd.data.images import IMAGE_SUFFIXES
-from rdrkd.errors import DatasetError, DiskFullError, Problem
+from rdrkd.errors import DatasetError, Problem
+from rdrkd.files import full_disk_named
 
 KEPT_SUFFIXES = IMAGE_SUFFIXES | {".txt", ".yaml", ".yml", ".json"}
 _NESTED = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"}
 _METHODS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
 _CHUNK = 1 << 20
 _ENCRYPTED = 0x1
+_PARTIAL = ".unpacking-"
+_ABANDONED_SECONDS = 86_400
 
 
 @dataclass(frozen=True)
@@ -75,17 +79,13 @@ def unpack(
     sha256 = file_sha256(archive)
     final = cache / sha256
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with full_disk_named("the unpacked archive"), zipfile.ZipFile(archive) as opened:
             kept, skipped = _select(opened, limits)
             if not final.exists():
                 cache.mkdir(parents=True, exist_ok=True)
                 _fill(final, opened, kept, limits, archive.stat().st_size, accept)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, UnicodeDecodeError) as error:
         raise DatasetError(f"expected a readable zip archive, got: {error}") from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError("no space left to unpack the archive") from error
-        raise
     return Unpacked(final, sha256, dict(sorted(skipped.items())))
 
 
@@ -97,7 +97,8 @@ def _fill(
     packed_bytes: int,
     accept: Callable[[Path], object] | None,
 ) -> None:
-    partial = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=final.parent))
+    _sweep(final.parent)
+    partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=final.parent))
     try:
         _extract(opened, kept, partial, limits, packed_bytes)
         if accept is not None:
@@ -109,6 +110,14 @@ def _fill(
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sweep(cache: Path) -> None:
+    """Remove what processes left that were killed while they unpacked."""
+    for partial in cache.glob(f"{_PARTIAL}*"):
+        with suppress(FileNotFoundError):
+            if time.time() - partial.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(partial, ignore_errors=True)
 
 
 def _select(opened: zipfile.ZipFile, limits: Limits) -> tuple[list[zipfile.ZipInfo], Counter[str]]:

@@ -1,7 +1,10 @@
 import os
 import stat
 import struct
+import subprocess
+import sys
 import threading
+import time
 import warnings
 import zipfile
 from collections.abc import Iterable
@@ -175,6 +178,27 @@ def test_refuses_damaged_content(tmp_path: Path) -> None:
     content[1000] ^= 0xFF
     archive.write_bytes(bytes(content))
     refused(archive, tmp_path / "cache")
+
+
+def test_sweeps_what_a_killed_process_left(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    for name, age in ((".unpacking-old", 100_000), (".unpacking-busy", 10), ("kept", 100_000)):
+        (cache / name / "d").mkdir(parents=True)
+        os.utime(cache / name, (time.time() - age,) * 2)
+    found = unpack(make_zip(tmp_path / "a.zip", [("a.txt", b"x")]), cache)
+    assert sorted(p.name for p in cache.iterdir()) == sorted([".unpacking-busy", "kept", found.sha256])
+
+
+def test_names_a_full_disk(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "a.zip", [("a.txt", os.urandom(100_000))])
+    script = (
+        "import resource, sys; from pathlib import Path; from rdrkd.data.archive import unpack;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000));"
+        "unpack(Path(sys.argv[1]), Path(sys.argv[2]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, archive, tmp_path / "cache"], capture_output=True, text=True)
+    assert "DiskFullError: expected room to write the unpacked archive" in done.stderr
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_what_is_not_accepted_leaves_nothing(tmp_path: Path) -> None:
