@@ -156,13 +156,11 @@ def eiou_loss(boxes: Tensor, others: Tensor, focal: bool = False) -> Tensor:
     x1, y1, x2, y2 = boxes.unbind(-1)
     u1, v1, u2, v2 = others.unbind(-1)
     w, h, w_, h_ = x2 - x1, y2 - y1, u2 - u1, v2 - v1
-    # The sides of an inverted box (a head without DFL can predict one) count as 0 in the areas only, so that the
-    # side terms still pull it back.
+    # An inverted box, which a head without DFL can predict, overlaps nothing; the side terms pull it back.
     overlap = (torch.minimum(x2, u2) - torch.maximum(x1, u1)).clamp(min=0) * (
         torch.minimum(y2, v2) - torch.maximum(y1, v1)
     ).clamp(min=0)
-    union = w.clamp(min=0) * h.clamp(min=0) + w_.clamp(min=0) * h_.clamp(min=0) - overlap
-    iou = overlap / (union + EPS)
+    iou = overlap / (w * h + w_ * h_ - overlap + EPS)
     cw2 = (torch.maximum(x2, u2) - torch.minimum(x1, u1)).square()
     ch2 = (torch.maximum(y2, v2) - torch.minimum(y1, v1)).square()
     rho2 = ((x1 + x2 - u1 - u2).square() + (y1 + y2 - v1 - v2).square()) / 4

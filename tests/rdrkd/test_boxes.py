@@ -41,6 +41,7 @@ def test_clipping_cuts_at_the_input_and_drops_what_has_no_area_there() -> None:
         ((7, 15.9, 9, 16.1), (0, 1, 2, 3)),  # across corners
         ((8, 16, 56, 40), (1, 2, 7, 5)),  # up to the edge
         ((55.9999, 39.9999, 56, 40), (6, 4, 7, 5)),  # the last cell
+        ((8, 16, 8, 16), (1, 2, 2, 3)),  # a point on a corner has a cell, too
     ],
 )
 def test_a_box_covers_the_cells_it_touches(box: tuple[float, ...], cells: tuple[int, ...]) -> None:
@@ -196,8 +197,9 @@ def test_eiou_gradient(focal: bool) -> None:
 
 @pytest.mark.parametrize("focal", [False, True])
 def test_eiou_stays_finite_for_degenerate_boxes(focal: bool) -> None:
-    a = boxes_of((5, 5, 5, 5), (5, 5, 5, 9), (9, 9, 5, 5), (0, 0, 1, 1), (7, 7, 9, 9)).float().requires_grad_()
-    b = boxes_of((5, 5, 5, 5), (5, 5, 9, 9), (5, 5, 9, 9), (4000, 4000, 4001, 4001), (7, 7, 9, 9)).float()
+    a = boxes_of((5, 5, 5, 5), (5, 5, 5, 9), (9, 9, 5, 5), (9, 5, 5, 9), (0, 0, 1, 1), (7, 7, 9, 9)).float()
+    b = boxes_of((5, 5, 5, 5), (5, 5, 9, 9), (5, 5, 9, 9), (5, 5, 9, 9), (4000, 4000, 4001, 4001), (7, 7, 9, 9)).float()
+    a.requires_grad_()
     loss = eiou_loss(a, b, focal)
     loss.sum().backward()
     assert loss.isfinite().all()
