@@ -125,6 +125,7 @@ def download(client: httpx2.Client, job: str, say: Watch) -> bytes:
     answer = client.get(f"{job}/weights").raise_for_status()
     sha256 = hashlib.sha256(answer.content).hexdigest()
     assert sha256 in answer.headers["etag"]
+    assert sha256 == client.get(job).json()["result"]["weights"]["student.pt"]["sha256"]
     say(f"{job}/weights: {len(answer.content)} bytes, sha256 {sha256[:16]}")
     return answer.content
 
@@ -166,7 +167,7 @@ def walk(stack: Stack, say: Watch) -> None:
         big, small = download(client, teacher, say), download(client, student, say)
         assert len(small) < len(big)
         predicted = stack("exec", "-T", "inspector", "python", "-c", PREDICT, input=small, capture_output=True)
-        say(predicted.stdout.decode().strip())
+        say(predicted.stdout.decode().splitlines()[-1])
 
 
 def main() -> None:
