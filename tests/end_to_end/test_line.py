@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.conftest import Service, quick
-from tests.shared import find
+from tests.shared import need
 
 # Runs in another folder, where none of our packages can be imported: what a user's machine looks like.
 PLAIN = """
@@ -54,8 +54,7 @@ def predict(weights: bytes, folder: Path) -> str:
 
 
 def test_teacher_then_student_then_download(whole: Service, scenes: Path, tmp_path: Path) -> None:
-    archive = find("data/hit_uav_tiny.zip") or scenes
-    dataset = whole.upload("datasets", archive)
+    dataset = whole.upload("datasets", scenes)
     # Neither the dataset's check nor the teacher is waited for: the jobs wait themselves.
     teacher = whole.submit(kind="train", dataset=dataset, model={"architecture": "yolov8n"}, train=quick(1))
     student = whole.submit(
@@ -84,5 +83,29 @@ def test_teacher_then_student_then_download(whole: Service, scenes: Path, tmp_pa
     assert weights.status_code == 200
     assert weights.headers["ETag"] == f'"{job["result"]["weights"]["student.pt"]["sha256"]}"'
     assert str(tmp_path).encode() not in weights.content
-    names = checked["report"]["names"] if "report" in checked else checked["names"]
-    assert str(sorted(names)) in predict(weights.content, tmp_path / "elsewhere")
+    assert str(sorted(checked["names"])) in predict(weights.content, tmp_path / "elsewhere")
+
+
+@pytest.mark.slow
+def test_real_images_and_an_uploaded_pretrained_teacher(whole: Service, tmp_path: Path) -> None:
+    dataset = whole.upload("datasets", need("data/hit_uav_tiny.zip"))
+    model = whole.upload("models", need("weights/yolov8n_coco_rebuilt_from_int8.pt"))
+    start = {"model": model}
+    settings = quick(3, imgsz=160, batch=16)
+    teacher = whole.submit(kind="train", dataset=dataset, model=start, train=settings)
+    student = whole.submit(
+        kind="distill",
+        dataset=dataset,
+        teacher={"job": teacher},
+        student={"architecture": "yolov8n-half"},
+        train=settings | {"epochs": 2},
+    )
+    measured = whole.submit(kind="evaluate", dataset=dataset, model={"job": student}, evaluation={"imgsz": 160})
+    job = whole.wait(measured, seconds=500)
+    assert job["status"] == "succeeded", (job, whole.job(student), whole.job(teacher), whole.logs())
+    assert whole.checked("models", model)["status"] == "ready"
+    assert whole.job(student)["resolved_spec"]["distillation"]["preset"] == "rdr-kd"
+    own = whole.job(student)["result"]["metrics"]["coco"]
+    assert job["result"]["metrics"]["coco"] == own  # the same weights, measured again
+    weights = whole.client.get(f"/v1/jobs/{student}/weights")
+    assert "bicycle" in predict(weights.content, tmp_path / "elsewhere")

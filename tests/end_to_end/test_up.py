@@ -29,6 +29,10 @@ def served(data_dir: Path) -> tuple[psutil.Process, str]:
     return psutil.Process(int(pid)), url
 
 
+def reapers(up: psutil.Process) -> list[psutil.Process]:
+    return [child for child in up.children() if is_alive(child.pid) and "api.reaper" in child.cmdline()]
+
+
 def test_up_and_down(data_dir: Path) -> None:
     started = rdrkd("up", "--data-dir", data_dir, "--port", "0", "--detach")
     assert started.returncode == 0, started.stderr
@@ -41,9 +45,9 @@ def test_up_and_down(data_dir: Path) -> None:
     assert "already" in again.stderr
 
     # A child that dies is started again.
-    [reaper] = [child for child in up.children() if "api.reaper" in child.cmdline()]
+    [reaper] = reapers(up)
     reaper.kill()
-    until(lambda: [c for c in up.children() if "api.reaper" in c.cmdline() and c.pid != reaper.pid], 10)
+    until(lambda: [other for other in reapers(up) if other.pid != reaper.pid], 10)
 
     children = [child.pid for child in up.children(recursive=True)]
     assert rdrkd("down", "--data-dir", data_dir).returncode == 0

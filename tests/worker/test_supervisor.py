@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 
@@ -10,7 +11,8 @@ from sqlalchemy import update
 
 from api.jobs import lifecycle
 from api.jobs.states import Status
-from api.jobs.tables import Job, JobEpoch
+from api.jobs.tables import Artifact, Job, JobEpoch
+from api.uploads import UploadStatus
 from tests.servers import Postgres
 from tests.worker.conftest import TRAINER, Rows, Running, until
 from worker import supervisor
@@ -216,3 +218,23 @@ def test_training_stops_when_the_outage_outlasts_the_grace(
     assert not any(_alive(int(pid)) for pid in pids)
     with place.database.transaction() as session:
         assert lifecycle.expire(session, max_lost_workers=2) == [job_id]
+
+
+@pytest.mark.parametrize("backend", ["embedded"], indirect=True)
+def test_a_full_storage_ends_the_job_and_keeps_the_earlier_checkpoint(place: Workplace, rows: Rows) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a small file system")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place.storage.root], check=True)
+    try:
+        rows.dataset = rows.upload(b"images", UploadStatus.READY)
+        job_id = rows.job(epochs=50, ballast="400000")
+        work(place, rows)
+        job = rows.get(job_id)
+        assert (job.status, job.reason) == (Status.FAILED, "disk_full")
+        assert rows.artifacts(job_id) == [(1, e, name) for e in (1, 2) for name in ("state.pt", "student.pt")]
+        with place.database.transaction() as session:
+            for row in session.query(Artifact):
+                assert place.storage.verify(row.key, row.sha256)
+        assert not any((place.storage.root / "incoming").iterdir())  # nothing half-written
+    finally:
+        subprocess.run(["umount", "--lazy", place.storage.root], check=True)

@@ -37,11 +37,11 @@ def inspect(path: Path) -> None:
             time.sleep(60)
 
 
-def checkpoint(run_dir: Path, epoch: int, note: str) -> None:
+def checkpoint(run_dir: Path, epoch: int, note: str, ballast: int) -> None:
     folder = run_dir / "checkpoints" / f"{epoch:04d}"
     folder.mkdir(parents=True)
     (folder / "state.pt").write_text(json.dumps({"epoch": epoch, "note": note}))
-    (folder / "student.pt").write_text(f"student of epoch {epoch}, {note}")
+    (folder / "student.pt").write_text(f"student of epoch {epoch}, {note}" + " " * ballast)
     (run_dir / "student.pt").write_text(f"student of epoch {epoch}, {note}")
     files = ["state.pt", "student.pt"]
     emit("checkpoint", epoch=epoch, folder=f"checkpoints/{epoch:04d}", files=files, is_best=True)
@@ -79,7 +79,7 @@ def train(spec: dict, run_dir: Path) -> None:
         )
         if do.get("escape") == str(epoch):
             emit("checkpoint", epoch=epoch, folder="..", files=["pids"], is_best=False)
-        checkpoint(run_dir, epoch, note)
+        checkpoint(run_dir, epoch, note, int(do.get("ballast", 0)))
         if do.get("crash") == str(epoch):
             print(f"ZeroDivisionError in {run_dir}/train.py", file=sys.stderr)
             os._exit(1)
