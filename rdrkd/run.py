@@ -167,10 +167,11 @@ def _resolved(spec: JobSpec, dataset: Dataset, inputs: Inputs) -> dict[str, Any]
             "preset": spec.distillation.preset,
             "losses": [term.model_dump(mode="json") for term in spec.distillation.terms],
         }
+    alone = isinstance(spec, Distill) and not spec.distillation.terms  # the preset `none` opens no teacher
     models = {
         field: _sha256(_path(reference, getattr(inputs, field), field))
         for field, reference in references(spec).items()
-        if not isinstance(reference, Architecture)
+        if not isinstance(reference, Architecture) and not (alone and field == "teacher")
     }
     resolved["provenance"] = {
         "dataset_sha256": dataset.sha256,

@@ -95,11 +95,17 @@ def _random_state(trainer: Any) -> dict[str, Any]:
         "numpy": [torch.from_numpy(np.asarray(keys).astype(np.int64)), int(position), int(has_gauss), float(gauss)],
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "loader": trainer.train_loader.generator.get_state(),
+        "mosaic": list(getattr(trainer.train_loader.dataset, "buffer", ())),  # images that mosaic draws from
     }
 
 
 def _set_random_state(trainer: Any, state: dict[str, Any]) -> None:
+    """Restore the generators; loader processes (used on a GPU) start theirs anew."""
+    dataset = trainer.train_loader.dataset
+    if trainer.train_loader.num_workers == 0:
+        dataset.buffer.clear()
+        for index in state["mosaic"]:
+            dataset.load_image(index)  # enters the buffer
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers), gauss))
     keys, position, has_gauss, cached = state["numpy"]
@@ -107,7 +113,6 @@ def _set_random_state(trainer: Any, state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
-    trainer.train_loader.generator.set_state(state["loader"])
 
 
 def newest(run_dir: Path, reporter: Reporter) -> tuple[Path, dict[str, Any]] | None:

@@ -31,6 +31,7 @@ from rdrkd.ultralytics_adapter import (
 )
 
 _REPORT_SECONDS = 1.0
+_ORDER = 1_000_003  # keeps the orders of neighbouring seeds apart
 _CARRIED = ("student.pt", "student.safetensors", "metrics.jsonl")  # best weights and history: part of every checkpoint
 _METRICS = {"mAP50_95": "metrics/mAP50-95(B)", "mAP50": "metrics/mAP50(B)",
             "precision": "metrics/precision(B)", "recall": "metrics/recall(B)"}  # fmt: skip
@@ -61,16 +62,29 @@ def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str
         _copy(found[0], run_dir)
         best: int | None = found[1]["best_epoch"]
         return best
-    trainer = Trainer(plan, data, run_dir, reporter, device)
+    trainer = Trainer(plan, data, run_dir, reporter, device, resume=found)
     trainer.train()
     return trainer.best_epoch
 
 
 class Trainer(DetectionTrainer):
-    """Ultralytics' detection trainer of one plan in one run folder; arguments as `train`'s."""
+    """Ultralytics' detection trainer of one plan in one run folder.
 
-    def __init__(self, plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str | None = None) -> None:
-        self.plan, self.run_dir, self.reporter = plan, run_dir, reporter
+    Args:
+        plan, data, run_dir, reporter, device: as `train`'s.
+        resume: checkpoint folder and state to go on from.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        data: Path,
+        run_dir: Path,
+        reporter: Reporter,
+        device: str | None = None,
+        resume: tuple[Path, dict[str, Any]] | None = None,
+    ) -> None:
+        self.plan, self.run_dir, self.reporter, self._resume = plan, run_dir, reporter, resume
         provide_font()
         super().__init__(overrides=_overrides(plan.settings, data, run_dir, device))
         self.best_epoch: int | None = None
@@ -102,13 +116,13 @@ class Trainer(DetectionTrainer):
             super()._setup_train()
 
     def resume_training(self, ckpt: Any) -> None:
-        """Go on from the newest checkpoint of the run folder that can be read."""
-        found = state.newest(self.run_dir, self.reporter)
-        if found is None:
+        """Go on from the checkpoint that the run was given, or start with a clean folder."""
+        if self._resume is None:
             for name in _CARRIED:  # of a run that ended before its first checkpoint
                 (self.run_dir / name).unlink(missing_ok=True)
             return
-        folder, saved = found
+        folder, saved = self._resume
+        self._resume = None  # the state is large
         state.restore(self, saved)
         self.start_epoch = saved["epoch"]
         _copy(folder, self.run_dir)
@@ -152,7 +166,7 @@ class Trainer(DetectionTrainer):
         self.nan_recovery_attempts += 1
         if found is None or self.nan_recovery_attempts > 3:
             raise NanLossError(
-                f"expected a finite loss, got {float(self.loss):g} in epoch {epoch + 1}, "
+                f"expected a finite loss, got {float(self.loss.detach()):g} in epoch {epoch + 1}, "
                 f"after {self.nan_recovery_attempts - 1} recoveries"
             )
         folder, saved = found
@@ -171,11 +185,22 @@ class Trainer(DetectionTrainer):
     # -- reporting
 
     def _epoch_begins(self) -> None:
+        self._order_images()
         self._epoch_started, self._batches = time.monotonic(), 0
         model = unwrap_model(self.model)
         if isinstance(model, Distiller):
             model.probe.wanted = True
             model.probe.gradient_scale = float(self.scaler.get_scale()) if self.scaler.is_enabled() else 1.0
+
+    def _order_images(self) -> None:
+        """Make the order of the images a function of seed and epoch, so that a resumed run sees the same one.
+
+        Loader processes prefetch across epochs: restarting them every epoch would cost more than it gives.
+        """
+        loader = self.train_loader
+        if loader.num_workers == 0:
+            loader.reset()
+            loader.generator.manual_seed(_ORDER * self.args.seed + self.epoch)
 
     def _listen(self) -> None:
         if self.reporter.should_stop():

@@ -16,13 +16,13 @@ class TrainSettings(BaseModel):
     imgsz: int = ImageSize
     batch: int = Field(16, ge=1, le=4096, description="images per step")
     optimizer: Literal["SGD", "AdamW", "Adam", "RMSProp", "NAdam", "RAdam"] = Field("SGD", description="optimiser")
-    lr0: float = Field(0.01, gt=0, le=10, description="learning rate at the start")
+    lr0: float = Field(0.01, gt=0, le=1, description="learning rate at the start")
     lrf: float = Field(0.01, gt=0, le=1, description="learning rate at the end, as a share of lr0")
     momentum: float = Field(0.937, ge=0, lt=1, description="SGD momentum, Adam's beta1")
     weight_decay: float = Field(0.0005, ge=0, le=1, description="L2 penalty on weights")
     warmup_epochs: float = Field(3.0, ge=0, le=100, description="epochs of linear warm-up")
     warmup_momentum: float = Field(0.8, ge=0, lt=1, description="momentum at the start of the warm-up")
-    warmup_bias_lr: float = Field(0.1, ge=0, le=10, description="bias learning rate at the start of the warm-up")
+    warmup_bias_lr: float = Field(0.1, ge=0, le=1, description="bias learning rate at the start of the warm-up")
     cos_lr: bool = Field(False, description="cosine instead of linear decay")
     nbs: int = Field(64, ge=1, le=65_536, description="nominal batch: gradients are accumulated up to it")
     patience: int = Field(

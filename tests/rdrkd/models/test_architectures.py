@@ -25,7 +25,7 @@ def test_the_narrow_student_is_half_as_wide() -> None:
 
 
 def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(ModelError, match="expected an architecture of .*, got 'resnet'"):
+    with pytest.raises(ModelError, match=r"expected an architecture of .*, got 'resnet'"):
         build("resnet", ["a"])
 
 

@@ -1,0 +1,274 @@
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ultralytics.cfg import check_cfg
+
+from rdrkd import checkpoints, state
+from rdrkd.data import Dataset
+from rdrkd.errors import DatasetError, NanLossError, PairError, SpecError, StopRequested, TeacherError
+from rdrkd.events import Checkpoint, Epoch, Event
+from rdrkd.models import LoadedModel, build, load_weights, save_student
+from rdrkd.reporter import Memory
+from rdrkd.run import Inputs, run
+from rdrkd.spec import JOB_SPEC, Decoupled, JobSpec, TrainSettings
+from rdrkd.trainer import Plan
+from rdrkd.trainer import train as train_plan
+
+TRAIN = {"imgsz": 96, "batch": 4, "nbs": 4, "workers": 0, "warmup_epochs": 0, "lr0": 0.001, "close_mosaic": 0}
+
+
+class StopAfter(Memory):
+    """Asks for a stop in the middle of the epoch after the given checkpoint."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.epoch = epoch
+
+    def emit(self, event: Event) -> None:
+        super().emit(event)
+        if isinstance(event, Checkpoint) and event.epoch == self.epoch:
+            self.stop = True
+
+
+def distill(scenes: Path, epochs: int = 2, **fields: Any) -> JobSpec:
+    spec = {
+        "kind": "distill", "teacher": {"model": "mdl_" + "0" * 32}, "student": {"architecture": "yolov8n-half"},
+        "dataset": str(scenes), "train": {**TRAIN, "epochs": epochs},
+    }  # fmt: skip
+    return JOB_SPEC.validate_python({**spec, **fields})
+
+
+def train(scenes: Path, epochs: int = 1, **fields: Any) -> JobSpec:
+    spec = {"kind": "train", "model": {"architecture": "yolov8n-half"}, "dataset": str(scenes)}
+    return JOB_SPEC.validate_python({**spec, "train": {**TRAIN, "epochs": epochs}, **fields})
+
+
+def events(memory: Memory, kind: type[Epoch] | type[Checkpoint]) -> list[Any]:
+    return [event for event in memory.events if isinstance(event, kind)]
+
+
+@pytest.fixture(scope="module")
+def distilled(
+    scenes: Path, teacher_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Memory, dict[str, Any]]:
+    """A finished distillation of three epochs."""
+    folder, memory = tmp_path_factory.mktemp("run"), Memory()
+    result = run(distill(scenes, epochs=3), folder, memory, Inputs(teacher=teacher_path, device="cpu"))
+    return folder, memory, result
+
+
+def test_a_run_leaves_result_weights_and_history(
+    distilled: tuple[Path, Memory, dict[str, Any]], dataset: Dataset
+) -> None:
+    folder, memory, result = distilled
+    assert result == json.loads((folder / "result.json").read_text())
+    assert set(result["metrics"]) == {"coco", "coco_maxdets500", "ultralytics"}
+    assert set(result["metrics"]["coco"]) == {"AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L"}
+    assert load_weights(folder / "student.pt").names == dataset.names
+    assert set(result["weights"]) == {"student.pt", "student.safetensors"}
+    epochs = events(memory, Epoch)
+    assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
+    for epoch in epochs:
+        assert set(epoch.losses) == {"box", "cls", "dfl", "regenerated", "decoupled", "responsive"}
+        assert all(value > 0 for value in epoch.losses.values())
+        assert epoch.weights == {"regenerated": 1e-5, "decoupled": 0.1, "responsive": 1.0}
+        assert epoch.diagnostics["task/gradient_norm"] > 0
+    assert [json.loads(line)["epoch"] for line in (folder / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3]
+
+
+def test_the_resolved_spec_says_what_decided_the_outcome(
+    distilled: tuple[Path, Memory, dict[str, Any]], dataset: Dataset
+) -> None:
+    resolved = json.loads((distilled[0] / "resolved_spec.json").read_text())
+    assert [term["name"] for term in resolved["distillation"]["losses"]] == ["regenerated", "decoupled", "responsive"]
+    assert resolved["train"]["momentum"] == 0.937
+    assert resolved["provenance"]["dataset_sha256"] == dataset.sha256
+    assert set(resolved["provenance"]["model_sha256"]) == {"teacher"}
+    assert set(resolved["provenance"]["versions"]) == {"rdrkd", "torch", "ultralytics", "python"}
+
+
+def test_a_finished_folder_gives_its_result_again(distilled: tuple[Path, Memory, dict[str, Any]], scenes: Path) -> None:
+    folder, _memory, result = distilled
+    again = Memory()
+    assert run(distill(scenes, epochs=3), folder, again) == result
+    assert not again.events
+
+
+def test_checkpoints_hold_no_teacher_and_only_the_newest_two_stay(
+    distilled: tuple[Path, Memory, dict[str, Any]],
+) -> None:
+    folder = distilled[0]
+    kept = checkpoints.complete(folder)
+    assert [path.name for path in kept] == ["0002", "0003"]
+    saved = state.read(kept[-1] / "state.pt")
+    assert {key.split(".")[0] for key in saved["model"]} == {"student_model", "projector"}
+    assert saved["finished"]
+    assert {path.name for path in kept[-1].iterdir()} == {
+        "state.pt",
+        "student.pt",
+        "student.safetensors",
+        "metrics.jsonl",
+    }
+    assert not list(folder.rglob("last.pt"))
+
+
+def test_a_stopped_run_goes_on_to_the_very_same_weights(
+    distilled: tuple[Path, Memory, dict[str, Any]], scenes: Path, teacher_path: Path, tmp_path: Path
+) -> None:
+    straight, _memory, result = distilled
+    inputs = Inputs(teacher=teacher_path, device="cpu")
+    with pytest.raises(StopRequested):
+        run(distill(scenes, epochs=3), tmp_path, StopAfter(1), inputs)
+    assert [path.name for path in checkpoints.complete(tmp_path)] == ["0001"]
+    memory = Memory()
+    again = run(distill(scenes, epochs=3), tmp_path, memory, inputs)
+    assert [epoch.epoch for epoch in events(memory, Epoch)] == [2, 3]
+    assert again["epochs"] == 3
+    one = state.read(straight / "checkpoints" / "0003" / "state.pt")
+    two = state.read(tmp_path / "checkpoints" / "0003" / "state.pt")
+    for part in ("model", "ema"):
+        for key, value in one[part].items():
+            torch.testing.assert_close(two[part][key], value, rtol=1e-5, atol=1e-6, msg=f"{part} {key}")
+    assert again["metrics"] == result["metrics"]
+
+
+def test_a_damaged_checkpoint_is_passed_over(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
+    inputs = Inputs(teacher=teacher_path, device="cpu")
+    with pytest.raises(StopRequested):
+        run(distill(scenes, epochs=3), tmp_path, StopAfter(2), inputs)
+    (tmp_path / "checkpoints" / "0002" / "state.pt").write_bytes(b"torn")
+    memory = Memory()
+    run(distill(scenes, epochs=3), tmp_path, memory, inputs)
+    assert [epoch.epoch for epoch in events(memory, Epoch)] == [2, 3]
+    assert [event.code for event in memory.events if event.event == "warning"] == ["checkpoint_unreadable"]  # type: ignore[union-attr]
+
+
+def test_training_that_is_done_is_not_done_again_when_the_evaluation_was_cut_off(scenes: Path, tmp_path: Path) -> None:
+    spec = train(scenes)
+    with pytest.raises(StopRequested):
+        run(spec, tmp_path, StopAfter(1), Inputs(device="cpu"))
+    memory = Memory()
+    result = run(spec, tmp_path, memory, Inputs(device="cpu"))
+    assert not events(memory, Epoch)
+    assert (result["epochs"], result["best_epoch"]) == (1, 1)
+
+
+def test_start_weights_map_the_class_head_by_name(scenes: Path, dataset: Dataset, tmp_path: Path) -> None:
+    names = [*reversed(dataset.names), "zebra"]
+    torch.manual_seed(2)
+    start = build("yolov8n-half", names)
+    save_student(start, tmp_path, {})
+    spec = train(scenes, model={"path": str(tmp_path / "student.pt")}, train={**TRAIN, "epochs": 1, "lr0": 1e-9})
+    run(spec, tmp_path / "run", Memory(), Inputs(device="cpu"))
+    trained = load_weights(tmp_path / "run" / "student.pt")
+    assert trained.names == dataset.names
+    rows = [names.index(name) for name in dataset.names]
+    torch.testing.assert_close(
+        trained.head.cv3[0][-1].weight, start.model[-1].cv3[0][-1].weight[rows], rtol=1e-2, atol=1e-3
+    )
+
+
+def test_the_preset_none_trains_the_student_alone(scenes: Path, tmp_path: Path) -> None:
+    memory = Memory()
+    run(distill(scenes, epochs=1, distillation={"preset": "none"}), tmp_path, memory, Inputs(device="cpu"))
+    assert set(events(memory, Epoch)[0].losses) == {"box", "cls", "dfl"}
+
+
+def test_weights_are_evaluated_by_both_protocols(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
+    spec = JOB_SPEC.validate_python(
+        {"kind": "evaluate", "model": {"path": str(teacher_path)}, "dataset": str(scenes), "evaluation": {"imgsz": 96}}
+    )
+    result = run(spec, tmp_path, Memory(), Inputs(device="cpu"))
+    assert set(result["metrics"]) == {"coco", "coco_maxdets500", "ultralytics"}
+    assert result["student"]["architecture"] == "yolov8n"
+
+
+def test_a_folder_of_another_spec_is_refused(distilled: tuple[Path, Memory, dict[str, Any]], scenes: Path) -> None:
+    with pytest.raises(SpecError, match="another spec"):
+        run(distill(scenes, epochs=4), distilled[0], Memory())
+
+
+def test_a_teacher_of_other_classes_is_refused_before_the_first_step(scenes: Path, tmp_path: Path) -> None:
+    save_student(build("yolov8n", ["cat"]), tmp_path, {})
+    memory = Memory()
+    with pytest.raises(PairError, match="a teacher of the dataset's classes"):
+        run(distill(scenes), tmp_path / "run", memory, Inputs(teacher=tmp_path / "student.pt", device="cpu"))
+    assert not events(memory, Epoch)
+
+
+def test_what_cannot_be_found_is_named(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="--teacher PATH"):
+        run(distill(scenes), tmp_path / "1", Memory())
+    broken = tmp_path / "broken.pt"
+    broken.write_bytes(b"no model")
+    with pytest.raises(TeacherError, match="the teacher cannot be loaded"):
+        run(distill(scenes), tmp_path / "2", Memory(), Inputs(teacher=broken))
+    with pytest.raises(DatasetError):
+        run(distill(tmp_path / "nowhere"), tmp_path / "3", Memory(), Inputs(teacher=teacher_path))
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(scenes: Path, dataset: Dataset, tmp_path: Path) -> None:
+    teacher = build("yolov8n", dataset.names)  # finite weights, but its features overflow
+    for module in teacher.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.constant_(module.weight, 6e4)
+    save_student(teacher, tmp_path, {})
+    with pytest.raises(NanLossError, match="expected a finite loss, got nan in epoch 1, after 0 recoveries"):
+        run(distill(scenes), tmp_path / "run", Memory(), Inputs(teacher=tmp_path / "student.pt", device="cpu"))
+
+
+@pytest.mark.parametrize("bound", ["ge", "gt", "le", "lt"])
+def test_ultralytics_takes_every_value_that_the_spec_takes(bound: str) -> None:
+    extremes = {}
+    for name, field in TrainSettings.model_fields.items():
+        for limit in field.metadata:
+            if (value := getattr(limit, bound, None)) is not None:
+                nudge = {"gt": 1e-6, "lt": -1e-6}.get(bound, 0)
+                extremes[name] = type(field.default)(value + nudge)
+    settings = TrainSettings.model_validate(extremes)
+    check_cfg({k: v for k, v in settings.model_dump(mode="json").items() if k != "freeze"}, hard=True)
+
+
+class BreaksTheTeacher(Memory):
+    """Makes the teacher's features overflow after the first checkpoint, and mends it `after` so many recoveries."""
+
+    def __init__(self, teacher: LoadedModel, after: int) -> None:
+        super().__init__()
+        self.norms = [module for module in teacher.model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+        self.left = after
+
+    def emit(self, event: Event) -> None:
+        super().emit(event)
+        if isinstance(event, Checkpoint) and event.epoch == 1:
+            self.set_weights(6e4)
+        elif event.event == "warning" and self.left == 1:
+            self.set_weights(1.0)
+        self.left -= event.event == "warning"
+
+    def set_weights(self, value: float) -> None:
+        for module in self.norms:
+            torch.nn.init.constant_(module.weight, value)
+
+
+@pytest.mark.parametrize(("after", "recoveries"), [(1, 1), (9, 3)])
+def test_a_run_recovers_from_a_loss_that_is_not_finite_at_most_three_times(
+    after: int, recoveries: int, dataset: Dataset, teacher_path: Path, tmp_path: Path
+) -> None:
+    dataset.write_yaml(tmp_path / "data.yaml")
+    teacher = load_weights(teacher_path)
+    reporter = BreaksTheTeacher(teacher, after)
+    settings = TrainSettings.model_validate({**TRAIN, "epochs": 2})
+    plan = Plan("yolov8n-half", settings, teacher, (Decoupled(levels=(32,)),))
+    ends = pytest.raises(NanLossError, match="after 3 recoveries") if after > 3 else nullcontext()
+    with ends:
+        train_plan(plan, tmp_path / "data.yaml", tmp_path, reporter, "cpu")
+    warnings = [event.code for event in reporter.events if event.event == "warning"]  # type: ignore[union-attr]
+    assert warnings == ["nan_recovery"] * recoveries
+    assert [epoch.epoch for epoch in events(reporter, Epoch)] == ([1, 2] if after == 1 else [1])
+    newest = state.newest(tmp_path, reporter)
+    assert newest is not None
+    assert all(value.isfinite().all() for value in newest[1]["model"].values())
