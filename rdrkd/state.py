@@ -103,9 +103,11 @@ def _set_random_state(trainer: Any, state: dict[str, Any]) -> None:
     """Restore the generators; loader processes (used on a GPU) start theirs anew."""
     dataset = trainer.train_loader.dataset
     if trainer.train_loader.num_workers == 0:
+        for index in dataset.buffer:
+            dataset.ims[index] = None  # loading one that is held would not enter it into the buffer
         dataset.buffer.clear()
         for index in state["mosaic"]:
-            dataset.load_image(index)  # enters the buffer
+            dataset.load_image(index)
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers), gauss))
     keys, position, has_gauss, cached = state["numpy"]
