@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     )
     inspect_timeout_seconds: float = Field(1800, gt=0, description="wall time of the check of an upload")
     inspect_memory_bytes: int = Field(8 * GIB, ge=2**28, description="memory that the check of an upload may use")
-    inspect_file_bytes: int = Field(4 * GIB, ge=2**20, description="largest file that the check may unpack")
+    inspect_file_bytes: int = Field(GIB, ge=2**20, description="largest file that the check may write")
 
     @model_validator(mode="after")
     def _heartbeat_within_lease(self) -> Self:
@@ -103,9 +103,12 @@ class Settings(BaseSettings):
         """
         if self.token is not None and self.token_file is not None:
             raise ValueError("expected either RDRKD_TOKEN or RDRKD_TOKEN_FILE, got both")
-        if self.token is None and self.token_file is None:
+        if self.token is not None:
+            token = self.token.get_secret_value().strip()
+        elif self.token_file is not None:
+            token = self.token_file.read_text().strip()
+        else:
             return None
-        token = self.token.get_secret_value() if self.token else self.token_file.read_text().strip()  # type: ignore[union-attr]
         if not token:
             raise ValueError("expected a token, got an empty one: unset it, or fill it")
         return token

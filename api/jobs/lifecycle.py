@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, aliased
 
 from api.db import after_seconds, new_id, now
 from api.jobs.dependencies import blocked, ready
-from api.jobs.states import HELD, TERMINAL, Status, sources
+from api.jobs.states import HELD, Status, sources
 from api.jobs.tables import Artifact, Job, JobEpoch
 from api.leases import Fenced
 from rdrkd.events import Epoch, Progress
@@ -279,6 +279,6 @@ def _write(session: Session, held: Held, *where: ColumnElement[bool], **values: 
 
 
 def _end_unheld(session: Session, *where: ColumnElement[bool], status: Status = Status.FAILED, **values: Any) -> None:
-    statement = update(Job).where(*where, Job.status.not_in(TERMINAL))
+    statement = update(Job).where(*where, Job.status.in_(sources(status)))
     ended = statement.values(status=status, lease_until=None, finished_at=now(), version=Job.version + 1, **values)
     session.execute(ended.execution_options(synchronize_session=False))
