@@ -5,16 +5,18 @@ The zip's own headers are never trusted for sizes: bytes are counted as they str
 
 import hashlib
 import itertools
+import os
 import re
 import shutil
 import stat
+import struct
 import tempfile
 import time
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -78,15 +80,26 @@ def unpack(
     limits = limits or Limits()
     sha256 = file_sha256(archive)
     final = cache / sha256
-    try:
-        with full_disk_named("the unpacked archive"), zipfile.ZipFile(archive) as opened:
-            kept, skipped = _select(opened, limits)
-            if not final.exists():
-                cache.mkdir(parents=True, exist_ok=True)
-                _fill(final, opened, kept, limits, archive.stat().st_size, accept)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, UnicodeDecodeError) as error:
-        raise DatasetError(f"expected a readable zip archive, got: {error}") from error
+    with full_disk_named("the unpacked archive"), _as_zip(archive) as opened:
+        kept, skipped = _select(opened, limits)
+        if not final.exists():
+            cache.mkdir(parents=True, exist_ok=True)
+            _fill(final, opened, kept, limits, archive.stat().st_size, accept)
     return Unpacked(final, sha256, dict(sorted(skipped.items())))
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Turn what zipfile raises over damaged bytes into a DatasetError."""
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError) as error:
+        raise DatasetError(f"expected a readable zip archive, got: {error}") from error
+
+
+def _as_zip(archive: Path) -> zipfile.ZipFile:
+    with _readable():
+        return zipfile.ZipFile(archive)
 
 
 def _fill(
@@ -100,9 +113,11 @@ def _fill(
     _sweep(final.parent)
     partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=final.parent))
     try:
-        _extract(opened, kept, partial, limits, packed_bytes)
+        with _readable():
+            _extract(opened, kept, partial, limits, packed_bytes)
         if accept is not None:
             accept(partial)
+        os.sync()  # or a power cut could leave empty files under the final name, and nobody would look again
         try:
             partial.rename(final)
         except OSError:
@@ -163,6 +178,8 @@ def _fault(entry: zipfile.ZipInfo, limits: Limits) -> str | None:
     # Only Unix archives carry a file type; 0 means that none was written down.
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "expected a regular file or a folder, got a link, a device or the like"
+    if entry.header_offset < 0:
+        return "expected packed bytes within the archive"
     if entry.flag_bits & _ENCRYPTED:
         return "expected no encryption"
     if entry.compress_type not in _METHODS:

@@ -58,7 +58,7 @@ def check(dataset: Dataset) -> Findings:
     for split in dataset.splits:
         examined = _examine_split(dataset, split)
         findings.add(problem for one in examined for problem in one.problems)
-        findings.add(_no_labels(dataset, split, examined))
+        findings.add(_no_objects(dataset, split, examined))
         findings.warnings += _label_warnings(dataset, split, examined)
         if split in dataset.annotations:
             _check_annotations(dataset, split, examined, findings)
@@ -97,18 +97,22 @@ def _read_labels(dataset: Dataset, file: Path, size: tuple[int, int]) -> tuple[l
     return yolo.read_text(text, *size, len(dataset.names), where)
 
 
-def _no_labels(dataset: Dataset, split: str, examined: Sequence[_Examined]) -> list[Problem]:
-    """Without a single label file the labels lie somewhere else: training would run on nothing but background."""
-    if any(one.labelled for one in examined):
-        return []
-    example = _where(dataset, yolo.label_path(examined[0].image))
-    return [Problem(split, f"expected label files such as {example}, got none for {len(examined)} images")]
+def _no_objects(dataset: Dataset, split: str, examined: Sequence[_Examined]) -> list[Problem]:
+    """Refuse a split of nothing but background; without a single label file the labels lie somewhere else."""
+    if not any(one.labelled for one in examined):
+        example = _where(dataset, yolo.label_path(examined[0].image))
+        return [Problem(split, f"expected label files such as {example}, got none for {len(examined)} images")]
+    if not any(one.boxes or one.problems for one in examined):
+        return [Problem(split, f"expected labelled objects, got none in {len(examined)} images")]
+    return []
 
 
 def _label_warnings(dataset: Dataset, split: str, examined: Sequence[_Examined]) -> list[str]:
     warnings = []
     if missing := sum(not one.labelled for one in examined):
         warnings.append(f"{split}: {missing} of {len(examined)} images have no label file and count as empty")
+    if twice := sum(len(one.boxes) - len(set(one.boxes)) for one in examined):
+        warnings.append(f"{split}: {twice} label lines repeat another one")
     expected = {yolo.label_path(one.image) for one in examined}
     if orphans := [p for folder in {p.parent for p in expected} for p in folder.glob("*.txt") if p not in expected]:
         warnings.append(f"{split}: {len(orphans)} label files have no image, such as {orphans[0].name}")

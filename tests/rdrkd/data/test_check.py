@@ -84,6 +84,17 @@ def test_says_where_labels_were_expected(tmp_path: Path) -> None:
     assert problems(root) == {"val": "expected label files such as labels/val/a.txt, got none for 1 images"}
 
 
+def test_refuses_a_split_without_objects(tmp_path: Path) -> None:
+    root = make_dataset(tmp_path / "d")
+    (root / "labels/train/a.txt").write_text("")
+    assert problems(root) == {"train": "expected labelled objects, got none in 1 images"}
+
+
+def test_finds_repeated_lines(tmp_path: Path) -> None:
+    root = make_dataset(tmp_path / "d", label="0 .5 .5 .2 .2\n" * 3 + "1 .5 .5 .2 .2\n")
+    assert "val: 2 label lines repeat another one" in findings(root).warnings
+
+
 def test_finds_labels_without_images(tmp_path: Path) -> None:
     root = make_dataset(tmp_path / "d")
     (root / "labels/train/b.txt").write_text("")
