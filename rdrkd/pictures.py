@@ -41,7 +41,7 @@ def compare(dataset: Path, weights: Mapping[str, Path], target: Path, imgsz: int
     images = [_read(file) for file in chosen]
     columns = {"ground truth": [_truth(file, image) for file, image in zip(chosen, images, strict=True)]}
     for name, path in weights.items():
-        found = YOLO(str(path)).predict(images, imgsz=imgsz, conf=_LEAST_SCORE, device="cpu", verbose=False)
+        found = YOLO(str(path)).predict(images, imgsz=imgsz, conf=_LEAST_SCORE, iou=0.5, device="cpu", verbose=False)
         columns[name] = [_detections(result) for result in found]
     strips = [
         _column(name, [_draw(image, boxes, data.names) for image, boxes in zip(images, column, strict=True)])

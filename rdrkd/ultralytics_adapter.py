@@ -17,6 +17,7 @@ import torch  # noqa: E402 - the environment must stand before these imports
 from torch import Tensor, nn  # noqa: E402
 from ultralytics import YOLO  # noqa: E402
 from ultralytics import __version__ as _version  # noqa: E402
+from ultralytics.cfg import get_cfg  # noqa: E402
 from ultralytics.engine import trainer as _engine_trainer  # noqa: E402
 from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator  # noqa: E402
 from ultralytics.nn.distill_model import DistillationModel, FeatureHook  # noqa: E402
@@ -30,9 +31,15 @@ ULTRALYTICS_VERSION: str = _version
 
 __all__ = [
     "DEFAULT_CFG_KEYS", "LOGGER", "ULTRALYTICS_VERSION", "YOLO", "Detect", "DetectionModel", "DetectionTrainer",
-    "DetectionValidator", "DistillationModel", "FeatureHook", "branch", "copy_attr", "decode_boxes", "get_flops",
-    "local_amp_check", "provide_font", "torch_safe_load", "unwrap_model", "yaml_model_load",
+    "DetectionValidator", "DistillationModel", "FeatureHook", "branch", "copy_attr", "decode_boxes",
+    "default_arguments", "get_flops", "local_amp_check", "provide_font", "torch_safe_load", "unwrap_model",
+    "yaml_model_load",
 ]  # fmt: skip
+
+
+def default_arguments(**overrides: Any) -> Any:
+    """Give Ultralytics' default arguments, as a trainer gives them to its model."""
+    return get_cfg(overrides=overrides)
 
 
 def branch(output: Any) -> dict[str, Any]:

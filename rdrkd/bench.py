@@ -1,0 +1,255 @@
+"""`rdrkd bench`: what distillation costs. Four kinds of training step, measured in turn within one run.
+
+A step is forward, losses, backward, gradient clipping and optimiser step on one fixed batch; data loading and
+validation are left out, for they cost every kind the same. The kinds take turns, so that a machine that slows down
+slows all of them, and each ratio is taken within one round.
+"""
+
+import copy
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from rdrkd import __version__
+from rdrkd.data.scenes import NAMES, render
+from rdrkd.distiller import Distiller
+from rdrkd.events import EXIT_DONE
+from rdrkd.models import build
+from rdrkd.spec.presets import PRESETS, Preset
+from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION, DetectionModel, DistillationModel, default_arguments
+
+WARM_UP = 5  # rounds that do not count
+KINDS = {
+    "student": "student alone",
+    "student_teacher_forward": "student + teacher forward",
+    "rdr_kd": "RDR-KD",
+    "ultralytics": "Ultralytics' own distillation",
+}
+Batch = dict[str, torch.Tensor]
+Step = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured."""
+
+    device: str
+    teacher: str
+    student: str
+    imgsz: int  # px
+    batch: int  # images
+    amp: bool
+
+
+def setting_for(device: str | None) -> Setting:
+    """Choose the pair: the real one on a GPU, a small one on the CPU."""
+    if device == "cpu" or (device is None and not torch.cuda.is_available()):
+        return Setting("cpu", "yolov8s", "yolov8n", imgsz=160, batch=4, amp=False)
+    return Setting(f"cuda:{device or 0}", "yolov8l", "yolov8n", imgsz=640, batch=16, amp=True)
+
+
+def bench(output: Path, rounds: int = 15, device: str | None = None, console: Console | None = None) -> int:
+    """Measure, print the table, and write `bench-<device>.json` into `output`."""
+    console = console or Console()
+    setting = setting_for(device)
+    steps = build_steps(setting)
+    samples = measure(steps, rounds, setting.device, console)
+    report = {
+        "setting": asdict(setting), "rounds": rounds, "warm_up_rounds": WARM_UP, **_circumstances(setting.device),
+        **summary(samples),
+    }  # fmt: skip
+    output.mkdir(parents=True, exist_ok=True)
+    target = output / f"bench-{setting.device.split(':')[0]}.json"
+    target.write_text(json.dumps(report, indent=2) + "\n")
+    console.print(_table(report))
+    console.print(f"Written to [bold]{target}[/]")
+    return EXIT_DONE
+
+
+# -- the four kinds of step
+
+
+def build_steps(setting: Setting, seed: int = 0) -> dict[str, Step]:
+    """Build each kind of step with a student of its own, from the same weights, on the same batch."""
+    torch.manual_seed(seed)
+    names = NAMES["visdrone"]
+    device = torch.device(setting.device)
+    teacher = build(setting.teacher, names).to(device).eval().requires_grad_(False)
+    student = build(setting.student, names).to(device)
+    student.args = default_arguments(imgsz=setting.imgsz)
+    batch = _batch(setting, seed)
+
+    def own() -> DetectionModel:
+        return copy.deepcopy(student)
+
+    distiller = Distiller(copy.deepcopy(teacher), own(), PRESETS[Preset.RDR_KD])
+    builtin = DistillationModel(copy.deepcopy(teacher), own())
+    return {
+        "student": _step(own(), batch, setting),
+        "student_teacher_forward": _step(own(), batch, setting, beside=lambda: _forward(teacher, batch)),
+        "rdr_kd": _step(distiller, batch, setting),
+        "ultralytics": _step(builtin, batch, setting),
+    }
+
+
+def _forward(teacher: DetectionModel, batch: Batch) -> None:
+    with torch.no_grad():
+        teacher(batch["img"])
+
+
+def _step(model: Any, batch: Batch, setting: Setting, beside: Step | None = None) -> Step:
+    """One training step as Ultralytics' trainer makes it."""
+    model.to(setting.device).train()
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(parameters, lr=1e-4, momentum=0.937, nesterov=True)
+    scaler = torch.amp.GradScaler(enabled=setting.amp)
+
+    def run() -> None:
+        optimizer.zero_grad()
+        with _autocast(setting):
+            if beside:
+                beside()
+            loss, _ = model(batch)
+        scaler.scale(loss.sum()).backward()
+        scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(parameters, max_norm=10.0)
+        scaler.step(optimizer)
+        scaler.update()
+
+    return run
+
+
+def _autocast(setting: Setting) -> AbstractContextManager[Any]:
+    return torch.autocast(setting.device.split(":")[0], enabled=setting.amp)
+
+
+def _batch(setting: Setting, seed: int) -> Batch:
+    """A batch of synthetic VisDrone-like scenes: as many and as small objects as the real ones."""
+    side = setting.imgsz
+    images, classes, boxes, owners = [], [], [], []
+    for index in range(setting.batch):
+        scene = render("visdrone", (side, side), seed, "train", index)
+        images.append(torch.from_numpy(np.ascontiguousarray(scene.image.transpose(2, 0, 1))))
+        for box in scene.frame.boxes:
+            if box.label is None or box.ignored:
+                continue
+            classes.append(float(box.label))
+            center = (box.x + box.width / 2, box.y + box.height / 2)
+            boxes.append([value / side for value in (*center, box.width, box.height)])
+            owners.append(float(index))
+    batch = {
+        "img": torch.stack(images).float() / 255,
+        "cls": torch.tensor(classes).view(-1, 1),
+        "bboxes": torch.tensor(boxes).view(-1, 4),
+        "batch_idx": torch.tensor(owners),
+    }
+    return {key: value.to(setting.device) for key, value in batch.items()}
+
+
+# -- measuring
+
+
+def measure(steps: dict[str, Step], rounds: int, device: str, console: Console) -> dict[str, list[float]]:
+    """Time every kind once a round, in an order that turns; give milliseconds by kind, a figure a round."""
+    kinds = list(steps)
+    samples: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for number in track(range(WARM_UP + rounds), description="measuring", console=console, transient=True):
+        for kind in kinds[number % len(kinds) :] + kinds[: number % len(kinds)]:
+            elapsed = _timed(steps[kind], device)
+            if number >= WARM_UP:
+                samples[kind].append(elapsed)
+    return samples
+
+
+def _timed(step: Step, device: str) -> float:
+    _settle(device)
+    started = time.perf_counter()
+    step()
+    _settle(device)
+    return 1000 * (time.perf_counter() - started)
+
+
+def _settle(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+
+
+def summary(samples: dict[str, list[float]]) -> dict[str, Any]:
+    """Summarise milliseconds by kind, and the ratio of each kind to the student alone within the same round.
+
+    >>> summary({"student": [10.0, 10.0, 20.0], "rdr_kd": [20.0, 30.0, 40.0]})["ratios_to_student"]["rdr_kd"]
+    {'median': 2.0, 'p25': 2.0, 'p75': 2.5}
+    """
+    alone = samples["student"]
+    ratios = {kind: [a / b for a, b in zip(values, alone, strict=True)] for kind, values in samples.items()}
+    return {
+        "milliseconds": {kind: _spread(values) for kind, values in samples.items()},
+        "ratios_to_student": {kind: _spread(values) for kind, values in ratios.items()},
+        "samples_milliseconds": {kind: [round(value, 3) for value in values] for kind, values in samples.items()},
+    }
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return {"median": round(statistics.median(values), 3), "p25": round(low, 3), "p75": round(high, 3)}
+
+
+def _circumstances(device: str) -> dict[str, Any]:
+    """What else decides the figures."""
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()
+    return {
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "command": ["rdrkd", *sys.argv[1:]],
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "rdrkd": __version__,
+            "torch": str(torch.__version__),
+            "ultralytics": ULTRALYTICS_VERSION,
+            "python": ".".join(map(str, sys.version_info[:3])),
+        },
+    }
+
+
+def _processor() -> str:
+    """The processor's name where the system tells it."""
+    import platform
+
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.is_file() else []
+    found = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return found[0] if found else platform.processor() or platform.machine()
+
+
+def _table(report: dict[str, Any]) -> Table:
+    setting = report["setting"]
+    precision = "AMP" if setting["amp"] else "fp32"
+    table = Table(
+        title=f"{setting['teacher']} -> {setting['student']}, {setting['imgsz']} px, batch {setting['batch']}, "
+        f"{precision}, {report['device_name']}, {report['rounds']} rounds"
+    )
+    table.add_column("step")
+    table.add_column("median ms", justify="right")
+    table.add_column("25-75 %", justify="right")
+    table.add_column("x student", justify="right")
+    table.add_column("25-75 %", justify="right")
+    for kind, name in KINDS.items():
+        cells = []
+        for block, digits in (("milliseconds", 1), ("ratios_to_student", 2)):
+            spread = report[block][kind]
+            cells += [f"{spread['median']:.{digits}f}", f"{spread['p25']:.{digits}f}-{spread['p75']:.{digits}f}"]
+        table.add_row(name, *cells)
+    return table
