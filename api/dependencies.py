@@ -6,7 +6,14 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from api.db import Database
-from api.errors import ApiError, UnsupportedMediaType
+from api.errors import (
+    ApiError,
+    HostNotAllowed,
+    InternalError,
+    LoopbackOnly,
+    Unavailable,
+    UnsupportedMediaType,
+)
 from api.queue import Doorbell
 from api.settings import Settings
 from api.storage import Storage
@@ -52,15 +59,18 @@ StorageDep = Annotated[Storage, Depends(storage_of)]
 Work = Annotated[UnitOfWork, Depends(unit_of_work, scope="function")]
 
 
+ANYWHERE: tuple[type[ApiError], ...] = (HostNotAllowed, LoopbackOnly, InternalError, Unavailable)
+
+
 def refusals(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
-    """Document the errors that an endpoint answers with, by status.
+    """Document the errors that an endpoint answers with, by status; those that any may answer with come along.
 
     >>> from api.errors import NotFound
     >>> refusals(NotFound)[404]["description"]
     '`not_found`: There is nothing at this address'
     """
     responses: dict[int | str, dict[str, Any]] = {}
-    for error in errors:
+    for error in (*errors, *ANYWHERE):
         sentence = f"`{error.code}`: {error.title}"
         if error.status in responses:
             responses[error.status]["description"] += f"; {sentence}"

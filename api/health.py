@@ -48,13 +48,13 @@ class Version(BaseModel):
     packages: dict[str, str]
 
 
-@probes.get("/healthz", operation_id="get_health")
+@probes.get("/healthz", operation_id="get_health", responses=refusals())
 def health() -> Health:
     """Say that the process is alive."""
     return Health()
 
 
-@probes.get("/readyz", operation_id="get_readiness", responses=refusals(Unavailable))
+@probes.get("/readyz", operation_id="get_readiness", responses=refusals())
 def readiness(request: Request, database: DatabaseDep) -> Readiness:
     """Say whether requests can be served: the database answers and has the newest schema."""
     try:

@@ -22,10 +22,8 @@ from api.errors import (
     ApiError,
     BadRequest,
     FieldError,
-    HostNotAllowed,
     InternalError,
     Invalid,
-    LoopbackOnly,
     MalformedJson,
     MethodNotAllowed,
     NotFound,
@@ -69,7 +67,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         license_info={"name": "AGPL-3.0-only", "identifier": "AGPL-3.0-only"},
         lifespan=_lifespan,
         redirect_slashes=False,
-        responses=refusals(HostNotAllowed, InternalError, Unavailable),
     )
     app.state.settings = settings
     app.state.database = Database(settings.database_url)
@@ -90,7 +87,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _v1() -> APIRouter:
     # The guard has checked the token by now; this tells OpenAPI that there is one.
     bearer = HTTPBearer(auto_error=False, scheme_name="token", description="needed where the service has a token")
-    router = APIRouter(prefix="/v1", dependencies=[Security(bearer)], responses=refusals(Unauthorized, LoopbackOnly))
+    router = APIRouter(prefix="/v1", dependencies=[Security(bearer)], responses=refusals(Unauthorized))
     for feature in (datasets, models, jobs, methods, health):
         router.include_router(feature.router)
     return router
@@ -159,4 +156,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
             schemas.pop(unused, None)
         problem = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= problem.pop("$defs") | {"ProblemDocument": problem}
+        for operation in (o for methods in document["paths"].values() for o in methods.values()):
+            if "HTTPValidationError" in json.dumps(operation["responses"].get("422")):
+                del operation["responses"]["422"]  # FastAPI's guess wherever there is a parameter
     return app.openapi_schema or {}

@@ -9,6 +9,7 @@ from api.dependencies import StorageDep, Work, json_only, refusals
 from api.errors import (
     AlreadyFinished,
     BadRequest,
+    CrossSite,
     Gone,
     Invalid,
     MalformedJson,
@@ -50,7 +51,15 @@ WEIGHTS_RESPONSES: dict[int | str, dict[str, Any]] = {
     operation_id="create_job",
     dependencies=[Depends(json_only)],
     responses=refusals(
-        MalformedJson, TooLarge, UnsupportedMediaType, Invalid, PathNotAllowed, UnknownReference, UnusableReference
+        BadRequest,
+        MalformedJson,
+        CrossSite,
+        TooLarge,
+        UnsupportedMediaType,
+        Invalid,
+        PathNotAllowed,
+        UnknownReference,
+        UnusableReference,
     ),
 )
 def create(spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], work: Work, response: Response) -> JobView:
@@ -105,7 +114,7 @@ def get(job_id: str, work: Work, response: Response, if_none_match: IfNoneMatch 
     "/{job_id}/cancel",
     status_code=202,
     operation_id="cancel_job",
-    responses={200: {"model": JobView, "description": "cancelled"}, **refusals(NotFound, AlreadyFinished)},
+    responses={200: {"model": JobView, "description": "cancelled"}, **refusals(CrossSite, NotFound, AlreadyFinished)},
 )
 def cancel(job_id: str, work: Work, response: Response) -> JobView:
     """Ask a job to end: 200 if it is cancelled, 202 while its trainer stops, 409 if it has ended otherwise."""

@@ -1,5 +1,6 @@
 """The service in this process on a real database, and rows put in by its own functions."""
 
+import resource
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -116,6 +117,17 @@ class Service:
         return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
 
+@contextmanager
+def full_disk(most: int) -> Iterator[None]:
+    """Let no file of this process grow beyond `most` bytes: writes then fail as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 Start = Callable[..., AbstractContextManager[Service]]
 
 
@@ -139,7 +151,8 @@ def start(tmp_path: Path, migrated: Path) -> Start:
         data_dir.mkdir(exist_ok=True)
         if "database_url" not in settings:
             shutil.copy(migrated, data_dir / "rdrkd.db")
-        app = create_app(Settings(data_dir=data_dir, **settings))
+        # kombu's in-memory broker: most tests look at rows, and nobody hears the bell.
+        app = create_app(Settings(**({"data_dir": data_dir, "broker_url": "memory://"} | settings)))
         with TestClient(app, "http://127.0.0.1", headers=headers, client=client, follow_redirects=False) as http:
             yield Service(app, http, app.state.database, app.state.storage)
 
@@ -156,9 +169,10 @@ def service(start: Start) -> Iterator[Service]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def each_service(request: pytest.FixtureRequest, start: Start) -> Iterator[Service]:
     """A service on SQLite, and one on a real PostgreSQL."""
-    settings: dict[str, Any] = {}
-    if request.param == "postgresql":
-        server: Postgres = request.getfixturevalue("postgres")
-        settings = {"database_url": server.new_database(), "migrate_on_start": True}
-    with start(**settings) as running:
+    if request.param == "sqlite":
+        with start() as running:
+            yield running
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    with server.database() as url, start(database_url=url, migrate_on_start=True) as running:
         yield running

@@ -71,14 +71,14 @@ def test_the_same_version_is_not_sent_again(service: Service, published: str) ->
 
 
 @pytest.mark.parametrize(
-    ("asked", "start", "end"),
+    ("asked", "first", "end"),
     [("bytes=0-9", 0, 10), ("bytes=100-", 100, len(CONTENT)), ("bytes=-5", len(CONTENT) - 5, len(CONTENT))],
 )
-def test_ranges(service: Service, published: str, asked: str, start: int, end: int) -> None:
+def test_ranges(service: Service, published: str, asked: str, first: int, end: int) -> None:
     response = service.client.get(published, headers={"Range": asked})
 
-    assert (response.status_code, response.content) == (206, CONTENT[start:end])
-    assert response.headers["Content-Range"] == f"bytes {start}-{end - 1}/{len(CONTENT)}"
+    assert (response.status_code, response.content) == (206, CONTENT[first:end])
+    assert response.headers["Content-Range"] == f"bytes {first}-{end - 1}/{len(CONTENT)}"
 
 
 def test_several_ranges_at_once(service: Service, published: str) -> None:

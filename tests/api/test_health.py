@@ -1,0 +1,38 @@
+"""Is it alive, can it serve, what is it."""
+
+import io
+import tarfile
+
+import sqlalchemy as sa
+
+import rdrkd
+from api import migrations
+from tests.api.conftest import Service
+
+
+def test_alive_and_ready(each_service: Service) -> None:
+    assert each_service.client.get("/healthz").json() == {"status": "ok"}
+    assert each_service.client.get("/readyz").json() == {"status": "ready", "database": "ok", "broker": "ok"}
+
+
+def test_an_older_schema_is_not_ready(each_service: Service) -> None:
+    with each_service.database.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0000'"))
+
+    response = each_service.client.get("/readyz")
+
+    assert (response.status_code, response.json()["code"]) == (503, "unavailable")
+    assert "migrate" in response.json()["detail"]
+
+
+def test_version_tells_licence_and_source(service: Service) -> None:
+    version = service.client.get("/v1/version").json()
+
+    assert (version["version"], version["licence"]) == (rdrkd.__version__, "AGPL-3.0-only")
+    assert version["revision"] == migrations.newest()
+    assert "fastapi" in version["packages"]
+    with tarfile.open(fileobj=io.BytesIO(service.client.get(version["source"]).content)) as archive:
+        names = archive.getnames()
+    root = f"rdrkd-{rdrkd.__version__}"
+    assert {f"{root}/api/main.py", f"{root}/rdrkd/spec/jobs.py", f"{root}/worker/__init__.py"} <= set(names)
+    assert not any("__pycache__" in name for name in names)

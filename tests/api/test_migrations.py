@@ -1,0 +1,78 @@
+"""The schema: what the revisions make is what the tables say, whoever migrates and however many at once."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from api import migrations
+from api.datasets import tables as datasets
+from api.db import Base, make_engine
+from api.jobs import tables as jobs
+from api.models import tables as models
+from tests.servers import Postgres
+
+ROWS = (datasets.Dataset, models.Model, jobs.Job, jobs.JobEpoch, jobs.Artifact)
+TABLES = {*(row.__tablename__ for row in ROWS), "alembic_version"}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/rdrkd.db"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    with server.database() as url:
+        yield url
+
+
+def test_revisions_and_tables_agree(url: str) -> None:
+    migrations.upgrade(url)
+
+    engine = make_engine(url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+    assert set(sa.inspect(engine).get_table_names()) == TABLES
+    assert migrations.current(engine) == migrations.newest()
+    engine.dispose()
+
+
+def test_upgrading_again_changes_nothing(url: str) -> None:
+    migrations.upgrade(url)
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM job"))
+
+    migrations.upgrade(url)
+
+    assert migrations.current(engine) == migrations.newest()
+    engine.dispose()
+
+
+def test_down_and_up_again(url: str) -> None:
+    migrations.upgrade(url)
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        command.downgrade(migrations.config(connection), "base")
+
+    assert set(sa.inspect(engine).get_table_names()) == {"alembic_version"}
+    migrations.upgrade(url)
+    assert set(sa.inspect(engine).get_table_names()) == TABLES
+    engine.dispose()
+
+
+def test_several_processes_at_once(url: str) -> None:
+    program = "import sys; from api import migrations; migrations.upgrade(sys.argv[1])"
+    runs = [subprocess.Popen([sys.executable, "-c", program, url], stderr=subprocess.PIPE) for _ in range(3)]
+
+    assert [(run.communicate()[1].decode(), run.returncode) for run in runs] == [("", 0)] * 3
+    engine = make_engine(url)
+    assert set(sa.inspect(engine).get_table_names()) == TABLES
+    engine.dispose()

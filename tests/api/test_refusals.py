@@ -1,0 +1,266 @@
+"""The OpenAPI document: valid, stable, and every refusal that it names can really be met."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.openapi.models import OpenAPI
+from httpx2 import Response
+
+from api import errors
+from api.errors import ApiError
+from api.jobs.states import Status
+from tests.api.conftest import NOBODY, Service, Start, full_disk
+from tests.servers import Postgres
+
+JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "multipart/form-data; boundary=x"}
+MAX = 10**6  # bytes of an upload in these tests
+
+Provoke = Callable[[Service], Response]
+
+
+def _post(path: str, **request: Any) -> Provoke:
+    return lambda service: service.client.post(path, **request)
+
+
+def _get(path: str, **headers: str) -> Provoke:
+    return lambda service: service.client.get(path, headers=headers)
+
+
+def _spec(**changes: Any) -> dict[str, Any]:
+    return {"json": {"kind": "train", "model": {"architecture": "yolov8n"}, "dataset": NOBODY["dataset"]} | changes}
+
+
+def _unusable(service: Service) -> Response:
+    dataset = service.upload()
+    service.settle("no")
+    return service.client.post("/v1/jobs", **_spec(dataset=dataset))
+
+
+def _cancel_failed(service: Service) -> Response:
+    return service.client.post(f"/v1/jobs/{service.job(Status.FAILED)}/cancel")
+
+
+def _full(path: str, filename: str) -> Provoke:
+    def provoke(service: Service) -> Response:
+        with full_disk(2**18):
+            return service.client.post(path, files={"file": (filename, bytes(3 * 2**18))})
+
+    return provoke
+
+
+def _weights(method: str, **request: Any) -> Provoke:
+    def provoke(service: Service) -> Response:
+        job_id = service.job()
+        held = service.bring(job_id, Status.RUNNING)
+        service.publish(held, 1, b"weights", service.storage.root)
+        if request.get("removed"):
+            service.storage.delete(f"jobs/{job_id}/attempt-1/epoch-1/student.pt")
+        return service.client.request(method, f"/v1/jobs/{job_id}/weights", headers=request.get("headers"))
+
+    return provoke
+
+
+def _early(method: str) -> Provoke:
+    return lambda service: service.client.request(method, f"/v1/jobs/{service.job()}/weights")
+
+
+def _request(method: str, path: str) -> Provoke:
+    return lambda service: service.client.request(method, path)
+
+
+def _weights_refusals(operation: str, method: str) -> dict[tuple[str, str], Provoke]:
+    return {
+        (operation, "bad_request"): _weights(method, headers={"Range": "bytes=x"}),
+        (operation, "not_found"): _request(method, f"/v1/jobs/{NOBODY['job']}/weights"),
+        (operation, "not_ready"): _early(method),
+        (operation, "gone"): _weights(method, removed=True),
+        (operation, "range_not_satisfiable"): _weights(method, headers={"Range": "bytes=99-"}),
+        (operation, "invalid"): _request(method, "/v1/jobs/x/weights?format=onnx"),
+    }
+
+
+def _upload_refusals(feature: str, suffix: str) -> dict[tuple[str, str], Provoke]:
+    path, one = f"/v1/{feature}s", f"get_{feature}"
+    return {
+        (f"create_{feature}", "bad_request"): _post(path, content=b"x", headers=FORM),
+        (f"create_{feature}", "too_large"): _post(path, files={"file": (f"a{suffix}", bytes(MAX + 1))}),
+        (f"create_{feature}", "unsupported_media_type"): _post(path, json={}),
+        (f"create_{feature}", "invalid"): _post(path, data={"name": "x"}, files={"other": b""}),
+        (f"create_{feature}", "storage_full"): _full(path, f"a{suffix}"),
+        (f"list_{feature}s", "invalid"): _get(f"{path}?limit=0"),
+        (one, "not_found"): _get(f"{path}/{NOBODY[feature]}"),
+    }
+
+
+# (operation, code): a request that is answered so
+REFUSALS: dict[tuple[str, str], Provoke] = {
+    ("create_job", "malformed_json"): _post("/v1/jobs", content=b"{", headers=JSON),
+    ("create_job", "too_large"): _post("/v1/jobs", content=bytes(2**20 + 1), headers=JSON),
+    ("create_job", "unsupported_media_type"): _post("/v1/jobs", content=b"{}"),
+    ("create_job", "bad_request"): _post("/v1/jobs", content=b'{"kind": "\xff"}', headers=JSON),
+    ("create_job", "invalid"): _post("/v1/jobs", json={}),
+    ("create_job", "path_not_allowed"): _post("/v1/jobs", **_spec(dataset="/data")),
+    ("create_job", "unknown_reference"): _post("/v1/jobs", **_spec()),
+    ("create_job", "unusable_reference"): _unusable,
+    ("list_jobs", "invalid"): _get("/v1/jobs?status=x"),
+    ("get_job", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}"),
+    ("cancel_job", "not_found"): _post(f"/v1/jobs/{NOBODY['job']}/cancel"),
+    ("cancel_job", "already_finished"): _cancel_failed,
+    ("get_job_metrics", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/metrics"),
+    **_weights_refusals("get_job_weights", "GET"),
+    **_weights_refusals("head_job_weights", "HEAD"),
+    **_upload_refusals("dataset", ".zip"),
+    **_upload_refusals("model", ".pt"),
+}
+# Every operation may answer these; tests of their own provoke them (test_security, test_lost_database, ...).
+ANYWHERE = {"host_not_allowed", "loopback_only", "internal", "unavailable"}
+UNDER_V1 = {"unauthorized"}
+CHANGING = {"cross_site"}
+# Answered where no operation is; `invalid` and the others above document themselves.
+NOWHERE = {"method_not_allowed"}
+PARENTS = {"forbidden", "conflict", "unprocessable"}  # never answered as such
+
+STATUSES = {e.code: e.status for e in vars(errors).values() if isinstance(e, type) and issubclass(e, ApiError)}
+
+
+def _operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {
+        operation["operationId"]: operation | {"path": path, "method": method}
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def _codes(operation: dict[str, Any]) -> set[str]:
+    return {
+        code
+        for response in operation["responses"].values()
+        for code in re.findall(r"`(\w+)`:", response["description"])
+    }
+
+
+@pytest.mark.parametrize(("operation", "code"), REFUSALS)
+def test_documented_refusals_are_real(start: Start, operation: str, code: str) -> None:
+    with start(max_dataset_bytes=MAX, max_model_bytes=MAX) as service:
+        response = REFUSALS[operation, code](service)
+
+    assert response.status_code == STATUSES[code]
+    assert response.headers["Content-Type"] == "application/problem+json"
+    if response.request.method != "HEAD":
+        problem = response.json()
+        assert (problem["code"], problem["status"], problem["type"]) == (
+            code,
+            STATUSES[code],
+            f"urn:rdrkd:problem:{code}",
+        )
+        assert problem["title"]
+        assert problem["detail"]
+        assert problem["instance"] == response.headers["X-Request-ID"]
+
+
+def test_every_documented_refusal_is_provoked_here(service: Service) -> None:
+    operations = _operations(service.client.get("/openapi.json").json())
+    documented = {(name, code) for name, operation in operations.items() for code in _codes(operation)}
+    common = {(name, code) for name in operations for code in ANYWHERE}
+    common |= {(name, code) for name, o in operations.items() if o["path"].startswith("/v1") for code in UNDER_V1}
+    common |= {(name, code) for name, o in operations.items() if o["method"] == "post" for code in CHANGING}
+
+    assert documented == set(REFUSALS) | common
+
+
+def test_every_error_of_the_tree_is_documented_or_explained(service: Service) -> None:
+    documented = {code for o in _operations(service.client.get("/openapi.json").json()).values() for code in _codes(o)}
+
+    assert documented | NOWHERE | PARENTS == set(STATUSES)
+
+
+def test_the_document_is_valid_and_its_names_are_stable(service: Service) -> None:
+    document = service.client.get("/openapi.json").json()
+    operations = _operations(document)
+
+    OpenAPI.model_validate(document)
+    references = set(re.findall(r'"\$ref": ?"#/components/schemas/([^"]+)"', service.client.get("/openapi.json").text))
+    assert references <= set(document["components"]["schemas"])
+    assert sorted(operations) == [
+        "cancel_job", "create_dataset", "create_job", "create_model", "get_dataset", "get_health", "get_job",
+        "get_job_metrics", "get_job_weights", "get_model", "get_readiness", "get_source", "get_version",
+        "head_job_weights", "list_architectures", "list_datasets", "list_jobs", "list_methods", "list_models",
+    ]  # fmt: skip
+    assert sum(len(methods) for methods in document["paths"].values()) == len(operations)
+    for name, operation in operations.items():
+        assert len(operation["tags"]) == 1, name
+        assert operation["summary"], name
+        assert operation["description"], name
+        assert bool(operation.get("security")) == operation["path"].startswith("/v1"), name
+
+
+def test_the_examples_are_valid_specs(service: Service) -> None:
+    document = service.client.get("/openapi.json").json()
+    examples = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+
+    assert set(examples) >= {"distill", "train", "evaluate"}
+    for example in examples.values():
+        response = service.client.post("/v1/jobs", json=example["value"])
+        assert response.json()["code"] == "unknown_reference"  # all that is wrong: nothing was uploaded
+
+
+@pytest.mark.parametrize(("method", "path"), [("DELETE", "/v1/jobs"), ("PUT", "/v1/datasets"), ("POST", "/healthz")])
+def test_methods_that_an_address_does_not_take(service: Service, method: str, path: str) -> None:
+    response = service.client.request(method, path)
+
+    assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed")
+    assert response.headers["Allow"]
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v2/jobs", "/v1/jobs/", "/v1/jobs/a/b/c", "/static/../etc/passwd"])
+def test_addresses_that_are_none(service: Service, path: str) -> None:
+    response = service.client.get(path)
+
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+def test_what_nobody_foresaw_is_a_500_without_internals(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    job_id = service.job()
+    with service.database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE job SET status = 'nonsense'")
+
+    response = service.client.get(f"/v1/jobs/{job_id}")
+
+    assert (response.status_code, response.json()["code"]) == (500, "internal")
+    assert "nonsense" not in response.text
+    assert response.json()["instance"] in caplog.text
+    assert "nonsense" in caplog.text
+
+
+def test_a_lost_postgres_is_a_503_and_comes_back(start: Start, postgres: Postgres) -> None:
+    with postgres.database() as url, start(database_url=url, migrate_on_start=True) as service:
+        job = service.job()
+        postgres.refuse(url, True)
+
+        lost = service.client.post(f"/v1/jobs/{job}/cancel")
+        ready = service.client.get("/readyz")
+        postgres.refuse(url, False)
+
+        assert (lost.status_code, lost.json()["code"], ready.status_code) == (503, "unavailable", 503)
+        assert service.client.get(f"/v1/jobs/{job}").json()["status"] == "queued"
+
+
+def test_a_lost_database_is_a_503(start: Start, tmp_path: Path) -> None:
+    with start() as service:
+        job = service.job()
+        service.database.engine.dispose()
+        folder = tmp_path / "var"
+        folder.rename(tmp_path / "elsewhere")
+
+        lost = service.client.get(f"/v1/jobs/{job}")
+        ready = service.client.get("/readyz")
+        (tmp_path / "elsewhere").rename(folder)
+
+        assert (lost.status_code, lost.json()["code"], ready.status_code) == (503, "unavailable", 503)
+        assert int(lost.headers["Retry-After"]) > 0
+        assert service.client.get("/healthz").status_code == 200
+        assert service.client.get(f"/v1/jobs/{job}").status_code == 200

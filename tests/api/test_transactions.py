@@ -1,0 +1,85 @@
+"""One request, one transaction: the bell rings after the commit, and a broker that is down fails nothing."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from api.datasets.tables import Dataset
+from api.db import Database
+from api.jobs.tables import Job
+from api.queue import INSPECT, TRAIN, Doorbell
+from api.transactions import UnitOfWork
+from tests.api.conftest import Service, Start
+from tests.servers import Valkey, valkey_server
+
+__all__ = ["valkey_server"]
+
+
+class Listening(Doorbell):
+    """A doorbell that looks, at every ring, whether the row is already there for everybody."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__("memory://")
+        self.database, self.heard = database, list[tuple[str, bool]]()
+
+    def ring(self, queue: str, row_id: str) -> bool:
+        table = Job if queue == TRAIN else Dataset
+        with self.database.transaction() as session:
+            self.heard.append((queue, session.get(table, row_id) is not None))
+        return super().ring(queue, row_id)
+
+
+def test_the_bell_rings_after_the_commit(each_service: Service) -> None:
+    bell = each_service.app.state.doorbell = Listening(each_service.database)
+
+    each_service.submit(each_service.upload())
+
+    assert bell.heard == [(INSPECT, True), (TRAIN, True)]
+
+
+def test_a_refused_request_rings_nothing(service: Service) -> None:
+    bell = service.app.state.doorbell = Listening(service.database)
+
+    service.client.post("/v1/jobs", json={"kind": "train", "model": {"architecture": "yolov8n"}, "dataset": "x"})
+
+    assert bell.heard == []
+
+
+def test_a_failure_rolls_back_and_undoes(service: Service) -> None:
+    bell, undone = Listening(service.database), list[str]()
+
+    def fail() -> None:
+        with UnitOfWork.of(service.database, bell) as work:
+            work.undo(lambda: undone.append("file"))
+            work.session.add(Dataset(id="ds_1", filename="a.zip", key="uploads/a.zip", sha256="0" * 64, size=1))
+            work.session.flush()
+            work.ring(INSPECT, "ds_1")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+
+    assert (bell.heard, undone) == ([], ["file"])
+    assert service.client.get("/v1/datasets").json()["data"] == []
+
+
+@pytest.mark.parametrize("broker", ["redis://127.0.0.1:1/0", "sqla+sqlite:////nowhere/broker.db"])
+def test_a_broker_that_is_down_does_not_fail_the_submit(start: Start, broker: str) -> None:
+    with start(broker_url=broker) as service:
+        began = time.monotonic()
+        job = service.submit(service.upload())
+        ready = service.client.get("/readyz")
+
+    assert job["status"] == "queued"
+    assert (ready.status_code, ready.json()["status"], ready.json()["broker"]) == (200, "degraded", "down")
+    assert time.monotonic() - began < 10
+
+
+def test_real_brokers_hear_the_bell(start: Start, valkey_server: Valkey, tmp_path: Path) -> None:
+    for url in (f"sqla+sqlite:///{tmp_path}/broker.db", valkey_server.new_url()):
+        with start(broker_url=url) as service:
+            service.submit(service.upload())
+            assert service.client.get("/readyz").json()["broker"] == "ok"
+            bell: Doorbell = service.app.state.doorbell
+            assert (bell.pending(TRAIN), bell.pending(INSPECT)) == (1, 1)
