@@ -280,3 +280,16 @@ def test_sprites_fill_their_box(name: str, size: tuple[int, int]) -> None:
     assert alpha.shape == (size[1], size[0])
     covered = np.nonzero(alpha > 0.02)
     assert (covered[0].min(), covered[0].max() + 1, covered[1].min(), covered[1].max() + 1) == (0, size[1], 0, size[0])
+
+
+@pytest.mark.slow
+def test_demo_scenes_are_learnt(tmp_path: Path) -> None:
+    from ultralytics import YOLO
+
+    file = write_scenes(tmp_path / "d", "demo", {"train": 600, "val": 100}, 160)
+    open_dataset(file, tmp_path).write_yaml(tmp_path / "ours.yaml")
+    trained = YOLO("yolov8n.yaml").train(
+        data=str(tmp_path / "ours.yaml"), epochs=5, imgsz=160, batch=16, optimizer="AdamW", lr0=2e-3, mosaic=0,
+        warmup_epochs=1, workers=0, device="cpu", project=str(tmp_path / "runs"), plots=False, verbose=False, seed=0,
+    )  # fmt: skip
+    assert trained.box.map50 > 0.6
