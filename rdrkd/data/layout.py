@@ -1,5 +1,6 @@
 """The data YAML of a dataset in YOLO layout: found, parsed as plain data, and checked; nothing in it is ever run."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,19 +215,16 @@ def _detail(field: str, kind: str, message: str) -> str:
 
 def _in_order(names: dict[Any, Any]) -> list[Any]:
     """Turn {class number: name} into a list; the numbers are the model's outputs, so there may be no gap."""
-    try:
-        by_number = {int(key): name for key, name in names.items()}
-    except (TypeError, ValueError):
-        raise ValueError("expected class numbers as the keys") from None
-    missing = [number for number in range(len(by_number)) if number not in by_number]
-    if missing or len(by_number) != len(names):
+    if not all(re.fullmatch(r"\d{1,9}", str(key)) for key in names):
+        raise ValueError("expected class numbers as the keys")
+    by_number = {int(key): name for key, name in names.items()}
+    if missing := [number for number in range(len(names)) if number not in by_number]:
         raise ValueError(
             f"expected the class numbers 0 to {len(names) - 1} for {len(names)} names, without a gap, "
-            f"got numbers up to {max(by_number)} where {', '.join(map(str, missing[:10])) or 'one'} "
-            + ("is missing" if len(missing) < 2 else "are missing")
-            + "; number the classes anew, in the labels, too"
+            f"got numbers up to {max(by_number)} where {', '.join(map(str, missing[:10]))} "
+            f"{'is' if len(missing) == 1 else 'are'} missing; number the classes anew, in the labels, too"
         )
-    return [by_number[number] for number in range(len(by_number))]
+    return [by_number[number] for number in range(len(names))]
 
 
 def _kind(value: Any) -> str:

@@ -40,6 +40,14 @@ def test_opens_a_zip_with_or_without_a_wrapping_folder(tmp_path: Path, wrapper: 
         dataset.images("test")
 
 
+def test_unpacks_no_cache_that_training_would_unpickle(tmp_path: Path) -> None:
+    made = make_dataset(tmp_path / "made")
+    for name in ("labels/train.cache", "images/train/a.npy"):  # Ultralytics reads both, the first as a pickle
+        (made / name).write_bytes(b"x")
+    dataset = open_dataset(zip_up(made, tmp_path / "a.zip"), tmp_path / "cache")
+    assert {p.suffix for p in dataset.root.rglob("*") if p.is_file()} == {".png", ".txt", ".yaml"}
+
+
 def test_writes_a_yaml_of_its_own(tmp_path: Path) -> None:
     text = YAML + "author: somebody\nroboflow: {url: 'http://x'}\n"
     dataset = open_dataset(zip_up(make_dataset(tmp_path / "made", text), tmp_path / "a.zip"), tmp_path / "cache")
@@ -76,6 +84,9 @@ def test_passes_over_a_download_in_the_owners_own_yaml(tmp_path: Path) -> None:
         (HEAD + "names: {1: car, 2: person}", "names", "without a gap"),
         (HEAD + "names: {0: car, '0': person}", "names", "without a gap"),
         (HEAD + "names: {a: car}", "names", "class numbers as the keys"),
+        (HEAD + "names: {0.5: car}", "names", "class numbers as the keys"),
+        (HEAD + "names: {-1: car}", "names", "class numbers as the keys"),
+        (HEAD + "names: {yes: car}", "names", "class numbers as the keys"),
         (HEAD + "names: car", "names", "a list of names"),
         (HEAD + "names:", "names", "got nothing"),
         (HEAD + "names: []", "names", "at least 1"),
