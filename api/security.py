@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import ApiError, CrossSite, HostNotAllowed, InternalError, LoopbackOnly, Unauthorized
@@ -75,6 +76,8 @@ class Guard:
             self._check(scope)
             limited = receive if scope["path"] in self._uploads else _limited(receive)
             await self._app(scope, limited, send_dressed)
+        except ClientDisconnect:
+            log.info("request %s: the client hung up", request_id)
         except ApiError as error:
             await problem_response(error, request_id)(scope, receive, send_dressed)
         except Exception:
@@ -99,7 +102,8 @@ class Guard:
     def _check_token(self, authorization: str) -> None:
         scheme, _, token = authorization.partition(" ")
         assert self._token is not None
-        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self._token.encode()):
+        given = token.strip().encode("latin-1")  # the bytes as they were sent
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given, self._token.encode()):
             raise Unauthorized("expected the header Authorization: Bearer <token> with this service's token")
 
 

@@ -33,9 +33,11 @@ def test_a_token_guards_every_v1_call(start: Start, given: str | None) -> None:
             assert method == "HEAD" or response.json()["code"] == "unauthorized"
 
 
-@pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
-def test_the_right_token_opens(start: Start, scheme: str) -> None:
-    with start(token="secret", headers={"Authorization": f"{scheme} secret"}) as service:
+@pytest.mark.parametrize(("scheme", "token"), [("Bearer", "secret"), ("bearer", "secret"), ("Bearer", "geheim-ß")])
+def test_the_right_token_opens(start: Start, scheme: str, token: str) -> None:
+    with start(token=token) as service:
+        service.client.headers.encoding = "utf-8"
+        service.client.headers["Authorization"] = f"{scheme} {token}"
         assert service.client.get("/v1/jobs").status_code == 200
         assert service.submit(service.dataset())["status"] == "queued"
 

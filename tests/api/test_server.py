@@ -54,6 +54,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[psutil.Pr
         log = process.communicate(timeout=30)[1].decode()
     assert process.returncode in (0, -signal.SIGTERM), log
     assert "Application shutdown complete" in log
+    assert "Traceback" not in log
 
 
 def incoming(data_dir: Path) -> list[Path]:
@@ -105,6 +106,7 @@ def test_a_client_that_hangs_up_leaves_nothing(server: tuple[psutil.Process, int
         time.sleep(0.05)
     assert incoming(data_dir) == []
     assert len(list((data_dir / "storage").rglob("*.zip"))) == stored
+    assert b" 202 " in send(port, MIB).splitlines()[0]
 
 
 def test_the_embedded_service_migrates_by_itself(server: tuple[psutil.Process, int, Path]) -> None:
@@ -122,9 +124,9 @@ def test_migrate_is_a_command_of_its_own(tmp_path: Path) -> None:
 
 
 def test_the_service_never_loads_torch() -> None:
-    loaded = set(
-        run("-c", "import sys, api.main, api.__main__; print(*sys.modules)", env=dict(os.environ)).stdout.split()
-    )
+    program = "import sys, api.main, api.__main__; print(*sys.modules)"
+
+    loaded = set(run("-c", program, env=dict(os.environ)).stdout.split())
 
     assert "api.main" in loaded
     assert not loaded & {"torch", "ultralytics", "cv2", "numpy"}

@@ -4,13 +4,16 @@ import time
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from starlette.testclient import TestClient
+from starlette.types import Message, Receive, Scope, Send
 
 from api.datasets.tables import Dataset
 from api.db import Database
 from api.jobs.tables import Job
 from api.queue import INSPECT, TRAIN, Doorbell
 from api.transactions import UnitOfWork
-from tests.api.conftest import Service, Start
+from tests.api.conftest import LOCAL, Service, Start
 from tests.servers import Valkey, valkey_server
 
 __all__ = ["valkey_server"]
@@ -36,6 +39,24 @@ def test_the_bell_rings_after_the_commit(each_service: Service) -> None:
     each_service.submit(each_service.upload())
 
     assert bell.heard == [(INSPECT, True), (TRAIN, True)]
+
+
+def test_the_row_is_there_before_the_answer_leaves(each_service: Service) -> None:
+    dataset, there = each_service.upload(), list[bool]()
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        async def look_and_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                with each_service.database.transaction() as session:
+                    there.append(session.scalar(sa.select(sa.func.count()).select_from(Job)) == 1)
+            await send(message)
+
+        await each_service.app(scope, receive, look_and_send)
+
+    body = {"kind": "train", "model": {"architecture": "yolov8n"}, "dataset": dataset}
+    TestClient(watched, "http://127.0.0.1", client=LOCAL).post("/v1/jobs", json=body).raise_for_status()
+
+    assert there == [True]
 
 
 def test_a_refused_request_rings_nothing(service: Service) -> None:

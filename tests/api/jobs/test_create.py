@@ -1,5 +1,6 @@
 """Submitting jobs: what is taken, and what is refused with which pointer."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -23,6 +24,17 @@ def test_submit_answers_202_with_location_and_the_job(each_service: Service) -> 
     assert int(response.headers["Retry-After"]) > 0
     assert (job["status"], job["attempt"], job["labels"], job["spec"]) == ("queued", 0, {"team": "uav"}, spec)
     assert each_service.client.get(job["links"]["self"]).json() == job
+
+
+def test_many_at_once_are_all_taken(each_service: Service) -> None:
+    dataset = each_service.upload()
+
+    with ThreadPoolExecutor(8) as pool:
+        jobs = list(pool.map(lambda number: each_service.submit(dataset, priority=number)["id"], range(24)))
+
+    listed = each_service.client.get("/v1/jobs?limit=100").json()["data"]
+    assert {job["id"] for job in listed} == set(jobs)
+    assert len(set(jobs)) == 24
 
 
 def test_a_job_says_what_it_waits_for(each_service: Service) -> None:
