@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,13 @@ from rdrkd.errors import RdrkdError
 from rdrkd.events import EXIT_DONE
 from rdrkd.orphans import follow_parent
 
-SCENES = {"train": 400, "val": 100}
 IMGSZ = 160  # px
 SEED = 0
 TEACHER, STUDENT = "yolov8n", "yolov8n-half"
-EPOCHS = 5
-TRAIN = {
-    "epochs": EPOCHS, "imgsz": IMGSZ, "batch": 16, "nbs": 16, "optimizer": "AdamW", "lr0": 0.002, "warmup_epochs": 1.0,
-    "mosaic": 0.0, "close_mosaic": 0, "cache": "ram", "seed": SEED,
+# Many small steps: on so few images a larger batch leaves the network half-trained after as many epochs.
+RECIPE = {
+    "imgsz": IMGSZ, "batch": 8, "nbs": 8, "optimizer": "AdamW", "lr0": 0.002, "warmup_epochs": 1.0, "mosaic": 0.0,
+    "close_mosaic": 0, "cache": "ram", "seed": SEED,
 }  # fmt: skip
 LONGEST_SECONDS = 1800  # for all jobs together, on the slowest machine
 ENDED = ("succeeded", "failed", "cancelled")
@@ -41,43 +41,52 @@ HONESTY = (
 )
 
 
+@dataclass(frozen=True)
+class Size:
+    """How large the demo is; the default ends within five minutes on two cores."""
+
+    train: int = 400  # scenes
+    val: int = 100
+    epochs: int = 5
+
+
 class DemoError(RdrkdError):
     """A step of the demo did not end well."""
 
 
-def demo(output: Path, console: Console | None = None) -> int:
+def demo(output: Path, size: Size | None = None, console: Console | None = None) -> int:
     """Walk the whole line and leave scenes, weights and `detections.png` in `output`.
 
     Raises:
         DemoError: the service did not start, or an upload or a job did not end well.
     """
-    console = console or Console()
+    console, size = console or Console(), size or Size()
     started = time.monotonic()
     output.mkdir(parents=True, exist_ok=True)
-    archive = _draw_scenes(output, console)
+    archive = _draw_scenes(output, size, console)
     with _service(output / "service", console) as url, _client(url) as api:
         dataset = _upload(api, archive, console)
-        jobs = _submit(api, dataset)
+        jobs = _submit(api, dataset, size.epochs)
         results = _follow(api, jobs, console)
         weights = {name: _download(api, jobs[name], output / f"{name}.pt") for name in ("teacher", "student")}
     shutil.rmtree(output / "service")
     picture = _picture(output, weights)
     console.print()
-    console.print(results_table(results, f"Validation on {SCENES['val']} scenes, COCO protocol, maxDets 100"))
+    console.print(results_table(results, f"Validation on {size.val} scenes, COCO protocol, maxDets 100"))
     console.print(HONESTY, style="yellow")
     console.print(f"Student: [bold]{weights['student']}[/] (plain Ultralytics)   Detections: [bold]{picture}[/]")
     console.print(f"Done in {duration(time.monotonic() - started)}.")
     return EXIT_DONE
 
 
-def _draw_scenes(output: Path, console: Console) -> Path:
+def _draw_scenes(output: Path, size: Size, console: Console) -> Path:
     """Write the scenes and zip them, anew each time."""
     from rdrkd.data.scenes import write_scenes
 
     folder = output / "scenes"
     shutil.rmtree(folder, ignore_errors=True)
-    with console.status(f"Drawing {sum(SCENES.values())} scenes"):
-        write_scenes(folder, "demo", SCENES, IMGSZ, SEED)
+    with console.status(f"Drawing {size.train + size.val} scenes"):
+        write_scenes(folder, "demo", {"train": size.train, "val": size.val}, IMGSZ, SEED)
         return Path(shutil.make_archive(str(folder), "zip", folder))
 
 
@@ -155,9 +164,9 @@ def _upload(api: httpx2.Client, archive: Path, console: Console) -> str:
     return str(row["id"])
 
 
-def _submit(api: httpx2.Client, dataset: str) -> dict[str, str]:
+def _submit(api: httpx2.Client, dataset: str, epochs: int) -> dict[str, str]:
     """Queue all three jobs at once; the distillation waits for its teacher by itself. Gives job ids by name."""
-    base = {"dataset": dataset, "train": TRAIN}
+    base = {"dataset": dataset, "train": {**RECIPE, "epochs": epochs}}
     student = {"architecture": STUDENT}
     teacher = _post(api, {**base, "kind": "train", "name": "teacher", "model": {"architecture": TEACHER}})
     distilled = _post(
@@ -183,7 +192,7 @@ def _follow(api: httpx2.Client, jobs: Mapping[str, str], console: Console) -> di
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as progress:
-        bars = {name: progress.add_task(name, total=EPOCHS, note="queued", start=False) for name in jobs}
+        bars = {name: progress.add_task(name, total=1.0, note="queued", start=False) for name in jobs}
         while len(results) < len(jobs):
             if time.monotonic() > end:
                 raise DemoError(f"expected all jobs to end within {LONGEST_SECONDS} s, got {sorted(results)} done")
@@ -204,11 +213,11 @@ def _draw(progress: Progress, bar: TaskID, job: Mapping[str, Any]) -> None:
     note = job["status"] if job["phase"] is None else f"{job['status']}, {job['phase']}"
     done = 0.0
     if job["status"] == "succeeded":
-        done, note = float(EPOCHS), f"AP50 {percent(job['result']['metrics']['coco']['AP50'])} %"
+        done, note = 1.0, f"AP50 {percent(job['result']['metrics']['coco']['AP50'])} %"
         progress.stop_task(bar)
     elif job["epoch"]:
         part = job["progress"] or {}
-        done = job["epoch"] - 1 + part.get("completed", 0) / (part.get("total") or 1)
+        done = (job["epoch"] - 1 + part.get("completed", 0) / (part.get("total") or 1)) / job["epochs"]
         note = f"epoch {job['epoch']}/{job['epochs']}, {job['phase']}"
     elif job["status"] == "queued" and job["waiting_for"]:
         note = "queued, " + job["waiting_for"][0]["detail"]
