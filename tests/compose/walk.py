@@ -1,12 +1,13 @@
 """Build the containers, walk submit -> train -> distil -> download through them, and take them down again.
 
-`make compose-test` runs it. Needs a Docker engine with Compose v2. Where Docker knows no NVIDIA runtime, the CPU form
-is used; TORCH and CPU_TORCH choose the worker's torch, as for `make install`.
+`make compose-test` runs it. Needs a Docker engine with Compose v2. Without an NVIDIA GPU the CPU form is used;
+TORCH and CPU_TORCH choose the worker's torch, as for `make install`.
 """
 
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -51,8 +52,9 @@ def free_port() -> int:
 
 
 def has_gpu() -> bool:
-    runtimes = subprocess.run(["docker", "info", "--format", "{{json .Runtimes}}"], check=True, capture_output=True)
-    return "nvidia" in json.loads(runtimes.stdout)
+    return (
+        shutil.which("nvidia-smi") is not None and subprocess.run(["nvidia-smi"], capture_output=True).returncode == 0
+    )
 
 
 class Stack:
