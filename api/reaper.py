@@ -16,7 +16,7 @@ from sqlalchemy import Engine, bindparam, create_engine, text
 
 from api import checks
 from api.db import Database
-from api.jobs import lifecycle
+from api.jobs import repair
 from api.queue import INSPECT, TRAIN, Doorbell
 from api.settings import Settings
 from api.storage import Storage
@@ -55,7 +55,7 @@ class Reaper:
         if time.monotonic() >= self._patient_until:
             self.expire()
         with self.database.transaction() as session:
-            for job_id in lifecycle.fail_blocked(session):
+            for job_id in repair.fail_blocked(session):
                 log.warning("%s failed: what it waits for will never be ready", job_id)
         self.ring()
         if time.monotonic() >= self._sweep_at:
@@ -65,24 +65,27 @@ class Reaper:
     def expire(self) -> None:
         """Take rows back from workers that stopped renewing."""
         with self.database.transaction() as session:
-            for job_id in lifecycle.expire(session, self.settings.max_lost_workers):
+            for job_id in repair.expire(session, self.settings.max_lost_workers):
                 log.warning("%s lost its worker and is queued again", job_id)
             checks.expire(session, self.settings.max_lost_workers)
 
     def ring(self) -> None:
         """Ring for rows that wait unheard; not for as many as have a ring pending, or a long queue would drown."""
-        after, heard_of = self.settings.ring_again_seconds, self.doorbell.pending
-        trainings, inspections = heard_of(TRAIN), heard_of(INSPECT)
+        if not self.doorbell.reachable():
+            return
+        after = self.settings.ring_again_seconds
+        trainings, inspections = self.doorbell.pending(TRAIN), self.doorbell.pending(INSPECT)
         with self.database.transaction() as session:
-            jobs = lifecycle.due_bells(session, after)[trainings:]
+            jobs = repair.due_bells(session, after)[trainings:]
             uploads = checks.due_bells(session, after)[inspections:]
             for job_id in jobs:
-                lifecycle.mark_rung(session, job_id)
+                repair.mark_rung(session, job_id)
             for table, upload_id in uploads:
                 checks.mark_rung(session, table, upload_id)
-        bells = [(TRAIN, job_id) for job_id in jobs] + [(INSPECT, upload_id) for _, upload_id in uploads]
-        # A broker that is away costs a timeout for each ring: after the first, wait for the next time.
-        all(self.doorbell.ring(queue, row_id) for queue, row_id in bells)
+        for job_id in jobs:
+            self.doorbell.ring(TRAIN, job_id)
+        for _, upload_id in uploads:
+            self.doorbell.ring(INSPECT, upload_id)
 
     def sweep(self) -> None:
         """Remove abandoned temporary files, and messages that were delivered long ago."""

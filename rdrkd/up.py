@@ -22,7 +22,7 @@ from rich.console import Console
 import rdrkd
 from rdrkd.errors import RdrkdError
 from rdrkd.events import EXIT_DONE
-from rdrkd.orphans import follow_parent
+from rdrkd.supervised import Supervised
 
 CHILDREN = {
     "api": ["api"],
@@ -32,61 +32,10 @@ CHILDREN = {
 }
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0  # a draining worker stops its trainer first
-LONGEST_PAUSE = 30.0  # before a child that keeps dying is started again, seconds
 
 
 class ServiceError(RdrkdError):
     """The embedded service cannot be started or stopped."""
-
-
-class Supervised:
-    """A child that is kept alive, with pauses that double while it keeps dying."""
-
-    def __init__(self, name: str, environment: dict[str, str], logs: Path) -> None:
-        self.name, self._environment, self._log = name, environment, logs / f"{name}.log"
-        self._pause, self._start_at = 0.5, 0.0
-        self.process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    def start(self) -> None:
-        """Start the process; its output goes to its log."""
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", *CHILDREN[self.name]],
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C reaches this process, which stops its children in order
-                preexec_fn=lambda: follow_parent(signal.SIGTERM),  # noqa: PLW1509 - no other thread runs here
-            )
-        self._started = time.monotonic()
-
-    def look(self) -> int | None:
-        """Start the child again once it has died and its pause is over; give its exit status when it has just died."""
-        if self.process is not None and (status := self.process.poll()) is not None:
-            lived = time.monotonic() - self._started
-            self._pause = 0.5 if lived > LONGEST_PAUSE else min(2 * self._pause, LONGEST_PAUSE)
-            self._start_at, self.process = time.monotonic() + self._pause, None
-            return status
-        if self.process is None and time.monotonic() >= self._start_at:
-            self.start()
-        return None
-
-    def ask_to_stop(self) -> None:
-        """Send SIGTERM."""
-        if self.process is not None:
-            self.process.terminate()
-
-    def end(self, until: float) -> None:
-        """Wait until the moment `until` (monotonic), then kill."""
-        if self.process is None:
-            return
-        try:
-            self.process.wait(max(0.1, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
 
 
 def up(data_dir: Path, host: str = "127.0.0.1", port: int = 8000, detach: bool = False) -> int:
@@ -109,10 +58,11 @@ def up(data_dir: Path, host: str = "127.0.0.1", port: int = 8000, detach: bool =
         (data_dir / "logs").mkdir(exist_ok=True)
         url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104 - compared only
         environment = _environment(data_dir, host, port)
-        children = [Supervised("api", environment, data_dir / "logs")]
+        children = [Supervised("api", CHILDREN["api"], environment, data_dir / "logs")]
         try:
             _await_ready(url, children[0], stopped)
-            children += [Supervised(name, environment, data_dir / "logs") for name in CHILDREN if name != "api"]
+            others = [(name, module) for name, module in CHILDREN.items() if name != "api"]
+            children += [Supervised(name, module, environment, data_dir / "logs") for name, module in others]
             pid_file.write_text(f"{os.getpid()} {url}\n")
             console.print(f"RDR-KD is ready at {url} (documentation: {url}/docs), data and logs in {data_dir}")
             while not stopped:

@@ -1,10 +1,8 @@
 """One attempt of a job: prepare its run folder, start the trainer, turn its events into rows and files, end the job."""
 
-import errno
 import json
 import logging
 import queue
-import signal
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,23 +17,17 @@ from api.jobs.lifecycle import Ending, Held
 from api.jobs.states import Status
 from api.leases import Fenced
 from rdrkd.events import EXIT_STOPPED, Checkpoint, Done, Epoch, Event, Failed, Progress, Resolved, Warn, parse
-from rdrkd.reasons import Reason
-from worker import checkpoints, folders, inputs
+from worker import checkpoints, endings, folders, inputs
 from worker.lease import Lease, Order
 from worker.process import RDRKD, Child, last_words, without_paths
 from worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
+
 SPEC = "job.json"  # as it was posted; the run writes its own, with every default, beside it
 Move = Callable[[Session], object]
 Events = queue.SimpleQueue[Event | None]  # None: there will be no more
 MAX_EVENTS = 10_000  # that wait for the database
-
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-ENDINGS = {  # orders that end the job; the others give it back to the queue, or to whoever holds it
-    Order.CANCEL: Ending(Status.CANCELLED, Reason.USER_CANCELLED, "cancelled on request"),
-    Order.TIMEOUT: Ending(Status.FAILED, Reason.TIMEOUT, "ran past its timeout_seconds and was stopped"),
-}
 
 
 def run(place: Workplace, held: Held, command: Sequence[str] = RDRKD) -> None:
@@ -80,7 +72,7 @@ class Attempt:
                 last_move = self._finish(Ending(Status.FAILED, error.reason, str(error)))
             except Exception as error:
                 log.exception("%s attempt %d: the worker failed", *_who(self.held))
-                last_move = self._finish(_our_fault(error))
+                last_move = self._finish(endings.our_fault(error))
             finally:
                 self._kill()
             self.lease.close()
@@ -167,7 +159,7 @@ class Attempt:
             return
         except (OSError, ValueError) as error:
             log.exception("%s attempt %d: cannot keep the checkpoint of epoch %d", *_who(self.held), event.epoch)
-            self.fault = _our_fault(error)
+            self.fault = endings.our_fault(error)
             child.kill()
             return
         self._publish(files)
@@ -201,13 +193,13 @@ class Attempt:
         if status == EXIT_STOPPED:  # a machine that shuts down may signal the trainer before the worker
             drained = self.place.draining.wait(self.place.settings.cancel_poll_seconds)
             return self._stopped(Order.DRAIN) if drained else partial(lifecycle.abandon, held=self.held)
-        return self._finish(_unexplained(status, last_words(self.log)))
+        return self._finish(endings.unexplained(status, last_words(self.log)))
 
     def _stopped(self, order: Order) -> Move:
         if order is Order.FENCED:
             raise Fenced
-        if order in ENDINGS:
-            return self._finish(ENDINGS[order])
+        if order in endings.ORDERED:
+            return self._finish(endings.ORDERED[order])
         log.info("%s attempt %d goes back to the queue (%s)", *_who(self.held), order)
         return partial(lifecycle.requeue, held=self.held)
 
@@ -223,25 +215,6 @@ class Attempt:
         if self.lease.child is not None:
             self.lease.child.kill()
             self.lease.child.wait()
-
-
-def _our_fault(error: Exception) -> Ending:
-    if isinstance(error, OSError) and error.errno in DISK_FULL:
-        return Ending(Status.FAILED, Reason.DISK_FULL, "the worker has no space left; the earlier checkpoints stand")
-    return Ending(
-        Status.FAILED, Reason.INTERNAL, f"the worker failed: {type(error).__name__}: {without_paths(str(error))}"
-    )
-
-
-def _unexplained(status: int, words: str) -> Ending:
-    """Name the end of a trainer that went without a word."""
-    if status == -signal.SIGKILL:
-        message = (
-            "the trainer was killed from outside (SIGKILL), as the kernel does when the machine's memory is used up"
-        )
-        return Ending(Status.FAILED, Reason.OOM_HOST, message)
-    how = f"signal {-status}" if status < 0 else f"exit status {status}"
-    return Ending(Status.FAILED, Reason.INTERNAL, f"the trainer ended without a word, {how}; its last lines: {words}")
 
 
 def _who(held: Held) -> tuple[str, int]:

@@ -3,7 +3,7 @@
 import logging
 
 from api import checks
-from api.jobs import dependencies, lifecycle
+from api.jobs import dependencies, lifecycle, repair
 from api.queue import INSPECT, TRAIN
 from worker import inspection, supervisor
 from worker.app import app, place
@@ -17,7 +17,7 @@ def ring_train(job_id: str) -> None:
     if place.draining.is_set():
         return  # the reaper rings again
     with place.database.transaction() as session:
-        lifecycle.fail_blocked(session)
+        repair.fail_blocked(session)
         held = lifecycle.claim(session, place.name, place.settings.lease_seconds)
     if held is None:
         log.info("nothing to claim (rung for %s)", job_id)
@@ -44,11 +44,9 @@ def ring_inspect(upload_id: str) -> None:
 def _ring_for(row_id: str) -> None:
     """Ring for the row itself, if it is queued again, and for the jobs that waited for it."""
     with place.database.transaction() as session:
-        lifecycle.fail_blocked(session)
-        waiting = [
-            job_id for job_id in dependencies.waiting_for(session, row_id) if lifecycle.can_start(session, job_id)
-        ]
+        repair.fail_blocked(session)
+        waiting = [job_id for job_id in dependencies.waiting_for(session, row_id) if repair.can_start(session, job_id)]
         for job_id in waiting:
-            lifecycle.mark_rung(session, job_id)
+            repair.mark_rung(session, job_id)
     for job_id in waiting:
         place.doorbell.ring(TRAIN, job_id)

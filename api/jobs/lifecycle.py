@@ -1,8 +1,9 @@
 """The moves of a job: each one is a conditional UPDATE, so that whoever comes second changes nothing.
 
-The worker, the reaper and the API share these functions. A worker's writes name the attempt they belong to (the
-fencing token): once the reaper has given the job to another attempt, they raise `Fenced` and change nothing.
-Leases are set and judged by the database server's clock alone. No function commits: the caller's transaction does.
+These are the worker's and the owner's moves; those that repair are in `api.jobs.repair`. A worker's writes name the
+attempt they belong to (the fencing token): once the reaper has given the job to another attempt, they raise `Fenced`
+and change nothing. Leases are set and judged by the database server's clock alone. No function commits: the caller's
+transaction does.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from sqlalchemy import ColumnElement, case, delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from api.db import after_seconds, new_id, now
-from api.jobs.dependencies import blocked, ready
+from api.jobs.dependencies import ready
 from api.jobs.states import HELD, Status, sources
 from api.jobs.tables import Artifact, Job, JobEpoch
 from api.leases import Fenced
@@ -198,61 +199,6 @@ def request_cancel(session: Session, job_id: str) -> Status | None:
     return None if status is None else Status(status)
 
 
-def fail_blocked(session: Session) -> list[str]:
-    """Fail the queued jobs whose dependencies can never become ready, and those that wait for these in turn."""
-    failed: list[str] = []
-    while True:
-        waiting = session.execute(select(Job.id, Job.spec).where(Job.status == Status.QUEUED, ~ready(Job))).all()
-        hopeless = [(job_id, why) for job_id, spec in waiting if (why := blocked(session, spec))]
-        for job_id, (reason, message) in hopeless:
-            _end_unheld(session, Job.id == job_id, Job.status == Status.QUEUED, reason=reason, message=message)
-        failed += [job_id for job_id, _ in hopeless]
-        if not hopeless:
-            return failed
-        session.expire_all()
-
-
-def expire(session: Session, max_lost_workers: int) -> list[str]:
-    """Take the jobs whose lease has run out from their workers; give the ids of those that are queued again.
-
-    A job that was being cancelled is cancelled; one that lost its worker more than `max_lost_workers` times fails.
-    """
-    expired = (Job.status.in_(HELD), Job.lease_until < now())
-    _end_unheld(
-        session,
-        *expired,
-        Job.status == Status.CANCELLING,
-        status=Status.CANCELLED,
-        reason=Reason.USER_CANCELLED,
-        message="cancelled; its worker was lost before it confirmed",
-    )
-    too_often = f"lost its worker more than {max_lost_workers} times; the last one stopped renewing its lease"
-    _end_unheld(
-        session, *expired, Job.lost_workers >= max_lost_workers, reason=Reason.WORKER_LOST, message=too_often,
-        lost_workers=Job.lost_workers + 1,
-    )  # fmt: skip
-    back = update(Job).where(*expired, Job.status.in_(sources(Status.QUEUED)))
-    values = {"status": Status.QUEUED, "lost_workers": Job.lost_workers + 1, "version": Job.version + 1}
-    return list(session.scalars(back.values(**values, lease_until=None, rung_at=None).returning(Job.id)))
-
-
-def can_start(session: Session, job_id: str) -> bool:
-    """Say whether a job is queued and everything that it refers to is ready."""
-    return session.scalar(select(Job.id).where(Job.id == job_id, Job.status == Status.QUEUED, ready(Job))) is not None
-
-
-def due_bells(session: Session, after: float) -> list[str]:
-    """Give the jobs that can start but were not rung for `after` seconds: lost messages, crashes before the ring."""
-    silent = func.coalesce(Job.rung_at, Job.queued_at) < after_seconds(-after)
-    order = (Job.priority.desc(), Job.queued_at)
-    return list(session.scalars(select(Job.id).where(Job.status == Status.QUEUED, silent, ready(Job)).order_by(*order)))
-
-
-def mark_rung(session: Session, job_id: str) -> None:
-    """Note that the job's bell is being rung."""
-    session.execute(update(Job).where(Job.id == job_id).values(rung_at=now()))
-
-
 def prune(session: Session, held: Held, keep: int) -> list[str]:
     """Forget all but the newest `keep` checkpoints (files of the same attempt and epoch); give their storage keys."""
     _write(session, held)
@@ -276,9 +222,3 @@ def _write(session: Session, held: Held, *where: ColumnElement[bool], **values: 
     statement = update(Job).where(*_fence(held), *where).values(version=Job.version + 1, **values)
     if session.execute(statement.execution_options(synchronize_session=False)).rowcount == 0:  # type: ignore[attr-defined]
         raise Fenced(held.id)
-
-
-def _end_unheld(session: Session, *where: ColumnElement[bool], status: Status = Status.FAILED, **values: Any) -> None:
-    statement = update(Job).where(*where, Job.status.in_(sources(status)))
-    ended = statement.values(status=status, lease_until=None, finished_at=now(), version=Job.version + 1, **values)
-    session.execute(ended.execution_options(synchronize_session=False))

@@ -83,7 +83,7 @@ def test_teacher_then_student_then_download(whole: Service, scenes: Path, tmp_pa
     assert weights.status_code == 200
     assert weights.headers["ETag"] == f'"{job["result"]["weights"]["student.pt"]["sha256"]}"'
     assert str(tmp_path).encode() not in weights.content
-    assert str(sorted(checked["names"])) in predict(weights.content, tmp_path / "elsewhere")
+    assert str(sorted(checked["report"]["names"])) in predict(weights.content, tmp_path / "elsewhere")
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from sqlalchemy import update
 
-from api.jobs import lifecycle
+from api.jobs import lifecycle, repair
 from api.jobs.states import Status
 from api.jobs.tables import Artifact, Job, JobEpoch
 from api.uploads import UploadStatus
@@ -174,7 +174,7 @@ def test_a_trainer_that_somebody_else_stopped_counts_as_a_lost_worker(
     os.kill(int(pid), signal.SIGTERM)
     running.join()
     with place.database.transaction() as session:
-        assert lifecycle.expire(session, max_lost_workers=2) == [job_id]
+        assert repair.expire(session, max_lost_workers=2) == [job_id]
     job = rows.get(job_id)
     assert (job.status, job.lost_workers) == (Status.QUEUED, 1)
 
@@ -217,7 +217,7 @@ def test_training_stops_when_the_outage_outlasts_the_grace(
     postgres.refuse(place.settings.database_url, False)
     assert not any(_alive(int(pid)) for pid in pids)
     with place.database.transaction() as session:
-        assert lifecycle.expire(session, max_lost_workers=2) == [job_id]
+        assert repair.expire(session, max_lost_workers=2) == [job_id]
 
 
 @pytest.mark.parametrize("backend", ["embedded"], indirect=True)
