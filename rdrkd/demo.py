@@ -191,7 +191,7 @@ def _follow(api: httpx2.Client, jobs: Mapping[str, str], console: Console) -> di
         TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bars = {name: progress.add_task(name, total=1.0, note="queued", start=False) for name in jobs}
         while len(results) < len(jobs):
             if time.monotonic() > end:
@@ -223,6 +223,9 @@ def _draw(progress: Progress, bar: TaskID, job: Mapping[str, Any]) -> None:
         note = "queued, " + job["waiting_for"][0]["detail"]
     if job["started_at"] and progress.tasks[bar].start_time is None:
         progress.start_task(bar)
+    task = progress.tasks[bar]
+    if not progress.console.is_terminal and note != task.fields["note"]:
+        progress.console.print(f"{task.description}: {note}", highlight=False)
     progress.update(bar, completed=done, note=note)
 
 

@@ -45,6 +45,6 @@ def test_the_whole_demo_in_small(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_demo_that_fails_says_so_and_leaves_the_logs(tmp_path: Path) -> None:
     written = io.StringIO()
-    with pytest.raises(DemoError, match="422 .*/train/epochs"):
+    with pytest.raises(DemoError, match=r"422 .*/train/epochs"):
         demo(tmp_path / "out", Size(train=1, val=1, epochs=0), Console(file=written))
     assert (tmp_path / "out" / "service" / "up.log").exists()

@@ -1,0 +1,43 @@
+"""The bench: every kind of step trains, and the summary is right."""
+
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from rdrkd.bench import KINDS, bench, build_steps, measure, setting_for, summary
+
+
+def test_every_kind_of_step_is_timed_once_a_round() -> None:
+    setting = dataclasses.replace(setting_for("cpu"), teacher="yolov8n", student="yolov8n-half", imgsz=64, batch=1)
+    steps = build_steps(setting)
+    samples = measure(steps, 2, setting.device, Console(file=io.StringIO()))
+    assert list(samples) == list(KINDS)
+    assert all(len(times) == 2 and min(times) > 0 for times in samples.values())
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    # A machine that slows down fourfold in the middle leaves the ratio as it is.
+    figures = summary({"student": [10.0, 10.0, 40.0, 40.0], "rdr_kd": [20.0, 20.0, 80.0, 80.0]})
+    assert figures["ratios_to_student"]["rdr_kd"] == {"median": 2.0, "p25": 2.0, "p75": 2.0}
+    assert figures["milliseconds"]["rdr_kd"] == {"median": 50.0, "p25": 20.0, "p75": 80.0}
+
+
+@pytest.mark.slow
+def test_the_report_says_under_what_circumstances(tmp_path: Path) -> None:
+    assert bench(tmp_path, 3, "cpu", Console(file=io.StringIO())) == 0
+    report = json.loads((tmp_path / "bench-cpu.json").read_text())
+    assert report["setting"]["student"] == "yolov8n"
+    assert set(report["ratios_to_student"]) == set(KINDS)
+    assert report["ratios_to_student"]["student"]["median"] == 1.0
+    assert {"torch", "ultralytics", "rdrkd", "python"} == set(report["versions"])
+
+
+@pytest.mark.gpu
+def test_the_gpu_pair_is_measured(tmp_path: Path) -> None:
+    assert bench(tmp_path, 3, "0", Console(file=io.StringIO())) == 0
+    report = json.loads((tmp_path / "bench-cuda.json").read_text())
+    assert (report["setting"]["teacher"], report["setting"]["amp"]) == ("yolov8l", True)
