@@ -4,7 +4,7 @@ import copy
 import io
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ def _class_names(model: DetectionModel) -> tuple[str, ...]:
 
 
 def _rebuild(cfg: Mapping[str, Any], names: tuple[str, ...], tensors: Mapping[str, Tensor]) -> LoadedModel:
-    model = build(cfg, names)
+    model = _build_like(cfg, names, tensors)
     try:
         model.load_state_dict(dict(tensors))
     except RuntimeError as error:
@@ -111,6 +111,27 @@ def _rebuild(cfg: Mapping[str, Any], names: tuple[str, ...], tensors: Mapping[st
     if not all(value.isfinite().all() for value in model.state_dict().values()):
         raise ModelError("expected finite weights, got NaN or infinity")
     return LoadedModel(model.float(), names, name_of(model))
+
+
+def _build_like(cfg: Mapping[str, Any], names: Sequence[str], tensors: Mapping[str, Tensor]) -> DetectionModel:
+    """Build a network whose class branch is as wide as in `tensors`.
+
+    The branch's width depends on the number of classes, and Ultralytics keeps that of the weights a training started
+    from: COCO's 80 classes make a branch of 80 channels, which stays when it is then trained for three.
+    """
+    model = build(cfg, names)
+    head = model.model[-1]
+    last = tensors.get(f"model.{head.i}.cv3.0.{len(head.cv3[0]) - 1}.weight")
+    if last is None or last.ndim != 4 or last.shape[1] == head.cv3[0][-1].in_channels:
+        return model
+    donor = build(cfg, [str(index) for index in range(min(last.shape[1], _MOST_CLASSES))]).model[-1]
+    for branch in ("cv3", "one2one_cv3"):
+        if (levels := getattr(donor, branch, None)) is not None:
+            with torch.random.fork_rng(devices=[]):
+                for level in levels:
+                    level[-1] = nn.Conv2d(level[-1].in_channels, len(names), 1)
+            setattr(head, branch, levels)
+    return model
 
 
 def _load_safetensors(path: Path) -> LoadedModel:
@@ -163,7 +184,7 @@ def save_student(model: DetectionModel, folder: Path, train_args: Mapping[str, A
 
 def _plain(model: DetectionModel) -> DetectionModel:
     """A half-precision copy with nothing of this run in it: no hooks, criterion, paths, gradients."""
-    plain = build(model.yaml, list(model.names.values()))
+    plain = _build_like(model.yaml, list(model.names.values()), model.state_dict())
     plain.load_state_dict(copy.deepcopy(model.state_dict()))
     plain.yaml = {**plain.yaml, "yaml_file": Path(str(plain.yaml.get("yaml_file", "model.yaml"))).name}
     plain.half()

@@ -144,3 +144,20 @@ def test_a_real_pretrained_checkpoint_loads() -> None:
     loaded = load_weights(need("weights/yolov8n_coco_rebuilt_from_int8.pt"))
     assert loaded.architecture == "yolov8n"
     assert len(loaded.names) == 80
+
+
+@pytest.mark.parametrize("architecture", ["yolov8n", "yolo26n"])
+def test_a_class_branch_as_wide_as_its_start_weights_comes_back(architecture: str, tmp_path: Path) -> None:
+    start = build(architecture, [f"class {index}" for index in range(80)])
+    model = build(architecture, ["a", "b", "c"])
+    narrow = model.model[-1].cv3[0][-1].in_channels
+    model.load(start, verbose=False)  # Ultralytics widens the branch to that of the weights
+    assert model.model[-1].cv3[0][-1].in_channels > narrow
+    before = torch.get_rng_state()
+    written = save_student(model, tmp_path, {})
+    for name in written:
+        loaded = load_weights(tmp_path / name)
+        assert loaded.names == ("a", "b", "c")
+        tensors = loaded.model.state_dict()
+        assert all(torch.equal(tensors[key], value.half().float()) for key, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), before)
