@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from tests.servers import Postgres, postgres
 __all__ = ["postgres"]
 
 ZIP = ("data.zip", b"PK\x05\x06" + bytes(18))
+MAX_BYTES = 10**6  # of an upload to the steady service
 LOCAL = ("127.0.0.1", 50_000)
 NOBODY = {"dataset": "ds_" + "0" * 32, "model": "mdl_" + "0" * 32, "job": "job_" + "0" * 32}
 
@@ -139,24 +141,35 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@contextmanager
+def serve(
+    data_dir: Path,
+    migrated: Path,
+    client: tuple[str, int] = LOCAL,
+    headers: dict[str, str] | None = None,
+    **settings: Any,
+) -> Iterator[Service]:
+    data_dir.mkdir(exist_ok=True)
+    if "database_url" not in settings:
+        shutil.copy(migrated, data_dir / "rdrkd.db")
+    # kombu's in-memory broker: most tests look at rows, and nobody hears the bell.
+    app = create_app(Settings(**({"data_dir": data_dir, "broker_url": "memory://"} | settings)))
+    with TestClient(app, "http://127.0.0.1", headers=headers, client=client, follow_redirects=False) as http:
+        yield Service(app, http, app.state.database, app.state.storage)
+
+
 @pytest.fixture
 def start(tmp_path: Path, migrated: Path) -> Start:
     """Start a service with settings of one's own."""
+    return partial(serve, tmp_path / "var", migrated)
 
-    @contextmanager
-    def started(
-        client: tuple[str, int] = LOCAL, headers: dict[str, str] | None = None, **settings: Any
-    ) -> Iterator[Service]:
-        data_dir = tmp_path / "var"
-        data_dir.mkdir(exist_ok=True)
-        if "database_url" not in settings:
-            shutil.copy(migrated, data_dir / "rdrkd.db")
-        # kombu's in-memory broker: most tests look at rows, and nobody hears the bell.
-        app = create_app(Settings(**({"data_dir": data_dir, "broker_url": "memory://"} | settings)))
-        with TestClient(app, "http://127.0.0.1", headers=headers, client=client, follow_redirects=False) as http:
-            yield Service(app, http, app.state.database, app.state.storage)
 
-    return started
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[Service]:
+    """A service on SQLite that the tests of a module share: for those that change nothing, or clean up."""
+    limits = {"max_dataset_bytes": MAX_BYTES, "max_model_bytes": MAX_BYTES}
+    with serve(tmp_path_factory.mktemp("steady"), migrated, **limits) as running:
+        yield running
 
 
 @pytest.fixture

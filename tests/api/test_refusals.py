@@ -12,12 +12,11 @@ from httpx2 import Response
 from api import errors
 from api.errors import ApiError
 from api.jobs.states import Status
-from tests.api.conftest import NOBODY, Service, Start, full_disk
+from tests.api.conftest import MAX_BYTES, NOBODY, Service, Start, full_disk
 from tests.servers import Postgres
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
-MAX = 10**6  # bytes of an upload in these tests
 
 Provoke = Callable[[Service], Response]
 
@@ -65,7 +64,7 @@ def _weights(method: str, **request: Any) -> Provoke:
 
 
 def _early(method: str) -> Provoke:
-    return lambda service: service.client.request(method, f"/v1/jobs/{service.job()}/weights")
+    return lambda service: service.client.request(method, f"/v1/jobs/{service.job(Status.FAILED)}/weights")
 
 
 def _request(method: str, path: str) -> Provoke:
@@ -87,7 +86,7 @@ def _upload_refusals(feature: str, suffix: str) -> dict[tuple[str, str], Provoke
     path, one = f"/v1/{feature}s", f"get_{feature}"
     return {
         (f"create_{feature}", "bad_request"): _post(path, content=b"x", headers=FORM),
-        (f"create_{feature}", "too_large"): _post(path, files={"file": (f"a{suffix}", bytes(MAX + 1))}),
+        (f"create_{feature}", "too_large"): _post(path, files={"file": (f"a{suffix}", bytes(MAX_BYTES + 1))}),
         (f"create_{feature}", "unsupported_media_type"): _post(path, json={}),
         (f"create_{feature}", "invalid"): _post(path, data={"name": "x"}, files={"other": b""}),
         (f"create_{feature}", "storage_full"): _full(path, f"a{suffix}"),
@@ -144,9 +143,8 @@ def _codes(operation: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.parametrize(("operation", "code"), REFUSALS)
-def test_documented_refusals_are_real(start: Start, operation: str, code: str) -> None:
-    with start(max_dataset_bytes=MAX, max_model_bytes=MAX) as service:
-        response = REFUSALS[operation, code](service)
+def test_documented_refusals_are_real(steady: Service, operation: str, code: str) -> None:
+    response = REFUSALS[operation, code](steady)
 
     assert response.status_code == STATUSES[code]
     assert response.headers["Content-Type"] == "application/problem+json"
@@ -162,8 +160,8 @@ def test_documented_refusals_are_real(start: Start, operation: str, code: str) -
         assert problem["instance"] == response.headers["X-Request-ID"]
 
 
-def test_every_documented_refusal_is_provoked_here(service: Service) -> None:
-    operations = _operations(service.client.get("/openapi.json").json())
+def test_every_documented_refusal_is_provoked_here(steady: Service) -> None:
+    operations = _operations(steady.client.get("/openapi.json").json())
     documented = {(name, code) for name, operation in operations.items() for code in _codes(operation)}
     common = {(name, code) for name in operations for code in ANYWHERE}
     common |= {(name, code) for name, o in operations.items() if o["path"].startswith("/v1") for code in UNDER_V1}
@@ -172,18 +170,18 @@ def test_every_documented_refusal_is_provoked_here(service: Service) -> None:
     assert documented == set(REFUSALS) | common
 
 
-def test_every_error_of_the_tree_is_documented_or_explained(service: Service) -> None:
-    documented = {code for o in _operations(service.client.get("/openapi.json").json()).values() for code in _codes(o)}
+def test_every_error_of_the_tree_is_documented_or_explained(steady: Service) -> None:
+    documented = {code for o in _operations(steady.client.get("/openapi.json").json()).values() for code in _codes(o)}
 
     assert documented | NOWHERE | PARENTS == set(STATUSES)
 
 
-def test_the_document_is_valid_and_its_names_are_stable(service: Service) -> None:
-    document = service.client.get("/openapi.json").json()
+def test_the_document_is_valid_and_its_names_are_stable(steady: Service) -> None:
+    document = steady.client.get("/openapi.json").json()
     operations = _operations(document)
 
     OpenAPI.model_validate(document)
-    references = set(re.findall(r'"\$ref": ?"#/components/schemas/([^"]+)"', service.client.get("/openapi.json").text))
+    references = set(re.findall(r'"\$ref": ?"#/components/schemas/([^"]+)"', steady.client.get("/openapi.json").text))
     assert references <= set(document["components"]["schemas"])
     assert sorted(operations) == [
         "cancel_job", "create_dataset", "create_job", "create_model", "get_dataset", "get_health", "get_job",
@@ -198,27 +196,27 @@ def test_the_document_is_valid_and_its_names_are_stable(service: Service) -> Non
         assert bool(operation.get("security")) == operation["path"].startswith("/v1"), name
 
 
-def test_the_examples_are_valid_specs(service: Service) -> None:
-    document = service.client.get("/openapi.json").json()
+def test_the_examples_are_valid_specs(steady: Service) -> None:
+    document = steady.client.get("/openapi.json").json()
     examples = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]["examples"]
 
     assert set(examples) >= {"distill", "train", "evaluate"}
     for example in examples.values():
-        response = service.client.post("/v1/jobs", json=example["value"])
+        response = steady.client.post("/v1/jobs", json=example["value"])
         assert response.json()["code"] == "unknown_reference"  # all that is wrong: nothing was uploaded
 
 
 @pytest.mark.parametrize(("method", "path"), [("DELETE", "/v1/jobs"), ("PUT", "/v1/datasets"), ("POST", "/healthz")])
-def test_methods_that_an_address_does_not_take(service: Service, method: str, path: str) -> None:
-    response = service.client.request(method, path)
+def test_methods_that_an_address_does_not_take(steady: Service, method: str, path: str) -> None:
+    response = steady.client.request(method, path)
 
     assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed")
     assert response.headers["Allow"]
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v2/jobs", "/v1/jobs/", "/v1/jobs/a/b/c", "/static/../etc/passwd"])
-def test_addresses_that_are_none(service: Service, path: str) -> None:
-    response = service.client.get(path)
+def test_addresses_that_are_none(steady: Service, path: str) -> None:
+    response = steady.client.get(path)
 
     assert (response.status_code, response.json()["code"]) == (404, "not_found")
 

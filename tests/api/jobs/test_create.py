@@ -79,8 +79,8 @@ def test_a_job_says_what_it_waits_for(each_service: Service) -> None:
         ({"timeout_seconds": "soon"}, ["#/timeout_seconds"]),
     ],
 )
-def test_bad_fields_are_named_by_pointer(service: Service, changes: dict[str, Any], pointers: list[str]) -> None:
-    response = service.client.post("/v1/jobs", json=TRAIN | changes)
+def test_bad_fields_are_named_by_pointer(steady: Service, changes: dict[str, Any], pointers: list[str]) -> None:
+    response = steady.client.post("/v1/jobs", json=TRAIN | changes)
 
     problem = response.json()
     assert (response.status_code, problem["status"], problem["code"]) == (422, 422, "invalid")
@@ -97,18 +97,18 @@ def test_bad_fields_are_named_by_pointer(service: Service, changes: dict[str, An
         ([{"name": "decoupled"}, {"name": "decoupled"}], "#/distillation/losses"),
     ],
 )
-def test_pointers_into_loss_terms_hold_no_tags(service: Service, losses: list[Any], pointer: str) -> None:
+def test_pointers_into_loss_terms_hold_no_tags(steady: Service, losses: list[Any], pointer: str) -> None:
     body = DISTILL | {"teacher": {"model": NOBODY["model"]}, "distillation": {"losses": losses}}
 
-    problem = service.client.post("/v1/jobs", json=body).json()
+    problem = steady.client.post("/v1/jobs", json=body).json()
 
     assert (problem["code"], [error["pointer"] for error in problem["errors"]]) == ("invalid", [pointer])
 
 
-def test_preset_and_losses_together_are_refused(service: Service) -> None:
+def test_preset_and_losses_together_are_refused(steady: Service) -> None:
     both = {"preset": "rdr-kd", "losses": [{"name": "decoupled"}]}
 
-    problem = service.client.post("/v1/jobs", json=DISTILL | {"teacher": NOBODY, "distillation": both}).json()
+    problem = steady.client.post("/v1/jobs", json=DISTILL | {"teacher": NOBODY, "distillation": both}).json()
 
     assert "#/distillation" in [error["pointer"] for error in problem["errors"]]
 
@@ -123,8 +123,8 @@ def test_preset_and_losses_together_are_refused(service: Service) -> None:
         ({"model": {"path": "/root/x.pt"}}, "#/model/path"),
     ],
 )
-def test_paths_are_refused(service: Service, changes: dict[str, Any], pointer: str) -> None:
-    response = service.client.post("/v1/jobs", json=TRAIN | {"dataset": service.upload()} | changes)
+def test_paths_are_refused(steady: Service, changes: dict[str, Any], pointer: str) -> None:
+    response = steady.client.post("/v1/jobs", json=TRAIN | {"dataset": steady.upload()} | changes)
 
     problem = response.json()
     assert (response.status_code, problem["code"]) == (422, "path_not_allowed")
@@ -198,17 +198,17 @@ def test_an_evaluation_hands_back_no_weights(service: Service) -> None:
         (b" " * (2**20 + 1), 413, "too_large"),
     ],
 )
-def test_bodies_that_are_no_spec(service: Service, content: bytes, status: int, code: str) -> None:
-    response = service.client.post("/v1/jobs", content=content, headers={"Content-Type": "application/json"})
+def test_bodies_that_are_no_spec(steady: Service, content: bytes, status: int, code: str) -> None:
+    response = steady.client.post("/v1/jobs", content=content, headers={"Content-Type": "application/json"})
 
     assert (response.status_code, response.json()["code"]) == (status, code)
     assert response.headers["Content-Type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", None])
-def test_a_spec_must_call_itself_json(service: Service, content_type: str | None) -> None:
+def test_a_spec_must_call_itself_json(steady: Service, content_type: str | None) -> None:
     headers = {"Content-Type": content_type} if content_type else {}
 
-    response = service.client.post("/v1/jobs", content=b"{}", headers=headers)
+    response = steady.client.post("/v1/jobs", content=b"{}", headers=headers)
 
     assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")

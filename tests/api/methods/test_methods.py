@@ -4,8 +4,8 @@ from rdrkd.spec import ARCHITECTURES, PRESETS, TERMS
 from tests.api.conftest import Service
 
 
-def test_methods_tell_every_term_with_schema_and_defaults(service: Service) -> None:
-    methods = service.client.get("/v1/methods").json()["data"]
+def test_methods_tell_every_term_with_schema_and_defaults(steady: Service) -> None:
+    methods = steady.client.get("/v1/methods").json()["data"]
 
     assert [method["name"] for method in methods] == list(TERMS)
     for method in methods:
@@ -16,21 +16,21 @@ def test_methods_tell_every_term_with_schema_and_defaults(service: Service) -> N
     assert methods[0]["defaults"]["weight"] == 1e-5
 
 
-def test_presets_are_expanded_and_can_be_posted_as_losses(service: Service) -> None:
-    presets = service.client.get("/v1/methods").json()["presets"]
-    dataset, teacher = service.upload(), service.upload("models", ("l.pt", b"weights"))
+def test_presets_are_expanded_and_can_be_posted_as_losses(steady: Service) -> None:
+    presets = steady.client.get("/v1/methods").json()["presets"]
+    dataset, teacher = steady.upload(), steady.upload("models", ("l.pt", b"weights"))
 
     assert [preset["name"] for preset in presets] == [preset.value for preset in PRESETS]
     for preset in presets:
         distillation = {"losses": preset["losses"]} if preset["losses"] else {"preset": preset["name"]}
         body = {"kind": "distill", "teacher": {"model": teacher}, "student": {"architecture": "yolov8n"}}
-        response = service.client.post("/v1/jobs", json=body | {"dataset": dataset, "distillation": distillation})
+        response = steady.client.post("/v1/jobs", json=body | {"dataset": dataset, "distillation": distillation})
         assert response.status_code == 202, response.text
 
 
-def test_architectures_can_be_named(service: Service) -> None:
-    architectures = service.client.get("/v1/architectures").json()["data"]
+def test_architectures_can_be_named(steady: Service) -> None:
+    architectures = steady.client.get("/v1/architectures").json()["data"]
 
     assert [architecture["name"] for architecture in architectures] == list(ARCHITECTURES)
-    job = service.submit(service.upload(), model={"architecture": architectures[-1]["name"]})
+    job = steady.submit(steady.upload(), model={"architecture": architectures[-1]["name"]})
     assert job["status"] == "queued"
