@@ -15,6 +15,7 @@ from rdrkd.coco_metrics import MAX_DETS, coco_metrics
 from rdrkd.data import Dataset
 from rdrkd.errors import DatasetError, PairError, StopRequested
 from rdrkd.events import Progress, Warn
+from rdrkd.files import exclusive
 from rdrkd.ground_truth import CocoJson, LabelledImage, from_annotations, from_labels
 from rdrkd.models import load_weights
 from rdrkd.reporter import Reporter
@@ -128,6 +129,11 @@ class Collector(DetectionValidator):
         self._own_max_det = 0
         self._index: dict[str, int] = {}  # image id by file
         self._sizes: dict[str, tuple[int, int]] = {}  # height, width of the original image, px
+
+    def build_dataset(self, img_path: str, mode: str = "val", batch: int | None = None) -> Any:
+        """Build the dataset while no other run on this machine writes the same label cache."""
+        with exclusive(Path(img_path)):
+            return super().build_dataset(img_path, mode, batch)
 
     def init_metrics(self, model: Any) -> None:
         """Remember the detections that Ultralytics itself would count, and ask for as many as the COCO figures need."""

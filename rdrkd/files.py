@@ -1,6 +1,7 @@
 """Writing files so that a reader finds the whole file or none, and a full disk is called by its name."""
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,3 +53,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Let one process at a time work on a folder; where nothing can be written there is nothing to guard."""
+    try:
+        lock = (folder.parent / f".{folder.name}.lock").open("w")
+    except OSError:
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed, however the process ends
+        yield

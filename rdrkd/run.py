@@ -12,9 +12,10 @@ import torch
 
 from rdrkd import __version__
 from rdrkd.data import Dataset, open_dataset
-from rdrkd.errors import ModelError, Problem, SpecError, TeacherError
+from rdrkd.data.check import check
+from rdrkd.errors import DatasetError, ModelError, Problem, SpecError, TeacherError
 from rdrkd.evaluate import evaluate
-from rdrkd.events import Progress, Resolved
+from rdrkd.events import Progress, Resolved, Warn
 from rdrkd.files import write_atomically
 from rdrkd.models import LoadedModel, load_weights
 from rdrkd.models.weights import parameters_of
@@ -61,6 +62,8 @@ def run(spec: JobSpec, run_dir: Path, reporter: Reporter, inputs: Inputs | None 
     started = time.monotonic()
     reporter.emit(Progress(phase="preparing"))
     dataset = open_dataset(_dataset_path(spec, inputs), inputs.cache or run_dir / "dataset")
+    if inputs.dataset is None:  # a path of the command line: nobody has looked at it yet
+        _check(dataset, reporter)
     resolved = _resolved(spec, dataset, inputs)
     _write_json(run_dir / "resolved_spec.json", resolved)
     reporter.emit(Resolved(resolved_spec=resolved))
@@ -81,6 +84,17 @@ def _own_folder(spec: JobSpec, run_dir: Path) -> None:
     if path.is_file() and json.loads(path.read_text()) != own:
         raise SpecError(f"expected a new run folder or one of this very spec, got {run_dir.name} with another spec")
     _write_json(path, own)
+
+
+def _check(dataset: Dataset, reporter: Reporter) -> None:
+    """Refuse a dataset with faults, which Ultralytics would pass over in silence."""
+    findings = check(dataset)
+    for warning in findings.warnings:
+        reporter.emit(Warn(code="dataset", message=warning))
+    if findings.problems:
+        count = len(findings.problems) + findings.more_problems
+        first = findings.problems[0]
+        raise DatasetError(f"{count} problems, the first at {first.where}: {first.detail}", findings.problems)
 
 
 def _train(

@@ -17,6 +17,7 @@ from rdrkd import checkpoints, state
 from rdrkd.distiller import Distiller
 from rdrkd.errors import NanLossError, StopRequested
 from rdrkd.events import Checkpoint, Epoch, Progress, Warn
+from rdrkd.files import exclusive
 from rdrkd.models import LoadedModel, build, save_student
 from rdrkd.models.pairs import check_pair
 from rdrkd.reporter import Reporter
@@ -110,6 +111,11 @@ class Trainer(DetectionTrainer):
         assert self.plan.teacher is not None
         check_pair(self.plan.teacher, student, self.plan.terms, self.args.imgsz)
         self.model = Distiller(self.plan.teacher.model, student, self.plan.terms)
+
+    def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
+        """Build a dataset while no other run on this machine writes the same label cache."""
+        with exclusive(Path(img_path)):
+            return super().build_dataset(img_path, mode, batch)
 
     def _setup_train(self) -> None:
         with local_amp_check():

@@ -86,9 +86,10 @@ def _load_checkpoint(path: Path) -> LoadedModel:
 
 
 def _first(error: BaseException) -> str:
-    """The first line of an error, without the neutral path and colours."""
+    """The first sentence of an error; Ultralytics' go on with advice for users of its own command line."""
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].encode("ascii", "ignore").decode()[:300]
+    line = text.splitlines()[0].encode("ascii", "ignore").decode().removeprefix("ERROR").strip()
+    return line.split(". Use an official")[0][:300]
 
 
 def _class_names(model: DetectionModel) -> tuple[str, ...]:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,14 @@ def test_what_cannot_be_found_is_named(scenes: Path, teacher_path: Path, tmp_pat
         run(distill(scenes), tmp_path / "2", Memory(), Inputs(teacher=broken))
     with pytest.raises(DatasetError):
         run(distill(tmp_path / "nowhere"), tmp_path / "3", Memory(), Inputs(teacher=teacher_path))
+
+
+def test_labels_that_ultralytics_would_pass_over_in_silence_are_refused(scenes: Path, tmp_path: Path) -> None:
+    shutil.copytree(scenes.parent, tmp_path / "copy")
+    label = min((tmp_path / "copy" / "labels" / "train").glob("*.txt"))
+    label.write_text("0 0.5 0.5 0.1\n")
+    with pytest.raises(DatasetError, match=f"the first at .*{label.name}:1"):
+        run(train(tmp_path / "copy" / scenes.name), tmp_path / "run", Memory(), Inputs(device="cpu"))
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(scenes: Path, dataset: Dataset, tmp_path: Path) -> None:
