@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -164,10 +165,10 @@ def own_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
 
 def results_table(results: Mapping[str, Mapping[str, Any]], title: str) -> Table:
     """Lay out several runs' results side by side: COCO figures at maxDets 100, and the size of each network."""
-    table = Table(title=f"{title} (percent)")
-    table.add_column("model")
-    table.add_column("network")
-    table.add_column("million parameters", justify="right")
+    table = Table(title=f"{title} (percent)", box=SIMPLE_HEAD, collapse_padding=True)  # fits 80 columns
+    table.add_column("model", no_wrap=True)
+    table.add_column("network", no_wrap=True)
+    table.add_column("M params", justify="right")
     for name in _FIGURES:
         table.add_column(name, justify="right")
     for name, result in results.items():

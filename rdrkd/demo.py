@@ -47,7 +47,8 @@ class Size:
 
     train: int = 400  # scenes
     val: int = 100
-    epochs: int = 5
+    teacher_epochs: int = 5
+    epochs: int = 4  # of the students
 
 
 class DemoError(RdrkdError):
@@ -66,7 +67,7 @@ def demo(output: Path, size: Size | None = None, console: Console | None = None)
     archive = _draw_scenes(output, size, console)
     with _service(output / "service", console) as url, _client(url) as api:
         dataset = _upload(api, archive, console)
-        jobs = _submit(api, dataset, size.epochs)
+        jobs = _submit(api, dataset, size)
         results = _follow(api, jobs, console)
         weights = {name: _download(api, jobs[name], output / f"{name}.pt") for name in ("teacher", "student")}
     shutil.rmtree(output / "service")
@@ -164,11 +165,14 @@ def _upload(api: httpx2.Client, archive: Path, console: Console) -> str:
     return str(row["id"])
 
 
-def _submit(api: httpx2.Client, dataset: str, epochs: int) -> dict[str, str]:
+def _submit(api: httpx2.Client, dataset: str, size: Size) -> dict[str, str]:
     """Queue all three jobs at once; the distillation waits for its teacher by itself. Gives job ids by name."""
-    base = {"dataset": dataset, "train": {**RECIPE, "epochs": epochs}}
+    base = {"dataset": dataset, "train": {**RECIPE, "epochs": size.epochs}}
+    train = {**RECIPE, "epochs": size.teacher_epochs}
     student = {"architecture": STUDENT}
-    teacher = _post(api, {**base, "kind": "train", "name": "teacher", "model": {"architecture": TEACHER}})
+    teacher = _post(
+        api, {**base, "kind": "train", "name": "teacher", "model": {"architecture": TEACHER}, "train": train}
+    )
     distilled = _post(
         api, {**base, "kind": "distill", "name": "student", "teacher": {"job": teacher}, "student": student}
     )

@@ -30,7 +30,7 @@ def test_the_picture_shows_the_truth_and_every_model(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_whole_demo_in_small(tmp_path: Path) -> None:
     written = io.StringIO()
-    size = Size(train=48, val=8, epochs=1)
+    size = Size(train=48, val=8, teacher_epochs=1, epochs=1)
     assert demo(tmp_path / "out", size, Console(file=written, width=140)) == 0
     text = written.getvalue()
     assert [name for name in ("teacher", "student", "student alone") if name not in text] == []
@@ -46,5 +46,5 @@ def test_the_whole_demo_in_small(tmp_path: Path) -> None:
 def test_a_demo_that_fails_says_so_and_leaves_the_logs(tmp_path: Path) -> None:
     written = io.StringIO()
     with pytest.raises(DemoError, match=r"422 .*/train/epochs"):
-        demo(tmp_path / "out", Size(train=1, val=1, epochs=0), Console(file=written))
+        demo(tmp_path / "out", Size(train=1, val=1, teacher_epochs=0), Console(file=written))
     assert (tmp_path / "out" / "service" / "up.log").exists()
