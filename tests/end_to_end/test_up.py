@@ -51,7 +51,7 @@ def test_up_and_down(data_dir: Path) -> None:
 
     children = [child.pid for child in up.children(recursive=True)]
     assert rdrkd("down", "--data-dir", data_dir).returncode == 0
-    assert not up.is_running()
+    assert not is_alive(up.pid)
     assert not any(map(is_alive, children))
     assert not (data_dir / "up.pid").exists()
 
