@@ -23,9 +23,7 @@ from api.settings import Settings
 from api.storage import Storage
 from rdrkd.events import Epoch, Progress
 from rdrkd.reasons import Reason
-from tests.servers import Postgres, postgres
-
-__all__ = ["postgres"]
+from tests.servers import Postgres
 
 ZIP = ("data.zip", b"PK\x05\x06" + bytes(18))
 MAX_BYTES = 10**6  # of an upload to the steady service

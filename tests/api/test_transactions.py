@@ -14,9 +14,7 @@ from api.jobs.tables import Job
 from api.queue import INSPECT, TRAIN, Doorbell
 from api.transactions import UnitOfWork
 from tests.api.conftest import LOCAL, Service, Start
-from tests.servers import Valkey, valkey_server
-
-__all__ = ["valkey_server"]
+from tests.servers import Valkey
 
 
 class Listening(Doorbell):

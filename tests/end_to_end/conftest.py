@@ -20,9 +20,7 @@ from api.db import Database
 from api.jobs.tables import Artifact
 from api.queue import TRAIN, Doorbell
 from rdrkd.data.scenes import write_scenes
-from tests.servers import Backend, backend, postgres, valkey_server
-
-__all__ = ["backend", "postgres", "valkey_server"]
+from tests.servers import Backend
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMES = {

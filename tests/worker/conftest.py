@@ -19,11 +19,9 @@ from api.jobs.tables import Artifact, Job
 from api.models.tables import Model
 from api.settings import Settings
 from api.uploads import UploadStatus
-from tests.servers import Backend, backend, postgres, valkey_server
+from tests.servers import Backend
 from worker import supervisor
 from worker.workplace import Workplace
-
-__all__ = ["backend", "postgres", "valkey_server"]
 
 TRAINER = (sys.executable, str(Path(__file__).with_name("trainer.py")))
 
