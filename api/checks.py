@@ -70,6 +70,15 @@ def settle(session: Session, check: Check, report: dict[str, Any] | None, proble
     return status
 
 
+def wanted(session: Session, check: Check) -> bool:
+    """Say whether an upload that is not refused has the same content: two uploads of one file share it."""
+    for table in UPLOADS:
+        same = (table.key == check.key, table.status != UploadStatus.INVALID)
+        if session.scalar(select(table.id).where(*same).limit(1)) is not None:
+            return True
+    return False
+
+
 def give_back(session: Session, check: Check) -> None:
     """Leave the upload unchecked for another worker (this one is being drained)."""
     _write(session, check, lease_until=None, rung_at=None)

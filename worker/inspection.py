@@ -44,6 +44,8 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
             else:
                 status = lease.write(lambda session: checks.settle(session, check, report, problems))
                 log.info("%s is %s", check.id, status)
+                if not lease.write(lambda session: checks.wanted(session, check)):
+                    place.storage.delete(check.key)  # a stranger's file that nobody may use
     except Fenced:
         log.warning("the check of %s is fenced: another worker has it", check.id)
     except DBAPIError as error:

@@ -64,6 +64,8 @@ def test_hostile_dataset(service: Service, scenes: Path, tmp_path: Path, craft: 
     assert not list(tmp_path.rglob("executed"))
     cache = tmp_path / "var" / "cache"
     assert not cache.exists() or not list(cache.iterdir())
+    uploads = tmp_path / "var" / "storage" / "uploads"
+    until(lambda: not list(uploads.iterdir()))
     refused = service.client.post("/v1/jobs", json=train(row["id"]))
     assert refused.status_code in (409, 422)
     assert refused.json()["code"] == "unusable_reference"
@@ -104,6 +106,7 @@ def test_hostile_and_foreign_models(service: Service, tmp_path: Path) -> None:
         assert row["status"] == "invalid", (path, row)
         assert row["problems"], path
     assert not (tmp_path / "executed").exists()
+    until(lambda: not list((tmp_path / "var" / "storage" / "uploads").iterdir()))
 
 
 def test_a_job_that_waits_for_an_upload_that_turns_out_invalid(service: Service, tmp_path: Path, scenes: Path) -> None:

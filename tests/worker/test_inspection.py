@@ -57,6 +57,19 @@ def test_a_check_ends_with_a_verdict(place: Workplace, rows: Rows, content: str,
     assert [path.name for path in place.folder(row_id, 1).iterdir()] == ["trainer.log"]
 
 
+def test_a_refused_file_is_not_kept_unless_another_upload_is_it(place: Workplace, rows: Rows) -> None:
+    first, second = rows.upload(b"bad"), rows.upload(b"bad")
+    path = place.storage.path(rows.get(first).key)
+    inspection.run(place, claim(place), TRAINER)
+    assert path.exists()  # the second upload is still to be checked
+    inspection.run(place, claim(place), TRAINER)
+    assert rows.get(second).status == UploadStatus.INVALID
+    assert not path.exists()
+    kept = rows.upload(b"good")
+    inspection.run(place, claim(place), TRAINER)
+    assert place.storage.path(rows.get(kept).key).exists()
+
+
 def test_a_file_that_is_not_what_was_uploaded_is_invalid(place: Workplace, rows: Rows) -> None:
     row_id = rows.upload(b"good")
     place.storage.path(rows.get(row_id).key).write_text("evil")
