@@ -3,7 +3,7 @@
 Every member is a run folder: run the same command again and what is finished is kept, what was cut off goes on.
 
     python studies/compare.py hit_uav.zip --out runs/hit-uav --teacher yolov8n --start yolov8n_coco.pt \
-        --student yolov8n-half --method none --method rdr-kd --seed 0 --epochs 6 --imgsz 320 --fraction 0.2
+        --student yolov8n-half --seed 0 --seed 1 --train '{"epochs": 10, "imgsz": 320, "fraction": 0.4}'
 """
 
 import json
@@ -37,17 +37,14 @@ def main(
     student_start: Annotated[Path | None, typer.Option(help="Start weights of the student.")] = None,
     method: Annotated[list[Preset] | None, typer.Option(help="Presets; `none` is the student alone.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Seeds; every method gets each.")] = None,
-    epochs: int = 100,
+    train: Annotated[str, typer.Option(help="Training settings of every member, JSON, as in a job spec.")] = "{}",
     teacher_epochs: Annotated[int | None, typer.Option(help="Epochs of the teacher; default: as the students.")] = None,
-    imgsz: int = 640,
-    batch: int = 16,
-    fraction: Annotated[float, typer.Option(help="Share of the training images.")] = 1.0,
-    lr0: float = 0.01,
-    warmup_epochs: float = 3.0,
-    device: str | None = None,
+    device: Annotated[
+        str | None, typer.Option(help="`cpu` or a GPU's number; default: the GPU where there is one.")
+    ] = None,
 ) -> None:
     """Compare methods on one dataset."""
-    settings = {"imgsz": imgsz, "batch": batch, "fraction": fraction, "lr0": lr0, "warmup_epochs": warmup_epochs}
+    settings = json.loads(train)
     inputs = Inputs(cache=out / "cache", device=device)
 
     def member(name: str, spec: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +55,7 @@ def main(
     def model(architecture: str, weights: Path | None) -> dict[str, str]:
         return {"path": str(weights)} if weights else {"architecture": architecture}
 
-    first = {**settings, "epochs": teacher_epochs or epochs}
+    first = {**settings, "epochs": teacher_epochs} if teacher_epochs else settings
     results = [
         ("teacher", 0, member("teacher", {"kind": "train", "model": model(teacher, start), "train": first})),
     ]
@@ -67,7 +64,7 @@ def main(
             spec = {
                 "kind": "distill", "teacher": {"path": str(out / "teacher" / "student.pt")},
                 "student": model(student, student_start), "distillation": {"preset": preset},
-                "train": {**settings, "epochs": epochs, "seed": number},
+                "train": {**settings, "seed": number},
             }  # fmt: skip
             results.append((str(preset), number, member(f"{preset}-seed-{number}", spec)))
     report = {
@@ -75,6 +72,7 @@ def main(
         "command": f"python {shlex.join(sys.argv)}",
         "versions": {"rdrkd": __version__, "ultralytics": ULTRALYTICS_VERSION, "torch": str(torch.__version__),
                      "python": platform.python_version(), "device": _device(device)},
+        "train": settings,
         "members": [_member(name, number, result) for name, number, result in results],
     }  # fmt: skip
     (out / "results.json").write_text(json.dumps(report, indent=2) + "\n")
