@@ -45,8 +45,8 @@ HONESTY = (
 class Size:
     """How large the demo is; the default ends within five minutes on two cores."""
 
-    train: int = 400  # scenes
-    val: int = 100
+    train: int = 320  # scenes
+    val: int = 64
     teacher_epochs: int = 5
     epochs: int = 4  # of the students
 
