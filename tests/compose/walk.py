@@ -173,6 +173,8 @@ def walk(stack: Stack, say: Watch) -> None:
 
 
 def main() -> None:
+    if shutil.which("docker") is None:
+        sys.exit("expected a Docker engine with Compose v2, got no `docker` in PATH")
     say, stack = Watch(), Stack()
     try:
         stack("build")
