@@ -1,6 +1,7 @@
 """What each term does to the student: gradient norms and shares, and the guard against inert terms."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ class Probe:
 
     Attributes:
         wanted: set it to have the next step probed in full.
-        gradient_scale: AMP's loss scale, so that probed gradients do not underflow in fp16.
+        loss_scale: gives AMP's present loss scale, so that probed gradients do not underflow in fp16.
         found: the last full probe, `<term>/<figure>`; gradient norms are of the weighted terms, per image.
     """
 
@@ -24,7 +25,7 @@ class Probe:
         self.weights = dict(weights)
         self.guard = InertGuard([name for name, weight in weights.items() if weight > 0])
         self.wanted = False
-        self.gradient_scale = 1.0
+        self.loss_scale: Callable[[], float] = _no_scale
         self.found: dict[str, float] = {}
         self._steps = 0
 
@@ -46,21 +47,29 @@ class Probe:
         if not probed:
             return
         parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
-        norms = {name: self._gradient_norm(outputs[name].value, parameters) for name in probed}
+        norms = {name: self._gradient_norm(self.weights[name] * outputs[name].value, parameters) for name in probed}
         self.guard.observe({name: (float(outputs[name].value.detach()), norms[name]) for name in probed}, objects)
         if full:
             self.wanted = False
             self.found = {"task/gradient_norm": self._gradient_norm(task, parameters)}
             for name, output in outputs.items():
-                self.found[f"{name}/gradient_norm"] = norms[name] * self.weights[name]
+                self.found[f"{name}/gradient_norm"] = norms[name]
                 parts = {**output.levels, **output.shares}
                 self.found |= {f"{name}/{part}": float(value) for part, value in parts.items()}
 
     def _gradient_norm(self, value: Tensor, parameters: Iterable[nn.Parameter]) -> float:
-        """L2 norm of a value's gradient at the parameters."""
+        """L2 norm of a value's gradient at the parameters; unscaled where AMP's scale is still too high for it."""
         if not value.requires_grad:
             return 0.0
-        scaled = value * self.gradient_scale
-        gradients = torch.autograd.grad(scaled, list(parameters), retain_graph=True, allow_unused=True)
-        squares = [gradient.float().square().sum() for gradient in gradients if gradient is not None]
-        return float(torch.stack(squares).sum().sqrt()) / self.gradient_scale if squares else 0.0
+        norm = 0.0
+        for scale in dict.fromkeys((self.loss_scale(), 1.0)):
+            gradients = torch.autograd.grad(value * scale, list(parameters), retain_graph=True, allow_unused=True)
+            squares = [gradient.float().square().sum() for gradient in gradients if gradient is not None]
+            norm = float(torch.stack(squares).sum().sqrt()) / scale if squares else 0.0
+            if math.isfinite(norm):
+                break
+        return norm
+
+
+def _no_scale() -> float:
+    return 1.0

@@ -196,7 +196,7 @@ class Trainer(DetectionTrainer):
         model = unwrap_model(self.model)
         if isinstance(model, Distiller):
             model.probe.wanted = True
-            model.probe.gradient_scale = float(self.scaler.get_scale()) if self.scaler.is_enabled() else 1.0
+            model.probe.loss_scale = self.scaler.get_scale  # 1 without AMP
 
     def _order_images(self) -> None:
         """Make the order of the images a function of seed and epoch, so that a resumed run sees the same one.
