@@ -39,7 +39,7 @@ def coco_metrics(ground_truth: Mapping[str, Any], detections: npt.NDArray[np.flo
     categories = sorted(ground_truth["categories"], key=lambda category: category["id"])
     coco, coco500 = ({name: _figure(precision[..., m], name) for name in FIGURES} for m in range(len(MAX_DETS)))
     per_class = {
-        category["name"]: {name: _figure(precision[:, :, [k], :, 0], name) for name in ("AP", "AP50")}
+        category["name"]: {name: _figure(precision[:, :, k : k + 1, :, 0], name) for name in ("AP", "AP50")}
         for k, category in enumerate(categories)
     }
     return {"coco": coco, "coco_maxdets500": coco500, "per_class": per_class}

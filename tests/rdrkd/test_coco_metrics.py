@@ -52,7 +52,9 @@ def test_worked_by_hand() -> None:
 
 def test_a_loose_box_counts_up_to_its_own_iou() -> None:
     # IoU 80 x 100 / 100 x 100 = .8: right at .50, .55, .., .75 and .80 (7 of 10 thresholds).
-    figures = coco_metrics(truth((0, 0, [0, 0, 100, 100])), found((0, 0, [0, 0, 80, 100], 0.9)))["coco"]
+    metrics = coco_metrics(truth((0, 0, [0, 0, 100, 100])), found((0, 0, [0, 0, 80, 100], 0.9)))
+    assert metrics["per_class"] == {"car": {"AP": 70.0, "AP50": 100.0}}
+    figures = metrics["coco"]
     assert (figures["AP"], figures["AP50"], figures["AP75"]) == (70.0, 100.0, 100.0)
     assert (figures["AP_S"], figures["AP_M"], figures["AP_L"]) == (None, None, 70.0)
 
