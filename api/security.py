@@ -110,8 +110,15 @@ class Guard:
 def _check_origin(headers: Headers) -> None:
     """Refuse what a browser sends for another site's page: it needs no token on this machine."""
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
+    if origin is not None and _place(origin) != headers.get("host", "").lower():
         raise CrossSite(f"expected a request from this service's own pages or from a program, got one from {origin!r}")
+
+
+def _place(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:  # no URL at all
+        return None
 
 
 def _check_local(scope: Scope) -> None:

@@ -109,8 +109,14 @@ class Storage:
         return self.path(key).open("rb")
 
     def delete(self, key: str) -> None:
-        """Remove a stored file; a missing one is fine."""
-        self.path(key).unlink(missing_ok=True)
+        """Remove a stored file, and the folders that it leaves empty; a missing one is fine."""
+        path = self.path(key)
+        path.unlink(missing_ok=True)
+        for folder in list(path.relative_to(self.root).parents)[:-2]:  # those of uploads and jobs stay
+            try:
+                (self.root / folder).rmdir()
+            except OSError:  # not empty, or gone already
+                break
 
     def verify(self, key: str, sha256: str) -> bool:
         """Say whether the file is there and its content has this hash."""

@@ -106,7 +106,7 @@ def evaluate(
     events: Events = False,
 ) -> None:
     """Evaluate weights by the COCO protocol and by Ultralytics' own metric."""
-    if target.suffix in (".pt", ".safetensors"):
+    if target.suffix.lower() in (".pt", ".safetensors"):
         if data is None:
             raise typer.BadParameter("weights need --data: a dataset to evaluate on")
         _evaluate_weights(target, data, imgsz, batch, split, cache, device, events)
@@ -253,12 +253,15 @@ def _evaluate_weights(
     def work(reporter: Reporter) -> dict[str, Any]:
         import tempfile
 
+        from rdrkd.spec.files import evaluation_settings
+
+        settings = evaluation_settings(imgsz=imgsz, batch=batch, split=split)
         from rdrkd.data import open_dataset
         from rdrkd.evaluate import evaluate as measure
 
         with tempfile.TemporaryDirectory(prefix="rdrkd-") as folder:
             dataset = open_dataset(data, cache or Path(folder))
-            figures = measure(weights, dataset, imgsz, batch, split, device, reporter)
+            figures = measure(weights, dataset, settings.imgsz, settings.batch, settings.split, device, reporter)
         return {"kind": "evaluate", "per_class": figures.pop("per_class"), "metrics": figures}
 
     raise typer.Exit(conclude(work, reporter))

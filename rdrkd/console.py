@@ -13,6 +13,7 @@ from rich.table import Table
 
 from rdrkd import events
 from rdrkd.events import Event
+from rdrkd.reasons import Reason
 
 _PROTOCOLS = {
     "coco": "COCO protocol, maxDets 100",
@@ -197,7 +198,8 @@ def show_result(result: Mapping[str, Any], console: Console) -> None:
 
 def show_failure(event: events.Failed, console: Console) -> None:
     """Print why a run failed."""
-    console.print(f"[bold red]{event.reason.value}[/] {escape(event.message)}")
+    reason = "error" if event.reason is Reason.INTERNAL else event.reason.value  # "internal" says nothing to a person
+    console.print(f"[bold red]{reason}[/] {escape(event.message)}")
     for problem in event.problems:
         console.print(f"  [bold]{escape(problem['where'] or '/')}[/] {escape(problem['detail'])}")
 

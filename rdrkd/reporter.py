@@ -1,6 +1,5 @@
 """How the library speaks to the outside: it emits events and asks whether to stop, and knows no job."""
 
-import json
 import sys
 from typing import Protocol, TextIO
 
@@ -46,7 +45,7 @@ class JsonLines:
 
     def emit(self, event: Event) -> None:
         """Write the event as one line."""
-        self.stream.write(json.dumps(event.model_dump(mode="json")) + "\n")
+        self.stream.write(event.model_dump_json() + "\n")
         self.stream.flush()
 
     def should_stop(self) -> bool:

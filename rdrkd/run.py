@@ -1,9 +1,12 @@
 """A whole run in its folder: resolve the spec, train or evaluate, and leave `result.json`. Run again, it goes on."""
 
+import fcntl
 import hashlib
 import json
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,9 +55,12 @@ def run(spec: JobSpec, run_dir: Path, reporter: Reporter, inputs: Inputs | None 
     Raises:
         RdrkdError: a subclass whose `reason` says why the run ended; `StopRequested` when the reporter asked.
     """
-    inputs = inputs or Inputs()
     run_dir = run_dir.resolve()
-    _own_folder(spec, run_dir)
+    with _own_folder(spec, run_dir):
+        return _run(spec, run_dir, reporter, inputs or Inputs())
+
+
+def _run(spec: JobSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> dict[str, Any]:
     finished = run_dir / "result.json"
     if finished.is_file():
         done: dict[str, Any] = json.loads(finished.read_text())
@@ -65,6 +71,7 @@ def run(spec: JobSpec, run_dir: Path, reporter: Reporter, inputs: Inputs | None 
     if inputs.dataset is None:  # a path of the command line: nobody has looked at it yet
         _check(dataset, reporter)
     resolved = _resolved(spec, dataset, inputs)
+    _same_inputs(run_dir / "resolved_spec.json", resolved)
     _write_json(run_dir / "resolved_spec.json", resolved)
     reporter.emit(Resolved(resolved_spec=resolved))
     if isinstance(spec, Evaluate):
@@ -76,14 +83,34 @@ def run(spec: JobSpec, run_dir: Path, reporter: Reporter, inputs: Inputs | None 
     return result
 
 
-def _own_folder(spec: JobSpec, run_dir: Path) -> None:
-    """Refuse a folder of another spec: resuming it would mix two runs."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    own = spec.model_dump(mode="json")
-    path = run_dir / "spec.json"
-    if path.is_file() and json.loads(path.read_text()) != own:
-        raise SpecError(f"expected a new run folder or one of this very spec, got {run_dir.name} with another spec")
-    _write_json(path, own)
+@contextmanager
+def _own_folder(spec: JobSpec, run_dir: Path) -> Iterator[None]:
+    """Hold a run folder for one process; refuse one of another spec: resuming it would mix two runs."""
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        lock = (run_dir / ".lock").open("w")
+    except OSError as error:
+        raise SpecError(f"expected a run folder that can be written, got {run_dir.name}: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released however this process ends
+        except BlockingIOError as error:
+            raise SpecError(f"expected a run folder of its own, got {run_dir.name} with one going on") from error
+        own = spec.model_dump(mode="json")
+        earlier = _read_json(run_dir / "spec.json")
+        if earlier is not None and earlier != own:
+            raise SpecError(f"expected a new run folder or one of this very spec, got {run_dir.name} with another spec")
+        _write_json(run_dir / "spec.json", own)
+        yield
+
+
+def _same_inputs(path: Path, resolved: dict[str, Any]) -> None:
+    """Refuse to go on with another dataset or other models than the run was begun with."""
+    earlier = (_read_json(path) or resolved)["provenance"]
+    for key in ("dataset_sha256", "model_sha256"):
+        if earlier[key] != resolved["provenance"][key]:
+            what = "dataset" if key == "dataset_sha256" else "models"
+            raise SpecError(f"expected the {what} that this run was begun with ({earlier[key]}), got others")
 
 
 def _check(dataset: Dataset, reporter: Reporter) -> None:
@@ -210,6 +237,16 @@ def _sha256(path: Path) -> str:
         raise ModelError(f"expected a weights file, got nothing at {path.name}")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_json(path: Path) -> Any:
+    """Give a file's content; None where there is none."""
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise SpecError(f"expected JSON in the run folder's {path.name}, got: {error}") from error
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from rich.console import Console
 
@@ -55,12 +56,13 @@ def up(data_dir: Path, host: str = "127.0.0.1", port: int = 8000, detach: bool =
         return _detach(data_dir, host, port)
     console = Console(stderr=True)
     with _sole_owner(data_dir) as pid_file, _stop_signals() as stopped:
+        _check_port(host, port)
         (data_dir / "logs").mkdir(exist_ok=True)
         url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104 - compared only
         environment = _environment(data_dir, host, port)
         children = [Supervised("api", CHILDREN["api"], environment, data_dir / "logs")]
         try:
-            _await_ready(url, children[0], stopped)
+            _await_ready(url, children[0], stopped, data_dir / "logs")
             others = [(name, module) for name, module in CHILDREN.items() if name != "api"]
             children += [Supervised(name, module, environment, data_dir / "logs") for name, module in others]
             pid_file.write_text(f"{os.getpid()} {url}\n")
@@ -98,27 +100,27 @@ def down(data_dir: Path) -> int:
 def _detach(data_dir: Path, host: str, port: int) -> int:
     if (running := _running(data_dir)) is not None:
         raise ServiceError(f"a service (process {running}) runs on {data_dir} already")
-    (data_dir / "logs").mkdir(parents=True, exist_ok=True)
+    _make(data_dir / "logs")
     command = [sys.executable, "-m", "rdrkd", "up", "--data-dir", str(data_dir), "--host", host, "--port", str(port)]
     with (data_dir / "logs" / "up.log").open("ab") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     end = time.monotonic() + READY_SECONDS
     while not (_running(data_dir) == process.pid and "http" in _pid_file(data_dir).read_text()):
         if process.poll() is not None or time.monotonic() > end:
-            raise ServiceError(f"the service did not become ready; see {data_dir}/logs/up.log and api.log")
+            raise ServiceError(f"the service did not become ready; see up.log and api.log in {data_dir}/logs")
         time.sleep(0.1)
     Console(stderr=True).print(f"RDR-KD is ready at http://{host}:{port}; stop it with `rdrkd down`")
     return EXIT_DONE
 
 
-def _await_ready(url: str, api: Supervised, stopped: list[int]) -> None:
+def _await_ready(url: str, api: Supervised, stopped: list[int], logs: Path) -> None:
     """Wait until the API answers: it brings the database up to date before anything else may use it."""
     end = time.monotonic() + READY_SECONDS
     while not stopped:
         if api.process is not None and api.process.poll() is not None:
-            raise ServiceError(f"the API ended with status {api.process.poll()} at its start; see api.log")
+            raise ServiceError(f"the API ended with status {api.process.poll()} at its start; see {logs}/api.log")
         if time.monotonic() > end:
-            raise ServiceError(f"the API did not become ready within {READY_SECONDS:.0f} s; see api.log")
+            raise ServiceError(f"the API did not become ready within {READY_SECONDS:.0f} s; see {logs}/api.log")
         try:
             with urllib.request.urlopen(f"{url}/readyz", timeout=2):  # noqa: S310 - our own URL
                 return
@@ -138,10 +140,10 @@ def _stop(children: list[Supervised]) -> None:
 @contextmanager
 def _sole_owner(data_dir: Path) -> Iterator[Path]:
     """Hold the data folder's lock; a second service on the same folder is refused."""
-    data_dir.mkdir(parents=True, exist_ok=True)
+    _make(data_dir)
     with _lock_file(data_dir).open("a") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(lock)
         except BlockingIOError as error:
             raise ServiceError(f"a service runs on {data_dir} already; stop it with `rdrkd down`") from error
         pid_file = _pid_file(data_dir)
@@ -150,6 +152,25 @@ def _sole_owner(data_dir: Path) -> Iterator[Path]:
             yield pid_file
         finally:
             pid_file.unlink(missing_ok=True)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ServiceError(f"expected a folder that can be made at {folder}, got: {error.strerror}") from error
+
+
+def _take(lock: IO[str]) -> None:
+    """Take the lock; whoever only looks whether it is free holds it for a moment, so try for a second."""
+    for last in (*[False] * 10, True):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if last:
+                raise
+            time.sleep(0.1)
 
 
 @contextmanager
@@ -184,6 +205,16 @@ def _environment(data_dir: Path, host: str, port: int) -> dict[str, str]:
     code = [str(Path(rdrkd.__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     ours = {"RDRKD_DATA_DIR": str(data_dir), "RDRKD_HOST": host, "RDRKD_PORT": str(port)}
     return os.environ | ours | {"PYTHONPATH": os.pathsep.join(code)}
+
+
+def _check_port(host: str, port: int) -> None:
+    """Refuse a port that another service answers on: its answers would pass for ours."""
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        raise ServiceError(
+            f"expected a free port, got {host}:{port}: {error.strerror}; choose another (--port)"
+        ) from error
 
 
 def _free_port(host: str) -> int:

@@ -18,7 +18,7 @@ from rdrkd.orphans import PARENT_VARIABLE
 
 RDRKD = (sys.executable, "-P", "-m", "rdrkd")  # -P: the run folder, which holds strangers' files, is no import path
 INHERITED = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
-MAX_LINE = 2**20  # bytes of one line of output; longer ones are dropped
+MAX_LINE = 2**24  # bytes of one line of output; longer ones are dropped
 MAX_LOG = 2**23  # bytes of the log, twice: the running half and the one before
 
 
@@ -137,6 +137,7 @@ def last_words(log: Path, lines: int = 5) -> str:
             text = file.read().decode(errors="replace")
     except OSError:
         return ""
+    text = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text).replace("\r", "\n")  # colours, and progress bars drawn over
     return without_paths("\n".join([line.strip() for line in text.splitlines() if line.strip()][-lines:]))
 
 

@@ -120,19 +120,24 @@ class Attempt:
 
     def _read(self, child: Child, events: "Events") -> None:
         """Keep the trainer's pipe empty, whatever the database does; of progress only the newest counts."""
-        for line in child.lines():
-            try:
-                event = parse(line)
-            except ValidationError:
-                log.warning("%s attempt %d: ignored a line that is no event: %.200r", *_who(self.held), line)
-                continue
-            if isinstance(event, Progress):
-                self.progress = event
-            elif events.qsize() < MAX_EVENTS:
-                events.put(event)
-            else:
-                child.kill()  # no run says that much: it is broken, and would fill this process's memory
-        events.put(None)
+        try:
+            for line in child.lines():
+                self._sort(line, events, child)
+        finally:
+            events.put(None)
+
+    def _sort(self, line: bytes, events: "Events", child: Child) -> None:
+        try:
+            event = parse(line)
+        except ValidationError:
+            log.warning("%s attempt %d: ignored a line that is no event: %.200r", *_who(self.held), line)
+            return
+        if isinstance(event, Progress):
+            self.progress = event
+        elif events.qsize() < MAX_EVENTS:
+            events.put(event)
+        else:
+            child.kill()  # no run says that much: it is broken, and would fill this process's memory
 
     def _take(self, event: Event, child: Child) -> None:
         held = self.held

@@ -61,9 +61,10 @@ def load_weights(path: Path) -> LoadedModel:
     path = Path(path)
     if not path.is_file():
         raise ModelError(f"expected a weights file, got nothing at {path.name}")
-    if path.suffix == ".safetensors":
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors":
         return _load_safetensors(path)
-    if path.suffix == ".pt":
+    if suffix == ".pt":
         return _load_checkpoint(path)
     raise ModelError(f"expected a .pt or .safetensors file, got {path.name}")
 
@@ -74,15 +75,23 @@ def _load_checkpoint(path: Path) -> LoadedModel:
         neutral.symlink_to(path.resolve())
         try:
             checkpoint, _ = torch_safe_load(str(neutral), safe_only=True)
+            found = _detector(checkpoint)
+            names, tensors = _class_names(found), found.float().state_dict()
+        except ModelError:
+            raise
         except Exception as error:  # whatever a damaged or hostile file makes the reader raise
-            detail = _first(error).replace(str(neutral), path.name)
+            detail = _first(error).replace(str(neutral), "it")
             raise ModelError(f"expected an Ultralytics checkpoint, got one that cannot be read: {detail}") from error
+    return _rebuild(found.yaml, names, tensors)
+
+
+def _detector(checkpoint: Mapping[str, Any]) -> DetectionModel:
     found = checkpoint.get("ema") or checkpoint.get("model")
     if isinstance(found, DistillationModel):
         found = found.student_model
-    if type(found) is not DetectionModel or type(found.model[-1]) is not Detect:
+    if found is None or type(found) is not DetectionModel or type(found.model[-1]) is not Detect:
         raise ModelError(f"expected an Ultralytics detection model, got {type(found).__name__}")
-    return _rebuild(found.yaml, _class_names(found), found.float().state_dict())
+    return found
 
 
 def _first(error: BaseException) -> str:

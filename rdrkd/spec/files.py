@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from rdrkd.errors import SpecError
 from rdrkd.spec.jobs import JOB_SPEC, JobSpec
 from rdrkd.spec.problems import problems_of
+from rdrkd.spec.training import EvaluationSettings
 
 
 def read_spec(file: Path) -> JobSpec:
@@ -24,6 +25,19 @@ def read_spec(file: Path) -> JobSpec:
     except ValidationError as error:
         problems = problems_of(error, data)
         raise SpecError(f"{file}: {len(problems)} fields of the spec are refused", problems) from None
+
+
+def evaluation_settings(**fields: Any) -> EvaluationSettings:
+    """Check how weights are to be evaluated.
+
+    Raises:
+        SpecError: a setting is refused (one problem each).
+    """
+    try:
+        return EvaluationSettings(**fields)
+    except ValidationError as error:
+        problems = problems_of(error, fields)
+        raise SpecError(f"{len(problems)} settings are refused", problems) from None
 
 
 def _parse(file: Path) -> Any:

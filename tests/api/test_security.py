@@ -92,7 +92,7 @@ def test_the_host_header_is_checked(start: Start, host: str, settings: dict[str,
         assert status == 200 or response.json()["code"] == "host_not_allowed"
 
 
-@pytest.mark.parametrize("origin", ["https://attacker.example", "null", "http://127.0.0.1:3000"])
+@pytest.mark.parametrize("origin", ["https://attacker.example", "null", "http://127.0.0.1:3000", "http://["])
 def test_pages_of_other_sites_change_nothing(start: Start, origin: str) -> None:
     with start() as service:
         job = service.job()

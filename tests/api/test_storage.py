@@ -56,6 +56,17 @@ def test_verify_tells_torn_from_whole(storage: Storage) -> None:
     assert storage.verify(stored.key, SHA256)
 
 
+def test_delete_leaves_no_empty_folder(storage: Storage, tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(CONTENT)
+    keys = [f"jobs/job_1/attempt-1/epoch-{epoch}/student.pt" for epoch in (1, 2)]
+    for key in keys:
+        storage.put_file(tmp_path / "source", key)
+    storage.delete(keys[0])
+    assert [path.name for path in (storage.root / "jobs/job_1/attempt-1").iterdir()] == ["epoch-2"]
+    storage.delete(keys[1])
+    assert list((storage.root / "jobs").iterdir()) == []
+
+
 def test_delete_is_fine_twice(storage: Storage) -> None:
     stored = storage.put(io.BytesIO(CONTENT), ".pt")
     storage.delete(stored.key)

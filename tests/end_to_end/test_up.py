@@ -1,6 +1,7 @@
 """`rdrkd up`: one command, no server to install."""
 
 import os
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -54,6 +55,15 @@ def test_up_and_down(data_dir: Path) -> None:
     assert not is_alive(up.pid)
     assert not any(map(is_alive, children))
     assert not (data_dir / "up.pid").exists()
+
+
+def test_a_port_that_another_service_answers_on_is_refused(data_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        refused = rdrkd("up", "--data-dir", data_dir, "--port", str(port))
+    assert refused.returncode != 0
+    assert f"expected a free port, got 127.0.0.1:{port}" in " ".join(refused.stderr.split())
+    assert "Traceback" not in refused.stderr
 
 
 def test_children_follow_a_killed_parent(data_dir: Path) -> None:

@@ -274,3 +274,9 @@ def test_events_stop_resume_done(tmp_path: Path, data: Path) -> None:
     assert result.exit_code == EXIT_DONE, result.output
     assert "COCO protocol, maxDets 500" in result.output
     assert "person" in result.output
+
+
+def test_evaluation_settings_are_checked(tmp_path: Path) -> None:
+    result = call("evaluate", tmp_path / "STUDENT.PT", "--data", tmp_path, "--imgsz", 65)
+    assert result.exit_code == EXIT_FAILED
+    assert "multiple of 32" in result.output

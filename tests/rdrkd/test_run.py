@@ -1,3 +1,4 @@
+import fcntl
 import json
 import shutil
 from contextlib import nullcontext
@@ -10,6 +11,7 @@ from ultralytics.cfg import check_cfg
 
 from rdrkd import checkpoints, state
 from rdrkd.data import Dataset
+from rdrkd.data.scenes import write_scenes
 from rdrkd.errors import DatasetError, NanLossError, PairError, SpecError, StopRequested, TeacherError
 from rdrkd.events import Checkpoint, Epoch, Event
 from rdrkd.models import LoadedModel, build, load_weights, save_student
@@ -191,6 +193,37 @@ def test_weights_are_evaluated_by_both_protocols(scenes: Path, teacher_path: Pat
 def test_a_folder_of_another_spec_is_refused(distilled: tuple[Path, Memory, dict[str, Any]], scenes: Path) -> None:
     with pytest.raises(SpecError, match="another spec"):
         run(distill(scenes, epochs=4), distilled[0], Memory())
+
+
+def test_other_inputs_than_it_was_begun_with_are_refused(
+    scenes: Path, dataset: Dataset, teacher_path: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(StopRequested):
+        run(distill(scenes), tmp_path / "run", StopAfter(1), Inputs(teacher=teacher_path, device="cpu"))
+    torch.manual_seed(8)
+    save_student(build("yolov8n", dataset.names), tmp_path, {})
+    with pytest.raises(SpecError, match="expected the models that this run was begun with"):
+        run(distill(scenes), tmp_path / "run", Memory(), Inputs(teacher=tmp_path / "student.pt", device="cpu"))
+    other = write_scenes(tmp_path / "other", "demo", {"train": 2, "val": 2}, 96, seed=2)
+    with pytest.raises(SpecError, match="expected the dataset that this run was begun with"):
+        run(distill(scenes), tmp_path / "run", Memory(), Inputs(teacher=teacher_path, dataset=other, device="cpu"))
+
+
+def test_a_folder_in_which_a_run_goes_on_is_refused(scenes: Path, tmp_path: Path) -> None:
+    with (tmp_path / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(SpecError, match="with one going on"):
+            run(train(scenes), tmp_path, Memory())
+    assert not (tmp_path / "spec.json").exists()
+
+
+@pytest.mark.parametrize("broken", ["file", "spec"])
+def test_a_broken_run_folder_is_named(broken: str, scenes: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "spec.json").write_text("{")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SpecError, match=r"expected a run folder that can be written|expected JSON in the run folder"):
+        run(train(scenes), tmp_path / ("file" if broken == "file" else "run"), Memory())
 
 
 def test_a_teacher_of_other_classes_is_refused_before_the_first_step(scenes: Path, tmp_path: Path) -> None:

@@ -27,6 +27,11 @@ def test_a_log_stays_bounded_and_keeps_its_end(tmp_path: Path) -> None:
     assert last_words(tmp_path / "child.log", lines=1).endswith("219999")
 
 
+def test_last_words_are_plain_text(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"\x1b[31mred\x1b[0m\n 10% ---\r 99% ---\r\x1b[Kdone\n")
+    assert last_words(tmp_path / "log").splitlines() == ["red", "10% ---", "99% ---", "done"]
+
+
 def test_a_line_without_end_is_dropped_and_the_next_one_read(tmp_path: Path) -> None:
     endless = child(f"print('a'); print('x' * {3 * MAX_LINE}); print('b')", tmp_path)
     assert list(endless.lines()) == [b"a\n", b"b\n"]

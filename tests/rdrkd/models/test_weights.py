@@ -118,6 +118,14 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         load_weights(tmp_path / "student.pt")
 
 
+def test_a_hollow_model_is_refused(tmp_path: Path) -> None:
+    hollow = build("yolov8n-half", ["car"])
+    del hollow.model
+    torch.save({"model": hollow}, tmp_path / "HOLLOW.PT")
+    with pytest.raises(ModelError, match="expected an Ultralytics checkpoint"):
+        load_weights(tmp_path / "HOLLOW.PT")
+
+
 def test_a_fused_model_is_refused_with_a_hint(tmp_path: Path) -> None:
     model = build("yolov8n-half", ["car"]).eval().fuse(verbose=False)
     torch.save({"model": model}, tmp_path / "fused.pt")
