@@ -1,6 +1,14 @@
 """What datasets and models share: an upload is stored first and checked by a worker afterwards."""
 
+from datetime import datetime
 from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from api.db import UtcDateTime, now
+from api.leases import Leased
 
 
 class UploadStatus(StrEnum):
@@ -9,3 +17,19 @@ class UploadStatus(StrEnum):
     CHECKING = "checking"  # stored; a worker has not judged it yet
     READY = "ready"  # inspected and usable
     INVALID = "invalid"  # inspected and refused; `problems` says why
+
+
+class Upload(Leased):
+    """Columns of an uploaded file's row."""
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)  # <prefix>_<uuid7>: sorts by time
+    name: Mapped[str | None] = mapped_column(String(200))
+    filename: Mapped[str] = mapped_column(String(300))  # as the client called it; never a path on this machine
+    status: Mapped[UploadStatus] = mapped_column(String(20), default=UploadStatus.CHECKING, index=True)
+    key: Mapped[str] = mapped_column(String(300))  # where in the storage
+    sha256: Mapped[str] = mapped_column(String(64), index=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    problems: Mapped[list[Any]] = mapped_column(JSON, default=list)  # [{where, detail}] when invalid
+    report: Mapped[dict[str, Any] | None]  # what the inspection found
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())
+    checked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
