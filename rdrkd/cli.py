@@ -209,6 +209,14 @@ def bench(
 
 
 @app.command()
+def schema() -> None:
+    """Print the JSON Schema of job specs."""
+    from rdrkd.spec import JOB_SPEC
+
+    typer.echo(json.dumps(JOB_SPEC.json_schema(), indent=2))
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)

@@ -280,3 +280,9 @@ def test_evaluation_settings_are_checked(tmp_path: Path) -> None:
     result = call("evaluate", tmp_path / "STUDENT.PT", "--data", tmp_path, "--imgsz", 65)
     assert result.exit_code == EXIT_FAILED
     assert "multiple of 32" in result.output
+
+
+def test_the_schema_of_specs_is_printed() -> None:
+    schema = json.loads(call("schema").output)
+    assert schema["discriminator"]["propertyName"] == "kind"
+    assert set(schema["discriminator"]["mapping"]) == {"distill", "train", "evaluate"}
