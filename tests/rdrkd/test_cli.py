@@ -32,7 +32,7 @@ from rdrkd.reporter import Memory
 from tests.rdrkd.datasets import tiny_dataset
 
 RDRKD = [sys.executable, "-m", "rdrkd"]
-COMMANDS = {"distill", "train", "evaluate", "inspect", "scenes", "up", "down", "demo", "bench", "version"}
+COMMANDS = {"distill", "train", "evaluate", "inspect", "scenes", "up", "down", "demo", "bench", "schema", "version"}
 
 
 @pytest.fixture(autouse=True)
