@@ -48,7 +48,7 @@ class Size:
     train: int = 320  # scenes
     val: int = 64
     teacher_epochs: int = 5
-    epochs: int = 4  # of the students
+    epochs: int = 5  # of the students
 
 
 class DemoError(RdrkdError):
