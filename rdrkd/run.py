@@ -1,7 +1,6 @@
 """A whole run in its folder: resolve the spec, train or evaluate, and leave `result.json`. Run again, it goes on."""
 
 import fcntl
-import hashlib
 import json
 import platform
 import time
@@ -15,6 +14,7 @@ import torch
 
 from rdrkd import __version__
 from rdrkd.data import Dataset, open_dataset
+from rdrkd.data.archive import file_sha256
 from rdrkd.data.check import check
 from rdrkd.errors import DatasetError, ModelError, Problem, SpecError, TeacherError
 from rdrkd.evaluate import evaluate
@@ -235,8 +235,7 @@ def _file(path: Path) -> dict[str, Any]:
 def _sha256(path: Path) -> str:
     if not path.is_file():
         raise ModelError(f"expected a weights file, got nothing at {path.name}")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)
 
 
 def _read_json(path: Path) -> Any:
