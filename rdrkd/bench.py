@@ -25,7 +25,7 @@ from rich.table import Table
 
 from rdrkd import __version__
 from rdrkd.data.scenes import NAMES, render
-from rdrkd.distiller import Distiller
+from rdrkd.distillation.distiller import Distiller
 from rdrkd.events import EXIT_DONE
 from rdrkd.models import build
 from rdrkd.spec.presets import PRESETS, Preset

@@ -56,6 +56,9 @@ class People:
             case events.Stopped():
                 self._close()
                 self.console.print("[yellow]Stopped.[/] Run the same command again to go on.")
+            case events.Calibrated():
+                chosen = ", ".join(f"{name} {weight:.3g}" for name, weight in event.weights.items())
+                self.console.print(f"[dim]weights by calibration: {chosen}[/]", highlight=False)
             case events.Resolved() | events.Checkpoint():
                 pass
 

@@ -54,6 +54,14 @@ class Epoch(_Event):
     seconds: float
 
 
+class Calibrated(_Event):
+    """The weights that calibration has chosen; the resolved spec holds them from here on."""
+
+    event: Literal["calibrated"] = "calibrated"
+    weights: dict[str, float] = Field(description="term name -> its weight in Eq. 11's sum")
+    measured: int = Field(description="steps whose gradients were measured")
+
+
 class Checkpoint(_Event):
     """A checkpoint that is complete on disk: `folder` (relative to the run folder) holds `files`."""
 
@@ -97,7 +105,7 @@ class Stopped(_Event):
 
 
 Event = Annotated[
-    Resolved | Progress | Epoch | Checkpoint | Warn | Done | Failed | Stopped, Field(discriminator="event")
+    Resolved | Progress | Epoch | Calibrated | Checkpoint | Warn | Done | Failed | Stopped, Field(discriminator="event")
 ]
 _ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
 

@@ -22,9 +22,11 @@ from rdrkd.events import Progress, Resolved, Warn
 from rdrkd.files import write_atomically
 from rdrkd.models import LoadedModel, load_weights
 from rdrkd.models.weights import parameters_of
+from rdrkd.recorder import Recorder
 from rdrkd.reporter import Reporter
 from rdrkd.spec import Architecture, Distill, Evaluate, JobSpec, LocalModel, ModelRef, Train, references
-from rdrkd.trainer import Plan, train
+from rdrkd.training.plan import Plan
+from rdrkd.training.trainer import train
 from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION, get_flops
 
 WEIGHTS = ("student.pt", "student.safetensors")
@@ -66,6 +68,7 @@ def _run(spec: JobSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> di
         done: dict[str, Any] = json.loads(finished.read_text())
         return done
     started = time.monotonic()
+    reporter = Recorder(reporter, run_dir)
     reporter.emit(Progress(phase="preparing"))
     dataset = open_dataset(_dataset_path(spec, inputs), inputs.cache or run_dir / "dataset")
     if inputs.dataset is None:  # a path of the command line: nobody has looked at it yet
@@ -154,13 +157,13 @@ def _plan(spec: Distill | Train, inputs: Inputs) -> Plan:
     if isinstance(spec, Train):
         return Plan(_start(spec.model, inputs.model, "model"), spec.train)
     student = _start(spec.student, inputs.student, "student")
-    if not spec.distillation.terms:  # the preset `none`: the student alone
+    if not spec.distillation.recipe.terms:  # the preset `none`: the student alone
         return Plan(student, spec.train)
     try:
         teacher = load_weights(_path(spec.teacher, inputs.teacher, "teacher"))
     except ModelError as error:
         raise TeacherError(f"the teacher cannot be loaded: {error}", error.problems) from error
-    return Plan(student, spec.train, teacher, spec.distillation.terms)
+    return Plan(student, spec.train, teacher, spec.distillation.recipe)
 
 
 def _start(reference: ModelRef, given: Path | None, field: str) -> str | LoadedModel:
@@ -204,11 +207,14 @@ def _resolved(spec: JobSpec, dataset: Dataset, inputs: Inputs) -> dict[str, Any]
     """The spec with every default, the expanded terms, and what else decides the outcome."""
     resolved = spec.model_dump(mode="json")
     if isinstance(spec, Distill):
+        recipe = spec.distillation.recipe
         resolved["distillation"] = {
             "preset": spec.distillation.preset,
-            "losses": [term.model_dump(mode="json") for term in spec.distillation.terms],
+            "losses": [term.model_dump(mode="json") for term in recipe.terms],
+            "calibration": recipe.calibration and recipe.calibration.model_dump(mode="json"),
+            "schedule": recipe.schedule.model_dump(mode="json"),
         }
-    alone = isinstance(spec, Distill) and not spec.distillation.terms  # the preset `none` opens no teacher
+    alone = isinstance(spec, Distill) and not spec.distillation.recipe.terms  # the preset `none` opens no teacher
     models = {
         field: _sha256(_path(reference, getattr(inputs, field), field))
         for field, reference in references(spec).items()

@@ -123,7 +123,7 @@ def test_relative_links_in_documents_lead_somewhere(tracked: list[Path]) -> None
     [
         ("rdrkd/__init__.py", "import torch"),
         ("rdrkd/events.py", "import ultralytics"),
-        ("rdrkd/trainer.py", "import celery"),
+        ("rdrkd/training/trainer.py", "import celery"),
         ("rdrkd/run.py", "import api.db"),
         ("rdrkd/losses/decoupled.py", "import rdrkd.losses.regenerated"),
         ("api/__init__.py", "import fastapi"),

@@ -1,8 +1,10 @@
 """Methods as the API shows them."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field
+
+from rdrkd.spec import Calibration, Schedule
 
 
 class Paper(BaseModel):
@@ -10,7 +12,12 @@ class Paper(BaseModel):
 
     title: str
     authors: str
-    equations: str
+    equations: str | None = None
+
+    @classmethod
+    def of(cls, title: str, authors: str, equations: str | None = None) -> Self:
+        """Name a source."""
+        return cls(title=title, authors=authors, equations=equations)
 
 
 class MethodView(BaseModel):
@@ -26,11 +33,13 @@ class MethodView(BaseModel):
 
 
 class PresetView(BaseModel):
-    """A named list of terms that a job can name as `distillation.preset`."""
+    """A named recipe that a job can name as `distillation.preset`."""
 
     name: str
     title: str
     losses: list[dict[str, Any]] = Field(description="the terms it stands for, every parameter filled in")
+    calibration: Calibration | None = Field(description="how their weights are set from gradients, if they are")
+    schedule: Schedule = Field(description="what becomes of the weights over the epochs")
 
 
 class Methods(BaseModel):

@@ -1,24 +1,36 @@
 """The catalogue of what a job can ask for, made from the job spec itself."""
 
 import inspect
-from typing import Literal
 
 from api.methods.schemas import ArchitectureView, MethodView, Paper, PresetView
-from rdrkd.spec import ARCHITECTURES, PRESETS, TERMS, Preset
+from rdrkd.spec import ARCHITECTURES, PRESETS, TERMS, FeatureTerm, Preset
 from rdrkd.spec.references import FAMILIES
 
-TITLE = "RDR-KD: A Knowledge Distillation Detection Framework for Drone Scenes"
-AUTHORS = "Huang, Chang, Yang, Liu, Liu, Song"
+RDR_KD = "RDR-KD: A Knowledge Distillation Detection Framework for Drone Scenes", "Huang, Chang, Yang, Liu, Liu, Song"
 
-# name: title, equations, what it compares
-ABOUT: dict[str, tuple[str, str, Literal["feature maps", "head outputs"]]] = {
-    "regenerated": ("Regenerated distillation", "1-6", "feature maps"),
-    "decoupled": ("Decoupled distillation", "7-8", "feature maps"),
-    "responsive": ("Responsive distillation", "9-10", "head outputs"),
+# name: title, where it comes from
+ABOUT: dict[str, tuple[str, Paper]] = {
+    "regenerated": ("Regenerated distillation", Paper.of(*RDR_KD, "1-6")),
+    "decoupled": ("Decoupled distillation", Paper.of(*RDR_KD, "7-8")),
+    "responsive": ("Responsive distillation", Paper.of(*RDR_KD, "9-10")),
+    "ultralytics": ("Ultralytics' distillation", Paper.of("Ultralytics 8.4.190, `distill_model=`", "Ultralytics")),
+    "ld": (
+        "Localisation distillation",
+        Paper.of("Localization Distillation for Dense Object Detection", "Zheng, Ye, Wang, Ren, Zuo, Hou, Cheng"),
+    ),
+    "dkd": (
+        "Decoupled knowledge distillation",
+        Paper.of("Decoupled Knowledge Distillation", "Zhao, Cui, Song, Qiu, Liang"),
+    ),
 }
 PRESET_TITLES = {
     Preset.RDR_KD: "RDR-KD, the responsive term calibrated by the task's own normaliser",
     Preset.RDR_KD_PAPER: "RDR-KD with the paper's weights and plain sums, to the letter",
+    Preset.REGENERATED: "RDR-KD's regenerated term alone (Table II)",
+    Preset.DECOUPLED: "RDR-KD's decoupled term alone (Table II)",
+    Preset.REGENERATED_DECOUPLED: "RDR-KD's two feature terms (Table II)",
+    Preset.RESPONSIVE: "RDR-KD's responsive term alone (Table II)",
+    Preset.ULTRALYTICS: "Ultralytics' own distillation, gain 6",
     Preset.NONE: "the student alone: the baseline of every comparison",
 }
 
@@ -31,8 +43,14 @@ def methods() -> list[MethodView]:
 def presets() -> list[PresetView]:
     """Describe every preset, its terms expanded."""
     return [
-        PresetView(name=name, title=PRESET_TITLES[name], losses=[term.model_dump(mode="json") for term in terms])
-        for name, terms in PRESETS.items()
+        PresetView(
+            name=name,
+            title=PRESET_TITLES[name],
+            losses=[term.model_dump(mode="json") for term in recipe.terms],
+            calibration=recipe.calibration,
+            schedule=recipe.schedule,
+        )
+        for name, recipe in PRESETS.items()
     ]
 
 
@@ -44,12 +62,12 @@ def architectures() -> list[ArchitectureView]:
 
 def _method(name: str) -> MethodView:
     term = TERMS[name]
-    title, equations, acts_on = ABOUT[name]
+    title, paper = ABOUT[name]
     return MethodView(
         name=name,
         title=title,
-        paper=Paper(title=TITLE, authors=AUTHORS, equations=equations),
-        acts_on=acts_on,
+        paper=paper,
+        acts_on="feature maps" if issubclass(term, FeatureTerm) else "head outputs",
         description=inspect.cleandoc(term.__doc__ or ""),
         defaults=term().model_dump(mode="json"),
         parameters=term.model_json_schema(),

@@ -1,20 +1,36 @@
-"""The losses of RDR-KD, one file each: pure functions on plain tensors, and the term that applies them to a batch.
+"""The losses, one file each: pure functions on plain tensors, and the term that applies them to a batch.
 
 Every term comes back unweighted, as a mean over images, so that `sum of weight x value`, times B, stands beside the
-task loss (Eq. 11, `rdrkd.distiller`).
+task loss (Eq. 11, `rdrkd.distillation.distiller`).
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 
 from rdrkd.errors import PairError
-from rdrkd.losses.context import Context, Head, Output, level_name
+from rdrkd.losses.context import Branch, Context, Head, Output, level_name
 from rdrkd.losses.decoupled import decoupled_term
+from rdrkd.losses.dkd import dkd_term
+from rdrkd.losses.ld import ld_term
 from rdrkd.losses.regenerated import RegeneratedTerm
 from rdrkd.losses.responsive import responsive_term
-from rdrkd.spec import Decoupled, Regenerated, Responsive, Term
+from rdrkd.losses.ultralytics import ultralytics_term
+from rdrkd.spec import Decoupled, Dkd, Ld, Regenerated, Responsive, Term, Ultralytics
 
-__all__ = ["Context", "Head", "LossTerm", "Output", "build", "level_name"]
+__all__ = ["Branch", "Context", "Head", "LossTerm", "Output", "build", "level_name"]
+
+
+_FUNCTIONS: dict[type[Any], Callable[[Any, Context], Output]] = {
+    Decoupled: decoupled_term,
+    Responsive: responsive_term,
+    Ultralytics: ultralytics_term,
+    Ld: ld_term,
+    Dkd: dkd_term,
+}
+_MODULES: dict[type[Any], Callable[[Any, dict[int, int]], nn.Module]] = {Regenerated: RegeneratedTerm}
 
 
 class LossTerm(nn.Module):
@@ -27,7 +43,8 @@ class LossTerm(nn.Module):
     def __init__(self, term: Term, teacher_channels: dict[int, int]) -> None:
         super().__init__()
         self.term = term
-        self.regenerated = RegeneratedTerm(term, teacher_channels) if isinstance(term, Regenerated) else None
+        make = _MODULES.get(type(term))
+        self.module = make(term, teacher_channels) if make else None
 
     def forward(self, context: Context) -> Output:
         """Compute the term in fp32, outside autocast, with the teacher detached.
@@ -37,15 +54,10 @@ class LossTerm(nn.Module):
         """
         with torch.autocast(context.boxes.device.type, enabled=False):
             context = context.at_boundary()
-            match self.term:
-                case Regenerated():
-                    assert self.regenerated is not None
-                    output: Output = self.regenerated(context)
-                    return output
-                case Decoupled():
-                    return decoupled_term(self.term, context)
-                case Responsive():
-                    return responsive_term(self.term, context)
+            if self.module is not None:
+                output: Output = self.module(context)
+                return output
+            return _FUNCTIONS[type(self.term)](self.term, context)
 
 
 def build(term: Term, teacher_channels: dict[int, int]) -> LossTerm:

@@ -1,5 +1,6 @@
 """What every loss term is given, and what it gives back."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -10,15 +11,64 @@ from rdrkd.errors import PairError
 
 @dataclass(frozen=True)
 class Head:
-    """What a Detect head predicts for the A anchors of B images.
+    """What a branch of a Detect head predicts for the A anchors of B images.
 
     Attributes:
         scores: (B, nc, A) class logits.
         boxes: (B, A, 4) decoded boxes, xyxy px of the network input.
+        sides: (B, A, 4, R) logits over the R distances of each side (left, top, right, bottom), or None for a head
+            that predicts the distances themselves (reg_max 1).
     """
 
     scores: Tensor
     boxes: Tensor
+    sides: Tensor | None = None
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "Head":
+        """Give the head with every tensor changed."""
+        return Head(change(self.scores), change(self.boxes), None if self.sides is None else change(self.sides))
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One branch of the heads: the only one, or of two end-to-end heads the one-to-many or the one-to-one.
+
+    Attributes:
+        teacher, student: what the two heads predict.
+        labels: (B, A) class of the object that each anchor was assigned, long.
+        target_scores: (B, A, nc) the scores that the student's assigner set as class targets.
+        foreground: (B, A) bool, the anchors it made responsible for an object.
+        gain: the branch's part of the task loss; the gains of a batch sum to 1.
+    """
+
+    teacher: Head
+    student: Head
+    labels: Tensor
+    target_scores: Tensor
+    foreground: Tensor
+    gain: float = 1.0
+
+    def heads(self) -> tuple[Head, Head]:
+        """Give the teacher's and the student's head.
+
+        Raises:
+            PairError: they differ in the number of classes or anchors.
+        """
+        _same_shape("class logits", self.teacher.scores, self.student.scores)
+        _same_shape("boxes", self.teacher.boxes, self.student.boxes)
+        return self.teacher, self.student
+
+    def sides(self) -> tuple[Tensor, Tensor]:
+        """Give the teacher's and the student's side logits (B, A, 4, R).
+
+        Raises:
+            PairError: one has none, or they differ in anchors or distances.
+        """
+        teacher, student = self.teacher.sides, self.student.sides
+        if teacher is None or student is None:
+            raise PairError("expected heads that predict distributions over distances, got one with reg_max 1")
+        _same_shape("side logits", teacher, student)
+        return teacher, student
 
 
 @dataclass(frozen=True)
@@ -31,9 +81,9 @@ class Context:
         boxes: (N, 4) ground truth, xyxy px of the network input.
         box_image: (N,) index of the image each box lies in, long.
         imgsz: (height, width) of the network input, px.
-        teacher_head, student_head: what the two heads predict.
-        target_scores: (B, A, nc) the scores that the student's assigner set as class targets.
-        foreground: (B, A) bool, the anchors it made responsible for an object.
+        branches: the branches that both heads have; of an end-to-end student under a dense teacher the one-to-many.
+        teacher_scores: (B, nc, A) the teacher's class logits, the mean over its branches.
+        anchors: stride -> where the anchors of that level of the head lie among the A.
     """
 
     teacher: dict[int, Tensor]
@@ -41,24 +91,31 @@ class Context:
     boxes: Tensor
     box_image: Tensor
     imgsz: tuple[int, int]
-    teacher_head: Head
-    student_head: Head
-    target_scores: Tensor
-    foreground: Tensor
+    branches: tuple[Branch, ...]
+    teacher_scores: Tensor
+    anchors: dict[int, slice]
 
     def at_boundary(self) -> "Context":
         """Give the same batch as the losses may see it: at least fp32, and nothing of the teacher in the graph.
 
         fp16 does not hold the sums: that of the squares over one stride-4 map is about 1e6, its largest number 65504.
         """
+        branches = (
+            replace(
+                branch,
+                teacher=branch.teacher.mapped(lambda x: _float32(x.detach())),
+                student=branch.student.mapped(_float32),
+                target_scores=_float32(branch.target_scores.detach()),
+            )
+            for branch in self.branches
+        )
         return replace(
             self,
             teacher={stride: _float32(x.detach()) for stride, x in self.teacher.items()},
             student={stride: _float32(x) for stride, x in self.student.items()},
             boxes=_float32(self.boxes.detach()),
-            teacher_head=Head(_float32(self.teacher_head.scores.detach()), _float32(self.teacher_head.boxes.detach())),
-            student_head=Head(_float32(self.student_head.scores), _float32(self.student_head.boxes)),
-            target_scores=_float32(self.target_scores.detach()),
+            branches=tuple(branches),
+            teacher_scores=_float32(self.teacher_scores.detach()),
         )
 
     def maps(self, stride: int) -> tuple[Tensor, Tensor]:
@@ -76,16 +133,6 @@ class Context:
         _same_shape(f"maps of stride {stride}", pair[0], pair[1])
         return pair[0], pair[1]
 
-    def heads(self) -> tuple[Head, Head]:
-        """Give the teacher's and the student's head output.
-
-        Raises:
-            PairError: they differ in the number of classes or anchors.
-        """
-        _same_shape("class logits", self.teacher_head.scores, self.student_head.scores)
-        _same_shape("boxes", self.teacher_head.boxes, self.student_head.boxes)
-        return self.teacher_head, self.student_head
-
 
 @dataclass(frozen=True)
 class Output:
@@ -93,20 +140,27 @@ class Output:
 
     Attributes:
         value: scalar, the UNWEIGHTED per-image mean, with its graph.
-        levels: detached parts that add up to `value`: `P2`..`P5`, or `class` and `box`.
+        parts: what adds up to `value`, each with its graph: `P2`..`P5`, or `class` and `box`.
         shares: detached shares in 0..1 worth watching, such as that of the hidden cells.
     """
 
     value: Tensor
-    levels: dict[str, Tensor]
+    parts: dict[str, Tensor]
     shares: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def over_levels(cls, levels: dict[str, Tensor], shares: dict[str, Tensor]) -> "Output":
-        """Sum a term's losses over its levels."""
-        return cls(
-            torch.stack(list(levels.values())).sum(), {name: loss.detach() for name, loss in levels.items()}, shares
-        )
+    def of(cls, parts: dict[str, Tensor], shares: dict[str, Tensor] | None = None) -> "Output":
+        """Sum a term's parts, such as its losses by level."""
+        return cls(torch.stack(list(parts.values())).sum(), parts, shares or {})
+
+    @classmethod
+    def over_branches(cls, context: Context, parts_of: Callable[[Branch], dict[str, Tensor]]) -> "Output":
+        """Sum a term's parts over the heads' branches, each by its gain: what is deployed weighs as in the task."""
+        total: dict[str, Tensor] = {}
+        for branch in context.branches:
+            for name, value in parts_of(branch).items():
+                total[name] = total[name] + branch.gain * value if name in total else branch.gain * value
+        return cls.of(total)
 
 
 def level_name(stride: int) -> str:

@@ -114,7 +114,7 @@ def decoupled_term(term: Decoupled, context: Context) -> Output:
         name = level_name(stride)
         levels[name] = decoupled_loss(teacher, student, weight, foreground, term.alpha, term.beta, term.background_norm)
         shares[f"{name}/background"] = (~foreground).float().mean()
-    return Output.over_levels(levels, shares)
+    return Output.of(levels, shares)
 
 
 def _object_weights(term: Decoupled, areas: Tensor, regions: Regions) -> Tensor:

@@ -127,7 +127,7 @@ class RegeneratedTerm(nn.Module):
             rebuilt = self.procreate[name](student, mask_s, mask_c)
             levels[name] = regenerated_loss(teacher, rebuilt, self.term.reduction)
             shares |= {f"{name}/hidden_cells": 1 - mask_s.mean(), f"{name}/hidden_channels": 1 - mask_c.mean()}
-        return Output.over_levels(levels, shares)
+        return Output.of(levels, shares)
 
 
 def _two_convolutions(channels: int, kernel: int) -> nn.Sequential:

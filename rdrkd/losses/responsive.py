@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from rdrkd.boxes import eiou_loss
-from rdrkd.losses.context import Context, Output
+from rdrkd.losses.context import Branch, Context, Output
 from rdrkd.spec.losses import Responsive
 
 
@@ -75,10 +75,15 @@ def normalizer(
 
 
 def responsive_term(term: Responsive, context: Context) -> Output:
-    """class_weight x L_cls + box_weight x L_loc over all anchors of all levels."""
-    teacher, student = context.heads()
-    norm = normalizer(term.normalizer, context.target_scores, context.foreground)
-    weight = anchor_weight(student.scores, teacher.scores, term.loc_weight)
-    of_classes = term.class_weight * class_loss(student.scores, teacher.scores, norm, term.gamma)
-    of_boxes = term.box_weight * box_loss(student.boxes, teacher.boxes, weight, norm, term.focal_eiou)
-    return Output(of_classes + of_boxes, {"class": of_classes.detach(), "box": of_boxes.detach()})
+    """class_weight x L_cls + box_weight x L_loc over all anchors of all levels, over the heads' branches."""
+
+    def parts(branch: Branch) -> dict[str, Tensor]:
+        teacher, student = branch.heads()
+        norm = normalizer(term.normalizer, branch.target_scores, branch.foreground)
+        weight = anchor_weight(student.scores, teacher.scores, term.loc_weight)
+        return {
+            "class": term.class_weight * class_loss(student.scores, teacher.scores, norm, term.gamma),
+            "box": term.box_weight * box_loss(student.boxes, teacher.boxes, weight, norm, term.focal_eiou),
+        }
+
+    return Output.over_branches(context, parts)

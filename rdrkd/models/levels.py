@@ -1,10 +1,13 @@
-"""Where in a network the compared feature maps are: found from the model, never hard-coded."""
+"""Where the compared feature maps are, found from the model and never hard-coded, and a pass that gives them back.
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+The pass has no hooks: they come off under torch.compile and in copies, and a term whose hook is gone is inert.
+"""
+
+from collections.abc import Collection
 from typing import Any, Literal, NamedTuple
 
 import torch
+from torch import Tensor
 
 from rdrkd.errors import PairError
 from rdrkd.ultralytics_adapter import DetectionModel
@@ -19,6 +22,20 @@ class Level(NamedTuple):
 
     layer: int
     channels: int
+
+
+def forward(model: DetectionModel, images: Tensor, layers: Collection[int] = ()) -> tuple[Any, dict[int, Tensor]]:
+    """Run a model on images (B, 3, H, W); give its output, and the output maps of some layers by their index."""
+    x: Any = images
+    outputs: list[Any] = []
+    for layer in model.model:
+        if isinstance(layer.f, int):
+            x = x if layer.f == -1 else outputs[layer.f]
+        else:
+            x = [x if index == -1 else outputs[index] for index in layer.f]
+        x = layer(x)
+        outputs.append(x if layer.i in model.save or layer.i in layers else None)
+    return x, {index: outputs[index] for index in layers}
 
 
 def find(model: DetectionModel, layers: Layers) -> dict[int, Level]:
@@ -40,25 +57,14 @@ def find(model: DetectionModel, layers: Layers) -> dict[int, Level]:
 
 def _probe(model: DetectionModel) -> dict[int, torch.Size]:
     """Shape of every layer's output map, by a dry run."""
-    shapes: dict[int, torch.Size] = {}
-
-    def note(index: int) -> Any:
-        def hook(_module: object, _inputs: object, output: object) -> None:
-            if isinstance(output, torch.Tensor):
-                shapes[index] = output.shape
-
-        return hook
-
-    handles = [layer.register_forward_hook(note(index)) for index, layer in enumerate(model.model)]
     mode, parameter = model.training, next(model.parameters())
+    image = torch.zeros(1, 3, _PROBE, _PROBE, device=parameter.device, dtype=parameter.dtype)
     try:
         with torch.no_grad():
-            model.eval()(torch.zeros(1, 3, _PROBE, _PROBE, device=parameter.device, dtype=parameter.dtype))
+            _, maps = forward(model.eval(), image, range(len(model.model)))
     finally:
         model.train(mode)
-        for handle in handles:
-            handle.remove()
-    return shapes
+    return {index: x.shape for index, x in maps.items() if isinstance(x, Tensor)}
 
 
 def levels_of(model: DetectionModel, taps: list[Tap], role: str) -> dict[Tap, Level]:
@@ -72,22 +78,3 @@ def levels_of(model: DetectionModel, taps: list[Tap], role: str) -> dict[Tap, Le
         if stride not in found[layers]:
             raise PairError(f"expected a {layers} map of stride {stride} in the {role}, got {sorted(found[layers])}")
     return {(layers, stride): found[layers][stride] for layers, stride in taps}
-
-
-@contextmanager
-def captured(model: DetectionModel, levels: Mapping[Tap, Level]) -> Iterator[dict[Tap, torch.Tensor]]:
-    """Collect the maps of some levels while the body runs the model; nothing stays hooked, nothing stays referenced."""
-    maps: dict[Tap, torch.Tensor] = {}
-
-    def keep(tap: Tap) -> Any:
-        def hook(_module: object, _inputs: object, output: torch.Tensor) -> None:
-            maps[tap] = output
-
-        return hook
-
-    handles = [model.model[level.layer].register_forward_hook(keep(tap)) for tap, level in levels.items()]
-    try:
-        yield maps
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from rdrkd.errors import PairError, Problem
 from rdrkd.models.weights import LoadedModel
-from rdrkd.spec import Responsive, Term
+from rdrkd.spec import HeadTerm, Term, Ultralytics
 from rdrkd.ultralytics_adapter import DetectionModel
 
 
 def check_pair(teacher: LoadedModel, student: DetectionModel, terms: Sequence[Term], imgsz: int) -> None:
-    """Check classes, and strides where a term compares the heads; missing levels are `levels_of`'s to refuse.
+    """Check classes, and what each term needs of the heads; missing levels are `levels_of`'s to refuse.
 
     Args:
         teacher: the loaded teacher.
@@ -21,8 +21,10 @@ def check_pair(teacher: LoadedModel, student: DetectionModel, terms: Sequence[Te
         PairError: with every problem found.
     """
     problems = [*_classes(teacher, student), *_image_size(student, imgsz)]
-    if any(isinstance(term, Responsive) for term in terms):
+    if any(isinstance(term, HeadTerm) for term in terms):
         problems += _strides(teacher, student)
+    for term in terms:
+        problems += _needs(term, teacher, student)
     if problems:
         raise PairError(f"teacher and student do not fit: {problems[0].detail}", problems)
 
@@ -54,3 +56,27 @@ def _strides(teacher: LoadedModel, student: DetectionModel) -> list[Problem]:
     if teacher.strides == own:
         return []
     return [Problem("/student", f"expected the teacher's head strides {teacher.strides}, got {own}")]
+
+
+def _needs(term: Term, teacher: LoadedModel, student: DetectionModel) -> list[Problem]:
+    """What one term needs that the pair has not."""
+    where = f"/distillation/losses/{term.name}"
+    problems = []
+    if isinstance(term, HeadTerm):
+        distances = teacher.head.reg_max, student.model[-1].reg_max
+        if term.needs_distribution and (min(distances) < 2 or distances[0] != distances[1]):
+            detail = (
+                "expected heads that predict distributions over equally many distances (DFL, reg_max > 1), "
+                f"got reg_max {distances[0]} of the teacher and {distances[1]} of the student"
+            )
+            problems.append(Problem(where, detail))
+        if len(student.names) < term.least_classes:
+            detail = (
+                f"expected at least {term.least_classes} classes for a softmax, got {len(student.names)}; "
+                "`constant_logit: true` appends a logit to compare with"
+            )
+            problems.append(Problem(where, detail))
+    if isinstance(term, Ultralytics) and (missing := set(term.levels) - set(teacher.strides)):
+        detail = f"expected levels of the teacher's head, strides {teacher.strides}, got also {sorted(missing)}"
+        problems.append(Problem(f"{where}/levels", detail))
+    return problems

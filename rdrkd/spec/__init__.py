@@ -1,8 +1,20 @@
 """The job spec as Pydantic models; importable without torch."""
 
 from rdrkd.spec.jobs import JOB_SPEC, Distill, Evaluate, JobSpec, Train, references
-from rdrkd.spec.losses import TERMS, Decoupled, Regenerated, Responsive, Term
-from rdrkd.spec.presets import PRESETS, Distillation, Preset
+from rdrkd.spec.losses import (
+    PAPER,
+    TERMS,
+    Decoupled,
+    Dkd,
+    FeatureTerm,
+    HeadTerm,
+    Ld,
+    Regenerated,
+    Responsive,
+    Term,
+    Ultralytics,
+)
+from rdrkd.spec.presets import PRESETS, Distillation, Preset, Recipe
 from rdrkd.spec.references import (
     ARCHITECTURES,
     DATASET_ID,
@@ -16,6 +28,7 @@ from rdrkd.spec.references import (
     WeightsRef,
 )
 from rdrkd.spec.training import EvaluationSettings, TrainSettings
+from rdrkd.spec.weighting import Calibration, Schedule
 
 __all__ = [
     "ARCHITECTURES",
@@ -23,25 +36,34 @@ __all__ = [
     "JOB_ID",
     "JOB_SPEC",
     "MODEL_ID",
+    "PAPER",
     "PRESETS",
     "TERMS",
     "Architecture",
+    "Calibration",
     "Decoupled",
     "Distill",
     "Distillation",
+    "Dkd",
     "Evaluate",
     "EvaluationSettings",
+    "FeatureTerm",
+    "HeadTerm",
     "JobOutput",
     "JobSpec",
+    "Ld",
     "LocalModel",
     "ModelRef",
     "Preset",
+    "Recipe",
     "Regenerated",
     "RegisteredModel",
     "Responsive",
+    "Schedule",
     "Term",
     "Train",
     "TrainSettings",
+    "Ultralytics",
     "WeightsRef",
     "references",
 ]

@@ -4,7 +4,7 @@ The defaults are the readings argued in docs/paper_map.md. A term's name, its we
 and the name of its file under `rdrkd/losses/` are the same word.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -15,7 +15,22 @@ class _Term(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class _FeatureTerm(_Term):
+class HeadTerm(_Term):
+    """A term that compares what the two Detect heads predict, anchor by anchor.
+
+    Attributes:
+        needs_distribution: both heads must predict distributions over distances (reg_max > 1), equally many.
+    """
+
+    needs_distribution: ClassVar[bool] = False
+
+    @property
+    def least_classes(self) -> int:
+        """How many classes the term needs."""
+        return 1
+
+
+class FeatureTerm(_Term):
     """A term that compares feature maps level by level and sums over the levels."""
 
     levels: tuple[Stride, ...] = Field(
@@ -25,8 +40,9 @@ class _FeatureTerm(_Term):
         "fpn",
         description="`fpn`: the backbone's stride-4 block and the Detect head's inputs; `backbone`: its four stages",
     )
-    adapter: Literal["shared", "own"] = Field(
-        "shared", description="the 1x1 adapter per level: one for all terms that share it, or one of its own"
+    adapter: Literal["shared", "own", "mlp"] = Field(
+        "shared",
+        description="per level: one 1x1 convolution for all terms that share it, one of its own, or two with a ReLU",
     )
 
     @field_validator("levels")
@@ -37,7 +53,7 @@ class _FeatureTerm(_Term):
         return tuple(sorted(levels))
 
 
-class Regenerated(_FeatureTerm):
+class Regenerated(FeatureTerm):
     """Regenerated distillation (RDR-KD, Eq. 1-6): rebuild the teacher's map from a student map with hidden pixels."""
 
     name: Literal["regenerated"] = "regenerated"
@@ -63,7 +79,7 @@ class Regenerated(_FeatureTerm):
         return self
 
 
-class Decoupled(_FeatureTerm):
+class Decoupled(FeatureTerm):
     """Decoupled distillation (RDR-KD, Eq. 7-8): area-weighted foreground plus background feature mimicry."""
 
     name: Literal["decoupled"] = "decoupled"
@@ -85,7 +101,7 @@ class Decoupled(_FeatureTerm):
     )
 
 
-class Responsive(_Term):
+class Responsive(HeadTerm):
     """Responsive distillation (RDR-KD, Eq. 9-10): focal class imitation plus Efficient IoU between the boxes."""
 
     name: Literal["responsive"] = "responsive"
@@ -104,9 +120,58 @@ class Responsive(_Term):
     focal_eiou: bool = Field(False, description="multiply each anchor's EIoU loss by IoU^0.5 (Focal-EIoU)")
 
 
-Term = Annotated[Regenerated | Decoupled | Responsive, Field(discriminator="name")]
-TERMS: dict[str, type[Regenerated] | type[Decoupled] | type[Responsive]] = {
+class Ultralytics(FeatureTerm):
+    """Ultralytics' built-in distillation (8.4.190): L2 between neck maps, each cell weighted by the teacher's score."""
+
+    name: Literal["ultralytics"] = "ultralytics"
+    weight: float = Field(6.0, ge=0, le=1e6, description="gain, Ultralytics' `dis`")
+    levels: tuple[Stride, ...] = Field((8, 16, 32), min_length=1, description="strides of the compared neck maps")
+    layers: Literal["fpn"] = Field("fpn", description="the Detect head's inputs")
+    adapter: Literal["shared", "own", "mlp"] = Field("mlp", description="per level: as Ultralytics, `mlp`")
+
+
+class Ld(HeadTerm):
+    """Localisation distillation (LD, arXiv 2102.12252): the teacher's distribution over each side's distance."""
+
+    needs_distribution: ClassVar[bool] = True
+
+    name: Literal["ld"] = "ld"
+    weight: float = Field(0.25, ge=0, le=1e6, description="weight of the term")
+    temperature: float = Field(10.0, ge=1, description="T of the softmax over the distances")
+    anchor_weight: Literal["assigned", "none"] = Field(
+        "assigned", description="weight of a foreground anchor: its assigned score, or 1"
+    )
+    normalizer: Literal["assigned", "positives"] = Field(
+        "assigned", description="divide the batch's sum by that of the assigned scores, or by the foreground anchors"
+    )
+    bin_reduction: Literal["sum", "mean"] = Field(
+        "sum", description="over the distances; the official code has the mean"
+    )
+
+
+class Dkd(HeadTerm):
+    """Decoupled knowledge distillation (DKD, arXiv 2203.08679) of the foreground anchors' class scores."""
+
+    name: Literal["dkd"] = "dkd"
+    weight: float = Field(1.0, ge=0, le=1e6, description="weight of the term")
+    alpha: float = Field(1.0, ge=0, description="weight of the target class against the rest")
+    beta: float = Field(0.25, ge=0, description="weight of the other classes among themselves")
+    temperature: float = Field(1.0, gt=0, description="T of the softmax over the classes")
+    constant_logit: bool = Field(False, description="append a logit of 0, which a single class needs")
+
+    @property
+    def least_classes(self) -> int:
+        """A softmax over one class is constant."""
+        return 1 if self.constant_logit else 2
+
+
+Term = Annotated[Regenerated | Decoupled | Responsive | Ultralytics | Ld | Dkd, Field(discriminator="name")]
+TERMS: dict[str, type[Term]] = {
     "regenerated": Regenerated,
     "decoupled": Decoupled,
     "responsive": Responsive,
+    "ultralytics": Ultralytics,
+    "ld": Ld,
+    "dkd": Dkd,
 }
+PAPER = ("regenerated", "decoupled", "responsive")  # RDR-KD's own terms

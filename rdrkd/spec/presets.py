@@ -1,11 +1,22 @@
-"""Named lists of loss terms, and the `distillation` block of a job that holds either one or its own list."""
+"""Named recipes, and the `distillation` block of a job that holds either one of them or its own list of terms."""
 
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from rdrkd.spec.losses import Decoupled, Regenerated, Responsive, Term
+from rdrkd.spec.losses import Decoupled, Regenerated, Responsive, Term, Ultralytics
+from rdrkd.spec.weighting import Calibration, Schedule
+
+_NAMED = {"preset", "losses"}
+
+
+class Recipe(NamedTuple):
+    """What a distillation does: weighted terms, and what becomes of their weights."""
+
+    terms: tuple[Term, ...] = ()
+    calibration: Calibration | None = None
+    schedule: Schedule = Schedule()
 
 
 class Preset(StrEnum):
@@ -13,18 +24,38 @@ class Preset(StrEnum):
 
     RDR_KD = "rdr-kd"  # the three losses, the responsive one calibrated by the task's own normaliser
     RDR_KD_PAPER = "rdr-kd-paper"  # the paper's weights 1e-5 / 1e-1 / 1e-5 and plain sums, to the letter
+    REGENERATED = "regenerated"  # Table II: the regenerated term alone
+    DECOUPLED = "decoupled"  # Table II: the decoupled term alone
+    REGENERATED_DECOUPLED = "regenerated+decoupled"  # Table II: the two feature terms
+    RESPONSIVE = "responsive"  # Table II: the responsive term alone
+    ULTRALYTICS = "ultralytics"  # Ultralytics' own distillation, gain 6
     NONE = "none"  # the student alone: the baseline of every comparison
 
 
-PRESETS: dict[Preset, tuple[Term, ...]] = {
-    Preset.RDR_KD: (Regenerated(), Decoupled(), Responsive()),
-    Preset.RDR_KD_PAPER: (
-        Regenerated(),
-        Decoupled(),
-        Responsive(weight=1e-5, class_weight=1.0, box_weight=1.0, normalizer="image_sum", loc_weight="none"),
+PRESETS: dict[Preset, Recipe] = {
+    Preset.RDR_KD: Recipe((Regenerated(), Decoupled(), Responsive())),
+    Preset.RDR_KD_PAPER: Recipe(
+        (
+            Regenerated(),
+            Decoupled(),
+            Responsive(weight=1e-5, class_weight=1.0, box_weight=1.0, normalizer="image_sum", loc_weight="none"),
+        )
     ),
-    Preset.NONE: (),
+    Preset.REGENERATED: Recipe((Regenerated(),)),
+    Preset.DECOUPLED: Recipe((Decoupled(),)),
+    Preset.REGENERATED_DECOUPLED: Recipe((Regenerated(), Decoupled())),
+    Preset.RESPONSIVE: Recipe((Responsive(),)),
+    Preset.ULTRALYTICS: Recipe((Ultralytics(),)),
+    Preset.NONE: Recipe(),
 }
+TABLE_2 = (  # the six rows of the paper's ablation
+    Preset.NONE,
+    Preset.REGENERATED,
+    Preset.DECOUPLED,
+    Preset.REGENERATED_DECOUPLED,
+    Preset.RESPONSIVE,
+    Preset.RDR_KD,
+)
 
 
 class Distillation(BaseModel):
@@ -34,13 +65,19 @@ class Distillation(BaseModel):
         extra="forbid", frozen=True, json_schema_extra={"not": {"required": ["losses", "preset"]}}
     )
 
-    preset: Preset | None = Field(None, description="a named list of terms")
+    preset: Preset | None = Field(None, description="a named recipe: terms, and how they are weighted")
     losses: tuple[Term, ...] | None = Field(None, min_length=1, description="weighted terms, each name at most once")
+    calibration: Calibration | None = Field(
+        None, description="set the weights from gradients; default: the preset's, or the weights as they are"
+    )
+    schedule: Schedule | None = Field(
+        None, description="a factor on all terms over the epochs; default: the preset's, or constant"
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _default(cls, data: Any) -> Any:
-        return {"preset": Preset.RDR_KD} if data == {} else data
+        return {"preset": Preset.RDR_KD, **data} if isinstance(data, dict) and not _NAMED & data.keys() else data
 
     @field_validator("losses")
     @classmethod
@@ -58,14 +95,20 @@ class Distillation(BaseModel):
             )
         return self
 
-    @property
-    def terms(self) -> tuple[Term, ...]:
-        """The expanded list of terms.
+    @model_validator(mode="after")
+    def _shares_of_its_terms(self) -> Self:
+        terms = [term.name for term in self.recipe.terms]
+        strange = sorted(set(self.calibration.shares) - set(terms)) if self.calibration else []
+        if strange:
+            raise ValueError(f"expected shares of the terms {terms}, got also {strange}")
+        return self
 
-        >>> [term.name for term in Distillation(preset="rdr-kd").terms]
+    @property
+    def recipe(self) -> Recipe:
+        """The terms and their weighting, with the preset's choices where this block makes none.
+
+        >>> [term.name for term in Distillation(preset="rdr-kd").recipe.terms]
         ['regenerated', 'decoupled', 'responsive']
         """
-        if self.losses is not None:
-            return self.losses
-        assert self.preset is not None
-        return PRESETS[self.preset]
+        base = Recipe(self.losses or ()) if self.preset is None else PRESETS[self.preset]
+        return Recipe(base.terms, self.calibration or base.calibration, self.schedule or base.schedule)

@@ -30,7 +30,12 @@ class TrainSettings(BaseModel):
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of every random choice")
     deterministic: bool = Field(True, description="use deterministic kernels where there are any")
-    amp: bool = Field(True, description="mixed precision on CUDA; KD terms always run in fp32")
+    amp: bool | Literal["bf16", "fp16"] = Field(
+        True,
+        description="mixed precision: true = fp16 on CUDA, none on the CPU; bf16, fp16 = that one on any device; "
+        "KD terms always run in fp32",
+    )
+    compile: bool = Field(False, description="torch.compile the student and the teacher")
     cache: Literal[False, "ram", "disk"] = Field(False, description="keep decoded images in memory or on disk")
     workers: int = Field(8, ge=0, le=64, description="data loader processes (none are used on the CPU)")
     rect: bool = Field(False, description="rectangular batches")

@@ -9,7 +9,6 @@ import pytest
 import torch
 from ultralytics.cfg import check_cfg
 
-from rdrkd import checkpoints, state
 from rdrkd.data import Dataset
 from rdrkd.data.scenes import write_scenes
 from rdrkd.errors import DatasetError, NanLossError, PairError, SpecError, StopRequested, TeacherError
@@ -17,9 +16,10 @@ from rdrkd.events import Checkpoint, Epoch, Event
 from rdrkd.models import LoadedModel, build, load_weights, save_student
 from rdrkd.reporter import Memory
 from rdrkd.run import Inputs, run
-from rdrkd.spec import JOB_SPEC, Decoupled, JobSpec, TrainSettings
-from rdrkd.trainer import Plan
-from rdrkd.trainer import train as train_plan
+from rdrkd.spec import JOB_SPEC, Decoupled, JobSpec, Recipe, TrainSettings
+from rdrkd.training import checkpoints, state
+from rdrkd.training.plan import Plan
+from rdrkd.training.trainer import train as train_plan
 
 TRAIN = {"imgsz": 96, "batch": 4, "nbs": 4, "workers": 0, "warmup_epochs": 0, "lr0": 0.001, "close_mosaic": 0}
 
@@ -115,6 +115,7 @@ def test_checkpoints_hold_no_teacher_and_only_the_newest_two_stay(
         "student.pt",
         "student.safetensors",
         "metrics.jsonl",
+        "warnings.jsonl",
     }
     assert not list(folder.rglob("last.pt"))
 
@@ -147,7 +148,8 @@ def test_a_damaged_checkpoint_is_passed_over(scenes: Path, teacher_path: Path, t
     memory = Memory()
     run(distill(scenes, epochs=3), tmp_path, memory, inputs)
     assert [epoch.epoch for epoch in events(memory, Epoch)] == [2, 3]
-    assert [event.code for event in memory.events if event.event == "warning"] == ["checkpoint_unreadable"]  # type: ignore[union-attr]
+    codes = [event.code for event in memory.events if event.event == "warning"]  # type: ignore[union-attr]
+    assert codes.count("checkpoint_unreadable") == 1
 
 
 def test_training_that_is_done_is_not_done_again_when_the_evaluation_was_cut_off(scenes: Path, tmp_path: Path) -> None:
@@ -304,7 +306,7 @@ def test_a_run_recovers_from_a_loss_that_is_not_finite_at_most_three_times(
     teacher = load_weights(teacher_path)
     reporter = BreaksTheTeacher(teacher, after)
     settings = TrainSettings.model_validate({**TRAIN, "epochs": 2})
-    plan = Plan("yolov8n-half", settings, teacher, (Decoupled(levels=(32,)),))
+    plan = Plan("yolov8n-half", settings, teacher, Recipe((Decoupled(levels=(32,)),)))
     ends = pytest.raises(NanLossError, match="after 3 recoveries") if after > 3 else nullcontext()
     with ends:
         train_plan(plan, tmp_path / "data.yaml", tmp_path, reporter, "cpu")

@@ -11,7 +11,7 @@ def test_methods_tell_every_term_with_schema_and_defaults(steady: Service) -> No
     for method in methods:
         fields = set(TERMS[method["name"]].model_fields)
         assert set(method["defaults"]) == set(method["parameters"]["properties"]) == fields
-        assert method["paper"]["equations"]
+        assert method["paper"]["title"]
         assert method["acts_on"] in ("feature maps", "head outputs")
     assert methods[0]["defaults"]["weight"] == 1e-5
 

@@ -1,14 +1,17 @@
 """Small batches for the losses' tests: two images, four levels, a few classes, overlapping objects of every size."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from rdrkd.losses import Context, Head
+from rdrkd.losses import Branch, Context, Head
 
 WIDTHS = {4: 3, 8: 4, 16: 5, 32: 6}
 IMGSZ = (64, 96)
+ANCHORS = {8: slice(0, 96), 16: slice(96, 120), 32: slice(120, 126)}  # of a head with the strides 8, 16, 32
+COUNT = 126
 BOXES = torch.tensor(
     [
         [15.0, 7.0, 17.0, 9.0],  # tiny, on a corner of cells, inside the next
@@ -42,30 +45,43 @@ def make_context(
         }
 
     def head() -> Head:
-        corners = torch.rand(batch, 20, 2, 2, generator=random, dtype=torch.float64) * 40
+        corners = torch.rand(batch, COUNT, 2, 2, generator=random, dtype=torch.float64) * 40
         corners[:, :, 1] += corners[:, :, 0] + 3
-        return Head(normal(batch, nc, 20), corners.flatten(2).to(dtype).requires_grad_())
+        boxes = corners.flatten(2).to(dtype).requires_grad_()
+        return Head(normal(batch, nc, COUNT), boxes, normal(batch, COUNT, 4, 5))
 
+    teacher, student = maps(), maps()
+    branch = Branch(
+        teacher=head(),
+        student=head(),
+        labels=torch.randint(nc, (batch, COUNT), generator=random),
+        target_scores=torch.rand(batch, COUNT, nc, generator=random).to(dtype),
+        foreground=torch.rand(batch, COUNT, generator=random) > 0.5,
+    )
     return Context(
-        teacher=maps(),
-        student=maps(),
+        teacher=teacher,
+        student=student,
         boxes=boxes.to(dtype),
         box_image=box_image,
         imgsz=IMGSZ,
-        teacher_head=head(),
-        student_head=head(),
-        target_scores=torch.rand(batch, 20, nc, generator=random).to(dtype),
-        foreground=torch.rand(batch, 20, generator=random) > 0.5,
+        branches=(branch,),
+        teacher_scores=branch.teacher.scores,
+        anchors=ANCHORS,
     )
 
 
+def with_branch(context: Context, **changes: Any) -> Context:
+    """The same batch with something else in its only branch."""
+    branch = replace(context.branches[0], **changes)
+    return replace(context, branches=(branch,), teacher_scores=branch.teacher.scores)
+
+
 def without_objects(context: Context) -> Context:
-    return replace(
-        context,
-        boxes=context.boxes[:0],
-        box_image=context.box_image[:0],
-        target_scores=torch.zeros_like(context.target_scores),
-        foreground=torch.zeros_like(context.foreground),
+    branch = context.branches[0]
+    return with_branch(
+        replace(context, boxes=context.boxes[:0], box_image=context.box_image[:0]),
+        target_scores=torch.zeros_like(branch.target_scores),
+        foreground=torch.zeros_like(branch.foreground),
     )
 
 
@@ -75,36 +91,52 @@ def doubled(context: Context) -> Context:
     def twice(x: Tensor) -> Tensor:
         return torch.cat([x, x])
 
-    def heads(head: Head) -> Head:
-        return Head(twice(head.scores), twice(head.boxes))
-
-    return Context(
-        teacher={stride: twice(x) for stride, x in context.teacher.items()},
-        student={stride: twice(x) for stride, x in context.student.items()},
-        boxes=twice(context.boxes),
-        box_image=torch.cat([context.box_image, context.box_image + len(context.foreground)]),
-        imgsz=context.imgsz,
-        teacher_head=heads(context.teacher_head),
-        student_head=heads(context.student_head),
-        target_scores=twice(context.target_scores),
-        foreground=twice(context.foreground),
+    branch = context.branches[0]
+    return with_branch(
+        replace(
+            context,
+            teacher={stride: twice(x) for stride, x in context.teacher.items()},
+            student={stride: twice(x) for stride, x in context.student.items()},
+            boxes=twice(context.boxes),
+            box_image=torch.cat([context.box_image, context.box_image + len(branch.foreground)]),
+        ),
+        teacher=branch.teacher.mapped(twice),
+        student=branch.student.mapped(twice),
+        labels=twice(branch.labels),
+        target_scores=twice(branch.target_scores),
+        foreground=twice(branch.foreground),
     )
 
 
 def mirrored(context: Context) -> Context:
-    """The batch flipped left to right, boxes and all."""
+    """The batch flipped left to right: maps, boxes, and the anchors of each level."""
+    height, width = context.imgsz
+    cells = torch.arange(COUNT)
+    order = torch.cat([
+        cells[part].view(height // stride, width // stride).flip(1).flatten() for stride, part in ANCHORS.items()
+    ])  # fmt: skip
 
     def boxes(x: Tensor) -> Tensor:
         x1, y1, x2, y2 = x.unbind(-1)
-        return torch.stack([context.imgsz[1] - x2, y1, context.imgsz[1] - x1, y2], dim=-1)
+        return torch.stack([width - x2, y1, width - x1, y2], dim=-1)
 
-    return replace(
-        context,
-        teacher={stride: x.flip(3) for stride, x in context.teacher.items()},
-        student={stride: x.flip(3) for stride, x in context.student.items()},
-        boxes=boxes(context.boxes),
-        teacher_head=Head(context.teacher_head.scores, boxes(context.teacher_head.boxes)),
-        student_head=Head(context.student_head.scores, boxes(context.student_head.boxes)),
+    def head(of: Head) -> Head:
+        assert of.sides is not None
+        return Head(of.scores[:, :, order], boxes(of.boxes[:, order]), of.sides[:, order][:, :, [2, 1, 0, 3]])
+
+    branch = context.branches[0]
+    return with_branch(
+        replace(
+            context,
+            teacher={stride: x.flip(3) for stride, x in context.teacher.items()},
+            student={stride: x.flip(3) for stride, x in context.student.items()},
+            boxes=boxes(context.boxes),
+        ),
+        teacher=head(branch.teacher),
+        student=head(branch.student),
+        labels=branch.labels[:, order],
+        target_scores=branch.target_scores[:, order],
+        foreground=branch.foreground[:, order],
     )
 
 
@@ -115,8 +147,15 @@ def reordered(context: Context) -> Context:
 
 
 def student_tensors(context: Context) -> list[Tensor]:
-    return [*context.student.values(), context.student_head.scores, context.student_head.boxes]
+    head = context.branches[0].student
+    return [*context.student.values(), head.scores, head.boxes, _sides(head)]
 
 
 def teacher_tensors(context: Context) -> list[Tensor]:
-    return [*context.teacher.values(), context.teacher_head.scores, context.teacher_head.boxes]
+    head = context.branches[0].teacher
+    return [*context.teacher.values(), head.scores, head.boxes, _sides(head)]
+
+
+def _sides(head: Head) -> Tensor:
+    assert head.sides is not None
+    return head.sides

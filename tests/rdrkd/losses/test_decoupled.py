@@ -170,7 +170,7 @@ def test_the_term_agrees_with_the_slow_reference(options: dict[str, object]) -> 
     objects = [[box for box, b in zip(boxes.tolist(), image.tolist(), strict=True) if b == index] for index in (0, 1)]
     for stride, name in ((8, "P3"), (16, "P4"), (32, "P5")):
         expected = slow_loss(context.teacher[stride], context.student[stride], objects, stride, term)
-        assert output.levels[name].item() == pytest.approx(expected, rel=1e-9)
+        assert output.parts[name].item() == pytest.approx(expected, rel=1e-9)
 
 
 # --- invariants ---

@@ -170,7 +170,7 @@ def test_the_term_agrees_with_the_slow_reference(options: dict[str, object]) -> 
     loss = build(term, WIDTHS).double()
     if term.fusion == "learned":
         with torch.no_grad():
-            for modules in loss.regenerated.procreate.values():
+            for modules in loss.module.procreate.values():
                 modules.fusion.copy_(torch.tensor([0.7, 1.6]))
     output = loss(context)
     clipped = [[max(0.0, x1), max(0.0, y1), min(96.0, x2), min(64.0, y2)] for x1, y1, x2, y2 in BOXES.tolist()]
@@ -178,11 +178,11 @@ def test_the_term_agrees_with_the_slow_reference(options: dict[str, object]) -> 
         expected = 0.0
         for b in range(2):
             objects = [box for box, image in zip(clipped, BOX_IMAGE.tolist(), strict=True) if image == b]
-            modules = loss.regenerated.procreate[name]
+            modules = loss.module.procreate[name]
             expected += (
                 slow_loss(context.teacher[stride][b], context.student[stride][b], objects, stride, term, modules) / 2
             )
-        assert output.levels[name].item() == pytest.approx(expected, rel=1e-9)
+        assert output.parts[name].item() == pytest.approx(expected, rel=1e-9)
 
 
 # --- invariants ---
@@ -249,7 +249,7 @@ def test_learned_fusion_starts_as_the_plain_sum_and_learns() -> None:
     context = make_context()
     assert learned(context).value.item() == pytest.approx(plain(context).value.item(), rel=1e-12)
     learned(context).value.backward()
-    assert all(modules.fusion.grad.abs().min() > 0 for modules in learned.regenerated.procreate.values())
+    assert all(modules.fusion.grad.abs().min() > 0 for modules in learned.module.procreate.values())
 
 
 def test_channel_kernel() -> None:

@@ -10,7 +10,7 @@ from rdrkd.boxes import eiou_loss
 from rdrkd.losses import build
 from rdrkd.losses.responsive import anchor_weight, box_loss, class_loss, focal_loss, normalizer
 from rdrkd.spec import Responsive
-from tests.rdrkd.losses.contexts import WIDTHS, make_context
+from tests.rdrkd.losses.contexts import COUNT, WIDTHS, make_context
 
 # --- numbers worked by hand ---
 
@@ -84,16 +84,17 @@ def test_the_term_agrees_with_the_slow_reference(options: dict[str, object]) -> 
     term = Responsive(**options)
     context = make_context()
     output = build(term, WIDTHS)(context)
-    z_t, z_s = context.teacher_head.scores.tolist(), context.student_head.scores.tolist()
+    branch = context.branches[0]
+    z_t, z_s = branch.teacher.scores.tolist(), branch.student.scores.tolist()
     norm = {
-        "assigned": max(1.0, context.target_scores.sum().item()),
-        "positives": max(1, int(context.foreground.sum())),
+        "assigned": max(1.0, branch.target_scores.sum().item()),
+        "positives": max(1, int(branch.foreground.sum())),
         "image_sum": 2,
         "batch_sum": 1,
     }[term.normalizer]
     of_classes = of_boxes = 0.0
     for b in range(2):
-        for i in range(20):
+        for i in range(COUNT):
             p_t = [1 / (1 + math.exp(-z_t[b][j][i])) for j in range(3)]
             p_s = [1 / (1 + math.exp(-z_s[b][j][i])) for j in range(3)]
             of_classes += sum(slow_focal(z_s[b][j][i], z_t[b][j][i], term.gamma) for j in range(3))
@@ -102,10 +103,10 @@ def test_the_term_agrees_with_the_slow_reference(options: dict[str, object]) -> 
                 "teacher_score": max(p_t),
                 "none": 1,
             }[term.loc_weight]
-            pair = context.teacher_head.boxes[b, i], context.student_head.boxes[b, i]
+            pair = branch.teacher.boxes[b, i], branch.student.boxes[b, i]
             of_boxes += weight * eiou_loss(*pair, focal=term.focal_eiou).item()  # itself tested in test_boxes.py
-    assert output.levels["class"].item() == pytest.approx(term.class_weight * of_classes / norm, rel=1e-9)
-    assert output.levels["box"].item() == pytest.approx(term.box_weight * of_boxes / norm, rel=1e-9)
+    assert output.parts["class"].item() == pytest.approx(term.class_weight * of_classes / norm, rel=1e-9)
+    assert output.parts["box"].item() == pytest.approx(term.box_weight * of_boxes / norm, rel=1e-9)
 
 
 # --- invariants ---
@@ -138,7 +139,7 @@ def test_the_paper_s_plain_sum_counts_every_anchor_once_per_image() -> None:
     context = make_context()
     paper = Responsive(class_weight=1, box_weight=1, normalizer="image_sum", loc_weight="none")
     whole = build(paper, WIDTHS)(context).value
-    student, teacher = context.student_head, context.teacher_head
+    student, teacher = context.branches[0].student, context.branches[0].teacher
     expected = focal_loss(student.scores, teacher.scores).sum() + eiou_loss(student.boxes, teacher.boxes).sum()
     assert whole.item() == pytest.approx(expected.item() / 2)
     batch_sum = build(paper.model_copy(update={"normalizer": "batch_sum"}), WIDTHS)(context).value
@@ -148,8 +149,8 @@ def test_the_paper_s_plain_sum_counts_every_anchor_once_per_image() -> None:
 def test_the_box_weight_carries_no_gradient() -> None:
     context = make_context()
     build(Responsive(class_weight=0), WIDTHS)(context).value.backward()
-    assert context.student_head.scores.grad is None or context.student_head.scores.grad.abs().max() == 0
-    assert context.student_head.boxes.grad.abs().max() > 0
+    assert context.branches[0].student.scores.grad is None or context.branches[0].student.scores.grad.abs().max() == 0
+    assert context.branches[0].student.boxes.grad.abs().max() > 0
 
 
 def test_one_class() -> None:
@@ -157,7 +158,7 @@ def test_one_class() -> None:
     output = build(Responsive(), WIDTHS)(context)
     output.value.backward()
     assert output.value.item() > 0
-    assert context.student_head.scores.grad.abs().max() > 0
+    assert context.branches[0].student.scores.grad.abs().max() > 0
 
 
 # --- gradcheck, away from the kinks at p_s = p_t and at equal corners ---
@@ -172,9 +173,9 @@ def test_gradcheck_of_the_class_loss_with_its_factor_attached(gamma: float) -> N
 
 def test_gradcheck_of_the_box_loss() -> None:
     context = make_context()
-    weight = anchor_weight(context.student_head.scores, context.teacher_head.scores, "bckd")
+    weight = anchor_weight(context.branches[0].student.scores, context.branches[0].teacher.scores, "bckd")
 
     def loss(boxes: Tensor) -> Tensor:
-        return box_loss(boxes, context.teacher_head.boxes, weight, 5.0)
+        return box_loss(boxes, context.branches[0].teacher.boxes, weight, 5.0)
 
-    assert torch.autograd.gradcheck(loss, (context.student_head.boxes,))
+    assert torch.autograd.gradcheck(loss, (context.branches[0].student.boxes,))

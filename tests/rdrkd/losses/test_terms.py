@@ -10,14 +10,27 @@ import torch
 from torch import Tensor, nn
 
 from rdrkd.errors import PairError
-from rdrkd.losses import Context, Head, LossTerm, Output, build
-from rdrkd.losses.decoupled import decoupled_loss, decoupled_term
+from rdrkd.losses import Context, LossTerm, Output, build
+from rdrkd.losses.decoupled import decoupled_loss
 from rdrkd.losses.regenerated import regenerated_loss
-from rdrkd.losses.responsive import box_loss, class_loss, responsive_term
-from rdrkd.spec import PRESETS, TERMS, Decoupled, Preset, Regenerated, Responsive, Term
+from rdrkd.losses.responsive import box_loss, class_loss
+from rdrkd.spec import (
+    PRESETS,
+    TERMS,
+    Decoupled,
+    Dkd,
+    FeatureTerm,
+    Ld,
+    Preset,
+    Regenerated,
+    Responsive,
+    Term,
+    Ultralytics,
+)
 from tests.rdrkd.losses.contexts import (
     BOX_IMAGE,
     BOXES,
+    COUNT,
     WIDTHS,
     doubled,
     make_context,
@@ -25,9 +38,12 @@ from tests.rdrkd.losses.contexts import (
     reordered,
     student_tensors,
     teacher_tensors,
+    with_branch,
     without_objects,
 )
 
+PARTS = {"responsive": {"class", "box"}, "ultralytics": {"P3", "P4", "P5"}, "ld": {"sides"},
+         "dkd": {"target", "non_target"}}  # fmt: skip
 PICKED_OUTSIDE = {"name", "levels", "layers", "adapter"}  # which tensors a term is given, not what it computes
 FITTING = {"cells": {"tau_area": 9}, "image": {"tau_area": 0.05}}  # an area that fits its unit
 
@@ -49,7 +65,7 @@ def describe(term: Term) -> str:
 
 OPTIONS = sorted((term for model in TERMS.values() for term in options(model)), key=describe)
 DEFAULTS = [model() for model in TERMS.values()]
-PAPER = [term for term in PRESETS[Preset.RDR_KD_PAPER] if term not in DEFAULTS]
+PAPER = [term for term in PRESETS[Preset.RDR_KD_PAPER].terms if term not in DEFAULTS]
 every_default = pytest.mark.parametrize("term", DEFAULTS, ids=describe)
 every_term = pytest.mark.parametrize("term", [*DEFAULTS, *PAPER, *OPTIONS], ids=describe)
 
@@ -59,13 +75,22 @@ def build_double(term: Term) -> LossTerm:
     return build(term, WIDTHS).double()
 
 
+def reached_by(term: Term, context: Context) -> list[Tensor]:
+    """The student's tensors that a term's gradient must reach."""
+    head = context.branches[0].student
+    if isinstance(term, FeatureTerm):
+        return [context.student[stride] for stride in term.levels]
+    found = {"responsive": [head.scores, head.boxes], "ld": [head.sides], "dkd": [head.scores]}[term.name]
+    return [x for x in found if x is not None]
+
+
 def value(term: Term, context: Context) -> float:
     return build_double(term)(context).value.item()
 
 
 def test_every_choice_of_the_spec_is_among_the_options() -> None:
-    assert len(OPTIONS) == 20
-    assert {type(term) for term in OPTIONS} == {Regenerated, Decoupled, Responsive}
+    assert len(OPTIONS) == 24
+    assert {type(term) for term in OPTIONS} == {Regenerated, Decoupled, Responsive, Ld, Dkd}
 
 
 # --- what a term gives back ---
@@ -77,9 +102,10 @@ def test_value_is_a_finite_scalar_its_parts_add_up_and_its_shares_are_shares(ter
     assert isinstance(output, Output)
     assert output.value.shape == ()
     assert output.value.item() > 0
-    assert sum(part.item() for part in output.levels.values()) == pytest.approx(output.value.item())
-    assert set(output.levels) == ({"class", "box"} if term.name == "responsive" else {"P2", "P3", "P4", "P5"})
-    assert not any(x.requires_grad for x in [*output.levels.values(), *output.shares.values()])
+    assert sum(part.item() for part in output.parts.values()) == pytest.approx(output.value.item())
+    assert set(output.parts) == PARTS.get(term.name, {"P2", "P3", "P4", "P5"})
+    assert all(x.requires_grad for x in output.parts.values())
+    assert not any(x.requires_grad for x in output.shares.values())
     assert all(0 <= share <= 1 for share in output.shares.values())
 
 
@@ -95,7 +121,7 @@ def test_every_option_changes_the_value(term: Term) -> None:
 def test_levels_can_be_left_out() -> None:
     for model in (Regenerated, Decoupled):
         output = build_double(model(levels=(32, 8)))(make_context())
-        assert list(output.levels) == ["P3", "P5"]
+        assert list(output.parts) == ["P3", "P5"]
 
 
 # --- the boundary ---
@@ -107,7 +133,7 @@ def test_gradient_reaches_the_student_and_never_the_teacher(term: Term) -> None:
     loss = build_double(term)
     loss(context).value.backward()
     reached = [x for x in student_tensors(context) if x.grad is not None and x.grad.abs().max() > 0]
-    assert len(reached) == (2 if term.name == "responsive" else 4)
+    assert {id(x) for x in reached} == {id(x) for x in reached_by(term, context)}
     assert all(x.grad.isfinite().all() for x in reached)
     assert all(x.grad is None for x in teacher_tensors(context))
     assert all(p.grad is not None and p.grad.isfinite().all() for p in loss.parameters())
@@ -123,12 +149,12 @@ def test_the_pure_functions_detach_the_teacher_themselves() -> None:
     context = make_context()
     teacher, student = context.teacher[8], context.student[8]
     everywhere = torch.ones(2, 8, 12, dtype=torch.bool)
-    heads = context.teacher_head, context.student_head
+    heads = context.branches[0].teacher, context.branches[0].student
     total = (
         regenerated_loss(teacher, student)
         + decoupled_loss(teacher, student, everywhere.double(), everywhere)
         + class_loss(heads[1].scores, heads[0].scores, 1.0)
-        + box_loss(heads[1].boxes, heads[0].boxes, torch.ones(2, 20), 1.0)
+        + box_loss(heads[1].boxes, heads[0].boxes, torch.ones(2, COUNT), 1.0)
     )
     total.backward()
     assert all(x.grad is None for x in teacher_tensors(context))
@@ -139,13 +165,16 @@ def in_half(context: Context) -> Context:
     def half(x: Tensor) -> Tensor:
         return x.detach().bfloat16()
 
-    return replace(
-        context,
-        teacher={stride: half(x) for stride, x in context.teacher.items()},
-        student={stride: half(x).requires_grad_() for stride, x in context.student.items()},
-        teacher_head=Head(half(context.teacher_head.scores), half(context.teacher_head.boxes)),
-        student_head=Head(half(context.student_head.scores), half(context.student_head.boxes)),
-        target_scores=half(context.target_scores),
+    branch = context.branches[0]
+    return with_branch(
+        replace(
+            context,
+            teacher={stride: half(x) for stride, x in context.teacher.items()},
+            student={stride: half(x).requires_grad_() for stride, x in context.student.items()},
+        ),
+        teacher=branch.teacher.mapped(half),
+        student=branch.student.mapped(half),
+        target_scores=half(branch.target_scores),
     )
 
 
@@ -153,18 +182,12 @@ def in_half(context: Context) -> Context:
 def test_half_precision_maps_are_computed_in_fp32_outside_autocast(term: Term) -> None:
     context = in_half(make_context(dtype=torch.float32))
     loss = build(term, WIDTHS)
-    match term:
-        case Regenerated():
-            expected = loss.regenerated(context.at_boundary())
-        case Decoupled():
-            expected = decoupled_term(term, context.at_boundary())
-        case Responsive():
-            expected = responsive_term(term, context.at_boundary())
+    expected = loss(context.at_boundary())
     with torch.autocast("cpu", torch.bfloat16):
         output = loss(context)
     assert output.value.dtype == torch.float32
     assert torch.equal(output.value, expected.value)
-    assert {name: part.dtype for name, part in output.levels.items()} == dict.fromkeys(output.levels, torch.float32)
+    assert {name: part.dtype for name, part in output.parts.items()} == dict.fromkeys(output.parts, torch.float32)
 
 
 def test_maps_whose_squares_overflow_fp16_stay_finite() -> None:
@@ -188,7 +211,7 @@ def test_a_batch_without_objects_is_finite_and_keeps_its_graph(term: Term) -> No
     output.value.backward()
     assert output.value.isfinite()
     grads = [x.grad for x in student_tensors(context) if x.grad is not None] + [p.grad for p in loss.parameters()]
-    assert len(grads) >= 2
+    assert len(grads) >= len(reached_by(term, context))
     assert all(grad is not None and grad.isfinite().all() for grad in grads)
 
 
@@ -198,7 +221,7 @@ def test_foreground_alone_keeps_its_graph_without_objects(term: Term) -> None:
         term = term.model_copy(update={"beta": 0.0})
     context = without_objects(make_context())
     build_double(term)(context).value.backward()
-    tensors = [context.student_head.scores] if term.name == "responsive" else list(context.student.values())
+    tensors = reached_by(term, context)
     assert all(x.grad is not None and x.grad.isfinite().all() for x in tensors)
 
 
@@ -241,8 +264,8 @@ def test_flipping_images_and_boxes_changes_nothing(term: Term) -> None:
 def test_zero_at_equality() -> None:
     context = make_context()
     context.student.update(context.teacher)
-    context = replace(context, student_head=context.teacher_head)
-    for term in (Decoupled(), Responsive()):
+    context = with_branch(context, student=context.branches[0].teacher)
+    for term in (Decoupled(), Responsive(), Ultralytics(), Ld(), Dkd()):
         assert build_double(term)(context).value.item() == pytest.approx(0, abs=1e-6)
 
 
@@ -276,19 +299,20 @@ def test_cuda_agrees_with_the_cpu(term: Term) -> None:
     def moved(x: Tensor) -> Tensor:
         return x.detach().cuda().requires_grad_(x.requires_grad)
 
-    def heads(head: Head) -> Head:
-        return Head(moved(head.scores), moved(head.boxes))
-
-    on_cuda = Context(
-        teacher={stride: moved(x) for stride, x in context.teacher.items()},
-        student={stride: moved(x) for stride, x in context.student.items()},
-        boxes=moved(context.boxes),
-        box_image=context.box_image.cuda(),
-        imgsz=context.imgsz,
-        teacher_head=heads(context.teacher_head),
-        student_head=heads(context.student_head),
-        target_scores=moved(context.target_scores),
-        foreground=context.foreground.cuda(),
+    branch = context.branches[0]
+    on_cuda = with_branch(
+        replace(
+            context,
+            teacher={stride: moved(x) for stride, x in context.teacher.items()},
+            student={stride: moved(x) for stride, x in context.student.items()},
+            boxes=moved(context.boxes),
+            box_image=context.box_image.cuda(),
+        ),
+        teacher=branch.teacher.mapped(moved),
+        student=branch.student.mapped(moved),
+        labels=branch.labels.cuda(),
+        target_scores=moved(branch.target_scores),
+        foreground=branch.foreground.cuda(),
     )
     loss = build(term, WIDTHS)
     expected = loss(context).value
@@ -320,8 +344,11 @@ def test_a_map_that_is_missing_or_of_another_size_is_refused() -> None:
 
 def test_heads_with_other_classes_or_anchors_are_refused() -> None:
     context, one_class = make_context(), make_context(nc=1)
-    with pytest.raises(PairError, match=r"class logits of one shape, got \(2, 3, 20\) .* and \(2, 1, 20\)"):
-        build_double(Responsive())(replace(context, student_head=one_class.student_head))
-    fewer = Head(context.student_head.scores, context.student_head.boxes[:, :1])
+    student = context.branches[0].student
+    with pytest.raises(PairError, match=r"class logits of one shape, got \(2, 3, 126\) .* and \(2, 1, 126\)"):
+        build_double(Responsive())(with_branch(context, student=one_class.branches[0].student))
     with pytest.raises(PairError, match="boxes of one shape"):
-        build_double(Responsive())(replace(context, student_head=fewer))
+        build_double(Responsive())(with_branch(context, student=replace(student, boxes=student.boxes[:, :1])))
+    for sides, message in ((None, "one with reg_max 1"), (student.sides[..., :2], "side logits of one shape")):
+        with pytest.raises(PairError, match=message):
+            build_double(Ld())(with_branch(context, student=replace(student, sides=sides)))

@@ -3,7 +3,8 @@ import torch
 
 from rdrkd.errors import PairError
 from rdrkd.models import build
-from rdrkd.models.levels import captured, find, levels_of
+from rdrkd.models.levels import find, forward, levels_of
+from rdrkd.spec import ARCHITECTURES
 
 # Layer indices and widths of Ultralytics 8.4.190 at nc = 10: (layer, channels) by stride.
 _FPN = {
@@ -30,18 +31,33 @@ def test_the_backbone_has_four_stages() -> None:
     assert found == {4: (2, 32), 8: (4, 64), 16: (6, 128), 32: (9, 256)}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_has_the_paper_s_four_layers_in_neck_and_backbone(name: str) -> None:
+    model = build(name, ["a", "b"])
+    fpn, backbone = find(model, "fpn"), find(model, "backbone")
+    assert {4, 8, 16, 32} <= fpn.keys() & backbone.keys()
+    assert [fpn[int(stride)].layer for stride in model.stride] == list(model.model[-1].f)
+    assert all(backbone[stride].layer < len(model.yaml["backbone"]) for stride in backbone)
+
+
 def test_a_missing_level_is_refused() -> None:
     with pytest.raises(PairError, match=r"fpn map of stride 64 in the student, got \[4, 8, 16, 32\]"):
         levels_of(build("yolov8n-half", ["a"]), [("fpn", 64)], "student")
 
 
-def test_capturing_leaves_no_hook_behind() -> None:
-    model = build("yolov8n-half", ["a"]).eval()
-    levels = levels_of(model, [("fpn", 4), ("fpn", 32)], "student")
-    with torch.no_grad(), captured(model, levels) as maps:
-        model(torch.zeros(1, 3, 64, 64))
-    assert {tap: tuple(value.shape) for tap, value in maps.items()} == {
-        ("fpn", 4): (1, 16, 16, 16),
-        ("fpn", 32): (1, 128, 2, 2),
-    }
-    assert not any(module._forward_hooks for module in model.modules())
+@pytest.mark.parametrize("name", ["yolov8n-half", "yolov8n-p2", "yolo11n", "yolo26n"])
+@pytest.mark.parametrize("training", [True, False])
+def test_the_pass_that_gives_maps_is_the_model_s_own(name: str, training: bool) -> None:
+    model = build(name, ["a", "b"]).train(training)
+    image = torch.rand(2, 3, 64, 64)
+    seen: dict[int, torch.Tensor] = {}
+    layers = {level.layer for level in find(model, "fpn").values()}
+    for index in layers:
+        model.model[index].register_forward_hook(lambda _m, _i, out, index=index: seen.__setitem__(index, out))
+    expected = model(image)
+    output, maps = forward(model, image, layers)
+    assert maps.keys() == layers
+    for index in layers:
+        torch.testing.assert_close(maps[index], seen[index])
+    torch.testing.assert_close(output, expected)

@@ -5,20 +5,20 @@ from typing import Any
 import pytest
 import torch
 
-from rdrkd.distiller import Distiller
+from rdrkd.distillation.distiller import Distiller
 from rdrkd.models import build
-from rdrkd.spec import Decoupled, Distillation, Regenerated, Responsive, Term
+from rdrkd.spec import Decoupled, Distillation, Recipe, Regenerated, Responsive, Term
 from rdrkd.ultralytics_adapter import DetectionTrainer
 
 NAMES = ["a", "b", "c"]
-ALL = Distillation(preset="rdr-kd").terms  # type: ignore[arg-type]
+ALL = Distillation(preset="rdr-kd").recipe.terms  # type: ignore[arg-type]
 
 
 def pair(terms: tuple[Term, ...] = ALL, student: str = "yolov8n-half") -> Distiller:
     torch.manual_seed(0)
     model = build(student, NAMES)
     model.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5, epochs=3)
-    return Distiller(build("yolov8n", NAMES), model, terms).train()
+    return Distiller(build("yolov8n", NAMES), model, Recipe(terms)).train()
 
 
 def batch(images: int = 2, objects: bool = True) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def test_the_baseline_of_the_same_seed_draws_the_same_numbers() -> None:
     torch.manual_seed(5)
     student = build("yolov8n-half", NAMES)
     student.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)
-    Distiller(build("yolov8n", NAMES), student, ALL)
+    Distiller(build("yolov8n", NAMES), student, Recipe(ALL))
     assert torch.equal(torch.rand(4), expected)
 
 

@@ -6,46 +6,39 @@ writes our checkpoint, `resume_training` reads it, callbacks report and listen.
 
 import math
 import shutil
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rdrkd import checkpoints, state
-from rdrkd.distiller import Distiller
+from rdrkd.diagnostics.findings import Findings
+from rdrkd.distillation.distiller import Distiller
+from rdrkd.distillation.schedule import factor
 from rdrkd.errors import NanLossError, StopRequested
-from rdrkd.events import Checkpoint, Epoch, Progress, Warn
+from rdrkd.events import Calibrated, Checkpoint, Warn
 from rdrkd.files import exclusive
 from rdrkd.models import LoadedModel, build, save_student
+from rdrkd.models.levels import forward
 from rdrkd.models.pairs import check_pair
 from rdrkd.reporter import Reporter
-from rdrkd.spec import Term, TrainSettings
+from rdrkd.spec import TrainSettings
+from rdrkd.training import checkpoints, state
+from rdrkd.training.loading import EpochOrder, Seeded, seed_everything, training_loader
+from rdrkd.training.plan import Plan
+from rdrkd.training.precision import dtype_of, precision, scaler
+from rdrkd.training.telling import Telling
 from rdrkd.ultralytics_adapter import (
     LOGGER,
+    RANK,
     DetectionModel,
     DetectionTrainer,
-    local_amp_check,
+    compiled,
     provide_font,
     unwrap_model,
 )
 
-_REPORT_SECONDS = 1.0
-_ORDER = 1_000_003  # keeps the orders of neighbouring seeds apart
-_CARRIED = ("student.pt", "student.safetensors", "metrics.jsonl")  # best weights and history: part of every checkpoint
-_METRICS = {"mAP50_95": "metrics/mAP50-95(B)", "mAP50": "metrics/mAP50(B)",
-            "precision": "metrics/precision(B)", "recall": "metrics/recall(B)"}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is trained: an architecture or start weights, and the teacher with its terms, if there is one."""
-
-    student: str | LoadedModel
-    settings: TrainSettings
-    teacher: LoadedModel | None = None
-    terms: tuple[Term, ...] = ()
+_EPOCHS = 10_000  # more than a training can have
+CARRIED = ("student.pt", "student.safetensors", "metrics.jsonl", "warnings.jsonl")  # part of every checkpoint
 
 
 def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str | None = None) -> int | None:
@@ -64,7 +57,8 @@ def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str
         best: int | None = found[1]["best_epoch"]
         return best
     trainer = Trainer(plan, data, run_dir, reporter, device, resume=found)
-    trainer.train()
+    with precision(trainer.dtype):
+        trainer.train()
     return trainer.best_epoch
 
 
@@ -87,11 +81,23 @@ class Trainer(DetectionTrainer):
     ) -> None:
         self.plan, self.run_dir, self.reporter, self._resume = plan, run_dir, reporter, resume
         provide_font()
-        super().__init__(overrides=_overrides(plan.settings, data, run_dir, device))
+        overrides = _overrides(plan, data, run_dir, device)
+        if resume is not None:
+            overrides["batch"] = resume[1].get("batch", overrides["batch"])
+        super().__init__(overrides=overrides)
+        self.dtype = dtype_of(plan.settings.amp, self.device)
         self.best_epoch: int | None = None
-        self._epoch_started = self._reported = time.monotonic()
-        self._batches = 0
+        self.recoveries = 0  # from losses that were not finite
+        self.last_step = -1  # iteration of the newest optimiser step
+        self.accumulate: int  # batches from one optimiser step to the next, Ultralytics' to choose
+        self._iteration = 0
+        self._gradients: dict[str, torch.Tensor] = {}  # that a resumed run found waiting for their step
+        self._resumed = False  # and no step since
+        self._calibration_told = False
+        self.telling = Telling(self, reporter)
+        self.findings = Findings()
         self.add_callback("on_train_epoch_start", type(self)._epoch_begins)
+        self.add_callback("on_train_batch_start", type(self)._batch_begins)
         self.add_callback("on_train_batch_end", type(self)._batch_ended)
         self.add_callback("on_val_batch_end", lambda _validator: self._listen())
 
@@ -105,40 +111,84 @@ class Trainer(DetectionTrainer):
         if isinstance(start, LoadedModel):
             student.load(start.model, verbose=False)  # maps the class head by name
         student.args = self.args
-        if not self.plan.terms:
+        if not self.plan.recipe.terms:
             self.model = student
             return
         assert self.plan.teacher is not None
-        check_pair(self.plan.teacher, student, self.plan.terms, self.args.imgsz)
-        self.model = Distiller(self.plan.teacher.model, student, self.plan.terms)
+        check_pair(self.plan.teacher, student, self.plan.recipe.terms, self.args.imgsz)
+        run = compiled(forward, self.device) if self.plan.settings.compile else forward
+        self.model = Distiller(self.plan.teacher.model, student, self.plan.recipe, run)
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
         """Build a dataset while no other run on this machine writes the same label cache."""
         with exclusive(Path(img_path)):
-            return super().build_dataset(img_path, mode, batch)
+            dataset = super().build_dataset(img_path, mode, batch)
+        return Seeded(dataset, self.args.seed) if mode == "train" else dataset
 
-    def _setup_train(self) -> None:
-        with local_amp_check():
-            super()._setup_train()
+    def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
+        """Load the training images by seed, epoch and index; the validation images as Ultralytics does."""
+        if mode != "train":
+            return super().get_dataloader(dataset_path, batch_size, rank, mode)
+        dataset = self.build_dataset(dataset_path, mode, batch_size)
+        rectangular = dataset.rect and len({tuple(shape) for shape in dataset.batch_shapes}) > 1
+        order = EpochOrder(len(dataset), self.args.seed, not rectangular, max(rank, 0), max(self.world_size, 1))
+        order.epoch = self._ordinal(self.start_epoch)
+        return training_loader(
+            dataset, order, batch_size, self.args.workers, self.device, drop_last=self.plan.settings.compile
+        )
+
+    def _build_train_pipeline(self) -> None:
+        super()._build_train_pipeline()
+        self.scaler = scaler(self.dtype, self.device)
+        if self.batch_size < self.plan.settings.batch:
+            self.reporter.emit(
+                Warn(
+                    code="batch_reduced",
+                    message=f"the memory was not enough for batches of {self.plan.settings.batch} images: "
+                    f"training goes on with {self.batch_size} (train.batch)",
+                )
+            )
 
     def resume_training(self, ckpt: Any) -> None:
         """Go on from the checkpoint that the run was given, or start with a clean folder."""
         if self._resume is None:
-            for name in _CARRIED:  # of a run that ended before its first checkpoint
+            for name in CARRIED[:3]:  # of a run that ended before its first checkpoint
                 (self.run_dir / name).unlink(missing_ok=True)
             return
         folder, saved = self._resume
         self._resume = None  # the state is large
         state.restore(self, saved)
         self.start_epoch = saved["epoch"]
+        self.train_loader.sampler.epoch = self._ordinal(self.start_epoch)
+        self.last_step, self._gradients, self._resumed = saved["last_step"], saved["gradients"], True
         _copy(folder, self.run_dir)
+
+    def optimizer_step(self) -> None:
+        """Step, and remember when: a resumed run keeps the rhythm of accumulated gradients."""
+        super().optimizer_step()
+        self.last_step, self._resumed = self._iteration, False
+
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Prepare a batch, between Ultralytics' choice of `accumulate` and its question whether a step is due.
+
+        After a resume Ultralytics counts from -1; until the first step its count is made to end where it would have.
+        """
+        self._accumulate = self.accumulate
+        if self._resumed:
+            self.accumulate += self.last_step + 1
+        prepared: dict[str, Any] = super().preprocess_batch(batch)
+        return prepared
+
+    def _close_dataloader_mosaic(self) -> None:
+        super()._close_dataloader_mosaic()
+        self.train_loader.sampler.epoch = self._ordinal(self.epoch)  # the loader starts anew after this
 
     def save_model(self) -> bool:
         """Report the epoch, and write the checkpoint and, if this is the best epoch, the student's weights.
 
         Ultralytics' own pickled wrapper is not written: plain Ultralytics could not load it.
         """
-        self._report_epoch()
+        self.telling.epoch_ended()
         tensors = self.ema.ema.state_dict().values()
         if not all(tensor.isfinite().all() for tensor in tensors):
             self.reporter.emit(Warn(code="checkpoint_skipped", message="the averaged weights are not finite"))
@@ -154,7 +204,7 @@ class Trainer(DetectionTrainer):
                 folder=str(folder.relative_to(self.run_dir)),
                 files=sorted(path.name for path in folder.iterdir()),
                 is_best=bool(is_best),
-                metrics=self._figures(),
+                metrics=self.telling.figures(),
             )
         )
         return True
@@ -178,8 +228,12 @@ class Trainer(DetectionTrainer):
         folder, saved = found
         self.reporter.emit(Warn(code="nan_recovery", message=f"epoch {epoch + 1} is trained again from {folder.name}"))
         self._model_train()
+        recoveries = self.recoveries + 1
         state.restore(self, saved)
+        self.recoveries = recoveries
         self.scheduler.last_epoch = epoch - 1
+        self.train_loader.reset()
+        self.train_loader.sampler.epoch = self._ordinal(epoch)
         return True
 
     def final_eval(self) -> None:
@@ -188,77 +242,59 @@ class Trainer(DetectionTrainer):
     def plot_training_labels(self) -> None:
         """Nothing: no plots are written."""
 
-    # -- reporting
+    # -- around epochs and batches
+
+    @property
+    def distiller(self) -> Distiller | None:
+        """The pair, where there is one."""
+        model = unwrap_model(self.model)
+        return model if isinstance(model, Distiller) else None
 
     def _epoch_begins(self) -> None:
-        self._order_images()
-        self._epoch_started, self._batches = time.monotonic(), 0
-        model = unwrap_model(self.model)
-        if isinstance(model, Distiller):
-            model.probe.wanted = True
-            model.probe.loss_scale = self.scaler.get_scale  # 1 without AMP
+        seed_everything(self.args.seed, self._ordinal(self.epoch), max(RANK, 0))
+        self.telling.epoch_begins()
+        for name, parameter in unwrap_model(self.model).named_parameters():
+            if name in self._gradients:
+                parameter.grad = self._gradients[name].to(parameter.device)
+        self._gradients = {}
+        if self.distiller is not None:
+            self.distiller.probe.wanted = True
+            self.distiller.probe.loss_scale = self.scaler.get_scale  # 1 without AMP
 
-    def _order_images(self) -> None:
-        """Make the order of the images a function of seed and epoch, so that a resumed run sees the same one.
+    def _ordinal(self, epoch: int) -> int:
+        """Number an epoch for order and seeds. After a recovery others follow: the same would lead to the same loss."""
+        return epoch + _EPOCHS * self.recoveries
 
-        Loader processes prefetch across epochs: restarting them every epoch would cost more than it gives.
-        """
-        loader = self.train_loader
-        if loader.num_workers == 0:
-            loader.reset()
-            loader.generator.manual_seed(_ORDER * self.args.seed + self.epoch)
+    def _batch_begins(self) -> None:
+        self._iteration = self.telling.batches + len(self.train_loader) * self.epoch
+        if self.distiller is not None:
+            done = self.epoch + self.telling.batches / len(self.train_loader)
+            self.distiller.factor = factor(self.plan.recipe.schedule, done, self.epochs)
+
+    def _batch_ended(self) -> None:
+        self.accumulate = self._accumulate
+        self._listen()
+        self.telling.batch_ended()
+        if self.distiller is not None:
+            self._tell_of(self.distiller)
+
+    def _tell_of(self, pair: Distiller) -> None:
+        """Report what a probe found, and weights that have been calibrated."""
+        if pair.probe.fresh:
+            pair.probe.fresh = False
+            for warning in self.findings.of(pair.probe.found, pair.weights):
+                self.reporter.emit(warning)
+        if pair.calibrator is not None and pair.calibrator.done and not self._calibration_told:
+            self._calibration_told = True
+            self.reporter.emit(Calibrated(weights=pair.weights, measured=pair.calibrator.measured))
 
     def _listen(self) -> None:
         if self.reporter.should_stop():
             raise StopRequested("asked to stop; the newest checkpoint stands")
 
-    def _batch_ended(self) -> None:
-        self._listen()
-        self._batches += 1
-        clock = time.monotonic()
-        if clock - self._reported < _REPORT_SECONDS:
-            return
-        self._reported = clock
-        done, total = self._batches, len(self.train_loader)
-        spent = clock - self._epoch_started
-        remaining = (self.epochs - self.epoch) * total - done
-        self.reporter.emit(
-            Progress(
-                phase="training",
-                completed=done,
-                total=total,
-                unit="batch",
-                epoch=self.epoch + 1,
-                epochs=self.epochs,
-                eta_seconds=round(spent / done * remaining, 1),
-            )
-        )
-
-    def _figures(self) -> dict[str, float]:
-        """Ultralytics' own validation figures, percent."""
-        found = {name: float(self.metrics.get(key, 0.0)) * 100 for name, key in _METRICS.items()}
-        return {name: round(value, 4) for name, value in found.items() if math.isfinite(value)}
-
-    def _report_epoch(self) -> None:
-        model = unwrap_model(self.model)
-        distilling = isinstance(model, Distiller)
-        event = Epoch(
-            epoch=self.epoch + 1,
-            epochs=self.epochs,
-            losses={name.removesuffix("_loss"): float(value) for name, value in self.tloss.items()},
-            weights=dict(model.weights) if distilling else {},
-            diagnostics={k: v for k, v in model.probe.found.items() if math.isfinite(v)} if distilling else {},
-            lr=float(self.optimizer.param_groups[0]["lr"]),
-            metrics=self._figures(),
-            seconds=round(time.monotonic() - self._epoch_started, 3),
-        )
-        with (self.run_dir / "metrics.jsonl").open("a") as file:
-            file.write(event.model_dump_json() + "\n")
-        self.reporter.emit(event)
-
 
 def _copy(source: Path, target: Path) -> None:
-    for name in _CARRIED:
+    for name in CARRIED:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
 
@@ -269,11 +305,14 @@ def student_of(model: torch.nn.Module) -> DetectionModel:
     return model.student_model if isinstance(model, Distiller) else model
 
 
-def _overrides(settings: TrainSettings, data: Path, run_dir: Path, device: str | None) -> dict[str, Any]:
+def _overrides(plan: Plan, data: Path, run_dir: Path, device: str | None) -> dict[str, Any]:
     LOGGER.setLevel("INFO")
+    settings: TrainSettings = plan.settings
     chosen = device if device is not None else ("0" if torch.cuda.is_available() else "cpu")
     return {
         **settings.model_dump(mode="json"),
+        "amp": settings.amp is not False,  # `rdrkd.training.precision` says in which type
+        "compile": settings.compile and not plan.recipe.terms,  # a pair compiles its own two networks
         "freeze": settings.freeze or None,
         "model": "yolov8n.yaml",  # never opened: `setup_model` builds the plan's student
         "data": str(data),

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
+from rdrkd.diagnostics.guard import STEPS, InertGuard
 from rdrkd.errors import TermInertError
-from rdrkd.guard import STEPS, InertGuard
 
 
 def _observe(guard: InertGuard, value: float, norm: float, steps: int, objects: int = 5) -> None:

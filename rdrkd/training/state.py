@@ -1,67 +1,80 @@
 """The resume state of a training: everything that Ultralytics' own checkpoint rounds or leaves out.
 
 Its checkpoint holds the EMA in half precision and no live weights, so a run that resumes from it is another run.
-This one holds the live weights, the EMA, the optimiser, the loss scaler, the early stopping and the random
-generators as they are, in fp32, and neither the teacher nor a path. It is read with `weights_only`.
+This one holds the live weights, the gradients that wait for their step, the EMA, the optimiser, the loss scaler, the
+calibrated weights and the early stopping as they are, in fp32, and neither the teacher nor a path. It holds no random
+generators: each epoch seeds its own (`rdrkd.training.loading`). It is read with `weights_only`.
 """
 
 import io
-import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from rdrkd import checkpoints
+from rdrkd.distillation.distiller import Distiller
 from rdrkd.errors import ModelError
 from rdrkd.events import Warn
 from rdrkd.files import write_synced
 from rdrkd.reporter import Reporter
+from rdrkd.training import checkpoints
 from rdrkd.ultralytics_adapter import unwrap_model
 
-FORMAT = 1
+FORMAT = 2
 
 
 def capture(trainer: Any) -> dict[str, Any]:
     """Give the state of a trainer at the end of an epoch."""
+    model = unwrap_model(trainer.model)
     return {
         "format": FORMAT,
         "epoch": trainer.epoch + 1,  # finished epochs
         "finished": bool(trainer.stop),  # the last epoch, or early stopping
-        "model": unwrap_model(trainer.model).state_dict(),
+        "batch": trainer.batch_size,  # smaller than asked for once the GPU's memory was not enough
+        "model": model.state_dict(),
+        "gradients": {name: p.grad for name, p in model.named_parameters() if p.grad is not None},
+        "recoveries": trainer.recoveries,
+        "last_step": trainer.last_step,  # iteration of the newest optimiser step
         "ema": trainer.ema.ema.state_dict(),
         "updates": trainer.ema.updates,
+        "criterion_updates": getattr(getattr(model, "criterion", None), "updates", None),  # of an end-to-end head's
         "optimizer": trainer.optimizer.state_dict(),
         "scaler": trainer.scaler.state_dict(),
+        "distillation": _distillation(model),
         "best_fitness": _number(trainer.best_fitness),
         "best_epoch": trainer.best_epoch,
         "stopper": {"best_fitness": _number(trainer.stopper.best_fitness), "best_epoch": trainer.stopper.best_epoch},
-        "random": _random_state(trainer),
     }
 
 
 def restore(trainer: Any, state: dict[str, Any]) -> None:
-    """Put a trainer, built by the same spec, where `capture` found the other.
+    """Put a trainer, built by the same spec, where `capture` found the other; its gradients are the trainer's to set.
 
     Raises:
         ModelError: the state is of another network or another format.
     """
     if state.get("format") != FORMAT:
         raise ModelError(f"expected a resume state of format {FORMAT}, got {state.get('format')}")
+    model = unwrap_model(trainer.model)
     try:
-        unwrap_model(trainer.model).load_state_dict(state["model"])
+        model.load_state_dict(state["model"])
         trainer.ema.ema.load_state_dict(state["ema"])
         trainer.optimizer.load_state_dict(state["optimizer"])
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"expected the resume state of this spec's network, got another: {error}") from error
-    trainer.ema.updates = state["updates"]
+    trainer.ema.updates, trainer.recoveries = state["updates"], state["recoveries"]
     if state["scaler"]:
         trainer.scaler.load_state_dict(state["scaler"])
+    if state["criterion_updates"] is not None:
+        _advance(model, state["criterion_updates"])
+    if state["distillation"] is not None:
+        model.weights = dict(state["distillation"]["weights"])
+        model.probe.steps = state["distillation"]["steps"]
+        if model.calibrator is not None:
+            model.calibrator.restore(state["distillation"]["calibration"])
     trainer.best_fitness, trainer.best_epoch = state["best_fitness"], state["best_epoch"]
     trainer.stopper.best_fitness = state["stopper"]["best_fitness"]
     trainer.stopper.best_epoch = state["stopper"]["best_epoch"]
-    _set_random_state(trainer, state["random"])
 
 
 def write(state: dict[str, Any], path: Path) -> None:
@@ -84,39 +97,6 @@ def read(path: Path) -> dict[str, Any]:
     return state
 
 
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _random_state(trainer: Any) -> dict[str, Any]:
-    _name, keys, position, has_gauss, gauss = np.random.get_state()
-    return {
-        "python": random.getstate(),
-        "numpy": [torch.from_numpy(np.asarray(keys).astype(np.int64)), int(position), int(has_gauss), float(gauss)],
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "mosaic": list(getattr(trainer.train_loader.dataset, "buffer", ())),  # images that mosaic draws from
-    }
-
-
-def _set_random_state(trainer: Any, state: dict[str, Any]) -> None:
-    """Restore the generators; loader processes (used on a GPU) start theirs anew."""
-    dataset = trainer.train_loader.dataset
-    if trainer.train_loader.num_workers == 0:
-        for index in dataset.buffer:
-            dataset.ims[index] = None  # loading one that is held would not enter it into the buffer
-        dataset.buffer.clear()
-        for index in state["mosaic"]:
-            dataset.load_image(index)
-    version, numbers, gauss = state["python"]
-    random.setstate((version, tuple(numbers), gauss))
-    keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, cached))
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
-
-
 def newest(run_dir: Path, reporter: Reporter) -> tuple[Path, dict[str, Any]] | None:
     """Give the newest checkpoint that can be read, and its state; a damaged one is reported and passed over."""
     for folder in reversed(checkpoints.complete(run_dir)):
@@ -125,3 +105,22 @@ def newest(run_dir: Path, reporter: Reporter) -> tuple[Path, dict[str, Any]] | N
         except ModelError as error:
             reporter.emit(Warn(code="checkpoint_unreadable", message=f"{folder.name}: {error}"))
     return None
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _distillation(model: Any) -> dict[str, Any] | None:
+    if not isinstance(model, Distiller):
+        return None
+    calibration = model.calibrator.state() if model.calibrator is not None else None
+    return {"weights": dict(model.weights), "steps": model.probe.steps, "calibration": calibration}
+
+
+def _advance(model: Any, updates: int) -> None:
+    """Move an end-to-end criterion, which shifts from one-to-many to one-to-one, to where it was."""
+    if getattr(model, "criterion", None) is None:
+        model.criterion = model.init_criterion()
+    model.criterion.updates = updates - 1
+    model.criterion.update()

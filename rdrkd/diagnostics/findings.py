@@ -1,0 +1,80 @@
+"""What a person should be told of a probe: a term that is inert, drowns the task or works on nothing, and the knob."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from rdrkd.events import Warn
+
+WEAK = 1e-3  # of the task's gradient: below it a term hardly moves the student
+STRONG = 3.0  # above it the task hardly does
+_MASKS = {
+    "hidden_cells": "tau_s, temperature or tau_area",
+    "hidden_channels": "tau_c or temperature",
+}
+
+
+class Finding(NamedTuple):
+    """One thing: what it is about, and the sentence."""
+
+    code: str
+    message: str
+
+
+class Findings:
+    """Judges probes; tells each finding once, when it shows in two probes in a row (a first step is no rule)."""
+
+    def __init__(self) -> None:
+        self._last: set[str] = set()
+        self._told: set[str] = set()
+
+    def of(self, probe: Mapping[str, float], weights: Mapping[str, float]) -> list[Warn]:
+        """Give what is to be told after a probe.
+
+        Args:
+            probe: figures as `rdrkd.diagnostics.probe` names them.
+            weights: the terms' present weights; one whose weight is 0 is off.
+        """
+        found = {f"{finding.code} {finding.message.split(':')[0]}": finding for finding in judge(probe, weights)}
+        again = [key for key in found if key in self._last and key not in self._told]
+        self._last = set(found)
+        self._told.update(again)
+        return [Warn(code=found[key].code, message=found[key].message) for key in again]
+
+
+def judge(probe: Mapping[str, float], weights: Mapping[str, float]) -> Iterator[Finding]:
+    """Give the findings of one probe; each message begins with what it is about and a colon."""
+    task = probe["task/gradient_norm"]
+    for name, weight in weights.items():
+        if weight <= 0 or f"{name}/ratio" not in probe:
+            continue
+        ratio, norm = probe[f"{name}/ratio"], probe[f"{name}/gradient_norm"]
+        numbers = f"the gradient of the weighted term is {ratio:.2g} times the task's ({norm:.3g} against {task:.3g})"
+        if ratio < WEAK:
+            yield Finding(
+                "term_weak", f"{name}: {numbers}, so it hardly moves the student; raise its weight (now {weight:.3g}"
+                f"{_towards(weight, ratio, 0.1)}) or set distillation.calibration",
+            )  # fmt: skip
+        elif ratio > STRONG:
+            yield Finding(
+                "term_drowns_task", f"{name}: {numbers}, so the student hardly learns the task; lower its weight "
+                f"(now {weight:.3g}{_towards(weight, ratio, 1.0)}) or set distillation.calibration",
+            )  # fmt: skip
+    for figure, share in probe.items():
+        part, _, kind = figure.rpartition("/")
+        if kind in _MASKS and not 0.005 <= share <= 0.98:
+            hidden = kind.removeprefix("hidden_")
+            consequence = "nothing is left to rebuild them from" if share > 0.5 else "nothing has to be rebuilt"
+            yield Finding(
+                f"mask_{hidden}", f"{part}: {share:.1%} of the {hidden} are hidden, so {consequence}; "
+                f"turn {_MASKS[kind]}",
+            )  # fmt: skip
+        if kind == "dead_channels" and share > 0.5:
+            yield Finding(
+                "dead_channels", f"{part}: {share:.0%} of the channels are constant over the batch, so the feature "
+                "terms teach little there; look at these weights, or leave the level out (`levels`)",
+            )  # fmt: skip
+
+
+def _towards(weight: float, ratio: float, target: float) -> str:
+    """The weight that would bring a ratio to `target`."""
+    return f"; {weight * target / ratio:.2g} would make it {target:g} times" if ratio > 0 else ""

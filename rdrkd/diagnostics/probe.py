@@ -1,0 +1,153 @@
+"""What each term does to the student: gradient norms, shares and directions, and the guard against inert terms.
+
+Figures of a full probe, by name; `<part>` is a level `P2`..`P5`, or `class`, `box`:
+
+    task/gradient_norm                    of the task loss, at the student's parameters, per image
+    <term>/gradient_norm, /ratio          of the weighted term, and as a share of the task's
+    <term>/cosine                         of the angle between the term's gradient and the task's
+    <term>/<part>                         value, unweighted
+    <term>/<part>/gradient_norm, /ratio   of the weighted part
+    <term>/<level>/hidden_cells, ...      the term's own shares
+    teacher/<level>/dead_channels         share of channels that are constant over the batch; student's likewise
+    batch/objects, batch/foreground       boxes in the batch, share of the anchors that are responsible for one
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from rdrkd.diagnostics.guard import InertGuard
+from rdrkd.losses import Output, level_name
+from rdrkd.models.levels import Tap
+
+_STEPS = (1, 100)  # probed beside the first step of every epoch: a backward pass per part is not free
+_DEAD = 1e-3  # a channel is dead whose deviation is below this share of its map's mean deviation
+Gradient = list[Tensor | None]
+Maps = Mapping[Tap, Tensor]  # (B, C, H, W) each
+
+
+class Probe:
+    """Looks at a training step's losses before they are summed.
+
+    Attributes:
+        wanted: set it to have the next step probed in full.
+        loss_scale: gives AMP's present loss scale, so that probed gradients do not underflow in fp16.
+        found: the figures of the last full probe.
+        fresh: whether `found` has not been looked at yet; the reader clears it.
+        steps: steps observed so far.
+    """
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        self.guard = InertGuard([name for name, weight in weights.items() if weight > 0])
+        self.wanted = False
+        self.loss_scale: Callable[[], float] = _no_scale
+        self.found: dict[str, float] = {}
+        self.fresh = False
+        self.steps = 0
+
+    def observe(
+        self,
+        task: Tensor,
+        outputs: Mapping[str, Output],
+        weights: Mapping[str, float],
+        student: nn.Module,
+        objects: int,
+        measure: bool = False,
+    ) -> dict[str, float] | None:
+        """Take one step.
+
+        Args:
+            task: scalar task loss, per image.
+            outputs: the terms' outputs, with their graphs.
+            weights: the terms' present weights.
+            student: whose parameters' gradients count.
+            objects: ground-truth boxes in the batch.
+            measure: have the norms measured, whether or not a probe is due.
+
+        Returns:
+            Gradient norms of `task` and of each UNWEIGHTED term, where they were measured.
+
+        Raises:
+            TermInertError: an enabled term has not reached the student for too long.
+        """
+        self.steps += 1
+        full = self.wanted or self.steps in _STEPS
+        names = list(outputs) if full or measure else [name for name in outputs if name in self.guard.watching]
+        if not names:
+            return None
+        parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
+        gradients = {name: self._gradient(outputs[name].value, parameters) for name in names}
+        norms = {name: _norm(gradient) for name, gradient in gradients.items()}
+        weighted = {name: weights[name] * norm for name, norm in norms.items()}
+        self.guard.observe({name: (float(outputs[name].value.detach()), weighted[name]) for name in names}, objects)
+        if not (full or measure):
+            return None
+        of_task = self._gradient(task, parameters)
+        norms["task"] = _norm(of_task)
+        if full:
+            self.wanted, self.fresh = False, True
+            self.found = {"task/gradient_norm": norms["task"], "batch/objects": float(objects)}
+            for name, output in outputs.items():
+                self._note(name, weighted[name])
+                self.found[f"{name}/cosine"] = _cosine(gradients[name], of_task)
+                for part, value in output.parts.items():
+                    self.found[f"{name}/{part}"] = float(value.detach())
+                    self._note(f"{name}/{part}", weights[name] * _norm(self._gradient(value, parameters)))
+                self.found |= {f"{name}/{share}": float(value) for share, value in output.shares.items()}
+        return norms
+
+    def look(self, maps: Mapping[str, Maps], foreground: Tensor) -> None:
+        """Add to a full probe what maps and assignment tell.
+
+        Args:
+            maps: `teacher` and `student` -> their maps.
+            foreground: (B, A) bool, the anchors that are responsible for an object.
+        """
+        self.found["batch/foreground"] = float(foreground.float().mean())
+        for role, of_role in maps.items():
+            for (layers, stride), x in of_role.items():
+                level = level_name(stride) if layers == "fpn" else f"{layers}-{level_name(stride)}"
+                self.found[f"{role}/{level}/dead_channels"] = dead_channels(x.detach())
+
+    def _note(self, name: str, norm: float) -> None:
+        self.found[f"{name}/gradient_norm"] = norm
+        self.found[f"{name}/ratio"] = norm / self.found["task/gradient_norm"] if norm else 0.0
+
+    def _gradient(self, value: Tensor, parameters: Sequence[nn.Parameter]) -> Gradient:
+        """A value's gradient at the parameters; unscaled where AMP's scale is still too high for it."""
+        if not value.requires_grad:
+            return []
+        gradient: Gradient = []
+        for scale in dict.fromkeys((self.loss_scale(), 1.0)):
+            found = torch.autograd.grad(value * scale, list(parameters), retain_graph=True, allow_unused=True)
+            gradient = [None if part is None else part.float() / scale for part in found]
+            if math.isfinite(_norm(gradient)):
+                break
+        return gradient
+
+
+def dead_channels(x: Tensor) -> float:
+    """Share of the channels of a map (B, C, H, W) that are constant over batch and cells, next to the others.
+
+    >>> dead_channels(torch.stack([torch.arange(4.0), torch.ones(4)]).view(1, 2, 2, 2))
+    0.5
+    """
+    deviation = x.float().transpose(0, 1).flatten(1).std(1)
+    return float((deviation < _DEAD * deviation.mean().clamp(min=torch.finfo(torch.float32).tiny)).float().mean())
+
+
+def _norm(gradient: Gradient) -> float:
+    squares = [part.square().sum() for part in gradient if part is not None]
+    return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+
+
+def _cosine(one: Gradient, other: Gradient) -> float:
+    products = [(a * b).sum() for a, b in zip(one, other, strict=False) if a is not None and b is not None]
+    norms = _norm(one) * _norm(other)
+    return float(torch.stack(products).sum()) / norms if products and norms else 0.0
+
+
+def _no_scale() -> float:
+    return 1.0

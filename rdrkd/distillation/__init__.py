@@ -1,0 +1,1 @@
+"""Teacher, student and terms between them: adapters, weights, their calibration and schedule."""

@@ -1,0 +1,26 @@
+"""The adapters phi: which maps a term compares, and what brings the student's to the teacher's width."""
+
+from torch import nn
+
+from rdrkd.models.levels import Tap
+from rdrkd.spec import FeatureTerm, Term
+
+
+def taps_of(term: Term) -> list[Tap]:
+    """Give the maps that a term compares; one that compares heads has none."""
+    return [(term.layers, stride) for stride in term.levels] if isinstance(term, FeatureTerm) else []
+
+
+def adapter_key(term: Term, tap: Tap) -> str:
+    """Name the adapter of a tap: terms of the same name share it."""
+    assert isinstance(term, FeatureTerm)
+    owner = "shared" if term.adapter == "shared" else term.name
+    return f"{owner}-{tap[0]}-{tap[1]}"
+
+
+def adapter(term: Term, student_channels: int, teacher_channels: int) -> nn.Module:
+    """Build a 1x1 convolution, or (`mlp`) Ultralytics' two with a ReLU between."""
+    first = nn.Conv2d(student_channels, teacher_channels, kernel_size=1)
+    if isinstance(term, FeatureTerm) and term.adapter == "mlp":
+        return nn.Sequential(first, nn.ReLU(inplace=True), nn.Conv2d(teacher_channels, teacher_channels, kernel_size=1))
+    return first

@@ -1,0 +1,239 @@
+"""A teacher, a student and the loss terms between them, in the shape that Ultralytics' trainer understands.
+
+    L = L_task + factor x sum_i weight_i * L_i                            RDR-KD, Eq. 11; factor 1 unless scheduled
+
+Ultralytics' own `DistillationModel` is the base class because its trainer, EMA and optimiser know it; its one loss
+and its hooks are replaced. The teacher is a guest: outside the module tree, so in no optimiser group, no EMA, no
+checkpoint. Adapters and procreate modules live under `projector`, train with the student and are never exported.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Self, cast
+
+import torch
+from torch import Tensor, nn
+
+from rdrkd.diagnostics.probe import Probe
+from rdrkd.distillation.adapters import adapter, adapter_key, taps_of
+from rdrkd.distillation.calibration import Calibrator
+from rdrkd.losses import Branch, Context, Head, Output, build
+from rdrkd.models.levels import Level, Tap, forward, levels_of
+from rdrkd.spec import Recipe
+from rdrkd.ultralytics_adapter import DetectionModel, DistillationModel, branches, copy_attr, decode_boxes
+
+Maps = Mapping[Tap, Tensor]
+Forward = Callable[..., tuple[Any, dict[int, Tensor]]]
+Assignment = tuple[Tensor, Tensor, Tensor]  # labels (B, A), target scores (B, A, nc), foreground (B, A)
+_BRANCHES = ("one2many", "one2one")
+
+
+class Distiller(DistillationModel):
+    """Computes task loss and distillation terms of a batch; called as a model it is the student.
+
+    Args:
+        teacher: a trained detector; it is frozen.
+        student: the detector to train, with `args`, `names` and `nc` set.
+        recipe: the weighted loss terms and what becomes of their weights.
+        forward: runs a network and gives its output and maps; `models.levels.forward`, or that compiled.
+
+    Attributes:
+        weights: term name -> its present weight; calibration changes them.
+        factor: what the schedule multiplies all terms by at present.
+
+    Raises:
+        PairError: a term compares a level that one of the two does not have.
+    """
+
+    def __init__(
+        self, teacher: DetectionModel, student: DetectionModel, recipe: Recipe, forward: Forward = forward
+    ) -> None:
+        nn.Module.__init__(self)
+        self.student_model = student
+        self.__dict__["teacher_model"] = teacher.eval().requires_grad_(False)  # past Module.__setattr__: unregistered
+        copy_attr(self, student)
+        self.weights: dict[str, float] = {term.name: term.weight for term in recipe.terms}
+        self.factor = 1.0
+        self.adapter_of: dict[str, dict[Tap, str]] = {
+            term.name: {tap: adapter_key(term, tap) for tap in taps_of(term)} for term in recipe.terms
+        }
+        taps = sorted({tap for adapters in self.adapter_of.values() for tap in adapters})
+        self.student_levels = levels_of(student, taps, "student")
+        self.teacher_levels = levels_of(teacher, taps, "teacher")
+        self.calibrator = Calibrator(recipe.calibration, self.weights) if recipe.calibration else None
+        self.probe = Probe(self.weights)
+        self._forward = forward
+        with torch.random.fork_rng(devices=[]):  # the baseline of the same seed must draw the same numbers
+            self.projector = self._projector(recipe)
+        self.projector.to(next(student.parameters()).device)
+
+    def _projector(self, recipe: Recipe) -> nn.ModuleDict:
+        """Adapters phi (student's to teacher's width; one per tap, or per term) and the terms' own modules."""
+        adapters: dict[str, nn.Module] = {}
+        modules: dict[str, nn.Module] = {}
+        for term in recipe.terms:
+            for tap, key in self.adapter_of[term.name].items():
+                widths = self.student_levels[tap].channels, self.teacher_levels[tap].channels
+                if key not in adapters:
+                    adapters[key] = adapter(term, *widths)
+            teacher_channels = {tap[1]: self.teacher_levels[tap].channels for tap in self.adapter_of[term.name]}
+            modules[term.name] = build(term, teacher_channels)
+        return nn.ModuleDict({"adapters": nn.ModuleDict(adapters), "terms": nn.ModuleDict(modules)})
+
+    # -- what Ultralytics' trainer calls
+
+    def loss(self, batch: Mapping[str, Any], preds: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Give the parts to sum and backpropagate, and the items to log (terms unweighted, per-image means).
+
+        Args:
+            batch: `img` (B, 3, H, W) in [0, 1], `bboxes` (N, 4) normalised xywh, `batch_idx` (N,), `cls` (N, 1).
+            preds: the student's predictions, given in validation only.
+        """
+        if not self.training:
+            task, items = self.student_model.loss(batch, preds)
+            return task, {**items, **{name: task.new_zeros(()) for name in self.weights}}
+        images = batch["img"]
+        with torch.no_grad():
+            teacher, teacher_maps = self._run(self.teacher_model, images, self.teacher_levels)
+        predictions, student_maps = self._run(self.student_model, images, self.student_levels)
+        with self._assignments() as assignments:
+            task, items = self.student_model.loss(batch, predictions)
+        with torch.autocast(images.device.type, enabled=False):
+            shared = self._shared(batch, teacher, predictions, assignments)
+            outputs = {name: self._term(name, shared, teacher_maps, student_maps) for name in self.weights}
+            self._look(task.sum() / len(images), outputs, len(batch["bboxes"]))
+            if self.probe.fresh:
+                self.probe.look({"teacher": teacher_maps, "student": student_maps}, shared["branches"][0].foreground)
+            weighted = [self.weights[name] * output.value for name, output in outputs.items()]
+            # Eq. 11
+            distillation = self.factor * torch.stack(weighted).sum()
+        items = {**items, **{name: output.value.detach() for name, output in outputs.items()}}
+        return torch.cat([task, (distillation * len(images)).reshape(1)]), items
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of the student; the teacher stays in eval."""
+        nn.Module.train(self, mode)
+        if self.teacher_model is not None:
+            self.teacher_model.eval()
+        return self
+
+    def fuse(self, verbose: bool = True, imgsz: int | list[int] = 640) -> DetectionModel:
+        """Fuse and give the student."""
+        return self.student_model.fuse(verbose=verbose, imgsz=imgsz)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy (Ultralytics' EMA is one) has no teacher, and nothing compiled."""
+        return {**self.__dict__, "teacher_model": None, "_forward": forward}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore as any module."""
+        nn.Module.__setstate__(self, state)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Move the guest along with the rest."""
+        if self.teacher_model is not None:
+            self.teacher_model._apply(fn)
+        return cast(Self, nn.Module._apply(self, fn, recurse))
+
+    # -- one step
+
+    def _run(self, model: DetectionModel, images: Tensor, levels: Mapping[Tap, Level]) -> tuple[Any, Maps]:
+        """Give a model's output and its maps by tap."""
+        output, maps = self._forward(model, images, tuple(sorted({level.layer for level in levels.values()})))
+        return output, {tap: maps[level.layer] for tap, level in levels.items()}
+
+    def _look(self, task: Tensor, outputs: Mapping[str, Output], objects: int) -> None:
+        """Measure the step where that is due, guard against inert terms, and calibrate the weights."""
+        due = self.calibrator is not None and self.calibrator.due()
+        norms = self.probe.observe(task, outputs, self.weights, self.student_model, objects, measure=due)
+        if self.calibrator is not None and due:
+            assert norms is not None
+            self.weights = self.calibrator.observe(self.weights, norms, objects)
+
+    @contextmanager
+    def _assignments(self) -> Iterator[dict[str, Assignment]]:
+        """Collect what the student's task-aligned assigners give, by branch, so that they run only once."""
+        student = self.student_model
+        if getattr(student, "criterion", None) is None:
+            student.criterion = student.init_criterion()
+        found: dict[str, Assignment] = {}
+
+        def keep(name: str) -> Any:
+            def hook(_module: object, _inputs: object, output: tuple[Tensor, ...]) -> None:
+                labels, _boxes, target_scores, foreground, _index = output
+                found[name] = labels.long(), target_scores.float(), foreground.bool()
+
+            return hook
+
+        criteria = {name: getattr(student.criterion, name) for name in _BRANCHES if hasattr(student.criterion, name)}
+        criteria = criteria or {"one2many": student.criterion}
+        handles = [each.assigner.register_forward_hook(keep(name)) for name, each in criteria.items()]
+        try:
+            yield found
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _shared(
+        self, batch: Mapping[str, Any], teacher: Any, student: Any, assignments: Mapping[str, Assignment]
+    ) -> dict[str, Any]:
+        """The part of the context that all terms have in common."""
+        height, width = batch["img"].shape[2:]
+        center, size = batch["bboxes"].float().split(2, dim=1)
+        scale = center.new_tensor([width, height, width, height])
+        predicted = branches(teacher), branches(student)
+        common = [name for name in _BRANCHES if all(name in each for each in predicted)]
+        gains = self._gains(common)
+        return {
+            "boxes": torch.cat([center - size / 2, center + size / 2], dim=1) * scale,
+            "box_image": batch["batch_idx"].long().view(-1),
+            "imgsz": (height, width),
+            "branches": tuple(
+                Branch(
+                    _head(predicted[0][name], self.teacher_model),
+                    _head(predicted[1][name], self.student_model),
+                    *assignments[name],
+                    gain=gains[name],
+                )
+                for name in common
+            ),
+            "teacher_scores": torch.stack([each["scores"].float() for each in predicted[0].values()]).mean(0),
+            "anchors": _anchors(predicted[0]["one2many"], self.teacher_model),
+        }
+
+    def _gains(self, names: list[str]) -> dict[str, float]:
+        """The branches' parts of the task loss; an end-to-end criterion moves from one-to-many to one-to-one."""
+        criterion = self.student_model.criterion
+        if len(names) == 1:
+            return {names[0]: 1.0}
+        total = criterion.o2m + criterion.o2o
+        return {"one2many": criterion.o2m / total, "one2one": criterion.o2o / total}
+
+    def _term(self, name: str, shared: dict[str, Any], teacher: Maps, student: Maps) -> Output:
+        """Compute one term on its taps, the student's maps aligned by its adapters."""
+        adapters = {tap: self._modules_of("adapters")[key] for tap, key in self.adapter_of[name].items()}
+        context = Context(
+            teacher={tap[1]: teacher[tap].float() for tap in adapters},
+            student={tap[1]: adapter(student[tap].float()) for tap, adapter in adapters.items()},
+            **shared,
+        )
+        return cast(Output, self._modules_of("terms")[name](context))
+
+    def _modules_of(self, group: str) -> nn.ModuleDict:
+        return cast(nn.ModuleDict, self.projector[group])
+
+
+def _head(prediction: dict[str, Any], model: DetectionModel) -> Head:
+    logits = prediction["boxes"].float()  # (B, 4R, A)
+    batch, width, count = logits.shape
+    sides = logits.view(batch, 4, width // 4, count).permute(0, 3, 1, 2) if width > 4 else None
+    return Head(prediction["scores"].float(), decode_boxes(prediction, model.stride.to(logits.device)), sides)
+
+
+def _anchors(prediction: dict[str, Any], model: DetectionModel) -> dict[int, slice]:
+    """Where each level's anchors lie among all, by stride."""
+    found: dict[int, slice] = {}
+    first = 0
+    for stride, x in zip(model.stride, prediction["feats"], strict=True):
+        found[int(stride)] = slice(first, first := first + x.shape[2] * x.shape[3])
+    return found

@@ -1,0 +1,60 @@
+"""Decoupled knowledge distillation (DKD) of class scores: the target's confidence, and the others among themselves.
+
+Source: Zhao et al., CVPR 2022, arXiv 2203.08679. For the n foreground anchors of the student's assigner, each with the
+class y of its object, and softmax scores over the classes:
+
+    z^t, z^s   class logits                                   teacher, student  (n, C)
+    b          (p_y, 1 - p_y)                                 target against the rest
+    p^         softmax over the classes without y             the rest among themselves
+
+    L = T^2 (alpha KL(b^t || b^s) + beta KL(p^^t || p^^s)) / n
+
+A YOLO head has independent sigmoids and no background: one class alone leaves a softmax nothing to compare, unless a
+constant logit of 0 is appended, with which softmax([z, 0]) = sigmoid(z).
+"""
+
+import torch
+from torch import Tensor
+
+from rdrkd.losses.context import Branch, Context, Output
+from rdrkd.spec.losses import Dkd
+
+
+def target_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float = 1.0) -> Tensor:
+    """KL(b^t || b^s) (n,) for logits (n, C) and labels (n,)."""
+    (_, *log_s), (_, *log_t) = (_split(z / temperature, labels) for z in (student, teacher.detach()))
+    return torch.stack([t.exp() * (t - s) for s, t in zip(log_s, log_t, strict=True)]).sum(0)
+
+
+def non_target_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float = 1.0) -> Tensor:
+    """KL(p^^t || p^^s) (n,) for logits (n, C) and labels (n,)."""
+    (log_s, *_), (log_t, *_) = (_split(z / temperature, labels) for z in (student, teacher.detach()))
+    return (log_t.exp() * (log_t - log_s)).sum(1)
+
+
+def _split(z: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Logs of: p^ (n, C - 1), p_y (n,), 1 - p_y (n,)."""
+    count, classes = z.shape
+    others = torch.ones_like(z, dtype=torch.bool).scatter_(1, labels[:, None], False)
+    rest = z[others].view(count, classes - 1)
+    whole = z.logsumexp(1)
+    return rest.log_softmax(1), z.gather(1, labels[:, None]).squeeze(1) - whole, rest.logsumexp(1) - whole
+
+
+def dkd_term(term: Dkd, context: Context) -> Output:
+    """Alpha x target part + beta x non-target part, over the heads' branches."""
+
+    def parts(branch: Branch) -> dict[str, Tensor]:
+        heads = branch.heads()
+        positive, labels = branch.foreground, branch.labels[branch.foreground]
+        teacher, student = (head.scores.transpose(1, 2)[positive] for head in heads)
+        if term.constant_logit:
+            teacher, student = (torch.cat([z, torch.zeros_like(z[:, :1])], dim=1) for z in (teacher, student))
+        scale = term.temperature**2 / positive.sum().clamp(min=1)
+        given = student, teacher, labels, term.temperature
+        return {
+            "target": term.alpha * scale * target_loss(*given).sum(),
+            "non_target": term.beta * scale * non_target_loss(*given).sum(),
+        }
+
+    return Output.over_branches(context, parts)

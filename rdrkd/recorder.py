@@ -1,0 +1,43 @@
+"""Keeps in the run folder what a run tells in passing, so that the folder alone tells it later."""
+
+import json
+from pathlib import Path
+
+from rdrkd.events import Calibrated, Event, Resolved, Warn
+from rdrkd.files import write_atomically
+from rdrkd.reporter import Reporter
+from rdrkd.training import checkpoints
+
+RESOLVED = "resolved_spec.json"
+WARNINGS = "warnings.jsonl"
+
+
+class Recorder:
+    """A reporter that passes everything on, and writes warnings and calibrated weights down."""
+
+    def __init__(self, reporter: Reporter, run_dir: Path) -> None:
+        self._reporter, self._run_dir = reporter, run_dir
+        if not checkpoints.complete(run_dir):  # of a run that ended before its first checkpoint
+            (run_dir / WARNINGS).unlink(missing_ok=True)
+
+    def emit(self, event: Event) -> None:
+        """Pass an event on; record it first where it is one to keep."""
+        if isinstance(event, Warn):
+            with (self._run_dir / WARNINGS).open("a") as file:
+                file.write(event.model_dump_json() + "\n")
+        self._reporter.emit(event)
+        if isinstance(event, Calibrated):
+            self._reporter.emit(Resolved(resolved_spec=self._with_weights(event)))
+
+    def should_stop(self) -> bool:
+        """Say what the other says."""
+        return self._reporter.should_stop()
+
+    def _with_weights(self, event: Calibrated) -> dict[str, object]:
+        """Put the chosen weights into the resolved spec."""
+        path = self._run_dir / RESOLVED
+        resolved: dict[str, object] = json.loads(path.read_text())
+        for term in resolved["distillation"]["losses"]:  # type: ignore[index]
+            term["weight"] = event.weights[term["name"]]
+        write_atomically(path, json.dumps(resolved, indent=2).encode())
+        return resolved

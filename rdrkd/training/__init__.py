@@ -1,0 +1,1 @@
+"""Training inside Ultralytics: trainer, images, precision, checkpoints and the state that a run resumes from."""

@@ -1,0 +1,64 @@
+"""Mixed precision as the spec asks for it, on any device.
+
+Ultralytics knows fp16 and bf16 on CUDA alone, and finds out whether fp16 works by downloading a model and comparing
+its detections; a training machine has no network. While a trainer runs, its two questions are answered here.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from rdrkd.errors import SpecError
+from rdrkd.ultralytics_adapter import engine_trainer
+
+Amp = bool | Literal["bf16", "fp16"]
+_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def dtype_of(amp: Amp, device: torch.device) -> torch.dtype | None:
+    """Say in which type a training computes what may be computed in less than fp32; None: nothing.
+
+    Raises:
+        SpecError: bf16 was asked of a GPU that has none.
+
+    >>> dtype_of(True, torch.device("cpu")), dtype_of("bf16", torch.device("cpu"))
+    (None, torch.bfloat16)
+    """
+    if not isinstance(amp, str):
+        return torch.float16 if amp and _has_fp16(device) else None
+    if amp == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise SpecError(f"expected a GPU with bf16 for amp `bf16`, got {torch.cuda.get_device_name(device)}")
+    return _TYPES[amp]
+
+
+def scaler(dtype: torch.dtype | None, device: torch.device) -> torch.amp.GradScaler:
+    """Give the loss scaler: fp16's gradients underflow without one, bf16 has fp32's range."""
+    return torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
+
+
+@contextmanager
+def precision(dtype: torch.dtype | None) -> Iterator[None]:
+    """While the body trains, have Ultralytics' trainer compute in `dtype`."""
+
+    def autocast(_enabled: Any, device: str = "cuda") -> torch.autocast:
+        return torch.autocast(device, dtype=dtype, enabled=dtype is not None)
+
+    def check(_model: nn.Module) -> bool:
+        return dtype is not None
+
+    before = engine_trainer.autocast, engine_trainer.check_amp
+    engine_trainer.autocast, engine_trainer.check_amp = autocast, check
+    try:
+        yield
+    finally:
+        engine_trainer.autocast, engine_trainer.check_amp = before
+
+
+def _has_fp16(device: torch.device) -> bool:
+    """Compute capability 7.0 (Volta) and up has the units; the 16xx cards that Ultralytics refuses are 7.5 TU11x."""
+    if device.type != "cuda" or "GTX 16" in torch.cuda.get_device_name(device):
+        return False
+    return torch.cuda.get_device_capability(device) >= (7, 0)

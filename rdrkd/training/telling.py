@@ -1,0 +1,76 @@
+"""What a training tells of itself: progress between batches, and each epoch with its losses and diagnostics."""
+
+import math
+import time
+from typing import Any
+
+from rdrkd.events import Calibrated, Epoch, Progress
+from rdrkd.reporter import Reporter
+
+_REPORT_SECONDS = 1.0
+_METRICS = {"mAP50_95": "metrics/mAP50-95(B)", "mAP50": "metrics/mAP50(B)",
+            "precision": "metrics/precision(B)", "recall": "metrics/recall(B)"}  # fmt: skip
+
+
+class Telling:
+    """Turns a trainer's state into events.
+
+    Attributes:
+        batches: finished batches of the present epoch.
+    """
+
+    def __init__(self, trainer: Any, reporter: Reporter) -> None:
+        self.trainer, self.reporter = trainer, reporter
+        self.batches = 0
+        self._epoch_started = self._reported = time.monotonic()
+
+    def epoch_begins(self) -> None:
+        """Count anew."""
+        self._epoch_started, self.batches = time.monotonic(), 0
+
+    def batch_ended(self) -> None:
+        """Count, and report progress once a second."""
+        self.batches += 1
+        clock = time.monotonic()
+        if clock - self._reported < _REPORT_SECONDS:
+            return
+        self._reported = clock
+        trainer = self.trainer
+        done, total = self.batches, len(trainer.train_loader)
+        spent = clock - self._epoch_started
+        remaining = (trainer.epochs - trainer.epoch) * total - done
+        self.reporter.emit(
+            Progress(
+                phase="training",
+                completed=done,
+                total=total,
+                unit="batch",
+                epoch=trainer.epoch + 1,
+                epochs=trainer.epochs,
+                eta_seconds=round(spent / done * remaining, 1),
+            )
+        )
+
+    def figures(self) -> dict[str, float]:
+        """Ultralytics' own validation figures, percent."""
+        found = {name: float(self.trainer.metrics.get(key, 0.0)) * 100 for name, key in _METRICS.items()}
+        return {name: round(value, 4) for name, value in found.items() if math.isfinite(value)}
+
+    def epoch_ended(self) -> None:
+        """Report the epoch, and append it to the run's history."""
+        trainer, pair = self.trainer, self.trainer.distiller
+        event = Epoch(
+            epoch=trainer.epoch + 1,
+            epochs=trainer.epochs,
+            losses={name.removesuffix("_loss"): float(value) for name, value in trainer.tloss.items()},
+            weights={name: weight * pair.factor for name, weight in pair.weights.items()} if pair else {},
+            diagnostics={k: v for k, v in pair.probe.found.items() if math.isfinite(v)} if pair else {},
+            lr=float(trainer.optimizer.param_groups[0]["lr"]),
+            metrics=self.figures(),
+            seconds=round(time.monotonic() - self._epoch_started, 3),
+        )
+        with (trainer.run_dir / "metrics.jsonl").open("a") as file:
+            file.write(event.model_dump_json() + "\n")
+        self.reporter.emit(event)
+        if pair and pair.calibrator and pair.calibrator.settings.mode == "running":
+            self.reporter.emit(Calibrated(weights=pair.weights, measured=pair.calibrator.measured))

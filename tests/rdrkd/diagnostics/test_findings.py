@@ -1,0 +1,70 @@
+import pytest
+
+from rdrkd.diagnostics.findings import Findings, judge
+
+GOOD = {
+    "task/gradient_norm": 4.0,
+    "decoupled/gradient_norm": 2.0,
+    "decoupled/ratio": 0.5,
+    "regenerated/P2/hidden_cells": 0.4,
+    "regenerated/P2/hidden_channels": 0.5,
+    "student/P2/dead_channels": 0.1,
+}
+WEIGHTS = {"decoupled": 0.2}
+
+
+def only(**changes: float) -> tuple[str, str]:
+    """The one finding that some changes of the good probe cause."""
+    probe = GOOD | {name.replace("__", "/"): value for name, value in changes.items()}
+    (finding,) = judge(probe, WEIGHTS)
+    return finding.code, finding.message
+
+
+def test_a_good_probe_has_no_findings() -> None:
+    assert list(judge(GOOD, WEIGHTS)) == []
+
+
+def test_a_weak_term_is_told_with_the_numbers_and_the_knob() -> None:
+    code, message = only(decoupled__ratio=5e-4, decoupled__gradient_norm=2e-3)
+    assert code == "term_weak"
+    for part in ("decoupled:", "0.0005 times", "0.002 against 4", "weight (now 0.2; 40 would make it 0.1 times)"):
+        assert part in message
+
+
+def test_a_drowning_term_is_told_with_the_numbers_and_the_knob() -> None:
+    code, message = only(decoupled__ratio=8.0, decoupled__gradient_norm=32.0)
+    assert code == "term_drowns_task"
+    for part in ("decoupled:", "8 times", "lower its weight (now 0.2; 0.025 would make it 1 times)", "calibration"):
+        assert part in message
+
+
+def test_a_term_without_gradient_has_no_weight_to_name() -> None:
+    code, message = only(decoupled__ratio=0.0, decoupled__gradient_norm=0.0)
+    assert code == "term_weak"
+    assert "would make" not in message
+
+
+def test_a_term_that_is_off_is_nobody_s_fault() -> None:
+    assert list(judge(GOOD | {"decoupled/ratio": 0.0}, {"decoupled": 0.0})) == []
+
+
+@pytest.mark.parametrize(
+    ("figure", "share", "code", "words"),
+    [
+        ("regenerated__P2__hidden_cells", 0.0, "mask_cells", "0.0% of the cells are hidden, so nothing has to"),
+        ("regenerated__P2__hidden_cells", 1.0, "mask_cells", "nothing is left to rebuild them from"),
+        ("regenerated__P2__hidden_channels", 0.0, "mask_channels", "turn tau_c or temperature"),
+        ("student__P2__dead_channels", 0.75, "dead_channels", "student/P2: 75% of the channels"),
+    ],
+)  # fmt: skip
+def test_what_works_on_nothing_is_told(figure: str, share: float, code: str, words: str) -> None:
+    found, message = only(**{figure: share})
+    assert found == code
+    assert words in message
+
+
+def test_each_finding_is_told_once_and_only_when_it_stays() -> None:
+    findings, weak = Findings(), GOOD | {"decoupled/ratio": 1e-5}
+    told = [findings.of(probe, WEIGHTS) for probe in (weak, GOOD, weak, weak, weak)]
+    assert [len(warnings) for warnings in told] == [0, 0, 0, 1, 0]
+    assert told[3][0].code == "term_weak"
