@@ -18,6 +18,7 @@ from rdrkd.events import EXIT_DONE, EXIT_FAILED, Failed
 from rdrkd.orphans import PARENT_VARIABLE, die_with_parent
 from rdrkd.process import Stoppable, conclude, events_stream
 from rdrkd.reporter import JsonLines, Reporter
+from rdrkd.study.cli import app as study
 
 app = typer.Typer(
     name="rdrkd",
@@ -28,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.add_typer(study, name="study")
 Spec = Annotated[Path, typer.Argument(help="Job spec, JSON or YAML.", show_default=False)]
 RunDir = Annotated[
     Path,

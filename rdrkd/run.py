@@ -3,6 +3,7 @@
 import fcntl
 import json
 import platform
+import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,7 +82,7 @@ def _run(spec: JobSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> di
         result = _evaluate(spec, dataset, reporter, inputs)
     else:
         result = _train(spec, dataset, run_dir, reporter, inputs)
-    result = {"kind": spec.kind, **result, "seconds": round(time.monotonic() - started, 1)}
+    result = {"kind": spec.kind, **result, **_cost(started, inputs.device)}
     _write_json(finished, result)
     return result
 
@@ -200,6 +201,18 @@ def _card(loaded: LoadedModel, imgsz: int) -> dict[str, Any]:
         "gflops": round(float(get_flops(loaded.model, imgsz)), 3),
         "imgsz": imgsz,
         "names": list(loaded.names),
+    }
+
+
+def _cost(started: float, device: str | None) -> dict[str, Any]:
+    """What this process has taken: seconds since it began or resumed, and the peak of the memory that counts."""
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    index = int(device.split(",")[0]) if on_gpu and device else 0
+    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "seconds": round(time.monotonic() - started, 1),
+        "memory_bytes": torch.cuda.max_memory_allocated(index) if on_gpu else kibibytes * 1024,
+        "device": torch.cuda.get_device_name(index) if on_gpu else f"CPU, {torch.get_num_threads()} threads",
     }
 
 
