@@ -139,7 +139,7 @@ class Trainer(DetectionTrainer):
 
     def _build_train_pipeline(self) -> None:
         super()._build_train_pipeline()
-        self.scaler = scaler(self.dtype, self.device)
+        self.amp, self.scaler = self.dtype is not None, scaler(self.dtype, self.device)
         if self.batch_size < self.plan.settings.batch:
             self.reporter.emit(
                 Warn(
@@ -311,7 +311,8 @@ def _overrides(plan: Plan, data: Path, run_dir: Path, device: str | None) -> dic
     chosen = device if device is not None else ("0" if torch.cuda.is_available() else "cpu")
     return {
         **settings.model_dump(mode="json"),
-        "amp": settings.amp is not False,  # `rdrkd.training.precision` says in which type
+        # With "bf16" Ultralytics neither downloads a model to check fp16 with nor scales: precision.py does what is due.
+        "amp": "bf16" if settings.amp else False,
         "compile": settings.compile and not plan.recipe.terms,  # a pair compiles its own two networks
         "freeze": settings.freeze or None,
         "model": "yolov8n.yaml",  # never opened: `setup_model` builds the plan's student
