@@ -1,7 +1,7 @@
 """What is known of a study's members, in one JSON file that runs and machines add to."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,9 @@ def read(path: Path) -> Results:
 
 
 def write(results: Results, path: Path) -> None:
-    """Write results, members in order of method and seed."""
+    """Write results."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    order = list(dict.fromkeys(member["method"] for member in results["members"]))
-    members = sorted(results["members"], key=lambda m: (order.index(m["method"]), m["hash"], m["seed"]))
-    write_atomically(path, (json.dumps({**results, "members": members}, indent=1) + "\n").encode())
+    write_atomically(path, (json.dumps(results, indent=1) + "\n").encode())
 
 
 def merge(parts: Iterable[Results]) -> Results:
@@ -60,4 +58,11 @@ def merge(parts: Iterable[Results]) -> Results:
         merged["members"] += [member for member in part["members"] if key_of(member) not in known]
         merged["commands"] += [c for c in part.get("commands", []) if c not in merged["commands"]]
         merged["teachers"] = {**part.get("teachers", {}), **merged.get("teachers", {})}
+    merged["members"] = ordered(merged["members"])
     return merged
+
+
+def ordered(members: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Bring members together by method, in the order in which the methods came, and by seed."""
+    methods = list(dict.fromkeys(member["method"] for member in members))
+    return sorted(members, key=lambda m: (methods.index(m["method"]), m["hash"], m["seed"]))

@@ -99,6 +99,7 @@ class _Runner:
         members = members_of(self.study, self.dataset.sha256, teacher or Path("teacher"))
         if teacher is not None:
             self._train(self._missing(members), teacher)
+        self._save()
         return Ended(self.results, members, self._missing(members))
 
     def _begin(self) -> results.Results:
@@ -162,7 +163,8 @@ class _Runner:
     def _save(self) -> None:
         newest = self.results["members"][-1:] or list(self.results["teachers"].values())
         versions = newest[-1]["versions"] if newest else {}
-        self.results = {**self.results, "versions": versions}
+        members = results.ordered(self.results["members"])
+        self.results = {**self.results, "versions": versions, "members": members}
         results.write(self.results, self.order.out / RESULTS)
 
     def _over(self) -> bool:

@@ -188,6 +188,23 @@ def test_a_mosaic_of_more_than_a_thousand_boxes(begin: Begin, three_classes: Pat
     assert_terms_reach_the_student(trainer)
 
 
+def test_the_student_alone_sees_the_very_same_images(begin: Begin, tmp_path: Path) -> None:
+    seen: dict[str, list[torch.Tensor]] = {"none": [], "rdr-kd": []}
+    for preset, images in seen.items():
+        trainer = begin(folder=tmp_path / preset, epochs=2, distillation={"preset": preset}, multi_scale=0.5)
+        original = trainer.preprocess_batch
+
+        def note(batch: dict[str, Any], original: Any = original, images: Any = images) -> dict[str, Any]:
+            prepared: dict[str, Any] = original(batch)
+            images.append(prepared["img"])
+            return prepared
+
+        trainer.preprocess_batch = note  # type: ignore[method-assign]
+        finish(trainer)
+    assert len(seen["none"]) == 6
+    assert all(torch.equal(one, other) for one, other in zip(*seen.values(), strict=True))
+
+
 # --- what of the student is trained ---
 
 
