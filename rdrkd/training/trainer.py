@@ -311,7 +311,7 @@ def _overrides(plan: Plan, data: Path, run_dir: Path, device: str | None) -> dic
     chosen = device if device is not None else ("0" if torch.cuda.is_available() else "cpu")
     return {
         **settings.model_dump(mode="json"),
-        # With "bf16" Ultralytics neither downloads a model to check fp16 with nor scales: precision.py does what is due.
+        # With "bf16" Ultralytics downloads no model to check fp16 with, and does not scale: precision.py does that.
         "amp": "bf16" if settings.amp else False,
         "compile": settings.compile and not plan.recipe.terms,  # a pair compiles its own two networks
         "freeze": settings.freeze or None,

@@ -1,4 +1,4 @@
-"""docs/paper_map.md (as all documents) names only what exists, and leaves out no equation, no ambiguity and no setting."""
+"""The documents name only what exists; docs/paper_map.md leaves out no equation, no ambiguity and no setting."""
 
 import ast
 import re
