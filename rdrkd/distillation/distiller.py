@@ -98,9 +98,11 @@ class Distiller(DistillationModel):
         predictions, student_maps = self._run(self.student_model, images, self.student_levels)
         with self._assignments() as assignments:
             task, items = self.student_model.loss(batch, predictions)
+        aligned = self._aligned(student_maps)
+        precision = _precision(images.device.type)
         with torch.autocast(images.device.type, enabled=False):
-            shared = self._shared(batch, teacher, predictions, assignments)
-            outputs = {name: self._term(name, shared, teacher_maps, student_maps) for name in self.weights}
+            shared = {**self._shared(batch, teacher, predictions, assignments), "precision": precision}
+            outputs = {name: self._term(name, shared, teacher_maps, aligned) for name in self.weights}
             self._look(task.sum() / len(images), outputs, len(batch["bboxes"]))
             if self.probe.fresh:
                 self.probe.look({"teacher": teacher_maps, "student": student_maps}, shared["branches"][0].foreground)
@@ -209,12 +211,16 @@ class Distiller(DistillationModel):
         total = criterion.o2m + criterion.o2o
         return {"one2many": criterion.o2m / total, "one2one": criterion.o2o / total}
 
-    def _term(self, name: str, shared: dict[str, Any], teacher: Maps, student: Maps) -> Output:
-        """Compute one term on its taps, the student's maps aligned by its adapters."""
-        adapters = {tap: self._modules_of("adapters")[key] for tap, key in self.adapter_of[name].items()}
+    def _aligned(self, student: Maps) -> dict[str, Tensor]:
+        """Bring the student's maps to the teacher's width, each adapter once; adapters are layers as any other."""
+        of_key = {key: tap for adapters in self.adapter_of.values() for tap, key in adapters.items()}
+        return {key: self._modules_of("adapters")[key](student[tap]) for key, tap in of_key.items()}
+
+    def _term(self, name: str, shared: dict[str, Any], teacher: Maps, aligned: Mapping[str, Tensor]) -> Output:
+        """Compute one term on its taps."""
         context = Context(
-            teacher={tap[1]: teacher[tap].float() for tap in adapters},
-            student={tap[1]: adapter(student[tap].float()) for tap, adapter in adapters.items()},
+            teacher={tap[1]: teacher[tap] for tap in self.adapter_of[name]},
+            student={tap[1]: aligned[key] for tap, key in self.adapter_of[name].items()},
             **shared,
         )
         return cast(Output, self._modules_of("terms")[name](context))
@@ -237,3 +243,8 @@ def _anchors(prediction: dict[str, Any], model: DetectionModel) -> dict[int, sli
     for stride, x in zip(model.stride, prediction["feats"], strict=True):
         found[int(stride)] = slice(first, first := first + x.shape[2] * x.shape[3])
     return found
+
+
+def _precision(device: str) -> torch.dtype | None:
+    """Give the type of mixed precision in force."""
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
