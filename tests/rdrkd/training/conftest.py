@@ -30,6 +30,7 @@ def begin(dataset: Dataset, teacher_path: Path, tmp_path: Path) -> Begin:
         student: str = "yolov8n-half",
         distillation: dict[str, Any] | None = None,
         reporter: Memory | None = None,
+        device: str = "cpu",
         **settings: Any,
     ) -> Trainer:
         folder.mkdir(exist_ok=True)
@@ -41,7 +42,7 @@ def begin(dataset: Dataset, teacher_path: Path, tmp_path: Path) -> Begin:
             Distillation.model_validate(distillation or {}).recipe,
         )
         reporter = reporter or Memory()
-        return Trainer(plan, folder / "data.yaml", folder, reporter, "cpu", state.newest(folder, reporter))
+        return Trainer(plan, folder / "data.yaml", folder, reporter, device, state.newest(folder, reporter))
 
     return build
 
