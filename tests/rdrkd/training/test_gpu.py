@@ -64,7 +64,7 @@ def test_a_batch_that_does_not_fit_is_halved(begin: Begin) -> None:
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(1.5e9 / total)
     try:
-        trainer = begin(device="0", epochs=1, imgsz=960, batch=12, nbs=12, amp=False)
+        trainer = begin(device="0", epochs=1, imgsz=1280, batch=12, nbs=12, amp=False)
         finish(trainer)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
