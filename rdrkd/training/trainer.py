@@ -95,7 +95,7 @@ class Trainer(DetectionTrainer):
         self._resumed = False  # and no step since
         self._calibration_told = False
         self.telling = Telling(self, reporter)
-        self.findings = Findings()
+        self.findings = Findings(plan.recipe.calibration)
         self.add_callback("on_train_epoch_start", type(self)._epoch_begins)
         self.add_callback("on_train_batch_start", type(self)._batch_begins)
         self.add_callback("on_train_batch_end", type(self)._batch_ended)
