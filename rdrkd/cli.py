@@ -166,6 +166,18 @@ def scenes(
 
 
 @app.command()
+def report(
+    run_dir: Annotated[Path, typer.Argument(help="Run folder, finished or not.", show_default=False)],
+) -> None:
+    """Write a run folder's report.html and report.png: which term did what, on one page."""
+    environment.apply()
+    from rdrkd.diagnostics.report import write_report
+
+    for name in write_report(run_dir):
+        typer.echo(run_dir / name)
+
+
+@app.command()
 def up(
     data_dir: Annotated[Path, typer.Option(help="Folder of database, uploads, caches and runs.")] = Path("var"),
     host: Annotated[str, typer.Option(help="Address; beyond loopback a token is needed.")] = "127.0.0.1",

@@ -17,6 +17,7 @@ from rdrkd import __version__
 from rdrkd.data import Dataset, open_dataset
 from rdrkd.data.archive import file_sha256
 from rdrkd.data.check import check
+from rdrkd.diagnostics.report import Reports
 from rdrkd.errors import DatasetError, ModelError, Problem, SpecError, TeacherError
 from rdrkd.evaluate import evaluate
 from rdrkd.events import Progress, Resolved, Warn
@@ -83,6 +84,8 @@ def _run(spec: JobSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> di
     else:
         result = _train(spec, dataset, run_dir, reporter, inputs)
     result = {"kind": spec.kind, **result, **_cost(started, inputs.device)}
+    if not isinstance(spec, Evaluate):  # which has no epochs to tell of
+        Reports(run_dir, reporter).write(result)  # before the result: a folder that has one is never touched again
     _write_json(finished, result)
     return result
 
@@ -237,6 +240,7 @@ def _resolved(spec: JobSpec, dataset: Dataset, inputs: Inputs) -> dict[str, Any]
         "dataset_sha256": dataset.sha256,
         "classes": list(dataset.names),
         "model_sha256": models,
+        "device": inputs.device or ("cuda" if torch.cuda.is_available() else "cpu"),
         "versions": {
             "rdrkd": __version__,
             "ultralytics": ULTRALYTICS_VERSION,

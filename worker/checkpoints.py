@@ -19,7 +19,16 @@ log = logging.getLogger(__name__)
 
 STATE = "state.pt"  # what a run resumes from; a checkpoint without it only hands back weights
 KEEP = 2  # checkpoints of a job that stay in the storage: the newest, and one to fall back on
-FINAL = ("student.pt", "student.safetensors", "metrics.jsonl", "result.json")  # of a finished run folder
+FINAL = (  # of a finished run folder: the student, and what tells how it came about
+    "student.pt",
+    "student.safetensors",
+    "metrics.jsonl",
+    "warnings.jsonl",
+    "resolved_spec.json",
+    "report.html",
+    "report.png",
+    "result.json",
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from rdrkd.diagnostics.findings import Findings
+from rdrkd.diagnostics.report import PAGE, PICTURE, Reports
 from rdrkd.distillation.distiller import Distiller
 from rdrkd.distillation.schedule import factor
 from rdrkd.errors import NanLossError, StopRequested
@@ -38,7 +39,8 @@ from rdrkd.ultralytics_adapter import (
 )
 
 _EPOCHS = 10_000  # more than a training can have
-CARRIED = ("student.pt", "student.safetensors", "metrics.jsonl", "warnings.jsonl")  # part of every checkpoint
+_OF_TRAINING = ("student.pt", "student.safetensors", "metrics.jsonl", PAGE, PICTURE)
+CARRIED = (*_OF_TRAINING, "warnings.jsonl")  # part of every checkpoint
 
 
 def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str | None = None) -> int | None:
@@ -96,6 +98,7 @@ class Trainer(DetectionTrainer):
         self._calibration_told = False
         self.telling = Telling(self, reporter)
         self.findings = Findings(plan.recipe.calibration)
+        self.reports = Reports(run_dir, reporter)
         self.add_callback("on_train_epoch_start", type(self)._epoch_begins)
         self.add_callback("on_train_batch_start", type(self)._batch_begins)
         self.add_callback("on_train_batch_end", type(self)._batch_ended)
@@ -152,7 +155,7 @@ class Trainer(DetectionTrainer):
     def resume_training(self, ckpt: Any) -> None:
         """Go on from the checkpoint that the run was given, or start with a clean folder."""
         if self._resume is None:
-            for name in CARRIED[:3]:  # of a run that ended before its first checkpoint
+            for name in _OF_TRAINING:  # of a run that ended before its first checkpoint
                 (self.run_dir / name).unlink(missing_ok=True)
             return
         folder, saved = self._resume
@@ -197,6 +200,7 @@ class Trainer(DetectionTrainer):
         if is_best or not (self.run_dir / "student.pt").exists():
             self.best_epoch = self.epoch + 1
             save_student(student_of(self.ema.ema), self.run_dir, self.plan.settings.model_dump(mode="json"))
+        self.reports.refresh()
         folder = checkpoints.write(self.run_dir, self.epoch + 1, self._fill)
         self.reporter.emit(
             Checkpoint(

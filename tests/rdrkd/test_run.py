@@ -91,6 +91,7 @@ def test_the_resolved_spec_says_what_decided_the_outcome(
     assert resolved["train"]["momentum"] == 0.937
     assert resolved["provenance"]["dataset_sha256"] == dataset.sha256
     assert set(resolved["provenance"]["model_sha256"]) == {"teacher"}
+    assert resolved["provenance"]["device"] == "cpu"
     assert set(resolved["provenance"]["versions"]) == {"rdrkd", "torch", "ultralytics", "python"}
 
 
@@ -116,6 +117,8 @@ def test_checkpoints_hold_no_teacher_and_only_the_newest_two_stay(
         "student.safetensors",
         "metrics.jsonl",
         "warnings.jsonl",
+        "report.html",
+        "report.png",
     }
     assert not list(folder.rglob("last.pt"))
 

@@ -35,8 +35,10 @@ def test_a_job_runs_to_its_end(place: Workplace, rows: Rows) -> None:
     assert job.result["best_epoch"] == 3
     assert job.metrics == {"mAP50": 5.0}
     assert job.started_at <= job.finished_at
-    # Only the newest two checkpoints stay, with the result of the run folder beside the last.
-    files = [(1, 2, "state.pt"), (1, 2, "student.pt"), (1, 3, "result.json"), (1, 3, "state.pt"), (1, 3, "student.pt")]
+    # Only the newest two checkpoints stay, with what the run folder tells of the run beside the last.
+    told = ["report.html", "report.png", "resolved_spec.json", "result.json"]
+    last = sorted([*told, "state.pt", "student.pt", "warnings.jsonl"])
+    files = [(1, 2, "state.pt"), (1, 2, "student.pt"), *((1, 3, name) for name in last)]
     assert rows.artifacts(job_id) == files
     stored = {str(path.relative_to(place.storage.root)) for path in place.storage.root.rglob("*") if path.is_file()}
     assert len([path for path in stored if path.startswith("jobs/")]) == len(files)
