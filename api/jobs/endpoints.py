@@ -1,22 +1,19 @@
 """The addresses of jobs."""
 
 import zlib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body, Depends, Header, Query, Response
+from fastapi import APIRouter, Body, Depends, Query, Response
 
-from api.dependencies import StorageDep, Work, json_only, refusals
+from api.dependencies import IfNoneMatch, Work, json_only, refusals
 from api.errors import (
     AlreadyFinished,
     BadRequest,
     CrossSite,
-    Gone,
     Invalid,
     MalformedJson,
     NotFound,
-    NotReady,
     PathNotAllowed,
-    RangeNotSatisfiable,
     TooLarge,
     UnknownReference,
     UnsupportedMediaType,
@@ -28,21 +25,13 @@ from api.jobs.states import Status
 from api.jobs.waiting import waiting_for
 from api.pages import After, Limit, Page
 from api.queue import TRAIN
-from api.responses import ContentResponse, content_etag, not_modified, plain_name
+from api.responses import not_modified
 from rdrkd.spec import JobSpec
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
-IfNoneMatch = Annotated[str | None, Header(description="the ETag of what the client has")]
 Label = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{1,64}=[^\x00]{0,512}$")]
 POLL_SECONDS = "2"
-CONTENT = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
-WEIGHTS_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "the whole file", **CONTENT},
-    206: {"description": "the asked range", **CONTENT},
-    304: {"description": "the client has these weights"},
-    **refusals(BadRequest, NotFound, NotReady, Gone, RangeNotSatisfiable, Invalid),
-}
 
 
 @router.post(
@@ -130,23 +119,3 @@ def cancel(job_id: str, work: Work, response: Response) -> JobView:
 def metrics(job_id: str, work: Work) -> JobMetrics:
     """Read every finished epoch: each loss term, learning rate, validation figures in percent."""
     return JobMetrics(data=[{"attempt": row.attempt} | row.values for row in service.epochs(work.session, job_id)])
-
-
-@router.head("/{job_id}/weights", operation_id="head_job_weights", response_class=Response, responses=WEIGHTS_RESPONSES)
-@router.get("/{job_id}/weights", operation_id="get_job_weights", response_class=Response, responses=WEIGHTS_RESPONSES)
-def weights(
-    job_id: str,
-    work: Work,
-    store: StorageDep,
-    format: Annotated[Literal["pt", "safetensors"], Query(description="file format")] = "pt",
-    if_none_match: IfNoneMatch = None,
-) -> Response:
-    """Download the student's newest weights: from the first checkpoint on, in every state. Takes ranges and HEAD."""
-    job, artifact = service.weights(work.session, job_id, f"student.{format}")
-    if (unchanged := not_modified(if_none_match, content_etag(artifact.sha256))) is not None:
-        return unchanged
-    path = store.path(artifact.key)
-    if not path.is_file():
-        raise Gone("expected the weights in the file store, got nothing there: they were removed")
-    filename = f"{plain_name(job.name or '') or job.id}-student.{format}"
-    return ContentResponse(path, artifact.sha256, filename)
