@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api.jobs.dependencies import STATE
 from api.jobs.lifecycle import Held, Published
 from api.jobs.tables import Artifact
 from api.storage import Storage
@@ -17,7 +18,6 @@ from rdrkd.events import Checkpoint
 
 log = logging.getLogger(__name__)
 
-STATE = "state.pt"  # what a run resumes from; a checkpoint without it only hands back weights
 KEEP = 2  # checkpoints of a job that stay in the storage: the newest, and one to fall back on
 FINAL = ("student.pt", "student.safetensors", "metrics.jsonl", "result.json")  # of a finished run folder
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -72,7 +72,7 @@ def restore(storage: Storage, checkpoints: list[list[Artifact]], run_dir: Path) 
     """Put the newest checkpoint whose files all verify into a run folder; give its epoch, None to start anew."""
     for files in checkpoints:
         if all(file.name != STATE for file in files):
-            continue
+            continue  # it only hands back weights
         if all(storage.verify(file.key, file.sha256) for file in files):
             return _copy_back(storage, files, run_dir)
         log.warning("the checkpoint of epoch %d is damaged; trying the one before", files[0].epoch)

@@ -18,6 +18,7 @@ class JobLinks(BaseModel):
     cancel: str
     metrics: str
     weights: str
+    artifacts: str
 
 
 class Waiting(BaseModel):
@@ -98,4 +99,10 @@ class JobMetrics(BaseModel):
 def links(job_id: str) -> JobLinks:
     """Give a job's addresses."""
     base = f"/v1/jobs/{job_id}"
-    return JobLinks(self=base, cancel=f"{base}/cancel", metrics=f"{base}/metrics", weights=f"{base}/weights")
+    return JobLinks(
+        self=base,
+        cancel=f"{base}/cancel",
+        metrics=f"{base}/metrics",
+        weights=f"{base}/weights",
+        artifacts=f"{base}/artifacts",
+    )

@@ -93,6 +93,10 @@ class Service:
         with self.database.transaction() as session:
             lifecycle.finish(session, held, ending)
 
+    def requeue(self, held: Held) -> None:
+        with self.database.transaction() as session:
+            lifecycle.requeue(session, held)
+
     def progress(self, held: Held, **values: Any) -> None:
         with self.database.transaction() as session:
             lifecycle.renew(session, held, 60, Progress(phase="training", **values))
