@@ -3,7 +3,7 @@
 import logging
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
 
@@ -19,7 +19,10 @@ from rdrkd.events import Checkpoint
 log = logging.getLogger(__name__)
 
 KEEP = 2  # checkpoints of a job that stay in the storage: the newest, and one to fall back on
-FINAL = ("student.pt", "student.safetensors", "metrics.jsonl", "result.json")  # of a finished run folder
+FINAL = (  # of a finished run folder, where they are there
+    "student.pt", "student.safetensors", "metrics.jsonl", "warnings.jsonl", "report.html", "report.png",
+    "resolved_spec.json", "result.json",
+)  # fmt: skip
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -35,16 +38,15 @@ def store(storage: Storage, held: Held, run_dir: Path, event: Checkpoint) -> lis
     return _store(storage, prefix, event.epoch, run_dir / event.folder, event.files, within=run_dir)
 
 
-def store_final(storage: Storage, held: Held, run_dir: Path, epoch: int, known: Iterable[str]) -> list[Published]:
-    """Copy what a finished run leaves, except files whose content (sha256) is `known` already."""
+def store_final(storage: Storage, held: Held, run_dir: Path, epoch: int, known: Mapping[str, str]) -> list[Published]:
+    """Copy what a finished run leaves, except files whose content (sha256 by name) is `known` already."""
     names = [name for name in FINAL if (run_dir / name).is_file()]
     prefix = f"jobs/{held.id}/attempt-{held.attempt}/final"
     stored = _store(storage, prefix, epoch, run_dir, names, within=run_dir)
-    again = set(known)
-    for file in stored:
-        if file.sha256 in again:
-            storage.delete(file.key)
-    return [file for file in stored if file.sha256 not in again]
+    again = [file for file in stored if known.get(file.name) == file.sha256]
+    for file in again:
+        storage.delete(file.key)
+    return [file for file in stored if file not in again]
 
 
 def _store(

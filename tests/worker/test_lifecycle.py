@@ -252,5 +252,13 @@ def test_publishing_twice_is_publishing_once(place: Workplace, rows: Rows) -> No
     job_id = rows.job()
     held = claimed(rows)
     for _ in range(2):  # as after a commit whose answer was lost
-        move(place, lifecycle.publish, held, [Published(1, "state.pt", "jobs/x", "0" * 64, 3)])
+        assert move(place, lifecycle.publish, held, [Published(1, "state.pt", "jobs/x", "0" * 64, 3)]) == []
     assert rows.artifacts(job_id) == [(1, 1, "state.pt")]
+
+
+def test_publishing_names_the_files_that_it_replaces(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job()
+    held = claimed(rows)
+    move(place, lifecycle.publish, held, [Published(e, "student.pt", f"jobs/{e}", "0" * 64, 3) for e in (1, 2)])
+    assert move(place, lifecycle.publish, held, [Published(2, "student.pt", "jobs/new", "1" * 64, 3)]) == ["jobs/2"]
+    assert rows.artifacts(job_id) == [(1, 1, "student.pt"), (1, 2, "student.pt")]

@@ -46,6 +46,24 @@ def test_a_job_runs_to_its_end(place: Workplace, rows: Rows) -> None:
     assert [path.name for path in folder.iterdir()] == ["trainer.log"]
 
 
+def test_what_a_finished_run_leaves_is_published_once(place: Workplace, rows: Rows) -> None:
+    at_the_end = "metrics.jsonl warnings.jsonl report.html report.png resolved_spec.json"
+    job_id = rows.job(epochs=1, leaves=f"{at_the_end} student.safetensors private.key")
+    work(place, rows)
+    names = sorted([*at_the_end.split(), "result.json", "state.pt", "student.pt", "student.safetensors"])
+    assert rows.artifacts(job_id) == [(1, 1, name) for name in names]
+    stored = sorted(path.name for path in (place.storage.root / "jobs").rglob("*") if path.is_file())
+    assert stored == names  # student.pt is the checkpoint's, not kept twice
+
+
+def test_what_the_end_replaces_does_not_stay_in_the_storage(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(epochs=1, leaves="student.pt")  # other weights than the last checkpoint's
+    work(place, rows)
+    assert rows.artifacts(job_id) == [(1, 1, name) for name in ("result.json", "state.pt", "student.pt")]
+    [weights] = (place.storage.root / "jobs").rglob("student.pt")
+    assert weights.read_text() == "student.pt at the end"
+
+
 def test_the_trainer_inherits_nothing_secret(place: Workplace, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RDRKD_TOKEN", "secret")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")

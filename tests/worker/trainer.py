@@ -88,6 +88,8 @@ def train(spec: dict, run_dir: Path) -> None:
         if do.get("fail") == str(epoch):
             emit("failed", reason="nan_loss", message=f"the loss left the finite numbers in {run_dir}/x")
             sys.exit(3)
+    for name in do.get("leaves", "").split():  # what a run writes into its folder by the end
+        (run_dir / name).write_text(f"{name} at the end")
     result = {"kind": spec["kind"], "best_epoch": epochs, "note": note}
     (run_dir / "result.json").write_text(json.dumps(result))
     emit("done", result=result)
