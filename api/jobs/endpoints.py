@@ -19,8 +19,8 @@ from api.errors import (
     UnsupportedMediaType,
     UnusableReference,
 )
-from api.jobs import examples, service
-from api.jobs.schemas import JobMetrics, JobView
+from api.jobs import examples, service, warnings
+from api.jobs.schemas import JobDetail, JobMetrics, JobView
 from api.jobs.states import Status
 from api.jobs.waiting import waiting_for
 from api.pages import After, Limit, Page
@@ -51,14 +51,14 @@ POLL_SECONDS = "2"
         UnusableReference,
     ),
 )
-def create(spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], work: Work, response: Response) -> JobView:
+def create(spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], work: Work, response: Response) -> JobDetail:
     """Queue a job: distil a student from a teacher, train a model alone, or evaluate weights.
 
     It may name uploads that are still being checked and jobs that still run: it waits for them.
     """
     job = service.create(work.session, spec)
     work.ring(TRAIN, job.id)
-    view = JobView.of(job, waiting_for(work.session, job, count=True))
+    view = JobDetail.of(job, waiting_for(work.session, job, count=True), warnings=[])
     response.headers["Location"] = view.links.self
     response.headers["Retry-After"] = POLL_SECONDS
     return view
@@ -83,11 +83,14 @@ def newest(
 @router.get(
     "/{job_id}",
     operation_id="get_job",
-    response_model=JobView,
+    response_model=JobDetail,
     responses={304: {"description": "the client's version is the newest"}, **refusals(NotFound)},
 )
-def get(job_id: str, work: Work, response: Response, if_none_match: IfNoneMatch = None) -> JobView | Response:
-    """Read one job: status, phase, epoch, ETA, last metrics, reason. Poll with If-None-Match: a 304 costs little."""
+def get(job_id: str, work: Work, response: Response, if_none_match: IfNoneMatch = None) -> JobDetail | Response:
+    """Read one job: status, phase, epoch, ETA, last metrics, warnings, reason.
+
+    Poll with If-None-Match: a 304 costs little.
+    """
     job = service.get(work.session, job_id)
     waiting = waiting_for(work.session, job, count=True)
     # What a queued job waits for changes without a write to the job.
@@ -96,23 +99,23 @@ def get(job_id: str, work: Work, response: Response, if_none_match: IfNoneMatch 
     if (unchanged := not_modified(if_none_match, etag)) is not None:
         return unchanged
     response.headers["ETag"] = etag
-    return JobView.of(job, waiting)
+    return JobDetail.of(job, waiting, warnings=warnings.of(work.session, job.id))
 
 
 @router.post(
     "/{job_id}/cancel",
     status_code=202,
     operation_id="cancel_job",
-    responses={200: {"model": JobView, "description": "cancelled"}, **refusals(CrossSite, NotFound, AlreadyFinished)},
+    responses={200: {"model": JobDetail, "description": "cancelled"}, **refusals(CrossSite, NotFound, AlreadyFinished)},
 )
-def cancel(job_id: str, work: Work, response: Response) -> JobView:
+def cancel(job_id: str, work: Work, response: Response) -> JobDetail:
     """Ask a job to end: 200 if it is cancelled, 202 while its trainer stops, 409 if it has ended otherwise."""
     job = service.cancel(work.session, job_id)
     if job.status == Status.CANCELLED:
         response.status_code = 200
     else:
         response.headers["Retry-After"] = POLL_SECONDS
-    return JobView.of(job, [])
+    return JobDetail.of(job, [], warnings=warnings.of(work.session, job.id))
 
 
 @router.get("/{job_id}/metrics", operation_id="get_job_metrics", responses=refusals(NotFound))

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, case, delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from api.db import after_seconds, new_id, now
+from api.jobs import warnings
 from api.jobs.dependencies import ready
 from api.jobs.states import HELD, Status, sources
 from api.jobs.tables import Artifact, Job, JobEpoch
@@ -126,6 +127,12 @@ def record_epoch(session: Session, held: Held, epoch: Epoch) -> None:
     _write(session, held, metrics=epoch.metrics)
     values = epoch.model_dump(mode="json", exclude={"event"})
     session.merge(JobEpoch(job_id=held.id, epoch=epoch.epoch, attempt=held.attempt, values=values))
+
+
+def record_warning(session: Session, held: Held, code: str, message: str) -> None:
+    """Keep what the trainer warns of."""
+    _write(session, held)
+    warnings.add(session, held.id, held.attempt, code, message)
 
 
 def publish(session: Session, held: Held, files: Sequence[Published]) -> list[str]:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.jobs.states import Status
 from api.jobs.tables import Job
@@ -72,8 +72,8 @@ class JobView(BaseModel):
     links: JobLinks
 
     @classmethod
-    def of(cls, row: Job, waiting_for: list[Waiting]) -> Self:
-        """Show a row."""
+    def of(cls, row: Job, waiting_for: list[Waiting], **more: Any) -> Self:
+        """Show a row, and what `more` a wider view has."""
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
         progress = row.progress or {}
         return cls.model_validate(
@@ -85,7 +85,26 @@ class JobView(BaseModel):
                 "progress": {k: progress[k] for k in ("completed", "total", "unit") if k in progress} or None,
                 "links": links(row.id),
             }
+            | more
         )
+
+
+class JobWarningView(BaseModel):
+    """Something that a person should look at; the run went on."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    code: str = Field(examples=["term_weak"])
+    message: str
+    count: int = Field(description="how often it came in this attempt")
+    attempt: int
+    at: datetime = Field(description="when it first came")
+
+
+class JobDetail(JobView):
+    """A job by itself: with its warnings, which would make a page of jobs long and slow."""
+
+    warnings: list[JobWarningView] = Field(description="of the trainer, all attempts, oldest first; 201 at most")
 
 
 class JobMetrics(BaseModel):

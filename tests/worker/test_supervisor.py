@@ -9,7 +9,7 @@ import psutil
 import pytest
 from sqlalchemy import update
 
-from api.jobs import lifecycle, repair
+from api.jobs import lifecycle, repair, warnings
 from api.jobs.states import Status
 from api.jobs.tables import Artifact, Job, JobEpoch
 from api.uploads import UploadStatus
@@ -80,6 +80,32 @@ def test_lines_that_are_no_events_are_ignored(place: Workplace, rows: Rows) -> N
     job_id = rows.job(garbage="yes")
     work(place, rows)
     assert rows.get(job_id).status == Status.SUCCEEDED
+
+
+def test_warnings_are_kept_without_this_machines_paths(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(epochs=1, warn="2")
+    work(place, rows)
+    assert rows.get(job_id).status == Status.SUCCEEDED
+    with place.database.transaction() as session:
+        kept = [(row.attempt, row.code, row.message, row.count) for row in warnings.of(session, job_id)]
+    assert kept == [
+        (1, "dataset", "look at images: \ufffd nothing", 2),
+        (1, "term_weak", "weak, 0", 1),
+        (1, "term_weak", "weak, 1", 1),
+    ]
+
+
+def test_a_fenced_attempt_that_warns_writes_nothing_and_stops(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(epochs=100, warn="1")
+    held = rows.claim()
+    assert held is not None
+    with place.database.transaction() as session:  # the reaper's work, and another worker's
+        session.execute(update(Job).values(status=Status.QUEUED, lease_until=None))
+    assert rows.claim() is not None
+    supervisor.run(place, held, TRAINER)
+    with place.database.transaction() as session:
+        assert warnings.of(session, job_id) == []
+    assert (rows.get(job_id).status, rows.get(job_id).attempt) == (Status.STARTING, 2)
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,9 @@ def train(spec: dict, run_dir: Path) -> None:
         print("this is no event")
         print('{"event": "progress", "phase": "dancing"}')
         print("x" * 3_000_000)
+    for number in range(int(do.get("warn", 0))):
+        emit("warning", code="dataset", message=f"look at {run_dir}/images: \0 nothing")
+        emit("warning", code="term_weak", message=f"weak, {number}")
     done = [int(path.name) for path in (run_dir / "checkpoints").glob("*")]
     note = f"resumed after {max(done)}" if done else "from scratch"
     epochs = spec["train"]["epochs"]
