@@ -82,6 +82,14 @@ def test_lines_that_are_no_events_are_ignored(place: Workplace, rows: Rows) -> N
     assert rows.get(job_id).status == Status.SUCCEEDED
 
 
+def test_a_later_resolved_spec_replaces_the_first(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(epochs=1, calibrate="yes")
+    work(place, rows)
+    job = rows.get(job_id)
+    assert job.status == Status.SUCCEEDED
+    assert job.resolved_spec == {"distillation": {"losses": [{"name": "ld", "weight": 0.25}]}}
+
+
 def test_warnings_are_kept_without_this_machines_paths(place: Workplace, rows: Rows) -> None:
     job_id = rows.job(epochs=1, warn="2")
     work(place, rows)

@@ -63,6 +63,11 @@ def train(spec: dict, run_dir: Path) -> None:
         print("this is no event")
         print('{"event": "progress", "phase": "dancing"}')
         print("x" * 3_000_000)
+    if "calibrate" in do:  # by a run's calibration, the weights of the resolved spec change under way
+        for weight in (1.0, 0.25):
+            emit("resolved", resolved_spec={"distillation": {"losses": [{"name": "ld", "weight": weight}]}})
+            if weight == 1.0:
+                emit("calibrated", weights={"ld": 0.25}, measured=20)
     for number in range(int(do.get("warn", 0))):
         emit("warning", code="dataset", message=f"look at {run_dir}/images: \0 nothing")
         emit("warning", code="term_weak", message=f"weak, {number}")
