@@ -3,7 +3,7 @@
 import logging
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -23,6 +23,7 @@ FINAL = (  # of a finished run folder, where they are there
     "student.pt", "student.safetensors", "metrics.jsonl", "warnings.jsonl", "report.html", "report.png",
     "resolved_spec.json", "result.json",
 )  # fmt: skip
+MAX_FILES = 50  # of one checkpoint, or of a finished run: the service lists them all
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -30,7 +31,7 @@ def store(storage: Storage, held: Held, run_dir: Path, event: Checkpoint) -> lis
     """Copy the files of a checkpoint to the storage: hashed, synced, renamed; rows are the caller's.
 
     Raises:
-        ValueError: the event names files outside the run folder, or odd ones.
+        ValueError: the event names files outside the run folder, odd ones, or too many.
         FileNotFoundError: the run has dropped the checkpoint since.
         OSError: a file cannot be read or written.
     """
@@ -50,9 +51,11 @@ def store_final(storage: Storage, held: Held, run_dir: Path, epoch: int, known: 
 
 
 def _store(
-    storage: Storage, prefix: str, epoch: int, folder: Path, names: Iterable[str], within: Path
+    storage: Storage, prefix: str, epoch: int, folder: Path, names: Sequence[str], within: Path
 ) -> list[Published]:
     """Copy files; the trainer opens strangers' files, so what it names is not believed."""
+    if len(names) > MAX_FILES:
+        raise ValueError(f"expected a checkpoint of at most {MAX_FILES} files, got {len(names)}")
     published: list[Published] = []
     for name in names:
         path = folder / name

@@ -117,7 +117,14 @@ def test_a_fenced_attempt_that_warns_writes_nothing_and_stops(place: Workplace, 
 
 
 @pytest.mark.parametrize(
-    ("how", "reason"), [("crash", "internal"), ("oom", "oom_host"), ("fail", "nan_loss"), ("escape", "internal")]
+    ("how", "reason"),
+    [
+        ("crash", "internal"),
+        ("oom", "oom_host"),
+        ("fail", "nan_loss"),
+        ("escape", "internal"),
+        ("swarm", "internal"),
+    ],
 )
 def test_a_trainer_that_dies_fails_the_job_and_keeps_its_checkpoints(
     place: Workplace, rows: Rows, how: str, reason: str

@@ -87,6 +87,8 @@ def train(spec: dict, run_dir: Path) -> None:
         )
         if do.get("escape") == str(epoch):
             emit("checkpoint", epoch=epoch, folder="..", files=["pids"], is_best=False)
+        if do.get("swarm") == str(epoch):
+            emit("checkpoint", epoch=epoch, folder=".", files=["job.json"] * 10_000, is_best=False)
         checkpoint(run_dir, epoch, note, int(do.get("ballast", 0)))
         if do.get("crash") == str(epoch):
             print(f"ZeroDivisionError in {run_dir}/train.py", file=sys.stderr)
