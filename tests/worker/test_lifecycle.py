@@ -12,7 +12,7 @@ from api.db import after_seconds, new_id, now
 from api.jobs import dependencies, lifecycle, repair
 from api.jobs.lifecycle import Ending, Held, Published
 from api.jobs.states import Status
-from api.jobs.tables import Artifact, Job, JobEpoch
+from api.jobs.tables import Artifact, Job, JobEpoch, JobWarning
 from api.leases import Fenced
 from api.models.tables import Model
 from api.uploads import UploadStatus
@@ -143,6 +143,7 @@ def test_every_write_of_a_fenced_attempt_is_refused(place: Workplace, rows: Rows
             (lifecycle.record_running, ()),
             (lifecycle.record_resolved, ({},)),
             (lifecycle.record_epoch, (epoch,)),
+            (lifecycle.record_warning, ("code", "message")),
             (lifecycle.publish, ([Published(1, "state.pt", "jobs/x", "0" * 64, 3)],)),
             (lifecycle.prune, (1,)),
             (lifecycle.finish, (Ending(Status.SUCCEEDED),)),
@@ -154,6 +155,7 @@ def test_every_write_of_a_fenced_attempt_is_refused(place: Workplace, rows: Rows
     with place.database.transaction() as session:
         assert session.query(Artifact).count() == 0
         assert session.query(JobEpoch).count() == 0
+        assert session.query(JobWarning).count() == 0
     assert rows.get(late.id).status == Status.STARTING
 
 
@@ -252,5 +254,13 @@ def test_publishing_twice_is_publishing_once(place: Workplace, rows: Rows) -> No
     job_id = rows.job()
     held = claimed(rows)
     for _ in range(2):  # as after a commit whose answer was lost
-        move(place, lifecycle.publish, held, [Published(1, "state.pt", "jobs/x", "0" * 64, 3)])
+        assert move(place, lifecycle.publish, held, [Published(1, "state.pt", "jobs/x", "0" * 64, 3)]) == []
     assert rows.artifacts(job_id) == [(1, 1, "state.pt")]
+
+
+def test_publishing_names_the_files_that_it_replaces(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job()
+    held = claimed(rows)
+    move(place, lifecycle.publish, held, [Published(e, "student.pt", f"jobs/{e}", "0" * 64, 3) for e in (1, 2)])
+    assert move(place, lifecycle.publish, held, [Published(2, "student.pt", "jobs/new", "1" * 64, 3)]) == ["jobs/2"]
+    assert rows.artifacts(job_id) == [(1, 1, "student.pt"), (1, 2, "student.pt")]

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from sqlalchemy import update
 
-from api.jobs import lifecycle, repair
+from api.jobs import lifecycle, repair, warnings
 from api.jobs.states import Status
 from api.jobs.tables import Artifact, Job, JobEpoch
 from api.uploads import UploadStatus
@@ -48,6 +48,24 @@ def test_a_job_runs_to_its_end(place: Workplace, rows: Rows) -> None:
     assert [path.name for path in folder.iterdir()] == ["trainer.log"]
 
 
+def test_what_a_finished_run_leaves_is_published_once(place: Workplace, rows: Rows) -> None:
+    at_the_end = "metrics.jsonl warnings.jsonl report.html report.png resolved_spec.json"
+    job_id = rows.job(epochs=1, leaves=f"{at_the_end} student.safetensors private.key")
+    work(place, rows)
+    names = sorted([*at_the_end.split(), "result.json", "state.pt", "student.pt", "student.safetensors"])
+    assert rows.artifacts(job_id) == [(1, 1, name) for name in names]
+    stored = sorted(path.name for path in (place.storage.root / "jobs").rglob("*") if path.is_file())
+    assert stored == names  # student.pt is the checkpoint's, not kept twice
+
+
+def test_what_the_end_replaces_does_not_stay_in_the_storage(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(epochs=1, leaves="student.pt")  # other weights than the last checkpoint's
+    work(place, rows)
+    assert rows.artifacts(job_id) == [(1, 1, name) for name in ("result.json", "state.pt", "student.pt")]
+    [weights] = (place.storage.root / "jobs").rglob("student.pt")
+    assert weights.read_text() == "student.pt at the end"
+
+
 def test_the_trainer_inherits_nothing_secret(place: Workplace, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RDRKD_TOKEN", "secret")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
@@ -66,8 +84,49 @@ def test_lines_that_are_no_events_are_ignored(place: Workplace, rows: Rows) -> N
     assert rows.get(job_id).status == Status.SUCCEEDED
 
 
+def test_a_later_resolved_spec_replaces_the_first(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(epochs=1, calibrate="yes")
+    work(place, rows)
+    job = rows.get(job_id)
+    assert job.status == Status.SUCCEEDED
+    assert job.resolved_spec == {"distillation": {"losses": [{"name": "ld", "weight": 0.25}]}}
+
+
+def test_warnings_are_kept_without_this_machines_paths(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(epochs=1, warn="2")
+    work(place, rows)
+    assert rows.get(job_id).status == Status.SUCCEEDED
+    with place.database.transaction() as session:
+        kept = [(row.attempt, row.code, row.message, row.count) for row in warnings.of(session, job_id)]
+    assert kept == [
+        (1, "dataset", "look at images: \ufffd nothing", 2),
+        (1, "term_weak", "weak, 0", 1),
+        (1, "term_weak", "weak, 1", 1),
+    ]
+
+
+def test_a_fenced_attempt_that_warns_writes_nothing_and_stops(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(epochs=100, warn="1")
+    held = rows.claim()
+    assert held is not None
+    with place.database.transaction() as session:  # the reaper's work, and another worker's
+        session.execute(update(Job).values(status=Status.QUEUED, lease_until=None))
+    assert rows.claim() is not None
+    supervisor.run(place, held, TRAINER)
+    with place.database.transaction() as session:
+        assert warnings.of(session, job_id) == []
+    assert (rows.get(job_id).status, rows.get(job_id).attempt) == (Status.STARTING, 2)
+
+
 @pytest.mark.parametrize(
-    ("how", "reason"), [("crash", "internal"), ("oom", "oom_host"), ("fail", "nan_loss"), ("escape", "internal")]
+    ("how", "reason"),
+    [
+        ("crash", "internal"),
+        ("oom", "oom_host"),
+        ("fail", "nan_loss"),
+        ("escape", "internal"),
+        ("swarm", "internal"),
+    ],
 )
 def test_a_trainer_that_dies_fails_the_job_and_keeps_its_checkpoints(
     place: Workplace, rows: Rows, how: str, reason: str
