@@ -68,9 +68,9 @@ def _store(
 
 def all_of(session: Session, job_id: str) -> list[list[Artifact]]:
     """Give a job's checkpoints of all attempts, newest first, each as its files."""
-    order = (Artifact.epoch.desc(), Artifact.attempt.desc(), Artifact.name)
+    order = (Artifact.attempt.desc(), Artifact.epoch.desc(), Artifact.name)
     rows = session.scalars(select(Artifact).where(Artifact.job_id == job_id).order_by(*order)).all()
-    return [list(files) for _, files in groupby(rows, key=lambda row: (row.epoch, row.attempt))]
+    return [list(files) for _, files in groupby(rows, key=lambda row: (row.attempt, row.epoch))]
 
 
 def restore(storage: Storage, checkpoints: list[list[Artifact]], run_dir: Path) -> int | None:

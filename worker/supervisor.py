@@ -128,7 +128,7 @@ class Attempt:
 
     def _sort(self, line: bytes, events: "Events", child: Child) -> None:
         try:
-            event = parse(line)
+            event = parse(line.replace(rb"\u0000", rb"\ufffd"))  # NUL: PostgreSQL stores it nowhere
         except ValidationError:
             log.warning("%s attempt %d: ignored a line that is no event: %.200r", *_who(self.held), line)
             return

@@ -219,11 +219,14 @@ def request_cancel(session: Session, job_id: str) -> Status | None:
 
 
 def prune(session: Session, held: Held, keep: int) -> list[str]:
-    """Forget all but the newest `keep` checkpoints (files of the same attempt and epoch); give their storage keys."""
+    """Forget all but the newest `keep` checkpoints (files of the same attempt and epoch); give their storage keys.
+
+    An attempt's are newer than those of the attempts before, whatever their epoch: it may have had to start anew.
+    """
     _write(session, held)
     rows = session.scalars(select(Artifact).where(Artifact.job_id == held.id)).all()
-    newest = sorted({(row.epoch, row.attempt) for row in rows}, reverse=True)[:keep]
-    old = [row for row in rows if (row.epoch, row.attempt) not in newest]
+    newest = sorted({(row.attempt, row.epoch) for row in rows}, reverse=True)[:keep]
+    old = [row for row in rows if (row.attempt, row.epoch) not in newest]
     for row in old:
         session.delete(row)
     return [row.key for row in old]

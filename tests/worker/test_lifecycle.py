@@ -19,6 +19,7 @@ from api.uploads import UploadStatus
 from rdrkd.events import Epoch, Progress
 from rdrkd.reasons import Reason
 from tests.worker.conftest import Rows
+from worker import checkpoints
 from worker.workplace import Workplace
 
 
@@ -157,6 +158,21 @@ def test_every_write_of_a_fenced_attempt_is_refused(place: Workplace, rows: Rows
         assert session.query(JobEpoch).count() == 0
         assert session.query(JobWarning).count() == 0
     assert rows.get(late.id).status == Status.STARTING
+
+
+def test_checkpoints_of_an_attempt_that_had_to_start_anew_are_the_newest(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job()
+    first = claimed(rows)
+    for epoch in (9, 10):
+        move(place, lifecycle.publish, first, [Published(epoch, "state.pt", f"jobs/1-{epoch}", "0" * 64, 3)])
+    lose(place)
+    assert move(place, repair.expire, 5) == [job_id]
+    second = claimed(rows)
+    move(place, lifecycle.publish, second, [Published(1, "state.pt", "jobs/2-1", "0" * 64, 3)])
+    assert move(place, lifecycle.prune, second, 2) == ["jobs/1-9"]
+    with place.database.transaction() as session:
+        kept = [(files[0].attempt, files[0].epoch) for files in checkpoints.all_of(session, job_id)]
+    assert kept == [(2, 1), (1, 10)]
 
 
 def test_a_terminal_job_never_changes(place: Workplace, rows: Rows) -> None:

@@ -35,9 +35,8 @@ def test_a_job_runs_to_its_end(place: Workplace, rows: Rows) -> None:
     assert job.result["best_epoch"] == 3
     assert job.metrics == {"mAP50": 5.0}
     assert job.started_at <= job.finished_at
-    # Only the newest two checkpoints stay, with what the run folder tells of the run beside the last.
-    told = ["report.html", "report.png", "resolved_spec.json", "result.json"]
-    last = sorted([*told, "state.pt", "student.pt", "warnings.jsonl"])
+    # Only the newest two checkpoints stay.
+    last = ["result.json", "state.pt", "student.pt"]
     files = [(1, 2, "state.pt"), (1, 2, "student.pt"), *((1, 3, name) for name in last)]
     assert rows.artifacts(job_id) == files
     stored = {str(path.relative_to(place.storage.root)) for path in place.storage.root.rglob("*") if path.is_file()}
@@ -299,3 +298,12 @@ def test_a_full_storage_ends_the_job_and_keeps_the_earlier_checkpoint(place: Wor
         assert not any((place.storage.root / "incoming").iterdir())  # nothing half-written
     finally:
         subprocess.run(["umount", "--lazy", place.storage.root], check=True)
+
+
+def test_a_character_that_postgresql_does_not_store_keeps_no_job_from_its_end(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(fail="1", says="a class called \ufffe")
+    work(place, rows)
+    job = rows.get(job_id)
+    assert (job.status, job.reason) == (Status.FAILED, "nan_loss")
+    assert job.message.endswith("a class called \ufffd")
+    assert job.problems == [{"where": "\ufffd", "detail": "\ufffd"}]

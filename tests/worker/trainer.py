@@ -105,7 +105,11 @@ def train(spec: dict, run_dir: Path) -> None:
         if do.get("oom") == str(epoch):
             os.kill(os.getpid(), signal.SIGKILL)
         if do.get("fail") == str(epoch):
-            emit("failed", reason="nan_loss", message=f"the loss left the finite numbers in {run_dir}/x")
+            message = f"the loss left the finite numbers in {run_dir}/x"
+            problems = []
+            if says := do.get("says", "").replace("\ufffe", "\0"):  # which no label can hold
+                message, problems = f"{message}: {says}", [{"where": "\0", "detail": "\0"}]
+            emit("failed", reason="nan_loss", message=message, problems=problems)
             sys.exit(3)
     for name in do.get("leaves", "").split():  # what a run writes into its folder by the end
         (run_dir / name).write_text(f"{name} at the end")
