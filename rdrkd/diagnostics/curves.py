@@ -50,7 +50,7 @@ def panels(run: Run) -> list[Panel]:
         Panel("task losses", _lines(rows, "losses", {name: name for name in run.task_losses})),
         Panel("terms, unweighted", _lines(rows, "losses", {term: term for term in terms}), log=True),
         Panel("gradient of the weighted term, × the task's",
-              _lines(run.weighed(), "diagnostics", {term: f"{term}/ratio" for term in terms}),
+              _lines(run.rows, "diagnostics", {term: f"{term}/ratio" for term in terms}),
               log=True, guides={"weak": WEAK, "strong": STRONG}),
         Panel("cosine of the two gradients",
               _lines(rows, "diagnostics", {term: f"{term}/cosine" for term in terms}),

@@ -45,6 +45,14 @@ class Findings:
         self._told.update(again)
         return [Warn(code=found[key].code, message=found[key].message) for key in again]
 
+    def state(self) -> dict[str, list[str]]:
+        """What a resumed run needs, so that it tells nothing twice."""
+        return {"last": sorted(self._last), "told": sorted(self._told)}
+
+    def restore(self, state: Mapping[str, list[str]]) -> None:
+        """Go on from `state`."""
+        self._last, self._told = set(state["last"]), set(state["told"])
+
 
 def judge(
     probe: Mapping[str, float], weights: Mapping[str, float], calibration: Calibration | None = None

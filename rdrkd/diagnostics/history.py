@@ -78,14 +78,6 @@ class Run:
         names = [key.split("/")[1] for key in keys if key.count("/") == 1]
         return [name for name in names if name not in _OF_A_PROBE]
 
-    def weighed(self) -> list[Row]:
-        """The epochs whose probe saw the weights that the run trained with.
-
-        A calibration measures the run's first steps, and the first epoch's probe may be of its very first: its
-        gradients are of weights that nothing was trained with. Only where there is no other it has to do.
-        """
-        return self.rows[1:] if self.setting("distillation", "calibration") and len(self.rows) > 1 else self.rows
-
 
 def at(node: Any, *path: str) -> Any:
     """Follow keys through objects; None where there is no way.

@@ -52,7 +52,6 @@ def write_report(run_dir: Path, result: Mapping[str, Any] | None = None) -> list
         curves=drawing.svg(drawn) if drawn else "",
         terms=run.terms,
         parts=tables.parts(run),
-        calibrated=len(run.weighed()) < len(run.rows),
         batches=tables.batches(run),
         spec=json.dumps(run.spec, indent=2, ensure_ascii=False),
     )

@@ -59,7 +59,7 @@ def _part(run: Run, term: str, part: str) -> list[str]:
 
 def _gradients(run: Run, key: str) -> list[str]:
     """The gradient's norm, and its ratio to the task's."""
-    return [span(_found(run.weighed(), f"{key}/{figure}"), number) for figure in ("gradient_norm", "ratio")]
+    return [span(_found(run.rows, f"{key}/{figure}"), number) for figure in ("gradient_norm", "ratio")]
 
 
 def _found(rows: list[Row], key: str) -> list[float]:

@@ -38,14 +38,14 @@ def weighting(run: Run) -> str:
     said = [f"up from 0 in the first {number(finite(warmup))} epochs"] if warmup else []
     said += [f"then {shape} to {number(finite(end))} times"] if shape in ("linear", "cosine") else []
     said += [f"off in the last {number(finite(stop))}"] if stop else []
-    return f"Schedule of all weights: {', '.join(said)}. Gradients are given before its factor." if said else ""
+    return f"Schedule of all weights: {', '.join(said)}." if said else ""
 
 
 def _verdict(run: Run, term: str) -> Verdict:
     weights = [row.weights[term] for row in run.rows if term in row.weights]
     if weights and not any(weights):
         return Verdict(term, "off", "weight 0 in every epoch.")
-    probed = [row for row in run.weighed() if f"{term}/ratio" in row.diagnostics]
+    probed = [row for row in run.rows if f"{term}/ratio" in row.diagnostics]
     said = [_weight(run, term, weights), *_gradient(run, term, probed), *_direction(term, probed), _value(run, term)]
     return Verdict(term, _judgement(term, probed), "; ".join(part for part in said if part) + ".")
 
@@ -80,8 +80,7 @@ def _gradient(run: Run, term: str, probed: list[Row]) -> list[str]:
     ratios = _figures(term, "ratio", probed)
     said = f"gradient {number(ratios[0])} × the task's in epoch {probed[0].epoch}"
     if len(probed) == 1:
-        early = run.setting("distillation", "calibration") and probed[0] is run.rows[0]
-        return [said + (", perhaps from before the calibration" if early else "")]
+        return [said]
     said += f", {number(ratios[-1])} × in epoch {probed[-1].epoch} (median {number(median(ratios))} ×)"
     strongest = _strongest(run, term, probed)
     return [said, f"strongest through {strongest}"] if strongest else [said]

@@ -104,13 +104,19 @@ class Distiller(DistillationModel):
             shared = {**self._shared(batch, teacher, predictions, assignments), "precision": precision}
             outputs = {name: self._term(name, shared, teacher_maps, aligned) for name in self.weights}
             self._look(task.sum() / len(images), outputs, len(batch["bboxes"]))
+            weights = self.applied
             if self.probe.fresh:
+                self.probe.weigh(weights)
                 self.probe.look({"teacher": teacher_maps, "student": student_maps}, shared["branches"][0].foreground)
-            weighted = [self.weights[name] * output.value for name, output in outputs.items()]
             # Eq. 11
-            distillation = self.factor * torch.stack(weighted).sum()
+            distillation = torch.stack([weights[name] * output.value for name, output in outputs.items()]).sum()
         items = {**items, **{name: output.value.detach() for name, output in outputs.items()}}
         return torch.cat([task, (distillation * len(images)).reshape(1)]), items
+
+    @property
+    def applied(self) -> dict[str, float]:
+        """Term name -> what its loss is multiplied by at present: its weight, times the schedule's factor."""
+        return {name: weight * self.factor for name, weight in self.weights.items()}
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of the student; the teacher stays in eval."""
@@ -147,7 +153,7 @@ class Distiller(DistillationModel):
     def _look(self, task: Tensor, outputs: Mapping[str, Output], objects: int) -> None:
         """Measure the step where that is due, guard against inert terms, and calibrate the weights."""
         due = self.calibrator is not None and self.calibrator.due()
-        norms = self.probe.observe(task, outputs, self.weights, self.student_model, objects, measure=due)
+        norms = self.probe.observe(task, outputs, self.student_model, objects, measure=due)
         if self.calibrator is not None and due:
             assert norms is not None
             self.weights = self.calibrator.observe(self.weights, norms, objects)

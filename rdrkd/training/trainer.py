@@ -6,6 +6,7 @@ writes our checkpoint, `resume_training` reads it, callbacks report and listen.
 
 import math
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from rdrkd.files import exclusive
 from rdrkd.models import LoadedModel, build, save_student
 from rdrkd.models.levels import forward
 from rdrkd.models.pairs import check_pair
+from rdrkd.recorder import WARNINGS
 from rdrkd.reporter import Reporter
 from rdrkd.spec import TrainSettings
 from rdrkd.training import checkpoints, state
@@ -40,7 +42,7 @@ from rdrkd.ultralytics_adapter import (
 
 _EPOCHS = 10_000  # more than a training can have
 _OF_TRAINING = ("student.pt", "student.safetensors", "metrics.jsonl", PAGE, PICTURE)
-CARRIED = (*_OF_TRAINING, "warnings.jsonl")  # part of every checkpoint
+CARRIED = (*_OF_TRAINING, WARNINGS)  # part of every checkpoint; the recorder takes its warnings back itself
 
 
 def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str | None = None) -> int | None:
@@ -55,7 +57,10 @@ def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str
     """
     found = state.newest(run_dir, reporter)
     if found is not None and found[1]["finished"]:
-        _copy(found[0], run_dir)
+        _copy(found[0], run_dir, _OF_TRAINING)
+        if (calibrated := found[1]["distillation"]) and calibrated["calibration"] is not None:
+            measured = calibrated["calibration"]["measured"]
+            reporter.emit(Calibrated(weights=calibrated["weights"], measured=measured))
         best: int | None = found[1]["best_epoch"]
         return best
     trainer = Trainer(plan, data, run_dir, reporter, device, resume=found)
@@ -164,7 +169,7 @@ class Trainer(DetectionTrainer):
         self.start_epoch = saved["epoch"]
         self.train_loader.sampler.epoch = self._ordinal(self.start_epoch)
         self.last_step, self._gradients, self._resumed = saved["last_step"], saved["gradients"], True
-        _copy(folder, self.run_dir)
+        _copy(folder, self.run_dir, _OF_TRAINING)
 
     def optimizer_step(self) -> None:
         """Step, and remember when: a resumed run keeps the rhythm of accumulated gradients."""
@@ -215,7 +220,7 @@ class Trainer(DetectionTrainer):
 
     def _fill(self, folder: Path) -> None:
         state.write(state.capture(self), folder / checkpoints.STATE)
-        _copy(self.run_dir, folder)
+        _copy(self.run_dir, folder, CARRIED)
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
         """Go back to the newest checkpoint when loss or fitness left the finite numbers, three times at most."""
@@ -286,7 +291,7 @@ class Trainer(DetectionTrainer):
         """Report what a probe found, and weights that have been calibrated."""
         if pair.probe.fresh:
             pair.probe.fresh = False
-            for warning in self.findings.of(pair.probe.found, pair.weights):
+            for warning in self.findings.of(pair.probe.found, pair.applied):
                 self.reporter.emit(warning)
         if pair.calibrator is not None and pair.calibrator.done and not self._calibration_told:
             self._calibration_told = True
@@ -297,8 +302,8 @@ class Trainer(DetectionTrainer):
             raise StopRequested("asked to stop; the newest checkpoint stands")
 
 
-def _copy(source: Path, target: Path) -> None:
-    for name in CARRIED:
+def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
+    for name in names:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
 

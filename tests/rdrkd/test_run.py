@@ -155,6 +155,35 @@ def test_a_damaged_checkpoint_is_passed_over(scenes: Path, teacher_path: Path, t
     assert codes.count("checkpoint_unreadable") == 1
 
 
+def test_warnings_of_before_and_after_a_resume_stay(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
+    inputs = Inputs(teacher=teacher_path, device="cpu")
+    with pytest.raises(StopRequested):
+        run(distill(scenes, epochs=3), tmp_path / "one", StopAfter(2), inputs)
+    (tmp_path / "one" / "checkpoints" / "0001" / "state.pt").write_bytes(b"torn")
+    (tmp_path / "one" / "checkpoints" / "0001" / "warnings.jsonl").write_text('{"code": "earlier"}\n')
+    shutil.copytree(tmp_path / "one" / "checkpoints", tmp_path / "two" / "checkpoints")  # as another machine gets them
+    (tmp_path / "two" / "checkpoints" / "0002" / "warnings.jsonl").write_text('{"code": "earlier"}\n')
+    (tmp_path / "two" / "checkpoints" / "0002" / "state.pt").write_bytes(b"torn")
+    run(distill(scenes, epochs=3), tmp_path / "two", Memory(), inputs)
+    told = [json.loads(line)["code"] for line in (tmp_path / "two" / "warnings.jsonl").read_text().splitlines()]
+    assert told[0] == "earlier"
+    assert told.count("checkpoint_unreadable") == 2
+
+
+def test_calibrated_weights_stand_in_the_resolved_spec_when_only_the_evaluation_was_cut_off(
+    scenes: Path, teacher_path: Path, tmp_path: Path
+) -> None:
+    spec = distill(scenes, epochs=1, distillation={"preset": "decoupled", "calibration": {"steps": 2}})
+    inputs = Inputs(teacher=teacher_path, device="cpu")
+    with pytest.raises(StopRequested):
+        run(spec, tmp_path, StopAfter(1), inputs)
+    run(spec, tmp_path, Memory(), inputs)
+    (term,) = json.loads((tmp_path / "resolved_spec.json").read_text())["distillation"]["losses"]
+    saved = state.read(tmp_path / "checkpoints" / "0001" / "state.pt")
+    assert term["weight"] == pytest.approx(saved["distillation"]["weights"]["decoupled"])
+    assert term["weight"] != 0.1
+
+
 def test_training_that_is_done_is_not_done_again_when_the_evaluation_was_cut_off(scenes: Path, tmp_path: Path) -> None:
     spec = train(scenes)
     with pytest.raises(StopRequested):

@@ -291,16 +291,11 @@ def test_directions_in_words(cosines: list[float], words: str, tmp_path: Path) -
     assert words in verdicts(read(write_folder(tmp_path, lines)))[0].sentence
 
 
-def test_a_probe_from_before_the_calibration_does_not_count(tmp_path: Path) -> None:
+def test_a_calibrated_weight_is_told_with_its_share(tmp_path: Path) -> None:
     calibrated = {**SPEC, "distillation": {**SPEC["distillation"], "calibration": {"share": 0.5, "mode": "start"}}}
-    folder = write_folder(tmp_path, [epoch(1, 11.7), epoch(2, 0.4), epoch(3, 0.3)], calibrated)
-    (verdict,) = verdicts(read(folder))
+    (verdict,) = verdicts(read(write_folder(tmp_path, [epoch(1, 0.5), epoch(2, 0.3)], calibrated)))
     assert "weight 0.1 (calibrated to 0.5 × the task's gradient)" in verdict.sentence
-    assert "gradient 0.4 × the task's in epoch 2, 0.3 × in epoch 3" in verdict.sentence
-    (ratios,) = (panel for panel in panels(read(folder)) if panel.title.startswith("gradient"))
-    assert ratios.lines[0].points == [(2, 0.4), (3, 0.3)]
-    alone = write_folder(tmp_path / "alone", [epoch(1, 11.7)], calibrated)
-    assert "11.7 × the task's in epoch 1, perhaps from before the calibration" in verdicts(read(alone))[0].sentence
+    assert "gradient 0.5 × the task's in epoch 1, 0.3 × in epoch 2" in verdict.sentence
 
 
 def test_a_schedule_is_told_with_the_height_it_reached(tmp_path: Path) -> None:
