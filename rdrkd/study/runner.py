@@ -4,6 +4,7 @@ Every member is a run folder, so the same command goes on where it was cut off, 
 and sinks no other. Results are written after every member.
 """
 
+import contextlib
 import json
 import os
 import shlex
@@ -21,7 +22,7 @@ from pydantic import ValidationError
 
 from rdrkd.data import open_dataset
 from rdrkd.errors import RdrkdError, SpecError
-from rdrkd.events import EXIT_STOPPED, Event, Failed, Warn, parse
+from rdrkd.events import EXIT_STOPPED, Event, Failed, parse
 from rdrkd.files import write_atomically
 from rdrkd.orphans import PARENT_VARIABLE
 from rdrkd.reporter import Reporter
@@ -223,7 +224,5 @@ def _events(child: "subprocess.Popen[bytes]") -> Iterator[Event]:
     assert child.stdout is not None
     with child.stdout:
         for line in child.stdout:
-            try:
+            with contextlib.suppress(ValidationError):  # a line that some library has printed
                 yield parse(line)
-            except ValidationError:
-                yield Warn(code="not_an_event", message=line.decode(errors="replace").strip()[:200])
