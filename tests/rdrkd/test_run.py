@@ -78,7 +78,8 @@ def test_a_run_leaves_result_weights_and_history(
     for epoch in epochs:
         assert set(epoch.losses) == {"box", "cls", "dfl", "regenerated", "decoupled", "responsive"}
         assert all(value > 0 for value in epoch.losses.values())
-        assert epoch.weights == {"regenerated": 1e-5, "decoupled": 0.1, "responsive": 1.0}
+        assert set(epoch.weights) == {"regenerated", "decoupled", "responsive"}
+        assert all(weight > 0 for weight in epoch.weights.values())
         assert epoch.diagnostics["task/gradient_norm"] > 0
     assert [json.loads(line)["epoch"] for line in (folder / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3]
 
