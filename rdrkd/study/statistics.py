@@ -89,8 +89,9 @@ def summary(values: Any) -> Summary | None:
 def difference(method: Mapping[int, float], baseline: Mapping[int, float]) -> Difference | None:
     """Compare two methods over the seeds that both have; None without any.
 
-    >>> difference({0: 3.0, 1: 4.0}, {0: 2.0, 1: 1.0, 2: 9.0})
-    Difference(mean=2.0, low=-10.706204736174698, high=14.706204736174698, seeds=2)
+    >>> found = difference({0: 3.0, 1: 4.0}, {0: 2.0, 1: 1.0, 2: 9.0})
+    >>> found.mean, round(found.low, 3), round(found.high, 3), found.seeds
+    (2.0, -10.706, 14.706, 2)
     """
     pairs = [method[seed] - baseline[seed] for seed in method if seed in baseline]
     if not pairs:

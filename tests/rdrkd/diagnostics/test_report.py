@@ -18,7 +18,7 @@ from rdrkd.diagnostics.folder import read
 from rdrkd.diagnostics.report import Reports, write_report
 from rdrkd.diagnostics.tables import parts
 from rdrkd.diagnostics.verdict import verdicts
-from rdrkd.diagnostics.words import number
+from rdrkd.diagnostics.words import number, way
 from rdrkd.errors import SpecError, StopRequested
 from rdrkd.events import Epoch, Event
 from rdrkd.reporter import Memory
@@ -26,7 +26,8 @@ from rdrkd.run import Inputs, run
 from tests.rdrkd.diagnostics.pages import RESULT, SPEC, Page, epoch, write_folder
 from tests.rdrkd.test_run import StopAfter, distill, train
 
-TERMS = ("regenerated", "decoupled", "responsive")
+SHARES = {"regenerated": 1.0, "decoupled": 0.5, "responsive": 0.5}
+TERMS = tuple(SHARES)
 
 
 def page_of(folder: Path) -> Page:
@@ -85,7 +86,8 @@ def test_a_finished_runs_report_tells_each_term_with_its_numbers(finished: Path)
     assert tuple(told) == TERMS
     for term, sentence in told.items():
         assert sentence in text
-        assert f"weight {number(first['weights'][term])};" in sentence
+        weight = way([line["weights"][term] for line in (first, last)], number)
+        assert f"weight {weight} (calibrated to {number(SHARES[term])} × the task's gradient);" in sentence
         for line in (first, last):
             assert f"{number(line['diagnostics'][f'{term}/ratio'])} ×" in sentence
             assert number(line["losses"][term]) in sentence
