@@ -16,6 +16,7 @@ from rdrkd import __version__
 from rdrkd.data import Dataset, open_dataset
 from rdrkd.data.archive import file_sha256
 from rdrkd.data.check import check
+from rdrkd.devices import devices_of
 from rdrkd.errors import DatasetError, ModelError, Problem, SpecError, TeacherError
 from rdrkd.evaluate import evaluate
 from rdrkd.events import Progress, Resolved, Warn
@@ -38,7 +39,8 @@ class Inputs:
 
     Attributes:
         cache: folder in which zips are unpacked once; by default the run folder.
-        device: `cpu`, a CUDA index, or None for the GPU where there is one.
+        device: `cpu`, a CUDA index, None for the GPU where there is one, or a list to train on (`0,1`; `cpu,cpu`), of
+            which the first evaluates.
     """
 
     teacher: Path | None = None
@@ -67,6 +69,7 @@ def _run(spec: JobSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> di
     if finished.is_file():
         done: dict[str, Any] = json.loads(finished.read_text())
         return done
+    devices_of(inputs.device)  # refused before anything is unpacked
     started = time.monotonic()
     reporter = Recorder(reporter, run_dir)
     reporter.emit(Progress(phase="preparing"))

@@ -3,7 +3,7 @@
 Ultralytics owns the loop. What is added hangs on its extension points: `setup_model` builds the pair, `save_model`
 writes our checkpoint, `resume_training` reads it, callbacks report and listen.
 
-On several devices the same trainer runs in as many processes, the ranks. Every
+On several devices the same trainer runs in as many processes, the ranks (`rdrkd.training.ranks` starts them). Every
 rank comes to every collective; rank 0 alone writes and reports.
 """
 
@@ -27,7 +27,7 @@ from rdrkd.models.levels import forward
 from rdrkd.models.pairs import check_pair
 from rdrkd.reporter import Reporter
 from rdrkd.spec import TrainSettings
-from rdrkd.training import checkpoints, parallel, state
+from rdrkd.training import checkpoints, parallel, ranks, state
 from rdrkd.training.loading import EpochOrder, Seeded, seed_everything, training_loader
 from rdrkd.training.plan import Plan
 from rdrkd.training.precision import dtype_of, precision, scaler
@@ -60,12 +60,17 @@ def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str
         SpecError: the devices are not there, or cannot share a batch.
         RdrkdError: the training failed, here or on the rank that failed first; StopRequested when the reporter asked.
     """
+    devices = devices_of(device)
     found = state.newest(run_dir, reporter)
     if found is not None and found[1]["finished"]:
         _copy(found[0], run_dir)
         best: int | None = found[1]["best_epoch"]
         return best
-    return train_here(plan, data, run_dir, reporter, device, found)
+    if len(devices) == 1:
+        return train_here(plan, data, run_dir, reporter, device, found)
+    parallel.check_batch(_batch(plan, found), len(devices))
+    resume = found and found[0].name
+    return ranks.train(ranks.Order.of(plan, data, run_dir, devices, resume), reporter)
 
 
 def train_here(
