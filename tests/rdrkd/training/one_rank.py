@@ -8,6 +8,7 @@ the run has recovered), `drift` (its student changes by itself in the last epoch
 
 import hashlib
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ class Witness(Trainer):
 
 def main() -> None:
     """Train, and write whatever comes of it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, once another rank has failed: this one fails by itself
     trainer = Witness(Order.model_validate_json(Path(sys.argv[1]).read_text()), sys.argv[3:])
     try:
         with precision(trainer.dtype):

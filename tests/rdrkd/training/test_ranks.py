@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,13 @@ def of(memory: Memory, kind: type[Event]) -> list[Any]:
 
 
 def children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children(recursive=True) if "rdrkd.training.rank" in child.cmdline()]
+    """The ranks that this process has, itself or through a process that it started."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # Ultralytics starts others, which come and go
+            if "rdrkd.training.rank" in child.cmdline():
+                found.append(child)
+    return found
 
 
 # -- which devices
