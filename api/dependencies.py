@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 
 from api.db import Database
 from api.errors import (
@@ -57,6 +57,7 @@ DatabaseDep = Annotated[Database, Depends(database_of)]
 StorageDep = Annotated[Storage, Depends(storage_of)]
 # `scope="function"`: by default FastAPI would answer first and commit afterwards.
 Work = Annotated[UnitOfWork, Depends(unit_of_work, scope="function")]
+IfNoneMatch = Annotated[str | None, Header(description="the ETag of what the client has")]
 
 
 ANYWHERE: tuple[type[ApiError], ...] = (HostNotAllowed, LoopbackOnly, InternalError, Unavailable)

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from api import health, migrations
+from api.artifacts import endpoints as artifacts
 from api.datasets import endpoints as datasets
 from api.db import Database
 from api.dependencies import refusals
@@ -88,7 +89,7 @@ def _v1() -> APIRouter:
     # The guard has checked the token by now; this tells OpenAPI that there is one.
     bearer = HTTPBearer(auto_error=False, scheme_name="token", description="needed where the service has a token")
     router = APIRouter(prefix="/v1", dependencies=[Security(bearer)], responses=refusals(Unauthorized))
-    for feature in (datasets, models, jobs, methods, health):
+    for feature in (datasets, models, jobs, artifacts, methods, health):
         router.include_router(feature.router)
     return router
 

@@ -3,13 +3,17 @@
 import base64
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from starlette.datastructures import Headers
 from starlette.responses import FileResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from api.errors import ApiError, BadRequest, RangeNotSatisfiable
+
+Disposition = Literal["attachment", "inline"]
 
 
 def problem_response(error: ApiError, instance: str) -> Response:
@@ -20,8 +24,13 @@ def problem_response(error: ApiError, instance: str) -> Response:
     return Response(content, error.status, dict(error.headers), "application/problem+json")
 
 
-def not_modified(if_none_match: str | None, etag: str) -> Response | None:
+def not_modified(if_none_match: str | None, etag: str, headers: Mapping[str, str] | None = None) -> Response | None:
     """Give the 304 for a client that has this version already, by weak comparison (RFC 9110, 13.1.2).
+
+    Args:
+        if_none_match: what the client has.
+        etag: what is here.
+        headers: of the whole answer that guard it: a cache replaces those that it keeps by those of the 304.
 
     >>> not_modified('W/"1", W/"2"', 'W/"2"').status_code
     304
@@ -32,16 +41,29 @@ def not_modified(if_none_match: str | None, etag: str) -> Response | None:
     known = re.findall(r'"[^"]*"', if_none_match)
     if if_none_match.strip() != "*" and etag.removeprefix("W/") not in known:
         return None
-    return Response(status_code=304, headers={"ETag": etag})
+    return Response(status_code=304, headers={"ETag": etag, **(headers or {})})
 
 
 class ContentResponse(FileResponse):
     """A stored file: ranges, HEAD, an ETag that is its sha256 and the same on every host, refusals as problems."""
 
-    def __init__(self, path: Path, sha256: str, filename: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        sha256: str,
+        filename: str,
+        media_type: str,
+        disposition: Disposition,
+        headers: Mapping[str, str],
+    ) -> None:
         digest = base64.b64encode(bytes.fromhex(sha256)).decode()
-        headers = {"ETag": content_etag(sha256), "Repr-Digest": f"sha-256=:{digest}:"}
-        super().__init__(path, headers=headers, media_type="application/octet-stream", filename=filename)
+        super().__init__(
+            path,
+            headers={"ETag": content_etag(sha256), "Repr-Digest": f"sha-256=:{digest}:", **headers},
+            media_type=media_type,
+            filename=filename,
+            content_disposition_type=disposition,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the file, or raise what the base class would answer in plain text."""

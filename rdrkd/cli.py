@@ -18,6 +18,7 @@ from rdrkd.events import EXIT_DONE, EXIT_FAILED, Failed
 from rdrkd.orphans import PARENT_VARIABLE, die_with_parent
 from rdrkd.process import Stoppable, conclude, events_stream
 from rdrkd.reporter import JsonLines, Reporter
+from rdrkd.study.cli import app as study
 
 app = typer.Typer(
     name="rdrkd",
@@ -28,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.add_typer(study, name="study")
 Spec = Annotated[Path, typer.Argument(help="Job spec, JSON or YAML.", show_default=False)]
 RunDir = Annotated[
     Path,
@@ -166,6 +168,18 @@ def scenes(
     size = _size(imgsz or ("160" if profile == "demo" else "960"))
     data = write_scenes(out, profile, {"train": images, "val": val_images}, size, seed)  # type: ignore[arg-type]
     typer.echo(data)
+
+
+@app.command()
+def report(
+    run_dir: Annotated[Path, typer.Argument(help="Run folder, finished or not.", show_default=False)],
+) -> None:
+    """Write a run folder's report.html and report.png: which term did what, on one page."""
+    environment.apply()
+    from rdrkd.diagnostics.report import write_report
+
+    for name in write_report(run_dir):
+        typer.echo(run_dir / name)
 
 
 @app.command()

@@ -15,12 +15,12 @@ from rdrkd import events
 from rdrkd.events import Event
 from rdrkd.reasons import Reason
 
-_PROTOCOLS = {
+PROTOCOLS = {
     "coco": "COCO protocol, maxDets 100",
     "coco_maxdets500": "COCO protocol, maxDets 500",
 }
-_FIGURES = ("AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L")
-_OWN = ("mAP50_95", "mAP50", "precision", "recall")
+FIGURES = ("AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L")
+OWN = ("mAP50_95", "mAP50", "precision", "recall")
 
 
 class People:
@@ -148,11 +148,11 @@ def figures_table(rows: Mapping[str, Mapping[str, Any]], title: str) -> Table:
     table = Table(title=f"{title} (percent)")
     table.add_column("model")
     table.add_column("protocol")
-    for name in _FIGURES:
+    for name in FIGURES:
         table.add_column(name, justify="right")
     for model, metrics in rows.items():
-        for key, protocol in _PROTOCOLS.items():
-            table.add_row(model, protocol, *(percent(metrics[key][figure]) for figure in _FIGURES))
+        for key, protocol in PROTOCOLS.items():
+            table.add_row(model, protocol, *(percent(metrics[key][figure]) for figure in FIGURES))
     return table
 
 
@@ -160,10 +160,10 @@ def own_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
     """Lay out Ultralytics' own figures, a row for each name."""
     table = Table(title="Ultralytics' own metric (percent)")
     table.add_column("model")
-    for name in _OWN:
+    for name in OWN:
         table.add_column(name, justify="right")
     for model, metrics in rows.items():
-        table.add_row(model, *(percent(metrics["ultralytics"][figure]) for figure in _OWN))
+        table.add_row(model, *(percent(metrics["ultralytics"][figure]) for figure in OWN))
     return table
 
 
@@ -173,12 +173,12 @@ def results_table(results: Mapping[str, Mapping[str, Any]], title: str) -> Table
     table.add_column("model", no_wrap=True)
     table.add_column("network", no_wrap=True)
     table.add_column("M params", justify="right")
-    for name in _FIGURES:
+    for name in FIGURES:
         table.add_column(name, justify="right")
     for name, result in results.items():
         figures, network = result["metrics"]["coco"], result["student"]
         size = f"{network['parameters'] / 1e6:.2f}"
-        table.add_row(name, network["architecture"], size, *(percent(figures[figure]) for figure in _FIGURES))
+        table.add_row(name, network["architecture"], size, *(percent(figures[figure]) for figure in FIGURES))
     return table
 
 

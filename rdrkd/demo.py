@@ -249,6 +249,8 @@ def _download(api: httpx2.Client, job: str, target: Path) -> Path:
 
 def _picture(output: Path, weights: Mapping[str, Path]) -> Path:
     """Draw what teacher and student find in some scenes, beside the truth."""
+    from rdrkd.data import open_dataset
     from rdrkd.pictures import compare
 
-    return compare(output / "scenes", weights, output / "detections.png", IMGSZ)
+    scenes = open_dataset(output / "scenes", output / "scenes")
+    return compare(scenes, weights, output / "detections.png", IMGSZ)

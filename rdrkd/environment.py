@@ -9,7 +9,7 @@ def defaults(config_dir: Path) -> dict[str, str]:
     """Give the variables that keep Ultralytics from running strangers' code and from calling home.
 
     Args:
-        config_dir: a private folder for its settings file.
+        config_dir: a private folder for its settings file and matplotlib's.
     """
     return {
         "ULTRALYTICS_SAFE_LOAD": "1",  # checkpoints: weights_only and an allow-list of classes
@@ -17,6 +17,7 @@ def defaults(config_dir: Path) -> dict[str, str]:
         "YOLO_OFFLINE": "True",  # no analytics, no version checks
         "YOLO_CONFIG_DIR": str(config_dir),
         "MPLBACKEND": "Agg",
+        "MPLCONFIGDIR": str(config_dir),  # its font list; else it goes to the home, a worker's run folder
     }
 
 

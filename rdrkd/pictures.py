@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from rdrkd.data import open_dataset
+from rdrkd.data import Dataset
 from rdrkd.data.yolo import label_path
 from rdrkd.ultralytics_adapter import YOLO
 
@@ -23,11 +23,11 @@ _COLOURS = ((64, 64, 255), (255, 160, 32), (32, 220, 255), (96, 255, 96), (255, 
 _LEAST_SCORE = 0.35
 
 
-def compare(dataset: Path, weights: Mapping[str, Path], target: Path, imgsz: int) -> Path:
+def compare(data: Dataset, weights: Mapping[str, Path], target: Path, imgsz: int) -> Path:
     """Draw the truth and each model's detections side by side, for scenes spread over the validation images.
 
     Args:
-        dataset: a dataset folder or data YAML.
+        data: the dataset.
         weights: name -> `.pt` that plain Ultralytics loads.
         target: PNG to write.
         imgsz: side of the network input, px.
@@ -35,7 +35,6 @@ def compare(dataset: Path, weights: Mapping[str, Path], target: Path, imgsz: int
     Returns:
         `target`.
     """
-    data = open_dataset(dataset, dataset)
     files = data.images("val")
     chosen = files[:: max(1, len(files) // _SCENES)][:_SCENES]
     images = [_read(file) for file in chosen]

@@ -1,10 +1,11 @@
 """Keeps in the run folder what a run tells in passing, so that the folder alone tells it later."""
 
 import json
+import shutil
 from pathlib import Path
 
 from rdrkd.events import Calibrated, Event, Resolved, Warn
-from rdrkd.files import write_atomically
+from rdrkd.files import full_disk_named, write_atomically
 from rdrkd.reporter import Reporter
 from rdrkd.training import checkpoints
 
@@ -17,13 +18,12 @@ class Recorder:
 
     def __init__(self, reporter: Reporter, run_dir: Path) -> None:
         self._reporter, self._run_dir = reporter, run_dir
-        if not checkpoints.complete(run_dir):  # of a run that ended before its first checkpoint
-            (run_dir / WARNINGS).unlink(missing_ok=True)
+        self._take_back()
 
     def emit(self, event: Event) -> None:
         """Pass an event on; record it first where it is one to keep."""
         if isinstance(event, Warn):
-            with (self._run_dir / WARNINGS).open("a") as file:
+            with full_disk_named(WARNINGS), (self._run_dir / WARNINGS).open("a") as file:
                 file.write(event.model_dump_json() + "\n")
         self._reporter.emit(event)
         if isinstance(event, Calibrated):
@@ -32,6 +32,15 @@ class Recorder:
     def should_stop(self) -> bool:
         """Say what the other says."""
         return self._reporter.should_stop()
+
+    def _take_back(self) -> None:
+        """Begin with the warnings of the run that is resumed, or without those of one that has left no checkpoint."""
+        own = self._run_dir / WARNINGS
+        found = checkpoints.complete(self._run_dir)
+        if not found:
+            own.unlink(missing_ok=True)
+        elif not own.exists() and (found[-1] / WARNINGS).is_file():  # another machine's
+            shutil.copyfile(found[-1] / WARNINGS, own)
 
     def _with_weights(self, event: Calibrated) -> dict[str, object]:
         """Put the chosen weights into the resolved spec."""

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import platform
+import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from rdrkd.data import Dataset, open_dataset
 from rdrkd.data.archive import file_sha256
 from rdrkd.data.check import check
 from rdrkd.devices import devices_of
+from rdrkd.diagnostics.report import Reports
 from rdrkd.errors import DatasetError, ModelError, Problem, SpecError, TeacherError
 from rdrkd.evaluate import evaluate
 from rdrkd.events import Progress, Resolved, Warn
@@ -84,7 +86,9 @@ def _run(spec: JobSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> di
         result = _evaluate(spec, dataset, reporter, inputs)
     else:
         result = _train(spec, dataset, run_dir, reporter, inputs)
-    result = {"kind": spec.kind, **result, "seconds": round(time.monotonic() - started, 1)}
+    result = {"kind": spec.kind, **result, **_cost(started, inputs.device)}
+    if not isinstance(spec, Evaluate):  # which has no epochs to tell of
+        Reports(run_dir, reporter).write(result)  # before the result: a folder that has one is never touched again
     _write_json(finished, result)
     return result
 
@@ -206,6 +210,22 @@ def _card(loaded: LoadedModel, imgsz: int) -> dict[str, Any]:
     }
 
 
+def _cost(started: float, device: str | None) -> dict[str, Any]:
+    """What this run has taken: seconds since it began or resumed, and the peak of the memory that counts.
+
+    Of several ranks on the CPU it is the largest one's; on GPUs it is this process's alone, which only evaluates then.
+    """
+    devices = devices_of(device)
+    on_gpu = devices[0].isdecimal()
+    name = torch.cuda.get_device_name(int(devices[0])) if on_gpu else f"CPU, {torch.get_num_threads()} threads"
+    kibibytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return {
+        "seconds": round(time.monotonic() - started, 1),
+        "memory_bytes": torch.cuda.max_memory_allocated(int(devices[0])) if on_gpu else kibibytes * 1024,
+        "device": name if len(devices) == 1 else f"{len(devices)} x {name}",
+    }
+
+
 def _resolved(spec: JobSpec, dataset: Dataset, inputs: Inputs) -> dict[str, Any]:
     """The spec with every default, the expanded terms, and what else decides the outcome."""
     resolved = spec.model_dump(mode="json")
@@ -227,6 +247,7 @@ def _resolved(spec: JobSpec, dataset: Dataset, inputs: Inputs) -> dict[str, Any]
         "dataset_sha256": dataset.sha256,
         "classes": list(dataset.names),
         "model_sha256": models,
+        "device": inputs.device or ("cuda" if torch.cuda.is_available() else "cpu"),
         "versions": {
             "rdrkd": __version__,
             "ultralytics": ULTRALYTICS_VERSION,

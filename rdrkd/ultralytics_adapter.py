@@ -16,6 +16,7 @@ environment.apply()
 
 import torch  # noqa: E402 - the environment must stand before these imports
 from torch import Tensor  # noqa: E402
+from torch._functorch import config as functorch_config  # noqa: E402
 from torch.utils._triton import has_triton  # noqa: E402
 from ultralytics import YOLO  # noqa: E402
 from ultralytics import __version__ as _version  # noqa: E402
@@ -91,6 +92,7 @@ def compiled(function: Callable[..., Any], device: torch.device) -> Callable[...
             raise SpecError("expected a working Triton for train.compile on a GPU, got none")
     elif shutil.which(os.environ.get("CXX", "g++")) is None:
         raise SpecError("expected a C++ compiler (g++ or $CXX) for train.compile, got none")
+    functorch_config.donated_buffer = False  # a probe goes backward through a graph that is still needed
     return torch.compile(function)
 
 

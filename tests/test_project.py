@@ -144,8 +144,15 @@ def test_contracts_catch(module: str, statement: str, tmp_path: Path) -> None:
     assert "BROKEN" in found.stdout
 
 
-def test_readme_lists_every_setting() -> None:
+def test_readme_lists_every_setting_as_it_is() -> None:
     from api.settings import Settings
 
-    listed = set(re.findall(r"^\| `RDRKD_([A-Z_]+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE))
-    assert listed == {name.upper() for name in Settings.model_fields}
+    rows = re.findall(r"^\| `RDRKD_([A-Z_]+)` \| (.*?) \| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert {name for name, *_ in rows} == {name.upper() for name in Settings.model_fields}
+    for name, shown, sentence in rows:
+        field = Settings.model_fields[name.lower()]
+        assert sentence.startswith(str(field.description).split(";")[0][:30]), name
+        if isinstance(field.default, int) and field.default >= 2**30:
+            assert shown == f"{field.default // 2**30} GiB", name
+        elif isinstance(field.default, int | float) and not isinstance(field.default, bool):
+            assert shown.strip("`") == f"{field.default:g}", name

@@ -3,13 +3,14 @@
 import logging
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api.jobs.dependencies import STATE
 from api.jobs.lifecycle import Held, Published
 from api.jobs.tables import Artifact
 from api.storage import Storage
@@ -17,9 +18,12 @@ from rdrkd.events import Checkpoint
 
 log = logging.getLogger(__name__)
 
-STATE = "state.pt"  # what a run resumes from; a checkpoint without it only hands back weights
 KEEP = 2  # checkpoints of a job that stay in the storage: the newest, and one to fall back on
-FINAL = ("student.pt", "student.safetensors", "metrics.jsonl", "result.json")  # of a finished run folder
+FINAL = (  # of a finished run folder, where they are there
+    "student.pt", "student.safetensors", "metrics.jsonl", "warnings.jsonl", "report.html", "report.png",
+    "resolved_spec.json", "result.json",
+)  # fmt: skip
+MAX_FILES = 50  # of one checkpoint, or of a finished run: the service lists them all
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -27,7 +31,7 @@ def store(storage: Storage, held: Held, run_dir: Path, event: Checkpoint) -> lis
     """Copy the files of a checkpoint to the storage: hashed, synced, renamed; rows are the caller's.
 
     Raises:
-        ValueError: the event names files outside the run folder, or odd ones.
+        ValueError: the event names files outside the run folder, odd ones, or too many.
         FileNotFoundError: the run has dropped the checkpoint since.
         OSError: a file cannot be read or written.
     """
@@ -35,22 +39,23 @@ def store(storage: Storage, held: Held, run_dir: Path, event: Checkpoint) -> lis
     return _store(storage, prefix, event.epoch, run_dir / event.folder, event.files, within=run_dir)
 
 
-def store_final(storage: Storage, held: Held, run_dir: Path, epoch: int, known: Iterable[str]) -> list[Published]:
-    """Copy what a finished run leaves, except files whose content (sha256) is `known` already."""
+def store_final(storage: Storage, held: Held, run_dir: Path, epoch: int, known: Mapping[str, str]) -> list[Published]:
+    """Copy what a finished run leaves, except files whose content (sha256 by name) is `known` already."""
     names = [name for name in FINAL if (run_dir / name).is_file()]
     prefix = f"jobs/{held.id}/attempt-{held.attempt}/final"
     stored = _store(storage, prefix, epoch, run_dir, names, within=run_dir)
-    again = set(known)
-    for file in stored:
-        if file.sha256 in again:
-            storage.delete(file.key)
-    return [file for file in stored if file.sha256 not in again]
+    again = [file for file in stored if known.get(file.name) == file.sha256]
+    for file in again:
+        storage.delete(file.key)
+    return [file for file in stored if file not in again]
 
 
 def _store(
-    storage: Storage, prefix: str, epoch: int, folder: Path, names: Iterable[str], within: Path
+    storage: Storage, prefix: str, epoch: int, folder: Path, names: Sequence[str], within: Path
 ) -> list[Published]:
     """Copy files; the trainer opens strangers' files, so what it names is not believed."""
+    if len(names) > MAX_FILES:
+        raise ValueError(f"expected a checkpoint of at most {MAX_FILES} files, got {len(names)}")
     published: list[Published] = []
     for name in names:
         path = folder / name
@@ -63,16 +68,16 @@ def _store(
 
 def all_of(session: Session, job_id: str) -> list[list[Artifact]]:
     """Give a job's checkpoints of all attempts, newest first, each as its files."""
-    order = (Artifact.epoch.desc(), Artifact.attempt.desc(), Artifact.name)
+    order = (Artifact.attempt.desc(), Artifact.epoch.desc(), Artifact.name)
     rows = session.scalars(select(Artifact).where(Artifact.job_id == job_id).order_by(*order)).all()
-    return [list(files) for _, files in groupby(rows, key=lambda row: (row.epoch, row.attempt))]
+    return [list(files) for _, files in groupby(rows, key=lambda row: (row.attempt, row.epoch))]
 
 
 def restore(storage: Storage, checkpoints: list[list[Artifact]], run_dir: Path) -> int | None:
     """Put the newest checkpoint whose files all verify into a run folder; give its epoch, None to start anew."""
     for files in checkpoints:
         if all(file.name != STATE for file in files):
-            continue
+            continue  # it only hands back weights
         if all(storage.verify(file.key, file.sha256) for file in files):
             return _copy_back(storage, files, run_dir)
         log.warning("the checkpoint of epoch %d is damaged; trying the one before", files[0].epoch)

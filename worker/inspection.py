@@ -1,5 +1,6 @@
 """The check of an upload: `python -m rdrkd inspect` as a restricted process, its report as a row."""
 
+import contextlib
 import json
 import logging
 import resource
@@ -90,8 +91,9 @@ def _restrict(pid: int, place: Workplace) -> None:
         resource.RLIMIT_FSIZE: settings.inspect_file_bytes,
         resource.RLIMIT_CORE: 0,
     }
-    for name, limit in limits.items():
-        resource.prlimit(pid, name, (limit, limit))
+    with contextlib.suppress(ProcessLookupError):  # it has ended already
+        for name, limit in limits.items():
+            resource.prlimit(pid, name, (limit, limit))
 
 
 def _judge(output: bytes, status: int, order: Order | None, words: str) -> tuple[dict[str, Any] | None, Problems]:

@@ -128,7 +128,7 @@ class Attempt:
 
     def _sort(self, line: bytes, events: "Events", child: Child) -> None:
         try:
-            event = parse(line)
+            event = parse(line.replace(rb"\u0000", rb"\ufffd"))  # NUL: PostgreSQL stores it nowhere
         except ValidationError:
             log.warning("%s attempt %d: ignored a line that is no event: %.200r", *_who(self.held), line)
             return
@@ -149,9 +149,13 @@ class Attempt:
             case Checkpoint():
                 self._keep(event, child)
             case Warn():
-                log.warning("%s attempt %d: %s: %s", *_who(held), event.code, event.message)
+                self._warn(event.code, without_paths(event.message))
             case Done() | Failed():
                 self.outcome = event
+
+    def _warn(self, code: str, message: str) -> None:
+        log.warning("%s attempt %d: %.100s: %.500s", *_who(self.held), code, message)
+        self.lease.write(lambda session: lifecycle.record_warning(session, self.held, code, message))
 
     def _keep(self, event: Checkpoint, child: Child) -> None:
         """Publish a checkpoint; where that fails, stop the trainer: hours of training must not hang on nothing."""
@@ -169,16 +173,19 @@ class Attempt:
             return
         self._publish(files)
         self.epoch, self.sha256 = event.epoch, {file.name: file.sha256 for file in files}
-        for key in self.lease.write(lambda session: lifecycle.prune(session, self.held, checkpoints.KEEP)):
-            self.place.storage.delete(key)
+        self._discard(self.lease.write(lambda session: lifecycle.prune(session, self.held, checkpoints.KEEP)))
 
     def _publish(self, files: list[lifecycle.Published]) -> None:
         try:
-            self.lease.write(lambda session: lifecycle.publish(session, self.held, files))
+            replaced = self.lease.write(lambda session: lifecycle.publish(session, self.held, files))
         except Fenced:
-            for file in files:
-                self.place.storage.delete(file.key)  # under this attempt's own prefix: nobody else's
+            self._discard([file.key for file in files])  # under this attempt's own prefix: nobody else's
             raise
+        self._discard(replaced)
+
+    def _discard(self, keys: list[str]) -> None:
+        for key in keys:
+            self.place.storage.delete(key)
 
     def _judge(self, status: int) -> Move:
         """Find the last move, from what the trainer said, what it was told, and how it exited."""
@@ -213,8 +220,7 @@ class Attempt:
         return partial(lifecycle.finish, held=self.held, ending=ending)
 
     def _final(self) -> list[lifecycle.Published]:
-        known = self.sha256.values()
-        return checkpoints.store_final(self.place.storage, self.held, self.folder, self.epoch, known)
+        return checkpoints.store_final(self.place.storage, self.held, self.folder, self.epoch, self.sha256)
 
     def _kill(self) -> None:
         if self.lease.child is not None:

@@ -14,6 +14,8 @@ from api.uploads import UploadStatus
 from rdrkd.reasons import Reason
 
 WEIGHTS = "student.pt"  # the file that a job hands to the jobs that name it
+STATE = "state.pt"  # what another attempt resumes from: nobody else's business
+NEWEST_FIRST = (Artifact.attempt.desc(), Artifact.epoch.desc(), Artifact.id.desc())  # of files of one name
 _FIELDS = ("teacher", "student", "model")  # the spec's model references
 
 Blocked = tuple[Reason, str]  # why a job will never start, and a sentence that names the culprit
@@ -71,9 +73,8 @@ def _job_problem(session: Session, field: str, job_id: str) -> Blocked | None:
 
 def newest_weights(session: Session, job_id: str, name: str = WEIGHTS) -> Artifact | None:
     """Give the newest weights that a job has published: those of its last attempt's last checkpoint."""
-    newest = (Artifact.attempt.desc(), Artifact.epoch.desc(), Artifact.id.desc())
     return session.scalars(
-        select(Artifact).where(Artifact.job_id == job_id, Artifact.name == name).order_by(*newest).limit(1)
+        select(Artifact).where(Artifact.job_id == job_id, Artifact.name == name).order_by(*NEWEST_FIRST).limit(1)
     ).one_or_none()
 
 

@@ -1,48 +1,37 @@
 """The addresses of jobs."""
 
 import zlib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body, Depends, Header, Query, Response
+from fastapi import APIRouter, Body, Depends, Query, Response
 
-from api.dependencies import StorageDep, Work, json_only, refusals
+from api.dependencies import IfNoneMatch, Work, json_only, refusals
 from api.errors import (
     AlreadyFinished,
     BadRequest,
     CrossSite,
-    Gone,
     Invalid,
     MalformedJson,
     NotFound,
-    NotReady,
     PathNotAllowed,
-    RangeNotSatisfiable,
     TooLarge,
     UnknownReference,
     UnsupportedMediaType,
     UnusableReference,
 )
-from api.jobs import examples, service
-from api.jobs.schemas import JobMetrics, JobView
+from api.jobs import examples, service, warnings
+from api.jobs.schemas import JobDetail, JobMetrics, JobView
 from api.jobs.states import Status
 from api.jobs.waiting import waiting_for
 from api.pages import After, Limit, Page
 from api.queue import TRAIN
-from api.responses import ContentResponse, content_etag, not_modified, plain_name
+from api.responses import not_modified
 from rdrkd.spec import JobSpec
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
-IfNoneMatch = Annotated[str | None, Header(description="the ETag of what the client has")]
 Label = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{1,64}=[^\x00]{0,512}$")]
 POLL_SECONDS = "2"
-CONTENT = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
-WEIGHTS_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "the whole file", **CONTENT},
-    206: {"description": "the asked range", **CONTENT},
-    304: {"description": "the client has these weights"},
-    **refusals(BadRequest, NotFound, NotReady, Gone, RangeNotSatisfiable, Invalid),
-}
 
 
 @router.post(
@@ -62,14 +51,14 @@ WEIGHTS_RESPONSES: dict[int | str, dict[str, Any]] = {
         UnusableReference,
     ),
 )
-def create(spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], work: Work, response: Response) -> JobView:
+def create(spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], work: Work, response: Response) -> JobDetail:
     """Queue a job: distil a student from a teacher, train a model alone, or evaluate weights.
 
     It may name uploads that are still being checked and jobs that still run: it waits for them.
     """
     job = service.create(work.session, spec)
     work.ring(TRAIN, job.id)
-    view = JobView.of(job, waiting_for(work.session, job, count=True))
+    view = JobDetail.of(job, waiting_for(work.session, job, count=True), warnings=[])
     response.headers["Location"] = view.links.self
     response.headers["Retry-After"] = POLL_SECONDS
     return view
@@ -94,11 +83,14 @@ def newest(
 @router.get(
     "/{job_id}",
     operation_id="get_job",
-    response_model=JobView,
+    response_model=JobDetail,
     responses={304: {"description": "the client's version is the newest"}, **refusals(NotFound)},
 )
-def get(job_id: str, work: Work, response: Response, if_none_match: IfNoneMatch = None) -> JobView | Response:
-    """Read one job: status, phase, epoch, ETA, last metrics, reason. Poll with If-None-Match: a 304 costs little."""
+def get(job_id: str, work: Work, response: Response, if_none_match: IfNoneMatch = None) -> JobDetail | Response:
+    """Read one job: status, phase, epoch, ETA, last metrics, warnings, reason.
+
+    Poll with If-None-Match: a 304 costs little.
+    """
     job = service.get(work.session, job_id)
     waiting = waiting_for(work.session, job, count=True)
     # What a queued job waits for changes without a write to the job.
@@ -107,46 +99,26 @@ def get(job_id: str, work: Work, response: Response, if_none_match: IfNoneMatch 
     if (unchanged := not_modified(if_none_match, etag)) is not None:
         return unchanged
     response.headers["ETag"] = etag
-    return JobView.of(job, waiting)
+    return JobDetail.of(job, waiting, warnings=warnings.of(work.session, job.id))
 
 
 @router.post(
     "/{job_id}/cancel",
     status_code=202,
     operation_id="cancel_job",
-    responses={200: {"model": JobView, "description": "cancelled"}, **refusals(CrossSite, NotFound, AlreadyFinished)},
+    responses={200: {"model": JobDetail, "description": "cancelled"}, **refusals(CrossSite, NotFound, AlreadyFinished)},
 )
-def cancel(job_id: str, work: Work, response: Response) -> JobView:
+def cancel(job_id: str, work: Work, response: Response) -> JobDetail:
     """Ask a job to end: 200 if it is cancelled, 202 while its trainer stops, 409 if it has ended otherwise."""
     job = service.cancel(work.session, job_id)
     if job.status == Status.CANCELLED:
         response.status_code = 200
     else:
         response.headers["Retry-After"] = POLL_SECONDS
-    return JobView.of(job, [])
+    return JobDetail.of(job, [], warnings=warnings.of(work.session, job.id))
 
 
 @router.get("/{job_id}/metrics", operation_id="get_job_metrics", responses=refusals(NotFound))
 def metrics(job_id: str, work: Work) -> JobMetrics:
     """Read every finished epoch: each loss term, learning rate, validation figures in percent."""
     return JobMetrics(data=[{"attempt": row.attempt} | row.values for row in service.epochs(work.session, job_id)])
-
-
-@router.head("/{job_id}/weights", operation_id="head_job_weights", response_class=Response, responses=WEIGHTS_RESPONSES)
-@router.get("/{job_id}/weights", operation_id="get_job_weights", response_class=Response, responses=WEIGHTS_RESPONSES)
-def weights(
-    job_id: str,
-    work: Work,
-    store: StorageDep,
-    format: Annotated[Literal["pt", "safetensors"], Query(description="file format")] = "pt",
-    if_none_match: IfNoneMatch = None,
-) -> Response:
-    """Download the student's newest weights: from the first checkpoint on, in every state. Takes ranges and HEAD."""
-    job, artifact = service.weights(work.session, job_id, f"student.{format}")
-    if (unchanged := not_modified(if_none_match, content_etag(artifact.sha256))) is not None:
-        return unchanged
-    path = store.path(artifact.key)
-    if not path.is_file():
-        raise Gone("expected the weights in the file store, got nothing there: they were removed")
-    filename = f"{plain_name(job.name or '') or job.id}-student.{format}"
-    return ContentResponse(path, artifact.sha256, filename)

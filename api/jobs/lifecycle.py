@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, case, delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from api.db import after_seconds, new_id, now
+from api.jobs import warnings
 from api.jobs.dependencies import ready
 from api.jobs.states import HELD, Status, sources
 from api.jobs.tables import Artifact, Job, JobEpoch
@@ -128,15 +129,33 @@ def record_epoch(session: Session, held: Held, epoch: Epoch) -> None:
     session.merge(JobEpoch(job_id=held.id, epoch=epoch.epoch, attempt=held.attempt, values=values))
 
 
-def publish(session: Session, held: Held, files: Sequence[Published]) -> None:
-    """Make stored files visible as artifacts, under the same fence as every other write; safe to repeat."""
+def record_warning(session: Session, held: Held, code: str, message: str) -> None:
+    """Keep what the trainer warns of."""
     _write(session, held)
+    warnings.add(session, held.id, held.attempt, code, message)
+
+
+def publish(session: Session, held: Held, files: Sequence[Published]) -> list[str]:
+    """Make stored files visible as artifacts, under the same fence as every other write; safe to repeat.
+
+    Returns:
+        The storage keys that no row names any more: of files that these have replaced (same epoch, same name).
+    """
+    _write(session, held)
+    replaced: set[str] = set()
     for file in files:
         same = (Artifact.job_id == held.id, Artifact.attempt == held.attempt)
-        session.execute(delete(Artifact).where(*same, Artifact.epoch == file.epoch, Artifact.name == file.name))
+        replaced |= set(
+            session.scalars(
+                delete(Artifact)
+                .where(*same, Artifact.epoch == file.epoch, Artifact.name == file.name)
+                .returning(Artifact.key)
+            )
+        )
         row = Artifact(id=new_id("art"), job_id=held.id, attempt=held.attempt)
         row.epoch, row.name, row.key, row.sha256, row.size = file.epoch, file.name, file.key, file.sha256, file.size
         session.add(row)
+    return sorted(replaced - {file.key for file in files})
 
 
 def finish(session: Session, held: Held, ending: Ending) -> None:
@@ -200,11 +219,14 @@ def request_cancel(session: Session, job_id: str) -> Status | None:
 
 
 def prune(session: Session, held: Held, keep: int) -> list[str]:
-    """Forget all but the newest `keep` checkpoints (files of the same attempt and epoch); give their storage keys."""
+    """Forget all but the newest `keep` checkpoints (files of the same attempt and epoch); give their storage keys.
+
+    An attempt's are newer than those of the attempts before, whatever their epoch: it may have had to start anew.
+    """
     _write(session, held)
     rows = session.scalars(select(Artifact).where(Artifact.job_id == held.id)).all()
-    newest = sorted({(row.epoch, row.attempt) for row in rows}, reverse=True)[:keep]
-    old = [row for row in rows if (row.epoch, row.attempt) not in newest]
+    newest = sorted({(row.attempt, row.epoch) for row in rows}, reverse=True)[:keep]
+    old = [row for row in rows if (row.attempt, row.epoch) not in newest]
     for row in old:
         session.delete(row)
     return [row.key for row in old]

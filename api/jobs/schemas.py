@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.jobs.states import Status
 from api.jobs.tables import Job
@@ -18,6 +18,7 @@ class JobLinks(BaseModel):
     cancel: str
     metrics: str
     weights: str
+    artifacts: str
 
 
 class Waiting(BaseModel):
@@ -71,8 +72,8 @@ class JobView(BaseModel):
     links: JobLinks
 
     @classmethod
-    def of(cls, row: Job, waiting_for: list[Waiting]) -> Self:
-        """Show a row."""
+    def of(cls, row: Job, waiting_for: list[Waiting], **more: Any) -> Self:
+        """Show a row, and what `more` a wider view has."""
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
         progress = row.progress or {}
         return cls.model_validate(
@@ -84,7 +85,26 @@ class JobView(BaseModel):
                 "progress": {k: progress[k] for k in ("completed", "total", "unit") if k in progress} or None,
                 "links": links(row.id),
             }
+            | more
         )
+
+
+class JobWarningView(BaseModel):
+    """Something that a person should look at; the run went on."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    code: str = Field(examples=["term_weak"])
+    message: str
+    count: int = Field(description="how often it came in this attempt")
+    attempt: int
+    at: datetime = Field(description="when it first came")
+
+
+class JobDetail(JobView):
+    """A job by itself: with its warnings, which would make a page of jobs long and slow."""
+
+    warnings: list[JobWarningView] = Field(description="of the trainer, all attempts, oldest first; 201 at most")
 
 
 class JobMetrics(BaseModel):
@@ -98,4 +118,10 @@ class JobMetrics(BaseModel):
 def links(job_id: str) -> JobLinks:
     """Give a job's addresses."""
     base = f"/v1/jobs/{job_id}"
-    return JobLinks(self=base, cancel=f"{base}/cancel", metrics=f"{base}/metrics", weights=f"{base}/weights")
+    return JobLinks(
+        self=base,
+        cancel=f"{base}/cancel",
+        metrics=f"{base}/metrics",
+        weights=f"{base}/weights",
+        artifacts=f"{base}/artifacts",
+    )

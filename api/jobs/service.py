@@ -8,11 +8,10 @@ from sqlalchemy.orm import Session
 
 from api.datasets.tables import Dataset
 from api.db import new_id, now
-from api.errors import AlreadyFinished, NotReady, PathNotAllowed, UnknownReference, Unprocessable, UnusableReference
+from api.errors import AlreadyFinished, PathNotAllowed, UnknownReference, Unprocessable, UnusableReference
 from api.jobs import lifecycle
-from api.jobs.dependencies import newest_weights
 from api.jobs.states import TERMINAL, Status
-from api.jobs.tables import Artifact, Job, JobEpoch
+from api.jobs.tables import Job, JobEpoch
 from api.models.tables import Model
 from api.pages import get_or_404, page
 from api.uploads import UploadStatus
@@ -93,20 +92,6 @@ def epochs(session: Session, job_id: str) -> list[JobEpoch]:
     """
     get(session, job_id)
     return list(session.scalars(select(JobEpoch).where(JobEpoch.job_id == job_id).order_by(JobEpoch.epoch)))
-
-
-def weights(session: Session, job_id: str, name: str) -> tuple[Job, Artifact]:
-    """Find the newest weights that a job has published, as a file of this name.
-
-    Raises:
-        NotFound: there is no such job.
-        NotReady: it has written no checkpoint yet.
-    """
-    job = get(session, job_id)
-    artifact = newest_weights(session, job_id, name)
-    if artifact is None:
-        raise NotReady(f"expected a job that has written a checkpoint, got one that is {job.status} without any")
-    return job, artifact
 
 
 def _refusals(session: Session, spec: JobSpec) -> Iterator[Refusal]:

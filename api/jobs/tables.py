@@ -51,6 +51,20 @@ class JobEpoch(Base):
     values: Mapped[dict[str, Any]]  # rdrkd.events.Epoch
 
 
+class JobWarning(Base):
+    """Something that the trainer warned of; the same again in the same attempt is counted (`api.jobs.warnings`)."""
+
+    __tablename__ = "job_warning"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)  # 1, 2, ... in the order in which they first came
+    attempt: Mapped[int]
+    code: Mapped[str] = mapped_column(String(100))
+    message: Mapped[str] = mapped_column(String(500))
+    count: Mapped[int]
+    at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())  # when it first came
+
+
 class Artifact(Base):
     """A file that an attempt published: written, hashed, synced and renamed into place before this row appears."""
 

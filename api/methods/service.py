@@ -24,7 +24,7 @@ ABOUT: dict[str, tuple[str, Paper]] = {
     ),
 }
 PRESET_TITLES = {
-    Preset.RDR_KD: "RDR-KD, the responsive term calibrated by the task's own normaliser",
+    Preset.RDR_KD: "RDR-KD, each term with a share of the task's gradient",
     Preset.RDR_KD_PAPER: "RDR-KD with the paper's weights and plain sums, to the letter",
     Preset.REGENERATED: "RDR-KD's regenerated term alone (Table II)",
     Preset.DECOUPLED: "RDR-KD's decoupled term alone (Table II)",

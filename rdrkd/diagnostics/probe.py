@@ -44,24 +44,18 @@ class Probe:
         self.wanted = False
         self.loss_scale: Callable[[], float] = _no_scale
         self.found: dict[str, float] = {}
+        self._norms: dict[str, float] = {}  # of the last full probe, unweighted, by term and by part
         self.fresh = False
         self.steps = 0
 
     def observe(
-        self,
-        task: Tensor,
-        outputs: Mapping[str, Output],
-        weights: Mapping[str, float],
-        student: nn.Module,
-        objects: int,
-        measure: bool = False,
+        self, task: Tensor, outputs: Mapping[str, Output], student: nn.Module, objects: int, measure: bool = False
     ) -> dict[str, float] | None:
         """Take one step.
 
         Args:
             task: scalar task loss, per image.
-            outputs: the terms' outputs, with their graphs.
-            weights: the terms' present weights.
+            outputs: the terms' outputs, unweighted, with their graphs.
             student: whose parameters' gradients count.
             objects: ground-truth boxes in the batch.
             measure: have the norms measured, whether or not a probe is due.
@@ -80,8 +74,7 @@ class Probe:
         parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
         gradients = {name: self._gradient(outputs[name].value, parameters) for name in names}
         norms = {name: _norm(gradient) for name, gradient in gradients.items()}
-        weighted = {name: weights[name] * norm for name, norm in norms.items()}
-        self.guard.observe({name: (float(outputs[name].value.detach()), weighted[name]) for name in names}, objects)
+        self.guard.observe({name: (float(outputs[name].value.detach()), norms[name]) for name in names}, objects)
         if not (full or measure):
             return None
         of_task = self._gradient(task, parameters)
@@ -89,14 +82,22 @@ class Probe:
         if full:
             self.wanted, self.fresh = False, True
             self.found = {"task/gradient_norm": norms["task"], "batch/objects": float(objects)}
+            self._norms = {name: norms[name] for name in outputs}
             for name, output in outputs.items():
-                self._note(name, weighted[name])
                 self.found[f"{name}/cosine"] = _cosine(gradients[name], of_task)
                 for part, value in output.parts.items():
                     self.found[f"{name}/{part}"] = float(value.detach())
-                    self._note(f"{name}/{part}", weights[name] * _norm(self._gradient(value, parameters)))
+                    self._norms[f"{name}/{part}"] = _norm(self._gradient(value, parameters))
                 self.found |= {f"{name}/{share}": float(value) for share, value in output.shares.items()}
         return norms
+
+    def weigh(self, weights: Mapping[str, float]) -> None:
+        """Complete a full probe by the weights that its step is trained with, once they are known."""
+        task = self.found["task/gradient_norm"]
+        for name, norm in self._norms.items():
+            weighted = weights[name.split("/")[0]] * norm
+            self.found[f"{name}/gradient_norm"] = weighted
+            self.found[f"{name}/ratio"] = weighted / task if weighted else 0.0
 
     def look(self, maps: Mapping[str, Maps], foreground: Tensor) -> None:
         """Add to a full probe what maps and assignment tell.
@@ -110,10 +111,6 @@ class Probe:
             for (layers, stride), x in of_role.items():
                 level = level_name(stride) if layers == "fpn" else f"{layers}-{level_name(stride)}"
                 self.found[f"{role}/{level}/dead_channels"] = dead_channels(x.detach())
-
-    def _note(self, name: str, norm: float) -> None:
-        self.found[f"{name}/gradient_norm"] = norm
-        self.found[f"{name}/ratio"] = norm / self.found["task/gradient_norm"] if norm else 0.0
 
     def _gradient(self, value: Tensor, parameters: Sequence[nn.Parameter]) -> Gradient:
         """A value's gradient at the parameters; unscaled where AMP's scale is still too high for it."""

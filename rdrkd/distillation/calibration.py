@@ -51,6 +51,8 @@ class Calibrator:
             objects: ground-truth boxes in the batch. A step without any does not count, nor does one with a norm that
                 is zero or not finite (AMP's first loss scales).
         """
+        if self.done:
+            return dict(weights)
         ratios = [norms["task"] / norms[name] if norms[name] > 0 else math.inf for name in self.terms]
         counts = objects > 0 and all(math.isfinite(ratio) and ratio > 0 for ratio in ratios)
         logs = _mean_over_ranks([math.log(ratio) for ratio in ratios] if counts else None, len(ratios))

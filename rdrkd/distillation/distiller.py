@@ -98,17 +98,25 @@ class Distiller(DistillationModel):
         predictions, student_maps = self._run(self.student_model, images, self.student_levels)
         with self._assignments() as assignments:
             task, items = self.student_model.loss(batch, predictions)
+        aligned = self._aligned(student_maps)
+        precision = _precision(images.device.type)
         with torch.autocast(images.device.type, enabled=False):
-            shared = self._shared(batch, teacher, predictions, assignments)
-            outputs = {name: self._term(name, shared, teacher_maps, student_maps) for name in self.weights}
+            shared = {**self._shared(batch, teacher, predictions, assignments), "precision": precision}
+            outputs = {name: self._term(name, shared, teacher_maps, aligned) for name in self.weights}
             self._look(task.sum() / len(images), outputs, len(batch["bboxes"]))
+            weights = self.applied
             if self.probe.fresh:
+                self.probe.weigh(weights)
                 self.probe.look({"teacher": teacher_maps, "student": student_maps}, shared["branches"][0].foreground)
-            weighted = [self.weights[name] * output.value for name, output in outputs.items()]
             # Eq. 11
-            distillation = self.factor * torch.stack(weighted).sum()
+            distillation = torch.stack([weights[name] * output.value for name, output in outputs.items()]).sum()
         items = {**items, **{name: output.value.detach() for name, output in outputs.items()}}
         return torch.cat([task, (distillation * len(images)).reshape(1)]), items
+
+    @property
+    def applied(self) -> dict[str, float]:
+        """Term name -> what its loss is multiplied by at present: its weight, times the schedule's factor."""
+        return {name: weight * self.factor for name, weight in self.weights.items()}
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of the student; the teacher stays in eval."""
@@ -145,7 +153,7 @@ class Distiller(DistillationModel):
     def _look(self, task: Tensor, outputs: Mapping[str, Output], objects: int) -> None:
         """Measure the step where that is due, guard against inert terms, and calibrate the weights."""
         due = self.calibrator is not None and self.calibrator.due()
-        norms = self.probe.observe(task, outputs, self.weights, self.student_model, objects, measure=due)
+        norms = self.probe.observe(task, outputs, self.student_model, objects, measure=due)
         if self.calibrator is not None and due:
             assert norms is not None
             self.weights = self.calibrator.observe(self.weights, norms, objects)
@@ -209,12 +217,16 @@ class Distiller(DistillationModel):
         total = criterion.o2m + criterion.o2o
         return {"one2many": criterion.o2m / total, "one2one": criterion.o2o / total}
 
-    def _term(self, name: str, shared: dict[str, Any], teacher: Maps, student: Maps) -> Output:
-        """Compute one term on its taps, the student's maps aligned by its adapters."""
-        adapters = {tap: self._modules_of("adapters")[key] for tap, key in self.adapter_of[name].items()}
+    def _aligned(self, student: Maps) -> dict[str, Tensor]:
+        """Bring the student's maps to the teacher's width, each adapter once; adapters are layers as any other."""
+        of_key = {key: tap for adapters in self.adapter_of.values() for tap, key in adapters.items()}
+        return {key: self._modules_of("adapters")[key](student[tap]) for key, tap in of_key.items()}
+
+    def _term(self, name: str, shared: dict[str, Any], teacher: Maps, aligned: Mapping[str, Tensor]) -> Output:
+        """Compute one term on its taps."""
         context = Context(
-            teacher={tap[1]: teacher[tap].float() for tap in adapters},
-            student={tap[1]: adapter(student[tap].float()) for tap, adapter in adapters.items()},
+            teacher={tap[1]: teacher[tap] for tap in self.adapter_of[name]},
+            student={tap[1]: aligned[key] for tap, key in self.adapter_of[name].items()},
             **shared,
         )
         return cast(Output, self._modules_of("terms")[name](context))
@@ -237,3 +249,8 @@ def _anchors(prediction: dict[str, Any], model: DetectionModel) -> dict[int, sli
     for stride, x in zip(model.stride, prediction["feats"], strict=True):
         found[int(stride)] = slice(first, first := first + x.shape[2] * x.shape[3])
     return found
+
+
+def _precision(device: str) -> torch.dtype | None:
+    """Give the type of mixed precision in force."""
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None

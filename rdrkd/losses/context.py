@@ -84,6 +84,7 @@ class Context:
         branches: the branches that both heads have; of an end-to-end student under a dense teacher the one-to-many.
         teacher_scores: (B, nc, A) the teacher's class logits, the mean over its branches.
         anchors: stride -> where the anchors of that level of the head lie among the A.
+        precision: the type of mixed precision in force; None: there is none.
     """
 
     teacher: dict[int, Tensor]
@@ -94,6 +95,12 @@ class Context:
     branches: tuple[Branch, ...]
     teacher_scores: Tensor
     anchors: dict[int, slice]
+    precision: torch.dtype | None = None
+
+    def autocast(self) -> torch.autocast:
+        """Mixed precision for what a term has of a network (procreate modules): loss arithmetic stays outside it."""
+        enabled = self.precision is not None
+        return torch.autocast(self.boxes.device.type, dtype=self.precision, enabled=enabled)
 
     def at_boundary(self) -> "Context":
         """Give the same batch as the losses may see it: at least fp32, and nothing of the teacher in the graph.

@@ -22,6 +22,8 @@ from rdrkd.spec.losses import Dkd
 
 def target_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float = 1.0) -> Tensor:
     """KL(b^t || b^s) (n,) for logits (n, C) and labels (n,)."""
+    if student.shape[1] == 1:  # 1 against 0 on both sides
+        return 0 * student.squeeze(1)
     (_, *log_s), (_, *log_t) = (_split(z / temperature, labels) for z in (student, teacher.detach()))
     return torch.stack([t.exp() * (t - s) for s, t in zip(log_s, log_t, strict=True)]).sum(0)
 
@@ -50,7 +52,7 @@ def dkd_term(term: Dkd, context: Context) -> Output:
         teacher, student = (head.scores.transpose(1, 2)[positive] for head in heads)
         if term.constant_logit:
             teacher, student = (torch.cat([z, torch.zeros_like(z[:, :1])], dim=1) for z in (teacher, student))
-        scale = term.temperature**2 / positive.sum().clamp(min=1)
+        scale = term.temperature**2 / positive.sum().clamp(min=1).to(student.dtype)
         given = student, teacher, labels, term.temperature
         return {
             "target": term.alpha * scale * target_loss(*given).sum(),

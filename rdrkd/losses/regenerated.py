@@ -124,8 +124,9 @@ class RegeneratedTerm(nn.Module):
             tiny = tiny_objects(areas, regions, self.term.tau_area)
             mask_s = spatial_mask(spatial_attention(teacher, self.term.temperature), tiny, self.term.tau_s)
             mask_c = channel_mask(channel_attention(teacher, self.term.temperature), self.term.tau_c)
-            rebuilt = self.procreate[name](student, mask_s, mask_c)
-            levels[name] = regenerated_loss(teacher, rebuilt, self.term.reduction)
+            with context.autocast():
+                rebuilt = self.procreate[name](student, mask_s, mask_c)
+            levels[name] = regenerated_loss(teacher, rebuilt.to(teacher.dtype), self.term.reduction)
             shares |= {f"{name}/hidden_cells": 1 - mask_s.mean(), f"{name}/hidden_channels": 1 - mask_c.mean()}
         return Output.of(levels, shares)
 

@@ -14,7 +14,7 @@ from rdrkd.spec.losses import (
     Term,
     Ultralytics,
 )
-from rdrkd.spec.presets import PRESETS, Distillation, Preset, Recipe
+from rdrkd.spec.presets import PRESETS, TABLE_2, Distillation, Preset, Recipe
 from rdrkd.spec.references import (
     ARCHITECTURES,
     DATASET_ID,
@@ -38,6 +38,7 @@ __all__ = [
     "MODEL_ID",
     "PAPER",
     "PRESETS",
+    "TABLE_2",
     "TERMS",
     "Architecture",
     "Calibration",

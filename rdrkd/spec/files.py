@@ -19,7 +19,7 @@ def read_spec(file: Path) -> JobSpec:
     Raises:
         SpecError: it cannot be read, is neither JSON nor YAML, or has fields that are refused (one problem each).
     """
-    data = _parse(file)
+    data = parse_file(file)
     try:
         return JOB_SPEC.validate_python(data)
     except ValidationError as error:
@@ -40,7 +40,12 @@ def evaluation_settings(**fields: Any) -> EvaluationSettings:
         raise SpecError(f"{len(problems)} settings are refused", problems) from None
 
 
-def _parse(file: Path) -> Any:
+def parse_file(file: Path) -> Any:
+    """Parse a JSON or YAML file.
+
+    Raises:
+        SpecError: it cannot be read, or is neither.
+    """
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

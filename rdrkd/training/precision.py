@@ -1,7 +1,7 @@
 """Mixed precision as the spec asks for it, on any device.
 
-Ultralytics knows fp16 and bf16 on CUDA alone, and finds out whether fp16 works by downloading a model and comparing
-its detections; a training machine has no network. While a trainer runs, its two questions are answered here.
+Ultralytics knows it on CUDA alone, and finds out whether fp16 works by downloading a model and comparing its
+detections; a training machine has no network. While a trainer runs, its autocast is the one made here.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from rdrkd.errors import SpecError
 from rdrkd.ultralytics_adapter import engine_trainer
@@ -46,15 +45,11 @@ def precision(dtype: torch.dtype | None) -> Iterator[None]:
     def autocast(_enabled: Any, device: str = "cuda") -> torch.autocast:
         return torch.autocast(device, dtype=dtype, enabled=dtype is not None)
 
-    def check(_model: nn.Module) -> bool:
-        return dtype is not None
-
-    before = engine_trainer.autocast, engine_trainer.check_amp
-    engine_trainer.autocast, engine_trainer.check_amp = autocast, check
+    before, engine_trainer.autocast = engine_trainer.autocast, autocast
     try:
         yield
     finally:
-        engine_trainer.autocast, engine_trainer.check_amp = before
+        engine_trainer.autocast = before
 
 
 def _has_fp16(device: torch.device) -> bool:

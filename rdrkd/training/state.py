@@ -42,6 +42,7 @@ def capture(trainer: Any) -> dict[str, Any]:
         "optimizer": trainer.optimizer.state_dict(),
         "scaler": trainer.scaler.state_dict(),
         "distillation": _distillation(model),
+        "findings": trainer.findings.state(),
         "best_fitness": _number(trainer.best_fitness),
         "best_epoch": trainer.best_epoch,
         "stopper": {"best_fitness": _number(trainer.stopper.best_fitness), "best_epoch": trainer.stopper.best_epoch},
@@ -73,6 +74,7 @@ def restore(trainer: Any, state: dict[str, Any]) -> None:
         model.probe.steps = state["distillation"]["steps"]
         if model.calibrator is not None:
             model.calibrator.restore(state["distillation"]["calibration"])
+    trainer.findings.restore(state["findings"])
     trainer.best_fitness, trainer.best_epoch = state["best_fitness"], state["best_epoch"]
     trainer.stopper.best_fitness = state["stopper"]["best_fitness"]
     trainer.stopper.best_epoch = state["stopper"]["best_epoch"]

@@ -63,7 +63,7 @@ class Telling:
             epoch=trainer.epoch + 1,
             epochs=trainer.epochs,
             losses={name.removesuffix("_loss"): float(value) for name, value in trainer.tloss.items()},
-            weights={name: weight * pair.factor for name, weight in pair.weights.items()} if pair else {},
+            weights=pair.applied if pair else {},
             diagnostics={k: v for k, v in pair.probe.found.items() if math.isfinite(v)} if pair else {},
             lr=float(trainer.optimizer.param_groups[0]["lr"]),
             metrics=self.figures(),

@@ -9,6 +9,7 @@ rank comes to every collective; rank 0 alone writes and reports.
 
 import math
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from rdrkd.collectives import from_first, mean, total
 from rdrkd.devices import CPU, devices_of
 from rdrkd.diagnostics.findings import Findings
+from rdrkd.diagnostics.report import PAGE, PICTURE, Reports
 from rdrkd.distillation.distiller import Distiller
 from rdrkd.distillation.schedule import factor
 from rdrkd.errors import NanLossError, StopRequested
@@ -25,6 +27,7 @@ from rdrkd.files import exclusive
 from rdrkd.models import LoadedModel, build, save_student
 from rdrkd.models.levels import forward
 from rdrkd.models.pairs import check_pair
+from rdrkd.recorder import WARNINGS
 from rdrkd.reporter import Reporter
 from rdrkd.spec import TrainSettings
 from rdrkd.training import checkpoints, parallel, ranks, state
@@ -43,7 +46,8 @@ from rdrkd.ultralytics_adapter import (
 )
 
 _EPOCHS = 10_000  # more than a training can have
-CARRIED = ("student.pt", "student.safetensors", "metrics.jsonl", "warnings.jsonl")  # part of every checkpoint
+_OF_TRAINING = ("student.pt", "student.safetensors", "metrics.jsonl", PAGE, PICTURE)
+CARRIED = (*_OF_TRAINING, WARNINGS)  # part of every checkpoint; the recorder takes its warnings back itself
 
 
 def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str | None = None) -> int | None:
@@ -63,7 +67,10 @@ def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str
     devices = devices_of(device)
     found = state.newest(run_dir, reporter)
     if found is not None and found[1]["finished"]:
-        _copy(found[0], run_dir)
+        _copy(found[0], run_dir, _OF_TRAINING)
+        if (calibrated := found[1]["distillation"]) and calibrated["calibration"] is not None:
+            measured = calibrated["calibration"]["measured"]
+            reporter.emit(Calibrated(weights=calibrated["weights"], measured=measured))
         best: int | None = found[1]["best_epoch"]
         return best
     if len(devices) == 1:
@@ -123,7 +130,8 @@ class Trainer(DetectionTrainer):
         self._resumed = False  # and no step since
         self._calibration_told = False
         self.telling = Telling(self, reporter)
-        self.findings = Findings()
+        self.findings = Findings(plan.recipe.calibration)
+        self.reports = Reports(run_dir, reporter)
         self.add_callback("on_train_epoch_start", type(self)._epoch_begins)
         self.add_callback("on_train_batch_start", type(self)._batch_begins)
         self.add_callback("on_train_batch_end", type(self)._batch_ended)
@@ -184,8 +192,7 @@ class Trainer(DetectionTrainer):
         if self.ranks > 1 and self.device.type == CPU:
             self.model, self.world_size = parallel.averaging(self.model), self.ranks
         super()._build_train_pipeline()
-        self.amp = self.dtype is not None  # Ultralytics has only rank 0 find out
-        self.scaler = scaler(self.dtype, self.device)
+        self.amp, self.scaler = self.dtype is not None, scaler(self.dtype, self.device)
         if self.batch_size < self.plan.settings.batch:
             self.reporter.emit(
                 Warn(
@@ -198,7 +205,7 @@ class Trainer(DetectionTrainer):
     def resume_training(self, ckpt: Any) -> None:
         """Go on from the checkpoint that the run was given, or start with a clean folder."""
         if self._resume is None:
-            for name in CARRIED[:3] if RANK < 1 else ():  # of a run that ended before its first checkpoint
+            for name in _OF_TRAINING if RANK < 1 else ():  # of a run that ended before its first checkpoint
                 (self.run_dir / name).unlink(missing_ok=True)
             return
         folder, saved = self._resume
@@ -208,7 +215,7 @@ class Trainer(DetectionTrainer):
         self.train_loader.sampler.epoch = self._ordinal(self.start_epoch)
         self.last_step, self._gradients, self._resumed = saved["last_step"], saved["gradients"], True
         if RANK < 1:
-            _copy(folder, self.run_dir)
+            _copy(folder, self.run_dir, _OF_TRAINING)
 
     def optimizer_step(self) -> None:
         """Step, and remember when: a resumed run keeps the rhythm of accumulated gradients."""
@@ -244,6 +251,7 @@ class Trainer(DetectionTrainer):
         if is_best or not (self.run_dir / "student.pt").exists():
             self.best_epoch = self.epoch + 1
             save_student(student_of(self.ema.ema), self.run_dir, self.plan.settings.model_dump(mode="json"))
+        self.reports.refresh()
         folder = checkpoints.write(self.run_dir, self.epoch + 1, self._fill)
         self.reporter.emit(
             Checkpoint(
@@ -258,7 +266,7 @@ class Trainer(DetectionTrainer):
 
     def _fill(self, folder: Path) -> None:
         state.write(state.capture(self), folder / checkpoints.STATE)
-        _copy(self.run_dir, folder)
+        _copy(self.run_dir, folder, CARRIED)
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
         """Go back to the newest checkpoint when a loss or the fitness left the finite numbers, three times at most.
@@ -349,7 +357,7 @@ class Trainer(DetectionTrainer):
         """Report what a probe found, and weights that have been calibrated."""
         if pair.probe.fresh:
             pair.probe.fresh = False
-            for warning in self.findings.of(pair.probe.found, pair.weights):
+            for warning in self.findings.of(pair.probe.found, pair.applied):
                 self.reporter.emit(warning)
         if pair.calibrator is not None and pair.calibrator.done and not self._calibration_told:
             self._calibration_told = True
@@ -360,8 +368,8 @@ class Trainer(DetectionTrainer):
             raise StopRequested("asked to stop; the newest checkpoint stands")
 
 
-def _copy(source: Path, target: Path) -> None:
-    for name in CARRIED:
+def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
+    for name in names:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
 
@@ -383,7 +391,8 @@ def _overrides(plan: Plan, data: Path, run_dir: Path, devices: tuple[str, ...]) 
     settings: TrainSettings = plan.settings
     return {
         **settings.model_dump(mode="json"),
-        "amp": settings.amp is not False,  # `rdrkd.training.precision` says in which type
+        # With "bf16" Ultralytics downloads no model to check fp16 with, and does not scale: precision.py does that.
+        "amp": "bf16" if settings.amp else False,
         "compile": settings.compile and not plan.recipe.terms,  # a pair compiles its own two networks
         "freeze": settings.freeze or None,
         "rect": settings.rect and len(devices) == 1,  # its order is not one that ranks can share

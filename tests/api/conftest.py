@@ -93,6 +93,10 @@ class Service:
         with self.database.transaction() as session:
             lifecycle.finish(session, held, ending)
 
+    def requeue(self, held: Held) -> None:
+        with self.database.transaction() as session:
+            lifecycle.requeue(session, held)
+
     def progress(self, held: Held, **values: Any) -> None:
         with self.database.transaction() as session:
             lifecycle.renew(session, held, 60, Progress(phase="training", **values))
@@ -101,6 +105,11 @@ class Service:
         defaults = {"losses": {"box": 1.5}, "lr": 0.01, "metrics": {"mAP50": 10.0 * number}, "seconds": 2.0}
         with self.database.transaction() as session:
             lifecycle.record_epoch(session, held, Epoch(epoch=number, epochs=3, **(defaults | values)))
+
+    def warn(self, held: Held, code: str, message: str, times: int = 1) -> None:
+        with self.database.transaction() as session:
+            for _ in range(times):
+                lifecycle.record_warning(session, held, code, message)
 
     def publish(self, held: Held, epoch: int, content: bytes, folder: Path, name: str = "student.pt") -> str:
         """Publish a file as a worker does; give its sha256."""

@@ -18,7 +18,7 @@ from api.jobs import tables as jobs
 from api.models import tables as models
 from tests.servers import Postgres
 
-ROWS = (datasets.Dataset, models.Model, jobs.Job, jobs.JobEpoch, jobs.Artifact)
+ROWS = (datasets.Dataset, models.Model, jobs.Job, jobs.JobEpoch, jobs.JobWarning, jobs.Artifact)
 TABLES = {*(row.__tablename__ for row in ROWS), "alembic_version"}
 
 
@@ -65,6 +65,43 @@ def test_down_and_up_again(url: str) -> None:
     assert set(sa.inspect(engine).get_table_names()) == {"alembic_version"}
     migrations.upgrade(url)
     assert set(sa.inspect(engine).get_table_names()) == TABLES
+    engine.dispose()
+
+
+def test_warnings_come_to_a_database_that_has_jobs(url: str) -> None:
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        command.upgrade(migrations.config(connection), "0001")
+        old = {"id": "job_1", "kind": "train", "spec": {"kind": "train"}, "timeout_seconds": 60}
+        connection.execute(sa.insert(jobs.Job).values(old))
+    tables = set(sa.inspect(engine).get_table_names())
+
+    migrations.upgrade(url)
+
+    warning = {"job_id": "job_1", "number": 1, "attempt": 1, "code": "c", "message": "m", "count": 1}
+    with engine.begin() as connection:
+        connection.execute(sa.insert(jobs.JobWarning).values(warning))
+        assert connection.execute(sa.select(jobs.Job.id, jobs.Job.spec)).all() == [("job_1", {"kind": "train"})]
+        assert connection.scalars(sa.select(jobs.JobWarning.at)).one().tzinfo is not None
+        connection.execute(sa.delete(jobs.Job))
+        assert connection.execute(sa.select(jobs.JobWarning.code)).all() == []  # they go with their job
+    assert tables == TABLES - {"job_warning"}
+    engine.dispose()
+
+
+def test_going_back_takes_the_warnings_and_leaves_the_jobs(url: str) -> None:
+    migrations.upgrade(url)
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        job = {"id": "job_1", "kind": "train", "spec": {}, "timeout_seconds": 60}
+        connection.execute(sa.insert(jobs.Job).values(job))
+
+    with engine.begin() as connection:
+        command.downgrade(migrations.config(connection), "0001")
+
+    assert set(sa.inspect(engine).get_table_names()) == TABLES - {"job_warning"}
+    with engine.connect() as connection:
+        assert connection.scalars(sa.select(jobs.Job.id)).all() == ["job_1"]
     engine.dispose()
 
 

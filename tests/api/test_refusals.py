@@ -51,34 +51,34 @@ def _full(path: str, filename: str) -> Provoke:
     return provoke
 
 
-def _weights(method: str, **request: Any) -> Provoke:
+def _file(method: str, tail: str, **request: Any) -> Provoke:
     def provoke(service: Service) -> Response:
         job_id = service.job()
         held = service.bring(job_id, Status.RUNNING)
         service.publish(held, 1, b"weights", service.storage.root)
         if request.get("removed"):
             service.storage.delete(f"jobs/{job_id}/attempt-1/epoch-1/student.pt")
-        return service.client.request(method, f"/v1/jobs/{job_id}/weights", headers=request.get("headers"))
+        return service.client.request(method, f"/v1/jobs/{job_id}/{tail}", headers=request.get("headers"))
 
     return provoke
 
 
-def _early(method: str) -> Provoke:
-    return lambda service: service.client.request(method, f"/v1/jobs/{service.job(Status.FAILED)}/weights")
+def _early(method: str, tail: str) -> Provoke:
+    return lambda service: service.client.request(method, f"/v1/jobs/{service.job(Status.FAILED)}/{tail}")
 
 
 def _request(method: str, path: str) -> Provoke:
     return lambda service: service.client.request(method, path)
 
 
-def _weights_refusals(operation: str, method: str) -> dict[tuple[str, str], Provoke]:
+def _file_refusals(operation: str, method: str, tail: str, invalid: str) -> dict[tuple[str, str], Provoke]:
     return {
-        (operation, "bad_request"): _weights(method, headers={"Range": "bytes=x"}),
-        (operation, "not_found"): _request(method, f"/v1/jobs/{NOBODY['job']}/weights"),
-        (operation, "not_ready"): _early(method),
-        (operation, "gone"): _weights(method, removed=True),
-        (operation, "range_not_satisfiable"): _weights(method, headers={"Range": "bytes=99-"}),
-        (operation, "invalid"): _request(method, "/v1/jobs/x/weights?format=onnx"),
+        (operation, "bad_request"): _file(method, tail, headers={"Range": "bytes=x"}),
+        (operation, "not_found"): _request(method, f"/v1/jobs/{NOBODY['job']}/{tail}"),
+        (operation, "not_ready"): _early(method, tail),
+        (operation, "gone"): _file(method, tail, removed=True),
+        (operation, "range_not_satisfiable"): _file(method, tail, headers={"Range": "bytes=99-"}),
+        (operation, "invalid"): _request(method, f"/v1/jobs/x/{tail}?{invalid}"),
     }
 
 
@@ -110,8 +110,11 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("cancel_job", "not_found"): _post(f"/v1/jobs/{NOBODY['job']}/cancel"),
     ("cancel_job", "already_finished"): _cancel_failed,
     ("get_job_metrics", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/metrics"),
-    **_weights_refusals("get_job_weights", "GET"),
-    **_weights_refusals("head_job_weights", "HEAD"),
+    **_file_refusals("get_job_weights", "GET", "weights", "format=onnx"),
+    **_file_refusals("head_job_weights", "HEAD", "weights", "format=onnx"),
+    ("list_job_artifacts", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/artifacts"),
+    **_file_refusals("get_job_artifact", "GET", "artifacts/student.pt", "disposition=x"),
+    **_file_refusals("head_job_artifact", "HEAD", "artifacts/student.pt", "disposition=x"),
     **_upload_refusals("dataset", ".zip"),
     **_upload_refusals("model", ".pt"),
 }
@@ -185,8 +188,9 @@ def test_the_document_is_valid_and_its_names_are_stable(steady: Service) -> None
     assert references <= set(document["components"]["schemas"])
     assert sorted(operations) == [
         "cancel_job", "create_dataset", "create_job", "create_model", "get_dataset", "get_health", "get_job",
-        "get_job_metrics", "get_job_weights", "get_model", "get_readiness", "get_source", "get_version",
-        "head_job_weights", "list_architectures", "list_datasets", "list_jobs", "list_methods", "list_models",
+        "get_job_artifact", "get_job_metrics", "get_job_weights", "get_model", "get_readiness", "get_source",
+        "get_version", "head_job_artifact", "head_job_weights", "list_architectures", "list_datasets",
+        "list_job_artifacts", "list_jobs", "list_methods", "list_models",
     ]  # fmt: skip
     assert sum(len(methods) for methods in document["paths"].values()) == len(operations)
     for name, operation in operations.items():

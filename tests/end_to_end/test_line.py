@@ -1,5 +1,6 @@
 """From HTTP to weights: what a user does, on both backends."""
 
+import json
 import os
 import subprocess
 import sys
@@ -82,7 +83,12 @@ def test_teacher_then_student_then_download(whole: Service, scenes: Path, tmp_pa
     weights = whole.client.get(f"/v1/jobs/{student}/weights")
     assert weights.status_code == 200
     assert weights.headers["ETag"] == f'"{job["result"]["weights"]["student.pt"]["sha256"]}"'
-    assert str(tmp_path).encode() not in weights.content
+    files = {file["name"]: file for file in whole.client.get(job["links"]["artifacts"]).json()["data"]}
+    assert {"student.pt", "student.safetensors", "metrics.jsonl", "resolved_spec.json", "result.json"} <= set(files)
+    contents = {name: whole.client.get(file["link"]).raise_for_status().content for name, file in files.items()}
+    assert json.loads(contents["result.json"]) == job["result"]
+    assert json.loads(contents["resolved_spec.json"]) == job["resolved_spec"]
+    assert not [name for name, content in contents.items() if str(tmp_path).encode() in content]
     assert str(sorted(checked["report"]["names"])) in predict(weights.content, tmp_path / "elsewhere")
 
 

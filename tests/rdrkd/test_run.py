@@ -78,7 +78,8 @@ def test_a_run_leaves_result_weights_and_history(
     for epoch in epochs:
         assert set(epoch.losses) == {"box", "cls", "dfl", "regenerated", "decoupled", "responsive"}
         assert all(value > 0 for value in epoch.losses.values())
-        assert epoch.weights == {"regenerated": 1e-5, "decoupled": 0.1, "responsive": 1.0}
+        assert set(epoch.weights) == {"regenerated", "decoupled", "responsive"}
+        assert all(weight > 0 for weight in epoch.weights.values())
         assert epoch.diagnostics["task/gradient_norm"] > 0
     assert [json.loads(line)["epoch"] for line in (folder / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3]
 
@@ -91,6 +92,7 @@ def test_the_resolved_spec_says_what_decided_the_outcome(
     assert resolved["train"]["momentum"] == 0.937
     assert resolved["provenance"]["dataset_sha256"] == dataset.sha256
     assert set(resolved["provenance"]["model_sha256"]) == {"teacher"}
+    assert resolved["provenance"]["device"] == "cpu"
     assert set(resolved["provenance"]["versions"]) == {"rdrkd", "torch", "ultralytics", "python"}
 
 
@@ -116,6 +118,8 @@ def test_checkpoints_hold_no_teacher_and_only_the_newest_two_stay(
         "student.safetensors",
         "metrics.jsonl",
         "warnings.jsonl",
+        "report.html",
+        "report.png",
     }
     assert not list(folder.rglob("last.pt"))
 
@@ -150,6 +154,35 @@ def test_a_damaged_checkpoint_is_passed_over(scenes: Path, teacher_path: Path, t
     assert [epoch.epoch for epoch in events(memory, Epoch)] == [2, 3]
     codes = [event.code for event in memory.events if event.event == "warning"]  # type: ignore[union-attr]
     assert codes.count("checkpoint_unreadable") == 1
+
+
+def test_warnings_of_before_and_after_a_resume_stay(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
+    inputs = Inputs(teacher=teacher_path, device="cpu")
+    with pytest.raises(StopRequested):
+        run(distill(scenes, epochs=3), tmp_path / "one", StopAfter(2), inputs)
+    (tmp_path / "one" / "checkpoints" / "0001" / "state.pt").write_bytes(b"torn")
+    (tmp_path / "one" / "checkpoints" / "0001" / "warnings.jsonl").write_text('{"code": "earlier"}\n')
+    shutil.copytree(tmp_path / "one" / "checkpoints", tmp_path / "two" / "checkpoints")  # as another machine gets them
+    (tmp_path / "two" / "checkpoints" / "0002" / "warnings.jsonl").write_text('{"code": "earlier"}\n')
+    (tmp_path / "two" / "checkpoints" / "0002" / "state.pt").write_bytes(b"torn")
+    run(distill(scenes, epochs=3), tmp_path / "two", Memory(), inputs)
+    told = [json.loads(line)["code"] for line in (tmp_path / "two" / "warnings.jsonl").read_text().splitlines()]
+    assert told[0] == "earlier"
+    assert told.count("checkpoint_unreadable") == 2
+
+
+def test_calibrated_weights_stand_in_the_resolved_spec_when_only_the_evaluation_was_cut_off(
+    scenes: Path, teacher_path: Path, tmp_path: Path
+) -> None:
+    spec = distill(scenes, epochs=1, distillation={"preset": "decoupled", "calibration": {"steps": 2}})
+    inputs = Inputs(teacher=teacher_path, device="cpu")
+    with pytest.raises(StopRequested):
+        run(spec, tmp_path, StopAfter(1), inputs)
+    run(spec, tmp_path, Memory(), inputs)
+    (term,) = json.loads((tmp_path / "resolved_spec.json").read_text())["distillation"]["losses"]
+    saved = state.read(tmp_path / "checkpoints" / "0001" / "state.pt")
+    assert term["weight"] == pytest.approx(saved["distillation"]["weights"]["decoupled"])
+    assert term["weight"] != 0.1
 
 
 def test_training_that_is_done_is_not_done_again_when_the_evaluation_was_cut_off(scenes: Path, tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ from api.db import after_seconds, new_id, now
 from api.jobs import dependencies, lifecycle, repair
 from api.jobs.lifecycle import Ending, Held, Published
 from api.jobs.states import Status
-from api.jobs.tables import Artifact, Job, JobEpoch
+from api.jobs.tables import Artifact, Job, JobEpoch, JobWarning
 from api.leases import Fenced
 from api.models.tables import Model
 from api.uploads import UploadStatus
 from rdrkd.events import Epoch, Progress
 from rdrkd.reasons import Reason
 from tests.worker.conftest import Rows
+from worker import checkpoints
 from worker.workplace import Workplace
 
 
@@ -143,6 +144,7 @@ def test_every_write_of_a_fenced_attempt_is_refused(place: Workplace, rows: Rows
             (lifecycle.record_running, ()),
             (lifecycle.record_resolved, ({},)),
             (lifecycle.record_epoch, (epoch,)),
+            (lifecycle.record_warning, ("code", "message")),
             (lifecycle.publish, ([Published(1, "state.pt", "jobs/x", "0" * 64, 3)],)),
             (lifecycle.prune, (1,)),
             (lifecycle.finish, (Ending(Status.SUCCEEDED),)),
@@ -154,7 +156,23 @@ def test_every_write_of_a_fenced_attempt_is_refused(place: Workplace, rows: Rows
     with place.database.transaction() as session:
         assert session.query(Artifact).count() == 0
         assert session.query(JobEpoch).count() == 0
+        assert session.query(JobWarning).count() == 0
     assert rows.get(late.id).status == Status.STARTING
+
+
+def test_checkpoints_of_an_attempt_that_had_to_start_anew_are_the_newest(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job()
+    first = claimed(rows)
+    for epoch in (9, 10):
+        move(place, lifecycle.publish, first, [Published(epoch, "state.pt", f"jobs/1-{epoch}", "0" * 64, 3)])
+    lose(place)
+    assert move(place, repair.expire, 5) == [job_id]
+    second = claimed(rows)
+    move(place, lifecycle.publish, second, [Published(1, "state.pt", "jobs/2-1", "0" * 64, 3)])
+    assert move(place, lifecycle.prune, second, 2) == ["jobs/1-9"]
+    with place.database.transaction() as session:
+        kept = [(files[0].attempt, files[0].epoch) for files in checkpoints.all_of(session, job_id)]
+    assert kept == [(2, 1), (1, 10)]
 
 
 def test_a_terminal_job_never_changes(place: Workplace, rows: Rows) -> None:
@@ -252,5 +270,13 @@ def test_publishing_twice_is_publishing_once(place: Workplace, rows: Rows) -> No
     job_id = rows.job()
     held = claimed(rows)
     for _ in range(2):  # as after a commit whose answer was lost
-        move(place, lifecycle.publish, held, [Published(1, "state.pt", "jobs/x", "0" * 64, 3)])
+        assert move(place, lifecycle.publish, held, [Published(1, "state.pt", "jobs/x", "0" * 64, 3)]) == []
     assert rows.artifacts(job_id) == [(1, 1, "state.pt")]
+
+
+def test_publishing_names_the_files_that_it_replaces(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job()
+    held = claimed(rows)
+    move(place, lifecycle.publish, held, [Published(e, "student.pt", f"jobs/{e}", "0" * 64, 3) for e in (1, 2)])
+    assert move(place, lifecycle.publish, held, [Published(2, "student.pt", "jobs/new", "1" * 64, 3)]) == ["jobs/2"]
+    assert rows.artifacts(job_id) == [(1, 1, "student.pt"), (1, 2, "student.pt")]

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from sqlalchemy import update
 
-from api.jobs import lifecycle, repair
+from api.jobs import lifecycle, repair, warnings
 from api.jobs.states import Status
 from api.jobs.tables import Artifact, Job, JobEpoch
 from api.uploads import UploadStatus
@@ -35,8 +35,9 @@ def test_a_job_runs_to_its_end(place: Workplace, rows: Rows) -> None:
     assert job.result["best_epoch"] == 3
     assert job.metrics == {"mAP50": 5.0}
     assert job.started_at <= job.finished_at
-    # Only the newest two checkpoints stay, with the result of the run folder beside the last.
-    files = [(1, 2, "state.pt"), (1, 2, "student.pt"), (1, 3, "result.json"), (1, 3, "state.pt"), (1, 3, "student.pt")]
+    # Only the newest two checkpoints stay.
+    last = ["result.json", "state.pt", "student.pt"]
+    files = [(1, 2, "state.pt"), (1, 2, "student.pt"), *((1, 3, name) for name in last)]
     assert rows.artifacts(job_id) == files
     stored = {str(path.relative_to(place.storage.root)) for path in place.storage.root.rglob("*") if path.is_file()}
     assert len([path for path in stored if path.startswith("jobs/")]) == len(files)
@@ -44,6 +45,24 @@ def test_a_job_runs_to_its_end(place: Workplace, rows: Rows) -> None:
         assert [row.epoch for row in session.query(JobEpoch).order_by(JobEpoch.epoch)] == [1, 2, 3]
     folder = place.folder(job_id, 1)
     assert [path.name for path in folder.iterdir()] == ["trainer.log"]
+
+
+def test_what_a_finished_run_leaves_is_published_once(place: Workplace, rows: Rows) -> None:
+    at_the_end = "metrics.jsonl warnings.jsonl report.html report.png resolved_spec.json"
+    job_id = rows.job(epochs=1, leaves=f"{at_the_end} student.safetensors private.key")
+    work(place, rows)
+    names = sorted([*at_the_end.split(), "result.json", "state.pt", "student.pt", "student.safetensors"])
+    assert rows.artifacts(job_id) == [(1, 1, name) for name in names]
+    stored = sorted(path.name for path in (place.storage.root / "jobs").rglob("*") if path.is_file())
+    assert stored == names  # student.pt is the checkpoint's, not kept twice
+
+
+def test_what_the_end_replaces_does_not_stay_in_the_storage(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(epochs=1, leaves="student.pt")  # other weights than the last checkpoint's
+    work(place, rows)
+    assert rows.artifacts(job_id) == [(1, 1, name) for name in ("result.json", "state.pt", "student.pt")]
+    [weights] = (place.storage.root / "jobs").rglob("student.pt")
+    assert weights.read_text() == "student.pt at the end"
 
 
 def test_the_trainer_inherits_nothing_secret(place: Workplace, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,8 +83,49 @@ def test_lines_that_are_no_events_are_ignored(place: Workplace, rows: Rows) -> N
     assert rows.get(job_id).status == Status.SUCCEEDED
 
 
+def test_a_later_resolved_spec_replaces_the_first(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(epochs=1, calibrate="yes")
+    work(place, rows)
+    job = rows.get(job_id)
+    assert job.status == Status.SUCCEEDED
+    assert job.resolved_spec == {"distillation": {"losses": [{"name": "ld", "weight": 0.25}]}}
+
+
+def test_warnings_are_kept_without_this_machines_paths(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(epochs=1, warn="2")
+    work(place, rows)
+    assert rows.get(job_id).status == Status.SUCCEEDED
+    with place.database.transaction() as session:
+        kept = [(row.attempt, row.code, row.message, row.count) for row in warnings.of(session, job_id)]
+    assert kept == [
+        (1, "dataset", "look at images: \ufffd nothing", 2),
+        (1, "term_weak", "weak, 0", 1),
+        (1, "term_weak", "weak, 1", 1),
+    ]
+
+
+def test_a_fenced_attempt_that_warns_writes_nothing_and_stops(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(epochs=100, warn="1")
+    held = rows.claim()
+    assert held is not None
+    with place.database.transaction() as session:  # the reaper's work, and another worker's
+        session.execute(update(Job).values(status=Status.QUEUED, lease_until=None))
+    assert rows.claim() is not None
+    supervisor.run(place, held, TRAINER)
+    with place.database.transaction() as session:
+        assert warnings.of(session, job_id) == []
+    assert (rows.get(job_id).status, rows.get(job_id).attempt) == (Status.STARTING, 2)
+
+
 @pytest.mark.parametrize(
-    ("how", "reason"), [("crash", "internal"), ("oom", "oom_host"), ("fail", "nan_loss"), ("escape", "internal")]
+    ("how", "reason"),
+    [
+        ("crash", "internal"),
+        ("oom", "oom_host"),
+        ("fail", "nan_loss"),
+        ("escape", "internal"),
+        ("swarm", "internal"),
+    ],
 )
 def test_a_trainer_that_dies_fails_the_job_and_keeps_its_checkpoints(
     place: Workplace, rows: Rows, how: str, reason: str
@@ -238,3 +298,12 @@ def test_a_full_storage_ends_the_job_and_keeps_the_earlier_checkpoint(place: Wor
         assert not any((place.storage.root / "incoming").iterdir())  # nothing half-written
     finally:
         subprocess.run(["umount", "--lazy", place.storage.root], check=True)
+
+
+def test_a_character_that_postgresql_does_not_store_keeps_no_job_from_its_end(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(fail="1", says="a class called \ufffe")
+    work(place, rows)
+    job = rows.get(job_id)
+    assert (job.status, job.reason) == (Status.FAILED, "nan_loss")
+    assert job.message.endswith("a class called \ufffd")
+    assert job.problems == [{"where": "\ufffd", "detail": "\ufffd"}]

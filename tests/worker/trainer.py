@@ -5,6 +5,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -29,12 +30,20 @@ def inspect(path: Path) -> None:
         case "crash":
             sys.exit("IndexError: something nobody thought of in /srv/secret/place/file.py")
         case "hungry":
+            restricted()
             blob = bytearray(2**30)
             print(len(blob))
         case "verbose":
+            restricted()
             Path("big").write_bytes(bytes(2**22))
         case "sleep":
             time.sleep(60)
+
+
+def restricted() -> None:
+    """Wait until the worker's limits are in force: a real inspection has the same ones of its own at once."""
+    while resource.getrlimit(resource.RLIMIT_CORE) != (0, 0):
+        time.sleep(0.01)
 
 
 def checkpoint(run_dir: Path, epoch: int, note: str, ballast: int) -> None:
@@ -63,6 +72,14 @@ def train(spec: dict, run_dir: Path) -> None:
         print("this is no event")
         print('{"event": "progress", "phase": "dancing"}')
         print("x" * 3_000_000)
+    if "calibrate" in do:  # by a run's calibration, the weights of the resolved spec change under way
+        for weight in (1.0, 0.25):
+            emit("resolved", resolved_spec={"distillation": {"losses": [{"name": "ld", "weight": weight}]}})
+            if weight == 1.0:
+                emit("calibrated", weights={"ld": 0.25}, measured=20)
+    for number in range(int(do.get("warn", 0))):
+        emit("warning", code="dataset", message=f"look at {run_dir}/images: \0 nothing")
+        emit("warning", code="term_weak", message=f"weak, {number}")
     done = [int(path.name) for path in (run_dir / "checkpoints").glob("*")]
     note = f"resumed after {max(done)}" if done else "from scratch"
     epochs = spec["train"]["epochs"]
@@ -79,6 +96,8 @@ def train(spec: dict, run_dir: Path) -> None:
         )
         if do.get("escape") == str(epoch):
             emit("checkpoint", epoch=epoch, folder="..", files=["pids"], is_best=False)
+        if do.get("swarm") == str(epoch):
+            emit("checkpoint", epoch=epoch, folder=".", files=["job.json"] * 10_000, is_best=False)
         checkpoint(run_dir, epoch, note, int(do.get("ballast", 0)))
         if do.get("crash") == str(epoch):
             print(f"ZeroDivisionError in {run_dir}/train.py", file=sys.stderr)
@@ -86,8 +105,14 @@ def train(spec: dict, run_dir: Path) -> None:
         if do.get("oom") == str(epoch):
             os.kill(os.getpid(), signal.SIGKILL)
         if do.get("fail") == str(epoch):
-            emit("failed", reason="nan_loss", message=f"the loss left the finite numbers in {run_dir}/x")
+            message = f"the loss left the finite numbers in {run_dir}/x"
+            problems = []
+            if says := do.get("says", "").replace("\ufffe", "\0"):  # which no label can hold
+                message, problems = f"{message}: {says}", [{"where": "\0", "detail": "\0"}]
+            emit("failed", reason="nan_loss", message=message, problems=problems)
             sys.exit(3)
+    for name in do.get("leaves", "").split():  # what a run writes into its folder by the end
+        (run_dir / name).write_text(f"{name} at the end")
     result = {"kind": spec["kind"], "best_epoch": epochs, "note": note}
     (run_dir / "result.json").write_text(json.dumps(result))
     emit("done", result=result)

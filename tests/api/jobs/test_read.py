@@ -113,6 +113,6 @@ def test_bad_queries_name_the_parameter(steady: Service, query: str) -> None:
 
 def test_unknown_jobs(each_service: Service) -> None:
     for job_id in (NOBODY["job"], NOBODY["dataset"], "x", "%00", "..%2f..%2fetc", "job_%F0%9F"):
-        for tail in ("", "/metrics", "/weights"):
+        for tail in ("", "/metrics", "/weights", "/artifacts", "/artifacts/student.pt"):
             response = each_service.client.get(f"/v1/jobs/{job_id}{tail}")
             assert (response.status_code, response.json()["code"]) == (404, "not_found"), job_id

@@ -1,6 +1,7 @@
 import pytest
 
 from rdrkd.diagnostics.findings import Findings, judge
+from rdrkd.spec import Calibration
 
 GOOD = {
     "task/gradient_norm": 4.0,
@@ -36,6 +37,20 @@ def test_a_drowning_term_is_told_with_the_numbers_and_the_knob() -> None:
     assert code == "term_drowns_task"
     for part in ("decoupled:", "8 times", "lower its weight (now 0.2; 0.025 would make it 1 times)", "calibration"):
         assert part in message
+
+
+@pytest.mark.parametrize(
+    ("mode", "knob"),
+    [
+        ("start", "lower its share in distillation.calibration, or let"),
+        ("running", "lower its share in distillation.ca"),
+    ],
+)
+def test_of_a_calibrated_term_the_knob_is_its_share(mode: str, knob: str) -> None:
+    probe = GOOD | {"decoupled/ratio": 8.0}
+    (finding,) = judge(probe, WEIGHTS, Calibration.model_validate({"mode": mode}))
+    assert knob in finding.message
+    assert "its weight" not in finding.message
 
 
 def test_a_term_without_gradient_has_no_weight_to_name() -> None:

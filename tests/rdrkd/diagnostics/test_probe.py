@@ -23,9 +23,10 @@ def _observe(probe: Probe, factor: float, weight: float = 1.0, measure: bool = F
     student = nn.Linear(1, 1, bias=False)
     nn.init.ones_(student.weight)
     value = (_Half.apply(student(torch.ones(1, 1))) * factor).sum()
-    return probe.observe(
-        value, {"decoupled": Output.of({"P2": value})}, {"decoupled": weight}, student, objects=1, measure=measure
-    )
+    norms = probe.observe(value, {"decoupled": Output.of({"P2": value})}, student, objects=1, measure=measure)
+    if probe.fresh:
+        probe.weigh({"decoupled": weight})
+    return norms
 
 
 def test_the_norms_are_of_the_weighted_term_and_of_its_parts() -> None:
@@ -52,7 +53,7 @@ def test_the_cosine_tells_a_term_that_pulls_against_the_task() -> None:
         "regenerated": Output.of({"P2": (student.weight * torch.tensor([4.0, -3.0])).sum()}),
     }
     probe = Probe({"decoupled": 1.0, "regenerated": 1.0})
-    probe.observe(task, outputs, {"decoupled": 1.0, "regenerated": 1.0}, student, objects=1)
+    probe.observe(task, outputs, student, objects=1)
     assert probe.found["decoupled/cosine"] == pytest.approx(-1)
     assert probe.found["regenerated/cosine"] == pytest.approx(0, abs=1e-6)
 

@@ -1,4 +1,4 @@
-"""docs/paper_map.md names only what exists, and leaves out no equation, no ambiguity and no setting."""
+"""The documents name only what exists; docs/paper_map.md leaves out no equation, no ambiguity and no setting."""
 
 import ast
 import re
@@ -14,7 +14,8 @@ from rdrkd.spec import TERMS as ALL_TERMS
 TERMS = {name: ALL_TERMS[name] for name in PAPER}  # the comparators are not of this paper
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs" / "paper_map.md").read_text(encoding="utf-8")
-REFERENCES = sorted(set(re.findall(r"`([\w/]+\.py)(?::([\w.]+))?`", TEXT)))
+OTHERS = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md"))
+REFERENCES = sorted(set(re.findall(r"`([\w/]+\.py)(?::([\w.]+))?`", TEXT + OTHERS)))
 FIELDS = set(re.findall(rf"`({'|'.join(TERMS)})\.(\w+)`", TEXT))
 
 

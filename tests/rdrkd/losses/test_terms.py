@@ -183,11 +183,27 @@ def test_half_precision_maps_are_computed_in_fp32_outside_autocast(term: Term) -
     context = in_half(make_context(dtype=torch.float32))
     loss = build(term, WIDTHS)
     expected = loss(context.at_boundary())
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16):  # without `precision`: procreate modules in fp32, too
         output = loss(context)
     assert output.value.dtype == torch.float32
     assert torch.equal(output.value, expected.value)
     assert {name: part.dtype for name, part in output.parts.items()} == dict.fromkeys(output.parts, torch.float32)
+
+
+def test_procreate_modules_follow_mixed_precision_and_the_loss_does_not() -> None:
+    context = make_context(dtype=torch.float32)
+    loss = build(Regenerated(), WIDTHS)
+    types: set[torch.dtype] = set()
+    for module in loss.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda _m, _i, out: types.add(out.dtype))
+    exact = loss(context).value.item()
+    assert types == {torch.float32}
+    types.clear()
+    mixed = loss(replace(context, precision=torch.bfloat16)).value
+    assert types == {torch.bfloat16}
+    assert mixed.dtype == torch.float32
+    assert mixed.item() == pytest.approx(exact, rel=2e-2)
 
 
 def test_maps_whose_squares_overflow_fp16_stay_finite() -> None:

@@ -3,7 +3,9 @@ import pytest
 from rdrkd.errors import PairError
 from rdrkd.models import LoadedModel, build
 from rdrkd.models.pairs import check_pair
-from rdrkd.spec import Regenerated, Responsive
+from rdrkd.spec import Dkd, Ld, Regenerated, Responsive, Term, Ultralytics
+
+TWO = ["car", "bus"]
 
 
 def _teacher(names: list[str], architecture: str = "yolov8n") -> LoadedModel:
@@ -11,7 +13,8 @@ def _teacher(names: list[str], architecture: str = "yolov8n") -> LoadedModel:
 
 
 def test_a_fitting_pair_passes() -> None:
-    check_pair(_teacher(["car", "bus"]), build("yolov8n-half", ["car", "bus"]), [Responsive()], 64)
+    terms: list[Term] = [Responsive(), Ld(), Dkd(), Ultralytics()]
+    check_pair(_teacher(TWO), build("yolov8n-half", TWO), terms, 64)
 
 
 @pytest.mark.parametrize(
@@ -20,7 +23,7 @@ def test_a_fitting_pair_passes() -> None:
 )
 def test_other_classes_are_refused(names: list[str], message: str) -> None:
     with pytest.raises(PairError, match=message) as refused:
-        check_pair(_teacher(names), build("yolov8n-half", ["car", "bus"]), [Responsive()], 64)
+        check_pair(_teacher(names), build("yolov8n-half", TWO), [Responsive()], 64)
     assert refused.value.problems[0].where == "/teacher"
 
 
@@ -29,3 +32,38 @@ def test_other_head_strides_are_refused_where_a_term_compares_heads() -> None:
     check_pair(teacher, student, [Regenerated()], 64)
     with pytest.raises(PairError, match=r"head strides \[8, 16, 32\], got \[4, 8, 16, 32\]"):
         check_pair(teacher, student, [Responsive()], 64)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student"), [("yolo26n", "yolo26n"), ("yolov8n", "yolo26n"), ("yolo26n", "yolov8n")]
+)
+def test_a_term_on_distributions_needs_heads_that_predict_them(teacher: str, student: str) -> None:
+    with pytest.raises(PairError, match="DFL, reg_max > 1") as refused:
+        check_pair(_teacher(TWO, teacher), build(student, TWO), [Ld()], 64)
+    assert refused.value.problems[0].where == "/distillation/losses/ld"
+
+
+def test_a_softmax_over_classes_needs_two_or_a_logit_to_compare_with() -> None:
+    teacher, student = _teacher(["car"]), build("yolov8n-half", ["car"])
+    with pytest.raises(PairError, match="at least 2 classes for a softmax, got 1; `constant_logit: true`"):
+        check_pair(teacher, student, [Dkd()], 64)
+    check_pair(teacher, student, [Dkd(constant_logit=True), Responsive()], 64)
+
+
+def test_a_level_without_a_head_has_no_scores_to_weigh_with() -> None:
+    with pytest.raises(
+        PairError, match=r"levels of the teacher's head, strides \[8, 16, 32\], got also \[4\]"
+    ) as refused:
+        check_pair(_teacher(TWO), build("yolov8n-half", TWO), [Ultralytics(levels=(4, 8))], 64)
+    assert refused.value.problems[0].where == "/distillation/losses/ultralytics/levels"
+
+
+def test_every_problem_is_told() -> None:
+    with pytest.raises(PairError) as refused:
+        check_pair(_teacher(["a"], "yolo26n"), build("yolov8n-half", ["b"]), [Ld(), Dkd()], 80)
+    assert [problem.where for problem in refused.value.problems] == [
+        "/teacher",
+        "/train/imgsz",
+        "/distillation/losses/ld",
+        "/distillation/losses/dkd",
+    ]

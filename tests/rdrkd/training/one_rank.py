@@ -3,7 +3,8 @@
     torchrun --nproc-per-node 2 one_rank.py ORDER OUT [FAULT...]
 
 Writes OUT/<rank>.json. Faults are real ones, of rank 1 alone: `nan` (its teacher overflows in the second epoch, until
-the run has recovered), `drift` (its student changes by itself in the last epoch), `inert` (a term is switched off).
+the run has recovered), `drift` (its student changes by itself in the last epoch), `inert` (what the feature terms
+compare is cut off from its student).
 """
 
 import hashlib
@@ -41,11 +42,12 @@ class Witness(Trainer):
 
     def _begin(self) -> None:
         self.seen["start"] = self._first().flatten().tolist()
+        if "inert" in self.faults:
+            for adapter in self.distiller.projector["adapters"].values():
+                adapter.register_forward_hook(lambda _module, _inputs, output: output.detach())
         self._first().register_hook(lambda gradient: self.seen.update(own_gradient=gradient.flatten().tolist()))
 
     def _fail(self) -> None:
-        if "inert" in self.faults:
-            self.distiller.weights["decoupled"] = 0.0
         if "nan" in self.faults:
             overflowing = self.epoch == 1 and self.recoveries == 0
             for module in self.distiller.teacher_model.modules():

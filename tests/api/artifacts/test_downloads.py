@@ -1,4 +1,4 @@
-"""Downloading weights: from the first checkpoint on, in every state, whole, by range, or not at all."""
+"""Downloading a job's files: the same code for weights and artifacts; whole, by range, or not at all."""
 
 import base64
 import hashlib
@@ -13,13 +13,13 @@ from tests.api.conftest import Service
 CONTENT = bytes(range(256)) * 8
 
 
-@pytest.fixture
-def published(service: Service, tmp_path: Path) -> str:
-    """Give the address of a running job's weights."""
+@pytest.fixture(params=["weights", "artifacts/student.pt"])
+def published(request: pytest.FixtureRequest, service: Service, tmp_path: Path) -> str:
+    """Give the address of a running job's weights, by either of its addresses."""
     job_id = service.job(name="n from l / Größe")
     held = service.bring(job_id, Status.RUNNING)
     service.publish(held, 1, CONTENT, tmp_path)
-    return f"/v1/jobs/{job_id}/weights"
+    return f"/v1/jobs/{job_id}/{request.param}"
 
 
 def test_the_newest_checkpoint_is_handed_out(each_service: Service, tmp_path: Path) -> None:

@@ -1,0 +1,98 @@
+"""The addresses of a job's files."""
+
+import hashlib
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Response
+
+from api.artifacts import service
+from api.artifacts.media import MEDIA_TYPES, OPAQUE, guards, media_type
+from api.artifacts.schemas import Artifacts, ArtifactView
+from api.dependencies import IfNoneMatch, StorageDep, Work, refusals
+from api.errors import BadRequest, Gone, Invalid, NotFound, NotReady, RangeNotSatisfiable
+from api.jobs.tables import Artifact, Job
+from api.responses import ContentResponse, Disposition, content_etag, not_modified, plain_name
+from api.storage import Storage
+
+router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
+
+BYTES = {"schema": {"type": "string", "format": "binary"}}
+
+
+def _file_responses(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    content = {"content": dict.fromkeys(media_types, BYTES)}
+    return {
+        200: {"description": "the whole file", **content},
+        206: {"description": "the asked range", **content},
+        304: {"description": "the client has this version"},
+        **refusals(BadRequest, NotFound, NotReady, Gone, RangeNotSatisfiable, Invalid),
+    }
+
+
+WEIGHTS_RESPONSES = _file_responses(OPAQUE)
+ARTIFACT_RESPONSES = _file_responses(OPAQUE, *(kind.partition(";")[0] for kind in MEDIA_TYPES.values()))
+
+
+@router.head("/weights", operation_id="head_job_weights", response_class=Response, responses=WEIGHTS_RESPONSES)
+@router.get("/weights", operation_id="get_job_weights", response_class=Response, responses=WEIGHTS_RESPONSES)
+def weights(
+    job_id: str,
+    work: Work,
+    store: StorageDep,
+    format: Annotated[Literal["pt", "safetensors"], Query(description="file format")] = "pt",
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Download the student's newest weights: from the first checkpoint on, in every state. Takes ranges and HEAD."""
+    job, found = service.weights(work.session, job_id, f"student.{format}")
+    return _file(job, found, store, if_none_match)
+
+
+@router.get(
+    "/artifacts",
+    operation_id="list_job_artifacts",
+    response_model=Artifacts,
+    responses={304: {"description": "the client's list is the newest"}, **refusals(NotFound)},
+)
+def newest(job_id: str, work: Work, response: Response, if_none_match: IfNoneMatch = None) -> Artifacts | Response:
+    """List the newest version of every file that the job has published: weights, history, warnings, report, result.
+
+    Empty before the first checkpoint; what a job publishes at its end only is missing until then.
+    """
+    _, files = service.newest(work.session, job_id)
+    # Rows are replaced, never changed: their ids are the version.
+    etag = f'W/"{hashlib.sha256("".join(file.id for file in files).encode()).hexdigest()[:16]}"'
+    if (unchanged := not_modified(if_none_match, etag)) is not None:
+        return unchanged
+    response.headers["ETag"] = etag
+    return Artifacts(data=[ArtifactView.of(file) for file in files])
+
+
+@router.head(
+    "/artifacts/{name}", operation_id="head_job_artifact", response_class=Response, responses=ARTIFACT_RESPONSES
+)
+@router.get("/artifacts/{name}", operation_id="get_job_artifact", response_class=Response, responses=ARTIFACT_RESPONSES)
+def artifact(
+    job_id: str,
+    name: Annotated[str, Path(description="one of the names that the list gives", examples=["report.html"])],
+    work: Work,
+    store: StorageDep,
+    disposition: Annotated[Disposition, Query(description="`inline`: for a browser to show")] = "attachment",
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Download the newest version of one file, in every state. Takes ranges and HEAD; HTML comes sandboxed."""
+    job, found = service.named(work.session, job_id, name)
+    return _file(job, found, store, if_none_match, disposition)
+
+
+def _file(
+    job: Job, row: Artifact, store: Storage, if_none_match: str | None, disposition: Disposition = "attachment"
+) -> Response:
+    """Hand out a stored file, or say that the client has it or that it is gone."""
+    headers = guards(row.name)
+    if (unchanged := not_modified(if_none_match, content_etag(row.sha256), headers)) is not None:
+        return unchanged
+    path = store.path(row.key)
+    if not path.is_file():
+        raise Gone(f"expected {row.name} in the file store, got nothing there: it was removed")
+    filename = f"{plain_name(job.name or '') or job.id}-{row.name}"
+    return ContentResponse(path, row.sha256, filename, media_type(row.name), disposition, headers)

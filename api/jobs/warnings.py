@@ -1,0 +1,48 @@
+"""What a job's trainers warned of: each thing once per attempt with a count, and only so many and so long.
+
+The trainer has read strangers' files, so a run may warn without end, and of anything. Callers hold the job's row (the
+fenced UPDATE has locked it), so nobody else adds to the same job meanwhile.
+"""
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from api.jobs.tables import JobWarning
+
+MOST = 200  # of a job, all attempts together
+LONGEST_CODE, LONGEST_MESSAGE = 100, 500  # characters: the columns' width
+MORE = "more_warnings"  # the last entry, once there were more: it counts them
+
+
+def add(session: Session, job_id: str, attempt: int, code: str, message: str) -> None:
+    """Keep a warning, or count it where this attempt has given it before; what is too much is only counted."""
+    code, message = _fit(code, LONGEST_CODE), _fit(message, LONGEST_MESSAGE)
+    if _counted(session, job_id, attempt=attempt, code=code, message=message):
+        return
+    number = 1 + (session.scalar(select(func.max(JobWarning.number)).where(JobWarning.job_id == job_id)) or 0)
+    if number > MOST:
+        if _counted(session, job_id, number=MOST + 1):
+            return
+        code, message = MORE, f"there were more than {MOST} different warnings; the others are counted here only"
+    session.add(JobWarning(job_id=job_id, number=number, attempt=attempt, code=code, message=message, count=1))
+
+
+def of(session: Session, job_id: str) -> list[JobWarning]:
+    """Give a job's warnings in the order in which they first came."""
+    return list(session.scalars(select(JobWarning).where(JobWarning.job_id == job_id).order_by(JobWarning.number)))
+
+
+def _counted(session: Session, job_id: str, **which: str | int) -> bool:
+    """Count one more of a warning; False where there is none."""
+    again = update(JobWarning).filter_by(job_id=job_id, **which).values(count=JobWarning.count + 1)
+    return session.scalar(again.returning(JobWarning.number)) is not None
+
+
+def _fit(text: str, most: int) -> str:
+    r"""Cut a text, and take out the one character that PostgreSQL does not store.
+
+    >>> _fit("a\0b", 5), _fit("too long", 5)
+    ('a\ufffdb', 'too …')
+    """
+    text = text.replace("\0", "\ufffd")
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,101 @@
+"""The curves of a report: which figures of a run are drawn, in which panels."""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
+
+from rdrkd.diagnostics.findings import STRONG, WEAK
+from rdrkd.diagnostics.history import Row, Run, at, finite
+
+Point = tuple[int, float]  # epoch, value
+_Group = Literal["losses", "weights", "diagnostics", "metrics"]
+
+
+class Line(NamedTuple):
+    """A curve.
+
+    Attributes:
+        label: its name; empty for one that shares another's.
+        look: number of its colour and marker.
+        dash: number of its dashes.
+    """
+
+    label: str
+    points: list[Point]
+    look: int
+    dash: int
+
+
+class Panel(NamedTuple):
+    """Curves on one pair of axes.
+
+    Attributes:
+        limits: what the vertical axis covers at least.
+        guides: thin level lines: name -> height.
+        mark: epoch of a thin upright line.
+    """
+
+    title: str
+    lines: list[Line]
+    log: bool = False
+    limits: tuple[float, float] | None = None
+    guides: Mapping[str, float] = {}
+    mark: float | None = None
+
+
+def panels(run: Run) -> list[Panel]:
+    """Give the panels of a run that have something to show."""
+    rows, terms = run.rows, run.terms
+    percent = (0.0, 100.0)
+    found = [
+        Panel("task losses", _lines(rows, "losses", {name: name for name in run.task_losses})),
+        Panel("terms, unweighted", _lines(rows, "losses", {term: term for term in terms}), log=True),
+        Panel("gradient of the weighted term, × the task's",
+              _lines(run.rows, "diagnostics", {term: f"{term}/ratio" for term in terms}),
+              log=True, guides={"weak": WEAK, "strong": STRONG}),
+        Panel("cosine of the two gradients",
+              _lines(rows, "diagnostics", {term: f"{term}/cosine" for term in terms}),
+              limits=(-1, 1), guides={"": 0.0}),
+        Panel("AP by Ultralytics' own validation, percent",
+              _lines(rows, "metrics", {"mAP50-95": "mAP50_95", "mAP50": "mAP50"}),
+              limits=(0, 1), mark=finite(at(run.result, "best_epoch"))),
+        Panel("weights, and the learning rate (lr)" if terms else "learning rate (lr)",
+              [*_lines(rows, "weights", {term: term for term in terms}), _rate(rows, len(terms))], log=True),
+        Panel("hidden cells, percent", _hidden(run, "cells"), limits=percent),
+        Panel("hidden channels, percent", _hidden(run, "channels"), limits=percent),
+        Panel("dead channels, percent (dashed: teacher)", _dead(rows), limits=percent),
+    ]  # fmt: skip
+    return [panel for panel in found if any(line.points for line in panel.lines)]
+
+
+def _points(rows: Iterable[Row], group: _Group, key: str, times: float = 1.0) -> list[Point]:
+    return [(row.epoch, times * getattr(row, group)[key]) for row in rows if key in getattr(row, group)]
+
+
+def _lines(rows: Iterable[Row], group: _Group, keys: Mapping[str, str], times: float = 1.0) -> list[Line]:
+    """A line for each key of `keys` (label -> key), each with a look of its own."""
+    rows = list(rows)
+    return [Line(label, _points(rows, group, key, times), i, i) for i, (label, key) in enumerate(keys.items())]
+
+
+def _rate(rows: Iterable[Row], look: int) -> Line:
+    return Line("lr", [(row.epoch, row.lr) for row in rows if row.lr is not None], look, look)
+
+
+def _hidden(run: Run, what: str) -> list[Line]:
+    """The shares that masks hide, by level; the term is named where several hide."""
+    ending = f"/hidden_{what}"
+    keys = sorted({key for row in run.rows for key in row.diagnostics if key.endswith(ending)})
+    several = len({key.split("/")[0] for key in keys}) > 1
+    names = {" ".join(key.removesuffix(ending).split("/")[0 if several else 1 :]): key for key in keys}
+    return _lines(run.rows, "diagnostics", names, times=100)
+
+
+def _dead(rows: list[Row]) -> list[Line]:
+    """The shares of dead channels by level, both networks'; nothing where none ever was dead."""
+    dead = {key for row in rows for key, share in row.diagnostics.items() if key.endswith("/dead_channels") and share}
+    levels = sorted({key.split("/")[1] for key in dead})
+    return [
+        Line(level if dash == 0 else "", _points(rows, "diagnostics", f"{role}/{level}/dead_channels", 100), look, dash)
+        for look, level in enumerate(levels)
+        for dash, role in enumerate(("student", "teacher"))
+    ]

@@ -1,0 +1,70 @@
+"""Reads a run folder for people: any line may be missing, torn or of an earlier version."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rdrkd.diagnostics.history import Notice, Row, Run, finite
+from rdrkd.errors import SpecError
+from rdrkd.recorder import RESOLVED, WARNINGS
+
+METRICS = "metrics.jsonl"
+RESULT = "result.json"
+
+
+def read(run_dir: Path, result: Mapping[str, Any] | None = None) -> Run:
+    """Read a run folder.
+
+    Args:
+        run_dir: the run folder.
+        result: of a run that is about to write it.
+
+    Raises:
+        SpecError: it is no run folder, or its resolved spec is not readable.
+    """
+    try:
+        spec = json.loads((run_dir / RESOLVED).read_text())
+    except (OSError, ValueError) as error:
+        raise SpecError(f"expected a run folder, with a {RESOLVED} that can be read, got {run_dir}: {error}") from error
+    if not isinstance(spec, dict):
+        raise SpecError(f"expected an object in {RESOLVED}, got {type(spec).__name__}")
+    rows = {row.epoch: row for row in map(_row, _lines(run_dir / METRICS)) if row}  # an epoch trained again replaces
+    notices = Counter((str(line.get("code")), str(line.get("message"))) for line in _lines(run_dir / WARNINGS))
+    return Run(
+        folder=run_dir.resolve().name,
+        spec=spec,
+        rows=[rows[epoch] for epoch in sorted(rows)],
+        warnings=[Notice(code, message, times) for (code, message), times in notices.items()],
+        result=result if result is not None else next(_lines(run_dir / RESULT, whole=True), None),
+    )
+
+
+def _lines(path: Path, whole: bool = False) -> Iterator[dict[str, Any]]:
+    """The objects of a file, one a line or one in all; a line that a killed process tore is passed over."""
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        return
+    for line in [text] if whole else text.splitlines():
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            yield found
+
+
+def _row(line: dict[str, Any]) -> Row | None:
+    epoch, epochs = line.get("epoch"), line.get("epochs")
+    if not isinstance(epoch, int):
+        return None
+    groups = {name: _numbers(line.get(name)) for name in ("losses", "weights", "diagnostics", "metrics")}
+    planned = epochs if isinstance(epochs, int) else None
+    return Row(epoch=epoch, epochs=planned, lr=finite(line.get("lr")), seconds=finite(line.get("seconds")), **groups)
+
+
+def _numbers(found: Any) -> dict[str, float]:
+    values = {str(key): finite(value) for key, value in found.items()} if isinstance(found, Mapping) else {}
+    return {key: value for key, value in values.items() if value is not None}

@@ -1,0 +1,91 @@
+"""The head of a report: what the run was, how far it came, and its figures at a glance."""
+
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+from rdrkd.console import duration, percent
+from rdrkd.diagnostics.history import Run, at, finite
+from rdrkd.diagnostics.words import number
+
+
+class Heading(NamedTuple):
+    """What stands at the top.
+
+    Attributes:
+        subject: what was trained under whom on what.
+        state: whether it is finished, and its epochs.
+        facts: label -> value, the most telling first.
+        made_with: versions and device.
+    """
+
+    name: str
+    kind: str
+    subject: str
+    state: str
+    finished: bool
+    facts: dict[str, str]
+    made_with: str
+
+
+def heading(run: Run) -> Heading:
+    """Give the head of a run's report."""
+    return Heading(
+        name=str(run.setting("name") or run.folder),
+        kind=str(run.setting("kind") or "run"),
+        subject=_subject(run),
+        state=_state(run),
+        finished=run.result is not None,
+        facts={label: value for label, value in _facts(run).items() if value},
+        made_with=_made_with(run),
+    )
+
+
+def _subject(run: Run) -> str:
+    dataset = PurePath(str(run.setting("dataset") or "an unknown dataset")).name
+    if run.setting("kind") != "distill":
+        return f"{_model(run.setting('model'))} on {dataset}"
+    student = _model(run.setting("student"))
+    return (
+        f"{_model(run.setting('teacher'))} → {student} on {dataset}" if run.terms else f"{student} alone on {dataset}"
+    )
+
+
+def _model(reference: Any) -> str:
+    """Name a model as the spec refers to it; of a path only the file."""
+    if not isinstance(reference, dict) or not reference:
+        return "a model"
+    way, value = next(iter(reference.items()))
+    return PurePath(str(value)).name if way == "path" else str(value)
+
+
+def _state(run: Run) -> str:
+    done, planned = len(run.rows), run.planned
+    if not planned:
+        return "finished" if run.result is not None else "not finished"
+    if run.result is None:
+        return f"not finished: {done} of {planned} epochs" + (", not evaluated yet" if done >= planned else "")
+    return f"finished: {done} of {planned} epochs" + (" (stopped early)" if done < planned else "")
+
+
+def _facts(run: Run) -> dict[str, str]:
+    coco, student = at(run.result, "metrics", "coco"), at(run.result, "student")
+    last = run.rows[-1].metrics if run.rows else {}
+    seconds = [row.seconds for row in run.rows if row.seconds is not None]
+    parameters, best = finite(at(student, "parameters")), finite(at(run.result, "best_epoch"))
+    own = "" if coco or "mAP50_95" not in last else percent(last["mAP50_95"])
+    return {
+        "AP, COCO protocol": percent(finite(at(coco, "AP"))) if coco else "",
+        "AP50, COCO protocol": percent(finite(at(coco, "AP50"))) if coco else "",
+        "mAP50-95 so far, Ultralytics' own": own,
+        "best epoch": number(best) if best else "",
+        "network": str(at(student, "architecture") or ""),
+        "parameters": f"{parameters / 1e6:.2f} M" if parameters else "",
+        "per epoch": duration(sum(seconds) / len(seconds)) if seconds else "",
+        "training": duration(sum(seconds)) if seconds else "",
+    }
+
+
+def _made_with(run: Run) -> str:
+    versions, device = run.setting("provenance", "versions"), run.setting("provenance", "device")
+    named = [f"{name} {version}" for name, version in versions.items()] if isinstance(versions, dict) else []
+    return ", ".join([*named, *([f"on {device}"] if device else [])])

@@ -1,0 +1,100 @@
+"""What a run has told of itself, as its report needs it: any figure may be missing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, NamedTuple
+
+_OF_A_PROBE = ("gradient_norm", "ratio", "cosine")  # a term's own figures; whatever else is under its name is a part
+
+
+@dataclass(frozen=True)
+class Row:
+    """An epoch as `metrics.jsonl` has it; what is no finite number is left out."""
+
+    epoch: int
+    epochs: int | None
+    losses: dict[str, float]
+    weights: dict[str, float]
+    diagnostics: dict[str, float]
+    metrics: dict[str, float]
+    lr: float | None
+    seconds: float | None
+
+
+class Notice(NamedTuple):
+    """A warning, and how often it was given."""
+
+    code: str
+    message: str
+    times: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder's content.
+
+    Attributes:
+        folder: the folder's name.
+        spec: the resolved spec.
+        rows: the finished epochs, in order.
+        warnings: each once, in the order in which they first came.
+        result: what is or will be in `result.json`; None of a run that has not ended.
+    """
+
+    folder: str
+    spec: Mapping[str, Any]
+    rows: list[Row]
+    warnings: list[Notice]
+    result: Mapping[str, Any] | None
+
+    def setting(self, *path: str) -> Any:
+        """Give a field of the resolved spec; None where there is none."""
+        return at(self.spec, *path)
+
+    @property
+    def terms(self) -> list[str]:
+        """The distillation terms by name, as the spec lists them."""
+        losses = self.setting("distillation", "losses")
+        listed = [at(term, "name") for term in losses] if isinstance(losses, list) else []
+        weighed = [name for row in self.rows for name in row.weights]
+        return list(dict.fromkeys(name for name in [*listed, *weighed] if isinstance(name, str)))
+
+    @property
+    def task_losses(self) -> list[str]:
+        """The names of the losses that are no terms."""
+        return [name for name in dict.fromkeys(name for row in self.rows for name in row.losses)
+                if name not in self.terms]  # fmt: skip
+
+    @property
+    def planned(self) -> int | None:
+        """How many epochs the run was to have."""
+        asked = self.setting("train", "epochs")
+        return asked if isinstance(asked, int) else self.rows[-1].epochs if self.rows else None
+
+    def parts(self, term: str) -> list[str]:
+        """The names of what a term's value is the sum of: levels, or `class` and `box`."""
+        keys = dict.fromkeys(key for row in self.rows for key in row.diagnostics if key.startswith(f"{term}/"))
+        names = [key.split("/")[1] for key in keys if key.count("/") == 1]
+        return [name for name in names if name not in _OF_A_PROBE]
+
+
+def at(node: Any, *path: str) -> Any:
+    """Follow keys through objects; None where there is no way.
+
+    >>> at({"train": {"epochs": 3}}, "train", "epochs"), at({"train": None}, "train", "epochs")
+    (3, None)
+    """
+    for key in path:
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return node
+
+
+def finite(value: Any) -> float | None:
+    """Give a value that is a finite number, else None.
+
+    >>> finite(2), finite("2"), finite(True), finite(float("nan"))
+    (2.0, None, None, None)
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return float(value) if number else None

@@ -1,0 +1,112 @@
+"""What each term did, in one sentence with its numbers."""
+
+from statistics import median
+from typing import NamedTuple
+
+from rdrkd.diagnostics.findings import STRONG, WEAK
+from rdrkd.diagnostics.history import Row, Run, at, finite
+from rdrkd.diagnostics.words import number, span, way
+
+# judgement -> what it is called; a single probe is noise, so a term is judged by the median of its ratios
+CALLED = {
+    "fair": "takes part",
+    "weak": "hardly moves the student",
+    "strong": "drowns the task",
+    "off": "off",
+    "unknown": "not probed",
+}
+_ASIDE = 0.1  # cosine below which a gradient is said to go neither with the task's nor against it
+
+
+class Verdict(NamedTuple):
+    """A term, a judgement (a key of `CALLED`) and the sentence."""
+
+    term: str
+    judgement: str
+    sentence: str
+
+
+def verdicts(run: Run) -> list[Verdict]:
+    """Give a verdict on each term of a run."""
+    return [_verdict(run, term) for term in run.terms]
+
+
+def weighting(run: Run) -> str:
+    """Say in a sentence how the weights changed in the course of the run; nothing where they did not."""
+    schedule = run.setting("distillation", "schedule")
+    shape, end, warmup, stop = (at(schedule, key) for key in ("shape", "end", "warmup_epochs", "stop_epochs"))
+    said = [f"up from 0 in the first {number(finite(warmup))} epochs"] if warmup else []
+    said += [f"then {shape} to {number(finite(end))} times"] if shape in ("linear", "cosine") else []
+    said += [f"off in the last {number(finite(stop))}"] if stop else []
+    return f"Schedule of all weights: {', '.join(said)}." if said else ""
+
+
+def _verdict(run: Run, term: str) -> Verdict:
+    weights = [row.weights[term] for row in run.rows if term in row.weights]
+    if weights and not any(weights):
+        return Verdict(term, "off", "weight 0 in every epoch.")
+    probed = [row for row in run.rows if f"{term}/ratio" in row.diagnostics]
+    said = [_weight(run, term, weights), *_gradient(run, term, probed), *_direction(term, probed), _value(run, term)]
+    return Verdict(term, _judgement(term, probed), "; ".join(part for part in said if part) + ".")
+
+
+def _judgement(term: str, probed: list[Row]) -> str:
+    if not probed:
+        return "unknown"
+    usual = median(_figures(term, "ratio", probed))
+    return "weak" if usual < WEAK else "strong" if usual > STRONG else "fair"
+
+
+def _figures(term: str, figure: str, probed: list[Row]) -> list[float]:
+    key = f"{term}/{figure}"
+    return [row.diagnostics[key] for row in probed if key in row.diagnostics]
+
+
+def _weight(run: Run, term: str, weights: list[float]) -> str:
+    if not weights:
+        return "no epoch is finished"
+    calibration = run.setting("distillation", "calibration")
+    own = finite(at(calibration, "shares", term))
+    target = own if own is not None else finite(at(calibration, "share"))
+    how = f" (calibrated to {number(target)} × the task's gradient)" if calibration else ""
+    peak = max(weights)  # of a schedule that rises and falls
+    passed = [peak] if peak > 1.01 * max(weights[0], weights[-1]) else []
+    return f"weight {way([weights[0], *passed, weights[-1]], number)}{how}"
+
+
+def _gradient(run: Run, term: str, probed: list[Row]) -> list[str]:
+    if not probed:
+        return []
+    ratios = _figures(term, "ratio", probed)
+    said = f"gradient {number(ratios[0])} × the task's in epoch {probed[0].epoch}"
+    if len(probed) == 1:
+        return [said]
+    said += f", {number(ratios[-1])} × in epoch {probed[-1].epoch} (median {number(median(ratios))} ×)"
+    strongest = _strongest(run, term, probed)
+    return [said, f"strongest through {strongest}"] if strongest else [said]
+
+
+def _strongest(run: Run, term: str, probed: list[Row]) -> str:
+    """The part with the largest gradient over the run, where there are several."""
+    found = {part: _figures(term, f"{part}/ratio", probed) for part in run.parts(term)}
+    usual = {part: median(ratios) for part, ratios in found.items() if ratios}
+    return max(usual, key=lambda part: usual[part]) if len(usual) > 1 else ""
+
+
+def _direction(term: str, probed: list[Row]) -> list[str]:
+    cosines = _figures(term, "cosine", probed)
+    if not cosines:
+        return []
+    usual, along = median(cosines), sum(cosine > 0 for cosine in cosines)
+    said = "with the task" if usual > 0 else "against the task"
+    if abs(usual) < _ASIDE:
+        said = "neither with nor against the task"
+    elif 0 < along < len(cosines):
+        said = f"mostly {said}"
+    counted = f", above 0 in {along} of {len(cosines)} probes" if len(cosines) > 1 else ""
+    return [f"{said} ({'median ' if counted else ''}cosine {number(usual)}{counted})"]
+
+
+def _value(run: Run, term: str) -> str:
+    values = [row.losses[term] for row in run.rows if term in row.losses]
+    return f"value {span(values, number)}" if values else ""

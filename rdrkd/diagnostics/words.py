@@ -1,0 +1,42 @@
+"""How a report writes numbers."""
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+
+def number(value: float | None) -> str:
+    """Write a number with three digits, or all those before the point; a dash where there is none.
+
+    >>> number(0.034852), number(999.9), number(20215.17), number(1e-05), number(-0.5), number(None)
+    ('0.0349', '1000', '20215', '1e-05', '-0.5', '-')
+    """
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if 100 <= abs(value) < 1e9 else f"{value:.3g}"
+
+
+def share(value: float | None) -> str:
+    """Write a share in percent.
+
+    >>> share(0.2958), share(None)
+    ('29.6%', '-')
+    """
+    return "-" if value is None else f"{value:.1%}"
+
+
+def way(values: Sequence[float], write: Callable[[float], str]) -> str:
+    """Write some values in their order, each once where the next reads the same; nothing where there are none.
+
+    >>> way([0.01, 0.1, 0.1, 0.02], number)
+    '0.01 → 0.1 → 0.02'
+    """
+    return " → ".join(text for text, _ in groupby(write(value) for value in values))
+
+
+def span(values: Sequence[float], write: Callable[[float], str]) -> str:
+    """Write the first and the last of some values, or one where they read the same; nothing where there are none.
+
+    >>> span([812.0, 500.0, 240.0], number), span([0.1, 0.1], number)
+    ('812 → 240', '0.1')
+    """
+    return way([values[0], values[-1]], write) if values else ""

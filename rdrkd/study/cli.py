@@ -1,0 +1,147 @@
+"""`rdrkd study`: run, merge and report studies."""
+
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from rdrkd import environment, events
+from rdrkd.console import duration
+from rdrkd.events import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, Event
+
+app = typer.Typer(
+    help="Compare methods over seeds: mean, spread, paired differences with confidence intervals.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Out = Annotated[Path, typer.Option(help="Folder of run folders, results and report.", show_default=False)]
+
+
+class Line:
+    """A reporter that prints a line an epoch, with the member's name; one switch stops all of them."""
+
+    stop = False  # of the class: a signal is meant for all members
+
+    def __init__(self, name: str, console: Console) -> None:
+        self.name, self.console = name, console
+
+    def emit(self, event: Event) -> None:
+        """Print what matters of an event."""
+        match event:
+            case events.Epoch():
+                figure = event.metrics.get("mAP50_95", 0.0)
+                self._print(f"epoch {event.epoch}/{event.epochs}, mAP50-95 {figure:.1f}, {duration(event.seconds)}")
+            case events.Done():
+                self._print(f"AP {event.result['metrics']['coco']['AP']:.2f}")
+            case events.Failed():
+                self._print(f"failed: {event.reason.value}: {event.message}")
+            case _:
+                pass
+
+    def should_stop(self) -> bool:
+        """Say whether a signal asked for the stop."""
+        return Line.stop
+
+    def _print(self, text: str) -> None:
+        self.console.print(f"{self.name}: {text}", highlight=False, markup=False)
+
+
+@app.command()
+def run(
+    spec: Annotated[Path, typer.Argument(help="Study spec, YAML or JSON.", show_default=False)],
+    out: Out,
+    device: Annotated[
+        str | None, typer.Option(help="`cpu` or a GPU's number; default: the GPU where there is one.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Members trained at the same time.")] = 1,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Time budget; members that are cut off go on in the next run.")
+    ] = None,
+    known: Annotated[
+        list[Path] | None, typer.Option(help="Results whose members need not be trained again.", show_default=False)
+    ] = None,
+) -> None:
+    """Train what is missing of a study and write its report; run it again to go on."""
+    environment.apply()
+    from rdrkd.study.panel import draw_panel
+    from rdrkd.study.report import write_report
+    from rdrkd.study.runner import Order, run_study
+    from rdrkd.study.specfile import read_study
+
+    console = Console()
+    study = read_study(spec)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    order = Order(out, device, jobs, None if minutes is None else minutes * 60, known or ())
+    ended = run_study(study, order, lambda name: Line(name, console))
+    panel = draw_panel(ended.members, out, out, Path(study.dataset))
+    write_report(ended.results, out, panel)
+    _show(ended.results, console)
+    console.print(f"Report: [bold]{out / 'report.html'}[/], results: [bold]{out / 'study.json'}[/]")
+    if ended.results["failures"]:
+        raise typer.Exit(EXIT_FAILED)
+    if ended.missing:
+        console.print(f"{len(ended.missing)} members are not done: run the same command again to go on.")
+        raise typer.Exit(EXIT_STOPPED)
+    raise typer.Exit(EXIT_DONE)
+
+
+@app.command()
+def merge(
+    parts: Annotated[list[Path], typer.Argument(help="Results of runs of the same study.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="Where the joined results go.", show_default=False)],
+) -> None:
+    """Join results of several runs or machines into one file."""
+    from rdrkd.study import results
+
+    joined = results.merge([results.read(part) for part in parts])
+    results.write(joined, output)
+    _show(joined, Console())
+
+
+@app.command()
+def report(
+    file: Annotated[Path, typer.Argument(help="A study's results.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder of the report.", show_default=False)],
+) -> None:
+    """Write the report of results that are there already."""
+    from rdrkd.study import results
+    from rdrkd.study.report import write_report
+
+    found = results.read(file)
+    panel = "panel.png" if (out / "panel.png").is_file() else None
+    for path in write_report(found, out, panel):
+        typer.echo(path)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of study specs."""
+    import json
+
+    from rdrkd.spec.study import Study
+
+    typer.echo(json.dumps(Study.model_json_schema(), indent=2))
+
+
+def _stop(number: int, _frame: Any) -> None:
+    """Have all members stop at their next batch; a second signal ends this process in the usual way."""
+    Line.stop = True
+    signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+def _show(results: dict[str, Any], console: Console) -> None:
+    from rdrkd.study.report import findings, tables
+    from rdrkd.study.statistics import rows_of
+
+    rows = rows_of(results["members"])
+    for table in tables(rows)[:2]:
+        shown = Table(*table["header"], title=table["title"])
+        for row in table["rows"]:
+            shown.add_row(*row)
+        console.print(shown)
+    for sentence in findings(rows):
+        console.print(sentence, highlight=False)

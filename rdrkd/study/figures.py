@@ -1,0 +1,76 @@
+"""The plots of a study: learning curves over seeds, and differences with their intervals; readable without colour."""
+
+import io
+from collections.abc import Sequence
+from itertools import cycle
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from rdrkd.study.results import FIGURES
+from rdrkd.study.statistics import Row
+
+_STYLES = [("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"), ("-", "v"), ("--", "x"), ("-.", "P"), (":", "*")]
+_GREYS = ["#000000", "#0b5cad", "#b3470b", "#3b7d23", "#7a3b9e", "#8c6d00", "#00747a", "#a11d4b"]
+
+
+def draw_curves(rows: Sequence[Row]) -> bytes | None:
+    """Draw Ultralytics' own mAP50-95 by epoch: the mean over the seeds and their range; PNG, None without a curve."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    drawn = False
+    for row, (line, marker), colour in zip(rows, cycle(_STYLES), cycle(_GREYS), strict=False):
+        curves = [[epoch["mAP50_95"] for epoch in member["curve"]] for member in row.members if member["curve"]]
+        curves = [curve for curve in curves if all(value is not None for value in curve)]
+        if not curves:
+            continue
+        length = min(map(len, curves))
+        by_epoch = list(zip(*(curve[:length] for curve in curves), strict=True))
+        epochs = list(range(1, length + 1))
+        axes.fill_between(epochs, [min(v) for v in by_epoch], [max(v) for v in by_epoch], color=colour, alpha=0.12)
+        axes.plot(
+            epochs, [sum(v) / len(v) for v in by_epoch], line, color=colour, marker=marker, markersize=4,
+            markevery=max(1, length // 10), label=f"{row.method} ({len(curves)})",
+        )  # fmt: skip
+        drawn = True
+    axes.set(xlabel="epoch", ylabel="mAP50-95, percent (Ultralytics' validation)")
+    axes.grid(alpha=0.3)
+    return _png(figure, axes) if drawn else None
+
+
+def draw_differences(rows: Sequence[Row]) -> bytes | None:
+    """Draw each method's paired difference to the student alone with its 95 % interval, by figure; PNG, or None."""
+    compared = [row for row in rows if row.differences]
+    if not compared:
+        return None
+    figure = Figure(figsize=(8, 0.6 + 0.36 * len(compared) * 2), layout="constrained")
+    panels: Any = figure.subplots(1, len(FIGURES), sharey=True)
+    for axes, name in zip(panels, FIGURES, strict=True):
+        axes.axvline(0, color="0.4", linewidth=0.8)
+        for place, row in enumerate(compared):
+            difference = row.differences.get(name)
+            if difference is None:
+                continue
+            if difference.low is not None and difference.high is not None:
+                axes.plot([difference.low, difference.high], [place, place], "-", color="0.2", linewidth=1.5)
+            axes.plot(
+                difference.mean, place, "o", color="black", markersize=6,
+                markerfacecolor="black" if difference.significant else "white",
+            )  # fmt: skip
+        axes.set_title(name, fontsize=9)
+        axes.tick_params(labelsize=8)
+        axes.grid(axis="x", alpha=0.3)
+    panels[0].set_yticks(range(len(compared)), [f"{row.method}" for row in compared], fontsize=8)
+    panels[0].set_ylim(len(compared) - 0.5, -0.5)
+    figure.supxlabel("percent points to the student alone; filled: the 95 % interval leaves out 0", fontsize=8)
+    return _png(figure)
+
+
+def _png(figure: Figure, axes: Any = None) -> bytes:
+    if axes is not None:
+        axes.legend(fontsize=8, frameon=False)
+    FigureCanvasAgg(figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()

@@ -1,0 +1,117 @@
+"""The members of a study: each a run, known by what decides its outcome.
+
+A member's key is (method, seed, hash). The hash is of everything else that decides the outcome: the dataset's bytes,
+the student, the training settings, the terms with every parameter, and the teacher as it was made. So a member that
+was trained elsewhere is recognised, and one whose settings have changed is trained anew. A teacher that the study
+trains counts by its recipe, not by its weights, which differ from machine to machine.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rdrkd.data.archive import file_sha256
+from rdrkd.spec import Architecture, LocalModel, ModelRef
+from rdrkd.spec.study import Method, Study
+
+Key = tuple[str, int, str]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a study.
+
+    Attributes:
+        method, seed, hash: its key.
+        setting: hash of what it shares with the members that it may be compared with: dataset, student, training.
+        spec: the job spec, without the teacher where the method has none.
+    """
+
+    method: str
+    seed: int
+    hash: str
+    setting: str
+    spec: dict[str, Any]
+
+    @property
+    def key(self) -> Key:
+        """What the member is known by."""
+        return self.method, self.seed, self.hash
+
+    @property
+    def folder(self) -> str:
+        """Name of its run folder."""
+        return f"{self.method}-seed-{self.seed}-{self.hash}"
+
+
+def members_of(study: Study, dataset_sha256: str, teacher: Path) -> list[Member]:
+    """Give a study's members, seed by seed, so that whole comparisons are complete early.
+
+    Args:
+        study: the study.
+        dataset_sha256: of the dataset's content.
+        teacher: where the teacher's weights lie (or will lie once they are trained).
+    """
+    return [_member(study, method, seed, dataset_sha256, teacher) for seed in study.seeds for method in study.methods]
+
+
+def teacher_spec(study: Study) -> dict[str, Any] | None:
+    """Give the job spec that trains the teacher; None where its weights are used as they are."""
+    if study.teacher.train is None:
+        return None
+    return {
+        "kind": "train",
+        "name": f"{study.name}-teacher",
+        "dataset": study.dataset,
+        "model": study.teacher.model.model_dump(mode="json"),
+        "train": study.teacher.train.model_dump(mode="json"),
+    }
+
+
+def teacher_hash(study: Study) -> str:
+    """Hash of how the teacher comes about."""
+    settings = study.teacher.train
+    return digest([_identity(study.teacher.model), settings and settings.model_dump(mode="json")])
+
+
+def digest(content: Any) -> str:
+    """Hash plain content, 12 hex digits.
+
+    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _member(study: Study, method: Method, seed: int, dataset_sha256: str, teacher: Path) -> Member:
+    recipe = method.distillation.recipe
+    training = study.train.model_dump(mode="json", exclude={"seed"})
+    setting = [dataset_sha256, _identity(study.student), training]
+    terms = [term.model_dump(mode="json") for term in recipe.terms]
+    weighting = [recipe.calibration and recipe.calibration.model_dump(mode="json"), recipe.schedule.model_dump()]
+    method_part = [terms, weighting, teacher_hash(study)] if terms else None
+    return Member(
+        method=method.name,
+        seed=seed,
+        hash=digest([setting, method_part]),
+        setting=digest(setting),
+        spec={
+            "kind": "distill",
+            "name": f"{study.name}-{method.name}-seed-{seed}",
+            "dataset": study.dataset,
+            "teacher": {"path": str(teacher)},
+            "student": study.student.model_dump(mode="json"),
+            "distillation": method.distillation.model_dump(mode="json", exclude_none=True),
+            "train": {**training, "seed": seed},
+        },
+    )
+
+
+def _identity(model: ModelRef) -> Any:
+    """What a model is, wherever it lies."""
+    if isinstance(model, Architecture):
+        return model.model_dump(mode="json")
+    assert isinstance(model, LocalModel), "a study on the command line names models by architecture or path"
+    return {"sha256": file_sha256(Path(model.path))}

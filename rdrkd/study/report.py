@@ -1,0 +1,147 @@
+"""The report of a study: Markdown and one HTML page, with curves, differences and a panel of images beside them."""
+
+import base64
+import statistics
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from rdrkd.files import write_atomically
+from rdrkd.study.figures import draw_curves, draw_differences
+from rdrkd.study.results import FIGURES, Results
+from rdrkd.study.statistics import BASELINE, Difference, Row, Summary, rows_of
+
+
+def write_report(results: Results, out: Path, panel: str | None = None) -> list[Path]:
+    """Write `report.md`, `report.html`, `curves.png` and `differences.png` into a folder.
+
+    Args:
+        results: a study's results.
+        out: the folder; made where it is missing.
+        panel: file name of the panel of images in that folder, where there is one.
+
+    Returns:
+        What was written.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    rows = rows_of(results["members"])
+    pictures = {"curves.png": draw_curves(rows), "differences.png": draw_differences(rows)}
+    for name, content in pictures.items():
+        if content is not None:
+            write_atomically(out / name, content)
+    shown = [name for name, content in pictures.items() if content is not None] + ([panel] if panel else [])
+    values = {"results": results, "tables": tables(rows), "findings": findings(rows), "pictures": shown}
+    written = [out / name for name in shown]
+    for name in ("report.md", "report.html"):
+        write_atomically(out / name, _environment(out).get_template(f"{name}.jinja").render(values).encode())
+        written.append(out / name)
+    return written
+
+
+def tables(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Give the report's tables: title, header, rows of cells."""
+    labels = labels_of(rows)
+    compared = [row for row in rows if row.differences]
+    return [
+        {
+            "title": "COCO protocol, maxDets 100, percent: mean (standard deviation over seeds)",
+            "header": ["method", "seeds", *FIGURES],
+            "rows": [
+                [labels[row.hash], str(len(row.members)), *(_mean(row.summaries.get(name)) for name in FIGURES)]
+                for row in rows
+            ],
+        },
+        {
+            "title": "Difference to the student alone, paired by seed, percent points: mean [95 % interval]",
+            "header": ["method", "pairs", *FIGURES],
+            "rows": [
+                [
+                    labels[row.hash],
+                    str(max(difference.seeds for difference in row.differences.values())),
+                    *(_interval(row.differences.get(name)) for name in FIGURES),
+                ]
+                for row in compared
+            ],
+        },
+        {
+            "title": "Cost of a run",
+            "header": ["method", "s an epoch", "x alone", "peak memory, GB", "student", "M params", "GFLOPs"],
+            "rows": [_cost(row, rows, labels) for row in rows],
+        },
+    ]
+
+
+def findings(rows: Sequence[Row]) -> list[str]:
+    """Say of each method what the study can tell, in a sentence."""
+    labels = labels_of(rows)
+    sentences = []
+    for row in rows:
+        difference = row.differences.get("AP")
+        if difference is None:
+            continue
+        numbers = f"{labels[row.hash]}: AP {_interval(difference)} over {difference.seeds} paired seeds"
+        if difference.low is None or difference.high is None:
+            sentences.append(f"{numbers}; one seed tells nothing of chance.")
+        elif difference.significant:
+            word = "better" if difference.mean > 0 else "worse"
+            sentences.append(f"{numbers}: {word} than the student alone, beyond what the seeds explain.")
+        else:
+            half = difference.high - difference.mean
+            sentences.append(
+                f"{numbers}: not to be told from the student alone; only a difference of about {half:.1f} points "
+                "would show with these seeds."
+            )
+    return sentences
+
+
+def labels_of(rows: Sequence[Row]) -> dict[str, str]:
+    """Name each row; a method that stands there with several settings gets their hash."""
+    names = [row.method for row in rows]
+    return {row.hash: row.method if names.count(row.method) == 1 else f"{row.method} ({row.hash[:6]})" for row in rows}
+
+
+def _mean(summary: Summary | None) -> str:
+    if summary is None:
+        return "-"
+    spread = "" if summary.deviation is None else f" ({summary.deviation:.2f})"
+    return f"{summary.mean:.2f}{spread}"
+
+
+def _interval(difference: Difference | None) -> str:
+    if difference is None:
+        return "-"
+    if difference.low is None or difference.high is None:
+        return f"{difference.mean:+.2f}"
+    return f"{difference.mean:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}]"
+
+
+def _cost(row: Row, rows: Sequence[Row], labels: Mapping[str, str]) -> list[str]:
+    def seconds(of: Row) -> float:
+        return statistics.mean([float(m["seconds"]) / float(m["epochs"]) for m in of.members])
+
+    alone = next((other for other in rows if other.method == BASELINE and other.setting == row.setting), None)
+    student = row.members[0]["student"]
+    memory = max(member["memory_bytes"] for member in row.members)
+    return [
+        labels[row.hash], f"{seconds(row):.1f}", f"{seconds(row) / seconds(alone):.2f}" if alone else "-",
+        f"{memory / 1e9:.2f}", str(student["architecture"]), f"{student['parameters'] / 1e6:.2f}",
+        f"{student['gflops']:.1f}",
+    ]  # fmt: skip
+
+
+def _environment(out: Path) -> jinja2.Environment:
+    folder = resources.files("rdrkd.study") / "templates"
+    loader = jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8"))
+    environment = jinja2.Environment(
+        loader=loader, autoescape=jinja2.select_autoescape(["html.jinja"]), undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.globals["inline"] = lambda name: _inline(out / name)
+    return environment
+
+
+def _inline(path: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"

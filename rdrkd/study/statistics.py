@@ -1,0 +1,106 @@
+"""Means and spreads over seeds, and paired differences to the baseline with their confidence interval.
+
+Members of the same seed start from the same weights and see the same images, so their difference is free of what the
+seed decides for both. Its mean over n seeds has the interval mean +/- t(0.975, n - 1) x s / sqrt(n).
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from scipy import stats
+
+from rdrkd.study.results import FIGURES
+
+BASELINE = "none"
+CONFIDENCE = 0.95
+
+
+class Summary(NamedTuple):
+    """One figure of one method over its seeds, in percent."""
+
+    mean: float
+    deviation: float | None  # None of a single seed
+    seeds: int
+
+
+class Difference(NamedTuple):
+    """A paired difference to the baseline, in percent points."""
+
+    mean: float
+    low: float | None  # of the 95 % interval; None of a single seed
+    high: float | None
+    seeds: int
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+class Row(NamedTuple):
+    """What a study says of one method in one setting."""
+
+    method: str
+    hash: str
+    setting: str
+    summaries: dict[str, Summary]  # figure -> over its seeds
+    differences: dict[str, Difference]  # figure -> to the baseline of the same setting; empty for that one itself
+    members: list[dict[str, Any]]
+
+
+def rows_of(members: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Summarise a study's members by method; one whose settings have changed makes a row of its own."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for member in members:
+        groups.setdefault((member["method"], member["hash"]), []).append(dict(member))
+    baselines = {own[0]["setting"]: own for (method, _), own in groups.items() if method == BASELINE}
+    rows = []
+    for (method, hash_), own in groups.items():
+        setting = own[0]["setting"]
+        against = baselines.get(setting, []) if method != BASELINE else []
+        rows.append(
+            Row(
+                method=method,
+                hash=hash_,
+                setting=setting,
+                summaries={name: s for name in FIGURES if (s := summary(_values(own, name).values()))},
+                differences={
+                    name: d for name in FIGURES if (d := difference(_values(own, name), _values(against, name)))
+                },
+                members=own,
+            )
+        )
+    return rows
+
+
+def summary(values: Any) -> Summary | None:
+    """Summarise some values; None of none.
+
+    >>> summary([1.0, 3.0])
+    Summary(mean=2.0, deviation=1.4142135623730951, seeds=2)
+    """
+    values = list(values)
+    if not values:
+        return None
+    return Summary(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+
+def difference(method: Mapping[int, float], baseline: Mapping[int, float]) -> Difference | None:
+    """Compare two methods over the seeds that both have; None without any.
+
+    >>> difference({0: 3.0, 1: 4.0}, {0: 2.0, 1: 1.0, 2: 9.0})
+    Difference(mean=2.0, low=-10.706204736174698, high=14.706204736174698, seeds=2)
+    """
+    pairs = [method[seed] - baseline[seed] for seed in method if seed in baseline]
+    if not pairs:
+        return None
+    mean, count = statistics.mean(pairs), len(pairs)
+    if count == 1:
+        return Difference(mean, None, None, 1)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * statistics.stdev(pairs) / count**0.5
+    return Difference(mean, mean - half, mean + half, count)
+
+
+def _values(members: Sequence[Mapping[str, Any]], figure: str) -> dict[int, float]:
+    return {m["seed"]: m["metrics"][figure] for m in members if m["metrics"][figure] is not None}

@@ -1,0 +1,348 @@
+import json
+import re
+import shutil
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from rdrkd.cli import app
+from rdrkd.diagnostics.axes import COLOURS, DASHES, MARKERS
+from rdrkd.diagnostics.curves import panels
+from rdrkd.diagnostics.drawing import DARK
+from rdrkd.diagnostics.folder import read
+from rdrkd.diagnostics.report import Reports, write_report
+from rdrkd.diagnostics.tables import parts
+from rdrkd.diagnostics.verdict import verdicts
+from rdrkd.diagnostics.words import number
+from rdrkd.errors import SpecError, StopRequested
+from rdrkd.events import Epoch, Event
+from rdrkd.reporter import Memory
+from rdrkd.run import Inputs, run
+from tests.rdrkd.diagnostics.pages import RESULT, SPEC, Page, epoch, write_folder
+from tests.rdrkd.test_run import StopAfter, distill, train
+
+TERMS = ("regenerated", "decoupled", "responsive")
+
+
+def page_of(folder: Path) -> Page:
+    """The page of a folder that has a whole report: it parses, fetches nothing, and its picture is one."""
+    page = Page(folder / "report.html")
+    assert not page.tags & {"script", "link", "iframe", "object", "embed", "img", "form", "base"}
+    assert all(link.startswith("#") for link in page.links)
+    assert "@import" not in page.style
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page.style))
+    picture = np.asarray(Image.open(folder / "report.png").convert("L"))
+    assert picture.std() > 5, "something is drawn"
+    return page
+
+
+def made(folder: Path) -> Page:
+    assert write_report(folder) == ["report.html", "report.png"]
+    assert not list(folder.glob(".report*")), "nothing half-written is left behind"
+    return page_of(folder)
+
+
+# -- real runs
+
+
+@pytest.fixture(scope="module")
+def stopped(scenes: Path, teacher_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs, stopped in its second."""
+    folder = tmp_path_factory.mktemp("report") / "run"
+    with pytest.raises(StopRequested):
+        run(distill(scenes, name="small from large"), folder, StopAfter(1), Inputs(teacher=teacher_path, device="cpu"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(stopped: Path, scenes: Path, teacher_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run, resumed and finished."""
+    folder = tmp_path_factory.mktemp("report") / "run"
+    shutil.copytree(stopped, folder)
+    run(distill(scenes, name="small from large"), folder, Memory(), Inputs(teacher=teacher_path, device="cpu"))
+    return folder
+
+
+def test_a_run_that_was_cut_off_has_a_report(stopped: Path) -> None:
+    text = page_of(stopped).text
+    assert "small from large not finished: 1 of 2 epochs" in text
+    assert "COCO protocol" not in text
+    for name in ("report.html", "report.png"):
+        assert (stopped / "checkpoints" / "0001" / name).read_bytes() == (stopped / name).read_bytes()
+
+
+def test_a_finished_runs_report_tells_each_term_with_its_numbers(finished: Path) -> None:
+    text = page_of(finished).text
+    assert "small from large finished: 2 of 2 epochs" in text
+    assert "on cpu" in text
+    first, last = (json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines())
+    told = {verdict.term: verdict.sentence for verdict in verdicts(read(finished))}
+    assert tuple(told) == TERMS
+    for term, sentence in told.items():
+        assert sentence in text
+        assert f"weight {number(first['weights'][term])};" in sentence
+        for line in (first, last):
+            assert f"{number(line['diagnostics'][f'{term}/ratio'])} ×" in sentence
+            assert number(line["losses"][term]) in sentence
+
+
+def test_a_finished_runs_report_has_the_figures_of_its_result(finished: Path) -> None:
+    text = page_of(finished).text
+    result = json.loads((finished / "result.json").read_text())
+    for protocol, figures in (("maxDets 100", "coco"), ("maxDets 500", "coco_maxdets500")):
+        assert f"{protocol} {result['metrics'][figures]['AP']:.1f} {result['metrics'][figures]['AP50']:.1f}" in text
+    assert f"Ultralytics' own {result['metrics']['ultralytics']['mAP50_95']:.1f}" in text
+    assert all(name in text for name in result["per_class"])
+
+
+def test_every_level_and_share_of_a_real_run_has_its_place(finished: Path) -> None:
+    history = read(finished)
+    assert {panel.title.split(",")[0] for panel in panels(history)} >= {
+        "task losses", "terms", "gradient of the weighted term", "cosine of the two gradients",
+        "AP by Ultralytics' own validation", "weights", "hidden cells", "hidden channels",
+    }  # fmt: skip
+    names = [row[0] for row in parts(history).rows]
+    levels = ["P2", "P3", "P4", "P5"]
+    assert names == ["regenerated", *levels, "decoupled", *levels, "responsive", "class", "box"]
+    assert all(parts(history).rows[1]), "regenerated's P2 fills all columns"
+
+
+def test_a_training_without_terms_has_a_report_without_verdicts(scenes: Path, tmp_path: Path) -> None:
+    run(train(scenes), tmp_path, Memory(), Inputs(device="cpu"))
+    text = page_of(tmp_path).text
+    assert "finished: 1 of 1 epochs" in text
+    assert "What each term did" not in text
+    assert [panel.title for panel in panels(read(tmp_path))] == [
+        "task losses", "AP by Ultralytics' own validation, percent", "learning rate (lr)"
+    ]  # fmt: skip
+
+
+class BlocksTheReport(Memory):
+    """Puts a folder where the report should go."""
+
+    def __init__(self, run_dir: Path) -> None:
+        super().__init__()
+        self.run_dir = run_dir
+
+    def emit(self, event: Event) -> None:
+        super().emit(event)
+        if isinstance(event, Epoch):
+            (self.run_dir / "report.html").mkdir(exist_ok=True)
+
+
+def test_a_report_that_cannot_be_written_is_a_warning_and_the_run_goes_on(scenes: Path, tmp_path: Path) -> None:
+    memory = BlocksTheReport(tmp_path)
+    result = run(train(scenes, epochs=1), tmp_path, memory, Inputs(device="cpu"))
+    assert result["epochs"] == 1
+    warnings = [event for event in memory.of("warning") if event.code == "report_failed"]  # type: ignore[union-attr]
+    assert len(warnings) == 2, "the training's, and the run's at its end"
+    assert "report_failed" in (tmp_path / "warnings.jsonl").read_text()
+
+
+# -- when it is written
+
+
+def test_a_training_draws_now_and_then(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, [epoch(1)])
+    reports = Reports(folder, Memory())
+    reports.refresh()
+    (folder / "report.html").unlink()
+    reports.refresh()
+    assert not (folder / "report.html").exists(), "the last one is not 30 s old"
+    reports.write()
+    assert (folder / "report.html").exists()
+
+
+def test_a_failure_is_told_once(tmp_path: Path) -> None:
+    folder, memory = write_folder(tmp_path, [epoch(1)]), Memory()
+    (folder / "report.png").mkdir()
+    reports = Reports(folder, memory)
+    reports.write()
+    reports.write()
+    assert [event.code for event in memory.of("warning")] == ["report_failed"]  # type: ignore[union-attr]
+
+
+def test_a_training_outside_a_run_has_none(tmp_path: Path) -> None:
+    memory = Memory()
+    Reports(tmp_path, memory).write()
+    assert not memory.events
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_result_that_is_about_to_be_written_counts(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, [epoch(1), epoch(2)])
+    write_report(folder, RESULT)
+    assert "finished: 2 of 4 epochs (stopped early)" in page_of(folder).text
+
+
+# -- folders that are not as one would wish
+
+
+def test_an_empty_history_says_so(tmp_path: Path) -> None:
+    text = made(write_folder(tmp_path, [])).text
+    assert "not finished: 0 of 4 epochs" in text
+    assert "No epoch is finished" in text
+    assert "decoupled not probed no epoch is finished." in text
+
+
+def test_one_epoch_is_enough(tmp_path: Path) -> None:
+    text = made(write_folder(tmp_path, [epoch(1)], result=RESULT)).text
+    assert "decoupled takes part weight 0.1; gradient 0.5 × the task's in epoch 1; " in text
+    assert "with the task (cosine 0.3); value 812." in text
+
+
+@pytest.mark.parametrize("other", [None, "gone", [1], {"decoupled": None, "decoupled/ratio": "x"}])
+def test_any_key_may_be_missing_or_odd(other: Any, tmp_path: Path) -> None:
+    keys = ["losses", "weights", "diagnostics", "metrics", "lr", "seconds", "epochs"]
+    odd = [{**epoch(i), key: other} for i, key in enumerate(keys, start=1)]
+    without = [{k: v for k, v in epoch(i).items() if k != key} for i, key in enumerate(keys, start=8)]
+    spec = {**SPEC, "train": {"epochs": 20}}
+    assert "not finished: 14 of 20 epochs" in made(write_folder(tmp_path, odd + without, spec)).text
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"distillation": None, "train": []},
+        {"name": 3, "teacher": "t", "distillation": {"losses": [1, {"name": 2}], "calibration": 1, "schedule": "x"}},
+    ],
+)
+def test_a_spec_of_another_version_is_read_as_far_as_it_goes(spec: dict[str, Any], tmp_path: Path) -> None:
+    text = made(write_folder(tmp_path, [epoch(1)], spec={"kind": "distill", **spec}, result={"metrics": 3})).text
+    assert "decoupled takes part" in text
+
+
+def test_torn_and_repeated_lines(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, [epoch(1), epoch(2, losses={"box": float("nan")}), epoch(2)])
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('[1]\n{"event": "epoch"}\n{"event": "epoch", "epoch": 3, "los')
+    assert [row.losses["box"] for row in read(folder).rows] == [4.0, 2.0]
+    made(folder)
+
+
+def test_a_strangers_names_are_text(tmp_path: Path) -> None:
+    hostile = "<script>alert(1)</script>\"'&$\\frac{</style>_日本\ud800"
+    spec = {**SPEC, "name": hostile, "dataset": hostile, "teacher": {"path": hostile}, "labels": {hostile: hostile}}
+    line = epoch(1, losses={"box": 1.0, hostile: 2.0}, weights={hostile: 1.0})
+    line["diagnostics"] |= {f"{hostile}/ratio": 1.0, f"{hostile}/P3": 1.0, f"{hostile}/P3/hidden_cells": 0.5}
+    result = {**RESULT, "per_class": {hostile: {"AP": 1.0, "AP50": 2.0}}}
+    folder = write_folder(tmp_path, [line, {**line, "epoch": 2}], spec, [(hostile, hostile)], result)
+    page = made(folder)
+    assert "script" not in page.tags
+    assert page.text.count("<script>alert(1)</script>") > 5
+
+
+def test_the_same_warning_is_told_once_with_its_count(tmp_path: Path) -> None:
+    warnings = [("dataset", "two boxes are odd"), ("term_weak", "decoupled: weak"), ("dataset", "two boxes are odd")]
+    text = made(write_folder(tmp_path, [epoch(1)], warnings=warnings)).text
+    assert "dataset two boxes are odd (2 times)" in text
+    assert "term_weak decoupled: weak" in text
+
+
+def test_an_evaluation_has_figures_and_no_curves(tmp_path: Path) -> None:
+    spec = {"kind": "evaluate", "model": {"path": "m.pt"}, "dataset": "d.zip", "evaluation": {"split": "test"}}
+    text = made(write_folder(tmp_path, [], spec, result=RESULT)).text
+    assert "evaluate: m.pt on d.zip" in text
+    assert "on the test images" in text
+    assert "COCO protocol, maxDets 100 12.3 30.1" in text
+    assert "tram - -" in text
+
+
+# -- what it says
+
+
+@pytest.mark.parametrize(
+    ("ratios", "judgement"),
+    [([0.5, 9.0, 0.4], "fair"), ([1e-4, 1e-5, 0.5], "weak"), ([4.0, 0.1, 5.0], "strong")],
+)
+def test_a_term_is_judged_by_the_middle_of_its_probes(ratios: list[float], judgement: str, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, [epoch(i, ratio) for i, ratio in enumerate(ratios, start=1)])
+    (verdict,) = verdicts(read(folder))
+    assert verdict.judgement == judgement
+    assert f"(median {number(sorted(ratios)[1])} ×)" in verdict.sentence
+    assert "strongest through P3" in verdict.sentence
+    assert "value 812 → 271" in verdict.sentence
+
+
+def test_a_term_without_weight_is_off(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, [epoch(1, weights={"decoupled": 0.0})])
+    assert verdicts(read(folder))[0].judgement == "off"
+
+
+@pytest.mark.parametrize(
+    ("cosines", "words"),
+    [
+        ([0.3, 0.4], "; with the task (median cosine 0.35, above 0 in 2 of 2 probes)"),
+        ([-0.3, -0.4], "; against the task (median cosine -0.35, above 0 in 0 of 2 probes)"),
+        ([0.6, 0.5, -0.2], "; mostly with the task (median cosine 0.5, above 0 in 2 of 3 probes)"),
+        ([0.05, -0.02], "; neither with nor against the task (median cosine 0.015, above 0 in 1 of 2 probes)"),
+    ],
+)
+def test_directions_in_words(cosines: list[float], words: str, tmp_path: Path) -> None:
+    lines = [epoch(i) for i in range(1, len(cosines) + 1)]
+    for line, cosine in zip(lines, cosines, strict=True):
+        line["diagnostics"]["decoupled/cosine"] = cosine
+    assert words in verdicts(read(write_folder(tmp_path, lines)))[0].sentence
+
+
+def test_a_calibrated_weight_is_told_with_its_share(tmp_path: Path) -> None:
+    calibrated = {**SPEC, "distillation": {**SPEC["distillation"], "calibration": {"share": 0.5, "mode": "start"}}}
+    (verdict,) = verdicts(read(write_folder(tmp_path, [epoch(1, 0.5), epoch(2, 0.3)], calibrated)))
+    assert "weight 0.1 (calibrated to 0.5 × the task's gradient)" in verdict.sentence
+    assert "gradient 0.5 × the task's in epoch 1, 0.3 × in epoch 2" in verdict.sentence
+
+
+def test_a_schedule_is_told_with_the_height_it_reached(tmp_path: Path) -> None:
+    schedule = {"shape": "linear", "end": 0.2, "warmup_epochs": 2.0, "stop_epochs": 1.0}
+    spec = {**SPEC, "distillation": {**SPEC["distillation"], "schedule": schedule}}
+    lines = [epoch(i, weights={"decoupled": weight}) for i, weight in enumerate([0.01, 0.1, 0.02], start=1)]
+    text = made(write_folder(tmp_path, lines, spec)).text
+    assert "weight 0.01 → 0.1 → 0.02;" in text
+    assert "up from 0 in the first 2 epochs, then linear to 0.2 times, off in the last 1." in text
+
+
+def test_dead_channels_are_found_by_the_layers_of_the_term(tmp_path: Path) -> None:
+    losses = [{"name": "decoupled", "layers": "backbone"}]
+    line = epoch(1)
+    line["diagnostics"] |= {"teacher/backbone-P3/dead_channels": 0.75, "student/backbone-P3/dead_channels": 0.5}
+    table = parts(read(write_folder(tmp_path, [line], {**SPEC, "distillation": {"losses": losses}})))
+    assert table.rows[1][-1] == "75.0%, 50.0%"
+
+
+def test_curves_are_told_apart_without_colour(tmp_path: Path) -> None:
+    for panel in panels(read(write_folder(tmp_path, [epoch(1), epoch(2)]))):
+        looks = [(line.look, line.dash) for line in panel.lines]
+        assert len(set(looks)) == len(looks)
+    assert len(set(MARKERS)) == len(MARKERS) == len(COLOURS) == len(DARK)
+    assert len(list(groupby(map(str, DASHES)))) == len(DASHES)
+
+
+def test_long_runs_stay_small(tmp_path: Path) -> None:
+    made(write_folder(tmp_path, [epoch(i) for i in range(1, 1001)]))
+    assert (tmp_path / "report.html").stat().st_size < 2**20
+
+
+# -- the command
+
+
+def test_the_command_prints_what_it_wrote(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, [epoch(1)])
+    result = CliRunner().invoke(app, ["report", str(folder)])
+    assert result.exit_code == 0, result.output
+    assert result.output.split() == [str(folder / "report.html"), str(folder / "report.png")]
+
+
+@pytest.mark.parametrize("content", [None, "{", "[1]"])
+def test_a_folder_that_is_no_run_folder_is_refused(content: str | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "resolved_spec.json").write_text(content)
+    with pytest.raises(SpecError, match=r"^expected (a run folder|an object)"):
+        write_report(tmp_path)
+    assert isinstance(CliRunner().invoke(app, ["report", str(tmp_path)]).exception, SpecError)
+    assert not (tmp_path / "report.html").exists()

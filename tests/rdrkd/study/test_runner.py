@@ -1,0 +1,233 @@
+"""Whole studies of tiny trainings, in processes of their own."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+
+from rdrkd.errors import SpecError
+from rdrkd.events import Epoch, Event
+from rdrkd.reporter import Memory
+from rdrkd.spec.study import Study
+from rdrkd.study import results
+from rdrkd.study.panel import draw_panel
+from rdrkd.study.report import write_report
+from rdrkd.study.runner import Ended, Order, run_study
+from tests.rdrkd.training.conftest import TRAIN
+
+pytestmark = pytest.mark.slow  # a process with torch for every member
+
+
+def study(scenes: Path, weights: Path, **changes: Any) -> Study:
+    spec = {
+        "name": "tiny", "dataset": str(scenes), "teacher": {"model": {"path": str(weights)}},
+        "student": {"architecture": "yolov8n-half"}, "methods": ["none", "decoupled"], "seeds": [0, 1],
+        "train": {**TRAIN, "epochs": 2},
+    }  # fmt: skip
+    return Study.model_validate({**spec, **changes})
+
+
+def order(out: Path, **options: Any) -> Order:
+    return Order(out, device="cpu", jobs=2, command="a test", **options)
+
+
+@pytest.fixture(scope="module")
+def done(scenes: Path, teacher_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
+    out = tmp_path_factory.mktemp("study")
+    return out, run_study(study(scenes, teacher_path), order(out), lambda _name: Memory())
+
+
+def test_a_study_records_every_member(done: tuple[Path, Ended]) -> None:
+    out, ended = done
+    assert not ended.missing
+    assert not ended.results["failures"]
+    found = results.read(out / "study.json")
+    assert [(m["method"], m["seed"]) for m in found["members"]] == [
+        ("none", 0), ("none", 1), ("decoupled", 0), ("decoupled", 1)
+    ]  # fmt: skip
+    for member in found["members"]:
+        assert set(member["metrics"]) == {"AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L"}
+        assert len(member["curve"]) == 2
+        assert member["seconds"] > 0
+        assert member["memory_bytes"] > 0
+        assert member["versions"]["device"].startswith("CPU")
+        assert bool(member["teacher_sha256"]) == (member["method"] == "decoupled")
+    assert found["command"] == "a test"
+    assert found["versions"]["torch"]
+
+
+def test_what_is_done_is_not_trained_again(done: tuple[Path, Ended], scenes: Path, teacher_path: Path) -> None:
+    out, ended = done
+    started = time.monotonic()
+    again = run_study(study(scenes, teacher_path), order(out), lambda _name: pytest.fail("nothing is to be trained"))
+    assert time.monotonic() - started < 20
+    assert again.results["members"] == ended.results["members"]
+
+
+def test_members_known_from_elsewhere_are_not_trained(
+    done: tuple[Path, Ended], scenes: Path, teacher_path: Path, tmp_path: Path
+) -> None:
+    names: list[str] = []
+
+    def reporter(name: str) -> Memory:
+        names.append(name)
+        return Memory()
+
+    known = [done[0] / "study.json"]
+    more = study(scenes, teacher_path, seeds=[0, 2], methods=["none"])
+    ended = run_study(more, order(tmp_path, known=known), reporter)
+    assert [name.split("-seed-")[1][0] for name in names] == ["2"]
+    assert len(ended.results["members"]) == 5
+
+
+def test_a_member_that_fails_sinks_no_other(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
+    methods = ["none", {"name": "broken", "distillation": {"losses": [{"name": "ultralytics", "levels": [4]}]}}]
+    ended = run_study(study(scenes, teacher_path, methods=methods, seeds=[0]), order(tmp_path), lambda _name: Memory())
+    assert [m["method"] for m in ended.results["members"]] == ["none"]
+    (failure,) = ended.results["failures"]
+    assert (failure["method"], failure["reason"]) == ("broken", "incompatible_pair")
+    assert [member.method for member in ended.missing] == ["broken"]
+
+
+class StopAfter(Memory):
+    """Asks for a stop after so many epochs."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self.left = epochs
+
+    def emit(self, event: Event) -> None:
+        super().emit(event)
+        if isinstance(event, Epoch):
+            self.left -= 1
+            self.stop = self.left <= 0
+
+
+def test_a_study_that_was_stopped_goes_on_later(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
+    long = study(scenes, teacher_path, seeds=[0, 1], methods=["none"], train={**TRAIN, "epochs": 400})
+    ended = run_study(long, Order(tmp_path, device="cpu"), lambda _name: StopAfter(3))
+    assert [member.seed for member in ended.missing] == [0, 1]
+    assert not ended.results["members"]
+    assert not ended.results["failures"]
+    history = tmp_path / ended.missing[0].folder / "metrics.jsonl"
+    trained = len(history.read_text().splitlines())
+    assert 3 <= trained < 400
+    run_study(long, Order(tmp_path, device="cpu"), lambda _name: StopAfter(3))
+    epochs = [json.loads(line)["epoch"] for line in history.read_text().splitlines()]
+    assert len(epochs) > trained
+    assert epochs == list(range(1, len(epochs) + 1))
+
+
+def test_without_time_nothing_is_begun(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
+    ended = run_study(study(scenes, teacher_path), order(tmp_path, seconds=0), lambda _name: Memory())
+    assert len(ended.missing) == 4
+
+
+def test_the_teacher_is_trained_first_and_counts_by_its_recipe(scenes: Path, tmp_path: Path) -> None:
+    teacher = {"model": {"architecture": "yolov8n-half"}, "train": {**TRAIN, "epochs": 1}}
+    ended = run_study(
+        study(scenes, Path("unused"), teacher=teacher, seeds=[0], methods=["decoupled"]), order(tmp_path),
+        lambda _name: Memory(),
+    )  # fmt: skip
+    (recorded,) = ended.results["teachers"].values()
+    (member,) = ended.results["members"]
+    assert recorded["sha256"] == member["teacher_sha256"]
+    assert recorded["train"]["epochs"] == 1
+
+
+def test_without_a_teacher_there_is_no_study(scenes: Path, tmp_path: Path) -> None:
+    untrained = study(scenes, Path("x"), teacher={"model": {"architecture": "yolov8n"}})
+    with pytest.raises(SpecError, match=r"the teacher's weights as .path., or `train`"):
+        run_study(untrained, order(tmp_path), lambda _name: Memory())
+
+
+def test_the_report_stands_for_itself(done: tuple[Path, Ended], scenes: Path, tmp_path: Path) -> None:
+    out, ended = done
+    panel = draw_panel(ended.members, out, tmp_path, scenes)
+    assert panel is not None
+    written = write_report(ended.results, tmp_path, panel)
+    assert {path.name for path in written} == {
+        "report.md", "report.html", "curves.png", "differences.png", "panel.png",
+    }  # fmt: skip
+    for name in ("curves.png", "differences.png", "panel.png"):
+        picture = cv2.imread(str(tmp_path / name))
+        assert picture is not None
+        assert picture.std() > 1
+    page = (tmp_path / "report.html").read_text()
+    HTMLParser().feed(page)
+    assert 'src="data:image/png;base64,' in page
+    assert "http" not in page.replace("http-equiv", "")
+    text = (tmp_path / "report.md").read_text()
+    assert "decoupled: AP" in text
+    assert "over 2 paired seeds" in text
+    assert "a test" in text
+
+
+def test_the_command_line_runs_merges_and_reports(
+    done: tuple[Path, Ended], scenes: Path, teacher_path: Path, tmp_path: Path
+) -> None:
+    def rdrkd(*arguments: Any) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "rdrkd", "study", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+    spec = tmp_path / "study.yaml"
+    spec.write_text(json.dumps(study(scenes, teacher_path, seeds=[0]).model_dump(mode="json", exclude_none=True)))
+    known = ("--known", done[0] / "study.json")
+    ran = rdrkd("run", spec, "--out", tmp_path / "out", "--device", "cpu", *known)
+    assert ran.returncode == 0, ran.stderr
+    assert "decoupled" in ran.stdout
+    merged = rdrkd("merge", tmp_path / "out" / "study.json", done[0] / "study.json", "--output", tmp_path / "all.json")
+    assert merged.returncode == 0, merged.stderr
+    assert len(results.read(tmp_path / "all.json")["members"]) == 4
+    reported = rdrkd("report", tmp_path / "all.json", "--out", tmp_path / "report")
+    assert reported.returncode == 0, reported.stderr
+    assert (tmp_path / "report" / "report.html").is_file()
+    refused = rdrkd("report", spec, "--out", tmp_path / "report")
+    assert refused.returncode == 3
+    assert "a study's results" in refused.stderr
+
+
+def test_a_killed_study_leaves_no_process_and_goes_on(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "study.yaml"
+    long = study(scenes, teacher_path, seeds=[0], methods=["none"], train={**TRAIN, "epochs": 400})
+    spec.write_text(json.dumps(long.model_dump(mode="json", exclude_none=True)))
+    command = [
+        sys.executable,
+        "-m",
+        "rdrkd",
+        "study",
+        "run",
+        str(spec),
+        "--out",
+        str(tmp_path / "out"),
+        "--device",
+        "cpu",
+    ]
+    parent = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 120
+        while not list((tmp_path / "out").glob("none-*/checkpoints/0002")):
+            assert parent.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.1)
+    finally:
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+    time.sleep(1)
+    marker = str(tmp_path / "out").encode()
+    left = [process for process in Path("/proc").glob("[0-9]*") if marker in _command_line(process)]
+    assert not left
+
+
+def _command_line(process: Path) -> bytes:
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""
