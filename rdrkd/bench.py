@@ -25,6 +25,7 @@ from rich.table import Table
 
 from rdrkd import __version__
 from rdrkd.data.scenes import NAMES, render
+from rdrkd.devices import CPU, devices_of
 from rdrkd.distillation.distiller import Distiller
 from rdrkd.events import EXIT_DONE
 from rdrkd.models import build
@@ -56,9 +57,10 @@ class Setting:
 
 def setting_for(device: str | None) -> Setting:
     """Choose the pair: the real one on a GPU, a small one on the CPU."""
-    if device == "cpu" or (device is None and not torch.cuda.is_available()):
+    first = devices_of(device)[0]
+    if first == CPU:
         return Setting("cpu", "yolov8s", "yolov8n", imgsz=160, batch=4, amp=False)
-    return Setting(f"cuda:{device or 0}", "yolov8l", "yolov8n", imgsz=640, batch=16, amp=True)
+    return Setting(f"cuda:{first}", "yolov8l", "yolov8n", imgsz=640, batch=16, amp=True)
 
 
 def bench(output: Path, rounds: int = 15, device: str | None = None, console: Console | None = None) -> int:

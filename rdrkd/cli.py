@@ -53,7 +53,12 @@ Cache = Annotated[
     typer.Option(help="Folder in which zips are unpacked once; default: the run folder.", show_default=False),
 ]
 Device = Annotated[
-    str | None, typer.Option(help="`cpu`, or a GPU's number; default: the first GPU, else the CPU.", show_default=False)
+    str | None,
+    typer.Option(
+        help="`cpu`, or a GPU's number; default: the first GPU, else the CPU. A list (`0,1`; `cpu,cpu`) trains on all "
+        "of them, with a process each that takes its share of every batch; the first one evaluates.",
+        show_default=False,
+    ),
 ]
 Events = Annotated[bool, typer.Option("--events", help="Write JSON event lines to stdout, everything else to stderr.")]
 

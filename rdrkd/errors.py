@@ -9,6 +9,7 @@ RdrkdError
 |-- TermInertError         an enabled term never reached the student
 |-- NanLossError           the loss stayed non-finite
 |-- DiskFullError          no space left for a checkpoint
+|-- RankError              a rank of a training on several devices failed, for a reason that has no class here
 `-- StopRequested          somebody asked the run to stop; not a failure
 """
 
@@ -84,7 +85,31 @@ class DiskFullError(RdrkdError):
     reason = Reason.DISK_FULL
 
 
+class RankError(RdrkdError):
+    """A rank of a training on several devices failed, for a reason that has no class of its own."""
+
+    def __init__(self, message: str, problems: Sequence[Problem] = (), reason: Reason = Reason.INTERNAL) -> None:
+        super().__init__(message, problems)
+        self.reason = reason
+
+
 class StopRequested(RdrkdError):
     """Somebody asked the run to stop between two batches; the newest checkpoint stands."""
 
     reason = Reason.USER_CANCELLED
+
+
+def error_of(reason: Reason, message: str, problems: Sequence[Problem] = ()) -> RdrkdError:
+    """Give the error under which another process of this run ended.
+
+    >>> error_of(Reason.NAN_LOSS, "lost"), error_of(Reason.OOM_CUDA, "out of memory").reason.value
+    (NanLossError('lost'), 'oom_cuda')
+    """
+    kind = _OF_REASON.get(reason)
+    return kind(message, problems) if kind else RankError(message, problems, reason)
+
+
+_KINDS = (
+    SpecError, DatasetError, ModelError, TeacherError, PairError, TermInertError, NanLossError, DiskFullError,
+)  # fmt: skip
+_OF_REASON: dict[Reason, type[RdrkdError]] = {kind.reason: kind for kind in _KINDS}

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from rdrkd.coco_metrics import MAX_DETS, coco_metrics
 from rdrkd.data import Dataset
+from rdrkd.devices import devices_of
 from rdrkd.errors import DatasetError, PairError, StopRequested
 from rdrkd.events import Progress, Warn
 from rdrkd.files import exclusive
@@ -40,7 +41,7 @@ def evaluate(
     reporter: Reporter | None = None,
     single_cls: bool = False,
 ) -> dict[str, Any]:
-    """Evaluate `weights` on a split of `data` with `imgsz` px input.
+    """Evaluate `weights` on a split of `data` with `imgsz` px input, on the first of the devices.
 
     Returns:
         `coco` and `coco_maxdets500` (AP, AP50, AP75, AP_S, AP_M, AP_L), `ultralytics` (mAP50_95, mAP50, precision,
@@ -61,7 +62,7 @@ def evaluate(
     provide_font()
     with tempfile.TemporaryDirectory(prefix="rdrkd-evaluate-") as folder:
         data.write_yaml(Path(folder, "data.yaml"))
-        validator = Collector(Path(folder), imgsz, batch, split, device, reporter, single_cls)
+        validator = Collector(Path(folder), imgsz, batch, split, devices_of(device)[0], reporter, single_cls)
         own = validator(model=model.model)
     return figures(validator, own, data, split, reporter, single_cls)
 

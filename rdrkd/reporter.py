@@ -51,3 +51,14 @@ class JsonLines:
     def should_stop(self) -> bool:
         """Say whether a signal asked for the stop."""
         return self.stop
+
+
+class Silent:
+    """A reporter that says nothing and never stops: of the ranks beside the first."""
+
+    def emit(self, event: Event) -> None:
+        """Drop the event."""
+
+    def should_stop(self) -> bool:
+        """Never: the first rank is asked."""
+        return False

@@ -17,6 +17,7 @@ from rdrkd import __version__
 from rdrkd.data import Dataset, open_dataset
 from rdrkd.data.archive import file_sha256
 from rdrkd.data.check import check
+from rdrkd.devices import devices_of
 from rdrkd.diagnostics.report import Reports
 from rdrkd.errors import DatasetError, ModelError, Problem, SpecError, TeacherError
 from rdrkd.evaluate import evaluate
@@ -40,7 +41,8 @@ class Inputs:
 
     Attributes:
         cache: folder in which zips are unpacked once; by default the run folder.
-        device: `cpu`, a CUDA index, or None for the GPU where there is one.
+        device: `cpu`, a CUDA index, None for the GPU where there is one, or a list to train on (`0,1`; `cpu,cpu`), of
+            which the first evaluates.
     """
 
     teacher: Path | None = None
@@ -69,6 +71,7 @@ def _run(spec: JobSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> di
     if finished.is_file():
         done: dict[str, Any] = json.loads(finished.read_text())
         return done
+    devices_of(inputs.device)  # refused before anything is unpacked
     started = time.monotonic()
     reporter = Recorder(reporter, run_dir)
     reporter.emit(Progress(phase="preparing"))
@@ -208,14 +211,18 @@ def _card(loaded: LoadedModel, imgsz: int) -> dict[str, Any]:
 
 
 def _cost(started: float, device: str | None) -> dict[str, Any]:
-    """What this process has taken: seconds since it began or resumed, and the peak of the memory that counts."""
-    on_gpu = device != "cpu" and torch.cuda.is_available()
-    index = int(device.split(",")[0]) if on_gpu and device else 0
-    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """What this run has taken: seconds since it began or resumed, and the peak of the memory that counts.
+
+    Of several ranks on the CPU it is the largest one's; on GPUs it is this process's alone, which only evaluates then.
+    """
+    devices = devices_of(device)
+    on_gpu = devices[0].isdecimal()
+    name = torch.cuda.get_device_name(int(devices[0])) if on_gpu else f"CPU, {torch.get_num_threads()} threads"
+    kibibytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {
         "seconds": round(time.monotonic() - started, 1),
-        "memory_bytes": torch.cuda.max_memory_allocated(index) if on_gpu else kibibytes * 1024,
-        "device": torch.cuda.get_device_name(index) if on_gpu else f"CPU, {torch.get_num_threads()} threads",
+        "memory_bytes": torch.cuda.max_memory_allocated(int(devices[0])) if on_gpu else kibibytes * 1024,
+        "device": name if len(devices) == 1 else f"{len(devices)} x {name}",
     }
 
 

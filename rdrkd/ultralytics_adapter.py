@@ -29,7 +29,7 @@ from ultralytics.nn.modules.head import Detect  # noqa: E402
 from ultralytics.nn.tasks import DetectionModel, torch_safe_load, yaml_model_load  # noqa: E402
 from ultralytics.utils import DEFAULT_CFG_KEYS, LOGGER, RANK, USER_CONFIG_DIR  # noqa: E402
 from ultralytics.utils.tal import dist2bbox, make_anchors  # noqa: E402
-from ultralytics.utils.torch_utils import copy_attr, get_flops, unwrap_model  # noqa: E402
+from ultralytics.utils.torch_utils import TORCH_2_13, copy_attr, get_flops, unwrap_model  # noqa: E402
 
 ULTRALYTICS_VERSION: str = _version
 
@@ -37,6 +37,7 @@ __all__ = [
     "DEFAULT_CFG_KEYS",
     "LOGGER",
     "RANK",
+    "TORCH_2_13",
     "ULTRALYTICS_VERSION",
     "YOLO",
     "Detect",

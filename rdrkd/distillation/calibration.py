@@ -8,8 +8,7 @@ The ratio is averaged as a geometric mean: gradients fall by orders of magnitude
 import math
 from collections.abc import Mapping
 
-import torch
-
+from rdrkd.collectives import total
 from rdrkd.spec import Calibration
 
 _MEMORY = 0.8  # of the running mean: what stays of the past at each measurement
@@ -77,11 +76,6 @@ class Calibrator:
 
 
 def _mean_over_ranks(values: list[float] | None, count: int) -> list[float] | None:
-    """The mean over the processes of a distributed training that have values: all must use the same weights."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return values
-    device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
-    total = torch.tensor([*(values or [0.0] * count), float(values is not None)], device=device)
-    torch.distributed.all_reduce(total)
-    *sums, processes = total.tolist()
-    return [value / processes for value in sums] if processes else None
+    """The mean over the ranks that have values: all must use the same weights."""
+    *sums, ranks = total([*(values or [0.0] * count), float(values is not None)])
+    return [value / ranks for value in sums] if ranks else None

@@ -5,7 +5,7 @@ import io
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class LoadedModel:
     model: DetectionModel  # fp32, on the CPU
     names: tuple[str, ...]
     architecture: str | None  # name on the allow-list, None for another layout
+    path: Path | None = None  # absolute; None for one that was made in this process
 
     @property
     def head(self) -> Detect:
@@ -63,9 +64,9 @@ def load_weights(path: Path) -> LoadedModel:
         raise ModelError(f"expected a weights file, got nothing at {path.name}")
     suffix = path.suffix.lower()
     if suffix == ".safetensors":
-        return _load_safetensors(path)
+        return replace(_load_safetensors(path), path=path.resolve())
     if suffix == ".pt":
-        return _load_checkpoint(path)
+        return replace(_load_checkpoint(path), path=path.resolve())
     raise ModelError(f"expected a .pt or .safetensors file, got {path.name}")
 
 

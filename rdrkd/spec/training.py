@@ -14,7 +14,7 @@ class TrainSettings(BaseModel):
 
     epochs: int = Field(100, ge=1, le=10_000, description="passes over the training images")
     imgsz: int = ImageSize
-    batch: int = Field(16, ge=1, le=4096, description="images per step")
+    batch: int = Field(16, ge=1, le=4096, description="images per step, on all devices together")
     optimizer: Literal["SGD", "AdamW", "Adam", "RMSProp", "NAdam", "RAdam"] = Field("SGD", description="optimiser")
     lr0: float = Field(0.01, gt=0, le=1, description="learning rate at the start")
     lrf: float = Field(0.01, gt=0, le=1, description="learning rate at the end, as a share of lr0")

@@ -1,1 +1,1 @@
-"""Training inside Ultralytics: trainer, images, precision, checkpoints and the state that a run resumes from."""
+"""Training inside Ultralytics: trainer, ranks, images, precision, checkpoints and the state that a run resumes from."""

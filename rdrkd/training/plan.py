@@ -1,9 +1,13 @@
-"""What a training trains."""
+"""What a training trains, and the same in writing: for another process, which loads the models from their files."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from rdrkd.models import LoadedModel
-from rdrkd.spec import Recipe, TrainSettings
+from pydantic import BaseModel
+
+from rdrkd.errors import ModelError
+from rdrkd.models import LoadedModel, load_weights
+from rdrkd.spec import Architecture, LocalModel, Recipe, TrainSettings
 
 
 @dataclass(frozen=True)
@@ -14,3 +18,47 @@ class Plan:
     settings: TrainSettings
     teacher: LoadedModel | None = None
     recipe: Recipe = field(default_factory=Recipe)
+
+
+class WrittenPlan(BaseModel):
+    """A plan whose models are named by their files."""
+
+    student: Architecture | LocalModel
+    settings: TrainSettings
+    teacher: LocalModel | None
+    recipe: Recipe
+
+    @classmethod
+    def of(cls, plan: Plan) -> "WrittenPlan":
+        """Write a plan down.
+
+        Raises:
+            ModelError: a model of the plan was not read from a file.
+        """
+        start = plan.student
+        return cls(
+            student=Architecture(architecture=start) if isinstance(start, str) else _file_of(start),
+            settings=plan.settings,
+            teacher=None if plan.teacher is None else _file_of(plan.teacher),
+            recipe=plan.recipe,
+        )
+
+    def load(self) -> Plan:
+        """Make the plan again.
+
+        Raises:
+            ModelError: a model's file cannot be used any more.
+        """
+        start = self.student
+        return Plan(
+            start.architecture if isinstance(start, Architecture) else load_weights(Path(start.path)),
+            self.settings,
+            None if self.teacher is None else load_weights(Path(self.teacher.path)),
+            self.recipe,
+        )
+
+
+def _file_of(model: LoadedModel) -> LocalModel:
+    if model.path is None:
+        raise ModelError("expected models with files of their own for a training on several devices, got one without")
+    return LocalModel(path=str(model.path))

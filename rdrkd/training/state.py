@@ -21,6 +21,7 @@ from rdrkd.training import checkpoints
 from rdrkd.ultralytics_adapter import unwrap_model
 
 FORMAT = 2
+Found = tuple[Path, dict[str, Any]]  # a checkpoint folder, and the state in it
 
 
 def capture(trainer: Any) -> dict[str, Any]:
@@ -99,7 +100,7 @@ def read(path: Path) -> dict[str, Any]:
     return state
 
 
-def newest(run_dir: Path, reporter: Reporter) -> tuple[Path, dict[str, Any]] | None:
+def newest(run_dir: Path, reporter: Reporter) -> Found | None:
     """Give the newest checkpoint that can be read, and its state; a damaged one is reported and passed over."""
     for folder in reversed(checkpoints.complete(run_dir)):
         try:
@@ -107,6 +108,16 @@ def newest(run_dir: Path, reporter: Reporter) -> tuple[Path, dict[str, Any]] | N
         except ModelError as error:
             reporter.emit(Warn(code="checkpoint_unreadable", message=f"{folder.name}: {error}"))
     return None
+
+
+def of(run_dir: Path, name: str) -> Found:
+    """Give the checkpoint of a name, and its state.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    folder = run_dir / checkpoints.FOLDER / name
+    return folder, read(folder / checkpoints.STATE)
 
 
 def _number(value: Any) -> float | None:

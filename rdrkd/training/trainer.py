@@ -2,6 +2,9 @@
 
 Ultralytics owns the loop. What is added hangs on its extension points: `setup_model` builds the pair, `save_model`
 writes our checkpoint, `resume_training` reads it, callbacks report and listen.
+
+On several devices the same trainer runs in as many processes, the ranks (`rdrkd.training.ranks` starts them). Every
+rank comes to every collective; rank 0 alone writes and reports.
 """
 
 import math
@@ -12,6 +15,8 @@ from typing import Any
 
 import torch
 
+from rdrkd.collectives import from_first, mean, total
+from rdrkd.devices import CPU, devices_of
 from rdrkd.diagnostics.findings import Findings
 from rdrkd.diagnostics.report import PAGE, PICTURE, Reports
 from rdrkd.distillation.distiller import Distiller
@@ -25,7 +30,7 @@ from rdrkd.models.pairs import check_pair
 from rdrkd.recorder import WARNINGS
 from rdrkd.reporter import Reporter
 from rdrkd.spec import TrainSettings
-from rdrkd.training import checkpoints, state
+from rdrkd.training import checkpoints, parallel, ranks, state
 from rdrkd.training.loading import EpochOrder, Seeded, seed_everything, training_loader
 from rdrkd.training.plan import Plan
 from rdrkd.training.precision import dtype_of, precision, scaler
@@ -53,8 +58,13 @@ def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str
         data: our data YAML.
         run_dir: the run folder; one that holds checkpoints is resumed, one that is trained is left as it is.
         reporter: takes the events; asked between two batches whether to stop.
-        device: `cpu`, a CUDA index, or None for the GPU where there is one.
+        device: `cpu`, a CUDA index, None for the GPU where there is one, or a list (`0,1`; `cpu,cpu`): one rank each.
+
+    Raises:
+        SpecError: the devices are not there, or cannot share a batch.
+        RdrkdError: the training failed, here or on the rank that failed first; StopRequested when the reporter asked.
     """
+    devices = devices_of(device)
     found = state.newest(run_dir, reporter)
     if found is not None and found[1]["finished"]:
         _copy(found[0], run_dir, _OF_TRAINING)
@@ -63,7 +73,18 @@ def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str
             reporter.emit(Calibrated(weights=calibrated["weights"], measured=measured))
         best: int | None = found[1]["best_epoch"]
         return best
-    trainer = Trainer(plan, data, run_dir, reporter, device, resume=found)
+    if len(devices) == 1:
+        return train_here(plan, data, run_dir, reporter, device, found)
+    parallel.check_batch(_batch(plan, found), len(devices))
+    resume = found and found[0].name
+    return ranks.train(ranks.Order.of(plan, data, run_dir, devices, resume), reporter)
+
+
+def train_here(
+    plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str | None, resume: state.Found | None
+) -> int | None:
+    """Train in this process, which may be one of several ranks; arguments as `Trainer`'s."""
+    trainer = Trainer(plan, data, run_dir, reporter, device, resume)
     with precision(trainer.dtype):
         trainer.train()
     return trainer.best_epoch
@@ -75,6 +96,9 @@ class Trainer(DetectionTrainer):
     Args:
         plan, data, run_dir, reporter, device: as `train`'s.
         resume: checkpoint folder and state to go on from.
+
+    Attributes:
+        ranks: how many processes train the student, each on its share of every batch.
     """
 
     def __init__(
@@ -84,18 +108,22 @@ class Trainer(DetectionTrainer):
         run_dir: Path,
         reporter: Reporter,
         device: str | None = None,
-        resume: tuple[Path, dict[str, Any]] | None = None,
+        resume: state.Found | None = None,
     ) -> None:
         self.plan, self.run_dir, self.reporter, self._resume = plan, run_dir, reporter, resume
+        devices = devices_of(device)
+        self.ranks = len(devices)
+        assert self.ranks == 1 or RANK >= 0, "several devices need a process each"
         provide_font()
-        overrides = _overrides(plan, data, run_dir, device)
-        if resume is not None:
-            overrides["batch"] = resume[1].get("batch", overrides["batch"])
-        super().__init__(overrides=overrides)
+        super().__init__(overrides=_overrides(plan, data, run_dir, devices) | {"batch": _batch(plan, resume)})
+        self.world_size: int
+        if self.ranks > 1:
+            self.world_size = self.ranks  # Ultralytics says 0 of CPUs
         self.dtype = dtype_of(plan.settings.amp, self.device)
         self.best_epoch: int | None = None
         self.recoveries = 0  # from losses that were not finite
         self.last_step = -1  # iteration of the newest optimiser step
+        self.tloss: dict[str, torch.Tensor | float]  # this epoch's means so far, by loss item
         self.accumulate: int  # batches from one optimiser step to the next, Ultralytics' to choose
         self._iteration = 0
         self._gradients: dict[str, torch.Tensor] = {}  # that a resumed run found waiting for their step
@@ -107,12 +135,15 @@ class Trainer(DetectionTrainer):
         self.add_callback("on_train_epoch_start", type(self)._epoch_begins)
         self.add_callback("on_train_batch_start", type(self)._batch_begins)
         self.add_callback("on_train_batch_end", type(self)._batch_ended)
+        self.add_callback("on_train_epoch_end", type(self)._epoch_ended)
         self.add_callback("on_val_batch_end", lambda _validator: self._listen())
 
     # -- Ultralytics' extension points
 
     def setup_model(self) -> None:
         """Build the student and, where there are terms, the pair."""
+        if RANK >= 0:  # Ultralytics seeds each rank differently; a student starts as it would in one process
+            torch.manual_seed(self.args.seed)
         names = [self.data["names"][index] for index in range(self.data["nc"])]
         start = self.plan.student
         student = build(start if isinstance(start, str) else start.model.yaml, names)
@@ -145,7 +176,21 @@ class Trainer(DetectionTrainer):
             dataset, order, batch_size, self.args.workers, self.device, drop_last=self.plan.settings.compile
         )
 
+    def _setup_ddp(self) -> None:
+        """Join the other ranks: on GPUs as Ultralytics does, on CPUs over gloo."""
+        if self.plan.settings.rect:
+            self.reporter.emit(
+                Warn(code="rect_off", message="train.rect is off: its order of images cannot be shared by devices")
+            )
+        if self.device.type != CPU:
+            super()._setup_ddp()
+            return
+        parallel.join_over_gloo(self.ranks)
+        self.world_size = 0  # Ultralytics would wrap the model for a GPU: `_build_train_pipeline` does it for a CPU
+
     def _build_train_pipeline(self) -> None:
+        if self.ranks > 1 and self.device.type == CPU:
+            self.model, self.world_size = parallel.averaging(self.model), self.ranks
         super()._build_train_pipeline()
         self.amp, self.scaler = self.dtype is not None, scaler(self.dtype, self.device)
         if self.batch_size < self.plan.settings.batch:
@@ -160,7 +205,7 @@ class Trainer(DetectionTrainer):
     def resume_training(self, ckpt: Any) -> None:
         """Go on from the checkpoint that the run was given, or start with a clean folder."""
         if self._resume is None:
-            for name in _OF_TRAINING:  # of a run that ended before its first checkpoint
+            for name in _OF_TRAINING if RANK < 1 else ():  # of a run that ended before its first checkpoint
                 (self.run_dir / name).unlink(missing_ok=True)
             return
         folder, saved = self._resume
@@ -169,7 +214,8 @@ class Trainer(DetectionTrainer):
         self.start_epoch = saved["epoch"]
         self.train_loader.sampler.epoch = self._ordinal(self.start_epoch)
         self.last_step, self._gradients, self._resumed = saved["last_step"], saved["gradients"], True
-        _copy(folder, self.run_dir, _OF_TRAINING)
+        if RANK < 1:
+            _copy(folder, self.run_dir, _OF_TRAINING)
 
     def optimizer_step(self) -> None:
         """Step, and remember when: a resumed run keeps the rhythm of accumulated gradients."""
@@ -223,15 +269,20 @@ class Trainer(DetectionTrainer):
         _copy(self.run_dir, folder, CARRIED)
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
-        """Go back to the newest checkpoint when loss or fitness left the finite numbers, three times at most."""
-        lost = self.loss is not None and not self.loss.isfinite()
-        if not lost and (self.fitness is None or math.isfinite(self.fitness)):
+        """Go back to the newest checkpoint when a loss or the fitness left the finite numbers, three times at most.
+
+        One rank's loss is enough: its gradients have reached all. The fitness is rank 0's to know.
+        """
+        loss = 0.0 if self.loss is None else float(self.loss.detach())
+        lost = not math.isfinite(loss) or not (self.fitness is None or math.isfinite(self.fitness))
+        loss_of_all, ranks_lost = total([loss / self.ranks, float(lost)])
+        if not ranks_lost:
             return False
-        found = state.newest(self.run_dir, self.reporter)
+        found = self._newest()
         self.nan_recovery_attempts += 1
         if found is None or self.nan_recovery_attempts > 3:
             raise NanLossError(
-                f"expected a finite loss, got {float(self.loss.detach()):g} in epoch {epoch + 1}, "
+                f"expected a finite loss, got {loss_of_all:g} in epoch {epoch + 1}, "
                 f"after {self.nan_recovery_attempts - 1} recoveries"
             )
         folder, saved = found
@@ -244,6 +295,14 @@ class Trainer(DetectionTrainer):
         self.train_loader.reset()
         self.train_loader.sampler.epoch = self._ordinal(epoch)
         return True
+
+    def _newest(self) -> state.Found | None:
+        """Give the newest checkpoint that rank 0 can read, on every rank."""
+        found = state.newest(self.run_dir, self.reporter) if RANK < 1 else None
+        name = from_first(found and found[0].name)
+        if RANK < 1 or name is None:
+            return found
+        return state.of(self.run_dir, name)
 
     def final_eval(self) -> None:
         """Nothing: the run evaluates the exported student by the COCO protocol."""
@@ -287,6 +346,13 @@ class Trainer(DetectionTrainer):
         if self.distiller is not None:
             self._tell_of(self.distiller)
 
+    def _epoch_ended(self) -> None:
+        """Make sure that all ranks hold the same student, and take their losses together."""
+        if self.ranks == 1:
+            return
+        parallel.check_same(self.model, self.epoch + 1)
+        self.tloss = dict(zip(self.tloss, mean([float(value) for value in self.tloss.values()]), strict=True))
+
     def _tell_of(self, pair: Distiller) -> None:
         """Report what a probe found, and weights that have been calibrated."""
         if pair.probe.fresh:
@@ -314,19 +380,25 @@ def student_of(model: torch.nn.Module) -> DetectionModel:
     return model.student_model if isinstance(model, Distiller) else model
 
 
-def _overrides(plan: Plan, data: Path, run_dir: Path, device: str | None) -> dict[str, Any]:
-    LOGGER.setLevel("INFO")
+def _batch(plan: Plan, resume: state.Found | None) -> int:
+    """Images per step, on all ranks together: as asked, or as few as the memory allowed before the run was stopped."""
+    asked = plan.settings.batch
+    return asked if resume is None else int(resume[1].get("batch", asked))
+
+
+def _overrides(plan: Plan, data: Path, run_dir: Path, devices: tuple[str, ...]) -> dict[str, Any]:
+    LOGGER.setLevel("INFO" if RANK < 1 else "ERROR")
     settings: TrainSettings = plan.settings
-    chosen = device if device is not None else ("0" if torch.cuda.is_available() else "cpu")
     return {
         **settings.model_dump(mode="json"),
         # With "bf16" Ultralytics downloads no model to check fp16 with, and does not scale: precision.py does that.
         "amp": "bf16" if settings.amp else False,
         "compile": settings.compile and not plan.recipe.terms,  # a pair compiles its own two networks
         "freeze": settings.freeze or None,
+        "rect": settings.rect and len(devices) == 1,  # its order is not one that ranks can share
         "model": "yolov8n.yaml",  # never opened: `setup_model` builds the plan's student
         "data": str(data),
-        "device": chosen,
+        "device": CPU if devices[0] == CPU else ",".join(devices),
         "project": str(run_dir),
         "name": "train",
         "exist_ok": True,

@@ -1,0 +1,62 @@
+"""What the ranks of a training tell each other; a process that is alone gets back what it gave.
+
+Every rank must come to every call, and in the same order: a rank that does not leaves the others waiting.
+"""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+T = TypeVar("T")
+
+
+def world_size() -> int:
+    """Give the number of ranks; 1 in a process that is alone."""
+    return dist.get_world_size() if _together() else 1
+
+
+def total(values: Sequence[float]) -> list[float]:
+    """Sum each value over the ranks, in fp64; NaN and infinities carry."""
+    if not _together():
+        return list(values)
+    sums = torch.tensor(values, dtype=torch.float64, device=_device())
+    dist.all_reduce(sums)
+    found: list[float] = sums.tolist()
+    return found
+
+
+def mean(values: Sequence[float]) -> list[float]:
+    """Average each value over the ranks."""
+    return [value / world_size() for value in total(values)]
+
+
+def differing(numbers: Tensor) -> list[int]:
+    """Give the indices at which whole numbers (N,) is not the same on every rank: the same answer on all."""
+    if not _together():
+        return []
+    least, most = numbers.to(_device(), copy=True), numbers.to(_device(), copy=True)
+    dist.all_reduce(least, dist.ReduceOp.MIN)
+    dist.all_reduce(most, dist.ReduceOp.MAX)
+    found: list[int] = (least != most).nonzero().flatten().tolist()
+    return found
+
+
+def from_first(value: T) -> T:
+    """Give every rank what rank 0 gives; it is pickled, between processes of one run."""
+    if not _together():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def _together() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _device() -> torch.device:
+    """Where tensors lie that the backend can send."""
+    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")

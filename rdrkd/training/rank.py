@@ -1,0 +1,39 @@
+"""One rank of a training, as `rdrkd.training.ranks` starts it: `python -m rdrkd.training.rank ORDER`.
+
+It loads its own plan and trains like any process; what makes it a rank is the environment. torch and Ultralytics are
+imported only once the parent is watched and the events have their stream.
+"""
+
+import sys
+from typing import Any
+
+from rdrkd.orphans import die_with_parent
+from rdrkd.process import conclude, events_stream
+from rdrkd.reporter import JsonLines, Reporter, Silent
+
+
+def train(order_text: str, reporter: Reporter) -> dict[str, Any]:
+    """Carry an order out, its JSON given; the reporter is rank 0's to use."""
+    from torch.distributed import destroy_process_group
+
+    from rdrkd.training import state
+    from rdrkd.training.ranks import Order
+    from rdrkd.training.trainer import train_here
+    from rdrkd.ultralytics_adapter import RANK
+
+    order = Order.model_validate_json(order_text)
+    resume = None if order.resume is None else state.of(order.run_dir, order.resume)
+    mine = reporter if RANK == 0 else Silent()
+    best_epoch = train_here(order.plan.load(), order.data, order.run_dir, mine, ",".join(order.devices), resume)
+    destroy_process_group()
+    return {"best_epoch": best_epoch}
+
+
+def main() -> int:
+    """Train, and say in one event how it ended."""
+    die_with_parent()
+    return conclude(lambda reporter: train(sys.argv[1], reporter), JsonLines(events_stream()))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

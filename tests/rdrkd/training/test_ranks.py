@@ -1,0 +1,402 @@
+"""Training on several devices: two ranks on the CPU, over gloo.
+
+What starts ranks is slow for the time that they take to import torch and Ultralytics, two of them and torchrun beside
+on few cores: fifteen to thirty seconds, of which the training is three.
+"""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from rdrkd.collectives import differing, from_first, mean, total
+from rdrkd.data import Dataset
+from rdrkd.devices import devices_of
+from rdrkd.errors import DiskFullError, ModelError, PairError, RankError, SpecError, StopRequested, error_of
+from rdrkd.events import Checkpoint, Epoch, Event, parse
+from rdrkd.models import LoadedModel, build, load_weights, save_student
+from rdrkd.reasons import Reason
+from rdrkd.reporter import Memory
+from rdrkd.run import Inputs, run
+from rdrkd.spec import JOB_SPEC, Calibration, Distillation, JobSpec, Recipe, TrainSettings
+from rdrkd.training import checkpoints, ranks, state
+from rdrkd.training.plan import Plan, WrittenPlan
+
+TRAIN = {"imgsz": 96, "batch": 4, "nbs": 4, "workers": 0, "warmup_epochs": 0, "lr0": 0.001, "close_mosaic": 0}
+TERMS = ("regenerated", "decoupled", "responsive")
+TWO = "cpu,cpu"
+RECIPE = Distillation(preset="rdr-kd", calibration=Calibration(steps=3)).recipe
+
+
+def distill(scenes: Path, epochs: int = 3, **train: Any) -> JobSpec:
+    spec = {
+        "kind": "distill", "teacher": {"model": "mdl_" + "0" * 32}, "student": {"architecture": "yolov8n-half"},
+        "dataset": str(scenes), "train": {**TRAIN, "epochs": epochs, **train},
+    }  # fmt: skip
+    return JOB_SPEC.validate_python(spec)
+
+
+def of(memory: Memory, kind: type[Event]) -> list[Any]:
+    return [event for event in memory.events if isinstance(event, kind)]
+
+
+def children() -> list[psutil.Process]:
+    """The ranks that this process has, itself or through a process that it started."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # Ultralytics starts others, which come and go
+            if "rdrkd.training.rank" in child.cmdline():
+                found.append(child)
+    return found
+
+
+# -- which devices
+
+
+def test_a_device_is_as_it_was() -> None:
+    assert devices_of("cpu") == ("cpu",)
+    assert devices_of(" CPU,cpu ") == ("cpu", "cpu")
+    assert devices_of("mps") == ("mps",), "whatever else Ultralytics knows is Ultralytics' to judge"
+    assert len(devices_of(None)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "got"),
+    [
+        ("cpu,0", "got 'cpu,0'"),
+        ("0,0", "got a GPU twice in '0,0'"),
+        ("0,00", "got a GPU twice in '0,00'"),
+        ("", "got an empty entry in ''"),
+        ("cpu,,cpu", "got an empty entry in 'cpu,,cpu'"),
+        ("0,1,", "got an empty entry in '0,1,'"),
+        ("mps,mps", "got 'mps,mps'"),
+        ("99", "got GPU 99 on a machine with"),
+        ("98,cuda:99", "got GPU 98 on a machine with"),
+    ],
+)
+def test_devices_that_cannot_be_are_refused(text: str, got: str) -> None:
+    with pytest.raises(SpecError) as error:
+        devices_of(text)
+    assert str(error.value).startswith("expected as device `cpu`, a GPU's number, or a list of one kind")
+    assert got in str(error.value)
+
+
+def test_a_run_refuses_devices_before_it_writes_a_plan(scenes: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="expected as device"):
+        run(distill(scenes), tmp_path, Memory(), Inputs(device="cpu,0"))
+    assert not (tmp_path / "resolved_spec.json").exists()
+
+
+def test_a_batch_that_ranks_cannot_share_is_refused(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="expected a multiple of the 3 devices, which share each batch, got 4") as error:
+        run(distill(scenes), tmp_path, Memory(), Inputs(teacher=teacher_path, device="cpu,cpu,cpu"))
+    assert [problem.where for problem in error.value.problems] == ["/train/batch"]
+
+
+# -- what goes between processes
+
+
+def test_a_plan_is_the_same_after_writing(teacher_path: Path) -> None:
+    settings = TrainSettings.model_validate({**TRAIN, "lr0": 0.1 / 3, "amp": "bf16"})
+    teacher = load_weights(teacher_path)
+    text = WrittenPlan.of(Plan(teacher, settings, teacher, RECIPE)).model_dump_json()
+    plan = WrittenPlan.model_validate_json(text).load()
+    assert (plan.settings, plan.recipe) == (settings, RECIPE)
+    for loaded in (plan.student, plan.teacher):
+        assert isinstance(loaded, LoadedModel)
+        assert loaded.path == teacher_path.resolve()
+        torch.testing.assert_close(loaded.model.state_dict(), teacher.model.state_dict(), rtol=0, atol=0)
+    alone = Plan("yolov8n", settings)
+    assert WrittenPlan.model_validate_json(WrittenPlan.of(alone).model_dump_json()).load() == alone
+
+
+def test_a_plan_of_models_without_files_is_refused(dataset: Dataset) -> None:
+    made_here = LoadedModel(build("yolov8n", dataset.names), dataset.names, "yolov8n")
+    with pytest.raises(ModelError, match="expected models with files of their own"):
+        WrittenPlan.of(Plan("yolov8n", TrainSettings(), made_here, Recipe(RECIPE.terms)))
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_comes_back_as_an_error(reason: Reason) -> None:
+    assert error_of(reason, "a rank failed").reason is reason
+
+
+def test_a_process_alone_agrees_with_itself() -> None:
+    assert (total([1.0, 2.0]), mean([3.0]), from_first("x"), differing(torch.tensor([1, 2]))) == ([1, 2], [3], "x", [])
+
+
+# -- a whole run on two ranks
+
+
+@pytest.fixture(scope="module")
+def trained(
+    scenes: Path, teacher_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Memory, dict[str, Any]]:
+    """A finished distillation of three epochs on two ranks."""
+    folder, memory = tmp_path_factory.mktemp("run"), Memory()
+    result = run(distill(scenes), folder, memory, Inputs(teacher=teacher_path, device=TWO))
+    assert not children()
+    return folder, memory, result
+
+
+@pytest.mark.slow  # two ranks start
+def test_two_ranks_train_one_student(trained: tuple[Path, Memory, dict[str, Any]], dataset: Dataset) -> None:
+    folder, memory, result = trained
+    assert load_weights(folder / "student.pt").names == dataset.names
+    assert result["epochs"] == 3
+    assert result["best_epoch"] in (1, 2, 3)
+    epochs = of(memory, Epoch)
+    assert [epoch.epoch for epoch in epochs] == [1, 2, 3], "rank 0 alone reports"
+    for epoch in epochs:
+        assert set(epoch.losses) == {"box", "cls", "dfl", *TERMS}
+        assert all(value > 0 for value in epoch.losses.values())
+    assert [json.loads(line)["epoch"] for line in (folder / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3]
+    assert [event.epoch for event in of(memory, Checkpoint)] == [1, 2, 3]
+    assert [path.name for path in checkpoints.complete(folder)] == ["0002", "0003"]
+    saved = state.read(folder / "checkpoints" / "0003" / "state.pt")
+    assert {key.split(".")[0] for key in saved["model"]} == {"student_model", "projector"}, "nothing of the wrapper"
+
+
+class StopAfter(Memory):
+    """Asks for a stop after the given checkpoint."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.epoch = epoch
+
+    def emit(self, event: Event) -> None:
+        super().emit(event)
+        self.stop |= isinstance(event, Checkpoint) and event.epoch == self.epoch
+
+
+@pytest.mark.slow  # two ranks start, twice
+def test_a_stopped_run_goes_on_to_the_very_same_weights(
+    trained: tuple[Path, Memory, dict[str, Any]], scenes: Path, teacher_path: Path, tmp_path: Path
+) -> None:
+    inputs = Inputs(teacher=teacher_path, device=TWO)
+    with pytest.raises(StopRequested):
+        run(distill(scenes), tmp_path, StopAfter(1), inputs)
+    assert not children()
+    assert [path.name for path in checkpoints.complete(tmp_path)] == ["0001"]
+    memory = Memory()
+    again = run(distill(scenes), tmp_path, memory, inputs)
+    assert [epoch.epoch for epoch in of(memory, Epoch)] == [2, 3]
+    assert again["epochs"] == 3
+    one, two = (state.read(folder / "checkpoints" / "0003" / "state.pt") for folder in (trained[0], tmp_path))
+    for part in ("model", "ema"):
+        for key, value in one[part].items():
+            torch.testing.assert_close(two[part][key], value, rtol=1e-5, atol=1e-6, msg=f"{part} {key}")
+    assert again["metrics"] == trained[2]["metrics"]
+
+
+# -- ranks that fail
+
+
+@pytest.mark.slow  # two ranks start
+def test_what_a_rank_refuses_the_run_refuses(scenes: Path, tmp_path: Path) -> None:
+    save_student(build("yolov8n", ["cat"]), tmp_path, {})
+    memory = Memory()
+    inputs = Inputs(teacher=tmp_path / "student.pt", device=TWO)
+    with pytest.raises(PairError, match=r"rank [01]: .* a teacher of the dataset's classes") as error:
+        run(distill(scenes, rect=True), tmp_path / "run", memory, inputs)
+    assert [problem.where for problem in error.value.problems] == ["/teacher"]
+    warnings = [event.code for event in memory.events if event.event == "warning"]  # type: ignore[union-attr]
+    assert warnings.count("rect_off") == 1
+    assert not children()
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Let no file of this process and its children grow over `size` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.slow  # two ranks start
+def test_the_rank_that_fails_first_says_why(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
+    with files_of_at_most(200_000), pytest.raises(DiskFullError, match=r"rank 0: expected room to write student\.pt"):
+        run(distill(scenes), tmp_path, Memory(), Inputs(teacher=teacher_path, device=TWO))
+    assert not children()
+
+
+class KillsARank(Memory):
+    """Kills rank 1 after the first checkpoint, as the kernel does when memory is short."""
+
+    def emit(self, event: Event) -> None:
+        super().emit(event)
+        if isinstance(event, Checkpoint):
+            (victim,) = [child for child in children() if child.environ()["RANK"] == "1"]
+            victim.kill()
+
+
+@pytest.mark.slow  # two ranks start
+def test_a_rank_that_is_killed_ends_the_run(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(RankError, match=r"rank 1 was killed from outside \(SIGKILL\)") as error:
+        run(distill(scenes, epochs=50), tmp_path, KillsARank(), Inputs(teacher=teacher_path, device=TWO))
+    assert error.value.reason is Reason.OOM_HOST
+    assert not children()
+
+
+@pytest.mark.slow  # two ranks start, and the command line before them
+def test_no_rank_outlives_a_parent_that_is_killed(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "spec.json"
+    spec.write_text(distill(scenes, epochs=50).model_dump_json())
+    command = [sys.executable, "-m", "rdrkd", "distill", spec, "--run-dir", tmp_path / "run", "--device", TWO,
+               "--teacher", teacher_path, "--events"]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if isinstance(parse(line), Epoch):
+                break
+        there = children()
+        process.send_signal(signal.SIGKILL)
+    assert len(there) == 2
+    _gone, left = psutil.wait_procs(there, timeout=10)
+    assert not left
+
+
+# -- seen from inside the ranks
+
+
+def witnesses(plan: Plan, dataset: Dataset, folder: Path, *faults: str) -> list[dict[str, Any]]:
+    """Train on two ranks under torchrun and give what each of them wrote."""
+    dataset.write_yaml(folder / "data.yaml")
+    order = ranks.Order.of(plan, folder / "data.yaml", folder, ("cpu", "cpu"), None)
+    (folder / "order.json").write_text(order.model_dump_json())
+    script = Path(__file__).with_name("one_rank.py")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1",
+               "--nproc-per-node", "2", script, folder / "order.json", folder]  # fmt: skip
+    root = str(Path(__file__).parents[3])
+    done = subprocess.run(
+        [*command, *faults], env={**os.environ, "PYTHONPATH": root}, capture_output=True, text=True, timeout=300
+    )
+    files = [folder / f"{rank}.json" for rank in range(2)]
+    assert all(file.exists() for file in files), done.stderr[-4000:]
+    return [json.loads(file.read_text()) for file in files]
+
+
+@pytest.fixture(scope="module")
+def seen(teacher_path: Path, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What two ranks saw of three epochs, with a loss lost on rank 1 in the second and a drift there in the third."""
+    settings = TrainSettings.model_validate({**TRAIN, "epochs": 3})
+    plan = Plan("yolov8n-half", settings, load_weights(teacher_path), RECIPE)
+    return witnesses(plan, dataset, tmp_path_factory.mktemp("seen"), "nan", "drift")
+
+
+def whole(rank: dict[str, Any]) -> list[dict[str, Any]]:
+    """The batches in which nothing was made to fail."""
+    return [each for each in rank["batches"] if each["epoch"] == 1 or (each["epoch"] == 2 and each["recoveries"])]
+
+
+@pytest.mark.slow  # torchrun and two ranks start
+def test_every_term_reaches_the_student_on_every_rank(seen: list[dict[str, Any]]) -> None:
+    for rank in seen:
+        assert len(whole(rank)) == 6
+        for batch in whole(rank):
+            assert all(batch["loss"][term] > 0 for term in TERMS)
+    assert whole(seen[0])[0]["loss"] != whole(seen[1])[0]["loss"], "each has images of its own"
+
+
+@pytest.mark.slow  # torchrun and two ranks start
+def test_the_student_is_one_on_all_ranks(seen: list[dict[str, Any]], dataset: Dataset) -> None:
+    students = [[batch["student"] for batch in whole(rank)] for rank in seen]
+    assert students[0] == students[1]
+    assert len(set(students[0])) == 6, "it learns"
+    torch.manual_seed(0)
+    alone = build("yolov8n-half", dataset.names).model[0].conv.weight.flatten().tolist()
+    assert seen[0]["start"] == seen[1]["start"] == alone, "and starts as it does in one process"
+
+
+@pytest.mark.slow  # torchrun and two ranks start
+def test_gradients_are_the_mean_of_the_ranks(seen: list[dict[str, Any]]) -> None:
+    own = [torch.tensor(rank["own_gradient"]) for rank in seen]
+    assert not torch.allclose(own[0], own[1])
+    for rank in seen:
+        torch.testing.assert_close(torch.tensor(rank["gradient"]), (own[0] + own[1]) / 2)
+
+
+@pytest.mark.slow  # torchrun and two ranks start
+def test_the_ranks_see_disjoint_images_that_are_the_epoch(seen: list[dict[str, Any]], dataset: Dataset) -> None:
+    everything = {f"demo_train_{index:06d}.jpg" for index in range(12)}
+    orders = set()
+    for epoch in seen[0]["images"]:
+        one, two = (rank["images"][epoch] for rank in seen)
+        assert (len(one), len(two)) == (6, 6)
+        assert set(one) | set(two) == everything
+        orders.add((*one, *two))
+    assert len(orders) == 4, "three epochs, one of them twice: in another order each time"
+
+
+@pytest.mark.slow  # torchrun and two ranks start
+def test_calibration_gives_all_ranks_the_same_weights(seen: list[dict[str, Any]]) -> None:
+    weights = [[batch["weights"] for batch in whole(rank)] for rank in seen]
+    assert weights[0] == weights[1]
+    assert weights[0][0] != weights[0][2] == weights[0][3], "three steps are measured, then they are fixed"
+
+
+@pytest.mark.slow  # torchrun and two ranks start
+def test_losses_are_means_over_the_ranks(seen: list[dict[str, Any]]) -> None:
+    assert seen[0]["losses"] == seen[1]["losses"]
+    for name, value in seen[0]["losses"].items():
+        batches = [batch["loss"][name] for rank in seen for batch in whole(rank)[3:]]
+        assert value == pytest.approx(sum(batches) / len(batches), rel=1e-5)
+
+
+@pytest.mark.slow  # torchrun and two ranks start
+def test_a_loss_lost_on_one_rank_sends_all_back(seen: list[dict[str, Any]]) -> None:
+    for rank in seen:
+        assert [f"{each['epoch']}/{each['recoveries']}" for each in rank["batches"][::3]] == [
+            "1/0",
+            "2/0",
+            "2/1",
+            "3/1",
+        ]
+
+
+@pytest.mark.slow  # torchrun and two ranks start
+def test_a_student_that_drifts_apart_is_an_error_on_all_ranks(seen: list[dict[str, Any]]) -> None:
+    expected = (
+        "RankError: expected the same student on all ranks after epoch 3, got 1 of 224 parameters that differ, "
+        "first student_model.model.0.conv.weight"
+    )
+    assert [rank["error"] for rank in seen] == [expected] * 2
+
+
+@pytest.mark.slow  # torchrun and two ranks start
+def test_a_term_that_is_inert_on_one_rank_fails_the_job(teacher_path: Path, dataset: Dataset, tmp_path: Path) -> None:
+    settings = TrainSettings.model_validate({**TRAIN, "imgsz": 64, "batch": 2, "epochs": 9})
+    plan = Plan("yolov8n-half", settings, load_weights(teacher_path), Recipe(RECIPE.terms))
+    rank_0, rank_1 = witnesses(plan, dataset, tmp_path, "inert")
+    assert rank_1["error"].startswith("TermInertError: expected every enabled term to reach the student")
+    assert "decoupled: value" in rank_1["error"]
+    assert len(rank_0["batches"]) < 9 * 6, "and the other rank does not go on"
+
+
+# -- GPUs
+
+
+@pytest.mark.gpu
+def test_two_gpus_train_one_student(scenes: Path, teacher_path: Path, dataset: Dataset, tmp_path: Path) -> None:
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two CUDA devices")
+    memory = Memory()
+    spec = distill(scenes, epochs=2, workers=2)
+    run(spec, tmp_path, memory, Inputs(teacher=teacher_path, device="0,1"))
+    assert [epoch.epoch for epoch in of(memory, Epoch)] == [1, 2]
+    assert all(epoch.losses[term] > 0 for epoch in of(memory, Epoch) for term in TERMS)
+    assert load_weights(tmp_path / "student.pt").names == dataset.names
+    assert not children()
