@@ -13,11 +13,14 @@ TORCH ?= $(shell cat .venv/torch 2>/dev/null || echo cuda)
 # version, such as CPU_TORCH="--find-links ~/wheels torch==2.13.0+cpu".
 CPU_TORCH ?= --torch-backend cpu $(shell sed -n 's/^\(torch\(vision\)\{0,1\}==[0-9.]*\).*/\1/p' requirements/dev.txt)
 PYTEST_ARGS ?=
+# Processes that share the tests; each uses one thread and starts its own servers.
+TEST_PROCESSES ?= 2
 
 export UV_SYSTEM_CERTS = 1
 export UV_PYTHON_DOWNLOADS = never
 UV := .uv/bin/uv
 BIN := .venv/bin
+PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 READY := .venv/ready-$(TORCH)
 
 .PHONY: help demo test test-all test-gpu check lint types contracts doctests lock-check bench up down lock format \
@@ -43,10 +46,10 @@ bench: $(READY) ## Measure step times: student, + teacher forward, RDR-KD, Ultra
 ## ---- test
 
 test: $(READY) ## Run the default tests (neither slow nor GPU)
-	$(BIN)/pytest -m "not slow and not gpu" $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow and not gpu" $(PYTEST_ARGS)
 
 test-all: $(READY) ## Run every test but those that need a GPU
-	$(BIN)/pytest -m "not gpu" $(PYTEST_ARGS)
+	$(PYTEST) -m "not gpu" $(PYTEST_ARGS)
 
 test-gpu: $(READY) ## Run the tests that need a GPU
 	$(BIN)/pytest -m gpu $(PYTEST_ARGS)

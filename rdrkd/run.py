@@ -29,7 +29,7 @@ from rdrkd.recorder import Recorder
 from rdrkd.reporter import Reporter
 from rdrkd.spec import Architecture, Distill, Evaluate, JobSpec, LocalModel, ModelRef, Train, references
 from rdrkd.training.plan import Plan
-from rdrkd.training.trainer import train
+from rdrkd.training.train import train
 from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION, get_flops
 
 WEIGHTS = ("student.pt", "student.safetensors")

@@ -18,7 +18,7 @@ def train(order_text: str, reporter: Reporter) -> dict[str, Any]:
 
     from rdrkd.training import state
     from rdrkd.training.ranks import Order
-    from rdrkd.training.trainer import train_here
+    from rdrkd.training.train import train_here
     from rdrkd.ultralytics_adapter import RANK
 
     order = Order.model_validate_json(order_text)

@@ -7,36 +7,32 @@ On several devices the same trainer runs in as many processes, the ranks (`rdrkd
 rank comes to every collective; rank 0 alone writes and reports.
 """
 
-import math
-import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rdrkd.collectives import from_first, mean, total
+from rdrkd.collectives import mean
 from rdrkd.devices import CPU, devices_of
 from rdrkd.diagnostics.findings import Findings
-from rdrkd.diagnostics.report import PAGE, PICTURE, Reports
+from rdrkd.diagnostics.report import Reports
 from rdrkd.distillation.distiller import Distiller
 from rdrkd.distillation.schedule import factor
-from rdrkd.errors import NanLossError, StopRequested
+from rdrkd.errors import StopRequested
 from rdrkd.events import Calibrated, Checkpoint, Warn
 from rdrkd.files import exclusive
 from rdrkd.models import LoadedModel, build, save_student
 from rdrkd.models.levels import forward
 from rdrkd.models.pairs import check_pair
-from rdrkd.recorder import WARNINGS
 from rdrkd.reporter import Reporter
-from rdrkd.spec import TrainSettings
-from rdrkd.training import checkpoints, parallel, ranks, state
+from rdrkd.training import carried, checkpoints, parallel, state
 from rdrkd.training.loading import EpochOrder, Seeded, seed_everything, training_loader
+from rdrkd.training.overrides import batch_of, overrides
 from rdrkd.training.plan import Plan
-from rdrkd.training.precision import dtype_of, precision, scaler
+from rdrkd.training.precision import dtype_of, scaler
+from rdrkd.training.recovery import recover
 from rdrkd.training.telling import Telling
 from rdrkd.ultralytics_adapter import (
-    LOGGER,
     RANK,
     DetectionModel,
     DetectionTrainer,
@@ -46,48 +42,6 @@ from rdrkd.ultralytics_adapter import (
 )
 
 _EPOCHS = 10_000  # more than a training can have
-_OF_TRAINING = ("student.pt", "student.safetensors", "metrics.jsonl", PAGE, PICTURE)
-CARRIED = (*_OF_TRAINING, WARNINGS)  # part of every checkpoint; the recorder takes its warnings back itself
-
-
-def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str | None = None) -> int | None:
-    """Train a plan to its end and leave the best student in the run folder; give the best epoch.
-
-    Args:
-        plan: what is trained.
-        data: our data YAML.
-        run_dir: the run folder; one that holds checkpoints is resumed, one that is trained is left as it is.
-        reporter: takes the events; asked between two batches whether to stop.
-        device: `cpu`, a CUDA index, None for the GPU where there is one, or a list (`0,1`; `cpu,cpu`): one rank each.
-
-    Raises:
-        SpecError: the devices are not there, or cannot share a batch.
-        RdrkdError: the training failed, here or on the rank that failed first; StopRequested when the reporter asked.
-    """
-    devices = devices_of(device)
-    found = state.newest(run_dir, reporter)
-    if found is not None and found[1]["finished"]:
-        _copy(found[0], run_dir, _OF_TRAINING)
-        if (calibrated := found[1]["distillation"]) and calibrated["calibration"] is not None:
-            measured = calibrated["calibration"]["measured"]
-            reporter.emit(Calibrated(weights=calibrated["weights"], measured=measured))
-        best: int | None = found[1]["best_epoch"]
-        return best
-    if len(devices) == 1:
-        return train_here(plan, data, run_dir, reporter, device, found)
-    parallel.check_batch(_batch(plan, found), len(devices))
-    resume = found and found[0].name
-    return ranks.train(ranks.Order.of(plan, data, run_dir, devices, resume), reporter)
-
-
-def train_here(
-    plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str | None, resume: state.Found | None
-) -> int | None:
-    """Train in this process, which may be one of several ranks; arguments as `Trainer`'s."""
-    trainer = Trainer(plan, data, run_dir, reporter, device, resume)
-    with precision(trainer.dtype):
-        trainer.train()
-    return trainer.best_epoch
 
 
 class Trainer(DetectionTrainer):
@@ -115,7 +69,7 @@ class Trainer(DetectionTrainer):
         self.ranks = len(devices)
         assert self.ranks == 1 or RANK >= 0, "several devices need a process each"
         provide_font()
-        super().__init__(overrides=_overrides(plan, data, run_dir, devices) | {"batch": _batch(plan, resume)})
+        super().__init__(overrides=overrides(plan, data, run_dir, devices) | {"batch": batch_of(plan, resume)})
         self.world_size: int
         if self.ranks > 1:
             self.world_size = self.ranks  # Ultralytics says 0 of CPUs
@@ -171,7 +125,7 @@ class Trainer(DetectionTrainer):
         dataset = self.build_dataset(dataset_path, mode, batch_size)
         rectangular = dataset.rect and len({tuple(shape) for shape in dataset.batch_shapes}) > 1
         order = EpochOrder(len(dataset), self.args.seed, not rectangular, max(rank, 0), max(self.world_size, 1))
-        order.epoch = self._ordinal(self.start_epoch)
+        order.epoch = self.ordinal(self.start_epoch)
         return training_loader(
             dataset, order, batch_size, self.args.workers, self.device, drop_last=self.plan.settings.compile
         )
@@ -205,17 +159,17 @@ class Trainer(DetectionTrainer):
     def resume_training(self, ckpt: Any) -> None:
         """Go on from the checkpoint that the run was given, or start with a clean folder."""
         if self._resume is None:
-            for name in _OF_TRAINING if RANK < 1 else ():  # of a run that ended before its first checkpoint
+            for name in carried.OF_TRAINING if RANK < 1 else ():  # of a run that ended before its first checkpoint
                 (self.run_dir / name).unlink(missing_ok=True)
             return
         folder, saved = self._resume
         self._resume = None  # the state is large
         state.restore(self, saved)
         self.start_epoch = saved["epoch"]
-        self.train_loader.sampler.epoch = self._ordinal(self.start_epoch)
+        self.train_loader.sampler.epoch = self.ordinal(self.start_epoch)
         self.last_step, self._gradients, self._resumed = saved["last_step"], saved["gradients"], True
         if RANK < 1:
-            _copy(folder, self.run_dir, _OF_TRAINING)
+            carried.copy(folder, self.run_dir, carried.OF_TRAINING)
 
     def optimizer_step(self) -> None:
         """Step, and remember when: a resumed run keeps the rhythm of accumulated gradients."""
@@ -235,7 +189,7 @@ class Trainer(DetectionTrainer):
 
     def _close_dataloader_mosaic(self) -> None:
         super()._close_dataloader_mosaic()
-        self.train_loader.sampler.epoch = self._ordinal(self.epoch)  # the loader starts anew after this
+        self.train_loader.sampler.epoch = self.ordinal(self.epoch)  # the loader starts anew after this
 
     def save_model(self) -> bool:
         """Report the epoch, and write the checkpoint and, if this is the best epoch, the student's weights.
@@ -266,43 +220,11 @@ class Trainer(DetectionTrainer):
 
     def _fill(self, folder: Path) -> None:
         state.write(state.capture(self), folder / checkpoints.STATE)
-        _copy(self.run_dir, folder, CARRIED)
+        carried.copy(self.run_dir, folder, carried.CARRIED)
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
-        """Go back to the newest checkpoint when a loss or the fitness left the finite numbers, three times at most.
-
-        One rank's loss is enough: its gradients have reached all. The fitness is rank 0's to know.
-        """
-        loss = 0.0 if self.loss is None else float(self.loss.detach())
-        lost = not math.isfinite(loss) or not (self.fitness is None or math.isfinite(self.fitness))
-        loss_of_all, ranks_lost = total([loss / self.ranks, float(lost)])
-        if not ranks_lost:
-            return False
-        found = self._newest()
-        self.nan_recovery_attempts += 1
-        if found is None or self.nan_recovery_attempts > 3:
-            raise NanLossError(
-                f"expected a finite loss, got {loss_of_all:g} in epoch {epoch + 1}, "
-                f"after {self.nan_recovery_attempts - 1} recoveries"
-            )
-        folder, saved = found
-        self.reporter.emit(Warn(code="nan_recovery", message=f"epoch {epoch + 1} is trained again from {folder.name}"))
-        self._model_train()
-        recoveries = self.recoveries + 1
-        state.restore(self, saved)
-        self.recoveries = recoveries
-        self.scheduler.last_epoch = epoch - 1
-        self.train_loader.reset()
-        self.train_loader.sampler.epoch = self._ordinal(epoch)
-        return True
-
-    def _newest(self) -> state.Found | None:
-        """Give the newest checkpoint that rank 0 can read, on every rank."""
-        found = state.newest(self.run_dir, self.reporter) if RANK < 1 else None
-        name = from_first(found and found[0].name)
-        if RANK < 1 or name is None:
-            return found
-        return state.of(self.run_dir, name)
+        """Go back to the newest checkpoint when a loss or the fitness left the finite numbers, three times at most."""
+        return recover(self, epoch)
 
     def final_eval(self) -> None:
         """Nothing: the run evaluates the exported student by the COCO protocol."""
@@ -319,7 +241,7 @@ class Trainer(DetectionTrainer):
         return model if isinstance(model, Distiller) else None
 
     def _epoch_begins(self) -> None:
-        seed_everything(self.args.seed, self._ordinal(self.epoch), max(RANK, 0))
+        seed_everything(self.args.seed, self.ordinal(self.epoch), max(RANK, 0))
         self.telling.epoch_begins()
         for name, parameter in unwrap_model(self.model).named_parameters():
             if name in self._gradients:
@@ -329,7 +251,7 @@ class Trainer(DetectionTrainer):
             self.distiller.probe.wanted = True
             self.distiller.probe.loss_scale = self.scaler.get_scale  # 1 without AMP
 
-    def _ordinal(self, epoch: int) -> int:
+    def ordinal(self, epoch: int) -> int:
         """Number an epoch for order and seeds. After a recovery others follow: the same would lead to the same loss."""
         return epoch + _EPOCHS * self.recoveries
 
@@ -368,43 +290,7 @@ class Trainer(DetectionTrainer):
             raise StopRequested("asked to stop; the newest checkpoint stands")
 
 
-def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
-    for name in names:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)
-
-
 def student_of(model: torch.nn.Module) -> DetectionModel:
     """Give the student of a model that may be a pair."""
     model = unwrap_model(model)
     return model.student_model if isinstance(model, Distiller) else model
-
-
-def _batch(plan: Plan, resume: state.Found | None) -> int:
-    """Images per step, on all ranks together: as asked, or as few as the memory allowed before the run was stopped."""
-    asked = plan.settings.batch
-    return asked if resume is None else int(resume[1].get("batch", asked))
-
-
-def _overrides(plan: Plan, data: Path, run_dir: Path, devices: tuple[str, ...]) -> dict[str, Any]:
-    LOGGER.setLevel("INFO" if RANK < 1 else "ERROR")
-    settings: TrainSettings = plan.settings
-    return {
-        **settings.model_dump(mode="json"),
-        # With "bf16" Ultralytics downloads no model to check fp16 with, and does not scale: precision.py does that.
-        "amp": "bf16" if settings.amp else False,
-        "compile": settings.compile and not plan.recipe.terms,  # a pair compiles its own two networks
-        "freeze": settings.freeze or None,
-        "rect": settings.rect and len(devices) == 1,  # its order is not one that ranks can share
-        "model": "yolov8n.yaml",  # never opened: `setup_model` builds the plan's student
-        "data": str(data),
-        "device": CPU if devices[0] == CPU else ",".join(devices),
-        "project": str(run_dir),
-        "name": "train",
-        "exist_ok": True,
-        "plots": False,
-        "save": True,
-        "val": True,
-        "verbose": False,
-        "pretrained": False,
-    }

@@ -17,7 +17,7 @@ from rdrkd.pictures import compare
 
 
 def test_the_picture_shows_the_truth_and_every_model(tmp_path: Path) -> None:
-    scenes = open_dataset(write_scenes(tmp_path / "scenes", "demo", {"train": 1, "val": 5}, 96))
+    scenes = open_dataset(write_scenes(tmp_path / "scenes", "demo", {"train": 1, "val": 5}, 96), tmp_path)
     save_student(build("yolov8n-half", NAMES["demo"]), tmp_path, {})
     weights = tmp_path / "student.pt"
     picture = cv2.imread(str(compare(scenes, {"a": weights, "b": weights}, tmp_path / "out.png", 96)))

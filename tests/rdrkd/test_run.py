@@ -19,7 +19,7 @@ from rdrkd.run import Inputs, run
 from rdrkd.spec import JOB_SPEC, Decoupled, JobSpec, Recipe, TrainSettings
 from rdrkd.training import checkpoints, state
 from rdrkd.training.plan import Plan
-from rdrkd.training.trainer import train as train_plan
+from rdrkd.training.train import train as train_plan
 
 TRAIN = {"imgsz": 96, "batch": 4, "nbs": 4, "workers": 0, "warmup_epochs": 0, "lr0": 0.001, "close_mosaic": 0}
 

@@ -1,0 +1,41 @@
+"""What Ultralytics' trainer is set to, from a plan."""
+
+from pathlib import Path
+from typing import Any
+
+from rdrkd.devices import CPU
+from rdrkd.spec import TrainSettings
+from rdrkd.training import state
+from rdrkd.training.plan import Plan
+from rdrkd.ultralytics_adapter import LOGGER, RANK
+
+
+def batch_of(plan: Plan, resume: state.Found | None) -> int:
+    """Images per step, on all ranks together: as asked, or as few as the memory allowed before the run was stopped."""
+    asked = plan.settings.batch
+    return asked if resume is None else int(resume[1].get("batch", asked))
+
+
+def overrides(plan: Plan, data: Path, run_dir: Path, devices: tuple[str, ...]) -> dict[str, Any]:
+    """Give the settings by their names in Ultralytics; the batch is the plan's own."""
+    LOGGER.setLevel("INFO" if RANK < 1 else "ERROR")
+    settings: TrainSettings = plan.settings
+    return {
+        **settings.model_dump(mode="json"),
+        # With "bf16" Ultralytics downloads no model to check fp16 with, and does not scale: precision.py does that.
+        "amp": "bf16" if settings.amp else False,
+        "compile": settings.compile and not plan.recipe.terms,  # a pair compiles its own two networks
+        "freeze": settings.freeze or None,
+        "rect": settings.rect and len(devices) == 1,  # its order is not one that ranks can share
+        "model": "yolov8n.yaml",  # never opened: `setup_model` builds the plan's student
+        "data": str(data),
+        "device": CPU if devices[0] == CPU else ",".join(devices),
+        "project": str(run_dir),
+        "name": "train",
+        "exist_ok": True,
+        "plots": False,
+        "save": True,
+        "val": True,
+        "verbose": False,
+        "pretrained": False,
+    }

@@ -1,0 +1,48 @@
+"""The way back from a loss that is not finite."""
+
+import math
+from typing import Any
+
+from rdrkd.collectives import from_first, total
+from rdrkd.errors import NanLossError
+from rdrkd.events import Warn
+from rdrkd.training import state
+from rdrkd.ultralytics_adapter import RANK
+
+
+def recover(trainer: Any, epoch: int) -> bool:
+    """Go back to the newest checkpoint when a loss or the fitness left the finite numbers, three times at most.
+
+    One rank's loss is enough: its gradients have reached all. The fitness is rank 0's to know.
+    """
+    loss = 0.0 if trainer.loss is None else float(trainer.loss.detach())
+    lost = not math.isfinite(loss) or not (trainer.fitness is None or math.isfinite(trainer.fitness))
+    loss_of_all, ranks_lost = total([loss / trainer.ranks, float(lost)])
+    if not ranks_lost:
+        return False
+    found = _newest(trainer)
+    trainer.nan_recovery_attempts += 1
+    if found is None or trainer.nan_recovery_attempts > 3:
+        raise NanLossError(
+            f"expected a finite loss, got {loss_of_all:g} in epoch {epoch + 1}, "
+            f"after {trainer.nan_recovery_attempts - 1} recoveries"
+        )
+    folder, saved = found
+    trainer.reporter.emit(Warn(code="nan_recovery", message=f"epoch {epoch + 1} is trained again from {folder.name}"))
+    trainer._model_train()
+    recoveries = trainer.recoveries + 1
+    state.restore(trainer, saved)
+    trainer.recoveries = recoveries
+    trainer.scheduler.last_epoch = epoch - 1
+    trainer.train_loader.reset()
+    trainer.train_loader.sampler.epoch = trainer.ordinal(epoch)
+    return True
+
+
+def _newest(trainer: Any) -> state.Found | None:
+    """Give the newest checkpoint that rank 0 can read, on every rank."""
+    found = state.newest(trainer.run_dir, trainer.reporter) if RANK < 1 else None
+    name = from_first(found and found[0].name)
+    if RANK < 1 or name is None:
+        return found
+    return state.of(trainer.run_dir, name)

@@ -1,0 +1,52 @@
+"""Training a plan to its end: resumed where it stopped, in this process or in one for each device."""
+
+from pathlib import Path
+
+from rdrkd.devices import devices_of
+from rdrkd.events import Calibrated
+from rdrkd.reporter import Reporter
+from rdrkd.training import carried, parallel, ranks, state
+from rdrkd.training.overrides import batch_of
+from rdrkd.training.plan import Plan
+from rdrkd.training.precision import precision
+from rdrkd.training.trainer import Trainer
+
+
+def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str | None = None) -> int | None:
+    """Train a plan to its end and leave the best student in the run folder; give the best epoch.
+
+    Args:
+        plan: what is trained.
+        data: our data YAML.
+        run_dir: the run folder; one that holds checkpoints is resumed, one that is trained is left as it is.
+        reporter: takes the events; asked between two batches whether to stop.
+        device: `cpu`, a CUDA index, None for the GPU where there is one, or a list (`0,1`; `cpu,cpu`): one rank each.
+
+    Raises:
+        SpecError: the devices are not there, or cannot share a batch.
+        RdrkdError: the training failed, here or on the rank that failed first; StopRequested when the reporter asked.
+    """
+    devices = devices_of(device)
+    found = state.newest(run_dir, reporter)
+    if found is not None and found[1]["finished"]:
+        carried.copy(found[0], run_dir, carried.OF_TRAINING)
+        if (calibrated := found[1]["distillation"]) and calibrated["calibration"] is not None:
+            measured = calibrated["calibration"]["measured"]
+            reporter.emit(Calibrated(weights=calibrated["weights"], measured=measured))
+        best: int | None = found[1]["best_epoch"]
+        return best
+    if len(devices) == 1:
+        return train_here(plan, data, run_dir, reporter, device, found)
+    parallel.check_batch(batch_of(plan, found), len(devices))
+    resume = found and found[0].name
+    return ranks.train(ranks.Order.of(plan, data, run_dir, devices, resume), reporter)
+
+
+def train_here(
+    plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str | None, resume: state.Found | None
+) -> int | None:
+    """Train in this process, which may be one of several ranks; arguments as `Trainer`'s."""
+    trainer = Trainer(plan, data, run_dir, reporter, device, resume)
+    with precision(trainer.dtype):
+        trainer.train()
+    return trainer.best_epoch
