@@ -76,7 +76,8 @@ def assert_same(one: Any, other: Any, where: str = "state") -> None:
         assert one == other, where
 
 
-@pytest.mark.parametrize("mode", MODES)
+# fp16 is emulated on a CPU
+@pytest.mark.parametrize("mode", [pytest.param(m, marks=pytest.mark.slow) if m == "fp16" else m for m in MODES])
 def test_a_run_that_was_cut_off_ends_as_one_that_was_not(mode: str, begin: Begin, tmp_path: Path) -> None:
     settings = {"epochs": EPOCHS, **MODES[mode]}
     straight = finish(begin(folder=tmp_path / "straight", **settings))
