@@ -16,12 +16,15 @@ def batch_of(plan: Plan, resume: state.Found | None) -> int:
     return asked if resume is None else int(resume[1].get("batch", asked))
 
 
-def overrides(plan: Plan, data: Path, run_dir: Path, devices: tuple[str, ...]) -> dict[str, Any]:
-    """Give the settings by their names in Ultralytics; the batch is the plan's own."""
+def overrides(
+    plan: Plan, data: Path, run_dir: Path, devices: tuple[str, ...], resume: state.Found | None
+) -> dict[str, Any]:
+    """Give the settings by their names in Ultralytics."""
     LOGGER.setLevel("INFO" if RANK < 1 else "ERROR")
     settings: TrainSettings = plan.settings
     return {
         **settings.model_dump(mode="json"),
+        "batch": batch_of(plan, resume),
         # With "bf16" Ultralytics downloads no model to check fp16 with, and does not scale: precision.py does that.
         "amp": "bf16" if settings.amp else False,
         "compile": settings.compile and not plan.recipe.terms,  # a pair compiles its own two networks

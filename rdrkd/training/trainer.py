@@ -27,7 +27,7 @@ from rdrkd.models.pairs import check_pair
 from rdrkd.reporter import Reporter
 from rdrkd.training import carried, checkpoints, parallel, state
 from rdrkd.training.loading import EpochOrder, Seeded, seed_everything, training_loader
-from rdrkd.training.overrides import batch_of, overrides
+from rdrkd.training.overrides import overrides
 from rdrkd.training.plan import Plan
 from rdrkd.training.precision import dtype_of, scaler
 from rdrkd.training.recovery import recover
@@ -69,7 +69,7 @@ class Trainer(DetectionTrainer):
         self.ranks = len(devices)
         assert self.ranks == 1 or RANK >= 0, "several devices need a process each"
         provide_font()
-        super().__init__(overrides=overrides(plan, data, run_dir, devices) | {"batch": batch_of(plan, resume)})
+        super().__init__(overrides=overrides(plan, data, run_dir, devices, resume))
         self.world_size: int
         if self.ranks > 1:
             self.world_size = self.ranks  # Ultralytics says 0 of CPUs
