@@ -1,6 +1,5 @@
 """A whole run in its folder: resolve the spec, train or evaluate, and leave `result.json`. Run again, it goes on."""
 
-import fcntl
 import json
 import platform
 import resource
@@ -19,10 +18,10 @@ from rdrkd.data.archive import file_sha256
 from rdrkd.data.check import check
 from rdrkd.devices import devices_of
 from rdrkd.diagnostics.report import Reports
-from rdrkd.errors import DatasetError, ModelError, Problem, SpecError, TeacherError
+from rdrkd.errors import ModelError, Problem, SpecError, TeacherError
 from rdrkd.evaluate import evaluate
 from rdrkd.events import Progress, Resolved, Warn
-from rdrkd.files import write_atomically
+from rdrkd.files import held, write_atomically
 from rdrkd.models import LoadedModel, load_weights
 from rdrkd.models.weights import parameters_of
 from rdrkd.recorder import Recorder
@@ -33,6 +32,7 @@ from rdrkd.training.train import train
 from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION, get_flops
 
 WEIGHTS = ("student.pt", "student.safetensors")
+_NAMING = ("name", "dataset", "labels", "priority", "timeout_seconds")  # of a spec: they decide no outcome
 
 
 @dataclass(frozen=True)
@@ -96,22 +96,19 @@ def _run(spec: JobSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> di
 @contextmanager
 def _own_folder(spec: JobSpec, run_dir: Path) -> Iterator[None]:
     """Hold a run folder for one process; refuse one of another spec: resuming it would mix two runs."""
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        lock = (run_dir / ".lock").open("w")
-    except OSError as error:
-        raise SpecError(f"expected a run folder that can be written, got {run_dir.name}: {error.strerror}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released however this process ends
-        except BlockingIOError as error:
-            raise SpecError(f"expected a run folder of its own, got {run_dir.name} with one going on") from error
-        own = spec.model_dump(mode="json")
+    with held(run_dir):
         earlier = _read_json(run_dir / "spec.json")
-        if earlier is not None and earlier != own:
+        own = spec.model_dump(mode="json")
+        if earlier is not None and _deciding(earlier) != _deciding(own):
             raise SpecError(f"expected a new run folder or one of this very spec, got {run_dir.name} with another spec")
         _write_json(run_dir / "spec.json", own)
         yield
+
+
+def _deciding(spec: dict[str, Any]) -> dict[str, Any]:
+    """What of a spec decides the outcome: no names and no paths, whose content `_same_inputs` compares."""
+    kept = {key: value for key, value in spec.items() if key not in _NAMING}
+    return {key: "path" if isinstance(value, dict) and "path" in value else value for key, value in kept.items()}
 
 
 def _same_inputs(path: Path, resolved: dict[str, Any]) -> None:
@@ -128,10 +125,7 @@ def _check(dataset: Dataset, reporter: Reporter) -> None:
     findings = check(dataset)
     for warning in findings.warnings:
         reporter.emit(Warn(code="dataset", message=warning))
-    if findings.problems:
-        count = len(findings.problems) + findings.more_problems
-        first = findings.problems[0]
-        raise DatasetError(f"{count} problems, the first at {first.where}: {first.detail}", findings.problems)
+    findings.refuse_problems()
 
 
 def _train(

@@ -13,7 +13,7 @@ from rdrkd.data.archive import file_sha256
 from rdrkd.data.dataset import Dataset
 from rdrkd.data.frames import Box, Frame
 from rdrkd.data.images import ImageFault, decode, quiet_decoders
-from rdrkd.errors import Problem
+from rdrkd.errors import DatasetError, Problem
 
 MOST_PROBLEMS = 100
 _MOST_LABEL_BYTES = 4 << 20
@@ -37,6 +37,12 @@ class Findings:
                 self.problems.append(problem)
             else:
                 self.more_problems += 1
+
+    def refuse_problems(self) -> None:
+        """Raise `DatasetError` with the problems, if there are any."""
+        if self.problems:
+            count, first = len(self.problems) + self.more_problems, self.problems[0]
+            raise DatasetError(f"{count} problems, the first at {first.where}: {first.detail}", self.problems)
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,8 @@ def evaluation_settings(**fields: Any) -> EvaluationSettings:
         raise SpecError(f"{len(problems)} settings are refused", problems) from None
 
 
-def parse_file(file: Path) -> Any:
-    """Parse a JSON or YAML file.
+def parse_file(file: Path, what: str = "a job spec") -> Any:
+    """Parse a JSON or YAML file that should hold `what`.
 
     Raises:
         SpecError: it cannot be read, or is neither.
@@ -49,7 +49,7 @@ def parse_file(file: Path) -> Any:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"expected a job spec in {file}, got {error}") from error
+        raise SpecError(f"expected {what} in {file}, got {error}") from error
     try:
         # JSON is nearly YAML, but YAML 1.1 reads 1e-5 as a string.
         return json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)

@@ -1,25 +1,50 @@
 """The study spec: methods compared on one dataset, with the same seeds and the same training settings."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from rdrkd.spec.presets import TABLE_2, Distillation, Preset
 from rdrkd.spec.references import ModelRef
 from rdrkd.spec.training import TrainSettings
 
 GROUPS: dict[str, tuple[Preset, ...]] = {"table2": TABLE_2}  # names that stand for several methods
+NAMES: tuple[str, ...] = (*map(str, Preset), *GROUPS)
 NAME = r"^[A-Za-z0-9][A-Za-z0-9+._-]{0,63}$"
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class Method(BaseModel):
-    """A method of a study: a preset under its own name, or any distillation under a name of one's own."""
+    """A distillation under a name of one's own; a preset's name stands for that preset alone."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=NAME, description="what the report calls it")
     distillation: Distillation
+
+    @model_validator(mode="after")
+    def _named_rightly(self) -> Self:
+        alone = not self.distillation.recipe.terms
+        if alone != (self.name == Preset.NONE):
+            raise ValueError(f"expected the name `none` for the student alone and for nothing else, got {self.name}")
+        if self.name in GROUPS or (self.name in NAMES and self.distillation != _preset(self.name)):
+            raise ValueError(f"expected a name that no preset has, got {self.name} with a distillation of its own")
+        return self
+
+
+def _preset(name: str) -> Distillation:
+    return Distillation(preset=Preset(name))
+
+
+def _kind(value: Any) -> str:
+    return "preset" if isinstance(value, str) else "own"
+
+
+# One entry of the list: a preset's or a group's name, or a method of one's own.
+Choice = Annotated[
+    Annotated[Literal[NAMES], Tag("preset")] | Annotated[Method, Tag("own")],  # type: ignore[valid-type]
+    Discriminator(_kind),
+]
 
 
 class Teacher(BaseModel):
@@ -40,40 +65,34 @@ class Study(BaseModel):
     dataset: str = Field(min_length=1, max_length=4096, description="path of the dataset")
     teacher: Teacher
     student: ModelRef
-    methods: tuple[Method, ...] = Field(
+    methods: tuple[Choice, ...] = Field(
         min_length=1,
         max_length=100,
-        description="preset names, groups of them (`table2`), or {name, distillation}",
+        description="presets, groups of them (`table2`), or {name, distillation}",
     )
     seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1, max_length=100, description="each method gets each")
     train: TrainSettings = Field(
         default_factory=TrainSettings, description="of every student; its seed is one of `seeds`"
     )
 
-    @field_validator("methods", mode="before")
-    @classmethod
-    def _expand(cls, methods: Any) -> Any:
-        """Turn names into methods."""
-        if not isinstance(methods, list | tuple):
-            return methods
-        expanded: list[Any] = []
-        for method in methods:
-            if isinstance(method, str):
-                presets = GROUPS.get(method, (method,))
-                expanded += [{"name": str(preset), "distillation": {"preset": preset}} for preset in presets]
-            else:
-                expanded.append(method)
-        return expanded
+    @property
+    def each_method(self) -> tuple[Method, ...]:
+        """Every method once, in order: a group adds those of its presets that the list does not name itself."""
+        own = {choice.name: choice for choice in self.methods if isinstance(choice, Method)}
+        named = {_name(choice) for choice in self.methods}
+        names: dict[str, None] = {}
+        for choice in self.methods:
+            group = GROUPS.get(_name(choice))
+            names |= dict.fromkeys([_name(choice)] if group is None else [p for p in group if p not in named])
+        return tuple(own.get(name) or Method(name=name, distillation=_preset(name)) for name in names)
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        for what, values in (("methods", [m.name for m in self.methods]), ("seeds", list(self.seeds))):
+        for what, values in (("methods", [_name(choice) for choice in self.methods]), ("seeds", list(self.seeds))):
             if len(set(values)) != len(values):
                 raise ValueError(f"expected distinct {what}, got {values}")
-        for method in self.methods:
-            alone = not method.distillation.recipe.terms
-            if alone != (method.name == Preset.NONE):
-                raise ValueError(
-                    f"expected the name `none` for the student alone and for nothing else, got {method.name}"
-                )
         return self
+
+
+def _name(choice: str | Method) -> str:
+    return choice.name if isinstance(choice, Method) else choice

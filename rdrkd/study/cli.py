@@ -77,11 +77,15 @@ def run(
         signal.signal(number, _stop)
     order = Order(out, device, jobs, None if minutes is None else minutes * 60, known or ())
     ended = run_study(study, order, lambda name: Line(name, console))
-    panel = draw_panel(ended.members, out, out, Path(study.dataset))
+    panel = None
+    try:
+        panel = draw_panel(ended.members, out, out, Path(study.dataset))
+    except Exception as error:  # noqa: BLE001 - such as damaged weights: hours of training must have their report
+        console.print(f"No panel of images: {type(error).__name__}: {error}", markup=False)
     write_report(ended.results, out, panel)
     _show(ended.results, console)
     console.print(f"Report: [bold]{out / 'report.html'}[/], results: [bold]{out / 'study.json'}[/]")
-    if ended.results["failures"]:
+    if ended.failed:
         raise typer.Exit(EXIT_FAILED)
     if ended.missing:
         console.print(f"{len(ended.missing)} members are not done: run the same command again to go on.")

@@ -31,7 +31,7 @@ def draw_curves(rows: Sequence[Row]) -> bytes | None:
         axes.fill_between(epochs, [min(v) for v in by_epoch], [max(v) for v in by_epoch], color=colour, alpha=0.12)
         axes.plot(
             epochs, [sum(v) / len(v) for v in by_epoch], line, color=colour, marker=marker, markersize=4,
-            markevery=max(1, length // 10), label=f"{row.method} ({len(curves)})",
+            markevery=max(1, length // 10), label=f"{row.label} ({len(curves)})",
         )  # fmt: skip
         drawn = True
     axes.set(xlabel="epoch", ylabel="mAP50-95, percent (Ultralytics' validation)")
@@ -61,7 +61,7 @@ def draw_differences(rows: Sequence[Row]) -> bytes | None:
         axes.set_title(name, fontsize=9)
         axes.tick_params(labelsize=8)
         axes.grid(axis="x", alpha=0.3)
-    panels[0].set_yticks(range(len(compared)), [f"{row.method}" for row in compared], fontsize=8)
+    panels[0].set_yticks(range(len(compared)), [row.label for row in compared], fontsize=8)
     panels[0].set_ylim(len(compared) - 0.5, -0.5)
     figure.supxlabel("percent points to the student alone; filled: the 95 % interval leaves out 0", fontsize=8)
     return _png(figure)

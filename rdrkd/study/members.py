@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rdrkd.data.archive import file_sha256
+from rdrkd.errors import ModelError
 from rdrkd.spec import Architecture, LocalModel, ModelRef
 from rdrkd.spec.study import Method, Study
 
@@ -26,7 +27,8 @@ class Member:
     Attributes:
         method, seed, hash: its key.
         setting: hash of what it shares with the members that it may be compared with: dataset, student, training.
-        spec: the job spec, without the teacher where the method has none.
+        spec: the job spec.
+        needs_teacher: whether the method looks at the teacher at all.
     """
 
     method: str
@@ -34,6 +36,7 @@ class Member:
     hash: str
     setting: str
     spec: dict[str, Any]
+    needs_teacher: bool
 
     @property
     def key(self) -> Key:
@@ -53,8 +56,12 @@ def members_of(study: Study, dataset_sha256: str, teacher: Path) -> list[Member]
         study: the study.
         dataset_sha256: of the dataset's content.
         teacher: where the teacher's weights lie (or will lie once they are trained).
+
+    Raises:
+        ModelError: weights that the study names are not there.
     """
-    return [_member(study, method, seed, dataset_sha256, teacher) for seed in study.seeds for method in study.methods]
+    methods = study.each_method
+    return [_member(study, method, seed, dataset_sha256, teacher) for seed in study.seeds for method in methods]
 
 
 def teacher_spec(study: Study) -> dict[str, Any] | None:
@@ -74,6 +81,16 @@ def teacher_hash(study: Study) -> str:
     """Hash of how the teacher comes about."""
     settings = study.teacher.train
     return digest([_identity(study.teacher.model), settings and settings.model_dump(mode="json")])
+
+
+def without_paths(study: Study) -> dict[str, Any]:
+    """Give a study as content for its results: files by their names alone, for the hashes say what was in them."""
+    content = study.model_dump(mode="json", exclude_none=True)
+    content["dataset"] = Path(study.dataset).name
+    for model in (content["student"], content["teacher"]["model"]):
+        if "path" in model:
+            model["path"] = Path(model["path"]).name
+    return content
 
 
 def digest(content: Any) -> str:
@@ -106,6 +123,7 @@ def _member(study: Study, method: Method, seed: int, dataset_sha256: str, teache
             "distillation": method.distillation.model_dump(mode="json", exclude_none=True),
             "train": {**training, "seed": seed},
         },
+        needs_teacher=bool(terms),
     )
 
 
@@ -114,4 +132,6 @@ def _identity(model: ModelRef) -> Any:
     if isinstance(model, Architecture):
         return model.model_dump(mode="json")
     assert isinstance(model, LocalModel), "a study on the command line names models by architecture or path"
+    if not Path(model.path).is_file():
+        raise ModelError(f"expected a weights file, got nothing at {Path(model.path).name}")
     return {"sha256": file_sha256(Path(model.path))}

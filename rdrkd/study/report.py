@@ -33,7 +33,10 @@ def write_report(results: Results, out: Path, panel: str | None = None) -> list[
         if content is not None:
             write_atomically(out / name, content)
     shown = [name for name, content in pictures.items() if content is not None] + ([panel] if panel else [])
-    values = {"results": results, "tables": tables(rows), "findings": findings(rows), "pictures": shown}
+    values = {
+        "results": results, "tables": tables(rows), "findings": findings(rows), "pictures": shown,
+        "notes": [*results.get("notes", []), *mixtures(rows)],
+    }  # fmt: skip
     written = [out / name for name in shown]
     for name in ("report.md", "report.html"):
         write_atomically(out / name, _environment(out).get_template(f"{name}.jinja").render(values).encode())
@@ -43,14 +46,13 @@ def write_report(results: Results, out: Path, panel: str | None = None) -> list[
 
 def tables(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Give the report's tables: title, header, rows of cells."""
-    labels = labels_of(rows)
     compared = [row for row in rows if row.differences]
     return [
         {
             "title": "COCO protocol, maxDets 100, percent: mean (standard deviation over seeds)",
             "header": ["method", "seeds", *FIGURES],
             "rows": [
-                [labels[row.hash], str(len(row.members)), *(_mean(row.summaries.get(name)) for name in FIGURES)]
+                [row.label, str(len(row.members)), *(_mean(row.summaries.get(name)) for name in FIGURES)]
                 for row in rows
             ],
         },
@@ -59,7 +61,7 @@ def tables(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "header": ["method", "pairs", *FIGURES],
             "rows": [
                 [
-                    labels[row.hash],
+                    row.label,
                     str(max(difference.seeds for difference in row.differences.values())),
                     *(_interval(row.differences.get(name)) for name in FIGURES),
                 ]
@@ -67,22 +69,21 @@ def tables(rows: Sequence[Row]) -> list[dict[str, Any]]:
             ],
         },
         {
-            "title": "Cost of a run",
+            "title": f"Cost of a run ({_at_a_time(rows)})",
             "header": ["method", "s an epoch", "x alone", "peak memory, GB", "student", "M params", "GFLOPs"],
-            "rows": [_cost(row, rows, labels) for row in rows],
+            "rows": [_cost(row, rows) for row in rows],
         },
     ]
 
 
 def findings(rows: Sequence[Row]) -> list[str]:
     """Say of each method what the study can tell, in a sentence."""
-    labels = labels_of(rows)
     sentences = []
     for row in rows:
         difference = row.differences.get("AP")
         if difference is None:
             continue
-        numbers = f"{labels[row.hash]}: AP {_interval(difference)} over {difference.seeds} paired seeds"
+        numbers = f"{row.label}: AP {_interval(difference)} over {difference.seeds} paired seeds"
         if difference.low is None or difference.high is None:
             sentences.append(f"{numbers}; one seed tells nothing of chance.")
         elif difference.significant:
@@ -97,10 +98,31 @@ def findings(rows: Sequence[Row]) -> list[str]:
     return sentences
 
 
-def labels_of(rows: Sequence[Row]) -> dict[str, str]:
-    """Name each row; a method that stands there with several settings gets their hash."""
-    names = [row.method for row in rows]
-    return {row.hash: row.method if names.count(row.method) == 1 else f"{row.method} ({row.hash[:6]})" for row in rows}
+def mixtures(rows: Sequence[Row]) -> list[str]:
+    """Say which rows join members that were not made alike: their spread is not of the seeds alone."""
+    found = []
+    for row in rows:
+        for what, values in (
+            ("teachers", [member.get("teacher_sha256") for member in row.members]),
+            ("devices", [member.get("versions", {}).get("device") for member in row.members]),
+            ("versions", [_software(member) for member in row.members]),
+        ):
+            if (count := len(set(values))) > 1:
+                found.append(f"{row.label}: its members were made with {count} different {what}")
+    return found
+
+
+def _software(member: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((k, v) for k, v in member.get("versions", {}).items() if k != "device"))
+
+
+def _at_a_time(rows: Sequence[Row]) -> str:
+    """Say how far seconds can be compared: members that train at the same time slow each other down."""
+    jobs = {member.get("jobs") for row in rows for member in row.members}
+    if jobs == {1}:
+        return "members trained one at a time"
+    at_a_time = " or ".join(str(number or "an unknown number") for number in sorted(jobs, key=lambda n: n or 0))
+    return f"rough: {at_a_time} at a time, which slow each other down; `rdrkd bench` measures side by side"
 
 
 def _mean(summary: Summary | None) -> str:
@@ -118,7 +140,7 @@ def _interval(difference: Difference | None) -> str:
     return f"{difference.mean:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}]"
 
 
-def _cost(row: Row, rows: Sequence[Row], labels: Mapping[str, str]) -> list[str]:
+def _cost(row: Row, rows: Sequence[Row]) -> list[str]:
     def seconds(of: Row) -> float:
         return statistics.mean([float(m["seconds"]) / float(m["epochs"]) for m in of.members])
 
@@ -126,7 +148,7 @@ def _cost(row: Row, rows: Sequence[Row], labels: Mapping[str, str]) -> list[str]
     student = row.members[0]["student"]
     memory = max(member["memory_bytes"] for member in row.members)
     return [
-        labels[row.hash], f"{seconds(row):.1f}", f"{seconds(row) / seconds(alone):.2f}" if alone else "-",
+        row.label, f"{seconds(row):.1f}", f"{seconds(row) / seconds(alone):.2f}" if alone else "-",
         f"{memory / 1e9:.2f}", str(student["architecture"]), f"{student['parameters'] / 1e6:.2f}",
         f"{student['gflops']:.1f}",
     ]  # fmt: skip

@@ -3,10 +3,13 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rdrkd.errors import SpecError
 from rdrkd.files import write_atomically
+from rdrkd.spec.problems import problems_of
 from rdrkd.study.members import Key
 
 FORMAT = 1
@@ -23,17 +26,17 @@ def read(path: Path) -> Results:
     """Read a study's results.
 
     Raises:
-        SpecError: the file is missing or holds no results.
+        SpecError: the file is missing or holds no results (one problem for each field).
     """
     try:
         found: Results = json.loads(path.read_text())
-        members = found["members"]
-        for member in members:
-            key_of(member), member["metrics"]["AP"], member["setting"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise SpecError(f"expected a study's results in {path}, got {type(error).__name__}: {error}") from error
-    if found.get("format") != FORMAT:
-        raise SpecError(f"expected results of format {FORMAT} in {path}, got {found.get('format')}")
+    try:
+        _Results.model_validate(found)
+    except ValidationError as error:
+        problems = problems_of(error, found)
+        raise SpecError(f"expected a study's results in {path}, got {len(problems)} faults", problems) from None
     return found
 
 
@@ -44,25 +47,108 @@ def write(results: Results, path: Path) -> None:
 
 
 def merge(parts: Iterable[Results]) -> Results:
-    """Join results of the same study; of a member that was trained twice the first stands.
+    """Join results on the same dataset; of a member that was trained twice the first stands, and a note says so.
+
+    A failure is kept until its member is done.
 
     Raises:
         SpecError: they are of different datasets.
     """
     first, *others = parts
-    merged = {**first, "members": list(first["members"]), "commands": list(first.get("commands", []))}
+    merged: Results = {"commands": [], "teachers": {}, "failures": [], "notes": [], **first}
     for part in others:
-        if part["dataset"] != first["dataset"] or part["dataset_sha256"] != first["dataset_sha256"]:
-            raise SpecError(f"expected results on the dataset {first['dataset']}, got some on {part['dataset']}")
-        known = {key_of(member) for member in merged["members"]}
-        merged["members"] += [member for member in part["members"] if key_of(member) not in known]
-        merged["commands"] += [c for c in part.get("commands", []) if c not in merged["commands"]]
-        merged["teachers"] = {**part.get("teachers", {}), **merged.get("teachers", {})}
-    merged["members"] = ordered(merged["members"])
-    return merged
+        if part["dataset_sha256"] != first["dataset_sha256"]:
+            raise SpecError(
+                f"expected results on the dataset {first['dataset']} (sha256 {first['dataset_sha256'][:12]}), got some "
+                f"on {part['dataset']} ({part['dataset_sha256'][:12]})"
+            )
+        known = {key_of(member): member for member in merged["members"]}
+        twice = [m for m in part["members"] if known.get(key_of(m), m)["metrics"] != m["metrics"]]
+        notes = [*part.get("notes", []), *(_twice(known[key_of(member)], member) for member in twice)]
+        merged = {
+            **merged,
+            "members": [*merged["members"], *(member for member in part["members"] if key_of(member) not in known)],
+            "commands": list(dict.fromkeys([*merged["commands"], *part.get("commands", [])])),
+            "teachers": {**part.get("teachers", {}), **merged["teachers"]},
+            "failures": [*merged["failures"], *part.get("failures", [])],
+            "notes": list(dict.fromkeys([*merged["notes"], *notes])),
+        }
+    done = {key_of(member) for member in merged["members"]}
+    failures = {key_of(failure): failure for failure in merged["failures"] if key_of(failure) not in done}
+    return {**merged, "members": ordered(merged["members"]), "failures": list(failures.values())}
 
 
 def ordered(members: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Bring members together by method, in the order in which the methods came, and by seed."""
     methods = list(dict.fromkeys(member["method"] for member in members))
     return sorted(members, key=lambda m: (methods.index(m["method"]), m["hash"], m["seed"]))
+
+
+def _twice(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    name = f"{first['method']}, seed {first['seed']} ({first['hash'][:6]})"
+    figures = f"AP {first['metrics']['AP']:.2f} and {second['metrics']['AP']:.2f}"
+    return f"{name} was trained twice, {figures}: the first stands"
+
+
+class _Content(BaseModel):
+    """Part of a results file: the fields that are read here; it may have more."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class _Figures(_Content):
+    AP: float | None
+    AP50: float | None
+    AP75: float | None
+    AP_S: float | None
+    AP_M: float | None
+    AP_L: float | None
+
+
+class _Epoch(_Content):
+    mAP50_95: float | None  # noqa: N815 - the metric's name
+
+
+class _Network(_Content):
+    architecture: str
+    parameters: int
+    gflops: float
+
+
+class _Key(_Content):
+    method: str
+    seed: int
+    hash: str
+
+
+class _Member(_Key):
+    setting: str
+    metrics: _Figures
+    curve: tuple[_Epoch, ...]
+    seconds: float
+    epochs: int
+    memory_bytes: int
+    student: _Network
+
+
+class _Failure(_Key):
+    reason: str
+    message: str
+
+
+class _Teacher(_Content):
+    metrics: _Figures
+    student: _Network
+    epochs: int
+
+
+class _Results(_Content):
+    format: Literal[1]
+    name: str
+    dataset: str
+    dataset_sha256: str
+    members: tuple[_Member, ...]
+    commands: tuple[str, ...] = ()
+    teachers: dict[str, _Teacher] = {}
+    failures: tuple[_Failure, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,11 +1,13 @@
-"""Read a study spec from a file; paths in it are relative to the file."""
+"""Read a study spec from a file; paths in it are relative to the file, and what they name must be there."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from rdrkd.errors import SpecError
+from rdrkd.errors import Problem, SpecError
+from rdrkd.spec import Architecture, LocalModel, ModelRef
 from rdrkd.spec.files import parse_file
 from rdrkd.spec.problems import problems_of
 from rdrkd.spec.study import Study
@@ -15,14 +17,18 @@ def read_study(file: Path) -> Study:
     """Read and check a study spec.
 
     Raises:
-        SpecError: it cannot be read, or has fields that are refused (one problem each).
+        SpecError: it cannot be read, has fields that are refused, or names what this machine does not have (one
+            problem each).
     """
-    data = parse_file(file)
+    data = parse_file(file, "a study spec")
     try:
         study = Study.model_validate(_with_paths(data, file.resolve().parent))
     except ValidationError as error:
         problems = problems_of(error, data)
-        raise SpecError(f"{file}: {len(problems)} fields of the study are refused", problems) from None
+    else:
+        problems = list(_missing(study))
+    if problems:
+        raise SpecError(f"{file}: {len(problems)} fields of the study are refused", problems)
     return study
 
 
@@ -43,3 +49,21 @@ def _with_paths(data: Any, folder: Path) -> Any:
 
 def _with_path(model: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {**model, "path": str(folder / model["path"])} if isinstance(model.get("path"), str) else model
+
+
+def _missing(study: Study) -> Iterator[Problem]:
+    """Give what a study on this machine cannot use."""
+    if not Path(study.dataset).exists():
+        yield Problem("/dataset", f"expected a dataset, got nothing at {study.dataset}")
+    yield from _unusable(study.student, "/student")
+    yield from _unusable(study.teacher.model, "/teacher/model")
+    if study.teacher.train is None and isinstance(study.teacher.model, Architecture):
+        yield Problem("/teacher", "expected weights as {path}, or `train` to make them, got an architecture alone")
+
+
+def _unusable(model: ModelRef, where: str) -> Iterator[Problem]:
+    if isinstance(model, LocalModel):
+        if not Path(model.path).is_file():
+            yield Problem(where, f"expected a weights file, got nothing at {model.path}")
+    elif not isinstance(model, Architecture):
+        yield Problem(where, "expected {architecture} or {path} on the command line, got an id of the service")

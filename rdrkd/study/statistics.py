@@ -43,6 +43,7 @@ class Row(NamedTuple):
 
     method: str
     hash: str
+    label: str  # the method's name, with the hash where it stands in several rows
     setting: str
     summaries: dict[str, Summary]  # figure -> over its seeds
     differences: dict[str, Difference]  # figure -> to the baseline of the same setting; empty for that one itself
@@ -54,6 +55,7 @@ def rows_of(members: Sequence[Mapping[str, Any]]) -> list[Row]:
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for member in members:
         groups.setdefault((member["method"], member["hash"]), []).append(dict(member))
+    names = [method for method, _ in groups]
     baselines = {own[0]["setting"]: own for (method, _), own in groups.items() if method == BASELINE}
     rows = []
     for (method, hash_), own in groups.items():
@@ -63,6 +65,7 @@ def rows_of(members: Sequence[Mapping[str, Any]]) -> list[Row]:
             Row(
                 method=method,
                 hash=hash_,
+                label=method if names.count(method) == 1 else f"{method} ({hash_[:6]})",
                 setting=setting,
                 summaries={name: s for name in FIGURES if (s := summary(_values(own, name).values()))},
                 differences={

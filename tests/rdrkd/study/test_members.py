@@ -1,16 +1,21 @@
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from rdrkd.errors import SpecError
 from rdrkd.models import build, save_student
 from rdrkd.spec import TABLE_2
+from rdrkd.spec.problems import problems_of
 from rdrkd.spec.study import Study
-from rdrkd.study.members import members_of, teacher_spec
+from rdrkd.study.members import members_of, teacher_spec, without_paths
 from rdrkd.study.specfile import read_study
 
+ROOT = Path(__file__).parents[3]
 BASE: dict[str, Any] = {
     "name": "s", "dataset": "d", "teacher": {"model": {"architecture": "yolov8l"}, "train": {"epochs": 3}},
     "student": {"architecture": "yolov8n"}, "methods": ["none", "rdr-kd"], "seeds": [0, 1],
@@ -59,8 +64,34 @@ def test_weights_count_by_their_bytes_wherever_they_lie(tmp_path: Path) -> None:
 
 def test_the_ablation_is_six_presets_under_one_name() -> None:
     study = Study.model_validate({**BASE, "methods": ["table2", "ultralytics"]})
-    assert [method.name for method in study.methods] == [*map(str, TABLE_2), "ultralytics"]
+    assert [method.name for method in study.each_method] == [*map(str, TABLE_2), "ultralytics"]
     assert len(TABLE_2) == 6
+
+
+def test_a_group_leaves_out_what_the_list_names_itself() -> None:
+    mine = {"name": "mine", "distillation": {"losses": [{"name": "decoupled"}], "calibration": {"share": 0.3}}}
+    study = Study.model_validate({**BASE, "methods": ["rdr-kd", "table2", mine, "none"]})
+    rest = [str(preset) for preset in TABLE_2 if preset not in ("none", "rdr-kd")]
+    assert [method.name for method in study.each_method] == ["rdr-kd", *rest, "mine", "none"]
+
+
+def test_a_refused_method_is_named_by_its_place_in_the_list() -> None:
+    broken = {"name": "mine", "distillation": {"losses": [{"name": "decoupled", "temperature": -1}]}}
+    content = {**BASE, "methods": ["table2", broken, "no-such"]}
+    with pytest.raises(ValidationError) as refused:
+        Study.model_validate(content)
+    problems = {problem.where: problem.detail for problem in problems_of(refused.value, content)}
+    assert set(problems) == {"/methods/1/distillation/losses/0/temperature", "/methods/2"}
+    assert "'rdr-kd'" in problems["/methods/2"]
+    assert "'table2'" in problems["/methods/2"]
+
+
+def test_results_name_no_folder_of_this_machine() -> None:
+    content = {**BASE, "dataset": "/a/b/scenes.zip", "teacher": {"model": {"path": "/a/c/t.pt"}}}
+    kept = json.dumps(without_paths(Study.model_validate(content)))
+    assert "scenes.zip" in kept
+    assert "t.pt" in kept
+    assert "/a" not in kept
 
 
 @pytest.mark.parametrize(
@@ -74,6 +105,12 @@ def test_the_ablation_is_six_presets_under_one_name() -> None:
             "the name `none` for the student alone",
         ),
         ({"methods": [{"name": "alone", "distillation": {"preset": "none"}}]}, "the name `none` for the student alone"),
+        (
+            {"methods": [{"name": "rdr-kd", "distillation": {"preset": "ultralytics"}}]},
+            "a name that no preset has, got rdr-kd",
+        ),
+        ({"methods": [{"name": "table2", "distillation": {"preset": "rdr-kd"}}]}, "a name that no preset has"),
+        ({"methods": ["table2", "table2"]}, "distinct methods"),
         ({"methods": [{"name": "../x", "distillation": {"preset": "rdr-kd"}}]}, "pattern"),
         ({"extra": 1}, "Extra inputs"),
     ],
@@ -92,6 +129,7 @@ def test_a_teacher_is_trained_or_given() -> None:
 
 def test_paths_of_a_file_are_relative_to_it(tmp_path: Path) -> None:
     save_student(build("yolov8n-half", ["a"]), tmp_path, {})
+    (tmp_path / "scenes.zip").touch()
     (tmp_path / "study.yaml").write_text(
         "name: s\ndataset: scenes.zip\nteacher: {model: {path: student.pt}}\n"
         "student: {path: student.pt}\nmethods: [none]\n"
@@ -107,6 +145,54 @@ def test_a_file_that_holds_no_study_is_refused_by_field(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as refused:
         read_study(file)
     assert {problem.where for problem in refused.value.problems} >= {"/seeds/0", "/teacher"}
-    file.write_text("- 1")
-    with pytest.raises(SpecError):
-        read_study(file)
+    for content in ("- 1", "{"):
+        file.write_text(content)
+        with pytest.raises(SpecError):
+            read_study(file)
+    with pytest.raises(SpecError, match="expected a study spec in"):
+        read_study(tmp_path / "missing.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "where", "detail"),
+    [
+        ({"dataset": "none.zip"}, "/dataset", "expected a dataset, got nothing at"),
+        ({"student": {"path": "none.pt"}}, "/student", "expected a weights file, got nothing at"),
+        ({"teacher": {"model": {"path": "none.pt"}}}, "/teacher/model", "expected a weights file, got nothing at"),
+        ({"teacher": {"model": {"architecture": "yolov8l"}}}, "/teacher", "weights as {path}, or `train`"),
+        ({"student": {"model": "mdl_" + "0" * 32}}, "/student", "{architecture} or {path} on the command line"),
+        ({"student": {"job": "job_" + "0" * 32}}, "/student", "{architecture} or {path} on the command line"),
+        ({"teacher": {"model": {"model": "mdl_" + "0" * 32}}}, "/teacher/model", "{architecture} or {path}"),
+    ],
+)
+def test_what_this_machine_does_not_have_is_refused_by_field(
+    changes: dict[str, Any], where: str, detail: str, tmp_path: Path
+) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "study.json").write_text(json.dumps({**BASE, **changes}))
+    with pytest.raises(SpecError) as refused:
+        read_study(tmp_path / "study.json")
+    (problem,) = refused.value.problems
+    assert problem.where == where
+    assert detail in problem.detail
+
+
+def _examples() -> list[tuple[str, str]]:
+    """Give the study specs of the documents and those that come with the repository, by where they stand."""
+    documents = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    found = [
+        (f"{file.name}, {number}", block)
+        for file in documents
+        for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", file.read_text(), re.DOTALL))
+        if re.search("^methods:", block, re.MULTILINE)
+    ]
+    return found + [(file.name, file.read_text()) for file in sorted((ROOT / "studies").glob("*.yaml"))]
+
+
+def test_the_documents_have_an_example() -> None:
+    assert any(name.startswith("studies.md") for name, _ in _examples())
+
+
+@pytest.mark.parametrize(("name", "text"), _examples())
+def test_examples_are_studies(name: str, text: str) -> None:
+    assert Study.model_validate(yaml.safe_load(text)).each_method

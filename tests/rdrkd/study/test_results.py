@@ -7,12 +7,18 @@ import pytest
 from rdrkd.errors import SpecError
 from rdrkd.study.results import FORMAT, merge, read, write
 
+FIGURES = {"AP50": 2.0, "AP75": None, "AP_S": 1.0, "AP_M": None, "AP_L": None}
+STUDENT = {"architecture": "yolov8n", "parameters": 3_000_000, "gflops": 8.1}
+
 
 def results(*members: tuple[str, int, float], dataset: str = "d", command: str = "c", sha: str = "1") -> dict[str, Any]:
     return {
         "format": FORMAT, "name": "s", "dataset": dataset, "dataset_sha256": sha, "commands": [command], "teachers": {},
         "members": [
-            {"method": method, "seed": seed, "hash": method, "setting": "s", "metrics": {"AP": ap}}
+            {
+                "method": method, "seed": seed, "hash": method, "setting": "s", "metrics": {"AP": ap, **FIGURES},
+                "curve": [{"mAP50_95": ap}], "seconds": 1.0, "epochs": 1, "memory_bytes": 1, "student": STUDENT,
+            }
             for method, seed, ap in members
         ],
     }  # fmt: skip
@@ -32,9 +38,33 @@ def test_results_of_several_runs_join_and_the_first_of_a_member_stands() -> None
 
 
 def test_other_datasets_do_not_join() -> None:
-    for other in (results(dataset="e"), results(sha="2")):
-        with pytest.raises(SpecError, match="results on the dataset d"):
-            merge([results(), other])
+    with pytest.raises(SpecError, match=r"results on the dataset d \(sha256 1\), got some on d \(2\)"):
+        merge([results(), results(sha="2")])
+
+
+def test_a_dataset_is_known_by_its_content_whatever_its_name() -> None:
+    joined = merge([results(("none", 0, 1.0)), results(("none", 1, 3.0), dataset="the same under another name")])
+    assert len(joined["members"]) == 2
+
+
+def test_a_member_that_two_runs_know_differently_is_noted() -> None:
+    one, two = results(("none", 0, 1.0), ("rdr-kd", 0, 2.0)), results(("rdr-kd", 0, 9.0), ("none", 0, 1.0))
+    assert merge([one, two])["notes"] == [
+        "rdr-kd, seed 0 (rdr-kd) was trained twice, AP 2.00 and 9.00: the first stands"
+    ]
+    assert merge([merge([one, two]), two])["notes"] == merge([one, two])["notes"]
+    assert merge([one, one])["notes"] == []
+
+
+def failure(method: str, seed: int) -> dict[str, Any]:
+    return {"method": method, "seed": seed, "hash": method, "reason": "nan_loss", "message": "lost"}
+
+
+def test_a_failure_is_kept_until_its_member_is_done() -> None:
+    one = {**results(("none", 0, 1.0)), "failures": [failure("rdr-kd", 0), failure("rdr-kd", 1)]}
+    two = {**results(("rdr-kd", 0, 1.0)), "failures": [failure("rdr-kd", 1), failure("none", 0)]}
+    assert merge([one, two])["failures"] == [failure("rdr-kd", 1)]
+    assert merge([two, one])["failures"] == [failure("rdr-kd", 1)]
 
 
 def test_they_come_back_from_their_file_in_order(tmp_path: Path) -> None:
@@ -50,6 +80,22 @@ NO_RESULTS = [
     json.dumps({"format": FORMAT, "members": [{"method": "none"}]}),
     json.dumps({"format": 99, "members": []}),
 ]
+
+
+def test_a_member_without_what_the_report_needs_is_named(tmp_path: Path) -> None:
+    found = results(("none", 0, 1.0), ("none", 1, 1.0))
+    del found["members"][1]["metrics"]["AP_S"], found["members"][1]["curve"]
+    (tmp_path / "x.json").write_text(json.dumps(found))
+    with pytest.raises(SpecError) as refused:
+        read(tmp_path / "x.json")
+    assert {problem.where for problem in refused.value.problems} == {"/members/1/metrics/AP_S", "/members/1/curve"}
+
+
+def test_the_results_that_are_kept_can_be_read() -> None:
+    files = sorted((Path(__file__).parents[3] / "docs" / "results").glob("study-*.json"))
+    assert files
+    for file in files:
+        assert read(file)["members"]
 
 
 @pytest.mark.parametrize("content", NO_RESULTS)

@@ -1,10 +1,13 @@
 """Whole studies of tiny trainings, in processes of their own."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,10 @@ from typing import Any
 import cv2
 import pytest
 
-from rdrkd.errors import SpecError
+from rdrkd.errors import ModelError, SpecError
 from rdrkd.events import Epoch, Event
-from rdrkd.reporter import Memory
+from rdrkd.files import held
+from rdrkd.reporter import Memory, Reporter
 from rdrkd.spec.study import Study
 from rdrkd.study import results
 from rdrkd.study.panel import draw_panel
@@ -125,9 +129,99 @@ def test_a_study_that_was_stopped_goes_on_later(scenes: Path, teacher_path: Path
     assert epochs == list(range(1, len(epochs) + 1))
 
 
+def nothing(_name: str) -> Reporter:
+    pytest.fail("nothing is to be trained")
+
+
+TEACHER = {"model": {"architecture": "yolov8n-half"}, "train": {**TRAIN, "epochs": 1}}
+
+
 def test_without_time_nothing_is_begun(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
-    ended = run_study(study(scenes, teacher_path), order(tmp_path, seconds=0), lambda _name: Memory())
-    assert len(ended.missing) == 4
+    for teacher in (TEACHER, {"model": {"path": str(teacher_path)}}):
+        ended = run_study(study(scenes, teacher_path, teacher=teacher), order(tmp_path, seconds=0), nothing)
+        assert len(ended.missing) == 4
+    assert not list(tmp_path.glob("*-seed-*"))
+    assert not list(tmp_path.glob("teacher-*"))
+
+
+def test_a_teacher_is_trained_only_for_members_that_are_missing_and_need_it(scenes: Path, tmp_path: Path) -> None:
+    names: list[str] = []
+
+    def reporter(name: str) -> Memory:
+        names.append(name)
+        return Memory()
+
+    alone = study(scenes, Path("unused"), teacher=TEACHER, seeds=[0], methods=["none"])
+    ended = run_study(alone, order(tmp_path), reporter)
+    assert len(ended.results["members"]) == 1
+    assert [name.split("-seed-")[0] for name in names] == ["none"]
+
+
+def test_one_study_at_a_time_runs_in_a_folder(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
+    with held(tmp_path), pytest.raises(SpecError, match="with one going on"):
+        run_study(study(scenes, teacher_path), order(tmp_path), nothing)
+
+
+def test_a_damaged_run_folder_sinks_no_other_member(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
+    small = study(scenes, teacher_path, seeds=[0], methods=["none", "decoupled"])
+    damaged = run_study(small, order(tmp_path, seconds=0), nothing).missing[0]
+    (tmp_path / damaged.folder).mkdir()
+    (tmp_path / damaged.folder / "result.json").write_text("{}")
+    ended = run_study(small, order(tmp_path), lambda _name: Memory())
+    assert [member["method"] for member in ended.results["members"]] == ["decoupled"]
+    (failure,) = ended.results["failures"]
+    assert (failure["method"], failure["reason"]) == ("none", "internal")
+    assert ended.failed
+    (tmp_path / damaged.folder / "result.json").unlink()
+    again = run_study(small, order(tmp_path), lambda _name: Memory())
+    assert not again.failed
+    assert not again.results["failures"]
+
+
+class FreezeAtFirstEpoch(Memory):
+    """Stops a member's process, as a hanging disk would: it hears no SIGTERM."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder, self.frozen = folder, 0
+
+    def emit(self, event: Event) -> None:
+        super().emit(event)
+        if isinstance(event, Epoch) and not self.frozen:
+            self.frozen = next(pid for pid in _processes(self.folder) if pid != os.getpid())
+            os.kill(self.frozen, signal.SIGSTOP)
+            self.stop = True
+
+
+def test_a_member_that_does_not_listen_is_killed_after_its_grace(
+    scenes: Path, teacher_path: Path, tmp_path: Path
+) -> None:
+    long = study(scenes, teacher_path, seeds=[0], methods=["none"], train={**TRAIN, "epochs": 400})
+    member = FreezeAtFirstEpoch(tmp_path)
+    ended = run_study(long, Order(tmp_path, device="cpu", grace=1), lambda _name: member)
+    assert member.frozen
+    assert not list(_processes(tmp_path))
+    assert len(ended.missing) == 1
+    assert not ended.results["failures"]
+
+
+def test_a_member_goes_on_in_another_study_and_with_other_paths(
+    scenes: Path, teacher_path: Path, tmp_path: Path
+) -> None:
+    train = {**TRAIN, "epochs": 4}
+    options = {"seeds": [0], "methods": ["decoupled"], "train": train}
+    first = run_study(study(scenes, teacher_path, **options), order(tmp_path / "out"), lambda _name: StopAfter(1))
+    history = tmp_path / "out" / first.missing[0].folder / "metrics.jsonl"
+    assert 1 <= len(history.read_text().splitlines()) < 4
+    shutil.copytree(scenes.parent, tmp_path / "moved")
+    shutil.copy(teacher_path, tmp_path / "moved.pt")
+    memory = Memory()
+    other = study(tmp_path / "moved" / scenes.name, tmp_path / "moved.pt", **options, name="other")
+    ended = run_study(other, order(tmp_path / "out"), lambda _name: memory)
+    assert not ended.failed, ended.results["failures"]
+    assert [member["method"] for member in ended.results["members"]] == ["decoupled"]
+    assert len([event for event in memory.events if isinstance(event, Epoch)]) < 4
+    assert [json.loads(line)["epoch"] for line in history.read_text().splitlines()] == [1, 2, 3, 4]
 
 
 def test_the_teacher_is_trained_first_and_counts_by_its_recipe(scenes: Path, tmp_path: Path) -> None:
@@ -143,9 +237,9 @@ def test_the_teacher_is_trained_first_and_counts_by_its_recipe(scenes: Path, tmp
 
 
 def test_without_a_teacher_there_is_no_study(scenes: Path, tmp_path: Path) -> None:
-    untrained = study(scenes, Path("x"), teacher={"model": {"architecture": "yolov8n"}})
-    with pytest.raises(SpecError, match=r"the teacher's weights as .path., or `train`"):
-        run_study(untrained, order(tmp_path), lambda _name: Memory())
+    absent = study(scenes, Path("x"), teacher={"model": {"path": str(tmp_path / "x.pt")}})
+    with pytest.raises(ModelError, match=r"expected a weights file, got nothing at x\.pt"):
+        run_study(absent, order(tmp_path), nothing)
 
 
 def test_the_report_stands_for_itself(done: tuple[Path, Ended], scenes: Path, tmp_path: Path) -> None:
@@ -221,9 +315,14 @@ def test_a_killed_study_leaves_no_process_and_goes_on(scenes: Path, teacher_path
         parent.send_signal(signal.SIGKILL)
         parent.wait()
     time.sleep(1)
-    marker = str(tmp_path / "out").encode()
-    left = [process for process in Path("/proc").glob("[0-9]*") if marker in _command_line(process)]
-    assert not left
+    assert not list(_processes(tmp_path / "out"))
+
+
+def _processes(folder: Path) -> Iterator[int]:
+    """Give the processes that name a folder in their command line."""
+    for process in Path("/proc").glob("[0-9]*"):
+        if str(folder).encode() in _command_line(process):
+            yield int(process.name)
 
 
 def _command_line(process: Path) -> bytes:

@@ -1,0 +1,101 @@
+"""One run of a study in a process of its own: started, listened to, and ended when its time is up."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from rdrkd.errors import RdrkdError
+from rdrkd.events import EXIT_STOPPED, Event, Failed, parse
+from rdrkd.files import write_atomically
+from rdrkd.orphans import PARENT_VARIABLE
+from rdrkd.reporter import Reporter
+
+_LOOK = 0.2  # seconds between two questions whether to stop
+
+
+class MemberFailed(RdrkdError):
+    """A member of a study ended with an error."""
+
+
+def run_child(
+    spec: dict[str, Any],
+    folder: Path,
+    options: Sequence[str],
+    reporter: Reporter,
+    stopping: Callable[[], bool],
+    grace: float,
+) -> dict[str, Any] | None:
+    """Run a job spec in its folder, where it may have been begun; give its result, None where it was stopped.
+
+    Args:
+        spec: the job spec.
+        folder: its run folder; `log.txt` in it gets what the process prints.
+        options: of the command line, beside the folder.
+        reporter: takes the events.
+        stopping: asked five times a second whether the run is to stop at its next batch.
+        grace: seconds from then until the process and its children are killed; the newest checkpoint stands.
+
+    Raises:
+        MemberFailed: the run failed; its `reason` is the run's.
+    """
+    finished = folder / "result.json"
+    if finished.is_file():
+        return _read(finished)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "member.json"
+    write_atomically(file, json.dumps(spec, indent=2).encode())
+    command = [sys.executable, "-m", "rdrkd", spec["kind"], str(file), "--run-dir", str(folder), *options, "--events"]
+    with (folder / "log.txt").open("ab") as log:
+        child = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL,
+            env={**os.environ, PARENT_VARIABLE: str(os.getpid())}, start_new_session=True,
+        )  # fmt: skip
+    threading.Thread(target=_watch, args=(child, stopping, grace), daemon=True).start()
+    failed = None
+    for event in _events(child):
+        reporter.emit(event)
+        failed = event if isinstance(event, Failed) else failed
+    status = child.wait()
+    if finished.is_file():
+        return _read(finished)
+    if status == EXIT_STOPPED or stopping():
+        return None
+    error = MemberFailed(failed.message if failed else f"the process ended with status {status}; see its log.txt")
+    if failed is not None:
+        error.reason = failed.reason
+    raise error
+
+
+def _watch(child: "subprocess.Popen[bytes]", stopping: Callable[[], bool], grace: float) -> None:
+    """Ask a process to stop when that is wanted, and end its whole session when it does not."""
+    while child.poll() is None:
+        if stopping():
+            child.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(grace)
+                return
+            os.killpg(child.pid, signal.SIGKILL)  # it leads its session: its data loaders go with it
+            return
+        time.sleep(_LOOK)
+
+
+def _events(child: "subprocess.Popen[bytes]") -> Iterator[Event]:
+    assert child.stdout is not None
+    with child.stdout:
+        for line in child.stdout:
+            with contextlib.suppress(ValidationError):  # a line that some library has printed
+                yield parse(line)
+
+
+def _read(result: Path) -> dict[str, Any]:
+    return dict(json.loads(result.read_text()))
