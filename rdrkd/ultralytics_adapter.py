@@ -27,13 +27,15 @@ from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator 
 from ultralytics.nn.distill_model import DistillationModel, FeatureHook  # noqa: E402
 from ultralytics.nn.modules.head import Detect  # noqa: E402
 from ultralytics.nn.tasks import DetectionModel, torch_safe_load, yaml_model_load  # noqa: E402
-from ultralytics.utils import DEFAULT_CFG_KEYS, LOGGER, RANK, USER_CONFIG_DIR  # noqa: E402
+from ultralytics.utils import ASSETS_URL, DEFAULT_CFG_KEYS, LOGGER, RANK, USER_CONFIG_DIR  # noqa: E402
+from ultralytics.utils.downloads import safe_download  # noqa: E402
 from ultralytics.utils.tal import dist2bbox, make_anchors  # noqa: E402
 from ultralytics.utils.torch_utils import TORCH_2_13, copy_attr, get_flops, unwrap_model  # noqa: E402
 
 ULTRALYTICS_VERSION: str = _version
 
 __all__ = [
+    "ASSETS_URL",
     "DEFAULT_CFG_KEYS",
     "LOGGER",
     "RANK",
@@ -55,6 +57,7 @@ __all__ = [
     "engine_trainer",
     "get_flops",
     "provide_font",
+    "safe_download",
     "torch_safe_load",
     "unwrap_model",
     "yaml_model_load",

@@ -1,8 +1,9 @@
 """`rdrkd study`: run, merge and report studies."""
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -11,6 +12,10 @@ from rich.table import Table
 from rdrkd import environment, events
 from rdrkd.console import duration
 from rdrkd.events import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, Event
+from rdrkd.spec.study import GROUPS
+
+if TYPE_CHECKING:
+    from rdrkd.study.runner import Order
 
 app = typer.Typer(
     help="Compare methods over seeds: mean, spread, paired differences with confidence intervals.",
@@ -18,6 +23,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 Out = Annotated[Path, typer.Option(help="Folder of run folders, results and report.", show_default=False)]
+Device = Annotated[str | None, typer.Option(help="`cpu` or a GPU's number; default: the GPU where there is one.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Members trained at the same time.")]
+Minutes = Annotated[
+    float | None, typer.Option(min=0, help="Time budget; members that are cut off go on in the next run.")
+]
+Known = Annotated[
+    list[Path] | None, typer.Option(help="Results whose members need not be trained again.", show_default=False)
+]
 
 
 class Line:
@@ -53,29 +66,64 @@ class Line:
 def run(
     spec: Annotated[Path, typer.Argument(help="Study spec, YAML or JSON.", show_default=False)],
     out: Out,
-    device: Annotated[
-        str | None, typer.Option(help="`cpu` or a GPU's number; default: the GPU where there is one.")
-    ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Members trained at the same time.")] = 1,
-    minutes: Annotated[
-        float | None, typer.Option(min=0, help="Time budget; members that are cut off go on in the next run.")
-    ] = None,
-    known: Annotated[
-        list[Path] | None, typer.Option(help="Results whose members need not be trained again.", show_default=False)
-    ] = None,
+    device: Device = None,
+    jobs: Jobs = 1,
+    minutes: Minutes = None,
+    known: Known = None,
 ) -> None:
     """Train what is missing of a study and write its report; run it again to go on."""
     environment.apply()
+    from rdrkd.study.runner import Order
+
+    _run(spec, Order(out, device, jobs, None if minutes is None else minutes * 60, known or ()))
+
+
+def _table(group: str) -> Callable[..., None]:
+    def table(
+        dataset: Annotated[
+            str, typer.Argument(help="Dataset: a path, or `VisDrone`, which is downloaded.", show_default=False)
+        ],
+        out: Out,
+        teacher: Annotated[str, typer.Option(help="Architecture to train first, or trained weights.")] = "yolov8l",
+        student: Annotated[str, typer.Option(help="Architecture, or start weights.")] = "yolov8n",
+        seeds: Annotated[int, typer.Option(min=1, max=100, help="How many seeds each method gets.")] = 3,
+        epochs: Annotated[int, typer.Option(min=1, help="Epochs of teacher and students.")] = 100,
+        imgsz: Annotated[int, typer.Option(help="Side of the network input, px.")] = 640,
+        batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = 16,
+        device: Device = None,
+        jobs: Jobs = 1,
+        minutes: Minutes = None,
+        known: Known = None,
+    ) -> None:
+        environment.apply()
+        from rdrkd.study.runner import Order
+        from rdrkd.study.tables import write_table_study
+
+        train = {"epochs": epochs, "imgsz": imgsz, "batch": batch}
+        spec = write_table_study(group, dataset, out, teacher, student, seeds, train)
+        _run(spec, Order(out, device, jobs, None if minutes is None else minutes * 60, known or ()))
+
+    table.__doc__ = (
+        f"Train the methods of the paper's {group.replace('table', 'Table ')} on a dataset; its spec is kept in "
+        "`study.yaml` of the folder. The same command goes on; `rdrkd study run` takes the spec with any change."
+    )
+    return table
+
+
+for _group in GROUPS:
+    app.command(_group)(_table(_group))
+
+
+def _run(spec: Path, order: "Order") -> None:
     from rdrkd.study.panel import draw_panel
     from rdrkd.study.report import write_report
-    from rdrkd.study.runner import Order, run_study
+    from rdrkd.study.runner import run_study
     from rdrkd.study.specfile import read_study
 
-    console = Console()
+    console, out = Console(), order.out
     study = read_study(spec)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
-    order = Order(out, device, jobs, None if minutes is None else minutes * 60, known or ())
     ended = run_study(study, order, lambda name: Line(name, console))
     panel = None
     try:

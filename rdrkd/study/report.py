@@ -10,13 +10,15 @@ from typing import Any
 import jinja2
 
 from rdrkd.files import write_atomically
+from rdrkd.study.export import as_csv
 from rdrkd.study.figures import draw_curves, draw_differences
+from rdrkd.study.ranking import Place, rankings
 from rdrkd.study.results import FIGURES, Results
-from rdrkd.study.statistics import BASELINE, Difference, Row, Summary, rows_of
+from rdrkd.study.statistics import BASELINE, Difference, Row, Summary, rows_of, summary
 
 
 def write_report(results: Results, out: Path, panel: str | None = None) -> list[Path]:
-    """Write `report.md`, `report.html`, `curves.png` and `differences.png` into a folder.
+    """Write `report.md`, `report.html`, `members.csv`, `curves.png` and `differences.png` into a folder.
 
     Args:
         results: a study's results.
@@ -28,6 +30,7 @@ def write_report(results: Results, out: Path, panel: str | None = None) -> list[
     """
     out.mkdir(parents=True, exist_ok=True)
     rows = rows_of(results["members"])
+    write_atomically(out / "members.csv", as_csv(results["members"]).encode())
     pictures = {"curves.png": draw_curves(rows), "differences.png": draw_differences(rows)}
     for name, content in pictures.items():
         if content is not None:
@@ -37,7 +40,7 @@ def write_report(results: Results, out: Path, panel: str | None = None) -> list[
         "results": results, "tables": tables(rows), "findings": findings(rows), "pictures": shown,
         "notes": [*results.get("notes", []), *mixtures(rows)],
     }  # fmt: skip
-    written = [out / name for name in shown]
+    written = [out / name for name in ("members.csv", *shown)]
     for name in ("report.md", "report.html"):
         write_atomically(out / name, _environment(out).get_template(f"{name}.jinja").render(values).encode())
         written.append(out / name)
@@ -68,11 +71,43 @@ def tables(rows: Sequence[Row]) -> list[dict[str, Any]]:
                 for row in compared
             ],
         },
+        *(_order(places) for places in rankings(rows)),
+        *_by_class(rows),
         {
             "title": f"Cost of a run ({_at_a_time(rows)})",
             "header": ["method", "s an epoch", "x alone", "peak memory, GB", "student", "M params", "GFLOPs"],
             "rows": [_cost(row, rows) for row in rows],
         },
+    ]
+
+
+def _order(places: Sequence[Place]) -> dict[str, Any]:
+    return {
+        "title": "Order by AP; paired t tests over the seeds, 5 % for all pairs together (Holm)",
+        "header": ["method", "place", "AP", "not to be told from, of those below"],
+        "rows": [
+            [place.row.label, str(number), _mean(place.summary), ", ".join(place.tied) or "-"]
+            for number, place in enumerate(places, 1)
+        ],
+    }
+
+
+def _by_class(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Give the table of AP by class; none where no member has it."""
+    names = list(dict.fromkeys(name for row in rows for member in row.members for name in member.get("per_class", {})))
+    if not names:
+        return []
+
+    def cell(row: Row, name: str) -> str:
+        found = [member.get("per_class", {}).get(name, {}).get("AP") for member in row.members]
+        return _mean(summary([value for value in found if value is not None]))
+
+    return [
+        {
+            "title": "AP by class: mean (standard deviation over seeds)",
+            "header": ["method", *names],
+            "rows": [[row.label, *(cell(row, name) for name in names)] for row in rows],
+        }
     ]
 
 

@@ -67,9 +67,9 @@ def rows_of(members: Sequence[Mapping[str, Any]]) -> list[Row]:
                 hash=hash_,
                 label=method if names.count(method) == 1 else f"{method} ({hash_[:6]})",
                 setting=setting,
-                summaries={name: s for name in FIGURES if (s := summary(_values(own, name).values()))},
+                summaries={name: s for name in FIGURES if (s := summary(values_of(own, name).values()))},
                 differences={
-                    name: d for name in FIGURES if (d := difference(_values(own, name), _values(against, name)))
+                    name: d for name in FIGURES if (d := difference(values_of(own, name), values_of(against, name)))
                 },
                 members=own,
             )
@@ -106,5 +106,6 @@ def difference(method: Mapping[int, float], baseline: Mapping[int, float]) -> Di
     return Difference(mean, mean - half, mean + half, count)
 
 
-def _values(members: Sequence[Mapping[str, Any]], figure: str) -> dict[int, float]:
+def values_of(members: Sequence[Mapping[str, Any]], figure: str) -> dict[int, float]:
+    """Give a figure's values by seed."""
     return {m["seed"]: m["metrics"][figure] for m in members if m["metrics"][figure] is not None}

@@ -248,7 +248,7 @@ def test_the_report_stands_for_itself(done: tuple[Path, Ended], scenes: Path, tm
     assert panel is not None
     written = write_report(ended.results, tmp_path, panel)
     assert {path.name for path in written} == {
-        "report.md", "report.html", "curves.png", "differences.png", "panel.png",
+        "report.md", "report.html", "members.csv", "curves.png", "differences.png", "panel.png",
     }  # fmt: skip
     for name in ("curves.png", "differences.png", "panel.png"):
         picture = cv2.imread(str(tmp_path / name))

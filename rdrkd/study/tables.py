@@ -1,0 +1,61 @@
+"""The paper's tables as studies of any dataset: the same methods, a teacher that is trained first, paired seeds."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from rdrkd.data.download import NAMED, fetch_visdrone
+from rdrkd.errors import SpecError
+from rdrkd.files import write_atomically
+from rdrkd.spec import ARCHITECTURES
+from rdrkd.spec.problems import problems_of
+from rdrkd.spec.study import Study
+
+
+def write_table_study(
+    group: str, dataset: str, out: Path, teacher: str, student: str, seeds: int, train: dict[str, Any]
+) -> Path:
+    """Write the spec of a table's study into its folder, where it can be read and changed, and give its path.
+
+    Args:
+        group: `table1` or `table2`.
+        dataset: path of a dataset, or a name of `NAMED`, which is downloaded into `out`.
+        out: folder of the study.
+        teacher: architecture to train, or path of trained weights.
+        student: architecture, or path of start weights.
+        seeds: how many; 0, 1, ...
+        train: settings of teacher and students.
+
+    Raises:
+        SpecError: a value is refused, or the folder holds another study.
+        DatasetError: the dataset cannot be downloaded.
+    """
+    place = dataset
+    if dataset in NAMED and not Path(dataset).exists():
+        place = str(fetch_visdrone(out / "datasets"))
+    content: dict[str, Any] = {
+        "name": f"{group}-{Path(dataset).stem}"[:64],
+        "dataset": str(Path(place).resolve()),
+        "teacher": {"model": _model(teacher), **({"train": train} if teacher in ARCHITECTURES else {})},
+        "student": _model(student),
+        "methods": [group],
+        "seeds": list(range(seeds)),
+        "train": train,
+    }
+    try:
+        Study.model_validate(content)
+    except ValidationError as error:
+        problems = problems_of(error, content)
+        raise SpecError(f"{len(problems)} options of the study are refused", problems) from None
+    out.mkdir(parents=True, exist_ok=True)
+    file, text = out / "study.yaml", yaml.safe_dump(content, sort_keys=False)
+    if file.is_file() and file.read_text() != text:
+        raise SpecError(f"expected a new folder or these very options, got another study: `rdrkd study run {file}`")
+    write_atomically(file, text.encode())
+    return file
+
+
+def _model(name: str) -> dict[str, str]:
+    return {"architecture": name} if name in ARCHITECTURES else {"path": str(Path(name).resolve())}
