@@ -20,6 +20,7 @@ from api.jobs import repair
 from api.queue import INSPECT, TRAIN, Doorbell
 from api.settings import Settings
 from api.storage import Storage
+from api.studies import service as studies
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Reaper:
         with self.database.transaction() as session:
             for job_id in repair.fail_blocked(session):
                 log.warning("%s failed: what it waits for will never be ready", job_id)
+        self.report()
         self.ring()
         if time.monotonic() >= self._sweep_at:
             self._sweep_at = time.monotonic() + SWEEP_SECONDS
@@ -68,6 +70,12 @@ class Reaper:
             for job_id in repair.expire(session, self.settings.max_lost_workers):
                 log.warning("%s lost its worker and is queued again", job_id)
             checks.expire(session, self.settings.max_lost_workers)
+
+    def report(self) -> None:
+        """Have the reports drawn of studies that have come to their end; `ring` rings for them."""
+        with self.database.transaction() as session:
+            for job_id in studies.draw_finished(session):
+                log.info("%s draws the report of a study that has ended", job_id)
 
     def ring(self) -> None:
         """Ring for rows that wait unheard; not for as many as have a ring pending, or a long queue would drown."""

@@ -122,6 +122,19 @@ def evaluate(
     _run("evaluate", target, run_dir, {"model": model, "dataset": dataset, "cache": cache}, device, events)
 
 
+@app.command(hidden=True)
+def compare(
+    spec: Spec,
+    run_dir: RunDir,
+    dataset: DatasetPath = None,
+    cache: Cache = None,
+    device: Device = None,
+    events: Events = False,
+) -> None:
+    """Draw the report of a study of the service, whose results lie in the run folder."""
+    _run("compare", spec, run_dir, {"dataset": dataset, "cache": cache}, device, events)
+
+
 @app.command()
 def inspect(
     file: Annotated[

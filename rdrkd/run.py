@@ -26,7 +26,8 @@ from rdrkd.models import LoadedModel, load_weights
 from rdrkd.models.weights import parameters_of
 from rdrkd.recorder import Recorder
 from rdrkd.reporter import Reporter
-from rdrkd.spec import Architecture, Distill, Evaluate, JobSpec, LocalModel, ModelRef, Train, references
+from rdrkd.spec import Architecture, Compare, Distill, Evaluate, LocalModel, ModelRef, RunSpec, Train, references
+from rdrkd.study.compare import compare
 from rdrkd.training.plan import Plan
 from rdrkd.training.train import train
 from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION, get_flops
@@ -53,7 +54,7 @@ class Inputs:
     device: str | None = None
 
 
-def run(spec: JobSpec, run_dir: Path, reporter: Reporter, inputs: Inputs | None = None) -> dict[str, Any]:
+def run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs | None = None) -> dict[str, Any]:
     """Do what the spec says and give the result, which is also in `run_dir/result.json`.
 
     A finished folder gives its result again; an unfinished one goes on from its newest checkpoint.
@@ -66,7 +67,7 @@ def run(spec: JobSpec, run_dir: Path, reporter: Reporter, inputs: Inputs | None 
         return _run(spec, run_dir, reporter, inputs or Inputs())
 
 
-def _run(spec: JobSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> dict[str, Any]:
+def _run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> dict[str, Any]:
     finished = run_dir / "result.json"
     if finished.is_file():
         done: dict[str, Any] = json.loads(finished.read_text())
@@ -84,17 +85,19 @@ def _run(spec: JobSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> di
     reporter.emit(Resolved(resolved_spec=resolved))
     if isinstance(spec, Evaluate):
         result = _evaluate(spec, dataset, reporter, inputs)
+    elif isinstance(spec, Compare):
+        result = compare(run_dir, dataset)
     else:
         result = _train(spec, dataset, run_dir, reporter, inputs)
     result = {"kind": spec.kind, **result, **_cost(started, inputs.device)}
-    if not isinstance(spec, Evaluate):  # which has no epochs to tell of
+    if isinstance(spec, Distill | Train):  # the others have no epochs to tell of
         Reports(run_dir, reporter).write(result)  # before the result: a folder that has one is never touched again
     _write_json(finished, result)
     return result
 
 
 @contextmanager
-def _own_folder(spec: JobSpec, run_dir: Path) -> Iterator[None]:
+def _own_folder(spec: RunSpec, run_dir: Path) -> Iterator[None]:
     """Hold a run folder for one process; refuse one of another spec: resuming it would mix two runs."""
     with held(run_dir):
         earlier = _read_json(run_dir / "spec.json")
@@ -185,7 +188,7 @@ def _path(reference: ModelRef, given: Path | None, field: str) -> Path:
     )
 
 
-def _dataset_path(spec: JobSpec, inputs: Inputs) -> Path:
+def _dataset_path(spec: RunSpec, inputs: Inputs) -> Path:
     return inputs.dataset if inputs.dataset is not None else Path(spec.dataset)
 
 
@@ -220,7 +223,7 @@ def _cost(started: float, device: str | None) -> dict[str, Any]:
     }
 
 
-def _resolved(spec: JobSpec, dataset: Dataset, inputs: Inputs) -> dict[str, Any]:
+def _resolved(spec: RunSpec, dataset: Dataset, inputs: Inputs) -> dict[str, Any]:
     """The spec with every default, the expanded terms, and what else decides the outcome."""
     resolved = spec.model_dump(mode="json")
     if isinstance(spec, Distill):

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from api.jobs.dependencies import STATE
 from api.jobs.lifecycle import Held, Published
-from api.jobs.tables import Artifact
+from api.jobs.tables import Artifact, Job
 from api.storage import Storage
 from rdrkd.events import Checkpoint
 
@@ -22,6 +22,7 @@ KEEP = 2  # checkpoints of a job that stay in the storage: the newest, and one t
 FINAL = (  # of a finished run folder, where they are there
     "student.pt", "student.safetensors", "metrics.jsonl", "warnings.jsonl", "report.html", "report.png",
     "resolved_spec.json", "result.json",
+    "report.md", "members.csv", "study.json", "curves.png", "differences.png", "panel.png",  # of a study's report
 )  # fmt: skip
 MAX_FILES = 50  # of one checkpoint, or of a finished run: the service lists them all
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -66,11 +67,14 @@ def _store(
     return published
 
 
-def all_of(session: Session, job_id: str) -> list[list[Artifact]]:
-    """Give a job's checkpoints of all attempts, newest first, each as its files."""
+def all_of(session: Session, job_id: str, continues: str | None = None) -> list[list[Artifact]]:
+    """Give a job's checkpoints of all attempts, newest first, each as its files; then those of the job it continues."""
     order = (Artifact.attempt.desc(), Artifact.epoch.desc(), Artifact.name)
     rows = session.scalars(select(Artifact).where(Artifact.job_id == job_id).order_by(*order)).all()
-    return [list(files) for _, files in groupby(rows, key=lambda row: (row.attempt, row.epoch))]
+    own = [list(files) for _, files in groupby(rows, key=lambda row: (row.attempt, row.epoch))]
+    if continues is None:
+        return own
+    return own + all_of(session, continues, session.scalar(select(Job.continues).where(Job.id == continues)))
 
 
 def restore(storage: Storage, checkpoints: list[list[Artifact]], run_dir: Path) -> int | None:

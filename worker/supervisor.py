@@ -17,7 +17,7 @@ from api.jobs.lifecycle import Ending, Held
 from api.jobs.states import Status
 from api.leases import Fenced
 from rdrkd.events import EXIT_STOPPED, Checkpoint, Done, Epoch, Event, Failed, Progress, Resolved, Warn, parse
-from worker import checkpoints, endings, folders, inputs
+from worker import checkpoints, endings, folders, inputs, studies
 from worker.lease import Lease, Order
 from worker.process import RDRKD, Child, last_words, without_paths
 from worker.workplace import Workplace
@@ -103,7 +103,9 @@ class Attempt:
         (self.folder / SPEC).write_text(json.dumps(self.held.spec, indent=2))
         needed = self.lease.write(lambda session: inputs.locate(session, self.held.spec))
         options = inputs.arguments(self.place.storage, needed)
-        earlier = self.lease.write(lambda session: checkpoints.all_of(session, self.held.id))
+        if self.held.kind == studies.COMPARE:
+            self.lease.write(lambda session: studies.lay_out(session, self.place.storage, self.held.spec, self.folder))
+        earlier = self.lease.write(lambda session: checkpoints.all_of(session, self.held.id, self.held.continues))
         self.epoch = checkpoints.restore(self.place.storage, earlier, self.folder) or 0
         return options
 

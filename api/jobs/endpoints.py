@@ -70,7 +70,10 @@ def newest(
     limit: Annotated[Limit, Query()] = 20,
     after: Annotated[After, Query()] = None,
     status: Annotated[list[Status], Query(description="only these; may be given several times")] = [],  # noqa: B006
-    kind: Annotated[Literal["distill", "train", "evaluate"] | None, Query()] = None,
+    kind: Annotated[
+        Literal["distill", "train", "evaluate", "compare"] | None,
+        Query(description="without it all but `compare`, which draws the reports of studies"),
+    ] = None,
     label: Annotated[list[Label], Query(description="`key=value`; several must all hold")] = [],  # noqa: B006
 ) -> Page[JobView]:
     """List the jobs, newest first."""

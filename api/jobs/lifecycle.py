@@ -32,6 +32,7 @@ class Held:
     kind: str
     spec: dict[str, Any]
     timeout_seconds: int  # wall time of this attempt
+    continues: str | None = None  # the job whose checkpoints the first attempt begins with
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def claim(session: Session, worker: str, lease_seconds: float) -> Held | None:
             progress=None,
             version=Job.version + 1,
         )
-        .returning(Job.id, Job.attempt, Job.kind, Job.spec, Job.timeout_seconds)
+        .returning(Job.id, Job.attempt, Job.kind, Job.spec, Job.timeout_seconds, Job.continues)
     ).one_or_none()
     return Held(*row) if row else None
 

@@ -43,7 +43,7 @@ class JobView(BaseModel):
 
     id: str = Field(examples=["job_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"])
     object: Literal["job"] = "job"
-    kind: Literal["distill", "train", "evaluate"]
+    kind: Literal["distill", "train", "evaluate", "compare"]
     name: str | None
     labels: dict[str, str]
     status: Status
@@ -62,6 +62,7 @@ class JobView(BaseModel):
     problems: list[dict[str, str]] = Field(description="the inputs at fault: where, and what is wrong")
     priority: int
     timeout_seconds: int
+    continues: str | None = Field(description="the job with whose checkpoints this one has begun")
     spec: dict[str, Any] = Field(description="what was asked")
     resolved_spec: dict[str, Any] | None = Field(description="every default filled in, versions, hashes, seed")
     result: dict[str, Any] | None

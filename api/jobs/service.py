@@ -16,10 +16,20 @@ from api.models.tables import Model
 from api.pages import get_or_404, page
 from api.uploads import UploadStatus
 from rdrkd.errors import Problem
-from rdrkd.spec import Architecture, JobOutput, JobSpec, LocalModel, RegisteredModel, references
+from rdrkd.spec import (
+    Architecture,
+    JobOutput,
+    JobSpec,
+    LocalModel,
+    ModelRef,
+    RegisteredModel,
+    RunSpec,
+    references,
+)
 from rdrkd.spec.references import DATASET_ID
 
 Refusal = tuple[type[Unprocessable], Problem]
+COMPARE = "compare"  # the kind of the jobs that draw reports of studies
 
 
 def create(session: Session, spec: JobSpec) -> Job:
@@ -30,11 +40,20 @@ def create(session: Session, spec: JobSpec) -> Job:
         UnknownReference: it names something that does not exist.
         UnusableReference: it names something that can never be used.
     """
-    refusals = list(_refusals(session, spec))
-    if refusals:
-        raise refusals[0][0].at(*(problem for _, problem in refusals))
+    check_references(session, spec.dataset, references(spec))
+    return add(session, spec)
+
+
+def add(session: Session, spec: RunSpec, continues: str | None = None) -> Job:
+    """Queue a job whose references have been checked.
+
+    Args:
+        session: the caller's transaction.
+        spec: what is to be done.
+        continues: a job that has ended, with whose checkpoints this one begins.
+    """
     row = Job(id=new_id("job"), kind=spec.kind, name=spec.name, spec=spec.model_dump(mode="json", exclude_unset=True))
-    row.priority, row.timeout_seconds = spec.priority, spec.timeout_seconds
+    row.priority, row.timeout_seconds, row.continues = spec.priority, spec.timeout_seconds, continues
     row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again
     session.add(row)
     session.flush()
@@ -62,8 +81,8 @@ def newest(
     query = select(Job)
     if status:
         query = query.where(Job.status.in_(status))
-    if kind is not None:
-        query = query.where(Job.kind == kind)
+    # What draws a study's report is no work that anybody asked for by itself.
+    query = query.where(Job.kind == kind if kind is not None else Job.kind != COMPARE)
     for key, value in (labels or {}).items():
         query = query.where(Job.spec[("labels", key)].as_string() == value)
     return page(session, query, Job.id, limit, after)
@@ -94,14 +113,31 @@ def epochs(session: Session, job_id: str) -> list[JobEpoch]:
     return list(session.scalars(select(JobEpoch).where(JobEpoch.job_id == job_id).order_by(JobEpoch.epoch)))
 
 
-def _refusals(session: Session, spec: JobSpec) -> Iterator[Refusal]:
-    """Give what keeps the spec from ever running here: paths, and references that do not stand."""
-    if re.fullmatch(DATASET_ID, spec.dataset):
-        yield from _upload_refusals(session.get(Dataset, spec.dataset), "dataset", spec.dataset, "/dataset")
+def check_references(session: Session, dataset: str, models: Mapping[str, ModelRef]) -> None:
+    """Make sure that what a spec refers to can be used here.
+
+    Args:
+        session: the caller's transaction.
+        dataset: what the spec calls its dataset.
+        models: its model references by the field that holds them, `teacher` or `teacher/model`.
+
+    Raises:
+        PathNotAllowed: it names a path.
+        UnknownReference: it names something that does not exist.
+        UnusableReference: it names something that can never be used.
+    """
+    refusals = list(_refusals(session, dataset, models))
+    if refusals:
+        raise refusals[0][0].at(*(problem for _, problem in refusals))
+
+
+def _refusals(session: Session, dataset: str, models: Mapping[str, ModelRef]) -> Iterator[Refusal]:
+    if re.fullmatch(DATASET_ID, dataset):
+        yield from _upload_refusals(session.get(Dataset, dataset), "dataset", dataset, "/dataset")
     else:
-        detail = f"expected the id of a dataset, ds_..., got {spec.dataset[:80]!r}: only the command line takes paths"
+        detail = f"expected the id of a dataset, ds_..., got {dataset[:80]!r}: only the command line takes paths"
         yield PathNotAllowed, Problem("/dataset", detail)
-    for field, reference in references(spec).items():
+    for field, reference in models.items():
         match reference:
             case LocalModel():
                 detail = "expected a model by id, job or architecture, got a path: only the command line takes paths"

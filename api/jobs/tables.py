@@ -30,6 +30,7 @@ class Job(Leased, Base):
     priority: Mapped[int] = mapped_column(default=0)
     timeout_seconds: Mapped[int]
     cancel_requested: Mapped[bool] = mapped_column(default=False)
+    continues: Mapped[str | None] = mapped_column(String(40))  # id of the job with whose checkpoints it begins
     phase: Mapped[str | None] = mapped_column(String(20))
     progress: Mapped[dict[str, Any] | None]  # the last progress event: completed, total, unit, epoch, eta_seconds
     metrics: Mapped[dict[str, Any] | None]  # the last epoch's metrics

@@ -13,7 +13,7 @@ from api.jobs.states import Status
 from api.jobs.tables import Job
 from api.models.tables import Model
 from api.uploads import UploadStatus
-from rdrkd.spec import JOB_SPEC, JobOutput, RegisteredModel, references
+from rdrkd.spec import RUN_SPEC, JobOutput, RegisteredModel, references
 
 
 def waiting_for(session: Session, job: Job, count: bool = False) -> list[Waiting]:
@@ -30,7 +30,7 @@ def waiting_for(session: Session, job: Job, count: bool = False) -> list[Waiting
 
 
 def _dependencies(session: Session, job: Job) -> Iterator[Waiting]:
-    spec = JOB_SPEC.validate_python(job.spec)
+    spec = RUN_SPEC.validate_python(job.spec)
     yield from _upload(session.get(Dataset, spec.dataset), "dataset")
     for reference in references(spec).values():
         if isinstance(reference, RegisteredModel):

@@ -5,9 +5,15 @@ from alembic import context
 import api.datasets.tables
 import api.jobs.tables
 import api.models.tables
+import api.studies.tables
 from api.db import Base
 
-tables = (api.datasets.tables, api.jobs.tables, api.models.tables)  # imported: their tables are in the metadata
+tables = (
+    api.datasets.tables,
+    api.jobs.tables,
+    api.models.tables,
+    api.studies.tables,
+)  # imported: their tables are in the metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

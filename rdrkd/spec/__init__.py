@@ -1,6 +1,16 @@
 """The job spec as Pydantic models; importable without torch."""
 
-from rdrkd.spec.jobs import JOB_SPEC, Distill, Evaluate, JobSpec, Train, references
+from rdrkd.spec.jobs import (
+    JOB_SPEC,
+    RUN_SPEC,
+    Compare,
+    Distill,
+    Evaluate,
+    JobSpec,
+    RunSpec,
+    Train,
+    references,
+)
 from rdrkd.spec.losses import (
     PAPER,
     TERMS,
@@ -38,10 +48,12 @@ __all__ = [
     "MODEL_ID",
     "PAPER",
     "PRESETS",
+    "RUN_SPEC",
     "TABLE_2",
     "TERMS",
     "Architecture",
     "Calibration",
+    "Compare",
     "Decoupled",
     "Distill",
     "Distillation",
@@ -60,6 +72,7 @@ __all__ = [
     "Regenerated",
     "RegisteredModel",
     "Responsive",
+    "RunSpec",
     "Schedule",
     "Term",
     "Train",

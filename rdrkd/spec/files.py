@@ -8,12 +8,12 @@ import yaml
 from pydantic import ValidationError
 
 from rdrkd.errors import SpecError
-from rdrkd.spec.jobs import JOB_SPEC, JobSpec
+from rdrkd.spec.jobs import RUN_SPEC, RunSpec
 from rdrkd.spec.problems import problems_of
 from rdrkd.spec.training import EvaluationSettings
 
 
-def read_spec(file: Path) -> JobSpec:
+def read_spec(file: Path) -> RunSpec:
     """Read and check a spec file.
 
     Raises:
@@ -21,7 +21,7 @@ def read_spec(file: Path) -> JobSpec:
     """
     data = parse_file(file)
     try:
-        return JOB_SPEC.validate_python(data)
+        return RUN_SPEC.validate_python(data)
     except ValidationError as error:
         problems = problems_of(error, data)
         raise SpecError(f"{file}: {len(problems)} fields of the spec are refused", problems) from None

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from rdrkd.spec.presets import Distillation, Preset
-from rdrkd.spec.references import ModelRef, WeightsRef
+from rdrkd.spec.references import STUDY_ID, ModelRef, WeightsRef
 from rdrkd.spec.training import EvaluationSettings, TrainSettings
 
 # No control characters: PostgreSQL cannot read JSON that holds a NUL, and names are shown to people.
@@ -52,16 +52,28 @@ class Evaluate(_Job):
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
 
 
+class Compare(_Job):
+    """Draw the report of a study from what its jobs have left; the service queues it, nobody posts it."""
+
+    kind: Literal["compare"]
+    study: str = Field(pattern=STUDY_ID, description="id of the study")
+    jobs: tuple[str, ...] = Field(description="the succeeded members' jobs that the report is of")
+
+
 JobSpec = Annotated[Distill | Train | Evaluate, Field(discriminator="kind")]
 JOB_SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
+RunSpec = Annotated[Distill | Train | Evaluate | Compare, Field(discriminator="kind")]  # whatever a run may be of
+RUN_SPEC: TypeAdapter[RunSpec] = TypeAdapter(RunSpec)
 
 
-def references(spec: JobSpec) -> dict[str, ModelRef]:
+def references(spec: RunSpec) -> dict[str, ModelRef]:
     """Give the spec's model references by field name.
 
     >>> spec = JOB_SPEC.validate_python({"kind": "train", "dataset": "d", "model": {"architecture": "yolov8n"}})
     >>> references(spec)
     {'model': Architecture(architecture='yolov8n')}
     """
+    if isinstance(spec, Compare):
+        return {}
     fields = ("teacher", "student") if isinstance(spec, Distill) else ("model",)
     return {field: getattr(spec, field) for field in fields}

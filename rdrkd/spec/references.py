@@ -17,6 +17,7 @@ ARCHITECTURES: tuple[str, ...] = (*(name for names in FAMILIES.values() for name
 MODEL_ID = r"^mdl_[0-9a-f]{32}$"
 DATASET_ID = r"^ds_[0-9a-f]{32}$"
 JOB_ID = r"^job_[0-9a-f]{32}$"
+STUDY_ID = r"^stu_[0-9a-f]{32}$"
 
 
 class _Reference(BaseModel):

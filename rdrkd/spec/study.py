@@ -62,7 +62,9 @@ class Study(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=NAME, description="name of the study")
-    dataset: str = Field(min_length=1, max_length=4096, description="path of the dataset")
+    dataset: str = Field(
+        min_length=1, max_length=4096, description="id of a dataset, `ds_...`; on the command line a path"
+    )
     teacher: Teacher
     student: ModelRef
     methods: tuple[Choice, ...] = Field(

@@ -8,6 +8,7 @@ trains counts by its recipe, not by its weights, which differ from machine to ma
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from rdrkd.spec import Architecture, LocalModel, ModelRef
 from rdrkd.spec.study import Method, Study
 
 Key = tuple[str, int, str]
+Identity = Callable[[ModelRef], Any]  # what a model is: the same content for the same weights
 
 
 @dataclass(frozen=True)
@@ -49,19 +51,57 @@ class Member:
         return f"{self.method}-seed-{self.seed}-{self.hash}"
 
 
-def members_of(study: Study, dataset_sha256: str, teacher: Path) -> list[Member]:
+def members_of(
+    study: Study, dataset_sha256: str, teacher: Mapping[str, str], identity: Identity | None = None
+) -> list[Member]:
     """Give a study's members, seed by seed, so that whole comparisons are complete early.
 
     Args:
         study: the study.
         dataset_sha256: of the dataset's content.
-        teacher: where the teacher's weights lie (or will lie once they are trained).
+        teacher: the reference by which the job specs name the teacher's weights.
+        identity: gives what a model is, wherever it lies; default: of architectures and files on this machine.
 
     Raises:
         ModelError: weights that the study names are not there.
     """
+    own = identity or local_identity
     methods = study.each_method
-    return [_member(study, method, seed, dataset_sha256, teacher) for seed in study.seeds for method in methods]
+    return [member_of(study, method, seed, dataset_sha256, teacher, own) for seed in study.seeds for method in methods]
+
+
+def member_of(
+    study: Study, method: Method, seed: int, dataset_sha256: str, teacher: Mapping[str, str], identity: Identity
+) -> Member:
+    """Give one member; arguments as `members_of`'s."""
+    training = study.train.model_dump(mode="json", exclude={"seed"})
+    setting = [dataset_sha256, identity(study.student), training]
+    recipe = method.distillation.recipe
+    terms = [term.model_dump(mode="json") for term in recipe.terms]
+    weighting = [recipe.calibration and recipe.calibration.model_dump(mode="json"), recipe.schedule.model_dump()]
+    method_part = [terms, weighting, teacher_hash(study, identity)] if terms else None
+    return Member(
+        method=method.name,
+        seed=seed,
+        hash=digest([setting, method_part]),
+        setting=digest(setting),
+        spec=job_spec(study, method, seed, teacher),
+        needs_teacher=bool(terms),
+    )
+
+
+def job_spec(study: Study, method: Method, seed: int, teacher: Mapping[str, str]) -> dict[str, Any]:
+    """Give the job spec of a member; the student alone is trained without a word of the teacher."""
+    common = {
+        "name": f"{study.name}-{method.name}-seed-{seed}",
+        "dataset": study.dataset,
+        "train": {**study.train.model_dump(mode="json"), "seed": seed},
+    }
+    student = study.student.model_dump(mode="json")
+    if not method.distillation.recipe.terms:
+        return {"kind": "train", **common, "model": student}
+    distillation = method.distillation.model_dump(mode="json", exclude_none=True)
+    return {"kind": "distill", **common, "teacher": dict(teacher), "student": student, "distillation": distillation}
 
 
 def teacher_spec(study: Study) -> dict[str, Any] | None:
@@ -77,10 +117,10 @@ def teacher_spec(study: Study) -> dict[str, Any] | None:
     }
 
 
-def teacher_hash(study: Study) -> str:
+def teacher_hash(study: Study, identity: Identity | None = None) -> str:
     """Hash of how the teacher comes about."""
     settings = study.teacher.train
-    return digest([_identity(study.teacher.model), settings and settings.model_dump(mode="json")])
+    return digest([(identity or local_identity)(study.teacher.model), settings and settings.model_dump(mode="json")])
 
 
 def without_paths(study: Study) -> dict[str, Any]:
@@ -102,33 +142,12 @@ def digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _member(study: Study, method: Method, seed: int, dataset_sha256: str, teacher: Path) -> Member:
-    recipe = method.distillation.recipe
-    training = study.train.model_dump(mode="json", exclude={"seed"})
-    setting = [dataset_sha256, _identity(study.student), training]
-    terms = [term.model_dump(mode="json") for term in recipe.terms]
-    weighting = [recipe.calibration and recipe.calibration.model_dump(mode="json"), recipe.schedule.model_dump()]
-    method_part = [terms, weighting, teacher_hash(study)] if terms else None
-    return Member(
-        method=method.name,
-        seed=seed,
-        hash=digest([setting, method_part]),
-        setting=digest(setting),
-        spec={
-            "kind": "distill",
-            "name": f"{study.name}-{method.name}-seed-{seed}",
-            "dataset": study.dataset,
-            "teacher": {"path": str(teacher)},
-            "student": study.student.model_dump(mode="json"),
-            "distillation": method.distillation.model_dump(mode="json", exclude_none=True),
-            "train": {**training, "seed": seed},
-        },
-        needs_teacher=bool(terms),
-    )
+def local_identity(model: ModelRef) -> Any:
+    """Say what a model of this machine is, wherever it lies.
 
-
-def _identity(model: ModelRef) -> Any:
-    """What a model is, wherever it lies."""
+    Raises:
+        ModelError: its file is not there.
+    """
     if isinstance(model, Architecture):
         return model.model_dump(mode="json")
     assert isinstance(model, LocalModel), "a study on the command line names models by architecture or path"

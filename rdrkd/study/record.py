@@ -1,37 +1,63 @@
-"""What a study keeps of a member, read from its run folder."""
+"""What a study keeps of a member, read from its run folder or handed over by the service."""
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rdrkd.data.archive import file_sha256
 from rdrkd.study.members import Member
 
 
-def record(member: Member, result: dict[str, Any], folder: Path, teacher: Path) -> dict[str, Any]:
-    """Give the record of a finished member: its key, figures, cost, curve, and what it was made with."""
+def record(member: Member, result: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Give the record of a finished member from its run folder."""
     resolved = json.loads((folder / "resolved_spec.json").read_text())
-    alone = not resolved["distillation"]["losses"]
+    epochs, warnings = _lines(folder / "metrics.jsonl"), _lines(folder / "warnings.jsonl")
+    return record_of(member, result, resolved, epochs, warnings, datetime.now(UTC))
+
+
+def record_of(
+    member: Member,
+    result: dict[str, Any],
+    resolved: dict[str, Any],
+    epochs: Sequence[Mapping[str, Any]],
+    warnings: Sequence[Mapping[str, Any]],
+    finished_at: datetime,
+) -> dict[str, Any]:
+    """Give the record of a finished member: its key, figures, cost, curve, and what it was made with.
+
+    Args:
+        member: its key.
+        result: the run's.
+        resolved: the run's resolved spec.
+        epochs: its epoch events, in order.
+        warnings: its warnings: `code`, `message`.
+        finished_at: when it ended.
+    """
+    curve = _curve(epochs)
     return {
         "method": member.method,
         "seed": member.seed,
         "hash": member.hash,
         "setting": member.setting,
         **_figures(result),
-        "terms": resolved["distillation"],
-        "teacher_sha256": None if alone else file_sha256(teacher),
-        "curve": (curve := _curve(folder / "metrics.jsonl")),
+        "terms": resolved.get("distillation"),
+        "teacher_sha256": resolved["provenance"]["model_sha256"].get("teacher"),
+        "curve": curve,
         "seconds": round(sum(epoch["seconds"] for epoch in curve), 1),  # of training; resumed or not
-        "warnings": _warnings(folder / "warnings.jsonl"),
+        "warnings": list(dict.fromkeys(f"{warning['code']}: {warning['message']}" for warning in warnings)),
         "versions": _versions(resolved, result),
-        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "finished_at": finished_at.isoformat(timespec="seconds"),
     }
 
 
 def record_teacher(result: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Give the record of the teacher that a study has trained."""
-    resolved = json.loads((folder / "resolved_spec.json").read_text())
+    return teacher_record_of(result, json.loads((folder / "resolved_spec.json").read_text()))
+
+
+def teacher_record_of(result: dict[str, Any], resolved: dict[str, Any]) -> dict[str, Any]:
+    """Give the record of a teacher from its run's result and resolved spec."""
     return {
         **_figures(result),
         "sha256": result["weights"]["student.pt"]["sha256"],
@@ -57,9 +83,8 @@ def _versions(resolved: dict[str, Any], result: dict[str, Any]) -> dict[str, Any
     return {**resolved["provenance"]["versions"], "device": result["device"]}
 
 
-def _curve(path: Path) -> list[dict[str, Any]]:
+def _curve(epochs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Ultralytics' own validation and the losses by epoch."""
-    epochs = [json.loads(line) for line in path.read_text().splitlines()]
     return [
         {
             "epoch": epoch["epoch"],
@@ -76,8 +101,5 @@ def _curve(path: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _warnings(path: Path) -> list[str]:
-    if not path.is_file():
-        return []
-    found = [json.loads(line) for line in path.read_text().splitlines()]
-    return list(dict.fromkeys(f"{warning['code']}: {warning['message']}" for warning in found))
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []

@@ -97,7 +97,7 @@ class _Runner:
         check(self.dataset).refuse_problems()
         self.results = self._begin()
         self.teacher = self._teacher_path()
-        members = members_of(self.study, self.dataset.sha256, self.teacher)
+        members = members_of(self.study, self.dataset.sha256, {"path": str(self.teacher)})
         missing = self._missing(members)
         self._save()
         if not any(member.needs_teacher for member in missing) or self._teacher_ready():
@@ -159,7 +159,7 @@ class _Runner:
         try:
             if (result := future.result()) is not None:
                 folder = self.order.out / member.folder
-                kept = record(member, result, folder, self.teacher)
+                kept = record(member, result, folder)
                 self.results["members"].append({**kept, "jobs": self.order.jobs})
         except RdrkdError as error:
             self.results["failures"].append({**key, "reason": error.reason.value, "message": str(error)})

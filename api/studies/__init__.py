@@ -1,0 +1,1 @@
+"""Studies: methods compared over seeds, as jobs that belong together."""

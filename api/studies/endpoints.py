@@ -1,0 +1,150 @@
+"""The addresses of studies."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Body, Depends, Query, Response
+
+from api.artifacts import endpoints as artifacts
+from api.dependencies import IfNoneMatch, StorageDep, Work, json_only, refusals
+from api.errors import (
+    BadRequest,
+    Conflict,
+    CrossSite,
+    Gone,
+    Invalid,
+    MalformedJson,
+    NotFound,
+    NotReady,
+    PathNotAllowed,
+    RangeNotSatisfiable,
+    TooLarge,
+    UnknownReference,
+    UnsupportedMediaType,
+    UnusableReference,
+)
+from api.jobs.endpoints import POLL_SECONDS
+from api.jobs.schemas import JobDetail
+from api.jobs.states import Status
+from api.jobs.waiting import waiting_for
+from api.pages import After, Limit, Page
+from api.queue import TRAIN
+from api.responses import Disposition
+from api.studies import examples, service
+from api.studies.schemas import Extension, StudySummary, StudyView
+from api.studies.tables import Study
+from rdrkd.spec.study import Study as Spec
+
+router = APIRouter(prefix="/studies", tags=["studies"])
+
+_BODY = (BadRequest, MalformedJson, CrossSite, TooLarge, UnsupportedMediaType, Invalid)
+_SPEC = (*_BODY, PathNotAllowed, UnknownReference, UnusableReference)
+FILES = {"html": "report.html", "markdown": "report.md", "csv": "members.csv", "json": "study.json"}
+
+
+@router.post(
+    "", status_code=202, operation_id="create_study", dependencies=[Depends(json_only)], responses=refusals(*_SPEC)
+)
+def create(spec: Annotated[Spec, Body(openapi_examples=examples.STUDIES)], work: Work, response: Response) -> StudyView:
+    """Queue a study: its teacher, then each method with each seed. The method `none` is the student alone."""
+    study, rings = service.create(work.session, spec)
+    return _started(study, rings, work, response)
+
+
+@router.get("", operation_id="list_studies", responses=refusals(Invalid))
+def newest(
+    work: Work, limit: Annotated[Limit, Query()] = 20, after: Annotated[After, Query()] = None
+) -> Page[StudySummary]:
+    """List the studies, newest first."""
+    rows, following = service.newest(work.session, limit, after)
+    views = [StudySummary.of(study, service.members_of(work.session, study)) for study in rows]
+    return Page(data=views, has_more=following is not None, next=following)
+
+
+@router.get("/{study_id}", operation_id="get_study", responses=refusals(NotFound))
+def get(study_id: str, work: Work) -> StudyView:
+    """Read one study: every member with its job, how far it is, ETA."""
+    return _view(service.get(work.session, study_id), work)
+
+
+@router.post(
+    "/{study_id}/extend",
+    status_code=202,
+    operation_id="extend_study",
+    dependencies=[Depends(json_only)],
+    responses=refusals(NotFound, *_SPEC),
+)
+def extend(study_id: str, more: Extension, work: Work, response: Response) -> StudyView:
+    """Add methods or seeds: the members that are missing are queued, the others stay."""
+    study, rings = service.extend(work.session, study_id, more.methods, more.seeds)
+    return _started(study, rings, work, response)
+
+
+@router.post(
+    "/{study_id}/resume",
+    status_code=202,
+    operation_id="resume_study",
+    responses=refusals(CrossSite, NotFound, Conflict),
+)
+def resume(study_id: str, work: Work, response: Response) -> StudyView:
+    """Go on with what failed or was cancelled: each such job gets a successor, from its newest checkpoint."""
+    study, rings = service.resume(work.session, study_id)
+    return _started(study, rings, work, response)
+
+
+@router.post(
+    "/{study_id}/cancel", status_code=202, operation_id="cancel_study", responses=refusals(CrossSite, NotFound)
+)
+def cancel(study_id: str, work: Work) -> StudyView:
+    """Ask every job of the study to end that has not ended; `resume` goes on with them."""
+    return _view(service.cancel(work.session, study_id), work)
+
+
+@router.post(
+    "/{study_id}/report",
+    status_code=202,
+    operation_id="draw_study_report",
+    responses=refusals(CrossSite, NotFound, NotReady),
+)
+def draw(study_id: str, work: Work, response: Response) -> JobDetail:
+    """Have the report drawn of the members that are done by now; at its end a study's is drawn unasked."""
+    job, rings = service.draw(work.session, study_id)
+    for job_id in rings:
+        work.ring(TRAIN, job_id)
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    response.headers["Retry-After"] = POLL_SECONDS
+    return JobDetail.of(job, waiting_for(work.session, job, count=True), warnings=[])
+
+
+@router.get(
+    "/{study_id}/report",
+    operation_id="get_study_report",
+    response_class=Response,
+    responses={
+        **artifacts.ARTIFACT_RESPONSES,
+        **refusals(BadRequest, NotFound, NotReady, Gone, RangeNotSatisfiable, Invalid),
+    },
+)
+def report(
+    study_id: str,
+    work: Work,
+    store: StorageDep,
+    format: Annotated[Literal["html", "markdown", "csv", "json"], Query(description="form of the report")] = "html",
+    disposition: Annotated[Disposition, Query(description="`inline`: for a browser to show")] = "attachment",
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Download the newest report; its plots are artifacts of the job that drew it, which the study names."""
+    job = service.report(work.session, study_id)
+    return artifacts.artifact(job.id, FILES[format], work, store, disposition, if_none_match)
+
+
+def _started(study: Study, rings: list[str], work: Work, response: Response) -> StudyView:
+    for job_id in rings:
+        work.ring(TRAIN, job_id)
+    response.headers["Location"] = f"/v1/studies/{study.id}"
+    response.headers["Retry-After"] = POLL_SECONDS
+    return _view(study, work)
+
+
+def _view(study: Study, work: Work) -> StudyView:
+    drawn = [job for job in service.reports(work.session, study.id) if job.status == Status.SUCCEEDED]
+    return StudyView.whole(study, service.members_of(work.session, study), drawn[0] if drawn else None)

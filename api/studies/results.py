@@ -1,0 +1,106 @@
+"""A study's results, as the command line writes them, from the rows of its jobs; and the students of the panel."""
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.datasets.tables import Dataset
+from api.jobs import warnings
+from api.jobs.dependencies import newest_weights
+from api.jobs.tables import Artifact, Job, JobEpoch
+from api.models.tables import Model
+from api.studies import service
+from api.studies.tables import Study
+from rdrkd.spec import Architecture, JobOutput, ModelRef, RegisteredModel
+from rdrkd.spec.study import Study as Spec
+from rdrkd.study import results
+from rdrkd.study.members import Member, member_of, teacher_hash
+from rdrkd.study.record import record_of, teacher_record_of
+
+MOST_COLUMNS = 3  # of the panel, beside the ground truth
+BASELINE = "none"
+
+
+def results_of(session: Session, study_id: str, jobs: list[str]) -> results.Results:
+    """Give the results of the study's members that these jobs have trained.
+
+    Args:
+        session: the caller's transaction.
+        study_id: the study.
+        jobs: ids of jobs that have succeeded; one that is no member's any more is left out.
+    """
+    study = service.get(session, study_id)
+    spec, members = Spec.model_validate(study.spec), service.members_of(session, study)
+    dataset = session.get_one(Dataset, spec.dataset)
+    methods = {method.name: method for method in spec.each_method}
+
+    def identity(model: ModelRef) -> Any:
+        return _identity(session, model)
+
+    records = []
+    for row, job in members.rows:
+        if job.id in jobs:
+            teacher = job.spec.get("teacher", {})
+            member = member_of(spec, methods[row.method], row.seed, dataset.sha256, teacher, identity)
+            records.append({**_record(session, member, job), "job": job.id})
+    teachers = {}
+    if members.teacher is not None and members.teacher.result is not None:
+        made = teacher_record_of(members.teacher.result, members.teacher.resolved_spec or {})
+        teachers[teacher_hash(spec, identity)] = {**made, "job": members.teacher.id}
+    return {
+        "format": results.FORMAT, "name": study.name, "dataset": dataset.name or dataset.filename,
+        "dataset_sha256": dataset.sha256, "command": f"study {study.id}", "commands": [f"study {study.id}"],
+        "study": spec.model_dump(mode="json", exclude_none=True), "teachers": teachers,
+        "members": results.ordered(records), "failures": _failures(members), "notes": [],
+        "versions": records[-1]["versions"] if records else {},
+    }  # fmt: skip
+
+
+def panel_of(session: Session, study_id: str, jobs: list[str]) -> list[tuple[str, Artifact]]:
+    """Give the students that the panel shows, by method: of one seed the student alone and the first methods."""
+    study: Study = service.get(session, study_id)
+    by_seed: dict[int, list[tuple[str, str]]] = {}
+    for row, job in service.members_of(session, study).rows:
+        if job.id in jobs:
+            by_seed.setdefault(row.seed, []).append((row.method, job.id))
+    for own in by_seed.values():
+        own.sort(key=lambda pair: pair[0] != BASELINE)  # stable: the rest in the study's order
+        if len(own) > 1 and own[0][0] == BASELINE:
+            found = [(method, newest_weights(session, job_id)) for method, job_id in own[:MOST_COLUMNS]]
+            return [(method, weights) for method, weights in found if weights is not None]
+    return []
+
+
+def _record(session: Session, member: Member, job: Job) -> dict[str, Any]:
+    epochs = session.scalars(select(JobEpoch).where(JobEpoch.job_id == job.id).order_by(JobEpoch.epoch)).all()
+    told = [{"code": row.code, "message": row.message} for row in warnings.of(session, job.id)]
+    assert job.result is not None
+    assert job.resolved_spec is not None
+    assert job.finished_at is not None
+    return record_of(member, job.result, job.resolved_spec, [row.values for row in epochs], told, job.finished_at)
+
+
+def _failures(members: service.Members) -> list[dict[str, Any]]:
+    return [
+        {
+            "method": row.method, "seed": row.seed, "hash": "", "reason": str(job.reason), "message": job.message or "",
+            "job": job.id,
+        }
+        for row, job in members.rows
+        if job.status in service.Ended
+    ]  # fmt: skip
+
+
+def _identity(session: Session, model: ModelRef) -> Any:
+    """Say what a model is, as the command line does of files: architectures by name, weights by their bytes."""
+    match model:
+        case Architecture():
+            return model.model_dump(mode="json")
+        case RegisteredModel():
+            return {"sha256": session.get_one(Model, model.model).sha256}
+        case JobOutput():
+            weights = newest_weights(session, model.job)
+            return {"sha256": weights.sha256 if weights is not None else None}
+        case _:
+            raise AssertionError("the service refuses paths")

@@ -1,0 +1,142 @@
+"""Studies as the API shows them."""
+
+from collections import Counter
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.jobs.states import HELD, TERMINAL, Status
+from api.jobs.tables import Job
+from api.studies.service import Members
+from api.studies.tables import Study
+from rdrkd.reasons import Reason
+from rdrkd.spec.study import Choice, Seed
+
+State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+class Extension(BaseModel):
+    """What a study is to have, too: every method gets every seed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    methods: tuple[Choice, ...] = Field((), max_length=100, description="as a study's")
+    seeds: tuple[Seed, ...] = Field((), max_length=100)
+
+
+class StudyLinks(BaseModel):
+    """Where to go from here."""
+
+    self: str
+    cancel: str
+    extend: str
+    resume: str
+    report: str
+
+
+class MemberView(BaseModel):
+    """One method with one seed, and its job."""
+
+    method: str = Field(description="`teacher`: the job that trains it")
+    seed: int
+    job: str
+    status: Status
+    reason: Reason | None
+    epoch: int | None
+    epochs: int | None
+    AP: float | None = Field(description="of the finished student, COCO protocol, percent")
+
+
+class StudySummary(BaseModel):
+    """A study without its members."""
+
+    id: str = Field(examples=["stu_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"])
+    object: Literal["study"] = "study"
+    name: str
+    status: State = Field(description="failed, cancelled: no job is going on, and at least one ended so")
+    jobs: dict[Status, int] = Field(description="how many jobs are where, the teacher's included")
+    eta_seconds: float | None = Field(description="estimate to the end of all members, from those that are done")
+    created_at: datetime
+    links: StudyLinks
+
+    @classmethod
+    def of(cls, study: Study, members: Members, /, **more: Any) -> Self:
+        """Show a row and its jobs, and what `more` a wider view has."""
+        base = f"/v1/studies/{study.id}"
+        links = {"self": base, **{name: f"{base}/{name}" for name in ("cancel", "extend", "resume", "report")}}
+        counts = Counter(job.status for job in members.jobs)
+        return cls.model_validate(
+            {
+                "id": study.id, "name": study.name, "status": _state(counts), "jobs": counts,
+                "eta_seconds": _eta(members), "created_at": study.created_at,
+                "links": links,
+            }
+            | more
+        )  # fmt: skip
+
+
+class ReportView(BaseModel):
+    """The newest report, and whether a newer one could be drawn."""
+
+    job: str = Field(description="the job that has drawn it, whose artifacts hold every file of it")
+    members: int = Field(description="how many it is of")
+    current: bool = Field(description="whether it is of all members that have succeeded by now")
+
+
+class StudyView(StudySummary):
+    """A study with its members, seed by seed."""
+
+    spec: dict[str, Any]
+    teacher: MemberView | None = Field(description="where the study trains it")
+    members: list[MemberView]
+    report: ReportView | None
+
+    @classmethod
+    def whole(cls, study: Study, members: Members, report: Job | None) -> Self:
+        """Show a study in full."""
+        drawn = None
+        if report is not None:
+            current = report.spec["jobs"] == members.succeeded
+            drawn = {"job": report.id, "members": len(report.spec["jobs"]), "current": current}
+        return cls.of(
+            study, members, spec=study.spec, report=drawn,
+            teacher=_member("teacher", 0, members.teacher) if members.teacher is not None else None,
+            members=[_member(row.method, row.seed, job) for row, job in members.rows],
+        )  # fmt: skip
+
+
+def _member(method: str, seed: int, job: Job) -> dict[str, Any]:
+    progress, metrics = job.progress or {}, (job.result or {}).get("metrics", {})
+    return {
+        "method": method, "seed": seed, "job": job.id, "status": job.status, "reason": job.reason,
+        "epoch": progress.get("epoch"), "epochs": progress.get("epochs"), "AP": metrics.get("coco", {}).get("AP"),
+    }  # fmt: skip
+
+
+def _state(counts: Counter[Status]) -> State:
+    if any(status not in TERMINAL for status in counts):
+        return "queued" if set(counts) == {Status.QUEUED} else "running"
+    if counts[Status.FAILED]:
+        return "failed"
+    return "cancelled" if counts[Status.CANCELLED] else "succeeded"
+
+
+def _eta(members: Members) -> float | None:
+    """Estimate the seconds to the end: what is left of the members, by the mean of those done, shared by the workers.
+
+    None before the first member is done, and once all have ended.
+    """
+    jobs = [job for _, job in members.rows]
+    spent = [
+        (job.finished_at - job.started_at).total_seconds()
+        for job in jobs
+        if job.status == Status.SUCCEEDED and job.finished_at is not None and job.started_at is not None
+    ]
+    held = [job for job in jobs if job.status in HELD]
+    queued = sum(job.status == Status.QUEUED for job in jobs)
+    if not spent or not (held or queued):
+        return None
+    mean = sum(spent) / len(spent)
+    left = [float((job.progress or {}).get("eta_seconds") or mean) for job in held]
+    return round((sum(left) + queued * mean) / max(len(held), 1), 1)

@@ -1,0 +1,252 @@
+"""What happens to studies. Functions take the caller's session and never commit; jobs do the work."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, aliased
+
+from api.db import new_id
+from api.errors import Conflict, Invalid, NotReady
+from api.jobs import lifecycle, repair
+from api.jobs import service as jobs
+from api.jobs.states import TERMINAL, Status
+from api.jobs.tables import Job
+from api.pages import get_or_404, page
+from api.studies.tables import Study, StudyMember
+from rdrkd.errors import Problem
+from rdrkd.spec import JOB_SPEC, Architecture, Compare, ModelRef
+from rdrkd.spec.problems import problems_of
+from rdrkd.spec.study import Method
+from rdrkd.spec.study import Study as Spec
+from rdrkd.study.members import job_spec, teacher_spec
+
+MOST_MEMBERS = 1000
+COMPARE_PRIORITY = 100  # a report is drawn in seconds: nobody waits for it behind a training
+Ended = frozenset({Status.FAILED, Status.CANCELLED})
+
+
+class Members(NamedTuple):
+    """A study's jobs: the teacher's, where it trains one, and the members' with what they are."""
+
+    teacher: Job | None
+    rows: Sequence[tuple[StudyMember, Job]]
+
+    @property
+    def jobs(self) -> list[Job]:
+        """All of them."""
+        return [*([self.teacher] if self.teacher is not None else []), *(job for _, job in self.rows)]
+
+    @property
+    def succeeded(self) -> list[str]:
+        """Ids of the members' jobs that have succeeded, in order."""
+        return sorted(job.id for _, job in self.rows if job.status == Status.SUCCEEDED)
+
+
+def create(session: Session, spec: Spec) -> tuple[Study, list[str]]:
+    """Queue a study's jobs; give it, and the jobs to ring for.
+
+    Raises:
+        Invalid: it has too many members, or a teacher that has no weights.
+        PathNotAllowed, UnknownReference, UnusableReference: as for a job.
+    """
+    _check(session, spec)
+    study = Study(id=new_id("stu"), name=spec.name, spec=spec.model_dump(mode="json", exclude_unset=True))
+    session.add(study)
+    rings: list[str] = []
+    if (training := teacher_spec(spec)) is not None:
+        study.teacher_job = jobs.add(session, JOB_SPEC.validate_python(training)).id
+        rings.append(study.teacher_job)
+    session.flush()
+    return study, rings + _add_missing(session, study, spec)
+
+
+def extend(session: Session, study_id: str, methods: Iterable[Any], seeds: Iterable[int]) -> tuple[Study, list[str]]:
+    """Add methods and seeds; what the study has already is left alone. Give it, and the jobs to ring for.
+
+    Raises:
+        NotFound: there is no such study.
+        Invalid: a method has the name of another one of the study.
+    """
+    study = get(session, study_id)
+    content = dict(study.spec)
+    known = Spec.model_validate(content)
+    more = [method.model_dump(mode="json") if isinstance(method, Method) else method for method in methods]
+    more = [method for method in more if method not in content["methods"]]
+    content["methods"] = [*content["methods"], *more]
+    content["seeds"] = list(dict.fromkeys([*known.seeds, *seeds]))
+    try:
+        spec = Spec.model_validate(content)
+    except ValidationError as error:
+        raise Invalid.at(*problems_of(error, content)) from error
+    _check(session, spec)
+    study.spec = content
+    return study, _add_missing(session, study, spec)
+
+
+def resume(session: Session, study_id: str) -> tuple[Study, list[str]]:
+    """Give each job that has failed or was cancelled a successor, which begins with its newest checkpoint.
+
+    Raises:
+        NotFound: there is no such study.
+        Conflict: no job of it has failed or was cancelled.
+    """
+    study = get(session, study_id)
+    repair.fail_blocked(session)  # members that wait for a teacher which failed, but have not been told yet
+    session.expire_all()
+    spec, members = Spec.model_validate(study.spec), members_of(session, study)
+    rings: list[str] = []
+    if members.teacher is not None and members.teacher.status in Ended:
+        study.teacher_job = _successor(session, members.teacher, members.teacher.spec)
+        rings.append(study.teacher_job)
+    methods = {method.name: method for method in spec.each_method}
+    for row, job in members.rows:
+        if job.status in Ended:
+            row.job_id = _successor(
+                session, job, job_spec(spec, methods[row.method], row.seed, _teacher_reference(study, spec))
+            )
+            rings.append(row.job_id)
+    if not rings:
+        raise Conflict("expected a study with jobs that failed or were cancelled, got one without any")
+    return study, rings
+
+
+def cancel(session: Session, study_id: str) -> Study:
+    """Ask all jobs of a study to end that have not ended; asking again changes nothing.
+
+    Raises:
+        NotFound: there is no such study.
+    """
+    study = get(session, study_id)
+    for job in members_of(session, study).jobs:
+        lifecycle.request_cancel(session, job.id)
+    session.expire_all()
+    return study
+
+
+def get(session: Session, study_id: str) -> Study:
+    """Read one study; raises `NotFound`."""
+    return get_or_404(session, Study, study_id)
+
+
+def newest(session: Session, limit: int, after: str | None) -> tuple[Sequence[Study], str | None]:
+    """Read one page of studies, newest first, and the next cursor."""
+    return page(session, select(Study), Study.id, limit, after)
+
+
+def members_of(session: Session, study: Study) -> Members:
+    """Read the jobs of a study, seed by seed, in the order of its methods."""
+    teacher = session.get(Job, study.teacher_job) if study.teacher_job else None
+    order = {method.name: place for place, method in enumerate(Spec.model_validate(study.spec).each_method)}
+    pairs = session.execute(
+        select(StudyMember, Job).join(Job, Job.id == StudyMember.job_id).where(StudyMember.study_id == study.id)
+    ).all()
+    rows = [(member, job) for member, job in pairs]
+    return Members(teacher, sorted(rows, key=lambda pair: (pair[0].seed, order[pair[0].method])))
+
+
+def draw(session: Session, study_id: str) -> tuple[Job, list[str]]:
+    """Queue a job that draws the report of the members that have succeeded by now; one that does so already stands.
+
+    Raises:
+        NotFound: there is no such study.
+        NotReady: no member has succeeded yet.
+    """
+    study = get(session, study_id)
+    succeeded = members_of(session, study).succeeded
+    if not succeeded:
+        raise NotReady("expected a study with a member that has succeeded, got one without any")
+    for job in reports(session, study_id):
+        if job.spec["jobs"] == succeeded and job.status not in Ended:
+            return job, []
+    job = _draw(session, study, succeeded)
+    return job, [job.id]
+
+
+def draw_finished(session: Session) -> list[str]:
+    """Queue the reports of the studies that have come to an end since their last one; give the jobs' ids.
+
+    One that could not be drawn is not tried again: its owner may ask.
+    """
+    own = StudyMember.study_id == Study.id
+    trained = select(Job.id).join(StudyMember, StudyMember.job_id == Job.id).where(own)
+    last = select(func.max(Job.finished_at)).join(StudyMember, StudyMember.job_id == Job.id).where(own)
+    report = aliased(Job)
+    drawn = select(report.id).where(
+        report.kind == jobs.COMPARE,
+        report.spec["study"].as_string() == Study.id,
+        report.created_at >= last.correlate(Study).scalar_subquery(),
+    )
+    ended = select(Study).where(
+        ~trained.where(Job.status.not_in(TERMINAL)).exists(),
+        trained.where(Job.status == Status.SUCCEEDED).exists(),
+        ~drawn.exists(),
+    )
+    return [_draw(session, study, members_of(session, study).succeeded).id for study in session.scalars(ended).all()]
+
+
+def reports(session: Session, study_id: str) -> Sequence[Job]:
+    """Read the jobs that draw a study's report, newest first."""
+    own = (Job.kind == jobs.COMPARE, Job.spec["study"].as_string() == study_id)
+    return session.scalars(select(Job).where(*own).order_by(Job.id.desc())).all()
+
+
+def report(session: Session, study_id: str) -> Job:
+    """Give the newest job that has drawn the study's report.
+
+    Raises:
+        NotFound: there is no such study.
+        NotReady: none has been drawn yet.
+    """
+    get(session, study_id)
+    drawn = [job for job in reports(session, study_id) if job.status == Status.SUCCEEDED]
+    if not drawn:
+        raise NotReady("expected a study whose report has been drawn, got one without: it is at its end, or on request")
+    return drawn[0]
+
+
+def _draw(session: Session, study: Study, succeeded: list[str]) -> Job:
+    spec = Compare(
+        kind="compare", name=f"{study.name}-report", dataset=study.spec["dataset"], study=study.id,
+        jobs=tuple(succeeded), priority=COMPARE_PRIORITY, timeout_seconds=3600,
+    )  # fmt: skip
+    return jobs.add(session, spec)
+
+
+def _add_missing(session: Session, study: Study, spec: Spec) -> list[str]:
+    """Queue the members that have no job yet, seed by seed, so that whole comparisons are complete early."""
+    there = session.execute(select(StudyMember.method, StudyMember.seed).where(StudyMember.study_id == study.id))
+    known = {(method, seed) for method, seed in there}
+    rings: list[str] = []
+    for seed in spec.seeds:
+        for method in spec.each_method:
+            if (method.name, seed) not in known:
+                content = job_spec(spec, method, seed, _teacher_reference(study, spec))
+                job = jobs.add(session, JOB_SPEC.validate_python(content))
+                session.add(StudyMember(study_id=study.id, method=method.name, seed=seed, job_id=job.id))
+                rings.append(job.id)
+    session.flush()
+    return rings
+
+
+def _successor(session: Session, job: Job, spec: dict[str, Any]) -> str:
+    return jobs.add(session, JOB_SPEC.validate_python(spec), continues=job.id).id
+
+
+def _teacher_reference(study: Study, spec: Spec) -> dict[str, str]:
+    if study.teacher_job is not None:
+        return {"job": study.teacher_job}
+    reference: dict[str, str] = spec.teacher.model.model_dump(mode="json")
+    return reference
+
+
+def _check(session: Session, spec: Spec) -> None:
+    count = len(spec.each_method) * len(spec.seeds)
+    if count > MOST_MEMBERS:
+        raise Invalid.at(Problem("/seeds", f"expected at most {MOST_MEMBERS} members, got {count}"))
+    if spec.teacher.train is None and isinstance(spec.teacher.model, Architecture):
+        detail = "expected a model that has weights, or `train` to make them, got an architecture alone"
+        raise Invalid.at(Problem("/teacher", detail))
+    models: dict[str, ModelRef] = {"teacher/model": spec.teacher.model, "student": spec.student}
+    jobs.check_references(session, spec.dataset, models)

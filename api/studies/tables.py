@@ -1,0 +1,32 @@
+"""Rows of studies: which jobs belong together, and what each of them is in the comparison."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from api.db import Base, UtcDateTime, now
+
+
+class Study(Base):
+    """A study. It has no state of its own: that is its jobs'."""
+
+    __tablename__ = "study"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)  # stu_<uuid7>: sorts by time
+    name: Mapped[str] = mapped_column(String(64))
+    spec: Mapped[dict[str, Any]]  # rdrkd.spec.study.Study, as it was posted and extended since
+    teacher_job: Mapped[str | None] = mapped_column(ForeignKey("job.id"))  # that trains the teacher, where one does
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())
+
+
+class StudyMember(Base):
+    """One method with one seed, and the job that trains it; when that has failed, another may take its place."""
+
+    __tablename__ = "study_member"
+
+    study_id: Mapped[str] = mapped_column(ForeignKey("study.id", ondelete="CASCADE"), primary_key=True)
+    method: Mapped[str] = mapped_column(String(64), primary_key=True)
+    seed: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id"), index=True)

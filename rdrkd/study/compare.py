@@ -1,0 +1,30 @@
+"""Draw the report of a study in a run folder: the results in `study.json`, the panel's students in `weights/`."""
+
+from pathlib import Path
+from typing import Any
+
+from rdrkd.data import Dataset
+from rdrkd.pictures import compare as draw
+from rdrkd.study import panel, results
+from rdrkd.study.report import write_report
+
+RESULTS = "study.json"
+WEIGHTS = "weights"  # `<number>-<method>.pt`: the panel's columns from left to right
+
+
+def compare(run_dir: Path, dataset: Dataset) -> dict[str, Any]:
+    """Draw and give what the report is of.
+
+    Args:
+        run_dir: the run folder; the report is written beside `study.json`.
+        dataset: the study's, of which the panel shows validation images.
+
+    Raises:
+        SpecError: there are no results in the folder.
+    """
+    found = results.read(run_dir / RESULTS)
+    weights = {path.stem.partition("-")[2]: path for path in sorted((run_dir / WEIGHTS).glob("*.pt"))}
+    if weights:
+        draw(dataset, weights, run_dir / panel.NAME, int(found["study"]["train"]["imgsz"]))
+    written = write_report(found, run_dir, panel.NAME if weights else None)
+    return {"members": len(found["members"]), "files": sorted(path.name for path in written)}
