@@ -29,6 +29,7 @@ def write_report(results: Results, out: Path, panel: str | None = None) -> list[
         What was written.
     """
     out.mkdir(parents=True, exist_ok=True)
+    results = {"failures": [], "teachers": {}, "commands": [], **results}
     rows = rows_of(results["members"])
     write_atomically(out / "members.csv", as_csv(results["members"]).encode())
     pictures = {"curves.png": draw_curves(rows), "differences.png": draw_differences(rows)}

@@ -24,14 +24,14 @@ BASE: dict[str, Any] = {
 
 def hashes(**changes: Any) -> dict[tuple[str, int], str]:
     study = Study.model_validate({**BASE, **changes})
-    return {(m.method, m.seed): m.hash for m in members_of(study, "sha", Path("t.pt"))}
+    return {(m.method, m.seed): m.hash for m in members_of(study, "sha", {"path": "t.pt"})}
 
 
 def test_each_method_gets_each_seed_whole_comparisons_first() -> None:
     study = Study.model_validate(BASE)
-    found = [(m.method, m.seed) for m in members_of(study, "sha", Path("t.pt"))]
+    found = [(m.method, m.seed) for m in members_of(study, "sha", {"path": "t.pt"})]
     assert found == [("none", 0), ("rdr-kd", 0), ("none", 1), ("rdr-kd", 1)]
-    member = members_of(study, "sha", Path("t.pt"))[-1]
+    member = members_of(study, "sha", {"path": "t.pt"})[-1]
     assert member.spec["train"]["seed"] == 1
     assert member.spec["distillation"] == {"preset": "rdr-kd"}
 
