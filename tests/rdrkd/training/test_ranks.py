@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,6 +36,7 @@ from rdrkd.training.plan import Plan, WrittenPlan
 TRAIN = {"imgsz": 96, "batch": 4, "nbs": 4, "workers": 0, "warmup_epochs": 0, "lr0": 0.001, "close_mosaic": 0}
 TERMS = ("regenerated", "decoupled", "responsive")
 TWO = "cpu,cpu"
+WITH_LOADERS = ("-m", "tests.rdrkd.training.rank_with_loaders")
 RECIPE = Distillation(preset="rdr-kd", calibration=Calibration(steps=3)).recipe
 
 
@@ -55,7 +57,7 @@ def children() -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):  # Ultralytics starts others, which come and go
-            if "rdrkd.training.rank" in child.cmdline():
+            if {"rdrkd.training.rank", WITH_LOADERS[1]} & set(child.cmdline()):
                 found.append(child)
     return found
 
@@ -199,6 +201,80 @@ def test_a_stopped_run_goes_on_to_the_very_same_weights(
     assert again["metrics"] == trained[2]["metrics"]
 
 
+# -- ranks that fail: small programs in their place
+
+
+def small(tmp_path: Path) -> ranks.Order:
+    return ranks.Order.of(Plan("yolov8n", TrainSettings()), tmp_path / "data.yaml", tmp_path, ("cpu", "cpu"), None)
+
+
+def program(rank_0: str, rank_1: str) -> tuple[str, str]:
+    """Two ranks of a few lines; `failed(message)` ends one as an error of ours does."""
+    return (
+        "-c",
+        f"""
+import os, signal, subprocess, sys, time
+
+def failed(message):
+    print('{{"event": "failed", "reason": "internal", "message": "' + message + '"}}', flush=True)
+    sys.exit(1)
+
+if os.environ["RANK"] == "0":
+    {rank_0}
+else:
+    {rank_1}
+""",
+    )
+
+
+LOST = "time.sleep(0.5); failed('Connection closed by peer')"
+
+
+@pytest.mark.parametrize(
+    "killed",
+    [
+        "subprocess.Popen(['sleep', '4']); os.kill(os.getpid(), signal.SIGKILL)",  # its loader holds the pipe
+        "time.sleep(1.5); os.kill(os.getpid(), signal.SIGKILL)",  # seen late
+    ],
+)
+def test_a_killed_rank_is_named_though_another_was_quicker_to_speak(killed: str, tmp_path: Path) -> None:
+    with pytest.raises(RankError, match=r"rank 1 was killed from outside \(SIGKILL\)") as error:
+        ranks.train(small(tmp_path), Memory(), program(LOST, killed))
+    assert error.value.reason is Reason.OOM_HOST
+
+
+def test_a_rank_that_waits_for_ever_does_not_hide_one_that_was_killed(tmp_path: Path) -> None:
+    holds = "subprocess.Popen(['sleep', '30']); os.kill(os.getpid(), signal.SIGKILL)"
+    started = time.monotonic()
+    with pytest.raises(RankError, match="rank 1 was killed"):
+        ranks.train(small(tmp_path), Memory(), program("time.sleep(60)", holds))
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("other", [LOST, "time.sleep(0.5); os.abort()", "time.sleep(60)"])
+def test_a_rank_s_own_error_is_named_and_not_what_it_did_to_the_others(other: str, tmp_path: Path) -> None:
+    with pytest.raises(RankError, match="rank 1: KeyError") as error:
+        ranks.train(small(tmp_path), Memory(), program(other, "failed('KeyError')"))
+    assert error.value.reason is Reason.INTERNAL
+
+
+class StopsAtAWord(Memory):
+    """Asks for a stop at the first event."""
+
+    def emit(self, event: Event) -> None:
+        super().emit(event)
+        self.stop = True
+
+
+def test_what_fails_after_a_stop_was_asked_for_is_the_stop(tmp_path: Path) -> None:
+    word = """'{"event": "warning", "code": "busy", "message": "in a batch"}'"""
+    busy = f"signal.signal(signal.SIGTERM, lambda *_: None); print({word}, flush=True); time.sleep(60)"
+    started = time.monotonic()
+    with pytest.raises(StopRequested):
+        ranks.train(small(tmp_path), StopsAtAWord(), program(busy, "time.sleep(2); failed('Connection closed')"))
+    assert 1 < time.monotonic() - started < 20
+
+
 # -- ranks that fail
 
 
@@ -234,12 +310,16 @@ def test_the_rank_that_fails_first_says_why(scenes: Path, teacher_path: Path, tm
 
 
 class KillsARank(Memory):
-    """Kills rank 1 after the first checkpoint, as the kernel does when memory is short."""
+    """Kills rank 1 after the first checkpoint, as the kernel does when memory is short; counts its loaders."""
+
+    loaders = 0
 
     def emit(self, event: Event) -> None:
         super().emit(event)
         if isinstance(event, Checkpoint):
-            (victim,) = [child for child in children() if child.environ()["RANK"] == "1"]
+            ours = [child for child in children() if child.ppid() == os.getpid()]
+            (victim,) = [child for child in ours if child.environ()["RANK"] == "1"]
+            self.loaders = len(victim.children())
             victim.kill()
 
 
@@ -249,6 +329,21 @@ def test_a_rank_that_is_killed_ends_the_run(scenes: Path, teacher_path: Path, tm
         run(distill(scenes, epochs=50), tmp_path, KillsARank(), Inputs(teacher=teacher_path, device=TWO))
     assert error.value.reason is Reason.OOM_HOST
     assert not children()
+
+
+@pytest.mark.slow  # two ranks start
+def test_a_rank_that_is_killed_is_named_though_its_loaders_live_on(
+    teacher_path: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    dataset.write_yaml(tmp_path / "data.yaml")
+    settings = TrainSettings.model_validate({**TRAIN, "epochs": 50, "workers": 2})
+    plan = Plan("yolov8n-half", settings, load_weights(teacher_path), RECIPE)
+    order = ranks.Order.of(plan, tmp_path / "data.yaml", tmp_path, ("cpu", "cpu"), None)
+    memory = KillsARank()
+    with pytest.raises(RankError, match=r"rank 1 was killed from outside \(SIGKILL\)") as error:
+        ranks.train(order, memory, WITH_LOADERS)
+    assert error.value.reason is Reason.OOM_HOST
+    assert memory.loaders >= 2, "training images are loaded ahead"
 
 
 @pytest.mark.slow  # two ranks start, and the command line before them
