@@ -28,18 +28,24 @@ def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str
     """
     devices = devices_of(device)
     found = state.newest(run_dir, reporter)
-    if found is not None and found[1]["finished"]:
-        carried.copy(found[0], run_dir, carried.OF_TRAINING)
-        if (calibrated := found[1]["distillation"]) and calibrated["calibration"] is not None:
-            measured = calibrated["calibration"]["measured"]
-            reporter.emit(Calibrated(weights=calibrated["weights"], measured=measured))
-        best: int | None = found[1]["best_epoch"]
-        return best
+    if found is not None and found.finished:
+        return _finished(found, run_dir, reporter)
     if len(devices) == 1:
         return train_here(plan, data, run_dir, reporter, device, found)
     parallel.check_batch(batch_of(plan, found), len(devices))
-    resume = found and found[0].name
+    resume = None if found is None else found.folder.name
     return ranks.train(ranks.Order.of(plan, data, run_dir, devices, resume), reporter)
+
+
+def _finished(found: state.Found, run_dir: Path, reporter: Reporter) -> int | None:
+    """Bring a run folder up to its last checkpoint, and give the best epoch."""
+    carried.copy(found.folder, run_dir, carried.OF_TRAINING)
+    saved = found.state()
+    if (calibrated := saved["distillation"]) and calibrated["calibration"] is not None:
+        measured = calibrated["calibration"]["measured"]
+        reporter.emit(Calibrated(weights=calibrated["weights"], measured=measured))
+    best: int | None = saved["best_epoch"]
+    return best
 
 
 def train_here(
