@@ -69,10 +69,12 @@ class Trainer(DetectionTrainer):
         self.ranks = len(devices)
         assert self.ranks == 1 or RANK >= 0, "several devices need a process each"
         provide_font()
+        threads = torch.get_num_threads()  # of a rank: its share of the cores
         super().__init__(overrides=overrides(plan, data, run_dir, devices, resume))
         self.world_size: int
         if self.ranks > 1:
             self.world_size = self.ranks  # Ultralytics says 0 of CPUs
+            torch.set_num_threads(threads)  # it gives every process on a CPU as many as if it were alone
         self.dtype = dtype_of(plan.settings.amp, self.device)
         self.best_epoch: int | None = None
         self.recoveries = 0  # from losses that were not finite

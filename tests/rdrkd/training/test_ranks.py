@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from ultralytics.utils import NUM_THREADS
 
 from rdrkd.collectives import differing, from_first, mean, total
 from rdrkd.data import Dataset
@@ -36,6 +37,7 @@ from rdrkd.training.plan import Plan, WrittenPlan
 TRAIN = {"imgsz": 96, "batch": 4, "nbs": 4, "workers": 0, "warmup_epochs": 0, "lr0": 0.001, "close_mosaic": 0}
 TERMS = ("regenerated", "decoupled", "responsive")
 TWO = "cpu,cpu"
+THREADS = NUM_THREADS + 1  # of a rank; Ultralytics would take one less
 WITH_LOADERS = ("-m", "tests.rdrkd.training.rank_with_loaders")
 RECIPE = Distillation(preset="rdr-kd", calibration=Calibration(steps=3)).recipe
 
@@ -375,10 +377,8 @@ def witnesses(plan: Plan, dataset: Dataset, folder: Path, *faults: str) -> list[
     script = Path(__file__).with_name("one_rank.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1",
                "--nproc-per-node", "2", script, folder / "order.json", folder]  # fmt: skip
-    root = str(Path(__file__).parents[3])
-    done = subprocess.run(
-        [*command, *faults], env={**os.environ, "PYTHONPATH": root}, capture_output=True, text=True, timeout=300
-    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": str(THREADS)}
+    done = subprocess.run([*command, *faults], env=environment, capture_output=True, text=True, timeout=300)
     files = [folder / f"{rank}.json" for rank in range(2)]
     assert all(file.exists() for file in files), done.stderr[-4000:]
     return [json.loads(file.read_text()) for file in files]
@@ -460,6 +460,11 @@ def test_a_loss_lost_on_one_rank_sends_all_back(seen: list[dict[str, Any]]) -> N
             "2/1",
             "3/1",
         ]
+
+
+@pytest.mark.slow  # torchrun and two ranks start
+def test_a_rank_has_the_threads_that_its_environment_gives_it(seen: list[dict[str, Any]]) -> None:
+    assert [rank["threads"] for rank in seen] == [THREADS, THREADS]
 
 
 @pytest.mark.slow  # torchrun and two ranks start
