@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rdrkd.devices import devices_of
-from rdrkd.events import Calibrated
+from rdrkd.events import Calibrated, Warn
 from rdrkd.reporter import Reporter
 from rdrkd.training import carried, parallel, ranks, state
 from rdrkd.training.overrides import batch_of
@@ -30,6 +30,8 @@ def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str
     found = state.newest(run_dir, reporter)
     if found is not None and found.finished:
         return _finished(found, run_dir, reporter)
+    if found is not None and found.ranks not in (None, len(devices)):
+        reporter.emit(Warn(code="devices_changed", message=_changed(found, len(devices))))
     if len(devices) == 1:
         return train_here(plan, data, run_dir, reporter, device, found)
     parallel.check_batch(batch_of(plan, found), len(devices))
@@ -46,6 +48,14 @@ def _finished(found: state.Found, run_dir: Path, reporter: Reporter) -> int | No
         reporter.emit(Calibrated(weights=calibrated["weights"], measured=measured))
     best: int | None = saved["best_epoch"]
     return best
+
+
+def _changed(found: state.Found, devices: int) -> str:
+    return (
+        f"begun on {found.ranks} devices, the run goes on after {found.folder.name} on {devices}: batches are as large "
+        "in all, but are divided otherwise, so batch normalisation and the images of a mosaic are not those of a run "
+        "that kept its devices"
+    )
 
 
 def train_here(

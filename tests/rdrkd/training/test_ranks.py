@@ -7,6 +7,7 @@ on few cores: fifteen to thirty seconds, of which the training is three.
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from rdrkd.collectives import differing, from_first, mean, total
 from rdrkd.data import Dataset
 from rdrkd.devices import devices_of
 from rdrkd.errors import DiskFullError, ModelError, PairError, RankError, SpecError, StopRequested, error_of
-from rdrkd.events import Checkpoint, Epoch, Event, parse
+from rdrkd.events import Checkpoint, Epoch, Event, Warn, parse
 from rdrkd.models import LoadedModel, build, load_weights, save_student
 from rdrkd.reasons import Reason
 from rdrkd.reporter import Memory
@@ -33,6 +34,7 @@ from rdrkd.run import Inputs, run
 from rdrkd.spec import JOB_SPEC, Calibration, Distillation, JobSpec, Recipe, TrainSettings
 from rdrkd.training import checkpoints, ranks, state
 from rdrkd.training.plan import Plan, WrittenPlan
+from tests.rdrkd.training.test_resume import assert_same
 
 TRAIN = {"imgsz": 96, "batch": 4, "nbs": 4, "workers": 0, "warmup_epochs": 0, "lr0": 0.001, "close_mosaic": 0}
 TERMS = ("regenerated", "decoupled", "responsive")
@@ -168,6 +170,7 @@ def test_two_ranks_train_one_student(trained: tuple[Path, Memory, dict[str, Any]
     assert [event.epoch for event in of(memory, Checkpoint)] == [1, 2, 3]
     assert [path.name for path in checkpoints.complete(folder)] == ["0002", "0003"]
     saved = state.read(folder / "checkpoints" / "0003" / "state.pt")
+    assert saved["ranks"] == 2
     assert {key.split(".")[0] for key in saved["model"]} == {"student_model", "projector"}, "nothing of the wrapper"
 
 
@@ -194,6 +197,7 @@ def test_a_stopped_run_goes_on_to_the_very_same_weights(
     assert [path.name for path in checkpoints.complete(tmp_path)] == ["0001"]
     memory = Memory()
     again = run(distill(scenes), tmp_path, memory, inputs)
+    assert "devices_changed" not in [warning.code for warning in of(memory, Warn)]
     assert [epoch.epoch for epoch in of(memory, Epoch)] == [2, 3]
     assert again["epochs"] == 3
     one, two = (state.read(folder / "checkpoints" / "0003" / "state.pt") for folder in (trained[0], tmp_path))
@@ -201,6 +205,47 @@ def test_a_stopped_run_goes_on_to_the_very_same_weights(
         for key, value in one[part].items():
             torch.testing.assert_close(two[part][key], value, rtol=1e-5, atol=1e-6, msg=f"{part} {key}")
     assert again["metrics"] == trained[2]["metrics"]
+
+
+@pytest.mark.slow  # two ranks start
+def test_a_run_goes_on_with_the_devices_that_are_left_and_says_so(
+    trained: tuple[Path, Memory, dict[str, Any]], scenes: Path, teacher_path: Path, tmp_path: Path
+) -> None:
+    folder, memory = tmp_path / "run", Memory()
+    shutil.copytree(trained[0], folder)
+    (folder / "result.json").unlink()
+    shutil.rmtree(folder / "checkpoints" / "0003")
+    result = run(distill(scenes), folder, memory, Inputs(teacher=teacher_path, device="cpu"))
+    assert (result["epochs"], [epoch.epoch for epoch in of(memory, Epoch)]) == (3, [3])
+    (told,) = [warning.message for warning in of(memory, Warn) if warning.code == "devices_changed"]
+    assert "begun on 2 devices, the run goes on after 0002 on 1:" in told
+    assert state.read(folder / "checkpoints" / "0003" / "state.pt")["ranks"] == 1
+
+
+@pytest.mark.slow  # two ranks start, three times
+def test_a_resume_is_exact_with_accumulated_gradients_calibration_and_loaders(
+    teacher_path: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    """The cut is in the middle of both: of 9 batches every other has a step, and 6 are measured."""
+    dataset.write_yaml(tmp_path / "data.yaml")
+    settings = TrainSettings.model_validate({**TRAIN, "epochs": 3, "nbs": 8})
+    recipe = Distillation(preset="rdr-kd", calibration=Calibration(steps=6)).recipe
+    plan = Plan("yolov8n-half", settings, load_weights(teacher_path), recipe)
+
+    def train(name: str, memory: Memory, resume: str | None = None) -> dict[str, Any]:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        order = ranks.Order.of(plan, tmp_path / "data.yaml", folder, ("cpu", "cpu"), resume)
+        ranks.train(order, memory, WITH_LOADERS)
+        return state.read(folder / "checkpoints" / "0003" / "state.pt")
+
+    straight = train("straight", Memory())
+    with pytest.raises(StopRequested):
+        train("cut", StopAfter(1))
+    saved = state.read(tmp_path / "cut" / "checkpoints" / "0001" / "state.pt")
+    assert saved["gradients"], "some wait for their step"
+    assert 0 < saved["distillation"]["calibration"]["measured"] < 6
+    assert_same(straight, train("cut", Memory(), "0001"))
 
 
 # -- ranks that fail: small programs in their place
@@ -417,6 +462,11 @@ def test_the_student_is_one_on_all_ranks(seen: list[dict[str, Any]], dataset: Da
 
 
 @pytest.mark.slow  # torchrun and two ranks start
+def test_a_rank_has_the_threads_that_its_environment_gives_it(seen: list[dict[str, Any]]) -> None:
+    assert [rank["threads"] for rank in seen] == [THREADS, THREADS]
+
+
+@pytest.mark.slow  # torchrun and two ranks start
 def test_gradients_are_the_mean_of_the_ranks(seen: list[dict[str, Any]]) -> None:
     own = [torch.tensor(rank["own_gradient"]) for rank in seen]
     assert not torch.allclose(own[0], own[1])
@@ -460,11 +510,6 @@ def test_a_loss_lost_on_one_rank_sends_all_back(seen: list[dict[str, Any]]) -> N
             "2/1",
             "3/1",
         ]
-
-
-@pytest.mark.slow  # torchrun and two ranks start
-def test_a_rank_has_the_threads_that_its_environment_gives_it(seen: list[dict[str, Any]]) -> None:
-    assert [rank["threads"] for rank in seen] == [THREADS, THREADS]
 
 
 @pytest.mark.slow  # torchrun and two ranks start
