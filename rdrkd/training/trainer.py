@@ -49,7 +49,7 @@ class Trainer(DetectionTrainer):
 
     Args:
         plan, data, run_dir, reporter, device: as `train`'s.
-        resume: checkpoint folder and state to go on from.
+        resume: checkpoint to go on from.
 
     Attributes:
         ranks: how many processes train the student, each on its share of every batch.
@@ -69,10 +69,12 @@ class Trainer(DetectionTrainer):
         self.ranks = len(devices)
         assert self.ranks == 1 or RANK >= 0, "several devices need a process each"
         provide_font()
+        threads = torch.get_num_threads()  # of a rank: its share of the cores
         super().__init__(overrides=overrides(plan, data, run_dir, devices, resume))
         self.world_size: int
         if self.ranks > 1:
             self.world_size = self.ranks  # Ultralytics says 0 of CPUs
+            torch.set_num_threads(threads)  # it gives every process on a CPU as many as if it were alone
         self.dtype = dtype_of(plan.settings.amp, self.device)
         self.best_epoch: int | None = None
         self.recoveries = 0  # from losses that were not finite
@@ -162,14 +164,13 @@ class Trainer(DetectionTrainer):
             for name in carried.OF_TRAINING if RANK < 1 else ():  # of a run that ended before its first checkpoint
                 (self.run_dir / name).unlink(missing_ok=True)
             return
-        folder, saved = self._resume
-        self._resume = None  # the state is large
+        saved = self._resume.state()  # large: nothing keeps it
         state.restore(self, saved)
         self.start_epoch = saved["epoch"]
         self.train_loader.sampler.epoch = self.ordinal(self.start_epoch)
         self.last_step, self._gradients, self._resumed = saved["last_step"], saved["gradients"], True
         if RANK < 1:
-            carried.copy(folder, self.run_dir, carried.OF_TRAINING)
+            carried.copy(self._resume.folder, self.run_dir, carried.OF_TRAINING)
 
     def optimizer_step(self) -> None:
         """Step, and remember when: a resumed run keeps the rhythm of accumulated gradients."""

@@ -349,4 +349,4 @@ def test_a_run_recovers_from_a_loss_that_is_not_finite_at_most_three_times(
     assert [epoch.epoch for epoch in events(reporter, Epoch)] == ([1, 2] if after == 1 else [1])
     newest = state.newest(tmp_path, reporter)
     assert newest is not None
-    assert all(value.isfinite().all() for value in newest[1]["model"].values())
+    assert all(value.isfinite().all() for value in newest.state()["model"].values())

@@ -53,7 +53,7 @@ def finish(trainer: Trainer) -> dict[str, Any]:
         trainer.train()
     found = state.newest(trainer.run_dir, trainer.reporter)
     assert found is not None
-    return found[1]
+    return found.state()
 
 
 def losses(trainer: Trainer) -> dict[str, float]:
