@@ -279,7 +279,7 @@ class Trainer(DetectionTrainer):
         """Report what a probe found, and weights that have been calibrated."""
         if pair.probe.fresh:
             pair.probe.fresh = False
-            for warning in self.findings.of(pair.probe.found, pair.applied):
+            for warning in self.findings.of(pair.probe.found, pair.weights):
                 self.reporter.emit(warning)
         if pair.calibrator is not None and pair.calibrator.done and not self._calibration_told:
             self._calibration_told = True

@@ -13,6 +13,7 @@ import torch
 from rdrkd.data import Dataset, open_dataset
 from rdrkd.data.scenes import write_scenes
 from rdrkd.errors import PairError, SpecError
+from rdrkd.events import Warn
 from rdrkd.models import build, load_weights, save_student
 from rdrkd.training.precision import dtype_of
 from rdrkd.training.trainer import Trainer
@@ -275,6 +276,32 @@ def test_a_batch_that_does_not_fit_is_halved_told_and_kept_by_a_resume(begin: Be
     assert saved["batch"] == 2
     assert begin(epochs=3).batch_size == 2
     assert_terms_reach_the_student(trainer)
+
+
+# --- warnings under a schedule ---
+
+
+def warned(trainer: Trainer) -> list[Warn]:
+    return [event for event in trainer.reporter.events if isinstance(event, Warn)]  # type: ignore[attr-defined]
+
+
+def test_a_schedule_that_begins_low_warns_of_no_weak_term(begin: Begin) -> None:
+    calibration = {"share": 0.1, "mode": "running", "steps": 1}
+    trainer = begin(distillation={"calibration": calibration, "schedule": {"warmup_epochs": 1000}}, epochs=3)
+    finish(trainer)
+    assert trainer.distiller is not None
+    assert 0 < trainer.distiller.probe.found["decoupled/ratio"] < 1e-3, "what the schedule has made of it"
+    assert "term_weak" not in [warning.code for warning in warned(trainer)]
+
+
+def test_a_schedule_that_rises_warns_with_the_weight_that_was_set(begin: Begin) -> None:
+    distillation = {"losses": [{"name": "decoupled", "weight": 1000}], "schedule": {"warmup_epochs": 20}}
+    trainer = begin(epochs=3, distillation=distillation)
+    finish(trainer)
+    (warning,) = warned(trainer)
+    assert warning.code == "term_drowns_task"
+    assert "the schedule's factor of 0.1 left out" in warning.message
+    assert "lower its weight (now 1e+03;" in warning.message
 
 
 # --- torch.compile ---
