@@ -149,13 +149,14 @@ class Attempt:
             case Checkpoint():
                 self._keep(event, child)
             case Warn():
-                self._warn(event.code, without_paths(event.message))
+                self._warn(event)
             case Done() | Failed():
                 self.outcome = event
 
-    def _warn(self, code: str, message: str) -> None:
-        log.warning("%s attempt %d: %.100s: %.500s", *_who(self.held), code, message)
-        self.lease.write(lambda session: lifecycle.record_warning(session, self.held, code, message))
+    def _warn(self, event: Warn) -> None:
+        held, code, message = self.held, event.code, without_paths(event.message)
+        log.warning("%s attempt %d: %.100s: %.500s", *_who(held), code, message)
+        self.lease.write(lambda session: lifecycle.record_warning(session, held, code, message, event.epoch))
 
     def _keep(self, event: Checkpoint, child: Child) -> None:
         """Publish a checkpoint; where that fails, stop the trainer: hours of training must not hang on nothing."""

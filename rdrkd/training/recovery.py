@@ -28,7 +28,8 @@ def recover(trainer: Any, epoch: int) -> bool:
             f"after {trainer.nan_recovery_attempts - 1} recoveries"
         )
     folder, saved = found
-    trainer.reporter.emit(Warn(code="nan_recovery", message=f"epoch {epoch + 1} is trained again from {folder.name}"))
+    message = f"a loss or the fitness was not finite: trained again from checkpoint {folder.name}"
+    trainer.reporter.emit(Warn(code="nan_recovery", message=message))
     trainer._model_train()
     recoveries = trainer.recoveries + 1
     state.restore(trainer, saved)

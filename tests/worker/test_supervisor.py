@@ -96,11 +96,11 @@ def test_warnings_are_kept_without_this_machines_paths(place: Workplace, rows: R
     work(place, rows)
     assert rows.get(job_id).status == Status.SUCCEEDED
     with place.database.transaction() as session:
-        kept = [(row.attempt, row.code, row.message, row.count) for row in warnings.of(session, job_id)]
+        kept = [(row.attempt, row.code, row.message, row.count, row.epoch) for row in warnings.of(session, job_id)]
     assert kept == [
-        (1, "dataset", "look at images: \ufffd nothing", 2),
-        (1, "term_weak", "weak, 0", 1),
-        (1, "term_weak", "weak, 1", 1),
+        (1, "dataset", "look at images: \ufffd nothing", 2, None),
+        (1, "term_weak", "weak, 0", 1, 1),
+        (1, "term_weak", "weak, 1", 1, 2),
     ]
 
 

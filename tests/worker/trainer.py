@@ -79,7 +79,7 @@ def train(spec: dict, run_dir: Path) -> None:
                 emit("calibrated", weights={"ld": 0.25}, measured=20)
     for number in range(int(do.get("warn", 0))):
         emit("warning", code="dataset", message=f"look at {run_dir}/images: \0 nothing")
-        emit("warning", code="term_weak", message=f"weak, {number}")
+        emit("warning", code="term_weak", message=f"weak, {number}", epoch=number + 1)
     done = [int(path.name) for path in (run_dir / "checkpoints").glob("*")]
     note = f"resumed after {max(done)}" if done else "from scratch"
     epochs = spec["train"]["epochs"]

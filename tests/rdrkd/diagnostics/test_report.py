@@ -142,8 +142,9 @@ def test_a_report_that_cannot_be_written_is_a_warning_and_the_run_goes_on(scenes
     result = run(train(scenes, epochs=1), tmp_path, memory, Inputs(device="cpu"))
     assert result["epochs"] == 1
     warnings = [event for event in memory.of("warning") if event.code == "report_failed"]  # type: ignore[union-attr]
-    assert len(warnings) == 2, "the training's, and the run's at its end"
-    assert "report_failed" in (tmp_path / "warnings.jsonl").read_text()
+    assert [event.epoch for event in warnings] == [1, None], "the training's, and the run's at its end"  # type: ignore[union-attr]
+    kept = [json.loads(line) for line in (tmp_path / "warnings.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in kept if line["code"] == "report_failed"] == [1, None]
 
 
 # -- when it is written
@@ -245,6 +246,17 @@ def test_the_same_warning_is_told_once_with_its_count(tmp_path: Path) -> None:
     text = made(write_folder(tmp_path, [epoch(1)], warnings=warnings)).text
     assert "dataset two boxes are odd (2 times)" in text
     assert "term_weak decoupled: weak" in text
+
+
+def test_a_warning_is_told_with_its_epochs(tmp_path: Path) -> None:
+    warnings = [
+        ("dataset", "odd", None), ("term_weak", "decoupled: weak", 3), ("nan_recovery", "again", 4),
+        ("nan_recovery", "again", 2), ("other", "of a stranger's", "3"),
+    ]  # fmt: skip
+    text = made(write_folder(tmp_path, [epoch(1)], warnings=warnings)).text
+    for said in ("dataset odd", "term_weak epoch 3: decoupled: weak", "nan_recovery epochs 2 to 4: again (2 times)",
+                 "other of a stranger's"):  # fmt: skip
+        assert said in text
 
 
 def test_an_evaluation_has_figures_and_no_curves(tmp_path: Path) -> None:

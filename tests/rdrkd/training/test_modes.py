@@ -32,6 +32,10 @@ def assert_terms_reach_the_student(trainer: Trainer) -> None:
     assert all(told[name] > 0 for name in TERMS)
 
 
+def warned(trainer: Trainer) -> list[Warn]:
+    return [event for event in trainer.telling.reporter.events if isinstance(event, Warn)]  # type: ignore[attr-defined]
+
+
 def seen_sizes(trainer: Trainer) -> set[tuple[int, int]]:
     """Heights and widths of the batches; filled while the trainer runs."""
     sizes: set[tuple[int, int]] = set()
@@ -269,9 +273,8 @@ def test_a_batch_that_does_not_fit_is_halved_told_and_kept_by_a_resume(begin: Be
 
     trainer.setup_model = small  # type: ignore[method-assign]
     saved = finish(trainer)
-    warnings = [event for event in trainer.reporter.events if event.event == "warning"]  # type: ignore[attr-defined]
-    assert [w.message for w in warnings if w.code == "batch_reduced"] == [
-        "the memory was not enough for batches of 4 images: training goes on with 2 (train.batch)"
+    assert [(warning.message, warning.epoch) for warning in warned(trainer) if warning.code == "batch_reduced"] == [
+        ("the memory was not enough for batches of 4 images: training goes on with 2 (train.batch)", 1)
     ]
     assert saved["batch"] == 2
     assert begin(epochs=3).batch_size == 2
@@ -279,10 +282,6 @@ def test_a_batch_that_does_not_fit_is_halved_told_and_kept_by_a_resume(begin: Be
 
 
 # --- warnings under a schedule ---
-
-
-def warned(trainer: Trainer) -> list[Warn]:
-    return [event for event in trainer.reporter.events if isinstance(event, Warn)]  # type: ignore[attr-defined]
 
 
 def test_a_schedule_that_begins_low_warns_of_no_weak_term(begin: Begin) -> None:
@@ -299,7 +298,7 @@ def test_a_schedule_that_rises_warns_with_the_weight_that_was_set(begin: Begin) 
     trainer = begin(epochs=3, distillation=distillation)
     finish(trainer)
     (warning,) = warned(trainer)
-    assert warning.code == "term_drowns_task"
+    assert (warning.code, warning.epoch) == ("term_drowns_task", 3)
     assert "the schedule's factor of 0.1 left out" in warning.message
     assert "lower its weight (now 1e+03;" in warning.message
 
