@@ -85,6 +85,11 @@ class Run:
         asked = self.setting("train", "epochs")
         return asked if isinstance(asked, int) else self.rows[-1].epochs if self.rows else None
 
+    @property
+    def history_missing(self) -> bool:
+        """Whether a training has ended of which no epoch is known: its `metrics.jsonl` is gone."""
+        return self.result is not None and self.planned is not None and not self.rows
+
     def parts(self, term: str) -> list[str]:
         """The names of what a term's value is the sum of: levels, or `class` and `box`."""
         keys = dict.fromkeys(key for row in self.rows for key in row.diagnostics if key.startswith(f"{term}/"))

@@ -193,6 +193,17 @@ def test_an_empty_history_says_so(tmp_path: Path) -> None:
     assert "decoupled not probed no epoch is finished." in text
 
 
+def test_a_finished_run_without_its_history_says_so(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, [], result=RESULT)
+    (folder / "metrics.jsonl").unlink()
+    text = made(folder).text
+    assert "finished: the history of its epochs (metrics.jsonl) is missing" in text
+    assert "decoupled not probed its history is missing" in text
+    assert "The history of the epochs (metrics.jsonl) is missing: there is nothing to draw." in text
+    assert "0 of 4 epochs" not in text
+    assert "No epoch is finished" not in text
+
+
 def test_one_epoch_is_enough(tmp_path: Path) -> None:
     text = made(write_folder(tmp_path, [epoch(1)], result=RESULT)).text
     assert "decoupled takes part weight 0.1; gradient 0.5 × the task's in epoch 1; " in text
@@ -266,6 +277,7 @@ def test_an_evaluation_has_figures_and_no_curves(tmp_path: Path) -> None:
     assert "on the test images" in text
     assert "COCO protocol, maxDets 100 12.3 30.1" in text
     assert "tram - -" in text
+    assert "An evaluation has no epochs to draw." in text
 
 
 # -- what it says
@@ -299,10 +311,49 @@ def test_a_term_without_weight_is_off(tmp_path: Path) -> None:
     ],
 )
 def test_directions_in_words(cosines: list[float], words: str, tmp_path: Path) -> None:
+    assert words in of_cosines(cosines, tmp_path)
+
+
+def of_cosines(cosines: list[float], folder: Path) -> str:
+    """The verdict on a term whose probes had these cosines."""
     lines = [epoch(i) for i in range(1, len(cosines) + 1)]
     for line, cosine in zip(lines, cosines, strict=True):
         line["diagnostics"]["decoupled/cosine"] = cosine
-    assert words in verdicts(read(write_folder(tmp_path, lines)))[0].sentence
+    return verdicts(read(write_folder(folder, lines)))[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("cosines", "words"),
+    [
+        (
+            [0.5, 0.4, 0.6, 0.3, 0.2, 0.1, -0.2, -0.3, -0.4],
+            "; with the task at first, against the task at the end (median cosine 0.2, above 0 in 6 of 9 probes, "
+            "mean 0.5 in the first third and -0.3 in the last)",
+        ),
+        (
+            [-0.4, -0.3, -0.2, 0.2, 0.1, 0.2, 0.0, 0.1, -0.1],
+            "; against the task at first, neither with nor against the task at the end (",
+        ),
+        ([0.9, 0.8, 0.9, 0.6, 0.5, 0.6, 0.3, 0.2, 0.4], "; with the task, less so at the end (median cosine 0.6,"),
+        ([-0.2, -0.1, -0.3, -0.4, 0.1, -0.5, -0.6, -0.7, -0.8], "; mostly against the task, more so at the end ("),
+    ],
+)
+def test_a_direction_that_turns_is_told(cosines: list[float], words: str, tmp_path: Path) -> None:
+    assert words in of_cosines(cosines, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "cosines",
+    [
+        [0.6, 0.5, 0.4, -0.2, -0.3, -0.4, -0.5, -0.6],  # too few to tell
+        [0.3, 0.31, 0.29, 0.2, 0.2, 0.2, 0.15, 0.14, 0.16],  # too little to matter
+        [0.9, -0.5, 0.6, 0.5, 0.4, 0.3, -0.6, 0.7, -0.1],  # no more than single batches differ
+    ],
+)
+def test_what_single_batches_explain_is_no_turn(cosines: list[float], tmp_path: Path) -> None:
+    sentence = of_cosines(cosines, tmp_path)
+    assert "at first" not in sentence
+    assert "at the end" not in sentence
 
 
 def test_a_calibrated_weight_is_told_with_its_share(tmp_path: Path) -> None:
