@@ -143,8 +143,39 @@ def test_a_report_that_cannot_be_written_is_a_warning_and_the_run_goes_on(scenes
     assert result["epochs"] == 1
     warnings = [event for event in memory.of("warning") if event.code == "report_failed"]  # type: ignore[union-attr]
     assert [event.epoch for event in warnings] == [1, None], "the training's, and the run's at its end"  # type: ignore[union-attr]
-    kept = [json.loads(line) for line in (tmp_path / "warnings.jsonl").read_text().splitlines()]
+    text = (tmp_path / "warnings.jsonl").read_text()
+    assert str(tmp_path) in warnings[0].message, "who trains here is told where"  # type: ignore[union-attr]
+    assert str(tmp_path) not in text, "who is handed the file is not"
+    kept = [json.loads(line) for line in text.splitlines()]
     assert [line["epoch"] for line in kept if line["code"] == "report_failed"] == [1, None]
+
+
+class FailsIn(Memory):
+    """Breaks the run when an epoch is told; with a folder where the report should go, if it is told where."""
+
+    def __init__(self, epoch: int, blocked: Path | None = None) -> None:
+        super().__init__()
+        self.epoch, self.blocked = epoch, blocked
+
+    def emit(self, event: Event) -> None:
+        super().emit(event)
+        if isinstance(event, Epoch) and event.epoch == self.epoch:
+            if self.blocked is not None:
+                (self.blocked / "report.html").mkdir()
+            raise ZeroDivisionError("of the training")
+
+
+def test_a_run_that_fails_has_a_report_up_to_its_end(scenes: Path, tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError, match="of the training"):
+        run(train(scenes, epochs=3), tmp_path, FailsIn(2), Inputs(device="cpu"))
+    assert "not finished: 2 of 3 epochs" in page_of(tmp_path).text
+
+
+def test_a_report_that_fails_with_the_run_hides_no_reason(scenes: Path, tmp_path: Path) -> None:
+    memory = FailsIn(1, blocked=tmp_path)
+    with pytest.raises(ZeroDivisionError, match="of the training"):
+        run(train(scenes, epochs=1), tmp_path, memory, Inputs(device="cpu"))
+    assert [event.code for event in memory.of("warning")] == ["report_failed"]  # type: ignore[union-attr]
 
 
 # -- when it is written
