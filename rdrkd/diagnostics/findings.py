@@ -15,10 +15,19 @@ _MASKS = {
 
 
 class Finding(NamedTuple):
-    """One thing: what it is about, and the sentence."""
+    """A warning in the making; its message begins with what it is about and a colon."""
 
     code: str
     message: str
+
+    @property
+    def key(self) -> str:
+        """What makes it the same in the next probe, whatever its numbers.
+
+        >>> Finding("term_weak", "ld: the gradient of ...").key
+        'term_weak ld'
+        """
+        return f"{self.code} {self.message.split(':')[0]}"
 
 
 class Findings:
@@ -36,10 +45,7 @@ class Findings:
             probe: figures as `rdrkd.diagnostics.probe` names them.
             weights: the terms' weights without the schedule's factor; one whose weight is 0 is off.
         """
-        found = {
-            f"{finding.code} {finding.message.split(':')[0]}": finding
-            for finding in judge(probe, weights, self.calibration)
-        }
+        found = {finding.key: finding for finding in judge(probe, weights, self.calibration)}
         again = [key for key in found if key in self._last and key not in self._told]
         self._last = set(found)
         self._told.update(again)
@@ -57,7 +63,7 @@ class Findings:
 def judge(
     probe: Mapping[str, float], weights: Mapping[str, float], calibration: Calibration | None = None
 ) -> Iterator[Finding]:
-    """Give the findings of one probe; each message begins with what it is about and a colon."""
+    """Give the findings of one probe."""
     yield from _of_weights(probe, weights, calibration)
     for figure, share in probe.items():
         part, _, kind = figure.rpartition("/")
