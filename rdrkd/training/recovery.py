@@ -27,8 +27,8 @@ def recover(trainer: Any, epoch: int) -> bool:
             f"expected a finite loss, got {loss_of_all:g} in epoch {epoch + 1}, "
             f"after {trainer.nan_recovery_attempts - 1} recoveries"
         )
-    again = f"epoch {epoch + 1} is trained again from {found.folder.name}"
-    trainer.reporter.emit(Warn(code="nan_recovery", message=again))
+    message = f"a loss or the fitness was not finite: trained again from checkpoint {found.folder.name}"
+    trainer.reporter.emit(Warn(code="nan_recovery", message=message))
     trainer._model_train()
     recoveries = trainer.recoveries + 1
     state.restore(trainer, found.state())

@@ -31,7 +31,7 @@ from rdrkd.training.overrides import overrides
 from rdrkd.training.plan import Plan
 from rdrkd.training.precision import dtype_of, scaler
 from rdrkd.training.recovery import recover
-from rdrkd.training.telling import Telling
+from rdrkd.training.telling import Dated, Telling
 from rdrkd.ultralytics_adapter import (
     RANK,
     DetectionModel,
@@ -64,7 +64,7 @@ class Trainer(DetectionTrainer):
         device: str | None = None,
         resume: state.Found | None = None,
     ) -> None:
-        self.plan, self.run_dir, self.reporter, self._resume = plan, run_dir, reporter, resume
+        self.plan, self.run_dir, self.reporter, self._resume = plan, run_dir, Dated(reporter), resume
         devices = devices_of(device)
         self.ranks = len(devices)
         assert self.ranks == 1 or RANK >= 0, "several devices need a process each"
@@ -87,7 +87,7 @@ class Trainer(DetectionTrainer):
         self._calibration_told = False
         self.telling = Telling(self, reporter)
         self.findings = Findings(plan.recipe.calibration)
-        self.reports = Reports(run_dir, reporter)
+        self.reports = Reports(run_dir, self.reporter)
         self.add_callback("on_train_epoch_start", type(self)._epoch_begins)
         self.add_callback("on_train_batch_start", type(self)._batch_begins)
         self.add_callback("on_train_batch_end", type(self)._batch_ended)
@@ -244,6 +244,7 @@ class Trainer(DetectionTrainer):
     def _epoch_begins(self) -> None:
         seed_everything(self.args.seed, self.ordinal(self.epoch), max(RANK, 0))
         self.telling.epoch_begins()
+        self.reporter.epoch = self.epoch + 1
         for name, parameter in unwrap_model(self.model).named_parameters():
             if name in self._gradients:
                 parameter.grad = self._gradients[name].to(parameter.device)
@@ -280,7 +281,7 @@ class Trainer(DetectionTrainer):
         """Report what a probe found, and weights that have been calibrated."""
         if pair.probe.fresh:
             pair.probe.fresh = False
-            for warning in self.findings.of(pair.probe.found, pair.applied):
+            for warning in self.findings.of(pair.probe.found, pair.weights):
                 self.reporter.emit(warning)
         if pair.calibrator is not None and pair.calibrator.done and not self._calibration_told:
             self._calibration_told = True
