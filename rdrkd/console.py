@@ -46,7 +46,8 @@ class People:
             case events.Epoch():
                 self._on_epoch(event)
             case events.Warn():
-                self.console.print(f"[yellow]warning[/] {escape(event.message)}")
+                place = f" epoch {event.epoch}:" if event.epoch else ""
+                self.console.print(f"[yellow]warning[/]{place} {escape(event.message)}")
             case events.Done():
                 self._close()
                 show_result(event.result, self.console)

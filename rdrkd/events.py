@@ -79,6 +79,12 @@ class Warn(_Event):
     event: Literal["warning"] = "warning"
     code: str
     message: str
+    epoch: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="1-based epoch in which it was found; null before and after the training",
+    )
 
 
 class Done(_Event):

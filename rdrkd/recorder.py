@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rdrkd.events import Calibrated, Event, Resolved, Warn
 from rdrkd.files import full_disk_named, write_atomically
+from rdrkd.paths import without_paths
 from rdrkd.reporter import Reporter
 from rdrkd.training import checkpoints
 
@@ -14,7 +15,10 @@ WARNINGS = "warnings.jsonl"
 
 
 class Recorder:
-    """A reporter that passes everything on, and writes warnings and calibrated weights down."""
+    """A reporter that passes everything on, and writes warnings and calibrated weights down.
+
+    What it writes holds no path of this machine: a run folder's files are handed on, and its report shows the warnings.
+    """
 
     def __init__(self, reporter: Reporter, run_dir: Path) -> None:
         self._reporter, self._run_dir = reporter, run_dir
@@ -24,7 +28,8 @@ class Recorder:
         """Pass an event on; record it first where it is one to keep."""
         if isinstance(event, Warn):
             with full_disk_named(WARNINGS), (self._run_dir / WARNINGS).open("a") as file:
-                file.write(event.model_dump_json() + "\n")
+                written = event.model_copy(update={"message": without_paths(event.message)})
+                file.write(written.model_dump_json() + "\n")
         self._reporter.emit(event)
         if isinstance(event, Calibrated):
             self._reporter.emit(Resolved(resolved_spec=self._with_weights(event)))

@@ -5,7 +5,7 @@ import platform
 import resource
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from rdrkd.data.archive import file_sha256
 from rdrkd.data.check import check
 from rdrkd.devices import devices_of
 from rdrkd.diagnostics.report import Reports
-from rdrkd.errors import ModelError, Problem, SpecError, TeacherError
+from rdrkd.errors import ModelError, Problem, SpecError, StopRequested, TeacherError
 from rdrkd.evaluate import evaluate
 from rdrkd.events import Progress, Resolved, Warn
 from rdrkd.files import held, write_atomically
@@ -88,7 +88,14 @@ def _run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> di
     elif isinstance(spec, Compare):
         result = compare(run_dir, dataset)
     else:
-        result = _train(spec, dataset, run_dir, reporter, inputs)
+        try:
+            result = _train(spec, dataset, run_dir, reporter, inputs)
+        except StopRequested:
+            raise  # who asked waits
+        except Exception:
+            with suppress(Exception):  # whatever befalls the report, the error that is told is the training's
+                Reports(run_dir, reporter).write()
+            raise
     result = {"kind": spec.kind, **result, **_cost(started, inputs.device)}
     if isinstance(spec, Distill | Train):  # the others have no epochs to tell of
         Reports(run_dir, reporter).write(result)  # before the result: a folder that has one is never touched again

@@ -24,6 +24,8 @@ FINAL = (  # of a finished run folder, where they are there
     "resolved_spec.json", "result.json",
     "report.md", "members.csv", "study.json", "curves.png", "differences.png", "panel.png",  # of a study's report
 )  # fmt: skip
+TOLD = ("metrics.jsonl", "warnings.jsonl", "report.html", "report.png", "resolved_spec.json")  # of one that ended early
+MAX_TOLD = 2**25  # bytes of each of them: nobody who cancels a job waits for more
 MAX_FILES = 50  # of one checkpoint, or of a finished run: the service lists them all
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -43,6 +45,19 @@ def store(storage: Storage, held: Held, run_dir: Path, event: Checkpoint) -> lis
 def store_final(storage: Storage, held: Held, run_dir: Path, epoch: int, known: Mapping[str, str]) -> list[Published]:
     """Copy what a finished run leaves, except files whose content (sha256 by name) is `known` already."""
     names = [name for name in FINAL if (run_dir / name).is_file()]
+    return _store_end(storage, held, run_dir, epoch, known, names)
+
+
+def store_told(storage: Storage, held: Held, run_dir: Path, epoch: int, known: Mapping[str, str]) -> list[Published]:
+    """Copy what a run that fails or is cancelled has told by then, likewise."""
+    found = [name for name in TOLD if (run_dir / name).is_file()]
+    names = [name for name in found if (run_dir / name).stat().st_size <= MAX_TOLD]
+    return _store_end(storage, held, run_dir, epoch, known, names)
+
+
+def _store_end(
+    storage: Storage, held: Held, run_dir: Path, epoch: int, known: Mapping[str, str], names: Sequence[str]
+) -> list[Published]:
     prefix = f"jobs/{held.id}/attempt-{held.attempt}/final"
     stored = _store(storage, prefix, epoch, run_dir, names, within=run_dir)
     again = [file for file in stored if known.get(file.name) == file.sha256]

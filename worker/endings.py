@@ -5,9 +5,9 @@ import signal
 
 from api.jobs.lifecycle import Ending
 from api.jobs.states import Status
+from rdrkd.paths import without_paths
 from rdrkd.reasons import Reason
 from worker.lease import Order
-from worker.process import without_paths
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ORDERED = {  # the orders that end the job; the others give it back to the queue, or leave it to whoever holds it

@@ -15,6 +15,7 @@ from typing import IO
 import rdrkd
 from rdrkd import environment
 from rdrkd.orphans import PARENT_VARIABLE
+from rdrkd.paths import without_paths
 
 RDRKD = (sys.executable, "-P", "-m", "rdrkd")  # -P: the run folder, which holds strangers' files, is no import path
 INHERITED = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
@@ -139,12 +140,3 @@ def last_words(log: Path, lines: int = 5) -> str:
         return ""
     text = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text).replace("\r", "\n")  # colours, and progress bars drawn over
     return without_paths("\n".join([line.strip() for line in text.splitlines() if line.strip()][-lines:]))
-
-
-def without_paths(text: str) -> str:
-    """Reduce every absolute path to its last part: messages are shown to people elsewhere.
-
-    >>> without_paths("cannot open /srv/data/jobs/1/state.pt: no space, see https://example.org/help")
-    'cannot open state.pt: no space, see https://example.org/help'
-    """
-    return re.sub(r"(?<![\w/:.])/(?:[^\s/'\":,;()]+/)*([^\s/'\":,;()]+)/?", r"\1", text)

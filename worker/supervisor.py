@@ -17,9 +17,10 @@ from api.jobs.lifecycle import Ending, Held
 from api.jobs.states import Status
 from api.leases import Fenced
 from rdrkd.events import EXIT_STOPPED, Checkpoint, Done, Epoch, Event, Failed, Progress, Resolved, Warn, parse
+from rdrkd.paths import without_paths
 from worker import checkpoints, endings, folders, inputs, studies
 from worker.lease import Lease, Order
-from worker.process import RDRKD, Child, last_words, without_paths
+from worker.process import RDRKD, Child, last_words
 from worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
@@ -151,13 +152,14 @@ class Attempt:
             case Checkpoint():
                 self._keep(event, child)
             case Warn():
-                self._warn(event.code, without_paths(event.message))
+                self._warn(event)
             case Done() | Failed():
                 self.outcome = event
 
-    def _warn(self, code: str, message: str) -> None:
-        log.warning("%s attempt %d: %.100s: %.500s", *_who(self.held), code, message)
-        self.lease.write(lambda session: lifecycle.record_warning(session, self.held, code, message))
+    def _warn(self, event: Warn) -> None:
+        held, code, message = self.held, event.code, without_paths(event.message)
+        log.warning("%s attempt %d: %.100s: %.500s", *_who(held), code, message)
+        self.lease.write(lambda session: lifecycle.record_warning(session, held, code, message, event.epoch))
 
     def _keep(self, event: Checkpoint, child: Child) -> None:
         """Publish a checkpoint; where that fails, stop the trainer: hours of training must not hang on nothing."""
@@ -203,16 +205,19 @@ class Attempt:
             return self._stopped(order)
         if isinstance(outcome, Failed):
             message = without_paths(outcome.message)
+            self._leave()
             return self._finish(Ending(Status.FAILED, outcome.reason, message, outcome.problems))
         if status == EXIT_STOPPED:  # a machine that shuts down may signal the trainer before the worker
             drained = self.place.draining.wait(self.place.settings.cancel_poll_seconds)
             return self._stopped(Order.DRAIN) if drained else partial(lifecycle.abandon, held=self.held)
+        self._leave()
         return self._finish(endings.unexplained(status, last_words(self.log)))
 
     def _stopped(self, order: Order) -> Move:
         if order is Order.FENCED:
             raise Fenced
         if order in endings.ORDERED:
+            self._leave()
             return self._finish(endings.ORDERED[order])
         log.info("%s attempt %d goes back to the queue (%s)", *_who(self.held), order)
         return partial(lifecycle.requeue, held=self.held)
@@ -220,6 +225,16 @@ class Attempt:
     def _finish(self, ending: Ending) -> Move:
         log.info("%s attempt %d: %s %s", *_who(self.held), ending.status, ending.reason or "")
         return partial(lifecycle.finish, held=self.held, ending=ending)
+
+    def _leave(self) -> None:
+        """Publish what the run has told of a job that fails or is cancelled; it ends as it does even if that fails."""
+        try:
+            told = checkpoints.store_told(self.place.storage, self.held, self.folder, self.epoch, self.sha256)
+        except (OSError, ValueError) as error:
+            log.warning("%s attempt %d: cannot keep what the run has told: %s", *_who(self.held), error)
+            return
+        if told:
+            self._publish(told)
 
     def _final(self) -> list[lifecycle.Published]:
         return checkpoints.store_final(self.place.storage, self.held, self.folder, self.epoch, self.sha256)

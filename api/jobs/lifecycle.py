@@ -130,10 +130,10 @@ def record_epoch(session: Session, held: Held, epoch: Epoch) -> None:
     session.merge(JobEpoch(job_id=held.id, epoch=epoch.epoch, attempt=held.attempt, values=values))
 
 
-def record_warning(session: Session, held: Held, code: str, message: str) -> None:
+def record_warning(session: Session, held: Held, code: str, message: str, epoch: int | None = None) -> None:
     """Keep what the trainer warns of."""
     _write(session, held)
-    warnings.add(session, held.id, held.attempt, code, message)
+    warnings.add(session, held.id, held.attempt, code, message, epoch)
 
 
 def publish(session: Session, held: Held, files: Sequence[Published]) -> list[str]:

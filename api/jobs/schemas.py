@@ -99,6 +99,7 @@ class JobWarningView(BaseModel):
     message: str
     count: int = Field(description="how often it came in this attempt")
     attempt: int
+    epoch: int | None = Field(description="in which it first came, 1-based; null outside the epochs")
     at: datetime = Field(description="when it first came")
 
 

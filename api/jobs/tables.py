@@ -63,6 +63,7 @@ class JobWarning(Base):
     code: Mapped[str] = mapped_column(String(100))
     message: Mapped[str] = mapped_column(String(500))
     count: Mapped[int]
+    epoch: Mapped[int | None]  # 1-based, in which it first came; none outside the epochs
     at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())  # when it first came
 
 

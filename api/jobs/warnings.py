@@ -14,7 +14,7 @@ LONGEST_CODE, LONGEST_MESSAGE = 100, 500  # characters: the columns' width
 MORE = "more_warnings"  # the last entry, once there were more: it counts them
 
 
-def add(session: Session, job_id: str, attempt: int, code: str, message: str) -> None:
+def add(session: Session, job_id: str, attempt: int, code: str, message: str, epoch: int | None) -> None:
     """Keep a warning, or count it where this attempt has given it before; what is too much is only counted."""
     code, message = _fit(code, LONGEST_CODE), _fit(message, LONGEST_MESSAGE)
     if _counted(session, job_id, attempt=attempt, code=code, message=message):
@@ -23,8 +23,11 @@ def add(session: Session, job_id: str, attempt: int, code: str, message: str) ->
     if number > MOST:
         if _counted(session, job_id, number=MOST + 1):
             return
-        code, message = MORE, f"there were more than {MOST} different warnings; the others are counted here only"
-    session.add(JobWarning(job_id=job_id, number=number, attempt=attempt, code=code, message=message, count=1))
+        code, epoch = MORE, None
+        message = f"there were more than {MOST} different warnings; the others are counted here only"
+    row = JobWarning(job_id=job_id, number=number, attempt=attempt, count=1)
+    row.code, row.message, row.epoch = code, message, epoch
+    session.add(row)
 
 
 def of(session: Session, job_id: str) -> list[JobWarning]:

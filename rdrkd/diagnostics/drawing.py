@@ -48,7 +48,7 @@ def _figure(panels: Sequence[Panel], heading: str) -> Figure:
     if heading:
         figure.text(0.012, 1 - 0.17 / height, plain(heading, 160), fontsize=9, weight="bold", color=INK, va="center")
     if not panels:
-        figure.text(0.5, 0.4, "no epoch is finished", fontsize=9, color=FAINT, ha="center", va="center")
+        figure.text(0.5, 0.4, "there is nothing to draw", fontsize=9, color=FAINT, ha="center", va="center")
     figure.subplots_adjust(
         left=0.045, right=0.99, top=1 - (above + extra) / height, bottom=_BELOW / height,
         wspace=0.16, hspace=(above + _BELOW) / _HEIGHT,

@@ -15,10 +15,19 @@ _MASKS = {
 
 
 class Finding(NamedTuple):
-    """One thing: what it is about, and the sentence."""
+    """A warning in the making; its message begins with what it is about and a colon."""
 
     code: str
     message: str
+
+    @property
+    def key(self) -> str:
+        """What makes it the same in the next probe, whatever its numbers.
+
+        >>> Finding("term_weak", "ld: the gradient of ...").key
+        'term_weak ld'
+        """
+        return f"{self.code} {self.message.split(':')[0]}"
 
 
 class Findings:
@@ -34,12 +43,9 @@ class Findings:
 
         Args:
             probe: figures as `rdrkd.diagnostics.probe` names them.
-            weights: the terms' present weights; one whose weight is 0 is off.
+            weights: the terms' weights without the schedule's factor; one whose weight is 0 is off.
         """
-        found = {
-            f"{finding.code} {finding.message.split(':')[0]}": finding
-            for finding in judge(probe, weights, self.calibration)
-        }
+        found = {finding.key: finding for finding in judge(probe, weights, self.calibration)}
         again = [key for key in found if key in self._last and key not in self._told]
         self._last = set(found)
         self._told.update(again)
@@ -57,19 +63,8 @@ class Findings:
 def judge(
     probe: Mapping[str, float], weights: Mapping[str, float], calibration: Calibration | None = None
 ) -> Iterator[Finding]:
-    """Give the findings of one probe; each message begins with what it is about and a colon."""
-    task = probe["task/gradient_norm"]
-    for name, weight in weights.items():
-        if weight <= 0 or f"{name}/ratio" not in probe:
-            continue
-        ratio, norm = probe[f"{name}/ratio"], probe[f"{name}/gradient_norm"]
-        numbers = f"the gradient of the weighted term is {ratio:.2g} times the task's ({norm:.3g} against {task:.3g})"
-        if ratio < WEAK:
-            knob = _knob("raise", weight, ratio, 0.1, calibration)
-            yield Finding("term_weak", f"{name}: {numbers}, so it hardly moves the student; {knob}")
-        elif ratio > STRONG:
-            knob = _knob("lower", weight, ratio, 1.0, calibration)
-            yield Finding("term_drowns_task", f"{name}: {numbers}, so the student hardly learns the task; {knob}")
+    """Give the findings of one probe."""
+    yield from _of_weights(probe, weights, calibration)
     for figure, share in probe.items():
         part, _, kind = figure.rpartition("/")
         if kind in _MASKS and not 0.005 <= share <= 0.98:
@@ -86,8 +81,29 @@ def judge(
             )  # fmt: skip
 
 
+def _of_weights(
+    probe: Mapping[str, float], weights: Mapping[str, float], calibration: Calibration | None
+) -> Iterator[Finding]:
+    """Judge the weights as they were set: what the schedule has made of a term at the step is not their fault."""
+    task, factor = probe["task/gradient_norm"], probe.get("schedule/factor", 1.0)
+    for name, weight in weights.items():
+        if weight <= 0 or factor <= 0 or f"{name}/ratio" not in probe:
+            continue
+        ratio, norm = probe[f"{name}/ratio"] / factor, probe[f"{name}/gradient_norm"] / factor
+        numbers = f"the gradient of the weighted term is {ratio:.2g} times the task's ({norm:.3g} against {task:.3g})"
+        if factor < 1:
+            numbers += f", the schedule's factor of {factor:.3g} left out"
+        if ratio < WEAK:
+            knob = _knob("raise", weight, ratio, 0.1, calibration)
+            yield Finding("term_weak", f"{name}: {numbers}, so it hardly moves the student; {knob}")
+        elif ratio > STRONG:
+            learns = "hardly learns the task" if ratio * factor > STRONG else "would hardly learn the task without it"
+            knob = _knob("lower", weight, ratio, 1.0, calibration)
+            yield Finding("term_drowns_task", f"{name}: {numbers}, so the student {learns}; {knob}")
+
+
 def _knob(verb: str, weight: float, ratio: float, target: float, calibration: Calibration | None) -> str:
-    """What to turn, and how far."""
+    """What to turn, and how far: weights are named as the spec has them."""
     if calibration is not None and calibration.mode == "running":
         return f"{verb} its share in distillation.calibration"
     if calibration is not None:

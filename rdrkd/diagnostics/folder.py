@@ -1,7 +1,6 @@
 """Reads a run folder for people: any line may be missing, torn or of an earlier version."""
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,12 +30,11 @@ def read(run_dir: Path, result: Mapping[str, Any] | None = None) -> Run:
     if not isinstance(spec, dict):
         raise SpecError(f"expected an object in {RESOLVED}, got {type(spec).__name__}")
     rows = {row.epoch: row for row in map(_row, _lines(run_dir / METRICS)) if row}  # an epoch trained again replaces
-    notices = Counter((str(line.get("code")), str(line.get("message"))) for line in _lines(run_dir / WARNINGS))
     return Run(
         folder=run_dir.resolve().name,
         spec=spec,
         rows=[rows[epoch] for epoch in sorted(rows)],
-        warnings=[Notice(code, message, times) for (code, message), times in notices.items()],
+        warnings=_notices(run_dir / WARNINGS),
         result=result if result is not None else next(_lines(run_dir / RESULT, whole=True), None),
     )
 
@@ -54,6 +52,17 @@ def _lines(path: Path, whole: bool = False) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(found, dict):
             yield found
+
+
+def _notices(path: Path) -> list[Notice]:
+    """The warnings, each once, in the order in which they first came."""
+    found: dict[tuple[str, str], list[Any]] = {}
+    for line in _lines(path):
+        found.setdefault((str(line.get("code")), str(line.get("message"))), []).append(line.get("epoch"))
+    return [
+        Notice(code, message, len(epochs), tuple(epoch for epoch in epochs if isinstance(epoch, int)))
+        for (code, message), epochs in found.items()
+    ]
 
 
 def _row(line: dict[str, Any]) -> Row | None:

@@ -60,11 +60,22 @@ def _model(reference: Any) -> str:
 
 def _state(run: Run) -> str:
     done, planned = len(run.rows), run.planned
+    if run.history_missing:
+        return "finished: the history of its epochs (metrics.jsonl) is missing"
     if not planned:
         return "finished" if run.result is not None else "not finished"
     if run.result is None:
         return f"not finished: {done} of {planned} epochs" + (", not evaluated yet" if done >= planned else "")
     return f"finished: {done} of {planned} epochs" + (" (stopped early)" if done < planned else "")
+
+
+def without_curves(run: Run) -> str:
+    """Say why a report has no curves."""
+    if run.history_missing:
+        return "The history of the epochs (metrics.jsonl) is missing: there is nothing to draw."
+    if run.setting("kind") == "evaluate":
+        return "An evaluation has no epochs to draw."
+    return "No epoch is finished: there is nothing to draw yet."
 
 
 def _facts(run: Run) -> dict[str, str]:

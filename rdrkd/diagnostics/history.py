@@ -23,11 +23,24 @@ class Row:
 
 
 class Notice(NamedTuple):
-    """A warning, and how often it was given."""
+    """A warning, how often it was given, and in which epochs (of earlier versions' nobody knows)."""
 
     code: str
     message: str
     times: int
+    epochs: tuple[int, ...] = ()
+
+    @property
+    def when(self) -> str:
+        """Say in which epochs it came; nothing where none is known.
+
+        >>> Notice("c", "m", 1, (3,)).when, Notice("c", "m", 4, (9, 3, 4)).when, Notice("c", "m", 1).when
+        ('epoch 3', 'epochs 3 to 9', '')
+        """
+        if not self.epochs:
+            return ""
+        first, last = min(self.epochs), max(self.epochs)
+        return f"epoch {first}" if first == last else f"epochs {first} to {last}"
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,11 @@ class Run:
         """How many epochs the run was to have."""
         asked = self.setting("train", "epochs")
         return asked if isinstance(asked, int) else self.rows[-1].epochs if self.rows else None
+
+    @property
+    def history_missing(self) -> bool:
+        """Whether a training has ended of which no epoch is known: its `metrics.jsonl` is gone."""
+        return self.result is not None and self.planned is not None and not self.rows
 
     def parts(self, term: str) -> list[str]:
         """The names of what a term's value is the sum of: levels, or `class` and `box`."""

@@ -3,7 +3,8 @@
 Figures of a full probe, by name; `<part>` is a level `P2`..`P5`, or `class`, `box`:
 
     task/gradient_norm                    of the task loss, at the student's parameters, per image
-    <term>/gradient_norm, /ratio          of the weighted term, and as a share of the task's
+    schedule/factor                       the schedule's, by which all terms of the step were multiplied
+    <term>/gradient_norm, /ratio          of the weighted term, with that factor, and as a share of the task's
     <term>/cosine                         of the angle between the term's gradient and the task's
     <term>/<part>                         value, unweighted
     <term>/<part>/gradient_norm, /ratio   of the weighted part
@@ -91,11 +92,12 @@ class Probe:
                 self.found |= {f"{name}/{share}": float(value) for share, value in output.shares.items()}
         return norms
 
-    def weigh(self, weights: Mapping[str, float]) -> None:
-        """Complete a full probe by the weights that its step is trained with, once they are known."""
+    def weigh(self, weights: Mapping[str, float], factor: float) -> None:
+        """Complete a full probe by the weights and the schedule's factor that its step is trained with."""
         task = self.found["task/gradient_norm"]
+        self.found["schedule/factor"] = factor
         for name, norm in self._norms.items():
-            weighted = weights[name.split("/")[0]] * norm
+            weighted = weights[name.split("/")[0]] * factor * norm
             self.found[f"{name}/gradient_norm"] = weighted
             self.found[f"{name}/ratio"] = weighted / task if weighted else 0.0
 

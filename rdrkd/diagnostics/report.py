@@ -12,7 +12,7 @@ from rdrkd.diagnostics import drawing, tables
 from rdrkd.diagnostics.axes import COLOURS
 from rdrkd.diagnostics.curves import panels
 from rdrkd.diagnostics.folder import read
-from rdrkd.diagnostics.heading import heading
+from rdrkd.diagnostics.heading import heading, without_curves
 from rdrkd.diagnostics.verdict import CALLED, verdicts, weighting
 from rdrkd.events import Warn
 from rdrkd.files import write_atomically
@@ -50,6 +50,7 @@ def write_report(run_dir: Path, result: Mapping[str, Any] | None = None) -> list
         split=run.setting("evaluation", "split") or "val",
         figures=tables.figures(run),
         curves=drawing.svg(drawn) if drawn else "",
+        without_curves=without_curves(run),
         terms=run.terms,
         parts=tables.parts(run),
         batches=tables.batches(run),

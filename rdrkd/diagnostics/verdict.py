@@ -1,6 +1,7 @@
 """What each term did, in one sentence with its numbers."""
 
-from statistics import median
+from math import sqrt
+from statistics import mean, median, variance
 from typing import NamedTuple
 
 from rdrkd.diagnostics.findings import STRONG, WEAK
@@ -16,6 +17,8 @@ CALLED = {
     "unknown": "not probed",
 }
 _ASIDE = 0.1  # cosine below which a gradient is said to go neither with the task's nor against it
+_TURN = 0.2  # change of the cosine from the first third of the probes to the last below which nothing is said of it
+_FEWEST = 3  # probes of a third, for their mean to say anything
 
 
 class Verdict(NamedTuple):
@@ -64,7 +67,7 @@ def _figures(term: str, figure: str, probed: list[Row]) -> list[float]:
 
 def _weight(run: Run, term: str, weights: list[float]) -> str:
     if not weights:
-        return "no epoch is finished"
+        return "its history is missing" if run.history_missing else "no epoch is finished"
     calibration = run.setting("distillation", "calibration")
     own = finite(at(calibration, "shares", term))
     target = own if own is not None else finite(at(calibration, "share"))
@@ -98,13 +101,36 @@ def _direction(term: str, probed: list[Row]) -> list[str]:
     if not cosines:
         return []
     usual, along = median(cosines), sum(cosine > 0 for cosine in cosines)
-    said = "with the task" if usual > 0 else "against the task"
-    if abs(usual) < _ASIDE:
-        said = "neither with nor against the task"
-    elif 0 < along < len(cosines):
+    said, figures = _towards(usual), f"cosine {number(usual)}"
+    if abs(usual) >= _ASIDE and 0 < along < len(cosines):
         said = f"mostly {said}"
-    counted = f", above 0 in {along} of {len(cosines)} probes" if len(cosines) > 1 else ""
-    return [f"{said} ({'median ' if counted else ''}cosine {number(usual)}{counted})"]
+    if len(cosines) > 1:
+        figures = f"median {figures}, above 0 in {along} of {len(cosines)} probes"
+    if turn := _turn(cosines):
+        began, ended = turn
+        if _towards(began) != _towards(ended):
+            said = f"{_towards(began)} at first, {_towards(ended)} at the end"
+        else:
+            said += f", {'more' if abs(ended) > abs(began) else 'less'} so at the end"
+        figures += f", mean {number(began)} in the first third and {number(ended)} in the last"
+    return [f"{said} ({figures})"]
+
+
+def _towards(cosine: float) -> str:
+    if abs(cosine) < _ASIDE:
+        return "neither with nor against the task"
+    return "with the task" if cosine > 0 else "against the task"
+
+
+def _turn(cosines: list[float]) -> tuple[float, float] | None:
+    """The means of the first and the last third, where they differ by more than single batches explain."""
+    count = len(cosines) // 3
+    if count < _FEWEST:
+        return None
+    first, last = cosines[:count], cosines[-count:]
+    began, ended = mean(first), mean(last)
+    error = sqrt((variance(first) + variance(last)) / count)  # standard error of the difference
+    return (began, ended) if abs(ended - began) >= max(_TURN, 2 * error) else None
 
 
 def _value(run: Run, term: str) -> str:

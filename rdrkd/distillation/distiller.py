@@ -106,7 +106,7 @@ class Distiller(DistillationModel):
             self._look(task.sum() / len(images), outputs, len(batch["bboxes"]))
             weights = self.applied
             if self.probe.fresh:
-                self.probe.weigh(weights)
+                self.probe.weigh(self.weights, self.factor)
                 self.probe.look({"teacher": teacher_maps, "student": student_maps}, shared["branches"][0].foreground)
             # Eq. 11
             distillation = torch.stack([weights[name] * output.value for name, output in outputs.items()]).sum()

@@ -37,7 +37,7 @@ class TrainSettings(BaseModel):
     )
     compile: bool = Field(False, description="torch.compile the student and the teacher")
     cache: Literal[False, "ram", "disk"] = Field(False, description="keep decoded images in memory or on disk")
-    workers: int = Field(8, ge=0, le=64, description="data loader processes (none are used on the CPU)")
+    workers: int = Field(8, ge=0, le=64, description="data loader processes for each device (none are used on the CPU)")
     rect: bool = Field(False, description="rectangular batches")
     multi_scale: float = Field(0.0, ge=0, le=0.9, description="vary imgsz by up to this share")
     single_cls: bool = Field(False, description="treat all classes as one")

@@ -12,8 +12,7 @@ from rdrkd.ultralytics_adapter import LOGGER, RANK
 
 def batch_of(plan: Plan, resume: state.Found | None) -> int:
     """Images per step, on all ranks together: as asked, or as few as the memory allowed before the run was stopped."""
-    asked = plan.settings.batch
-    return asked if resume is None else int(resume[1].get("batch", asked))
+    return (resume and resume.batch) or plan.settings.batch
 
 
 def overrides(

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -31,7 +32,9 @@ from rdrkd.training.plan import Plan, WrittenPlan
 _HOST = "127.0.0.1"
 _LOOK = 0.2  # seconds between two questions whether to stop
 _GRACE = 30.0  # seconds that rank 0 has to finish its batch, or the checkpoint that it writes, once asked to stop
-Said = queue.Queue[tuple[int, bytes]]  # rank and line; an empty line is the end of its output
+_MOMENT = 3.0  # seconds from a rank's loss of the others until it is taken for a fault of its own
+_PROGRAM = ("-m", "rdrkd.training.rank")
+Said = queue.Queue[tuple[int, bytes]]  # rank and line; an empty line is its end
 
 
 class Order(BaseModel):
@@ -49,11 +52,16 @@ class Order(BaseModel):
         return cls(plan=WrittenPlan.of(plan), data=data, run_dir=run_dir, devices=devices, resume=resume)
 
 
-def train(order: Order, reporter: Reporter) -> int | None:
+def train(order: Order, reporter: Reporter, program: Sequence[str] = _PROGRAM) -> int | None:
     """Train on all devices of an order and give the best epoch; no rank is left when this returns or raises.
 
+    Args:
+        order: what each rank is told to do.
+        reporter: takes rank 0's events; asked whether to stop.
+        program: what Python runs as a rank, the order's JSON its last argument.
+
     Raises:
-        RdrkdError: of the rank that failed first.
+        RdrkdError: of the rank that failed first; of several, of the one that was killed.
         StopRequested: the reporter asked, or somebody stopped rank 0.
     """
     (order.run_dir / "train" / "results.csv").unlink(missing_ok=True)  # each rank's Ultralytics would try it
@@ -64,7 +72,7 @@ def train(order: Order, reporter: Reporter) -> int | None:
     ranks: list[_Rank] = []
     try:
         for rank in range(len(order.devices)):
-            ranks.append(_Rank(rank, order, port, said))  # noqa: PERF401 - those that run are ended if one cannot start
+            ranks.append(_Rank(rank, order, port, said, program))  # noqa: PERF401 - those that run are ended if one cannot start
         return _follow(ranks, said, reporter)
     finally:
         for each in ranks:
@@ -73,20 +81,23 @@ def train(order: Order, reporter: Reporter) -> int | None:
 
 
 class _Rank:
-    """One rank: its process, and a thread that hands on what it says."""
+    """One rank: its process, and two threads that hand on what it says and that it has ended.
 
-    def __init__(self, rank: int, order: Order, port: int, said: Said) -> None:
+    The end of its output does not say that: a rank that is killed leaves its data loaders, which hold the pipe open.
+    """
+
+    def __init__(self, rank: int, order: Order, port: int, said: Said, program: Sequence[str]) -> None:
         self.rank = rank
         # -P: as of a trainer, the present folder is no import path
-        command = [sys.executable, "-P", "-m", "rdrkd.training.rank", order.model_dump_json()]
         self.process = subprocess.Popen(
-            command,
+            [sys.executable, "-P", *program, order.model_dump_json()],
             env=_environment(rank, len(order.devices), port),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
         )
         self._reader = threading.Thread(target=self._read, args=(said,), daemon=True)
         self._reader.start()
+        threading.Thread(target=self._wait, args=(said,), daemon=True).start()
 
     def _read(self, said: Said) -> None:
         assert self.process.stdout is not None
@@ -94,13 +105,17 @@ class _Rank:
             for line in lines:
                 if line.endswith(b"\n"):  # else it died while it wrote
                     said.put((self.rank, line))
+
+    def _wait(self, said: Said) -> None:
+        self.process.wait()
+        self._reader.join(timeout=1)  # what it has said is told before its end
         said.put((self.rank, b""))
 
     def kill(self) -> None:
         """End the process, if it has not ended."""
         self.process.kill()
         self.process.wait()
-        self._reader.join(timeout=1)  # a data loader that outlives its rank by some seconds holds the pipe
+        self._reader.join(timeout=1)  # data loaders outlive their rank by some seconds
 
 
 def _environment(rank: int, ranks: int, port: int) -> dict[str, str]:
@@ -138,14 +153,17 @@ def _follow(ranks: "list[_Rank]", said: Said, reporter: Reporter) -> int | None:
             rank, line = said.get(timeout=_LOOK)
         except queue.Empty:
             continue
-        if rank not in going:  # its output ends after it is done
+        if rank not in going:  # it ends after it is done
             continue
         event = parse(line) if line else None
         if isinstance(event, Done):
             going.remove(rank)
             best_epoch = event.result["best_epoch"] if rank == 0 else best_epoch
         elif event is None or isinstance(event, Failed | Stopped):
-            raise _end_of(ranks[rank], event, stopping=give_up is not None or reporter.should_stop())
+            # once asked to stop, rank 0 leaves the others without a partner: they fail
+            if isinstance(event, Stopped) or give_up is not None or reporter.should_stop():
+                raise StopRequested("asked to stop; the newest checkpoint stands")
+            raise _cause(_end_of(ranks[rank], event), [ranks[each] for each in going])
         else:
             reporter.emit(event)
     for each in ranks:
@@ -154,13 +172,28 @@ def _follow(ranks: "list[_Rank]", said: Said, reporter: Reporter) -> int | None:
     return best_epoch
 
 
-def _end_of(rank: "_Rank", event: Failed | Stopped | None, stopping: bool) -> RdrkdError:
-    """Give the error of a rank that ended otherwise than done; without an event it went without a word."""
+def _cause(first: RdrkdError, going: "Iterable[_Rank]") -> RdrkdError:
+    """Give the error to name: the first, unless it may come of another rank's end and that one was killed.
+
+    A rank that is killed says nothing, and the others may be quicker to say that they have lost it.
+    """
+    patience = time.monotonic() + _MOMENT
+    while first.reason is Reason.INTERNAL and time.monotonic() < patience:
+        ends = {each: each.process.poll() for each in going}
+        for each, status in ends.items():
+            if status is not None and status < 0 and status != -signal.SIGABRT:  # which NCCL sends to itself
+                return _end_of(each, None)
+        if None not in ends.values():
+            break
+        time.sleep(_LOOK)
+    return first
+
+
+def _end_of(rank: "_Rank", event: Failed | None) -> RdrkdError:
+    """Give the error of a rank that failed; without an event it went without a word."""
     if isinstance(event, Failed):
         problems = [Problem(problem["where"], problem["detail"]) for problem in event.problems]
         return error_of(event.reason, f"rank {rank.rank}: {event.message}", problems)
-    if isinstance(event, Stopped) or stopping:
-        return StopRequested("asked to stop; the newest checkpoint stands")
     status = rank.process.wait()
     if status == -signal.SIGKILL:
         return RankError(

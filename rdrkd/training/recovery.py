@@ -27,11 +27,11 @@ def recover(trainer: Any, epoch: int) -> bool:
             f"expected a finite loss, got {loss_of_all:g} in epoch {epoch + 1}, "
             f"after {trainer.nan_recovery_attempts - 1} recoveries"
         )
-    folder, saved = found
-    trainer.reporter.emit(Warn(code="nan_recovery", message=f"epoch {epoch + 1} is trained again from {folder.name}"))
+    message = f"a loss or the fitness was not finite: trained again from checkpoint {found.folder.name}"
+    trainer.reporter.emit(Warn(code="nan_recovery", message=message))
     trainer._model_train()
     recoveries = trainer.recoveries + 1
-    state.restore(trainer, saved)
+    state.restore(trainer, found.state())
     trainer.recoveries = recoveries
     trainer.scheduler.last_epoch = epoch - 1
     trainer.train_loader.reset()
@@ -42,7 +42,7 @@ def recover(trainer: Any, epoch: int) -> bool:
 def _newest(trainer: Any) -> state.Found | None:
     """Give the newest checkpoint that rank 0 can read, on every rank."""
     found = state.newest(trainer.run_dir, trainer.reporter) if RANK < 1 else None
-    name = from_first(found and found[0].name)
+    name = from_first(None if found is None else found.folder.name)
     if RANK < 1 or name is None:
         return found
     return state.of(trainer.run_dir, name)

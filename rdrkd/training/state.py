@@ -7,6 +7,7 @@ generators: each epoch seeds its own (`rdrkd.training.loading`). It is read with
 """
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,33 @@ from rdrkd.training import checkpoints
 from rdrkd.ultralytics_adapter import unwrap_model
 
 FORMAT = 2
-Found = tuple[Path, dict[str, Any]]  # a checkpoint folder, and the state in it
+
+
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint that can be read, with what of its state must be known before; the state itself is large.
+
+    Attributes:
+        folder: the checkpoint's.
+        finished: whether there is nothing left to train.
+        batch: images per step, on all ranks together; None in a state that was written before it was kept.
+        ranks: how many processes trained it; None likewise.
+    """
+
+    folder: Path
+    finished: bool
+    batch: int | None
+    ranks: int | None
+
+    @classmethod
+    def at(cls, folder: Path) -> "Found":
+        """Look into a checkpoint's folder; raises `ModelError` for one that cannot be read."""
+        state = read(folder / checkpoints.STATE)
+        return cls(folder, state["finished"], state.get("batch"), state.get("ranks"))
+
+    def state(self) -> dict[str, Any]:
+        """Read the state; raises `ModelError` where that cannot be done any more."""
+        return read(self.folder / checkpoints.STATE)
 
 
 def capture(trainer: Any) -> dict[str, Any]:
@@ -32,6 +59,7 @@ def capture(trainer: Any) -> dict[str, Any]:
         "epoch": trainer.epoch + 1,  # finished epochs
         "finished": bool(trainer.stop),  # the last epoch, or early stopping
         "batch": trainer.batch_size,  # smaller than asked for once the GPU's memory was not enough
+        "ranks": trainer.ranks,
         "model": model.state_dict(),
         "gradients": {name: p.grad for name, p in model.named_parameters() if p.grad is not None},
         "recoveries": trainer.recoveries,
@@ -101,23 +129,22 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def newest(run_dir: Path, reporter: Reporter) -> Found | None:
-    """Give the newest checkpoint that can be read, and its state; a damaged one is reported and passed over."""
+    """Give the newest checkpoint that can be read; a damaged one is reported and passed over."""
     for folder in reversed(checkpoints.complete(run_dir)):
         try:
-            return folder, read(folder / checkpoints.STATE)
+            return Found.at(folder)
         except ModelError as error:
             reporter.emit(Warn(code="checkpoint_unreadable", message=f"{folder.name}: {error}"))
     return None
 
 
 def of(run_dir: Path, name: str) -> Found:
-    """Give the checkpoint of a name, and its state.
+    """Give the checkpoint of a name.
 
     Raises:
         ModelError: it cannot be read.
     """
-    folder = run_dir / checkpoints.FOLDER / name
-    return folder, read(folder / checkpoints.STATE)
+    return Found.at(run_dir / checkpoints.FOLDER / name)
 
 
 def _number(value: Any) -> float | None:

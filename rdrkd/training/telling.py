@@ -4,12 +4,32 @@ import math
 import time
 from typing import Any
 
-from rdrkd.events import Calibrated, Epoch, Progress
+from rdrkd.events import Calibrated, Epoch, Event, Progress, Warn
 from rdrkd.reporter import Reporter
 
 _REPORT_SECONDS = 1.0
 _METRICS = {"mAP50_95": "metrics/mAP50-95(B)", "mAP50": "metrics/mAP50(B)",
             "precision": "metrics/precision(B)", "recall": "metrics/recall(B)"}  # fmt: skip
+
+
+class Dated:
+    """A reporter that writes on warnings in which epoch they came.
+
+    Attributes:
+        epoch: the one that is being trained, 1-based; None before the first.
+    """
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self.epoch: int | None = None
+
+    def emit(self, event: Event) -> None:
+        """Pass an event on."""
+        self._reporter.emit(event.model_copy(update={"epoch": self.epoch}) if isinstance(event, Warn) else event)
+
+    def should_stop(self) -> bool:
+        """Say what the other says."""
+        return self._reporter.should_stop()
 
 
 class Telling:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rdrkd.devices import devices_of
-from rdrkd.events import Calibrated
+from rdrkd.events import Calibrated, Warn
 from rdrkd.reporter import Reporter
 from rdrkd.training import carried, parallel, ranks, state
 from rdrkd.training.overrides import batch_of
@@ -28,18 +28,34 @@ def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str
     """
     devices = devices_of(device)
     found = state.newest(run_dir, reporter)
-    if found is not None and found[1]["finished"]:
-        carried.copy(found[0], run_dir, carried.OF_TRAINING)
-        if (calibrated := found[1]["distillation"]) and calibrated["calibration"] is not None:
-            measured = calibrated["calibration"]["measured"]
-            reporter.emit(Calibrated(weights=calibrated["weights"], measured=measured))
-        best: int | None = found[1]["best_epoch"]
-        return best
+    if found is not None and found.finished:
+        return _finished(found, run_dir, reporter)
+    if found is not None and found.ranks not in (None, len(devices)):
+        reporter.emit(Warn(code="devices_changed", message=_changed(found, len(devices))))
     if len(devices) == 1:
         return train_here(plan, data, run_dir, reporter, device, found)
     parallel.check_batch(batch_of(plan, found), len(devices))
-    resume = found and found[0].name
+    resume = None if found is None else found.folder.name
     return ranks.train(ranks.Order.of(plan, data, run_dir, devices, resume), reporter)
+
+
+def _finished(found: state.Found, run_dir: Path, reporter: Reporter) -> int | None:
+    """Bring a run folder up to its last checkpoint, and give the best epoch."""
+    carried.copy(found.folder, run_dir, carried.OF_TRAINING)
+    saved = found.state()
+    if (calibrated := saved["distillation"]) and calibrated["calibration"] is not None:
+        measured = calibrated["calibration"]["measured"]
+        reporter.emit(Calibrated(weights=calibrated["weights"], measured=measured))
+    best: int | None = saved["best_epoch"]
+    return best
+
+
+def _changed(found: state.Found, devices: int) -> str:
+    return (
+        f"begun on {found.ranks} devices, the run goes on after {found.folder.name} on {devices}: batches are as large "
+        "in all, but are divided otherwise, so batch normalisation and the images of a mosaic are not those of a run "
+        "that kept its devices"
+    )
 
 
 def train_here(

@@ -31,7 +31,7 @@ from rdrkd.training.overrides import overrides
 from rdrkd.training.plan import Plan
 from rdrkd.training.precision import dtype_of, scaler
 from rdrkd.training.recovery import recover
-from rdrkd.training.telling import Telling
+from rdrkd.training.telling import Dated, Telling
 from rdrkd.ultralytics_adapter import (
     RANK,
     DetectionModel,
@@ -49,7 +49,7 @@ class Trainer(DetectionTrainer):
 
     Args:
         plan, data, run_dir, reporter, device: as `train`'s.
-        resume: checkpoint folder and state to go on from.
+        resume: checkpoint to go on from.
 
     Attributes:
         ranks: how many processes train the student, each on its share of every batch.
@@ -64,15 +64,17 @@ class Trainer(DetectionTrainer):
         device: str | None = None,
         resume: state.Found | None = None,
     ) -> None:
-        self.plan, self.run_dir, self.reporter, self._resume = plan, run_dir, reporter, resume
+        self.plan, self.run_dir, self.reporter, self._resume = plan, run_dir, Dated(reporter), resume
         devices = devices_of(device)
         self.ranks = len(devices)
         assert self.ranks == 1 or RANK >= 0, "several devices need a process each"
         provide_font()
+        threads = torch.get_num_threads()  # of a rank: its share of the cores
         super().__init__(overrides=overrides(plan, data, run_dir, devices, resume))
         self.world_size: int
         if self.ranks > 1:
             self.world_size = self.ranks  # Ultralytics says 0 of CPUs
+            torch.set_num_threads(threads)  # it gives every process on a CPU as many as if it were alone
         self.dtype = dtype_of(plan.settings.amp, self.device)
         self.best_epoch: int | None = None
         self.recoveries = 0  # from losses that were not finite
@@ -85,7 +87,7 @@ class Trainer(DetectionTrainer):
         self._calibration_told = False
         self.telling = Telling(self, reporter)
         self.findings = Findings(plan.recipe.calibration)
-        self.reports = Reports(run_dir, reporter)
+        self.reports = Reports(run_dir, self.reporter)
         self.add_callback("on_train_epoch_start", type(self)._epoch_begins)
         self.add_callback("on_train_batch_start", type(self)._batch_begins)
         self.add_callback("on_train_batch_end", type(self)._batch_ended)
@@ -162,14 +164,13 @@ class Trainer(DetectionTrainer):
             for name in carried.OF_TRAINING if RANK < 1 else ():  # of a run that ended before its first checkpoint
                 (self.run_dir / name).unlink(missing_ok=True)
             return
-        folder, saved = self._resume
-        self._resume = None  # the state is large
+        saved = self._resume.state()  # large: nothing keeps it
         state.restore(self, saved)
         self.start_epoch = saved["epoch"]
         self.train_loader.sampler.epoch = self.ordinal(self.start_epoch)
         self.last_step, self._gradients, self._resumed = saved["last_step"], saved["gradients"], True
         if RANK < 1:
-            carried.copy(folder, self.run_dir, carried.OF_TRAINING)
+            carried.copy(self._resume.folder, self.run_dir, carried.OF_TRAINING)
 
     def optimizer_step(self) -> None:
         """Step, and remember when: a resumed run keeps the rhythm of accumulated gradients."""
@@ -243,6 +244,7 @@ class Trainer(DetectionTrainer):
     def _epoch_begins(self) -> None:
         seed_everything(self.args.seed, self.ordinal(self.epoch), max(RANK, 0))
         self.telling.epoch_begins()
+        self.reporter.epoch = self.epoch + 1
         for name, parameter in unwrap_model(self.model).named_parameters():
             if name in self._gradients:
                 parameter.grad = self._gradients[name].to(parameter.device)
@@ -279,7 +281,7 @@ class Trainer(DetectionTrainer):
         """Report what a probe found, and weights that have been calibrated."""
         if pair.probe.fresh:
             pair.probe.fresh = False
-            for warning in self.findings.of(pair.probe.found, pair.applied):
+            for warning in self.findings.of(pair.probe.found, pair.weights):
                 self.reporter.emit(warning)
         if pair.calibrator is not None and pair.calibrator.done and not self._calibration_told:
             self._calibration_told = True

@@ -106,10 +106,10 @@ class Service:
         with self.database.transaction() as session:
             lifecycle.record_epoch(session, held, Epoch(epoch=number, epochs=3, **(defaults | values)))
 
-    def warn(self, held: Held, code: str, message: str, times: int = 1) -> None:
+    def warn(self, held: Held, code: str, message: str, times: int = 1, epoch: int | None = None) -> None:
         with self.database.transaction() as session:
             for _ in range(times):
-                lifecycle.record_warning(session, held, code, message)
+                lifecycle.record_warning(session, held, code, message, epoch)
 
     def publish(self, held: Held, epoch: int, content: bytes, folder: Path, name: str = "student.pt") -> str:
         """Publish a file as a worker does; give its sha256."""

@@ -109,6 +109,29 @@ def test_going_back_takes_the_warnings_and_leaves_the_jobs(url: str) -> None:
     engine.dispose()
 
 
+def test_warnings_of_before_have_no_epoch_and_stay_when_it_goes_again(url: str) -> None:
+    old = {"job_id": "job_1", "number": 1, "attempt": 1, "code": "c", "message": "m", "count": 1}
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        command.upgrade(migrations.config(connection), "0002")
+        job = {"id": "job_1", "kind": "train", "spec": {}, "timeout_seconds": 60}
+        connection.execute(sa.insert(jobs.Job).values(job))
+        into = "job_warning (job_id, number, attempt, code, message, count)"
+        connection.execute(
+            sa.text(f"INSERT INTO {into} VALUES (:job_id, :number, :attempt, :code, :message, :count)"), old
+        )
+
+    migrations.upgrade(url)
+
+    with engine.begin() as connection:
+        assert connection.execute(sa.select(jobs.JobWarning.code, jobs.JobWarning.epoch)).all() == [("c", None)]
+        connection.execute(sa.update(jobs.JobWarning).values(epoch=3))
+        command.downgrade(migrations.config(connection), "0002")
+        assert connection.execute(sa.select(jobs.JobWarning.code)).all() == [("c",)]
+    assert "epoch" not in {column["name"] for column in sa.inspect(engine).get_columns("job_warning")}
+    engine.dispose()
+
+
 def test_several_processes_at_once(url: str) -> None:
     program = "import sys; from api import migrations; migrations.upgrade(sys.argv[1])"
     runs = [subprocess.Popen([sys.executable, "-c", program, url], stderr=subprocess.PIPE) for _ in range(3)]

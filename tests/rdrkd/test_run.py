@@ -12,7 +12,7 @@ from ultralytics.cfg import check_cfg
 from rdrkd.data import Dataset
 from rdrkd.data.scenes import write_scenes
 from rdrkd.errors import DatasetError, NanLossError, PairError, SpecError, StopRequested, TeacherError
-from rdrkd.events import Checkpoint, Epoch, Event
+from rdrkd.events import Checkpoint, Epoch, Event, Warn
 from rdrkd.models import LoadedModel, build, load_weights, save_student
 from rdrkd.reporter import Memory
 from rdrkd.run import Inputs, run
@@ -50,7 +50,7 @@ def train(scenes: Path, epochs: int = 1, **fields: Any) -> JobSpec:
     return JOB_SPEC.validate_python({**spec, "train": {**TRAIN, "epochs": epochs}, **fields})
 
 
-def events(memory: Memory, kind: type[Epoch] | type[Checkpoint]) -> list[Any]:
+def events(memory: Memory, kind: type[Epoch] | type[Checkpoint] | type[Warn]) -> list[Any]:
     return [event for event in memory.events if isinstance(event, kind)]
 
 
@@ -343,10 +343,10 @@ def test_a_run_recovers_from_a_loss_that_is_not_finite_at_most_three_times(
     ends = pytest.raises(NanLossError, match="after 3 recoveries") if after > 3 else nullcontext()
     with ends:
         train_plan(plan, tmp_path / "data.yaml", tmp_path, reporter, "cpu")
-    warnings = [event.code for event in reporter.events if event.event == "warning"]  # type: ignore[union-attr]
+    warnings = [(event.code, event.epoch) for event in events(reporter, Warn)]
     # where the run goes on, the probe of its second epoch finds that a teacher of noise drowns the task
-    assert warnings == ["nan_recovery"] * recoveries + ["term_drowns_task"] * (after == 1)
+    assert warnings == [("nan_recovery", 2)] * recoveries + [("term_drowns_task", 2)] * (after == 1)
     assert [epoch.epoch for epoch in events(reporter, Epoch)] == ([1, 2] if after == 1 else [1])
     newest = state.newest(tmp_path, reporter)
     assert newest is not None
-    assert all(value.isfinite().all() for value in newest[1]["model"].values())
+    assert all(value.isfinite().all() for value in newest.state()["model"].values())

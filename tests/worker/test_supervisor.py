@@ -96,11 +96,11 @@ def test_warnings_are_kept_without_this_machines_paths(place: Workplace, rows: R
     work(place, rows)
     assert rows.get(job_id).status == Status.SUCCEEDED
     with place.database.transaction() as session:
-        kept = [(row.attempt, row.code, row.message, row.count) for row in warnings.of(session, job_id)]
+        kept = [(row.attempt, row.code, row.message, row.count, row.epoch) for row in warnings.of(session, job_id)]
     assert kept == [
-        (1, "dataset", "look at images: \ufffd nothing", 2),
-        (1, "term_weak", "weak, 0", 1),
-        (1, "term_weak", "weak, 1", 1),
+        (1, "dataset", "look at images: \ufffd nothing", 2, None),
+        (1, "term_weak", "weak, 0", 1, 1),
+        (1, "term_weak", "weak, 1", 1, 2),
     ]
 
 
@@ -150,6 +150,52 @@ def test_cancel_of_a_running_job(place: Workplace, rows: Rows, start: Start) -> 
     job = rows.get(job_id)
     assert (job.status, job.reason) == (Status.CANCELLED, "user_cancelled")
     assert rows.artifacts(job_id)
+
+
+TOLD = ["metrics.jsonl", "report.html", "report.png", "resolved_spec.json", "warnings.jsonl"]
+
+
+def told(place: Workplace) -> dict[str, str]:
+    """What was stored of an attempt's end."""
+    return {path.name: path.read_text() for path in (place.storage.root / "jobs").glob("*/attempt-1/final/*")}
+
+
+@pytest.mark.parametrize("how", ["crash", "oom", "fail"])
+def test_a_job_that_fails_leaves_what_its_run_has_told(place: Workplace, rows: Rows, how: str) -> None:
+    writes = [*TOLD, "student.safetensors", "result.json", "private.key"]
+    job_id = rows.job(epochs=4, tells=" ".join(writes), **{how: "2"})
+    work(place, rows)
+    assert rows.get(job_id).status == Status.FAILED
+    assert told(place) == {name: f"{name} so far" for name in TOLD}
+    last = [(2, name) for name in sorted([*TOLD, "state.pt", "student.pt"])]
+    assert [(epoch, name) for _, epoch, name in rows.artifacts(job_id) if epoch == 2] == last
+
+
+def test_a_job_that_is_cancelled_leaves_what_its_run_has_told(place: Workplace, rows: Rows, start: Start) -> None:
+    job_id = rows.job(epochs=50, seconds="5", tells=" ".join(TOLD))  # there is no checkpoint yet
+    running = start()
+    until(lambda: rows.get(job_id).status == Status.RUNNING)
+    with place.database.transaction() as session:
+        lifecycle.request_cancel(session, job_id)
+    running.join()
+    assert rows.get(job_id).status == Status.CANCELLED
+    assert rows.artifacts(job_id) == [(1, 0, name) for name in TOLD]
+    assert told(place) == {name: f"{name} so far" for name in TOLD}
+
+
+def test_what_a_run_has_told_and_cannot_be_kept_changes_no_end(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(epochs=4, fail="1", tells="warnings.jsonl", link="yes")
+    work(place, rows)
+    job = rows.get(job_id)
+    assert (job.status, job.reason) == (Status.FAILED, "nan_loss")
+    assert "report.html" not in [name for _, _, name in rows.artifacts(job_id)]
+
+
+def test_what_is_too_large_to_be_told_in_a_moment_is_left(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(epochs=4, fail="1", tells="report.html", swells="metrics.jsonl")
+    work(place, rows)
+    assert rows.get(job_id).reason == "nan_loss"
+    assert told(place) == {"report.html": "report.html so far"}
 
 
 def test_a_trainer_that_does_not_stop_is_killed_with_its_group(place: Workplace, rows: Rows, start: Start) -> None:

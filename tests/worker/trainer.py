@@ -79,7 +79,14 @@ def train(spec: dict, run_dir: Path) -> None:
                 emit("calibrated", weights={"ld": 0.25}, measured=20)
     for number in range(int(do.get("warn", 0))):
         emit("warning", code="dataset", message=f"look at {run_dir}/images: \0 nothing")
-        emit("warning", code="term_weak", message=f"weak, {number}")
+        emit("warning", code="term_weak", message=f"weak, {number}", epoch=number + 1)
+    for name in do.get("tells", "").split():  # what a run writes into its folder as it goes
+        (run_dir / name).write_text(f"{name} so far")
+    if "swells" in do:
+        with (run_dir / do["swells"]).open("wb") as file:
+            file.truncate(2**25 + 1)
+    if "link" in do:
+        (run_dir / "report.html").symlink_to("/etc/hostname")
     done = [int(path.name) for path in (run_dir / "checkpoints").glob("*")]
     note = f"resumed after {max(done)}" if done else "from scratch"
     epochs = spec["train"]["epochs"]

@@ -23,13 +23,14 @@ def test_a_job_shows_its_warnings(each_service: Service) -> None:
     assert shown(each_service, job_id) == []
     held = each_service.bring(job_id, Status.RUNNING)
 
-    each_service.warn(held, "term_weak", "ld: hardly moves the student")
+    each_service.warn(held, "term_weak", "ld: hardly moves the student", epoch=3)
     each_service.warn(held, "dataset", "12 images have no label file")
 
     job = each_service.client.get(f"/v1/jobs/{job_id}").json()
+    once = {"count": 1, "attempt": 1, "at": None}
     assert [warning | {"at": None} for warning in job["warnings"]] == [
-        {"code": "term_weak", "message": "ld: hardly moves the student", "count": 1, "attempt": 1, "at": None},
-        {"code": "dataset", "message": "12 images have no label file", "count": 1, "attempt": 1, "at": None},
+        {"code": "term_weak", "message": "ld: hardly moves the student", "epoch": 3, **once},
+        {"code": "dataset", "message": "12 images have no label file", "epoch": None, **once},
     ]
     for warning in job["warnings"]:
         assert datetime.fromisoformat(warning["at"]) >= datetime.fromisoformat(job["started_at"])
@@ -64,11 +65,22 @@ def test_the_same_again_is_counted_by_attempt(each_service: Service) -> None:
     ]
 
 
+def test_the_epoch_is_the_first_in_which_it_came(each_service: Service) -> None:
+    job_id = each_service.job()
+    held = each_service.bring(job_id, Status.RUNNING)
+    for epoch in (3, 5):
+        each_service.warn(held, "nan_recovery", "trained again", epoch=epoch)
+    each_service.requeue(held)
+    each_service.warn(each_service.claim(), "nan_recovery", "trained again", epoch=4)
+
+    assert [(w["attempt"], w["epoch"], w["count"]) for w in shown(each_service, job_id)] == [(1, 3, 2), (2, 4, 1)]
+
+
 def test_there_is_a_last_one_that_counts_the_rest(each_service: Service) -> None:
     job_id = each_service.job()
     held = each_service.bring(job_id, Status.RUNNING)
     for number in range(warnings.MOST + 50):
-        each_service.warn(held, "dataset", f"image {number}")
+        each_service.warn(held, "dataset", f"image {number}", epoch=7)
     each_service.warn(held, "dataset", "image 0", 5)  # known: counted where it is
     each_service.requeue(held)
     each_service.warn(each_service.claim(), "dataset", "image 0", 2)  # new, since of another attempt
@@ -79,6 +91,7 @@ def test_there_is_a_last_one_that_counts_the_rest(each_service: Service) -> None
     assert [warning["count"] for warning in warned] == [6, *[1] * (warnings.MOST - 1), 52]
     assert (warned[-1]["code"], warned[-1]["attempt"]) == (warnings.MORE, 1)
     assert str(warnings.MOST) in warned[-1]["message"]
+    assert (warned[0]["epoch"], warned[-1]["epoch"]) == (7, None)
 
 
 def test_long_and_odd_texts_fit(each_service: Service) -> None:

@@ -1,6 +1,7 @@
 """Run folders written by hand, and what a page of HTML holds."""
 
 import json
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def write_folder(
     folder: Path,
     epochs: list[dict[str, Any]],
     spec: dict[str, Any] | None = None,
-    warnings: list[tuple[str, str]] | None = None,
+    warnings: Sequence[tuple[str, str] | tuple[str, str, Any]] = (),
     result: dict[str, Any] | None = None,
 ) -> Path:
     """Write a run folder by hand."""
@@ -58,7 +59,7 @@ def write_folder(
     (folder / "resolved_spec.json").write_text(json.dumps(SPEC if spec is None else spec))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in epochs))
     if warnings:
-        lines = ({"event": "warning", "code": code, "message": message} for code, message in warnings)
+        lines = (dict(zip(("code", "message", "epoch"), warning, strict=False)) for warning in warnings)
         (folder / "warnings.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     if result:
         (folder / "result.json").write_text(json.dumps(result))

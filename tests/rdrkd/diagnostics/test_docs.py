@@ -37,5 +37,5 @@ def test_no_row_is_of_a_warning_that_is_not_given() -> None:
 
 def test_thresholds_are_the_codes() -> None:
     assert f"ratio is below {WEAK:g}" in PAGE
-    assert f"ratio is above {STRONG:g}" in PAGE
+    assert f"the same is above {STRONG:g}" in PAGE
     assert f"in {STEPS} steps with objects" in PAGE

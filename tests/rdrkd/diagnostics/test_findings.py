@@ -63,6 +63,35 @@ def test_a_term_that_is_off_is_nobody_s_fault() -> None:
     assert list(judge(GOOD | {"decoupled/ratio": 0.0}, {"decoupled": 0.0})) == []
 
 
+@pytest.mark.parametrize("factor", [1.0, 0.3, 1e-4])
+def test_a_schedule_that_falls_makes_no_term_weak(factor: float) -> None:
+    probe = GOOD | {"schedule/factor": factor, "decoupled/ratio": 0.5 * factor, "decoupled/gradient_norm": 2.0 * factor}
+    assert list(judge(probe, WEIGHTS)) == []
+
+
+def test_of_a_scheduled_term_the_knob_is_the_weight_that_was_set() -> None:
+    code, message = only(schedule__factor=0.5, decoupled__ratio=2.5e-4, decoupled__gradient_norm=1e-3)
+    assert code == "term_weak"
+    for part in ("0.0005 times the task's (0.002 against 4), the schedule's factor of 0.5 left out",
+                 "weight (now 0.2; 40 would make it 0.1 times)"):  # fmt: skip
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("factor", "consequence"), [(0.25, "would hardly learn the task without it;"), (0.5, "hardly learns the task;")]
+)
+def test_a_schedule_that_rises_hides_no_term_that_will_drown_the_task(factor: float, consequence: str) -> None:
+    code, message = only(schedule__factor=factor, decoupled__ratio=8 * factor, decoupled__gradient_norm=32 * factor)
+    assert code == "term_drowns_task"
+    for part in ("is 8 times the task's (32 against 4)", f"so the student {consequence}", "(now 0.2; 0.025 would"):
+        assert part in message
+
+
+def test_where_the_schedule_s_factor_is_0_there_is_nothing_to_judge() -> None:
+    probe = GOOD | {"schedule/factor": 0.0, "decoupled/ratio": 0.0, "decoupled/gradient_norm": 0.0}
+    assert list(judge(probe, WEIGHTS)) == []
+
+
 @pytest.mark.parametrize(
     ("figure", "share", "code", "words"),
     [

@@ -18,14 +18,16 @@ class _Half(torch.autograd.Function):
         return gradient.half().float()
 
 
-def _observe(probe: Probe, factor: float, weight: float = 1.0, measure: bool = False) -> dict[str, float] | None:
-    """One step of a student with one parameter: the task's gradient is `factor`, the term's likewise."""
+def _observe(
+    probe: Probe, slope: float, weight: float = 1.0, measure: bool = False, factor: float = 1.0
+) -> dict[str, float] | None:
+    """One step of a student with one parameter: the task's gradient is `slope`, the term's likewise."""
     student = nn.Linear(1, 1, bias=False)
     nn.init.ones_(student.weight)
-    value = (_Half.apply(student(torch.ones(1, 1))) * factor).sum()
+    value = (_Half.apply(student(torch.ones(1, 1))) * slope).sum()
     norms = probe.observe(value, {"decoupled": Output.of({"P2": value})}, student, objects=1, measure=measure)
     if probe.fresh:
-        probe.weigh({"decoupled": weight})
+        probe.weigh({"decoupled": weight}, factor)
     return norms
 
 
@@ -35,6 +37,7 @@ def test_the_norms_are_of_the_weighted_term_and_of_its_parts() -> None:
     assert probe.found == {
         "task/gradient_norm": 8.0,
         "batch/objects": 1.0,
+        "schedule/factor": 1.0,
         "decoupled/gradient_norm": 2.0,
         "decoupled/ratio": 0.25,
         "decoupled/cosine": 1.0,
@@ -42,6 +45,17 @@ def test_the_norms_are_of_the_weighted_term_and_of_its_parts() -> None:
         "decoupled/P2/gradient_norm": 2.0,
         "decoupled/P2/ratio": 0.25,
     }
+
+
+def test_the_schedule_s_factor_is_in_the_norms_and_beside_them() -> None:
+    probe = Probe({"decoupled": 0.25})
+    _observe(probe, 8.0, weight=0.25, factor=0.5)
+    assert probe.found["schedule/factor"] == 0.5
+    assert probe.found["decoupled/gradient_norm"] == 1.0
+    assert probe.found["decoupled/ratio"] == probe.found["decoupled/P2/ratio"] == 0.125
+    probe.fresh = False
+    _observe(probe, 8.0, factor=0.0)  # no probe is due: the factor stays that of the probed step
+    assert probe.found["schedule/factor"] == 0.5
 
 
 def test_the_cosine_tells_a_term_that_pulls_against_the_task() -> None:

@@ -142,8 +142,40 @@ def test_a_report_that_cannot_be_written_is_a_warning_and_the_run_goes_on(scenes
     result = run(train(scenes, epochs=1), tmp_path, memory, Inputs(device="cpu"))
     assert result["epochs"] == 1
     warnings = [event for event in memory.of("warning") if event.code == "report_failed"]  # type: ignore[union-attr]
-    assert len(warnings) == 2, "the training's, and the run's at its end"
-    assert "report_failed" in (tmp_path / "warnings.jsonl").read_text()
+    assert [event.epoch for event in warnings] == [1, None], "the training's, and the run's at its end"  # type: ignore[union-attr]
+    text = (tmp_path / "warnings.jsonl").read_text()
+    assert str(tmp_path) in warnings[0].message, "who trains here is told where"  # type: ignore[union-attr]
+    assert str(tmp_path) not in text, "who is handed the file is not"
+    kept = [json.loads(line) for line in text.splitlines()]
+    assert [line["epoch"] for line in kept if line["code"] == "report_failed"] == [1, None]
+
+
+class FailsIn(Memory):
+    """Breaks the run when an epoch is told; with a folder where the report should go, if it is told where."""
+
+    def __init__(self, epoch: int, blocked: Path | None = None) -> None:
+        super().__init__()
+        self.epoch, self.blocked = epoch, blocked
+
+    def emit(self, event: Event) -> None:
+        super().emit(event)
+        if isinstance(event, Epoch) and event.epoch == self.epoch:
+            if self.blocked is not None:
+                (self.blocked / "report.html").mkdir()
+            raise ZeroDivisionError("of the training")
+
+
+def test_a_run_that_fails_has_a_report_up_to_its_end(scenes: Path, tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError, match="of the training"):
+        run(train(scenes, epochs=3), tmp_path, FailsIn(2), Inputs(device="cpu"))
+    assert "not finished: 2 of 3 epochs" in page_of(tmp_path).text
+
+
+def test_a_report_that_fails_with_the_run_hides_no_reason(scenes: Path, tmp_path: Path) -> None:
+    memory = FailsIn(1, blocked=tmp_path)
+    with pytest.raises(ZeroDivisionError, match="of the training"):
+        run(train(scenes, epochs=1), tmp_path, memory, Inputs(device="cpu"))
+    assert [event.code for event in memory.of("warning")] == ["report_failed"]  # type: ignore[union-attr]
 
 
 # -- when it is written
@@ -190,6 +222,17 @@ def test_an_empty_history_says_so(tmp_path: Path) -> None:
     assert "not finished: 0 of 4 epochs" in text
     assert "No epoch is finished" in text
     assert "decoupled not probed no epoch is finished." in text
+
+
+def test_a_finished_run_without_its_history_says_so(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, [], result=RESULT)
+    (folder / "metrics.jsonl").unlink()
+    text = made(folder).text
+    assert "finished: the history of its epochs (metrics.jsonl) is missing" in text
+    assert "decoupled not probed its history is missing" in text
+    assert "The history of the epochs (metrics.jsonl) is missing: there is nothing to draw." in text
+    assert "0 of 4 epochs" not in text
+    assert "No epoch is finished" not in text
 
 
 def test_one_epoch_is_enough(tmp_path: Path) -> None:
@@ -247,6 +290,17 @@ def test_the_same_warning_is_told_once_with_its_count(tmp_path: Path) -> None:
     assert "term_weak decoupled: weak" in text
 
 
+def test_a_warning_is_told_with_its_epochs(tmp_path: Path) -> None:
+    warnings = [
+        ("dataset", "odd", None), ("term_weak", "decoupled: weak", 3), ("nan_recovery", "again", 4),
+        ("nan_recovery", "again", 2), ("other", "of a stranger's", "3"),
+    ]  # fmt: skip
+    text = made(write_folder(tmp_path, [epoch(1)], warnings=warnings)).text
+    for said in ("dataset odd", "term_weak epoch 3: decoupled: weak", "nan_recovery epochs 2 to 4: again (2 times)",
+                 "other of a stranger's"):  # fmt: skip
+        assert said in text
+
+
 def test_an_evaluation_has_figures_and_no_curves(tmp_path: Path) -> None:
     spec = {"kind": "evaluate", "model": {"path": "m.pt"}, "dataset": "d.zip", "evaluation": {"split": "test"}}
     text = made(write_folder(tmp_path, [], spec, result=RESULT)).text
@@ -254,6 +308,7 @@ def test_an_evaluation_has_figures_and_no_curves(tmp_path: Path) -> None:
     assert "on the test images" in text
     assert "COCO protocol, maxDets 100 12.3 30.1" in text
     assert "tram - -" in text
+    assert "An evaluation has no epochs to draw." in text
 
 
 # -- what it says
@@ -287,10 +342,49 @@ def test_a_term_without_weight_is_off(tmp_path: Path) -> None:
     ],
 )
 def test_directions_in_words(cosines: list[float], words: str, tmp_path: Path) -> None:
+    assert words in of_cosines(cosines, tmp_path)
+
+
+def of_cosines(cosines: list[float], folder: Path) -> str:
+    """The verdict on a term whose probes had these cosines."""
     lines = [epoch(i) for i in range(1, len(cosines) + 1)]
     for line, cosine in zip(lines, cosines, strict=True):
         line["diagnostics"]["decoupled/cosine"] = cosine
-    assert words in verdicts(read(write_folder(tmp_path, lines)))[0].sentence
+    return verdicts(read(write_folder(folder, lines)))[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("cosines", "words"),
+    [
+        (
+            [0.5, 0.4, 0.6, 0.3, 0.2, 0.1, -0.2, -0.3, -0.4],
+            "; with the task at first, against the task at the end (median cosine 0.2, above 0 in 6 of 9 probes, "
+            "mean 0.5 in the first third and -0.3 in the last)",
+        ),
+        (
+            [-0.4, -0.3, -0.2, 0.2, 0.1, 0.2, 0.0, 0.1, -0.1],
+            "; against the task at first, neither with nor against the task at the end (",
+        ),
+        ([0.9, 0.8, 0.9, 0.6, 0.5, 0.6, 0.3, 0.2, 0.4], "; with the task, less so at the end (median cosine 0.6,"),
+        ([-0.2, -0.1, -0.3, -0.4, 0.1, -0.5, -0.6, -0.7, -0.8], "; mostly against the task, more so at the end ("),
+    ],
+)
+def test_a_direction_that_turns_is_told(cosines: list[float], words: str, tmp_path: Path) -> None:
+    assert words in of_cosines(cosines, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "cosines",
+    [
+        [0.6, 0.5, 0.4, -0.2, -0.3, -0.4, -0.5, -0.6],  # too few to tell
+        [0.3, 0.31, 0.29, 0.2, 0.2, 0.2, 0.15, 0.14, 0.16],  # too little to matter
+        [0.9, -0.5, 0.6, 0.5, 0.4, 0.3, -0.6, 0.7, -0.1],  # no more than single batches differ
+    ],
+)
+def test_what_single_batches_explain_is_no_turn(cosines: list[float], tmp_path: Path) -> None:
+    sentence = of_cosines(cosines, tmp_path)
+    assert "at first" not in sentence
+    assert "at the end" not in sentence
 
 
 def test_a_calibrated_weight_is_told_with_its_share(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from rdrkd.diagnostics.findings import Findings
 from rdrkd.distillation.distiller import Distiller
 from rdrkd.models import build
 from rdrkd.spec import Decoupled, Distillation, Recipe, Regenerated, Responsive, Term
@@ -119,6 +120,19 @@ def test_the_probe_logs_norms_and_shares_of_every_term() -> None:
     found = distiller.probe.found
     assert {"task/gradient_norm", *(f"{term.name}/gradient_norm" for term in ALL)} <= set(found)
     assert all(value > 0 for key, value in found.items() if key.endswith("gradient_norm"))
+
+
+def test_a_schedule_that_falls_changes_no_finding_of_a_probe() -> None:
+    distiller, findings = pair((Decoupled(),)), Findings()
+    distiller.loss(batch())
+    distiller.weights["decoupled"] /= distiller.probe.found["decoupled/ratio"]  # as much gradient as the task's
+    for distiller.factor in (1.0, 1e-4, 1e-5, 0.0):
+        distiller.probe.wanted = True
+        distiller.loss(batch())
+        found = distiller.probe.found
+        assert found["schedule/factor"] == distiller.factor
+        assert found["decoupled/ratio"] == pytest.approx(distiller.factor, rel=1e-3)
+        assert findings.of(found, distiller.weights) == []
 
 
 def test_responsive_alone_needs_no_adapter() -> None:

@@ -53,10 +53,10 @@ def finish(trainer: Trainer) -> dict[str, Any]:
         trainer.train()
     found = state.newest(trainer.run_dir, trainer.reporter)
     assert found is not None
-    return found[1]
+    return found.state()
 
 
 def losses(trainer: Trainer) -> dict[str, float]:
     """The last epoch's losses as they were told."""
-    (*_, last) = (event for event in trainer.reporter.events if event.event == "epoch")  # type: ignore[attr-defined]
+    (*_, last) = (event for event in trainer.telling.reporter.events if event.event == "epoch")  # type: ignore[attr-defined]
     return dict(last.losses)

@@ -1,5 +1,6 @@
 """The images of a training are a function of seed, epoch and index, whoever loads them."""
 
+import os
 import random
 from pathlib import Path
 from types import SimpleNamespace
@@ -110,6 +111,23 @@ def test_a_loader_of_one_batch_has_no_processes(dataset: Dataset) -> None:
     data = seeded(dataset)
     loader = training_loader(data, EpochOrder(len(data), 1, shuffle=True), 100, 8, CPU, drop_last=True)
     assert (loader.num_workers, len(loader)) == (0, 1)
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # torch sees how many cores there are
+@pytest.mark.parametrize("gpus", [1, 2, 8])
+@pytest.mark.parametrize("workers", [0, 1, 5, 64])
+def test_a_rank_has_as_many_loader_processes_as_ultralytics_gives_it(
+    workers: int, gpus: int, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ultralytics.data.build import build_dataloader
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    data, gpu = seeded(dataset), torch.device("cuda", 0)
+    order = EpochOrder(len(data), 1, shuffle=True, rank=0, ranks=1)
+    ours = training_loader(data, order, 1, workers, gpu, drop_last=False).num_workers
+    assert ours == build_dataloader(data.dataset, 1, workers, device=gpu).num_workers
+    assert ours == min(workers, 12 // gpus)
 
 
 def test_what_ultralytics_reads_of_a_dataset_is_there(dataset: Dataset, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 from rdrkd.data import Dataset, open_dataset
 from rdrkd.data.scenes import write_scenes
 from rdrkd.errors import PairError, SpecError
+from rdrkd.events import Warn
 from rdrkd.models import build, load_weights, save_student
 from rdrkd.training.precision import dtype_of
 from rdrkd.training.trainer import Trainer
@@ -29,6 +30,10 @@ def assert_terms_reach_the_student(trainer: Trainer) -> None:
     assert set(told) >= TERMS
     assert all(math.isfinite(value) for value in told.values())
     assert all(told[name] > 0 for name in TERMS)
+
+
+def warned(trainer: Trainer) -> list[Warn]:
+    return [event for event in trainer.telling.reporter.events if isinstance(event, Warn)]  # type: ignore[attr-defined]
 
 
 def seen_sizes(trainer: Trainer) -> set[tuple[int, int]]:
@@ -268,13 +273,34 @@ def test_a_batch_that_does_not_fit_is_halved_told_and_kept_by_a_resume(begin: Be
 
     trainer.setup_model = small  # type: ignore[method-assign]
     saved = finish(trainer)
-    warnings = [event for event in trainer.reporter.events if event.event == "warning"]  # type: ignore[attr-defined]
-    assert [w.message for w in warnings if w.code == "batch_reduced"] == [
-        "the memory was not enough for batches of 4 images: training goes on with 2 (train.batch)"
+    assert [(warning.message, warning.epoch) for warning in warned(trainer) if warning.code == "batch_reduced"] == [
+        ("the memory was not enough for batches of 4 images: training goes on with 2 (train.batch)", 1)
     ]
     assert saved["batch"] == 2
     assert begin(epochs=3).batch_size == 2
     assert_terms_reach_the_student(trainer)
+
+
+# --- warnings under a schedule ---
+
+
+def test_a_schedule_that_begins_low_warns_of_no_weak_term(begin: Begin) -> None:
+    calibration = {"share": 0.1, "mode": "running", "steps": 1}
+    trainer = begin(distillation={"calibration": calibration, "schedule": {"warmup_epochs": 1000}}, epochs=3)
+    finish(trainer)
+    assert trainer.distiller is not None
+    assert 0 < trainer.distiller.probe.found["decoupled/ratio"] < 1e-3, "what the schedule has made of it"
+    assert "term_weak" not in [warning.code for warning in warned(trainer)]
+
+
+def test_a_schedule_that_rises_warns_with_the_weight_that_was_set(begin: Begin) -> None:
+    distillation = {"losses": [{"name": "decoupled", "weight": 1000}], "schedule": {"warmup_epochs": 20}}
+    trainer = begin(epochs=3, distillation=distillation)
+    finish(trainer)
+    (warning,) = warned(trainer)
+    assert (warning.code, warning.epoch) == ("term_drowns_task", 3)
+    assert "the schedule's factor of 0.1 left out" in warning.message
+    assert "lower its weight (now 1e+03;" in warning.message
 
 
 # --- torch.compile ---

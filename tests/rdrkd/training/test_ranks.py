@@ -7,9 +7,11 @@ on few cores: fifteen to thirty seconds, of which the training is three.
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,12 +20,13 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from ultralytics.utils import NUM_THREADS
 
 from rdrkd.collectives import differing, from_first, mean, total
 from rdrkd.data import Dataset
 from rdrkd.devices import devices_of
 from rdrkd.errors import DiskFullError, ModelError, PairError, RankError, SpecError, StopRequested, error_of
-from rdrkd.events import Checkpoint, Epoch, Event, parse
+from rdrkd.events import Checkpoint, Epoch, Event, Warn, parse
 from rdrkd.models import LoadedModel, build, load_weights, save_student
 from rdrkd.reasons import Reason
 from rdrkd.reporter import Memory
@@ -31,10 +34,13 @@ from rdrkd.run import Inputs, run
 from rdrkd.spec import JOB_SPEC, Calibration, Distillation, JobSpec, Recipe, TrainSettings
 from rdrkd.training import checkpoints, ranks, state
 from rdrkd.training.plan import Plan, WrittenPlan
+from tests.rdrkd.training.test_resume import assert_same
 
 TRAIN = {"imgsz": 96, "batch": 4, "nbs": 4, "workers": 0, "warmup_epochs": 0, "lr0": 0.001, "close_mosaic": 0}
 TERMS = ("regenerated", "decoupled", "responsive")
 TWO = "cpu,cpu"
+THREADS = NUM_THREADS + 1  # of a rank; Ultralytics would take one less
+WITH_LOADERS = ("-m", "tests.rdrkd.training.rank_with_loaders")
 RECIPE = Distillation(preset="rdr-kd", calibration=Calibration(steps=3)).recipe
 
 
@@ -55,7 +61,7 @@ def children() -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):  # Ultralytics starts others, which come and go
-            if "rdrkd.training.rank" in child.cmdline():
+            if {"rdrkd.training.rank", WITH_LOADERS[1]} & set(child.cmdline()):
                 found.append(child)
     return found
 
@@ -164,6 +170,7 @@ def test_two_ranks_train_one_student(trained: tuple[Path, Memory, dict[str, Any]
     assert [event.epoch for event in of(memory, Checkpoint)] == [1, 2, 3]
     assert [path.name for path in checkpoints.complete(folder)] == ["0002", "0003"]
     saved = state.read(folder / "checkpoints" / "0003" / "state.pt")
+    assert saved["ranks"] == 2
     assert {key.split(".")[0] for key in saved["model"]} == {"student_model", "projector"}, "nothing of the wrapper"
 
 
@@ -190,6 +197,7 @@ def test_a_stopped_run_goes_on_to_the_very_same_weights(
     assert [path.name for path in checkpoints.complete(tmp_path)] == ["0001"]
     memory = Memory()
     again = run(distill(scenes), tmp_path, memory, inputs)
+    assert "devices_changed" not in [warning.code for warning in of(memory, Warn)]
     assert [epoch.epoch for epoch in of(memory, Epoch)] == [2, 3]
     assert again["epochs"] == 3
     one, two = (state.read(folder / "checkpoints" / "0003" / "state.pt") for folder in (trained[0], tmp_path))
@@ -197,6 +205,121 @@ def test_a_stopped_run_goes_on_to_the_very_same_weights(
         for key, value in one[part].items():
             torch.testing.assert_close(two[part][key], value, rtol=1e-5, atol=1e-6, msg=f"{part} {key}")
     assert again["metrics"] == trained[2]["metrics"]
+
+
+@pytest.mark.slow  # two ranks start
+def test_a_run_goes_on_with_the_devices_that_are_left_and_says_so(
+    trained: tuple[Path, Memory, dict[str, Any]], scenes: Path, teacher_path: Path, tmp_path: Path
+) -> None:
+    folder, memory = tmp_path / "run", Memory()
+    shutil.copytree(trained[0], folder)
+    (folder / "result.json").unlink()
+    shutil.rmtree(folder / "checkpoints" / "0003")
+    result = run(distill(scenes), folder, memory, Inputs(teacher=teacher_path, device="cpu"))
+    assert (result["epochs"], [epoch.epoch for epoch in of(memory, Epoch)]) == (3, [3])
+    (told,) = [warning.message for warning in of(memory, Warn) if warning.code == "devices_changed"]
+    assert "begun on 2 devices, the run goes on after 0002 on 1:" in told
+    assert state.read(folder / "checkpoints" / "0003" / "state.pt")["ranks"] == 1
+
+
+@pytest.mark.slow  # two ranks start, three times
+def test_a_resume_is_exact_with_accumulated_gradients_calibration_and_loaders(
+    teacher_path: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    """The cut is in the middle of both: of 9 batches every other has a step, and 6 are measured."""
+    dataset.write_yaml(tmp_path / "data.yaml")
+    settings = TrainSettings.model_validate({**TRAIN, "epochs": 3, "nbs": 8})
+    recipe = Distillation(preset="rdr-kd", calibration=Calibration(steps=6)).recipe
+    plan = Plan("yolov8n-half", settings, load_weights(teacher_path), recipe)
+
+    def train(name: str, memory: Memory, resume: str | None = None) -> dict[str, Any]:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        order = ranks.Order.of(plan, tmp_path / "data.yaml", folder, ("cpu", "cpu"), resume)
+        ranks.train(order, memory, WITH_LOADERS)
+        return state.read(folder / "checkpoints" / "0003" / "state.pt")
+
+    straight = train("straight", Memory())
+    with pytest.raises(StopRequested):
+        train("cut", StopAfter(1))
+    saved = state.read(tmp_path / "cut" / "checkpoints" / "0001" / "state.pt")
+    assert saved["gradients"], "some wait for their step"
+    assert 0 < saved["distillation"]["calibration"]["measured"] < 6
+    assert_same(straight, train("cut", Memory(), "0001"))
+
+
+# -- ranks that fail: small programs in their place
+
+
+def small(tmp_path: Path) -> ranks.Order:
+    return ranks.Order.of(Plan("yolov8n", TrainSettings()), tmp_path / "data.yaml", tmp_path, ("cpu", "cpu"), None)
+
+
+def program(rank_0: str, rank_1: str) -> tuple[str, str]:
+    """Two ranks of a few lines; `failed(message)` ends one as an error of ours does."""
+    return (
+        "-c",
+        f"""
+import os, signal, subprocess, sys, time
+
+def failed(message):
+    print('{{"event": "failed", "reason": "internal", "message": "' + message + '"}}', flush=True)
+    sys.exit(1)
+
+if os.environ["RANK"] == "0":
+    {rank_0}
+else:
+    {rank_1}
+""",
+    )
+
+
+LOST = "time.sleep(0.5); failed('Connection closed by peer')"
+
+
+@pytest.mark.parametrize(
+    "killed",
+    [
+        "subprocess.Popen(['sleep', '4']); os.kill(os.getpid(), signal.SIGKILL)",  # its loader holds the pipe
+        "time.sleep(1.5); os.kill(os.getpid(), signal.SIGKILL)",  # seen late
+    ],
+)
+def test_a_killed_rank_is_named_though_another_was_quicker_to_speak(killed: str, tmp_path: Path) -> None:
+    with pytest.raises(RankError, match=r"rank 1 was killed from outside \(SIGKILL\)") as error:
+        ranks.train(small(tmp_path), Memory(), program(LOST, killed))
+    assert error.value.reason is Reason.OOM_HOST
+
+
+def test_a_rank_that_waits_for_ever_does_not_hide_one_that_was_killed(tmp_path: Path) -> None:
+    holds = "subprocess.Popen(['sleep', '30']); os.kill(os.getpid(), signal.SIGKILL)"
+    started = time.monotonic()
+    with pytest.raises(RankError, match="rank 1 was killed"):
+        ranks.train(small(tmp_path), Memory(), program("time.sleep(60)", holds))
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("other", [LOST, "time.sleep(0.5); os.abort()", "time.sleep(60)"])
+def test_a_rank_s_own_error_is_named_and_not_what_it_did_to_the_others(other: str, tmp_path: Path) -> None:
+    with pytest.raises(RankError, match="rank 1: KeyError") as error:
+        ranks.train(small(tmp_path), Memory(), program(other, "failed('KeyError')"))
+    assert error.value.reason is Reason.INTERNAL
+
+
+class StopsAtAWord(Memory):
+    """Asks for a stop at the first event."""
+
+    def emit(self, event: Event) -> None:
+        super().emit(event)
+        self.stop = True
+
+
+def test_what_fails_after_a_stop_was_asked_for_is_the_stop(tmp_path: Path) -> None:
+    word = """'{"event": "warning", "code": "busy", "message": "in a batch"}'"""
+    busy = f"signal.signal(signal.SIGTERM, lambda *_: None); print({word}, flush=True); time.sleep(60)"
+    started = time.monotonic()
+    with pytest.raises(StopRequested):
+        ranks.train(small(tmp_path), StopsAtAWord(), program(busy, "time.sleep(2); failed('Connection closed')"))
+    assert 1 < time.monotonic() - started < 20
 
 
 # -- ranks that fail
@@ -234,12 +357,16 @@ def test_the_rank_that_fails_first_says_why(scenes: Path, teacher_path: Path, tm
 
 
 class KillsARank(Memory):
-    """Kills rank 1 after the first checkpoint, as the kernel does when memory is short."""
+    """Kills rank 1 after the first checkpoint, as the kernel does when memory is short; counts its loaders."""
+
+    loaders = 0
 
     def emit(self, event: Event) -> None:
         super().emit(event)
         if isinstance(event, Checkpoint):
-            (victim,) = [child for child in children() if child.environ()["RANK"] == "1"]
+            ours = [child for child in children() if child.ppid() == os.getpid()]
+            (victim,) = [child for child in ours if child.environ()["RANK"] == "1"]
+            self.loaders = len(victim.children())
             victim.kill()
 
 
@@ -249,6 +376,21 @@ def test_a_rank_that_is_killed_ends_the_run(scenes: Path, teacher_path: Path, tm
         run(distill(scenes, epochs=50), tmp_path, KillsARank(), Inputs(teacher=teacher_path, device=TWO))
     assert error.value.reason is Reason.OOM_HOST
     assert not children()
+
+
+@pytest.mark.slow  # two ranks start
+def test_a_rank_that_is_killed_is_named_though_its_loaders_live_on(
+    teacher_path: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    dataset.write_yaml(tmp_path / "data.yaml")
+    settings = TrainSettings.model_validate({**TRAIN, "epochs": 50, "workers": 2})
+    plan = Plan("yolov8n-half", settings, load_weights(teacher_path), RECIPE)
+    order = ranks.Order.of(plan, tmp_path / "data.yaml", tmp_path, ("cpu", "cpu"), None)
+    memory = KillsARank()
+    with pytest.raises(RankError, match=r"rank 1 was killed from outside \(SIGKILL\)") as error:
+        ranks.train(order, memory, WITH_LOADERS)
+    assert error.value.reason is Reason.OOM_HOST
+    assert memory.loaders >= 2, "training images are loaded ahead"
 
 
 @pytest.mark.slow  # two ranks start, and the command line before them
@@ -280,10 +422,8 @@ def witnesses(plan: Plan, dataset: Dataset, folder: Path, *faults: str) -> list[
     script = Path(__file__).with_name("one_rank.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1",
                "--nproc-per-node", "2", script, folder / "order.json", folder]  # fmt: skip
-    root = str(Path(__file__).parents[3])
-    done = subprocess.run(
-        [*command, *faults], env={**os.environ, "PYTHONPATH": root}, capture_output=True, text=True, timeout=300
-    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": str(THREADS)}
+    done = subprocess.run([*command, *faults], env=environment, capture_output=True, text=True, timeout=300)
     files = [folder / f"{rank}.json" for rank in range(2)]
     assert all(file.exists() for file in files), done.stderr[-4000:]
     return [json.loads(file.read_text()) for file in files]
@@ -319,6 +459,11 @@ def test_the_student_is_one_on_all_ranks(seen: list[dict[str, Any]], dataset: Da
     torch.manual_seed(0)
     alone = build("yolov8n-half", dataset.names).model[0].conv.weight.flatten().tolist()
     assert seen[0]["start"] == seen[1]["start"] == alone, "and starts as it does in one process"
+
+
+@pytest.mark.slow  # torchrun and two ranks start
+def test_a_rank_has_the_threads_that_its_environment_gives_it(seen: list[dict[str, Any]]) -> None:
+    assert [rank["threads"] for rank in seen] == [THREADS, THREADS]
 
 
 @pytest.mark.slow  # torchrun and two ranks start

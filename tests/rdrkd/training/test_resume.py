@@ -1,5 +1,6 @@
 """2 N epochs straight are N epochs, a kill, and N more: the same weights, whatever the training does."""
 
+import gc
 import json
 import os
 import signal
@@ -13,9 +14,10 @@ import pytest
 import torch
 
 from rdrkd.errors import ModelError, StopRequested
-from rdrkd.events import Checkpoint, Event
+from rdrkd.events import Checkpoint, Epoch, Event
 from rdrkd.reporter import Memory
 from rdrkd.training import checkpoints, state
+from rdrkd.training.train import train
 from tests.rdrkd.training.conftest import TRAIN, Begin, finish
 
 EPOCHS = 4
@@ -108,6 +110,34 @@ def test_every_checkpoint_of_a_run_can_be_resumed_from_with_gradients_in_waiting
         with pytest.raises(StopRequested):
             finish(begin(folder=folder, reporter=StopAfter(epoch), **settings))
         assert_same(straight, finish(begin(folder=folder, **settings)))
+
+
+class LooksForTheState(Memory):
+    """Counts, after each epoch, the tensors in memory that are what one of the state's was: the run's have moved on."""
+
+    def __init__(self, saved: torch.Tensor) -> None:
+        super().__init__()
+        self.saved, self.found = saved, list[int]()
+
+    def emit(self, event: Event) -> None:
+        super().emit(event)
+        if isinstance(event, Epoch):
+            tensors = [each for each in gc.get_objects() if issubclass(type(each), torch.Tensor)]
+            same = [each for each in tensors if each.shape == self.saved.shape and torch.equal(each, self.saved)]
+            self.found.append(len(same) - 1)  # without its own
+
+
+def test_the_state_that_a_run_goes_on_from_does_not_stay_in_memory(begin: Begin, tmp_path: Path) -> None:
+    trainer = begin(epochs=3, reporter=StopAfter(1))
+    with pytest.raises(StopRequested):
+        finish(trainer)
+    plan, run_dir = trainer.plan, trainer.run_dir
+    del trainer
+    gc.collect()
+    state_file = run_dir / "checkpoints" / "0001" / "state.pt"
+    looks = LooksForTheState(state.read(state_file)["model"]["student_model.model.0.conv.weight"].clone())
+    train(plan, run_dir / "data.yaml", run_dir, looks, "cpu")
+    assert looks.found == [0, 0]
 
 
 def test_a_state_of_another_format_is_refused(begin: Begin, tmp_path: Path) -> None:
