@@ -32,8 +32,8 @@ from rdrkd.reporter import Memory
 from tests.rdrkd.datasets import tiny_dataset
 
 RDRKD = [sys.executable, "-m", "rdrkd"]
-COMMANDS = {"distill", "train", "evaluate", "inspect", "report", "scenes", "up", "down", "demo", "bench", "compare", "schema",
-            "version"}  # fmt: skip
+COMMANDS = {"distill", "train", "evaluate", "inspect", "report", "scenes", "up", "down", "demo", "bench", "compare",
+            "schema", "version"}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
