@@ -22,6 +22,10 @@ ABOUT: dict[str, tuple[str, Paper]] = {
         "Decoupled knowledge distillation",
         Paper.of("Decoupled Knowledge Distillation", "Zhao, Cui, Song, Qiu, Liang"),
     ),
+    "cwd": (
+        "Channel-wise distillation",
+        Paper.of("Channel-wise Knowledge Distillation for Dense Prediction", "Shu, Liu, Gao, Yan, Shen"),
+    ),
 }
 PRESET_TITLES = {
     Preset.RDR_KD: "RDR-KD, each term with a share of the task's gradient",
@@ -31,6 +35,7 @@ PRESET_TITLES = {
     Preset.REGENERATED_DECOUPLED: "RDR-KD's two feature terms (Table II)",
     Preset.RESPONSIVE: "RDR-KD's responsive term alone (Table II)",
     Preset.ULTRALYTICS: "Ultralytics' own distillation, gain 6",
+    Preset.CWD: "CWD with its published weight",
     Preset.NONE: "the student alone: the baseline of every comparison",
 }
 

@@ -4,6 +4,7 @@ from rdrkd.spec.jobs import JOB_SPEC, Distill, Evaluate, JobSpec, Train, referen
 from rdrkd.spec.losses import (
     PAPER,
     TERMS,
+    Cwd,
     Decoupled,
     Dkd,
     FeatureTerm,
@@ -42,6 +43,7 @@ __all__ = [
     "TERMS",
     "Architecture",
     "Calibration",
+    "Cwd",
     "Decoupled",
     "Distill",
     "Distillation",

@@ -31,7 +31,13 @@ class HeadTerm(_Term):
 
 
 class FeatureTerm(_Term):
-    """A term that compares feature maps level by level and sums over the levels."""
+    """A term that compares feature maps level by level and sums over the levels.
+
+    Attributes:
+        adapter_bias: whether an adapter of the term's own has a bias; without effect on some losses.
+    """
+
+    adapter_bias: ClassVar[bool] = True
 
     levels: tuple[Stride, ...] = Field(
         (4, 8, 16, 32), min_length=1, description="strides of the compared maps (the paper's Layers 1-4)"
@@ -165,7 +171,25 @@ class Dkd(HeadTerm):
         return 1 if self.constant_logit else 2
 
 
-Term = Annotated[Regenerated | Decoupled | Responsive | Ultralytics | Ld | Dkd, Field(discriminator="name")]
+class Cwd(FeatureTerm):
+    """Channel-wise distillation (CWD, arXiv 2011.13256): each channel of the maps as a distribution over the cells."""
+
+    adapter_bias: ClassVar[bool] = False  # a constant cancels in the softmax
+
+    name: Literal["cwd"] = "cwd"
+    weight: float = Field(1.0, ge=0, le=1e6, description="weight of the term; published with `none` is 10")
+    levels: tuple[Stride, ...] = Field((8, 16, 32), min_length=1, description="strides of the compared maps")
+    adapter: Literal["shared", "own", "mlp"] = Field("own", description="per level, as of every feature term")
+    temperature: float = Field(1.0, gt=0, description="T of the softmax over the cells")
+    normalize: Literal["batch", "none"] = Field(
+        "batch", description="`batch`: bring each channel of both maps to mean 0 and variance 1 first; `none`: do not"
+    )
+
+
+Term = Annotated[
+    Regenerated | Decoupled | Responsive | Ultralytics | Ld | Dkd | Cwd,
+    Field(discriminator="name"),
+]
 TERMS: dict[str, type[Term]] = {
     "regenerated": Regenerated,
     "decoupled": Decoupled,
@@ -173,5 +197,6 @@ TERMS: dict[str, type[Term]] = {
     "ultralytics": Ultralytics,
     "ld": Ld,
     "dkd": Dkd,
+    "cwd": Cwd,
 }
 PAPER = ("regenerated", "decoupled", "responsive")  # RDR-KD's own terms

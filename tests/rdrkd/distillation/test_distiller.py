@@ -7,7 +7,7 @@ import torch
 
 from rdrkd.distillation.distiller import Distiller
 from rdrkd.models import build
-from rdrkd.spec import Decoupled, Distillation, Recipe, Regenerated, Responsive, Term
+from rdrkd.spec import Cwd, Decoupled, Distillation, Recipe, Regenerated, Responsive, Term
 from rdrkd.ultralytics_adapter import DetectionTrainer
 
 NAMES = ["a", "b", "c"]
@@ -58,6 +58,11 @@ def test_adapters_are_shared_unless_a_term_wants_its_own() -> None:
     own = pair((Regenerated(), Decoupled(adapter="own")))
     assert len(shared.projector["adapters"]) == 4
     assert len(own.projector["adapters"]) == 8
+
+
+def test_an_adapter_has_no_bias_where_it_would_be_without_effect() -> None:
+    assert [key for key, _ in pair((Cwd(),)).projector.named_parameters() if key.endswith("bias")] == []
+    assert len([key for key, _ in pair((Cwd(adapter="shared"),)).projector.named_parameters()]) == 6
 
 
 def test_the_teacher_is_a_guest() -> None:

@@ -17,6 +17,7 @@ from rdrkd.losses.responsive import box_loss, class_loss
 from rdrkd.spec import (
     PRESETS,
     TERMS,
+    Cwd,
     Decoupled,
     Dkd,
     FeatureTerm,
@@ -42,8 +43,9 @@ from tests.rdrkd.losses.contexts import (
     without_objects,
 )
 
+NECK = {"P3", "P4", "P5"}
 PARTS = {"responsive": {"class", "box"}, "ultralytics": {"P3", "P4", "P5"}, "ld": {"sides"},
-         "dkd": {"target", "non_target"}}  # fmt: skip
+         "dkd": {"target", "non_target"}, "cwd": NECK}  # fmt: skip
 PICKED_OUTSIDE = {"name", "levels", "layers", "adapter"}  # which tensors a term is given, not what it computes
 FITTING = {"cells": {"tau_area": 9}, "image": {"tau_area": 0.05}}  # an area that fits its unit
 
@@ -89,8 +91,8 @@ def value(term: Term, context: Context) -> float:
 
 
 def test_every_choice_of_the_spec_is_among_the_options() -> None:
-    assert len(OPTIONS) == 24
-    assert {type(term) for term in OPTIONS} == {Regenerated, Decoupled, Responsive, Ld, Dkd}
+    assert len(OPTIONS) == 25
+    assert {type(term) for term in OPTIONS} == {Regenerated, Decoupled, Responsive, Ld, Dkd, Cwd}
 
 
 # --- what a term gives back ---
@@ -281,7 +283,7 @@ def test_zero_at_equality() -> None:
     context = make_context()
     context.student.update(context.teacher)
     context = with_branch(context, student=context.branches[0].teacher)
-    for term in (Decoupled(), Responsive(), Ultralytics(), Ld(), Dkd()):
+    for term in (Decoupled(), Responsive(), Ultralytics(), Ld(), Dkd(), Cwd()):
         assert build_double(term)(context).value.item() == pytest.approx(0, abs=1e-6)
 
 
