@@ -26,6 +26,13 @@ ABOUT: dict[str, tuple[str, Paper]] = {
         "Channel-wise distillation",
         Paper.of("Channel-wise Knowledge Distillation for Dense Prediction", "Shu, Liu, Gao, Yan, Shen"),
     ),
+    "pkd": (
+        "Pearson distillation",
+        Paper.of(
+            "PKD: General Distillation Framework for Object Detectors via Pearson Correlation Coefficient",
+            "Cao, Zhang, Gao, Cheng, Cheng, Cheng",
+        ),
+    ),
 }
 PRESET_TITLES = {
     Preset.RDR_KD: "RDR-KD, each term with a share of the task's gradient",
@@ -36,6 +43,7 @@ PRESET_TITLES = {
     Preset.RESPONSIVE: "RDR-KD's responsive term alone (Table II)",
     Preset.ULTRALYTICS: "Ultralytics' own distillation, gain 6",
     Preset.CWD: "CWD with its published weight",
+    Preset.PKD: "PKD with its published weight",
     Preset.NONE: "the student alone: the baseline of every comparison",
 }
 

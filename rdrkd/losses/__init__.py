@@ -16,10 +16,11 @@ from rdrkd.losses.cwd import cwd_term
 from rdrkd.losses.decoupled import decoupled_term
 from rdrkd.losses.dkd import dkd_term
 from rdrkd.losses.ld import ld_term
+from rdrkd.losses.pkd import pkd_term
 from rdrkd.losses.regenerated import RegeneratedTerm
 from rdrkd.losses.responsive import responsive_term
 from rdrkd.losses.ultralytics import ultralytics_term
-from rdrkd.spec import Cwd, Decoupled, Dkd, Ld, Regenerated, Responsive, Term, Ultralytics
+from rdrkd.spec import Cwd, Decoupled, Dkd, Ld, Pkd, Regenerated, Responsive, Term, Ultralytics
 
 __all__ = ["Branch", "Context", "Head", "LossTerm", "Output", "build", "level_name"]
 
@@ -31,6 +32,7 @@ _FUNCTIONS: dict[type[Any], Callable[[Any, Context], Output]] = {
     Ld: ld_term,
     Dkd: dkd_term,
     Cwd: cwd_term,
+    Pkd: pkd_term,
 }
 _MODULES: dict[type[Any], Callable[[Any, dict[int, int]], nn.Module]] = {Regenerated: RegeneratedTerm}
 

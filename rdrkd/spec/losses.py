@@ -186,8 +186,20 @@ class Cwd(FeatureTerm):
     )
 
 
+class Pkd(FeatureTerm):
+    """Pearson distillation (PKD, arXiv 2207.02039): correlate each channel of the maps with the teacher's."""
+
+    adapter_bias: ClassVar[bool] = False  # a shift does not change a correlation
+
+    name: Literal["pkd"] = "pkd"
+    weight: float = Field(6.0, ge=0, le=1e6, description="weight of the term; published are 6 and, one-stage, 10")
+    levels: tuple[Stride, ...] = Field((8, 16, 32), min_length=1, description="strides of the compared maps")
+    adapter: Literal["shared", "own", "mlp"] = Field("own", description="per level, as of every feature term")
+    eps: float = Field(1e-4, gt=0, le=1, description="added to a channel's deviation; the official code has 1e-6")
+
+
 Term = Annotated[
-    Regenerated | Decoupled | Responsive | Ultralytics | Ld | Dkd | Cwd,
+    Regenerated | Decoupled | Responsive | Ultralytics | Ld | Dkd | Cwd | Pkd,
     Field(discriminator="name"),
 ]
 TERMS: dict[str, type[Term]] = {
@@ -198,5 +210,6 @@ TERMS: dict[str, type[Term]] = {
     "ld": Ld,
     "dkd": Dkd,
     "cwd": Cwd,
+    "pkd": Pkd,
 }
 PAPER = ("regenerated", "decoupled", "responsive")  # RDR-KD's own terms

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from rdrkd.spec.losses import Cwd, Decoupled, Regenerated, Responsive, Term, Ultralytics
+from rdrkd.spec.losses import Cwd, Decoupled, Pkd, Regenerated, Responsive, Term, Ultralytics
 from rdrkd.spec.weighting import Calibration, Schedule
 
 _NAMED = {"preset", "losses"}
@@ -30,6 +30,7 @@ class Preset(StrEnum):
     RESPONSIVE = "responsive"  # Table II: the responsive term alone
     ULTRALYTICS = "ultralytics"  # Ultralytics' own distillation, gain 6
     CWD = "cwd"  # channel-wise distillation, with its published weight
+    PKD = "pkd"  # Pearson distillation, with its published weight
     NONE = "none"  # the student alone: the baseline of every comparison
 
 
@@ -57,6 +58,7 @@ PRESETS: dict[Preset, Recipe] = {
     Preset.RESPONSIVE: _with_shares(Responsive()),
     Preset.ULTRALYTICS: Recipe((Ultralytics(),)),
     Preset.CWD: Recipe((Cwd(),)),
+    Preset.PKD: Recipe((Pkd(),)),
     Preset.NONE: Recipe(),
 }
 TABLE_2 = (  # the six rows of the paper's ablation
