@@ -33,6 +33,10 @@ ABOUT: dict[str, tuple[str, Paper]] = {
             "Cao, Zhang, Gao, Cheng, Cheng, Cheng",
         ),
     ),
+    "mgd": (
+        "Masked generative distillation",
+        Paper.of("Masked Generative Distillation", "Yang, Li, Shao, Shi, Yuan, Yuan"),
+    ),
 }
 PRESET_TITLES = {
     Preset.RDR_KD: "RDR-KD, each term with a share of the task's gradient",
@@ -44,6 +48,7 @@ PRESET_TITLES = {
     Preset.ULTRALYTICS: "Ultralytics' own distillation, gain 6",
     Preset.CWD: "CWD with its published weight",
     Preset.PKD: "PKD with its published weight",
+    Preset.MGD: "MGD with its published weight",
     Preset.NONE: "the student alone: the baseline of every comparison",
 }
 

@@ -16,11 +16,12 @@ from rdrkd.losses.cwd import cwd_term
 from rdrkd.losses.decoupled import decoupled_term
 from rdrkd.losses.dkd import dkd_term
 from rdrkd.losses.ld import ld_term
+from rdrkd.losses.mgd import MgdTerm
 from rdrkd.losses.pkd import pkd_term
 from rdrkd.losses.regenerated import RegeneratedTerm
 from rdrkd.losses.responsive import responsive_term
 from rdrkd.losses.ultralytics import ultralytics_term
-from rdrkd.spec import Cwd, Decoupled, Dkd, Ld, Pkd, Regenerated, Responsive, Term, Ultralytics
+from rdrkd.spec import Cwd, Decoupled, Dkd, Ld, Mgd, Pkd, Regenerated, Responsive, Term, Ultralytics
 
 __all__ = ["Branch", "Context", "Head", "LossTerm", "Output", "build", "level_name"]
 
@@ -34,7 +35,10 @@ _FUNCTIONS: dict[type[Any], Callable[[Any, Context], Output]] = {
     Cwd: cwd_term,
     Pkd: pkd_term,
 }
-_MODULES: dict[type[Any], Callable[[Any, dict[int, int]], nn.Module]] = {Regenerated: RegeneratedTerm}
+_MODULES: dict[type[Any], Callable[[Any, dict[int, int]], nn.Module]] = {
+    Regenerated: RegeneratedTerm,
+    Mgd: MgdTerm,
+}
 
 
 class LossTerm(nn.Module):

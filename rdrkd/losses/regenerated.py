@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from rdrkd.boxes import Regions, clip_boxes, object_areas, rasterise
 from rdrkd.losses.context import Context, Output, level_name
+from rdrkd.losses.generation import generation_block
 from rdrkd.spec.losses import Regenerated
 
 
@@ -83,8 +84,8 @@ class ProcreateModules(nn.Module):
 
     def __init__(self, channels: int, channel_kernel: int, fusion: Literal["sum", "learned"]) -> None:
         super().__init__()
-        self.spatial = _two_convolutions(channels, 3)
-        self.channel = _two_convolutions(channels, channel_kernel)
+        self.spatial = generation_block(channels)
+        self.channel = generation_block(channels, channel_kernel)
         self.fusion = nn.Parameter(torch.ones(2)) if fusion == "learned" else None
 
     def forward(self, student: Tensor, mask_s: Tensor, mask_c: Tensor) -> Tensor:
@@ -129,10 +130,3 @@ class RegeneratedTerm(nn.Module):
             levels[name] = regenerated_loss(teacher, rebuilt.to(teacher.dtype), self.term.reduction)
             shares |= {f"{name}/hidden_cells": 1 - mask_s.mean(), f"{name}/hidden_channels": 1 - mask_c.mean()}
         return Output.of(levels, shares)
-
-
-def _two_convolutions(channels: int, kernel: int) -> nn.Sequential:
-    def convolution() -> nn.Conv2d:
-        return nn.Conv2d(channels, channels, kernel, padding=kernel // 2)
-
-    return nn.Sequential(convolution(), nn.ReLU(inplace=True), convolution())

@@ -198,8 +198,18 @@ class Pkd(FeatureTerm):
     eps: float = Field(1e-4, gt=0, le=1, description="added to a channel's deviation; the official code has 1e-6")
 
 
+class Mgd(FeatureTerm):
+    """Masked generative distillation (MGD, arXiv 2205.01529): rebuild the teacher's map from one hidden at random."""
+
+    name: Literal["mgd"] = "mgd"
+    weight: float = Field(2e-5, ge=0, le=1e6, description="weight of the term; published for one-stage detectors")
+    levels: tuple[Stride, ...] = Field((8, 16, 32), min_length=1, description="strides of the compared maps")
+    adapter: Literal["shared", "own", "mlp"] = Field("own", description="per level, as of every feature term")
+    hidden: float = Field(0.65, ge=0, le=1, description="lambda: the probability that a cell is hidden")
+
+
 Term = Annotated[
-    Regenerated | Decoupled | Responsive | Ultralytics | Ld | Dkd | Cwd | Pkd,
+    Regenerated | Decoupled | Responsive | Ultralytics | Ld | Dkd | Cwd | Pkd | Mgd,
     Field(discriminator="name"),
 ]
 TERMS: dict[str, type[Term]] = {
@@ -211,5 +221,6 @@ TERMS: dict[str, type[Term]] = {
     "dkd": Dkd,
     "cwd": Cwd,
     "pkd": Pkd,
+    "mgd": Mgd,
 }
 PAPER = ("regenerated", "decoupled", "responsive")  # RDR-KD's own terms

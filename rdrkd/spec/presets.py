@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from rdrkd.spec.losses import Cwd, Decoupled, Pkd, Regenerated, Responsive, Term, Ultralytics
+from rdrkd.spec.losses import Cwd, Decoupled, Mgd, Pkd, Regenerated, Responsive, Term, Ultralytics
 from rdrkd.spec.weighting import Calibration, Schedule
 
 _NAMED = {"preset", "losses"}
@@ -31,6 +31,7 @@ class Preset(StrEnum):
     ULTRALYTICS = "ultralytics"  # Ultralytics' own distillation, gain 6
     CWD = "cwd"  # channel-wise distillation, with its published weight
     PKD = "pkd"  # Pearson distillation, with its published weight
+    MGD = "mgd"  # masked generative distillation, with its published weight
     NONE = "none"  # the student alone: the baseline of every comparison
 
 
@@ -59,6 +60,7 @@ PRESETS: dict[Preset, Recipe] = {
     Preset.ULTRALYTICS: Recipe((Ultralytics(),)),
     Preset.CWD: Recipe((Cwd(),)),
     Preset.PKD: Recipe((Pkd(),)),
+    Preset.MGD: Recipe((Mgd(),)),
     Preset.NONE: Recipe(),
 }
 TABLE_2 = (  # the six rows of the paper's ablation

@@ -53,6 +53,19 @@ def test_every_term_reaches_the_student_and_nothing_reaches_the_teacher(student:
     assert all(p.grad is not None for p in distiller.projector.parameters())
 
 
+@pytest.mark.parametrize("preset", ["cwd", "pkd", "mgd"])
+def test_a_comparator_reaches_student_and_adapters_and_nothing_reaches_the_teacher(preset: str) -> None:
+    distiller = pair(Distillation(preset=preset).recipe.terms)  # type: ignore[arg-type]
+    parts, _items = distiller.loss(batch())
+    parts[-1].backward()
+    assert not distiller.probe.guard.watching
+    assert all(p.grad is None and not p.requires_grad for p in distiller.teacher_model.parameters())
+    assert len(distiller.projector["adapters"]) == 3
+    assert all(p.grad is not None for p in distiller.projector.parameters())
+    assert all(p.grad.abs().max() > 0 for p in distiller.projector["adapters"].parameters())
+    assert any(p.grad is not None and p.grad.abs().max() > 0 for p in distiller.student_model.parameters())
+
+
 def test_adapters_are_shared_unless_a_term_wants_its_own() -> None:
     shared = pair((Regenerated(), Decoupled()))
     own = pair((Regenerated(), Decoupled(adapter="own")))

@@ -22,6 +22,7 @@ from rdrkd.spec import (
     Dkd,
     FeatureTerm,
     Ld,
+    Mgd,
     Pkd,
     Preset,
     Regenerated,
@@ -46,7 +47,7 @@ from tests.rdrkd.losses.contexts import (
 
 NECK = {"P3", "P4", "P5"}
 PARTS = {"responsive": {"class", "box"}, "ultralytics": {"P3", "P4", "P5"}, "ld": {"sides"},
-         "dkd": {"target", "non_target"}, "cwd": NECK, "pkd": NECK}  # fmt: skip
+         "dkd": {"target", "non_target"}, "cwd": NECK, "pkd": NECK, "mgd": NECK}  # fmt: skip
 PICKED_OUTSIDE = {"name", "levels", "layers", "adapter"}  # which tensors a term is given, not what it computes
 FITTING = {"cells": {"tau_area": 9}, "image": {"tau_area": 0.05}}  # an area that fits its unit
 
@@ -85,6 +86,11 @@ def reached_by(term: Term, context: Context) -> list[Tensor]:
         return [context.student[stride] for stride in term.levels]
     found = {"responsive": [head.scores, head.boxes], "ld": [head.sides], "dkd": [head.scores]}[term.name]
     return [x for x in found if x is not None]
+
+
+def without_chance(term: Term) -> Term:
+    """MGD draws a mask, whose cells depend on the batch's shape and on the device; here it hides nothing."""
+    return term.model_copy(update={"hidden": 0.0}) if isinstance(term, Mgd) else term
 
 
 def value(term: Term, context: Context) -> float:
@@ -184,7 +190,7 @@ def in_half(context: Context) -> Context:
 @every_default
 def test_half_precision_maps_are_computed_in_fp32_outside_autocast(term: Term) -> None:
     context = in_half(make_context(dtype=torch.float32))
-    loss = build(term, WIDTHS)
+    loss = build(without_chance(term), WIDTHS)
     expected = loss(context.at_boundary())
     with torch.autocast("cpu", torch.bfloat16):  # without `precision`: procreate modules in fp32, too
         output = loss(context)
@@ -193,9 +199,10 @@ def test_half_precision_maps_are_computed_in_fp32_outside_autocast(term: Term) -
     assert {name: part.dtype for name, part in output.parts.items()} == dict.fromkeys(output.parts, torch.float32)
 
 
-def test_procreate_modules_follow_mixed_precision_and_the_loss_does_not() -> None:
+@pytest.mark.parametrize("term", [Regenerated(), Mgd(hidden=0.0)], ids=describe)
+def test_procreate_modules_follow_mixed_precision_and_the_loss_does_not(term: Term) -> None:
     context = make_context(dtype=torch.float32)
-    loss = build(Regenerated(), WIDTHS)
+    loss = build(term, WIDTHS)
     types: set[torch.dtype] = set()
     for module in loss.modules():
         if isinstance(module, nn.Conv2d):
@@ -249,7 +256,7 @@ def test_foreground_alone_keeps_its_graph_without_objects(term: Term) -> None:
 
 @every_term
 def test_doubling_the_batch_leaves_the_mean_over_images(term: Term) -> None:
-    context = make_context()
+    term, context = without_chance(term), make_context()
     factor = 2 if term.name == "responsive" and term.normalizer == "batch_sum" else 1
     tolerance = 0.05 if isinstance(term, Pkd) else None  # degrees of freedom: the exact factor is in test_pkd.py
     assert value(term, doubled(context)) == pytest.approx(factor * value(term, context), rel=tolerance)
@@ -272,7 +279,7 @@ def test_the_order_of_the_ground_truth_does_not_matter(term: Term) -> None:
 
 @every_term
 def test_flipping_images_and_boxes_changes_nothing(term: Term) -> None:
-    loss = build_double(term)
+    loss = build_double(without_chance(term))
     with torch.no_grad():  # a procreate module commutes with the flip once its kernels are symmetric
         for module in loss.modules():
             if isinstance(module, nn.Conv2d):
@@ -292,14 +299,18 @@ def test_zero_at_equality() -> None:
 # --- what the distiller and Ultralytics do with a term ---
 
 
-def test_terms_copy_and_resume() -> None:
-    loss, context = build_double(Regenerated(fusion="learned")), make_context()
+@pytest.mark.parametrize("term", [Regenerated(fusion="learned"), Mgd(hidden=0.0)], ids=describe)
+def test_terms_copy_and_resume(term: Term) -> None:
+    loss, context = build_double(term), make_context()
     twin = copy.deepcopy(loss)
-    fresh = build(Regenerated(fusion="learned"), WIDTHS).double()
+    fresh = build(term, WIDTHS).double()
     assert fresh(context).value.item() != loss(context).value.item()
     fresh.load_state_dict(loss.state_dict())
     assert fresh(context).value.item() == twin(context).value.item() == loss(context).value.item()
-    assert [build(term, WIDTHS).state_dict() for term in (Decoupled(), Responsive())] == [{}, {}]
+
+
+def test_terms_that_learn_nothing_have_no_state() -> None:
+    assert [build(term, WIDTHS).state_dict() for term in (Decoupled(), Responsive(), Cwd(), Pkd())] == [{}] * 4
 
 
 @every_default
@@ -334,7 +345,7 @@ def test_cuda_agrees_with_the_cpu(term: Term) -> None:
         target_scores=moved(branch.target_scores),
         foreground=branch.foreground.cuda(),
     )
-    loss = build(term, WIDTHS)
+    loss = build(without_chance(term), WIDTHS)
     expected = loss(context).value
     expected.backward()
     output = loss.cuda()(on_cuda).value

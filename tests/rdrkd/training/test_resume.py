@@ -41,6 +41,7 @@ MODES: dict[str, dict[str, Any]] = {
             "losses": [{"name": "regenerated", "fusion": "learned", "adapter": "own"}, {"name": "decoupled"}]
         }
     },
+    "random masks": {"distillation": {"preset": "mgd"}},
     "Ultralytics' own": {"distillation": {"preset": "ultralytics"}},
 }  # fmt: skip
 
