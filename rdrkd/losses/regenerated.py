@@ -21,27 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from rdrkd.boxes import Regions, clip_boxes, object_areas, rasterise
+from rdrkd.losses.attention import channel_attention, spatial_attention
 from rdrkd.losses.context import Context, Output, level_name
 from rdrkd.losses.generation import generation_block
 from rdrkd.spec.losses import Regenerated
-
-
-def spatial_attention(teacher: Tensor, temperature: float) -> Tensor:
-    """A^s (B, 1, H, W) of a teacher map (B, C, H, W); its mean over the cells is 1."""
-    batch, _, height, width = teacher.shape
-    energy = teacher.abs().mean(1).flatten(1)
-    # Eq. 1
-    attention = height * width * torch.softmax(energy / temperature, dim=1)
-    return attention.view(batch, 1, height, width)
-
-
-def channel_attention(teacher: Tensor, temperature: float) -> Tensor:
-    """A^c (B, C, 1, 1) of a teacher map (B, C, H, W); its mean over the channels is 1."""
-    batch, channels, _, _ = teacher.shape
-    energy = teacher.abs().mean((2, 3))
-    # Eq. 2
-    attention = channels * torch.softmax(energy / temperature, dim=1)
-    return attention.view(batch, channels, 1, 1)
 
 
 def tiny_objects(areas: Tensor, regions: Regions, tau_area: float) -> Tensor:

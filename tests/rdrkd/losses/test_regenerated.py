@@ -8,13 +8,12 @@ from torch import Tensor, nn
 
 from rdrkd.boxes import rasterise
 from rdrkd.losses import build
+from rdrkd.losses.attention import channel_attention, spatial_attention
 from rdrkd.losses.regenerated import (
     ProcreateModules,
     RegeneratedTerm,
-    channel_attention,
     channel_mask,
     regenerated_loss,
-    spatial_attention,
     spatial_mask,
     tiny_objects,
 )
