@@ -37,6 +37,10 @@ ABOUT: dict[str, tuple[str, Paper]] = {
         "Masked generative distillation",
         Paper.of("Masked Generative Distillation", "Yang, Li, Shao, Shi, Yuan, Yuan"),
     ),
+    "fgd": (
+        "Focal and global distillation",
+        Paper.of("Focal and Global Knowledge Distillation for Detectors", "Yang, Li, Jiang, Gong, Yuan, Zhao, Yuan"),
+    ),
 }
 PRESET_TITLES = {
     Preset.RDR_KD: "RDR-KD, each term with a share of the task's gradient",
@@ -49,6 +53,7 @@ PRESET_TITLES = {
     Preset.CWD: "CWD with its published weight",
     Preset.PKD: "PKD with its published weight",
     Preset.MGD: "MGD with its published weight",
+    Preset.FGD: "FGD with its weights for YOLOX",
     Preset.NONE: "the student alone: the baseline of every comparison",
 }
 

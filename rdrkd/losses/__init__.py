@@ -15,13 +15,14 @@ from rdrkd.losses.context import Branch, Context, Head, Output, level_name
 from rdrkd.losses.cwd import cwd_term
 from rdrkd.losses.decoupled import decoupled_term
 from rdrkd.losses.dkd import dkd_term
+from rdrkd.losses.fgd import FgdTerm
 from rdrkd.losses.ld import ld_term
 from rdrkd.losses.mgd import MgdTerm
 from rdrkd.losses.pkd import pkd_term
 from rdrkd.losses.regenerated import RegeneratedTerm
 from rdrkd.losses.responsive import responsive_term
 from rdrkd.losses.ultralytics import ultralytics_term
-from rdrkd.spec import Cwd, Decoupled, Dkd, Ld, Mgd, Pkd, Regenerated, Responsive, Term, Ultralytics
+from rdrkd.spec import Cwd, Decoupled, Dkd, Fgd, Ld, Mgd, Pkd, Regenerated, Responsive, Term, Ultralytics
 
 __all__ = ["Branch", "Context", "Head", "LossTerm", "Output", "build", "level_name"]
 
@@ -38,6 +39,7 @@ _FUNCTIONS: dict[type[Any], Callable[[Any, Context], Output]] = {
 _MODULES: dict[type[Any], Callable[[Any, dict[int, int]], nn.Module]] = {
     Regenerated: RegeneratedTerm,
     Mgd: MgdTerm,
+    Fgd: FgdTerm,
 }
 
 

@@ -208,8 +208,25 @@ class Mgd(FeatureTerm):
     hidden: float = Field(0.65, ge=0, le=1, description="lambda: the probability that a cell is hidden")
 
 
+class Fgd(FeatureTerm):
+    """Focal and global distillation (FGD, arXiv 2111.11837): objects, background, attention and global context."""
+
+    name: Literal["fgd"] = "fgd"
+    weight: float = Field(1.0, ge=0, le=1e6, description="weight of the term")
+    levels: tuple[Stride, ...] = Field((8, 16, 32), min_length=1, description="strides of the compared maps")
+    adapter: Literal["shared", "own", "mlp"] = Field("own", description="per level, as of every feature term")
+    foreground_weight: float = Field(2e-3, ge=0, description="alpha, of the objects' cells; published for YOLOX")
+    background_weight: float = Field(1e-3, ge=0, description="beta, of the other cells; published for YOLOX")
+    attention_weight: float = Field(1e-3, ge=0, description="gamma, of the attention; published for YOLOX")
+    relation_weight: float = Field(1e-5, ge=0, description="lambda, of the global context; published for YOLOX")
+    temperature: float = Field(0.5, gt=0, description="T of the attention softmax")
+    object_cells: Literal["touched", "official"] = Field(
+        "touched", description="an object's cells: those it touches, or, as the official code, a row and a column more"
+    )
+
+
 Term = Annotated[
-    Regenerated | Decoupled | Responsive | Ultralytics | Ld | Dkd | Cwd | Pkd | Mgd,
+    Regenerated | Decoupled | Responsive | Ultralytics | Ld | Dkd | Cwd | Pkd | Mgd | Fgd,
     Field(discriminator="name"),
 ]
 TERMS: dict[str, type[Term]] = {
@@ -222,5 +239,6 @@ TERMS: dict[str, type[Term]] = {
     "cwd": Cwd,
     "pkd": Pkd,
     "mgd": Mgd,
+    "fgd": Fgd,
 }
 PAPER = ("regenerated", "decoupled", "responsive")  # RDR-KD's own terms

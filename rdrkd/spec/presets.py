@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from rdrkd.spec.losses import Cwd, Decoupled, Mgd, Pkd, Regenerated, Responsive, Term, Ultralytics
+from rdrkd.spec.losses import Cwd, Decoupled, Fgd, Mgd, Pkd, Regenerated, Responsive, Term, Ultralytics
 from rdrkd.spec.weighting import Calibration, Schedule
 
 _NAMED = {"preset", "losses"}
@@ -32,6 +32,7 @@ class Preset(StrEnum):
     CWD = "cwd"  # channel-wise distillation, with its published weight
     PKD = "pkd"  # Pearson distillation, with its published weight
     MGD = "mgd"  # masked generative distillation, with its published weight
+    FGD = "fgd"  # focal and global distillation, with its weights for YOLOX
     NONE = "none"  # the student alone: the baseline of every comparison
 
 
@@ -61,6 +62,7 @@ PRESETS: dict[Preset, Recipe] = {
     Preset.CWD: Recipe((Cwd(),)),
     Preset.PKD: Recipe((Pkd(),)),
     Preset.MGD: Recipe((Mgd(),)),
+    Preset.FGD: Recipe((Fgd(),)),
     Preset.NONE: Recipe(),
 }
 TABLE_2 = (  # the six rows of the paper's ablation
