@@ -41,6 +41,10 @@ ABOUT: dict[str, tuple[str, Paper]] = {
         "Focal and global distillation",
         Paper.of("Focal and Global Knowledge Distillation for Detectors", "Yang, Li, Jiang, Gong, Yuan, Zhao, Yuan"),
     ),
+    "amd": (
+        "Adaptive masked distillation (reconstructed from its abstract; AWD in Table I)",
+        Paper.of("AMD: Adaptive Masked Distillation for Object Detection", "Yang, Tang, Li, Xu, Wan"),
+    ),
 }
 PRESET_TITLES = {
     Preset.RDR_KD: "RDR-KD, each term with a share of the task's gradient",
@@ -54,6 +58,7 @@ PRESET_TITLES = {
     Preset.PKD: "PKD with its published weight",
     Preset.MGD: "MGD with its published weight",
     Preset.FGD: "FGD with its weights for YOLOX",
+    Preset.AMD: "AMD (Table I: AWD), reconstructed from its abstract, with MGD's weight",
     Preset.NONE: "the student alone: the baseline of every comparison",
 }
 

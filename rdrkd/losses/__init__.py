@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from rdrkd.errors import PairError
+from rdrkd.losses.amd import AmdTerm
 from rdrkd.losses.context import Branch, Context, Head, Output, level_name
 from rdrkd.losses.cwd import cwd_term
 from rdrkd.losses.decoupled import decoupled_term
@@ -22,7 +23,7 @@ from rdrkd.losses.pkd import pkd_term
 from rdrkd.losses.regenerated import RegeneratedTerm
 from rdrkd.losses.responsive import responsive_term
 from rdrkd.losses.ultralytics import ultralytics_term
-from rdrkd.spec import Cwd, Decoupled, Dkd, Fgd, Ld, Mgd, Pkd, Regenerated, Responsive, Term, Ultralytics
+from rdrkd.spec import Amd, Cwd, Decoupled, Dkd, Fgd, Ld, Mgd, Pkd, Regenerated, Responsive, Term, Ultralytics
 
 __all__ = ["Branch", "Context", "Head", "LossTerm", "Output", "build", "level_name"]
 
@@ -40,6 +41,7 @@ _MODULES: dict[type[Any], Callable[[Any, dict[int, int]], nn.Module]] = {
     Regenerated: RegeneratedTerm,
     Mgd: MgdTerm,
     Fgd: FgdTerm,
+    Amd: AmdTerm,
 }
 
 

@@ -4,6 +4,7 @@ from rdrkd.spec.jobs import JOB_SPEC, Distill, Evaluate, JobSpec, Train, referen
 from rdrkd.spec.losses import (
     PAPER,
     TERMS,
+    Amd,
     Cwd,
     Decoupled,
     Dkd,
@@ -44,6 +45,7 @@ __all__ = [
     "PRESETS",
     "TABLE_2",
     "TERMS",
+    "Amd",
     "Architecture",
     "Calibration",
     "Cwd",

@@ -225,8 +225,23 @@ class Fgd(FeatureTerm):
     )
 
 
+class Amd(FeatureTerm):
+    """Adaptive masked distillation (AMD, arXiv 2301.13538; Table I's AWD), reconstructed from its abstract.
+
+    Rebuild the teacher's map from a student map whose most attended cells are hidden, with weights for the channels.
+    """
+
+    name: Literal["amd"] = "amd"
+    weight: float = Field(2e-5, ge=0, le=1e6, description="weight of the term: MGD's, for one-stage detectors")
+    levels: tuple[Stride, ...] = Field((8, 16, 32), min_length=1, description="strides of the compared maps")
+    adapter: Literal["shared", "own", "mlp"] = Field("own", description="per level, as of every feature term")
+    tau_s: float = Field(1.0, gt=0, description="a cell is hidden where the teacher's attention exceeds this")
+    temperature: float = Field(0.5, gt=0, description="T of the attention softmax")
+    squeeze: int = Field(16, ge=1, le=1024, description="the channels are divided by this inside the channel weights")
+
+
 Term = Annotated[
-    Regenerated | Decoupled | Responsive | Ultralytics | Ld | Dkd | Cwd | Pkd | Mgd | Fgd,
+    Regenerated | Decoupled | Responsive | Ultralytics | Ld | Dkd | Cwd | Pkd | Mgd | Fgd | Amd,
     Field(discriminator="name"),
 ]
 TERMS: dict[str, type[Term]] = {
@@ -240,5 +255,6 @@ TERMS: dict[str, type[Term]] = {
     "pkd": Pkd,
     "mgd": Mgd,
     "fgd": Fgd,
+    "amd": Amd,
 }
 PAPER = ("regenerated", "decoupled", "responsive")  # RDR-KD's own terms

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from rdrkd.spec.losses import Cwd, Decoupled, Fgd, Mgd, Pkd, Regenerated, Responsive, Term, Ultralytics
+from rdrkd.spec.losses import Amd, Cwd, Decoupled, Fgd, Mgd, Pkd, Regenerated, Responsive, Term, Ultralytics
 from rdrkd.spec.weighting import Calibration, Schedule
 
 _NAMED = {"preset", "losses"}
@@ -33,6 +33,7 @@ class Preset(StrEnum):
     PKD = "pkd"  # Pearson distillation, with its published weight
     MGD = "mgd"  # masked generative distillation, with its published weight
     FGD = "fgd"  # focal and global distillation, with its weights for YOLOX
+    AMD = "amd"  # adaptive masked distillation, reconstructed from its abstract
     NONE = "none"  # the student alone: the baseline of every comparison
 
 
@@ -63,6 +64,7 @@ PRESETS: dict[Preset, Recipe] = {
     Preset.PKD: Recipe((Pkd(),)),
     Preset.MGD: Recipe((Mgd(),)),
     Preset.FGD: Recipe((Fgd(),)),
+    Preset.AMD: Recipe((Amd(),)),
     Preset.NONE: Recipe(),
 }
 TABLE_2 = (  # the six rows of the paper's ablation

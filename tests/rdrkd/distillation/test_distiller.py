@@ -53,7 +53,7 @@ def test_every_term_reaches_the_student_and_nothing_reaches_the_teacher(student:
     assert all(p.grad is not None for p in distiller.projector.parameters())
 
 
-@pytest.mark.parametrize("preset", ["cwd", "pkd", "mgd", "fgd"])
+@pytest.mark.parametrize("preset", ["cwd", "pkd", "mgd", "fgd", "amd"])
 def test_a_comparator_reaches_student_and_adapters_and_nothing_reaches_the_teacher(preset: str) -> None:
     distiller = pair(Distillation(preset=preset).recipe.terms)  # type: ignore[arg-type]
     parts, _items = distiller.loss(batch())

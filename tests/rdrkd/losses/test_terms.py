@@ -17,6 +17,7 @@ from rdrkd.losses.responsive import box_loss, class_loss
 from rdrkd.spec import (
     PRESETS,
     TERMS,
+    Amd,
     Cwd,
     Decoupled,
     Dkd,
@@ -49,7 +50,7 @@ from tests.rdrkd.losses.contexts import (
 NECK = {"P3", "P4", "P5"}
 PARTS = {"responsive": {"class", "box"}, "ultralytics": {"P3", "P4", "P5"}, "ld": {"sides"},
          "dkd": {"target", "non_target"}, "cwd": NECK, "pkd": NECK, "mgd": NECK,
-         "fgd": {"foreground", "background", "attention", "relation"}}  # fmt: skip
+         "fgd": {"foreground", "background", "attention", "relation"}, "amd": NECK}  # fmt: skip
 PICKED_OUTSIDE = {"name", "levels", "layers", "adapter"}  # which tensors a term is given, not what it computes
 FITTING = {"cells": {"tau_area": 9}, "image": {"tau_area": 0.05}}  # an area that fits its unit
 
@@ -206,7 +207,7 @@ def test_half_precision_maps_are_computed_in_fp32_outside_autocast(term: Term) -
     assert {name: part.dtype for name, part in output.parts.items()} == dict.fromkeys(output.parts, torch.float32)
 
 
-@pytest.mark.parametrize("term", [Regenerated(), Mgd(hidden=0.0)], ids=describe)
+@pytest.mark.parametrize("term", [Regenerated(), Mgd(hidden=0.0), Amd()], ids=describe)
 def test_procreate_modules_follow_mixed_precision_and_the_loss_does_not(term: Term) -> None:
     context = make_context(dtype=torch.float32)
     loss = build(term, WIDTHS)
@@ -306,7 +307,7 @@ def test_zero_at_equality() -> None:
 # --- what the distiller and Ultralytics do with a term ---
 
 
-@pytest.mark.parametrize("term", [Regenerated(fusion="learned"), Mgd(hidden=0.0), Fgd()], ids=describe)
+@pytest.mark.parametrize("term", [Regenerated(fusion="learned"), Mgd(hidden=0.0), Fgd(), Amd()], ids=describe)
 def test_terms_copy_and_resume(term: Term) -> None:
     loss, context = build_double(term), make_context()
     with torch.no_grad():

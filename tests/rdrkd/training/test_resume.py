@@ -41,7 +41,9 @@ MODES: dict[str, dict[str, Any]] = {
             "losses": [{"name": "regenerated", "fusion": "learned", "adapter": "own"}, {"name": "decoupled"}]
         }
     },
-    "random masks": {"distillation": {"preset": "mgd"}},
+    "random masks, modules of several terms": {
+        "distillation": {"losses": [{"name": "mgd"}, {"name": "fgd"}, {"name": "amd"}]}
+    },
     "Ultralytics' own": {"distillation": {"preset": "ultralytics"}},
 }  # fmt: skip
 
