@@ -171,50 +171,52 @@ class Dkd(HeadTerm):
         return 1 if self.constant_logit else 2
 
 
-class Cwd(FeatureTerm):
+class NeckTerm(FeatureTerm):
+    """A feature term that compares what its paper does, the maps before the head, under adapters of its own."""
+
+    levels: tuple[Stride, ...] = Field((8, 16, 32), min_length=1, description="strides of the compared maps")
+    adapter: Literal["shared", "own", "mlp"] = Field(
+        "own",
+        description="per level: one 1x1 convolution for all terms that share it, one of its own, or two with a ReLU",
+    )
+
+
+class Cwd(NeckTerm):
     """Channel-wise distillation (CWD, arXiv 2011.13256): each channel of the maps as a distribution over the cells."""
 
     adapter_bias: ClassVar[bool] = False  # a constant cancels in the softmax
 
     name: Literal["cwd"] = "cwd"
     weight: float = Field(1.0, ge=0, le=1e6, description="weight of the term; published with `none` is 10")
-    levels: tuple[Stride, ...] = Field((8, 16, 32), min_length=1, description="strides of the compared maps")
-    adapter: Literal["shared", "own", "mlp"] = Field("own", description="per level, as of every feature term")
     temperature: float = Field(1.0, gt=0, description="T of the softmax over the cells")
     normalize: Literal["batch", "none"] = Field(
         "batch", description="`batch`: bring each channel of both maps to mean 0 and variance 1 first; `none`: do not"
     )
 
 
-class Pkd(FeatureTerm):
+class Pkd(NeckTerm):
     """Pearson distillation (PKD, arXiv 2207.02039): correlate each channel of the maps with the teacher's."""
 
     adapter_bias: ClassVar[bool] = False  # a shift does not change a correlation
 
     name: Literal["pkd"] = "pkd"
     weight: float = Field(6.0, ge=0, le=1e6, description="weight of the term; published are 6 and, one-stage, 10")
-    levels: tuple[Stride, ...] = Field((8, 16, 32), min_length=1, description="strides of the compared maps")
-    adapter: Literal["shared", "own", "mlp"] = Field("own", description="per level, as of every feature term")
     eps: float = Field(1e-4, gt=0, le=1, description="added to a channel's deviation; the official code has 1e-6")
 
 
-class Mgd(FeatureTerm):
+class Mgd(NeckTerm):
     """Masked generative distillation (MGD, arXiv 2205.01529): rebuild the teacher's map from one hidden at random."""
 
     name: Literal["mgd"] = "mgd"
     weight: float = Field(2e-5, ge=0, le=1e6, description="weight of the term; published for one-stage detectors")
-    levels: tuple[Stride, ...] = Field((8, 16, 32), min_length=1, description="strides of the compared maps")
-    adapter: Literal["shared", "own", "mlp"] = Field("own", description="per level, as of every feature term")
     hidden: float = Field(0.65, ge=0, le=1, description="lambda: the probability that a cell is hidden")
 
 
-class Fgd(FeatureTerm):
+class Fgd(NeckTerm):
     """Focal and global distillation (FGD, arXiv 2111.11837): objects, background, attention and global context."""
 
     name: Literal["fgd"] = "fgd"
     weight: float = Field(1.0, ge=0, le=1e6, description="weight of the term")
-    levels: tuple[Stride, ...] = Field((8, 16, 32), min_length=1, description="strides of the compared maps")
-    adapter: Literal["shared", "own", "mlp"] = Field("own", description="per level, as of every feature term")
     foreground_weight: float = Field(2e-3, ge=0, description="alpha, of the objects' cells; published for YOLOX")
     background_weight: float = Field(1e-3, ge=0, description="beta, of the other cells; published for YOLOX")
     attention_weight: float = Field(1e-3, ge=0, description="gamma, of the attention; published for YOLOX")
@@ -225,7 +227,7 @@ class Fgd(FeatureTerm):
     )
 
 
-class Amd(FeatureTerm):
+class Amd(NeckTerm):
     """Adaptive masked distillation (AMD, arXiv 2301.13538; Table I's AWD), reconstructed from its abstract.
 
     Rebuild the teacher's map from a student map whose most attended cells are hidden, with weights for the channels.
@@ -233,8 +235,6 @@ class Amd(FeatureTerm):
 
     name: Literal["amd"] = "amd"
     weight: float = Field(2e-5, ge=0, le=1e6, description="weight of the term: MGD's, for one-stage detectors")
-    levels: tuple[Stride, ...] = Field((8, 16, 32), min_length=1, description="strides of the compared maps")
-    adapter: Literal["shared", "own", "mlp"] = Field("own", description="per level, as of every feature term")
     tau_s: float = Field(1.0, gt=0, description="a cell is hidden where the teacher's attention exceeds this")
     temperature: float = Field(0.5, gt=0, description="T of the attention softmax")
     squeeze: int = Field(16, ge=1, le=1024, description="the channels are divided by this inside the channel weights")
