@@ -209,7 +209,7 @@ class Mgd(NeckTerm):
 
     name: Literal["mgd"] = "mgd"
     weight: float = Field(2e-5, ge=0, le=1e6, description="weight of the term; published for one-stage detectors")
-    hidden: float = Field(0.65, ge=0, le=1, description="lambda: the probability that a cell is hidden")
+    mask_ratio: float = Field(0.65, ge=0, le=1, description="lambda: the probability that a cell is hidden")
 
 
 class Fgd(NeckTerm):

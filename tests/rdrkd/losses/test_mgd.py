@@ -43,19 +43,26 @@ def slow_loss(teacher: Tensor, student: Tensor, mask: Tensor, block: nn.Sequenti
     )
 
 
-@pytest.mark.parametrize("hidden", [0.65, 0.2])
-def test_the_term_agrees_with_the_slow_reference(hidden: float) -> None:
-    term, context = Mgd(levels=(16, 32), hidden=hidden), make_context()
+@pytest.mark.parametrize("mask_ratio", [0.65, 0.2])
+def test_the_term_agrees_with_the_slow_reference(mask_ratio: float) -> None:
+    term, context = Mgd(levels=(16, 32), mask_ratio=mask_ratio), make_context()
     loss = build(term, WIDTHS).double()
     torch.manual_seed(7)
     output = loss(context)
     torch.manual_seed(7)
     for stride, name in ((16, "P4"), (32, "P5")):
         teacher, student = context.teacher[stride], context.student[stride]
-        mask = random_mask(student, hidden)
+        mask = random_mask(student, mask_ratio)
         block = loss.module.generators[name]
         expected = sum(slow_loss(teacher[b], student[b], mask[b], block) for b in range(2)) / 2
         assert output.parts[name].item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_gradient_is_that_of_a_sum_over_channels_and_cells() -> None:
+    teacher, rebuilt = torch.randn(2, 5, 3, 4, 6, dtype=torch.float64).unbind(0)
+    rebuilt.requires_grad_()
+    generative_loss(teacher, rebuilt).backward()
+    torch.testing.assert_close(rebuilt.grad, 2 * (rebuilt.detach() - teacher) / 5)  # B is 5
 
 
 # --- invariants ---
@@ -87,7 +94,7 @@ def test_nothing_is_hidden_or_everything() -> None:
     student = context.student[16]
     assert random_mask(student, 0.0).min() == 1
     assert random_mask(student, 1.0).max() == 0
-    loss = build(Mgd(levels=(16,), hidden=1.0), WIDTHS).double()
+    loss = build(Mgd(levels=(16,), mask_ratio=1.0), WIDTHS).double()
     loss(context).value.backward()
     assert student.grad.abs().max() == 0  # nothing of the student came through, and the graph is kept
 

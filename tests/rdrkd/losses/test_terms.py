@@ -93,7 +93,7 @@ def reached_by(term: Term, context: Context) -> list[Tensor]:
 
 def without_chance(term: Term) -> Term:
     """MGD draws a mask, whose cells depend on the batch's shape and on the device; here it hides nothing."""
-    return term.model_copy(update={"hidden": 0.0}) if isinstance(term, Mgd) else term
+    return term.model_copy(update={"mask_ratio": 0.0}) if isinstance(term, Mgd) else term
 
 
 def one_sided(term: Term) -> bool:
@@ -207,7 +207,7 @@ def test_half_precision_maps_are_computed_in_fp32_outside_autocast(term: Term) -
     assert {name: part.dtype for name, part in output.parts.items()} == dict.fromkeys(output.parts, torch.float32)
 
 
-@pytest.mark.parametrize("term", [Regenerated(), Mgd(hidden=0.0), Amd()], ids=describe)
+@pytest.mark.parametrize("term", [Regenerated(), Mgd(mask_ratio=0.0), Amd()], ids=describe)
 def test_procreate_modules_follow_mixed_precision_and_the_loss_does_not(term: Term) -> None:
     context = make_context(dtype=torch.float32)
     loss = build(term, WIDTHS)
@@ -307,7 +307,7 @@ def test_zero_at_equality() -> None:
 # --- what the distiller and Ultralytics do with a term ---
 
 
-@pytest.mark.parametrize("term", [Regenerated(fusion="learned"), Mgd(hidden=0.0), Fgd(), Amd()], ids=describe)
+@pytest.mark.parametrize("term", [Regenerated(fusion="learned"), Mgd(mask_ratio=0.0), Fgd(), Amd()], ids=describe)
 def test_terms_copy_and_resume(term: Term) -> None:
     loss, context = build_double(term), make_context()
     with torch.no_grad():
