@@ -14,7 +14,8 @@ Source: Yang et al., CVPR 2022, arXiv 2111.11837. Per level and image:
 
 All are sums over channels and cells, averaged over images. Masks and the teacher's attention carry no gradient; the
 student's attention does. The official code widens each object by a row and a column, so that one inside a cell would
-fill 2 x 2: `object_cells="official"`; the paper has the touched cells.
+fill 2 x 2: `object_cells="official"`; the paper has the touched cells. (Early versions of that code also swap
+the axes of the masks.) It scales boxes by the image's size without padding; here the level's stride does.
 """
 
 from typing import Literal
@@ -43,14 +44,14 @@ def object_masks(regions: Regions, object_cells: Literal["touched", "official"] 
 
 
 def focal_loss(teacher: Tensor, student: Tensor, mask: Tensor, temperature: float = 0.5) -> Tensor:
-    """L_fg or L_bg of one level: scalar, for maps (B, C, H, W) and the mask (B, H, W)."""
+    """L_fg or L_bg of one level for maps (B, C, H, W) and the mask (B, H, W): scalar, a sum, the mean over images."""
     teacher = teacher.detach()
     attention = spatial_attention(teacher, temperature) * channel_attention(teacher, temperature)
     return (attention * mask.unsqueeze(1) * (teacher - student).square()).sum((1, 2, 3)).mean()
 
 
 def attention_loss(teacher: Tensor, student: Tensor, temperature: float = 0.5) -> Tensor:
-    """L_att of one level: scalar, for maps (B, C, H, W)."""
+    """L_att of one level for maps (B, C, H, W): scalar, sums over cells and over channels, the mean over images."""
     pairs = (
         (attention(teacher.detach(), temperature), attention(student, temperature))
         for attention in (spatial_attention, channel_attention)
@@ -59,7 +60,10 @@ def attention_loss(teacher: Tensor, student: Tensor, temperature: float = 0.5) -
 
 
 def relation_loss(teacher: Tensor, student: Tensor) -> Tensor:
-    """L_rel of one level: scalar, for R_t(F^t) and R_s(F^s) (B, C, H, W); neither is detached, for R_t is trained."""
+    """L_rel of one level for R_t(F^t) and R_s(F^s) (B, C, H, W): scalar, a sum, the mean over images.
+
+    Neither is detached, for R_t is trained; the maps under it are.
+    """
     return (teacher - student).square().sum((1, 2, 3)).mean()
 
 

@@ -10,7 +10,7 @@ Source: Cao et al., NeurIPS 2022, arXiv 2207.02039. Per level, over a batch of B
 
 The mean is over images, channels and cells, so that a level's loss lies in 0..2 whatever the maps. As in the official
 code the deviation is divided by n - 1, hence the factor; it is 1 to a tenth of a percent on real maps. A scale above 0
-and a shift of a channel change nothing: an adapter of the term's own has no bias.
+and a shift of a channel change nothing: an adapter of the term's own has no bias. The batch is that of one device.
 
 The official eps of 1e-6 gives a constant channel a gradient of order 1e6; the default is larger.
 """
@@ -30,7 +30,7 @@ def normalised(x: Tensor, eps: float) -> Tensor:
 
 
 def pearson_loss(teacher: Tensor, student: Tensor, eps: float = 1e-4) -> Tensor:
-    """L of one level: scalar, for maps (B, C, H, W)."""
+    """L of one level for maps (B, C, H, W): scalar, half the mean over images, channels and cells."""
     return (normalised(teacher.detach(), eps) - normalised(student, eps)).square().mean() / 2
 
 

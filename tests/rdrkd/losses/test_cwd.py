@@ -1,4 +1,5 @@
 import math
+from itertools import product
 
 import pytest
 import torch
@@ -60,6 +61,20 @@ def test_the_term_agrees_with_the_slow_reference(options: dict[str, object]) -> 
     expected = [slow_loss(context.teacher[stride], context.student[stride], term) for stride in term.levels]
     found = [part.item() for part in build(term, WIDTHS)(context).parts.values()]
     assert found == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_the_gradient_is_the_difference_of_the_distributions(temperature: float) -> None:
+    """Of the sum over cells, the mean over images and channels: T (q - p) / (B C)."""
+    teacher, student = torch.randn(2, 3, 4, 5, 6, dtype=torch.float64).unbind(0)
+    student.requires_grad_()
+    channel_loss(teacher, student, temperature).backward()
+    for b, c in product(range(3), range(4)):
+        t, s = (x[b, c].flatten().tolist() for x in (teacher, student))
+        e_t, e_s = ([math.exp(value / temperature) for value in x] for x in (t, s))
+        expected = [temperature * (s / sum(e_s) - t / sum(e_t)) / 12 for s, t in zip(e_s, e_t, strict=True)]
+        assert student.grad is not None
+        assert student.grad[b, c].flatten().tolist() == pytest.approx(expected, abs=1e-14)
 
 
 # --- invariants ---

@@ -161,6 +161,39 @@ def test_the_term_agrees_with_the_slow_reference(options: dict[str, object]) -> 
         assert output.parts[part].item() == pytest.approx(weight * value, rel=1e-9)
 
 
+def test_the_gradient_of_the_feature_losses_leaves_the_attention_alone() -> None:
+    """2 A^s A^c M (F^s - F^t) / B: the attention is the teacher's, and a weight."""
+    teacher, student = torch.randn(2, 2, 3, 4, 5, dtype=torch.float64).unbind(0)
+    mask = torch.rand(2, 4, 5, dtype=torch.float64)
+    student.requires_grad_()
+    focal_loss(teacher, student, mask).backward()
+    for b, k, i, j in product(range(2), range(3), range(4), range(5)):
+        spatial, channels = slow_attention(teacher[b].tolist(), 0.5)
+        away = student[b, k, i, j].item() - teacher[b, k, i, j].item()
+        expected = 2 * spatial[i, j] * channels[k] * mask[b, i, j].item() * away / 2
+        assert student.grad[b, k, i, j].item() == pytest.approx(expected)
+
+
+def test_the_gradient_of_the_attention_loss_goes_through_the_softmax() -> None:
+    """With e = mean |F| / T: dA_k / de_j = A_k ([k = j] - A_j / n), for cells (n = H W) and channels (n = C) alike."""
+    teacher, student = torch.randn(2, 1, 3, 2, 4, dtype=torch.float64).unbind(0)
+    student.requires_grad_()
+    attention_loss(teacher, student).backward()
+    (of_t, by_t), (of_s, by_s) = (slow_attention(x[0].tolist(), 0.5) for x in (teacher, student))
+    cells = list(of_s)
+
+    def slope(own: list[float], others: list[float], j: int) -> float:
+        """Of sum_k |A_k - A^t_k| by e_j."""
+        signs = [math.copysign(1, a - b) for a, b in zip(own, others, strict=True)]
+        return sum(sign * own[k] * ((k == j) - own[j] / len(own)) for k, sign in enumerate(signs))
+
+    for k, (i, j) in product(range(3), cells):
+        by_cell = slope([of_s[c] for c in cells], [of_t[c] for c in cells], cells.index((i, j))) / 3
+        by_channel = slope(by_s, by_t, k) / 8
+        expected = math.copysign(1, student[0, k, i, j].item()) * (by_cell + by_channel) / 0.5
+        assert student.grad[0, k, i, j].item() == pytest.approx(expected)
+
+
 # --- invariants ---
 
 

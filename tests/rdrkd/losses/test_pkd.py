@@ -49,6 +49,25 @@ def test_the_term_agrees_with_the_slow_reference() -> None:
     assert found == pytest.approx(expected, rel=1e-9)
 
 
+def test_the_gradient_is_that_of_the_correlation() -> None:
+    """Of (n - 1) / n mean_c (1 - r_c): -(F^^t - r F^^s) / (n C deviation), so that it stands across F^^s."""
+    teacher, student = torch.randn(2, 2, 3, 4, 5, dtype=torch.float64).unbind(0)
+    student.requires_grad_()
+    pearson_loss(teacher, student, 0.0).backward()
+    assert student.grad is not None
+    n, channels = 2 * 4 * 5, 3
+    for c in range(channels):
+        t, s = (x[:, c].flatten().tolist() for x in (teacher, student.detach()))
+        centered = [[value - sum(x) / n for value in x] for x in (t, s)]
+        deviations = [math.sqrt(sum(value**2 for value in x) / (n - 1)) for x in centered]
+        t, s = ([value / d for value in x] for x, d in zip(centered, deviations, strict=True))
+        r = sum(a * b for a, b in zip(t, s, strict=True)) / (n - 1)
+        expected = [-(a - r * b) / (n * channels * deviations[1]) for a, b in zip(t, s, strict=True)]
+        found = student.grad[:, c].flatten().tolist()
+        assert found == pytest.approx(expected, abs=1e-14)
+        assert sum(g * b for g, b in zip(found, s, strict=True)) == pytest.approx(0, abs=1e-13)
+
+
 # --- invariants ---
 
 
