@@ -155,7 +155,22 @@ class Ld(HeadTerm):
     )
 
 
-class Dkd(HeadTerm):
+class ClassTerm(HeadTerm):
+    """A term on the foreground anchors' class logits that was made for one true class a sample."""
+
+    anchor_weight: Literal["none", "assigned"] = Field(
+        "none",
+        description="weight of a foreground anchor: 1, or its assigned score; the sum is divided by the weights'",
+    )
+    constant_logit: bool = Field(False, description="append a logit of 0, which a single class needs")
+
+    @property
+    def least_classes(self) -> int:
+        """A softmax over one class is constant."""
+        return 1 if self.constant_logit else 2
+
+
+class Dkd(ClassTerm):
     """Decoupled knowledge distillation (DKD, arXiv 2203.08679) of the foreground anchors' class scores."""
 
     name: Literal["dkd"] = "dkd"
@@ -163,12 +178,6 @@ class Dkd(HeadTerm):
     alpha: float = Field(1.0, ge=0, description="weight of the target class against the rest")
     beta: float = Field(0.25, ge=0, description="weight of the other classes among themselves")
     temperature: float = Field(1.0, gt=0, description="T of the softmax over the classes")
-    constant_logit: bool = Field(False, description="append a logit of 0, which a single class needs")
-
-    @property
-    def least_classes(self) -> int:
-        """A softmax over one class is constant."""
-        return 1 if self.constant_logit else 2
 
 
 class NeckTerm(FeatureTerm):

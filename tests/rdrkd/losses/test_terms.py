@@ -106,7 +106,7 @@ def value(term: Term, context: Context) -> float:
 
 
 def test_every_choice_of_the_spec_is_among_the_options() -> None:
-    assert len(OPTIONS) == 26
+    assert len(OPTIONS) == 27
     assert {type(term) for term in OPTIONS} == {Regenerated, Decoupled, Responsive, Ld, Dkd, Cwd, Fgd}
 
 
