@@ -18,6 +18,21 @@ ABOUT: dict[str, tuple[str, Paper]] = {
         "Localisation distillation",
         Paper.of("Localization Distillation for Dense Object Detection", "Zheng, Ye, Wang, Ren, Zuo, Hou, Cheng"),
     ),
+    "wsld": (
+        "Weighted soft labels distillation",
+        Paper.of(
+            "Rethinking Soft Labels for Knowledge Distillation: A Bias-Variance Tradeoff Perspective",
+            "Zhou, Song, Chen, Zhou, Wang, Yuan, Zhang",
+        ),
+    ),
+    "nkd": (
+        "Normalised knowledge distillation",
+        Paper.of(
+            "From Knowledge Distillation to Self-Knowledge Distillation: A Unified Approach with Normalized Loss and "
+            "Customized Soft Labels",
+            "Yang, Zeng, Li, Zhang, Yuan, Li",
+        ),
+    ),
     "dkd": (
         "Decoupled knowledge distillation",
         Paper.of("Decoupled Knowledge Distillation", "Zhao, Cui, Song, Qiu, Liang"),
@@ -59,6 +74,15 @@ PRESET_TITLES = {
     Preset.MGD: "MGD with its published weight",
     Preset.FGD: "FGD with its weights for YOLOX",
     Preset.AMD: "AMD (Table I: AWD), reconstructed from its abstract, with MGD's weight",
+    Preset.WSLD: "WSLD with its weight for ImageNet",
+    Preset.LD: "LD with its published weight",
+    Preset.DKD: "DKD with its weights for detectors",
+    Preset.NKD: "NKD with its weights for ImageNet",
+    Preset.CWD_WSLD: "CWD and WSLD (Table I)",
+    Preset.MGD_WSLD: "MGD and WSLD (Table I)",
+    Preset.MGD_DKD: "MGD and DKD (Table I)",
+    Preset.PKD_NKD: "PKD and NKD (Table I)",
+    Preset.PKD_DKD: "PKD and DKD (Table I)",
     Preset.NONE: "the student alone: the baseline of every comparison",
 }
 

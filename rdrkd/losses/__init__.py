@@ -19,11 +19,28 @@ from rdrkd.losses.dkd import dkd_term
 from rdrkd.losses.fgd import FgdTerm
 from rdrkd.losses.ld import ld_term
 from rdrkd.losses.mgd import MgdTerm
+from rdrkd.losses.nkd import nkd_term
 from rdrkd.losses.pkd import pkd_term
 from rdrkd.losses.regenerated import RegeneratedTerm
 from rdrkd.losses.responsive import responsive_term
 from rdrkd.losses.ultralytics import ultralytics_term
-from rdrkd.spec import Amd, Cwd, Decoupled, Dkd, Fgd, Ld, Mgd, Pkd, Regenerated, Responsive, Term, Ultralytics
+from rdrkd.losses.wsld import wsld_term
+from rdrkd.spec import (
+    Amd,
+    Cwd,
+    Decoupled,
+    Dkd,
+    Fgd,
+    Ld,
+    Mgd,
+    Nkd,
+    Pkd,
+    Regenerated,
+    Responsive,
+    Term,
+    Ultralytics,
+    Wsld,
+)
 
 __all__ = ["Branch", "Context", "Head", "LossTerm", "Output", "build", "level_name"]
 
@@ -36,6 +53,8 @@ _FUNCTIONS: dict[type[Any], Callable[[Any, Context], Output]] = {
     Dkd: dkd_term,
     Cwd: cwd_term,
     Pkd: pkd_term,
+    Wsld: wsld_term,
+    Nkd: nkd_term,
 }
 _MODULES: dict[type[Any], Callable[[Any, dict[int, int]], nn.Module]] = {
     Regenerated: RegeneratedTerm,

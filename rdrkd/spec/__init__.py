@@ -5,6 +5,7 @@ from rdrkd.spec.losses import (
     PAPER,
     TERMS,
     Amd,
+    ClassTerm,
     Cwd,
     Decoupled,
     Dkd,
@@ -13,13 +14,15 @@ from rdrkd.spec.losses import (
     HeadTerm,
     Ld,
     Mgd,
+    Nkd,
     Pkd,
     Regenerated,
     Responsive,
     Term,
     Ultralytics,
+    Wsld,
 )
-from rdrkd.spec.presets import PRESETS, TABLE_2, Distillation, Preset, Recipe
+from rdrkd.spec.presets import PRESETS, TABLE_1, TABLE_2, Distillation, Preset, Recipe
 from rdrkd.spec.references import (
     ARCHITECTURES,
     DATASET_ID,
@@ -43,11 +46,13 @@ __all__ = [
     "MODEL_ID",
     "PAPER",
     "PRESETS",
+    "TABLE_1",
     "TABLE_2",
     "TERMS",
     "Amd",
     "Architecture",
     "Calibration",
+    "ClassTerm",
     "Cwd",
     "Decoupled",
     "Distill",
@@ -64,6 +69,7 @@ __all__ = [
     "LocalModel",
     "Mgd",
     "ModelRef",
+    "Nkd",
     "Pkd",
     "Preset",
     "Recipe",
@@ -76,5 +82,6 @@ __all__ = [
     "TrainSettings",
     "Ultralytics",
     "WeightsRef",
+    "Wsld",
     "references",
 ]

@@ -180,6 +180,23 @@ class Dkd(ClassTerm):
     temperature: float = Field(1.0, gt=0, description="T of the softmax over the classes")
 
 
+class Wsld(ClassTerm):
+    """Weighted soft labels (WSLD, arXiv 2102.00650): the foreground anchors' class scores, by who does better."""
+
+    name: Literal["wsld"] = "wsld"
+    weight: float = Field(2.5, ge=0, le=1e6, description="weight of the term; published for ImageNet")
+    temperature: float = Field(2.0, gt=0, description="T of the softmax over the classes; published for ImageNet")
+
+
+class Nkd(ClassTerm):
+    """Normalised knowledge distillation (NKD, arXiv 2303.13005) of the foreground anchors' class scores."""
+
+    name: Literal["nkd"] = "nkd"
+    weight: float = Field(1.0, ge=0, le=1e6, description="weight of the term")
+    gamma: float = Field(1.5, ge=0, description="weight of the other classes among themselves; published for ImageNet")
+    temperature: float = Field(1.0, gt=0, description="T of the other classes' softmax; published for ImageNet")
+
+
 class NeckTerm(FeatureTerm):
     """A feature term that compares what its paper does, the maps before the head, under adapters of its own."""
 
@@ -250,7 +267,7 @@ class Amd(NeckTerm):
 
 
 Term = Annotated[
-    Regenerated | Decoupled | Responsive | Ultralytics | Ld | Dkd | Cwd | Pkd | Mgd | Fgd | Amd,
+    Regenerated | Decoupled | Responsive | Ultralytics | Ld | Dkd | Cwd | Pkd | Mgd | Fgd | Amd | Wsld | Nkd,
     Field(discriminator="name"),
 ]
 TERMS: dict[str, type[Term]] = {
@@ -265,5 +282,7 @@ TERMS: dict[str, type[Term]] = {
     "mgd": Mgd,
     "fgd": Fgd,
     "amd": Amd,
+    "wsld": Wsld,
+    "nkd": Nkd,
 }
 PAPER = ("regenerated", "decoupled", "responsive")  # RDR-KD's own terms

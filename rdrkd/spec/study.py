@@ -4,11 +4,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from rdrkd.spec.presets import TABLE_2, Distillation, Preset
+from rdrkd.spec.presets import TABLE_1, TABLE_2, Distillation, Preset
 from rdrkd.spec.references import ModelRef
 from rdrkd.spec.training import TrainSettings
 
-GROUPS: dict[str, tuple[Preset, ...]] = {"table2": TABLE_2}  # names that stand for several methods
+GROUPS: dict[str, tuple[Preset, ...]] = {"table1": TABLE_1, "table2": TABLE_2}  # names that stand for several methods
 NAME = r"^[A-Za-z0-9][A-Za-z0-9+._-]{0,63}$"
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
@@ -43,7 +43,7 @@ class Study(BaseModel):
     methods: tuple[Method, ...] = Field(
         min_length=1,
         max_length=100,
-        description="preset names, groups of them (`table2`), or {name, distillation}",
+        description="preset names, groups of them (`table1`, `table2`), or {name, distillation}",
     )
     seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1, max_length=100, description="each method gets each")
     train: TrainSettings = Field(

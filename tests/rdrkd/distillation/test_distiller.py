@@ -66,6 +66,20 @@ def test_a_comparator_reaches_student_and_adapters_and_nothing_reaches_the_teach
     assert any(p.grad is not None and p.grad.abs().max() > 0 for p in distiller.student_model.parameters())
 
 
+@pytest.mark.parametrize("student", ["yolov8n-half", "yolo26n"])
+@pytest.mark.parametrize("preset", ["wsld", "nkd", "cwd+wsld", "mgd+dkd"])
+def test_class_scores_reach_the_student_alone_or_beside_a_feature_term(preset: str, student: str) -> None:
+    terms = Distillation(preset=preset).recipe.terms  # type: ignore[arg-type]
+    distiller = pair(terms, student)
+    parts, items = distiller.loss(batch())
+    parts[-1].backward()
+    assert not distiller.probe.guard.watching
+    assert all(float(items[term.name]) > 0 for term in terms)
+    assert all(p.grad is None and not p.requires_grad for p in distiller.teacher_model.parameters())
+    assert len(distiller.projector["adapters"]) == (3 if len(terms) == 2 else 0)
+    assert any(p.grad is not None and p.grad.abs().max() > 0 for p in distiller.student_model.parameters())
+
+
 def test_adapters_are_shared_unless_a_term_wants_its_own() -> None:
     shared = pair((Regenerated(), Decoupled()))
     own = pair((Regenerated(), Decoupled(adapter="own")))

@@ -18,6 +18,7 @@ from rdrkd.spec import (
     PRESETS,
     TERMS,
     Amd,
+    ClassTerm,
     Cwd,
     Decoupled,
     Dkd,
@@ -25,12 +26,14 @@ from rdrkd.spec import (
     Fgd,
     Ld,
     Mgd,
+    Nkd,
     Pkd,
     Preset,
     Regenerated,
     Responsive,
     Term,
     Ultralytics,
+    Wsld,
 )
 from tests.rdrkd.losses.contexts import (
     BOX_IMAGE,
@@ -50,7 +53,8 @@ from tests.rdrkd.losses.contexts import (
 NECK = {"P3", "P4", "P5"}
 PARTS = {"responsive": {"class", "box"}, "ultralytics": {"P3", "P4", "P5"}, "ld": {"sides"},
          "dkd": {"target", "non_target"}, "cwd": NECK, "pkd": NECK, "mgd": NECK,
-         "fgd": {"foreground", "background", "attention", "relation"}, "amd": NECK}  # fmt: skip
+         "fgd": {"foreground", "background", "attention", "relation"}, "amd": NECK, "wsld": {"class"},
+         "nkd": {"target", "non_target"}}  # fmt: skip
 PICKED_OUTSIDE = {"name", "levels", "layers", "adapter"}  # which tensors a term is given, not what it computes
 FITTING = {"cells": {"tau_area": 9}, "image": {"tau_area": 0.05}}  # an area that fits its unit
 
@@ -87,7 +91,9 @@ def reached_by(term: Term, context: Context) -> list[Tensor]:
     head = context.branches[0].student
     if isinstance(term, FeatureTerm):
         return [context.student[stride] for stride in term.levels]
-    found = {"responsive": [head.scores, head.boxes], "ld": [head.sides], "dkd": [head.scores]}[term.name]
+    if isinstance(term, ClassTerm):
+        return [head.scores]
+    found = {"responsive": [head.scores, head.boxes], "ld": [head.sides]}[term.name]
     return [x for x in found if x is not None]
 
 
@@ -106,8 +112,8 @@ def value(term: Term, context: Context) -> float:
 
 
 def test_every_choice_of_the_spec_is_among_the_options() -> None:
-    assert len(OPTIONS) == 27
-    assert {type(term) for term in OPTIONS} == {Regenerated, Decoupled, Responsive, Ld, Dkd, Cwd, Fgd}
+    assert len(OPTIONS) == 31
+    assert {type(term) for term in OPTIONS} == {Regenerated, Decoupled, Responsive, Ld, Dkd, Cwd, Fgd, Wsld, Nkd}
 
 
 # --- what a term gives back ---

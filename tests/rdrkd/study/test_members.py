@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from rdrkd.errors import SpecError
 from rdrkd.models import build, save_student
-from rdrkd.spec import TABLE_2
+from rdrkd.spec import TABLE_1, TABLE_2
 from rdrkd.spec.study import Study
 from rdrkd.study.members import members_of, teacher_spec
 from rdrkd.study.specfile import read_study
@@ -61,6 +61,11 @@ def test_the_ablation_is_six_presets_under_one_name() -> None:
     study = Study.model_validate({**BASE, "methods": ["table2", "ultralytics"]})
     assert [method.name for method in study.methods] == [*map(str, TABLE_2), "ultralytics"]
     assert len(TABLE_2) == 6
+
+
+def test_the_comparison_is_its_presets_under_one_name() -> None:
+    study = Study.model_validate({**BASE, "methods": ["table1"]})
+    assert [method.name for method in study.methods] == [*map(str, TABLE_1)]
 
 
 @pytest.mark.parametrize(
