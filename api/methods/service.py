@@ -3,7 +3,7 @@
 import inspect
 
 from api.methods.schemas import ArchitectureView, MethodView, Paper, PresetView
-from rdrkd.spec import ARCHITECTURES, PRESETS, TERMS, FeatureTerm, Preset
+from rdrkd.spec import ARCHITECTURES, PRESETS, TERMS, FeatureTerm, Preset, Term, Ultralytics
 from rdrkd.spec.references import FAMILIES
 
 RDR_KD = "RDR-KD: A Knowledge Distillation Detection Framework for Drone Scenes", "Huang, Chang, Yang, Liu, Liu, Song"
@@ -120,7 +120,21 @@ def _method(name: str) -> MethodView:
         title=title,
         paper=paper,
         acts_on="feature maps" if issubclass(term, FeatureTerm) else "head outputs",
+        needs=_needs(term()),
         description=inspect.cleandoc(term.__doc__ or ""),
         defaults=term().model_dump(mode="json"),
         parameters=term.model_json_schema(),
     )
+
+
+def _needs(term: Term) -> list[str]:
+    """What `rdrkd.models` checks of a pair for this term."""
+    if isinstance(term, FeatureTerm):
+        of_head = ["levels that the teacher's head has"] if isinstance(term, Ultralytics) else []
+        return ["a map of one size in both at each of `levels`", *of_head]
+    needs = ["heads of the same strides"]
+    if term.needs_distribution:
+        needs.append("distributions over equally many distances in both heads (reg_max > 1)")
+    if term.least_classes > 1:
+        needs.append(f"at least {term.least_classes} classes, or `constant_logit`")
+    return needs
