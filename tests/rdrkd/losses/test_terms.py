@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rdrkd.errors import PairError
-from rdrkd.losses import Context, LossTerm, Output, build
+from rdrkd.losses import Context, LossTerm, Output, amd, build, cwd, dkd, fgd, mgd, nkd, pkd, wsld
 from rdrkd.losses.decoupled import decoupled_loss
 from rdrkd.losses.regenerated import regenerated_loss
 from rdrkd.losses.responsive import box_loss, class_loss
@@ -50,6 +50,7 @@ from tests.rdrkd.losses.contexts import (
     without_objects,
 )
 
+LABELS = torch.tensor([0, 2])
 NECK = {"P3", "P4", "P5"}
 PARTS = {"responsive": {"class", "box"}, "ultralytics": {"P3", "P4", "P5"}, "ld": {"sides"},
          "dkd": {"target", "non_target"}, "cwd": NECK, "pkd": NECK, "mgd": NECK,
@@ -182,6 +183,27 @@ def test_the_pure_functions_detach_the_teacher_themselves() -> None:
     total.backward()
     assert all(x.grad is None for x in teacher_tensors(context))
     assert all(x.grad is not None for x in (student, heads[1].scores, heads[1].boxes))
+
+
+def test_the_comparators_pure_functions_detach_the_teacher_themselves() -> None:
+    context = make_context()
+    teacher, student = context.teacher[8], context.student[8]
+    mask = torch.rand(2, 8, 12, dtype=torch.float64)
+    given = *(head.scores[:, :, 0] for head in (context.branches[0].student, context.branches[0].teacher)), LABELS
+    losses = [
+        cwd.channel_loss(teacher, student),
+        pkd.pearson_loss(teacher, student),
+        mgd.generative_loss(teacher, student),
+        amd.adaptive_loss(teacher, student),
+        fgd.focal_loss(teacher, student, mask),
+        fgd.attention_loss(teacher, student),
+        dkd.target_loss(*given).sum() + dkd.non_target_loss(*given).sum(),
+        nkd.target_loss(*given).sum() + nkd.non_target_loss(*given).sum(),
+        wsld.soft_label_loss(*given).sum(),
+    ]
+    torch.stack(losses).sum().backward()
+    assert all(loss.requires_grad for loss in losses)
+    assert all(x.grad is None for x in teacher_tensors(context))
 
 
 def in_half(context: Context) -> Context:
