@@ -1,4 +1,7 @@
-"""`rdrkd bench`: what distillation costs. Four kinds of training step, measured in turn within one run.
+"""`rdrkd bench`: what distillation costs. Several kinds of training step, measured in turn within one run.
+
+Without methods to measure there are four: the student alone, the same beside the teacher's forward, RDR-KD, and
+Ultralytics' own distillation as Ultralytics computes it. With methods: the first two, and each preset.
 
 A step is forward, losses, backward, gradient clipping and optimiser step on one fixed batch; data loading and
 validation are left out, for they cost every kind the same. The kinds take turns, so that a machine that slows down
@@ -27,15 +30,20 @@ from rdrkd import __version__
 from rdrkd.data.scenes import NAMES, render
 from rdrkd.devices import CPU, devices_of
 from rdrkd.distillation.distiller import Distiller
+from rdrkd.errors import SpecError
 from rdrkd.events import EXIT_DONE
 from rdrkd.models import build
 from rdrkd.spec.presets import PRESETS, Preset
+from rdrkd.spec.study import GROUPS
 from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION, DetectionModel, DistillationModel, default_arguments
 
 WARM_UP = 5  # rounds that do not count
-KINDS = {
+ALONE = {
     "student": "student alone",
     "student_teacher_forward": "student + teacher forward",
+}
+KINDS = {
+    **ALONE,
     "rdr_kd": "RDR-KD",
     "ultralytics": "Ultralytics' own distillation",
 }
@@ -63,47 +71,97 @@ def setting_for(device: str | None) -> Setting:
     return Setting(f"cuda:{first}", "yolov8l", "yolov8n", imgsz=640, batch=16, amp=True)
 
 
-def bench(output: Path, rounds: int = 15, device: str | None = None, console: Console | None = None) -> int:
-    """Measure, print the table, and write `bench-<device>.json` into `output`."""
+def presets_of(text: str) -> tuple[Preset, ...]:
+    """Read preset names and groups of them, by comma; `none` is the student alone, which is always measured.
+
+    Raises:
+        SpecError: a name is neither, or none is left.
+
+    >>> [str(preset) for preset in presets_of("none,cwd,mgd+dkd,cwd")]
+    ['cwd', 'mgd+dkd']
+    """
+    found: dict[Preset, None] = {}
+    for name in text.split(","):
+        if name not in GROUPS and name not in set(Preset):
+            raise SpecError(f"expected methods among {[*GROUPS, *map(str, Preset)]}, got {name!r}")
+        found |= dict.fromkeys(GROUPS.get(name) or [Preset(name)])
+    found.pop(Preset.NONE, None)
+    if not found:
+        raise SpecError(f"expected methods beside the student alone, got {text!r}")
+    return tuple(found)
+
+
+def bench(
+    output: Path,
+    rounds: int = 15,
+    device: str | None = None,
+    console: Console | None = None,
+    methods: Sequence[Preset] = (),
+) -> int:
+    """Measure, print the table, and write `bench-<device>.json` (or `bench-methods-<device>.json`) into `output`."""
     console = console or Console()
     setting = setting_for(device)
-    steps = build_steps(setting)
+    steps, beside = build_method_steps(setting, methods) if methods else (build_steps(setting), None)
     samples = measure(steps, rounds, setting.device, console)
     report = {
         "setting": asdict(setting), "rounds": rounds, "warm_up_rounds": WARM_UP, **_circumstances(setting.device),
+        **({"trained_beside_student": beside} if beside else {}),
         **summary(samples),
     }  # fmt: skip
     output.mkdir(parents=True, exist_ok=True)
-    target = output / f"bench-{setting.device.split(':')[0]}.json"
+    target = output / f"bench-{'methods-' if methods else ''}{setting.device.split(':')[0]}.json"
     target.write_text(json.dumps(report, indent=2) + "\n")
     console.print(_table(report))
     console.print(f"Written to [bold]{target}[/]")
     return EXIT_DONE
 
 
-# -- the four kinds of step
+# -- the kinds of step
 
 
 def build_steps(setting: Setting, seed: int = 0) -> dict[str, Step]:
     """Build each kind of step with a student of its own, from the same weights, on the same batch."""
+    teacher, student, batch = _pair(setting, seed)
+    distiller = Distiller(copy.deepcopy(teacher), copy.deepcopy(student), PRESETS[Preset.RDR_KD])
+    builtin = DistillationModel(copy.deepcopy(teacher), copy.deepcopy(student))
+    return {
+        **_alone(teacher, student, batch, setting),
+        "rdr_kd": _step(distiller, batch, setting),
+        "ultralytics": _step(builtin, batch, setting),
+    }
+
+
+def build_method_steps(
+    setting: Setting, methods: Sequence[Preset], seed: int = 0
+) -> tuple[dict[str, Step], dict[str, int]]:
+    """Build a step for each preset, and count the parameters that it trains beside the student."""
+    teacher, student, batch = _pair(setting, seed)
+    steps, beside = _alone(teacher, student, batch, setting), {}
+    for preset in methods:
+        distiller = Distiller(teacher, copy.deepcopy(student), PRESETS[preset])
+        steps[preset.value] = _step(distiller, batch, setting)
+        beside[preset.value] = sum(parameter.numel() for parameter in distiller.projector.parameters())
+    return steps, beside
+
+
+def _pair(setting: Setting, seed: int) -> tuple[DetectionModel, DetectionModel, Batch]:
+    """Build teacher, student and batch."""
     torch.manual_seed(seed)
     names = NAMES["visdrone"]
     device = torch.device(setting.device)
     teacher = build(setting.teacher, names).to(device).eval().requires_grad_(False)
     student = build(setting.student, names).to(device)
     student.args = default_arguments(imgsz=setting.imgsz)
-    batch = _batch(setting, seed)
+    return teacher, student, _batch(setting, seed)
 
-    def own() -> DetectionModel:
-        return copy.deepcopy(student)
 
-    distiller = Distiller(copy.deepcopy(teacher), own(), PRESETS[Preset.RDR_KD])
-    builtin = DistillationModel(copy.deepcopy(teacher), own())
+def _alone(teacher: DetectionModel, student: DetectionModel, batch: Batch, setting: Setting) -> dict[str, Step]:
+    """What every method is compared with."""
     return {
-        "student": _step(own(), batch, setting),
-        "student_teacher_forward": _step(own(), batch, setting, beside=lambda: _forward(teacher, batch)),
-        "rdr_kd": _step(distiller, batch, setting),
-        "ultralytics": _step(builtin, batch, setting),
+        "student": _step(copy.deepcopy(student), batch, setting),
+        "student_teacher_forward": _step(
+            copy.deepcopy(student), batch, setting, beside=lambda: _forward(teacher, batch)
+        ),
     }
 
 
@@ -248,10 +306,10 @@ def _table(report: dict[str, Any]) -> Table:
     table.add_column("25-75 %", justify="right")
     table.add_column("x student", justify="right")
     table.add_column("25-75 %", justify="right")
-    for kind, name in KINDS.items():
+    for kind in report["milliseconds"]:
         cells = []
         for block, digits in (("milliseconds", 1), ("ratios_to_student", 2)):
             spread = report[block][kind]
             cells += [f"{spread['median']:.{digits}f}", f"{spread['p25']:.{digits}f}-{spread['p75']:.{digits}f}"]
-        table.add_row(name, *cells)
+        table.add_row(KINDS.get(kind, kind), *cells)
     return table

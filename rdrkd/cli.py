@@ -233,11 +233,15 @@ def bench(
     output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-output"),
     rounds: Annotated[int, typer.Option(min=3, help="Rounds; each measures every kind of step once, in turn.")] = 15,
     device: Device = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Presets to measure instead, by comma, or groups of them: `cwd,mgd`, `table1`.")
+    ] = None,
 ) -> None:
     """Measure step times: student alone, with the teacher's forward, RDR-KD, and Ultralytics' own distillation."""
     from rdrkd.bench import bench as measure
+    from rdrkd.bench import presets_of
 
-    raise typer.Exit(measure(output, rounds, device))
+    raise typer.Exit(measure(output, rounds, device, methods=presets_of(methods) if methods else ()))
 
 
 @app.command()

@@ -27,6 +27,7 @@ class MethodView(BaseModel):
     title: str
     paper: Paper
     acts_on: Literal["feature maps", "head outputs"]
+    needs: list[str] = Field(description="what it needs of teacher and student, beside equal classes")
     description: str
     defaults: dict[str, Any]
     parameters: dict[str, Any] = Field(description="JSON Schema of the term")

@@ -9,7 +9,7 @@ from rdrkd.spec import Calibration
 WEAK = 1e-3  # of the task's gradient: below it a term hardly moves the student
 STRONG = 3.0  # above it the task hardly does
 _MASKS = {
-    "hidden_cells": "tau_s, temperature or tau_area",
+    "hidden_cells": "tau_s, temperature or, of `regenerated`, tau_area",
     "hidden_channels": "tau_c or temperature",
 }
 

@@ -1,6 +1,6 @@
 """What each term does to the student: gradient norms, shares and directions, and the guard against inert terms.
 
-Figures of a full probe, by name; `<part>` is a level `P2`..`P5`, or `class`, `box`:
+Figures of a full probe, by name; `<part>` is a level `P2`..`P5`, or a kind of loss such as `class`, `box`:
 
     task/gradient_norm                    of the task loss, at the student's parameters, per image
     schedule/factor                       the schedule's, by which all terms of the step were multiplied

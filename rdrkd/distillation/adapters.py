@@ -20,7 +20,9 @@ def adapter_key(term: Term, tap: Tap) -> str:
 
 def adapter(term: Term, student_channels: int, teacher_channels: int) -> nn.Module:
     """Build a 1x1 convolution, or (`mlp`) Ultralytics' two with a ReLU between."""
-    first = nn.Conv2d(student_channels, teacher_channels, kernel_size=1)
-    if isinstance(term, FeatureTerm) and term.adapter == "mlp":
+    assert isinstance(term, FeatureTerm)
+    bias = term.adapter != "own" or term.adapter_bias  # one that is shared may serve a term that needs it
+    first = nn.Conv2d(student_channels, teacher_channels, kernel_size=1, bias=bias)
+    if term.adapter == "mlp":
         return nn.Sequential(first, nn.ReLU(inplace=True), nn.Conv2d(teacher_channels, teacher_channels, kernel_size=1))
     return first

@@ -11,14 +11,36 @@ import torch
 from torch import nn
 
 from rdrkd.errors import PairError
+from rdrkd.losses.amd import AmdTerm
 from rdrkd.losses.context import Branch, Context, Head, Output, level_name
+from rdrkd.losses.cwd import cwd_term
 from rdrkd.losses.decoupled import decoupled_term
 from rdrkd.losses.dkd import dkd_term
+from rdrkd.losses.fgd import FgdTerm
 from rdrkd.losses.ld import ld_term
+from rdrkd.losses.mgd import MgdTerm
+from rdrkd.losses.nkd import nkd_term
+from rdrkd.losses.pkd import pkd_term
 from rdrkd.losses.regenerated import RegeneratedTerm
 from rdrkd.losses.responsive import responsive_term
 from rdrkd.losses.ultralytics import ultralytics_term
-from rdrkd.spec import Decoupled, Dkd, Ld, Regenerated, Responsive, Term, Ultralytics
+from rdrkd.losses.wsld import wsld_term
+from rdrkd.spec import (
+    Amd,
+    Cwd,
+    Decoupled,
+    Dkd,
+    Fgd,
+    Ld,
+    Mgd,
+    Nkd,
+    Pkd,
+    Regenerated,
+    Responsive,
+    Term,
+    Ultralytics,
+    Wsld,
+)
 
 __all__ = ["Branch", "Context", "Head", "LossTerm", "Output", "build", "level_name"]
 
@@ -29,8 +51,17 @@ _FUNCTIONS: dict[type[Any], Callable[[Any, Context], Output]] = {
     Ultralytics: ultralytics_term,
     Ld: ld_term,
     Dkd: dkd_term,
+    Cwd: cwd_term,
+    Pkd: pkd_term,
+    Wsld: wsld_term,
+    Nkd: nkd_term,
 }
-_MODULES: dict[type[Any], Callable[[Any, dict[int, int]], nn.Module]] = {Regenerated: RegeneratedTerm}
+_MODULES: dict[type[Any], Callable[[Any, dict[int, int]], nn.Module]] = {
+    Regenerated: RegeneratedTerm,
+    Mgd: MgdTerm,
+    Fgd: FgdTerm,
+    Amd: AmdTerm,
+}
 
 
 class LossTerm(nn.Module):

@@ -1,7 +1,7 @@
 """Decoupled knowledge distillation (DKD) of class scores: the target's confidence, and the others among themselves.
 
-Source: Zhao et al., CVPR 2022, arXiv 2203.08679. For the n foreground anchors of the student's assigner, each with the
-class y of its object, and softmax scores over the classes:
+Source: Zhao et al., CVPR 2022, arXiv 2203.08679. For the n foreground anchors, each with the class y of its object, and
+softmax scores over the classes (`rdrkd.losses.foreground` says how a YOLO head has them):
 
     z^t, z^s   class logits                                   teacher, student  (n, C)
     b          (p_y, 1 - p_y)                                 target against the rest
@@ -9,14 +9,14 @@ class y of its object, and softmax scores over the classes:
 
     L = T^2 (alpha KL(b^t || b^s) + beta KL(p^^t || p^^s)) / n
 
-A YOLO head has independent sigmoids and no background: one class alone leaves a softmax nothing to compare, unless a
-constant logit of 0 is appended, with which softmax([z, 0]) = sigmoid(z).
+In the published detectors, two-stage ones, the background is one of the classes; here there is none.
 """
 
 import torch
 from torch import Tensor
 
 from rdrkd.losses.context import Branch, Context, Output
+from rdrkd.losses.foreground import foreground_of, target_and_rest
 from rdrkd.spec.losses import Dkd
 
 
@@ -36,27 +36,21 @@ def non_target_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperatur
 
 def _split(z: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Logs of: p^ (n, C - 1), p_y (n,), 1 - p_y (n,)."""
-    count, classes = z.shape
-    others = torch.ones_like(z, dtype=torch.bool).scatter_(1, labels[:, None], False)
-    rest = z[others].view(count, classes - 1)
+    target, rest = target_and_rest(z, labels)
     whole = z.logsumexp(1)
-    return rest.log_softmax(1), z.gather(1, labels[:, None]).squeeze(1) - whole, rest.logsumexp(1) - whole
+    return rest.log_softmax(1), target - whole, rest.logsumexp(1) - whole
 
 
 def dkd_term(term: Dkd, context: Context) -> Output:
     """Alpha x target part + beta x non-target part, over the heads' branches."""
 
     def parts(branch: Branch) -> dict[str, Tensor]:
-        heads = branch.heads()
-        positive, labels = branch.foreground, branch.labels[branch.foreground]
-        teacher, student = (head.scores.transpose(1, 2)[positive] for head in heads)
-        if term.constant_logit:
-            teacher, student = (torch.cat([z, torch.zeros_like(z[:, :1])], dim=1) for z in (teacher, student))
-        scale = term.temperature**2 / positive.sum().clamp(min=1).to(student.dtype)
+        student, teacher, labels, share = foreground_of(branch, term)
+        share = term.temperature**2 * share
         given = student, teacher, labels, term.temperature
         return {
-            "target": term.alpha * scale * target_loss(*given).sum(),
-            "non_target": term.beta * scale * non_target_loss(*given).sum(),
+            "target": term.alpha * (share * target_loss(*given)).sum(),
+            "non_target": term.beta * (share * non_target_loss(*given)).sum(),
         }
 
     return Output.over_branches(context, parts)

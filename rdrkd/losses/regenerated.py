@@ -21,26 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from rdrkd.boxes import Regions, clip_boxes, object_areas, rasterise
+from rdrkd.losses.attention import channel_attention, spatial_attention
 from rdrkd.losses.context import Context, Output, level_name
+from rdrkd.losses.generation import generation_block
 from rdrkd.spec.losses import Regenerated
-
-
-def spatial_attention(teacher: Tensor, temperature: float) -> Tensor:
-    """A^s (B, 1, H, W) of a teacher map (B, C, H, W); its mean over the cells is 1."""
-    batch, _, height, width = teacher.shape
-    energy = teacher.abs().mean(1).flatten(1)
-    # Eq. 1
-    attention = height * width * torch.softmax(energy / temperature, dim=1)
-    return attention.view(batch, 1, height, width)
-
-
-def channel_attention(teacher: Tensor, temperature: float) -> Tensor:
-    """A^c (B, C, 1, 1) of a teacher map (B, C, H, W); its mean over the channels is 1."""
-    batch, channels, _, _ = teacher.shape
-    energy = teacher.abs().mean((2, 3))
-    # Eq. 2
-    attention = channels * torch.softmax(energy / temperature, dim=1)
-    return attention.view(batch, channels, 1, 1)
 
 
 def tiny_objects(areas: Tensor, regions: Regions, tau_area: float) -> Tensor:
@@ -83,8 +67,8 @@ class ProcreateModules(nn.Module):
 
     def __init__(self, channels: int, channel_kernel: int, fusion: Literal["sum", "learned"]) -> None:
         super().__init__()
-        self.spatial = _two_convolutions(channels, 3)
-        self.channel = _two_convolutions(channels, channel_kernel)
+        self.spatial = generation_block(channels)
+        self.channel = generation_block(channels, channel_kernel)
         self.fusion = nn.Parameter(torch.ones(2)) if fusion == "learned" else None
 
     def forward(self, student: Tensor, mask_s: Tensor, mask_c: Tensor) -> Tensor:
@@ -129,10 +113,3 @@ class RegeneratedTerm(nn.Module):
             levels[name] = regenerated_loss(teacher, rebuilt.to(teacher.dtype), self.term.reduction)
             shares |= {f"{name}/hidden_cells": 1 - mask_s.mean(), f"{name}/hidden_channels": 1 - mask_c.mean()}
         return Output.of(levels, shares)
-
-
-def _two_convolutions(channels: int, kernel: int) -> nn.Sequential:
-    def convolution() -> nn.Conv2d:
-        return nn.Conv2d(channels, channels, kernel, padding=kernel // 2)
-
-    return nn.Sequential(convolution(), nn.ReLU(inplace=True), convolution())

@@ -31,7 +31,13 @@ class HeadTerm(_Term):
 
 
 class FeatureTerm(_Term):
-    """A term that compares feature maps level by level and sums over the levels."""
+    """A term that compares feature maps level by level and sums over the levels.
+
+    Attributes:
+        adapter_bias: whether an adapter of the term's own has a bias; without effect on some losses.
+    """
+
+    adapter_bias: ClassVar[bool] = True
 
     levels: tuple[Stride, ...] = Field(
         (4, 8, 16, 32), min_length=1, description="strides of the compared maps (the paper's Layers 1-4)"
@@ -149,14 +155,13 @@ class Ld(HeadTerm):
     )
 
 
-class Dkd(HeadTerm):
-    """Decoupled knowledge distillation (DKD, arXiv 2203.08679) of the foreground anchors' class scores."""
+class ClassTerm(HeadTerm):
+    """A term on the foreground anchors' class logits that was made for one true class a sample."""
 
-    name: Literal["dkd"] = "dkd"
-    weight: float = Field(1.0, ge=0, le=1e6, description="weight of the term")
-    alpha: float = Field(1.0, ge=0, description="weight of the target class against the rest")
-    beta: float = Field(0.25, ge=0, description="weight of the other classes among themselves")
-    temperature: float = Field(1.0, gt=0, description="T of the softmax over the classes")
+    anchor_weight: Literal["none", "assigned"] = Field(
+        "none",
+        description="weight of a foreground anchor: 1, or its assigned score; the sum is divided by the weights'",
+    )
     constant_logit: bool = Field(False, description="append a logit of 0, which a single class needs")
 
     @property
@@ -165,7 +170,106 @@ class Dkd(HeadTerm):
         return 1 if self.constant_logit else 2
 
 
-Term = Annotated[Regenerated | Decoupled | Responsive | Ultralytics | Ld | Dkd, Field(discriminator="name")]
+class Dkd(ClassTerm):
+    """Decoupled knowledge distillation (DKD, arXiv 2203.08679) of the foreground anchors' class scores."""
+
+    name: Literal["dkd"] = "dkd"
+    weight: float = Field(1.0, ge=0, le=1e6, description="weight of the term")
+    alpha: float = Field(1.0, ge=0, description="weight of the target class against the rest")
+    beta: float = Field(0.25, ge=0, description="weight of the other classes among themselves")
+    temperature: float = Field(1.0, gt=0, description="T of the softmax over the classes")
+
+
+class Wsld(ClassTerm):
+    """Weighted soft labels (WSLD, arXiv 2102.00650): the foreground anchors' class scores, by who does better."""
+
+    name: Literal["wsld"] = "wsld"
+    weight: float = Field(2.5, ge=0, le=1e6, description="weight of the term; published for ImageNet")
+    temperature: float = Field(2.0, gt=0, description="T of the softmax over the classes; published for ImageNet")
+
+
+class Nkd(ClassTerm):
+    """Normalised knowledge distillation (NKD, arXiv 2303.13005) of the foreground anchors' class scores."""
+
+    name: Literal["nkd"] = "nkd"
+    weight: float = Field(1.0, ge=0, le=1e6, description="weight of the term")
+    gamma: float = Field(1.5, ge=0, description="weight of the other classes among themselves; published for ImageNet")
+    temperature: float = Field(1.0, gt=0, description="T of the other classes' softmax; published for ImageNet")
+
+
+class NeckTerm(FeatureTerm):
+    """A feature term that compares what its paper does, the maps before the head, under adapters of its own."""
+
+    levels: tuple[Stride, ...] = Field((8, 16, 32), min_length=1, description="strides of the compared maps")
+    adapter: Literal["shared", "own", "mlp"] = Field(
+        "own",
+        description="per level: one 1x1 convolution for all terms that share it, one of its own, or two with a ReLU",
+    )
+
+
+class Cwd(NeckTerm):
+    """Channel-wise distillation (CWD, arXiv 2011.13256): each channel of the maps as a distribution over the cells."""
+
+    adapter_bias: ClassVar[bool] = False  # a constant cancels in the softmax
+
+    name: Literal["cwd"] = "cwd"
+    weight: float = Field(1.0, ge=0, le=1e6, description="weight of the term; published with `none` is 10")
+    temperature: float = Field(1.0, gt=0, description="T of the softmax over the cells")
+    normalize: Literal["batch", "none"] = Field(
+        "batch", description="`batch`: bring each channel of both maps to mean 0 and variance 1 first; `none`: do not"
+    )
+
+
+class Pkd(NeckTerm):
+    """Pearson distillation (PKD, arXiv 2207.02039): correlate each channel of the maps with the teacher's."""
+
+    adapter_bias: ClassVar[bool] = False  # a shift does not change a correlation
+
+    name: Literal["pkd"] = "pkd"
+    weight: float = Field(6.0, ge=0, le=1e6, description="weight of the term; published are 6 and, one-stage, 10")
+    eps: float = Field(1e-4, gt=0, le=1, description="added to a channel's deviation; the official code has 1e-6")
+
+
+class Mgd(NeckTerm):
+    """Masked generative distillation (MGD, arXiv 2205.01529): rebuild the teacher's map from one hidden at random."""
+
+    name: Literal["mgd"] = "mgd"
+    weight: float = Field(2e-5, ge=0, le=1e6, description="weight of the term; published for one-stage detectors")
+    mask_ratio: float = Field(0.65, ge=0, le=1, description="lambda: the probability that a cell is hidden")
+
+
+class Fgd(NeckTerm):
+    """Focal and global distillation (FGD, arXiv 2111.11837): objects, background, attention and global context."""
+
+    name: Literal["fgd"] = "fgd"
+    weight: float = Field(1.0, ge=0, le=1e6, description="weight of the term")
+    foreground_weight: float = Field(2e-3, ge=0, description="alpha, of the objects' cells; published for YOLOX")
+    background_weight: float = Field(1e-3, ge=0, description="beta, of the other cells; published for YOLOX")
+    attention_weight: float = Field(1e-3, ge=0, description="gamma, of the attention; published for YOLOX")
+    relation_weight: float = Field(1e-5, ge=0, description="lambda, of the global context; published for YOLOX")
+    temperature: float = Field(0.5, gt=0, description="T of the attention softmax")
+    object_cells: Literal["touched", "official"] = Field(
+        "touched", description="an object's cells: those it touches, or, as the official code, a row and a column more"
+    )
+
+
+class Amd(NeckTerm):
+    """Adaptive masked distillation (AMD, arXiv 2301.13538; Table I's AWD), reconstructed from its abstract.
+
+    Rebuild the teacher's map from a student map whose most attended cells are hidden, with weights for the channels.
+    """
+
+    name: Literal["amd"] = "amd"
+    weight: float = Field(2e-5, ge=0, le=1e6, description="weight of the term: MGD's, for one-stage detectors")
+    tau_s: float = Field(1.0, gt=0, description="a cell is hidden where the teacher's attention exceeds this")
+    temperature: float = Field(0.5, gt=0, description="T of the attention softmax")
+    squeeze: int = Field(16, ge=1, le=1024, description="the channels are divided by this inside the channel weights")
+
+
+Term = Annotated[
+    Regenerated | Decoupled | Responsive | Ultralytics | Ld | Dkd | Cwd | Pkd | Mgd | Fgd | Amd | Wsld | Nkd,
+    Field(discriminator="name"),
+]
 TERMS: dict[str, type[Term]] = {
     "regenerated": Regenerated,
     "decoupled": Decoupled,
@@ -173,5 +277,12 @@ TERMS: dict[str, type[Term]] = {
     "ultralytics": Ultralytics,
     "ld": Ld,
     "dkd": Dkd,
+    "cwd": Cwd,
+    "pkd": Pkd,
+    "mgd": Mgd,
+    "fgd": Fgd,
+    "amd": Amd,
+    "wsld": Wsld,
+    "nkd": Nkd,
 }
 PAPER = ("regenerated", "decoupled", "responsive")  # RDR-KD's own terms

@@ -5,7 +5,22 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from rdrkd.spec.losses import Decoupled, Regenerated, Responsive, Term, Ultralytics
+from rdrkd.spec.losses import (
+    Amd,
+    Cwd,
+    Decoupled,
+    Dkd,
+    Fgd,
+    Ld,
+    Mgd,
+    Nkd,
+    Pkd,
+    Regenerated,
+    Responsive,
+    Term,
+    Ultralytics,
+    Wsld,
+)
 from rdrkd.spec.weighting import Calibration, Schedule
 
 _NAMED = {"preset", "losses"}
@@ -29,6 +44,20 @@ class Preset(StrEnum):
     REGENERATED_DECOUPLED = "regenerated+decoupled"  # Table II: the two feature terms
     RESPONSIVE = "responsive"  # Table II: the responsive term alone
     ULTRALYTICS = "ultralytics"  # Ultralytics' own distillation, gain 6
+    CWD = "cwd"  # channel-wise distillation, with its published weight
+    PKD = "pkd"  # Pearson distillation, with its published weight
+    MGD = "mgd"  # masked generative distillation, with its published weight
+    FGD = "fgd"  # focal and global distillation, with its weights for YOLOX
+    AMD = "amd"  # adaptive masked distillation, reconstructed from its abstract
+    WSLD = "wsld"  # weighted soft labels, with the weight published for ImageNet
+    LD = "ld"  # localisation distillation, with its published weight
+    DKD = "dkd"  # decoupled knowledge distillation, with its weights for detectors
+    NKD = "nkd"  # normalised knowledge distillation, with its weights for ImageNet
+    CWD_WSLD = "cwd+wsld"  # Table I's pairs: the sum of the two
+    MGD_WSLD = "mgd+wsld"
+    MGD_DKD = "mgd+dkd"
+    PKD_NKD = "pkd+nkd"
+    PKD_DKD = "pkd+dkd"
     NONE = "none"  # the student alone: the baseline of every comparison
 
 
@@ -55,8 +84,40 @@ PRESETS: dict[Preset, Recipe] = {
     Preset.REGENERATED_DECOUPLED: _with_shares(Regenerated(), Decoupled()),
     Preset.RESPONSIVE: _with_shares(Responsive()),
     Preset.ULTRALYTICS: Recipe((Ultralytics(),)),
+    Preset.CWD: Recipe((Cwd(),)),
+    Preset.PKD: Recipe((Pkd(),)),
+    Preset.MGD: Recipe((Mgd(),)),
+    Preset.FGD: Recipe((Fgd(),)),
+    Preset.AMD: Recipe((Amd(),)),
+    Preset.WSLD: Recipe((Wsld(),)),
+    Preset.LD: Recipe((Ld(),)),
+    Preset.DKD: Recipe((Dkd(),)),
+    Preset.NKD: Recipe((Nkd(),)),
+    Preset.CWD_WSLD: Recipe((Cwd(), Wsld())),
+    Preset.MGD_WSLD: Recipe((Mgd(), Wsld())),
+    Preset.MGD_DKD: Recipe((Mgd(), Dkd())),
+    Preset.PKD_NKD: Recipe((Pkd(), Nkd())),
+    Preset.PKD_DKD: Recipe((Pkd(), Dkd())),
     Preset.NONE: Recipe(),
 }
+TABLE_1 = (  # the rows of the paper's comparison, in its order
+    Preset.NONE,
+    Preset.CWD,
+    Preset.MGD,
+    Preset.FGD,
+    Preset.PKD,
+    Preset.AMD,
+    Preset.WSLD,
+    Preset.LD,
+    Preset.DKD,
+    Preset.NKD,
+    Preset.CWD_WSLD,
+    Preset.MGD_WSLD,
+    Preset.MGD_DKD,
+    Preset.PKD_NKD,
+    Preset.PKD_DKD,
+    Preset.RDR_KD,
+)
 TABLE_2 = (  # the six rows of the paper's ablation
     Preset.NONE,
     Preset.REGENERATED,

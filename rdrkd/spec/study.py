@@ -4,11 +4,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from rdrkd.spec.presets import TABLE_2, Distillation, Preset
+from rdrkd.spec.presets import TABLE_1, TABLE_2, Distillation, Preset
 from rdrkd.spec.references import ModelRef
 from rdrkd.spec.training import TrainSettings
 
-GROUPS: dict[str, tuple[Preset, ...]] = {"table2": TABLE_2}  # names that stand for several methods
+GROUPS: dict[str, tuple[Preset, ...]] = {"table1": TABLE_1, "table2": TABLE_2}  # names that stand for several methods
 NAMES: tuple[str, ...] = (*map(str, Preset), *GROUPS)
 NAME = r"^[A-Za-z0-9][A-Za-z0-9+._-]{0,63}$"
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -70,7 +70,7 @@ class Study(BaseModel):
     methods: tuple[Choice, ...] = Field(
         min_length=1,
         max_length=100,
-        description="presets, groups of them (`table2`), or {name, distillation}",
+        description="presets, groups of them (`table1`, `table2`), or {name, distillation}",
     )
     seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1, max_length=100, description="each method gets each")
     train: TrainSettings = Field(

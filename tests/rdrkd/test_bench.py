@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rdrkd.bench import KINDS, bench, build_steps, measure, setting_for, summary
+from rdrkd.bench import ALONE, KINDS, bench, build_method_steps, build_steps, measure, presets_of, setting_for, summary
+from rdrkd.errors import SpecError
+from rdrkd.spec import TABLE_1, Preset
 
 
 def test_every_kind_of_step_is_timed_once_a_round() -> None:
@@ -17,6 +19,25 @@ def test_every_kind_of_step_is_timed_once_a_round() -> None:
     samples = measure(steps, 2, setting.device, Console(file=io.StringIO()))
     assert list(samples) == list(KINDS)
     assert all(len(times) == 2 and min(times) > 0 for times in samples.values())
+
+
+def test_presets_are_timed_beside_the_student_alone() -> None:
+    setting = dataclasses.replace(setting_for("cpu"), teacher="yolov8n", student="yolov8n-half", imgsz=64, batch=1)
+    steps, beside = build_method_steps(setting, [Preset.PKD, Preset.PKD_DKD, Preset.DKD])
+    samples = measure(steps, 2, setting.device, Console(file=io.StringIO()))
+    assert list(samples) == [*ALONE, "pkd", "pkd+dkd", "dkd"]
+    assert all(len(times) == 2 and min(times) > 0 for times in samples.values())
+    # a 1x1 convolution without bias at each of P3 to P5
+    adapters = 32 * 64 + 64 * 128 + 128 * 256
+    assert beside == {"pkd": adapters, "pkd+dkd": adapters, "dkd": 0}
+
+
+def test_methods_are_named_by_preset_or_group() -> None:
+    assert presets_of("table1,cwd") == TABLE_1[1:]
+    with pytest.raises(SpecError, match=r"expected methods among .*'table1'.*'cwd'.*, got 'cw'"):
+        presets_of("cwd,cw")
+    with pytest.raises(SpecError, match="beside the student alone"):
+        presets_of("none")
 
 
 def test_ratios_are_taken_within_a_round() -> None:
@@ -34,6 +55,14 @@ def test_the_report_says_under_what_circumstances(tmp_path: Path) -> None:
     assert set(report["ratios_to_student"]) == set(KINDS)
     assert report["ratios_to_student"]["student"]["median"] == 1.0
     assert {"torch", "ultralytics", "rdrkd", "python"} == set(report["versions"])
+
+
+@pytest.mark.slow
+def test_the_report_of_methods_says_what_they_train(tmp_path: Path) -> None:
+    assert bench(tmp_path, 3, "cpu", Console(file=io.StringIO()), [Preset.MGD]) == 0
+    report = json.loads((tmp_path / "bench-methods-cpu.json").read_text())
+    assert set(report["ratios_to_student"]) == {*ALONE, "mgd"}
+    assert report["trained_beside_student"]["mgd"] > 1e6
 
 
 @pytest.mark.gpu

@@ -16,6 +16,16 @@ def test_methods_tell_every_term_with_schema_and_defaults(steady: Service) -> No
     assert methods[0]["defaults"]["weight"] == 1e-5
 
 
+def test_methods_tell_what_they_need(steady: Service) -> None:
+    needs = {each["name"]: each["needs"] for each in steady.client.get("/v1/methods").json()["data"]}
+
+    assert needs["mgd"] == ["a map of one size in both at each of `levels`"]
+    assert needs["responsive"] == ["heads of the same strides"]
+    assert needs["nkd"] == ["heads of the same strides", "at least 2 classes, or `constant_logit`"]
+    assert "reg_max > 1" in needs["ld"][1]
+    assert "teacher's head" in needs["ultralytics"][1]
+
+
 def test_presets_are_expanded_and_can_be_posted_as_losses(steady: Service) -> None:
     presets = steady.client.get("/v1/methods").json()["presets"]
     dataset, teacher = steady.upload(), steady.upload("models", ("l.pt", b"weights"))

@@ -8,7 +8,7 @@ import torch
 from rdrkd.diagnostics.findings import Findings
 from rdrkd.distillation.distiller import Distiller
 from rdrkd.models import build
-from rdrkd.spec import Decoupled, Distillation, Recipe, Regenerated, Responsive, Term
+from rdrkd.spec import Cwd, Decoupled, Distillation, Recipe, Regenerated, Responsive, Term
 from rdrkd.ultralytics_adapter import DetectionTrainer
 
 NAMES = ["a", "b", "c"]
@@ -54,11 +54,43 @@ def test_every_term_reaches_the_student_and_nothing_reaches_the_teacher(student:
     assert all(p.grad is not None for p in distiller.projector.parameters())
 
 
+@pytest.mark.parametrize("preset", ["cwd", "pkd", "mgd", "fgd", "amd"])
+def test_a_comparator_reaches_student_and_adapters_and_nothing_reaches_the_teacher(preset: str) -> None:
+    distiller = pair(Distillation(preset=preset).recipe.terms)  # type: ignore[arg-type]
+    parts, _items = distiller.loss(batch())
+    parts[-1].backward()
+    assert not distiller.probe.guard.watching
+    assert all(p.grad is None and not p.requires_grad for p in distiller.teacher_model.parameters())
+    assert len(distiller.projector["adapters"]) == 3
+    assert all(p.grad is not None for p in distiller.projector.parameters())
+    assert all(p.grad.abs().max() > 0 for p in distiller.projector["adapters"].parameters())
+    assert any(p.grad is not None and p.grad.abs().max() > 0 for p in distiller.student_model.parameters())
+
+
+@pytest.mark.parametrize("student", ["yolov8n-half", "yolo26n"])
+@pytest.mark.parametrize("preset", ["wsld", "nkd", "cwd+wsld", "mgd+dkd"])
+def test_class_scores_reach_the_student_alone_or_beside_a_feature_term(preset: str, student: str) -> None:
+    terms = Distillation(preset=preset).recipe.terms  # type: ignore[arg-type]
+    distiller = pair(terms, student)
+    parts, items = distiller.loss(batch())
+    parts[-1].backward()
+    assert not distiller.probe.guard.watching
+    assert all(float(items[term.name]) > 0 for term in terms)
+    assert all(p.grad is None and not p.requires_grad for p in distiller.teacher_model.parameters())
+    assert len(distiller.projector["adapters"]) == (3 if len(terms) == 2 else 0)
+    assert any(p.grad is not None and p.grad.abs().max() > 0 for p in distiller.student_model.parameters())
+
+
 def test_adapters_are_shared_unless_a_term_wants_its_own() -> None:
     shared = pair((Regenerated(), Decoupled()))
     own = pair((Regenerated(), Decoupled(adapter="own")))
     assert len(shared.projector["adapters"]) == 4
     assert len(own.projector["adapters"]) == 8
+
+
+def test_an_adapter_has_no_bias_where_it_would_be_without_effect() -> None:
+    assert [key for key, _ in pair((Cwd(),)).projector.named_parameters() if key.endswith("bias")] == []
+    assert len([key for key, _ in pair((Cwd(adapter="shared"),)).projector.named_parameters()]) == 6
 
 
 def test_the_teacher_is_a_guest() -> None:

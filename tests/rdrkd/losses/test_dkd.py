@@ -43,18 +43,28 @@ def test_by_hand() -> None:
     assert non_target_loss(student, teacher, label).item() == pytest.approx(rest)
 
 
-@pytest.mark.parametrize("options", [{}, {"temperature": 4.0, "beta": 8.0}, {"alpha": 0.5, "constant_logit": True}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"temperature": 4.0, "beta": 8.0},
+        {"alpha": 0.5, "constant_logit": True},
+        {"temperature": 2.0, "anchor_weight": "assigned"},
+    ],
+)
 def test_the_term_agrees_with_the_slow_reference(options: dict[str, object]) -> None:
     term, context = Dkd(**options), make_context()
     branch = context.branches[0]
     t, s = branch.teacher.scores.tolist(), branch.student.scores.tolist()
     parts = [0.0, 0.0]
-    positives = branch.foreground.nonzero().tolist()
-    for b, i in positives:
+    total = 0.0
+    for b, i in branch.foreground.nonzero().tolist():
         logits = [[scores[b][j][i] for j in range(3)] + [0.0] * term.constant_logit for scores in (s, t)]
         found = slow(logits[0], logits[1], int(branch.labels[b, i]), term.temperature)
-        parts = [part + value for part, value in zip(parts, found, strict=True)]
-    scale = term.temperature**2 / len(positives)
+        weight = branch.target_scores[b, i].sum().item() if term.anchor_weight == "assigned" else 1.0
+        parts = [part + weight * value for part, value in zip(parts, found, strict=True)]
+        total += weight
+    scale = term.temperature**2 / total
     output = build(term, WIDTHS)(context)
     assert output.parts["target"].item() == pytest.approx(term.alpha * scale * parts[0], rel=1e-9)
     assert output.parts["non_target"].item() == pytest.approx(term.beta * scale * parts[1], rel=1e-9)

@@ -8,18 +8,18 @@ from torch import Tensor, nn
 
 from rdrkd.boxes import rasterise
 from rdrkd.losses import build
+from rdrkd.losses.attention import channel_attention, spatial_attention
 from rdrkd.losses.regenerated import (
     ProcreateModules,
     RegeneratedTerm,
-    channel_attention,
     channel_mask,
     regenerated_loss,
-    spatial_attention,
     spatial_mask,
     tiny_objects,
 )
 from rdrkd.spec import Regenerated
 from tests.rdrkd.losses.contexts import BOX_IMAGE, BOXES, IMGSZ, WIDTHS, make_context
+from tests.rdrkd.losses.slow import slow_block
 
 GOLDEN = torch.tensor([[[[1.0, 3.0]], [[-1.0, 0.0]]]], dtype=torch.float64)  # B=1, C=2, 1 x 2 cells
 NOTHING_TINY = torch.zeros(1, 1, 1, 2, dtype=torch.bool)
@@ -76,34 +76,6 @@ def test_rebuilding_by_hand() -> None:
 
 
 # --- a slow reference that reads like the paper ---
-
-
-def slow_convolution(x: list, layer: nn.Conv2d) -> list:  # type: ignore[type-arg]
-    """x[c][i][j] -> the same, with zero padding."""
-    weight, bias, pad = layer.weight.tolist(), layer.bias.tolist(), layer.kernel_size[0] // 2
-    height, width = len(x[0]), len(x[0][0])
-    return [
-        [
-            [
-                bias[o]
-                + sum(
-                    weight[o][c][pad + di][pad + dj] * x[c][i + di][j + dj]
-                    for c in range(len(x))
-                    for di in range(-pad, pad + 1)
-                    for dj in range(-pad, pad + 1)
-                    if 0 <= i + di < height and 0 <= j + dj < width
-                )
-                for j in range(width)
-            ]
-            for i in range(height)
-        ]
-        for o in range(len(weight))
-    ]
-
-
-def slow_block(x: list, block: nn.Sequential) -> list:  # type: ignore[type-arg]
-    hidden = [[[max(0.0, v) for v in row] for row in channel] for channel in slow_convolution(x, block[0])]
-    return slow_convolution(hidden, block[2])
 
 
 def slow_loss(

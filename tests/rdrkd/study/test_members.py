@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from rdrkd.errors import SpecError
 from rdrkd.models import build, save_student
-from rdrkd.spec import TABLE_2
+from rdrkd.spec import TABLE_1, TABLE_2
 from rdrkd.spec.problems import problems_of
 from rdrkd.spec.study import Study
 from rdrkd.study.members import members_of, teacher_spec, without_paths
@@ -92,6 +92,11 @@ def test_results_name_no_folder_of_this_machine() -> None:
     assert "scenes.zip" in kept
     assert "t.pt" in kept
     assert "/a" not in kept
+
+
+def test_the_comparison_is_its_presets_under_one_name() -> None:
+    study = Study.model_validate({**BASE, "methods": ["table1"]})
+    assert [method.name for method in study.each_method] == [*map(str, TABLE_1)]
 
 
 @pytest.mark.parametrize(

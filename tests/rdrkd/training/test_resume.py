@@ -43,6 +43,9 @@ MODES: dict[str, dict[str, Any]] = {
             "losses": [{"name": "regenerated", "fusion": "learned", "adapter": "own"}, {"name": "decoupled"}]
         }
     },
+    "random masks, modules of several terms": {
+        "distillation": {"losses": [{"name": "mgd"}, {"name": "fgd"}, {"name": "amd"}]}
+    },
     "Ultralytics' own": {"distillation": {"preset": "ultralytics"}},
 }  # fmt: skip
 
