@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from rdrkd.errors import PairError
+from rdrkd.losses.bckd import bckd_term
 from rdrkd.losses.context import Branch, Context, Head, Output, level_name
 from rdrkd.losses.decoupled import decoupled_term
 from rdrkd.losses.dkd import dkd_term
@@ -18,7 +19,7 @@ from rdrkd.losses.ld import ld_term
 from rdrkd.losses.regenerated import RegeneratedTerm
 from rdrkd.losses.responsive import responsive_term
 from rdrkd.losses.ultralytics import ultralytics_term
-from rdrkd.spec import Decoupled, Dkd, Ld, Regenerated, Responsive, Term, Ultralytics
+from rdrkd.spec import Bckd, Decoupled, Dkd, Ld, Regenerated, Responsive, Term, Ultralytics
 
 __all__ = ["Branch", "Context", "Head", "LossTerm", "Output", "build", "level_name"]
 
@@ -26,6 +27,7 @@ __all__ = ["Branch", "Context", "Head", "LossTerm", "Output", "build", "level_na
 _FUNCTIONS: dict[type[Any], Callable[[Any, Context], Output]] = {
     Decoupled: decoupled_term,
     Responsive: responsive_term,
+    Bckd: bckd_term,
     Ultralytics: ultralytics_term,
     Ld: ld_term,
     Dkd: dkd_term,

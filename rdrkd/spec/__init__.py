@@ -4,6 +4,7 @@ from rdrkd.spec.jobs import JOB_SPEC, Distill, Evaluate, JobSpec, Train, referen
 from rdrkd.spec.losses import (
     PAPER,
     TERMS,
+    Bckd,
     Decoupled,
     Dkd,
     FeatureTerm,
@@ -41,6 +42,7 @@ __all__ = [
     "TABLE_2",
     "TERMS",
     "Architecture",
+    "Bckd",
     "Calibration",
     "Decoupled",
     "Distill",

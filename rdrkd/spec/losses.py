@@ -120,6 +120,24 @@ class Responsive(HeadTerm):
     focal_eiou: bool = Field(False, description="multiply each anchor's EIoU loss by IoU^0.5 (Focal-EIoU)")
 
 
+class Bckd(HeadTerm):
+    """BCKD (arXiv 2308.14286): focal imitation of each class's sigmoid, and GIoU between the boxes."""
+
+    name: Literal["bckd"] = "bckd"
+    weight: float = Field(1.0, ge=0, le=1e6, description="weight of the term")
+    gamma: float = Field(1.0, ge=0, description="focal exponent of |p_t - p_s|")
+    class_weight: float = Field(1.0, ge=0, description="weight of the class part; published beside a task's 1")
+    box_weight: float = Field(4.0, ge=0, description="weight of the box part; published beside a task's 2")
+    normalizer: Literal["positives", "assigned"] = Field(
+        "positives",
+        description="divide the batch's sum by the foreground anchors, or by the sum of the assigned scores",
+    )
+    empty_levels: Literal["compare", "skip"] = Field(
+        "compare",
+        description="the head's levels without a foreground anchor in the batch; the official code leaves them out",
+    )
+
+
 class Ultralytics(FeatureTerm):
     """Ultralytics' built-in distillation (8.4.190): L2 between neck maps, each cell weighted by the teacher's score."""
 
@@ -165,11 +183,12 @@ class Dkd(HeadTerm):
         return 1 if self.constant_logit else 2
 
 
-Term = Annotated[Regenerated | Decoupled | Responsive | Ultralytics | Ld | Dkd, Field(discriminator="name")]
+Term = Annotated[Regenerated | Decoupled | Responsive | Bckd | Ultralytics | Ld | Dkd, Field(discriminator="name")]
 TERMS: dict[str, type[Term]] = {
     "regenerated": Regenerated,
     "decoupled": Decoupled,
     "responsive": Responsive,
+    "bckd": Bckd,
     "ultralytics": Ultralytics,
     "ld": Ld,
     "dkd": Dkd,

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from rdrkd.spec.losses import Decoupled, Regenerated, Responsive, Term, Ultralytics
+from rdrkd.spec.losses import Bckd, Decoupled, Regenerated, Responsive, Term, Ultralytics
 from rdrkd.spec.weighting import Calibration, Schedule
 
 _NAMED = {"preset", "losses"}
@@ -28,6 +28,7 @@ class Preset(StrEnum):
     DECOUPLED = "decoupled"  # Table II: the decoupled term alone
     REGENERATED_DECOUPLED = "regenerated+decoupled"  # Table II: the two feature terms
     RESPONSIVE = "responsive"  # Table II: the responsive term alone
+    BCKD = "bckd"  # focal imitation of the sigmoids and GIoU, with their published weights
     ULTRALYTICS = "ultralytics"  # Ultralytics' own distillation, gain 6
     NONE = "none"  # the student alone: the baseline of every comparison
 
@@ -54,6 +55,7 @@ PRESETS: dict[Preset, Recipe] = {
     Preset.DECOUPLED: _with_shares(Decoupled()),
     Preset.REGENERATED_DECOUPLED: _with_shares(Regenerated(), Decoupled()),
     Preset.RESPONSIVE: _with_shares(Responsive()),
+    Preset.BCKD: Recipe((Bckd(),)),
     Preset.ULTRALYTICS: Recipe((Ultralytics(),)),
     Preset.NONE: Recipe(),
 }
