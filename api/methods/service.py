@@ -20,6 +20,12 @@ ABOUT: dict[str, tuple[str, Paper]] = {
             "Yang, Zhou, Li, Qiao, Li, Yang, Wang, Li",
         ),
     ),
+    "crosskd": (
+        "Cross-head distillation",
+        Paper.of(
+            "CrossKD: Cross-Head Knowledge Distillation for Object Detection", "Wang, Chen, Zheng, Li, Cheng, Hou"
+        ),
+    ),
     "ultralytics": ("Ultralytics' distillation", Paper.of("Ultralytics 8.4.190, `distill_model=`", "Ultralytics")),
     "ld": (
         "Localisation distillation",
@@ -38,6 +44,7 @@ PRESET_TITLES = {
     Preset.REGENERATED_DECOUPLED: "RDR-KD's two feature terms (Table II)",
     Preset.RESPONSIVE: "RDR-KD's responsive term alone (Table II)",
     Preset.BCKD: "BCKD with its published weights",
+    Preset.CROSSKD: "CrossKD with its published weights",
     Preset.ULTRALYTICS: "Ultralytics' own distillation, gain 6",
     Preset.NONE: "the student alone: the baseline of every comparison",
 }

@@ -12,22 +12,24 @@ from torch import nn
 
 from rdrkd.errors import PairError
 from rdrkd.losses.bckd import bckd_term
-from rdrkd.losses.context import Branch, Context, Head, Output, level_name
+from rdrkd.losses.context import Branch, Context, Cross, Head, Hidden, Output, level_name
+from rdrkd.losses.crosskd import crosskd_term
 from rdrkd.losses.decoupled import decoupled_term
 from rdrkd.losses.dkd import dkd_term
 from rdrkd.losses.ld import ld_term
 from rdrkd.losses.regenerated import RegeneratedTerm
 from rdrkd.losses.responsive import responsive_term
 from rdrkd.losses.ultralytics import ultralytics_term
-from rdrkd.spec import Bckd, Decoupled, Dkd, Ld, Regenerated, Responsive, Term, Ultralytics
+from rdrkd.spec import Bckd, Crosskd, Decoupled, Dkd, Ld, Regenerated, Responsive, Term, Ultralytics
 
-__all__ = ["Branch", "Context", "Head", "LossTerm", "Output", "build", "level_name"]
+__all__ = ["Branch", "Context", "Cross", "Head", "Hidden", "LossTerm", "Output", "build", "level_name"]
 
 
 _FUNCTIONS: dict[type[Any], Callable[[Any, Context], Output]] = {
     Decoupled: decoupled_term,
     Responsive: responsive_term,
     Bckd: bckd_term,
+    Crosskd: crosskd_term,
     Ultralytics: ultralytics_term,
     Ld: ld_term,
     Dkd: dkd_term,

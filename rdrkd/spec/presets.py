@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from rdrkd.spec.losses import Bckd, Decoupled, Regenerated, Responsive, Term, Ultralytics
+from rdrkd.spec.losses import Bckd, Crosskd, Decoupled, Regenerated, Responsive, Term, Ultralytics
 from rdrkd.spec.weighting import Calibration, Schedule
 
 _NAMED = {"preset", "losses"}
@@ -29,6 +29,7 @@ class Preset(StrEnum):
     REGENERATED_DECOUPLED = "regenerated+decoupled"  # Table II: the two feature terms
     RESPONSIVE = "responsive"  # Table II: the responsive term alone
     BCKD = "bckd"  # focal imitation of the sigmoids and GIoU, with their published weights
+    CROSSKD = "crosskd"  # the student's map through the teacher's head, with the published weights
     ULTRALYTICS = "ultralytics"  # Ultralytics' own distillation, gain 6
     NONE = "none"  # the student alone: the baseline of every comparison
 
@@ -56,6 +57,7 @@ PRESETS: dict[Preset, Recipe] = {
     Preset.REGENERATED_DECOUPLED: _with_shares(Regenerated(), Decoupled()),
     Preset.RESPONSIVE: _with_shares(Responsive()),
     Preset.BCKD: Recipe((Bckd(),)),
+    Preset.CROSSKD: Recipe((Crosskd(),)),
     Preset.ULTRALYTICS: Recipe((Ultralytics(),)),
     Preset.NONE: Recipe(),
 }

@@ -18,6 +18,7 @@ from rdrkd.spec import (
     PRESETS,
     TERMS,
     Bckd,
+    Crosskd,
     Decoupled,
     Dkd,
     FeatureTerm,
@@ -34,6 +35,7 @@ from tests.rdrkd.losses.contexts import (
     COUNT,
     WIDTHS,
     doubled,
+    inside,
     make_context,
     mirrored,
     reordered,
@@ -43,14 +45,16 @@ from tests.rdrkd.losses.contexts import (
     without_objects,
 )
 
-PARTS = {"responsive": {"class", "box"}, "bckd": {"class", "box"}, "ultralytics": {"P3", "P4", "P5"}, "ld": {"sides"},
+BOTH = {"class", "box"}
+PARTS = {"responsive": BOTH, "bckd": BOTH, "crosskd": BOTH, "ultralytics": {"P3", "P4", "P5"}, "ld": {"sides"},
          "dkd": {"target", "non_target"}}  # fmt: skip
-PICKED_OUTSIDE = {"name", "levels", "layers", "adapter"}  # which tensors a term is given, not what it computes
+# Which tensors a term is given, not what it computes.
+PICKED_OUTSIDE = {"name", "levels", "layers", "adapter", "split", "mapper"}
 FITTING = {"cells": {"tau_area": 9}, "image": {"tau_area": 0.05}}  # an area that fits its unit
 
-# Options whose value here is the default's: the plain sum at the start (test_regenerated.py), and every level has
-# foreground anchors (test_bckd.py).
-STARTS_ALIKE = {"fusion": "learned", "empty_levels": "skip"}
+# Options whose value here is the default's: the plain sum at the start (test_regenerated.py), every level has
+# foreground anchors (test_bckd.py), and the heads predict distributions (test_crosskd.py).
+STARTS_ALIKE = {"fusion": "learned", "empty_levels": "skip", "box_loss": "kl"}
 
 
 def options(model: type[Term]) -> list[Term]:  # type: ignore[valid-type]
@@ -85,6 +89,9 @@ def reached_by(term: Term, context: Context) -> list[Tensor]:
     head = context.branches[0].student
     if isinstance(term, FeatureTerm):
         return [context.student[stride] for stride in term.levels]
+    if isinstance(term, Crosskd):
+        assert context.branches[0].cross is not None
+        return inside(context.branches[0].cross.student)
     both = [head.scores, head.boxes]
     found = {"responsive": both, "bckd": both, "ld": [head.sides], "dkd": [head.scores]}[term.name]
     return [x for x in found if x is not None]
@@ -95,8 +102,8 @@ def value(term: Term, context: Context) -> float:
 
 
 def test_every_choice_of_the_spec_is_among_the_options() -> None:
-    assert len(OPTIONS) == 26
-    assert {type(term) for term in OPTIONS} == {Regenerated, Decoupled, Responsive, Bckd, Ld, Dkd}
+    assert len(OPTIONS) == 30
+    assert {type(term) for term in OPTIONS} == {Regenerated, Decoupled, Responsive, Bckd, Crosskd, Ld, Dkd}
 
 
 # --- what a term gives back ---
@@ -172,6 +179,8 @@ def in_half(context: Context) -> Context:
         return x.detach().bfloat16()
 
     branch = context.branches[0]
+    assert branch.cross is not None
+    inner = branch.cross.student.mapped(lambda x: half(x).requires_grad_())
     return with_branch(
         replace(
             context,
@@ -181,6 +190,7 @@ def in_half(context: Context) -> Context:
         teacher=branch.teacher.mapped(half),
         student=branch.student.mapped(half),
         target_scores=half(branch.target_scores),
+        cross=replace(branch.cross, teacher=branch.cross.teacher.mapped(half), student=inner),
     )
 
 
@@ -254,7 +264,8 @@ def test_foreground_alone_keeps_its_graph_without_objects(term: Term) -> None:
 def test_doubling_the_batch_leaves_the_mean_over_images(term: Term) -> None:
     context = make_context()
     factor = 2 if term.name == "responsive" and term.normalizer == "batch_sum" else 1
-    assert value(term, doubled(context)) == pytest.approx(factor * value(term, context))
+    tolerance = 1e-4 if isinstance(term, Crosskd) else None  # degrees of freedom beside its eps
+    assert value(term, doubled(context)) == pytest.approx(factor * value(term, context), rel=tolerance)
 
 
 @every_term
@@ -322,6 +333,10 @@ def test_cuda_agrees_with_the_cpu(term: Term) -> None:
         return x.detach().cuda().requires_grad_(x.requires_grad)
 
     branch = context.branches[0]
+    assert branch.cross is not None
+    cross = replace(
+        branch.cross, teacher=branch.cross.teacher.mapped(moved), student=branch.cross.student.mapped(moved)
+    )
     on_cuda = with_branch(
         replace(
             context,
@@ -335,6 +350,7 @@ def test_cuda_agrees_with_the_cpu(term: Term) -> None:
         labels=branch.labels.cuda(),
         target_scores=moved(branch.target_scores),
         foreground=branch.foreground.cuda(),
+        cross=cross,
     )
     loss = build(term, WIDTHS)
     expected = loss(context).value
