@@ -17,6 +17,7 @@ from rdrkd.models.levels import forward
 from rdrkd.spec import Crosskd, Recipe, Responsive
 from rdrkd.ultralytics_adapter import DetectionModel, branches, decode_boxes
 from tests.rdrkd.distillation.test_distiller import NAMES, batch
+from tests.rdrkd.lively import lively
 
 PAIRS = [("yolov8n", "yolov8n-half"), ("yolov8n", "yolo11n"), ("yolo26n", "yolo26n"), ("yolov8n", "yolo26n"),
          ("yolo26n", "yolov8n")]  # fmt: skip
@@ -27,13 +28,7 @@ def pair(teacher: str = "yolov8n", student: str = "yolov8n-half", **options: Any
     torch.manual_seed(0)
     model = build(student, NAMES)
     model.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5, epochs=3)
-    teaching = build(teacher, NAMES)
-    for module in teaching.modules():  # statistics as after a training: else next to nothing gets through
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None
-    with torch.no_grad():
-        teaching.train()(torch.rand(4, 3, 64, 64))
-    return Distiller(teaching, model, Recipe((Crosskd(**options),))).train()
+    return Distiller(lively(build(teacher, NAMES)), model, Recipe((Crosskd(**options),))).train()
 
 
 def seen_by(distiller: Distiller, data: dict[str, Any]) -> tuple[Context, Any]:

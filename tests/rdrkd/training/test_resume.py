@@ -42,8 +42,6 @@ MODES: dict[str, dict[str, Any]] = {
         }
     },
     "Ultralytics' own": {"distillation": {"preset": "ultralytics"}},
-    "mappers between heads": {"distillation": {"preset": "crosskd"}},
-    "heads that cross, end-to-end, bf16": {"student": "yolo26n", "amp": "bf16", "distillation": {"preset": "crosskd"}},
 }  # fmt: skip
 
 
