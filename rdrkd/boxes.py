@@ -1,8 +1,8 @@
-"""Boxes in pixels of the network input and on the cells of a level: clipping, rasterisation, painting, Efficient IoU.
+"""Boxes in pixels of the network input and on the cells of a level: clipping, rasterisation, painting, IoU losses.
 
 A level of stride r is a map of H x W cells; the cell in row i and column j is the square of r x r input pixels whose
 upper left corner is (j r, i r). A box covers every cell that it touches. Nothing here carries a gradient except
-`eiou_loss`.
+`eiou_loss` and `giou_loss`.
 """
 
 from collections.abc import Iterator
@@ -166,3 +166,39 @@ def eiou_loss(boxes: Tensor, others: Tensor, focal: bool = False) -> Tensor:
     rho2 = ((x1 + x2 - u1 - u2).square() + (y1 + y2 - v1 - v2).square()) / 4
     loss = 1 - iou + rho2 / (cw2 + ch2 + EPS) + (w - w_).square() / (cw2 + EPS) + (h - h_).square() / (ch2 + EPS)
     return iou.detach().sqrt() * loss if focal else loss
+
+
+def giou_loss(boxes: Tensor, others: Tensor) -> Tensor:
+    """Generalised IoU loss of pairs of boxes (Rezatofighi et al., CVPR 2019, arXiv 1902.09630).
+
+    L = 1 - IoU + (C - U) / C, with U the area of the boxes' union and C that of the smallest box that encloses both.
+    Symmetric; 0 at equality, below 2; unchanged when both boxes are scaled.
+
+    A head without DFL can predict an inverted box. It overlaps nothing, its area counts as negative, and C encloses
+    all its corners: the loss stays bounded and pulls it back. Published codes know no such box.
+
+    Args:
+        boxes: (..., 4) xyxy.
+        others: (..., 4) xyxy.
+
+    Returns:
+        (...) one loss per pair, not reduced.
+
+    >>> giou_loss(torch.tensor([0.0, 0.0, 2.0, 2.0]), torch.tensor([1.0, 0.0, 3.0, 2.0]))
+    tensor(0.6667)
+    """
+    low, high = boxes[..., :2], boxes[..., 2:]
+    low_, high_ = others[..., :2], others[..., 2:]
+    width, height = (torch.minimum(high, high_) - torch.maximum(low, low_)).clamp(min=0).unbind(-1)
+    overlap = width * height
+    union = _signed_area(high - low) + _signed_area(high_ - low_) - overlap
+    corners = torch.stack([low, high, low_, high_])
+    width, height = (corners.amax(0) - corners.amin(0)).unbind(-1)
+    enclosing = (width * height).clamp(min=EPS)
+    return 1 - overlap / union.clamp(min=EPS) + (enclosing - union) / enclosing
+
+
+def _signed_area(sides: Tensor) -> Tensor:
+    """Areas (...) of boxes with sides (..., 2); of an inverted one negative, also where both sides are."""
+    area = sides[..., 0] * sides[..., 1]
+    return torch.where((sides < 0).all(-1), -area, area)

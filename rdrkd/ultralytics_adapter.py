@@ -5,7 +5,7 @@ Ultralytics has no stubs and reads its switches from the environment at import, 
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,7 @@ def compiled(function: Callable[..., Any], device: torch.device) -> Callable[...
     return torch.compile(function)
 
 
-def decode_boxes(prediction: dict[str, Any], strides: Tensor) -> Tensor:
+def decode_boxes(prediction: Mapping[str, Any], strides: Tensor) -> Tensor:
     """Decode a prediction dict to boxes in fp32.
 
     Args:

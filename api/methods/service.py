@@ -13,6 +13,19 @@ ABOUT: dict[str, tuple[str, Paper]] = {
     "regenerated": ("Regenerated distillation", Paper.of(*RDR_KD, "1-6")),
     "decoupled": ("Decoupled distillation", Paper.of(*RDR_KD, "7-8")),
     "responsive": ("Responsive distillation", Paper.of(*RDR_KD, "9-10")),
+    "bckd": (
+        "BCKD: binary classification and IoU distillation",
+        Paper.of(
+            "Bridging Cross-task Protocol Inconsistency for Distillation in Dense Object Detection",
+            "Yang, Zhou, Li, Qiao, Li, Yang, Wang, Li",
+        ),
+    ),
+    "crosskd": (
+        "Cross-head distillation",
+        Paper.of(
+            "CrossKD: Cross-Head Knowledge Distillation for Object Detection", "Wang, Chen, Zheng, Li, Cheng, Hou"
+        ),
+    ),
     "ultralytics": ("Ultralytics' distillation", Paper.of("Ultralytics 8.4.190, `distill_model=`", "Ultralytics")),
     "ld": (
         "Localisation distillation",
@@ -68,6 +81,8 @@ PRESET_TITLES = {
     Preset.DECOUPLED: "RDR-KD's decoupled term alone (Table II)",
     Preset.REGENERATED_DECOUPLED: "RDR-KD's two feature terms (Table II)",
     Preset.RESPONSIVE: "RDR-KD's responsive term alone (Table II)",
+    Preset.BCKD: "BCKD with its published weights",
+    Preset.CROSSKD: "CrossKD with its published weights",
     Preset.ULTRALYTICS: "Ultralytics' own distillation, gain 6",
     Preset.CWD: "CWD with its published weight",
     Preset.PKD: "PKD with its published weight",

@@ -17,15 +17,16 @@ from torch import Tensor, nn
 from rdrkd.diagnostics.probe import Probe
 from rdrkd.distillation.adapters import adapter, adapter_key, taps_of
 from rdrkd.distillation.calibration import Calibrator
-from rdrkd.losses import Branch, Context, Head, Output, build
+from rdrkd.distillation.crossing import crosses, crossing_of, mappers
+from rdrkd.distillation.heads import BRANCHES, common, head_of
+from rdrkd.losses import Branch, Context, Cross, Output, build
 from rdrkd.models.levels import Level, Tap, forward, levels_of
 from rdrkd.spec import Recipe
-from rdrkd.ultralytics_adapter import DetectionModel, DistillationModel, branches, copy_attr, decode_boxes
+from rdrkd.ultralytics_adapter import DetectionModel, DistillationModel, branches, copy_attr
 
 Maps = Mapping[Tap, Tensor]
 Forward = Callable[..., tuple[Any, dict[int, Tensor]]]
 Assignment = tuple[Tensor, Tensor, Tensor]  # labels (B, A), target scores (B, A, nc), foreground (B, A)
-_BRANCHES = ("one2many", "one2one")
 
 
 class Distiller(DistillationModel):
@@ -62,6 +63,7 @@ class Distiller(DistillationModel):
         self.teacher_levels = levels_of(teacher, taps, "teacher")
         self.calibrator = Calibrator(recipe.calibration, self.weights) if recipe.calibration else None
         self.probe = Probe(self.weights)
+        self.crossing = crossing_of(recipe)
         self._forward = forward
         with torch.random.fork_rng(devices=[]):  # the baseline of the same seed must draw the same numbers
             self.projector = self._projector(recipe)
@@ -78,6 +80,8 @@ class Distiller(DistillationModel):
                     adapters[key] = adapter(term, *widths)
             teacher_channels = {tap[1]: self.teacher_levels[tap].channels for tap in self.adapter_of[term.name]}
             modules[term.name] = build(term, teacher_channels)
+        if self.crossing is not None:
+            adapters |= mappers(self.crossing, self.teacher_model, self.student_model)
         return nn.ModuleDict({"adapters": nn.ModuleDict(adapters), "terms": nn.ModuleDict(modules)})
 
     # -- what Ultralytics' trainer calls
@@ -98,10 +102,10 @@ class Distiller(DistillationModel):
         predictions, student_maps = self._run(self.student_model, images, self.student_levels)
         with self._assignments() as assignments:
             task, items = self.student_model.loss(batch, predictions)
-        aligned = self._aligned(student_maps)
+        aligned, crossed = self._aligned(student_maps), self._crossed(teacher, predictions)
         precision = _precision(images.device.type)
         with torch.autocast(images.device.type, enabled=False):
-            shared = {**self._shared(batch, teacher, predictions, assignments), "precision": precision}
+            shared = {**self._shared(batch, teacher, predictions, assignments, crossed), "precision": precision}
             outputs = {name: self._term(name, shared, teacher_maps, aligned) for name in self.weights}
             self._look(task.sum() / len(images), outputs, len(batch["bboxes"]))
             weights = self.applied
@@ -147,7 +151,8 @@ class Distiller(DistillationModel):
 
     def _run(self, model: DetectionModel, images: Tensor, levels: Mapping[Tap, Level]) -> tuple[Any, Maps]:
         """Give a model's output and its maps by tap."""
-        output, maps = self._forward(model, images, tuple(sorted({level.layer for level in levels.values()})))
+        layers = tuple(sorted({level.layer for level in levels.values()}))
+        output, maps = self._forward(model, images, layers, self.crossing and self.crossing.split)
         return output, {tap: maps[level.layer] for tap, level in levels.items()}
 
     def _look(self, task: Tensor, outputs: Mapping[str, Output], objects: int) -> None:
@@ -173,7 +178,7 @@ class Distiller(DistillationModel):
 
             return hook
 
-        criteria = {name: getattr(student.criterion, name) for name in _BRANCHES if hasattr(student.criterion, name)}
+        criteria = {name: getattr(student.criterion, name) for name in BRANCHES if hasattr(student.criterion, name)}
         criteria = criteria or {"one2many": student.criterion}
         handles = [each.assigner.register_forward_hook(keep(name)) for name, each in criteria.items()]
         try:
@@ -183,27 +188,33 @@ class Distiller(DistillationModel):
                 handle.remove()
 
     def _shared(
-        self, batch: Mapping[str, Any], teacher: Any, student: Any, assignments: Mapping[str, Assignment]
+        self,
+        batch: Mapping[str, Any],
+        teacher: Any,
+        student: Any,
+        assignments: Mapping[str, Assignment],
+        crossed: Mapping[str, Cross],
     ) -> dict[str, Any]:
         """The part of the context that all terms have in common."""
         height, width = batch["img"].shape[2:]
         center, size = batch["bboxes"].float().split(2, dim=1)
         scale = center.new_tensor([width, height, width, height])
         predicted = branches(teacher), branches(student)
-        common = [name for name in _BRANCHES if all(name in each for each in predicted)]
-        gains = self._gains(common)
+        names = common(*predicted)
+        gains = self._gains(names)
         return {
             "boxes": torch.cat([center - size / 2, center + size / 2], dim=1) * scale,
             "box_image": batch["batch_idx"].long().view(-1),
             "imgsz": (height, width),
             "branches": tuple(
                 Branch(
-                    _head(predicted[0][name], self.teacher_model),
-                    _head(predicted[1][name], self.student_model),
+                    head_of(predicted[0][name], self.teacher_model),
+                    head_of(predicted[1][name], self.student_model),
                     *assignments[name],
                     gain=gains[name],
+                    cross=crossed.get(name),
                 )
-                for name in common
+                for name in names
             ),
             "teacher_scores": torch.stack([each["scores"].float() for each in predicted[0].values()]).mean(0),
             "anchors": _anchors(predicted[0]["one2many"], self.teacher_model),
@@ -222,6 +233,12 @@ class Distiller(DistillationModel):
         of_key = {key: tap for adapters in self.adapter_of.values() for tap, key in adapters.items()}
         return {key: self._modules_of("adapters")[key](student[tap]) for key, tap in of_key.items()}
 
+    def _crossed(self, teacher: Any, student: Any) -> dict[str, Cross]:
+        """What hands the student's maps to the teacher's head, by branch, where a term asks for it."""
+        if self.crossing is None:
+            return {}
+        return crosses(self.crossing, self.teacher_model, teacher, student, self._modules_of("adapters"))
+
     def _term(self, name: str, shared: dict[str, Any], teacher: Maps, aligned: Mapping[str, Tensor]) -> Output:
         """Compute one term on its taps."""
         context = Context(
@@ -233,13 +250,6 @@ class Distiller(DistillationModel):
 
     def _modules_of(self, group: str) -> nn.ModuleDict:
         return cast(nn.ModuleDict, self.projector[group])
-
-
-def _head(prediction: dict[str, Any], model: DetectionModel) -> Head:
-    logits = prediction["boxes"].float()  # (B, 4R, A)
-    batch, width, count = logits.shape
-    sides = logits.view(batch, 4, width // 4, count).permute(0, 3, 1, 2) if width > 4 else None
-    return Head(prediction["scores"].float(), decode_boxes(prediction, model.stride.to(logits.device)), sides)
 
 
 def _anchors(prediction: dict[str, Any], model: DetectionModel) -> dict[int, slice]:

@@ -12,7 +12,9 @@ from torch import nn
 
 from rdrkd.errors import PairError
 from rdrkd.losses.amd import AmdTerm
-from rdrkd.losses.context import Branch, Context, Head, Output, level_name
+from rdrkd.losses.bckd import bckd_term
+from rdrkd.losses.context import Branch, Context, Cross, Head, Hidden, Output, level_name
+from rdrkd.losses.crosskd import crosskd_term
 from rdrkd.losses.cwd import cwd_term
 from rdrkd.losses.decoupled import decoupled_term
 from rdrkd.losses.dkd import dkd_term
@@ -27,6 +29,8 @@ from rdrkd.losses.ultralytics import ultralytics_term
 from rdrkd.losses.wsld import wsld_term
 from rdrkd.spec import (
     Amd,
+    Bckd,
+    Crosskd,
     Cwd,
     Decoupled,
     Dkd,
@@ -42,12 +46,14 @@ from rdrkd.spec import (
     Wsld,
 )
 
-__all__ = ["Branch", "Context", "Head", "LossTerm", "Output", "build", "level_name"]
+__all__ = ["Branch", "Context", "Cross", "Head", "Hidden", "LossTerm", "Output", "build", "level_name"]
 
 
 _FUNCTIONS: dict[type[Any], Callable[[Any, Context], Output]] = {
     Decoupled: decoupled_term,
     Responsive: responsive_term,
+    Bckd: bckd_term,
+    Crosskd: crosskd_term,
     Ultralytics: ultralytics_term,
     Ld: ld_term,
     Dkd: dkd_term,

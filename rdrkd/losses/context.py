@@ -30,6 +30,51 @@ class Head:
 
 
 @dataclass(frozen=True)
+class Hidden:
+    """The maps inside a branch of a head, between a convolution and its activation.
+
+    Attributes:
+        boxes, scores: stride -> (B, C, H, W) map of the part that predicts boxes, and of the one for the classes.
+    """
+
+    boxes: dict[int, Tensor]
+    scores: dict[int, Tensor]
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "Hidden":
+        """Give the maps, each changed."""
+        return Hidden(*({stride: change(x) for stride, x in maps.items()} for maps in (self.boxes, self.scores)))
+
+    def joined(self, other: "Hidden", join: Callable[[Tensor, Tensor], Tensor]) -> "Hidden":
+        """Give the maps, each joined with the other's.
+
+        Raises:
+            PairError: a map is missing, or two differ in shape.
+        """
+        pairs = (self.boxes, other.boxes), (self.scores, other.scores)
+        for ours, others in pairs:
+            if ours.keys() != others.keys():
+                raise PairError(f"expected head maps of the strides {sorted(ours)}, got {sorted(others)}")
+            for stride, x in ours.items():
+                _same_shape(f"head maps of stride {stride}", x, others[stride])
+        return Hidden(*({stride: join(x, others[stride]) for stride, x in ours.items()} for ours, others in pairs))
+
+
+@dataclass(frozen=True)
+class Cross:
+    """What it takes to hand a student's maps to the teacher's head.
+
+    Attributes:
+        teacher, student: the two heads' maps; the student's already as wide as the teacher's.
+        rest: gives what the rest of the teacher's head predicts from such maps, in fp32. It is frozen, but its graph
+            leads back to the maps; its layers run in the precision in force.
+    """
+
+    teacher: Hidden
+    student: Hidden
+    rest: Callable[[Hidden], Head]
+
+
+@dataclass(frozen=True)
 class Branch:
     """One branch of the heads: the only one, or of two end-to-end heads the one-to-many or the one-to-one.
 
@@ -39,6 +84,7 @@ class Branch:
         target_scores: (B, A, nc) the scores that the student's assigner set as class targets.
         foreground: (B, A) bool, the anchors it made responsible for an object.
         gain: the branch's part of the task loss; the gains of a batch sum to 1.
+        cross: the maps inside the heads, where a term asks for them.
     """
 
     teacher: Head
@@ -47,6 +93,7 @@ class Branch:
     target_scores: Tensor
     foreground: Tensor
     gain: float = 1.0
+    cross: Cross | None = None
 
     def heads(self) -> tuple[Head, Head]:
         """Give the teacher's and the student's head.
@@ -57,6 +104,16 @@ class Branch:
         _same_shape("class logits", self.teacher.scores, self.student.scores)
         _same_shape("boxes", self.teacher.boxes, self.student.boxes)
         return self.teacher, self.student
+
+    def crossing(self) -> Cross:
+        """Give what it takes to hand the student's maps to the teacher's head.
+
+        Raises:
+            PairError: the heads were not run in halves.
+        """
+        if self.cross is None:
+            raise PairError("expected the maps inside the heads, got heads that were run as a whole")
+        return self.cross
 
     def sides(self) -> tuple[Tensor, Tensor]:
         """Give the teacher's and the student's side logits (B, A, 4, R).
@@ -113,6 +170,7 @@ class Context:
                 teacher=branch.teacher.mapped(lambda x: _float32(x.detach())),
                 student=branch.student.mapped(_float32),
                 target_scores=_float32(branch.target_scores.detach()),
+                cross=branch.cross and _cross_at_boundary(branch.cross),
             )
             for branch in self.branches
         )
@@ -185,6 +243,10 @@ def _same_shape(what: str, teacher: Tensor, student: Tensor) -> None:
             f"expected {what} of one shape, got {tuple(teacher.shape)} from the teacher "
             f"and {tuple(student.shape)} from the student"
         )
+
+
+def _cross_at_boundary(cross: Cross) -> Cross:
+    return Cross(cross.teacher.mapped(lambda x: _float32(x.detach())), cross.student.mapped(_float32), cross.rest)
 
 
 def _float32(x: Tensor) -> Tensor:

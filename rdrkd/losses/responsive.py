@@ -16,22 +16,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from rdrkd.boxes import eiou_loss
 from rdrkd.losses.context import Branch, Context, Output
+from rdrkd.losses.focal import disagreement, focal_loss
 from rdrkd.spec.losses import Responsive
-
-
-def focal_loss(student: Tensor, teacher: Tensor, gamma: float = 1.0) -> Tensor:
-    """|p_t - p_s|^gamma x BCE(p_s, p_t) of class logits of any one shape; that shape, not reduced.
-
-    0 where p_s = p_t. The focal factor carries its gradient, as in BCKD; at gamma 1 the minimum is a kink.
-    """
-    p_s, p_t = student.sigmoid(), teacher.detach().sigmoid()
-    # Below 1 the power has no finite slope at 0; the clamp ends it there, and is far below what fp32 tells apart.
-    factor = (p_t - p_s).abs().clamp(min=torch.finfo(p_s.dtype).tiny).pow(gamma)
-    return factor * binary_cross_entropy_with_logits(student, p_t, reduction="none")
 
 
 def class_loss(student: Tensor, teacher: Tensor, norm: Tensor | float, gamma: float = 1.0) -> Tensor:
@@ -50,9 +39,9 @@ def box_loss(
 
 def anchor_weight(student: Tensor, teacher: Tensor, kind: Literal["bckd", "none", "teacher_score"]) -> Tensor:
     """w_i (B, A) for class logits (B, nc, A), without gradient: max_j |p_t - p_s|, 1, or max_j p_t."""
-    p_s, p_t = student.detach().sigmoid(), teacher.detach().sigmoid()
     if kind == "bckd":
-        return (p_t - p_s).abs().amax(1)
+        return disagreement(student, teacher)
+    p_t = teacher.detach().sigmoid()
     return p_t.amax(1) if kind == "teacher_score" else torch.ones_like(p_t[:, 0])
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rdrkd.errors import PairError
+from rdrkd.models.halves import predict
 from rdrkd.ultralytics_adapter import DetectionModel
 
 Layers = Literal["fpn", "backbone"]
@@ -24,8 +25,14 @@ class Level(NamedTuple):
     channels: int
 
 
-def forward(model: DetectionModel, images: Tensor, layers: Collection[int] = ()) -> tuple[Any, dict[int, Tensor]]:
-    """Run a model on images (B, 3, H, W); give its output, and the output maps of some layers by their index."""
+def forward(
+    model: DetectionModel, images: Tensor, layers: Collection[int] = (), split: int | None = None
+) -> tuple[Any, dict[int, Tensor]]:
+    """Run a model on images (B, 3, H, W); give its output, and the output maps of some layers by their index.
+
+    With a `split` the Detect head runs in two halves (`rdrkd.models.halves`): the output is its raw predictions in
+    either mode, each branch with the maps between the halves under `hidden`.
+    """
     x: Any = images
     outputs: list[Any] = []
     for layer in model.model:
@@ -33,7 +40,7 @@ def forward(model: DetectionModel, images: Tensor, layers: Collection[int] = ())
             x = x if layer.f == -1 else outputs[layer.f]
         else:
             x = [x if index == -1 else outputs[index] for index in layer.f]
-        x = layer(x)
+        x = layer(x) if split is None or layer is not model.model[-1] else predict(layer, x, split)
         outputs.append(x if layer.i in model.save or layer.i in layers else None)
     return x, {index: outputs[index] for index in layers}
 

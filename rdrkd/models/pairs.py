@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from rdrkd.errors import PairError, Problem
+from rdrkd.models.halves import widths
 from rdrkd.models.weights import LoadedModel
-from rdrkd.spec import HeadTerm, Term, Ultralytics
+from rdrkd.spec import Crosskd, HeadTerm, Term, Ultralytics
 from rdrkd.ultralytics_adapter import DetectionModel
 
 
@@ -76,7 +77,30 @@ def _needs(term: Term, teacher: LoadedModel, student: DetectionModel) -> list[Pr
                 "`constant_logit: true` appends a logit to compare with"
             )
             problems.append(Problem(where, detail))
+    if isinstance(term, Crosskd):
+        problems += _crossing(term, where, teacher, student)
     if isinstance(term, Ultralytics) and (missing := set(term.levels) - set(teacher.strides)):
         detail = f"expected levels of the teacher's head, strides {teacher.strides}, got also {sorted(missing)}"
         problems.append(Problem(f"{where}/levels", detail))
+    return problems
+
+
+def _crossing(term: Crosskd, where: str, teacher: LoadedModel, student: DetectionModel) -> list[Problem]:
+    """What it takes to hand the student's maps to the teacher's head."""
+    problems = []
+    if term.box_loss == "kl" and teacher.head.reg_max < 2:
+        detail = (
+            "expected a teacher that predicts distributions over distances (DFL, reg_max > 1) for `kl`, "
+            f"got reg_max {teacher.head.reg_max}; `giou` needs none"
+        )
+        problems.append(Problem(f"{where}/box_loss", detail))
+    if term.mapper == "none":
+        of_teacher, of_student = (widths(head, term.split)["one2many"] for head in (teacher.head, student.model[-1]))
+        for kind in of_teacher:
+            if of_teacher[kind] != of_student[kind]:
+                detail = (
+                    f"expected heads whose maps for {kind} are equally wide where `mapper` is `none`, got channels "
+                    f"{of_teacher[kind]} of the teacher and {of_student[kind]} of the student; `conv` maps them"
+                )
+                problems.append(Problem(f"{where}/mapper", detail))
     return problems

@@ -126,6 +126,53 @@ class Responsive(HeadTerm):
     focal_eiou: bool = Field(False, description="multiply each anchor's EIoU loss by IoU^0.5 (Focal-EIoU)")
 
 
+class Bckd(HeadTerm):
+    """BCKD (arXiv 2308.14286): focal imitation of each class's sigmoid, and GIoU between the boxes."""
+
+    name: Literal["bckd"] = "bckd"
+    weight: float = Field(1.0, ge=0, le=1e6, description="weight of the term")
+    gamma: float = Field(1.0, ge=0, description="focal exponent of |p_t - p_s|")
+    class_weight: float = Field(1.0, ge=0, description="weight of the class part; published beside a task's 1")
+    box_weight: float = Field(4.0, ge=0, description="weight of the box part; published beside a task's 2")
+    normalizer: Literal["positives", "assigned"] = Field(
+        "positives",
+        description="divide the batch's sum by the foreground anchors, or by the sum of the assigned scores",
+    )
+    empty_levels: Literal["compare", "skip"] = Field(
+        "compare",
+        description="the head's levels without a foreground anchor in the batch; the official code leaves them out",
+    )
+
+
+class Crosskd(HeadTerm):
+    """CrossKD (arXiv 2306.11369): the student's map inside the head, through the teacher's head, towards its scores."""
+
+    name: Literal["crosskd"] = "crosskd"
+    weight: float = Field(1.0, ge=0, le=1e6, description="weight of the term")
+    split: Literal[1, 2] = Field(
+        1, description="the head's convolution after which the student's map goes to the teacher's head; the paper's 3"
+    )
+    mapper: Literal["conv", "none"] = Field(
+        "conv", description="where the maps differ in width: a 1x1 convolution before the teacher's head, or a refusal"
+    )
+    align_scale: bool = Field(True, description="give the student's map mean and deviation of the teacher's first")
+    eps: float = Field(1e-4, gt=0, le=1, description="added to a channel's deviation; the official code has 1e-6")
+    gamma: float = Field(1.0, ge=0, description="focal exponent of |p_t - p_s|")
+    class_weight: float = Field(1.0, ge=0, description="weight of the class part")
+    normalizer: Literal["positives", "assigned"] = Field(
+        "positives",
+        description="divide the batch's class and GIoU sums by the foreground anchors, or by the assigned scores",
+    )
+    box_loss: Literal["auto", "kl", "giou"] = Field(
+        "auto",
+        description="between the distributions over the distances, or between the boxes; `auto`: `kl` where the "
+        "teacher predicts distributions (reg_max > 1)",
+    )
+    kl_weight: float = Field(4.0, ge=0, description="weight of the box part with `kl`")
+    giou_weight: float = Field(1.0, ge=0, description="weight of the box part with `giou`")
+    temperature: float = Field(1.0, gt=0, description="T of the softmax over the distances")
+
+
 class Ultralytics(FeatureTerm):
     """Ultralytics' built-in distillation (8.4.190): L2 between neck maps, each cell weighted by the teacher's score."""
 
@@ -267,13 +314,29 @@ class Amd(NeckTerm):
 
 
 Term = Annotated[
-    Regenerated | Decoupled | Responsive | Ultralytics | Ld | Dkd | Cwd | Pkd | Mgd | Fgd | Amd | Wsld | Nkd,
+    Regenerated
+    | Decoupled
+    | Responsive
+    | Bckd
+    | Crosskd
+    | Ultralytics
+    | Ld
+    | Dkd
+    | Cwd
+    | Pkd
+    | Mgd
+    | Fgd
+    | Amd
+    | Wsld
+    | Nkd,
     Field(discriminator="name"),
 ]
 TERMS: dict[str, type[Term]] = {
     "regenerated": Regenerated,
     "decoupled": Decoupled,
     "responsive": Responsive,
+    "bckd": Bckd,
+    "crosskd": Crosskd,
     "ultralytics": Ultralytics,
     "ld": Ld,
     "dkd": Dkd,

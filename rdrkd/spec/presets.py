@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from rdrkd.spec.losses import (
     Amd,
+    Bckd,
+    Crosskd,
     Cwd,
     Decoupled,
     Dkd,
@@ -43,6 +45,8 @@ class Preset(StrEnum):
     DECOUPLED = "decoupled"  # Table II: the decoupled term alone
     REGENERATED_DECOUPLED = "regenerated+decoupled"  # Table II: the two feature terms
     RESPONSIVE = "responsive"  # Table II: the responsive term alone
+    BCKD = "bckd"  # focal imitation of the sigmoids and GIoU, with their published weights
+    CROSSKD = "crosskd"  # the student's map through the teacher's head, with the published weights
     ULTRALYTICS = "ultralytics"  # Ultralytics' own distillation, gain 6
     CWD = "cwd"  # channel-wise distillation, with its published weight
     PKD = "pkd"  # Pearson distillation, with its published weight
@@ -83,6 +87,8 @@ PRESETS: dict[Preset, Recipe] = {
     Preset.DECOUPLED: _with_shares(Decoupled()),
     Preset.REGENERATED_DECOUPLED: _with_shares(Regenerated(), Decoupled()),
     Preset.RESPONSIVE: _with_shares(Responsive()),
+    Preset.BCKD: Recipe((Bckd(),)),
+    Preset.CROSSKD: Recipe((Crosskd(),)),
     Preset.ULTRALYTICS: Recipe((Ultralytics(),)),
     Preset.CWD: Recipe((Cwd(),)),
     Preset.PKD: Recipe((Pkd(),)),
@@ -111,6 +117,8 @@ TABLE_1 = (  # the rows of the paper's comparison, in its order
     Preset.LD,
     Preset.DKD,
     Preset.NKD,
+    Preset.CROSSKD,
+    Preset.BCKD,
     Preset.CWD_WSLD,
     Preset.MGD_WSLD,
     Preset.MGD_DKD,

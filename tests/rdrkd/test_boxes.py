@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torchvision.ops import box_iou, distance_box_iou_loss
+from torchvision.ops import box_iou, distance_box_iou_loss, generalized_box_iou_loss
 
-from rdrkd.boxes import CELLS_AT_ONCE, Regions, box_areas, clip_boxes, eiou_loss, object_areas, rasterise
+from rdrkd.boxes import CELLS_AT_ONCE, Regions, box_areas, clip_boxes, eiou_loss, giou_loss, object_areas, rasterise
 
 HEIGHT, WIDTH = 5, 7  # cells
 
@@ -213,3 +213,61 @@ def test_eiou_pulls_an_inverted_box_back() -> None:
     assert inverted.grad is not None
     assert (inverted.grad[0, :2] > 0).all()  # descending moves the near corner back ...
     assert (inverted.grad[0, 2:] < 0).all()  # ... and the far one out
+
+
+# --- Generalised IoU ---
+
+
+@pytest.mark.parametrize(
+    ("box", "other", "expected"),
+    [
+        ((10, 10, 30, 30), (15, 10, 40, 30), 1 - 300 / 600 + (600 - 600) / 600),
+        ((0, 0, 10, 10), (20, 20, 30, 40), 1 - 0 + (1200 - 300) / 1200),
+        ((0, 0, 10, 10), (2, 3, 6, 11), 1 - 28 / 104 + (110 - 104) / 110),
+        ((3, 4, 13, 24), (3, 4, 13, 24), 0),
+    ],
+)
+def test_giou_by_hand(box: tuple[float, ...], other: tuple[float, ...], expected: float) -> None:
+    loss = giou_loss(torch.tensor([box], dtype=torch.float64), torch.tensor([other], dtype=torch.float64))
+    assert loss.item() == pytest.approx(expected, abs=1e-12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(box_strategy, box_strategy, st.floats(0.25, 32))
+def test_giou_agrees_with_torchvision_and_keeps_its_symmetries(a: list[float], b: list[float], scale: float) -> None:
+    x, y = (torch.tensor([box], dtype=torch.float64, requires_grad=True) for box in (a, b))
+    loss, expected = giou_loss(x, y), generalized_box_iou_loss(x, y, eps=0)
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-9)
+    assert 0 <= loss.item() < 2
+    assert giou_loss(y, x).item() == pytest.approx(loss.item(), abs=1e-12)
+    assert giou_loss(x * scale, y * scale).item() == pytest.approx(loss.item(), abs=1e-9)
+
+
+def test_giou_gradient() -> None:
+    a = boxes_of((10, 10, 30, 31), (0, 0, 10, 11), (50, 50, 60, 70)).requires_grad_()
+    b = boxes_of((15, 12, 40, 33), (2, 3, 6, 12), (0, 1, 9, 7))
+    assert torch.autograd.gradcheck(lambda x: giou_loss(x, b), (a,))
+    (gradient,) = torch.autograd.grad(giou_loss(a, b).sum(), a)
+    (expected,) = torch.autograd.grad(generalized_box_iou_loss(a, b).sum(), a)
+    torch.testing.assert_close(gradient, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_giou_stays_finite_and_bounded_for_degenerate_boxes() -> None:
+    a = boxes_of((5, 5, 5, 5), (9, 9, 5, 5), (9, 9, 5, 5), (9, 5, 5, 9), (0, 0, 1, 1), (7, 7, 9, 9)).float()
+    b = boxes_of((5, 5, 5, 5), (9, 9, 5, 5), (5, 5, 9, 9), (5, 5, 9, 9), (4000, 4000, 4001, 4001), (7, 7, 9, 9)).float()
+    a.requires_grad_()
+    loss = giou_loss(a, b)
+    loss.sum().backward()
+    assert loss.isfinite().all()
+    assert loss.max() <= 4
+    assert a.grad is not None
+    assert a.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("inverted", [(9, 9, 5, 5), (9, 5, 5, 9), (8, 8, 6, 6)])
+def test_giou_pulls_an_inverted_box_back(inverted: tuple[float, ...]) -> None:
+    box = boxes_of(inverted).requires_grad_()
+    giou_loss(box, boxes_of((4, 4, 10, 10))).sum().backward()
+    assert box.grad is not None
+    assert box.grad[0, 0] > 0  # descending moves the near side back ...
+    assert box.grad[0, 2] < 0  # ... and the far one out

@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from rdrkd.losses import Branch, Context, Head
+from rdrkd.losses import Branch, Context, Cross, Head, Hidden
 
 WIDTHS = {4: 3, 8: 4, 16: 5, 32: 6}
 IMGSZ = (64, 96)
@@ -32,8 +32,9 @@ def make_context(
     nc: int = 3,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
+    crossed: bool = True,
 ) -> Context:
-    """A batch whose every tensor of teacher and student asks for a gradient."""
+    """A batch whose every tensor of teacher and student asks for a gradient; `crossed`: with the maps in the heads."""
     random = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
@@ -58,6 +59,8 @@ def make_context(
         target_scores=torch.rand(batch, COUNT, nc, generator=random).to(dtype),
         foreground=torch.rand(batch, COUNT, generator=random) > 0.5,
     )
+    if crossed:
+        branch = replace(branch, cross=make_cross(batch, nc, dtype, random))
     return Context(
         teacher=teacher,
         student=student,
@@ -68,6 +71,38 @@ def make_context(
         teacher_scores=branch.teacher.scores,
         anchors=ANCHORS,
     )
+
+
+def make_cross(batch: int, nc: int, dtype: torch.dtype, random: torch.Generator) -> Cross:
+    """Maps inside two heads of the strides 8, 16, 32, and the rest of one: an activation and a 1x1 convolution."""
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=random, dtype=torch.float64).to(dtype)
+
+    def hidden() -> Hidden:
+        boxes, scores = (
+            {
+                stride: normal(batch, channels, IMGSZ[0] // stride, IMGSZ[1] // stride).requires_grad_()
+                for stride in ANCHORS
+            }
+            for channels in (3, 2)
+        )
+        return Hidden(boxes, scores)
+
+    weights = {stride: (normal(20, 3), normal(nc, 2)) for stride in ANCHORS}
+
+    def rest(maps: Hidden) -> Head:
+        found: list[list[Tensor]] = [[], []]
+        for stride, of_level in weights.items():
+            for x, weight, outputs in zip((maps.boxes[stride], maps.scores[stride]), of_level, found, strict=True):
+                outputs.append(nn.functional.conv2d(nn.functional.silu(x), weight.to(x)[:, :, None, None]).flatten(2))
+        sides, scores = (torch.cat(outputs, dim=2) for outputs in found)
+        sides = sides.view(len(sides), 4, 5, COUNT).permute(0, 3, 1, 2)
+        near, far = (sides[:, :, part].softmax(3) @ torch.arange(5.0).to(sides) for part in (slice(0, 2), slice(2, 4)))
+        center = torch.arange(COUNT).to(sides)[:, None]
+        return Head(scores, torch.cat([center - near, center + far], dim=2), sides)
+
+    return Cross(hidden(), hidden(), rest)
 
 
 def with_branch(context: Context, **changes: Any) -> Context:
@@ -92,6 +127,9 @@ def doubled(context: Context) -> Context:
         return torch.cat([x, x])
 
     branch = context.branches[0]
+    cross = branch.cross and replace(
+        branch.cross, teacher=branch.cross.teacher.mapped(twice), student=branch.cross.student.mapped(twice)
+    )
     return with_branch(
         replace(
             context,
@@ -105,6 +143,7 @@ def doubled(context: Context) -> Context:
         labels=twice(branch.labels),
         target_scores=twice(branch.target_scores),
         foreground=twice(branch.foreground),
+        cross=cross,
     )
 
 
@@ -124,6 +163,14 @@ def mirrored(context: Context) -> Context:
         assert of.sides is not None
         return Head(of.scores[:, :, order], boxes(of.boxes[:, order]), of.sides[:, order][:, :, [2, 1, 0, 3]])
 
+    def cross(of: Cross) -> Cross:
+        """A rest that sees the maps as they were, and whose predictions are flipped."""
+
+        def flipped(hidden: Hidden) -> Hidden:
+            return hidden.mapped(lambda x: x.flip(3))
+
+        return Cross(flipped(of.teacher), flipped(of.student), lambda hidden: head(of.rest(flipped(hidden))))
+
     branch = context.branches[0]
     return with_branch(
         replace(
@@ -137,6 +184,7 @@ def mirrored(context: Context) -> Context:
         labels=branch.labels[:, order],
         target_scores=branch.target_scores[:, order],
         foreground=branch.foreground[:, order],
+        cross=branch.cross and cross(branch.cross),
     )
 
 
@@ -147,13 +195,17 @@ def reordered(context: Context) -> Context:
 
 
 def student_tensors(context: Context) -> list[Tensor]:
-    head = context.branches[0].student
-    return [*context.student.values(), head.scores, head.boxes, _sides(head)]
+    head, cross = context.branches[0].student, context.branches[0].cross
+    return [*context.student.values(), head.scores, head.boxes, _sides(head), *(inside(cross.student) if cross else ())]
 
 
 def teacher_tensors(context: Context) -> list[Tensor]:
-    head = context.branches[0].teacher
-    return [*context.teacher.values(), head.scores, head.boxes, _sides(head)]
+    head, cross = context.branches[0].teacher, context.branches[0].cross
+    return [*context.teacher.values(), head.scores, head.boxes, _sides(head), *(inside(cross.teacher) if cross else ())]
+
+
+def inside(hidden: Hidden) -> list[Tensor]:
+    return [*hidden.boxes.values(), *hidden.scores.values()]
 
 
 def _sides(head: Head) -> Tensor:

@@ -3,7 +3,7 @@ import pytest
 from rdrkd.errors import PairError
 from rdrkd.models import LoadedModel, build
 from rdrkd.models.pairs import check_pair
-from rdrkd.spec import Dkd, Ld, Regenerated, Responsive, Term, Ultralytics
+from rdrkd.spec import Crosskd, Dkd, Ld, Regenerated, Responsive, Term, Ultralytics
 
 TWO = ["car", "bus"]
 
@@ -56,6 +56,24 @@ def test_a_level_without_a_head_has_no_scores_to_weigh_with() -> None:
     ) as refused:
         check_pair(_teacher(TWO), build("yolov8n-half", TWO), [Ultralytics(levels=(4, 8))], 64)
     assert refused.value.problems[0].where == "/distillation/losses/ultralytics/levels"
+
+
+def test_head_maps_of_other_widths_need_a_mapper() -> None:
+    teacher, student = _teacher(TWO), build("yolov8n-half", TWO)  # 64 and 32 channels for the scores, 64 for boxes
+    check_pair(teacher, student, [Crosskd()], 64)
+    check_pair(teacher, build("yolov8n", TWO), [Crosskd(mapper="none")], 64)
+    message = r"maps for scores are equally wide where `mapper` is `none`, got channels \[64, 64, 64\] of the teacher"
+    with pytest.raises(PairError, match=message) as refused:
+        check_pair(teacher, student, [Crosskd(mapper="none")], 64)
+    assert [problem.where for problem in refused.value.problems] == ["/distillation/losses/crosskd/mapper"]
+
+
+def test_the_teacher_alone_must_predict_the_distributions_that_cross_heads_compare() -> None:
+    check_pair(_teacher(TWO), build("yolo26n", TWO), [Crosskd(box_loss="kl")], 64)
+    with pytest.raises(PairError, match=r"DFL, reg_max > 1.* for `kl`, got reg_max 1; `giou` needs none") as refused:
+        check_pair(_teacher(TWO, "yolo26n"), build("yolov8n", TWO), [Crosskd(box_loss="kl")], 64)
+    assert refused.value.problems[0].where == "/distillation/losses/crosskd/box_loss"
+    check_pair(_teacher(TWO, "yolo26n"), build("yolov8n", TWO), [Crosskd(), Crosskd(box_loss="giou")], 64)
 
 
 def test_every_problem_is_told() -> None:
