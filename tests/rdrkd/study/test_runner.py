@@ -19,12 +19,14 @@ from rdrkd.errors import ModelError, SpecError
 from rdrkd.events import Epoch, Event
 from rdrkd.files import held
 from rdrkd.reporter import Memory, Reporter
+from rdrkd.spec import TABLE_1, TABLE_2
 from rdrkd.spec.study import Study
 from rdrkd.study import results
 from rdrkd.study.panel import draw_panel
 from rdrkd.study.report import write_report
 from rdrkd.study.runner import Ended, Order, run_study
 from tests.rdrkd.training.conftest import TRAIN
+from tests.shared import find
 
 pytestmark = pytest.mark.slow  # a process with torch for every member
 
@@ -286,6 +288,23 @@ def test_the_command_line_runs_merges_and_reports(
     refused = rdrkd("report", spec, "--out", tmp_path / "report")
     assert refused.returncode == 3
     assert "a study's results" in refused.stderr
+
+
+def test_every_row_of_the_papers_tables_trains_on_real_images(scenes: Path, tmp_path: Path) -> None:
+    real = find("data/hit_uav_tiny.zip")
+    methods = ["table1", "table2", "rdr-kd-paper", "ultralytics"]
+    small = {**TRAIN, "epochs": 1, "imgsz": 96}
+    every = study(real or scenes, Path("unused"), methods=methods, seeds=[0], train=small, teacher={**TEACHER})
+    ended = run_study(every, order(tmp_path), lambda _name: Memory())
+    assert not ended.results["failures"]
+    names = {member["method"] for member in ended.results["members"]}
+    assert names == {*map(str, TABLE_1), *map(str, TABLE_2), "rdr-kd-paper", "ultralytics"}
+    for member in ended.results["members"]:
+        terms = (member["terms"] or {"losses": []})["losses"]
+        assert (not terms) == (member["method"] == "none")
+        assert all(f"{term['name']}" in member["curve"][0]["losses"] for term in terms), member["method"]
+    report = (write_report(ended.results, tmp_path) and (tmp_path / "report.md")).read_text()
+    assert all(f"| {name} |" in report for name in names)
 
 
 def test_a_killed_study_leaves_no_process_and_goes_on(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
