@@ -52,9 +52,9 @@ def _finished(found: state.Found, run_dir: Path, reporter: Reporter) -> int | No
 
 def _changed(found: state.Found, devices: int) -> str:
     return (
-        f"begun on {found.ranks} devices, the run goes on after {found.folder.name} on {devices}: batches are as large "
-        "in all, but are divided otherwise, so batch normalisation and the images of a mosaic are not those of a run "
-        "that kept its devices"
+        f"{found.folder.name} was trained on {found.ranks} devices, the run goes on with {devices}: batches are as "
+        "large in all, but are divided otherwise, so batch normalisation and the images of a mosaic are not those of a "
+        "run that kept its devices"
     )
 
 

@@ -31,7 +31,7 @@ class Witness(Trainer):
     def __init__(self, order: Order, faults: list[str]) -> None:
         super().__init__(order.plan.load(), order.data, order.run_dir, Memory(), ",".join(order.devices))
         self.faults = faults if RANK == 1 else []
-        self.seen: dict[str, Any] = {"images": {}, "batches": [], "threads": torch.get_num_threads()}
+        self.seen: dict[str, Any] = {"images": {}, "batches": []}
         self.add_callback("on_pretrain_routine_end", type(self)._begin)
         self.add_callback("on_train_batch_start", type(self)._fail)
         self.add_callback("on_train_batch_end", type(self)._note)
