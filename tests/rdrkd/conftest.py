@@ -8,6 +8,7 @@ import torch
 from rdrkd.data import Dataset, open_dataset
 from rdrkd.data.scenes import write_scenes
 from rdrkd.models import build, save_student
+from tests.rdrkd.lively import lively
 
 
 @pytest.fixture(scope="session")
@@ -24,8 +25,8 @@ def dataset(scenes: Path) -> Dataset:
 
 @pytest.fixture(scope="session")
 def teacher_path(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of a YOLOv8n for the scenes' classes: random, but as good as trained for everything but accuracy."""
+    """Weights of a YOLOv8n for the scenes' classes: random, but lively, so that its maps and scores differ by image."""
     torch.manual_seed(7)
     folder = tmp_path_factory.mktemp("teacher")
-    save_student(build("yolov8n", dataset.names), folder, {})
+    save_student(lively(build("yolov8n", dataset.names)), folder, {})
     return folder / "student.pt"
