@@ -5,7 +5,8 @@ Ultralytics' own distillation as Ultralytics computes it. With methods: the firs
 
 A step is forward, losses, backward, gradient clipping and optimiser step on one fixed batch; data loading and
 validation are left out, for they cost every kind the same. The kinds take turns, so that a machine that slows down
-slows all of them, and each ratio is taken within one round.
+slows all of them, and each ratio is taken within one round. Where a CPU has other work at once, processor time on one
+thread (OMP_NUM_THREADS=1) is what that work leaves nearly alone.
 """
 
 import copy
@@ -49,6 +50,7 @@ KINDS = {
 }
 Batch = dict[str, torch.Tensor]
 Step = Callable[[], None]
+Clock = Callable[[], float]  # seconds
 
 
 @dataclass(frozen=True)
@@ -97,14 +99,24 @@ def bench(
     device: str | None = None,
     console: Console | None = None,
     methods: Sequence[Preset] = (),
+    processor_time: bool = False,
 ) -> int:
-    """Measure, print the table, and write `bench-<device>.json` (or `bench-methods-<device>.json`) into `output`."""
+    """Measure, print the table, and write `bench-<device>.json` (or `bench-methods-<device>.json`) into `output`.
+
+    Raises:
+        SpecError: processor time is asked for on a GPU, which works while the processor does not.
+    """
     console = console or Console()
     setting = setting_for(device)
+    if processor_time and setting.device != "cpu":
+        raise SpecError(f"expected the CPU for processor time, got {setting.device}")
     steps, beside = build_method_steps(setting, methods) if methods else (build_steps(setting), None)
-    samples = measure(steps, rounds, setting.device, console)
+    samples = measure(
+        steps, rounds, setting.device, console, time.process_time if processor_time else time.perf_counter
+    )
     report = {
-        "setting": asdict(setting), "rounds": rounds, "warm_up_rounds": WARM_UP, **_circumstances(setting.device),
+        "setting": asdict(setting), "clock": "processor" if processor_time else "wall",
+        "rounds": rounds, "warm_up_rounds": WARM_UP, **_circumstances(setting.device),
         **({"trained_beside_student": beside} if beside else {}),
         **summary(samples),
     }  # fmt: skip
@@ -222,24 +234,26 @@ def _batch(setting: Setting, seed: int) -> Batch:
 # -- measuring
 
 
-def measure(steps: dict[str, Step], rounds: int, device: str, console: Console) -> dict[str, list[float]]:
+def measure(
+    steps: dict[str, Step], rounds: int, device: str, console: Console, clock: Clock = time.perf_counter
+) -> dict[str, list[float]]:
     """Time every kind once a round, in an order that turns; give milliseconds by kind, a figure a round."""
     kinds = list(steps)
     samples: dict[str, list[float]] = {kind: [] for kind in kinds}
     for number in track(range(WARM_UP + rounds), description="measuring", console=console, transient=True):
         for kind in kinds[number % len(kinds) :] + kinds[: number % len(kinds)]:
-            elapsed = _timed(steps[kind], device)
+            elapsed = _timed(steps[kind], device, clock)
             if number >= WARM_UP:
                 samples[kind].append(elapsed)
     return samples
 
 
-def _timed(step: Step, device: str) -> float:
+def _timed(step: Step, device: str, clock: Clock) -> float:
     _settle(device)
-    started = time.perf_counter()
+    started = clock()
     step()
     _settle(device)
-    return 1000 * (time.perf_counter() - started)
+    return 1000 * (clock() - started)
 
 
 def _settle(device: str) -> None:
@@ -299,17 +313,18 @@ def _table(report: dict[str, Any]) -> Table:
     precision = "AMP" if setting["amp"] else "fp32"
     table = Table(
         title=f"{setting['teacher']} -> {setting['student']}, {setting['imgsz']} px, batch {setting['batch']}, "
-        f"{precision}, {report['device_name']}, {report['rounds']} rounds"
+        f"{precision}, {report['device_name']}, {report['rounds']} rounds, {report['clock']} time"
     )
     table.add_column("step")
     table.add_column("median ms", justify="right")
     table.add_column("25-75 %", justify="right")
     table.add_column("x student", justify="right")
     table.add_column("25-75 %", justify="right")
+    names = ALONE if "trained_beside_student" in report else KINDS  # a preset is ours, not Ultralytics' own
     for kind in report["milliseconds"]:
         cells = []
         for block, digits in (("milliseconds", 1), ("ratios_to_student", 2)):
             spread = report[block][kind]
             cells += [f"{spread['median']:.{digits}f}", f"{spread['p25']:.{digits}f}-{spread['p75']:.{digits}f}"]
-        table.add_row(KINDS.get(kind, kind), *cells)
+        table.add_row(names.get(kind, kind), *cells)
     return table

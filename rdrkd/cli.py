@@ -236,12 +236,18 @@ def bench(
     methods: Annotated[
         str | None, typer.Option(help="Presets to measure instead, by comma, or groups of them: `cwd,mgd`, `table1`.")
     ] = None,
+    processor_time: Annotated[
+        bool,
+        typer.Option("--processor-time", help="Count the processor's time, for a CPU that has other work at once."),
+    ] = False,
 ) -> None:
     """Measure step times: student alone, with the teacher's forward, RDR-KD, and Ultralytics' own distillation."""
     from rdrkd.bench import bench as measure
     from rdrkd.bench import presets_of
 
-    raise typer.Exit(measure(output, rounds, device, methods=presets_of(methods) if methods else ()))
+    raise typer.Exit(
+        measure(output, rounds, device, methods=presets_of(methods) if methods else (), processor_time=processor_time)
+    )
 
 
 @app.command()

@@ -3,9 +3,11 @@
 import dataclasses
 import io
 import json
+import time
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 from rdrkd.bench import ALONE, KINDS, bench, build_method_steps, build_steps, measure, presets_of, setting_for, summary
@@ -24,7 +26,7 @@ def test_every_kind_of_step_is_timed_once_a_round() -> None:
 def test_presets_are_timed_beside_the_student_alone() -> None:
     setting = dataclasses.replace(setting_for("cpu"), teacher="yolov8n", student="yolov8n-half", imgsz=64, batch=1)
     steps, beside = build_method_steps(setting, [Preset.PKD, Preset.PKD_DKD, Preset.DKD])
-    samples = measure(steps, 2, setting.device, Console(file=io.StringIO()))
+    samples = measure(steps, 2, setting.device, Console(file=io.StringIO()), time.process_time)
     assert list(samples) == [*ALONE, "pkd", "pkd+dkd", "dkd"]
     assert all(len(times) == 2 and min(times) > 0 for times in samples.values())
     # a 1x1 convolution without bias at each of P3 to P5
@@ -57,12 +59,20 @@ def test_the_report_says_under_what_circumstances(tmp_path: Path) -> None:
     assert {"torch", "ultralytics", "rdrkd", "python"} == set(report["versions"])
 
 
+def test_a_gpu_has_no_processor_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(SpecError, match="expected the CPU for processor time, got cuda:0"):
+        bench(tmp_path, 3, "0", Console(file=io.StringIO()), processor_time=True)
+
+
 @pytest.mark.slow
 def test_the_report_of_methods_says_what_they_train(tmp_path: Path) -> None:
-    assert bench(tmp_path, 3, "cpu", Console(file=io.StringIO()), [Preset.MGD]) == 0
+    assert bench(tmp_path, 3, "cpu", Console(file=io.StringIO()), [Preset.MGD], processor_time=True) == 0
     report = json.loads((tmp_path / "bench-methods-cpu.json").read_text())
     assert set(report["ratios_to_student"]) == {*ALONE, "mgd"}
     assert report["trained_beside_student"]["mgd"] > 1e6
+    assert report["clock"] == "processor"
 
 
 @pytest.mark.gpu
