@@ -118,7 +118,6 @@ TABLE_1 = (  # the rows of the paper's comparison, in its order
     Preset.DKD,
     Preset.NKD,
     Preset.CROSSKD,
-    Preset.BCKD,
     Preset.CWD_WSLD,
     Preset.MGD_WSLD,
     Preset.MGD_DKD,

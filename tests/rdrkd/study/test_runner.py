@@ -292,13 +292,13 @@ def test_the_command_line_runs_merges_and_reports(
 
 def test_every_row_of_the_papers_tables_trains_on_real_images(scenes: Path, tmp_path: Path) -> None:
     real = find("data/hit_uav_tiny.zip")
-    methods = ["table1", "table2", "rdr-kd-paper", "ultralytics"]
+    methods = ["table1", "table2", "bckd", "rdr-kd-paper", "ultralytics"]
     small = {**TRAIN, "epochs": 1, "imgsz": 96}
     every = study(real or scenes, Path("unused"), methods=methods, seeds=[0], train=small, teacher={**TEACHER})
     ended = run_study(every, order(tmp_path), lambda _name: Memory())
     assert not ended.results["failures"]
     names = {member["method"] for member in ended.results["members"]}
-    assert names == {*map(str, TABLE_1), *map(str, TABLE_2), "rdr-kd-paper", "ultralytics"}
+    assert names == {*map(str, TABLE_1), *map(str, TABLE_2), "bckd", "rdr-kd-paper", "ultralytics"}
     for member in ended.results["members"]:
         terms = (member["terms"] or {"losses": []})["losses"]
         assert (not terms) == (member["method"] == "none")
