@@ -12,7 +12,8 @@ ApiError
 |-- MethodNotAllowed       405 method_not_allowed
 |-- Conflict               409
 |   |-- NotReady           409 not_ready
-|   `-- AlreadyFinished    409 already_finished
+|   |-- AlreadyFinished    409 already_finished
+|   `-- NothingToResume    409 nothing_to_resume
 |-- Gone                   410 gone
 |-- TooLarge               413 too_large
 |-- UnsupportedMediaType   415 unsupported_media_type
@@ -162,6 +163,12 @@ class AlreadyFinished(Conflict):
     """The job has ended; terminal states never change."""
 
     code, title = "already_finished", "The job has already ended"
+
+
+class NothingToResume(Conflict):
+    """No job of the study has failed or was cancelled."""
+
+    code, title = "nothing_to_resume", "Nothing of it has failed or was cancelled"
 
 
 class Gone(ApiError):

@@ -8,12 +8,12 @@ from api.artifacts import endpoints as artifacts
 from api.dependencies import IfNoneMatch, StorageDep, Work, json_only, refusals
 from api.errors import (
     BadRequest,
-    Conflict,
     CrossSite,
     Gone,
     Invalid,
     MalformedJson,
     NotFound,
+    NothingToResume,
     NotReady,
     PathNotAllowed,
     RangeNotSatisfiable,
@@ -71,7 +71,7 @@ def get(study_id: str, work: Work) -> StudyView:
     status_code=202,
     operation_id="extend_study",
     dependencies=[Depends(json_only)],
-    responses=refusals(NotFound, *_SPEC),
+    responses=refusals(NotFound, *_BODY, UnusableReference),
 )
 def extend(study_id: str, more: Extension, work: Work, response: Response) -> StudyView:
     """Add methods or seeds: the members that are missing are queued, the others stay."""
@@ -83,7 +83,7 @@ def extend(study_id: str, more: Extension, work: Work, response: Response) -> St
     "/{study_id}/resume",
     status_code=202,
     operation_id="resume_study",
-    responses=refusals(CrossSite, NotFound, Conflict),
+    responses=refusals(CrossSite, NotFound, NothingToResume),
 )
 def resume(study_id: str, work: Work, response: Response) -> StudyView:
     """Go on with what failed or was cancelled: each such job gets a successor, from its newest checkpoint."""

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
 from api.db import new_id
-from api.errors import Conflict, Invalid, NotReady
+from api.errors import Invalid, NothingToResume, NotReady
 from api.jobs import lifecycle, repair
 from api.jobs import service as jobs
 from api.jobs.states import TERMINAL, Status
@@ -90,7 +90,7 @@ def resume(session: Session, study_id: str) -> tuple[Study, list[str]]:
 
     Raises:
         NotFound: there is no such study.
-        Conflict: no job of it has failed or was cancelled.
+        NothingToResume: no job of it has failed or was cancelled.
     """
     study = get(session, study_id)
     repair.fail_blocked(session)  # members that wait for a teacher which failed, but have not been told yet
@@ -108,7 +108,7 @@ def resume(session: Session, study_id: str) -> tuple[Study, list[str]]:
             )
             rings.append(row.job_id)
     if not rings:
-        raise Conflict("expected a study with jobs that failed or were cancelled, got one without any")
+        raise NothingToResume("expected a study with jobs that failed or were cancelled, got one without any")
     return study, rings
 
 

@@ -1,5 +1,6 @@
 """The OpenAPI document: valid, stable, and every refusal that it names can really be met."""
 
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,10 @@ from fastapi.openapi.models import OpenAPI
 from httpx2 import Response
 
 from api import errors
+from api.db import new_id
 from api.errors import ApiError
 from api.jobs.states import Status
+from api.jobs.tables import Artifact, Job
 from tests.api.conftest import MAX_BYTES, NOBODY, Service, Start, full_disk
 from tests.servers import Postgres
 
@@ -95,6 +98,57 @@ def _upload_refusals(feature: str, suffix: str) -> dict[tuple[str, str], Provoke
     }
 
 
+def _study(**changes: Any) -> dict[str, Any]:
+    teacher = {"model": {"architecture": "yolov8l"}, "train": {"epochs": 1}}
+    spec = {"name": "s", "dataset": NOBODY["dataset"], "teacher": teacher, "student": {"architecture": "yolov8n"}}
+    return {"json": spec | {"methods": ["none"], "seeds": [0]} | changes}
+
+
+def _unusable_study(service: Service) -> Response:
+    dataset = service.upload()
+    service.settle("no")
+    return service.client.post("/v1/studies", **_study(dataset=dataset))
+
+
+def _unusable_since(service: Service) -> Response:
+    study = service.client.post("/v1/studies", **_study(dataset=service.upload())).json()
+    service.settle("no")
+    return service.client.post(f"/v1/studies/{study['id']}/extend", json={"seeds": [1]})
+
+
+def _of_study(method: str, tail: str) -> Provoke:
+    """Ask something of a study that has only begun."""
+
+    def provoke(service: Service) -> Response:
+        study = service.client.post("/v1/studies", **_study(dataset=service.upload())).json()
+        return service.client.request(method, f"/v1/studies/{study['id']}/{tail}")
+
+    return provoke
+
+
+def _reported(removed: bool = False, **headers: str) -> Provoke:
+    """Ask for the report of a study that has one, unless it is removed."""
+
+    def provoke(service: Service) -> Response:
+        study = service.client.post("/v1/studies", **_study(dataset=service.dataset())).json()["id"]
+        with service.database.transaction() as session:
+            row = Job(id=new_id("job"), kind="compare", status=Status.SUCCEEDED, timeout_seconds=1)
+            row.spec = {"kind": "compare", "study": study, "jobs": []}
+            session.add(row)
+            session.flush()
+            stored = service.storage.put(io.BytesIO(b"<html>"), ".html")
+            file = Artifact(id=new_id("art"), job_id=row.id, attempt=1, epoch=0, name="report.html", key=stored.key)
+            file.sha256, file.size = stored.sha256, stored.size
+            session.add(file)
+        if removed:
+            service.storage.delete(stored.key)
+        return service.client.get(f"/v1/studies/{study}/report", headers=headers)
+
+    return provoke
+
+
+_NO_STUDY = f"/v1/studies/stu_{'0' * 32}"
+
 # (operation, code): a request that is answered so
 REFUSALS: dict[tuple[str, str], Provoke] = {
     ("create_job", "malformed_json"): _post("/v1/jobs", content=b"{", headers=JSON),
@@ -115,6 +169,34 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("list_job_artifacts", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/artifacts"),
     **_file_refusals("get_job_artifact", "GET", "artifacts/student.pt", "disposition=x"),
     **_file_refusals("head_job_artifact", "HEAD", "artifacts/student.pt", "disposition=x"),
+    ("create_study", "malformed_json"): _post("/v1/studies", content=b"{", headers=JSON),
+    ("create_study", "too_large"): _post("/v1/studies", content=bytes(2**20 + 1), headers=JSON),
+    ("create_study", "unsupported_media_type"): _post("/v1/studies", content=b"{}"),
+    ("create_study", "bad_request"): _post("/v1/studies", content=b'{"name": "\xff"}', headers=JSON),
+    ("create_study", "invalid"): _post("/v1/studies", json={}),
+    ("create_study", "path_not_allowed"): _post("/v1/studies", **_study(dataset="/data")),
+    ("create_study", "unknown_reference"): _post("/v1/studies", **_study()),
+    ("create_study", "unusable_reference"): _unusable_study,
+    ("list_studies", "invalid"): _get("/v1/studies?limit=0"),
+    ("get_study", "not_found"): _get(_NO_STUDY),
+    ("extend_study", "malformed_json"): _post(f"{_NO_STUDY}/extend", content=b"{", headers=JSON),
+    ("extend_study", "too_large"): _post(f"{_NO_STUDY}/extend", content=bytes(2**20 + 1), headers=JSON),
+    ("extend_study", "unsupported_media_type"): _post(f"{_NO_STUDY}/extend", content=b"{}"),
+    ("extend_study", "bad_request"): _post(f"{_NO_STUDY}/extend", content=b'{"seeds": "\xff"}', headers=JSON),
+    ("extend_study", "invalid"): _post(f"{_NO_STUDY}/extend", json={"seeds": [-1]}),
+    ("extend_study", "not_found"): _post(f"{_NO_STUDY}/extend", json={"seeds": [1]}),
+    ("extend_study", "unusable_reference"): _unusable_since,
+    ("resume_study", "not_found"): _post(f"{_NO_STUDY}/resume"),
+    ("resume_study", "nothing_to_resume"): _of_study("POST", "resume"),
+    ("cancel_study", "not_found"): _post(f"{_NO_STUDY}/cancel"),
+    ("draw_study_report", "not_found"): _post(f"{_NO_STUDY}/report"),
+    ("draw_study_report", "not_ready"): _of_study("POST", "report"),
+    ("get_study_report", "bad_request"): _reported(Range="bytes=x"),
+    ("get_study_report", "not_found"): _get(f"{_NO_STUDY}/report"),
+    ("get_study_report", "not_ready"): _of_study("GET", "report"),
+    ("get_study_report", "gone"): _reported(removed=True),
+    ("get_study_report", "range_not_satisfiable"): _reported(Range="bytes=99-"),
+    ("get_study_report", "invalid"): _get(f"{_NO_STUDY}/report?format=x"),
     **_upload_refusals("dataset", ".zip"),
     **_upload_refusals("model", ".pt"),
 }
@@ -187,10 +269,12 @@ def test_the_document_is_valid_and_its_names_are_stable(steady: Service) -> None
     references = set(re.findall(r'"\$ref": ?"#/components/schemas/([^"]+)"', steady.client.get("/openapi.json").text))
     assert references <= set(document["components"]["schemas"])
     assert sorted(operations) == [
-        "cancel_job", "create_dataset", "create_job", "create_model", "get_dataset", "get_health", "get_job",
-        "get_job_artifact", "get_job_metrics", "get_job_weights", "get_model", "get_readiness", "get_source",
-        "get_version", "head_job_artifact", "head_job_weights", "list_architectures", "list_datasets",
-        "list_job_artifacts", "list_jobs", "list_methods", "list_models",
+        "cancel_job", "cancel_study", "create_dataset", "create_job", "create_model", "create_study",
+        "draw_study_report", "extend_study", "get_dataset", "get_health", "get_job", "get_job_artifact",
+        "get_job_metrics", "get_job_weights", "get_model", "get_readiness", "get_source", "get_study",
+        "get_study_report", "get_version", "head_job_artifact", "head_job_weights", "list_architectures",
+        "list_datasets", "list_job_artifacts", "list_jobs", "list_methods", "list_models", "list_studies",
+        "resume_study",
     ]  # fmt: skip
     assert sum(len(methods) for methods in document["paths"].values()) == len(operations)
     for name, operation in operations.items():
@@ -200,13 +284,16 @@ def test_the_document_is_valid_and_its_names_are_stable(steady: Service) -> None
         assert bool(operation.get("security")) == operation["path"].startswith("/v1"), name
 
 
-def test_the_examples_are_valid_specs(steady: Service) -> None:
+@pytest.mark.parametrize(
+    ("path", "names"), [("/v1/jobs", {"distill", "train", "evaluate"}), ("/v1/studies", {"ablation", "mine"})]
+)
+def test_the_examples_are_valid_specs(steady: Service, path: str, names: set[str]) -> None:
     document = steady.client.get("/openapi.json").json()
-    examples = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    examples = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["examples"]
 
-    assert set(examples) >= {"distill", "train", "evaluate"}
+    assert set(examples) >= names
     for example in examples.values():
-        response = steady.client.post("/v1/jobs", json=example["value"])
+        response = steady.client.post(path, json=example["value"])
         assert response.json()["code"] == "unknown_reference"  # all that is wrong: nothing was uploaded
 
 

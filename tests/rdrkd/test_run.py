@@ -116,8 +116,7 @@ def test_checkpoints_hold_no_teacher_and_only_the_newest_two_stay(
         "state.pt",
         "student.pt",
         "student.safetensors",
-        "metrics.jsonl",
-        "warnings.jsonl",
+        "metrics.jsonl",  # and no warnings: there were none
         "report.html",
         "report.png",
     }

@@ -166,7 +166,7 @@ def test_a_cancelled_study_is_taken_up_again_where_it_stopped(each_service: Serv
     claimed = each_service.claim()
     assert claimed.continues == held.id
     again = each_service.client.post(study["links"]["resume"])
-    assert (again.status_code, again.json()["code"]) == (409, "conflict")
+    assert (again.status_code, again.json()["code"]) == (409, "nothing_to_resume")
 
 
 def test_a_teacher_that_failed_takes_its_members_along_and_all_are_taken_up_again(each_service: Service) -> None:
