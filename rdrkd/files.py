@@ -56,7 +56,7 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path, what: str = "run folder") -> Iterator[None]:
     """Make a folder and hold it for one process, until the end of the context or of the process.
 
     Raises:
@@ -66,12 +66,12 @@ def held(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
     except OSError as error:
-        raise SpecError(f"expected a run folder that can be written, got {folder.name}: {error.strerror}") from error
+        raise SpecError(f"expected a {what} that can be written, got {folder.name}: {error.strerror}") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released however this process ends
         except BlockingIOError as error:
-            raise SpecError(f"expected a run folder of its own, got {folder.name} with one going on") from error
+            raise SpecError(f"expected a {what} of its own, got {folder.name} with one going on") from error
         yield
 
 

@@ -4,8 +4,7 @@ import json
 import platform
 import resource
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,24 +62,29 @@ def run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs | None 
         RdrkdError: a subclass whose `reason` says why the run ended; `StopRequested` when the reporter asked.
     """
     run_dir = run_dir.resolve()
-    with _own_folder(spec, run_dir):
+    with held(run_dir):
         return _run(spec, run_dir, reporter, inputs or Inputs())
 
 
 def _run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> dict[str, Any]:
+    begun_with, own = _read_json(run_dir / "spec.json"), spec.model_dump(mode="json")
+    if begun_with is not None and _deciding(begun_with) != _deciding(own):
+        raise SpecError(f"expected a new run folder or one of this very spec, got {run_dir.name} with another spec")
     finished = run_dir / "result.json"
-    if finished.is_file():
-        done: dict[str, Any] = json.loads(finished.read_text())
-        return done
+    if finished.is_file() and begun_with == own:
+        return _result(finished)
     devices_of(inputs.device)  # refused before anything is unpacked
     started = time.monotonic()
     reporter = Recorder(reporter, run_dir)
     reporter.emit(Progress(phase="preparing"))
     dataset = open_dataset(_dataset_path(spec, inputs), inputs.cache or run_dir / "dataset")
+    resolved = _resolved(spec, dataset, inputs)
+    _same_inputs(run_dir / "resolved_spec.json", resolved)  # until here nothing of an earlier run is touched
+    _write_json(run_dir / "spec.json", own)
+    if finished.is_file():  # under other names or paths, of the same content
+        return _result(finished)
     if inputs.dataset is None:  # a path of the command line: nobody has looked at it yet
         _check(dataset, reporter)
-    resolved = _resolved(spec, dataset, inputs)
-    _same_inputs(run_dir / "resolved_spec.json", resolved)
     _write_json(run_dir / "resolved_spec.json", resolved)
     reporter.emit(Resolved(resolved_spec=resolved))
     if isinstance(spec, Evaluate):
@@ -103,16 +107,9 @@ def _run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> di
     return result
 
 
-@contextmanager
-def _own_folder(spec: RunSpec, run_dir: Path) -> Iterator[None]:
-    """Hold a run folder for one process; refuse one of another spec: resuming it would mix two runs."""
-    with held(run_dir):
-        earlier = _read_json(run_dir / "spec.json")
-        own = spec.model_dump(mode="json")
-        if earlier is not None and _deciding(earlier) != _deciding(own):
-            raise SpecError(f"expected a new run folder or one of this very spec, got {run_dir.name} with another spec")
-        _write_json(run_dir / "spec.json", own)
-        yield
+def _result(finished: Path) -> dict[str, Any]:
+    done: dict[str, Any] = json.loads(finished.read_text())
+    return done
 
 
 def _deciding(spec: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from rdrkd.diagnostics.heading import heading, without_curves
 from rdrkd.diagnostics.verdict import CALLED, verdicts, weighting
 from rdrkd.events import Warn
 from rdrkd.files import write_atomically
+from rdrkd.paths import without_paths
 from rdrkd.recorder import RESOLVED
 from rdrkd.reporter import Reporter
 
@@ -54,7 +55,7 @@ def write_report(run_dir: Path, result: Mapping[str, Any] | None = None) -> list
         terms=run.terms,
         parts=tables.parts(run),
         batches=tables.batches(run),
-        spec=json.dumps(run.spec, indent=2, ensure_ascii=False),
+        spec=without_paths(json.dumps(run.spec, indent=2, ensure_ascii=False)),
     )
     write_atomically(run_dir / PAGE, page.encode(errors="replace"))  # JSON can hold halves of characters
     write_atomically(run_dir / PICTURE, picture)

@@ -1,8 +1,8 @@
 """The job spec: one model for the HTTP body, the database row, the file in the run folder and the command line."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
 
 from rdrkd.spec.presets import Distillation, Preset
 from rdrkd.spec.references import STUDY_ID, ModelRef, WeightsRef
@@ -34,6 +34,16 @@ class Distill(_Job):
     student: ModelRef
     distillation: Distillation = Field(default_factory=lambda: Distillation(preset=Preset.RDR_KD))
     train: TrainSettings = Field(default_factory=TrainSettings)
+
+    @model_validator(mode="after")
+    def _terms_are_on(self) -> Self:
+        stop, epochs = self.distillation.recipe.schedule.stop_epochs, self.train.epochs
+        if self.distillation.recipe.terms and stop >= epochs:
+            raise ValueError(
+                f"distillation.schedule: expected stop_epochs below the {epochs} epochs of train, got {stop:g}: the "
+                "terms would never be on"
+            )
+        return self
 
 
 class Train(_Job):

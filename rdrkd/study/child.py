@@ -70,7 +70,9 @@ def run_child(
         return _read(finished)
     if status == EXIT_STOPPED or stopping():
         return None
-    error = MemberFailed(failed.message if failed else f"the process ended with status {status}; see its log.txt")
+    error = MemberFailed(
+        failed.message if failed else f"the process ended with status {status}; see {folder.name}/log.txt"
+    )
     if failed is not None:
         error.reason = failed.reason
     raise error
@@ -98,4 +100,7 @@ def _events(child: "subprocess.Popen[bytes]") -> Iterator[Event]:
 
 
 def _read(result: Path) -> dict[str, Any]:
-    return dict(json.loads(result.read_text()))
+    try:
+        return dict(json.loads(result.read_text()))
+    except ValueError as error:
+        raise MemberFailed(f"expected JSON in {result.parent.name}/{result.name}, got: {error}") from error

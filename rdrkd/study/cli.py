@@ -11,6 +11,7 @@ from rich.table import Table
 
 from rdrkd import environment, events
 from rdrkd.console import duration
+from rdrkd.errors import SpecError
 from rdrkd.events import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, Event
 from rdrkd.spec.study import GROUPS
 
@@ -133,7 +134,11 @@ def _run(spec: Path, order: "Order") -> None:
     write_report(ended.results, out, panel)
     _show(ended.results, console)
     console.print(f"Report: [bold]{out / 'report.html'}[/], results: [bold]{out / 'study.json'}[/]")
+    for failure in ended.results["failures"]:
+        name = f"{failure['method']}, seed {failure['seed']}"
+        console.print(f"{name} failed: {failure['reason']}: {failure['message']}", highlight=False, markup=False)
     if ended.failed:
+        console.print("The same command tries what has failed again.")
         raise typer.Exit(EXIT_FAILED)
     if ended.missing:
         console.print(f"{len(ended.missing)} members are not done: run the same command again to go on.")
@@ -164,6 +169,8 @@ def report(
     from rdrkd.study.report import write_report
 
     found = results.read(file)
+    if out.exists() and not out.is_dir():
+        raise SpecError(f"expected a folder for the report, got a file at {out}")
     panel = "panel.png" if (out / "panel.png").is_file() else None
     for path in write_report(found, out, panel):
         typer.echo(path)

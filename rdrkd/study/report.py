@@ -124,7 +124,9 @@ def findings(rows: Sequence[Row]) -> list[str]:
             sentences.append(f"{numbers}; one seed tells nothing of chance.")
         elif difference.significant:
             word = "better" if difference.mean > 0 else "worse"
-            sentences.append(f"{numbers}: {word} than the student alone, beyond what the seeds explain.")
+            sentences.append(
+                f"{numbers}: {word} than the student alone, beyond what the seeds explain{_alone(row, rows)}."
+            )
         else:
             half = difference.high - difference.mean
             sentences.append(
@@ -132,6 +134,16 @@ def findings(rows: Sequence[Row]) -> list[str]:
                 "would show with these seeds."
             )
     return sentences
+
+
+def _alone(row: Row, rows: Sequence[Row]) -> str:
+    """Say where a difference that stands by itself does not stand among all pairs of the study together."""
+    for places in rankings(rows):
+        own = next((place for place in places if place.row is row), None)
+        baseline = next((place for place in places if place.row.method == BASELINE), None)
+        if own and baseline and (baseline.row.label in own.tied or row.label in baseline.tied):
+            return "; that is of this comparison by itself, and not of all pairs of the study together (see the order)"
+    return ""
 
 
 def mixtures(rows: Sequence[Row]) -> list[str]:

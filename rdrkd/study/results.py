@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rdrkd.errors import SpecError
 from rdrkd.files import write_atomically
@@ -55,19 +55,21 @@ def merge(parts: Iterable[Results]) -> Results:
         SpecError: they are of different datasets.
     """
     first, *others = parts
-    merged: Results = {"commands": [], "teachers": {}, "failures": [], "notes": [], **first}
-    for part in others:
+    merged: Results = {"commands": [], "teachers": {}, "failures": [], "notes": [], **first, "members": []}
+    for part in (first, *others):
         if part["dataset_sha256"] != first["dataset_sha256"]:
             raise SpecError(
                 f"expected results on the dataset {first['dataset']} (sha256 {first['dataset_sha256'][:12]}), got some "
                 f"on {part['dataset']} ({part['dataset_sha256'][:12]})"
             )
-        known = {key_of(member): member for member in merged["members"]}
-        twice = [m for m in part["members"] if known.get(key_of(m), m)["metrics"] != m["metrics"]]
-        notes = [*part.get("notes", []), *(_twice(known[key_of(member)], member) for member in twice)]
+        known, notes = {key_of(member): member for member in merged["members"]}, list(part.get("notes", []))
+        for member in part["members"]:
+            there = known.setdefault(key_of(member), member)
+            if there["metrics"] != member["metrics"]:
+                notes.append(_twice(there, member))
         merged = {
             **merged,
-            "members": [*merged["members"], *(member for member in part["members"] if key_of(member) not in known)],
+            "members": list(known.values()),
             "commands": list(dict.fromkeys([*merged["commands"], *part.get("commands", [])])),
             "teachers": {**part.get("teachers", {}), **merged["teachers"]},
             "failures": [*merged["failures"], *part.get("failures", [])],
@@ -93,7 +95,7 @@ def _twice(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
 class _Content(BaseModel):
     """Part of a results file: the fields that are read here; it may have more."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class _Figures(_Content):
@@ -124,11 +126,15 @@ class _Key(_Content):
 class _Member(_Key):
     setting: str
     metrics: _Figures
-    curve: tuple[_Epoch, ...]
+    curve: list[_Epoch]
     seconds: float
-    epochs: int
+    epochs: int = Field(ge=1)
     memory_bytes: int
     student: _Network
+    per_class: dict[str, dict[str, float | None]] = {}
+    versions: dict[str, str] = {}
+    jobs: int | None = None
+    teacher_sha256: str | None = None
 
 
 class _Failure(_Key):
@@ -147,8 +153,8 @@ class _Results(_Content):
     name: str
     dataset: str
     dataset_sha256: str
-    members: tuple[_Member, ...]
-    commands: tuple[str, ...] = ()
+    members: list[_Member]
+    commands: list[str] = []
     teachers: dict[str, _Teacher] = {}
-    failures: tuple[_Failure, ...] = ()
-    notes: tuple[str, ...] = ()
+    failures: list[_Failure] = []
+    notes: list[str] = []

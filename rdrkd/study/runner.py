@@ -16,14 +16,15 @@ from typing import Any, NamedTuple
 
 from rdrkd.data import open_dataset
 from rdrkd.data.check import check
-from rdrkd.errors import RdrkdError
+from rdrkd.errors import RdrkdError, error_of
 from rdrkd.files import held
+from rdrkd.models import load_weights
 from rdrkd.reasons import Reason
 from rdrkd.reporter import Reporter
 from rdrkd.spec import LocalModel
 from rdrkd.spec.study import Study
 from rdrkd.study import results
-from rdrkd.study.child import run_child
+from rdrkd.study.child import MemberFailed, run_child
 from rdrkd.study.members import Member, members_of, teacher_hash, teacher_spec, without_paths
 from rdrkd.study.record import record, record_teacher
 
@@ -81,7 +82,7 @@ def run_study(study: Study, order: Order, reporter: Callable[[str], Reporter]) -
     Raises:
         RdrkdError: the dataset or the teacher cannot be used, or another study runs in the folder.
     """
-    with held(order.out):
+    with held(order.out, "study folder"):
         return _Runner(study, order, reporter).run()
 
 
@@ -100,6 +101,10 @@ class _Runner:
         members = members_of(self.study, self.dataset.sha256, {"path": str(self.teacher)})
         missing = self._missing(members)
         self._save()
+        if missing and not self._over():
+            for model in (self.study.student, self.study.teacher.model):
+                if isinstance(model, LocalModel):
+                    load_weights(Path(model.path))  # refused before hours of training
         if not any(member.needs_teacher for member in missing) or self._teacher_ready():
             self._train(missing)
         return Ended(self.results, members, self._missing(members))
@@ -133,7 +138,10 @@ class _Runner:
             return True
         if self._over():
             return False
-        result = self._run("teacher", spec, self.teacher.parent)
+        try:
+            result = self._run("teacher", spec, self.teacher.parent)
+        except MemberFailed as error:
+            raise error_of(error.reason, f"the study's teacher failed: {error}") from error
         if result is None:
             return False
         self.results["teachers"][teacher_hash(self.study)] = record_teacher(result, self.teacher.parent)

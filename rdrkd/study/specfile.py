@@ -26,7 +26,7 @@ def read_study(file: Path) -> Study:
     except ValidationError as error:
         problems = problems_of(error, data)
     else:
-        problems = list(_missing(study))
+        problems = list(missing(study))
     if problems:
         raise SpecError(f"{file}: {len(problems)} fields of the study are refused", problems)
     return study
@@ -51,7 +51,7 @@ def _with_path(model: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {**model, "path": str(folder / model["path"])} if isinstance(model.get("path"), str) else model
 
 
-def _missing(study: Study) -> Iterator[Problem]:
+def missing(study: Study) -> Iterator[Problem]:
     """Give what a study on this machine cannot use."""
     if not Path(study.dataset).exists():
         yield Problem("/dataset", f"expected a dataset, got nothing at {study.dataset}")

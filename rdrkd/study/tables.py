@@ -1,5 +1,6 @@
 """The paper's tables as studies of any dataset: the same methods, a teacher that is trained first, paired seeds."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rdrkd.files import write_atomically
 from rdrkd.spec import ARCHITECTURES
 from rdrkd.spec.problems import problems_of
 from rdrkd.spec.study import Study
+from rdrkd.study.specfile import missing
 
 
 def write_table_study(
@@ -36,7 +38,7 @@ def write_table_study(
     if dataset in NAMED and not Path(dataset).exists():
         place = str(fetch_visdrone(out / "datasets"))
     content: dict[str, Any] = {
-        "name": f"{group}-{Path(dataset).stem}"[:64],
+        "name": re.sub(r"[^A-Za-z0-9+._-]", "-", f"{group}-{Path(dataset).stem}")[:64],
         "dataset": str(Path(place).resolve()),
         "teacher": {"model": _model(teacher), **({"train": train} if teacher in ARCHITECTURES else {})},
         "student": _model(student),
@@ -45,10 +47,11 @@ def write_table_study(
         "train": train,
     }
     try:
-        Study.model_validate(content)
+        problems = list(missing(Study.model_validate(content)))
     except ValidationError as error:
         problems = problems_of(error, content)
-        raise SpecError(f"{len(problems)} options of the study are refused", problems) from None
+    if problems:
+        raise SpecError(f"{len(problems)} options of the study are refused", problems)
     out.mkdir(parents=True, exist_ok=True)
     file, text = out / "study.yaml", yaml.safe_dump(content, sort_keys=False)
     if file.is_file() and file.read_text() != text:

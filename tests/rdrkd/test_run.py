@@ -103,6 +103,24 @@ def test_a_finished_folder_gives_its_result_again(distilled: tuple[Path, Memory,
     assert not again.events
 
 
+def test_a_folder_is_held_to_the_content_of_its_inputs_finished_or_not(scenes: Path, tmp_path: Path) -> None:
+    moved, other = tmp_path / "moved", tmp_path / "other"
+    for copy in (moved, other):
+        shutil.copytree(scenes.parent, copy)
+    label = min((other / "labels" / "train").glob("*.txt"))
+    label.write_text("0 0.5 0.5 0.2 0.2\n")
+    first = run(train(scenes), tmp_path / "run", Memory())
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    with pytest.raises(SpecError, match="the dataset that this run was begun with"):
+        run(train(other / scenes.name), tmp_path / "run", Memory())
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()} == before
+    assert run(train(moved / scenes.name, name="another"), tmp_path / "run", Memory()) == first
+    (tmp_path / "run" / "result.json").unlink()
+    with pytest.raises(SpecError, match="the dataset that this run was begun with"):
+        run(train(other / scenes.name), tmp_path / "run", Memory())
+    assert str(other) not in (tmp_path / "run" / "spec.json").read_text()
+
+
 def test_checkpoints_hold_no_teacher_and_only_the_newest_two_stay(
     distilled: tuple[Path, Memory, dict[str, Any]],
 ) -> None:

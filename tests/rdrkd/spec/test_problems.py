@@ -70,3 +70,11 @@ def test_both_preset_and_losses() -> None:
 
 def test_long_values_are_cut() -> None:
     assert len(problems(TRAIN | {"dataset": ["x" * 5000]})["/dataset"]) < 150
+
+
+def test_a_schedule_that_never_turns_the_terms_on_is_refused() -> None:
+    schedule = {"warmup_epochs": 3, "stop_epochs": 5}
+    spec = DISTILL | {"distillation": {"preset": "rdr-kd", "schedule": schedule}, "train": {"epochs": 5}}
+    (detail,) = problems(spec).values()
+    assert "expected stop_epochs below the 5 epochs of train, got 5" in detail
+    assert JOB_SPEC.validate_python(spec | {"train": {"epochs": 6}})

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from rdrkd.study.report import mixtures, tables, write_report
+from rdrkd.study.report import findings, mixtures, tables, write_report
 from rdrkd.study.results import FIGURES, FORMAT
 from rdrkd.study.statistics import rows_of
 
@@ -69,3 +69,13 @@ def test_seconds_are_called_rough_where_members_trained_at_the_same_time() -> No
 def test_failures_are_in_the_report(tmp_path: Path) -> None:
     failure = {"method": "mine", "seed": 4, "hash": "x", "reason": "nan_loss", "message": "lost"}
     assert "* mine, seed 4: nan_loss: lost" in report([member("none", 0, 1.0)], tmp_path, failures=[failure])
+
+
+def test_a_difference_that_does_not_stand_among_all_pairs_is_called_one_by_itself() -> None:
+    base, better = [10.0, 11.0, 9.0], [12.0, 13.4, 10.9]
+    noise = [member(f"noise{n}", seed, 9.0 + n + 2 * (seed == n)) for n in range(3) for seed in range(3)]
+    own = [*(member("none", s, v) for s, v in enumerate(base)), *(member("mine", s, v) for s, v in enumerate(better))]
+    (alone,) = (sentence for sentence in findings(rows_of(own)))
+    assert "better than the student alone, beyond what the seeds explain." in alone
+    among = next(sentence for sentence in findings(rows_of([*own, *noise])) if sentence.startswith("mine"))
+    assert "by itself, and not of all pairs" in among

@@ -91,6 +91,28 @@ def test_a_member_without_what_the_report_needs_is_named(tmp_path: Path) -> None
     assert {problem.where for problem in refused.value.problems} == {"/members/1/metrics/AP_S", "/members/1/curve"}
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", 0), ("metrics", {"AP": float("nan"), **FIGURES}), ("metrics", {"AP": "nan", **FIGURES}),
+        ("per_class", None), ("versions", None), ("jobs", "2"), ("seed", "0"),
+    ],
+)  # fmt: skip
+def test_what_would_break_a_report_is_refused_by_field(field: str, value: Any, tmp_path: Path) -> None:
+    found = results(("none", 0, 1.0))
+    found["members"][0][field] = value
+    (tmp_path / "x.json").write_text(json.dumps(found))
+    with pytest.raises(SpecError) as refused:
+        read(tmp_path / "x.json")
+    assert all(problem.where.startswith(f"/members/0/{field}") for problem in refused.value.problems)
+
+
+def test_a_member_that_stands_twice_in_one_file_is_counted_once() -> None:
+    joined = merge([results(("none", 0, 1.0), ("none", 0, 1.0), ("none", 0, 2.0))])
+    assert keys(joined) == [("none", 0, 1.0)]
+    assert len(joined["notes"]) == 1
+
+
 def test_the_results_that_are_kept_can_be_read() -> None:
     files = sorted((Path(__file__).parents[3] / "docs" / "results").glob("study-*.json"))
     assert files

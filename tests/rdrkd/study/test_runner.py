@@ -15,13 +15,14 @@ from typing import Any
 import cv2
 import pytest
 
-from rdrkd.errors import ModelError, SpecError
+from rdrkd.errors import ModelError, RdrkdError, SpecError
 from rdrkd.events import Epoch, Event
 from rdrkd.files import held
 from rdrkd.reporter import Memory, Reporter
 from rdrkd.spec import TABLE_1, TABLE_2
 from rdrkd.spec.study import Study
 from rdrkd.study import results
+from rdrkd.study.members import teacher_hash
 from rdrkd.study.panel import draw_panel
 from rdrkd.study.report import write_report
 from rdrkd.study.runner import Ended, Order, run_study
@@ -178,6 +179,22 @@ def test_a_damaged_run_folder_sinks_no_other_member(scenes: Path, teacher_path: 
     again = run_study(small, order(tmp_path), lambda _name: Memory())
     assert not again.failed
     assert not again.results["failures"]
+
+
+def test_weights_that_cannot_be_read_are_refused_before_the_teacher_is_trained(scenes: Path, tmp_path: Path) -> None:
+    (tmp_path / "s.pt").write_text("no weights")
+    broken = study(scenes, Path("unused"), teacher=TEACHER, student={"path": str(tmp_path / "s.pt")})
+    with pytest.raises(ModelError):
+        run_study(broken, order(tmp_path / "out"), nothing)
+
+
+def test_a_teacher_that_fails_is_named(scenes: Path, tmp_path: Path) -> None:
+    teacher = study(scenes, Path("unused"), teacher=TEACHER, seeds=[0], methods=["decoupled"])
+    folder = tmp_path / f"teacher-{teacher_hash(teacher)}"
+    folder.mkdir()
+    (folder / "result.json").write_text("{")
+    with pytest.raises(RdrkdError, match=rf"the study's teacher failed: expected JSON in {folder.name}/result\.json"):
+        run_study(teacher, order(tmp_path), lambda _name: Memory())
 
 
 class FreezeAtFirstEpoch(Memory):

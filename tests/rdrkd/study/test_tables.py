@@ -35,7 +35,17 @@ def test_trained_weights_are_used_as_they_are(tmp_path: Path) -> None:
     assert study.student.path == str(tmp_path / "t.pt")
 
 
+def test_a_refused_command_leaves_nothing_in_the_way_of_the_right_one(tmp_path: Path) -> None:
+    (tmp_path / "my data").mkdir()
+    with pytest.raises(SpecError, match="options of the study"):
+        write(tmp_path / "out", dataset=str(tmp_path / "my data"), teacher="nope.pt")
+    assert not (tmp_path / "out").exists()
+    study = read_study(write(tmp_path / "out", dataset=str(tmp_path / "my data")))
+    assert study.name == "table2-my-data"
+
+
 def test_a_study_that_was_changed_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "scenes").mkdir()
     file = write(tmp_path / "out")
     file.write_text(file.read_text().replace("epochs: 2", "epochs: 3"))
     with pytest.raises(SpecError, match="rdrkd study run"):
