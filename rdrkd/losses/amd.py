@@ -22,18 +22,13 @@ from torch import Tensor, nn
 
 from rdrkd.losses.attention import spatial_attention
 from rdrkd.losses.context import Context, Output, level_name
-from rdrkd.losses.generation import generation_block
+from rdrkd.losses.generation import generation_block, generative_loss
 from rdrkd.spec.losses import Amd
 
 
 def attention_mask(teacher: Tensor, tau_s: float = 1.0, temperature: float = 0.5) -> Tensor:
     """M (B, 1, H, W) in {0, 1} of a teacher map (B, C, H, W)."""
     return (spatial_attention(teacher.detach(), temperature) <= tau_s).to(teacher.dtype)
-
-
-def adaptive_loss(teacher: Tensor, rebuilt: Tensor) -> Tensor:
-    """L of one level for maps (B, C, H, W): scalar, the mean over images of the sum over channels and cells."""
-    return (teacher.detach() - rebuilt).square().sum((1, 2, 3)).mean()
 
 
 class ChannelWeights(nn.Module):
@@ -82,6 +77,6 @@ class AmdTerm(nn.Module):
             with context.autocast():
                 generated = level.generator(student * mask)
             rebuilt = level.channels(teacher) * generated.to(teacher.dtype)
-            levels[name] = adaptive_loss(teacher, rebuilt)
+            levels[name] = generative_loss(teacher, rebuilt)
             shares[f"{name}/hidden_cells"] = 1 - mask.mean()
         return Output.of(levels, shares)

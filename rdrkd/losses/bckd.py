@@ -21,20 +21,9 @@ published weights a = 1 and b = 4 belong to a detector whose box loss weighs 2; 
 import torch
 from torch import Tensor
 
-from rdrkd.boxes import giou_loss
 from rdrkd.losses.context import Branch, Context, Output
-from rdrkd.losses.focal import disagreement, focal_loss
+from rdrkd.losses.focal import box_loss, class_loss, disagreement, normalizer
 from rdrkd.spec.losses import Bckd
-
-
-def class_loss(student: Tensor, teacher: Tensor, norm: Tensor | float, gamma: float = 1.0) -> Tensor:
-    """Scalar, the sum over images, classes and anchors of `focal_loss` of logits (B, nc, A), over `norm`."""
-    return focal_loss(student, teacher, gamma).sum() / norm
-
-
-def box_loss(student: Tensor, teacher: Tensor, weight: Tensor, norm: Tensor | float) -> Tensor:
-    """Scalar, the sum over images and anchors of `giou_loss` of boxes (B, A, 4), times (B, A), over `norm`."""
-    return (weight * giou_loss(student, teacher.detach())).sum() / norm
 
 
 def on_assigned_levels(foreground: Tensor, anchors: dict[int, slice]) -> Tensor:
@@ -50,7 +39,7 @@ def bckd_term(term: Bckd, context: Context) -> Output:
 
     def parts(branch: Branch) -> dict[str, Tensor]:
         teacher, student = branch.heads()
-        norm = (branch.target_scores if term.normalizer == "assigned" else branch.foreground).sum().clamp(min=1)
+        norm = normalizer(term.normalizer, branch.target_scores, branch.foreground)
         logits, boxes = (student.scores, teacher.scores), (student.boxes, teacher.boxes)
         if term.empty_levels == "skip":
             kept = on_assigned_levels(branch.foreground, context.anchors)

@@ -33,9 +33,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from rdrkd.boxes import giou_loss
 from rdrkd.losses.context import Branch, Context, Head, Output
-from rdrkd.losses.focal import focal_loss
+from rdrkd.losses.focal import box_loss, class_loss, normalizer
 from rdrkd.spec.losses import Crosskd
 
 
@@ -45,11 +44,6 @@ def align_scale(teacher: Tensor, student: Tensor, eps: float = 1e-4) -> Tensor:
     deviation_t, mean_t = torch.std_mean(teacher.detach(), (0, 2, 3), correction=correction, keepdim=True)
     deviation_s, mean_s = torch.std_mean(student, (0, 2, 3), correction=correction, keepdim=True)
     return (student - mean_s) / (deviation_s + eps) * deviation_t + mean_t
-
-
-def class_loss(crossed: Tensor, teacher: Tensor, norm: Tensor | float, gamma: float = 1.0) -> Tensor:
-    """Scalar, the sum over images, classes and anchors of `focal_loss` of logits (B, nc, A), over `norm`."""
-    return focal_loss(crossed, teacher, gamma).sum() / norm
 
 
 def distribution_loss(
@@ -62,17 +56,12 @@ def distribution_loss(
     return temperature**2 * (weight * divergence).sum() / norm
 
 
-def box_loss(crossed: Tensor, teacher: Tensor, weight: Tensor, norm: Tensor | float) -> Tensor:
-    """Scalar, the sum over images and anchors of `giou_loss` of boxes (B, A, 4), times (B, A), over `norm`."""
-    return (weight * giou_loss(crossed, teacher.detach())).sum() / norm
-
-
 def crosskd_term(term: Crosskd, context: Context) -> Output:
     """Class part + box part of the cross-head predictions, over the heads' branches."""
 
     def parts(branch: Branch) -> dict[str, Tensor]:
         teacher, crossed = branch.teacher, _crossed(term, branch, context)
-        norm = (branch.target_scores if term.normalizer == "assigned" else branch.foreground).sum().clamp(min=1)
+        norm = normalizer(term.normalizer, branch.target_scores, branch.foreground)
         weight = teacher.scores.sigmoid().amax(1)
         if term.box_loss == "giou" or (term.box_loss == "auto" and teacher.sides is None):
             box = term.giou_weight * box_loss(crossed.boxes, teacher.boxes, weight, norm)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from rdrkd.losses.context import Context, Output, level_name
-from rdrkd.losses.generation import generation_block
+from rdrkd.losses.generation import generation_block, generative_loss
 from rdrkd.spec.losses import Mgd
 
 
@@ -27,11 +27,6 @@ def random_mask(student: Tensor, mask_ratio: float) -> Tensor:
     """M (B, 1, H, W) in {0, 1} for a map (B, C, H, W), each cell 0 with the probability `mask_ratio`."""
     batch, _, height, width = student.shape
     return (torch.rand(batch, 1, height, width, device=student.device) >= mask_ratio).to(student.dtype)
-
-
-def generative_loss(teacher: Tensor, rebuilt: Tensor) -> Tensor:
-    """L of one level for maps (B, C, H, W): scalar, the mean over images of the sum over channels and cells."""
-    return (teacher.detach() - rebuilt).square().sum((1, 2, 3)).mean()
 
 
 class MgdTerm(nn.Module):

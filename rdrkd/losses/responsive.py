@@ -19,14 +19,8 @@ from torch import Tensor
 
 from rdrkd.boxes import eiou_loss
 from rdrkd.losses.context import Branch, Context, Output
-from rdrkd.losses.focal import disagreement, focal_loss
+from rdrkd.losses.focal import class_loss, disagreement, normalizer
 from rdrkd.spec.losses import Responsive
-
-
-def class_loss(student: Tensor, teacher: Tensor, norm: Tensor | float, gamma: float = 1.0) -> Tensor:
-    """L_cls: scalar, the sum over images, classes and anchors of `focal_loss` of logits (B, nc, A), over `norm`."""
-    # Eq. 9
-    return focal_loss(student, teacher, gamma).sum() / norm
 
 
 def box_loss(
@@ -43,24 +37,6 @@ def anchor_weight(student: Tensor, teacher: Tensor, kind: Literal["bckd", "none"
         return disagreement(student, teacher)
     p_t = teacher.detach().sigmoid()
     return p_t.amax(1) if kind == "teacher_score" else torch.ones_like(p_t[:, 0])
-
-
-def normalizer(
-    kind: Literal["assigned", "positives", "image_sum", "batch_sum"], target_scores: Tensor, foreground: Tensor
-) -> Tensor:
-    """What the batch's sum is divided by to become a per-image mean, scalar.
-
-    Args:
-        kind: `assigned`: U, the sum of the assigned scores, as the task loss has it (at least 1); `positives`: the
-            number of foreground anchors (at least 1); `image_sum`: B, the paper's plain sum per image; `batch_sum`: 1.
-        target_scores: (B, A, nc) scores that the assigner set as class targets.
-        foreground: (B, A) bool.
-    """
-    if kind == "assigned":
-        return target_scores.sum().clamp(min=1)
-    if kind == "positives":
-        return foreground.sum().clamp(min=1)
-    return target_scores.new_tensor(len(target_scores) if kind == "image_sum" else 1)
 
 
 def responsive_term(term: Responsive, context: Context) -> Output:

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from rdrkd.losses import build
-from rdrkd.losses.amd import AmdLevel, ChannelWeights, adaptive_loss, attention_mask
+from rdrkd.losses.amd import AmdLevel, ChannelWeights, attention_mask
+from rdrkd.losses.generation import generative_loss
 from rdrkd.spec import Amd
 from tests.rdrkd.losses.contexts import WIDTHS, make_context
 from tests.rdrkd.losses.slow import slow_block
@@ -36,7 +37,7 @@ def test_channel_weights_by_hand() -> None:
 
 def test_loss_by_hand() -> None:
     teacher, rebuilt = torch.tensor([[[[1.0, 2.0]]], [[[0.0, 0.0]]]]), torch.tensor([[[[0.0, 4.0]]], [[[3.0, 0.0]]]])
-    assert adaptive_loss(teacher, rebuilt).item() == (1 + 4 + 9) / 2  # images add 5 and 9
+    assert generative_loss(teacher, rebuilt).item() == (1 + 4 + 9) / 2  # images add 5 and 9
 
 
 # --- a slow reference that reads like the formula ---
@@ -131,6 +132,6 @@ def test_gradcheck() -> None:
 
     def loss(student: Tensor, *weights: Tensor) -> Tensor:
         given = dict(zip(names, weights, strict=True))
-        return adaptive_loss(teacher, of("channels", given, teacher) * of("generator", given, student * mask))
+        return generative_loss(teacher, of("channels", given, teacher) * of("generator", given, student * mask))
 
     assert torch.autograd.gradcheck(loss, (student, *weights))

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from rdrkd.losses import Context, build
-from rdrkd.losses.bckd import box_loss, class_loss, on_assigned_levels
-from rdrkd.losses.focal import disagreement
+from rdrkd.losses.bckd import on_assigned_levels
+from rdrkd.losses.focal import box_loss, class_loss, disagreement
 from rdrkd.spec import Bckd, Responsive
 from tests.rdrkd.losses.contexts import ANCHORS, COUNT, WIDTHS, make_context, with_branch
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from rdrkd.errors import PairError
 from rdrkd.losses import Context, Cross, Hidden, build
-from rdrkd.losses.crosskd import align_scale, box_loss, class_loss, distribution_loss
+from rdrkd.losses.crosskd import align_scale, distribution_loss
+from rdrkd.losses.focal import box_loss, class_loss
 from rdrkd.spec import Crosskd
 from tests.rdrkd.losses.contexts import COUNT, WIDTHS, inside, make_context, with_branch
 

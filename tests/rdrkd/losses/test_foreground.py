@@ -1,9 +1,10 @@
 import pytest
 import torch
 
+from rdrkd.losses import build
 from rdrkd.losses.foreground import foreground_of, target_and_rest
-from rdrkd.spec import Dkd
-from tests.rdrkd.losses.contexts import make_context, with_branch
+from rdrkd.spec import ClassTerm, Dkd, Nkd, Wsld
+from tests.rdrkd.losses.contexts import WIDTHS, make_context, with_branch
 
 NOBODY = torch.zeros(2, 126, dtype=torch.bool)
 
@@ -52,3 +53,16 @@ def test_without_foreground_there_is_a_graph_and_no_anchor(anchor_weight: str) -
     assert found.student.shape == (0, 3)
     assert found.student.requires_grad
     assert found.share.sum() == 0
+
+
+@pytest.mark.parametrize("kind", [Dkd, Nkd, Wsld])
+def test_only_foreground_anchors_count(kind: type[ClassTerm]) -> None:
+    context = make_context()
+    branch = context.branches[0]
+    build(kind(), WIDTHS)(context).value.backward()
+    gradient = branch.student.scores.grad
+    assert gradient is not None
+    assert gradient.transpose(1, 2)[~branch.foreground].abs().max() == 0
+    assert gradient.transpose(1, 2)[branch.foreground].abs().max() > 0
+    nobody = with_branch(make_context(), foreground=torch.zeros_like(branch.foreground))
+    assert build(kind(), WIDTHS)(nobody).value.item() == 0

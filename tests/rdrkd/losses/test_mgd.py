@@ -3,8 +3,8 @@ import torch
 from torch import Tensor, nn
 
 from rdrkd.losses import build
-from rdrkd.losses.generation import generation_block
-from rdrkd.losses.mgd import generative_loss, random_mask
+from rdrkd.losses.generation import generation_block, generative_loss
+from rdrkd.losses.mgd import random_mask
 from rdrkd.spec import Mgd
 from tests.rdrkd.losses.contexts import WIDTHS, make_context
 from tests.rdrkd.losses.slow import slow_block

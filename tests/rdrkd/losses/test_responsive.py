@@ -8,8 +8,8 @@ from torch import Tensor
 
 from rdrkd.boxes import eiou_loss
 from rdrkd.losses import build
-from rdrkd.losses.focal import focal_loss
-from rdrkd.losses.responsive import anchor_weight, box_loss, class_loss, normalizer
+from rdrkd.losses.focal import class_loss, focal_loss, normalizer
+from rdrkd.losses.responsive import anchor_weight, box_loss
 from rdrkd.spec import Responsive
 from tests.rdrkd.losses.contexts import COUNT, WIDTHS, make_context
 
