@@ -62,7 +62,9 @@ def create(session: Session, spec: Spec) -> tuple[Study, list[str]]:
     return study, rings + _add_missing(session, study, spec)
 
 
-def extend(session: Session, study_id: str, methods: Iterable[Any], seeds: Iterable[int]) -> tuple[Study, list[str]]:
+def extend(
+    session: Session, study_id: str, methods: Iterable[str | Method], seeds: Iterable[int]
+) -> tuple[Study, list[str]]:
     """Add methods and seeds; what the study has already is left alone. Give it, and the jobs to ring for.
 
     Raises:
@@ -70,12 +72,14 @@ def extend(session: Session, study_id: str, methods: Iterable[Any], seeds: Itera
         Invalid: a method has the name of another one of the study.
     """
     study = get(session, study_id)
-    content = dict(study.spec)
-    known = Spec.model_validate(content)
-    more = [method.model_dump(mode="json") if isinstance(method, Method) else method for method in methods]
-    more = [method for method in more if method not in content["methods"]]
-    content["methods"] = [*content["methods"], *more]
-    content["seeds"] = list(dict.fromkeys([*known.seeds, *seeds]))
+    known = Spec.model_validate(study.spec)
+    more = known.model_copy(
+        update={
+            "methods": (*known.methods, *(method for method in methods if method not in known.methods)),
+            "seeds": tuple(dict.fromkeys([*known.seeds, *seeds])),
+        }
+    )
+    content = more.model_dump(mode="json", exclude_unset=True)
     try:
         spec = Spec.model_validate(content)
     except ValidationError as error:
@@ -192,6 +196,11 @@ def reports(session: Session, study_id: str) -> Sequence[Job]:
     return session.scalars(select(Job).where(*own).order_by(Job.id.desc())).all()
 
 
+def newest_report(session: Session, study_id: str) -> Job | None:
+    """Give the newest job that has drawn the study's report."""
+    return next((job for job in reports(session, study_id) if job.status == Status.SUCCEEDED), None)
+
+
 def report(session: Session, study_id: str) -> Job:
     """Give the newest job that has drawn the study's report.
 
@@ -199,11 +208,10 @@ def report(session: Session, study_id: str) -> Job:
         NotFound: there is no such study.
         NotReady: none has been drawn yet.
     """
-    get(session, study_id)
-    drawn = [job for job in reports(session, study_id) if job.status == Status.SUCCEEDED]
-    if not drawn:
+    drawn = newest_report(session, get(session, study_id).id)
+    if drawn is None:
         raise NotReady("expected a study whose report has been drawn, got one without: it is at its end, or on request")
-    return drawn[0]
+    return drawn
 
 
 def _draw(session: Session, study: Study, succeeded: list[str]) -> Job:

@@ -145,6 +145,16 @@ def test_a_study_is_extended_by_what_it_does_not_have(each_service: Service) -> 
     assert get(each_service, study)["members"] == more.json()["members"]
 
 
+def test_a_method_that_the_study_was_posted_with_is_left_alone(service: Service) -> None:
+    mine = {"name": "mine", "distillation": {"losses": [{"name": "decoupled"}]}}
+    study = post(service, methods=["none", mine])
+    more = service.client.post(study["links"]["extend"], json={"methods": [mine], "seeds": [2]})
+    assert more.status_code == 202, more.text
+    assert {(m["method"], m["seed"]) for m in more.json()["members"]} == {
+        (method, seed) for method in ("none", "mine") for seed in (0, 1, 2)
+    }
+
+
 def test_a_cancelled_study_is_taken_up_again_where_it_stopped(each_service: Service, tmp_path: Any) -> None:
     study = post(each_service)
     succeed(each_service, each_service.claim(), tmp_path)
