@@ -8,16 +8,17 @@ from sqlalchemy.orm import Session
 
 from api.jobs.service import COMPARE
 from api.storage import Storage
-from api.studies import results
-from rdrkd.study.results import write
+from api.studies.results import panel_of, results_of
+from rdrkd.study import results
 
 __all__ = ["COMPARE", "lay_out"]
 
 
 def lay_out(session: Session, storage: Storage, spec: dict[str, Any], folder: Path) -> None:
     """Write `study.json` and `weights/<number>-<method>.pt` into a run folder; weights that are gone are left out."""
-    write(results.results_of(session, spec["study"], spec["jobs"]), folder / "study.json")
-    (folder / "weights").mkdir()
-    for number, (method, weights) in enumerate(results.panel_of(session, spec["study"], spec["jobs"])):
+    results.write(results_of(session, spec["study"], spec["jobs"]), folder / results.FILE)
+    weights_folder = folder / results.WEIGHTS
+    weights_folder.mkdir()
+    for number, (method, weights) in enumerate(panel_of(session, spec["study"], spec["jobs"])):
         if storage.verify(weights.key, weights.sha256):
-            shutil.copyfile(storage.path(weights.key), folder / "weights" / f"{number}-{method}.pt")
+            shutil.copyfile(storage.path(weights.key), weights_folder / f"{number}-{method}.pt")

@@ -24,7 +24,6 @@ from api.errors import (
 )
 from api.jobs.endpoints import POLL_SECONDS
 from api.jobs.schemas import JobDetail
-from api.jobs.states import Status
 from api.jobs.waiting import waiting_for
 from api.pages import After, Limit, Page
 from api.queue import TRAIN
@@ -33,12 +32,13 @@ from api.studies import examples, service
 from api.studies.schemas import Extension, StudySummary, StudyView
 from api.studies.tables import Study
 from rdrkd.spec.study import Study as Spec
+from rdrkd.study import results
 
 router = APIRouter(prefix="/studies", tags=["studies"])
 
 _BODY = (BadRequest, MalformedJson, CrossSite, TooLarge, UnsupportedMediaType, Invalid)
 _SPEC = (*_BODY, PathNotAllowed, UnknownReference, UnusableReference)
-FILES = {"html": "report.html", "markdown": "report.md", "csv": "members.csv", "json": "study.json"}
+FILES = {"html": "report.html", "markdown": "report.md", "csv": "members.csv", "json": results.FILE}
 
 
 @router.post(
@@ -146,5 +146,5 @@ def _started(study: Study, rings: list[str], work: Work, response: Response) -> 
 
 
 def _view(study: Study, work: Work) -> StudyView:
-    drawn = [job for job in service.reports(work.session, study.id) if job.status == Status.SUCCEEDED]
-    return StudyView.whole(study, service.members_of(work.session, study), drawn[0] if drawn else None)
+    members = service.members_of(work.session, study)
+    return StudyView.whole(study, members, service.newest_report(work.session, study.id))

@@ -1,5 +1,6 @@
 """A study's results, as the command line writes them, from the rows of its jobs; and the students of the panel."""
 
+from functools import cache
 from typing import Any
 
 from sqlalchemy import select
@@ -11,15 +12,11 @@ from api.jobs.dependencies import newest_weights
 from api.jobs.tables import Artifact, Job, JobEpoch
 from api.models.tables import Model
 from api.studies import service
-from api.studies.tables import Study
 from rdrkd.spec import Architecture, JobOutput, ModelRef, RegisteredModel
 from rdrkd.spec.study import Study as Spec
 from rdrkd.study import results
-from rdrkd.study.members import Member, member_of, teacher_hash
+from rdrkd.study.members import Member, columns_of, member_of, teacher_hash
 from rdrkd.study.record import record_of, teacher_record_of
-
-MOST_COLUMNS = 3  # of the panel, beside the ground truth
-BASELINE = "none"
 
 
 def results_of(session: Session, study_id: str, jobs: list[str]) -> results.Results:
@@ -35,6 +32,7 @@ def results_of(session: Session, study_id: str, jobs: list[str]) -> results.Resu
     dataset = session.get_one(Dataset, spec.dataset)
     methods = {method.name: method for method in spec.each_method}
 
+    @cache
     def identity(model: ModelRef) -> Any:
         return _identity(session, model)
 
@@ -59,17 +57,10 @@ def results_of(session: Session, study_id: str, jobs: list[str]) -> results.Resu
 
 def panel_of(session: Session, study_id: str, jobs: list[str]) -> list[tuple[str, Artifact]]:
     """Give the students that the panel shows, by method: of one seed the student alone and the first methods."""
-    study: Study = service.get(session, study_id)
-    by_seed: dict[int, list[tuple[str, str]]] = {}
-    for row, job in service.members_of(session, study).rows:
-        if job.id in jobs:
-            by_seed.setdefault(row.seed, []).append((row.method, job.id))
-    for own in by_seed.values():
-        own.sort(key=lambda pair: pair[0] != BASELINE)  # stable: the rest in the study's order
-        if len(own) > 1 and own[0][0] == BASELINE:
-            found = [(method, newest_weights(session, job_id)) for method, job_id in own[:MOST_COLUMNS]]
-            return [(method, weights) for method, weights in found if weights is not None]
-    return []
+    rows = service.members_of(session, service.get(session, study_id)).rows
+    columns = columns_of((row.method, row.seed, job.id) for row, job in rows if job.id in jobs)
+    found = [(method, newest_weights(session, job_id)) for method, job_id in columns]
+    return [(method, weights) for method, weights in found if weights is not None]
 
 
 def _record(session: Session, member: Member, job: Job) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,9 +14,6 @@ from rdrkd.console import duration
 from rdrkd.errors import SpecError
 from rdrkd.events import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, Event
 from rdrkd.spec.study import GROUPS
-
-if TYPE_CHECKING:
-    from rdrkd.study.runner import Order
 
 app = typer.Typer(
     help="Compare methods over seeds: mean, spread, paired differences with confidence intervals.",
@@ -74,9 +71,7 @@ def run(
 ) -> None:
     """Train what is missing of a study and write its report; run it again to go on."""
     environment.apply()
-    from rdrkd.study.runner import Order
-
-    _run(spec, Order(out, device, jobs, None if minutes is None else minutes * 60, known or ()))
+    _run(spec, out, device, jobs, minutes, known)
 
 
 def _table(group: str) -> Callable[..., None]:
@@ -97,12 +92,11 @@ def _table(group: str) -> Callable[..., None]:
         known: Known = None,
     ) -> None:
         environment.apply()
-        from rdrkd.study.runner import Order
         from rdrkd.study.tables import write_table_study
 
         train = {"epochs": epochs, "imgsz": imgsz, "batch": batch}
         spec = write_table_study(group, dataset, out, teacher, student, seeds, train)
-        _run(spec, Order(out, device, jobs, None if minutes is None else minutes * 60, known or ()))
+        _run(spec, out, device, jobs, minutes, known)
 
     table.__doc__ = (
         f"Train the methods of the paper's {group.replace('table', 'Table ')} on a dataset; its spec is kept in "
@@ -115,14 +109,14 @@ for _group in GROUPS:
     app.command(_group)(_table(_group))
 
 
-def _run(spec: Path, order: "Order") -> None:
+def _run(spec: Path, out: Path, device: str | None, jobs: int, minutes: float | None, known: list[Path] | None) -> None:
     from rdrkd.study.panel import draw_panel
     from rdrkd.study.report import write_report
-    from rdrkd.study.runner import run_study
+    from rdrkd.study.runner import Order, run_study
     from rdrkd.study.specfile import read_study
 
-    console, out = Console(), order.out
-    study = read_study(spec)
+    console, study = Console(), read_study(spec)
+    order = Order(out, device, jobs, None if minutes is None else minutes * 60, known or ())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     ended = run_study(study, order, lambda name: Line(name, console))

@@ -8,9 +8,6 @@ from rdrkd.pictures import compare as draw
 from rdrkd.study import panel, results
 from rdrkd.study.report import write_report
 
-RESULTS = "study.json"
-WEIGHTS = "weights"  # `<number>-<method>.pt`: the panel's columns from left to right
-
 
 def compare(run_dir: Path, dataset: Dataset) -> dict[str, Any]:
     """Draw and give what the report is of.
@@ -22,8 +19,8 @@ def compare(run_dir: Path, dataset: Dataset) -> dict[str, Any]:
     Raises:
         SpecError: there are no results in the folder.
     """
-    found = results.read(run_dir / RESULTS)
-    weights = {path.stem.partition("-")[2]: path for path in sorted((run_dir / WEIGHTS).glob("*.pt"))}
+    found = results.read(run_dir / results.FILE)
+    weights = {path.stem.partition("-")[2]: path for path in sorted((run_dir / results.WEIGHTS).glob("*.pt"))}
     if weights:
         draw(dataset, weights, run_dir / panel.NAME, int(found["study"]["train"]["imgsz"]))
     written = write_report(found, run_dir, panel.NAME if weights else None)

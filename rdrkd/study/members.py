@@ -8,17 +8,21 @@ trains counts by its recipe, not by its weights, which differ from machine to ma
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rdrkd.data.archive import file_sha256
 from rdrkd.errors import ModelError
-from rdrkd.spec import Architecture, LocalModel, ModelRef
+from rdrkd.spec import Architecture, LocalModel, ModelRef, Preset
 from rdrkd.spec.study import Method, Study
 
+T = TypeVar("T")
 Key = tuple[str, int, str]
+BASELINE = str(Preset.NONE)  # the student alone: what every method is compared with
+MOST_COLUMNS = 3  # of the panel, beside the ground truth
 Identity = Callable[[ModelRef], Any]  # what a model is: the same content for the same weights
 
 
@@ -65,7 +69,7 @@ def members_of(
     Raises:
         ModelError: weights that the study names are not there.
     """
-    own = identity or local_identity
+    own = cache(identity or local_identity)  # a weights file is read once, not for every member
     methods = study.each_method
     return [member_of(study, method, seed, dataset_sha256, teacher, own) for seed in study.seeds for method in methods]
 
@@ -102,6 +106,25 @@ def job_spec(study: Study, method: Method, seed: int, teacher: Mapping[str, str]
         return {"kind": "train", **common, "model": student}
     distillation = method.distillation.model_dump(mode="json", exclude_none=True)
     return {"kind": "distill", **common, "teacher": dict(teacher), "student": student, "distillation": distillation}
+
+
+def columns_of(finished: Iterable[tuple[str, int, T]]) -> list[tuple[str, T]]:
+    """Choose what the panel shows: of the first seed that has both, the baseline and then the first methods.
+
+    Args:
+        finished: method, seed and whatever belongs to them, in the study's order.
+
+    >>> columns_of([("a", 0, 1), ("none", 1, 2), ("a", 1, 3), ("b", 1, 4), ("c", 1, 5)])
+    [('none', 2), ('a', 3), ('b', 4)]
+    """
+    by_seed: dict[int, list[tuple[str, T]]] = {}
+    for method, seed, what in finished:
+        by_seed.setdefault(seed, []).append((method, what))
+    for own in by_seed.values():
+        own.sort(key=lambda column: column[0] != BASELINE)  # stable: the rest in the study's order
+        if len(own) > 1 and own[0][0] == BASELINE:
+            return own[:MOST_COLUMNS]
+    return []
 
 
 def teacher_spec(study: Study) -> dict[str, Any] | None:

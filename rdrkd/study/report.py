@@ -12,9 +12,10 @@ import jinja2
 from rdrkd.files import write_atomically
 from rdrkd.study.export import as_csv
 from rdrkd.study.figures import draw_curves, draw_differences
+from rdrkd.study.members import BASELINE
 from rdrkd.study.ranking import Place, rankings
 from rdrkd.study.results import FIGURES, Results
-from rdrkd.study.statistics import BASELINE, Difference, Row, Summary, rows_of, summary
+from rdrkd.study.statistics import Difference, Row, Summary, rows_of, summary
 
 
 def write_report(results: Results, out: Path, panel: str | None = None) -> list[Path]:
@@ -114,7 +115,7 @@ def _by_class(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 def findings(rows: Sequence[Row]) -> list[str]:
     """Say of each method what the study can tell, in a sentence."""
-    sentences = []
+    sentences, orders = [], rankings(rows)
     for row in rows:
         difference = row.differences.get("AP")
         if difference is None:
@@ -125,7 +126,7 @@ def findings(rows: Sequence[Row]) -> list[str]:
         elif difference.significant:
             word = "better" if difference.mean > 0 else "worse"
             sentences.append(
-                f"{numbers}: {word} than the student alone, beyond what the seeds explain{_alone(row, rows)}."
+                f"{numbers}: {word} than the student alone, beyond what the seeds explain{_alone(row, orders)}."
             )
         else:
             half = difference.high - difference.mean
@@ -136,9 +137,9 @@ def findings(rows: Sequence[Row]) -> list[str]:
     return sentences
 
 
-def _alone(row: Row, rows: Sequence[Row]) -> str:
+def _alone(row: Row, orders: Sequence[Sequence[Place]]) -> str:
     """Say where a difference that stands by itself does not stand among all pairs of the study together."""
-    for places in rankings(rows):
+    for places in orders:
         own = next((place for place in places if place.row is row), None)
         baseline = next((place for place in places if place.row.method == BASELINE), None)
         if own and baseline and (baseline.row.label in own.tied or row.label in baseline.tied):

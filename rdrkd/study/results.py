@@ -13,6 +13,8 @@ from rdrkd.spec.problems import problems_of
 from rdrkd.study.members import Key
 
 FORMAT = 1
+FILE = "study.json"  # in the folder of a study, and of a run that draws its report
+WEIGHTS = "weights"  # there: `<number>-<method>.pt`, the panel's columns from left to right
 FIGURES = ("AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L")
 Results = dict[str, Any]
 

@@ -28,8 +28,6 @@ from rdrkd.study.child import MemberFailed, run_child
 from rdrkd.study.members import Member, members_of, teacher_hash, teacher_spec, without_paths
 from rdrkd.study.record import record, record_teacher
 
-RESULTS = "study.json"
-
 
 @dataclass
 class Order:
@@ -95,11 +93,12 @@ class _Runner:
 
     def run(self) -> Ended:
         self.dataset = open_dataset(Path(self.study.dataset), self.cache)
-        check(self.dataset).refuse_problems()
         self.results = self._begin()
         self.teacher = self._teacher_path()
         members = members_of(self.study, self.dataset.sha256, {"path": str(self.teacher)})
         missing = self._missing(members)
+        if missing:
+            check(self.dataset).refuse_problems()
         self._save()
         if missing and not self._over():
             for model in (self.study.student, self.study.teacher.model):
@@ -111,7 +110,7 @@ class _Runner:
 
     def _begin(self) -> results.Results:
         """Take what is known already, here and elsewhere."""
-        own = self.order.out / RESULTS
+        own = self.order.out / results.FILE
         empty = {
             "format": results.FORMAT, "name": self.study.name, "dataset": Path(self.study.dataset).stem,
             "dataset_sha256": self.dataset.sha256, "command": self.order.command, "commands": [self.order.command],
@@ -181,7 +180,7 @@ class _Runner:
         versions = newest[-1]["versions"] if newest else {}
         members = results.ordered(self.results["members"])
         self.results = {**self.results, "versions": versions, "members": members}
-        results.write(self.results, self.order.out / RESULTS)
+        results.write(self.results, self.order.out / results.FILE)
 
     def _over(self) -> bool:
         return self.stop.is_set() or (self.until is not None and time.monotonic() >= self.until)

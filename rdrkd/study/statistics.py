@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from scipy import stats
 
+from rdrkd.study.members import BASELINE
 from rdrkd.study.results import FIGURES
 
-BASELINE = "none"
 CONFIDENCE = 0.95
 
 
