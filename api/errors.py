@@ -13,8 +13,11 @@ ApiError
 |-- Conflict               409
 |   |-- NotReady           409 not_ready
 |   |-- AlreadyFinished    409 already_finished
+|   |-- WrongOffset        409 wrong_offset
+|   |-- UploadBusy         409 upload_busy
 |   `-- NothingToResume    409 nothing_to_resume
 |-- Gone                   410 gone
+|-- UnknownProtocol        412 unknown_protocol
 |-- TooLarge               413 too_large
 |-- UnsupportedMediaType   415 unsupported_media_type
 |-- RangeNotSatisfiable    416 range_not_satisfiable
@@ -165,6 +168,19 @@ class AlreadyFinished(Conflict):
     code, title = "already_finished", "The job has already ended"
 
 
+class WrongOffset(Conflict):
+    """A piece of an upload does not begin where the last one ended."""
+
+    code, title = "wrong_offset", "The piece does not begin where the last one ended"
+
+
+class UploadBusy(Conflict):
+    """Another request is sending a piece of the same upload."""
+
+    code, title = "upload_busy", "Another request is sending to this upload"
+    headers = {"Retry-After": "1"}
+
+
 class NothingToResume(Conflict):
     """No job of the study has failed or was cancelled."""
 
@@ -175,6 +191,13 @@ class Gone(ApiError):
     """It existed, and its file is there no more."""
 
     status, code, title = 410, "gone", "It existed and is there no more"
+
+
+class UnknownProtocol(ApiError):
+    """The client speaks another version of the upload protocol."""
+
+    status, code, title = 412, "unknown_protocol", "This version of the upload protocol is not spoken here"
+    headers = {"Tus-Version": "1.0.0"}
 
 
 class TooLarge(ApiError):

@@ -38,6 +38,7 @@ from api.methods import endpoints as methods
 from api.models import endpoints as models
 from api.queue import Doorbell
 from api.responses import problem_response
+from api.resumable import endpoints as uploads
 from api.security import MAX_BODY_BYTES, Guard
 from api.settings import Settings
 from api.storage import Storage
@@ -47,7 +48,7 @@ from rdrkd.spec.problems import problems_of_errors
 
 log = logging.getLogger(__name__)
 
-UPLOADS = frozenset({"/v1/datasets", "/v1/models"})  # they limit their bodies themselves
+UPLOADS = ("/v1/datasets", "/v1/models", "/v1/uploads/")  # addresses below limit their bodies themselves
 DESCRIPTION = """Distil a large drone detector into a small one, with RDR-KD.
 
 Upload a dataset and a teacher, queue a job, poll it, download the student. Errors are problem documents (RFC 9457)
@@ -90,7 +91,7 @@ def _v1() -> APIRouter:
     # The guard has checked the token by now; this tells OpenAPI that there is one.
     bearer = HTTPBearer(auto_error=False, scheme_name="token", description="needed where the service has a token")
     router = APIRouter(prefix="/v1", dependencies=[Security(bearer)], responses=refusals(Unauthorized))
-    for feature in (datasets, models, jobs, artifacts, studies, methods, health):
+    for feature in (datasets, models, uploads, jobs, artifacts, studies, methods, health):
         router.include_router(feature.router)
     return router
 

@@ -18,6 +18,7 @@ from api import checks
 from api.db import Database
 from api.jobs import repair
 from api.queue import INSPECT, TRAIN, Doorbell
+from api.resumable import service as resumable
 from api.settings import Settings
 from api.storage import Storage
 from api.studies import service as studies
@@ -98,6 +99,8 @@ class Reaper:
     def sweep(self) -> None:
         """Remove abandoned temporary files, and messages that were delivered long ago."""
         files = self.storage.sweep()
+        with self.database.transaction() as session:
+            resumable.forget(session, self.storage)
         messages = purge(self._broker, DELIVERED_SECONDS) if self._broker is not None else 0
         log.info("swept %d abandoned files and %d delivered messages", files, messages)
 

@@ -50,7 +50,7 @@ def is_loopback(host: str) -> bool:
 class Guard:
     """The middleware around the app; the outermost one, so that no answer leaves without its headers."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, token: str | None, uploads: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, token: str | None, uploads: tuple[str, ...]) -> None:
         self._app, self._token, self._uploads = app, token, uploads
         self._hosts = {host.lower() for host in settings.allowed_hosts}
         # Behind a token a rebound DNS name gains nothing, so any name is fine unless the operator lists some.
@@ -74,7 +74,7 @@ class Guard:
 
         try:
             self._check(scope)
-            limited = receive if scope["path"] in self._uploads else _limited(receive)
+            limited = receive if scope["path"].startswith(self._uploads) else _limited(receive)
             await self._app(scope, limited, send_dressed)
         except ClientDisconnect:
             log.info("request %s: the client hung up", request_id)

@@ -18,11 +18,16 @@ class UnitOfWork:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._rings: list[tuple[str, str]] = []
+        self._then: list[Callable[[], None]] = []
         self._undo: list[Callable[[], None]] = []
 
     def ring(self, queue: str, row_id: str) -> None:
         """Ring for the row on `queue` after the commit."""
         self._rings.append((queue, row_id))
+
+    def then(self, action: Callable[[], None]) -> None:
+        """Do this once the transaction is committed; it must be harmless to leave undone."""
+        self._then.append(action)
 
     def undo(self, action: Callable[[], None]) -> None:
         """Do this if the transaction fails."""
@@ -31,7 +36,7 @@ class UnitOfWork:
     @classmethod
     @contextmanager
     def of(cls, database: Database, doorbell: Doorbell) -> Iterator["UnitOfWork"]:
-        """Commit at the end and ring; on any error roll back and undo."""
+        """Commit at the end, tidy up and ring; on any error roll back and undo."""
         work: UnitOfWork | None = None
         try:
             with database.transaction() as session:
@@ -41,6 +46,11 @@ class UnitOfWork:
             for action in work._undo if work else ():
                 action()
             raise
+        for action in work._then:
+            try:
+                action()
+            except OSError:  # such as a file that cannot be removed: a sweep finds it later
+                log.exception("could not tidy up after a request")
         for queue, row_id in work._rings:
             try:
                 doorbell.ring(queue, row_id)

@@ -10,6 +10,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from api.db import UtcDateTime, now
 from api.leases import Leased
 
+SUFFIXES = {"dataset": (".zip",), "model": (".pt", ".safetensors")}  # of the files taken, by what they become
+
 
 class UploadStatus(StrEnum):
     """Where an upload is."""

@@ -11,8 +11,9 @@ from api.errors import BadRequest, CrossSite, Invalid, NotFound, StorageFull, To
 from api.pages import After, Limit, Page
 from api.queue import INSPECT
 from api.receiving import Upload, form_body, receiver
+from api.uploads import SUFFIXES as OF_KIND
 
-SUFFIXES = (".zip",)
+SUFFIXES = OF_KIND["dataset"]
 receive = receiver(SUFFIXES, lambda settings: settings.max_dataset_bytes)
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 

@@ -5,6 +5,7 @@ from alembic import context
 import api.datasets.tables
 import api.jobs.tables
 import api.models.tables
+import api.resumable.tables
 import api.studies.tables
 from api.db import Base
 
@@ -12,6 +13,7 @@ tables = (
     api.datasets.tables,
     api.jobs.tables,
     api.models.tables,
+    api.resumable.tables,
     api.studies.tables,
 )  # imported: their tables are in the metadata
 

@@ -11,8 +11,9 @@ from api.models.schemas import ModelView
 from api.pages import After, Limit, Page
 from api.queue import INSPECT
 from api.receiving import Upload, form_body, receiver
+from api.uploads import SUFFIXES as OF_KIND
 
-SUFFIXES = (".pt", ".safetensors")
+SUFFIXES = OF_KIND["model"]
 receive = receiver(SUFFIXES, lambda settings: settings.max_model_bytes)
 router = APIRouter(prefix="/models", tags=["models"])
 
