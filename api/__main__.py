@@ -1,6 +1,7 @@
-"""`python -m api` serves; `python -m api migrate` brings the database to the newest revision."""
+"""`python -m api` serves; `migrate` brings the database to the newest revision; `openapi` prints the interface."""
 
 import argparse
+import json
 import sys
 
 import uvicorn
@@ -17,7 +18,7 @@ USAGE_ERROR = 2
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; give the exit status."""
     parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
-    parser.add_argument("command", nargs="?", choices=["serve", "migrate"], default="serve")
+    parser.add_argument("command", nargs="?", choices=["serve", "migrate", "openapi"], default="serve")
     command = parser.parse_args(arguments).command
     try:
         settings = Settings()
@@ -27,6 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     if command == "migrate":
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         migrations.upgrade(settings.database_url)
+        return 0
+    if command == "openapi":
+        sys.stdout.write(json.dumps(create_app(settings).openapi(), indent=1, ensure_ascii=False) + "\n")
         return 0
     if token is None and not is_loopback(settings.host):
         return _refuse(

@@ -41,7 +41,7 @@ def receiver(suffixes: tuple[str, ...], limit: Callable[[Settings], int]) -> Cal
         most = limit(request.app.state.settings)
         _refuse_early(request, most)
         storage: Storage = request.app.state.storage
-        with room(), storage.incoming() as incoming:
+        with _room(), storage.incoming() as incoming:
             form = _Form(_boundary(request), suffixes, most)
             async for chunk in request.stream():
                 form.feed(chunk)
@@ -65,8 +65,7 @@ def form_body(suffixes: tuple[str, ...], example: str) -> dict[str, Any]:
 
 
 @contextmanager
-def room() -> Iterator[None]:
-    """Turn the operating system's ways to say that the disk is full into `StorageFull`."""
+def _room() -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -21,7 +21,6 @@ from api.errors import (
 )
 from api.partials import Partial
 from api.queue import INSPECT
-from api.receiving import room
 from api.resumable import headers, service
 from api.resumable.announcement import HEADER, Announcement
 from api.resumable.piece import MEDIA_TYPE, take_piece
@@ -60,7 +59,7 @@ def protocol(settings: SettingsDep) -> Response:
     status_code=201,
     operation_id="create_upload",
     openapi_extra={"parameters": _ANNOUNCED},
-    responses=refusals(BadRequest, CrossSite, UnknownProtocol, TooLarge, Invalid, StorageFull),
+    responses=refusals(BadRequest, CrossSite, UnknownProtocol, TooLarge, Invalid),
 )
 def create(request: Request, work: Work, store: StorageDep, settings: SettingsDep, answer: Response) -> UploadView:
     """Announce a file; its pieces go to the address in `Location` by PATCH, and it becomes a dataset or a model."""
@@ -70,8 +69,7 @@ def create(request: Request, work: Work, store: StorageDep, settings: SettingsDe
     row = service.announce(work.session, file, headers.length_of(request, most))
     partial = Partial(store, row.id)
     work.undo(partial.remove)
-    with room():
-        partial.create()
+    partial.create()
     answer.headers.update(headers.state_of(row, partial, 0) | {"Location": f"/v1/uploads/{row.id}"})
     return UploadView.of(row, 0)
 
