@@ -10,7 +10,7 @@ import httpx2
 
 from rdrkd.client import calls, transfers
 from rdrkd.client.effects import CHUNK, Answer, Ask, Broken, Call, Piece, Progress, Sleep
-from rdrkd.client.synchronous import TIMEOUT, Spec, headers_of
+from rdrkd.client.synchronous import TIMEOUT, Spec, headers_of, is_local
 from rdrkd.client.views import Artifact, Dataset, Job, Model, Study
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ class AsyncClient:
 
     def __init__(self, url: str = "http://127.0.0.1:8000", token: str | None = None) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx2.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT)
+        self._http = httpx2.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT, trust_env=not is_local(url))
 
     async def __aenter__(self) -> Self:
         return self

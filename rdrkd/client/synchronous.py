@@ -27,7 +27,7 @@ class Client:
 
     def __init__(self, url: str = "http://127.0.0.1:8000", token: str | None = None) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx2.Client(base_url=url, headers=headers, timeout=TIMEOUT)
+        self._http = httpx2.Client(base_url=url, headers=headers, timeout=TIMEOUT, trust_env=not is_local(url))
 
     def __enter__(self) -> Self:
         return self
@@ -217,6 +217,15 @@ class Client:
                 if wish.progress is not None:
                     wish.progress(done)
             return Answer(answer.status_code, answer.headers, b"")
+
+
+def is_local(url: str) -> bool:
+    """Say whether a service is on this machine: then no proxy that the environment names is asked.
+
+    >>> is_local("http://127.0.0.1:8000"), is_local("https://rdrkd.example.org")
+    (True, False)
+    """
+    return httpx2.URL(url).host in ("127.0.0.1", "::1", "localhost")
 
 
 def headers_of(wish: Ask) -> dict[str, str]:

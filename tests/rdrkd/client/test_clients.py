@@ -45,7 +45,7 @@ def test_a_job_from_submission_to_its_end(live: Live, service: Client) -> None:
     assert [epoch["epoch"] for epoch in service.metrics(job.id)] == [1]
     assert service.artifacts(job.id) == []
     assert next(service.jobs()).id == job.id
-    assert [found.id for found in service.jobs(status=["failed"], kind="train")][0] == job.id
+    assert next(found.id for found in service.jobs(status=["failed"], kind="train")) == job.id
 
 
 def test_a_cancel_is_told_as_it_is(live: Live, service: Client) -> None:
