@@ -13,7 +13,8 @@ ApiError
 |-- Conflict               409
 |   |-- NotReady           409 not_ready
 |   |-- AlreadyFinished    409 already_finished
-|   `-- NothingToResume    409 nothing_to_resume
+|   |-- NothingToResume    409 nothing_to_resume
+|   `-- KeyInFlight        409 idempotency_key_in_flight
 |-- Gone                   410 gone
 |-- TooLarge               413 too_large
 |-- UnsupportedMediaType   415 unsupported_media_type
@@ -22,7 +23,8 @@ ApiError
 |   |-- Invalid            422 invalid
 |   |-- PathNotAllowed     422 path_not_allowed
 |   |-- UnknownReference   422 unknown_reference
-|   `-- UnusableReference  422 unusable_reference
+|   |-- UnusableReference  422 unusable_reference
+|   `-- KeyReused          422 idempotency_key_reused
 |-- InternalError          500 internal
 `-- Unavailable            503 unavailable
     `-- StorageFull        503 storage_full
@@ -171,6 +173,13 @@ class NothingToResume(Conflict):
     code, title = "nothing_to_resume", "Nothing of it has failed or was cancelled"
 
 
+class KeyInFlight(Conflict):
+    """A request with the same Idempotency-Key is being worked on."""
+
+    code, title = "idempotency_key_in_flight", "The first request with this Idempotency-Key is not answered yet"
+    headers = {"Retry-After": "1"}
+
+
 class Gone(ApiError):
     """It existed, and its file is there no more."""
 
@@ -223,6 +232,12 @@ class UnusableReference(Unprocessable):
     """The spec names something that exists and can never be used."""
 
     code, title = "unusable_reference", "The spec names something that cannot be used"
+
+
+class KeyReused(Unprocessable):
+    """The Idempotency-Key belongs to a request that asked something else."""
+
+    code, title = "idempotency_key_reused", "The Idempotency-Key belongs to another request"
 
 
 class InternalError(ApiError):

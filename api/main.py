@@ -33,6 +33,7 @@ from api.errors import (
     Unauthorized,
     Unavailable,
 )
+from api.idempotency.once import REPLAYED, Replayed
 from api.jobs import endpoints as jobs
 from api.methods import endpoints as methods
 from api.models import endpoints as models
@@ -78,6 +79,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(health.probes)
     app.include_router(_v1())
     app.add_exception_handler(ApiError, _on_api_error)
+    app.add_exception_handler(Replayed, _on_replayed)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_error)
     for lost in (OperationalError, PoolTimeout):
@@ -109,6 +111,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 async def _on_api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
     return problem_response(error, request.state.request_id)
+
+
+async def _on_replayed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Replayed)
+    answer = error.answer
+    return Response(answer.body, answer.status, {**answer.headers, REPLAYED: "true"}, "application/json")
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:

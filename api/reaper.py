@@ -14,8 +14,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, bindparam, create_engine, text
 
-from api import checks
+from api import checks, discards
 from api.db import Database
+from api.idempotency import service as idempotency
 from api.jobs import repair
 from api.queue import INSPECT, TRAIN, Doorbell
 from api.settings import Settings
@@ -96,10 +97,14 @@ class Reaper:
             self.doorbell.ring(INSPECT, upload_id)
 
     def sweep(self) -> None:
-        """Remove abandoned temporary files, and messages that were delivered long ago."""
+        """Remove abandoned files, idempotency keys of yesterday, and messages that were delivered long ago."""
+        with self.database.transaction() as session:
+            keys, notes = idempotency.sweep(session), discards.waiting(session)
+        for note_id in notes:
+            discards.follow(self.database, self.storage, note_id)
         files = self.storage.sweep()
         messages = purge(self._broker, DELIVERED_SECONDS) if self._broker is not None else 0
-        log.info("swept %d abandoned files and %d delivered messages", files, messages)
+        log.info("swept %d abandoned files, %d keys, %d delivered messages", files + len(notes), keys, messages)
 
 
 def _sql_broker(broker_url: str) -> Engine | None:

@@ -19,6 +19,7 @@ from api.errors import (
     UnsupportedMediaType,
     UnusableReference,
 )
+from api.idempotency.once import KEYED, OnceDep
 from api.jobs import examples, service, warnings
 from api.jobs.schemas import JobDetail, JobMetrics, JobView
 from api.jobs.states import Status
@@ -45,13 +46,15 @@ POLL_SECONDS = "2"
         CrossSite,
         TooLarge,
         UnsupportedMediaType,
-        Invalid,
+        *KEYED,
         PathNotAllowed,
         UnknownReference,
         UnusableReference,
     ),
 )
-def create(spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], work: Work, response: Response) -> JobDetail:
+def create(
+    spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], once: OnceDep, work: Work, response: Response
+) -> JobDetail:
     """Queue a job: distil a student from a teacher, train a model alone, or evaluate weights.
 
     It may name uploads that are still being checked and jobs that still run: it waits for them.
@@ -61,6 +64,7 @@ def create(spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], work:
     view = JobDetail.of(job, waiting_for(work.session, job, count=True), warnings=[])
     response.headers["Location"] = view.links.self
     response.headers["Retry-After"] = POLL_SECONDS
+    once.keep(work.session, view, response)
     return view
 
 

@@ -5,7 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 
 from api.dependencies import StorageDep, Work, refusals
+from api.discards import hold
 from api.errors import BadRequest, CrossSite, Invalid, NotFound, StorageFull, TooLarge, UnsupportedMediaType
+from api.idempotency.once import KEYED, Once, key_of, once_of_upload
 from api.models import service
 from api.models.schemas import ModelView
 from api.pages import After, Limit, Page
@@ -14,6 +16,7 @@ from api.receiving import Upload, form_body, receiver
 
 SUFFIXES = (".pt", ".safetensors")
 receive = receiver(SUFFIXES, lambda settings: settings.max_model_bytes)
+once = once_of_upload(receive)
 router = APIRouter(prefix="/models", tags=["models"])
 
 
@@ -22,9 +25,16 @@ router = APIRouter(prefix="/models", tags=["models"])
     status_code=202,
     operation_id="create_model",
     openapi_extra=form_body(SUFFIXES, "yolov8l-visdrone"),
-    responses=refusals(BadRequest, CrossSite, TooLarge, UnsupportedMediaType, Invalid, StorageFull),
+    dependencies=[Depends(key_of)],  # first of all: a refused key must leave nothing in the store
+    responses=refusals(BadRequest, CrossSite, TooLarge, UnsupportedMediaType, *KEYED, StorageFull),
 )
-def create(upload: Annotated[Upload, Depends(receive)], work: Work, store: StorageDep, answer: Response) -> ModelView:
+def create(
+    upload: Annotated[Upload, Depends(receive)],
+    once: Annotated[Once, Depends(once, scope="function")],
+    work: Work,
+    store: StorageDep,
+    answer: Response,
+) -> ModelView:
     """Upload a model: a `.pt` of Ultralytics, or a `.safetensors` with its architecture.
 
     The answer is `checking`; a worker then inspects the file and makes it `ready` or `invalid`. A job may name it at
@@ -33,10 +43,12 @@ def create(upload: Annotated[Upload, Depends(receive)], work: Work, store: Stora
     if upload.stored.new:
         work.undo(lambda: store.delete(upload.stored.key))
     row = service.create(work.session, upload.stored, upload.filename, upload.name)
+    hold(work.session, store, row.key)
     work.ring(INSPECT, row.id)
     view = ModelView.of(row)
     answer.headers["Location"] = view.links.self
     answer.headers["Retry-After"] = "1"
+    once.keep(work.session, view, answer)
     return view
 
 

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from fastapi.openapi.models import OpenAPI
 from httpx2 import Response
+from sqlalchemy import update
 
-from api import errors
-from api.db import new_id
+from api import checks, errors
+from api.db import after_seconds, new_id
 from api.errors import ApiError
+from api.idempotency.tables import IdempotencyKey
 from api.jobs.states import Status
 from api.jobs.tables import Artifact, Job
+from api.uploads import UploadStatus
 from tests.api.conftest import MAX_BYTES, NOBODY, Service, Start, full_disk
 from tests.servers import Postgres
 
@@ -85,6 +88,40 @@ def _file_refusals(operation: str, method: str, tail: str, invalid: str) -> dict
     }
 
 
+def _tidy(service: Service) -> None:
+    """End what waits, so that the next test finds its own alone."""
+    with service.database.transaction() as session:
+        session.execute(update(Job).where(Job.status == Status.QUEUED).values(status=Status.CANCELLED))
+        for table in checks.UPLOADS:
+            session.execute(update(table).values(status=UploadStatus.INVALID))
+
+
+def _keyed(path: str, request: Callable[[Service], Callable[[int], dict[str, Any]]], in_flight: bool) -> Provoke:
+    """Send a request again under its key: another one, or the same while the first is not answered."""
+
+    def provoke(service: Service) -> Response:
+        numbered, key = request(service), new_id("key")
+        service.client.post(path, headers={"Idempotency-Key": key}, **numbered(0)).raise_for_status()
+        if in_flight:
+            with service.database.transaction() as session:
+                unanswered = update(IdempotencyKey).where(IdempotencyKey.key == key)
+                session.execute(unanswered.values(status=None, claimed_until=after_seconds(60)))
+        answer = service.client.post(path, headers={"Idempotency-Key": key}, **numbered(0 if in_flight else 1))
+        _tidy(service)
+        return answer
+
+    return provoke
+
+
+def _keyed_refusals(
+    operation: str, path: str, request: Callable[[Service], Callable[[int], dict[str, Any]]]
+) -> dict[tuple[str, str], Provoke]:
+    return {
+        (operation, "idempotency_key_reused"): _keyed(path, request, in_flight=False),
+        (operation, "idempotency_key_in_flight"): _keyed(path, request, in_flight=True),
+    }
+
+
 def _upload_refusals(feature: str, suffix: str) -> dict[tuple[str, str], Provoke]:
     path, one = f"/v1/{feature}s", f"get_{feature}"
     return {
@@ -93,6 +130,9 @@ def _upload_refusals(feature: str, suffix: str) -> dict[tuple[str, str], Provoke
         (f"create_{feature}", "unsupported_media_type"): _post(path, json={}),
         (f"create_{feature}", "invalid"): _post(path, data={"name": "x"}, files={"other": b""}),
         (f"create_{feature}", "storage_full"): _full(path, f"a{suffix}"),
+        **_keyed_refusals(
+            f"create_{feature}", path, lambda _: lambda number: {"files": {"file": (f"{number}{suffix}", b"x")}}
+        ),
         (f"list_{feature}s", "invalid"): _get(f"{path}?limit=0"),
         (one, "not_found"): _get(f"{path}/{NOBODY[feature]}"),
     }
@@ -147,6 +187,16 @@ def _reported(removed: bool = False, **headers: str) -> Provoke:
     return provoke
 
 
+def _jobs(service: Service) -> Callable[[int], dict[str, Any]]:
+    dataset = service.upload()
+    return lambda number: _spec(dataset=dataset, priority=number)
+
+
+def _studies(service: Service) -> Callable[[int], dict[str, Any]]:
+    dataset = service.upload()
+    return lambda number: _study(dataset=dataset, seeds=[number])
+
+
 _NO_STUDY = f"/v1/studies/stu_{'0' * 32}"
 
 # (operation, code): a request that is answered so
@@ -159,6 +209,7 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("create_job", "path_not_allowed"): _post("/v1/jobs", **_spec(dataset="/data")),
     ("create_job", "unknown_reference"): _post("/v1/jobs", **_spec()),
     ("create_job", "unusable_reference"): _unusable,
+    **_keyed_refusals("create_job", "/v1/jobs", _jobs),
     ("list_jobs", "invalid"): _get("/v1/jobs?status=x"),
     ("get_job", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}"),
     ("cancel_job", "not_found"): _post(f"/v1/jobs/{NOBODY['job']}/cancel"),
@@ -177,6 +228,7 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("create_study", "path_not_allowed"): _post("/v1/studies", **_study(dataset="/data")),
     ("create_study", "unknown_reference"): _post("/v1/studies", **_study()),
     ("create_study", "unusable_reference"): _unusable_study,
+    **_keyed_refusals("create_study", "/v1/studies", _studies),
     ("list_studies", "invalid"): _get("/v1/studies?limit=0"),
     ("get_study", "not_found"): _get(_NO_STUDY),
     ("extend_study", "malformed_json"): _post(f"{_NO_STUDY}/extend", content=b"{", headers=JSON),
