@@ -52,6 +52,12 @@ def json_only(request: Request) -> None:
         raise UnsupportedMediaType(f"expected Content-Type: application/json, got {media_type or 'none'}")
 
 
+def json_or_nothing(request: Request) -> None:
+    """Refuse a body that does not call itself JSON; there may be none."""
+    if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
+        json_only(request)
+
+
 SettingsDep = Annotated[Settings, Depends(settings_of)]
 DatabaseDep = Annotated[Database, Depends(database_of)]
 StorageDep = Annotated[Storage, Depends(storage_of)]

@@ -14,6 +14,7 @@ ApiError
 |   |-- NotReady           409 not_ready
 |   |-- AlreadyFinished    409 already_finished
 |   |-- NothingToResume    409 nothing_to_resume
+|   |-- NotRetryable       409 not_retryable
 |   `-- KeyInFlight        409 idempotency_key_in_flight
 |-- Gone                   410 gone
 |-- TooLarge               413 too_large
@@ -162,7 +163,7 @@ class NotReady(Conflict):
 
 
 class AlreadyFinished(Conflict):
-    """The job has ended; terminal states never change."""
+    """The job has ended."""
 
     code, title = "already_finished", "The job has already ended"
 
@@ -171,6 +172,12 @@ class NothingToResume(Conflict):
     """No job of the study has failed or was cancelled."""
 
     code, title = "nothing_to_resume", "Nothing of it has failed or was cancelled"
+
+
+class NotRetryable(Conflict):
+    """The job has not failed and was not cancelled, or it cannot go on."""
+
+    code, title = "not_retryable", "The job cannot go on"
 
 
 class KeyInFlight(Conflict):

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from api import health, migrations
 from api.artifacts import endpoints as artifacts
+from api.control import endpoints as control
 from api.datasets import endpoints as datasets
 from api.db import Database
 from api.dependencies import refusals
@@ -92,7 +93,7 @@ def _v1() -> APIRouter:
     # The guard has checked the token by now; this tells OpenAPI that there is one.
     bearer = HTTPBearer(auto_error=False, scheme_name="token", description="needed where the service has a token")
     router = APIRouter(prefix="/v1", dependencies=[Security(bearer)], responses=refusals(Unauthorized))
-    for feature in (datasets, models, jobs, artifacts, studies, methods, health):
+    for feature in (datasets, models, jobs, control, artifacts, studies, methods, health):
         router.include_router(feature.router)
     return router
 

@@ -106,7 +106,10 @@ class Attempt:
         options = inputs.arguments(self.place.storage, needed)
         if self.held.kind == studies.COMPARE:
             self.lease.write(lambda session: studies.lay_out(session, self.place.storage, self.held.spec, self.folder))
-        earlier = self.lease.write(lambda session: checkpoints.all_of(session, self.held.id, self.held.continues))
+        held = self.held
+        earlier = self.lease.write(
+            lambda session: checkpoints.all_of(session, held.id, held.continues, held.scratch_after)
+        )
         self.epoch = checkpoints.restore(self.place.storage, earlier, self.folder) or 0
         return options
 

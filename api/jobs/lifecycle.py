@@ -33,6 +33,7 @@ class Held:
     spec: dict[str, Any]
     timeout_seconds: int  # wall time of this attempt
     continues: str | None = None  # the job whose checkpoints the first attempt begins with
+    scratch_after: int = 0  # the attempts up to this one have left nothing to go on from
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def claim(session: Session, worker: str, lease_seconds: float) -> Held | None:
             progress=None,
             version=Job.version + 1,
         )
-        .returning(Job.id, Job.attempt, Job.kind, Job.spec, Job.timeout_seconds, Job.continues)
+        .returning(Job.id, Job.attempt, Job.kind, Job.spec, Job.timeout_seconds, Job.continues, Job.scratch_after)
     ).one_or_none()
     return Held(*row) if row else None
 
@@ -160,7 +161,7 @@ def publish(session: Session, held: Held, files: Sequence[Published]) -> list[st
 
 
 def finish(session: Session, held: Held, ending: Ending) -> None:
-    """End the job. Terminal states never change again."""
+    """End the job. From here on only its owner moves it, where it has failed or was cancelled."""
     _write(
         session,
         held,

@@ -16,6 +16,7 @@ class JobLinks(BaseModel):
 
     self: str
     cancel: str
+    retry: str
     metrics: str
     weights: str
     artifacts: str
@@ -103,9 +104,22 @@ class JobWarningView(BaseModel):
     at: datetime = Field(description="when it first came")
 
 
+class EarlierEnd(BaseModel):
+    """How a job ended before its owner let it go on."""
+
+    attempt: int
+    status: Status
+    reason: Reason | None
+    message: str | None
+    problems: list[dict[str, str]]
+    lost_workers: int
+    finished_at: datetime
+
+
 class JobDetail(JobView):
     """A job by itself: with its warnings, which would make a page of jobs long and slow."""
 
+    earlier: list[EarlierEnd] = Field(description="how it ended before each `retry`, oldest first; the newest 50")
     warnings: list[JobWarningView] = Field(description="of the trainer, all attempts, oldest first; 201 at most")
 
 
@@ -123,6 +137,7 @@ def links(job_id: str) -> JobLinks:
     return JobLinks(
         self=base,
         cancel=f"{base}/cancel",
+        retry=f"{base}/retry",
         metrics=f"{base}/metrics",
         weights=f"{base}/weights",
         artifacts=f"{base}/artifacts",

@@ -16,6 +16,7 @@ class Status(StrEnum):
 
 
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
+ENDED_EARLY = frozenset({Status.FAILED, Status.CANCELLED})  # its owner may let it go on
 HELD = frozenset({Status.STARTING, Status.RUNNING, Status.CANCELLING})  # a worker holds the lease
 
 MOVES: dict[Status, frozenset[Status]] = {
@@ -24,7 +25,9 @@ MOVES: dict[Status, frozenset[Status]] = {
     Status.STARTING: frozenset({Status.RUNNING, Status.CANCELLING, Status.QUEUED, *TERMINAL}),
     Status.RUNNING: frozenset({Status.CANCELLING, Status.QUEUED, *TERMINAL}),
     Status.CANCELLING: frozenset({Status.CANCELLED, Status.SUCCEEDED, Status.FAILED}),
-    **{status: frozenset() for status in TERMINAL},
+    Status.SUCCEEDED: frozenset(),
+    # by their owner alone, with `retry`: no worker and no reaper moves what has ended
+    **{status: frozenset({Status.QUEUED}) for status in ENDED_EARLY},
 }
 
 

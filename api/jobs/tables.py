@@ -31,6 +31,8 @@ class Job(Leased, Base):
     timeout_seconds: Mapped[int]
     cancel_requested: Mapped[bool] = mapped_column(default=False)
     continues: Mapped[str | None] = mapped_column(String(40))  # id of the job with whose checkpoints it begins
+    scratch_after: Mapped[int] = mapped_column(default=0)  # no attempt goes on from checkpoints of those up to this
+    earlier: Mapped[list[Any]] = mapped_column(JSON, default=list)  # how it ended before its owner let it go on
     phase: Mapped[str | None] = mapped_column(String(20))
     progress: Mapped[dict[str, Any] | None]  # the last progress event: completed, total, unit, epoch, eta_seconds
     metrics: Mapped[dict[str, Any] | None]  # the last epoch's metrics

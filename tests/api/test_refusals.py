@@ -49,6 +49,11 @@ def _cancel_failed(service: Service) -> Response:
     return service.client.post(f"/v1/jobs/{service.job(Status.FAILED)}/cancel")
 
 
+def _of_job(status: Status, method: str, tail: str, **request: Any) -> Provoke:
+    """Ask something of a job that has come to `status`."""
+    return lambda service: service.client.request(method, f"/v1/jobs/{service.job(status)}/{tail}", **request)
+
+
 def _full(path: str, filename: str) -> Provoke:
     def provoke(service: Service) -> Response:
         with full_disk(2**18):
@@ -101,12 +106,13 @@ def _keyed(path: str, request: Callable[[Service], Callable[[int], dict[str, Any
 
     def provoke(service: Service) -> Response:
         numbered, key = request(service), new_id("key")
-        service.client.post(path, headers={"Idempotency-Key": key}, **numbered(0)).raise_for_status()
+        service.client.post(headers={"Idempotency-Key": key}, **{"url": path, **numbered(0)}).raise_for_status()
         if in_flight:
             with service.database.transaction() as session:
                 unanswered = update(IdempotencyKey).where(IdempotencyKey.key == key)
                 session.execute(unanswered.values(status=None, claimed_until=after_seconds(60)))
-        answer = service.client.post(path, headers={"Idempotency-Key": key}, **numbered(0 if in_flight else 1))
+        again = {"url": path, **numbered(0 if in_flight else 1)}
+        answer = service.client.post(headers={"Idempotency-Key": key}, **again)
         _tidy(service)
         return answer
 
@@ -192,11 +198,20 @@ def _jobs(service: Service) -> Callable[[int], dict[str, Any]]:
     return lambda number: _spec(dataset=dataset, priority=number)
 
 
+def _retries(service: Service) -> Callable[[int], dict[str, Any]]:
+    """Retry a job that has failed: from its checkpoint, then from scratch."""
+    job_id = service.job(Status.FAILED)
+    return lambda number: {
+        "url": f"/v1/jobs/{job_id}/retry", "json": {"from": ("checkpoint", "scratch")[number]}
+    }  # fmt: skip
+
+
 def _studies(service: Service) -> Callable[[int], dict[str, Any]]:
     dataset = service.upload()
     return lambda number: _study(dataset=dataset, seeds=[number])
 
 
+_NO_JOB = f"/v1/jobs/{NOBODY['job']}"
 _NO_STUDY = f"/v1/studies/stu_{'0' * 32}"
 
 # (operation, code): a request that is answered so
@@ -214,6 +229,14 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("get_job", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}"),
     ("cancel_job", "not_found"): _post(f"/v1/jobs/{NOBODY['job']}/cancel"),
     ("cancel_job", "already_finished"): _cancel_failed,
+    **_keyed_refusals("retry_job", "", _retries),
+    ("retry_job", "malformed_json"): _post(f"{_NO_JOB}/retry", content=b"{", headers=JSON),
+    ("retry_job", "too_large"): _post(f"{_NO_JOB}/retry", content=bytes(2**20 + 1), headers=JSON),
+    ("retry_job", "unsupported_media_type"): _post(f"{_NO_JOB}/retry", content=b"{}"),
+    ("retry_job", "bad_request"): _post(f"{_NO_JOB}/retry", content=b'{"from": "\xff"}', headers=JSON),
+    ("retry_job", "invalid"): _post(f"{_NO_JOB}/retry", json={"from": "epoch 3"}),
+    ("retry_job", "not_found"): _post(f"{_NO_JOB}/retry"),
+    ("retry_job", "not_retryable"): _of_job(Status.SUCCEEDED, "POST", "retry"),
     ("get_job_metrics", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/metrics"),
     **_file_refusals("get_job_weights", "GET", "weights", "format=onnx"),
     **_file_refusals("head_job_weights", "HEAD", "weights", "format=onnx"),
@@ -326,7 +349,7 @@ def test_the_document_is_valid_and_its_names_are_stable(steady: Service) -> None
         "get_job_metrics", "get_job_weights", "get_model", "get_readiness", "get_source", "get_study",
         "get_study_report", "get_version", "head_job_artifact", "head_job_weights", "list_architectures",
         "list_datasets", "list_job_artifacts", "list_jobs", "list_methods", "list_models", "list_studies",
-        "resume_study",
+        "resume_study", "retry_job",
     ]  # fmt: skip
     assert sum(len(methods) for methods in document["paths"].values()) == len(operations)
     for name, operation in operations.items():

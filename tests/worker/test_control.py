@@ -1,0 +1,87 @@
+"""What the owner's control does to attempts: where the next one begins, on both databases."""
+
+import pytest
+
+from api.control import service as control
+from api.jobs.states import Status
+from tests.worker.conftest import TRAINER, Rows
+from worker import supervisor
+from worker.workplace import Workplace
+
+
+def work(place: Workplace, rows: Rows) -> None:
+    held = rows.claim()
+    assert held is not None
+    supervisor.run(place, held, TRAINER)
+
+
+def do_next(place: Workplace, rows: Rows, job_id: str, **labels: str) -> None:
+    """Let the trainer behave from here on as these labels say."""
+    with place.database.transaction() as session:
+        job = session.get(type(rows.get(job_id)), job_id)
+        job.spec = {**job.spec, "labels": labels}
+
+
+@pytest.mark.parametrize(("scratch", "note"), [(False, "resumed after 2"), (True, "from scratch")])
+def test_a_retry_begins_where_it_was_told_to(place: Workplace, rows: Rows, scratch: bool, note: str) -> None:
+    job_id = rows.job(epochs=3, crash="2")
+    work(place, rows)
+    assert rows.get(job_id).status == Status.FAILED
+    with place.database.transaction() as session:
+        control.retry(session, job_id, scratch)
+    do_next(place, rows, job_id)
+
+    work(place, rows)
+
+    job = rows.get(job_id)
+    assert (job.status, job.attempt, job.result["note"]) == (Status.SUCCEEDED, 2, note)
+    assert {attempt for attempt, _, name in rows.artifacts(job_id) if name == "state.pt"} >= {2}
+
+
+def test_a_retry_from_scratch_that_is_interrupted_goes_on_from_its_own_checkpoints(
+    place: Workplace, rows: Rows
+) -> None:
+    job_id = rows.job(epochs=4, crash="3")
+    work(place, rows)
+    with place.database.transaction() as session:
+        control.retry(session, job_id, scratch=True)
+    do_next(place, rows, job_id, crash="1")
+    work(place, rows)
+    with place.database.transaction() as session:
+        control.retry(session, job_id, scratch=False)
+    do_next(place, rows, job_id)
+
+    work(place, rows)
+
+    assert rows.get(job_id).result["note"] == "resumed after 1"  # not after 3, which the first attempt had reached
+
+
+def test_a_damaged_checkpoint_is_passed_over(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(epochs=3, crash="2")
+    work(place, rows)
+    newest = place.storage.path(f"jobs/{job_id}/attempt-1/epoch-2/state.pt")
+    newest.write_bytes(b"torn")
+    with place.database.transaction() as session:
+        control.retry(session, job_id, scratch=False)
+    do_next(place, rows, job_id)
+
+    work(place, rows)
+
+    assert rows.get(job_id).result["note"] == "resumed after 1"
+
+
+def test_a_job_that_goes_on_from_another_forgets_it_when_it_begins_anew(place: Workplace, rows: Rows) -> None:
+    first = rows.job(epochs=3, crash="2")
+    work(place, rows)
+    second = rows.job(epochs=3, crash="3")
+    with place.database.transaction() as session:
+        session.get(type(rows.get(second)), second).continues = first
+    work(place, rows)
+    assert (1, 2, "state.pt") not in rows.artifacts(second)  # it began after the other's second epoch
+    with place.database.transaction() as session:
+        control.retry(session, second, scratch=True)
+    do_next(place, rows, second)
+
+    work(place, rows)
+
+    assert rows.get(second).result["note"] == "from scratch"
