@@ -39,6 +39,12 @@ def note(session: Session, keys: Iterable[str]) -> list[str]:
     return [each["id"] for each in notes]
 
 
+def follow_all(database: Database, storage: Storage, note_ids: Iterable[str]) -> None:
+    """Remove the files of these notes."""
+    for note_id in note_ids:
+        follow(database, storage, note_id)
+
+
 def waiting(session: Session) -> list[str]:
     """Give the notes that nobody has followed."""
     return list(session.scalars(select(Discard.id).order_by(Discard.id)))
@@ -56,8 +62,7 @@ def drop_unnamed(database: Database, storage: Storage, key: str) -> None:
     """Remove a file that was stored for a request which came to nothing, unless a row names it."""
     with database.transaction() as session:
         notes = note(session, [key])
-    for note_id in notes:
-        follow(database, storage, note_id)
+    follow_all(database, storage, notes)
 
 
 def hold(session: Session, storage: Storage, key: str) -> None:

@@ -15,6 +15,8 @@ ApiError
 |   |-- AlreadyFinished    409 already_finished
 |   |-- NothingToResume    409 nothing_to_resume
 |   |-- NotRetryable       409 not_retryable
+|   |-- NotEnded           409 not_ended
+|   |-- InUse              409 in_use
 |   `-- KeyInFlight        409 idempotency_key_in_flight
 |-- Gone                   410 gone
 |-- TooLarge               413 too_large
@@ -178,6 +180,18 @@ class NotRetryable(Conflict):
     """The job has not failed and was not cancelled, or it cannot go on."""
 
     code, title = "not_retryable", "The job cannot go on"
+
+
+class NotEnded(Conflict):
+    """The job is going on."""
+
+    code, title = "not_ended", "The job has not ended"
+
+
+class InUse(Conflict):
+    """Something needs what was to be deleted."""
+
+    code, title = "in_use", "Something needs it"
 
 
 class KeyInFlight(Conflict):

@@ -100,8 +100,7 @@ class Reaper:
         """Remove abandoned files, idempotency keys of yesterday, and messages that were delivered long ago."""
         with self.database.transaction() as session:
             keys, notes = idempotency.sweep(session), discards.waiting(session)
-        for note_id in notes:
-            discards.follow(self.database, self.storage, note_id)
+        discards.follow_all(self.database, self.storage, notes)
         files = self.storage.sweep()
         messages = purge(self._broker, DELIVERED_SECONDS) if self._broker is not None else 0
         log.info("swept %d abandoned files, %d keys, %d delivered messages", files + len(notes), keys, messages)

@@ -18,11 +18,16 @@ class UnitOfWork:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._rings: list[tuple[str, str]] = []
+        self._then: list[Callable[[], None]] = []
         self._undo: list[Callable[[], None]] = []
 
     def ring(self, queue: str, row_id: str) -> None:
         """Ring for the row on `queue` after the commit."""
         self._rings.append((queue, row_id))
+
+    def then(self, action: Callable[[], None]) -> None:
+        """Do this after the commit; what it leaves undone, the reaper does."""
+        self._then.append(action)
 
     def undo(self, action: Callable[[], None]) -> None:
         """Do this if the transaction fails."""
@@ -46,3 +51,8 @@ class UnitOfWork:
                 doorbell.ring(queue, row_id)
             except Exception:  # the row is committed: whatever is wrong with the broker, the reaper rings again
                 log.exception("could not ring for %s", row_id)
+        for action in work._then:
+            try:
+                action()
+            except Exception:  # likewise
+                log.exception("could not do what was to follow the commit")

@@ -1,16 +1,19 @@
 """The addresses by which the owner controls a job that is there."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body, Depends, Response
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
-from api.control import service
+from api.control import deletion, service
 from api.control.schemas import Retry
-from api.dependencies import Work, json_or_nothing, refusals
+from api.dependencies import Work, json_or_nothing, refusals, remove_after
 from api.errors import (
     BadRequest,
     CrossSite,
+    InUse,
+    Invalid,
     MalformedJson,
+    NotEnded,
     NotFound,
     NotRetryable,
     TooLarge,
@@ -47,6 +50,35 @@ def retry(
     view = _queued(job, work, response)
     once.keep(work.session, view, response)
     return view
+
+
+@router.delete(
+    "",
+    status_code=204,
+    operation_id="delete_job",
+    response_class=Response,
+    responses={
+        200: {"model": JobDetail, "description": "the job with its weights alone"},
+        204: {"description": "deleted"},
+        **refusals(CrossSite, NotFound, NotEnded, InUse, Invalid),
+    },
+)
+def delete(
+    job_id: str,
+    request: Request,
+    work: Work,
+    keep: Annotated[Literal["weights"] | None, Query(description="`weights`: of it and its files these stay")] = None,
+) -> Response:
+    """Delete a job that has ended, with its history and files; not while a study or another job needs it.
+
+    With `keep=weights` the job and its newest weights stay, and everything else goes.
+    """
+    if keep is None:
+        remove_after(request, work, deletion.delete_job(work.session, job_id))
+        return Response(status_code=204)
+    job, notes = deletion.strip_job(work.session, job_id)
+    remove_after(request, work, notes)
+    return Response(_view(job, work).model_dump_json(), 200, media_type="application/json")
 
 
 def _queued(job: Job, work: Work, response: Response) -> JobDetail:

@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.datasets import service
 from api.datasets.schemas import DatasetView
-from api.dependencies import StorageDep, Work, refusals
+from api.dependencies import StorageDep, Work, refusals, remove_after
 from api.discards import hold
-from api.errors import BadRequest, CrossSite, Invalid, NotFound, StorageFull, TooLarge, UnsupportedMediaType
+from api.errors import BadRequest, CrossSite, InUse, Invalid, NotFound, StorageFull, TooLarge, UnsupportedMediaType
 from api.idempotency.once import KEYED, Once, key_of, once_of_upload
 from api.pages import After, Limit, Page
 from api.queue import INSPECT
@@ -65,3 +65,16 @@ def newest(
 def get(dataset_id: str, work: Work) -> DatasetView:
     """Read one dataset: its status, and why it was refused or what it holds."""
     return DatasetView.of(service.get(work.session, dataset_id))
+
+
+@router.delete(
+    "/{dataset_id}",
+    status_code=204,
+    operation_id="delete_dataset",
+    response_class=Response,
+    responses={204: {"description": "deleted"}, **refusals(CrossSite, NotFound, InUse)},
+)
+def delete(dataset_id: str, request: Request, work: Work) -> Response:
+    """Delete a dataset that no job and no study names, with its file."""
+    remove_after(request, work, service.delete(work.session, dataset_id))
+    return Response(status_code=204)

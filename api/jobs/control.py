@@ -5,11 +5,12 @@ Each of them counts the row's version, so that one which was decided on what has
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, update
+import sqlalchemy as sql
+from sqlalchemy import ColumnElement, update
 from sqlalchemy.orm import Session
 
 from api.db import now
-from api.jobs.states import ENDED_EARLY, Status
+from api.jobs.states import DELETABLE, ENDED_EARLY, Status
 from api.jobs.tables import Job, JobEpoch
 
 MOST_EARLIER = 50  # ends that a job remembers: the newest
@@ -29,8 +30,22 @@ def retry(session: Session, job: Job, scratch: bool) -> bool:
         values |= {"scratch_after": job.attempt, "metrics": None, "resolved_spec": None}
     moved = _move(session, job, Job.status.in_(ENDED_EARLY), **values)
     if moved and scratch:  # else epochs that are never reached again would show beside the new ones
-        session.execute(delete(JobEpoch).where(JobEpoch.job_id == job.id))
+        session.execute(sql.delete(JobEpoch).where(JobEpoch.job_id == job.id))
     return moved
+
+
+def delete(session: Session, job: Job) -> bool:
+    """Delete a job with all rows that are its own; False where it has changed since it was read."""
+    statement = sql.delete(Job).where(*_same(job), Job.status.in_(DELETABLE))
+    result = session.execute(statement.execution_options(synchronize_session=False))
+    session.expire_all()
+    return bool(result.rowcount)  # type: ignore[attr-defined]
+
+
+def strip(session: Session, job: Job) -> bool:
+    """Leave a job without a history: nothing can go on from it; False where it has changed since it was read."""
+    values = {"metrics": None, "progress": None, "phase": None, "scratch_after": job.attempt}
+    return _move(session, job, Job.status.in_(DELETABLE), **values)
 
 
 def _end_of(job: Job) -> dict[str, Any]:
@@ -41,9 +56,12 @@ def _end_of(job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _same(job: Job) -> tuple[ColumnElement[bool], ...]:
+    return Job.id == job.id, Job.version == job.version
+
+
 def _move(session: Session, job: Job, *where: ColumnElement[bool], **values: Any) -> bool:
-    same = (Job.id == job.id, Job.version == job.version)
-    statement = update(Job).where(*same, *where).values(version=Job.version + 1, **values)
+    statement = update(Job).where(*_same(job), *where).values(version=Job.version + 1, **values)
     result = session.execute(statement.execution_options(synchronize_session=False))
     session.refresh(job)
     return bool(result.rowcount)  # type: ignore[attr-defined]

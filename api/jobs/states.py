@@ -17,6 +17,7 @@ class Status(StrEnum):
 
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 ENDED_EARLY = frozenset({Status.FAILED, Status.CANCELLED})  # its owner may let it go on
+DELETABLE = TERMINAL  # nothing works on it
 HELD = frozenset({Status.STARTING, Status.RUNNING, Status.CANCELLING})  # a worker holds the lease
 
 MOVES: dict[Status, frozenset[Status]] = {

@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
-from api.dependencies import StorageDep, Work, refusals
+from api.dependencies import StorageDep, Work, refusals, remove_after
 from api.discards import hold
-from api.errors import BadRequest, CrossSite, Invalid, NotFound, StorageFull, TooLarge, UnsupportedMediaType
+from api.errors import BadRequest, CrossSite, InUse, Invalid, NotFound, StorageFull, TooLarge, UnsupportedMediaType
 from api.idempotency.once import KEYED, Once, key_of, once_of_upload
 from api.models import service
 from api.models.schemas import ModelView
@@ -65,3 +65,16 @@ def newest(
 def get(model_id: str, work: Work) -> ModelView:
     """Read one model: its status, and why it was refused or what it holds."""
     return ModelView.of(service.get(work.session, model_id))
+
+
+@router.delete(
+    "/{model_id}",
+    status_code=204,
+    operation_id="delete_model",
+    response_class=Response,
+    responses={204: {"description": "deleted"}, **refusals(CrossSite, NotFound, InUse)},
+)
+def delete(model_id: str, request: Request, work: Work) -> Response:
+    """Delete a model that no job and no study names, with its file."""
+    remove_after(request, work, service.delete(work.session, model_id))
+    return Response(status_code=204)

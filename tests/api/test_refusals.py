@@ -51,7 +51,9 @@ def _cancel_failed(service: Service) -> Response:
 
 def _of_job(status: Status, method: str, tail: str, **request: Any) -> Provoke:
     """Ask something of a job that has come to `status`."""
-    return lambda service: service.client.request(method, f"/v1/jobs/{service.job(status)}/{tail}", **request)
+    return lambda service: service.client.request(
+        method, f"/v1/jobs/{service.job(status)}/{tail}".rstrip("/"), **request
+    )
 
 
 def _full(path: str, filename: str) -> Provoke:
@@ -128,6 +130,26 @@ def _keyed_refusals(
     }
 
 
+def _delete_named(feature: str, suffix: str) -> Provoke:
+    """Delete an upload that a job names."""
+
+    def provoke(service: Service) -> Response:
+        upload = service.upload(f"{feature}s", (f"named{suffix}", b"named"))
+        named = {"dataset": upload} if feature == "dataset" else {"model": {"model": upload}}
+        service.client.post("/v1/jobs", **_spec(**{"dataset": service.upload(), **named})).raise_for_status()
+        answer = service.client.delete(f"/v1/{feature}s/{upload}")
+        _tidy(service)
+        return answer
+
+    return provoke
+
+
+def _delete_member(service: Service) -> Response:
+    study = service.client.post("/v1/studies", **_study(dataset=service.upload())).json()
+    _tidy(service)
+    return service.client.delete(f"/v1/jobs/{study['teacher']['job']}")
+
+
 def _upload_refusals(feature: str, suffix: str) -> dict[tuple[str, str], Provoke]:
     path, one = f"/v1/{feature}s", f"get_{feature}"
     return {
@@ -140,6 +162,8 @@ def _upload_refusals(feature: str, suffix: str) -> dict[tuple[str, str], Provoke
             f"create_{feature}", path, lambda _: lambda number: {"files": {"file": (f"{number}{suffix}", b"x")}}
         ),
         (f"list_{feature}s", "invalid"): _get(f"{path}?limit=0"),
+        (f"delete_{feature}", "not_found"): _request("DELETE", f"{path}/{NOBODY[feature]}"),
+        (f"delete_{feature}", "in_use"): _delete_named(feature, suffix),
         (one, "not_found"): _get(f"{path}/{NOBODY[feature]}"),
     }
 
@@ -237,6 +261,10 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("retry_job", "invalid"): _post(f"{_NO_JOB}/retry", json={"from": "epoch 3"}),
     ("retry_job", "not_found"): _post(f"{_NO_JOB}/retry"),
     ("retry_job", "not_retryable"): _of_job(Status.SUCCEEDED, "POST", "retry"),
+    ("delete_job", "not_found"): _request("DELETE", _NO_JOB),
+    ("delete_job", "not_ended"): _of_job(Status.RUNNING, "DELETE", ""),
+    ("delete_job", "in_use"): _delete_member,
+    ("delete_job", "invalid"): _request("DELETE", f"{_NO_JOB}?keep=all"),
     ("get_job_metrics", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/metrics"),
     **_file_refusals("get_job_weights", "GET", "weights", "format=onnx"),
     **_file_refusals("head_job_weights", "HEAD", "weights", "format=onnx"),
@@ -278,7 +306,7 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
 # Every operation may answer these; tests of their own provoke them (test_security, test_lost_database, ...).
 ANYWHERE = {"host_not_allowed", "loopback_only", "internal", "unavailable"}
 UNDER_V1 = {"unauthorized"}
-CHANGING = {"cross_site"}
+CHANGING, CHANGES = {"cross_site"}, ("post", "patch", "delete")
 # Answered where no operation is; `invalid` and the others above document themselves.
 NOWHERE = {"method_not_allowed"}
 PARENTS = {"forbidden", "conflict", "unprocessable"}  # never answered as such
@@ -325,7 +353,7 @@ def test_every_documented_refusal_is_provoked_here(steady: Service) -> None:
     documented = {(name, code) for name, operation in operations.items() for code in _codes(operation)}
     common = {(name, code) for name in operations for code in ANYWHERE}
     common |= {(name, code) for name, o in operations.items() if o["path"].startswith("/v1") for code in UNDER_V1}
-    common |= {(name, code) for name, o in operations.items() if o["method"] == "post" for code in CHANGING}
+    common |= {(name, code) for name, o in operations.items() if o["method"] in CHANGES for code in CHANGING}
 
     assert documented == set(REFUSALS) | common
 
@@ -345,7 +373,8 @@ def test_the_document_is_valid_and_its_names_are_stable(steady: Service) -> None
     assert references <= set(document["components"]["schemas"])
     assert sorted(operations) == [
         "cancel_job", "cancel_study", "create_dataset", "create_job", "create_model", "create_study",
-        "draw_study_report", "extend_study", "get_dataset", "get_health", "get_job", "get_job_artifact",
+        "delete_dataset", "delete_job", "delete_model", "draw_study_report", "extend_study", "get_dataset",
+        "get_health", "get_job", "get_job_artifact",
         "get_job_metrics", "get_job_weights", "get_model", "get_readiness", "get_source", "get_study",
         "get_study_report", "get_version", "head_job_artifact", "head_job_weights", "list_architectures",
         "list_datasets", "list_job_artifacts", "list_jobs", "list_methods", "list_models", "list_studies",
