@@ -15,6 +15,8 @@ ApiError
 |   |-- AlreadyFinished    409 already_finished
 |   |-- NothingToResume    409 nothing_to_resume
 |   |-- NotRetryable       409 not_retryable
+|   |-- NotPausable        409 not_pausable
+|   |-- NotPaused          409 not_paused
 |   |-- NotEnded           409 not_ended
 |   |-- InUse              409 in_use
 |   `-- KeyInFlight        409 idempotency_key_in_flight
@@ -180,6 +182,18 @@ class NotRetryable(Conflict):
     """The job has not failed and was not cancelled, or it cannot go on."""
 
     code, title = "not_retryable", "The job cannot go on"
+
+
+class NotPausable(Conflict):
+    """The job has ended, or is being cancelled."""
+
+    code, title = "not_pausable", "The job cannot be paused any more"
+
+
+class NotPaused(Conflict):
+    """The job is not paused, or not yet."""
+
+    code, title = "not_paused", "The job is not paused"
 
 
 class NotEnded(Conflict):

@@ -6,10 +6,10 @@ from sqlalchemy.orm import Session
 from api import discards, needs
 from api.db import Base
 from api.errors import InUse, NotEnded
-from api.jobs import control
+from api.jobs import control, lifecycle
 from api.jobs import service as jobs
 from api.jobs.dependencies import newest_weights
-from api.jobs.states import DELETABLE
+from api.jobs.states import DELETABLE, Status
 from api.jobs.tables import Artifact, Job
 
 WEIGHTS = ("student.pt", "student.safetensors")
@@ -39,6 +39,9 @@ def strip_job(session: Session, job_id: str) -> tuple[Job, list[str]]:
         NotFound, NotEnded, InUse: as for `delete_job`.
     """
     job = _deletable(session, job_id, keep_weights=True)
+    if job.status == Status.PAUSED:
+        lifecycle.request_cancel(session, job_id)
+        session.refresh(job)
     if not control.strip(session, job):
         raise NotEnded(f"expected a job that stays as it is, got one that is {job.status} since")
     kept = [row.id for name in WEIGHTS if (row := newest_weights(session, job_id, name)) is not None]
@@ -51,7 +54,7 @@ def strip_job(session: Session, job_id: str) -> tuple[Job, list[str]]:
 def _deletable(session: Session, job_id: str, keep_weights: bool) -> Job:
     job = jobs.get(session, job_id)
     if job.status not in DELETABLE:
-        raise NotEnded(f"expected a job that has ended, got one that is {job.status}: cancel it first")
+        raise NotEnded(f"expected a job that has ended or is paused, got one that is {job.status}")
     if (user := needs.of_job(session, job, keep_weights)) is not None:
         raise InUse(f"expected a job that nothing needs, got one that is needed by {user}")
     return job

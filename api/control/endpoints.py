@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
 from api.control import deletion, service
-from api.control.schemas import Retry
+from api.control.schemas import Pause, Retry
 from api.dependencies import Work, json_or_nothing, refusals, remove_after
 from api.errors import (
     BadRequest,
@@ -15,6 +15,8 @@ from api.errors import (
     MalformedJson,
     NotEnded,
     NotFound,
+    NotPausable,
+    NotPaused,
     NotRetryable,
     TooLarge,
     UnsupportedMediaType,
@@ -23,6 +25,7 @@ from api.idempotency.once import KEYED, OnceDep
 from api.jobs import warnings
 from api.jobs.endpoints import POLL_SECONDS
 from api.jobs.schemas import JobDetail
+from api.jobs.states import Status
 from api.jobs.tables import Job
 from api.jobs.waiting import waiting_for
 from api.queue import TRAIN
@@ -52,6 +55,35 @@ def retry(
     return view
 
 
+@router.post(
+    "/pause",
+    status_code=202,
+    operation_id="pause_job",
+    dependencies=[Depends(json_or_nothing)],
+    responses={
+        200: {"model": JobDetail, "description": "paused"},
+        **refusals(*_BODY, Invalid, NotFound, NotPausable),
+    },
+)
+def pause(job_id: str, work: Work, response: Response, body: Annotated[Pause | None, Body()] = None) -> JobDetail:
+    """Hold a job back: 200 if it is paused, 202 while its trainer stops. A paused job has no worker and no lease.
+
+    A job without epochs (`evaluate`, `compare`) stops now in any case. `latest` may follow a `save` that takes long.
+    """
+    job = service.pause(work.session, job_id, (body or Pause()).checkpoint)
+    if job.status == Status.PAUSED:
+        response.status_code = 200
+    else:
+        response.headers["Retry-After"] = POLL_SECONDS
+    return _view(job, work)
+
+
+@router.post("/resume", status_code=202, operation_id="resume_job", responses=refusals(CrossSite, NotFound, NotPaused))
+def resume(job_id: str, work: Work, response: Response) -> JobDetail:
+    """Queue a paused job again: its next attempt begins with the newest checkpoint."""
+    return _queued(service.resume(work.session, job_id), work, response)
+
+
 @router.delete(
     "",
     status_code=204,
@@ -69,9 +101,9 @@ def delete(
     work: Work,
     keep: Annotated[Literal["weights"] | None, Query(description="`weights`: of it and its files these stay")] = None,
 ) -> Response:
-    """Delete a job that has ended, with its history and files; not while a study or another job needs it.
+    """Delete a job that has ended or is paused, with its history and files; not while a study or another job needs it.
 
-    With `keep=weights` the job and its newest weights stay, and everything else goes.
+    With `keep=weights` the job and its newest weights stay, and everything else goes; one that was paused is cancelled.
     """
     if keep is None:
         remove_after(request, work, deletion.delete_job(work.session, job_id))

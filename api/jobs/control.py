@@ -1,19 +1,20 @@
 """The owner's moves of a job that is there: as in `api.jobs.lifecycle`, conditional UPDATEs that never commit.
 
-Each of them counts the row's version, so that one which was decided on what has changed since changes nothing.
+Those that are decided on what was read of the row name its version: where it has changed since, they change nothing.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sql
-from sqlalchemy import ColumnElement, update
+from sqlalchemy import ColumnElement, case, or_, update
 from sqlalchemy.orm import Session
 
 from api.db import now
-from api.jobs.states import DELETABLE, ENDED_EARLY, Status
+from api.jobs.states import DELETABLE, ENDED_EARLY, Status, sources
 from api.jobs.tables import Job, JobEpoch
 
 MOST_EARLIER = 50  # ends that a job remembers: the newest
+Pause = Literal["save", "latest"]  # finish the epoch and keep it, or stop now and lose what was done of it
 
 
 def retry(session: Session, job: Job, scratch: bool) -> bool:
@@ -32,6 +33,34 @@ def retry(session: Session, job: Job, scratch: bool) -> bool:
     if moved and scratch:  # else epochs that are never reached again would show beside the new ones
         session.execute(sql.delete(JobEpoch).where(JobEpoch.job_id == job.id))
     return moved
+
+
+def pause(session: Session, job_id: str, how: Pause) -> None:
+    """Ask for a job's pause: queued -> paused at once, starting or running -> pausing; asking twice changes nothing.
+
+    `latest` is stronger than `save`: it may be asked for while the other waits for the end of the epoch.
+    """
+    queued = Job.status == Status.QUEUED
+    stronger = (Job.status == Status.PAUSING) & (Job.pause != how) & (how == "latest")
+    possible = or_(Job.status.in_([Status.QUEUED, *sources(Status.PAUSING)]), stronger)
+    session.execute(
+        update(Job)
+        .where(Job.id == job_id, possible)
+        .values(
+            status=case((queued, Status.PAUSED), else_=Status.PAUSING),
+            pause=case((queued, None), else_=how),
+            version=Job.version + 1,
+        ),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def resume(session: Session, job_id: str) -> bool:
+    """Queue a paused job again; False where it is not paused. Its lost workers stay counted; this is none of them."""
+    paused = update(Job).where(Job.id == job_id, Job.status == Status.PAUSED)
+    queued = paused.values(status=Status.QUEUED, queued_at=now(), rung_at=now(), version=Job.version + 1)
+    result = session.execute(queued, execution_options={"synchronize_session": False})
+    return bool(result.rowcount)  # type: ignore[attr-defined]
 
 
 def delete(session: Session, job: Job) -> bool:

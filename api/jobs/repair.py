@@ -33,9 +33,14 @@ def fail_blocked(session: Session) -> list[str]:
 def expire(session: Session, max_lost_workers: int) -> list[str]:
     """Take the jobs whose lease has run out from their workers; give the ids of those that are queued again.
 
-    A job that was being cancelled is cancelled; one that lost its worker more than `max_lost_workers` times fails.
+    A job that was being paused or cancelled is; one that lost its worker more than `max_lost_workers` times fails.
     """
     expired = (Job.status.in_(HELD), Job.lease_until < now())
+    pausing = update(Job).where(*expired, Job.status == Status.PAUSING)
+    session.execute(
+        pausing.values(status=Status.PAUSED, lease_until=None, version=Job.version + 1),
+        execution_options={"synchronize_session": False},
+    )
     _end(
         session,
         *expired,

@@ -16,6 +16,8 @@ class JobLinks(BaseModel):
 
     self: str
     cancel: str
+    pause: str
+    resume: str
     retry: str
     metrics: str
     weights: str
@@ -137,6 +139,8 @@ def links(job_id: str) -> JobLinks:
     return JobLinks(
         self=base,
         cancel=f"{base}/cancel",
+        pause=f"{base}/pause",
+        resume=f"{base}/resume",
         retry=f"{base}/retry",
         metrics=f"{base}/metrics",
         weights=f"{base}/weights",

@@ -261,6 +261,15 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("retry_job", "invalid"): _post(f"{_NO_JOB}/retry", json={"from": "epoch 3"}),
     ("retry_job", "not_found"): _post(f"{_NO_JOB}/retry"),
     ("retry_job", "not_retryable"): _of_job(Status.SUCCEEDED, "POST", "retry"),
+    ("pause_job", "malformed_json"): _post(f"{_NO_JOB}/pause", content=b"{", headers=JSON),
+    ("pause_job", "too_large"): _post(f"{_NO_JOB}/pause", content=bytes(2**20 + 1), headers=JSON),
+    ("pause_job", "unsupported_media_type"): _post(f"{_NO_JOB}/pause", content=b"{}"),
+    ("pause_job", "bad_request"): _post(f"{_NO_JOB}/pause", content=b'{"checkpoint": "\xff"}', headers=JSON),
+    ("pause_job", "invalid"): _post(f"{_NO_JOB}/pause", json={"checkpoint": "best"}),
+    ("pause_job", "not_found"): _post(f"{_NO_JOB}/pause"),
+    ("pause_job", "not_pausable"): _of_job(Status.SUCCEEDED, "POST", "pause"),
+    ("resume_job", "not_found"): _post(f"{_NO_JOB}/resume"),
+    ("resume_job", "not_paused"): _of_job(Status.RUNNING, "POST", "resume"),
     ("delete_job", "not_found"): _request("DELETE", _NO_JOB),
     ("delete_job", "not_ended"): _of_job(Status.RUNNING, "DELETE", ""),
     ("delete_job", "in_use"): _delete_member,
@@ -378,7 +387,7 @@ def test_the_document_is_valid_and_its_names_are_stable(steady: Service) -> None
         "get_job_metrics", "get_job_weights", "get_model", "get_readiness", "get_source", "get_study",
         "get_study_report", "get_version", "head_job_artifact", "head_job_weights", "list_architectures",
         "list_datasets", "list_job_artifacts", "list_jobs", "list_methods", "list_models", "list_studies",
-        "resume_study", "retry_job",
+        "pause_job", "resume_job", "resume_study", "retry_job",
     ]  # fmt: skip
     assert sum(len(methods) for methods in document["paths"].values()) == len(operations)
     for name, operation in operations.items():

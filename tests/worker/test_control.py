@@ -1,12 +1,18 @@
 """What the owner's control does to attempts: where the next one begins, on both databases."""
 
+from collections.abc import Callable
+
 import pytest
 
 from api.control import service as control
+from api.jobs import lifecycle
+from api.jobs.control import Pause
 from api.jobs.states import Status
-from tests.worker.conftest import TRAINER, Rows
+from tests.worker.conftest import TRAINER, Rows, Running, until
 from worker import supervisor
 from worker.workplace import Workplace
+
+Start = Callable[[], Running]
 
 
 def work(place: Workplace, rows: Rows) -> None:
@@ -85,3 +91,98 @@ def test_a_job_that_goes_on_from_another_forgets_it_when_it_begins_anew(place: W
     work(place, rows)
 
     assert rows.get(second).result["note"] == "from scratch"
+
+
+def ask(place: Workplace, job_id: str, how: Pause) -> None:
+    with place.database.transaction() as session:
+        assert control.pause(session, job_id, how).status == Status.PAUSING
+
+
+def resumed(place: Workplace, rows: Rows, job_id: str) -> str:
+    """Resume a job, let it run to its end, and give what its trainer noted."""
+    with place.database.transaction() as session:
+        control.resume(session, job_id)
+    work(place, rows)
+    job = rows.get(job_id)
+    assert (job.status, job.attempt, job.lost_workers) == (Status.SUCCEEDED, 2, 0)
+    return str(job.result["note"])
+
+
+def test_a_pause_keeps_the_epoch(place: Workplace, rows: Rows, start: Start) -> None:
+    job_id = rows.job(epochs=9, seconds="0.6")
+    running = start()
+    asked_in = until(lambda: (rows.get(job_id).progress or {}).get("epoch"))
+
+    ask(place, job_id, "save")
+    running.join()
+
+    job = rows.get(job_id)
+    assert (job.status, job.lease_until, job.reason, job.finished_at) == (Status.PAUSED, None, None, None)
+    kept = max(epoch for _, epoch, _ in rows.artifacts(job_id))
+    assert kept >= asked_in
+    do_next(place, rows, job_id)
+    assert resumed(place, rows, job_id) == f"resumed after {kept}"
+
+
+def test_a_pause_now_loses_the_epoch(place: Workplace, rows: Rows, start: Start) -> None:
+    job_id = rows.job(epochs=9, seconds="1.5")
+    running = start()
+    until(lambda: rows.artifacts(job_id))
+
+    ask(place, job_id, "latest")
+    running.join()
+
+    assert rows.get(job_id).status == Status.PAUSED
+    kept = max(epoch for _, epoch, _ in rows.artifacts(job_id))
+    assert rows.get(job_id).progress["epoch"] == kept + 1  # and that one is lost
+    do_next(place, rows, job_id)
+    assert resumed(place, rows, job_id) == f"resumed after {kept}"
+
+
+def test_a_pause_before_the_first_checkpoint_begins_anew(place: Workplace, rows: Rows, start: Start) -> None:
+    job_id = rows.job(epochs=2, seconds="5")
+    running = start()
+    until(lambda: rows.get(job_id).status == Status.RUNNING)
+
+    ask(place, job_id, "latest")
+    running.join()
+
+    do_next(place, rows, job_id)
+    assert resumed(place, rows, job_id) == "from scratch"
+
+
+def test_an_epoch_that_takes_too_long_is_given_up_on_request(place: Workplace, rows: Rows, start: Start) -> None:
+    job_id = rows.job(epochs=4, seconds="60")
+    running = start()
+    until(lambda: rows.get(job_id).status == Status.RUNNING)
+
+    ask(place, job_id, "save")
+    ask(place, job_id, "latest")
+    running.join()
+
+    assert rows.get(job_id).status == Status.PAUSED
+
+
+def test_a_cancel_outruns_a_pause(place: Workplace, rows: Rows, start: Start) -> None:
+    job_id = rows.job(epochs=4, seconds="60")
+    running = start()
+    until(lambda: rows.get(job_id).status == Status.RUNNING)
+    ask(place, job_id, "save")
+
+    with place.database.transaction() as session:
+        lifecycle.request_cancel(session, job_id)
+    running.join()
+
+    assert (rows.get(job_id).status, rows.get(job_id).reason) == (Status.CANCELLED, "user_cancelled")
+
+
+def test_a_drained_worker_leaves_a_pausing_job_paused(place: Workplace, rows: Rows, start: Start) -> None:
+    job_id = rows.job(epochs=4, seconds="60")
+    running = start()
+    until(lambda: rows.get(job_id).status == Status.RUNNING)
+    ask(place, job_id, "save")
+
+    place.draining.set()
+    running.join()
+
+    assert rows.get(job_id).status == Status.PAUSED
