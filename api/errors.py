@@ -3,6 +3,7 @@
 ApiError
 |-- BadRequest             400 bad_request
 |   |-- MalformedJson      400 malformed_json
+|   |-- IfMatchMissing     400 if_match_missing
 |   `-- HostNotAllowed     400 host_not_allowed
 |-- Unauthorized           401 unauthorized
 |-- Forbidden              403
@@ -17,10 +18,12 @@ ApiError
 |   |-- NotRetryable       409 not_retryable
 |   |-- NotPausable        409 not_pausable
 |   |-- NotPaused          409 not_paused
+|   |-- NotChangeable      409 not_changeable
 |   |-- NotEnded           409 not_ended
 |   |-- InUse              409 in_use
 |   `-- KeyInFlight        409 idempotency_key_in_flight
 |-- Gone                   410 gone
+|-- PreconditionFailed     412 precondition_failed
 |-- TooLarge               413 too_large
 |-- UnsupportedMediaType   415 unsupported_media_type
 |-- RangeNotSatisfiable    416 range_not_satisfiable
@@ -111,6 +114,12 @@ class MalformedJson(BadRequest):
     code, title = "malformed_json", "The body is no JSON"
 
 
+class IfMatchMissing(BadRequest):
+    """A change must name the version that it changes."""
+
+    code, title = "if_match_missing", "A change must name the version that it changes"
+
+
 class HostNotAllowed(BadRequest):
     """The Host header names somebody else: a guard against DNS rebinding."""
 
@@ -196,6 +205,12 @@ class NotPaused(Conflict):
     code, title = "not_paused", "The job is not paused"
 
 
+class NotChangeable(Conflict):
+    """The job has come too far for this change."""
+
+    code, title = "not_changeable", "The job has come too far for this change"
+
+
 class NotEnded(Conflict):
     """The job is going on."""
 
@@ -219,6 +234,12 @@ class Gone(ApiError):
     """It existed, and its file is there no more."""
 
     status, code, title = 410, "gone", "It existed and is there no more"
+
+
+class PreconditionFailed(ApiError):
+    """What was to be changed has changed since it was read."""
+
+    status, code, title = 412, "precondition_failed", "It has changed since it was read"
 
 
 class TooLarge(ApiError):

@@ -23,6 +23,7 @@ class Wish(StrEnum):
     """What the owner of a row wants of whoever holds it."""
 
     CANCEL = "cancel"  # stop; it is to end
+    DEADLINE = "deadline"  # stop; the moment by which it was to end has passed
     PAUSE = "pause"  # stop; it is to wait
     PAUSE_SAVED = "pause_saved"  # likewise, once the next checkpoint is kept
 

@@ -57,6 +57,8 @@ class Reaper:
         if time.monotonic() >= self._patient_until:
             self.expire()
         with self.database.transaction() as session:
+            for job_id in repair.fail_overdue(session):
+                log.warning("%s failed: its deadline has passed", job_id)
             for job_id in repair.fail_blocked(session):
                 log.warning("%s failed: what it waits for will never be ready", job_id)
         self.report()

@@ -29,10 +29,14 @@ class Order(StrEnum):
 
     CANCEL = "cancel"  # the owner asked for it
     PAUSE = "pause"  # likewise: the row is to wait
+    DEADLINE = "deadline"  # the moment by which it was to end has passed
     TIMEOUT = "timeout"  # its wall time is over
     DRAIN = "drain"  # the worker is being shut down
     OUTAGE = "outage"  # the database was away for longer than the lease and its grace
     FENCED = "fenced"  # somebody else holds the row
+
+
+_AT_ONCE = {Wish.CANCEL: Order.CANCEL, Wish.DEADLINE: Order.DEADLINE, Wish.PAUSE: Order.PAUSE}
 
 
 class Lease:
@@ -115,10 +119,8 @@ class Lease:
 
     def _hear(self, wish: Wish | None) -> None:
         self._pause_saved = wish is Wish.PAUSE_SAVED
-        if wish is Wish.CANCEL:
-            self.order = self.order or Order.CANCEL
-        elif wish is Wish.PAUSE:
-            self.order = self.order or Order.PAUSE
+        if wish in _AT_ONCE:
+            self.order = self.order or _AT_ONCE[wish]
 
     def _judge(self) -> None:
         if self.order is None:

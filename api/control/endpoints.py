@@ -2,28 +2,31 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 
 from api.control import deletion, service
-from api.control.schemas import Pause, Retry
-from api.dependencies import Work, json_or_nothing, refusals, remove_after
+from api.control.schemas import Change, Pause, Retry
+from api.dependencies import Work, json_only, json_or_nothing, refusals, remove_after
 from api.errors import (
     BadRequest,
     CrossSite,
+    IfMatchMissing,
     InUse,
     Invalid,
     MalformedJson,
+    NotChangeable,
     NotEnded,
     NotFound,
     NotPausable,
     NotPaused,
     NotRetryable,
+    PreconditionFailed,
     TooLarge,
     UnsupportedMediaType,
 )
 from api.idempotency.once import KEYED, OnceDep
 from api.jobs import warnings
-from api.jobs.endpoints import POLL_SECONDS
+from api.jobs.endpoints import POLL_SECONDS, etag_of
 from api.jobs.schemas import JobDetail
 from api.jobs.states import Status
 from api.jobs.tables import Job
@@ -33,6 +36,26 @@ from api.queue import TRAIN
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
 
 _BODY = (BadRequest, MalformedJson, CrossSite, TooLarge, UnsupportedMediaType)
+
+
+@router.patch(
+    "",
+    operation_id="change_job",
+    dependencies=[Depends(json_only)],
+    responses=refusals(*_BODY, IfMatchMissing, Invalid, NotFound, PreconditionFailed, NotChangeable),
+)
+def change(
+    job_id: str,
+    wanted: Change,
+    work: Work,
+    response: Response,
+    if_match: Annotated[str | None, Header(description="the ETag of the job as it is known; `*`: as it may be")] = None,
+) -> JobDetail:
+    """Change a job's name, labels, priority, timeout or deadline. What is left out stays; `spec` shows it, too."""
+    job = service.change(work.session, job_id, wanted, if_match)
+    view = _view(job, work)
+    response.headers["ETag"] = etag_of(job, view.waiting_for)
+    return view
 
 
 @router.post(

@@ -4,6 +4,20 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rdrkd.spec import Labels, Moment, Name, Priority, TimeoutSeconds
+
+
+class Change(BaseModel):
+    """What is to be another; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name | None = Field(None, description="null: none any more")
+    labels: Labels = Field(default_factory=dict, description="all of them: those of before go")
+    priority: Priority = Field(0, description="only while the job is queued or paused")
+    timeout_seconds: TimeoutSeconds = Field(86_400, description="counts for attempts that begin afterwards")
+    deadline: Moment | None = Field(None, description="counts at once; null: none any more")
+
 
 class Pause(BaseModel):
     """What becomes of the epoch that is being trained."""

@@ -63,6 +63,15 @@ def resume(session: Session, job_id: str) -> bool:
     return bool(result.rowcount)  # type: ignore[attr-defined]
 
 
+def change(session: Session, job: Job, content: dict[str, Any], **columns: Any) -> bool:
+    """Change what was asked: in the spec, where null takes a field away, and in its columns.
+
+    False where the job has changed since it was read.
+    """
+    spec = {name: value for name, value in (job.spec | content).items() if name not in content or value is not None}
+    return _move(session, job, spec=spec, **columns)
+
+
 def delete(session: Session, job: Job) -> bool:
     """Delete a job with all rows that are its own; False where it has changed since it was read."""
     statement = sql.delete(Job).where(*_same(job), Job.status.in_(DELETABLE))

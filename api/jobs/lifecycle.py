@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, aliased
 
 from api.db import after_seconds, new_id, now
 from api.jobs import warnings
-from api.jobs.dependencies import ready
+from api.jobs.dependencies import overdue, ready
 from api.jobs.states import HELD, Status, sources
 from api.jobs.tables import Artifact, Job, JobEpoch
 from api.leases import Fenced, Wish
@@ -63,7 +63,7 @@ def claim(session: Session, worker: str, lease_seconds: float) -> Held | None:
     candidate = aliased(Job)
     best = (
         select(candidate.id)
-        .where(candidate.status == Status.QUEUED, ready(candidate))
+        .where(candidate.status == Status.QUEUED, ready(candidate), ~overdue(candidate))
         .order_by(candidate.priority.desc(), candidate.queued_at, candidate.id)
         .limit(1)
         .with_for_update(skip_locked=True, of=candidate)  # PostgreSQL; SQLite has one writer at a time
@@ -106,7 +106,7 @@ def renew(session: Session, held: Held, lease_seconds: float | None, progress: P
     if progress is not None:
         values |= {"progress": progress.model_dump(mode="json", exclude={"event", "phase"}), "phase": progress.phase}
         values |= {"status": _running(), "version": Job.version + 1}
-    wanted = (Job.cancel_requested, Job.status, Job.pause)
+    wanted = (Job.cancel_requested, overdue(Job), Job.status, Job.pause)
     mine = _fence(held)
     row = session.execute(
         update(Job).where(*mine).values(values).returning(*wanted) if values else select(*wanted).where(*mine)
@@ -116,9 +116,11 @@ def renew(session: Session, held: Held, lease_seconds: float | None, progress: P
     return _wish(*row)
 
 
-def _wish(cancel_requested: bool, status: Status, pause: str | None) -> Wish | None:
+def _wish(cancel_requested: bool, late: bool, status: Status, pause: str | None) -> Wish | None:
     if cancel_requested:
         return Wish.CANCEL
+    if late:
+        return Wish.DEADLINE
     if status == Status.PAUSING:
         return Wish.PAUSE if pause == "latest" else Wish.PAUSE_SAVED
     return None

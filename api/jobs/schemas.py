@@ -65,6 +65,7 @@ class JobView(BaseModel):
     problems: list[dict[str, str]] = Field(description="the inputs at fault: where, and what is wrong")
     priority: int
     timeout_seconds: int
+    deadline: datetime | None = Field(description="moment by which it must have ended")
     continues: str | None = Field(description="the job with whose checkpoints this one has begun")
     spec: dict[str, Any] = Field(description="what was asked")
     resolved_spec: dict[str, Any] | None = Field(description="every default filled in, versions, hashes, seed")

@@ -29,6 +29,7 @@ class Job(Leased, Base):
     result: Mapped[dict[str, Any] | None]
     priority: Mapped[int] = mapped_column(default=0)
     timeout_seconds: Mapped[int]
+    deadline: Mapped[datetime | None] = mapped_column(UtcDateTime)  # by which it must have ended
     cancel_requested: Mapped[bool] = mapped_column(default=False)
     pause: Mapped[str | None] = mapped_column(String(10))  # of one that is pausing: `save` or `latest`
     continues: Mapped[str | None] = mapped_column(String(40))  # id of the job with whose checkpoints it begins

@@ -159,8 +159,8 @@ def test_control_comes_to_a_database_that_has_jobs(url: str) -> None:
     migrations.upgrade(url)
 
     with engine.begin() as connection:
-        columns = (jobs.Job.earlier, jobs.Job.scratch_after, jobs.Job.pause)
-        assert connection.execute(sa.select(*columns)).all() == [([], 0, None)]
+        columns = (jobs.Job.earlier, jobs.Job.scratch_after, jobs.Job.pause, jobs.Job.deadline)
+        assert connection.execute(sa.select(*columns)).all() == [([], 0, None, None)]
         command.downgrade(migrations.config(connection), "0004")
         assert connection.scalars(sa.text("SELECT id FROM job")).all() == ["job_1"]
     engine.dispose()

@@ -31,6 +31,10 @@ def _post(path: str, **request: Any) -> Provoke:
     return lambda service: service.client.post(path, **request)
 
 
+def _patch(path: str, **request: Any) -> Provoke:
+    return lambda service: service.client.patch(path, **request)
+
+
 def _get(path: str, **headers: str) -> Provoke:
     return lambda service: service.client.get(path, headers=headers)
 
@@ -261,6 +265,17 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("retry_job", "invalid"): _post(f"{_NO_JOB}/retry", json={"from": "epoch 3"}),
     ("retry_job", "not_found"): _post(f"{_NO_JOB}/retry"),
     ("retry_job", "not_retryable"): _of_job(Status.SUCCEEDED, "POST", "retry"),
+    ("change_job", "malformed_json"): _patch(_NO_JOB, content=b"{", headers=JSON),
+    ("change_job", "too_large"): _patch(_NO_JOB, content=bytes(2**20 + 1), headers=JSON),
+    ("change_job", "unsupported_media_type"): _patch(_NO_JOB, content=b"{}"),
+    ("change_job", "bad_request"): _patch(_NO_JOB, content=b'{"name": "\xff"}', headers=JSON),
+    ("change_job", "invalid"): _patch(_NO_JOB, json={"priority": 101}),
+    ("change_job", "not_found"): _patch(_NO_JOB, json={}, headers={"If-Match": "*"}),
+    ("change_job", "if_match_missing"): _of_job(Status.RUNNING, "PATCH", "", json={}),
+    ("change_job", "precondition_failed"): _of_job(Status.RUNNING, "PATCH", "", json={}, headers={"If-Match": '"0"'}),
+    ("change_job", "not_changeable"): _of_job(
+        Status.RUNNING, "PATCH", "", json={"priority": 1}, headers={"If-Match": "*"}
+    ),
     ("pause_job", "malformed_json"): _post(f"{_NO_JOB}/pause", content=b"{", headers=JSON),
     ("pause_job", "too_large"): _post(f"{_NO_JOB}/pause", content=bytes(2**20 + 1), headers=JSON),
     ("pause_job", "unsupported_media_type"): _post(f"{_NO_JOB}/pause", content=b"{}"),
@@ -381,7 +396,7 @@ def test_the_document_is_valid_and_its_names_are_stable(steady: Service) -> None
     references = set(re.findall(r'"\$ref": ?"#/components/schemas/([^"]+)"', steady.client.get("/openapi.json").text))
     assert references <= set(document["components"]["schemas"])
     assert sorted(operations) == [
-        "cancel_job", "cancel_study", "create_dataset", "create_job", "create_model", "create_study",
+        "cancel_job", "cancel_study", "change_job", "create_dataset", "create_job", "create_model", "create_study",
         "delete_dataset", "delete_job", "delete_model", "draw_study_report", "extend_study", "get_dataset",
         "get_health", "get_job", "get_job_artifact",
         "get_job_metrics", "get_job_weights", "get_model", "get_readiness", "get_source", "get_study",

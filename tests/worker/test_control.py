@@ -3,11 +3,15 @@
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import update
 
 from api.control import service as control
+from api.db import after_seconds
 from api.jobs import lifecycle
 from api.jobs.control import Pause
 from api.jobs.states import Status
+from api.jobs.tables import Job
+from api.reaper import Reaper
 from tests.worker.conftest import TRAINER, Rows, Running, until
 from worker import supervisor
 from worker.workplace import Workplace
@@ -24,7 +28,7 @@ def work(place: Workplace, rows: Rows) -> None:
 def do_next(place: Workplace, rows: Rows, job_id: str, **labels: str) -> None:
     """Let the trainer behave from here on as these labels say."""
     with place.database.transaction() as session:
-        job = session.get(type(rows.get(job_id)), job_id)
+        job = session.get_one(Job, job_id)
         job.spec = {**job.spec, "labels": labels}
 
 
@@ -81,7 +85,7 @@ def test_a_job_that_goes_on_from_another_forgets_it_when_it_begins_anew(place: W
     work(place, rows)
     second = rows.job(epochs=3, crash="3")
     with place.database.transaction() as session:
-        session.get(type(rows.get(second)), second).continues = first
+        session.get_one(Job, second).continues = first
     work(place, rows)
     assert (1, 2, "state.pt") not in rows.artifacts(second)  # it began after the other's second epoch
     with place.database.transaction() as session:
@@ -186,3 +190,32 @@ def test_a_drained_worker_leaves_a_pausing_job_paused(place: Workplace, rows: Ro
     running.join()
 
     assert rows.get(job_id).status == Status.PAUSED
+
+
+def test_a_deadline_that_passes_ends_a_running_job_and_keeps_its_checkpoints(
+    place: Workplace, rows: Rows, start: Start
+) -> None:
+    job_id = rows.job(epochs=90, seconds="0.5")
+    running = start()
+    until(lambda: rows.artifacts(job_id))
+
+    with place.database.transaction() as session:
+        session.execute(update(Job).values(deadline=after_seconds(0.2)))
+    running.join()
+
+    job = rows.get(job_id)
+    assert (job.status, job.reason) == (Status.FAILED, "deadline_exceeded")
+    assert "deadline" in job.message
+    assert rows.artifacts(job_id)
+
+
+def test_the_reaper_fails_what_waited_too_long(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job()
+    with place.database.transaction() as session:
+        session.execute(update(Job).values(deadline=after_seconds(-1)))
+    reaper = Reaper(place.settings)
+
+    reaper.round()
+
+    assert (rows.get(job_id).status, rows.get(job_id).reason) == (Status.FAILED, "deadline_exceeded")
+    reaper.database.engine.dispose()

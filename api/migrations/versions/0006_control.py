@@ -1,4 +1,4 @@
-"""Control of jobs: idempotency keys, files that are to go, ends before a retry, pauses."""
+"""Control of jobs: idempotency keys, files that are to go, ends before a retry, pauses, deadlines."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -14,6 +14,7 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("job", sa.Column("scratch_after", sa.Integer(), server_default="0", nullable=False))
     op.add_column("job", sa.Column("pause", sa.String(10), nullable=True))
+    op.add_column("job", sa.Column("deadline", UtcDateTime(), nullable=True))
     op.add_column("job", sa.Column("earlier", sa.JSON(), server_default="[]", nullable=False))
     op.create_table(
         "idempotency_key",
@@ -41,5 +42,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("discard")
     op.drop_table("idempotency_key")
-    for name in ("earlier", "pause", "scratch_after"):
+    for name in ("earlier", "deadline", "pause", "scratch_after"):
         op.drop_column("job", name)
