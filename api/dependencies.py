@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Request
 
 from api.db import Database
+from api.discards import follow_all
 from api.errors import (
     ApiError,
     HostNotAllowed,
@@ -50,6 +51,17 @@ def json_only(request: Request) -> None:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType(f"expected Content-Type: application/json, got {media_type or 'none'}")
+
+
+def json_or_nothing(request: Request) -> None:
+    """Refuse a body that does not call itself JSON; there may be none."""
+    if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
+        json_only(request)
+
+
+def remove_after(request: Request, work: UnitOfWork, notes: list[str]) -> None:
+    """Remove the files of these notes after the commit."""
+    work.then(lambda: follow_all(database_of(request), storage_of(request), notes))
 
 
 SettingsDep = Annotated[Settings, Depends(settings_of)]

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from api import health, migrations
 from api.artifacts import endpoints as artifacts
+from api.control import endpoints as control
 from api.datasets import endpoints as datasets
 from api.db import Database
 from api.dependencies import refusals
@@ -33,6 +34,7 @@ from api.errors import (
     Unauthorized,
     Unavailable,
 )
+from api.idempotency.once import REPLAYED, Replayed
 from api.jobs import endpoints as jobs
 from api.methods import endpoints as methods
 from api.models import endpoints as models
@@ -79,6 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(health.probes)
     app.include_router(_v1())
     app.add_exception_handler(ApiError, _on_api_error)
+    app.add_exception_handler(Replayed, _on_replayed)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_error)
     for lost in (OperationalError, PoolTimeout):
@@ -91,7 +94,7 @@ def _v1() -> APIRouter:
     # The guard has checked the token by now; this tells OpenAPI that there is one.
     bearer = HTTPBearer(auto_error=False, scheme_name="token", description="needed where the service has a token")
     router = APIRouter(prefix="/v1", dependencies=[Security(bearer)], responses=refusals(Unauthorized))
-    for feature in (datasets, models, uploads, jobs, artifacts, studies, methods, health):
+    for feature in (datasets, models, uploads, jobs, control, artifacts, studies, methods, health):
         router.include_router(feature.router)
     return router
 
@@ -110,6 +113,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 async def _on_api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
     return problem_response(error, request.state.request_id)
+
+
+async def _on_replayed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Replayed)
+    answer = error.answer
+    return Response(answer.body, answer.status, {**answer.headers, REPLAYED: "true"}, "application/json")
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:

@@ -14,8 +14,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, bindparam, create_engine, text
 
-from api import checks
+from api import checks, discards
 from api.db import Database
+from api.idempotency import service as idempotency
 from api.jobs import repair
 from api.queue import INSPECT, TRAIN, Doorbell
 from api.resumable import service as resumable
@@ -57,6 +58,8 @@ class Reaper:
         if time.monotonic() >= self._patient_until:
             self.expire()
         with self.database.transaction() as session:
+            for job_id in repair.fail_overdue(session):
+                log.warning("%s failed: its deadline has passed", job_id)
             for job_id in repair.fail_blocked(session):
                 log.warning("%s failed: what it waits for will never be ready", job_id)
         self.report()
@@ -97,12 +100,15 @@ class Reaper:
             self.doorbell.ring(INSPECT, upload_id)
 
     def sweep(self) -> None:
-        """Remove abandoned temporary files, and messages that were delivered long ago."""
+        """Remove abandoned files, idempotency keys of yesterday, and messages that were delivered long ago."""
+        with self.database.transaction() as session:
+            keys, notes = idempotency.sweep(session), discards.waiting(session)
+        discards.follow_all(self.database, self.storage, notes)
         files = self.storage.sweep()
         with self.database.transaction() as session:
             resumable.forget(session, self.storage)
         messages = purge(self._broker, DELIVERED_SECONDS) if self._broker is not None else 0
-        log.info("swept %d abandoned files and %d delivered messages", files, messages)
+        log.info("swept %d abandoned files, %d keys, %d delivered messages", files + len(notes), keys, messages)
 
 
 def _sql_broker(broker_url: str) -> Engine | None:

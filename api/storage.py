@@ -7,6 +7,7 @@ nothing that a stranger chose. What an attempt publishes lies under `jobs/<job>/
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -133,9 +134,12 @@ class Storage:
         return self.path(key).open("rb")
 
     def delete(self, key: str) -> None:
-        """Remove a stored file, and the folders that it leaves empty; a missing one is fine."""
+        """Remove a stored file or a folder of them, and the folders that it leaves empty; a missing one is fine."""
         path = self.path(key)
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)  # a worker that does not know yet may still write into it
+        else:
+            path.unlink(missing_ok=True)
         for folder in list(path.relative_to(self.root).parents)[:-2]:  # those of uploads and jobs stay
             try:
                 (self.root / folder).rmdir()

@@ -26,7 +26,7 @@ class UnitOfWork:
         self._rings.append((queue, row_id))
 
     def then(self, action: Callable[[], None]) -> None:
-        """Do this once the transaction is committed; it must be harmless to leave undone."""
+        """Do this after the commit; what it leaves undone, the reaper does."""
         self._then.append(action)
 
     def undo(self, action: Callable[[], None]) -> None:
@@ -56,3 +56,8 @@ class UnitOfWork:
                 doorbell.ring(queue, row_id)
             except Exception:  # the row is committed: whatever is wrong with the broker, the reaper rings again
                 log.exception("could not ring for %s", row_id)
+        for action in work._then:
+            try:
+                action()
+            except Exception:  # likewise
+                log.exception("could not do what was to follow the commit")

@@ -32,7 +32,7 @@ from rdrkd.training.train import train
 from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION, get_flops
 
 WEIGHTS = ("student.pt", "student.safetensors")
-_NAMING = ("name", "dataset", "labels", "priority", "timeout_seconds")  # of a spec: they decide no outcome
+_NAMING = ("name", "dataset", "labels", "priority", "timeout_seconds", "deadline")  # of a spec: they decide no outcome
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from api.jobs import lifecycle
 from api.jobs.lifecycle import Ending, Held
 from api.jobs.states import Status
-from api.leases import Fenced
+from api.leases import Fenced, Wish
 from rdrkd.events import EXIT_STOPPED, Checkpoint, Done, Epoch, Event, Failed, Progress, Resolved, Warn, parse
 from rdrkd.paths import without_paths
 from worker import checkpoints, endings, folders, inputs, studies
@@ -81,12 +81,12 @@ class Attempt:
                 self.lease.write(lambda session: self._renew(session, None))
             self.lease.write(last_move)
 
-    def _renew(self, session: Session, lease_seconds: float | None) -> bool:
+    def _renew(self, session: Session, lease_seconds: float | None) -> Wish | None:
         progress = self.progress
-        cancel_requested = lifecycle.renew(session, self.held, lease_seconds, progress)
+        wish = lifecycle.renew(session, self.held, lease_seconds, progress)
         if self.progress is progress:
             self.progress = None  # written; a newer one waits for the next beat
-        return cancel_requested
+        return wish
 
     def _work(self) -> Move:
         """Run the trainer; give the last move of this attempt."""
@@ -106,7 +106,10 @@ class Attempt:
         options = inputs.arguments(self.place.storage, needed)
         if self.held.kind == studies.COMPARE:
             self.lease.write(lambda session: studies.lay_out(session, self.place.storage, self.held.spec, self.folder))
-        earlier = self.lease.write(lambda session: checkpoints.all_of(session, self.held.id, self.held.continues))
+        held = self.held
+        earlier = self.lease.write(
+            lambda session: checkpoints.all_of(session, held.id, held.continues, held.scratch_after)
+        )
         self.epoch = checkpoints.restore(self.place.storage, earlier, self.folder) or 0
         return options
 
@@ -178,6 +181,7 @@ class Attempt:
         self._publish(files)
         self.epoch, self.sha256 = event.epoch, {file.name: file.sha256 for file in files}
         self._discard(self.lease.write(lambda session: lifecycle.prune(session, self.held, checkpoints.KEEP)))
+        self.lease.checkpointed()
 
     def _publish(self, files: list[lifecycle.Published]) -> None:
         try:

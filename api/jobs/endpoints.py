@@ -19,19 +19,27 @@ from api.errors import (
     UnsupportedMediaType,
     UnusableReference,
 )
-from api.jobs import examples, service, warnings
-from api.jobs.schemas import JobDetail, JobMetrics, JobView
+from api.idempotency.once import KEYED, OnceDep
+from api.jobs import examples, filters, service, warnings
+from api.jobs.schemas import JobDetail, JobMetrics, JobView, Waiting
 from api.jobs.states import Status
+from api.jobs.tables import Job
 from api.jobs.waiting import waiting_for
 from api.pages import After, Limit, Page
 from api.queue import TRAIN
 from api.responses import not_modified
-from rdrkd.spec import JobSpec
+from rdrkd.spec import STUDY_ID, JobSpec, Moment, Name
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 Label = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{1,64}=[^\x00]{0,512}$")]
 POLL_SECONDS = "2"
+
+
+def etag_of(job: Job, waiting: list[Waiting]) -> str:
+    """Give the job's ETag: its version, and what a queued job waits for, which changes without a write to the job."""
+    others = zlib.crc32("".join(w.detail for w in waiting).encode())
+    return f'W/"{job.version}-{others:x}"' if waiting else f'W/"{job.version}"'
 
 
 @router.post(
@@ -45,13 +53,15 @@ POLL_SECONDS = "2"
         CrossSite,
         TooLarge,
         UnsupportedMediaType,
-        Invalid,
+        *KEYED,
         PathNotAllowed,
         UnknownReference,
         UnusableReference,
     ),
 )
-def create(spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], work: Work, response: Response) -> JobDetail:
+def create(
+    spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], once: OnceDep, work: Work, response: Response
+) -> JobDetail:
     """Queue a job: distil a student from a teacher, train a model alone, or evaluate weights.
 
     It may name uploads that are still being checked and jobs that still run: it waits for them.
@@ -61,6 +71,7 @@ def create(spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], work:
     view = JobDetail.of(job, waiting_for(work.session, job, count=True), warnings=[])
     response.headers["Location"] = view.links.self
     response.headers["Retry-After"] = POLL_SECONDS
+    once.keep(work.session, view, response)
     return view
 
 
@@ -75,10 +86,18 @@ def newest(
         Query(description="without it all but `compare`, which draws the reports of studies"),
     ] = None,
     label: Annotated[list[Label], Query(description="`key=value`; several must all hold")] = [],  # noqa: B006
+    name: Annotated[Name | None, Query(description="the whole name")] = None,
+    created_after: Annotated[Moment | None, Query(description="the first moment that counts, RFC 3339")] = None,
+    created_before: Annotated[Moment | None, Query(description="the first moment that counts no more")] = None,
+    study: Annotated[
+        str | None,
+        Query(pattern=STUDY_ID, description="of a study its teacher and members; with `kind` its reports"),
+    ] = None,
 ) -> Page[JobView]:
     """List the jobs, newest first."""
     labels = dict(item.split("=", 1) for item in label)
-    rows, following = service.newest(work.session, limit, after, status, kind, labels)
+    others = filters.conditions(name, created_after, created_before, study)
+    rows, following = service.newest(work.session, limit, after, status, kind, labels, others)
     views = [JobView.of(job, waiting_for(work.session, job)) for job in rows]
     return Page(data=views, has_more=following is not None, next=following)
 
@@ -96,9 +115,7 @@ def get(job_id: str, work: Work, response: Response, if_none_match: IfNoneMatch 
     """
     job = service.get(work.session, job_id)
     waiting = waiting_for(work.session, job, count=True)
-    # What a queued job waits for changes without a write to the job.
-    others = zlib.crc32("".join(w.detail for w in waiting).encode())
-    etag = f'W/"{job.version}-{others:x}"' if waiting else f'W/"{job.version}"'
+    etag = etag_of(job, waiting)
     if (unchanged := not_modified(if_none_match, etag)) is not None:
         return unchanged
     response.headers["ETag"] = etag

@@ -15,10 +15,10 @@ from sqlalchemy.orm import Session, aliased
 
 from api.db import after_seconds, new_id, now
 from api.jobs import warnings
-from api.jobs.dependencies import ready
+from api.jobs.dependencies import overdue, ready
 from api.jobs.states import HELD, Status, sources
 from api.jobs.tables import Artifact, Job, JobEpoch
-from api.leases import Fenced
+from api.leases import Fenced, Wish
 from rdrkd.events import Epoch, Progress
 from rdrkd.reasons import Reason
 
@@ -33,6 +33,7 @@ class Held:
     spec: dict[str, Any]
     timeout_seconds: int  # wall time of this attempt
     continues: str | None = None  # the job whose checkpoints the first attempt begins with
+    scratch_after: int = 0  # the attempts up to this one have left nothing to go on from
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def claim(session: Session, worker: str, lease_seconds: float) -> Held | None:
     candidate = aliased(Job)
     best = (
         select(candidate.id)
-        .where(candidate.status == Status.QUEUED, ready(candidate))
+        .where(candidate.status == Status.QUEUED, ready(candidate), ~overdue(candidate))
         .order_by(candidate.priority.desc(), candidate.queued_at, candidate.id)
         .limit(1)
         .with_for_update(skip_locked=True, of=candidate)  # PostgreSQL; SQLite has one writer at a time
@@ -79,20 +80,21 @@ def claim(session: Session, worker: str, lease_seconds: float) -> Held | None:
             started_at=func.coalesce(Job.started_at, now()),
             phase=None,
             progress=None,
+            pause=None,
             version=Job.version + 1,
         )
-        .returning(Job.id, Job.attempt, Job.kind, Job.spec, Job.timeout_seconds, Job.continues)
+        .returning(Job.id, Job.attempt, Job.kind, Job.spec, Job.timeout_seconds, Job.continues, Job.scratch_after)
     ).one_or_none()
     return Held(*row) if row else None
 
 
-def renew(session: Session, held: Held, lease_seconds: float | None, progress: Progress | None = None) -> bool:
-    """Renew the lease, write the newest progress and read `cancel_requested`, in one statement.
+def renew(session: Session, held: Held, lease_seconds: float | None, progress: Progress | None = None) -> Wish | None:
+    """Renew the lease, write the newest progress and read what the owner wishes, in one statement.
 
     Args:
         session: the caller's transaction.
         held: the attempt that writes.
-        lease_seconds: the lease's new length; None where it is not due yet and only the flag is wanted.
+        lease_seconds: the lease's new length; None where it is not due yet and only the wish is wanted.
         progress: the newest progress, where there is news.
 
     Raises:
@@ -104,17 +106,28 @@ def renew(session: Session, held: Held, lease_seconds: float | None, progress: P
     if progress is not None:
         values |= {"progress": progress.model_dump(mode="json", exclude={"event", "phase"}), "phase": progress.phase}
         values |= {"status": _running(), "version": Job.version + 1}
-    flag = Job.cancel_requested
-    cancel_requested: bool | None = session.scalar(
-        update(Job).where(*_fence(held)).values(values).returning(flag) if values else select(flag).where(*_fence(held))
-    )
-    if cancel_requested is None:
+    wanted = (Job.cancel_requested, overdue(Job), Job.status, Job.pause)
+    mine = _fence(held)
+    row = session.execute(
+        update(Job).where(*mine).values(values).returning(*wanted) if values else select(*wanted).where(*mine)
+    ).one_or_none()
+    if row is None:
         raise Fenced(held.id)
-    return cancel_requested
+    return _wish(*row)
+
+
+def _wish(cancel_requested: bool, late: bool, status: Status, pause: str | None) -> Wish | None:
+    if cancel_requested:
+        return Wish.CANCEL
+    if late:
+        return Wish.DEADLINE
+    if status == Status.PAUSING:
+        return Wish.PAUSE if pause == "latest" else Wish.PAUSE_SAVED
+    return None
 
 
 def record_running(session: Session, held: Held) -> None:
-    """Say that the trainer works (a job that is being cancelled stays so)."""
+    """Say that the trainer works (a job that is being paused or cancelled stays so)."""
     _write(session, held, status=_running())
 
 
@@ -160,7 +173,7 @@ def publish(session: Session, held: Held, files: Sequence[Published]) -> list[st
 
 
 def finish(session: Session, held: Held, ending: Ending) -> None:
-    """End the job. Terminal states never change again."""
+    """End the job. From here on only its owner moves it, where it has failed or was cancelled."""
     _write(
         session,
         held,
@@ -176,12 +189,12 @@ def finish(session: Session, held: Held, ending: Ending) -> None:
 
 
 def requeue(session: Session, held: Held) -> Status:
-    """Give the job back unharmed (the worker is being drained): queued, or cancelled if that was asked meanwhile."""
+    """Give the job back unharmed (the worker is being drained): queued; paused or cancelled where that was asked."""
     cancelling = Job.status == Status.CANCELLING
     _write(
         session,
         held,
-        status=case((cancelling, Status.CANCELLED), else_=Status.QUEUED),
+        status=case((cancelling, Status.CANCELLED), (Job.status == Status.PAUSING, Status.PAUSED), else_=Status.QUEUED),
         reason=case((cancelling, Reason.USER_CANCELLED), else_=None),
         finished_at=case((cancelling, now()), else_=None),
         lease_until=None,
@@ -196,15 +209,16 @@ def abandon(session: Session, held: Held) -> None:
 
 
 def request_cancel(session: Session, job_id: str) -> Status | None:
-    """Ask for a job's end: queued -> cancelled at once, held -> cancelling; asking twice changes nothing.
+    """Ask for a job's end: queued, paused -> cancelled at once, held -> cancelling; asking twice changes nothing.
 
     Returns:
         The status after the request, or None where there is no such job. A job that has ended keeps its status.
     """
-    queued = Job.status == Status.QUEUED
+    waiting = (Status.QUEUED, Status.PAUSED)
+    queued = Job.status.in_(waiting)
     status: Status | None = session.scalar(
         update(Job)
-        .where(Job.id == job_id, Job.status.in_([Status.QUEUED, *sources(Status.CANCELLING)]))
+        .where(Job.id == job_id, Job.status.in_([*waiting, *sources(Status.CANCELLING)]))
         .values(
             status=case((queued, Status.CANCELLED), else_=Status.CANCELLING),
             reason=case((queued, Reason.USER_CANCELLED), else_=None),

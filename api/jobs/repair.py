@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from api.db import after_seconds, now
-from api.jobs.dependencies import blocked, ready
+from api.jobs.dependencies import blocked, overdue, ready
 from api.jobs.states import HELD, Status, sources
 from api.jobs.tables import Job
 from rdrkd.reasons import Reason
@@ -33,9 +33,14 @@ def fail_blocked(session: Session) -> list[str]:
 def expire(session: Session, max_lost_workers: int) -> list[str]:
     """Take the jobs whose lease has run out from their workers; give the ids of those that are queued again.
 
-    A job that was being cancelled is cancelled; one that lost its worker more than `max_lost_workers` times fails.
+    A job that was being paused or cancelled is; one that lost its worker more than `max_lost_workers` times fails.
     """
     expired = (Job.status.in_(HELD), Job.lease_until < now())
+    pausing = update(Job).where(*expired, Job.status == Status.PAUSING)
+    session.execute(
+        pausing.values(status=Status.PAUSED, lease_until=None, version=Job.version + 1),
+        execution_options={"synchronize_session": False},
+    )
     _end(
         session,
         *expired,
@@ -52,6 +57,15 @@ def expire(session: Session, max_lost_workers: int) -> list[str]:
     back = update(Job).where(*expired, Job.status.in_(sources(Status.QUEUED)))
     values = {"status": Status.QUEUED, "lost_workers": Job.lost_workers + 1, "version": Job.version + 1}
     return list(session.scalars(back.values(**values, lease_until=None, rung_at=None).returning(Job.id)))
+
+
+def fail_overdue(session: Session) -> list[str]:
+    """Fail the jobs that wait for a worker or for their owner and whose deadline has passed; workers end theirs."""
+    late = (Job.status.in_([Status.QUEUED, Status.PAUSED]), overdue(Job))
+    ids = list(session.scalars(select(Job.id).where(*late)))
+    message = "waited until its deadline had passed"
+    _end(session, *late, Job.id.in_(ids), reason=Reason.DEADLINE_EXCEEDED, message=message)
+    return ids
 
 
 def can_start(session: Session, job_id: str) -> bool:

@@ -16,6 +16,9 @@ class JobLinks(BaseModel):
 
     self: str
     cancel: str
+    pause: str
+    resume: str
+    retry: str
     metrics: str
     weights: str
     artifacts: str
@@ -62,6 +65,7 @@ class JobView(BaseModel):
     problems: list[dict[str, str]] = Field(description="the inputs at fault: where, and what is wrong")
     priority: int
     timeout_seconds: int
+    deadline: datetime | None = Field(description="moment by which it must have ended")
     continues: str | None = Field(description="the job with whose checkpoints this one has begun")
     spec: dict[str, Any] = Field(description="what was asked")
     resolved_spec: dict[str, Any] | None = Field(description="every default filled in, versions, hashes, seed")
@@ -103,9 +107,22 @@ class JobWarningView(BaseModel):
     at: datetime = Field(description="when it first came")
 
 
+class EarlierEnd(BaseModel):
+    """How a job ended before its owner let it go on."""
+
+    attempt: int
+    status: Status
+    reason: Reason | None
+    message: str | None
+    problems: list[dict[str, str]]
+    lost_workers: int
+    finished_at: datetime
+
+
 class JobDetail(JobView):
     """A job by itself: with its warnings, which would make a page of jobs long and slow."""
 
+    earlier: list[EarlierEnd] = Field(description="how it ended before each `retry`, oldest first; the newest 50")
     warnings: list[JobWarningView] = Field(description="of the trainer, all attempts, oldest first; 201 at most")
 
 
@@ -123,6 +140,9 @@ def links(job_id: str) -> JobLinks:
     return JobLinks(
         self=base,
         cancel=f"{base}/cancel",
+        pause=f"{base}/pause",
+        resume=f"{base}/resume",
+        retry=f"{base}/retry",
         metrics=f"{base}/metrics",
         weights=f"{base}/weights",
         artifacts=f"{base}/artifacts",

@@ -3,6 +3,8 @@
 from alembic import context
 
 import api.datasets.tables
+import api.discards
+import api.idempotency.tables
 import api.jobs.tables
 import api.models.tables
 import api.resumable.tables
@@ -11,6 +13,8 @@ from api.db import Base
 
 tables = (
     api.datasets.tables,
+    api.discards,
+    api.idempotency.tables,
     api.jobs.tables,
     api.models.tables,
     api.resumable.tables,

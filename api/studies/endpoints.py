@@ -22,6 +22,7 @@ from api.errors import (
     UnsupportedMediaType,
     UnusableReference,
 )
+from api.idempotency.once import KEYED, OnceDep
 from api.jobs.endpoints import POLL_SECONDS
 from api.jobs.schemas import JobDetail
 from api.jobs.waiting import waiting_for
@@ -42,12 +43,20 @@ FILES = {"html": "report.html", "markdown": "report.md", "csv": "members.csv", "
 
 
 @router.post(
-    "", status_code=202, operation_id="create_study", dependencies=[Depends(json_only)], responses=refusals(*_SPEC)
+    "",
+    status_code=202,
+    operation_id="create_study",
+    dependencies=[Depends(json_only)],
+    responses=refusals(*_SPEC, *KEYED[1:]),
 )
-def create(spec: Annotated[Spec, Body(openapi_examples=examples.STUDIES)], work: Work, response: Response) -> StudyView:
+def create(
+    spec: Annotated[Spec, Body(openapi_examples=examples.STUDIES)], once: OnceDep, work: Work, response: Response
+) -> StudyView:
     """Queue a study: its teacher, then each method with each seed. The method `none` is the student alone."""
     study, rings = service.create(work.session, spec)
-    return _started(study, rings, work, response)
+    view = _started(study, rings, work, response)
+    once.keep(work.session, view, response)
+    return view
 
 
 @router.get("", operation_id="list_studies", responses=refusals(Invalid))

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from api import checks, migrations
 from api.db import Database
-from api.jobs import lifecycle
+from api.jobs import control, lifecycle
 from api.jobs.lifecycle import Ending, Held, Published
 from api.jobs.states import TERMINAL, Status
 from api.main import create_app
@@ -68,11 +68,16 @@ class Service:
 
     def bring(self, job_id: str, status: Status) -> Held:
         """Take the queued job `job_id` to `status`."""
+        if status == Status.PAUSED:
+            self.client.post(f"/v1/jobs/{job_id}/pause").raise_for_status()
+            return Held(job_id, 0, "", {}, 0)
         held = self.claim()
         assert held.id == job_id
         with self.database.transaction() as session:
             if status != Status.STARTING:
                 lifecycle.record_running(session, held)
+            if status == Status.PAUSING:
+                control.pause(session, job_id, "save")
             if status in (Status.CANCELLING, Status.CANCELLED):
                 lifecycle.request_cancel(session, job_id)
         if status in TERMINAL:

@@ -11,9 +11,10 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from api import migrations
+from api import discards, migrations
 from api.datasets import tables as datasets
 from api.db import Base, make_engine
+from api.idempotency import tables as idempotency
 from api.jobs import tables as jobs
 from api.models import tables as models
 from api.resumable import tables as resumable
@@ -22,10 +23,10 @@ from tests.servers import Postgres
 
 ROWS = (
     datasets.Dataset, models.Model, jobs.Job, jobs.JobEpoch, jobs.JobWarning, jobs.Artifact, studies.Study,
-    studies.StudyMember, resumable.ResumableUpload,
+    studies.StudyMember, resumable.ResumableUpload, idempotency.IdempotencyKey, discards.Discard,
 )  # fmt: skip
-LATER = {"job_warning", "study", "study_member", "resumable_upload"}  # than the first revision
 TABLES = {*(row.__tablename__ for row in ROWS), "alembic_version"}
+LATER = TABLES - {"dataset", "model", "job", "job_epoch", "artifact", "alembic_version"}  # than the first revision
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -36,6 +37,14 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     server: Postgres = request.getfixturevalue("postgres")
     with server.database() as url:
         yield url
+
+
+def old_job(connection: sa.Connection) -> None:
+    """Put a job in as an older revision knows it."""
+    table = sa.Table("job", sa.MetaData(), autoload_with=connection)
+    old = {"id": "job_1", "kind": "train", "status": "queued", "problems": [], "spec": {"kind": "train"}, "priority": 0}
+    old |= {"timeout_seconds": 60, "cancel_requested": False, "version": 1, "attempt": 0, "lost_workers": 0}
+    connection.execute(sa.insert(table).values(old))
 
 
 def test_revisions_and_tables_agree(url: str) -> None:
@@ -78,8 +87,7 @@ def test_warnings_come_to_a_database_that_has_jobs(url: str) -> None:
     engine = make_engine(url)
     with engine.begin() as connection:
         command.upgrade(migrations.config(connection), "0001")
-        old = {"id": "job_1", "kind": "train", "spec": {"kind": "train"}, "timeout_seconds": 60}
-        connection.execute(sa.insert(jobs.Job).values(old))
+        old_job(connection)
     tables = set(sa.inspect(engine).get_table_names())
 
     migrations.upgrade(url)
@@ -105,12 +113,7 @@ def test_going_back_takes_the_warnings_and_leaves_the_jobs(url: str) -> None:
     with engine.begin() as connection:
         command.downgrade(migrations.config(connection), "0001")
 
-    assert set(sa.inspect(engine).get_table_names()) == TABLES - {
-        "job_warning",
-        "study",
-        "study_member",
-        "resumable_upload",
-    }
+    assert set(sa.inspect(engine).get_table_names()) == TABLES - LATER
     with engine.connect() as connection:
         assert connection.scalars(sa.select(jobs.Job.id)).all() == ["job_1"]
     engine.dispose()
@@ -121,8 +124,7 @@ def test_warnings_of_before_have_no_epoch_and_stay_when_it_goes_again(url: str) 
     engine = make_engine(url)
     with engine.begin() as connection:
         command.upgrade(migrations.config(connection), "0002")
-        job = {"id": "job_1", "kind": "train", "spec": {}, "timeout_seconds": 60}
-        connection.execute(sa.insert(jobs.Job).values(job))
+        old_job(connection)
         into = "job_warning (job_id, number, attempt, code, message, count)"
         connection.execute(
             sa.text(f"INSERT INTO {into} VALUES (:job_id, :number, :attempt, :code, :message, :count)"), old
@@ -146,4 +148,20 @@ def test_several_processes_at_once(url: str) -> None:
     assert [(run.communicate()[1].decode(), run.returncode) for run in runs] == [("", 0)] * 3
     engine = make_engine(url)
     assert set(sa.inspect(engine).get_table_names()) == TABLES
+    engine.dispose()
+
+
+def test_control_comes_to_a_database_that_has_jobs(url: str) -> None:
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        command.upgrade(migrations.config(connection), "0004")
+        old_job(connection)
+
+    migrations.upgrade(url)
+
+    with engine.begin() as connection:
+        columns = (jobs.Job.earlier, jobs.Job.scratch_after, jobs.Job.pause, jobs.Job.deadline)
+        assert connection.execute(sa.select(*columns)).all() == [([], 0, None, None)]
+        command.downgrade(migrations.config(connection), "0004")
+        assert connection.scalars(sa.text("SELECT id FROM job")).all() == ["job_1"]
     engine.dispose()

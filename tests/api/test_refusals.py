@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 from fastapi.openapi.models import OpenAPI
 from httpx2 import Response
+from sqlalchemy import update
 
-from api import errors
-from api.db import new_id
+from api import checks, errors
+from api.db import after_seconds, new_id
 from api.errors import ApiError
+from api.idempotency.tables import IdempotencyKey
 from api.jobs.states import Status
 from api.jobs.tables import Artifact, Job
+from api.uploads import UploadStatus
 from tests.api.conftest import MAX_BYTES, NOBODY, Service, Start, full_disk
 from tests.api.resumable import refusals as resumable
 from tests.servers import Postgres
@@ -29,6 +32,10 @@ Provoke = Callable[[Service], Response]
 
 def _post(path: str, **request: Any) -> Provoke:
     return lambda service: service.client.post(path, **request)
+
+
+def _patch(path: str, **request: Any) -> Provoke:
+    return lambda service: service.client.patch(path, **request)
 
 
 def _get(path: str, **headers: str) -> Provoke:
@@ -47,6 +54,13 @@ def _unusable(service: Service) -> Response:
 
 def _cancel_failed(service: Service) -> Response:
     return service.client.post(f"/v1/jobs/{service.job(Status.FAILED)}/cancel")
+
+
+def _of_job(status: Status, method: str, tail: str, **request: Any) -> Provoke:
+    """Ask something of a job that has come to `status`."""
+    return lambda service: service.client.request(
+        method, f"/v1/jobs/{service.job(status)}/{tail}".rstrip("/"), **request
+    )
 
 
 def _full(path: str, filename: str) -> Provoke:
@@ -88,6 +102,61 @@ def _file_refusals(operation: str, method: str, tail: str, invalid: str) -> dict
     }
 
 
+def _tidy(service: Service) -> None:
+    """End what waits, so that the next test finds its own alone."""
+    with service.database.transaction() as session:
+        session.execute(update(Job).where(Job.status == Status.QUEUED).values(status=Status.CANCELLED))
+        for table in checks.UPLOADS:
+            session.execute(update(table).values(status=UploadStatus.INVALID))
+
+
+def _keyed(path: str, request: Callable[[Service], Callable[[int], dict[str, Any]]], in_flight: bool) -> Provoke:
+    """Send a request again under its key: another one, or the same while the first is not answered."""
+
+    def provoke(service: Service) -> Response:
+        numbered, key = request(service), new_id("key")
+        service.client.post(headers={"Idempotency-Key": key}, **{"url": path, **numbered(0)}).raise_for_status()
+        if in_flight:
+            with service.database.transaction() as session:
+                unanswered = update(IdempotencyKey).where(IdempotencyKey.key == key)
+                session.execute(unanswered.values(status=None, claimed_until=after_seconds(60)))
+        again = {"url": path, **numbered(0 if in_flight else 1)}
+        answer = service.client.post(headers={"Idempotency-Key": key}, **again)
+        _tidy(service)
+        return answer
+
+    return provoke
+
+
+def _keyed_refusals(
+    operation: str, path: str, request: Callable[[Service], Callable[[int], dict[str, Any]]]
+) -> dict[tuple[str, str], Provoke]:
+    return {
+        (operation, "idempotency_key_reused"): _keyed(path, request, in_flight=False),
+        (operation, "idempotency_key_in_flight"): _keyed(path, request, in_flight=True),
+    }
+
+
+def _delete_named(feature: str, suffix: str) -> Provoke:
+    """Delete an upload that a job names."""
+
+    def provoke(service: Service) -> Response:
+        upload = service.upload(f"{feature}s", (f"named{suffix}", b"named"))
+        named = {"dataset": upload} if feature == "dataset" else {"model": {"model": upload}}
+        service.client.post("/v1/jobs", **_spec(**{"dataset": service.upload(), **named})).raise_for_status()
+        answer = service.client.delete(f"/v1/{feature}s/{upload}")
+        _tidy(service)
+        return answer
+
+    return provoke
+
+
+def _delete_member(service: Service) -> Response:
+    study = service.client.post("/v1/studies", **_study(dataset=service.upload())).json()
+    _tidy(service)
+    return service.client.delete(f"/v1/jobs/{study['teacher']['job']}")
+
+
 def _upload_refusals(feature: str, suffix: str) -> dict[tuple[str, str], Provoke]:
     path, one = f"/v1/{feature}s", f"get_{feature}"
     return {
@@ -96,7 +165,12 @@ def _upload_refusals(feature: str, suffix: str) -> dict[tuple[str, str], Provoke
         (f"create_{feature}", "unsupported_media_type"): _post(path, json={}),
         (f"create_{feature}", "invalid"): _post(path, data={"name": "x"}, files={"other": b""}),
         (f"create_{feature}", "storage_full"): _full(path, f"a{suffix}"),
+        **_keyed_refusals(
+            f"create_{feature}", path, lambda _: lambda number: {"files": {"file": (f"{number}{suffix}", b"x")}}
+        ),
         (f"list_{feature}s", "invalid"): _get(f"{path}?limit=0"),
+        (f"delete_{feature}", "not_found"): _request("DELETE", f"{path}/{NOBODY[feature]}"),
+        (f"delete_{feature}", "in_use"): _delete_named(feature, suffix),
         (one, "not_found"): _get(f"{path}/{NOBODY[feature]}"),
     }
 
@@ -150,6 +224,25 @@ def _reported(removed: bool = False, **headers: str) -> Provoke:
     return provoke
 
 
+def _jobs(service: Service) -> Callable[[int], dict[str, Any]]:
+    dataset = service.upload()
+    return lambda number: _spec(dataset=dataset, priority=number)
+
+
+def _retries(service: Service) -> Callable[[int], dict[str, Any]]:
+    """Retry a job that has failed: from its checkpoint, then from scratch."""
+    job_id = service.job(Status.FAILED)
+    return lambda number: {
+        "url": f"/v1/jobs/{job_id}/retry", "json": {"from": ("checkpoint", "scratch")[number]}
+    }  # fmt: skip
+
+
+def _studies(service: Service) -> Callable[[int], dict[str, Any]]:
+    dataset = service.upload()
+    return lambda number: _study(dataset=dataset, seeds=[number])
+
+
+_NO_JOB = f"/v1/jobs/{NOBODY['job']}"
 _NO_STUDY = f"/v1/studies/stu_{'0' * 32}"
 
 # (operation, code): a request that is answered so
@@ -162,10 +255,43 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("create_job", "path_not_allowed"): _post("/v1/jobs", **_spec(dataset="/data")),
     ("create_job", "unknown_reference"): _post("/v1/jobs", **_spec()),
     ("create_job", "unusable_reference"): _unusable,
+    **_keyed_refusals("create_job", "/v1/jobs", _jobs),
     ("list_jobs", "invalid"): _get("/v1/jobs?status=x"),
     ("get_job", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}"),
     ("cancel_job", "not_found"): _post(f"/v1/jobs/{NOBODY['job']}/cancel"),
     ("cancel_job", "already_finished"): _cancel_failed,
+    **_keyed_refusals("retry_job", "", _retries),
+    ("retry_job", "malformed_json"): _post(f"{_NO_JOB}/retry", content=b"{", headers=JSON),
+    ("retry_job", "too_large"): _post(f"{_NO_JOB}/retry", content=bytes(2**20 + 1), headers=JSON),
+    ("retry_job", "unsupported_media_type"): _post(f"{_NO_JOB}/retry", content=b"{}"),
+    ("retry_job", "bad_request"): _post(f"{_NO_JOB}/retry", content=b'{"from": "\xff"}', headers=JSON),
+    ("retry_job", "invalid"): _post(f"{_NO_JOB}/retry", json={"from": "epoch 3"}),
+    ("retry_job", "not_found"): _post(f"{_NO_JOB}/retry"),
+    ("retry_job", "not_retryable"): _of_job(Status.SUCCEEDED, "POST", "retry"),
+    ("change_job", "malformed_json"): _patch(_NO_JOB, content=b"{", headers=JSON),
+    ("change_job", "too_large"): _patch(_NO_JOB, content=bytes(2**20 + 1), headers=JSON),
+    ("change_job", "unsupported_media_type"): _patch(_NO_JOB, content=b"{}"),
+    ("change_job", "bad_request"): _patch(_NO_JOB, content=b'{"name": "\xff"}', headers=JSON),
+    ("change_job", "invalid"): _patch(_NO_JOB, json={"priority": 101}),
+    ("change_job", "not_found"): _patch(_NO_JOB, json={}, headers={"If-Match": "*"}),
+    ("change_job", "if_match_missing"): _of_job(Status.RUNNING, "PATCH", "", json={}),
+    ("change_job", "precondition_failed"): _of_job(Status.RUNNING, "PATCH", "", json={}, headers={"If-Match": '"0"'}),
+    ("change_job", "not_changeable"): _of_job(
+        Status.RUNNING, "PATCH", "", json={"priority": 1}, headers={"If-Match": "*"}
+    ),
+    ("pause_job", "malformed_json"): _post(f"{_NO_JOB}/pause", content=b"{", headers=JSON),
+    ("pause_job", "too_large"): _post(f"{_NO_JOB}/pause", content=bytes(2**20 + 1), headers=JSON),
+    ("pause_job", "unsupported_media_type"): _post(f"{_NO_JOB}/pause", content=b"{}"),
+    ("pause_job", "bad_request"): _post(f"{_NO_JOB}/pause", content=b'{"checkpoint": "\xff"}', headers=JSON),
+    ("pause_job", "invalid"): _post(f"{_NO_JOB}/pause", json={"checkpoint": "best"}),
+    ("pause_job", "not_found"): _post(f"{_NO_JOB}/pause"),
+    ("pause_job", "not_pausable"): _of_job(Status.SUCCEEDED, "POST", "pause"),
+    ("resume_job", "not_found"): _post(f"{_NO_JOB}/resume"),
+    ("resume_job", "not_paused"): _of_job(Status.RUNNING, "POST", "resume"),
+    ("delete_job", "not_found"): _request("DELETE", _NO_JOB),
+    ("delete_job", "not_ended"): _of_job(Status.RUNNING, "DELETE", ""),
+    ("delete_job", "in_use"): _delete_member,
+    ("delete_job", "invalid"): _request("DELETE", f"{_NO_JOB}?keep=all"),
     ("get_job_metrics", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/metrics"),
     **_file_refusals("get_job_weights", "GET", "weights", "format=onnx"),
     **_file_refusals("head_job_weights", "HEAD", "weights", "format=onnx"),
@@ -180,6 +306,7 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("create_study", "path_not_allowed"): _post("/v1/studies", **_study(dataset="/data")),
     ("create_study", "unknown_reference"): _post("/v1/studies", **_study()),
     ("create_study", "unusable_reference"): _unusable_study,
+    **_keyed_refusals("create_study", "/v1/studies", _studies),
     ("list_studies", "invalid"): _get("/v1/studies?limit=0"),
     ("get_study", "not_found"): _get(_NO_STUDY),
     ("extend_study", "malformed_json"): _post(f"{_NO_STUDY}/extend", content=b"{", headers=JSON),
@@ -207,8 +334,7 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
 # Every operation may answer these; tests of their own provoke them (test_security, test_lost_database, ...).
 ANYWHERE = {"host_not_allowed", "loopback_only", "internal", "unavailable"}
 UNDER_V1 = {"unauthorized"}
-CHANGING = {"cross_site"}
-WRITING = {"post", "patch", "put", "delete"}
+CHANGING, CHANGES = {"cross_site"}, ("post", "patch", "delete")
 # Answered where no operation is; `invalid` and the others above document themselves.
 NOWHERE = {"method_not_allowed"}
 PARENTS = {"forbidden", "conflict", "unprocessable"}  # never answered as such
@@ -255,7 +381,7 @@ def test_every_documented_refusal_is_provoked_here(steady: Service) -> None:
     documented = {(name, code) for name, operation in operations.items() for code in _codes(operation)}
     common = {(name, code) for name in operations for code in ANYWHERE}
     common |= {(name, code) for name, o in operations.items() if o["path"].startswith("/v1") for code in UNDER_V1}
-    common |= {(name, code) for name, o in operations.items() if o["method"] in WRITING for code in CHANGING}
+    common |= {(name, code) for name, o in operations.items() if o["method"] in CHANGES for code in CHANGING}
 
     assert documented == set(REFUSALS) | common
 
