@@ -18,6 +18,7 @@ from api.queue import Doorbell
 from api.settings import Settings
 from api.storage import Storage
 from api.transactions import UnitOfWork
+from api.watch import Watch
 
 
 def settings_of(request: Request) -> Settings:
@@ -38,6 +39,12 @@ def storage_of(request: Request) -> Storage:
     return storage
 
 
+def watch_of(request: Request) -> Watch:
+    """Give what tells of writes to jobs."""
+    watch: Watch = request.app.state.watch
+    return watch
+
+
 def unit_of_work(request: Request) -> Iterator[UnitOfWork]:
     """Open the request's transaction."""
     doorbell: Doorbell = request.app.state.doorbell
@@ -55,6 +62,7 @@ def json_only(request: Request) -> None:
 SettingsDep = Annotated[Settings, Depends(settings_of)]
 DatabaseDep = Annotated[Database, Depends(database_of)]
 StorageDep = Annotated[Storage, Depends(storage_of)]
+WatchDep = Annotated[Watch, Depends(watch_of)]
 # `scope="function"`: by default FastAPI would answer first and commit afterwards.
 Work = Annotated[UnitOfWork, Depends(unit_of_work, scope="function")]
 IfNoneMatch = Annotated[str | None, Header(description="the ETag of what the client has")]

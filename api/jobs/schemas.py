@@ -16,6 +16,7 @@ class JobLinks(BaseModel):
 
     self: str
     cancel: str
+    events: str
     metrics: str
     weights: str
     artifacts: str
@@ -123,6 +124,7 @@ def links(job_id: str) -> JobLinks:
     return JobLinks(
         self=base,
         cancel=f"{base}/cancel",
+        events=f"{base}/events",
         metrics=f"{base}/metrics",
         weights=f"{base}/weights",
         artifacts=f"{base}/artifacts",

@@ -3,6 +3,7 @@
 from alembic import context
 
 import api.datasets.tables
+import api.events.tables
 import api.jobs.tables
 import api.models.tables
 import api.studies.tables
@@ -10,6 +11,7 @@ from api.db import Base
 
 tables = (
     api.datasets.tables,
+    api.events.tables,
     api.jobs.tables,
     api.models.tables,
     api.studies.tables,

@@ -14,6 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from api import migrations
 from api.datasets import tables as datasets
 from api.db import Base, make_engine
+from api.events import tables as events
 from api.jobs import tables as jobs
 from api.models import tables as models
 from api.studies import tables as studies
@@ -21,9 +22,10 @@ from tests.servers import Postgres
 
 ROWS = (
     datasets.Dataset, models.Model, jobs.Job, jobs.JobEpoch, jobs.JobWarning, jobs.Artifact, studies.Study,
-    studies.StudyMember,
+    studies.StudyMember, events.JobEvent,
 )  # fmt: skip
 TABLES = {*(row.__tablename__ for row in ROWS), "alembic_version"}
+SINCE_0001 = {"job_warning", "study", "study_member", "job_event"}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -89,7 +91,7 @@ def test_warnings_come_to_a_database_that_has_jobs(url: str) -> None:
         assert connection.scalars(sa.select(jobs.JobWarning.at)).one().tzinfo is not None
         connection.execute(sa.delete(jobs.Job))
         assert connection.execute(sa.select(jobs.JobWarning.code)).all() == []  # they go with their job
-    assert tables == TABLES - {"job_warning", "study", "study_member"}
+    assert tables == TABLES - SINCE_0001
     engine.dispose()
 
 
@@ -103,7 +105,7 @@ def test_going_back_takes_the_warnings_and_leaves_the_jobs(url: str) -> None:
     with engine.begin() as connection:
         command.downgrade(migrations.config(connection), "0001")
 
-    assert set(sa.inspect(engine).get_table_names()) == TABLES - {"job_warning", "study", "study_member"}
+    assert set(sa.inspect(engine).get_table_names()) == TABLES - SINCE_0001
     with engine.connect() as connection:
         assert connection.scalars(sa.select(jobs.Job.id)).all() == ["job_1"]
     engine.dispose()

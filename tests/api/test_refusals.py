@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,20 @@ def _reported(removed: bool = False, **headers: str) -> Provoke:
     return provoke
 
 
+def _crowded(tail: str, **headers: str) -> Provoke:
+    """Ask to wait for news of a job when as many do as may."""
+
+    def provoke(service: Service) -> Response:
+        address = f"/v1/jobs/{service.job(Status.RUNNING)}{tail}"
+        watch = service.app.state.watch
+        with ExitStack() as taken:
+            for _ in range(watch.most):
+                taken.enter_context(watch.place())
+            return service.client.get(address, headers=headers)
+
+    return provoke
+
+
 _NO_STUDY = f"/v1/studies/stu_{'0' * 32}"
 
 # (operation, code): a request that is answered so
@@ -164,6 +179,9 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("cancel_job", "not_found"): _post(f"/v1/jobs/{NOBODY['job']}/cancel"),
     ("cancel_job", "already_finished"): _cancel_failed,
     ("get_job_metrics", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/metrics"),
+    ("list_job_events", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/events"),
+    ("list_job_events", "invalid"): _get("/v1/jobs/x/events?after=-1"),
+    ("list_job_events", "too_many_waiting"): _crowded("/events", Accept="text/event-stream"),
     **_file_refusals("get_job_weights", "GET", "weights", "format=onnx"),
     **_file_refusals("head_job_weights", "HEAD", "weights", "format=onnx"),
     ("list_job_artifacts", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/artifacts"),
@@ -273,8 +291,8 @@ def test_the_document_is_valid_and_its_names_are_stable(steady: Service) -> None
         "draw_study_report", "extend_study", "get_dataset", "get_health", "get_job", "get_job_artifact",
         "get_job_metrics", "get_job_weights", "get_model", "get_readiness", "get_source", "get_study",
         "get_study_report", "get_version", "head_job_artifact", "head_job_weights", "list_architectures",
-        "list_datasets", "list_job_artifacts", "list_jobs", "list_methods", "list_models", "list_studies",
-        "resume_study",
+        "list_datasets", "list_job_artifacts", "list_job_events", "list_jobs", "list_methods", "list_models",
+        "list_studies", "resume_study",
     ]  # fmt: skip
     assert sum(len(methods) for methods in document["paths"].values()) == len(operations)
     for name, operation in operations.items():
