@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from api import health, migrations
 from api.artifacts import endpoints as artifacts
+from api.attempts import endpoints as attempts
 from api.datasets import endpoints as datasets
 from api.db import Database
 from api.dependencies import refusals
@@ -44,6 +45,7 @@ from api.settings import Settings
 from api.storage import Storage
 from api.studies import endpoints as studies
 from api.watch import Watch
+from api.workers import endpoints as workers
 from rdrkd import __version__
 from rdrkd.spec.problems import problems_of_errors
 
@@ -93,7 +95,7 @@ def _v1() -> APIRouter:
     # The guard has checked the token by now; this tells OpenAPI that there is one.
     bearer = HTTPBearer(auto_error=False, scheme_name="token", description="needed where the service has a token")
     router = APIRouter(prefix="/v1", dependencies=[Security(bearer)], responses=refusals(Unauthorized))
-    for feature in (datasets, models, jobs, events, artifacts, studies, methods, health):
+    for feature in (datasets, models, jobs, events, attempts, artifacts, studies, workers, methods, health):
         router.include_router(feature.router)
     return router
 

@@ -21,10 +21,12 @@ from api.queue import INSPECT, TRAIN, Doorbell
 from api.settings import Settings
 from api.storage import Storage
 from api.studies import service as studies
+from api.workers import service as workers
 
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 3600.0
+GONE_SECONDS = 86_400.0  # that a lost worker is shown
 DELIVERED_SECONDS = 86_400.0  # messages that SQL brokers keep after their delivery
 
 
@@ -96,10 +98,12 @@ class Reaper:
             self.doorbell.ring(INSPECT, upload_id)
 
     def sweep(self) -> None:
-        """Remove abandoned temporary files, and messages that were delivered long ago."""
+        """Remove abandoned temporary files, messages that were delivered long ago, and workers that are long gone."""
         files = self.storage.sweep()
+        with self.database.transaction() as session:
+            gone = workers.forget(session, GONE_SECONDS)
         messages = purge(self._broker, DELIVERED_SECONDS) if self._broker is not None else 0
-        log.info("swept %d abandoned files and %d delivered messages", files, messages)
+        log.info("swept %d abandoned files, %d delivered messages, %d lost workers", files, messages, gone)
 
 
 def _sql_broker(broker_url: str) -> Engine | None:

@@ -13,6 +13,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
+from api.attempts import service as attempts
+from api.attempts.service import Outcome
 from api.db import after_seconds, new_id, now
 from api.events import service as events
 from api.events.service import Type
@@ -88,6 +90,7 @@ def claim(session: Session, worker: str, lease_seconds: float) -> Held | None:
     if row is None:
         return None
     held = Held(*row)
+    attempts.begin(session, held.id, held.attempt, worker)
     events.moved(session, held.id)
     return held
 
@@ -192,6 +195,7 @@ def _tell_published(session: Session, held: Held, files: Sequence[Published], ch
         for file in shown:
             events.add(session, held.id, held.attempt, Type.ARTIFACT, file)
         return
+    attempts.keep(session, held.id, held.attempt, checkpoint)
     told = checkpoint.model_dump(mode="json", include={"epoch", "is_best", "metrics"}) | {"files": shown}
     events.add(session, held.id, held.attempt, Type.CHECKPOINT, told)
 
@@ -210,6 +214,7 @@ def finish(session: Session, held: Held, ending: Ending) -> None:
         lease_until=None,
         finished_at=now(),
     )
+    attempts.end(session, held.id, Outcome(ending.status), ending.reason, ending.message)
     events.moved(session, held.id)
 
 
@@ -231,8 +236,13 @@ def requeue(session: Session, held: Held, why: str = "drain") -> Status:
         lease_until=None,
         rung_at=None,
     )
+    status = Status(session.scalars(select(Job.status).where(Job.id == held.id)).one())
+    if status == Status.QUEUED:
+        attempts.end(session, held.id, Outcome.GIVEN_BACK, why)
+    else:
+        attempts.end(session, held.id, Outcome.CANCELLED, Reason.USER_CANCELLED)
     events.moved(session, held.id, why)
-    return Status(session.scalars(select(Job.status).where(Job.id == held.id)).one())
+    return status
 
 
 def abandon(session: Session, held: Held) -> None:
@@ -277,6 +287,7 @@ def prune(session: Session, held: Held, keep: int) -> list[str]:
     old = [row for row in rows if (row.attempt, row.epoch) not in newest]
     for row in old:
         session.delete(row)
+    attempts.forget(session, held.id, {(row.attempt, row.epoch) for row in old})
     return [row.key for row in old]
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
+from api.attempts import service as attempts
+from api.attempts.service import Outcome
 from api.db import after_seconds, now
 from api.events import service as events
 from api.jobs.dependencies import blocked, ready
@@ -55,6 +57,7 @@ def expire(session: Session, max_lost_workers: int) -> list[str]:
     values = {"status": Status.QUEUED, "lost_workers": Job.lost_workers + 1, "version": Job.version + 1}
     queued = list(session.scalars(back.values(**values, lease_until=None, rung_at=None).returning(Job.id)))
     for job_id in (*ended, *queued):
+        attempts.end(session, job_id, Outcome.LOST, Reason.WORKER_LOST)
         events.moved(session, job_id, Reason.WORKER_LOST)
     return queued
 

@@ -17,6 +17,8 @@ class JobLinks(BaseModel):
     self: str
     cancel: str
     events: str
+    attempts: str
+    checkpoints: str
     metrics: str
     weights: str
     artifacts: str
@@ -28,6 +30,7 @@ class Waiting(BaseModel):
     what: Literal["dataset", "model", "job", "worker"]
     id: str | None = Field(None, description="of the dataset, model or job")
     status: str | None = Field(None, description="where that is now")
+    position: int | None = Field(None, description="of a job that waits for a worker: its place in the queue, 1-based")
     detail: str
 
 
@@ -125,6 +128,8 @@ def links(job_id: str) -> JobLinks:
         self=base,
         cancel=f"{base}/cancel",
         events=f"{base}/events",
+        attempts=f"{base}/attempts",
+        checkpoints=f"{base}/checkpoints",
         metrics=f"{base}/metrics",
         weights=f"{base}/weights",
         artifacts=f"{base}/artifacts",

@@ -2,19 +2,23 @@
 
 from alembic import context
 
+import api.attempts.tables
 import api.datasets.tables
 import api.events.tables
 import api.jobs.tables
 import api.models.tables
 import api.studies.tables
+import api.workers.tables
 from api.db import Base
 
 tables = (
+    api.attempts.tables,
     api.datasets.tables,
     api.events.tables,
     api.jobs.tables,
     api.models.tables,
     api.studies.tables,
+    api.workers.tables,
 )  # imported: their tables are in the metadata
 
 context.configure(
