@@ -1,8 +1,10 @@
 """`python -m api` serves; `migrate` brings the database to the newest revision; `openapi` prints the interface."""
 
 import argparse
+import contextlib
 import json
 import sys
+from types import FrameType
 
 import uvicorn
 from pydantic import ValidationError
@@ -12,7 +14,16 @@ from api.main import create_app
 from api.security import is_loopback
 from api.settings import Settings
 
-USAGE_ERROR = 2
+USAGE_ERROR, STARTUP_FAILURE = 2, 3
+
+
+class Server(uvicorn.Server):
+    """The server; on a signal it lets those who wait go, who come back to another one or to the next."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal to stop: an open stream would hold up the end."""
+        self.config.app.state.watch.closing = True  # type: ignore[union-attr]
+        super().handle_exit(sig, frame)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,14 +48,17 @@ def main(arguments: list[str] | None = None) -> int:
             f"expected a token to listen on {settings.host}, got none: anybody who reaches this port could queue jobs. "
             "Set RDRKD_TOKEN or RDRKD_TOKEN_FILE, or listen on 127.0.0.1."
         )
-    uvicorn.run(
+    config = uvicorn.Config(
         create_app(settings),
         host=settings.host,
         port=settings.port,
         server_header=False,
         timeout_graceful_shutdown=max(1, round(settings.stop_grace_seconds)),
     )
-    return 0
+    server = Server(config)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    return 0 if server.started else STARTUP_FAILURE
 
 
 def _refuse(message: str) -> int:

@@ -19,6 +19,7 @@ from api.queue import Doorbell
 from api.settings import Settings
 from api.storage import Storage
 from api.transactions import UnitOfWork
+from api.watch import Watch
 
 
 def settings_of(request: Request) -> Settings:
@@ -37,6 +38,12 @@ def storage_of(request: Request) -> Storage:
     """Give the app's file store."""
     storage: Storage = request.app.state.storage
     return storage
+
+
+def watch_of(request: Request) -> Watch:
+    """Give what tells of writes to jobs."""
+    watch: Watch = request.app.state.watch
+    return watch
 
 
 def unit_of_work(request: Request) -> Iterator[UnitOfWork]:
@@ -67,6 +74,7 @@ def remove_after(request: Request, work: UnitOfWork, notes: list[str]) -> None:
 SettingsDep = Annotated[Settings, Depends(settings_of)]
 DatabaseDep = Annotated[Database, Depends(database_of)]
 StorageDep = Annotated[Storage, Depends(storage_of)]
+WatchDep = Annotated[Watch, Depends(watch_of)]
 # `scope="function"`: by default FastAPI would answer first and commit afterwards.
 Work = Annotated[UnitOfWork, Depends(unit_of_work, scope="function")]
 IfNoneMatch = Annotated[str | None, Header(description="the ETag of what the client has")]

@@ -38,7 +38,8 @@ ApiError
 |   `-- KeyReused          422 idempotency_key_reused
 |-- InternalError          500 internal
 `-- Unavailable            503 unavailable
-    `-- StorageFull        503 storage_full
+    |-- StorageFull        503 storage_full
+    `-- TooManyWaiting     503 too_many_waiting
 """
 
 from collections.abc import Mapping, Sequence
@@ -335,3 +336,9 @@ class StorageFull(Unavailable):
 
     code, title = "storage_full", "There is no room for the upload"
     headers = {"Retry-After": "600"}
+
+
+class TooManyWaiting(Unavailable):
+    """As many clients as may follow streams and long polls do so."""
+
+    code, title = "too_many_waiting", "Too many clients wait for news already"

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from api import health, migrations
 from api.artifacts import endpoints as artifacts
+from api.attempts import endpoints as attempts
 from api.control import endpoints as control
 from api.datasets import endpoints as datasets
 from api.db import Database
@@ -34,6 +35,7 @@ from api.errors import (
     Unauthorized,
     Unavailable,
 )
+from api.events import endpoints as events
 from api.idempotency.once import REPLAYED, Replayed
 from api.jobs import endpoints as jobs
 from api.methods import endpoints as methods
@@ -45,6 +47,8 @@ from api.security import MAX_BODY_BYTES, Guard
 from api.settings import Settings
 from api.storage import Storage
 from api.studies import endpoints as studies
+from api.watch import Watch
+from api.workers import endpoints as workers
 from rdrkd import __version__
 from rdrkd.spec.problems import problems_of_errors
 
@@ -53,7 +57,7 @@ log = logging.getLogger(__name__)
 UPLOADS = ("/v1/datasets", "/v1/models", "/v1/uploads/")  # addresses below limit their bodies themselves
 DESCRIPTION = """Distil a large drone detector into a small one, with RDR-KD.
 
-Upload a dataset and a teacher, queue a job, poll it, download the student. Errors are problem documents (RFC 9457)
+Upload a dataset and a teacher, queue a job, follow it, download the student. Errors are problem documents (RFC 9457)
 whose `code` is stable. All AP and mAP figures are in percent."""
 
 
@@ -77,6 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.database = Database(settings.database_url)
     app.state.storage = Storage(settings.storage_dir)
     app.state.doorbell = Doorbell(settings.broker_url)
+    app.state.watch = Watch(app.state.database, settings.max_waiting)
     app.add_middleware(Guard, settings=settings, token=settings.read_token(), uploads=UPLOADS)
     app.include_router(health.probes)
     app.include_router(_v1())
@@ -94,7 +99,20 @@ def _v1() -> APIRouter:
     # The guard has checked the token by now; this tells OpenAPI that there is one.
     bearer = HTTPBearer(auto_error=False, scheme_name="token", description="needed where the service has a token")
     router = APIRouter(prefix="/v1", dependencies=[Security(bearer)], responses=refusals(Unauthorized))
-    for feature in (datasets, models, uploads, jobs, control, artifacts, studies, methods, health):
+    for feature in (
+        datasets,
+        models,
+        uploads,
+        jobs,
+        control,
+        events,
+        attempts,
+        artifacts,
+        studies,
+        workers,
+        methods,
+        health,
+    ):
         router.include_router(feature.router)
     return router
 
@@ -107,6 +125,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         migrations.upgrade(settings.database_url)
     app.state.storage.sweep()
     yield
+    await app.state.watch.stop()
     app.state.database.engine.dispose()
 
 

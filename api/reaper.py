@@ -23,10 +23,12 @@ from api.resumable import service as resumable
 from api.settings import Settings
 from api.storage import Storage
 from api.studies import service as studies
+from api.workers import service as workers
 
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 3600.0
+GONE_SECONDS = 86_400.0  # that a lost worker is shown
 DELIVERED_SECONDS = 86_400.0  # messages that SQL brokers keep after their delivery
 
 
@@ -100,15 +102,19 @@ class Reaper:
             self.doorbell.ring(INSPECT, upload_id)
 
     def sweep(self) -> None:
-        """Remove abandoned files, idempotency keys of yesterday, and messages that were delivered long ago."""
+        """Remove abandoned files, idempotency keys of yesterday, messages delivered and workers lost long ago."""
         with self.database.transaction() as session:
             keys, notes = idempotency.sweep(session), discards.waiting(session)
         discards.follow_all(self.database, self.storage, notes)
         files = self.storage.sweep()
         with self.database.transaction() as session:
             resumable.forget(session, self.storage)
+            gone = workers.forget(session, GONE_SECONDS)
         messages = purge(self._broker, DELIVERED_SECONDS) if self._broker is not None else 0
-        log.info("swept %d abandoned files, %d keys, %d delivered messages", files + len(notes), keys, messages)
+        log.info(
+            "swept %d abandoned files, %d keys, %d delivered messages, %d lost workers",
+            files + len(notes), keys, messages, gone,
+        )  # fmt: skip
 
 
 def _sql_broker(broker_url: str) -> Engine | None:

@@ -178,14 +178,14 @@ class Attempt:
             self.fault = endings.our_fault(error)
             child.kill()
             return
-        self._publish(files)
+        self._publish(files, event)
         self.epoch, self.sha256 = event.epoch, {file.name: file.sha256 for file in files}
         self._discard(self.lease.write(lambda session: lifecycle.prune(session, self.held, checkpoints.KEEP)))
         self.lease.checkpointed()
 
-    def _publish(self, files: list[lifecycle.Published]) -> None:
+    def _publish(self, files: list[lifecycle.Published], checkpoint: Checkpoint | None = None) -> None:
         try:
-            replaced = self.lease.write(lambda session: lifecycle.publish(session, self.held, files))
+            replaced = self.lease.write(lambda session: lifecycle.publish(session, self.held, files, checkpoint))
         except Fenced:
             self._discard([file.key for file in files])  # under this attempt's own prefix: nobody else's
             raise
@@ -224,7 +224,7 @@ class Attempt:
             self._leave()
             return self._finish(endings.ORDERED[order])
         log.info("%s attempt %d goes back to the queue (%s)", *_who(self.held), order)
-        return partial(lifecycle.requeue, held=self.held)
+        return partial(lifecycle.requeue, held=self.held, why=order.value)
 
     def _finish(self, ending: Ending) -> Move:
         log.info("%s attempt %d: %s %s", *_who(self.held), ending.status, ending.reason or "")

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, case, or_, update
 from sqlalchemy.orm import Session
 
 from api.db import now
+from api.events import service as events
 from api.jobs.states import DELETABLE, ENDED_EARLY, Status, sources
 from api.jobs.tables import Job, JobEpoch
 
@@ -30,6 +31,8 @@ def retry(session: Session, job: Job, scratch: bool) -> bool:
     if scratch:
         values |= {"scratch_after": job.attempt, "metrics": None, "resolved_spec": None}
     moved = _move(session, job, Job.status.in_(ENDED_EARLY), **values)
+    if moved:
+        events.moved(session, job.id, "retry")
     if moved and scratch:  # else epochs that are never reached again would show beside the new ones
         session.execute(sql.delete(JobEpoch).where(JobEpoch.job_id == job.id))
     return moved
@@ -43,7 +46,7 @@ def pause(session: Session, job_id: str, how: Pause) -> None:
     queued = Job.status == Status.QUEUED
     stronger = (Job.status == Status.PAUSING) & (Job.pause != how) & (how == "latest")
     possible = or_(Job.status.in_([Status.QUEUED, *sources(Status.PAUSING)]), stronger)
-    session.execute(
+    result = session.execute(
         update(Job)
         .where(Job.id == job_id, possible)
         .values(
@@ -53,6 +56,8 @@ def pause(session: Session, job_id: str, how: Pause) -> None:
         ),
         execution_options={"synchronize_session": False},
     )
+    if result.rowcount:  # type: ignore[attr-defined]
+        events.moved(session, job_id)
 
 
 def resume(session: Session, job_id: str) -> bool:
@@ -60,7 +65,10 @@ def resume(session: Session, job_id: str) -> bool:
     paused = update(Job).where(Job.id == job_id, Job.status == Status.PAUSED)
     queued = paused.values(status=Status.QUEUED, queued_at=now(), rung_at=now(), version=Job.version + 1)
     result = session.execute(queued, execution_options={"synchronize_session": False})
-    return bool(result.rowcount)  # type: ignore[attr-defined]
+    resumed = bool(result.rowcount)  # type: ignore[attr-defined]
+    if resumed:
+        events.moved(session, job_id, "resume")
+    return resumed
 
 
 def change(session: Session, job: Job, content: dict[str, Any], **columns: Any) -> bool:

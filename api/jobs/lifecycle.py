@@ -13,13 +13,17 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
+from api.attempts import service as attempts
+from api.attempts.service import Outcome
 from api.db import after_seconds, new_id, now
+from api.events import service as events
+from api.events.service import Type
 from api.jobs import warnings
-from api.jobs.dependencies import overdue, ready
+from api.jobs.dependencies import STATE, overdue, ready
 from api.jobs.states import HELD, Status, sources
 from api.jobs.tables import Artifact, Job, JobEpoch
 from api.leases import Fenced, Wish
-from rdrkd.events import Epoch, Progress
+from rdrkd.events import Checkpoint, Epoch, Progress
 from rdrkd.reasons import Reason
 
 
@@ -85,7 +89,12 @@ def claim(session: Session, worker: str, lease_seconds: float) -> Held | None:
         )
         .returning(Job.id, Job.attempt, Job.kind, Job.spec, Job.timeout_seconds, Job.continues, Job.scratch_after)
     ).one_or_none()
-    return Held(*row) if row else None
+    if row is None:
+        return None
+    held = Held(*row)
+    attempts.begin(session, held.id, held.attempt, worker)
+    events.moved(session, held.id)
+    return held
 
 
 def renew(session: Session, held: Held, lease_seconds: float | None, progress: Progress | None = None) -> Wish | None:
@@ -113,6 +122,8 @@ def renew(session: Session, held: Held, lease_seconds: float | None, progress: P
     ).one_or_none()
     if row is None:
         raise Fenced(held.id)
+    if progress is not None:
+        events.moved(session, held.id)
     return _wish(*row)
 
 
@@ -129,11 +140,13 @@ def _wish(cancel_requested: bool, late: bool, status: Status, pause: str | None)
 def record_running(session: Session, held: Held) -> None:
     """Say that the trainer works (a job that is being paused or cancelled stays so)."""
     _write(session, held, status=_running())
+    events.moved(session, held.id)
 
 
 def record_resolved(session: Session, held: Held, resolved_spec: dict[str, Any]) -> None:
     """Keep the spec with every default filled in."""
     _write(session, held, resolved_spec=resolved_spec)
+    events.add(session, held.id, held.attempt, Type.RESOLVED, {})
 
 
 def record_epoch(session: Session, held: Held, epoch: Epoch) -> None:
@@ -141,16 +154,28 @@ def record_epoch(session: Session, held: Held, epoch: Epoch) -> None:
     _write(session, held, metrics=epoch.metrics)
     values = epoch.model_dump(mode="json", exclude={"event"})
     session.merge(JobEpoch(job_id=held.id, epoch=epoch.epoch, attempt=held.attempt, values=values))
+    told = {name: values[name] for name in ("epoch", "epochs", "losses", "metrics", "lr")}
+    events.add(session, held.id, held.attempt, Type.EPOCH, told)
 
 
 def record_warning(session: Session, held: Held, code: str, message: str, epoch: int | None = None) -> None:
     """Keep what the trainer warns of."""
     _write(session, held)
-    warnings.add(session, held.id, held.attempt, code, message, epoch)
+    if (kept := warnings.add(session, held.id, held.attempt, code, message, epoch)) is not None:
+        data = {"code": kept.code, "message": kept.message, "epoch": kept.epoch}
+        events.add(session, held.id, held.attempt, Type.WARNING, data)
 
 
-def publish(session: Session, held: Held, files: Sequence[Published]) -> list[str]:
+def publish(
+    session: Session, held: Held, files: Sequence[Published], checkpoint: Checkpoint | None = None
+) -> list[str]:
     """Make stored files visible as artifacts, under the same fence as every other write; safe to repeat.
+
+    Args:
+        session: the caller's transaction.
+        held: the attempt that writes.
+        files: what is in the storage.
+        checkpoint: what the files are of; none: they stand beside the checkpoints.
 
     Returns:
         The storage keys that no row names any more: of files that these have replaced (same epoch, same name).
@@ -169,7 +194,23 @@ def publish(session: Session, held: Held, files: Sequence[Published]) -> list[st
         row = Artifact(id=new_id("art"), job_id=held.id, attempt=held.attempt)
         row.epoch, row.name, row.key, row.sha256, row.size = file.epoch, file.name, file.key, file.sha256, file.size
         session.add(row)
+    _tell_published(session, held, files, checkpoint)
     return sorted(replaced - {file.key for file in files})
+
+
+def _tell_published(session: Session, held: Held, files: Sequence[Published], checkpoint: Checkpoint | None) -> None:
+    shown = [
+        {"epoch": file.epoch, "name": file.name, "size": file.size, "sha256": file.sha256}
+        for file in files
+        if file.name != STATE
+    ]
+    if checkpoint is None:
+        for file in shown:
+            events.add(session, held.id, held.attempt, Type.ARTIFACT, file)
+        return
+    attempts.keep(session, held.id, held.attempt, checkpoint)
+    told = checkpoint.model_dump(mode="json", include={"epoch", "is_best", "metrics"}) | {"files": shown}
+    events.add(session, held.id, held.attempt, Type.CHECKPOINT, told)
 
 
 def finish(session: Session, held: Held, ending: Ending) -> None:
@@ -186,10 +227,18 @@ def finish(session: Session, held: Held, ending: Ending) -> None:
         lease_until=None,
         finished_at=now(),
     )
+    attempts.end(session, held.id, Outcome(ending.status), ending.reason, ending.message)
+    events.moved(session, held.id)
 
 
-def requeue(session: Session, held: Held) -> Status:
-    """Give the job back unharmed (the worker is being drained): queued; paused or cancelled where that was asked."""
+def requeue(session: Session, held: Held, why: str = "drain") -> Status:
+    """Give the job back unharmed: queued, or paused or cancelled where that was asked meanwhile.
+
+    Args:
+        session: the caller's transaction.
+        held: the attempt that gives it back.
+        why: `drain`: the worker is being shut down; `outage`: the database was away for too long.
+    """
     cancelling = Job.status == Status.CANCELLING
     _write(
         session,
@@ -200,7 +249,16 @@ def requeue(session: Session, held: Held) -> Status:
         lease_until=None,
         rung_at=None,
     )
-    return Status(session.scalars(select(Job.status).where(Job.id == held.id)).one())
+    status = Status(session.scalars(select(Job.status).where(Job.id == held.id)).one())
+    match status:
+        case Status.CANCELLED:
+            attempts.end(session, held.id, Outcome.CANCELLED, Reason.USER_CANCELLED)
+        case Status.PAUSED:
+            attempts.end(session, held.id, Outcome.PAUSED)
+        case _:
+            attempts.end(session, held.id, Outcome.GIVEN_BACK, why)
+    events.moved(session, held.id, None if status == Status.PAUSED else why)
+    return status
 
 
 def abandon(session: Session, held: Held) -> None:
@@ -228,7 +286,9 @@ def request_cancel(session: Session, job_id: str) -> Status | None:
         )
         .returning(Job.status)
     )
-    if status is None:
+    if status is not None:
+        events.moved(session, job_id)
+    else:
         status = session.scalar(select(Job.status).where(Job.id == job_id))
     return None if status is None else Status(status)
 
@@ -244,6 +304,7 @@ def prune(session: Session, held: Held, keep: int) -> list[str]:
     old = [row for row in rows if (row.attempt, row.epoch) not in newest]
     for row in old:
         session.delete(row)
+    attempts.forget(session, held.id, {(row.attempt, row.epoch) for row in old})
     return [row.key for row in old]
 
 

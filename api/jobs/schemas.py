@@ -19,6 +19,9 @@ class JobLinks(BaseModel):
     pause: str
     resume: str
     retry: str
+    events: str
+    attempts: str
+    checkpoints: str
     metrics: str
     weights: str
     artifacts: str
@@ -30,6 +33,7 @@ class Waiting(BaseModel):
     what: Literal["dataset", "model", "job", "worker"]
     id: str | None = Field(None, description="of the dataset, model or job")
     status: str | None = Field(None, description="where that is now")
+    position: int | None = Field(None, description="of a job that waits for a worker: its place in the queue, 1-based")
     detail: str
 
 
@@ -143,6 +147,9 @@ def links(job_id: str) -> JobLinks:
         pause=f"{base}/pause",
         resume=f"{base}/resume",
         retry=f"{base}/retry",
+        events=f"{base}/events",
+        attempts=f"{base}/attempts",
+        checkpoints=f"{base}/checkpoints",
         metrics=f"{base}/metrics",
         weights=f"{base}/weights",
         artifacts=f"{base}/artifacts",

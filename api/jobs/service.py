@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from api.datasets.tables import Dataset
 from api.db import UtcDateTime, new_id, now
 from api.errors import AlreadyFinished, Invalid, PathNotAllowed, UnknownReference, Unprocessable, UnusableReference
+from api.events import service as events
 from api.jobs import lifecycle
 from api.jobs.states import TERMINAL, Status
 from api.jobs.tables import Job, JobEpoch
@@ -61,6 +62,7 @@ def add(session: Session, spec: RunSpec, continues: str | None = None) -> Job:
     row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again
     session.add(row)
     session.flush()
+    events.moved(session, row.id)
     return row
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,18 +13,22 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from api import discards, migrations
+from api.attempts import tables as attempts
 from api.datasets import tables as datasets
 from api.db import Base, make_engine
+from api.events import tables as events
 from api.idempotency import tables as idempotency
 from api.jobs import tables as jobs
 from api.models import tables as models
 from api.resumable import tables as resumable
 from api.studies import tables as studies
+from api.workers import tables as workers
 from tests.servers import Postgres
 
 ROWS = (
     datasets.Dataset, models.Model, jobs.Job, jobs.JobEpoch, jobs.JobWarning, jobs.Artifact, studies.Study,
-    studies.StudyMember, resumable.ResumableUpload, idempotency.IdempotencyKey, discards.Discard,
+    studies.StudyMember, events.JobEvent, attempts.JobAttempt, attempts.JobCheckpoint, workers.Worker,
+    resumable.ResumableUpload, idempotency.IdempotencyKey, discards.Discard,
 )  # fmt: skip
 TABLES = {*(row.__tablename__ for row in ROWS), "alembic_version"}
 LATER = TABLES - {"dataset", "model", "job", "job_epoch", "artifact", "alembic_version"}  # than the first revision
@@ -116,6 +121,33 @@ def test_going_back_takes_the_warnings_and_leaves_the_jobs(url: str) -> None:
     assert set(sa.inspect(engine).get_table_names()) == TABLES - LATER
     with engine.connect() as connection:
         assert connection.scalars(sa.select(jobs.Job.id)).all() == ["job_1"]
+    engine.dispose()
+
+
+def test_jobs_of_before_begin_with_the_status_that_they_have(url: str) -> None:
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        command.upgrade(migrations.config(connection), "0004")
+        same = {"kind": "train", "spec": {}, "timeout_seconds": 60, "started_at": datetime(2026, 1, 2, tzinfo=UTC)}
+        waiting = {"id": "job_1", "status": "queued", "attempt": 0} | same
+        working = {"id": "job_2", "status": "running", "attempt": 3, "worker": "w"} | same
+        ended = {"finished_at": datetime(2026, 1, 3, tzinfo=UTC), "reason": "nan_loss", "message": "m"}
+        failed = {"id": "job_3", "status": "failed", "attempt": 1, "worker": "w"} | same | ended
+        for row in (waiting, working, failed):
+            connection.execute(sa.insert(jobs.Job).values(row))
+
+    migrations.upgrade(url)
+
+    with engine.begin() as connection:
+        told = connection.execute(sa.select(events.JobEvent.seq, events.JobEvent.data).order_by("job_id")).all()
+        rows = connection.execute(sa.select(attempts.JobAttempt).order_by("job_id")).all()
+    assert [(seq, data["to"], data["reason"]) for seq, data in told] == [
+        (1, "queued", None),
+        (1, "running", None),
+        (1, "failed", "nan_loss"),
+    ]
+    assert [(row.job_id, row.attempt, row.outcome) for row in rows] == [("job_2", 3, None), ("job_3", 1, "failed")]
+    assert (rows[1].started_at, rows[1].ended_at) == (same["started_at"], ended["finished_at"])
     engine.dispose()
 
 

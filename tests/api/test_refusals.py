@@ -4,6 +4,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +244,22 @@ def _studies(service: Service) -> Callable[[int], dict[str, Any]]:
 
 
 _NO_JOB = f"/v1/jobs/{NOBODY['job']}"
+
+
+def _crowded(tail: str, **headers: str) -> Provoke:
+    """Ask to wait for news of a job when as many do as may."""
+
+    def provoke(service: Service) -> Response:
+        address = f"/v1/jobs/{service.job(Status.RUNNING)}{tail}"
+        watch = service.app.state.watch
+        with ExitStack() as taken:
+            for _ in range(watch.most):
+                taken.enter_context(watch.place())
+            return service.client.get(address, headers=headers)
+
+    return provoke
+
+
 _NO_STUDY = f"/v1/studies/stu_{'0' * 32}"
 
 # (operation, code): a request that is answered so
@@ -293,11 +310,17 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("delete_job", "in_use"): _delete_member,
     ("delete_job", "invalid"): _request("DELETE", f"{_NO_JOB}?keep=all"),
     ("get_job_metrics", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/metrics"),
+    ("list_job_events", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/events"),
+    ("list_job_events", "invalid"): _get("/v1/jobs/x/events?after=-1"),
+    ("list_job_events", "too_many_waiting"): _crowded("/events", Accept="text/event-stream"),
+    ("list_job_attempts", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/attempts"),
+    ("list_job_checkpoints", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/checkpoints"),
     **_file_refusals("get_job_weights", "GET", "weights", "format=onnx"),
     **_file_refusals("head_job_weights", "HEAD", "weights", "format=onnx"),
     ("list_job_artifacts", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/artifacts"),
     **_file_refusals("get_job_artifact", "GET", "artifacts/student.pt", "disposition=x"),
     **_file_refusals("head_job_artifact", "HEAD", "artifacts/student.pt", "disposition=x"),
+    ("get_queue", "invalid"): _get("/v1/queue?limit=0"),
     ("create_study", "malformed_json"): _post("/v1/studies", content=b"{", headers=JSON),
     ("create_study", "too_large"): _post("/v1/studies", content=bytes(2**20 + 1), headers=JSON),
     ("create_study", "unsupported_media_type"): _post("/v1/studies", content=b"{}"),
