@@ -44,6 +44,7 @@ from api.security import MAX_BODY_BYTES, Guard
 from api.settings import Settings
 from api.storage import Storage
 from api.studies import endpoints as studies
+from api.validation import endpoints as validation
 from rdrkd import __version__
 from rdrkd.spec.problems import problems_of_errors
 
@@ -93,7 +94,7 @@ def _v1() -> APIRouter:
     # The guard has checked the token by now; this tells OpenAPI that there is one.
     bearer = HTTPBearer(auto_error=False, scheme_name="token", description="needed where the service has a token")
     router = APIRouter(prefix="/v1", dependencies=[Security(bearer)], responses=refusals(Unauthorized))
-    for feature in (datasets, models, jobs, control, artifacts, studies, methods, health):
+    for feature in (datasets, models, jobs, validation, control, artifacts, studies, methods, health):
         router.include_router(feature.router)
     return router
 
