@@ -47,6 +47,7 @@ from api.security import MAX_BODY_BYTES, Guard
 from api.settings import Settings
 from api.storage import Storage
 from api.studies import endpoints as studies
+from api.validation import endpoints as validation
 from api.watch import Watch
 from api.workers import endpoints as workers
 from rdrkd import __version__
@@ -104,6 +105,7 @@ def _v1() -> APIRouter:
         models,
         uploads,
         jobs,
+        validation,
         control,
         events,
         attempts,

@@ -53,6 +53,12 @@ def _unusable(service: Service) -> Response:
     return service.client.post("/v1/jobs", **_spec(dataset=dataset))
 
 
+def _unusable_on_paper(service: Service) -> Response:
+    dataset = service.upload()
+    service.settle("no")
+    return service.client.post("/v1/jobs/validate", **_spec(dataset=dataset))
+
+
 def _cancel_failed(service: Service) -> Response:
     return service.client.post(f"/v1/jobs/{service.job(Status.FAILED)}/cancel")
 
@@ -273,6 +279,14 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("create_job", "unknown_reference"): _post("/v1/jobs", **_spec()),
     ("create_job", "unusable_reference"): _unusable,
     **_keyed_refusals("create_job", "/v1/jobs", _jobs),
+    ("validate_job", "malformed_json"): _post("/v1/jobs/validate", content=b"{", headers=JSON),
+    ("validate_job", "too_large"): _post("/v1/jobs/validate", content=bytes(2**20 + 1), headers=JSON),
+    ("validate_job", "unsupported_media_type"): _post("/v1/jobs/validate", content=b"{}"),
+    ("validate_job", "bad_request"): _post("/v1/jobs/validate", content=b'{"kind": "\xff"}', headers=JSON),
+    ("validate_job", "invalid"): _post("/v1/jobs/validate", json={}),
+    ("validate_job", "path_not_allowed"): _post("/v1/jobs/validate", **_spec(dataset="/data")),
+    ("validate_job", "unknown_reference"): _post("/v1/jobs/validate", **_spec()),
+    ("validate_job", "unusable_reference"): _unusable_on_paper,
     ("list_jobs", "invalid"): _get("/v1/jobs?status=x"),
     ("get_job", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}"),
     ("cancel_job", "not_found"): _post(f"/v1/jobs/{NOBODY['job']}/cancel"),
