@@ -1,12 +1,16 @@
-"""`python -m api` serves; `python -m api migrate` brings the database to the newest revision."""
+"""`python -m api` serves; `migrate` brings the database to the newest revision; `keys` makes and revokes API keys."""
 
 import argparse
 import sys
 
 import uvicorn
 from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 
 from api import migrations
+from api.db import Database
+from api.keys import command as keys
+from api.keys import service
 from api.main import create_app
 from api.security import is_loopback
 from api.settings import Settings
@@ -17,21 +21,27 @@ USAGE_ERROR = 2
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; give the exit status."""
     parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
-    parser.add_argument("command", nargs="?", choices=["serve", "migrate"], default="serve")
-    command = parser.parse_args(arguments).command
+    commands = parser.add_subparsers(dest="command", metavar="serve|migrate|keys")
+    for name in ("serve", "migrate"):
+        commands.add_parser(name)
+    keys.add_arguments(commands.add_parser("keys", help="API keys"))
+    parsed = parser.parse_args(arguments)
     try:
         settings = Settings()
         token = settings.read_token()
     except (ValidationError, ValueError, OSError) as error:
         return _refuse(f"the settings are wrong: {error}")
-    if command == "migrate":
+    if parsed.command == "keys":
+        return keys.run(settings, parsed)
+    if parsed.command == "migrate":
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         migrations.upgrade(settings.database_url)
         return 0
-    if token is None and not is_loopback(settings.host):
+    if token is None and not is_loopback(settings.host) and not _any_key(settings):
         return _refuse(
-            f"expected a token to listen on {settings.host}, got none: anybody who reaches this port could queue jobs. "
-            "Set RDRKD_TOKEN or RDRKD_TOKEN_FILE, or listen on 127.0.0.1."
+            f"expected a token or an API key to listen on {settings.host}, got none: anybody who reaches this port "
+            "could queue jobs. Set RDRKD_TOKEN or RDRKD_TOKEN_FILE, run `python -m api keys create`, or listen on "
+            "127.0.0.1."
         )
     uvicorn.run(
         create_app(settings),
@@ -41,6 +51,17 @@ def main(arguments: list[str] | None = None) -> int:
         timeout_graceful_shutdown=max(1, round(settings.stop_grace_seconds)),
     )
     return 0
+
+
+def _any_key(settings: Settings) -> bool:
+    database = Database(settings.database_url)
+    try:
+        with database.transaction() as session:
+            return service.any_key(session)
+    except SQLAlchemyError:  # no database, or none with tables: no key either
+        return False
+    finally:
+        database.engine.dispose()
 
 
 def _refuse(message: str) -> int:

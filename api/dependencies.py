@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
 
+from api.access import Caller
 from api.db import Database
 from api.errors import (
     ApiError,
@@ -38,6 +39,12 @@ def storage_of(request: Request) -> Storage:
     return storage
 
 
+def caller_of(request: Request) -> Caller:
+    """Give who asks, as the guard has found."""
+    caller: Caller = request.state.caller
+    return caller
+
+
 def unit_of_work(request: Request) -> Iterator[UnitOfWork]:
     """Open the request's transaction."""
     doorbell: Doorbell = request.app.state.doorbell
@@ -54,6 +61,7 @@ def json_only(request: Request) -> None:
 
 SettingsDep = Annotated[Settings, Depends(settings_of)]
 DatabaseDep = Annotated[Database, Depends(database_of)]
+CallerDep = Annotated[Caller, Depends(caller_of)]
 StorageDep = Annotated[Storage, Depends(storage_of)]
 # `scope="function"`: by default FastAPI would answer first and commit afterwards.
 Work = Annotated[UnitOfWork, Depends(unit_of_work, scope="function")]

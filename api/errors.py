@@ -7,7 +7,8 @@ ApiError
 |-- Unauthorized           401 unauthorized
 |-- Forbidden              403
 |   |-- LoopbackOnly       403 loopback_only
-|   `-- CrossSite          403 cross_site
+|   |-- CrossSite          403 cross_site
+|   `-- InsufficientScope  403 insufficient_scope
 |-- NotFound               404 not_found
 |-- MethodNotAllowed       405 method_not_allowed
 |-- Conflict               409
@@ -111,9 +112,9 @@ class HostNotAllowed(BadRequest):
 
 
 class Unauthorized(ApiError):
-    """The bearer token is missing or wrong."""
+    """The API key or token is missing or wrong, has expired or was revoked."""
 
-    status, code, title = 401, "unauthorized", "A valid bearer token is needed"
+    status, code, title = 401, "unauthorized", "A valid API key or token is needed"
     headers = {"WWW-Authenticate": "Bearer"}
 
 
@@ -124,15 +125,21 @@ class Forbidden(ApiError):
 
 
 class LoopbackOnly(Forbidden):
-    """No token is set, and the caller is on another machine."""
+    """There is neither token nor key, and the caller is on another machine."""
 
-    code, title = "loopback_only", "Without a token the service answers this machine only"
+    code, title = "loopback_only", "Without token and keys the service answers this machine only"
 
 
 class CrossSite(Forbidden):
     """A web page of another site sent the caller's browser here."""
 
     code, title = "cross_site", "Web pages of other sites may not change anything here"
+
+
+class InsufficientScope(Forbidden):
+    """The key may not do as much."""
+
+    code, title = "insufficient_scope", "The key's scope does not hold this"
 
 
 class NotFound(ApiError):

@@ -4,6 +4,7 @@ from alembic import context
 
 import api.datasets.tables
 import api.jobs.tables
+import api.keys.tables
 import api.models.tables
 import api.studies.tables
 from api.db import Base
@@ -11,6 +12,7 @@ from api.db import Base
 tables = (
     api.datasets.tables,
     api.jobs.tables,
+    api.keys.tables,
     api.models.tables,
     api.studies.tables,
 )  # imported: their tables are in the metadata

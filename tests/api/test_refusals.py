@@ -147,6 +147,21 @@ def _reported(removed: bool = False, **headers: str) -> Provoke:
     return provoke
 
 
+def _body_refusals(operation: str, method: str, path: str) -> dict[tuple[str, str], Provoke]:
+    """What an address that takes JSON says to a body that is none."""
+
+    def send(content: bytes, headers: dict[str, str]) -> Provoke:
+        return lambda service: service.client.request(method, path, content=content, headers=headers)
+
+    return {
+        (operation, "malformed_json"): send(b"{", JSON),
+        (operation, "too_large"): send(bytes(2**20 + 1), JSON),
+        (operation, "unsupported_media_type"): send(b"{}", {}),
+        (operation, "bad_request"): send(b'{"name": "\xff"}', JSON),
+    }
+
+
+_NO_KEY = f"/v1/api-keys/key_{'0' * 32}"
 _NO_STUDY = f"/v1/studies/stu_{'0' * 32}"
 
 # (operation, code): a request that is answered so
@@ -197,16 +212,24 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("get_study_report", "gone"): _reported(removed=True),
     ("get_study_report", "range_not_satisfiable"): _reported(Range="bytes=99-"),
     ("get_study_report", "invalid"): _get(f"{_NO_STUDY}/report?format=x"),
+    **_body_refusals("create_api_key", "POST", "/v1/api-keys"),
+    ("create_api_key", "invalid"): _post("/v1/api-keys", json={"name": "x", "owner": "/"}),
+    ("list_api_keys", "invalid"): _get("/v1/api-keys?limit=0"),
+    ("get_api_key", "not_found"): _get(_NO_KEY),
+    ("revoke_api_key", "not_found"): _request("DELETE", _NO_KEY),
     **_upload_refusals("dataset", ".zip"),
     **_upload_refusals("model", ".pt"),
 }
 # Every operation may answer these; tests of their own provoke them (test_security, test_lost_database, ...).
 ANYWHERE = {"host_not_allowed", "loopback_only", "internal", "unavailable"}
 UNDER_V1 = {"unauthorized"}
-CHANGING = {"cross_site"}
+CHANGING = {"cross_site", "insufficient_scope"}
+ADMIN = {"insufficient_scope"}
 # Answered where no operation is; `invalid` and the others above document themselves.
 NOWHERE = {"method_not_allowed"}
 PARENTS = {"forbidden", "conflict", "unprocessable"}  # never answered as such
+
+ADMINS = ("/v1/api-keys",)
 
 STATUSES = {e.code: e.status for e in vars(errors).values() if isinstance(e, type) and issubclass(e, ApiError)}
 
@@ -250,7 +273,9 @@ def test_every_documented_refusal_is_provoked_here(steady: Service) -> None:
     documented = {(name, code) for name, operation in operations.items() for code in _codes(operation)}
     common = {(name, code) for name in operations for code in ANYWHERE}
     common |= {(name, code) for name, o in operations.items() if o["path"].startswith("/v1") for code in UNDER_V1}
-    common |= {(name, code) for name, o in operations.items() if o["method"] == "post" for code in CHANGING}
+    changing = {name for name, o in operations.items() if o["method"] not in ("get", "head")}
+    common |= {(name, code) for name in changing for code in CHANGING}
+    common |= {(name, code) for name, o in operations.items() if o["path"].startswith(ADMINS) for code in ADMIN}
 
     assert documented == set(REFUSALS) | common
 
@@ -269,12 +294,12 @@ def test_the_document_is_valid_and_its_names_are_stable(steady: Service) -> None
     references = set(re.findall(r'"\$ref": ?"#/components/schemas/([^"]+)"', steady.client.get("/openapi.json").text))
     assert references <= set(document["components"]["schemas"])
     assert sorted(operations) == [
-        "cancel_job", "cancel_study", "create_dataset", "create_job", "create_model", "create_study",
-        "draw_study_report", "extend_study", "get_dataset", "get_health", "get_job", "get_job_artifact",
+        "cancel_job", "cancel_study", "create_api_key", "create_dataset", "create_job", "create_model", "create_study",
+        "draw_study_report", "extend_study", "get_api_key", "get_dataset", "get_health", "get_job", "get_job_artifact",
         "get_job_metrics", "get_job_weights", "get_model", "get_readiness", "get_source", "get_study",
-        "get_study_report", "get_version", "head_job_artifact", "head_job_weights", "list_architectures",
-        "list_datasets", "list_job_artifacts", "list_jobs", "list_methods", "list_models", "list_studies",
-        "resume_study",
+        "get_study_report", "get_version", "head_job_artifact", "head_job_weights", "list_api_keys",
+        "list_architectures", "list_datasets", "list_job_artifacts", "list_jobs", "list_methods", "list_models", "list_studies",
+        "resume_study", "revoke_api_key",
     ]  # fmt: skip
     assert sum(len(methods) for methods in document["paths"].values()) == len(operations)
     for name, operation in operations.items():
