@@ -48,7 +48,7 @@ def caller_of(request: Request) -> Caller:
 def unit_of_work(request: Request) -> Iterator[UnitOfWork]:
     """Open the request's transaction."""
     doorbell: Doorbell = request.app.state.doorbell
-    with UnitOfWork.of(database_of(request), doorbell) as work:
+    with UnitOfWork.of(database_of(request), doorbell, caller_of(request)) as work:
         yield work
 
 

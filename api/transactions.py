@@ -6,7 +6,9 @@ from contextlib import contextmanager
 
 from sqlalchemy.orm import Session
 
+from api.access import Caller
 from api.db import Database
+from api.ownership import bind
 from api.queue import Doorbell
 
 log = logging.getLogger(__name__)
@@ -30,11 +32,12 @@ class UnitOfWork:
 
     @classmethod
     @contextmanager
-    def of(cls, database: Database, doorbell: Doorbell) -> Iterator["UnitOfWork"]:
-        """Commit at the end and ring; on any error roll back and undo."""
+    def of(cls, database: Database, doorbell: Doorbell, caller: Caller) -> Iterator["UnitOfWork"]:
+        """Act for a caller: commit at the end and ring; on any error roll back and undo."""
         work: UnitOfWork | None = None
         try:
             with database.transaction() as session:
+                bind(session, caller)
                 work = cls(session)
                 yield work
         except BaseException:

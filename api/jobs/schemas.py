@@ -45,6 +45,7 @@ class JobView(BaseModel):
     object: Literal["job"] = "job"
     kind: Literal["distill", "train", "evaluate", "compare"]
     name: str | None
+    owner: str | None = Field(description="whose it is; null: the operator's")
     labels: dict[str, str]
     status: Status
     waiting_for: list[Waiting] = Field(description="what keeps a queued job from starting")

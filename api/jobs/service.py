@@ -13,6 +13,7 @@ from api.jobs import lifecycle
 from api.jobs.states import TERMINAL, Status
 from api.jobs.tables import Job, JobEpoch
 from api.models.tables import Model
+from api.ownership import owner_of
 from api.pages import get_or_404, page
 from api.uploads import UploadStatus
 from rdrkd.errors import Problem
@@ -41,18 +42,20 @@ def create(session: Session, spec: JobSpec) -> Job:
         UnusableReference: it names something that can never be used.
     """
     check_references(session, spec.dataset, references(spec))
-    return add(session, spec)
+    return add(session, spec, owner_of(session))
 
 
-def add(session: Session, spec: RunSpec, continues: str | None = None) -> Job:
+def add(session: Session, spec: RunSpec, owner: str | None, continues: str | None = None) -> Job:
     """Queue a job whose references have been checked.
 
     Args:
         session: the caller's transaction.
         spec: what is to be done.
+        owner: whose the job is; of a study's jobs its own, whoever asks.
         continues: a job that has ended, with whose checkpoints this one begins.
     """
     row = Job(id=new_id("job"), kind=spec.kind, name=spec.name, spec=spec.model_dump(mode="json", exclude_unset=True))
+    row.owner = owner
     row.priority, row.timeout_seconds, row.continues = spec.priority, spec.timeout_seconds, continues
     row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again
     session.add(row)

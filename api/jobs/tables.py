@@ -9,9 +9,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 from api.db import Base, UtcDateTime, now
 from api.jobs.states import Status
 from api.leases import Leased
+from api.ownership import Owned
 
 
-class Job(Leased, Base):
+class Job(Leased, Owned, Base):
     """A job: the row is the truth; the message in the broker only says that there is one."""
 
     __tablename__ = "job"

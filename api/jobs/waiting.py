@@ -12,6 +12,7 @@ from api.jobs.schemas import Waiting
 from api.jobs.states import Status
 from api.jobs.tables import Job
 from api.models.tables import Model
+from api.ownership import EVERYBODYS
 from api.uploads import UploadStatus
 from rdrkd.spec import RUN_SPEC, JobOutput, RegisteredModel, references
 
@@ -53,5 +54,6 @@ def _turn(session: Session, job: Job, count: bool) -> Waiting:
         return Waiting(what="worker", detail="waits for a free worker")
     older = or_(Job.queued_at < job.queued_at, and_(Job.queued_at == job.queued_at, Job.id < job.id))
     first = or_(Job.priority > job.priority, and_(Job.priority == job.priority, older))
-    before = session.scalar(select(func.count()).select_from(Job).where(Job.status == Status.QUEUED, first, ready(Job)))
+    ahead = select(func.count()).select_from(Job).where(Job.status == Status.QUEUED, first, ready(Job))
+    before = session.scalar(ahead, execution_options=EVERYBODYS)
     return Waiting(what="worker", detail=f"waits for a free worker; jobs that go before it: {before}")

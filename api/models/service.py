@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from api.db import new_id, now
 from api.models.tables import Model
+from api.ownership import owner_of
 from api.pages import get_or_404, page
 from api.storage import Stored
 
@@ -14,6 +15,7 @@ from api.storage import Stored
 def create(session: Session, stored: Stored, filename: str, name: str | None) -> Model:
     """Register a stored model file; a worker will check it. The same content twice is two rows on one file."""
     row = Model(id=new_id("mdl"), name=name, filename=filename, key=stored.key, sha256=stored.sha256, size=stored.size)
+    row.owner = owner_of(session)
     row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again
     session.add(row)
     session.flush()

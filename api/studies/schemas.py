@@ -54,6 +54,7 @@ class StudySummary(BaseModel):
     id: str = Field(examples=["stu_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"])
     object: Literal["study"] = "study"
     name: str
+    owner: str | None = Field(description="whose it is; null: the operator's")
     status: State = Field(description="failed, cancelled: no job is going on, and at least one ended so")
     jobs: dict[Status, int] = Field(description="how many jobs are where, the teacher's included")
     eta_seconds: float | None = Field(description="estimate to the end of all members, from those that are done")
@@ -68,7 +69,7 @@ class StudySummary(BaseModel):
         counts = Counter(job.status for job in members.jobs)
         return cls.model_validate(
             {
-                "id": study.id, "name": study.name, "status": _state(counts), "jobs": counts,
+                "id": study.id, "name": study.name, "owner": study.owner, "status": _state(counts), "jobs": counts,
                 "eta_seconds": _eta(members), "created_at": study.created_at,
                 "links": links,
             }

@@ -13,6 +13,7 @@ from api.jobs import lifecycle, repair
 from api.jobs import service as jobs
 from api.jobs.states import TERMINAL, Status
 from api.jobs.tables import Job
+from api.ownership import owner_of
 from api.pages import get_or_404, page
 from api.studies.tables import Study, StudyMember
 from rdrkd.errors import Problem
@@ -53,10 +54,11 @@ def create(session: Session, spec: Spec) -> tuple[Study, list[str]]:
     """
     _check(session, spec)
     study = Study(id=new_id("stu"), name=spec.name, spec=spec.model_dump(mode="json", exclude_unset=True))
+    study.owner = owner_of(session)
     session.add(study)
     rings: list[str] = []
     if (training := teacher_spec(spec)) is not None:
-        study.teacher_job = jobs.add(session, JOB_SPEC.validate_python(training)).id
+        study.teacher_job = jobs.add(session, JOB_SPEC.validate_python(training), study.owner).id
         rings.append(study.teacher_job)
     session.flush()
     return study, rings + _add_missing(session, study, spec)
@@ -219,7 +221,7 @@ def _draw(session: Session, study: Study, succeeded: list[str]) -> Job:
         kind="compare", name=f"{study.name}-report", dataset=study.spec["dataset"], study=study.id,
         jobs=tuple(succeeded), priority=COMPARE_PRIORITY, timeout_seconds=3600,
     )  # fmt: skip
-    return jobs.add(session, spec)
+    return jobs.add(session, spec, study.owner)
 
 
 def _add_missing(session: Session, study: Study, spec: Spec) -> list[str]:
@@ -231,7 +233,7 @@ def _add_missing(session: Session, study: Study, spec: Spec) -> list[str]:
         for method in spec.each_method:
             if (method.name, seed) not in known:
                 content = job_spec(spec, method, seed, _teacher_reference(study, spec))
-                job = jobs.add(session, JOB_SPEC.validate_python(content))
+                job = jobs.add(session, JOB_SPEC.validate_python(content), study.owner)
                 session.add(StudyMember(study_id=study.id, method=method.name, seed=seed, job_id=job.id))
                 rings.append(job.id)
     session.flush()
@@ -239,7 +241,7 @@ def _add_missing(session: Session, study: Study, spec: Spec) -> list[str]:
 
 
 def _successor(session: Session, job: Job, spec: dict[str, Any]) -> str:
-    return jobs.add(session, JOB_SPEC.validate_python(spec), continues=job.id).id
+    return jobs.add(session, JOB_SPEC.validate_python(spec), job.owner, continues=job.id).id
 
 
 def _teacher_reference(study: Study, spec: Spec) -> dict[str, str]:

@@ -7,9 +7,10 @@ from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.db import Base, UtcDateTime, now
+from api.ownership import Owned
 
 
-class Study(Base):
+class Study(Owned, Base):
     """A study. It has no state of its own: that is its jobs'."""
 
     __tablename__ = "study"

@@ -134,6 +134,22 @@ def test_warnings_of_before_have_no_epoch_and_stay_when_it_goes_again(url: str) 
     engine.dispose()
 
 
+def test_what_was_there_before_owners_is_the_operators(url: str) -> None:
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        command.upgrade(migrations.config(connection), "0004")
+        job = {"id": "job_1", "kind": "train", "spec": {}, "timeout_seconds": 60}
+        connection.execute(sa.insert(jobs.Job).values(job))
+
+    migrations.upgrade(url)
+
+    with engine.begin() as connection:
+        assert connection.scalars(sa.select(jobs.Job.owner)).all() == [None]
+        command.downgrade(migrations.config(connection), "0004")
+        assert connection.scalars(sa.select(jobs.Job.id)).all() == ["job_1"]
+    engine.dispose()
+
+
 def test_several_processes_at_once(url: str) -> None:
     program = "import sys; from api import migrations; migrations.upgrade(sys.argv[1])"
     runs = [subprocess.Popen([sys.executable, "-c", program, url], stderr=subprocess.PIPE) for _ in range(3)]

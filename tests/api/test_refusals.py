@@ -298,8 +298,8 @@ def test_the_document_is_valid_and_its_names_are_stable(steady: Service) -> None
         "draw_study_report", "extend_study", "get_api_key", "get_dataset", "get_health", "get_job", "get_job_artifact",
         "get_job_metrics", "get_job_weights", "get_model", "get_readiness", "get_source", "get_study",
         "get_study_report", "get_version", "head_job_artifact", "head_job_weights", "list_api_keys",
-        "list_architectures", "list_datasets", "list_job_artifacts", "list_jobs", "list_methods", "list_models", "list_studies",
-        "resume_study", "revoke_api_key",
+        "list_architectures", "list_datasets", "list_job_artifacts", "list_jobs", "list_methods", "list_models",
+        "list_studies", "resume_study", "revoke_api_key",
     ]  # fmt: skip
     assert sum(len(methods) for methods in document["paths"].values()) == len(operations)
     for name, operation in operations.items():

@@ -1,4 +1,4 @@
-"""API keys."""
+"""API keys, and whose a row is."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,6 +9,8 @@ revision = "0007"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
+
+OWNED = ("dataset", "model", "job", "study")  # what there is already stays without an owner: the operator's
 
 
 def upgrade() -> None:
@@ -26,7 +28,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_key")),
     )
     op.create_index(op.f("ix_api_key_owner"), "api_key", ["owner"])
+    for table in OWNED:
+        op.add_column(table, sa.Column("owner", sa.String(64), nullable=True))
+        op.create_index(op.f(f"ix_{table}_owner"), table, ["owner"])
 
 
 def downgrade() -> None:
+    for table in OWNED:
+        op.drop_index(op.f(f"ix_{table}_owner"), table)
+        op.drop_column(table, "owner")
     op.drop_table("api_key")
