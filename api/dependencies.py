@@ -12,10 +12,12 @@ from api.errors import (
     HostNotAllowed,
     InternalError,
     LoopbackOnly,
+    StorageFull,
     Unavailable,
     UnsupportedMediaType,
 )
 from api.queue import Doorbell
+from api.quotas import Quotas
 from api.settings import Settings
 from api.storage import Storage
 from api.transactions import UnitOfWork
@@ -48,7 +50,8 @@ def caller_of(request: Request) -> Caller:
 def unit_of_work(request: Request) -> Iterator[UnitOfWork]:
     """Open the request's transaction."""
     doorbell: Doorbell = request.app.state.doorbell
-    with UnitOfWork.of(database_of(request), doorbell, caller_of(request)) as work:
+    quotas = Quotas.of(settings_of(request))
+    with UnitOfWork.of(database_of(request), doorbell, caller_of(request), quotas) as work:
         yield work
 
 
@@ -57,6 +60,13 @@ def json_only(request: Request) -> None:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType(f"expected Content-Type: application/json, got {media_type or 'none'}")
+
+
+def room(request: Request) -> None:
+    """Refuse work for which the file store has no room."""
+    least, free = settings_of(request).min_free_bytes, storage_of(request).free()
+    if free < least:
+        raise StorageFull(f"expected at least {least} bytes free in the file store, got {free}")
 
 
 SettingsDep = Annotated[Settings, Depends(settings_of)]

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from api.access import Scope, needed
 from api.dependencies import refusals
-from api.errors import ApiError, InsufficientScope, ProblemDocument
+from api.errors import ApiError, InsufficientScope, ProblemDocument, RateLimited
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def _complete(responses: dict[str, Any], method: str, path: str) -> None:
 
 def _guarded(method: str, path: str) -> list[type[ApiError]]:
     """Name what the guard answers an operation with, beside what is said of all."""
-    return [InsufficientScope] if needed(method, path) != Scope.READ else []
+    return [RateLimited, *([InsufficientScope] if needed(method, path) != Scope.READ else [])]
 
 
 def _add(responses: dict[str, Any], error: type[ApiError]) -> None:

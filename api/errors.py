@@ -24,6 +24,9 @@ ApiError
 |   |-- PathNotAllowed     422 path_not_allowed
 |   |-- UnknownReference   422 unknown_reference
 |   `-- UnusableReference  422 unusable_reference
+|-- TooMany                429
+|   |-- RateLimited        429 rate_limited
+|   `-- QuotaExceeded      429 quota_exceeded
 |-- InternalError          500 internal
 `-- Unavailable            503 unavailable
     `-- StorageFull        503 storage_full
@@ -232,6 +235,25 @@ class UnusableReference(Unprocessable):
     code, title = "unusable_reference", "The spec names something that cannot be used"
 
 
+class TooMany(ApiError):
+    """The caller asks or has too much."""
+
+    status, code, title = 429, "too_many", "It is too much"
+    headers = {"Retry-After": "60"}
+
+
+class RateLimited(TooMany):
+    """The key has sent too many requests."""
+
+    code, title = "rate_limited", "The key has sent too many requests"
+
+
+class QuotaExceeded(TooMany):
+    """The owner would have more than their quota; it is free again when jobs start or end, or files are gone."""
+
+    code, title = "quota_exceeded", "It would be more than the owner's quota"
+
+
 class InternalError(ApiError):
     """An error of ours: the log has the traceback, the answer only the request's id."""
 
@@ -244,7 +266,7 @@ class Unavailable(ApiError):
 
 
 class StorageFull(Unavailable):
-    """There is no room for the upload."""
+    """There is no room left in the file store."""
 
-    code, title = "storage_full", "There is no room for the upload"
+    code, title = "storage_full", "There is no room left in the file store"
     headers = {"Retry-After": "600"}

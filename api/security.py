@@ -27,6 +27,7 @@ from api.errors import (
     Unavailable,
 )
 from api.keys.lookup import Lookup
+from api.rates import Rates
 from api.responses import problem_response
 from api.settings import Settings
 
@@ -37,6 +38,8 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "private, no-cache",
 }
 MAX_BODY_BYTES = 2**20  # of a body that is no upload
@@ -65,6 +68,7 @@ class Guard:
         self, app: ASGIApp, settings: Settings, token: str | None, keys: Lookup, uploads: frozenset[str]
     ) -> None:
         self._app, self._token, self._keys, self._uploads = app, token, keys, uploads
+        self._rates = Rates(settings)
         self._hosts = {host.lower() for host in settings.allowed_hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -113,6 +117,7 @@ class Guard:
         elif under_v1:
             scope["state"]["caller"] = caller = await self._caller(headers.get("authorization", ""))
             _check_scope(caller, scope["method"], scope["path"])
+            await self._rates.check(caller, scope["method"], scope["path"])
 
     def _check_host(self, headers: Headers) -> None:
         host = _host_name(headers.get("host", ""))

@@ -7,6 +7,7 @@ nothing that a stranger chose. What an attempt publishes lies under `jobs/<job>/
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -83,6 +84,11 @@ class Storage:
                 yield Incoming(self.root, file)
             finally:
                 Path(file.name).unlink(missing_ok=True)  # no effect once it has moved to its key
+
+    def free(self) -> int:
+        """Give how many bytes are free where the store lies, or is to lie."""
+        place = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
+        return shutil.disk_usage(place).free
 
     def put(self, stream: BinaryIO, suffix: str) -> Stored:
         """Store a stream under the hash of its content; memory stays flat."""

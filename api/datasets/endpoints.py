@@ -7,7 +7,16 @@ from fastapi import APIRouter, Depends, Query, Response
 from api.datasets import service
 from api.datasets.schemas import DatasetView
 from api.dependencies import StorageDep, Work, refusals
-from api.errors import BadRequest, CrossSite, Invalid, NotFound, StorageFull, TooLarge, UnsupportedMediaType
+from api.errors import (
+    BadRequest,
+    CrossSite,
+    Invalid,
+    NotFound,
+    QuotaExceeded,
+    StorageFull,
+    TooLarge,
+    UnsupportedMediaType,
+)
 from api.pages import After, Limit, Page
 from api.queue import INSPECT
 from api.receiving import Upload, form_body, receiver
@@ -22,7 +31,7 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
     status_code=202,
     operation_id="create_dataset",
     openapi_extra=form_body(SUFFIXES, "hit-uav"),
-    responses=refusals(BadRequest, CrossSite, TooLarge, UnsupportedMediaType, Invalid, StorageFull),
+    responses=refusals(BadRequest, CrossSite, TooLarge, UnsupportedMediaType, Invalid, QuotaExceeded, StorageFull),
 )
 def create(upload: Annotated[Upload, Depends(receive)], work: Work, store: StorageDep, answer: Response) -> DatasetView:
     """Upload a dataset: a zip in YOLO layout, optionally with COCO annotations.

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Depends, Query, Response
 
-from api.dependencies import IfNoneMatch, Work, json_only, refusals
+from api.dependencies import IfNoneMatch, Work, json_only, refusals, room
 from api.errors import (
     AlreadyFinished,
     BadRequest,
@@ -14,6 +14,8 @@ from api.errors import (
     MalformedJson,
     NotFound,
     PathNotAllowed,
+    QuotaExceeded,
+    StorageFull,
     TooLarge,
     UnknownReference,
     UnsupportedMediaType,
@@ -38,7 +40,7 @@ POLL_SECONDS = "2"
     "",
     status_code=202,
     operation_id="create_job",
-    dependencies=[Depends(json_only)],
+    dependencies=[Depends(json_only), Depends(room)],
     responses=refusals(
         BadRequest,
         MalformedJson,
@@ -49,6 +51,8 @@ POLL_SECONDS = "2"
         PathNotAllowed,
         UnknownReference,
         UnusableReference,
+        QuotaExceeded,
+        StorageFull,
     ),
 )
 def create(spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], work: Work, response: Response) -> JobDetail:

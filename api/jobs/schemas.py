@@ -24,7 +24,7 @@ class JobLinks(BaseModel):
 class Waiting(BaseModel):
     """One thing that a queued job waits for."""
 
-    what: Literal["dataset", "model", "job", "worker"]
+    what: Literal["dataset", "model", "job", "quota", "worker"]
     id: str | None = Field(None, description="of the dataset, model or job")
     status: str | None = Field(None, description="where that is now")
     detail: str

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api import quotas
 from api.datasets.tables import Dataset
 from api.db import new_id, now
 from api.errors import AlreadyFinished, PathNotAllowed, UnknownReference, Unprocessable, UnusableReference
@@ -40,9 +41,12 @@ def create(session: Session, spec: JobSpec) -> Job:
         PathNotAllowed: the spec names a path.
         UnknownReference: it names something that does not exist.
         UnusableReference: it names something that can never be used.
+        QuotaExceeded: its owner has too many queued jobs, or stored too much.
     """
     check_references(session, spec.dataset, references(spec))
-    return add(session, spec, owner_of(session))
+    row = add(session, spec, owner_of(session))
+    quotas.check_jobs(session, row.owner)
+    return row
 
 
 def add(session: Session, spec: RunSpec, owner: str | None, continues: str | None = None) -> Job:

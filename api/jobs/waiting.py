@@ -13,6 +13,7 @@ from api.jobs.states import Status
 from api.jobs.tables import Job
 from api.models.tables import Model
 from api.ownership import EVERYBODYS
+from api.quotas import quotas_of, running
 from api.uploads import UploadStatus
 from rdrkd.spec import RUN_SPEC, JobOutput, RegisteredModel, references
 
@@ -50,6 +51,9 @@ def _upload(upload: Dataset | Model | None, what: Literal["dataset", "model"]) -
 
 
 def _turn(session: Session, job: Job, count: bool) -> Waiting:
+    most = quotas_of(session).running_jobs
+    if most and job.owner is not None and (now := running(session, job.owner)) >= most:
+        return Waiting(what="quota", detail=f"waits until fewer than {most} jobs of {job.owner} run; now it is {now}")
     if not count:
         return Waiting(what="worker", detail="waits for a free worker")
     older = or_(Job.queued_at < job.queued_at, and_(Job.queued_at == job.queued_at, Job.id < job.id))

@@ -5,7 +5,16 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 
 from api.dependencies import StorageDep, Work, refusals
-from api.errors import BadRequest, CrossSite, Invalid, NotFound, StorageFull, TooLarge, UnsupportedMediaType
+from api.errors import (
+    BadRequest,
+    CrossSite,
+    Invalid,
+    NotFound,
+    QuotaExceeded,
+    StorageFull,
+    TooLarge,
+    UnsupportedMediaType,
+)
 from api.models import service
 from api.models.schemas import ModelView
 from api.pages import After, Limit, Page
@@ -22,7 +31,7 @@ router = APIRouter(prefix="/models", tags=["models"])
     status_code=202,
     operation_id="create_model",
     openapi_extra=form_body(SUFFIXES, "yolov8l-visdrone"),
-    responses=refusals(BadRequest, CrossSite, TooLarge, UnsupportedMediaType, Invalid, StorageFull),
+    responses=refusals(BadRequest, CrossSite, TooLarge, UnsupportedMediaType, Invalid, QuotaExceeded, StorageFull),
 )
 def create(upload: Annotated[Upload, Depends(receive)], work: Work, store: StorageDep, answer: Response) -> ModelView:
     """Upload a model: a `.pt` of Ultralytics, or a `.safetensors` with its architecture.

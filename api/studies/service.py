@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
+from api import quotas
 from api.db import new_id
 from api.errors import Invalid, NothingToResume, NotReady
 from api.jobs import lifecycle, repair
@@ -50,7 +51,7 @@ def create(session: Session, spec: Spec) -> tuple[Study, list[str]]:
 
     Raises:
         Invalid: it has too many members, or a teacher that has no weights.
-        PathNotAllowed, UnknownReference, UnusableReference: as for a job.
+        PathNotAllowed, UnknownReference, UnusableReference, QuotaExceeded: as for a job.
     """
     _check(session, spec)
     study = Study(id=new_id("stu"), name=spec.name, spec=spec.model_dump(mode="json", exclude_unset=True))
@@ -61,7 +62,9 @@ def create(session: Session, spec: Spec) -> tuple[Study, list[str]]:
         study.teacher_job = jobs.add(session, JOB_SPEC.validate_python(training), study.owner).id
         rings.append(study.teacher_job)
     session.flush()
-    return study, rings + _add_missing(session, study, spec)
+    rings += _add_missing(session, study, spec)
+    quotas.check_jobs(session, study.owner)
+    return study, rings
 
 
 def extend(
@@ -72,6 +75,7 @@ def extend(
     Raises:
         NotFound: there is no such study.
         Invalid: a method has the name of another one of the study.
+        QuotaExceeded: as for a job.
     """
     study = get(session, study_id)
     known = Spec.model_validate(study.spec)
@@ -88,7 +92,9 @@ def extend(
         raise Invalid.at(*problems_of(error, content)) from error
     _check(session, spec)
     study.spec = content
-    return study, _add_missing(session, study, spec)
+    rings = _add_missing(session, study, spec)
+    quotas.check_jobs(session, study.owner)
+    return study, rings
 
 
 def resume(session: Session, study_id: str) -> tuple[Study, list[str]]:
@@ -97,6 +103,7 @@ def resume(session: Session, study_id: str) -> tuple[Study, list[str]]:
     Raises:
         NotFound: there is no such study.
         NothingToResume: no job of it has failed or was cancelled.
+        QuotaExceeded: as for a job.
     """
     study = get(session, study_id)
     repair.fail_blocked(session)  # members that wait for a teacher which failed, but have not been told yet
@@ -115,6 +122,7 @@ def resume(session: Session, study_id: str) -> tuple[Study, list[str]]:
             rings.append(row.job_id)
     if not rings:
         raise NothingToResume("expected a study with jobs that failed or were cancelled, got one without any")
+    quotas.check_jobs(session, study.owner)
     return study, rings
 
 

@@ -54,6 +54,20 @@ def _full(path: str, filename: str) -> Provoke:
     return provoke
 
 
+def _without_room(provoke: Provoke) -> Provoke:
+    """Ask while the file store has less room than the operator wants to keep free."""
+
+    def ask(service: Service) -> Response:
+        settings = service.app.state.settings
+        service.app.state.settings = settings.model_copy(update={"min_free_bytes": 2**60})
+        try:
+            return provoke(service)
+        finally:
+            service.app.state.settings = settings
+
+    return ask
+
+
 def _file(method: str, tail: str, **request: Any) -> Provoke:
     def provoke(service: Service) -> Response:
         job_id = service.job()
@@ -174,6 +188,7 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("create_job", "path_not_allowed"): _post("/v1/jobs", **_spec(dataset="/data")),
     ("create_job", "unknown_reference"): _post("/v1/jobs", **_spec()),
     ("create_job", "unusable_reference"): _unusable,
+    ("create_job", "storage_full"): _without_room(_post("/v1/jobs", **_spec())),
     ("list_jobs", "invalid"): _get("/v1/jobs?status=x"),
     ("get_job", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}"),
     ("cancel_job", "not_found"): _post(f"/v1/jobs/{NOBODY['job']}/cancel"),
@@ -192,6 +207,9 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("create_study", "path_not_allowed"): _post("/v1/studies", **_study(dataset="/data")),
     ("create_study", "unknown_reference"): _post("/v1/studies", **_study()),
     ("create_study", "unusable_reference"): _unusable_study,
+    ("create_study", "storage_full"): _without_room(_post("/v1/studies", **_study())),
+    ("extend_study", "storage_full"): _without_room(_post(f"{_NO_STUDY}/extend", json={"seeds": [1]})),
+    ("resume_study", "storage_full"): _without_room(_post(f"{_NO_STUDY}/resume")),
     ("list_studies", "invalid"): _get("/v1/studies?limit=0"),
     ("get_study", "not_found"): _get(_NO_STUDY),
     ("extend_study", "malformed_json"): _post(f"{_NO_STUDY}/extend", content=b"{", headers=JSON),
@@ -222,12 +240,14 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
 }
 # Every operation may answer these; tests of their own provoke them (test_security, test_lost_database, ...).
 ANYWHERE = {"host_not_allowed", "loopback_only", "internal", "unavailable"}
-UNDER_V1 = {"unauthorized"}
+UNDER_V1 = {"unauthorized", "rate_limited"}
 CHANGING = {"cross_site", "insufficient_scope"}
 ADMIN = {"insufficient_scope"}
+# tests/api/test_quotas.py provokes it of each
+QUOTAS = ("create_job", "create_study", "extend_study", "resume_study", "create_dataset", "create_model")
 # Answered where no operation is; `invalid` and the others above document themselves.
 NOWHERE = {"method_not_allowed"}
-PARENTS = {"forbidden", "conflict", "unprocessable"}  # never answered as such
+PARENTS = {"forbidden", "conflict", "unprocessable", "too_many"}  # never answered as such
 
 ADMINS = ("/v1/api-keys",)
 
@@ -273,6 +293,7 @@ def test_every_documented_refusal_is_provoked_here(steady: Service) -> None:
     documented = {(name, code) for name, operation in operations.items() for code in _codes(operation)}
     common = {(name, code) for name in operations for code in ANYWHERE}
     common |= {(name, code) for name, o in operations.items() if o["path"].startswith("/v1") for code in UNDER_V1}
+    common |= {(name, "quota_exceeded") for name in QUOTAS}
     changing = {name for name, o in operations.items() if o["method"] not in ("get", "head")}
     common |= {(name, code) for name in changing for code in CHANGING}
     common |= {(name, code) for name, o in operations.items() if o["path"].startswith(ADMINS) for code in ADMIN}
