@@ -44,6 +44,7 @@ from api.security import MAX_BODY_BYTES, Guard
 from api.settings import Settings
 from api.storage import Storage
 from api.studies import endpoints as studies
+from api.webhooks import endpoints as webhooks
 from rdrkd import __version__
 from rdrkd.spec.problems import problems_of_errors
 
@@ -93,7 +94,7 @@ def _v1() -> APIRouter:
     # The guard has checked it by now; this tells OpenAPI that there is one.
     bearer = HTTPBearer(auto_error=False, scheme_name="key", description="an API key, or the service's token")
     router = APIRouter(prefix="/v1", dependencies=[Security(bearer)], responses=refusals(Unauthorized))
-    for feature in (datasets, models, jobs, artifacts, studies, methods, keys, health):
+    for feature in (datasets, models, jobs, artifacts, studies, methods, webhooks, keys, health):
         router.include_router(feature.router)
     return router
 

@@ -1,5 +1,7 @@
 """The reaper, `python -m api.reaper`: repairs what crashes, lost messages and full disks leave behind.
 
+Beside it, in threads of the same process, run the senders of webhooks (`api.webhooks.sender`).
+
 It takes expired leases back, fails jobs whose dependencies failed, rings again for rows that nobody heard of, and
 sweeps. Every move is a conditional UPDATE, so several reapers at once do no harm. After its own start, and after every
 round that failed, it leaves leases alone for one lease period: what kept the reaper from the database has kept the
@@ -21,6 +23,8 @@ from api.queue import INSPECT, TRAIN, Doorbell
 from api.settings import Settings
 from api.storage import Storage
 from api.studies import service as studies
+from api.webhooks import delivery
+from api.webhooks.sender import Sender
 
 log = logging.getLogger(__name__)
 
@@ -96,9 +100,11 @@ class Reaper:
             self.doorbell.ring(INSPECT, upload_id)
 
     def sweep(self) -> None:
-        """Remove abandoned temporary files, and messages that were delivered long ago."""
+        """Remove abandoned temporary files, and what was delivered long ago: messages of the broker and of webhooks."""
         files = self.storage.sweep()
         messages = purge(self._broker, DELIVERED_SECONDS) if self._broker is not None else 0
+        with self.database.transaction() as session:
+            delivery.purge(session, self.settings.webhooks_keep_days)
         log.info("swept %d abandoned files and %d delivered messages", files, messages)
 
 
@@ -124,7 +130,12 @@ def main() -> None:
     stop = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
-    Reaper(Settings()).run(stop)
+    settings = Settings()
+    reaper = Reaper(settings)
+    senders = Sender(settings).start(stop)
+    reaper.run(stop)
+    for sender in senders:
+        sender.join(settings.stop_grace_seconds)  # what is under way then is sent again by another
 
 
 if __name__ == "__main__":

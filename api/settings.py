@@ -98,6 +98,15 @@ class Settings(BaseSettings):
     rate_submit: Rate = Field("60/minute", description="requests that change something, uploads among them, per key")
     rate_download: Rate = Field("120/minute", description="downloads of weights, reports and other files, per key")
 
+    webhooks_allow_http: bool = Field(False, description="let webhooks be called without TLS")
+    webhooks_allow_private: bool = Field(
+        False, description="let webhooks lead into private networks and to this machine; for receivers of one's own"
+    )
+    webhooks_seconds: float = Field(2, gt=0, description="how often it is looked for what webhooks are to be told")
+    webhooks_retry_seconds: float = Field(10, gt=0, description="pause before the second attempt; it trebles each time")
+    webhooks_disable_days: float = Field(5, gt=0, description="days of failures after which a webhook is disabled")
+    webhooks_keep_days: float = Field(30, gt=0, description="days for which the log of deliveries is kept")
+
     lease_seconds: float = Field(60, gt=0, description="how long a worker holds a row without renewing")
     heartbeat_seconds: float = Field(10, gt=0, description="how often a worker renews its lease")
     cancel_poll_seconds: float = Field(1, gt=0, description="how often a worker reads the cancel flag")

@@ -7,6 +7,7 @@ import api.jobs.tables
 import api.keys.tables
 import api.models.tables
 import api.studies.tables
+import api.webhooks.tables
 from api.db import Base
 
 tables = (
@@ -15,6 +16,7 @@ tables = (
     api.keys.tables,
     api.models.tables,
     api.studies.tables,
+    api.webhooks.tables,
 )  # imported: their tables are in the metadata
 
 context.configure(

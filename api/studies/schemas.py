@@ -69,7 +69,7 @@ class StudySummary(BaseModel):
         counts = Counter(job.status for job in members.jobs)
         return cls.model_validate(
             {
-                "id": study.id, "name": study.name, "owner": study.owner, "status": _state(counts), "jobs": counts,
+                "id": study.id, "name": study.name, "owner": study.owner, "status": state_of(counts), "jobs": counts,
                 "eta_seconds": _eta(members), "created_at": study.created_at,
                 "links": links,
             }
@@ -115,7 +115,8 @@ def _member(method: str, seed: int, job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _state(counts: Counter[Status]) -> State:
+def state_of(counts: Counter[Status]) -> State:
+    """Say where a study is whose jobs are there."""
     if any(status not in TERMINAL for status in counts):
         return "queued" if set(counts) == {Status.QUEUED} else "running"
     if counts[Status.FAILED]:

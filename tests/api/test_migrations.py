@@ -18,11 +18,12 @@ from api.jobs import tables as jobs
 from api.keys import tables as keys
 from api.models import tables as models
 from api.studies import tables as studies
+from api.webhooks import tables as webhooks
 from tests.servers import Postgres
 
 ROWS = (
     datasets.Dataset, models.Model, jobs.Job, jobs.JobEpoch, jobs.JobWarning, jobs.Artifact, studies.Study,
-    studies.StudyMember, keys.ApiKey,
+    studies.StudyMember, keys.ApiKey, webhooks.Webhook, webhooks.Delivery, webhooks.DeliveryAttempt,
 )  # fmt: skip
 TABLES = {*(row.__tablename__ for row in ROWS), "alembic_version"}
 FIRST = {"dataset", "model", "job", "job_epoch", "artifact", "alembic_version"}  # those of the first revision

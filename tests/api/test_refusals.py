@@ -176,6 +176,7 @@ def _body_refusals(operation: str, method: str, path: str) -> dict[tuple[str, st
 
 
 _NO_KEY = f"/v1/api-keys/key_{'0' * 32}"
+_NO_WEBHOOK = f"/v1/webhooks/whk_{'0' * 32}"
 _NO_STUDY = f"/v1/studies/stu_{'0' * 32}"
 
 # (operation, code): a request that is answered so
@@ -235,6 +236,18 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("list_api_keys", "invalid"): _get("/v1/api-keys?limit=0"),
     ("get_api_key", "not_found"): _get(_NO_KEY),
     ("revoke_api_key", "not_found"): _request("DELETE", _NO_KEY),
+    **_body_refusals("create_webhook", "POST", "/v1/webhooks"),
+    ("create_webhook", "invalid"): _post("/v1/webhooks", json={"url": "https://127.0.0.1/"}),
+    ("list_webhooks", "invalid"): _get("/v1/webhooks?limit=0"),
+    ("get_webhook", "not_found"): _get(_NO_WEBHOOK),
+    **_body_refusals("change_webhook", "PATCH", _NO_WEBHOOK),
+    ("change_webhook", "invalid"): lambda service: service.client.patch(_NO_WEBHOOK, json={"events": []}),
+    ("change_webhook", "not_found"): lambda service: service.client.patch(_NO_WEBHOOK, json={}),
+    ("delete_webhook", "not_found"): _request("DELETE", _NO_WEBHOOK),
+    ("rotate_webhook_secret", "not_found"): _post(f"{_NO_WEBHOOK}/rotate"),
+    ("test_webhook", "not_found"): _post(f"{_NO_WEBHOOK}/test"),
+    ("list_webhook_deliveries", "not_found"): _get(f"{_NO_WEBHOOK}/deliveries"),
+    ("list_webhook_deliveries", "invalid"): _get(f"{_NO_WEBHOOK}/deliveries?limit=0"),
     **_upload_refusals("dataset", ".zip"),
     **_upload_refusals("model", ".pt"),
 }
@@ -243,8 +256,16 @@ ANYWHERE = {"host_not_allowed", "loopback_only", "internal", "unavailable"}
 UNDER_V1 = {"unauthorized", "rate_limited"}
 CHANGING = {"cross_site", "insufficient_scope"}
 ADMIN = {"insufficient_scope"}
-# tests/api/test_quotas.py provokes it of each
-QUOTAS = ("create_job", "create_study", "extend_study", "resume_study", "create_dataset", "create_model")
+# tests/api/test_quotas.py provokes it of each, tests/api/webhooks/test_webhooks.py of the last
+QUOTAS = (
+    "create_job",
+    "create_study",
+    "extend_study",
+    "resume_study",
+    "create_dataset",
+    "create_model",
+    "create_webhook",
+)
 # Answered where no operation is; `invalid` and the others above document themselves.
 NOWHERE = {"method_not_allowed"}
 PARENTS = {"forbidden", "conflict", "unprocessable", "too_many"}  # never answered as such
@@ -315,12 +336,14 @@ def test_the_document_is_valid_and_its_names_are_stable(steady: Service) -> None
     references = set(re.findall(r'"\$ref": ?"#/components/schemas/([^"]+)"', steady.client.get("/openapi.json").text))
     assert references <= set(document["components"]["schemas"])
     assert sorted(operations) == [
-        "cancel_job", "cancel_study", "create_api_key", "create_dataset", "create_job", "create_model", "create_study",
+        "cancel_job", "cancel_study", "change_webhook", "create_api_key", "create_dataset", "create_job",
+        "create_model", "create_study", "create_webhook", "delete_webhook",
         "draw_study_report", "extend_study", "get_api_key", "get_dataset", "get_health", "get_job", "get_job_artifact",
         "get_job_metrics", "get_job_weights", "get_model", "get_readiness", "get_source", "get_study",
-        "get_study_report", "get_version", "head_job_artifact", "head_job_weights", "list_api_keys",
+        "get_study_report", "get_version", "get_webhook", "head_job_artifact", "head_job_weights", "list_api_keys",
         "list_architectures", "list_datasets", "list_job_artifacts", "list_jobs", "list_methods", "list_models",
-        "list_studies", "resume_study", "revoke_api_key",
+        "list_studies", "list_webhook_deliveries", "list_webhooks", "resume_study", "revoke_api_key",
+        "rotate_webhook_secret", "test_webhook",
     ]  # fmt: skip
     assert sum(len(methods) for methods in document["paths"].values()) == len(operations)
     for name, operation in operations.items():
