@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Request, Response
 
-from api.access import Caller
+from api.access import READING, Caller
+from api.audit import service as audit
 from api.db import Database
 from api.errors import (
     ApiError,
@@ -47,12 +48,17 @@ def caller_of(request: Request) -> Caller:
     return caller
 
 
-def unit_of_work(request: Request) -> Iterator[UnitOfWork]:
-    """Open the request's transaction."""
+def unit_of_work(request: Request, response: Response) -> Iterator[UnitOfWork]:
+    """Open the request's transaction; what it changes is in the audit log if it stands."""
     doorbell: Doorbell = request.app.state.doorbell
     quotas = Quotas.of(settings_of(request))
     with UnitOfWork.of(database_of(request), doorbell, caller_of(request), quotas) as work:
         yield work
+        if request.method not in READING:
+            made = response.headers.get("Location", "").rpartition("/")[2]
+            about = next(iter(request.path_params.values()), made) or None
+            action = request.scope["route"].operation_id
+            audit.record(work.session, caller_of(request), action, about, request.state.request_id)
 
 
 def json_only(request: Request) -> None:

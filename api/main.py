@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from api import health, migrations
 from api.artifacts import endpoints as artifacts
+from api.audit import endpoints as audit
 from api.datasets import endpoints as datasets
 from api.db import Database
 from api.dependencies import refusals
@@ -94,7 +95,7 @@ def _v1() -> APIRouter:
     # The guard has checked it by now; this tells OpenAPI that there is one.
     bearer = HTTPBearer(auto_error=False, scheme_name="key", description="an API key, or the service's token")
     router = APIRouter(prefix="/v1", dependencies=[Security(bearer)], responses=refusals(Unauthorized))
-    for feature in (datasets, models, jobs, artifacts, studies, methods, webhooks, keys, health):
+    for feature in (datasets, models, jobs, artifacts, studies, methods, webhooks, keys, audit, health):
         router.include_router(feature.router)
     return router
 

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine, bindparam, create_engine, text
 
 from api import checks
+from api.audit import service as audit
 from api.db import Database
 from api.jobs import repair
 from api.queue import INSPECT, TRAIN, Doorbell
@@ -100,11 +101,12 @@ class Reaper:
             self.doorbell.ring(INSPECT, upload_id)
 
     def sweep(self) -> None:
-        """Remove abandoned temporary files, and what was delivered long ago: messages of the broker and of webhooks."""
+        """Remove abandoned temporary files, and what is long past: delivered messages and the audit log."""
         files = self.storage.sweep()
         messages = purge(self._broker, DELIVERED_SECONDS) if self._broker is not None else 0
         with self.database.transaction() as session:
             delivery.purge(session, self.settings.webhooks_keep_days)
+            audit.purge(session, self.settings.audit_keep_days)
         log.info("swept %d abandoned files and %d delivered messages", files, messages)
 
 

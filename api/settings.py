@@ -98,6 +98,7 @@ class Settings(BaseSettings):
     rate_submit: Rate = Field("60/minute", description="requests that change something, uploads among them, per key")
     rate_download: Rate = Field("120/minute", description="downloads of weights, reports and other files, per key")
 
+    audit_keep_days: float = Field(365, gt=0, description="days for which the audit log is kept")
     webhooks_allow_http: bool = Field(False, description="let webhooks be called without TLS")
     webhooks_allow_private: bool = Field(
         False, description="let webhooks lead into private networks and to this machine; for receivers of one's own"

@@ -10,7 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api import migrations
-from api.access import Scope
+from api.access import COMMAND, Scope
+from api.audit import service as audit
 from api.db import Database
 from api.errors import ApiError
 from api.keys import service
@@ -60,7 +61,8 @@ def _create(session: Session, arguments: argparse.Namespace) -> Iterator[str]:
         request = KeyRequest.model_validate(asked)
     except ValidationError as error:
         raise ApiError("; ".join(f"{p.where.strip('/')}: {p.detail}" for p in problems_of(error, asked))) from error
-    _, key = service.create(session, request)
+    row, key = service.create(session, request)
+    audit.record(session, COMMAND, "create_api_key", row.id)
     yield key
 
 
@@ -74,7 +76,9 @@ def _list(session: Session, _arguments: argparse.Namespace) -> Iterator[str]:
 
 
 def _revoke(session: Session, arguments: argparse.Namespace) -> Iterator[str]:
-    yield f"{service.revoke(session, arguments.id).id} is revoked"
+    row = service.revoke(session, arguments.id)
+    audit.record(session, COMMAND, "revoke_api_key", row.id)
+    yield f"{row.id} is revoked"
 
 
 _ACTIONS: dict[str, Callable[[Session, argparse.Namespace], Iterator[str]]] = {

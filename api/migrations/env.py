@@ -2,6 +2,7 @@
 
 from alembic import context
 
+import api.audit.tables
 import api.datasets.tables
 import api.jobs.tables
 import api.keys.tables
@@ -11,6 +12,7 @@ import api.webhooks.tables
 from api.db import Base
 
 tables = (
+    api.audit.tables,
     api.datasets.tables,
     api.jobs.tables,
     api.keys.tables,

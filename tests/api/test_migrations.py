@@ -12,6 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from api import migrations
+from api.audit import tables as audit
 from api.datasets import tables as datasets
 from api.db import Base, make_engine
 from api.jobs import tables as jobs
@@ -24,6 +25,7 @@ from tests.servers import Postgres
 ROWS = (
     datasets.Dataset, models.Model, jobs.Job, jobs.JobEpoch, jobs.JobWarning, jobs.Artifact, studies.Study,
     studies.StudyMember, keys.ApiKey, webhooks.Webhook, webhooks.Delivery, webhooks.DeliveryAttempt,
+    audit.Audit,
 )  # fmt: skip
 TABLES = {*(row.__tablename__ for row in ROWS), "alembic_version"}
 FIRST = {"dataset", "model", "job", "job_epoch", "artifact", "alembic_version"}  # those of the first revision

@@ -238,6 +238,7 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("revoke_api_key", "not_found"): _request("DELETE", _NO_KEY),
     **_body_refusals("create_webhook", "POST", "/v1/webhooks"),
     ("create_webhook", "invalid"): _post("/v1/webhooks", json={"url": "https://127.0.0.1/"}),
+    ("list_audit", "invalid"): _get("/v1/audit?limit=0"),
     ("list_webhooks", "invalid"): _get("/v1/webhooks?limit=0"),
     ("get_webhook", "not_found"): _get(_NO_WEBHOOK),
     **_body_refusals("change_webhook", "PATCH", _NO_WEBHOOK),
@@ -270,7 +271,7 @@ QUOTAS = (
 NOWHERE = {"method_not_allowed"}
 PARENTS = {"forbidden", "conflict", "unprocessable", "too_many"}  # never answered as such
 
-ADMINS = ("/v1/api-keys",)
+ADMINS = ("/v1/api-keys", "/v1/audit")
 
 STATUSES = {e.code: e.status for e in vars(errors).values() if isinstance(e, type) and issubclass(e, ApiError)}
 
@@ -341,8 +342,8 @@ def test_the_document_is_valid_and_its_names_are_stable(steady: Service) -> None
         "draw_study_report", "extend_study", "get_api_key", "get_dataset", "get_health", "get_job", "get_job_artifact",
         "get_job_metrics", "get_job_weights", "get_model", "get_readiness", "get_source", "get_study",
         "get_study_report", "get_version", "get_webhook", "head_job_artifact", "head_job_weights", "list_api_keys",
-        "list_architectures", "list_datasets", "list_job_artifacts", "list_jobs", "list_methods", "list_models",
-        "list_studies", "list_webhook_deliveries", "list_webhooks", "resume_study", "revoke_api_key",
+        "list_architectures", "list_audit", "list_datasets", "list_job_artifacts", "list_jobs", "list_methods",
+        "list_models", "list_studies", "list_webhook_deliveries", "list_webhooks", "resume_study", "revoke_api_key",
         "rotate_webhook_secret", "test_webhook",
     ]  # fmt: skip
     assert sum(len(methods) for methods in document["paths"].values()) == len(operations)

@@ -1,4 +1,4 @@
-"""API keys, whose a row is, and webhooks."""
+"""API keys, whose a row is, webhooks, and the audit log."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -39,6 +39,19 @@ def upgrade() -> None:
     op.execute("UPDATE job SET announced_at = finished_at")
     op.execute(sa.text("UPDATE study SET announced_at = (SELECT max(finished_at) FROM job)"))
     op.create_index("ix_job_announce", "job", ["finished_at", "announced_at"])
+
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.String(40), nullable=False),
+        sa.Column("at", UtcDateTime(), server_default=now(), nullable=False),
+        sa.Column("key", sa.String(40), nullable=False),
+        sa.Column("owner", sa.String(64), nullable=True),
+        sa.Column("action", sa.String(60), nullable=False),
+        sa.Column("object", sa.String(100), nullable=True),
+        sa.Column("request_id", sa.String(40), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
+    )
+    op.create_index(op.f("ix_audit_at"), "audit", ["at"])
 
 
 def _create_webhooks() -> None:
@@ -83,7 +96,7 @@ def _create_webhooks() -> None:
         sa.Column("delivery_id", sa.String(40), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("at", UtcDateTime(), server_default=now(), nullable=False),
-        sa.Column("seconds", sa.Float(), nullable=False),
+        sa.Column("seconds", sa.Double(), nullable=False),
         sa.Column("status_code", sa.Integer(), nullable=True),
         sa.Column("error", sa.String(300), nullable=True),
         sa.ForeignKeyConstraint(
@@ -94,6 +107,7 @@ def _create_webhooks() -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("audit")
     op.drop_index("ix_job_announce", "job")
     for table in TOLD:
         op.drop_column(table, "announced_at")
