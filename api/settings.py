@@ -74,9 +74,9 @@ class Settings(BaseSettings):
         description="bring the database to the newest revision when the API starts; default: on SQLite only",
     )
 
-    host: str = Field("127.0.0.1", description="address to listen on; beyond loopback only with a token")
+    host: str = Field("127.0.0.1", description="address to listen on; beyond loopback only with a token or an API key")
     port: int = Field(8000, ge=0, le=65_535, description="TCP port to listen on")
-    token: SecretStr | None = Field(None, description="bearer token that guards every /v1 call")
+    token: SecretStr | None = Field(None, description="bearer token that guards every /v1 call; the operator's")
     token_file: Path | None = Field(None, description="file that holds the token, such as a container's secret")
     allowed_hosts: Annotated[list[str], NoDecode, BeforeValidator(_listed)] = Field(
         default_factory=list, description="further names, comma-separated, that the Host header may carry"

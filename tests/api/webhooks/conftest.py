@@ -1,5 +1,6 @@
 """A receiver that listens on this machine, and a sender that may call it."""
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,11 @@ from tests.api.conftest import Service
 INSIDE = {"webhooks_allow_http": True, "webhooks_allow_private": True, "webhooks_retry_seconds": 0.01}
 
 
+class Quiet(ThreadingHTTPServer):
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing of connections that break off: some tests break them off."""
+
+
 @dataclass
 class Receiver:
     """An HTTP server that remembers what came, and answers as it is told."""
@@ -24,7 +30,7 @@ class Receiver:
     came: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     url: str = ""
 
-    def start(self) -> ThreadingHTTPServer:
+    def start(self, tls: ssl.SSLContext | None = None) -> ThreadingHTTPServer:
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -42,8 +48,11 @@ class Receiver:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server = Quiet(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{server.server_port}/hook"
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+            self.url = f"https://localhost:{server.server_port}/hook"
         threading.Thread(target=server.serve_forever, daemon=True).start()
         return server
 
