@@ -1,4 +1,7 @@
-"""`python -m api` serves; `migrate` brings the database to the newest revision; `openapi` prints the interface."""
+"""`python -m api` serves; `migrate` brings the database to the newest revision, `keys` makes and revokes API keys.
+
+`openapi` prints the interface.
+"""
 
 import argparse
 import contextlib
@@ -8,8 +11,12 @@ from types import FrameType
 
 import uvicorn
 from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 
 from api import migrations
+from api.db import Database
+from api.keys import command as keys
+from api.keys import service
 from api.main import create_app
 from api.security import is_loopback
 from api.settings import Settings
@@ -29,24 +36,30 @@ class Server(uvicorn.Server):
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; give the exit status."""
     parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
-    parser.add_argument("command", nargs="?", choices=["serve", "migrate", "openapi"], default="serve")
-    command = parser.parse_args(arguments).command
+    commands = parser.add_subparsers(dest="command", metavar="serve|migrate|keys|openapi")
+    for name in ("serve", "migrate", "openapi"):
+        commands.add_parser(name)
+    keys.add_arguments(commands.add_parser("keys", help="API keys"))
+    parsed = parser.parse_args(arguments)
     try:
         settings = Settings()
         token = settings.read_token()
     except (ValidationError, ValueError, OSError) as error:
         return _refuse(f"the settings are wrong: {error}")
-    if command == "migrate":
+    if parsed.command == "keys":
+        return keys.run(settings, parsed)
+    if parsed.command == "migrate":
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         migrations.upgrade(settings.database_url)
         return 0
-    if command == "openapi":
+    if parsed.command == "openapi":
         sys.stdout.write(json.dumps(create_app(settings).openapi(), indent=1, ensure_ascii=False) + "\n")
         return 0
-    if token is None and not is_loopback(settings.host):
+    if token is None and not is_loopback(settings.host) and not _any_key(settings):
         return _refuse(
-            f"expected a token to listen on {settings.host}, got none: anybody who reaches this port could queue jobs. "
-            "Set RDRKD_TOKEN or RDRKD_TOKEN_FILE, or listen on 127.0.0.1."
+            f"expected a token or an API key to listen on {settings.host}, got none: anybody who reaches this port "
+            "could queue jobs. Set RDRKD_TOKEN or RDRKD_TOKEN_FILE, run `python -m api keys create`, or listen on "
+            "127.0.0.1."
         )
     config = uvicorn.Config(
         create_app(settings),
@@ -59,6 +72,17 @@ def main(arguments: list[str] | None = None) -> int:
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
     return 0 if server.started else STARTUP_FAILURE
+
+
+def _any_key(settings: Settings) -> bool:
+    database = Database(settings.database_url)
+    try:
+        with database.transaction() as session:
+            return service.any_key(session)
+    except SQLAlchemyError:  # no database, or none with tables: no key either
+        return False
+    finally:
+        database.engine.dispose()
 
 
 def _refuse(message: str) -> int:

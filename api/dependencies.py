@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Request, Response
 
+from api.access import READING, Caller
+from api.audit import service as audit
 from api.db import Database
 from api.discards import follow_all
 from api.errors import (
@@ -12,10 +14,12 @@ from api.errors import (
     HostNotAllowed,
     InternalError,
     LoopbackOnly,
+    StorageFull,
     Unavailable,
     UnsupportedMediaType,
 )
 from api.queue import Doorbell
+from api.quotas import Quotas
 from api.settings import Settings
 from api.storage import Storage
 from api.transactions import UnitOfWork
@@ -46,11 +50,23 @@ def watch_of(request: Request) -> Watch:
     return watch
 
 
-def unit_of_work(request: Request) -> Iterator[UnitOfWork]:
-    """Open the request's transaction."""
+def caller_of(request: Request) -> Caller:
+    """Give who asks, as the guard has found."""
+    caller: Caller = request.state.caller
+    return caller
+
+
+def unit_of_work(request: Request, response: Response) -> Iterator[UnitOfWork]:
+    """Open the request's transaction; what it changes is in the audit log if it stands."""
     doorbell: Doorbell = request.app.state.doorbell
-    with UnitOfWork.of(database_of(request), doorbell) as work:
+    quotas = Quotas.of(settings_of(request))
+    with UnitOfWork.of(database_of(request), doorbell, caller_of(request), quotas) as work:
         yield work
+        if request.method not in READING:
+            made = response.headers.get("Location", "").rpartition("/")[2]
+            about = next(iter(request.path_params.values()), made) or None
+            action = request.scope["route"].operation_id
+            audit.record(work.session, caller_of(request), action, about, request.state.request_id)
 
 
 def json_only(request: Request) -> None:
@@ -71,8 +87,16 @@ def remove_after(request: Request, work: UnitOfWork, notes: list[str]) -> None:
     work.then(lambda: follow_all(database_of(request), storage_of(request), notes))
 
 
+def room(request: Request) -> None:
+    """Refuse work for which the file store has no room."""
+    least, free = settings_of(request).min_free_bytes, storage_of(request).free()
+    if free < least:
+        raise StorageFull(f"expected at least {least} bytes free in the file store, got {free}")
+
+
 SettingsDep = Annotated[Settings, Depends(settings_of)]
 DatabaseDep = Annotated[Database, Depends(database_of)]
+CallerDep = Annotated[Caller, Depends(caller_of)]
 StorageDep = Annotated[Storage, Depends(storage_of)]
 WatchDep = Annotated[Watch, Depends(watch_of)]
 # `scope="function"`: by default FastAPI would answer first and commit afterwards.

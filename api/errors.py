@@ -8,7 +8,8 @@ ApiError
 |-- Unauthorized           401 unauthorized
 |-- Forbidden              403
 |   |-- LoopbackOnly       403 loopback_only
-|   `-- CrossSite          403 cross_site
+|   |-- CrossSite          403 cross_site
+|   `-- InsufficientScope  403 insufficient_scope
 |-- NotFound               404 not_found
 |-- MethodNotAllowed       405 method_not_allowed
 |-- Conflict               409
@@ -36,6 +37,9 @@ ApiError
 |   |-- UnknownReference   422 unknown_reference
 |   |-- UnusableReference  422 unusable_reference
 |   `-- KeyReused          422 idempotency_key_reused
+|-- TooMany                429
+|   |-- RateLimited        429 rate_limited
+|   `-- QuotaExceeded      429 quota_exceeded
 |-- InternalError          500 internal
 `-- Unavailable            503 unavailable
     |-- StorageFull        503 storage_full
@@ -131,9 +135,9 @@ class HostNotAllowed(BadRequest):
 
 
 class Unauthorized(ApiError):
-    """The bearer token is missing or wrong."""
+    """The API key or token is missing or wrong, has expired or was revoked."""
 
-    status, code, title = 401, "unauthorized", "A valid bearer token is needed"
+    status, code, title = 401, "unauthorized", "A valid API key or token is needed"
     headers = {"WWW-Authenticate": "Bearer"}
 
 
@@ -144,15 +148,21 @@ class Forbidden(ApiError):
 
 
 class LoopbackOnly(Forbidden):
-    """No token is set, and the caller is on another machine."""
+    """There is neither token nor key, and the caller is on another machine."""
 
-    code, title = "loopback_only", "Without a token the service answers this machine only"
+    code, title = "loopback_only", "Without token and keys the service answers this machine only"
 
 
 class CrossSite(Forbidden):
     """A web page of another site sent the caller's browser here."""
 
     code, title = "cross_site", "Web pages of other sites may not change anything here"
+
+
+class InsufficientScope(Forbidden):
+    """The key may not do as much."""
+
+    code, title = "insufficient_scope", "The key's scope does not hold this"
 
 
 class NotFound(ApiError):
@@ -320,6 +330,25 @@ class KeyReused(Unprocessable):
     code, title = "idempotency_key_reused", "The Idempotency-Key belongs to another request"
 
 
+class TooMany(ApiError):
+    """The caller asks or has too much."""
+
+    status, code, title = 429, "too_many", "It is too much"
+    headers = {"Retry-After": "60"}
+
+
+class RateLimited(TooMany):
+    """The key has sent too many requests."""
+
+    code, title = "rate_limited", "The key has sent too many requests"
+
+
+class QuotaExceeded(TooMany):
+    """The owner would have more than their quota; it is free again when jobs start or end, or files are gone."""
+
+    code, title = "quota_exceeded", "It would be more than the owner's quota"
+
+
 class InternalError(ApiError):
     """An error of ours: the log has the traceback, the answer only the request's id."""
 
@@ -332,9 +361,9 @@ class Unavailable(ApiError):
 
 
 class StorageFull(Unavailable):
-    """There is no room for the upload."""
+    """There is no room left in the file store."""
 
-    code, title = "storage_full", "There is no room for the upload"
+    code, title = "storage_full", "There is no room left in the file store"
     headers = {"Retry-After": "600"}
 
 

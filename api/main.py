@@ -17,10 +17,12 @@ from starlette.responses import Response
 from api import health, migrations
 from api.artifacts import endpoints as artifacts
 from api.attempts import endpoints as attempts
+from api.audit import endpoints as audit
 from api.control import endpoints as control
 from api.datasets import endpoints as datasets
 from api.db import Database
 from api.dependencies import refusals
+from api.document import document
 from api.errors import (
     ApiError,
     BadRequest,
@@ -30,7 +32,6 @@ from api.errors import (
     MalformedJson,
     MethodNotAllowed,
     NotFound,
-    ProblemDocument,
     TooLarge,
     Unauthorized,
     Unavailable,
@@ -38,6 +39,8 @@ from api.errors import (
 from api.events import endpoints as events
 from api.idempotency.once import REPLAYED, Replayed
 from api.jobs import endpoints as jobs
+from api.keys import endpoints as keys
+from api.keys.lookup import Lookup
 from api.methods import endpoints as methods
 from api.models import endpoints as models
 from api.queue import Doorbell
@@ -49,6 +52,7 @@ from api.storage import Storage
 from api.studies import endpoints as studies
 from api.validation import endpoints as validation
 from api.watch import Watch
+from api.webhooks import endpoints as webhooks
 from api.workers import endpoints as workers
 from rdrkd import __version__
 from rdrkd.spec.problems import problems_of_errors
@@ -83,7 +87,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.storage = Storage(settings.storage_dir)
     app.state.doorbell = Doorbell(settings.broker_url)
     app.state.watch = Watch(app.state.database, settings.max_waiting)
-    app.add_middleware(Guard, settings=settings, token=settings.read_token(), uploads=UPLOADS)
+    lookup = Lookup(app.state.database)
+    app.add_middleware(Guard, settings=settings, token=settings.read_token(), keys=lookup, uploads=UPLOADS)
     app.include_router(health.probes)
     app.include_router(_v1())
     app.add_exception_handler(ApiError, _on_api_error)
@@ -92,13 +97,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, _on_http_error)
     for lost in (OperationalError, PoolTimeout):
         app.add_exception_handler(lost, _on_lost_database)
-    app.openapi = lambda: _document(app)  # type: ignore[method-assign]
+    app.openapi = lambda: document(app)  # type: ignore[method-assign]
     return app
 
 
 def _v1() -> APIRouter:
-    # The guard has checked the token by now; this tells OpenAPI that there is one.
-    bearer = HTTPBearer(auto_error=False, scheme_name="token", description="needed where the service has a token")
+    # The guard has checked it by now; this tells OpenAPI that there is one.
+    bearer = HTTPBearer(auto_error=False, scheme_name="key", description="an API key, or the service's token")
     router = APIRouter(prefix="/v1", dependencies=[Security(bearer)], responses=refusals(Unauthorized))
     for feature in (
         datasets,
@@ -113,6 +118,9 @@ def _v1() -> APIRouter:
         studies,
         workers,
         methods,
+        webhooks,
+        keys,
+        audit,
         health,
     ):
         router.include_router(feature.router)
@@ -178,18 +186,3 @@ def _invalid(details: Sequence[dict[str, Any]], body: Any) -> ApiError:
         if detail["loc"][0] != "body"
     ]
     return Invalid("; ".join(f"{f.pointer or f.parameter}: {f.detail}" for f in fields[:3]), fields)
-
-
-def _document(app: FastAPI) -> dict[str, Any]:
-    """Give the OpenAPI document: FastAPI's, with our own form of errors."""
-    if app.openapi_schema is None:
-        document = FastAPI.openapi(app)
-        schemas = document["components"]["schemas"]
-        for unused in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(unused, None)
-        problem = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= problem.pop("$defs") | {"ProblemDocument": problem}
-        for operation in (o for methods in document["paths"].values() for o in methods.values()):
-            if "HTTPValidationError" in json.dumps(operation["responses"].get("422")):
-                del operation["responses"]["422"]  # FastAPI's guess wherever there is a parameter
-    return app.openapi_schema or {}

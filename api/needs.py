@@ -5,6 +5,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from api.jobs.states import TERMINAL, Status
 from api.jobs.tables import Job
+from api.ownership import EVERYBODYS
 from api.studies.tables import Study, StudyMember
 
 SHOWN = 3  # ids of those that need it
@@ -52,8 +53,11 @@ def _names(spec: InstrumentedAttribute[dict[str, object]], row_id: str) -> Colum
 
 
 def _named(session: Session, query: Select[str], what: str) -> str | None:
-    ids: list[str] = list(session.scalars(query.limit(SHOWN)))
-    if not ids:
+    """Name the caller's own that a query finds, and count everybody's."""
+    number = session.scalar(select(func.count()).select_from(query.subquery()), execution_options=EVERYBODYS) or 0
+    if not number:
         return None
-    more = (session.scalar(select(func.count()).select_from(query.subquery())) or 0) - len(ids)
-    return f"{what} {', '.join(ids)}" + (f" and {more} more" if more else "")
+    ids: list[str] = list(session.scalars(query.limit(SHOWN)))
+    named = [", ".join(ids)] if ids else []
+    rest = [f"{number - len(ids)} more" if ids else f"{number} of another owner"] if number > len(ids) else []
+    return f"{what} {' and '.join(named + rest)}"

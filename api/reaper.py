@@ -1,5 +1,7 @@
 """The reaper, `python -m api.reaper`: repairs what crashes, lost messages and full disks leave behind.
 
+Beside it, in threads of the same process, run the senders of webhooks (`api.webhooks.sender`).
+
 It takes expired leases back, fails jobs whose dependencies failed, rings again for rows that nobody heard of, and
 sweeps. Every move is a conditional UPDATE, so several reapers at once do no harm. After its own start, and after every
 round that failed, it leaves leases alone for one lease period: what kept the reaper from the database has kept the
@@ -15,6 +17,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine, bindparam, create_engine, text
 
 from api import checks, discards
+from api.audit import service as audit
 from api.db import Database
 from api.idempotency import service as idempotency
 from api.jobs import repair
@@ -23,6 +26,8 @@ from api.resumable import service as resumable
 from api.settings import Settings
 from api.storage import Storage
 from api.studies import service as studies
+from api.webhooks import delivery
+from api.webhooks.sender import Sender
 from api.workers import service as workers
 
 log = logging.getLogger(__name__)
@@ -102,7 +107,7 @@ class Reaper:
             self.doorbell.ring(INSPECT, upload_id)
 
     def sweep(self) -> None:
-        """Remove abandoned files, idempotency keys of yesterday, messages delivered and workers lost long ago."""
+        """Remove abandoned files, and what is long past: keys, messages, lost workers, deliveries, the audit log."""
         with self.database.transaction() as session:
             keys, notes = idempotency.sweep(session), discards.waiting(session)
         discards.follow_all(self.database, self.storage, notes)
@@ -110,6 +115,8 @@ class Reaper:
         with self.database.transaction() as session:
             resumable.forget(session, self.storage)
             gone = workers.forget(session, GONE_SECONDS)
+            delivery.purge(session, self.settings.webhooks_keep_days)
+            audit.purge(session, self.settings.audit_keep_days)
         messages = purge(self._broker, DELIVERED_SECONDS) if self._broker is not None else 0
         log.info(
             "swept %d abandoned files, %d keys, %d delivered messages, %d lost workers",
@@ -139,7 +146,12 @@ def main() -> None:
     stop = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
-    Reaper(Settings()).run(stop)
+    settings = Settings()
+    reaper = Reaper(settings)
+    senders = Sender(settings).start(stop)
+    reaper.run(stop)
+    for sender in senders:
+        sender.join(settings.stop_grace_seconds)  # what is under way then is sent again by another
 
 
 if __name__ == "__main__":

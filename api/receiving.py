@@ -12,6 +12,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 
+from api import quotas
 from api.errors import BadRequest, FieldError, Invalid, StorageFull, TooLarge, UnsupportedMediaType
 from api.settings import Settings
 from api.storage import CHUNK, Incoming, Storage, Stored
@@ -39,7 +40,8 @@ def receiver(suffixes: tuple[str, ...], limit: Callable[[Settings], int]) -> Cal
 
     async def receive(request: Request) -> Upload:
         most = limit(request.app.state.settings)
-        _refuse_early(request, most)
+        length = _announced(request, most)
+        await run_in_threadpool(_refuse_early, request, length)
         storage: Storage = request.app.state.storage
         with _room(), storage.incoming() as incoming:
             form = _Form(_boundary(request), suffixes, most)
@@ -74,11 +76,27 @@ def _room() -> Iterator[None]:
         raise
 
 
-def _refuse_early(request: Request, most: int) -> None:
-    """Refuse by the announced length, before a byte is read."""
+def _announced(request: Request, most: int) -> int:
+    """Give the length that the client announces (0: none); refuse what is too large before a byte is read."""
     length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > most + FORM_OVERHEAD:
+    if not length.isdecimal():
+        return 0
+    if int(length) > most + FORM_OVERHEAD:
         raise TooLarge(f"expected a file of at most {most} bytes, got a body of {length}")
+    return int(length)
+
+
+def _refuse_early(request: Request, length: int) -> None:
+    """Refuse what the disk or its owner's quota has no room for, before a byte is read."""
+    state = request.app.state
+    least, free = state.settings.min_free_bytes, state.storage.free()
+    if free - length < least:
+        raise StorageFull(
+            f"expected {least} bytes to stay free in the file store, got {free} free and {length} to come"
+        )
+    with state.database.transaction() as session:
+        quotas.bind(session, quotas.Quotas.of(state.settings))
+        quotas.check_storage(session, request.state.caller.owner, max(0, length - FORM_OVERHEAD))
 
 
 def _boundary(request: Request) -> bytes:

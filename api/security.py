@@ -1,7 +1,7 @@
 """The guard in front of every request: who may speak, to which host, and what every answer carries.
 
-It runs before a byte of the body is read. With a token, every /v1 call must carry it. Without one the service
-answers this machine only, whatever address it was made to listen on.
+It runs before a byte of the body is read. Where there is a token or an API key, every /v1 call must carry one. Without
+any the service answers this machine only, whatever address it was made to listen on.
 """
 
 import hmac
@@ -15,7 +15,19 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import ApiError, CrossSite, HostNotAllowed, InternalError, LoopbackOnly, Unauthorized
+from api.access import LOOPBACK, READING, TOKEN, Caller, needed
+from api.errors import (
+    ApiError,
+    CrossSite,
+    HostNotAllowed,
+    InsufficientScope,
+    InternalError,
+    LoopbackOnly,
+    Unauthorized,
+    Unavailable,
+)
+from api.keys.lookup import Lookup
+from api.rates import Rates
 from api.responses import problem_response
 from api.settings import Settings
 
@@ -26,6 +38,8 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "private, no-cache",
 }
 MAX_BODY_BYTES = 2**20  # of a body that is no upload
@@ -50,11 +64,12 @@ def is_loopback(host: str) -> bool:
 class Guard:
     """The middleware around the app; the outermost one, so that no answer leaves without its headers."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, token: str | None, uploads: tuple[str, ...]) -> None:
-        self._app, self._token, self._uploads = app, token, uploads
+    def __init__(
+        self, app: ASGIApp, settings: Settings, token: str | None, keys: Lookup, uploads: tuple[str, ...]
+    ) -> None:
+        self._app, self._token, self._keys, self._uploads = app, token, keys, uploads
+        self._rates = Rates(settings)
         self._hosts = {host.lower() for host in settings.allowed_hosts}
-        # Behind a token a rebound DNS name gains nothing, so any name is fine unless the operator lists some.
-        self._check_host = token is None or bool(self._hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check the request, pass it on, and turn what nobody foresaw into a problem without internals."""
@@ -73,7 +88,7 @@ class Guard:
             await send(message)
 
         try:
-            self._check(scope)
+            await self._check(scope)
             limited = receive if scope["path"].startswith(self._uploads) else _limited(receive)
             await self._app(scope, limited, send_dressed)
         except ClientDisconnect:
@@ -87,24 +102,51 @@ class Guard:
             internal = InternalError("an error of ours; the service's log has it under this request's id")
             await problem_response(internal, request_id)(scope, receive, send_dressed)
 
-    def _check(self, scope: Scope) -> None:
+    async def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        host = _host_name(headers.get("host", ""))
-        if self._check_host and not (is_loopback(host) or host in self._hosts):
-            raise HostNotAllowed(f"expected a Host of this service, got {host!r}: RDRKD_ALLOWED_HOSTS may list it")
-        if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+        under_v1 = scope["path"] == "/v1" or scope["path"].startswith("/v1/")
+        closed = self._token is not None or await self._any_key(under_v1)
+        # Behind a token or keys a rebound DNS name gains nothing, so any is fine unless the operator lists some.
+        if not closed or self._hosts:
+            self._check_host(headers)
+        if scope["method"] not in READING:
             _check_origin(headers)
-        if self._token is None:
+        if not closed:
             _check_local(scope)
-        elif scope["path"] == "/v1" or scope["path"].startswith("/v1/"):
-            self._check_token(headers.get("authorization", ""))
+            scope["state"]["caller"] = LOOPBACK
+        elif under_v1:
+            scope["state"]["caller"] = caller = await self._caller(headers.get("authorization", ""))
+            _check_scope(caller, scope["method"], scope["path"])
+            await self._rates.check(caller, scope["method"], scope["path"])
 
-    def _check_token(self, authorization: str) -> None:
-        scheme, _, token = authorization.partition(" ")
-        assert self._token is not None
-        given = token.strip().encode("latin-1")  # the bytes as they were sent
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given, self._token.encode()):
-            raise Unauthorized("expected the header Authorization: Bearer <token> with this service's token")
+    def _check_host(self, headers: Headers) -> None:
+        host = _host_name(headers.get("host", ""))
+        if not (is_loopback(host) or host in self._hosts):
+            raise HostNotAllowed(f"expected a Host of this service, got {host!r}: RDRKD_ALLOWED_HOSTS may list it")
+
+    async def _any_key(self, under_v1: bool) -> bool:
+        try:
+            return await self._keys.any_key()
+        except Unavailable:
+            if under_v1:
+                raise
+            return False  # probes are answered without a database, on this machine
+
+    async def _caller(self, authorization: str) -> Caller:
+        scheme, _, given = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthorized("expected the header Authorization: Bearer <API key or token>, got none")
+        given = given.strip()
+        # latin-1: the bytes as they were sent
+        if self._token is not None and hmac.compare_digest(given.encode("latin-1"), self._token.encode()):
+            return TOKEN
+        return await self._keys.caller(given)
+
+
+def _check_scope(caller: Caller, method: str, path: str) -> None:
+    scope = needed(method, path)
+    if not caller.scope.holds(scope):
+        raise InsufficientScope(f"expected a key of the scope {scope}, got one of the scope {caller.scope}")
 
 
 def _check_origin(headers: Headers) -> None:
@@ -124,7 +166,7 @@ def _place(origin: str) -> str | None:
 def _check_local(scope: Scope) -> None:
     client = scope.get("client")
     if client is not None and not is_loopback(client[0]):
-        raise LoopbackOnly("expected a caller on this machine; set RDRKD_TOKEN to serve others")
+        raise LoopbackOnly("expected a caller on this machine; set RDRKD_TOKEN or make API keys to serve others")
 
 
 def _limited(receive: Receive) -> Receive:

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+from limits import parse_many
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -26,6 +27,23 @@ def _with_driver(url: str) -> str:
 
 def _listed(value: Any) -> Any:
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+def _rate(text: str) -> str:
+    """Refuse what is no rate limit.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        if text.strip():
+            parse_many(text)
+    except ValueError as error:
+        raise ValueError(f"expected limits such as 60/minute;1000/day, got {text!r}") from error
+    return text
+
+
+Rate = Annotated[str, AfterValidator(_rate)]
 
 
 class Settings(BaseSettings):
@@ -56,9 +74,9 @@ class Settings(BaseSettings):
         description="bring the database to the newest revision when the API starts; default: on SQLite only",
     )
 
-    host: str = Field("127.0.0.1", description="address to listen on; beyond loopback only with a token")
+    host: str = Field("127.0.0.1", description="address to listen on; beyond loopback only with a token or an API key")
     port: int = Field(8000, ge=0, le=65_535, description="TCP port to listen on")
-    token: SecretStr | None = Field(None, description="bearer token that guards every /v1 call")
+    token: SecretStr | None = Field(None, description="bearer token that guards every /v1 call; the operator's")
     token_file: Path | None = Field(None, description="file that holds the token, such as a container's secret")
     allowed_hosts: Annotated[list[str], NoDecode, BeforeValidator(_listed)] = Field(
         default_factory=list, description="further names, comma-separated, that the Host header may carry"
@@ -70,6 +88,29 @@ class Settings(BaseSettings):
 
     max_dataset_bytes: int = Field(20 * GIB, ge=1, description="largest dataset archive taken, bytes")
     max_model_bytes: int = Field(2 * GIB, ge=1, description="largest model file taken, bytes")
+
+    min_free_bytes: int = Field(
+        GIB, ge=0, description="jobs and uploads are refused while the file store has fewer bytes free"
+    )
+
+    quota_queued_jobs: int = Field(1000, ge=0, description="queued jobs that one owner may have; 0: any number")
+    quota_running_jobs: int = Field(0, ge=0, description="running jobs that one owner may have; 0: any number")
+    quota_storage_bytes: int = Field(
+        200 * GIB, ge=0, description="bytes that one owner's uploads and jobs may keep; 0: any number"
+    )
+    rate_default: Rate = Field("600/minute", description="requests that one key may send; empty: any number")
+    rate_submit: Rate = Field("60/minute", description="requests that change something, uploads among them, per key")
+    rate_download: Rate = Field("120/minute", description="downloads of weights, reports and other files, per key")
+
+    audit_keep_days: float = Field(365, gt=0, description="days for which the audit log is kept")
+    webhooks_allow_http: bool = Field(False, description="let webhooks be called without TLS")
+    webhooks_allow_private: bool = Field(
+        False, description="let webhooks lead into private networks and to this machine; for receivers of one's own"
+    )
+    webhooks_seconds: float = Field(2, gt=0, description="how often it is looked for what webhooks are to be told")
+    webhooks_retry_seconds: float = Field(10, gt=0, description="pause before the second attempt; it trebles each time")
+    webhooks_disable_days: float = Field(5, gt=0, description="days of failures after which a webhook is disabled")
+    webhooks_keep_days: float = Field(30, gt=0, description="days for which the log of deliveries is kept")
 
     lease_seconds: float = Field(60, gt=0, description="how long a worker holds a row without renewing")
     heartbeat_seconds: float = Field(10, gt=0, description="how often a worker renews its lease")

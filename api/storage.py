@@ -84,6 +84,11 @@ class Storage:
             finally:
                 Path(file.name).unlink(missing_ok=True)  # no effect once it has moved to its key
 
+    def free(self) -> int:
+        """Give how many bytes are free where the store lies, or is to lie."""
+        place = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
+        return shutil.disk_usage(place).free
+
     def put(self, stream: BinaryIO, suffix: str) -> Stored:
         """Store a stream under the hash of its content; memory stays flat."""
         with self.incoming() as incoming:

@@ -6,8 +6,11 @@ from contextlib import contextmanager
 
 from sqlalchemy.orm import Session
 
+from api import ownership
+from api.access import Caller
 from api.db import Database
 from api.queue import Doorbell
+from api.quotas import NONE, Quotas, bind
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +38,15 @@ class UnitOfWork:
 
     @classmethod
     @contextmanager
-    def of(cls, database: Database, doorbell: Doorbell) -> Iterator["UnitOfWork"]:
-        """Commit at the end, tidy up and ring; on any error roll back and undo."""
+    def of(
+        cls, database: Database, doorbell: Doorbell, caller: Caller, quotas: Quotas = NONE
+    ) -> Iterator["UnitOfWork"]:
+        """Act for a caller, within quotas: commit at the end and ring; on any error roll back and undo."""
         work: UnitOfWork | None = None
         try:
             with database.transaction() as session:
+                ownership.bind(session, caller)
+                bind(session, quotas)
                 work = cls(session)
                 yield work
         except BaseException:

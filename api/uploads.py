@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from api.db import UtcDateTime, now
 from api.leases import Leased
+from api.ownership import Owned
 
 SUFFIXES = {"dataset": (".zip",), "model": (".pt", ".safetensors")}  # of the files taken, by what they become
 
@@ -21,7 +22,7 @@ class UploadStatus(StrEnum):
     INVALID = "invalid"  # inspected and refused; `problems` says why
 
 
-class Upload(Leased):
+class Upload(Leased, Owned):
     """Columns of an uploaded file's row."""
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)  # <prefix>_<uuid7>: sorts by time

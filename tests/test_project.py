@@ -144,6 +144,16 @@ def test_contracts_catch(module: str, statement: str, tmp_path: Path) -> None:
     assert "BROKEN" in found.stdout
 
 
+def test_every_threat_names_tests_that_there_are() -> None:
+    rows = [line for line in (ROOT / "docs" / "security.md").read_text().splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 20
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", row)
+        assert named, row
+        for file, test in named:
+            assert re.search(rf"^def {test}\(", (ROOT / file).read_text(), re.MULTILINE), test
+
+
 def test_readme_lists_every_setting_as_it_is() -> None:
     from api.settings import Settings
 

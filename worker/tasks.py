@@ -18,7 +18,7 @@ def ring_train(job_id: str) -> None:
         return  # the reaper rings again
     with place.database.transaction() as session:
         repair.fail_blocked(session)
-        held = lifecycle.claim(session, place.name, place.settings.lease_seconds)
+        held = lifecycle.claim(session, place.name, place.settings.lease_seconds, place.settings.quota_running_jobs)
     if held is None:
         log.info("nothing to claim (rung for %s)", job_id)
         return

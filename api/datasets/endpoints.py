@@ -8,7 +8,17 @@ from api.datasets import service
 from api.datasets.schemas import DatasetView
 from api.dependencies import StorageDep, Work, refusals, remove_after
 from api.discards import hold
-from api.errors import BadRequest, CrossSite, InUse, Invalid, NotFound, StorageFull, TooLarge, UnsupportedMediaType
+from api.errors import (
+    BadRequest,
+    CrossSite,
+    InUse,
+    Invalid,
+    NotFound,
+    QuotaExceeded,
+    StorageFull,
+    TooLarge,
+    UnsupportedMediaType,
+)
 from api.idempotency.once import KEYED, Once, key_of, once_of_upload
 from api.pages import After, Limit, Page
 from api.queue import INSPECT
@@ -27,7 +37,7 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
     operation_id="create_dataset",
     openapi_extra=form_body(SUFFIXES, "hit-uav"),
     dependencies=[Depends(key_of)],  # first of all: a refused key must leave nothing in the store
-    responses=refusals(BadRequest, CrossSite, TooLarge, UnsupportedMediaType, *KEYED, StorageFull),
+    responses=refusals(BadRequest, CrossSite, TooLarge, UnsupportedMediaType, *KEYED, QuotaExceeded, StorageFull),
 )
 def create(
     upload: Annotated[Upload, Depends(receive)],

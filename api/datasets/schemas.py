@@ -21,6 +21,7 @@ class DatasetView(BaseModel):
     id: str = Field(examples=["ds_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"])
     object: Literal["dataset"] = "dataset"
     name: str | None
+    owner: str | None = Field(description="whose it is; null: the operator's")
     filename: str = Field(description="as the client called it")
     status: UploadStatus
     sha256: str

@@ -6,20 +6,27 @@ from sqlalchemy import delete as sql_delete
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api import discards, needs
+from api import discards, needs, quotas
 from api.datasets.tables import Dataset
 from api.db import new_id, now
 from api.errors import InUse
+from api.ownership import owner_of
 from api.pages import get_or_404, page
 from api.storage import Stored
 
 
 def create(session: Session, stored: Stored, filename: str, name: str | None) -> Dataset:
-    """Register a stored archive; a worker will check it. The same content twice is two rows on one file."""
+    """Register a stored archive; a worker will check it. The same content twice is two rows on one file.
+
+    Raises:
+        QuotaExceeded: it is more than its owner may store.
+    """
     row = Dataset(id=new_id("ds"), name=name, filename=filename, key=stored.key, sha256=stored.sha256, size=stored.size)
+    row.owner = owner_of(session)
     row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again
     session.add(row)
     session.flush()
+    quotas.check_storage(session, row.owner)
     return row
 
 

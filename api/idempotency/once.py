@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from api.db import Database
-from api.dependencies import database_of
+from api.dependencies import caller_of, database_of
 from api.discards import drop_unnamed
 from api.errors import ApiError, FieldError, Invalid, KeyInFlight, KeyReused
 from api.idempotency import service
@@ -78,7 +78,7 @@ Key = Annotated[str | None, Depends(key_of)]
 
 async def once(request: Request, key: Key) -> AsyncIterator[Once]:
     """Claim the key of a request whose body is JSON, or empty."""
-    async with _claimed(database_of(request), key, _fingerprint(request, await request.body())) as claimed:
+    async with _claimed(request, key, _fingerprint(request, await request.body())) as claimed:
         yield claimed
 
 
@@ -89,7 +89,7 @@ def once_of_upload(receive: Callable[[Request], Awaitable[Upload]]) -> Callable[
         database, storage = database_of(request), request.app.state.storage
         content = json.dumps([upload.filename, upload.name, upload.stored.key]).encode()
         try:
-            async with _claimed(database, key, _fingerprint(request, content)) as claimed:
+            async with _claimed(request, key, _fingerprint(request, content)) as claimed:
                 yield claimed
         except (Replayed, KeyReused, KeyInFlight):
             await run_in_threadpool(_drop, database, storage, upload)
@@ -102,12 +102,12 @@ OnceDep = Annotated[Once, Depends(once, scope="function")]
 
 
 @asynccontextmanager
-async def _claimed(database: Database, key: str | None, fingerprint: str) -> AsyncIterator[Once]:
+async def _claimed(request: Request, key: str | None, fingerprint: str) -> AsyncIterator[Once]:
     """Hold the claim while the endpoint works; give it up when it fails."""
     if key is None:
         yield Once(None)
         return
-    claim = Claim.new(key, fingerprint)
+    database, claim = database_of(request), Claim.new(key, fingerprint, caller_of(request).key)
     if (answer := await run_in_threadpool(_claim, database, claim)) is not None:
         raise Replayed(answer)
     try:

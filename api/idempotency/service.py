@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from api.db import after_seconds, now
 from api.errors import KeyInFlight, KeyReused
-from api.idempotency.tables import NOBODY, IdempotencyKey
+from api.idempotency.tables import IdempotencyKey
 
 CLAIM_SECONDS = 60.0  # longer than a request takes once its body is here
 KEPT_SECONDS = 86_400.0
@@ -26,12 +26,12 @@ class Claim:
     key: str
     fingerprint: str
     token: str
-    caller: str = NOBODY
+    caller: str
 
     @classmethod
-    def new(cls, key: str, fingerprint: str) -> "Claim":
+    def new(cls, key: str, fingerprint: str, caller: str) -> "Claim":
         """Make a claim that no row knows yet."""
-        return cls(key, fingerprint, uuid4().hex)
+        return cls(key, fingerprint, uuid4().hex, caller)
 
 
 @dataclass(frozen=True)

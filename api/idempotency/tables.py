@@ -8,15 +8,13 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from api.db import Base, UtcDateTime, now
 
-NOBODY = ""  # the caller while callers have no names; NULL would be unlike any other NULL to a unique index
-
 
 class IdempotencyKey(Base):
     """A key that a request came with: claimed while it is worked on, with its answer from then on."""
 
     __tablename__ = "idempotency_key"
 
-    caller: Mapped[str] = mapped_column(String(40), primary_key=True, default=NOBODY)  # whose key it is
+    caller: Mapped[str] = mapped_column(String(40), primary_key=True)  # id of the API key, or how the operator came
     key: Mapped[str] = mapped_column(String(255), primary_key=True)  # as the client chose it
     fingerprint: Mapped[str] = mapped_column(String(64))  # hex sha256 of what the request asks
     claim: Mapped[str] = mapped_column(String(32))  # the fencing token: whose claim it is

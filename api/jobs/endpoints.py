@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Depends, Query, Response
 
-from api.dependencies import IfNoneMatch, Work, json_only, refusals
+from api.dependencies import IfNoneMatch, Work, json_only, refusals, room
 from api.errors import (
     AlreadyFinished,
     BadRequest,
@@ -14,6 +14,8 @@ from api.errors import (
     MalformedJson,
     NotFound,
     PathNotAllowed,
+    QuotaExceeded,
+    StorageFull,
     TooLarge,
     UnknownReference,
     UnsupportedMediaType,
@@ -46,7 +48,7 @@ def etag_of(job: Job, waiting: list[Waiting]) -> str:
     "",
     status_code=202,
     operation_id="create_job",
-    dependencies=[Depends(json_only)],
+    dependencies=[Depends(json_only), Depends(room)],
     responses=refusals(
         BadRequest,
         MalformedJson,
@@ -57,6 +59,8 @@ def etag_of(job: Job, waiting: list[Waiting]) -> str:
         PathNotAllowed,
         UnknownReference,
         UnusableReference,
+        QuotaExceeded,
+        StorageFull,
     ),
 )
 def create(

@@ -23,6 +23,7 @@ from api.jobs.dependencies import STATE, overdue, ready
 from api.jobs.states import HELD, Status, sources
 from api.jobs.tables import Artifact, Job, JobEpoch
 from api.leases import Fenced, Wish
+from api.quotas import may_run
 from rdrkd.events import Checkpoint, Epoch, Progress
 from rdrkd.reasons import Reason
 
@@ -62,12 +63,24 @@ class Ending:
     result: dict[str, Any] | None = None
 
 
-def claim(session: Session, worker: str, lease_seconds: float) -> Held | None:
-    """Take the best job that can start: highest priority first, then the oldest; None when there is none."""
+def claim(session: Session, worker: str, lease_seconds: float, most_running: int = 0) -> Held | None:
+    """Take the best job that can start: highest priority first, then the oldest; None when there is none.
+
+    Args:
+        session: the caller's transaction.
+        worker: who takes it.
+        lease_seconds: for how long.
+        most_running: jobs that one owner may have running: those beyond wait, others go before them; 0: any number.
+    """
     candidate = aliased(Job)
     best = (
         select(candidate.id)
-        .where(candidate.status == Status.QUEUED, ready(candidate), ~overdue(candidate))
+        .where(
+            candidate.status == Status.QUEUED,
+            ready(candidate),
+            ~overdue(candidate),
+            may_run(session, candidate, most_running),
+        )
         .order_by(candidate.priority.desc(), candidate.queued_at, candidate.id)
         .limit(1)
         .with_for_update(skip_locked=True, of=candidate)  # PostgreSQL; SQLite has one writer at a time

@@ -30,7 +30,7 @@ class JobLinks(BaseModel):
 class Waiting(BaseModel):
     """One thing that a queued job waits for."""
 
-    what: Literal["dataset", "model", "job", "worker"]
+    what: Literal["dataset", "model", "job", "quota", "worker"]
     id: str | None = Field(None, description="of the dataset, model or job")
     status: str | None = Field(None, description="where that is now")
     position: int | None = Field(None, description="of a job that waits for a worker: its place in the queue, 1-based")
@@ -52,6 +52,7 @@ class JobView(BaseModel):
     object: Literal["job"] = "job"
     kind: Literal["distill", "train", "evaluate", "compare"]
     name: str | None
+    owner: str | None = Field(description="whose it is; null: the operator's")
     labels: dict[str, str]
     status: Status
     waiting_for: list[Waiting] = Field(description="what keeps a queued job from starting")

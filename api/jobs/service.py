@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, literal, select
 from sqlalchemy.orm import Session
 
+from api import quotas
 from api.datasets.tables import Dataset
 from api.db import UtcDateTime, new_id, now
 from api.errors import AlreadyFinished, Invalid, PathNotAllowed, UnknownReference, Unprocessable, UnusableReference
@@ -15,6 +16,7 @@ from api.jobs import lifecycle
 from api.jobs.states import TERMINAL, Status
 from api.jobs.tables import Job, JobEpoch
 from api.models.tables import Model
+from api.ownership import owner_of
 from api.pages import get_or_404, page
 from api.uploads import UploadStatus
 from rdrkd.errors import Problem
@@ -42,23 +44,27 @@ def create(session: Session, spec: JobSpec) -> Job:
         UnknownReference: it names something that does not exist.
         UnusableReference: it names something that can never be used.
         Invalid: its deadline has passed.
+        QuotaExceeded: its owner has too many queued jobs, or stored too much.
     """
     check_references(session, spec.dataset, references(spec))
     check_deadline(session, spec.deadline)
-    return add(session, spec)
+    row = add(session, spec, owner_of(session))
+    quotas.check_jobs(session, row.owner)
+    return row
 
 
-def add(session: Session, spec: RunSpec, continues: str | None = None) -> Job:
+def add(session: Session, spec: RunSpec, owner: str | None, continues: str | None = None) -> Job:
     """Queue a job whose references have been checked.
 
     Args:
         session: the caller's transaction.
         spec: what is to be done.
+        owner: whose the job is; of a study's jobs its own, whoever asks.
         continues: a job that has ended, with whose checkpoints this one begins.
     """
     row = Job(id=new_id("job"), kind=spec.kind, name=spec.name, spec=spec.model_dump(mode="json", exclude_unset=True))
     row.priority, row.timeout_seconds, row.deadline = spec.priority, spec.timeout_seconds, spec.deadline
-    row.continues = continues
+    row.owner, row.continues = owner, continues
     row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again
     session.add(row)
     session.flush()

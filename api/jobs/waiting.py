@@ -12,6 +12,8 @@ from api.jobs.schemas import Waiting
 from api.jobs.states import Status
 from api.jobs.tables import Job
 from api.models.tables import Model
+from api.ownership import EVERYBODYS
+from api.quotas import quotas_of, running
 from api.uploads import UploadStatus
 from api.workers import service as workers
 from rdrkd.spec import RUN_SPEC, JobOutput, RegisteredModel, references
@@ -28,7 +30,7 @@ def waiting_for(session: Session, job: Job, count: bool = False, position: int |
     """
     if job.status != Status.QUEUED:
         return []
-    return list(_dependencies(session, job)) or [_turn(session, _position(session, job) if count else position)]
+    return list(_dependencies(session, job)) or [_turn(session, job, count, position)]
 
 
 def _dependencies(session: Session, job: Job) -> Iterator[Waiting]:
@@ -50,7 +52,11 @@ def _upload(upload: Dataset | Model | None, what: Literal["dataset", "model"]) -
         yield Waiting(what=what, id=upload.id, status=upload.status, detail=detail)
 
 
-def _turn(session: Session, position: int | None) -> Waiting:
+def _turn(session: Session, job: Job, count: bool, position: int | None) -> Waiting:
+    most = quotas_of(session).running_jobs
+    if most and job.owner is not None and (now := running(session, job.owner)) >= most:
+        return Waiting(what="quota", detail=f"waits until fewer than {most} jobs of {job.owner} run; now it is {now}")
+    position = _position(session, job) if count else position
     what = "waits for a free worker" if workers.alive(session) else "waits for a worker: no worker is connected"
     if position is not None:
         what += f"; jobs that go before it: {position - 1}"
@@ -61,4 +67,4 @@ def _position(session: Session, job: Job) -> int:
     older = or_(Job.queued_at < job.queued_at, and_(Job.queued_at == job.queued_at, Job.id < job.id))
     first = or_(Job.priority > job.priority, and_(Job.priority == job.priority, older))
     before = select(func.count()).select_from(Job).where(Job.status == Status.QUEUED, first, ready(Job))
-    return 1 + (session.scalar(before) or 0)
+    return 1 + (session.scalar(before, execution_options=EVERYBODYS) or 0)

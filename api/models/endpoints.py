@@ -6,7 +6,17 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.dependencies import StorageDep, Work, refusals, remove_after
 from api.discards import hold
-from api.errors import BadRequest, CrossSite, InUse, Invalid, NotFound, StorageFull, TooLarge, UnsupportedMediaType
+from api.errors import (
+    BadRequest,
+    CrossSite,
+    InUse,
+    Invalid,
+    NotFound,
+    QuotaExceeded,
+    StorageFull,
+    TooLarge,
+    UnsupportedMediaType,
+)
 from api.idempotency.once import KEYED, Once, key_of, once_of_upload
 from api.models import service
 from api.models.schemas import ModelView
@@ -27,7 +37,7 @@ router = APIRouter(prefix="/models", tags=["models"])
     operation_id="create_model",
     openapi_extra=form_body(SUFFIXES, "yolov8l-visdrone"),
     dependencies=[Depends(key_of)],  # first of all: a refused key must leave nothing in the store
-    responses=refusals(BadRequest, CrossSite, TooLarge, UnsupportedMediaType, *KEYED, StorageFull),
+    responses=refusals(BadRequest, CrossSite, TooLarge, UnsupportedMediaType, *KEYED, QuotaExceeded, StorageFull),
 )
 def create(
     upload: Annotated[Upload, Depends(receive)],

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from api.dependencies import SettingsDep, StorageDep, Work, refusals
+from api.dependencies import SettingsDep, StorageDep, Work, refusals, room
 from api.errors import (
     BadRequest,
     CrossSite,
@@ -12,6 +12,7 @@ from api.errors import (
     Gone,
     Invalid,
     NotFound,
+    QuotaExceeded,
     StorageFull,
     TooLarge,
     UnknownProtocol,
@@ -59,7 +60,8 @@ def protocol(settings: SettingsDep) -> Response:
     status_code=201,
     operation_id="create_upload",
     openapi_extra={"parameters": _ANNOUNCED},
-    responses=refusals(BadRequest, CrossSite, UnknownProtocol, TooLarge, Invalid),
+    dependencies=[Depends(room)],
+    responses=refusals(BadRequest, CrossSite, UnknownProtocol, TooLarge, Invalid, QuotaExceeded, StorageFull),
 )
 def create(request: Request, work: Work, store: StorageDep, settings: SettingsDep, answer: Response) -> UploadView:
     """Announce a file; its pieces go to the address in `Location` by PATCH, and it becomes a dataset or a model."""

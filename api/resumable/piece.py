@@ -7,6 +7,7 @@ from typing import IO
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
+from api import ownership
 from api.errors import BadRequest, Gone, StorageFull, TooLarge, UnsupportedMediaType, UploadBusy, WrongOffset
 from api.partials import Busy, Partial
 from api.resumable import service
@@ -97,4 +98,5 @@ def _offset(request: Request) -> int:
 
 def _length(request: Request, upload_id: str) -> int:
     with request.app.state.database.transaction() as session:
+        ownership.bind(session, request.state.caller)
         return service.get(session, upload_id).length

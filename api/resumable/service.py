@@ -3,11 +3,13 @@
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from api import quotas
 from api.datasets import service as datasets
 from api.datasets.tables import Dataset
 from api.db import after_seconds, new_id
 from api.models import service as models
 from api.models.tables import Model
+from api.ownership import owner_of
 from api.pages import get_or_404
 from api.partials import Partial
 from api.resumable.announcement import Announcement
@@ -19,8 +21,13 @@ KEPT_SECONDS = 7 * 86_400.0  # that an upload can be asked about after its end
 
 
 def announce(session: Session, file: Announcement, length: int) -> ResumableUpload:
-    """Register a file to come."""
-    row = ResumableUpload(id=new_id("upl"), length=length, **file.model_dump())
+    """Register a file to come.
+
+    Raises:
+        QuotaExceeded: with it its owner would have stored too much.
+    """
+    row = ResumableUpload(id=new_id("upl"), length=length, owner=owner_of(session), **file.model_dump())
+    quotas.check_storage(session, row.owner, more=length)
     session.add(row)
     session.flush()
     session.refresh(row)

@@ -6,9 +6,10 @@ from sqlalchemy import BigInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.db import Base, UtcDateTime, now
+from api.ownership import Owned
 
 
-class ResumableUpload(Base):
+class ResumableUpload(Owned, Base):
     """A file that a client has announced; how much of it has come, the file itself says (`api.partials`)."""
 
     __tablename__ = "resumable_upload"

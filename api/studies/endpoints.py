@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Body, Depends, Query, Response
 
 from api.artifacts import endpoints as artifacts
-from api.dependencies import IfNoneMatch, StorageDep, Work, json_only, refusals
+from api.dependencies import IfNoneMatch, StorageDep, Work, json_only, refusals, room
 from api.errors import (
     BadRequest,
     CrossSite,
@@ -16,7 +16,9 @@ from api.errors import (
     NothingToResume,
     NotReady,
     PathNotAllowed,
+    QuotaExceeded,
     RangeNotSatisfiable,
+    StorageFull,
     TooLarge,
     UnknownReference,
     UnsupportedMediaType,
@@ -38,6 +40,7 @@ from rdrkd.study import results
 router = APIRouter(prefix="/studies", tags=["studies"])
 
 _BODY = (BadRequest, MalformedJson, CrossSite, TooLarge, UnsupportedMediaType, Invalid)
+_FULL = (QuotaExceeded, StorageFull)
 _SPEC = (*_BODY, PathNotAllowed, UnknownReference, UnusableReference)
 FILES = {"html": "report.html", "markdown": "report.md", "csv": "members.csv", "json": results.FILE}
 
@@ -46,8 +49,8 @@ FILES = {"html": "report.html", "markdown": "report.md", "csv": "members.csv", "
     "",
     status_code=202,
     operation_id="create_study",
-    dependencies=[Depends(json_only)],
-    responses=refusals(*_SPEC, *KEYED[1:]),
+    dependencies=[Depends(json_only), Depends(room)],
+    responses=refusals(*_SPEC, *KEYED[1:], *_FULL),
 )
 def create(
     spec: Annotated[Spec, Body(openapi_examples=examples.STUDIES)], once: OnceDep, work: Work, response: Response
@@ -79,8 +82,8 @@ def get(study_id: str, work: Work) -> StudyView:
     "/{study_id}/extend",
     status_code=202,
     operation_id="extend_study",
-    dependencies=[Depends(json_only)],
-    responses=refusals(NotFound, *_BODY, UnusableReference),
+    dependencies=[Depends(json_only), Depends(room)],
+    responses=refusals(NotFound, *_BODY, UnusableReference, *_FULL),
 )
 def extend(study_id: str, more: Extension, work: Work, response: Response) -> StudyView:
     """Add methods or seeds: the members that are missing are queued, the others stay."""
@@ -92,7 +95,8 @@ def extend(study_id: str, more: Extension, work: Work, response: Response) -> St
     "/{study_id}/resume",
     status_code=202,
     operation_id="resume_study",
-    responses=refusals(CrossSite, NotFound, NothingToResume),
+    dependencies=[Depends(room)],
+    responses=refusals(CrossSite, NotFound, NothingToResume, *_FULL),
 )
 def resume(study_id: str, work: Work, response: Response) -> StudyView:
     """Go on with what failed or was cancelled: each such job gets a successor, from its newest checkpoint."""

@@ -57,6 +57,7 @@ class StudySummary(BaseModel):
     status: State = Field(
         description="failed, cancelled: no job is going on, and at least one ended so; paused: the rest is held back"
     )
+    owner: str | None = Field(description="whose it is; null: the operator's")
     jobs: dict[Status, int] = Field(description="how many jobs are where, the teacher's included")
     eta_seconds: float | None = Field(description="estimate to the end of all members, from those that are done")
     created_at: datetime
@@ -70,7 +71,7 @@ class StudySummary(BaseModel):
         counts = Counter(job.status for job in members.jobs)
         return cls.model_validate(
             {
-                "id": study.id, "name": study.name, "status": _state(counts), "jobs": counts,
+                "id": study.id, "name": study.name, "owner": study.owner, "status": state_of(counts), "jobs": counts,
                 "eta_seconds": _eta(members), "created_at": study.created_at,
                 "links": links,
             }
@@ -116,7 +117,8 @@ def _member(method: str, seed: int, job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _state(counts: Counter[Status]) -> State:
+def state_of(counts: Counter[Status]) -> State:
+    """Say where a study is whose jobs are there."""
     going = set(counts) - TERMINAL
     if going == {Status.PAUSED}:
         return "paused"

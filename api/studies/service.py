@@ -7,12 +7,14 @@ from pydantic import ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
+from api import quotas
 from api.db import new_id
 from api.errors import Invalid, NothingToResume, NotReady
 from api.jobs import lifecycle, repair
 from api.jobs import service as jobs
 from api.jobs.states import TERMINAL, Status
 from api.jobs.tables import Job
+from api.ownership import owner_of
 from api.pages import get_or_404, page
 from api.studies.tables import Study, StudyMember
 from rdrkd.errors import Problem
@@ -49,17 +51,20 @@ def create(session: Session, spec: Spec) -> tuple[Study, list[str]]:
 
     Raises:
         Invalid: it has too many members, or a teacher that has no weights.
-        PathNotAllowed, UnknownReference, UnusableReference: as for a job.
+        PathNotAllowed, UnknownReference, UnusableReference, QuotaExceeded: as for a job.
     """
     _check(session, spec)
     study = Study(id=new_id("stu"), name=spec.name, spec=spec.model_dump(mode="json", exclude_unset=True))
+    study.owner = owner_of(session)
     session.add(study)
     rings: list[str] = []
     if (training := teacher_spec(spec)) is not None:
-        study.teacher_job = jobs.add(session, JOB_SPEC.validate_python(training)).id
+        study.teacher_job = jobs.add(session, JOB_SPEC.validate_python(training), study.owner).id
         rings.append(study.teacher_job)
     session.flush()
-    return study, rings + _add_missing(session, study, spec)
+    rings += _add_missing(session, study, spec)
+    quotas.check_jobs(session, study.owner)
+    return study, rings
 
 
 def extend(
@@ -70,6 +75,7 @@ def extend(
     Raises:
         NotFound: there is no such study.
         Invalid: a method has the name of another one of the study.
+        QuotaExceeded: as for a job.
     """
     study = get(session, study_id)
     known = Spec.model_validate(study.spec)
@@ -86,7 +92,9 @@ def extend(
         raise Invalid.at(*problems_of(error, content)) from error
     _check(session, spec)
     study.spec = content
-    return study, _add_missing(session, study, spec)
+    rings = _add_missing(session, study, spec)
+    quotas.check_jobs(session, study.owner)
+    return study, rings
 
 
 def resume(session: Session, study_id: str) -> tuple[Study, list[str]]:
@@ -95,6 +103,7 @@ def resume(session: Session, study_id: str) -> tuple[Study, list[str]]:
     Raises:
         NotFound: there is no such study.
         NothingToResume: no job of it has failed or was cancelled.
+        QuotaExceeded: as for a job.
     """
     study = get(session, study_id)
     repair.fail_blocked(session)  # members that wait for a teacher which failed, but have not been told yet
@@ -113,6 +122,7 @@ def resume(session: Session, study_id: str) -> tuple[Study, list[str]]:
             rings.append(row.job_id)
     if not rings:
         raise NothingToResume("expected a study with jobs that failed or were cancelled, got one without any")
+    quotas.check_jobs(session, study.owner)
     return study, rings
 
 
@@ -219,7 +229,7 @@ def _draw(session: Session, study: Study, succeeded: list[str]) -> Job:
         kind="compare", name=f"{study.name}-report", dataset=study.spec["dataset"], study=study.id,
         jobs=tuple(succeeded), priority=COMPARE_PRIORITY, timeout_seconds=3600,
     )  # fmt: skip
-    return jobs.add(session, spec)
+    return jobs.add(session, spec, study.owner)
 
 
 def _add_missing(session: Session, study: Study, spec: Spec) -> list[str]:
@@ -231,7 +241,7 @@ def _add_missing(session: Session, study: Study, spec: Spec) -> list[str]:
         for method in spec.each_method:
             if (method.name, seed) not in known:
                 content = job_spec(spec, method, seed, _teacher_reference(study, spec))
-                job = jobs.add(session, JOB_SPEC.validate_python(content))
+                job = jobs.add(session, JOB_SPEC.validate_python(content), study.owner)
                 session.add(StudyMember(study_id=study.id, method=method.name, seed=seed, job_id=job.id))
                 rings.append(job.id)
     session.flush()
@@ -239,7 +249,7 @@ def _add_missing(session: Session, study: Study, spec: Spec) -> list[str]:
 
 
 def _successor(session: Session, job: Job, spec: dict[str, Any]) -> str:
-    return jobs.add(session, JOB_SPEC.validate_python(spec), continues=job.id).id
+    return jobs.add(session, JOB_SPEC.validate_python(spec), job.owner, continues=job.id).id
 
 
 def _teacher_reference(study: Study, spec: Spec) -> dict[str, str]:

@@ -7,9 +7,10 @@ from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.db import Base, UtcDateTime, now
+from api.ownership import Owned
 
 
-class Study(Base):
+class Study(Owned, Base):
     """A study. It has no state of its own: that is its jobs'."""
 
     __tablename__ = "study"
@@ -19,6 +20,7 @@ class Study(Base):
     spec: Mapped[dict[str, Any]]  # rdrkd.spec.study.Study, as it was posted and extended since
     teacher_job: Mapped[str | None] = mapped_column(ForeignKey("job.id"))  # that trains the teacher, where one does
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())
+    announced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # the end that webhooks were told
 
 
 class StudyMember(Base):

@@ -23,6 +23,8 @@ from api.db import Database
 from api.jobs import control, lifecycle
 from api.jobs.lifecycle import Ending, Held, Published
 from api.jobs.states import TERMINAL, Status
+from api.keys import service as keys
+from api.keys.schemas import KeyRequest
 from api.main import create_app
 from api.settings import Settings
 from api.storage import Storage
@@ -44,6 +46,12 @@ class Service:
     client: httpx2.Client
     database: Database
     storage: Storage
+
+    def key(self, owner: str = "alice", scope: str = "submit", **more: Any) -> dict[str, str]:
+        """Make an API key; give the header that carries it."""
+        with self.database.transaction() as session:
+            _, key = keys.create(session, KeyRequest(name="a test's", owner=owner, scope=scope, **more))
+        return {"Authorization": f"Bearer {key}"}
 
     def upload(self, feature: str = "datasets", file: tuple[str, bytes] = ZIP) -> str:
         return self.client.post(f"/v1/{feature}", files={"file": file}).raise_for_status().json()["id"]

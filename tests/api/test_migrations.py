@@ -14,21 +14,25 @@ from alembic.runtime.migration import MigrationContext
 
 from api import discards, migrations
 from api.attempts import tables as attempts
+from api.audit import tables as audit
 from api.datasets import tables as datasets
 from api.db import Base, make_engine
 from api.events import tables as events
 from api.idempotency import tables as idempotency
 from api.jobs import tables as jobs
+from api.keys import tables as keys
 from api.models import tables as models
 from api.resumable import tables as resumable
 from api.studies import tables as studies
+from api.webhooks import tables as webhooks
 from api.workers import tables as workers
 from tests.servers import Postgres
 
 ROWS = (
     datasets.Dataset, models.Model, jobs.Job, jobs.JobEpoch, jobs.JobWarning, jobs.Artifact, studies.Study,
     studies.StudyMember, events.JobEvent, attempts.JobAttempt, attempts.JobCheckpoint, workers.Worker,
-    resumable.ResumableUpload, idempotency.IdempotencyKey, discards.Discard,
+    idempotency.IdempotencyKey, discards.Discard, keys.ApiKey, webhooks.Webhook, webhooks.Delivery,
+    webhooks.DeliveryAttempt, audit.Audit, resumable.ResumableUpload,
 )  # fmt: skip
 TABLES = {*(row.__tablename__ for row in ROWS), "alembic_version"}
 LATER = TABLES - {"dataset", "model", "job", "job_epoch", "artifact", "alembic_version"}  # than the first revision
@@ -170,6 +174,22 @@ def test_warnings_of_before_have_no_epoch_and_stay_when_it_goes_again(url: str) 
         command.downgrade(migrations.config(connection), "0002")
         assert connection.execute(sa.select(jobs.JobWarning.code)).all() == [("c",)]
     assert "epoch" not in {column["name"] for column in sa.inspect(engine).get_columns("job_warning")}
+    engine.dispose()
+
+
+def test_what_was_there_before_owners_is_the_operators(url: str) -> None:
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        command.upgrade(migrations.config(connection), "0004")
+        job = {"id": "job_1", "kind": "train", "spec": {}, "timeout_seconds": 60}
+        connection.execute(sa.insert(jobs.Job).values(job))
+
+    migrations.upgrade(url)
+
+    with engine.begin() as connection:
+        assert connection.scalars(sa.select(jobs.Job.owner)).all() == [None]
+        command.downgrade(migrations.config(connection), "0004")
+        assert connection.scalars(sa.select(jobs.Job.id)).all() == ["job_1"]
     engine.dispose()
 
 

@@ -78,6 +78,20 @@ def _full(path: str, filename: str) -> Provoke:
     return provoke
 
 
+def _without_room(provoke: Provoke) -> Provoke:
+    """Ask while the file store has less room than the operator wants to keep free."""
+
+    def ask(service: Service) -> Response:
+        settings = service.app.state.settings
+        service.app.state.settings = settings.model_copy(update={"min_free_bytes": 2**60})
+        try:
+            return provoke(service)
+        finally:
+            service.app.state.settings = settings
+
+    return ask
+
+
 def _file(method: str, tail: str, **request: Any) -> Provoke:
     def provoke(service: Service) -> Response:
         job_id = service.job()
@@ -266,6 +280,22 @@ def _crowded(tail: str, **headers: str) -> Provoke:
     return provoke
 
 
+def _body_refusals(operation: str, method: str, path: str) -> dict[tuple[str, str], Provoke]:
+    """What an address that takes JSON says to a body that is none."""
+
+    def send(content: bytes, headers: dict[str, str]) -> Provoke:
+        return lambda service: service.client.request(method, path, content=content, headers=headers)
+
+    return {
+        (operation, "malformed_json"): send(b"{", JSON),
+        (operation, "too_large"): send(bytes(2**20 + 1), JSON),
+        (operation, "unsupported_media_type"): send(b"{}", {}),
+        (operation, "bad_request"): send(b'{"name": "\xff"}', JSON),
+    }
+
+
+_NO_KEY = f"/v1/api-keys/key_{'0' * 32}"
+_NO_WEBHOOK = f"/v1/webhooks/whk_{'0' * 32}"
 _NO_STUDY = f"/v1/studies/stu_{'0' * 32}"
 
 # (operation, code): a request that is answered so
@@ -287,6 +317,7 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("validate_job", "path_not_allowed"): _post("/v1/jobs/validate", **_spec(dataset="/data")),
     ("validate_job", "unknown_reference"): _post("/v1/jobs/validate", **_spec()),
     ("validate_job", "unusable_reference"): _unusable_on_paper,
+    ("create_job", "storage_full"): _without_room(_post("/v1/jobs", **_spec())),
     ("list_jobs", "invalid"): _get("/v1/jobs?status=x"),
     ("get_job", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}"),
     ("cancel_job", "not_found"): _post(f"/v1/jobs/{NOBODY['job']}/cancel"),
@@ -344,6 +375,9 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("create_study", "unknown_reference"): _post("/v1/studies", **_study()),
     ("create_study", "unusable_reference"): _unusable_study,
     **_keyed_refusals("create_study", "/v1/studies", _studies),
+    ("create_study", "storage_full"): _without_room(_post("/v1/studies", **_study())),
+    ("extend_study", "storage_full"): _without_room(_post(f"{_NO_STUDY}/extend", json={"seeds": [1]})),
+    ("resume_study", "storage_full"): _without_room(_post(f"{_NO_STUDY}/resume")),
     ("list_studies", "invalid"): _get("/v1/studies?limit=0"),
     ("get_study", "not_found"): _get(_NO_STUDY),
     ("extend_study", "malformed_json"): _post(f"{_NO_STUDY}/extend", content=b"{", headers=JSON),
@@ -364,17 +398,49 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("get_study_report", "gone"): _reported(removed=True),
     ("get_study_report", "range_not_satisfiable"): _reported(Range="bytes=99-"),
     ("get_study_report", "invalid"): _get(f"{_NO_STUDY}/report?format=x"),
+    **_body_refusals("create_api_key", "POST", "/v1/api-keys"),
+    ("create_api_key", "invalid"): _post("/v1/api-keys", json={"name": "x", "owner": "/"}),
+    ("list_api_keys", "invalid"): _get("/v1/api-keys?limit=0"),
+    ("get_api_key", "not_found"): _get(_NO_KEY),
+    ("revoke_api_key", "not_found"): _request("DELETE", _NO_KEY),
+    **_body_refusals("create_webhook", "POST", "/v1/webhooks"),
+    ("create_webhook", "invalid"): _post("/v1/webhooks", json={"url": "https://127.0.0.1/"}),
+    ("list_audit", "invalid"): _get("/v1/audit?limit=0"),
+    ("list_webhooks", "invalid"): _get("/v1/webhooks?limit=0"),
+    ("get_webhook", "not_found"): _get(_NO_WEBHOOK),
+    **_body_refusals("change_webhook", "PATCH", _NO_WEBHOOK),
+    ("change_webhook", "invalid"): lambda service: service.client.patch(_NO_WEBHOOK, json={"events": []}),
+    ("change_webhook", "not_found"): lambda service: service.client.patch(_NO_WEBHOOK, json={}),
+    ("delete_webhook", "not_found"): _request("DELETE", _NO_WEBHOOK),
+    ("rotate_webhook_secret", "not_found"): _post(f"{_NO_WEBHOOK}/rotate"),
+    ("test_webhook", "not_found"): _post(f"{_NO_WEBHOOK}/test"),
+    ("list_webhook_deliveries", "not_found"): _get(f"{_NO_WEBHOOK}/deliveries"),
+    ("list_webhook_deliveries", "invalid"): _get(f"{_NO_WEBHOOK}/deliveries?limit=0"),
     **_upload_refusals("dataset", ".zip"),
     **_upload_refusals("model", ".pt"),
     **resumable.REFUSALS,
 }
 # Every operation may answer these; tests of their own provoke them (test_security, test_lost_database, ...).
 ANYWHERE = {"host_not_allowed", "loopback_only", "internal", "unavailable"}
-UNDER_V1 = {"unauthorized"}
-CHANGING, CHANGES = {"cross_site"}, ("post", "patch", "delete")
+UNDER_V1 = {"unauthorized", "rate_limited"}
+CHANGING = {"cross_site", "insufficient_scope"}
+ADMIN = {"insufficient_scope"}
+# tests/api/test_quotas.py provokes it of each, tests/api/webhooks/test_webhooks.py of the last
+QUOTAS = (
+    "create_job",
+    "create_study",
+    "extend_study",
+    "resume_study",
+    "create_dataset",
+    "create_model",
+    "create_webhook",
+    "create_upload",
+)
 # Answered where no operation is; `invalid` and the others above document themselves.
 NOWHERE = {"method_not_allowed"}
-PARENTS = {"forbidden", "conflict", "unprocessable"}  # never answered as such
+PARENTS = {"forbidden", "conflict", "unprocessable", "too_many"}  # never answered as such
+
+ADMINS = ("/v1/api-keys", "/v1/audit")
 
 STATUSES = {e.code: e.status for e in vars(errors).values() if isinstance(e, type) and issubclass(e, ApiError)}
 
@@ -418,7 +484,10 @@ def test_every_documented_refusal_is_provoked_here(steady: Service) -> None:
     documented = {(name, code) for name, operation in operations.items() for code in _codes(operation)}
     common = {(name, code) for name in operations for code in ANYWHERE}
     common |= {(name, code) for name, o in operations.items() if o["path"].startswith("/v1") for code in UNDER_V1}
-    common |= {(name, code) for name, o in operations.items() if o["method"] in CHANGES for code in CHANGING}
+    common |= {(name, "quota_exceeded") for name in QUOTAS}
+    changing = {name for name, o in operations.items() if o["method"] not in ("get", "head")}
+    common |= {(name, code) for name in changing for code in CHANGING}
+    common |= {(name, code) for name, o in operations.items() if o["path"].startswith(ADMINS) for code in ADMIN}
 
     assert documented == set(REFUSALS) | common
 

@@ -112,6 +112,10 @@ def test_every_answer_carries_its_headers(start: Start) -> None:
             headers = service.client.get(path).headers
             assert headers["X-Content-Type-Options"] == "nosniff"
             assert headers["X-Frame-Options"] == "DENY"
+            assert headers["Referrer-Policy"] == "no-referrer"
+            assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+            assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+            assert "no-cache" in headers["Cache-Control"]
             assert "default-src 'none'" in headers["Content-Security-Policy"]
             assert headers["X-Request-ID"].startswith("req_")
         refused = service.client.get("/v1/jobs", headers={"Host": "attacker.example"})

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
+from api.access import LOOPBACK
 from api.datasets.tables import Dataset
 from api.db import Database
 from api.jobs.tables import Job
@@ -69,7 +70,7 @@ def test_a_failure_rolls_back_and_undoes(service: Service) -> None:
     bell, undone = Listening(service.database), list[str]()
 
     def fail() -> None:
-        with UnitOfWork.of(service.database, bell) as work:
+        with UnitOfWork.of(service.database, bell, LOOPBACK) as work:
             work.undo(lambda: undone.append("file"))
             work.session.add(Dataset(id="ds_1", filename="a.zip", key="uploads/a.zip", sha256="0" * 64, size=1))
             work.session.flush()

@@ -1,0 +1,49 @@
+"""Who asks, and what they may do: decided by the guard before anything else, carried through the whole request."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    """What a key may do; each scope holds those before it."""
+
+    READ = "read"  # look at its owner's things and download them
+    SUBMIT = "submit"  # make and change them, too
+    ADMIN = "admin"  # everybody's things, the keys and the audit log
+
+    def holds(self, needed: "Scope") -> bool:
+        """Say whether a key of this scope may do what needs `needed`.
+
+        >>> Scope.SUBMIT.holds(Scope.READ), Scope.SUBMIT.holds(Scope.ADMIN)
+        (True, False)
+        """
+        order = list(Scope)
+        return order.index(self) >= order.index(needed)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: an API key, or the operator, who has no owner and sees everything."""
+
+    key: str  # the key's id; of the operator how they came: `token`, `loopback` or `command`
+    owner: str | None  # on whose behalf; whatever is made belongs to them
+    scope: Scope
+
+
+TOKEN = Caller("token", None, Scope.ADMIN)  # has the service's own token
+LOOPBACK = Caller("loopback", None, Scope.ADMIN)  # on this machine, while there is neither token nor key
+COMMAND = Caller("command", None, Scope.ADMIN)  # at the command line, with the database's password
+
+_ADMIN = ("/v1/api-keys", "/v1/audit")
+READING = ("GET", "HEAD", "OPTIONS")
+
+
+def needed(method: str, path: str) -> Scope:
+    """Give the scope that a request needs.
+
+    >>> [str(needed(*asked)) for asked in (("GET", "/v1/jobs"), ("POST", "/v1/jobs"), ("GET", "/v1/api-keys/key_1"))]
+    ['read', 'submit', 'admin']
+    """
+    if any(path == prefix or path.startswith(f"{prefix}/") for prefix in _ADMIN):
+        return Scope.ADMIN
+    return Scope.READ if method in READING else Scope.SUBMIT

@@ -1,0 +1,22 @@
+"""Rows of the audit log."""
+
+from datetime import datetime
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from api.db import Base, UtcDateTime, now
+
+
+class Audit(Base):
+    """One thing that was done. It names, and refers to nothing: what it is about may be gone by now."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)  # aud_<uuid7>: sorts by time
+    at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now(), index=True)
+    key: Mapped[str] = mapped_column(String(40))  # id of the key; `token`, `loopback` or `command`: the operator
+    owner: Mapped[str | None] = mapped_column(String(64))  # whose key it is
+    action: Mapped[str] = mapped_column(String(60))  # operation_id of the address
+    object: Mapped[str | None] = mapped_column(String(100))  # id of what it was done to, or of what was made
+    request_id: Mapped[str | None] = mapped_column(String(40))  # null: at the command line

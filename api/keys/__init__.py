@@ -1,0 +1,1 @@
+"""API keys: who may speak, on whose behalf, and how much they may do."""

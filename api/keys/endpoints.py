@@ -1,0 +1,50 @@
+"""The addresses of API keys; they need the scope `admin`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from api.dependencies import Work, json_only, refusals
+from api.errors import BadRequest, CrossSite, Invalid, MalformedJson, NotFound, TooLarge, UnsupportedMediaType
+from api.keys import service
+from api.keys.schemas import KeyRequest, KeyView, NewKeyView
+from api.pages import After, Limit, Page
+
+router = APIRouter(prefix="/api-keys", tags=["access"])
+
+
+@router.post(
+    "",
+    status_code=201,
+    operation_id="create_api_key",
+    dependencies=[Depends(json_only)],
+    responses=refusals(BadRequest, MalformedJson, CrossSite, TooLarge, UnsupportedMediaType, Invalid),
+)
+def create(request: KeyRequest, work: Work, response: Response) -> NewKeyView:
+    """Make a key. The answer holds it, once: the service keeps a hash only."""
+    row, key = service.create(work.session, request)
+    response.headers["Location"] = f"/v1/api-keys/{row.id}"
+    response.headers["Cache-Control"] = "no-store"
+    return NewKeyView.of(row, key=key)
+
+
+@router.get("", operation_id="list_api_keys", responses=refusals(Invalid))
+def newest(work: Work, limit: Annotated[Limit, Query()] = 20, after: Annotated[After, Query()] = None) -> Page[KeyView]:
+    """List the keys, newest first, the expired and revoked ones, too."""
+    rows, following = service.newest(work.session, limit, after)
+    return Page(data=[KeyView.of(row) for row in rows], has_more=following is not None, next=following)
+
+
+@router.get("/{key_id}", operation_id="get_api_key", responses=refusals(NotFound))
+def get(key_id: str, work: Work) -> KeyView:
+    """Read one key: whose it is, and when it was used last."""
+    return KeyView.of(service.get(work.session, key_id))
+
+
+@router.delete("/{key_id}", operation_id="revoke_api_key", responses=refusals(CrossSite, NotFound))
+def revoke(key_id: str, work: Work) -> KeyView:
+    """Revoke a key: within three seconds no process of the service takes it any more.
+
+    Revoking it again changes nothing.
+    """
+    return KeyView.of(service.revoke(work.session, key_id))

@@ -1,0 +1,53 @@
+"""API keys as the API shows them."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from api.access import Scope
+from api.keys.tables import ApiKey
+
+Owner = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$", examples=["survey-team"])]
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")
+]
+
+
+class KeyRequest(BaseModel):
+    """A key that is asked for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name = Field(description="for people: what the key is for", examples=["nightly distillation"])
+    owner: Owner = Field(description="whose things it makes and sees; several keys may have one owner")
+    scope: Scope = Field(Scope.SUBMIT, description="`read`; `submit`: reads, too; `admin`: everything of everybody")
+    expires_at: AwareDatetime | None = Field(None, description="from when on it is refused; none: never")
+
+
+class KeyView(BaseModel):
+    """An API key without its secret."""
+
+    id: str = Field(examples=["key_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"])
+    object: Literal["api_key"] = "api_key"
+    name: str
+    owner: str
+    scope: Scope
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None = Field(description="to the minute")
+    revoked_at: datetime | None
+
+    @classmethod
+    def of(cls, row: ApiKey, **more: Any) -> Self:
+        """Show a row, and what `more` a wider view has."""
+        shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
+        return cls(**shown, **more)
+
+
+class NewKeyView(KeyView):
+    """A key that has just been made."""
+
+    key: str = Field(
+        description="the bearer token; it is shown here and never again", examples=["rdr_0199f0a1..._5f6c..."]
+    )

@@ -1,0 +1,42 @@
+"""Whose a row is. Every query of a request finds the rows of its caller's owner only, so that none can forget to ask.
+
+The request's session knows its caller; what it selects, changes or deletes of an owned table is narrowed to the
+caller's owner, also in subqueries. So another's things are not there: 404, never 403. An admin's request is not
+narrowed, and neither are the sessions of workers and reaper, which have no caller.
+"""
+
+from sqlalchemy import String, event
+from sqlalchemy.orm import Mapped, ORMExecuteState, Session, mapped_column, with_loader_criteria
+
+from api.access import Caller, Scope
+
+EVERYBODYS = {"everybodys": True}  # execution options of a query that counts across owners and shows nothing of theirs
+
+
+class Owned:
+    """Column of a row that people make."""
+
+    owner: Mapped[str | None] = mapped_column(String(64), index=True)  # null: the operator's, only admins see it
+
+
+def bind(session: Session, caller: Caller) -> None:
+    """Let the session act for a caller."""
+    session.info["caller"] = caller
+
+
+def owner_of(session: Session) -> str | None:
+    """Give the owner for whom the session acts: whatever it makes belongs to them."""
+    caller: Caller | None = session.info.get("caller")
+    return caller.owner if caller is not None else None
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _narrow(state: ORMExecuteState) -> None:
+    caller: Caller | None = state.session.info.get("caller")
+    if caller is None or caller.scope == Scope.ADMIN or state.execution_options.get("everybodys"):
+        return
+    # Refreshes are of rows that the session has found before.
+    if (state.is_select and not state.is_column_load) or state.is_update or state.is_delete:
+        owner = caller.owner
+        mine = with_loader_criteria(Owned, lambda table: table.owner == owner, include_aliases=True)
+        state.statement = state.statement.options(mine)

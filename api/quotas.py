@@ -1,0 +1,115 @@
+"""How much one owner may have. What is the operator's (no owner) is not counted.
+
+A request's session knows the quotas. They are checked after the rows are written and before the commit, one
+transaction of an owner at a time, so that requests side by side cannot exceed them together.
+"""
+
+import zlib
+from dataclasses import dataclass
+from typing import Self
+
+from sqlalchemy import ColumnElement, func, or_, select, true
+from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm.util import AliasedClass
+
+from api.datasets.tables import Dataset
+from api.errors import QuotaExceeded
+from api.jobs.states import HELD, Status
+from api.jobs.tables import Artifact, Job
+from api.models.tables import Model
+from api.settings import Settings
+from api.uploads import UploadStatus
+
+CLAIMS = 0x636C61696D  # "claim": the advisory lock of claims that look at quotas, on PostgreSQL
+
+
+@dataclass(frozen=True)
+class Quotas:
+    """The most that one owner may have; 0: as much as they like."""
+
+    queued_jobs: int = 0
+    running_jobs: int = 0
+    storage_bytes: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Take them from the settings."""
+        return cls(settings.quota_queued_jobs, settings.quota_running_jobs, settings.quota_storage_bytes)
+
+
+NONE = Quotas()
+
+
+def bind(session: Session, quotas: Quotas) -> None:
+    """Let the session's transactions keep to quotas."""
+    session.info["quotas"] = quotas
+
+
+def quotas_of(session: Session) -> Quotas:
+    """Give the quotas that the session keeps to; those of workers and reaper keep to none."""
+    quotas: Quotas = session.info.get("quotas", NONE)
+    return quotas
+
+
+def check_jobs(session: Session, owner: str | None) -> None:
+    """Refuse jobs that have just been queued if they are too many, or if their owner's storage is full.
+
+    Raises:
+        QuotaExceeded: so it is.
+    """
+    most = quotas_of(session).queued_jobs
+    if most and owner is not None:
+        _one_at_a_time(session, zlib.crc32(owner.encode()))
+        queued = _count(session, owner, Job.status == Status.QUEUED)
+        if queued > most:
+            raise QuotaExceeded(f"expected at most {most} queued jobs of {owner}, got {queued} with this request's")
+    check_storage(session, owner)
+
+
+def check_storage(session: Session, owner: str | None, more: int = 0) -> None:
+    """Refuse what an owner has stored, and `more` bytes that are to come, if it is too much.
+
+    Raises:
+        QuotaExceeded: it is.
+    """
+    most = quotas_of(session).storage_bytes
+    if most and owner is not None:
+        _one_at_a_time(session, zlib.crc32(owner.encode()))
+        stored = stored_bytes(session, owner) + more
+        if stored > most:
+            raise QuotaExceeded(f"expected at most {most} stored bytes of {owner}, got {stored} with this request's")
+
+
+def stored_bytes(session: Session, owner: str) -> int:
+    """Sum an owner's uploads and what their jobs have published; each row counts, also where two share a file."""
+    uploads = [
+        select(func.coalesce(func.sum(table.size), 0)).where(table.owner == owner, table.status != UploadStatus.INVALID)
+        for table in (Dataset, Model)
+    ]
+    published = select(func.coalesce(func.sum(Artifact.size), 0)).join(Job, Job.id == Artifact.job_id)
+    return sum(int(session.scalar(query) or 0) for query in (*uploads, published.where(Job.owner == owner)))
+
+
+def running(session: Session, owner: str) -> int:
+    """Count an owner's jobs that workers hold."""
+    return _count(session, owner, Job.status.in_(HELD))
+
+
+def may_run(session: Session, job: type[Job] | AliasedClass[Job], most: int) -> ColumnElement[bool]:
+    """Give the SQL condition that `job` would not be one too many of its owner's; claims are then made in turn."""
+    if not most:
+        return true()
+    _one_at_a_time(session, CLAIMS)
+    other = aliased(Job)
+    held = select(func.count()).where(other.owner == job.owner, other.status.in_(HELD)).scalar_subquery()
+    return or_(job.owner.is_(None), held < most)
+
+
+def _count(session: Session, owner: str, condition: ColumnElement[bool]) -> int:
+    return session.scalar(select(func.count()).select_from(Job).where(Job.owner == owner, condition)) or 0
+
+
+def _one_at_a_time(session: Session, lock: int) -> None:
+    """Wait for other transactions with this lock to end. SQLite has one writer at a time anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(lock)))

@@ -1,0 +1,96 @@
+"""The addresses of webhooks."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from api.dependencies import SettingsDep, Work, json_only, refusals
+from api.errors import (
+    BadRequest,
+    CrossSite,
+    Invalid,
+    MalformedJson,
+    NotFound,
+    QuotaExceeded,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from api.pages import After, Limit, Page
+from api.webhooks import service
+from api.webhooks.schemas import DeliveryView, NewSecretView, WebhookChange, WebhookRequest, WebhookView
+
+router = APIRouter(prefix="/webhooks", tags=["webhooks"])
+
+_BODY = (BadRequest, MalformedJson, CrossSite, TooLarge, UnsupportedMediaType, Invalid)
+
+
+@router.post(
+    "",
+    status_code=201,
+    operation_id="create_webhook",
+    dependencies=[Depends(json_only)],
+    responses=refusals(*_BODY, QuotaExceeded),
+)
+def create(request: WebhookRequest, work: Work, settings: SettingsDep, response: Response) -> NewSecretView:
+    """Have an address told of the caller's owner's events. The answer holds the secret that signs them, once."""
+    row, secret = service.create(work.session, request, settings)
+    response.headers["Location"] = f"/v1/webhooks/{row.id}"
+    response.headers["Cache-Control"] = "no-store"
+    return NewSecretView.of(row, secret=secret)
+
+
+@router.get("", operation_id="list_webhooks", responses=refusals(Invalid))
+def newest(
+    work: Work, limit: Annotated[Limit, Query()] = 20, after: Annotated[After, Query()] = None
+) -> Page[WebhookView]:
+    """List the webhooks, newest first."""
+    rows, following = service.newest(work.session, limit, after)
+    return Page(data=[WebhookView.of(row) for row in rows], has_more=following is not None, next=following)
+
+
+@router.get("/{webhook_id}", operation_id="get_webhook", responses=refusals(NotFound))
+def get(webhook_id: str, work: Work) -> WebhookView:
+    """Read one webhook: whether it works, and why it was disabled."""
+    return WebhookView.of(service.get(work.session, webhook_id))
+
+
+@router.patch(
+    "/{webhook_id}",
+    operation_id="change_webhook",
+    dependencies=[Depends(json_only)],
+    responses=refusals(NotFound, *_BODY),
+)
+def change(webhook_id: str, asked: WebhookChange, work: Work, settings: SettingsDep) -> WebhookView:
+    """Change a webhook, disable it, or enable it again."""
+    return WebhookView.of(service.change(work.session, webhook_id, asked, settings))
+
+
+@router.delete("/{webhook_id}", status_code=204, operation_id="delete_webhook", responses=refusals(CrossSite, NotFound))
+def delete(webhook_id: str, work: Work) -> None:
+    """Remove a webhook with its log; what waits for it is not sent."""
+    service.remove(work.session, webhook_id)
+
+
+@router.post("/{webhook_id}/rotate", operation_id="rotate_webhook_secret", responses=refusals(CrossSite, NotFound))
+def rotate(webhook_id: str, work: Work, response: Response) -> NewSecretView:
+    """Make a new secret. The one before signs, too, for a day; the answer holds the new one, once."""
+    row, secret = service.rotate(work.session, webhook_id)
+    response.headers["Cache-Control"] = "no-store"
+    return NewSecretView.of(row, secret=secret)
+
+
+@router.post(
+    "/{webhook_id}/test", status_code=202, operation_id="test_webhook", responses=refusals(CrossSite, NotFound)
+)
+def test(webhook_id: str, work: Work) -> DeliveryView:
+    """Have a `webhook.test` sent, once; the log of deliveries says what came of it."""
+    return DeliveryView.of(service.test(work.session, webhook_id), [])
+
+
+@router.get("/{webhook_id}/deliveries", operation_id="list_webhook_deliveries", responses=refusals(NotFound, Invalid))
+def deliveries(
+    webhook_id: str, work: Work, limit: Annotated[Limit, Query()] = 20, after: Annotated[After, Query()] = None
+) -> Page[DeliveryView]:
+    """List what was sent, newest first, with every attempt."""
+    rows, following = service.log(work.session, webhook_id, limit, after)
+    return Page(data=[DeliveryView.of(*row) for row in rows], has_more=following is not None, next=following)

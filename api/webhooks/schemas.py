@@ -1,0 +1,100 @@
+"""Webhooks as the API shows them."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.keys.schemas import Name
+from api.webhooks.events import Event
+from api.webhooks.tables import Delivery, DeliveryAttempt, DeliveryStatus, Webhook
+
+Url = Annotated[
+    str,
+    Field(min_length=1, max_length=2000, description="https://..., on the internet", examples=["https://ci.example/x"]),
+]
+Events = Annotated[list[Event], Field(min_length=1, max_length=len(Event), description="what it is told of")]
+
+
+class WebhookRequest(BaseModel):
+    """A webhook that is asked for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: Url
+    events: Events = Field(default_factory=lambda: list(Event))
+    name: Name | None = Field(None, description="for people")
+
+
+class WebhookChange(BaseModel):
+    """What is to be different; a field that is missing stays."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: Url | None = None
+    events: Events | None = None
+    name: Name | None = None
+    enabled: bool | None = Field(None, description="`true` after it was disabled: it is told of what ends from now on")
+
+
+class WebhookView(BaseModel):
+    """A webhook without its secrets."""
+
+    id: str = Field(examples=["whk_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"])
+    object: Literal["webhook"] = "webhook"
+    name: str | None
+    owner: str | None
+    url: str
+    events: list[Event]
+    failing_since: datetime | None = Field(description="first failure since the last success")
+    disabled_at: datetime | None
+    disabled_reason: str | None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: Webhook, **more: Any) -> Self:
+        """Show a row, and what `more` a wider view has."""
+        shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
+        return cls(**shown, **more)
+
+
+class NewSecretView(WebhookView):
+    """A webhook with a secret that has just been made."""
+
+    secret: str = Field(description="signs its messages: it is shown here and never again", examples=["whsec_..."])
+
+
+class AttemptView(BaseModel):
+    """One attempt to send a message."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    number: int
+    at: datetime = Field(description="when it ended")
+    seconds: float
+    status_code: int | None = Field(description="null: there was no answer")
+    error: str | None
+
+
+class DeliveryView(BaseModel):
+    """A message to a webhook."""
+
+    id: str = Field(description="also its `webhook-id`", examples=["msg_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"])
+    object: Literal["webhook_delivery"] = "webhook_delivery"
+    webhook_id: str
+    event: str
+    status: DeliveryStatus
+    body: str = Field(description="as it is signed and sent")
+    next_attempt_at: datetime | None = Field(description="while it waits")
+    attempts: list[AttemptView]
+    created_at: datetime
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, row: Delivery, attempts: list[DeliveryAttempt]) -> Self:
+        """Show a row and its attempts."""
+        shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
+        shown |= {"attempts": [AttemptView.model_validate(attempt) for attempt in attempts]}
+        if row.status != DeliveryStatus.WAITING:
+            shown["next_attempt_at"] = None
+        return cls(**shown)

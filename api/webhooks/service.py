@@ -1,0 +1,126 @@
+"""What happens to webhooks at the API's side. Functions take the request's session and never commit."""
+
+import base64
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from api.db import new_id
+from api.errors import Invalid, QuotaExceeded
+from api.ownership import owner_of
+from api.pages import get_or_404, page
+from api.settings import Settings
+from api.webhooks import delivery, events
+from api.webhooks.addresses import AddressRefused, check_url
+from api.webhooks.schemas import WebhookChange, WebhookRequest
+from api.webhooks.tables import Delivery, DeliveryAttempt, Webhook
+from rdrkd.errors import Problem
+
+MOST = 20  # webhooks of one owner
+MOST_SECRETS = 5  # of one webhook
+OLD_HOURS = 24  # for how long a secret signs, too, after the next one was made
+
+
+def create(session: Session, request: WebhookRequest, settings: Settings) -> tuple[Webhook, str]:
+    """Make a webhook; give its row and its secret.
+
+    Raises:
+        Invalid: its URL may not be called.
+        QuotaExceeded: its owner has too many.
+    """
+    _check(request.url, settings)
+    secret = _new_secret()
+    row = Webhook(id=new_id("whk"), owner=owner_of(session), url=request.url, name=request.name)
+    row.events, row.secrets = [str(event) for event in request.events], [{"secret": secret, "until": None}]
+    session.add(row)
+    session.flush()
+    mine = Webhook.owner.is_not_distinct_from(row.owner)
+    if (session.scalar(select(func.count()).select_from(Webhook).where(mine)) or 0) > MOST:
+        raise QuotaExceeded(f"expected at most {MOST} webhooks, got one more")
+    return row, secret
+
+
+def newest(session: Session, limit: int, after: str | None) -> tuple[Sequence[Webhook], str | None]:
+    """Read one page of webhooks, newest first, and the next cursor."""
+    return page(session, select(Webhook), Webhook.id, limit, after)
+
+
+def get(session: Session, webhook_id: str) -> Webhook:
+    """Read one webhook; raises `NotFound`."""
+    return get_or_404(session, Webhook, webhook_id)
+
+
+def change(session: Session, webhook_id: str, asked: WebhookChange, settings: Settings) -> Webhook:
+    """Change a webhook.
+
+    Raises:
+        NotFound: there is no such webhook.
+        Invalid: its new URL may not be called.
+    """
+    row = get(session, webhook_id)
+    if asked.url is not None:
+        _check(asked.url, settings)
+        row.url = asked.url
+    if asked.events is not None:
+        row.events = [str(event) for event in asked.events]
+    if "name" in asked.model_fields_set:
+        row.name = asked.name
+    if asked.enabled:
+        row.disabled_at = row.disabled_reason = row.failing_since = None
+    session.flush()
+    if asked.enabled is False:
+        delivery.disable(session, webhook_id, "disabled by its owner")
+        session.refresh(row)
+    return row
+
+
+def remove(session: Session, webhook_id: str) -> None:
+    """Remove a webhook, with what waits for it and its log; raises `NotFound`."""
+    session.delete(get(session, webhook_id))
+
+
+def rotate(session: Session, webhook_id: str) -> tuple[Webhook, str]:
+    """Make a new secret; those before sign, too, for a day, until the receiver knows the new one. Raises `NotFound`."""
+    row = get(session, webhook_id)
+    secret, until = _new_secret(), (datetime.now(UTC) + timedelta(hours=OLD_HOURS)).isoformat()
+    signing = delivery.valid(row.secrets)
+    old = [entry | {"until": entry["until"] or until} for entry in row.secrets if entry["secret"] in signing]
+    row.secrets = [{"secret": secret, "until": None}, *old][:MOST_SECRETS]
+    session.flush()
+    return row, secret
+
+
+def test(session: Session, webhook_id: str) -> Delivery:
+    """Queue a message that says nothing, to be sent once; also to a webhook that is disabled. Raises `NotFound`."""
+    row = get(session, webhook_id)
+    data: dict[str, Any] = {"id": row.id, "object": "webhook", "links": {"self": f"/v1/webhooks/{row.id}"}}
+    return events.deliveries(session, [row], events.TEST, datetime.now(UTC), data)[0]
+
+
+def log(
+    session: Session, webhook_id: str, limit: int, after: str | None
+) -> tuple[list[tuple[Delivery, list[DeliveryAttempt]]], str | None]:
+    """Read one page of a webhook's messages, newest first, each with its attempts; raises `NotFound`."""
+    get(session, webhook_id)
+    mine = select(Delivery).where(Delivery.webhook_id == webhook_id)
+    rows, following = page(session, mine, Delivery.id, limit, after)
+    attempts: dict[str, list[DeliveryAttempt]] = {row.id: [] for row in rows}
+    of_rows = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id.in_(attempts))
+    for attempt in session.scalars(of_rows.order_by(DeliveryAttempt.number)):
+        attempts[attempt.delivery_id].append(attempt)
+    return [(row, attempts[row.id]) for row in rows], following
+
+
+def _check(url: str, settings: Settings) -> None:
+    try:
+        check_url(url, settings.webhooks_allow_http, settings.webhooks_allow_private)
+    except AddressRefused as error:
+        raise Invalid.at(Problem("/url", str(error))) from error
+
+
+def _new_secret() -> str:
+    return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"

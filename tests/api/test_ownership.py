@@ -1,0 +1,156 @@
+"""Whose things are whose: another's are not there, an admin sees all, and no address forgets to ask."""
+
+import re
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, func, select, update
+
+from api.access import Caller, Scope
+from api.datasets.tables import Dataset
+from api.jobs.states import Status
+from api.jobs.tables import Job
+from api.ownership import EVERYBODYS, bind
+from tests.api.conftest import Service, Start
+from tests.servers import Postgres
+
+TRAIN = {"kind": "train", "model": {"architecture": "yolov8n"}}
+STUDY = {
+    "name": "s",
+    "teacher": {"model": {"architecture": "yolov8l"}, "train": {"epochs": 1}},
+    "student": {"architecture": "yolov8n"},
+    "methods": ["none"],
+    "seeds": [0],
+}
+BODIES = {"extend_study": {"seeds": [1]}}  # where an empty one would be refused for itself
+
+
+class People:
+    """Alice with one of everything, Bob, and an admin."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.alice, self.bob = service.key("alice"), service.key("bob")
+        self.admin = service.key("ops", "admin")
+        self.dataset, self.model = self.upload("datasets", "a.zip"), self.upload("models", "a.pt")
+        self.job = self.post("jobs", TRAIN | {"dataset": self.dataset})
+        self.study = self.post("studies", STUDY | {"dataset": self.dataset})
+
+    def upload(self, feature: str, filename: str) -> str:
+        files = {"file": (filename, b"PK\x05\x06" + bytes(18))}
+        answer = self.service.client.post(f"/v1/{feature}", files=files, headers=self.alice)
+        self.service.settle()
+        return str(answer.raise_for_status().json()["id"])
+
+    def post(self, feature: str, body: dict[str, Any]) -> str:
+        answer = self.service.client.post(f"/v1/{feature}", json=body, headers=self.alice)
+        return str(answer.raise_for_status().json()["id"])
+
+    def ids(self, feature: str, headers: dict[str, str]) -> list[str]:
+        return [row["id"] for row in self.service.client.get(f"/v1/{feature}", headers=headers).json()["data"]]
+
+
+@pytest.fixture
+def people(each_service: Service) -> People:
+    return People(each_service)
+
+
+def test_lists_show_ones_own_and_an_admin_everybodys(people: People) -> None:
+    for feature, one in (("datasets", people.dataset), ("models", people.model), ("studies", people.study)):
+        assert people.ids(feature, people.alice) == [one]
+        assert people.ids(feature, people.bob) == []
+        assert people.ids(feature, people.admin) == [one]
+    assert people.job in people.ids("jobs", people.alice)
+    assert people.ids("jobs", people.bob) == []
+    shown = people.service.client.get("/v1/jobs", headers=people.admin).json()["data"]
+    assert {job["owner"] for job in shown} == {"alice"}
+
+
+def test_no_address_answers_for_anothers_things(people: People) -> None:
+    """All operations that name a thing, also those that are added after this test was written."""
+    client = people.service.client
+    ids = {"dataset_id": people.dataset, "model_id": people.model, "job_id": people.job, "study_id": people.study}
+    asked = 0
+    for path, methods in client.get("/openapi.json").json()["paths"].items():
+        names = [name for name in re.findall(r"{(\w+)}", path) if name in ids]
+        for method, operation in methods.items() if names else ():
+            address = re.sub(r"{(\w+)}", lambda name: ids.get(name[1], "report.html"), path)
+            body = {"json": BODIES.get(operation["operationId"], {})} if "requestBody" in operation else {}
+            answer = client.request(method, address, headers=people.bob, **body)
+            assert answer.status_code == 404, operation["operationId"]
+            assert method == "head" or answer.json()["code"] == "not_found", operation["operationId"]
+            asked += 1
+    assert asked >= 16
+    assert client.get(f"/v1/jobs/{people.job}", headers=people.alice).json()["status"] == "queued"
+
+
+def test_references_to_anothers_things_lead_nowhere(people: People) -> None:
+    def refusal(**changes: Any) -> tuple[str, list[str]]:
+        spec = TRAIN | {"dataset": people.dataset} | changes
+        problem = people.service.client.post("/v1/jobs", json=spec, headers=people.bob).json()
+        return problem["code"], [error["pointer"] for error in problem["errors"]]
+
+    assert refusal() == ("unknown_reference", ["#/dataset"])
+    assert refusal(model={"model": people.model})[1] == ["#/dataset", "#/model/model"]
+    assert refusal(model={"job": people.job})[1] == ["#/dataset", "#/model/job"]
+    study = people.service.client.post("/v1/studies", json=STUDY | {"dataset": people.dataset}, headers=people.bob)
+    assert (study.status_code, study.json()["code"]) == (422, "unknown_reference")
+
+
+def test_what_an_admin_starts_of_a_study_stays_its_owners(people: People) -> None:
+    client = people.service.client
+    client.post(f"/v1/studies/{people.study}/cancel", headers=people.admin).raise_for_status()
+    client.post(f"/v1/studies/{people.study}/resume", headers=people.admin).raise_for_status()
+    client.post(f"/v1/studies/{people.study}/extend", json={"seeds": [1]}, headers=people.admin).raise_for_status()
+
+    with people.service.database.transaction() as session:
+        assert set(session.scalars(select(Job.owner))) == {"alice"}
+        assert session.scalar(select(func.count()).select_from(Job)) == 6
+
+
+def test_what_the_operator_makes_is_nobody_elses(start: Start) -> None:
+    with start(token="t") as service:
+        service.client.headers["Authorization"] = "Bearer t"
+        job = service.job()
+        alice = service.key("alice")
+
+        assert service.client.get(f"/v1/jobs/{job}").json()["owner"] is None
+        assert service.client.get(f"/v1/jobs/{job}", headers=alice).status_code == 404
+        assert service.client.get(f"/v1/jobs/{job}", headers=service.key("ops", "admin")).status_code == 200
+
+
+def test_a_queue_is_counted_across_owners(people: People) -> None:
+    service = people.service
+    files = {"file": ("b.zip", b"PK\x05\x06" + bytes(18))}
+    dataset = service.client.post("/v1/datasets", files=files, headers=people.bob).json()["id"]
+    service.settle()
+
+    mine = service.client.post("/v1/jobs", json=TRAIN | {"dataset": dataset}, headers=people.bob).json()
+
+    assert mine["waiting_for"][0]["detail"].endswith("jobs that go before it: 3")  # Alice's
+
+
+def test_every_kind_of_statement_is_narrowed(people: People) -> None:
+    with people.service.database.transaction() as session:
+        bind(session, Caller("key_1", "bob", Scope.SUBMIT))
+        assert session.get(Dataset, people.dataset) is None
+        assert session.scalar(select(func.count()).select_from(Job)) == 0
+        assert session.scalar(select(func.count()).select_from(Job), execution_options=EVERYBODYS) > 0
+        assert session.scalars(select(Dataset.id).where(select(Job.id).exists())).all() == []
+        session.execute(update(Job).values(status=Status.FAILED))
+        session.execute(delete(Dataset))
+    with people.service.database.transaction() as session:
+        bind(session, Caller("key_2", "alice", Scope.READ))
+        assert session.get(Dataset, people.dataset) is not None
+        assert set(session.scalars(select(Job.status))) == {Status.QUEUED}
+
+
+def test_a_postgres_of_many_owners_gives_each_their_own(postgres: Postgres, start: Start) -> None:
+    with postgres.database() as url, start(database_url=url, migrate_on_start=True) as service:
+        keys = {name: service.key(name) for name in ("a", "b", "c")}
+        for name, headers in keys.items():
+            files = {"file": (f"{name}.zip", b"PK\x05\x06" + bytes(18))}
+            service.client.post("/v1/datasets", files=files, headers=headers).raise_for_status()
+        for name, headers in keys.items():
+            shown = service.client.get("/v1/datasets", headers=headers).json()["data"]
+            assert [row["filename"] for row in shown] == [f"{name}.zip"]

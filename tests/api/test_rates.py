@@ -1,0 +1,58 @@
+"""How often a key may ask: by class, by key, in memory and in a real Valkey."""
+
+import pytest
+from pydantic import ValidationError
+
+from api.settings import Settings
+from tests.api.conftest import NOBODY, Start
+from tests.servers import Valkey
+
+WEIGHTS = f"/v1/jobs/{NOBODY['job']}/weights"
+CANCEL = f"/v1/jobs/{NOBODY['job']}/cancel"
+
+
+@pytest.mark.parametrize("where", ["memory", "valkey"])
+def test_each_class_has_its_own_limit(start: Start, request: pytest.FixtureRequest, where: str) -> None:
+    rates = {"rate_default": "3/minute", "rate_submit": "2/minute", "rate_download": "1/minute"}
+    if where == "valkey":
+        valkey: Valkey = request.getfixturevalue("valkey_server")
+        rates["broker_url"] = valkey.new_url()
+    with start(token="t", **rates) as service:
+        alice = service.key("alice")
+        for method, path, most in (("GET", "/v1/jobs", 3), ("POST", CANCEL, 2), ("GET", WEIGHTS, 1)):
+            answers = [service.client.request(method, path, headers=alice) for _ in range(most + 1)]
+            assert [answer.status_code == 429 for answer in answers] == [False] * most + [True]
+            assert answers[-1].json()["code"] == "rate_limited"
+            assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
+        assert service.client.get("/v1/jobs", headers=service.key("alice")).status_code == 200  # another key
+        operator = [service.client.get("/v1/jobs", headers={"Authorization": "Bearer t"}) for _ in range(5)]
+        assert {answer.status_code for answer in operator} == {200}
+
+
+def test_two_processes_count_together_in_valkey(start: Start, valkey_server: Valkey) -> None:
+    shared = {"token": "t", "rate_default": "2/minute", "broker_url": valkey_server.new_url()}
+    with start(**shared) as one:
+        alice = one.key("alice")
+        assert [one.client.get("/v1/jobs", headers=alice).status_code for _ in range(2)] == [200, 200]
+        database = one.app.state.settings.database_url
+        with start(**shared, database_url=database) as two:
+            assert two.client.get("/v1/jobs", headers=alice).status_code == 429
+
+
+def test_a_redis_that_is_away_stops_nobody(start: Start) -> None:
+    away = {"broker_url": "redis://127.0.0.1:1/0", "rate_default": "1/minute"}
+    with start(token="t", **away) as service:
+        alice = service.key("alice")
+        assert [service.client.get("/v1/jobs", headers=alice).status_code for _ in range(2)] == [200, 200]
+
+
+def test_no_limit_is_a_limit_too(start: Start) -> None:
+    with start(token="t", rate_default="") as service:
+        alice = service.key("alice")
+        assert {service.client.get("/v1/jobs", headers=alice).status_code for _ in range(5)} == {200}
+
+
+@pytest.mark.parametrize("text", ["often", "10", "10/fortnight"])
+def test_a_limit_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError, match="expected limits such as 60/minute"):
+        Settings(rate_submit=text)
