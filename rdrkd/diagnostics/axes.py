@@ -63,7 +63,7 @@ def _scale(axes: Axes, panel: Panel) -> None:
     if panel.log and any(value > 0 for _, value in points):
         _scale_log(axes, [*panel.guides.values(), *(value for _, value in points if value > 0)])
     else:  # else a scale's offset or power of ten would stand above the axis, in the way of the legend
-        axes.yaxis.set_major_formatter(FuncFormatter(_plain_number))
+        axes.yaxis.set_major_formatter(FuncFormatter(plain_number))
     if panel.limits is not None:
         low, high = panel.limits
         values = [value for _, value in points]
@@ -85,12 +85,13 @@ def _scale_log(axes: Axes, heights: Sequence[float]) -> None:
     axes.set_yscale("log")
     subs = (1, 2, 5) if max(heights) < 30 * min(heights) else (1,)
     axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=8))
-    axes.yaxis.set_major_formatter(FuncFormatter(_plain_number))
+    axes.yaxis.set_major_formatter(FuncFormatter(plain_number))
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _plain_number(value: float, _position: int | None) -> str:
-    return f"{value:g}"
+def plain_number(value: float, _position: int | None) -> str:
+    """Write a tick as a number for itself, without an offset or a power of ten that all would share."""
+    return f"{value:.10g}"
 
 
 def _nth(of: Sequence[_T], number: int) -> _T:

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from typer.testing import CliRunner
 
 from rdrkd.cli import app
-from rdrkd.diagnostics.axes import COLOURS, DASHES, MARKERS
+from rdrkd.diagnostics.axes import COLOURS, DASHES, MARKERS, draw
 from rdrkd.diagnostics.curves import panels
 from rdrkd.diagnostics.drawing import DARK
 from rdrkd.diagnostics.folder import read
@@ -471,6 +472,22 @@ def test_curves_are_told_apart_without_colour(tmp_path: Path) -> None:
         assert len(set(looks)) == len(looks)
     assert len(set(MARKERS)) == len(MARKERS) == len(COLOURS) == len(DARK)
     assert len(list(groupby(map(str, DASHES)))) == len(DASHES)
+
+
+@pytest.mark.parametrize("loss", [3.00001, 3e7, 3e-7])
+def test_one_epoch_is_seen_on_axes_without_offset(loss: float, tmp_path: Path) -> None:
+    lines = [epoch(1, losses={"box": loss, "cls": loss * (1 + 1e-6), "decoupled": loss})]
+    for panel in panels(read(write_folder(tmp_path, lines))):
+        figure = Figure()
+        axes = figure.subplots()
+        draw(axes, panel, legend=0.2)
+        figure.draw_without_rendering()
+        assert axes.yaxis.get_offset_text().get_text() == ""
+        first, last = axes.get_xlim()
+        assert [place for place in axes.get_xticks() if first <= place <= last] == [1]
+        curves = [line for line in axes.lines if line.get_color() in COLOURS]
+        assert len(curves) == len(panel.lines)
+        assert all(line.get_marker() in MARKERS for line in curves)
 
 
 def test_long_runs_stay_small(tmp_path: Path) -> None:
