@@ -8,7 +8,10 @@ from typer.testing import CliRunner
 
 from rdrkd.cli import app
 from rdrkd.errors import SpecError
+from rdrkd.reporter import Memory
+from rdrkd.spec.study import Study
 from rdrkd.study.results import FORMAT
+from rdrkd.study.runner import Order, run_study
 from tests.rdrkd.study.test_report import member
 
 LONG = "regenerated+decoupled.with-a-long-name"
@@ -33,6 +36,16 @@ def test_no_name_and_no_figure_is_cut_off_on_a_narrow_terminal(columns: str, tmp
     assert [line[:3] for line in lines] == [[LONG, "2", "6.12"], [LONG, "2", "+4.62"]]
     numbers = {word.strip("(),:[];") for word in told.output.split()}
     assert {"5.13", "-35.08", "+44.33"} <= numbers, "nor is a number folded"
+
+
+def test_a_device_that_nothing_knows_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    spec = {
+        "name": "s", "dataset": "d", "teacher": {"model": {"architecture": "yolov8l"}, "train": {"epochs": 1}},
+        "student": {"architecture": "yolov8n"}, "methods": ["none"],
+    }  # fmt: skip
+    with pytest.raises(SpecError, match=r"^expected as device .* got 'gpu'$"):
+        run_study(Study.model_validate(spec), Order(tmp_path / "out", device="gpu"), lambda _name: Memory())
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_study_s_folder_is_no_run_folder_and_the_right_command_is_named(tmp_path: Path) -> None:
