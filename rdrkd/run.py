@@ -88,6 +88,8 @@ def _run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> di
         _check(dataset, reporter)
     _write_json(run_dir / "resolved_spec.json", resolved)
     reporter.emit(Resolved(resolved_spec=resolved))
+    if isinstance(spec, Distill) and (message := spec.short_schedule):
+        reporter.emit(Warn(code="schedule_short", message=message))
     if isinstance(spec, Evaluate):
         result = _evaluate(spec, dataset, reporter, inputs)
     elif isinstance(spec, Compare):

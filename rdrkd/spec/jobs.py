@@ -83,6 +83,18 @@ class Distill(_Job):
             )
         return self
 
+    @property
+    def short_schedule(self) -> str | None:
+        """Say why the terms never have their full weight; None where they do, or there are none."""
+        schedule, epochs = self.distillation.recipe.schedule, self.train.epochs
+        warmup, stop = schedule.warmup_epochs, schedule.stop_epochs
+        if not self.distillation.recipe.terms or not warmup or warmup + stop < epochs:
+            return None
+        return (
+            f"distillation.schedule: expected warmup_epochs and stop_epochs to leave some of the {epochs} epochs of "
+            f"train, got {warmup:g} and {stop:g}: the terms stay below {(epochs - stop) / warmup:.0%} of their weight"
+        )
+
 
 class Train(_Job):
     """Train one model alone: a teacher, or the student without a teacher."""
