@@ -223,7 +223,7 @@ class Attempt:
         if order in endings.ORDERED:
             self._leave()
             return self._finish(endings.ORDERED[order])
-        log.info("%s attempt %d goes back to the queue (%s)", *_who(self.held), order)
+        log.info("%s attempt %d is given back (%s)", *_who(self.held), order)
         return partial(lifecycle.requeue, held=self.held, why=order.value)
 
     def _finish(self, ending: Ending) -> Move:

@@ -20,14 +20,18 @@ def delete(service: Service, path: str, **query: Any) -> tuple[int, str | None]:
 
 
 def rich(service: Service, folder: Path, status: Status = Status.SUCCEEDED) -> str:
-    """Give a job that has ended and left something of everything."""
+    """Give a job that has ended, or is paused, and has left something of everything."""
     job_id = service.job()
     held = service.bring(job_id, Status.RUNNING)
     service.epoch(held, 1)
     service.warn(held, "term_weak", "weak")
     for epoch, name in ((1, "student.pt"), (2, "student.pt"), (2, "student.safetensors"), (2, "state.pt")):
         service.publish(held, epoch, f"{name} {epoch}".encode(), folder, name)
-    service.end(held, status)
+    if status == Status.PAUSED:
+        service.client.post(f"/v1/jobs/{job_id}/pause").raise_for_status()
+        service.requeue(held)
+    else:
+        service.end(held, status)
     return job_id
 
 
