@@ -1,11 +1,11 @@
 """The addresses of jobs."""
 
-import zlib
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body, Depends, Query, Response
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
 
-from api.dependencies import IfNoneMatch, Work, json_only, refusals
+from api.dependencies import DatabaseDep, IfNoneMatch, WatchDep, Work, json_only, refusals
 from api.errors import (
     AlreadyFinished,
     BadRequest,
@@ -15,12 +15,13 @@ from api.errors import (
     NotFound,
     PathNotAllowed,
     TooLarge,
+    TooManyWaiting,
     UnknownReference,
     UnsupportedMediaType,
     UnusableReference,
 )
-from api.jobs import examples, service, warnings
-from api.jobs.schemas import JobDetail, JobMetrics, JobView
+from api.jobs import examples, polling, service, warnings
+from api.jobs.schemas import JobDetail, JobView
 from api.jobs.states import Status
 from api.jobs.waiting import waiting_for
 from api.pages import After, Limit, Page
@@ -44,6 +45,7 @@ POLL_SECONDS = "2"
         MalformedJson,
         CrossSite,
         TooLarge,
+        TooManyWaiting,
         UnsupportedMediaType,
         Invalid,
         PathNotAllowed,
@@ -87,22 +89,33 @@ def newest(
     "/{job_id}",
     operation_id="get_job",
     response_model=JobDetail,
-    responses={304: {"description": "the client's version is the newest"}, **refusals(NotFound)},
+    responses={
+        304: {"description": "the client's version is the newest"},
+        **refusals(NotFound, Invalid, TooManyWaiting),
+    },
 )
-def get(job_id: str, work: Work, response: Response, if_none_match: IfNoneMatch = None) -> JobDetail | Response:
+async def get(
+    job_id: str,
+    request: Request,
+    database: DatabaseDep,
+    watch: WatchDep,
+    response: Response,
+    wait: Annotated[float, Query(ge=0, le=60, description="seconds to wait for news at most")] = 0,
+    if_none_match: IfNoneMatch = None,
+) -> JobDetail | Response:
     """Read one job: status, phase, epoch, ETA, last metrics, warnings, reason.
 
-    Poll with If-None-Match: a 304 costs little.
+    Poll with If-None-Match: a 304 costs little. With `wait` the answer comes as soon as the job has another version
+    than that, without If-None-Match another status, or has ended, and else when the time is over.
     """
-    job = service.get(work.session, job_id)
-    waiting = waiting_for(work.session, job, count=True)
-    # What a queued job waits for changes without a write to the job.
-    others = zlib.crc32("".join(w.detail for w in waiting).encode())
-    etag = f'W/"{job.version}-{others:x}"' if waiting else f'W/"{job.version}"'
-    if (unchanged := not_modified(if_none_match, etag)) is not None:
+    if wait:
+        found = await polling.news(request, database, watch, job_id, if_none_match, wait)
+    else:
+        found = await run_in_threadpool(polling.look, database, job_id)
+    if (unchanged := not_modified(if_none_match, found.etag)) is not None:
         return unchanged
-    response.headers["ETag"] = etag
-    return JobDetail.of(job, waiting, warnings=warnings.of(work.session, job.id))
+    response.headers["ETag"] = found.etag
+    return found.detail
 
 
 @router.post(
@@ -119,9 +132,3 @@ def cancel(job_id: str, work: Work, response: Response) -> JobDetail:
     else:
         response.headers["Retry-After"] = POLL_SECONDS
     return JobDetail.of(job, [], warnings=warnings.of(work.session, job.id))
-
-
-@router.get("/{job_id}/metrics", operation_id="get_job_metrics", responses=refusals(NotFound))
-def metrics(job_id: str, work: Work) -> JobMetrics:
-    """Read every finished epoch: each loss term, learning rate, validation figures in percent."""
-    return JobMetrics(data=[{"attempt": row.attempt} | row.values for row in service.epochs(work.session, job_id)])

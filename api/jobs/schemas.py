@@ -113,14 +113,6 @@ class JobDetail(JobView):
     warnings: list[JobWarningView] = Field(description="of the trainer, all attempts, oldest first; 201 at most")
 
 
-class JobMetrics(BaseModel):
-    """Every finished epoch of a job, in order."""
-
-    data: list[dict[str, Any]] = Field(
-        description="per epoch: loss terms (unweighted) and their weights, diagnostics, lr, metrics in percent, seconds"
-    )
-
-
 def links(job_id: str) -> JobLinks:
     """Give a job's addresses."""
     base = f"/v1/jobs/{job_id}"

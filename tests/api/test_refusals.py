@@ -176,6 +176,8 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("create_job", "unusable_reference"): _unusable,
     ("list_jobs", "invalid"): _get("/v1/jobs?status=x"),
     ("get_job", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}"),
+    ("get_job", "invalid"): _get("/v1/jobs/x?wait=61"),
+    ("get_job", "too_many_waiting"): _crowded("?wait=1"),
     ("cancel_job", "not_found"): _post(f"/v1/jobs/{NOBODY['job']}/cancel"),
     ("cancel_job", "already_finished"): _cancel_failed,
     ("get_job_metrics", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/metrics"),
@@ -184,6 +186,7 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("list_job_events", "too_many_waiting"): _crowded("/events", Accept="text/event-stream"),
     ("list_job_attempts", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/attempts"),
     ("list_job_checkpoints", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/checkpoints"),
+    ("get_job_metrics", "invalid"): _get("/v1/jobs/x/metrics?name=loss"),
     **_file_refusals("get_job_weights", "GET", "weights", "format=onnx"),
     **_file_refusals("head_job_weights", "HEAD", "weights", "format=onnx"),
     ("list_job_artifacts", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/artifacts"),
@@ -292,10 +295,10 @@ def test_the_document_is_valid_and_its_names_are_stable(steady: Service) -> None
     assert sorted(operations) == [
         "cancel_job", "cancel_study", "create_dataset", "create_job", "create_model", "create_study",
         "draw_study_report", "extend_study", "get_dataset", "get_health", "get_job", "get_job_artifact",
-        "get_job_metrics", "get_job_weights", "get_model", "get_queue", "get_readiness", "get_source", "get_study",
-        "get_study_report", "get_version", "head_job_artifact", "head_job_weights", "list_architectures",
-        "list_datasets", "list_job_artifacts", "list_job_attempts", "list_job_checkpoints", "list_job_events",
-        "list_jobs", "list_methods", "list_models", "list_studies", "list_workers", "resume_study",
+        "get_job_metrics", "get_job_weights", "get_model", "get_queue", "get_readiness",
+        "get_source", "get_study", "get_study_report", "get_version", "head_job_artifact", "head_job_weights",
+        "list_architectures", "list_datasets", "list_job_artifacts", "list_job_attempts", "list_job_checkpoints",
+        "list_job_events", "list_jobs", "list_methods", "list_models", "list_studies", "list_workers", "resume_study",
     ]  # fmt: skip
     assert sum(len(methods) for methods in document["paths"].values()) == len(operations)
     for name, operation in operations.items():
