@@ -36,6 +36,7 @@ from api.errors import (
 )
 from api.events import endpoints as events
 from api.jobs import endpoints as jobs
+from api.logs import endpoints as logs
 from api.methods import endpoints as methods
 from api.metrics import endpoints as metrics
 from api.models import endpoints as models
@@ -96,7 +97,7 @@ def _v1() -> APIRouter:
     # The guard has checked the token by now; this tells OpenAPI that there is one.
     bearer = HTTPBearer(auto_error=False, scheme_name="token", description="needed where the service has a token")
     router = APIRouter(prefix="/v1", dependencies=[Security(bearer)], responses=refusals(Unauthorized))
-    of_jobs = (jobs, events, metrics, attempts, artifacts)
+    of_jobs = (jobs, events, logs, metrics, attempts, artifacts)
     for feature in (datasets, models, *of_jobs, studies, workers, methods, health):
         router.include_router(feature.router)
     return router

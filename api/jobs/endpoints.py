@@ -45,7 +45,6 @@ POLL_SECONDS = "2"
         MalformedJson,
         CrossSite,
         TooLarge,
-        TooManyWaiting,
         UnsupportedMediaType,
         Invalid,
         PathNotAllowed,

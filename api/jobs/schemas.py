@@ -19,6 +19,7 @@ class JobLinks(BaseModel):
     events: str
     attempts: str
     checkpoints: str
+    logs: str
     metrics: str
     weights: str
     artifacts: str
@@ -122,6 +123,7 @@ def links(job_id: str) -> JobLinks:
         events=f"{base}/events",
         attempts=f"{base}/attempts",
         checkpoints=f"{base}/checkpoints",
+        logs=f"{base}/logs",
         metrics=f"{base}/metrics",
         weights=f"{base}/weights",
         artifacts=f"{base}/artifacts",

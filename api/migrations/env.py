@@ -6,6 +6,7 @@ import api.attempts.tables
 import api.datasets.tables
 import api.events.tables
 import api.jobs.tables
+import api.logs.tables
 import api.models.tables
 import api.studies.tables
 import api.workers.tables
@@ -16,6 +17,7 @@ tables = (
     api.datasets.tables,
     api.events.tables,
     api.jobs.tables,
+    api.logs.tables,
     api.models.tables,
     api.studies.tables,
     api.workers.tables,

@@ -18,6 +18,7 @@ from api.datasets import tables as datasets
 from api.db import Base, make_engine
 from api.events import tables as events
 from api.jobs import tables as jobs
+from api.logs import tables as logs
 from api.models import tables as models
 from api.studies import tables as studies
 from api.workers import tables as workers
@@ -26,10 +27,10 @@ from tests.servers import Postgres
 ROWS = (
     datasets.Dataset, models.Model, jobs.Job, jobs.JobEpoch, jobs.JobWarning, jobs.Artifact, studies.Study,
     studies.StudyMember, events.JobEvent, attempts.JobAttempt, attempts.JobCheckpoint,
-    workers.Worker,
+    workers.Worker, logs.JobLog,
 )  # fmt: skip
 TABLES = {*(row.__tablename__ for row in ROWS), "alembic_version"}
-SINCE_0001 = {"job_warning", "study", "study_member", "job_event", "job_attempt", "job_checkpoint", "worker"}
+SINCE_0001 = {"job_warning", "study", "study_member", "job_event", "job_attempt", "job_checkpoint", "worker", "job_log"}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -187,6 +187,9 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("list_job_attempts", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/attempts"),
     ("list_job_checkpoints", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/checkpoints"),
     ("get_job_metrics", "invalid"): _get("/v1/jobs/x/metrics?name=loss"),
+    ("get_job_logs", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/logs"),
+    ("get_job_logs", "invalid"): _get("/v1/jobs/x/logs?tail=0"),
+    ("get_job_logs", "too_many_waiting"): _crowded("/logs", Accept="text/event-stream"),
     **_file_refusals("get_job_weights", "GET", "weights", "format=onnx"),
     **_file_refusals("head_job_weights", "HEAD", "weights", "format=onnx"),
     ("list_job_artifacts", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/artifacts"),
@@ -295,7 +298,7 @@ def test_the_document_is_valid_and_its_names_are_stable(steady: Service) -> None
     assert sorted(operations) == [
         "cancel_job", "cancel_study", "create_dataset", "create_job", "create_model", "create_study",
         "draw_study_report", "extend_study", "get_dataset", "get_health", "get_job", "get_job_artifact",
-        "get_job_metrics", "get_job_weights", "get_model", "get_queue", "get_readiness",
+        "get_job_logs", "get_job_metrics", "get_job_weights", "get_model", "get_queue", "get_readiness",
         "get_source", "get_study", "get_study_report", "get_version", "head_job_artifact", "head_job_weights",
         "list_architectures", "list_datasets", "list_job_artifacts", "list_job_attempts", "list_job_checkpoints",
         "list_job_events", "list_jobs", "list_methods", "list_models", "list_studies", "list_workers", "resume_study",
