@@ -1,9 +1,11 @@
 """What endpoints ask for, as types; and how they document their refusals."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
+from sqlalchemy.orm import Session
 
 from api.access import READING, Caller
 from api.audit import service as audit
@@ -22,8 +24,10 @@ from api.queue import Doorbell
 from api.quotas import Quotas
 from api.settings import Settings
 from api.storage import Storage
-from api.transactions import UnitOfWork
+from api.transactions import UnitOfWork, act_for
 from api.watch import Watch
+
+Read = Callable[[], AbstractContextManager[Session]]
 
 
 def settings_of(request: Request) -> Settings:
@@ -69,6 +73,19 @@ def unit_of_work(request: Request, response: Response) -> Iterator[UnitOfWork]:
             audit.record(work.session, caller_of(request), action, about, request.state.request_id)
 
 
+def reading(request: Request) -> Read:
+    """Give what opens a transaction for the caller: for those who look several times, and wait in between."""
+    database, caller, quotas = database_of(request), caller_of(request), Quotas.of(settings_of(request))
+
+    @contextmanager
+    def read() -> Iterator[Session]:
+        with database.transaction() as session:
+            act_for(session, caller, quotas)
+            yield session
+
+    return read
+
+
 def json_only(request: Request) -> None:
     """Refuse a body that does not call itself JSON."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -98,6 +115,7 @@ SettingsDep = Annotated[Settings, Depends(settings_of)]
 DatabaseDep = Annotated[Database, Depends(database_of)]
 CallerDep = Annotated[Caller, Depends(caller_of)]
 StorageDep = Annotated[Storage, Depends(storage_of)]
+ReadDep = Annotated[Read, Depends(reading)]
 WatchDep = Annotated[Watch, Depends(watch_of)]
 # `scope="function"`: by default FastAPI would answer first and commit afterwards.
 Work = Annotated[UnitOfWork, Depends(unit_of_work, scope="function")]

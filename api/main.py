@@ -41,7 +41,9 @@ from api.idempotency.once import REPLAYED, Replayed
 from api.jobs import endpoints as jobs
 from api.keys import endpoints as keys
 from api.keys.lookup import Lookup
+from api.logs import endpoints as logs
 from api.methods import endpoints as methods
+from api.metrics import endpoints as metrics
 from api.models import endpoints as models
 from api.queue import Doorbell
 from api.responses import problem_response
@@ -113,6 +115,8 @@ def _v1() -> APIRouter:
         validation,
         control,
         events,
+        logs,
+        metrics,
         attempts,
         artifacts,
         studies,

@@ -15,6 +15,12 @@ from api.quotas import NONE, Quotas, bind
 log = logging.getLogger(__name__)
 
 
+def act_for(session: Session, caller: Caller, quotas: Quotas) -> None:
+    """Let a session see and make what is the caller's, within quotas."""
+    ownership.bind(session, caller)
+    bind(session, quotas)
+
+
 class UnitOfWork:
     """A session, and what is to happen once it is committed, or when it is not."""
 
@@ -45,8 +51,7 @@ class UnitOfWork:
         work: UnitOfWork | None = None
         try:
             with database.transaction() as session:
-                ownership.bind(session, caller)
-                bind(session, quotas)
+                act_for(session, caller, quotas)
                 work = cls(session)
                 yield work
         except BaseException:

@@ -20,6 +20,7 @@ from rdrkd.events import EXIT_STOPPED, Checkpoint, Done, Epoch, Event, Failed, P
 from rdrkd.paths import without_paths
 from worker import checkpoints, endings, folders, inputs, studies
 from worker.lease import Lease, Order
+from worker.logs import Shipping
 from worker.process import RDRKD, Child, last_words
 from worker.workplace import Workplace
 
@@ -96,8 +97,10 @@ class Attempt:
         job = [self.held.kind, self.folder / SPEC, "--run-dir", self.folder]
         command = [*self.command, *map(str, job), *options, "--cache", str(self.place.cache), "--events"]
         self.lease.child = Child(command, self.folder, self.log)
-        self._follow(self.lease.child)
-        return self._judge(self.lease.child.wait())
+        with Shipping(self.log, self._keep_log, self.place.settings.heartbeat_seconds):
+            self._follow(self.lease.child)
+            status = self.lease.child.wait()
+        return self._judge(status)
 
     def _prepare(self) -> list[str]:
         folders.prepare(self.folder)
@@ -158,6 +161,9 @@ class Attempt:
                 self._warn(event)
             case Done() | Failed():
                 self.outcome = event
+
+    def _keep_log(self, text: str) -> None:
+        self.lease.write(lambda session: lifecycle.record_log(session, self.held, text))
 
     def _warn(self, event: Warn) -> None:
         held, code, message = self.held, event.code, without_paths(event.message)

@@ -26,7 +26,8 @@ from api.errors import (
 )
 from api.idempotency.once import KEYED, OnceDep
 from api.jobs import warnings
-from api.jobs.endpoints import POLL_SECONDS, etag_of
+from api.jobs.endpoints import POLL_SECONDS
+from api.jobs.polling import etag_of
 from api.jobs.schemas import JobDetail
 from api.jobs.states import Status
 from api.jobs.tables import Job

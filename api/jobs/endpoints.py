@@ -1,11 +1,11 @@
 """The addresses of jobs."""
 
-import zlib
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body, Depends, Query, Response
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
 
-from api.dependencies import IfNoneMatch, Work, json_only, refusals, room
+from api.dependencies import IfNoneMatch, ReadDep, WatchDep, Work, json_only, refusals, room
 from api.errors import (
     AlreadyFinished,
     BadRequest,
@@ -17,15 +17,15 @@ from api.errors import (
     QuotaExceeded,
     StorageFull,
     TooLarge,
+    TooManyWaiting,
     UnknownReference,
     UnsupportedMediaType,
     UnusableReference,
 )
 from api.idempotency.once import KEYED, OnceDep
-from api.jobs import examples, filters, service, warnings
-from api.jobs.schemas import JobDetail, JobMetrics, JobView, Waiting
+from api.jobs import examples, filters, polling, service, warnings
+from api.jobs.schemas import JobDetail, JobView
 from api.jobs.states import Status
-from api.jobs.tables import Job
 from api.jobs.waiting import waiting_for
 from api.pages import After, Limit, Page
 from api.queue import TRAIN
@@ -36,12 +36,6 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 Label = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{1,64}=[^\x00]{0,512}$")]
 POLL_SECONDS = "2"
-
-
-def etag_of(job: Job, waiting: list[Waiting]) -> str:
-    """Give the job's ETag: its version, and what a queued job waits for, which changes without a write to the job."""
-    others = zlib.crc32("".join(w.detail for w in waiting).encode())
-    return f'W/"{job.version}-{others:x}"' if waiting else f'W/"{job.version}"'
 
 
 @router.post(
@@ -110,20 +104,33 @@ def newest(
     "/{job_id}",
     operation_id="get_job",
     response_model=JobDetail,
-    responses={304: {"description": "the client's version is the newest"}, **refusals(NotFound)},
+    responses={
+        304: {"description": "the client's version is the newest"},
+        **refusals(NotFound, Invalid, TooManyWaiting),
+    },
 )
-def get(job_id: str, work: Work, response: Response, if_none_match: IfNoneMatch = None) -> JobDetail | Response:
+async def get(
+    job_id: str,
+    request: Request,
+    read: ReadDep,
+    watch: WatchDep,
+    response: Response,
+    wait: Annotated[float, Query(ge=0, le=60, description="seconds to wait for news at most")] = 0,
+    if_none_match: IfNoneMatch = None,
+) -> JobDetail | Response:
     """Read one job: status, phase, epoch, ETA, last metrics, warnings, reason.
 
-    Poll with If-None-Match: a 304 costs little.
+    Poll with If-None-Match: a 304 costs little. With `wait` the answer comes as soon as the job has another version
+    than that, without If-None-Match another status, or has ended, and else when the time is over.
     """
-    job = service.get(work.session, job_id)
-    waiting = waiting_for(work.session, job, count=True)
-    etag = etag_of(job, waiting)
-    if (unchanged := not_modified(if_none_match, etag)) is not None:
+    if wait:
+        found = await polling.news(request, read, watch, job_id, if_none_match, wait)
+    else:
+        found = await run_in_threadpool(polling.look, read, job_id)
+    if (unchanged := not_modified(if_none_match, found.etag)) is not None:
         return unchanged
-    response.headers["ETag"] = etag
-    return JobDetail.of(job, waiting, warnings=warnings.of(work.session, job.id))
+    response.headers["ETag"] = found.etag
+    return found.detail
 
 
 @router.post(
@@ -140,9 +147,3 @@ def cancel(job_id: str, work: Work, response: Response) -> JobDetail:
     else:
         response.headers["Retry-After"] = POLL_SECONDS
     return JobDetail.of(job, [], warnings=warnings.of(work.session, job.id))
-
-
-@router.get("/{job_id}/metrics", operation_id="get_job_metrics", responses=refusals(NotFound))
-def metrics(job_id: str, work: Work) -> JobMetrics:
-    """Read every finished epoch: each loss term, learning rate, validation figures in percent."""
-    return JobMetrics(data=[{"attempt": row.attempt} | row.values for row in service.epochs(work.session, job_id)])

@@ -23,6 +23,7 @@ from api.jobs.dependencies import STATE, overdue, ready
 from api.jobs.states import HELD, Status, sources
 from api.jobs.tables import Artifact, Job, JobEpoch
 from api.leases import Fenced, Wish
+from api.logs import service as logs
 from api.quotas import may_run
 from rdrkd.events import Checkpoint, Epoch, Progress
 from rdrkd.reasons import Reason
@@ -177,6 +178,12 @@ def record_warning(session: Session, held: Held, code: str, message: str, epoch:
     if (kept := warnings.add(session, held.id, held.attempt, code, message, epoch)) is not None:
         data = {"code": kept.code, "message": kept.message, "epoch": kept.epoch}
         events.add(session, held.id, held.attempt, Type.WARNING, data)
+
+
+def record_log(session: Session, held: Held, text: str) -> None:
+    """Keep what the trainer wrote beside its events."""
+    _write(session, held)
+    logs.append(session, held.id, held.attempt, text)
 
 
 def publish(

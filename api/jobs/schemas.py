@@ -22,6 +22,7 @@ class JobLinks(BaseModel):
     events: str
     attempts: str
     checkpoints: str
+    logs: str
     metrics: str
     weights: str
     artifacts: str
@@ -131,14 +132,6 @@ class JobDetail(JobView):
     warnings: list[JobWarningView] = Field(description="of the trainer, all attempts, oldest first; 201 at most")
 
 
-class JobMetrics(BaseModel):
-    """Every finished epoch of a job, in order."""
-
-    data: list[dict[str, Any]] = Field(
-        description="per epoch: loss terms (unweighted) and their weights, diagnostics, lr, metrics in percent, seconds"
-    )
-
-
 def links(job_id: str) -> JobLinks:
     """Give a job's addresses."""
     base = f"/v1/jobs/{job_id}"
@@ -151,6 +144,7 @@ def links(job_id: str) -> JobLinks:
         events=f"{base}/events",
         attempts=f"{base}/attempts",
         checkpoints=f"{base}/checkpoints",
+        logs=f"{base}/logs",
         metrics=f"{base}/metrics",
         weights=f"{base}/weights",
         artifacts=f"{base}/artifacts",

@@ -14,7 +14,7 @@ from api.errors import AlreadyFinished, Invalid, PathNotAllowed, UnknownReferenc
 from api.events import service as events
 from api.jobs import lifecycle
 from api.jobs.states import TERMINAL, Status
-from api.jobs.tables import Job, JobEpoch
+from api.jobs.tables import Job
 from api.models.tables import Model
 from api.ownership import owner_of
 from api.pages import get_or_404, page
@@ -114,16 +114,6 @@ def cancel(session: Session, job_id: str) -> Job:
     if job.status in TERMINAL - {Status.CANCELLED}:
         raise AlreadyFinished(f"expected a job that has not ended, got one that {job.status}")
     return job
-
-
-def epochs(session: Session, job_id: str) -> list[JobEpoch]:
-    """Read a job's finished epochs in order.
-
-    Raises:
-        NotFound: there is no such job.
-    """
-    get(session, job_id)
-    return list(session.scalars(select(JobEpoch).where(JobEpoch.job_id == job_id).order_by(JobEpoch.epoch)))
 
 
 def check_deadline(session: Session, deadline: datetime | None) -> None:

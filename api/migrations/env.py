@@ -10,6 +10,7 @@ import api.events.tables
 import api.idempotency.tables
 import api.jobs.tables
 import api.keys.tables
+import api.logs.tables
 import api.models.tables
 import api.resumable.tables
 import api.studies.tables
@@ -26,6 +27,7 @@ tables = (
     api.events.tables,
     api.jobs.tables,
     api.keys.tables,
+    api.logs.tables,
     api.models.tables,
     api.resumable.tables,
     api.studies.tables,

@@ -21,6 +21,7 @@ from api.events import tables as events
 from api.idempotency import tables as idempotency
 from api.jobs import tables as jobs
 from api.keys import tables as keys
+from api.logs import tables as logs
 from api.models import tables as models
 from api.resumable import tables as resumable
 from api.studies import tables as studies
@@ -32,7 +33,7 @@ ROWS = (
     datasets.Dataset, models.Model, jobs.Job, jobs.JobEpoch, jobs.JobWarning, jobs.Artifact, studies.Study,
     studies.StudyMember, events.JobEvent, attempts.JobAttempt, attempts.JobCheckpoint, workers.Worker,
     idempotency.IdempotencyKey, discards.Discard, keys.ApiKey, webhooks.Webhook, webhooks.Delivery,
-    webhooks.DeliveryAttempt, audit.Audit, resumable.ResumableUpload,
+    webhooks.DeliveryAttempt, audit.Audit, resumable.ResumableUpload, logs.JobLog,
 )  # fmt: skip
 TABLES = {*(row.__tablename__ for row in ROWS), "alembic_version"}
 LATER = TABLES - {"dataset", "model", "job", "job_epoch", "artifact", "alembic_version"}  # than the first revision

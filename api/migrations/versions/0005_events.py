@@ -59,6 +59,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("job_id", "attempt", "epoch", name=op.f("pk_job_checkpoint")),
     )
     op.create_table(
+        "job_log",
+        sa.Column("job_id", sa.String(40), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("start", sa.BigInteger(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("at", UtcDateTime(), server_default=now(), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name=op.f("fk_job_log_job_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("job_id", "attempt", "number", name=op.f("pk_job_log")),
+    )
+    op.create_table(
         "worker",
         sa.Column("name", sa.String(200), nullable=False),
         sa.Column("queue", sa.String(20), nullable=False),
@@ -91,6 +103,7 @@ def _attempt(row: sa.Row[Any]) -> dict[str, Any]:
 
 def downgrade() -> None:
     op.drop_table("worker")
+    op.drop_table("job_log")
     op.drop_table("job_checkpoint")
     op.drop_table("job_attempt")
     op.drop_table("job_event")
