@@ -4,6 +4,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
+from sqlalchemy import select
 from starlette.responses import Response
 
 from api.db import Database
@@ -13,6 +14,7 @@ from api.events import service
 from api.events.schemas import EventPage, EventView
 from api.jobs import service as jobs
 from api.jobs.states import TERMINAL
+from api.jobs.tables import Job
 from api.streams import JSON, STREAM, Batch, EventStream, accepted, encode
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
@@ -62,7 +64,10 @@ def events(
 
 def _read(database: Database, job_id: str, seq: int) -> Batch[int]:
     with database.transaction() as session:
+        # Before the events: the one that ends the job is written with its status.
+        status = session.scalar(select(Job.status).where(Job.id == job_id))
         rows = service.after(session, job_id, seq, ROWS)
     body = b"".join(encode(EventView.model_validate(row), row.type, str(row.seq)) for row in rows)
-    ended = bool(rows) and service.is_last(rows[-1])
-    return Batch(body, rows[-1].seq if rows else seq, ended, more=len(rows) == ROWS)
+    over = status is None or status in TERMINAL
+    more = len(rows) == ROWS or (over and bool(rows))
+    return Batch(body, rows[-1].seq if rows else seq, ended=over and not rows, more=more)

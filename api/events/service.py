@@ -12,7 +12,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.events.tables import JobEvent
-from api.jobs.states import TERMINAL
 from api.jobs.tables import Job
 
 MOST = 50_000  # of a job; then only its moves are told: a trainer that has read strangers' files may tell without end
@@ -69,8 +68,3 @@ def after(session: Session, job_id: str, seq: int, limit: int) -> list[JobEvent]
     """Read at most `limit` of a job's events, from the one after `seq` on."""
     later = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.seq > seq)
     return list(session.scalars(later.order_by(JobEvent.seq).limit(limit)))
-
-
-def is_last(event: JobEvent) -> bool:
-    """Say whether a job has come to its end with this event."""
-    return event.type == Type.STATUS and event.data["to"] in TERMINAL

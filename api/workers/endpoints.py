@@ -20,9 +20,7 @@ def workers(work: Work) -> Workers:
 
 
 @router.get("/queue", operation_id="get_queue", responses=refusals(Invalid))
-def queue(
-    work: Work, limit: Annotated[int, Query(ge=1, le=1000, description="queued jobs to show")] = 100
-) -> QueueView:
+def queue(work: Work, limit: Annotated[int, Query(ge=1, le=200, description="queued jobs to show")] = 100) -> QueueView:
     """Read how many jobs there are by status, and which are next: the queued ones with what each waits for."""
     found = service.queue(work.session, limit)
     return QueueView(

@@ -19,7 +19,7 @@ from worker.workplace import Workplace
 @pytest.fixture
 def reaper(place: Workplace) -> Iterator[Reaper]:
     settings = place.settings.model_copy(
-        update={"lease_seconds": 0.5, "heartbeat_seconds": 0.1, "ring_again_seconds": 0.2}
+        update={"lease_seconds": 3, "heartbeat_seconds": 0.1, "ring_again_seconds": 0.2}
     )
     reaper = Reaper(settings)
     yield reaper
@@ -38,7 +38,7 @@ def test_nothing_expires_in_the_first_lease_period(reaper: Reaper, rows: Rows) -
     job_id = lose(rows)
     reaper.round()
     assert rows.get(job_id).status == Status.STARTING
-    time.sleep(0.6)
+    time.sleep(3.1)
     reaper.round()
     assert rows.get(job_id).status == Status.QUEUED
     assert reaper.doorbell.pending(TRAIN) == 1  # and rung at once

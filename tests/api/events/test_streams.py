@@ -16,12 +16,14 @@ from typing import Any
 import httpx2
 import psutil
 import pytest
+from sqlalchemy import delete
 from starlette.responses import Response
 
 from api import watch
 from api.dependencies import WatchDep
 from api.events.tables import JobEvent
 from api.jobs.states import Status
+from api.jobs.tables import Job
 from api.main import create_app
 from api.streams import Batch, EventStream
 from tests.api.conftest import ZIP, Listen, Service, listening
@@ -106,6 +108,17 @@ def test_a_client_that_hangs_up_frees_its_place(listen: Listen) -> None:
 
     until(lambda: service.app.state.watch.taken == 0)
     assert service.database.engine.pool.checkedout() == 0
+
+
+def test_the_stream_of_a_job_that_is_removed_ends(listen: Listen) -> None:
+    service = listen()
+    job_id = service.job(Status.RUNNING)
+    stream = follow(service, job_id, 2)
+    assert next(stream).id == "3"
+    with service.database.transaction() as session:
+        session.execute(delete(Job).where(Job.id == job_id))
+
+    assert list(stream) == []
 
 
 def test_one_client_too_many_is_told_so_and_may_come_later(listen: Listen) -> None:

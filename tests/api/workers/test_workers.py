@@ -145,7 +145,7 @@ def test_a_long_queue_is_cut(service: Service) -> None:
     assert (found["claimable"], found["workers"], found["counts"]["queued"]) == (3, 1, 3)
 
 
-@pytest.mark.parametrize("limit", ["0", "1001", "x"])
+@pytest.mark.parametrize("limit", ["0", "201", "x"])
 def test_bad_queries_name_the_parameter(steady: Service, limit: str) -> None:
     response = steady.client.get("/v1/queue", params={"limit": limit})
 
