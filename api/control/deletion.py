@@ -11,6 +11,7 @@ from api.jobs import service as jobs
 from api.jobs.dependencies import newest_weights
 from api.jobs.states import DELETABLE, Status
 from api.jobs.tables import Artifact, Job
+from api.pages import get_or_404
 
 WEIGHTS = ("student.pt", "student.safetensors")
 
@@ -26,6 +27,7 @@ def delete_job(session: Session, job_id: str) -> list[str]:
     job = _deletable(session, job_id, keep_weights=False)
     keys = session.scalars(select(Artifact.key).where(Artifact.job_id == job_id)).all()
     if not control.delete(session, job):
+        job = get_or_404(session, Job, job_id, populate_existing=True)
         raise NotEnded(f"expected a job that stays as it is, got one that is {job.status} since")
     return discards.note(session, [*keys, f"jobs/{job_id}"])  # the folder, too: an attempt that was killed left more
 

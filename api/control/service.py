@@ -12,6 +12,7 @@ from api.jobs import service as jobs
 from api.jobs.dependencies import blocked
 from api.jobs.states import ENDED_EARLY, Status
 from api.jobs.tables import Job
+from api.pages import get_or_404
 
 TRIES = 5  # of a change that does not mind what the job has become in the meantime
 EPOCHS = ("distill", "train")  # kinds that have epochs, and so checkpoints
@@ -48,7 +49,7 @@ def pause(session: Session, job_id: str, how: control.Pause) -> Job:
     """
     job = jobs.get(session, job_id)
     control.pause(session, job_id, how if job.kind in EPOCHS else "latest")
-    session.refresh(job)
+    job = get_or_404(session, Job, job_id, populate_existing=True)
     if job.status not in (Status.PAUSING, Status.PAUSED):
         raise NotPausable(f"expected a job that is queued, starting or running, got one that is {job.status}")
     return job
@@ -61,9 +62,8 @@ def resume(session: Session, job_id: str) -> Job:
         NotFound: there is no such job.
         NotPaused: it is not paused (yet).
     """
-    job = jobs.get(session, job_id)
     resumed = control.resume(session, job_id)
-    session.refresh(job)
+    job = get_or_404(session, Job, job_id, populate_existing=True)
     if not resumed:
         raise NotPaused(f"expected a job that is paused, got one that is {job.status}")
     return job

@@ -84,7 +84,6 @@ def delete(session: Session, job: Job) -> bool:
     """Delete a job with all rows that are its own; False where it has changed since it was read."""
     statement = sql.delete(Job).where(*_same(job), Job.status.in_(DELETABLE))
     result = session.execute(statement.execution_options(synchronize_session=False))
-    session.expire_all()
     return bool(result.rowcount)  # type: ignore[attr-defined]
 
 
@@ -109,5 +108,5 @@ def _same(job: Job) -> tuple[ColumnElement[bool], ...]:
 def _move(session: Session, job: Job, *where: ColumnElement[bool], **values: Any) -> bool:
     statement = update(Job).where(*_same(job), *where).values(version=Job.version + 1, **values)
     result = session.execute(statement.execution_options(synchronize_session=False))
-    session.refresh(job)
+    session.get(Job, job.id, populate_existing=True)  # as it is now; one that was deleted stays as it was read
     return bool(result.rowcount)  # type: ignore[attr-defined]

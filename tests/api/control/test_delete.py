@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from api import discards
 from api.discards import Discard
+from api.jobs import control
 from api.jobs.states import DELETABLE, Status
 from api.jobs.tables import Artifact, Job, JobEpoch, JobWarning
 from api.studies import service as studies
@@ -210,6 +211,16 @@ def test_files_that_could_not_be_removed_are_noted_and_go_later(service: Service
         assert discards.waiting(session) == noted  # another's note: the reaper follows it
     discards.follow_all(service.database, service.storage, noted)
     assert count(service, Discard) == 0
+
+
+def test_who_comes_second_to_a_deletion_changes_nothing(each_service: Service) -> None:
+    job_id = each_service.job(Status.FAILED)
+    with each_service.database.transaction() as session:
+        job = session.get_one(Job, job_id)
+        assert delete(each_service, f"/v1/jobs/{job_id}") == (204, None)  # another request is faster
+        moves = [control.retry(session, job, False), control.strip(session, job), control.delete(session, job)]
+        assert moves == [False] * 3
+    assert count(each_service, Job) == 0
 
 
 @pytest.mark.parametrize("path", [f"/v1/jobs/{NOBODY['job']}", f"/v1/datasets/{NOBODY['dataset']}", "/v1/models/x"])

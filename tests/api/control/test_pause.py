@@ -253,7 +253,7 @@ def test_of_nothing_nothing_is_paused(service: Service, tail: str) -> None:
     assert service.client.post(f"/v1/jobs/{NOBODY['job']}/{tail}").status_code == 404
 
 
-def test_a_queued_job_cannot_be_paused_after_it_was_claimed_in_that_moment(each_service: Service) -> None:
+def test_a_job_that_was_claimed_in_that_moment_is_pausing(each_service: Service) -> None:
     job_id = each_service.job()
     held = each_service.claim()  # between the owner's look and the move
 
