@@ -23,7 +23,7 @@ BIN := .venv/bin
 PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 READY := .venv/ready-$(TORCH)
 
-.PHONY: help demo test test-all test-gpu check lint types contracts doctests lock-check bench up down lock format \
+.PHONY: help demo test test-all test-gpu check lint types contracts doctests lock-check openapi bench up down lock format \
 	secrets compose-test install clean
 
 help: ## List the targets
@@ -68,6 +68,9 @@ contracts: $(READY)
 
 doctests: $(READY)
 	$(BIN)/pytest -q --doctest-modules --ignore=api/migrations rdrkd api worker
+
+openapi: $(READY) ## Write docs/openapi.json anew: the service's interface, which a test compares
+	$(BIN)/python -m api openapi > docs/openapi.json
 
 format: $(READY) ## Format the code and apply the linter's safe fixes
 	$(BIN)/ruff check --fix .

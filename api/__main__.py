@@ -1,7 +1,13 @@
-"""`python -m api` serves; `migrate` brings the database to the newest revision; `keys` makes and revokes API keys."""
+"""`python -m api` serves; `migrate` brings the database to the newest revision, `keys` makes and revokes API keys.
+
+`openapi` prints the interface.
+"""
 
 import argparse
+import contextlib
+import json
 import sys
+from types import FrameType
 
 import uvicorn
 from pydantic import ValidationError
@@ -15,14 +21,23 @@ from api.main import create_app
 from api.security import is_loopback
 from api.settings import Settings
 
-USAGE_ERROR = 2
+USAGE_ERROR, STARTUP_FAILURE = 2, 3
+
+
+class Server(uvicorn.Server):
+    """The server; on a signal it lets those who wait go, who come back to another one or to the next."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal to stop: an open stream would hold up the end."""
+        self.config.app.state.watch.closing = True  # type: ignore[union-attr]
+        super().handle_exit(sig, frame)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; give the exit status."""
     parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
-    commands = parser.add_subparsers(dest="command", metavar="serve|migrate|keys")
-    for name in ("serve", "migrate"):
+    commands = parser.add_subparsers(dest="command", metavar="serve|migrate|keys|openapi")
+    for name in ("serve", "migrate", "openapi"):
         commands.add_parser(name)
     keys.add_arguments(commands.add_parser("keys", help="API keys"))
     parsed = parser.parse_args(arguments)
@@ -37,20 +52,26 @@ def main(arguments: list[str] | None = None) -> int:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         migrations.upgrade(settings.database_url)
         return 0
+    if parsed.command == "openapi":
+        sys.stdout.write(json.dumps(create_app(settings).openapi(), indent=1, ensure_ascii=False) + "\n")
+        return 0
     if token is None and not is_loopback(settings.host) and not _any_key(settings):
         return _refuse(
             f"expected a token or an API key to listen on {settings.host}, got none: anybody who reaches this port "
             "could queue jobs. Set RDRKD_TOKEN or RDRKD_TOKEN_FILE, run `python -m api keys create`, or listen on "
             "127.0.0.1."
         )
-    uvicorn.run(
+    config = uvicorn.Config(
         create_app(settings),
         host=settings.host,
         port=settings.port,
         server_header=False,
         timeout_graceful_shutdown=max(1, round(settings.stop_grace_seconds)),
     )
-    return 0
+    server = Server(config)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    return 0 if server.started else STARTUP_FAILURE
 
 
 def _any_key(settings: Settings) -> bool:

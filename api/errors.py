@@ -3,6 +3,7 @@
 ApiError
 |-- BadRequest             400 bad_request
 |   |-- MalformedJson      400 malformed_json
+|   |-- IfMatchMissing     400 if_match_missing
 |   `-- HostNotAllowed     400 host_not_allowed
 |-- Unauthorized           401 unauthorized
 |-- Forbidden              403
@@ -14,8 +15,19 @@ ApiError
 |-- Conflict               409
 |   |-- NotReady           409 not_ready
 |   |-- AlreadyFinished    409 already_finished
-|   `-- NothingToResume    409 nothing_to_resume
+|   |-- WrongOffset        409 wrong_offset
+|   |-- UploadBusy         409 upload_busy
+|   |-- NothingToResume    409 nothing_to_resume
+|   |-- NotRetryable       409 not_retryable
+|   |-- NotPausable        409 not_pausable
+|   |-- NotPaused          409 not_paused
+|   |-- NotChangeable      409 not_changeable
+|   |-- NotEnded           409 not_ended
+|   |-- InUse              409 in_use
+|   `-- KeyInFlight        409 idempotency_key_in_flight
 |-- Gone                   410 gone
+|-- PreconditionFailed     412 precondition_failed
+|-- UnknownProtocol        412 unknown_protocol
 |-- TooLarge               413 too_large
 |-- UnsupportedMediaType   415 unsupported_media_type
 |-- RangeNotSatisfiable    416 range_not_satisfiable
@@ -23,13 +35,15 @@ ApiError
 |   |-- Invalid            422 invalid
 |   |-- PathNotAllowed     422 path_not_allowed
 |   |-- UnknownReference   422 unknown_reference
-|   `-- UnusableReference  422 unusable_reference
+|   |-- UnusableReference  422 unusable_reference
+|   `-- KeyReused          422 idempotency_key_reused
 |-- TooMany                429
 |   |-- RateLimited        429 rate_limited
 |   `-- QuotaExceeded      429 quota_exceeded
 |-- InternalError          500 internal
 `-- Unavailable            503 unavailable
-    `-- StorageFull        503 storage_full
+    |-- StorageFull        503 storage_full
+    `-- TooManyWaiting     503 too_many_waiting
 """
 
 from collections.abc import Mapping, Sequence
@@ -108,6 +122,12 @@ class MalformedJson(BadRequest):
     code, title = "malformed_json", "The body is no JSON"
 
 
+class IfMatchMissing(BadRequest):
+    """A change must name the version that it changes."""
+
+    code, title = "if_match_missing", "A change must name the version that it changes"
+
+
 class HostNotAllowed(BadRequest):
     """The Host header names somebody else: a guard against DNS rebinding."""
 
@@ -170,9 +190,22 @@ class NotReady(Conflict):
 
 
 class AlreadyFinished(Conflict):
-    """The job has ended; terminal states never change."""
+    """The job has ended."""
 
     code, title = "already_finished", "The job has already ended"
+
+
+class WrongOffset(Conflict):
+    """A piece of an upload does not begin where the last one ended."""
+
+    code, title = "wrong_offset", "The piece does not begin where the last one ended"
+
+
+class UploadBusy(Conflict):
+    """Another request is sending a piece of the same upload."""
+
+    code, title = "upload_busy", "Another request is sending to this upload"
+    headers = {"Retry-After": "1"}
 
 
 class NothingToResume(Conflict):
@@ -181,10 +214,66 @@ class NothingToResume(Conflict):
     code, title = "nothing_to_resume", "Nothing of it has failed or was cancelled"
 
 
+class NotRetryable(Conflict):
+    """The job has not failed and was not cancelled, or it cannot go on."""
+
+    code, title = "not_retryable", "The job cannot go on"
+
+
+class NotPausable(Conflict):
+    """The job has ended, or is being cancelled."""
+
+    code, title = "not_pausable", "The job cannot be paused any more"
+
+
+class NotPaused(Conflict):
+    """The job is not paused, or not yet."""
+
+    code, title = "not_paused", "The job is not paused"
+
+
+class NotChangeable(Conflict):
+    """The job has come too far for this change."""
+
+    code, title = "not_changeable", "The job has come too far for this change"
+
+
+class NotEnded(Conflict):
+    """The job is going on."""
+
+    code, title = "not_ended", "The job has not ended"
+
+
+class InUse(Conflict):
+    """Something needs what was to be deleted."""
+
+    code, title = "in_use", "Something needs it"
+
+
+class KeyInFlight(Conflict):
+    """A request with the same Idempotency-Key is being worked on."""
+
+    code, title = "idempotency_key_in_flight", "The first request with this Idempotency-Key is not answered yet"
+    headers = {"Retry-After": "1"}
+
+
 class Gone(ApiError):
     """It existed, and its file is there no more."""
 
     status, code, title = 410, "gone", "It existed and is there no more"
+
+
+class UnknownProtocol(ApiError):
+    """The client speaks another version of the upload protocol."""
+
+    status, code, title = 412, "unknown_protocol", "This version of the upload protocol is not spoken here"
+    headers = {"Tus-Version": "1.0.0"}
+
+
+class PreconditionFailed(ApiError):
+    """What was to be changed has changed since it was read."""
+
+    status, code, title = 412, "precondition_failed", "It has changed since it was read"
 
 
 class TooLarge(ApiError):
@@ -235,6 +324,12 @@ class UnusableReference(Unprocessable):
     code, title = "unusable_reference", "The spec names something that cannot be used"
 
 
+class KeyReused(Unprocessable):
+    """The Idempotency-Key belongs to a request that asked something else."""
+
+    code, title = "idempotency_key_reused", "The Idempotency-Key belongs to another request"
+
+
 class TooMany(ApiError):
     """The caller asks or has too much."""
 
@@ -270,3 +365,9 @@ class StorageFull(Unavailable):
 
     code, title = "storage_full", "There is no room left in the file store"
     headers = {"Retry-After": "600"}
+
+
+class TooManyWaiting(Unavailable):
+    """As many clients as may follow streams and long polls do so."""
+
+    code, title = "too_many_waiting", "Too many clients wait for news already"

@@ -16,7 +16,9 @@ from starlette.responses import Response
 
 from api import health, migrations
 from api.artifacts import endpoints as artifacts
+from api.attempts import endpoints as attempts
 from api.audit import endpoints as audit
+from api.control import endpoints as control
 from api.datasets import endpoints as datasets
 from api.db import Database
 from api.dependencies import refusals
@@ -34,27 +36,35 @@ from api.errors import (
     Unauthorized,
     Unavailable,
 )
+from api.events import endpoints as events
+from api.idempotency.once import REPLAYED, Replayed
 from api.jobs import endpoints as jobs
 from api.keys import endpoints as keys
 from api.keys.lookup import Lookup
+from api.logs import endpoints as logs
 from api.methods import endpoints as methods
+from api.metrics import endpoints as metrics
 from api.models import endpoints as models
 from api.queue import Doorbell
 from api.responses import problem_response
+from api.resumable import endpoints as uploads
 from api.security import MAX_BODY_BYTES, Guard
 from api.settings import Settings
 from api.storage import Storage
 from api.studies import endpoints as studies
+from api.validation import endpoints as validation
+from api.watch import Watch
 from api.webhooks import endpoints as webhooks
+from api.workers import endpoints as workers
 from rdrkd import __version__
 from rdrkd.spec.problems import problems_of_errors
 
 log = logging.getLogger(__name__)
 
-UPLOADS = frozenset({"/v1/datasets", "/v1/models"})  # they limit their bodies themselves
+UPLOADS = ("/v1/datasets", "/v1/models", "/v1/uploads/")  # addresses below limit their bodies themselves
 DESCRIPTION = """Distil a large drone detector into a small one, with RDR-KD.
 
-Upload a dataset and a teacher, queue a job, poll it, download the student. Errors are problem documents (RFC 9457)
+Upload a dataset and a teacher, queue a job, follow it, download the student. Errors are problem documents (RFC 9457)
 whose `code` is stable. All AP and mAP figures are in percent."""
 
 
@@ -78,11 +88,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.database = Database(settings.database_url)
     app.state.storage = Storage(settings.storage_dir)
     app.state.doorbell = Doorbell(settings.broker_url)
+    app.state.watch = Watch(app.state.database, settings.max_waiting)
     lookup = Lookup(app.state.database)
     app.add_middleware(Guard, settings=settings, token=settings.read_token(), keys=lookup, uploads=UPLOADS)
     app.include_router(health.probes)
     app.include_router(_v1())
     app.add_exception_handler(ApiError, _on_api_error)
+    app.add_exception_handler(Replayed, _on_replayed)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_error)
     for lost in (OperationalError, PoolTimeout):
@@ -95,7 +107,26 @@ def _v1() -> APIRouter:
     # The guard has checked it by now; this tells OpenAPI that there is one.
     bearer = HTTPBearer(auto_error=False, scheme_name="key", description="an API key, or the service's token")
     router = APIRouter(prefix="/v1", dependencies=[Security(bearer)], responses=refusals(Unauthorized))
-    for feature in (datasets, models, jobs, artifacts, studies, methods, webhooks, keys, audit, health):
+    for feature in (
+        datasets,
+        models,
+        uploads,
+        jobs,
+        validation,
+        control,
+        events,
+        logs,
+        metrics,
+        attempts,
+        artifacts,
+        studies,
+        workers,
+        methods,
+        webhooks,
+        keys,
+        audit,
+        health,
+    ):
         router.include_router(feature.router)
     return router
 
@@ -108,12 +139,19 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         migrations.upgrade(settings.database_url)
     app.state.storage.sweep()
     yield
+    await app.state.watch.stop()
     app.state.database.engine.dispose()
 
 
 async def _on_api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
     return problem_response(error, request.state.request_id)
+
+
+async def _on_replayed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Replayed)
+    answer = error.answer
+    return Response(answer.body, answer.status, {**answer.headers, REPLAYED: "true"}, "application/json")
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:

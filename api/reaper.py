@@ -16,20 +16,24 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, bindparam, create_engine, text
 
-from api import checks
+from api import checks, discards
 from api.audit import service as audit
 from api.db import Database
+from api.idempotency import service as idempotency
 from api.jobs import repair
 from api.queue import INSPECT, TRAIN, Doorbell
+from api.resumable import service as resumable
 from api.settings import Settings
 from api.storage import Storage
 from api.studies import service as studies
 from api.webhooks import delivery
 from api.webhooks.sender import Sender
+from api.workers import service as workers
 
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 3600.0
+GONE_SECONDS = 86_400.0  # that a lost worker is shown
 DELIVERED_SECONDS = 86_400.0  # messages that SQL brokers keep after their delivery
 
 
@@ -61,6 +65,8 @@ class Reaper:
         if time.monotonic() >= self._patient_until:
             self.expire()
         with self.database.transaction() as session:
+            for job_id in repair.fail_overdue(session):
+                log.warning("%s failed: its deadline has passed", job_id)
             for job_id in repair.fail_blocked(session):
                 log.warning("%s failed: what it waits for will never be ready", job_id)
         self.report()
@@ -101,13 +107,21 @@ class Reaper:
             self.doorbell.ring(INSPECT, upload_id)
 
     def sweep(self) -> None:
-        """Remove abandoned temporary files, and what is long past: delivered messages and the audit log."""
-        files = self.storage.sweep()
-        messages = purge(self._broker, DELIVERED_SECONDS) if self._broker is not None else 0
+        """Remove abandoned files, and what is long past: keys, messages, lost workers, deliveries, the audit log."""
         with self.database.transaction() as session:
+            keys, notes = idempotency.sweep(session), discards.waiting(session)
+        discards.follow_all(self.database, self.storage, notes)
+        files = self.storage.sweep()
+        with self.database.transaction() as session:
+            resumable.forget(session, self.storage)
+            gone = workers.forget(session, GONE_SECONDS)
             delivery.purge(session, self.settings.webhooks_keep_days)
             audit.purge(session, self.settings.audit_keep_days)
-        log.info("swept %d abandoned files and %d delivered messages", files, messages)
+        messages = purge(self._broker, DELIVERED_SECONDS) if self._broker is not None else 0
+        log.info(
+            "swept %d abandoned files, %d keys, %d delivered messages, %d lost workers",
+            files + len(notes), keys, messages, gone,
+        )  # fmt: skip
 
 
 def _sql_broker(broker_url: str) -> Engine | None:

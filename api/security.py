@@ -65,7 +65,7 @@ class Guard:
     """The middleware around the app; the outermost one, so that no answer leaves without its headers."""
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, token: str | None, keys: Lookup, uploads: frozenset[str]
+        self, app: ASGIApp, settings: Settings, token: str | None, keys: Lookup, uploads: tuple[str, ...]
     ) -> None:
         self._app, self._token, self._keys, self._uploads = app, token, keys, uploads
         self._rates = Rates(settings)
@@ -89,7 +89,7 @@ class Guard:
 
         try:
             await self._check(scope)
-            limited = receive if scope["path"] in self._uploads else _limited(receive)
+            limited = receive if scope["path"].startswith(self._uploads) else _limited(receive)
             await self._app(scope, limited, send_dressed)
         except ClientDisconnect:
             log.info("request %s: the client hung up", request_id)

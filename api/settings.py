@@ -82,6 +82,10 @@ class Settings(BaseSettings):
         default_factory=list, description="further names, comma-separated, that the Host header may carry"
     )
 
+    max_waiting: int = Field(
+        200, ge=0, description="how many clients of one API process may follow streams and long polls at once"
+    )
+
     max_dataset_bytes: int = Field(20 * GIB, ge=1, description="largest dataset archive taken, bytes")
     max_model_bytes: int = Field(2 * GIB, ge=1, description="largest model file taken, bytes")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 CHUNK = 2**20
+ABANDONED_SECONDS = 86_400.0  # after which a file on its way in that nobody adds to is removed
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 _SUFFIX = re.compile(r"\.[a-z0-9]+")
 
@@ -48,9 +49,7 @@ class Incoming:
 
     def keep(self, suffix: str) -> Stored:
         """Name the file by its content, `uploads/<sha256><suffix>`."""
-        if not _SUFFIX.fullmatch(suffix):
-            raise ValueError(f"expected a suffix such as .zip, got {suffix!r}")
-        return self.keep_as(f"uploads/{self._hash.hexdigest()}{suffix}")
+        return self.keep_as(_upload_key(self._hash.hexdigest(), suffix))
 
     def keep_as(self, key: str) -> Stored:
         """Sync the file and move it to its key, over what may be there."""
@@ -102,6 +101,31 @@ class Storage:
             _pour(stream, incoming)
             return incoming.keep_as(key)
 
+    def incoming_path(self, name: str) -> Path:
+        """Say where a file that arrives in pieces grows; `sweep` removes it once nobody has added to it for long."""
+        return _inside(self._incoming, name)
+
+    def adopt(self, path: Path, sha256: str, suffix: str) -> Stored:
+        """Give a complete file of the store's file system its key as well, by a second link: no byte is copied.
+
+        Args:
+            path: the file; it stays.
+            sha256: the hex hash of its content, which the caller has computed.
+            suffix: as of `Incoming.keep`.
+        """
+        key = _upload_key(sha256, suffix)
+        target = _inside(self.root, key)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            size = os.fstat(file.fileno()).st_size
+        _make_folder(target.parent)
+        try:
+            os.link(path, target)
+        except FileExistsError:
+            return Stored(key, sha256, size, new=False)
+        _sync_folder(target.parent)
+        return Stored(key, sha256, size, new=True)
+
     def path(self, key: str) -> Path:
         """Say where a key lies on this machine, whether or not the file is there.
 
@@ -115,9 +139,12 @@ class Storage:
         return self.path(key).open("rb")
 
     def delete(self, key: str) -> None:
-        """Remove a stored file, and the folders that it leaves empty; a missing one is fine."""
+        """Remove a stored file or a folder of them, and the folders that it leaves empty; a missing one is fine."""
         path = self.path(key)
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)  # a worker that does not know yet may still write into it
+        else:
+            path.unlink(missing_ok=True)
         for folder in list(path.relative_to(self.root).parents)[:-2]:  # those of uploads and jobs stay
             try:
                 (self.root / folder).rmdir()
@@ -132,7 +159,7 @@ class Storage:
         except FileNotFoundError:
             return False
 
-    def sweep(self, older_than_seconds: float = 86_400) -> int:
+    def sweep(self, older_than_seconds: float = ABANDONED_SECONDS) -> int:
         """Remove what killed processes left of files on their way in; give how many."""
         removed = 0
         for path in self._incoming.glob("*"):
@@ -141,6 +168,12 @@ class Storage:
                     path.unlink()
                     removed += 1
         return removed
+
+
+def _upload_key(sha256: str, suffix: str) -> str:
+    if not _SUFFIX.fullmatch(suffix):
+        raise ValueError(f"expected a suffix such as .zip, got {suffix!r}")
+    return f"uploads/{sha256}{suffix}"
 
 
 def _pour(stream: BinaryIO, incoming: Incoming) -> None:

@@ -15,17 +15,28 @@ from api.quotas import NONE, Quotas, bind
 log = logging.getLogger(__name__)
 
 
+def act_for(session: Session, caller: Caller, quotas: Quotas) -> None:
+    """Let a session see and make what is the caller's, within quotas."""
+    ownership.bind(session, caller)
+    bind(session, quotas)
+
+
 class UnitOfWork:
     """A session, and what is to happen once it is committed, or when it is not."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self._rings: list[tuple[str, str]] = []
+        self._then: list[Callable[[], None]] = []
         self._undo: list[Callable[[], None]] = []
 
     def ring(self, queue: str, row_id: str) -> None:
         """Ring for the row on `queue` after the commit."""
         self._rings.append((queue, row_id))
+
+    def then(self, action: Callable[[], None]) -> None:
+        """Do this after the commit; what it leaves undone, the reaper does."""
+        self._then.append(action)
 
     def undo(self, action: Callable[[], None]) -> None:
         """Do this if the transaction fails."""
@@ -40,16 +51,25 @@ class UnitOfWork:
         work: UnitOfWork | None = None
         try:
             with database.transaction() as session:
-                ownership.bind(session, caller)
-                bind(session, quotas)
+                act_for(session, caller, quotas)
                 work = cls(session)
                 yield work
         except BaseException:
             for action in work._undo if work else ():
                 action()
             raise
+        for action in work._then:
+            try:
+                action()
+            except OSError:  # such as a file that cannot be removed: a sweep finds it later
+                log.exception("could not tidy up after a request")
         for queue, row_id in work._rings:
             try:
                 doorbell.ring(queue, row_id)
             except Exception:  # the row is committed: whatever is wrong with the broker, the reaper rings again
                 log.exception("could not ring for %s", row_id)
+        for action in work._then:
+            try:
+                action()
+            except Exception:  # likewise
+                log.exception("could not do what was to follow the commit")

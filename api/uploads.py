@@ -11,6 +11,8 @@ from api.db import UtcDateTime, now
 from api.leases import Leased
 from api.ownership import Owned
 
+SUFFIXES = {"dataset": (".zip",), "model": (".pt", ".safetensors")}  # of the files taken, by what they become
+
 
 class UploadStatus(StrEnum):
     """Where an upload is."""

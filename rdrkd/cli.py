@@ -5,6 +5,7 @@ torch and Ultralytics are imported only by the commands that need them, and only
 
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 from rich.console import Console
 
 from rdrkd import __version__, environment
+from rdrkd.client import cli as client
 from rdrkd.console import People, show_failure, show_inspection
 from rdrkd.errors import RdrkdError, SpecError
 from rdrkd.events import EXIT_DONE, EXIT_FAILED, Failed
@@ -30,6 +32,8 @@ app = typer.Typer(
 )
 
 app.add_typer(study, name="study")
+for name in ("jobs", "datasets", "models", "studies"):
+    app.add_typer(getattr(client, name), name=name)
 Spec = Annotated[Path, typer.Argument(help="Job spec, JSON or YAML.", show_default=False)]
 RunDir = Annotated[
     Path,
@@ -190,6 +194,12 @@ def report(
     """Write a run folder's report.html and report.png: which term did what, on one page."""
     environment.apply()
     from rdrkd.diagnostics.report import write_report
+    from rdrkd.recorder import RESOLVED
+    from rdrkd.study.results import FILE
+
+    if (run_dir / FILE).is_file() and not (run_dir / RESOLVED).is_file():
+        command = shlex.join(["rdrkd", "study", "report", str(run_dir / FILE), "--out", str(run_dir)])
+        raise SpecError(f"expected a run folder, got a study's at {run_dir}: `{command}` writes its report")
 
     for name in write_report(run_dir):
         typer.echo(run_dir / name)

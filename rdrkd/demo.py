@@ -20,6 +20,7 @@ import httpx2
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from rdrkd.client import Client, Job
 from rdrkd.console import duration, percent, results_table
 from rdrkd.errors import RdrkdError
 from rdrkd.events import EXIT_DONE
@@ -34,7 +35,6 @@ RECIPE = {
     "close_mosaic": 0, "cache": "ram", "seed": SEED,
 }  # fmt: skip
 LONGEST_SECONDS = 1800  # for all jobs together, on the slowest machine
-ENDED = ("succeeded", "failed", "cancelled")
 HONESTY = (
     "These are easy synthetic scenes and very short trainings. They prove that the line works - upload, train, distil, "
     "download, run - and not that the method helps: for that, train on real data until it converges, with many seeds."
@@ -65,11 +65,11 @@ def demo(output: Path, size: Size | None = None, console: Console | None = None)
     started = time.monotonic()
     output.mkdir(parents=True, exist_ok=True)
     archive = _draw_scenes(output, size, console)
-    with _service(output / "service", console) as url, _client(url) as api:
+    with _service(output / "service", console) as url, Client(url) as api:
         dataset = _upload(api, archive, console)
         jobs = _submit(api, dataset, size)
         results = _follow(api, jobs, console)
-        weights = {name: _download(api, jobs[name], output / f"{name}.pt") for name in ("teacher", "student")}
+        weights = {name: api.download_weights(jobs[name], output / f"{name}.pt") for name in ("teacher", "student")}
     shutil.rmtree(output / "service")
     picture = _picture(output, weights)
     console.print()
@@ -91,7 +91,7 @@ def _draw_scenes(output: Path, size: Size, console: Console) -> Path:
         return Path(shutil.make_archive(str(folder), "zip", folder))
 
 
-# -- the service and its client
+# -- the service and its jobs
 
 
 @contextmanager
@@ -139,56 +139,33 @@ def _await_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
     raise DemoError("expected the service to be ready within 60 s, got none")
 
 
-def _client(url: str) -> httpx2.Client:
-    return httpx2.Client(base_url=url, timeout=60, trust_env=False)
-
-
-def _ask(api: httpx2.Client, method: str, path: str, **options: Any) -> httpx2.Response:
-    """Send one request; an error document becomes an error."""
-    answer = api.request(method, path, **options)
-    if answer.status_code >= 400:
-        raise DemoError(f"{method} {path}: {answer.status_code} {answer.text}")
-    return answer
-
-
-def _upload(api: httpx2.Client, archive: Path, console: Console) -> str:
+def _upload(api: Client, archive: Path, console: Console) -> str:
     """Upload the dataset and wait until a worker has checked it; give its id."""
-    with archive.open("rb") as file:
-        row = _ask(api, "POST", "/v1/datasets", files={"file": (archive.name, file, "application/zip")}).json()
-    with console.status("Uploaded; a worker checks the dataset"):
-        while row["status"] == "checking":
-            time.sleep(0.2)
-            row = _ask(api, "GET", f"/v1/datasets/{row['id']}").json()
-    if row["status"] != "ready":
-        raise DemoError(f"expected a dataset that is ready, got {row['status']}: {row['problems']}")
-    console.print(f"Dataset [bold]{row['id']}[/] is ready")
-    return str(row["id"])
+    with console.status("Uploading the dataset, and a worker checks it"):
+        row = api.wait_dataset(api.upload_dataset(archive).id)
+    if row.status != "ready":
+        raise DemoError(f"expected a dataset that is ready, got {row.status}: {row.problems}")
+    console.print(f"Dataset [bold]{row.id}[/] is ready")
+    return row.id
 
 
-def _submit(api: httpx2.Client, dataset: str, size: Size) -> dict[str, str]:
+def _submit(api: Client, dataset: str, size: Size) -> dict[str, str]:
     """Queue all three jobs at once; the distillation waits for its teacher by itself. Gives job ids by name."""
     base = {"dataset": dataset, "train": {**RECIPE, "epochs": size.epochs}}
     train = {**RECIPE, "epochs": size.teacher_epochs}
     student = {"architecture": STUDENT}
-    teacher = _post(
-        api, {**base, "kind": "train", "name": "teacher", "model": {"architecture": TEACHER}, "train": train}
-    )
-    distilled = _post(
-        api, {**base, "kind": "distill", "name": "student", "teacher": {"job": teacher}, "student": student}
-    )
-    alone = _post(api, {**base, "kind": "train", "name": "student alone", "model": student})
-    return {"teacher": teacher, "student": distilled, "student alone": alone}
+    teacher = {**base, "kind": "train", "name": "teacher", "model": {"architecture": TEACHER}, "train": train}
+    jobs = {"teacher": api.submit(teacher).id}
+    distilled = {**base, "kind": "distill", "name": "student", "teacher": {"job": jobs["teacher"]}, "student": student}
+    jobs["student"] = api.submit(distilled).id
+    jobs["student alone"] = api.submit({**base, "kind": "train", "name": "student alone", "model": student}).id
+    return jobs
 
 
-def _post(api: httpx2.Client, spec: Mapping[str, Any]) -> str:
-    return str(_ask(api, "POST", "/v1/jobs", json=spec).json()["id"])
-
-
-def _follow(api: httpx2.Client, jobs: Mapping[str, str], console: Console) -> dict[str, Any]:
+def _follow(api: Client, jobs: Mapping[str, str], console: Console) -> dict[str, Any]:
     """Poll the jobs until all have succeeded, drawing a bar for each; give their results by name."""
     end = time.monotonic() + LONGEST_SECONDS
     results: dict[str, Any] = {}
-    etags: dict[str, str] = {}
     columns = (
         TextColumn("{task.description:>14}"),
         BarColumn(),
@@ -201,14 +178,10 @@ def _follow(api: httpx2.Client, jobs: Mapping[str, str], console: Console) -> di
             if time.monotonic() > end:
                 raise DemoError(f"expected all jobs to end within {LONGEST_SECONDS} s, got {sorted(results)} done")
             for name in jobs.keys() - results.keys():
-                headers = {"If-None-Match": etags.get(name, "")}
-                answer = _ask(api, "GET", f"/v1/jobs/{jobs[name]}", headers=headers)
-                if answer.status_code != 304:
-                    etags[name] = answer.headers["ETag"]
-                    job = answer.json()
-                    _draw(progress, bars[name], job)
-                    if job["status"] in ENDED:
-                        results[name] = _result(name, job)
+                job = api.job(jobs[name])
+                _draw(progress, bars[name], job.model_dump(mode="json"))
+                if job.ended:
+                    results[name] = _result(name, job)
             time.sleep(0.5)
     return results
 
@@ -233,15 +206,10 @@ def _draw(progress: Progress, bar: TaskID, job: Mapping[str, Any]) -> None:
     progress.update(bar, completed=done, note=note)
 
 
-def _result(name: str, job: Mapping[str, Any]) -> dict[str, Any]:
-    if job["status"] != "succeeded":
-        raise DemoError(f"expected the {name} to succeed, got {job['status']} ({job['reason']}): {job['message']}")
-    return dict(job["result"])
-
-
-def _download(api: httpx2.Client, job: str, target: Path) -> Path:
-    target.write_bytes(_ask(api, "GET", f"/v1/jobs/{job}/weights").content)
-    return target
+def _result(name: str, job: Job) -> dict[str, Any]:
+    if job.status != "succeeded" or job.result is None:
+        raise DemoError(f"expected the {name} to succeed, got {job.status} ({job.reason}): {job.message}")
+    return job.result
 
 
 # -- the picture

@@ -1,11 +1,18 @@
 """Which devices a run works on: one, or a list of them with one rank each."""
 
+import re
+
 import torch
 
 from rdrkd.errors import SpecError
 
 CPU = "cpu"
-_EXPECTED = "expected as device `cpu`, a GPU's number, or a list of one kind: different GPUs (`0,1`), or `cpu,cpu`"
+_EXPECTED = (
+    "expected as device `cpu`, a GPU's number, or a list of one kind: different GPUs (`0,1`), or `cpu,cpu`; "
+    "`cuda` and `cuda:0` are GPU 0, and `mps`, `npu` and `xpu` other makers' devices"
+)
+# What Ultralytics trains on beside CPU and GPUs: its to judge whether it is there; -1 is the GPU that is idle.
+_OTHERS = re.compile(r"mps(:0)?|(npu|xpu)(:\d+)?|-1")
 
 
 def devices_of(text: str | None) -> tuple[str, ...]:
@@ -16,10 +23,10 @@ def devices_of(text: str | None) -> tuple[str, ...]:
             there is none.
 
     Raises:
-        SpecError: an entry is empty, GPUs and CPU are mixed, a GPU is there twice, or not at all.
+        SpecError: an entry is empty or no device's name, GPUs and CPU are mixed, a GPU is there twice, or not at all.
 
-    >>> devices_of("cpu"), devices_of("cpu, cpu")
-    (('cpu',), ('cpu', 'cpu'))
+    >>> devices_of("cpu"), devices_of("cpu, cpu"), devices_of("mps")
+    (('cpu',), ('cpu', 'cpu'), ('mps',))
     """
     if text is None:
         return ("0" if torch.cuda.is_available() else CPU,)
@@ -27,6 +34,8 @@ def devices_of(text: str | None) -> tuple[str, ...]:
     gpus = [entry for entry in entries if entry.isdecimal()]
     if "" in entries:
         raise SpecError(f"{_EXPECTED}, got an empty entry in {text!r}")
+    if unknown := [entry for entry in entries if entry not in (CPU, *gpus) and not _OTHERS.fullmatch(entry)]:
+        raise SpecError(f"{_EXPECTED}, got {unknown[0]!r}")
     if len(entries) > 1 and set(entries) != {CPU} and len(gpus) != len(entries):
         raise SpecError(f"{_EXPECTED}, got {text!r}")
     if len(set(gpus)) != len(gpus):
@@ -39,5 +48,5 @@ def devices_of(text: str | None) -> tuple[str, ...]:
 
 def _number(entry: str) -> str:
     """Write a GPU's number in one way."""
-    number = entry.removeprefix("cuda:")
+    number = "0" if entry == "cuda" else entry.removeprefix("cuda:")
     return str(int(number)) if number.isdecimal() else entry

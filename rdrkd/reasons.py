@@ -8,6 +8,7 @@ class Reason(StrEnum):
 
     USER_CANCELLED = "user_cancelled"  # the owner asked for it
     TIMEOUT = "timeout"  # ran past its own timeout_seconds
+    DEADLINE_EXCEEDED = "deadline_exceeded"  # had not ended by its deadline
     OOM_CUDA = "oom_cuda"  # the GPU's memory was not enough
     OOM_HOST = "oom_host"  # the machine's memory was not enough
     DATASET_INVALID = "dataset_invalid"  # the dataset cannot be trained on

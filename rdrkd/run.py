@@ -26,13 +26,14 @@ from rdrkd.models.weights import parameters_of
 from rdrkd.recorder import Recorder
 from rdrkd.reporter import Reporter
 from rdrkd.spec import Architecture, Compare, Distill, Evaluate, LocalModel, ModelRef, RunSpec, Train, references
+from rdrkd.spec.resolved import with_defaults
 from rdrkd.study.compare import compare
 from rdrkd.training.plan import Plan
 from rdrkd.training.train import train
 from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION, get_flops
 
 WEIGHTS = ("student.pt", "student.safetensors")
-_NAMING = ("name", "dataset", "labels", "priority", "timeout_seconds")  # of a spec: they decide no outcome
+_NAMING = ("name", "dataset", "labels", "priority", "timeout_seconds", "deadline")  # of a spec: they decide no outcome
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ def _run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> di
         _check(dataset, reporter)
     _write_json(run_dir / "resolved_spec.json", resolved)
     reporter.emit(Resolved(resolved_spec=resolved))
+    if isinstance(spec, Distill) and (message := spec.short_schedule):
+        reporter.emit(Warn(code="schedule_short", message=message))
     if isinstance(spec, Evaluate):
         result = _evaluate(spec, dataset, reporter, inputs)
     elif isinstance(spec, Compare):
@@ -229,22 +232,14 @@ def _cost(started: float, device: str | None) -> dict[str, Any]:
 
 def _resolved(spec: RunSpec, dataset: Dataset, inputs: Inputs) -> dict[str, Any]:
     """The spec with every default, the expanded terms, and what else decides the outcome."""
-    resolved = spec.model_dump(mode="json")
-    if isinstance(spec, Distill):
-        recipe = spec.distillation.recipe
-        resolved["distillation"] = {
-            "preset": spec.distillation.preset,
-            "losses": [term.model_dump(mode="json") for term in recipe.terms],
-            "calibration": recipe.calibration and recipe.calibration.model_dump(mode="json"),
-            "schedule": recipe.schedule.model_dump(mode="json"),
-        }
+    content = with_defaults(spec)
     alone = isinstance(spec, Distill) and not spec.distillation.recipe.terms  # the preset `none` opens no teacher
     models = {
         field: _sha256(_path(reference, getattr(inputs, field), field))
         for field, reference in references(spec).items()
         if not isinstance(reference, Architecture) and not (alone and field == "teacher")
     }
-    resolved["provenance"] = {
+    content["provenance"] = {
         "dataset_sha256": dataset.sha256,
         "classes": list(dataset.names),
         "model_sha256": models,
@@ -256,7 +251,7 @@ def _resolved(spec: RunSpec, dataset: Dataset, inputs: Inputs) -> dict[str, Any]
             "python": platform.python_version(),
         },
     }
-    return resolved
+    return content
 
 
 def _file(path: Path) -> dict[str, Any]:

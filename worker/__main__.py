@@ -13,12 +13,14 @@ def main() -> None:
     parser.add_argument("--log-level", default="INFO", help="DEBUG, INFO, WARNING, ERROR")
     options = parser.parse_args()
 
-    from worker.app import app  # reads the settings: after `--help`
+    from worker.app import app, place  # reads the settings: after `--help`
+    from worker.presence import Beating
 
     name = f"{options.queue}-{os.getpid()}@%h"
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     one_thread = ["-P", "threads", "-c", "1"]
-    app.worker_main(["worker", *one_thread, "-Q", options.queue, "-n", name, "-l", options.log_level, *quiet])
+    with Beating(place, options.queue):
+        app.worker_main(["worker", *one_thread, "-Q", options.queue, "-n", name, "-l", options.log_level, *quiet])
 
 
 if __name__ == "__main__":

@@ -82,14 +82,24 @@ def _store(
     return published
 
 
-def all_of(session: Session, job_id: str, continues: str | None = None) -> list[list[Artifact]]:
-    """Give a job's checkpoints of all attempts, newest first, each as its files; then those of the job it continues."""
+def all_of(session: Session, job_id: str, continues: str | None = None, after: int = 0) -> list[list[Artifact]]:
+    """Give a job's checkpoints, newest first, each as its files; then those of the job it continues.
+
+    Args:
+        session: the caller's transaction.
+        job_id: the job.
+        continues: the job that it goes on from.
+        after: the attempts up to this one do not count, nor does `continues` then: its owner had it begin anew.
+    """
     order = (Artifact.attempt.desc(), Artifact.epoch.desc(), Artifact.name)
-    rows = session.scalars(select(Artifact).where(Artifact.job_id == job_id).order_by(*order)).all()
+    rows = session.scalars(
+        select(Artifact).where(Artifact.job_id == job_id, Artifact.attempt > after).order_by(*order)
+    ).all()
     own = [list(files) for _, files in groupby(rows, key=lambda row: (row.attempt, row.epoch))]
-    if continues is None:
+    before = session.get(Job, continues) if continues is not None and not after else None
+    if before is None:
         return own
-    return own + all_of(session, continues, session.scalar(select(Job.continues).where(Job.id == continues)))
+    return own + all_of(session, before.id, before.continues, before.scratch_after)
 
 
 def restore(storage: Storage, checkpoints: list[list[Artifact]], run_dir: Path) -> int | None:

@@ -10,8 +10,9 @@ from rdrkd.reasons import Reason
 from worker.lease import Order
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-ORDERED = {  # the orders that end the job; the others give it back to the queue, or leave it to whoever holds it
+ORDERED = {  # the orders that end the job; the others give it back, or leave it to whoever holds it
     Order.CANCEL: Ending(Status.CANCELLED, Reason.USER_CANCELLED, "cancelled on request"),
+    Order.DEADLINE: Ending(Status.FAILED, Reason.DEADLINE_EXCEEDED, "had not ended by its deadline and was stopped"),
     Order.TIMEOUT: Ending(Status.FAILED, Reason.TIMEOUT, "ran past its timeout_seconds and was stopped"),
 }
 

@@ -55,10 +55,9 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
         folders.clear(folder)
 
 
-def _renew(check: Check, session: Session, lease_seconds: float | None) -> bool:
+def _renew(check: Check, session: Session, lease_seconds: float | None) -> None:
     if lease_seconds is not None:
         checks.renew(session, check, lease_seconds)
-    return False  # nobody cancels a check
 
 
 def _inspect(

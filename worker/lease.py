@@ -15,23 +15,28 @@ from typing import Self, TypeVar
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from api.leases import Fenced
+from api.leases import Fenced, Wish
 from worker.process import Child
 from worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-Renew = Callable[[Session, float | None], bool]  # (session, lease seconds or None) -> cancel requested?
+Renew = Callable[[Session, float | None], Wish | None]  # (session, lease seconds or None) -> what the owner wants
 
 
 class Order(StrEnum):
     """Why the work must stop before its end."""
 
     CANCEL = "cancel"  # the owner asked for it
+    PAUSE = "pause"  # likewise: the row is to wait
+    DEADLINE = "deadline"  # the moment by which it was to end has passed
     TIMEOUT = "timeout"  # its wall time is over
     DRAIN = "drain"  # the worker is being shut down
     OUTAGE = "outage"  # the database was away for longer than the lease and its grace
     FENCED = "fenced"  # somebody else holds the row
+
+
+_AT_ONCE = {Wish.CANCEL: Order.CANCEL, Wish.DEADLINE: Order.DEADLINE, Wish.PAUSE: Order.PAUSE}
 
 
 class Lease:
@@ -46,6 +51,7 @@ class Lease:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self.order: Order | None = None  # why the work must stop, once it must
         self.child: Child | None = None  # what to stop then
+        self._pause_saved = False  # the owner wants a pause once the next checkpoint is kept
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -60,6 +66,11 @@ class Lease:
         """End the heartbeat; call it before the write that ends the lease."""
         self._closed.set()
         self._thread.join()
+
+    def checkpointed(self) -> None:
+        """Say that a checkpoint is kept: a pause that has waited for one is due."""
+        if self._pause_saved:
+            self.order = self.order or Order.PAUSE
 
     def write(self, move: Callable[[Session], T]) -> T:
         """Make a move in a transaction of its own, again and again while the database is away but the lease may hold.
@@ -97,15 +108,19 @@ class Lease:
         due = before >= self._renewed + self._settings.heartbeat_seconds
         try:
             with self._place.database.transaction() as session:
-                cancel = self._renew(session, self._settings.lease_seconds if due else None)
+                wish = self._renew(session, self._settings.lease_seconds if due else None)
         except Fenced:
             self.order = Order.FENCED
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the database, the training is not
             log.warning("the heartbeat failed: %s", error)
         else:
             self._renewed = before if due else self._renewed
-            if cancel:
-                self.order = self.order or Order.CANCEL
+            self._hear(wish)
+
+    def _hear(self, wish: Wish | None) -> None:
+        self._pause_saved = wish is Wish.PAUSE_SAVED
+        if wish in _AT_ONCE:
+            self.order = self.order or _AT_ONCE[wish]
 
     def _judge(self) -> None:
         if self.order is None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import IO
 import rdrkd
 from rdrkd import environment
 from rdrkd.orphans import PARENT_VARIABLE
-from rdrkd.paths import without_paths
+from worker.logs import readable
 
 RDRKD = (sys.executable, "-P", "-m", "rdrkd")  # -P: the run folder, which holds strangers' files, is no import path
 INHERITED = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
@@ -138,5 +137,5 @@ def last_words(log: Path, lines: int = 5) -> str:
             text = file.read().decode(errors="replace")
     except OSError:
         return ""
-    text = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text).replace("\r", "\n")  # colours, and progress bars drawn over
-    return without_paths("\n".join([line.strip() for line in text.splitlines() if line.strip()][-lines:]))
+    words = (readable(line).strip() for line in text.replace("\r", "\n").split("\n"))  # \r: bars drawn over
+    return "\n".join([line for line in words if line][-lines:])

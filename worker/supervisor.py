@@ -15,11 +15,12 @@ from sqlalchemy.orm import Session
 from api.jobs import lifecycle
 from api.jobs.lifecycle import Ending, Held
 from api.jobs.states import Status
-from api.leases import Fenced
+from api.leases import Fenced, Wish
 from rdrkd.events import EXIT_STOPPED, Checkpoint, Done, Epoch, Event, Failed, Progress, Resolved, Warn, parse
 from rdrkd.paths import without_paths
 from worker import checkpoints, endings, folders, inputs, studies
 from worker.lease import Lease, Order
+from worker.logs import Shipping
 from worker.process import RDRKD, Child, last_words
 from worker.workplace import Workplace
 
@@ -81,12 +82,12 @@ class Attempt:
                 self.lease.write(lambda session: self._renew(session, None))
             self.lease.write(last_move)
 
-    def _renew(self, session: Session, lease_seconds: float | None) -> bool:
+    def _renew(self, session: Session, lease_seconds: float | None) -> Wish | None:
         progress = self.progress
-        cancel_requested = lifecycle.renew(session, self.held, lease_seconds, progress)
+        wish = lifecycle.renew(session, self.held, lease_seconds, progress)
         if self.progress is progress:
             self.progress = None  # written; a newer one waits for the next beat
-        return cancel_requested
+        return wish
 
     def _work(self) -> Move:
         """Run the trainer; give the last move of this attempt."""
@@ -96,8 +97,10 @@ class Attempt:
         job = [self.held.kind, self.folder / SPEC, "--run-dir", self.folder]
         command = [*self.command, *map(str, job), *options, "--cache", str(self.place.cache), "--events"]
         self.lease.child = Child(command, self.folder, self.log)
-        self._follow(self.lease.child)
-        return self._judge(self.lease.child.wait())
+        with Shipping(self.log, self._keep_log, self.place.settings.heartbeat_seconds):
+            self._follow(self.lease.child)
+            status = self.lease.child.wait()
+        return self._judge(status)
 
     def _prepare(self) -> list[str]:
         folders.prepare(self.folder)
@@ -106,7 +109,10 @@ class Attempt:
         options = inputs.arguments(self.place.storage, needed)
         if self.held.kind == studies.COMPARE:
             self.lease.write(lambda session: studies.lay_out(session, self.place.storage, self.held.spec, self.folder))
-        earlier = self.lease.write(lambda session: checkpoints.all_of(session, self.held.id, self.held.continues))
+        held = self.held
+        earlier = self.lease.write(
+            lambda session: checkpoints.all_of(session, held.id, held.continues, held.scratch_after)
+        )
         self.epoch = checkpoints.restore(self.place.storage, earlier, self.folder) or 0
         return options
 
@@ -156,6 +162,9 @@ class Attempt:
             case Done() | Failed():
                 self.outcome = event
 
+    def _keep_log(self, text: str) -> None:
+        self.lease.write(lambda session: lifecycle.record_log(session, self.held, text))
+
     def _warn(self, event: Warn) -> None:
         held, code, message = self.held, event.code, without_paths(event.message)
         log.warning("%s attempt %d: %.100s: %.500s", *_who(held), code, message)
@@ -175,13 +184,14 @@ class Attempt:
             self.fault = endings.our_fault(error)
             child.kill()
             return
-        self._publish(files)
+        self._publish(files, event)
         self.epoch, self.sha256 = event.epoch, {file.name: file.sha256 for file in files}
         self._discard(self.lease.write(lambda session: lifecycle.prune(session, self.held, checkpoints.KEEP)))
+        self.lease.checkpointed()
 
-    def _publish(self, files: list[lifecycle.Published]) -> None:
+    def _publish(self, files: list[lifecycle.Published], checkpoint: Checkpoint | None = None) -> None:
         try:
-            replaced = self.lease.write(lambda session: lifecycle.publish(session, self.held, files))
+            replaced = self.lease.write(lambda session: lifecycle.publish(session, self.held, files, checkpoint))
         except Fenced:
             self._discard([file.key for file in files])  # under this attempt's own prefix: nobody else's
             raise
@@ -219,8 +229,8 @@ class Attempt:
         if order in endings.ORDERED:
             self._leave()
             return self._finish(endings.ORDERED[order])
-        log.info("%s attempt %d goes back to the queue (%s)", *_who(self.held), order)
-        return partial(lifecycle.requeue, held=self.held)
+        log.info("%s attempt %d is given back (%s)", *_who(self.held), order)
+        return partial(lifecycle.requeue, held=self.held, why=order.value)
 
     def _finish(self, ending: Ending) -> Move:
         log.info("%s attempt %d: %s %s", *_who(self.held), ending.status, ending.reason or "")

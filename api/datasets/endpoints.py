@@ -2,14 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.datasets import service
 from api.datasets.schemas import DatasetView
-from api.dependencies import StorageDep, Work, refusals
+from api.dependencies import StorageDep, Work, refusals, remove_after
+from api.discards import hold
 from api.errors import (
     BadRequest,
     CrossSite,
+    InUse,
     Invalid,
     NotFound,
     QuotaExceeded,
@@ -17,12 +19,15 @@ from api.errors import (
     TooLarge,
     UnsupportedMediaType,
 )
+from api.idempotency.once import KEYED, Once, key_of, once_of_upload
 from api.pages import After, Limit, Page
 from api.queue import INSPECT
 from api.receiving import Upload, form_body, receiver
+from api.uploads import SUFFIXES as OF_KIND
 
-SUFFIXES = (".zip",)
+SUFFIXES = OF_KIND["dataset"]
 receive = receiver(SUFFIXES, lambda settings: settings.max_dataset_bytes)
+once = once_of_upload(receive)
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 
@@ -31,9 +36,16 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
     status_code=202,
     operation_id="create_dataset",
     openapi_extra=form_body(SUFFIXES, "hit-uav"),
-    responses=refusals(BadRequest, CrossSite, TooLarge, UnsupportedMediaType, Invalid, QuotaExceeded, StorageFull),
+    dependencies=[Depends(key_of)],  # first of all: a refused key must leave nothing in the store
+    responses=refusals(BadRequest, CrossSite, TooLarge, UnsupportedMediaType, *KEYED, QuotaExceeded, StorageFull),
 )
-def create(upload: Annotated[Upload, Depends(receive)], work: Work, store: StorageDep, answer: Response) -> DatasetView:
+def create(
+    upload: Annotated[Upload, Depends(receive)],
+    once: Annotated[Once, Depends(once, scope="function")],
+    work: Work,
+    store: StorageDep,
+    answer: Response,
+) -> DatasetView:
     """Upload a dataset: a zip in YOLO layout, optionally with COCO annotations.
 
     The answer is `checking`; a worker then inspects the file and makes it `ready` or `invalid`. A job may name it at
@@ -42,10 +54,12 @@ def create(upload: Annotated[Upload, Depends(receive)], work: Work, store: Stora
     if upload.stored.new:
         work.undo(lambda: store.delete(upload.stored.key))
     row = service.create(work.session, upload.stored, upload.filename, upload.name)
+    hold(work.session, store, row.key)
     work.ring(INSPECT, row.id)
     view = DatasetView.of(row)
     answer.headers["Location"] = view.links.self
     answer.headers["Retry-After"] = "1"
+    once.keep(work.session, view, answer)
     return view
 
 
@@ -62,3 +76,16 @@ def newest(
 def get(dataset_id: str, work: Work) -> DatasetView:
     """Read one dataset: its status, and why it was refused or what it holds."""
     return DatasetView.of(service.get(work.session, dataset_id))
+
+
+@router.delete(
+    "/{dataset_id}",
+    status_code=204,
+    operation_id="delete_dataset",
+    response_class=Response,
+    responses={204: {"description": "deleted"}, **refusals(CrossSite, NotFound, InUse)},
+)
+def delete(dataset_id: str, request: Request, work: Work) -> Response:
+    """Delete a dataset that no job and no study names, with its file."""
+    remove_after(request, work, service.delete(work.session, dataset_id))
+    return Response(status_code=204)

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session, aliased
 from sqlalchemy.orm.util import AliasedClass
 
 from api.datasets.tables import Dataset
+from api.db import now
 from api.jobs.states import Status
 from api.jobs.tables import Artifact, Job
 from api.models.tables import Model
@@ -25,6 +26,11 @@ def ready(job: type[Job] | AliasedClass[Job]) -> ColumnElement[bool]:
     """Give the SQL condition that everything `job` refers to can be used now."""
     dataset = exists().where(Dataset.id == job.spec["dataset"].as_string(), Dataset.status == UploadStatus.READY)
     return and_(dataset, *(_reference_ready(job, field) for field in _FIELDS))
+
+
+def overdue(job: type[Job] | AliasedClass[Job]) -> ColumnElement[bool]:
+    """Give the SQL condition that the job's deadline has passed, by the server's clock."""
+    return and_(job.deadline.is_not(None), job.deadline < now())
 
 
 def _reference_ready(job: type[Job] | AliasedClass[Job], field: str) -> ColumnElement[bool]:

@@ -1,11 +1,11 @@
 """The addresses of jobs."""
 
-import zlib
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body, Depends, Query, Response
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
 
-from api.dependencies import IfNoneMatch, Work, json_only, refusals, room
+from api.dependencies import IfNoneMatch, ReadDep, WatchDep, Work, json_only, refusals, room
 from api.errors import (
     AlreadyFinished,
     BadRequest,
@@ -17,18 +17,20 @@ from api.errors import (
     QuotaExceeded,
     StorageFull,
     TooLarge,
+    TooManyWaiting,
     UnknownReference,
     UnsupportedMediaType,
     UnusableReference,
 )
-from api.jobs import examples, service, warnings
-from api.jobs.schemas import JobDetail, JobMetrics, JobView
+from api.idempotency.once import KEYED, OnceDep
+from api.jobs import examples, filters, polling, service, warnings
+from api.jobs.schemas import JobDetail, JobView
 from api.jobs.states import Status
 from api.jobs.waiting import waiting_for
 from api.pages import After, Limit, Page
 from api.queue import TRAIN
 from api.responses import not_modified
-from rdrkd.spec import JobSpec
+from rdrkd.spec import STUDY_ID, JobSpec, Moment, Name
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -47,7 +49,7 @@ POLL_SECONDS = "2"
         CrossSite,
         TooLarge,
         UnsupportedMediaType,
-        Invalid,
+        *KEYED,
         PathNotAllowed,
         UnknownReference,
         UnusableReference,
@@ -55,7 +57,9 @@ POLL_SECONDS = "2"
         StorageFull,
     ),
 )
-def create(spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], work: Work, response: Response) -> JobDetail:
+def create(
+    spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], once: OnceDep, work: Work, response: Response
+) -> JobDetail:
     """Queue a job: distil a student from a teacher, train a model alone, or evaluate weights.
 
     It may name uploads that are still being checked and jobs that still run: it waits for them.
@@ -65,6 +69,7 @@ def create(spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], work:
     view = JobDetail.of(job, waiting_for(work.session, job, count=True), warnings=[])
     response.headers["Location"] = view.links.self
     response.headers["Retry-After"] = POLL_SECONDS
+    once.keep(work.session, view, response)
     return view
 
 
@@ -79,10 +84,18 @@ def newest(
         Query(description="without it all but `compare`, which draws the reports of studies"),
     ] = None,
     label: Annotated[list[Label], Query(description="`key=value`; several must all hold")] = [],  # noqa: B006
+    name: Annotated[Name | None, Query(description="the whole name")] = None,
+    created_after: Annotated[Moment | None, Query(description="the first moment that counts, RFC 3339")] = None,
+    created_before: Annotated[Moment | None, Query(description="the first moment that counts no more")] = None,
+    study: Annotated[
+        str | None,
+        Query(pattern=STUDY_ID, description="of a study its teacher and members; with `kind` its reports"),
+    ] = None,
 ) -> Page[JobView]:
     """List the jobs, newest first."""
     labels = dict(item.split("=", 1) for item in label)
-    rows, following = service.newest(work.session, limit, after, status, kind, labels)
+    others = filters.conditions(name, created_after, created_before, study)
+    rows, following = service.newest(work.session, limit, after, status, kind, labels, others)
     views = [JobView.of(job, waiting_for(work.session, job)) for job in rows]
     return Page(data=views, has_more=following is not None, next=following)
 
@@ -91,22 +104,33 @@ def newest(
     "/{job_id}",
     operation_id="get_job",
     response_model=JobDetail,
-    responses={304: {"description": "the client's version is the newest"}, **refusals(NotFound)},
+    responses={
+        304: {"description": "the client's version is the newest"},
+        **refusals(NotFound, Invalid, TooManyWaiting),
+    },
 )
-def get(job_id: str, work: Work, response: Response, if_none_match: IfNoneMatch = None) -> JobDetail | Response:
+async def get(
+    job_id: str,
+    request: Request,
+    read: ReadDep,
+    watch: WatchDep,
+    response: Response,
+    wait: Annotated[float, Query(ge=0, le=60, description="seconds to wait for news at most")] = 0,
+    if_none_match: IfNoneMatch = None,
+) -> JobDetail | Response:
     """Read one job: status, phase, epoch, ETA, last metrics, warnings, reason.
 
-    Poll with If-None-Match: a 304 costs little.
+    Poll with If-None-Match: a 304 costs little. With `wait` the answer comes as soon as the job has another version
+    than that, without If-None-Match another status, or has ended, and else when the time is over.
     """
-    job = service.get(work.session, job_id)
-    waiting = waiting_for(work.session, job, count=True)
-    # What a queued job waits for changes without a write to the job.
-    others = zlib.crc32("".join(w.detail for w in waiting).encode())
-    etag = f'W/"{job.version}-{others:x}"' if waiting else f'W/"{job.version}"'
-    if (unchanged := not_modified(if_none_match, etag)) is not None:
+    if wait:
+        found = await polling.news(request, read, watch, job_id, if_none_match, wait)
+    else:
+        found = await run_in_threadpool(polling.look, read, job_id)
+    if (unchanged := not_modified(if_none_match, found.etag)) is not None:
         return unchanged
-    response.headers["ETag"] = etag
-    return JobDetail.of(job, waiting, warnings=warnings.of(work.session, job.id))
+    response.headers["ETag"] = found.etag
+    return found.detail
 
 
 @router.post(
@@ -123,9 +147,3 @@ def cancel(job_id: str, work: Work, response: Response) -> JobDetail:
     else:
         response.headers["Retry-After"] = POLL_SECONDS
     return JobDetail.of(job, [], warnings=warnings.of(work.session, job.id))
-
-
-@router.get("/{job_id}/metrics", operation_id="get_job_metrics", responses=refusals(NotFound))
-def metrics(job_id: str, work: Work) -> JobMetrics:
-    """Read every finished epoch: each loss term, learning rate, validation figures in percent."""
-    return JobMetrics(data=[{"attempt": row.attempt} | row.values for row in service.epochs(work.session, job_id)])

@@ -13,14 +13,19 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
+from api.attempts import service as attempts
+from api.attempts.service import Outcome
 from api.db import after_seconds, new_id, now
+from api.events import service as events
+from api.events.service import Type
 from api.jobs import warnings
-from api.jobs.dependencies import ready
+from api.jobs.dependencies import STATE, overdue, ready
 from api.jobs.states import HELD, Status, sources
 from api.jobs.tables import Artifact, Job, JobEpoch
-from api.leases import Fenced
+from api.leases import Fenced, Wish
+from api.logs import service as logs
 from api.quotas import may_run
-from rdrkd.events import Epoch, Progress
+from rdrkd.events import Checkpoint, Epoch, Progress
 from rdrkd.reasons import Reason
 
 
@@ -34,6 +39,7 @@ class Held:
     spec: dict[str, Any]
     timeout_seconds: int  # wall time of this attempt
     continues: str | None = None  # the job whose checkpoints the first attempt begins with
+    scratch_after: int = 0  # the attempts up to this one have left nothing to go on from
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,12 @@ def claim(session: Session, worker: str, lease_seconds: float, most_running: int
     candidate = aliased(Job)
     best = (
         select(candidate.id)
-        .where(candidate.status == Status.QUEUED, ready(candidate), may_run(session, candidate, most_running))
+        .where(
+            candidate.status == Status.QUEUED,
+            ready(candidate),
+            ~overdue(candidate),
+            may_run(session, candidate, most_running),
+        )
         .order_by(candidate.priority.desc(), candidate.queued_at, candidate.id)
         .limit(1)
         .with_for_update(skip_locked=True, of=candidate)  # PostgreSQL; SQLite has one writer at a time
@@ -87,20 +98,26 @@ def claim(session: Session, worker: str, lease_seconds: float, most_running: int
             started_at=func.coalesce(Job.started_at, now()),
             phase=None,
             progress=None,
+            pause=None,
             version=Job.version + 1,
         )
-        .returning(Job.id, Job.attempt, Job.kind, Job.spec, Job.timeout_seconds, Job.continues)
+        .returning(Job.id, Job.attempt, Job.kind, Job.spec, Job.timeout_seconds, Job.continues, Job.scratch_after)
     ).one_or_none()
-    return Held(*row) if row else None
+    if row is None:
+        return None
+    held = Held(*row)
+    attempts.begin(session, held.id, held.attempt, worker)
+    events.moved(session, held.id)
+    return held
 
 
-def renew(session: Session, held: Held, lease_seconds: float | None, progress: Progress | None = None) -> bool:
-    """Renew the lease, write the newest progress and read `cancel_requested`, in one statement.
+def renew(session: Session, held: Held, lease_seconds: float | None, progress: Progress | None = None) -> Wish | None:
+    """Renew the lease, write the newest progress and read what the owner wishes, in one statement.
 
     Args:
         session: the caller's transaction.
         held: the attempt that writes.
-        lease_seconds: the lease's new length; None where it is not due yet and only the flag is wanted.
+        lease_seconds: the lease's new length; None where it is not due yet and only the wish is wanted.
         progress: the newest progress, where there is news.
 
     Raises:
@@ -112,23 +129,38 @@ def renew(session: Session, held: Held, lease_seconds: float | None, progress: P
     if progress is not None:
         values |= {"progress": progress.model_dump(mode="json", exclude={"event", "phase"}), "phase": progress.phase}
         values |= {"status": _running(), "version": Job.version + 1}
-    flag = Job.cancel_requested
-    cancel_requested: bool | None = session.scalar(
-        update(Job).where(*_fence(held)).values(values).returning(flag) if values else select(flag).where(*_fence(held))
-    )
-    if cancel_requested is None:
+    wanted = (Job.cancel_requested, overdue(Job), Job.status, Job.pause)
+    mine = _fence(held)
+    row = session.execute(
+        update(Job).where(*mine).values(values).returning(*wanted) if values else select(*wanted).where(*mine)
+    ).one_or_none()
+    if row is None:
         raise Fenced(held.id)
-    return cancel_requested
+    if progress is not None:
+        events.moved(session, held.id)
+    return _wish(*row)
+
+
+def _wish(cancel_requested: bool, late: bool, status: Status, pause: str | None) -> Wish | None:
+    if cancel_requested:
+        return Wish.CANCEL
+    if late:
+        return Wish.DEADLINE
+    if status == Status.PAUSING:
+        return Wish.PAUSE if pause == "latest" else Wish.PAUSE_SAVED
+    return None
 
 
 def record_running(session: Session, held: Held) -> None:
-    """Say that the trainer works (a job that is being cancelled stays so)."""
+    """Say that the trainer works (a job that is being paused or cancelled stays so)."""
     _write(session, held, status=_running())
+    events.moved(session, held.id)
 
 
 def record_resolved(session: Session, held: Held, resolved_spec: dict[str, Any]) -> None:
     """Keep the spec with every default filled in."""
     _write(session, held, resolved_spec=resolved_spec)
+    events.add(session, held.id, held.attempt, Type.RESOLVED, {})
 
 
 def record_epoch(session: Session, held: Held, epoch: Epoch) -> None:
@@ -136,16 +168,34 @@ def record_epoch(session: Session, held: Held, epoch: Epoch) -> None:
     _write(session, held, metrics=epoch.metrics)
     values = epoch.model_dump(mode="json", exclude={"event"})
     session.merge(JobEpoch(job_id=held.id, epoch=epoch.epoch, attempt=held.attempt, values=values))
+    told = {name: values[name] for name in ("epoch", "epochs", "losses", "metrics", "lr")}
+    events.add(session, held.id, held.attempt, Type.EPOCH, told)
 
 
 def record_warning(session: Session, held: Held, code: str, message: str, epoch: int | None = None) -> None:
     """Keep what the trainer warns of."""
     _write(session, held)
-    warnings.add(session, held.id, held.attempt, code, message, epoch)
+    if (kept := warnings.add(session, held.id, held.attempt, code, message, epoch)) is not None:
+        data = {"code": kept.code, "message": kept.message, "epoch": kept.epoch}
+        events.add(session, held.id, held.attempt, Type.WARNING, data)
 
 
-def publish(session: Session, held: Held, files: Sequence[Published]) -> list[str]:
+def record_log(session: Session, held: Held, text: str) -> None:
+    """Keep what the trainer wrote beside its events."""
+    _write(session, held)
+    logs.append(session, held.id, held.attempt, text)
+
+
+def publish(
+    session: Session, held: Held, files: Sequence[Published], checkpoint: Checkpoint | None = None
+) -> list[str]:
     """Make stored files visible as artifacts, under the same fence as every other write; safe to repeat.
+
+    Args:
+        session: the caller's transaction.
+        held: the attempt that writes.
+        files: what is in the storage.
+        checkpoint: what the files are of; none: they stand beside the checkpoints.
 
     Returns:
         The storage keys that no row names any more: of files that these have replaced (same epoch, same name).
@@ -164,11 +214,27 @@ def publish(session: Session, held: Held, files: Sequence[Published]) -> list[st
         row = Artifact(id=new_id("art"), job_id=held.id, attempt=held.attempt)
         row.epoch, row.name, row.key, row.sha256, row.size = file.epoch, file.name, file.key, file.sha256, file.size
         session.add(row)
+    _tell_published(session, held, files, checkpoint)
     return sorted(replaced - {file.key for file in files})
 
 
+def _tell_published(session: Session, held: Held, files: Sequence[Published], checkpoint: Checkpoint | None) -> None:
+    shown = [
+        {"epoch": file.epoch, "name": file.name, "size": file.size, "sha256": file.sha256}
+        for file in files
+        if file.name != STATE
+    ]
+    if checkpoint is None:
+        for file in shown:
+            events.add(session, held.id, held.attempt, Type.ARTIFACT, file)
+        return
+    attempts.keep(session, held.id, held.attempt, checkpoint)
+    told = checkpoint.model_dump(mode="json", include={"epoch", "is_best", "metrics"}) | {"files": shown}
+    events.add(session, held.id, held.attempt, Type.CHECKPOINT, told)
+
+
 def finish(session: Session, held: Held, ending: Ending) -> None:
-    """End the job. Terminal states never change again."""
+    """End the job. From here on only its owner moves it, where it has failed or was cancelled."""
     _write(
         session,
         held,
@@ -181,21 +247,38 @@ def finish(session: Session, held: Held, ending: Ending) -> None:
         lease_until=None,
         finished_at=now(),
     )
+    attempts.end(session, held.id, Outcome(ending.status), ending.reason, ending.message)
+    events.moved(session, held.id)
 
 
-def requeue(session: Session, held: Held) -> Status:
-    """Give the job back unharmed (the worker is being drained): queued, or cancelled if that was asked meanwhile."""
+def requeue(session: Session, held: Held, why: str = "drain") -> Status:
+    """Give the job back unharmed: queued, or paused or cancelled where that was asked meanwhile.
+
+    Args:
+        session: the caller's transaction.
+        held: the attempt that gives it back.
+        why: `drain`: the worker is being shut down; `outage`: the database was away for too long.
+    """
     cancelling = Job.status == Status.CANCELLING
     _write(
         session,
         held,
-        status=case((cancelling, Status.CANCELLED), else_=Status.QUEUED),
+        status=case((cancelling, Status.CANCELLED), (Job.status == Status.PAUSING, Status.PAUSED), else_=Status.QUEUED),
         reason=case((cancelling, Reason.USER_CANCELLED), else_=None),
         finished_at=case((cancelling, now()), else_=None),
         lease_until=None,
         rung_at=None,
     )
-    return Status(session.scalars(select(Job.status).where(Job.id == held.id)).one())
+    status = Status(session.scalars(select(Job.status).where(Job.id == held.id)).one())
+    match status:
+        case Status.CANCELLED:
+            attempts.end(session, held.id, Outcome.CANCELLED, Reason.USER_CANCELLED)
+        case Status.PAUSED:
+            attempts.end(session, held.id, Outcome.PAUSED)
+        case _:
+            attempts.end(session, held.id, Outcome.GIVEN_BACK, why)
+    events.moved(session, held.id, None if status == Status.PAUSED else why)
+    return status
 
 
 def abandon(session: Session, held: Held) -> None:
@@ -204,15 +287,16 @@ def abandon(session: Session, held: Held) -> None:
 
 
 def request_cancel(session: Session, job_id: str) -> Status | None:
-    """Ask for a job's end: queued -> cancelled at once, held -> cancelling; asking twice changes nothing.
+    """Ask for a job's end: queued, paused -> cancelled at once, held -> cancelling; asking twice changes nothing.
 
     Returns:
         The status after the request, or None where there is no such job. A job that has ended keeps its status.
     """
-    queued = Job.status == Status.QUEUED
+    waiting = (Status.QUEUED, Status.PAUSED)
+    queued = Job.status.in_(waiting)
     status: Status | None = session.scalar(
         update(Job)
-        .where(Job.id == job_id, Job.status.in_([Status.QUEUED, *sources(Status.CANCELLING)]))
+        .where(Job.id == job_id, Job.status.in_([*waiting, *sources(Status.CANCELLING)]))
         .values(
             status=case((queued, Status.CANCELLED), else_=Status.CANCELLING),
             reason=case((queued, Reason.USER_CANCELLED), else_=None),
@@ -222,7 +306,9 @@ def request_cancel(session: Session, job_id: str) -> Status | None:
         )
         .returning(Job.status)
     )
-    if status is None:
+    if status is not None:
+        events.moved(session, job_id)
+    else:
         status = session.scalar(select(Job.status).where(Job.id == job_id))
     return None if status is None else Status(status)
 
@@ -238,6 +324,7 @@ def prune(session: Session, held: Held, keep: int) -> list[str]:
     old = [row for row in rows if (row.attempt, row.epoch) not in newest]
     for row in old:
         session.delete(row)
+    attempts.forget(session, held.id, {(row.attempt, row.epoch) for row in old})
     return [row.key for row in old]
 
 

@@ -16,6 +16,13 @@ class JobLinks(BaseModel):
 
     self: str
     cancel: str
+    pause: str
+    resume: str
+    retry: str
+    events: str
+    attempts: str
+    checkpoints: str
+    logs: str
     metrics: str
     weights: str
     artifacts: str
@@ -27,6 +34,7 @@ class Waiting(BaseModel):
     what: Literal["dataset", "model", "job", "quota", "worker"]
     id: str | None = Field(None, description="of the dataset, model or job")
     status: str | None = Field(None, description="where that is now")
+    position: int | None = Field(None, description="of a job that waits for a worker: its place in the queue, 1-based")
     detail: str
 
 
@@ -63,6 +71,7 @@ class JobView(BaseModel):
     problems: list[dict[str, str]] = Field(description="the inputs at fault: where, and what is wrong")
     priority: int
     timeout_seconds: int
+    deadline: datetime | None = Field(description="moment by which it must have ended")
     continues: str | None = Field(description="the job with whose checkpoints this one has begun")
     spec: dict[str, Any] = Field(description="what was asked")
     resolved_spec: dict[str, Any] | None = Field(description="every default filled in, versions, hashes, seed")
@@ -104,18 +113,23 @@ class JobWarningView(BaseModel):
     at: datetime = Field(description="when it first came")
 
 
+class EarlierEnd(BaseModel):
+    """How a job ended before its owner let it go on."""
+
+    attempt: int
+    status: Status
+    reason: Reason | None
+    message: str | None
+    problems: list[dict[str, str]]
+    lost_workers: int
+    finished_at: datetime
+
+
 class JobDetail(JobView):
     """A job by itself: with its warnings, which would make a page of jobs long and slow."""
 
+    earlier: list[EarlierEnd] = Field(description="how it ended before each `retry`, oldest first; the newest 50")
     warnings: list[JobWarningView] = Field(description="of the trainer, all attempts, oldest first; 201 at most")
-
-
-class JobMetrics(BaseModel):
-    """Every finished epoch of a job, in order."""
-
-    data: list[dict[str, Any]] = Field(
-        description="per epoch: loss terms (unweighted) and their weights, diagnostics, lr, metrics in percent, seconds"
-    )
 
 
 def links(job_id: str) -> JobLinks:
@@ -124,6 +138,13 @@ def links(job_id: str) -> JobLinks:
     return JobLinks(
         self=base,
         cancel=f"{base}/cancel",
+        pause=f"{base}/pause",
+        resume=f"{base}/resume",
+        retry=f"{base}/retry",
+        events=f"{base}/events",
+        attempts=f"{base}/attempts",
+        checkpoints=f"{base}/checkpoints",
+        logs=f"{base}/logs",
         metrics=f"{base}/metrics",
         weights=f"{base}/weights",
         artifacts=f"{base}/artifacts",

@@ -2,17 +2,19 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, literal, select
 from sqlalchemy.orm import Session
 
 from api import quotas
 from api.datasets.tables import Dataset
-from api.db import new_id, now
-from api.errors import AlreadyFinished, PathNotAllowed, UnknownReference, Unprocessable, UnusableReference
+from api.db import UtcDateTime, new_id, now
+from api.errors import AlreadyFinished, Invalid, PathNotAllowed, UnknownReference, Unprocessable, UnusableReference
+from api.events import service as events
 from api.jobs import lifecycle
 from api.jobs.states import TERMINAL, Status
-from api.jobs.tables import Job, JobEpoch
+from api.jobs.tables import Job
 from api.models.tables import Model
 from api.ownership import owner_of
 from api.pages import get_or_404, page
@@ -41,9 +43,11 @@ def create(session: Session, spec: JobSpec) -> Job:
         PathNotAllowed: the spec names a path.
         UnknownReference: it names something that does not exist.
         UnusableReference: it names something that can never be used.
+        Invalid: its deadline has passed.
         QuotaExceeded: its owner has too many queued jobs, or stored too much.
     """
     check_references(session, spec.dataset, references(spec))
+    check_deadline(session, spec.deadline)
     row = add(session, spec, owner_of(session))
     quotas.check_jobs(session, row.owner)
     return row
@@ -59,11 +63,12 @@ def add(session: Session, spec: RunSpec, owner: str | None, continues: str | Non
         continues: a job that has ended, with whose checkpoints this one begins.
     """
     row = Job(id=new_id("job"), kind=spec.kind, name=spec.name, spec=spec.model_dump(mode="json", exclude_unset=True))
-    row.owner = owner
-    row.priority, row.timeout_seconds, row.continues = spec.priority, spec.timeout_seconds, continues
+    row.priority, row.timeout_seconds, row.deadline = spec.priority, spec.timeout_seconds, spec.deadline
+    row.owner, row.continues = owner, continues
     row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again
     session.add(row)
     session.flush()
+    events.moved(session, row.id)
     return row
 
 
@@ -83,9 +88,10 @@ def newest(
     status: Sequence[Status] = (),
     kind: str | None = None,
     labels: Mapping[str, str] | None = None,
+    others: Sequence[ColumnElement[bool]] = (),
 ) -> tuple[Sequence[Job], str | None]:
     """Read one page of jobs, newest first, and the next cursor; filters narrow it down."""
-    query = select(Job)
+    query = select(Job).where(*others)
     if status:
         query = query.where(Job.status.in_(status))
     # What draws a study's report is no work that anybody asked for by itself.
@@ -110,14 +116,19 @@ def cancel(session: Session, job_id: str) -> Job:
     return job
 
 
-def epochs(session: Session, job_id: str) -> list[JobEpoch]:
-    """Read a job's finished epochs in order.
+def check_deadline(session: Session, deadline: datetime | None) -> None:
+    """Make sure that a deadline is to come, by the database's clock.
 
     Raises:
-        NotFound: there is no such job.
+        Invalid: it has passed.
     """
-    get(session, job_id)
-    return list(session.scalars(select(JobEpoch).where(JobEpoch.job_id == job_id).order_by(JobEpoch.epoch)))
+    if deadline is not None and is_past(session, deadline):
+        raise Invalid.at(Problem("/deadline", f"expected a moment to come, got {deadline.isoformat()}"))
+
+
+def is_past(session: Session, moment: datetime) -> bool:
+    """Say whether a moment has passed, by the database's clock."""
+    return bool(session.scalar(select(literal(moment, UtcDateTime()) <= now())))
 
 
 def check_references(session: Session, dataset: str, models: Mapping[str, ModelRef]) -> None:

@@ -9,6 +9,8 @@ class Status(StrEnum):
     QUEUED = "queued"  # waits for a worker, an upload's check, or another job
     STARTING = "starting"  # a worker claimed it and prepares the trainer
     RUNNING = "running"  # the trainer works
+    PAUSING = "pausing"  # asked to pause; the trainer finishes its epoch, or is on its way out
+    PAUSED = "paused"  # held back by its owner: no worker has it, and none may take it
     CANCELLING = "cancelling"  # asked to stop; the trainer is on its way out
     SUCCEEDED = "succeeded"  # finished; result and weights stand
     FAILED = "failed"  # ended with a reason
@@ -16,22 +18,28 @@ class Status(StrEnum):
 
 
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
-HELD = frozenset({Status.STARTING, Status.RUNNING, Status.CANCELLING})  # a worker holds the lease
+ENDED_EARLY = frozenset({Status.FAILED, Status.CANCELLED})  # its owner may let it go on
+DELETABLE = TERMINAL | {Status.PAUSED}  # nothing works on it, nor will unasked
+HELD = frozenset({Status.STARTING, Status.RUNNING, Status.PAUSING, Status.CANCELLING})  # a worker holds the lease
 
 MOVES: dict[Status, frozenset[Status]] = {
-    Status.QUEUED: frozenset({Status.STARTING, Status.CANCELLED, Status.FAILED}),
+    Status.QUEUED: frozenset({Status.STARTING, Status.PAUSED, Status.CANCELLED, Status.FAILED}),
     # back to queued: the lease was lost, or the worker was drained
-    Status.STARTING: frozenset({Status.RUNNING, Status.CANCELLING, Status.QUEUED, *TERMINAL}),
-    Status.RUNNING: frozenset({Status.CANCELLING, Status.QUEUED, *TERMINAL}),
+    Status.STARTING: frozenset({Status.RUNNING, Status.PAUSING, Status.CANCELLING, Status.QUEUED, *TERMINAL}),
+    Status.RUNNING: frozenset({Status.PAUSING, Status.CANCELLING, Status.QUEUED, *TERMINAL}),
+    Status.PAUSING: frozenset({Status.PAUSED, Status.CANCELLING, Status.SUCCEEDED, Status.FAILED}),
+    Status.PAUSED: frozenset({Status.QUEUED, Status.CANCELLED, Status.FAILED}),
     Status.CANCELLING: frozenset({Status.CANCELLED, Status.SUCCEEDED, Status.FAILED}),
-    **{status: frozenset() for status in TERMINAL},
+    Status.SUCCEEDED: frozenset(),
+    # by their owner alone, with `retry`: no worker and no reaper moves what has ended
+    **{status: frozenset({Status.QUEUED}) for status in ENDED_EARLY},
 }
 
 
 def sources(target: Status) -> list[Status]:
     """Give the states from which a job may move to `target`: the WHERE of every conditional UPDATE.
 
-    >>> sources(Status.CANCELLING)
+    >>> sources(Status.PAUSING)
     [<Status.STARTING: 'starting'>, <Status.RUNNING: 'running'>]
     """
     return [status for status, targets in MOVES.items() if target in targets]

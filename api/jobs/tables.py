@@ -33,8 +33,12 @@ class Job(Leased, Owned, Base):
     result: Mapped[dict[str, Any] | None]
     priority: Mapped[int] = mapped_column(default=0)
     timeout_seconds: Mapped[int]
+    deadline: Mapped[datetime | None] = mapped_column(UtcDateTime)  # by which it must have ended
     cancel_requested: Mapped[bool] = mapped_column(default=False)
+    pause: Mapped[str | None] = mapped_column(String(10))  # of one that is pausing: `save` or `latest`
     continues: Mapped[str | None] = mapped_column(String(40))  # id of the job with whose checkpoints it begins
+    scratch_after: Mapped[int] = mapped_column(default=0)  # no attempt goes on from checkpoints of those up to this
+    earlier: Mapped[list[Any]] = mapped_column(JSON, default=list)  # how it ended before its owner let it go on
     phase: Mapped[str | None] = mapped_column(String(20))
     progress: Mapped[dict[str, Any] | None]  # the last progress event: completed, total, unit, epoch, eta_seconds
     metrics: Mapped[dict[str, Any] | None]  # the last epoch's metrics

@@ -15,20 +15,22 @@ from api.models.tables import Model
 from api.ownership import EVERYBODYS
 from api.quotas import quotas_of, running
 from api.uploads import UploadStatus
+from api.workers import service as workers
 from rdrkd.spec import RUN_SPEC, JobOutput, RegisteredModel, references
 
 
-def waiting_for(session: Session, job: Job, count: bool = False) -> list[Waiting]:
+def waiting_for(session: Session, job: Job, count: bool = False, position: int | None = None) -> list[Waiting]:
     """Say what keeps a job from starting; nothing for a job that is not queued.
 
     Args:
         session: the caller's transaction.
         job: the job.
         count: count the jobs that go before it, too; costs a query.
+        position: its place in the queue, where the caller knows it.
     """
     if job.status != Status.QUEUED:
         return []
-    return list(_dependencies(session, job)) or [_turn(session, job, count)]
+    return list(_dependencies(session, job)) or [_turn(session, job, count, position)]
 
 
 def _dependencies(session: Session, job: Job) -> Iterator[Waiting]:
@@ -50,14 +52,19 @@ def _upload(upload: Dataset | Model | None, what: Literal["dataset", "model"]) -
         yield Waiting(what=what, id=upload.id, status=upload.status, detail=detail)
 
 
-def _turn(session: Session, job: Job, count: bool) -> Waiting:
+def _turn(session: Session, job: Job, count: bool, position: int | None) -> Waiting:
     most = quotas_of(session).running_jobs
     if most and job.owner is not None and (now := running(session, job.owner)) >= most:
         return Waiting(what="quota", detail=f"waits until fewer than {most} jobs of {job.owner} run; now it is {now}")
-    if not count:
-        return Waiting(what="worker", detail="waits for a free worker")
+    position = _position(session, job) if count else position
+    what = "waits for a free worker" if workers.alive(session) else "waits for a worker: no worker is connected"
+    if position is not None:
+        what += f"; jobs that go before it: {position - 1}"
+    return Waiting(what="worker", detail=what, position=position)
+
+
+def _position(session: Session, job: Job) -> int:
     older = or_(Job.queued_at < job.queued_at, and_(Job.queued_at == job.queued_at, Job.id < job.id))
     first = or_(Job.priority > job.priority, and_(Job.priority == job.priority, older))
-    ahead = select(func.count()).select_from(Job).where(Job.status == Status.QUEUED, first, ready(Job))
-    before = session.scalar(ahead, execution_options=EVERYBODYS)
-    return Waiting(what="worker", detail=f"waits for a free worker; jobs that go before it: {before}")
+    before = select(func.count()).select_from(Job).where(Job.status == Status.QUEUED, first, ready(Job))
+    return 1 + (session.scalar(before, execution_options=EVERYBODYS) or 0)

@@ -14,20 +14,21 @@ LONGEST_CODE, LONGEST_MESSAGE = 100, 500  # characters: the columns' width
 MORE = "more_warnings"  # the last entry, once there were more: it counts them
 
 
-def add(session: Session, job_id: str, attempt: int, code: str, message: str, epoch: int | None) -> None:
-    """Keep a warning, or count it where this attempt has given it before; what is too much is only counted."""
+def add(session: Session, job_id: str, attempt: int, code: str, message: str, epoch: int | None) -> JobWarning | None:
+    """Keep a warning and give it; None where it is only counted: given before by this attempt, or too much."""
     code, message = _fit(code, LONGEST_CODE), _fit(message, LONGEST_MESSAGE)
     if _counted(session, job_id, attempt=attempt, code=code, message=message):
-        return
+        return None
     number = 1 + (session.scalar(select(func.max(JobWarning.number)).where(JobWarning.job_id == job_id)) or 0)
     if number > MOST:
         if _counted(session, job_id, number=MOST + 1):
-            return
+            return None
         code, epoch = MORE, None
         message = f"there were more than {MOST} different warnings; the others are counted here only"
     row = JobWarning(job_id=job_id, number=number, attempt=attempt, count=1)
     row.code, row.message, row.epoch = code, message, epoch
     session.add(row)
+    return row
 
 
 def of(session: Session, job_id: str) -> list[JobWarning]:

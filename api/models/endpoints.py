@@ -2,12 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
-from api.dependencies import StorageDep, Work, refusals
+from api.dependencies import StorageDep, Work, refusals, remove_after
+from api.discards import hold
 from api.errors import (
     BadRequest,
     CrossSite,
+    InUse,
     Invalid,
     NotFound,
     QuotaExceeded,
@@ -15,14 +17,17 @@ from api.errors import (
     TooLarge,
     UnsupportedMediaType,
 )
+from api.idempotency.once import KEYED, Once, key_of, once_of_upload
 from api.models import service
 from api.models.schemas import ModelView
 from api.pages import After, Limit, Page
 from api.queue import INSPECT
 from api.receiving import Upload, form_body, receiver
+from api.uploads import SUFFIXES as OF_KIND
 
-SUFFIXES = (".pt", ".safetensors")
+SUFFIXES = OF_KIND["model"]
 receive = receiver(SUFFIXES, lambda settings: settings.max_model_bytes)
+once = once_of_upload(receive)
 router = APIRouter(prefix="/models", tags=["models"])
 
 
@@ -31,9 +36,16 @@ router = APIRouter(prefix="/models", tags=["models"])
     status_code=202,
     operation_id="create_model",
     openapi_extra=form_body(SUFFIXES, "yolov8l-visdrone"),
-    responses=refusals(BadRequest, CrossSite, TooLarge, UnsupportedMediaType, Invalid, QuotaExceeded, StorageFull),
+    dependencies=[Depends(key_of)],  # first of all: a refused key must leave nothing in the store
+    responses=refusals(BadRequest, CrossSite, TooLarge, UnsupportedMediaType, *KEYED, QuotaExceeded, StorageFull),
 )
-def create(upload: Annotated[Upload, Depends(receive)], work: Work, store: StorageDep, answer: Response) -> ModelView:
+def create(
+    upload: Annotated[Upload, Depends(receive)],
+    once: Annotated[Once, Depends(once, scope="function")],
+    work: Work,
+    store: StorageDep,
+    answer: Response,
+) -> ModelView:
     """Upload a model: a `.pt` of Ultralytics, or a `.safetensors` with its architecture.
 
     The answer is `checking`; a worker then inspects the file and makes it `ready` or `invalid`. A job may name it at
@@ -42,10 +54,12 @@ def create(upload: Annotated[Upload, Depends(receive)], work: Work, store: Stora
     if upload.stored.new:
         work.undo(lambda: store.delete(upload.stored.key))
     row = service.create(work.session, upload.stored, upload.filename, upload.name)
+    hold(work.session, store, row.key)
     work.ring(INSPECT, row.id)
     view = ModelView.of(row)
     answer.headers["Location"] = view.links.self
     answer.headers["Retry-After"] = "1"
+    once.keep(work.session, view, answer)
     return view
 
 
@@ -62,3 +76,16 @@ def newest(
 def get(model_id: str, work: Work) -> ModelView:
     """Read one model: its status, and why it was refused or what it holds."""
     return ModelView.of(service.get(work.session, model_id))
+
+
+@router.delete(
+    "/{model_id}",
+    status_code=204,
+    operation_id="delete_model",
+    response_class=Response,
+    responses={204: {"description": "deleted"}, **refusals(CrossSite, NotFound, InUse)},
+)
+def delete(model_id: str, request: Request, work: Work) -> Response:
+    """Delete a model that no job and no study names, with its file."""
+    remove_after(request, work, service.delete(work.session, model_id))
+    return Response(status_code=204)

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+from sqlalchemy import delete as sql_delete
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api import quotas
+from api import discards, needs, quotas
 from api.db import new_id, now
+from api.errors import InUse
 from api.models.tables import Model
 from api.ownership import owner_of
 from api.pages import get_or_404, page
@@ -40,3 +42,18 @@ def get(session: Session, model_id: str) -> Model:
 def newest(session: Session, limit: int, after: str | None) -> tuple[Sequence[Model], str | None]:
     """Read one page of models, newest first, and the next cursor."""
     return page(session, select(Model), Model.id, limit, after)
+
+
+def delete(session: Session, model_id: str) -> list[str]:
+    """Delete a model that nothing names; give the notes of the files to remove once this is committed.
+
+    Raises:
+        NotFound: there is none.
+        InUse: a job or a study names it.
+    """
+    row = get(session, model_id)
+    if (user := needs.of_upload(session, model_id)) is not None:
+        raise InUse(f"expected a model that nothing needs, got one that is needed by {user}")
+    # Not through the session: another request may have been faster, and a worker may be checking it.
+    session.execute(sql_delete(Model).where(Model.id == model_id).execution_options(synchronize_session=False))
+    return discards.note(session, [row.key])

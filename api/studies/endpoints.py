@@ -24,6 +24,7 @@ from api.errors import (
     UnsupportedMediaType,
     UnusableReference,
 )
+from api.idempotency.once import KEYED, OnceDep
 from api.jobs.endpoints import POLL_SECONDS
 from api.jobs.schemas import JobDetail
 from api.jobs.waiting import waiting_for
@@ -49,12 +50,16 @@ FILES = {"html": "report.html", "markdown": "report.md", "csv": "members.csv", "
     status_code=202,
     operation_id="create_study",
     dependencies=[Depends(json_only), Depends(room)],
-    responses=refusals(*_SPEC, *_FULL),
+    responses=refusals(*_SPEC, *KEYED[1:], *_FULL),
 )
-def create(spec: Annotated[Spec, Body(openapi_examples=examples.STUDIES)], work: Work, response: Response) -> StudyView:
+def create(
+    spec: Annotated[Spec, Body(openapi_examples=examples.STUDIES)], once: OnceDep, work: Work, response: Response
+) -> StudyView:
     """Queue a study: its teacher, then each method with each seed. The method `none` is the student alone."""
     study, rings = service.create(work.session, spec)
-    return _started(study, rings, work, response)
+    view = _started(study, rings, work, response)
+    once.keep(work.session, view, response)
+    return view
 
 
 @router.get("", operation_id="list_studies", responses=refusals(Invalid))

@@ -13,7 +13,7 @@ from api.studies.tables import Study
 from rdrkd.reasons import Reason
 from rdrkd.spec.study import Choice, Seed
 
-State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+State = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 
 
 class Extension(BaseModel):
@@ -54,8 +54,10 @@ class StudySummary(BaseModel):
     id: str = Field(examples=["stu_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"])
     object: Literal["study"] = "study"
     name: str
+    status: State = Field(
+        description="failed, cancelled: no job is going on, and at least one ended so; paused: the rest is held back"
+    )
     owner: str | None = Field(description="whose it is; null: the operator's")
-    status: State = Field(description="failed, cancelled: no job is going on, and at least one ended so")
     jobs: dict[Status, int] = Field(description="how many jobs are where, the teacher's included")
     eta_seconds: float | None = Field(description="estimate to the end of all members, from those that are done")
     created_at: datetime
@@ -117,7 +119,10 @@ def _member(method: str, seed: int, job: Job) -> dict[str, Any]:
 
 def state_of(counts: Counter[Status]) -> State:
     """Say where a study is whose jobs are there."""
-    if any(status not in TERMINAL for status in counts):
+    going = set(counts) - TERMINAL
+    if going == {Status.PAUSED}:
+        return "paused"
+    if going:
         return "queued" if set(counts) == {Status.QUEUED} else "running"
     if counts[Status.FAILED]:
         return "failed"

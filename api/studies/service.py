@@ -18,7 +18,7 @@ from api.ownership import owner_of
 from api.pages import get_or_404, page
 from api.studies.tables import Study, StudyMember
 from rdrkd.errors import Problem
-from rdrkd.spec import JOB_SPEC, Architecture, Compare, ModelRef
+from rdrkd.spec import JOB_SPEC, Compare, ModelRef
 from rdrkd.spec.problems import problems_of
 from rdrkd.spec.study import Method
 from rdrkd.spec.study import Study as Spec
@@ -50,7 +50,7 @@ def create(session: Session, spec: Spec) -> tuple[Study, list[str]]:
     """Queue a study's jobs; give it, and the jobs to ring for.
 
     Raises:
-        Invalid: it has too many members, or a teacher that has no weights.
+        Invalid: it has too many members.
         PathNotAllowed, UnknownReference, UnusableReference, QuotaExceeded: as for a job.
     """
     _check(session, spec)
@@ -263,8 +263,5 @@ def _check(session: Session, spec: Spec) -> None:
     count = len(spec.each_method) * len(spec.seeds)
     if count > MOST_MEMBERS:
         raise Invalid.at(Problem("/seeds", f"expected at most {MOST_MEMBERS} members, got {count}"))
-    if spec.teacher.train is None and isinstance(spec.teacher.model, Architecture):
-        detail = "expected a model that has weights, or `train` to make them, got an architecture alone"
-        raise Invalid.at(Problem("/teacher", detail))
     models: dict[str, ModelRef] = {"teacher/model": spec.teacher.model, "student": spec.student}
     jobs.check_references(session, spec.dataset, models)

@@ -30,6 +30,9 @@ def draw(axes: Axes, panel: Panel, legend: float) -> None:
     for name, height in panel.guides.items():
         axes.axhline(height, color=FAINT, linewidth=0.8, zorder=1)
         _note(axes, name, (0.995, height), ("axes fraction", "data"), (0, 1.5))
+    for begin, end in panel.off:
+        axes.axvspan(begin - 0.5, end + 0.5, color=FAINT, alpha=0.2, linewidth=0, zorder=0)
+        _note(axes, "off", (end + 0.5, 0.5), ("data", "axes fraction"), (-2, 0))
     if panel.mark is not None:
         axes.axvline(panel.mark, color=FAINT, linewidth=0.8, zorder=1)
         _note(axes, "best", (panel.mark, 0.02), ("data", "axes fraction"), (-2, 0))
@@ -59,12 +62,14 @@ def _scale(axes: Axes, panel: Panel) -> None:
     points = [point for line in panel.lines for point in line.points]
     if panel.log and any(value > 0 for _, value in points):
         _scale_log(axes, [*panel.guides.values(), *(value for _, value in points if value > 0)])
+    else:  # else a scale's offset or power of ten would stand above the axis, in the way of the legend
+        axes.yaxis.set_major_formatter(FuncFormatter(plain_number))
     if panel.limits is not None:
         low, high = panel.limits
         values = [value for _, value in points]
         room = 0.04 * (max(high, *values) - low)
         axes.set_ylim(min(low, *values) - room, max(high, *values) + room)
-    first, last = min(epoch for epoch, _ in points), max(epoch for epoch, _ in points)
+    first, last = panel.epochs
     room = max(0.5, 0.03 * (last - first))
     axes.set_xlim(first - room, last + room)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
@@ -80,8 +85,13 @@ def _scale_log(axes: Axes, heights: Sequence[float]) -> None:
     axes.set_yscale("log")
     subs = (1, 2, 5) if max(heights) < 30 * min(heights) else (1,)
     axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=8))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(plain_number))
     axes.yaxis.set_minor_locator(NullLocator())
+
+
+def plain_number(value: float, _position: int | None) -> str:
+    """Write a tick as a number for itself, without an offset or a power of ten that all would share."""
+    return f"{value:.10g}"
 
 
 def _nth(of: Sequence[_T], number: int) -> _T:

@@ -1,8 +1,9 @@
 """The curves of a report: which figures of a run are drawn, in which panels."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from rdrkd.diagnostics import presence
 from rdrkd.diagnostics.findings import STRONG, WEAK
 from rdrkd.diagnostics.history import Row, Run, at, finite
 
@@ -32,6 +33,8 @@ class Panel(NamedTuple):
         limits: what the vertical axis covers at least.
         guides: thin level lines: name -> height.
         mark: epoch of a thin upright line.
+        off: first and last epoch of each shaded time, in which the terms were off.
+        epochs: first and last of the run, for all panels alike: a curve may have fewer.
     """
 
     title: str
@@ -40,31 +43,33 @@ class Panel(NamedTuple):
     limits: tuple[float, float] | None = None
     guides: Mapping[str, float] = {}
     mark: float | None = None
+    off: Sequence[tuple[int, int]] = ()
+    epochs: tuple[int, int] = (1, 1)
 
 
 def panels(run: Run) -> list[Panel]:
     """Give the panels of a run that have something to show."""
-    rows, terms = run.rows, run.terms
+    rows, terms, off = run.rows, run.terms, presence.spans(run)
     percent = (0.0, 100.0)
     found = [
         Panel("task losses", _lines(rows, "losses", {name: name for name in run.task_losses})),
-        Panel("terms, unweighted", _lines(rows, "losses", {term: term for term in terms}), log=True),
+        Panel("terms, unweighted", _of_terms(run, presence.on, "losses"), log=True, off=off),
         Panel("gradient of the weighted term, × the task's",
-              _lines(run.rows, "diagnostics", {term: f"{term}/ratio" for term in terms}),
-              log=True, guides={"weak": WEAK, "strong": STRONG}),
-        Panel("cosine of the two gradients",
-              _lines(rows, "diagnostics", {term: f"{term}/cosine" for term in terms}),
-              limits=(-1, 1), guides={"": 0.0}),
+              _of_terms(run, presence.probed, "diagnostics", "/ratio"),
+              log=True, guides={"weak": WEAK, "strong": STRONG}, off=off),
+        Panel("cosine of the two gradients", _of_terms(run, presence.probed, "diagnostics", "/cosine"),
+              limits=(-1, 1), guides={"": 0.0}, off=off),
         Panel("AP by Ultralytics' own validation, percent",
               _lines(rows, "metrics", {"mAP50-95": "mAP50_95", "mAP50": "mAP50"}),
               limits=(0, 1), mark=finite(at(run.result, "best_epoch"))),
         Panel("weights, and the learning rate (lr)" if terms else "learning rate (lr)",
-              [*_lines(rows, "weights", {term: term for term in terms}), _rate(rows, len(terms))], log=True),
+              [*_of_terms(run, presence.on, "weights"), _rate(rows, len(terms))], log=True, off=off),
         Panel("hidden cells, percent", _hidden(run, "cells"), limits=percent),
         Panel("hidden channels, percent", _hidden(run, "channels"), limits=percent),
         Panel("dead channels, percent (dashed: teacher)", _dead(rows), limits=percent),
     ]  # fmt: skip
-    return [panel for panel in found if any(line.points for line in panel.lines)]
+    shown = [panel for panel in found if any(line.points for line in panel.lines)]
+    return [panel._replace(epochs=(rows[0].epoch, rows[-1].epoch)) for panel in shown]
 
 
 def _points(rows: Iterable[Row], group: _Group, key: str, times: float = 1.0) -> list[Point]:
@@ -75,6 +80,15 @@ def _lines(rows: Iterable[Row], group: _Group, keys: Mapping[str, str], times: f
     """A line for each key of `keys` (label -> key), each with a look of its own."""
     rows = list(rows)
     return [Line(label, _points(rows, group, key, times), i, i) for i, (label, key) in enumerate(keys.items())]
+
+
+def _of_terms(run: Run, which: Callable[[Run, str], list[Row]], group: _Group, ending: str = "") -> list[Line]:
+    """A line for each term, of the epochs in which it was on; one that never was says so, for 0 has no logarithm."""
+    return [
+        Line(f"{term} (off)" if presence.never(run, term) else term,
+             _points(which(run, term), group, f"{term}{ending}"), i, i)
+        for i, term in enumerate(run.terms)
+    ]  # fmt: skip
 
 
 def _rate(rows: Iterable[Row], look: int) -> Line:

@@ -1,13 +1,15 @@
 """What a person should be told of a probe: a term that is inert, drowns the task or works on nothing, and the knob."""
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+from typing import Any, NamedTuple
 
 from rdrkd.events import Warn
 from rdrkd.spec import Calibration
 
 WEAK = 1e-3  # of the task's gradient: below it a term hardly moves the student
 STRONG = 3.0  # above it the task hardly does
+_TARGETS = {"raise": 0.1, "lower": 1.0}  # of the task's gradient: what a message's number would make of a term
 _MASKS = {
     "hidden_cells": "tau_s, temperature or, of `regenerated`, tau_area",
     "hidden_channels": "tau_c or temperature",
@@ -31,10 +33,15 @@ class Finding(NamedTuple):
 
 
 class Findings:
-    """Judges probes; tells each finding once, when it shows in two probes in a row (a first step is no rule)."""
+    """Judges probes; tells each finding once, when it shows in two probes in a row (a first step is no rule).
+
+    Attributes:
+        ratios: term name -> its ratios in the probes so far, the schedule's factor left out.
+    """
 
     def __init__(self, calibration: Calibration | None = None) -> None:
         self.calibration = calibration
+        self.ratios: dict[str, list[float]] = {}
         self._last: set[str] = set()
         self._told: set[str] = set()
 
@@ -45,26 +52,41 @@ class Findings:
             probe: figures as `rdrkd.diagnostics.probe` names them.
             weights: the terms' weights without the schedule's factor; one whose weight is 0 is off.
         """
-        found = {finding.key: finding for finding in judge(probe, weights, self.calibration)}
+        for name, ratio in _ratios(probe, weights).items():
+            self.ratios.setdefault(name, []).append(ratio)
+        found = {finding.key: finding for finding in judge(probe, weights, self.calibration, self.ratios)}
         again = [key for key in found if key in self._last and key not in self._told]
         self._last = set(found)
         self._told.update(again)
         return [Warn(code=found[key].code, message=found[key].message) for key in again]
 
-    def state(self) -> dict[str, list[str]]:
-        """What a resumed run needs, so that it tells nothing twice."""
-        return {"last": sorted(self._last), "told": sorted(self._told)}
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs, so that it tells nothing twice and counts every probe."""
+        ratios = {name: list(found) for name, found in self.ratios.items()}
+        return {"last": sorted(self._last), "told": sorted(self._told), "ratios": ratios}
 
-    def restore(self, state: Mapping[str, list[str]]) -> None:
-        """Go on from `state`."""
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`; one of an earlier version has no ratios."""
         self._last, self._told = set(state["last"]), set(state["told"])
+        self.ratios = {name: list(found) for name, found in state.get("ratios", {}).items()}
 
 
 def judge(
-    probe: Mapping[str, float], weights: Mapping[str, float], calibration: Calibration | None = None
+    probe: Mapping[str, float],
+    weights: Mapping[str, float],
+    calibration: Calibration | None = None,
+    ratios: Mapping[str, Sequence[float]] | None = None,
 ) -> Iterator[Finding]:
-    """Give the findings of one probe."""
-    yield from _of_weights(probe, weights, calibration)
+    """Give the findings of one probe.
+
+    Args:
+        probe: as that of `Findings.of`.
+        weights: likewise.
+        calibration: the run's, where it has one.
+        ratios: term name -> its ratios in all probes so far, this one's included, by whose median the knob is set;
+            default: of this probe alone.
+    """
+    yield from _of_weights(probe, weights, calibration, ratios or {})
     for figure, share in probe.items():
         part, _, kind = figure.rpartition("/")
         if kind in _MASKS and not 0.005 <= share <= 0.98:
@@ -81,32 +103,54 @@ def judge(
             )  # fmt: skip
 
 
+def _ratios(probe: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:
+    """The ratios of the terms that are on, as their weights were set: without what the schedule has made of them."""
+    factor = probe.get("schedule/factor", 1.0)
+    on = [name for name, weight in weights.items() if weight > 0 and f"{name}/ratio" in probe] if factor > 0 else []
+    return {name: probe[f"{name}/ratio"] / factor for name in on}
+
+
 def _of_weights(
-    probe: Mapping[str, float], weights: Mapping[str, float], calibration: Calibration | None
+    probe: Mapping[str, float],
+    weights: Mapping[str, float],
+    calibration: Calibration | None,
+    ratios: Mapping[str, Sequence[float]],
 ) -> Iterator[Finding]:
     """Judge the weights as they were set: what the schedule has made of a term at the step is not their fault."""
     task, factor = probe["task/gradient_norm"], probe.get("schedule/factor", 1.0)
-    for name, weight in weights.items():
-        if weight <= 0 or factor <= 0 or f"{name}/ratio" not in probe:
-            continue
-        ratio, norm = probe[f"{name}/ratio"] / factor, probe[f"{name}/gradient_norm"] / factor
+    for name, ratio in _ratios(probe, weights).items():
+        norm, so_far = probe[f"{name}/gradient_norm"] / factor, ratios.get(name, [ratio])
         numbers = f"the gradient of the weighted term is {ratio:.2g} times the task's ({norm:.3g} against {task:.3g})"
         if factor < 1:
             numbers += f", the schedule's factor of {factor:.3g} left out"
         if ratio < WEAK:
-            knob = _knob("raise", weight, ratio, 0.1, calibration)
+            knob = _knob("raise", weights[name], so_far, median(so_far) < WEAK, calibration)
             yield Finding("term_weak", f"{name}: {numbers}, so it hardly moves the student; {knob}")
         elif ratio > STRONG:
             learns = "hardly learns the task" if ratio * factor > STRONG else "would hardly learn the task without it"
-            knob = _knob("lower", weight, ratio, 1.0, calibration)
+            knob = _knob("lower", weights[name], so_far, median(so_far) > STRONG, calibration)
             yield Finding("term_drowns_task", f"{name}: {numbers}, so the student {learns}; {knob}")
 
 
-def _knob(verb: str, weight: float, ratio: float, target: float, calibration: Calibration | None) -> str:
-    """What to turn, and how far: weights are named as the spec has them."""
+def _knob(verb: str, weight: float, ratios: Sequence[float], usual: bool, calibration: Calibration | None) -> str:
+    """What to turn, and how far: weights are named as the spec has them.
+
+    Args:
+        verb: `raise` or `lower`.
+        weight: the term's.
+        ratios: the term's so far. Single batches vary, so the number is of their median, as the report's judgement is.
+        usual: whether the median, too, is beyond the threshold.
+        calibration: the run's.
+    """
+    middle = median(ratios)
+    if not usual:
+        own, so_far = "weight" if calibration is None else "share", f"the median of its {len(ratios)} probes is"
+        return f"{so_far} {middle:.2g} times, so see if it stays before you {verb} its {own}"
     if calibration is not None and calibration.mode == "running":
         return f"{verb} its share in distillation.calibration"
     if calibration is not None:
         return f"{verb} its share in distillation.calibration, or let the share be followed (mode `running`)"
-    towards = f"; {weight * target / ratio:.2g} would make it {target:g} times" if ratio > 0 else ""
+    target = _TARGETS[verb]
+    probes = "this probe" if len(ratios) == 1 else f"the median of its {len(ratios)} probes"
+    towards = f"; by {probes} {weight * target / middle:.2g} would make it {target:g} times" if middle > 0 else ""
     return f"{verb} its weight (now {weight:.3g}{towards}) or set distillation.calibration"

@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from rdrkd.diagnostics import drawing, tables
+from rdrkd.diagnostics import drawing, presence, tables
 from rdrkd.diagnostics.axes import COLOURS
 from rdrkd.diagnostics.curves import panels
 from rdrkd.diagnostics.folder import read
@@ -55,6 +55,7 @@ def write_report(run_dir: Path, result: Mapping[str, Any] | None = None) -> list
         terms=run.terms,
         parts=tables.parts(run),
         batches=tables.batches(run),
+        left_out=presence.note(run),
         spec=without_paths(json.dumps(run.spec, indent=2, ensure_ascii=False)),
     )
     write_atomically(run_dir / PAGE, page.encode(errors="replace"))  # JSON can hold halves of characters

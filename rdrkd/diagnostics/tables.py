@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from rdrkd.console import FIGURES, OWN, PROTOCOLS, percent
+from rdrkd.diagnostics import presence
 from rdrkd.diagnostics.history import Row, Run, at, finite
 from rdrkd.diagnostics.words import number, share, span
 
@@ -37,29 +38,32 @@ def _percents(found: object, group: str, names: tuple[str, ...]) -> list[str]:
 
 
 def parts(run: Run) -> Table:
-    """Give what probes found of each term and of each of its parts, first and last; without empty columns."""
+    """Give what probes found of each term and of each of its parts while it was on, first and last.
+
+    Empty columns are left out.
+    """
     columns = ["term, part", "value", "gradient norm", "× the task's", "hidden cells", "hidden channels",
                "dead channels: teacher, student"]  # fmt: skip
     rows = []
     for term in run.terms:
-        value = span([row.losses[term] for row in run.rows if term in row.losses], number)
-        rows.append([term, value, *_gradients(run, term), "", "", ""])
+        value = span([row.losses[term] for row in presence.on(run, term) if term in row.losses], number)
+        rows.append([term, value, *_gradients(presence.probed(run, term), term), "", "", ""])
         rows += [_part(run, term, part) for part in run.parts(term)]
     filled = [i for i in range(len(columns)) if any(row[i] for row in rows)]
     return Table([columns[i] for i in filled], [[row[i] for i in filled] for row in rows])
 
 
 def _part(run: Run, term: str, part: str) -> list[str]:
-    key, level = f"{term}/{part}", _level(run, term, part)
-    value = span(_found(run.rows, key), number)
-    hidden = [span(_found(run.rows, f"{key}/hidden_{what}"), share) for what in ("cells", "channels")]
-    dead = [span(_found(run.rows, f"{role}/{level}/dead_channels"), share) for role in ("teacher", "student")]
-    return [part, value, *_gradients(run, key), *hidden, ", ".join(filter(None, dead))]
+    key, level, rows = f"{term}/{part}", _level(run, term, part), presence.probed(run, term)
+    value = span(_found(rows, key), number)
+    hidden = [span(_found(rows, f"{key}/hidden_{what}"), share) for what in ("cells", "channels")]
+    dead = [span(_found(rows, f"{role}/{level}/dead_channels"), share) for role in ("teacher", "student")]
+    return [part, value, *_gradients(rows, key), *hidden, ", ".join(filter(None, dead))]
 
 
-def _gradients(run: Run, key: str) -> list[str]:
+def _gradients(rows: list[Row], key: str) -> list[str]:
     """The gradient's norm, and its ratio to the task's."""
-    return [span(_found(run.rows, f"{key}/{figure}"), number) for figure in ("gradient_norm", "ratio")]
+    return [span(_found(rows, f"{key}/{figure}"), number) for figure in ("gradient_norm", "ratio")]
 
 
 def _found(rows: list[Row], key: str) -> list[float]:

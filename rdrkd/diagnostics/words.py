@@ -1,6 +1,6 @@
 """How a report writes numbers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
 
@@ -40,3 +40,16 @@ def span(values: Sequence[float], write: Callable[[float], str]) -> str:
     ('812 → 240', '0.1')
     """
     return way([values[0], values[-1]], write) if values else ""
+
+
+def epochs(numbers: Iterable[int]) -> str:
+    """Write which epochs, in their order.
+
+    >>> epochs([3]), epochs([1, 9, 10, 11]), epochs([1, 3])
+    ('epoch 3', 'epochs 1 and 9 to 11', 'epochs 1 and 3')
+    """
+    each = sorted(set(numbers))
+    runs = [[number for _, number in own] for _, own in groupby(enumerate(each), lambda place: place[1] - place[0])]
+    said = [str(own[0]) if len(own) == 1 else f"{own[0]} to {own[-1]}" for own in runs]
+    listed = " and ".join(filter(None, [", ".join(said[:-1]), said[-1]]))
+    return f"epoch{'s' if len(each) > 1 else ''} {listed}"

@@ -1,8 +1,20 @@
 """The job spec: one model for the HTTP body, the database row, the file in the run folder and the command line."""
 
-from typing import Annotated, Literal, Self
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    model_validator,
+)
 
 from rdrkd.spec.presets import Distillation, Preset
 from rdrkd.spec.references import STUDY_ID, ModelRef, WeightsRef
@@ -14,16 +26,42 @@ LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern
 LabelValue = Annotated[str, StringConstraints(max_length=512, pattern=TEXT)]
 
 
+def _written(value: Any) -> Any:
+    """Refuse numbers, which Pydantic would take as seconds or milliseconds since 1970, in words, too."""
+    if isinstance(value, datetime) or (isinstance(value, str) and re.match(r"\d{4}-", value)):
+        return value
+    raise ValueError("expected a moment such as 2026-12-01T18:00:00Z")
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("expected a moment in the years 1 to 9999 of UTC") from error
+
+
+# What the owner of a job may change later, too, is bounded here once.
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=TEXT)]
+Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=16)]
+Priority = Annotated[int, Field(ge=-100, le=100)]
+TimeoutSeconds = Annotated[int, Field(ge=1, le=2_592_000)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_utc)]
+
+
 class _Job(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    name: str | None = Field(None, min_length=1, max_length=200, pattern=TEXT, description="a name for people")
+    name: Name | None = Field(None, description="a name for people")
     dataset: str = Field(
         min_length=1, max_length=4096, description="id of a dataset, `ds_...`; on the command line a path"
     )
-    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=16, description="free key-value pairs")
-    priority: int = Field(0, ge=-100, le=100, description="higher runs earlier")
-    timeout_seconds: int = Field(86_400, ge=1, le=2_592_000, description="wall time after which an attempt is stopped")
+    labels: Labels = Field(default_factory=dict, description="free key-value pairs")
+    priority: Priority = Field(0, description="higher runs earlier")
+    timeout_seconds: TimeoutSeconds = Field(86_400, description="wall time after which an attempt is stopped")
+    deadline: Moment | None = Field(
+        None,
+        description="moment (RFC 3339, with its offset) by which the job must have ended; service only",
+    )
 
 
 class Distill(_Job):
@@ -44,6 +82,18 @@ class Distill(_Job):
                 "terms would never be on"
             )
         return self
+
+    @property
+    def short_schedule(self) -> str | None:
+        """Say why the terms never have their full weight; None where they do, or there are none."""
+        schedule, epochs = self.distillation.recipe.schedule, self.train.epochs
+        warmup, stop = schedule.warmup_epochs, schedule.stop_epochs
+        if not self.distillation.recipe.terms or not warmup or warmup + stop < epochs:
+            return None
+        return (
+            f"distillation.schedule: expected warmup_epochs and stop_epochs to leave some of the {epochs} epochs of "
+            f"train, got {warmup:g} and {stop:g}: the terms stay below {(epochs - stop) / warmup:.0%} of their weight"
+        )
 
 
 class Train(_Job):

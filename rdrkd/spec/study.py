@@ -1,17 +1,19 @@
 """The study spec: methods compared on one dataset, with the same seeds and the same training settings."""
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from rdrkd.spec.faults import Fault, refusal
 from rdrkd.spec.presets import TABLE_1, TABLE_2, Distillation, Preset
-from rdrkd.spec.references import ModelRef
+from rdrkd.spec.references import Architecture, ModelRef
 from rdrkd.spec.training import TrainSettings
 
 GROUPS: dict[str, tuple[Preset, ...]] = {"table1": TABLE_1, "table2": TABLE_2}  # names that stand for several methods
 NAMES: tuple[str, ...] = (*map(str, Preset), *GROUPS)
 NAME = r"^[A-Za-z0-9][A-Za-z0-9+._-]{0,63}$"
-Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Seed = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]  # strict: true is no seed 1
 
 
 class Method(BaseModel):
@@ -55,6 +57,12 @@ class Teacher(BaseModel):
     model: ModelRef = Field(description="weights; with `train`, an architecture or start weights")
     train: TrainSettings | None = Field(None, description="how to train it; without, the weights are used as they are")
 
+    @model_validator(mode="after")
+    def _has_weights(self) -> Self:
+        if self.train is None and isinstance(self.model, Architecture):
+            raise ValueError("expected a model that has weights, or `train` to make them, got an architecture alone")
+        return self
+
 
 class Study(BaseModel):
     """Methods x seeds; the method `none`, the student alone, is the baseline of every comparison."""
@@ -74,7 +82,7 @@ class Study(BaseModel):
     )
     seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1, max_length=100, description="each method gets each")
     train: TrainSettings = Field(
-        default_factory=TrainSettings, description="of every student; its seed is one of `seeds`"
+        default_factory=TrainSettings, description="of every student, without `seed`: that is one of `seeds`"
     )
 
     @property
@@ -89,11 +97,22 @@ class Study(BaseModel):
         return tuple(own.get(name) or Method(name=name, distillation=_preset(name)) for name in names)
 
     @model_validator(mode="after")
-    def _distinct(self) -> Self:
-        for what, values in (("methods", [_name(choice) for choice in self.methods]), ("seeds", list(self.seeds))):
-            if len(set(values)) != len(values):
-                raise ValueError(f"expected distinct {what}, got {values}")
+    def _consistent(self) -> Self:
+        names = [_name(choice) for choice in self.methods]
+        faults = [*_repeated("methods", names), *_repeated("seeds", self.seeds)]
+        if "seed" in self.train.model_fields_set:
+            seed = self.train.seed
+            faults.append(Fault(("train", "seed"), f"expected no seed here but in `seeds`, got {seed}", seed))
+        if faults:
+            raise refusal(faults)
         return self
+
+
+def _repeated(what: str, values: Sequence[Any]) -> Iterator[Fault]:
+    """Give a fault for each value that stands in the list before."""
+    for place, value in enumerate(values):
+        if value in values[:place]:
+            yield Fault((what, place), f"expected distinct {what}, got {value} again", value)
 
 
 def _name(choice: str | Method) -> str:

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from rdrkd import environment, events
@@ -29,6 +32,8 @@ Minutes = Annotated[
 Known = Annotated[
     list[Path] | None, typer.Option(help="Results whose members need not be trained again.", show_default=False)
 ]
+
+_WIDEST = 1000  # columns: of what a table would like to have
 
 
 class Line:
@@ -57,7 +62,7 @@ class Line:
         return Line.stop
 
     def _print(self, text: str) -> None:
-        self.console.print(f"{self.name}: {text}", highlight=False, markup=False)
+        self.console.print(f"{self.name}: {text}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -192,9 +197,22 @@ def _show(results: dict[str, Any], console: Console) -> None:
 
     rows = rows_of(results["members"])
     for table in tables(rows)[:2]:
-        shown = Table(*table["header"], title=table["title"])
-        for row in table["rows"]:
-            shown.add_row(*row)
-        console.print(shown)
+        shown = _shown(table)
+        least = Measurement.get(console, console.options.update(width=_WIDEST), shown).minimum
+        shown.width = least if least > console.width else None
+        console.print(shown, crop=False)
     for sentence in findings(rows):
-        console.print(sentence, highlight=False)
+        console.print(sentence, highlight=False, markup=False)
+
+
+def _shown(table: dict[str, Any]) -> Table:
+    """Lay a table out: intervals wrap, names and numbers do not, and what is wider than the terminal stays whole."""
+    shown = Table(title=table["title"], box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for place, heading in enumerate(table["header"]):
+        words = " ".join([heading, *(row[place] for row in table["rows"])]).split()
+        shown.add_column(
+            heading, justify="right" if place else "left", no_wrap=not place, min_width=max(map(len, words))
+        )
+    for row in table["rows"]:
+        shown.add_row(*map(escape, row))
+    return shown

@@ -7,7 +7,9 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from rdrkd.diagnostics.axes import plain_number
 from rdrkd.study.results import FIGURES
 from rdrkd.study.statistics import Row
 
@@ -17,15 +19,21 @@ _GREYS = ["#000000", "#0b5cad", "#b3470b", "#3b7d23", "#7a3b9e", "#8c6d00", "#00
 
 def draw_curves(rows: Sequence[Row]) -> bytes | None:
     """Draw Ultralytics' own mAP50-95 by epoch: the mean over the seeds and their range; PNG, None without a curve."""
+    figure = curves_of(rows)
+    return _png(figure) if figure is not None else None
+
+
+def curves_of(rows: Sequence[Row]) -> Figure | None:
+    """Lay out what `draw_curves` draws."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    drawn = False
+    longest = 0
     for row, (line, marker), colour in zip(rows, cycle(_STYLES), cycle(_GREYS), strict=False):
         curves = [[epoch["mAP50_95"] for epoch in member["curve"]] for member in row.members if member["curve"]]
         curves = [curve for curve in curves if all(value is not None for value in curve)]
         if not curves:
             continue
-        length = min(map(len, curves))
+        longest = max(longest, length := min(map(len, curves)))
         by_epoch = list(zip(*(curve[:length] for curve in curves), strict=True))
         epochs = list(range(1, length + 1))
         axes.fill_between(epochs, [min(v) for v in by_epoch], [max(v) for v in by_epoch], color=colour, alpha=0.12)
@@ -33,14 +41,30 @@ def draw_curves(rows: Sequence[Row]) -> bytes | None:
             epochs, [sum(v) / len(v) for v in by_epoch], line, color=colour, marker=marker, markersize=4,
             markevery=max(1, length // 10), label=f"{row.label} ({len(curves)})",
         )  # fmt: skip
-        drawn = True
+    if not longest:
+        return None
     axes.set(xlabel="epoch", ylabel="mAP50-95, percent (Ultralytics' validation)")
+    axes.set_xlim(1 - _room(longest), longest + _room(longest))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+    axes.yaxis.set_major_formatter(FuncFormatter(plain_number))
     axes.grid(alpha=0.3)
-    return _png(figure, axes) if drawn else None
+    axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def _room(epochs: int) -> float:
+    """Epochs beside the first and the last: one alone stands in the middle."""
+    return max(0.5, 0.03 * epochs)
 
 
 def draw_differences(rows: Sequence[Row]) -> bytes | None:
     """Draw each method's paired difference to the student alone with its 95 % interval, by figure; PNG, or None."""
+    figure = differences_of(rows)
+    return _png(figure) if figure is not None else None
+
+
+def differences_of(rows: Sequence[Row]) -> Figure | None:
+    """Lay out what `draw_differences` draws."""
     compared = [row for row in rows if row.differences]
     if not compared:
         return None
@@ -60,16 +84,15 @@ def draw_differences(rows: Sequence[Row]) -> bytes | None:
             )  # fmt: skip
         axes.set_title(name, fontsize=9)
         axes.tick_params(labelsize=8)
+        axes.xaxis.set_major_formatter(FuncFormatter(plain_number))
         axes.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(range(len(compared)), [row.label for row in compared], fontsize=8)
     panels[0].set_ylim(len(compared) - 0.5, -0.5)
     figure.supxlabel("percent points to the student alone; filled: the 95 % interval leaves out 0", fontsize=8)
-    return _png(figure)
+    return figure
 
 
-def _png(figure: Figure, axes: Any = None) -> bytes:
-    if axes is not None:
-        axes.legend(fontsize=8, frameon=False)
+def _png(figure: Figure) -> bytes:
     FigureCanvasAgg(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)

@@ -31,10 +31,10 @@ def record_of(
         result: the run's.
         resolved: the run's resolved spec.
         epochs: its epoch events, in order.
-        warnings: its warnings: `code`, `message`.
+        warnings: its warnings: `code`, `message`, `epoch`.
         finished_at: when it ended.
     """
-    curve = _curve(epochs)
+    curve, models = _curve(epochs), resolved["provenance"]["model_sha256"]
     return {
         "method": member.method,
         "seed": member.seed,
@@ -42,10 +42,12 @@ def record_of(
         "setting": member.setting,
         **_figures(result),
         "terms": resolved.get("distillation"),
-        "teacher_sha256": resolved["provenance"]["model_sha256"].get("teacher"),
+        "train": resolved["train"],
+        "teacher_sha256": models.get("teacher"),
+        "start_sha256": models.get("student") or models.get("model"),
         "curve": curve,
         "seconds": round(sum(epoch["seconds"] for epoch in curve), 1),  # of training; resumed or not
-        "warnings": list(dict.fromkeys(f"{warning['code']}: {warning['message']}" for warning in warnings)),
+        "warnings": _warnings(warnings),
         "versions": _versions(resolved, result),
         "finished_at": finished_at.isoformat(timespec="seconds"),
     }
@@ -81,6 +83,15 @@ def _figures(result: dict[str, Any]) -> dict[str, Any]:
 
 def _versions(resolved: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
     return {**resolved["provenance"]["versions"], "device": result["device"]}
+
+
+def _warnings(warnings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each warning once, with the epoch in which it first came."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for warning in warnings:
+        code, message = warning["code"], warning["message"]
+        found.setdefault((code, message), {"code": code, "message": message, "epoch": warning.get("epoch")})
+    return list(found.values())
 
 
 def _curve(epochs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import jinja2
 from rdrkd.files import write_atomically
 from rdrkd.study.export import as_csv
 from rdrkd.study.figures import draw_curves, draw_differences
+from rdrkd.study.making import making
 from rdrkd.study.members import BASELINE
 from rdrkd.study.ranking import Place, rankings
 from rdrkd.study.results import FIGURES, Results
@@ -40,7 +41,7 @@ def write_report(results: Results, out: Path, panel: str | None = None) -> list[
     shown = [name for name, content in pictures.items() if content is not None] + ([panel] if panel else [])
     values = {
         "results": results, "tables": tables(rows), "findings": findings(rows), "pictures": shown,
-        "notes": [*results.get("notes", []), *mixtures(rows)],
+        "notes": [*results.get("notes", []), *mixtures(rows)], "made": making(results, rows),
     }  # fmt: skip
     written = [out / name for name in ("members.csv", *shown)]
     for name in ("report.md", "report.html"):
@@ -121,7 +122,11 @@ def findings(rows: Sequence[Row]) -> list[str]:
         if difference is None:
             continue
         numbers = f"{row.label}: AP {_interval(difference)} over {difference.seeds} paired seeds"
-        if difference.low is None or difference.high is None:
+        if difference.constant:
+            sentences.append(
+                f"{numbers}: the same in every pair, so their spread tells nothing of chance; more seeds would."
+            )
+        elif difference.low is None or difference.high is None:
             sentences.append(f"{numbers}; one seed tells nothing of chance.")
         elif difference.significant:
             word = "better" if difference.mean > 0 else "worse"
@@ -184,7 +189,7 @@ def _mean(summary: Summary | None) -> str:
 def _interval(difference: Difference | None) -> str:
     if difference is None:
         return "-"
-    if difference.low is None or difference.high is None:
+    if difference.low is None or difference.high is None or difference.constant:
         return f"{difference.mean:+.2f}"
     return f"{difference.mean:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}]"
 

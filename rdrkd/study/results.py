@@ -16,6 +16,11 @@ FORMAT = 1
 FILE = "study.json"  # in the folder of a study, and of a run that draws its report
 WEIGHTS = "weights"  # there: `<number>-<method>.pt`, the panel's columns from left to right
 FIGURES = ("AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L")
+_MOST_PROBLEMS = 10  # of a damaged file: its members are all alike
+_REMEDY = (
+    "; if it is damaged and lies in a study's folder, move it away: `rdrkd study run` makes it anew of the run folders "
+    "beside it, and trains no finished member again"
+)
 Results = dict[str, Any]
 
 
@@ -28,17 +33,20 @@ def read(path: Path) -> Results:
     """Read a study's results.
 
     Raises:
-        SpecError: the file is missing or holds no results (one problem for each field).
+        SpecError: the file is missing, or it holds no results (a problem for each field, the first ones): what to do.
     """
     try:
         found: Results = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise SpecError(f"expected a study's results in {path}, got {type(error).__name__}: {error}") from error
+    except ValueError as error:
+        raise SpecError(f"expected a study's results in {path}, got no JSON ({error}){_REMEDY}") from error
     try:
         _Results.model_validate(found)
     except ValidationError as error:
         problems = problems_of(error, found)
-        raise SpecError(f"expected a study's results in {path}, got {len(problems)} faults", problems) from None
+        message = f"expected a study's results in {path}, got {len(problems)} faults{_REMEDY}"
+        raise SpecError(message, problems[:_MOST_PROBLEMS]) from None
     return found
 
 
@@ -113,6 +121,17 @@ class _Epoch(_Content):
     mAP50_95: float | None  # noqa: N815 - the metric's name
 
 
+class _Term(_Content):
+    name: str
+    weight: float
+
+
+class _Distillation(_Content):
+    losses: list[_Term] = []
+    calibration: dict[str, Any] | None = None
+    schedule: dict[str, Any] | None = None
+
+
 class _Network(_Content):
     architecture: str
     parameters: int
@@ -137,6 +156,9 @@ class _Member(_Key):
     versions: dict[str, str] = {}
     jobs: int | None = None
     teacher_sha256: str | None = None
+    start_sha256: str | None = None
+    train: dict[str, Any] = {}  # earlier versions' members have none
+    terms: _Distillation | None = None
 
 
 class _Failure(_Key):
@@ -148,6 +170,8 @@ class _Teacher(_Content):
     metrics: _Figures
     student: _Network
     epochs: int
+    train: dict[str, Any] = {}
+    sha256: str | None = None
 
 
 class _Results(_Content):
@@ -160,3 +184,4 @@ class _Results(_Content):
     teachers: dict[str, _Teacher] = {}
     failures: list[_Failure] = []
     notes: list[str] = []
+    study: dict[str, Any] = {}

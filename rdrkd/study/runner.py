@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from rdrkd.data import open_dataset
 from rdrkd.data.check import check
+from rdrkd.devices import devices_of
 from rdrkd.errors import RdrkdError, error_of
 from rdrkd.files import held
 from rdrkd.models import load_weights
@@ -78,8 +79,9 @@ def run_study(study: Study, order: Order, reporter: Callable[[str], Reporter]) -
         How far it has come; the results are also in `<out>/study.json`.
 
     Raises:
-        RdrkdError: the dataset or the teacher cannot be used, or another study runs in the folder.
+        RdrkdError: the device, the dataset or the teacher cannot be used, or another study runs in the folder.
     """
+    devices_of(order.device)  # refused once, not by every member
     with held(order.out, "study folder"):
         return _Runner(study, order, reporter).run()
 

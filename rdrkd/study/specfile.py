@@ -57,8 +57,6 @@ def missing(study: Study) -> Iterator[Problem]:
         yield Problem("/dataset", f"expected a dataset, got nothing at {study.dataset}")
     yield from _unusable(study.student, "/student")
     yield from _unusable(study.teacher.model, "/teacher/model")
-    if study.teacher.train is None and isinstance(study.teacher.model, Architecture):
-        yield Problem("/teacher", "expected weights as {path}, or `train` to make them, got an architecture alone")
 
 
 def _unusable(model: ModelRef, where: str) -> Iterator[Problem]:

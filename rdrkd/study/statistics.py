@@ -14,6 +14,7 @@ from rdrkd.study.members import BASELINE
 from rdrkd.study.results import FIGURES
 
 CONFIDENCE = 0.95
+_SAME = 1e-6  # percent points: figures have three decimals, what is below is arithmetic's
 
 
 class Summary(NamedTuple):
@@ -37,6 +38,11 @@ class Difference(NamedTuple):
         """Whether the interval leaves out zero."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
+    @property
+    def constant(self) -> bool:
+        """Whether all pairs differ by the same, so that their spread says nothing of chance."""
+        return self.low is not None and self.high is not None and self.high - self.low < _SAME
+
 
 class Row(NamedTuple):
     """What a study says of one method in one setting."""
@@ -51,7 +57,10 @@ class Row(NamedTuple):
 
 
 def rows_of(members: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Summarise a study's members by method; one whose settings have changed makes a row of its own."""
+    """Summarise a study's members by method; one whose settings have changed makes a row of its own.
+
+    Rows that may be compared stand together, the baseline first.
+    """
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for member in members:
         groups.setdefault((member["method"], member["hash"]), []).append(dict(member))
@@ -74,7 +83,8 @@ def rows_of(members: Sequence[Mapping[str, Any]]) -> list[Row]:
                 members=own,
             )
         )
-    return rows
+    settings = list(dict.fromkeys(row.setting for row in rows))
+    return sorted(rows, key=lambda row: (settings.index(row.setting), row.method != BASELINE))
 
 
 def summary(values: Any) -> Summary | None:

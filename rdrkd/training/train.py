@@ -31,7 +31,7 @@ def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str
     if found is not None and found.finished:
         return _finished(found, run_dir, reporter)
     if found is not None and found.ranks not in (None, len(devices)):
-        reporter.emit(Warn(code="devices_changed", message=_changed(found, len(devices))))
+        reporter.emit(_changed(found, len(devices)))
     if len(devices) == 1:
         return train_here(plan, data, run_dir, reporter, device, found)
     parallel.check_batch(batch_of(plan, found), len(devices))
@@ -50,12 +50,16 @@ def _finished(found: state.Found, run_dir: Path, reporter: Reporter) -> int | No
     return best
 
 
-def _changed(found: state.Found, devices: int) -> str:
-    return (
-        f"{found.folder.name} was trained on {found.ranks} devices, the run goes on with {devices}: batches are as "
-        "large in all, but are divided otherwise, so batch normalisation and the images of a mosaic are not those of a "
-        "run that kept its devices"
+def _changed(found: state.Found, devices: int) -> Warn:
+    """The warning, with the first epoch that it is of: none is being trained yet."""
+    done = int(found.folder.name)
+    before = "epoch 1 was" if done == 1 else f"epochs 1 to {done} were"
+    message = (
+        f"{before} trained on {found.ranks} devices, from epoch {done + 1} on it is {devices}: batches are as large in "
+        "all, but are divided otherwise, so batch normalisation and the images of a mosaic are not those of a run that "
+        "kept its devices"
     )
+    return Warn(code="devices_changed", message=message, epoch=done + 1)
 
 
 def train_here(

@@ -2,20 +2,25 @@
 
 import resource
 import shutil
+import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from api import checks, migrations
 from api.db import Database
-from api.jobs import lifecycle
+from api.jobs import control, lifecycle
 from api.jobs.lifecycle import Ending, Held, Published
 from api.jobs.states import TERMINAL, Status
 from api.keys import service as keys
@@ -23,7 +28,7 @@ from api.keys.schemas import KeyRequest
 from api.main import create_app
 from api.settings import Settings
 from api.storage import Storage
-from rdrkd.events import Epoch, Progress
+from rdrkd.events import Checkpoint, Epoch, Progress
 from rdrkd.reasons import Reason
 from tests.servers import Postgres
 
@@ -38,7 +43,7 @@ class Service:
     """A running service, its client, and hands of a worker."""
 
     app: FastAPI
-    client: TestClient
+    client: httpx2.Client
     database: Database
     storage: Storage
 
@@ -76,11 +81,16 @@ class Service:
 
     def bring(self, job_id: str, status: Status) -> Held:
         """Take the queued job `job_id` to `status`."""
+        if status == Status.PAUSED:
+            self.client.post(f"/v1/jobs/{job_id}/pause").raise_for_status()
+            return Held(job_id, 0, "", {}, 0)
         held = self.claim()
         assert held.id == job_id
         with self.database.transaction() as session:
             if status != Status.STARTING:
                 lifecycle.record_running(session, held)
+            if status == Status.PAUSING:
+                control.pause(session, job_id, "save")
             if status in (Status.CANCELLING, Status.CANCELLED):
                 lifecycle.request_cancel(session, job_id)
         if status in TERMINAL:
@@ -118,6 +128,17 @@ class Service:
         with self.database.transaction() as session:
             for _ in range(times):
                 lifecycle.record_warning(session, held, code, message, epoch)
+
+    def checkpoint(self, held: Held, epoch: int, folder: Path, is_best: bool = True) -> None:
+        """Publish a checkpoint as a worker does."""
+        files = []
+        for name in ("state.pt", "student.pt"):
+            (folder / name).write_bytes(f"{name} {held.attempt} {epoch}".encode())
+            stored = self.storage.put_file(folder / name, f"jobs/{held.id}/attempt-{held.attempt}/epoch-{epoch}/{name}")
+            files.append(Published(epoch, name, stored.key, stored.sha256, stored.size))
+        event = Checkpoint(epoch=epoch, folder="x", files=[], is_best=is_best, metrics={"mAP50": 10.0 * epoch})
+        with self.database.transaction() as session:
+            lifecycle.publish(session, held, files, event)
 
     def publish(self, held: Held, epoch: int, content: bytes, folder: Path, name: str = "student.pt") -> str:
         """Publish a file as a worker does; give its sha256."""
@@ -173,6 +194,23 @@ def serve(
         yield Service(app, http, app.state.database, app.state.storage)
 
 
+@contextmanager
+def listening(app: FastAPI) -> Iterator[Service]:
+    """The app on a real port: what the client of other fixtures, which calls the app, cannot show."""
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        with httpx2.Client(base_url=f"http://127.0.0.1:{bound.getsockname()[1]}", timeout=20) as client:
+            yield Service(app, client, app.state.database, app.state.storage)
+        app.state.watch.closing = True
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()
+
+
 @pytest.fixture
 def start(tmp_path: Path, migrated: Path) -> Start:
     """Start a service with settings of one's own."""
@@ -192,6 +230,29 @@ def service(start: Start) -> Iterator[Service]:
     """A service on SQLite."""
     with start() as running:
         yield running
+
+
+Listen = Callable[..., Service]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def listen(request: pytest.FixtureRequest, tmp_path: Path, migrated: Path) -> Iterator[Listen]:
+    """Start API processes, so to speak, that share a database of each kind, each on a port of its own."""
+    data_dir = tmp_path / "var"
+    data_dir.mkdir()
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            shutil.copy(migrated, data_dir / "rdrkd.db")
+            url = f"sqlite:///{data_dir}/rdrkd.db"
+        else:
+            url = stack.enter_context(request.getfixturevalue("postgres").database())
+            migrations.upgrade(url.replace("postgresql://", "postgresql+psycopg://"))
+
+        def begin(**settings: Any) -> Service:
+            common = {"data_dir": data_dir, "broker_url": "memory://", "database_url": url, "migrate_on_start": False}
+            return stack.enter_context(listening(create_app(Settings(**(common | settings)))))
+
+        yield begin
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

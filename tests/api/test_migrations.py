@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,24 +12,31 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from api import migrations
+from api import discards, migrations
+from api.attempts import tables as attempts
 from api.audit import tables as audit
 from api.datasets import tables as datasets
 from api.db import Base, make_engine
+from api.events import tables as events
+from api.idempotency import tables as idempotency
 from api.jobs import tables as jobs
 from api.keys import tables as keys
+from api.logs import tables as logs
 from api.models import tables as models
+from api.resumable import tables as resumable
 from api.studies import tables as studies
 from api.webhooks import tables as webhooks
+from api.workers import tables as workers
 from tests.servers import Postgres
 
 ROWS = (
     datasets.Dataset, models.Model, jobs.Job, jobs.JobEpoch, jobs.JobWarning, jobs.Artifact, studies.Study,
-    studies.StudyMember, keys.ApiKey, webhooks.Webhook, webhooks.Delivery, webhooks.DeliveryAttempt,
-    audit.Audit,
+    studies.StudyMember, events.JobEvent, attempts.JobAttempt, attempts.JobCheckpoint, workers.Worker,
+    idempotency.IdempotencyKey, discards.Discard, keys.ApiKey, webhooks.Webhook, webhooks.Delivery,
+    webhooks.DeliveryAttempt, audit.Audit, resumable.ResumableUpload, logs.JobLog,
 )  # fmt: skip
 TABLES = {*(row.__tablename__ for row in ROWS), "alembic_version"}
-FIRST = {"dataset", "model", "job", "job_epoch", "artifact", "alembic_version"}  # those of the first revision
+LATER = TABLES - {"dataset", "model", "job", "job_epoch", "artifact", "alembic_version"}  # than the first revision
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -39,6 +47,14 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     server: Postgres = request.getfixturevalue("postgres")
     with server.database() as url:
         yield url
+
+
+def old_job(connection: sa.Connection) -> None:
+    """Put a job in as an older revision knows it."""
+    table = sa.Table("job", sa.MetaData(), autoload_with=connection)
+    old = {"id": "job_1", "kind": "train", "status": "queued", "problems": [], "spec": {"kind": "train"}, "priority": 0}
+    old |= {"timeout_seconds": 60, "cancel_requested": False, "version": 1, "attempt": 0, "lost_workers": 0}
+    connection.execute(sa.insert(table).values(old))
 
 
 def test_revisions_and_tables_agree(url: str) -> None:
@@ -81,8 +97,7 @@ def test_warnings_come_to_a_database_that_has_jobs(url: str) -> None:
     engine = make_engine(url)
     with engine.begin() as connection:
         command.upgrade(migrations.config(connection), "0001")
-        old = {"id": "job_1", "kind": "train", "spec": {"kind": "train"}, "timeout_seconds": 60}
-        connection.execute(sa.insert(jobs.Job).values(old))
+        old_job(connection)
     tables = set(sa.inspect(engine).get_table_names())
 
     migrations.upgrade(url)
@@ -94,7 +109,7 @@ def test_warnings_come_to_a_database_that_has_jobs(url: str) -> None:
         assert connection.scalars(sa.select(jobs.JobWarning.at)).one().tzinfo is not None
         connection.execute(sa.delete(jobs.Job))
         assert connection.execute(sa.select(jobs.JobWarning.code)).all() == []  # they go with their job
-    assert tables == FIRST
+    assert tables == TABLES - LATER
     engine.dispose()
 
 
@@ -108,9 +123,36 @@ def test_going_back_takes_the_warnings_and_leaves_the_jobs(url: str) -> None:
     with engine.begin() as connection:
         command.downgrade(migrations.config(connection), "0001")
 
-    assert set(sa.inspect(engine).get_table_names()) == FIRST
+    assert set(sa.inspect(engine).get_table_names()) == TABLES - LATER
     with engine.connect() as connection:
         assert connection.scalars(sa.select(jobs.Job.id)).all() == ["job_1"]
+    engine.dispose()
+
+
+def test_jobs_of_before_begin_with_the_status_that_they_have(url: str) -> None:
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        command.upgrade(migrations.config(connection), "0004")
+        same = {"kind": "train", "spec": {}, "timeout_seconds": 60, "started_at": datetime(2026, 1, 2, tzinfo=UTC)}
+        waiting = {"id": "job_1", "status": "queued", "attempt": 0} | same
+        working = {"id": "job_2", "status": "running", "attempt": 3, "worker": "w"} | same
+        ended = {"finished_at": datetime(2026, 1, 3, tzinfo=UTC), "reason": "nan_loss", "message": "m"}
+        failed = {"id": "job_3", "status": "failed", "attempt": 1, "worker": "w"} | same | ended
+        for row in (waiting, working, failed):
+            connection.execute(sa.insert(jobs.Job).values(row))
+
+    migrations.upgrade(url)
+
+    with engine.begin() as connection:
+        told = connection.execute(sa.select(events.JobEvent.seq, events.JobEvent.data).order_by("job_id")).all()
+        rows = connection.execute(sa.select(attempts.JobAttempt).order_by("job_id")).all()
+    assert [(seq, data["to"], data["reason"]) for seq, data in told] == [
+        (1, "queued", None),
+        (1, "running", None),
+        (1, "failed", "nan_loss"),
+    ]
+    assert [(row.job_id, row.attempt, row.outcome) for row in rows] == [("job_2", 3, None), ("job_3", 1, "failed")]
+    assert (rows[1].started_at, rows[1].ended_at) == (same["started_at"], ended["finished_at"])
     engine.dispose()
 
 
@@ -119,8 +161,7 @@ def test_warnings_of_before_have_no_epoch_and_stay_when_it_goes_again(url: str) 
     engine = make_engine(url)
     with engine.begin() as connection:
         command.upgrade(migrations.config(connection), "0002")
-        job = {"id": "job_1", "kind": "train", "spec": {}, "timeout_seconds": 60}
-        connection.execute(sa.insert(jobs.Job).values(job))
+        old_job(connection)
         into = "job_warning (job_id, number, attempt, code, message, count)"
         connection.execute(
             sa.text(f"INSERT INTO {into} VALUES (:job_id, :number, :attempt, :code, :message, :count)"), old
@@ -160,4 +201,20 @@ def test_several_processes_at_once(url: str) -> None:
     assert [(run.communicate()[1].decode(), run.returncode) for run in runs] == [("", 0)] * 3
     engine = make_engine(url)
     assert set(sa.inspect(engine).get_table_names()) == TABLES
+    engine.dispose()
+
+
+def test_control_comes_to_a_database_that_has_jobs(url: str) -> None:
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        command.upgrade(migrations.config(connection), "0004")
+        old_job(connection)
+
+    migrations.upgrade(url)
+
+    with engine.begin() as connection:
+        columns = (jobs.Job.earlier, jobs.Job.scratch_after, jobs.Job.pause, jobs.Job.deadline)
+        assert connection.execute(sa.select(*columns)).all() == [([], 0, None, None)]
+        command.downgrade(migrations.config(connection), "0004")
+        assert connection.scalars(sa.text("SELECT id FROM job")).all() == ["job_1"]
     engine.dispose()

@@ -1,23 +1,30 @@
 """The OpenAPI document: valid, stable, and every refusal that it names can really be met."""
 
 import io
+import json
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.openapi.models import OpenAPI
 from httpx2 import Response
+from sqlalchemy import update
 
-from api import errors
-from api.db import new_id
+from api import checks, errors
+from api.db import after_seconds, new_id
 from api.errors import ApiError
+from api.idempotency.tables import IdempotencyKey
 from api.jobs.states import Status
 from api.jobs.tables import Artifact, Job
+from api.uploads import UploadStatus
 from tests.api.conftest import MAX_BYTES, NOBODY, Service, Start, full_disk
+from tests.api.resumable import refusals as resumable
 from tests.servers import Postgres
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.json"
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
 
@@ -26,6 +33,10 @@ Provoke = Callable[[Service], Response]
 
 def _post(path: str, **request: Any) -> Provoke:
     return lambda service: service.client.post(path, **request)
+
+
+def _patch(path: str, **request: Any) -> Provoke:
+    return lambda service: service.client.patch(path, **request)
 
 
 def _get(path: str, **headers: str) -> Provoke:
@@ -42,8 +53,21 @@ def _unusable(service: Service) -> Response:
     return service.client.post("/v1/jobs", **_spec(dataset=dataset))
 
 
+def _unusable_on_paper(service: Service) -> Response:
+    dataset = service.upload()
+    service.settle("no")
+    return service.client.post("/v1/jobs/validate", **_spec(dataset=dataset))
+
+
 def _cancel_failed(service: Service) -> Response:
     return service.client.post(f"/v1/jobs/{service.job(Status.FAILED)}/cancel")
+
+
+def _of_job(status: Status, method: str, tail: str, **request: Any) -> Provoke:
+    """Ask something of a job that has come to `status`."""
+    return lambda service: service.client.request(
+        method, f"/v1/jobs/{service.job(status)}/{tail}".rstrip("/"), **request
+    )
 
 
 def _full(path: str, filename: str) -> Provoke:
@@ -99,6 +123,61 @@ def _file_refusals(operation: str, method: str, tail: str, invalid: str) -> dict
     }
 
 
+def _tidy(service: Service) -> None:
+    """End what waits, so that the next test finds its own alone."""
+    with service.database.transaction() as session:
+        session.execute(update(Job).where(Job.status == Status.QUEUED).values(status=Status.CANCELLED))
+        for table in checks.UPLOADS:
+            session.execute(update(table).values(status=UploadStatus.INVALID))
+
+
+def _keyed(path: str, request: Callable[[Service], Callable[[int], dict[str, Any]]], in_flight: bool) -> Provoke:
+    """Send a request again under its key: another one, or the same while the first is not answered."""
+
+    def provoke(service: Service) -> Response:
+        numbered, key = request(service), new_id("key")
+        service.client.post(headers={"Idempotency-Key": key}, **{"url": path, **numbered(0)}).raise_for_status()
+        if in_flight:
+            with service.database.transaction() as session:
+                unanswered = update(IdempotencyKey).where(IdempotencyKey.key == key)
+                session.execute(unanswered.values(status=None, claimed_until=after_seconds(60)))
+        again = {"url": path, **numbered(0 if in_flight else 1)}
+        answer = service.client.post(headers={"Idempotency-Key": key}, **again)
+        _tidy(service)
+        return answer
+
+    return provoke
+
+
+def _keyed_refusals(
+    operation: str, path: str, request: Callable[[Service], Callable[[int], dict[str, Any]]]
+) -> dict[tuple[str, str], Provoke]:
+    return {
+        (operation, "idempotency_key_reused"): _keyed(path, request, in_flight=False),
+        (operation, "idempotency_key_in_flight"): _keyed(path, request, in_flight=True),
+    }
+
+
+def _delete_named(feature: str, suffix: str) -> Provoke:
+    """Delete an upload that a job names."""
+
+    def provoke(service: Service) -> Response:
+        upload = service.upload(f"{feature}s", (f"named{suffix}", b"named"))
+        named = {"dataset": upload} if feature == "dataset" else {"model": {"model": upload}}
+        service.client.post("/v1/jobs", **_spec(**{"dataset": service.upload(), **named})).raise_for_status()
+        answer = service.client.delete(f"/v1/{feature}s/{upload}")
+        _tidy(service)
+        return answer
+
+    return provoke
+
+
+def _delete_member(service: Service) -> Response:
+    study = service.client.post("/v1/studies", **_study(dataset=service.upload())).json()
+    _tidy(service)
+    return service.client.delete(f"/v1/jobs/{study['teacher']['job']}")
+
+
 def _upload_refusals(feature: str, suffix: str) -> dict[tuple[str, str], Provoke]:
     path, one = f"/v1/{feature}s", f"get_{feature}"
     return {
@@ -107,7 +186,12 @@ def _upload_refusals(feature: str, suffix: str) -> dict[tuple[str, str], Provoke
         (f"create_{feature}", "unsupported_media_type"): _post(path, json={}),
         (f"create_{feature}", "invalid"): _post(path, data={"name": "x"}, files={"other": b""}),
         (f"create_{feature}", "storage_full"): _full(path, f"a{suffix}"),
+        **_keyed_refusals(
+            f"create_{feature}", path, lambda _: lambda number: {"files": {"file": (f"{number}{suffix}", b"x")}}
+        ),
         (f"list_{feature}s", "invalid"): _get(f"{path}?limit=0"),
+        (f"delete_{feature}", "not_found"): _request("DELETE", f"{path}/{NOBODY[feature]}"),
+        (f"delete_{feature}", "in_use"): _delete_named(feature, suffix),
         (one, "not_found"): _get(f"{path}/{NOBODY[feature]}"),
     }
 
@@ -161,6 +245,41 @@ def _reported(removed: bool = False, **headers: str) -> Provoke:
     return provoke
 
 
+def _jobs(service: Service) -> Callable[[int], dict[str, Any]]:
+    dataset = service.upload()
+    return lambda number: _spec(dataset=dataset, priority=number)
+
+
+def _retries(service: Service) -> Callable[[int], dict[str, Any]]:
+    """Retry a job that has failed: from its checkpoint, then from scratch."""
+    job_id = service.job(Status.FAILED)
+    return lambda number: {
+        "url": f"/v1/jobs/{job_id}/retry", "json": {"from": ("checkpoint", "scratch")[number]}
+    }  # fmt: skip
+
+
+def _studies(service: Service) -> Callable[[int], dict[str, Any]]:
+    dataset = service.upload()
+    return lambda number: _study(dataset=dataset, seeds=[number])
+
+
+_NO_JOB = f"/v1/jobs/{NOBODY['job']}"
+
+
+def _crowded(tail: str, **headers: str) -> Provoke:
+    """Ask to wait for news of a job when as many do as may."""
+
+    def provoke(service: Service) -> Response:
+        address = f"/v1/jobs/{service.job(Status.RUNNING)}{tail}"
+        watch = service.app.state.watch
+        with ExitStack() as taken:
+            for _ in range(watch.most):
+                taken.enter_context(watch.place())
+            return service.client.get(address, headers=headers)
+
+    return provoke
+
+
 def _body_refusals(operation: str, method: str, path: str) -> dict[tuple[str, str], Provoke]:
     """What an address that takes JSON says to a body that is none."""
 
@@ -189,17 +308,70 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("create_job", "path_not_allowed"): _post("/v1/jobs", **_spec(dataset="/data")),
     ("create_job", "unknown_reference"): _post("/v1/jobs", **_spec()),
     ("create_job", "unusable_reference"): _unusable,
+    **_keyed_refusals("create_job", "/v1/jobs", _jobs),
+    ("validate_job", "malformed_json"): _post("/v1/jobs/validate", content=b"{", headers=JSON),
+    ("validate_job", "too_large"): _post("/v1/jobs/validate", content=bytes(2**20 + 1), headers=JSON),
+    ("validate_job", "unsupported_media_type"): _post("/v1/jobs/validate", content=b"{}"),
+    ("validate_job", "bad_request"): _post("/v1/jobs/validate", content=b'{"kind": "\xff"}', headers=JSON),
+    ("validate_job", "invalid"): _post("/v1/jobs/validate", json={}),
+    ("validate_job", "path_not_allowed"): _post("/v1/jobs/validate", **_spec(dataset="/data")),
+    ("validate_job", "unknown_reference"): _post("/v1/jobs/validate", **_spec()),
+    ("validate_job", "unusable_reference"): _unusable_on_paper,
     ("create_job", "storage_full"): _without_room(_post("/v1/jobs", **_spec())),
     ("list_jobs", "invalid"): _get("/v1/jobs?status=x"),
     ("get_job", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}"),
+    ("get_job", "invalid"): _get("/v1/jobs/x?wait=61"),
+    ("get_job", "too_many_waiting"): _crowded("?wait=1"),
     ("cancel_job", "not_found"): _post(f"/v1/jobs/{NOBODY['job']}/cancel"),
     ("cancel_job", "already_finished"): _cancel_failed,
+    **_keyed_refusals("retry_job", "", _retries),
+    ("retry_job", "malformed_json"): _post(f"{_NO_JOB}/retry", content=b"{", headers=JSON),
+    ("retry_job", "too_large"): _post(f"{_NO_JOB}/retry", content=bytes(2**20 + 1), headers=JSON),
+    ("retry_job", "unsupported_media_type"): _post(f"{_NO_JOB}/retry", content=b"{}"),
+    ("retry_job", "bad_request"): _post(f"{_NO_JOB}/retry", content=b'{"from": "\xff"}', headers=JSON),
+    ("retry_job", "invalid"): _post(f"{_NO_JOB}/retry", json={"from": "epoch 3"}),
+    ("retry_job", "not_found"): _post(f"{_NO_JOB}/retry"),
+    ("retry_job", "not_retryable"): _of_job(Status.SUCCEEDED, "POST", "retry"),
+    ("change_job", "malformed_json"): _patch(_NO_JOB, content=b"{", headers=JSON),
+    ("change_job", "too_large"): _patch(_NO_JOB, content=bytes(2**20 + 1), headers=JSON),
+    ("change_job", "unsupported_media_type"): _patch(_NO_JOB, content=b"{}"),
+    ("change_job", "bad_request"): _patch(_NO_JOB, content=b'{"name": "\xff"}', headers=JSON),
+    ("change_job", "invalid"): _patch(_NO_JOB, json={"priority": 101}),
+    ("change_job", "not_found"): _patch(_NO_JOB, json={}, headers={"If-Match": "*"}),
+    ("change_job", "if_match_missing"): _of_job(Status.RUNNING, "PATCH", "", json={}),
+    ("change_job", "precondition_failed"): _of_job(Status.RUNNING, "PATCH", "", json={}, headers={"If-Match": '"0"'}),
+    ("change_job", "not_changeable"): _of_job(
+        Status.RUNNING, "PATCH", "", json={"priority": 1}, headers={"If-Match": "*"}
+    ),
+    ("pause_job", "malformed_json"): _post(f"{_NO_JOB}/pause", content=b"{", headers=JSON),
+    ("pause_job", "too_large"): _post(f"{_NO_JOB}/pause", content=bytes(2**20 + 1), headers=JSON),
+    ("pause_job", "unsupported_media_type"): _post(f"{_NO_JOB}/pause", content=b"{}"),
+    ("pause_job", "bad_request"): _post(f"{_NO_JOB}/pause", content=b'{"checkpoint": "\xff"}', headers=JSON),
+    ("pause_job", "invalid"): _post(f"{_NO_JOB}/pause", json={"checkpoint": "best"}),
+    ("pause_job", "not_found"): _post(f"{_NO_JOB}/pause"),
+    ("pause_job", "not_pausable"): _of_job(Status.SUCCEEDED, "POST", "pause"),
+    ("resume_job", "not_found"): _post(f"{_NO_JOB}/resume"),
+    ("resume_job", "not_paused"): _of_job(Status.RUNNING, "POST", "resume"),
+    ("delete_job", "not_found"): _request("DELETE", _NO_JOB),
+    ("delete_job", "not_ended"): _of_job(Status.RUNNING, "DELETE", ""),
+    ("delete_job", "in_use"): _delete_member,
+    ("delete_job", "invalid"): _request("DELETE", f"{_NO_JOB}?keep=all"),
     ("get_job_metrics", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/metrics"),
+    ("list_job_events", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/events"),
+    ("list_job_events", "invalid"): _get("/v1/jobs/x/events?after=-1"),
+    ("list_job_events", "too_many_waiting"): _crowded("/events", Accept="text/event-stream"),
+    ("list_job_attempts", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/attempts"),
+    ("list_job_checkpoints", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/checkpoints"),
+    ("get_job_metrics", "invalid"): _get("/v1/jobs/x/metrics?name=loss"),
+    ("get_job_logs", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/logs"),
+    ("get_job_logs", "invalid"): _get("/v1/jobs/x/logs?tail=0"),
+    ("get_job_logs", "too_many_waiting"): _crowded("/logs", Accept="text/event-stream"),
     **_file_refusals("get_job_weights", "GET", "weights", "format=onnx"),
     **_file_refusals("head_job_weights", "HEAD", "weights", "format=onnx"),
     ("list_job_artifacts", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}/artifacts"),
     **_file_refusals("get_job_artifact", "GET", "artifacts/student.pt", "disposition=x"),
     **_file_refusals("head_job_artifact", "HEAD", "artifacts/student.pt", "disposition=x"),
+    ("get_queue", "invalid"): _get("/v1/queue?limit=0"),
     ("create_study", "malformed_json"): _post("/v1/studies", content=b"{", headers=JSON),
     ("create_study", "too_large"): _post("/v1/studies", content=bytes(2**20 + 1), headers=JSON),
     ("create_study", "unsupported_media_type"): _post("/v1/studies", content=b"{}"),
@@ -208,6 +380,7 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("create_study", "path_not_allowed"): _post("/v1/studies", **_study(dataset="/data")),
     ("create_study", "unknown_reference"): _post("/v1/studies", **_study()),
     ("create_study", "unusable_reference"): _unusable_study,
+    **_keyed_refusals("create_study", "/v1/studies", _studies),
     ("create_study", "storage_full"): _without_room(_post("/v1/studies", **_study())),
     ("extend_study", "storage_full"): _without_room(_post(f"{_NO_STUDY}/extend", json={"seeds": [1]})),
     ("resume_study", "storage_full"): _without_room(_post(f"{_NO_STUDY}/resume")),
@@ -251,6 +424,7 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("list_webhook_deliveries", "invalid"): _get(f"{_NO_WEBHOOK}/deliveries?limit=0"),
     **_upload_refusals("dataset", ".zip"),
     **_upload_refusals("model", ".pt"),
+    **resumable.REFUSALS,
 }
 # Every operation may answer these; tests of their own provoke them (test_security, test_lost_database, ...).
 ANYWHERE = {"host_not_allowed", "loopback_only", "internal", "unavailable"}
@@ -266,6 +440,7 @@ QUOTAS = (
     "create_dataset",
     "create_model",
     "create_webhook",
+    "create_upload",
 )
 # Answered where no operation is; `invalid` and the others above document themselves.
 NOWHERE = {"method_not_allowed"}
@@ -333,19 +508,10 @@ def test_the_document_is_valid_and_its_names_are_stable(steady: Service) -> None
     document = steady.client.get("/openapi.json").json()
     operations = _operations(document)
 
+    assert document == json.loads(DOCUMENT.read_text()), "run `make openapi`, and look at what changes for clients"
     OpenAPI.model_validate(document)
     references = set(re.findall(r'"\$ref": ?"#/components/schemas/([^"]+)"', steady.client.get("/openapi.json").text))
     assert references <= set(document["components"]["schemas"])
-    assert sorted(operations) == [
-        "cancel_job", "cancel_study", "change_webhook", "create_api_key", "create_dataset", "create_job",
-        "create_model", "create_study", "create_webhook", "delete_webhook",
-        "draw_study_report", "extend_study", "get_api_key", "get_dataset", "get_health", "get_job", "get_job_artifact",
-        "get_job_metrics", "get_job_weights", "get_model", "get_readiness", "get_source", "get_study",
-        "get_study_report", "get_version", "get_webhook", "head_job_artifact", "head_job_weights", "list_api_keys",
-        "list_architectures", "list_audit", "list_datasets", "list_job_artifacts", "list_jobs", "list_methods",
-        "list_models", "list_studies", "list_webhook_deliveries", "list_webhooks", "resume_study", "revoke_api_key",
-        "rotate_webhook_secret", "test_webhook",
-    ]  # fmt: skip
     assert sum(len(methods) for methods in document["paths"].values()) == len(operations)
     for name, operation in operations.items():
         assert len(operation["tags"]) == 1, name

@@ -135,3 +135,13 @@ def test_the_same_content_at_once_is_one_whole_file(storage: Storage) -> None:
         thread.join()
 
     assert [path.read_bytes() for path in files(storage)] == [CONTENT]
+
+
+def test_delete_of_a_folder_takes_all_in_it_and_nothing_beside(storage: Storage, tmp_path: Path) -> None:
+    (tmp_path / "a.pt").write_bytes(b"x")
+    for key in ("jobs/job_1/attempt-1/a.pt", "jobs/job_1/attempt-2/a.pt", "jobs/job_2/attempt-1/a.pt"):
+        storage.put_file(tmp_path / "a.pt", key)
+
+    storage.delete("jobs/job_1")
+
+    assert [path.name for path in (storage.root / "jobs").iterdir()] == ["job_2"]

@@ -212,6 +212,20 @@ def test_training_that_is_done_is_not_done_again_when_the_evaluation_was_cut_off
     assert (result["epochs"], result["best_epoch"]) == (1, 1)
 
 
+def test_a_schedule_without_an_epoch_of_full_weight_is_warned_of(
+    scenes: Path, teacher_path: Path, tmp_path: Path
+) -> None:
+    schedule = {"warmup_epochs": 1, "stop_epochs": 1}
+    memory, spec = Memory(), distill(scenes, distillation={"preset": "decoupled", "schedule": schedule})
+    result = run(spec, tmp_path, memory, Inputs(teacher=teacher_path, device="cpu"))
+    (told,) = [warning for warning in events(memory, Warn) if warning.code == "schedule_short"]
+    assert "got 1 and 1: the terms stay below 100% of their weight" in told.message
+    assert told.epoch is None
+    assert result["epochs"] == 2, "it is no reason to refuse the run"
+    text = (tmp_path / "report.html").read_text()
+    assert "off in epoch 2; off when epoch 1 began and was probed" in text
+
+
 def test_start_weights_map_the_class_head_by_name(scenes: Path, dataset: Dataset, tmp_path: Path) -> None:
     names = [*reversed(dataset.names), "zebra"]
     torch.manual_seed(2)

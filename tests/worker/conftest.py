@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from api import checks
 from api.datasets.tables import Dataset
@@ -16,6 +17,7 @@ from api.db import Base, new_id
 from api.jobs import lifecycle
 from api.jobs.lifecycle import Held
 from api.jobs.tables import Artifact, Job
+from api.logs.tables import JobLog
 from api.models.tables import Model
 from api.settings import Settings
 from api.uploads import UploadStatus
@@ -77,6 +79,12 @@ class Rows:
         with self.place.database.transaction() as session:
             rows = session.query(Artifact).where(Artifact.job_id == job_id).all()
         return sorted((row.attempt, row.epoch, row.name) for row in rows)
+
+    def log(self, job_id: str) -> list[tuple[int, str]]:
+        """Give the pieces of a job's logs, each with its attempt."""
+        with self.place.database.transaction() as session:
+            rows = select(JobLog).where(JobLog.job_id == job_id).order_by(JobLog.attempt, JobLog.number)
+            return [(row.attempt, row.text) for row in session.scalars(rows)]
 
     def claim(self, lease: float | None = None) -> Held | None:
         with self.place.database.transaction() as session:

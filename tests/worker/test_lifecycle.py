@@ -13,7 +13,7 @@ from api.jobs import dependencies, lifecycle, repair
 from api.jobs.lifecycle import Ending, Held, Published
 from api.jobs.states import Status
 from api.jobs.tables import Artifact, Job, JobEpoch, JobWarning
-from api.leases import Fenced
+from api.leases import Fenced, Wish
 from api.models.tables import Model
 from api.uploads import UploadStatus
 from rdrkd.events import Epoch, Progress
@@ -188,11 +188,11 @@ def test_a_terminal_job_never_changes(place: Workplace, rows: Rows) -> None:
     assert (rows.get(job_id).status, rows.get(job_id).version) == (Status.SUCCEEDED, version)
 
 
-def test_renewing_moves_the_lease_by_the_servers_clock_and_reads_the_flag(place: Workplace, rows: Rows) -> None:
+def test_renewing_moves_the_lease_by_the_servers_clock_and_reads_the_owners_wish(place: Workplace, rows: Rows) -> None:
     job_id = rows.job()
     held = claimed(rows)
     before = rows.get(job_id)
-    assert move(place, lifecycle.renew, held, 100.5) is False
+    assert move(place, lifecycle.renew, held, 100.5) is None
     after = rows.get(job_id)
     assert 98 < (after.lease_until - before.lease_until).total_seconds() < 110
     assert after.version == before.version  # a renewal is no news
@@ -202,8 +202,8 @@ def test_renewing_moves_the_lease_by_the_servers_clock_and_reads_the_flag(place:
     assert rows.get(job_id).phase == "training"
     assert rows.get(job_id).version == before.version + 1
     assert move(place, lifecycle.request_cancel, job_id) == Status.CANCELLING
-    assert move(place, lifecycle.renew, held, 60) is True
-    assert move(place, lifecycle.renew, held, None) is True
+    assert move(place, lifecycle.renew, held, 60) is Wish.CANCEL
+    assert move(place, lifecycle.renew, held, None) is Wish.CANCEL
 
 
 def test_cancel(place: Workplace, rows: Rows) -> None:

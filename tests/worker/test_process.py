@@ -30,6 +30,8 @@ def test_a_log_stays_bounded_and_keeps_its_end(tmp_path: Path) -> None:
 def test_last_words_are_plain_text(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"\x1b[31mred\x1b[0m\n 10% ---\r 99% ---\r\x1b[Kdone\n")
     assert last_words(tmp_path / "log").splitlines() == ["red", "10% ---", "99% ---", "done"]
+    (tmp_path / "log").write_bytes(b"nul \0 and \xff\n")
+    assert last_words(tmp_path / "log") == "nul \ufffd and \ufffd"
 
 
 def test_a_line_without_end_is_dropped_and_the_next_one_read(tmp_path: Path) -> None:

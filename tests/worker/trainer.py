@@ -91,6 +91,8 @@ def train(spec: dict, run_dir: Path) -> None:
     note = f"resumed after {max(done)}" if done else "from scratch"
     epochs = spec["train"]["epochs"]
     for epoch in range(max(done, default=0) + 1, epochs + 1):
+        if "chatty" in do:
+            print(f"epoch {epoch}: see {run_dir}/train.py \0", file=sys.stderr, flush=True)
         emit("progress", phase="training", completed=epoch, total=epochs, epoch=epoch, epochs=epochs)
         until = time.monotonic() + float(do.get("seconds", 0.05))
         while time.monotonic() < until and not stop:

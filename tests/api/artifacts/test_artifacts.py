@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from api.jobs.lifecycle import Held
-from api.jobs.states import Status
+from api.jobs.states import HELD, Status
 from tests.api.conftest import NOBODY, Service
 
 LEFT = {  # name: media type
@@ -121,6 +121,10 @@ def test_files_stay_in_every_state(each_service: Service, tmp_path: Path, status
         each_service.client.post(f"/v1/jobs/{job_id}/cancel")
     if status == Status.STARTING:
         each_service.claim()
+    if status in (Status.PAUSING, Status.PAUSED):
+        each_service.client.post(f"/v1/jobs/{job_id}/pause")
+    if status == Status.PAUSED:
+        each_service.requeue(held)
     if status in (Status.CANCELLED, Status.FAILED, Status.SUCCEEDED):
         each_service.end(held, status)
 
@@ -133,7 +137,7 @@ def test_files_stay_in_every_state(each_service: Service, tmp_path: Path, status
 @pytest.mark.parametrize("status", Status)
 def test_without_a_file_nothing_is_ready_in_any_state(service: Service, tmp_path: Path, status: Status) -> None:
     job_id = service.job(status)
-    if status not in (Status.QUEUED, Status.CANCELLED, Status.FAILED, Status.SUCCEEDED):
+    if status in HELD:
         held = Held(job_id, 1, "train", {}, 60)
         service.publish(held, 1, b"state", tmp_path, "state.pt")  # no file that anybody may have
 

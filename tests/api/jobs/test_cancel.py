@@ -11,6 +11,8 @@ MATRIX = [
     (Status.QUEUED, 200, Status.CANCELLED),
     (Status.STARTING, 202, Status.CANCELLING),
     (Status.RUNNING, 202, Status.CANCELLING),
+    (Status.PAUSING, 202, Status.CANCELLING),
+    (Status.PAUSED, 200, Status.CANCELLED),
     (Status.CANCELLING, 202, Status.CANCELLING),
     (Status.CANCELLED, 200, Status.CANCELLED),
     (Status.SUCCEEDED, 409, Status.SUCCEEDED),

@@ -1,5 +1,6 @@
 """Reading jobs: polling with ETags, progress, metrics, pages and filters."""
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -100,9 +101,54 @@ def test_filters(each_service: Service) -> None:
     assert ids(label="team=UAV") == []
 
 
+def test_filters_by_name_moment_and_study(each_service: Service) -> None:
+    dataset = each_service.dataset()
+    first = each_service.submit(dataset, name="n from l")
+    second = each_service.submit(dataset, name="n from l%")
+    body = {
+        "name": "tiny", "dataset": dataset, "teacher": {"model": {"architecture": "yolov8l"}, "train": {"epochs": 1}},
+        "student": {"architecture": "yolov8n"}, "methods": ["none"], "seeds": [0], "train": {"epochs": 1},
+    }  # fmt: skip
+    study = each_service.client.post("/v1/studies", json=body).raise_for_status().json()
+    members = [study["members"][0]["job"], study["teacher"]["job"]]
+
+    def ids(**query: Any) -> list[str]:
+        return [
+            job["id"] for job in each_service.client.get("/v1/jobs", params=query).raise_for_status().json()["data"]
+        ]
+
+    assert ids(name="n from l") == [first["id"]]
+    assert ids(name="N FROM L") == []
+    assert ids(created_after=second["created_at"]) == [*members, second["id"]]
+    assert ids(created_before=second["created_at"]) == [first["id"]]
+    assert ids(created_after=first["created_at"], created_before=second["created_at"]) == [first["id"]]
+    shifted = datetime.fromisoformat(second["created_at"]).astimezone(timezone(timedelta(hours=-5))).isoformat()
+    assert ids(created_before=shifted) == [first["id"]]
+    assert ids(study=study["id"]) == members
+    assert ids(study=study["id"], kind="compare") == []
+    assert ids(study="stu_" + "0" * 32) == []
+
+
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=101", "limit=x", "status=done", "kind=export", "after=1", "after=%00", "label=x", 'label="=x'],
+    [
+        "name=",
+        "name=%00",
+        "study=x",
+        "created_after=1764547200",
+        "created_after=2026-12-01T18:00:00",
+        "created_before=yesterday",
+        "created_before=9999-12-31T23:59:59-12:00",
+        "limit=0",
+        "limit=101",
+        "limit=x",
+        "status=done",
+        "kind=export",
+        "after=1",
+        "after=%00",
+        "label=x",
+        'label="=x',
+    ],
 )
 def test_bad_queries_name_the_parameter(steady: Service, query: str) -> None:
     response = steady.client.get(f"/v1/jobs?{query}")

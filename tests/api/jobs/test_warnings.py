@@ -145,4 +145,4 @@ def test_a_page_of_jobs_has_no_warnings(service: Service) -> None:
 
     [job] = service.client.get("/v1/jobs").json()["data"]
 
-    assert set(service.client.get(f"/v1/jobs/{job_id}").json()) - set(job) == {"warnings"}
+    assert set(service.client.get(f"/v1/jobs/{job_id}").json()) - set(job) == {"earlier", "warnings"}

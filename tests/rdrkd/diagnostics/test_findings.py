@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from rdrkd.diagnostics.findings import Findings, judge
@@ -28,14 +30,24 @@ def test_a_good_probe_has_no_findings() -> None:
 def test_a_weak_term_is_told_with_the_numbers_and_the_knob() -> None:
     code, message = only(decoupled__ratio=5e-4, decoupled__gradient_norm=2e-3)
     assert code == "term_weak"
-    for part in ("decoupled:", "0.0005 times", "0.002 against 4", "weight (now 0.2; 40 would make it 0.1 times)"):
+    for part in (
+        "decoupled:",
+        "0.0005 times",
+        "0.002 against 4",
+        "weight (now 0.2; by this probe 40 would make it 0.1 times)",
+    ):
         assert part in message
 
 
 def test_a_drowning_term_is_told_with_the_numbers_and_the_knob() -> None:
     code, message = only(decoupled__ratio=8.0, decoupled__gradient_norm=32.0)
     assert code == "term_drowns_task"
-    for part in ("decoupled:", "8 times", "lower its weight (now 0.2; 0.025 would make it 1 times)", "calibration"):
+    for part in (
+        "decoupled:",
+        "8 times",
+        "lower its weight (now 0.2; by this probe 0.025 would make it 1 times)",
+        "calibration",
+    ):
         assert part in message
 
 
@@ -73,7 +85,7 @@ def test_of_a_scheduled_term_the_knob_is_the_weight_that_was_set() -> None:
     code, message = only(schedule__factor=0.5, decoupled__ratio=2.5e-4, decoupled__gradient_norm=1e-3)
     assert code == "term_weak"
     for part in ("0.0005 times the task's (0.002 against 4), the schedule's factor of 0.5 left out",
-                 "weight (now 0.2; 40 would make it 0.1 times)"):  # fmt: skip
+                 "weight (now 0.2; by this probe 40 would make it 0.1 times)"):  # fmt: skip
         assert part in message
 
 
@@ -83,7 +95,11 @@ def test_of_a_scheduled_term_the_knob_is_the_weight_that_was_set() -> None:
 def test_a_schedule_that_rises_hides_no_term_that_will_drown_the_task(factor: float, consequence: str) -> None:
     code, message = only(schedule__factor=factor, decoupled__ratio=8 * factor, decoupled__gradient_norm=32 * factor)
     assert code == "term_drowns_task"
-    for part in ("is 8 times the task's (32 against 4)", f"so the student {consequence}", "(now 0.2; 0.025 would"):
+    for part in (
+        "is 8 times the task's (32 against 4)",
+        f"so the student {consequence}",
+        "(now 0.2; by this probe 0.025 would",
+    ):
         assert part in message
 
 
@@ -112,3 +128,50 @@ def test_each_finding_is_told_once_and_only_when_it_stays() -> None:
     told = [findings.of(probe, WEIGHTS) for probe in (weak, GOOD, weak, weak, weak)]
     assert [len(warnings) for warnings in told] == [0, 0, 0, 1, 0]
     assert told[3][0].code == "term_weak"
+
+
+def drowning(ratio: float, **changes: float) -> dict[str, float]:
+    """A probe of a term with this ratio."""
+    return GOOD | {"decoupled/ratio": ratio, "decoupled/gradient_norm": 4 * ratio} | changes
+
+
+def test_the_knob_is_set_by_the_median_of_the_probes_so_far() -> None:
+    findings = Findings()
+    told = [findings.of(drowning(ratio), WEIGHTS) for ratio in (2.0, 4.0, 40.0)]
+    (warning,) = told[-1]
+    assert "is 40 times the task's" in warning.message
+    assert "(now 0.2; by the median of its 3 probes 0.05 would make it 1 times)" in warning.message
+
+
+def test_the_median_leaves_out_the_schedule_and_the_probes_in_which_the_term_was_off() -> None:
+    findings, off = Findings(), {"schedule/factor": 0.0}
+    findings.of(drowning(0.0, **off), WEIGHTS)
+    findings.of(drowning(2.0, **{"schedule/factor": 0.5}), WEIGHTS)
+    (warning,) = findings.of(drowning(8.0), WEIGHTS)
+    assert "by the median of its 2 probes 0.033 would make it 1 times" in warning.message
+
+
+@pytest.mark.parametrize(("calibration", "own"), [(None, "weight"), (Calibration(), "share")])
+def test_where_the_median_is_fair_nothing_is_to_be_turned_yet(calibration: Calibration | None, own: str) -> None:
+    findings = Findings(calibration)
+    told = [findings.of(drowning(ratio), WEIGHTS) for ratio in (0.5, 0.4, 0.6, 4.0, 5.0)]
+    (warning,) = told[-1]
+    assert "the median of its 5 probes is 0.6 times, so see if it stays before you lower its " + own in warning.message
+    assert "would make it" not in warning.message
+
+
+def test_a_resumed_run_counts_the_probes_before() -> None:
+    whole, begun, resumed = Findings(), Findings(), Findings()
+    for findings in (whole, begun):
+        findings.of(drowning(2.0), WEIGHTS)
+        findings.of(drowning(4.0), WEIGHTS)
+    resumed.restore(json.loads(json.dumps(begun.state())))
+    begun.of(drowning(100.0), WEIGHTS)  # a state is of its moment
+    assert resumed.of(drowning(40.0), WEIGHTS) == whole.of(drowning(40.0), WEIGHTS) != []
+
+
+def test_a_state_of_an_earlier_version_has_no_probes() -> None:
+    findings = Findings()
+    findings.restore({"last": ["term_drowns_task decoupled"], "told": []})
+    (warning,) = findings.of(drowning(8.0), WEIGHTS)
+    assert "by this probe 0.025 would make it 1 times" in warning.message

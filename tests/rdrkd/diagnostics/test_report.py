@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from typer.testing import CliRunner
 
 from rdrkd.cli import app
-from rdrkd.diagnostics.axes import COLOURS, DASHES, MARKERS
+from rdrkd.diagnostics.axes import COLOURS, DASHES, MARKERS, draw
 from rdrkd.diagnostics.curves import panels
 from rdrkd.diagnostics.drawing import DARK
 from rdrkd.diagnostics.folder import read
@@ -403,6 +404,60 @@ def test_a_schedule_is_told_with_the_height_it_reached(tmp_path: Path) -> None:
     assert "up from 0 in the first 2 epochs, then linear to 0.2 times, off in the last 1." in text
 
 
+def scheduled(folder: Path) -> Path:
+    """A run of 6 epochs with a warm-up from 0 in the first and the last two without the terms."""
+    lines = [epoch(number, ratio) for number, ratio in enumerate([0.0, 0.5, 0.25, 0.4, 0.0, 0.0], start=1)]
+    for line, factor, weight in zip(lines, [0.0, 1, 1, 1, 0, 0], [0.1, 0.1, 0.1, 0.1, 0, 0], strict=True):
+        line["weights"] = {"decoupled": weight}
+        line["diagnostics"] |= {"schedule/factor": float(factor), "decoupled/cosine": 0.2 if factor else -0.9}
+    schedule = {"shape": "constant", "end": 0.0, "warmup_epochs": 1.0, "stop_epochs": 2.0}
+    spec = {**SPEC, "train": {"epochs": 6}, "distillation": {**SPEC["distillation"], "schedule": schedule}}
+    return write_folder(folder, lines, spec)
+
+
+def test_a_scheduled_term_is_judged_by_the_epochs_in_which_it_was_on(tmp_path: Path) -> None:
+    (verdict,) = verdicts(read(scheduled(tmp_path)))
+    assert verdict.judgement == "fair"
+    for said in (
+        "weight 0.1; ", "off in epochs 5 to 6; off when epoch 1 began and was probed; ",
+        "gradient 0.5 × the task's in epoch 2, 0.4 × in epoch 4 (median 0.4 ×)",
+        "with the task (median cosine 0.2, above 0 in 3 of 3 probes)", "value 812 → 203.",
+    ):  # fmt: skip
+        assert said in verdict.sentence
+
+
+def test_tables_count_the_epochs_in_which_a_term_was_on_and_say_which_they_leave_out(tmp_path: Path) -> None:
+    folder = scheduled(tmp_path)
+    table = parts(read(folder))
+    assert table.rows[0][:4] == ["decoupled", "812 → 203", "4 → 3.2", "0.5 → 0.4"]
+    assert table.rows[1][:4] == ["P3", "250 → 125", "3", "0.45 → 0.36"]
+    assert (
+        "What a term was while it was off does not count: off in epochs 5 to 6 and off when epoch 1 began and was "
+        "probed."
+    ) in made(folder).text
+
+
+def test_curves_show_when_the_terms_were_off(tmp_path: Path) -> None:
+    folder = scheduled(tmp_path)
+    found = {panel.title.split(",")[0]: panel for panel in panels(read(folder))}
+    of_terms = ["terms", "gradient of the weighted term", "cosine of the two gradients", "weights"]
+    drawn = [[number for number, _ in found[title].lines[0].points] for title in of_terms]
+    assert drawn == [[1, 2, 3, 4], [2, 3, 4], [2, 3, 4], [1, 2, 3, 4]]
+    assert [found[title].off for title in of_terms] == [[(5, 6)]] * 4
+    assert not found["task losses"].off
+    assert {panel.epochs for panel in found.values()} == {(1, 6)}, "all panels have one axis of epochs"
+    assert made(folder).text.count(" off ") >= len(of_terms)
+
+
+def test_a_term_that_was_never_on_is_called_off_where_0_cannot_be_drawn(tmp_path: Path) -> None:
+    lines = [epoch(number, 0.0, weights={"decoupled": 0.0, "other": 0.5}) for number in (1, 2)]
+    run = read(write_folder(tmp_path, lines))
+    (panel,) = (panel for panel in panels(run) if panel.title.startswith("gradient of"))
+    assert [line.label for line in panel.lines] == ["decoupled (off)", "other"]
+    assert not panel.off
+    assert parts(run).rows[0][1] == "812 → 406"
+
+
 def test_dead_channels_are_found_by_the_layers_of_the_term(tmp_path: Path) -> None:
     losses = [{"name": "decoupled", "layers": "backbone"}]
     line = epoch(1)
@@ -417,6 +472,22 @@ def test_curves_are_told_apart_without_colour(tmp_path: Path) -> None:
         assert len(set(looks)) == len(looks)
     assert len(set(MARKERS)) == len(MARKERS) == len(COLOURS) == len(DARK)
     assert len(list(groupby(map(str, DASHES)))) == len(DASHES)
+
+
+@pytest.mark.parametrize("loss", [3.00001, 3e7, 3e-7])
+def test_one_epoch_is_seen_on_axes_without_offset(loss: float, tmp_path: Path) -> None:
+    lines = [epoch(1, losses={"box": loss, "cls": loss * (1 + 1e-6), "decoupled": loss})]
+    for panel in panels(read(write_folder(tmp_path, lines))):
+        figure = Figure()
+        axes = figure.subplots()
+        draw(axes, panel, legend=0.2)
+        figure.draw_without_rendering()
+        assert axes.yaxis.get_offset_text().get_text() == ""
+        first, last = axes.get_xlim()
+        assert [place for place in axes.get_xticks() if first <= place <= last] == [1]
+        curves = [line for line in axes.lines if line.get_color() in COLOURS]
+        assert len(curves) == len(panel.lines)
+        assert all(line.get_marker() in MARKERS for line in curves)
 
 
 def test_long_runs_stay_small(tmp_path: Path) -> None:

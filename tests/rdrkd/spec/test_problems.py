@@ -78,3 +78,22 @@ def test_a_schedule_that_never_turns_the_terms_on_is_refused() -> None:
     (detail,) = problems(spec).values()
     assert "expected stop_epochs below the 5 epochs of train, got 5" in detail
     assert JOB_SPEC.validate_python(spec | {"train": {"epochs": 6}})
+
+
+@pytest.mark.parametrize(
+    ("preset", "warmup", "stop", "most"),
+    [
+        ("rdr-kd", 3, 5, "33%"), ("rdr-kd", 1, 5, "100%"), ("rdr-kd", 6, 0, "100%"), ("rdr-kd", 0, 5, None),
+        ("rdr-kd", 2, 3, None), ("none", 3, 5, None),
+    ],
+)  # fmt: skip
+def test_a_schedule_that_never_gives_the_terms_their_full_weight_says_so(
+    preset: str, warmup: float, stop: float, most: str | None
+) -> None:
+    schedule = {"warmup_epochs": warmup, "stop_epochs": stop}
+    spec = DISTILL | {"distillation": {"preset": preset, "schedule": schedule}, "train": {"epochs": 6}}
+    said = JOB_SPEC.validate_python(spec).short_schedule
+    if most is None:
+        assert said is None
+    else:
+        assert f"to leave some of the 6 epochs of train, got {warmup} and {stop}: the terms stay below {most}" in said

@@ -104,6 +104,10 @@ def test_the_comparison_is_its_presets_under_one_name() -> None:
     [
         ({"methods": ["none", "none"]}, "distinct methods"),
         ({"seeds": [1, 1]}, "distinct seeds"),
+        ({"seeds": [True, False]}, "valid integer"),
+        ({"seeds": ["1"]}, "valid integer"),
+        ({"train": {"seed": 0}}, "no seed here but in `seeds`, got 0"),
+        ({"teacher": {"model": {"architecture": "yolov8l"}}}, "a model that has weights, or `train` to make them"),
         ({"methods": ["no-such"]}, "Input should be"),
         (
             {"methods": [{"name": "none", "distillation": {"preset": "rdr-kd"}}]},
@@ -123,6 +127,26 @@ def test_the_comparison_is_its_presets_under_one_name() -> None:
 def test_what_makes_no_study_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Study.model_validate({**BASE, **changes})
+
+
+def refused(**changes: Any) -> dict[str, str]:
+    """The problems of a study with these changes, by pointer."""
+    content = {**BASE, **changes}
+    with pytest.raises(ValidationError) as caught:
+        Study.model_validate(content)
+    return {problem.where: problem.detail for problem in problems_of(caught.value, content)}
+
+
+def test_each_fault_of_a_list_is_named_by_its_place() -> None:
+    mine = {"name": "mine", "distillation": {"losses": [{"name": "decoupled"}]}}
+    assert refused(methods=["none", mine, "table2", {**mine}], seeds=[1, 2, 1, 2], train={"seed": 3}) == {
+        "/methods/3": "expected distinct methods, got mine again",
+        "/seeds/2": "expected distinct seeds, got 1 again",
+        "/seeds/3": "expected distinct seeds, got 2 again",
+        "/train/seed": "expected no seed here but in `seeds`, got 3",
+    }
+    assert refused(seeds=[True]) == {"/seeds/0": "expected a valid integer, got True"}
+    assert set(refused(teacher={"model": {"architecture": "yolov8l"}})) == {"/teacher"}
 
 
 def test_a_teacher_is_trained_or_given() -> None:
@@ -164,7 +188,7 @@ def test_a_file_that_holds_no_study_is_refused_by_field(tmp_path: Path) -> None:
         ({"dataset": "none.zip"}, "/dataset", "expected a dataset, got nothing at"),
         ({"student": {"path": "none.pt"}}, "/student", "expected a weights file, got nothing at"),
         ({"teacher": {"model": {"path": "none.pt"}}}, "/teacher/model", "expected a weights file, got nothing at"),
-        ({"teacher": {"model": {"architecture": "yolov8l"}}}, "/teacher", "weights as {path}, or `train`"),
+        ({"teacher": {"model": {"architecture": "yolov8l"}}}, "/teacher", "has weights, or `train` to make"),
         ({"student": {"model": "mdl_" + "0" * 32}}, "/student", "{architecture} or {path} on the command line"),
         ({"student": {"job": "job_" + "0" * 32}}, "/student", "{architecture} or {path} on the command line"),
         ({"teacher": {"model": {"model": "mdl_" + "0" * 32}}}, "/teacher/model", "{architecture} or {path}"),

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rdrkd.study.report import findings, mixtures, tables, write_report
 from rdrkd.study.results import FIGURES, FORMAT
 from rdrkd.study.statistics import rows_of
@@ -64,6 +66,27 @@ def test_seconds_are_called_rough_where_members_trained_at_the_same_time() -> No
     assert title(1, 1) == "Cost of a run (members trained one at a time)"
     assert "rough: 1 or 3 at a time" in title(3, 1)
     assert "rough: an unknown number or 2 at a time" in title(2, None)
+
+
+@pytest.mark.parametrize("gain", [0.0, 1.5])
+def test_equal_differences_are_not_told_as_an_interval(gain: float) -> None:
+    members = [
+        member(method, seed, seed + of) for method, of in (("none", 0.1), ("mine", 0.1 + gain)) for seed in (0, 1)
+    ]
+    rows = rows_of(members)
+    (sentence,) = findings(rows)
+    assert sentence == (
+        f"mine: AP {gain:+.2f} over 2 paired seeds: the same in every pair, so their spread tells nothing of chance; "
+        "more seeds would."
+    )
+    assert tables(rows)[1]["rows"][0][2] == f"{gain:+.2f}"
+
+
+def test_the_student_alone_comes_first_in_every_table(tmp_path: Path) -> None:
+    members = [member("a", 0, 2.0), member("none", 0, 1.0)]
+    firsts = [table["rows"][0][0] for table in tables(rows_of(members)) if len(table["rows"]) > 1]
+    assert firsts == ["none", "a", "none"], "the second is the order by AP"
+    assert report(members, tmp_path).index("| none |") < (tmp_path / "report.md").read_text().index("| a |")
 
 
 def test_failures_are_in_the_report(tmp_path: Path) -> None:

@@ -107,6 +107,17 @@ def test_what_would_break_a_report_is_refused_by_field(field: str, value: Any, t
     assert all(problem.where.startswith(f"/members/0/{field}") for problem in refused.value.problems)
 
 
+@pytest.mark.parametrize("content", ["{", "", "\xff", json.dumps({"format": FORMAT, "members": [{}] * 99})])
+def test_a_damaged_file_is_named_with_what_to_do(content: str, tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text(content, encoding="latin-1")
+    with pytest.raises(SpecError) as refused:
+        read(tmp_path / "study.json")
+    message = str(refused.value)
+    assert message.startswith(f"expected a study's results in {tmp_path / 'study.json'}, got ")
+    assert "move it away: `rdrkd study run` makes it anew" in message
+    assert len(refused.value.problems) <= 10
+
+
 def test_a_member_that_stands_twice_in_one_file_is_counted_once() -> None:
     joined = merge([results(("none", 0, 1.0), ("none", 0, 1.0), ("none", 0, 2.0))])
     assert keys(joined) == [("none", 0, 1.0)]

@@ -291,7 +291,7 @@ def test_the_command_line_runs_merges_and_reports(
         return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
     spec = tmp_path / "study.yaml"
-    spec.write_text(json.dumps(study(scenes, teacher_path, seeds=[0]).model_dump(mode="json", exclude_none=True)))
+    spec.write_text(json.dumps(study(scenes, teacher_path, seeds=[0]).model_dump(mode="json", exclude_unset=True)))
     known = ("--known", done[0] / "study.json")
     ran = rdrkd("run", spec, "--out", tmp_path / "out", "--device", "cpu", *known)
     assert ran.returncode == 0, ran.stderr
@@ -327,7 +327,7 @@ def test_every_row_of_the_papers_tables_trains_on_real_images(scenes: Path, tmp_
 def test_a_killed_study_leaves_no_process_and_goes_on(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
     spec = tmp_path / "study.yaml"
     long = study(scenes, teacher_path, seeds=[0], methods=["none"], train={**TRAIN, "epochs": 400})
-    spec.write_text(json.dumps(long.model_dump(mode="json", exclude_none=True)))
+    spec.write_text(json.dumps(long.model_dump(mode="json", exclude_unset=True)))
     command = [
         sys.executable,
         "-m",

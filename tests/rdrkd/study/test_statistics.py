@@ -66,6 +66,27 @@ def test_rows_compare_within_one_setting_only() -> None:
     assert "AP_L" not in rows["none"].summaries
 
 
+def test_the_baseline_comes_first_among_the_rows_that_it_is_compared_with() -> None:
+    members = [
+        member("a", 0, 1.0), member("none", 0, 1.0), member("b", 0, 1.0), member("a", 0, 1.0, "a2", "t"),
+        member("none", 0, 1.0, "none2", "t"),
+    ]  # fmt: skip
+    assert [row.hash for row in rows_of(members)] == ["none", "a", "b", "none2", "a2"]
+
+
+def test_equal_differences_are_called_constant() -> None:
+    base = {0: 1.1, 1: 2.2, 2: 3.3}
+    for gain in (0.0, 0.7):
+        found = difference({seed: value + gain for seed, value in base.items()}, base)
+        assert found is not None
+        assert found.constant
+    spread, single = difference({0: 1.0, 1: 1.001}, {0: 0.0, 1: 0.0}), difference({0: 1.0}, {0: 0.0})
+    assert spread is not None
+    assert single is not None
+    assert not spread.constant
+    assert not single.constant
+
+
 def test_a_method_without_its_baseline_is_not_compared() -> None:
     (row,) = rows_of([member("rdr-kd", 0, 1.0)])
     assert row.differences == {}

@@ -87,12 +87,18 @@ def test_a_device_is_as_it_was() -> None:
         ("mps,mps", "got 'mps,mps'"),
         ("99", "got GPU 99 on a machine with"),
         ("98,cuda:99", "got GPU 98 on a machine with"),
+        ("gpu", "got 'gpu'"),
+        ("GPU,cpu", "got 'gpu'"),
+        ("cuda:x", "got 'cuda:x'"),
+        ("meta", "got 'meta'"),
+        ("cuda,cuda:0", "got a GPU twice in 'cuda,cuda:0'"),
     ],
 )
 def test_devices_that_cannot_be_are_refused(text: str, got: str) -> None:
     with pytest.raises(SpecError) as error:
         devices_of(text)
     assert str(error.value).startswith("expected as device `cpu`, a GPU's number, or a list of one kind")
+    assert "`cuda:0`" in str(error.value)
     assert got in str(error.value)
 
 
@@ -216,8 +222,9 @@ def test_a_run_goes_on_with_the_devices_that_are_left_and_says_so(
     shutil.rmtree(folder / "checkpoints" / "0003")
     result = run(distill(scenes), folder, memory, Inputs(teacher=teacher_path, device="cpu"))
     assert (result["epochs"], [epoch.epoch for epoch in of(memory, Epoch)]) == (3, [3])
-    (told,) = [warning.message for warning in of(memory, Warn) if warning.code == "devices_changed"]
-    assert "0002 was trained on 2 devices, the run goes on with 1:" in told
+    (told,) = [warning for warning in of(memory, Warn) if warning.code == "devices_changed"]
+    assert told.message.startswith("epochs 1 to 2 were trained on 2 devices, from epoch 3 on it is 1: ")
+    assert told.epoch == 3
     assert state.read(folder / "checkpoints" / "0003" / "state.pt")["ranks"] == 1
 
 

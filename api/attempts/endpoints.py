@@ -1,0 +1,25 @@
+"""The addresses of a job's attempts and checkpoints."""
+
+from fastapi import APIRouter
+
+from api.attempts import service
+from api.attempts.schemas import Attempts, AttemptView, Checkpoints, CheckpointView
+from api.dependencies import Work, refusals
+from api.errors import NotFound
+from api.jobs import service as jobs
+
+router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
+
+
+@router.get("/attempts", operation_id="list_job_attempts", responses=refusals(NotFound))
+def attempts(job_id: str, work: Work) -> Attempts:
+    """Read which workers have had the job, when, and how each attempt ended, lost workers included."""
+    jobs.get(work.session, job_id)
+    return Attempts(data=[AttemptView.model_validate(row) for row in service.of(work.session, job_id)])
+
+
+@router.get("/checkpoints", operation_id="list_job_checkpoints", responses=refusals(NotFound))
+def checkpoints(job_id: str, work: Work) -> Checkpoints:
+    """Read the checkpoints that are in the storage, newest first: epoch, figures, files with sizes and hashes."""
+    jobs.get(work.session, job_id)
+    return Checkpoints(data=[CheckpointView.of(kept) for kept in service.checkpoints(work.session, job_id)])

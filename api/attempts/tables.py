@@ -1,0 +1,37 @@
+"""Rows of what workers did for jobs."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from api.db import Base, UtcDateTime, now
+
+
+class JobAttempt(Base):
+    """One run of a worker on a job: written with the claim, completed by the move that ends it."""
+
+    __tablename__ = "job_attempt"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    worker: Mapped[str] = mapped_column(String(200))
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    outcome: Mapped[str | None] = mapped_column(String(20))  # null while it goes on
+    reason: Mapped[str | None] = mapped_column(String(40))
+    message: Mapped[str | None] = mapped_column(Text)
+
+
+class JobCheckpoint(Base):
+    """What a trainer said of a checkpoint whose files are artifacts of the same attempt and epoch; goes with them."""
+
+    __tablename__ = "job_checkpoint"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    is_best: Mapped[bool]  # of all until then
+    metrics: Mapped[dict[str, Any]]  # of this epoch, percent
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())

@@ -1,0 +1,150 @@
+"""The addresses by which the owner controls a job that is there."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
+
+from api.control import deletion, service
+from api.control.schemas import Change, Pause, Retry
+from api.dependencies import Work, json_only, json_or_nothing, refusals, remove_after
+from api.errors import (
+    BadRequest,
+    CrossSite,
+    IfMatchMissing,
+    InUse,
+    Invalid,
+    MalformedJson,
+    NotChangeable,
+    NotEnded,
+    NotFound,
+    NotPausable,
+    NotPaused,
+    NotRetryable,
+    PreconditionFailed,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from api.idempotency.once import KEYED, OnceDep
+from api.jobs import warnings
+from api.jobs.endpoints import POLL_SECONDS
+from api.jobs.polling import etag_of
+from api.jobs.schemas import JobDetail
+from api.jobs.states import Status
+from api.jobs.tables import Job
+from api.jobs.waiting import waiting_for
+from api.queue import TRAIN
+
+router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
+
+_BODY = (BadRequest, MalformedJson, CrossSite, TooLarge, UnsupportedMediaType)
+
+
+@router.patch(
+    "",
+    operation_id="change_job",
+    dependencies=[Depends(json_only)],
+    responses=refusals(*_BODY, IfMatchMissing, Invalid, NotFound, PreconditionFailed, NotChangeable),
+)
+def change(
+    job_id: str,
+    wanted: Change,
+    work: Work,
+    response: Response,
+    if_match: Annotated[str | None, Header(description="the ETag of the job as it is known; `*`: as it may be")] = None,
+) -> JobDetail:
+    """Change a job's name, labels, priority, timeout or deadline. What is left out stays; `spec` shows it, too."""
+    job = service.change(work.session, job_id, wanted, if_match)
+    view = _view(job, work)
+    response.headers["ETag"] = etag_of(job, view.waiting_for)
+    return view
+
+
+@router.post(
+    "/retry",
+    status_code=202,
+    operation_id="retry_job",
+    dependencies=[Depends(json_or_nothing)],
+    responses=refusals(*_BODY, *KEYED, NotFound, NotRetryable),
+)
+def retry(
+    job_id: str, once: OnceDep, work: Work, response: Response, body: Annotated[Retry | None, Body()] = None
+) -> JobDetail:
+    """Let a job that has failed or was cancelled go on, with a new attempt and its lost workers forgotten.
+
+    `earlier` then has how it ended. Jobs that failed because they waited for it are not revived: retry them, too.
+    """
+    job = service.retry(work.session, job_id, scratch=(body or Retry()).start == "scratch")
+    view = _queued(job, work, response)
+    once.keep(work.session, view, response)
+    return view
+
+
+@router.post(
+    "/pause",
+    status_code=202,
+    operation_id="pause_job",
+    dependencies=[Depends(json_or_nothing)],
+    responses={
+        200: {"model": JobDetail, "description": "paused"},
+        **refusals(*_BODY, Invalid, NotFound, NotPausable),
+    },
+)
+def pause(job_id: str, work: Work, response: Response, body: Annotated[Pause | None, Body()] = None) -> JobDetail:
+    """Hold a job back: 200 if it is paused, 202 while its trainer stops. A paused job has no worker and no lease.
+
+    A job without epochs (`evaluate`, `compare`) stops now in any case. `latest` may follow a `save` that takes long.
+    """
+    job = service.pause(work.session, job_id, (body or Pause()).checkpoint)
+    if job.status == Status.PAUSED:
+        response.status_code = 200
+    else:
+        response.headers["Retry-After"] = POLL_SECONDS
+    return _view(job, work)
+
+
+@router.post("/resume", status_code=202, operation_id="resume_job", responses=refusals(CrossSite, NotFound, NotPaused))
+def resume(job_id: str, work: Work, response: Response) -> JobDetail:
+    """Queue a paused job again: its next attempt begins with the newest checkpoint."""
+    return _queued(service.resume(work.session, job_id), work, response)
+
+
+@router.delete(
+    "",
+    status_code=204,
+    operation_id="delete_job",
+    response_class=Response,
+    responses={
+        200: {"model": JobDetail, "description": "the job with its weights alone"},
+        204: {"description": "deleted"},
+        **refusals(CrossSite, NotFound, NotEnded, InUse, Invalid),
+    },
+)
+def delete(
+    job_id: str,
+    request: Request,
+    work: Work,
+    keep: Annotated[Literal["weights"] | None, Query(description="`weights`: of it and its files these stay")] = None,
+) -> Response:
+    """Delete a job that has ended or is paused, with its history and files; not while a study or another job needs it.
+
+    With `keep=weights` the job and its newest weights stay, and everything else goes; one that was paused is cancelled.
+    """
+    if keep is None:
+        remove_after(request, work, deletion.delete_job(work.session, job_id))
+        return Response(status_code=204)
+    job, notes = deletion.strip_job(work.session, job_id)
+    remove_after(request, work, notes)
+    return Response(_view(job, work).model_dump_json(), 200, media_type="application/json")
+
+
+def _queued(job: Job, work: Work, response: Response) -> JobDetail:
+    work.ring(TRAIN, job.id)
+    view = _view(job, work)
+    response.headers["Location"] = view.links.self
+    response.headers["Retry-After"] = POLL_SECONDS
+    return view
+
+
+def _view(job: Job, work: Work) -> JobDetail:
+    waiting = waiting_for(work.session, job, count=True)
+    return JobDetail.of(job, waiting, warnings=warnings.of(work.session, job.id))

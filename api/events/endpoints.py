@@ -1,0 +1,68 @@
+"""The address of a job's events: a list, or a stream that goes on while the job does."""
+
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from starlette.responses import Response
+
+from api.db import Database
+from api.dependencies import DatabaseDep, WatchDep, Work, refusals
+from api.errors import Invalid, NotFound, TooManyWaiting
+from api.events import service
+from api.events.schemas import EventPage, EventView
+from api.jobs import service as jobs
+from api.jobs.states import TERMINAL
+from api.streams import JSON, STREAM, Batch, EventStream, accepted, encode
+
+router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
+
+MOST_SEQ = 2**31 - 1  # the column's
+ROWS = 500  # of one read of a stream
+Seq = Annotated[int, Query(ge=0, le=MOST_SEQ, description="only what comes after the event with this `seq`")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="events per page; a stream gives them all")]
+LastEventId = Annotated[
+    int | None, Header(ge=0, le=MOST_SEQ, description="of a stream: the `id` that the client had last; beats `after`")
+]
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {STREAM: {"schema": {"type": "string"}}}, "description": "a page, or a stream to the job's end"},
+    204: {"description": "of a stream: the job has ended, and the client has everything"},
+}
+
+
+@router.get(
+    "/events",
+    operation_id="list_job_events",
+    response_model=EventPage,
+    responses={**RESPONSES, **refusals(NotFound, Invalid, TooManyWaiting)},
+)
+def events(
+    job_id: str,
+    request: Request,
+    work: Work,
+    database: DatabaseDep,
+    watch: WatchDep,
+    after: Seq = 0,
+    limit: Limit = 100,
+    last_event_id: LastEventId = None,
+) -> EventPage | Response:
+    """Read what has happened to a job, oldest first: every move, epoch, checkpoint, file and warning.
+
+    With `Accept: text/event-stream` it comes as it happens, each event with its `seq` as `id`, until the job has ended.
+    Reconnect with `Last-Event-ID`, to any replica, and nothing is lost or comes twice.
+    """
+    job = jobs.get(work.session, job_id)
+    if accepted(request, JSON, STREAM) == JSON:
+        return EventPage.of(service.after(work.session, job_id, after, limit + 1), limit)
+    start = after if last_event_id is None else last_event_id
+    if job.status in TERMINAL and not service.after(work.session, job_id, start, 1):
+        return Response(status_code=204)
+    return EventStream(watch, job_id, partial(_read, database, job_id), start)
+
+
+def _read(database: Database, job_id: str, seq: int) -> Batch[int]:
+    with database.transaction() as session:
+        rows = service.after(session, job_id, seq, ROWS)
+    body = b"".join(encode(EventView.model_validate(row), row.type, str(row.seq)) for row in rows)
+    ended = bool(rows) and service.is_last(rows[-1])
+    return Batch(body, rows[-1].seq if rows else seq, ended, more=len(rows) == ROWS)

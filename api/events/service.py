@@ -1,0 +1,76 @@
+"""What happens to a job, as rows numbered 1, 2, ...: lossless and in order.
+
+An event is written in the transaction of what it tells. Callers hold the job's row (their UPDATE has locked it), so
+nobody else numbers events of the same job meanwhile: number n is committed before n + 1 is given, and whoever asks for
+what comes after n misses nothing. No function commits.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.events.tables import JobEvent
+from api.jobs.states import TERMINAL
+from api.jobs.tables import Job
+
+MOST = 50_000  # of a job; then only its moves are told: a trainer that has read strangers' files may tell without end
+MORE = {"code": "more_events", "message": f"there were more than {MOST} events; from here on only the job's moves"}
+
+
+class Type(StrEnum):
+    """What an event tells."""
+
+    STATUS = "status"  # the job has another status, or another attempt has it
+    RESOLVED = "resolved"  # the spec with every default is there, or calibration has changed its weights
+    EPOCH = "epoch"  # an epoch is trained
+    CHECKPOINT = "checkpoint"  # the files of a checkpoint are in the storage
+    ARTIFACT = "artifact"  # a file beside the checkpoints is
+    WARNING = "warning"  # the trainer warned of something for the first time in this attempt
+
+
+def moved(session: Session, job_id: str, reason: str | None = None) -> None:
+    """Tell a job's status, if it or the attempt is another than was told last.
+
+    Args:
+        session: the caller's transaction, in which the job has been written.
+        job_id: the job.
+        reason: why, where the job itself has no reason: it only goes back to the queue.
+    """
+    status, attempt, worker, of_job = session.execute(
+        select(Job.status, Job.attempt, Job.worker, Job.reason).where(Job.id == job_id)
+    ).one()
+    told = select(JobEvent.data, JobEvent.attempt).where(JobEvent.job_id == job_id, JobEvent.type == Type.STATUS)
+    last = session.execute(told.order_by(JobEvent.seq.desc()).limit(1)).one_or_none()
+    before = last.data["to"] if last is not None else None
+    if last is None or (before, last.attempt) != (status, attempt):
+        data = {"from": before, "to": str(status), "worker": worker, "reason": of_job or reason}
+        add(session, job_id, attempt, Type.STATUS, data)
+
+
+def add(session: Session, job_id: str, attempt: int, kind: Type, data: dict[str, Any]) -> None:
+    """Tell something; the same again at once is a write that was repeated, and is told once."""
+    newest = session.scalars(
+        select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.seq.desc()).limit(1)
+    ).one_or_none()
+    seq = newest.seq + 1 if newest is not None else 1
+    if newest is not None and (newest.type, newest.attempt, newest.data) == (kind, attempt, data):
+        return
+    if kind != Type.STATUS and seq >= MOST:
+        if newest is not None and newest.seq >= MOST:
+            return
+        kind, data = Type.WARNING, MORE
+    session.add(JobEvent(job_id=job_id, seq=seq, type=kind, attempt=attempt, data=data))
+    session.flush()
+
+
+def after(session: Session, job_id: str, seq: int, limit: int) -> list[JobEvent]:
+    """Read at most `limit` of a job's events, from the one after `seq` on."""
+    later = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.seq > seq)
+    return list(session.scalars(later.order_by(JobEvent.seq).limit(limit)))
+
+
+def is_last(event: JobEvent) -> bool:
+    """Say whether a job has come to its end with this event."""
+    return event.type == Type.STATUS and event.data["to"] in TERMINAL

@@ -1,0 +1,144 @@
+"""What the endpoints that create ask for: a request that is worked on once, however often it comes.
+
+An endpoint takes a `Once` before its `Work` (so that the claim is seen before the transaction begins) and hands it the
+answer. A request that was answered before never reaches its endpoint: `Replayed` is its answer.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request, Response
+from pydantic import BaseModel
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from api.db import Database
+from api.dependencies import caller_of, database_of
+from api.discards import drop_unnamed
+from api.errors import ApiError, FieldError, Invalid, KeyInFlight, KeyReused
+from api.idempotency import service
+from api.idempotency.service import Answer, Claim
+from api.receiving import Upload
+from api.storage import Storage
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
+KEYED: tuple[type[ApiError], ...] = (Invalid, KeyReused, KeyInFlight)  # refusals of a request with a key
+_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+
+
+class Replayed(Exception):
+    """The request was answered before; this is the answer."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+class Once:
+    """A request under its claim, or one without a key."""
+
+    def __init__(self, claim: Claim | None) -> None:
+        self._claim = claim
+
+    def keep(self, session: Session, view: BaseModel, response: Response, status: int = 202) -> None:
+        """Keep the answer in the request's own transaction.
+
+        Raises:
+            KeyInFlight: the request took too long, and another has the key.
+        """
+        if self._claim is not None:
+            answer = Answer(response.status_code or status, dict(response.headers), view.model_dump_json(by_alias=True))
+            service.keep(session, self._claim, answer)
+
+
+def key_of(
+    request: Request,
+    key: Annotated[
+        str | None,
+        Header(alias=HEADER, description="1 to 255 printable ASCII characters; the same request is done once"),
+    ] = None,
+) -> str | None:
+    """Check the key, before a byte of an upload is read."""
+    given = request.headers.getlist(HEADER)
+    if len(given) > 1 or (key is not None and not _KEY.fullmatch(key)):
+        got = f"{len(given)} of them" if len(given) > 1 else json.dumps((key or "")[:40])
+        detail = f"expected one key of 1 to 255 printable ASCII characters, got {got}"
+        raise Invalid(f"{HEADER}: {detail}", [FieldError(parameter=HEADER, detail=detail)])
+    return key
+
+
+Key = Annotated[str | None, Depends(key_of)]
+
+
+async def once(request: Request, key: Key) -> AsyncIterator[Once]:
+    """Claim the key of a request whose body is JSON, or empty."""
+    async with _claimed(request, key, _fingerprint(request, await request.body())) as claimed:
+        yield claimed
+
+
+def once_of_upload(receive: Callable[[Request], Awaitable[Upload]]) -> Callable[..., AsyncIterator[Once]]:
+    """Make the dependency that claims the key of an upload: a large body is compared by what the store says of it."""
+
+    async def once(request: Request, key: Key, upload: Annotated[Upload, Depends(receive)]) -> AsyncIterator[Once]:
+        database, storage = database_of(request), request.app.state.storage
+        content = json.dumps([upload.filename, upload.name, upload.stored.key]).encode()
+        try:
+            async with _claimed(request, key, _fingerprint(request, content)) as claimed:
+                yield claimed
+        except (Replayed, KeyReused, KeyInFlight):
+            await run_in_threadpool(_drop, database, storage, upload)
+            raise
+
+    return once
+
+
+OnceDep = Annotated[Once, Depends(once, scope="function")]
+
+
+@asynccontextmanager
+async def _claimed(request: Request, key: str | None, fingerprint: str) -> AsyncIterator[Once]:
+    """Hold the claim while the endpoint works; give it up when it fails."""
+    if key is None:
+        yield Once(None)
+        return
+    database, claim = database_of(request), Claim.new(key, fingerprint, caller_of(request).key)
+    if (answer := await run_in_threadpool(_claim, database, claim)) is not None:
+        raise Replayed(answer)
+    try:
+        yield Once(claim)
+    except BaseException:
+        await run_in_threadpool(_release, database, claim)
+        raise
+
+
+def _claim(database: Database, claim: Claim) -> Answer | None:
+    try:
+        with database.transaction() as session:
+            service.add(session, claim)
+    except IntegrityError:
+        with database.transaction() as session:
+            return service.take_over(session, claim)
+    return None
+
+
+def _release(database: Database, claim: Claim) -> None:
+    with database.transaction() as session:
+        service.release(session, claim)
+
+
+def _drop(database: Database, storage: Storage, upload: Upload) -> None:
+    """Remove what this request has stored, if nothing else needs it."""
+    if upload.stored.new:
+        drop_unnamed(database, storage, upload.stored.key)
+
+
+def _fingerprint(request: Request, content: bytes) -> str:
+    """Hash what is asked: the same body at another address is another request."""
+    asked: list[Any] = [request.method, request.url.path, request.url.query]
+    return hashlib.sha256(json.dumps(asked).encode() + b"\0" + content).hexdigest()

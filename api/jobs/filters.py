@@ -1,0 +1,33 @@
+"""What a list of jobs is narrowed down by, beside status, kind and labels."""
+
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, or_, select
+
+from api.jobs.tables import Job
+from api.studies.tables import Study, StudyMember
+
+
+def conditions(
+    name: str | None, created_after: datetime | None, created_before: datetime | None, study: str | None
+) -> list[ColumnElement[bool]]:
+    """Give the SQL conditions of these filters; each that is None lets everything through.
+
+    Args:
+        name: what the job is called, exactly.
+        created_after: the first moment that counts.
+        created_before: the first moment that counts no more.
+        study: id of the study whose teacher, member or report the job is.
+    """
+    wanted: list[ColumnElement[bool]] = []
+    if name is not None:
+        wanted.append(Job.name == name)
+    if created_after is not None:
+        wanted.append(Job.created_at >= created_after)
+    if created_before is not None:
+        wanted.append(Job.created_at < created_before)
+    if study is not None:
+        member = Job.id.in_(select(StudyMember.job_id).where(StudyMember.study_id == study))
+        teacher = Job.id.in_(select(Study.teacher_job).where(Study.id == study))
+        wanted.append(or_(member, teacher, Job.spec["study"].as_string() == study))
+    return wanted

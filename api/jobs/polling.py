@@ -1,0 +1,80 @@
+"""Reading one job, at once or when there is news: a wait holds neither a thread nor a database connection."""
+
+import time
+import zlib
+from dataclasses import dataclass
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+
+from api.dependencies import Read
+from api.jobs import service, warnings
+from api.jobs.schemas import JobDetail, Waiting
+from api.jobs.states import TERMINAL, Status
+from api.jobs.tables import Job
+from api.jobs.waiting import waiting_for
+from api.responses import not_modified
+from api.watch import Watch
+
+LOOK_SECONDS = 2.0  # between looks at what changes without a write to the job: what it waits for, whether we are heard
+
+
+@dataclass(frozen=True)
+class Look:
+    """A job as one look finds it, and the version of what is shown."""
+
+    detail: JobDetail
+    etag: str
+
+    @property
+    def status(self) -> Status:
+        """Where the job is."""
+        return self.detail.status
+
+
+def look(read: Read, job_id: str) -> Look:
+    """Look at a job.
+
+    Raises:
+        NotFound: there is none.
+    """
+    with read() as session:
+        job = service.get(session, job_id)
+        waiting = waiting_for(session, job, count=True)
+        detail = JobDetail.of(job, waiting, warnings=warnings.of(session, job.id))
+    return Look(detail, etag_of(job, waiting))
+
+
+def etag_of(job: Job, waiting: list[Waiting]) -> str:
+    """Give the job's ETag: its version, and what a queued job waits for, which changes without a write to the job."""
+    others = zlib.crc32("".join(w.detail for w in waiting).encode())
+    return f'W/"{job.version}-{others:x}"' if waiting else f'W/"{job.version}"'
+
+
+async def news(request: Request, read: Read, watch: Watch, job_id: str, known: str | None, seconds: float) -> Look:
+    """Look at a job when it has another version than the client knows; without one, when it has another status.
+
+    A job that has ended has no more news, and when `seconds` are over the last look counts.
+
+    Raises:
+        NotFound: there is no such job.
+        TooManyWaiting: as many clients as may wait do so.
+    """
+    give_up = time.monotonic() + seconds
+    with watch.job(job_id) as written:
+        first = found = await run_in_threadpool(look, read, job_id)
+        while not _is_news(found, first, known) and not watch.closing:
+            left = give_up - time.monotonic()
+            if left <= 0 or await request.is_disconnected():
+                break
+            if await written.wait(min(left, LOOK_SECONDS)) or found.status == Status.QUEUED:
+                found = await run_in_threadpool(look, read, job_id)
+    return found
+
+
+def _is_news(found: Look, first: Look, known: str | None) -> bool:
+    if found.status in TERMINAL:
+        return True
+    if known is None:
+        return found.status != first.status
+    return not_modified(known, found.etag) is None

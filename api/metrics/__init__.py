@@ -1,0 +1,1 @@
+"""Metrics: the figures of each epoch of a job, as rows, columns or CSV."""

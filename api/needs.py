@@ -1,0 +1,63 @@
+"""Who needs a dataset, a model or a job: what is needed is not deleted."""
+
+from sqlalchemy import ColumnElement, Select, Text, cast, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from api.jobs.states import TERMINAL, Status
+from api.jobs.tables import Job
+from api.ownership import EVERYBODYS
+from api.studies.tables import Study, StudyMember
+
+SHOWN = 3  # ids of those that need it
+
+
+def of_upload(session: Session, upload_id: str) -> str | None:
+    """Say which jobs and studies name a dataset or model, in any state; None where there are none."""
+    return _named(session, select(Job.id).where(_names(Job.spec, upload_id)), "the spec of") or _named(
+        session, select(Study.id).where(_names(Study.spec, upload_id)), "the spec of"
+    )
+
+
+def of_job(session: Session, job: Job, keep_weights: bool) -> str | None:
+    """Say what needs a job; None where nothing does.
+
+    Args:
+        session: the caller's transaction.
+        job: one that has ended, or is paused.
+        keep_weights: its weights stay, so whoever needs these alone does not count.
+    """
+    member = select(StudyMember.job_id).where(StudyMember.study_id == Study.id, StudyMember.job_id == job.id).exists()
+    going_on = (Job.id != job.id, Job.status.not_in(TERMINAL))
+    wants: list[tuple[Select[str], str]] = [
+        (select(Study.id).where(or_(Study.teacher_job == job.id, member)), "the study"),
+        (select(Job.id).where(*going_on, Job.continues == job.id), "its successor"),
+        (_report(job), "the newest report of"),
+    ]
+    if not keep_weights:
+        wants += [
+            (select(Job.id).where(*going_on, _names(Job.spec, job.id)), "the spec of"),
+            (select(Study.id).where(_names(Study.spec, job.id)), "the spec of"),
+        ]
+    return next((found for query, what in wants if (found := _named(session, query, what))), None)
+
+
+def _report(job: Job) -> Select[str]:
+    """Give the study whose newest report this job is: without it the report would be drawn again."""
+    own = (Job.kind == job.kind, Job.spec["study"].as_string() == Study.id)
+    newer = select(Job.id).where(*own, Job.id > job.id, Job.status == Status.SUCCEEDED)
+    return select(Study.id).where(Study.id == job.spec.get("study"), ~newer.exists())
+
+
+def _names(spec: InstrumentedAttribute[dict[str, object]], row_id: str) -> ColumnElement[bool]:
+    return cast(spec, Text).contains(row_id)
+
+
+def _named(session: Session, query: Select[str], what: str) -> str | None:
+    """Name the caller's own that a query finds, and count everybody's."""
+    number = session.scalar(select(func.count()).select_from(query.subquery()), execution_options=EVERYBODYS) or 0
+    if not number:
+        return None
+    ids: list[str] = list(session.scalars(query.limit(SHOWN)))
+    named = [", ".join(ids)] if ids else []
+    rest = [f"{number - len(ids)} more" if ids else f"{number} of another owner"] if number > len(ids) else []
+    return f"{what} {' and '.join(named + rest)}"

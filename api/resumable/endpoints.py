@@ -1,0 +1,159 @@
+"""The addresses of uploads in pieces: tus 1.0.0, with its extensions creation, expiration and termination."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from api.dependencies import SettingsDep, StorageDep, Work, refusals, room
+from api.errors import (
+    BadRequest,
+    CrossSite,
+    FieldError,
+    Gone,
+    Invalid,
+    NotFound,
+    QuotaExceeded,
+    StorageFull,
+    TooLarge,
+    UnknownProtocol,
+    UnsupportedMediaType,
+    UploadBusy,
+    WrongOffset,
+)
+from api.partials import Partial
+from api.queue import INSPECT
+from api.resumable import headers, service
+from api.resumable.announcement import HEADER, Announcement
+from api.resumable.piece import MEDIA_TYPE, take_piece
+from api.resumable.schemas import UploadView
+from api.resumable.tables import ResumableUpload
+from api.storage import Storage
+from api.transactions import UnitOfWork
+
+router = APIRouter(prefix="/uploads", tags=["uploads"])
+
+
+def _header(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": True, "schema": schema, "description": description}
+
+
+_ANNOUNCED = [
+    _header("Upload-Length", {"type": "integer", "minimum": 1}, "bytes of the whole file"),
+    _header(HEADER, {"type": "string"}, "`key base64,...`: kind (dataset or model), filename; name, sha256 if wished"),
+]
+_READ = refusals(UnknownProtocol, NotFound, Gone, Invalid)
+_PIECE = {
+    "parameters": [_header("Upload-Offset", {"type": "integer", "minimum": 0}, "where the piece begins, bytes")],
+    "requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
+}
+
+
+@router.options("", status_code=204, operation_id="get_upload_protocol", response_class=Response, responses=refusals())
+def protocol(settings: SettingsDep) -> Response:
+    """Say which version of tus is spoken here, and how large a file may be."""
+    most = max(settings.max_dataset_bytes, settings.max_model_bytes)
+    return Response(status_code=204, headers={**headers.OPTIONS, "Tus-Max-Size": str(most)})
+
+
+@router.post(
+    "",
+    status_code=201,
+    operation_id="create_upload",
+    openapi_extra={"parameters": _ANNOUNCED},
+    dependencies=[Depends(room)],
+    responses=refusals(BadRequest, CrossSite, UnknownProtocol, TooLarge, Invalid, QuotaExceeded, StorageFull),
+)
+def create(request: Request, work: Work, store: StorageDep, settings: SettingsDep, answer: Response) -> UploadView:
+    """Announce a file; its pieces go to the address in `Location` by PATCH, and it becomes a dataset or a model."""
+    headers.version_of(request)
+    file = Announcement.read(request.headers.get(HEADER, ""))
+    most = {"dataset": settings.max_dataset_bytes, "model": settings.max_model_bytes}[file.kind]
+    row = service.announce(work.session, file, headers.length_of(request, most))
+    partial = Partial(store, row.id)
+    work.undo(partial.remove)
+    partial.create()
+    answer.headers.update(headers.state_of(row, partial, 0) | {"Location": f"/v1/uploads/{row.id}"})
+    return UploadView.of(row, 0)
+
+
+@router.head("/{upload_id}", operation_id="head_upload", response_class=Response, responses=_READ)
+def head(upload_id: str, request: Request, work: Work, store: StorageDep) -> Response:
+    """Say how far an upload is, in headers alone: `Upload-Offset` is where the next piece begins."""
+    answer = Response()
+    get(upload_id, request, work, store, answer)
+    return answer
+
+
+@router.get("/{upload_id}", operation_id="get_upload", responses=_READ)
+def get(upload_id: str, request: Request, work: Work, store: StorageDep, answer: Response) -> UploadView:
+    """Say how far an upload is: `Upload-Offset` is where the next piece begins."""
+    headers.version_of(request)
+    return _shown(upload_id, work, store, answer)
+
+
+@router.patch(
+    "/{upload_id}",
+    operation_id="append_to_upload",
+    openapi_extra=_PIECE,
+    responses=refusals(
+        BadRequest,
+        CrossSite,
+        NotFound,
+        Gone,
+        WrongOffset,
+        UploadBusy,
+        UnknownProtocol,
+        TooLarge,
+        UnsupportedMediaType,
+        Invalid,
+        StorageFull,
+    ),
+)
+def append(upload: Annotated[str, Depends(take_piece)], work: Work, store: StorageDep, answer: Response) -> UploadView:
+    """Send a piece. What arrives before a connection breaks stays; the last byte makes a dataset or model of it."""
+    return _shown(upload, work, store, answer)
+
+
+@router.delete(
+    "/{upload_id}",
+    status_code=204,
+    operation_id="delete_upload",
+    response_class=Response,
+    responses=refusals(CrossSite, UnknownProtocol, NotFound),
+)
+def delete(upload_id: str, request: Request, work: Work, store: StorageDep) -> Response:
+    """Give an upload up: what has come is removed. What a complete one became stays."""
+    headers.version_of(request)
+    row = service.get(work.session, upload_id)
+    work.session.delete(row)
+    work.then(Partial(store, row.id).remove)
+    return Response(status_code=204, headers=headers.OF_ALL)
+
+
+def _shown(upload_id: str, work: UnitOfWork, store: Storage, answer: Response) -> UploadView:
+    """Say how far an upload is. One whose last byte has come is completed first, also after a crash at that point."""
+    row, partial = service.get(work.session, upload_id), Partial(store, upload_id)
+    offset = row.length if row.created else partial.size()
+    if offset is None:
+        raise Gone("expected an upload that goes on, got one that was abandoned: begin anew")
+    if offset == row.length and not row.created:
+        _complete(row, partial, work, store)
+    answer.headers.update(headers.state_of(row, partial, offset))
+    return UploadView.of(row, offset)
+
+
+def _complete(row: ResumableUpload, partial: Partial, work: UnitOfWork, store: Storage) -> None:
+    file = Announcement.model_validate(row, from_attributes=True)
+    sha256 = partial.sha256()
+    if row.sha256 not in (None, sha256):
+        partial.remove()
+        detail = f"expected a file with the sha256 {row.sha256}, got one with {sha256}: it was damaged on its way"
+        raise Invalid(detail, [FieldError(parameter=HEADER, detail=detail)])
+    if not service.claim(work.session, row):
+        return
+    stored = partial.keep(sha256, file.suffix)
+    if stored.new:
+        work.undo(lambda: store.delete(stored.key))
+    made = service.create(work.session, row, stored)
+    work.then(partial.remove)
+    work.ring(INSPECT, made.id)

@@ -1,0 +1,102 @@
+"""One piece of an upload on its way in: appended as it comes, so that a broken connection loses nothing of it."""
+
+import asyncio
+import errno
+from typing import IO
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+
+from api import ownership
+from api.errors import BadRequest, Gone, StorageFull, TooLarge, UnsupportedMediaType, UploadBusy, WrongOffset
+from api.partials import Busy, Partial
+from api.resumable import service
+from api.resumable.headers import version_of
+from api.storage import CHUNK
+
+MEDIA_TYPE = "application/offset+octet-stream"
+IDLE_SECONDS = 60.0  # without a byte: the client is gone, and what holds the file must let it go
+
+
+async def take_piece(request: Request, upload_id: str) -> str:
+    """Append the body to the upload's file; give the upload's id.
+
+    Raises:
+        BadRequest: the headers are not those of the protocol, or no byte came for too long.
+        NotFound, Gone: there is no such upload, or it was abandoned.
+        WrongOffset: the piece begins elsewhere than where the last one ended.
+        UploadBusy: another request is sending.
+        TooLarge: the body goes beyond the announced length.
+        StorageFull: the disk is full; what has come stays.
+    """
+    version_of(request)
+    offset = _offset(request)
+    length = await run_in_threadpool(_length, request, upload_id)
+    partial = Partial(request.app.state.storage, upload_id)
+    try:
+        with partial.appending() as file:
+            if (there := file.tell()) != offset:
+                raise WrongOffset(
+                    f"expected a piece that begins at byte {there}, got one at {offset}",
+                    headers={"Upload-Offset": str(there)},
+                )
+            await _append(request, file, length - offset)
+    except Busy:
+        raise UploadBusy("expected one request at a time to send to an upload, got another") from None
+    except FileNotFoundError:
+        if offset < length:  # else it is complete, and has become what it was announced as
+            raise Gone("expected an upload that goes on, got one that was abandoned or is complete") from None
+    return upload_id
+
+
+async def _append(request: Request, file: IO[bytes], room: int) -> None:
+    """Write what comes, as it comes, and no byte more than was announced."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > room:
+        raise TooLarge(f"expected at most the {room} bytes that are missing, got a body of {announced}")
+    pending, stream = bytearray(), request.stream()
+    try:
+        while True:
+            try:
+                chunk = await asyncio.wait_for(anext(stream), IDLE_SECONDS)
+            except StopAsyncIteration:
+                break
+            except TimeoutError:
+                raise BadRequest(f"expected the body to go on, got no byte for {IDLE_SECONDS:g} s") from None
+            if len(chunk) > room:
+                raise TooLarge("expected at most the bytes that are missing, got more")
+            room -= len(chunk)
+            pending += chunk
+            if len(pending) >= CHUNK:
+                await run_in_threadpool(_write, file, pending)
+    finally:
+        await asyncio.shield(run_in_threadpool(_write, file, pending))
+
+
+def _write(file: IO[bytes], pending: bytearray) -> None:
+    """Write and empty `pending`."""
+    view, done = bytes(pending), 0
+    pending.clear()
+    try:
+        while done < len(view):
+            done += file.write(view[done:])
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageFull("expected room for the piece, got a full disk; what has come before stays") from error
+        raise
+
+
+def _offset(request: Request) -> int:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != MEDIA_TYPE:
+        raise UnsupportedMediaType(f"expected Content-Type: {MEDIA_TYPE}, got {media_type or 'none'}")
+    given = request.headers.get("upload-offset", "")
+    if not (given.isascii() and given.isdecimal() and len(given) < 20):
+        raise BadRequest(f"expected the header Upload-Offset with a number of bytes, got {given[:40]!r}")
+    return int(given)
+
+
+def _length(request: Request, upload_id: str) -> int:
+    with request.app.state.database.transaction() as session:
+        ownership.bind(session, request.state.caller)
+        return service.get(session, upload_id).length

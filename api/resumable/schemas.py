@@ -1,0 +1,37 @@
+"""Uploads in pieces as the API shows them."""
+
+from datetime import datetime
+from typing import Literal, Self
+
+from pydantic import BaseModel, Field
+
+from api.resumable.service import result_of
+from api.resumable.tables import ResumableUpload
+
+
+class UploadLinks(BaseModel):
+    """Where to go from here."""
+
+    self: str
+    result: str | None = Field(description="the dataset or model that the file became; null before its end")
+
+
+class UploadView(BaseModel):
+    """A file that arrives in pieces."""
+
+    id: str = Field(examples=["upl_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"])
+    object: Literal["upload"] = "upload"
+    kind: Literal["dataset", "model"]
+    filename: str
+    name: str | None
+    length: int = Field(description="bytes of the whole file")
+    offset: int = Field(description="bytes that have come: where the next piece begins")
+    sha256: str | None = Field(description="of the whole file, as the client announced it")
+    created_at: datetime
+    links: UploadLinks
+
+    @classmethod
+    def of(cls, row: ResumableUpload, offset: int) -> Self:
+        """Show a row."""
+        shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
+        return cls(**shown, offset=offset, links=UploadLinks(self=f"/v1/uploads/{row.id}", result=result_of(row)))

@@ -1,0 +1,73 @@
+"""What happens to uploads in pieces. Functions take the request's session and never commit."""
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from api import quotas
+from api.datasets import service as datasets
+from api.datasets.tables import Dataset
+from api.db import after_seconds, new_id
+from api.models import service as models
+from api.models.tables import Model
+from api.ownership import owner_of
+from api.pages import get_or_404
+from api.partials import Partial
+from api.resumable.announcement import Announcement
+from api.resumable.tables import ResumableUpload
+from api.storage import Storage, Stored
+
+PATHS = {"dataset": "/v1/datasets", "model": "/v1/models"}
+KEPT_SECONDS = 7 * 86_400.0  # that an upload can be asked about after its end
+
+
+def announce(session: Session, file: Announcement, length: int) -> ResumableUpload:
+    """Register a file to come.
+
+    Raises:
+        QuotaExceeded: with it its owner would have stored too much.
+    """
+    row = ResumableUpload(id=new_id("upl"), length=length, owner=owner_of(session), **file.model_dump())
+    quotas.check_storage(session, row.owner, more=length)
+    session.add(row)
+    session.flush()
+    session.refresh(row)
+    return row
+
+
+def get(session: Session, upload_id: str) -> ResumableUpload:
+    """Read one upload.
+
+    Raises:
+        NotFound: there is none.
+    """
+    return get_or_404(session, ResumableUpload, upload_id)
+
+
+def claim(session: Session, row: ResumableUpload) -> bool:
+    """Take the last move of an upload: one request makes it, others wait for that one's commit and get False."""
+    first = update(ResumableUpload).where(ResumableUpload.id == row.id, ResumableUpload.created.is_(None))
+    taken = session.execute(first.values(created="").returning(ResumableUpload.id)).one_or_none() is not None
+    session.refresh(row)
+    return taken
+
+
+def create(session: Session, row: ResumableUpload, stored: Stored) -> Dataset | Model:
+    """Make the complete file what it was announced as; a worker will check it."""
+    feature = datasets if row.kind == "dataset" else models
+    made: Dataset | Model = feature.create(session, stored, row.filename, row.name)
+    row.created = made.id
+    return made
+
+
+def result_of(row: ResumableUpload) -> str | None:
+    """Give the address of what the file became; None before its end."""
+    return f"{PATHS[row.kind]}/{row.created}" if row.created else None
+
+
+def forget(session: Session, storage: Storage) -> None:
+    """Forget uploads that ended long ago, complete or abandoned."""
+    for row in session.scalars(
+        select(ResumableUpload).where(ResumableUpload.created_at < after_seconds(-KEPT_SECONDS))
+    ):
+        if row.created or Partial(storage, row.id).size() is None:
+            session.delete(row)

@@ -1,0 +1,40 @@
+"""The address at which a job is tried on paper."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Depends
+
+from api.dependencies import Work, json_only, refusals
+from api.errors import (
+    BadRequest,
+    CrossSite,
+    Invalid,
+    MalformedJson,
+    PathNotAllowed,
+    TooLarge,
+    UnknownReference,
+    UnsupportedMediaType,
+    UnusableReference,
+)
+from api.jobs import examples
+from api.validation import service
+from api.validation.schemas import Validation
+from rdrkd.spec import JobSpec
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+_BODY = (BadRequest, MalformedJson, CrossSite, TooLarge, UnsupportedMediaType, Invalid)
+
+
+@router.post(
+    "/validate",
+    operation_id="validate_job",
+    dependencies=[Depends(json_only)],
+    responses=refusals(*_BODY, PathNotAllowed, UnknownReference, UnusableReference),
+)
+def validate(spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], work: Work) -> Validation:
+    """Try a job on paper: what is refused is refused as by `POST /jobs`; nothing is queued.
+
+    The answer has the spec with every default, what is known of dataset and models, and what earlier jobs took.
+    """
+    return service.validate(work.session, spec)

@@ -1,0 +1,1 @@
+"""Workers and the queue: who is there, what they work on, and what waits for them."""

@@ -1,0 +1,38 @@
+"""The addresses of the workers and of the queue."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from api.dependencies import Work, refusals
+from api.errors import Invalid
+from api.jobs.waiting import waiting_for
+from api.workers import service
+from api.workers.schemas import QueuedJob, QueueView, Workers, WorkerView
+
+router = APIRouter(tags=["workers"])
+
+
+@router.get("/workers", operation_id="list_workers", responses=refusals())
+def workers(work: Work) -> Workers:
+    """Read who works here: each worker with its last beat, its devices and what it works on."""
+    return Workers(data=[WorkerView.of(present) for present in service.present(work.session)])
+
+
+@router.get("/queue", operation_id="get_queue", responses=refusals(Invalid))
+def queue(
+    work: Work, limit: Annotated[int, Query(ge=1, le=1000, description="queued jobs to show")] = 100
+) -> QueueView:
+    """Read how many jobs there are by status, and which are next: the queued ones with what each waits for."""
+    found = service.queue(work.session, limit)
+    return QueueView(
+        counts=found.counts,
+        workers=found.workers,
+        claimable=found.claimable,
+        oldest_seconds=found.oldest_seconds,
+        data=[
+            QueuedJob.of(job, position, waiting_for(work.session, job, position=position))
+            for job, position in found.rows
+        ],
+        has_more=found.has_more,
+    )

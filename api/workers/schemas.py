@@ -1,0 +1,82 @@
+"""Workers and the queue as the API shows them."""
+
+from datetime import datetime
+from typing import Literal, Self
+
+from pydantic import BaseModel, Field
+
+from api.jobs.schemas import Waiting
+from api.jobs.states import Status
+from api.jobs.tables import Job
+from api.workers.service import Present
+
+
+class Device(BaseModel):
+    """A GPU that a worker may use."""
+
+    name: str = Field(examples=["NVIDIA H100 80GB HBM3"])
+    memory: int = Field(description="bytes")
+
+
+class WorksOn(BaseModel):
+    """What a worker holds."""
+
+    what: Literal["job", "dataset", "model"]
+    id: str
+
+
+class WorkerView(BaseModel):
+    """A worker process."""
+
+    name: str = Field(description="as in a job's `worker`", examples=["gpu-host:4711"])
+    queue: Literal["train", "inspect"] = Field(description="`train`: jobs; `inspect`: checks of uploads")
+    alive: bool = Field(description="its last beat is no older than a lease")
+    works_on: WorksOn | None = Field(description="null: nothing")
+    since: datetime = Field(description="its start")
+    beat_at: datetime = Field(description="its last beat")
+    version: str
+    cpus: int = Field(description="that it may use")
+    devices: list[Device] = Field(description="GPUs as the driver names them; none where there is no driver")
+
+    @classmethod
+    def of(cls, present: Present) -> Self:
+        """Show a worker."""
+        shown = {field: getattr(present.row, field) for field in cls.model_fields if hasattr(present.row, field)}
+        task = present.works_on
+        works_on = WorksOn(what=task[0], id=task[1]) if task is not None else None
+        return cls.model_validate(shown | {"alive": present.alive, "works_on": works_on})
+
+
+class Workers(BaseModel):
+    """The workers by name; one that went without a word is shown as not alive for a day."""
+
+    data: list[WorkerView]
+
+
+class QueuedJob(BaseModel):
+    """A job that waits."""
+
+    id: str
+    name: str | None
+    kind: Literal["distill", "train", "evaluate", "compare"]
+    priority: int
+    queued_at: datetime
+    position: int | None = Field(description="1: the next to be taken; null: it waits for something else first")
+    waiting_for: list[Waiting]
+
+    @classmethod
+    def of(cls, row: Job, position: int | None, waiting_for: list[Waiting]) -> Self:
+        """Show a row."""
+        shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
+        return cls.model_validate(shown | {"position": position, "waiting_for": waiting_for})
+
+
+class QueueView(BaseModel):
+    """The queue of jobs."""
+
+    counts: dict[Status, int] = Field(description="all jobs by status")
+    workers: int = Field(description="how many live workers take jobs, busy or not")
+    claimable: int = Field(description="how many queued jobs wait for nothing but a worker")
+    oldest_seconds: float | None = Field(description="how long the oldest queued job has waited; null: none is queued")
+    data: list[QueuedJob] = Field(description="in the order in which workers take them: priority, then age")
+    has_more: bool

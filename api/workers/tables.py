@@ -1,0 +1,24 @@
+"""Rows of workers."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from api.db import Base, UtcDateTime, now
+
+
+class Worker(Base):
+    """A worker process that has said that it is there; it takes its row along when it ends in order."""
+
+    __tablename__ = "worker"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)  # host:process, as in a job's `worker`
+    queue: Mapped[str] = mapped_column(String(20))
+    version: Mapped[str] = mapped_column(String(40))
+    cpus: Mapped[int]
+    devices: Mapped[list[Any]]  # [{name, memory in bytes}]
+    since: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())
+    beat_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())
+    alive_until: Mapped[datetime] = mapped_column(UtcDateTime)  # a lease of its own, by the database's clock

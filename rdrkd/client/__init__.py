@@ -1,0 +1,33 @@
+"""The service's client: typed, sync and async, with uploads and downloads that go on after a broken connection.
+
+    from rdrkd.client import Client
+
+    with Client("http://127.0.0.1:8000") as service:
+        dataset = service.upload_dataset("scenes.zip")
+        job = service.submit({"kind": "train", "model": {"architecture": "yolov8n"}, "dataset": dataset.id})
+        service.wait(job.id)
+        service.download_weights(job.id, "student.pt")
+
+`AsyncClient` has the same methods, to be awaited. What the service refuses is raised as a `Refused` with its `code`.
+"""
+
+from rdrkd.client.asynchronous import AsyncClient
+from rdrkd.client.errors import ClientError, Damaged, NotEnded, Refused, Unreachable, UploadBroken
+from rdrkd.client.synchronous import Client
+from rdrkd.client.views import Artifact, Dataset, Job, Model, Study
+
+__all__ = [
+    "Artifact",
+    "AsyncClient",
+    "Client",
+    "ClientError",
+    "Damaged",
+    "Dataset",
+    "Job",
+    "Model",
+    "NotEnded",
+    "Refused",
+    "Study",
+    "Unreachable",
+    "UploadBroken",
+]

@@ -1,0 +1,114 @@
+"""The service's addresses as calls (see `rdrkd.client.effects`); uploads and downloads have modules of their own."""
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from rdrkd.client.effects import Answer, Ask, Broken, Call, Sleep
+from rdrkd.client.errors import NotEnded, Refused, Unreachable
+from rdrkd.client.views import Dataset, Job, Model, Page, Study
+
+TRIES = 6
+LONGEST_WAIT = 30.0  # seconds that the service is asked to hold its answer back until there is news
+POLL_SECONDS = 1.0
+Seen = TypeVar("Seen", Job, Study, Dataset, Model)
+
+
+def ask(method: str, path: str, **options: Any) -> Call[Answer]:
+    """Send a request until it is answered; a creating POST carries a key, so that sending it again creates nothing.
+
+    Raises:
+        Refused: the answer is a problem.
+        Unreachable: there was no answer, or `unavailable` and `too many requests`, too many times.
+    """
+    if method == "POST":
+        options["headers"] = {"Idempotency-Key": uuid.uuid4().hex, **options.get("headers", {})}
+    for left in reversed(range(TRIES)):
+        try:
+            answer: Answer = yield Ask(method, path, **options)
+        except Broken as error:
+            if not left:
+                raise Unreachable(f"expected an answer to {method} {path}, got none: {error}") from error
+            yield Sleep(pause(TRIES - left))
+            continue
+        if answer.status in (429, 503) and left:
+            yield Sleep(_retry_after(answer) or pause(TRIES - left))
+            continue
+        return refuse(answer)
+    raise AssertionError
+
+
+def refuse(answer: Answer) -> Answer:
+    """Give the answer back unless it is a problem.
+
+    Raises:
+        Refused: it is one.
+    """
+    if answer.status < 400:
+        return answer
+    try:
+        document = answer.json()
+    except ValueError:  # something between us and the service answered
+        document = {}
+    raise Refused(answer.status, document if isinstance(document, dict) else {})
+
+
+def pause(tried: int) -> float:
+    """Give the seconds before the next try: 0.2, 0.4, ... 6.4."""
+    return float(min(0.1 * 2**tried, 6.4))
+
+
+def _retry_after(answer: Answer) -> float | None:
+    given = answer.headers.get("retry-after", "")
+    return min(float(given), 60.0) if given.isdecimal() else None
+
+
+def one(view: Callable[[Any], Seen], method: str, path: str, json: Any = None) -> Call[Seen]:
+    """Ask for something that is shown as a `view`."""
+    answer = yield from ask(method, path, json=json)
+    return view(answer.json())
+
+
+def plain(path: str) -> Call[Any]:
+    """Read something as it is."""
+    return (yield from ask("GET", path)).json()
+
+
+def page(path: str, filters: Mapping[str, Any], after: str | None) -> Call[Page]:
+    """Read one page of a list."""
+    params = {key: value for key, value in {**filters, "after": after}.items() if value is not None}
+    return Page.model_validate((yield from ask("GET", path, params=params)).json())
+
+
+def wait(
+    path: str, view: Callable[[Any], Seen], timeout: float | None, news: Callable[[Seen], None] | None
+) -> Call[Seen]:
+    """Follow something to its end.
+
+    Args:
+        path: where it is.
+        view: how it is shown.
+        timeout: seconds; None: as long as it takes.
+        news: called with each new state, the last one included.
+
+    Raises:
+        NotEnded: the time is over.
+    """
+    end = time.monotonic() + timeout if timeout is not None else None
+    etag: str | None = None
+    while True:
+        left = LONGEST_WAIT if end is None else min(LONGEST_WAIT, max(0.0, end - time.monotonic()))
+        asked = time.monotonic()
+        headers = {"If-None-Match": etag} if etag is not None else {}
+        answer = yield from ask("GET", path, params={"wait": int(left)} if etag else {}, headers=headers)
+        if answer.status != 304:
+            seen, etag = view(answer.json()), answer.headers.get("etag")
+            if news is not None:
+                news(seen)
+            if seen.ended:
+                return seen
+        if end is not None and time.monotonic() >= end:
+            raise NotEnded(f"expected {path} to end within {timeout:g} s, got no end; it goes on")
+        if time.monotonic() - asked < POLL_SECONDS:
+            yield Sleep(POLL_SECONDS if end is None else min(POLL_SECONDS, max(0.0, end - time.monotonic())))

@@ -1,0 +1,248 @@
+"""The client for programs that wait."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+
+import httpx2
+
+from rdrkd.client import calls, transfers
+from rdrkd.client.effects import CHUNK, Answer, Ask, Broken, Call, Piece, Progress, Sleep
+from rdrkd.client.views import Artifact, Dataset, Job, Model, Study
+
+T = TypeVar("T")
+Spec = Mapping[str, Any]
+TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
+
+
+class Client:
+    """A connection to the service.
+
+    Args:
+        url: where the service is.
+        token: its token or an API key; None: a service on this machine without one.
+    """
+
+    def __init__(self, url: str = "http://127.0.0.1:8000", token: str | None = None) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx2.Client(base_url=url, headers=headers, timeout=TIMEOUT, trust_env=not is_local(url))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    # -- jobs
+
+    def submit(self, spec: Spec) -> Job:
+        """Queue a job."""
+        return self._run(calls.one(Job.model_validate, "POST", "/v1/jobs", dict(spec)))
+
+    def job(self, job_id: str) -> Job:
+        """Read a job."""
+        return self._run(calls.one(Job.model_validate, "GET", f"/v1/jobs/{job_id}"))
+
+    def jobs(self, **filters: Any) -> Iterator[Job]:
+        """List jobs, newest first; filters as of `GET /v1/jobs`."""
+        yield from map(Job.model_validate, self._pages("/v1/jobs", filters))
+
+    def wait(self, job_id: str, timeout: float | None = None, news: Callable[[Job], None] | None = None) -> Job:
+        """Follow a job to its end; `news` is called with each new state.
+
+        Raises:
+            NotEnded: `timeout` seconds are over.
+        """
+        return self._run(calls.wait(f"/v1/jobs/{job_id}", Job.model_validate, timeout, news))
+
+    def cancel(self, job_id: str) -> Job:
+        """Ask a job to end."""
+        return self._run(calls.one(Job.model_validate, "POST", f"/v1/jobs/{job_id}/cancel"))
+
+    def metrics(self, job_id: str) -> list[dict[str, Any]]:
+        """Read every finished epoch of a job."""
+        return list(self._run(calls.plain(f"/v1/jobs/{job_id}/metrics"))["data"])
+
+    def artifacts(self, job_id: str) -> list[Artifact]:
+        """List the files that a job has published."""
+        return [Artifact.model_validate(row) for row in self._run(calls.plain(f"/v1/jobs/{job_id}/artifacts"))["data"]]
+
+    def download_weights(
+        self,
+        job_id: str,
+        target: str | Path,
+        format: Literal["pt", "safetensors"] = "pt",
+        progress: Progress | None = None,
+    ) -> Path:
+        """Fetch a job's newest weights, from its first checkpoint on; a broken download goes on."""
+        address, params = f"/v1/jobs/{job_id}/weights", {"format": format}
+        return self._run(transfers.download(address, Path(target), progress, params))
+
+    def download_artifact(self, job_id: str, name: str, target: str | Path, progress: Progress | None = None) -> Path:
+        """Fetch a file that a job has published."""
+        return self._run(transfers.download(f"/v1/jobs/{job_id}/artifacts/{name}", Path(target), progress, {}))
+
+    # -- datasets and models
+
+    def upload_dataset(
+        self, path: str | Path, name: str | None = None, progress: Progress | None = None, resume: str | None = None
+    ) -> Dataset:
+        """Send a dataset; a broken connection is gone on with, also by `resume` in another process."""
+        return Dataset.model_validate(self._run(transfers.upload(Path(path), "dataset", name, progress, resume)))
+
+    def dataset(self, dataset_id: str) -> Dataset:
+        """Read a dataset."""
+        return self._run(calls.one(Dataset.model_validate, "GET", f"/v1/datasets/{dataset_id}"))
+
+    def datasets(self) -> Iterator[Dataset]:
+        """List datasets, newest first."""
+        yield from map(Dataset.model_validate, self._pages("/v1/datasets", {}))
+
+    def wait_dataset(self, dataset_id: str, timeout: float | None = None) -> Dataset:
+        """Wait until a worker has checked a dataset."""
+        return self._run(calls.wait(f"/v1/datasets/{dataset_id}", Dataset.model_validate, timeout, None))
+
+    def upload_model(
+        self, path: str | Path, name: str | None = None, progress: Progress | None = None, resume: str | None = None
+    ) -> Model:
+        """Send a model; a broken connection is gone on with, also by `resume` in another process."""
+        return Model.model_validate(self._run(transfers.upload(Path(path), "model", name, progress, resume)))
+
+    def model(self, model_id: str) -> Model:
+        """Read a model."""
+        return self._run(calls.one(Model.model_validate, "GET", f"/v1/models/{model_id}"))
+
+    def models(self) -> Iterator[Model]:
+        """List models, newest first."""
+        yield from map(Model.model_validate, self._pages("/v1/models", {}))
+
+    def wait_model(self, model_id: str, timeout: float | None = None) -> Model:
+        """Wait until a worker has checked a model."""
+        return self._run(calls.wait(f"/v1/models/{model_id}", Model.model_validate, timeout, None))
+
+    # -- studies
+
+    def submit_study(self, spec: Spec) -> Study:
+        """Queue a study."""
+        return self._run(calls.one(Study.model_validate, "POST", "/v1/studies", dict(spec)))
+
+    def study(self, study_id: str) -> Study:
+        """Read a study with its members."""
+        return self._run(calls.one(Study.model_validate, "GET", f"/v1/studies/{study_id}"))
+
+    def studies(self) -> Iterator[Study]:
+        """List studies, newest first."""
+        yield from map(Study.model_validate, self._pages("/v1/studies", {}))
+
+    def wait_study(
+        self, study_id: str, timeout: float | None = None, news: Callable[[Study], None] | None = None
+    ) -> Study:
+        """Follow a study to its end."""
+        return self._run(calls.wait(f"/v1/studies/{study_id}", Study.model_validate, timeout, news))
+
+    def cancel_study(self, study_id: str) -> Study:
+        """Ask every member of a study to end."""
+        return self._run(calls.one(Study.model_validate, "POST", f"/v1/studies/{study_id}/cancel"))
+
+    def resume_study(self, study_id: str) -> Study:
+        """Queue again what has failed or was cancelled of a study."""
+        return self._run(calls.one(Study.model_validate, "POST", f"/v1/studies/{study_id}/resume"))
+
+    def extend_study(self, study_id: str, more: Spec) -> Study:
+        """Add methods or seeds to a study."""
+        return self._run(calls.one(Study.model_validate, "POST", f"/v1/studies/{study_id}/extend", dict(more)))
+
+    def download_report(self, study_id: str, target: str | Path, format: str = "html") -> Path:
+        """Fetch a study's newest report: html, markdown, csv or json."""
+        address, params = f"/v1/studies/{study_id}/report", {"format": format}
+        return self._run(transfers.fetch(address, Path(target), params))
+
+    # -- the service
+
+    def methods(self) -> list[dict[str, Any]]:
+        """List the loss terms with the JSON Schema of their parameters."""
+        return list(self._run(calls.plain("/v1/methods"))["data"])
+
+    def version(self) -> dict[str, Any]:
+        """Say what runs there."""
+        return dict(self._run(calls.plain("/v1/version")))
+
+    # -- the driver
+
+    def _pages(self, path: str, filters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        after: str | None = None
+        while True:
+            page = self._run(calls.page(path, filters, after))
+            yield from page.data
+            if (after := page.next) is None:
+                return
+
+    def _run(self, call: Call[T]) -> T:
+        """Perform what a call wants, until it gives its result."""
+        try:
+            wish = next(call)
+            while True:
+                try:
+                    result = self._perform(wish)
+                except httpx2.TransportError as error:
+                    wish = call.throw(Broken(f"{type(error).__name__}: {error}"))
+                else:
+                    wish = call.send(result)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+    def _perform(self, wish: Ask | Sleep) -> Answer | None:
+        if isinstance(wish, Sleep):
+            time.sleep(wish.seconds)
+            return None
+        body = {"content": _chunks(wish.piece)} if wish.piece else {"json": wish.json} if wish.json is not None else {}
+        with self._http.stream(
+            wish.method, wish.path, params=dict(wish.params), headers=headers_of(wish), **body
+        ) as answer:
+            if wish.sink is None or not answer.is_success:
+                return Answer(answer.status_code, answer.headers, answer.read())
+            file, done = wish.sink(answer.status_code, answer.headers), 0
+            for chunk in answer.iter_bytes(CHUNK):
+                file.write(chunk)
+                done += len(chunk)
+                if wish.progress is not None:
+                    wish.progress(done)
+            return Answer(answer.status_code, answer.headers, b"")
+
+
+def is_local(url: str) -> bool:
+    """Say whether a service is on this machine: then no proxy that the environment names is asked.
+
+    >>> is_local("http://127.0.0.1:8000"), is_local("https://rdrkd.example.org")
+    (True, False)
+    """
+    return httpx2.URL(url).host in ("127.0.0.1", "::1", "localhost")
+
+
+def headers_of(wish: Ask) -> dict[str, str]:
+    """Give a request's headers: with the length of a piece, and of a file the bytes as they are."""
+    headers = dict(wish.headers)
+    if wish.piece is not None:
+        headers["Content-Length"] = str(wish.piece.length - wish.piece.offset)
+    if wish.sink is not None:
+        headers["Accept-Encoding"] = "identity"
+    return headers
+
+
+def _chunks(piece: Piece) -> Iterator[bytes]:
+    piece.file.seek(piece.offset)
+    done = piece.offset
+    while chunk := piece.file.read(CHUNK):
+        yield chunk
+        done += len(chunk)
+        if piece.progress is not None:
+            piece.progress(done, piece.length)

@@ -1,0 +1,147 @@
+"""Files to and from the service, in pieces of flat memory; what broke off goes on where it stopped."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from rdrkd.client.calls import TRIES, ask, pause, refuse
+from rdrkd.client.effects import Answer, Ask, Broken, Call, Headers, Piece, Progress, Sleep
+from rdrkd.client.errors import Damaged, Refused, Unreachable, UploadBroken
+from rdrkd.files import write_atomically
+
+TYPE = "application/offset+octet-stream"
+
+
+def upload(
+    path: Path, kind: Literal["dataset", "model"], name: str | None, progress: Progress | None, resume: str | None
+) -> Call[Any]:
+    """Send a file; give what the service made of it, as JSON.
+
+    Args:
+        path: the file.
+        kind: what it is to become.
+        name: a name for people.
+        progress: told of bytes that were sent.
+        resume: address of an upload that broke off (`UploadBroken.address`).
+
+    Raises:
+        Refused: the service does not take it.
+        UploadBroken: the connection broke too often in a row.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        length = file.seek(0, 2)
+        address = resume or (yield from _announce(path, kind, name, length, _sha256(file)))
+        offset, failures = (yield from _offset(address)) if resume else 0, 0
+        while True:
+            try:
+                answer = yield from _piece(address, Piece(file, offset, length, progress))
+                return (yield from ask("GET", answer.headers["upload-result"])).json()
+            except (Broken, Refused) as error:
+                if isinstance(error, Refused) and error.code not in ("upload_busy", "wrong_offset", "unavailable"):
+                    raise
+                before, failures = offset, failures + 1
+                yield Sleep(pause(failures))
+                offset = yield from _offset(address)
+                failures = 0 if offset > before else failures
+                if failures >= TRIES:
+                    raise UploadBroken(f"the upload of {path.name} broke off at byte {offset}", address) from error
+
+
+def download(address: str, target: Path, progress: Progress | None, params: Mapping[str, str]) -> Call[Path]:
+    """Fetch a file, check its hash against its ETag, and only then give it its name; give that.
+
+    A part that a former call has left is gone on with.
+
+    Raises:
+        Refused: the service does not hand it out.
+        Unreachable: the connection broke too often in a row.
+        Damaged: the file came with another content.
+        OSError: it cannot be written.
+    """
+    failures = 0
+    while True:
+        head = yield from ask("HEAD", address, params=params)
+        sha256, length = _etag(head), int(head.headers["content-length"])
+        part = target.with_name(f".{target.name}.{sha256[:16]}.part")
+        there = part.stat().st_size if part.exists() else 0
+        try:
+            if there < length:
+                yield from _fetch(address, part, f'"{sha256}"', length, progress, params)
+        except Broken as error:
+            failures = 1 if part.stat().st_size > there else failures + 1
+            if failures >= TRIES:
+                raise Unreachable(f"the download of {address} broke off at byte {part.stat().st_size}") from error
+            yield Sleep(pause(failures))
+            continue
+        with part.open("rb") as file:
+            if (came := _sha256(file)) == sha256:
+                return part.replace(target)
+        part.unlink()
+        if there == 0:
+            raise Damaged(f"expected {address} with the sha256 {sha256}, got {came}")
+
+
+def fetch(address: str, target: Path, params: Mapping[str, str]) -> Call[Path]:
+    """Fetch a small file in one go."""
+    answer = yield from ask("GET", address, params=params)
+    write_atomically(target, answer.content)
+    return target
+
+
+def _announce(path: Path, kind: str, name: str | None, length: int, sha256: str) -> Call[str]:
+    fields = {"kind": kind, "filename": path.name, "sha256": sha256} | ({"name": name} if name else {})
+    metadata = ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in fields.items())
+    headers = {"Tus-Resumable": "1.0.0", "Upload-Length": str(length), "Upload-Metadata": metadata}
+    answer = yield from ask("POST", "/v1/uploads", headers=headers)
+    return answer.headers["location"]
+
+
+def _offset(address: str) -> Call[int]:
+    """Ask where an upload goes on."""
+    try:
+        return int((yield from ask("HEAD", address)).headers["upload-offset"])
+    except Unreachable as error:
+        raise UploadBroken(str(error), address) from error
+
+
+def _piece(address: str, piece: Piece) -> Call[Answer]:
+    headers = {"Tus-Resumable": "1.0.0", "Upload-Offset": str(piece.offset), "Content-Type": TYPE}
+    return refuse((yield Ask("PATCH", address, headers=headers, piece=piece)))
+
+
+def _fetch(
+    address: str, part: Path, etag: str, length: int, progress: Progress | None, params: Mapping[str, str]
+) -> Call[None]:
+    """Add to the part what it lacks; should the service have another version by now, the part holds that then."""
+    with part.open("ab") as file:
+        start = file.tell()
+
+        def sink(status: int, headers: Headers) -> IO[bytes]:
+            nonlocal start
+            if status != 206:  # the whole file: ranges are not for this version
+                file.truncate(0)
+                start = 0
+            return file
+
+        def told(done: int) -> None:
+            if progress is not None:
+                progress(start + done, length)
+
+        headers = {"Range": f"bytes={start}-", "If-Range": etag} if start else {}
+        refuse((yield Ask("GET", address, params=params, headers=headers, sink=sink, progress=told)))
+
+
+def _etag(answer: Answer) -> str:
+    found = re.fullmatch(r'"([0-9a-f]{64})"', answer.headers.get("etag", ""))
+    if found is None:
+        raise Damaged("expected a file whose ETag is its sha256, got another ETag: is something in between?")
+    return found[1]
+
+
+def _sha256(file: IO[bytes]) -> str:
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]

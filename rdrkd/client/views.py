@@ -1,0 +1,93 @@
+"""What the service answers, as types. Fields that a newer service adds are kept and reachable by name."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+ENDED = frozenset({"succeeded", "failed", "cancelled"})
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Job(_View):
+    """A job; AP and mAP figures are in percent."""
+
+    id: str
+    kind: str
+    name: str | None
+    status: str
+    phase: str | None
+    epoch: int | None
+    epochs: int | None
+    eta_seconds: float | None
+    metrics: dict[str, float | None] | None
+    reason: str | None
+    message: str | None
+    waiting_for: list[dict[str, Any]]
+    spec: dict[str, Any]
+    result: dict[str, Any] | None
+    created_at: datetime
+    finished_at: datetime | None
+
+    @property
+    def ended(self) -> bool:
+        """Say whether the job is over."""
+        return self.status in ENDED
+
+
+class _Upload(_View):
+    id: str
+    name: str | None
+    filename: str
+    status: str  # checking, ready, invalid
+    sha256: str
+    size: int
+    problems: list[dict[str, str]]
+    report: dict[str, Any] | None
+    created_at: datetime
+
+    @property
+    def ended(self) -> bool:
+        """Say whether its check is over."""
+        return self.status != "checking"
+
+
+class Dataset(_Upload):
+    """An uploaded dataset."""
+
+
+class Model(_Upload):
+    """An uploaded model."""
+
+
+class Artifact(_View):
+    """A file that a job has published."""
+
+    name: str
+    epoch: int
+    size: int
+    sha256: str
+
+
+class Study(_View):
+    """A study: methods and the student alone, over seeds."""
+
+    id: str
+    name: str
+    status: str
+    created_at: datetime
+
+    @property
+    def ended(self) -> bool:
+        """Say whether all its members are over."""
+        return self.status in ENDED
+
+
+class Page(_View):
+    """One page of a list, newest first."""
+
+    data: list[dict[str, Any]]
+    next: str | None = None

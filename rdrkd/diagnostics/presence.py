@@ -1,0 +1,70 @@
+"""When a term was on: a schedule's factor is 0 at the start of its warm-up and in its last epochs.
+
+What a term has done is told of the epochs in which it did something: an average over the others says nothing of it. A
+term whose weight is 0 throughout was never on, and nothing is left out of its figures.
+"""
+
+from rdrkd.diagnostics.history import Row, Run
+from rdrkd.diagnostics.words import epochs
+
+FACTOR = "schedule/factor"
+
+
+def never(run: Run, term: str) -> bool:
+    """Say whether a term was off in every epoch."""
+    return bool(run.rows) and not any(_on(row, term) for row in run.rows)
+
+
+def on(run: Run, term: str) -> list[Row]:
+    """Give the epochs in which a term was on, if only in a part of them."""
+    return run.rows if never(run, term) else [row for row in run.rows if _on(row, term)]
+
+
+def probed(run: Run, term: str) -> list[Row]:
+    """Give the epochs whose probe found a term on."""
+    return run.rows if never(run, term) else [row for row in run.rows if _probed_on(row, term)]
+
+
+def told(run: Run, term: str) -> list[str]:
+    """Say in which epochs a term was off, and whose probe came while it was; nothing of one that was never on."""
+    if never(run, term):
+        return []
+    off = [row.epoch for row in run.rows if not _on(row, term)]
+    early = [row.epoch for row in run.rows if _on(row, term) and _idle(row, term)]
+    said = [f"off in {epochs(off)}"] if off else []
+    return said + ([f"off when {epochs(early)} began and was probed"] if early else [])
+
+
+def note(run: Run) -> str:
+    """Say in a sentence which epochs and probes do not count in a table of terms."""
+    by_term = {term: " and ".join(told(run, term)) for term in run.terms}
+    same = len(set(by_term.values())) == 1
+    said = list(dict.fromkeys(text if same else f"{term} {text}" for term, text in by_term.items() if text))
+    return f"What a term was while it was off does not count: {'; '.join(said)}." if said else ""
+
+
+def spans(run: Run) -> list[tuple[int, int]]:
+    """Give the first and last epoch of each time in which all terms were off that were ever on."""
+    terms = [term for term in run.terms if not never(run, term)]
+    found: list[tuple[int, int]] = []
+    for row in run.rows if terms else []:
+        if any(_on(row, term) for term in terms):
+            continue
+        joins = bool(found) and found[-1][1] == row.epoch - 1
+        found = [*found[:-1], (found[-1][0], row.epoch)] if joins else [*found, (row.epoch, row.epoch)]
+    return found
+
+
+def _on(row: Row, term: str) -> bool:
+    """Whether its weight at the epoch's end is not 0, or was not at the probe; unknown weights count as some."""
+    return row.weights.get(term) != 0 or row.diagnostics.get(f"{term}/ratio", 0) > 0
+
+
+def _probed_on(row: Row, term: str) -> bool:
+    return f"{term}/ratio" in row.diagnostics and not _idle(row, term)
+
+
+def _idle(row: Row, term: str) -> bool:
+    """Whether the probe came while the term was off; a ratio of 0 alone may be that of a term without gradient."""
+    off = row.diagnostics.get(FACTOR) == 0 or row.weights.get(term) == 0
+    return row.diagnostics.get(f"{term}/ratio") == 0 and off

@@ -1,0 +1,19 @@
+"""A spec with every default filled in: what can be said of it before a run opens a file."""
+
+from typing import Any
+
+from rdrkd.spec.jobs import Distill, RunSpec
+
+
+def with_defaults(spec: RunSpec) -> dict[str, Any]:
+    """Give the spec with every default, a preset as the terms that it stands for."""
+    content = spec.model_dump(mode="json")
+    if isinstance(spec, Distill):
+        recipe = spec.distillation.recipe
+        content["distillation"] = {
+            "preset": spec.distillation.preset,
+            "losses": [term.model_dump(mode="json") for term in recipe.terms],
+            "calibration": recipe.calibration and recipe.calibration.model_dump(mode="json"),
+            "schedule": recipe.schedule.model_dump(mode="json"),
+        }
+    return content

@@ -1,0 +1,70 @@
+"""How a report writes the settings that a member was trained with."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rdrkd.diagnostics.history import at
+from rdrkd.spec.training import TrainSettings
+
+MAIN = ("epochs", "imgsz", "batch", "optimizer", "lr0")  # told whatever they are, the others where they are no default
+Texts = dict[str, str]  # name -> value, in words
+
+
+def training(settings: Mapping[str, Any]) -> Texts:
+    """Write training settings, without the seed, which is a member's own."""
+    return {name: text(value) for name, value in settings.items() if name != "seed"}
+
+
+def told(settings: Mapping[str, str]) -> str:
+    """Say training settings: the main ones, and those that are no defaults.
+
+    >>> told({"epochs": "30", "lr0": "0.01", "box": "7.5", "nbs": "16"})
+    'epochs 30, lr0 0.01, nbs 16, the rest by default'
+    """
+    defaults = {name: text(field.default) for name, field in TrainSettings.model_fields.items()}
+    first = [name for name in MAIN if name in settings]
+    rest = [name for name in settings if name not in MAIN and settings[name] != defaults.get(name)]
+    said = [f"{name} {settings[name]}" for name in [*first, *rest]]
+    return ", ".join([*said, "the rest by default"]) if said else ""
+
+
+def terms(distillation: Mapping[str, Any] | None) -> str:
+    """Say which terms a method has, and how they are weighted; nothing of the student alone.
+
+    >>> terms({"losses": [{"name": "ld", "weight": 0.25}], "calibration": None})
+    'ld (weight 0.25)'
+    >>> terms({"losses": [{"name": "ld", "weight": 0.25}], "calibration": {"share": 0.5, "mode": "running"}})
+    'ld (share 0.5), running'
+    """
+    calibration, said = at(distillation, "calibration"), []
+    for term in at(distillation, "losses") or []:
+        own = at(calibration, "shares", term["name"])
+        share = at(calibration, "share") if own is None else own
+        how = f"share {text(share)}" if calibration else f"weight {text(term['weight'])}"
+        said.append(f"{term['name']} ({how})")
+    running = ["running"] if said and at(calibration, "mode") == "running" else []
+    return ", ".join([*said, *running])
+
+
+def details(distillation: Mapping[str, Any] | None) -> Texts:
+    """Write the settings of a method's terms; a weight that calibration has chosen is none."""
+    found = {
+        f"{term['name']}.{name}": text(value)
+        for term in at(distillation, "losses") or []
+        for name, value in term.items()
+        if name != "name" and not (name == "weight" and at(distillation, "calibration"))
+    }
+    for block in ("calibration", "schedule"):
+        found |= {f"{block}.{name}": text(value) for name, value in (at(distillation, block) or {}).items()}
+    return found
+
+
+def text(value: Any) -> str:
+    """Write a setting as a spec has it; of a number 30 and 30.0 are one.
+
+    >>> text(30.0), text(0.0005), text(True), text("bf16"), text([8, 16])
+    ('30', '0.0005', 'true', 'bf16', '[8, 16]')
+    """
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,162 @@
+"""`rdrkd jobs` and its sisters on a live service: what they print, and with which status they leave."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from api.jobs.states import Status
+from rdrkd.cli import app
+from tests.rdrkd.client.conftest import Live
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def command(live: Live, monkeypatch: pytest.MonkeyPatch) -> Command:
+    monkeypatch.setenv("RDRKD_URL", live.url)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("RDRKD_TOKEN", raising=False)
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def lines(result: Result) -> list[dict[str, object]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_a_spec_with_files_is_sent_with_them(live: Live, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "scenes.zip").write_bytes(b"a zip")
+    (tmp_path / "l.pt").write_bytes(b"weights")
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        "kind: distill\nteacher: {path: l.pt}\nstudent: {architecture: yolov8n}\ndataset: scenes.zip\nname: mine\n"
+    )
+
+    result = command("jobs", "submit", spec, "--json")
+
+    assert result.exit_code == 0, result.stderr
+    (job,) = lines(result)
+    assert (job["status"], job["name"], job["kind"]) == ("queued", "mine", "distill")
+    dataset, model = next(iter(live.client.get("/v1/datasets").json()["data"])), live.client.get("/v1/models").json()
+    assert job["spec"]["dataset"] == dataset["id"]
+    assert job["spec"]["teacher"] == {"model": model["data"][0]["id"]}
+    assert "scenes.zip is ds_" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("- 1\n", "got list"),
+        ("a: [", "ParserError"),
+        ("kind: train\nmodel: {architecture: yolov8n}\ndataset: nowhere.zip\n", "/dataset"),
+        ("kind: train\nmodel: {path: .}\ndataset: ds_1\n", "a folder: make a zip of it"),
+    ],
+)
+def test_a_spec_that_cannot_be_sent(command: Command, tmp_path: Path, text: str, words: str) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(text)
+
+    result = command("jobs", "submit", spec)
+
+    assert result.exit_code != 0
+    assert words in str(result.exception)
+
+
+def test_jobs_are_listed_for_people_and_programs(live: Live, command: Command) -> None:
+    first, second = live.job(name="one"), live.job(name="two")
+
+    table, rows = command("jobs", "list"), lines(command("jobs", "list", "--json", "--limit", 1))
+
+    assert table.stdout.index(second) < table.stdout.index(first)
+    assert "one" in table.stdout
+    assert [row["id"] for row in rows] == [second]
+    assert lines(command("jobs", "list", "--json", "--status", "failed")) == []
+    assert lines(command("jobs", "show", first, "--json"))[0]["name"] == "one"
+
+
+@pytest.mark.parametrize(("status", "code"), [(Status.SUCCEEDED, 0), (Status.FAILED, 3), (Status.CANCELLED, 3)])
+def test_watching_ends_with_the_job(live: Live, command: Command, status: Status, code: int) -> None:
+    job = live.job()
+    if status == Status.CANCELLED:
+        live.client.post(f"/v1/jobs/{job}/cancel")
+    else:
+        held = live.bring(job, Status.RUNNING)
+        threading.Timer(0.5, live.end, (held, status)).start()
+
+    result = command("jobs", "watch", job)
+
+    assert result.exit_code == code
+    assert f"{job}: {status}" in result.stderr
+    assert result.stdout == ""
+
+
+def test_the_wait_may_end_first(live: Live, command: Command) -> None:
+    result = command("jobs", "watch", live.job(), "--timeout", 1)
+
+    assert result.exit_code == 5
+    assert "goes on" in result.stderr
+
+
+def test_a_cancel_is_told_as_it_is(live: Live, command: Command) -> None:
+    running = live.job()
+    live.bring(running, Status.RUNNING)
+
+    assert f"{running}: cancelling" in command("jobs", "cancel", running).stderr
+
+
+def test_weights_and_other_files(live: Live, command: Command, tmp_path: Path) -> None:
+    held = live.bring(live.job(), Status.RUNNING)
+    for name, content in (("student.pt", b"weights"), ("report.html", b"<html>")):
+        live.publish(held, 1, content, tmp_path, name)
+    live.epoch(held, 1)
+
+    weights = command("jobs", "weights", held.id, "--output", tmp_path / "best.pt")
+    report = command("jobs", "weights", held.id, "-o", tmp_path / "r.html", "--artifact", "report.html")
+
+    assert (weights.exit_code, weights.stdout.strip()) == (0, str(tmp_path / "best.pt"))
+    assert (tmp_path / "best.pt").read_bytes() == b"weights"
+    assert (report.exit_code, (tmp_path / "r.html").read_bytes()) == (0, b"<html>")
+    assert "student.pt" in command("jobs", "artifacts", held.id).stdout
+    assert [epoch["epoch"] for epoch in lines(command("jobs", "metrics", held.id))] == [1]
+
+
+@pytest.mark.parametrize(("feature", "filename"), [("datasets", "a.zip"), ("models", "a.pt")])
+def test_uploads(live: Live, command: Command, tmp_path: Path, feature: str, filename: str) -> None:
+    (tmp_path / filename).write_bytes(b"content")
+
+    sent = command(feature, "upload", tmp_path / filename, "--name", "mine", "--json")
+    live.settle("broken")
+
+    (row,) = lines(sent)
+    assert (sent.exit_code, row["status"], row["name"]) == (0, "checking", "mine")
+    assert lines(command(feature, "show", row["id"], "--json"))[0]["status"] == "invalid"
+    assert row["id"] in command(feature, "list").stdout
+    threading.Timer(1.0, live.settle, ("broken",)).start()
+    assert command(feature, "upload", tmp_path / filename, "--wait").exit_code == 3
+
+
+def test_studies(live: Live, command: Command, tmp_path: Path) -> None:
+    spec = tmp_path / "study.yaml"
+    spec.write_text(
+        f"name: s\ndataset: {live.dataset()}\nteacher: {{model: {{architecture: yolov8s}}, train: {{epochs: 1}}}}\n"
+        "student: {architecture: yolov8n}\nmethods: [none, cwd]\nseeds: [1]\n"
+    )
+
+    (study,) = lines(command("studies", "submit", spec, "--json"))
+
+    assert study["jobs"] == {"queued": 3}
+    assert "3 queued" in command("studies", "list").stdout
+    assert lines(command("studies", "show", study["id"], "--json"))[0]["members"][1]["method"] == "cwd"
+    assert command("studies", "cancel", study["id"]).exit_code == 0
+    assert command("studies", "watch", study["id"]).exit_code == 3
+    assert command("studies", "report", study["id"], "-o", tmp_path / "r.pdf").exit_code == 2
+
+
+def test_nobody_is_there(command: Command) -> None:
+    result = command("jobs", "list", "--url", "http://127.0.0.1:9")
+
+    assert result.exit_code == 4
+    assert "http://127.0.0.1:9" in result.stderr

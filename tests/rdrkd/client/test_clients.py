@@ -1,0 +1,133 @@
+"""Both clients on a live service: what they ask, what they raise, and that they are alike."""
+
+import asyncio
+import inspect
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from api.jobs.states import Status
+from rdrkd.client import AsyncClient, Client, NotEnded, Refused, Unreachable
+from tests.rdrkd.client.conftest import Live, listening
+
+
+def public(client: type) -> dict[str, inspect.Signature]:
+    return {
+        name: inspect.signature(member)
+        for name, member in vars(client).items()
+        if not name.startswith("_") and callable(member)
+    }
+
+
+def test_the_two_have_the_same_methods() -> None:
+    waiting, awaited = public(Client), public(AsyncClient)
+
+    assert waiting.keys() == awaited.keys()
+    for name, signature in waiting.items():
+        assert signature.parameters == awaited[name].parameters, name
+        assert inspect.getdoc(getattr(Client, name)) == inspect.getdoc(getattr(AsyncClient, name)), name
+
+
+def test_a_job_from_submission_to_its_end(live: Live, service: Client) -> None:
+    job = service.submit({"kind": "train", "model": {"architecture": "yolov8n"}, "dataset": live.dataset()})
+    held = live.bring(job.id, Status.RUNNING)
+    live.epoch(held, 1)
+    seen: list[str] = []
+
+    ending = threading.Timer(1.0, live.end, (held, Status.FAILED))
+    ending.start()
+    ended = service.wait(job.id, timeout=30, news=lambda state: seen.append(state.status))
+
+    assert (job.status, ended.status, ended.reason) == ("queued", "failed", "nan_loss")
+    assert seen == ["running", "failed"]
+    assert [epoch["epoch"] for epoch in service.metrics(job.id)] == [1]
+    assert service.artifacts(job.id) == []
+    assert next(service.jobs()).id == job.id
+    assert next(found.id for found in service.jobs(status=["failed"], kind="train")) == job.id
+
+
+def test_a_cancel_is_told_as_it_is(live: Live, service: Client) -> None:
+    queued = live.job()
+    assert service.cancel(queued).status == "cancelled"
+
+    running = live.job()
+    held = live.bring(running, Status.RUNNING)
+    assert service.cancel(running).status == "cancelling"
+
+    live.end(held, Status.CANCELLED)
+    assert service.wait(running, timeout=10).status == "cancelled"
+
+
+def test_lists_go_on_over_pages(live: Live, service: Client) -> None:
+    uploads = [live.upload("models", (f"{n}.pt", b"x")) for n in range(23)]
+
+    assert [model.id for model in service.models()] == uploads[::-1]
+
+
+def test_the_wait_may_end_first(live: Live, service: Client) -> None:
+    job = live.job()
+
+    with pytest.raises(NotEnded, match="goes on"):
+        service.wait(job, timeout=1.2)
+
+    assert service.job(job).status == "queued"
+    service.cancel(job)
+
+
+def test_a_refusal_has_its_code_and_its_fields(service: Client) -> None:
+    with pytest.raises(Refused) as refused:
+        service.submit({"kind": "train", "dataset": "ds_1", "train": {"epochs": 0}})
+
+    assert (refused.value.status, refused.value.code) == (422, "invalid")
+    assert "#/train/epochs" in {problem.where for problem in refused.value.problems}
+
+
+def test_nobody_is_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with Client(f"http://127.0.0.1:{port}") as client, pytest.raises(Unreachable, match="GET /v1/version"):
+        client.version()
+
+
+def test_a_token_is_sent(tmp_path: Path) -> None:
+    with listening(tmp_path / "guarded", token="secret") as live:
+        with Client(live.url, "secret") as client:
+            assert client.version()["name"] == "rdrkd"
+        with Client(live.url, "wrong") as client, pytest.raises(Refused) as refused:
+            client.version()
+    assert refused.value.code == "unauthorized"
+
+
+def test_the_async_client_follows_several_jobs_at_once(live: Live) -> None:
+    jobs = [live.job() for _ in range(3)]
+
+    async def follow() -> list[str]:
+        async with AsyncClient(live.url) as client:
+            waits = [asyncio.create_task(client.wait(job, timeout=30)) for job in jobs]
+            for job in jobs:
+                await client.cancel(job)
+            listed = [job.id async for job in client.jobs(status=["cancelled"])]
+            assert set(jobs) <= set(listed)
+            return [job.status for job in await asyncio.gather(*waits)]
+
+    assert asyncio.run(follow()) == ["cancelled"] * 3
+
+
+def test_a_study_by_client(live: Live, service: Client) -> None:
+    teacher = {"model": {"architecture": "yolov8s"}, "train": {"epochs": 1}}
+    spec = {"name": "mine", "dataset": live.dataset(), "teacher": teacher, "student": {"architecture": "yolov8n"}}
+
+    study = service.submit_study(spec | {"methods": ["none", "rdr-kd"], "seeds": [1]})
+    more = service.extend_study(study.id, {"seeds": [2]})
+
+    assert (study.status, study.name, next(service.studies()).id) == ("queued", "mine", study.id)
+    assert [(m["method"], m["seed"]) for m in more.model_extra["members"]] == [
+        (method, seed) for seed in (1, 2) for method in ("none", "rdr-kd")
+    ]
+    assert service.cancel_study(study.id).ended
+    assert service.wait_study(study.id, timeout=10).status == "cancelled"
+    assert service.resume_study(study.id).status == "queued"
+    service.cancel_study(study.id)
+    assert {"decoupled", "cwd"} <= {method["name"] for method in service.methods()}
