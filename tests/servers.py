@@ -15,6 +15,8 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
+from api import migrations
+
 NAMES = itertools.count()
 
 
@@ -24,6 +26,7 @@ class Postgres:
     def __init__(self, admin_url: str) -> None:
         self.admin_url = admin_url
         self._free: list[str] = []
+        self._template: str | None = None
         self._execute(admin_url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
 
     @contextmanager
@@ -36,15 +39,26 @@ class Postgres:
         self._execute(url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
         self._free.append(url)
 
+    @contextmanager
+    def migrated(self) -> Iterator[str]:
+        """Give a database at the newest revision: a copy, which is faster than migrating for every test."""
+        if self._template is None:
+            url = self._new()
+            migrations.upgrade(url)
+            self._template = sa.make_url(url).database
+        url = self._new(f" TEMPLATE {self._template}")
+        yield url
+        self._execute(self.admin_url, f"DROP DATABASE {sa.make_url(url).database} WITH (FORCE)")
+
     def refuse(self, url: str, refused: bool) -> None:
         """Let a database refuse all connections and end those that it has, or take them again."""
         name = sa.make_url(url).database
         others = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
         self._execute(self.admin_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS {not refused}", others)
 
-    def _new(self) -> str:
+    def _new(self, of: str = "") -> str:
         name = f"test_{next(NAMES)}"
-        self._execute(self.admin_url, f"CREATE DATABASE {name}")
+        self._execute(self.admin_url, f"CREATE DATABASE {name}{of}")
         return sa.make_url(self.admin_url).set(database=name).render_as_string(hide_password=False)
 
     def _execute(self, url: str, *statements: str) -> None:

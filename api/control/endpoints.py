@@ -21,6 +21,7 @@ from api.errors import (
     NotPaused,
     NotRetryable,
     PreconditionFailed,
+    QuotaExceeded,
     TooLarge,
     UnsupportedMediaType,
 )
@@ -64,7 +65,7 @@ def change(
     status_code=202,
     operation_id="retry_job",
     dependencies=[Depends(json_or_nothing)],
-    responses=refusals(*_BODY, *KEYED, NotFound, NotRetryable),
+    responses=refusals(*_BODY, *KEYED, NotFound, NotRetryable, QuotaExceeded),
 )
 def retry(
     job_id: str, once: OnceDep, work: Work, response: Response, body: Annotated[Retry | None, Body()] = None
@@ -102,7 +103,12 @@ def pause(job_id: str, work: Work, response: Response, body: Annotated[Pause | N
     return _view(job, work)
 
 
-@router.post("/resume", status_code=202, operation_id="resume_job", responses=refusals(CrossSite, NotFound, NotPaused))
+@router.post(
+    "/resume",
+    status_code=202,
+    operation_id="resume_job",
+    responses=refusals(CrossSite, NotFound, NotPaused, QuotaExceeded),
+)
 def resume(job_id: str, work: Work, response: Response) -> JobDetail:
     """Queue a paused job again: its next attempt begins with the newest checkpoint."""
     return _queued(service.resume(work.session, job_id), work, response)

@@ -5,6 +5,7 @@ import re
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api import quotas
 from api.control.schemas import Change
 from api.errors import IfMatchMissing, NotChangeable, NotPausable, NotPaused, NotRetryable, PreconditionFailed
 from api.jobs import control
@@ -24,6 +25,7 @@ def retry(session: Session, job_id: str, scratch: bool) -> Job:
     Raises:
         NotFound: there is no such job.
         NotRetryable: it has ended otherwise or not at all, another job goes on in its place, or it can never start.
+        QuotaExceeded: its owner has too many queued jobs, or stored too much.
     """
     job = jobs.get(session, job_id)
     if job.status not in ENDED_EARLY:
@@ -37,6 +39,7 @@ def retry(session: Session, job_id: str, scratch: bool) -> Job:
         raise NotRetryable(f"expected a job that can start, got one that cannot: {problem[1]}")
     if not control.retry(session, job, scratch):
         raise NotRetryable(f"expected a job that stays as it is, got one that is {job.status} since")
+    quotas.check_jobs(session, job.owner)
     return job
 
 
@@ -61,11 +64,13 @@ def resume(session: Session, job_id: str) -> Job:
     Raises:
         NotFound: there is no such job.
         NotPaused: it is not paused (yet).
+        QuotaExceeded: its owner has too many queued jobs, or stored too much.
     """
     resumed = control.resume(session, job_id)
     job = get_or_404(session, Job, job_id, populate_existing=True)
     if not resumed:
         raise NotPaused(f"expected a job that is paused, got one that is {job.status}")
+    quotas.check_jobs(session, job.owner)
     return job
 
 

@@ -1,5 +1,6 @@
 """One message to one receiver: signed, to an address that was checked, within a time, without redirects."""
 
+import logging
 import socket
 import ssl
 import time
@@ -13,6 +14,8 @@ from standardwebhooks import Webhook as Signer
 
 from api.webhooks.addresses import AddressRefused, check_form, resolve
 from rdrkd import __version__
+
+log = logging.getLogger(__name__)
 
 SECONDS = 10.0  # from the connection to the answer's status, all in all
 RETRIED = (408, 429)  # and 5xx: the receiver may be well again later
@@ -53,12 +56,9 @@ def send(
         private: allow addresses of private networks and of this machine.
         seconds: from the connection to the answer's status, all in all.
     """
-    headers = {
-        "Content-Type": "application/json",
-        "User-Agent": f"rdrkd/{__version__}",
-        **signed(message_id, body, secrets),
-    }
+    headers = {"Content-Type": "application/json", "User-Agent": f"rdrkd/{__version__}"}
     try:
+        headers |= signed(message_id, body, secrets)
         check_form(url, http)  # the operator may have changed their mind since it was made
         status = _post(url, headers, body.encode(), private, seconds)
     except AddressRefused as error:
@@ -66,7 +66,10 @@ def send(
     except (httpcore2.TimeoutException, TimeoutError):
         return Answer(None, f"no answer within {seconds:g} seconds", again=True)
     except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:
-        return Answer(None, f"{_reason(error)}"[:300], again=True)
+        return Answer(None, _reason(error)[:300], again=True)
+    except Exception:  # without an answer the message would be claimed again and again
+        log.exception("%s could not be sent", message_id)
+        return Answer(None, "the service failed to send it", again=True)
     return Answer(status, again=status in RETRIED or status >= 500)
 
 

@@ -4,6 +4,8 @@ import logging
 import threading
 import time
 
+from sqlalchemy.exc import DBAPIError
+
 from api.db import Database
 from api.settings import Settings
 from api.webhooks import client, delivery, events
@@ -38,6 +40,8 @@ class Sender:
                     self.announce()
                 while not stop.is_set() and self.deliver():
                     pass
+            except DBAPIError as error:  # it is away, or not migrated yet
+                log.warning("the webhooks wait for the database: %s", error.orig)
             except Exception:
                 log.exception("a round of the webhooks failed; trying again")
             stop.wait(self.settings.webhooks_seconds)

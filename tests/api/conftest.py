@@ -245,8 +245,7 @@ def listen(request: pytest.FixtureRequest, tmp_path: Path, migrated: Path) -> It
             shutil.copy(migrated, data_dir / "rdrkd.db")
             url = f"sqlite:///{data_dir}/rdrkd.db"
         else:
-            url = stack.enter_context(request.getfixturevalue("postgres").database())
-            migrations.upgrade(url.replace("postgresql://", "postgresql+psycopg://"))
+            url = stack.enter_context(request.getfixturevalue("postgres").migrated())
 
         def begin(**settings: Any) -> Service:
             common = {"data_dir": data_dir, "broker_url": "memory://", "database_url": url, "migrate_on_start": False}
@@ -263,5 +262,5 @@ def each_service(request: pytest.FixtureRequest, start: Start) -> Iterator[Servi
             yield running
         return
     server: Postgres = request.getfixturevalue("postgres")
-    with server.database() as url, start(database_url=url, migrate_on_start=True) as running:
+    with server.migrated() as url, start(database_url=url, migrate_on_start=False) as running:
         yield running

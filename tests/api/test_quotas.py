@@ -61,6 +61,25 @@ def test_a_study_counts_with_all_its_jobs(service: Service) -> None:
         assert session.scalar(select(func.count()).select_from(Job)) == 2  # nothing is left of what was refused
 
 
+def test_a_job_that_is_queued_again_counts_again(each_service: Service) -> None:
+    alice = each_service.key("alice")
+    spec = TRAIN | {"dataset": dataset(each_service, alice)}
+    small(each_service, quota_queued_jobs=1)
+    paths = []
+    for move in ("pause", "cancel"):
+        job = each_service.client.post("/v1/jobs", json=spec, headers=alice).raise_for_status().json()["id"]
+        each_service.client.post(f"/v1/jobs/{job}/{move}", headers=alice).raise_for_status()
+        paths.append(f"/v1/jobs/{job}/{'resume' if move == 'pause' else 'retry'}")
+    kept = each_service.client.post("/v1/jobs", json=spec, headers=alice).raise_for_status().json()["id"]
+
+    refused = [each_service.client.post(path, headers=alice) for path in paths]
+    each_service.client.post(f"/v1/jobs/{kept}/cancel", headers=alice).raise_for_status()
+    taken = each_service.client.post(paths[0], headers=alice)
+
+    assert [answer.json()["code"] for answer in refused] == ["quota_exceeded"] * 2
+    assert taken.status_code == 202
+
+
 def test_what_is_stored_counts_before_and_after_the_upload(each_service: Service) -> None:
     alice = each_service.key("alice")
     spec = TRAIN | {"dataset": dataset(each_service, alice)}
@@ -118,7 +137,7 @@ def test_a_surplus_job_waits_and_others_go_before_it(each_service: Service) -> N
 
 
 def test_workers_side_by_side_keep_to_the_quota(postgres: Postgres, start: Start) -> None:
-    with postgres.database() as url, start(database_url=url, migrate_on_start=True) as service:
+    with postgres.migrated() as url, start(database_url=url, migrate_on_start=False) as service:
         alice = service.key("alice")
         spec = TRAIN | {"dataset": dataset(service, alice)}
         for _ in range(6):

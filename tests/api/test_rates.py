@@ -29,6 +29,14 @@ def test_each_class_has_its_own_limit(start: Start, request: pytest.FixtureReque
         assert {answer.status_code for answer in operator} == {200}
 
 
+def test_the_pieces_of_a_resumable_upload_are_no_submits(start: Start) -> None:
+    with start(token="t", rate_submit="1/minute", rate_default="3/minute") as service:
+        alice = service.key("alice")
+        path = f"/v1/uploads/upl_{'0' * 32}"
+        statuses = [service.client.patch(path, headers=alice).status_code for _ in range(4)]
+        assert [status == 429 for status in statuses] == [False, False, False, True]
+
+
 def test_two_processes_count_together_in_valkey(start: Start, valkey_server: Valkey) -> None:
     shared = {"token": "t", "rate_default": "2/minute", "broker_url": valkey_server.new_url()}
     with start(**shared) as one:

@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
@@ -172,6 +173,23 @@ def test_the_last_use_is_written_once_a_minute(each_service: Service) -> None:
     with each_service.database.transaction() as session:
         session.execute(update(ApiKey).values(last_used_at=after_seconds(-61)))
     assert (use() or first) >= first
+
+
+def test_while_the_database_is_away_nobody_comes_in(start: Start, tmp_path: Path) -> None:
+    with start() as service:
+        known, other = service.key(), service.key("bob")
+        assert service.client.get("/v1/jobs", headers=known).status_code == 200
+        service.database.engine.dispose()
+        folder = tmp_path / "var"
+        folder.rename(tmp_path / "elsewhere")
+
+        lost = service.client.get("/v1/methods", headers=other)
+        alive = service.client.get("/healthz")
+        (tmp_path / "elsewhere").rename(folder)
+
+        assert (lost.status_code, lost.json()["code"], alive.status_code) == (503, "unavailable", 200)
+        time.sleep(SECONDS)
+        assert service.client.get("/v1/jobs", headers=other).status_code == 200
 
 
 def test_many_invented_ids_cost_no_memory(start: Start) -> None:

@@ -182,19 +182,16 @@ def test_a_sender_that_wakes_up_late_changes_nothing(
     assert (entry["status"], [attempt["number"] for attempt in entry["attempts"]]) == ("delivered", [2])
 
 
-def test_what_a_killed_process_was_sending_is_sent_again(
+def test_what_a_killed_reaper_was_sending_is_sent_again(
     service: Service, receiver: Receiver, sender: MakeSender
 ) -> None:
     one = sender(service)
     hook = make(service, receiver.url)
     service.job(Status.FAILED)
-    one.announce()
     receiver.delay = 60
     settings = {name: str(value) for name, value in INSIDE.items()} | {"database_url": one.settings.database_url}
-    program = "from api.settings import Settings; from api.webhooks.sender import Sender; Sender(Settings()).deliver()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], env=environment(service.storage.root.parent, **settings)
-    )
+    env = environment(service.storage.root.parent, **settings)
+    process = subprocess.Popen([sys.executable, "-m", "api.reaper"], env=env)
     deadline = time.monotonic() + 120
     while not receiver.came and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -210,6 +207,19 @@ def test_what_a_killed_process_was_sending_is_sent_again(
 
     assert [headers["webhook-id"] for headers, _ in receiver.came] == [log(service, hook)[0]["id"]] * 2
     assert log(service, hook)[0]["status"] == "delivered"
+
+
+def test_what_nobody_foresaw_is_an_attempt_too(service: Service, receiver: Receiver, sender: MakeSender) -> None:
+    one = sender(service)
+    hook = make(service, receiver.url)
+    service.job(Status.FAILED)
+    with one.database.transaction() as session:
+        session.execute(update(Webhook).values(secrets=[{"secret": "whsec_", "until": None}]))  # signs nothing
+
+    everything(one)
+
+    [entry] = log(service, hook)
+    assert (entry["attempts"][0]["error"], receiver.came) == ("the service failed to send it", [])
 
 
 def test_the_log_is_kept_for_some_days(each_service: Service, receiver: Receiver, sender: MakeSender) -> None:
