@@ -32,7 +32,7 @@ app = typer.Typer(
 )
 
 app.add_typer(study, name="study")
-for name in ("jobs", "datasets", "models", "studies"):
+for name in ("jobs", "datasets", "models", "studies", "workers"):
     app.add_typer(getattr(client, name), name=name)
 Spec = Annotated[Path, typer.Argument(help="Job spec, JSON or YAML.", show_default=False)]
 RunDir = Annotated[

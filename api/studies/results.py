@@ -65,7 +65,7 @@ def panel_of(session: Session, study_id: str, jobs: list[str]) -> list[tuple[str
 
 def _record(session: Session, member: Member, job: Job) -> dict[str, Any]:
     epochs = session.scalars(select(JobEpoch).where(JobEpoch.job_id == job.id).order_by(JobEpoch.epoch)).all()
-    told = [{"code": row.code, "message": row.message} for row in warnings.of(session, job.id)]
+    told = [{"code": row.code, "message": row.message, "epoch": row.epoch} for row in warnings.of(session, job.id)]
     assert job.result is not None
     assert job.resolved_spec is not None
     assert job.finished_at is not None

@@ -67,6 +67,39 @@ class AsyncClient:
         """Ask a job to end."""
         return await self._run(calls.one(Job.model_validate, "POST", f"/v1/jobs/{job_id}/cancel"))
 
+    async def validate(self, spec: Spec) -> dict[str, Any]:
+        """Try a job on paper: its defaults, what the checks tell of it, what jobs that were alike have taken."""
+        return dict((await self._run(calls.ask("POST", "/v1/jobs/validate", json=dict(spec)))).json())
+
+    async def retry(self, job_id: str, scratch: bool = False) -> Job:
+        """Let a job that has failed or was cancelled go on, from its newest checkpoint or from scratch."""
+        body = {"from": "scratch" if scratch else "checkpoint"}
+        return await self._run(calls.one(Job.model_validate, "POST", f"/v1/jobs/{job_id}/retry", body))
+
+    async def pause(self, job_id: str, now: bool = False) -> Job:
+        """Hold a job back once its epoch is done; `now`: at once, and what was done of the epoch is lost."""
+        body = {"checkpoint": "latest" if now else "save"}
+        return await self._run(calls.one(Job.model_validate, "POST", f"/v1/jobs/{job_id}/pause", body))
+
+    async def resume(self, job_id: str) -> Job:
+        """Queue a paused job again."""
+        return await self._run(calls.one(Job.model_validate, "POST", f"/v1/jobs/{job_id}/resume"))
+
+    async def delete(self, job_id: str, keep_weights: bool = False) -> None:
+        """Delete a job that has ended or is paused, with its files; its weights may stay."""
+        params = {"keep": "weights"} if keep_weights else {}
+        await self._run(calls.ask("DELETE", f"/v1/jobs/{job_id}", params=params))
+
+    async def logs(self, job_id: str, tail: int | None = None) -> str:
+        """Read what the trainers of a job have printed; `tail`: the last lines, so many."""
+        params = {} if tail is None else {"tail": tail}
+        return (await self._run(calls.ask("GET", f"/v1/jobs/{job_id}/logs", params=params))).content.decode()
+
+    async def events(self, job_id: str, after: int = 0) -> list[dict[str, Any]]:
+        """Read what has happened to a job after the event with this `seq`; at most a thousand events."""
+        params = {"after": after, "limit": 1000}
+        return list((await self._run(calls.ask("GET", f"/v1/jobs/{job_id}/events", params=params))).json()["data"])
+
     async def metrics(self, job_id: str) -> list[dict[str, Any]]:
         """Read every finished epoch of a job."""
         return list((await self._run(calls.plain(f"/v1/jobs/{job_id}/metrics")))["data"])
@@ -178,6 +211,14 @@ class AsyncClient:
     async def methods(self) -> list[dict[str, Any]]:
         """List the loss terms with the JSON Schema of their parameters."""
         return list((await self._run(calls.plain("/v1/methods")))["data"])
+
+    async def workers(self) -> list[dict[str, Any]]:
+        """List the workers, with what they do."""
+        return list((await self._run(calls.plain("/v1/workers")))["data"])
+
+    async def queue(self) -> dict[str, Any]:
+        """Say how many jobs are where, and which is next."""
+        return dict(await self._run(calls.plain("/v1/queue")))
 
     async def version(self) -> dict[str, Any]:
         """Say what runs there."""

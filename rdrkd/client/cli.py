@@ -57,6 +57,7 @@ def _app(help_: str) -> typer.Typer:
 jobs = _app("Jobs of a service: submit, follow, cancel, fetch their weights.")
 datasets = _app("Datasets of a service.")
 models = _app("Models of a service: teachers and start weights.")
+workers = _app("Workers of a service.")
 studies = _app("Studies of a service: methods compared over seeds.")
 
 
@@ -115,6 +116,77 @@ def cancel_job(job: Id, url: Url = URL, token_file: TokenFile = None, as_json: J
     with _service(url, token_file, as_json) as (service, terminal):
         seen = service.cancel(job)
         terminal.one(seen) if as_json else terminal.state(seen)
+
+
+@jobs.command("retry")
+def retry_job(
+    job: Id,
+    scratch: Annotated[
+        bool, typer.Option("--scratch", help="From the beginning, not from the newest checkpoint.")
+    ] = False,
+    url: Url = URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+) -> None:
+    """Let a job that has failed or was cancelled go on."""
+    with _service(url, token_file, as_json) as (service, terminal):
+        terminal.state(service.retry(job, scratch))
+
+
+@jobs.command("pause")
+def pause_job(
+    job: Id,
+    now: Annotated[bool, typer.Option("--now", help="Do not finish the epoch: what was done of it is lost.")] = False,
+    url: Url = URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+) -> None:
+    """Hold a job back, without a worker, until it is resumed."""
+    with _service(url, token_file, as_json) as (service, terminal):
+        terminal.state(service.pause(job, now))
+
+
+@jobs.command("resume")
+def resume_job(job: Id, url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
+    """Queue a paused job again."""
+    with _service(url, token_file, as_json) as (service, terminal):
+        terminal.state(service.resume(job))
+
+
+@jobs.command("delete")
+def delete_job(
+    job: Id,
+    keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Its newest weights stay.")] = False,
+    url: Url = URL,
+    token_file: TokenFile = None,
+) -> None:
+    """Delete a job that has ended or is paused, with its files."""
+    with _service(url, token_file, as_json=False) as (service, terminal):
+        service.delete(job, keep_weights)
+        terminal.note(f"{job}: deleted")
+
+
+@jobs.command("logs")
+def job_logs(
+    job: Id,
+    tail: Annotated[int | None, typer.Option(min=1, max=10_000, help="The last lines, so many.")] = None,
+    url: Url = URL,
+    token_file: TokenFile = None,
+) -> None:
+    """Print what the trainers of a job have printed."""
+    with _service(url, token_file, as_json=False) as (service, _):
+        typer.echo(service.logs(job, tail), nl=False)
+
+
+@jobs.command("validate")
+def validate_job(
+    spec: Annotated[Path, typer.Argument(help="Job spec, YAML or JSON, that names its inputs by id.")],
+    url: Url = URL,
+    token_file: TokenFile = None,
+) -> None:
+    """Try a job on paper: prints its spec with every default, and what is known of its memory and time."""
+    with _service(url, token_file, as_json=False) as (service, terminal):
+        terminal.one(service.validate(inputs.read(spec)))
 
 
 @jobs.command("metrics")
@@ -190,6 +262,20 @@ def _uploads(app: typer.Typer, what: str) -> None:
 
 _uploads(datasets, "datasets")
 _uploads(models, "models")
+
+
+@workers.command("list")
+def list_workers(url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
+    """List the workers, with what they do."""
+    with _service(url, token_file, as_json) as (service, terminal):
+        terminal.many("workers", service.workers())
+
+
+@workers.command("queue")
+def queue(url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
+    """Say how many jobs are where, and which is next."""
+    with _service(url, token_file, as_json) as (service, terminal):
+        terminal.one(service.queue())
 
 
 @studies.command("submit")

@@ -19,6 +19,7 @@ COLUMNS = {
     "datasets": ("id", "name", "filename", "status", "size", "created_at"),
     "models": ("id", "name", "filename", "status", "size", "created_at"),
     "studies": ("id", "name", "status", "jobs", "created_at"),
+    "workers": ("name", "queue", "alive", "works_on", "beat_at"),
     "artifacts": ("name", "epoch", "size", "sha256"),
 }
 
@@ -87,8 +88,8 @@ def _plain(row: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{number} {name}" for name, number in value.items())
+    if isinstance(value, dict):  # counts by name, or a thing
+        return str(value["id"]) if "id" in value else ", ".join(f"{number} {name}" for name, number in value.items())
     return "" if value is None else str(value)
 
 

@@ -107,6 +107,29 @@ def test_a_cancel_is_told_as_it_is(live: Live, command: Command) -> None:
     assert f"{running}: cancelling" in command("jobs", "cancel", running).stderr
 
 
+def test_a_job_is_paused_resumed_retried_and_deleted(live: Live, command: Command) -> None:
+    job = live.job()
+
+    assert f"{job}: paused" in command("jobs", "pause", job, "--now").stderr
+    assert f"{job}: queued" in command("jobs", "resume", job).stderr
+    live.bring(job, Status.FAILED)
+    assert f"{job}: queued" in command("jobs", "retry", job, "--scratch").stderr
+    assert command("jobs", "cancel", job).exit_code == 0
+    assert f"{job}: deleted" in command("jobs", "delete", job).stderr
+    assert live.client.get(f"/v1/jobs/{job}").status_code == 404
+
+
+def test_logs_workers_and_the_queue(live: Live, command: Command, tmp_path: Path) -> None:
+    job = live.job()
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(f"kind: train\nmodel: {{architecture: yolov8n}}\ndataset: {live.dataset()}\n")
+
+    assert command("jobs", "logs", job).stdout == ""
+    assert lines(command("workers", "list", "--json")) == []
+    assert lines(command("workers", "queue", "--json"))[0]["counts"]["queued"] == 1
+    assert '"resolved_spec"' in command("jobs", "validate", spec).stdout
+
+
 def test_weights_and_other_files(live: Live, command: Command, tmp_path: Path) -> None:
     held = live.bring(live.job(), Status.RUNNING)
     for name, content in (("student.pt", b"weights"), ("report.html", b"<html>")):
