@@ -144,8 +144,10 @@ def test_contracts_catch(module: str, statement: str, tmp_path: Path) -> None:
     assert "BROKEN" in found.stdout
 
 
-def test_every_threat_names_tests_that_there_are() -> None:
-    rows = [line for line in (ROOT / "docs" / "security.md").read_text().splitlines() if line.startswith("| ")][1:]
+@pytest.mark.parametrize("page", ["security.md", "service.md"])
+def test_every_line_names_tests_that_there_are(page: str) -> None:
+    lines = (ROOT / "docs" / page).read_text().splitlines()
+    rows = [line for line in lines if line.startswith("| ") and not line.endswith("| |")][1:]
     assert len(rows) > 20
     for row in rows:
         named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", row)
