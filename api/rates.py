@@ -67,8 +67,8 @@ def parsed(text: str) -> list[RateLimitItem]:
     Raises:
         ValueError: it is no limit.
 
-    >>> parsed("60/minute; 1000/day"), parsed("")
-    ([RateLimitItemPerMinute(60, 1, 'LIMITER'), RateLimitItemPerDay(1000, 1, 'LIMITER')], [])
+    >>> [str(limit) for limit in parsed("60/minute; 1000/day")], parsed("")
+    (['60 per 1 minute', '1000 per 1 day'], [])
     """
     return parse_many(text) if text.strip() else []
 

@@ -14,10 +14,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+import psutil
 from rich.console import Console
 
 import rdrkd
@@ -88,12 +89,14 @@ def down(data_dir: Path) -> int:
     if running is None:
         Console(stderr=True).print(f"no service runs on {data_dir}")
         return EXIT_DONE
-    os.kill(running, signal.SIGTERM)
-    end = time.monotonic() + STOP_SECONDS + 10
-    while _running(data_dir) is not None:
-        if time.monotonic() > end:
-            raise ServiceError(f"expected the service (process {running}) to stop within {STOP_SECONDS:.0f} s")
-        time.sleep(0.1)
+    with suppress(psutil.NoSuchProcess):  # gone in this moment
+        process = psutil.Process(running)
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_SECONDS + 10)  # not for its lock alone: that goes a moment before the process does
+        except psutil.TimeoutExpired:
+            message = f"expected the service (process {running}) to stop within {STOP_SECONDS:.0f} s"
+            raise ServiceError(message) from None
     return EXIT_DONE
 
 
