@@ -34,7 +34,7 @@ TOKEN = Caller("token", None, Scope.ADMIN)  # has the service's own token
 LOOPBACK = Caller("loopback", None, Scope.ADMIN)  # on this machine, while there is neither token nor key
 COMMAND = Caller("command", None, Scope.ADMIN)  # at the command line, with the database's password
 
-_ADMIN = ("/v1/api-keys", "/v1/audit")
+_ADMIN = ("/v1/api-keys", "/v1/audit", "/v1/monitoring")
 READING = ("GET", "HEAD", "OPTIONS")
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, Engine, MetaData, create_engine, event
+from sqlalchemy import DateTime, Dialect, Engine, Float, MetaData, create_engine, event
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.sql.functions import FunctionElement
@@ -84,6 +84,25 @@ def _after_sqlite(element: after_seconds, compiler: Any, **kw: Any) -> str:
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {compiler.process(element.clauses, **kw)} || ' seconds')"
 
 
+class seconds_between(FunctionElement[float]):  # noqa: N801 - reads like the SQL function it is
+    """`seconds_between(a, b)`: from moment `a` to moment `b`."""
+
+    type = Float()
+    inherit_cache = True
+
+
+@compiles(seconds_between, "postgresql")
+def _between_postgresql(element: seconds_between, compiler: Any, **kw: Any) -> str:
+    start, end = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"extract(epoch FROM {end} - {start})"
+
+
+@compiles(seconds_between)
+def _between_sqlite(element: seconds_between, compiler: Any, **kw: Any) -> str:
+    start, end = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"((julianday({end}) - julianday({start})) * 86400.0)"
+
+
 def new_id(prefix: str) -> str:
     """Give a fresh id that sorts by time: `job_` + 32 hex digits of a UUIDv7."""
     return f"{prefix}_{uuid7().hex}"
@@ -137,4 +156,4 @@ class Database:
             yield session
 
 
-__all__ = ["Base", "Database", "UtcDateTime", "after_seconds", "make_engine", "new_id", "now"]
+__all__ = ["Base", "Database", "UtcDateTime", "after_seconds", "make_engine", "new_id", "now", "seconds_between"]

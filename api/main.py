@@ -45,6 +45,7 @@ from api.logs import endpoints as logs
 from api.methods import endpoints as methods
 from api.metrics import endpoints as metrics
 from api.models import endpoints as models
+from api.monitoring import endpoints as monitoring
 from api.queue import Doorbell
 from api.responses import problem_response
 from api.resumable import endpoints as uploads
@@ -125,6 +126,7 @@ def _v1() -> APIRouter:
         webhooks,
         keys,
         audit,
+        monitoring,
         health,
     ):
         router.include_router(feature.router)

@@ -448,7 +448,7 @@ QUOTAS = (
 NOWHERE = {"method_not_allowed"}
 PARENTS = {"forbidden", "conflict", "unprocessable", "too_many"}  # never answered as such
 
-ADMINS = ("/v1/api-keys", "/v1/audit")
+ADMINS = ("/v1/api-keys", "/v1/audit", "/v1/monitoring")
 
 STATUSES = {e.code: e.status for e in vars(errors).values() if isinstance(e, type) and issubclass(e, ApiError)}
 

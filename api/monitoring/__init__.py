@@ -1,0 +1,1 @@
+"""What the operator watches: the whole service in figures, for Prometheus."""

@@ -1,0 +1,100 @@
+"""The service in figures, read from the database at each scrape: so every API process tells the same, and none forgets.
+
+No function commits.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from prometheus_client.core import GaugeMetricFamily, Metric, SummaryMetricFamily
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from api.attempts.tables import JobAttempt
+from api.datasets.tables import Dataset
+from api.db import now, seconds_between
+from api.jobs.states import HELD, TERMINAL, Status
+from api.jobs.tables import Artifact, Job
+from api.models.tables import Model
+from api.workers.tables import Worker
+
+
+def figures(session: Session, free_bytes: int, version: str) -> Iterator[Metric]:
+    """Give every figure; all are of the whole service, whoever owns what.
+
+    Args:
+        session: the caller's transaction, which sees everybody's rows.
+        free_bytes: room that is left in the file store.
+        version: of this software.
+    """
+    info = GaugeMetricFamily("rdrkd_build_info", "What runs here.", labels=["version"])
+    info.add_metric([version], 1)
+    yield info
+    yield from _jobs(session)
+    yield from _leases(session)
+    yield from _attempts(session)
+    yield from _storage(session, free_bytes)
+
+
+def _jobs(session: Session) -> Iterator[Metric]:
+    counts = _by(session.execute(select(Job.status, func.count()).group_by(Job.status)))
+    jobs = GaugeMetricFamily("rdrkd_jobs", "Jobs by status.", labels=["status"])
+    age = GaugeMetricFamily(
+        "rdrkd_oldest_job_age_seconds", "Since the oldest job of a status was queued.", labels=["status"]
+    )
+    queued_at = select(Job.status, seconds_between(func.min(Job.queued_at), now())).group_by(Job.status)
+    oldest = _by(session.execute(queued_at))
+    for status in Status:
+        jobs.add_metric([status], counts.get(status, 0))
+        if status not in TERMINAL:
+            age.add_metric([status], oldest.get(status) or 0.0)
+    yield jobs
+    yield age
+    took = SummaryMetricFamily("rdrkd_job_duration_seconds", "From start to end.", labels=["kind", "status"])
+    durations = (
+        select(Job.kind, Job.status, func.count(), func.sum(seconds_between(Job.started_at, Job.finished_at)))
+        .where(Job.started_at.is_not(None), Job.finished_at.is_not(None))
+        .group_by(Job.kind, Job.status)
+    )
+    for kind, status, number, seconds in session.execute(durations):
+        took.add_metric([kind, status], number, float(seconds))
+    yield took
+
+
+def _leases(session: Session) -> Iterator[Metric]:
+    held = select(func.min(seconds_between(now(), Job.lease_until))).where(Job.status.in_(HELD))
+    left = GaugeMetricFamily("rdrkd_lease_left_seconds", "Of the lease that ends first; none is held: no sample.")
+    if (seconds := session.scalar(held)) is not None:
+        left.add_metric([], float(seconds))
+    yield left
+    alive = GaugeMetricFamily("rdrkd_workers", "Workers by queue that are alive.", labels=["queue"])
+    present = select(Worker.queue, func.count()).where(Worker.alive_until > now()).group_by(Worker.queue)
+    counts = _by(session.execute(present))
+    for queue in ("train", "inspect"):
+        alive.add_metric([queue], counts.get(queue, 0))
+    yield alive
+
+
+def _attempts(session: Session) -> Iterator[Metric]:
+    outcome = func.coalesce(JobAttempt.outcome, "going_on")
+    spent = func.sum(seconds_between(JobAttempt.started_at, func.coalesce(JobAttempt.ended_at, now())))
+    attempts = SummaryMetricFamily(
+        "rdrkd_attempt_seconds", "Time that workers have spent on jobs, by how it ended.", labels=["outcome"]
+    )
+    for ended, number, seconds in session.execute(select(outcome, func.count(), spent).group_by(outcome)):
+        attempts.add_metric([ended], number, float(seconds))
+    yield attempts
+
+
+def _by(rows: Iterable[Any]) -> dict[str, Any]:
+    return dict(rows)
+
+
+def _storage(session: Session, free_bytes: int) -> Iterator[Metric]:
+    stored = GaugeMetricFamily("rdrkd_stored_bytes", "Bytes that rows name, by what they are.", labels=["what"])
+    for what, size in (("datasets", Dataset.size), ("models", Model.size), ("artifacts", Artifact.size)):
+        stored.add_metric([what], int(session.scalar(select(func.coalesce(func.sum(size), 0))) or 0))
+    yield stored
+    free = GaugeMetricFamily("rdrkd_storage_free_bytes", "Room that is left in the file store.")
+    free.add_metric([], free_bytes)
+    yield free
