@@ -87,7 +87,7 @@ def _attempts(session: Session) -> Iterator[Metric]:
 
 
 def _by(rows: Iterable[Any]) -> dict[str, Any]:
-    return dict(rows)
+    return dict(iter(rows))  # a result has keys of its own, and would be taken for a mapping
 
 
 def _storage(session: Session, free_bytes: int) -> Iterator[Metric]:
