@@ -14,6 +14,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import JSON, TypeDecorator
 from uuid6 import uuid7
 
+_IDLE = 30  # seconds that a transaction may wait for its own program on PostgreSQL
 _PATIENCE = 30.0  # seconds that SQLite's locks are waited for
 
 
@@ -116,7 +117,14 @@ def make_engine(url: str) -> Engine:
     """
     if not url.startswith("sqlite"):
         # A server that is gone without a word must show as an error in seconds: leases are renewed through here.
-        patience = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "tcp_user_timeout": 20_000}
+        # And a worker that is frozen in the middle of a transaction must not hold its row from the reaper for ever.
+        patience: dict[str, Any] = {
+            "connect_timeout": 5,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "tcp_user_timeout": 20_000,
+        }
+        patience |= {"options": f"-c idle_in_transaction_session_timeout={_IDLE}s"}
         return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, connect_args=patience)
     engine = create_engine(url, connect_args={"timeout": _PATIENCE})
 

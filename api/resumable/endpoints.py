@@ -24,13 +24,14 @@ from api.partials import Partial
 from api.queue import INSPECT
 from api.resumable import headers, service
 from api.resumable.announcement import HEADER, Announcement
-from api.resumable.piece import MEDIA_TYPE, take_piece
+from api.resumable.piece import MEDIA_TYPE, whole, whole_after_piece
 from api.resumable.schemas import UploadView
 from api.resumable.tables import ResumableUpload
 from api.storage import Storage
 from api.transactions import UnitOfWork
 
 router = APIRouter(prefix="/uploads", tags=["uploads"])
+Whole = Annotated[str | None, Depends(whole)]
 
 
 def _header(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
@@ -77,18 +78,17 @@ def create(request: Request, work: Work, store: StorageDep, settings: SettingsDe
 
 
 @router.head("/{upload_id}", operation_id="head_upload", response_class=Response, responses=_READ)
-def head(upload_id: str, request: Request, work: Work, store: StorageDep) -> Response:
+def head(upload_id: str, whole: Whole, work: Work, store: StorageDep) -> Response:
     """Say how far an upload is, in headers alone: `Upload-Offset` is where the next piece begins."""
     answer = Response()
-    get(upload_id, request, work, store, answer)
+    _shown(upload_id, whole, work, store, answer)
     return answer
 
 
 @router.get("/{upload_id}", operation_id="get_upload", responses=_READ)
-def get(upload_id: str, request: Request, work: Work, store: StorageDep, answer: Response) -> UploadView:
+def get(upload_id: str, whole: Whole, work: Work, store: StorageDep, answer: Response) -> UploadView:
     """Say how far an upload is: `Upload-Offset` is where the next piece begins."""
-    headers.version_of(request)
-    return _shown(upload_id, work, store, answer)
+    return _shown(upload_id, whole, work, store, answer)
 
 
 @router.patch(
@@ -109,9 +109,15 @@ def get(upload_id: str, request: Request, work: Work, store: StorageDep, answer:
         StorageFull,
     ),
 )
-def append(upload: Annotated[str, Depends(take_piece)], work: Work, store: StorageDep, answer: Response) -> UploadView:
+def append(
+    upload_id: str,
+    whole: Annotated[str | None, Depends(whole_after_piece)],
+    work: Work,
+    store: StorageDep,
+    answer: Response,
+) -> UploadView:
     """Send a piece. What arrives before a connection breaks stays; the last byte makes a dataset or model of it."""
-    return _shown(upload, work, store, answer)
+    return _shown(upload_id, whole, work, store, answer)
 
 
 @router.delete(
@@ -130,21 +136,20 @@ def delete(upload_id: str, request: Request, work: Work, store: StorageDep) -> R
     return Response(status_code=204, headers=headers.OF_ALL)
 
 
-def _shown(upload_id: str, work: UnitOfWork, store: Storage, answer: Response) -> UploadView:
+def _shown(upload_id: str, whole: str | None, work: UnitOfWork, store: Storage, answer: Response) -> UploadView:
     """Say how far an upload is. One whose last byte has come is completed first, also after a crash at that point."""
     row, partial = service.get(work.session, upload_id), Partial(store, upload_id)
     offset = row.length if row.created else partial.size()
     if offset is None:
         raise Gone("expected an upload that goes on, got one that was abandoned: begin anew")
-    if offset == row.length and not row.created:
-        _complete(row, partial, work, store)
+    if whole is not None and not row.created:
+        _complete(row, whole, partial, work, store)
     answer.headers.update(headers.state_of(row, partial, offset))
     return UploadView.of(row, offset)
 
 
-def _complete(row: ResumableUpload, partial: Partial, work: UnitOfWork, store: Storage) -> None:
+def _complete(row: ResumableUpload, sha256: str, partial: Partial, work: UnitOfWork, store: Storage) -> None:
     file = Announcement.model_validate(row, from_attributes=True)
-    sha256 = partial.sha256()
     if row.sha256 not in (None, sha256):
         partial.remove()
         detail = f"expected a file with the sha256 {row.sha256}, got one with {sha256}: it was damaged on its way"

@@ -2,9 +2,9 @@
 
 import asyncio
 import errno
-from typing import IO
+from typing import IO, Annotated
 
-from fastapi import Request
+from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
 from api import ownership
@@ -47,6 +47,29 @@ async def take_piece(request: Request, upload_id: str) -> str:
         if offset < length:  # else it is complete, and has become what it was announced as
             raise Gone("expected an upload that goes on, got one that was abandoned or is complete") from None
     return upload_id
+
+
+def whole(request: Request, upload_id: str) -> str | None:
+    """Give the hash of an upload whose last byte has come and that is not yet what it was announced as; else None.
+
+    Before the request's transaction begins: that must not stand open while gigabytes are read.
+    """
+    version_of(request)
+    with request.app.state.database.transaction() as session:
+        ownership.bind(session, request.state.caller)
+        row = service.get(session, upload_id)
+    partial = Partial(request.app.state.storage, upload_id)
+    if row.created or partial.size() != row.length:
+        return None
+    try:
+        return partial.sha256()
+    except FileNotFoundError:  # another request was quicker
+        return None
+
+
+def whole_after_piece(request: Request, upload_id: Annotated[str, Depends(take_piece)]) -> str | None:
+    """Give the same once a piece is taken."""
+    return whole(request, upload_id)
 
 
 async def _append(request: Request, file: IO[bytes], room: int) -> None:

@@ -2,9 +2,14 @@
 
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
+import pytest
+from sqlalchemy.exc import OperationalError
+
 from api.db import make_engine
+from tests.servers import Postgres
 
 
 def test_a_new_database_is_opened_while_another_connection_writes_to_it(tmp_path: Path) -> None:
@@ -20,4 +25,18 @@ def test_a_new_database_is_opened_while_another_connection_writes_to_it(tmp_path
     finally:
         release.join()
         writer.close()
+        engine.dispose()
+
+
+def test_a_transaction_that_its_program_has_left_alone_is_ended_by_postgres(postgres: Postgres) -> None:
+    """Else a frozen worker would keep the row of its job from the reaper."""
+    with postgres.database() as url:
+        engine = make_engine(url)
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar() == "30s"
+            connection.exec_driver_sql("SET idle_in_transaction_session_timeout = '200ms'")
+            time.sleep(1)
+            with pytest.raises(OperationalError):
+                connection.exec_driver_sql("SELECT 1")
+            connection.invalidate()
         engine.dispose()
