@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InternalError
 
 from api.db import make_engine
 from tests.servers import Postgres
@@ -36,7 +36,8 @@ def test_a_transaction_that_its_program_has_left_alone_is_ended_by_postgres(post
             assert connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar() == "30s"
             connection.exec_driver_sql("SET idle_in_transaction_session_timeout = '200ms'")
             time.sleep(1)
-            with pytest.raises(OperationalError):
+            with pytest.raises(InternalError) as ended:
                 connection.exec_driver_sql("SELECT 1")
+            assert ended.value.connection_invalidated
             connection.invalidate()
         engine.dispose()
