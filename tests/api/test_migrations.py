@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -49,12 +50,12 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
-def old_job(connection: sa.Connection) -> None:
+def old_job(connection: sa.Connection, **values: Any) -> None:
     """Put a job in as an older revision knows it."""
     table = sa.Table("job", sa.MetaData(), autoload_with=connection)
     old = {"id": "job_1", "kind": "train", "status": "queued", "problems": [], "spec": {"kind": "train"}, "priority": 0}
     old |= {"timeout_seconds": 60, "cancel_requested": False, "version": 1, "attempt": 0, "lost_workers": 0}
-    connection.execute(sa.insert(table).values(old))
+    connection.execute(sa.insert(table).values(old | values))
 
 
 def test_revisions_and_tables_agree(url: str) -> None:
@@ -133,13 +134,13 @@ def test_jobs_of_before_begin_with_the_status_that_they_have(url: str) -> None:
     engine = make_engine(url)
     with engine.begin() as connection:
         command.upgrade(migrations.config(connection), "0004")
-        same = {"kind": "train", "spec": {}, "timeout_seconds": 60, "started_at": datetime(2026, 1, 2, tzinfo=UTC)}
+        same = {"started_at": datetime(2026, 1, 2, tzinfo=UTC)}
         waiting = {"id": "job_1", "status": "queued", "attempt": 0} | same
         working = {"id": "job_2", "status": "running", "attempt": 3, "worker": "w"} | same
         ended = {"finished_at": datetime(2026, 1, 3, tzinfo=UTC), "reason": "nan_loss", "message": "m"}
         failed = {"id": "job_3", "status": "failed", "attempt": 1, "worker": "w"} | same | ended
         for row in (waiting, working, failed):
-            connection.execute(sa.insert(jobs.Job).values(row))
+            old_job(connection, **row)
 
     migrations.upgrade(url)
 
@@ -182,8 +183,7 @@ def test_what_was_there_before_owners_is_the_operators(url: str) -> None:
     engine = make_engine(url)
     with engine.begin() as connection:
         command.upgrade(migrations.config(connection), "0004")
-        job = {"id": "job_1", "kind": "train", "spec": {}, "timeout_seconds": 60}
-        connection.execute(sa.insert(jobs.Job).values(job))
+        old_job(connection)
 
     migrations.upgrade(url)
 

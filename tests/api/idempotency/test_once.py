@@ -135,7 +135,7 @@ def test_a_claim_of_a_process_that_died_runs_out(each_service: Service) -> None:
 
 
 def test_who_comes_back_after_its_claim_ran_out_answers_nothing(each_service: Service) -> None:
-    late, next_ = Claim.new("k", "f" * 64), Claim.new("k", "f" * 64)
+    late, next_ = Claim.new("k", "f" * 64, "key_1"), Claim.new("k", "f" * 64, "key_1")
     with each_service.database.transaction() as session:
         keys.add(session, late)
     change(each_service, claimed_until=after_seconds(-1))
