@@ -1,8 +1,6 @@
 """Uploads on their way in: multipart/form-data streamed to the store, memory flat, nothing left behind on refusal."""
 
-import errno
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
@@ -15,10 +13,11 @@ from starlette.concurrency import run_in_threadpool
 from api import quotas
 from api.errors import BadRequest, FieldError, Invalid, StorageFull, TooLarge, UnsupportedMediaType
 from api.settings import Settings
-from api.storage import CHUNK, Incoming, Storage, Stored
+from api.storage import CHUNK, Incoming, Storage, Stored, full_disk_told
 
 FORM_OVERHEAD = 64 * 1024  # boundaries, part headers and the other fields
 MAX_NAME = 200
+NO_ROOM = "expected room for the upload, got a full disk; nothing of it was kept"
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def receiver(suffixes: tuple[str, ...], limit: Callable[[Settings], int]) -> Cal
         length = _announced(request, most)
         await run_in_threadpool(_refuse_early, request, length)
         storage: Storage = request.app.state.storage
-        with _room(), storage.incoming() as incoming:
+        with full_disk_told(NO_ROOM), storage.incoming() as incoming:
             form = _Form(_boundary(request), suffixes, most)
             async for chunk in request.stream():
                 form.feed(chunk)
@@ -64,16 +63,6 @@ def form_body(suffixes: tuple[str, ...], example: str) -> dict[str, Any]:
     }
     schema = {"type": "object", "required": ["file"], "properties": properties, "additionalProperties": False}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
-
-
-@contextmanager
-def _room() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise StorageFull("expected room for the upload, got a full disk; nothing of it was kept") from error
-        raise
 
 
 def _announced(request: Request, most: int) -> int:

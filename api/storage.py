@@ -4,6 +4,7 @@ Uploads are named by their content (`uploads/<sha256>.zip`): the same content tw
 nothing that a stranger chose. What an attempt publishes lies under `jobs/<job>/attempt-<n>/epoch-<k>/<name>`.
 """
 
+import errno
 import hashlib
 import os
 import re
@@ -17,10 +18,23 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from api.errors import StorageFull
+
 CHUNK = 2**20
 ABANDONED_SECONDS = 86_400.0  # after which a file on its way in that nobody adds to is removed
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 _SUFFIX = re.compile(r"\.[a-z0-9]+")
+
+
+@contextmanager
+def full_disk_told(detail: str) -> Iterator[None]:
+    """Turn the operating system's ways to say that the disk is full into `StorageFull`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageFull(detail) from error
+        raise
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from api.datasets import service
 from api.datasets.schemas import DatasetView
 from api.dependencies import StorageDep, Work, refusals, remove_after
-from api.discards import hold
 from api.errors import (
     BadRequest,
     CrossSite,
@@ -21,8 +20,8 @@ from api.errors import (
 )
 from api.idempotency.once import KEYED, Once, key_of, once_of_upload
 from api.pages import After, Limit, Page
-from api.queue import INSPECT
 from api.receiving import Upload, form_body, receiver
+from api.registration import register
 from api.uploads import SUFFIXES as OF_KIND
 
 SUFFIXES = OF_KIND["dataset"]
@@ -51,11 +50,8 @@ def create(
     The answer is `checking`; a worker then inspects the file and makes it `ready` or `invalid`. A job may name it at
     once, and waits.
     """
-    if upload.stored.new:
-        work.undo(lambda: store.delete(upload.stored.key))
-    row = service.create(work.session, upload.stored, upload.filename, upload.name)
-    hold(work.session, store, row.key)
-    work.ring(INSPECT, row.id)
+    stored = upload.stored
+    row = register(work, store, stored, lambda session: service.create(session, stored, upload.filename, upload.name))
     view = DatasetView.of(row)
     answer.headers["Location"] = view.links.self
     answer.headers["Retry-After"] = "1"

@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete as sql_delete
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api import discards, needs, quotas
+from api import registration
 from api.datasets.tables import Dataset
-from api.db import new_id, now
-from api.errors import InUse
-from api.ownership import owner_of
+from api.db import new_id
 from api.pages import get_or_404, page
 from api.storage import Stored
 
@@ -22,12 +19,7 @@ def create(session: Session, stored: Stored, filename: str, name: str | None) ->
         QuotaExceeded: it is more than its owner may store.
     """
     row = Dataset(id=new_id("ds"), name=name, filename=filename, key=stored.key, sha256=stored.sha256, size=stored.size)
-    row.owner = owner_of(session)
-    row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again
-    session.add(row)
-    session.flush()
-    quotas.check_storage(session, row.owner)
-    return row
+    return registration.add(session, row)
 
 
 def get(session: Session, dataset_id: str) -> Dataset:
@@ -51,9 +43,4 @@ def delete(session: Session, dataset_id: str) -> list[str]:
         NotFound: there is none.
         InUse: a job or a study names it.
     """
-    row = get(session, dataset_id)
-    if (user := needs.of_upload(session, dataset_id)) is not None:
-        raise InUse(f"expected a dataset that nothing needs, got one that is needed by {user}")
-    # Not through the session: another request may have been faster, and a worker may be checking it.
-    session.execute(sql_delete(Dataset).where(Dataset.id == dataset_id).execution_options(synchronize_session=False))
-    return discards.note(session, [row.key])
+    return registration.delete(session, Dataset, dataset_id)

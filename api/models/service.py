@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete as sql_delete
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api import discards, needs, quotas
-from api.db import new_id, now
-from api.errors import InUse
+from api import registration
+from api.db import new_id
 from api.models.tables import Model
-from api.ownership import owner_of
 from api.pages import get_or_404, page
 from api.storage import Stored
 
@@ -22,12 +19,7 @@ def create(session: Session, stored: Stored, filename: str, name: str | None) ->
         QuotaExceeded: it is more than its owner may store.
     """
     row = Model(id=new_id("mdl"), name=name, filename=filename, key=stored.key, sha256=stored.sha256, size=stored.size)
-    row.owner = owner_of(session)
-    row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again
-    session.add(row)
-    session.flush()
-    quotas.check_storage(session, row.owner)
-    return row
+    return registration.add(session, row)
 
 
 def get(session: Session, model_id: str) -> Model:
@@ -51,9 +43,4 @@ def delete(session: Session, model_id: str) -> list[str]:
         NotFound: there is none.
         InUse: a job or a study names it.
     """
-    row = get(session, model_id)
-    if (user := needs.of_upload(session, model_id)) is not None:
-        raise InUse(f"expected a model that nothing needs, got one that is needed by {user}")
-    # Not through the session: another request may have been faster, and a worker may be checking it.
-    session.execute(sql_delete(Model).where(Model.id == model_id).execution_options(synchronize_session=False))
-    return discards.note(session, [row.key])
+    return registration.delete(session, Model, model_id)

@@ -21,7 +21,7 @@ from api.errors import (
     WrongOffset,
 )
 from api.partials import Partial
-from api.queue import INSPECT
+from api.registration import register
 from api.resumable import headers, service
 from api.resumable.announcement import HEADER, Announcement
 from api.resumable.piece import MEDIA_TYPE, whole, whole_after_piece
@@ -138,8 +138,10 @@ def delete(upload_id: str, request: Request, work: Work, store: StorageDep) -> R
 
 def _shown(upload_id: str, whole: str | None, work: UnitOfWork, store: Storage, answer: Response) -> UploadView:
     """Say how far an upload is. One whose last byte has come is completed first, also after a crash at that point."""
-    row, partial = service.get(work.session, upload_id), Partial(store, upload_id)
-    offset = row.length if row.created else partial.size()
+    partial = Partial(store, upload_id)
+    there = partial.size()  # before the row: whoever completes an upload removes the file after its commit
+    row = service.get(work.session, upload_id)
+    offset = row.length if row.created else there
     if offset is None:
         raise Gone("expected an upload that goes on, got one that was abandoned: begin anew")
     if whole is not None and not row.created:
@@ -157,8 +159,5 @@ def _complete(row: ResumableUpload, sha256: str, partial: Partial, work: UnitOfW
     if not service.claim(work.session, row):
         return
     stored = partial.keep(sha256, file.suffix)
-    if stored.new:
-        work.undo(lambda: store.delete(stored.key))
-    made = service.create(work.session, row, stored)
+    register(work, store, stored, lambda session: service.create(session, row, stored))
     work.then(partial.remove)
-    work.ring(INSPECT, made.id)

@@ -1,18 +1,17 @@
 """One piece of an upload on its way in: appended as it comes, so that a broken connection loses nothing of it."""
 
 import asyncio
-import errno
 from typing import IO, Annotated
 
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
-from api import ownership
-from api.errors import BadRequest, Gone, StorageFull, TooLarge, UnsupportedMediaType, UploadBusy, WrongOffset
+from api.dependencies import reading
+from api.errors import BadRequest, Gone, TooLarge, UnsupportedMediaType, UploadBusy, WrongOffset
 from api.partials import Busy, Partial
 from api.resumable import service
 from api.resumable.headers import version_of
-from api.storage import CHUNK
+from api.storage import CHUNK, full_disk_told
 
 MEDIA_TYPE = "application/offset+octet-stream"
 IDLE_SECONDS = 60.0  # without a byte: the client is gone, and what holds the file must let it go
@@ -55,8 +54,7 @@ def whole(request: Request, upload_id: str) -> str | None:
     Before the request's transaction begins: that must not stand open while gigabytes are read.
     """
     version_of(request)
-    with request.app.state.database.transaction() as session:
-        ownership.bind(session, request.state.caller)
+    with reading(request)() as session:
         row = service.get(session, upload_id)
     partial = Partial(request.app.state.storage, upload_id)
     if row.created or partial.size() != row.length:
@@ -100,13 +98,9 @@ def _write(file: IO[bytes], pending: bytearray) -> None:
     """Write and empty `pending`."""
     view, done = bytes(pending), 0
     pending.clear()
-    try:
+    with full_disk_told("expected room for the piece, got a full disk; what has come before stays"):
         while done < len(view):
             done += file.write(view[done:])
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise StorageFull("expected room for the piece, got a full disk; what has come before stays") from error
-        raise
 
 
 def _offset(request: Request) -> int:
@@ -120,6 +114,5 @@ def _offset(request: Request) -> int:
 
 
 def _length(request: Request, upload_id: str) -> int:
-    with request.app.state.database.transaction() as session:
-        ownership.bind(session, request.state.caller)
+    with reading(request)() as session:
         return service.get(session, upload_id).length

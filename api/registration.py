@@ -1,0 +1,64 @@
+"""Stored files that become datasets or models, however they came: in one request or in pieces."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import delete as sql_delete
+from sqlalchemy.orm import Session
+
+from api import discards, needs, quotas
+from api.datasets.tables import Dataset
+from api.db import now
+from api.errors import InUse
+from api.models.tables import Model
+from api.ownership import owner_of
+from api.pages import get_or_404
+from api.queue import INSPECT
+from api.storage import Storage, Stored
+from api.transactions import UnitOfWork
+
+Row = TypeVar("Row", bound=Dataset | Model)
+
+
+def register(work: UnitOfWork, store: Storage, stored: Stored, create: Callable[[Session], Row]) -> Row:
+    """Make a row of a stored file, have a worker check it, and see that the file stays as long as the row.
+
+    Raises:
+        QuotaExceeded: it is more than its owner may store.
+        Unavailable: the file was removed just now; sent again, it will be stored again.
+    """
+    if stored.new:
+        work.undo(lambda: store.delete(stored.key))
+    row = create(work.session)
+    discards.hold(work.session, store, row.key)
+    work.ring(INSPECT, row.id)
+    return row
+
+
+def add(session: Session, row: Row) -> Row:
+    """Add the row of a stored file: the caller's own, within their quota, and to be checked.
+
+    Raises:
+        QuotaExceeded: it is more than its owner may store.
+    """
+    row.owner = owner_of(session)
+    row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again
+    session.add(row)
+    session.flush()
+    quotas.check_storage(session, row.owner)
+    return row
+
+
+def delete(session: Session, table: type[Dataset] | type[Model], id_: str) -> list[str]:
+    """Delete what nothing names; give the notes of the files to remove once this is committed.
+
+    Raises:
+        NotFound: there is none.
+        InUse: a job or a study names it.
+    """
+    key = get_or_404(session, table, id_).key
+    if (user := needs.of_upload(session, id_)) is not None:
+        raise InUse(f"expected a {table.__tablename__} that nothing needs, got one that is needed by {user}")
+    # Not through the session: another request may have been faster, and a worker may be checking it.
+    session.execute(sql_delete(table).where(table.id == id_).execution_options(synchronize_session=False))
+    return discards.note(session, [key])
