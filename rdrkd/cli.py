@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from rdrkd import __version__, environment
-from rdrkd.client import cli as client
+from rdrkd.commands import service
 from rdrkd.console import People, show_failure, show_inspection
 from rdrkd.errors import RdrkdError, SpecError
 from rdrkd.events import EXIT_DONE, EXIT_FAILED, Failed
@@ -33,7 +33,7 @@ app = typer.Typer(
 
 app.add_typer(study, name="study")
 for name in ("jobs", "datasets", "models", "studies", "workers"):
-    app.add_typer(getattr(client, name), name=name)
+    app.add_typer(getattr(service, name), name=name)
 Spec = Annotated[Path, typer.Argument(help="Job spec, JSON or YAML.", show_default=False)]
 RunDir = Annotated[
     Path,

@@ -3,8 +3,7 @@
 No function commits.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric, SummaryMetricFamily
 from sqlalchemy import func, select
@@ -13,10 +12,11 @@ from sqlalchemy.orm import Session
 from api.attempts.tables import JobAttempt
 from api.datasets.tables import Dataset
 from api.db import now, seconds_between
-from api.jobs.states import HELD, TERMINAL, Status
+from api.jobs.states import HELD, TERMINAL
 from api.jobs.tables import Artifact, Job
 from api.models.tables import Model
-from api.workers.tables import Worker
+from api.queue import INSPECT, TRAIN
+from api.workers import service as workers
 
 
 def figures(session: Session, free_bytes: int, version: str) -> Iterator[Metric]:
@@ -37,15 +37,15 @@ def figures(session: Session, free_bytes: int, version: str) -> Iterator[Metric]
 
 
 def _jobs(session: Session) -> Iterator[Metric]:
-    counts = _by(session.execute(select(Job.status, func.count()).group_by(Job.status)))
     jobs = GaugeMetricFamily("rdrkd_jobs", "Jobs by status.", labels=["status"])
     age = GaugeMetricFamily(
         "rdrkd_oldest_job_age_seconds", "Since the oldest job of a status was queued.", labels=["status"]
     )
     queued_at = select(Job.status, seconds_between(func.min(Job.queued_at), now())).group_by(Job.status)
-    oldest = _by(session.execute(queued_at))
-    for status in Status:
-        jobs.add_metric([status], counts.get(status, 0))
+    oldest: dict[str, float | None] = dict(iter(session.execute(queued_at)))
+    counts = workers.counts(session)
+    for status in counts:
+        jobs.add_metric([status], counts[status])
         if status not in TERMINAL:
             age.add_metric([status], oldest.get(status) or 0.0)
     yield jobs
@@ -68,10 +68,8 @@ def _leases(session: Session) -> Iterator[Metric]:
         left.add_metric([], float(seconds))
     yield left
     alive = GaugeMetricFamily("rdrkd_workers", "Workers by queue that are alive.", labels=["queue"])
-    present = select(Worker.queue, func.count()).where(Worker.alive_until > now()).group_by(Worker.queue)
-    counts = _by(session.execute(present))
-    for queue in ("train", "inspect"):
-        alive.add_metric([queue], counts.get(queue, 0))
+    for queue in (TRAIN, INSPECT):
+        alive.add_metric([queue], workers.alive(session, queue))
     yield alive
 
 
@@ -84,10 +82,6 @@ def _attempts(session: Session) -> Iterator[Metric]:
     for ended, number, seconds in session.execute(select(outcome, func.count(), spent).group_by(outcome)):
         attempts.add_metric([ended], number, float(seconds))
     yield attempts
-
-
-def _by(rows: Iterable[Any]) -> dict[str, Any]:
-    return dict(iter(rows))  # a result has keys of its own, and would be taken for a mapping
 
 
 def _storage(session: Session, free_bytes: int) -> Iterator[Metric]:

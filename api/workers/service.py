@@ -106,11 +106,16 @@ def _tasks(session: Session) -> Iterator[tuple[str | None, tuple[What, str]]]:
         yield worker, task
 
 
+def counts(session: Session) -> dict[Status, int]:
+    """Count the jobs by status."""
+    found = dict.fromkeys(Status, 0)
+    for status, count in session.execute(select(Job.status, func.count()).group_by(Job.status)):
+        found[Status(status)] = count
+    return found
+
+
 def queue(session: Session, limit: int) -> Queue:
     """Read at most `limit` of the queued jobs in the order in which they are taken, and the counts of all."""
-    counts = dict.fromkeys(Status, 0)
-    for status, count in session.execute(select(Job.status, func.count()).group_by(Job.status)):
-        counts[Status(status)] = count
     waits = Job.status == Status.QUEUED
     order = (Job.priority.desc(), Job.queued_at, Job.id)
     rows = session.execute(select(Job, ready(Job)).where(waits).order_by(*order).limit(limit + 1)).all()
@@ -118,7 +123,7 @@ def queue(session: Session, limit: int) -> Queue:
     clock = session.scalars(select(now())).one()
     claimable = session.scalar(select(func.count()).select_from(Job).where(waits, ready(Job))) or 0
     return Queue(
-        counts, alive(session), claimable, (clock - since).total_seconds() if since is not None else None,
+        counts(session), alive(session), claimable, (clock - since).total_seconds() if since is not None else None,
         list(_places(rows[:limit])), has_more=len(rows) > limit,
     )  # fmt: skip
 

@@ -166,6 +166,23 @@ def full_disk(most: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+Provoke = Callable[[Service], httpx2.Response]
+
+
+def without_room(provoke: Provoke) -> Provoke:
+    """Ask while the file store has less room than the operator wants to keep free."""
+
+    def ask(service: Service) -> httpx2.Response:
+        settings = service.app.state.settings
+        service.app.state.settings = settings.model_copy(update={"min_free_bytes": 2**60})
+        try:
+            return provoke(service)
+        finally:
+            service.app.state.settings = settings
+
+    return ask
+
+
 Start = Callable[..., AbstractContextManager[Service]]
 
 

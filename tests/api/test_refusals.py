@@ -20,15 +20,13 @@ from api.idempotency.tables import IdempotencyKey
 from api.jobs.states import Status
 from api.jobs.tables import Artifact, Job
 from api.uploads import UploadStatus
-from tests.api.conftest import MAX_BYTES, NOBODY, Service, Start, full_disk
+from tests.api.conftest import MAX_BYTES, NOBODY, Provoke, Service, Start, full_disk, without_room
 from tests.api.resumable import refusals as resumable
 from tests.servers import Postgres
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.json"
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
-
-Provoke = Callable[[Service], Response]
 
 
 def _post(path: str, **request: Any) -> Provoke:
@@ -76,20 +74,6 @@ def _full(path: str, filename: str) -> Provoke:
             return service.client.post(path, files={"file": (filename, bytes(3 * 2**18))})
 
     return provoke
-
-
-def _without_room(provoke: Provoke) -> Provoke:
-    """Ask while the file store has less room than the operator wants to keep free."""
-
-    def ask(service: Service) -> Response:
-        settings = service.app.state.settings
-        service.app.state.settings = settings.model_copy(update={"min_free_bytes": 2**60})
-        try:
-            return provoke(service)
-        finally:
-            service.app.state.settings = settings
-
-    return ask
 
 
 def _file(method: str, tail: str, **request: Any) -> Provoke:
@@ -317,7 +301,7 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("validate_job", "path_not_allowed"): _post("/v1/jobs/validate", **_spec(dataset="/data")),
     ("validate_job", "unknown_reference"): _post("/v1/jobs/validate", **_spec()),
     ("validate_job", "unusable_reference"): _unusable_on_paper,
-    ("create_job", "storage_full"): _without_room(_post("/v1/jobs", **_spec())),
+    ("create_job", "storage_full"): without_room(_post("/v1/jobs", **_spec())),
     ("list_jobs", "invalid"): _get("/v1/jobs?status=x"),
     ("get_job", "not_found"): _get(f"/v1/jobs/{NOBODY['job']}"),
     ("get_job", "invalid"): _get("/v1/jobs/x?wait=61"),
@@ -381,9 +365,9 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("create_study", "unknown_reference"): _post("/v1/studies", **_study()),
     ("create_study", "unusable_reference"): _unusable_study,
     **_keyed_refusals("create_study", "/v1/studies", _studies),
-    ("create_study", "storage_full"): _without_room(_post("/v1/studies", **_study())),
-    ("extend_study", "storage_full"): _without_room(_post(f"{_NO_STUDY}/extend", json={"seeds": [1]})),
-    ("resume_study", "storage_full"): _without_room(_post(f"{_NO_STUDY}/resume")),
+    ("create_study", "storage_full"): without_room(_post("/v1/studies", **_study())),
+    ("extend_study", "storage_full"): without_room(_post(f"{_NO_STUDY}/extend", json={"seeds": [1]})),
+    ("resume_study", "storage_full"): without_room(_post(f"{_NO_STUDY}/resume")),
     ("list_studies", "invalid"): _get("/v1/studies?limit=0"),
     ("get_study", "not_found"): _get(_NO_STUDY),
     ("extend_study", "malformed_json"): _post(f"{_NO_STUDY}/extend", content=b"{", headers=JSON),

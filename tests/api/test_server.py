@@ -33,6 +33,15 @@ def free_port() -> int:
         return port
 
 
+def await_listening(port: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+
+
 def run(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], env=env, capture_output=True, text=True, timeout=60)
 
@@ -43,12 +52,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[psutil.Pr
     data_dir, port = tmp_path_factory.mktemp("server") / "var", free_port()
     env = environment(data_dir, port=str(port))
     with subprocess.Popen([sys.executable, "-m", "api"], env=env, stderr=subprocess.PIPE) as process:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
+        await_listening(port)
         yield psutil.Process(process.pid), port, data_dir
         process.send_signal(signal.SIGTERM)
         log = process.communicate(timeout=30)[1].decode()

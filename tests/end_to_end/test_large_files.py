@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,7 +24,7 @@ from api.jobs.states import Status
 from api.main import create_app
 from api.settings import Settings
 from tests.api.conftest import Service
-from tests.api.test_server import environment, free_port
+from tests.api.test_server import await_listening, environment, free_port
 from tests.rdrkd.client.conftest import Breaking
 
 MIB = 2**20
@@ -66,15 +65,6 @@ def server(tmp_path: Path) -> Iterator[tuple[psutil.Process, int, Settings]]:
         await_listening(port)
         yield psutil.Process(process.pid), port, Settings(data_dir=data_dir)
         process.send_signal(signal.SIGTERM)
-
-
-def await_listening(port: int) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
 
 
 def client(url: str, *arguments: str) -> tuple[dict[str, object], float]:

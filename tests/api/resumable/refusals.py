@@ -5,7 +5,7 @@ from typing import Any
 from httpx2 import Response
 
 from api.partials import Partial
-from tests.api.conftest import MAX_BYTES, Service, full_disk
+from tests.api.conftest import MAX_BYTES, Service, full_disk, without_room
 from tests.api.resumable.test_announcement import metadata
 
 NOBODY = f"/v1/uploads/upl_{'0' * 32}"
@@ -54,16 +54,6 @@ def _full(service: Service) -> Response:
         return _send(service, address, bytes(2**19))
 
 
-def _crowded(service: Service) -> Response:
-    """Announce a file while the store has less room than the operator wants to keep free."""
-    settings = service.app.state.settings
-    service.app.state.settings = settings.model_copy(update={"min_free_bytes": 2**60})
-    try:
-        return _announce(service)
-    finally:
-        service.app.state.settings = settings
-
-
 def _read(operation: str, method: str) -> dict[tuple[str, str], Any]:
     return {
         (operation, "unknown_protocol"): lambda service: service.client.request(method, NOBODY, headers=OLD),
@@ -77,7 +67,7 @@ REFUSALS = {
     ("create_upload", "bad_request"): lambda service: _announce(service, Upload_Length="x"),
     ("create_upload", "unknown_protocol"): lambda service: _announce(service, **OLD),
     ("create_upload", "too_large"): lambda service: _announce(service, Upload_Length=str(MAX_BYTES + 1)),
-    ("create_upload", "storage_full"): _crowded,
+    ("create_upload", "storage_full"): without_room(_announce),
     ("create_upload", "invalid"): lambda service: _announce(service, Upload_Length="0"),
     **_read("get_upload", "GET"),
     **_read("head_upload", "HEAD"),

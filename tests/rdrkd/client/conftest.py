@@ -9,14 +9,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx2
 import pytest
-import uvicorn
 
 from api.main import create_app
 from api.settings import Settings
 from rdrkd.client import Client
-from tests.api.conftest import Service, migrated
+from tests.api.conftest import Service, listening, migrated
 
 __all__ = ["migrated"]
 
@@ -34,30 +32,18 @@ class Live(Service):
 
 
 @contextmanager
-def listening(data_dir: Path, **settings: object) -> Iterator[Live]:
-    data_dir.mkdir(exist_ok=True)
+def begin(data_dir: Path, **settings: object) -> Iterator[Live]:
+    """Start a service on a folder, with settings of one's own."""
     app = create_app(Settings(**({"data_dir": data_dir, "broker_url": "memory://"} | settings)))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    headers = {"Authorization": f"Bearer {settings['token']}"} if "token" in settings else None
-    try:
-        with httpx2.Client(base_url=url, headers=headers) as client:
-            yield Live(app, client, app.state.database, app.state.storage, url)
-    finally:
-        server.should_exit = True
-        thread.join()
+    with listening(app) as running:
+        yield Live(app, running.client, running.database, running.storage, str(running.client.base_url))
 
 
 @pytest.fixture
 def live(tmp_path: Path, migrated: Path) -> Iterator[Live]:
     (tmp_path / "live").mkdir()
     shutil.copy(migrated, tmp_path / "live" / "rdrkd.db")
-    with listening(tmp_path / "live") as running:
+    with begin(tmp_path / "live") as running:
         yield running
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from api.jobs.states import Status
 from rdrkd.client import AsyncClient, Client, NotEnded, Refused, Unreachable
-from tests.rdrkd.client.conftest import Live, listening
+from tests.rdrkd.client.conftest import Live, begin
 
 
 def public(client: type) -> dict[str, inspect.Signature]:
@@ -92,7 +92,7 @@ def test_nobody_is_there() -> None:
 
 
 def test_a_token_is_sent(tmp_path: Path) -> None:
-    with listening(tmp_path / "guarded", token="secret") as live:
+    with begin(tmp_path / "guarded", token="secret") as live:
         with Client(live.url, "secret") as client:
             assert client.version()["name"] == "rdrkd"
         with Client(live.url, "wrong") as client, pytest.raises(Refused) as refused:

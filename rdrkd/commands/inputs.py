@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from rdrkd.client.synchronous import Client
 from rdrkd.errors import SpecError
+
+if TYPE_CHECKING:
+    from rdrkd.client import Client
 
 Told = Callable[[str], None]
 
@@ -27,7 +29,7 @@ def read(path: Path) -> dict[str, Any]:
     return spec
 
 
-def sent(spec: Mapping[str, Any], folder: Path, service: Client, told: Told) -> dict[str, Any]:
+def sent(spec: Mapping[str, Any], folder: Path, service: "Client", told: Told) -> dict[str, Any]:
     """Give the spec with the files that it names sent to the service.
 
     Args:

@@ -10,7 +10,9 @@ from typer.testing import CliRunner, Result
 
 from api.jobs.states import Status
 from rdrkd.cli import app
-from tests.rdrkd.client.conftest import Live
+from tests.rdrkd.client.conftest import Live, live, migrated
+
+__all__ = ["live", "migrated"]
 
 Command = Callable[..., Result]
 

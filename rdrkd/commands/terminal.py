@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from rdrkd.client.effects import Progress as Told
 from rdrkd.console import duration
 
+Told = Callable[[int, int], None]  # (bytes done, bytes in all)
 COLUMNS = {
     "jobs": ("id", "kind", "name", "status", "epoch", "created_at"),
     "datasets": ("id", "name", "filename", "status", "size", "created_at"),
@@ -95,6 +95,3 @@ def _cell(value: Any) -> str:
 
 def _style(status: Any) -> str:
     return {"failed": "red", "invalid": "red", "cancelled": "yellow", "succeeded": "green"}.get(str(status), "")
-
-
-News = Callable[[Any], None]

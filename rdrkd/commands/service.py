@@ -9,15 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rdrkd.client import inputs
-from rdrkd.client.errors import NotEnded, Unreachable, UploadBroken
-from rdrkd.client.synchronous import Client
-from rdrkd.client.terminal import Terminal
+from rdrkd.commands import inputs
+from rdrkd.commands.terminal import Terminal
 from rdrkd.events import EXIT_DONE, EXIT_FAILED
+
+if TYPE_CHECKING:
+    from rdrkd.client import Client
 
 EXIT_UNREACHABLE, EXIT_NOT_ENDED = 4, 5
 Id = Annotated[str, typer.Argument(help="Its id.", show_default=False)]
@@ -35,8 +36,10 @@ URL = "http://127.0.0.1:8000"
 
 
 @contextmanager
-def _service(url: str, token_file: Path | None, as_json: bool) -> Iterator[tuple[Client, Terminal]]:
+def _service(url: str, token_file: Path | None, as_json: bool) -> Iterator[tuple["Client", Terminal]]:
     """Connect, and turn what goes wrong on the way into an exit status of its own."""
+    from rdrkd.client import Client, NotEnded, Unreachable, UploadBroken  # a trainer that starts needs none of it
+
     terminal = Terminal(as_json)
     token = token_file.read_text().strip() if token_file else os.environ.get("RDRKD_TOKEN")
     try:
