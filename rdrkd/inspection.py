@@ -13,10 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rdrkd.data.archive import file_sha256, unpack
+from rdrkd.data.archive import unpack
 from rdrkd.data.check import Findings, check
 from rdrkd.data.dataset import Dataset, open_dataset, uploaded_layout
 from rdrkd.errors import DatasetError, ModelError, Problem
+from rdrkd.files import file_sha256
 
 MODEL_SUFFIXES = (".pt", ".safetensors")
 _PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h

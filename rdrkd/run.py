@@ -13,14 +13,13 @@ import torch
 
 from rdrkd import __version__
 from rdrkd.data import Dataset, open_dataset
-from rdrkd.data.archive import file_sha256
 from rdrkd.data.check import check
 from rdrkd.devices import devices_of
 from rdrkd.diagnostics.report import Reports
 from rdrkd.errors import ModelError, Problem, SpecError, StopRequested, TeacherError
 from rdrkd.evaluate import evaluate
 from rdrkd.events import Progress, Resolved, Warn
-from rdrkd.files import held, write_atomically
+from rdrkd.files import file_sha256, held, write_atomically
 from rdrkd.models import LoadedModel, load_weights
 from rdrkd.models.weights import parameters_of
 from rdrkd.recorder import Recorder

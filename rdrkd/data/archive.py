@@ -3,7 +3,6 @@
 The zip's own headers are never trusted for sizes: bytes are counted as they stream out of the decompressor.
 """
 
-import hashlib
 import itertools
 import os
 import re
@@ -22,7 +21,7 @@ from pathlib import Path, PurePosixPath
 
 from rdrkd.data.images import IMAGE_SUFFIXES
 from rdrkd.errors import DatasetError, Problem
-from rdrkd.files import full_disk_named
+from rdrkd.files import file_sha256, full_disk_named
 
 KEPT_SUFFIXES = IMAGE_SUFFIXES | {".txt", ".yaml", ".yml", ".json"}
 _NESTED = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"}
@@ -54,12 +53,6 @@ class Unpacked:
     folder: Path
     sha256: str
     skipped: dict[str, int]
-
-
-def file_sha256(path: Path) -> str:
-    """Give the hex sha256 of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def unpack(

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from rdrkd.data import coco, yolo
-from rdrkd.data.archive import file_sha256
 from rdrkd.data.dataset import Dataset
 from rdrkd.data.frames import Box, Frame
 from rdrkd.data.images import ImageFault, decode, quiet_decoders
 from rdrkd.errors import DatasetError, Problem
+from rdrkd.files import file_sha256
 
 MOST_PROBLEMS = 100
 _MOST_LABEL_BYTES = 4 << 20

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import yaml
 
-from rdrkd.data.archive import Limits, file_sha256, unpack
+from rdrkd.data.archive import Limits, unpack
 from rdrkd.data.layout import Layout, find_yaml, images_in, read_layout
 from rdrkd.data.yolo import label_path
 from rdrkd.errors import DatasetError
+from rdrkd.files import file_sha256
 
 
 @dataclass(frozen=True)

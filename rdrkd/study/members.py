@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rdrkd.data.archive import file_sha256
 from rdrkd.errors import ModelError
+from rdrkd.files import file_sha256
 from rdrkd.spec import Architecture, LocalModel, ModelRef, Preset
 from rdrkd.spec.study import Method, Study
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 import psutil
@@ -127,13 +129,30 @@ def test_migrate_is_a_command_of_its_own(tmp_path: Path) -> None:
     assert (tmp_path / "var" / "rdrkd.db").exists()
 
 
-def test_the_service_never_loads_torch() -> None:
-    program = "import sys, api.main, api.__main__; print(*sys.modules)"
+def test_the_service_loads_only_what_its_lock_has() -> None:
+    program = """
+import sys
+before = set(sys.modules)  # what an installation's own hooks load
+import pkgutil, api
+for module in pkgutil.walk_packages(api.__path__, "api."):
+    if not module.name.startswith("api.migrations."):
+        __import__(module.name)
+print(*{name.split(".")[0] for name in set(sys.modules) - before})
+"""
+    lock = (Path(__file__).parents[2] / "requirements" / "service.txt").read_text()
+    locked = set(re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE)) | {"rdrkd"}
+    owners = metadata.packages_distributions()
 
-    loaded = set(run("-c", program, env=dict(os.environ)).stdout.split())
+    loaded = run("-c", program, env=dict(os.environ))
+    foreign = {
+        module
+        for module in loaded.stdout.split()
+        if module in owners and not {re.sub(r"[-_.]+", "-", name).lower() for name in owners[module]} & locked
+    }
 
-    assert "api.main" in loaded
-    assert not loaded & {"torch", "ultralytics", "cv2", "numpy"}
+    assert loaded.returncode == 0, loaded.stderr
+    assert {"api", "fastapi", "sqlalchemy"} <= set(loaded.stdout.split())
+    assert not foreign
 
 
 @pytest.fixture
