@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.routing import compile_path
 
 from api.access import Scope, needed
 from api.dependencies import refusals
@@ -22,6 +23,8 @@ def document(app: FastAPI) -> dict[str, Any]:
         for path, methods in made["paths"].items():
             for method, operation in methods.items():
                 _complete(operation["responses"], method.upper(), path)
+                for parameter in operation.get("parameters", ()):
+                    parameter["schema"] = _not_null(parameter["schema"])
     return app.openapi_schema or {}
 
 
@@ -31,6 +34,14 @@ def _complete(responses: dict[str, Any], method: str, path: str) -> None:
     if path.startswith("/v1/"):
         for error in _guarded(method, path):
             _add(responses, error)
+
+
+def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Say what a parameter may be: it may be missing, which FastAPI calls null, but no text in an address is null."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return schema
+    return kinds[0] | {key: value for key, value in schema.items() if key != "anyOf"}
 
 
 def _guarded(method: str, path: str) -> list[type[ApiError]]:
@@ -44,3 +55,10 @@ def _add(responses: dict[str, Any], error: type[ApiError]) -> None:
     there = responses.setdefault(str(error.status), documented)
     if f"`{error.code}`" not in there["description"]:
         there["description"] += f"; `{error.code}`: {error.title}"
+
+
+def methods_of(app: FastAPI, path: str) -> list[str]:
+    """Give the methods that an address takes by the document; a fixed address goes before one with parameters."""
+    paths = document(app)["paths"]
+    matching = [template for template in paths if compile_path(template)[0].match(path)]
+    return sorted(method.upper() for method in paths[min(matching, key=lambda t: t.count("{"))]) if matching else []

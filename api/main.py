@@ -22,7 +22,7 @@ from api.control import endpoints as control
 from api.datasets import endpoints as datasets
 from api.db import Database
 from api.dependencies import refusals
-from api.document import document
+from api.document import document, methods_of
 from api.errors import (
     ApiError,
     BadRequest,
@@ -168,11 +168,17 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     by_status: dict[int, ApiError] = {
         400: BadRequest("expected a body that can be read, got another"),
         404: NotFound(f"expected an address of this service, got {path}"),
-        405: MethodNotAllowed(f"{path} does not take {request.method}", headers=error.headers),
+        405: MethodNotAllowed(f"{path} does not take {request.method}", headers=_allowed(request) or error.headers),
         413: TooLarge(f"expected a body of at most {MAX_BODY_BYTES} bytes, got more"),
     }
     known = by_status.get(error.status_code) or InternalError(f"an unforeseen status, {error.status_code}")
     return problem_response(known, request.state.request_id)
+
+
+def _allowed(request: Request) -> dict[str, str]:
+    """Name all methods of an address: the router names those of the first of its routes."""
+    methods = methods_of(request.app, request.url.path)
+    return {"Allow": ", ".join(methods)} if methods else {}
 
 
 async def _on_lost_database(request: Request, error: Exception) -> Response:

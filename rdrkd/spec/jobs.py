@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from rdrkd.spec.faults import refusal
 from rdrkd.spec.presets import Distillation, Preset
 from rdrkd.spec.references import STUDY_ID, ModelRef, WeightsRef
 from rdrkd.spec.training import EvaluationSettings, TrainSettings
@@ -75,12 +76,8 @@ class Distill(_Job):
 
     @model_validator(mode="after")
     def _terms_are_on(self) -> Self:
-        stop, epochs = self.distillation.recipe.schedule.stop_epochs, self.train.epochs
-        if self.distillation.recipe.terms and stop >= epochs:
-            raise ValueError(
-                f"distillation.schedule: expected stop_epochs below the {epochs} epochs of train, got {stop:g}: the "
-                "terms would never be on"
-            )
+        if faults := self.distillation.never_on(self.train.epochs):
+            raise refusal(faults)
         return self
 
     @property

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from rdrkd.spec.faults import Fault
 from rdrkd.spec.losses import (
     Amd,
     Bckd,
@@ -189,3 +190,11 @@ class Distillation(BaseModel):
         """
         base = Recipe(self.losses or ()) if self.preset is None else PRESETS[self.preset]
         return Recipe(base.terms, self.calibration or base.calibration, self.schedule or base.schedule)
+
+    def never_on(self, epochs: int) -> list[Fault]:
+        """Find fault with a schedule that switches the terms off before a training of `epochs` epochs has begun."""
+        stop = self.recipe.schedule.stop_epochs
+        if not self.recipe.terms or stop < epochs:
+            return []
+        detail = f"expected stop_epochs below the {epochs} epochs of train, got {stop:g}: the terms would never be on"
+        return [Fault(("distillation", "schedule", "stop_epochs"), detail, stop)]

@@ -100,6 +100,10 @@ class Study(BaseModel):
     def _consistent(self) -> Self:
         names = [_name(choice) for choice in self.methods]
         faults = [*_repeated("methods", names), *_repeated("seeds", self.seeds)]
+        for place, choice in enumerate(self.methods):
+            if isinstance(choice, Method):
+                never_on = choice.distillation.never_on(self.train.epochs)
+                faults += [Fault(("methods", place, *where), detail, came) for where, detail, came in never_on]
         if "seed" in self.train.model_fields_set:
             seed = self.train.seed
             faults.append(Fault(("train", "seed"), f"expected no seed here but in `seeds`, got {seed}", seed))

@@ -10,6 +10,7 @@ from api.studies import service as studies
 from tests.api.conftest import NOBODY, Service
 
 METRICS = {"AP": 12.5, "AP50": 30.0, "AP75": 8.0, "AP_S": 5.0, "AP_M": 20.0, "AP_L": None}
+OFF = {"name": "off", "distillation": {"preset": "decoupled", "schedule": {"stop_epochs": 2}}}  # of two epochs
 TRAINED = {"model": {"architecture": "yolov8l"}, "train": {"epochs": 3}}
 
 
@@ -83,6 +84,7 @@ def test_a_study_becomes_jobs_teacher_first(each_service: Service) -> None:
         ({"seeds": []}, "invalid", "#/seeds"),
         ({"methods": ["table2"], "seeds": list(range(100)), "train": {"epochs": 0}}, "invalid", "#/train/epochs"),
         ({"surprise": 1}, "invalid", "#/surprise"),
+        ({"methods": ["none", OFF]}, "invalid", "#/methods/1/distillation/schedule/stop_epochs"),
     ],
 )
 def test_what_makes_no_study_is_refused_by_field_and_leaves_nothing(
@@ -94,6 +96,14 @@ def test_what_makes_no_study_is_refused_by_field_and_leaves_nothing(
     assert pointer in [error["pointer"] for error in answer.json()["errors"]]
     assert service.client.get("/v1/studies").json()["data"] == []
     assert service.client.get("/v1/jobs").json()["data"] == []
+
+
+def test_a_study_is_not_extended_by_a_method_that_would_never_be_on(each_service: Service) -> None:
+    study = post(each_service, methods=["none"])
+    answer = each_service.client.post(f"{study['links']['self']}/extend", json={"methods": [OFF]})
+    assert answer.status_code == 422
+    assert "expected stop_epochs below the 2 epochs of train, got 2" in answer.json()["detail"]
+    assert get(each_service, study) == study
 
 
 def test_a_study_has_a_largest_size(service: Service) -> None:

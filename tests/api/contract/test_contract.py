@@ -1,0 +1,67 @@
+"""Schemathesis over the whole document, all checks on: no 5xx, and no answer that the document does not know."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from api.jobs.states import Status
+from tests.api.conftest import Listen, Service
+from tests.api.resumable.test_uploads import begin
+from tests.api.studies import test_studies as studies
+
+HERE = Path(__file__).parent
+UNLIMITED = {"rate_default": "", "rate_submit": "", "rate_download": "", "quota_queued_jobs": 0}
+INWARD = {"webhooks_allow_private": True, "webhooks_allow_http": True}  # so that no webhook calls a stranger
+STATES = (Status.QUEUED, Status.RUNNING, Status.PAUSED, Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
+
+
+def known(service: Service) -> dict[str, list[str]]:
+    """Put in one of everything, jobs in every state that lasts; give their ids by the name that a path gives them."""
+    webhook = {"name": "ours", "url": "http://127.0.0.1:9/x", "events": ["job.failed"]}
+    return {
+        "dataset_id": [service.dataset()],
+        "model_id": [service.upload("models", ("a.pt", b"weights"))],
+        "job_id": [service.job(status) for status in reversed(STATES)],
+        "study_id": [studies.post(service)["id"]],
+        "upload_id": [begin(service).rpartition("/")[2]],
+        "webhook_id": [service.client.post("/v1/webhooks", json=webhook).raise_for_status().json()["id"]],
+        "key_id": [key["id"] for key in service.client.get("/v1/api-keys").raise_for_status().json()["data"][:1]],
+        "name": ["student.pt"],
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scope", ["read", "submit", "admin"])
+def test_no_answer_that_the_document_does_not_know(listen: Listen, scope: str, tmp_path: Path) -> None:
+    service = listen(**UNLIMITED, **INWARD)
+    service.key("alice", "read")  # one that may be revoked
+    service.client.headers.update(service.key("alice", "admin"))
+    there = known(service)
+    authorization = service.key("alice", scope)["Authorization"]
+
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli", "--config-file", HERE / "schemathesis.toml"),
+            *("run", f"{service.client.base_url}/openapi.json", "--header", f"Authorization: {authorization}"),
+            *("--checks", "all", "--phases", "examples,coverage,fuzzing", "--max-examples", "12", "--seed", "1"),
+            *("--continue-on-failure", "--request-timeout", "30", "--warnings", "off"),
+        ],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(HERE),
+            "SCHEMATHESIS_HOOKS": "hooks",
+            "RDRKD_CONTRACT_KNOWN": json.dumps(there),
+        },
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+    assert result.returncode == 0, result.stdout[-20_000:] + result.stderr[-2000:]
+    assert "No issues found" in result.stdout
