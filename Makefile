@@ -23,7 +23,7 @@ BIN := .venv/bin
 PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 READY := .venv/ready-$(TORCH)
 
-.PHONY: help demo test test-all test-gpu check lint types contracts doctests lock-check openapi bench up down lock format \
+.PHONY: help demo test test-all test-gpu check lint types contracts doctests lock-check openapi transcripts bench up down lock format \
 	secrets compose-test install clean
 
 help: ## List the targets
@@ -71,6 +71,9 @@ doctests: $(READY)
 
 openapi: $(READY) ## Write docs/openapi.json anew: the service's interface, which a test compares
 	$(BIN)/python -m api openapi > docs/openapi.json
+
+transcripts: $(READY) ## Run the sessions of docs/transcripts.md and write what they print into it
+	$(BIN)/python -m tests.end_to_end.test_transcripts
 
 format: $(READY) ## Format the code and apply the linter's safe fixes
 	$(BIN)/ruff check --fix .

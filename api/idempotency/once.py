@@ -61,7 +61,11 @@ def key_of(
     request: Request,
     key: Annotated[
         str | None,
-        Header(alias=HEADER, description="1 to 255 printable ASCII characters; the same request is done once"),
+        Header(
+            alias=HEADER,
+            description="1 to 255 printable ASCII characters; the same request is done once",
+            json_schema_extra={"pattern": f"^{_KEY.pattern}$"},
+        ),
     ] = None,
 ) -> str | None:
     """Check the key, before a byte of an upload is read."""

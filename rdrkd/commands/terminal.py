@@ -30,10 +30,11 @@ class Terminal:
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
         self.out, self.err = Console(), Console(stderr=True)
+        self._told = ""
 
     def note(self, text: str) -> None:
         """Tell a person what goes on."""
-        self.err.print(text, highlight=False, markup=False)
+        self.err.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def one(self, row: BaseModel | Mapping[str, Any]) -> None:
         """Print one thing, whole."""
@@ -55,7 +56,7 @@ class Terminal:
         self.out.print(table)
 
     def state(self, row: Any) -> None:
-        """Print the state of a job or study that is being followed, in one line."""
+        """Print the state of a job or study that is being followed, in one line, once."""
         if self.as_json:
             self.one(row)
             return
@@ -69,7 +70,10 @@ class Terminal:
             parts.append(f"about {duration(shown['eta_seconds'])} left")
         if shown.get("message"):
             parts.append(f"{shown['reason']}: {shown['message']}")
-        self.note(f"{shown['id']}: " + ", ".join(parts))
+        line = f"{shown['id']}: " + ", ".join(parts)
+        if line != self._told:
+            self.note(line)
+        self._told = line
 
     @contextmanager
     def bar(self, name: str) -> Iterator[Told | None]:
