@@ -10,6 +10,7 @@ import pytest
 
 from api.jobs.states import Status
 from rdrkd.client import AsyncClient, Client, NotEnded, Refused, Unreachable
+from tests.api.datasets.previews import PICTURE, with_preview
 from tests.rdrkd.client.conftest import Live, begin
 
 
@@ -131,3 +132,17 @@ def test_a_study_by_client(live: Live, service: Client) -> None:
     assert service.resume_study(study.id).status == "queued"
     service.cancel_study(study.id)
     assert {"decoupled", "cwd"} <= {method["name"] for method in service.methods()}
+
+
+def test_datasets_with_their_versions_and_previews(live: Live, service: Client, tmp_path: Path) -> None:
+    (tmp_path / "a.tgz").write_bytes(b"content")
+    live.upload()
+    made = [service.upload_dataset(tmp_path / "a.tgz", "mine", lenient=lenient) for lenient in (False, True)]
+
+    assert [(row.version, row.lenient, row.format) for row in made] == [(1, False, None), (2, True, None)]
+    assert [row.id for row in service.datasets(name="mine")] == [made[1].id, made[0].id]
+    for _ in range(3):
+        live.settle("no")
+    pictured = with_preview(live)
+    assert service.dataset(pictured).format == "coco"
+    assert service.download_preview(pictured, tmp_path / "p.jpg").read_bytes() == PICTURE
