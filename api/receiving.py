@@ -49,7 +49,7 @@ def receiver(
     async def receive(request: Request) -> Upload:
         most = limit(request.app.state.settings)
         length = _announced(request, most)
-        await run_in_threadpool(_refuse_early, request, length)
+        await run_in_threadpool(refuse_early, request, length)
         storage: Storage = request.app.state.storage
         with full_disk_told(NO_ROOM), storage.incoming() as incoming:
             form = _Form(_boundary(request), suffixes, most, fields)
@@ -87,7 +87,7 @@ def _announced(request: Request, most: int) -> int:
     return int(length)
 
 
-def _refuse_early(request: Request, length: int) -> None:
+def refuse_early(request: Request, length: int) -> None:
     """Refuse what the disk or its owner's quota has no room for, before a byte is read."""
     state = request.app.state
     least, free = state.settings.min_free_bytes, state.storage.free()

@@ -1,4 +1,6 @@
-"""Which files belong to a dataset, by the end of their names. No imports: the service knows these, too."""
+"""Which files belong to a dataset, by their names. Nothing heavy: the service knows these, too."""
+
+from pathlib import PurePosixPath
 
 IMAGES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 KEPT = IMAGES | {".txt", ".yaml", ".yml", ".json"}
@@ -14,3 +16,16 @@ def archive_suffix(name: str) -> str | None:
     """
     lower = name.lower()
     return next((suffix for suffix in ARCHIVES if lower.endswith(suffix) and len(lower) > len(suffix)), None)
+
+
+def is_kept(name: str) -> bool:
+    """Say whether an entry is unpacked, by its name.
+
+    A Mac adds a `._name` twin to every file, with the same suffix but other content.
+
+    >>> is_kept("d/a.JPG"), is_kept("d/._a.jpg"), is_kept("__MACOSX/a.jpg"), is_kept("d/run.sh")
+    (True, False, False, False)
+    """
+    path = PurePosixPath(name)
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return path.suffix.lower() in KEPT and not hidden

@@ -8,21 +8,25 @@ from sqlalchemy.orm import Session
 
 from api.artifacts.media import media_type
 from api.datasets import service
+from api.datasets.imports import take_folder
 from api.datasets.schemas import DatasetView
 from api.datasets.tables import Dataset
-from api.dependencies import IfNoneMatch, StorageDep, Work, refusals, remove_after
+from api.dependencies import IfNoneMatch, StorageDep, Work, json_only, refusals, remove_after
 from api.errors import (
     BadRequest,
     CrossSite,
     Gone,
     InUse,
     Invalid,
+    MalformedJson,
     NotFound,
     NotReady,
+    PathNotAllowed,
     QuotaExceeded,
     RangeNotSatisfiable,
     StorageFull,
     TooLarge,
+    UnknownReference,
     UnsupportedMediaType,
 )
 from api.idempotency.once import KEYED, Once, key_of, once_of_upload
@@ -36,6 +40,7 @@ from rdrkd.spec import Name
 SUFFIXES = OF_KIND["dataset"]
 receive = receiver(SUFFIXES, lambda settings: settings.max_dataset_bytes, lenient=True)
 once = once_of_upload(receive)
+once_of_folder = once_of_upload(take_folder)
 _BYTES = {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
 _PREVIEW: dict[str, Any] = {
     "response_class": Response,
@@ -75,6 +80,38 @@ def create(
     answer.headers["Retry-After"] = "1"
     once.keep(work.session, view, answer)
     return view
+
+
+@router.post(
+    "/from-folder",
+    status_code=202,
+    operation_id="create_dataset_from_folder",
+    dependencies=[Depends(key_of), Depends(json_only)],
+    responses=refusals(
+        BadRequest,
+        MalformedJson,
+        CrossSite,
+        TooLarge,
+        UnsupportedMediaType,
+        *KEYED,
+        PathNotAllowed,
+        UnknownReference,
+        QuotaExceeded,
+        StorageFull,
+    ),
+)
+def create_from_folder(
+    upload: Annotated[Upload, Depends(take_folder)],
+    once: Annotated[Once, Depends(once_of_folder, scope="function")],
+    work: Work,
+    store: StorageDep,
+    answer: Response,
+) -> DatasetView:
+    """Make a dataset of a folder on the service's machine, one of those that the operator allows.
+
+    Its files are copied before the answer, which takes as long; what happens to the folder later changes nothing.
+    """
+    return create(upload, once, work, store, answer)
 
 
 def _create(session: Session, upload: Upload) -> Dataset:

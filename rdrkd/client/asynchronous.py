@@ -146,6 +146,11 @@ class AsyncClient:
         sent = await self._run(transfers.upload(Path(path), "dataset", name, progress, resume, lenient))
         return Dataset.model_validate(sent)
 
+    async def import_dataset(self, folder: str, name: str | None = None, lenient: bool = False) -> Dataset:
+        """Make a dataset of a folder on the service's machine: NAME/PATH, in one that its operator allows."""
+        body = {"folder": folder, "name": name, "lenient": lenient}
+        return await self._run(calls.one(Dataset.model_validate, "POST", "/v1/datasets/from-folder", body))
+
     async def dataset(self, dataset_id: str) -> Dataset:
         """Read a dataset."""
         return await self._run(calls.one(Dataset.model_validate, "GET", f"/v1/datasets/{dataset_id}"))

@@ -33,6 +33,9 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Where it goes.", s
 Wait = Annotated[bool, typer.Option("--wait", help="Stay until it has ended.")]
 Timeout = Annotated[float | None, typer.Option(min=0, help="Longest wait, seconds.", show_default=False)]
 Upload = Annotated[Path, typer.Argument(help="The file.", exists=True, dir_okay=False, show_default=False)]
+LeaveOut = Annotated[
+    bool, typer.Option("--lenient", help="Leave out what is at fault, and list it, instead of refusing the whole.")
+]
 Resume = Annotated[str | None, typer.Option(help="Address of an upload that broke off: go on with it.")]
 URL = "http://127.0.0.1:8000"
 
@@ -253,9 +256,7 @@ _uploads(models, "models")
 def upload_dataset(
     file: Upload,
     name: Annotated[str | None, typer.Option(help="A name for people; each upload is a version of it.")] = None,
-    lenient: Annotated[
-        bool, typer.Option("--lenient", help="Leave out what is at fault, and list it, instead of refusing the whole.")
-    ] = False,
+    lenient: LeaveOut = False,
     resume: Resume = None,
     wait: Wait = False,
     url: Url = URL,
@@ -268,6 +269,22 @@ def upload_dataset(
             row = service.upload_dataset(file, name, told, resume, lenient)
         if row.same_content_as is not None:
             terminal.note(f"{row.id}: the same content as {row.same_content_as}, an earlier version of this name")
+        _end_of_upload(service.wait_dataset(row.id) if wait else row, terminal)
+
+
+@datasets.command("import")
+def import_dataset(
+    folder: Annotated[str, typer.Argument(help="NAME/PATH, in a folder that the operator allows.", show_default=False)],
+    name: Annotated[str | None, typer.Option(help="A name for people; each import is a version of it.")] = None,
+    lenient: LeaveOut = False,
+    wait: Wait = False,
+    url: Url = URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+) -> None:
+    """Make a dataset of a folder on the service's machine; prints it."""
+    with _service(url, token_file, as_json) as (service, terminal):
+        row = service.import_dataset(folder, name, lenient)
         _end_of_upload(service.wait_dataset(row.id) if wait else row, terminal)
 
 

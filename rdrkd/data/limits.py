@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from rdrkd.errors import DatasetError, Problem
-from rdrkd.suffixes import KEPT, NESTED
+from rdrkd.suffixes import NESTED
 
 
 @dataclass(frozen=True)
@@ -65,19 +65,6 @@ def name_fault(name: str, limits: Limits) -> str | None:
     if PurePosixPath(name).suffix.lower() in NESTED:
         return "expected no archive within the archive"
     return None
-
-
-def is_kept(name: str) -> bool:
-    """Say whether an entry is unpacked, by its name.
-
-    A Mac adds a `._name` twin to every file, with the same suffix but other content.
-
-    >>> is_kept("d/a.JPG"), is_kept("d/._a.jpg"), is_kept("__MACOSX/a.jpg"), is_kept("d/run.sh")
-    (True, False, False, False)
-    """
-    path = PurePosixPath(name)
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() in KEPT and not hidden
 
 
 def skipped_as(name: str) -> str:

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from rdrkd.data.limits import Limits, duplicates, is_kept, name_fault, refuse, skipped_as
+from rdrkd.data.limits import Limits, duplicates, name_fault, refuse, skipped_as
 from rdrkd.errors import DatasetError, Problem
+from rdrkd.suffixes import is_kept
 
 _CHUNK = 1 << 20
 _GZIP = b"\x1f\x8b"

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from rdrkd.data.limits import Limits, duplicates, is_kept, name_fault, refuse, skipped_as
+from rdrkd.data.limits import Limits, duplicates, name_fault, refuse, skipped_as
 from rdrkd.errors import DatasetError, Problem
+from rdrkd.suffixes import is_kept
 
 _METHODS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
 _CHUNK = 1 << 20

@@ -424,6 +424,7 @@ QUOTAS = (
     "extend_study",
     "resume_study",
     "create_dataset",
+    "create_dataset_from_folder",
     "create_model",
     "create_webhook",
     "create_upload",

@@ -181,6 +181,17 @@ def test_a_dataset_with_versions_and_a_preview(live: Live, command: Command, tmp
     assert (got.exit_code, (tmp_path / "p.jpg").read_bytes()) == (0, PICTURE)
 
 
+def test_a_folder_of_the_service(live: Live, command: Command) -> None:
+    folder = live.storage.root.parent / "surveys"
+    (folder / "one").mkdir(parents=True)
+    (folder / "one/a.txt").write_text("x")
+    live.app.state.settings = live.app.state.settings.model_copy(update={"dataset_folders": [folder]})
+
+    (row,) = lines(command("datasets", "import", "surveys/one", "--name", "mine", "--json"))
+
+    assert (row["version"], row["filename"]) == (1, "one.tar")
+
+
 def test_a_spec_may_name_a_dataset(live: Live, command: Command, tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"content")
     (dataset,) = lines(command("datasets", "upload", tmp_path / "a.zip", "--name", "mine", "--json"))
