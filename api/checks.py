@@ -6,7 +6,7 @@ As in `api.jobs.lifecycle`, each move is a conditional UPDATE fenced by the atte
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, false, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from api.datasets.tables import Dataset
@@ -29,6 +29,15 @@ class Check:
     attempt: int
     key: str  # where in the storage
     sha256: str  # hex, of the stored file
+    lenient: bool = False  # of a dataset: leave out what is at fault
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A picture of a dataset that lies in the storage."""
+
+    key: str
+    sha256: str
 
 
 def claim(session: Session, worker: str, lease_seconds: float) -> Check | None:
@@ -47,7 +56,7 @@ def claim(session: Session, worker: str, lease_seconds: float) -> Check | None:
             update(table)
             .where(table.id == oldest, table.lease_until.is_(None))
             .values(attempt=table.attempt + 1, worker=worker, lease_until=after_seconds(lease_seconds))
-            .returning(table.id, table.attempt, table.key, table.sha256)
+            .returning(table.id, table.attempt, table.key, table.sha256, table.lenient if table is Dataset else false())
         ).one_or_none()
         if row:
             return Check(table, *row)
@@ -63,10 +72,14 @@ def renew(session: Session, check: Check, lease_seconds: float) -> None:
     _write(session, check, lease_until=after_seconds(lease_seconds))
 
 
-def settle(session: Session, check: Check, report: dict[str, Any] | None, problems: Problems) -> UploadStatus:
-    """End the check: `ready` without problems, else `invalid`."""
+def settle(
+    session: Session, check: Check, report: dict[str, Any] | None, problems: Problems, preview: Preview | None = None
+) -> UploadStatus:
+    """End the check: `ready` without problems, else `invalid`; of a dataset perhaps with a preview."""
     status = UploadStatus.INVALID if problems else UploadStatus.READY
-    _write(session, check, status=status, report=report, problems=problems, lease_until=None, checked_at=now())
+    picture = {"preview_key": preview.key, "preview_sha256": preview.sha256} if preview is not None else {}
+    found = {"status": status, "report": report, "problems": problems, **picture}
+    _write(session, check, **found, lease_until=None, checked_at=now())
     return status
 
 

@@ -18,7 +18,7 @@ from api.jobs.tables import Artifact
 from api.models.tables import Model
 from api.storage import Storage
 
-NAMING = (Dataset.key, Model.key, Artifact.key)  # the columns that name files
+NAMING = (Dataset.key, Dataset.preview_key, Model.key, Artifact.key)  # the columns that name files
 
 
 class Discard(Base):

@@ -62,7 +62,7 @@ from rdrkd.spec.problems import problems_of_errors
 
 log = logging.getLogger(__name__)
 
-UPLOADS = ("/v1/datasets", "/v1/models", "/v1/uploads/")  # addresses below limit their bodies themselves
+UPLOADS = ("/v1/datasets", "/v1/models", "/v1/uploads/")  # these limit their bodies themselves; with a slash: all below
 DESCRIPTION = """Distil a large drone detector into a small one, with RDR-KD.
 
 Upload a dataset and a teacher, queue a job, follow it, download the student. Errors are problem documents (RFC 9457)

@@ -83,5 +83,5 @@ def kind_of(method: str, path: str) -> Kind:
         # A resumable upload counts once: its pieces are many.
         return "default" if method == "PATCH" and path.startswith("/v1/uploads/") else "submit"
     tail = path.split("/")[4:]
-    files = tail[:1] in (["weights"], ["report"]) or (tail[:1] == ["artifacts"] and len(tail) > 1)
+    files = tail[:1] in (["weights"], ["report"], ["preview"]) or (tail[:1] == ["artifacts"] and len(tail) > 1)
     return "download" if files or path == "/v1/source" else "default"

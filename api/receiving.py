@@ -1,6 +1,6 @@
 """Uploads on their way in: multipart/form-data streamed to the store, memory flat, nothing left behind on refusal."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
@@ -14,9 +14,13 @@ from api import quotas
 from api.errors import BadRequest, FieldError, Invalid, StorageFull, TooLarge, UnsupportedMediaType
 from api.settings import Settings
 from api.storage import CHUNK, Incoming, Storage, Stored, full_disk_told
+from api.uploads import suffix_of
 
 FORM_OVERHEAD = 64 * 1024  # boundaries, part headers and the other fields
 MAX_NAME = 200
+LENIENT = (
+    "leave out images, label lines and annotations that are at fault, and list them, instead of refusing the whole"
+)
 NO_ROOM = "expected room for the upload, got a full disk; nothing of it was kept"
 
 
@@ -27,40 +31,48 @@ class Upload:
     stored: Stored
     filename: str
     name: str | None
+    lenient: bool = False  # of a dataset: leave out what is at fault, instead of refusing the whole
 
 
-def receiver(suffixes: tuple[str, ...], limit: Callable[[Settings], int]) -> Callable[[Request], Awaitable[Upload]]:
+def receiver(
+    suffixes: tuple[str, ...], limit: Callable[[Settings], int], lenient: bool = False
+) -> Callable[[Request], Awaitable[Upload]]:
     """Make the dependency that takes an upload.
 
     Args:
         suffixes: what the file's name may end with, such as `.zip`.
         limit: the largest file taken, bytes.
+        lenient: the form may have a field `lenient`.
     """
+    fields = ("name", "lenient") if lenient else ("name",)
 
     async def receive(request: Request) -> Upload:
         most = limit(request.app.state.settings)
         length = _announced(request, most)
-        await run_in_threadpool(_refuse_early, request, length)
+        await run_in_threadpool(refuse_early, request, length)
         storage: Storage = request.app.state.storage
         with full_disk_told(NO_ROOM), storage.incoming() as incoming:
-            form = _Form(_boundary(request), suffixes, most)
+            form = _Form(_boundary(request), suffixes, most, fields)
             async for chunk in request.stream():
                 form.feed(chunk)
                 if len(form.pending) >= CHUNK:
                     await run_in_threadpool(form.drain, incoming)
-            suffix, filename, name = form.finish()
+            suffix, filename = form.finish()
+            name, is_lenient = form.name(), form.lenient()
             await run_in_threadpool(form.drain, incoming)
-            return Upload(await run_in_threadpool(incoming.keep, suffix), filename, name)
+            return Upload(await run_in_threadpool(incoming.keep, suffix), filename, name, is_lenient)
 
     return receive
 
 
-def form_body(suffixes: tuple[str, ...], example: str) -> dict[str, Any]:
+def form_body(suffixes: tuple[str, ...], example: str, lenient: bool = False) -> dict[str, Any]:
     """Describe the form for OpenAPI: FastAPI cannot see it, because the body is streamed."""
-    properties = {
+    properties: dict[str, Any] = {
         "file": {"type": "string", "format": "binary", "description": f"a {' or '.join(suffixes)} file"},
         "name": {"type": "string", "maxLength": MAX_NAME, "description": "a name for people", "examples": [example]},
     }
+    if lenient:
+        properties["lenient"] = {"type": "boolean", "default": False, "description": LENIENT}
     schema = {"type": "object", "required": ["file"], "properties": properties, "additionalProperties": False}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
@@ -75,7 +87,7 @@ def _announced(request: Request, most: int) -> int:
     return int(length)
 
 
-def _refuse_early(request: Request, length: int) -> None:
+def refuse_early(request: Request, length: int) -> None:
     """Refuse what the disk or its owner's quota has no room for, before a byte is read."""
     state = request.app.state
     least, free = state.settings.min_free_bytes, state.storage.free()
@@ -108,15 +120,16 @@ class _Part:
 
 
 class _Form:
-    """A form of one `file` and perhaps a `name`, fed in chunks; the file's bytes collect in `pending`."""
+    """A form of one `file` and perhaps some short fields, fed in chunks; the file's bytes collect in `pending`."""
 
-    def __init__(self, boundary: bytes, suffixes: tuple[str, ...], most: int) -> None:
+    def __init__(self, boundary: bytes, suffixes: tuple[str, ...], most: int, fields: Sequence[str]) -> None:
         self.pending = bytearray()
+        self._fields = fields
         self._suffixes, self._most = suffixes, most
         self._size, self._complete = 0, False
         self._part = _Part()
         self._filename: str | None = None
-        self._name: bytearray | None = None
+        self._values: dict[str, bytearray] = {}
         self._parser = MultipartParser(
             boundary,
             {
@@ -142,15 +155,29 @@ class _Form:
         incoming.write(bytes(self.pending))
         self.pending.clear()
 
-    def finish(self) -> tuple[str, str, str | None]:
-        """Give the file's suffix, its name, and the form's `name`."""
+    def finish(self) -> tuple[str, str]:
+        """Give the file's suffix, and its name."""
         if not self._complete:
             raise BadRequest("expected a complete form, got one that breaks off")
         if self._filename is None:
             raise _refused("file", "expected a part `file` with a file name, got none")
         if not self._size:
             raise _refused("file", "expected a file with content, got an empty one")
-        return self._suffix(self._filename), self._filename, self._checked_name()
+        return self._suffix(self._filename), self._filename
+
+    def name(self) -> str | None:
+        """Give the form's `name`."""
+        name = self._text("name").strip()
+        if len(name) > MAX_NAME or not name.isprintable():
+            raise _refused("name", f"expected at most {MAX_NAME} printable characters, got {name[:40]!r}")
+        return name or None
+
+    def lenient(self) -> bool:
+        """Give the form's `lenient`."""
+        text = self._text("lenient").strip().lower()
+        if text not in ("true", "false", ""):
+            raise _refused("lenient", f"expected true or false, got {text[:40]!r}")
+        return text == "true"
 
     def _begin(self) -> None:
         self._part = _Part()
@@ -172,17 +199,19 @@ class _Form:
         if name == "file" and self._filename is None and b"filename" in options:
             self._filename = _plain(options[b"filename"].decode("utf-8", "replace"))
             self._suffix(self._filename)  # refuse before the content is read
-        elif name == "name" and self._name is None:
-            self._name = bytearray()
+        elif name in self._fields and name not in self._values:
+            self._values[name] = bytearray()
         else:
-            raise _refused(name, "expected one part `file` with a file name and at most one `name`")
+            others = " and ".join(f"one `{field}`" for field in self._fields)
+            raise _refused(name, f"expected one part `file` with a file name and at most {others}")
         self._part.name = name
 
     def _data(self, data: bytes, start: int, end: int) -> None:
-        if self._part.name == "name":
-            assert self._name is not None
-            self._name += data[start : min(end, start + 4 * MAX_NAME + 1)]
-            self._checked_length(len(self._name))
+        if self._part.name in self._values:
+            value = self._values[self._part.name]
+            value += data[start : min(end, start + 4 * MAX_NAME + 1)]
+            if len(value) > 4 * MAX_NAME:
+                raise _refused(self._part.name, f"expected at most {MAX_NAME} characters, got more")
             return
         self._size += end - start
         if self._size > self._most:
@@ -193,23 +222,16 @@ class _Form:
         self._complete = True
 
     def _suffix(self, filename: str) -> str:
-        suffix = PurePosixPath(filename).suffix.lower()
-        if suffix not in self._suffixes:
+        suffix = suffix_of(filename, self._suffixes)
+        if suffix is None:
             raise UnsupportedMediaType(f"expected a file named *{' or *'.join(self._suffixes)}, got {filename!r}")
         return suffix
 
-    def _checked_length(self, octets: int) -> None:
-        if octets > 4 * MAX_NAME:
-            raise _refused("name", f"expected at most {MAX_NAME} characters, got more")
-
-    def _checked_name(self) -> str | None:
+    def _text(self, field: str) -> str:
         try:
-            name = (self._name or b"").decode().strip()
+            return self._values.get(field, bytearray()).decode()
         except UnicodeDecodeError as error:
-            raise _refused("name", "expected UTF-8, got other bytes") from error
-        if len(name) > MAX_NAME or not name.isprintable():
-            raise _refused("name", f"expected at most {MAX_NAME} printable characters, got {name[:40]!r}")
-        return name or None
+            raise _refused(field, "expected UTF-8, got other bytes") from error
 
 
 def _plain(filename: str) -> str:

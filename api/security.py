@@ -89,7 +89,7 @@ class Guard:
 
         try:
             await self._check(scope)
-            limited = receive if scope["path"].startswith(self._uploads) else _limited(receive)
+            limited = receive if _is_one_of(scope["path"], self._uploads) else _limited(receive)
             await self._app(scope, limited, send_dressed)
         except ClientDisconnect:
             log.info("request %s: the client hung up", request_id)
@@ -167,6 +167,15 @@ def _check_local(scope: Scope) -> None:
     client = scope.get("client")
     if client is not None and not is_loopback(client[0]):
         raise LoopbackOnly("expected a caller on this machine; set RDRKD_TOKEN or make API keys to serve others")
+
+
+def _is_one_of(path: str, addresses: tuple[str, ...]) -> bool:
+    """Say whether a path is one of the addresses, or below one that ends with a slash.
+
+    >>> [_is_one_of(path, ("/v1/models", "/v1/uploads/")) for path in ("/v1/models", "/v1/models/x", "/v1/uploads/x")]
+    [True, False, True]
+    """
+    return any(path.startswith(one) if one.endswith("/") else path == one for one in addresses)
 
 
 def _limited(receive: Receive) -> Receive:

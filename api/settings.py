@@ -43,6 +43,19 @@ def _rate(text: str) -> str:
     return text
 
 
+def _apart(folders: list[Path]) -> list[Path]:
+    """Refuse folders that cannot be told apart by their names.
+
+    Raises:
+        ValueError: so it is.
+    """
+    names = [folder.name for folder in folders]
+    if len(set(names)) < len(names) or "" in names:
+        raise ValueError(f"expected folders with distinct names, got {names}")
+    return folders
+
+
+Folder = Annotated[Path, AfterValidator(_absolute)]
 Rate = Annotated[str, AfterValidator(_rate)]
 
 
@@ -87,6 +100,10 @@ class Settings(BaseSettings):
     )
 
     max_dataset_bytes: int = Field(20 * GIB, ge=1, description="largest dataset archive taken, bytes")
+    dataset_folders: Annotated[list[Folder], NoDecode, BeforeValidator(_listed), AfterValidator(_apart)] = Field(
+        default_factory=list,
+        description="folders, comma-separated, below which datasets may be taken from this machine; empty: from none",
+    )
     max_model_bytes: int = Field(2 * GIB, ge=1, description="largest model file taken, bytes")
 
     min_free_bytes: int = Field(

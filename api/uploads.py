@@ -1,5 +1,6 @@
 """What datasets and models share: an upload is stored first and checked by a worker afterwards."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -10,8 +11,21 @@ from sqlalchemy.orm import Mapped, mapped_column
 from api.db import UtcDateTime, now
 from api.leases import Leased
 from api.ownership import Owned
+from rdrkd.suffixes import ARCHIVES
 
-SUFFIXES = {"dataset": (".zip",), "model": (".pt", ".safetensors")}  # of the files taken, by what they become
+SUFFIXES = {"dataset": ARCHIVES, "model": (".pt", ".safetensors")}  # of the files taken, by what they become
+_STORED_AS = {".tar.gz": ".tgz"}  # a key of the store has one suffix
+
+
+def suffix_of(filename: str, suffixes: Iterable[str]) -> str | None:
+    """Give the suffix of a file's name as the store has it; None where it has none of those that are taken.
+
+    >>> suffix_of("a.TAR.gz", SUFFIXES["dataset"]), suffix_of("a.pt", SUFFIXES["dataset"]), suffix_of(".zip", [".zip"])
+    ('.tgz', None, None)
+    """
+    lower = filename.lower()
+    found = next((suffix for suffix in suffixes if lower.endswith(suffix) and len(lower) > len(suffix)), None)
+    return _STORED_AS.get(found, found) if found is not None else None
 
 
 class UploadStatus(StrEnum):

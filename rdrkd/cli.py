@@ -50,11 +50,14 @@ Student = Annotated[
 Model = Annotated[Path | None, typer.Option(help="Model weights, where the spec names them by id.", show_default=False)]
 DatasetPath = Annotated[
     Path | None,
-    typer.Option(help="Dataset (folder, data YAML or zip), where the spec names it by id.", show_default=False),
+    typer.Option(help="Dataset (folder, data YAML, zip or tar), where the spec names it by id.", show_default=False),
 ]
 Cache = Annotated[
     Path | None,
-    typer.Option(help="Folder in which zips are unpacked once; default: the run folder.", show_default=False),
+    typer.Option(help="Folder in which archives are unpacked once; default: the run folder.", show_default=False),
+]
+Lenient = Annotated[
+    bool, typer.Option("--lenient", help="Leave out what is at fault in the dataset's archive, instead of refusing it.")
 ]
 Device = Annotated[
     str | None,
@@ -75,12 +78,13 @@ def distill(
     student: Student = None,
     dataset: DatasetPath = None,
     cache: Cache = None,
+    lenient: Lenient = False,
     device: Device = None,
     events: Events = False,
 ) -> None:
     """Train a student under a teacher, as the spec says."""
     paths = {"teacher": teacher, "student": student, "dataset": dataset, "cache": cache}
-    _run("distill", spec, run_dir, paths, device, events)
+    _run("distill", spec, run_dir, paths, lenient, device, events)
 
 
 @app.command()
@@ -90,11 +94,12 @@ def train(
     model: Model = None,
     dataset: DatasetPath = None,
     cache: Cache = None,
+    lenient: Lenient = False,
     device: Device = None,
     events: Events = False,
 ) -> None:
     """Train one model alone: a teacher, or the student without a teacher."""
-    _run("train", spec, run_dir, {"model": model, "dataset": dataset, "cache": cache}, device, events)
+    _run("train", spec, run_dir, {"model": model, "dataset": dataset, "cache": cache}, lenient, device, events)
 
 
 @app.command()
@@ -105,7 +110,9 @@ def evaluate(
             help="Weights (.pt, .safetensors) with --data, or a job spec with --run-dir.", show_default=False
         ),
     ],
-    data: Annotated[Path | None, typer.Option(help="Dataset: folder, data YAML or zip.", show_default=False)] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Dataset: folder, data YAML, zip or tar.", show_default=False)
+    ] = None,
     imgsz: Annotated[int, typer.Option(min=32, help="Side of the network input, px.")] = 640,
     batch: Annotated[int, typer.Option(min=1, help="Images per step.")] = 16,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
@@ -113,6 +120,7 @@ def evaluate(
     model: Model = None,
     dataset: DatasetPath = None,
     cache: Cache = None,
+    lenient: Lenient = False,
     device: Device = None,
     events: Events = False,
 ) -> None:
@@ -120,10 +128,10 @@ def evaluate(
     if target.suffix.lower() in (".pt", ".safetensors"):
         if data is None:
             raise typer.BadParameter("weights need --data: a dataset to evaluate on")
-        _evaluate_weights(target, data, imgsz, batch, split, cache, device, events)
+        _evaluate_weights(target, data, imgsz, batch, split, cache, lenient, device, events)
     if run_dir is None:
         raise typer.BadParameter("a spec needs --run-dir")
-    _run("evaluate", target, run_dir, {"model": model, "dataset": dataset, "cache": cache}, device, events)
+    _run("evaluate", target, run_dir, {"model": model, "dataset": dataset, "cache": cache}, lenient, device, events)
 
 
 @app.command(hidden=True)
@@ -132,21 +140,28 @@ def compare(
     run_dir: RunDir,
     dataset: DatasetPath = None,
     cache: Cache = None,
+    lenient: Lenient = False,
     device: Device = None,
     events: Events = False,
 ) -> None:
     """Draw the report of a study of the service, whose results lie in the run folder."""
-    _run("compare", spec, run_dir, {"dataset": dataset, "cache": cache}, device, events)
+    _run("compare", spec, run_dir, {"dataset": dataset, "cache": cache}, lenient, device, events)
 
 
 @app.command()
 def inspect(
     file: Annotated[
         Path,
-        typer.Argument(help="A dataset (folder, data YAML, zip) or weights (.pt, .safetensors).", show_default=False),
+        typer.Argument(
+            help="A dataset (folder, data YAML, zip, tar) or weights (.pt, .safetensors).", show_default=False
+        ),
     ],
     cache: Annotated[
-        Path | None, typer.Option(help="Folder in which a zip stays unpacked.", show_default=False)
+        Path | None, typer.Option(help="Folder in which an archive stays unpacked.", show_default=False)
+    ] = None,
+    lenient: Lenient = False,
+    preview: Annotated[
+        Path | None, typer.Option(help="JPEG to write: images of a sound dataset with their boxes.", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -159,7 +174,7 @@ def inspect(
 
     if PARENT_VARIABLE in os.environ:  # under a worker: a stranger's file
         limit_resources()
-    report = look(file, cache)
+    report = look(file, cache, lenient, preview)
     if stream:
         stream.write(json.dumps(report) + "\n")
         stream.flush()
@@ -287,7 +302,15 @@ def _size(text: str) -> int | tuple[int, int]:
     raise typer.BadParameter(f"expected WIDTH or WIDTHxHEIGHT in px, got {text!r}", param_hint="--imgsz")
 
 
-def _run(kind: str, spec: Path, run_dir: Path, paths: dict[str, Path | None], device: str | None, events: bool) -> None:
+def _run(
+    kind: str,
+    spec: Path,
+    run_dir: Path,
+    paths: dict[str, Path | None],
+    lenient: bool,
+    device: str | None,
+    events: bool,
+) -> None:
     """Run a spec of the command's kind and leave with its exit status."""
     reporter = _reporter(events)
 
@@ -299,13 +322,21 @@ def _run(kind: str, spec: Path, run_dir: Path, paths: dict[str, Path | None], de
             raise SpecError(f"expected a spec of the kind {kind!r}, got {job.kind!r}: use `rdrkd {job.kind}`")
         from rdrkd.run import Inputs, run
 
-        return run(job, run_dir, reporter, Inputs(device=device, **paths))
+        return run(job, run_dir, reporter, Inputs(device=device, lenient=lenient, **paths))
 
     raise typer.Exit(conclude(work, reporter))
 
 
 def _evaluate_weights(
-    weights: Path, data: Path, imgsz: int, batch: int, split: str, cache: Path | None, device: str | None, events: bool
+    weights: Path,
+    data: Path,
+    imgsz: int,
+    batch: int,
+    split: str,
+    cache: Path | None,
+    lenient: bool,
+    device: str | None,
+    events: bool,
 ) -> None:
     """Evaluate a weights file on a dataset and leave with the exit status."""
     reporter = _reporter(events)
@@ -320,7 +351,7 @@ def _evaluate_weights(
         from rdrkd.evaluate import evaluate as measure
 
         with tempfile.TemporaryDirectory(prefix="rdrkd-") as folder:
-            dataset = open_dataset(data, cache or Path(folder))
+            dataset = open_dataset(data, cache or Path(folder), lenient=lenient)
             figures = measure(weights, dataset, settings.imgsz, settings.batch, settings.split, device, reporter)
         return {"kind": "evaluate", "per_class": figures.pop("per_class"), "metrics": figures}
 

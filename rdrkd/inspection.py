@@ -6,18 +6,13 @@ The worker runs this in a process of its own, under `limit_resources`.
 import ctypes
 import resource
 import sys
-import tempfile
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rdrkd.data.archive import unpack
-from rdrkd.data.check import Findings, check
-from rdrkd.data.dataset import Dataset, open_dataset, uploaded_layout
-from rdrkd.errors import DatasetError, ModelError, Problem
+from rdrkd.data.inspection import empty_report, inspect_dataset, refused
+from rdrkd.errors import ModelError, Problem
 from rdrkd.files import file_sha256
+from rdrkd.suffixes import ARCHIVES, archive_suffix
 
 MODEL_SUFFIXES = (".pt", ".safetensors")
 _PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
@@ -49,29 +44,34 @@ def limit_resources(
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
-def inspect(path: Path, cache: Path | None = None) -> dict[str, Any]:
+def inspect(
+    path: Path, cache: Path | None = None, lenient: bool = False, preview: Path | None = None
+) -> dict[str, Any]:
     """Inspect a file or folder and report as plain JSON values.
 
     Args:
-        path: a zip, `.pt` or `.safetensors`; or a folder or data YAML of this machine's owner.
-        cache: where a sound zip stays unpacked for the runs to come; None leaves nothing.
+        path: a zip or tar, `.pt` or `.safetensors`; or a folder or data YAML of this machine's owner.
+        cache: where a sound archive stays unpacked for the runs to come; None leaves nothing.
+        lenient: of an archive, leave out what is at fault, and say so, instead of refusing the whole.
+        preview: JPEG to write of a sound dataset; None: none.
 
     Returns:
         `kind` (dataset, model or unknown), `ok`, `sha256`, `size` in bytes, `problems` ({where, detail} each),
-        `more_problems` (how many are not listed) and `warnings`. Of a dataset `names`, `statistics` and `skipped`
-        (entries of the zip that are not needed, by suffix); of a model `architecture`, `names`, `parameters`,
-        `strides`, `reg_max` and `task`. A bad file is an answer, not an exception.
+        `more_problems` (how many are not listed) and `warnings`. Of a dataset `format`, `lenient`, `names`,
+        `statistics`, `skipped` (entries of the archive that are not needed, by suffix) and, of a lenient look,
+        `dropped` (see `rdrkd.data.faults`); of a model `architecture`, `names`, `parameters`, `strides`, `reg_max` and
+        `task`. A bad file is an answer, not an exception.
 
     Raises:
         DiskFullError: no room to unpack it.
         FileNotFoundError: there is nothing at `path`.
     """
-    if path.is_dir() or path.suffix.lower() in (".zip", ".yaml", ".yml"):
-        return _inspect_dataset(path, cache)
-    report = _report("model", file_sha256(path), path.stat().st_size)
+    if path.is_dir() or archive_suffix(path.name) or path.suffix.lower() in (".yaml", ".yml"):
+        return inspect_dataset(path, cache, lenient, preview)
+    report = empty_report("model", file_sha256(path), path.stat().st_size)
     if path.suffix.lower() not in MODEL_SUFFIXES:
-        expected = ".zip (a dataset), " + " or ".join(MODEL_SUFFIXES) + " (a model)"
-        return _refuse(report | {"kind": "unknown"}, [Problem(path.name, f"expected {expected}, got {path.suffix!r}")])
+        expected = f"{', '.join(ARCHIVES)} (a dataset), {' or '.join(MODEL_SUFFIXES)} (a model)"
+        return refused(report | {"kind": "unknown"}, [Problem(path.name, f"expected {expected}, got {path.suffix!r}")])
     return _inspect_model(path, report)
 
 
@@ -81,9 +81,9 @@ def _inspect_model(path: Path, report: dict[str, Any]) -> dict[str, Any]:
     try:
         loaded = load_weights(path)
     except ModelError as error:
-        return _refuse(report, error.problems or [Problem(path.name, str(error))])
+        return refused(report, error.problems or [Problem(path.name, str(error))])
     except MemoryError:
-        return _refuse(report, [Problem(path.name, "expected a model that fits the memory of an inspection")])
+        return refused(report, [Problem(path.name, "expected a model that fits the memory of an inspection")])
     return report | {
         "architecture": loaded.architecture,
         "names": list(loaded.names),
@@ -92,67 +92,3 @@ def _inspect_model(path: Path, report: dict[str, Any]) -> dict[str, Any]:
         "reg_max": int(loaded.head.reg_max),
         "task": "detect",
     }
-
-
-def _inspect_dataset(path: Path, cache: Path | None) -> dict[str, Any]:
-    archive = path.suffix.lower() == ".zip" and path.is_file()
-    report = _report("dataset", file_sha256(path) if archive else None, path.stat().st_size if archive else 0)
-    private = tempfile.TemporaryDirectory(prefix="rdrkd-inspect-") if cache is None else nullcontext(cache)
-    with private as folder:
-        try:
-            return (_of_archive if archive else _of_folder)(path, Path(folder), report)
-        except DatasetError as error:
-            return _refuse(report, error.problems or [Problem(path.name, str(error))])
-        except MemoryError:
-            return _refuse(report, [Problem(path.name, "expected a dataset that fits the memory of an inspection")])
-
-
-def _of_archive(path: Path, cache: Path, report: dict[str, Any]) -> dict[str, Any]:
-    """Check an archive before its unpacked folder gets its final name, so that an unsound one leaves nothing."""
-    results: list[dict[str, Any]] = []
-
-    def accept(folder: Path) -> None:
-        layout = uploaded_layout(folder)
-        dataset = Dataset(layout.root, layout.names, layout.splits, layout.annotations, report["sha256"])
-        findings = check(dataset)
-        results.append(_describe(report, dataset, findings))
-        if findings.problems:
-            raise DatasetError(findings.problems[0].detail, findings.problems)
-
-    try:
-        unpacked = unpack(path, cache.resolve(), accept=accept)
-        if not results:  # it lay there already
-            accept(unpacked.folder)
-    except DatasetError:
-        if results:
-            return results[0]
-        raise
-    return results[0] | {"skipped": unpacked.skipped}
-
-
-def _of_folder(path: Path, cache: Path, report: dict[str, Any]) -> dict[str, Any]:
-    dataset = open_dataset(path, cache)
-    size = sum(image.stat().st_size for split in dataset.splits for image in dataset.images(split))
-    return _describe(report | {"sha256": dataset.sha256, "size": size}, dataset, check(dataset))
-
-
-def _report(kind: str, sha256: str | None, size: int) -> dict[str, Any]:
-    return {
-        "kind": kind, "ok": True, "sha256": sha256, "size": size, "problems": [], "more_problems": 0, "warnings": [],
-    }  # fmt: skip
-
-
-def _describe(report: dict[str, Any], dataset: Dataset, findings: Findings) -> dict[str, Any]:
-    return report | {
-        "ok": not findings.problems,
-        "problems": [asdict(problem) for problem in findings.problems],
-        "more_problems": findings.more_problems,
-        "warnings": findings.warnings,
-        "names": list(dataset.names),
-        "statistics": findings.statistics,
-        "skipped": {},
-    }
-
-
-def _refuse(report: dict[str, Any], problems: Sequence[Problem]) -> dict[str, Any]:
-    return report | {"ok": False, "problems": [asdict(problem) for problem in problems]}

@@ -40,9 +40,10 @@ class Inputs:
     """Where the spec's references lie on this machine; a spec's own paths need none.
 
     Attributes:
-        cache: folder in which zips are unpacked once; by default the run folder.
+        cache: folder in which archives are unpacked once; by default the run folder.
         device: `cpu`, a CUDA index, None for the GPU where there is one, or a list to train on (`0,1`; `cpu,cpu`), of
             which the first evaluates.
+        lenient: leave out what is at fault in the dataset's archive (`rdrkd.data.lenient`), as its check has done.
     """
 
     teacher: Path | None = None
@@ -51,6 +52,7 @@ class Inputs:
     dataset: Path | None = None
     cache: Path | None = None
     device: str | None = None
+    lenient: bool = False
 
 
 def run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs | None = None) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def _run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> di
     started = time.monotonic()
     reporter = Recorder(reporter, run_dir)
     reporter.emit(Progress(phase="preparing"))
-    dataset = open_dataset(_dataset_path(spec, inputs), inputs.cache or run_dir / "dataset")
+    dataset = open_dataset(_dataset_path(spec, inputs), inputs.cache or run_dir / "dataset", lenient=inputs.lenient)
     resolved = _resolved(spec, dataset, inputs)
     _same_inputs(run_dir / "resolved_spec.json", resolved)  # until here nothing of an earlier run is touched
     _write_json(run_dir / "spec.json", own)

@@ -28,6 +28,7 @@ class Input:
     row_id: str
     key: str
     sha256: str
+    lenient: bool = False  # of a dataset: what is at fault is left out, as its check has done
 
 
 def locate(session: Session, spec: dict[str, Any]) -> list[Input]:
@@ -52,7 +53,7 @@ def locate(session: Session, spec: dict[str, Any]) -> list[Input]:
 def _input(upload: Dataset | Model | None, option: str, row_id: str) -> Input:
     if upload is None:
         raise InputDamaged(Reason.DEPENDENCY_FAILED, f"{option}: {row_id} does not exist any more")
-    return Input(option, row_id, upload.key, upload.sha256)
+    return Input(option, row_id, upload.key, upload.sha256, isinstance(upload, Dataset) and upload.lenient)
 
 
 def arguments(storage: Storage, inputs: list[Input]) -> list[str]:
@@ -67,5 +68,5 @@ def arguments(storage: Storage, inputs: list[Input]) -> list[str]:
             reason = Reason.DATASET_INVALID if item.option == "dataset" else Reason.MODEL_INVALID
             message = f"{item.option}: the stored file of {item.row_id} is missing or damaged; upload it again"
             raise InputDamaged(reason, message)
-        options += [f"--{item.option}", str(storage.path(item.key))]
+        options += [f"--{item.option}", str(storage.path(item.key)), *(["--lenient"] if item.lenient else [])]
     return options

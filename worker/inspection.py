@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 from api import checks
 from api.checks import Check, Problems
 from api.leases import Fenced
-from worker import folders
+from api.uploads import UploadStatus
+from worker import folders, previews
 from worker.lease import Lease, Order
 from worker.process import RDRKD, Child, last_words
 from worker.workplace import Workplace
@@ -43,7 +44,7 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
             if lease.order in (Order.DRAIN, Order.OUTAGE):
                 lease.write(lambda session: checks.give_back(session, check))
             else:
-                status = lease.write(lambda session: checks.settle(session, check, report, problems))
+                status = _settle(place, check, lease, report, problems)
                 log.info("%s is %s", check.id, status)
                 if not lease.write(lambda session: checks.wanted(session, check)):
                     place.storage.delete(check.key)  # a stranger's file that nobody may use
@@ -53,6 +54,18 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
         log.error("the check of %s: the database stayed away (%s)", check.id, error.orig)
     finally:
         folders.clear(folder)
+
+
+def _settle(
+    place: Workplace, check: Check, lease: Lease, report: dict[str, Any] | None, problems: Problems
+) -> UploadStatus:
+    file = place.folder(check.id, check.attempt) / previews.NAME
+    preview = previews.keep(place.storage, check, file) if not problems else None
+    try:
+        return lease.write(lambda session: checks.settle(session, check, report, problems, preview))
+    except BaseException:
+        previews.drop(place.storage, check)
+        raise
 
 
 def _renew(check: Check, session: Session, lease_seconds: float | None) -> None:
@@ -68,7 +81,8 @@ def _inspect(
         return None, _problem("the stored file is missing or damaged; upload it again")
     folder = place.folder(check.id, check.attempt)
     path = place.storage.path(check.key)
-    child = Child([*command, "inspect", path, "--cache", place.cache, "--json"], folder, folder / folders.LOG)
+    arguments = ["inspect", path, "--cache", place.cache, "--json", *previews.options(check, folder)]
+    child = Child([*command, *arguments], folder, folder / folders.LOG)
     try:
         _restrict(child.pid, place)
         lease.child = child

@@ -7,6 +7,7 @@ HTML = "text/html; charset=utf-8"
 # What is not listed is opaque: with `nosniff` a browser then saves it, whatever it holds. SVG is left out on purpose.
 MEDIA_TYPES = {
     ".html": HTML,
+    ".jpg": "image/jpeg",
     ".json": "application/json",
     ".jsonl": "application/x-ndjson",
     ".png": "image/png",

@@ -1,32 +1,56 @@
 """The addresses of datasets."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from sqlalchemy.orm import Session
 
+from api.artifacts.media import media_type
 from api.datasets import service
+from api.datasets.imports import take_folder
 from api.datasets.schemas import DatasetView
-from api.dependencies import StorageDep, Work, refusals, remove_after
+from api.datasets.tables import Dataset
+from api.dependencies import IfNoneMatch, StorageDep, Work, json_only, refusals, remove_after
 from api.errors import (
     BadRequest,
     CrossSite,
+    Gone,
     InUse,
     Invalid,
+    MalformedJson,
     NotFound,
+    NotReady,
+    PathNotAllowed,
     QuotaExceeded,
+    RangeNotSatisfiable,
     StorageFull,
     TooLarge,
+    UnknownReference,
     UnsupportedMediaType,
 )
 from api.idempotency.once import KEYED, Once, key_of, once_of_upload
 from api.pages import After, Limit, Page
 from api.receiving import Upload, form_body, receiver
 from api.registration import register
+from api.responses import ContentResponse, content_etag, not_modified
 from api.uploads import SUFFIXES as OF_KIND
+from rdrkd.spec import Name
 
 SUFFIXES = OF_KIND["dataset"]
-receive = receiver(SUFFIXES, lambda settings: settings.max_dataset_bytes)
+receive = receiver(SUFFIXES, lambda settings: settings.max_dataset_bytes, lenient=True)
 once = once_of_upload(receive)
+once_of_folder = once_of_upload(take_folder)
+_BYTES = {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
+_PREVIEW: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {
+        200: {"description": "the whole picture", **_BYTES},
+        206: {"description": "the asked range", **_BYTES},
+        304: {"description": "the client has it"},
+        **refusals(BadRequest, NotFound, NotReady, Gone, RangeNotSatisfiable),
+    },
+}
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 
@@ -34,7 +58,7 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
     "",
     status_code=202,
     operation_id="create_dataset",
-    openapi_extra=form_body(SUFFIXES, "hit-uav"),
+    openapi_extra=form_body(SUFFIXES, "hit-uav", lenient=True),
     dependencies=[Depends(key_of)],  # first of all: a refused key must leave nothing in the store
     responses=refusals(BadRequest, CrossSite, TooLarge, UnsupportedMediaType, *KEYED, QuotaExceeded, StorageFull),
 )
@@ -45,13 +69,12 @@ def create(
     store: StorageDep,
     answer: Response,
 ) -> DatasetView:
-    """Upload a dataset: a zip in YOLO layout, optionally with COCO annotations.
+    """Upload a dataset: a zip or tar in YOLO layout, with COCO JSON or in VisDrone's layout.
 
     The answer is `checking`; a worker then inspects the file and makes it `ready` or `invalid`. A job may name it at
-    once, and waits.
+    once, and waits. Under a name that there is already it becomes its next version.
     """
-    stored = upload.stored
-    row = register(work, store, stored, lambda session: service.create(session, stored, upload.filename, upload.name))
+    row = register(work, store, upload.stored, lambda session: _create(session, upload))
     view = DatasetView.of(row)
     answer.headers["Location"] = view.links.self
     answer.headers["Retry-After"] = "1"
@@ -59,12 +82,65 @@ def create(
     return view
 
 
+@router.post(
+    "/from-folder",
+    status_code=202,
+    operation_id="create_dataset_from_folder",
+    dependencies=[Depends(key_of), Depends(json_only)],
+    responses=refusals(
+        BadRequest,
+        MalformedJson,
+        CrossSite,
+        TooLarge,
+        UnsupportedMediaType,
+        *KEYED,
+        PathNotAllowed,
+        UnknownReference,
+        QuotaExceeded,
+        StorageFull,
+    ),
+)
+def create_from_folder(
+    upload: Annotated[Upload, Depends(take_folder)],
+    once: Annotated[Once, Depends(once_of_folder, scope="function")],
+    work: Work,
+    store: StorageDep,
+    answer: Response,
+) -> DatasetView:
+    """Make a dataset of a folder on the service's machine, one of those that the operator allows.
+
+    Its files are copied before the answer, which takes as long; what happens to the folder later changes nothing.
+    """
+    return create(upload, once, work, store, answer)
+
+
+def _create(session: Session, upload: Upload) -> Dataset:
+    return service.create(session, upload.stored, upload.filename, upload.name, upload.lenient)
+
+
 @router.get("", operation_id="list_datasets", responses=refusals(Invalid))
 def newest(
-    work: Work, limit: Annotated[Limit, Query()] = 20, after: Annotated[After, Query()] = None
+    work: Work,
+    limit: Annotated[Limit, Query()] = 20,
+    after: Annotated[After, Query()] = None,
+    name: Annotated[Name | None, Query(description="those of this name only")] = None,
 ) -> Page[DatasetView]:
     """List the datasets, newest first."""
-    rows, following = service.newest(work.session, limit, after)
+    return _page(*service.newest(work.session, limit, after, name))
+
+
+@router.get("/{dataset_id}/versions", operation_id="list_dataset_versions", responses=refusals(NotFound, Invalid))
+def versions(
+    dataset_id: str,
+    work: Work,
+    limit: Annotated[Limit, Query()] = 20,
+    after: Annotated[After, Query()] = None,
+) -> Page[DatasetView]:
+    """List the versions of a dataset's name, newest first."""
+    return _page(*service.versions_of(work.session, dataset_id, limit, after))
+
+
+def _page(rows: Sequence[Dataset], following: str | None) -> Page[DatasetView]:
     return Page(data=[DatasetView.of(row) for row in rows], has_more=following is not None, next=following)
 
 
@@ -72,6 +148,19 @@ def newest(
 def get(dataset_id: str, work: Work) -> DatasetView:
     """Read one dataset: its status, and why it was refused or what it holds."""
     return DatasetView.of(service.get(work.session, dataset_id))
+
+
+@router.head("/{dataset_id}/preview", operation_id="head_dataset_preview", **_PREVIEW)
+@router.get("/{dataset_id}/preview", operation_id="get_dataset_preview", **_PREVIEW)
+def preview(dataset_id: str, work: Work, store: StorageDep, if_none_match: IfNoneMatch = None) -> Response:
+    """Look at some of a dataset's images with their boxes, as a JPEG; what the evaluation ignores is crossed out."""
+    key, sha256 = service.with_preview(work.session, dataset_id)
+    if (unchanged := not_modified(if_none_match, content_etag(sha256))) is not None:
+        return unchanged
+    path = store.path(key)
+    if not path.is_file():
+        raise Gone("expected the preview in the file store, got nothing there: it was removed")
+    return ContentResponse(path, sha256, f"{dataset_id}-preview.jpg", media_type(key), "inline", {})
 
 
 @router.delete(

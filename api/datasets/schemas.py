@@ -13,6 +13,8 @@ class DatasetLinks(BaseModel):
     """Where to go from here."""
 
     self: str
+    versions: str = Field(description="all that was uploaded under its name")
+    preview: str | None = Field(description="a picture of some of its images with their boxes; null: there is none")
 
 
 class DatasetView(BaseModel):
@@ -21,11 +23,15 @@ class DatasetView(BaseModel):
     id: str = Field(examples=["ds_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"])
     object: Literal["dataset"] = "dataset"
     name: str | None
+    version: int | None = Field(description="of its name, from 1; a job may say `name` or `name@version`")
+    same_content_as: str | None = Field(description="id of an earlier version of the same content")
     owner: str | None = Field(description="whose it is; null: the operator's")
     filename: str = Field(description="as the client called it")
     status: UploadStatus
     sha256: str
     size: int = Field(description="bytes")
+    lenient: bool = Field(description="what is at fault is left out, and listed in the report's `dropped`")
+    format: str | None = Field(description="`yolo`, `coco` or `visdrone`, as the check has found; null before it")
     problems: list[dict[str, str]] = Field(description="when invalid: where in the archive, and what is wrong")
     report: dict[str, Any] | None = Field(description="what was found: class names, statistics by split")
     created_at: datetime
@@ -36,4 +42,7 @@ class DatasetView(BaseModel):
     def of(cls, row: Dataset) -> Self:
         """Show a row."""
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
-        return cls(**shown, links=DatasetLinks(self=f"/v1/datasets/{row.id}"))
+        address = f"/v1/datasets/{row.id}"
+        preview = f"{address}/preview" if row.preview_key is not None else None
+        links = DatasetLinks(self=address, versions=f"{address}/versions", preview=preview)
+        return cls(**shown, format=(row.report or {}).get("format"), links=links)

@@ -5,20 +5,27 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api import registration
+from api import discards, registration
+from api.datasets import versions
 from api.datasets.tables import Dataset
 from api.db import new_id
+from api.errors import NotFound, NotReady
 from api.pages import get_or_404, page
 from api.storage import Stored
+from api.uploads import UploadStatus
 
 
-def create(session: Session, stored: Stored, filename: str, name: str | None) -> Dataset:
+def create(session: Session, stored: Stored, filename: str, name: str | None, lenient: bool = False) -> Dataset:
     """Register a stored archive; a worker will check it. The same content twice is two rows on one file.
 
     Raises:
         QuotaExceeded: it is more than its owner may store.
     """
     row = Dataset(id=new_id("ds"), name=name, filename=filename, key=stored.key, sha256=stored.sha256, size=stored.size)
+    row.lenient = lenient
+    if name is not None:
+        numbered = versions.number(session, name, stored.sha256, lenient)
+        row.version, row.same_content_as = numbered.version, numbered.same_content_as
     return registration.add(session, row)
 
 
@@ -31,9 +38,41 @@ def get(session: Session, dataset_id: str) -> Dataset:
     return get_or_404(session, Dataset, dataset_id)
 
 
-def newest(session: Session, limit: int, after: str | None) -> tuple[Sequence[Dataset], str | None]:
-    """Read one page of datasets, newest first, and the next cursor."""
-    return page(session, select(Dataset), Dataset.id, limit, after)
+def newest(
+    session: Session, limit: int, after: str | None, name: str | None = None
+) -> tuple[Sequence[Dataset], str | None]:
+    """Read one page of datasets, newest first, and the next cursor; `name`: of this one only."""
+    query = select(Dataset) if name is None else select(Dataset).where(Dataset.name == name)
+    return page(session, query, Dataset.id, limit, after)
+
+
+def versions_of(
+    session: Session, dataset_id: str, limit: int, after: str | None
+) -> tuple[Sequence[Dataset], str | None]:
+    """Read one page of the versions of a dataset's name, newest first; of one without a name, itself.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    row = get(session, dataset_id)
+    query = select(Dataset).where(Dataset.owner.is_not_distinct_from(row.owner))
+    same = Dataset.id == row.id if row.name is None else Dataset.name == row.name
+    return page(session, query.where(same), Dataset.id, limit, after)
+
+
+def with_preview(session: Session, dataset_id: str) -> tuple[str, str]:
+    """Give the key and the hash of a dataset's preview.
+
+    Raises:
+        NotFound: there is no such dataset, or it has none: an invalid one, or one that an earlier version has checked.
+        NotReady: it is not checked yet.
+    """
+    row = get(session, dataset_id)
+    if row.status == UploadStatus.CHECKING:
+        raise NotReady("expected a dataset that has been checked, got one that is being checked")
+    if row.preview_key is None or row.preview_sha256 is None:
+        raise NotFound(f"expected a dataset with a preview, got one that is {row.status} without any")
+    return row.preview_key, row.preview_sha256
 
 
 def delete(session: Session, dataset_id: str) -> list[str]:
@@ -43,4 +82,6 @@ def delete(session: Session, dataset_id: str) -> list[str]:
         NotFound: there is none.
         InUse: a job or a study names it.
     """
-    return registration.delete(session, Dataset, dataset_id)
+    preview = get(session, dataset_id).preview_key
+    notes = registration.delete(session, Dataset, dataset_id)
+    return notes + (discards.note(session, [preview]) if preview is not None else [])

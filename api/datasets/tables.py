@@ -1,10 +1,33 @@
 """Rows of uploaded datasets."""
 
+from sqlalchemy import String, false
+from sqlalchemy.orm import Mapped, mapped_column
+
 from api.db import Base
+from api.ownership import Owned
 from api.uploads import Upload
 
 
 class Dataset(Upload, Base):
-    """An uploaded dataset: `checking` until a worker has inspected it, then `ready` or `invalid`."""
+    """An uploaded dataset: `checking` until a worker has inspected it, then `ready` or `invalid`.
+
+    What is uploaded under one name are versions of it, numbered from 1; none of them ever changes.
+    """
 
     __tablename__ = "dataset"
+
+    version: Mapped[int | None]  # of its name; null: it has none
+    same_content_as: Mapped[str | None] = mapped_column(String(40))  # id of an earlier version, as it was uploaded
+    lenient: Mapped[bool] = mapped_column(default=False, server_default=false())  # leave out what is at fault
+    preview_key: Mapped[str | None] = mapped_column(String(300))  # where in the storage
+    preview_sha256: Mapped[str | None] = mapped_column(String(64))
+
+
+class DatasetName(Owned, Base):
+    """A name that an owner's datasets have: its newest number is never given again, also when that version is gone."""
+
+    __tablename__ = "dataset_name"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)  # dsn_<uuid7>
+    name: Mapped[str] = mapped_column(String(200), index=True)
+    newest: Mapped[int]

@@ -86,12 +86,12 @@ async def once(request: Request, key: Key) -> AsyncIterator[Once]:
         yield claimed
 
 
-def once_of_upload(receive: Callable[[Request], Awaitable[Upload]]) -> Callable[..., AsyncIterator[Once]]:
+def once_of_upload(receive: Callable[..., Awaitable[Upload] | Upload]) -> Callable[..., AsyncIterator[Once]]:
     """Make the dependency that claims the key of an upload: a large body is compared by what the store says of it."""
 
     async def once(request: Request, key: Key, upload: Annotated[Upload, Depends(receive)]) -> AsyncIterator[Once]:
         database, storage = database_of(request), request.app.state.storage
-        content = json.dumps([upload.filename, upload.name, upload.stored.key]).encode()
+        content = json.dumps([upload.filename, upload.name, upload.stored.key, upload.lenient]).encode()
         try:
             async with _claimed(request, key, _fingerprint(request, content)) as claimed:
                 yield claimed

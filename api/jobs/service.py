@@ -3,11 +3,13 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar, cast
 
 from sqlalchemy import ColumnElement, literal, select
 from sqlalchemy.orm import Session
 
 from api import quotas
+from api.datasets import versions
 from api.datasets.tables import Dataset
 from api.db import UtcDateTime, new_id, now
 from api.errors import AlreadyFinished, Invalid, PathNotAllowed, UnknownReference, Unprocessable, UnusableReference
@@ -31,8 +33,11 @@ from rdrkd.spec import (
     references,
 )
 from rdrkd.spec.references import DATASET_ID
+from rdrkd.spec.study import Study
 
 Refusal = tuple[type[Unprocessable], Problem]
+Spec = TypeVar("Spec", bound=RunSpec | Study)
+_PATH = re.compile(r"[/\\]|^[.~]|\.(zip|tar|tar\.gz|tgz|ya?ml)$", re.IGNORECASE)
 COMPARE = "compare"  # the kind of the jobs that draw reports of studies
 
 
@@ -46,6 +51,7 @@ def create(session: Session, spec: JobSpec) -> Job:
         Invalid: its deadline has passed.
         QuotaExceeded: its owner has too many queued jobs, or stored too much.
     """
+    spec = pinned(session, spec)
     check_references(session, spec.dataset, references(spec))
     check_deadline(session, spec.deadline)
     row = add(session, spec, owner_of(session))
@@ -131,6 +137,13 @@ def is_past(session: Session, moment: datetime) -> bool:
     return bool(session.scalar(select(literal(moment, UtcDateTime()) <= now())))
 
 
+def pinned(session: Session, spec: Spec) -> Spec:
+    """Give a spec with the id of its dataset where it names one: what is queued stays the same when versions come."""
+    if re.fullmatch(DATASET_ID, spec.dataset) or (dataset := versions.named(session, spec.dataset)) is None:
+        return spec
+    return cast(Spec, spec.model_copy(update={"dataset": dataset.id}))
+
+
 def check_references(session: Session, dataset: str, models: Mapping[str, ModelRef]) -> None:
     """Make sure that what a spec refers to can be used here.
 
@@ -152,9 +165,12 @@ def check_references(session: Session, dataset: str, models: Mapping[str, ModelR
 def _refusals(session: Session, dataset: str, models: Mapping[str, ModelRef]) -> Iterator[Refusal]:
     if re.fullmatch(DATASET_ID, dataset):
         yield from _upload_refusals(session.get(Dataset, dataset), "dataset", dataset, "/dataset")
-    else:
-        detail = f"expected the id of a dataset, ds_..., got {dataset[:80]!r}: only the command line takes paths"
+    elif _PATH.search(dataset):
+        detail = f"expected a dataset's id or name, got {dataset[:80]!r}: only the command line takes paths"
         yield PathNotAllowed, Problem("/dataset", detail)
+    else:
+        detail = f"expected a dataset that exists, by its id, ds_..., name or name@version, got {dataset[:80]!r}"
+        yield UnknownReference, Problem("/dataset", detail)
     for field, reference in models.items():
         match reference:
             case LocalModel():

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from api.errors import BadRequest, FieldError, Invalid
-from api.uploads import SUFFIXES
+from api.uploads import SUFFIXES, suffix_of
 from rdrkd.spec.problems import problems_of
 
 HEADER = "Upload-Metadata"
@@ -27,6 +27,8 @@ class Announcement(BaseModel):
         None, pattern=r"^[0-9a-f]{64}$", description="of the whole file, hex: checked at its end"
     )
 
+    lenient: bool = Field(False, description="of a dataset: leave out what is at fault, instead of refusing the whole")
+
     @field_validator("filename", "name")
     @classmethod
     def _printable(cls, text: str | None) -> str | None:
@@ -36,16 +38,17 @@ class Announcement(BaseModel):
 
     @model_validator(mode="after")
     def _suffix_of_its_kind(self) -> "Announcement":
-        if self.suffix not in SUFFIXES[self.kind]:
+        if self.lenient and self.kind != "dataset":
+            raise ValueError(f"expected `lenient` of a dataset only, got it of a {self.kind}")
+        if suffix_of(self.filename, SUFFIXES[self.kind]) is None:
             expected = " or *".join(SUFFIXES[self.kind])
             raise ValueError(f"expected a {self.kind} as a file named *{expected}, got {self.filename!r}")
         return self
 
     @property
     def suffix(self) -> str:
-        """Give the file's suffix, such as `.zip`; empty where it has none."""
-        stem, dot, suffix = self.filename.rpartition(".")
-        return f".{suffix.lower()}" if stem and dot else ""
+        """Give the file's suffix as the store has it, such as `.zip`."""
+        return suffix_of(self.filename, SUFFIXES[self.kind]) or ""
 
     @classmethod
     def read(cls, header: str) -> "Announcement":

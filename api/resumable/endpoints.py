@@ -40,7 +40,11 @@ def _header(name: str, schema: dict[str, Any], description: str) -> dict[str, An
 
 _ANNOUNCED = [
     _header("Upload-Length", {"type": "integer", "minimum": 1}, "bytes of the whole file"),
-    _header(HEADER, {"type": "string"}, "`key base64,...`: kind (dataset or model), filename; name, sha256 if wished"),
+    _header(
+        HEADER,
+        {"type": "string"},
+        "`key base64,...`: kind (dataset or model), filename; name, sha256, lenient if wished",
+    ),
 ]
 _READ = refusals(UnknownProtocol, NotFound, Gone, Invalid)
 _PIECE = {

@@ -24,6 +24,7 @@ class UploadView(BaseModel):
     kind: Literal["dataset", "model"]
     filename: str
     name: str | None
+    lenient: bool
     length: int = Field(description="bytes of the whole file")
     offset: int = Field(description="bytes that have come: where the next piece begins")
     sha256: str | None = Field(description="of the whole file, as the client announced it")

@@ -53,8 +53,11 @@ def claim(session: Session, row: ResumableUpload) -> bool:
 
 def create(session: Session, row: ResumableUpload, stored: Stored) -> Dataset | Model:
     """Make the complete file what it was announced as; a worker will check it."""
-    feature = datasets if row.kind == "dataset" else models
-    made: Dataset | Model = feature.create(session, stored, row.filename, row.name)
+    made: Dataset | Model
+    if row.kind == "dataset":
+        made = datasets.create(session, stored, row.filename, row.name, row.lenient)
+    else:
+        made = models.create(session, stored, row.filename, row.name)
     row.created = made.id
     return made
 

@@ -53,6 +53,7 @@ def create(session: Session, spec: Spec) -> tuple[Study, list[str]]:
         Invalid: it has too many members.
         PathNotAllowed, UnknownReference, UnusableReference, QuotaExceeded: as for a job.
     """
+    spec = jobs.pinned(session, spec)
     _check(session, spec)
     study = Study(id=new_id("stu"), name=spec.name, spec=spec.model_dump(mode="json", exclude_unset=True))
     study.owner = owner_of(session)

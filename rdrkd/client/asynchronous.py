@@ -131,19 +131,38 @@ class AsyncClient:
     # -- datasets and models
 
     async def upload_dataset(
-        self, path: str | Path, name: str | None = None, progress: Progress | None = None, resume: str | None = None
+        self,
+        path: str | Path,
+        name: str | None = None,
+        progress: Progress | None = None,
+        resume: str | None = None,
+        lenient: bool = False,
     ) -> Dataset:
-        """Send a dataset; a broken connection is gone on with, also by `resume` in another process."""
-        return Dataset.model_validate(await self._run(transfers.upload(Path(path), "dataset", name, progress, resume)))
+        """Send a dataset; a broken connection is gone on with, also by `resume` in another process.
+
+        Under a name that there is already it becomes its next version. `lenient`: what is at fault in it is left out,
+        and listed in the report's `dropped`.
+        """
+        sent = await self._run(transfers.upload(Path(path), "dataset", name, progress, resume, lenient))
+        return Dataset.model_validate(sent)
+
+    async def import_dataset(self, folder: str, name: str | None = None, lenient: bool = False) -> Dataset:
+        """Make a dataset of a folder on the service's machine: NAME/PATH, in one that its operator allows."""
+        body = {"folder": folder, "name": name, "lenient": lenient}
+        return await self._run(calls.one(Dataset.model_validate, "POST", "/v1/datasets/from-folder", body))
 
     async def dataset(self, dataset_id: str) -> Dataset:
         """Read a dataset."""
         return await self._run(calls.one(Dataset.model_validate, "GET", f"/v1/datasets/{dataset_id}"))
 
-    async def datasets(self) -> AsyncIterator[Dataset]:
-        """List datasets, newest first."""
-        async for row in self._pages("/v1/datasets", {}):
+    async def datasets(self, name: str | None = None) -> AsyncIterator[Dataset]:
+        """List datasets, newest first; `name`: its versions only."""
+        async for row in self._pages("/v1/datasets", {"name": name}):
             yield Dataset.model_validate(row)
+
+    async def download_preview(self, dataset_id: str, target: str | Path) -> Path:
+        """Fetch the picture of some of a dataset's images with their boxes, a JPEG."""
+        return await self._run(transfers.download(f"/v1/datasets/{dataset_id}/preview", Path(target), None, {}))
 
     async def wait_dataset(self, dataset_id: str, timeout: float | None = None) -> Dataset:
         """Wait until a worker has checked a dataset."""

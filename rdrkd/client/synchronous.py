@@ -126,18 +126,37 @@ class Client:
     # -- datasets and models
 
     def upload_dataset(
-        self, path: str | Path, name: str | None = None, progress: Progress | None = None, resume: str | None = None
+        self,
+        path: str | Path,
+        name: str | None = None,
+        progress: Progress | None = None,
+        resume: str | None = None,
+        lenient: bool = False,
     ) -> Dataset:
-        """Send a dataset; a broken connection is gone on with, also by `resume` in another process."""
-        return Dataset.model_validate(self._run(transfers.upload(Path(path), "dataset", name, progress, resume)))
+        """Send a dataset; a broken connection is gone on with, also by `resume` in another process.
+
+        Under a name that there is already it becomes its next version. `lenient`: what is at fault in it is left out,
+        and listed in the report's `dropped`.
+        """
+        sent = self._run(transfers.upload(Path(path), "dataset", name, progress, resume, lenient))
+        return Dataset.model_validate(sent)
+
+    def import_dataset(self, folder: str, name: str | None = None, lenient: bool = False) -> Dataset:
+        """Make a dataset of a folder on the service's machine: NAME/PATH, in one that its operator allows."""
+        body = {"folder": folder, "name": name, "lenient": lenient}
+        return self._run(calls.one(Dataset.model_validate, "POST", "/v1/datasets/from-folder", body))
 
     def dataset(self, dataset_id: str) -> Dataset:
         """Read a dataset."""
         return self._run(calls.one(Dataset.model_validate, "GET", f"/v1/datasets/{dataset_id}"))
 
-    def datasets(self) -> Iterator[Dataset]:
-        """List datasets, newest first."""
-        yield from map(Dataset.model_validate, self._pages("/v1/datasets", {}))
+    def datasets(self, name: str | None = None) -> Iterator[Dataset]:
+        """List datasets, newest first; `name`: its versions only."""
+        yield from map(Dataset.model_validate, self._pages("/v1/datasets", {"name": name}))
+
+    def download_preview(self, dataset_id: str, target: str | Path) -> Path:
+        """Fetch the picture of some of a dataset's images with their boxes, a JPEG."""
+        return self._run(transfers.download(f"/v1/datasets/{dataset_id}/preview", Path(target), None, {}))
 
     def wait_dataset(self, dataset_id: str, timeout: float | None = None) -> Dataset:
         """Wait until a worker has checked a dataset."""

@@ -16,7 +16,12 @@ TYPE = "application/offset+octet-stream"
 
 
 def upload(
-    path: Path, kind: Literal["dataset", "model"], name: str | None, progress: Progress | None, resume: str | None
+    path: Path,
+    kind: Literal["dataset", "model"],
+    name: str | None,
+    progress: Progress | None,
+    resume: str | None,
+    lenient: bool = False,
 ) -> Call[Any]:
     """Send a file; give what the service made of it, as JSON.
 
@@ -26,6 +31,7 @@ def upload(
         name: a name for people.
         progress: told of bytes that were sent.
         resume: address of an upload that broke off (`UploadBroken.address`).
+        lenient: of a dataset: leave out what is at fault.
 
     Raises:
         Refused: the service does not take it.
@@ -34,7 +40,7 @@ def upload(
     """
     with path.open("rb") as file:
         length = file.seek(0, 2)
-        address = resume or (yield from _announce(path, kind, name, length, _sha256(file)))
+        address = resume or (yield from _announce(path, kind, name, length, _sha256(file), lenient))
         offset, failures = (yield from _offset(address)) if resume else 0, 0
         while True:
             try:
@@ -92,8 +98,9 @@ def fetch(address: str, target: Path, params: Mapping[str, str]) -> Call[Path]:
     return target
 
 
-def _announce(path: Path, kind: str, name: str | None, length: int, sha256: str) -> Call[str]:
+def _announce(path: Path, kind: str, name: str | None, length: int, sha256: str, lenient: bool) -> Call[str]:
     fields = {"kind": kind, "filename": path.name, "sha256": sha256} | ({"name": name} if name else {})
+    fields |= {"lenient": "true"} if lenient else {}
     metadata = ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in fields.items())
     headers = {"Tus-Resumable": "1.0.0", "Upload-Length": str(length), "Upload-Metadata": metadata}
     answer = yield from ask("POST", "/v1/uploads", headers=headers)

@@ -56,7 +56,12 @@ class _Upload(_View):
 
 
 class Dataset(_Upload):
-    """An uploaded dataset."""
+    """An uploaded dataset; `version` is its number under its name."""
+
+    version: int | None = None
+    same_content_as: str | None = None
+    lenient: bool = False
+    format: str | None = None  # yolo, coco, visdrone; None before its check
 
 
 class Model(_Upload):

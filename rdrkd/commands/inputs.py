@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from rdrkd.errors import SpecError
+from rdrkd.suffixes import archive_suffix
 
 if TYPE_CHECKING:
     from rdrkd.client import Client
@@ -33,7 +34,8 @@ def sent(spec: Mapping[str, Any], folder: Path, service: "Client", told: Told) -
     """Give the spec with the files that it names sent to the service.
 
     Args:
-        spec: of a job or a study; `dataset` and any `{path: ...}` may name files.
+        spec: of a job or a study; `dataset` and any `{path: ...}` may name files. A dataset's name stays: the service
+            knows it.
         folder: what their relative paths start from.
         service: where they go.
         told: told of each file.
@@ -64,6 +66,14 @@ def sent(spec: Mapping[str, Any], folder: Path, service: "Client", told: Told) -
 
     found: dict[str, Any] = walk(dict(spec), "")
     dataset = found.get("dataset")
-    if isinstance(dataset, str) and not dataset.startswith("ds_"):
+    if isinstance(dataset, str) and not _is_reference(dataset, folder):
         found["dataset"] = send(dataset, "dataset", "/dataset")
     return found
+
+
+def _is_reference(dataset: str, folder: Path) -> bool:
+    """Say whether a dataset is meant by its id or name: there is no such file, and it looks like none."""
+    looks_like_a_path = (
+        "/" in dataset or archive_suffix(dataset) is not None or Path(dataset).suffix in (".yaml", ".yml")
+    )
+    return dataset.startswith("ds_") or not (looks_like_a_path or (folder / dataset).exists())

@@ -32,6 +32,11 @@ Limit = Annotated[int, typer.Option(min=1, help="How many, newest first.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where it goes.", show_default=False)]
 Wait = Annotated[bool, typer.Option("--wait", help="Stay until it has ended.")]
 Timeout = Annotated[float | None, typer.Option(min=0, help="Longest wait, seconds.", show_default=False)]
+Upload = Annotated[Path, typer.Argument(help="The file.", exists=True, dir_okay=False, show_default=False)]
+LeaveOut = Annotated[
+    bool, typer.Option("--lenient", help="Leave out what is at fault, and list it, instead of refusing the whole.")
+]
+Resume = Annotated[str | None, typer.Option(help="Address of an upload that broke off: go on with it.")]
 URL = "http://127.0.0.1:8000"
 
 
@@ -229,26 +234,6 @@ def job_weights(
 def _uploads(app: typer.Typer, what: str) -> None:
     """Give an app the commands that datasets and models share."""
 
-    @app.command("upload")
-    def upload(
-        file: Annotated[Path, typer.Argument(help="The file.", exists=True, dir_okay=False, show_default=False)],
-        name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
-        resume: Annotated[str | None, typer.Option(help="Address of an upload that broke off: go on with it.")] = None,
-        wait: Wait = False,
-        url: Url = URL,
-        token_file: TokenFile = None,
-        as_json: Json = False,
-    ) -> None:
-        """Send a file; prints what it became. Broken connections are gone on with."""
-        with _service(url, token_file, as_json) as (service, terminal):
-            with terminal.bar(file.name) as told:
-                send = service.upload_dataset if what == "datasets" else service.upload_model
-                row = send(file, name, told, resume)
-            if wait:
-                row = service.wait_dataset(row.id) if what == "datasets" else service.wait_model(row.id)
-            terminal.one(row)
-            raise typer.Exit(EXIT_FAILED if row.status == "invalid" else EXIT_DONE)
-
     @app.command("list")
     def newest(limit: Limit = 20, url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
         """List them, newest first."""
@@ -265,6 +250,73 @@ def _uploads(app: typer.Typer, what: str) -> None:
 
 _uploads(datasets, "datasets")
 _uploads(models, "models")
+
+
+@datasets.command("upload")
+def upload_dataset(
+    file: Upload,
+    name: Annotated[str | None, typer.Option(help="A name for people; each upload is a version of it.")] = None,
+    lenient: LeaveOut = False,
+    resume: Resume = None,
+    wait: Wait = False,
+    url: Url = URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+) -> None:
+    """Send a dataset, a zip or tar; prints what it became. Broken connections are gone on with."""
+    with _service(url, token_file, as_json) as (service, terminal):
+        with terminal.bar(file.name) as told:
+            row = service.upload_dataset(file, name, told, resume, lenient)
+        if row.same_content_as is not None:
+            terminal.note(f"{row.id}: the same content as {row.same_content_as}, an earlier version of this name")
+        _end_of_upload(service.wait_dataset(row.id) if wait else row, terminal)
+
+
+@datasets.command("import")
+def import_dataset(
+    folder: Annotated[str, typer.Argument(help="NAME/PATH, in a folder that the operator allows.", show_default=False)],
+    name: Annotated[str | None, typer.Option(help="A name for people; each import is a version of it.")] = None,
+    lenient: LeaveOut = False,
+    wait: Wait = False,
+    url: Url = URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+) -> None:
+    """Make a dataset of a folder on the service's machine; prints it."""
+    with _service(url, token_file, as_json) as (service, terminal):
+        row = service.import_dataset(folder, name, lenient)
+        _end_of_upload(service.wait_dataset(row.id) if wait else row, terminal)
+
+
+@models.command("upload")
+def upload_model(
+    file: Upload,
+    name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
+    resume: Resume = None,
+    wait: Wait = False,
+    url: Url = URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+) -> None:
+    """Send a model; prints what it became. Broken connections are gone on with."""
+    with _service(url, token_file, as_json) as (service, terminal):
+        with terminal.bar(file.name) as told:
+            row = service.upload_model(file, name, told, resume)
+        _end_of_upload(service.wait_model(row.id) if wait else row, terminal)
+
+
+@datasets.command("preview")
+def dataset_preview(
+    dataset: Id, output: Output = Path("preview.jpg"), url: Url = URL, token_file: TokenFile = None
+) -> None:
+    """Download a picture of some of a dataset's images with their boxes; prints where it is."""
+    with _service(url, token_file, as_json=False) as (service, _):
+        typer.echo(service.download_preview(dataset, output))
+
+
+def _end_of_upload(row: Any, terminal: Terminal) -> None:
+    terminal.one(row)
+    raise typer.Exit(EXIT_FAILED if row.status == "invalid" else EXIT_DONE)
 
 
 @workers.command("list")

@@ -16,7 +16,7 @@ from rdrkd.console import duration
 Told = Callable[[int, int], None]  # (bytes done, bytes in all)
 COLUMNS = {
     "jobs": ("id", "kind", "name", "status", "epoch", "created_at"),
-    "datasets": ("id", "name", "filename", "status", "size", "created_at"),
+    "datasets": ("id", "name", "version", "filename", "format", "status", "size", "created_at"),
     "models": ("id", "name", "filename", "status", "size", "created_at"),
     "studies": ("id", "name", "status", "jobs", "created_at"),
     "workers": ("name", "queue", "alive", "works_on", "beat_at"),

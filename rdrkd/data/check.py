@@ -1,7 +1,6 @@
 """Look at every label line and every pixel of a dataset: what is wrong with it, and what it holds."""
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,15 +9,13 @@ from typing import Any
 
 from rdrkd.data import coco, yolo
 from rdrkd.data.dataset import Dataset
+from rdrkd.data.figures import of_all, of_split
 from rdrkd.data.frames import Box, Frame
 from rdrkd.data.images import ImageFault, decode, quiet_decoders
 from rdrkd.errors import DatasetError, Problem
 from rdrkd.files import file_sha256
 
 MOST_PROBLEMS = 100
-_MOST_LABEL_BYTES = 4 << 20
-# Upper bounds of the box area, px^2 of the image: COCO's, with its "small" split at the usual limit of "tiny".
-_BINS = {"tiny": 16.0**2, "small": 32.0**2, "medium": 96.0**2, "large": float("inf")}
 
 
 @dataclass
@@ -46,8 +43,8 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class _Examined:
-    """One image with its labels; the size is None when it could not be decoded."""
+class Examined:
+    """One image with its labels; the size, px, is None when it could not be decoded."""
 
     image: Path
     sha256: str
@@ -62,40 +59,43 @@ def check(dataset: Dataset) -> Findings:
     findings = Findings(statistics={"splits": {}})
     seen: dict[str, dict[str, str]] = {}
     for split in dataset.splits:
-        examined = _examine_split(dataset, split)
+        examined = examine(dataset, split)
         findings.add(problem for one in examined for problem in one.problems)
         findings.add(_no_objects(dataset, split, examined))
         findings.warnings += _label_warnings(dataset, split, examined)
-        if split in dataset.annotations:
-            _check_annotations(dataset, split, examined, findings)
-        findings.statistics["splits"][split] = _statistics(dataset.names, examined)
+        ignored = _check_annotations(dataset, split, examined, findings) if split in dataset.annotations else 0
+        sizes = [one.size for one in examined if one.size]
+        counted = [one.boxes if one.size else [] for one in examined]
+        findings.statistics["splits"][split] = of_split(dataset.names, sizes, counted, ignored)
         seen[split] = {one.sha256: one.image.name for one in examined}
     findings.warnings += _leaks(seen)
+    findings.statistics |= of_all(findings.statistics["splits"].values())
     return findings
 
 
-def _examine_split(dataset: Dataset, split: str) -> list[_Examined]:
+def examine(dataset: Dataset, split: str) -> list[Examined]:
+    """Decode every image of a split and read its labels."""
     workers = min(4, len(os.sched_getaffinity(0)))  # Pillow decodes without holding the interpreter
     with quiet_decoders(), ThreadPoolExecutor(workers) as pool:
         return list(pool.map(lambda image: _examine(dataset, image), dataset.images(split)))
 
 
-def _examine(dataset: Dataset, image: Path) -> _Examined:
+def _examine(dataset: Dataset, image: Path) -> Examined:
     problems, size = [], None
     try:
         size = decode(image)
     except ImageFault as fault:
-        problems.append(Problem(_where(dataset, image), str(fault)))
+        problems.append(Problem(where_in(dataset, image), str(fault)))
     file = yolo.label_path(image)
     # An image without a label file is one without objects.
     boxes, faults = _read_labels(dataset, file, size or (1, 1)) if file.is_file() else ([], [])
-    return _Examined(image, file_sha256(image), size, file.is_file(), boxes, problems + faults)
+    return Examined(image, file_sha256(image), size, file.is_file(), boxes, problems + faults)
 
 
 def _read_labels(dataset: Dataset, file: Path, size: tuple[int, int]) -> tuple[list[Box], list[Problem]]:
-    where = _where(dataset, file)
-    if file.stat().st_size > _MOST_LABEL_BYTES:
-        return [], [Problem(where, f"expected at most {_MOST_LABEL_BYTES} bytes, got {file.stat().st_size}")]
+    where = where_in(dataset, file)
+    if file.stat().st_size > yolo.MOST_LABEL_BYTES:
+        return [], [Problem(where, f"expected at most {yolo.MOST_LABEL_BYTES} bytes, got {file.stat().st_size}")]
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -103,17 +103,17 @@ def _read_labels(dataset: Dataset, file: Path, size: tuple[int, int]) -> tuple[l
     return yolo.read_text(text, *size, len(dataset.names), where)
 
 
-def _no_objects(dataset: Dataset, split: str, examined: Sequence[_Examined]) -> list[Problem]:
+def _no_objects(dataset: Dataset, split: str, examined: Sequence[Examined]) -> list[Problem]:
     """Refuse a split of nothing but background; without a single label file the labels lie somewhere else."""
     if not any(one.labelled for one in examined):
-        example = _where(dataset, yolo.label_path(examined[0].image))
+        example = where_in(dataset, yolo.label_path(examined[0].image))
         return [Problem(split, f"expected label files such as {example}, got none for {len(examined)} images")]
     if not any(one.boxes or one.problems for one in examined):
         return [Problem(split, f"expected labelled objects, got none in {len(examined)} images")]
     return []
 
 
-def _label_warnings(dataset: Dataset, split: str, examined: Sequence[_Examined]) -> list[str]:
+def _label_warnings(dataset: Dataset, split: str, examined: Sequence[Examined]) -> list[str]:
     warnings = []
     if missing := sum(not one.labelled for one in examined):
         warnings.append(f"{split}: {missing} of {len(examined)} images have no label file and count as empty")
@@ -128,22 +128,24 @@ def _label_warnings(dataset: Dataset, split: str, examined: Sequence[_Examined])
     return warnings
 
 
-def _check_annotations(dataset: Dataset, split: str, examined: Sequence[_Examined], findings: Findings) -> None:
-    """Compare the split's COCO JSON with its images and labels."""
+def _check_annotations(dataset: Dataset, split: str, examined: Sequence[Examined], findings: Findings) -> int:
+    """Compare the split's COCO JSON with its images and labels; give the number of its ignored boxes."""
     file = dataset.annotations[split]
     frames, problems = coco.parse(file, dataset.names)
-    where = _where(dataset, file)
+    where = where_in(dataset, file)
     findings.add(Problem(p.where.replace(file.name, where, 1), p.detail) for p in problems)
     if problems:
-        return
+        return 0
     by_name = {Path(frame.file).name: frame for frame in frames}
-    findings.add(_mismatches(where, by_name, examined))
+    findings.add(mismatches(where, by_name, examined))
     labelled = sum(len(one.boxes) for one in examined)
     if (annotated := sum(not box.ignored for frame in frames for box in frame.boxes)) != labelled:
         findings.warnings.append(f"{split}: {labelled} labelled boxes, but {annotated} annotated ones in {where}")
+    return sum(box.ignored for frame in frames for box in frame.boxes)
 
 
-def _mismatches(where: str, by_name: dict[str, Frame], examined: Sequence[_Examined]) -> Iterable[Problem]:
+def mismatches(where: str, by_name: dict[str, Frame], examined: Sequence[Examined]) -> Iterable[Problem]:
+    """Compare the entries of COCO JSON, by file name, with the images that are there."""
     names = {one.image.name for one in examined}
     for name in by_name:
         if name not in names:
@@ -159,24 +161,6 @@ def _mismatches(where: str, by_name: dict[str, Frame], examined: Sequence[_Exami
             )
 
 
-def _statistics(names: Sequence[str], examined: Sequence[_Examined]) -> dict[str, Any]:
-    boxes = [box for one in examined if one.size for box in one.boxes]
-    per_class = Counter(box.label for box in boxes)
-    bins = Counter(next(b for b, limit in _BINS.items() if box.width * box.height < limit) for box in boxes)
-    counts = [len(one.boxes) for one in examined]
-    sizes = [one.size for one in examined if one.size] or [(0, 0)]
-    return {
-        "images": len(examined),
-        "boxes": len(boxes),
-        "per_class": {name: per_class[label] for label, name in enumerate(names)},
-        "empty_images": counts.count(0),
-        "boxes_per_image": {"mean": round(sum(counts) / len(counts), 2), "max": max(counts)},
-        "image_width": {"min": min(w for w, _ in sizes), "max": max(w for w, _ in sizes)},
-        "image_height": {"min": min(h for _, h in sizes), "max": max(h for _, h in sizes)},
-        "size_bins": {name: bins[name] for name in _BINS},
-    }
-
-
 def _leaks(seen: dict[str, dict[str, str]]) -> list[str]:
     """Find images that a split shares with the training images: figures measured on them mean nothing."""
     train = seen.get("train", {})
@@ -187,5 +171,6 @@ def _leaks(seen: dict[str, dict[str, str]]) -> list[str]:
     ]
 
 
-def _where(dataset: Dataset, file: Path) -> str:
+def where_in(dataset: Dataset, file: Path) -> str:
+    """Say where a file is in the dataset."""
     return str(file.relative_to(dataset.root)) if file.is_relative_to(dataset.root) else file.name

@@ -4,11 +4,22 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rdrkd.data import yolo
 from rdrkd.data.frames import Box, Frame
 from rdrkd.errors import DatasetError, Problem
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A frame for each image, and a problem for each entry at fault, which the frames leave out."""
+
+    frames: list[Frame]
+    image_problems: list[Problem]
+    annotation_problems: list[Problem]
 
 
 def to_json(frames: Iterable[Frame], names: Sequence[str]) -> dict[str, Any]:
@@ -25,7 +36,7 @@ def to_json(frames: Iterable[Frame], names: Sequence[str]) -> dict[str, Any]:
                         "image_id": image_id,
                         "category_id": label + 1,
                         "bbox": [box.x, box.y, box.width, box.height],
-                        "area": box.width * box.height,
+                        "area": box.width * box.height if box.area is None else box.area,
                         "iscrowd": int(box.ignored),
                     }
                 )
@@ -54,29 +65,73 @@ def read(file: Path, names: Sequence[str]) -> list[Frame]:
 def parse(file: Path, names: Sequence[str]) -> tuple[list[Frame], list[Problem]]:
     """Read COCO JSON as far as it goes, and give a problem for each entry at fault."""
     try:
+        content = load(file, file.name)
+    except DatasetError as error:
+        return [], list(error.problems)
+    problems = labels_of(file.name, content["categories"], names)[1]
+    parsed = parse_content(content, file.name, names)
+    return parsed.frames, [*problems, *parsed.image_problems, *parsed.annotation_problems]
+
+
+def load(file: Path, where: str) -> dict[str, Any]:
+    """Read a file that is COCO JSON by its form; `where` is what problems call it.
+
+    Raises:
+        DatasetError: it is not.
+    """
+    keys = ("images", "categories", "annotations")
+    try:
         content = json.loads(file.read_bytes())
     except (ValueError, RecursionError) as error:
-        return [], [Problem(file.name, f"expected JSON, got: {str(error)[:200]}")]
-    keys = ("images", "categories", "annotations")
+        raise _refused(where, f"expected JSON, got: {str(error)[:200]}") from error
     if not (isinstance(content, dict) and all(_is_list_of_objects(content.get(key)) for key in keys)):
-        return [], [Problem(file.name, f"expected COCO JSON with the lists {', '.join(keys)}")]
-    labels, problems = _labels(file.name, content["categories"], names)
-    known, faults = _images(file.name, content["images"])
-    boxes, more = _boxes(file.name, content["annotations"], known, labels)
+        raise _refused(where, f"expected COCO JSON with the lists {', '.join(keys)}")
+    return content
+
+
+def category_names(content: dict[str, Any], where: str) -> list[Any]:
+    """Give the names of the categories in the order of their ids, whatever they are.
+
+    Raises:
+        DatasetError: an id is no integer, or is there twice.
+    """
+    ids = [category.get("id") for category in content["categories"]]
+    if not all(isinstance(id_, int) for id_ in ids) or len(set(ids)) < len(ids):
+        raise _refused(f"{where}: categories", f"expected distinct integers as ids, got {str(ids[:20])[:200]}")
+    return [category.get("name") for category in sorted(content["categories"], key=lambda category: category["id"])]
+
+
+def parse_content(content: dict[str, Any], where: str, names: Sequence[str], trainable: bool = False) -> Parsed:
+    """Read COCO JSON as far as it goes.
+
+    Args:
+        content: what `load` gave.
+        where: what problems call the file.
+        names: class names by class number.
+        trainable: a box that cannot be a YOLO label is at fault, too.
+    """
+    labels, _ = labels_of(where, content["categories"], names)
+    known, image_problems = _images(where, content["images"])
+    boxes, annotation_problems = _boxes(where, content["annotations"], known, labels, trainable)
     frames = [
         Frame(e["file_name"], e["width"], e["height"], _merge_regions(boxes[image_id], len(names)))
         for image_id, e in known.items()
     ]
-    return frames, [*problems, *faults, *more]
+    return Parsed(frames, image_problems, annotation_problems)
+
+
+def _refused(where: str, detail: str) -> DatasetError:
+    return DatasetError(f"{where}: {detail}", [Problem(where, detail)])
 
 
 def _is_list_of_objects(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
 
 
-def _labels(
+def labels_of(
     file: str, categories: Sequence[dict[str, Any]], names: Sequence[str]
 ) -> tuple[dict[int, int], list[Problem]]:
+    """Give the class number of each category id; none, and a problem, where they have other names."""
     found = [c.get("name") for c in categories]
     if sorted(map(str, found)) != sorted(names):
         detail = f"expected the dataset's class names {list(names)[:20]}, got {found[:20]}"
@@ -102,7 +157,11 @@ def _images(file: str, images: Sequence[dict[str, Any]]) -> tuple[dict[int, dict
 
 
 def _boxes(
-    file: str, annotations: Sequence[dict[str, Any]], images: dict[int, dict[str, Any]], labels: dict[int, int]
+    file: str,
+    annotations: Sequence[dict[str, Any]],
+    images: dict[int, dict[str, Any]],
+    labels: dict[int, int],
+    trainable: bool,
 ) -> tuple[dict[int, list[Box]], list[Problem]]:
     boxes: dict[int, list[Box]] = defaultdict(list)
     problems = []
@@ -117,8 +176,12 @@ def _boxes(
             detail = f"expected a bbox of x, y, width, height in px with a size above 0, got {came}"
         else:
             x, y, width, height = place
-            boxes[image_id].append(Box(labels.get(category, 0), x, y, width, height, bool(entry.get("iscrowd"))))
-            continue
+            box = Box(labels.get(category, 0), x, y, width, height, bool(entry.get("iscrowd")))
+            size = (images[image_id]["width"], images[image_id]["height"])
+            if not trainable or (fault := yolo.box_fault(box, *size)) is None:
+                boxes[image_id].append(replace(box, area=_area(entry, width * height)))
+                continue
+            detail = fault
         problems.append(Problem(f"{file}: annotations[{number}]", detail))
     return boxes, problems
 
@@ -131,6 +194,14 @@ def _place(bbox: Any) -> tuple[float, float, float, float] | None:
         return None
     x, y, width, height = bbox
     return (x, y, width, height) if width > 0 and height > 0 else None
+
+
+def _area(entry: dict[str, Any], box: float) -> float | None:
+    """Give the object's area, px^2, where it is another than its box's: that of its mask."""
+    area = entry.get("area")
+    if isinstance(area, bool) or not isinstance(area, int | float) or not math.isfinite(area):
+        return None
+    return float(area) if 0 < area != box else None
 
 
 def _merge_regions(boxes: Sequence[Box], classes: int) -> tuple[Box, ...]:

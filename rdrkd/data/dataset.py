@@ -1,4 +1,4 @@
-"""A dataset in YOLO layout, opened from a folder, a data YAML or a zip."""
+"""A dataset in YOLO layout."""
 
 import hashlib
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import yaml
 
-from rdrkd.data.archive import Limits, unpack
 from rdrkd.data.layout import Layout, find_yaml, images_in, read_layout
 from rdrkd.data.yolo import label_path
 from rdrkd.errors import DatasetError
@@ -22,7 +21,7 @@ class Dataset:
         names: class names by class number.
         splits: the folder of images of `train`, `val` and, where there is one, `test`.
         annotations: the COCO JSON of each split that has one; it knows crowds, which YOLO labels cannot say.
-        sha256: of the zip's bytes; of a folder, over the names and bytes of all images, labels and annotations.
+        sha256: of the archive's bytes; of a folder, over the names and bytes of all images, labels and annotations.
     """
 
     root: Path
@@ -47,36 +46,23 @@ class Dataset:
         path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def open_dataset(path: Path, cache: Path, limits: Limits | None = None) -> Dataset:
-    """Open a dataset; a zip is unpacked under `cache/<sha256>/` once, however often and by however many it is opened.
-
-    The labels and pixels are not looked at: `rdrkd.data.check` does that.
-
-    Args:
-        path: a folder or a data YAML of this machine's owner, or a stranger's zip.
-        cache: the folder of unpacked zips; made when a zip is opened.
-        limits: what a zip may hold.
-
-    Raises:
-        DatasetError: it is no dataset in YOLO layout, or the zip is refused.
-        DiskFullError: no room to unpack the zip.
-    """
-    if not path.exists():
-        raise DatasetError(f"expected a dataset at {path}, got nothing there")
-    if path.is_dir() or path.suffix.lower() in (".yaml", ".yml"):
-        layout = read_layout(find_yaml(path) if path.is_dir() else path)
-        return _dataset(layout, _content_sha256(layout))
-    unpacked = unpack(path, cache.resolve(), limits, accept=uploaded_layout)
-    return _dataset(uploaded_layout(unpacked.folder), unpacked.sha256)
-
-
-def uploaded_layout(folder: Path) -> Layout:
-    """Read the layout of an unpacked upload, which may not lead out of its folder.
+def local_dataset(path: Path) -> Dataset:
+    """Open a folder or a data YAML of this machine's owner.
 
     Raises:
         DatasetError: it is no dataset in YOLO layout.
     """
-    return read_layout(find_yaml(folder), within=folder)
+    layout = read_layout(find_yaml(path) if path.is_dir() else path)
+    return _dataset(layout, _content_sha256(layout))
+
+
+def uploaded_dataset(folder: Path, sha256: str) -> Dataset:
+    """Open an unpacked upload in YOLO layout, which may not lead out of its folder.
+
+    Raises:
+        DatasetError: it is no dataset in YOLO layout.
+    """
+    return _dataset(read_layout(find_yaml(folder), within=folder), sha256)
 
 
 def _dataset(layout: Layout, sha256: str) -> Dataset:

@@ -8,7 +8,8 @@ class Box:
     """An axis-aligned box: x, y of its top-left corner, width and height, all in px.
 
     An ignored box counts neither for nor against a detector (COCO: `iscrowd`); with label None it does so for every
-    class. Truncation and occlusion are VisDrone's grades: 0 none, 1 partial, 2 heavy.
+    class. Truncation and occlusion are VisDrone's grades: 0 none, 1 partial, 2 heavy. The area, px^2, is that by which
+    COCO's evaluation sorts the object, where an annotation says another than the box's.
     """
 
     label: int | None
@@ -19,6 +20,7 @@ class Box:
     ignored: bool = False
     truncation: int = 0
     occlusion: int = 0
+    area: float | None = None
 
     def __post_init__(self) -> None:
         if self.label is None and not self.ignored:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+from rdrkd import suffixes
+
 # Pillow's decoders for these suffixes; JPEG includes MPO, a JPEG with a preview inside, as many drone cameras write.
 _FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 MAX_PIXELS = 120_000_000  # the largest drone cameras take 100 megapixels
@@ -26,7 +27,7 @@ def is_image(path: Path) -> bool:
     >>> is_image(Path("a/b.JPG")), is_image(Path("a/._b.jpg"))
     (True, False)
     """
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    return path.suffix.lower() in suffixes.IMAGES and not path.name.startswith(".")
 
 
 def decode(path: Path) -> tuple[int, int]:
@@ -35,11 +36,25 @@ def decode(path: Path) -> tuple[int, int]:
     Raises:
         ImageFault: the file cannot be trained on.
     """
+    return _open(path, pixels=True)
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Give the same (width, height) by the image's header alone.
+
+    Raises:
+        ImageFault: the header says that the file cannot be trained on.
+    """
+    return _open(path, pixels=False)
+
+
+def _open(path: Path, pixels: bool) -> tuple[int, int]:
     try:
         with Image.open(path, formats=_FORMATS) as image:
             width, height = image.size
             _check_size(width, height)  # before the pixels are unpacked
-            image.load()
+            if pixels:
+                image.load()
             turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
     except (ImageFault, MemoryError):
         raise

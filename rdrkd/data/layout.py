@@ -141,6 +141,19 @@ def read_layout(file: Path, within: Path | None = None) -> Layout:
     return Layout(root, data.names, splits, annotations)
 
 
+def checked_names(names: Sequence[Any], where: str) -> tuple[str, ...]:
+    """Check class names as those of a data YAML.
+
+    Raises:
+        DatasetError: they are none; the problem is at `where`.
+    """
+    try:
+        return DataYaml.model_validate({"names": list(names)}).names
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False)[0]
+        raise _refused([Problem(where, fault["msg"].removeprefix("Value error, "))]) from error
+
+
 def images_in(folder: Path) -> list[Path]:
     """Give the images under a folder, sorted, as Ultralytics finds them: recursively, nothing hidden."""
     found = (p for p in folder.rglob("*") if is_image(p) and not any(q[0] == "." for q in p.relative_to(folder).parts))

@@ -62,18 +62,38 @@ def read(file: Path, image: str, width: int, height: int) -> Frame:
     Raises:
         DatasetError: with a problem for each line at fault.
     """
+    boxes, problems = parse(file, file.name)
+    if problems:
+        raise DatasetError(f"{problems[0].where}: {problems[0].detail}", problems)
+    return Frame(image, width, height, tuple(box for _, box in boxes))
+
+
+def parse(file: Path, where: str) -> tuple[list[tuple[int, Box]], list[Problem]]:
+    """Read a file's boxes, each with its line's number, as far as it goes, and give a problem for each line at fault.
+
+    Args:
+        file: the annotations of one image.
+        where: what problems call the file.
+
+    Raises:
+        DatasetError: it is no text, or too much of it.
+    """
+    if (size := file.stat().st_size) > yolo.MOST_LABEL_BYTES:
+        raise DatasetError(f"expected at most {yolo.MOST_LABEL_BYTES} bytes, got {size}")
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"expected text in UTF-8, got: {error}") from error
     boxes, problems = [], []
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         try:
             box = parse_line(line) if line.strip() else None
         except ValueError as error:
-            problems.append(Problem(f"{file.name}:{number}", str(error)))
+            problems.append(Problem(f"{where}:{number}", str(error)))
             continue
         if box is not None:
-            boxes.append(box)
-    if problems:
-        raise DatasetError(f"{problems[0].where}: {problems[0].detail}", problems)
-    return Frame(image, width, height, tuple(boxes))
+            boxes.append((number, box))
+    return boxes, problems
 
 
 def to_text(frame: Frame) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from rdrkd.data.frames import Box, Frame
 from rdrkd.errors import DatasetError, Problem
 
+MOST_LABEL_BYTES = 4 << 20  # of one image's labels
 _TOLERANCE = 0.01  # Ultralytics accepts this much beyond the image's edges
 
 
@@ -85,15 +86,26 @@ def to_text(frame: Frame) -> str:
     >>> to_text(Frame("a.png", 100, 50, (Box(2, 10, 5, 20, 10),)))
     '2 0.20000000 0.20000000 0.20000000 0.20000000\n'
     """
-    lines = []
-    for box in frame.boxes:
-        if box.ignored:
-            continue
-        shares = (
-            (box.x + box.width / 2) / frame.width,
-            (box.y + box.height / 2) / frame.height,
-            box.width / frame.width,
-            box.height / frame.height,
-        )
-        lines.append(" ".join([str(box.label), *(f"{share:.8f}" for share in shares)]) + "\n")
-    return "".join(lines)
+    return "".join(_line(box, frame.width, frame.height) for box in frame.boxes if not box.ignored)
+
+
+def box_fault(box: Box, width: int, height: int) -> str | None:
+    """Say why a box cannot be a label of an image of width x height px; ignored ones are never written."""
+    if box.ignored or box.label is None:
+        return None
+    try:
+        parse_line(_line(box, width, height), box.label + 1)
+    except ValueError:
+        place = ", ".join(f"{value:g}" for value in (box.x, box.y, box.width, box.height))
+        return f"expected a box with its centre in the image of {width}x{height} px, and no larger, got {place}"
+    return None
+
+
+def _line(box: Box, width: int, height: int) -> str:
+    shares = (
+        (box.x + box.width / 2) / width,
+        (box.y + box.height / 2) / height,
+        box.width / width,
+        box.height / height,
+    )
+    return " ".join([str(box.label), *(f"{share:.8f}" for share in shares)]) + "\n"

@@ -54,7 +54,9 @@ class _Job(BaseModel):
 
     name: Name | None = Field(None, description="a name for people")
     dataset: str = Field(
-        min_length=1, max_length=4096, description="id of a dataset, `ds_...`; on the command line a path"
+        min_length=1,
+        max_length=4096,
+        description="id of a dataset, `ds_...`, its name or `name@version`; on the command line a path",
     )
     labels: Labels = Field(default_factory=dict, description="free key-value pairs")
     priority: Priority = Field(0, description="higher runs earlier")

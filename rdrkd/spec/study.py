@@ -71,7 +71,9 @@ class Study(BaseModel):
 
     name: str = Field(pattern=NAME, description="name of the study")
     dataset: str = Field(
-        min_length=1, max_length=4096, description="id of a dataset, `ds_...`; on the command line a path"
+        min_length=1,
+        max_length=4096,
+        description="id of a dataset, `ds_...`, its name or `name@version`; on the command line a path",
     )
     teacher: Teacher
     student: ModelRef

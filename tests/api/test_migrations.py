@@ -31,8 +31,8 @@ from api.workers import tables as workers
 from tests.servers import Postgres
 
 ROWS = (
-    datasets.Dataset, models.Model, jobs.Job, jobs.JobEpoch, jobs.JobWarning, jobs.Artifact, studies.Study,
-    studies.StudyMember, events.JobEvent, attempts.JobAttempt, attempts.JobCheckpoint, workers.Worker,
+    datasets.Dataset, datasets.DatasetName, models.Model, jobs.Job, jobs.JobEpoch, jobs.JobWarning, jobs.Artifact,
+    studies.Study, studies.StudyMember, events.JobEvent, attempts.JobAttempt, attempts.JobCheckpoint, workers.Worker,
     idempotency.IdempotencyKey, discards.Discard, keys.ApiKey, webhooks.Webhook, webhooks.Delivery,
     webhooks.DeliveryAttempt, audit.Audit, resumable.ResumableUpload, logs.JobLog,
 )  # fmt: skip
@@ -217,4 +217,29 @@ def test_control_comes_to_a_database_that_has_jobs(url: str) -> None:
         assert connection.execute(sa.select(*columns)).all() == [([], 0, None, None)]
         command.downgrade(migrations.config(connection), "0004")
         assert connection.scalars(sa.text("SELECT id FROM job")).all() == ["job_1"]
+    engine.dispose()
+
+
+def test_datasets_of_before_are_versions_in_their_order(url: str) -> None:
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        command.upgrade(migrations.config(connection), "0008")
+        table = sa.Table("dataset", sa.MetaData(), autoload_with=connection)
+        old = {"filename": "a.zip", "status": "ready", "key": "k", "sha256": "0" * 64, "size": 1, "problems": []}
+        old |= {"attempt": 0, "lost_workers": 0}
+        for number, (owner, name) in enumerate(
+            [("a", "x"), (None, "x"), ("a", None), ("a", "x"), (None, "x"), ("b", "y")]
+        ):
+            connection.execute(sa.insert(table).values(old | {"id": f"ds_{number}", "owner": owner, "name": name}))
+
+    migrations.upgrade(url)
+
+    row, counter = datasets.Dataset, datasets.DatasetName
+    with engine.begin() as connection:
+        assert connection.scalars(sa.select(row.version).order_by(row.id)).all() == [1, 1, None, 2, 2, 1]
+        assert not any(connection.scalars(sa.select(row.lenient)))
+        newest = connection.execute(sa.select(counter.owner, counter.name, counter.newest).order_by(counter.id)).all()
+        assert newest == [("a", "x", 2), (None, "x", 2), ("b", "y", 1)]
+        command.downgrade(migrations.config(connection), "0008")
+        assert len(connection.scalars(sa.text("SELECT id FROM dataset")).all()) == 6
     engine.dispose()

@@ -21,6 +21,7 @@ from api.jobs.states import Status
 from api.jobs.tables import Artifact, Job
 from api.uploads import UploadStatus
 from tests.api.conftest import MAX_BYTES, NOBODY, Provoke, Service, Start, full_disk, without_room
+from tests.api.datasets import refusals as datasets
 from tests.api.resumable import refusals as resumable
 from tests.servers import Postgres
 
@@ -408,6 +409,7 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("list_webhook_deliveries", "invalid"): _get(f"{_NO_WEBHOOK}/deliveries?limit=0"),
     **_upload_refusals("dataset", ".zip"),
     **_upload_refusals("model", ".pt"),
+    **datasets.REFUSALS,
     **resumable.REFUSALS,
 }
 # Every operation may answer these; tests of their own provoke them (test_security, test_lost_database, ...).
@@ -422,6 +424,7 @@ QUOTAS = (
     "extend_study",
     "resume_study",
     "create_dataset",
+    "create_dataset_from_folder",
     "create_model",
     "create_webhook",
     "create_upload",

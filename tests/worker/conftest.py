@@ -51,10 +51,14 @@ class Rows:
         self.dataset = self.upload(b"images", UploadStatus.READY)
 
     def upload(
-        self, content: bytes, status: UploadStatus = UploadStatus.CHECKING, table: checks.Table = Dataset
+        self,
+        content: bytes,
+        status: UploadStatus = UploadStatus.CHECKING,
+        table: checks.Table = Dataset,
+        **more: Any,
     ) -> str:
         stored = self.place.storage.put(io.BytesIO(content), ".zip" if table is Dataset else ".pt")
-        row = table(id=new_id("ds" if table is Dataset else "mdl"), filename="x.zip", status=status)
+        row = table(id=new_id("ds" if table is Dataset else "mdl"), filename="x.zip", status=status, **more)
         row.key, row.sha256, row.size = stored.key, stored.sha256, stored.size
         with self.place.database.transaction() as session:
             session.add(row)

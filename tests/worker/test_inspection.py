@@ -11,8 +11,10 @@ from api.db import after_seconds
 from api.leases import Fenced
 from api.models.tables import Model
 from api.uploads import UploadStatus
+from tests.rdrkd.data.crafted import make_dataset, zip_up
 from tests.worker.conftest import TRAINER, Rows, until
-from worker import inspection
+from worker import inputs, inspection, previews
+from worker.lease import Lease
 from worker.workplace import Workplace
 
 
@@ -119,3 +121,63 @@ def test_a_real_file_is_refused_by_the_real_inspection(place: Workplace, rows: R
     assert row.status == UploadStatus.INVALID
     assert row.problems
     assert "Traceback" not in json.dumps(row.problems)
+
+
+@pytest.fixture
+def real(place: Workplace) -> Workplace:
+    """A workplace whose limits a real inspection keeps to."""
+    limits = {"inspect_timeout_seconds": 60, "inspect_memory_bytes": 2**33}
+    settings = place.settings.model_copy(update=limits)
+    return Workplace(settings, place.database, place.storage, place.doorbell, place.name)
+
+
+def test_a_sound_dataset_gets_a_preview(real: Workplace, rows: Rows, tmp_path: Path) -> None:
+    row_id = rows.upload(zip_up(make_dataset(tmp_path / "d"), tmp_path / "a.zip").read_bytes())
+    inspection.run(real, claim(real))
+    row = rows.get(row_id)
+    assert (row.status, row.report["format"]) == (UploadStatus.READY, "yolo")
+    assert real.storage.verify(row.preview_key, row.preview_sha256)
+    assert real.storage.path(row.preview_key).read_bytes().startswith(b"\xff\xd8\xff")
+    assert [path.name for path in real.cache.iterdir()] == [row.sha256]
+
+
+def test_a_lenient_check_leaves_out_what_is_at_fault(real: Workplace, rows: Rows, tmp_path: Path) -> None:
+    made = make_dataset(tmp_path / "d", label="0 0.5 0.5 0.25 0.5\n9 0.5 0.5 0.25 0.5\n")
+    content = zip_up(made, tmp_path / "a.zip").read_bytes()
+    strict, lenient = rows.upload(content), rows.upload(content, lenient=True)
+    for _ in range(2):
+        inspection.run(real, claim(real))
+    assert rows.get(strict).status == UploadStatus.INVALID
+    assert rows.get(strict).preview_key is None
+    row = rows.get(lenient)
+    assert (row.status, row.report["dropped"]["counts"]) == (UploadStatus.READY, {"lines": 2})
+    options = inputs.arguments(real.storage, [inputs.Input("dataset", row.id, row.key, row.sha256, row.lenient)])
+    assert options == ["--dataset", str(real.storage.path(row.key)), "--lenient"]
+
+
+def test_what_came_too_late_leaves_no_preview(real: Workplace, rows: Rows, tmp_path: Path) -> None:
+    row_id = rows.upload(zip_up(make_dataset(tmp_path / "d"), tmp_path / "a.zip").read_bytes())
+    check = claim(real)
+    with real.database.transaction() as session:  # another worker has it by now
+        session.execute(update(Dataset).values(attempt=Dataset.attempt + 1).where(Dataset.id == row_id))
+    folder = real.folder(row_id, check.attempt)
+    folder.mkdir(parents=True)
+    (folder / previews.NAME).write_bytes(b"\xff\xd8\xff")
+    with Lease(real, lambda session, seconds: None, 60) as lease, pytest.raises(Fenced):
+        inspection._settle(real, check, lease, {}, [])
+    assert not (real.storage.root / "previews" / row_id).exists()
+
+
+@pytest.mark.parametrize("fault", ["no picture", "too large", "a link"])
+def test_what_is_no_picture_is_not_kept(real: Workplace, rows: Rows, tmp_path: Path, fault: str) -> None:
+    rows.upload(b"images")
+    check, file = claim(real), tmp_path / previews.NAME
+    match fault:
+        case "no picture":
+            file.write_bytes(b"<html>")
+        case "too large":
+            file.write_bytes(b"\xff\xd8\xff" + bytes(previews.MOST_BYTES))
+        case "a link":
+            (tmp_path / "elsewhere").write_bytes(b"\xff\xd8\xff")
+            file.symlink_to(tmp_path / "elsewhere")
+    assert previews.keep(real.storage, check, file) is None

@@ -119,7 +119,7 @@ def test_preset_and_losses_together_are_refused(steady: Service) -> None:
         ({"dataset": "/etc/passwd"}, "#/dataset"),
         ({"dataset": "../data.zip"}, "#/dataset"),
         ({"dataset": "coco8.yaml"}, "#/dataset"),
-        ({"dataset": NOBODY["model"]}, "#/dataset"),
+        ({"dataset": "hit-uav.tar.gz"}, "#/dataset"),
         ({"model": {"path": "/root/x.pt"}}, "#/model/path"),
     ],
 )

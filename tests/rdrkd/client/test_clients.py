@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import shutil
 import socket
 import threading
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 
 from api.jobs.states import Status
 from rdrkd.client import AsyncClient, Client, NotEnded, Refused, Unreachable
+from tests.api.datasets.previews import PICTURE, with_preview
 from tests.rdrkd.client.conftest import Live, begin
+from tests.rdrkd.data.crafted import make_dataset
 
 
 def public(client: type) -> dict[str, inspect.Signature]:
@@ -131,3 +134,29 @@ def test_a_study_by_client(live: Live, service: Client) -> None:
     assert service.resume_study(study.id).status == "queued"
     service.cancel_study(study.id)
     assert {"decoupled", "cwd"} <= {method["name"] for method in service.methods()}
+
+
+def test_datasets_with_their_versions_and_previews(live: Live, service: Client, tmp_path: Path) -> None:
+    (tmp_path / "a.tgz").write_bytes(b"content")
+    live.upload()
+    made = [service.upload_dataset(tmp_path / "a.tgz", "mine", lenient=lenient) for lenient in (False, True)]
+
+    assert [(row.version, row.lenient, row.format) for row in made] == [(1, False, None), (2, True, None)]
+    assert [row.id for row in service.datasets(name="mine")] == [made[1].id, made[0].id]
+    for _ in range(3):
+        live.settle("no")
+    pictured = with_preview(live)
+    assert service.dataset(pictured).format == "coco"
+    assert service.download_preview(pictured, tmp_path / "p.jpg").read_bytes() == PICTURE
+
+
+def test_a_folder_of_the_service(tmp_path: Path, migrated: Path) -> None:
+    make_dataset(tmp_path / "surveys/one")
+    (tmp_path / "live").mkdir()
+    shutil.copy(migrated, tmp_path / "live/rdrkd.db")
+    with begin(tmp_path / "live", dataset_folders=[tmp_path / "surveys"]) as live, Client(live.url) as service:
+        dataset = service.import_dataset("surveys/one", "mine", lenient=True)
+        assert (dataset.version, dataset.lenient, dataset.filename) == (1, True, "one.tar")
+        with pytest.raises(Refused) as refused:
+            service.import_dataset("elsewhere/one")
+    assert refused.value.code == "path_not_allowed"

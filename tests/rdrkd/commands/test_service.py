@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from api.jobs.states import Status
 from rdrkd.cli import app
+from tests.api.datasets.previews import PICTURE, with_preview
 from tests.rdrkd.client.conftest import Live, live, migrated
 
 __all__ = ["live", "migrated"]
@@ -161,6 +162,47 @@ def test_uploads(live: Live, command: Command, tmp_path: Path, feature: str, fil
     assert row["id"] in command(feature, "list").stdout
     threading.Timer(1.0, live.settle, ("broken",)).start()
     assert command(feature, "upload", tmp_path / filename, "--wait").exit_code == 3
+
+
+def test_a_dataset_with_versions_and_a_preview(live: Live, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "a.tar.gz").write_bytes(b"content")
+    uploads = [command("datasets", "upload", tmp_path / "a.tar.gz", "--name", "mine", "--json") for _ in range(2)]
+    lenient = command("datasets", "upload", tmp_path / "a.tar.gz", "--name", "mine", "--lenient", "--json")
+    first, second, third = (lines(sent)[0] for sent in (*uploads, lenient))
+
+    assert [row["version"] for row in (first, second, third)] == [1, 2, 3]
+    assert (second["same_content_as"], third["same_content_as"], third["lenient"]) == (first["id"], None, True)
+    assert f"the same content as {first['id']}" in uploads[1].stderr
+
+    for _ in range(3):
+        live.settle("no")
+    pictured = with_preview(live)
+    got = command("datasets", "preview", pictured, "-o", tmp_path / "p.jpg")
+    assert (got.exit_code, (tmp_path / "p.jpg").read_bytes()) == (0, PICTURE)
+
+
+def test_a_folder_of_the_service(live: Live, command: Command) -> None:
+    folder = live.storage.root.parent / "surveys"
+    (folder / "one").mkdir(parents=True)
+    (folder / "one/a.txt").write_text("x")
+    live.app.state.settings = live.app.state.settings.model_copy(update={"dataset_folders": [folder]})
+
+    (row,) = lines(command("datasets", "import", "surveys/one", "--name", "mine", "--json"))
+
+    assert (row["version"], row["filename"]) == (1, "one.tar")
+
+
+def test_a_spec_may_name_a_dataset(live: Live, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"content")
+    (dataset,) = lines(command("datasets", "upload", tmp_path / "a.zip", "--name", "mine", "--json"))
+    spec = tmp_path / "spec.yaml"
+
+    spec.write_text("kind: train\ndataset: mine@1\nmodel: {architecture: yolov8n}\n")
+    (job,) = lines(command("jobs", "submit", spec, "--json"))
+    spec.write_text("kind: train\ndataset: no/such\nmodel: {architecture: yolov8n}\n")
+
+    assert job["spec"]["dataset"] == dataset["id"]
+    assert "a file to send, got 'no/such'" in str(command("jobs", "submit", spec).exception)
 
 
 def test_studies(live: Live, command: Command, tmp_path: Path) -> None:

@@ -34,12 +34,24 @@ def test_counts_what_there_is(tmp_path: Path) -> None:
     assert found.statistics["splits"]["train"] == {
         "images": 3,
         "boxes": 5,
+        "ignored_boxes": 0,
         "per_class": {"car": 2, "person": 3},
         "empty_images": 1,
         "boxes_per_image": {"mean": 1.67, "max": 4},
         "image_width": {"min": 32, "max": 200},
         "image_height": {"min": 24, "max": 100},
         "size_bins": {"tiny": 2, "small": 1, "medium": 1, "large": 1},
+        "coco_bins": {"small": 3, "medium": 1, "large": 1},
+        "tiny_bins": {"very_tiny": 0, "tiny": 2, "small": 1, "medium": 1, "larger": 1},
+        "size_histogram": {
+            "edges": [0, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512],
+            "counts": [0, 0, 0, 2, 0, 1, 0, 1, 0, 0, 1, 0, 0, 0],
+        },
+    }
+    assert {key: found.statistics[key] for key in ("images", "boxes", "per_class")} == {
+        "images": 4,
+        "boxes": 6,
+        "per_class": {"car": 3, "person": 3},
     }
     assert found.warnings == [
         "train: 1 of 3 images have no label file and count as empty",

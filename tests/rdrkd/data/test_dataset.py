@@ -45,7 +45,7 @@ def test_unpacks_no_cache_that_training_would_unpickle(tmp_path: Path) -> None:
     for name in ("labels/train.cache", "images/train/a.npy"):  # Ultralytics reads both, the first as a pickle
         (made / name).write_bytes(b"x")
     dataset = open_dataset(zip_up(made, tmp_path / "a.zip"), tmp_path / "cache")
-    assert {p.suffix for p in dataset.root.rglob("*") if p.is_file()} == {".png", ".txt", ".yaml"}
+    assert {p.suffix for p in dataset.root.rglob("[!.]*") if p.is_file()} == {".png", ".txt", ".yaml"}
 
 
 def test_writes_a_yaml_of_its_own(tmp_path: Path) -> None:

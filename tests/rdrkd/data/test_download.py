@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rdrkd.data.dataset import open_dataset
+from rdrkd.data import open_dataset
 from rdrkd.data.download import fetch_visdrone
 from rdrkd.errors import DatasetError
 from tests.rdrkd.data.crafted import make_image

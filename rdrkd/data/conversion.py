@@ -1,0 +1,98 @@
+"""Turn an unpacked upload in another layout into one in YOLO layout, in its place."""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rdrkd.data import coco, yolo
+from rdrkd.data.frames import Frame
+from rdrkd.data.images import ImageFault, size_of
+from rdrkd.data.layout import write_yaml
+from rdrkd.errors import Problem
+
+_NEW = ".converted"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One split as it came: its images, each with its frame."""
+
+    split: str
+    frames: Iterable[tuple[Path, Frame]]
+
+
+@dataclass
+class Made:
+    """What a conversion has made: the place that each image had in the upload, by its new one; both relative."""
+
+    came_from: dict[str, str] = field(default_factory=dict)
+
+
+def rewrite(folder: Path, names: Sequence[str], sources: Iterator[Source]) -> Made:
+    """Write the sources in YOLO layout, with COCO JSON that keeps the ignored regions, and remove all else.
+
+    Ignored boxes are left out of the labels. Images keep their names; of two with one stem the later gets its folders'
+    names in front, since labels are found by the stem.
+
+    Args:
+        folder: the unpacked upload.
+        names: class names by class number.
+        sources: the splits, one at a time: annotations may be large.
+    """
+    new, made, splits = folder / _NEW, Made(), []
+    for source in sources:
+        _write_split(new, folder, source, names, made)
+        splits.append(source.split)
+    write_yaml(new / "data.yaml", names, splits)
+    for path in folder.iterdir():
+        if path != new:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in list(new.iterdir()):
+        path.rename(folder / path.name)
+    new.rmdir()
+    return made
+
+
+def size_fault(image: Path, frame: Frame | None = None) -> tuple[tuple[int, int] | None, str | None]:
+    """Give an image's width and height, px, as its header says, and what is wrong with it or with its frame."""
+    try:
+        size = size_of(image)
+    except ImageFault as fault:
+        return None, str(fault)
+    if frame is not None and size != (frame.width, frame.height):
+        return size, f"expected its size, {size[0]}x{size[1]} px, got {frame.width}x{frame.height}"
+    return size, None
+
+
+def _write_split(new: Path, folder: Path, source: Source, names: Sequence[str], made: Made) -> None:
+    images, labels = new / "images" / source.split, new / "labels" / source.split
+    for place in (images, labels):
+        place.mkdir(parents=True)
+    taken: set[str] = set()
+    kept = []
+    for image, frame in source.frames:
+        came_from = image.relative_to(folder)
+        name = _free_name(came_from, taken)
+        os.link(image, images / name)
+        frame = replace(frame, file=name)
+        (labels / name).with_suffix(".txt").write_text(yolo.to_text(frame), encoding="utf-8")
+        made.came_from[f"images/{source.split}/{name}"] = came_from.as_posix()
+        kept.append(frame)
+    coco.write(new / "annotations" / f"{source.split}.json", kept, names)
+
+
+def _free_name(path: Path, taken: set[str]) -> str:
+    """Give an image's name in its split; stems tell images apart, also on a disk that knows no upper case."""
+    name, number = path.name, 1
+    while Path(name).stem.casefold() in taken:
+        name = "_".join(path.parts) if number == 1 else f"{number}_{'_'.join(path.parts)}"
+        number += 1
+    taken.add(Path(name).stem.casefold())
+    return name
+
+
+def problem(where: str, detail: str | None) -> list[Problem]:
+    """Give a fault as a problem, or none."""
+    return [] if detail is None else [Problem(where, detail)]

@@ -1,0 +1,131 @@
+"""Inspect a dataset: an archive of strangers, or a folder of this machine's owner; the report is plain JSON values."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from rdrkd.data.archive import unpack
+from rdrkd.data.check import MOST_PROBLEMS, Findings, check
+from rdrkd.data.dataset import Dataset, local_dataset, uploaded_dataset
+from rdrkd.data.faults import Faults
+from rdrkd.data.formats import Format, detect
+from rdrkd.data.preview import draw
+from rdrkd.data.uploads import LENIENT, Settled, settle
+from rdrkd.errors import DatasetError, Problem
+from rdrkd.files import file_sha256
+from rdrkd.suffixes import archive_suffix
+
+Report = dict[str, Any]
+
+
+def inspect_dataset(path: Path, cache: Path | None, lenient: bool, preview: Path | None) -> Report:
+    """Inspect a dataset; for the arguments and the report see `rdrkd.inspection.inspect`."""
+    is_archive = archive_suffix(path.name) is not None and path.is_file()
+    sha256, size = (file_sha256(path), path.stat().st_size) if is_archive else (None, 0)
+    report = empty_report("dataset", sha256, size) | {"format": None, "lenient": lenient and is_archive}
+    private = tempfile.TemporaryDirectory(prefix="rdrkd-inspect-") if cache is None else nullcontext(cache)
+    with private as folder:
+        try:
+            if is_archive:
+                return _of_archive(path, Path(folder), report, preview)
+            return _of_folder(path, report, preview)
+        except DatasetError as error:
+            return refused(report, error.problems or [Problem(path.name, str(error))])
+        except MemoryError:
+            return refused(report, [Problem(path.name, "expected a dataset that fits the memory of an inspection")])
+
+
+def empty_report(kind: str, sha256: str | None, size: int) -> Report:
+    """Give the report on something of which nothing bad is known yet."""
+    return {
+        "kind": kind, "ok": True, "sha256": sha256, "size": size, "problems": [], "more_problems": 0, "warnings": [],
+    }  # fmt: skip
+
+
+def refused(report: Report, problems: Sequence[Problem]) -> Report:
+    """Give the report on something that cannot be used."""
+    listed = [asdict(problem) for problem in problems[:MOST_PROBLEMS]]
+    return report | {"ok": False, "problems": listed, "more_problems": len(problems) - len(listed)}
+
+
+def _of_archive(path: Path, cache: Path, report: Report, preview: Path | None) -> Report:
+    """Check an archive before its unpacked folder gets its final name, so that an unsound one leaves nothing."""
+    results: list[Report] = []
+
+    def accept(folder: Path) -> dict[str, Any]:
+        form = detect(folder)
+        report["format"] = str(form)  # also where what follows refuses it
+        settled = settle(folder, form, Faults(report["lenient"]), report["sha256"])
+        results.append(_judge(report | settled.notes, settled, preview))
+        return settled.notes
+
+    try:
+        unpacked = unpack(path, cache.resolve(), accept=accept, variant=LENIENT if report["lenient"] else "")
+        if not results:  # it lay there already
+            notes = {"format": str(Format.YOLO)} | unpacked.notes  # without notes: what an earlier version has unpacked
+            settled = Settled(uploaded_dataset(unpacked.folder, unpacked.sha256), notes)
+            results.append(_judge(report | notes, settled, preview))
+    except _Unsound as error:
+        return error.report
+    return results[0] | {"skipped": unpacked.skipped}
+
+
+def _of_folder(path: Path, report: Report, preview: Path | None) -> Report:
+    dataset = local_dataset(path)
+    size = sum(image.stat().st_size for split in dataset.splits for image in dataset.images(split))
+    notes = {"format": str(Format.YOLO), "sha256": dataset.sha256, "size": size}
+    try:
+        return _judge(report | notes, Settled(dataset, notes), preview)
+    except _Unsound as error:
+        return error.report
+
+
+class _Unsound(DatasetError):
+    """The check has found problems; `report` lists them."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__("the dataset is unsound")
+        self.report = report
+
+
+def _judge(report: Report, settled: Settled, preview: Path | None) -> Report:
+    """Check a dataset and, if it is sound, draw its preview.
+
+    Raises:
+        _Unsound: it is not.
+    """
+    findings = check(settled.dataset)
+    described = _describe(report, settled.dataset, findings, settled.came_from)
+    if findings.problems:
+        raise _Unsound(described)
+    if preview is not None:
+        draw(settled.dataset, preview)
+    return described
+
+
+def _describe(report: Report, dataset: Dataset, findings: Findings, came_from: Mapping[str, str]) -> Report:
+    return report | {
+        "ok": not findings.problems,
+        "problems": [asdict(_as_it_came(problem, came_from)) for problem in findings.problems],
+        "more_problems": findings.more_problems,
+        "warnings": findings.warnings + _left_out(report),
+        "names": list(dataset.names),
+        "statistics": findings.statistics,
+        "skipped": {},
+    }
+
+
+def _as_it_came(problem: Problem, came_from: Mapping[str, str]) -> Problem:
+    """Name a converted image by the place that it had in the upload."""
+    return replace(problem, where=came_from.get(problem.where, problem.where))
+
+
+def _left_out(report: Report) -> list[str]:
+    counts = report.get("dropped", {}).get("counts", {})
+    if not counts:
+        return []
+    shown = ", ".join(f"{number} {kind}" for kind, number in sorted(counts.items()))
+    return [f"left out as being at fault: {shown}"]

@@ -1,0 +1,95 @@
+"""Unpack a zip. Its own headers are never trusted for sizes: bytes are counted as they leave the decompressor."""
+
+import itertools
+import stat
+import struct
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from rdrkd.data.limits import Limits, duplicates, name_fault, refuse, skipped_as
+from rdrkd.errors import DatasetError, Problem
+from rdrkd.suffixes import is_kept
+
+_METHODS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
+_CHUNK = 1 << 20
+_ENCRYPTED = 0x1
+
+
+def extract(archive: Path, folder: Path, limits: Limits) -> Counter[str]:
+    """Unpack a zip into an empty folder; give the entries that are not needed, by suffix.
+
+    Raises:
+        DatasetError: it is refused; what has been written is the caller's to remove.
+    """
+    with _readable(), zipfile.ZipFile(archive) as opened:
+        kept, skipped = _select(opened, limits)
+        _extract(opened, kept, folder, limits, archive.stat().st_size)
+    return skipped
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Turn what zipfile raises over damaged bytes into a DatasetError."""
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError) as error:
+        raise DatasetError(f"expected a readable zip archive, got: {error}") from error
+
+
+def _select(opened: zipfile.ZipFile, limits: Limits) -> tuple[list[zipfile.ZipInfo], Counter[str]]:
+    """Check every entry's name and kind, and pick the ones to unpack."""
+    entries = opened.infolist()
+    limits.guard_number(len(entries))
+    problems = [Problem(ascii(e.orig_filename), fault) for e in entries if (fault := _fault(e, limits))]
+    refuse(problems + duplicates(entry.filename for entry in entries) + _overlaps(entries), limits)
+    files = [entry for entry in entries if not entry.is_dir()]
+    skipped = Counter(skipped_as(entry.filename) for entry in files if not is_kept(entry.filename))
+    return [entry for entry in files if is_kept(entry.filename)], skipped
+
+
+def _fault(entry: zipfile.ZipInfo, limits: Limits) -> str | None:
+    """Say what is wrong with an entry, by its name and flags alone."""
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    if (fault := name_fault(entry.orig_filename, limits)) is not None:
+        return fault
+    # Only Unix archives carry a file type; 0 means that none was written down.
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "expected a regular file or a folder, got a link, a device or the like"
+    if entry.header_offset < 0:
+        return "expected packed bytes within the archive"
+    if entry.flag_bits & _ENCRYPTED:
+        return "expected no encryption"
+    if entry.compress_type not in _METHODS:
+        return f"expected one of the methods {sorted(_METHODS.values())}, got method {entry.compress_type}"
+    return None
+
+
+def _overlaps(entries: Sequence[zipfile.ZipInfo]) -> list[Problem]:
+    """Refuse entries that share packed bytes: the trick of bombs whose ratio stays small on every single entry."""
+    ordered = sorted(entries, key=lambda entry: entry.header_offset)
+    return [
+        Problem(ascii(here.orig_filename), "expected packed bytes of its own, got some that another entry also uses")
+        for here, following in itertools.pairwise(ordered)
+        if here.header_offset + here.compress_size > following.header_offset
+    ]
+
+
+def _extract(
+    opened: zipfile.ZipFile, kept: Sequence[zipfile.ZipInfo], folder: Path, limits: Limits, packed_bytes: int
+) -> None:
+    total = 0
+    for entry in kept:
+        target = folder.joinpath(*PurePosixPath(entry.filename).parts)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        written = 0
+        with opened.open(entry) as source, target.open("xb") as sink:
+            while chunk := source.read(_CHUNK):
+                written += len(chunk)
+                total += len(chunk)
+                limits.guard(entry.filename, written, entry.compress_size, limits.file_bytes)
+                limits.guard("the archive", total, packed_bytes, limits.total_bytes)
+                sink.write(chunk)

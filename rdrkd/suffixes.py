@@ -1,0 +1,31 @@
+"""Which files belong to a dataset, by their names. Nothing heavy: the service knows these, too."""
+
+from pathlib import PurePosixPath
+
+IMAGES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+KEPT = IMAGES | {".txt", ".yaml", ".yml", ".json"}
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+NESTED = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"})
+
+
+def archive_suffix(name: str) -> str | None:
+    """Give the suffix of an archive's name; None if it is none.
+
+    >>> archive_suffix("hit uav.TAR.GZ"), archive_suffix("a.zip"), archive_suffix(".zip"), archive_suffix("a.gz")
+    ('.tar.gz', '.zip', None, None)
+    """
+    lower = name.lower()
+    return next((suffix for suffix in ARCHIVES if lower.endswith(suffix) and len(lower) > len(suffix)), None)
+
+
+def is_kept(name: str) -> bool:
+    """Say whether an entry is unpacked, by its name.
+
+    A Mac adds a `._name` twin to every file, with the same suffix but other content.
+
+    >>> is_kept("d/a.JPG"), is_kept("d/._a.jpg"), is_kept("__MACOSX/a.jpg"), is_kept("d/run.sh")
+    (True, False, False, False)
+    """
+    path = PurePosixPath(name)
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return path.suffix.lower() in KEPT and not hidden

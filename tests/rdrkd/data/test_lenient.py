@@ -1,0 +1,161 @@
+"""The lenient mode: what is at fault is left out, told and counted; the rest is a dataset like any other."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rdrkd.data import coco, open_dataset
+from rdrkd.data.faults import MOST_LISTED, Faults
+from rdrkd.data.scenes import write_scenes
+from rdrkd.data.uploads import LENIENT
+from rdrkd.data.yolo import label_path
+from rdrkd.errors import DatasetError, Problem
+from rdrkd.inspection import inspect
+from tests.rdrkd.data.crafted import make_dataset, make_image, zip_up
+from tests.rdrkd.data.test_layouts import small
+
+LINE = "0 0.5 0.5 0.25 0.5\n"
+
+
+def look(folder: Path, tmp_path: Path) -> dict[str, Any]:
+    """Inspect an upload: a strict look refuses it, a lenient one does not."""
+    archive = zip_up(folder, tmp_path / "a.zip")
+    strict = inspect(archive, tmp_path / "cache")
+    assert not strict["ok"]
+    assert "dropped" not in strict
+    with pytest.raises(DatasetError):  # of a run that opens it strictly, after a strict look that accepted it
+        _checked(open_dataset(archive, tmp_path / "cache"))
+    shutil.rmtree(tmp_path / "cache")
+    report = inspect(archive, tmp_path / "cache", lenient=True)
+    assert (report["ok"], report["problems"], report["lenient"]) == (True, [], True)
+    assert [p.name for p in (tmp_path / "cache").iterdir()] == [report["sha256"] + LENIENT]
+    assert inspect(archive, tmp_path / "cache", lenient=True) == report
+    return report
+
+
+def _checked(dataset: Any) -> None:
+    from rdrkd.data.check import check
+
+    check(dataset).refuse_problems()
+
+
+def opened(tmp_path: Path) -> Any:
+    """Open it as a run does on a machine that has not seen it."""
+    dataset = open_dataset(tmp_path / "a.zip", tmp_path / "elsewhere", lenient=True)
+    _checked(dataset)
+    return dataset
+
+
+def test_lines_and_images_of_a_yolo_upload(tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path / "d")
+    (folder / "labels/train/a.txt").write_text(f"{LINE}7 0.5 0.5 0.2 0.2\n\n{LINE}0 0.5\n")
+    for name in ("b", "c"):
+        make_image(folder / f"images/train/{name}.png")
+        (folder / f"labels/train/{name}.txt").write_text(LINE)
+    (folder / "images/train/b.png").write_text("no image")
+    (folder / "labels/train/c.txt").write_bytes(b"\xff\xfe\x00")
+    report = look(folder, tmp_path)
+    assert report["dropped"]["counts"] == {"lines": 2, "images": 2}
+    assert {one["where"]: one["detail"][:40] for one in report["dropped"]["listed"]} == {
+        "labels/train/a.txt:2": "expected a class number from 0 to 1, got",
+        "labels/train/a.txt:5": "expected 5 numbers (class x y width heig",
+        "images/train/b.png": "expected a whole image (BMP, JPEG, PNG, ",
+        "labels/train/c.txt": "expected text in UTF-8, got: 'utf-8' cod",
+    }
+    assert "left out as being at fault: 2 images, 2 lines" in report["warnings"]
+    dataset = opened(tmp_path)
+    assert [p.name for p in dataset.images("train")] == ["a.png"]
+    assert label_path(dataset.images("train")[0]).read_text() == f"{LINE}\n{LINE}".replace("\n\n", "\n")
+
+
+def test_annotations_beside_labels(tmp_path: Path) -> None:
+    folder = write_scenes(tmp_path / "d", "demo", {"train": 2, "val": 3}, 96).parent
+    file = folder / "annotations/val.json"
+    content = json.loads(file.read_text())
+    names = [image["file_name"] for image in content["images"]]
+    content["annotations"][0]["bbox"] = [1, 2, 0, 0]
+    content["images"][1]["width"] += 1
+    content["images"].append(content["images"][0] | {"id": 99, "file_name": "nobody.jpg"})
+    file.write_text(json.dumps(content))
+    report = look(folder, tmp_path)
+    assert report["dropped"]["counts"] == {"annotations": 3}
+    dataset = opened(tmp_path)
+    frames = {frame.file: frame for frame in coco.read(dataset.annotations["val"], dataset.names)}
+    assert sorted(frames) == sorted(names)  # the one of another size by its labels
+    shown = dataset.images("val")[names.index(names[1])]
+    assert len(frames[names[1]].boxes) == len(label_path(shown).read_text().splitlines())
+
+
+@pytest.mark.parametrize("text", ["{", '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "x"}]}'])
+def test_an_annotation_file_that_cannot_be_used_goes(tmp_path: Path, text: str) -> None:
+    folder = write_scenes(tmp_path / "d", "demo", {"train": 2, "val": 2}, 96).parent
+    (folder / "annotations/val.json").write_text(text)
+    report = look(folder, tmp_path)
+    assert report["dropped"]["counts"] == {"files": 1}
+    assert report["dropped"]["listed"][0]["where"].startswith("annotations/val.json")
+    assert set(opened(tmp_path).annotations) == {"train"}
+
+
+def test_entries_of_a_coco_upload(tmp_path: Path) -> None:
+    entry = {"id": 1, "image_id": 1, "category_id": 7, "bbox": [4, 4, 8, 8], "iscrowd": 0}
+    image = {"id": 1, "file_name": "a.png", "width": 32, "height": 24}
+    folder = small(
+        tmp_path / "d",
+        images=[image, image | {"id": 2, "file_name": "gone.png"}],
+        annotations=[entry, entry | {"bbox": [40, 4, 8, 8]}],
+    )
+    report = look(folder, tmp_path)
+    assert (report["format"], report["dropped"]["counts"]) == ("coco", {"annotations": 1, "images": 1})
+    assert len(label_path(opened(tmp_path).images("val")[0]).read_text().splitlines()) == 1
+
+
+def test_lines_of_a_visdrone_upload(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    for split in ("train", "val"):
+        make_image(folder / split / "images/a.png", 100, 80)
+        (folder / split / "annotations").mkdir()
+        (folder / split / "annotations/a.txt").write_text("1,2,30,40,1,4,0,0\n1,2\n50,2,10,10,0,0,0,0\n")
+    report = look(folder, tmp_path)
+    assert (report["format"], report["dropped"]["counts"]) == ("visdrone", {"lines": 2})
+    assert report["statistics"]["ignored_boxes"] == 2
+    opened(tmp_path)
+
+
+def test_nothing_at_fault_is_nothing_left_out(tmp_path: Path) -> None:
+    archive = zip_up(make_dataset(tmp_path / "d"), tmp_path / "a.zip")
+    report = inspect(archive, tmp_path / "cache", lenient=True)
+    assert report["dropped"] == {"counts": {}, "listed": [], "more": 0}
+    strict = inspect(archive, tmp_path / "cache")
+    assert {**report, "lenient": False} == strict | {"dropped": report["dropped"]}
+    files = [{p.relative_to(d.root): p.read_bytes() for p in d.root.rglob("[!.]*.*")} for d in (
+        open_dataset(archive, tmp_path / "cache"), open_dataset(archive, tmp_path / "cache", lenient=True)
+    )]  # fmt: skip
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("fault", ["no val", "no objects", "all images", "link"])
+def test_what_cannot_be_left_out_is_refused_all_the_same(tmp_path: Path, fault: str) -> None:
+    folder = make_dataset(tmp_path / "d")
+    match fault:
+        case "no val":
+            (folder / "data.yaml").write_text("train: images/train\nnames: [car, person]\n")
+        case "no objects":
+            (folder / "labels/val/a.txt").write_text("9 .5 .5 .1 .1\n")
+        case "all images":
+            (folder / "images/val/a.png").write_text("no image")
+        case "link":
+            (folder / "b.zip").write_text("an archive within")
+    report = inspect(zip_up(folder, tmp_path / "a.zip"), tmp_path / "cache", lenient=True)
+    assert not report["ok"]
+    assert report["problems"]
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_what_is_not_listed_is_counted() -> None:
+    faults = Faults(lenient=True)
+    faults.add("lines", (Problem(f"a.txt:{number}", "x") for number in range(MOST_LISTED + 7)))
+    notes = faults.notes()
+    assert (len(notes["listed"]), notes["more"], notes["counts"]) == (MOST_LISTED, 7, {"lines": MOST_LISTED + 7})

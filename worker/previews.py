@@ -1,0 +1,40 @@
+"""The picture that the inspection of a dataset draws, as a file of the store."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from api.checks import Check, Preview
+from api.datasets.tables import Dataset
+from api.storage import Storage
+
+NAME = "preview.jpg"
+MOST_BYTES = 4 << 20
+_JPEG = b"\xff\xd8\xff"
+
+
+def options(check: Check, folder: Path) -> Sequence[str | Path]:
+    """Give the inspection's options that concern datasets alone."""
+    if check.table is not Dataset:
+        return []
+    return ["--preview", folder / NAME, *(["--lenient"] if check.lenient else [])]
+
+
+def keep(storage: Storage, check: Check, file: Path) -> Preview | None:
+    """Store what the inspection has drawn; it has opened a stranger's file, so it is not believed to be a picture."""
+    if not file.is_file() or file.is_symlink() or file.stat().st_size > MOST_BYTES:
+        return None
+    with file.open("rb") as stream:
+        if stream.read(len(_JPEG)) != _JPEG:
+            return None
+    stored = storage.put_file(file, _key(check))
+    return Preview(stored.key, stored.sha256)
+
+
+def drop(storage: Storage, check: Check) -> None:
+    """Remove what an attempt has stored that came too late."""
+    if check.table is Dataset:
+        storage.delete(_key(check))
+
+
+def _key(check: Check) -> str:
+    return f"previews/{check.id}/attempt-{check.attempt}.jpg"
