@@ -126,6 +126,20 @@ def evaluate(
     _run("evaluate", target, run_dir, {"model": model, "dataset": dataset, "cache": cache}, device, events)
 
 
+@app.command()
+def export(
+    spec: Spec,
+    run_dir: RunDir,
+    model: Model = None,
+    dataset: DatasetPath = None,
+    cache: Cache = None,
+    device: Device = None,
+    events: Events = False,
+) -> None:
+    """Export weights to ONNX, OpenVINO, TorchScript or TensorRT, and check what came out against torch."""
+    _run("export", spec, run_dir, {"model": model, "dataset": dataset, "cache": cache}, device, events)
+
+
 @app.command(hidden=True)
 def compare(
     spec: Spec,

@@ -19,6 +19,7 @@ from api.models.tables import Model
 from api.ownership import owner_of
 from api.pages import get_or_404, page
 from api.uploads import UploadStatus
+from api.workers import service as workers
 from rdrkd.errors import Problem
 from rdrkd.spec import (
     Architecture,
@@ -28,12 +29,14 @@ from rdrkd.spec import (
     ModelRef,
     RegisteredModel,
     RunSpec,
+    needs_gpu,
     references,
 )
 from rdrkd.spec.references import DATASET_ID
 
 Refusal = tuple[type[Unprocessable], Problem]
 COMPARE = "compare"  # the kind of the jobs that draw reports of studies
+WITHOUT_WEIGHTS = ("evaluate", "export")  # kinds of jobs that hand back none that another could start from
 
 
 def create(session: Session, spec: JobSpec) -> Job:
@@ -43,11 +46,12 @@ def create(session: Session, spec: JobSpec) -> Job:
         PathNotAllowed: the spec names a path.
         UnknownReference: it names something that does not exist.
         UnusableReference: it names something that can never be used.
-        Invalid: its deadline has passed.
+        Invalid: its deadline has passed, or the workers that are there cannot do it.
         QuotaExceeded: its owner has too many queued jobs, or stored too much.
     """
     check_references(session, spec.dataset, references(spec))
     check_deadline(session, spec.deadline)
+    check_workers(session, spec)
     row = add(session, spec, owner_of(session))
     quotas.check_jobs(session, row.owner)
     return row
@@ -126,6 +130,17 @@ def check_deadline(session: Session, deadline: datetime | None) -> None:
         raise Invalid.at(Problem("/deadline", f"expected a moment to come, got {deadline.isoformat()}"))
 
 
+def check_workers(session: Session, spec: RunSpec) -> None:
+    """Make sure that one of the workers that are there can do it; where none is, one may come.
+
+    Raises:
+        Invalid: TensorRT is asked for, and no live worker has a GPU.
+    """
+    if needs_gpu(spec) and (there := workers.alive(session)) and not workers.with_gpus(session):
+        detail = f"expected a format that a worker here can make, got one for NVIDIA GPUs: none of {there} has one"
+        raise Invalid.at(Problem("/export/format", detail))
+
+
 def is_past(session: Session, moment: datetime) -> bool:
     """Say whether a moment has passed, by the database's clock."""
     return bool(session.scalar(select(literal(moment, UtcDateTime()) <= now())))
@@ -181,7 +196,7 @@ def _job_refusals(session: Session, id_: str, where: str) -> Iterator[Refusal]:
     job = session.get(Job, id_)
     if job is None:
         yield UnknownReference, Problem(where, f"expected a job that exists, got {id_}")
-    elif job.kind == "evaluate":
-        yield UnusableReference, Problem(where, "expected a job that hands back weights, got one of kind evaluate")
+    elif job.kind in WITHOUT_WEIGHTS:
+        yield UnusableReference, Problem(where, f"expected a job that hands back weights, got one of kind {job.kind}")
     elif job.status in (Status.FAILED, Status.CANCELLING, Status.CANCELLED):
         yield UnusableReference, Problem(where, f"expected a job that can still succeed, got one that is {job.status}")

@@ -18,6 +18,7 @@ def validate(session: Session, spec: JobSpec) -> Validation:
     """
     jobs.check_references(session, spec.dataset, references(spec))
     jobs.check_deadline(session, spec.deadline)
+    jobs.check_workers(session, spec)
     found = findings(session, spec)
     return Validation(
         ok=all(finding.level != "error" for finding in found),

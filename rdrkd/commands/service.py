@@ -85,7 +85,7 @@ def submit_job(
 def list_jobs(
     status: Annotated[list[str] | None, typer.Option(help="Only these; may be given several times.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="`key=value`; several must all hold.")] = None,
-    kind: Annotated[str | None, typer.Option(help="distill, train or evaluate.")] = None,
+    kind: Annotated[str | None, typer.Option(help="distill, train, evaluate or export.")] = None,
     limit: Limit = 20,
     url: Url = URL,
     token_file: TokenFile = None,

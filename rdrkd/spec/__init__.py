@@ -1,11 +1,13 @@
 """The job spec as Pydantic models; importable without torch."""
 
+from rdrkd.spec.exporting import NEEDS_GPU, ExportSettings
 from rdrkd.spec.jobs import (
     JOB_SPEC,
     RUN_SPEC,
     Compare,
     Distill,
     Evaluate,
+    Export,
     JobSpec,
     Labels,
     Moment,
@@ -14,6 +16,7 @@ from rdrkd.spec.jobs import (
     RunSpec,
     TimeoutSeconds,
     Train,
+    needs_gpu,
     references,
 )
 from rdrkd.spec.losses import (
@@ -62,6 +65,7 @@ __all__ = [
     "JOB_ID",
     "JOB_SPEC",
     "MODEL_ID",
+    "NEEDS_GPU",
     "PAPER",
     "PRESETS",
     "RUN_SPEC",
@@ -83,6 +87,8 @@ __all__ = [
     "Dkd",
     "Evaluate",
     "EvaluationSettings",
+    "Export",
+    "ExportSettings",
     "FeatureTerm",
     "Fgd",
     "HeadTerm",
@@ -112,5 +118,6 @@ __all__ = [
     "Ultralytics",
     "WeightsRef",
     "Wsld",
+    "needs_gpu",
     "references",
 ]
