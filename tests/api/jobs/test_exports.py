@@ -14,7 +14,10 @@ GPU = {"name": "NVIDIA H100", "memory": 80 * 2**30}
 
 
 def export(service: Service, form: str = "onnx", **changes: Any) -> dict[str, Any]:
-    student = service.job(Status.SUCCEEDED)
+    student = service.job()
+    held = service.bring(student, Status.RUNNING)
+    service.publish(held, 1, b"weights", service.storage.root)
+    service.end(held, Status.SUCCEEDED)
     dataset = service.client.get(f"/v1/jobs/{student}").json()["spec"]["dataset"]
     return {"kind": "export", "dataset": dataset, "model": {"job": student}, "export": {"format": form}} | changes
 
@@ -75,9 +78,10 @@ def test_tensorrt_is_refused_where_no_worker_has_a_gpu(service: Service, address
 
 def test_tensorrt_waits_for_a_worker_with_a_gpu_and_others_leave_it(each_service: Service) -> None:
     service = each_service
-    engine = service.client.post("/v1/jobs", json=export(service, "engine")).json()
+    spec = export(service, "engine")
+    engine = service.client.post("/v1/jobs", json=spec).json()
     assert "no worker with a GPU is connected" in engine["waiting_for"][0]["detail"]
-    onnx = service.client.post("/v1/jobs", json=export(service)).json()["id"]
+    onnx = service.client.post("/v1/jobs", json=spec | {"export": {"format": "onnx"}}).json()["id"]
 
     assert claim(service, with_gpu=False) == onnx  # though it is the younger
     assert claim(service, with_gpu=False) is None
