@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session, aliased
 from api.datasets.tables import Dataset
 from api.db import after_seconds, now
 from api.leases import Fenced
-from api.models.tables import Model
+from api.models.tables import Model, ModelFile
+from api.storage import Stored
 from api.uploads import UploadStatus
 
 Table = type[Dataset] | type[Model]
@@ -63,9 +64,28 @@ def renew(session: Session, check: Check, lease_seconds: float) -> None:
     _write(session, check, lease_until=after_seconds(lease_seconds))
 
 
-def settle(session: Session, check: Check, report: dict[str, Any] | None, problems: Problems) -> UploadStatus:
-    """End the check: `ready` without problems, else `invalid`."""
+def settle(
+    session: Session,
+    check: Check,
+    report: dict[str, Any] | None,
+    problems: Problems,
+    written: Stored | None = None,
+) -> UploadStatus:
+    """End the check: `ready` without problems, else `invalid`.
+
+    Args:
+        session: the caller's transaction.
+        check: what was checked.
+        report: what was found.
+        problems: what is wrong.
+        written: of a model, the same one in the other format.
+    """
     status = UploadStatus.INVALID if problems else UploadStatus.READY
+    if written is not None:
+        form = written.key.rpartition(".")[2]
+        file = ModelFile(model_id=check.id, format=form, key=written.key, sha256=written.sha256, size=written.size)
+        session.merge(file)
+        session.flush()
     _write(session, check, status=status, report=report, problems=problems, lease_until=None, checked_at=now())
     return status
 
@@ -76,7 +96,7 @@ def wanted(session: Session, check: Check) -> bool:
         same = (table.key == check.key, table.status != UploadStatus.INVALID)
         if session.scalar(select(table.id).where(*same).limit(1)) is not None:
             return True
-    return False
+    return session.scalar(select(ModelFile.model_id).where(ModelFile.key == check.key).limit(1)) is not None
 
 
 def give_back(session: Session, check: Check) -> None:

@@ -162,6 +162,10 @@ def inspect(
     cache: Annotated[
         Path | None, typer.Option(help="Folder in which a zip stays unpacked.", show_default=False)
     ] = None,
+    convert: Annotated[
+        Path | None,
+        typer.Option(help="Folder in which weights are written in the other format, too.", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Check a dataset or a weights file without running anything it holds; exit status 3 when it is not usable."""
@@ -173,7 +177,7 @@ def inspect(
 
     if PARENT_VARIABLE in os.environ:  # under a worker: a stranger's file
         limit_resources()
-    report = look(file, cache)
+    report = look(file, cache, convert)
     if stream:
         stream.write(json.dumps(report) + "\n")
         stream.flush()

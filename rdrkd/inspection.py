@@ -49,12 +49,13 @@ def limit_resources(
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
-def inspect(path: Path, cache: Path | None = None) -> dict[str, Any]:
+def inspect(path: Path, cache: Path | None = None, convert: Path | None = None) -> dict[str, Any]:
     """Inspect a file or folder and report as plain JSON values.
 
     Args:
         path: a zip, `.pt` or `.safetensors`; or a folder or data YAML of this machine's owner.
         cache: where a sound zip stays unpacked for the runs to come; None leaves nothing.
+        convert: folder in which a sound model is written in the other format, half precision; None: nowhere.
 
     Returns:
         `kind` (dataset, model or unknown), `ok`, `sha256`, `size` in bytes, `problems` ({where, detail} each),
@@ -72,11 +73,14 @@ def inspect(path: Path, cache: Path | None = None) -> dict[str, Any]:
     if path.suffix.lower() not in MODEL_SUFFIXES:
         expected = ".zip (a dataset), " + " or ".join(MODEL_SUFFIXES) + " (a model)"
         return _refuse(report | {"kind": "unknown"}, [Problem(path.name, f"expected {expected}, got {path.suffix!r}")])
-    return _inspect_model(path, report)
+    return _inspect_model(path, report, convert)
 
 
-def _inspect_model(path: Path, report: dict[str, Any]) -> dict[str, Any]:
-    from rdrkd.models import load_weights  # here: torch takes seconds to import, and a dataset needs none of it
+def _inspect_model(path: Path, report: dict[str, Any], convert: Path | None) -> dict[str, Any]:
+    from rdrkd.models import (  # here: torch takes seconds to import, and a dataset needs none of it
+        load_weights,
+        save_student,
+    )
 
     try:
         loaded = load_weights(path)
@@ -84,6 +88,16 @@ def _inspect_model(path: Path, report: dict[str, Any]) -> dict[str, Any]:
         return _refuse(report, error.problems or [Problem(path.name, str(error))])
     except MemoryError:
         return _refuse(report, [Problem(path.name, "expected a model that fits the memory of an inspection")])
+    if convert is not None:
+        convert.mkdir(parents=True, exist_ok=True)
+        written = save_student(loaded.model, convert, {})
+        for name in written:
+            if Path(name).suffix == path.suffix.lower():
+                (convert / name).unlink()
+        if len(written) < len(MODEL_SUFFIXES):
+            report["warnings"].append(
+                "its layout has no name here, which a .safetensors needs: it can be had as .pt only"
+            )
     return report | {
         "architecture": loaded.architecture,
         "names": list(loaded.names),

@@ -15,6 +15,7 @@ from api.events import service as events
 from api.jobs import lifecycle
 from api.jobs.states import TERMINAL, Status
 from api.jobs.tables import Job
+from api.models import naming
 from api.models.tables import Model
 from api.ownership import owner_of
 from api.pages import get_or_404, page
@@ -22,6 +23,7 @@ from api.uploads import UploadStatus
 from api.workers import service as workers
 from rdrkd.errors import Problem
 from rdrkd.spec import (
+    JOB_SPEC,
     Architecture,
     JobOutput,
     JobSpec,
@@ -49,12 +51,19 @@ def create(session: Session, spec: JobSpec) -> Job:
         Invalid: its deadline has passed, or the workers that are there cannot do it.
         QuotaExceeded: its owner has too many queued jobs, or stored too much.
     """
+    spec = with_ids(session, spec)
     check_references(session, spec.dataset, references(spec))
     check_deadline(session, spec.deadline)
     check_workers(session, spec)
     row = add(session, spec, owner_of(session))
     quotas.check_jobs(session, row.owner)
     return row
+
+
+def with_ids(session: Session, spec: JobSpec) -> JobSpec:
+    """Give the spec with the ids of the models that it names by alias or version; what is not there stays."""
+    content = spec.model_dump(mode="json", exclude_unset=True)
+    return JOB_SPEC.validate_python(naming.resolved(session, content)) if naming.named(content) else spec
 
 
 def add(session: Session, spec: RunSpec, owner: str | None, continues: str | None = None) -> Job:

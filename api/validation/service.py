@@ -16,6 +16,7 @@ def validate(session: Session, spec: JobSpec) -> Validation:
     Raises:
         PathNotAllowed, UnknownReference, UnusableReference, Invalid: as for a job.
     """
+    spec = jobs.with_ids(session, spec)
     jobs.check_references(session, spec.dataset, references(spec))
     jobs.check_deadline(session, spec.deadline)
     jobs.check_workers(session, spec)

@@ -44,6 +44,7 @@ from rdrkd.spec.losses import (
 )
 from rdrkd.spec.presets import PRESETS, TABLE_1, TABLE_2, Distillation, Preset, Recipe
 from rdrkd.spec.references import (
+    ALIAS,
     ARCHITECTURES,
     DATASET_ID,
     JOB_ID,
@@ -60,6 +61,7 @@ from rdrkd.spec.training import EvaluationSettings, TrainSettings
 from rdrkd.spec.weighting import Calibration, Schedule
 
 __all__ = [
+    "ALIAS",
     "ARCHITECTURES",
     "DATASET_ID",
     "JOB_ID",
