@@ -42,6 +42,7 @@ def move(session: Session, row: Model, alias: str) -> None:
     """Let an alias mean this version from here on."""
     assert row.name is not None
     one = series_id(row.owner, row.name)
+    session.execute(select(ModelSeries.id).where(ModelSeries.id == one).with_for_update())  # one move at a time
     session.merge(ModelAlias(series_id=one, alias=alias, owner=row.owner, model_id=row.id))
     session.flush()
 

@@ -60,7 +60,7 @@ def file(session: Session, model_id: str, form: str) -> tuple[Model, ModelFile]:
         if each.format == form:
             return row, each
     forms = ", ".join(each.format for each in there)
-    raise NotReady(f"expected one of this model's formats ({forms}), got {form}: its check could not write it")
+    raise NotReady(f"expected one of this model's formats ({forms}), got {form}: its check has not written it")
 
 
 def own(row: Model) -> ModelFile:

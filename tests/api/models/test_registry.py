@@ -77,6 +77,26 @@ def test_the_same_request_again_registers_nothing(service: Service) -> None:
     assert len(service.client.get("/v1/models").json()["data"]) == 1
 
 
+def test_an_alias_that_many_move_at_once_means_one_of_theirs(listen: Listen) -> None:
+    service = listen()
+    job = student(service, name="many")
+    models = [register(service, job)["id"] for _ in range(4)]
+    statuses: list[int] = []
+
+    def move(model: str) -> None:
+        statuses.append(service.client.put(f"/v1/models/{model}/aliases/production").status_code)
+
+    threads = [threading.Thread(target=move, args=(model,)) for model in models]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert statuses == [200] * 4
+    found = service.client.get("/v1/models?name=many&alias=production").json()["data"]
+    assert len(found) == 1
+
+
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING, Status.FAILED])
 def test_only_what_has_succeeded_is_registered(service: Service, status: Status) -> None:
     answer = service.client.post(f"/v1/jobs/{service.job(status)}/register", json={"name": "x"})
