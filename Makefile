@@ -85,8 +85,8 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--extra postgres --extra redis
 define compile_locks
 	$(COMPILE) --output-file $(1)/service.txt $(2) > /dev/null
-	$(COMPILE) --output-file $(1)/train.txt --extra train --constraint requirements/service.txt $(2) > /dev/null
-	$(COMPILE) --output-file $(1)/dev.txt --extra train --group dev --constraint requirements/train.txt $(2) > /dev/null
+	$(COMPILE) --output-file $(1)/train.txt --extra train --extra export --constraint requirements/service.txt $(2) > /dev/null
+	$(COMPILE) --output-file $(1)/dev.txt --extra train --extra export --group dev --constraint requirements/train.txt $(2) > /dev/null
 endef
 
 lock: $(UV) ## Make the locks follow pyproject.toml (UPGRADE=1: with the newest releases that it allows)

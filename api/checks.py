@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session, aliased
 from api.datasets.tables import Dataset
 from api.db import after_seconds, now
 from api.leases import Fenced
-from api.models.tables import Model
+from api.models.tables import Model, ModelFile
+from api.storage import Stored
 from api.uploads import UploadStatus
 
 Table = type[Dataset] | type[Model]
@@ -73,10 +74,29 @@ def renew(session: Session, check: Check, lease_seconds: float) -> None:
 
 
 def settle(
-    session: Session, check: Check, report: dict[str, Any] | None, problems: Problems, preview: Preview | None = None
+    session: Session,
+    check: Check,
+    report: dict[str, Any] | None,
+    problems: Problems,
+    preview: Preview | None = None,
+    written: Stored | None = None,
 ) -> UploadStatus:
-    """End the check: `ready` without problems, else `invalid`; of a dataset perhaps with a preview."""
+    """End the check: `ready` without problems, else `invalid`.
+
+    Args:
+        session: the caller's transaction.
+        check: what was checked.
+        report: what was found.
+        problems: what is wrong.
+        preview: of a dataset, its picture.
+        written: of a model, the same one in the other format.
+    """
     status = UploadStatus.INVALID if problems else UploadStatus.READY
+    if written is not None:
+        form = written.key.rpartition(".")[2]
+        file = ModelFile(model_id=check.id, format=form, key=written.key, sha256=written.sha256, size=written.size)
+        session.merge(file)
+        session.flush()
     picture = {"preview_key": preview.key, "preview_sha256": preview.sha256} if preview is not None else {}
     found = {"status": status, "report": report, "problems": problems, **picture}
     _write(session, check, **found, lease_until=None, checked_at=now())
@@ -89,7 +109,7 @@ def wanted(session: Session, check: Check) -> bool:
         same = (table.key == check.key, table.status != UploadStatus.INVALID)
         if session.scalar(select(table.id).where(*same).limit(1)) is not None:
             return True
-    return False
+    return session.scalar(select(ModelFile.model_id).where(ModelFile.key == check.key).limit(1)) is not None
 
 
 def give_back(session: Session, check: Check) -> None:

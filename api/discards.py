@@ -15,10 +15,10 @@ from api.datasets.tables import Dataset
 from api.db import Base, Database, UtcDateTime, new_id, now
 from api.errors import Unavailable
 from api.jobs.tables import Artifact
-from api.models.tables import Model
+from api.models.tables import Model, ModelFile
 from api.storage import Storage
 
-NAMING = (Dataset.key, Dataset.preview_key, Model.key, Artifact.key)  # the columns that name files
+NAMING = (Dataset.key, Dataset.preview_key, Model.key, ModelFile.key, Artifact.key)  # the columns that name files
 
 
 class Discard(Base):

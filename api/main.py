@@ -45,6 +45,7 @@ from api.logs import endpoints as logs
 from api.methods import endpoints as methods
 from api.metrics import endpoints as metrics
 from api.models import endpoints as models
+from api.models import registering
 from api.monitoring import endpoints as monitoring
 from api.queue import Doorbell
 from api.responses import problem_response
@@ -111,6 +112,7 @@ def _v1() -> APIRouter:
     for feature in (
         datasets,
         models,
+        registering,
         uploads,
         jobs,
         validation,

@@ -5,6 +5,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from api.jobs.states import TERMINAL, Status
 from api.jobs.tables import Job
+from api.models.tables import ModelAlias
 from api.ownership import EVERYBODYS
 from api.studies.tables import Study, StudyMember
 
@@ -12,9 +13,11 @@ SHOWN = 3  # ids of those that need it
 
 
 def of_upload(session: Session, upload_id: str) -> str | None:
-    """Say which jobs and studies name a dataset or model, in any state; None where there are none."""
-    return _named(session, select(Job.id).where(_names(Job.spec, upload_id)), "the spec of") or _named(
-        session, select(Study.id).where(_names(Study.spec, upload_id)), "the spec of"
+    """Say which jobs, studies or aliases name a dataset or model, in any state; None where there are none."""
+    return (
+        _named(session, select(Job.id).where(_names(Job.spec, upload_id)), "the spec of")
+        or _named(session, select(Study.id).where(_names(Study.spec, upload_id)), "the spec of")
+        or _named(session, select(ModelAlias.alias).where(ModelAlias.model_id == upload_id), "the alias")
     )
 
 

@@ -16,7 +16,7 @@ from api.datasets.tables import Dataset
 from api.errors import QuotaExceeded
 from api.jobs.states import HELD, Status
 from api.jobs.tables import Artifact, Job
-from api.models.tables import Model
+from api.models.tables import Model, ModelFile
 from api.settings import Settings
 from api.uploads import UploadStatus
 
@@ -86,6 +86,8 @@ def stored_bytes(session: Session, owner: str) -> int:
         select(func.coalesce(func.sum(table.size), 0)).where(table.owner == owner, table.status != UploadStatus.INVALID)
         for table in (Dataset, Model)
     ]
+    written = select(func.coalesce(func.sum(ModelFile.size), 0)).join(Model, Model.id == ModelFile.model_id)
+    uploads.append(written.where(Model.owner == owner))
     published = select(func.coalesce(func.sum(Artifact.size), 0)).join(Job, Job.id == Artifact.job_id)
     return sum(int(session.scalar(query) or 0) for query in (*uploads, published.where(Job.owner == owner)))
 

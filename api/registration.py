@@ -4,13 +4,15 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sqlalchemy import delete as sql_delete
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api import discards, needs, quotas
 from api.datasets.tables import Dataset
 from api.db import now
 from api.errors import InUse
-from api.models.tables import Model
+from api.models import naming
+from api.models.tables import Model, ModelFile
 from api.ownership import owner_of
 from api.pages import get_or_404
 from api.queue import INSPECT
@@ -36,12 +38,14 @@ def register(work: UnitOfWork, store: Storage, stored: Stored, create: Callable[
 
 
 def add(session: Session, row: Row) -> Row:
-    """Add the row of a stored file: the caller's own, within their quota, and to be checked.
+    """Add the row of a stored file: the caller's own unless it has an owner, within their quota, and to be checked.
 
     Raises:
         QuotaExceeded: it is more than its owner may store.
     """
-    row.owner = owner_of(session)
+    row.owner = row.owner if row.owner is not None else owner_of(session)
+    if isinstance(row, Model):
+        naming.number(session, row)
     row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again
     session.add(row)
     session.flush()
@@ -56,9 +60,10 @@ def delete(session: Session, table: type[Dataset] | type[Model], id_: str) -> li
         NotFound: there is none.
         InUse: a job or a study names it.
     """
-    key = get_or_404(session, table, id_).key
+    keys = [get_or_404(session, table, id_).key]
     if (user := needs.of_upload(session, id_)) is not None:
         raise InUse(f"expected a {table.__tablename__} that nothing needs, got one that is needed by {user}")
+    keys += session.scalars(select(ModelFile.key).where(ModelFile.model_id == id_))
     # Not through the session: another request may have been faster, and a worker may be checking it.
     session.execute(sql_delete(table).where(table.id == id_).execution_options(synchronize_session=False))
-    return discards.note(session, [key])
+    return discards.note(session, keys)

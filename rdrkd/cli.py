@@ -134,6 +134,21 @@ def evaluate(
     _run("evaluate", target, run_dir, {"model": model, "dataset": dataset, "cache": cache}, lenient, device, events)
 
 
+@app.command()
+def export(
+    spec: Spec,
+    run_dir: RunDir,
+    model: Model = None,
+    dataset: DatasetPath = None,
+    cache: Cache = None,
+    lenient: Lenient = False,
+    device: Device = None,
+    events: Events = False,
+) -> None:
+    """Export weights to ONNX, OpenVINO, TorchScript or TensorRT, and check what came out against torch."""
+    _run("export", spec, run_dir, {"model": model, "dataset": dataset, "cache": cache}, lenient, device, events)
+
+
 @app.command(hidden=True)
 def compare(
     spec: Spec,
@@ -163,6 +178,10 @@ def inspect(
     preview: Annotated[
         Path | None, typer.Option(help="JPEG to write: images of a sound dataset with their boxes.", show_default=False)
     ] = None,
+    convert: Annotated[
+        Path | None,
+        typer.Option(help="Folder in which weights are written in the other format, too.", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Check a dataset or a weights file without running anything it holds; exit status 3 when it is not usable."""
@@ -174,7 +193,7 @@ def inspect(
 
     if PARENT_VARIABLE in os.environ:  # under a worker: a stranger's file
         limit_resources()
-    report = look(file, cache, lenient, preview)
+    report = look(file, cache, lenient, preview, convert)
     if stream:
         stream.write(json.dumps(report) + "\n")
         stream.flush()

@@ -183,10 +183,31 @@ def results_table(results: Mapping[str, Mapping[str, Any]], title: str) -> Table
     return table
 
 
+def export_table(made: Mapping[str, Any]) -> Table:
+    """Lay out what an export takes beside torch, and how far its predictions are from torch's."""
+    latency, agreed = made["latency"], made["agreement"]
+    place = f"{latency['processor'] if latency['device'] == 'CPU' else latency['device']}, {latency['threads']} threads"
+    table = Table(title=f"One image of {latency['imgsz']} px, {latency['repeats']} passes each on {place}")
+    for heading in ("network", "computes in", "ms, median", "IQR", "MB"):
+        table.add_column(heading, justify="left" if heading in ("network", "computes in") else "right")
+    for name, size in (("torch", made["weights_size"]), ("exported", made["file"]["size"])):
+        row = latency[name]
+        cells = (f"{row['median_ms']:.2f}", f"{row['iqr_ms']:.2f}", f"{size / 1e6:.1f}")
+        table.add_row(f"{name} ({row['runtime']})", row["computes_in"], *cells)
+    found = agreed["detections"]
+    table.caption = (
+        f"{agreed['images']} images: boxes differ by {agreed['boxes_px']['max_abs']:.3g} px at most, scores by "
+        f"{agreed['scores']['max_abs']:.3g}; {found['matched']} of torch's {found['torch']} detections are matched"
+    )
+    return table
+
+
 def show_result(result: Mapping[str, Any], console: Console) -> None:
     """Print a run's result: the figures by both protocols, by class, and where the weights are."""
-    name = {"distill": "student", "train": "model", "evaluate": "model"}.get(result.get("kind", ""), "model")
+    name = {"distill": "student", "export": "exported"}.get(result.get("kind", ""), "model")
     rows = {name: result["metrics"]}
+    if made := result.get("export"):
+        rows = {"torch": made["torch"]["metrics"], **rows}
     console.print(figures_table(rows, "Result on the validation images" if "best_epoch" in result else "Result"))
     console.print(own_table(rows))
     if classes := result.get("per_class"):
@@ -196,6 +217,9 @@ def show_result(result: Mapping[str, Any], console: Console) -> None:
         for label, figures in classes.items():
             table.add_row(escape(label), percent(figures["AP"]), percent(figures["AP50"]))
         console.print(table)
+    if made := result.get("export"):
+        console.print(export_table(made))
+        console.print(f"In the run folder: [bold]{made['file']['name']}[/]")
     if weights := result.get("weights"):
         console.print("Weights in the run folder: " + ", ".join(f"[bold]{file}[/]" for file in weights))
 

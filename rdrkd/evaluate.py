@@ -5,6 +5,7 @@ number of detections), so each is labelled.
 """
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,17 +54,54 @@ def evaluate(
         DatasetError: the split is missing, or its annotations do not fit its images.
         StopRequested: the reporter asked to stop.
     """
+    model = load_weights(weights)
+    check_pair(model.names, data, split, single_cls)
+    return measure(model.model, data, imgsz, batch, split, device, reporter, single_cls)
+
+
+def check_pair(names: Sequence[str], data: Dataset, split: str, single_cls: bool = False) -> None:
+    """Refuse what cannot be evaluated.
+
+    Raises:
+        PairError: the model's class names are not the dataset's.
+        DatasetError: the split is missing.
+    """
     if split not in data.splits:
         raise DatasetError(f"expected a dataset with the split {split!r}, got {sorted(data.splits)}")
-    names = SINGLE if single_cls else data.names
-    model = load_weights(weights)
-    if tuple(model.names) != names:
-        raise PairError(f"expected a model of the dataset's classes {list(names)}, got {list(model.names)}")
+    expected = SINGLE if single_cls else data.names
+    if tuple(names) != expected:
+        raise PairError(f"expected a model of the dataset's classes {list(expected)}, got {list(names)}")
+
+
+def measure(
+    model: Any,
+    data: Dataset,
+    imgsz: int,
+    batch: int,
+    split: str,
+    device: str | None,
+    reporter: Reporter | None,
+    single_cls: bool = False,
+    rect: bool = True,
+) -> dict[str, Any]:
+    """Give the figures of `evaluate` of a network, or of the file of an exported one.
+
+    Args:
+        model: a network, which is fused on the way; or the path of what Ultralytics exported.
+        data: the dataset.
+        imgsz: side of the network input, px.
+        batch: images per step.
+        split: which images.
+        device: the first of these evaluates.
+        reporter: is told how far it is.
+        single_cls: all classes are one.
+        rect: images keep their proportions; exported networks of a fixed shape see squares in any case.
+    """
     provide_font()
     with tempfile.TemporaryDirectory(prefix="rdrkd-evaluate-") as folder:
         data.write_yaml(Path(folder, "data.yaml"))
-        validator = Collector(Path(folder), imgsz, batch, split, devices_of(device)[0], reporter, single_cls)
-        own = validator(model=model.model)
+        validator = Collector(Path(folder), imgsz, batch, split, devices_of(device)[0], reporter, single_cls, rect)
+        own = validator(model=model)
     return figures(validator, own, data, split, reporter, single_cls)
 
 
@@ -118,10 +156,11 @@ class Collector(DetectionValidator):
         device: str | None,
         reporter: Reporter | None,
         single_cls: bool,
+        rect: bool = True,
     ) -> None:
         args = {
             "task": "detect", "mode": "val", "data": str(folder / "data.yaml"), "imgsz": imgsz, "batch": batch,
-            "split": split, "device": device, "conf": 0.001, "single_cls": single_cls, "rect": True, "workers": 0,
+            "split": split, "device": device, "conf": 0.001, "single_cls": single_cls, "rect": rect, "workers": 0,
             "plots": False, "save_json": False, "verbose": False,
         }  # fmt: skip
         super().__init__(save_dir=folder, args=args)

@@ -45,7 +45,11 @@ def limit_resources(
 
 
 def inspect(
-    path: Path, cache: Path | None = None, lenient: bool = False, preview: Path | None = None
+    path: Path,
+    cache: Path | None = None,
+    lenient: bool = False,
+    preview: Path | None = None,
+    convert: Path | None = None,
 ) -> dict[str, Any]:
     """Inspect a file or folder and report as plain JSON values.
 
@@ -54,6 +58,7 @@ def inspect(
         cache: where a sound archive stays unpacked for the runs to come; None leaves nothing.
         lenient: of an archive, leave out what is at fault, and say so, instead of refusing the whole.
         preview: JPEG to write of a sound dataset; None: none.
+        convert: folder in which a sound model is written in the other format, half precision; None: nowhere.
 
     Returns:
         `kind` (dataset, model or unknown), `ok`, `sha256`, `size` in bytes, `problems` ({where, detail} each),
@@ -72,11 +77,14 @@ def inspect(
     if path.suffix.lower() not in MODEL_SUFFIXES:
         expected = f"{', '.join(ARCHIVES)} (a dataset), {' or '.join(MODEL_SUFFIXES)} (a model)"
         return refused(report | {"kind": "unknown"}, [Problem(path.name, f"expected {expected}, got {path.suffix!r}")])
-    return _inspect_model(path, report)
+    return _inspect_model(path, report, convert)
 
 
-def _inspect_model(path: Path, report: dict[str, Any]) -> dict[str, Any]:
-    from rdrkd.models import load_weights  # here: torch takes seconds to import, and a dataset needs none of it
+def _inspect_model(path: Path, report: dict[str, Any], convert: Path | None) -> dict[str, Any]:
+    from rdrkd.models import (  # here: torch takes seconds to import, and a dataset needs none of it
+        load_weights,
+        save_student,
+    )
 
     try:
         loaded = load_weights(path)
@@ -84,6 +92,16 @@ def _inspect_model(path: Path, report: dict[str, Any]) -> dict[str, Any]:
         return refused(report, error.problems or [Problem(path.name, str(error))])
     except MemoryError:
         return refused(report, [Problem(path.name, "expected a model that fits the memory of an inspection")])
+    if convert is not None:
+        convert.mkdir(parents=True, exist_ok=True)
+        written = save_student(loaded.model, convert, {})
+        for name in written:
+            if Path(name).suffix == path.suffix.lower():
+                (convert / name).unlink()
+        if len(written) < len(MODEL_SUFFIXES):
+            report["warnings"].append(
+                "its layout has no name here, which a .safetensors needs: it can be had as .pt only"
+            )
     return report | {
         "architecture": loaded.architecture,
         "names": list(loaded.names),

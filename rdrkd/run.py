@@ -1,4 +1,4 @@
-"""A whole run in its folder: resolve the spec, train or evaluate, and leave `result.json`. Run again, it goes on."""
+"""A whole run in its folder: resolve the spec, train, evaluate or export, leave `result.json`. Again, it goes on."""
 
 import json
 import platform
@@ -19,12 +19,24 @@ from rdrkd.diagnostics.report import Reports
 from rdrkd.errors import ModelError, Problem, SpecError, StopRequested, TeacherError
 from rdrkd.evaluate import evaluate
 from rdrkd.events import Progress, Resolved, Warn
+from rdrkd.export.run import export
 from rdrkd.files import file_sha256, held, write_atomically
 from rdrkd.models import LoadedModel, load_weights
 from rdrkd.models.weights import parameters_of
 from rdrkd.recorder import Recorder
 from rdrkd.reporter import Reporter
-from rdrkd.spec import Architecture, Compare, Distill, Evaluate, LocalModel, ModelRef, RunSpec, Train, references
+from rdrkd.spec import (
+    Architecture,
+    Compare,
+    Distill,
+    Evaluate,
+    Export,
+    LocalModel,
+    ModelRef,
+    RunSpec,
+    Train,
+    references,
+)
 from rdrkd.spec.resolved import with_defaults
 from rdrkd.study.compare import compare
 from rdrkd.training.plan import Plan
@@ -93,6 +105,8 @@ def _run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> di
         reporter.emit(Warn(code="schedule_short", message=message))
     if isinstance(spec, Evaluate):
         result = _evaluate(spec, dataset, reporter, inputs)
+    elif isinstance(spec, Export):
+        result = _export(spec, dataset, run_dir, reporter, inputs)
     elif isinstance(spec, Compare):
         result = compare(run_dir, dataset)
     else:
@@ -163,6 +177,12 @@ def _evaluate(spec: Evaluate, dataset: Dataset, reporter: Reporter, inputs: Inpu
     path = _path(spec.model, inputs.model, "model")
     metrics = evaluate(path, dataset, settings.imgsz, settings.batch, settings.split, inputs.device, reporter)
     return {**_figures(metrics), "student": _card(load_weights(path), settings.imgsz)}
+
+
+def _export(spec: Export, dataset: Dataset, run_dir: Path, reporter: Reporter, inputs: Inputs) -> dict[str, Any]:
+    path = _path(spec.model, inputs.model, "model")
+    result = export(path, dataset, spec.export, run_dir, reporter, inputs.device)
+    return {**result, "student": _card(load_weights(path), spec.export.imgsz)}
 
 
 def _plan(spec: Distill | Train, inputs: Inputs) -> Plan:

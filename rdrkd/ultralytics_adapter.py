@@ -21,14 +21,19 @@ from torch.utils._triton import has_triton  # noqa: E402
 from ultralytics import YOLO  # noqa: E402
 from ultralytics import __version__ as _version  # noqa: E402
 from ultralytics.cfg import get_cfg  # noqa: E402
+from ultralytics.data.augment import LetterBox  # noqa: E402
 from ultralytics.data.build import InfiniteDataLoader  # noqa: E402
 from ultralytics.engine import trainer as engine_trainer  # noqa: E402
+from ultralytics.engine.exporter import Exporter  # noqa: E402
 from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator  # noqa: E402
+from ultralytics.nn.autobackend import AutoBackend  # noqa: E402
 from ultralytics.nn.distill_model import DistillationModel, FeatureHook  # noqa: E402
 from ultralytics.nn.modules.head import Detect  # noqa: E402
 from ultralytics.nn.tasks import DetectionModel, torch_safe_load, yaml_model_load  # noqa: E402
 from ultralytics.utils import ASSETS_URL, DEFAULT_CFG_KEYS, LOGGER, RANK, USER_CONFIG_DIR  # noqa: E402
 from ultralytics.utils.downloads import safe_download  # noqa: E402
+from ultralytics.utils.metrics import box_iou  # noqa: E402
+from ultralytics.utils.nms import non_max_suppression  # noqa: E402
 from ultralytics.utils.tal import dist2bbox, make_anchors  # noqa: E402
 from ultralytics.utils.torch_utils import TORCH_2_13, copy_attr, get_flops, unwrap_model  # noqa: E402
 
@@ -42,13 +47,17 @@ __all__ = [
     "TORCH_2_13",
     "ULTRALYTICS_VERSION",
     "YOLO",
+    "AutoBackend",
     "Detect",
     "DetectionModel",
     "DetectionTrainer",
     "DetectionValidator",
     "DistillationModel",
+    "Exporter",
     "FeatureHook",
     "InfiniteDataLoader",
+    "LetterBox",
+    "box_iou",
     "branches",
     "compiled",
     "copy_attr",
@@ -56,6 +65,7 @@ __all__ = [
     "default_arguments",
     "engine_trainer",
     "get_flops",
+    "non_max_suppression",
     "provide_font",
     "safe_download",
     "torch_safe_load",

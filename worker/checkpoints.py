@@ -23,6 +23,7 @@ FINAL = (  # of a finished run folder, where they are there
     "student.pt", "student.safetensors", "metrics.jsonl", "warnings.jsonl", "report.html", "report.png",
     "resolved_spec.json", "result.json",
     "report.md", "members.csv", "study.json", "curves.png", "differences.png", "panel.png",  # of a study's report
+    "model.onnx", "model_openvino.zip", "model.torchscript", "model.engine",  # of an export
 )  # fmt: skip
 TOLD = ("metrics.jsonl", "warnings.jsonl", "report.html", "report.png", "resolved_spec.json")  # of one that ended early
 MAX_TOLD = 2**25  # bytes of each of them: nobody who cancels a job waits for more

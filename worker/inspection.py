@@ -8,14 +8,17 @@ import signal
 from collections.abc import Sequence
 from functools import partial
 from itertools import islice
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from api import checks
+from api import checks, discards
 from api.checks import Check, Problems
 from api.leases import Fenced
+from api.models.tables import Model
+from api.storage import Stored
 from api.uploads import UploadStatus
 from worker import folders, previews
 from worker.lease import Lease, Order
@@ -24,6 +27,8 @@ from worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
 
+CONVERTED = "converted"  # folder in the run folder
+CONVERSIONS = {".pt": ("student.safetensors",), ".safetensors": ("student.pt",)}
 MAX_REPORT = 2**24  # bytes
 MAX_LINES = 1000  # of output, of which the report is the first
 SIGNALS = {
@@ -36,20 +41,24 @@ SIGNALS = {
 def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
     """Check a claimed upload until it is settled, given back, or another's."""
     folder = place.folder(check.id, check.attempt)
+    written: Stored | None = None
     try:
         with Lease(place, partial(_renew, check), place.settings.inspect_timeout_seconds) as lease:
             folders.prepare(folder)
             report, problems = _inspect(place, check, lease, command)
+            written = _written(place, check, folder / CONVERTED) if report is not None and not problems else None
             lease.close()
             if lease.order in (Order.DRAIN, Order.OUTAGE):
                 lease.write(lambda session: checks.give_back(session, check))
             else:
-                status = _settle(place, check, lease, report, problems)
+                status = _settle(place, check, lease, report, problems, written)
                 log.info("%s is %s", check.id, status)
                 if not lease.write(lambda session: checks.wanted(session, check)):
                     place.storage.delete(check.key)  # a stranger's file that nobody may use
     except Fenced:
         log.warning("the check of %s is fenced: another worker has it", check.id)
+        if written is not None:
+            discards.drop_unnamed(place.database, place.storage, written.key)
     except DBAPIError as error:
         log.error("the check of %s: the database stayed away (%s)", check.id, error.orig)
     finally:
@@ -57,12 +66,24 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
 
 
 def _settle(
-    place: Workplace, check: Check, lease: Lease, report: dict[str, Any] | None, problems: Problems
+    place: Workplace,
+    check: Check,
+    lease: Lease,
+    report: dict[str, Any] | None,
+    problems: Problems,
+    written: Stored | None = None,
 ) -> UploadStatus:
     file = place.folder(check.id, check.attempt) / previews.NAME
     preview = previews.keep(place.storage, check, file) if not problems else None
+
+    def settle(session: Session) -> UploadStatus:
+        status = checks.settle(session, check, report, problems, preview, written)
+        if written is not None:
+            discards.hold(session, place.storage, written.key)  # the same content may be going just now
+        return status
+
     try:
-        return lease.write(lambda session: checks.settle(session, check, report, problems, preview))
+        return lease.write(settle)
     except BaseException:
         previews.drop(place.storage, check)
         raise
@@ -81,8 +102,9 @@ def _inspect(
         return None, _problem("the stored file is missing or damaged; upload it again")
     folder = place.folder(check.id, check.attempt)
     path = place.storage.path(check.key)
-    arguments = ["inspect", path, "--cache", place.cache, "--json", *previews.options(check, folder)]
-    child = Child([*command, *arguments], folder, folder / folders.LOG)
+    options = ["--convert", folder / CONVERTED] if check.table is Model else previews.options(check, folder)
+    line: list[str | Path] = [*command, "inspect", path, "--cache", place.cache, *options, "--json"]
+    child = Child(line, folder, folder / folders.LOG)
     try:
         _restrict(child.pid, place)
         lease.child = child
@@ -91,6 +113,16 @@ def _inspect(
     finally:
         child.kill()
     return _judge(output, status, lease.order, last_words(folder / folders.LOG))
+
+
+def _written(place: Workplace, check: Check, folder: Path) -> Stored | None:
+    """Store what the check has written of a model, the other format; None where it has not."""
+    for name in CONVERSIONS.get(PurePosixPath(check.key).suffix, ()):
+        path = folder / name
+        if path.is_file() and not path.is_symlink():
+            with path.open("rb") as stream:
+                return place.storage.put(stream, path.suffix)
+    return None
 
 
 def _restrict(pid: int, place: Workplace) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from api.workers import service
 from api.workers.service import Presence
 from rdrkd import __version__
-from worker.devices import cpus, devices
+from worker.devices import cpus
 from worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ class Beating:
 
     def __init__(self, place: Workplace, queue: str) -> None:
         self._place = place
-        self._presence = Presence(place.name, queue, __version__, cpus(), devices())
+        self._presence = Presence(place.name, queue, __version__, cpus(), list(place.devices))
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
 

@@ -18,7 +18,13 @@ def ring_train(job_id: str) -> None:
         return  # the reaper rings again
     with place.database.transaction() as session:
         repair.fail_blocked(session)
-        held = lifecycle.claim(session, place.name, place.settings.lease_seconds, place.settings.quota_running_jobs)
+        held = lifecycle.claim(
+            session,
+            place.name,
+            place.settings.lease_seconds,
+            place.settings.quota_running_jobs,
+            with_gpu=bool(place.devices),
+        )
     if held is None:
         log.info("nothing to claim (rung for %s)", job_id)
         return

@@ -3,13 +3,16 @@
 import os
 import socket
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from api.db import Database
 from api.queue import Doorbell
 from api.settings import Settings
 from api.storage import Storage
+from worker.devices import devices
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Workplace:
     storage: Storage
     doorbell: Doorbell
     name: str
+    devices: Sequence[dict[str, Any]] = ()  # the GPUs that its trainers see
     draining: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
@@ -33,6 +37,7 @@ class Workplace:
             storage=Storage(settings.storage_dir),
             doorbell=Doorbell(settings.broker_url),
             name=f"{socket.gethostname()}:{os.getpid()}",
+            devices=devices(),
         )
 
     @property

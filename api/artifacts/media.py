@@ -11,6 +11,7 @@ MEDIA_TYPES = {
     ".json": "application/json",
     ".jsonl": "application/x-ndjson",
     ".png": "image/png",
+    ".zip": "application/zip",
 }
 # A page of no origin, without scripts, forms and windows, that loads nothing: a report shows strangers' class names.
 SANDBOX = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"

@@ -93,7 +93,8 @@ def retry(
 def pause(job_id: str, work: Work, response: Response, body: Annotated[Pause | None, Body()] = None) -> JobDetail:
     """Hold a job back: 200 if it is paused, 202 while its trainer stops. A paused job has no worker and no lease.
 
-    A job without epochs (`evaluate`, `compare`) stops now in any case. `latest` may follow a `save` that takes long.
+    A job without epochs (`evaluate`, `export`, `compare`) stops now in any case. `latest` may follow a `save` that
+    takes long.
     """
     job = service.pause(work.session, job_id, (body or Pause()).checkpoint)
     if job.status == Status.PAUSED:

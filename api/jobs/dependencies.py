@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, and_, cast, exists, or_, select
+from sqlalchemy import ColumnElement, Text, and_, cast, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.orm.util import AliasedClass
 
@@ -13,6 +13,7 @@ from api.jobs.tables import Artifact, Job
 from api.models.tables import Model
 from api.uploads import UploadStatus
 from rdrkd.reasons import Reason
+from rdrkd.spec import NEEDS_GPU
 
 WEIGHTS = "student.pt"  # the file that a job hands to the jobs that name it
 STATE = "state.pt"  # what another attempt resumes from: nobody else's business
@@ -31,6 +32,11 @@ def ready(job: type[Job] | AliasedClass[Job]) -> ColumnElement[bool]:
 def overdue(job: type[Job] | AliasedClass[Job]) -> ColumnElement[bool]:
     """Give the SQL condition that the job's deadline has passed, by the server's clock."""
     return and_(job.deadline.is_not(None), job.deadline < now())
+
+
+def for_gpus(job: type[Job] | AliasedClass[Job]) -> ColumnElement[bool]:
+    """Give the SQL condition that only a worker with a GPU can do the job."""
+    return func.coalesce(job.spec[("export", "format")].as_string(), "").in_(NEEDS_GPU)
 
 
 def _reference_ready(job: type[Job] | AliasedClass[Job], field: str) -> ColumnElement[bool]:

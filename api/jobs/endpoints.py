@@ -60,7 +60,7 @@ POLL_SECONDS = "2"
 def create(
     spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], once: OnceDep, work: Work, response: Response
 ) -> JobDetail:
-    """Queue a job: distil a student from a teacher, train a model alone, or evaluate weights.
+    """Queue a job: distil a student from a teacher, train a model alone, evaluate weights, or export them.
 
     It may name uploads that are still being checked and jobs that still run: it waits for them.
     """
@@ -80,7 +80,7 @@ def newest(
     after: Annotated[After, Query()] = None,
     status: Annotated[list[Status], Query(description="only these; may be given several times")] = [],  # noqa: B006
     kind: Annotated[
-        Literal["distill", "train", "evaluate", "compare"] | None,
+        Literal["distill", "train", "evaluate", "export", "compare"] | None,
         Query(description="without it all but `compare`, which draws the reports of studies"),
     ] = None,
     label: Annotated[list[Label], Query(description="`key=value`; several must all hold")] = [],  # noqa: B006

@@ -43,4 +43,13 @@ JOBS: dict[str, Any] = {
         "summary": "Evaluate weights by the COCO protocol",
         "value": {"kind": "evaluate", "model": {"job": _JOB}, "dataset": _DATASET},
     },
+    "export": {
+        "summary": "Export a job's student to ONNX, checked against torch on the dataset's images",
+        "value": {
+            "kind": "export",
+            "model": {"job": _JOB},
+            "dataset": _DATASET,
+            "export": {"format": "onnx", "imgsz": 640},
+        },
+    },
 }

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, delete, func, select, update
+from sqlalchemy import ColumnElement, case, delete, func, select, true, update
 from sqlalchemy.orm import Session, aliased
 
 from api.attempts import service as attempts
@@ -19,7 +19,7 @@ from api.db import after_seconds, new_id, now
 from api.events import service as events
 from api.events.service import Type
 from api.jobs import warnings
-from api.jobs.dependencies import STATE, overdue, ready
+from api.jobs.dependencies import STATE, for_gpus, overdue, ready
 from api.jobs.states import HELD, Status, sources
 from api.jobs.tables import Artifact, Job, JobEpoch
 from api.leases import Fenced, Wish
@@ -64,7 +64,9 @@ class Ending:
     result: dict[str, Any] | None = None
 
 
-def claim(session: Session, worker: str, lease_seconds: float, most_running: int = 0) -> Held | None:
+def claim(
+    session: Session, worker: str, lease_seconds: float, most_running: int = 0, with_gpu: bool = True
+) -> Held | None:
     """Take the best job that can start: highest priority first, then the oldest; None when there is none.
 
     Args:
@@ -72,6 +74,7 @@ def claim(session: Session, worker: str, lease_seconds: float, most_running: int
         worker: who takes it.
         lease_seconds: for how long.
         most_running: jobs that one owner may have running: those beyond wait, others go before them; 0: any number.
+        with_gpu: the worker has a GPU; without one it leaves the jobs that need one to others.
     """
     candidate = aliased(Job)
     best = (
@@ -81,6 +84,7 @@ def claim(session: Session, worker: str, lease_seconds: float, most_running: int
             ready(candidate),
             ~overdue(candidate),
             may_run(session, candidate, most_running),
+            true() if with_gpu else ~for_gpus(candidate),
         )
         .order_by(candidate.priority.desc(), candidate.queued_at, candidate.id)
         .limit(1)

@@ -51,7 +51,7 @@ class JobView(BaseModel):
 
     id: str = Field(examples=["job_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"])
     object: Literal["job"] = "job"
-    kind: Literal["distill", "train", "evaluate", "compare"]
+    kind: Literal["distill", "train", "evaluate", "export", "compare"]
     name: str | None
     owner: str | None = Field(description="whose it is; null: the operator's")
     labels: dict[str, str]

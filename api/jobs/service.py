@@ -17,12 +17,15 @@ from api.events import service as events
 from api.jobs import lifecycle
 from api.jobs.states import TERMINAL, Status
 from api.jobs.tables import Job
+from api.models import naming
 from api.models.tables import Model
 from api.ownership import owner_of
 from api.pages import get_or_404, page
 from api.uploads import UploadStatus
+from api.workers import service as workers
 from rdrkd.errors import Problem
 from rdrkd.spec import (
+    JOB_SPEC,
     Architecture,
     JobOutput,
     JobSpec,
@@ -30,6 +33,7 @@ from rdrkd.spec import (
     ModelRef,
     RegisteredModel,
     RunSpec,
+    needs_gpu,
     references,
 )
 from rdrkd.spec.references import DATASET_ID
@@ -39,6 +43,7 @@ Refusal = tuple[type[Unprocessable], Problem]
 Spec = TypeVar("Spec", bound=RunSpec | Study)
 _PATH = re.compile(r"[/\\]|^[.~]|\.(zip|tar|tar\.gz|tgz|ya?ml)$", re.IGNORECASE)
 COMPARE = "compare"  # the kind of the jobs that draw reports of studies
+WITHOUT_WEIGHTS = ("evaluate", "export")  # kinds of jobs that hand back none that another could start from
 
 
 def create(session: Session, spec: JobSpec) -> Job:
@@ -48,15 +53,24 @@ def create(session: Session, spec: JobSpec) -> Job:
         PathNotAllowed: the spec names a path.
         UnknownReference: it names something that does not exist.
         UnusableReference: it names something that can never be used.
-        Invalid: its deadline has passed.
+        Invalid: its deadline has passed, or the workers that are there cannot do it.
         QuotaExceeded: its owner has too many queued jobs, or stored too much.
     """
-    spec = pinned(session, spec)
+    spec = with_ids(session, spec)
     check_references(session, spec.dataset, references(spec))
     check_deadline(session, spec.deadline)
+    check_workers(session, spec)
     row = add(session, spec, owner_of(session))
     quotas.check_jobs(session, row.owner)
     return row
+
+
+def with_ids(session: Session, spec: JobSpec) -> JobSpec:
+    """Give the spec with the ids of the dataset and models that it names otherwise; what is not there stays."""
+    content = spec.model_dump(mode="json", exclude_unset=True)
+    if naming.named(content):
+        spec = JOB_SPEC.validate_python(naming.resolved(session, content))
+    return pinned(session, spec)
 
 
 def add(session: Session, spec: RunSpec, owner: str | None, continues: str | None = None) -> Job:
@@ -132,6 +146,17 @@ def check_deadline(session: Session, deadline: datetime | None) -> None:
         raise Invalid.at(Problem("/deadline", f"expected a moment to come, got {deadline.isoformat()}"))
 
 
+def check_workers(session: Session, spec: RunSpec) -> None:
+    """Make sure that one of the workers that are there can do it; where none is, one may come.
+
+    Raises:
+        Invalid: TensorRT is asked for, and no live worker has a GPU.
+    """
+    if needs_gpu(spec) and (there := workers.alive(session)) and not workers.with_gpus(session):
+        detail = f"expected a format that a worker here can make, got one for NVIDIA GPUs: none of {there} has one"
+        raise Invalid.at(Problem("/export/format", detail))
+
+
 def is_past(session: Session, moment: datetime) -> bool:
     """Say whether a moment has passed, by the database's clock."""
     return bool(session.scalar(select(literal(moment, UtcDateTime()) <= now())))
@@ -197,7 +222,7 @@ def _job_refusals(session: Session, id_: str, where: str) -> Iterator[Refusal]:
     job = session.get(Job, id_)
     if job is None:
         yield UnknownReference, Problem(where, f"expected a job that exists, got {id_}")
-    elif job.kind == "evaluate":
-        yield UnusableReference, Problem(where, "expected a job that hands back weights, got one of kind evaluate")
+    elif job.kind in WITHOUT_WEIGHTS:
+        yield UnusableReference, Problem(where, f"expected a job that hands back weights, got one of kind {job.kind}")
     elif job.status in (Status.FAILED, Status.CANCELLING, Status.CANCELLED):
         yield UnusableReference, Problem(where, f"expected a job that can still succeed, got one that is {job.status}")

@@ -16,7 +16,7 @@ from api.ownership import EVERYBODYS
 from api.quotas import quotas_of, running
 from api.uploads import UploadStatus
 from api.workers import service as workers
-from rdrkd.spec import RUN_SPEC, JobOutput, RegisteredModel, references
+from rdrkd.spec import RUN_SPEC, JobOutput, RegisteredModel, needs_gpu, references
 
 
 def waiting_for(session: Session, job: Job, count: bool = False, position: int | None = None) -> list[Waiting]:
@@ -57,7 +57,10 @@ def _turn(session: Session, job: Job, count: bool, position: int | None) -> Wait
     if most and job.owner is not None and (now := running(session, job.owner)) >= most:
         return Waiting(what="quota", detail=f"waits until fewer than {most} jobs of {job.owner} run; now it is {now}")
     position = _position(session, job) if count else position
-    what = "waits for a free worker" if workers.alive(session) else "waits for a worker: no worker is connected"
+    gpu = needs_gpu(RUN_SPEC.validate_python(job.spec))
+    kind = "worker with a GPU" if gpu else "worker"
+    there = workers.with_gpus(session) if gpu else workers.alive(session)
+    what = f"waits for a free {kind}" if there else f"waits for a {kind}: no {kind} is connected"
     if position is not None:
         what += f"; jobs that go before it: {position - 1}"
     return Waiting(what="worker", detail=what, position=position)

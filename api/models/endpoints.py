@@ -23,6 +23,7 @@ from api.pages import After, Limit, Page
 from api.receiving import Upload, form_body, receiver
 from api.registration import register
 from api.uploads import SUFFIXES as OF_KIND
+from rdrkd.spec import ALIAS, Name
 
 SUFFIXES = OF_KIND["model"]
 receive = receiver(SUFFIXES, lambda settings: settings.max_model_bytes)
@@ -61,10 +62,14 @@ def create(
 
 @router.get("", operation_id="list_models", responses=refusals(Invalid))
 def newest(
-    work: Work, limit: Annotated[Limit, Query()] = 20, after: Annotated[After, Query()] = None
+    work: Work,
+    limit: Annotated[Limit, Query()] = 20,
+    after: Annotated[After, Query()] = None,
+    name: Annotated[Name | None, Query(description="the whole name: its versions")] = None,
+    alias: Annotated[str | None, Query(pattern=ALIAS, description="what it means now")] = None,
 ) -> Page[ModelView]:
     """List the models, newest first."""
-    rows, following = service.newest(work.session, limit, after)
+    rows, following = service.newest(work.session, limit, after, name, alias)
     return Page(data=[ModelView.of(row) for row in rows], has_more=following is not None, next=following)
 
 
@@ -82,6 +87,6 @@ def get(model_id: str, work: Work) -> ModelView:
     responses={204: {"description": "deleted"}, **refusals(CrossSite, NotFound, InUse)},
 )
 def delete(model_id: str, request: Request, work: Work) -> Response:
-    """Delete a model that no job and no study names, with its file."""
+    """Delete a model that no job, no study and no alias names, with its files."""
     remove_after(request, work, service.delete(work.session, model_id))
     return Response(status_code=204)

@@ -7,9 +7,11 @@ from sqlalchemy.orm import Session
 
 from api import registration
 from api.db import new_id
-from api.models.tables import Model
+from api.errors import NotReady
+from api.models.tables import Model, ModelAlias, ModelFile
 from api.pages import get_or_404, page
 from api.storage import Stored
+from api.uploads import UploadStatus
 
 
 def create(session: Session, stored: Stored, filename: str, name: str | None) -> Model:
@@ -31,9 +33,40 @@ def get(session: Session, model_id: str) -> Model:
     return get_or_404(session, Model, model_id)
 
 
-def newest(session: Session, limit: int, after: str | None) -> tuple[Sequence[Model], str | None]:
-    """Read one page of models, newest first, and the next cursor."""
-    return page(session, select(Model), Model.id, limit, after)
+def newest(
+    session: Session, limit: int, after: str | None, name: str | None = None, alias: str | None = None
+) -> tuple[Sequence[Model], str | None]:
+    """Read one page of models, newest first, and the next cursor; name and alias narrow it down."""
+    query = select(Model)
+    if name is not None:
+        query = query.where(Model.name == name)
+    if alias is not None:
+        query = query.where(Model.id.in_(select(ModelAlias.model_id).where(ModelAlias.alias == alias)))
+    return page(session, query, Model.id, limit, after)
+
+
+def file(session: Session, model_id: str, form: str) -> tuple[Model, ModelFile]:
+    """Find a model's file in a format, as it was uploaded or as its check has written it.
+
+    Raises:
+        NotFound: there is no such model.
+        NotReady: it is not checked yet, was refused, or cannot be written in this format.
+    """
+    row = get(session, model_id)
+    if row.status != UploadStatus.READY:
+        raise NotReady(f"expected a model that is ready, got one that is {row.status}")
+    there = [own(row), *row.files]
+    for each in there:
+        if each.format == form:
+            return row, each
+    forms = ", ".join(each.format for each in there)
+    raise NotReady(f"expected one of this model's formats ({forms}), got {form}: its check has not written it")
+
+
+def own(row: Model) -> ModelFile:
+    """Give the file that was uploaded, as the others are given."""
+    form = row.key.rpartition(".")[2]
+    return ModelFile(model_id=row.id, format=form, key=row.key, sha256=row.sha256, size=row.size)
 
 
 def delete(session: Session, model_id: str) -> list[str]:
@@ -41,6 +74,6 @@ def delete(session: Session, model_id: str) -> list[str]:
 
     Raises:
         NotFound: there is none.
-        InUse: a job or a study names it.
+        InUse: a job, a study or an alias names it.
     """
     return registration.delete(session, Model, model_id)

@@ -10,7 +10,7 @@ from api.jobs.states import Status
 from api.jobs.tables import Job, JobEpoch
 from api.validation.known import architecture_of, own_model, teacher_of
 from api.validation.schemas import Basis, Estimate
-from rdrkd.spec import JOB_SPEC, Distill, Evaluate, JobSpec
+from rdrkd.spec import JOB_SPEC, Distill, Evaluate, Export, JobSpec
 
 LOOKED_AT = 200  # the newest jobs on the dataset
 MOST = 10  # of those that are alike, the newest
@@ -37,7 +37,7 @@ def _of(jobs: list[Job], device: str, same: list[str], spec: JobSpec, session: S
     ids = [job.id for job in jobs]
     basis = Basis(jobs=ids, epochs=0, device=device, same=same)
     memory = max(int(_result(job)["memory_bytes"]) for job in jobs)
-    if isinstance(spec, Evaluate):
+    if isinstance(spec, Evaluate | Export):
         seconds = round(median(float(_result(job)["seconds"]) for job in jobs), 1)
         return Estimate(seconds=seconds, seconds_per_epoch=None, memory_bytes=memory, basis=basis, reason=None)
     rows = session.scalars(select(JobEpoch).where(JobEpoch.job_id.in_(ids))).all()
@@ -55,6 +55,8 @@ def _likeness(session: Session, spec: JobSpec) -> dict[str, Any]:
     likeness: dict[str, Any] = {"architecture": architecture_of(session, own_model(spec)), "dataset": spec.dataset}
     if isinstance(spec, Evaluate):
         return likeness | {name: getattr(spec.evaluation, name) for name in ("imgsz", "batch", "split")}
+    if isinstance(spec, Export):
+        return likeness | spec.export.model_dump(mode="json")
     likeness |= {name: getattr(spec.train, name) for name in _TRAINING}
     if isinstance(spec, Distill):
         likeness["teacher"] = architecture_of(session, teacher_of(spec))

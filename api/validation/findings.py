@@ -9,7 +9,7 @@ from api.datasets.tables import Dataset
 from api.uploads import UploadStatus
 from api.validation.known import card_of, own_model, teacher_of
 from api.validation.schemas import Finding
-from rdrkd.spec import Architecture, Distill, Evaluate, HeadTerm, JobSpec, Ultralytics
+from rdrkd.spec import Architecture, Distill, Evaluate, Export, HeadTerm, JobSpec, Ultralytics
 
 MOST_WARNINGS = 20  # of the dataset's check
 FEW = 12  # class names that are shown
@@ -31,19 +31,29 @@ def findings(session: Session, spec: JobSpec) -> list[Finding]:
 
 def _of_dataset(spec: JobSpec, report: dict[str, Any]) -> Iterator[Finding]:
     there = sorted(report.get("statistics", {}).get("splits", {}))
-    wanted = [spec.evaluation.split] if isinstance(spec, Evaluate) else ["train", "val"]
+    wanted, where = _splits(spec)
     for split in wanted if there else ():
         if split not in there:
-            where = "evaluation/split" if isinstance(spec, Evaluate) else "dataset"
             yield _finding("error", where, f"expected a dataset with a split {split}, got one with {', '.join(there)}")
     for warning in report.get("warnings", [])[:MOST_WARNINGS]:
         yield _finding("warning", "dataset", str(warning))
 
 
+def _splits(spec: JobSpec) -> tuple[list[str], str]:
+    """Give the splits that a job reads, and the field that names them."""
+    match spec:
+        case Evaluate():
+            return [spec.evaluation.split], "evaluation/split"
+        case Export():
+            return [spec.export.split], "export/split"
+        case _:
+            return ["train", "val"], "dataset"
+
+
 def _of_models(session: Session, spec: JobSpec, names: list[str] | None) -> Iterator[Finding]:
     """Compare the models that bring weights with the dataset, and a pair with its terms."""
     teacher = teacher_of(spec)
-    own = own_model(spec) if isinstance(spec, Evaluate) else None
+    own = own_model(spec) if isinstance(spec, Evaluate | Export) else None
     for field, reference in (("teacher", teacher), ("model", own)):
         if reference is None:
             continue
@@ -92,7 +102,7 @@ def _of_pair(
 
 
 def _single_class(spec: JobSpec) -> bool:
-    return not isinstance(spec, Evaluate) and spec.train.single_cls
+    return not isinstance(spec, Evaluate | Export) and spec.train.single_cls
 
 
 def _few(names: list[str]) -> str:

@@ -19,7 +19,7 @@ class Basis(BaseModel):
     """What an estimate is made of."""
 
     jobs: list[str] = Field(description="jobs that have succeeded with the same settings on the same device")
-    epochs: int = Field(description="epochs of theirs whose seconds were taken; 0 for `evaluate`")
+    epochs: int = Field(description="epochs of theirs whose seconds were taken; 0 for `evaluate` and `export`")
     device: str = Field(description="where they ran; on another one the figures are others")
     same: list[str] = Field(description="what they have in common with this spec")
 

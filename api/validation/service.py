@@ -16,9 +16,10 @@ def validate(session: Session, spec: JobSpec) -> Validation:
     Raises:
         PathNotAllowed, UnknownReference, UnusableReference, Invalid: as for a job.
     """
-    spec = jobs.pinned(session, spec)
+    spec = jobs.with_ids(session, spec)
     jobs.check_references(session, spec.dataset, references(spec))
     jobs.check_deadline(session, spec.deadline)
+    jobs.check_workers(session, spec)
     found = findings(session, spec)
     return Validation(
         ok=all(finding.level != "error" for finding in found),

@@ -58,7 +58,7 @@ class QueuedJob(BaseModel):
 
     id: str
     name: str | None
-    kind: Literal["distill", "train", "evaluate", "compare"]
+    kind: Literal["distill", "train", "evaluate", "export", "compare"]
     priority: int
     queued_at: datetime
     position: int | None = Field(description="1: the next to be taken; null: it waits for something else first")

@@ -87,6 +87,12 @@ def alive(session: Session, queue: str = TRAIN) -> int:
     return session.scalar(there) or 0
 
 
+def with_gpus(session: Session) -> int:
+    """Count the live workers that take jobs and have a GPU."""
+    there = select(Worker.devices).where(Worker.queue == TRAIN, Worker.alive_until > now())
+    return sum(bool(devices) for devices in session.scalars(there))
+
+
 def present(session: Session) -> list[Present]:
     """Read all workers by name, with those that have not been removed yet."""
     rows = session.execute(select(Worker, Worker.alive_until > now()).order_by(Worker.name)).all()

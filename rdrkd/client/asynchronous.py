@@ -1,7 +1,7 @@
 """The client for programs that do other things meanwhile: the methods of `Client`, to be awaited."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -178,14 +178,42 @@ class AsyncClient:
         """Read a model."""
         return await self._run(calls.one(Model.model_validate, "GET", f"/v1/models/{model_id}"))
 
-    async def models(self) -> AsyncIterator[Model]:
-        """List models, newest first."""
-        async for row in self._pages("/v1/models", {}):
+    async def models(self, **filters: Any) -> AsyncIterator[Model]:
+        """List models, newest first; filters as of `GET /v1/models`."""
+        async for row in self._pages("/v1/models", filters):
             yield Model.model_validate(row)
 
     async def wait_model(self, model_id: str, timeout: float | None = None) -> Model:
         """Wait until a worker has checked a model."""
         return await self._run(calls.wait(f"/v1/models/{model_id}", Model.model_validate, timeout, None))
+
+    async def register(self, job_id: str, name: str | None = None, aliases: Sequence[str] = ()) -> Model:
+        """Make a model of a job's student: the next version of its name; the aliases mean it from here on."""
+        body = {"aliases": list(aliases)} | ({"name": name} if name is not None else {})
+        return await self._run(calls.one(Model.model_validate, "POST", f"/v1/jobs/{job_id}/register", body))
+
+    async def move_alias(self, model_id: str, alias: str) -> Model:
+        """Let an alias of the model's name mean this version."""
+        return await self._run(calls.one(Model.model_validate, "PUT", f"/v1/models/{model_id}/aliases/{alias}"))
+
+    async def delete_alias(self, model_id: str, alias: str) -> None:
+        """Forget an alias that means this version."""
+        await self._run(calls.ask("DELETE", f"/v1/models/{model_id}/aliases/{alias}"))
+
+    async def delete_model(self, model_id: str) -> None:
+        """Delete a model that no job, no study and no alias names."""
+        await self._run(calls.ask("DELETE", f"/v1/models/{model_id}"))
+
+    async def download_model(
+        self,
+        model_id: str,
+        target: str | Path,
+        format: Literal["pt", "safetensors"] = "pt",
+        progress: Progress | None = None,
+    ) -> Path:
+        """Fetch a model that is ready, in either format; a broken download goes on."""
+        address, params = f"/v1/models/{model_id}/weights", {"format": format}
+        return await self._run(transfers.download(address, Path(target), progress, params))
 
     # -- studies
 

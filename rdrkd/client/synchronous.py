@@ -1,7 +1,7 @@
 """The client for programs that wait."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -172,13 +172,41 @@ class Client:
         """Read a model."""
         return self._run(calls.one(Model.model_validate, "GET", f"/v1/models/{model_id}"))
 
-    def models(self) -> Iterator[Model]:
-        """List models, newest first."""
-        yield from map(Model.model_validate, self._pages("/v1/models", {}))
+    def models(self, **filters: Any) -> Iterator[Model]:
+        """List models, newest first; filters as of `GET /v1/models`."""
+        yield from map(Model.model_validate, self._pages("/v1/models", filters))
 
     def wait_model(self, model_id: str, timeout: float | None = None) -> Model:
         """Wait until a worker has checked a model."""
         return self._run(calls.wait(f"/v1/models/{model_id}", Model.model_validate, timeout, None))
+
+    def register(self, job_id: str, name: str | None = None, aliases: Sequence[str] = ()) -> Model:
+        """Make a model of a job's student: the next version of its name; the aliases mean it from here on."""
+        body = {"aliases": list(aliases)} | ({"name": name} if name is not None else {})
+        return self._run(calls.one(Model.model_validate, "POST", f"/v1/jobs/{job_id}/register", body))
+
+    def move_alias(self, model_id: str, alias: str) -> Model:
+        """Let an alias of the model's name mean this version."""
+        return self._run(calls.one(Model.model_validate, "PUT", f"/v1/models/{model_id}/aliases/{alias}"))
+
+    def delete_alias(self, model_id: str, alias: str) -> None:
+        """Forget an alias that means this version."""
+        self._run(calls.ask("DELETE", f"/v1/models/{model_id}/aliases/{alias}"))
+
+    def delete_model(self, model_id: str) -> None:
+        """Delete a model that no job, no study and no alias names."""
+        self._run(calls.ask("DELETE", f"/v1/models/{model_id}"))
+
+    def download_model(
+        self,
+        model_id: str,
+        target: str | Path,
+        format: Literal["pt", "safetensors"] = "pt",
+        progress: Progress | None = None,
+    ) -> Path:
+        """Fetch a model that is ready, in either format; a broken download goes on."""
+        address, params = f"/v1/models/{model_id}/weights", {"format": format}
+        return self._run(transfers.download(address, Path(target), progress, params))
 
     # -- studies
 

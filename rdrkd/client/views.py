@@ -65,7 +65,11 @@ class Dataset(_Upload):
 
 
 class Model(_Upload):
-    """An uploaded model."""
+    """A model: uploaded, or a job's student that was registered."""
+
+    version: int | None = None  # of its name
+    aliases: list[str] = []  # that mean it now
+    lineage: dict[str, Any] | None = None  # of a registered student: job, dataset, teacher, spec, metrics
 
 
 class Artifact(_View):

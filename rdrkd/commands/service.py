@@ -90,7 +90,7 @@ def submit_job(
 def list_jobs(
     status: Annotated[list[str] | None, typer.Option(help="Only these; may be given several times.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="`key=value`; several must all hold.")] = None,
-    kind: Annotated[str | None, typer.Option(help="distill, train or evaluate.")] = None,
+    kind: Annotated[str | None, typer.Option(help="distill, train, evaluate or export.")] = None,
     limit: Limit = 20,
     url: Url = URL,
     token_file: TokenFile = None,
@@ -317,6 +317,62 @@ def dataset_preview(
 def _end_of_upload(row: Any, terminal: Terminal) -> None:
     terminal.one(row)
     raise typer.Exit(EXIT_FAILED if row.status == "invalid" else EXIT_DONE)
+
+
+@models.command("register")
+def register_model(
+    job: Annotated[str, typer.Argument(help="Id of a job that has succeeded.", show_default=False)],
+    name: Annotated[str | None, typer.Option(help="Its versions are numbered by it; default: the job's name.")] = None,
+    alias: Annotated[list[str] | None, typer.Option(help="Means it from here on; may be given several times.")] = None,
+    wait: Wait = False,
+    url: Url = URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+) -> None:
+    """Make a model of a job's student; prints it."""
+    with _service(url, token_file, as_json) as (service, terminal):
+        row = service.register(job, name, alias or ())
+        _end_of_upload(service.wait_model(row.id) if wait else row, terminal)
+
+
+@models.command("alias")
+def alias_model(
+    model: Id,
+    alias: Annotated[str, typer.Argument(help="Such as `production`.", show_default=False)],
+    remove: Annotated[bool, typer.Option("--remove", help="Forget it.")] = False,
+    url: Url = URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+) -> None:
+    """Let an alias of a model's name mean this version; jobs then name it as `NAME@ALIAS`."""
+    with _service(url, token_file, as_json) as (service, terminal):
+        if remove:
+            service.delete_alias(model, alias)
+        else:
+            terminal.one(service.move_alias(model, alias))
+
+
+@models.command("download")
+def download_model(
+    model: Id,
+    output: Output = Path("model.pt"),
+    url: Url = URL,
+    token_file: TokenFile = None,
+) -> None:
+    """Download a model (.pt or .safetensors, by the output's name); prints where it is."""
+    form = output.suffix.removeprefix(".")
+    if form not in ("pt", "safetensors"):
+        raise typer.BadParameter(f"expected a file named *.pt or *.safetensors, got {output.name}")
+    with _service(url, token_file, as_json=False) as (service, terminal), terminal.bar(output.name) as told:
+        typer.echo(service.download_model(model, output, form, told))  # type: ignore[arg-type]
+
+
+@models.command("delete")
+def delete_model(model: Id, url: Url = URL, token_file: TokenFile = None) -> None:
+    """Delete a model that no job, no study and no alias names."""
+    with _service(url, token_file, as_json=False) as (service, terminal):
+        service.delete_model(model)
+        terminal.note(f"{model}: deleted")
 
 
 @workers.command("list")

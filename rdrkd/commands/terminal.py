@@ -17,7 +17,7 @@ Told = Callable[[int, int], None]  # (bytes done, bytes in all)
 COLUMNS = {
     "jobs": ("id", "kind", "name", "status", "epoch", "created_at"),
     "datasets": ("id", "name", "version", "filename", "format", "status", "size", "created_at"),
-    "models": ("id", "name", "filename", "status", "size", "created_at"),
+    "models": ("id", "name", "version", "aliases", "status", "size", "created_at"),
     "studies": ("id", "name", "status", "jobs", "created_at"),
     "workers": ("name", "queue", "alive", "works_on", "beat_at"),
     "artifacts": ("name", "epoch", "size", "sha256"),
@@ -94,6 +94,8 @@ def _plain(row: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
 def _cell(value: Any) -> str:
     if isinstance(value, dict):  # counts by name, or a thing
         return str(value["id"]) if "id" in value else ", ".join(f"{number} {name}" for name, number in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     return "" if value is None else str(value)
 
 

@@ -75,6 +75,8 @@ def without_curves(run: Run) -> str:
         return "The history of the epochs (metrics.jsonl) is missing: there is nothing to draw."
     if run.setting("kind") == "evaluate":
         return "An evaluation has no epochs to draw."
+    if run.setting("kind") == "export":
+        return "An export has no epochs to draw."
     return "No epoch is finished: there is nothing to draw yet."
 
 

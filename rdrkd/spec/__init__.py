@@ -1,11 +1,13 @@
 """The job spec as Pydantic models; importable without torch."""
 
+from rdrkd.spec.exporting import NEEDS_GPU, ExportSettings
 from rdrkd.spec.jobs import (
     JOB_SPEC,
     RUN_SPEC,
     Compare,
     Distill,
     Evaluate,
+    Export,
     JobSpec,
     Labels,
     Moment,
@@ -14,6 +16,7 @@ from rdrkd.spec.jobs import (
     RunSpec,
     TimeoutSeconds,
     Train,
+    needs_gpu,
     references,
 )
 from rdrkd.spec.losses import (
@@ -41,6 +44,7 @@ from rdrkd.spec.losses import (
 )
 from rdrkd.spec.presets import PRESETS, TABLE_1, TABLE_2, Distillation, Preset, Recipe
 from rdrkd.spec.references import (
+    ALIAS,
     ARCHITECTURES,
     DATASET_ID,
     JOB_ID,
@@ -57,11 +61,13 @@ from rdrkd.spec.training import EvaluationSettings, TrainSettings
 from rdrkd.spec.weighting import Calibration, Schedule
 
 __all__ = [
+    "ALIAS",
     "ARCHITECTURES",
     "DATASET_ID",
     "JOB_ID",
     "JOB_SPEC",
     "MODEL_ID",
+    "NEEDS_GPU",
     "PAPER",
     "PRESETS",
     "RUN_SPEC",
@@ -83,6 +89,8 @@ __all__ = [
     "Dkd",
     "Evaluate",
     "EvaluationSettings",
+    "Export",
+    "ExportSettings",
     "FeatureTerm",
     "Fgd",
     "HeadTerm",
@@ -112,5 +120,6 @@ __all__ = [
     "Ultralytics",
     "WeightsRef",
     "Wsld",
+    "needs_gpu",
     "references",
 ]

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from rdrkd.spec.exporting import NEEDS_GPU, ExportSettings
 from rdrkd.spec.faults import refusal
 from rdrkd.spec.presets import Distillation, Preset
 from rdrkd.spec.references import STUDY_ID, ModelRef, WeightsRef
@@ -111,6 +112,14 @@ class Evaluate(_Job):
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
 
 
+class Export(_Job):
+    """Export weights to another format, and check what came out against torch on the dataset's images."""
+
+    kind: Literal["export"]
+    model: WeightsRef
+    export: ExportSettings
+
+
 class Compare(_Job):
     """Draw the report of a study from what its jobs have left; the service queues it, nobody posts it."""
 
@@ -119,10 +128,16 @@ class Compare(_Job):
     jobs: tuple[str, ...] = Field(description="the succeeded members' jobs that the report is of")
 
 
-JobSpec = Annotated[Distill | Train | Evaluate, Field(discriminator="kind")]
+JobSpec = Annotated[Distill | Train | Evaluate | Export, Field(discriminator="kind")]
 JOB_SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
-RunSpec = Annotated[Distill | Train | Evaluate | Compare, Field(discriminator="kind")]  # whatever a run may be of
+# Whatever a run may be of.
+RunSpec = Annotated[Distill | Train | Evaluate | Export | Compare, Field(discriminator="kind")]
 RUN_SPEC: TypeAdapter[RunSpec] = TypeAdapter(RunSpec)
+
+
+def needs_gpu(spec: RunSpec) -> bool:
+    """Say whether only a machine with a GPU can do it."""
+    return isinstance(spec, Export) and spec.export.format in NEEDS_GPU
 
 
 def references(spec: RunSpec) -> dict[str, ModelRef]:

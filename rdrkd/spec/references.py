@@ -15,6 +15,9 @@ NARROW = "yolov8n-half"
 ARCHITECTURES: tuple[str, ...] = (*(name for names in FAMILIES.values() for name in names), NARROW)
 
 MODEL_ID = r"^mdl_[0-9a-f]{32}$"
+ALIAS = r"^[a-z][a-z0-9._-]{0,63}$"  # begins with a letter, so it is no version's number
+# Of a service's model: its id, or its name with an alias or a version.
+MODEL_NAMED = r"^(mdl_[0-9a-f]{32}|[^\x00-\x1f\x7f]{1,200}@([a-z][a-z0-9._-]{0,63}|[1-9][0-9]{0,8}))$"
 DATASET_ID = r"^ds_[0-9a-f]{32}$"
 JOB_ID = r"^job_[0-9a-f]{32}$"
 STUDY_ID = r"^stu_[0-9a-f]{32}$"
@@ -25,9 +28,13 @@ class _Reference(BaseModel):
 
 
 class RegisteredModel(_Reference):
-    """A model that was uploaded to the service."""
+    """A model of the service."""
 
-    model: str = Field(pattern=MODEL_ID, description="id of a registered model, `mdl_...`")
+    model: str = Field(
+        pattern=MODEL_NAMED,
+        description="a registered model: `mdl_...`, or `<name>@<alias>` or `<name>@<version>`, which the service "
+        "replaces by the id that it means at that moment",
+    )
 
 
 class JobOutput(_Reference):

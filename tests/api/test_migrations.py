@@ -23,6 +23,7 @@ from api.idempotency import tables as idempotency
 from api.jobs import tables as jobs
 from api.keys import tables as keys
 from api.logs import tables as logs
+from api.models import naming
 from api.models import tables as models
 from api.resumable import tables as resumable
 from api.studies import tables as studies
@@ -31,8 +32,9 @@ from api.workers import tables as workers
 from tests.servers import Postgres
 
 ROWS = (
-    datasets.Dataset, datasets.DatasetName, models.Model, jobs.Job, jobs.JobEpoch, jobs.JobWarning, jobs.Artifact,
-    studies.Study, studies.StudyMember, events.JobEvent, attempts.JobAttempt, attempts.JobCheckpoint, workers.Worker,
+    datasets.Dataset, datasets.DatasetName, models.Model, models.ModelFile, models.ModelSeries, models.ModelAlias,
+    jobs.Job, jobs.JobEpoch, jobs.JobWarning, jobs.Artifact, studies.Study,
+    studies.StudyMember, events.JobEvent, attempts.JobAttempt, attempts.JobCheckpoint, workers.Worker,
     idempotency.IdempotencyKey, discards.Discard, keys.ApiKey, webhooks.Webhook, webhooks.Delivery,
     webhooks.DeliveryAttempt, audit.Audit, resumable.ResumableUpload, logs.JobLog,
 )  # fmt: skip
@@ -191,6 +193,28 @@ def test_what_was_there_before_owners_is_the_operators(url: str) -> None:
         assert connection.scalars(sa.select(jobs.Job.owner)).all() == [None]
         command.downgrade(migrations.config(connection), "0004")
         assert connection.scalars(sa.select(jobs.Job.id)).all() == ["job_1"]
+    engine.dispose()
+
+
+def test_models_of_before_get_their_versions_by_name(url: str) -> None:
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        command.upgrade(migrations.config(connection), "0008")
+        table = sa.Table("model", sa.MetaData(), autoload_with=connection)
+        old = {"filename": "x.pt", "status": "ready", "key": "uploads/x.pt", "sha256": "0" * 64, "size": 1}
+        old |= {"problems": [], "attempt": 0, "lost_workers": 0}
+        rows = [("mdl_1", "a", None), ("mdl_2", "a", "alice"), ("mdl_3", "a", None), ("mdl_4", None, None)]
+        for id_, name, owner in rows:
+            connection.execute(sa.insert(table).values(old | {"id": id_, "name": name, "owner": owner}))
+
+    migrations.upgrade(url)
+
+    with engine.begin() as connection:
+        numbered = connection.execute(sa.select(models.Model.id, models.Model.version).order_by(models.Model.id)).all()
+        assert numbered == [("mdl_1", 1), ("mdl_2", 1), ("mdl_3", 2), ("mdl_4", None)]
+        counted = sa.select(models.ModelSeries.id, models.ModelSeries.versions)
+        known = {naming.series_id(None, "a"): 2, naming.series_id("alice", "a"): 1}
+        assert dict(connection.execute(counted).all()) == known
     engine.dispose()
 
 

@@ -9,6 +9,7 @@ from api.jobs import lifecycle
 from api.jobs.states import Status
 from api.jobs.tables import Job
 from tests.api.conftest import ZIP, Service, Start
+from tests.api.models.registered import student
 from tests.api.test_ownership import STUDY, TRAIN
 from tests.servers import Postgres
 
@@ -98,6 +99,20 @@ def test_what_is_stored_counts_before_and_after_the_upload(each_service: Service
     assert [answer.json()["code"] for answer in (*refused, announced, job)] == ["quota_exceeded"] * 4
     assert len(each_service.files()) == 2  # of the refused ones nothing stays
     assert send("/v1/datasets", files=FILE, headers=each_service.key("bob")).status_code == 202
+
+
+def test_a_registered_student_counts_as_what_its_owner_has_stored(each_service: Service) -> None:
+    each_service.client.headers |= each_service.key("alice")
+    job = student(each_service, b"1" * 100)
+    small(each_service, quota_storage_bytes=len(ZIP[1]) + 150)
+    before = each_service.files()
+
+    refused = each_service.client.post(f"/v1/jobs/{job}/register", json={"name": "n"})
+
+    assert (refused.status_code, refused.json()["code"]) == (429, "quota_exceeded")
+    assert each_service.files() == before
+    small(each_service, quota_storage_bytes=len(ZIP[1]) + 250)
+    assert each_service.client.post(f"/v1/jobs/{job}/register", json={"name": "n"}).json()["version"] == 1
 
 
 def test_a_refused_upload_and_the_operators_count_nothing(start: Start) -> None:

@@ -22,6 +22,7 @@ from api.jobs.tables import Artifact, Job
 from api.uploads import UploadStatus
 from tests.api.conftest import MAX_BYTES, NOBODY, Provoke, Service, Start, full_disk, without_room
 from tests.api.datasets import refusals as datasets
+from tests.api.models import refusals as registry
 from tests.api.resumable import refusals as resumable
 from tests.servers import Postgres
 
@@ -411,6 +412,8 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     **_upload_refusals("model", ".pt"),
     **datasets.REFUSALS,
     **resumable.REFUSALS,
+    **registry.REFUSALS,
+    **_keyed_refusals("register_job", "", registry.registrations),
 }
 # Every operation may answer these; tests of their own provoke them (test_security, test_lost_database, ...).
 ANYWHERE = {"host_not_allowed", "loopback_only", "internal", "unavailable"}
@@ -430,6 +433,7 @@ QUOTAS = (
     "create_upload",
     "retry_job",
     "resume_job",
+    "register_job",
 )
 # Answered where no operation is; `invalid` and the others above document themselves.
 NOWHERE = {"method_not_allowed"}

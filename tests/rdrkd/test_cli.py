@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rdrkd.cli import app
+from rdrkd.data import open_dataset
 from rdrkd.errors import NanLossError, Problem, StopRequested
 from rdrkd.events import (
     EXIT_DONE,
@@ -26,14 +27,15 @@ from rdrkd.events import (
     Stopped,
     parse,
 )
+from rdrkd.models import build, save_student
 from rdrkd.process import conclude, reason_of
 from rdrkd.reasons import Reason
 from rdrkd.reporter import Memory
 from tests.rdrkd.datasets import tiny_dataset
 
 RDRKD = [sys.executable, "-m", "rdrkd"]
-COMMANDS = {"distill", "train", "evaluate", "inspect", "report", "scenes", "up", "down", "demo", "bench", "compare",
-            "schema", "version"}  # fmt: skip
+COMMANDS = {"distill", "train", "evaluate", "export", "inspect", "report", "scenes", "up", "down", "demo", "bench",
+            "compare", "schema", "version"}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -287,4 +289,26 @@ def test_evaluation_settings_are_checked(tmp_path: Path) -> None:
 def test_the_schema_of_specs_is_printed() -> None:
     schema = json.loads(call("schema").output)
     assert schema["discriminator"]["propertyName"] == "kind"
-    assert set(schema["discriminator"]["mapping"]) == {"distill", "train", "evaluate"}
+    assert set(schema["discriminator"]["mapping"]) == {"distill", "train", "evaluate", "export"}
+
+
+def test_tensorrt_without_a_gpu_is_refused_with_the_field(data: Path, tmp_path: Path) -> None:
+    """Before anything is made, and with a reason that a worker passes on."""
+    names = open_dataset(data, tmp_path / "cache").names
+    save_student(build("yolov8n-half", names), tmp_path, {})
+    spec = write_spec(
+        tmp_path,
+        kind="export",
+        dataset=str(data),
+        model={"path": str(tmp_path / "student.pt")},
+        export={"format": "engine", "imgsz": 64},
+    )
+    arguments = ["export", spec, "--run-dir", tmp_path / "run", "--device", "cpu", "--events"]
+    done = subprocess.run([*RDRKD, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == EXIT_FAILED, done.stderr
+    failed = parse(done.stdout.splitlines()[-1])
+    assert isinstance(failed, Failed)
+    assert failed.reason == Reason.SPEC_INVALID
+    assert "expected an NVIDIA GPU, got the device cpu" in failed.message
+    assert [problem["where"] for problem in failed.problems] == ["/export/format"]
+    assert not list((tmp_path / "run").glob("model*"))

@@ -234,3 +234,35 @@ while True: pass
         done = limited(code, file.name)
     assert done.stdout.split() == ["memory", "file", "1"], done.stderr
     assert done.returncode < 0  # killed by the kernel
+
+
+def test_a_model_is_written_in_the_other_format(checkpoint: Path, tmp_path: Path) -> None:
+    report = inspect(checkpoint, convert=tmp_path / "there")
+    assert (report["ok"], report["warnings"]) == (True, [])
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["student.safetensors"]
+    given, written = load_weights(checkpoint), load_weights(tmp_path / "there" / "student.safetensors")
+    assert written.names == given.names
+    for key, tensor in given.model.state_dict().items():
+        assert torch.equal(tensor.half(), written.model.state_dict()[key].half()), key
+
+    inspect(tmp_path / "there" / "student.safetensors", convert=tmp_path / "back")
+
+    assert [path.name for path in (tmp_path / "back").iterdir()] == ["student.pt"]
+    assert load_weights(tmp_path / "back" / "student.pt").architecture == "yolov8n"
+
+
+def test_a_layout_without_a_name_has_one_format_and_says_so(tmp_path: Path) -> None:
+    content = detector()
+    content["model"].yaml["backbone"][0] = [-1, 1, "Conv", [64, 3, 2, 1]]  # as it was, written otherwise
+    torch.save(content, tmp_path / "odd.pt")
+    report = inspect(tmp_path / "odd.pt", convert=tmp_path / "there")
+    assert report["ok"]
+    assert report["architecture"] is None
+    assert "can be had as .pt only" in report["warnings"][0]
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_a_refused_model_is_written_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "x.pt").write_bytes(b"no checkpoint")
+    assert not inspect(tmp_path / "x.pt", convert=tmp_path / "there")["ok"]
+    assert not (tmp_path / "there").exists()

@@ -181,3 +181,30 @@ def test_what_is_no_picture_is_not_kept(real: Workplace, rows: Rows, tmp_path: P
             (tmp_path / "elsewhere").write_bytes(b"\xff\xd8\xff")
             file.symlink_to(tmp_path / "elsewhere")
     assert previews.keep(real.storage, check, file) is None
+
+
+def test_the_check_of_a_model_leaves_it_in_the_other_format(place: Workplace, rows: Rows) -> None:
+    row_id = rows.upload(b"good", table=Model)
+    inspection.run(place, claim(place), TRAINER)
+    with place.database.transaction() as session:
+        (file,) = session.get_one(Model, row_id).files
+        assert (file.format, file.size) == ("safetensors", len("converted"))
+        assert place.storage.path(file.key).read_text() == "converted"
+        assert place.storage.verify(file.key, file.sha256)
+
+
+def test_a_refused_model_leaves_no_other_format(place: Workplace, rows: Rows) -> None:
+    row_id = rows.upload(b"bad", table=Model)
+    inspection.run(place, claim(place), TRAINER)
+    assert rows.get(row_id).files == []
+
+
+def test_what_a_fenced_check_has_written_does_not_stay(place: Workplace, rows: Rows) -> None:
+    row_id = rows.upload(b"good", table=Model)
+    mine = claim(place)
+    with place.database.transaction() as session:  # another worker has taken it in the meantime
+        session.execute(update(Model).where(Model.id == row_id).values(attempt=Model.attempt + 1))
+    inspection.run(place, mine, TRAINER)
+    assert rows.get(row_id).files == []
+    left = [path.name for path in (place.storage.root / "uploads").iterdir()]
+    assert [name for name in left if name.endswith(".safetensors")] == []

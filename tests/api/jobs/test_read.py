@@ -143,7 +143,7 @@ def test_filters_by_name_moment_and_study(each_service: Service) -> None:
         "limit=101",
         "limit=x",
         "status=done",
-        "kind=export",
+        "kind=quantize",
         "after=1",
         "after=%00",
         "label=x",

@@ -12,6 +12,7 @@ import pytest
 from api.jobs.states import Status
 from rdrkd.client import AsyncClient, Client, NotEnded, Refused, Unreachable
 from tests.api.datasets.previews import PICTURE, with_preview
+from tests.api.models.registered import settle, student
 from tests.rdrkd.client.conftest import Live, begin
 from tests.rdrkd.data.crafted import make_dataset
 
@@ -116,6 +117,44 @@ def test_the_async_client_follows_several_jobs_at_once(live: Live) -> None:
             return [job.status for job in await asyncio.gather(*waits)]
 
     assert asyncio.run(follow()) == ["cancelled"] * 3
+
+
+def test_a_student_becomes_a_model_and_comes_back(live: Live, service: Client, tmp_path: Path) -> None:
+    first = service.register(student(live), "n", ["production"])
+    second = service.register(student(live, b"better"), "n")
+    for _ in range(2):
+        settle(live, b"converted")
+
+    moved = service.move_alias(second.id, "production")
+
+    assert (first.version, first.aliases, second.version) == (1, ["production"], 2)
+    assert first.lineage is not None
+    assert first.lineage["metrics"] == {"coco": {"AP": 12.5}}
+    assert (moved.aliases, service.model(first.id).aliases) == (["production"], [])
+    assert [model.id for model in service.models(name="n", alias="production")] == [second.id]
+    assert service.download_model(second.id, tmp_path / "n.pt").read_bytes() == b"better"
+    assert service.download_model(second.id, tmp_path / "n.safetensors", "safetensors").read_bytes() == b"converted"
+    service.delete_alias(second.id, "production")
+    service.delete_model(second.id)
+    with pytest.raises(Refused):
+        service.model(second.id)
+
+
+def test_the_async_client_registers_as_well(live: Live, tmp_path: Path) -> None:
+    async def walk() -> list[str]:
+        async with AsyncClient(live.url) as client:
+            model = await client.register(student(live), "n")
+            settle(live)
+            assert (await client.move_alias(model.id, "best")).aliases == ["best"]
+            await client.download_model(model.id, tmp_path / "n.pt")
+            found = [row.id async for row in client.models(alias="best")]
+            assert found == [model.id]
+            await client.delete_alias(model.id, "best")
+            await client.delete_model(model.id)
+            return [row.id async for row in client.models(name="n")]
+
+    assert asyncio.run(walk()) == []
+    assert (tmp_path / "n.pt").read_bytes() == b"weights"
 
 
 def test_a_study_by_client(live: Live, service: Client) -> None:

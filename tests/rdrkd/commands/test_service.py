@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from api.jobs.states import Status
 from rdrkd.cli import app
 from tests.api.datasets.previews import PICTURE, with_preview
+from tests.api.models.registered import settle, student
 from tests.rdrkd.client.conftest import Live, live, migrated
 
 __all__ = ["live", "migrated"]
@@ -203,6 +204,35 @@ def test_a_spec_may_name_a_dataset(live: Live, command: Command, tmp_path: Path)
 
     assert job["spec"]["dataset"] == dataset["id"]
     assert "a file to send, got 'no/such'" in str(command("jobs", "submit", spec).exception)
+
+
+def test_models_are_registered_named_and_fetched(live: Live, command: Command, tmp_path: Path) -> None:
+    (model,) = lines(command("models", "register", student(live), "--name", "n", "--alias", "best", "--json"))
+    settle(live, b"converted")
+
+    assert (model["version"], model["aliases"]) == (1, ["best"])
+    assert "best" in command("models", "list").stdout
+    assert lines(command("models", "alias", model["id"], "production", "--json"))[0]["aliases"] == [
+        "best",
+        "production",
+    ]
+    assert command("models", "alias", model["id"], "best", "--remove").exit_code == 0
+    target = tmp_path / "n.safetensors"
+    assert command("models", "download", model["id"], "-o", target).stdout.strip() == str(target)
+    assert target.read_bytes() == b"converted"
+    assert command("models", "download", model["id"], "-o", tmp_path / "n.onnx").exit_code == 2
+    command("models", "alias", model["id"], "production", "--remove")
+    assert f"{model['id']}: deleted" in command("models", "delete", model["id"]).stderr
+
+
+def test_an_export_is_submitted_by_alias(live: Live, command: Command, tmp_path: Path) -> None:
+    (model,) = lines(command("models", "register", student(live), "--name", "n", "--alias", "best", "--json"))
+    spec = tmp_path / "export.yaml"
+    spec.write_text(f"kind: export\nmodel: {{model: n@best}}\ndataset: {live.dataset()}\nexport: {{format: onnx}}\n")
+
+    (job,) = lines(command("jobs", "submit", spec, "--json"))
+
+    assert (job["kind"], job["spec"]["model"]) == ("export", {"model": model["id"]})
 
 
 def test_studies(live: Live, command: Command, tmp_path: Path) -> None:

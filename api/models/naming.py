@@ -1,0 +1,76 @@
+"""Models by name: each version once numbered, aliases that move, and both resolved to the one model that they mean.
+
+A reference is `<name>@<alias>` or `<name>@<version>`. What is queued names the model's own id, so that an alias which
+moves later changes no job.
+"""
+
+import hashlib
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from api.models.tables import Model, ModelAlias, ModelSeries
+from api.ownership import owner_of
+
+
+def series_id(owner: str | None, name: str) -> str:
+    """Give the id of a name of an owner's models: the same for the same two."""
+    return "ser_" + hashlib.sha256(f"{owner or ''}\0{name}".encode()).hexdigest()[:32]
+
+
+def number(session: Session, row: Model) -> None:
+    """Give a model that has a name the next version of it; two requests at once get two."""
+    if row.name is None:
+        return
+    one = series_id(row.owner, row.name)
+    further = update(ModelSeries).where(ModelSeries.id == one).values(versions=ModelSeries.versions + 1)
+    counted = further.returning(ModelSeries.versions).execution_options(synchronize_session=False)
+    if (version := session.scalar(counted)) is None:
+        try:
+            with session.begin_nested():
+                first = {"id": one, "owner": row.owner, "name": row.name, "versions": 0}
+                session.execute(insert(ModelSeries).values(first))
+        except IntegrityError:  # another request was first
+            pass
+        version = session.scalar(counted)
+    row.version = version
+
+
+def move(session: Session, row: Model, alias: str) -> None:
+    """Let an alias mean this version from here on."""
+    assert row.name is not None
+    one = series_id(row.owner, row.name)
+    session.execute(select(ModelSeries.id).where(ModelSeries.id == one).with_for_update())  # one move at a time
+    session.merge(ModelAlias(series_id=one, alias=alias, owner=row.owner, model_id=row.id))
+    session.flush()
+
+
+def resolved(session: Session, spec: Any) -> Any:
+    """Give a spec's JSON with the ids of the models that it names by alias or version, where there are such."""
+    if isinstance(spec, dict):
+        if set(spec) == {"model"} and isinstance(spec["model"], str) and "@" in spec["model"]:
+            return {"model": _meant(session, spec["model"]) or spec["model"]}
+        return {key: resolved(session, value) for key, value in spec.items()}
+    return [resolved(session, value) for value in spec] if isinstance(spec, list) else spec
+
+
+def named(content: Any) -> bool:
+    """Say whether a spec's JSON names a model by alias or version."""
+    if isinstance(content, dict):
+        if set(content) == {"model"} and isinstance(content["model"], str):
+            return "@" in content["model"]
+        return any(named(value) for value in content.values())
+    return isinstance(content, list) and any(named(value) for value in content)
+
+
+def _meant(session: Session, reference: str) -> str | None:
+    name, _, which = reference.rpartition("@")
+    owner = owner_of(session)
+    if which.isdecimal():
+        same_owner = Model.owner.is_(None) if owner is None else Model.owner == owner
+        found = select(Model.id).where(Model.name == name, Model.version == int(which), same_owner)
+        return session.scalar(found)
+    alias = session.get(ModelAlias, (series_id(owner, name), which))
+    return alias.model_id if alias is not None else None

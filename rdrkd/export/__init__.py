@@ -1,0 +1,1 @@
+"""Trained networks in other formats: made, compared with torch on real images, and timed beside it."""

@@ -1,0 +1,55 @@
+"""The formats: what each is called, what it needs on this machine, and where it runs when it is checked."""
+
+import importlib.util
+from dataclasses import dataclass
+
+from rdrkd.errors import Problem, SpecError
+from rdrkd.spec.exporting import ExportSettings
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is known of a format before anything is made."""
+
+    name: str  # for people
+    file: str  # what is handed out
+    packages: tuple[str, ...]  # that make it and run it, as Python imports them
+    on_gpu: bool  # its checks run where the run's device is; else on the CPU
+
+
+KINDS = {
+    "onnx": Kind("ONNX", "model.onnx", ("onnx", "onnxslim", "onnxruntime"), on_gpu=False),
+    "openvino": Kind("OpenVINO", "model_openvino.zip", ("openvino",), on_gpu=False),
+    "torchscript": Kind("TorchScript", "model.torchscript", (), on_gpu=True),
+    "engine": Kind("TensorRT", "model.engine", ("tensorrt", "onnx", "onnxslim"), on_gpu=True),
+}
+
+
+def device_of(settings: ExportSettings, device: str) -> str:
+    """Say on which device an export is made and checked, and torch beside it: the same for both.
+
+    Args:
+        settings: what is asked.
+        device: the run's device, `cpu` or a GPU's number.
+
+    Raises:
+        SpecError: the format cannot be made here.
+
+    >>> device_of(ExportSettings(format="onnx"), "0")
+    'cpu'
+    """
+    kind = KINDS[settings.format]
+    gpu = device.isdecimal()
+    if settings.format == "engine" and not gpu:
+        raise _refusal(
+            "format", f"{kind.name} builds for the GPU at hand: expected an NVIDIA GPU, got the device {device}"
+        )
+    if missing := [name for name in kind.packages if importlib.util.find_spec(name) is None]:
+        raise _refusal("format", f"{kind.name} needs {' and '.join(missing)}, which is not installed here")
+    if settings.format == "torchscript" and settings.half and not gpu:
+        raise _refusal("half", f"{kind.name} in fp16 computes on GPUs only: expected one, got the device {device}")
+    return device if kind.on_gpu else "cpu"
+
+
+def _refusal(field: str, detail: str) -> SpecError:
+    return SpecError(f"this machine cannot make the export: {detail}", [Problem(f"/export/{field}", detail)])

@@ -1,0 +1,82 @@
+"""Torch and an exported network behind one call: images in, raw predictions out, with the same number of threads."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rdrkd.models import LoadedModel
+from rdrkd.ultralytics_adapter import AutoBackend
+
+
+class Network:
+    """A network that is ready to predict.
+
+    Attributes:
+        runtime: what computes, with its version.
+        computes_in: the precision that its arithmetic is done in, which may differ from that of its weights.
+    """
+
+    def __init__(self, backend: Any, device: torch.device, runtime: str, computes_in: str) -> None:
+        self._backend, self._device = backend, device
+        self.runtime, self.computes_in = runtime, computes_in
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Predict: images (1, 3, S, S), RGB in [0, 1] -> (1, 4 + nc, A) x y w h in px and class scores, on the CPU."""
+        output = self._backend(images.to(self._device))
+        first: Tensor = output[0] if isinstance(output, list | tuple) else output
+        return first.float().cpu()
+
+
+def of_torch(loaded: LoadedModel, device: str) -> Network:
+    """Give a network as torch runs it, fused and in fp32."""
+    place = _place(device)
+    backend = AutoBackend(model=copy.deepcopy(loaded.model), device=place, verbose=False, end2end=False)
+    backend.eval()
+    return Network(backend, place, f"torch {torch.__version__}", "fp32")
+
+
+def of_export(made: Path, form: str, half: bool, device: str) -> Network:
+    """Give an exported network as its own runtime runs it."""
+    place = _place(device)
+    backend = AutoBackend(model=str(made), device=place, verbose=False)
+    backend.eval()
+    if form == "onnx":
+        return Network(backend, place, *_threads_of_onnxruntime(backend, made, half))
+    if form == "openvino":
+        return Network(backend, place, *_threads_of_openvino(backend, made))
+    precision = "fp16" if half else "fp32"
+    if form == "engine":
+        import tensorrt
+
+        return Network(backend, place, f"TensorRT {tensorrt.__version__}", precision)
+    return Network(backend, place, f"torch {torch.__version__}", precision)
+
+
+def _place(device: str) -> torch.device:
+    return torch.device(f"cuda:{device}" if device.isdecimal() else device)
+
+
+def _threads_of_onnxruntime(backend: Any, made: Path, half: bool) -> tuple[str, str]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    backend.backend.session = onnxruntime.InferenceSession(str(made), options, providers=["CPUExecutionProvider"])
+    return f"onnxruntime {onnxruntime.__version__}", "fp16" if half else "fp32"
+
+
+def _threads_of_openvino(backend: Any, made: Path) -> tuple[str, str]:
+    """Compile it again with torch's number of threads; on some processors it computes in bf16 unasked."""
+    import openvino
+
+    core = openvino.Core()
+    config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    compiled = core.compile_model(core.read_model(next(made.glob("*.xml"))), "CPU", config)
+    backend.backend.ov_compiled_model = compiled
+    kind = str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
+    return f"OpenVINO {openvino.__version__}", {"f32": "fp32", "f16": "fp16"}.get(kind, kind)

@@ -1,0 +1,98 @@
+"""The whole of an export: make it, compare it with torch, measure AP and time of both, say what it is."""
+
+from pathlib import Path
+from typing import Any
+
+from rdrkd.data import Dataset
+from rdrkd.devices import devices_of
+from rdrkd.errors import StopRequested
+from rdrkd.evaluate import check_pair, measure
+from rdrkd.events import Progress, Warn
+from rdrkd.export import agreement, latency, making, networks
+from rdrkd.export.formats import device_of
+from rdrkd.files import file_sha256
+from rdrkd.models import LoadedModel, load_weights
+from rdrkd.reporter import Reporter
+from rdrkd.spec.exporting import ExportSettings
+
+_BATCH = 16  # of torch's evaluation; an export takes one image at a time
+
+
+def export(
+    weights: Path, dataset: Dataset, settings: ExportSettings, folder: Path, reporter: Reporter, device: str | None
+) -> dict[str, Any]:
+    """Export weights into `folder`, and give what is known of the export.
+
+    Returns:
+        `metrics` and `per_class` of the exported network as of an evaluation; `export`: `format`, `half`, `file` with
+        `sha256` and `size`, `torch` (its `metrics` on the same square images), `ap_difference` (percent points),
+        `agreement` (see `agreement.compare`) and `latency` of both, with `batch`, `imgsz` and the machine.
+
+    Raises:
+        SpecError: the format cannot be made here.
+        ModelError: the weights cannot be read, or not be exported.
+        PairError, DatasetError: the dataset does not fit the weights.
+        StopRequested: the reporter asked to stop.
+    """
+    place = device_of(settings, devices_of(device)[0])
+    loaded = load_weights(weights)
+    check_pair(loaded.names, dataset, settings.split)
+    reporter.emit(Progress(phase="exporting"))
+    made = making.make(loaded, settings, folder, place)
+    checked = _checked(made, loaded, dataset, settings, place, reporter)
+    file = making.hand_out(made, settings, folder)
+    told = {
+        "format": settings.format,
+        "half": settings.half,
+        "file": {"name": file.name, "sha256": file_sha256(file), "size": file.stat().st_size},
+        "weights_size": weights.stat().st_size,
+    }
+    return {**checked["own"], "export": told | checked["beside"]}
+
+
+def _checked(
+    made: Path, loaded: LoadedModel, dataset: Dataset, settings: ExportSettings, place: str, reporter: Reporter
+) -> dict[str, Any]:
+    ours = networks.of_torch(loaded, place)
+    exported = networks.of_export(made, settings.format, settings.half, place)
+    chosen = agreement.spread(dataset.images(settings.split), settings.images)
+    images = list(agreement.inputs(chosen, settings.imgsz))
+    if exported.computes_in != ours.computes_in and not settings.half:
+        message = (
+            f"{exported.runtime} computes in {exported.computes_in} on this processor, torch in {ours.computes_in}"
+        )
+        reporter.emit(Warn(code="export_precision", message=message))
+    agreed = agreement.compare(ours, exported, images, settings.conf)
+    _go_on(reporter)
+    times = latency.time_side_by_side({"torch": ours, "exported": exported}, images, settings.repeats)
+    _go_on(reporter)
+    size, split = settings.imgsz, settings.split
+    figures = measure(str(made), dataset, size, 1, split, place, reporter, rect=False)
+    by_torch = measure(loaded.model, dataset, size, _BATCH, split, place, reporter, rect=False)
+    del by_torch["per_class"]
+    own = {"per_class": figures.pop("per_class"), "metrics": figures}
+    beside = {
+        "torch": {"metrics": by_torch},
+        "ap_difference": _difference(figures["coco"]["AP"], by_torch["coco"]["AP"]),
+        "agreement": agreed,
+        "latency": {
+            "batch": 1,
+            "imgsz": size,
+            "repeats": settings.repeats,
+            **latency.machine(place),
+            **{
+                name: {"runtime": network.runtime, "computes_in": network.computes_in, **times[name]}
+                for name, network in (("torch", ours), ("exported", exported))
+            },
+        },
+    }
+    return {"own": own, "beside": beside}
+
+
+def _difference(exported: float | None, ours: float | None) -> float | None:
+    return None if exported is None or ours is None else round(exported - ours, 3)
+
+
+def _go_on(reporter: Reporter) -> None:
+    if reporter.should_stop():
+        raise StopRequested("the export was asked to stop")
