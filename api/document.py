@@ -38,7 +38,7 @@ def _complete(responses: dict[str, Any], method: str, path: str) -> None:
 
 def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
     """Say what a parameter may be: it may be missing, which FastAPI calls null, but no text in an address is null."""
-    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    kinds: list[dict[str, Any]] = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
     if len(kinds) != 1:
         return schema
     return kinds[0] | {key: value for key, value in schema.items() if key != "anyOf"}

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from api import checks
 from api.checks import Check, Problems
 from api.leases import Fenced
+from api.storage import StorageUnreachable
 from worker import folders
 from worker.lease import Lease, Order
 from worker.process import RDRKD, Child, last_words
@@ -38,7 +39,11 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
     try:
         with Lease(place, partial(_renew, check), place.settings.inspect_timeout_seconds) as lease:
             folders.prepare(folder)
-            report, problems = _inspect(place, check, lease, command)
+            try:
+                report, problems = _inspect(place, check, lease, command)
+            except StorageUnreachable as error:
+                log.error("the check of %s is given back: %s", check.id, error)
+                lease.order = lease.order or Order.OUTAGE
             lease.close()
             if lease.order in (Order.DRAIN, Order.OUTAGE):
                 lease.write(lambda session: checks.give_back(session, check))
@@ -46,13 +51,21 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
                 status = lease.write(lambda session: checks.settle(session, check, report, problems))
                 log.info("%s is %s", check.id, status)
                 if not lease.write(lambda session: checks.wanted(session, check)):
-                    place.storage.delete(check.key)  # a stranger's file that nobody may use
+                    _remove(place, check)
     except Fenced:
         log.warning("the check of %s is fenced: another worker has it", check.id)
     except DBAPIError as error:
         log.error("the check of %s: the database stayed away (%s)", check.id, error.orig)
     finally:
         folders.clear(folder)
+
+
+def _remove(place: Workplace, check: Check) -> None:
+    """Remove a stranger's file that nobody may use."""
+    try:
+        place.storage.delete(check.key)
+    except StorageUnreachable as error:
+        log.warning("cannot remove the refused file of %s: %s", check.id, error)
 
 
 def _renew(check: Check, session: Session, lease_seconds: float | None) -> None:
@@ -64,10 +77,10 @@ def _inspect(
     place: Workplace, check: Check, lease: Lease, command: Sequence[str]
 ) -> tuple[dict[str, Any] | None, Problems]:
     """Run the inspection; give its report and the problems: those it found, or the way in which it broke."""
-    if not place.storage.verify(check.key, check.sha256):
-        return None, _problem("the stored file is missing or damaged; upload it again")
     folder = place.folder(check.id, check.attempt)
-    path = place.storage.path(check.key)
+    path = place.storage.fetch(check.key, check.sha256, folder / folders.INPUTS)
+    if path is None:
+        return None, _problem("the stored file is missing or damaged; upload it again")
     child = Child([*command, "inspect", path, "--cache", place.cache, "--json"], folder, folder / folders.LOG)
     try:
         _restrict(child.pid, place)
