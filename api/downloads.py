@@ -5,6 +5,7 @@ import stat
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import PurePath
 from typing import Any
 
@@ -26,6 +27,7 @@ class Download:
     key: str
     sha256: str
     size: int
+    stored_at: datetime
     filename: str  # under which it is saved; plain characters
     media_type: str
     disposition: Disposition = "attachment"
@@ -61,8 +63,9 @@ class _PassedOn(ContentResponse):
     def __init__(self, store: Storage, file: Download, headers: Mapping[str, str]) -> None:
         super().__init__(PurePath(file.key), file.sha256, file.filename, file.media_type, file.disposition, headers)
         self._store, self._key = store, file.key
-        self.stat_result = os.stat_result((stat.S_IFREG, 0, 0, 1, 0, 0, file.size, 0, 0, 0))
-        self.headers["content-length"] = str(file.size)
+        at = file.stored_at.timestamp()
+        self.stat_result = os.stat_result((stat.S_IFREG, 0, 0, 1, 0, 0, file.size, at, at, at))
+        self.set_stat_headers(self.stat_result)
 
     @asynccontextmanager
     async def _open_file(self) -> AsyncIterator[Any]:

@@ -96,5 +96,5 @@ def _file(
     if (unchanged := not_modified(if_none_match, content_etag(row.sha256), headers)) is not None:
         return unchanged
     filename = f"{plain_name(job.name or '') or job.id}-{row.name}"
-    file = Download(row.key, row.sha256, row.size, filename, media_type(row.name), disposition)
+    file = Download(row.key, row.sha256, row.size, row.created_at, filename, media_type(row.name), disposition)
     return hand_out(request, file, headers)
