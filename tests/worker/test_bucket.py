@@ -1,4 +1,4 @@
-"""A worker whose files lie in a bucket: what it fetches and keeps, what its trainer sees, and an outage of the bucket."""
+"""A worker whose files lie in a bucket: what it fetches and keeps, what its trainer sees, and when it goes away."""
 
 import json
 from collections.abc import Iterator
