@@ -33,14 +33,6 @@ class Check:
     lenient: bool = False  # of a dataset: leave out what is at fault
 
 
-@dataclass(frozen=True)
-class Preview:
-    """A picture of a dataset that lies in the storage."""
-
-    key: str
-    sha256: str
-
-
 def claim(session: Session, worker: str, lease_seconds: float) -> Check | None:
     """Take the oldest unchecked upload of either kind; None when there is none."""
     for table in UPLOADS:
@@ -78,7 +70,7 @@ def settle(
     check: Check,
     report: dict[str, Any] | None,
     problems: Problems,
-    preview: Preview | None = None,
+    preview: Stored | None = None,
     written: Stored | None = None,
 ) -> UploadStatus:
     """End the check: `ready` without problems, else `invalid`.
@@ -97,7 +89,9 @@ def settle(
         file = ModelFile(model_id=check.id, format=form, key=written.key, sha256=written.sha256, size=written.size)
         session.merge(file)
         session.flush()
-    picture = {"preview_key": preview.key, "preview_sha256": preview.sha256} if preview is not None else {}
+    picture = (
+        {"preview_key": preview.key, "preview_sha256": preview.sha256, "preview_size": preview.size} if preview else {}
+    )
     found = {"status": status, "report": report, "problems": problems, **picture}
     _write(session, check, **found, lease_until=None, checked_at=now())
     return status

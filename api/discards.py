@@ -5,6 +5,7 @@ leaves, the reaper removes. Uploads are named by their content, so a file may be
 registers one and whoever removes it take the same lock, and the second sees what the first has done.
 """
 
+import logging
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -16,7 +17,9 @@ from api.db import Base, Database, UtcDateTime, new_id, now
 from api.errors import Unavailable
 from api.jobs.tables import Artifact
 from api.models.tables import Model, ModelFile
-from api.storage import Storage
+from api.storage import Storage, StorageUnreachable
+
+log = logging.getLogger(__name__)
 
 NAMING = (Dataset.key, Dataset.preview_key, Model.key, ModelFile.key, Artifact.key)  # the columns that name files
 
@@ -62,7 +65,10 @@ def drop_unnamed(database: Database, storage: Storage, key: str) -> None:
     """Remove a file that was stored for a request which came to nothing, unless a row names it."""
     with database.transaction() as session:
         notes = note(session, [key])
-    follow_all(database, storage, notes)
+    try:
+        follow_all(database, storage, notes)
+    except StorageUnreachable as error:  # the note stays for the reaper
+        log.warning("cannot remove %s: %s", key, error)
 
 
 def hold(session: Session, storage: Storage, key: str) -> None:
@@ -74,7 +80,7 @@ def hold(session: Session, storage: Storage, key: str) -> None:
         Unavailable: it was removed just now; sent again, it will be stored again.
     """
     _lock(session, key)
-    if not storage.path(key).is_file():
+    if not storage.exists(key):
         raise Unavailable("expected the upload in the file store, got nothing there: it was removed just now")
 
 

@@ -1,6 +1,7 @@
 """Is it alive, can it serve, what is it: addresses outside and inside /v1 that know no feature."""
 
 import io
+import logging
 import tarfile
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -12,10 +13,13 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 
 from api import migrations
-from api.dependencies import DatabaseDep, refusals
+from api.dependencies import DatabaseDep, StorageDep, refusals
 from api.errors import Unavailable
 from api.queue import Doorbell
+from api.storage import Storage, StorageUnreachable
 from rdrkd import __version__
+
+log = logging.getLogger(__name__)
 
 probes = APIRouter(tags=["service"])
 router = APIRouter(tags=["service"])
@@ -30,11 +34,15 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """The service can do its work; `degraded`: it takes jobs, but they start late, when the reaper rings."""
+    """The service can do its work; `degraded`: rows can be read and written, but what is `down` is missing.
+
+    Without the broker jobs start late, when the reaper rings.
+    """
 
     status: Literal["ready", "degraded"]
     database: Literal["ok"] = "ok"
     broker: Literal["ok", "down"]
+    storage: Literal["ok", "down"] = Field(description="down: no uploads, downloads and trainings until it is up")
 
 
 class Version(BaseModel):
@@ -55,7 +63,7 @@ def health() -> Health:
 
 
 @probes.get("/readyz", operation_id="get_readiness", responses=refusals())
-def readiness(request: Request, database: DatabaseDep) -> Readiness:
+def readiness(request: Request, database: DatabaseDep, storage: StorageDep) -> Readiness:
     """Say whether requests can be served: the database answers and has the newest schema."""
     try:
         current, newest = migrations.current(database.engine), migrations.newest()
@@ -64,8 +72,21 @@ def readiness(request: Request, database: DatabaseDep) -> Readiness:
     if current != newest:
         raise Unavailable(f"expected a database at revision {newest}, got {current}: run `python -m api migrate`")
     doorbell: Doorbell = request.app.state.doorbell
-    reachable = doorbell.reachable()
-    return Readiness(status="ready" if reachable else "degraded", broker="ok" if reachable else "down")
+    broker, store = doorbell.reachable(), _usable(storage)
+    return Readiness(
+        status="ready" if broker and store else "degraded",
+        broker="ok" if broker else "down",
+        storage="ok" if store else "down",
+    )
+
+
+def _usable(storage: Storage) -> bool:
+    try:
+        storage.check()
+    except StorageUnreachable as error:
+        log.error("the file store does not answer: %s", error)
+        return False
+    return True
 
 
 @router.get("/version", operation_id="get_version")

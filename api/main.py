@@ -52,7 +52,7 @@ from api.responses import problem_response
 from api.resumable import endpoints as uploads
 from api.security import MAX_BODY_BYTES, Guard
 from api.settings import Settings
-from api.storage import Storage
+from api.storage import StorageUnreachable, open_storage
 from api.studies import endpoints as studies
 from api.validation import endpoints as validation
 from api.watch import Watch
@@ -88,7 +88,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.database = Database(settings.database_url)
-    app.state.storage = Storage(settings.storage_dir)
+    app.state.storage = open_storage(settings)
     app.state.doorbell = Doorbell(settings.broker_url)
     app.state.watch = Watch(app.state.database, settings.max_waiting)
     lookup = Lookup(app.state.database)
@@ -101,6 +101,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, _on_http_error)
     for lost in (OperationalError, PoolTimeout):
         app.add_exception_handler(lost, _on_lost_database)
+    app.add_exception_handler(StorageUnreachable, _on_lost_storage)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     return app
 
@@ -186,6 +187,11 @@ def _allowed(request: Request) -> dict[str, str]:
 async def _on_lost_database(request: Request, error: Exception) -> Response:
     log.error("request %s: the database does not answer: %s", request.state.request_id, error)
     return problem_response(Unavailable("expected a database that answers, got none"), request.state.request_id)
+
+
+async def _on_lost_storage(request: Request, error: Exception) -> Response:
+    log.error("request %s: the file store does not answer: %s", request.state.request_id, error)
+    return problem_response(Unavailable("expected a file store that answers, got none"), request.state.request_id)
 
 
 def _invalid(details: Sequence[dict[str, Any]], body: Any) -> ApiError:

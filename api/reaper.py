@@ -16,15 +16,16 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, bindparam, create_engine, text
 
-from api import checks, discards
+from api import checks, discards, orphans
 from api.audit import service as audit
 from api.db import Database
 from api.idempotency import service as idempotency
-from api.jobs import repair
+from api.jobs import repair, retention
+from api.jobs.retention import Retention
 from api.queue import INSPECT, TRAIN, Doorbell
 from api.resumable import service as resumable
 from api.settings import Settings
-from api.storage import Storage
+from api.storage import StorageUnreachable, open_storage
 from api.studies import service as studies
 from api.webhooks import delivery
 from api.webhooks.sender import Sender
@@ -44,7 +45,7 @@ class Reaper:
         self.settings = settings
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         self.database = Database(settings.database_url)
-        self.storage = Storage(settings.storage_dir)
+        self.storage = open_storage(settings)
         self.doorbell = Doorbell(settings.broker_url)
         self._broker = _sql_broker(settings.broker_url)
         self._patient_until = time.monotonic() + settings.lease_seconds
@@ -110,8 +111,12 @@ class Reaper:
         """Remove abandoned files, and what is long past: keys, messages, lost workers, deliveries, the audit log."""
         with self.database.transaction() as session:
             keys, notes = idempotency.sweep(session), discards.waiting(session)
-        discards.follow_all(self.database, self.storage, notes)
+        try:
+            discards.follow_all(self.database, self.storage, notes)
+        except StorageUnreachable as error:  # the rest of the notes stays
+            log.warning("files that are to go stay for now: %s", error)
         files = self.storage.sweep()
+        self.collect()
         with self.database.transaction() as session:
             resumable.forget(session, self.storage)
             gone = workers.forget(session, GONE_SECONDS)
@@ -122,6 +127,20 @@ class Reaper:
             "swept %d abandoned files, %d keys, %d delivered messages, %d lost workers",
             files + len(notes), keys, messages, gone,
         )  # fmt: skip
+
+    def collect(self) -> None:
+        """Remove checkpoints that the policy does not keep, of jobs that have ended, and files that no row names."""
+        policy = Retention.of(self.settings)
+        with self.database.transaction() as session:
+            jobs = retention.ended_with_more(session, policy)
+        try:
+            for job_id in jobs:
+                with self.database.transaction() as session:
+                    notes = discards.note(session, retention.prune_ended(session, job_id, policy))
+                discards.follow_all(self.database, self.storage, notes)
+            orphans.collect(self.database, self.storage, self.settings.orphans_keep_hours * 3600)
+        except StorageUnreachable as error:
+            log.warning("nothing is collected for now: %s", error)
 
 
 def _sql_broker(broker_url: str) -> Engine | None:

@@ -30,7 +30,7 @@ def register(work: UnitOfWork, store: Storage, stored: Stored, create: Callable[
         Unavailable: the file was removed just now; sent again, it will be stored again.
     """
     if stored.new:
-        work.undo(lambda: store.delete(stored.key))
+        work.undo(lambda: discards.drop_unnamed(work.database, store, stored.key))  # another request may have it by now
     row = create(work.session)
     discards.hold(work.session, store, row.key)
     work.ring(INSPECT, row.id)

@@ -4,7 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import PurePath
 from typing import Literal
 
 from starlette.datastructures import Headers
@@ -49,7 +49,7 @@ class ContentResponse(FileResponse):
 
     def __init__(
         self,
-        path: Path,
+        path: PurePath,
         sha256: str,
         filename: str,
         media_type: str,

@@ -5,6 +5,7 @@ which containers are given secrets.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -23,6 +24,17 @@ def _with_driver(url: str) -> str:
     """Name the Postgres driver that is installed: people and platforms write `postgres://` or `postgresql://`."""
     scheme, separator, rest = url.partition("://")
     return f"postgresql+psycopg://{rest}" if separator and scheme in ("postgres", "postgresql") else url
+
+
+def _bucket(url: str | None) -> str | None:
+    """Refuse what is no address of a bucket.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if url and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_][A-Za-z0-9_.-]*)*/?", url):
+        raise ValueError(f"expected s3://bucket or s3://bucket/prefix, got {url!r}")
+    return url or None
 
 
 def _listed(value: Any) -> Any:
@@ -85,6 +97,38 @@ class Settings(BaseSettings):
     migrate_on_start: bool = Field(
         default_factory=lambda data: data["database_url"].startswith("sqlite"),
         description="bring the database to the newest revision when the API starts; default: on SQLite only",
+    )
+
+    storage_url: Annotated[str | None, AfterValidator(_bucket)] = Field(
+        None, description="`s3://bucket/prefix`: files lie in this bucket; default: in a folder below the data folder"
+    )
+    s3_endpoint: str | None = Field(None, description="`https://host:port` of a server of one's own; default: AWS")
+    s3_download_endpoint: str | None = Field(None, description="the same, as clients reach it, where that differs")
+    s3_region: str = Field("us-east-1", description="the bucket's region")
+    s3_access_key_id: SecretStr | None = Field(
+        None, repr=False, description="key to the bucket; default: `AWS_ACCESS_KEY_ID`, or the machine's role"
+    )
+    s3_secret_access_key: SecretStr | None = Field(
+        None, repr=False, description="its secret; default: `AWS_SECRET_ACCESS_KEY`"
+    )
+    s3_session_token: SecretStr | None = Field(
+        None, repr=False, description="its token, if any; default: `AWS_SESSION_TOKEN`"
+    )
+    s3_redirect: bool = Field(
+        True, description="downloads lead to the bucket by a presigned address; off: they go through the service"
+    )
+    s3_redirect_seconds: int = Field(
+        300, ge=1, le=604_800, description="for how long a presigned address can be used; a download may take longer"
+    )
+    s3_cache_bytes: int = Field(
+        50 * GIB, ge=0, description="what a worker keeps of the bucket's files in `<data_dir>/objects`, bytes"
+    )
+
+    checkpoints_keep_last: int = Field(2, ge=1, description="checkpoints of a job that stay: the newest, so many")
+    checkpoints_keep_best: bool = Field(False, description="and the best one, by its metrics")
+    checkpoints_keep_every: int = Field(0, ge=0, description="and those whose epoch is a multiple of this; 0: none")
+    orphans_keep_hours: float = Field(
+        48, ge=24, description="hours for which a stored file may lie without a row that names it; then it is removed"
     )
 
     host: str = Field("127.0.0.1", description="address to listen on; beyond loopback only with a token or an API key")

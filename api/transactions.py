@@ -24,8 +24,8 @@ def act_for(session: Session, caller: Caller, quotas: Quotas) -> None:
 class UnitOfWork:
     """A session, and what is to happen once it is committed, or when it is not."""
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, session: Session, database: Database) -> None:
+        self.session, self.database = session, database
         self._rings: list[tuple[str, str]] = []
         self._then: list[Callable[[], None]] = []
         self._undo: list[Callable[[], None]] = []
@@ -52,17 +52,12 @@ class UnitOfWork:
         try:
             with database.transaction() as session:
                 act_for(session, caller, quotas)
-                work = cls(session)
+                work = cls(session, database)
                 yield work
         except BaseException:
             for action in work._undo if work else ():
                 action()
             raise
-        for action in work._then:
-            try:
-                action()
-            except OSError:  # such as a file that cannot be removed: a sweep finds it later
-                log.exception("could not tidy up after a request")
         for queue, row_id in work._rings:
             try:
                 doorbell.ring(queue, row_id)

@@ -8,9 +8,10 @@ import tempfile
 import pytest
 
 # Once for all: a fixture that each folder imports for itself would start its own servers.
+from tests.s3 import s3, strict_s3
 from tests.servers import backend, postgres, valkey_server
 
-__all__ = ["backend", "postgres", "valkey_server"]
+__all__ = ["backend", "postgres", "s3", "strict_s3", "valkey_server"]
 
 # Before anything imports torch or Ultralytics. Small models on small images gain nothing from more threads, and test
 # processes side by side lose to them.

@@ -18,7 +18,6 @@ from rdrkd.events import Checkpoint
 
 log = logging.getLogger(__name__)
 
-KEEP = 2  # checkpoints of a job that stay in the storage: the newest, and one to fall back on
 FINAL = (  # of a finished run folder, where they are there
     "student.pt", "student.safetensors", "metrics.jsonl", "warnings.jsonl", "report.html", "report.png",
     "resolved_spec.json", "result.json",
@@ -108,18 +107,18 @@ def restore(storage: Storage, checkpoints: list[list[Artifact]], run_dir: Path) 
     for files in checkpoints:
         if all(file.name != STATE for file in files):
             continue  # it only hands back weights
-        if all(storage.verify(file.key, file.sha256) for file in files):
-            return _copy_back(storage, files, run_dir)
+        if _copy_back(storage, files, run_dir):
+            return files[0].epoch
         log.warning("the checkpoint of epoch %d is damaged; trying the one before", files[0].epoch)
     return None
 
 
-def _copy_back(storage: Storage, files: list[Artifact], run_dir: Path) -> int:
-    epoch = files[0].epoch
-    folder = run_dir / "checkpoints" / f"{epoch:04d}"
+def _copy_back(storage: Storage, files: list[Artifact], run_dir: Path) -> bool:
+    folder = run_dir / "checkpoints" / f"{files[0].epoch:04d}"
     unfinished = folder.with_name(folder.name + ".part")
     unfinished.mkdir(parents=True)
-    for file in files:
-        shutil.copyfile(storage.path(file.key), unfinished / file.name)
+    if not all(storage.copy_to(file.key, file.sha256, unfinished / file.name) for file in files):
+        shutil.rmtree(unfinished)
+        return False
     unfinished.rename(folder)
-    return epoch
+    return True

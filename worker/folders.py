@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 LOG = "trainer.log"
+INPUTS = "inputs"  # what the job needs and the store does not have on this machine
 
 
 def prepare(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """What a job needs on this machine: its dataset and models, found by id, checked by content, handed on as paths."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -56,17 +57,23 @@ def _input(upload: Dataset | Model | None, option: str, row_id: str) -> Input:
     return Input(option, row_id, upload.key, upload.sha256, isinstance(upload, Dataset) and upload.lenient)
 
 
-def arguments(storage: Storage, inputs: list[Input]) -> list[str]:
+def arguments(storage: Storage, inputs: list[Input], folder: Path) -> list[str]:
     """Verify each file and give the trainer's options for them.
+
+    Args:
+        storage: where they are.
+        inputs: what is needed.
+        folder: where they are laid unless they are on this machine.
 
     Raises:
         InputDamaged: a file is missing, or its sha256 is not the recorded one.
     """
     options: list[str] = []
     for item in inputs:
-        if not storage.verify(item.key, item.sha256):
+        path = storage.fetch(item.key, item.sha256, folder)
+        if path is None:
             reason = Reason.DATASET_INVALID if item.option == "dataset" else Reason.MODEL_INVALID
             message = f"{item.option}: the stored file of {item.row_id} is missing or damaged; upload it again"
             raise InputDamaged(reason, message)
-        options += [f"--{item.option}", str(storage.path(item.key)), *(["--lenient"] if item.lenient else [])]
+        options += [f"--{item.option}", str(path), *(["--lenient"] if item.lenient else [])]
     return options

@@ -18,7 +18,7 @@ from api import checks, discards
 from api.checks import Check, Problems
 from api.leases import Fenced
 from api.models.tables import Model
-from api.storage import Stored
+from api.storage import StorageUnreachable, Stored
 from api.uploads import UploadStatus
 from worker import folders, previews
 from worker.lease import Lease, Order
@@ -45,8 +45,12 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
     try:
         with Lease(place, partial(_renew, check), place.settings.inspect_timeout_seconds) as lease:
             folders.prepare(folder)
-            report, problems = _inspect(place, check, lease, command)
-            written = _written(place, check, folder / CONVERTED) if report is not None and not problems else None
+            try:
+                report, problems = _inspect(place, check, lease, command)
+                written = _written(place, check, folder / CONVERTED) if report is not None and not problems else None
+            except StorageUnreachable as error:
+                log.error("the check of %s is given back: %s", check.id, error)
+                lease.order = lease.order or Order.OUTAGE
             lease.close()
             if lease.order in (Order.DRAIN, Order.OUTAGE):
                 lease.write(lambda session: checks.give_back(session, check))
@@ -54,11 +58,13 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
                 status = _settle(place, check, lease, report, problems, written)
                 log.info("%s is %s", check.id, status)
                 if not lease.write(lambda session: checks.wanted(session, check)):
-                    place.storage.delete(check.key)  # a stranger's file that nobody may use
+                    _remove(place, check)
     except Fenced:
         log.warning("the check of %s is fenced: another worker has it", check.id)
         if written is not None:
             discards.drop_unnamed(place.database, place.storage, written.key)
+    except StorageUnreachable as error:
+        log.error("the check of %s is left to the reaper: %s", check.id, error)
     except DBAPIError as error:
         log.error("the check of %s: the database stayed away (%s)", check.id, error.orig)
     finally:
@@ -89,6 +95,14 @@ def _settle(
         raise
 
 
+def _remove(place: Workplace, check: Check) -> None:
+    """Remove a stranger's file that nobody may use."""
+    try:
+        place.storage.delete(check.key)
+    except StorageUnreachable as error:
+        log.warning("cannot remove the refused file of %s: %s", check.id, error)
+
+
 def _renew(check: Check, session: Session, lease_seconds: float | None) -> None:
     if lease_seconds is not None:
         checks.renew(session, check, lease_seconds)
@@ -98,10 +112,10 @@ def _inspect(
     place: Workplace, check: Check, lease: Lease, command: Sequence[str]
 ) -> tuple[dict[str, Any] | None, Problems]:
     """Run the inspection; give its report and the problems: those it found, or the way in which it broke."""
-    if not place.storage.verify(check.key, check.sha256):
-        return None, _problem("the stored file is missing or damaged; upload it again")
     folder = place.folder(check.id, check.attempt)
-    path = place.storage.path(check.key)
+    path = place.storage.fetch(check.key, check.sha256, folder / folders.INPUTS)
+    if path is None:
+        return None, _problem("the stored file is missing or damaged; upload it again")
     options = ["--convert", folder / CONVERTED] if check.table is Model else previews.options(check, folder)
     line: list[str | Path] = [*command, "inspect", path, "--cache", place.cache, *options, "--json"]
     child = Child(line, folder, folder / folders.LOG)

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from api.checks import Check, Preview
+from api.checks import Check
 from api.datasets.tables import Dataset
-from api.storage import Storage
+from api.storage import Storage, Stored
 
 NAME = "preview.jpg"
 MOST_BYTES = 4 << 20
@@ -19,15 +19,14 @@ def options(check: Check, folder: Path) -> Sequence[str | Path]:
     return ["--preview", folder / NAME, *(["--lenient"] if check.lenient else [])]
 
 
-def keep(storage: Storage, check: Check, file: Path) -> Preview | None:
+def keep(storage: Storage, check: Check, file: Path) -> Stored | None:
     """Store what the inspection has drawn; it has opened a stranger's file, so it is not believed to be a picture."""
     if not file.is_file() or file.is_symlink() or file.stat().st_size > MOST_BYTES:
         return None
     with file.open("rb") as stream:
         if stream.read(len(_JPEG)) != _JPEG:
             return None
-    stored = storage.put_file(file, _key(check))
-    return Preview(stored.key, stored.sha256)
+    return storage.put_file(file, _key(check))
 
 
 def drop(storage: Storage, check: Check) -> None:

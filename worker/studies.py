@@ -1,6 +1,5 @@
 """What a report of a study is drawn from: its results and the panel's students, laid into the run folder."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,5 +19,4 @@ def lay_out(session: Session, storage: Storage, spec: dict[str, Any], folder: Pa
     weights_folder = folder / results.WEIGHTS
     weights_folder.mkdir()
     for number, (method, weights) in enumerate(panel_of(session, spec["study"], spec["jobs"])):
-        if storage.verify(weights.key, weights.sha256):
-            shutil.copyfile(storage.path(weights.key), weights_folder / f"{number}-{method}.pt")
+        storage.copy_to(weights.key, weights.sha256, weights_folder / f"{number}-{method}.pt")

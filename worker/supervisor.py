@@ -14,8 +14,10 @@ from sqlalchemy.orm import Session
 
 from api.jobs import lifecycle
 from api.jobs.lifecycle import Ending, Held
+from api.jobs.retention import Retention
 from api.jobs.states import Status
 from api.leases import Fenced, Wish
+from api.storage import StorageUnreachable
 from rdrkd.events import EXIT_STOPPED, Checkpoint, Done, Epoch, Event, Failed, Progress, Resolved, Warn, parse
 from rdrkd.paths import without_paths
 from worker import checkpoints, endings, folders, inputs, studies
@@ -57,9 +59,11 @@ class Attempt:
     def __init__(self, place: Workplace, held: Held, folder: Path, command: Sequence[str]) -> None:
         self.place, self.held, self.folder, self.command = place, held, folder, command
         self.log = folder / folders.LOG
+        self.retention = Retention.of(place.settings)
         self.progress: Progress | None = None  # the newest that is not written yet
         self.outcome: Done | Failed | None = None  # what the trainer said of its end
         self.fault: Ending | None = None  # what went wrong on our own side
+        self.unreachable: StorageUnreachable | None = None  # no checkpoint can be kept
         self.epoch = 0  # of the newest checkpoint
         self.sha256: dict[str, str] = {}  # of the newest checkpoint's files, by name
 
@@ -70,6 +74,8 @@ class Attempt:
                 last_move = self._work()
             except (Fenced, DBAPIError):
                 raise
+            except StorageUnreachable as error:
+                last_move = self._without_storage(error)
             except inputs.InputDamaged as error:
                 last_move = self._finish(Ending(Status.FAILED, error.reason, str(error)))
             except Exception as error:
@@ -106,7 +112,7 @@ class Attempt:
         folders.prepare(self.folder)
         (self.folder / SPEC).write_text(json.dumps(self.held.spec, indent=2))
         needed = self.lease.write(lambda session: inputs.locate(session, self.held.spec))
-        options = inputs.arguments(self.place.storage, needed)
+        options = inputs.arguments(self.place.storage, needed, self.folder / folders.INPUTS)
         if self.held.kind == studies.COMPARE:
             self.lease.write(lambda session: studies.lay_out(session, self.place.storage, self.held.spec, self.folder))
         held = self.held
@@ -172,10 +178,14 @@ class Attempt:
 
     def _keep(self, event: Checkpoint, child: Child) -> None:
         """Publish a checkpoint; where that fails, stop the trainer: hours of training must not hang on nothing."""
-        if self.fault is not None:
+        if self.fault is not None or self.unreachable is not None:
             return
         try:
             files = checkpoints.store(self.place.storage, self.held, self.folder, event)
+        except StorageUnreachable as error:
+            self.unreachable = error
+            child.kill()
+            return
         except FileNotFoundError:  # the run keeps the newest few only, and this worker was slow
             log.warning("%s attempt %d: the checkpoint of epoch %d is gone already", *_who(self.held), event.epoch)
             return
@@ -186,7 +196,7 @@ class Attempt:
             return
         self._publish(files, event)
         self.epoch, self.sha256 = event.epoch, {file.name: file.sha256 for file in files}
-        self._discard(self.lease.write(lambda session: lifecycle.prune(session, self.held, checkpoints.KEEP)))
+        self._discard(self.lease.write(lambda session: lifecycle.prune(session, self.held, self.retention)))
         self.lease.checkpointed()
 
     def _publish(self, files: list[lifecycle.Published], checkpoint: Checkpoint | None = None) -> None:
@@ -198,8 +208,11 @@ class Attempt:
         self._discard(replaced)
 
     def _discard(self, keys: list[str]) -> None:
-        for key in keys:
-            self.place.storage.delete(key)
+        try:
+            for key in keys:
+                self.place.storage.delete(key)
+        except StorageUnreachable as error:  # the reaper removes what no row names
+            log.warning("%s attempt %d: cannot remove what is no longer needed: %s", *_who(self.held), error)
 
     def _judge(self, status: int) -> Move:
         """Find the last move, from what the trainer said, what it was told, and how it exited."""
@@ -208,6 +221,8 @@ class Attempt:
             raise Fenced
         if self.fault is not None:
             return self._finish(self.fault)
+        if self.unreachable is not None:
+            return self._without_storage(self.unreachable)
         if isinstance(outcome, Done):
             self._publish(self._final())
             return self._finish(Ending(Status.SUCCEEDED, result=outcome.result))
@@ -231,6 +246,11 @@ class Attempt:
             return self._finish(endings.ORDERED[order])
         log.info("%s attempt %d is given back (%s)", *_who(self.held), order)
         return partial(lifecycle.requeue, held=self.held, why=order.value)
+
+    def _without_storage(self, error: StorageUnreachable) -> Move:
+        """Give the job back: it goes on from its last checkpoint, and an outage is no fault of its owner's."""
+        log.error("%s attempt %d is given back: %s", *_who(self.held), error)
+        return partial(lifecycle.requeue, held=self.held, why=Order.OUTAGE.value)
 
     def _finish(self, ending: Ending) -> Move:
         log.info("%s attempt %d: %s %s", *_who(self.held), ending.status, ending.reason or "")

@@ -11,7 +11,7 @@ from typing import Any
 from api.db import Database
 from api.queue import Doorbell
 from api.settings import Settings
-from api.storage import Storage
+from api.storage import Storage, open_storage
 from worker.devices import devices
 
 
@@ -34,7 +34,7 @@ class Workplace:
         return cls(
             settings=settings,
             database=Database(settings.database_url),
-            storage=Storage(settings.storage_dir),
+            storage=open_storage(settings),
             doorbell=Doorbell(settings.broker_url),
             name=f"{socket.gethostname()}:{os.getpid()}",
             devices=devices(),

@@ -3,16 +3,16 @@
 import hashlib
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from api.artifacts import service
 from api.artifacts.media import MEDIA_TYPES, OPAQUE, guards, media_type
 from api.artifacts.schemas import Artifacts, ArtifactView
-from api.dependencies import IfNoneMatch, StorageDep, Work, refusals
+from api.dependencies import IfNoneMatch, Work, refusals
+from api.downloads import Download, hand_out
 from api.errors import BadRequest, Gone, Invalid, NotFound, NotReady, RangeNotSatisfiable
 from api.jobs.tables import Artifact, Job
-from api.responses import ContentResponse, Disposition, content_etag, not_modified, plain_name
-from api.storage import Storage
+from api.responses import Disposition, content_etag, not_modified, plain_name
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
 
@@ -25,6 +25,7 @@ def _file_responses(*media_types: str) -> dict[int | str, dict[str, Any]]:
         200: {"description": "the whole file", **content},
         206: {"description": "the asked range", **content},
         304: {"description": "the client has this version"},
+        307: {"description": "files lie in a bucket, which hands out this one at `Location` for a short while"},
         **refusals(BadRequest, NotFound, NotReady, Gone, RangeNotSatisfiable, Invalid),
     }
 
@@ -38,13 +39,16 @@ ARTIFACT_RESPONSES = _file_responses(OPAQUE, *(kind.partition(";")[0] for kind i
 def weights(
     job_id: str,
     work: Work,
-    store: StorageDep,
+    request: Request,
     format: Annotated[Literal["pt", "safetensors"], Query(description="file format")] = "pt",
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Download the student's newest weights: from the first checkpoint on, in every state. Takes ranges and HEAD."""
+    """Download the student's newest weights: from the first checkpoint on, in every state. Takes ranges and HEAD.
+
+    Where files lie in a bucket the answer leads there, by an address that needs no key: send it none.
+    """
     job, found = service.weights(work.session, job_id, f"student.{format}")
-    return _file(job, found, store, if_none_match)
+    return _file(job, found, request, if_none_match)
 
 
 @router.get(
@@ -75,24 +79,22 @@ def artifact(
     job_id: str,
     name: Annotated[str, Path(description="one of the names that the list gives", examples=["report.html"])],
     work: Work,
-    store: StorageDep,
+    request: Request,
     disposition: Annotated[Disposition, Query(description="`inline`: for a browser to show")] = "attachment",
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Download the newest version of one file, in every state. Takes ranges and HEAD; HTML comes sandboxed."""
     job, found = service.named(work.session, job_id, name)
-    return _file(job, found, store, if_none_match, disposition)
+    return _file(job, found, request, if_none_match, disposition)
 
 
 def _file(
-    job: Job, row: Artifact, store: Storage, if_none_match: str | None, disposition: Disposition = "attachment"
+    job: Job, row: Artifact, request: Request, if_none_match: str | None, disposition: Disposition = "attachment"
 ) -> Response:
     """Hand out a stored file, or say that the client has it or that it is gone."""
     headers = guards(row.name)
     if (unchanged := not_modified(if_none_match, content_etag(row.sha256), headers)) is not None:
         return unchanged
-    path = store.path(row.key)
-    if not path.is_file():
-        raise Gone(f"expected {row.name} in the file store, got nothing there: it was removed")
     filename = f"{plain_name(job.name or '') or job.id}-{row.name}"
-    return ContentResponse(path, row.sha256, filename, media_type(row.name), disposition, headers)
+    file = Download(row.key, row.sha256, row.size, row.created_at, filename, media_type(row.name), disposition)
+    return hand_out(request, file, headers)

@@ -12,6 +12,7 @@ from api.datasets.imports import take_folder
 from api.datasets.schemas import DatasetView
 from api.datasets.tables import Dataset
 from api.dependencies import IfNoneMatch, StorageDep, Work, json_only, refusals, remove_after
+from api.downloads import Download, hand_out
 from api.errors import (
     BadRequest,
     CrossSite,
@@ -33,7 +34,7 @@ from api.idempotency.once import KEYED, Once, key_of, once_of_upload
 from api.pages import After, Limit, Page
 from api.receiving import Upload, form_body, receiver
 from api.registration import register
-from api.responses import ContentResponse, content_etag, not_modified
+from api.responses import content_etag, not_modified
 from api.uploads import SUFFIXES as OF_KIND
 from rdrkd.spec import Name
 
@@ -152,15 +153,16 @@ def get(dataset_id: str, work: Work) -> DatasetView:
 
 @router.head("/{dataset_id}/preview", operation_id="head_dataset_preview", **_PREVIEW)
 @router.get("/{dataset_id}/preview", operation_id="get_dataset_preview", **_PREVIEW)
-def preview(dataset_id: str, work: Work, store: StorageDep, if_none_match: IfNoneMatch = None) -> Response:
+def preview(dataset_id: str, work: Work, request: Request, if_none_match: IfNoneMatch = None) -> Response:
     """Look at some of a dataset's images with their boxes, as a JPEG; what the evaluation ignores is crossed out."""
-    key, sha256 = service.with_preview(work.session, dataset_id)
+    row = service.with_preview(work.session, dataset_id)
+    key, sha256, size = str(row.preview_key), str(row.preview_sha256), row.preview_size or 0
     if (unchanged := not_modified(if_none_match, content_etag(sha256))) is not None:
         return unchanged
-    path = store.path(key)
-    if not path.is_file():
-        raise Gone("expected the preview in the file store, got nothing there: it was removed")
-    return ContentResponse(path, sha256, f"{dataset_id}-preview.jpg", media_type(key), "inline", {})
+    name = f"{dataset_id}-preview.jpg"
+    return hand_out(
+        request, Download(key, sha256, size, row.checked_at or row.created_at, name, media_type(key), "inline"), {}
+    )
 
 
 @router.delete(

@@ -60,8 +60,8 @@ def versions_of(
     return page(session, query.where(same), Dataset.id, limit, after)
 
 
-def with_preview(session: Session, dataset_id: str) -> tuple[str, str]:
-    """Give the key and the hash of a dataset's preview.
+def with_preview(session: Session, dataset_id: str) -> Dataset:
+    """Give a dataset that has a preview.
 
     Raises:
         NotFound: there is no such dataset, or it has none: an invalid one, or one that an earlier version has checked.
@@ -70,9 +70,9 @@ def with_preview(session: Session, dataset_id: str) -> tuple[str, str]:
     row = get(session, dataset_id)
     if row.status == UploadStatus.CHECKING:
         raise NotReady("expected a dataset that has been checked, got one that is being checked")
-    if row.preview_key is None or row.preview_sha256 is None:
+    if row.preview_key is None:
         raise NotFound(f"expected a dataset with a preview, got one that is {row.status} without any")
-    return row.preview_key, row.preview_sha256
+    return row
 
 
 def delete(session: Session, dataset_id: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Rows of uploaded datasets."""
 
-from sqlalchemy import String, false
+from sqlalchemy import BigInteger, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.db import Base
@@ -21,6 +21,7 @@ class Dataset(Upload, Base):
     lenient: Mapped[bool] = mapped_column(default=False, server_default=false())  # leave out what is at fault
     preview_key: Mapped[str | None] = mapped_column(String(300))  # where in the storage
     preview_sha256: Mapped[str | None] = mapped_column(String(64))
+    preview_size: Mapped[int | None] = mapped_column(BigInteger)  # bytes
 
 
 class DatasetName(Owned, Base):

@@ -18,8 +18,9 @@ from api.attempts.service import Outcome
 from api.db import after_seconds, new_id, now
 from api.events import service as events
 from api.events.service import Type
-from api.jobs import warnings
+from api.jobs import retention, warnings
 from api.jobs.dependencies import STATE, for_gpus, overdue, ready
+from api.jobs.retention import Retention
 from api.jobs.states import HELD, Status, sources
 from api.jobs.tables import Artifact, Job, JobEpoch
 from api.leases import Fenced, Wish
@@ -317,19 +318,10 @@ def request_cancel(session: Session, job_id: str) -> Status | None:
     return None if status is None else Status(status)
 
 
-def prune(session: Session, held: Held, keep: int) -> list[str]:
-    """Forget all but the newest `keep` checkpoints (files of the same attempt and epoch); give their storage keys.
-
-    An attempt's are newer than those of the attempts before, whatever their epoch: it may have had to start anew.
-    """
+def prune(session: Session, held: Held, kept: Retention) -> list[str]:
+    """Forget the checkpoints of a held job that its policy does not keep; give their storage keys."""
     _write(session, held)
-    rows = session.scalars(select(Artifact).where(Artifact.job_id == held.id)).all()
-    newest = sorted({(row.attempt, row.epoch) for row in rows}, reverse=True)[:keep]
-    old = [row for row in rows if (row.attempt, row.epoch) not in newest]
-    for row in old:
-        session.delete(row)
-    attempts.forget(session, held.id, {(row.attempt, row.epoch) for row in old})
-    return [row.key for row in old]
+    return retention.prune(session, held.id, kept)
 
 
 def _fence(held: Held) -> tuple[ColumnElement[bool], ...]:

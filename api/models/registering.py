@@ -1,12 +1,15 @@
 """The addresses of the registry: what jobs have trained as models, aliases, and each model's files."""
 
+from pathlib import Path as FilePath
+from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 
 from api.artifacts.endpoints import WEIGHTS_RESPONSES
 from api.artifacts.media import OPAQUE
 from api.dependencies import IfNoneMatch, StorageDep, Work, json_or_nothing, refusals, room
+from api.downloads import Download, hand_out
 from api.errors import (
     BadRequest,
     CrossSite,
@@ -25,7 +28,7 @@ from api.models import registry, service
 from api.models.schemas import Alias, ModelView, Registration
 from api.receiving import NO_ROOM
 from api.registration import register as registered
-from api.responses import ContentResponse, content_etag, not_modified, plain_name
+from api.responses import content_etag, not_modified, plain_name
 from api.storage import full_disk_told
 
 router = APIRouter(tags=["models"])
@@ -52,11 +55,12 @@ def register(
     """
     asked = body or Registration()
     job, weights, name = registry.student(work.session, job_id, asked.name)
-    try:
-        with full_disk_told(NO_ROOM), store.open(weights.key) as stream:
+    with full_disk_told(NO_ROOM), TemporaryDirectory() as folder:
+        here = store.fetch(weights.key, weights.sha256, FilePath(folder))
+        if here is None:
+            raise Gone(f"expected {weights.name} in the file store, got nothing sound there: it was removed")
+        with here.open("rb") as stream:
             stored = store.put(stream, ".pt")
-    except FileNotFoundError as error:
-        raise Gone(f"expected {weights.name} in the file store, got nothing there: it was removed") from error
     row = registered(work, store, stored, lambda session: registry.create(session, job, name, stored, asked.aliases))
     work.session.refresh(row)
     view = ModelView.of(row)
@@ -104,7 +108,7 @@ def drop_alias(model_id: str, alias: AliasPath, work: Work) -> Response:
 def weights(
     model_id: str,
     work: Work,
-    store: StorageDep,
+    request: Request,
     format: Literal["pt", "safetensors"] = "pt",
     if_none_match: IfNoneMatch = None,
 ) -> Response:
@@ -115,9 +119,7 @@ def weights(
     row, file = service.file(work.session, model_id, format)
     if (unchanged := not_modified(if_none_match, content_etag(file.sha256))) is not None:
         return unchanged
-    path = store.path(file.key)
-    if not path.is_file():
-        raise Gone("expected the model in the file store, got nothing there: it was removed")
     version = f"-v{row.version}" if row.version is not None else ""
     filename = f"{plain_name(row.name or '') or row.id}{version}.{file.format}"
-    return ContentResponse(path, file.sha256, filename, OPAQUE, "attachment", {})
+    at = row.checked_at or row.created_at
+    return hand_out(request, Download(file.key, file.sha256, file.size, at, filename, OPAQUE), {})

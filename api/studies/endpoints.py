@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body, Depends, Query, Response
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
 from api.artifacts import endpoints as artifacts
-from api.dependencies import IfNoneMatch, StorageDep, Work, json_only, refusals, room
+from api.dependencies import IfNoneMatch, Work, json_only, refusals, room
 from api.errors import (
     BadRequest,
     CrossSite,
@@ -140,14 +140,14 @@ def draw(study_id: str, work: Work, response: Response) -> JobDetail:
 def report(
     study_id: str,
     work: Work,
-    store: StorageDep,
+    request: Request,
     format: Annotated[Literal["html", "markdown", "csv", "json"], Query(description="form of the report")] = "html",
     disposition: Annotated[Disposition, Query(description="`inline`: for a browser to show")] = "attachment",
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Download the newest report; its plots are artifacts of the job that drew it, which the study names."""
     job = service.report(work.session, study_id)
-    return artifacts.artifact(job.id, FILES[format], work, store, disposition, if_none_match)
+    return artifacts.artifact(job.id, FILES[format], work, request, disposition, if_none_match)
 
 
 def _started(study: Study, rings: list[str], work: Work, response: Response) -> StudyView:

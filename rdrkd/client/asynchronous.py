@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, TypeVar
 import httpx2
 
 from rdrkd.client import calls, transfers
-from rdrkd.client.effects import CHUNK, Answer, Ask, Broken, Call, Piece, Progress, Sleep
+from rdrkd.client.effects import CHUNK, Answer, Ask, Broken, Call, Piece, Progress, Sleep, elsewhere
 from rdrkd.client.synchronous import TIMEOUT, Spec, headers_of, is_local
 from rdrkd.client.views import Artifact, Dataset, Job, Model, Study
 
@@ -289,7 +289,7 @@ class AsyncClient:
             while True:
                 try:
                     result = await self._perform(wish)
-                except httpx2.TransportError as error:
+                except (httpx2.TransportError, Broken) as error:
                     wish = call.throw(Broken(f"{type(error).__name__}: {error}"))
                 else:
                     wish = call.send(result)
@@ -307,15 +307,31 @@ class AsyncClient:
         async with self._http.stream(
             wish.method, wish.path, params=dict(wish.params), headers=headers_of(wish), **body
         ) as answer:
-            if wish.sink is None or not answer.is_success:
-                return Answer(answer.status_code, answer.headers, await answer.aread())
-            file, done = wish.sink(answer.status_code, answer.headers), 0
-            async for chunk in answer.aiter_bytes(CHUNK):
-                await asyncio.to_thread(file.write, chunk)
-                done += len(chunk)
-                if wish.progress is not None:
-                    wish.progress(done)
-            return Answer(answer.status_code, answer.headers, b"")
+            onward = elsewhere(wish, answer.status_code, answer.headers)
+            if onward is None:
+                return await _take(wish, answer)
+        address, headers = onward
+        async with (
+            httpx2.AsyncClient(timeout=TIMEOUT, trust_env=not is_local(address)) as other,  # which has no key
+            other.stream("GET", address, headers=headers) as content,
+        ):
+            if not content.is_success:  # such as an address that has expired: the service gives another
+                raise Broken(f"{httpx2.URL(address).host} answered {content.status_code}")
+            taken = await _take(wish, content)
+        return Answer(taken.status, answer.headers, taken.content)
+
+
+async def _take(wish: Ask, answer: httpx2.Response) -> Answer:
+    """Read an answer's body, to where the wish has it go."""
+    if wish.sink is None or not answer.is_success:
+        return Answer(answer.status_code, answer.headers, await answer.aread())
+    file, done = wish.sink(answer.status_code, answer.headers), 0
+    async for chunk in answer.aiter_bytes(CHUNK):
+        await asyncio.to_thread(file.write, chunk)
+        done += len(chunk)
+        if wish.progress is not None:
+            wish.progress(done)
+    return Answer(answer.status_code, answer.headers, b"")
 
 
 async def _chunks(piece: Piece) -> AsyncIterator[bytes]:

@@ -55,6 +55,18 @@ class Answer:
         return json.loads(self.content)
 
 
+def elsewhere(wish: Ask, status: int, headers: Headers) -> tuple[str, Headers] | None:
+    """Say where the service sends a download on to, and with which headers; None: it answers itself.
+
+    The address needs no key, and gets none. A part is asked for only where the file is still the one it belongs to:
+    the service's ETag tells, since that of a bucket is another.
+    """
+    if status != 307 or wish.method != "GET" or "location" not in headers:
+        return None
+    going_on = "Range" in wish.headers and wish.headers.get("If-Range") == headers.get("etag")
+    return headers["location"], {"Accept-Encoding": "identity"} | ({"Range": wish.headers["Range"]} if going_on else {})
+
+
 class Broken(Exception):
     """The connection failed, or broke while it carried something; thrown into the call that asked."""
 

@@ -92,8 +92,14 @@ def download(address: str, target: Path, progress: Progress | None, params: Mapp
 
 
 def fetch(address: str, target: Path, params: Mapping[str, str]) -> Call[Path]:
-    """Fetch a small file in one go."""
+    """Fetch a small file in one go.
+
+    Raises:
+        Damaged: it came with another content than its ETag says.
+    """
     answer = yield from ask("GET", address, params=params)
+    if (came := hashlib.sha256(answer.content).hexdigest()) != (sha256 := _etag(answer)):
+        raise Damaged(f"expected {address} with the sha256 {sha256}, got {came}")
     write_atomically(target, answer.content)
     return target
 

@@ -12,7 +12,12 @@ from tests.api.conftest import Service
 
 def test_alive_and_ready(each_service: Service) -> None:
     assert each_service.client.get("/healthz").json() == {"status": "ok"}
-    assert each_service.client.get("/readyz").json() == {"status": "ready", "database": "ok", "broker": "ok"}
+    assert each_service.client.get("/readyz").json() == {
+        "status": "ready",
+        "database": "ok",
+        "broker": "ok",
+        "storage": "ok",
+    }
 
 
 def test_an_older_schema_is_not_ready(each_service: Service) -> None:

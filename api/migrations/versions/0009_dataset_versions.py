@@ -30,6 +30,7 @@ def upgrade() -> None:
     op.add_column("dataset", sa.Column("lenient", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column("dataset", sa.Column("preview_key", sa.String(300), nullable=True))
     op.add_column("dataset", sa.Column("preview_sha256", sa.String(64), nullable=True))
+    op.add_column("dataset", sa.Column("preview_size", sa.BigInteger(), nullable=True))
     op.add_column("resumable_upload", sa.Column("lenient", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.create_table(
         "dataset_name",
@@ -48,5 +49,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("dataset_name")
     op.drop_column("resumable_upload", "lenient")
-    for column in ("preview_sha256", "preview_key", "lenient", "same_content_as", "version"):
+    for column in ("preview_size", "preview_sha256", "preview_key", "lenient", "same_content_as", "version"):
         op.drop_column("dataset", column)

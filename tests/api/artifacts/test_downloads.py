@@ -3,14 +3,23 @@
 import base64
 import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from api.jobs.states import Status
-from tests.api.conftest import Service
+from tests.api.conftest import Service, Start
 
 CONTENT = bytes(range(256)) * 8
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def service(request: pytest.FixtureRequest, start: Start) -> Iterator[Service]:
+    """A service whose files lie in a folder, and one that passes on those of a bucket."""
+    bucket = request.getfixturevalue("s3").settings(s3_redirect=False) if request.param == "bucket" else {}
+    with start(**bucket) as running:
+        yield running
 
 
 @pytest.fixture(params=["weights", "artifacts/student.pt"])
@@ -131,7 +140,7 @@ def test_weights_stay_in_every_state(service: Service, tmp_path: Path, status: S
 
 
 def test_a_file_that_was_removed_is_gone(service: Service, published: str) -> None:
-    [key] = [name for name in service.files() if name.startswith("jobs/")]
+    [key] = [file.key for file in service.storage.stored() if file.key.startswith("jobs/")]
     service.storage.delete(key)
 
     response = service.client.get(published)

@@ -58,6 +58,7 @@ class Breaking:
 
     def __init__(self, target: tuple[str, int]) -> None:
         self._target, self.limit, self.cuts = target, None, 0
+        self.seen: bytearray | None = None  # what clients have sent, if it is to be looked at
         self._server = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -76,13 +77,15 @@ class Breaking:
         with client, upstream:
             back = threading.Thread(target=self._pump, args=(upstream, client), daemon=True)
             back.start()
-            self._pump(client, upstream)
+            self._pump(client, upstream, self.seen)
             back.join()
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, seen: bytearray | None = None) -> None:
         done, limit = 0, self.limit
         with suppress(OSError):
             while data := source.recv(65536):
+                if seen is not None:
+                    seen += data
                 if limit is not None and done + len(data) > limit:
                     sink.sendall(data[: limit - done])
                     time.sleep(0.05)  # what was sent arrives before the cut

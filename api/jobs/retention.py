@@ -1,0 +1,105 @@
+"""Which checkpoints of a job stay: the newest, the best, every k-th. Functions never commit."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from api.attempts import service as attempts
+from api.attempts.tables import JobCheckpoint
+from api.jobs.dependencies import STATE
+from api.jobs.states import TERMINAL
+from api.jobs.tables import Artifact, Job
+from api.settings import Settings
+
+Place = tuple[int, int]  # (attempt, epoch): the files of a checkpoint
+CHECKPOINT = (STATE, "student.pt", "student.safetensors")  # one of these makes a checkpoint of files
+
+
+@dataclass(frozen=True)
+class Retention:
+    """A policy.
+
+    Args:
+        last: so many of the newest stay: the last, and those to fall back on. At least one.
+        best: the best by its metrics stays, too.
+        every: and those whose epoch is a multiple of this; 0: none.
+    """
+
+    last: int = 2
+    best: bool = False
+    every: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Take it from the settings."""
+        return cls(settings.checkpoints_keep_last, settings.checkpoints_keep_best, settings.checkpoints_keep_every)
+
+    def kept(self, files: Iterable[tuple[Place, str]], best: Place | None) -> set[Place]:
+        """Choose among what is there, given as (checkpoint, name of a file).
+
+        An attempt's are newer than those of the attempts before, whatever their epoch: it may have had to start anew.
+        What an attempt without a checkpoint has told does not count as one. The newest file of each name stays in any
+        case: that is what the job hands out and what others begin with.
+
+        >>> files = [((1, epoch), "state.pt") for epoch in range(1, 23)] + [((2, 0), "metrics.jsonl")]
+        >>> sorted(Retention(last=1, best=True, every=10).kept(files, best=(1, 7)))
+        [(1, 7), (1, 10), (1, 20), (1, 22), (2, 0)]
+        """
+        newest: dict[str, Place] = {}
+        checkpoints: set[Place] = set()
+        for place, name in files:
+            newest[name] = max(place, newest.get(name, place))
+            if name in CHECKPOINT:
+                checkpoints.add(place)
+        kept = {*newest.values(), *sorted(checkpoints, reverse=True)[: self.last]}
+        if self.best and best is not None:
+            kept.add(best)
+        if self.every:
+            kept |= {(attempt, epoch) for attempt, epoch in checkpoints if epoch and epoch % self.every == 0}
+        return kept
+
+
+def prune(session: Session, job_id: str, policy: Retention) -> list[str]:
+    """Forget the checkpoints that the policy does not keep; give the storage keys that no row names any more."""
+    old = _old(session, job_id, policy)
+    for row in old:
+        session.delete(row)
+    attempts.forget(session, job_id, {(row.attempt, row.epoch) for row in old})
+    return sorted({row.key for row in old})
+
+
+def prune_ended(session: Session, job_id: str, policy: Retention) -> list[str]:
+    """Prune a job, unless somebody has let it go on or deleted it meanwhile; give the storage keys likewise."""
+    if not _old(session, job_id, policy):
+        return []
+    ended = update(Job).where(Job.id == job_id, Job.status.in_(TERMINAL)).values(version=Job.version + 1)
+    held = session.scalar(ended.returning(Job.id).execution_options(synchronize_session=False))
+    return prune(session, job_id, policy) if held is not None else []
+
+
+def ended_with_more(session: Session, policy: Retention) -> list[str]:
+    """Give the ended jobs that have more checkpoints than the policy's newest: those it may let go some of."""
+    places = select(Artifact.job_id, Artifact.attempt, Artifact.epoch).distinct().subquery()
+    many = select(places.c.job_id).group_by(places.c.job_id).having(func.count() > policy.last)
+    return list(session.scalars(select(Job.id).where(Job.id.in_(many), Job.status.in_(TERMINAL)).order_by(Job.id)))
+
+
+def _old(session: Session, job_id: str, policy: Retention) -> list[Artifact]:
+    rows = session.scalars(select(Artifact).where(Artifact.job_id == job_id)).all()
+    kept = policy.kept((((row.attempt, row.epoch), row.name) for row in rows), _best(session, job_id))
+    return [row for row in rows if (row.attempt, row.epoch) not in kept]
+
+
+def _best(session: Session, job_id: str) -> Place | None:
+    """Give the best checkpoint that is left: each says whether it was the best until then."""
+    newest_best = (
+        select(JobCheckpoint.attempt, JobCheckpoint.epoch)
+        .where(JobCheckpoint.job_id == job_id, JobCheckpoint.is_best)
+        .order_by(JobCheckpoint.attempt.desc(), JobCheckpoint.epoch.desc())
+        .limit(1)
+    )
+    row = session.execute(newest_best).one_or_none()
+    return (row.attempt, row.epoch) if row is not None else None

@@ -1,0 +1,73 @@
+"""Stored files that no row names and that have lain there for long: what a crash between file and row has left.
+
+A row may appear while we look. So a file is removed as any other that is no longer needed (`api.discards`): under the
+lock that whoever registers an upload holds until the commit, and only if no row names it then. What attempts publish
+is not registered so; their files are left alone as long as their job has not ended.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api import discards
+from api.db import Database
+from api.jobs.states import TERMINAL
+from api.jobs.tables import Job
+from api.storage import Storage
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 500  # keys of one query
+
+
+def collect(
+    database: Database, storage: Storage, older_than_seconds: float, found: Callable[[list[str]], None] | None = None
+) -> int:
+    """Remove orphans; give how many.
+
+    Args:
+        database: where the rows are.
+        storage: where the files are.
+        older_than_seconds: younger files stay: their row may be on its way.
+        found: told of what is about to be looked at once more, and removed.
+    """
+    removed = 0
+    old = (file.key for file in storage.stored() if file.age_seconds > older_than_seconds)
+    for keys in _batches(old):
+        with database.transaction() as session:
+            orphans = _orphans(session, keys)
+        if found is not None:
+            found(orphans)
+        for key in orphans:
+            log.info("%s is removed: no row names it", key)
+            discards.drop_unnamed(database, storage, key)
+        removed += len(orphans)
+    return removed
+
+
+def _orphans(session: Session, keys: list[str]) -> list[str]:
+    """Choose the keys that no row names, of uploads and of jobs that have ended or are gone."""
+    named = {key for column in discards.NAMING for key in session.scalars(select(column).where(column.in_(keys)))}
+    left = [key for key in keys if key not in named]
+    jobs = {job for key in left if (job := _job_of(key))}
+    going_on = set(session.scalars(select(Job.id).where(Job.id.in_(jobs), Job.status.not_in(TERMINAL))))
+    return [key for key in left if key.startswith("uploads/") or _job_of(key) not in {None, *going_on}]
+
+
+def _job_of(key: str) -> str | None:
+    """Give the job whose attempt has published a file.
+
+    >>> _job_of("jobs/job_1/attempt-1/final/report.html"), _job_of("uploads/e3b0.zip")
+    ('job_1', None)
+    """
+    folder, _, rest = key.partition("/")
+    return rest.partition("/")[0] if folder == "jobs" else None
+
+
+def _batches(keys: Iterable[str]) -> Iterator[list[str]]:
+    keys = iter(keys)
+    while batch := list(islice(keys, AT_ONCE)):
+        yield batch

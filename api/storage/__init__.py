@@ -1,0 +1,23 @@
+"""The file store: content under keys, in a local folder or in a bucket, behind one interface (`docs/storage.md`).
+
+Uploads are named by their content (`uploads/<sha256>.zip`): the same content twice is one file, and the name says
+nothing that a stranger chose. What an attempt publishes lies under `jobs/<job>/attempt-<n>/epoch-<k>/<name>`.
+"""
+
+from api.storage.folder import FolderStorage
+from api.storage.interface import CHUNK, Listed, Storage, StorageUnreachable, Stored, full_disk_told
+from api.storage.opening import open_storage
+from api.storage.spool import ABANDONED_SECONDS, Incoming
+
+__all__ = [
+    "ABANDONED_SECONDS",
+    "CHUNK",
+    "FolderStorage",
+    "Incoming",
+    "Listed",
+    "Storage",
+    "StorageUnreachable",
+    "Stored",
+    "full_disk_told",
+    "open_storage",
+]

@@ -1,0 +1,263 @@
+"""The store as a bucket of S3 or of what speaks its protocol: verified by sha256 on the way there and back.
+
+What arrives is spooled in a local folder, since only a complete file has the hash that is its key. It then goes out in
+parts of which few are in memory, and a bucket shows an object whole or not at all. Parts of an upload that was killed
+stay out of sight in the bucket until a rule of its life cycle removes them (`docs/storage.md`).
+"""
+
+import hashlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, BinaryIO
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import S3Store
+
+from api.storage.cache import Cache
+from api.storage.interface import CHUNK, Listed, Reader, StorageUnreachable, Stored
+from api.storage.keys import checked, upload_key
+from api.storage.signing import Access, presign
+from api.storage.spool import ABANDONED_SECONDS, Incoming, Spool, pour
+
+PART = 2**24  # bytes; of at most 10 000 parts, so a file may have 160 GiB
+PARTS_AT_ONCE = 2
+READ_AHEAD = 2**23  # bytes, of one that is handed out
+PATIENT = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
+IMPATIENT = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Where it is and how it is reached."""
+
+    name: str
+    prefix: str
+    endpoint: str | None  # none: AWS
+    download_endpoint: str | None  # by which clients reach it
+    region: str
+    access: Access | None  # none: by the role of the machine
+    presigned_seconds: int
+
+    def open(self, retry: dict[str, Any], answer_seconds: float) -> S3Store:
+        """Make a connection."""
+        config: dict[str, Any] = {"region": self.region, "checksum_algorithm": "SHA256"}
+        if self.endpoint is not None:
+            config["endpoint"] = self.endpoint
+        if self.access is not None:
+            config |= {"access_key_id": self.access.key_id, "secret_access_key": self.access.secret}
+            config |= {"session_token": self.access.token} if self.access.token else {}
+        options: dict[str, Any] = {
+            "allow_http": (self.endpoint or "").startswith("http://"),
+            "connect_timeout": timedelta(seconds=5),
+            "read_timeout": timedelta(seconds=answer_seconds),
+            "timeout": timedelta(days=1),  # of a whole answer, however large
+        }
+        made: Any = S3Store  # its keyword arguments are typed by literals
+        store: S3Store = made(
+            self.name, prefix=self.prefix or None, config=config, client_options=options, retry_config=retry
+        )
+        return store
+
+    def address(self, key: str) -> str:
+        """Say where clients find an object."""
+        base = self.download_endpoint or f"https://s3.{self.region}.amazonaws.com"
+        return "/".join(part for part in (base.rstrip("/"), self.name, self.prefix, key) if part)
+
+
+class BucketStorage:
+    """Objects under keys."""
+
+    def __init__(self, bucket: Bucket, spool: Spool, cache: Cache) -> None:
+        self.bucket, self.cache = bucket, cache
+        self._spool = spool
+        self._store = bucket.open(PATIENT, 120)
+        self._probe = bucket.open(IMPATIENT, 5)
+
+    def incoming(self) -> AbstractContextManager[Incoming]:
+        """See `Storage`."""
+        return self._spool.incoming(lambda file, key, sha256: self._keep(Path(file.name), key, sha256))
+
+    def incoming_path(self, name: str) -> Path:
+        """See `Storage`."""
+        return self._spool.path(name)
+
+    def free(self) -> int:
+        """See `Storage`: of the spool; a bucket has no end."""
+        return self._spool.free()
+
+    def put(self, stream: BinaryIO, suffix: str) -> Stored:
+        """See `Storage`."""
+        with self.incoming() as incoming:
+            pour(stream, incoming)
+            return incoming.keep(suffix)
+
+    def put_file(self, path: Path, key: str) -> Stored:
+        """See `Storage`."""
+        sha256, size, new = self._send(path, checked(key))
+        return Stored(key, sha256, size, new)
+
+    def adopt(self, path: Path, sha256: str, suffix: str) -> Stored:
+        """See `Storage`."""
+        key = upload_key(sha256, suffix)
+        return Stored(key, sha256, path.stat().st_size, self._keep(path, key, sha256))
+
+    def exists(self, key: str) -> bool:
+        """See `Storage`."""
+        return self._size(checked(key)) is not None
+
+    def verify(self, key: str, sha256: str) -> bool:
+        """See `Storage`; reads it whole."""
+        return self._read(key, sha256, lambda _: None)
+
+    def fetch(self, key: str, sha256: str, folder: Path) -> Path | None:
+        """See `Storage`; from the cache where it is there."""
+        suffix = PurePosixPath(checked(key)).suffix
+        target = folder / f"{sha256}{suffix}"
+        laid = self.cache.lay(sha256, suffix, target, lambda coming: self.copy_to(key, sha256, coming))
+        return target if laid else None
+
+    def copy_to(self, key: str, sha256: str, target: Path) -> bool:
+        """See `Storage`."""
+        with target.open("wb") as file:
+            whole = self._read(key, sha256, file.write)
+        if not whole:
+            target.unlink()
+        return whole
+
+    def local(self, key: str) -> Path | None:
+        """See `Storage`; nothing of a bucket is on this machine."""
+        checked(key)
+        return None
+
+    def presigned(self, key: str, media_type: str, disposition: str) -> str | None:
+        """See `Storage`; without keys of its own, the role's being for this machine alone, there is none."""
+        if self.bucket.access is None:
+            return None
+        answer = {"content-type": media_type, "content-disposition": disposition}
+        bucket = self.bucket
+        address, seconds = bucket.address(checked(key)), bucket.presigned_seconds
+        return presign(self.bucket.access, address, bucket.region, seconds, answer, datetime.now(UTC))
+
+    def reader(self, key: str) -> AbstractAsyncContextManager[Reader]:
+        """See `Storage`."""
+        return self._reader(checked(key))
+
+    def delete(self, key: str) -> None:
+        """See `Storage`."""
+        with _told():
+            below = [each["path"] for page in obstore.list(self._store, checked(key)) for each in page]
+            obstore.delete(self._store, [key, *below])
+
+    def stored(self) -> Iterator[Listed]:
+        """See `Storage`."""
+        with _told():
+            for page in obstore.list(self._store, chunk_size=1000):
+                for each in page:
+                    yield Listed(each["path"], time.time() - each["last_modified"].timestamp())
+
+    def sweep(self, older_than_seconds: float = ABANDONED_SECONDS) -> int:
+        """See `Storage`."""
+        return self._spool.sweep(older_than_seconds)
+
+    def check(self) -> None:
+        """See `Storage`: a list of nothing, which says whether bucket and keys are the right ones."""
+        with _told():
+            obstore.list_with_delimiter(self._probe, "readyz")
+
+    def _size(self, key: str) -> int | None:
+        with _told():
+            try:
+                return int(obstore.head(self._store, key)["size"])
+            except FileNotFoundError:
+                return None
+
+    def _keep(self, path: Path, key: str, sha256: str) -> bool:
+        """Bring a file to the key that its content gives it, unless it is there."""
+        if self._size(key) == path.stat().st_size:
+            return False
+        return self._send(path, key, sha256)[2]
+
+    def _send(self, path: Path, key: str, expected: str | None = None) -> tuple[str, int, bool]:
+        """Send a file; give its hash and size, and whether nothing was there, where the server can tell.
+
+        Args:
+            path: the file.
+            key: where it goes.
+            expected: the hash that its content gives the key: what differs is not sent, and what is there stays.
+
+        Raises:
+            OSError: the file cannot be read, or is not what it was.
+        """
+        digest, size = hashlib.sha256(), path.stat().st_size
+        with path.open("rb") as file, _told(writing=True):
+            if size > PART:  # parts: S3 has no condition for them in obstore, and the same content does no harm
+                parts = _hashed(file, digest, expected)
+                obstore.put(self._store, key, parts, chunk_size=PART, max_concurrency=PARTS_AT_ONCE)
+                return digest.hexdigest(), size, True
+            content = b"".join(_hashed(file, digest, expected))
+            try:
+                obstore.put(self._store, key, content, mode="overwrite" if expected is None else "create")
+            except AlreadyExistsError:
+                return digest.hexdigest(), len(content), False
+        return digest.hexdigest(), len(content), True
+
+    def _read(self, key: str, sha256: str, take: Callable[[bytes], object]) -> bool:
+        digest = hashlib.sha256()
+        with _told():
+            try:
+                for chunk in obstore.get(self._store, checked(key)).stream(CHUNK):
+                    digest.update(chunk)
+                    take(chunk)
+            except FileNotFoundError:
+                return False
+        return digest.hexdigest() == sha256
+
+    @asynccontextmanager
+    async def _reader(self, key: str) -> AsyncIterator[Reader]:
+        yield _Bytes(await obstore.open_reader_async(self._store, key, buffer_size=READ_AHEAD))
+
+
+class _Bytes:
+    """A reader of obstore that gives plain bytes, which is what a server sends."""
+
+    def __init__(self, reader: "obstore.AsyncReadableFile") -> None:
+        self._reader = reader
+
+    async def read(self, size: int) -> bytes:
+        return bytes(await self._reader.read(size))
+
+    async def seek(self, offset: int) -> int:
+        return int(await self._reader.seek(offset))
+
+
+def _hashed(file: IO[bytes], digest: Any, expected: str | None) -> Iterator[bytes]:
+    """Give a file in pieces and hash them; an error at the end undoes what was sent."""
+    for chunk in iter(partial(file.read, CHUNK), b""):
+        digest.update(chunk)
+        yield chunk
+    if expected is not None and digest.hexdigest() != expected:
+        raise OSError(f"expected a spooled file with the sha256 {expected}, got {digest.hexdigest()}")
+
+
+@contextmanager
+def _told(writing: bool = False) -> Iterator[None]:
+    """Turn what obstore raises, which quotes whole answers, into one of ours.
+
+    Args:
+        writing: then "not found" is the bucket itself.
+    """
+    try:
+        yield
+    except AlreadyExistsError:
+        raise
+    except (BaseError, FileNotFoundError) as error:
+        if isinstance(error, FileNotFoundError) and not (writing and error.errno is None):
+            raise
+        detail = str(error).partition("\n")[0][:300]
+        raise StorageUnreachable(f"expected a bucket that answers, got: {detail}") from error

@@ -1,0 +1,84 @@
+"""Files on their way into the store: a local folder, in which they grow and are hashed until they get their keys."""
+
+import hashlib
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from api.storage.folders import make_folder
+from api.storage.interface import CHUNK, Stored
+from api.storage.keys import checked, upload_key
+
+ABANDONED_SECONDS = 86_400.0  # after which a file on its way in that nobody adds to is removed
+Place = Callable[[IO[bytes], str, str], bool]  # (file, key, sha256): bring it to its key; whether nothing was there
+
+
+class Incoming:
+    """A file on its way in: bytes are hashed and written to a temporary name until `keep` gives them a key."""
+
+    def __init__(self, file: IO[bytes], place: Place) -> None:
+        self._file, self._place = file, place
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+        self._file.write(chunk)
+        self._hash.update(chunk)
+        self.size += len(chunk)
+
+    def keep(self, suffix: str) -> Stored:
+        """Name the file by its content, `uploads/<sha256><suffix>`."""
+        return self.keep_as(upload_key(self._hash.hexdigest(), suffix))
+
+    def keep_as(self, key: str) -> Stored:
+        """Bring the file to its key, over what may be there."""
+        sha256 = self._hash.hexdigest()
+        self._file.flush()
+        return Stored(key, sha256, self.size, self._place(self._file, checked(key), sha256))
+
+
+class Spool:
+    """The folder; safe for several processes at once on one file system."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextmanager
+    def incoming(self, place: Place) -> Iterator[Incoming]:
+        """Open a file to write; unless it is kept, nothing of it is left behind."""
+        make_folder(self.folder)
+        with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
+            try:
+                yield Incoming(file, place)
+            finally:
+                Path(file.name).unlink(missing_ok=True)  # no effect once it has moved to its key
+
+    def path(self, name: str) -> Path:
+        """Say where a file that arrives in pieces grows."""
+        return self.folder / checked(name)
+
+    def free(self) -> int:
+        """Give how many bytes are free where the folder lies, or is to lie."""
+        place = next(folder for folder in (self.folder, *self.folder.parents) if folder.exists())
+        return shutil.disk_usage(place).free
+
+    def sweep(self, older_than_seconds: float = ABANDONED_SECONDS) -> int:
+        """Remove what killed processes left; give how many files."""
+        removed = 0
+        for path in self.folder.glob("*"):
+            with suppress(FileNotFoundError):  # kept, or swept by somebody else, in the meantime
+                if path.stat().st_mtime < time.time() - older_than_seconds:
+                    path.unlink()
+                    removed += 1
+        return removed
+
+
+def pour(stream: BinaryIO, incoming: Incoming) -> None:
+    """Write all of a stream."""
+    while chunk := stream.read(CHUNK):
+        incoming.write(chunk)
