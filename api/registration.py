@@ -38,12 +38,21 @@ def register(work: UnitOfWork, store: Storage, stored: Stored, create: Callable[
 
 
 def add(session: Session, row: Row) -> Row:
-    """Add the row of a stored file: the caller's own unless it has an owner, within their quota, and to be checked.
+    """Add the row of a stored file: the caller's own, within their quota, and to be checked.
 
     Raises:
         QuotaExceeded: it is more than its owner may store.
     """
-    row.owner = row.owner if row.owner is not None else owner_of(session)
+    return add_for(session, row, owner_of(session))
+
+
+def add_for(session: Session, row: Row, owner: str | None) -> Row:
+    """Add the row of a stored file for an owner, whoever asks; likewise.
+
+    Raises:
+        QuotaExceeded: as for `add`.
+    """
+    row.owner = owner
     if isinstance(row, Model):
         naming.number(session, row)
     row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again

@@ -11,6 +11,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from api.db import now
 from api.models.tables import Model, ModelAlias, ModelSeries
 from api.ownership import owner_of
 
@@ -41,10 +42,15 @@ def number(session: Session, row: Model) -> None:
 def move(session: Session, row: Model, alias: str) -> None:
     """Let an alias mean this version from here on."""
     assert row.name is not None
-    one = series_id(row.owner, row.name)
-    session.execute(select(ModelSeries.id).where(ModelSeries.id == one).with_for_update())  # one move at a time
-    session.merge(ModelAlias(series_id=one, alias=alias, owner=row.owner, model_id=row.id))
-    session.flush()
+    this = {"series_id": series_id(row.owner, row.name), "alias": alias}
+    moved = update(ModelAlias).filter_by(**this).values(model_id=row.id, moved_at=now()).returning(ModelAlias.alias)
+    moved = moved.execution_options(synchronize_session=False)
+    if session.scalar(moved) is None:
+        try:
+            with session.begin_nested():
+                session.execute(insert(ModelAlias).values(**this, owner=row.owner, model_id=row.id))
+        except IntegrityError:  # another request was first
+            session.scalar(moved)
 
 
 def resolved(session: Session, spec: Any) -> Any:

@@ -46,8 +46,8 @@ def create(session: Session, job: Job, name: str, stored: Stored, aliases: Seque
         QuotaExceeded: it is more than its owner may store.
     """
     row = Model(id=new_id("mdl"), name=name, filename=WEIGHTS, key=stored.key, sha256=stored.sha256, size=stored.size)
-    row.owner, row.lineage = job.owner, lineage_of(job)
-    registration.add(session, row)
+    row.lineage = lineage_of(job)
+    registration.add_for(session, row, job.owner)
     for alias in dict.fromkeys(aliases):
         naming.move(session, row, alias)
     return row

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from api.jobs.states import Status
-from tests.api.conftest import Listen, Service
+from tests.api.conftest import Listen, Service, Start
 from tests.api.models.registered import RESOLVED, ready, register, settle, student
 
 
@@ -183,6 +183,14 @@ def test_what_an_admin_registers_of_anothers_job_is_its_owners(service: Service)
     job = student(service, name="n")
     service.client.headers |= service.key("ops", "admin")
     assert register(service, job)["owner"] == "alice"
+
+
+def test_what_an_admin_registers_of_the_operators_job_stays_the_operators(start: Start) -> None:
+    with start(token="t") as service:
+        service.client.headers["Authorization"] = "Bearer t"
+        job = student(service, name="n")
+        service.client.headers |= service.key("ops", "admin")
+        assert register(service, job)["owner"] is None
 
 
 def test_a_model_under_an_alias_stays_until_the_alias_is_gone(service: Service) -> None:

@@ -28,7 +28,7 @@ def problems(data: Any) -> dict[str, str]:
     [
         ({}, {"/kind": "expected this field, got nothing"}),
         ([1], {"": "expected an object, got [1]"}),
-        ({"kind": "x"}, {"/kind": "expected one of 'distill', 'train', 'evaluate', got 'x'"}),
+        ({"kind": "x"}, {"/kind": "expected one of 'distill', 'train', 'evaluate', 'export', got 'x'"}),
         ({"kind": "train", "dataset": "d"}, {"/model": "expected this field, got nothing"}),
         (TRAIN | {"train": {"epochs": 0}}, {"/train/epochs": "expected a value greater than or equal to 1, got 0"}),
         (TRAIN | {"train": {"bogus": 1}}, {"/train/bogus": "expected no field of this name, got 1"}),
