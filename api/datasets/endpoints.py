@@ -49,6 +49,7 @@ _PREVIEW: dict[str, Any] = {
         200: {"description": "the whole picture", **_BYTES},
         206: {"description": "the asked range", **_BYTES},
         304: {"description": "the client has it"},
+        307: {"description": "files lie in a bucket, which hands out this one at `Location` for a short while"},
         **refusals(BadRequest, NotFound, NotReady, Gone, RangeNotSatisfiable),
     },
 }
