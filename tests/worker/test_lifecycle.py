@@ -11,6 +11,7 @@ from api.datasets.tables import Dataset
 from api.db import after_seconds, new_id, now
 from api.jobs import dependencies, lifecycle, repair
 from api.jobs.lifecycle import Ending, Held, Published
+from api.jobs.retention import Retention
 from api.jobs.states import Status
 from api.jobs.tables import Artifact, Job, JobEpoch, JobWarning
 from api.leases import Fenced, Wish
@@ -146,7 +147,7 @@ def test_every_write_of_a_fenced_attempt_is_refused(place: Workplace, rows: Rows
             (lifecycle.record_epoch, (epoch,)),
             (lifecycle.record_warning, ("code", "message")),
             (lifecycle.publish, ([Published(1, "state.pt", "jobs/x", "0" * 64, 3)],)),
-            (lifecycle.prune, (1,)),
+            (lifecycle.prune, (Retention(last=1),)),
             (lifecycle.finish, (Ending(Status.SUCCEEDED),)),
             (lifecycle.requeue, ()),
             (lifecycle.abandon, ()),
@@ -169,7 +170,7 @@ def test_checkpoints_of_an_attempt_that_had_to_start_anew_are_the_newest(place: 
     assert move(place, repair.expire, 5) == [job_id]
     second = claimed(rows)
     move(place, lifecycle.publish, second, [Published(1, "state.pt", "jobs/2-1", "0" * 64, 3)])
-    assert move(place, lifecycle.prune, second, 2) == ["jobs/1-9"]
+    assert move(place, lifecycle.prune, second, Retention(last=2)) == ["jobs/1-9"]
     with place.database.transaction() as session:
         kept = [(files[0].attempt, files[0].epoch) for files in checkpoints.all_of(session, job_id)]
     assert kept == [(2, 1), (1, 10)]

@@ -9,6 +9,7 @@ from sqlalchemy import update
 from api.db import after_seconds
 from api.jobs import lifecycle, repair
 from api.jobs.lifecycle import Ending
+from api.jobs.retention import Retention
 from api.jobs.states import TERMINAL, Status
 from api.jobs.tables import Job
 from rdrkd.reasons import Reason
@@ -119,8 +120,8 @@ def test_a_checkpoint_goes_with_its_files(each_service: Service, tmp_path: Path)
     each_service.checkpoint(second, 2, tmp_path)  # trained again
     each_service.checkpoint(second, 2, tmp_path)  # a write that is repeated
     with each_service.database.transaction() as session:
-        lifecycle.prune(session, second, keep=2)
+        lifecycle.prune(session, second, Retention(last=2))
 
     assert [(row["attempt"], row["epoch"]) for row in checkpoints(each_service, job_id)] == [(2, 2), (1, 2)]
     with each_service.database.transaction() as session:
-        assert lifecycle.prune(session, second, keep=2) == []
+        assert lifecycle.prune(session, second, Retention(last=2)) == []
