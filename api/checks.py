@@ -70,6 +70,7 @@ def settle(
     check: Check,
     report: dict[str, Any] | None,
     problems: Problems,
+    *,
     preview: Stored | None = None,
     written: Stored | None = None,
 ) -> UploadStatus:

@@ -83,7 +83,7 @@ def _settle(
     preview = previews.keep(place.storage, check, file) if not problems else None
 
     def settle(session: Session) -> UploadStatus:
-        status = checks.settle(session, check, report, problems, preview, written)
+        status = checks.settle(session, check, report, problems, preview=preview, written=written)
         if written is not None:
             discards.hold(session, place.storage, written.key)  # the same content may be going just now
         return status

@@ -151,8 +151,9 @@ def test_a_lenient_check_leaves_out_what_is_at_fault(real: Workplace, rows: Rows
     assert rows.get(strict).preview_key is None
     row = rows.get(lenient)
     assert (row.status, row.report["dropped"]["counts"]) == (UploadStatus.READY, {"lines": 2})
-    options = inputs.arguments(real.storage, [inputs.Input("dataset", row.id, row.key, row.sha256, row.lenient)])
-    assert options == ["--dataset", str(real.storage.path(row.key)), "--lenient"]
+    needed = inputs.Input("dataset", row.id, row.key, row.sha256, row.lenient)
+    options = inputs.arguments(real.storage, [needed], tmp_path)
+    assert options == ["--dataset", str(real.storage.local(row.key)), "--lenient"]
 
 
 def test_what_came_too_late_leaves_no_preview(real: Workplace, rows: Rows, tmp_path: Path) -> None:

@@ -18,5 +18,5 @@ def with_preview(service: Service) -> str:
         check = checks.claim(session, "checker", 60)
         assert check is not None
         assert check.id == dataset
-        checks.settle(session, check, {"names": ["car"], "format": "coco"}, [], stored)
+        checks.settle(session, check, {"names": ["car"], "format": "coco"}, [], preview=stored)
     return dataset

@@ -40,7 +40,7 @@ def settle(service: Service, other: bytes | None = b"other format", *problems: s
             suffix = ".safetensors" if check.key.endswith(".pt") else ".pt"
             written = service.storage.put(io.BytesIO(other), suffix)
         told = [{"where": "x", "detail": problem} for problem in problems]
-        checks.settle(session, check, {"names": ["car"]}, told, written)
+        checks.settle(session, check, {"names": ["car"]}, told, written=written)
 
 
 def ready(service: Service, **body: Any) -> str:
