@@ -11,6 +11,8 @@ import pytest
 from api.jobs.states import Status
 from api.storage import open_storage
 from tests.api.conftest import Service, Start
+from tests.api.datasets.previews import PICTURE, with_preview
+from tests.api.models.registered import register, settle
 from tests.s3 import S3, SECRET
 
 CONTENT = bytes(range(256)) * 8
@@ -119,3 +121,18 @@ def test_a_bucket_that_is_away_is_told(s3: S3, start: Start, tmp_path: Path, mon
         files = {"file": ("data.zip", b"PK\x05\x06" + bytes(18))}
         assert service.client.post("/v1/datasets", files=files).json()["code"] == "unavailable"
         assert service.client.get("/v1/jobs").status_code == 200  # what is in rows goes on
+
+
+def test_a_preview_and_a_model_lie_in_the_bucket_too(service: Service, away: httpx2.Client, tmp_path: Path) -> None:
+    preview = service.client.get(f"/v1/datasets/{with_preview(service)}/preview")
+    job_id = service.job(name="n from l")
+    service.publish(held := service.bring(job_id, Status.RUNNING), 1, CONTENT, tmp_path)
+    service.end(held, Status.SUCCEEDED)
+    model = register(service, job_id, name="n")["id"]
+    settle(service, b"converted")
+    weights = [service.client.get(f"/v1/models/{model}/weights", params={"format": f}) for f in ("pt", "safetensors")]
+
+    assert [answer.status_code for answer in (preview, *weights)] == [307] * 3
+    assert [away.get(answer.headers["Location"]).content for answer in (preview, *weights)] == [
+        PICTURE, CONTENT, b"converted"
+    ]  # fmt: skip
