@@ -34,6 +34,7 @@ app = typer.Typer(
 app.add_typer(study, name="study")
 for name in ("jobs", "datasets", "models", "studies", "workers"):
     app.add_typer(getattr(service, name), name=name)
+app.command("doctor")(service.doctor)
 Spec = Annotated[Path, typer.Argument(help="Job spec, JSON or YAML.", show_default=False)]
 RunDir = Annotated[
     Path,

@@ -271,6 +271,10 @@ class AsyncClient:
         """Say what runs there."""
         return dict(await self._run(calls.plain("/v1/version")))
 
+    async def readiness(self) -> dict[str, Any]:
+        """Say whether the service can do its work; one that cannot is `Refused`."""
+        return dict(await self._run(calls.plain("/readyz")))
+
     # -- the driver
 
     async def _pages(self, path: str, filters: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:

@@ -263,6 +263,10 @@ class Client:
         """Say what runs there."""
         return dict(self._run(calls.plain("/v1/version")))
 
+    def readiness(self) -> dict[str, Any]:
+        """Say whether the service can do its work; one that cannot is `Refused`."""
+        return dict(self._run(calls.plain("/readyz")))
+
     # -- the driver
 
     def _pages(self, path: str, filters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -453,3 +453,13 @@ def study_report(
 
 def _leave(seen: Any) -> None:
     raise typer.Exit(EXIT_FAILED if seen.status in ("failed", "cancelled") else EXIT_DONE)
+
+
+def doctor(url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
+    """Look at a deployment: what is wrong with it, and what to do; exit status 3 where it cannot do its work."""
+    from rdrkd.commands.doctor import findings
+
+    with _service(url, token_file, as_json) as (service, terminal):
+        found = list(findings(service))
+        terminal.many("findings", [finding._asdict() for finding in found])
+        raise typer.Exit(EXIT_FAILED if any(finding.state == "fault" for finding in found) else EXIT_DONE)

@@ -20,6 +20,7 @@ COLUMNS = {
     "models": ("id", "name", "version", "aliases", "status", "size", "created_at"),
     "studies": ("id", "name", "status", "jobs", "created_at"),
     "workers": ("name", "queue", "alive", "works_on", "beat_at"),
+    "findings": ("what", "state", "detail", "advice"),
     "artifacts": ("name", "epoch", "size", "sha256"),
 }
 

@@ -1,5 +1,7 @@
 """The service in figures: what Prometheus reads is what the rows say."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,16 @@ def test_they_are_the_admins(start: Start, scope: str, status: int) -> None:
 
         assert answer.status_code == status
         assert dataset not in answer.text
+
+
+def test_the_dashboard_asks_for_figures_that_there_are(each_service: Service, tmp_path: Path) -> None:
+    each_service.publish(each_service.bring(each_service.job(), Status.RUNNING), 1, b"weights", tmp_path)
+    each_service.job(Status.FAILED)
+    there = {key[0] for key in read(each_service)}
+    dashboard = json.loads((Path(__file__).parents[3] / "docs" / "grafana.json").read_text())
+
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    named = {name for expression in asked for name in re.findall(r"rdrkd_\w+", expression)}
+
+    assert named
+    assert named <= there

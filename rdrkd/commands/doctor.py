@@ -1,0 +1,104 @@
+"""`rdrkd doctor`: look at a deployment from outside, and say what to do about what is wrong."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import rdrkd
+
+if TYPE_CHECKING:
+    from rdrkd.client import Client
+
+QUEUES = {"train": "jobs", "inspect": "checks of uploads"}
+PATIENCE_SECONDS = 60.0  # a claimable job that waits for longer is not taken
+
+
+class Finding(NamedTuple):
+    """What was looked at, how it is, and what to do."""
+
+    what: str
+    state: Literal["ok", "warning", "fault"]
+    detail: str
+    advice: str = ""
+
+
+def findings(service: "Client") -> Iterator[Finding]:
+    """Look at everything that can be seen with the client's key.
+
+    Raises:
+        ClientError: the service does not answer at all, or not to this key.
+    """
+    yield from _version(service.version())
+    yield from _readiness(service)
+    present = service.workers()
+    for queue in QUEUES:
+        yield _workers(queue, [worker for worker in present if worker["queue"] == queue])
+    yield from _devices(present)
+    yield _queue(service.queue())
+
+
+def _version(there: dict[str, Any]) -> Iterator[Finding]:
+    if there["version"] == rdrkd.__version__:
+        yield Finding("version", "ok", there["version"])
+    else:
+        detail = f"the service is {there['version']}, this client {rdrkd.__version__}"
+        yield Finding("version", "warning", detail, "install the service's version here")
+
+
+def _readiness(service: "Client") -> Iterator[Finding]:
+    from rdrkd.client import Refused
+
+    try:
+        ready = service.readiness()
+    except Refused as refused:
+        yield Finding("database", "fault", str(refused), "see that RDRKD_DATABASE_URL leads to a server that runs")
+        return
+    yield Finding("database", "ok", "answers, and has the newest revision")
+    broker = "start it; see RDRKD_BROKER_URL. Until then the reaper starts jobs, late"
+    storage = "see RDRKD_STORAGE_URL, its keys, and RDRKD_DATA_DIR: no upload, download or training goes on without"
+    yield _up("broker", ready["broker"], "warning", broker)
+    yield _up("storage", ready["storage"], "fault", storage)
+
+
+def _up(what: str, state: str, otherwise: Literal["warning", "fault"], advice: str) -> Finding:
+    return Finding(what, "ok", "answers") if state == "ok" else Finding(what, otherwise, state, advice)
+
+
+def _workers(queue: str, present: list[dict[str, Any]]) -> Finding:
+    what, alive = f"workers for {QUEUES[queue]}", [worker for worker in present if worker["alive"]]
+    gone = [worker["name"] for worker in present if not worker["alive"]]
+    if not alive:
+        last = f"; the last was {gone[-1]}" if gone else ""
+        return Finding(what, "fault", f"none{last}", f"start one: python -m worker --queue {queue}")
+    others = sorted({worker["version"] for worker in alive} - {rdrkd.__version__})
+    if others:
+        return Finding(what, "warning", f"of the versions {', '.join(others)}", "let all run the same version")
+    if gone:
+        return Finding(
+            what, "warning", f"{len(alive)}; without a beat: {', '.join(gone)}", "see whether they were lost"
+        )
+    return Finding(what, "ok", str(len(alive)))
+
+
+def _devices(present: list[dict[str, Any]]) -> Iterator[Finding]:
+    trainers = [worker for worker in present if worker["alive"] and worker["queue"] == "train"]
+    if not trainers:
+        return
+    names = [device["name"] for worker in trainers for device in worker["devices"]]
+    if names:
+        yield Finding("GPUs", "ok", ", ".join(names))
+    else:
+        advice = (
+            "if the machine has one: a driver, and in a container `--gpus`, or the compose file without its .cpu.yml"
+        )
+        yield Finding("GPUs", "warning", "no worker has one: trainings run on processors, and take days", advice)
+
+
+def _queue(queue: dict[str, Any]) -> Finding:
+    counts = ", ".join(f"{count} {status}" for status, count in queue["counts"].items() if count) or "empty"
+    waits = queue["oldest_seconds"] or 0.0
+    if queue["claimable"] and waits > PATIENCE_SECONDS and queue["counts"].get("running", 0) < queue["workers"]:
+        detail = f"{counts}; the oldest has waited {waits:.0f} s though a worker is free"
+        return Finding(
+            "queue", "warning", detail, "see that the broker is up and the reaper runs: python -m api.reaper"
+        )
+    return Finding("queue", "ok", counts)
