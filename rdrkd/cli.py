@@ -13,7 +13,13 @@ import typer
 from rich.console import Console
 
 from rdrkd import __version__, environment
-from rdrkd.commands import service
+from rdrkd.commands.datasets import datasets
+from rdrkd.commands.doctor import doctor
+from rdrkd.commands.jobs import jobs
+from rdrkd.commands.keys import keys
+from rdrkd.commands.models import models
+from rdrkd.commands.studies import studies
+from rdrkd.commands.workers import workers
 from rdrkd.console import People, show_failure, show_inspection
 from rdrkd.errors import RdrkdError, SpecError
 from rdrkd.events import EXIT_DONE, EXIT_FAILED, Failed
@@ -32,9 +38,12 @@ app = typer.Typer(
 )
 
 app.add_typer(study, name="study")
-for name in ("jobs", "datasets", "models", "studies", "workers"):
-    app.add_typer(getattr(service, name), name=name)
-app.command("doctor")(service.doctor)
+for name, commands in (
+    ("jobs", jobs), ("datasets", datasets), ("models", models), ("studies", studies), ("workers", workers),
+    ("keys", keys),
+):  # fmt: skip
+    app.add_typer(commands, name=name)
+app.command("doctor")(doctor)
 Spec = Annotated[Path, typer.Argument(help="Job spec, JSON or YAML.", show_default=False)]
 RunDir = Annotated[
     Path,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -266,6 +267,23 @@ class AsyncClient:
     async def queue(self) -> dict[str, Any]:
         """Say how many jobs are where, and which is next."""
         return dict(await self._run(calls.plain("/v1/queue")))
+
+    async def create_key(
+        self, name: str, owner: str, scope: str = "submit", expires_at: datetime | None = None
+    ) -> dict[str, Any]:
+        """Make an API key; `key` of the answer is the key, which is never shown again."""
+        end = None if expires_at is None else expires_at.isoformat()
+        body = {"name": name, "owner": owner, "scope": scope, "expires_at": end}
+        return dict((await self._run(calls.ask("POST", "/v1/api-keys", json=body))).json())
+
+    async def keys(self) -> AsyncIterator[dict[str, Any]]:
+        """List the API keys, newest first."""
+        async for row in self._pages("/v1/api-keys", {}):
+            yield row
+
+    async def revoke_key(self, key_id: str) -> dict[str, Any]:
+        """Revoke an API key."""
+        return dict((await self._run(calls.ask("DELETE", f"/v1/api-keys/{key_id}"))).json())
 
     async def version(self) -> dict[str, Any]:
         """Say what runs there."""

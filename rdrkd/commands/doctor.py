@@ -3,7 +3,11 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import typer
+
 import rdrkd
+from rdrkd.commands.connection import URL, Json, TokenFile, Url, connected
+from rdrkd.events import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
     from rdrkd.client import Client
@@ -102,3 +106,11 @@ def _queue(queue: dict[str, Any]) -> Finding:
             "queue", "warning", detail, "see that the broker is up and the reaper runs: python -m api.reaper"
         )
     return Finding("queue", "ok", counts)
+
+
+def doctor(url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
+    """Look at a deployment: what is wrong with it, and what to do; exit status 3 where it cannot do its work."""
+    with connected(url, token_file, as_json) as (service, terminal):
+        found = list(findings(service))
+        terminal.many("findings", [finding._asdict() for finding in found])
+        raise typer.Exit(EXIT_FAILED if any(finding.state == "fault" for finding in found) else EXIT_DONE)

@@ -20,6 +20,7 @@ COLUMNS = {
     "models": ("id", "name", "version", "aliases", "status", "size", "created_at"),
     "studies": ("id", "name", "status", "jobs", "created_at"),
     "workers": ("name", "queue", "alive", "works_on", "beat_at"),
+    "keys": ("id", "name", "owner", "scope", "expires_at", "last_used_at", "revoked_at"),
     "findings": ("what", "state", "detail", "advice"),
     "artifacts": ("name", "epoch", "size", "sha256"),
 }

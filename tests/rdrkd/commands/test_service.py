@@ -257,3 +257,21 @@ def test_nobody_is_there(command: Command) -> None:
 
     assert result.exit_code == 4
     assert "http://127.0.0.1:9" in result.stderr
+
+
+def test_keys_are_made_listed_and_revoked(live: Live, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RDRKD_TOKEN", live.key("operator", "admin")["Authorization"].removeprefix("Bearer "))
+
+    made = command("keys", "create", "nightly", "--owner", "alice", "--scope", "read", "--days", "1")
+    key = made.stdout.strip()
+    newest = lines(command("keys", "list", "--json"))[0]
+    as_alice = {"Authorization": f"Bearer {key}"}
+
+    assert "not shown again" in made.stderr
+    assert (newest["name"], newest["owner"], newest["scope"]) == ("nightly", "alice", "read")
+    assert key not in json.dumps(newest)
+    assert live.client.get("/v1/jobs", headers=as_alice).status_code == 200
+    assert f"{newest['id']}: revoked" in command("keys", "revoke", newest["id"]).stderr
+    assert lines(command("keys", "list", "--json"))[0]["revoked_at"]
+    monkeypatch.setenv("RDRKD_TOKEN", live.key("alice", "submit")["Authorization"].removeprefix("Bearer "))
+    assert "expected a key of the scope admin" in str(command("keys", "list").exception)

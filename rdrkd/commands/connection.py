@@ -1,0 +1,61 @@
+"""What the commands on a service share: how they reach it, their options, and how they leave.
+
+Exit status: 0 it went well, 2 the command is wrong, 3 the service refused or what was waited for failed, 4 the service
+does not answer, 5 the wait was over first.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rdrkd.commands.terminal import Terminal
+from rdrkd.events import EXIT_DONE, EXIT_FAILED
+
+if TYPE_CHECKING:
+    from rdrkd.client import Client
+
+EXIT_UNREACHABLE, EXIT_NOT_ENDED = 4, 5
+Id = Annotated[str, typer.Argument(help="Its id.", show_default=False)]
+Url = Annotated[str, typer.Option("--url", envvar="RDRKD_URL", help="Where the service is.")]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(help="File with the token; or set RDRKD_TOKEN, which no other user of the machine can see."),
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, a line for each thing.")]
+Limit = Annotated[int, typer.Option(min=1, help="How many, newest first.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Where it goes.", show_default=False)]
+Wait = Annotated[bool, typer.Option("--wait", help="Stay until it has ended.")]
+Timeout = Annotated[float | None, typer.Option(min=0, help="Longest wait, seconds.", show_default=False)]
+URL = "http://127.0.0.1:8000"
+
+
+@contextmanager
+def connected(url: str, token_file: Path | None, as_json: bool) -> Iterator[tuple["Client", Terminal]]:
+    """Connect, and turn what goes wrong on the way into an exit status of its own."""
+    from rdrkd.client import Client, NotEnded, Unreachable, UploadBroken  # a trainer that starts needs none of it
+
+    terminal = Terminal(as_json)
+    token = token_file.read_text().strip() if token_file else os.environ.get("RDRKD_TOKEN")
+    try:
+        with Client(url, token) as client:
+            yield client, terminal
+    except (Unreachable, UploadBroken) as error:
+        terminal.note(f"error: {error} (service: {url})")
+        raise typer.Exit(EXIT_UNREACHABLE) from error
+    except NotEnded as error:
+        terminal.note(f"error: {error}")
+        raise typer.Exit(EXIT_NOT_ENDED) from error
+
+
+def new_app(help_: str) -> typer.Typer:
+    """Give a group of commands."""
+    return typer.Typer(help=help_, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
+
+
+def leave(seen: Any) -> None:
+    """Leave with the status of what has been waited for."""
+    raise typer.Exit(EXIT_FAILED if seen.status in ("failed", "cancelled") else EXIT_DONE)

@@ -1,0 +1,57 @@
+"""`rdrkd datasets`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rdrkd.commands.connection import URL, Id, Json, Output, TokenFile, Url, Wait, connected, new_app
+from rdrkd.commands.uploads import LeaveOut, Resume, Upload, end_of_upload, lists
+
+datasets = new_app("Datasets of a service.")
+lists(datasets, "datasets")
+
+
+@datasets.command("upload")
+def upload_dataset(
+    file: Upload,
+    name: Annotated[str | None, typer.Option(help="A name for people; each upload is a version of it.")] = None,
+    lenient: LeaveOut = False,
+    resume: Resume = None,
+    wait: Wait = False,
+    url: Url = URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+) -> None:
+    """Send a dataset, a zip or tar; prints what it became. Broken connections are gone on with."""
+    with connected(url, token_file, as_json) as (service, terminal):
+        with terminal.bar(file.name) as told:
+            row = service.upload_dataset(file, name, told, resume, lenient)
+        if row.same_content_as is not None:
+            terminal.note(f"{row.id}: the same content as {row.same_content_as}, an earlier version of this name")
+        end_of_upload(service.wait_dataset(row.id) if wait else row, terminal)
+
+
+@datasets.command("import")
+def import_dataset(
+    folder: Annotated[str, typer.Argument(help="NAME/PATH, in a folder that the operator allows.", show_default=False)],
+    name: Annotated[str | None, typer.Option(help="A name for people; each import is a version of it.")] = None,
+    lenient: LeaveOut = False,
+    wait: Wait = False,
+    url: Url = URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+) -> None:
+    """Make a dataset of a folder on the service's machine; prints it."""
+    with connected(url, token_file, as_json) as (service, terminal):
+        row = service.import_dataset(folder, name, lenient)
+        end_of_upload(service.wait_dataset(row.id) if wait else row, terminal)
+
+
+@datasets.command("preview")
+def dataset_preview(
+    dataset: Id, output: Output = Path("preview.jpg"), url: Url = URL, token_file: TokenFile = None
+) -> None:
+    """Download a picture of some of a dataset's images with their boxes; prints where it is."""
+    with connected(url, token_file, as_json=False) as (service, _):
+        typer.echo(service.download_preview(dataset, output))

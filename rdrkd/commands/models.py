@@ -1,0 +1,85 @@
+"""`rdrkd models`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rdrkd.commands.connection import URL, Id, Json, Output, TokenFile, Url, Wait, connected, new_app
+from rdrkd.commands.uploads import Resume, Upload, end_of_upload, lists
+
+models = new_app("Models of a service: teachers and start weights.")
+lists(models, "models")
+
+
+@models.command("upload")
+def upload_model(
+    file: Upload,
+    name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
+    resume: Resume = None,
+    wait: Wait = False,
+    url: Url = URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+) -> None:
+    """Send a model; prints what it became. Broken connections are gone on with."""
+    with connected(url, token_file, as_json) as (service, terminal):
+        with terminal.bar(file.name) as told:
+            row = service.upload_model(file, name, told, resume)
+        end_of_upload(service.wait_model(row.id) if wait else row, terminal)
+
+
+@models.command("register")
+def register_model(
+    job: Annotated[str, typer.Argument(help="Id of a job that has succeeded.", show_default=False)],
+    name: Annotated[str | None, typer.Option(help="Its versions are numbered by it; default: the job's name.")] = None,
+    alias: Annotated[list[str] | None, typer.Option(help="Means it from here on; may be given several times.")] = None,
+    wait: Wait = False,
+    url: Url = URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+) -> None:
+    """Make a model of a job's student; prints it."""
+    with connected(url, token_file, as_json) as (service, terminal):
+        row = service.register(job, name, alias or ())
+        end_of_upload(service.wait_model(row.id) if wait else row, terminal)
+
+
+@models.command("alias")
+def alias_model(
+    model: Id,
+    alias: Annotated[str, typer.Argument(help="Such as `production`.", show_default=False)],
+    remove: Annotated[bool, typer.Option("--remove", help="Forget it.")] = False,
+    url: Url = URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
+) -> None:
+    """Let an alias of a model's name mean this version; jobs then name it as `NAME@ALIAS`."""
+    with connected(url, token_file, as_json) as (service, terminal):
+        if remove:
+            service.delete_alias(model, alias)
+        else:
+            terminal.one(service.move_alias(model, alias))
+
+
+@models.command("download")
+def download_model(
+    model: Id,
+    output: Output = Path("model.pt"),
+    url: Url = URL,
+    token_file: TokenFile = None,
+) -> None:
+    """Download a model (.pt or .safetensors, by the output's name); prints where it is."""
+    form = output.suffix.removeprefix(".")
+    if form not in ("pt", "safetensors"):
+        raise typer.BadParameter(f"expected a file named *.pt or *.safetensors, got {output.name}")
+    with connected(url, token_file, as_json=False) as (service, terminal), terminal.bar(output.name) as told:
+        typer.echo(service.download_model(model, output, form, told))  # type: ignore[arg-type]
+
+
+@models.command("delete")
+def delete_model(model: Id, url: Url = URL, token_file: TokenFile = None) -> None:
+    """Delete a model that no job, no study and no alias names."""
+    with connected(url, token_file, as_json=False) as (service, terminal):
+        service.delete_model(model)
+        terminal.note(f"{model}: deleted")

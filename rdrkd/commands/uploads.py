@@ -1,0 +1,40 @@
+"""What `rdrkd datasets` and `rdrkd models` share."""
+
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rdrkd.commands.connection import URL, Id, Json, Limit, TokenFile, Url, connected
+from rdrkd.commands.terminal import Terminal
+from rdrkd.events import EXIT_DONE, EXIT_FAILED
+
+Upload = Annotated[Path, typer.Argument(help="The file.", exists=True, dir_okay=False, show_default=False)]
+LeaveOut = Annotated[
+    bool, typer.Option("--lenient", help="Leave out what is at fault, and list it, instead of refusing the whole.")
+]
+Resume = Annotated[str | None, typer.Option(help="Address of an upload that broke off: go on with it.")]
+
+
+def lists(app: typer.Typer, what: str) -> None:
+    """Give an app the commands that datasets and models share."""
+
+    @app.command("list")
+    def newest(limit: Limit = 20, url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
+        """List them, newest first."""
+        with connected(url, token_file, as_json) as (service, terminal):
+            rows = service.datasets() if what == "datasets" else service.models()
+            terminal.many(what, islice(rows, limit))
+
+    @app.command("show")
+    def show(id_: Id, url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
+        """Print one, whole: what the check found, or why it was refused."""
+        with connected(url, token_file, as_json) as (service, terminal):
+            terminal.one(service.dataset(id_) if what == "datasets" else service.model(id_))
+
+
+def end_of_upload(row: Any, terminal: Terminal) -> None:
+    """Print what an upload became, and leave."""
+    terminal.one(row)
+    raise typer.Exit(EXIT_FAILED if row.status == "invalid" else EXIT_DONE)
