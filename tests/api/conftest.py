@@ -214,7 +214,9 @@ def serve(
 @contextmanager
 def listening(app: FastAPI) -> Iterator[Service]:
     """The app on a real port: what the client of other fixtures, which calls the app, cannot show."""
-    with socket.create_server(("127.0.0.1", 0)) as bound:
+    # By name of the protocol: asyncio sends small answers at once only from sockets that say what they are.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as bound:
+        bound.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         thread.start()

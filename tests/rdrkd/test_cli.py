@@ -34,7 +34,8 @@ from rdrkd.reporter import Memory
 from tests.rdrkd.datasets import tiny_dataset
 
 RDRKD = [sys.executable, "-m", "rdrkd"]
-COMMANDS = {"distill", "train", "evaluate", "export", "inspect", "report", "scenes", "up", "down", "demo", "bench", "doctor",
+COMMANDS = {"distill", "train", "evaluate", "export", "inspect", "report", "scenes", "up", "down", "demo", "bench",
+            "doctor",
             "compare", "schema", "version"}  # fmt: skip
 
 
