@@ -42,7 +42,8 @@ def write(run_dir: Path, epoch: int, fill: Callable[[Path], None]) -> Path:
         shutil.rmtree(target)
     temporary.rename(target)
     sync_folder(parent)
-    for old in complete(run_dir)[:-KEPT]:
+    # Later ones are left from before: they could not be read, and are written over when the training gets there.
+    for old in [path for path in complete(run_dir) if path.name <= target.name][:-KEPT]:
         shutil.rmtree(old)
     return target
 

@@ -173,6 +173,20 @@ def test_a_damaged_checkpoint_is_passed_over(scenes: Path, teacher_path: Path, t
     assert codes.count("checkpoint_unreadable") == 1
 
 
+def test_without_any_sound_checkpoint_the_run_begins_anew_and_ends(
+    scenes: Path, teacher_path: Path, tmp_path: Path
+) -> None:
+    inputs = Inputs(teacher=teacher_path, device="cpu")
+    with pytest.raises(StopRequested):
+        run(distill(scenes, epochs=4), tmp_path, StopAfter(3), inputs)
+    for folder in checkpoints.complete(tmp_path):
+        (folder / "state.pt").write_bytes(b"torn")
+    memory = Memory()
+    run(distill(scenes, epochs=4), tmp_path, memory, inputs)
+    assert [epoch.epoch for epoch in events(memory, Epoch)] == [1, 2, 3, 4]
+    assert [path.name for path in checkpoints.complete(tmp_path)] == ["0003", "0004"]
+
+
 def test_warnings_of_before_and_after_a_resume_stay(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
     inputs = Inputs(teacher=teacher_path, device="cpu")
     with pytest.raises(StopRequested):
