@@ -18,7 +18,7 @@ from tests.end_to_end.conftest import ROOT
 
 PAGE = ROOT / "docs" / "transcripts.md"
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILE = re.compile(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^A file, ([\w.]+):\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = "@@ next command"
 PORT = "8765"
 
