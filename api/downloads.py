@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import Request
@@ -14,9 +15,10 @@ from starlette.responses import Response
 
 from api.dependencies import settings_of, storage_of
 from api.errors import Gone
-from api.responses import ContentResponse, Disposition
+from api.responses import ContentResponse, Disposition, content_etag, not_modified
 from api.storage import Storage
 
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 ALWAYS_OURS = ("content-security-policy",)  # guards that a bucket's answer cannot have
 
 
@@ -33,14 +35,18 @@ class Download:
     disposition: Disposition = "attachment"
 
 
-def hand_out(request: Request, file: Download, headers: Mapping[str, str]) -> Response:
-    """Answer with a stored file, or with the address at which the bucket hands it out.
+def hand_out(
+    request: Request, file: Download, if_none_match: str | None, headers: Mapping[str, str] = NO_HEADERS
+) -> Response:
+    """Answer with a stored file, with the address at which the bucket hands it out, or that the client has it.
 
     A HEAD is answered here, and so is what needs headers that a bucket does not send.
 
     Raises:
         Gone: nothing is stored under the key.
     """
+    if (unchanged := not_modified(if_none_match, content_etag(file.sha256), headers)) is not None:
+        return unchanged
     store, settings = storage_of(request), settings_of(request)
     if not store.exists(file.key):
         raise Gone(f"expected {PurePath(file.key).name} in the file store, got nothing there: it was removed")

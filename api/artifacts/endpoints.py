@@ -12,7 +12,7 @@ from api.dependencies import IfNoneMatch, Work, refusals
 from api.downloads import Download, hand_out
 from api.errors import BadRequest, Gone, Invalid, NotFound, NotReady, RangeNotSatisfiable
 from api.jobs.tables import Artifact, Job
-from api.responses import Disposition, content_etag, not_modified, plain_name
+from api.responses import Disposition, not_modified, plain_name
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
 
@@ -92,9 +92,6 @@ def _file(
     job: Job, row: Artifact, request: Request, if_none_match: str | None, disposition: Disposition = "attachment"
 ) -> Response:
     """Hand out a stored file, or say that the client has it or that it is gone."""
-    headers = guards(row.name)
-    if (unchanged := not_modified(if_none_match, content_etag(row.sha256), headers)) is not None:
-        return unchanged
     filename = f"{plain_name(job.name or '') or job.id}-{row.name}"
     file = Download(row.key, row.sha256, row.size, row.created_at, filename, media_type(row.name), disposition)
-    return hand_out(request, file, headers)
+    return hand_out(request, file, if_none_match, guards(row.name))

@@ -34,7 +34,6 @@ from api.idempotency.once import KEYED, Once, key_of, once_of_upload
 from api.pages import After, Limit, Page
 from api.receiving import Upload, form_body, receiver
 from api.registration import register
-from api.responses import content_etag, not_modified
 from api.uploads import SUFFIXES as OF_KIND
 from rdrkd.spec import Name
 
@@ -78,9 +77,7 @@ def create(
     """
     row = register(work, store, upload.stored, lambda session: _create(session, upload))
     view = DatasetView.of(row)
-    answer.headers["Location"] = view.links.self
-    answer.headers["Retry-After"] = "1"
-    once.keep(work.session, view, answer)
+    once.accepted(work.session, view, answer, view.links.self, "1")
     return view
 
 
@@ -158,11 +155,11 @@ def preview(dataset_id: str, work: Work, request: Request, if_none_match: IfNone
     """Look at some of a dataset's images with their boxes, as a JPEG; what the evaluation ignores is crossed out."""
     row = service.with_preview(work.session, dataset_id)
     key, sha256, size = str(row.preview_key), str(row.preview_sha256), row.preview_size or 0
-    if (unchanged := not_modified(if_none_match, content_etag(sha256))) is not None:
-        return unchanged
     name = f"{dataset_id}-preview.jpg"
     return hand_out(
-        request, Download(key, sha256, size, row.checked_at or row.created_at, name, media_type(key), "inline"), {}
+        request,
+        Download(key, sha256, size, row.checked_at or row.created_at, name, media_type(key), "inline"),
+        if_none_match,
     )
 
 

@@ -46,6 +46,12 @@ class Once:
     def __init__(self, claim: Claim | None) -> None:
         self._claim = claim
 
+    def accepted(self, session: Session, view: BaseModel, response: Response, location: str, retry_after: str) -> None:
+        """Say where what has been taken is and when to look, and keep the answer, as `keep` does."""
+        response.headers["Location"] = location
+        response.headers["Retry-After"] = retry_after
+        self.keep(session, view, response)
+
     def keep(self, session: Session, view: BaseModel, response: Response, status: int = 202) -> None:
         """Keep the answer in the request's own transaction.
 

@@ -67,9 +67,7 @@ def create(
     job = service.create(work.session, spec)
     work.ring(TRAIN, job.id)
     view = JobDetail.of(job, waiting_for(work.session, job, count=True), warnings=[])
-    response.headers["Location"] = view.links.self
-    response.headers["Retry-After"] = POLL_SECONDS
-    once.keep(work.session, view, response)
+    once.accepted(work.session, view, response, view.links.self, POLL_SECONDS)
     return view
 
 

@@ -25,7 +25,6 @@ from api.uploads import UploadStatus
 from api.workers import service as workers
 from rdrkd.errors import Problem
 from rdrkd.spec import (
-    JOB_SPEC,
     Architecture,
     JobOutput,
     JobSpec,
@@ -65,12 +64,16 @@ def create(session: Session, spec: JobSpec) -> Job:
     return row
 
 
-def with_ids(session: Session, spec: JobSpec) -> JobSpec:
-    """Give the spec with the ids of the dataset and models that it names otherwise; what is not there stays."""
+def with_ids(session: Session, spec: Spec) -> Spec:
+    """Give a job's or study's spec with the ids of what it names otherwise: what is queued stays when names move.
+
+    What is not there stays as it is named.
+    """
     content = spec.model_dump(mode="json", exclude_unset=True)
-    if naming.named(content):
-        spec = JOB_SPEC.validate_python(naming.resolved(session, content))
-    return pinned(session, spec)
+    known = naming.resolved(session, content)
+    if not re.fullmatch(DATASET_ID, spec.dataset) and (dataset := versions.named(session, spec.dataset)) is not None:
+        known = known | {"dataset": dataset.id}
+    return spec if known == content else cast(Spec, type(spec).model_validate(known))
 
 
 def add(session: Session, spec: RunSpec, owner: str | None, continues: str | None = None) -> Job:
@@ -160,13 +163,6 @@ def check_workers(session: Session, spec: RunSpec) -> None:
 def is_past(session: Session, moment: datetime) -> bool:
     """Say whether a moment has passed, by the database's clock."""
     return bool(session.scalar(select(literal(moment, UtcDateTime()) <= now())))
-
-
-def pinned(session: Session, spec: Spec) -> Spec:
-    """Give a spec with the id of its dataset where it names one: what is queued stays the same when versions come."""
-    if re.fullmatch(DATASET_ID, spec.dataset) or (dataset := versions.named(session, spec.dataset)) is None:
-        return spec
-    return cast(Spec, spec.model_copy(update={"dataset": dataset.id}))
 
 
 def check_references(session: Session, dataset: str, models: Mapping[str, ModelRef]) -> None:

@@ -54,9 +54,7 @@ def create(
     stored = upload.stored
     row = register(work, store, stored, lambda session: service.create(session, stored, upload.filename, upload.name))
     view = ModelView.of(row)
-    answer.headers["Location"] = view.links.self
-    answer.headers["Retry-After"] = "1"
-    once.keep(work.session, view, answer)
+    once.accepted(work.session, view, answer, view.links.self, "1")
     return view
 
 

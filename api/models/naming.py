@@ -62,15 +62,6 @@ def resolved(session: Session, spec: Any) -> Any:
     return [resolved(session, value) for value in spec] if isinstance(spec, list) else spec
 
 
-def named(content: Any) -> bool:
-    """Say whether a spec's JSON names a model by alias or version."""
-    if isinstance(content, dict):
-        if set(content) == {"model"} and isinstance(content["model"], str):
-            return "@" in content["model"]
-        return any(named(value) for value in content.values())
-    return isinstance(content, list) and any(named(value) for value in content)
-
-
 def _meant(session: Session, reference: str) -> str | None:
     name, _, which = reference.rpartition("@")
     owner = owner_of(session)

@@ -28,7 +28,7 @@ from api.models import registry, service
 from api.models.schemas import Alias, ModelView, Registration
 from api.receiving import NO_ROOM
 from api.registration import register as registered
-from api.responses import content_etag, not_modified, plain_name
+from api.responses import plain_name
 from api.storage import full_disk_told
 
 router = APIRouter(tags=["models"])
@@ -64,9 +64,7 @@ def register(
     row = registered(work, store, stored, lambda session: registry.create(session, job, name, stored, asked.aliases))
     work.session.refresh(row)
     view = ModelView.of(row)
-    answer.headers["Location"] = view.links.self
-    answer.headers["Retry-After"] = "1"
-    once.keep(work.session, view, answer)
+    once.accepted(work.session, view, answer, view.links.self, "1")
     return view
 
 
@@ -117,9 +115,7 @@ def weights(
     As it was uploaded it comes byte by byte; the other format has been written by its check, in half precision.
     """
     row, file = service.file(work.session, model_id, format)
-    if (unchanged := not_modified(if_none_match, content_etag(file.sha256))) is not None:
-        return unchanged
     version = f"-v{row.version}" if row.version is not None else ""
     filename = f"{plain_name(row.name or '') or row.id}{version}.{file.format}"
     at = row.checked_at or row.created_at
-    return hand_out(request, Download(file.key, file.sha256, file.size, at, filename, OPAQUE), {})
+    return hand_out(request, Download(file.key, file.sha256, file.size, at, filename, OPAQUE), if_none_match)

@@ -14,7 +14,6 @@ from api.jobs import lifecycle, repair
 from api.jobs import service as jobs
 from api.jobs.states import TERMINAL, Status
 from api.jobs.tables import Job
-from api.models import naming
 from api.ownership import owner_of
 from api.pages import get_or_404, page
 from api.studies.tables import Study, StudyMember
@@ -54,9 +53,7 @@ def create(session: Session, spec: Spec) -> tuple[Study, list[str]]:
         Invalid: it has too many members.
         PathNotAllowed, UnknownReference, UnusableReference, QuotaExceeded: as for a job.
     """
-    content = spec.model_dump(mode="json", exclude_unset=True)
-    spec = Spec.model_validate(naming.resolved(session, content)) if naming.named(content) else spec
-    spec = jobs.pinned(session, spec)
+    spec = jobs.with_ids(session, spec)
     _check(session, spec)
     study = Study(id=new_id("stu"), name=spec.name, spec=spec.model_dump(mode="json", exclude_unset=True))
     study.owner = owner_of(session)
