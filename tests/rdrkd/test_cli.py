@@ -1,7 +1,6 @@
 """The command line as people and workers call it: what it prints, and the status it leaves with."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -205,16 +204,25 @@ def test_a_stop_is_no_failure() -> None:
     assert (conclude(work, reporter), reporter.events) == (EXIT_STOPPED, [Stopped()])
 
 
-def test_a_signal_asks_the_run_to_stop() -> None:
-    reporter = Memory()
-
-    def work(asked: Any) -> dict[str, Any]:
-        assert not asked.should_stop()
-        os.kill(os.getpid(), signal.SIGTERM)
-        return {"stopped": asked.should_stop()}
-
-    assert conclude(work, reporter) == EXIT_DONE
-    assert reporter.events == [Done(result={"stopped": True})]
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_asks_the_run_to_stop_and_a_second_ends_it(number: signal.Signals) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from rdrkd.process import conclude\n"
+        "from rdrkd.reporter import Memory\n"
+        "number = int(sys.argv[1])\n"
+        "def work(asked):\n"
+        "    assert not asked.should_stop()\n"
+        "    os.kill(os.getpid(), number)\n"
+        "    assert asked.should_stop()\n"
+        "    print('asked', flush=True)\n"
+        "    os.kill(os.getpid(), number)\n"
+        "    print('deaf', flush=True)\n"
+        "conclude(work, Memory())\n"
+    )
+    # A process of its own, as a trainer is: what a signal does to the tests' process is not ours to try.
+    done = subprocess.run([sys.executable, "-c", script, str(int(number))], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (-number, "asked\n")
 
 
 # -- the trainer process
