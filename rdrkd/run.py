@@ -38,7 +38,6 @@ from rdrkd.spec import (
     references,
 )
 from rdrkd.spec.resolved import with_defaults
-from rdrkd.study.compare import compare
 from rdrkd.training.plan import Plan
 from rdrkd.training.train import train
 from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION, get_flops
@@ -108,6 +107,8 @@ def _run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> di
     elif isinstance(spec, Export):
         result = _export(spec, dataset, run_dir, reporter, inputs)
     elif isinstance(spec, Compare):
+        from rdrkd.study.compare import compare  # with scipy's statistics: a second that no training needs
+
         result = compare(run_dir, dataset)
     else:
         try:

@@ -1,6 +1,7 @@
 """Networks by name, from the allow-list of the job spec."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -52,8 +53,13 @@ def build(cfg: str | Mapping[str, Any], names: Sequence[str]) -> DetectionModel:
 
 def name_of(model: DetectionModel) -> str | None:
     """Give the name of the architecture that a model is, or None for one that is not on the allow-list."""
-    own = _fingerprint(model.yaml)
-    return next((name for name in ARCHITECTURES if _fingerprint(configuration(name)) == own), None)
+    return _names().get(_fingerprint(model.yaml))
+
+
+@cache
+def _names() -> dict[tuple[Any, ...], str]:
+    """Each architecture's name by its fingerprint; read once, for every checkpoint asks."""
+    return {_fingerprint(configuration(name)): name for name in reversed(ARCHITECTURES)}
 
 
 def _fingerprint(cfg: Mapping[str, Any]) -> tuple[Any, ...]:
