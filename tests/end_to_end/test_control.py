@@ -31,7 +31,8 @@ def ask(service: Service, job_id: str, tail: str, status: int, **body: str) -> N
     assert answer.status_code == status, answer.text
 
 
-@pytest.mark.parametrize("how", ["save", "latest"])
+# Each way once and each backend once: the moves themselves are tried on both in tests/api/control.
+@pytest.mark.parametrize(("backend", "how"), [("embedded", "save"), ("servers", "latest")], indirect=["backend"])
 def test_a_job_is_paused_and_goes_on_where_it_was(service: Service, scenes: Path, how: str) -> None:
     job_id = begin(service, scenes)
     until(lambda: service.checkpoint_of(job_id, attempt=1))
@@ -51,7 +52,9 @@ def test_a_job_is_paused_and_goes_on_where_it_was(service: Service, scenes: Path
     assert attempts(service, job_id) == {epoch: 1 if epoch <= kept else 2 for epoch in range(1, EPOCHS + 1)}
 
 
-@pytest.mark.parametrize("start", ["checkpoint", "scratch"])
+@pytest.mark.parametrize(
+    ("backend", "start"), [("servers", "checkpoint"), ("embedded", "scratch")], indirect=["backend"]
+)
 def test_a_job_is_retried_and_deleted(service: Service, scenes: Path, start: str) -> None:
     job_id = begin(service, scenes)
     until(lambda: service.checkpoint_of(job_id, attempt=1))

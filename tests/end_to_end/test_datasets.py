@@ -26,6 +26,7 @@ def visdrone(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("backend", ["servers"], indirect=True)
 def test_a_visdrone_tar_is_checked_leniently_and_trained_on(service: Service, visdrone: Path) -> None:
     for name in ("reaper", "inspect"):
         service.start(name)

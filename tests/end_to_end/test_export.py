@@ -22,6 +22,7 @@ def artifact(service: Service, job: dict[str, Any], name: str) -> bytes:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("backend", ["servers"], indirect=True)
 def test_a_student_is_exported_checked_and_downloaded(service: Service, scenes: Path) -> None:
     for name in ("reaper", "inspect", "train"):
         service.start(name)

@@ -76,6 +76,7 @@ def test_a_job_is_followed_to_its_end(service: Service, scenes: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("backend", ["servers"], indirect=True)
 def test_a_lost_worker_is_told_and_its_log_stays(service: Service, scenes: Path) -> None:
     for name in ("reaper", "inspect"):
         service.start(name)
