@@ -5,13 +5,15 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
 from api.artifacts import endpoints as artifacts
-from api.dependencies import IfNoneMatch, Work, json_only, refusals, room
+from api.dependencies import IfNoneMatch, Work, json_only, refusals, remove_after, room
 from api.errors import (
     BadRequest,
     CrossSite,
     Gone,
+    InUse,
     Invalid,
     MalformedJson,
+    NotEnded,
     NotFound,
     NothingToResume,
     NotReady,
@@ -31,7 +33,7 @@ from api.jobs.waiting import waiting_for
 from api.pages import After, Limit, Page
 from api.queue import TRAIN
 from api.responses import Disposition
-from api.studies import examples, service
+from api.studies import deletion, examples, service
 from api.studies.schemas import Extension, StudySummary, StudyView
 from api.studies.tables import Study
 from rdrkd.spec.study import Study as Spec
@@ -110,6 +112,22 @@ def resume(study_id: str, work: Work, response: Response) -> StudyView:
 def cancel(study_id: str, work: Work) -> StudyView:
     """Ask every job of the study to end that has not ended; `resume` goes on with them."""
     return _view(service.cancel(work.session, study_id), work)
+
+
+@router.delete(
+    "/{study_id}",
+    status_code=204,
+    operation_id="delete_study",
+    response_class=Response,
+    responses={204: {"description": "deleted"}, **refusals(CrossSite, NotFound, NotEnded, InUse)},
+)
+def delete(study_id: str, request: Request, work: Work) -> Response:
+    """Delete a study with its jobs, reports and their files; not while one of them goes on or something else needs one.
+
+    A student that is to stay becomes a model first: `POST /v1/jobs/{id}/register`.
+    """
+    remove_after(request, work, deletion.delete_study(work.session, study_id))
+    return Response(status_code=204)
 
 
 @router.post(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from api import quotas
@@ -78,7 +78,7 @@ def extend(
         Invalid: a method has the name of another one of the study.
         QuotaExceeded: as for a job.
     """
-    study = get(session, study_id)
+    study = held(session, study_id)
     known = Spec.model_validate(study.spec)
     more = known.model_copy(
         update={
@@ -106,7 +106,7 @@ def resume(session: Session, study_id: str) -> tuple[Study, list[str]]:
         NothingToResume: no job of it has failed or was cancelled.
         QuotaExceeded: as for a job.
     """
-    study = get(session, study_id)
+    study = held(session, study_id)
     repair.fail_blocked(session)  # members that wait for a teacher which failed, but have not been told yet
     session.expire_all()
     spec, members = Spec.model_validate(study.spec), members_of(session, study)
@@ -145,6 +145,12 @@ def get(session: Session, study_id: str) -> Study:
     return get_or_404(session, Study, study_id)
 
 
+def held(session: Session, study_id: str) -> Study:
+    """Read one study that nobody else changes until this transaction ends; raises `NotFound`."""
+    session.execute(update(Study).where(Study.id == study_id).values(name=Study.name))  # a lock on either database
+    return get(session, study_id)
+
+
 def newest(session: Session, limit: int, after: str | None) -> tuple[Sequence[Study], str | None]:
     """Read one page of studies, newest first, and the next cursor."""
     return page(session, select(Study), Study.id, limit, after)
@@ -168,7 +174,7 @@ def draw(session: Session, study_id: str) -> tuple[Job, list[str]]:
         NotFound: there is no such study.
         NotReady: no member has succeeded yet.
     """
-    study = get(session, study_id)
+    study = held(session, study_id)
     succeeded = members_of(session, study).succeeded
     if not succeeded:
         raise NotReady("expected a study with a member that has succeeded, got one without any")
@@ -193,10 +199,14 @@ def draw_finished(session: Session) -> list[str]:
         report.spec["study"].as_string() == Study.id,
         report.created_at >= last.correlate(Study).scalar_subquery(),
     )
-    ended = select(Study).where(
-        ~trained.where(Job.status.not_in(TERMINAL)).exists(),
-        trained.where(Job.status == Status.SUCCEEDED).exists(),
-        ~drawn.exists(),
+    ended = (
+        select(Study)
+        .where(
+            ~trained.where(Job.status.not_in(TERMINAL)).exists(),
+            trained.where(Job.status == Status.SUCCEEDED).exists(),
+            ~drawn.exists(),
+        )
+        .with_for_update(skip_locked=True)
     )
     return [_draw(session, study, members_of(session, study).succeeded).id for study in session.scalars(ended).all()]
 

@@ -241,6 +241,10 @@ class Client:
         """Add methods or seeds to a study."""
         return self._run(calls.one(Study.model_validate, "POST", f"/v1/studies/{study_id}/extend", dict(more)))
 
+    def delete_study(self, study_id: str) -> None:
+        """Delete a study with its jobs, which have ended or are paused, and their files."""
+        self._run(calls.ask("DELETE", f"/v1/studies/{study_id}"))
+
     def download_report(self, study_id: str, target: str | Path, format: str = "html") -> Path:
         """Fetch a study's newest report: html, markdown, csv or json."""
         address, params = f"/v1/studies/{study_id}/report", {"format": format}

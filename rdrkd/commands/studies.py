@@ -72,6 +72,14 @@ def cancel_study(study: Id, url: Url = URL, token_file: TokenFile = None, as_jso
         terminal.one(service.cancel_study(study))
 
 
+@studies.command("delete")
+def delete_study(study: Id, url: Url = URL, token_file: TokenFile = None) -> None:
+    """Delete a study with its jobs, which have ended or are paused, and their files."""
+    with connected(url, token_file, as_json=False) as (service, terminal):
+        service.delete_study(study)
+        terminal.note(f"{study}: deleted")
+
+
 @studies.command("report")
 def study_report(
     study: Id,

@@ -200,14 +200,21 @@ def _unusable_since(service: Service) -> Response:
     return service.client.post(f"/v1/studies/{study['id']}/extend", json={"seeds": [1]})
 
 
-def _of_study(method: str, tail: str) -> Provoke:
+def _of_study(method: str, tail: str = "") -> Provoke:
     """Ask something of a study that has only begun."""
 
     def provoke(service: Service) -> Response:
         study = service.client.post("/v1/studies", **_study(dataset=service.upload())).json()
-        return service.client.request(method, f"/v1/studies/{study['id']}/{tail}")
+        return service.client.request(method, f"/v1/studies/{study['id']}{tail}")
 
     return provoke
+
+
+def _needed_study(service: Service) -> Response:
+    study = service.client.post("/v1/studies", **_study(dataset=service.upload())).json()
+    service.job(model={"job": study["teacher"]["job"]})
+    service.client.post(f"/v1/studies/{study['id']}/cancel").raise_for_status()
+    return service.client.delete(f"/v1/studies/{study['id']}")
 
 
 def _reported(removed: bool = False, **headers: str) -> Provoke:
@@ -380,13 +387,16 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("extend_study", "not_found"): _post(f"{_NO_STUDY}/extend", json={"seeds": [1]}),
     ("extend_study", "unusable_reference"): _unusable_since,
     ("resume_study", "not_found"): _post(f"{_NO_STUDY}/resume"),
-    ("resume_study", "nothing_to_resume"): _of_study("POST", "resume"),
+    ("resume_study", "nothing_to_resume"): _of_study("POST", "/resume"),
     ("cancel_study", "not_found"): _post(f"{_NO_STUDY}/cancel"),
+    ("delete_study", "not_found"): _request("DELETE", _NO_STUDY),
+    ("delete_study", "not_ended"): _of_study("DELETE"),
+    ("delete_study", "in_use"): _needed_study,
     ("draw_study_report", "not_found"): _post(f"{_NO_STUDY}/report"),
-    ("draw_study_report", "not_ready"): _of_study("POST", "report"),
+    ("draw_study_report", "not_ready"): _of_study("POST", "/report"),
     ("get_study_report", "bad_request"): _reported(Range="bytes=x"),
     ("get_study_report", "not_found"): _get(f"{_NO_STUDY}/report"),
-    ("get_study_report", "not_ready"): _of_study("GET", "report"),
+    ("get_study_report", "not_ready"): _of_study("GET", "/report"),
     ("get_study_report", "gone"): _reported(removed=True),
     ("get_study_report", "range_not_satisfiable"): _reported(Range="bytes=99-"),
     ("get_study_report", "invalid"): _get(f"{_NO_STUDY}/report?format=x"),

@@ -172,6 +172,8 @@ def test_a_study_by_client(live: Live, service: Client) -> None:
     assert service.wait_study(study.id, timeout=10).status == "cancelled"
     assert service.resume_study(study.id).status == "queued"
     service.cancel_study(study.id)
+    service.delete_study(study.id)
+    assert not list(service.studies())
     assert {"decoupled", "cwd"} <= {method["name"] for method in service.methods()}
 
 

@@ -250,6 +250,8 @@ def test_studies(live: Live, command: Command, tmp_path: Path) -> None:
     assert command("studies", "cancel", study["id"]).exit_code == 0
     assert command("studies", "watch", study["id"]).exit_code == 3
     assert command("studies", "report", study["id"], "-o", tmp_path / "r.pdf").exit_code == 2
+    assert command("studies", "delete", study["id"]).exit_code == 0
+    assert command("studies", "show", study["id"]).exit_code == 1
 
 
 def test_nobody_is_there(command: Command) -> None:

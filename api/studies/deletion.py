@@ -1,0 +1,42 @@
+"""Deleting studies with their jobs: rows first, then files. Functions take the request's session and never commit."""
+
+from collections.abc import Iterator
+
+from sqlalchemy.orm import Session
+
+from api.control.deletion import delete_job
+from api.errors import NotEnded
+from api.jobs.states import DELETABLE
+from api.jobs.tables import Job
+from api.studies import service as studies
+from api.studies.tables import Study
+
+
+def delete_study(session: Session, study_id: str) -> list[str]:
+    """Delete a study with its jobs; give the notes of the files to remove once this is committed.
+
+    Raises:
+        NotFound: there is no such study.
+        NotEnded: a job of it has not ended and is not paused.
+        InUse: something else needs one of its jobs.
+    """
+    study = studies.held(session, study_id)
+    jobs = list(_jobs_of(session, study))
+    if going_on := [job.id for job in jobs if job.status not in DELETABLE]:
+        raise NotEnded(
+            f"expected a study whose jobs have ended or are paused, got one with {len(going_on)} that have not"
+        )
+    session.delete(study)
+    session.flush()  # from here on no job is needed for the study's own sake
+    return [note for job in jobs for note in delete_job(session, job.id)]
+
+
+def _jobs_of(session: Session, study: Study) -> Iterator[Job]:
+    """Give what the study has had made, what needs before what is needed: reports, members, the teacher."""
+    members = studies.members_of(session, study)
+    yield from studies.reports(session, study.id)
+    for job in [*(job for _, job in members.rows), *([members.teacher] if members.teacher is not None else [])]:
+        step: Job | None = job
+        while step is not None:  # and those that it took the place of
+            yield step
+            step = session.get(Job, step.continues) if step.continues is not None else None
