@@ -40,6 +40,7 @@ def kill_everything(service: Service) -> None:
     service.processes.clear()
 
 
+@pytest.mark.parametrize("backend", ["servers"], indirect=True)
 def test_a_study_survives_its_worker_and_a_restart_of_everything(service: Service, scenes: Path) -> None:
     service.start("reaper")
     service.start("inspect")
