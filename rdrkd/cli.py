@@ -21,7 +21,7 @@ from rdrkd.commands.models import models
 from rdrkd.commands.studies import studies
 from rdrkd.commands.workers import workers
 from rdrkd.console import People, show_failure, show_inspection
-from rdrkd.errors import RdrkdError, SpecError
+from rdrkd.errors import FolderError, RdrkdError, SpecError
 from rdrkd.events import EXIT_DONE, EXIT_FAILED, Failed
 from rdrkd.orphans import PARENT_VARIABLE, die_with_parent
 from rdrkd.process import Stoppable, conclude, events_stream
@@ -243,7 +243,7 @@ def report(
 
     if (run_dir / FILE).is_file() and not (run_dir / RESOLVED).is_file():
         command = shlex.join(["rdrkd", "study", "report", str(run_dir / FILE), "--out", str(run_dir)])
-        raise SpecError(f"expected a run folder, got a study's at {run_dir}: `{command}` writes its report")
+        raise FolderError(f"expected a run folder, got a study's at {run_dir}: `{command}` writes its report")
 
     for name in write_report(run_dir):
         typer.echo(run_dir / name)

@@ -16,7 +16,7 @@ from rdrkd.data import Dataset, open_dataset
 from rdrkd.data.check import check
 from rdrkd.devices import devices_of
 from rdrkd.diagnostics.report import Reports
-from rdrkd.errors import ModelError, Problem, SpecError, StopRequested, TeacherError
+from rdrkd.errors import FolderError, ModelError, Problem, SpecError, StopRequested, TeacherError
 from rdrkd.evaluate import evaluate
 from rdrkd.events import Progress, Resolved, Warn
 from rdrkd.export.run import export
@@ -83,7 +83,7 @@ def run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs | None 
 def _run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> dict[str, Any]:
     begun_with, own = _read_json(run_dir / "spec.json"), spec.model_dump(mode="json")
     if begun_with is not None and _deciding(begun_with) != _deciding(own):
-        raise SpecError(f"expected a new run folder or one of this very spec, got {run_dir.name} with another spec")
+        raise FolderError(f"expected a new run folder or one of this very spec, got {run_dir.name} with another spec")
     finished = run_dir / "result.json"
     if finished.is_file() and begun_with == own:
         return _result(finished)
@@ -142,7 +142,7 @@ def _same_inputs(path: Path, resolved: dict[str, Any]) -> None:
     for key in ("dataset_sha256", "model_sha256"):
         if earlier[key] != resolved["provenance"][key]:
             what = "dataset" if key == "dataset_sha256" else "models"
-            raise SpecError(f"expected the {what} that this run was begun with ({earlier[key]}), got others")
+            raise FolderError(f"expected the {what} that this run was begun with ({earlier[key]}), got others")
 
 
 def _check(dataset: Dataset, reporter: Reporter) -> None:
@@ -292,7 +292,7 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise SpecError(f"expected JSON in the run folder's {path.name}, got: {error}") from error
+        raise FolderError(f"expected JSON in the run folder's {path.name}, got: {error}") from error
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rdrkd import environment
-from rdrkd.errors import SpecError
+from rdrkd.errors import MachineError
 
 environment.apply()
 
@@ -98,13 +98,13 @@ def compiled(function: Callable[..., Any], device: torch.device) -> Callable[...
     """Give a function under torch.compile.
 
     Raises:
-        SpecError: what torch.compile needs on this machine is missing.
+        MachineError: what torch.compile needs on this machine is missing.
     """
     if device.type == "cuda":
         if not has_triton():
-            raise SpecError("expected a working Triton for train.compile on a GPU, got none")
+            raise MachineError("expected a working Triton for train.compile on a GPU, got none")
     elif shutil.which(os.environ.get("CXX", "g++")) is None:
-        raise SpecError("expected a C++ compiler (g++ or $CXX) for train.compile, got none")
+        raise MachineError("expected a C++ compiler (g++ or $CXX) for train.compile, got none")
     functorch_config.donated_buffer = False  # a probe goes backward through a graph that is still needed
     return torch.compile(function)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rdrkd.diagnostics.history import Notice, Row, Run, finite
-from rdrkd.errors import SpecError
+from rdrkd.errors import FolderError
 from rdrkd.recorder import RESOLVED, WARNINGS
 
 METRICS = "metrics.jsonl"
@@ -21,14 +21,16 @@ def read(run_dir: Path, result: Mapping[str, Any] | None = None) -> Run:
         result: of a run that is about to write it.
 
     Raises:
-        SpecError: it is no run folder, or its resolved spec is not readable.
+        FolderError: it is no run folder, or its resolved spec is not readable.
     """
     try:
         spec = json.loads((run_dir / RESOLVED).read_text())
     except (OSError, ValueError) as error:
-        raise SpecError(f"expected a run folder, with a {RESOLVED} that can be read, got {run_dir}: {error}") from error
+        raise FolderError(
+            f"expected a run folder, with a {RESOLVED} that can be read, got {run_dir}: {error}"
+        ) from error
     if not isinstance(spec, dict):
-        raise SpecError(f"expected an object in {RESOLVED}, got {type(spec).__name__}")
+        raise FolderError(f"expected an object in {RESOLVED}, got {type(spec).__name__}")
     rows = {row.epoch: row for row in map(_row, _lines(run_dir / METRICS)) if row}  # an epoch trained again replaces
     return Run(
         folder=run_dir.resolve().name,

@@ -33,7 +33,7 @@ def write_report(run_dir: Path, result: Mapping[str, Any] | None = None) -> list
         result: of a run that is about to write it; by default that of `result.json`.
 
     Raises:
-        SpecError: it is no run folder.
+        FolderError: it is no run folder.
         DiskFullError: no room; an earlier report stands.
     """
     run = read(run_dir, result)

@@ -20,7 +20,7 @@ from rdrkd.diagnostics.report import Reports, write_report
 from rdrkd.diagnostics.tables import parts
 from rdrkd.diagnostics.verdict import verdicts
 from rdrkd.diagnostics.words import number, way
-from rdrkd.errors import SpecError, StopRequested
+from rdrkd.errors import FolderError, StopRequested
 from rdrkd.events import Epoch, Event
 from rdrkd.reporter import Memory
 from rdrkd.run import Inputs, run
@@ -509,7 +509,7 @@ def test_the_command_prints_what_it_wrote(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run_folder_is_refused(content: str | None, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "resolved_spec.json").write_text(content)
-    with pytest.raises(SpecError, match=r"^expected (a run folder|an object)"):
+    with pytest.raises(FolderError, match=r"^expected (a run folder|an object)"):
         write_report(tmp_path)
-    assert isinstance(CliRunner().invoke(app, ["report", str(tmp_path)]).exception, SpecError)
+    assert isinstance(CliRunner().invoke(app, ["report", str(tmp_path)]).exception, FolderError)
     assert not (tmp_path / "report.html").exists()
