@@ -59,6 +59,7 @@ __all__ = [
     "LetterBox",
     "box_iou",
     "branches",
+    "check_compiler",
     "compiled",
     "copy_attr",
     "decode_boxes",
@@ -94,8 +95,8 @@ def branches(output: Any) -> dict[str, dict[str, Any]]:
     return raw if "one2many" in raw else {"one2many": raw}
 
 
-def compiled(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
-    """Give a function under torch.compile.
+def check_compiler(device: torch.device) -> None:
+    """Refuse a machine that cannot compile for a device.
 
     Raises:
         MachineError: what torch.compile needs on this machine is missing.
@@ -105,6 +106,15 @@ def compiled(function: Callable[..., Any], device: torch.device) -> Callable[...
             raise MachineError("expected a working Triton for train.compile on a GPU, got none")
     elif shutil.which(os.environ.get("CXX", "g++")) is None:
         raise MachineError("expected a C++ compiler (g++ or $CXX) for train.compile, got none")
+
+
+def compiled(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
+    """Give a function under torch.compile.
+
+    Raises:
+        MachineError: what torch.compile needs on this machine is missing.
+    """
+    check_compiler(device)
     functorch_config.donated_buffer = False  # a probe goes backward through a graph that is still needed
     return torch.compile(function)
 

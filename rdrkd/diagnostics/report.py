@@ -47,6 +47,7 @@ def write_report(run_dir: Path, result: Mapping[str, Any] | None = None) -> list
         marks=_MARKS,
         colours={"light": COLOURS, "dark": drawing.DARK},
         weighting=weighting(run),
+        failure=run.failure,
         warnings=run.warnings,
         split=run.setting("evaluation", "split") or "val",
         figures=tables.figures(run),

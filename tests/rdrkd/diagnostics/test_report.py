@@ -169,7 +169,9 @@ class FailsIn(Memory):
 def test_a_run_that_fails_has_a_report_up_to_its_end(scenes: Path, tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError, match="of the training"):
         run(train(scenes, epochs=3), tmp_path, FailsIn(2), Inputs(device="cpu"))
-    assert "not finished: 2 of 3 epochs" in page_of(tmp_path).text
+    text = page_of(tmp_path).text
+    assert "failed: 2 of 3 epochs" in text
+    assert "Why it failed internal ZeroDivisionError: of the training" in text
 
 
 def test_a_report_that_fails_with_the_run_hides_no_reason(scenes: Path, tmp_path: Path) -> None:
