@@ -84,6 +84,15 @@ def test_a_run_leaves_result_weights_and_history(
     assert [json.loads(line)["epoch"] for line in (folder / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3]
 
 
+def test_ultralytics_table_has_no_term_where_none_is_computed(distilled: tuple[Path, Memory, dict[str, Any]]) -> None:
+    header, *rows = ((distilled[0] / "train" / "results.csv").read_text()).splitlines()
+    losses = [name for name in header.split(",") if name.startswith(("train/", "val/")) and name != "train/time"]
+    terms = ["train/regenerated", "train/decoupled", "train/responsive"]
+    assert losses == ["train/box_loss", "train/cls_loss", "train/dfl_loss", *terms,
+                      "val/box_loss", "val/cls_loss", "val/dfl_loss"]  # fmt: skip
+    assert [len(row.split(",")) for row in rows] == 3 * [len(header.split(","))]
+
+
 def test_the_resolved_spec_says_what_decided_the_outcome(
     distilled: tuple[Path, Memory, dict[str, Any]], dataset: Dataset
 ) -> None:

@@ -18,7 +18,7 @@ from rdrkd.diagnostics.drawing import DARK
 from rdrkd.diagnostics.folder import read
 from rdrkd.diagnostics.report import Reports, write_report
 from rdrkd.diagnostics.tables import parts
-from rdrkd.diagnostics.verdict import verdicts
+from rdrkd.diagnostics.verdict import CALLED, verdicts
 from rdrkd.diagnostics.words import number, way
 from rdrkd.errors import FolderError, StopRequested
 from rdrkd.events import Epoch, Event
@@ -112,7 +112,10 @@ def test_every_level_and_share_of_a_real_run_has_its_place(finished: Path) -> No
     names = [row[0] for row in parts(history).rows]
     levels = ["P2", "P3", "P4", "P5"]
     assert names == ["regenerated", *levels, "decoupled", *levels, "responsive", "class", "box"]
-    assert all(parts(history).rows[1]), "regenerated's P2 fills all columns"
+    filled = {columns for row in parts(history).rows if row[0] == "P2" for columns in range(len(row)) if row[columns]}
+    assert filled == set(range(len(parts(history).columns))), "the two terms' P2 fill all columns"
+    background = parts(history).columns.index("background cells")
+    assert [row[0] for row in parts(history).rows if row[background]] == levels, "those of `decoupled`"
 
 
 def test_a_training_without_terms_has_a_report_without_verdicts(scenes: Path, tmp_path: Path) -> None:
@@ -328,6 +331,12 @@ def test_a_term_is_judged_by_the_middle_of_its_probes(ratios: list[float], judge
     assert f"(median {number(sorted(ratios)[1])} ×)" in verdict.sentence
     assert "strongest through P3" in verdict.sentence
     assert "value 812 → 271" in verdict.sentence
+
+
+def test_curves_and_verdicts_call_a_term_s_ratio_by_the_same_words(tmp_path: Path) -> None:
+    history = read(write_folder(tmp_path, [epoch(1)]))
+    (guides,) = (panel.guides for panel in panels(history) if panel.title.startswith("gradient of the weighted term"))
+    assert set(guides) == {"hardly moves the student", "drowns the task"} <= set(CALLED.values())
 
 
 def test_a_term_without_weight_is_off(tmp_path: Path) -> None:
