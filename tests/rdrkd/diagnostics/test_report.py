@@ -307,6 +307,22 @@ def test_a_warning_is_told_with_its_epochs(tmp_path: Path) -> None:
         assert said in text
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"reason": "nan_loss", "message": "lost <b>", "problems": [{"where": "/train/lr0", "detail": "too high"}, 3]},
+         "Why it failed nan_loss lost <b> /train/lr0 too high What each term did"),
+        ({"message": 3, "problems": "x"}, "Why it failed 3 What each term did"),
+    ],
+)  # fmt: skip
+def test_a_failure_is_told_with_what_was_at_fault(said: dict[str, Any], told: str, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, [epoch(1)])
+    (folder / "failure.json").write_text(json.dumps(said))
+    page = made(folder)
+    assert "failed: 1 of 4 epochs" in page.text
+    assert told in page.text
+
+
 def test_an_evaluation_has_figures_and_no_curves(tmp_path: Path) -> None:
     spec = {"kind": "evaluate", "model": {"path": "m.pt"}, "dataset": "d.zip", "evaluation": {"split": "test"}}
     text = made(write_folder(tmp_path, [], spec, result=RESULT)).text
