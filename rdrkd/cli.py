@@ -21,10 +21,10 @@ from rdrkd.commands.models import models
 from rdrkd.commands.studies import studies
 from rdrkd.commands.workers import workers
 from rdrkd.console import People, show_failure, show_inspection
-from rdrkd.errors import RdrkdError, SpecError
-from rdrkd.events import EXIT_DONE, EXIT_FAILED, Failed
+from rdrkd.errors import FolderError, RdrkdError, SpecError
+from rdrkd.events import EXIT_DONE, EXIT_FAILED
 from rdrkd.orphans import PARENT_VARIABLE, die_with_parent
-from rdrkd.process import Stoppable, conclude, events_stream
+from rdrkd.process import Stoppable, conclude, events_stream, failure_of
 from rdrkd.reporter import JsonLines, Reporter
 from rdrkd.study.cli import app as study
 
@@ -243,7 +243,7 @@ def report(
 
     if (run_dir / FILE).is_file() and not (run_dir / RESOLVED).is_file():
         command = shlex.join(["rdrkd", "study", "report", str(run_dir / FILE), "--out", str(run_dir)])
-        raise SpecError(f"expected a run folder, got a study's at {run_dir}: `{command}` writes its report")
+        raise FolderError(f"expected a run folder, got a study's at {run_dir}: `{command}` writes its report")
 
     for name in write_report(run_dir):
         typer.echo(run_dir / name)
@@ -397,6 +397,5 @@ def main() -> None:
     try:
         app()
     except RdrkdError as error:  # of a command that reports no events
-        problems = [{"where": problem.where, "detail": problem.detail} for problem in error.problems]
-        show_failure(Failed(reason=error.reason, message=str(error), problems=problems), Console(stderr=True))
+        show_failure(failure_of(error), Console(stderr=True))
         raise SystemExit(EXIT_FAILED) from error

@@ -4,7 +4,7 @@ import re
 
 import torch
 
-from rdrkd.errors import SpecError
+from rdrkd.errors import MachineError
 
 CPU = "cpu"
 _EXPECTED = (
@@ -23,7 +23,8 @@ def devices_of(text: str | None) -> tuple[str, ...]:
             there is none.
 
     Raises:
-        SpecError: an entry is empty or no device's name, GPUs and CPU are mixed, a GPU is there twice, or not at all.
+        MachineError: an entry is empty or no device's name, GPUs and CPU are mixed, a GPU is there twice or not at
+            all.
 
     >>> devices_of("cpu"), devices_of("cpu, cpu"), devices_of("mps")
     (('cpu',), ('cpu', 'cpu'), ('mps',))
@@ -33,16 +34,16 @@ def devices_of(text: str | None) -> tuple[str, ...]:
     entries = tuple(_number(entry.strip().lower()) for entry in text.split(","))
     gpus = [entry for entry in entries if entry.isdecimal()]
     if "" in entries:
-        raise SpecError(f"{_EXPECTED}, got an empty entry in {text!r}")
+        raise MachineError(f"{_EXPECTED}, got an empty entry in {text!r}")
     if unknown := [entry for entry in entries if entry not in (CPU, *gpus) and not _OTHERS.fullmatch(entry)]:
-        raise SpecError(f"{_EXPECTED}, got {unknown[0]!r}")
+        raise MachineError(f"{_EXPECTED}, got {unknown[0]!r}")
     if len(entries) > 1 and set(entries) != {CPU} and len(gpus) != len(entries):
-        raise SpecError(f"{_EXPECTED}, got {text!r}")
+        raise MachineError(f"{_EXPECTED}, got {text!r}")
     if len(set(gpus)) != len(gpus):
-        raise SpecError(f"{_EXPECTED}, got a GPU twice in {text!r}")
+        raise MachineError(f"{_EXPECTED}, got a GPU twice in {text!r}")
     count = torch.cuda.device_count()
     if absent := [entry for entry in gpus if int(entry) >= count]:
-        raise SpecError(f"{_EXPECTED}, got GPU {absent[0]} on a machine with {count} (they count from 0)")
+        raise MachineError(f"{_EXPECTED}, got GPU {absent[0]} on a machine with {count} (they count from 0)")
     return entries
 
 

@@ -2,6 +2,8 @@
 
 RdrkdError
 |-- SpecError              the job spec is refused
+|-- FolderError            a run's folder cannot be used
+|-- MachineError           the machine lacks what the run needs
 |-- DatasetError           a dataset cannot be used
 |-- ModelError             a model file cannot be used
 |   `-- TeacherError       ... and it was the teacher
@@ -41,6 +43,18 @@ class SpecError(RdrkdError):
     """The job spec is refused."""
 
     reason = Reason.SPEC_INVALID
+
+
+class FolderError(RdrkdError):
+    """A run's folder cannot be written, is in use, or holds something else than what is asked for."""
+
+    reason = Reason.FOLDER_UNUSABLE
+
+
+class MachineError(RdrkdError):
+    """The machine lacks what the run needs: a device, a compiler, a package."""
+
+    reason = Reason.MACHINE_UNFIT
 
 
 class DatasetError(RdrkdError):
@@ -110,6 +124,7 @@ def error_of(reason: Reason, message: str, problems: Sequence[Problem] = ()) -> 
 
 
 _KINDS = (
-    SpecError, DatasetError, ModelError, TeacherError, PairError, TermInertError, NanLossError, DiskFullError,
+    SpecError, FolderError, MachineError, DatasetError, ModelError, TeacherError, PairError, TermInertError,
+    NanLossError, DiskFullError,
 )  # fmt: skip
 _OF_REASON: dict[Reason, type[RdrkdError]] = {kind.reason: kind for kind in _KINDS}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rdrkd.errors import DiskFullError, SpecError
+from rdrkd.errors import DiskFullError, FolderError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -61,18 +61,18 @@ def held(folder: Path, what: str = "run folder") -> Iterator[None]:
     """Make a folder and hold it for one process, until the end of the context or of the process.
 
     Raises:
-        SpecError: it cannot be written, or another process holds it.
+        FolderError: it cannot be written, or another process holds it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
     except OSError as error:
-        raise SpecError(f"expected a {what} that can be written, got {folder.name}: {error.strerror}") from error
+        raise FolderError(f"expected a {what} that can be written, got {folder.name}: {error.strerror}") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released however this process ends
         except BlockingIOError as error:
-            raise SpecError(f"expected a {what} of its own, got {folder.name} with one going on") from error
+            raise FolderError(f"expected a {what} of its own, got {folder.name} with one going on") from error
         yield
 
 

@@ -47,13 +47,20 @@ def conclude(work: Callable[[Reporter], dict[str, Any]], reporter: Stoppable) ->
     except RdrkdError as error:
         if isinstance(reporter, JsonLines):  # stderr is a log there; a person gets the sentence
             traceback.print_exception(error)
-        problems = [{"where": problem.where, "detail": problem.detail} for problem in error.problems]
-        reporter.emit(Failed(reason=error.reason, message=str(error), problems=problems))
+        reporter.emit(failure_of(error))
         return EXIT_FAILED
     except Exception as error:  # noqa: BLE001 - the last stop of a process: it is told, with its traceback
         traceback.print_exception(error)
-        reporter.emit(Failed(reason=reason_of(error), message=f"{type(error).__name__}: {_first_line(error)}"))
+        reporter.emit(failure_of(error))
         return EXIT_INTERNAL
+
+
+def failure_of(error: BaseException) -> Failed:
+    """Say why a run ended that an error has ended: of one that is not the library's own the class and a line."""
+    if isinstance(error, RdrkdError):
+        problems = [{"where": problem.where, "detail": problem.detail} for problem in error.problems]
+        return Failed(reason=error.reason, message=str(error), problems=problems)
+    return Failed(reason=reason_of(error), message=f"{type(error).__name__}: {_first_line(error)}")
 
 
 def reason_of(error: BaseException) -> Reason:

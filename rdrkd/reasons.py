@@ -18,6 +18,8 @@ class Reason(StrEnum):
     TERM_INERT = "term_inert"  # an enabled loss term never reached the student
     NAN_LOSS = "nan_loss"  # the loss left the finite numbers and did not come back
     SPEC_INVALID = "spec_invalid"  # the job spec is refused
+    FOLDER_UNUSABLE = "folder_unusable"  # the run's folder cannot be written, is in use, or holds something else
+    MACHINE_UNFIT = "machine_unfit"  # the machine lacks what the run needs: a device, a compiler, a package
     DEPENDENCY_FAILED = "dependency_failed"  # a job, model or dataset that this job waits for did not become ready
     WORKER_LOST = "worker_lost"  # the job lost its worker more often than its limit allows
     DISK_FULL = "disk_full"  # no space left to write a checkpoint

@@ -1,69 +1,40 @@
 """A whole run in its folder: resolve the spec, train, evaluate or export, leave `result.json`. Again, it goes on."""
 
-import json
 import platform
 import resource
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from rdrkd import __version__
+from rdrkd.begun import Begun, write_json
 from rdrkd.data import Dataset, open_dataset
 from rdrkd.data.check import check
 from rdrkd.devices import devices_of
+from rdrkd.diagnostics.folder import METRICS, RESULT
 from rdrkd.diagnostics.report import Reports
-from rdrkd.errors import ModelError, Problem, SpecError, StopRequested, TeacherError
+from rdrkd.errors import FolderError, ModelError, StopRequested
 from rdrkd.evaluate import evaluate
 from rdrkd.events import Progress, Resolved, Warn
 from rdrkd.export.run import export
-from rdrkd.files import file_sha256, held, write_atomically
+from rdrkd.files import file_sha256, held
 from rdrkd.models import LoadedModel, load_weights
 from rdrkd.models.weights import parameters_of
+from rdrkd.opening import Inputs as Inputs
+from rdrkd.opening import check_classes, open_models, path_of
 from rdrkd.recorder import Recorder
 from rdrkd.reporter import Reporter
-from rdrkd.spec import (
-    Architecture,
-    Compare,
-    Distill,
-    Evaluate,
-    Export,
-    LocalModel,
-    ModelRef,
-    RunSpec,
-    Train,
-    references,
-)
+from rdrkd.spec import Architecture, Distill, Evaluate, Export, RunSpec, Train, references
 from rdrkd.spec.resolved import with_defaults
+from rdrkd.training import checkpoints
 from rdrkd.training.plan import Plan
 from rdrkd.training.train import train
 from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION, get_flops
 
 WEIGHTS = ("student.pt", "student.safetensors")
-_NAMING = ("name", "dataset", "labels", "priority", "timeout_seconds", "deadline")  # of a spec: they decide no outcome
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Where the spec's references lie on this machine; a spec's own paths need none.
-
-    Attributes:
-        cache: folder in which archives are unpacked once; by default the run folder.
-        device: `cpu`, a CUDA index, None for the GPU where there is one, or a list to train on (`0,1`; `cpu,cpu`), of
-            which the first evaluates.
-        lenient: leave out what is at fault in the dataset's archive (`rdrkd.data.lenient`), as its check has done.
-    """
-
-    teacher: Path | None = None
-    student: Path | None = None
-    model: Path | None = None
-    dataset: Path | None = None
-    cache: Path | None = None
-    device: str | None = None
-    lenient: bool = False
 
 
 def run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs | None = None) -> dict[str, Any]:
@@ -80,70 +51,61 @@ def run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs | None 
 
 
 def _run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> dict[str, Any]:
-    begun_with, own = _read_json(run_dir / "spec.json"), spec.model_dump(mode="json")
-    if begun_with is not None and _deciding(begun_with) != _deciding(own):
-        raise SpecError(f"expected a new run folder or one of this very spec, got {run_dir.name} with another spec")
-    finished = run_dir / "result.json"
-    if finished.is_file() and begun_with == own:
-        return _result(finished)
-    devices_of(inputs.device)  # refused before anything is unpacked
-    started = time.monotonic()
+    begun = Begun(run_dir, spec)
+    if begun.finished and begun.same:
+        return begun.result()
     reporter = Recorder(reporter, run_dir)
+    try:
+        return _go(spec, run_dir, begun, reporter, inputs)
+    except (StopRequested, FolderError):
+        raise  # who asked waits; another run's folder is left as it is
+    except Exception as error:
+        if not begun.finished:
+            with suppress(Exception):  # whatever befalls what is told of it, the error is the run's
+                begun.fail(error)
+                if isinstance(spec, Distill | Train):
+                    Reports(run_dir, reporter).write()
+        raise
+
+
+def _go(spec: RunSpec, run_dir: Path, begun: Begun, reporter: Reporter, inputs: Inputs) -> dict[str, Any]:
+    """Do what the spec says; what costs little is checked before what costs much, and all of it before a run begins."""
+    started = time.monotonic()
     reporter.emit(Progress(phase="preparing"))
+    devices = devices_of(inputs.device)
+    opened: Plan | LoadedModel | None = None
+    if not begun.finished:
+        begun.prepare()
+        opened = open_models(spec, inputs, devices, checkpoints.complete(run_dir))
     dataset = open_dataset(_dataset_path(spec, inputs), inputs.cache or run_dir / "dataset", lenient=inputs.lenient)
     resolved = _resolved(spec, dataset, inputs)
-    _same_inputs(run_dir / "resolved_spec.json", resolved)  # until here nothing of an earlier run is touched
-    _write_json(run_dir / "spec.json", own)
-    if finished.is_file():  # under other names or paths, of the same content
-        return _result(finished)
+    begun.check_inputs(resolved)  # until here nothing of an earlier run is touched
+    if begun.finished:  # under other names or paths, of the same content
+        begun.name()
+        return begun.result()
+    check_classes(spec, opened, dataset)
     if inputs.dataset is None:  # a path of the command line: nobody has looked at it yet
         _check(dataset, reporter)
-    _write_json(run_dir / "resolved_spec.json", resolved)
+    begun.begin(resolved)
     reporter.emit(Resolved(resolved_spec=resolved))
     if isinstance(spec, Distill) and (message := spec.short_schedule):
         reporter.emit(Warn(code="schedule_short", message=message))
-    if isinstance(spec, Evaluate):
-        result = _evaluate(spec, dataset, reporter, inputs)
-    elif isinstance(spec, Export):
-        result = _export(spec, dataset, run_dir, reporter, inputs)
-    elif isinstance(spec, Compare):
-        from rdrkd.study.compare import compare  # with scipy's statistics: a second that no training needs
+    match spec, opened:
+        case _, Plan() as plan:
+            result = _train(plan, dataset, run_dir, reporter, inputs)
+        case Evaluate() as job, LoadedModel() as model:
+            result = _evaluate(job, model, dataset, reporter, inputs)
+        case Export() as job, LoadedModel() as model:
+            result = _export(job, model, dataset, run_dir, reporter, inputs)
+        case _:
+            from rdrkd.study.compare import compare  # with scipy's statistics: a second that no training needs
 
-        result = compare(run_dir, dataset)
-    else:
-        try:
-            result = _train(spec, dataset, run_dir, reporter, inputs)
-        except StopRequested:
-            raise  # who asked waits
-        except Exception:
-            with suppress(Exception):  # whatever befalls the report, the error that is told is the training's
-                Reports(run_dir, reporter).write()
-            raise
+            result = compare(run_dir, dataset)
     result = {"kind": spec.kind, **result, **_cost(started, inputs.device)}
     if isinstance(spec, Distill | Train):  # the others have no epochs to tell of
         Reports(run_dir, reporter).write(result)  # before the result: a folder that has one is never touched again
-    _write_json(finished, result)
+    write_json(run_dir / RESULT, result)
     return result
-
-
-def _result(finished: Path) -> dict[str, Any]:
-    done: dict[str, Any] = json.loads(finished.read_text())
-    return done
-
-
-def _deciding(spec: dict[str, Any]) -> dict[str, Any]:
-    """What of a spec decides the outcome: no names and no paths, whose content `_same_inputs` compares."""
-    kept = {key: value for key, value in spec.items() if key not in _NAMING}
-    return {key: "path" if isinstance(value, dict) and "path" in value else value for key, value in kept.items()}
-
-
-def _same_inputs(path: Path, resolved: dict[str, Any]) -> None:
-    """Refuse to go on with another dataset or other models than the run was begun with."""
-    earlier = (_read_json(path) or resolved)["provenance"]
-    for key in ("dataset_sha256", "model_sha256"):
-        if earlier[key] != resolved["provenance"][key]:
-            what = "dataset" if key == "dataset_sha256" else "models"
-            raise SpecError(f"expected the {what} that this run was begun with ({earlier[key]}), got others")
 
 
 def _check(dataset: Dataset, reporter: Reporter) -> None:
@@ -154,67 +116,37 @@ def _check(dataset: Dataset, reporter: Reporter) -> None:
     findings.refuse_problems()
 
 
-def _train(
-    spec: Distill | Train, dataset: Dataset, run_dir: Path, reporter: Reporter, inputs: Inputs
-) -> dict[str, Any]:
+def _train(plan: Plan, dataset: Dataset, run_dir: Path, reporter: Reporter, inputs: Inputs) -> dict[str, Any]:
     data = run_dir / "data.yaml"
     dataset.write_yaml(data)
-    best_epoch = train(_plan(spec, inputs), data, run_dir, reporter, inputs.device)
-    settings, student = spec.train, run_dir / WEIGHTS[0]
+    best_epoch = train(plan, data, run_dir, reporter, inputs.device)
+    settings, student = plan.settings, run_dir / WEIGHTS[0]
     metrics = evaluate(
         student, dataset, settings.imgsz, settings.batch, "val", inputs.device, reporter, settings.single_cls
     )
     return {
         "best_epoch": best_epoch,
-        "epochs": len((run_dir / "metrics.jsonl").read_text().splitlines()),
+        "epochs": len((run_dir / METRICS).read_text().splitlines()),
         **_figures(metrics),
         "student": _card(load_weights(student), settings.imgsz),
         "weights": {name: _file(run_dir / name) for name in WEIGHTS if (run_dir / name).is_file()},
     }
 
 
-def _evaluate(spec: Evaluate, dataset: Dataset, reporter: Reporter, inputs: Inputs) -> dict[str, Any]:
-    settings = spec.evaluation
-    path = _path(spec.model, inputs.model, "model")
+def _evaluate(
+    spec: Evaluate, model: LoadedModel, dataset: Dataset, reporter: Reporter, inputs: Inputs
+) -> dict[str, Any]:
+    settings, path = spec.evaluation, path_of(spec.model, inputs.model, "model")
     metrics = evaluate(path, dataset, settings.imgsz, settings.batch, settings.split, inputs.device, reporter)
-    return {**_figures(metrics), "student": _card(load_weights(path), settings.imgsz)}
+    return {**_figures(metrics), "student": _card(model, settings.imgsz)}
 
 
-def _export(spec: Export, dataset: Dataset, run_dir: Path, reporter: Reporter, inputs: Inputs) -> dict[str, Any]:
-    path = _path(spec.model, inputs.model, "model")
+def _export(
+    spec: Export, model: LoadedModel, dataset: Dataset, run_dir: Path, reporter: Reporter, inputs: Inputs
+) -> dict[str, Any]:
+    path = path_of(spec.model, inputs.model, "model")
     result = export(path, dataset, spec.export, run_dir, reporter, inputs.device)
-    return {**result, "student": _card(load_weights(path), spec.export.imgsz)}
-
-
-def _plan(spec: Distill | Train, inputs: Inputs) -> Plan:
-    if isinstance(spec, Train):
-        return Plan(_start(spec.model, inputs.model, "model"), spec.train)
-    student = _start(spec.student, inputs.student, "student")
-    if not spec.distillation.recipe.terms:  # the preset `none`: the student alone
-        return Plan(student, spec.train)
-    try:
-        teacher = load_weights(_path(spec.teacher, inputs.teacher, "teacher"))
-    except ModelError as error:
-        raise TeacherError(f"the teacher cannot be loaded: {error}", error.problems) from error
-    return Plan(student, spec.train, teacher, spec.distillation.recipe)
-
-
-def _start(reference: ModelRef, given: Path | None, field: str) -> str | LoadedModel:
-    if isinstance(reference, Architecture):
-        return str(reference.architecture)
-    return load_weights(_path(reference, given, field))
-
-
-def _path(reference: ModelRef, given: Path | None, field: str) -> Path:
-    """Where a reference's weights lie: as given for this machine, or the spec's own path."""
-    if given is not None:
-        return given
-    if isinstance(reference, LocalModel):
-        return Path(reference.path)
-    raise SpecError(
-        f"expected the path of the {field}'s weights (--{field} PATH), got only an id",
-        [Problem(f"/{field}", "an id; this machine needs a path")],
-    )
+    return {**result, "student": _card(model, spec.export.imgsz)}
 
 
 def _dataset_path(spec: RunSpec, inputs: Inputs) -> Path:
@@ -257,7 +189,7 @@ def _resolved(spec: RunSpec, dataset: Dataset, inputs: Inputs) -> dict[str, Any]
     content = with_defaults(spec)
     alone = isinstance(spec, Distill) and not spec.distillation.recipe.terms  # the preset `none` opens no teacher
     models = {
-        field: _sha256(_path(reference, getattr(inputs, field), field))
+        field: _sha256(path_of(reference, getattr(inputs, field), field))
         for field, reference in references(spec).items()
         if not isinstance(reference, Architecture) and not (alone and field == "teacher")
     }
@@ -284,17 +216,3 @@ def _sha256(path: Path) -> str:
     if not path.is_file():
         raise ModelError(f"expected a weights file, got nothing at {path.name}")
     return file_sha256(path)
-
-
-def _read_json(path: Path) -> Any:
-    """Give a file's content; None where there is none."""
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise SpecError(f"expected JSON in the run folder's {path.name}, got: {error}") from error
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    write_atomically(path, json.dumps(content, indent=2).encode())

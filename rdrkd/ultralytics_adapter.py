@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rdrkd import environment
-from rdrkd.errors import SpecError
+from rdrkd.errors import MachineError
 
 environment.apply()
 
@@ -59,6 +59,7 @@ __all__ = [
     "LetterBox",
     "box_iou",
     "branches",
+    "check_compiler",
     "compiled",
     "copy_attr",
     "decode_boxes",
@@ -94,17 +95,26 @@ def branches(output: Any) -> dict[str, dict[str, Any]]:
     return raw if "one2many" in raw else {"one2many": raw}
 
 
+def check_compiler(device: torch.device) -> None:
+    """Refuse a machine that cannot compile for a device.
+
+    Raises:
+        MachineError: what torch.compile needs on this machine is missing.
+    """
+    if device.type == "cuda":
+        if not has_triton():
+            raise MachineError("expected a working Triton for train.compile on a GPU, got none")
+    elif shutil.which(os.environ.get("CXX", "g++")) is None:
+        raise MachineError("expected a C++ compiler (g++ or $CXX) for train.compile, got none")
+
+
 def compiled(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
     """Give a function under torch.compile.
 
     Raises:
-        SpecError: what torch.compile needs on this machine is missing.
+        MachineError: what torch.compile needs on this machine is missing.
     """
-    if device.type == "cuda":
-        if not has_triton():
-            raise SpecError("expected a working Triton for train.compile on a GPU, got none")
-    elif shutil.which(os.environ.get("CXX", "g++")) is None:
-        raise SpecError("expected a C++ compiler (g++ or $CXX) for train.compile, got none")
+    check_compiler(device)
     functorch_config.donated_buffer = False  # a probe goes backward through a graph that is still needed
     return torch.compile(function)
 

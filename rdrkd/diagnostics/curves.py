@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 from rdrkd.diagnostics import presence
 from rdrkd.diagnostics.findings import STRONG, WEAK
 from rdrkd.diagnostics.history import Row, Run, at, finite
+from rdrkd.diagnostics.verdict import CALLED
 
 Point = tuple[int, float]  # epoch, value
 _Group = Literal["losses", "weights", "diagnostics", "metrics"]
@@ -56,7 +57,7 @@ def panels(run: Run) -> list[Panel]:
         Panel("terms, unweighted", _of_terms(run, presence.on, "losses"), log=True, off=off),
         Panel("gradient of the weighted term, × the task's",
               _of_terms(run, presence.probed, "diagnostics", "/ratio"),
-              log=True, guides={"weak": WEAK, "strong": STRONG}, off=off),
+              log=True, guides={CALLED["weak"]: WEAK, CALLED["strong"]: STRONG}, off=off),
         Panel("cosine of the two gradients", _of_terms(run, presence.probed, "diagnostics", "/cosine"),
               limits=(-1, 1), guides={"": 0.0}, off=off),
         Panel("AP by Ultralytics' own validation, percent",

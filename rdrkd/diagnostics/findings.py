@@ -10,10 +10,8 @@ from rdrkd.spec import Calibration
 WEAK = 1e-3  # of the task's gradient: below it a term hardly moves the student
 STRONG = 3.0  # above it the task hardly does
 _TARGETS = {"raise": 0.1, "lower": 1.0}  # of the task's gradient: what a message's number would make of a term
-_MASKS = {
-    "hidden_cells": "tau_s, temperature or, of `regenerated`, tau_area",
-    "hidden_channels": "tau_c or temperature",
-}
+_FEW, _MANY = 0.005, 0.98  # of a level's cells or channels: beyond them a mask leaves nothing to learn
+_MASKS = {"cells": "tau_s", "channels": "tau_c"}  # what is hidden -> the threshold above which it is
 
 
 class Finding(NamedTuple):
@@ -87,19 +85,12 @@ def judge(
             default: of this probe alone.
     """
     yield from _of_weights(probe, weights, calibration, ratios or {})
-    for figure, share in probe.items():
-        part, _, kind = figure.rpartition("/")
-        if kind in _MASKS and not 0.005 <= share <= 0.98:
-            hidden = kind.removeprefix("hidden_")
-            consequence = "nothing is left to rebuild them from" if share > 0.5 else "nothing has to be rebuilt"
+    yield from _of_masks(probe)
+    for network, levels in _by_level(probe, "dead_channels").items():
+        if dead := {level: share for level, share in levels.items() if share > 0.5}:
             yield Finding(
-                f"mask_{hidden}", f"{part}: {share:.1%} of the {hidden} are hidden, so {consequence}; "
-                f"turn {_MASKS[kind]}",
-            )  # fmt: skip
-        if kind == "dead_channels" and share > 0.5:
-            yield Finding(
-                "dead_channels", f"{part}: {share:.0%} of the channels are constant over the batch, so the feature "
-                "terms teach little there; look at these weights, or leave the level out (`levels`)",
+                "dead_channels", f"{network}: {_listed(dead, 0)} of the channels are constant over the batch, so the "
+                "feature terms teach little there; look at these weights, or leave such levels out (`levels`)",
             )  # fmt: skip
 
 
@@ -130,6 +121,35 @@ def _of_weights(
             learns = "hardly learns the task" if ratio * factor > STRONG else "would hardly learn the task without it"
             knob = _knob("lower", weights[name], so_far, median(so_far) > STRONG, calibration)
             yield Finding("term_drowns_task", f"{name}: {numbers}, so the student {learns}; {knob}")
+
+
+def _of_masks(probe: Mapping[str, float]) -> Iterator[Finding]:
+    """Judge what masks hide: of a term one finding for the levels that hide too little, and one for the others."""
+    for what, threshold in _MASKS.items():
+        for term, levels in _by_level(probe, f"hidden_{what}").items():
+            area = what == "cells" and term == "regenerated"  # it hides the cells of tiny objects, too
+            if few := {level: share for level, share in levels.items() if share < _FEW}:
+                knob = f"lower {threshold}" + ", or raise tau_area" * area
+                said = f"{term} hides hardly any {what}: {_listed(few, 1)}, so nothing has to be rebuilt"
+                yield Finding(f"mask_{what}", f"{said}; {knob}")
+            if many := {level: share for level, share in levels.items() if share > _MANY}:
+                knob = f"raise {threshold}" + ", or lower tau_area" * area
+                said = f"{term} hides nearly all {what}: {_listed(many, 1)}, so nothing is left to rebuild them from"
+                yield Finding(f"mask_{what}", f"{said}; {knob}")
+
+
+def _by_level(probe: Mapping[str, float], figure: str) -> dict[str, dict[str, float]]:
+    """A figure of a probe: term or network -> level -> share."""
+    found: dict[str, dict[str, float]] = {}
+    for key, share in probe.items():
+        owner, _, rest = key.partition("/")
+        if rest.endswith(f"/{figure}"):
+            found.setdefault(owner, {})[rest.removesuffix(f"/{figure}")] = share
+    return found
+
+
+def _listed(shares: Mapping[str, float], digits: int) -> str:
+    return ", ".join(f"{share:.{digits}%} in {level}" for level, share in shares.items())
 
 
 def _knob(verb: str, weight: float, ratios: Sequence[float], usual: bool, calibration: Calibration | None) -> str:

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rdrkd.diagnostics.history import Notice, Row, Run, finite
-from rdrkd.errors import SpecError
+from rdrkd.diagnostics.history import Failure, Notice, Row, Run, finite
+from rdrkd.errors import FolderError
 from rdrkd.recorder import RESOLVED, WARNINGS
 
 METRICS = "metrics.jsonl"
 RESULT = "result.json"
+FAILURE = "failure.json"
 
 
 def read(run_dir: Path, result: Mapping[str, Any] | None = None) -> Run:
@@ -21,20 +22,23 @@ def read(run_dir: Path, result: Mapping[str, Any] | None = None) -> Run:
         result: of a run that is about to write it.
 
     Raises:
-        SpecError: it is no run folder, or its resolved spec is not readable.
+        FolderError: it is no run folder, or its resolved spec is not readable.
     """
     try:
         spec = json.loads((run_dir / RESOLVED).read_text())
     except (OSError, ValueError) as error:
-        raise SpecError(f"expected a run folder, with a {RESOLVED} that can be read, got {run_dir}: {error}") from error
+        raise FolderError(
+            f"expected a run folder, with a {RESOLVED} that can be read, got {run_dir}: {error}"
+        ) from error
     if not isinstance(spec, dict):
-        raise SpecError(f"expected an object in {RESOLVED}, got {type(spec).__name__}")
+        raise FolderError(f"expected an object in {RESOLVED}, got {type(spec).__name__}")
     rows = {row.epoch: row for row in map(_row, _lines(run_dir / METRICS)) if row}  # an epoch trained again replaces
     return Run(
         folder=run_dir.resolve().name,
         spec=spec,
         rows=[rows[epoch] for epoch in sorted(rows)],
         warnings=_notices(run_dir / WARNINGS),
+        failure=_failure(run_dir / FAILURE),
         result=result if result is not None else next(_lines(run_dir / RESULT, whole=True), None),
     )
 
@@ -63,6 +67,16 @@ def _notices(path: Path) -> list[Notice]:
         Notice(code, message, len(epochs), tuple(epoch for epoch in epochs if isinstance(epoch, int)))
         for (code, message), epochs in found.items()
     ]
+
+
+def _failure(path: Path) -> Failure | None:
+    said = next(_lines(path, whole=True), None)
+    if said is None:
+        return None
+    listed = said.get("problems")
+    problems = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
+    told = [(str(each.get("where", "")), str(each.get("detail", ""))) for each in problems]
+    return Failure(str(said.get("reason", "")), str(said.get("message", "")), told)
 
 
 def _row(line: dict[str, Any]) -> Row | None:

@@ -62,11 +62,15 @@ def _state(run: Run) -> str:
     done, planned = len(run.rows), run.planned
     if run.history_missing:
         return "finished: the history of its epochs (metrics.jsonl) is missing"
+    ended = "finished" if run.result is not None else "failed" if run.failure is not None else "not finished"
     if not planned:
-        return "finished" if run.result is not None else "not finished"
-    if run.result is None:
-        return f"not finished: {done} of {planned} epochs" + (", not evaluated yet" if done >= planned else "")
-    return f"finished: {done} of {planned} epochs" + (" (stopped early)" if done < planned else "")
+        return ended
+    note = ""
+    if ended == "finished" and done < planned:
+        note = " (stopped early)"
+    elif ended == "not finished" and done >= planned:
+        note = ", not evaluated yet"
+    return f"{ended}: {done} of {planned} epochs{note}"
 
 
 def without_curves(run: Run) -> str:
@@ -77,7 +81,7 @@ def without_curves(run: Run) -> str:
         return "An evaluation has no epochs to draw."
     if run.setting("kind") == "export":
         return "An export has no epochs to draw."
-    return "No epoch is finished: there is nothing to draw yet."
+    return "No epoch is finished: there is nothing to draw" + (" yet." if run.failure is None else ".")
 
 
 def _facts(run: Run) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """What a run has told of itself, as its report needs it: any figure may be missing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, NamedTuple
@@ -43,6 +43,14 @@ class Notice(NamedTuple):
         return f"epoch {first}" if first == last else f"epochs {first} to {last}"
 
 
+class Failure(NamedTuple):
+    """Why a run failed: a word for programs, a sentence, and what was at fault as (where, what about it)."""
+
+    reason: str
+    message: str
+    problems: Sequence[tuple[str, str]] = ()
+
+
 @dataclass(frozen=True)
 class Run:
     """A run folder's content.
@@ -52,6 +60,7 @@ class Run:
         spec: the resolved spec.
         rows: the finished epochs, in order.
         warnings: each once, in the order in which they first came.
+        failure: why it failed; None of a run that has not.
         result: what is or will be in `result.json`; None of a run that has not ended.
     """
 
@@ -59,6 +68,7 @@ class Run:
     spec: Mapping[str, Any]
     rows: list[Row]
     warnings: list[Notice]
+    failure: Failure | None
     result: Mapping[str, Any] | None
 
     def setting(self, *path: str) -> Any:

@@ -33,7 +33,7 @@ def write_report(run_dir: Path, result: Mapping[str, Any] | None = None) -> list
         result: of a run that is about to write it; by default that of `result.json`.
 
     Raises:
-        SpecError: it is no run folder.
+        FolderError: it is no run folder.
         DiskFullError: no room; an earlier report stands.
     """
     run = read(run_dir, result)
@@ -47,6 +47,7 @@ def write_report(run_dir: Path, result: Mapping[str, Any] | None = None) -> list
         marks=_MARKS,
         colours={"light": COLOURS, "dark": drawing.DARK},
         weighting=weighting(run),
+        failure=run.failure,
         warnings=run.warnings,
         split=run.setting("evaluation", "split") or "val",
         figures=tables.figures(run),

@@ -43,11 +43,11 @@ def parts(run: Run) -> Table:
     Empty columns are left out.
     """
     columns = ["term, part", "value", "gradient norm", "× the task's", "hidden cells", "hidden channels",
-               "dead channels: teacher, student"]  # fmt: skip
+               "background cells", "dead channels: teacher, student"]  # fmt: skip
     rows = []
     for term in run.terms:
         value = span([row.losses[term] for row in presence.on(run, term) if term in row.losses], number)
-        rows.append([term, value, *_gradients(presence.probed(run, term), term), "", "", ""])
+        rows.append([term, value, *_gradients(presence.probed(run, term), term), "", "", "", ""])
         rows += [_part(run, term, part) for part in run.parts(term)]
     filled = [i for i in range(len(columns)) if any(row[i] for row in rows)]
     return Table([columns[i] for i in filled], [[row[i] for i in filled] for row in rows])
@@ -56,9 +56,9 @@ def parts(run: Run) -> Table:
 def _part(run: Run, term: str, part: str) -> list[str]:
     key, level, rows = f"{term}/{part}", _level(run, term, part), presence.probed(run, term)
     value = span(_found(rows, key), number)
-    hidden = [span(_found(rows, f"{key}/hidden_{what}"), share) for what in ("cells", "channels")]
+    shares = [span(_found(rows, f"{key}/{what}"), share) for what in ("hidden_cells", "hidden_channels", "background")]
     dead = [span(_found(rows, f"{role}/{level}/dead_channels"), share) for role in ("teacher", "student")]
-    return [part, value, *_gradients(rows, key), *hidden, ", ".join(filter(None, dead))]
+    return [part, value, *_gradients(rows, key), *shares, ", ".join(filter(None, dead))]
 
 
 def _gradients(rows: list[Row], key: str) -> list[str]:

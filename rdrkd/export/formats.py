@@ -3,7 +3,7 @@
 import importlib.util
 from dataclasses import dataclass
 
-from rdrkd.errors import Problem, SpecError
+from rdrkd.errors import MachineError, Problem
 from rdrkd.spec.exporting import ExportSettings
 
 
@@ -33,7 +33,7 @@ def device_of(settings: ExportSettings, device: str) -> str:
         device: the run's device, `cpu` or a GPU's number.
 
     Raises:
-        SpecError: the format cannot be made here.
+        MachineError: the format cannot be made here.
 
     >>> device_of(ExportSettings(format="onnx"), "0")
     'cpu'
@@ -51,5 +51,5 @@ def device_of(settings: ExportSettings, device: str) -> str:
     return device if kind.on_gpu else "cpu"
 
 
-def _refusal(field: str, detail: str) -> SpecError:
-    return SpecError(f"this machine cannot make the export: {detail}", [Problem(f"/export/{field}", detail)])
+def _refusal(field: str, detail: str) -> MachineError:
+    return MachineError(f"this machine cannot make the export: {detail}", [Problem(f"/export/{field}", detail)])

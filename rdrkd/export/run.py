@@ -29,7 +29,7 @@ def export(
         `agreement` (see `agreement.compare`) and `latency` of both, with `batch`, `imgsz` and the machine.
 
     Raises:
-        SpecError: the format cannot be made here.
+        MachineError: the format cannot be made here.
         ModelError: the weights cannot be read, or not be exported.
         PairError, DatasetError: the dataset does not fit the weights.
         StopRequested: the reporter asked to stop.

@@ -21,17 +21,29 @@ def check_pair(teacher: LoadedModel, student: DetectionModel, terms: Sequence[Te
     Raises:
         PairError: with every problem found.
     """
-    problems = [*_classes(teacher, student), *_image_size(student, imgsz)]
+    problems = [*_classes(teacher, tuple(student.names.values())), *_image_size(student, imgsz)]
     if any(isinstance(term, HeadTerm) for term in terms):
         problems += _strides(teacher, student)
     for term in terms:
         problems += _needs(term, teacher, student)
+    _refuse(problems)
+
+
+def check_classes(teacher: LoadedModel, names: Sequence[str]) -> None:
+    """Check that a teacher's classes are the dataset's, in the same order.
+
+    Raises:
+        PairError: they are not.
+    """
+    _refuse(_classes(teacher, tuple(names)))
+
+
+def _refuse(problems: list[Problem]) -> None:
     if problems:
         raise PairError(f"teacher and student do not fit: {problems[0].detail}", problems)
 
 
-def _classes(teacher: LoadedModel, student: DetectionModel) -> list[Problem]:
-    names = tuple(student.names.values())
+def _classes(teacher: LoadedModel, names: tuple[str, ...]) -> list[Problem]:
     if teacher.names == names:
         return []
     if sorted(teacher.names) == sorted(names):

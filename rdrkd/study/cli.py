@@ -14,7 +14,7 @@ from rich.table import Table
 
 from rdrkd import environment, events
 from rdrkd.console import duration
-from rdrkd.errors import SpecError
+from rdrkd.errors import FolderError
 from rdrkd.events import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, Event
 from rdrkd.spec.study import GROUPS
 
@@ -169,7 +169,7 @@ def report(
 
     found = results.read(file)
     if out.exists() and not out.is_dir():
-        raise SpecError(f"expected a folder for the report, got a file at {out}")
+        raise FolderError(f"expected a folder for the report, got a file at {out}")
     panel = "panel.png" if (out / "panel.png").is_file() else None
     for path in write_report(found, out, panel):
         typer.echo(path)

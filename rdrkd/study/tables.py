@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from rdrkd.data.download import NAMED, fetch_visdrone
-from rdrkd.errors import SpecError
+from rdrkd.errors import FolderError, SpecError
 from rdrkd.files import write_atomically
 from rdrkd.spec import ARCHITECTURES
 from rdrkd.spec.problems import problems_of
@@ -31,7 +31,8 @@ def write_table_study(
         train: settings of teacher and students.
 
     Raises:
-        SpecError: a value is refused, or the folder holds another study.
+        SpecError: a value is refused.
+        FolderError: the folder holds another study.
         DatasetError: the dataset cannot be downloaded.
     """
     place = dataset
@@ -55,7 +56,7 @@ def write_table_study(
     out.mkdir(parents=True, exist_ok=True)
     file, text = out / "study.yaml", yaml.safe_dump(content, sort_keys=False)
     if file.is_file() and file.read_text() != text:
-        raise SpecError(f"expected a new folder or these very options, got another study: `rdrkd study run {file}`")
+        raise FolderError(f"expected a new folder or these very options, got another study: `rdrkd study run {file}`")
     write_atomically(file, text.encode())
     return file
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from rdrkd.errors import SpecError
+from rdrkd.errors import MachineError
 from rdrkd.ultralytics_adapter import engine_trainer
 
 Amp = bool | Literal["bf16", "fp16"]
@@ -21,7 +21,7 @@ def dtype_of(amp: Amp, device: torch.device) -> torch.dtype | None:
     """Say in which type a training computes what may be computed in less than fp32; None: nothing.
 
     Raises:
-        SpecError: bf16 was asked of a GPU that has none.
+        MachineError: bf16 was asked of a GPU that has none.
 
     >>> dtype_of(True, torch.device("cpu")), dtype_of("bf16", torch.device("cpu"))
     (None, torch.bfloat16)
@@ -29,7 +29,7 @@ def dtype_of(amp: Amp, device: torch.device) -> torch.dtype | None:
     if not isinstance(amp, str):
         return torch.float16 if amp and _has_fp16(device) else None
     if amp == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        raise SpecError(f"expected a GPU with bf16 for amp `bf16`, got {torch.cuda.get_device_name(device)}")
+        raise MachineError(f"expected a GPU with bf16 for amp `bf16`, got {torch.cuda.get_device_name(device)}")
     return _TYPES[amp]
 
 

@@ -23,7 +23,8 @@ def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str
         device: `cpu`, a CUDA index, None for the GPU where there is one, or a list (`0,1`; `cpu,cpu`): one rank each.
 
     Raises:
-        SpecError: the devices are not there, or cannot share a batch.
+        MachineError: the devices are not there.
+        SpecError: they cannot share a batch.
         RdrkdError: the training failed, here or on the rank that failed first; StopRequested when the reporter asked.
     """
     devices = devices_of(device)

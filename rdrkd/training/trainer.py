@@ -227,6 +227,13 @@ class Trainer(DetectionTrainer):
         """Go back to the newest checkpoint when a loss or the fitness left the finite numbers, three times at most."""
         return recover(self, epoch)
 
+    def label_loss_items(self, loss_items: Any = None, prefix: str = "train") -> Any:
+        """Name the losses for `results.csv`; of the validation the task's alone, for no term is computed there."""
+        named = super().label_loss_items(loss_items, prefix)
+        terms = {f"val/{term.name}" for term in self.plan.recipe.terms}
+        kept = [name for name in named if name not in terms]
+        return kept if loss_items is None else {name: named[name] for name in kept}
+
     def final_eval(self) -> None:
         """Nothing: the run evaluates the exported student by the COCO protocol."""
 

@@ -317,7 +317,7 @@ def test_tensorrt_without_a_gpu_is_refused_with_the_field(data: Path, tmp_path: 
     assert done.returncode == EXIT_FAILED, done.stderr
     failed = parse(done.stdout.splitlines()[-1])
     assert isinstance(failed, Failed)
-    assert failed.reason == Reason.SPEC_INVALID
+    assert failed.reason == Reason.MACHINE_UNFIT
     assert "expected an NVIDIA GPU, got the device cpu" in failed.message
     assert [problem["where"] for problem in failed.problems] == ["/export/format"]
     assert not list((tmp_path / "run").glob("model*"))

@@ -11,7 +11,7 @@ from ultralytics.cfg import check_cfg
 
 from rdrkd.data import Dataset
 from rdrkd.data.scenes import write_scenes
-from rdrkd.errors import DatasetError, NanLossError, PairError, SpecError, StopRequested, TeacherError
+from rdrkd.errors import DatasetError, FolderError, NanLossError, PairError, SpecError, StopRequested, TeacherError
 from rdrkd.events import Checkpoint, Epoch, Event, Warn
 from rdrkd.models import LoadedModel, build, load_weights, save_student
 from rdrkd.reporter import Memory
@@ -84,6 +84,15 @@ def test_a_run_leaves_result_weights_and_history(
     assert [json.loads(line)["epoch"] for line in (folder / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3]
 
 
+def test_ultralytics_table_has_no_term_where_none_is_computed(distilled: tuple[Path, Memory, dict[str, Any]]) -> None:
+    header, *rows = ((distilled[0] / "train" / "results.csv").read_text()).splitlines()
+    losses = [name for name in header.split(",") if name.startswith(("train/", "val/")) and name != "train/time"]
+    terms = ["train/regenerated", "train/decoupled", "train/responsive"]
+    assert losses == ["train/box_loss", "train/cls_loss", "train/dfl_loss", *terms,
+                      "val/box_loss", "val/cls_loss", "val/dfl_loss"]  # fmt: skip
+    assert [len(row.split(",")) for row in rows] == 3 * [len(header.split(","))]
+
+
 def test_the_resolved_spec_says_what_decided_the_outcome(
     distilled: tuple[Path, Memory, dict[str, Any]], dataset: Dataset
 ) -> None:
@@ -111,12 +120,12 @@ def test_a_folder_is_held_to_the_content_of_its_inputs_finished_or_not(scenes: P
     label.write_text("0 0.5 0.5 0.2 0.2\n")
     first = run(train(scenes), tmp_path / "run", Memory())
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
-    with pytest.raises(SpecError, match="the dataset that this run was begun with"):
+    with pytest.raises(FolderError, match="the dataset that this run was begun with"):
         run(train(other / scenes.name), tmp_path / "run", Memory())
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()} == before
     assert run(train(moved / scenes.name, name="another"), tmp_path / "run", Memory()) == first
     (tmp_path / "run" / "result.json").unlink()
-    with pytest.raises(SpecError, match="the dataset that this run was begun with"):
+    with pytest.raises(FolderError, match="the dataset that this run was begun with"):
         run(train(other / scenes.name), tmp_path / "run", Memory())
     assert str(other) not in (tmp_path / "run" / "spec.json").read_text()
 
@@ -271,7 +280,7 @@ def test_weights_are_evaluated_by_both_protocols(scenes: Path, teacher_path: Pat
 
 
 def test_a_folder_of_another_spec_is_refused(distilled: tuple[Path, Memory, dict[str, Any]], scenes: Path) -> None:
-    with pytest.raises(SpecError, match="another spec"):
+    with pytest.raises(FolderError, match="another spec"):
         run(distill(scenes, epochs=4), distilled[0], Memory())
 
 
@@ -282,17 +291,17 @@ def test_other_inputs_than_it_was_begun_with_are_refused(
         run(distill(scenes), tmp_path / "run", StopAfter(1), Inputs(teacher=teacher_path, device="cpu"))
     torch.manual_seed(8)
     save_student(build("yolov8n", dataset.names), tmp_path, {})
-    with pytest.raises(SpecError, match="expected the models that this run was begun with"):
+    with pytest.raises(FolderError, match="expected the models that this run was begun with"):
         run(distill(scenes), tmp_path / "run", Memory(), Inputs(teacher=tmp_path / "student.pt", device="cpu"))
     other = write_scenes(tmp_path / "other", "demo", {"train": 2, "val": 2}, 96, seed=2)
-    with pytest.raises(SpecError, match="expected the dataset that this run was begun with"):
+    with pytest.raises(FolderError, match="expected the dataset that this run was begun with"):
         run(distill(scenes), tmp_path / "run", Memory(), Inputs(teacher=teacher_path, dataset=other, device="cpu"))
 
 
 def test_a_folder_in_which_a_run_goes_on_is_refused(scenes: Path, tmp_path: Path) -> None:
     with (tmp_path / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(SpecError, match="with one going on"):
+        with pytest.raises(FolderError, match="with one going on"):
             run(train(scenes), tmp_path, Memory())
     assert not (tmp_path / "spec.json").exists()
 
@@ -302,7 +311,7 @@ def test_a_broken_run_folder_is_named(broken: str, scenes: Path, tmp_path: Path)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "spec.json").write_text("{")
     (tmp_path / "file").write_text("")
-    with pytest.raises(SpecError, match=r"expected a run folder that can be written|expected JSON in the run folder"):
+    with pytest.raises(FolderError, match=r"expected a run folder that can be written|expected JSON in the run folder"):
         run(train(scenes), tmp_path / ("file" if broken == "file" else "run"), Memory())
 
 

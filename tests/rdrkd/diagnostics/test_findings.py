@@ -111,16 +111,33 @@ def test_where_the_schedule_s_factor_is_0_there_is_nothing_to_judge() -> None:
 @pytest.mark.parametrize(
     ("figure", "share", "code", "words"),
     [
-        ("regenerated__P2__hidden_cells", 0.0, "mask_cells", "0.0% of the cells are hidden, so nothing has to"),
-        ("regenerated__P2__hidden_cells", 1.0, "mask_cells", "nothing is left to rebuild them from"),
-        ("regenerated__P2__hidden_channels", 0.0, "mask_channels", "turn tau_c or temperature"),
-        ("student__P2__dead_channels", 0.75, "dead_channels", "student/P2: 75% of the channels"),
+        ("regenerated__P2__hidden_cells", 0.0, "mask_cells", "0.0% in P2, so nothing has to be rebuilt; lower tau_s"),
+        ("regenerated__P2__hidden_cells", 1.0, "mask_cells", "nothing is left to rebuild them from; raise tau_s"),
+        ("amd__P2__hidden_cells", 0.0, "mask_cells", "nothing has to be rebuilt; lower tau_s"),
+        ("regenerated__P2__hidden_channels", 0.0, "mask_channels", "nothing has to be rebuilt; lower tau_c"),
+        ("student__P2__dead_channels", 0.75, "dead_channels", "student: 75% in P2 of the channels are constant"),
     ],
 )  # fmt: skip
 def test_what_works_on_nothing_is_told(figure: str, share: float, code: str, words: str) -> None:
     found, message = only(**{figure: share})
     assert found == code
     assert words in message
+
+
+def test_levels_of_one_fault_are_one_warning() -> None:
+    shares = {"P2": 0.001, "P3": 0.99, "P4": 0.985, "P5": 1.0}
+    probe = GOOD | {f"regenerated/{level}/hidden_cells": share for level, share in shares.items()}
+    findings = Findings()
+    told = [findings.of(probe | {"teacher/P4/dead_channels": 0.6, "teacher/P5/dead_channels": 0.9}, WEIGHTS)
+            for _ in range(3)]  # fmt: skip
+    assert [len(warnings) for warnings in told] == [0, 3, 0]
+    assert [warning.message for warning in told[1]] == [
+        "regenerated hides hardly any cells: 0.1% in P2, so nothing has to be rebuilt; lower tau_s, or raise tau_area",
+        "regenerated hides nearly all cells: 99.0% in P3, 98.5% in P4, 100.0% in P5, so nothing is left to rebuild "
+        "them from; raise tau_s, or lower tau_area",
+        "teacher: 60% in P4, 90% in P5 of the channels are constant over the batch, so the feature terms teach little "
+        "there; look at these weights, or leave such levels out (`levels`)",
+    ]
 
 
 def test_each_finding_is_told_once_and_only_when_it_stays() -> None:

@@ -18,9 +18,9 @@ from rdrkd.diagnostics.drawing import DARK
 from rdrkd.diagnostics.folder import read
 from rdrkd.diagnostics.report import Reports, write_report
 from rdrkd.diagnostics.tables import parts
-from rdrkd.diagnostics.verdict import verdicts
+from rdrkd.diagnostics.verdict import CALLED, verdicts
 from rdrkd.diagnostics.words import number, way
-from rdrkd.errors import SpecError, StopRequested
+from rdrkd.errors import FolderError, StopRequested
 from rdrkd.events import Epoch, Event
 from rdrkd.reporter import Memory
 from rdrkd.run import Inputs, run
@@ -112,7 +112,10 @@ def test_every_level_and_share_of_a_real_run_has_its_place(finished: Path) -> No
     names = [row[0] for row in parts(history).rows]
     levels = ["P2", "P3", "P4", "P5"]
     assert names == ["regenerated", *levels, "decoupled", *levels, "responsive", "class", "box"]
-    assert all(parts(history).rows[1]), "regenerated's P2 fills all columns"
+    filled = {columns for row in parts(history).rows if row[0] == "P2" for columns in range(len(row)) if row[columns]}
+    assert filled == set(range(len(parts(history).columns))), "the two terms' P2 fill all columns"
+    background = parts(history).columns.index("background cells")
+    assert [row[0] for row in parts(history).rows if row[background]] == levels, "those of `decoupled`"
 
 
 def test_a_training_without_terms_has_a_report_without_verdicts(scenes: Path, tmp_path: Path) -> None:
@@ -169,7 +172,9 @@ class FailsIn(Memory):
 def test_a_run_that_fails_has_a_report_up_to_its_end(scenes: Path, tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError, match="of the training"):
         run(train(scenes, epochs=3), tmp_path, FailsIn(2), Inputs(device="cpu"))
-    assert "not finished: 2 of 3 epochs" in page_of(tmp_path).text
+    text = page_of(tmp_path).text
+    assert "failed: 2 of 3 epochs" in text
+    assert "Why it failed internal ZeroDivisionError: of the training" in text
 
 
 def test_a_report_that_fails_with_the_run_hides_no_reason(scenes: Path, tmp_path: Path) -> None:
@@ -302,6 +307,22 @@ def test_a_warning_is_told_with_its_epochs(tmp_path: Path) -> None:
         assert said in text
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"reason": "nan_loss", "message": "lost <b>", "problems": [{"where": "/train/lr0", "detail": "too high"}, 3]},
+         "Why it failed nan_loss lost <b> /train/lr0 too high What each term did"),
+        ({"message": 3, "problems": "x"}, "Why it failed 3 What each term did"),
+    ],
+)  # fmt: skip
+def test_a_failure_is_told_with_what_was_at_fault(said: dict[str, Any], told: str, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, [epoch(1)])
+    (folder / "failure.json").write_text(json.dumps(said))
+    page = made(folder)
+    assert "failed: 1 of 4 epochs" in page.text
+    assert told in page.text
+
+
 def test_an_evaluation_has_figures_and_no_curves(tmp_path: Path) -> None:
     spec = {"kind": "evaluate", "model": {"path": "m.pt"}, "dataset": "d.zip", "evaluation": {"split": "test"}}
     text = made(write_folder(tmp_path, [], spec, result=RESULT)).text
@@ -326,6 +347,12 @@ def test_a_term_is_judged_by_the_middle_of_its_probes(ratios: list[float], judge
     assert f"(median {number(sorted(ratios)[1])} ×)" in verdict.sentence
     assert "strongest through P3" in verdict.sentence
     assert "value 812 → 271" in verdict.sentence
+
+
+def test_curves_and_verdicts_call_a_term_s_ratio_by_the_same_words(tmp_path: Path) -> None:
+    history = read(write_folder(tmp_path, [epoch(1)]))
+    (guides,) = (panel.guides for panel in panels(history) if panel.title.startswith("gradient of the weighted term"))
+    assert set(guides) == {"hardly moves the student", "drowns the task"} <= set(CALLED.values())
 
 
 def test_a_term_without_weight_is_off(tmp_path: Path) -> None:
@@ -509,7 +536,7 @@ def test_the_command_prints_what_it_wrote(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run_folder_is_refused(content: str | None, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "resolved_spec.json").write_text(content)
-    with pytest.raises(SpecError, match=r"^expected (a run folder|an object)"):
+    with pytest.raises(FolderError, match=r"^expected (a run folder|an object)"):
         write_report(tmp_path)
-    assert isinstance(CliRunner().invoke(app, ["report", str(tmp_path)]).exception, SpecError)
+    assert isinstance(CliRunner().invoke(app, ["report", str(tmp_path)]).exception, FolderError)
     assert not (tmp_path / "report.html").exists()

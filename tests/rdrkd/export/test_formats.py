@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rdrkd.errors import SpecError
+from rdrkd.errors import MachineError
 from rdrkd.export import formats
 from rdrkd.export.formats import KINDS, device_of
 from rdrkd.spec import ExportSettings
@@ -14,13 +14,13 @@ from rdrkd.spec.exporting import Format
 
 
 def test_tensorrt_needs_a_gpu() -> None:
-    with pytest.raises(SpecError, match="expected an NVIDIA GPU, got the device cpu") as refused:
+    with pytest.raises(MachineError, match="expected an NVIDIA GPU, got the device cpu") as refused:
         device_of(ExportSettings(format="engine"), "cpu")
     assert [problem.where for problem in refused.value.problems] == ["/export/format"]
 
 
 def test_half_precision_of_torchscript_needs_a_gpu() -> None:
-    with pytest.raises(SpecError, match="fp16") as refused:
+    with pytest.raises(MachineError, match="fp16") as refused:
         device_of(ExportSettings(format="torchscript", half=True), "cpu")
     assert [problem.where for problem in refused.value.problems] == ["/export/half"]
     assert device_of(ExportSettings(format="torchscript", half=True), "0") == "0"
@@ -29,7 +29,7 @@ def test_half_precision_of_torchscript_needs_a_gpu() -> None:
 def test_a_format_whose_packages_are_missing_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
     kind = formats.Kind("ONNX", "model.onnx", ("onnx", "surely_not_there"), on_gpu=False)
     monkeypatch.setitem(KINDS, "onnx", kind)
-    with pytest.raises(SpecError, match="ONNX needs surely_not_there, which is not installed here"):
+    with pytest.raises(MachineError, match="ONNX needs surely_not_there, which is not installed here"):
         device_of(ExportSettings(format="onnx"), "cpu")
 
 

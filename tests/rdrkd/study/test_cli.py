@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rdrkd.cli import app
-from rdrkd.errors import SpecError
+from rdrkd.errors import FolderError, MachineError
 from rdrkd.reporter import Memory
 from rdrkd.spec.study import Study
 from rdrkd.study.results import FORMAT
@@ -43,7 +43,7 @@ def test_a_device_that_nothing_knows_is_refused_before_anything_is_written(tmp_p
         "name": "s", "dataset": "d", "teacher": {"model": {"architecture": "yolov8l"}, "train": {"epochs": 1}},
         "student": {"architecture": "yolov8n"}, "methods": ["none"],
     }  # fmt: skip
-    with pytest.raises(SpecError, match=r"^expected as device .* got 'gpu'$"):
+    with pytest.raises(MachineError, match=r"^expected as device .* got 'gpu'$"):
         run_study(Study.model_validate(spec), Order(tmp_path / "out", device="gpu"), lambda _name: Memory())
     assert not (tmp_path / "out").exists()
 
@@ -52,7 +52,7 @@ def test_a_study_s_folder_is_no_run_folder_and_the_right_command_is_named(tmp_pa
     folder = tmp_path / "my study"
     file = write(folder)
     told = CliRunner().invoke(app, ["report", str(folder)])
-    assert isinstance(told.exception, SpecError)
+    assert isinstance(told.exception, FolderError)
     assert f"`rdrkd study report '{file}' --out '{folder}'`" in str(told.exception)
     written = CliRunner().invoke(app, ["study", "report", str(file), "--out", str(folder)])
     assert written.exit_code == 0, written.output

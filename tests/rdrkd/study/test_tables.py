@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from rdrkd.errors import DatasetError, SpecError
+from rdrkd.errors import DatasetError, FolderError, SpecError
 from rdrkd.spec import TABLE_2
 from rdrkd.study import tables
 from rdrkd.study.specfile import read_study
@@ -48,7 +48,7 @@ def test_a_study_that_was_changed_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "scenes").mkdir()
     file = write(tmp_path / "out")
     file.write_text(file.read_text().replace("epochs: 2", "epochs: 3"))
-    with pytest.raises(SpecError, match="rdrkd study run"):
+    with pytest.raises(FolderError, match="rdrkd study run"):
         write(tmp_path / "out")
     assert "epochs: 3" in file.read_text()
 

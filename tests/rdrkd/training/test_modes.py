@@ -12,7 +12,7 @@ import torch
 
 from rdrkd.data import Dataset, open_dataset
 from rdrkd.data.scenes import write_scenes
-from rdrkd.errors import PairError, SpecError
+from rdrkd.errors import MachineError, PairError
 from rdrkd.events import Warn
 from rdrkd.models import build, load_weights, save_student
 from rdrkd.training.precision import dtype_of
@@ -319,5 +319,5 @@ def test_student_and_teacher_compiled_learn_what_they_learn_uncompiled(begin: Be
 
 def test_without_a_compiler_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(SpecError, match="a C\\+\\+ compiler"):
+    with pytest.raises(MachineError, match="a C\\+\\+ compiler"):
         compiled(len, torch.device("cpu"))

@@ -25,7 +25,16 @@ from ultralytics.utils import NUM_THREADS
 from rdrkd.collectives import differing, from_first, mean, total
 from rdrkd.data import Dataset
 from rdrkd.devices import devices_of
-from rdrkd.errors import DiskFullError, ModelError, PairError, RankError, SpecError, StopRequested, error_of
+from rdrkd.errors import (
+    DiskFullError,
+    MachineError,
+    ModelError,
+    PairError,
+    RankError,
+    SpecError,
+    StopRequested,
+    error_of,
+)
 from rdrkd.events import Checkpoint, Epoch, Event, Warn, parse
 from rdrkd.models import LoadedModel, build, load_weights, save_student
 from rdrkd.reasons import Reason
@@ -95,7 +104,7 @@ def test_a_device_is_as_it_was() -> None:
     ],
 )
 def test_devices_that_cannot_be_are_refused(text: str, got: str) -> None:
-    with pytest.raises(SpecError) as error:
+    with pytest.raises(MachineError) as error:
         devices_of(text)
     assert str(error.value).startswith("expected as device `cpu`, a GPU's number, or a list of one kind")
     assert "`cuda:0`" in str(error.value)
@@ -103,7 +112,7 @@ def test_devices_that_cannot_be_are_refused(text: str, got: str) -> None:
 
 
 def test_a_run_refuses_devices_before_it_writes_a_plan(scenes: Path, tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="expected as device"):
+    with pytest.raises(MachineError, match="expected as device"):
         run(distill(scenes), tmp_path, Memory(), Inputs(device="cpu,0"))
     assert not (tmp_path / "resolved_spec.json").exists()
 
