@@ -122,13 +122,17 @@ def _keyed(path: str, request: Callable[[Service], Callable[[int], dict[str, Any
 
     def provoke(service: Service) -> Response:
         numbered, key = request(service), new_id("key")
-        service.client.post(headers={"Idempotency-Key": key}, **{"url": path, **numbered(0)}).raise_for_status()
+
+        def send(number: int) -> Response:
+            asked = {"url": path, "headers": {}, **numbered(number)}
+            return service.client.post(**asked | {"headers": asked["headers"] | {"Idempotency-Key": key}})
+
+        send(0).raise_for_status()
         if in_flight:
             with service.database.transaction() as session:
                 unanswered = update(IdempotencyKey).where(IdempotencyKey.key == key)
                 session.execute(unanswered.values(status=None, claimed_until=after_seconds(60)))
-        again = {"url": path, **numbered(0 if in_flight else 1)}
-        answer = service.client.post(headers={"Idempotency-Key": key}, **again)
+        answer = send(0 if in_flight else 1)
         _tidy(service)
         return answer
 
@@ -412,6 +416,7 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     **_upload_refusals("model", ".pt"),
     **datasets.REFUSALS,
     **resumable.REFUSALS,
+    **_keyed_refusals("create_upload", "/v1/uploads", lambda _: lambda number: {"headers": resumable.said(number + 1)}),
     **registry.REFUSALS,
     **_keyed_refusals("register_job", "", registry.registrations),
 }
