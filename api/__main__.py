@@ -13,7 +13,7 @@ import uvicorn
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from api import migrations
+from api import journal, migrations
 from api.db import Database
 from api.keys import command as keys
 from api.keys import service
@@ -48,12 +48,13 @@ def main(arguments: list[str] | None = None) -> int:
         return _refuse(f"the settings are wrong: {error}")
     if parsed.command == "keys":
         return keys.run(settings, parsed)
+    if parsed.command == "openapi":
+        sys.stdout.write(json.dumps(create_app(settings).openapi(), indent=1, ensure_ascii=False) + "\n")
+        return 0
+    journal.set_up(settings)
     if parsed.command == "migrate":
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         migrations.upgrade(settings.database_url)
-        return 0
-    if parsed.command == "openapi":
-        sys.stdout.write(json.dumps(create_app(settings).openapi(), indent=1, ensure_ascii=False) + "\n")
         return 0
     if token is None and not is_loopback(settings.host) and not _any_key(settings):
         return _refuse(
@@ -66,6 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
         host=settings.host,
         port=settings.port,
         server_header=False,
+        log_config=None,  # its lines go where ours go
+        access_log=False,  # `api.accesslog` writes it
         timeout_graceful_shutdown=max(1, round(settings.stop_grace_seconds)),
     )
     server = Server(config)
