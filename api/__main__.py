@@ -13,7 +13,7 @@ import uvicorn
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from api import journal, migrations
+from api import journal, migrations, tracing
 from api.db import Database
 from api.keys import command as keys
 from api.keys import service
@@ -62,6 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
             "could queue jobs. Set RDRKD_TOKEN or RDRKD_TOKEN_FILE, run `python -m api keys create`, or listen on "
             "127.0.0.1."
         )
+    tracing.set_up("rdrkd-api", redis=True)
     config = uvicorn.Config(
         create_app(settings),
         host=settings.host,

@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from api import journal
+from api import journal, tracing
 from api.queue import INSPECT, TRAIN
 from api.settings import Settings
 from worker.workplace import own_name
@@ -17,6 +17,7 @@ def main() -> None:
 
     journal.set_up(Settings(), worker=own_name())  # first: the app looks for devices when it is imported
 
+    tracing.set_up(f"rdrkd-worker-{options.queue}")
     from worker.app import app, place
     from worker.presence import Beating
 

@@ -2,14 +2,8 @@
 
 import json
 import logging
-import os
 import re
-import signal
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -114,23 +108,6 @@ def test_a_level_may_be_written_small(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings().log_level == "WARNING"
 
 
-def run(folder: Path, module: list[str], until: Callable[[str], bool], **environment: str) -> list[dict[str, Any]]:
-    """Run a process of the service until its log has come so far, then stop it; give the lines of its log."""
-    ours = {"RDRKD_DATA_DIR": str(folder / "var"), "RDRKD_LOG_FORMAT": "json", "RDRKD_PORT": "0"} | environment
-    with (folder / "log").open("w+") as log:
-        process = subprocess.Popen([sys.executable, "-m", *module], env=os.environ | ours, stderr=log)
-        end = time.monotonic() + 60
-        try:
-            while not until((folder / "log").read_text()):
-                assert process.poll() is None, (folder / "log").read_text()
-                assert time.monotonic() < end
-                time.sleep(0.1)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
-    return [json.loads(line) for line in (folder / "log").read_text().splitlines()]
-
-
 @pytest.mark.parametrize(
     ("module", "words", "loggers"),
     [
@@ -145,10 +122,11 @@ def test_every_line_of_a_process_is_json(
         with start():  # makes the database
             pass
 
-    lines = run(tmp_path, [module], lambda text: words in text)
+    with journals.process(tmp_path / "var", module) as logged:
+        logged.wait(words)
 
-    assert {line["logger"] for line in lines} >= loggers
-    assert all(line.keys() >= {"time", "level", "event"} for line in lines)
+    assert {line["logger"] for line in logged.lines()} >= loggers
+    assert all(line.keys() >= {"time", "level", "event"} for line in logged.lines())
 
 
 @pytest.mark.slow
@@ -157,8 +135,10 @@ def test_a_worker_says_which_request_it_works_for(tmp_path: Path, start: Start) 
         answer = service.client.post("/v1/datasets", files={"file": ("a.zip", b"x")}, headers={"X-Request-ID": "mine"})
         row_id = answer.raise_for_status().json()["id"]
 
-        lines = run(tmp_path, ["worker", "--queue", "inspect"], lambda text: f"{row_id} is " in text)
+        with journals.process(tmp_path / "var", "worker", "--queue", "inspect") as logged:
+            logged.wait(f"{row_id} is ")
 
+    lines = logged.lines()
     about = [line for line in lines if line.get("upload_id") == row_id]
     assert about
     assert {(line["request_id"], line["attempt"]) for line in about} == {("mine", 1)}
