@@ -118,7 +118,11 @@ class Guard:
             _check_local(scope)
             scope["state"]["caller"] = LOOPBACK
         elif under_v1:
-            scope["state"]["caller"] = caller = await self._caller(headers.get("authorization", ""))
+            try:
+                scope["state"]["caller"] = caller = await self._caller(headers.get("authorization", ""))
+            except Unauthorized:
+                await self._rates.check_stranger((scope.get("client") or ("nowhere",))[0])
+                raise
             _check_scope(caller, scope["method"], scope["path"])
             await self._rates.check(caller, scope["method"], scope["path"])
         found: Caller | None = scope["state"].get("caller")

@@ -168,6 +168,7 @@ class Settings(BaseSettings):
     rate_default: Rate = Field("600/minute", description="requests that one key may send; empty: any number")
     rate_submit: Rate = Field("60/minute", description="requests that change something, uploads among them, per key")
     rate_download: Rate = Field("120/minute", description="downloads of weights, reports and other files, per key")
+    rate_stranger: Rate = Field("60/minute", description="requests without a valid key, per address")
 
     audit_keep_days: float = Field(365, gt=0, description="days for which the audit log is kept")
     webhooks_allow_http: bool = Field(False, description="let webhooks be called without TLS")
