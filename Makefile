@@ -82,7 +82,7 @@ format: $(READY) ## Format the code and apply the linter's safe fixes
 ## ---- requirements: hashed locks that name no registry; `service` has no torch, `train` adds it, `dev` adds the tools
 
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml \
-	--extra postgres --extra redis --extra s3
+	--extra postgres --extra redis --extra s3 --extra otel
 define compile_locks
 	$(COMPILE) --output-file $(1)/service.txt $(2) > /dev/null
 	$(COMPILE) --output-file $(1)/train.txt --extra train --extra export --constraint requirements/service.txt $(2) > /dev/null

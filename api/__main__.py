@@ -13,7 +13,7 @@ import uvicorn
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from api import migrations
+from api import journal, migrations, tracing
 from api.db import Database
 from api.keys import command as keys
 from api.keys import service
@@ -48,12 +48,13 @@ def main(arguments: list[str] | None = None) -> int:
         return _refuse(f"the settings are wrong: {error}")
     if parsed.command == "keys":
         return keys.run(settings, parsed)
+    if parsed.command == "openapi":
+        sys.stdout.write(json.dumps(create_app(settings).openapi(), indent=1, ensure_ascii=False) + "\n")
+        return 0
+    journal.set_up(settings)
     if parsed.command == "migrate":
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         migrations.upgrade(settings.database_url)
-        return 0
-    if parsed.command == "openapi":
-        sys.stdout.write(json.dumps(create_app(settings).openapi(), indent=1, ensure_ascii=False) + "\n")
         return 0
     if token is None and not is_loopback(settings.host) and not _any_key(settings):
         return _refuse(
@@ -61,11 +62,14 @@ def main(arguments: list[str] | None = None) -> int:
             "could queue jobs. Set RDRKD_TOKEN or RDRKD_TOKEN_FILE, run `python -m api keys create`, or listen on "
             "127.0.0.1."
         )
+    tracing.set_up("rdrkd-api", redis=True)
     config = uvicorn.Config(
         create_app(settings),
         host=settings.host,
         port=settings.port,
         server_header=False,
+        log_config=None,  # its lines go where ours go
+        access_log=False,  # `api.accesslog` writes it
         timeout_graceful_shutdown=max(1, round(settings.stop_grace_seconds)),
     )
     server = Server(config)

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from api import health, migrations
+from api.accesslog import AccessLog
 from api.artifacts import endpoints as artifacts
 from api.attempts import endpoints as attempts
 from api.audit import endpoints as audit
@@ -85,6 +86,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         license_info={"name": "AGPL-3.0-only", "identifier": "AGPL-3.0-only"},
         lifespan=_lifespan,
         redirect_slashes=False,
+        telemetry={"metrics": False, "logs": False, "auto_configure": False},  # `api.tracing` says where spans go
     )
     app.state.settings = settings
     app.state.database = Database(settings.database_url)
@@ -93,6 +95,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.watch = Watch(app.state.database, settings.max_waiting)
     lookup = Lookup(app.state.database)
     app.add_middleware(Guard, settings=settings, token=settings.read_token(), keys=lookup, uploads=UPLOADS)
+    app.add_middleware(AccessLog)
     app.include_router(health.probes)
     app.include_router(_v1())
     app.add_exception_handler(ApiError, _on_api_error)
@@ -185,12 +188,12 @@ def _allowed(request: Request) -> dict[str, str]:
 
 
 async def _on_lost_database(request: Request, error: Exception) -> Response:
-    log.error("request %s: the database does not answer: %s", request.state.request_id, error)
+    log.error("the database does not answer: %s", error)
     return problem_response(Unavailable("expected a database that answers, got none"), request.state.request_id)
 
 
 async def _on_lost_storage(request: Request, error: Exception) -> Response:
-    log.error("request %s: the file store does not answer: %s", request.state.request_id, error)
+    log.error("the file store does not answer: %s", error)
     return problem_response(Unavailable("expected a file store that answers, got none"), request.state.request_id)
 
 

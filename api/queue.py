@@ -1,12 +1,18 @@
-"""The doorbell: a Celery message is a task's name and an id, nothing more. The row is the truth."""
+"""The doorbell: a Celery message is a task's name and an id, nothing more. The row is the truth.
+
+Beside them goes the id of the request that rings, for the log.
+"""
 
 import logging
 
 from celery import Celery
 from kombu.exceptions import ChannelError, OperationalError
 
+from api import journal
+
 log = logging.getLogger(__name__)
 
+REQUEST = "rdrkd_request_id"  # header of a message; none: the reaper or a worker rang
 TRAIN, INSPECT = "train", "inspect"  # queue names; each queue has one task, `worker.ring_<queue>`
 
 
@@ -26,7 +32,8 @@ class Doorbell:
     def ring(self, queue: str, row_id: str) -> bool:
         """Say on `queue` that there is work; False when the broker does not answer (the reaper rings again)."""
         try:
-            self._celery.send_task(f"worker.ring_{queue}", args=[row_id], queue=queue, retry=False)
+            task, headers = f"worker.ring_{queue}", {REQUEST: journal.current_request()}
+            self._celery.send_task(task, args=[row_id], queue=queue, retry=False, headers=headers)
         except (OperationalError, OSError) as error:
             log.warning("the broker did not take the ring for %s: %s", row_id, error)
             return False

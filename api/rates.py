@@ -1,4 +1,8 @@
-"""How often a key may ask, by class of request; the operator is not limited. In Redis all processes count together."""
+"""How often a key may ask, by class of request; the operator is not limited. In Redis all processes count together.
+
+Whoever comes without a valid key is counted by address, after the refusal: whoever has one is never held up by others
+at the same address, which may be a proxy's.
+"""
 
 import logging
 import math
@@ -17,7 +21,7 @@ from api.settings import Settings
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["default", "submit", "download"]
+Kind = Literal["default", "submit", "download", "stranger"]
 PATIENCE = 1.0  # seconds that Redis is waited for
 
 
@@ -33,6 +37,7 @@ class Rates:
             "default": parsed(settings.rate_default),
             "submit": parsed(settings.rate_submit),
             "download": parsed(settings.rate_download),
+            "stranger": parsed(settings.rate_stranger),
         }
 
     async def check(self, caller: Caller, method: str, path: str) -> None:
@@ -41,21 +46,31 @@ class Rates:
         Raises:
             RateLimited: its key has asked too often; the header says when to come again.
         """
-        kind = kind_of(method, path)
-        if caller.owner is None or not self._limits[kind]:
-            return
-        if self._shared:
-            await run_in_threadpool(self._count, kind, caller.key)
-        else:
-            self._count(kind, caller.key)
+        if caller.owner is not None:
+            await self._count(kind_of(method, path), caller.key)
 
-    def _count(self, kind: Kind, key: str) -> None:
+    async def check_stranger(self, address: str) -> None:
+        """Count a request that came without a valid key.
+
+        Raises:
+            RateLimited: too many of them have come from this address.
+        """
+        await self._count("stranger", address)
+
+    async def _count(self, kind: Kind, who: str) -> None:
+        if self._shared and self._limits[kind]:
+            await run_in_threadpool(self._hit, kind, who)
+        else:
+            self._hit(kind, who)
+
+    def _hit(self, kind: Kind, who: str) -> None:
+        one = "address" if kind == "stranger" else "key"
         try:
             for limit in self._limits[kind]:
-                if not self._limiter.hit(limit, kind, key):
-                    stats = self._limiter.get_window_stats(limit, kind, key)
+                if not self._limiter.hit(limit, kind, who):
+                    stats = self._limiter.get_window_stats(limit, kind, who)
                     wait = max(1, math.ceil(stats.reset_time - time.time()))
-                    detail = f"expected at most {limit} of the class {kind} from one key, got more; wait {wait} s"
+                    detail = f"expected at most {limit} of the class {kind} from one {one}, got more; wait {wait} s"
                     raise RateLimited(detail, headers={"Retry-After": str(wait)})
         except StorageError as error:  # a limit that cannot be counted must not stop the service
             log.warning("requests are not limited, Redis does not answer: %s", error)

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, bindparam, create_engine, text
 
-from api import checks, discards, orphans
+from api import checks, discards, journal, orphans
 from api.audit import service as audit
 from api.db import Database
 from api.idempotency import service as idempotency
@@ -31,7 +31,7 @@ from api.webhooks import delivery
 from api.webhooks.sender import Sender
 from api.workers import service as workers
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("api.reaper")  # it is `__main__` where it runs
 
 SWEEP_SECONDS = 3600.0
 GONE_SECONDS = 86_400.0  # that a lost worker is shown
@@ -161,11 +161,11 @@ def purge(broker: Engine, older_than_seconds: float) -> int:
 
 def main() -> None:
     """Run a reaper until SIGTERM or SIGINT."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = Settings()
+    journal.set_up(settings)
     stop = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
-    settings = Settings()
     reaper = Reaper(settings)
     senders = Sender(settings).start(stop)
     reaper.run(stop)

@@ -7,14 +7,15 @@ any the service answers this machine only, whatever address it was made to liste
 import hmac
 import ipaddress
 import logging
+from contextlib import ExitStack
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api import journal
 from api.access import LOOPBACK, READING, TOKEN, Caller, needed
 from api.errors import (
     ApiError,
@@ -62,7 +63,7 @@ def is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """The middleware around the app; the outermost one, so that no answer leaves without its headers."""
+    """The middleware around the app; only the access log is further out, so no answer leaves without its headers."""
 
     def __init__(
         self, app: ASGIApp, settings: Settings, token: str | None, keys: Lookup, uploads: tuple[str, ...]
@@ -76,8 +77,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = f"req_{uuid4().hex}"
-        scope.setdefault("state", {})["request_id"] = request_id
+        request_id = scope["state"]["request_id"]
         started = False
 
         async def send_dressed(message: Message) -> None:
@@ -87,22 +87,25 @@ class Guard:
                 _dress(MutableHeaders(raw=message["headers"]), scope["path"], request_id)
             await send(message)
 
-        try:
-            await self._check(scope)
-            limited = receive if _is_one_of(scope["path"], self._uploads) else _limited(receive)
-            await self._app(scope, limited, send_dressed)
-        except ClientDisconnect:
-            log.info("request %s: the client hung up", request_id)
-        except ApiError as error:
-            await problem_response(error, request_id)(scope, receive, send_dressed)
-        except Exception:
-            log.exception("request %s failed", request_id)
-            if started:
-                raise  # too late for an answer: the server cuts the connection
-            internal = InternalError("an error of ours; the service's log has it under this request's id")
-            await problem_response(internal, request_id)(scope, receive, send_dressed)
+        with ExitStack() as stack:
+            try:
+                if caller := await self._check(scope):
+                    stack.enter_context(journal.about(key=caller.key))
+                limited = receive if _is_one_of(scope["path"], self._uploads) else _limited(receive)
+                await self._app(scope, limited, send_dressed)
+            except ClientDisconnect:
+                log.info("the client hung up")
+            except ApiError as error:
+                await problem_response(error, request_id)(scope, receive, send_dressed)
+            except Exception:
+                log.exception("the request failed")
+                if started:
+                    raise  # too late for an answer: the server cuts the connection
+                internal = InternalError("an error of ours; the service's log has it under this request's id")
+                await problem_response(internal, request_id)(scope, receive, send_dressed)
 
-    async def _check(self, scope: Scope) -> None:
+    async def _check(self, scope: Scope) -> Caller | None:
+        """Let the request through, or raise its refusal; give who asks, where that matters."""
         headers = Headers(scope=scope)
         under_v1 = scope["path"] == "/v1" or scope["path"].startswith("/v1/")
         closed = self._token is not None or await self._any_key(under_v1)
@@ -115,9 +118,15 @@ class Guard:
             _check_local(scope)
             scope["state"]["caller"] = LOOPBACK
         elif under_v1:
-            scope["state"]["caller"] = caller = await self._caller(headers.get("authorization", ""))
+            try:
+                scope["state"]["caller"] = caller = await self._caller(headers.get("authorization", ""))
+            except Unauthorized:
+                await self._rates.check_stranger((scope.get("client") or ("nowhere",))[0])
+                raise
             _check_scope(caller, scope["method"], scope["path"])
             await self._rates.check(caller, scope["method"], scope["path"])
+        found: Caller | None = scope["state"].get("caller")
+        return found
 
     def _check_host(self, headers: Headers) -> None:
         host = _host_name(headers.get("host", ""))

@@ -7,7 +7,7 @@ which containers are given secrets.
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from limits import parse_many
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
@@ -67,8 +67,14 @@ def _apart(folders: list[Path]) -> list[Path]:
     return folders
 
 
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
 Folder = Annotated[Path, AfterValidator(_absolute)]
 Rate = Annotated[str, AfterValidator(_rate)]
+LogFormat = Literal["text", "json"]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
 
 
 class Settings(BaseSettings):
@@ -162,6 +168,7 @@ class Settings(BaseSettings):
     rate_default: Rate = Field("600/minute", description="requests that one key may send; empty: any number")
     rate_submit: Rate = Field("60/minute", description="requests that change something, uploads among them, per key")
     rate_download: Rate = Field("120/minute", description="downloads of weights, reports and other files, per key")
+    rate_stranger: Rate = Field("60/minute", description="requests without a valid key, per address")
 
     audit_keep_days: float = Field(365, gt=0, description="days for which the audit log is kept")
     webhooks_allow_http: bool = Field(False, description="let webhooks be called without TLS")
@@ -172,6 +179,9 @@ class Settings(BaseSettings):
     webhooks_retry_seconds: float = Field(10, gt=0, description="pause before the second attempt; it trebles each time")
     webhooks_disable_days: float = Field(5, gt=0, description="days of failures after which a webhook is disabled")
     webhooks_keep_days: float = Field(30, gt=0, description="days for which the log of deliveries is kept")
+
+    log_format: LogFormat = Field("text", description="`text` for people, `json` for programs: a line each")
+    log_level: LogLevel = Field("INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`: the least that is logged")
 
     lease_seconds: float = Field(60, gt=0, description="how long a worker holds a row without renewing")
     heartbeat_seconds: float = Field(10, gt=0, description="how often a worker renews its lease")

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import Context
 
 import anyio
 from sqlalchemy import select
@@ -79,7 +80,8 @@ class Watch:
             news = News()
             self._waiting.setdefault(job_id, []).append(news)
             if self._task is None or self._task.done():
-                self._task = asyncio.create_task(self._poll())
+                # In a context of its own: it outlives the request that happens to start it.
+                self._task = asyncio.create_task(self._poll(), context=Context())
             try:
                 yield news
             finally:

@@ -7,7 +7,7 @@ that takes hours (redelivery, revoking, results, liveness) is left to the lease.
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_shutting_down
+from celery.signals import setup_logging, worker_shutting_down
 
 from api.settings import Settings
 from worker.workplace import Workplace
@@ -24,7 +24,6 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     worker_enable_remote_control=False,  # cancel and liveness go through the database
     worker_cancel_long_running_tasks_on_connection_loss=False,  # the lease decides
-    worker_hijack_root_logger=True,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,  # a broker that is away for a night is no reason to end
 )
@@ -34,6 +33,11 @@ if settings.broker_url.startswith("redis"):
         "socket_keepalive": True,
         "health_check_interval": 25,
     }
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def keep_the_journal(**_signal: Any) -> None:
+    """Have Celery leave logging alone, as it does once anything listens here: `worker.__main__` has set it up."""
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

@@ -15,6 +15,7 @@ from typing import Self, TypeVar
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from api import journal
 from api.leases import Fenced, Wish
 from worker.process import Child
 from worker.workplace import Workplace
@@ -48,7 +49,7 @@ class Lease:
         self._renewed = time.monotonic()  # claimed just now
         self._deadline = time.monotonic() + timeout_seconds
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=journal.carrying(self._run), name="heartbeat", daemon=True)
         self.order: Order | None = None  # why the work must stop, once it must
         self.child: Child | None = None  # what to stop then
         self._pause_saved = False  # the owner wants a pause once the next checkpoint is kept

@@ -11,6 +11,7 @@ from typing import IO, Self
 
 from sqlalchemy.exc import DBAPIError
 
+from api import journal
 from api.leases import Fenced
 from rdrkd.paths import without_paths
 
@@ -85,7 +86,7 @@ class Shipping:
         self._reader, self._keep, self._every = Reader(path), keep, every_seconds
         self._pending = ""  # read, not written yet
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
+        self._thread = threading.Thread(target=journal.carrying(self._run), name="logs", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()

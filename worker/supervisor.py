@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from api import journal
 from api.jobs import lifecycle
 from api.jobs.lifecycle import Ending, Held
 from api.jobs.retention import Retention
@@ -125,7 +126,8 @@ class Attempt:
     def _follow(self, child: Child) -> None:
         """Take the trainer's events until it closes its output."""
         events: Events = queue.SimpleQueue()
-        threading.Thread(target=self._read, args=(child, events), name="events", daemon=True).start()
+        read = journal.carrying(self._read)
+        threading.Thread(target=read, args=(child, events), name="events", daemon=True).start()
         started = False
         while (event := events.get()) is not None:
             if not started:

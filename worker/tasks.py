@@ -2,17 +2,19 @@
 
 import logging
 
-from api import checks
+from celery import Task
+
+from api import checks, journal
 from api.jobs import dependencies, lifecycle, repair
-from api.queue import INSPECT, TRAIN
+from api.queue import INSPECT, REQUEST, TRAIN
 from worker import inspection, supervisor
 from worker.app import app, place
 
 log = logging.getLogger(__name__)
 
 
-@app.task(name=f"worker.ring_{TRAIN}")  # type: ignore[untyped-decorator]
-def ring_train(job_id: str) -> None:
+@app.task(name=f"worker.ring_{TRAIN}", bind=True)  # type: ignore[untyped-decorator]
+def ring_train(self: Task, job_id: str) -> None:
     """Run the best job that can start, whichever rang; without one there is nothing to do."""
     if place.draining.is_set():
         return  # the reaper rings again
@@ -28,13 +30,14 @@ def ring_train(job_id: str) -> None:
     if held is None:
         log.info("nothing to claim (rung for %s)", job_id)
         return
-    log.info("claimed %s, attempt %d (rung for %s)", held.id, held.attempt, job_id)
-    supervisor.run(place, held)
+    with journal.about(job_id=held.id, attempt=held.attempt, request_id=_request(self, held.id == job_id)):
+        log.info("claimed %s, attempt %d (rung for %s)", held.id, held.attempt, job_id)
+        supervisor.run(place, held)
     _ring_for(held.id)
 
 
-@app.task(name=f"worker.ring_{INSPECT}")  # type: ignore[untyped-decorator]
-def ring_inspect(upload_id: str) -> None:
+@app.task(name=f"worker.ring_{INSPECT}", bind=True)  # type: ignore[untyped-decorator]
+def ring_inspect(self: Task, upload_id: str) -> None:
     """Check the oldest unchecked upload, whichever rang."""
     if place.draining.is_set():
         return
@@ -43,8 +46,15 @@ def ring_inspect(upload_id: str) -> None:
     if check is None:
         log.info("nothing to check (rung for %s)", upload_id)
         return
-    inspection.run(place, check)
+    with journal.about(upload_id=check.id, attempt=check.attempt, request_id=_request(self, check.id == upload_id)):
+        inspection.run(place, check)
     _ring_for(check.id)
+
+
+def _request(task: Task, own: bool) -> str | None:
+    """Give the request that rang, if it rang for the row that was claimed."""
+    request_id: str | None = task.request.get(REQUEST)
+    return request_id if own else None
 
 
 def _ring_for(row_id: str) -> None:

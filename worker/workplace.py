@@ -15,6 +15,11 @@ from api.storage import Storage, open_storage
 from worker.devices import devices
 
 
+def own_name() -> str:
+    """Give the name of this process' worker."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
 @dataclass(frozen=True)
 class Workplace:
     """Everything that outlives a single attempt."""
@@ -36,7 +41,7 @@ class Workplace:
             database=Database(settings.database_url),
             storage=open_storage(settings),
             doorbell=Doorbell(settings.broker_url),
-            name=f"{socket.gethostname()}:{os.getpid()}",
+            name=own_name(),
             devices=devices(),
         )
 

@@ -92,6 +92,17 @@ async def once(request: Request, key: Key) -> AsyncIterator[Once]:
         yield claimed
 
 
+def once_of_headers(*names: str) -> Callable[..., AsyncIterator[Once]]:
+    """Make the dependency that claims the key of a request that says what it asks in these headers, not in a body."""
+
+    async def once(request: Request, key: Key) -> AsyncIterator[Once]:
+        said = json.dumps([request.headers.get(name) for name in names]).encode()
+        async with _claimed(request, key, _fingerprint(request, said)) as claimed:
+            yield claimed
+
+    return once
+
+
 def once_of_upload(receive: Callable[..., Awaitable[Upload] | Upload]) -> Callable[..., AsyncIterator[Once]]:
     """Make the dependency that claims the key of an upload: a large body is compared by what the store says of it."""
 

@@ -20,6 +20,7 @@ from api.errors import (
     UploadBusy,
     WrongOffset,
 )
+from api.idempotency.once import KEYED, Once, once_of_headers
 from api.partials import Partial
 from api.registration import register
 from api.resumable import headers, service
@@ -32,6 +33,7 @@ from api.transactions import UnitOfWork
 
 router = APIRouter(prefix="/uploads", tags=["uploads"])
 Whole = Annotated[str | None, Depends(whole)]
+once = once_of_headers(headers.LENGTH, HEADER)
 
 
 def _header(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
@@ -39,7 +41,7 @@ def _header(name: str, schema: dict[str, Any], description: str) -> dict[str, An
 
 
 _ANNOUNCED = [
-    _header("Upload-Length", {"type": "integer", "minimum": 1}, "bytes of the whole file"),
+    _header(headers.LENGTH, {"type": "integer", "minimum": 1}, "bytes of the whole file"),
     _header(
         HEADER,
         {"type": "string"},
@@ -66,9 +68,18 @@ def protocol(settings: SettingsDep) -> Response:
     operation_id="create_upload",
     openapi_extra={"parameters": _ANNOUNCED},
     dependencies=[Depends(room)],
-    responses=refusals(BadRequest, CrossSite, UnknownProtocol, TooLarge, Invalid, QuotaExceeded, StorageFull),
+    responses=refusals(
+        BadRequest, CrossSite, UnknownProtocol, TooLarge, Invalid, *KEYED[1:], QuotaExceeded, StorageFull
+    ),
 )
-def create(request: Request, work: Work, store: StorageDep, settings: SettingsDep, answer: Response) -> UploadView:
+def create(
+    request: Request,
+    once: Annotated[Once, Depends(once, scope="function")],
+    work: Work,
+    store: StorageDep,
+    settings: SettingsDep,
+    answer: Response,
+) -> UploadView:
     """Announce a file; its pieces go to the address in `Location` by PATCH, and it becomes a dataset or a model."""
     headers.version_of(request)
     file = Announcement.read(request.headers.get(HEADER, ""))
@@ -78,7 +89,9 @@ def create(request: Request, work: Work, store: StorageDep, settings: SettingsDe
     work.undo(partial.remove)
     partial.create()
     answer.headers.update(headers.state_of(row, partial, 0) | {"Location": f"/v1/uploads/{row.id}"})
-    return UploadView.of(row, 0)
+    view = UploadView.of(row, 0)
+    once.keep(work.session, view, answer, 201)
+    return view
 
 
 @router.head("/{upload_id}", operation_id="head_upload", response_class=Response, responses=_READ)

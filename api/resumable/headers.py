@@ -12,6 +12,7 @@ from api.resumable.tables import ResumableUpload
 from api.storage import ABANDONED_SECONDS
 
 VERSION = "1.0.0"
+LENGTH = "Upload-Length"
 OF_ALL = {"Tus-Resumable": VERSION}
 OPTIONS = {**OF_ALL, "Tus-Version": VERSION, "Tus-Extension": "creation,expiration,termination"}
 
@@ -35,12 +36,12 @@ def length_of(request: Request, most: int) -> int:
         Invalid: the file is empty.
         TooLarge: it is larger than `most`.
     """
-    given = request.headers.get("upload-length", "")
+    given = request.headers.get(LENGTH, "")
     if not (given.isascii() and given.isdecimal() and len(given) < 20):
-        raise BadRequest(f"expected the header Upload-Length with the file's bytes, got {given[:40]!r}")
+        raise BadRequest(f"expected the header {LENGTH} with the file's bytes, got {given[:40]!r}")
     if int(given) == 0:
         detail = "expected a file with content, got an empty one"
-        raise Invalid(detail, [FieldError(parameter="Upload-Length", detail=detail)])
+        raise Invalid(detail, [FieldError(parameter=LENGTH, detail=detail)])
     if int(given) > most:
         raise TooLarge(f"expected a file of at most {most} bytes, got one of {given}")
     return int(given)
@@ -48,7 +49,7 @@ def length_of(request: Request, most: int) -> int:
 
 def state_of(row: ResumableUpload, partial: Partial, offset: int) -> dict[str, str]:
     """Give the headers that say how far an upload is."""
-    shown = {**OF_ALL, "Upload-Offset": str(offset), "Upload-Length": str(row.length), "Cache-Control": "no-store"}
+    shown = {**OF_ALL, "Upload-Offset": str(offset), LENGTH: str(row.length), "Cache-Control": "no-store"}
     if (result := result_of(row)) is not None:
         return shown | {"Upload-Result": result}
     last = partial.last_byte_at()

@@ -2,6 +2,7 @@
 
 import pytest
 from pydantic import ValidationError
+from starlette.testclient import TestClient
 
 from api.settings import Settings
 from tests.api.conftest import NOBODY, Start
@@ -27,6 +28,31 @@ def test_each_class_has_its_own_limit(start: Start, request: pytest.FixtureReque
         assert service.client.get("/v1/jobs", headers=service.key("alice")).status_code == 200  # another key
         operator = [service.client.get("/v1/jobs", headers={"Authorization": "Bearer t"}) for _ in range(5)]
         assert {answer.status_code for answer in operator} == {200}
+
+
+@pytest.mark.parametrize("where", ["memory", "valkey"])
+def test_strangers_are_limited_by_their_address_and_hold_up_nobody(
+    start: Start, request: pytest.FixtureRequest, where: str
+) -> None:
+    settings = {"token": "t", "rate_stranger": "3/minute"}
+    if where == "valkey":
+        valkey: Valkey = request.getfixturevalue("valkey_server")
+        settings["broker_url"] = valkey.new_url()
+    wrong = [{}, {"Authorization": "Bearer x"}, {"Authorization": f"Bearer rdr_{'0' * 32}_{'0' * 64}"}, {}, {}]
+    with start(**settings) as service:
+        alice = service.key("alice")
+        answers = [service.client.get("/v1/jobs", headers=headers) for headers in wrong]
+        known = [
+            service.client.get("/v1/jobs", headers=headers).status_code
+            for headers in (alice, {"Authorization": "Bearer t"})
+        ]
+        probe = service.client.get("/healthz")
+        elsewhere = TestClient(service.app, "http://127.0.0.1", client=("192.0.2.1", 1)).get("/v1/jobs")
+
+    assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]
+    assert (answers[-1].json()["code"], "address" in answers[-1].json()["detail"]) == ("rate_limited", True)
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
+    assert (known, probe.status_code, elsewhere.status_code) == ([200, 200], 200, 401)
 
 
 def test_the_pieces_of_a_resumable_upload_are_no_submits(start: Start) -> None:

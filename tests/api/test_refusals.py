@@ -20,6 +20,7 @@ from api.idempotency.tables import IdempotencyKey
 from api.jobs.states import Status
 from api.jobs.tables import Artifact, Job
 from api.uploads import UploadStatus
+from tests import journals
 from tests.api.conftest import MAX_BYTES, NOBODY, Provoke, Service, Start, full_disk, without_room
 from tests.api.datasets import refusals as datasets
 from tests.api.models import refusals as registry
@@ -122,13 +123,17 @@ def _keyed(path: str, request: Callable[[Service], Callable[[int], dict[str, Any
 
     def provoke(service: Service) -> Response:
         numbered, key = request(service), new_id("key")
-        service.client.post(headers={"Idempotency-Key": key}, **{"url": path, **numbered(0)}).raise_for_status()
+
+        def send(number: int) -> Response:
+            asked = {"url": path, "headers": {}, **numbered(number)}
+            return service.client.post(**asked | {"headers": asked["headers"] | {"Idempotency-Key": key}})
+
+        send(0).raise_for_status()
         if in_flight:
             with service.database.transaction() as session:
                 unanswered = update(IdempotencyKey).where(IdempotencyKey.key == key)
                 session.execute(unanswered.values(status=None, claimed_until=after_seconds(60)))
-        again = {"url": path, **numbered(0 if in_flight else 1)}
-        answer = service.client.post(headers={"Idempotency-Key": key}, **again)
+        answer = send(0 if in_flight else 1)
         _tidy(service)
         return answer
 
@@ -422,6 +427,7 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     **_upload_refusals("model", ".pt"),
     **datasets.REFUSALS,
     **resumable.REFUSALS,
+    **_keyed_refusals("create_upload", "/v1/uploads", lambda _: lambda number: {"headers": resumable.said(number + 1)}),
     **registry.REFUSALS,
     **_keyed_refusals("register_job", "", registry.registrations),
 }
@@ -551,17 +557,19 @@ def test_addresses_that_are_none(steady: Service, path: str) -> None:
     assert (response.status_code, response.json()["code"]) == (404, "not_found")
 
 
-def test_what_nobody_foresaw_is_a_500_without_internals(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_nobody_foresaw_is_a_500_without_internals(service: Service) -> None:
     job_id = service.job()
     with service.database.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE job SET status = 'nonsense'")
 
-    response = service.client.get(f"/v1/jobs/{job_id}")
+    with journals.kept() as lines:
+        response = service.client.get(f"/v1/jobs/{job_id}")
 
     assert (response.status_code, response.json()["code"]) == (500, "internal")
     assert "nonsense" not in response.text
-    assert response.json()["instance"] in caplog.text
-    assert "nonsense" in caplog.text
+    failure = next(line for line in lines() if line["level"] == "error")
+    assert (failure["request_id"], failure["key"]) == (response.json()["instance"], "loopback")
+    assert "nonsense" in failure["exception"]
 
 
 def test_a_lost_postgres_is_a_503_and_comes_back(start: Start, postgres: Postgres) -> None:

@@ -125,7 +125,8 @@ def test_the_embedded_service_migrates_by_itself(server: tuple[psutil.Process, i
 def test_migrate_is_a_command_of_its_own(tmp_path: Path) -> None:
     result = run("-m", "api", "migrate", env=environment(tmp_path / "var"))
 
-    assert (result.returncode, result.stderr) == (0, "")
+    assert result.returncode == 0, result.stderr
+    assert "Running upgrade  -> 0001" in result.stderr
     assert (tmp_path / "var" / "rdrkd.db").exists()
 
 

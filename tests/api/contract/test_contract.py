@@ -14,7 +14,7 @@ from tests.api.resumable.test_uploads import begin
 from tests.api.studies import test_studies as studies
 
 HERE = Path(__file__).parent
-UNLIMITED = {"rate_default": "", "rate_submit": "", "rate_download": "", "quota_queued_jobs": 0}
+UNLIMITED = {"rate_default": "", "rate_submit": "", "rate_download": "", "rate_stranger": "", "quota_queued_jobs": 0}
 INWARD = {"webhooks_allow_private": True, "webhooks_allow_http": True}  # so that no webhook calls a stranger
 STATES = (Status.QUEUED, Status.RUNNING, Status.PAUSED, Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
 

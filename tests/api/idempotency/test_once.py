@@ -13,7 +13,9 @@ from api.idempotency.service import Claim
 from api.idempotency.tables import IdempotencyKey
 from api.jobs.tables import Job
 from api.reaper import Reaper
+from api.resumable.tables import ResumableUpload
 from tests.api.conftest import ZIP, Service
+from tests.api.resumable.test_announcement import metadata
 
 
 def post(service: Service, key: str = "k", path: str = "/v1/jobs", **request: Any) -> Response:
@@ -75,6 +77,24 @@ def test_an_upload_again_is_compared_by_its_content(each_service: Service, featu
     assert [other.json()["code"] for other in others] == ["idempotency_key_reused"] * 3
     assert each_service.files() == stored  # nothing of the others was kept
     assert len(each_service.client.get(path).json()["data"]) == 1
+
+
+def test_an_announcement_again_begins_no_second_upload(each_service: Service) -> None:
+    def announce(length: int = 10, **fields: str) -> Response:
+        said = metadata(**({"kind": "dataset", "filename": "a.zip"} | fields))
+        headers = {"Idempotency-Key": "k", "Upload-Length": str(length), "Upload-Metadata": said}
+        return each_service.client.post("/v1/uploads", headers=headers)
+
+    refused, first, again = announce(length=0), announce(), announce()
+    others = [announce(length=11), announce(name="n"), announce(kind="model", filename="a.pt")]
+
+    assert (refused.status_code, first.status_code, again.status_code) == (422, 201, 201)
+    assert (first.json(), first.headers["Location"]) == (again.json(), again.headers["Location"])
+    assert ("Idempotency-Replayed" in first.headers, again.headers["Idempotency-Replayed"]) == (False, "true")
+    assert [other.json()["code"] for other in others] == ["idempotency_key_reused"] * 3
+    with each_service.database.transaction() as session:
+        assert session.scalar(select(func.count()).select_from(ResumableUpload)) == 1
+    assert len(each_service.files()) == 1
 
 
 def test_a_study_again_queues_no_job(each_service: Service) -> None:

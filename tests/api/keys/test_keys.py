@@ -193,7 +193,7 @@ def test_while_the_database_is_away_nobody_comes_in(start: Start, tmp_path: Path
 
 
 def test_many_invented_ids_cost_no_memory(start: Start) -> None:
-    with start(token="t") as service:
+    with start(token="t", rate_stranger="") as service:
         for number in range(MOST + 5):
             headers = {"Authorization": f"Bearer rdr_{number:032x}_{'0' * 64}"}
             assert service.client.get("/v1/jobs", headers=headers).status_code == 401

@@ -13,9 +13,13 @@ PIECE = {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"
 OLD = {"Tus-Resumable": "0.2.2"}
 
 
+def said(length: int = 10) -> dict[str, str]:
+    """Announce a file in headers."""
+    return {"Upload-Length": str(length), "Upload-Metadata": metadata(kind="dataset", filename="a.zip")}
+
+
 def _announce(service: Service, **changes: str) -> Response:
-    headers = {"Upload-Length": "10", "Upload-Metadata": metadata(kind="dataset", filename="a.zip")}
-    return service.client.post("/v1/uploads", headers=headers | {k.replace("_", "-"): v for k, v in changes.items()})
+    return service.client.post("/v1/uploads", headers=said() | {k.replace("_", "-"): v for k, v in changes.items()})
 
 
 def _begin(service: Service, **changes: str) -> str:

@@ -1,0 +1,96 @@
+"""The service's own log, the same for API, reaper and workers: a line a record, for people or as JSON.
+
+Everything speaks through the standard library's logging, so what uvicorn, Celery and SQLAlchemy say has the same form.
+What a line is about (a request, a job) is bound once by whoever takes it on, and is then on every line of that thread
+or task. Keys of the API are named by their ids; neither they nor queries nor bodies are logged.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from contextvars import Context, copy_context
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from opentelemetry import trace
+from structlog.contextvars import bound_contextvars, get_contextvars, merge_contextvars
+from structlog.types import EventDict, Processor
+
+from api.settings import LogFormat, Settings
+
+_GIVEN = re.compile(r"[A-Za-z0-9._-]{1,40}")  # as long as the audit log has room for
+_OF_REQUESTS = ("method", "route", "status", "duration_ms", "key", "job_id")  # what the line of a request says
+_QUIET = ("httpx2", "httpcore2")  # they tell whole addresses, and a webhook's may hold a secret
+
+
+def set_up(settings: Settings, **always: str) -> None:
+    """Have everything that this process logs written to its standard error; `always` is on every line."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter(settings.log_format, colors=sys.stderr.isatty(), **always))
+    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def formatter(form: LogFormat, colors: bool = False, **always: str) -> logging.Formatter:
+    """Give what makes a line of a record, whoever logged it."""
+
+    def add_always(_logger: Any, _method: str, line: EventDict) -> EventDict:
+        line.update(always)
+        return line
+
+    plain = structlog.dev.plain_traceback  # the default one shows the values of variables, secrets among them
+    last: list[Processor] = [
+        structlog.dev.ConsoleRenderer(colors=colors, timestamp_key="time", pad_event_to=0, exception_formatter=plain)
+    ]
+    if form == "json":
+        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.ExtraAdder(allow=_OF_REQUESTS),
+            merge_contextvars,
+            _add_trace,
+            add_always,
+        ],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+    )
+
+
+def request_id_of(given: str | None) -> str:
+    """Take the id that a request came with, if it is well formed, or make one.
+
+    >>> request_id_of("7f3a-2b.x"), request_id_of("a b")[:4], request_id_of("x" * 41)[:4], request_id_of(None)[:4]
+    ('7f3a-2b.x', 'req_', 'req_', 'req_')
+    """
+    return given if given is not None and _GIVEN.fullmatch(given) else f"req_{uuid4().hex}"
+
+
+def about(**fields: str | int | None) -> AbstractContextManager[None]:
+    """Say what the lines within the block are about; what is None is left out."""
+    return bound_contextvars(**{name: value for name, value in fields.items() if value is not None})
+
+
+def current_request() -> str | None:
+    """Give the id of the request that this thread or task works on."""
+    found: str | None = get_contextvars().get("request_id")
+    return found
+
+
+def carrying(run: Callable[..., object]) -> Callable[..., object]:
+    """Have a thread's function log about the same as whoever starts it."""
+    context: Context = copy_context()
+    return lambda *given: context.run(run, *given)
+
+
+def _add_trace(_logger: Any, _method: str, line: EventDict) -> EventDict:
+    span = trace.get_current_span().get_span_context()
+    if span.is_valid:
+        line["trace_id"], line["span_id"] = trace.format_trace_id(span.trace_id), trace.format_span_id(span.span_id)
+    return line

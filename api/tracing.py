@@ -1,0 +1,51 @@
+"""Traces, for those who collect them: with the extra `otel` installed, and where `OTEL_*` say whereto they go.
+
+FastAPI makes the spans of a request itself once there is a provider. Celery's messages carry the trace to the worker,
+whose span lasts as long as the attempt. SQLAlchemy has no spans: its instrumentation does not know version 2.1 yet.
+"""
+
+import logging
+import os
+from importlib import util
+
+log = logging.getLogger(__name__)
+
+_WHERETO = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+
+
+def set_up(service: str, redis: bool = False) -> bool:
+    """Send the spans of this process by OTLP over HTTP, if that is asked for; say whether it is so.
+
+    Args:
+        service: the process' name, unless `OTEL_SERVICE_NAME` says another.
+        redis: whether calls of Redis are spans, too; not of a worker, which asks it every second while it waits.
+    """
+    if not _asked_for():
+        return False
+    if util.find_spec("opentelemetry.sdk") is None:
+        log.warning("OTEL_* ask for traces, and rdrkd[otel] is not installed: there are none")
+        return False
+    # Here, not above: without the extra they are not there, and without traces they are not loaded.
+    from opentelemetry import trace
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.instrumentation.celery import CeleryInstrumentor
+    from opentelemetry.instrumentation.redis import RedisInstrumentor
+    from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    named = {SERVICE_NAME: os.environ.get("OTEL_SERVICE_NAME") or service}
+    provider = TracerProvider(resource=Resource.create(named))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+    CeleryInstrumentor().instrument()  # type: ignore[no-untyped-call]
+    if redis:
+        RedisInstrumentor().instrument()
+    return True
+
+
+def _asked_for() -> bool:
+    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return False
+    exporter = os.environ.get("OTEL_TRACES_EXPORTER") or "otlp"
+    return exporter == "otlp" and any(os.environ.get(name) for name in _WHERETO)

@@ -1,0 +1,67 @@
+"""What is logged, as lines of JSON: in this process through the service's formatter, and by others of the service."""
+
+import io
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from api import journal
+
+Lines = Callable[[], list[dict[str, Any]]]
+
+
+@contextmanager
+def kept(**always: str) -> Iterator[Lines]:
+    """Keep what is logged within the block; what is given reads it."""
+    stream, root = io.StringIO(), logging.getLogger()
+    handler, level = logging.StreamHandler(stream), root.level
+    handler.setFormatter(journal.formatter("json", **always))
+    handler.addFilter(lambda record: record.name != "httpx2")  # the test's own client
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
+class Logged:
+    """The log of a process of the service."""
+
+    def __init__(self, process: subprocess.Popen[bytes], path: Path) -> None:
+        self._process, self._path = process, path
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+    def wait(self, words: str, seconds: float = 60) -> str:
+        """Wait for a line with these words; give what it says."""
+        end = time.monotonic() + seconds
+        while not (found := [line["event"] for line in self.lines() if words in line["event"]]):
+            assert self._process.poll() is None, self._path.read_text()
+            assert time.monotonic() < end, self._path.read_text()
+            time.sleep(0.1)
+        return found[0]
+
+
+@contextmanager
+def process(data_dir: Path, *module: str, **environment: str) -> Iterator[Logged]:
+    """Run a process of the service on this data folder while the block runs."""
+    ours = {"RDRKD_DATA_DIR": str(data_dir), "RDRKD_LOG_FORMAT": "json", "RDRKD_PORT": "0"} | environment
+    path = data_dir.with_name(f"{'-'.join(module)}.log")
+    with path.open("wb") as log:
+        running = subprocess.Popen([sys.executable, "-m", *module], env=os.environ | ours, stderr=log)
+    try:
+        yield Logged(running, path)
+    finally:
+        running.send_signal(signal.SIGTERM)
+        running.wait(30)
