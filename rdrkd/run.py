@@ -72,11 +72,10 @@ def _go(spec: RunSpec, run_dir: Path, begun: Begun, reporter: Reporter, inputs: 
     """Do what the spec says; what costs little is checked before what costs much, and all of it before a run begins."""
     started = time.monotonic()
     reporter.emit(Progress(phase="preparing"))
-    devices = devices_of(inputs.device)
-    opened: Plan | LoadedModel | None = None
     if not begun.finished:
         begun.prepare()
-        opened = open_models(spec, inputs, devices, checkpoints.complete(run_dir))
+    devices = devices_of(inputs.device)
+    opened = None if begun.finished else open_models(spec, inputs, devices, checkpoints.complete(run_dir))
     dataset = open_dataset(_dataset_path(spec, inputs), inputs.cache or run_dir / "dataset", lenient=inputs.lenient)
     resolved = _resolved(spec, dataset, inputs)
     begun.check_inputs(resolved)  # until here nothing of an earlier run is touched

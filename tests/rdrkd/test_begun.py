@@ -151,6 +151,7 @@ def test_what_shows_without_the_dataset_is_refused_before_it_is_unpacked(
         run(distill(archive, **fields), tmp_path / "run", Memory(), Inputs(**inputs))
     assert not (tmp_path / "run" / "dataset").exists()
     assert words in failure_of(tmp_path / "run")["message"]
+    assert "failed: 0 of 2 epochs" in (tmp_path / "run" / "report.html").read_text()
     assert not (tmp_path / "run" / "spec.json").exists()
 
 

@@ -43,6 +43,7 @@ from rdrkd.run import Inputs, run
 from rdrkd.spec import JOB_SPEC, Calibration, Distillation, JobSpec, Recipe, TrainSettings
 from rdrkd.training import checkpoints, ranks, state
 from rdrkd.training.plan import Plan, WrittenPlan
+from rdrkd.training.train import train
 from tests.rdrkd.training.test_resume import assert_same
 
 TRAIN = {"imgsz": 96, "batch": 4, "nbs": 4, "workers": 0, "warmup_epochs": 0, "lr0": 0.001, "close_mosaic": 0}
@@ -111,10 +112,10 @@ def test_devices_that_cannot_be_are_refused(text: str, got: str) -> None:
     assert got in str(error.value)
 
 
-def test_a_run_refuses_devices_before_it_writes_a_plan(scenes: Path, tmp_path: Path) -> None:
+def test_a_run_refuses_devices_before_it_begins(scenes: Path, tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="expected as device"):
         run(distill(scenes), tmp_path, Memory(), Inputs(device="cpu,0"))
-    assert not (tmp_path / "resolved_spec.json").exists()
+    assert not (tmp_path / "spec.json").exists()
 
 
 def test_a_batch_that_ranks_cannot_share_is_refused(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
@@ -341,12 +342,14 @@ def test_what_fails_after_a_stop_was_asked_for_is_the_stop(tmp_path: Path) -> No
 
 
 @pytest.mark.slow  # two ranks start
-def test_what_a_rank_refuses_the_run_refuses(scenes: Path, tmp_path: Path) -> None:
+def test_what_a_rank_refuses_the_training_refuses(dataset: Dataset, tmp_path: Path) -> None:
+    """A run looks at the classes before; where it were passed over, its ranks would."""
     save_student(build("yolov8n", ["cat"]), tmp_path, {})
-    memory = Memory()
-    inputs = Inputs(teacher=tmp_path / "student.pt", device=TWO)
+    dataset.write_yaml(tmp_path / "data.yaml")
+    memory, settings = Memory(), TrainSettings.model_validate({**TRAIN, "epochs": 1, "rect": True})
+    plan = Plan("yolov8n-half", settings, load_weights(tmp_path / "student.pt"), RECIPE)
     with pytest.raises(PairError, match=r"rank [01]: .* a teacher of the dataset's classes") as error:
-        run(distill(scenes, rect=True), tmp_path / "run", memory, inputs)
+        train(plan, tmp_path / "data.yaml", tmp_path, memory, TWO)
     assert [problem.where for problem in error.value.problems] == ["/teacher"]
     warnings = [event.code for event in memory.events if event.event == "warning"]  # type: ignore[union-attr]
     assert warnings.count("rect_off") == 1
