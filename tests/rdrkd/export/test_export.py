@@ -1,6 +1,9 @@
 """Exports are made, opened by their own runtimes, and told apart from torch by figures that are measured."""
 
+import ctypes
+import gc
 import json
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -122,6 +125,27 @@ def test_weights_of_other_classes_are_refused_before_anything_is_made(data: Data
     with pytest.raises(PairError, match="tank"):
         exported(folder / "student.pt", data, tmp_path, format="torchscript")
     assert not list(tmp_path.glob("model*"))
+
+
+class Stack(ctypes.Structure):
+    """`stack_t` of sigaltstack(2)."""
+
+    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+def signal_stack() -> tuple[int | None, int, int]:
+    """Give the stack on which this thread's signals are handled."""
+    stack = Stack()
+    assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack)) == 0
+    return stack.address, stack.flags, stack.size
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux")
+def test_a_signal_after_an_export_finds_a_stack(data: Dataset, lively_path: Path, tmp_path: Path) -> None:
+    before = signal_stack()
+    exported(lively_path, data, tmp_path, format="openvino")
+    gc.collect()
+    assert signal_stack() == before  # else a stop, which comes as a signal, would kill the process
 
 
 def test_it_stops_when_it_is_asked(data: Dataset, lively_path: Path, tmp_path: Path) -> None:
