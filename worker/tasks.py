@@ -5,7 +5,7 @@ import logging
 from api import checks
 from api.jobs import dependencies, lifecycle, repair
 from api.queue import INSPECT, TRAIN
-from worker import inspection, supervisor
+from worker import importing, inspection, supervisor
 from worker.app import app, place
 
 log = logging.getLogger(__name__)
@@ -35,16 +35,19 @@ def ring_train(job_id: str) -> None:
 
 @app.task(name=f"worker.ring_{INSPECT}")  # type: ignore[untyped-decorator]
 def ring_inspect(upload_id: str) -> None:
-    """Check the oldest unchecked upload, whichever rang."""
+    """Check the oldest unchecked upload, or copy it from where it is, whichever rang."""
     if place.draining.is_set():
         return
     with place.database.transaction() as session:
-        check = checks.claim(session, place.name, place.settings.lease_seconds)
-    if check is None:
+        claimed = checks.claim(session, place.name, place.settings.lease_seconds)
+    if claimed is None:
         log.info("nothing to check (rung for %s)", upload_id)
         return
-    inspection.run(place, check)
-    _ring_for(check.id)
+    if isinstance(claimed, checks.Import):
+        importing.run(place, claimed)
+    else:
+        inspection.run(place, claimed)
+    _ring_for(claimed.id)
 
 
 def _ring_for(row_id: str) -> None:
