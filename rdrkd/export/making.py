@@ -41,7 +41,7 @@ def make(loaded: LoadedModel, settings: ExportSettings, folder: Path, device: st
     model.pt_path = str(folder / "model.pt")  # names the export; the file need not be there
     overrides = {
         "format": settings.format, "imgsz": settings.imgsz, "quantize": 16 if settings.half else None,
-        "device": device, "batch": 1,
+        "device": device, "batch": 1, "dynamic": settings.dynamic,
     }  # fmt: skip
     with warnings.catch_warnings():
         # torch announces the end of its tracer, on which each of these formats stands, and tells what it fixes.

@@ -25,7 +25,7 @@ class Network:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        """Predict: images (1, 3, S, S), RGB in [0, 1] -> (1, 4 + nc, A) x y w h in px and class scores, on the CPU."""
+        """Predict: images (B, 3, H, W), RGB in [0, 1] -> (B, 4 + nc, A) x y w h in px and class scores, on the CPU."""
         output = self._backend(images.to(self._device))
         first: Tensor = output[0] if isinstance(output, list | tuple) else output
         return first.float().cpu()

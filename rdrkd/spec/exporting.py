@@ -1,9 +1,10 @@
 """What weights are exported to, and how what came out is checked."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from rdrkd.spec.faults import Fault, refusal
 from rdrkd.spec.training import ImageSize
 
 Format = Literal["onnx", "openvino", "torchscript", "engine"]
@@ -11,7 +12,7 @@ NEEDS_GPU: frozenset[str] = frozenset({"engine"})  # what TensorRT builds, it bu
 
 
 class ExportSettings(BaseModel):
-    """One format; the network's input is one square image, `imgsz` px."""
+    """One format; the network's input is one square image, `imgsz` px, unless its shape is left open."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -21,7 +22,18 @@ class ExportSettings(BaseModel):
         False,
         description="weights in fp16: half the size; `torchscript` takes it on a GPU only. AP after it is measured",
     )
+    dynamic: bool = Field(
+        False,
+        description="`onnx` only: number, height and width of the images are left open; sides are multiples of the "
+        "network's stride. Compared with torch at a second shape, too",
+    )
     split: Literal["train", "val", "test"] = Field("val", description="images that it is checked on")
     images: int = Field(32, ge=1, le=1000, description="of these, how many outputs are compared one by one")
     conf: float = Field(0.25, gt=0, lt=1, description="score from which on a detection counts in that comparison")
     repeats: int = Field(50, ge=10, le=1000, description="timed passes of each of torch and the exported network")
+
+    @model_validator(mode="after")
+    def _shapes_that_can_be_open(self) -> Self:
+        if self.dynamic and self.format != "onnx":
+            raise refusal([Fault(("dynamic",), f"expected the format onnx with it, got {self.format}", self.dynamic)])
+        return self
