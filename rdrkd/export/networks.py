@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rdrkd.models import LoadedModel
+from rdrkd.spec.exporting import ExportSettings
 from rdrkd.ultralytics_adapter import AutoBackend
 
 
@@ -39,17 +40,18 @@ def of_torch(loaded: LoadedModel, device: str) -> Network:
     return Network(backend, place, f"torch {torch.__version__}", "fp32")
 
 
-def of_export(made: Path, form: str, half: bool, device: str) -> Network:
+def of_export(made: Path, settings: ExportSettings, device: str) -> Network:
     """Give an exported network as its own runtime runs it."""
     place = _place(device)
     backend = AutoBackend(model=str(made), device=place, verbose=False)
     backend.eval()
-    if form == "onnx":
-        return Network(backend, place, *_threads_of_onnxruntime(backend, made, half))
-    if form == "openvino":
-        return Network(backend, place, *_threads_of_openvino(backend, made))
-    precision = "fp16" if half else "fp32"
-    if form == "engine":
+    if settings.format == "onnx":
+        return Network(backend, place, *_threads_of_onnxruntime(backend, made, settings.half))
+    if settings.format == "openvino":
+        runtime, precision = _threads_of_openvino(backend, made)
+        return Network(backend, place, runtime, f"int8 and {precision}" if settings.int8 else precision)
+    precision = "fp16" if settings.half else "fp32"
+    if settings.format == "engine":
         import tensorrt
 
         return Network(backend, place, f"TensorRT {tensorrt.__version__}", precision)

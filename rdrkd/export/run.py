@@ -28,10 +28,10 @@ def export(
     """Export weights into `folder`, and give what is known of the export.
 
     Returns:
-        `metrics` and `per_class` of the exported network as of an evaluation; `export`: `format`, `half`, `dynamic`,
-        `file` with `sha256` and `size`, `torch` (its `metrics` on the same square images), `ap_difference` (percent
-        points), `agreement` (see `agreement.compare`), `agreement_elsewhere` (the same at another shape, or None) and
-        `latency` of both, with `batch`, `imgsz` and the machine.
+        `metrics` and `per_class` of the exported network as of an evaluation; `export`: `format`, `half`, `int8` (what
+        it was calibrated on, or None), `dynamic`, `file` with `sha256` and `size`, `torch` (its `metrics` on the same
+        square images), `ap_difference` (percent points), `agreement` (see `agreement.compare`), `agreement_elsewhere`
+        (the same at another shape, or None) and `latency` of both, with `batch`, `imgsz` and the machine.
 
     Raises:
         SpecError: the format cannot be made here.
@@ -43,12 +43,14 @@ def export(
     loaded = load_weights(weights)
     check_pair(loaded.names, dataset, settings.split)
     reporter.emit(Progress(phase="exporting"))
-    made = making.make(loaded, settings, folder, place)
+    calibration = agreement.spread(dataset.images("train"), settings.calibration) if settings.int8 else []
+    made = making.make(loaded, settings, folder, place, calibration)
     checked = _checked(made, loaded, dataset, settings, place, reporter)
     file = making.hand_out(made, settings, folder)
     told = {
         "format": settings.format,
         "half": settings.half,
+        "int8": {"images": len(calibration), "split": "train"} if settings.int8 else None,
         "dynamic": settings.dynamic,
         "file": {"name": file.name, "sha256": file_sha256(file), "size": file.stat().st_size},
         "weights_size": weights.stat().st_size,
@@ -60,10 +62,10 @@ def _checked(
     made: Path, loaded: LoadedModel, dataset: Dataset, settings: ExportSettings, place: str, reporter: Reporter
 ) -> dict[str, Any]:
     ours = networks.of_torch(loaded, place)
-    exported = networks.of_export(made, settings.format, settings.half, place)
+    exported = networks.of_export(made, settings, place)
     chosen = agreement.spread(dataset.images(settings.split), settings.images)
     images = list(agreement.inputs(chosen, settings.imgsz, settings.imgsz))
-    if exported.computes_in != ours.computes_in and not settings.half:
+    if exported.computes_in != ours.computes_in and not (settings.half or settings.int8):
         message = (
             f"{exported.runtime} computes in {exported.computes_in} on this processor, torch in {ours.computes_in}"
         )

@@ -22,6 +22,12 @@ class ExportSettings(BaseModel):
         False,
         description="weights in fp16: half the size; `torchscript` takes it on a GPU only. AP after it is measured",
     )
+    int8: bool = Field(
+        False,
+        description="`openvino` only: weights and activations in 8 bits but for the head's last part, calibrated on "
+        "images of the train split. AP after it is measured on another one",
+    )
+    calibration: int = Field(300, ge=1, le=5000, description="with `int8`: how many images it is calibrated on")
     dynamic: bool = Field(
         False,
         description="`onnx` only: number, height and width of the images are left open; sides are multiples of the "
@@ -33,7 +39,17 @@ class ExportSettings(BaseModel):
     repeats: int = Field(50, ge=10, le=1000, description="timed passes of each of torch and the exported network")
 
     @model_validator(mode="after")
-    def _shapes_that_can_be_open(self) -> Self:
+    def _together(self) -> Self:
+        faults = []
         if self.dynamic and self.format != "onnx":
-            raise refusal([Fault(("dynamic",), f"expected the format onnx with it, got {self.format}", self.dynamic)])
+            faults.append(Fault(("dynamic",), f"expected the format onnx with it, got {self.format}", self.dynamic))
+        if self.int8 and self.format != "openvino":
+            faults.append(Fault(("int8",), f"expected the format openvino with it, got {self.format}", self.int8))
+        if self.int8 and self.half:
+            faults.append(Fault(("half",), "expected either half or int8, got both", self.half))
+        if self.int8 and self.split == "train":
+            detail = "expected images that it is not calibrated on, val or test, got train"
+            faults.append(Fault(("split",), detail, self.split))
+        if faults:
+            raise refusal(faults)
         return self

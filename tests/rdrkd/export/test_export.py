@@ -127,6 +127,32 @@ def test_half_the_size_and_ap_is_measured_again(form: Format, data: Dataset, tra
 
 
 @pytest.mark.slow
+def test_eight_bits_are_calibrated_on_the_train_split(data: Dataset, trained: Path, tmp_path: Path) -> None:
+    results = {}
+    for int8 in (False, True):
+        (folder := tmp_path / str(int8)).mkdir()
+        results[int8], memory = exported(trained, data, folder, format="openvino", int8=int8, calibration=6)
+    told = results[True]["export"]
+    assert told["int8"] == {"images": 6, "split": "train"}
+    assert told["file"]["size"] < 0.6 * results[False]["export"]["file"]["size"]
+    assert told["latency"]["exported"]["computes_in"].startswith("int8")
+    assert told["ap_difference"] is not None
+    found = told["agreement"]["detections"]
+    assert found["matched"] > 0.5 * found["torch"] > 0
+    assert "export_precision" not in [event.code for event in memory.events if isinstance(event, Warn)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [({"format": "onnx"}, "int8"), ({"half": True}, "half"), ({"split": "train"}, "split")],
+)
+def test_what_does_not_go_with_eight_bits_is_refused(settings: dict[str, Any], field: str) -> None:
+    with pytest.raises(ValueError, match="expected") as refused:
+        ExportSettings(**({"format": "openvino", "int8": True} | settings))
+    assert [error["loc"] for error in refused.value.errors()] == [(field,)]
+
+
+@pytest.mark.slow
 def test_ap_after_export_is_that_of_the_evaluator_of_trainings(data: Dataset, trained: Path, tmp_path: Path) -> None:
     result, _ = exported(trained, data, tmp_path, format="onnx")
     assert set(result["metrics"]) == {"coco", "coco_maxdets500", "ultralytics"}
