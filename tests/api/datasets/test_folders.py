@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from api import checks
 from api.datasets import folders, packing
 from api.errors import PathNotAllowed, UnusableReference
 from api.settings import Settings
 from rdrkd.inspection import inspect
 from tests.api.conftest import Service, Start
-from tests.api.datasets.arriving import arrive
+from tests.api.datasets.arriving import arrive, claim
 from tests.rdrkd.data.crafted import make_dataset
 
 PATH = "/v1/datasets/from-folder"
@@ -75,6 +76,20 @@ def test_the_same_content_is_the_same_file(service: Service, allowed: Path) -> N
     assert (again["sha256"], again["same_content_as"]) == (first["sha256"], first["id"])
     assert (changed["version"], changed["same_content_as"]) == (3, None)
     assert service.storage.verify(f"uploads/{first['sha256']}.tar", first["sha256"])  # it stays what it was
+
+
+def test_on_each_database_a_worker_that_died_is_followed_by_another(each_service: Service, allowed: Path) -> None:
+    state = each_service.app.state
+    state.settings = state.settings.model_copy(update={"dataset_folders": [allowed]})
+    ask(each_service, "surveys/2026/hit-uav", name="mine")
+    assert 0 <= claim(each_service, lease_seconds=-1).waited_seconds < 60
+    with each_service.database.transaction() as session:
+        checks.expire(session, 5)
+
+    view = arrive(each_service)
+
+    assert (view["status"], view["problems"], view["version"]) == ("checking", [], 1)
+    assert each_service.files() == [f"uploads/{view['sha256']}.tar"]
 
 
 def test_by_default_nothing_is_allowed(start: Start, allowed: Path) -> None:
