@@ -1,16 +1,21 @@
 """The check of an upload: the same lease as a job's, from `checking` to `ready` or `invalid`, for both kinds.
 
+What a dataset is taken from a folder or a bucket is copied under a lease of its own before.
+
 As in `api.jobs.lifecycle`, each move is a conditional UPDATE fenced by the attempt, and no function commits.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, false, func, select, update
 from sqlalchemy.orm import Session, aliased
 
+from api import quotas
+from api.datasets import versions
 from api.datasets.tables import Dataset
-from api.db import after_seconds, now
+from api.db import after_seconds, now, seconds_between
 from api.leases import Fenced
 from api.models.tables import Model, ModelFile
 from api.storage import Stored
@@ -22,41 +27,76 @@ Problems = list[dict[str, str]]  # {where, detail}
 
 
 @dataclass(frozen=True)
-class Check:
-    """An upload that one attempt of one worker is checking."""
+class Claimed:
+    """A row that one attempt of one worker has."""
 
     table: Table
     id: str
     attempt: int
+
+
+@dataclass(frozen=True)
+class Check(Claimed):
+    """An upload that is to be checked."""
+
     key: str  # where in the storage
     sha256: str  # hex, of the stored file
     lenient: bool = False  # of a dataset: leave out what is at fault
 
 
-def claim(session: Session, worker: str, lease_seconds: float) -> Check | None:
-    """Take the oldest unchecked upload of either kind; None when there is none."""
+@dataclass(frozen=True)
+class Import(Claimed):
+    """A dataset that is to be copied from its source; it is checked afterwards, as an upload is."""
+
+    source: str
+    waited_seconds: float  # since it was asked for
+
+
+def claim(session: Session, worker: str, lease_seconds: float) -> Check | Import | None:
+    """Take the oldest unchecked upload of either kind, else the import that has waited longest; None: there is none.
+
+    Checks go first: a bucket that is away holds none of them up.
+    """
     for table in UPLOADS:
-        candidate = aliased(table)
-        oldest = (
-            select(candidate.id)
-            .where(candidate.status == UploadStatus.CHECKING, candidate.lease_until.is_(None))
-            .order_by(candidate.created_at, candidate.id)
-            .limit(1)
-            .with_for_update(skip_locked=True, of=candidate)  # PostgreSQL; SQLite has one writer at a time
-            .scalar_subquery()
-        )
-        row = session.execute(
-            update(table)
-            .where(table.id == oldest, table.lease_until.is_(None))
-            .values(attempt=table.attempt + 1, worker=worker, lease_until=after_seconds(lease_seconds))
-            .returning(table.id, table.attempt, table.key, table.sha256, table.lenient if table is Dataset else false())
-        ).one_or_none()
-        if row:
+        which = (lambda of: of.key.is_not(None), "created_at")
+        lenient = table.lenient if table is Dataset else false()
+        if row := _take(session, table, worker, lease_seconds, *which, table.key, table.sha256, lenient):
             return Check(table, *row)
+    which = (lambda of: of.key.is_(None), "rung_at")
+    waited = seconds_between(Dataset.created_at, now())
+    if row := _take(session, Dataset, worker, lease_seconds, *which, Dataset.source, waited):
+        return Import(Dataset, *row)
     return None
 
 
-def renew(session: Session, check: Check, lease_seconds: float) -> None:
+def _take(
+    session: Session,
+    table: Table,
+    worker: str,
+    lease_seconds: float,
+    which: Callable[[Any], ColumnElement[bool]],
+    order: str,
+    *columns: Any,
+) -> Sequence[Any] | None:
+    """Lease the first row of a table that is to be worked on; give its id, its attempt and some of its columns."""
+    candidate = aliased(table)
+    first = (
+        select(candidate.id)
+        .where(candidate.status == UploadStatus.CHECKING, candidate.lease_until.is_(None), which(candidate))
+        .order_by(getattr(candidate, order), candidate.id)
+        .limit(1)
+        .with_for_update(skip_locked=True, of=candidate)  # PostgreSQL; SQLite has one writer at a time
+        .scalar_subquery()
+    )
+    return session.execute(
+        update(table)
+        .where(table.id == first, table.lease_until.is_(None))
+        .values(attempt=table.attempt + 1, worker=worker, lease_until=after_seconds(lease_seconds))
+        .returning(table.id, table.attempt, *columns)
+    ).one_or_none()
+
+
+def renew(session: Session, check: Claimed, lease_seconds: float) -> None:
     """Renew the lease.
 
     Raises:
@@ -65,9 +105,25 @@ def renew(session: Session, check: Check, lease_seconds: float) -> None:
     _write(session, check, lease_until=after_seconds(lease_seconds))
 
 
+def arrived(session: Session, claimed: Import, stored: Stored) -> None:
+    """Note that an import lies in the store: it is an upload by now, which a worker is to check.
+
+    Raises:
+        QuotaExceeded: it is more than its owner may store.
+        Fenced: it is no longer this attempt's.
+    """
+    row = session.get(Dataset, claimed.id)
+    if row is None:
+        raise Fenced(claimed.id)
+    same = versions.same_content(session, row, stored.sha256)
+    there = {"key": stored.key, "sha256": stored.sha256, "size": stored.size, "same_content_as": same}
+    _write(session, claimed, **there, lease_until=None, rung_at=now())
+    quotas.check_storage(session, row.owner)
+
+
 def settle(
     session: Session,
-    check: Check,
+    check: Claimed,
     report: dict[str, Any] | None,
     problems: Problems,
     *,
@@ -107,9 +163,9 @@ def wanted(session: Session, check: Check) -> bool:
     return session.scalar(select(ModelFile.model_id).where(ModelFile.key == check.key).limit(1)) is not None
 
 
-def give_back(session: Session, check: Check) -> None:
-    """Leave the upload unchecked for another worker (this one is being drained)."""
-    _write(session, check, lease_until=None, rung_at=None)
+def give_back(session: Session, check: Claimed, *, later: bool = False) -> None:
+    """Leave the upload unchecked for another worker (this one is being drained); `later`: not at once."""
+    _write(session, check, lease_until=None, rung_at=now() if later else None)
 
 
 def expire(session: Session, max_lost_workers: int) -> None:
@@ -139,7 +195,7 @@ def mark_rung(session: Session, table: Table, row_id: str) -> None:
     session.execute(update(table).where(table.id == row_id).values(rung_at=now()))
 
 
-def _write(session: Session, check: Check, *where: ColumnElement[bool], **values: Any) -> None:
+def _write(session: Session, check: Claimed, *where: ColumnElement[bool], **values: Any) -> None:
     table = check.table
     mine = (table.id == check.id, table.attempt == check.attempt, table.status == UploadStatus.CHECKING)
     statement = update(table).where(*mine, table.lease_until.is_not(None), *where).values(**values)

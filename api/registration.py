@@ -32,7 +32,7 @@ def register(work: UnitOfWork, store: Storage, stored: Stored, create: Callable[
     if stored.new:
         work.undo(lambda: discards.drop_unnamed(work.database, store, stored.key))  # another request may have it by now
     row = create(work.session)
-    discards.hold(work.session, store, row.key)
+    discards.hold(work.session, store, stored.key)
     work.ring(INSPECT, row.id)
     return row
 
@@ -69,10 +69,10 @@ def delete(session: Session, table: type[Dataset] | type[Model], id_: str) -> li
         NotFound: there is none.
         InUse: a job or a study names it.
     """
-    keys = [get_or_404(session, table, id_).key]
+    key = get_or_404(session, table, id_).key
     if (user := needs.of_upload(session, id_)) is not None:
         raise InUse(f"expected a {table.__tablename__} that nothing needs, got one that is needed by {user}")
-    keys += session.scalars(select(ModelFile.key).where(ModelFile.model_id == id_))
+    written = session.scalars(select(ModelFile.key).where(ModelFile.model_id == id_)).all()
     # Not through the session: another request may have been faster, and a worker may be checking it.
     session.execute(sql_delete(table).where(table.id == id_).execution_options(synchronize_session=False))
-    return discards.note(session, keys)
+    return discards.note(session, [*written, *([key] if key is not None else [])])

@@ -6,6 +6,7 @@ which containers are given secrets.
 
 import os
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -71,7 +72,17 @@ def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
 
+def _prefix(url: str) -> str:
+    """Refuse what is no address in a bucket; without the slash at its end.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return (_bucket(url) or "").rstrip("/")
+
+
 Folder = Annotated[Path, AfterValidator(_absolute)]
+Prefix = Annotated[str, AfterValidator(_prefix)]
 Rate = Annotated[str, AfterValidator(_rate)]
 LogFormat = Literal["text", "json"]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)]
@@ -154,6 +165,27 @@ class Settings(BaseSettings):
         default_factory=list,
         description="folders, comma-separated, below which datasets may be taken from this machine; empty: from none",
     )
+    dataset_buckets: Annotated[list[Prefix], NoDecode, BeforeValidator(_listed)] = Field(
+        default_factory=list,
+        description="`s3://bucket/prefix`, comma-separated, below which datasets may be taken from; empty: from none",
+    )
+    dataset_s3_endpoint: str | None = Field(
+        default_factory=lambda data: data["s3_endpoint"],
+        description="their server; default: that of `RDRKD_S3_ENDPOINT`",
+    )
+    dataset_s3_region: str = Field(
+        default_factory=lambda data: data["s3_region"], description="their region; default: that of `RDRKD_S3_REGION`"
+    )
+    dataset_s3_access_key_id: SecretStr | None = Field(
+        None, repr=False, description="key to them, which needs to read only; default: the one to the storage's bucket"
+    )
+    dataset_s3_secret_access_key: SecretStr | None = Field(None, repr=False, description="its secret")
+    dataset_s3_session_token: SecretStr | None = Field(None, repr=False, description="its token, if any")
+    import_timeout_seconds: float = Field(
+        21_600,
+        gt=0,
+        description="wall time of copying a dataset from a folder or bucket, and of waiting for it",
+    )
     max_model_bytes: int = Field(2 * GIB, ge=1, description="largest model file taken, bytes")
 
     min_free_bytes: int = Field(
@@ -203,6 +235,16 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"expected heartbeat_seconds below lease_seconds, got {self.heartbeat_seconds} and {self.lease_seconds}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _buckets_can_be_used(self) -> Self:
+        if self.dataset_buckets and find_spec("obstore") is None:
+            raise ValueError("expected `pip install 'rdrkd[s3]'` for datasets from buckets, got no obstore")
+        ours = (self.storage_url or "").rstrip("/") if self.dataset_s3_endpoint == self.s3_endpoint else ""
+        for allowed in self.dataset_buckets:
+            if ours and (f"{ours}/".startswith(f"{allowed}/") or allowed.startswith(f"{ours}/")):
+                raise ValueError(f"expected buckets apart from the storage's, which holds everybody's, got {allowed}")
         return self
 
     @property

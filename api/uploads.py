@@ -37,14 +37,12 @@ class UploadStatus(StrEnum):
 
 
 class Upload(Leased, Owned):
-    """Columns of an uploaded file's row."""
+    """Columns of an uploaded file's row, beside `key` and `sha256`, which say where it lies and what it is."""
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)  # <prefix>_<uuid7>: sorts by time
     name: Mapped[str | None] = mapped_column(String(200))
     filename: Mapped[str] = mapped_column(String(300))  # as the client called it; never a path on this machine
     status: Mapped[UploadStatus] = mapped_column(String(20), default=UploadStatus.CHECKING, index=True)
-    key: Mapped[str] = mapped_column(String(300))  # where in the storage
-    sha256: Mapped[str] = mapped_column(String(64), index=True)
     size: Mapped[int] = mapped_column(BigInteger)
     problems: Mapped[list[Any]] = mapped_column(JSON, default=list)  # [{where, detail}] when invalid
     report: Mapped[dict[str, Any] | None]  # what the inspection found

@@ -6,13 +6,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from pydantic import SecretStr
 
 ACCESS_KEY, SECRET = "RDRKDTESTSKEY", "a secret of the tests"
 NAMES = itertools.count()
@@ -32,6 +33,30 @@ class S3:
         return {"storage_url": f"s3://{name}/{prefix}", "s3_endpoint": self.endpoint} | keys | changes
 
     def make(self, bucket: str) -> None:
+        with self.client() as client:
+            client.create_bucket(Bucket=bucket)
+
+    def put(self, bucket: str, objects: Mapping[str, bytes]) -> None:
+        """Put objects under any names, also such as our own code never gives."""
+        with self.client() as client:
+            for key, content in objects.items():
+                client.put_object(Bucket=bucket, Key=key, Body=content)
+
+    def fill(self, folder: Path, prefix: str) -> str:
+        """Put a folder's files below a prefix of a new bucket; give its address."""
+        bucket = f"source-{os.getpid()}-{next(NAMES)}"
+        self.make(bucket)
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        self.put(bucket, {f"{prefix}/{path.relative_to(folder)}": path.read_bytes() for path in files})
+        return f"s3://{bucket}/{prefix}"
+
+    def sources(self, *addresses: str, **changes: Any) -> dict[str, Any]:
+        """Give settings of a service that may take datasets from these."""
+        keys = {"dataset_s3_access_key_id": SecretStr(ACCESS_KEY), "dataset_s3_secret_access_key": SecretStr(SECRET)}
+        return {"dataset_buckets": list(addresses), "dataset_s3_endpoint": self.endpoint} | keys | changes
+
+    @contextmanager
+    def client(self) -> Iterator[Any]:
         from botocore.session import Session
 
         client = Session().create_client(
@@ -41,7 +66,7 @@ class S3:
             aws_access_key_id=ACCESS_KEY,
             aws_secret_access_key=SECRET,
         )
-        client.create_bucket(Bucket=bucket)
+        yield client
         client.close()
 
 
@@ -66,6 +91,14 @@ def running(*command: str | Path, log: Path) -> Iterator[S3]:
         process.wait()
 
 
+def gateway(folder: Path) -> AbstractContextManager[S3]:
+    """Start rclone's gateway on a folder."""
+    (folder / "data").mkdir()
+    rclone = Path(sys.executable).with_name("rclone")
+    options = ("--auth-key", f"{ACCESS_KEY},{SECRET}", "--addr", "127.0.0.1:PORT", "--config", folder / "config")
+    return running(rclone, "serve", "s3", *options, folder / "data", log=folder / "log")
+
+
 def _answers(port: int) -> bool:
     try:
         return httpx2.get(f"http://127.0.0.1:{port}/", timeout=5, trust_env=False).status_code < 500
@@ -84,9 +117,5 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
 @pytest.fixture(scope="session")
 def strict_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
     """Rclone's gateway: checks signatures and their end; it has no conditions, and answers a range with 200."""
-    folder = tmp_path_factory.mktemp("rclone")
-    (folder / "data").mkdir()
-    rclone = Path(sys.executable).with_name("rclone")
-    options = ("--auth-key", f"{ACCESS_KEY},{SECRET}", "--addr", "127.0.0.1:PORT", "--config", folder / "config")
-    with running(rclone, "serve", "s3", *options, folder / "data", log=folder / "log") as server:
+    with gateway(tmp_path_factory.mktemp("rclone")) as server:
         yield server

@@ -52,7 +52,7 @@ def locate(session: Session, spec: dict[str, Any]) -> list[Input]:
 
 
 def _input(upload: Dataset | Model | None, option: str, row_id: str) -> Input:
-    if upload is None:
+    if upload is None or upload.key is None or upload.sha256 is None:
         raise InputDamaged(Reason.DEPENDENCY_FAILED, f"{option}: {row_id} does not exist any more")
     return Input(option, row_id, upload.key, upload.sha256, isinstance(upload, Dataset) and upload.lenient)
 

@@ -7,7 +7,7 @@ from celery import Task
 from api import checks, journal
 from api.jobs import dependencies, lifecycle, repair
 from api.queue import INSPECT, REQUEST, TRAIN
-from worker import inspection, supervisor
+from worker import importing, inspection, supervisor
 from worker.app import app, place
 
 log = logging.getLogger(__name__)
@@ -38,17 +38,21 @@ def ring_train(self: Task, job_id: str) -> None:
 
 @app.task(name=f"worker.ring_{INSPECT}", bind=True)  # type: ignore[untyped-decorator]
 def ring_inspect(self: Task, upload_id: str) -> None:
-    """Check the oldest unchecked upload, whichever rang."""
+    """Check the oldest unchecked upload, or copy it from where it is, whichever rang."""
     if place.draining.is_set():
         return
     with place.database.transaction() as session:
-        check = checks.claim(session, place.name, place.settings.lease_seconds)
-    if check is None:
+        claimed = checks.claim(session, place.name, place.settings.lease_seconds)
+    if claimed is None:
         log.info("nothing to check (rung for %s)", upload_id)
         return
-    with journal.about(upload_id=check.id, attempt=check.attempt, request_id=_request(self, check.id == upload_id)):
-        inspection.run(place, check)
-    _ring_for(check.id)
+    rung = _request(self, claimed.id == upload_id)
+    with journal.about(upload_id=claimed.id, attempt=claimed.attempt, request_id=rung):
+        if isinstance(claimed, checks.Import):
+            importing.run(place, claimed)
+        else:
+            inspection.run(place, claimed)
+    _ring_for(claimed.id)
 
 
 def _request(task: Task, own: bool) -> str | None:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from api.artifacts.media import media_type
 from api.datasets import service
-from api.datasets.imports import take_folder
+from api.datasets.imports import Asked, look_at_bucket, look_at_folder
 from api.datasets.schemas import DatasetView
 from api.datasets.tables import Dataset
 from api.dependencies import IfNoneMatch, StorageDep, Work, json_only, refusals, remove_after
@@ -30,17 +30,18 @@ from api.errors import (
     UnknownReference,
     UnsupportedMediaType,
 )
-from api.idempotency.once import KEYED, Once, key_of, once_of_upload
+from api.idempotency.once import KEYED, Once, OnceDep, key_of, once_of_upload
 from api.pages import After, Limit, Page
+from api.queue import INSPECT
 from api.receiving import Upload, form_body, receiver
 from api.registration import register
+from api.transactions import UnitOfWork
 from api.uploads import SUFFIXES as OF_KIND
 from rdrkd.spec import Name
 
 SUFFIXES = OF_KIND["dataset"]
 receive = receiver(SUFFIXES, lambda settings: settings.max_dataset_bytes, lenient=True)
 once = once_of_upload(receive)
-once_of_folder = once_of_upload(take_folder)
 _BYTES = {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
 _PREVIEW: dict[str, Any] = {
     "response_class": Response,
@@ -52,6 +53,18 @@ _PREVIEW: dict[str, Any] = {
         **refusals(BadRequest, NotFound, NotReady, Gone, RangeNotSatisfiable),
     },
 }
+_IMPORTED = refusals(
+    BadRequest,
+    MalformedJson,
+    CrossSite,
+    TooLarge,
+    UnsupportedMediaType,
+    *KEYED,
+    PathNotAllowed,
+    UnknownReference,
+    QuotaExceeded,
+    StorageFull,
+)
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 
@@ -86,31 +99,43 @@ def create(
     status_code=202,
     operation_id="create_dataset_from_folder",
     dependencies=[Depends(key_of), Depends(json_only)],
-    responses=refusals(
-        BadRequest,
-        MalformedJson,
-        CrossSite,
-        TooLarge,
-        UnsupportedMediaType,
-        *KEYED,
-        PathNotAllowed,
-        UnknownReference,
-        QuotaExceeded,
-        StorageFull,
-    ),
+    responses=_IMPORTED,
 )
 def create_from_folder(
-    upload: Annotated[Upload, Depends(take_folder)],
-    once: Annotated[Once, Depends(once_of_folder, scope="function")],
-    work: Work,
-    store: StorageDep,
-    answer: Response,
+    once: OnceDep, asked: Annotated[Asked, Depends(look_at_folder)], work: Work, answer: Response
 ) -> DatasetView:
     """Make a dataset of a folder on the service's machine, one of those that the operator allows.
 
-    Its files are copied before the answer, which takes as long; what happens to the folder later changes nothing.
+    The answer is `checking`, as for an upload; a worker first copies the files, and what happens to the folder
+    afterwards changes nothing. `problems` say so if it could not be copied.
     """
-    return create(upload, once, work, store, answer)
+    return _announce(once, asked, work, answer)
+
+
+@router.post(
+    "/from-bucket",
+    status_code=202,
+    operation_id="create_dataset_from_bucket",
+    dependencies=[Depends(key_of), Depends(json_only)],
+    responses=_IMPORTED,
+)
+def create_from_bucket(
+    once: OnceDep, asked: Annotated[Asked, Depends(look_at_bucket)], work: Work, answer: Response
+) -> DatasetView:
+    """Make a dataset of what lies in a bucket that the operator allows: loose objects below a prefix, or an archive.
+
+    As for a folder, a worker copies it.
+    """
+    return _announce(once, asked, work, answer)
+
+
+def _announce(once: Once, asked: Asked, work: UnitOfWork, answer: Response) -> DatasetView:
+    source = asked.source
+    row = service.announce(work.session, asked.where, source.filename, source.size, asked.name, asked.lenient)
+    work.ring(INSPECT, row.id)
+    view = DatasetView.of(row)
+    once.accepted(work.session, view, answer, view.links.self, "1")
+    return view
 
 
 def _create(session: Session, upload: Upload) -> Dataset:

@@ -6,22 +6,19 @@ bytes for the same content.
 """
 
 import os
-import re
 import stat
-import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
-from api.errors import ApiError, PathNotAllowed, TooLarge, Unavailable, UnknownReference, Unprocessable
-from api.storage import Incoming
-from rdrkd.errors import Problem
+from api.datasets import packing
+from api.errors import ApiError, PathNotAllowed, TooLarge, UnknownReference, Unprocessable, UnusableReference
+from api.settings import Settings
 from rdrkd.suffixes import is_kept
 
 WHERE = "/folder"
-_PART = re.compile(r"[^/\\\x00-\x1f\x7f]+")
 
 
 @dataclass(frozen=True)
@@ -32,6 +29,34 @@ class Folder:
     allowed: Path
 
 
+class FolderSource:
+    """A folder that has been looked at (see `Source`)."""
+
+    suffix = packing.SUFFIX
+
+    def __init__(self, folder: Folder, files: Sequence[Path]) -> None:
+        self.folder, self.files = folder, files
+        self.filename = f"{folder.path.name}{packing.SUFFIX}"
+        self.size = sum(_size(path, folder) for path in files)
+
+    def copy(self, sink: packing.Sink, most: int) -> None:
+        """See `Source`."""
+        with packing.new_tar(sink, most) as tar:
+            for path in self.files:
+                with _opened(path, self.folder) as file:
+                    name = path.relative_to(self.folder.path).as_posix()
+                    packing.add(tar, name, os.fstat(file.fileno()).st_size, file)
+
+
+def look(settings: Settings, asked: str) -> FolderSource:
+    """Look at the folder that a client asks for (see `open_source`)."""
+    folder = find(settings.dataset_folders, asked)
+    source = FolderSource(folder, files_of(folder))
+    if source.size > settings.max_dataset_bytes:
+        raise TooLarge(f"expected files of at most {settings.max_dataset_bytes} bytes, got {source.size}")
+    return source
+
+
 def find(allowed: Sequence[Path], asked: str) -> Folder:
     """Find the folder that a client asks for.
 
@@ -40,7 +65,7 @@ def find(allowed: Sequence[Path], asked: str) -> Folder:
         UnknownReference: there is no such folder.
     """
     first, *others = asked.strip("/").split("/")
-    if any(part in ("", ".", "..") or not _PART.fullmatch(part) for part in (first, *others)) or asked.startswith("/"):
+    if asked.startswith("/") or not packing.are_plain((first, *others)):
         raise _refused(PathNotAllowed, f"expected NAME/PATH with plain names, got {asked[:80]!r}")
     root = next((folder for folder in allowed if folder.name == first), None)
     if root is None:
@@ -73,43 +98,28 @@ def files_of(folder: Folder) -> list[Path]:
     if not found:
         raise _refused(UnknownReference, "expected a folder with images and labels, got none there")
     for path in found:
-        if not path.resolve().is_relative_to(folder.allowed):
+        if not _real(path, folder).is_relative_to(folder.allowed):
             raise _leads_out(path, folder)
     return sorted(found)
 
 
-def pack(folder: Folder, files: Sequence[Path], incoming: Incoming, most: int) -> None:
-    """Write a tar of the files to the store.
-
-    Raises:
-        PathNotAllowed: a file has become a link that leads out.
-        TooLarge: they have more than `most` bytes.
-        Unavailable: a file changed while it was read.
-    """
-    with tarfile.open(fileobj=cast(IO[bytes], _Bounded(incoming, most)), mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        for path in files:
-            with _opened(path, folder) as file:
-                info = tarfile.TarInfo(path.relative_to(folder.path).as_posix())  # neither times nor owners
-                info.size, info.mode = os.fstat(file.fileno()).st_size, 0o644
-                try:
-                    tar.addfile(info, file)
-                except OSError as error:
-                    if error.errno is not None:  # the disk's
-                        raise
-                    raise Unavailable("expected a folder that stays as it is, got a file that was cut short") from error
+def _real(path: Path, folder: Folder) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # a link that leads to itself
+        raise _nothing(path, folder) from error
 
 
-class _Bounded:
-    """The store's file, as far as an upload may go."""
+def _size(path: Path, folder: Folder) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise _nothing(path, folder) from error
 
-    def __init__(self, incoming: Incoming, most: int) -> None:
-        self._incoming, self._most = incoming, most
 
-    def write(self, chunk: bytes) -> int:
-        if self._incoming.size + len(chunk) > self._most:
-            raise TooLarge(f"expected files of at most {self._most} bytes, got more")
-        self._incoming.write(chunk)
-        return len(chunk)
+def _nothing(path: Path, folder: Folder) -> ApiError:
+    shown = path.relative_to(folder.path)
+    return _refused(UnknownReference, f"expected files that are there, got a link to nothing at {shown}")
 
 
 @contextmanager
@@ -118,7 +128,8 @@ def _opened(path: Path, folder: Folder) -> Iterator[IO[bytes]]:
     try:
         descriptor = os.open(path.resolve(), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        raise Unavailable("expected a folder that stays as it is, got a file that cannot be read") from error
+        shown = path.relative_to(folder.path)
+        raise _refused(UnusableReference, f"expected files that can be read, got another: {shown}") from error
     with open(descriptor, "rb") as file:  # noqa: PTH123 - by its descriptor
         real = Path(f"/proc/self/fd/{descriptor}")
         if real.exists() and not real.resolve().is_relative_to(folder.allowed):
@@ -141,4 +152,4 @@ def _leads_out(path: Path, folder: Folder) -> ApiError:
 
 
 def _refused(kind: type[Unprocessable], detail: str) -> ApiError:
-    return kind.at(Problem(WHERE, detail))
+    return packing.refused(kind, WHERE, detail)

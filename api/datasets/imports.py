@@ -1,22 +1,25 @@
-"""A folder of this machine on its way into the store: the request's body names it, the answer is a dataset."""
+"""Folders of this machine and prefixes of buckets that become datasets: looked at here, copied by a worker."""
+
+from dataclasses import dataclass
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.datasets import folders
-from api.errors import TooLarge
-from api.receiving import LENIENT, NO_ROOM, Upload, refuse_early
-from api.settings import Settings
-from api.storage import Storage, full_disk_told
+from api.datasets.sources import Source, open_source
+from api.dependencies import settings_of
+from api.receiving import LENIENT, refuse_early
 from rdrkd.spec import Name
 
-SUFFIX = ".tar"
 
-
-class FolderRequest(BaseModel):
-    """A folder to make a dataset of."""
-
+class _Import(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name | None = Field(None, description="a name for people")
+    lenient: bool = Field(False, description=LENIENT)
+
+
+class FolderRequest(_Import):
+    """A folder to make a dataset of."""
 
     folder: str = Field(
         min_length=1,
@@ -24,27 +27,41 @@ class FolderRequest(BaseModel):
         description="NAME/PATH: the name of a folder that the operator allows, and where in it",
         examples=["surveys/2026-05/hit-uav"],
     )
-    name: Name | None = Field(None, description="a name for people")
-    lenient: bool = Field(False, description=LENIENT)
 
 
-def take_folder(request: Request, asked: FolderRequest) -> Upload:
-    """Copy a folder's files into the store, as a tar.
+class BucketRequest(_Import):
+    """A prefix of a bucket, or an archive in one, to make a dataset of."""
 
-    Raises:
-        PathNotAllowed, UnknownReference: it is none that may be taken, or not there.
-        TooLarge, StorageFull, QuotaExceeded: there is no room for it.
-        Unavailable: it changed while it was read.
-    """
-    settings: Settings = request.app.state.settings
-    storage: Storage = request.app.state.storage
-    folder = folders.find(settings.dataset_folders, asked.folder)
-    files = folders.files_of(folder)
-    size, most = sum(path.stat().st_size for path in files), settings.max_dataset_bytes
-    if size > most:
-        raise TooLarge(f"expected files of at most {most} bytes, got {size}")
-    refuse_early(request, size)
-    with full_disk_told(NO_ROOM), storage.incoming() as incoming:
-        folders.pack(folder, files, incoming, most)
-        name = asked.name.strip() or None if asked.name is not None else None
-        return Upload(incoming.keep(SUFFIX), f"{folder.path.name}{SUFFIX}", name, asked.lenient)
+    url: str = Field(
+        min_length=6,
+        max_length=1100,
+        pattern="^s3://",
+        description="what the operator allows, or below it: a prefix of loose objects, or an archive (.zip, .tar, ...)",
+        examples=["s3://surveys/2026-05/hit-uav"],
+    )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be copied, after a look at it."""
+
+    where: str
+    source: Source
+    name: str | None
+    lenient: bool
+
+
+def _look(request: Request, where: str, asked: _Import) -> Asked:
+    source = open_source(settings_of(request), where, patient=False)
+    refuse_early(request, source.size)
+    return Asked(where, source, (asked.name or "").strip() or None, asked.lenient)
+
+
+def look_at_folder(request: Request, asked: FolderRequest) -> Asked:
+    """Look at a folder (see `open_source`); StorageFull, QuotaExceeded: there is no room for it."""
+    return _look(request, asked.folder, asked)
+
+
+def look_at_bucket(request: Request, asked: BucketRequest) -> Asked:
+    """Look at what lies in a bucket; likewise."""
+    return _look(request, asked.url, asked)

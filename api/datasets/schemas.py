@@ -28,8 +28,9 @@ class DatasetView(BaseModel):
     owner: str | None = Field(description="whose it is; null: the operator's")
     filename: str = Field(description="as the client called it")
     status: UploadStatus
-    sha256: str
-    size: int = Field(description="bytes")
+    source: str | None = Field(description="the folder or bucket that it is taken from; null: it was uploaded")
+    sha256: str | None = Field(description="null: a worker is still copying it from its source")
+    size: int = Field(description="bytes; of what is still being copied, of the files by themselves")
     lenient: bool = Field(description="what is at fault is left out, and listed in the report's `dropped`")
     format: str | None = Field(description="`yolo`, `coco` or `visdrone`, as the check has found; null before it")
     problems: list[dict[str, str]] = Field(description="when invalid: where in the archive, and what is wrong")

@@ -1,6 +1,7 @@
 """What happens to datasets. Functions take the request's session and never commit."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -10,6 +11,7 @@ from api.datasets import versions
 from api.datasets.tables import Dataset
 from api.db import new_id
 from api.errors import NotFound, NotReady
+from api.ownership import owner_of
 from api.pages import get_or_404, page
 from api.storage import Stored
 from api.uploads import UploadStatus
@@ -21,12 +23,29 @@ def create(session: Session, stored: Stored, filename: str, name: str | None, le
     Raises:
         QuotaExceeded: it is more than its owner may store.
     """
-    row = Dataset(id=new_id("ds"), name=name, filename=filename, key=stored.key, sha256=stored.sha256, size=stored.size)
-    row.lenient = lenient
-    if name is not None:
-        numbered = versions.number(session, name, stored.sha256, lenient)
-        row.version, row.same_content_as = numbered.version, numbered.same_content_as
+    row = _numbered(session, name=name, filename=filename, size=stored.size, lenient=lenient)
+    row.key, row.sha256 = stored.key, stored.sha256
+    row.same_content_as = versions.same_content(session, row, stored.sha256)
     return registration.add(session, row)
+
+
+def announce(
+    session: Session, source: str, filename: str, size: int, name: str | None, lenient: bool = False
+) -> Dataset:
+    """Register what a worker is to copy from a folder or bucket, and then to check.
+
+    Raises:
+        QuotaExceeded: it is more than its owner may store.
+    """
+    row = _numbered(session, name=name, filename=filename, size=size, lenient=lenient)
+    row.source = source
+    return registration.add(session, row)
+
+
+def _numbered(session: Session, **values: Any) -> Dataset:
+    row = Dataset(id=new_id("ds"), owner=owner_of(session), **values)
+    row.version = versions.number(session, row.name) if row.name is not None else None
+    return row
 
 
 def get(session: Session, dataset_id: str) -> Dataset:

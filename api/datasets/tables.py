@@ -16,6 +16,9 @@ class Dataset(Upload, Base):
 
     __tablename__ = "dataset"
 
+    source: Mapped[str | None] = mapped_column(String(1100))  # folder or bucket that it is taken from; null: uploaded
+    key: Mapped[str | None] = mapped_column(String(300))  # where in the storage; null: still to be copied from there
+    sha256: Mapped[str | None] = mapped_column(String(64), index=True)
     version: Mapped[int | None]  # of its name; null: it has none
     same_content_as: Mapped[str | None] = mapped_column(String(40))  # id of an earlier version, as it was uploaded
     lenient: Mapped[bool] = mapped_column(default=False, server_default=false())  # leave out what is at fault

@@ -1,7 +1,6 @@
 """Versions of datasets: what one owner uploads under one name, numbered. Functions take the request's session."""
 
 import re
-from dataclasses import dataclass
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -12,15 +11,7 @@ from api.ownership import owner_of
 from api.uploads import UploadStatus
 
 
-@dataclass(frozen=True)
-class Numbered:
-    """The number of a new version, and the id of an earlier one that has the same content."""
-
-    version: int
-    same_content_as: str | None
-
-
-def number(session: Session, name: str, sha256: str, lenient: bool) -> Numbered:
+def number(session: Session, name: str) -> int:
     """Give a new version its number, one request after the other; numbers of deleted versions are not given again."""
     owner = owner_of(session)
     _one_at_a_time(session, owner, name)
@@ -32,11 +23,18 @@ def number(session: Session, name: str, sha256: str, lenient: bool) -> Numbered:
         newest = 1
         session.add(DatasetName(id=new_id("dsn"), owner=owner, name=name, newest=newest))
         session.flush()
+    return newest
+
+
+def same_content(session: Session, row: Dataset, sha256: str) -> str | None:
+    """Give the id of the first version before this one, of its name, that has this content."""
+    if row.version is None:
+        return None
     same = select(Dataset.id).where(
-        Dataset.name == name, Dataset.owner.is_not_distinct_from(owner), Dataset.sha256 == sha256,
-        Dataset.lenient.is_(lenient), Dataset.status != UploadStatus.INVALID,
+        Dataset.name == row.name, Dataset.owner.is_not_distinct_from(row.owner), Dataset.version < row.version,
+        Dataset.sha256 == sha256, Dataset.lenient.is_(row.lenient), Dataset.status != UploadStatus.INVALID,
     )  # fmt: skip
-    return Numbered(newest, session.scalar(same.order_by(Dataset.id).limit(1)))
+    return session.scalar(same.order_by(Dataset.version).limit(1))
 
 
 def named(session: Session, reference: str) -> Dataset | None:

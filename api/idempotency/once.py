@@ -103,7 +103,7 @@ def once_of_headers(*names: str) -> Callable[..., AsyncIterator[Once]]:
     return once
 
 
-def once_of_upload(receive: Callable[..., Awaitable[Upload] | Upload]) -> Callable[..., AsyncIterator[Once]]:
+def once_of_upload(receive: Callable[..., Awaitable[Upload]]) -> Callable[..., AsyncIterator[Once]]:
     """Make the dependency that claims the key of an upload: a large body is compared by what the store says of it."""
 
     async def once(request: Request, key: Key, upload: Annotated[Upload, Depends(receive)]) -> AsyncIterator[Once]:

@@ -16,6 +16,8 @@ class Model(Upload, Base):
 
     __tablename__ = "model"
 
+    key: Mapped[str] = mapped_column(String(300))  # where in the storage
+    sha256: Mapped[str] = mapped_column(String(64), index=True)
     version: Mapped[int | None]  # of its owner's models of this name, 1, 2, ...; none without a name
     lineage: Mapped[dict[str, Any] | None]  # of a registered student: the job, the dataset, the teacher, the spec
     files: Mapped[list["ModelFile"]] = relationship(lazy="selectin", passive_deletes="all", order_by="ModelFile.format")

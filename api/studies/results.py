@@ -36,11 +36,11 @@ def results_of(session: Session, study_id: str, jobs: list[str]) -> results.Resu
     def identity(model: ModelRef) -> Any:
         return _identity(session, model)
 
-    records = []
+    sha256, records = dataset.sha256 or "", []  # none: it has not arrived, and nothing was trained on it
     for row, job in members.rows:
         if job.id in jobs:
             teacher = job.spec.get("teacher", {})
-            member = member_of(spec, methods[row.method], row.seed, dataset.sha256, teacher, identity)
+            member = member_of(spec, methods[row.method], row.seed, sha256, teacher, identity)
             records.append({**_record(session, member, job), "job": job.id})
     teachers = {}
     if members.teacher is not None and members.teacher.result is not None:
@@ -48,7 +48,7 @@ def results_of(session: Session, study_id: str, jobs: list[str]) -> results.Resu
         teachers[teacher_hash(spec, identity)] = {**made, "job": members.teacher.id}
     return {
         "format": results.FORMAT, "name": study.name, "dataset": dataset.name or dataset.filename,
-        "dataset_sha256": dataset.sha256, "command": f"study {study.id}", "commands": [f"study {study.id}"],
+        "dataset_sha256": sha256, "command": f"study {study.id}", "commands": [f"study {study.id}"],
         "study": spec.model_dump(mode="json", exclude_none=True), "teachers": teachers,
         "members": results.ordered(records), "failures": _failures(members), "notes": [],
         "versions": records[-1]["versions"] if records else {},

@@ -147,10 +147,10 @@ class AsyncClient:
         sent = await self._run(transfers.upload(Path(path), "dataset", name, progress, resume, lenient))
         return Dataset.model_validate(sent)
 
-    async def import_dataset(self, folder: str, name: str | None = None, lenient: bool = False) -> Dataset:
-        """Make a dataset of a folder on the service's machine: NAME/PATH, in one that its operator allows."""
-        body = {"folder": folder, "name": name, "lenient": lenient}
-        return await self._run(calls.one(Dataset.model_validate, "POST", "/v1/datasets/from-folder", body))
+    async def import_dataset(self, source: str, name: str | None = None, lenient: bool = False) -> Dataset:
+        """Make a dataset of what its operator allows: NAME/PATH of a folder on its machine, or s3://bucket/prefix."""
+        path, body = calls.imported(source, name, lenient)
+        return await self._run(calls.one(Dataset.model_validate, "POST", path, body))
 
     async def dataset(self, dataset_id: str) -> Dataset:
         """Read a dataset."""

@@ -70,6 +70,16 @@ def one(view: Callable[[Any], Seen], method: str, path: str, json: Any = None) -
     return view(answer.json())
 
 
+def imported(source: str, name: str | None, lenient: bool) -> tuple[str, dict[str, Any]]:
+    """Give the address and the body that make a dataset of a source.
+
+    >>> imported("s3://surveys/may", None, False)
+    ('/v1/datasets/from-bucket', {'url': 's3://surveys/may', 'name': None, 'lenient': False})
+    """
+    kind, field = ("bucket", "url") if source.startswith("s3://") else ("folder", "folder")
+    return f"/v1/datasets/from-{kind}", {field: source, "name": name, "lenient": lenient}
+
+
 def plain(path: str) -> Call[Any]:
     """Read something as it is."""
     return (yield from ask("GET", path)).json()

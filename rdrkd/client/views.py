@@ -43,7 +43,6 @@ class _Upload(_View):
     name: str | None
     filename: str
     status: str  # checking, ready, invalid
-    sha256: str
     size: int
     problems: list[dict[str, str]]
     report: dict[str, Any] | None
@@ -58,6 +57,8 @@ class _Upload(_View):
 class Dataset(_Upload):
     """An uploaded dataset; `version` is its number under its name."""
 
+    sha256: str | None  # None: it is still being copied from its source
+    source: str | None = None  # the service's folder or bucket that it is taken from
     version: int | None = None
     same_content_as: str | None = None
     lenient: bool = False
@@ -67,6 +68,7 @@ class Dataset(_Upload):
 class Model(_Upload):
     """A model: uploaded, or a job's student that was registered."""
 
+    sha256: str
     version: int | None = None  # of its name
     aliases: list[str] = []  # that mean it now
     lineage: dict[str, Any] | None = None  # of a registered student: job, dataset, teacher, spec, metrics

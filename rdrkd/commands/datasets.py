@@ -34,7 +34,10 @@ def upload_dataset(
 
 @datasets.command("import")
 def import_dataset(
-    folder: Annotated[str, typer.Argument(help="NAME/PATH, in a folder that the operator allows.", show_default=False)],
+    source: Annotated[
+        str,
+        typer.Argument(help="NAME/PATH of an allowed folder, or s3://bucket/prefix.", show_default=False),
+    ],
     name: Annotated[str | None, typer.Option(help="A name for people; each import is a version of it.")] = None,
     lenient: LeaveOut = False,
     wait: Wait = False,
@@ -42,9 +45,9 @@ def import_dataset(
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
-    """Make a dataset of a folder on the service's machine; prints it."""
+    """Make a dataset of a folder on the service's machine, or of what lies in a bucket; prints it."""
     with connected(url, token_file, as_json) as (service, terminal):
-        row = service.import_dataset(folder, name, lenient)
+        row = service.import_dataset(source, name, lenient)
         end_of_upload(service.wait_dataset(row.id) if wait else row, terminal)
 
 

@@ -26,9 +26,9 @@ def spread(files: Sequence[Path], most: int) -> list[Path]:
     return [files[n * len(files) // count] for n in range(count)]
 
 
-def inputs(files: Sequence[Path], imgsz: int) -> Iterator[Tensor]:
-    """Give each image as networks take it: (1, 3, imgsz, imgsz), RGB in [0, 1], letterboxed."""
-    letterbox = LetterBox((imgsz, imgsz), auto=False)
+def inputs(files: Sequence[Path], height: int, width: int) -> Iterator[Tensor]:
+    """Give each image as networks take it: (1, 3, height, width), RGB in [0, 1], letterboxed."""
+    letterbox = LetterBox((height, width), auto=False)
     for file in files:
         image = cv2.imread(str(file))
         assert image is not None, f"{file} decodes: the dataset was checked"
@@ -42,22 +42,23 @@ def compare(ours: Network, exported: Network, images: Sequence[Tensor], conf: fl
     Args:
         ours: torch's.
         exported: the exported one.
-        images: each (1, 3, S, S).
+        images: each (B, 3, H, W).
         conf: score from which on a detection counts.
 
     Returns:
         `images`; of the raw outputs of every anchor `boxes_px` and `scores`, each the largest and the mean absolute
         difference; `detections` after non-maximum suppression (see `match`).
     """
-    boxes, scores, matches = _Differences(), _Differences(), []
+    boxes, scores = _Differences(), _Differences()
+    matches: list[dict[str, Any]] = []
     for image in images:
         wanted, got = ours(image), exported(image)
         difference = (wanted - got).abs()
         boxes.add(difference[:, :4])
         scores.add(difference[:, 4:])
-        matches.append(match(_detections(wanted, conf), _detections(got, conf)))
+        matches += map(match, _detections(wanted, conf), _detections(got, conf))
     return {
-        "images": len(images),
+        "images": len(matches),
         "boxes_px": boxes.told(),
         "scores": scores.told(),
         "detections": {"conf": conf, "iou": SAME_IOU, **_sum(matches)},
@@ -106,8 +107,8 @@ class _Differences:
         return {"max_abs": self._largest, "mean_abs": self._sum / self._count}
 
 
-def _detections(output: Tensor, conf: float) -> Tensor:
-    found: Tensor = non_max_suppression(output.clone(), conf_thres=conf, iou_thres=NMS_IOU)[0]
+def _detections(output: Tensor, conf: float) -> list[Tensor]:
+    found: list[Tensor] = non_max_suppression(output.clone(), conf_thres=conf, iou_thres=NMS_IOU)
     return found
 
 

@@ -44,7 +44,8 @@ def device_of(settings: ExportSettings, device: str) -> str:
         raise _refusal(
             "format", f"{kind.name} builds for the GPU at hand: expected an NVIDIA GPU, got the device {device}"
         )
-    if missing := [name for name in kind.packages if importlib.util.find_spec(name) is None]:
+    packages = (*kind.packages, "nncf") if settings.int8 else kind.packages
+    if missing := [name for name in packages if importlib.util.find_spec(name) is None]:
         raise _refusal("format", f"{kind.name} needs {' and '.join(missing)}, which is not installed here")
     if settings.format == "torchscript" and settings.half and not gpu:
         raise _refusal("half", f"{kind.name} in fp16 computes on GPUs only: expected one, got the device {device}")

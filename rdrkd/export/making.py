@@ -4,9 +4,14 @@ import copy
 import sys
 import warnings
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from rdrkd.errors import ModelError
+from rdrkd.export.agreement import inputs
 from rdrkd.export.formats import KINDS
 from rdrkd.models import LoadedModel
 from rdrkd.spec.exporting import ExportSettings
@@ -20,7 +25,9 @@ def silence_openvino() -> None:
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 
-def make(loaded: LoadedModel, settings: ExportSettings, folder: Path, device: str) -> Path:
+def make(
+    loaded: LoadedModel, settings: ExportSettings, folder: Path, device: str, calibration: Sequence[Path] = ()
+) -> Path:
     """Export a network.
 
     Args:
@@ -28,6 +35,7 @@ def make(loaded: LoadedModel, settings: ExportSettings, folder: Path, device: st
         settings: format, size and precision.
         folder: an existing folder, where the export goes.
         device: `cpu`, or a GPU's number.
+        calibration: images that an INT8 network's ranges are measured on.
 
     Returns:
         What a runtime opens: a file, or of OpenVINO a folder.
@@ -39,15 +47,16 @@ def make(loaded: LoadedModel, settings: ExportSettings, folder: Path, device: st
     model = copy.deepcopy(loaded.model)
     model.task, model.args = "detect", {"data": ""}
     model.pt_path = str(folder / "model.pt")  # names the export; the file need not be there
+    bits = 8 if settings.int8 else 16 if settings.half else None
     overrides = {
-        "format": settings.format, "imgsz": settings.imgsz, "quantize": 16 if settings.half else None,
-        "device": device, "batch": 1,
+        "format": settings.format, "imgsz": settings.imgsz, "quantize": bits,
+        "device": device, "batch": 1, "dynamic": settings.dynamic,
     }  # fmt: skip
     with warnings.catch_warnings():
         # torch announces the end of its tracer, on which each of these formats stands, and tells what it fixes.
         warnings.simplefilter("ignore")
         try:
-            made = Exporter(overrides=overrides)(model=model)
+            made = _Exporter(overrides, list(calibration))(model=model)
         except (AssertionError, ImportError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             name = KINDS[settings.format].name
             first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
@@ -55,6 +64,20 @@ def make(loaded: LoadedModel, settings: ExportSettings, folder: Path, device: st
                 f"expected a network that {name} takes, got one with which the export fails: {first}"
             ) from error
     return Path(made)
+
+
+class _Exporter(Exporter):
+    """Ultralytics' exporter, whose INT8 is calibrated on images as they are compared: letterboxed, one at a time."""
+
+    def __init__(self, overrides: dict[str, Any], calibration: list[Path]) -> None:
+        super().__init__(overrides=overrides)
+        self._calibration = calibration
+        if calibration:
+            self.args.data = "given"  # else it would fetch a data set of its makers'
+
+    def get_int8_calibration_dataloader(self, prefix: str = "") -> list[dict[str, Tensor]]:
+        """Give the images, uint8."""
+        return [{"img": (image * 255).round().byte()} for image in inputs(self._calibration, *self.imgsz)]
 
 
 def hand_out(made: Path, settings: ExportSettings, folder: Path) -> Path:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rdrkd.models import LoadedModel
+from rdrkd.spec.exporting import ExportSettings
 from rdrkd.ultralytics_adapter import AutoBackend
 
 
@@ -25,7 +26,7 @@ class Network:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        """Predict: images (1, 3, S, S), RGB in [0, 1] -> (1, 4 + nc, A) x y w h in px and class scores, on the CPU."""
+        """Predict: images (B, 3, H, W), RGB in [0, 1] -> (B, 4 + nc, A) x y w h in px and class scores, on the CPU."""
         output = self._backend(images.to(self._device))
         first: Tensor = output[0] if isinstance(output, list | tuple) else output
         return first.float().cpu()
@@ -39,17 +40,18 @@ def of_torch(loaded: LoadedModel, device: str) -> Network:
     return Network(backend, place, f"torch {torch.__version__}", "fp32")
 
 
-def of_export(made: Path, form: str, half: bool, device: str) -> Network:
+def of_export(made: Path, settings: ExportSettings, device: str) -> Network:
     """Give an exported network as its own runtime runs it."""
     place = _place(device)
     backend = AutoBackend(model=str(made), device=place, verbose=False)
     backend.eval()
-    if form == "onnx":
-        return Network(backend, place, *_threads_of_onnxruntime(backend, made, half))
-    if form == "openvino":
-        return Network(backend, place, *_threads_of_openvino(backend, made))
-    precision = "fp16" if half else "fp32"
-    if form == "engine":
+    if settings.format == "onnx":
+        return Network(backend, place, *_threads_of_onnxruntime(backend, made, settings.half))
+    if settings.format == "openvino":
+        runtime, precision = _threads_of_openvino(backend, made)
+        return Network(backend, place, runtime, f"int8 and {precision}" if settings.int8 else precision)
+    precision = "fp16" if settings.half else "fp32"
+    if settings.format == "engine":
         import tensorrt
 
         return Network(backend, place, f"TensorRT {tensorrt.__version__}", precision)
@@ -74,9 +76,10 @@ def _threads_of_openvino(backend: Any, made: Path) -> tuple[str, str]:
     """Compile it again with torch's number of threads; on some processors it computes in bf16 unasked."""
     import openvino
 
-    core = openvino.Core()
     config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    compiled = core.compile_model(core.read_model(next(made.glob("*.xml"))), "CPU", config)
+    # By the core that there is: each that compiles puts a signal stack of its own in place of the one before. Of two
+    # that do not end in turn one stays that is gone, and the next signal, such as a stop, kills the process.
+    compiled = backend.backend.compile_model(openvino.Core().read_model(next(made.glob("*.xml"))), config=config)
     backend.backend.ov_compiled_model = compiled
     kind = str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
     return f"OpenVINO {openvino.__version__}", {"f32": "fp32", "f16": "fp16"}.get(kind, kind)

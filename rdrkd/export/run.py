@@ -1,7 +1,10 @@
 """The whole of an export: make it, compare it with torch, measure AP and time of both, say what it is."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from rdrkd.data import Dataset
 from rdrkd.devices import devices_of
@@ -15,6 +18,7 @@ from rdrkd.models import LoadedModel, load_weights
 from rdrkd.reporter import Reporter
 from rdrkd.spec.exporting import ExportSettings
 
+BATCH_ELSEWHERE = 2  # images at once, where an export's shape is open
 _BATCH = 16  # of torch's evaluation; an export takes one image at a time
 
 
@@ -24,9 +28,10 @@ def export(
     """Export weights into `folder`, and give what is known of the export.
 
     Returns:
-        `metrics` and `per_class` of the exported network as of an evaluation; `export`: `format`, `half`, `file` with
-        `sha256` and `size`, `torch` (its `metrics` on the same square images), `ap_difference` (percent points),
-        `agreement` (see `agreement.compare`) and `latency` of both, with `batch`, `imgsz` and the machine.
+        `metrics` and `per_class` of the exported network as of an evaluation; `export`: `format`, `half`, `int8` (what
+        it was calibrated on, or None), `dynamic`, `file` with `sha256` and `size`, `torch` (its `metrics` on the same
+        square images), `ap_difference` (percent points), `agreement` (see `agreement.compare`), `agreement_elsewhere`
+        (the same at another shape, or None) and `latency` of both, with `batch`, `imgsz` and the machine.
 
     Raises:
         MachineError: the format cannot be made here.
@@ -38,12 +43,15 @@ def export(
     loaded = load_weights(weights)
     check_pair(loaded.names, dataset, settings.split)
     reporter.emit(Progress(phase="exporting"))
-    made = making.make(loaded, settings, folder, place)
+    calibration = agreement.spread(dataset.images("train"), settings.calibration) if settings.int8 else []
+    made = making.make(loaded, settings, folder, place, calibration)
     checked = _checked(made, loaded, dataset, settings, place, reporter)
     file = making.hand_out(made, settings, folder)
     told = {
         "format": settings.format,
         "half": settings.half,
+        "int8": {"images": len(calibration), "split": "train"} if settings.int8 else None,
+        "dynamic": settings.dynamic,
         "file": {"name": file.name, "sha256": file_sha256(file), "size": file.stat().st_size},
         "weights_size": weights.stat().st_size,
     }
@@ -54,15 +62,18 @@ def _checked(
     made: Path, loaded: LoadedModel, dataset: Dataset, settings: ExportSettings, place: str, reporter: Reporter
 ) -> dict[str, Any]:
     ours = networks.of_torch(loaded, place)
-    exported = networks.of_export(made, settings.format, settings.half, place)
+    exported = networks.of_export(made, settings, place)
     chosen = agreement.spread(dataset.images(settings.split), settings.images)
-    images = list(agreement.inputs(chosen, settings.imgsz))
-    if exported.computes_in != ours.computes_in and not settings.half:
+    images = list(agreement.inputs(chosen, settings.imgsz, settings.imgsz))
+    if exported.computes_in != ours.computes_in and not (settings.half or settings.int8):
         message = (
             f"{exported.runtime} computes in {exported.computes_in} on this processor, torch in {ours.computes_in}"
         )
         reporter.emit(Warn(code="export_precision", message=message))
     agreed = agreement.compare(ours, exported, images, settings.conf)
+    _go_on(reporter)
+    stride = int(loaded.model.stride.max())
+    elsewhere = _at_another_shape(ours, exported, chosen, settings, stride) if settings.dynamic else None
     _go_on(reporter)
     times = latency.time_side_by_side({"torch": ours, "exported": exported}, images, settings.repeats)
     _go_on(reporter)
@@ -75,6 +86,7 @@ def _checked(
         "torch": {"metrics": by_torch},
         "ap_difference": _difference(figures["coco"]["AP"], by_torch["coco"]["AP"]),
         "agreement": agreed,
+        "agreement_elsewhere": elsewhere,
         "latency": {
             "batch": 1,
             "imgsz": size,
@@ -87,6 +99,16 @@ def _checked(
         },
     }
     return {"own": own, "beside": beside}
+
+
+def _at_another_shape(
+    ours: networks.Network, exported: networks.Network, files: Sequence[Path], settings: ExportSettings, stride: int
+) -> dict[str, Any]:
+    """Compare two networks on several images at once, of another height and width than the export was traced with."""
+    height, width = settings.imgsz + stride, settings.imgsz + 2 * stride
+    images = torch.cat(list(agreement.inputs(files, height, width)))
+    compared = agreement.compare(ours, exported, images.split(BATCH_ELSEWHERE), settings.conf)
+    return {"batch": BATCH_ELSEWHERE, "height": height, "width": width, **compared}
 
 
 def _difference(exported: float | None, ours: float | None) -> float | None:

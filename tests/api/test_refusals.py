@@ -444,6 +444,7 @@ QUOTAS = (
     "resume_study",
     "create_dataset",
     "create_dataset_from_folder",
+    "create_dataset_from_bucket",
     "create_model",
     "create_webhook",
     "create_upload",

@@ -1,5 +1,6 @@
 """Datasets from folders of the service's machine: only from those that the operator allows, and nothing around them."""
 
+import io
 import os
 import tarfile
 from collections.abc import Iterator
@@ -8,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from api.datasets import folders
-from api.errors import PathNotAllowed
+from api import checks
+from api.datasets import folders, packing
+from api.errors import PathNotAllowed, UnusableReference
 from api.settings import Settings
 from rdrkd.inspection import inspect
 from tests.api.conftest import Service, Start
+from tests.api.datasets.arriving import arrive, claim
 from tests.rdrkd.data.crafted import make_dataset
 
 PATH = "/v1/datasets/from-folder"
@@ -46,7 +49,12 @@ def test_a_folder_becomes_a_dataset(service: Service, tmp_path: Path) -> None:
     assert answer.status_code == 202
     assert answer.headers["Location"] == view["links"]["self"]
     assert (view["status"], view["filename"], view["version"], view["lenient"]) == ("checking", "hit-uav.tar", 1, True)
+    assert (view["source"], view["sha256"]) == ("surveys/2026/hit-uav", None)
+    assert service.files() == []  # that is a worker's work
+    view = arrive(service)
+    assert (view["status"], view["same_content_as"]) == ("checking", None)
     stored = service.storage.path(f"uploads/{view['sha256']}.tar")
+    assert stored.stat().st_size == view["size"]
     with tarfile.open(stored) as opened:
         members = {member.name: (member.mtime, member.uid, member.uname) for member in opened}
     assert sorted(members) == [
@@ -57,15 +65,31 @@ def test_a_folder_becomes_a_dataset(service: Service, tmp_path: Path) -> None:
 
 
 def test_the_same_content_is_the_same_file(service: Service, allowed: Path) -> None:
-    first = ask(service, "surveys/2026/hit-uav", name="mine").json()
+    for _ in range(2):
+        ask(service, "surveys/2026/hit-uav", name="mine")
     os.utime(allowed / "2026/hit-uav/data.yaml", (1, 1))
-    again = ask(service, "surveys/2026/hit-uav", name="mine").json()
+    first, again = arrive(service), arrive(service)
+    ask(service, "surveys/2026/hit-uav", name="mine")
     (allowed / "2026/hit-uav/labels/val/a.txt").write_text("1 .5 .5 .1 .1\n")
-    changed = ask(service, "surveys/2026/hit-uav", name="mine").json()
+    changed = arrive(service)
 
     assert (again["sha256"], again["same_content_as"]) == (first["sha256"], first["id"])
     assert (changed["version"], changed["same_content_as"]) == (3, None)
     assert service.storage.verify(f"uploads/{first['sha256']}.tar", first["sha256"])  # it stays what it was
+
+
+def test_on_each_database_a_worker_that_died_is_followed_by_another(each_service: Service, allowed: Path) -> None:
+    state = each_service.app.state
+    state.settings = state.settings.model_copy(update={"dataset_folders": [allowed]})
+    ask(each_service, "surveys/2026/hit-uav", name="mine")
+    assert 0 <= claim(each_service, lease_seconds=-1).waited_seconds < 60
+    with each_service.database.transaction() as session:
+        checks.expire(session, 5)
+
+    view = arrive(each_service)
+
+    assert (view["status"], view["problems"], view["version"]) == ("checking", [], 1)
+    assert each_service.files() == [f"uploads/{view['sha256']}.tar"]
 
 
 def test_by_default_nothing_is_allowed(start: Start, allowed: Path) -> None:
@@ -121,8 +145,9 @@ def test_links_to_files_of_the_allowed_folder_are_followed(service: Service, all
     (allowed / "shared.txt").write_text("0 .5 .5 .1 .1\n")
     (allowed / "2026/hit-uav/labels/val/b.txt").symlink_to(allowed / "shared.txt")
 
-    view = ask(service, "surveys/2026/hit-uav").json()
+    ask(service, "surveys/2026/hit-uav")
 
+    view = arrive(service)
     with tarfile.open(service.storage.path(f"uploads/{view['sha256']}.tar")) as opened:
         file = opened.extractfile("labels/val/b.txt")
         assert file is not None
@@ -130,19 +155,53 @@ def test_links_to_files_of_the_allowed_folder_are_followed(service: Service, all
 
 
 def test_a_link_that_comes_between_look_and_copy_is_refused(service: Service, allowed: Path, tmp_path: Path) -> None:
-    folder = folders.find([allowed], "surveys/2026/hit-uav")
-    files = folders.files_of(folder)
-    (folder.path / "labels/val/a.txt").unlink()
-    (folder.path / "labels/val/a.txt").symlink_to(tmp_path / "secret/key.txt")
+    source = folders.look(service.app.state.settings, "surveys/2026/hit-uav")
+    (allowed / "2026/hit-uav/labels/val/a.txt").unlink()
+    (allowed / "2026/hit-uav/labels/val/a.txt").symlink_to(tmp_path / "secret/key.txt")
 
     with service.storage.incoming() as incoming, pytest.raises(PathNotAllowed):
-        folders.pack(folder, files, incoming, 2**30)
+        source.copy(incoming, 2**30)
+
+
+def test_a_link_that_comes_between_request_and_copy_is_refused(service: Service, allowed: Path, tmp_path: Path) -> None:
+    ask(service, "surveys/2026/hit-uav")
+    (allowed / "2026/hit-uav/labels/val/b.txt").symlink_to(tmp_path / "secret/key.txt")
+
+    view = arrive(service)
+
+    assert (view["status"], view["sha256"]) == ("invalid", None)
+    assert view["problems"] == [
+        {
+            "where": "surveys/2026/hit-uav",
+            "detail": "expected no link out of the allowed folder, got one at labels/val/b.txt",
+        }
+    ]
+    assert service.files() == []
+
+
+@pytest.mark.parametrize("target", ["nothing.txt", "b.txt"])
+def test_a_link_to_nothing_is_told(service: Service, allowed: Path, target: str) -> None:
+    (allowed / "2026/hit-uav/labels/val/b.txt").symlink_to(target)
+
+    problem = ask(service, "surveys/2026/hit-uav").json()
+
+    assert (problem["code"], problem["errors"][0]["pointer"]) == ("unknown_reference", "#/folder")
+
+
+def test_a_file_that_is_cut_short_while_it_is_copied_is_refused(service: Service) -> None:
+    with (
+        service.storage.incoming() as incoming,
+        pytest.raises(UnusableReference),
+        packing.new_tar(incoming, 2**30) as tar,
+    ):
+        packing.add(tar, "a.txt", 6, io.BytesIO(b"short"))
 
 
 def test_what_is_no_regular_file_is_refused(service: Service, allowed: Path) -> None:
     os.mkfifo(allowed / "2026/hit-uav/labels/val/b.txt")
+    ask(service, "surveys/2026/hit-uav")
 
-    assert ask(service, "surveys/2026/hit-uav").json()["code"] == "path_not_allowed"
+    assert "expected regular files" in arrive(service)["problems"][0]["detail"]
     assert service.files() == []
 
 

@@ -91,5 +91,6 @@ def test_tensorrt_waits_for_a_worker_with_a_gpu_and_others_leave_it(each_service
 def test_an_export_is_tried_on_paper(service: Service) -> None:
     answer = service.client.post("/v1/jobs/validate", json=export(service)).json()
     resolved = {"format": "onnx", "imgsz": 640, "half": False, "split": "val", "images": 32, "repeats": 50}
-    assert answer["resolved_spec"]["export"] == resolved | {"conf": 0.25}
+    resolved |= {"conf": 0.25, "int8": False, "calibration": 300, "dynamic": False}
+    assert answer["resolved_spec"]["export"] == resolved
     assert answer["estimate"]["seconds"] is None

@@ -15,6 +15,7 @@ from tests.api.datasets.previews import PICTURE, with_preview
 from tests.api.models.registered import settle, student
 from tests.rdrkd.client.conftest import Live, begin
 from tests.rdrkd.data.crafted import make_dataset
+from tests.s3 import S3
 
 
 def public(client: type) -> dict[str, inspect.Signature]:
@@ -200,4 +201,16 @@ def test_a_folder_of_the_service(tmp_path: Path, migrated: Path) -> None:
         assert (dataset.version, dataset.lenient, dataset.filename) == (1, True, "one.tar")
         with pytest.raises(Refused) as refused:
             service.import_dataset("elsewhere/one")
+    assert refused.value.code == "path_not_allowed"
+
+
+def test_a_bucket_of_the_operators_list(tmp_path: Path, migrated: Path, strict_s3: S3) -> None:
+    address = strict_s3.fill(make_dataset(tmp_path / "one"), "surveys/one")
+    (tmp_path / "live").mkdir()
+    shutil.copy(migrated, tmp_path / "live/rdrkd.db")
+    with begin(tmp_path / "live", **strict_s3.sources(address)) as live, Client(live.url) as service:
+        dataset = service.import_dataset(address, "mine")
+        assert (dataset.version, dataset.source, dataset.sha256, dataset.ended) == (1, address, None, False)
+        with pytest.raises(Refused) as refused:
+            service.import_dataset("s3://elsewhere/one")
     assert refused.value.code == "path_not_allowed"

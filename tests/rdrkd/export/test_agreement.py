@@ -58,12 +58,18 @@ def test_raw_outputs_are_compared_by_boxes_and_scores_apart() -> None:
     assert told["scores"] == {"max_abs": pytest.approx(step), "mean_abs": pytest.approx(step / 12)}
 
 
+def test_images_of_one_batch_are_compared_each_by_itself() -> None:
+    two = torch.cat([_one(), _one()])
+    told = compare(lambda _: two, lambda _: two, [torch.zeros(2)], 0.3)  # type: ignore[arg-type]
+    assert (told["images"], told["detections"]["matched"]) == (2, 2)
+
+
 def test_images_are_spread_and_shown_as_networks_see_them(data: Dataset) -> None:
     files = data.images("val")
     assert spread(files, len(files) + 5) == files
     chosen = spread(files, 3)
     assert len(set(chosen)) == 3
-    shown = list(inputs(chosen, 96))
+    shown = list(inputs(chosen, 96, 96))
     assert {tuple(image.shape) for image in shown} == {(1, 3, 96, 96)}
     assert all(0 <= float(image.min()) <= float(image.max()) <= 1 for image in shown)
     assert not torch.equal(shown[0], shown[1])
@@ -83,4 +89,4 @@ def _one() -> Tensor:
 def test_a_file_that_does_not_decode_is_told_by_name(tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_bytes(b"no picture")
     with pytest.raises(AssertionError, match=r"x\.jpg decodes"):
-        list(inputs([tmp_path / "x.jpg"], 96))
+        list(inputs([tmp_path / "x.jpg"], 96, 96))

@@ -64,7 +64,7 @@ def test_the_file_does_by_itself_what_torch_does(
     told = result["export"]
     assert told["file"] == {"name": file.name, "sha256": file_sha256(file), "size": file.stat().st_size}
     assert str(tmp_path).encode() not in file.read_bytes()
-    images = list(inputs(data.images("val")[:3], IMGSZ))
+    images = list(inputs(data.images("val")[:3], IMGSZ, IMGSZ))
     ours = of_torch(load_weights(lively_path), "cpu")
     for image, got in zip(images, outputs(form, file, images, tmp_path / "unpacked"), strict=True):
         wanted = ours(image)
@@ -83,6 +83,37 @@ def test_the_file_does_by_itself_what_torch_does(
         assert told["agreement"]["scores"]["max_abs"] < 2e-3
 
 
+def test_an_open_shape_takes_images_of_other_sizes(data: Dataset, lively_path: Path, tmp_path: Path) -> None:
+    result, _ = exported(lively_path, data, tmp_path, format="onnx", dynamic=True)
+
+    told = result["export"]
+    assert told["dynamic"]
+    elsewhere = told["agreement_elsewhere"]
+    shape = (elsewhere["batch"], elsewhere["height"], elsewhere["width"])
+    assert shape == (2, IMGSZ + 32, IMGSZ + 64)
+    for agreed in (told["agreement"], elsewhere):
+        assert agreed["images"] == 4
+        assert agreed["boxes_px"]["max_abs"] < 0.5
+        assert agreed["scores"]["max_abs"] < 2e-3
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == ["batch", 3, "height", "width"]
+    ours = of_torch(load_weights(lively_path), "cpu")
+    for height, width in ((64, 160), (192, 128)):
+        images = torch.cat(list(inputs(data.images("val")[:3], height, width)))
+        got = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+        wanted = ours(images)
+        assert got.shape == wanted.shape
+        torch.testing.assert_close(got[:, :4], wanted[:, :4], atol=0.5, rtol=0)  # px
+        torch.testing.assert_close(got[:, 4:], wanted[:, 4:], atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("form", ["openvino", "torchscript", "engine"])
+def test_only_onnx_leaves_its_shape_open(form: Format) -> None:
+    with pytest.raises(ValueError, match="expected the format onnx") as refused:
+        ExportSettings(format=form, dynamic=True)
+    assert refused.value.errors()[0]["loc"] == ("dynamic",)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["onnx", "openvino"])
 def test_half_the_size_and_ap_is_measured_again(form: Format, data: Dataset, trained: Path, tmp_path: Path) -> None:
@@ -96,6 +127,32 @@ def test_half_the_size_and_ap_is_measured_again(form: Format, data: Dataset, tra
         assert result["export"]["ap_difference"] == pytest.approx(whole, abs=1e-3)
         assert abs(whole) < 2  # percent points
     assert sizes[True] < 0.65 * sizes[False]
+
+
+@pytest.mark.slow
+def test_eight_bits_are_calibrated_on_the_train_split(data: Dataset, trained: Path, tmp_path: Path) -> None:
+    results = {}
+    for int8 in (False, True):
+        (folder := tmp_path / str(int8)).mkdir()
+        results[int8], memory = exported(trained, data, folder, format="openvino", int8=int8, calibration=6)
+    told = results[True]["export"]
+    assert told["int8"] == {"images": 6, "split": "train"}
+    assert told["file"]["size"] < 0.6 * results[False]["export"]["file"]["size"]
+    assert told["latency"]["exported"]["computes_in"].startswith("int8")
+    assert told["ap_difference"] is not None
+    found = told["agreement"]["detections"]
+    assert found["matched"] > 0.5 * found["torch"] > 0
+    assert "export_precision" not in [event.code for event in memory.events if isinstance(event, Warn)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [({"format": "onnx"}, "int8"), ({"half": True}, "half"), ({"split": "train"}, "split")],
+)
+def test_what_does_not_go_with_eight_bits_is_refused(settings: dict[str, Any], field: str) -> None:
+    with pytest.raises(ValueError, match="expected") as refused:
+        ExportSettings(**({"format": "openvino", "int8": True} | settings))
+    assert [error["loc"] for error in refused.value.errors()] == [(field,)]
 
 
 @pytest.mark.slow

@@ -1,0 +1,76 @@
+"""Loose files on their way into the store, as a tar: the same bytes for the same content."""
+
+import re
+import tarfile
+from collections.abc import Iterable
+from typing import IO, Protocol, cast
+
+from api.errors import ApiError, TooLarge, Unprocessable, UnusableReference
+from rdrkd.errors import Problem
+
+SUFFIX = ".tar"
+_PART = re.compile(r"[^/\\\x00-\x1f\x7f]+")
+
+
+class Sink(Protocol):
+    """A file of the store on its way in."""
+
+    @property
+    def size(self) -> int:
+        """Give the bytes so far."""
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+
+
+class Bounded:
+    """A sink, as far as an upload may go."""
+
+    def __init__(self, sink: Sink, most: int) -> None:
+        self._sink, self._most = sink, most
+
+    def write(self, chunk: bytes) -> int:
+        """Take the next bytes.
+
+        Raises:
+            TooLarge: they are more than an upload may have.
+        """
+        if self._sink.size + len(chunk) > self._most:
+            raise TooLarge(f"expected files of at most {self._most} bytes, got more")
+        self._sink.write(chunk)
+        return len(chunk)
+
+
+def new_tar(sink: Sink, most: int) -> tarfile.TarFile:
+    """Begin a tar, which its block completes; it raises TooLarge beyond `most` bytes."""
+    return tarfile.open(fileobj=cast(IO[bytes], Bounded(sink, most)), mode="w|", format=tarfile.PAX_FORMAT)
+
+
+def add(tar: tarfile.TarFile, name: str, size: int, file: IO[bytes]) -> None:
+    """Add a file to a tar, with neither times nor owners.
+
+    Raises:
+        UnusableReference: it is shorter than it said.
+    """
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o644
+    try:
+        tar.addfile(info, file)
+    except OSError as error:
+        if error.errno is not None:  # the disk's
+            raise
+        raise UnusableReference("expected a source that stays as it is, got a file that was cut short") from error
+
+
+def are_plain(parts: Iterable[str]) -> bool:
+    r"""Say whether a name's parts lead nowhere else.
+
+    >>> are_plain(["a", "b.jpg"]), are_plain(["..", "b"]), are_plain(["a", "", "b"]), are_plain(["a\\b"])
+    (True, False, False, False)
+    """
+    return all(part not in ("", ".", "..") and _PART.fullmatch(part) for part in parts)
+
+
+def refused(kind: type[Unprocessable], where: str, detail: str) -> ApiError:
+    """Make the refusal of a request's field."""
+    return kind.at(Problem(where, detail))

@@ -1,0 +1,121 @@
+"""A dataset on its way from a folder or a bucket of the operator's list into the store; then it is an upload.
+
+The copy goes on under a lease, as a check does: what a crash breaks off is begun anew by the next worker, and the same
+content gets the same key. The row names the file only once it is there, whole.
+"""
+
+import logging
+from functools import partial
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from api import checks, discards, quotas
+from api.checks import Import
+from api.datasets.sources import open_source
+from api.errors import ApiError, StorageFull, Unavailable
+from api.leases import Fenced
+from api.queue import INSPECT
+from api.quotas import Quotas
+from api.storage import Incoming, StorageUnreachable, Stored, full_disk_told
+from worker.lease import Lease, Order
+from worker.workplace import Workplace
+
+log = logging.getLogger(__name__)
+
+
+class _Stopped(Exception):
+    """The copy must stop before its end; the lease says why."""
+
+
+class _Watched:
+    """A file on its way in that takes nothing more once the lease has an order."""
+
+    def __init__(self, incoming: Incoming, lease: Lease) -> None:
+        self._incoming, self._lease = incoming, lease
+
+    @property
+    def size(self) -> int:
+        return self._incoming.size
+
+    def write(self, chunk: bytes) -> None:
+        if self._lease.order is not None:
+            raise _Stopped
+        self._incoming.write(chunk)
+
+
+def run(place: Workplace, claimed: Import) -> None:
+    """Copy a claimed import until it has arrived, is refused, given back, or another's."""
+    try:
+        with Lease(place, partial(_renew, claimed), place.settings.import_timeout_seconds) as lease:
+            try:
+                _bring(place, claimed, lease)
+            except _Stopped:
+                _stop(place, claimed, lease)
+            except (Unavailable, StorageUnreachable) as error:
+                _wait(place, claimed, lease, error)
+            except ApiError as error:
+                _refuse(claimed, lease, error.errors[0].detail if error.errors else error.detail)
+    except Fenced:
+        log.warning("the import of %s is fenced: another worker has it", claimed.id)
+    except DBAPIError as error:
+        log.error("the import of %s: the database stayed away (%s)", claimed.id, error.orig)
+
+
+def _bring(place: Workplace, claimed: Import, lease: Lease) -> None:
+    stored = _copy(place, claimed, lease)
+    lease.close()
+    try:
+        lease.write(partial(_arrived, place, claimed, stored))
+    except BaseException:
+        if stored.new:
+            discards.drop_unnamed(place.database, place.storage, stored.key)
+        raise
+    log.info("%s has arrived from %s", claimed.id, claimed.source)
+    place.doorbell.ring(INSPECT, claimed.id)
+
+
+def _copy(place: Workplace, claimed: Import, lease: Lease) -> Stored:
+    settings = place.settings
+    source = open_source(settings, claimed.source, patient=True)
+    if place.storage.free() - source.size < settings.min_free_bytes:
+        raise StorageFull(f"expected room for {source.size} bytes in the file store, got less")
+    with full_disk_told("expected room for the dataset, got a full disk"), place.storage.incoming() as incoming:
+        source.copy(_Watched(incoming, lease), settings.max_dataset_bytes)
+        return incoming.keep(source.suffix)
+
+
+def _arrived(place: Workplace, claimed: Import, stored: Stored, session: Session) -> None:
+    quotas.bind(session, Quotas.of(place.settings))  # it may have grown since the request
+    checks.arrived(session, claimed, stored)
+    discards.hold(session, place.storage, stored.key)
+
+
+def _renew(claimed: Import, session: Session, lease_seconds: float | None) -> None:
+    if lease_seconds is not None:
+        checks.renew(session, claimed, lease_seconds)
+
+
+def _stop(place: Workplace, claimed: Import, lease: Lease) -> None:
+    if lease.order is Order.TIMEOUT:
+        _refuse(claimed, lease, f"copying took longer than {place.settings.import_timeout_seconds:g} s and was stopped")
+        return
+    lease.close()
+    lease.write(lambda session: checks.give_back(session, claimed))
+
+
+def _wait(place: Workplace, claimed: Import, lease: Lease, error: Exception) -> None:
+    """Give back what cannot be copied now; once it has waited for as long as copying may take, it is refused."""
+    if claimed.waited_seconds > place.settings.import_timeout_seconds:
+        _refuse(claimed, lease, str(error))
+        return
+    log.error("the import of %s is given back: %s", claimed.id, error)
+    lease.close()
+    lease.write(lambda session: checks.give_back(session, claimed, later=True))
+
+
+def _refuse(claimed: Import, lease: Lease, detail: str) -> None:
+    log.info("the import of %s is refused: %s", claimed.id, detail)
+    lease.close()
+    problems = [{"where": claimed.source, "detail": detail}]
+    lease.write(lambda session: checks.settle(session, claimed, None, problems))
