@@ -1,5 +1,6 @@
 """The service in this process on a real database, and rows put in by its own functions."""
 
+import logging
 import resource
 import shutil
 import socket
@@ -31,6 +32,18 @@ from api.storage import Storage
 from rdrkd.events import Checkpoint, Epoch, Progress
 from rdrkd.reasons import Reason
 from tests.servers import Postgres
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """Commands that run in this process set up its log, for streams that end with the test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
+
 
 ZIP = ("data.zip", b"PK\x05\x06" + bytes(18))
 MAX_BYTES = 10**6  # of an upload to the steady service

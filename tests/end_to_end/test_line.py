@@ -93,6 +93,7 @@ def test_teacher_then_student_then_download(whole: Service, scenes: Path, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("backend", ["servers"], indirect=True)
 def test_real_images_and_an_uploaded_pretrained_teacher(whole: Service, tmp_path: Path) -> None:
     dataset = whole.upload("datasets", need("data/hit_uav_tiny.zip"))
     model = whole.upload("models", need("weights/yolov8n_coco_rebuilt_from_int8.pt"))

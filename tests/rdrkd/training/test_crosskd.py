@@ -2,6 +2,8 @@
 
 import copy
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +116,18 @@ def test_maps_of_other_widths_without_a_mapper_are_refused_before_training(begin
         trainer.train()
 
 
-@pytest.mark.slow  # two networks are compiled, forward and backward
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile all but the last step, the code for the processor: two minutes, and `test_modes` takes it, too."""
+    monkeypatch.setattr(torch, "compile", partial(_traced, torch.compile))
+
+
+def _traced(compile_: Callable[..., Any], function: Any, **_options: Any) -> Any:
+    return compile_(function, backend="aot_eager")
+
+
+@pytest.mark.slow  # two networks are traced, forward and backward
+@pytest.mark.usefixtures("traced")
 def test_heads_in_halves_compiled_learn_what_they_learn_uncompiled(begin: Begin, teacher: Path, tmp_path: Path) -> None:
     settings = {"teacher": teacher, "mosaic": 0, "distillation": CROSSKD}
     plain = finish(begin(folder=tmp_path / "plain", **settings))

@@ -24,21 +24,22 @@ from tests.rdrkd.training.conftest import TRAIN, Begin, finish
 EPOCHS = 4
 MODES: dict[str, dict[str, Any]] = {
     "plain": {},
-    "accumulated over the cut": {"nbs": 8},  # three batches an epoch, a step every other
-    "accumulated for longer than an epoch": {"nbs": 32},
-    "in the warm-up": {"warmup_epochs": 3, "nbs": 8},
-    "AdamW, cosine": {"optimizer": "AdamW", "cos_lr": True},
-    "mosaic closed before the cut": {"close_mosaic": 3},
-    "mosaic closed after the cut": {"close_mosaic": 1},
-    "images in memory": {"cache": "ram"},
-    "multi-scale": {"multi_scale": 0.5},
-    "bf16": {"amp": "bf16"},
+    "accumulated over the cut, AdamW, cosine, images in memory": {  # three batches an epoch, a step every other
+        "nbs": 8, "optimizer": "AdamW", "cos_lr": True, "cache": "ram"
+    },
+    "accumulated for longer than an epoch, mosaic closed before the cut": {"nbs": 32, "close_mosaic": 3},
+    "in the warm-up, mosaic closed after the cut": {"warmup_epochs": 3, "nbs": 8, "close_mosaic": 1},
+    "bf16, multi-scale": {"amp": "bf16", "multi_scale": 0.5},
     "fp16": {"amp": "fp16"},
     "end-to-end head": {"student": "yolo26n"},  # its criterion shifts with the epochs
     "calibrated at the start": {"distillation": {"calibration": {"steps": 4}}},
     "calibration cut off": {"distillation": {"calibration": {"steps": 8}}},
-    "calibration running": {"distillation": {"calibration": {"mode": "running", "steps": 2}}},
-    "scheduled": {"distillation": {"schedule": {"shape": "cosine", "warmup_epochs": 1, "stop_epochs": 1}}},
+    "calibration running, scheduled": {
+        "distillation": {
+            "calibration": {"mode": "running", "steps": 2},
+            "schedule": {"shape": "cosine", "warmup_epochs": 1, "stop_epochs": 1},
+        }
+    },
     "own adapters, learned fusion": {
         "distillation": {
             "losses": [{"name": "regenerated", "fusion": "learned", "adapter": "own"}, {"name": "decoupled"}]
