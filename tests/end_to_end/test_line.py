@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.conftest import Service, quick
+from tests.end_to_end.conftest import BOTH, Service, quick
 from tests.shared import need
 
 # Runs in another folder, where none of our packages can be imported: what a user's machine looks like.
@@ -54,6 +54,7 @@ def predict(weights: bytes, folder: Path) -> str:
     return done.stdout
 
 
+@BOTH
 def test_teacher_then_student_then_download(whole: Service, scenes: Path, tmp_path: Path) -> None:
     dataset = whole.upload("datasets", scenes)
     # Neither the dataset's check nor the teacher is waited for: the jobs wait themselves.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import Service, quick, until
+from tests.end_to_end.conftest import BOTH, Service, quick, until
 from tests.sse import Sent, events
 
 STREAM = {"Accept": "text/event-stream"}
@@ -28,6 +28,7 @@ def alive(service: Service) -> list[str]:
     return sorted(row["queue"] for row in service.client.get("/v1/workers").json()["data"] if row["alive"])
 
 
+@BOTH
 def test_a_job_is_followed_to_its_end(service: Service, scenes: Path) -> None:
     for name in ("reaper", "inspect"):
         service.start(name)

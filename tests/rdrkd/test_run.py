@@ -182,6 +182,7 @@ def test_a_damaged_checkpoint_is_passed_over(scenes: Path, teacher_path: Path, t
     assert codes.count("checkpoint_unreadable") == 1
 
 
+@pytest.mark.slow
 def test_without_any_sound_checkpoint_the_run_begins_anew_and_ends(
     scenes: Path, teacher_path: Path, tmp_path: Path
 ) -> None:
@@ -196,6 +197,7 @@ def test_without_any_sound_checkpoint_the_run_begins_anew_and_ends(
     assert [path.name for path in checkpoints.complete(tmp_path)] == ["0003", "0004"]
 
 
+@pytest.mark.slow
 def test_warnings_of_before_and_after_a_resume_stay(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
     inputs = Inputs(teacher=teacher_path, device="cpu")
     with pytest.raises(StopRequested):

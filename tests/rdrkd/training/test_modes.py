@@ -78,7 +78,14 @@ def three_classes(tmp_path: Path) -> Path:
 # --- mixed precision ---
 
 
-@pytest.mark.parametrize(("amp", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16), (False, torch.float32)])
+@pytest.mark.parametrize(
+    ("amp", "dtype"),
+    [
+        ("bf16", torch.bfloat16),
+        pytest.param("fp16", torch.float16, marks=pytest.mark.slow),  # emulated on a CPU
+        (False, torch.float32),
+    ],
+)
 def test_amp_runs_the_networks_in_its_type_and_the_terms_in_fp32(amp: Any, dtype: torch.dtype, begin: Begin) -> None:
     trainer = begin(epochs=2, amp=amp)
     types: dict[str, set[torch.dtype]] = {"student": set(), "teacher": set(), "terms": set()}

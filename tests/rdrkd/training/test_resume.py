@@ -52,6 +52,9 @@ MODES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+QUICK = ("plain", "bf16, multi-scale", "calibration running, scheduled")  # each of the others takes ten seconds more
+
+
 class StopAfter(Memory):
     """Asks for a stop in the middle of the epoch after the given checkpoint."""
 
@@ -83,8 +86,7 @@ def assert_same(one: Any, other: Any, where: str = "state") -> None:
         assert one == other, where
 
 
-# fp16 is emulated on a CPU
-@pytest.mark.parametrize("mode", [pytest.param(m, marks=pytest.mark.slow) if m == "fp16" else m for m in MODES])
+@pytest.mark.parametrize("mode", [m if m in QUICK else pytest.param(m, marks=pytest.mark.slow) for m in MODES])
 def test_a_run_that_was_cut_off_ends_as_one_that_was_not(mode: str, begin: Begin, tmp_path: Path) -> None:
     settings = {"epochs": EPOCHS, **MODES[mode]}
     straight = finish(begin(folder=tmp_path / "straight", **settings))
@@ -107,6 +109,7 @@ def test_the_cut_matters(begin: Begin, tmp_path: Path) -> None:
         assert_same(straight, finish(trainer))
 
 
+@pytest.mark.slow
 def test_every_checkpoint_of_a_run_can_be_resumed_from_with_gradients_in_waiting(begin: Begin, tmp_path: Path) -> None:
     settings = {"epochs": 5, "nbs": 20}
     straight = finish(begin(folder=tmp_path / "straight", **settings))
