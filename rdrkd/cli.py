@@ -251,9 +251,13 @@ def report(
 
 @app.command()
 def up(
-    data_dir: Annotated[Path, typer.Option(help="Folder of database, uploads, caches and runs.")] = Path("var"),
-    host: Annotated[str, typer.Option(help="Address; beyond loopback a token is needed.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port.")] = 8000,
+    data_dir: Annotated[
+        Path, typer.Option(envvar="RDRKD_DATA_DIR", help="Folder of database, uploads, caches and runs.")
+    ] = Path("var"),
+    host: Annotated[
+        str, typer.Option(envvar="RDRKD_HOST", help="Address; beyond loopback a token is needed.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(envvar="RDRKD_PORT", min=0, max=65535, help="Port.")] = 8000,
     detach: Annotated[bool, typer.Option("--detach", help="Return once the service is ready.")] = False,
 ) -> None:
     """Start the embedded service: API, reaper and workers as child processes, SQLite, loopback."""
@@ -263,7 +267,11 @@ def up(
 
 
 @app.command()
-def down(data_dir: Annotated[Path, typer.Option(help="Folder of the service to stop.")] = Path("var")) -> None:
+def down(
+    data_dir: Annotated[Path, typer.Option(envvar="RDRKD_DATA_DIR", help="Folder of the service to stop.")] = Path(
+        "var"
+    ),
+) -> None:
     """Stop the embedded service that `rdrkd up --detach` started."""
     from rdrkd.up import down as stop
 

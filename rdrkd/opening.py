@@ -90,7 +90,8 @@ def _plan(spec: Distill | Train, inputs: Inputs) -> Plan:
     try:
         teacher = load_weights(path_of(spec.teacher, inputs.teacher, "teacher"))
     except ModelError as error:
-        raise TeacherError(f"the teacher cannot be loaded: {error}", error.problems) from error
+        problems = error.problems or [Problem("/teacher", str(error))]
+        raise TeacherError(f"the teacher cannot be loaded: {error}", problems) from error
     return Plan(student, spec.train, teacher, spec.distillation.recipe)
 
 

@@ -6,6 +6,7 @@ children end, too.
 
 import fcntl
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -112,7 +113,8 @@ def _detach(data_dir: Path, host: str, port: int) -> int:
         if process.poll() is not None or time.monotonic() > end:
             raise ServiceError(f"the service did not become ready; see up.log and api.log in {data_dir}/logs")
         time.sleep(0.1)
-    Console(stderr=True).print(f"RDR-KD is ready at http://{host}:{port}; stop it with `rdrkd down`")
+    stop = shlex.join(["rdrkd", "down", "--data-dir", str(data_dir)])
+    Console(stderr=True).print(f"RDR-KD is ready at http://{host}:{port}; stop it with `{stop}`", soft_wrap=True)
     return EXIT_DONE
 
 

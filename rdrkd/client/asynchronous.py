@@ -201,6 +201,10 @@ class AsyncClient:
         """Forget an alias that means this version."""
         await self._run(calls.ask("DELETE", f"/v1/models/{model_id}/aliases/{alias}"))
 
+    async def delete_dataset(self, dataset_id: str) -> None:
+        """Delete a dataset that no job and no study names."""
+        await self._run(calls.ask("DELETE", f"/v1/datasets/{dataset_id}"))
+
     async def delete_model(self, model_id: str) -> None:
         """Delete a model that no job, no study and no alias names."""
         await self._run(calls.ask("DELETE", f"/v1/models/{model_id}"))
@@ -248,6 +252,10 @@ class AsyncClient:
     async def extend_study(self, study_id: str, more: Spec) -> Study:
         """Add methods or seeds to a study."""
         return await self._run(calls.one(Study.model_validate, "POST", f"/v1/studies/{study_id}/extend", dict(more)))
+
+    async def draw_report(self, study_id: str) -> Job:
+        """Have a study's report drawn of the members that have succeeded by now; one that does so already stands."""
+        return await self._run(calls.one(Job.model_validate, "POST", f"/v1/studies/{study_id}/report"))
 
     async def delete_study(self, study_id: str) -> None:
         """Delete a study with its jobs, which have ended or are paused, and their files."""

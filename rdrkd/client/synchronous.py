@@ -194,6 +194,10 @@ class Client:
         """Forget an alias that means this version."""
         self._run(calls.ask("DELETE", f"/v1/models/{model_id}/aliases/{alias}"))
 
+    def delete_dataset(self, dataset_id: str) -> None:
+        """Delete a dataset that no job and no study names."""
+        self._run(calls.ask("DELETE", f"/v1/datasets/{dataset_id}"))
+
     def delete_model(self, model_id: str) -> None:
         """Delete a model that no job, no study and no alias names."""
         self._run(calls.ask("DELETE", f"/v1/models/{model_id}"))
@@ -240,6 +244,10 @@ class Client:
     def extend_study(self, study_id: str, more: Spec) -> Study:
         """Add methods or seeds to a study."""
         return self._run(calls.one(Study.model_validate, "POST", f"/v1/studies/{study_id}/extend", dict(more)))
+
+    def draw_report(self, study_id: str) -> Job:
+        """Have a study's report drawn of the members that have succeeded by now; one that does so already stands."""
+        return self._run(calls.one(Job.model_validate, "POST", f"/v1/studies/{study_id}/report"))
 
     def delete_study(self, study_id: str) -> None:
         """Delete a study with its jobs, which have ended or are paused, and their files."""

@@ -58,3 +58,11 @@ def dataset_preview(
     """Download a picture of some of a dataset's images with their boxes; prints where it is."""
     with connected(url, token_file, as_json=False) as (service, _):
         typer.echo(service.download_preview(dataset, output))
+
+
+@datasets.command("delete")
+def delete_dataset(dataset: Id, url: Url = URL, token_file: TokenFile = None) -> None:
+    """Delete a dataset that no job and no study names."""
+    with connected(url, token_file, as_json=False) as (service, terminal):
+        service.delete_dataset(dataset)
+        terminal.note(f"{dataset}: deleted")

@@ -87,9 +87,20 @@ def study_report(
     url: Url = URL,
     token_file: TokenFile = None,
 ) -> None:
-    """Download a study's report (.html, .md, .csv or .json, by the output's name); prints where it is."""
+    """Download a study's report (.html, .md, .csv or .json, by the output's name); prints where it is.
+
+    Where none has been drawn yet, it is drawn of the members that have succeeded by now.
+    """
+    from rdrkd.client import Refused
+
     form = {".html": "html", ".md": "markdown", ".csv": "csv", ".json": "json"}.get(output.suffix)
     if form is None:
         raise typer.BadParameter(f"expected a file named *.html, *.md, *.csv or *.json, got {output.name}")
     with connected(url, token_file, as_json=False) as (service, _):
-        typer.echo(service.download_report(study, output, form))
+        try:
+            typer.echo(service.download_report(study, output, form))
+        except Refused as error:
+            if error.code != "not_ready":
+                raise
+            service.wait(service.draw_report(study).id)
+            typer.echo(service.download_report(study, output, form))

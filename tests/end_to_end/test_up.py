@@ -14,9 +14,9 @@ import pytest
 from tests.end_to_end.conftest import ROOT, is_alive, until
 
 
-def rdrkd(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def rdrkd(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "rdrkd", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, env=os.environ | environment)
 
 
 @pytest.fixture
@@ -64,6 +64,15 @@ def test_a_port_that_another_service_answers_on_is_refused(data_dir: Path) -> No
     assert refused.returncode != 0
     assert f"expected a free port, got 127.0.0.1:{port}" in " ".join(refused.stderr.split())
     assert "Traceback" not in refused.stderr
+
+
+def test_the_settings_of_the_environment_count(data_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        refused = rdrkd("up", RDRKD_DATA_DIR=str(data_dir), RDRKD_PORT=port)
+    assert f"expected a free port, got 127.0.0.1:{port}" in " ".join(refused.stderr.split())
+    assert data_dir.is_dir()
+    assert f"no service runs on {data_dir}" in " ".join(rdrkd("down", RDRKD_DATA_DIR=str(data_dir)).stderr.split())
 
 
 def test_children_follow_a_killed_parent(data_dir: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -252,6 +253,34 @@ def test_studies(live: Live, command: Command, tmp_path: Path) -> None:
     assert command("studies", "report", study["id"], "-o", tmp_path / "r.pdf").exit_code == 2
     assert command("studies", "delete", study["id"]).exit_code == 0
     assert command("studies", "show", study["id"]).exit_code == 1
+    assert command("datasets", "delete", study["spec"]["dataset"]).exit_code == 0
+
+
+def test_a_report_that_is_not_drawn_yet_is_drawn_first(live: Live, command: Command, tmp_path: Path) -> None:
+    spec = tmp_path / "study.yaml"
+    spec.write_text(
+        f"name: s\ndataset: {live.dataset()}\nteacher: {{model: {{architecture: yolov8s}}, train: {{epochs: 1}}}}\n"
+        "student: {architecture: yolov8n}\nmethods: [none]\nseeds: [1]\n"
+    )
+    (study,) = lines(command("studies", "submit", spec, "--json"))
+    assert "a member that has succeeded" in str(command("studies", "report", study["id"]).exception)
+    for held in (live.claim(), live.claim()):
+        live.publish(held, 1, held.id.encode(), tmp_path)
+        live.end(held, Status.SUCCEEDED)
+
+    def draw() -> None:
+        while not live.client.get("/v1/jobs?kind=compare").json()["data"]:
+            time.sleep(0.05)
+        held = live.claim()
+        live.publish(held, 0, b"<h1>Study</h1>", tmp_path, "report.html")
+        live.end(held, Status.SUCCEEDED)
+
+    worker = threading.Thread(target=draw)
+    worker.start()
+    got = command("studies", "report", study["id"], "-o", tmp_path / "r.html")
+    worker.join(30)
+    assert got.exit_code == 0, got.stderr
+    assert (tmp_path / "r.html").read_text() == "<h1>Study</h1>"
 
 
 def test_nobody_is_there(command: Command) -> None:
