@@ -147,8 +147,9 @@ def test_what_shows_without_the_dataset_is_refused_before_it_is_unpacked(
     (tmp_path / "models" / "student.pt").rename(tmp_path / "models" / "good.pt")
     if "teacher" in inputs:
         inputs = {**inputs, "teacher": tmp_path / "models" / inputs["teacher"]}
-    with pytest.raises(error, match=words):
+    with pytest.raises(error, match=words) as refused:
         run(distill(archive, **fields), tmp_path / "run", Memory(), Inputs(**inputs))
+    assert not isinstance(refused.value, TeacherError) or refused.value.problems[0].where == "/teacher"
     assert not (tmp_path / "run" / "dataset").exists()
     assert words in failure_of(tmp_path / "run")["message"]
     assert "failed: 0 of 2 epochs" in (tmp_path / "run" / "report.html").read_text()
