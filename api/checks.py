@@ -96,13 +96,14 @@ def _take(
     ).one_or_none()
 
 
-def renew(session: Session, check: Claimed, lease_seconds: float) -> None:
-    """Renew the lease.
+def renew(session: Session, check: Claimed, lease_seconds: float | None) -> None:
+    """Renew the lease, which gets this new length; None: it is not due yet.
 
     Raises:
         Fenced: the check is no longer this attempt's.
     """
-    _write(session, check, lease_until=after_seconds(lease_seconds))
+    if lease_seconds is not None:
+        _write(session, check, lease_until=after_seconds(lease_seconds))
 
 
 def arrived(session: Session, claimed: Import, stored: Stored) -> None:

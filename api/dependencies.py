@@ -13,10 +13,14 @@ from api.db import Database
 from api.discards import follow_all
 from api.errors import (
     ApiError,
+    BadRequest,
+    CrossSite,
     HostNotAllowed,
     InternalError,
     LoopbackOnly,
+    MalformedJson,
     StorageFull,
+    TooLarge,
     Unavailable,
     UnsupportedMediaType,
 )
@@ -84,6 +88,10 @@ def reading(request: Request) -> Read:
             yield session
 
     return read
+
+
+# What is refused of any JSON body.
+OF_JSON: tuple[type[ApiError], ...] = (BadRequest, MalformedJson, CrossSite, TooLarge, UnsupportedMediaType)
 
 
 def json_only(request: Request) -> None:

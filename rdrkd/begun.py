@@ -11,7 +11,7 @@ from typing import Any
 
 from rdrkd.diagnostics.folder import FAILURE, METRICS, RESULT
 from rdrkd.errors import FolderError
-from rdrkd.files import write_atomically
+from rdrkd.files import write_json
 from rdrkd.paths import without_paths
 from rdrkd.process import failure_of
 from rdrkd.recorder import RESOLVED
@@ -89,11 +89,6 @@ class Begun:
         said["message"] = without_paths(said["message"])
         said["problems"] = [{**problem, "detail": without_paths(problem["detail"])} for problem in said["problems"]]
         write_json(self._folder / FAILURE, said)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write an object as a file, whole or not at all."""
-    write_atomically(path, json.dumps(content, indent=2).encode())
 
 
 def _deciding(spec: dict[str, Any]) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 import errno
 import fcntl
 import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rdrkd.errors import DiskFullError, FolderError
 
@@ -45,6 +47,15 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write an object as a file, whole or not at all.
+
+    Raises:
+        DiskFullError: as `write_atomically` does.
+    """
+    write_atomically(path, json.dumps(content, indent=2).encode())
 
 
 def sync_folder(folder: Path) -> None:

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from rdrkd.events import Calibrated, Event, Resolved, Warn
-from rdrkd.files import full_disk_named, write_atomically
+from rdrkd.files import full_disk_named, write_json
 from rdrkd.paths import without_paths
 from rdrkd.reporter import Reporter
 from rdrkd.training import checkpoints
@@ -53,5 +53,5 @@ class Recorder:
         resolved: dict[str, object] = json.loads(path.read_text())
         for term in resolved["distillation"]["losses"]:  # type: ignore[index]
             term["weight"] = event.weights[term["name"]]
-        write_atomically(path, json.dumps(resolved, indent=2).encode())
+        write_json(path, resolved)
         return resolved

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from rdrkd import __version__
-from rdrkd.begun import Begun, write_json
+from rdrkd.begun import Begun
 from rdrkd.data import Dataset, open_dataset
 from rdrkd.data.check import check
 from rdrkd.devices import devices_of
@@ -20,7 +20,7 @@ from rdrkd.errors import FolderError, ModelError, StopRequested
 from rdrkd.evaluate import evaluate
 from rdrkd.events import Progress, Resolved, Warn
 from rdrkd.export.run import export
-from rdrkd.files import file_sha256, held
+from rdrkd.files import file_sha256, held, write_json
 from rdrkd.models import LoadedModel, load_weights
 from rdrkd.models.weights import parameters_of
 from rdrkd.opening import Inputs as Inputs

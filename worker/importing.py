@@ -47,7 +47,11 @@ class _Watched:
 def run(place: Workplace, claimed: Import) -> None:
     """Copy a claimed import until it has arrived, is refused, given back, or another's."""
     try:
-        with Lease(place, partial(_renew, claimed), place.settings.import_timeout_seconds) as lease:
+        with Lease(
+            place,
+            lambda session, seconds: checks.renew(session, claimed, seconds),
+            place.settings.import_timeout_seconds,
+        ) as lease:
             try:
                 _bring(place, claimed, lease)
             except _Stopped:
@@ -89,11 +93,6 @@ def _arrived(place: Workplace, claimed: Import, stored: Stored, session: Session
     quotas.bind(session, Quotas.of(place.settings))  # it may have grown since the request
     checks.arrived(session, claimed, stored)
     discards.hold(session, place.storage, stored.key)
-
-
-def _renew(claimed: Import, session: Session, lease_seconds: float | None) -> None:
-    if lease_seconds is not None:
-        checks.renew(session, claimed, lease_seconds)
 
 
 def _stop(place: Workplace, claimed: Import, lease: Lease) -> None:

@@ -6,7 +6,6 @@ import logging
 import resource
 import signal
 from collections.abc import Sequence
-from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -43,7 +42,11 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
     folder = place.folder(check.id, check.attempt)
     written: Stored | None = None
     try:
-        with Lease(place, partial(_renew, check), place.settings.inspect_timeout_seconds) as lease:
+        with Lease(
+            place,
+            lambda session, seconds: checks.renew(session, check, seconds),
+            place.settings.inspect_timeout_seconds,
+        ) as lease:
             folders.prepare(folder)
             try:
                 report, problems = _inspect(place, check, lease, command)
@@ -101,11 +104,6 @@ def _remove(place: Workplace, check: Check) -> None:
         place.storage.delete(check.key)
     except StorageUnreachable as error:
         log.warning("cannot remove the refused file of %s: %s", check.id, error)
-
-
-def _renew(check: Check, session: Session, lease_seconds: float | None) -> None:
-    if lease_seconds is not None:
-        checks.renew(session, check, lease_seconds)
 
 
 def _inspect(

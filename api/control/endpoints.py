@@ -6,14 +6,12 @@ from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 
 from api.control import deletion, service
 from api.control.schemas import Change, Pause, Retry
-from api.dependencies import Work, json_only, json_or_nothing, refusals, remove_after
+from api.dependencies import OF_JSON, Work, json_only, json_or_nothing, refusals, remove_after
 from api.errors import (
-    BadRequest,
     CrossSite,
     IfMatchMissing,
     InUse,
     Invalid,
-    MalformedJson,
     NotChangeable,
     NotEnded,
     NotFound,
@@ -22,8 +20,6 @@ from api.errors import (
     NotRetryable,
     PreconditionFailed,
     QuotaExceeded,
-    TooLarge,
-    UnsupportedMediaType,
 )
 from api.idempotency.once import KEYED, OnceDep
 from api.jobs import warnings
@@ -37,14 +33,12 @@ from api.queue import TRAIN
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
 
-_BODY = (BadRequest, MalformedJson, CrossSite, TooLarge, UnsupportedMediaType)
-
 
 @router.patch(
     "",
     operation_id="change_job",
     dependencies=[Depends(json_only)],
-    responses=refusals(*_BODY, IfMatchMissing, Invalid, NotFound, PreconditionFailed, NotChangeable),
+    responses=refusals(*OF_JSON, IfMatchMissing, Invalid, NotFound, PreconditionFailed, NotChangeable),
 )
 def change(
     job_id: str,
@@ -65,7 +59,7 @@ def change(
     status_code=202,
     operation_id="retry_job",
     dependencies=[Depends(json_or_nothing)],
-    responses=refusals(*_BODY, *KEYED, NotFound, NotRetryable, QuotaExceeded),
+    responses=refusals(*OF_JSON, *KEYED, NotFound, NotRetryable, QuotaExceeded),
 )
 def retry(
     job_id: str, once: OnceDep, work: Work, response: Response, body: Annotated[Retry | None, Body()] = None
@@ -87,7 +81,7 @@ def retry(
     dependencies=[Depends(json_or_nothing)],
     responses={
         200: {"model": JobDetail, "description": "paused"},
-        **refusals(*_BODY, Invalid, NotFound, NotPausable),
+        **refusals(*OF_JSON, Invalid, NotFound, NotPausable),
     },
 )
 def pause(job_id: str, work: Work, response: Response, body: Annotated[Pause | None, Body()] = None) -> JobDetail:

@@ -11,7 +11,7 @@ from api.datasets import service
 from api.datasets.imports import Asked, look_at_bucket, look_at_folder
 from api.datasets.schemas import DatasetView
 from api.datasets.tables import Dataset
-from api.dependencies import IfNoneMatch, StorageDep, Work, json_only, refusals, remove_after
+from api.dependencies import OF_JSON, IfNoneMatch, StorageDep, Work, json_only, refusals, remove_after
 from api.downloads import Download, hand_out
 from api.errors import (
     BadRequest,
@@ -19,7 +19,6 @@ from api.errors import (
     Gone,
     InUse,
     Invalid,
-    MalformedJson,
     NotFound,
     NotReady,
     PathNotAllowed,
@@ -53,18 +52,7 @@ _PREVIEW: dict[str, Any] = {
         **refusals(BadRequest, NotFound, NotReady, Gone, RangeNotSatisfiable),
     },
 }
-_IMPORTED = refusals(
-    BadRequest,
-    MalformedJson,
-    CrossSite,
-    TooLarge,
-    UnsupportedMediaType,
-    *KEYED,
-    PathNotAllowed,
-    UnknownReference,
-    QuotaExceeded,
-    StorageFull,
-)
+_IMPORTED = refusals(*OF_JSON, *KEYED, PathNotAllowed, UnknownReference, QuotaExceeded, StorageFull)
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 

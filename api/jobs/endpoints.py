@@ -5,21 +5,17 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.dependencies import IfNoneMatch, ReadDep, WatchDep, Work, json_only, refusals, room
+from api.dependencies import OF_JSON, IfNoneMatch, ReadDep, WatchDep, Work, json_only, refusals, room
 from api.errors import (
     AlreadyFinished,
-    BadRequest,
     CrossSite,
     Invalid,
-    MalformedJson,
     NotFound,
     PathNotAllowed,
     QuotaExceeded,
     StorageFull,
-    TooLarge,
     TooManyWaiting,
     UnknownReference,
-    UnsupportedMediaType,
     UnusableReference,
 )
 from api.idempotency.once import KEYED, OnceDep
@@ -44,17 +40,7 @@ POLL_SECONDS = "2"
     operation_id="create_job",
     dependencies=[Depends(json_only), Depends(room)],
     responses=refusals(
-        BadRequest,
-        MalformedJson,
-        CrossSite,
-        TooLarge,
-        UnsupportedMediaType,
-        *KEYED,
-        PathNotAllowed,
-        UnknownReference,
-        UnusableReference,
-        QuotaExceeded,
-        StorageFull,
+        *OF_JSON, *KEYED, PathNotAllowed, UnknownReference, UnusableReference, QuotaExceeded, StorageFull
     ),
 )
 def create(

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from api.dependencies import Work, json_only, refusals
-from api.errors import BadRequest, CrossSite, Invalid, MalformedJson, NotFound, TooLarge, UnsupportedMediaType
+from api.dependencies import OF_JSON, Work, json_only, refusals
+from api.errors import CrossSite, Invalid, NotFound
 from api.keys import service
 from api.keys.schemas import KeyRequest, KeyView, NewKeyView
 from api.pages import After, Limit, Page
@@ -18,7 +18,7 @@ router = APIRouter(prefix="/api-keys", tags=["access"])
     status_code=201,
     operation_id="create_api_key",
     dependencies=[Depends(json_only)],
-    responses=refusals(BadRequest, MalformedJson, CrossSite, TooLarge, UnsupportedMediaType, Invalid),
+    responses=refusals(*OF_JSON, Invalid),
 )
 def create(request: KeyRequest, work: Work, response: Response) -> NewKeyView:
     """Make a key. The answer holds it, once: the service keeps a hash only."""

@@ -22,10 +22,8 @@ def delete_study(session: Session, study_id: str) -> list[str]:
     """
     study = studies.held(session, study_id)
     jobs = list(_jobs_of(session, study))
-    if going_on := [job.id for job in jobs if job.status not in DELETABLE]:
-        raise NotEnded(
-            f"expected a study whose jobs have ended or are paused, got one with {len(going_on)} that have not"
-        )
+    if going_on := sum(job.status not in DELETABLE for job in jobs):
+        raise NotEnded(f"expected a study whose jobs have ended or are paused, got one with {going_on} that have not")
     session.delete(study)
     session.flush()  # from here on no job is needed for the study's own sake
     return [note for job in jobs for note in delete_job(session, job.id)]
@@ -33,9 +31,8 @@ def delete_study(session: Session, study_id: str) -> list[str]:
 
 def _jobs_of(session: Session, study: Study) -> Iterator[Job]:
     """Give what the study has had made, what needs before what is needed: reports, members, the teacher."""
-    members = studies.members_of(session, study)
     yield from studies.reports(session, study.id)
-    for job in [*(job for _, job in members.rows), *([members.teacher] if members.teacher is not None else [])]:
+    for job in reversed(studies.members_of(session, study).jobs):
         step: Job | None = job
         while step is not None:  # and those that it took the place of
             yield step

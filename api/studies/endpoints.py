@@ -5,14 +5,13 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
 from api.artifacts import endpoints as artifacts
-from api.dependencies import IfNoneMatch, Work, json_only, refusals, remove_after, room
+from api.dependencies import OF_JSON, IfNoneMatch, Work, json_only, refusals, remove_after, room
 from api.errors import (
     BadRequest,
     CrossSite,
     Gone,
     InUse,
     Invalid,
-    MalformedJson,
     NotEnded,
     NotFound,
     NothingToResume,
@@ -21,9 +20,7 @@ from api.errors import (
     QuotaExceeded,
     RangeNotSatisfiable,
     StorageFull,
-    TooLarge,
     UnknownReference,
-    UnsupportedMediaType,
     UnusableReference,
 )
 from api.idempotency.once import KEYED, OnceDep
@@ -41,7 +38,7 @@ from rdrkd.study import results
 
 router = APIRouter(prefix="/studies", tags=["studies"])
 
-_BODY = (BadRequest, MalformedJson, CrossSite, TooLarge, UnsupportedMediaType, Invalid)
+_BODY = (*OF_JSON, Invalid)
 _FULL = (QuotaExceeded, StorageFull)
 _SPEC = (*_BODY, PathNotAllowed, UnknownReference, UnusableReference)
 FILES = {"html": "report.html", "markdown": "report.md", "csv": "members.csv", "json": results.FILE}

@@ -4,16 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends
 
-from api.dependencies import Work, json_only, refusals
+from api.dependencies import OF_JSON, Work, json_only, refusals
 from api.errors import (
-    BadRequest,
-    CrossSite,
     Invalid,
-    MalformedJson,
     PathNotAllowed,
-    TooLarge,
     UnknownReference,
-    UnsupportedMediaType,
     UnusableReference,
 )
 from api.jobs import examples
@@ -23,7 +18,7 @@ from rdrkd.spec import JobSpec
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
-_BODY = (BadRequest, MalformedJson, CrossSite, TooLarge, UnsupportedMediaType, Invalid)
+_BODY = (*OF_JSON, Invalid)
 
 
 @router.post(

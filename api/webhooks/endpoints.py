@@ -4,16 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from api.dependencies import SettingsDep, Work, json_only, refusals
+from api.dependencies import OF_JSON, SettingsDep, Work, json_only, refusals
 from api.errors import (
-    BadRequest,
     CrossSite,
     Invalid,
-    MalformedJson,
     NotFound,
     QuotaExceeded,
-    TooLarge,
-    UnsupportedMediaType,
 )
 from api.pages import After, Limit, Page
 from api.webhooks import service
@@ -21,7 +17,7 @@ from api.webhooks.schemas import DeliveryView, NewSecretView, WebhookChange, Web
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 
-_BODY = (BadRequest, MalformedJson, CrossSite, TooLarge, UnsupportedMediaType, Invalid)
+_BODY = (*OF_JSON, Invalid)
 
 
 @router.post(

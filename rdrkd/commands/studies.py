@@ -98,9 +98,10 @@ def study_report(
         raise typer.BadParameter(f"expected a file named *.html, *.md, *.csv or *.json, got {output.name}")
     with connected(url, token_file, as_json=False) as (service, _):
         try:
-            typer.echo(service.download_report(study, output, form))
+            written = service.download_report(study, output, form)
         except Refused as error:
             if error.code != "not_ready":
                 raise
             service.wait(service.draw_report(study).id)
-            typer.echo(service.download_report(study, output, form))
+            written = service.download_report(study, output, form)
+        typer.echo(written)

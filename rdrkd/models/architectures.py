@@ -59,7 +59,7 @@ def name_of(model: DetectionModel) -> str | None:
 @cache
 def _names() -> dict[tuple[Any, ...], str]:
     """Each architecture's name by its fingerprint; read once, for every checkpoint asks."""
-    return {_fingerprint(configuration(name)): name for name in reversed(ARCHITECTURES)}
+    return {_fingerprint(configuration(name)): name for name in ARCHITECTURES}
 
 
 def _fingerprint(cfg: Mapping[str, Any]) -> tuple[Any, ...]:

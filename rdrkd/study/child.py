@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from rdrkd.errors import RdrkdError
 from rdrkd.events import EXIT_STOPPED, Event, Failed, parse
-from rdrkd.files import write_atomically
+from rdrkd.files import write_json
 from rdrkd.orphans import PARENT_VARIABLE
 from rdrkd.reporter import Reporter
 
@@ -53,7 +53,7 @@ def run_child(
         return _read(finished)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "member.json"
-    write_atomically(file, json.dumps(spec, indent=2).encode())
+    write_json(file, spec)
     command = [sys.executable, "-m", "rdrkd", spec["kind"], str(file), "--run-dir", str(folder), *options, "--events"]
     with (folder / "log.txt").open("ab") as log:
         child = subprocess.Popen(

@@ -23,6 +23,7 @@ from rdrkd.data.scenes import write_scenes
 from tests.servers import Backend
 
 ROOT = Path(__file__).resolve().parents[2]
+SERVERS = pytest.mark.parametrize("backend", ["servers"], indirect=True)  # where SQLite would show nothing more
 # For tests of the default suite that take a while: the servers are the slow suite's.
 BOTH = pytest.mark.parametrize("backend", ["embedded", pytest.param("servers", marks=pytest.mark.slow)], indirect=True)
 TIMES = {

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rdrkd.data.scenes import write_scenes
-from tests.end_to_end.conftest import Service, quick
+from tests.end_to_end.conftest import SERVERS, Service, quick
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def visdrone(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["servers"], indirect=True)
+@SERVERS
 def test_a_visdrone_tar_is_checked_leniently_and_trained_on(service: Service, visdrone: Path) -> None:
     for name in ("reaper", "inspect"):
         service.start(name)

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from tests.end_to_end.conftest import Service, quick, until
+from tests.end_to_end.conftest import SERVERS, Service, quick, until
 from tests.shared import find
 
 IMGSZ = 160
@@ -22,7 +22,7 @@ def artifact(service: Service, job: dict[str, Any], name: str) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["servers"], indirect=True)
+@SERVERS
 def test_a_student_is_exported_checked_and_downloaded(service: Service, scenes: Path) -> None:
     for name in ("reaper", "inspect", "train"):
         service.start(name)

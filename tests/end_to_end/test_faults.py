@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from api.queue import TRAIN, Doorbell
-from tests.end_to_end.conftest import Service, is_alive, quick, until
+from tests.end_to_end.conftest import SERVERS, Service, is_alive, quick, until
 
 pytestmark = pytest.mark.slow
 
@@ -123,7 +123,7 @@ def test_restart_of_everything(service: Service, dataset: str) -> None:
     assert recorded[0] == (1, 1)
 
 
-@pytest.mark.parametrize("backend", ["servers"], indirect=True)
+@SERVERS
 def test_broker_down_while_submitting(service: Service, dataset: str) -> None:
     broker = service.backend.broker_server
     assert broker is not None

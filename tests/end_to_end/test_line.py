@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.conftest import BOTH, Service, quick
+from tests.end_to_end.conftest import BOTH, SERVERS, Service, quick
 from tests.shared import need
 
 # Runs in another folder, where none of our packages can be imported: what a user's machine looks like.
@@ -94,7 +94,7 @@ def test_teacher_then_student_then_download(whole: Service, scenes: Path, tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["servers"], indirect=True)
+@SERVERS
 def test_real_images_and_an_uploaded_pretrained_teacher(whole: Service, tmp_path: Path) -> None:
     dataset = whole.upload("datasets", need("data/hit_uav_tiny.zip"))
     model = whole.upload("models", need("weights/yolov8n_coco_rebuilt_from_int8.pt"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import BOTH, Service, quick, until
+from tests.end_to_end.conftest import BOTH, SERVERS, Service, quick, until
 from tests.sse import Sent, events
 
 STREAM = {"Accept": "text/event-stream"}
@@ -77,7 +77,7 @@ def test_a_job_is_followed_to_its_end(service: Service, scenes: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["servers"], indirect=True)
+@SERVERS
 def test_a_lost_worker_is_told_and_its_log_stays(service: Service, scenes: Path) -> None:
     for name in ("reaper", "inspect"):
         service.start(name)

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from rdrkd.models import load_weights
-from tests.end_to_end.conftest import Service, quick
+from tests.end_to_end.conftest import SERVERS, Service, quick
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["servers"], indirect=True)
+@SERVERS
 def test_a_student_is_registered_and_named_by_its_alias(service: Service, scenes: Path, tmp_path: Path) -> None:
     for name in ("reaper", "inspect", "train"):
         service.start(name)

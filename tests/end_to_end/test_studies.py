@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.conftest import Service, quick, until
+from tests.end_to_end.conftest import SERVERS, Service, quick, until
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,7 @@ def kill_everything(service: Service) -> None:
     service.processes.clear()
 
 
-@pytest.mark.parametrize("backend", ["servers"], indirect=True)
+@SERVERS
 def test_a_study_survives_its_worker_and_a_restart_of_everything(service: Service, scenes: Path) -> None:
     service.start("reaper")
     service.start("inspect")

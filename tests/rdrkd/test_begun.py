@@ -25,7 +25,8 @@ from rdrkd.reporter import Memory
 from rdrkd.run import Inputs, run
 from rdrkd.spec import JOB_SPEC
 from tests.rdrkd.lively import lively
-from tests.rdrkd.test_run import TRAIN, StopAfter, distill, events, train
+from tests.rdrkd.stopping import StopAfter
+from tests.rdrkd.test_run import TRAIN, distill, events, train
 
 
 class FailsIn(Memory):

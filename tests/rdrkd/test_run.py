@@ -20,21 +20,9 @@ from rdrkd.spec import JOB_SPEC, Decoupled, JobSpec, Recipe, TrainSettings
 from rdrkd.training import checkpoints, state
 from rdrkd.training.plan import Plan
 from rdrkd.training.train import train as train_plan
+from tests.rdrkd.stopping import StopAfter
 
 TRAIN = {"imgsz": 96, "batch": 4, "nbs": 4, "workers": 0, "warmup_epochs": 0, "lr0": 0.001, "close_mosaic": 0}
-
-
-class StopAfter(Memory):
-    """Asks for a stop in the middle of the epoch after the given checkpoint."""
-
-    def __init__(self, epoch: int) -> None:
-        super().__init__()
-        self.epoch = epoch
-
-    def emit(self, event: Event) -> None:
-        super().emit(event)
-        if isinstance(event, Checkpoint) and event.epoch == self.epoch:
-            self.stop = True
 
 
 def distill(scenes: Path, epochs: int = 2, **fields: Any) -> JobSpec:

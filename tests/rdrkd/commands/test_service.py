@@ -236,12 +236,17 @@ def test_an_export_is_submitted_by_alias(live: Live, command: Command, tmp_path:
     assert (job["kind"], job["spec"]["model"]) == ("export", {"model": model["id"]})
 
 
-def test_studies(live: Live, command: Command, tmp_path: Path) -> None:
-    spec = tmp_path / "study.yaml"
+def study_spec(live: Live, folder: Path, methods: str) -> Path:
+    spec = folder / "study.yaml"
     spec.write_text(
         f"name: s\ndataset: {live.dataset()}\nteacher: {{model: {{architecture: yolov8s}}, train: {{epochs: 1}}}}\n"
-        "student: {architecture: yolov8n}\nmethods: [none, cwd]\nseeds: [1]\n"
+        f"student: {{architecture: yolov8n}}\nmethods: [{methods}]\nseeds: [1]\n"
     )
+    return spec
+
+
+def test_studies(live: Live, command: Command, tmp_path: Path) -> None:
+    spec = study_spec(live, tmp_path, "none, cwd")
 
     (study,) = lines(command("studies", "submit", spec, "--json"))
 
@@ -257,11 +262,7 @@ def test_studies(live: Live, command: Command, tmp_path: Path) -> None:
 
 
 def test_a_report_that_is_not_drawn_yet_is_drawn_first(live: Live, command: Command, tmp_path: Path) -> None:
-    spec = tmp_path / "study.yaml"
-    spec.write_text(
-        f"name: s\ndataset: {live.dataset()}\nteacher: {{model: {{architecture: yolov8s}}, train: {{epochs: 1}}}}\n"
-        "student: {architecture: yolov8n}\nmethods: [none]\nseeds: [1]\n"
-    )
+    spec = study_spec(live, tmp_path, "none")
     (study,) = lines(command("studies", "submit", spec, "--json"))
     assert "a member that has succeeded" in str(command("studies", "report", study["id"]).exception)
     for held in (live.claim(), live.claim()):

@@ -25,7 +25,8 @@ from rdrkd.events import Epoch, Event
 from rdrkd.reporter import Memory
 from rdrkd.run import Inputs, run
 from tests.rdrkd.diagnostics.pages import RESULT, SPEC, Page, epoch, write_folder
-from tests.rdrkd.test_run import StopAfter, distill, train
+from tests.rdrkd.stopping import StopAfter
+from tests.rdrkd.test_run import distill, train
 
 SHARES = {"regenerated": 1.0, "decoupled": 0.5, "responsive": 0.5}
 TERMS = tuple(SHARES)

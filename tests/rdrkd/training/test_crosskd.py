@@ -20,9 +20,10 @@ from rdrkd.spec import Distillation
 from rdrkd.training import checkpoints, state
 from rdrkd.ultralytics_adapter import YOLO
 from tests.rdrkd.lively import lively
+from tests.rdrkd.stopping import StopAfter
 from tests.rdrkd.training.conftest import Begin, finish, losses
 from tests.rdrkd.training.test_ranks import TWO, distill
-from tests.rdrkd.training.test_resume import EPOCHS, StopAfter, assert_same
+from tests.rdrkd.training.test_resume import EPOCHS, assert_same
 
 CROSSKD = {"preset": "crosskd"}
 

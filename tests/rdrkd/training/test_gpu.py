@@ -9,8 +9,8 @@ import torch
 
 from rdrkd.errors import StopRequested
 from rdrkd.training import state
+from tests.rdrkd.stopping import StopAfter
 from tests.rdrkd.training.conftest import Begin, finish, losses
-from tests.rdrkd.training.test_resume import StopAfter
 
 pytestmark = pytest.mark.gpu
 

@@ -44,6 +44,7 @@ from rdrkd.spec import JOB_SPEC, Calibration, Distillation, JobSpec, Recipe, Tra
 from rdrkd.training import checkpoints, ranks, state
 from rdrkd.training.plan import Plan, WrittenPlan
 from rdrkd.training.train import train
+from tests.rdrkd.stopping import StopAfter
 from tests.rdrkd.training.test_resume import assert_same
 
 TRAIN = {"imgsz": 96, "batch": 4, "nbs": 4, "workers": 0, "warmup_epochs": 0, "lr0": 0.001, "close_mosaic": 0}
@@ -187,18 +188,6 @@ def test_two_ranks_train_one_student(trained: tuple[Path, Memory, dict[str, Any]
     saved = state.read(folder / "checkpoints" / "0003" / "state.pt")
     assert saved["ranks"] == 2
     assert {key.split(".")[0] for key in saved["model"]} == {"student_model", "projector"}, "nothing of the wrapper"
-
-
-class StopAfter(Memory):
-    """Asks for a stop after the given checkpoint."""
-
-    def __init__(self, epoch: int) -> None:
-        super().__init__()
-        self.epoch = epoch
-
-    def emit(self, event: Event) -> None:
-        super().emit(event)
-        self.stop |= isinstance(event, Checkpoint) and event.epoch == self.epoch
 
 
 @pytest.mark.slow  # two ranks start, twice

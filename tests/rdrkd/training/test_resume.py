@@ -15,10 +15,11 @@ import torch
 from torch._subclasses.fake_tensor import is_fake
 
 from rdrkd.errors import ModelError, StopRequested
-from rdrkd.events import Checkpoint, Epoch, Event
+from rdrkd.events import Epoch, Event
 from rdrkd.reporter import Memory
 from rdrkd.training import checkpoints, state
 from rdrkd.training.train import train
+from tests.rdrkd.stopping import StopAfter
 from tests.rdrkd.training.conftest import TRAIN, Begin, finish
 
 EPOCHS = 4
@@ -53,19 +54,6 @@ MODES: dict[str, dict[str, Any]] = {
 
 
 QUICK = ("plain", "bf16, multi-scale", "calibration running, scheduled")  # each of the others takes ten seconds more
-
-
-class StopAfter(Memory):
-    """Asks for a stop in the middle of the epoch after the given checkpoint."""
-
-    def __init__(self, epoch: int) -> None:
-        super().__init__()
-        self.epoch = epoch
-
-    def emit(self, event: Event) -> None:
-        super().emit(event)
-        if isinstance(event, Checkpoint) and event.epoch == self.epoch:
-            self.stop = True
 
 
 def assert_same(one: Any, other: Any, where: str = "state") -> None:
