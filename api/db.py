@@ -124,7 +124,7 @@ def make_engine(url: str) -> Engine:
             "keepalives_interval": 5,
             "tcp_user_timeout": 20_000,
         }
-        patience |= {"options": f"-c idle_in_transaction_session_timeout={_IDLE}s"}
+        patience |= {"options": f"-c idle_in_transaction_session_timeout={_IDLE}s -c timezone=UTC"}
         return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, connect_args=patience)
     engine = create_engine(url, connect_args={"timeout": _PATIENCE})
 
