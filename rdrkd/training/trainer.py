@@ -174,7 +174,7 @@ class Trainer(DetectionTrainer):
             carried.copy(self._resume.folder, self.run_dir, carried.OF_TRAINING)
 
     def optimizer_step(self) -> None:
-        """Step as Ultralytics does, but for the clipping; remember when: a resumed run keeps the rhythm of its steps."""
+        """Step as Ultralytics does, but for the clipping; remember when, for a resumed run keeps the rhythm."""
         self.scaler.unscale_(self.optimizer)
         clip(self.model)
         self.scaler.step(self.optimizer)
