@@ -1,4 +1,4 @@
-"""What a request may carry: a few thousand parameters, headers or cookies cost nothing, whichever address they go to."""
+"""What a request may carry: thousands of parameters, headers or cookies cost nothing, whichever address gets them."""
 
 import re
 import time

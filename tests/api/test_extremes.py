@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -62,17 +61,6 @@ def _with(body: Any, path: tuple[Any, ...], raw: str) -> str:
     return json.dumps(copy).replace(json.dumps("\u2603"), raw)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def extreme(request: pytest.FixtureRequest, start: Start) -> Iterator[Service]:
-    """A service on each database, for its operator: nothing is limited, whatever keys the requests make."""
-    with ExitStack() as stack:
-        database = {}
-        if request.param == "postgresql":
-            url = stack.enter_context(request.getfixturevalue("postgres").migrated())
-            database = {"database_url": url, "migrate_on_start": False}
-        yield stack.enter_context(start(token="t", headers={"Authorization": "Bearer t"}, **database))
-
-
 def _fine(answer: Any, what: str) -> None:
     assert answer.status_code < 500, f"{what}: {answer.status_code} {answer.text[:300]}"
 
@@ -88,15 +76,15 @@ KNOWN: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("which", KNOWN)
-def test_what_once_was_a_crash(extreme: Service, which: str) -> None:
+def test_what_once_was_a_crash(operated: Service, which: str) -> None:
     method, path, body = KNOWN[which]
-    answer = extreme.client.request(method, path, json=body)
+    answer = operated.client.request(method, path, json=body)
     assert answer.status_code in (404, 422), answer.text
 
 
 @pytest.mark.slow
-def test_every_field_of_a_body(extreme: Service) -> None:
-    job_id = extreme.job()
+def test_every_field_of_a_body(operated: Service) -> None:
+    job_id = operated.job()
     bodies = {**{("POST", path): body for path, body in BODIES.items()}, ("PATCH", f"/v1/jobs/{job_id}"): CHANGE}
     strings = [json.dumps(text) for text in (*NUMBERS[-9:], *MOMENTS, *TEXTS)]
     seen: set[tuple[Any, ...]] = set()
@@ -109,10 +97,10 @@ def test_every_field_of_a_body(extreme: Service) -> None:
             for raw in [*(n for n in NUMBERS if re.fullmatch(r"-?\d+(\.\d+|e\d+)?", n, re.ASCII)), *strings]:
                 text = _with(body, leaf, raw)
                 headers = {"Content-Type": "application/json", "If-Match": "*"}
-                answer = extreme.client.request(method, path.partition("#")[0], content=text, headers=headers)
+                answer = operated.client.request(method, path.partition("#")[0], content=text, headers=headers)
                 _fine(answer, f"{method} {path} {leaf} = {raw[:60]}")
-    assert extreme.client.get("/v1/api-keys").status_code == 200  # what was taken can be shown
-    assert extreme.client.get("/v1/jobs").status_code == 200
+    assert operated.client.get("/v1/api-keys").status_code == 200  # what was taken can be shown
+    assert operated.client.get("/v1/jobs").status_code == 200
 
 
 def _addresses(service: Service) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -131,36 +119,36 @@ def _hostile(schema: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.slow
-def test_every_parameter_of_a_query(extreme: Service) -> None:
-    for method, path, operation in _addresses(extreme):
+def test_every_parameter_of_a_query(operated: Service) -> None:
+    for method, path, operation in _addresses(operated):
         for parameter in operation.get("parameters", []):
             if method == "get" and parameter["in"] == "query":
                 for value in _hostile(parameter["schema"]):
                     if parameter["name"] != "wait" or not re.fullmatch(r"[0-9.]{1,2}", value):
-                        answer = extreme.client.get(path, params={parameter["name"]: value})
+                        answer = operated.client.get(path, params={parameter["name"]: value})
                         _fine(answer, f"{path}?{parameter['name']}={value[:60]}")
 
 
 @pytest.mark.slow
-def test_every_header_that_holds_a_number(extreme: Service) -> None:
+def test_every_header_that_holds_a_number(operated: Service) -> None:
     streams = {"Accept": "text/event-stream"}
-    ended = extreme.job(Status.FAILED)
-    for method, path, _ in list(_addresses(extreme)):
+    ended = operated.job(Status.FAILED)
+    for method, path, _ in list(_addresses(operated)):
         for header, (forms, places) in HEADERS.items():
             if any(place in path for place in places.split()):
                 for sent in (form.replace("{}", value).encode() for form in forms for value in NUMBERS):
                     also = streams if header == "Last-Event-ID" else {"Tus-Resumable": "1.0.0"}
                     asked = re.sub("job_[0-9a-f]{32}", ended, path) if header == "Last-Event-ID" else path
-                    answer = extreme.client.request(method, asked, headers={**also, header: sent})
+                    answer = operated.client.request(method, asked, headers={**also, header: sent})
                     _fine(answer, f"{method} {asked} {header}: {sent[:60]!r}")
 
 
 @pytest.mark.slow
-def test_every_identifier_of_a_path(extreme: Service) -> None:
-    for method, path, _ in _addresses(extreme):
+def test_every_identifier_of_a_path(operated: Service) -> None:
+    for method, path, _ in _addresses(operated):
         for place in [part for part in path.split("/") if re.fullmatch("[a-z]+_[0-9a-f]{32}|student.pt", part)]:
             for value in ("9" * 400, "%00", "%FF", "a@99999999999999999999"):
-                _fine(extreme.client.request(method, path.replace(place, value)), f"{method} {path} {value[:40]}")
+                _fine(operated.client.request(method, path.replace(place, value)), f"{method} {path} {value[:40]}")
 
 
 def test_the_last_moment_is_read_back_under_every_time_zone(postgres: Postgres, start: Start) -> None:
