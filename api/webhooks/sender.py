@@ -32,7 +32,7 @@ class Sender:
 
     def __init__(self, settings: Settings, resolver: Resolver | None = None) -> None:
         self.settings = settings
-        self.database = Database(settings.database_url)
+        self.database = Database(settings.database_url, kept=1)
         self._client = Client(settings.webhooks_allow_http, settings.webhooks_allow_private, resolver or Resolver())
         self._under_way: dict[asyncio.Task[None], Due] = {}
         self._asking = ThreadPoolExecutor(1, "webhooks-database")
