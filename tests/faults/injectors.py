@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 
 import psutil
@@ -49,7 +49,7 @@ class Injector:
         }
         kinds |= {f"freeze {kind}": lambda kind=kind: self._freeze(kind) for kind in ("api", "reaper", "train")}
         kinds |= {"kill trainer": self._kill_trainer, "tear checkpoint": self._tear, "burst": self._burst}
-        kinds |= {"wipe broker": self._on_broker("broker_wiped"), "garbage message": self._on_broker("garbage")}
+        kinds |= {"wipe broker": self._once("broker", "broker_wiped"), "garbage message": self._once("broker", "garbage")}
         if self.disks:
             kinds |= {f"fill {name}": lambda name=name: self._fill(name) for name in ("storage", "runs")}
         return kinds | (self._of_servers() if isinstance(self.stand.backend, Servers) else self._of_files())
@@ -145,13 +145,13 @@ class Injector:
     def _fill(self, name: str) -> tuple[str, AbstractContextManager[None]]:
         return name, full(self.stand.data / name)
 
-    def _on_broker(self, method: str) -> Callable[[], tuple[str, AbstractContextManager[None]]]:
+    def _once(self, target: str, method: str) -> Callable[[], tuple[str, AbstractContextManager[None]]]:
         @contextmanager
         def done() -> Iterator[None]:
             getattr(self.stand.backend, method)()
             yield
 
-        return lambda: ("broker", done())
+        return lambda: (target, done())
 
     def _of_servers(self) -> dict[str, Callable[[], tuple[str, AbstractContextManager[None]]]]:
         backend = self.stand.backend
@@ -159,7 +159,7 @@ class Injector:
         return {
             "stop database": lambda: ("database", backend.database_stopped()),
             "freeze database": lambda: ("database", backend.database_frozen()),
-            "end connections": lambda: ("database", nullcontext(backend.end_connections())),
+            "end connections": self._once("database", "end_connections"),
             "stop broker": lambda: ("broker", backend.broker_stopped()),
             "freeze broker": lambda: ("broker", backend.broker_frozen()),
             "cut": self._cut,

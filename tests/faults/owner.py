@@ -49,7 +49,7 @@ class Client:
             elif answer.status_code >= 500:
                 self.unexpected.append(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
                 time.sleep(0.2)
-            elif answer.status_code == 409 and "in-flight" in answer.text:
+            elif answer.status_code == 409 and "in_flight" in answer.text:
                 time.sleep(0.5)  # the first request with this key lost its connection, but is worked on
             else:
                 return answer
