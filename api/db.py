@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 _IDLE = 30  # seconds that a transaction may wait for its own program on PostgreSQL
 _PATIENCE = 30.0  # seconds that SQLite's locks are waited for
+_MOST = 30  # connections of one engine to PostgreSQL, idle and busy
 
 
 class Base(DeclarativeBase):
@@ -114,14 +115,15 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{uuid7().hex}"
 
 
-def make_engine(url: str, connections: int | None = None) -> Engine:
+def make_engine(url: str, kept: int = 10, most: int | None = None) -> Engine:
     """Open an engine; on SQLite with WAL, foreign keys and a patient lock.
 
     Args:
         url: `sqlite:///path` or `postgresql+psycopg://...`.
-        connections: the most that are open at once, and are kept.
+        kept: connections to PostgreSQL that stay open while nobody uses them; more are opened on demand.
+        most: connections that are open at once, to SQLite, too; all of them are kept.
     """
-    pool: dict[str, Any] = {} if connections is None else {"pool_size": connections, "max_overflow": 0}
+    pool: dict[str, Any] = {} if most is None else {"pool_size": most, "max_overflow": 0}
     if not url.startswith("sqlite"):
         # A server that is gone without a word must show as an error in seconds: leases are renewed through here.
         # And a worker that is frozen in the middle of a transaction must not hold its row from the reaper for ever.
@@ -131,8 +133,9 @@ def make_engine(url: str, connections: int | None = None) -> Engine:
             "keepalives_interval": 5,
             "tcp_user_timeout": 20_000,
         }
-        patience |= {"options": f"-c idle_in_transaction_session_timeout={_IDLE}s"}
-        pool = pool or {"pool_size": 10, "max_overflow": 20}
+        # No statement here runs for long, so compiling one (up to 2 s with many queued jobs) never pays.
+        patience |= {"options": f"-c idle_in_transaction_session_timeout={_IDLE}s -c jit=off"}
+        pool = pool or {"pool_size": kept, "max_overflow": _MOST - kept}
         return create_engine(url, pool_pre_ping=True, connect_args=patience, **pool)
     engine = create_engine(url, connect_args={"timeout": _PATIENCE}, **pool)
 
@@ -178,17 +181,19 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 class Database:
     """An engine with its sessions."""
 
-    def __init__(self, url: str, connections: int | None = None) -> None:
+    def __init__(self, url: str, kept: int = 10, admitted: int | None = None) -> None:
         """Open it.
 
         Args:
             url: as for `make_engine`.
-            connections: the most that are open at once. Transactions are then opened in threads that `admit` lets in,
-                one at a time, and nowhere else: whoever holds a connection never waits for another or for a thread.
+            kept: likewise.
+            admitted: the most connections that are open at once. Transactions are then opened in threads that `admit`
+                lets in, one at a time, and nowhere else: whoever holds a connection never waits for another or for a
+                thread.
         """
-        self.engine = make_engine(url, connections)
+        self.engine = make_engine(url, kept, admitted)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
-        self._limited, self._thread = connections is not None, threading.local()
+        self._limited, self._thread = admitted is not None, threading.local()
 
     def admit(self, work: Callable[[], T]) -> T:
         """Run `work` in this thread, which may open transactions meanwhile, each of which it must end."""

@@ -90,7 +90,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry={"metrics": False, "logs": False, "auto_configure": False},  # `api.tracing` says where spans go
     )
     app.state.settings = settings
-    app.state.database = Database(settings.database_url, CONNECTIONS)
+    app.state.database = Database(settings.database_url, admitted=CONNECTIONS)
     app.state.admission = Admission(app.state.database)
     app.state.storage = open_storage(settings)
     app.state.doorbell = Doorbell(settings.broker_url)

@@ -20,7 +20,7 @@ class Sender:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.database = Database(settings.database_url)
+        self.database = Database(settings.database_url, kept=1)
 
     def start(self, stop: threading.Event) -> list[threading.Thread]:
         """Start the threads; they end soon after `stop` is set."""

@@ -24,7 +24,7 @@ from api.settings import Settings
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/rdrkd.db", CONNECTIONS)
+    database = Database(f"sqlite:///{tmp_path}/rdrkd.db", admitted=CONNECTIONS)
     yield database
     database.engine.dispose()
 

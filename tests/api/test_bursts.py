@@ -125,8 +125,8 @@ def held_up(processes: Processes, asks: list[Ask], ports: list[int]) -> list[Tol
     refused = [each.seconds for each in told if each.status in (429, 503)]
     last, last_refused = max(each.seconds for each in told), max(refused, default=0)
     print(
-        f"{processes.database.engine.dialect.name}, {len(ports)} processes, {len(asks)} at once: the last answered after "
-        f"{last:.1f} s; {len(refused)} refused, the last after {last_refused:.1f} s; /healthz within {max(slowest):.2f} s; "
+        f"{processes.database.engine.dialect.name}, {len(ports)} processes, {len(asks)} at once: the last after "
+        f"{last:.1f} s; {len(refused)} refused, the last after {last_refused:.1f} s; /healthz in {max(slowest):.2f} s; "
         f"{dict(collections.Counter(each.status for each in told))}"
     )
     assert max(slowest) < ALIVE_WITHIN
