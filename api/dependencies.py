@@ -16,6 +16,7 @@ from api.errors import (
     ApiError,
     BadRequest,
     CrossSite,
+    HeadersTooLarge,
     HostNotAllowed,
     InternalError,
     LoopbackOnly,
@@ -164,7 +165,15 @@ Work = Annotated[UnitOfWork, "the request's transaction"]
 IfNoneMatch = Annotated[str | None, Header(description="the ETag of what the client has")]
 
 
-ANYWHERE: tuple[type[ApiError], ...] = (HostNotAllowed, LoopbackOnly, InternalError, Unavailable, Overloaded)
+ANYWHERE: tuple[type[ApiError], ...] = (
+    HostNotAllowed,
+    BadRequest,
+    LoopbackOnly,
+    HeadersTooLarge,
+    InternalError,
+    Unavailable,
+    Overloaded,
+)
 
 
 def refusals(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
