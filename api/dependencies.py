@@ -19,11 +19,11 @@ from api.errors import (
     InternalError,
     LoopbackOnly,
     MalformedJson,
-    StorageFull,
     TooLarge,
     Unavailable,
     UnsupportedMediaType,
 )
+from api.ledger.service import check_room
 from api.queue import Doorbell
 from api.quotas import Quotas
 from api.settings import Settings
@@ -113,10 +113,9 @@ def remove_after(request: Request, work: UnitOfWork, notes: list[str]) -> None:
 
 
 def room(request: Request) -> None:
-    """Refuse work for which the file store has no room."""
-    least, free = settings_of(request).min_free_bytes, storage_of(request).free()
-    if free < least:
-        raise StorageFull(f"expected at least {least} bytes free in the file store, got {free}")
+    """Refuse work for which the file store has no room beside what is being written."""
+    with database_of(request).transaction() as session:
+        check_room(session, storage_of(request), settings_of(request).min_free_bytes)
 
 
 SettingsDep = Annotated[Settings, Depends(settings_of)]

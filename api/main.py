@@ -42,6 +42,7 @@ from api.idempotency.once import REPLAYED, Replayed
 from api.jobs import endpoints as jobs
 from api.keys import endpoints as keys
 from api.keys.lookup import Lookup
+from api.ledger.holding import Ledger
 from api.logs import endpoints as logs
 from api.methods import endpoints as methods
 from api.metrics import endpoints as metrics
@@ -91,6 +92,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.database = Database(settings.database_url)
     app.state.storage = open_storage(settings)
+    app.state.ledger = Ledger(app.state.database, app.state.storage)
     app.state.doorbell = Doorbell(settings.broker_url)
     app.state.watch = Watch(app.state.database, settings.max_waiting)
     lookup = Lookup(app.state.database)

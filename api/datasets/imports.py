@@ -6,8 +6,9 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.datasets.sources import Source, open_source
-from api.dependencies import settings_of
-from api.receiving import LENIENT, refuse_early
+from api.dependencies import reading, settings_of, storage_of
+from api.ledger.service import check_room
+from api.receiving import LENIENT
 from rdrkd.spec import Name
 
 
@@ -53,12 +54,14 @@ class Asked:
 
 def _look(request: Request, where: str, asked: _Import) -> Asked:
     source = open_source(settings_of(request), where, patient=False)
-    refuse_early(request, source.size)
+    least = settings_of(request).min_free_bytes
+    with reading(request)() as session:
+        check_room(session, storage_of(request), least, more=source.size)
     return Asked(where, source, (asked.name or "").strip() or None, asked.lenient)
 
 
 def look_at_folder(request: Request, asked: FolderRequest) -> Asked:
-    """Look at a folder (see `open_source`); StorageFull, QuotaExceeded: there is no room for it."""
+    """Look at a folder (see `open_source`); StorageFull: there is no room for it."""
     return _look(request, asked.folder, asked)
 
 

@@ -1,6 +1,7 @@
 """One piece of an upload on its way in: appended as it comes, so that a broken connection loses nothing of it."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import IO, Annotated
 
 from fastapi import Depends, Request
@@ -8,9 +9,11 @@ from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import reading
 from api.errors import BadRequest, Gone, TooLarge, UnsupportedMediaType, UploadBusy, WrongOffset
+from api.ledger.holding import AHEAD, Held
 from api.partials import Busy, Partial
 from api.resumable import service
 from api.resumable.headers import version_of
+from api.resumable.tables import ResumableUpload
 from api.storage import CHUNK, full_disk_told
 
 MEDIA_TYPE = "application/offset+octet-stream"
@@ -26,12 +29,15 @@ async def take_piece(request: Request, upload_id: str) -> str:
         WrongOffset: the piece begins elsewhere than where the last one ended.
         UploadBusy: another request is sending.
         TooLarge: the body goes beyond the announced length.
-        StorageFull: the disk is full; what has come stays.
+        QuotaExceeded: the upload was abandoned, and its owner has stored too much since for it to go on.
+        StorageFull: the disk has no room for the piece; what has come stays.
     """
     version_of(request)
     offset = _offset(request)
-    length = await run_in_threadpool(_length, request, upload_id)
-    partial = Partial(request.app.state.storage, upload_id)
+    row = await run_in_threadpool(_row, request, upload_id)
+    length, state = row.length, request.app.state
+    partial = Partial(state.storage, upload_id)
+    held: Held = state.ledger.begin(state.settings, row.owner, upload_id, counted=False)  # the row counts
     try:
         with partial.appending() as file:
             if (there := file.tell()) != offset:
@@ -39,12 +45,14 @@ async def take_piece(request: Request, upload_id: str) -> str:
                     f"expected a piece that begins at byte {there}, got one at {offset}",
                     headers={"Upload-Offset": str(there)},
                 )
-            await _append(request, file, length - offset)
+            await _append(request, file, length - offset, _Room(held, row))
     except Busy:
         raise UploadBusy("expected one request at a time to send to an upload, got another") from None
     except FileNotFoundError:
         if offset < length:  # else it is complete, and has become what it was announced as
             raise Gone("expected an upload that goes on, got one that was abandoned or is complete") from None
+    finally:
+        await asyncio.shield(run_in_threadpool(held.release, lambda session: service.count(session, upload_id)))
     return upload_id
 
 
@@ -70,11 +78,26 @@ def whole_after_piece(request: Request, upload_id: Annotated[str, Depends(take_p
     return whole(request, upload_id)
 
 
-async def _append(request: Request, file: IO[bytes], room: int) -> None:
+@dataclass(frozen=True)
+class _Room:
+    """What is reserved on the disk for a piece. Its owner's quota counts the upload's whole length already."""
+
+    held: Held
+    row: ResumableUpload
+
+    def cover(self, size: int, ahead: int = 0) -> None:
+        """Reserve room for the file to grow to `size` bytes, and keep its row counted."""
+        ahead = min(ahead, self.row.length - size)
+        self.held.cover(size, ahead, lambda session: service.go_on(session, self.row.id, self.row.owner))
+
+
+async def _append(request: Request, file: IO[bytes], missing: int, room: _Room) -> None:
     """Write what comes, as it comes, and no byte more than was announced."""
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > room:
-        raise TooLarge(f"expected at most the {room} bytes that are missing, got a body of {announced}")
+    if announced.isdecimal():
+        if int(announced) > missing:
+            raise TooLarge(f"expected at most the {missing} bytes that are missing, got a body of {announced}")
+        await run_in_threadpool(room.cover, file.tell() + int(announced))
     pending, stream = bytearray(), request.stream()
     try:
         while True:
@@ -84,20 +107,21 @@ async def _append(request: Request, file: IO[bytes], room: int) -> None:
                 break
             except TimeoutError:
                 raise BadRequest(f"expected the body to go on, got no byte for {IDLE_SECONDS:g} s") from None
-            if len(chunk) > room:
+            if len(chunk) > missing:
                 raise TooLarge("expected at most the bytes that are missing, got more")
-            room -= len(chunk)
+            missing -= len(chunk)
             pending += chunk
             if len(pending) >= CHUNK:
-                await run_in_threadpool(_write, file, pending)
+                await run_in_threadpool(_write, file, pending, room)
     finally:
-        await asyncio.shield(run_in_threadpool(_write, file, pending))
+        await asyncio.shield(run_in_threadpool(_write, file, pending, room))
 
 
-def _write(file: IO[bytes], pending: bytearray) -> None:
-    """Write and empty `pending`."""
+def _write(file: IO[bytes], pending: bytearray, room: _Room) -> None:
+    """Write and empty `pending`, once there is room for it."""
     view, done = bytes(pending), 0
     pending.clear()
+    room.cover(file.tell() + len(view), AHEAD)
     with full_disk_told("expected room for the piece, got a full disk; what has come before stays"):
         while done < len(view):
             done += file.write(view[done:])
@@ -113,6 +137,6 @@ def _offset(request: Request) -> int:
     return int(given)
 
 
-def _length(request: Request, upload_id: str) -> int:
+def _row(request: Request, upload_id: str) -> ResumableUpload:
     with reading(request)() as session:
-        return service.get(session, upload_id).length
+        return service.get(session, upload_id)
