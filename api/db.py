@@ -16,6 +16,7 @@ from uuid6 import uuid7
 
 _IDLE = 30  # seconds that a transaction may wait for its own program on PostgreSQL
 _PATIENCE = 30.0  # seconds that SQLite's locks are waited for
+_MOST = 30  # connections of one engine to PostgreSQL, idle and busy
 
 
 class Base(DeclarativeBase):
@@ -109,11 +110,12 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{uuid7().hex}"
 
 
-def make_engine(url: str) -> Engine:
+def make_engine(url: str, kept: int = 10) -> Engine:
     """Open an engine; on SQLite with WAL, foreign keys and a patient lock.
 
     Args:
         url: `sqlite:///path` or `postgresql+psycopg://...`.
+        kept: connections to PostgreSQL that stay open while nobody uses them; more are opened on demand.
     """
     if not url.startswith("sqlite"):
         # A server that is gone without a word must show as an error in seconds: leases are renewed through here.
@@ -124,8 +126,9 @@ def make_engine(url: str) -> Engine:
             "keepalives_interval": 5,
             "tcp_user_timeout": 20_000,
         }
-        patience |= {"options": f"-c idle_in_transaction_session_timeout={_IDLE}s"}
-        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, connect_args=patience)
+        # No statement here runs for long, so compiling one (up to 2 s with many queued jobs) never pays.
+        patience |= {"options": f"-c idle_in_transaction_session_timeout={_IDLE}s -c jit=off"}
+        return create_engine(url, pool_pre_ping=True, pool_size=kept, max_overflow=_MOST - kept, connect_args=patience)
     engine = create_engine(url, connect_args={"timeout": _PATIENCE})
 
     @event.listens_for(engine, "connect")
@@ -153,8 +156,8 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 class Database:
     """An engine with its sessions."""
 
-    def __init__(self, url: str) -> None:
-        self.engine = make_engine(url)
+    def __init__(self, url: str, kept: int = 10) -> None:
+        self.engine = make_engine(url, kept)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @contextmanager

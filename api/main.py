@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -33,6 +34,7 @@ from api.errors import (
     MalformedJson,
     MethodNotAllowed,
     NotFound,
+    StorageFull,
     TooLarge,
     Unauthorized,
     Unavailable,
@@ -59,6 +61,7 @@ from api.studies import endpoints as studies
 from api.validation import endpoints as validation
 from api.watch import Watch
 from api.webhooks import endpoints as webhooks
+from api.webhooks.resolver import Resolver
 from api.workers import endpoints as workers
 from rdrkd import __version__
 from rdrkd.spec.problems import problems_of_errors
@@ -94,6 +97,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.storage = open_storage(settings)
     app.state.ledger = Ledger(app.state.database, app.state.storage)
     app.state.doorbell = Doorbell(settings.broker_url)
+    app.state.resolver = Resolver()
     app.state.watch = Watch(app.state.database, settings.max_waiting)
     lookup = Lookup(app.state.database)
     app.add_middleware(Guard, settings=settings, token=settings.read_token(), keys=lookup, uploads=UPLOADS)
@@ -191,6 +195,9 @@ def _allowed(request: Request) -> dict[str, str]:
 
 async def _on_lost_database(request: Request, error: Exception) -> Response:
     log.error("the database does not answer: %s", error)
+    if getattr(getattr(error, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        full = StorageFull("expected room for the database, got a full disk")
+        return problem_response(full, request.state.request_id)
     return problem_response(Unavailable("expected a database that answers, got none"), request.state.request_id)
 
 

@@ -46,7 +46,7 @@ class Reaper:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        self.database = Database(settings.database_url)
+        self.database = Database(settings.database_url, kept=1)
         self.storage = open_storage(settings)
         self.doorbell = Doorbell(settings.broker_url)
         self._broker = _sql_broker(settings.broker_url)

@@ -40,7 +40,7 @@ class Workplace:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         return cls(
             settings=settings,
-            database=Database(settings.database_url),
+            database=Database(settings.database_url, kept=1),
             storage=open_storage(settings),
             doorbell=Doorbell(settings.broker_url),
             name=own_name(),

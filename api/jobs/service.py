@@ -16,7 +16,7 @@ from api.errors import AlreadyFinished, Invalid, PathNotAllowed, UnknownReferenc
 from api.events import service as events
 from api.jobs import lifecycle
 from api.jobs.states import TERMINAL, Status
-from api.jobs.tables import Job
+from api.jobs.tables import COMPARE, Job
 from api.models import naming
 from api.models.tables import Model
 from api.ownership import owner_of
@@ -41,7 +41,6 @@ from rdrkd.spec.study import Study
 Refusal = tuple[type[Unprocessable], Problem]
 Spec = TypeVar("Spec", bound=RunSpec | Study)
 _PATH = re.compile(r"[/\\]|^[.~]|\.(zip|tar|tar\.gz|tgz|ya?ml)$", re.IGNORECASE)
-COMPARE = "compare"  # the kind of the jobs that draw reports of studies
 WITHOUT_WEIGHTS = ("evaluate", "export")  # kinds of jobs that hand back none that another could start from
 
 

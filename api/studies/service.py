@@ -13,7 +13,7 @@ from api.errors import Invalid, NothingToResume, NotReady
 from api.jobs import lifecycle, repair
 from api.jobs import service as jobs
 from api.jobs.states import TERMINAL, Status
-from api.jobs.tables import Job
+from api.jobs.tables import COMPARE, Job
 from api.ownership import owner_of
 from api.pages import get_or_404, page
 from api.studies.tables import Study, StudyMember
@@ -195,7 +195,7 @@ def draw_finished(session: Session) -> list[str]:
     last = select(func.max(Job.finished_at)).join(StudyMember, StudyMember.job_id == Job.id).where(own)
     report = aliased(Job)
     drawn = select(report.id).where(
-        report.kind == jobs.COMPARE,
+        report.kind == COMPARE,
         report.spec["study"].as_string() == Study.id,
         report.created_at >= last.correlate(Study).scalar_subquery(),
     )
@@ -213,7 +213,7 @@ def draw_finished(session: Session) -> list[str]:
 
 def reports(session: Session, study_id: str) -> Sequence[Job]:
     """Read the jobs that draw a study's report, newest first."""
-    own = (Job.kind == jobs.COMPARE, Job.spec["study"].as_string() == study_id)
+    own = (Job.kind == COMPARE, Job.spec["study"].as_string() == study_id)
     return session.scalars(select(Job).where(*own).order_by(Job.id.desc())).all()
 
 

@@ -73,7 +73,7 @@ def _of_job(status: Status, method: str, tail: str, **request: Any) -> Provoke:
 
 def _full(path: str, filename: str) -> Provoke:
     def provoke(service: Service) -> Response:
-        with full_disk(2**18):
+        with full_disk(2**19):  # more than the database has
             return service.client.post(path, files={"file": (filename, bytes(3 * 2**18))})
 
     return provoke

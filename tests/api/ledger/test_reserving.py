@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +174,12 @@ def test_a_full_disk_is_told_and_leaves_nothing(start: Start, tmp_path: Path) ->
         assert reservations(service.database) == 0
         assert not [name for name in service.files() if "writing-" in name]
         assert service.client.post("/v1/datasets", files={"file": ZIP}, headers=key).status_code == 202
+        with (tmp_path / "var" / "foreign").open("ab", buffering=0) as file, suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        begun = [announce(service, key, 10) for _ in range(50)]  # the database has no room either
+        assert {answer.json().get("code", "taken") for answer in begun} <= {"taken", "storage_full"}
+        assert begun[-1].status_code == 503
 
 
 @contextmanager
