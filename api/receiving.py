@@ -4,7 +4,6 @@ Bytes are reserved before they are written: all of them where the client announc
 transaction is open while they come.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
@@ -16,7 +15,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 
 from api.errors import BadRequest, FieldError, Invalid, TooLarge, UnsupportedMediaType
-from api.ledger.holding import AHEAD, Held, Ledger
+from api.ledger.holding import AHEAD, Held
+from api.reserving import Reserving
 from api.settings import Settings
 from api.storage import CHUNK, Incoming, Storage, Stored, full_disk_told
 from api.uploads import suffix_of
@@ -53,34 +53,38 @@ def receiver(
     fields = ("name", "lenient") if lenient else ("name",)
 
     async def receive(request: Request) -> AsyncIterator[Upload]:
-        settings: Settings = request.app.state.settings
-        most = limit(settings)
+        most = limit(request.app.state.settings)
         length = _announced(request, most)
         storage: Storage = request.app.state.storage
-        ledger: Ledger = request.app.state.ledger
-        held: Held | None = None
+        room: Reserving | None = None
         try:
             with full_disk_told(NO_ROOM), storage.incoming() as incoming:
-                held = ledger.begin(settings, request.state.caller.owner, incoming.name)
+                room = Reserving(request, request.state.caller.owner, incoming.name)
                 if length is None:
-                    await run_in_threadpool(held.cover, 0, AHEAD)
+                    await room.cover(0, AHEAD)
                 else:  # what is left of the form beside the file may be next to nothing, or all the overhead
-                    await run_in_threadpool(held.cover, max(0, length - FORM_OVERHEAD), min(length, FORM_OVERHEAD))
+                    await room.cover(max(0, length - FORM_OVERHEAD), min(length, FORM_OVERHEAD))
                 form = _Form(_boundary(request), suffixes, most, fields)
                 async for chunk in request.stream():
                     form.feed(chunk)
                     if len(form.pending) >= CHUNK:
-                        await run_in_threadpool(form.drain, incoming, held)
+                        await _write(form, incoming, room)
                 suffix, filename = form.finish()
                 name, is_lenient = form.name(), form.lenient()
-                await run_in_threadpool(form.drain, incoming, held)
-                upload = Upload(await run_in_threadpool(incoming.keep, suffix), filename, name, is_lenient, held)
+                await _write(form, incoming, room)
+                upload = Upload(await run_in_threadpool(incoming.keep, suffix), filename, name, is_lenient, room.held)
             yield upload
         finally:
-            if held is not None:
-                await asyncio.shield(run_in_threadpool(held.release))
+            if room is not None:
+                await room.release()
 
     return receive
+
+
+async def _write(form: "_Form", incoming: Incoming, room: Reserving) -> None:
+    """Write what has collected of the file, once there is room for it."""
+    await room.cover(incoming.size + len(form.pending), AHEAD)
+    await run_in_threadpool(form.drain, incoming)
 
 
 def form_body(suffixes: tuple[str, ...], example: str, lenient: bool = False) -> dict[str, Any]:
@@ -155,9 +159,8 @@ class _Form:
         except FormParserError as error:
             raise BadRequest(f"expected multipart/form-data, got something else: {error}") from error
 
-    def drain(self, incoming: Incoming, held: Held) -> None:
-        """Write what has collected of the file, once there is room for it."""
-        held.cover(incoming.size + len(self.pending), AHEAD)
+    def drain(self, incoming: Incoming) -> None:
+        """Write what has collected of the file."""
         incoming.write(bytes(self.pending))
         self.pending.clear()
 

@@ -5,6 +5,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from sqlalchemy import delete, insert, update
 from sqlalchemy.exc import DBAPIError
@@ -34,8 +35,12 @@ class Held:
         self._owner, self._file, self._counted = owner, file, counted
         self._covered = -1
 
+    def covers(self, size: int) -> bool:
+        """Say whether the file may grow to `size` bytes."""
+        return size <= self._covered and not self.lost
+
     def cover(self, size: int, ahead: int = 0, also: Callable[[Session], object] | None = None) -> None:
-        """Make sure that the file may grow to `size` bytes, before it does; call it outside the event loop.
+        """Make sure that the file may grow to `size` bytes, before it does; in a thread that may open transactions.
 
         Args:
             size: bytes of the file.
@@ -46,7 +51,7 @@ class Held:
             QuotaExceeded: they are more than the owner may store.
             StorageFull: the disk has no room for them.
         """
-        if size <= self._covered and not self.lost:
+        if self.covers(size):
             return
         if ahead:
             with suppress(QuotaExceeded, StorageFull):
@@ -58,7 +63,7 @@ class Held:
         """Give back what is reserved; more than once does no harm. `also` is done in the same transaction."""
         if self._covered < 0:
             return
-        with self._ledger.database.transaction() as session:
+        with self._ledger.database.transaction(write=True) as session:
             self.release_in(session)
             if also is not None:
                 also(session)
@@ -76,8 +81,7 @@ class Held:
     def _take(self, size: int, also: Callable[[Session], object] | None) -> None:
         values = {"size": size if self._counted else 0, "grows_to": size}
         until = after_seconds(self._settings.lease_seconds)
-        with self._ledger.database.transaction() as session:
-            # The write comes first: on SQLite it is the lock under which the sums are read.
+        with self._ledger.database.transaction(write=True) as session:
             known = update(Reservation).where(Reservation.id == self.id).values(**values, lease_until=until)
             if session.execute(known.returning(Reservation.id)).first() is None:
                 fixed = {"id": self.id, "owner": self._owner, "file": self._file, "holder": self._ledger.holder}
@@ -140,14 +144,14 @@ class Ledger:
                     return
                 held = dict(self._held)
             try:
-                self._renew(held, seconds * 3)
+                self.database.admit(partial(self._renew, held, seconds * 3))
             except DBAPIError as error:
                 log.warning("cannot renew reservations of bytes: %s", error.orig)
 
     def _renew(self, held: dict[str, Held], lease_seconds: float) -> None:
         live = update(Reservation).where(Reservation.holder == self.holder, Reservation.lease_until > now())
         longer = live.values(lease_until=after_seconds(lease_seconds)).returning(Reservation.id)
-        with self.database.transaction() as session:
+        with self.database.transaction(write=True) as session:
             renewed = set(session.scalars(longer))
         for id_, each in held.items():
             each.lost = each.lost or id_ not in renewed

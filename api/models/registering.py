@@ -1,15 +1,28 @@
 """The addresses of the registry: what jobs have trained as models, aliases, and each model's files."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Path as PathParameter
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 
 from api.artifacts.endpoints import WEIGHTS_RESPONSES
 from api.artifacts.media import OPAQUE
-from api.dependencies import IfNoneMatch, StorageDep, Work, json_or_nothing, reading, refusals, room, storage_of
+from api.dependencies import (
+    IfNoneMatch,
+    StorageDep,
+    Work,
+    at_database,
+    json_or_nothing,
+    reading,
+    refusals,
+    settings_of,
+    storage_of,
+)
 from api.downloads import Download, hand_out
 from api.errors import (
     BadRequest,
@@ -25,16 +38,20 @@ from api.errors import (
     UnsupportedMediaType,
 )
 from api.idempotency.once import KEYED, OnceDep
+from api.jobs.tables import Artifact
 from api.ledger.holding import Held
+from api.ledger.service import check_room
 from api.models import registry, service
 from api.models.schemas import Alias, ModelView, Registration
 from api.models.tables import Model
 from api.receiving import NO_ROOM
 from api.registration import register as registered
+from api.reserving import Reserving
 from api.responses import plain_name
-from api.storage import Stored, full_disk_told
+from api.routing import Route
+from api.storage import Storage, Stored, full_disk_told
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], route_class=Route)
 
 
 @dataclass(frozen=True)
@@ -47,7 +64,7 @@ class Copied:
     held: Held
 
 
-def copied(request: Request, job_id: str, body: Registration | None = None) -> Iterator[Copied]:
+async def copied(request: Request, job_id: str, body: Registration | None = None) -> AsyncIterator[Copied]:
     """Copy a job's student, before the request's transaction begins: that must not stand open meanwhile.
 
     Raises:
@@ -55,29 +72,39 @@ def copied(request: Request, job_id: str, body: Registration | None = None) -> I
         QuotaExceeded, StorageFull: there is no room for it.
         Gone: its file is not there.
     """
-    asked, store, state = body or Registration(), storage_of(request), request.app.state
-    with reading(request)() as session:
-        job, weights, _ = registry.student(session, job_id, asked.name)
+    asked, store = body or Registration(), storage_of(request)
+
+    def find() -> tuple[str | None, Artifact]:
+        with reading(request)() as session:
+            check_room(session, store, settings_of(request).min_free_bytes)
+            job, weights, _ = registry.student(session, job_id, asked.name)
+            return job.owner, weights
+
+    owner, weights = await at_database(request, find, write=False)
     with full_disk_told(NO_ROOM), store.incoming() as incoming:
-        held = state.ledger.begin(state.settings, job.owner, incoming.name)
+        room = Reserving(request, owner, incoming.name)
         try:
-            held.cover(weights.size)
-            path = store.incoming_path(incoming.name)
-            if not store.copy_to(weights.key, weights.sha256, path):
-                raise Gone(f"expected {weights.name} in the file store, got nothing sound there: it was removed")
-            yield Copied(job_id, asked, store.adopt(path, weights.sha256, ".pt"), held)
+            await room.cover(weights.size)
+            stored = await run_in_threadpool(_copy, store, weights, store.incoming_path(incoming.name))
+            yield Copied(job_id, asked, stored, room.held)
         finally:
-            held.release()
+            await room.release()
 
 
-AliasPath = Annotated[Alias, Path(examples=["production"])]
+def _copy(store: Storage, weights: Artifact, path: Path) -> Stored:
+    if not store.copy_to(weights.key, weights.sha256, path):
+        raise Gone(f"expected {weights.name} in the file store, got nothing sound there: it was removed")
+    return store.adopt(path, weights.sha256, ".pt")
+
+
+AliasPath = Annotated[Alias, PathParameter(examples=["production"])]
 
 
 @router.post(
     "/jobs/{job_id}/register",
     status_code=202,
     operation_id="register_job",
-    dependencies=[Depends(json_or_nothing), Depends(room)],
+    dependencies=[Depends(json_or_nothing)],
     responses=refusals(
         BadRequest, MalformedJson, CrossSite, NotFound, NotReady, TooLarge, UnsupportedMediaType, *KEYED,
         QuotaExceeded, StorageFull, Gone,

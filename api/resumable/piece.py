@@ -1,19 +1,18 @@
 """One piece of an upload on its way in: appended as it comes, so that a broken connection loses nothing of it."""
 
 import asyncio
-from dataclasses import dataclass
 from typing import IO, Annotated
 
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
-from api.dependencies import reading
+from api.dependencies import at_database, reading
 from api.errors import BadRequest, Gone, TooLarge, UnsupportedMediaType, UploadBusy, WrongOffset
-from api.ledger.holding import AHEAD, Held
+from api.ledger.holding import AHEAD
 from api.partials import Busy, Partial
+from api.reserving import Reserving
 from api.resumable import service
 from api.resumable.headers import version_of
-from api.resumable.tables import ResumableUpload
 from api.storage import CHUNK, full_disk_told
 
 MEDIA_TYPE = "application/offset+octet-stream"
@@ -34,10 +33,12 @@ async def take_piece(request: Request, upload_id: str) -> str:
     """
     version_of(request)
     offset = _offset(request)
-    row = await run_in_threadpool(_row, request, upload_id)
-    length, state = row.length, request.app.state
-    partial = Partial(state.storage, upload_id)
-    held: Held = state.ledger.begin(state.settings, row.owner, upload_id, counted=False)  # the row counts
+    length, _, owner = await _announced(request, upload_id)
+    partial = Partial(request.app.state.storage, upload_id)
+    # Its owner's quota counts the whole upload already, and goes on to do so for as long as pieces come.
+    room = Reserving(
+        request, owner, upload_id, counted=False, also=lambda session: service.go_on(session, upload_id, owner)
+    )
     try:
         with partial.appending() as file:
             if (there := file.tell()) != offset:
@@ -45,27 +46,31 @@ async def take_piece(request: Request, upload_id: str) -> str:
                     f"expected a piece that begins at byte {there}, got one at {offset}",
                     headers={"Upload-Offset": str(there)},
                 )
-            await _append(request, file, length - offset, _Room(held, row))
+            await _append(request, file, length - offset, room)
     except Busy:
         raise UploadBusy("expected one request at a time to send to an upload, got another") from None
     except FileNotFoundError:
         if offset < length:  # else it is complete, and has become what it was announced as
             raise Gone("expected an upload that goes on, got one that was abandoned or is complete") from None
     finally:
-        await asyncio.shield(run_in_threadpool(held.release, lambda session: service.count(session, upload_id)))
+        await room.release(lambda session: service.count(session, upload_id))
     return upload_id
 
 
-def whole(request: Request, upload_id: str) -> str | None:
+async def whole(request: Request, upload_id: str) -> str | None:
     """Give the hash of an upload whose last byte has come and that is not yet what it was announced as; else None.
 
     Before the request's transaction begins: that must not stand open while gigabytes are read.
     """
     version_of(request)
-    with reading(request)() as session:
-        row = service.get(session, upload_id)
-    partial = Partial(request.app.state.storage, upload_id)
-    if row.created or partial.size() != row.length:
+    length, created, _ = await _announced(request, upload_id)
+    if created:
+        return None
+    return await run_in_threadpool(_hash_if_whole, Partial(request.app.state.storage, upload_id), length)
+
+
+def _hash_if_whole(partial: Partial, length: int) -> str | None:
+    if partial.size() != length:
         return None
     try:
         return partial.sha256()
@@ -73,31 +78,18 @@ def whole(request: Request, upload_id: str) -> str | None:
         return None
 
 
-def whole_after_piece(request: Request, upload_id: Annotated[str, Depends(take_piece)]) -> str | None:
+async def whole_after_piece(request: Request, upload_id: Annotated[str, Depends(take_piece)]) -> str | None:
     """Give the same once a piece is taken."""
-    return whole(request, upload_id)
+    return await whole(request, upload_id)
 
 
-@dataclass(frozen=True)
-class _Room:
-    """What is reserved on the disk for a piece. Its owner's quota counts the upload's whole length already."""
-
-    held: Held
-    row: ResumableUpload
-
-    def cover(self, size: int, ahead: int = 0) -> None:
-        """Reserve room for the file to grow to `size` bytes, and keep its row counted."""
-        ahead = min(ahead, self.row.length - size)
-        self.held.cover(size, ahead, lambda session: service.go_on(session, self.row.id, self.row.owner))
-
-
-async def _append(request: Request, file: IO[bytes], missing: int, room: _Room) -> None:
+async def _append(request: Request, file: IO[bytes], missing: int, room: Reserving) -> None:
     """Write what comes, as it comes, and no byte more than was announced."""
     announced = request.headers.get("content-length", "")
     if announced.isdecimal():
         if int(announced) > missing:
             raise TooLarge(f"expected at most the {missing} bytes that are missing, got a body of {announced}")
-        await run_in_threadpool(room.cover, file.tell() + int(announced))
+        await room.cover(file.tell() + int(announced))
     pending, stream = bytearray(), request.stream()
     try:
         while True:
@@ -112,19 +104,24 @@ async def _append(request: Request, file: IO[bytes], missing: int, room: _Room) 
             missing -= len(chunk)
             pending += chunk
             if len(pending) >= CHUNK:
-                await run_in_threadpool(_write, file, pending, room)
+                await _put(file, pending, missing, room)
     finally:
-        await asyncio.shield(run_in_threadpool(_write, file, pending, room))
+        await asyncio.shield(_put(file, pending, missing, room))
 
 
-def _write(file: IO[bytes], pending: bytearray, room: _Room) -> None:
+async def _put(file: IO[bytes], pending: bytearray, missing: int, room: Reserving) -> None:
     """Write and empty `pending`, once there is room for it."""
-    view, done = bytes(pending), 0
+    content = bytes(pending)
     pending.clear()
-    room.cover(file.tell() + len(view), AHEAD)
+    await room.cover(file.tell() + len(content), min(AHEAD, missing))
+    await run_in_threadpool(_write, file, content)
+
+
+def _write(file: IO[bytes], content: bytes) -> None:
+    done = 0
     with full_disk_told("expected room for the piece, got a full disk; what has come before stays"):
-        while done < len(view):
-            done += file.write(view[done:])
+        while done < len(content):
+            done += file.write(content[done:])
 
 
 def _offset(request: Request) -> int:
@@ -137,6 +134,12 @@ def _offset(request: Request) -> int:
     return int(given)
 
 
-def _row(request: Request, upload_id: str) -> ResumableUpload:
-    with reading(request)() as session:
-        return service.get(session, upload_id)
+async def _announced(request: Request, upload_id: str) -> tuple[int, bool, str | None]:
+    """Read how long an upload is to be, whether it has become what it was announced as, and whose it is."""
+
+    def read() -> tuple[int, bool, str | None]:
+        with reading(request)() as session:
+            row = service.get(session, upload_id)
+            return row.length, bool(row.created), row.owner
+
+    return await at_database(request, read, write=False)

@@ -16,6 +16,7 @@ from api.access import Scope
 from api.db import Database, after_seconds
 from api.keys import service as keys
 from api.keys.schemas import KeyRequest
+from api.ledger.holding import Ledger
 from api.ledger.tables import Reservation
 from api.quotas import used_bytes
 from api.resumable.tables import ResumableUpload
@@ -132,10 +133,10 @@ def test_an_abandoned_upload_counts_no_more_and_again_if_it_goes_on(each_service
 
 def test_the_disk_is_not_promised_twice(start: Start, tmp_path: Path) -> None:
     """Uploads of every kind, and work, see what others are still to write."""
-    with small_disk(tmp_path / "var", 40), start(min_free_bytes=10 * MIB) as service, ExitStack() as stack:
-        stack.callback(service.client.post, "/v1/jobs")
+    with small_disk(tmp_path / "var", 40), start(min_free_bytes=10 * MIB) as service:
         key = service.key()
-        held = service.app.state.ledger.begin(service.app.state.settings, "bob", "writing-x")
+        ledger = Ledger(service.database, service.storage)
+        held = ledger.begin(service.app.state.settings, "bob", "writing-x")
         path = service.storage.incoming_path("writing-x")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
