@@ -128,8 +128,9 @@ def make_engine(url: str, kept: int = 10) -> Engine:
         }
         # No statement here runs for long, so compiling one (up to 2 s with many queued jobs) never pays.
         patience |= {"options": f"-c idle_in_transaction_session_timeout={_IDLE}s -c jit=off"}
-        return create_engine(url, pool_pre_ping=True, pool_size=kept, max_overflow=_MOST - kept, connect_args=patience)
-    engine = create_engine(url, connect_args={"timeout": _PATIENCE})
+        size = {"pool_size": kept, "max_overflow": _MOST - kept}
+        return create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args=patience, **size)
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _PATIENCE})
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _record: Any) -> None:

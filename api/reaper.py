@@ -14,11 +14,11 @@ import threading
 import time
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, bindparam, create_engine, text
+from sqlalchemy import Engine, bindparam, text
 
 from api import checks, discards, journal, orphans
 from api.audit import service as audit
-from api.db import Database
+from api.db import Database, make_engine
 from api.idempotency import service as idempotency
 from api.jobs import repair, retention
 from api.jobs.retention import Retention
@@ -30,6 +30,7 @@ from api.studies import service as studies
 from api.webhooks import delivery
 from api.webhooks.sender import Sender
 from api.workers import service as workers
+from rdrkd.sealing import own_folder, seal
 
 log = logging.getLogger("api.reaper")  # it is `__main__` where it runs
 
@@ -43,7 +44,7 @@ class Reaper:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        own_folder(settings.data_dir)
         self.database = Database(settings.database_url, kept=1)
         self.storage = open_storage(settings)
         self.doorbell = Doorbell(settings.broker_url)
@@ -144,7 +145,7 @@ class Reaper:
 
 
 def _sql_broker(broker_url: str) -> Engine | None:
-    return create_engine(broker_url.removeprefix("sqla+")) if broker_url.startswith("sqla+") else None
+    return make_engine(broker_url.removeprefix("sqla+")) if broker_url.startswith("sqla+") else None
 
 
 def purge(broker: Engine, older_than_seconds: float) -> int:
@@ -161,6 +162,7 @@ def purge(broker: Engine, older_than_seconds: float) -> int:
 
 def main() -> None:
     """Run a reaper until SIGTERM or SIGINT."""
+    seal()
     settings = Settings()
     journal.set_up(settings)
     stop = threading.Event()
