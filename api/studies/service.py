@@ -18,7 +18,7 @@ from api.ownership import owner_of
 from api.pages import get_or_404, page
 from api.studies.tables import Study, StudyMember
 from rdrkd.errors import Problem
-from rdrkd.spec import JOB_SPEC, Compare, ModelRef
+from rdrkd.spec import JOB_SPEC, Compare, references
 from rdrkd.spec.problems import problems_of
 from rdrkd.spec.study import Method
 from rdrkd.spec.study import Study as Spec
@@ -274,5 +274,4 @@ def _check(session: Session, spec: Spec) -> None:
     count = len(spec.each_method) * len(spec.seeds)
     if count > MOST_MEMBERS:
         raise Invalid.at(Problem("/seeds", f"expected at most {MOST_MEMBERS} members, got {count}"))
-    models: dict[str, ModelRef] = {"teacher/model": spec.teacher.model, "student": spec.student}
-    jobs.check_references(session, spec.dataset, models)
+    jobs.check_references(session, spec.dataset, references(spec))
