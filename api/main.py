@@ -65,6 +65,7 @@ from api.webhooks import endpoints as webhooks
 from api.webhooks.resolver import Resolver
 from api.workers import endpoints as workers
 from rdrkd import __version__
+from rdrkd.sealing import own_folder
 from rdrkd.spec.problems import problems_of_errors
 
 log = logging.getLogger(__name__)
@@ -150,7 +151,7 @@ def _v1() -> APIRouter:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    own_folder(settings.data_dir)
     if settings.migrate_on_start:
         migrations.upgrade(settings.database_url)
     app.state.storage.sweep()

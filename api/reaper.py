@@ -33,6 +33,7 @@ from api.studies import service as studies
 from api.webhooks import delivery
 from api.webhooks.sender import Sender
 from api.workers import service as workers
+from rdrkd.sealing import own_folder, seal
 
 log = logging.getLogger("api.reaper")  # it is `__main__` where it runs
 
@@ -47,7 +48,7 @@ class Reaper:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        own_folder(settings.data_dir)
         self.database = Database(settings.database_url, kept=1)
         self.storage = open_storage(settings)
         self.doorbell = Doorbell(settings.broker_url)
@@ -161,7 +162,7 @@ def _sql_broker(broker_url: str) -> Engine | None:
     if not broker_url.startswith("sqla+"):
         return None
     options = {name: value for name, value in transport_options(broker_url).items() if name == "connect_args"}
-    return create_engine(broker_url.removeprefix("sqla+"), **options)
+    return create_engine(broker_url.removeprefix("sqla+"), hide_parameters=True, **options)
 
 
 def purge(broker: Engine, older_than_seconds: float) -> int:
@@ -178,6 +179,7 @@ def purge(broker: Engine, older_than_seconds: float) -> int:
 
 def main() -> None:
     """Run a reaper until SIGTERM or SIGINT."""
+    seal()
     settings = Settings()
     journal.set_up(settings)
     stop = threading.Event()
