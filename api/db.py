@@ -138,8 +138,8 @@ def make_engine(url: str, kept: int = 10, most: int | None = None) -> Engine:
         settings = {"idle_in_transaction_session_timeout": f"{_IDLE}s", "jit": "off", "timezone": "UTC"}
         patience["options"] = " ".join(f"-c {name}={value}" for name, value in settings.items())
         pool = pool or {"pool_size": kept, "max_overflow": _MOST - kept}
-        return create_engine(url, pool_pre_ping=True, connect_args=patience, **pool)
-    engine = create_engine(url, connect_args={"timeout": _PATIENCE}, **pool)
+        return create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args=patience, **pool)
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _PATIENCE}, **pool)
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _record: Any) -> None:
