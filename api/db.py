@@ -136,8 +136,10 @@ def make_engine(url: str, kept: int = 10) -> Engine:
             "keepalives_interval": 5,
             "tcp_user_timeout": 20_000,
         }
-        # No statement here runs for long, so compiling one (up to 2 s with many queued jobs) never pays.
-        patience |= {"options": f"-c idle_in_transaction_session_timeout={_IDLE}s -c jit=off"}
+        # No statement here runs for long, so compiling one (up to 2 s with many queued jobs) never pays. UTC, whatever
+        # the server's own zone: in another one the last hours of 9999 may be in a year that Python has no date for.
+        settings = {"idle_in_transaction_session_timeout": f"{_IDLE}s", "jit": "off", "timezone": "UTC"}
+        patience["options"] = " ".join(f"-c {name}={value}" for name, value in settings.items())
         return create_engine(url, pool_pre_ping=True, pool_size=kept, max_overflow=_MOST - kept, connect_args=patience)
     engine = create_engine(url, connect_args={"timeout": _PATIENCE})
 

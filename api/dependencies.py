@@ -15,6 +15,7 @@ from api.errors import (
     ApiError,
     BadRequest,
     CrossSite,
+    HeadersTooLarge,
     HostNotAllowed,
     InternalError,
     LoopbackOnly,
@@ -130,7 +131,14 @@ Work = Annotated[UnitOfWork, Depends(unit_of_work, scope="function")]
 IfNoneMatch = Annotated[str | None, Header(description="the ETag of what the client has")]
 
 
-ANYWHERE: tuple[type[ApiError], ...] = (HostNotAllowed, LoopbackOnly, InternalError, Unavailable)
+ANYWHERE: tuple[type[ApiError], ...] = (
+    HostNotAllowed,
+    BadRequest,
+    LoopbackOnly,
+    HeadersTooLarge,
+    InternalError,
+    Unavailable,
+)
 
 
 def refusals(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:

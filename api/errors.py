@@ -349,6 +349,12 @@ class QuotaExceeded(TooMany):
     code, title = "quota_exceeded", "It would be more than the owner's quota"
 
 
+class HeadersTooLarge(ApiError):
+    """The request has more headers, or longer ones, than are read."""
+
+    status, code, title = 431, "headers_too_large", "The request's headers are too many or too long"
+
+
 class InternalError(ApiError):
     """An error of ours: the log has the traceback, the answer only the request's id."""
 

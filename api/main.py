@@ -58,6 +58,7 @@ from api.studies import endpoints as studies
 from api.validation import endpoints as validation
 from api.watch import Watch
 from api.webhooks import endpoints as webhooks
+from api.webhooks.resolver import Resolver
 from api.workers import endpoints as workers
 from rdrkd import __version__
 from rdrkd.spec.problems import problems_of_errors
@@ -92,6 +93,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.database = Database(settings.database_url)
     app.state.storage = open_storage(settings)
     app.state.doorbell = Doorbell(settings.broker_url)
+    app.state.resolver = Resolver()
     app.state.watch = Watch(app.state.database, settings.max_waiting)
     lookup = Lookup(app.state.database)
     app.add_middleware(Guard, settings=settings, token=settings.read_token(), keys=lookup, uploads=UPLOADS)

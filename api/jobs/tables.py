@@ -25,13 +25,13 @@ from api.ownership import Owned
 
 # Not a parameter: a planner that sees none cannot tell that a partial index is meant.
 QUEUED: ColumnClause[str] = literal_column(f"'{Status.QUEUED}'", String)
+COMPARE = "compare"  # the kind of the jobs that draw reports of studies
 
 
 class Job(Leased, Owned, Base):
     """A job: the row is the truth; the message in the broker only says that there is one."""
 
     __tablename__ = "job"
-    __table_args__ = (Index("ix_job_announce", "finished_at", "announced_at"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)  # job_<uuid7>: sorts by time
     kind: Mapped[str] = mapped_column(String(20))
@@ -62,7 +62,6 @@ class Job(Leased, Owned, Base):
     queued_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    announced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # the end that webhooks were told: finished_at
 
 
 def _partial(name: str, *columns: Any, sqlite: str, postgresql: str | None = None) -> Index:
@@ -86,7 +85,7 @@ _partial("ix_job_silent", Job.rung_at, Job.queued_at, **_FREE)
 _partial("ix_job_queue", *_IN_TURN, sqlite="status = 'queued'")
 _partial("ix_job_oldest", Job.queued_at, sqlite="status = 'queued'")
 _partial("ix_job_deadline", Job.deadline, sqlite=_LIMITED)
-_partial("ix_job_report", Job.id, sqlite="kind = 'compare'")
+_partial("ix_job_report", Job.id, sqlite=f"kind = '{COMPARE}'")
 
 
 class JobDependency(Base):

@@ -13,12 +13,12 @@ from api.errors import Invalid, NothingToResume, NotReady
 from api.jobs import lifecycle, unblocking
 from api.jobs import service as jobs
 from api.jobs.states import TERMINAL, Status
-from api.jobs.tables import Job
+from api.jobs.tables import COMPARE, Job
 from api.ownership import owner_of
 from api.pages import get_or_404, page
 from api.studies.tables import Study, StudyMember
 from rdrkd.errors import Problem
-from rdrkd.spec import JOB_SPEC, Compare, ModelRef
+from rdrkd.spec import JOB_SPEC, Compare, references
 from rdrkd.spec.problems import problems_of
 from rdrkd.spec.study import Method
 from rdrkd.spec.study import Study as Spec
@@ -197,7 +197,7 @@ def draw_finished(session: Session) -> list[str]:
     last = select(func.max(Job.finished_at)).join(StudyMember, StudyMember.job_id == Job.id).where(own)
     report = aliased(Job)
     drawn = select(report.id).where(
-        report.kind == jobs.COMPARE,
+        report.kind == COMPARE,
         report.spec["study"].as_string() == Study.id,
         report.created_at >= last.correlate(Study).scalar_subquery(),
     )
@@ -215,7 +215,7 @@ def draw_finished(session: Session) -> list[str]:
 
 def reports(session: Session, study_id: str) -> Sequence[Job]:
     """Read the jobs that draw a study's report, newest first."""
-    own = (Job.kind == jobs.COMPARE, Job.spec["study"].as_string() == study_id)
+    own = (Job.kind == COMPARE, Job.spec["study"].as_string() == study_id)
     return session.scalars(select(Job).where(*own).order_by(Job.id.desc())).all()
 
 
@@ -276,5 +276,4 @@ def _check(session: Session, spec: Spec) -> None:
     count = len(spec.each_method) * len(spec.seeds)
     if count > MOST_MEMBERS:
         raise Invalid.at(Problem("/seeds", f"expected at most {MOST_MEMBERS} members, got {count}"))
-    models: dict[str, ModelRef] = {"teacher/model": spec.teacher.model, "student": spec.student}
-    jobs.check_references(session, spec.dataset, models)
+    jobs.check_references(session, spec.dataset, references(spec))

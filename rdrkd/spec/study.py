@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 
 from rdrkd.spec.faults import Fault, refusal
 from rdrkd.spec.presets import TABLE_1, TABLE_2, Distillation, Preset
-from rdrkd.spec.references import Architecture, ModelRef
+from rdrkd.spec.references import Architecture, DatasetRef, ModelRef
 from rdrkd.spec.training import TrainSettings
 
 GROUPS: dict[str, tuple[Preset, ...]] = {"table1": TABLE_1, "table2": TABLE_2}  # names that stand for several methods
@@ -70,11 +70,7 @@ class Study(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=NAME, description="name of the study")
-    dataset: str = Field(
-        min_length=1,
-        max_length=4096,
-        description="id of a dataset, `ds_...`, its name or `name@version`; on the command line a path",
-    )
+    dataset: DatasetRef
     teacher: Teacher
     student: ModelRef
     methods: tuple[Choice, ...] = Field(

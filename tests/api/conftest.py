@@ -296,3 +296,14 @@ def each_service(request: pytest.FixtureRequest, start: Start) -> Iterator[Servi
     server: Postgres = request.getfixturevalue("postgres")
     with server.migrated() as url, start(database_url=url, migrate_on_start=False) as running:
         yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def operated(request: pytest.FixtureRequest, start: Start) -> Iterator[Service]:
+    """A service on each database that never is open, asked by its operator: keys and rates play no part."""
+    with ExitStack() as stack:
+        database = {}
+        if request.param == "postgresql":
+            url = stack.enter_context(request.getfixturevalue("postgres").migrated())
+            database = {"database_url": url, "migrate_on_start": False}
+        yield stack.enter_context(start(token="t", headers={"Authorization": "Bearer t"}, **database))
