@@ -24,6 +24,7 @@ from api.idempotency import tables as idempotency
 from api.jobs import tables as jobs
 from api.jobs import unblocking
 from api.keys import tables as keys
+from api.ledger import tables as ledger
 from api.logs import tables as logs
 from api.models import naming
 from api.models import tables as models
@@ -39,6 +40,7 @@ ROWS = (
     studies.StudyMember, events.JobEvent, attempts.JobAttempt, attempts.JobCheckpoint, workers.Worker,
     idempotency.IdempotencyKey, discards.Discard, keys.ApiKey, webhooks.Webhook, webhooks.Delivery,
     webhooks.DeliveryAttempt, audit.Audit, resumable.ResumableUpload, logs.JobLog,
+    ledger.Reservation,
 )  # fmt: skip
 TABLES = {*(row.__tablename__ for row in ROWS), "alembic_version"}
 LATER = TABLES - {"dataset", "model", "job", "job_epoch", "artifact", "alembic_version"}  # than the first revision
@@ -285,7 +287,7 @@ def test_jobs_of_before_wait_for_what_they_refer_to(url: str) -> None:
         "job_5": ("failed", {"dataset": "ds_checking", "model": {"job": "job_0"}, "export": {"format": "engine"}}),
     }
     with engine.begin() as connection:
-        command.upgrade(migrations.config(connection), "0012")
+        command.upgrade(migrations.config(connection), "0014")
         dataset, artifact = (
             sa.Table(name, sa.MetaData(), autoload_with=connection) for name in ("dataset", "artifact")
         )
@@ -310,7 +312,7 @@ def test_jobs_of_before_wait_for_what_they_refer_to(url: str) -> None:
         assert session.get_one(row, "job_2").waits
         assert session.scalar(sa.select(jobs.DependencyChange.id)) is None
     with engine.begin() as connection:
-        command.downgrade(migrations.config(connection), "0012")
+        command.downgrade(migrations.config(connection), "0014")
         assert len(connection.scalars(sa.text("SELECT id FROM job")).all()) == len(specs)
     database.engine.dispose()
     engine.dispose()
