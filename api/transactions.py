@@ -49,13 +49,13 @@ class UnitOfWork:
     @classmethod
     @contextmanager
     def of(
-        cls, database: Database, doorbell: Doorbell, caller: Caller, quotas: Quotas = NONE
+        cls, database: Database, doorbell: Doorbell, caller: Caller, quotas: Quotas = NONE, write: bool = True
     ) -> Iterator["UnitOfWork"]:
         """Act for a caller, within quotas: commit at the end and ring; on any error roll back and undo."""
         work: UnitOfWork | None = None
         is_decided = True  # whether a failure means that nothing was committed
         try:
-            with database.transaction() as session:
+            with database.transaction(write) as session:
                 act_for(session, caller, quotas)
                 work = cls(session, database)
                 yield work
