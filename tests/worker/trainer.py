@@ -85,8 +85,7 @@ def train(spec: dict, run_dir: Path) -> None:
         sys.exit(3)
     if "progress" in do:
         emit("progress", phase="training", completed=int(do["progress"]), epoch=int(do["progress"]))
-    if do.get("full") and not Path(do["full"]).exists():  # the disk is full, the first time
-        Path(do["full"]).touch()
+    if "full" in do and run_dir.name == "attempt-1":  # the disk is full, the first time
         emit("failed", reason="disk_full", message="no space left to write a checkpoint")
         sys.exit(3)
     if "calibrate" in do:  # by a run's calibration, the weights of the resolved spec change under way
