@@ -37,6 +37,10 @@ SIGNALS = {
 }
 
 
+class _DiskFull(Exception):
+    """The check had no room on its disk, which is no fault of the file's."""
+
+
 def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
     """Check a claimed upload until it is settled, given back, or another's."""
     folder = place.folder(check.id, check.attempt)
@@ -54,6 +58,11 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
             except StorageUnreachable as error:
                 log.error("the check of %s is given back: %s", check.id, error)
                 lease.order = lease.order or Order.OUTAGE
+            except _DiskFull as error:
+                log.error("the check of %s waits: %s", check.id, error)
+                lease.close()
+                lease.write(lambda session: checks.give_back(session, check, later=True))
+                return
             lease.close()
             if lease.order in (Order.DRAIN, Order.OUTAGE):
                 lease.write(lambda session: checks.give_back(session, check))
@@ -162,6 +171,8 @@ def _judge(output: bytes, status: int, order: Order | None, words: str) -> tuple
     except (ValueError, TypeError, KeyError):
         how = SIGNALS.get(signal.Signals(-status)) if status < 0 else None
         return None, _problem(f"the check {how or f'broke (exit status {status})'}; its last lines: {words}")
+    if report.get("disk_full"):
+        raise _DiskFull(problems[0]["detail"] if problems else "no room")
     if not ok and not problems:
         problems = _problem("the check refused the file without saying why")
     return report, [] if ok else problems

@@ -2,12 +2,16 @@
 
 import shutil
 
+from api.datasets import unpacked
+from rdrkd import caching
 from worker.workplace import Workplace
 
 
 def shortage(place: Workplace) -> str | None:
     """Return what is lacking, as a sentence without paths; None while there is room for work."""
     least = place.settings.min_free_bytes
+    if _free(place) < least and caching.names(place.cache):
+        caching.shrink(place.cache, unpacked.bound_of(place.settings))
     for what, free in (("run folders", _free(place)), ("file store", place.storage.free())):
         if free < least:
             return f"expected {least} bytes to be free on the disk of the {what}, got {free}"
