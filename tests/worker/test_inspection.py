@@ -11,6 +11,7 @@ from api.db import after_seconds
 from api.leases import Fenced
 from api.models.tables import Model
 from api.uploads import UploadStatus
+from rdrkd import caching
 from tests.api.ledger.sending import small_disk
 from tests.rdrkd.data.crafted import make_dataset, zip_up
 from tests.worker.conftest import TRAINER, Rows, until
@@ -139,7 +140,7 @@ def test_a_sound_dataset_gets_a_preview(real: Workplace, rows: Rows, tmp_path: P
     assert (row.status, row.report["format"]) == (UploadStatus.READY, "yolo")
     assert real.storage.verify(row.preview_key, row.preview_sha256)
     assert real.storage.path(row.preview_key).read_bytes().startswith(b"\xff\xd8\xff")
-    assert [path.name for path in real.cache.iterdir()] == [row.sha256]
+    assert [path.name for path in caching.names(real.cache)] == [row.sha256]
 
 
 def test_a_lenient_check_leaves_out_what_is_at_fault(real: Workplace, rows: Rows, tmp_path: Path) -> None:
