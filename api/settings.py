@@ -56,6 +56,20 @@ def _rate(text: str) -> str:
     return text
 
 
+def _fernet(keys: SecretStr | None) -> SecretStr | None:
+    """Reject what is no list of Fernet keys.
+
+    Raises:
+        ValueError: it is none; the message does not hold it.
+    """
+    if keys is None:
+        return None
+    given = [key.strip() for key in keys.get_secret_value().split(",")]
+    if not all(re.fullmatch(r"[A-Za-z0-9_-]{43}=", key) for key in given):
+        raise ValueError("expected keys of 32 bytes in URL-safe base64, joined by commas; `make secrets` makes one")
+    return SecretStr(",".join(given))
+
+
 def _apart(folders: list[Path]) -> list[Path]:
     """Refuse folders that cannot be told apart by their names.
 
@@ -207,6 +221,12 @@ class Settings(BaseSettings):
     rate_stranger: Rate = Field("60/minute", description="requests without a valid key, per address")
 
     audit_keep_days: float = Field(365, gt=0, description="days for which the audit log is kept")
+    encryption_keys: Annotated[SecretStr | None, AfterValidator(_fernet)] = Field(
+        None,
+        repr=False,
+        description="Fernet keys, comma-separated, that encrypt the secrets of webhooks: the first one encrypts, all "
+        "decrypt; default: one in `<data_dir>/encryption.key`, which is made",
+    )
     webhooks_allow_http: bool = Field(False, description="let webhooks be called without TLS")
     webhooks_allow_private: bool = Field(
         False, description="let webhooks lead into private networks and to this machine; for receivers of one's own"
