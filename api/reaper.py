@@ -24,6 +24,7 @@ from api.db import Database
 from api.idempotency import service as idempotency
 from api.jobs import repair, retention
 from api.jobs.retention import Retention
+from api.ledger import service as ledger
 from api.queue import INSPECT, MOST_WAITING, TRAIN, Doorbell, transport_options
 from api.resumable import service as resumable
 from api.settings import Settings
@@ -38,6 +39,7 @@ log = logging.getLogger("api.reaper")  # it is `__main__` where it runs
 
 SWEEP_SECONDS = 3600.0
 GONE_SECONDS = 86_400.0  # that a lost worker is shown
+RUN_OUT_SECONDS = 3600.0  # that a reservation stays whose process was killed, for whoever looks
 DELIVERED_SECONDS = 86_400.0  # messages that SQL brokers keep after their delivery
 
 
@@ -121,6 +123,7 @@ class Reaper:
         self.collect()
         with self.database.transaction() as session:
             resumable.forget(session, self.storage)
+            ledger.forget(session, RUN_OUT_SECONDS)
             gone = workers.forget(session, GONE_SECONDS)
             delivery.purge(session, self.settings.webhooks_keep_days)
             audit.purge(session, self.settings.audit_keep_days)

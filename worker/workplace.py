@@ -6,10 +6,12 @@ import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from api.db import Database
+from api.ledger.holding import Ledger
 from api.queue import Doorbell
 from api.settings import Settings
 from api.storage import Storage, open_storage
@@ -79,6 +81,11 @@ class Workplace:
             name=own_name(),
             devices=devices(),
         )
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Bytes that this worker has reserved."""
+        return Ledger(self.database, self.storage)
 
     @property
     def hidden(self) -> list[Path]:

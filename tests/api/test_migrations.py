@@ -23,6 +23,7 @@ from api.events import tables as events
 from api.idempotency import tables as idempotency
 from api.jobs import tables as jobs
 from api.keys import tables as keys
+from api.ledger import tables as ledger
 from api.logs import tables as logs
 from api.models import naming
 from api.models import tables as models
@@ -38,6 +39,7 @@ ROWS = (
     studies.StudyMember, events.JobEvent, attempts.JobAttempt, attempts.JobCheckpoint, workers.Worker,
     idempotency.IdempotencyKey, discards.Discard, keys.ApiKey, webhooks.Webhook, webhooks.Delivery,
     webhooks.DeliveryAttempt, audit.Audit, resumable.ResumableUpload, logs.JobLog,
+    ledger.Reservation,
 )  # fmt: skip
 TABLES = {*(row.__tablename__ for row in ROWS), "alembic_version"}
 LATER = TABLES - {"dataset", "model", "job", "job_epoch", "artifact", "alembic_version"}  # than the first revision
