@@ -22,7 +22,7 @@ from api import checks, discards, journal, orphans
 from api.audit import service as audit
 from api.db import Database
 from api.idempotency import service as idempotency
-from api.jobs import repair, retention
+from api.jobs import repair, retention, unblocking
 from api.jobs.retention import Retention
 from api.ledger import service as ledger
 from api.queue import INSPECT, MOST_WAITING, TRAIN, Doorbell, transport_options
@@ -73,11 +73,10 @@ class Reaper:
         """Take back and fail, once."""
         if time.monotonic() >= self._patient_until:
             self.expire()
-        with self.database.transaction() as session:
-            for job_id in repair.fail_overdue(session):
-                log.warning("%s failed: its deadline has passed", job_id)
-            for job_id in repair.fail_blocked(session):
-                log.warning("%s failed: what it waits for will never be ready", job_id)
+        for job_id in repair.fail_all_overdue(self.database):
+            log.warning("%s failed: its deadline has passed", job_id)
+        for job_id in unblocking.catch_up(self.database):
+            log.warning("%s failed: what it waits for will never be ready", job_id)
         self.report()
 
     def expire(self) -> None:
