@@ -15,6 +15,7 @@ from tests.api.conftest import Service, Start, listening
 from tests.api.webhooks.conftest import INSIDE, MakeSender, Receiver
 
 DEAD = 55
+SECRETS = [{"secret": "whsec_c2VjcmV0", "until": None}]
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def due(service: Service, owner: str, *urls: str) -> None:
     """Make webhooks of an owner, each with a message that is due: those made later wait longer."""
     with service.database.transaction() as session:
         for url in urls:
-            hook = Webhook(id=new_id("whk"), owner=owner, url=url, events=[], secrets=[], created_at=now())
+            hook = Webhook(id=new_id("whk"), owner=owner, url=url, events=[], secrets=SECRETS, created_at=now())
             session.add(hook)
             session.flush()
             about = {"webhook_id": hook.id, "owner": owner, "event": "job.failed", "subject": hook.id, "body": "{}"}
