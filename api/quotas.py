@@ -21,6 +21,7 @@ from api.settings import Settings
 from api.uploads import UploadStatus
 
 CLAIMS = 0x636C61696D  # "claim": the advisory lock of claims that look at quotas, on PostgreSQL
+CHECKS = 0x636865636B  # "check": that of claims of checks
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def check_jobs(session: Session, owner: str | None) -> None:
     """
     most = quotas_of(session).queued_jobs
     if most and owner is not None:
-        _one_at_a_time(session, zlib.crc32(owner.encode()))
+        one_at_a_time(session, zlib.crc32(owner.encode()))
         queued = _count(session, owner, Job.status == Status.QUEUED)
         if queued > most:
             raise QuotaExceeded(f"expected at most {most} queued jobs of {owner}, got {queued} with this request's")
@@ -74,7 +75,7 @@ def check_storage(session: Session, owner: str | None, more: int = 0) -> None:
     """
     most = quotas_of(session).storage_bytes
     if most and owner is not None:
-        _one_at_a_time(session, zlib.crc32(owner.encode()))
+        one_at_a_time(session, zlib.crc32(owner.encode()))
         stored = stored_bytes(session, owner) + more
         if stored > most:
             raise QuotaExceeded(f"expected at most {most} stored bytes of {owner}, got {stored} with this request's")
@@ -101,7 +102,7 @@ def may_run(session: Session, job: type[Job] | AliasedClass[Job], most: int) -> 
     """Give the SQL condition that `job` would not be one too many of its owner's; claims are then made in turn."""
     if not most:
         return true()
-    _one_at_a_time(session, CLAIMS)
+    one_at_a_time(session, CLAIMS)
     other = aliased(Job)
     held = select(func.count()).where(other.owner == job.owner, other.status.in_(HELD)).scalar_subquery()
     return or_(job.owner.is_(None), held < most)
@@ -111,7 +112,7 @@ def _count(session: Session, owner: str, condition: ColumnElement[bool]) -> int:
     return session.scalar(select(func.count()).select_from(Job).where(Job.owner == owner, condition)) or 0
 
 
-def _one_at_a_time(session: Session, lock: int) -> None:
+def one_at_a_time(session: Session, lock: int) -> None:
     """Wait for other transactions with this lock to end. SQLite has one writer at a time anyway."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(select(func.pg_advisory_xact_lock(lock)))
