@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from api import health, migrations
 from api.accesslog import AccessLog
+from api.admission import CONNECTIONS, Admission
 from api.artifacts import endpoints as artifacts
 from api.attempts import endpoints as attempts
 from api.audit import endpoints as audit
@@ -90,12 +91,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry={"metrics": False, "logs": False, "auto_configure": False},  # `api.tracing` says where spans go
     )
     app.state.settings = settings
-    app.state.database = Database(settings.database_url)
+    app.state.database = Database(settings.database_url, admitted=CONNECTIONS)
+    app.state.admission = Admission(app.state.database)
     app.state.storage = open_storage(settings)
     app.state.doorbell = Doorbell(settings.broker_url)
     app.state.resolver = Resolver()
-    app.state.watch = Watch(app.state.database, settings.max_waiting)
-    lookup = Lookup(app.state.database)
+    app.state.watch = Watch(app.state.database, app.state.admission, settings.max_waiting)
+    lookup = Lookup(app.state.database, app.state.admission)
     app.add_middleware(Guard, settings=settings, token=settings.read_token(), keys=lookup, uploads=UPLOADS)
     app.add_middleware(AccessLog)
     app.include_router(health.probes)
@@ -150,6 +152,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.storage.sweep()
     yield
     await app.state.watch.stop()
+    app.state.admission.close()
     app.state.database.engine.dispose()
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -11,6 +12,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 
 from api import quotas
+from api.dependencies import at_database
 from api.errors import BadRequest, FieldError, Invalid, StorageFull, TooLarge, UnsupportedMediaType
 from api.settings import Settings
 from api.storage import CHUNK, Incoming, Storage, Stored, full_disk_told
@@ -49,7 +51,7 @@ def receiver(
     async def receive(request: Request) -> Upload:
         most = limit(request.app.state.settings)
         length = _announced(request, most)
-        await run_in_threadpool(refuse_early, request, length)
+        await refuse_early(request, length)
         storage: Storage = request.app.state.storage
         with full_disk_told(NO_ROOM), storage.incoming() as incoming:
             form = _Form(_boundary(request), suffixes, most, fields)
@@ -87,17 +89,22 @@ def _announced(request: Request, most: int) -> int:
     return int(length)
 
 
-def refuse_early(request: Request, length: int) -> None:
+async def refuse_early(request: Request, length: int) -> None:
     """Refuse what the disk or its owner's quota has no room for, before a byte is read."""
     state = request.app.state
-    least, free = state.settings.min_free_bytes, state.storage.free()
+    least, free = state.settings.min_free_bytes, await run_in_threadpool(state.storage.free)
     if free - length < least:
         raise StorageFull(
             f"expected {least} bytes to stay free in the file store, got {free} free and {length} to come"
         )
+    await at_database(request, partial(_check_quota, request, max(0, length - FORM_OVERHEAD)), write=False)
+
+
+def _check_quota(request: Request, length: int) -> None:
+    state = request.app.state
     with state.database.transaction() as session:
         quotas.bind(session, quotas.Quotas.of(state.settings))
-        quotas.check_storage(session, request.state.caller.owner, max(0, length - FORM_OVERHEAD))
+        quotas.check_storage(session, request.state.caller.owner, length)
 
 
 def _boundary(request: Request) -> bytes:

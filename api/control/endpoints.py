@@ -30,8 +30,9 @@ from api.jobs.states import Status
 from api.jobs.tables import Job
 from api.jobs.waiting import waiting_for
 from api.queue import TRAIN
+from api.routing import Route
 
-router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
+router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], route_class=Route)
 
 
 @router.patch(

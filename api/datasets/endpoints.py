@@ -34,6 +34,7 @@ from api.pages import After, Limit, Page
 from api.queue import INSPECT
 from api.receiving import Upload, form_body, receiver
 from api.registration import register
+from api.routing import Route
 from api.transactions import UnitOfWork
 from api.uploads import SUFFIXES as OF_KIND
 from rdrkd.spec import Name
@@ -53,7 +54,7 @@ _PREVIEW: dict[str, Any] = {
     },
 }
 _IMPORTED = refusals(*OF_JSON, *KEYED, PathNotAllowed, UnknownReference, QuotaExceeded, StorageFull)
-router = APIRouter(prefix="/datasets", tags=["datasets"])
+router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=Route)
 
 
 @router.post(

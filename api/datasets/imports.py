@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 
 from api.datasets.sources import Source, open_source
 from api.dependencies import settings_of
@@ -51,17 +52,17 @@ class Asked:
     lenient: bool
 
 
-def _look(request: Request, where: str, asked: _Import) -> Asked:
-    source = open_source(settings_of(request), where, patient=False)
-    refuse_early(request, source.size)
+async def _look(request: Request, where: str, asked: _Import) -> Asked:
+    source = await run_in_threadpool(open_source, settings_of(request), where, patient=False)
+    await refuse_early(request, source.size)
     return Asked(where, source, (asked.name or "").strip() or None, asked.lenient)
 
 
-def look_at_folder(request: Request, asked: FolderRequest) -> Asked:
+async def look_at_folder(request: Request, asked: FolderRequest) -> Asked:
     """Look at a folder (see `open_source`); StorageFull, QuotaExceeded: there is no room for it."""
-    return _look(request, asked.folder, asked)
+    return await _look(request, asked.folder, asked)
 
 
-def look_at_bucket(request: Request, asked: BucketRequest) -> Asked:
+async def look_at_bucket(request: Request, asked: BucketRequest) -> Asked:
     """Look at what lies in a bucket; likewise."""
-    return _look(request, asked.url, asked)
+    return await _look(request, asked.url, asked)

@@ -22,13 +22,14 @@ from api.models.schemas import ModelView
 from api.pages import After, Limit, Page
 from api.receiving import Upload, form_body, receiver
 from api.registration import register
+from api.routing import Route
 from api.uploads import SUFFIXES as OF_KIND
 from rdrkd.spec import ALIAS, Name
 
 SUFFIXES = OF_KIND["model"]
 receive = receiver(SUFFIXES, lambda settings: settings.max_model_bytes)
 once = once_of_upload(receive)
-router = APIRouter(prefix="/models", tags=["models"])
+router = APIRouter(prefix="/models", tags=["models"], route_class=Route)
 
 
 @router.post(

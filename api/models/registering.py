@@ -29,9 +29,10 @@ from api.models.schemas import Alias, ModelView, Registration
 from api.receiving import NO_ROOM
 from api.registration import register as registered
 from api.responses import plain_name
+from api.routing import Route
 from api.storage import full_disk_told
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], route_class=Route)
 
 AliasPath = Annotated[Alias, Path(examples=["production"])]
 

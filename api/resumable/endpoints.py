@@ -28,10 +28,11 @@ from api.resumable.announcement import HEADER, Announcement
 from api.resumable.piece import MEDIA_TYPE, whole, whole_after_piece
 from api.resumable.schemas import UploadView
 from api.resumable.tables import ResumableUpload
+from api.routing import Route
 from api.storage import Storage
 from api.transactions import UnitOfWork
 
-router = APIRouter(prefix="/uploads", tags=["uploads"])
+router = APIRouter(prefix="/uploads", tags=["uploads"], route_class=Route)
 Whole = Annotated[str | None, Depends(whole)]
 once = once_of_headers(headers.LENGTH, HEADER)
 

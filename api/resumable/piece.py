@@ -6,7 +6,7 @@ from typing import IO, Annotated
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
-from api.dependencies import reading
+from api.dependencies import at_database, reading
 from api.errors import BadRequest, Gone, TooLarge, UnsupportedMediaType, UploadBusy, WrongOffset
 from api.partials import Busy, Partial
 from api.resumable import service
@@ -30,7 +30,7 @@ async def take_piece(request: Request, upload_id: str) -> str:
     """
     version_of(request)
     offset = _offset(request)
-    length = await run_in_threadpool(_length, request, upload_id)
+    length, _ = await _announced(request, upload_id)
     partial = Partial(request.app.state.storage, upload_id)
     try:
         with partial.appending() as file:
@@ -48,16 +48,20 @@ async def take_piece(request: Request, upload_id: str) -> str:
     return upload_id
 
 
-def whole(request: Request, upload_id: str) -> str | None:
+async def whole(request: Request, upload_id: str) -> str | None:
     """Give the hash of an upload whose last byte has come and that is not yet what it was announced as; else None.
 
     Before the request's transaction begins: that must not stand open while gigabytes are read.
     """
     version_of(request)
-    with reading(request)() as session:
-        row = service.get(session, upload_id)
-    partial = Partial(request.app.state.storage, upload_id)
-    if row.created or partial.size() != row.length:
+    length, created = await _announced(request, upload_id)
+    if created:
+        return None
+    return await run_in_threadpool(_hash_if_whole, Partial(request.app.state.storage, upload_id), length)
+
+
+def _hash_if_whole(partial: Partial, length: int) -> str | None:
+    if partial.size() != length:
         return None
     try:
         return partial.sha256()
@@ -65,9 +69,9 @@ def whole(request: Request, upload_id: str) -> str | None:
         return None
 
 
-def whole_after_piece(request: Request, upload_id: Annotated[str, Depends(take_piece)]) -> str | None:
+async def whole_after_piece(request: Request, upload_id: Annotated[str, Depends(take_piece)]) -> str | None:
     """Give the same once a piece is taken."""
-    return whole(request, upload_id)
+    return await whole(request, upload_id)
 
 
 async def _append(request: Request, file: IO[bytes], room: int) -> None:
@@ -113,6 +117,12 @@ def _offset(request: Request) -> int:
     return int(given)
 
 
-def _length(request: Request, upload_id: str) -> int:
-    with reading(request)() as session:
-        return service.get(session, upload_id).length
+async def _announced(request: Request, upload_id: str) -> tuple[int, bool]:
+    """Read how long an upload is to be, and whether it has become what it was announced as."""
+
+    def read() -> tuple[int, bool]:
+        with reading(request)() as session:
+            row = service.get(session, upload_id)
+            return row.length, bool(row.created)
+
+    return await at_database(request, read, write=False)

@@ -12,10 +12,11 @@ from api.errors import (
     QuotaExceeded,
 )
 from api.pages import After, Limit, Page
+from api.routing import Route
 from api.webhooks import service
 from api.webhooks.schemas import DeliveryView, NewSecretView, WebhookChange, WebhookRequest, WebhookView
 
-router = APIRouter(prefix="/webhooks", tags=["webhooks"])
+router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=Route)
 
 _BODY = (*OF_JSON, Invalid)
 
