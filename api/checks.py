@@ -115,7 +115,8 @@ def _served(session: Session, owners: Collection[str | None]) -> dict[str | None
         mine = or_(table.owner.in_([owner for owner in owners if owner is not None]), table.owner.is_(None))
         ended = select(table.owner, func.max(table.checked_at)).where(mine, table.checked_at.is_not(None))
         for owner, at in session.execute(ended.group_by(table.owner)):
-            found[owner] = max(at, found.get(owner, at))
+            if at is not None:
+                found[owner] = max(at, found.get(owner, at))
     return found
 
 

@@ -230,7 +230,8 @@ def _detail(field: str, kind: str, message: str) -> str:
         return f"expected only the keys {', '.join(DataYaml.model_fields)}, got {field!r}"
     if kind == "missing":
         return f"expected `{field}`, got nothing"
-    return message.removeprefix("Value error, ")
+    message = message.removeprefix("Value error, ")
+    return message if message.startswith("expected") else f"expected a value that can be used, got another: {message}"
 
 
 def _in_order(names: dict[Any, Any]) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.rdrkd.hostile import HOSTILE, SOUND, changed
 LINE = 2**24  # bytes that a worker reads of a report
 
 
-def verdict(path: Path) -> dict:
+def verdict(path: Path) -> dict[str, Any]:
     report = inspect(path)
     assert len(json.dumps(report)) < LINE
     assert report["ok"] is (report["problems"] == [])
@@ -30,7 +31,7 @@ def test_a_hostile_file_is_refused_in_the_users_terms(
     path = tmp_path / f"x{suffix}"
     path.write_bytes(make(tmp_path))
     assert not verdict(path)["ok"]
-    assert not caplog.records, caplog.text  # foreseen, each of them
+    assert not [record for record in caplog.records if record.name.startswith("rdrkd")]  # foreseen, each of them
 
 
 @pytest.mark.slow
