@@ -253,8 +253,12 @@ class Settings(BaseSettings):
     outage_grace_seconds: float = Field(
         300, ge=0, description="how long past its lease a training goes on while the database does not answer"
     )
-    inspect_timeout_seconds: float = Field(1800, gt=0, description="wall time of the check of an upload")
-    inspect_memory_bytes: int = Field(8 * GIB, ge=2**28, description="memory that the check of an upload may use")
+    inspect_timeout_seconds: float = Field(
+        1800, gt=0, description="most wall time of the check of an upload; a small file has less"
+    )
+    inspect_memory_bytes: int = Field(
+        8 * GIB, ge=2**28, description="most memory of the check of an upload; a small file has less"
+    )
     inspect_file_bytes: int = Field(GIB, ge=2**20, description="largest file that the check may write")
 
     @model_validator(mode="after")
