@@ -23,7 +23,7 @@ BIN := .venv/bin
 PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 READY := .venv/ready-$(TORCH)
 
-.PHONY: help demo test test-all test-gpu test-faults check lint types contracts doctests lock-check openapi transcripts bench up \
+.PHONY: help demo test test-all test-gpu test-faults check lint types contracts doctests lock-check openapi transcripts bench bench-queue up \
 	down lock format secrets compose-test install clean
 
 help: ## List the targets
@@ -42,6 +42,9 @@ down: $(READY) ## Stop the embedded service
 
 bench: $(READY) ## Measure step times: student, + teacher forward, RDR-KD, Ultralytics' own distillation
 	$(BIN)/rdrkd bench
+
+bench-queue: $(READY) ## Measure what the queue's operations cost with 100 to 100 000 jobs, on SQLite and PostgreSQL
+	$(BIN)/python -m tests.benchmarks.queue
 
 ## ---- test
 
