@@ -49,6 +49,8 @@ class Limits:
 
 def name_fault(name: str, limits: Limits) -> str | None:
     """Say what is wrong with an entry's name, `/` between its parts."""
+    if len(name) > limits.path_bytes:  # first: the rest looks at each character, and a header can hold megabytes
+        return f"expected a path of at most {limits.path_bytes} bytes"
     parts = name.removesuffix("/").split("/")
     if "\\" in name or re.match(r"[A-Za-z]:", name):
         return "expected forward slashes and no drive letter"

@@ -6,6 +6,7 @@ its queries in one process, without HTTP; those of the service as a whole are `m
 
 import argparse
 import json
+import logging
 import platform
 import shutil
 import tempfile
@@ -57,7 +58,6 @@ def measure(database: Database, size: int, data_dir: Path) -> Row:
     began, told = time.monotonic(), 0
     told = sum(1 for _ in unblocking.catch_up(database, TELLING_SECONDS))
     row["dependants_told_per_second"] = round(told / (time.monotonic() - began)) if told else 0
-    row["reaper_round_while_telling"] = _timed(reaper.round) if size > 50_000 else row["reaper_round"]
     reaper.database.engine.dispose()
     return {name: round(value, 2) for name, value in row.items()}
 
@@ -73,10 +73,9 @@ def _newest(session: Session, _filled: Filled) -> None:
         waiting_for(session, row)
 
 
-def _read_last(session: Session, _filled: Filled) -> None:
+def _read_last(session: Session, filled: Filled) -> None:
     """Read the job with most jobs before it."""
-    last = session.query(Job).where(Job.status == "queued", Job.waits.is_(False)).order_by(Job.priority, Job.id.desc())
-    waiting_for(session, last.limit(1).one(), count=True)
+    waiting_for(session, session.get_one(Job, filled.last), count=True)
 
 
 def _end(session: Session, filled: Filled) -> None:
@@ -143,6 +142,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="jobs that can start, and that wait")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="JSON file to write")
     options = parser.parse_args()
+    logging.disable(logging.WARNING)  # a line for each dependant
     folder, figures = Path(tempfile.mkdtemp(prefix="rdrkd-bench-")), dict[str, dict[str, Row]]()
     try:
         with _databases(folder) as kinds:
