@@ -155,6 +155,11 @@ class Settings(BaseSettings):
     s3_cache_bytes: int = Field(
         50 * GIB, ge=0, description="what a worker keeps of the bucket's files in `<data_dir>/objects`, bytes"
     )
+    dataset_cache_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="what may stay unpacked of datasets in `<data_dir>/cache`, bytes; default: as much as is left free",
+    )
 
     checkpoints_keep_last: int = Field(2, ge=1, description="checkpoints of a job that stay: the newest, so many")
     checkpoints_keep_best: bool = Field(False, description="and the best one, by its metrics")
@@ -291,6 +296,11 @@ class Settings(BaseSettings):
     def storage_dir(self) -> Path:
         """Root of the stored files."""
         return self.data_dir / "storage"
+
+    @property
+    def cache_dir(self) -> Path:
+        """Folder of unpacked datasets, by content hash."""
+        return self.data_dir / "cache"
 
     def read_token(self) -> str | None:
         """Give the bearer token, if one is set.
