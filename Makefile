@@ -106,15 +106,26 @@ lock-check: $(UV)
 
 ## ---- containers
 
-secrets: secrets/rdrkd_token secrets/postgres_password secrets/rdrkd_database_url ## Generate what docker-compose.yml mounts
+SECRETS := $(addprefix secrets/,rdrkd_token rdrkd_database_url rdrkd_broker_url rdrkd_encryption_keys \
+	postgres_password redis_password)
+
+secrets: $(SECRETS) ## Generate what docker-compose.yml mounts
 
 # The folder keeps other users of the host out; the files are world-readable, for the containers' own users.
-secrets/rdrkd_token secrets/postgres_password:
+secrets/rdrkd_token secrets/postgres_password secrets/redis_password:
 	@mkdir -p secrets && chmod 700 secrets
 	@od -An -v -N32 -tx1 /dev/urandom | tr -d ' \n' > $@.new && chmod 444 $@.new && mv $@.new $@
 
 secrets/rdrkd_database_url: secrets/postgres_password
 	@printf 'postgresql://rdrkd:%s@postgres:5432/rdrkd' "$$(cat $<)" > $@.new && chmod 444 $@.new && mv -f $@.new $@
+
+secrets/rdrkd_broker_url: secrets/redis_password
+	@printf 'redis://:%s@redis:6379/0' "$$(cat $<)" > $@.new && chmod 444 $@.new && mv -f $@.new $@
+
+# A Fernet key: 32 bytes in URL-safe base64. It encrypts what the database keeps of webhooks: back it up, apart from there.
+secrets/rdrkd_encryption_keys:
+	@mkdir -p secrets && chmod 700 secrets
+	@head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '\n' > $@.new && chmod 444 $@.new && mv $@.new $@
 
 compose-test: $(READY) secrets ## Build the images and walk submit -> train -> distil -> download on a real Docker engine
 	$(BIN)/python tests/compose/walk.py
