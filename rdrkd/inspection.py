@@ -69,11 +69,11 @@ def inspect(
         `kind` (dataset, model or unknown), `ok`, `sha256`, `size` in bytes, `problems` ({where, detail} each),
         `more_problems` (how many are not listed) and `warnings`. Of a dataset `format`, `lenient`, `names`,
         `statistics`, `skipped` (entries of the archive that are not needed, by suffix) and, of a lenient look,
-        `dropped` (see `rdrkd.data.faults`); of a model `architecture`, `names`, `parameters`, `strides`, `reg_max` and
+        `dropped` (see `rdrkd.data.faults`); `disk_full` where there was no room to unpack it, which says nothing of
+        the file; of a model `architecture`, `names`, `parameters`, `strides`, `reg_max` and
         `task`. A bad file is an answer, not an exception.
 
     Raises:
-        DiskFullError: no room to unpack it.
         FileNotFoundError: there is nothing at `path`.
     """
     try:

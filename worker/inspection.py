@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import logging
+import os
 import resource
 import signal
 from collections.abc import Sequence
@@ -180,6 +181,8 @@ def _judge(output: bytes, status: int, order: Order | None, words: str) -> tuple
     except (ValueError, TypeError, KeyError):
         how = SIGNALS.get(signal.Signals(-status)) if status < 0 else None
         return None, _problem(f"the check {how or f'broke (exit status {status})'}; its last lines: {words}")
+    if report.get("disk_full"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if not ok and not problems:
         problems = _problem("the check refused the file without saying why")
     return report, [] if ok else problems

@@ -1,5 +1,6 @@
 """Inspect a dataset: an archive of strangers, or a folder of this machine's owner; the report is plain JSON values."""
 
+import errno
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -14,7 +15,7 @@ from rdrkd.data.faults import Faults
 from rdrkd.data.formats import Format, detect
 from rdrkd.data.preview import draw
 from rdrkd.data.uploads import LENIENT, Settled, settle
-from rdrkd.errors import DatasetError, Problem
+from rdrkd.errors import DatasetError, DiskFullError, Problem
 from rdrkd.files import file_sha256
 from rdrkd.suffixes import archive_suffix
 
@@ -38,6 +39,9 @@ def inspect_dataset(path: Path, cache: Path | None, lenient: bool, preview: Path
             return refused(report, error.problems or [Problem(path.name, str(error))])
         except MemoryError:
             return refused(report, [Problem(path.name, "expected a dataset that fits the memory of an inspection")])
+        except DiskFullError as error:
+            too_large = getattr(error.__cause__, "errno", None) == errno.EFBIG  # a limit of ours, not the disk's
+            return refused(report, [Problem(path.name, str(error))]) | {"disk_full": not too_large}
 
 
 def empty_report(kind: str, sha256: str | None, size: int) -> Report:

@@ -1,7 +1,6 @@
 """Unpack a tar, plain or gzipped, in one pass: every byte that leaves the decompressor is counted, headers' too."""
 
 import gzip
-import shutil
 import tarfile
 import zlib
 from collections import Counter
@@ -104,7 +103,9 @@ def _write(opened: tarfile.TarFile, member: tarfile.TarInfo, target: Path, limit
         detail = "expected each name once, got it again"
         raise DatasetError(f"{member.name!a}: {detail}", [Problem(ascii(member.name), detail)])
     with target.open("xb") as sink:
-        shutil.copyfileobj(source, sink, _CHUNK)
+        while chunk := source.read(_CHUNK):
+            limits.room(len(chunk))
+            sink.write(chunk)
 
 
 def _to_its_end(counted: _Counted) -> None:
