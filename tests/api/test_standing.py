@@ -114,7 +114,9 @@ def test_one_key_does_not_take_every_place(listen: Listen) -> None:
     for thread in threads:
         thread.start()
     time.sleep(3)
-    answer = httpx2.get(f"{str(service.client.base_url).rstrip(chr(47))}/v1/jobs/{job_id}?wait=1", headers=other, timeout=30)
+    answer = httpx2.get(
+        f"{str(service.client.base_url).rstrip(chr(47))}/v1/jobs/{job_id}?wait=1", headers=other, timeout=30
+    )
     for thread in threads:
         thread.join()
     assert answer.status_code == 200, answer.text
