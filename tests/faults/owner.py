@@ -62,7 +62,7 @@ class Client:
 
 
 class Owner:
-    """Submits `jobs` jobs, keeps the queue short, and changes his mind about some."""
+    """Submits at least `jobs` jobs, keeps the queue short, and changes his mind about some."""
 
     def __init__(self, stand: Stand, rng: random.Random, jobs: int, webhook: str) -> None:
         self.stand, self.rng, self.jobs = stand, rng, jobs
@@ -71,6 +71,7 @@ class Owner:
         self.deleted: set[str] = set()
         self.studies: list[str] = []
         self.did: Counter[str] = Counter()
+        self.enough = threading.Event()  # faults were injected; until then there must be work for them to hit
         self.done = threading.Event()
         hook = self.client.call("POST", "/v1/webhooks", json={"name": "all", "url": webhook})
         assert hook.status_code == 201, hook.text
@@ -85,7 +86,7 @@ class Owner:
     def submit_all(self) -> None:
         """Submit until there are enough; bursts come from elsewhere."""
         since = time.monotonic()
-        while len(self.accepted) < self.jobs:
+        while len(self.accepted) < self.jobs or not self.enough.is_set():
             if self.unfinished() >= 5 * len(self.stand.of("train")):
                 if time.monotonic() > since + STALLED:
                     raise NoAnswer(f"no job has ended for {STALLED:g} s")

@@ -45,6 +45,7 @@ class Plan:
     workers: int = 3
     kinds: Sequence[str] = ()  # of faults; empty: all that can be injected here
     pause: float = 1.2  # mean seconds between two faults
+    least: int = 0  # faults; jobs are submitted until there were so many
     claims_within: float = CLAIMS_WITHIN
 
 
@@ -103,6 +104,7 @@ class _Run:
             try:
                 work()
             except Exception as error:  # noqa: BLE001 - a violation, like all others
+                self.owner.enough.set()
                 self.failures.append(f"{work.__name__}: {type(error).__name__}: {error}")
                 self.owner.done.set()
 
@@ -115,6 +117,8 @@ class _Run:
         kinds = list(self.plan.kinds) or list(self.injector.kinds())
         threads: list[threading.Thread] = []
         while not self.owner.done.wait(self.rng.expovariate(1 / self.plan.pause)):
+            if len(self.injector.happened) >= self.plan.least:
+                self.owner.enough.set()
             thread = self.injector.inject(self.rng.choice(kinds), self.rng.uniform(0.2, 6.0))
             threads = [one for one in (*threads, thread) if one is not None and one.is_alive()]
         for thread in threads:
