@@ -1,21 +1,27 @@
 """The database: engine, declarative base, ids, the server's clock, and one transaction per unit of work."""
 
+import random
 import sqlite3
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import DateTime, Dialect, Engine, Float, MetaData, create_engine, event
+from sqlalchemy import Connection, DateTime, Dialect, Engine, Float, MetaData, create_engine, event
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import JSON, TypeDecorator
 from uuid6 import uuid7
 
+T = TypeVar("T")
+
 _IDLE = 30  # seconds that a transaction may wait for its own program on PostgreSQL
 _PATIENCE = 30.0  # seconds that SQLite's locks are waited for
+_MOST = 30  # connections of one engine to PostgreSQL, idle and busy
 
 
 class Base(DeclarativeBase):
@@ -109,12 +115,15 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{uuid7().hex}"
 
 
-def make_engine(url: str) -> Engine:
+def make_engine(url: str, kept: int = 10, most: int | None = None) -> Engine:
     """Open an engine; on SQLite with WAL, foreign keys and a patient lock.
 
     Args:
         url: `sqlite:///path` or `postgresql+psycopg://...`.
+        kept: connections to PostgreSQL that stay open while nobody uses them; more are opened on demand.
+        most: connections that are open at once, to SQLite, too; all of them are kept.
     """
+    pool: dict[str, Any] = {} if most is None else {"pool_size": most, "max_overflow": 0}
     if not url.startswith("sqlite"):
         # A server that is gone without a word must show as an error in seconds: leases are renewed through here.
         # And a worker that is frozen in the middle of a transaction must not hold its row from the reaper for ever.
@@ -124,9 +133,13 @@ def make_engine(url: str) -> Engine:
             "keepalives_interval": 5,
             "tcp_user_timeout": 20_000,
         }
-        patience |= {"options": f"-c idle_in_transaction_session_timeout={_IDLE}s"}
-        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, connect_args=patience)
-    engine = create_engine(url, connect_args={"timeout": _PATIENCE})
+        # No statement here runs for long, so compiling one (up to 2 s with many queued jobs) never pays. UTC, whatever
+        # the server's own zone: in another one the last hours of 9999 may be in a year that Python has no date for.
+        settings = {"idle_in_transaction_session_timeout": f"{_IDLE}s", "jit": "off", "timezone": "UTC"}
+        patience["options"] = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        pool = pool or {"pool_size": kept, "max_overflow": _MOST - kept}
+        return create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args=patience, **pool)
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _PATIENCE}, **pool)
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _record: Any) -> None:
@@ -135,6 +148,23 @@ def make_engine(url: str) -> Engine:
             connection.execute(f"PRAGMA {pragma}")
 
     return engine
+
+
+def _begin_immediate(connection: Connection) -> None:
+    """Take the write lock. SQLite's own wait sleeps for up to 0.1 s a time, so a busy process would starve others."""
+    give_up = time.monotonic() + _PATIENCE
+    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                return
+            except OperationalError as error:
+                if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                    raise
+            time.sleep(random.uniform(0.001, 0.005))
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(1000 * _PATIENCE)}")
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -153,15 +183,55 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 class Database:
     """An engine with its sessions."""
 
-    def __init__(self, url: str) -> None:
-        self.engine = make_engine(url)
+    def __init__(self, url: str, kept: int = 10, admitted: int | None = None) -> None:
+        """Open it.
+
+        Args:
+            url: as for `make_engine`.
+            kept: likewise.
+            admitted: the most connections that are open at once. Transactions are then opened in threads that `admit`
+                lets in, one at a time, and nowhere else: whoever holds a connection never waits for another or for a
+                thread.
+        """
+        self.engine = make_engine(url, kept, admitted)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self._limited, self._thread = admitted is not None, threading.local()
+
+    def admit(self, work: Callable[[], T]) -> T:
+        """Run `work` in this thread, which may open transactions meanwhile, each of which it must end."""
+        self._thread.free = True
+        try:
+            return work()
+        finally:
+            left_open, self._thread.free = not self._thread.free, False
+            if left_open:
+                raise RuntimeError("expected a transaction that ends in its thread, got one that is still open")
 
     @contextmanager
-    def transaction(self) -> Iterator[Session]:
-        """One unit of work: commit at the end, roll back on any error."""
-        with self._sessions.begin() as session:
+    def transaction(self, write: bool = False) -> Iterator[Session]:
+        """One unit of work: commit at the end, roll back on any error.
+
+        Args:
+            write: take SQLite's write lock first of all. A transaction that reads before it writes then never fails
+                because another has written in between.
+        """
+        with self._one_at_a_time(), self._sessions.begin() as session:
+            if write and self.engine.dialect.name == "sqlite":
+                _begin_immediate(session.connection())
             yield session
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        if not self._limited:
+            yield
+            return
+        if not getattr(self._thread, "free", False):
+            raise RuntimeError("expected a thread of `api.admission` without an open transaction, got another")
+        self._thread.free = False
+        try:
+            yield
+        finally:
+            self._thread.free = True
 
 
 __all__ = ["Base", "Database", "UtcDateTime", "after_seconds", "make_engine", "new_id", "now", "seconds_between"]

@@ -1,13 +1,14 @@
 """What endpoints ask for, as types; and how they document their refusals."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Request, Response
 from sqlalchemy.orm import Session
 
 from api.access import READING, Caller
+from api.admission import Admission
 from api.audit import service as audit
 from api.db import Database
 from api.discards import follow_all
@@ -15,15 +16,17 @@ from api.errors import (
     ApiError,
     BadRequest,
     CrossSite,
+    HeadersTooLarge,
     HostNotAllowed,
     InternalError,
     LoopbackOnly,
     MalformedJson,
-    StorageFull,
+    Overloaded,
     TooLarge,
     Unavailable,
     UnsupportedMediaType,
 )
+from api.ledger.service import check_room
 from api.queue import Doorbell
 from api.quotas import Quotas
 from api.settings import Settings
@@ -58,19 +61,28 @@ def watch_of(request: Request) -> Watch:
     return watch
 
 
+def admission_of(request: Request) -> Admission:
+    """Return what lets requests at the database."""
+    admission: Admission = request.app.state.admission
+    return admission
+
+
 def caller_of(request: Request) -> Caller:
     """Give who asks, as the guard has found."""
     caller: Caller = request.state.caller
     return caller
 
 
+@contextmanager
 def unit_of_work(request: Request, response: Response) -> Iterator[UnitOfWork]:
     """Open the request's transaction; what it changes is in the audit log if it stands."""
     doorbell: Doorbell = request.app.state.doorbell
-    quotas = Quotas.of(settings_of(request))
-    with UnitOfWork.of(database_of(request), doorbell, caller_of(request), quotas) as work:
+    quotas, write = Quotas.of(settings_of(request)), request.method not in READING
+    with UnitOfWork.of(database_of(request), doorbell, caller_of(request), quotas, write) as work:
+        if getattr(request.state, "room", False):
+            check_room(work.session, storage_of(request), settings_of(request).min_free_bytes)
         yield work
-        if request.method not in READING:
+        if write:
             made = response.headers.get("Location", "").rpartition("/")[2]
             about = next(iter(request.path_params.values()), made) or None
             action = request.scope["route"].operation_id
@@ -78,7 +90,7 @@ def unit_of_work(request: Request, response: Response) -> Iterator[UnitOfWork]:
 
 
 def reading(request: Request) -> Read:
-    """Give what opens a transaction for the caller: for those who look several times, and wait in between."""
+    """Return what opens a transaction for the caller, in a thread of `api.admission`."""
     database, caller, quotas = database_of(request), caller_of(request), Quotas.of(settings_of(request))
 
     @contextmanager
@@ -94,17 +106,17 @@ def reading(request: Request) -> Read:
 OF_JSON: tuple[type[ApiError], ...] = (BadRequest, MalformedJson, CrossSite, TooLarge, UnsupportedMediaType)
 
 
-def json_only(request: Request) -> None:
+async def json_only(request: Request) -> None:
     """Refuse a body that does not call itself JSON."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType(f"expected Content-Type: application/json, got {media_type or 'none'}")
 
 
-def json_or_nothing(request: Request) -> None:
+async def json_or_nothing(request: Request) -> None:
     """Refuse a body that does not call itself JSON; there may be none."""
     if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
-        json_only(request)
+        await json_only(request)
 
 
 def remove_after(request: Request, work: UnitOfWork, notes: list[str]) -> None:
@@ -112,25 +124,56 @@ def remove_after(request: Request, work: UnitOfWork, notes: list[str]) -> None:
     work.then(lambda: follow_all(database_of(request), storage_of(request), notes))
 
 
-def room(request: Request) -> None:
-    """Refuse work for which the file store has no room."""
-    least, free = settings_of(request).min_free_bytes, storage_of(request).free()
-    if free < least:
-        raise StorageFull(f"expected at least {least} bytes free in the file store, got {free}")
+async def room(request: Request) -> None:
+    """Refuse work for which the file store has no room beside what is being written, in the request's transaction."""
+    request.state.room = True
 
 
-SettingsDep = Annotated[Settings, Depends(settings_of)]
-DatabaseDep = Annotated[Database, Depends(database_of)]
-CallerDep = Annotated[Caller, Depends(caller_of)]
-StorageDep = Annotated[Storage, Depends(storage_of)]
-ReadDep = Annotated[Read, Depends(reading)]
-WatchDep = Annotated[Watch, Depends(watch_of)]
-# `scope="function"`: by default FastAPI would answer first and commit afterwards.
-Work = Annotated[UnitOfWork, Depends(unit_of_work, scope="function")]
+Found = TypeVar("Found")
+
+
+async def at_database(request: Request, work: Callable[[], Found], write: bool) -> Found:
+    """Run what a request does at the database, in a thread of `api.admission`.
+
+    Raises:
+        Overloaded: too many wait already, and this is the request's first step there. One that has begun is let finish.
+    """
+    begun = getattr(request.state, "begun", False)
+    found = await admission_of(request).run(work, write, refuse=not begun)
+    request.state.begun = True
+    return found
+
+
+def at_once(find: Callable[[Request], Found]) -> Callable[[Request], Awaitable[Found]]:
+    """Make a dependency of what only looks something up: FastAPI would take a thread for a plain function."""
+
+    async def found(request: Request) -> Found:
+        return find(request)
+
+    return found
+
+
+SettingsDep = Annotated[Settings, Depends(at_once(settings_of))]
+DatabaseDep = Annotated[Database, Depends(at_once(database_of))]
+CallerDep = Annotated[Caller, Depends(at_once(caller_of))]
+StorageDep = Annotated[Storage, Depends(at_once(storage_of))]
+ReadDep = Annotated[Read, Depends(at_once(reading))]
+WatchDep = Annotated[Watch, Depends(at_once(watch_of))]
+AdmissionDep = Annotated[Admission, Depends(at_once(admission_of))]
+# `api.routing.Route` opens it; FastAPI refuses to start with an endpoint that asks for it on another route.
+Work = Annotated[UnitOfWork, "the request's transaction"]
 IfNoneMatch = Annotated[str | None, Header(description="the ETag of what the client has")]
 
 
-ANYWHERE: tuple[type[ApiError], ...] = (HostNotAllowed, LoopbackOnly, InternalError, Unavailable)
+ANYWHERE: tuple[type[ApiError], ...] = (
+    HostNotAllowed,
+    BadRequest,
+    LoopbackOnly,
+    HeadersTooLarge,
+    InternalError,
+    Unavailable,
+    Overloaded,
+)
 
 
 def refusals(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:

@@ -42,6 +42,7 @@ ApiError
 |   `-- QuotaExceeded      429 quota_exceeded
 |-- InternalError          500 internal
 `-- Unavailable            503 unavailable
+    |-- Overloaded         503 overloaded
     |-- StorageFull        503 storage_full
     `-- TooManyWaiting     503 too_many_waiting
 """
@@ -349,6 +350,12 @@ class QuotaExceeded(TooMany):
     code, title = "quota_exceeded", "It would be more than the owner's quota"
 
 
+class HeadersTooLarge(ApiError):
+    """The request has more headers, or longer ones, than are read."""
+
+    status, code, title = 431, "headers_too_large", "The request's headers are too many or too long"
+
+
 class InternalError(ApiError):
     """An error of ours: the log has the traceback, the answer only the request's id."""
 
@@ -358,6 +365,13 @@ class Unavailable(ApiError):
 
     status, code, title = 503, "unavailable", "The service cannot answer now"
     headers = {"Retry-After": "5"}
+
+
+class Overloaded(Unavailable):
+    """More requests wait for the database than can be answered soon."""
+
+    code, title = "overloaded", "More requests wait than can be answered soon"
+    headers = {"Retry-After": "1"}
 
 
 class StorageFull(Unavailable):

@@ -3,7 +3,7 @@
 import io
 import logging
 import tarfile
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -11,9 +11,10 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
 
 from api import migrations
-from api.dependencies import DatabaseDep, StorageDep, refusals
+from api.dependencies import AdmissionDep, DatabaseDep, StorageDep, refusals
 from api.errors import Unavailable
 from api.queue import Doorbell
 from api.storage import Storage, StorageUnreachable
@@ -57,22 +58,23 @@ class Version(BaseModel):
 
 
 @probes.get("/healthz", operation_id="get_health", responses=refusals())
-def health() -> Health:
+async def health() -> Health:
     """Say that the process is alive."""
     return Health()
 
 
 @probes.get("/readyz", operation_id="get_readiness", responses=refusals())
-def readiness(request: Request, database: DatabaseDep, storage: StorageDep) -> Readiness:
+async def readiness(request: Request, database: DatabaseDep, storage: StorageDep, admission: AdmissionDep) -> Readiness:
     """Say whether requests can be served: the database answers and has the newest schema."""
     try:
-        current, newest = migrations.current(database.engine), migrations.newest()
+        current = await admission.guard(partial(migrations.current, database.engine))
+        newest = migrations.newest()
     except SQLAlchemyError as error:
         raise Unavailable("expected a database that answers, got none") from error
     if current != newest:
         raise Unavailable(f"expected a database at revision {newest}, got {current}: run `python -m api migrate`")
     doorbell: Doorbell = request.app.state.doorbell
-    broker, store = doorbell.reachable(), _usable(storage)
+    broker, store = await run_in_threadpool(doorbell.reachable), await run_in_threadpool(_usable, storage)
     return Readiness(
         status="ready" if broker and store else "degraded",
         broker="ok" if broker else "down",

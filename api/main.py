@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from starlette.responses import Response
 
 from api import health, migrations
 from api.accesslog import AccessLog
+from api.admission import CONNECTIONS, Admission
 from api.artifacts import endpoints as artifacts
 from api.attempts import endpoints as attempts
 from api.audit import endpoints as audit
@@ -33,6 +35,7 @@ from api.errors import (
     MalformedJson,
     MethodNotAllowed,
     NotFound,
+    StorageFull,
     TooLarge,
     Unauthorized,
     Unavailable,
@@ -42,6 +45,7 @@ from api.idempotency.once import REPLAYED, Replayed
 from api.jobs import endpoints as jobs
 from api.keys import endpoints as keys
 from api.keys.lookup import Lookup
+from api.ledger.holding import Ledger
 from api.logs import endpoints as logs
 from api.methods import endpoints as methods
 from api.metrics import endpoints as metrics
@@ -58,8 +62,10 @@ from api.studies import endpoints as studies
 from api.validation import endpoints as validation
 from api.watch import Watch
 from api.webhooks import endpoints as webhooks
+from api.webhooks.resolver import Resolver
 from api.workers import endpoints as workers
 from rdrkd import __version__
+from rdrkd.sealing import own_folder
 from rdrkd.spec.problems import problems_of_errors
 
 log = logging.getLogger(__name__)
@@ -89,11 +95,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry={"metrics": False, "logs": False, "auto_configure": False},  # `api.tracing` says where spans go
     )
     app.state.settings = settings
-    app.state.database = Database(settings.database_url)
+    app.state.database = Database(settings.database_url, admitted=CONNECTIONS)
+    app.state.admission = Admission(app.state.database)
     app.state.storage = open_storage(settings)
+    app.state.ledger = Ledger(app.state.database, app.state.storage)
     app.state.doorbell = Doorbell(settings.broker_url)
-    app.state.watch = Watch(app.state.database, settings.max_waiting)
-    lookup = Lookup(app.state.database)
+    app.state.resolver = Resolver()
+    app.state.watch = Watch(app.state.database, app.state.admission, settings.max_waiting)
+    lookup = Lookup(app.state.database, app.state.admission)
     app.add_middleware(Guard, settings=settings, token=settings.read_token(), keys=lookup, uploads=UPLOADS)
     app.add_middleware(AccessLog)
     app.include_router(health.probes)
@@ -142,12 +151,13 @@ def _v1() -> APIRouter:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    own_folder(settings.data_dir)
     if settings.migrate_on_start:
         migrations.upgrade(settings.database_url)
     app.state.storage.sweep()
     yield
     await app.state.watch.stop()
+    app.state.admission.close()
     app.state.database.engine.dispose()
 
 
@@ -189,6 +199,9 @@ def _allowed(request: Request) -> dict[str, str]:
 
 async def _on_lost_database(request: Request, error: Exception) -> Response:
     log.error("the database does not answer: %s", error)
+    if getattr(getattr(error, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        full = StorageFull("expected room for the database, got a full disk")
+        return problem_response(full, request.state.request_id)
     return problem_response(Unavailable("expected a database that answers, got none"), request.state.request_id)
 
 

@@ -1,6 +1,9 @@
 """Who needs a dataset, a model or a job: what is needed is not deleted."""
 
-from sqlalchemy import ColumnElement, Select, Text, cast, func, or_, select
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from api.jobs.states import TERMINAL, Status
@@ -8,15 +11,17 @@ from api.jobs.tables import Job
 from api.models.tables import ModelAlias
 from api.ownership import EVERYBODYS
 from api.studies.tables import Study, StudyMember
+from rdrkd.spec.referring import OF_A_JOB, OF_A_STUDY
 
+Spec = InstrumentedAttribute[dict[str, Any]]
 SHOWN = 3  # ids of those that need it
 
 
 def of_upload(session: Session, upload_id: str) -> str | None:
     """Say which jobs, studies or aliases name a dataset or model, in any state; None where there are none."""
     return (
-        _named(session, select(Job.id).where(_names(Job.spec, upload_id)), "the spec of")
-        or _named(session, select(Study.id).where(_names(Study.spec, upload_id)), "the spec of")
+        _named(session, select(Job.id).where(_uploaded(Job.spec, OF_A_JOB, upload_id)), "the spec of")
+        or _named(session, select(Study.id).where(_uploaded(Study.spec, OF_A_STUDY, upload_id)), "the spec of")
         or _named(session, select(ModelAlias.alias).where(ModelAlias.model_id == upload_id), "the alias")
     )
 
@@ -38,8 +43,8 @@ def of_job(session: Session, job: Job, keep_weights: bool) -> str | None:
     ]
     if not keep_weights:
         wants += [
-            (select(Job.id).where(*going_on, _names(Job.spec, job.id)), "the spec of"),
-            (select(Study.id).where(_names(Study.spec, job.id)), "the spec of"),
+            (select(Job.id).where(*going_on, _trained(Job.spec, OF_A_JOB, job.id)), "the spec of"),
+            (select(Study.id).where(_trained(Study.spec, OF_A_STUDY, job.id)), "the spec of"),
         ]
     return next((found for query, what in wants if (found := _named(session, query, what))), None)
 
@@ -51,8 +56,19 @@ def _report(job: Job) -> Select[str]:
     return select(Study.id).where(Study.id == job.spec.get("study"), ~newer.exists())
 
 
-def _names(spec: InstrumentedAttribute[dict[str, object]], row_id: str) -> ColumnElement[bool]:
-    return cast(spec, Text).contains(row_id)
+def _uploaded(spec: Spec, models: Sequence[str], upload_id: str) -> ColumnElement[bool]:
+    """Return the SQL condition that a spec's own fields name a dataset or model; labels and other text are no names."""
+    return or_(spec["dataset"].as_string() == upload_id, *(_at(spec, field, "model") == upload_id for field in models))
+
+
+def _trained(spec: Spec, models: Sequence[str], job_id: str) -> ColumnElement[bool]:
+    """Return the SQL condition that one of a spec's model fields names a job."""
+    return or_(*(_at(spec, field, "job") == job_id for field in models))
+
+
+def _at(spec: Spec, field: str, key: str) -> ColumnElement[str]:
+    found: ColumnElement[str] = spec[(*field.split("/"), key)].as_string()
+    return found
 
 
 def _named(session: Session, query: Select[str], what: str) -> str | None:

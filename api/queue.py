@@ -1,19 +1,42 @@
 """The doorbell: a Celery message is a task's name and an id, nothing more. The row is the truth.
 
-Beside them goes the id of the request that rings, for the log.
+Next to them travels the id of the request that rings, for the log.
+
+No caller waits for the broker. Rings leave from a thread of their own, through a bounded queue, and every call to the
+broker has a timeout: a ring that is dropped costs a moment, since workers look for rows on a timer as well.
 """
 
+import contextvars
 import logging
+import queue
+import threading
+from functools import partial
+from typing import Any
 
 from celery import Celery
 from kombu.exceptions import ChannelError, OperationalError
 
 from api import journal
+from api.deadlines import Deadline
 
 log = logging.getLogger(__name__)
 
 REQUEST = "rdrkd_request_id"  # header of a message; none: the reaper or a worker rang
 TRAIN, INSPECT = "train", "inspect"  # queue names; each queue has one task, `worker.ring_<queue>`
+MOST_WAITING = 256  # rings on their way to the broker; further ones are dropped
+SOCKET_SECONDS = 2.0  # for the broker to accept a connection, to answer a command, or to release its lock
+ANSWER_SECONDS = 1.5  # that anyone waits to learn how the broker is: less than a probe of /readyz does
+Ring = tuple[contextvars.Context, str, str]  # whose trace and log context it belongs to, queue, id
+
+
+def transport_options(broker_url: str) -> dict[str, Any]:
+    """Return kombu's options that put a time limit on every call to this broker."""
+    if broker_url.startswith("redis"):
+        timeouts = {"socket_timeout": SOCKET_SECONDS, "socket_connect_timeout": SOCKET_SECONDS}
+        return timeouts | {"visibility_timeout": 86_400, "socket_keepalive": True, "health_check_interval": 5}
+    if broker_url.startswith("sqla+sqlite"):
+        return {"connect_args": {"timeout": SOCKET_SECONDS}}
+    return {}
 
 
 class Doorbell:
@@ -25,33 +48,65 @@ class Doorbell:
             task_ignore_result=True,
             task_serializer="json",
             accept_content=["json"],
-            broker_connection_timeout=2,
-            broker_transport_options={"visibility_timeout": 86_400} if broker_url.startswith("redis") else {},
+            broker_connection_timeout=SOCKET_SECONDS,
+            broker_transport_options=transport_options(broker_url) | {"max_retries": 1, "interval_start": 0},
         )
+        self._rings: queue.Queue[Ring] = queue.Queue(MOST_WAITING)
+        self._ringing: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._reachable = Deadline(self._answers, ANSWER_SECONDS)
+        self._counts = {name: Deadline(partial(self._count, name), ANSWER_SECONDS) for name in (TRAIN, INSPECT)}
 
-    def ring(self, queue: str, row_id: str) -> bool:
-        """Say on `queue` that there is work; False when the broker does not answer (the reaper rings again)."""
+    def ring(self, queue_name: str, row_id: str) -> bool:
+        """Hand a ring to the thread that sends it, at once; return False when too many wait and this one is dropped."""
+        with self._lock:
+            if self._ringing is None:
+                self._ringing = threading.Thread(target=self._send_all, name="doorbell", daemon=True)
+                self._ringing.start()
         try:
-            task, headers = f"worker.ring_{queue}", {REQUEST: journal.current_request()}
-            self._celery.send_task(task, args=[row_id], queue=queue, retry=False, headers=headers)
+            self._rings.put_nowait((contextvars.copy_context(), queue_name, row_id))
+        except queue.Full:
+            log.warning("the broker is slow: the ring for %s is dropped", row_id)
+            return False
+        return True
+
+    def send(self, queue_name: str, row_id: str) -> bool:
+        """Ring now, and wait for the broker to take it; return False when it does not answer in time."""
+        try:
+            task, headers = f"worker.ring_{queue_name}", {REQUEST: journal.current_request()}
+            self._celery.send_task(task, args=[row_id], queue=queue_name, retry=False, headers=headers)
         except (OperationalError, OSError) as error:
             log.warning("the broker did not take the ring for %s: %s", row_id, error)
             return False
         return True
 
-    def pending(self, queue: str) -> int:
-        """Count the rings on `queue` that no worker has heard yet; 0 when the broker does not answer."""
+    def pending(self, queue_name: str) -> int:
+        """Count the rings on a queue that no worker has heard yet; 0 when the broker does not answer in time."""
+        return self._counts[queue_name]() or 0
+
+    def reachable(self) -> bool:
+        """Return whether the broker answers in time."""
+        return self._reachable() or False
+
+    def _send_all(self) -> None:
+        while True:
+            context, queue_name, row_id = self._rings.get()
+            try:
+                context.run(self.send, queue_name, row_id)
+            except Exception:  # whatever a transport raises: the next ring is worth a try
+                log.exception("could not ring for %s", row_id)
+
+    def _count(self, queue_name: str) -> int:
         try:
             with self._celery.connection_for_write() as connection:
-                return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
+                return int(connection.default_channel.queue_declare(queue_name, passive=True).message_count)
         except (ChannelError, OperationalError, OSError):  # ChannelError: nobody has ever rung here
             return 0
 
-    def reachable(self) -> bool:
-        """Say whether the broker answers."""
+    def _answers(self) -> bool:
         try:
             with self._celery.connection_for_write() as connection:
-                connection.ensure_connection(max_retries=1, timeout=2)
+                connection.ensure_connection(max_retries=1, timeout=SOCKET_SECONDS)
                 connection.default_channel.queue_declare(TRAIN)  # a database as broker connects no earlier
         except Exception:  # whatever a transport raises, it is no answer
             log.warning("the broker does not answer", exc_info=True)

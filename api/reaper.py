@@ -1,17 +1,19 @@
 """The reaper, `python -m api.reaper`: repairs what crashes, lost messages and full disks leave behind.
 
-Beside it, in threads of the same process, run the senders of webhooks (`api.webhooks.sender`).
+It takes expired leases back and fails jobs whose dependencies failed; that needs the database alone. What needs others
+has a thread of its own, so that none of them can keep leases from being reaped: ringing again for rows that nobody
+heard of (the broker), sweeping (the file store), and sending webhooks (`api.webhooks.sender`; their receivers).
 
-It takes expired leases back, fails jobs whose dependencies failed, rings again for rows that nobody heard of, and
-sweeps. Every move is a conditional UPDATE, so several reapers at once do no harm. After its own start, and after every
-round that failed, it leaves leases alone for one lease period: what kept the reaper from the database has kept the
-workers from renewing, too.
+Every move is a conditional UPDATE, so several reapers at once do no harm. After its own start, and after every round
+that failed, it leaves leases alone for one lease period: what kept the reaper from the database has kept the workers
+from renewing, too.
 """
 
 import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, bindparam, create_engine, text
@@ -22,7 +24,8 @@ from api.db import Database
 from api.idempotency import service as idempotency
 from api.jobs import repair, retention
 from api.jobs.retention import Retention
-from api.queue import INSPECT, TRAIN, Doorbell
+from api.ledger import service as ledger
+from api.queue import INSPECT, MOST_WAITING, TRAIN, Doorbell, transport_options
 from api.resumable import service as resumable
 from api.settings import Settings
 from api.storage import StorageUnreachable, open_storage
@@ -30,39 +33,44 @@ from api.studies import service as studies
 from api.webhooks import delivery
 from api.webhooks.sender import Sender
 from api.workers import service as workers
+from rdrkd.sealing import own_folder, seal
 
 log = logging.getLogger("api.reaper")  # it is `__main__` where it runs
 
 SWEEP_SECONDS = 3600.0
 GONE_SECONDS = 86_400.0  # that a lost worker is shown
+RUN_OUT_SECONDS = 3600.0  # that a reservation stays whose process was killed, for whoever looks
 DELIVERED_SECONDS = 86_400.0  # messages that SQL brokers keep after their delivery
 
 
 class Reaper:
-    """One reaper; `round` is one pass over everything."""
+    """One reaper; `round` is one pass over what needs the database alone."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        self.database = Database(settings.database_url)
+        own_folder(settings.data_dir)
+        self.database = Database(settings.database_url, kept=1)
         self.storage = open_storage(settings)
         self.doorbell = Doorbell(settings.broker_url)
         self._broker = _sql_broker(settings.broker_url)
         self._patient_until = time.monotonic() + settings.lease_seconds
-        self._sweep_at = time.monotonic()
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set."""
+        seconds = self.settings.reaper_seconds
+        for name, move, every in (("bells", self.ring, seconds), ("sweeps", self.sweep, SWEEP_SECONDS)):
+            # Daemons: a process that is to end waits for no broker and no store.
+            threading.Thread(target=_repeat, args=(move, every, stop), name=name, daemon=True).start()
         while not stop.is_set():
             try:
                 self.round()
             except Exception:
                 log.exception("a round failed; trying again")
                 self._patient_until = time.monotonic() + self.settings.lease_seconds
-            stop.wait(self.settings.reaper_seconds)
+            stop.wait(seconds)
 
     def round(self) -> None:
-        """Take back, fail, ring and sweep, once."""
+        """Take back and fail, once."""
         if time.monotonic() >= self._patient_until:
             self.expire()
         with self.database.transaction() as session:
@@ -71,10 +79,6 @@ class Reaper:
             for job_id in repair.fail_blocked(session):
                 log.warning("%s failed: what it waits for will never be ready", job_id)
         self.report()
-        self.ring()
-        if time.monotonic() >= self._sweep_at:
-            self._sweep_at = time.monotonic() + SWEEP_SECONDS
-            self.sweep()
 
     def expire(self) -> None:
         """Take rows back from workers that stopped renewing."""
@@ -96,8 +100,8 @@ class Reaper:
         after = self.settings.ring_again_seconds
         trainings, inspections = self.doorbell.pending(TRAIN), self.doorbell.pending(INSPECT)
         with self.database.transaction() as session:
-            jobs = repair.due_bells(session, after)[trainings:]
-            uploads = checks.due_bells(session, after)[inspections:]
+            jobs = repair.due_bells(session, after)[trainings:MOST_WAITING]
+            uploads = checks.due_bells(session, after)[inspections:MOST_WAITING]
             for job_id in jobs:
                 repair.mark_rung(session, job_id)
             for table, upload_id in uploads:
@@ -119,6 +123,7 @@ class Reaper:
         self.collect()
         with self.database.transaction() as session:
             resumable.forget(session, self.storage)
+            ledger.forget(session, RUN_OUT_SECONDS)
             gone = workers.forget(session, GONE_SECONDS)
             delivery.purge(session, self.settings.webhooks_keep_days)
             audit.purge(session, self.settings.audit_keep_days)
@@ -143,8 +148,21 @@ class Reaper:
             log.warning("nothing is collected for now: %s", error)
 
 
+def _repeat(move: Callable[[], None], seconds: float, stop: threading.Event) -> None:
+    """Make a move at once and then every so many seconds, whatever becomes of it, until `stop` is set."""
+    while not stop.is_set():
+        try:
+            move()
+        except Exception:
+            log.exception("could not %s; trying again", move.__name__)
+        stop.wait(seconds)
+
+
 def _sql_broker(broker_url: str) -> Engine | None:
-    return create_engine(broker_url.removeprefix("sqla+")) if broker_url.startswith("sqla+") else None
+    if not broker_url.startswith("sqla+"):
+        return None
+    options = {name: value for name, value in transport_options(broker_url).items() if name == "connect_args"}
+    return create_engine(broker_url.removeprefix("sqla+"), hide_parameters=True, **options)
 
 
 def purge(broker: Engine, older_than_seconds: float) -> int:
@@ -161,6 +179,7 @@ def purge(broker: Engine, older_than_seconds: float) -> int:
 
 def main() -> None:
     """Run a reaper until SIGTERM or SIGINT."""
+    seal()
     settings = Settings()
     journal.set_up(settings)
     stop = threading.Event()

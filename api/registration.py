@@ -11,6 +11,7 @@ from api import discards, needs, quotas
 from api.datasets.tables import Dataset
 from api.db import now
 from api.errors import InUse
+from api.ledger.holding import Held
 from api.models import naming
 from api.models.tables import Model, ModelFile
 from api.ownership import owner_of
@@ -22,8 +23,17 @@ from api.transactions import UnitOfWork
 Row = TypeVar("Row", bound=Dataset | Model)
 
 
-def register(work: UnitOfWork, store: Storage, stored: Stored, create: Callable[[Session], Row]) -> Row:
+def register(
+    work: UnitOfWork, store: Storage, stored: Stored, create: Callable[[Session], Row], held: Held | None = None
+) -> Row:
     """Make a row of a stored file, have a worker check it, and see that the file stays as long as the row.
+
+    Args:
+        work: the request's transaction.
+        store: where the file is.
+        stored: the file.
+        create: makes the row.
+        held: what was reserved for it: from now on the row counts.
 
     Raises:
         QuotaExceeded: it is more than its owner may store.
@@ -31,6 +41,9 @@ def register(work: UnitOfWork, store: Storage, stored: Stored, create: Callable[
     """
     if stored.new:
         work.undo(lambda: discards.drop_unnamed(work.database, store, stored.key))  # another request may have it by now
+    if held is not None:
+        held.release_in(work.session)
+        work.then(held.released)
     row = create(work.session)
     discards.hold(work.session, store, stored.key)
     work.ring(INSPECT, row.id)

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import journal
+from api import bounds, journal
 from api.access import LOOPBACK, READING, TOKEN, Caller, needed
 from api.errors import (
     ApiError,
@@ -105,7 +105,29 @@ class Guard:
                 await problem_response(internal, request_id)(scope, receive, send_dressed)
 
     async def _check(self, scope: Scope) -> Caller | None:
-        """Let the request through, or raise its refusal; give who asks, where that matters."""
+        """Let the request through, or raise its refusal; return who asks, where that matters.
+
+        Whoever is refused before they are known is counted by address: refusals cost time, too.
+        """
+        try:
+            caller = await self._known(scope)
+        except Unavailable:
+            raise
+        except ApiError:
+            await self._rates.check_stranger((scope.get("client") or ("nowhere",))[0])
+            raise
+        if caller is not None and caller is not LOOPBACK:
+            await self._rates.check(caller, scope["method"], scope["path"])
+            _check_scope(caller, scope["method"], scope["path"])
+        return caller
+
+    async def _known(self, scope: Scope) -> Caller | None:
+        """Find out who asks; None for an address that anybody may ask.
+
+        Raises:
+            ApiError: the request is refused, whoever it is from.
+        """
+        bounds.check(scope)
         headers = Headers(scope=scope)
         under_v1 = scope["path"] == "/v1" or scope["path"].startswith("/v1/")
         closed = self._token is not None or await self._any_key(under_v1)
@@ -118,13 +140,7 @@ class Guard:
             _check_local(scope)
             scope["state"]["caller"] = LOOPBACK
         elif under_v1:
-            try:
-                scope["state"]["caller"] = caller = await self._caller(headers.get("authorization", ""))
-            except Unauthorized:
-                await self._rates.check_stranger((scope.get("client") or ("nowhere",))[0])
-                raise
-            _check_scope(caller, scope["method"], scope["path"])
-            await self._rates.check(caller, scope["method"], scope["path"])
+            scope["state"]["caller"] = await self._caller(headers.get("authorization", ""))
         found: Caller | None = scope["state"].get("caller")
         return found
 

@@ -96,6 +96,7 @@ class Settings(BaseSettings):
         secrets_dir=os.environ.get("RDRKD_SECRETS_DIR"),
         extra="ignore",
         frozen=True,
+        hide_input_in_errors=True,  # it holds tokens, and URLs with passwords
     )
 
     data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
@@ -189,7 +190,10 @@ class Settings(BaseSettings):
     max_model_bytes: int = Field(2 * GIB, ge=1, description="largest model file taken, bytes")
 
     min_free_bytes: int = Field(
-        GIB, ge=0, description="jobs and uploads are refused while the file store has fewer bytes free"
+        GIB,
+        ge=0,
+        description="jobs and uploads are refused while the file store has fewer bytes free; a worker takes none then, "
+        "nor while the disk of its run folders has",
     )
 
     quota_queued_jobs: int = Field(1000, ge=0, description="queued jobs that one owner may have; 0: any number")
@@ -221,6 +225,10 @@ class Settings(BaseSettings):
     stop_grace_seconds: float = Field(10, gt=0, description="from asking a process to stop until it is killed")
     reaper_seconds: float = Field(5, gt=0, description="how often the reaper looks for expired leases")
     ring_again_seconds: float = Field(10, gt=0, description="how long a row may wait before its doorbell rings again")
+    look_seconds: float = Field(2, gt=0, description="how often an idle worker looks for work that nobody rang for")
+    wedged_seconds: float = Field(
+        120, gt=0, description="how long a worker may wait for one answer before it ends, to be started again"
+    )
     max_lost_workers: int = Field(5, ge=0, description="how many workers a row may lose before it fails")
     outage_grace_seconds: float = Field(
         300, ge=0, description="how long past its lease a training goes on while the database does not answer"
@@ -246,6 +254,14 @@ class Settings(BaseSettings):
             if ours and (f"{ours}/".startswith(f"{allowed}/") or allowed.startswith(f"{ours}/")):
                 raise ValueError(f"expected buckets apart from the storage's, which holds everybody's, got {allowed}")
         return self
+
+    @property
+    def secret_places(self) -> list[Path]:
+        """Files and folders that hold secrets, for those who keep others from reading them."""
+        folder = self.model_config.get("secrets_dir")
+        database = self.database_url.partition(":///")[2] if self.database_url.startswith("sqlite") else ""
+        named = [self.token_file, Path(str(folder)) if folder else None, Path(database) if database else None]
+        return [path.absolute() for path in named if path is not None]
 
     @property
     def storage_dir(self) -> Path:

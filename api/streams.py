@@ -7,6 +7,7 @@ here the `Accept` header decides, and they cannot answer 503 once a job's stream
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 import anyio
@@ -15,7 +16,6 @@ from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
@@ -78,7 +78,7 @@ class EventStream(EventSourceResponse, Generic[Cursor]):
         cursor = self._cursor
         while not self._watch.closing:
             try:
-                batch = await run_in_threadpool(self._read, cursor)
+                batch = await self._watch.admission.follow(partial(self._read, cursor))
             except (OperationalError, PoolTimeout) as error:
                 log.warning("the stream of %s ends: the database does not answer: %s", self._job_id, error)
                 return

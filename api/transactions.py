@@ -1,4 +1,4 @@
-"""One request is one transaction; doorbells ring after its commit and before the answer."""
+"""One request is one transaction; doorbells ring after its commit, and no answer waits for the broker."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -39,23 +39,30 @@ class UnitOfWork:
         self._then.append(action)
 
     def undo(self, action: Callable[[], None]) -> None:
-        """Do this if the transaction fails."""
+        """Do this if the transaction is rolled back.
+
+        Not where the answer to its COMMIT is lost: the rows may be there. What is left over then has no row, or has
+        one; the reaper, which asks the rows, removes it or keeps it.
+        """
         self._undo.append(action)
 
     @classmethod
     @contextmanager
     def of(
-        cls, database: Database, doorbell: Doorbell, caller: Caller, quotas: Quotas = NONE
+        cls, database: Database, doorbell: Doorbell, caller: Caller, quotas: Quotas = NONE, write: bool = True
     ) -> Iterator["UnitOfWork"]:
         """Act for a caller, within quotas: commit at the end and ring; on any error roll back and undo."""
         work: UnitOfWork | None = None
+        is_decided = True  # whether a failure means that nothing was committed
         try:
-            with database.transaction() as session:
+            with database.transaction(write) as session:
                 act_for(session, caller, quotas)
                 work = cls(session, database)
                 yield work
+                session.flush()
+                is_decided = False
         except BaseException:
-            for action in work._undo if work else ():
+            for action in work._undo if work and is_decided else ():
                 action()
             raise
         for queue, row_id in work._rings:

@@ -10,12 +10,13 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context
+from functools import partial
 
 import anyio
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.concurrency import run_in_threadpool
 
+from api.admission import Admission
 from api.db import Database
 from api.errors import TooManyWaiting
 from api.jobs.tables import Job
@@ -50,8 +51,8 @@ class News:
 class Watch:
     """All who wait in this process."""
 
-    def __init__(self, database: Database, most: int) -> None:
-        self._database, self.most = database, most
+    def __init__(self, database: Database, admission: Admission, most: int) -> None:
+        self._database, self.admission, self.most = database, admission, most
         self.taken = 0  # of the places of those who wait
         self._waiting: dict[str, list[News]] = {}
         self._versions: dict[str, int | None] = {}
@@ -102,7 +103,7 @@ class Watch:
         while self._waiting:
             await asyncio.sleep(POLL_SECONDS)
             try:
-                versions = {} if self.closing else await run_in_threadpool(self._read, list(self._waiting))
+                versions = {} if self.closing else await self.admission.guard(partial(self._read, list(self._waiting)))
             except SQLAlchemyError as error:  # who waits goes on waiting
                 log.warning("the database does not answer: %s", error)
                 continue

@@ -36,6 +36,7 @@ from rdrkd.events import EXIT_DONE
 from rdrkd.models import build
 from rdrkd.spec.presets import PRESETS, Preset
 from rdrkd.spec.study import GROUPS
+from rdrkd.training.clipping import clip
 from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION, DetectionModel, DistillationModel, default_arguments
 
 WARM_UP = 5  # rounds that do not count
@@ -197,7 +198,7 @@ def _step(model: Any, batch: Batch, setting: Setting, beside: Step | None = None
             loss, _ = model(batch)
         scaler.scale(loss.sum()).backward()
         scaler.unscale_(optimizer)
-        torch.nn.utils.clip_grad_norm_(parameters, max_norm=10.0)
+        clip(model)
         scaler.step(optimizer)
         scaler.update()
 

@@ -52,6 +52,9 @@ class Epoch(_Event):
         default_factory=dict, description="Ultralytics' own validation, percent: mAP50_95, mAP50, precision, recall"
     )
     seconds: float
+    processor_seconds: float | None = Field(
+        None, description="of a training on the CPU: processor time, all threads, which other work leaves nearly alone"
+    )
 
 
 class Calibrated(_Event):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import redis
 import sqlalchemy as sa
 
 from api import migrations
@@ -111,6 +112,26 @@ class Valkey:
 
     def stop(self) -> None:
         self._server.stop()
+
+    def freeze(self) -> None:
+        """Let it hold its connections and answer nothing, until `wake`."""
+        self._server._process.send_signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        self._server._process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """Let it end without a word; `start` brings it back on the same port."""
+        self._server._process.kill()
+        self._server._process.wait()
+        self._server.stop()
+
+    def wipe(self) -> None:
+        with self.client() as client:
+            client.flushall()
+
+    def client(self, database: int = 0) -> redis.Redis:
+        return redis.Redis(port=self._port, db=database)
 
     def new_url(self) -> str:
         return f"redis://127.0.0.1:{self._port}/{next(self._databases)}"

@@ -1,32 +1,61 @@
 """Start a worker: `python -m worker --queue train`, one per GPU, or `python -m worker --queue inspect`."""
 
 import argparse
+import logging
 import os
+import sys
 
 from api import journal, tracing
 from api.queue import INSPECT, TRAIN
 from api.settings import Settings
+from rdrkd.sealing import seal
 from worker.workplace import own_name
 
+log = logging.getLogger("worker")  # it is `__main__` where it runs
 
-def main() -> None:
-    """Run the Celery worker of one queue until it is told to stop."""
+ENDED_BY_ITSELF = 1  # exit status
+
+
+def main() -> int:
+    """Run the worker of one queue until it is told to stop; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
     parser.add_argument("--queue", choices=[TRAIN, INSPECT], required=True, help="what to work on")
     options = parser.parse_args()
+    seal()
 
     journal.set_up(Settings(), worker=own_name())  # first: the app looks for devices when it is imported
 
     tracing.set_up(f"rdrkd-worker-{options.queue}")
-    from worker.app import app, place
+    from worker.app import place
     from worker.presence import Beating
+    from worker.slot import Slot
+    from worker.watchdog import Watchdog
+    from worker.work import CLAIMS
 
-    name = f"{options.queue}-{os.getpid()}@%h"
+    with Beating(place, options.queue), Slot(place, CLAIMS[options.queue]) as slot, Watchdog(place, slot):
+        status = _listen(options.queue)
+        if place.draining.is_set():
+            return 0
+        log.critical("Celery ended with status %d: this worker ends after its job, to be started again", status)
+        return status or ENDED_BY_ITSELF
+
+
+def _listen(queue: str) -> int:
+    """Let Celery hear rings until it ends; return its status."""
+    from worker.app import app
+
+    name = f"{queue}-{os.getpid()}@%h"
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     one_thread = ["-P", "threads", "-c", "1"]
-    with Beating(place, options.queue):
-        app.worker_main(["--quiet", "worker", *one_thread, "-Q", options.queue, "-n", name, *quiet])
+    try:
+        ended: object = app.worker_main(["--quiet", "worker", *one_thread, "-Q", queue, "-n", name, *quiet])
+    except SystemExit as error:
+        ended = error.code
+    except Exception:
+        log.exception("Celery broke")
+        ended = None
+    return ended if isinstance(ended, int) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

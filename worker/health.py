@@ -1,20 +1,24 @@
-"""Is the worker of this machine or container alive and connected to its broker? `python -m worker.health`.
+"""Is the worker of this machine or container alive, connected and fit for work? `python -m worker.health`.
 
-Celery's own ping is no answer: remote control is off, since the database does its work. What can go wrong unseen is
-a worker that has lost its broker; so the check looks at the sockets that the worker process holds.
+Celery's own ping is no answer: remote control is off, since the database does its work. So the check looks at the
+sockets that the worker process holds, and at what the worker says of itself in its row. A worker that is wedged ends
+by itself (`worker.watchdog`); one that is merely unfit, such as with a full disk, is better left alone.
 """
 
 import os
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
+from sqlalchemy.exc import SQLAlchemyError
 
+from api.db import Database
 from api.settings import Settings
+from api.workers import service
 
 DEFAULT_PORTS = {"redis": 6379, "rediss": 6379}
 
@@ -56,7 +60,7 @@ def is_connected(process: psutil.Process, broker_url: str) -> bool:
 
 
 def complaint(found: Iterable[psutil.Process], broker_url: str) -> str | None:
-    """Say what is wrong, if anything is."""
+    """Return what is wrong with the processes, or None."""
     found = list(found)
     if not found:
         return "no worker process runs"
@@ -67,5 +71,30 @@ def complaint(found: Iterable[psutil.Process], broker_url: str) -> str | None:
     return f"no connection to the broker: process {deaf}" if deaf else None
 
 
+def own_complaint(names: Sequence[str], database_url: str) -> str | None:
+    """Return what the workers of these names say of themselves, or None; nothing is known without the database."""
+    database = Database(database_url, kept=1)
+    try:
+        with database.transaction() as session:
+            present = [one for one in service.present(session) if one.row.name in names]
+    except SQLAlchemyError:  # no fault of the worker's
+        return None
+    finally:
+        database.engine.dispose()
+    told = [f"{one.row.name}: {one.row.complaint or 'has not renewed its row'}" for one in present if _is_unfit(one)]
+    return "; ".join(told) or None
+
+
+def _is_unfit(present: service.Present) -> bool:
+    return present.row.complaint is not None or not present.alive
+
+
+def main() -> str | None:
+    """Return what is wrong, or None."""
+    settings, found = Settings(), workers()
+    names = [f"{socket.gethostname()}:{process.pid}" for process in found]
+    return complaint(found, settings.broker_url) or own_complaint(names, settings.database_url)
+
+
 if __name__ == "__main__":
-    sys.exit(complaint(workers(), Settings().broker_url))
+    sys.exit(main())

@@ -116,7 +116,7 @@ def _inspect(
         return None, _problem("the stored file is missing or damaged; upload it again")
     options = ["--convert", folder / CONVERTED] if check.table is Model else previews.options(check, folder)
     line: list[str | Path] = [*command, "inspect", path, "--cache", place.cache, *options, "--json"]
-    child = Child(line, folder, folder / folders.LOG)
+    child = Child(line, folder, folder / folders.LOG, hidden=place.hidden, writable=[place.cache])
     try:
         _restrict(child.pid, place)
         lease.child = child

@@ -5,6 +5,7 @@ the grace after it are over. A worker that is fenced kills its child at once and
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -50,11 +51,28 @@ class Lease:
         self._deadline = time.monotonic() + timeout_seconds
         self._closed = threading.Event()
         self._thread = threading.Thread(target=journal.carrying(self._run), name="heartbeat", daemon=True)
-        self.order: Order | None = None  # why the work must stop, once it must
+        self._order: Order | None = None
+        self._ordered = math.inf  # monotonic
         self.child: Child | None = None  # what to stop then
         self._pause_saved = False  # the owner wants a pause once the next checkpoint is kept
 
+    @property
+    def order(self) -> Order | None:
+        """Why the work must stop, once it must."""
+        return self._order
+
+    @order.setter
+    def order(self, order: Order | None) -> None:
+        self._order, self._ordered = order, min(self._ordered, time.monotonic())
+
+    def overdue_seconds(self) -> float:
+        """Return for how long the work has gone on since even a slow end should have come; negative: it may go on."""
+        settings = self._settings
+        slow = settings.stop_grace_seconds + settings.lease_seconds + settings.outage_grace_seconds
+        return time.monotonic() - self._ordered - slow
+
     def __enter__(self) -> Self:
+        self._place.lease.current = self
         self._thread.start()
         return self
 
@@ -62,6 +80,7 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        self._place.lease.current = None
 
     def close(self) -> None:
         """End the heartbeat; call it before the write that ends the lease."""

@@ -36,6 +36,7 @@ class Beating:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
+        self._place.condition.changed.set()
         self._thread.join()
 
     def _run(self) -> None:
@@ -43,11 +44,13 @@ class Beating:
         while not self._ended.is_set():
             try:
                 with self._place.database.transaction() as session:
+                    self._presence.complaint = self._place.condition.complaint
                     move(session, self._presence, self._place.settings.lease_seconds)
                 move = service.beat
             except DBAPIError as failed:
                 log.warning("cannot say that this worker is there: %s", failed.orig)
-            self._ended.wait(self._place.settings.heartbeat_seconds)
+            self._place.condition.changed.wait(self._place.settings.heartbeat_seconds)
+            self._place.condition.changed.clear()
         try:
             with self._place.database.transaction() as session:
                 service.leave(session, self._place.name)

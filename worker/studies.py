@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from api.jobs.service import COMPARE
+from api.jobs.tables import COMPARE
 from api.storage import Storage
 from api.studies.results import panel_of, results_of
 from rdrkd.study import results

@@ -103,7 +103,8 @@ class Attempt:
             return self._stopped(self.lease.order)
         job = [self.held.kind, self.folder / SPEC, "--run-dir", self.folder]
         command = [*self.command, *map(str, job), *options, "--cache", str(self.place.cache), "--events"]
-        self.lease.child = Child(command, self.folder, self.log)
+        hidden, writable = self.place.hidden, [self.place.cache]
+        self.lease.child = Child(command, self.folder, self.log, hidden=hidden, writable=writable)
         with Shipping(self.log, self._keep_log, self.place.settings.heartbeat_seconds):
             self._follow(self.lease.child)
             status = self.lease.child.wait()

@@ -13,8 +13,9 @@ from api.downloads import Download, hand_out
 from api.errors import BadRequest, Gone, Invalid, NotFound, NotReady, RangeNotSatisfiable
 from api.jobs.tables import Artifact, Job
 from api.responses import Disposition, not_modified, plain_name
+from api.routing import Route
 
-router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
+router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], route_class=Route)
 
 BYTES = {"schema": {"type": "string", "format": "binary"}}
 

@@ -7,8 +7,9 @@ from api.attempts.schemas import Attempts, AttemptView, Checkpoints, CheckpointV
 from api.dependencies import Work, refusals
 from api.errors import NotFound
 from api.jobs import service as jobs
+from api.routing import Route
 
-router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
+router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], route_class=Route)
 
 
 @router.get("/attempts", operation_id="list_job_attempts", responses=refusals(NotFound))

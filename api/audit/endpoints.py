@@ -9,8 +9,9 @@ from api.audit.schemas import AuditView
 from api.dependencies import Work, refusals
 from api.errors import Invalid
 from api.pages import After, Limit, Page
+from api.routing import Route
 
-router = APIRouter(prefix="/audit", tags=["access"])
+router = APIRouter(prefix="/audit", tags=["access"], route_class=Route)
 
 Word = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_.@-]{1,100}$")]
 

@@ -34,6 +34,7 @@ from api.pages import After, Limit, Page
 from api.queue import INSPECT
 from api.receiving import Upload, form_body, receiver
 from api.registration import register
+from api.routing import Route
 from api.transactions import UnitOfWork
 from api.uploads import SUFFIXES as OF_KIND
 from rdrkd.spec import Name
@@ -53,7 +54,7 @@ _PREVIEW: dict[str, Any] = {
     },
 }
 _IMPORTED = refusals(*OF_JSON, *KEYED, PathNotAllowed, UnknownReference, QuotaExceeded, StorageFull)
-router = APIRouter(prefix="/datasets", tags=["datasets"])
+router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=Route)
 
 
 @router.post(
@@ -76,7 +77,7 @@ def create(
     The answer is `checking`; a worker then inspects the file and makes it `ready` or `invalid`. A job may name it at
     once, and waits. Under a name that there is already it becomes its next version.
     """
-    row = register(work, store, upload.stored, lambda session: _create(session, upload))
+    row = register(work, store, upload.stored, lambda session: _create(session, upload), upload.held)
     view = DatasetView.of(row)
     once.accepted(work.session, view, answer, view.links.self, "1")
     return view

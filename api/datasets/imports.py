@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 
 from api.datasets.sources import Source, open_source
-from api.dependencies import settings_of
-from api.receiving import LENIENT, refuse_early
+from api.dependencies import at_database, reading, settings_of, storage_of
+from api.ledger.service import check_room
+from api.receiving import LENIENT
 from rdrkd.spec import Name
 
 
@@ -51,17 +53,22 @@ class Asked:
     lenient: bool
 
 
-def _look(request: Request, where: str, asked: _Import) -> Asked:
-    source = open_source(settings_of(request), where, patient=False)
-    refuse_early(request, source.size)
+async def _look(request: Request, where: str, asked: _Import) -> Asked:
+    source = await run_in_threadpool(open_source, settings_of(request), where, patient=False)
+
+    def check() -> None:
+        with reading(request)() as session:
+            check_room(session, storage_of(request), settings_of(request).min_free_bytes, more=source.size)
+
+    await at_database(request, check, write=False)
     return Asked(where, source, (asked.name or "").strip() or None, asked.lenient)
 
 
-def look_at_folder(request: Request, asked: FolderRequest) -> Asked:
-    """Look at a folder (see `open_source`); StorageFull, QuotaExceeded: there is no room for it."""
-    return _look(request, asked.folder, asked)
+async def look_at_folder(request: Request, asked: FolderRequest) -> Asked:
+    """Look at a folder (see `open_source`); StorageFull: there is no room for it."""
+    return await _look(request, asked.folder, asked)
 
 
-def look_at_bucket(request: Request, asked: BucketRequest) -> Asked:
+async def look_at_bucket(request: Request, asked: BucketRequest) -> Asked:
     """Look at what lies in a bucket; likewise."""
-    return _look(request, asked.url, asked)
+    return await _look(request, asked.url, asked)

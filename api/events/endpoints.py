@@ -15,9 +15,10 @@ from api.events.schemas import EventPage, EventView
 from api.jobs import service as jobs
 from api.jobs.states import TERMINAL
 from api.jobs.tables import Job
+from api.routing import Route
 from api.streams import JSON, STREAM, Batch, EventStream, accepted, encode
 
-router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
+router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], route_class=Route)
 
 MOST_SEQ = 2**31 - 1  # the column's
 ROWS = 500  # of one read of a stream

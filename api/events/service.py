@@ -12,7 +12,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.events.tables import JobEvent
+from api.jobs.states import TERMINAL, Status
 from api.jobs.tables import Job
+from api.webhooks import events as webhooks
+from api.webhooks.events import Ended
 
 MOST = 50_000  # of a job; then only its moves are told: a trainer that has read strangers' files may tell without end
 MORE = {"code": "more_events", "message": f"there were more than {MOST} events; from here on only the job's moves"}
@@ -37,8 +40,9 @@ def moved(session: Session, job_id: str, reason: str | None = None) -> None:
         job_id: the job.
         reason: why, where the job itself has no reason: it only goes back to the queue.
     """
-    status, attempt, worker, of_job = session.execute(
-        select(Job.status, Job.attempt, Job.worker, Job.reason).where(Job.id == job_id)
+    columns = (Job.status, Job.attempt, Job.worker, Job.reason, Job.kind, Job.owner, Job.finished_at)
+    status, attempt, worker, of_job, kind, owner, finished_at = session.execute(
+        select(*columns).where(Job.id == job_id)
     ).one()
     told = select(JobEvent.data, JobEvent.attempt).where(JobEvent.job_id == job_id, JobEvent.type == Type.STATUS)
     last = session.execute(told.order_by(JobEvent.seq.desc()).limit(1)).one_or_none()
@@ -46,6 +50,9 @@ def moved(session: Session, job_id: str, reason: str | None = None) -> None:
     if last is None or (before, last.attempt) != (status, attempt):
         data = {"from": before, "to": str(status), "worker": worker, "reason": of_job or reason}
         add(session, job_id, attempt, Type.STATUS, data)
+        if status in TERMINAL:
+            assert finished_at is not None
+            webhooks.ended(session, Ended(job_id, kind, Status(status), of_job, owner, finished_at))
 
 
 def add(session: Session, job_id: str, attempt: int, kind: Type, data: dict[str, Any]) -> None:

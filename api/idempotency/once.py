@@ -7,18 +7,18 @@ answer. A request that was answered before never reaches its endpoint: `Replayed
 import hashlib
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
 
 from api.db import Database
-from api.dependencies import caller_of, database_of
+from api.dependencies import at_database, caller_of, database_of
 from api.discards import drop_unnamed
 from api.errors import ApiError, FieldError, Invalid, KeyInFlight, KeyReused
 from api.idempotency import service
@@ -63,7 +63,7 @@ class Once:
             service.keep(session, self._claim, answer)
 
 
-def key_of(
+async def key_of(
     request: Request,
     key: Annotated[
         str | None,
@@ -103,7 +103,7 @@ def once_of_headers(*names: str) -> Callable[..., AsyncIterator[Once]]:
     return once
 
 
-def once_of_upload(receive: Callable[..., Awaitable[Upload]]) -> Callable[..., AsyncIterator[Once]]:
+def once_of_upload(receive: Callable[..., AsyncIterator[Upload]]) -> Callable[..., AsyncIterator[Once]]:
     """Make the dependency that claims the key of an upload: a large body is compared by what the store says of it."""
 
     async def once(request: Request, key: Key, upload: Annotated[Upload, Depends(receive)]) -> AsyncIterator[Once]:
@@ -113,7 +113,7 @@ def once_of_upload(receive: Callable[..., Awaitable[Upload]]) -> Callable[..., A
             async with _claimed(request, key, _fingerprint(request, content)) as claimed:
                 yield claimed
         except (Replayed, KeyReused, KeyInFlight):
-            await run_in_threadpool(_drop, database, storage, upload)
+            await at_database(request, partial(_drop, database, storage, upload), write=True)
             raise
 
     return once
@@ -129,27 +129,27 @@ async def _claimed(request: Request, key: str | None, fingerprint: str) -> Async
         yield Once(None)
         return
     database, claim = database_of(request), Claim.new(key, fingerprint, caller_of(request).key)
-    if (answer := await run_in_threadpool(_claim, database, claim)) is not None:
+    if (answer := await at_database(request, partial(_claim, database, claim), write=True)) is not None:
         raise Replayed(answer)
     try:
         yield Once(claim)
     except BaseException:
-        await run_in_threadpool(_release, database, claim)
+        await at_database(request, partial(_release, database, claim), write=True)
         raise
 
 
 def _claim(database: Database, claim: Claim) -> Answer | None:
     try:
-        with database.transaction() as session:
+        with database.transaction(write=True) as session:
             service.add(session, claim)
     except IntegrityError:
-        with database.transaction() as session:
+        with database.transaction(write=True) as session:
             return service.take_over(session, claim)
     return None
 
 
 def _release(database: Database, claim: Claim) -> None:
-    with database.transaction() as session:
+    with database.transaction(write=True) as session:
         service.release(session, claim)
 
 

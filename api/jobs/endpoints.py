@@ -1,11 +1,11 @@
 """The addresses of jobs."""
 
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
 
-from api.dependencies import OF_JSON, IfNoneMatch, ReadDep, WatchDep, Work, json_only, refusals, room
+from api.dependencies import OF_JSON, IfNoneMatch, ReadDep, WatchDep, Work, at_database, json_only, refusals, room
 from api.errors import (
     AlreadyFinished,
     CrossSite,
@@ -26,9 +26,10 @@ from api.jobs.waiting import waiting_for
 from api.pages import After, Limit, Page
 from api.queue import TRAIN
 from api.responses import not_modified
+from api.routing import Route
 from rdrkd.spec import STUDY_ID, JobSpec, Moment, Name
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Route)
 
 Label = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{1,64}=[^\x00]{0,512}$")]
 POLL_SECONDS = "2"
@@ -110,7 +111,7 @@ async def get(
     if wait:
         found = await polling.news(request, read, watch, job_id, if_none_match, wait)
     else:
-        found = await run_in_threadpool(polling.look, read, job_id)
+        found = await at_database(request, partial(polling.look, read, job_id), write=False)
     if (unchanged := not_modified(if_none_match, found.etag)) is not None:
         return unchanged
     response.headers["ETag"] = found.etag

@@ -3,9 +3,9 @@
 import time
 import zlib
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import Request
-from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import Read
 from api.jobs import service, warnings
@@ -62,13 +62,13 @@ async def news(request: Request, read: Read, watch: Watch, job_id: str, known: s
     """
     give_up = time.monotonic() + seconds
     with watch.job(job_id) as written:
-        first = found = await run_in_threadpool(look, read, job_id)
+        first = found = await watch.admission.follow(partial(look, read, job_id))
         while not _is_news(found, first, known) and not watch.closing:
             left = give_up - time.monotonic()
             if left <= 0 or await request.is_disconnected():
                 break
             if await written.wait(min(left, LOOK_SECONDS)) or found.status == Status.QUEUED:
-                found = await run_in_threadpool(look, read, job_id)
+                found = await watch.admission.follow(partial(look, read, job_id))
     return found
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TypeVar, cast
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, literal, select
 from sqlalchemy.orm import Session
@@ -16,7 +16,7 @@ from api.errors import AlreadyFinished, Invalid, PathNotAllowed, UnknownReferenc
 from api.events import service as events
 from api.jobs import lifecycle
 from api.jobs.states import TERMINAL, Status
-from api.jobs.tables import Job
+from api.jobs.tables import COMPARE, Job
 from api.models import naming
 from api.models.tables import Model
 from api.ownership import owner_of
@@ -34,6 +34,7 @@ from rdrkd.spec import (
     RunSpec,
     needs_gpu,
     references,
+    replaced,
 )
 from rdrkd.spec.references import DATASET_ID
 from rdrkd.spec.study import Study
@@ -41,7 +42,6 @@ from rdrkd.spec.study import Study
 Refusal = tuple[type[Unprocessable], Problem]
 Spec = TypeVar("Spec", bound=RunSpec | Study)
 _PATH = re.compile(r"[/\\]|^[.~]|\.(zip|tar|tar\.gz|tgz|ya?ml)$", re.IGNORECASE)
-COMPARE = "compare"  # the kind of the jobs that draw reports of studies
 WITHOUT_WEIGHTS = ("evaluate", "export")  # kinds of jobs that hand back none that another could start from
 
 
@@ -65,15 +65,14 @@ def create(session: Session, spec: JobSpec) -> Job:
 
 
 def with_ids(session: Session, spec: Spec) -> Spec:
-    """Give a job's or study's spec with the ids of what it names otherwise: what is queued stays when names move.
+    """Return a job's or study's spec with ids in place of names: what is queued stays when names move.
 
-    What is not there stays as it is named.
+    Only the spec's own reference fields are replaced; a name that nothing answers to stays.
     """
-    content = spec.model_dump(mode="json", exclude_unset=True)
-    known = naming.resolved(session, content)
+    ids: dict[str, Any] = dict(naming.resolved(session, references(spec)))
     if not re.fullmatch(DATASET_ID, spec.dataset) and (dataset := versions.named(session, spec.dataset)) is not None:
-        known = known | {"dataset": dataset.id}
-    return spec if known == content else cast(Spec, type(spec).model_validate(known))
+        ids["dataset"] = dataset.id
+    return replaced(spec, ids)
 
 
 def add(session: Session, spec: RunSpec, owner: str | None, continues: str | None = None) -> Job:

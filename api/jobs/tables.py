@@ -11,15 +11,14 @@ from api.jobs.states import Status
 from api.leases import Leased
 from api.ownership import Owned
 
+COMPARE = "compare"  # the kind of the jobs that draw reports of studies
+
 
 class Job(Leased, Owned, Base):
     """A job: the row is the truth; the message in the broker only says that there is one."""
 
     __tablename__ = "job"
-    __table_args__ = (
-        Index("ix_job_claim", "status", "priority", "queued_at"),
-        Index("ix_job_announce", "finished_at", "announced_at"),
-    )
+    __table_args__ = (Index("ix_job_claim", "status", "priority", "queued_at"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)  # job_<uuid7>: sorts by time
     kind: Mapped[str] = mapped_column(String(20))
@@ -47,7 +46,6 @@ class Job(Leased, Owned, Base):
     queued_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    announced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # the end that webhooks were told: finished_at
 
 
 class JobEpoch(Base):

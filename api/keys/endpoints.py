@@ -9,8 +9,9 @@ from api.errors import CrossSite, Invalid, NotFound
 from api.keys import service
 from api.keys.schemas import KeyRequest, KeyView, NewKeyView
 from api.pages import After, Limit, Page
+from api.routing import Route
 
-router = APIRouter(prefix="/api-keys", tags=["access"])
+router = APIRouter(prefix="/api-keys", tags=["access"], route_class=Route)
 
 
 @router.post(

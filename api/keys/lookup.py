@@ -1,27 +1,40 @@
 """The keys as the guard asks for them: without blocking the event loop, and at most a few seconds old."""
 
+import asyncio
+import logging
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.concurrency import run_in_threadpool
+from sqlalchemy.orm import Session
 
 from api.access import Caller
+from api.admission import Admission
 from api.db import Database
-from api.errors import Unauthorized, Unavailable
+from api.errors import Overloaded, Unauthorized, Unavailable
 from api.keys import service
 from api.keys.service import Known
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 SECONDS = 3.0  # how long a revoked key may still be taken, and how long a read of the database stands
 MOST = 1000  # keys remembered
 
 
 class Lookup:
-    """Looks keys up; used by one event loop."""
+    """Looks keys up; used by one event loop. Those who ask for the same at once share one read."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, admission: Admission) -> None:
+        self._database, self._admission = database, admission
         self._known: dict[str, tuple[float, Known | None]] = {}
         self._any, self._asked = False, -SECONDS
+        self._reads: dict[str, asyncio.Task[Any]] = {}
+        self._notes: set[asyncio.Task[None]] = set()
 
     async def caller(self, token: str) -> Caller:
         """Say who has this key.
@@ -33,11 +46,13 @@ class Lookup:
         parts = service.parts(token)
         if parts is None:
             raise Unauthorized("expected the header Authorization: Bearer <API key or token>, got none that is known")
-        known = await self._known_by(*parts)
+        known = await self._known_by(parts[0])
         if not service.same(known, parts[1]) or known is None:
             raise Unauthorized("expected the header Authorization: Bearer <API key or token>, got none that is known")
         if known.state != "valid":
             raise Unauthorized(f"expected a key that is valid, got {known.caller.key}, which is {known.state}")
+        if known.unnoted:
+            self._note(parts[0], known)
         return known.caller
 
     async def any_key(self) -> bool:
@@ -47,29 +62,52 @@ class Lookup:
             Unavailable: the database does not answer, or has no tables yet.
         """
         if not self._any and time.monotonic() - self._asked >= SECONDS:
-            self._any = await run_in_threadpool(self._ask)
+            self._any = await self._shared("", service.any_key)
             self._asked = time.monotonic()
         return self._any
 
-    async def _known_by(self, key_id: str, sha256: str) -> Known | None:
+    async def _known_by(self, key_id: str) -> Known | None:
         fresh, known = self._known.get(key_id, (0.0, None))
         if time.monotonic() >= fresh:
-            known = await run_in_threadpool(self._read, key_id, sha256)
+            asked = time.monotonic()
+            known = await self._shared(key_id, partial(service.look_up, key_id=key_id))
             if len(self._known) >= MOST:  # whoever invents ids costs a read each, never memory
                 self._known.clear()
-            self._known[key_id] = (time.monotonic() + SECONDS, known)
+            self._known[key_id] = (asked + SECONDS, known)
         return known
 
-    def _read(self, key_id: str, sha256: str) -> Known | None:
-        try:
+    async def _shared(self, what: str, read: Callable[[Session], T]) -> T:
+        """Read once for all who ask while the read goes on."""
+        task = self._reads.get(what)
+        if task is None:
+            task = self._reads[what] = asyncio.create_task(self._read(read))
+            task.add_done_callback(lambda _: self._reads.pop(what))
+        found: T = await asyncio.shield(task)
+        return found
+
+    async def _read(self, read: Callable[[Session], T]) -> T:
+        def work() -> T:
             with self._database.transaction() as session:
-                return service.look_up(session, key_id, sha256)
+                return read(session)
+
+        try:
+            return await self._admission.guard(work)
         except SQLAlchemyError as error:
             raise Unavailable("expected a database that answers, got none") from error
 
-    def _ask(self) -> bool:
+    def _note(self, key_id: str, known: Known) -> None:
+        """Have it written that a key is used; nobody waits for that."""
+        self._known[key_id] = (self._known[key_id][0], replace(known, unnoted=False))
+        task = asyncio.create_task(self._write_note(key_id))
+        self._notes.add(task)
+        task.add_done_callback(self._notes.discard)
+
+    async def _write_note(self, key_id: str) -> None:
+        def work() -> None:
+            with self._database.transaction(write=True) as session:
+                service.note_use(session, key_id)
+
         try:
-            with self._database.transaction() as session:
-                return service.any_key(session)
-        except SQLAlchemyError as error:
-            raise Unavailable("expected a database that answers, got none") from error
+            await self._admission.run(work, write=True)
+        except (Overloaded, SQLAlchemyError) as error:  # it is written a few seconds later
+            log.info("could not note the use of %s: %s", key_id, error)

@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.access import Scope
 from api.keys.tables import ApiKey
+from rdrkd.spec import Moment
 
 Owner = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$", examples=["survey-team"])]
 Name = Annotated[
@@ -22,7 +23,7 @@ class KeyRequest(BaseModel):
     name: Name = Field(description="for people: what the key is for", examples=["nightly distillation"])
     owner: Owner = Field(description="whose things it makes and sees; several keys may have one owner")
     scope: Scope = Field(Scope.SUBMIT, description="`read`; `submit`: reads, too; `admin`: everything of everybody")
-    expires_at: AwareDatetime | None = Field(None, description="from when on it is refused; none: never")
+    expires_at: Moment | None = Field(None, description="from when on it is refused; none: never")
 
 
 class KeyView(BaseModel):

@@ -21,6 +21,7 @@ from rdrkd.errors import Problem
 
 _FORM = re.compile(r"rdr_([0-9a-f]{32})_([0-9a-f]{64})")  # the id without its prefix, and the secret
 USE_SECONDS = 60.0  # how exact `last_used_at` is
+_LONG_AGO = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < after_seconds(-USE_SECONDS))
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Known:
     caller: Caller
     sha256: str
     state: Literal["valid", "expired", "revoked"]
+    unnoted: bool = False  # its last use was written long ago
 
 
 def create(session: Session, request: KeyRequest) -> tuple[ApiKey, str]:
@@ -86,17 +88,17 @@ def same(known: Known | None, sha256: str) -> bool:
     return hmac.compare_digest(known.sha256 if known is not None else "0" * 64, sha256)
 
 
-def look_up(session: Session, key_id: str, sha256: str) -> Known | None:
-    """Read what the guard needs of a key, and note that it is used if the secret is right."""
+def look_up(session: Session, key_id: str) -> Known | None:
+    """Read what the guard needs of a key."""
     expired = ApiKey.expires_at <= now()
     state = case((ApiKey.revoked_at.is_not(None), "revoked"), (expired, "expired"), else_="valid")
-    long_ago = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < after_seconds(-USE_SECONDS))
-    row = session.execute(select(ApiKey, state, long_ago).where(ApiKey.id == key_id)).one_or_none()
+    row = session.execute(select(ApiKey, state, _LONG_AGO).where(ApiKey.id == key_id)).one_or_none()
     if row is None:
         return None
     key: ApiKey = row[0]
-    known = Known(Caller(key.id, key.owner, Scope(key.scope)), key.sha256, row[1])
-    if known.state == "valid" and row[2] and same(known, sha256):
-        # Conditional: of several processes that see the key at once, one writes.
-        session.execute(update(ApiKey).where(ApiKey.id == key_id, long_ago).values(last_used_at=now()))
-    return known
+    return Known(Caller(key.id, key.owner, Scope(key.scope)), key.sha256, row[1], bool(row[2]))
+
+
+def note_use(session: Session, key_id: str) -> None:
+    """Write that a key is used. Of several processes that see it at once, one does."""
+    session.execute(update(ApiKey).where(ApiKey.id == key_id, _LONG_AGO).values(last_used_at=now()))

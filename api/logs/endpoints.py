@@ -17,9 +17,10 @@ from api.logs import service
 from api.logs.schemas import LogPage, as_text, pieces
 from api.logs.service import Cursor
 from api.logs.tables import JobLog
+from api.routing import Route
 from api.streams import JSON, STREAM, Batch, EventStream, accepted, encode
 
-router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
+router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], route_class=Route)
 
 TEXT = "text/plain"
 CURSOR = r"^[0-9]{1,9}-[0-9]{1,9}$"

@@ -8,9 +8,10 @@ from api.dependencies import Work, refusals
 from api.errors import Invalid, NotFound
 from api.metrics import service
 from api.metrics.schemas import JobMetrics, as_csv
+from api.routing import Route
 from api.streams import JSON, accepted
 
-router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
+router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], route_class=Route)
 
 CSV = "text/csv"
 NAME = r"^(lr|seconds|(metrics|losses|weights|diagnostics)(/[^\x00]{1,200})?)$"

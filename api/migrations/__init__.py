@@ -1,5 +1,6 @@
 """The database's schema, from the first table on, as Alembic revisions."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -36,6 +37,7 @@ def config(connection: Connection | None = None) -> Config:
     return configuration
 
 
+@cache
 def newest() -> str | None:
     """Give the revision that the code expects."""
     return ScriptDirectory.from_config(config()).get_current_head()

@@ -1,5 +1,6 @@
 """The addresses of models."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -22,13 +23,14 @@ from api.models.schemas import ModelView
 from api.pages import After, Limit, Page
 from api.receiving import Upload, form_body, receiver
 from api.registration import register
+from api.routing import Route
 from api.uploads import SUFFIXES as OF_KIND
 from rdrkd.spec import ALIAS, Name
 
 SUFFIXES = OF_KIND["model"]
 receive = receiver(SUFFIXES, lambda settings: settings.max_model_bytes)
 once = once_of_upload(receive)
-router = APIRouter(prefix="/models", tags=["models"])
+router = APIRouter(prefix="/models", tags=["models"], route_class=Route)
 
 
 @router.post(
@@ -52,7 +54,8 @@ def create(
     once, and waits.
     """
     stored = upload.stored
-    row = register(work, store, stored, lambda session: service.create(session, stored, upload.filename, upload.name))
+    create = partial(service.create, stored=stored, filename=upload.filename, name=upload.name)
+    row = register(work, store, stored, create, upload.held)
     view = ModelView.of(row)
     once.accepted(work.session, view, answer, view.links.self, "1")
     return view

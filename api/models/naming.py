@@ -5,7 +5,8 @@ moves later changes no job.
 """
 
 import hashlib
-from typing import Any
+import re
+from collections.abc import Mapping
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -14,6 +15,8 @@ from sqlalchemy.orm import Session
 from api.db import now
 from api.models.tables import Model, ModelAlias, ModelSeries
 from api.ownership import owner_of
+from rdrkd.spec import ModelRef, RegisteredModel
+from rdrkd.spec.references import MODEL_ID
 
 
 def series_id(owner: str | None, name: str) -> str:
@@ -53,13 +56,18 @@ def move(session: Session, row: Model, alias: str) -> None:
             session.scalar(moved)
 
 
-def resolved(session: Session, spec: Any) -> Any:
-    """Give a spec's JSON with the ids of the models that it names by alias or version, where there are such."""
-    if isinstance(spec, dict):
-        if set(spec) == {"model"} and isinstance(spec["model"], str) and "@" in spec["model"]:
-            return {"model": _meant(session, spec["model"]) or spec["model"]}
-        return {key: resolved(session, value) for key, value in spec.items()}
-    return [resolved(session, value) for value in spec] if isinstance(spec, list) else spec
+def resolved(session: Session, references: Mapping[str, ModelRef]) -> dict[str, RegisteredModel]:
+    """Return, by field, those references that name a model by alias or version, each as that model's id.
+
+    A reference that no model answers to is left out.
+    """
+    named = {
+        field: reference.model
+        for field, reference in references.items()
+        if isinstance(reference, RegisteredModel) and not re.fullmatch(MODEL_ID, reference.model)
+    }
+    found = {field: _meant(session, name) for field, name in named.items()}
+    return {field: RegisteredModel(model=id_) for field, id_ in found.items() if id_ is not None}
 
 
 def _meant(session: Session, reference: str) -> str | None:

@@ -10,10 +10,11 @@ from prometheus_client.registry import Collector
 from api.dependencies import StorageDep, Work, refusals
 from api.errors import InsufficientScope
 from api.monitoring import service
+from api.routing import Route
 from rdrkd import __version__
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-router = APIRouter(tags=["service"])
+router = APIRouter(tags=["service"], route_class=Route)
 
 
 class _Figures(Collector):

@@ -30,13 +30,14 @@ from api.jobs.waiting import waiting_for
 from api.pages import After, Limit, Page
 from api.queue import TRAIN
 from api.responses import Disposition
+from api.routing import Route
 from api.studies import deletion, examples, service
 from api.studies.schemas import Extension, StudySummary, StudyView
 from api.studies.tables import Study
 from rdrkd.spec.study import Study as Spec
 from rdrkd.study import results
 
-router = APIRouter(prefix="/studies", tags=["studies"])
+router = APIRouter(prefix="/studies", tags=["studies"], route_class=Route)
 
 _BODY = (*OF_JSON, Invalid)
 _FULL = (QuotaExceeded, StorageFull)

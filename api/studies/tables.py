@@ -20,7 +20,6 @@ class Study(Owned, Base):
     spec: Mapped[dict[str, Any]]  # rdrkd.spec.study.Study, as it was posted and extended since
     teacher_job: Mapped[str | None] = mapped_column(ForeignKey("job.id"))  # that trains the teacher, where one does
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())
-    announced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # the end that webhooks were told
 
 
 class StudyMember(Base):

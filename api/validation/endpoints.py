@@ -12,11 +12,12 @@ from api.errors import (
     UnusableReference,
 )
 from api.jobs import examples
+from api.routing import Route
 from api.validation import service
 from api.validation.schemas import Validation
 from rdrkd.spec import JobSpec
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Route)
 
 _BODY = (*OF_JSON, Invalid)
 

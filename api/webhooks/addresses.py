@@ -1,32 +1,46 @@
-"""Where a webhook may lead: nowhere inside. Who names an address must not reach what only this machine can reach."""
+"""Where a webhook may lead: to the internet. Whoever names a URL must not reach what only this machine can reach."""
 
 import ipaddress
-import socket
 from urllib.parse import urlsplit
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from api.webhooks.resolver import Address, Resolver, Unresolved
+
+RESOLVE_SECONDS = 3.0  # for the name of a URL that a caller has just sent
+
+# Where clouds keep the credentials of a machine; refused even where private networks are allowed. The link-local
+# addresses that most of them use are refused as such.
+METADATA = [
+    ipaddress.ip_network(network)
+    for network in (
+        "100.100.100.200/32",  # Alibaba
+        "168.63.129.16/32",  # Azure's WireServer: outside every reserved range
+        "192.0.0.0/24",  # Oracle (192.0.0.192); IETF protocol assignments
+        "192.80.8.124/32",  # Equinix Metal
+        "fd00:ec2::/32",  # AWS: metadata, pod identity, DNS, time
+        "fd20:ce::/32",  # Google
+        "fd00:c1::/32",  # Oracle
+        "fd00:42::/32",  # Scaleway
+        "fd00:a9fe:a9fe::/48",  # Akamai (Linode)
+    )
+]
+# IPv6 addresses that a gateway turns into any IPv4 address, private ones among them.
+TRANSLATED = [ipaddress.ip_network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48")]
 
 
 class AddressRefused(Exception):
-    """The address is none that may be called; the message says what was expected and what came."""
+    """A webhook must not call this URL; the message says what was expected and what came."""
 
 
-def check_url(url: str, http: bool, private: bool) -> None:
-    """Refuse a URL that may not be called, by its form and by what its host's name leads to.
+def check_form(url: str, http: bool) -> tuple[str, int]:
+    """Return host and port of a URL; no name is resolved.
 
     Args:
         url: the URL.
         http: allow it without TLS.
-        private: allow addresses of private networks and of this machine.
 
     Raises:
-        AddressRefused: with what is wrong.
+        AddressRefused: the URL is malformed, or has a scheme, a user or a fragment that is not allowed.
     """
-    resolve(*check_form(url, http), private)
-
-
-def check_form(url: str, http: bool) -> tuple[str, int]:
-    """Refuse a URL by its form; give its host and port. Raises `AddressRefused`."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -42,35 +56,45 @@ def check_form(url: str, http: bool) -> tuple[str, int]:
     return host, port or (443 if parts.scheme == "https" else 80)
 
 
-def resolve(host: str, port: int, private: bool) -> str:
-    """Give the address to connect to; of a name all addresses must be allowed, or it is not to be trusted.
+async def resolve(resolver: Resolver, host: str, private: bool, seconds: float = RESOLVE_SECONDS) -> list[str]:
+    """Return the addresses of a host, best first. One that is not allowed rejects the whole name.
+
+    Args:
+        resolver: asks the name servers.
+        host: a name, or an address.
+        private: allow addresses of private networks and of this machine.
+        seconds: how long to wait for the name servers.
 
     Raises:
-        AddressRefused: there is none, or one that is not allowed.
+        AddressRefused: the host has no address, or one that is not allowed.
+        TimeoutError: no name server answered in time.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise AddressRefused(f"expected a host that can be found, got {host!r}") from error
-    addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
-    if not addresses or not all(allowed(ipaddress.ip_address(address), private) for address in addresses):
+        found = await resolver.addresses_of(host, seconds)
+    except Unresolved as error:
+        raise AddressRefused(f"expected a host that can be resolved, got {host!r}") from error
+    if not found or not all(allowed(address, private) for address in found):
         raise AddressRefused(f"expected a host with addresses of the internet only, got {host!r}")
-    return addresses[0]
+    return [str(address) for address in found]
 
 
 def allowed(address: Address, private: bool) -> bool:
-    """Say whether an address may be called. Link-local ones never: there the clouds keep their credentials.
+    """Return whether a webhook may connect to an address.
 
     >>> [allowed(ipaddress.ip_address(a), False) for a in ("9.9.9.9", "10.0.0.1", "::1", "64:ff9b::1")]
     [True, False, False, False]
     >>> [allowed(ipaddress.ip_address(a), True) for a in ("9.9.9.9", "10.0.0.1", "::1", "169.254.169.254", "0.0.0.0")]
     [True, True, True, False, False]
+    >>> [allowed(ipaddress.ip_address(a), True) for a in ("168.63.129.16", "fd00:ec2::254", "64:ff9b:1::a9fe:a9fe")]
+    [False, False, False]
     """
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return allowed(address.ipv4_mapped, private)
         if address.sixtofour is not None or address.teredo is not None or address.is_site_local:
             return False  # the first two lead to an IPv4 address within
+    if any(address in network for network in (*METADATA, *TRANSLATED)):
+        return False
     if address.is_loopback:
         return private
     if address.is_multicast or address.is_reserved or address.is_link_local or address.is_unspecified:

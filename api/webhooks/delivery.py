@@ -4,22 +4,26 @@ A sender that is killed leaves a lease that runs out; another sends the message 
 """
 
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, true, tuple_, update
 from sqlalchemy.orm import Session, aliased
 
 from api.db import after_seconds, now
-from api.webhooks.client import GONE, Answer
+from api.webhooks.client import GONE, SECONDS, Answer
 from api.webhooks.events import TEST
 from api.webhooks.tables import Delivery, DeliveryAttempt, DeliveryStatus, Webhook
 
-LEASE_SECONDS = 120.0  # a name may take a while to resolve
+LEASE_SECONDS = SECONDS + 5  # an attempt, and the note of what came of it
 MOST_ATTEMPTS = 12  # with the pauses below, about a day
 LONGEST_PAUSE = 6 * 3600.0  # seconds
+SLOTS = 128  # attempts of one process that are under way at once
+OF_OWNER = 16  # of these, for the webhooks of one owner
+FAILING = SLOTS // 2  # of these, for webhooks whose last attempt failed
 
 
 @dataclass(frozen=True)
@@ -31,41 +35,55 @@ class Due:
     attempt: int
     event: str
     body: str
+    owner: str | None
+    failing: bool
     url: str
     secrets: Sequence[str]
 
 
-def claim(session: Session) -> Due | None:
-    """Take the message that waits longest, one at a time of each webhook; None when nothing is due."""
-    candidate, busy, hook = aliased(Delivery), aliased(Delivery), aliased(Webhook)
-    others = select(busy.id).where(busy.webhook_id == candidate.webhook_id, busy.lease_until > now())
-    oldest = (
-        select(candidate.id)
-        .join(hook, hook.id == candidate.webhook_id)
-        .where(
-            candidate.status == DeliveryStatus.WAITING,
-            candidate.next_attempt_at <= now(),
-            or_(hook.disabled_at.is_(None), candidate.event == TEST),
-            ~others.exists(),  # a slow receiver keeps one sender busy, not all
-        )
-        .order_by(candidate.next_attempt_at, candidate.id)
-        .limit(1)
-    )
-    if session.scalar(oldest) is None:
-        return None  # without a write: that would keep others from theirs on SQLite
-    locked = oldest.with_for_update(skip_locked=True, of=candidate)  # PostgreSQL; SQLite has one writer at a time
-    free = or_(Delivery.lease_until.is_(None), Delivery.lease_until <= now())
-    row = session.execute(
-        update(Delivery)
-        .where(Delivery.id == locked.scalar_subquery(), Delivery.status == DeliveryStatus.WAITING, free)
-        .values(attempts=Delivery.attempts + 1, lease_until=after_seconds(LEASE_SECONDS))
-        .returning(Delivery.id, Delivery.webhook_id, Delivery.attempts, Delivery.event, Delivery.body),
-        execution_options={"synchronize_session": False},
-    ).one_or_none()
-    if row is None:
-        return None
-    webhook = session.get_one(Webhook, row.webhook_id)
-    return Due(*row, webhook.url, valid(webhook.secrets))
+@dataclass(frozen=True)
+class Candidate:
+    """A webhook that has a message which is due."""
+
+    id: str
+    owner: str | None
+    failing: bool
+
+
+def claim(session: Session, under_way: Collection[Due] = ()) -> list[Due]:
+    """Take the messages to be sent now, one of each webhook, as many as there is room for beside those under way."""
+    due = _due(session)
+    if not due:
+        return []  # without a write: that would keep others from theirs on SQLite
+    chosen = choose(due, [Candidate(each.webhook_id, each.owner, each.failing) for each in under_way])
+    # The lock: two senders must not take two messages of the same webhook.
+    locked = select(Webhook).where(Webhook.id.in_([each.id for each in chosen]))
+    hooks = {hook.id: hook for hook in session.scalars(locked.with_for_update(key_share=True, skip_locked=True))}
+    taken = (_take(session, hooks[each.id]) for each in chosen if each.id in hooks)
+    return [each for each in taken if each is not None]
+
+
+def choose(due: Sequence[Candidate], under_way: Sequence[Candidate]) -> list[Candidate]:
+    """Choose fairly: the owner with the fewest attempts under way goes first, and webhooks that fail come last.
+
+    >>> alice = [Candidate(f"a{n}", "alice", failing=True) for n in range(100)]
+    >>> [each.id for each in choose([*alice, Candidate("b", "bob", failing=False)], [])][:3]
+    ['b', 'a0', 'a1']
+    >>> len(choose(alice, [])) == OF_OWNER
+    True
+    """
+    of_owner = Counter(each.owner for each in under_way)
+    failing = sum(each.failing for each in under_way)
+    ranked: list[tuple[bool, int, Candidate]] = []
+    for each in sorted(due, key=lambda each: each.failing):
+        ranked.append((each.failing, of_owner[each.owner], each))
+        of_owner[each.owner] += 1
+    chosen: list[Candidate] = []
+    for fails, before, each in sorted(ranked, key=lambda rank: rank[:2]):
+        if len(under_way) + len(chosen) < SLOTS and before < OF_OWNER and not (fails and failing >= FAILING):
+            chosen.append(each)
+            failing += fails
+    return chosen
 
 
 def settle(session: Session, due: Due, answer: Answer, seconds: float, retry_seconds: float, most_days: float) -> None:
@@ -79,6 +97,8 @@ def settle(session: Session, due: Due, answer: Answer, seconds: float, retry_sec
         retry_seconds: the first pause; each one after is three times as long.
         most_days: for how long a webhook may fail before it is disabled.
     """
+    # First the webhook, then its messages: the order of those who disable or delete it.
+    session.execute(select(Webhook.id).where(Webhook.id == due.webhook_id).with_for_update(key_share=True))
     again = answer.again and due.attempt < MOST_ATTEMPTS and due.event != TEST
     ended = DeliveryStatus.DELIVERED if answer.taken else DeliveryStatus.FAILED
     values: dict[str, Any] = {"status": ended, "finished_at": now()}
@@ -95,12 +115,12 @@ def settle(session: Session, due: Due, answer: Answer, seconds: float, retry_sec
 
 
 def pause(attempt: int, first: float) -> float:
-    """Give the seconds until the next attempt: three times as long each time, less a random part of up to a half."""
+    """Return the seconds until the next attempt: three times as long each time, less a random part of up to a half."""
     return float(min(first * 3 ** (attempt - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.0))
 
 
 def disable(session: Session, webhook_id: str, reason: str) -> None:
-    """Tell a webhook nothing more; what waits for it has failed."""
+    """Disable a webhook; the messages that wait for it have failed."""
     values = {"disabled_at": now(), "disabled_reason": reason[:300]}
     session.execute(update(Webhook).where(Webhook.id == webhook_id, Webhook.disabled_at.is_(None)).values(values))
     waiting = (Delivery.webhook_id == webhook_id, Delivery.status == DeliveryStatus.WAITING, Delivery.event != TEST)
@@ -109,7 +129,7 @@ def disable(session: Session, webhook_id: str, reason: str) -> None:
 
 
 def valid(secrets: Sequence[dict[str, Any]]) -> list[str]:
-    """Give the secrets that still sign, newest first."""
+    """Return the secrets that still sign, newest first."""
     moment = datetime.now(UTC).isoformat()
     return [entry["secret"] for entry in secrets if entry["until"] is None or entry["until"] > moment]
 
@@ -117,6 +137,57 @@ def valid(secrets: Sequence[dict[str, Any]]) -> list[str]:
 def purge(session: Session, days: float) -> None:
     """Forget messages that ended so many days ago, with their attempts."""
     session.execute(delete(Delivery).where(Delivery.finished_at < after_seconds(-days * 86_400)))
+
+
+def _due(session: Session) -> list[Candidate]:
+    """Return the webhooks that have a message which is due, those that wait longest first."""
+    message = aliased(Delivery)
+    of_hook = (message.webhook_id == Webhook.id, message.status == DeliveryStatus.WAITING)
+    heard = or_(Webhook.disabled_at.is_(None), message.event == TEST)
+    waits = select(func.min(message.next_attempt_at)).where(*of_hook, heard).scalar_subquery()
+    columns = (Webhook.id, Webhook.owner, Webhook.failing_since.is_not(None))
+    rows = session.execute(select(*columns).where(waits <= now(), ~_held(Webhook.id)).order_by(waits, Webhook.id))
+    return [Candidate(*row) for row in rows]
+
+
+def _held(webhook_id: Any) -> ColumnElement[bool]:
+    busy = aliased(Delivery)
+    of_hook = (busy.webhook_id == webhook_id, busy.status == DeliveryStatus.WAITING)
+    return select(busy.id).where(*of_hook, busy.lease_until > now()).exists()
+
+
+def _take(session: Session, hook: Webhook) -> Due | None:
+    message, before = aliased(Delivery), aliased(Delivery)
+    earlier = select(before.id).where(
+        before.webhook_id == hook.id,
+        before.subject == message.subject,
+        before.status == DeliveryStatus.WAITING,
+        tuple_(before.created_at, before.id) < tuple_(message.created_at, message.id),
+    )
+    oldest = (
+        select(message.id)
+        .where(
+            message.webhook_id == hook.id,
+            message.status == DeliveryStatus.WAITING,
+            message.next_attempt_at <= now(),
+            true() if hook.disabled_at is None else message.event == TEST,
+            ~earlier.exists(),  # one thing's messages come in order; one that fails holds up those of no other thing
+            ~_held(hook.id),
+        )
+        .order_by(message.created_at, message.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    row = session.execute(
+        update(Delivery)
+        .where(Delivery.id == oldest, Delivery.status == DeliveryStatus.WAITING)
+        .values(attempts=Delivery.attempts + 1, lease_until=after_seconds(LEASE_SECONDS))
+        .returning(Delivery.id, Delivery.webhook_id, Delivery.attempts, Delivery.event, Delivery.body),
+        execution_options={"synchronize_session": False},
+    ).one_or_none()
+    if row is None:
+        return None
+    return Due(*row, hook.owner, hook.failing_since is not None, hook.url, valid(hook.secrets))
 
 
 def _judge(session: Session, due: Due, answer: Answer, most_days: float) -> None:

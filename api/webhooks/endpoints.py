@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.dependencies import OF_JSON, SettingsDep, Work, json_only, refusals
 from api.errors import (
@@ -12,12 +12,25 @@ from api.errors import (
     QuotaExceeded,
 )
 from api.pages import After, Limit, Page
+from api.routing import Route
 from api.webhooks import service
 from api.webhooks.schemas import DeliveryView, NewSecretView, WebhookChange, WebhookRequest, WebhookView
 
-router = APIRouter(prefix="/webhooks", tags=["webhooks"])
+router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=Route)
 
 _BODY = (*OF_JSON, Invalid)
+
+
+# Dependencies before `Work`: while name servers are waited for, neither a transaction nor a thread is held.
+async def _callable(asked: WebhookRequest, request: Request, settings: SettingsDep) -> WebhookRequest:
+    await service.check(asked.url, settings, request.app.state.resolver)
+    return asked
+
+
+async def _changeable(asked: WebhookChange, request: Request, settings: SettingsDep) -> WebhookChange:
+    if asked.url is not None:
+        await service.check(asked.url, settings, request.app.state.resolver)
+    return asked
 
 
 @router.post(
@@ -27,9 +40,9 @@ _BODY = (*OF_JSON, Invalid)
     dependencies=[Depends(json_only)],
     responses=refusals(*_BODY, QuotaExceeded),
 )
-def create(request: WebhookRequest, work: Work, settings: SettingsDep, response: Response) -> NewSecretView:
+def create(asked: Annotated[WebhookRequest, Depends(_callable)], work: Work, response: Response) -> NewSecretView:
     """Have an address told of the caller's owner's events. The answer holds the secret that signs them, once."""
-    row, secret = service.create(work.session, request, settings)
+    row, secret = service.create(work.session, asked)
     response.headers["Location"] = f"/v1/webhooks/{row.id}"
     response.headers["Cache-Control"] = "no-store"
     return NewSecretView.of(row, secret=secret)
@@ -56,9 +69,9 @@ def get(webhook_id: str, work: Work) -> WebhookView:
     dependencies=[Depends(json_only)],
     responses=refusals(NotFound, *_BODY),
 )
-def change(webhook_id: str, asked: WebhookChange, work: Work, settings: SettingsDep) -> WebhookView:
+def change(webhook_id: str, asked: Annotated[WebhookChange, Depends(_changeable)], work: Work) -> WebhookView:
     """Change a webhook, disable it, or enable it again."""
-    return WebhookView.of(service.change(work.session, webhook_id, asked, settings))
+    return WebhookView.of(service.change(work.session, webhook_id, asked))
 
 
 @router.delete("/{webhook_id}", status_code=204, operation_id="delete_webhook", responses=refusals(CrossSite, NotFound))

@@ -1,29 +1,29 @@
-"""What is told: the end of jobs and of studies.
+"""What is told, and when its messages are made: in the transaction in which a job ends, whoever ends it.
 
-The row that has ended is the outbox: it ends and becomes due in one transaction, whoever ends it, and a message is made
-of it in another, once, with the note that it was. So no way for a job to end can forget to tell.
+Each move of a job goes through `api.events.service.moved`, which notes the ends here. Just before the commit they
+become messages to the webhooks that exist at that moment. So an end and its messages stand or fall together, and a
+retry or a delete right after the end takes nothing back.
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, event, func, or_, select
 from sqlalchemy.orm import Session
 
 from api.db import new_id
-from api.jobs.service import COMPARE
 from api.jobs.states import TERMINAL, Status
-from api.jobs.tables import Job
-from api.studies import service as studies
-from api.studies.schemas import state_of
+from api.jobs.tables import COMPARE, Job
+from api.ownership import EVERYBODYS
 from api.studies.tables import Study, StudyMember
 from api.webhooks.tables import Delivery, Webhook
 
-AT_ONCE = 100  # jobs of one transaction
+AT_ONCE = 500  # ids of one statement
 
 
 class Event(StrEnum):
@@ -38,75 +38,122 @@ class Event(StrEnum):
 TEST = "webhook.test"  # on request only
 
 
-def announce_jobs(session: Session) -> int:
-    """Make messages of the jobs that have ended since; give how many have."""
-    if session.scalar(select(Job.id).where(_ended()).limit(1)) is None:
-        return 0  # without a write: that would keep others from theirs on SQLite
-    candidates = (
-        select(Job.id).where(_ended()).order_by(Job.finished_at).limit(AT_ONCE).with_for_update(skip_locked=True)
-    )
-    columns = (Job.id, Job.kind, Job.status, Job.reason, Job.owner, Job.finished_at)
-    claimed = update(Job).where(Job.id.in_(candidates), _ended()).values(announced_at=Job.finished_at)
-    ended = session.execute(claimed.returning(*columns), execution_options={"synchronize_session": False}).all()
-    for job_id, kind, status, reason, owner, finished_at in ended:
-        assert finished_at is not None
-        if kind != COMPARE:  # the report of a study is no work that anybody asked for by itself
-            base = f"/v1/jobs/{job_id}"
-            links = {"self": base, "weights": f"{base}/weights", "artifacts": f"{base}/artifacts"}
-            data = {"id": job_id, "object": "job", "kind": kind, "status": status, "reason": reason, "links": links}
-            tell(session, owner, f"job.{Status(status)}", finished_at, data)
-    return len(ended)
+@dataclass(frozen=True)
+class Ended:
+    """An end of a job, as it is at that moment: the row may say something else a second later."""
+
+    id: str
+    kind: str
+    status: Status
+    reason: str | None
+    owner: str | None
+    at: datetime
 
 
-def announce_studies(session: Session) -> int:
-    """Make messages of the studies whose last job has ended since; give how many have."""
-    own = StudyMember.study_id == Study.id
-    of_study = select(Job.id).join(StudyMember, StudyMember.job_id == Job.id).where(own)
-    teacher = select(Job.id).where(Job.id == Study.teacher_job)
-    last = select(func.max(Job.finished_at)).join(StudyMember, StudyMember.job_id == Job.id).where(own)
-    end = last.correlate(Study).scalar_subquery()
-    still = [~jobs.where(Job.status.not_in(TERMINAL)).exists() for jobs in (of_study, teacher)]
-    due = session.execute(select(Study.id, end).where(*still, of_study.exists(), _before(end))).all()
-    return sum(_announce_study(session, study_id, finished_at) for study_id, finished_at in due if finished_at)
+@dataclass(frozen=True)
+class Message:
+    """What the webhooks of an owner are told: small, ids and links; a receiver that needs more asks the service."""
+
+    event: str
+    subject: str  # id of what it is about; messages about the same thing are sent in order
+    owner: str | None
+    at: datetime
+    data: dict[str, Any]
+
+    @property
+    def body(self) -> str:
+        """JSON, as it is signed and sent."""
+        return json.dumps({"type": self.event, "timestamp": self.at.isoformat(), "data": self.data})
 
 
-def tell(session: Session, owner: str | None, event: str, at: datetime, data: dict[str, Any]) -> list[Delivery]:
-    """Make a message for each of the owner's webhooks that want to hear of the event."""
-    mine = select(Webhook).where(Webhook.owner.is_not_distinct_from(owner), Webhook.disabled_at.is_(None))
-    return deliveries(session, (hook for hook in session.scalars(mine) if event in hook.events), event, at, data)
+def ended(session: Session, end: Ended) -> None:
+    """Note that a job has ended; its messages are written when the transaction commits."""
+    session.info.setdefault("ended", []).append(end)
 
 
-def deliveries(
-    session: Session, hooks: Iterable[Webhook], event: str, at: datetime, data: dict[str, Any]
-) -> list[Delivery]:
-    """Make a message for each webhook: small, ids and links; who wants to know more asks the service."""
-    body = json.dumps({"type": event, "timestamp": at.isoformat(), "data": data})
-    rows = [Delivery(id=new_id("msg"), webhook_id=hook.id, owner=hook.owner, event=event, body=body) for hook in hooks]
-    session.add_all(rows)
+@event.listens_for(Session, "before_commit")
+def _tell(session: Session) -> None:
+    ends: list[Ended] = session.info.pop("ended", [])
+    if not ends:
+        return
     session.flush()
+    of_jobs = [_of_job(end) for end in ends if end.kind != COMPARE]  # nobody asked for a report by itself
+    messages = [*of_jobs, *_of_studies(session, [end.id for end in ends])]
+    hooks = _listening(session, {message.owner for message in messages})
+    for message in messages:
+        _deliver(session, message, (hook for hook, events in hooks[message.owner] if message.event in events))
+    session.flush()
+
+
+def test(session: Session, hook: Webhook, at: datetime) -> Delivery:
+    """Queue a message that says nothing, for one webhook."""
+    data = {"id": hook.id, "object": "webhook", "links": {"self": f"/v1/webhooks/{hook.id}"}}
+    [row] = _deliver(session, Message(TEST, hook.id, hook.owner, at, data), [hook.id])
+    session.flush()
+    return row
+
+
+def _listening(session: Session, owners: set[str | None]) -> dict[str | None, list[tuple[str, list[str]]]]:
+    """Return the enabled webhooks of these owners; none of them can be deleted until this transaction ends."""
+    named = [owner for owner in owners if owner is not None]
+    mine: ColumnElement[bool] = Webhook.owner.in_(named)
+    if None in owners:
+        mine = or_(mine, Webhook.owner.is_(None))
+    # The lock: else a webhook that is deleted meanwhile would make the job's end fail on PostgreSQL.
+    rows = select(Webhook.owner, Webhook.id, Webhook.events).where(mine, Webhook.disabled_at.is_(None))
+    found: dict[str | None, list[tuple[str, list[str]]]] = defaultdict(list)
+    locked = rows.order_by(Webhook.id).with_for_update(read=True, key_share=True)
+    for owner, hook_id, events in session.execute(locked, execution_options=EVERYBODYS):
+        found[owner].append((hook_id, events))
+    return found
+
+
+def _deliver(session: Session, message: Message, hooks: Iterable[str]) -> list[Delivery]:
+    about = {"owner": message.owner, "event": message.event, "subject": message.subject, "body": message.body}
+    rows = [Delivery(id=new_id("msg"), webhook_id=hook, **about) for hook in hooks]
+    session.add_all(rows)
     return rows
 
 
-def _ended() -> ColumnElement[bool]:
-    untold = or_(Job.announced_at.is_(None), Job.announced_at != Job.finished_at)
-    return Job.finished_at.is_not(None) & untold
+def _of_job(end: Ended) -> Message:
+    base = f"/v1/jobs/{end.id}"
+    links = {"self": base, "weights": f"{base}/weights", "artifacts": f"{base}/artifacts"}
+    data = {
+        "id": end.id, "object": "job", "kind": end.kind, "status": end.status, "reason": end.reason, "links": links,
+    }  # fmt: skip
+    return Message(f"job.{end.status}", end.id, end.owner, end.at, data)
 
 
-def _before(end: Any) -> ColumnElement[bool]:
-    return or_(Study.announced_at.is_(None), Study.announced_at < end)
+def _of_studies(session: Session, jobs: Sequence[str]) -> list[Message]:
+    """Return messages of the studies whose last job ends in this transaction."""
+    studies: set[str] = set()
+    for start in range(0, len(jobs), AT_ONCE):
+        some = jobs[start : start + AT_ONCE]
+        for of_jobs in (
+            select(StudyMember.study_id).where(StudyMember.job_id.in_(some)),
+            select(Study.id).where(Study.teacher_job.in_(some)),
+        ):
+            studies.update(session.scalars(of_jobs, execution_options=EVERYBODYS))
+    told = [_of_study(session, study_id) for study_id in sorted(studies)]
+    return [message for message in told if message is not None]
 
 
-def _announce_study(session: Session, study_id: str, finished_at: datetime) -> bool:
-    claimed = update(Study).where(Study.id == study_id, _before(finished_at)).values(announced_at=finished_at)
-    row = session.execute(
-        claimed.returning(Study.owner), execution_options={"synchronize_session": False}
-    ).one_or_none()
-    if row is None:  # another process was quicker
-        return False
-    members = studies.members_of(session, session.get_one(Study, study_id))
+def _of_study(session: Session, study_id: str) -> Message | None:
+    if session.get_bind().dialect.name == "postgresql":
+        # Of two transactions that end the last two jobs each would see the other's job still running. This comes
+        # after all row locks, in the order of ids, so nobody waits in a circle.
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(study_id, 0))))
+    study = select(Study.owner, Study.teacher_job).where(Study.id == study_id)
+    owner, teacher = session.execute(study, execution_options=EVERYBODYS).one()
+    members = select(StudyMember.job_id).where(StudyMember.study_id == study_id)
+    of_study = select(Job.status, Job.finished_at).where(or_(Job.id.in_(members), Job.id == teacher))
+    rows = session.execute(of_study, execution_options=EVERYBODYS).all()
+    counts = Counter(Status(status) for status, _ in rows)
+    if set(counts) - TERMINAL:
+        return None
+    status = next(status for status in (Status.FAILED, Status.CANCELLED, Status.SUCCEEDED) if counts[status])
     base = f"/v1/studies/{study_id}"
-    counts = Counter(job.status for job in members.jobs)
     links = {"self": base, "report": f"{base}/report"}
-    data = {"id": study_id, "object": "study", "status": state_of(counts), "jobs": counts, "links": links}
-    tell(session, row.owner, Event.STUDY_FINISHED, finished_at, data)
-    return True
+    data = {"id": study_id, "object": "study", "status": status, "jobs": counts, "links": links}
+    at = max(finished_at for _, finished_at in rows if finished_at is not None)
+    return Message(Event.STUDY_FINISHED, study_id, owner, at, data)

@@ -1,72 +1,105 @@
-"""The senders: threads beside the reaper that make messages of what has ended and bring them to their receivers."""
+"""The sender: one thread beside the reaper that brings messages to their receivers, many at once.
 
+An attempt is a task of this thread's event loop, so a receiver or a name server that does not answer costs memory and
+no thread. The database is asked by one other thread, through one connection.
+"""
+
+import asyncio
 import logging
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from api.db import Database
 from api.settings import Settings
-from api.webhooks import client, delivery, events
+from api.webhooks import delivery
+from api.webhooks.client import Client
+from api.webhooks.delivery import Due
+from api.webhooks.resolver import Resolver
 
 log = logging.getLogger(__name__)
 
-THREADS = 4  # messages that are under way at once, of each process
+Result = TypeVar("Result")
 
 
 class Sender:
-    """Looks for what has ended and what is due; safe in any number of threads and processes."""
+    """Sends what is due; safe in any number of processes."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, resolver: Resolver | None = None) -> None:
         self.settings = settings
-        self.database = Database(settings.database_url)
+        self.database = Database(settings.database_url, kept=1)
+        self._client = Client(settings.webhooks_allow_http, settings.webhooks_allow_private, resolver or Resolver())
+        self._under_way: dict[asyncio.Task[None], Due] = {}
+        self._asking = ThreadPoolExecutor(1, "webhooks-database")
 
     def start(self, stop: threading.Event) -> list[threading.Thread]:
-        """Start the threads; they end soon after `stop` is set."""
-        threads = [
-            threading.Thread(target=self.run, args=(stop, number == 0), name=f"webhooks-{number}", daemon=True)
-            for number in range(THREADS)
-        ]
-        for thread in threads:
-            thread.start()
-        return threads
+        """Start the thread; it ends soon after `stop` is set."""
+        thread = threading.Thread(target=lambda: asyncio.run(self.run(stop)), name="webhooks", daemon=True)
+        thread.start()
+        return [thread]
 
-    def run(self, stop: threading.Event, announces: bool = True) -> None:
-        """Work until `stop` is set; one thread of a process makes the messages, all send them."""
+    async def run(self, stop: threading.Event) -> None:
+        """Send until `stop` is set, and then what is under way."""
         while not stop.is_set():
             try:
-                if announces:
-                    self.announce()
-                while not stop.is_set() and self.deliver():
-                    pass
+                await self._begin()
             except DBAPIError as error:  # it is away, or not migrated yet
                 log.warning("the webhooks wait for the database: %s", error.orig)
             except Exception:
                 log.exception("a round of the webhooks failed; trying again")
-            stop.wait(self.settings.webhooks_seconds)
+            # An attempt that ends makes room: its webhook may have another message.
+            await self._wait(self.settings.webhooks_seconds)
+        while self._under_way:
+            await self._wait(None)
 
-    def announce(self) -> None:
-        """Make messages of the jobs and studies that have ended."""
-        with self.database.transaction() as session:
-            jobs = events.announce_jobs(session)
-        with self.database.transaction() as session:
-            studies = events.announce_studies(session)
-        if jobs or studies:
-            log.info("%d jobs and %d studies have ended", jobs, studies)
+    def send_due(self) -> int:
+        """Send everything that is due now, and return how many attempts that were; for tests and tools."""
 
-    def deliver(self) -> bool:
-        """Send one message that is due; False where there is none."""
-        with self.database.transaction() as session:
-            due = delivery.claim(session)
-        if due is None:
-            return False
-        settings, began = self.settings, time.monotonic()
-        http, private = settings.webhooks_allow_http, settings.webhooks_allow_private
-        answer = client.send(due.url, due.id, due.body, due.secrets, http, private)
+        async def drain() -> int:
+            count = 0
+            while begun := await self._begin():
+                count += begun
+                while self._under_way:
+                    await self._wait(None)
+            return count
+
+        return asyncio.run(drain())
+
+    async def _begin(self) -> int:
+        """Begin as many attempts as there is room for; return how many."""
+        under_way = list(self._under_way.values())
+        due = await self._ask(lambda session: delivery.claim(session, under_way))
+        for message in due:
+            self._under_way[asyncio.create_task(self._attempt(message))] = message
+        return len(due)
+
+    async def _wait(self, seconds: float | None) -> None:
+        """Wait until an attempt ends, but no longer than `seconds`."""
+        if not self._under_way:
+            await asyncio.sleep(seconds or 0)
+            return
+        done, _ = await asyncio.wait(self._under_way, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            due = self._under_way.pop(task)
+            if (error := task.exception()) is not None:  # the lease runs out, and it is sent again
+                log.error("what came of %s is not noted: %s", due.id, getattr(error, "orig", None) or error)
+
+    async def _attempt(self, due: Due) -> None:
+        began = time.monotonic()
+        answer = await self._client.send(due.url, due.id, due.body, due.secrets)
         seconds = time.monotonic() - began
         log.info("%s attempt %d: %s", due.id, due.attempt, answer.status_code or answer.error)
-        with self.database.transaction() as session:
-            first, most = settings.webhooks_retry_seconds, settings.webhooks_disable_days
-            delivery.settle(session, due, answer, seconds, first, most)
-        return True
+        first, most = self.settings.webhooks_retry_seconds, self.settings.webhooks_disable_days
+        await self._ask(lambda session: delivery.settle(session, due, answer, seconds, first, most))
+
+    async def _ask(self, question: Callable[[Session], Result]) -> Result:
+        def ask() -> Result:
+            with self.database.transaction() as session:
+                return question(session)
+
+        return await asyncio.get_running_loop().run_in_executor(self._asking, ask)

@@ -4,7 +4,6 @@ import base64
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -15,7 +14,8 @@ from api.ownership import owner_of
 from api.pages import get_or_404, page
 from api.settings import Settings
 from api.webhooks import delivery, events
-from api.webhooks.addresses import AddressRefused, check_url
+from api.webhooks.addresses import AddressRefused, check_form, resolve
+from api.webhooks.resolver import Resolver
 from api.webhooks.schemas import WebhookChange, WebhookRequest
 from api.webhooks.tables import Delivery, DeliveryAttempt, Webhook
 from rdrkd.errors import Problem
@@ -25,14 +25,25 @@ MOST_SECRETS = 5  # of one webhook
 OLD_HOURS = 24  # for how long a secret signs, too, after the next one was made
 
 
-def create(session: Session, request: WebhookRequest, settings: Settings) -> tuple[Webhook, str]:
-    """Make a webhook; give its row and its secret.
+async def check(url: str, settings: Settings, resolver: Resolver) -> None:
+    """Reject a URL that must not be called. Call it before a transaction begins: it waits for the name servers.
 
     Raises:
-        Invalid: its URL may not be called.
+        Invalid: the URL is malformed, or its host cannot be resolved or leads inside.
+    """
+    try:
+        host, _ = check_form(url, settings.webhooks_allow_http)
+        await resolve(resolver, host, settings.webhooks_allow_private)
+    except (AddressRefused, TimeoutError) as error:
+        raise Invalid.at(Problem("/url", str(error))) from error
+
+
+def create(session: Session, request: WebhookRequest) -> tuple[Webhook, str]:
+    """Make a webhook whose URL was checked; return its row and its secret.
+
+    Raises:
         QuotaExceeded: its owner has too many.
     """
-    _check(request.url, settings)
     secret = _new_secret()
     row = Webhook(id=new_id("whk"), owner=owner_of(session), url=request.url, name=request.name)
     row.events, row.secrets = [str(event) for event in request.events], [{"secret": secret, "until": None}]
@@ -54,16 +65,10 @@ def get(session: Session, webhook_id: str) -> Webhook:
     return get_or_404(session, Webhook, webhook_id)
 
 
-def change(session: Session, webhook_id: str, asked: WebhookChange, settings: Settings) -> Webhook:
-    """Change a webhook.
-
-    Raises:
-        NotFound: there is no such webhook.
-        Invalid: its new URL may not be called.
-    """
+def change(session: Session, webhook_id: str, asked: WebhookChange) -> Webhook:
+    """Change a webhook; its new URL was checked. Raises `NotFound`."""
     row = get(session, webhook_id)
     if asked.url is not None:
-        _check(asked.url, settings)
         row.url = asked.url
     if asked.events is not None:
         row.events = [str(event) for event in asked.events]
@@ -96,9 +101,7 @@ def rotate(session: Session, webhook_id: str) -> tuple[Webhook, str]:
 
 def test(session: Session, webhook_id: str) -> Delivery:
     """Queue a message that says nothing, to be sent once; also to a webhook that is disabled. Raises `NotFound`."""
-    row = get(session, webhook_id)
-    data: dict[str, Any] = {"id": row.id, "object": "webhook", "links": {"self": f"/v1/webhooks/{row.id}"}}
-    return events.deliveries(session, [row], events.TEST, datetime.now(UTC), data)[0]
+    return events.test(session, get(session, webhook_id), datetime.now(UTC))
 
 
 def log(
@@ -113,13 +116,6 @@ def log(
     for attempt in session.scalars(of_rows.order_by(DeliveryAttempt.number)):
         attempts[attempt.delivery_id].append(attempt)
     return [(row, attempts[row.id]) for row in rows], following
-
-
-def _check(url: str, settings: Settings) -> None:
-    try:
-        check_url(url, settings.webhooks_allow_http, settings.webhooks_allow_private)
-    except AddressRefused as error:
-        raise Invalid.at(Problem("/url", str(error))) from error
 
 
 def _new_secret() -> str:

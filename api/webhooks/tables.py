@@ -39,11 +39,12 @@ class Delivery(Owned, Base):
     """A message to one webhook: claimed with a lease, sent until it is taken."""
 
     __tablename__ = "webhook_delivery"
-    __table_args__ = (Index("ix_webhook_delivery_claim", "status", "next_attempt_at"),)
+    __table_args__ = (Index("ix_webhook_delivery_due", "webhook_id", "status", "next_attempt_at"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)  # msg_<uuid7>: the receiver knows a repetition by it
-    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhook.id", ondelete="CASCADE"), index=True)
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhook.id", ondelete="CASCADE"))
     event: Mapped[str] = mapped_column(String(40))
+    subject: Mapped[str | None] = mapped_column(String(40), index=True)  # id of the job, study or webhook it is about
     body: Mapped[str] = mapped_column(Text)  # as it is signed and sent, byte for byte
     status: Mapped[DeliveryStatus] = mapped_column(String(20), default=DeliveryStatus.WAITING)
     attempts: Mapped[int] = mapped_column(default=0)  # begun; also the fencing token

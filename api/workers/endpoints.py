@@ -7,10 +7,11 @@ from fastapi import APIRouter, Query
 from api.dependencies import Work, refusals
 from api.errors import Invalid
 from api.jobs.waiting import waiting_for
+from api.routing import Route
 from api.workers import service
 from api.workers.schemas import QueuedJob, QueueView, Workers, WorkerView
 
-router = APIRouter(tags=["workers"])
+router = APIRouter(tags=["workers"], route_class=Route)
 
 
 @router.get("/workers", operation_id="list_workers", responses=refusals())

@@ -32,6 +32,11 @@ class WorkerView(BaseModel):
     queue: Literal["train", "inspect"] = Field(description="`train`: jobs; `inspect`: checks of uploads")
     alive: bool = Field(description="its last beat is no older than a lease")
     works_on: WorksOn | None = Field(description="null: nothing")
+    complaint: str | None = Field(
+        None,
+        description="what keeps it from taking work, such as a full disk; null: nothing does",
+        examples=["expected 1073741824 bytes to be free on the disk of the run folders, got 52428800"],
+    )
     since: datetime = Field(description="its start")
     beat_at: datetime = Field(description="its last beat")
     version: str

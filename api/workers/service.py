@@ -18,12 +18,12 @@ from api.jobs.tables import Job
 from api.models.tables import Model
 from api.queue import TRAIN
 from api.uploads import UploadStatus
-from api.workers.tables import Worker
+from api.workers.tables import MOST_COMPLAINT, Worker
 
 What = Literal["job", "dataset", "model"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Presence:
     """What a worker says of itself."""
 
@@ -32,6 +32,7 @@ class Presence:
     version: str
     cpus: int
     devices: list[dict[str, Any]] = field(default_factory=list)
+    complaint: str | None = None  # what keeps it from taking work
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,20 @@ def join(session: Session, presence: Presence, lease_seconds: float) -> None:
     leave(session, presence.name)
     row = Worker(name=presence.name, queue=presence.queue, version=presence.version, cpus=presence.cpus)
     row.devices, row.alive_until = presence.devices, after_seconds(lease_seconds)
+    row.complaint = _fit(presence.complaint)
     session.add(row)
 
 
 def beat(session: Session, presence: Presence, lease_seconds: float) -> None:
     """Say that a worker is still there."""
     again = update(Worker).where(Worker.name == presence.name).returning(Worker.name)
-    if session.scalar(again.values(beat_at=now(), alive_until=after_seconds(lease_seconds))) is None:
+    values = {"beat_at": now(), "alive_until": after_seconds(lease_seconds), "complaint": _fit(presence.complaint)}
+    if session.scalar(again.values(**values)) is None:
         join(session, presence, lease_seconds)
+
+
+def _fit(complaint: str | None) -> str | None:
+    return complaint[:MOST_COMPLAINT] if complaint is not None else None
 
 
 def leave(session: Session, name: str) -> None:

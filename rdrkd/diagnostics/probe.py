@@ -23,7 +23,9 @@ from rdrkd.diagnostics.guard import InertGuard
 from rdrkd.losses import Output, level_name
 from rdrkd.models.levels import Tap
 
-_STEPS = (1, 100)  # probed beside the first step of every epoch: a backward pass per part is not free
+_STEPS = (1, 100)  # probed in full, beside what is asked for
+_AT_ONCE = 5  # probes that are made as soon as they are wanted
+_APART = 100  # steps from one of the later ones to the next: a probe of RDR-KD costs about two steps
 _DEAD = 1e-3  # a channel is dead whose deviation is below this share of its map's mean deviation
 Gradient = list[Tensor | None]
 Maps = Mapping[Tap, Tensor]  # (B, C, H, W) each
@@ -33,11 +35,12 @@ class Probe:
     """Looks at a training step's losses before they are summed.
 
     Attributes:
-        wanted: set it to have the next step probed in full.
+        wanted: set it to have the next step probed in full, or, once `_AT_ONCE` were, that `_APART` after the last.
         loss_scale: gives AMP's present loss scale, so that probed gradients do not underflow in fp16.
         found: the figures of the last full probe.
         fresh: whether `found` has not been looked at yet; the reader clears it.
         steps: steps observed so far.
+        made, last: how many full probes there were, and the step of the last.
     """
 
     def __init__(self, weights: Mapping[str, float]) -> None:
@@ -48,6 +51,7 @@ class Probe:
         self._norms: dict[str, float] = {}  # of the last full probe, unweighted, by term and by part
         self.fresh = False
         self.steps = 0
+        self.made = self.last = 0
 
     def observe(
         self, task: Tensor, outputs: Mapping[str, Output], student: nn.Module, objects: int, measure: bool = False
@@ -68,7 +72,7 @@ class Probe:
             TermInertError: an enabled term has not reached the student for too long.
         """
         self.steps += 1
-        full = self.wanted or self.steps in _STEPS
+        full = (self.wanted and self._affordable) or self.steps in _STEPS
         names = list(outputs) if full or measure else [name for name in outputs if name in self.guard.watching]
         if not names:
             return None
@@ -82,6 +86,7 @@ class Probe:
         norms["task"] = _norm(of_task)
         if full:
             self.wanted, self.fresh = False, True
+            self.made, self.last = self.made + 1, self.steps
             self.found = {"task/gradient_norm": norms["task"], "batch/objects": float(objects)}
             self._norms = {name: norms[name] for name in outputs}
             for name, output in outputs.items():
@@ -91,6 +96,10 @@ class Probe:
                     self._norms[f"{name}/{part}"] = _norm(self._gradient(value, parameters))
                 self.found |= {f"{name}/{share}": float(value) for share, value in output.shares.items()}
         return norms
+
+    @property
+    def _affordable(self) -> bool:
+        return self.made < _AT_ONCE or self.steps - self.last >= _APART
 
     def weigh(self, weights: Mapping[str, float], factor: float) -> None:
         """Complete a full probe by the weights and the schedule's factor that its step is trained with."""

@@ -113,7 +113,8 @@ class Distiller(DistillationModel):
                 self.probe.weigh(self.weights, self.factor)
                 self.probe.look({"teacher": teacher_maps, "student": student_maps}, shared["branches"][0].foreground)
             # Eq. 11
-            distillation = torch.stack([weights[name] * output.value for name, output in outputs.items()]).sum()
+            weighted = [weights[name] * self._restrained(name, output.value) for name, output in outputs.items()]
+            distillation = torch.stack(weighted).sum()
         items = {**items, **{name: output.value.detach() for name, output in outputs.items()}}
         return torch.cat([task, (distillation * len(images)).reshape(1)]), items
 
@@ -159,9 +160,15 @@ class Distiller(DistillationModel):
         """Measure the step where that is due, guard against inert terms, and calibrate the weights."""
         due = self.calibrator is not None and self.calibrator.due()
         norms = self.probe.observe(task, outputs, self.student_model, objects, measure=due)
-        if self.calibrator is not None and due:
-            assert norms is not None
-            self.weights = self.calibrator.observe(self.weights, norms, objects)
+        if self.calibrator is not None and norms is not None:
+            values = {name: float(output.value.detach()) for name, output in outputs.items()}
+            self.weights = self.calibrator.observe(self.weights, norms, objects, values)
+
+    def _restrained(self, name: str, value: Tensor) -> Tensor:
+        """Hold a term between two measurements of its running weight."""
+        if self.calibrator is None or not self.calibrator.running or name not in self.calibrator.terms:
+            return value
+        return value * self.calibrator.restraint(name, value)
 
     @contextmanager
     def _assignments(self) -> Iterator[dict[str, Assignment]]:

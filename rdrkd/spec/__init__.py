@@ -17,7 +17,6 @@ from rdrkd.spec.jobs import (
     TimeoutSeconds,
     Train,
     needs_gpu,
-    references,
 )
 from rdrkd.spec.losses import (
     PAPER,
@@ -57,6 +56,7 @@ from rdrkd.spec.references import (
     RegisteredModel,
     WeightsRef,
 )
+from rdrkd.spec.referring import references, replaced
 from rdrkd.spec.training import EvaluationSettings, TrainSettings
 from rdrkd.spec.weighting import Calibration, Schedule
 
@@ -122,4 +122,5 @@ __all__ = [
     "Wsld",
     "needs_gpu",
     "references",
+    "replaced",
 ]

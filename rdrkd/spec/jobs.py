@@ -19,11 +19,9 @@ from pydantic import (
 from rdrkd.spec.exporting import NEEDS_GPU, ExportSettings
 from rdrkd.spec.faults import refusal
 from rdrkd.spec.presets import Distillation, Preset
-from rdrkd.spec.references import STUDY_ID, ModelRef, WeightsRef
+from rdrkd.spec.references import STUDY_ID, TEXT, DatasetRef, ModelRef, WeightsRef
 from rdrkd.spec.training import EvaluationSettings, TrainSettings
 
-# No control characters: PostgreSQL cannot read JSON that holds a NUL, and names are shown to people.
-TEXT = r"^[^\x00-\x1f\x7f]*$"
 LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=TEXT)]
 LabelValue = Annotated[str, StringConstraints(max_length=512, pattern=TEXT)]
 
@@ -54,11 +52,7 @@ class _Job(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: Name | None = Field(None, description="a name for people")
-    dataset: str = Field(
-        min_length=1,
-        max_length=4096,
-        description="id of a dataset, `ds_...`, its name or `name@version`; on the command line a path",
-    )
+    dataset: DatasetRef
     labels: Labels = Field(default_factory=dict, description="free key-value pairs")
     priority: Priority = Field(0, description="higher runs earlier")
     timeout_seconds: TimeoutSeconds = Field(86_400, description="wall time after which an attempt is stopped")
@@ -138,16 +132,3 @@ RUN_SPEC: TypeAdapter[RunSpec] = TypeAdapter(RunSpec)
 def needs_gpu(spec: RunSpec) -> bool:
     """Say whether only a machine with a GPU can do it."""
     return isinstance(spec, Export) and spec.export.format in NEEDS_GPU
-
-
-def references(spec: RunSpec) -> dict[str, ModelRef]:
-    """Give the spec's model references by field name.
-
-    >>> spec = JOB_SPEC.validate_python({"kind": "train", "dataset": "d", "model": {"architecture": "yolov8n"}})
-    >>> references(spec)
-    {'model': Architecture(architecture='yolov8n')}
-    """
-    if isinstance(spec, Compare):
-        return {}
-    fields = ("teacher", "student") if isinstance(spec, Distill) else ("model",)
-    return {field: getattr(spec, field) for field in fields}

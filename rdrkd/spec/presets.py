@@ -69,10 +69,12 @@ class Preset(StrEnum):
 # Of the task's gradient: what a first study on real images chose, docs/results/README.md.
 SHARES = {"regenerated": 1.0, "decoupled": 0.5, "responsive": 0.5}
 
+STEPS = 60  # from one measurement to the next: each costs 0.7 of a step, docs/diagnostics.md
+
 
 def _with_shares(*terms: Term) -> Recipe:
     shares = {term.name: SHARES[term.name] for term in terms}
-    return Recipe(terms, Calibration(mode="running", shares=shares))
+    return Recipe(terms, Calibration(mode="running", shares=shares, steps=STEPS))
 
 
 PRESETS: dict[Preset, Recipe] = {

@@ -14,6 +14,8 @@ FAMILIES = {
 NARROW = "yolov8n-half"
 ARCHITECTURES: tuple[str, ...] = (*(name for names in FAMILIES.values() for name in names), NARROW)
 
+# No control characters: PostgreSQL can neither store nor compare a NUL, and names are shown to people.
+TEXT = r"^[^\x00-\x1f\x7f]*$"
 MODEL_ID = r"^mdl_[0-9a-f]{32}$"
 ALIAS = r"^[a-z][a-z0-9._-]{0,63}$"  # begins with a letter, so it is no version's number
 # Of a service's model: its id, or its name with an alias or a version.
@@ -62,4 +64,13 @@ WeightsRef = Annotated[
 ModelRef = Annotated[
     RegisteredModel | JobOutput | LocalModel | Architecture,
     Field(description="`{architecture}` for random weights, else start weights: `{model}`, `{job}`, `{path}`"),
+]
+DatasetRef = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=4096,
+        pattern=TEXT,
+        description="id of a dataset, `ds_...`, its name or `name@version`; on the command line a path",
+    ),
 ]

@@ -25,7 +25,10 @@ class Calibration(BaseModel):
         "start", description="`start`: from the first steps, then fixed; `running`: followed through the training"
     )
     steps: int = Field(
-        20, ge=1, le=10_000, description="`start`: measured steps with objects; `running`: steps from one to the next"
+        20,
+        ge=1,
+        le=10_000,
+        description="`start`: measured steps with objects; `running`: most steps from one to the next, early on fewer",
     )
 
     @model_validator(mode="after")

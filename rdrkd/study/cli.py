@@ -192,11 +192,15 @@ def _stop(number: int, _frame: Any) -> None:
 
 
 def _show(results: dict[str, Any], console: Console) -> None:
-    from rdrkd.study.report import findings, tables
+    from rdrkd.study.gains import gains
+    from rdrkd.study.report import findings, first, lead, tables
     from rdrkd.study.statistics import rows_of
 
     rows = rows_of(results["members"])
-    for table in tables(rows)[:2]:
+    for sentence in first(results, gains(rows)):
+        console.print(sentence, highlight=False, markup=False)
+    leading = lead(rows)
+    for table in [*([leading] if leading else []), *tables(rows)[:2]]:
         shown = _shown(table)
         least = Measurement.get(console, console.options.update(width=_WIDEST), shown).minimum
         shown.width = least if least > console.width else None

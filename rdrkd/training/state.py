@@ -100,6 +100,7 @@ def restore(trainer: Any, state: dict[str, Any]) -> None:
     if state["distillation"] is not None:
         model.weights = dict(state["distillation"]["weights"])
         model.probe.steps = state["distillation"]["steps"]
+        model.probe.made, model.probe.last = state["distillation"].get("probes", (0, 0))
         if model.calibrator is not None:
             model.calibrator.restore(state["distillation"]["calibration"])
     trainer.findings.restore(state["findings"])
@@ -155,7 +156,11 @@ def _distillation(model: Any) -> dict[str, Any] | None:
     if not isinstance(model, Distiller):
         return None
     calibration = model.calibrator.state() if model.calibrator is not None else None
-    return {"weights": dict(model.weights), "steps": model.probe.steps, "calibration": calibration}
+    probe = model.probe
+    return {
+        "weights": dict(model.weights), "steps": probe.steps, "probes": (probe.made, probe.last),
+        "calibration": calibration,
+    }  # fmt: skip
 
 
 def _advance(model: Any, updates: int) -> None:

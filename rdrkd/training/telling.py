@@ -4,6 +4,7 @@ import math
 import time
 from typing import Any
 
+from rdrkd.devices import CPU
 from rdrkd.events import Calibrated, Epoch, Event, Progress, Warn
 from rdrkd.reporter import Reporter
 
@@ -41,12 +42,14 @@ class Telling:
 
     def __init__(self, trainer: Any, reporter: Reporter) -> None:
         self.trainer, self.reporter = trainer, reporter
-        self.batches = 0
+        self.batches = self._probes = 0
         self._epoch_started = self._reported = time.monotonic()
+        self._processor_started = time.process_time()
 
     def epoch_begins(self) -> None:
         """Count anew."""
-        self._epoch_started, self.batches = time.monotonic(), 0
+        self._epoch_started, self.batches, self._probes = time.monotonic(), 0, self._probes_made()
+        self._processor_started = time.process_time()
 
     def batch_ended(self) -> None:
         """Count, and report progress once a second."""
@@ -84,13 +87,30 @@ class Telling:
             epochs=trainer.epochs,
             losses={name.removesuffix("_loss"): float(value) for name, value in trainer.tloss.items()},
             weights=pair.applied if pair else {},
-            diagnostics={k: v for k, v in pair.probe.found.items() if math.isfinite(v)} if pair else {},
+            diagnostics=self._diagnostics(),
             lr=float(trainer.optimizer.param_groups[0]["lr"]),
             metrics=self.figures(),
             seconds=round(time.monotonic() - self._epoch_started, 3),
+            processor_seconds=self._processor_seconds(),
         )
         with (trainer.run_dir / "metrics.jsonl").open("a") as file:
             file.write(event.model_dump_json() + "\n")
         self.reporter.emit(event)
         if pair and pair.calibrator and pair.calibrator.settings.mode == "running":
             self.reporter.emit(Calibrated(weights=pair.weights, measured=pair.calibrator.measured))
+
+    def _processor_seconds(self) -> float | None:
+        """Give the epoch's processor time; none of a GPU's training, which it says nothing of."""
+        if self.trainer.device.type != CPU:
+            return None
+        return round(time.process_time() - self._processor_started, 3)
+
+    def _probes_made(self) -> int:
+        pair = self.trainer.distiller
+        return pair.probe.made if pair else 0
+
+    def _diagnostics(self) -> dict[str, float]:
+        """Give the finite figures of this epoch's newest probe; none where it had no probe."""
+        if self._probes_made() == self._probes:
+            return {}
+        return {name: value for name, value in self.trainer.distiller.probe.found.items() if math.isfinite(value)}

@@ -26,6 +26,7 @@ from rdrkd.models.levels import forward
 from rdrkd.models.pairs import check_pair
 from rdrkd.reporter import Reporter
 from rdrkd.training import carried, checkpoints, parallel, state
+from rdrkd.training.clipping import clip
 from rdrkd.training.loading import EpochOrder, Seeded, seed_everything, training_loader
 from rdrkd.training.overrides import overrides
 from rdrkd.training.plan import Plan
@@ -173,8 +174,14 @@ class Trainer(DetectionTrainer):
             carried.copy(self._resume.folder, self.run_dir, carried.OF_TRAINING)
 
     def optimizer_step(self) -> None:
-        """Step, and remember when: a resumed run keeps the rhythm of accumulated gradients."""
-        super().optimizer_step()
+        """Step as Ultralytics does, but for the clipping; remember when, for a resumed run keeps the rhythm."""
+        self.scaler.unscale_(self.optimizer)
+        clip(self.model)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        if self.ema:
+            self.ema.update(self.model)
         self.last_step, self._resumed = self._iteration, False
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:

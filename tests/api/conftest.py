@@ -168,6 +168,13 @@ class Service:
         return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
 
+def _with_hands(app: FastAPI, client: httpx2.Client) -> Iterator[Service]:
+    """Give the service with a database of the test's own: only requests may use the app's."""
+    database = Database(app.state.settings.database_url)
+    yield Service(app, client, database, app.state.storage)
+    database.engine.dispose()
+
+
 @contextmanager
 def full_disk(most: int) -> Iterator[None]:
     """Let no file of this process grow beyond `most` bytes: writes then fail as on a full disk."""
@@ -221,7 +228,7 @@ def serve(
     # kombu's in-memory broker: most tests look at rows, and nobody hears the bell.
     app = create_app(Settings(**({"data_dir": data_dir, "broker_url": "memory://"} | settings)))
     with TestClient(app, "http://127.0.0.1", headers=headers, client=client, follow_redirects=False) as http:
-        yield Service(app, http, app.state.database, app.state.storage)
+        yield from _with_hands(app, http)
 
 
 @contextmanager
@@ -236,7 +243,7 @@ def listening(app: FastAPI) -> Iterator[Service]:
         while not server.started:
             time.sleep(0.01)
         with httpx2.Client(base_url=f"http://127.0.0.1:{bound.getsockname()[1]}", timeout=20) as client:
-            yield Service(app, client, app.state.database, app.state.storage)
+            yield from _with_hands(app, client)
         app.state.watch.closing = True
         server.should_exit = True
         thread.join(20)
@@ -296,3 +303,14 @@ def each_service(request: pytest.FixtureRequest, start: Start) -> Iterator[Servi
     server: Postgres = request.getfixturevalue("postgres")
     with server.migrated() as url, start(database_url=url, migrate_on_start=False) as running:
         yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def operated(request: pytest.FixtureRequest, start: Start) -> Iterator[Service]:
+    """A service on each database that never is open, asked by its operator: keys and rates play no part."""
+    with ExitStack() as stack:
+        database = {}
+        if request.param == "postgresql":
+            url = stack.enter_context(request.getfixturevalue("postgres").migrated())
+            database = {"database_url": url, "migrate_on_start": False}
+        yield stack.enter_context(start(token="t", headers={"Authorization": "Bearer t"}, **database))

@@ -1,15 +1,32 @@
 """How databases are opened."""
 
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import InternalError
 
 from api.db import make_engine
-from tests.servers import Postgres
+from tests.servers import Postgres, Valkey
+
+ROOT = Path(__file__).parents[2]
+CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def test_a_new_database_is_opened_while_another_connection_writes_to_it(tmp_path: Path) -> None:
@@ -41,3 +58,36 @@ def test_a_transaction_that_its_program_has_left_alone_is_ended_by_postgres(post
             assert ended.value.connection_invalidated
             connection.invalidate()
         engine.dispose()
+
+
+def test_postgres_compiles_no_query_and_idle_connections_are_closed(postgres: Postgres) -> None:
+    with postgres.database() as url:
+        engine = make_engine(url, kept=1)
+        with engine.connect() as first, engine.connect(), engine.connect():
+            assert first.scalar(text("SHOW jit")) == "off"
+            assert first.scalar(text(CONNECTIONS)) == 3
+        with engine.connect() as only:
+            assert wait_for(lambda: only.scalar(text(CONNECTIONS)) == 1)  # a server takes a moment to notice
+        engine.dispose()
+
+
+@pytest.mark.parametrize("queue", ["train", "inspect"])
+def test_an_idle_worker_holds_one_connection(
+    postgres: Postgres, valkey_server: Valkey, tmp_path: Path, queue: str
+) -> None:
+    with postgres.migrated() as url:
+        environment = {"RDRKD_DATABASE_URL": url, "RDRKD_BROKER_URL": valkey_server.new_url()}
+        environment |= {"RDRKD_DATA_DIR": str(tmp_path), "RDRKD_HEARTBEAT_SECONDS": "0.2"}
+        engine = make_engine(url, kept=1)
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "worker", "--queue", queue], env=os.environ | environment, cwd=ROOT
+        )
+        try:
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as own:
+                assert wait_for(lambda: own.scalar(text("SELECT count(*) FROM worker")) == 1)
+                time.sleep(1)  # several beats, and looks for work
+                assert wait_for(lambda: own.scalar(text(CONNECTIONS)) == 2)  # the worker's one, and ours
+        finally:
+            worker.terminate()
+            worker.wait(30)
+            engine.dispose()

@@ -1,5 +1,6 @@
 """The schema: what the revisions make is what the tables say, whoever migrates and however many at once."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from api.events import tables as events
 from api.idempotency import tables as idempotency
 from api.jobs import tables as jobs
 from api.keys import tables as keys
+from api.ledger import tables as ledger
 from api.logs import tables as logs
 from api.models import naming
 from api.models import tables as models
@@ -37,6 +39,7 @@ ROWS = (
     studies.StudyMember, events.JobEvent, attempts.JobAttempt, attempts.JobCheckpoint, workers.Worker,
     idempotency.IdempotencyKey, discards.Discard, keys.ApiKey, webhooks.Webhook, webhooks.Delivery,
     webhooks.DeliveryAttempt, audit.Audit, resumable.ResumableUpload, logs.JobLog,
+    ledger.Reservation,
 )  # fmt: skip
 TABLES = {*(row.__tablename__ for row in ROWS), "alembic_version"}
 LATER = TABLES - {"dataset", "model", "job", "job_epoch", "artifact", "alembic_version"}  # than the first revision
@@ -266,4 +269,40 @@ def test_datasets_of_before_are_versions_in_their_order(url: str) -> None:
         assert newest == [("a", "x", 2), (None, "x", 2), ("b", "y", 1)]
         command.downgrade(migrations.config(connection), "0008")
         assert len(connection.scalars(sa.text("SELECT id FROM dataset")).all()) == 6
+    engine.dispose()
+
+
+def test_ends_that_were_not_told_yet_become_messages(url: str) -> None:
+    engine = make_engine(url)
+    at = {"finished_at": datetime(2026, 1, 3, tzinfo=UTC)}
+    with engine.begin() as connection:
+        command.upgrade(migrations.config(connection), "0011")
+        hook = sa.Table("webhook", sa.MetaData(), autoload_with=connection)
+        for number, (owner, names) in enumerate(
+            [("a", ["job.failed", "study.finished"]), ("a", ["job.succeeded"]), (None, ["job.failed"])]
+        ):
+            values = {"id": f"whk_{number}", "owner": owner, "url": "https://x.example", "events": names, "secrets": []}
+            connection.execute(sa.insert(hook).values(values))
+        old = {"earlier": [], "scratch_after": 0, "owner": "a"}
+        old_job(connection, id="job_1", status="failed", **old, **at)
+        old_job(connection, id="job_2", status="failed", announced_at=at["finished_at"], **old, **at)
+        old_job(connection, id="job_3", **old)
+        study = sa.Table("study", sa.MetaData(), autoload_with=connection)
+        told = {"announced_at": at["finished_at"]}
+        for study_id, job, more in (("s1", "job_1", {}), ("s2", "job_2", told), ("s3", "job_3", {})):
+            row = {"id": study_id, "name": "n", "spec": {}, "owner": "a"} | more
+            connection.execute(sa.insert(study).values(row))
+            connection.execute(sa.insert(studies.StudyMember).values(study_id=study_id, method="m", seed=0, job_id=job))
+
+    migrations.upgrade(url)
+
+    with engine.begin() as connection:
+        row = webhooks.Delivery
+        made = connection.execute(sa.select(row.webhook_id, row.event, row.subject, row.status).order_by(row.event))
+        assert made.all() == [
+            ("whk_0", "job.failed", "job_1", "waiting"),
+            ("whk_0", "study.finished", "s1", "waiting"),
+        ]
+        assert json.loads(connection.scalars(sa.select(row.body)).first() or "")["timestamp"].startswith("2026-01-03")
+        command.downgrade(migrations.config(connection), "0011")
     engine.dispose()

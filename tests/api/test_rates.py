@@ -90,3 +90,39 @@ def test_no_limit_is_a_limit_too(start: Start) -> None:
 def test_a_limit_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValidationError, match="expected limits such as 60/minute"):
         Settings(rate_submit=text)
+
+
+REFUSED = {  # what is refused of a key before anything is read, and with what
+    "scope": ("POST", "/v1/jobs", {}, 403),
+    "an admin's": ("GET", "/v1/audit", {}, 403),
+    "nothing there": ("GET", "/v1/nothing", {}, 404),
+    "another method": ("PUT", "/v1/jobs", {}, 403),
+    "a method of an address to be read": ("OPTIONS", "/v1/jobs", {}, 405),
+    "a value": ("GET", "/v1/jobs?limit=0", {}, 422),
+}
+
+
+@pytest.mark.parametrize("which", REFUSED)
+def test_refusals_count_as_requests(start: Start, which: str) -> None:
+    method, path, headers, status = REFUSED[which]
+    with start(token="t", rate_default="3/minute", rate_submit="3/minute") as service:
+        reader = service.key("alice", "read")
+        answers = [service.client.request(method, path, headers={**reader, **headers}) for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [status] * 3 + [429] * 2
+
+
+EARLY = {  # refused before it is known who asks
+    "host": ({"Host": "evil.example"}, "", 400),
+    "headers": ({f"X-{number}": "x" for number in range(200)}, "", 431),
+    "a query": ({}, "?" + "&".join(["name=x"] * 3000), 400),
+}
+
+
+@pytest.mark.parametrize("which", EARLY)
+def test_refusals_of_nobody_known_count_by_address(start: Start, which: str) -> None:
+    headers, query, status = EARLY[which]
+    with start(rate_stranger="3/minute") as service:
+        answers = [service.client.get(f"/v1/jobs{query}", headers=headers) for _ in range(5)]
+        known = service.client.get("/v1/jobs")
+    assert [answer.status_code for answer in answers] == [status] * 3 + [429] * 2
+    assert known.status_code == 200

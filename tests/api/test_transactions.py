@@ -12,7 +12,7 @@ from api.access import LOOPBACK
 from api.datasets.tables import Dataset
 from api.db import Database
 from api.jobs.tables import Job
-from api.queue import INSPECT, TRAIN, Doorbell
+from api.queue import INSPECT, MOST_WAITING, TRAIN, Doorbell
 from api.transactions import UnitOfWork
 from tests.api.conftest import LOCAL, Service, Start
 from tests.servers import Valkey
@@ -102,4 +102,48 @@ def test_real_brokers_hear_the_bell(start: Start, valkey_server: Valkey, tmp_pat
             service.submit(service.upload())
             assert service.client.get("/readyz").json()["broker"] == "ok"
             bell: Doorbell = service.app.state.doorbell
-            assert (bell.pending(TRAIN), bell.pending(INSPECT)) == (1, 1)
+            end = time.monotonic() + 20  # rings leave from a thread of their own
+            while (bell.pending(TRAIN), bell.pending(INSPECT)) != (1, 1):
+                assert time.monotonic() < end
+                time.sleep(0.05)
+
+
+def test_a_frozen_broker_holds_up_no_answer(start: Start, tmp_path: Path) -> None:
+    valkey = Valkey(tmp_path / "valkey")
+    valkey.start()
+    try:
+        with start(broker_url=valkey.new_url()) as service:
+            dataset = service.upload()
+            valkey.freeze()
+            took = list[float]()
+            for _ in range(6):
+                began = time.monotonic()
+                assert service.submit(dataset)["status"] == "queued"
+                took.append(time.monotonic() - began)
+            began = time.monotonic()
+            ready = service.client.get("/readyz").json()
+            probed = time.monotonic() - began
+    finally:
+        valkey.wake()
+        valkey.stop()
+
+    assert max(took) < 2  # nobody waits for it; it was the whole time for which it was frozen
+    assert ready["broker"] == "down"
+    assert probed < 4  # the time that a container's health check has
+
+
+def test_rings_that_a_broker_does_not_take_are_dropped_and_later_ones_heard(valkey_server: Valkey) -> None:
+    url = valkey_server.new_url()
+    bell = Doorbell(url)
+    valkey_server.freeze()
+    try:
+        taken = [bell.ring(TRAIN, f"job_{number}") for number in range(2 * MOST_WAITING)]
+    finally:
+        valkey_server.wake()
+    assert taken[0]
+    assert not taken[-1]
+    heard = Doorbell(url)
+    end = time.monotonic() + 30
+    while heard.pending(TRAIN) < MOST_WAITING:
+        assert time.monotonic() < end
+        time.sleep(0.1)

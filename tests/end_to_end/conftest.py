@@ -159,7 +159,7 @@ class Service:
     def ring(self, row_id: str, times: int = 1) -> None:
         bell = Doorbell(self.backend.broker_url)
         for _ in range(times):
-            assert bell.ring(TRAIN, row_id)
+            assert bell.send(TRAIN, row_id)
 
     def logs(self) -> str:
         return "\n".join(f"== {path.name}\n{path.read_text()[-3000:]}" for path in sorted(self.folder.glob("*.log")))

@@ -19,6 +19,7 @@ import psutil
 import pytest
 from starlette.testclient import TestClient
 
+from api.db import Database
 from api.jobs import lifecycle
 from api.jobs.states import Status
 from api.main import create_app
@@ -124,8 +125,8 @@ def publish(settings: Settings, file: Path, folder: Path) -> str:
     """Give a job that has published the file as its weights, as a worker does."""
     app = create_app(settings)
     with TestClient(app, "http://127.0.0.1", client=("127.0.0.1", 1)) as http:
-        service = Service(app, http, app.state.database, app.state.storage)
-        with app.state.database.transaction() as session:
+        service = Service(app, http, Database(settings.database_url), app.state.storage)
+        with service.database.transaction() as session:
             session.connection().exec_driver_sql("DELETE FROM dataset")  # nobody checks it here
         held = service.bring(service.job(), Status.RUNNING)
         stored = service.storage.put_file(file, f"jobs/{held.id}/attempt-1/epoch-1/student.pt")

@@ -25,6 +25,7 @@ from tests.servers import Backend
 from worker import supervisor
 from worker.workplace import Workplace
 
+ROOT = Path(__file__).resolve().parents[2]
 TRAINER = (sys.executable, str(Path(__file__).with_name("trainer.py")))
 
 

@@ -201,7 +201,7 @@ def test_what_is_too_large_to_be_told_in_a_moment_is_left(place: Workplace, rows
 def test_a_trainer_that_does_not_stop_is_killed_with_its_group(place: Workplace, rows: Rows, start: Start) -> None:
     job_id = rows.job(epochs=500, seconds="0.2", deaf="yes", grandchild="yes")
     running = start()
-    pids = until(lambda: (path := place.folder(job_id, 1).parent / "pids").exists() and path.read_text()).split()
+    pids = until(lambda: (path := place.folder(job_id, 1) / "trainer.log.pids").exists() and path.read_text()).split()
     with place.database.transaction() as session:
         lifecycle.request_cancel(session, job_id)
     running.join()
@@ -255,7 +255,7 @@ def test_resume_falls_back_on_the_checkpoint_before_a_damaged_one(place: Workpla
 def test_a_fenced_worker_stops_and_writes_nothing(place: Workplace, rows: Rows, start: Start) -> None:
     job_id = rows.job(epochs=100, seconds="0.3", grandchild="yes")
     running = start()
-    pids = until(lambda: (path := place.folder(job_id, 1).parent / "pids").exists() and path.read_text()).split()
+    pids = until(lambda: (path := place.folder(job_id, 1) / "trainer.log.pids").exists() and path.read_text()).split()
     until(lambda: rows.artifacts(job_id))
     with place.database.transaction() as session:  # what the reaper does when it thinks that the worker is dead
         session.execute(update(Job).values(status=Status.QUEUED, lease_until=None))
@@ -276,7 +276,7 @@ def test_a_trainer_that_somebody_else_stopped_counts_as_a_lost_worker(
 ) -> None:
     job_id = rows.job(epochs=100, seconds="0.3", grandchild="yes")
     running = start()
-    pid = until(lambda: (path := place.folder(job_id, 1).parent / "pids").exists() and path.read_text()).split()[0]
+    pid = until(lambda: (path := place.folder(job_id, 1) / "trainer.log.pids").exists() and path.read_text()).split()[0]
     os.kill(int(pid), signal.SIGTERM)
     running.join()
     with place.database.transaction() as session:
@@ -317,7 +317,7 @@ def test_training_stops_when_the_outage_outlasts_the_grace(
     job_id = rows.job(epochs=100, seconds="0.3", grandchild="yes")
     running = start()
     until(lambda: rows.artifacts(job_id))
-    pids = (place.folder(job_id, 1).parent / "pids").read_text().split()
+    pids = (place.folder(job_id, 1) / "trainer.log.pids").read_text().split()
     postgres.refuse(place.settings.database_url, True)
     running.join()
     postgres.refuse(place.settings.database_url, False)

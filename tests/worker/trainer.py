@@ -71,7 +71,7 @@ def train(spec: dict, run_dir: Path) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "grandchild" in do:
         child = subprocess.Popen(["sleep", "300"])
-        (run_dir.parent / "pids").write_text(f"{os.getpid()} {child.pid}")
+        (run_dir / "trainer.log.pids").write_text(f"{os.getpid()} {child.pid}")
     if "environment" in do:
         emit("resolved", resolved_spec={"environment": dict(os.environ), "argv": sys.argv})
     if "garbage" in do:
@@ -110,7 +110,7 @@ def train(spec: dict, run_dir: Path) -> None:
             "epoch", epoch=epoch, epochs=epochs, losses={"box": 1.0 / epoch}, lr=0.01, metrics={"mAP50": 5.0}, seconds=1
         )
         if do.get("escape") == str(epoch):
-            emit("checkpoint", epoch=epoch, folder="..", files=["pids"], is_best=False)
+            emit("checkpoint", epoch=epoch, folder="..", files=["job.json"], is_best=False)
         if do.get("swarm") == str(epoch):
             emit("checkpoint", epoch=epoch, folder=".", files=["job.json"] * 10_000, is_best=False)
         checkpoint(run_dir, epoch, note, int(do.get("ballast", 0)))

@@ -66,7 +66,7 @@ def test_events_come_as_they_happen_and_the_stream_ends_with_the_job(listen: Lis
         event = next(stream)
         assert (event.id, event.event, json.loads(event.data)["data"]["epoch"]) == (str(3 + number), "epoch", number)
         assert time.monotonic() - before < 3
-        assert service.database.engine.pool.checkedout() == 0  # nothing is held while it waits
+        assert service.app.state.database.engine.pool.checkedout() == 0  # nothing is held while it waits
     service.end(held, Status.SUCCEEDED)
 
     assert [json.loads(event.data)["data"]["to"] for event in stream] == ["succeeded"]
@@ -107,7 +107,7 @@ def test_a_client_that_hangs_up_frees_its_place(listen: Listen) -> None:
     stream.close()
 
     until(lambda: service.app.state.watch.taken == 0)
-    assert service.database.engine.pool.checkedout() == 0
+    assert service.app.state.database.engine.pool.checkedout() == 0
 
 
 def test_the_stream_of_a_job_that_is_removed_ends(listen: Listen) -> None:
@@ -156,7 +156,7 @@ def test_a_slow_client_costs_no_memory_and_gets_everything(listen: Listen) -> No
         connection.sendall(head.encode())
         time.sleep(2)  # it takes nothing
         assert psutil.Process().memory_info().rss - before < 60 * 2**20  # of 120 MB of events
-        assert service.database.engine.pool.checkedout() == 0
+        assert service.app.state.database.engine.pool.checkedout() == 0
         assert service.client.get(f"/v1/jobs/{held.id}").elapsed.total_seconds() < 2
         service.end(held, Status.SUCCEEDED)
         received = b""

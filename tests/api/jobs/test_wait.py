@@ -39,7 +39,7 @@ def asked(service: Service, job_id: str, wait: float, etag: str | None = None) -
     while service.app.state.watch.taken == 0 and time.monotonic() < end:
         time.sleep(0.01)
     time.sleep(0.3)
-    assert service.database.engine.pool.checkedout() == 0  # nothing is held while it waits
+    assert service.app.state.database.engine.pool.checkedout() == 0  # nothing is held while it waits
     yield one
     one.thread.join(30)
 

@@ -159,11 +159,11 @@ def test_other_secrets_do_not_open_and_leave_no_trace(start: Start) -> None:
 def test_the_last_use_is_written_once_a_minute(each_service: Service) -> None:
     headers = each_service.key()
     token = headers["Authorization"].partition(" ")[2]
-    key_id, sha256 = keys.parts(token) or ("", "")
+    key_id, _ = keys.parts(token) or ("", "")
 
     def use() -> datetime | None:
         with each_service.database.transaction() as session:
-            keys.look_up(session, key_id, sha256)
+            keys.note_use(session, key_id)
         with each_service.database.transaction() as session:
             return session.scalars(select(ApiKey.last_used_at)).one()
 
@@ -179,7 +179,7 @@ def test_while_the_database_is_away_nobody_comes_in(start: Start, tmp_path: Path
     with start() as service:
         known, other = service.key(), service.key("bob")
         assert service.client.get("/v1/jobs", headers=known).status_code == 200
-        service.database.engine.dispose()
+        service.app.state.database.engine.dispose()
         folder = tmp_path / "var"
         folder.rename(tmp_path / "elsewhere")
 

@@ -1,15 +1,19 @@
 """A receiver that listens on this machine, and a sender that may call it."""
 
+import asyncio
+import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+from api.webhooks.client import SECONDS, Answer, Client
+from api.webhooks.resolver import Resolver
 from api.webhooks.sender import Sender
 from tests.api.conftest import Service
 
@@ -74,10 +78,10 @@ def sender() -> Iterator[MakeSender]:
     """Make a sender on a service's database; the service may call this machine, too, from then on."""
     made: list[Sender] = []
 
-    def make(service: Service, **changes: Any) -> Sender:
+    def make(service: Service, resolver: Resolver | None = None, **changes: Any) -> Sender:
         settings = service.app.state.settings.model_copy(update=INSIDE | changes)
         service.app.state.settings = settings
-        made.append(Sender(settings))
+        made.append(Sender(settings, resolver))
         return made[-1]
 
     yield make
@@ -86,7 +90,27 @@ def sender() -> Iterator[MakeSender]:
 
 
 def everything(sender: Sender) -> None:
-    """Make and send all that is due now."""
-    sender.announce()
-    while sender.deliver():
-        pass
+    """Send all that is due now."""
+    sender.send_due()
+
+
+def post(
+    url: str,
+    *,
+    http: bool = True,
+    private: bool = True,
+    seconds: float = SECONDS,
+    secrets: Sequence[str] = ("whsec_c2VjcmV0",),
+    resolver: Resolver | None = None,
+) -> Answer:
+    """Send one message."""
+    client = Client(http=http, private=private, resolver=resolver or Resolver(), seconds=seconds)
+    return asyncio.run(client.send(url, "msg_1", "{}", secrets))
+
+
+@pytest.fixture
+def silent() -> Iterator[Resolver]:
+    """A resolver whose name server takes questions and never answers."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        yield Resolver(["127.0.0.1"], server.getsockname()[1])

@@ -1,5 +1,6 @@
 """Where webhooks may lead, when they are made and again when they are called; and how long a call may take."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -8,13 +9,11 @@ from contextlib import suppress
 
 import pytest
 
-from api.webhooks import client
-from api.webhooks.addresses import AddressRefused, check_url, resolve
+from api.webhooks.addresses import AddressRefused, resolve
+from api.webhooks.resolver import Resolver
 from tests.api.conftest import Service
-from tests.api.webhooks.conftest import MakeSender, Receiver, everything
+from tests.api.webhooks.conftest import MakeSender, Receiver, everything, post
 from tests.api.webhooks.test_webhooks import log, make
-
-SECRETS = ["whsec_c2VjcmV0"]
 
 
 @pytest.mark.parametrize(
@@ -73,12 +72,46 @@ def test_addresses_of_the_internet_are_taken(steady: Service, url: str) -> None:
     assert steady.client.post("/v1/webhooks", json={"url": url}).status_code == 201
 
 
-def test_even_where_private_networks_are_allowed_link_local_is_not() -> None:
-    check_url("http://127.0.0.1:1/", http=True, private=True)
-    check_url("https://10.0.0.1/", http=False, private=True)
-    for url in ("https://169.254.169.254/", "https://0.0.0.0/", "https://[fe80::1]/", "https://224.0.0.1/"):
-        with pytest.raises(AddressRefused, match="addresses of the internet"):
-            check_url(url, http=True, private=True)
+def addresses(host: str, private: bool) -> list[str]:
+    return asyncio.run(resolve(Resolver(), host, private))
+
+
+METADATA = [
+    "169.254.169.254",
+    "169.254.170.2",
+    "100.100.100.200",
+    "168.63.129.16",
+    "192.0.0.192",
+    "192.80.8.124",
+    "fe80::a9fe:a9fe",
+    "fd00:ec2::254",
+    "fd00:ec2::23",
+    "fd20:ce::254",
+    "fd00:c1::a9fe:a9fe",
+    "fd00:42::42",
+    "fd00:a9fe:a9fe::1",
+]
+
+
+def test_even_where_private_networks_are_allowed_no_clouds_metadata_are() -> None:
+    assert addresses("10.0.0.1", private=True) == ["10.0.0.1"]
+    assert addresses("fd00::1", private=True) == ["fd00::1"]
+    v4 = [address for address in METADATA if ":" not in address]
+    disguised = [f"{prefix}{address}" for address in v4 for prefix in ("::ffff:", "64:ff9b::", "64:ff9b:1::", "::")]
+    for address in (*METADATA, *disguised, "0.0.0.0", "fe80::1", "224.0.0.1"):
+        for private in (True, False):
+            with pytest.raises(AddressRefused, match="addresses of the internet"):
+                addresses(address, private)
+
+
+@pytest.mark.parametrize("address", METADATA)
+def test_no_webhook_is_made_for_a_clouds_metadata(service: Service, sender: MakeSender, address: str) -> None:
+    sender(service)
+    url = f"http://[{address}]/latest" if ":" in address else f"http://{address}/latest"
+
+    answer = service.client.post("/v1/webhooks", json={"url": url})
+
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "#/url")
 
 
 def test_a_change_is_checked_too(service: Service, receiver: Receiver, sender: MakeSender) -> None:
@@ -104,12 +137,12 @@ def test_addresses_inside_are_refused_at_sending_whatever_was_true_before(
 
 
 def test_the_connection_goes_to_an_address_that_was_checked(receiver: Receiver) -> None:
-    assert resolve("localhost", 80, private=True) in ("127.0.0.1", "::1")
+    assert set(addresses("localhost", private=True)) <= {"127.0.0.1", "::1"}
     named = receiver.url.replace("127.0.0.1", "localhost")
 
-    assert client.send(named, "msg_1", "{}", SECRETS, http=True, private=True).status_code == 200
+    assert post(named).status_code == 200
     assert receiver.came[0][0]["Host"].startswith("localhost:")  # the name stays the request's
-    assert client.send(named, "msg_1", "{}", SECRETS, http=True, private=False).status_code is None
+    assert post(named, private=False).status_code is None
     assert len(receiver.came) == 1
 
 
@@ -132,7 +165,7 @@ def test_a_receiver_that_drips_is_left(raw: tuple[socket.socket, str]) -> None:
     thread = threading.Thread(target=drip)
     thread.start()
     began = time.monotonic()
-    answer = client.send(url, "msg_1", "{}", SECRETS, http=True, private=True, seconds=1)
+    answer = post(url, seconds=1)
 
     assert (answer.status_code, answer.again, "within 1 seconds" in str(answer.error)) == (None, True, True)
     assert time.monotonic() - began < 5
@@ -152,7 +185,7 @@ def test_what_is_no_answer_is_tried_again(raw: tuple[socket.socket, str], words:
 
     thread = threading.Thread(target=speak)
     thread.start()
-    answer = client.send(url, "msg_1", "{}", SECRETS, http=True, private=True)
+    answer = post(url)
     thread.join()
 
     assert (answer.status_code, answer.again, bool(answer.error)) == (None, True, True)
@@ -162,8 +195,8 @@ def test_nobody_there_and_no_tls_are_told_in_words(raw: tuple[socket.socket, str
     server, url = raw
     server.close()
 
-    refused = client.send(url, "msg_1", "{}", SECRETS, http=True, private=True)
-    plain = client.send(receiver.url.replace("http:", "https:"), "msg_1", "{}", SECRETS, http=True, private=True)
+    refused = post(url)
+    plain = post(receiver.url.replace("http:", "https:"))
 
     assert (refused.again, refused.error) == (True, "no connection: Connection refused")
     assert (plain.again, str(plain.error).startswith("no TLS")) == (True, True)

@@ -8,10 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from api.webhooks import client
-from tests.api.webhooks.conftest import Receiver
-
-SECRETS = ["whsec_c2VjcmV0"]
+from tests.api.webhooks.conftest import Receiver, post
 
 
 @pytest.fixture
@@ -38,7 +35,7 @@ def secure(certificate: Path) -> Iterator[Receiver]:
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(secure: Receiver) -> None:
-    answer = client.send(secure.url, "msg_1", "{}", SECRETS, http=False, private=True)
+    answer = post(secure.url, http=False)
 
     assert (answer.status_code, answer.again, secure.came) == (None, True, [])
     assert "CERTIFICATE_VERIFY_FAILED" in str(answer.error)
@@ -50,6 +47,6 @@ def test_a_certificate_is_verified_against_the_name(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     by_address = secure.url.replace("localhost", "127.0.0.1")
 
-    assert client.send(secure.url, "msg_1", "{}", SECRETS, http=False, private=True).status_code == 200
-    assert client.send(by_address, "msg_1", "{}", SECRETS, http=False, private=True).status_code is None
+    assert post(secure.url, http=False).status_code == 200
+    assert post(by_address, http=False).status_code is None
     assert len(secure.came) == 1

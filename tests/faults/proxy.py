@@ -1,0 +1,97 @@
+"""A TCP proxy between one client process and a server: it cuts, holds back, and swallows the answer of a COMMIT."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Coroutine
+from typing import Any
+
+CHUNK = 2**16
+Address = str | tuple[str, int]  # the path of a Unix socket, or host and port
+
+
+class Loop:
+    """An event loop in a thread of its own, for all proxies."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="proxies", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+
+    def stop(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(10)
+
+
+class Proxy:
+    """One listening port that leads to one server."""
+
+    def __init__(self, loop: Loop, target: Address, host: str = "127.0.0.1") -> None:
+        self._loop, self._target = loop, target
+        self._connections: set[asyncio.StreamWriter] = set()
+        self._open: asyncio.Event
+        self._lose_commit = False
+        self.lost_commits = 0
+        self.port: int = loop.run(self._start(host))
+
+    def cut(self) -> None:
+        """Reset every connection."""
+        self._loop.loop.call_soon_threadsafe(self._cut)
+
+    def hold(self, held: bool) -> None:
+        """Hold every byte back, as a network that drops packets does, or let them through again."""
+        self._loop.loop.call_soon_threadsafe(self._open.clear if held else self._open.set)
+
+    def lose_commit(self, lose: bool) -> None:
+        """Swallow the answer of the next COMMIT, and reset its connection once the server has answered."""
+        self._lose_commit = lose
+
+    async def _start(self, host: str) -> int:
+        self._open = asyncio.Event()
+        self._open.set()
+        self._server = await asyncio.start_server(self._serve, host, 0)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._open.wait()
+            match self._target:
+                case str(path):
+                    upstream = await asyncio.open_unix_connection(path)
+                case (host, port):
+                    upstream = await asyncio.open_connection(host, port)
+        except OSError:
+            writer.transport.abort()
+            return
+        doomed = asyncio.Event()
+        self._connections |= {writer, upstream[1]}
+        out = asyncio.ensure_future(self._pump(reader, upstream[1], doomed, requests=True))
+        back = asyncio.ensure_future(self._pump(upstream[0], writer, doomed, requests=False))
+        await asyncio.wait({out, back}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (out, back):
+            task.cancel()
+        for end in (writer, upstream[1]):
+            end.transport.abort()
+        self._connections -= {writer, upstream[1]}
+
+    async def _pump(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, doomed: asyncio.Event, requests: bool
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(CHUNK):
+                await self._open.wait()
+                if requests and self._lose_commit and b"COMMIT" in data:
+                    self._lose_commit = False
+                    doomed.set()
+                elif not requests and doomed.is_set():
+                    self.lost_commits += 1
+                    return  # the server has committed; nobody hears of it
+                sink.write(data)
+                await sink.drain()
+
+    def _cut(self) -> None:
+        for writer in self._connections:
+            writer.transport.abort()

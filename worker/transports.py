@@ -1,0 +1,75 @@
+"""Kombu's transports, made for rings: nothing is acknowledged, and an entry that is no ring is dropped with a log line.
+
+What is read is off the queue already (`worker.app` consumes with `no_ack`), yet Celery acknowledges it all the same;
+that would be a call to the broker which can fail. And without the rest, one entry of garbage ends Celery's consumer.
+"""
+
+import logging
+from queue import Empty
+from typing import Any
+
+from kombu.transport import TRANSPORT_ALIASES, redis, sqlalchemy
+
+log = logging.getLogger(__name__)
+
+NO_MESSAGE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)  # what parsing garbage raises
+
+
+def use() -> None:
+    """Have every connection of this process use the transports of this module."""
+    for alias, transport in {"redis": "Redis", "rediss": "Redis", "sqla": "Sql", "sqlalchemy": "Sql"}.items():
+        TRANSPORT_ALIASES[alias] = f"{__name__}:{transport}"
+
+
+class _Patient:
+    """A transport that drops what cannot be delivered."""
+
+    def _deliver(self, message: Any, queue: str) -> None:
+        try:
+            super()._deliver(message, queue)  # type: ignore[misc]
+        except Exception as error:  # noqa: BLE001 - it holds whatever somebody has put there
+            log.error("dropped an entry of the queue %s that is no ring (%r): %.200r", queue, error, message)
+
+
+class _Unacknowledged:
+    """A channel without acknowledgements."""
+
+    def basic_ack(self, delivery_tag: Any, multiple: bool = False) -> None:
+        """Do nothing: the message is off the queue."""
+
+    def basic_reject(self, delivery_tag: Any, requeue: bool = False) -> None:
+        """Do nothing, likewise."""
+
+
+class RedisChannel(_Unacknowledged, redis.Channel):
+    """A channel of Redis or Valkey that drops what is not JSON."""
+
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
+        except (ValueError, RecursionError) as error:
+            log.error("dropped an entry of a queue that is no message: %r", error)
+            raise Empty from None
+
+
+class Redis(_Patient, redis.Transport):
+    """Redis or Valkey."""
+
+    Channel = RedisChannel
+
+
+class SqlChannel(_Unacknowledged, sqlalchemy.Channel):
+    """Likewise, of a SQL database."""
+
+    def _get(self, queue: Any, timeout: Any = None) -> Any:
+        while True:
+            try:
+                return super()._get(queue)  # type: ignore[no-untyped-call]
+            except NO_MESSAGE as error:
+                log.error("dropped an entry of the queue %s that is no message: %r", queue, error)
+
+
+class Sql(_Patient, sqlalchemy.Transport):
+    """A SQL database."""
+
+    Channel = SqlChannel

@@ -1,0 +1,65 @@
+"""The work of each queue: claim a row, work on it, and ring for what has waited for it."""
+
+import logging
+from functools import partial
+
+from api import checks, journal
+from api.jobs import dependencies, lifecycle, repair
+from api.queue import INSPECT, TRAIN
+from worker import importing, inspection, supervisor
+from worker.slot import Claim, Work
+from worker.workplace import Workplace
+
+log = logging.getLogger(__name__)
+
+
+def train(place: Workplace) -> Work | None:
+    """Claim the best job that can start; return the work on it, or None when there is no such job."""
+    with place.database.transaction() as session:
+        repair.fail_blocked(session)
+        held = lifecycle.claim(
+            session,
+            place.name,
+            place.settings.lease_seconds,
+            place.settings.quota_running_jobs,
+            with_gpu=bool(place.devices),
+        )
+    return partial(place.bell.context_of(held.id).run, _run_job, place, held) if held is not None else None
+
+
+def inspect(place: Workplace) -> Work | None:
+    """Claim the oldest unchecked upload, or a dataset to copy; return the work on it, or None when there is neither."""
+    with place.database.transaction() as session:
+        claimed = checks.claim(session, place.name, place.settings.lease_seconds)
+    return partial(place.bell.context_of(claimed.id).run, _check, place, claimed) if claimed is not None else None
+
+
+CLAIMS: dict[str, Claim] = {TRAIN: train, INSPECT: inspect}
+
+
+def _run_job(place: Workplace, held: lifecycle.Held) -> None:
+    with journal.about(job_id=held.id, attempt=held.attempt):
+        log.info("claimed %s, attempt %d", held.id, held.attempt)
+        supervisor.run(place, held)
+    _ring_for(place, held.id)
+
+
+def _check(place: Workplace, claimed: checks.Check | checks.Import) -> None:
+    with journal.about(upload_id=claimed.id, attempt=claimed.attempt):
+        log.info("claimed %s, attempt %d", claimed.id, claimed.attempt)
+        if isinstance(claimed, checks.Import):
+            importing.run(place, claimed)
+        else:
+            inspection.run(place, claimed)
+    _ring_for(place, claimed.id)
+
+
+def _ring_for(place: Workplace, row_id: str) -> None:
+    """Ring for the row itself, if it is queued again, and for the jobs that waited for it."""
+    with place.database.transaction() as session:
+        repair.fail_blocked(session)
+        waiting = [job_id for job_id in dependencies.waiting_for(session, row_id) if repair.can_start(session, job_id)]
+        for job_id in waiting:
+            repair.mark_rung(session, job_id)
+    for job_id in waiting:
+        place.doorbell.ring(TRAIN, job_id)
