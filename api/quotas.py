@@ -9,22 +9,23 @@ import zlib
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, true
-from sqlalchemy.orm import Session, aliased
-from sqlalchemy.orm.util import AliasedClass
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.orm import Session
 
 from api.datasets.tables import Dataset
 from api.db import now
 from api.errors import QuotaExceeded
-from api.jobs.states import HELD, Status
-from api.jobs.tables import Artifact, Job
+from api.jobs.dependencies import held
+from api.jobs.tables import QUEUED, Artifact, Job
 from api.ledger.tables import Reservation
 from api.models.tables import Model, ModelFile
 from api.resumable.tables import ResumableUpload
 from api.settings import Settings
 from api.uploads import UploadStatus
 
+MOST_AT_ONCE = 1001  # jobs that one request queues: a study's
 CLAIMS = 0x636C61696D  # "claim": the advisory lock of claims that look at quotas, on PostgreSQL
+CHECKS = 0x636865636B  # "check": that of claims of checks
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ def check_jobs(session: Session, owner: str | None) -> None:
     """
     most = quotas_of(session).queued_jobs
     if most and owner is not None:
-        _one_at_a_time(session, zlib.crc32(owner.encode()))
-        queued = _count(session, owner, Job.status == Status.QUEUED)
+        one_at_a_time(session, zlib.crc32(owner.encode()))
+        queued = _count(session, owner, Job.status == QUEUED, most)
         if queued > most:
             raise QuotaExceeded(f"expected at most {most} queued jobs of {owner}, got {queued} with this request's")
     check_storage(session, owner)
@@ -78,7 +79,7 @@ def check_storage(session: Session, owner: str | None, more: int = 0) -> None:
     """
     most = quotas_of(session).storage_bytes
     if most and owner is not None:
-        _one_at_a_time(session, zlib.crc32(owner.encode()))
+        one_at_a_time(session, zlib.crc32(owner.encode()))
         counted = sum(used_bytes(session, owner).values()) + more
         if counted > most:
             raise QuotaExceeded(
@@ -112,24 +113,30 @@ def _sum(column: Any, *where: ColumnElement[bool]) -> Select[Any]:
 
 def running(session: Session, owner: str) -> int:
     """Count an owner's jobs that workers hold."""
-    return _count(session, owner, Job.status.in_(HELD))
+    return session.scalar(select(func.count()).where(Job.owner == owner, held(Job))) or 0
 
 
-def may_run(session: Session, job: type[Job] | AliasedClass[Job], most: int) -> ColumnElement[bool]:
-    """Give the SQL condition that `job` would not be one too many of its owner's; claims are then made in turn."""
+def set_aside(session: Session, most: int) -> list[str]:
+    """Return the owners who have as many jobs running as they may; claims are then made in turn.
+
+    Args:
+        session: the caller's transaction.
+        most: jobs that one owner may have running; 0: any number.
+    """
     if not most:
-        return true()
-    _one_at_a_time(session, CLAIMS)
-    other = aliased(Job)
-    held = select(func.count()).where(other.owner == job.owner, other.status.in_(HELD)).scalar_subquery()
-    return or_(job.owner.is_(None), held < most)
+        return []
+    one_at_a_time(session, CLAIMS)
+    running = select(Job.owner).where(held(Job), Job.owner.is_not(None)).group_by(Job.owner)
+    return [owner for owner in session.scalars(running.having(func.count() >= most)) if owner]
 
 
-def _count(session: Session, owner: str, condition: ColumnElement[bool]) -> int:
-    return session.scalar(select(func.count()).select_from(Job).where(Job.owner == owner, condition)) or 0
+def _count(session: Session, owner: str, condition: ColumnElement[bool], most: int) -> int:
+    """Count an owner's jobs, and stop a while after `most`: what is beyond a quota costs nothing more."""
+    some = select(Job.id).where(Job.owner == owner, condition).limit(most + MOST_AT_ONCE).subquery()
+    return session.scalar(select(func.count()).select_from(some)) or 0
 
 
-def _one_at_a_time(session: Session, lock: int) -> None:
+def one_at_a_time(session: Session, lock: int) -> None:
     """Wait for other transactions with this lock to end. SQLite has one writer at a time anyway."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(select(func.pg_advisory_xact_lock(lock)))

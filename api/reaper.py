@@ -20,9 +20,10 @@ from sqlalchemy import Engine, bindparam, create_engine, text
 
 from api import checks, discards, journal, orphans
 from api.audit import service as audit
+from api.datasets import unpacked
 from api.db import Database
 from api.idempotency import service as idempotency
-from api.jobs import repair, retention
+from api.jobs import repair, retention, unblocking
 from api.jobs.retention import Retention
 from api.ledger import service as ledger
 from api.queue import INSPECT, MOST_WAITING, TRAIN, Doorbell, transport_options
@@ -33,6 +34,7 @@ from api.studies import service as studies
 from api.webhooks import delivery
 from api.webhooks.sender import Sender
 from api.workers import service as workers
+from rdrkd import caching
 from rdrkd.sealing import own_folder, seal
 
 log = logging.getLogger("api.reaper")  # it is `__main__` where it runs
@@ -73,11 +75,10 @@ class Reaper:
         """Take back and fail, once."""
         if time.monotonic() >= self._patient_until:
             self.expire()
-        with self.database.transaction() as session:
-            for job_id in repair.fail_overdue(session):
-                log.warning("%s failed: its deadline has passed", job_id)
-            for job_id in repair.fail_blocked(session):
-                log.warning("%s failed: what it waits for will never be ready", job_id)
+        for job_id in repair.fail_all_overdue(self.database):
+            log.warning("%s failed: its deadline has passed", job_id)
+        for job_id in unblocking.catch_up(self.database):
+            log.warning("%s failed: what it waits for will never be ready", job_id)
         self.report()
 
     def expire(self) -> None:
@@ -121,6 +122,9 @@ class Reaper:
             log.warning("files that are to go stay for now: %s", error)
         files = self.storage.sweep()
         self.collect()
+        unpacked.sweep(self.database, self.settings.cache_dir)
+        if self.settings.cache_dir.is_dir():
+            caching.shrink(self.settings.cache_dir, unpacked.bound_of(self.settings))
         with self.database.transaction() as session:
             resumable.forget(session, self.storage)
             ledger.forget(session, RUN_OUT_SECONDS)

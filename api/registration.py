@@ -11,6 +11,7 @@ from api import discards, needs, quotas
 from api.datasets.tables import Dataset
 from api.db import now
 from api.errors import InUse
+from api.jobs import dependencies
 from api.ledger.holding import Held
 from api.models import naming
 from api.models.tables import Model, ModelFile
@@ -88,4 +89,6 @@ def delete(session: Session, table: type[Dataset] | type[Model], id_: str) -> li
     written = session.scalars(select(ModelFile.key).where(ModelFile.model_id == id_)).all()
     # Not through the session: another request may have been faster, and a worker may be checking it.
     session.execute(sql_delete(table).where(table.id == id_).execution_options(synchronize_session=False))
+    if dependencies.user_of(session, id_) is not None:  # the job held the row until it was committed
+        raise InUse(f"expected a {table.__tablename__} that nothing needs, got one that a job has named just now")
     return discards.note(session, [*written, *([key] if key is not None else [])])

@@ -1,8 +1,10 @@
 """The check of an upload: `python -m rdrkd inspect` as a restricted process, its report as a row."""
 
 import contextlib
+import errno
 import json
 import logging
+import os
 import resource
 import signal
 from collections.abc import Sequence
@@ -19,9 +21,11 @@ from api.leases import Fenced
 from api.models.tables import Model
 from api.storage import StorageUnreachable, Stored
 from api.uploads import UploadStatus
-from worker import folders, previews
+from worker import folders, limits, previews
+from worker.endings import DISK_FULL
 from worker.lease import Lease, Order
 from worker.process import RDRKD, Child, last_words
+from worker.room import MOST_FULL_DISKS, shortage
 from worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
@@ -45,33 +49,45 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
         with Lease(
             place,
             lambda session, seconds: checks.renew(session, check, seconds),
-            place.settings.inspect_timeout_seconds,
+            limits.seconds(place.settings, check.size),
         ) as lease:
-            folders.prepare(folder)
             try:
+                folders.prepare(folder)
                 report, problems = _inspect(place, check, lease, command)
                 written = _written(place, check, folder / CONVERTED) if report is not None and not problems else None
             except StorageUnreachable as error:
                 log.error("the check of %s is given back: %s", check.id, error)
                 lease.order = lease.order or Order.OUTAGE
+            except OSError as error:
+                if error.errno not in DISK_FULL:
+                    raise
+                report, problems = _without_room(check, lease)
             lease.close()
             if lease.order in (Order.DRAIN, Order.OUTAGE):
                 lease.write(lambda session: checks.give_back(session, check))
             else:
                 status = _settle(place, check, lease, report, problems, written)
                 log.info("%s is %s", check.id, status)
-                if not lease.write(lambda session: checks.wanted(session, check)):
-                    _remove(place, check)
+                _remove_unwanted(place, check)
     except Fenced:
-        log.warning("the check of %s is fenced: another worker has it", check.id)
+        log.warning("the check of %s is fenced: another worker has it, or it is settled", check.id)
         if written is not None:
             discards.drop_unnamed(place.database, place.storage, written.key)
+        _remove_unwanted(place, check)  # settled as refused, perhaps, by this worker, which has not heard of it
     except StorageUnreachable as error:
         log.error("the check of %s is left to the reaper: %s", check.id, error)
     except DBAPIError as error:
         log.error("the check of %s: the database stayed away (%s)", check.id, error.orig)
     finally:
         folders.clear(folder)
+
+
+def _without_room(check: Check, lease: Lease) -> tuple[None, Problems]:
+    """Give a check back, since a full disk is the worker's fault; refuse a file that may be what fills it."""
+    if check.attempt < MOST_FULL_DISKS:
+        log.error("the check of %s is given back: the disk is full", check.id)
+        lease.order = lease.order or Order.OUTAGE
+    return None, _problem(f"the check met a full disk, the last time in attempt {check.attempt}")
 
 
 def _settle(
@@ -94,15 +110,15 @@ def _settle(
     try:
         return lease.write(settle)
     except BaseException:
-        previews.drop(place.storage, check)
+        previews.drop(place.database, place.storage, check)
         raise
 
 
-def _remove(place: Workplace, check: Check) -> None:
-    """Remove a stranger's file that nobody may use."""
+def _remove_unwanted(place: Workplace, check: Check) -> None:
+    """Remove a stranger's file that nobody may use: no row but refused ones has it."""
     try:
-        place.storage.delete(check.key)
-    except StorageUnreachable as error:
+        discards.drop_refused(place.database, place.storage, check.key, lambda session: checks.wanted(session, check))
+    except (StorageUnreachable, DBAPIError) as error:
         log.warning("cannot remove the refused file of %s: %s", check.id, error)
 
 
@@ -118,13 +134,16 @@ def _inspect(
     line: list[str | Path] = [*command, "inspect", path, "--cache", place.cache, *options, "--json"]
     child = Child(line, folder, folder / folders.LOG, hidden=place.hidden, writable=[place.cache])
     try:
-        _restrict(child.pid, place)
+        _restrict(child.pid, place, check.size)
         lease.child = child
         output, *_ = *islice(child.lines(MAX_REPORT), MAX_LINES), b""  # the report is the first line
         status = child.wait()
     finally:
         child.kill()
-    return _judge(output, status, lease.order, last_words(folder / folders.LOG))
+    report, problems = _judge(output, status, lease.order, last_words(folder / folders.LOG))
+    if report is None and lease.order is None and shortage(place) is not None:
+        raise OSError(errno.ENOSPC, "the check broke while the disk was full")
+    return report, problems
 
 
 def _written(place: Workplace, check: Check, folder: Path) -> Stored | None:
@@ -137,19 +156,19 @@ def _written(place: Workplace, check: Check, folder: Path) -> Stored | None:
     return None
 
 
-def _restrict(pid: int, place: Workplace) -> None:
-    """Limit memory, processor time and file size of a child that opens a stranger's file (Linux)."""
+def _restrict(pid: int, place: Workplace, size: int) -> None:
+    """Limit memory, processor time and file size of a child that opens a stranger's file of `size` bytes (Linux)."""
     if not hasattr(resource, "prlimit"):
         return
     settings = place.settings
-    limits = {
-        resource.RLIMIT_DATA: settings.inspect_memory_bytes,
-        resource.RLIMIT_CPU: int(settings.inspect_timeout_seconds) + 1,
+    bounds = {
+        resource.RLIMIT_DATA: limits.memory_bytes(settings, size),
+        resource.RLIMIT_CPU: int(limits.seconds(settings, size)) + 1,
         resource.RLIMIT_FSIZE: settings.inspect_file_bytes,
         resource.RLIMIT_CORE: 0,
     }
     with contextlib.suppress(ProcessLookupError):  # it has ended already
-        for name, limit in limits.items():
+        for name, limit in bounds.items():
             resource.prlimit(pid, name, (limit, limit))
 
 
@@ -162,6 +181,8 @@ def _judge(output: bytes, status: int, order: Order | None, words: str) -> tuple
     except (ValueError, TypeError, KeyError):
         how = SIGNALS.get(signal.Signals(-status)) if status < 0 else None
         return None, _problem(f"the check {how or f'broke (exit status {status})'}; its last lines: {words}")
+    if report.get("disk_full"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if not ok and not problems:
         problems = _problem("the check refused the file without saying why")
     return report, [] if ok else problems

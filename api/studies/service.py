@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, aliased
 from api import quotas
 from api.db import new_id
 from api.errors import Invalid, NothingToResume, NotReady
-from api.jobs import lifecycle, repair
+from api.jobs import lifecycle, unblocking
 from api.jobs import service as jobs
 from api.jobs.states import TERMINAL, Status
 from api.jobs.tables import COMPARE, Job
@@ -109,9 +109,11 @@ def resume(session: Session, study_id: str) -> tuple[Study, list[str]]:
         QuotaExceeded: as for a job.
     """
     study = held(session, study_id)
-    repair.fail_blocked(session)  # members that wait for a teacher which failed, but have not been told yet
-    session.expire_all()
     spec, members = Spec.model_validate(study.spec), members_of(session, study)
+    # Members that wait for a teacher which failed, but have not been told yet.
+    unblocking.settle(session, [job.id for job in members.jobs if job.status == Status.QUEUED and job.waits])
+    session.expire_all()
+    members = members_of(session, study)
     rings: list[str] = []
     if members.teacher is not None and members.teacher.status in Ended:
         study.teacher_job = _successor(session, members.teacher, members.teacher.spec)

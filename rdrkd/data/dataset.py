@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Dataset:
     sha256: str
     scaling: Scaling | None = None
     notes: tuple[str, ...] = ()
+    hold: object = field(default=None, compare=False, repr=False)  # of an unpacked archive: what keeps it there
 
     def images(self, split: str) -> list[Path]:
         """Return the split's images, sorted by path.

@@ -26,6 +26,7 @@ from rdrkd.spec import LocalModel
 from rdrkd.spec.study import Study
 from rdrkd.study import results
 from rdrkd.study.child import MemberFailed, run_child
+from rdrkd.study.halving import note, survivors
 from rdrkd.study.members import Member, members_of, teacher_hash, teacher_spec, without_paths
 from rdrkd.study.record import record, record_teacher
 from rdrkd.study.timing import factor, stretched
@@ -43,6 +44,8 @@ class Order:
         known: results whose members are not trained again.
         command: what is recorded as the command.
         grace: seconds that a member has to stop in before it is killed.
+        rungs: of successive halving: how many seeds each has; default: every method gets all.
+        keep: share of the candidates that goes on from a rung to the next.
     """
 
     out: Path
@@ -52,6 +55,8 @@ class Order:
     known: Iterable[Path] = ()
     command: str = field(default_factory=lambda: shlex.join(["rdrkd", *sys.argv[1:]]))
     grace: float = 60.0
+    rungs: Sequence[int] = ()
+    keep: float = 0.5
 
 
 class Ended(NamedTuple):
@@ -108,9 +113,28 @@ class _Runner:
                 if isinstance(model, LocalModel):
                     load_weights(Path(model.path))  # refused before hours of training
         if not any(member.needs_teacher for member in missing) or self._teacher_ready():
-            self._train([member for member in missing if not member.as_long_as])
+            members = self._climb(members)
             self._train(list(self._lengthened(members)))  # the others' times are known by now
         return Ended(self.results, members, self._missing(members))
+
+    def _climb(self, members: list[Member]) -> list[Member]:
+        """Train the members, with rungs from one to the next; give those that the study has come to."""
+        alive = [method.name for method in self.study.each_method]
+        planned: list[Member] = []
+        for seeds in self.order.rungs or (len(self.study.seeds),):
+            planned += [
+                m for m in members if m not in planned and m.method in alive and m.seed in self.study.seeds[:seeds]
+            ]
+            missing = self._missing(planned)
+            self._train([member for member in missing if not member.as_long_as])
+            if self._over() or not self.order.rungs:
+                break
+            keys = {member.key for member in planned}
+            found = [member for member in self.results["members"] if results.key_of(member) in keys]
+            before, alive = alive, survivors(self.study, alive, found, self.order.keep)
+            dropped = note(seeds, before, alive, self.study.lead)
+            self.results["notes"] = list(dict.fromkeys([*self.results["notes"], *dropped]))
+        return planned
 
     def _begin(self) -> results.Results:
         """Take what is known already, here and elsewhere."""

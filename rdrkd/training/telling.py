@@ -79,13 +79,18 @@ class Telling:
         found = {name: float(self.trainer.metrics.get(key, 0.0)) * 100 for name, key in _METRICS.items()}
         return {name: round(value, 4) for name, value in found.items() if math.isfinite(value)}
 
+    def losses(self) -> dict[str, float]:
+        """Return each term's mean over the epoch, without those that are not finite: JSON has no such numbers."""
+        found = {name.removesuffix("_loss"): float(value) for name, value in self.trainer.tloss.items()}
+        return {name: value for name, value in found.items() if math.isfinite(value)}
+
     def epoch_ended(self) -> None:
         """Report the epoch, and append it to the run's history."""
         trainer, pair = self.trainer, self.trainer.distiller
         event = Epoch(
             epoch=trainer.epoch + 1,
             epochs=trainer.epochs,
-            losses={name.removesuffix("_loss"): float(value) for name, value in trainer.tloss.items()},
+            losses=self.losses(),
             weights=pair.applied if pair else {},
             diagnostics=self._diagnostics(),
             lr=float(trainer.optimizer.param_groups[0]["lr"]),

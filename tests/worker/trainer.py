@@ -78,6 +78,16 @@ def train(spec: dict, run_dir: Path) -> None:
         print("this is no event")
         print('{"event": "progress", "phase": "dancing"}')
         print("x" * 3_000_000)
+    if "line" in do:  # an event as the test words it, once a checkpoint is there
+        checkpoint(run_dir, 1, "before the line", 0)
+        print(do["line"], flush=True)
+        time.sleep(0 if "over" in do else 60)
+        sys.exit(3)
+    if "progress" in do:
+        emit("progress", phase="training", completed=int(do["progress"]), epoch=int(do["progress"]))
+    if "full" in do and run_dir.name == "attempt-1":  # the disk is full, the first time
+        emit("failed", reason="disk_full", message="no space left to write a checkpoint")
+        sys.exit(3)
     if "calibrate" in do:  # by a run's calibration, the weights of the resolved spec change under way
         for weight in (1.0, 0.25):
             emit("resolved", resolved_spec={"distillation": {"losses": [{"name": "ld", "weight": weight}]}})
