@@ -14,6 +14,7 @@ from httpx2 import Response
 from sqlalchemy import update
 
 from api import checks, errors
+from api.access import LOOPBACK
 from api.db import after_seconds, new_id
 from api.errors import ApiError
 from api.idempotency.tables import IdempotencyKey
@@ -272,7 +273,7 @@ def _crowded(tail: str, **headers: str) -> Provoke:
         watch = service.app.state.watch
         with ExitStack() as taken:
             for _ in range(watch.most):
-                taken.enter_context(watch.place())
+                taken.enter_context(watch.place(LOOPBACK))
             return service.client.get(address, headers=headers)
 
     return provoke
@@ -434,8 +435,16 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     **_keyed_refusals("register_job", "", registry.registrations),
 }
 # Every operation may answer these; tests of their own provoke them (test_security, test_lost_database, ...).
-# tests/api/test_bounds.py provokes bad_request and headers_too_large at every address
-ANYWHERE = {"host_not_allowed", "bad_request", "loopback_only", "headers_too_large", "internal", "unavailable"}
+# tests/api/test_bounds.py provokes bad_request and headers_too_large, tests/api/test_admission.py overloaded.
+ANYWHERE = {
+    "host_not_allowed",
+    "bad_request",
+    "loopback_only",
+    "headers_too_large",
+    "internal",
+    "unavailable",
+    "overloaded",
+}
 UNDER_V1 = {"unauthorized", "rate_limited"}
 CHANGING = {"cross_site", "insufficient_scope"}
 ADMIN = {"insufficient_scope"}
