@@ -96,7 +96,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.doorbell = Doorbell(settings.broker_url)
     app.state.resolver = Resolver()
     app.state.watch = Watch(app.state.database, app.state.admission, settings.max_waiting)
-    lookup = Lookup(app.state.database, app.state.admission)
+    app.state.keys = lookup = Lookup(app.state.database, app.state.admission)
     app.add_middleware(Guard, settings=settings, token=settings.read_token(), keys=lookup, uploads=UPLOADS)
     app.add_middleware(AccessLog)
     app.include_router(health.probes)
@@ -149,6 +149,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.storage.sweep()
     yield
     await app.state.watch.stop()
+    await app.state.keys.stop()
     app.state.admission.close()
     app.state.database.engine.dispose()
 
