@@ -23,8 +23,8 @@ BIN := .venv/bin
 PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 READY := .venv/ready-$(TORCH)
 
-.PHONY: help demo test test-all test-gpu check lint types contracts doctests lock-check openapi transcripts bench up down lock format \
-	secrets compose-test install clean
+.PHONY: help demo test test-all test-gpu test-faults check lint types contracts doctests lock-check openapi transcripts bench up \
+	down lock format secrets compose-test install clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,9 @@ test-all: $(READY) ## Run every test but those that need a GPU
 
 test-gpu: $(READY) ## Run the tests that need a GPU
 	$(BIN)/pytest -m gpu $(PYTEST_ARGS)
+
+test-faults: $(READY) ## Run jobs under injected faults (SEED=1 JOBS=1000 BACKEND=both|embedded|servers)
+	$(BIN)/python -m tests.faults --seed $(or $(SEED),1) --jobs $(or $(JOBS),1000) --backend $(or $(BACKEND),both) $(FAULTS_ARGS)
 
 check: lint types contracts doctests lock-check ## Lint, format, types, import contracts, doctests, locks
 

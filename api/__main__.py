@@ -20,6 +20,7 @@ from api.keys import service
 from api.main import create_app
 from api.security import is_loopback
 from api.settings import Settings
+from rdrkd.sealing import own_folder, seal
 
 USAGE_ERROR, STARTUP_FAILURE = 2, 3
 
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     journal.set_up(settings)
     if parsed.command == "migrate":
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        own_folder(settings.data_dir)
         migrations.upgrade(settings.database_url)
         return 0
     if token is None and not is_loopback(settings.host) and not _any_key(settings):
@@ -95,4 +96,5 @@ def _refuse(message: str) -> int:
 
 
 if __name__ == "__main__":
+    seal()
     sys.exit(main())

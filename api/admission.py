@@ -20,7 +20,8 @@ from api.errors import Overloaded
 T = TypeVar("T")
 
 REQUESTS, GUARD, FOLLOWERS = 4, 1, 2  # threads, and so connections, of each kind
-CONNECTIONS = REQUESTS + GUARD + FOLLOWERS
+LEDGER = 1  # the thread of `api.ledger`, which renews what this process has reserved
+CONNECTIONS = REQUESTS + GUARD + FOLLOWERS + LEDGER
 WRITERS = {"sqlite": 1}  # requests that write at once: SQLite has one write lock
 OTHER_WRITERS = 3  # elsewhere: one place is left to those who read
 SERVED_SECONDS = 4.0  # a request is refused at once if those before it will take longer than this

@@ -16,6 +16,7 @@ from api import quotas
 from api.datasets import versions
 from api.datasets.tables import Dataset
 from api.db import after_seconds, now, seconds_between
+from api.jobs import unblocking
 from api.leases import Fenced
 from api.models.tables import Model, ModelFile
 from api.storage import Stored
@@ -152,6 +153,7 @@ def settle(
     )
     found = {"status": status, "report": report, "problems": problems, **picture}
     _write(session, check, **found, lease_until=None, checked_at=now())
+    unblocking.changed(session, check.id)
     return status
 
 
@@ -177,7 +179,11 @@ def expire(session: Session, max_lost_workers: int) -> None:
         lost = {"lease_until": None, "lost_workers": table.lost_workers + 1}
         hopeless = update(table).where(*expired, table.lost_workers >= max_lost_workers)
         problems = [{"where": "", "detail": detail}]
-        session.execute(hopeless.values(**lost, status=UploadStatus.INVALID, problems=problems, checked_at=now()))
+        invalid = hopeless.values(**lost, status=UploadStatus.INVALID, problems=problems, checked_at=now())
+        for row_id in session.scalars(
+            invalid.returning(table.id), execution_options={"synchronize_session": False}
+        ).all():
+            unblocking.note_if_waited_for(session, row_id)
         session.execute(update(table).where(*expired).values(**lost, rung_at=None))
 
 

@@ -9,7 +9,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, DateTime, Dialect, Engine, Float, MetaData, create_engine, event
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    Float,
+    MetaData,
+    ScalarSelect,
+    create_engine,
+    event,
+    select,
+)
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
@@ -91,6 +102,16 @@ def _after_sqlite(element: after_seconds, compiler: Any, **kw: Any) -> str:
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {compiler.process(element.clauses, **kw)} || ' seconds')"
 
 
+def moment(clock: FunctionElement[datetime]) -> ScalarSelect[datetime]:
+    """Return a moment of the server's clock that a condition can look up in an index: read once, not for each row.
+
+    >>> from sqlalchemy.dialects import postgresql
+    >>> str(moment(now()).compile(dialect=postgresql.dialect()))
+    '(SELECT clock_timestamp() AS now_1)'
+    """
+    return select(clock).scalar_subquery()
+
+
 class seconds_between(FunctionElement[float]):  # noqa: N801 - reads like the SQL function it is
     """`seconds_between(a, b)`: from moment `a` to moment `b`."""
 
@@ -138,8 +159,8 @@ def make_engine(url: str, kept: int = 10, most: int | None = None) -> Engine:
         settings = {"idle_in_transaction_session_timeout": f"{_IDLE}s", "jit": "off", "timezone": "UTC"}
         patience["options"] = " ".join(f"-c {name}={value}" for name, value in settings.items())
         pool = pool or {"pool_size": kept, "max_overflow": _MOST - kept}
-        return create_engine(url, pool_pre_ping=True, connect_args=patience, **pool)
-    engine = create_engine(url, connect_args={"timeout": _PATIENCE}, **pool)
+        return create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args=patience, **pool)
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _PATIENCE}, **pool)
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _record: Any) -> None:
@@ -234,4 +255,14 @@ class Database:
             self._thread.free = True
 
 
-__all__ = ["Base", "Database", "UtcDateTime", "after_seconds", "make_engine", "new_id", "now", "seconds_between"]
+__all__ = [
+    "Base",
+    "Database",
+    "UtcDateTime",
+    "after_seconds",
+    "make_engine",
+    "moment",
+    "new_id",
+    "now",
+    "seconds_between",
+]

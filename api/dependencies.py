@@ -22,11 +22,11 @@ from api.errors import (
     LoopbackOnly,
     MalformedJson,
     Overloaded,
-    StorageFull,
     TooLarge,
     Unavailable,
     UnsupportedMediaType,
 )
+from api.ledger.service import check_room
 from api.queue import Doorbell
 from api.quotas import Quotas
 from api.settings import Settings
@@ -79,6 +79,8 @@ def unit_of_work(request: Request, response: Response) -> Iterator[UnitOfWork]:
     doorbell: Doorbell = request.app.state.doorbell
     quotas, write = Quotas.of(settings_of(request)), request.method not in READING
     with UnitOfWork.of(database_of(request), doorbell, caller_of(request), quotas, write) as work:
+        if getattr(request.state, "room", False):
+            check_room(work.session, storage_of(request), settings_of(request).min_free_bytes)
         yield work
         if write:
             made = response.headers.get("Location", "").rpartition("/")[2]
@@ -122,11 +124,9 @@ def remove_after(request: Request, work: UnitOfWork, notes: list[str]) -> None:
     work.then(lambda: follow_all(database_of(request), storage_of(request), notes))
 
 
-def room(request: Request) -> None:
-    """Refuse work for which the file store has no room."""
-    least, free = settings_of(request).min_free_bytes, storage_of(request).free()
-    if free < least:
-        raise StorageFull(f"expected at least {least} bytes free in the file store, got {free}")
+async def room(request: Request) -> None:
+    """Refuse work for which the file store has no room beside what is being written, in the request's transaction."""
+    request.state.room = True
 
 
 Found = TypeVar("Found")

@@ -6,10 +6,11 @@ registers one and whoever removes it take the same lock, and the second sees wha
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from sqlalchemy import String, delete, func, insert, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from api.datasets.tables import Dataset
@@ -62,13 +63,33 @@ def follow(database: Database, storage: Storage, note_id: str) -> None:
 
 
 def drop_unnamed(database: Database, storage: Storage, key: str) -> None:
-    """Remove a file that was stored for a request which came to nothing, unless a row names it."""
+    """Remove a file that was stored for what seems to have come to nothing, unless a row names it.
+
+    It seems so, too, to whoever has lost the answer to a COMMIT; so the rows are asked, not the caller.
+    """
+    try:
+        with database.transaction() as session:
+            notes = note(session, [key])
+        follow_all(database, storage, notes)
+    except (StorageUnreachable, DBAPIError) as error:  # the note stays for the reaper, which looks for orphans, too
+        log.warning("cannot remove %s: %s", key, error)
+
+
+def drop_refused(database: Database, storage: Storage, key: str, is_wanted: Callable[[Session], bool]) -> None:
+    """Remove the file of a row that stays but may not be used, unless another row wants the same content.
+
+    Whoever registers that content meanwhile takes the same lock: before this, and it is wanted, or after, and it is
+    gone.
+
+    Raises:
+        StorageUnreachable: the store does not answer.
+    """
     with database.transaction() as session:
         notes = note(session, [key])
-    try:
-        follow_all(database, storage, notes)
-    except StorageUnreachable as error:  # the note stays for the reaper
-        log.warning("cannot remove %s: %s", key, error)
+        _lock(session, key)
+        if not is_wanted(session):
+            storage.delete(key)
+        session.execute(delete(Discard).where(Discard.id.in_(notes)))
 
 
 def hold(session: Session, storage: Storage, key: str) -> None:

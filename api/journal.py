@@ -23,6 +23,12 @@ from api.settings import LogFormat, Settings
 
 _GIVEN = re.compile(r"[A-Za-z0-9._-]{1,40}")  # as long as the audit log has room for
 _OF_REQUESTS = ("method", "route", "status", "duration_ms", "key", "job_id")  # what the line of a request says
+_SECRETS = [
+    (re.compile(r"whsec_[A-Za-z0-9+/=_-]+"), "whsec_***"),
+    (re.compile(r"\b(rdr_[A-Za-z0-9]+_)[A-Za-z0-9_-]+"), r"\1***"),
+    (re.compile(r"(://[^/:@\s]*:)\S+(?=@)"), r"\1***"),  # a URL with a password
+    (re.compile(r"^(DETAIL:\s+).*$", re.MULTILINE), r"\1***"),  # PostgreSQL shows the values of a refused row
+]
 _QUIET = ("httpx2", "httpcore2")  # they tell whole addresses, and a webhook's may hold a secret
 
 
@@ -43,12 +49,9 @@ def formatter(form: LogFormat, colors: bool = False, **always: str) -> logging.F
         line.update(always)
         return line
 
-    plain = structlog.dev.plain_traceback  # the default one shows the values of variables, secrets among them
-    last: list[Processor] = [
-        structlog.dev.ConsoleRenderer(colors=colors, timestamp_key="time", pad_event_to=0, exception_formatter=plain)
-    ]
+    last: Processor = structlog.dev.ConsoleRenderer(colors=colors, timestamp_key="time", pad_event_to=0)
     if form == "json":
-        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+        last = structlog.processors.JSONRenderer(default=str)
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
@@ -59,8 +62,26 @@ def formatter(form: LogFormat, colors: bool = False, **always: str) -> logging.F
             _add_trace,
             add_always,
         ],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,  # a plain traceback: no values of variables, secrets among them
+            _redact,
+            last,
+        ],
     )
+
+
+def redacted(text: str) -> str:
+    r"""Return a text without the secrets that libraries write into their messages.
+
+    >>> redacted("whsec_c2VjcmV0 rdr_0a1b_s3cret redis://:pw@host/0 postgresql://rdrkd:p@w@host/x")
+    'whsec_*** rdr_0a1b_*** redis://:***@host/0 postgresql://rdrkd:***@host/x'
+    >>> redacted("psycopg.errors.CheckViolation: new row violates x\nDETAIL:  Failing row contains (1, s).\nat y")
+    'psycopg.errors.CheckViolation: new row violates x\nDETAIL:  ***\nat y'
+    """
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    return text
 
 
 def request_id_of(given: str | None) -> str:
@@ -87,6 +108,13 @@ def carrying(run: Callable[..., object]) -> Callable[..., object]:
     """Have a thread's function log about the same as whoever starts it."""
     context: Context = copy_context()
     return lambda *given: context.run(run, *given)
+
+
+def _redact(_logger: Any, _method: str, line: EventDict) -> EventDict:
+    for name, value in line.items():
+        if isinstance(value, str):
+            line[name] = redacted(value)
+    return line
 
 
 def _add_trace(_logger: Any, _method: str, line: EventDict) -> EventDict:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -33,6 +34,7 @@ from api.errors import (
     MalformedJson,
     MethodNotAllowed,
     NotFound,
+    StorageFull,
     TooLarge,
     Unauthorized,
     Unavailable,
@@ -42,6 +44,7 @@ from api.idempotency.once import REPLAYED, Replayed
 from api.jobs import endpoints as jobs
 from api.keys import endpoints as keys
 from api.keys.lookup import Lookup
+from api.ledger.holding import Ledger
 from api.logs import endpoints as logs
 from api.methods import endpoints as methods
 from api.metrics import endpoints as metrics
@@ -61,6 +64,7 @@ from api.webhooks import endpoints as webhooks
 from api.webhooks.resolver import Resolver
 from api.workers import endpoints as workers
 from rdrkd import __version__
+from rdrkd.sealing import own_folder
 from rdrkd.spec.problems import problems_of_errors
 
 log = logging.getLogger(__name__)
@@ -93,6 +97,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.database = Database(settings.database_url, admitted=CONNECTIONS)
     app.state.admission = Admission(app.state.database)
     app.state.storage = open_storage(settings)
+    app.state.ledger = Ledger(app.state.database, app.state.storage)
     app.state.doorbell = Doorbell(settings.broker_url)
     app.state.resolver = Resolver()
     app.state.watch = Watch(app.state.database, app.state.admission, settings.max_waiting)
@@ -143,7 +148,7 @@ def _v1() -> APIRouter:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    own_folder(settings.data_dir)
     if settings.migrate_on_start:
         migrations.upgrade(settings.database_url)
     app.state.storage.sweep()
@@ -192,6 +197,9 @@ def _allowed(request: Request) -> dict[str, str]:
 
 async def _on_lost_database(request: Request, error: Exception) -> Response:
     log.error("the database does not answer: %s", error)
+    if getattr(getattr(error, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        full = StorageFull("expected room for the database, got a full disk")
+        return problem_response(full, request.state.request_id)
     return problem_response(Unavailable("expected a database that answers, got none"), request.state.request_id)
 
 

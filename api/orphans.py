@@ -2,7 +2,7 @@
 
 A row may appear while we look. So a file is removed as any other that is no longer needed (`api.discards`): under the
 lock that whoever registers an upload holds until the commit, and only if no row names it then. What attempts publish
-is not registered so; their files are left alone as long as their job has not ended.
+is not registered so; their files are left alone as long as their job has not ended, or their dataset is being checked.
 """
 
 import logging
@@ -13,10 +13,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api import discards
+from api.datasets.tables import Dataset
 from api.db import Database
 from api.jobs.states import TERMINAL
 from api.jobs.tables import Job
 from api.storage import Storage
+from api.uploads import UploadStatus
 
 log = logging.getLogger(__name__)
 
@@ -49,22 +51,29 @@ def collect(
 
 
 def _orphans(session: Session, keys: list[str]) -> list[str]:
-    """Choose the keys that no row names, of uploads and of jobs that have ended or are gone."""
+    """Choose the keys that no row names, of uploads, and of jobs and checks that have ended or are gone."""
     named = {key for column in discards.NAMING for key in session.scalars(select(column).where(column.in_(keys)))}
     left = [key for key in keys if key not in named]
-    jobs = {job for key in left if (job := _job_of(key))}
+    jobs = {job for key in left if (job := _owner_of(key, "jobs"))}
     going_on = set(session.scalars(select(Job.id).where(Job.id.in_(jobs), Job.status.not_in(TERMINAL))))
-    return [key for key in left if key.startswith("uploads/") or _job_of(key) not in {None, *going_on}]
+    checked = {dataset for key in left if (dataset := _owner_of(key, "previews"))}
+    under_way = select(Dataset.id).where(Dataset.id.in_(checked), Dataset.status == UploadStatus.CHECKING)
+    going_on |= set(session.scalars(under_way))
+    return [key for key in left if key.startswith("uploads/") or _row_of(key) not in {None, *going_on}]
 
 
-def _job_of(key: str) -> str | None:
-    """Give the job whose attempt has published a file.
+def _row_of(key: str) -> str | None:
+    """Return the id of the row for which an attempt has stored a file; None for what is named by its content.
 
-    >>> _job_of("jobs/job_1/attempt-1/final/report.html"), _job_of("uploads/e3b0.zip")
-    ('job_1', None)
+    >>> _row_of("jobs/job_1/attempt-1/final/x.html"), _row_of("previews/ds_1/attempt-1.jpg"), _row_of("uploads/e3.zip")
+    ('job_1', 'ds_1', None)
     """
+    return _owner_of(key, "jobs") or _owner_of(key, "previews")
+
+
+def _owner_of(key: str, kind: str) -> str | None:
     folder, _, rest = key.partition("/")
-    return rest.partition("/")[0] if folder == "jobs" else None
+    return rest.partition("/")[0] if folder == kind else None
 
 
 def _batches(keys: Iterable[str]) -> Iterator[list[str]]:

@@ -1,25 +1,29 @@
 """How much one owner may have. What is the operator's (no owner) is not counted.
 
 A request's session knows the quotas. They are checked after the rows are written and before the commit, one
-transaction of an owner at a time, so that requests side by side cannot exceed them together.
+transaction of an owner at a time, so that requests side by side cannot exceed them together. Bytes on their way in are
+rows, too (`api.ledger`): they count before they are written.
 """
 
 import zlib
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
-from sqlalchemy import ColumnElement, func, or_, select, true
-from sqlalchemy.orm import Session, aliased
-from sqlalchemy.orm.util import AliasedClass
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.orm import Session
 
 from api.datasets.tables import Dataset
+from api.db import now
 from api.errors import QuotaExceeded
-from api.jobs.states import HELD, Status
-from api.jobs.tables import Artifact, Job
+from api.jobs.dependencies import held
+from api.jobs.tables import QUEUED, Artifact, Job
+from api.ledger.tables import Reservation
 from api.models.tables import Model, ModelFile
+from api.resumable.tables import ResumableUpload
 from api.settings import Settings
 from api.uploads import UploadStatus
 
+MOST_AT_ONCE = 1001  # jobs that one request queues: a study's
 CLAIMS = 0x636C61696D  # "claim": the advisory lock of claims that look at quotas, on PostgreSQL
 
 
@@ -60,14 +64,14 @@ def check_jobs(session: Session, owner: str | None) -> None:
     most = quotas_of(session).queued_jobs
     if most and owner is not None:
         _one_at_a_time(session, zlib.crc32(owner.encode()))
-        queued = _count(session, owner, Job.status == Status.QUEUED)
+        queued = _count(session, owner, Job.status == QUEUED, most)
         if queued > most:
             raise QuotaExceeded(f"expected at most {most} queued jobs of {owner}, got {queued} with this request's")
     check_storage(session, owner)
 
 
 def check_storage(session: Session, owner: str | None, more: int = 0) -> None:
-    """Refuse what an owner has stored, and `more` bytes that are to come, if it is too much.
+    """Refuse what an owner has stored and reserved, and `more` bytes that are to come, if it is too much.
 
     Raises:
         QuotaExceeded: it is.
@@ -75,40 +79,60 @@ def check_storage(session: Session, owner: str | None, more: int = 0) -> None:
     most = quotas_of(session).storage_bytes
     if most and owner is not None:
         _one_at_a_time(session, zlib.crc32(owner.encode()))
-        stored = stored_bytes(session, owner) + more
-        if stored > most:
-            raise QuotaExceeded(f"expected at most {most} stored bytes of {owner}, got {stored} with this request's")
+        counted = sum(used_bytes(session, owner).values()) + more
+        if counted > most:
+            raise QuotaExceeded(
+                f"expected at most {most} bytes stored and reserved of {owner}, got {counted} with this request's"
+            )
 
 
-def stored_bytes(session: Session, owner: str) -> int:
-    """Sum an owner's uploads and what their jobs have published; each row counts, also where two share a file."""
-    uploads = [
-        select(func.coalesce(func.sum(table.size), 0)).where(table.owner == owner, table.status != UploadStatus.INVALID)
-        for table in (Dataset, Model)
-    ]
-    written = select(func.coalesce(func.sum(ModelFile.size), 0)).join(Model, Model.id == ModelFile.model_id)
-    uploads.append(written.where(Model.owner == owner))
-    published = select(func.coalesce(func.sum(Artifact.size), 0)).join(Job, Job.id == Artifact.job_id)
-    return sum(int(session.scalar(query) or 0) for query in (*uploads, published.where(Job.owner == owner)))
+def used_bytes(session: Session, owner: str) -> dict[str, int]:
+    """Sum what counts against an owner's quota, by what it is; each row counts, also where two share a file.
+
+    `announced` are uploads in pieces, which count whole from their announcement until they are complete, given up or
+    abandoned; `reserved` is what requests and workers are writing.
+    """
+    going_on = (ResumableUpload.created.is_(None), ResumableUpload.expires_at > now())
+    sums = {
+        "datasets": _sum(Dataset.size, Dataset.owner == owner, Dataset.status != UploadStatus.INVALID),
+        "previews": _sum(Dataset.preview_size, Dataset.owner == owner),
+        "models": _sum(Model.size, Model.owner == owner, Model.status != UploadStatus.INVALID),
+        "model_files": _sum(ModelFile.size, ModelFile.model_id == Model.id, Model.owner == owner),
+        "artifacts": _sum(Artifact.size, Artifact.job_id == Job.id, Job.owner == owner),
+        "announced": _sum(ResumableUpload.length, ResumableUpload.owner == owner, *going_on),
+        "reserved": _sum(Reservation.size, Reservation.owner == owner, Reservation.lease_until > now()),
+    }
+    row = session.execute(select(*(query.scalar_subquery().label(what) for what, query in sums.items()))).one()
+    return {what: int(size) for what, size in row._mapping.items()}
+
+
+def _sum(column: Any, *where: ColumnElement[bool]) -> Select[Any]:
+    return select(func.coalesce(func.sum(column), 0)).where(*where)
 
 
 def running(session: Session, owner: str) -> int:
     """Count an owner's jobs that workers hold."""
-    return _count(session, owner, Job.status.in_(HELD))
+    return session.scalar(select(func.count()).where(Job.owner == owner, held(Job))) or 0
 
 
-def may_run(session: Session, job: type[Job] | AliasedClass[Job], most: int) -> ColumnElement[bool]:
-    """Give the SQL condition that `job` would not be one too many of its owner's; claims are then made in turn."""
+def set_aside(session: Session, most: int) -> list[str]:
+    """Return the owners who have as many jobs running as they may; claims are then made in turn.
+
+    Args:
+        session: the caller's transaction.
+        most: jobs that one owner may have running; 0: any number.
+    """
     if not most:
-        return true()
+        return []
     _one_at_a_time(session, CLAIMS)
-    other = aliased(Job)
-    held = select(func.count()).where(other.owner == job.owner, other.status.in_(HELD)).scalar_subquery()
-    return or_(job.owner.is_(None), held < most)
+    running = select(Job.owner).where(held(Job), Job.owner.is_not(None)).group_by(Job.owner)
+    return [owner for owner in session.scalars(running.having(func.count() >= most)) if owner]
 
 
-def _count(session: Session, owner: str, condition: ColumnElement[bool]) -> int:
-    return session.scalar(select(func.count()).select_from(Job).where(Job.owner == owner, condition)) or 0
+def _count(session: Session, owner: str, condition: ColumnElement[bool], most: int) -> int:
+    """Count an owner's jobs, and stop a while after `most`: what is beyond a quota costs nothing more."""
+    some = select(Job.id).where(Job.owner == owner, condition).limit(most + MOST_AT_ONCE).subquery()
+    return session.scalar(select(func.count()).select_from(some)) or 0
 
 
 def _one_at_a_time(session: Session, lock: int) -> None:

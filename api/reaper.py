@@ -22,8 +22,9 @@ from api import checks, discards, journal, orphans
 from api.audit import service as audit
 from api.db import Database
 from api.idempotency import service as idempotency
-from api.jobs import repair, retention
+from api.jobs import repair, retention, unblocking
 from api.jobs.retention import Retention
+from api.ledger import service as ledger
 from api.queue import INSPECT, MOST_WAITING, TRAIN, Doorbell, transport_options
 from api.resumable import service as resumable
 from api.settings import Settings
@@ -32,11 +33,13 @@ from api.studies import service as studies
 from api.webhooks import delivery
 from api.webhooks.sender import Sender
 from api.workers import service as workers
+from rdrkd.sealing import own_folder, seal
 
 log = logging.getLogger("api.reaper")  # it is `__main__` where it runs
 
 SWEEP_SECONDS = 3600.0
 GONE_SECONDS = 86_400.0  # that a lost worker is shown
+RUN_OUT_SECONDS = 3600.0  # that a reservation stays whose process was killed, for whoever looks
 DELIVERED_SECONDS = 86_400.0  # messages that SQL brokers keep after their delivery
 
 
@@ -45,7 +48,7 @@ class Reaper:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        own_folder(settings.data_dir)
         self.database = Database(settings.database_url, kept=1)
         self.storage = open_storage(settings)
         self.doorbell = Doorbell(settings.broker_url)
@@ -70,11 +73,10 @@ class Reaper:
         """Take back and fail, once."""
         if time.monotonic() >= self._patient_until:
             self.expire()
-        with self.database.transaction() as session:
-            for job_id in repair.fail_overdue(session):
-                log.warning("%s failed: its deadline has passed", job_id)
-            for job_id in repair.fail_blocked(session):
-                log.warning("%s failed: what it waits for will never be ready", job_id)
+        for job_id in repair.fail_all_overdue(self.database):
+            log.warning("%s failed: its deadline has passed", job_id)
+        for job_id in unblocking.catch_up(self.database):
+            log.warning("%s failed: what it waits for will never be ready", job_id)
         self.report()
 
     def expire(self) -> None:
@@ -120,6 +122,7 @@ class Reaper:
         self.collect()
         with self.database.transaction() as session:
             resumable.forget(session, self.storage)
+            ledger.forget(session, RUN_OUT_SECONDS)
             gone = workers.forget(session, GONE_SECONDS)
             delivery.purge(session, self.settings.webhooks_keep_days)
             audit.purge(session, self.settings.audit_keep_days)
@@ -158,7 +161,7 @@ def _sql_broker(broker_url: str) -> Engine | None:
     if not broker_url.startswith("sqla+"):
         return None
     options = {name: value for name, value in transport_options(broker_url).items() if name == "connect_args"}
-    return create_engine(broker_url.removeprefix("sqla+"), **options)
+    return create_engine(broker_url.removeprefix("sqla+"), hide_parameters=True, **options)
 
 
 def purge(broker: Engine, older_than_seconds: float) -> int:
@@ -175,6 +178,7 @@ def purge(broker: Engine, older_than_seconds: float) -> int:
 
 def main() -> None:
     """Run a reaper until SIGTERM or SIGINT."""
+    seal()
     settings = Settings()
     journal.set_up(settings)
     stop = threading.Event()

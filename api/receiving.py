@@ -1,8 +1,11 @@
-"""Uploads on their way in: multipart/form-data streamed to the store, memory flat, nothing left behind on refusal."""
+"""Uploads on their way in: multipart/form-data streamed to the store, memory flat, nothing left behind on refusal.
 
-from collections.abc import Awaitable, Callable, Sequence
+Bytes are reserved before they are written: all of them where the client announces a length, else step by step. No
+transaction is open while they come.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -11,9 +14,9 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 
-from api import quotas
-from api.dependencies import at_database
-from api.errors import BadRequest, FieldError, Invalid, StorageFull, TooLarge, UnsupportedMediaType
+from api.errors import BadRequest, FieldError, Invalid, TooLarge, UnsupportedMediaType
+from api.ledger.holding import AHEAD, Held
+from api.reserving import Reserving
 from api.settings import Settings
 from api.storage import CHUNK, Incoming, Storage, Stored, full_disk_told
 from api.uploads import suffix_of
@@ -34,11 +37,12 @@ class Upload:
     filename: str
     name: str | None
     lenient: bool = False  # of a dataset: leave out what is at fault, instead of refusing the whole
+    held: Held | None = None  # what is reserved for it, until its row counts
 
 
 def receiver(
     suffixes: tuple[str, ...], limit: Callable[[Settings], int], lenient: bool = False
-) -> Callable[[Request], Awaitable[Upload]]:
+) -> Callable[[Request], AsyncIterator[Upload]]:
     """Make the dependency that takes an upload.
 
     Args:
@@ -48,23 +52,39 @@ def receiver(
     """
     fields = ("name", "lenient") if lenient else ("name",)
 
-    async def receive(request: Request) -> Upload:
+    async def receive(request: Request) -> AsyncIterator[Upload]:
         most = limit(request.app.state.settings)
         length = _announced(request, most)
-        await refuse_early(request, length)
         storage: Storage = request.app.state.storage
-        with full_disk_told(NO_ROOM), storage.incoming() as incoming:
-            form = _Form(_boundary(request), suffixes, most, fields)
-            async for chunk in request.stream():
-                form.feed(chunk)
-                if len(form.pending) >= CHUNK:
-                    await run_in_threadpool(form.drain, incoming)
-            suffix, filename = form.finish()
-            name, is_lenient = form.name(), form.lenient()
-            await run_in_threadpool(form.drain, incoming)
-            return Upload(await run_in_threadpool(incoming.keep, suffix), filename, name, is_lenient)
+        room: Reserving | None = None
+        try:
+            with full_disk_told(NO_ROOM), storage.incoming() as incoming:
+                room = Reserving(request, request.state.caller.owner, incoming.name)
+                if length is None:
+                    await room.cover(0, AHEAD)
+                else:  # what is left of the form beside the file may be next to nothing, or all the overhead
+                    await room.cover(max(0, length - FORM_OVERHEAD), min(length, FORM_OVERHEAD))
+                form = _Form(_boundary(request), suffixes, most, fields)
+                async for chunk in request.stream():
+                    form.feed(chunk)
+                    if len(form.pending) >= CHUNK:
+                        await _write(form, incoming, room)
+                suffix, filename = form.finish()
+                name, is_lenient = form.name(), form.lenient()
+                await _write(form, incoming, room)
+                upload = Upload(await run_in_threadpool(incoming.keep, suffix), filename, name, is_lenient, room.held)
+            yield upload
+        finally:
+            if room is not None:
+                await room.release()
 
     return receive
+
+
+async def _write(form: "_Form", incoming: Incoming, room: Reserving) -> None:
+    """Write what has collected of the file, once there is room for it."""
+    await room.cover(incoming.size + len(form.pending), AHEAD)
+    await run_in_threadpool(form.drain, incoming)
 
 
 def form_body(suffixes: tuple[str, ...], example: str, lenient: bool = False) -> dict[str, Any]:
@@ -79,32 +99,14 @@ def form_body(suffixes: tuple[str, ...], example: str, lenient: bool = False) ->
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
-def _announced(request: Request, most: int) -> int:
-    """Give the length that the client announces (0: none); refuse what is too large before a byte is read."""
+def _announced(request: Request, most: int) -> int | None:
+    """Return the length that the client announces, None without one; refuse what is too large before a byte is read."""
     length = request.headers.get("content-length", "")
     if not length.isdecimal():
-        return 0
+        return None
     if int(length) > most + FORM_OVERHEAD:
         raise TooLarge(f"expected a file of at most {most} bytes, got a body of {length}")
     return int(length)
-
-
-async def refuse_early(request: Request, length: int) -> None:
-    """Refuse what the disk or its owner's quota has no room for, before a byte is read."""
-    state = request.app.state
-    least, free = state.settings.min_free_bytes, await run_in_threadpool(state.storage.free)
-    if free - length < least:
-        raise StorageFull(
-            f"expected {least} bytes to stay free in the file store, got {free} free and {length} to come"
-        )
-    await at_database(request, partial(_check_quota, request, max(0, length - FORM_OVERHEAD)), write=False)
-
-
-def _check_quota(request: Request, length: int) -> None:
-    state = request.app.state
-    with state.database.transaction() as session:
-        quotas.bind(session, quotas.Quotas.of(state.settings))
-        quotas.check_storage(session, request.state.caller.owner, length)
 
 
 def _boundary(request: Request) -> bytes:

@@ -11,6 +11,8 @@ from api import discards, needs, quotas
 from api.datasets.tables import Dataset
 from api.db import now
 from api.errors import InUse
+from api.jobs import dependencies
+from api.ledger.holding import Held
 from api.models import naming
 from api.models.tables import Model, ModelFile
 from api.ownership import owner_of
@@ -22,8 +24,17 @@ from api.transactions import UnitOfWork
 Row = TypeVar("Row", bound=Dataset | Model)
 
 
-def register(work: UnitOfWork, store: Storage, stored: Stored, create: Callable[[Session], Row]) -> Row:
+def register(
+    work: UnitOfWork, store: Storage, stored: Stored, create: Callable[[Session], Row], held: Held | None = None
+) -> Row:
     """Make a row of a stored file, have a worker check it, and see that the file stays as long as the row.
+
+    Args:
+        work: the request's transaction.
+        store: where the file is.
+        stored: the file.
+        create: makes the row.
+        held: what was reserved for it: from now on the row counts.
 
     Raises:
         QuotaExceeded: it is more than its owner may store.
@@ -31,6 +42,9 @@ def register(work: UnitOfWork, store: Storage, stored: Stored, create: Callable[
     """
     if stored.new:
         work.undo(lambda: discards.drop_unnamed(work.database, store, stored.key))  # another request may have it by now
+    if held is not None:
+        held.release_in(work.session)
+        work.then(held.released)
     row = create(work.session)
     discards.hold(work.session, store, stored.key)
     work.ring(INSPECT, row.id)
@@ -75,4 +89,6 @@ def delete(session: Session, table: type[Dataset] | type[Model], id_: str) -> li
     written = session.scalars(select(ModelFile.key).where(ModelFile.model_id == id_)).all()
     # Not through the session: another request may have been faster, and a worker may be checking it.
     session.execute(sql_delete(table).where(table.id == id_).execution_options(synchronize_session=False))
+    if dependencies.user_of(session, id_) is not None:  # the job held the row until it was committed
+        raise InUse(f"expected a {table.__tablename__} that nothing needs, got one that a job has named just now")
     return discards.note(session, [*written, *([key] if key is not None else [])])

@@ -96,6 +96,7 @@ class Settings(BaseSettings):
         secrets_dir=os.environ.get("RDRKD_SECRETS_DIR"),
         extra="ignore",
         frozen=True,
+        hide_input_in_errors=True,  # it holds tokens, and URLs with passwords
     )
 
     data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
@@ -253,6 +254,14 @@ class Settings(BaseSettings):
             if ours and (f"{ours}/".startswith(f"{allowed}/") or allowed.startswith(f"{ours}/")):
                 raise ValueError(f"expected buckets apart from the storage's, which holds everybody's, got {allowed}")
         return self
+
+    @property
+    def secret_places(self) -> list[Path]:
+        """Files and folders that hold secrets, for those who keep others from reading them."""
+        folder = self.model_config.get("secrets_dir")
+        database = self.database_url.partition(":///")[2] if self.database_url.startswith("sqlite") else ""
+        named = [self.token_file, Path(str(folder)) if folder else None, Path(database) if database else None]
+        return [path.absolute() for path in named if path is not None]
 
     @property
     def storage_dir(self) -> Path:

@@ -1,6 +1,8 @@
 """The environment that a trainer process needs before Ultralytics is imported. No torch here."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -23,7 +25,16 @@ def defaults(config_dir: Path) -> dict[str, str]:
 
 def apply() -> None:
     """Set what is not set yet; called before the first import of Ultralytics."""
-    private = Path(tempfile.gettempdir()) / f"rdrkd-ultralytics-{os.getuid()}"
-    for key, value in defaults(private).items():
+    if "YOLO_CONFIG_DIR" not in os.environ:
+        # Under a name that nobody can foresee: a link that another user has planted there would be followed.
+        private = tempfile.mkdtemp(prefix="rdrkd-ultralytics-")
+        atexit.register(_remove, private, os.getpid())
+        os.environ["YOLO_CONFIG_DIR"] = private
+    for key, value in defaults(Path(os.environ["YOLO_CONFIG_DIR"])).items():
         os.environ.setdefault(key, value)
     Path(os.environ["YOLO_CONFIG_DIR"]).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _remove(folder: str, made_by: int) -> None:
+    if os.getpid() == made_by:  # a forked child ends earlier
+        shutil.rmtree(folder, ignore_errors=True)

@@ -3,24 +3,62 @@
 No torch here: the worker imports this module.
 """
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from rdrkd.reasons import Reason
 
+MOST_EPOCHS = 10_000
+LONGEST_PROSE = 10_000  # characters of a message; the rest is cut off
+MOST_PROBLEMS = 100  # of a failed run; further ones are left out
+
+
+def _finite(content: dict[str, Any]) -> dict[str, Any]:
+    """Reject numbers that JSON does not have, wherever they are.
+
+    Raises:
+        ValueError: there is one.
+    """
+    pending: list[Any] = [content]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            pending += value.values()
+        elif isinstance(value, list):
+            pending += value
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"expected finite numbers, got {value}")
+    return content
+
+
+def _cut(text: str) -> str:
+    return text[:LONGEST_PROSE]
+
+
+def _first(problems: list[dict[str, str]]) -> list[dict[str, str]]:
+    return problems[:MOST_PROBLEMS]
+
+
+Number = Annotated[int, Field(ge=0, le=2**53)]
+EpochNumber = Annotated[int, Field(ge=0, le=MOST_EPOCHS)]
+Name = Annotated[str, Field(max_length=200)]
+Figures = Annotated[dict[Name, float], Field(max_length=10_000)]
+Prose = Annotated[str, AfterValidator(_cut)]
+Content = Annotated[dict[str, Any], AfterValidator(_finite)]
 Phase = Literal["preparing", "training", "evaluating", "exporting"]
 
 
 class _Event(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Resolved(_Event):
     """The spec with every default filled in, package versions, dataset hash and teacher sha256."""
 
     event: Literal["resolved"] = "resolved"
-    resolved_spec: dict[str, Any]
+    resolved_spec: Content
 
 
 class Progress(_Event):
@@ -28,11 +66,11 @@ class Progress(_Event):
 
     event: Literal["progress"] = "progress"
     phase: Phase
-    completed: int = 0
-    total: int | None = None
+    completed: Number = 0
+    total: Number | None = None
     unit: Literal["batch", "image", "file"] = "batch"
-    epoch: int | None = Field(None, description="1-based epoch being trained")
-    epochs: int | None = None
+    epoch: EpochNumber | None = Field(None, description="1-based epoch being trained")
+    epochs: EpochNumber | None = None
     eta_seconds: float | None = None
 
 
@@ -40,49 +78,52 @@ class Epoch(_Event):
     """One finished epoch: each loss term unweighted, its weighted share, lr, and AP figures in percent."""
 
     event: Literal["epoch"] = "epoch"
-    epoch: int = Field(description="1-based")
-    epochs: int
-    losses: dict[str, float] = Field(description="term name -> mean over the epoch, unweighted")
-    weights: dict[str, float] = Field(default_factory=dict, description="term name -> its weight in Eq. 11's sum")
-    diagnostics: dict[str, float] = Field(
+    epoch: EpochNumber = Field(description="1-based")
+    epochs: EpochNumber
+    losses: Figures = Field(description="term name -> mean over the epoch, unweighted")
+    weights: Figures = Field(default_factory=dict, description="term name -> its weight in Eq. 11's sum")
+    diagnostics: Figures = Field(
         default_factory=dict, description="gradient norms and masked shares, by `<term>/<figure>`"
     )
     lr: float
-    metrics: dict[str, float] = Field(
+    metrics: Figures = Field(
         default_factory=dict, description="Ultralytics' own validation, percent: mAP50_95, mAP50, precision, recall"
     )
     seconds: float
+    processor_seconds: float | None = Field(
+        None, description="of a training on the CPU: processor time, all threads, which other work leaves nearly alone"
+    )
 
 
 class Calibrated(_Event):
     """The weights that calibration has chosen; the resolved spec holds them from here on."""
 
     event: Literal["calibrated"] = "calibrated"
-    weights: dict[str, float] = Field(description="term name -> its weight in Eq. 11's sum")
-    measured: int = Field(description="steps whose gradients were measured")
+    weights: Figures = Field(description="term name -> its weight in Eq. 11's sum")
+    measured: Number = Field(description="steps whose gradients were measured")
 
 
 class Checkpoint(_Event):
     """A checkpoint that is complete on disk: `folder` (relative to the run folder) holds `files`."""
 
     event: Literal["checkpoint"] = "checkpoint"
-    epoch: int
-    folder: str
-    files: list[str]
+    epoch: EpochNumber
+    folder: Name
+    files: Annotated[list[Name], Field(max_length=1000)]
     is_best: bool
-    metrics: dict[str, float] = Field(default_factory=dict)
+    metrics: Figures = Field(default_factory=dict)
 
 
 class Warn(_Event):
     """Something a person should look at; the run goes on."""
 
     event: Literal["warning"] = "warning"
-    code: str
-    message: str
+    code: Prose
+    message: Prose
     epoch: int | None = Field(
         None,
         ge=1,
-        le=10_000,
+        le=MOST_EPOCHS,
         description="1-based epoch in which it was found; null before and after the training",
     )
 
@@ -91,7 +132,7 @@ class Done(_Event):
     """The run succeeded; `result` is the content of `result.json`."""
 
     event: Literal["done"] = "done"
-    result: dict[str, Any]
+    result: Content
 
 
 class Failed(_Event):
@@ -99,15 +140,17 @@ class Failed(_Event):
 
     event: Literal["failed"] = "failed"
     reason: Reason
-    message: str
-    problems: list[dict[str, str]] = Field(default_factory=list, description="{where, detail}")
+    message: Prose
+    problems: Annotated[list[dict[Name, Prose]], AfterValidator(_first)] = Field(
+        default_factory=list, description="{where, detail}"
+    )
 
 
 class Stopped(_Event):
     """The run stopped because it was asked to; the newest checkpoint stands."""
 
     event: Literal["stopped"] = "stopped"
-    epoch: int | None = None
+    epoch: EpochNumber | None = None
 
 
 Event = Annotated[
@@ -133,3 +176,19 @@ def parse(line: str | bytes) -> Event:
     Stopped(event='stopped', epoch=3)
     """
     return _ADAPTER.validate_json(line)
+
+
+def at_fault(error: ValidationError) -> tuple[str, str] | None:
+    """Return which event a line claims to be, and what is wrong with it; None for a line that claims to be none.
+
+    >>> try:
+    ...     parse('{"event": "stopped", "epoch": 1099511627776}')
+    ... except ValidationError as error:
+    ...     at_fault(error)
+    ('stopped', '`epoch`: Input should be less than or equal to 10000, got 1099511627776')
+    """
+    first = error.errors(include_url=False)[0]
+    if not first["loc"] or first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return None
+    event, *field = map(str, first["loc"])
+    return event, f"`{'.'.join(field)[:200]}`: {first['msg']}, got {first['input']!r:.100}"

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rdrkd.orphans import follow_parent
+from rdrkd.sealing import hand_over
 
 LONGEST_PAUSE = 30.0  # before a child that keeps dying is started again, seconds
 
@@ -17,7 +18,8 @@ class Supervised:
 
     def __init__(self, name: str, module: Sequence[str], environment: Mapping[str, str], logs: Path) -> None:
         """Start `python -m <module>`; its output goes to `<logs>/<name>.log`."""
-        self.name, self._module, self._environment = name, module, environment
+        self.name, self._module = name, module
+        self._environment, self._handed_over = hand_over(environment)
         self._log = logs / f"{name}.log"
         self._pause, self._start_at = 0.5, 0.0
         self.process: subprocess.Popen[bytes] | None = None
@@ -29,6 +31,7 @@ class Supervised:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *self._module],
                 env=self._environment,
+                pass_fds=[self._handed_over],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -25,6 +25,7 @@ from rich.console import Console
 import rdrkd
 from rdrkd.errors import RdrkdError
 from rdrkd.events import EXIT_DONE
+from rdrkd.sealing import hand_over, own_folder, seal
 from rdrkd.supervised import Supervised
 
 CHILDREN = {
@@ -53,6 +54,7 @@ def up(data_dir: Path, host: str = "127.0.0.1", port: int = 8000, detach: bool =
     Raises:
         ServiceError: a service runs on this folder already, or it does not become ready.
     """
+    seal()
     data_dir, port = data_dir.expanduser().absolute(), port or _free_port(host)
     if detach:
         return _detach(data_dir, host, port)
@@ -106,8 +108,12 @@ def _detach(data_dir: Path, host: str, port: int) -> int:
         raise ServiceError(f"a service (process {running}) runs on {data_dir} already")
     _make(data_dir / "logs")
     command = [sys.executable, "-m", "rdrkd", "up", "--data-dir", str(data_dir), "--host", host, "--port", str(port)]
+    environment, handed_over = hand_over(os.environ)
     with (data_dir / "logs" / "up.log").open("ab") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=environment, pass_fds=[handed_over], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
     end = time.monotonic() + READY_SECONDS
     while not (_running(data_dir) == process.pid and "http" in _pid_file(data_dir).read_text()):
         if process.poll() is not None or time.monotonic() > end:
@@ -161,7 +167,7 @@ def _sole_owner(data_dir: Path) -> Iterator[Path]:
 
 def _make(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        own_folder(folder)
     except OSError as error:
         raise ServiceError(f"expected a folder that can be made at {folder}, got: {error.strerror}") from error
 

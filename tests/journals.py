@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from api import journal
+from api.settings import LogFormat
 
 Lines = Callable[[], list[dict[str, Any]]]
 
@@ -21,14 +22,21 @@ Lines = Callable[[], list[dict[str, Any]]]
 @contextmanager
 def kept(**always: str) -> Iterator[Lines]:
     """Keep what is logged within the block; what is given reads it."""
+    with text("json", **always) as written:
+        yield lambda: [json.loads(line) for line in written().splitlines()]
+
+
+@contextmanager
+def text(form: LogFormat, **always: str) -> Iterator[Callable[[], str]]:
+    """Keep the log of the block as it is written; what is given reads it."""
     stream, root = io.StringIO(), logging.getLogger()
     handler, level = logging.StreamHandler(stream), root.level
-    handler.setFormatter(journal.formatter("json", **always))
+    handler.setFormatter(journal.formatter(form, **always))
     handler.addFilter(lambda record: record.name != "httpx2")  # the test's own client
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     try:
-        yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+        yield stream.getvalue
     finally:
         root.removeHandler(handler)
         root.setLevel(level)

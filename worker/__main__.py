@@ -8,6 +8,7 @@ import sys
 from api import journal, tracing
 from api.queue import INSPECT, TRAIN
 from api.settings import Settings
+from rdrkd.sealing import seal
 from worker.workplace import own_name
 
 log = logging.getLogger("worker")  # it is `__main__` where it runs
@@ -20,6 +21,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
     parser.add_argument("--queue", choices=[TRAIN, INSPECT], required=True, help="what to work on")
     options = parser.parse_args()
+    seal()
 
     journal.set_up(Settings(), worker=own_name())  # first: the app looks for devices when it is imported
 

@@ -2,6 +2,9 @@
 
 import errno
 import signal
+from dataclasses import replace
+
+from sqlalchemy.exc import StatementError
 
 from api.jobs.lifecycle import Ending
 from api.jobs.states import Status
@@ -17,12 +20,24 @@ ORDERED = {  # the orders that end the job; the others give it back, or leave it
 }
 
 
+def nonsense(event: str, detail: str) -> Ending:
+    """Name the end of a job whose trainer tells what cannot be."""
+    message = f"the trainer wrote an event `{event}` that cannot be kept: {without_paths(detail)}"
+    return Ending(Status.FAILED, Reason.INTERNAL, message)
+
+
+def without_room(ending: Ending, shortage: str) -> Ending:
+    """Name the end of a job that has failed for no known reason while the worker's disk was nearly full."""
+    return replace(ending, reason=Reason.DISK_FULL, message=f"{ending.message} (the disk: {shortage})")
+
+
 def our_fault(error: Exception) -> Ending:
     """Name the end of a job whose worker failed."""
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         message = "the worker has no space left to keep a checkpoint; the earlier ones stand"
         return Ending(Status.FAILED, Reason.DISK_FULL, message)
-    message = f"the worker failed: {type(error).__name__}: {without_paths(str(error))}"
+    told = "" if isinstance(error, StatementError) else f": {without_paths(str(error))}"  # holds values of the row
+    message = f"the worker failed: {type(error).__name__}{told}"
     return Ending(Status.FAILED, Reason.INTERNAL, message)
 
 

@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 from api import checks, discards, quotas
 from api.checks import Import
 from api.datasets.sources import open_source
-from api.errors import ApiError, StorageFull, Unavailable
+from api.errors import ApiError, Unavailable
 from api.leases import Fenced
+from api.ledger.holding import AHEAD, Held
 from api.queue import INSPECT
 from api.quotas import Quotas
 from api.storage import Incoming, StorageUnreachable, Stored, full_disk_told
@@ -29,10 +30,10 @@ class _Stopped(Exception):
 
 
 class _Watched:
-    """A file on its way in that takes nothing more once the lease has an order."""
+    """A file on its way in that takes nothing more once the lease has an order, and nothing that has no room."""
 
-    def __init__(self, incoming: Incoming, lease: Lease) -> None:
-        self._incoming, self._lease = incoming, lease
+    def __init__(self, incoming: Incoming, lease: Lease, held: Held) -> None:
+        self._incoming, self._lease, self._held = incoming, lease, held
 
     @property
     def size(self) -> int:
@@ -41,6 +42,7 @@ class _Watched:
     def write(self, chunk: bytes) -> None:
         if self._lease.order is not None:
             raise _Stopped
+        self._held.cover(self.size + len(chunk), AHEAD)
         self._incoming.write(chunk)
 
 
@@ -82,11 +84,14 @@ def _bring(place: Workplace, claimed: Import, lease: Lease) -> None:
 def _copy(place: Workplace, claimed: Import, lease: Lease) -> Stored:
     settings = place.settings
     source = open_source(settings, claimed.source, patient=True)
-    if place.storage.free() - source.size < settings.min_free_bytes:
-        raise StorageFull(f"expected room for {source.size} bytes in the file store, got less")
     with full_disk_told("expected room for the dataset, got a full disk"), place.storage.incoming() as incoming:
-        source.copy(_Watched(incoming, lease), settings.max_dataset_bytes)
-        return incoming.keep(source.suffix)
+        held = place.ledger.begin(settings, None, incoming.name, counted=False)  # its row counts, with what was seen
+        try:
+            held.cover(source.size, AHEAD)
+            source.copy(_Watched(incoming, lease, held), settings.max_dataset_bytes)
+            return incoming.keep(source.suffix)
+        finally:
+            held.release()
 
 
 def _arrived(place: Workplace, claimed: Import, stored: Stored, session: Session) -> None:

@@ -1,6 +1,7 @@
 """The check of an upload: `python -m rdrkd inspect` as a restricted process, its report as a row."""
 
 import contextlib
+import errno
 import json
 import logging
 import resource
@@ -20,8 +21,10 @@ from api.models.tables import Model
 from api.storage import StorageUnreachable, Stored
 from api.uploads import UploadStatus
 from worker import folders, previews
+from worker.endings import DISK_FULL
 from worker.lease import Lease, Order
 from worker.process import RDRKD, Child, last_words
+from worker.room import MOST_FULL_DISKS, shortage
 from worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
@@ -47,31 +50,43 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
             lambda session, seconds: checks.renew(session, check, seconds),
             place.settings.inspect_timeout_seconds,
         ) as lease:
-            folders.prepare(folder)
             try:
+                folders.prepare(folder)
                 report, problems = _inspect(place, check, lease, command)
                 written = _written(place, check, folder / CONVERTED) if report is not None and not problems else None
             except StorageUnreachable as error:
                 log.error("the check of %s is given back: %s", check.id, error)
                 lease.order = lease.order or Order.OUTAGE
+            except OSError as error:
+                if error.errno not in DISK_FULL:
+                    raise
+                report, problems = _without_room(check, lease)
             lease.close()
             if lease.order in (Order.DRAIN, Order.OUTAGE):
                 lease.write(lambda session: checks.give_back(session, check))
             else:
                 status = _settle(place, check, lease, report, problems, written)
                 log.info("%s is %s", check.id, status)
-                if not lease.write(lambda session: checks.wanted(session, check)):
-                    _remove(place, check)
+                _remove_unwanted(place, check)
     except Fenced:
-        log.warning("the check of %s is fenced: another worker has it", check.id)
+        log.warning("the check of %s is fenced: another worker has it, or it is settled", check.id)
         if written is not None:
             discards.drop_unnamed(place.database, place.storage, written.key)
+        _remove_unwanted(place, check)  # settled as refused, perhaps, by this worker, which has not heard of it
     except StorageUnreachable as error:
         log.error("the check of %s is left to the reaper: %s", check.id, error)
     except DBAPIError as error:
         log.error("the check of %s: the database stayed away (%s)", check.id, error.orig)
     finally:
         folders.clear(folder)
+
+
+def _without_room(check: Check, lease: Lease) -> tuple[None, Problems]:
+    """Give a check back, since a full disk is the worker's fault; refuse a file that may be what fills it."""
+    if check.attempt < MOST_FULL_DISKS:
+        log.error("the check of %s is given back: the disk is full", check.id)
+        lease.order = lease.order or Order.OUTAGE
+    return None, _problem(f"the check met a full disk, the last time in attempt {check.attempt}")
 
 
 def _settle(
@@ -94,15 +109,15 @@ def _settle(
     try:
         return lease.write(settle)
     except BaseException:
-        previews.drop(place.storage, check)
+        previews.drop(place.database, place.storage, check)
         raise
 
 
-def _remove(place: Workplace, check: Check) -> None:
-    """Remove a stranger's file that nobody may use."""
+def _remove_unwanted(place: Workplace, check: Check) -> None:
+    """Remove a stranger's file that nobody may use: no row but refused ones has it."""
     try:
-        place.storage.delete(check.key)
-    except StorageUnreachable as error:
+        discards.drop_refused(place.database, place.storage, check.key, lambda session: checks.wanted(session, check))
+    except (StorageUnreachable, DBAPIError) as error:
         log.warning("cannot remove the refused file of %s: %s", check.id, error)
 
 
@@ -116,7 +131,7 @@ def _inspect(
         return None, _problem("the stored file is missing or damaged; upload it again")
     options = ["--convert", folder / CONVERTED] if check.table is Model else previews.options(check, folder)
     line: list[str | Path] = [*command, "inspect", path, "--cache", place.cache, *options, "--json"]
-    child = Child(line, folder, folder / folders.LOG)
+    child = Child(line, folder, folder / folders.LOG, hidden=place.hidden, writable=[place.cache])
     try:
         _restrict(child.pid, place)
         lease.child = child
@@ -124,7 +139,10 @@ def _inspect(
         status = child.wait()
     finally:
         child.kill()
-    return _judge(output, status, lease.order, last_words(folder / folders.LOG))
+    report, problems = _judge(output, status, lease.order, last_words(folder / folders.LOG))
+    if report is None and lease.order is None and shortage(place) is not None:
+        raise OSError(errno.ENOSPC, "the check broke while the disk was full")
+    return report, problems
 
 
 def _written(place: Workplace, check: Check, folder: Path) -> Stored | None:

@@ -109,7 +109,7 @@ class Lease:
                 self.order = Order.FENCED
                 raise
             except DBAPIError as error:
-                if not _is_outage(error) or self._is_over():
+                if not is_outage(error) or self._is_over():
                     raise
                 log.warning("the database does not answer, trying again: %s", error.orig)
                 time.sleep(min(1.0, self._settings.heartbeat_seconds))
@@ -156,6 +156,6 @@ class Lease:
             self.child.stop(self._settings.stop_grace_seconds)
 
 
-def _is_outage(error: DBAPIError) -> bool:
+def is_outage(error: DBAPIError) -> bool:
     """Tell a database that is away or busy from a statement that is wrong."""
     return error.connection_invalidated or type(error).__name__ in ("OperationalError", "InterfaceError")

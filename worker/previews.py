@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from api import discards
 from api.checks import Check
 from api.datasets.tables import Dataset
+from api.db import Database
 from api.storage import Storage, Stored
 
 NAME = "preview.jpg"
@@ -29,10 +31,10 @@ def keep(storage: Storage, check: Check, file: Path) -> Stored | None:
     return storage.put_file(file, _key(check))
 
 
-def drop(storage: Storage, check: Check) -> None:
-    """Remove what an attempt has stored that came too late."""
+def drop(database: Database, storage: Storage, check: Check) -> None:
+    """Remove what an attempt has stored that came too late, unless its row names it."""
     if check.table is Dataset:
-        storage.delete(_key(check))
+        discards.drop_unnamed(database, storage, _key(check))
 
 
 def _key(check: Check) -> str:

@@ -13,6 +13,7 @@ from typing import IO
 
 import rdrkd
 from rdrkd import environment
+from rdrkd.confinement import Confinement
 from rdrkd.orphans import PARENT_VARIABLE
 from worker.logs import readable
 
@@ -42,13 +43,33 @@ class Child:
     """A running child. Start it from a thread that outlives it: the kernel kills it when that thread ends."""
 
     def __init__(
-        self, command: Sequence[str | Path], home: Path, log: Path, env: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str | Path],
+        home: Path,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        hidden: Sequence[Path] = (),
+        writable: Sequence[Path] = (),
     ) -> None:
-        """Start `command` in the folder `home`, with stderr (and what else it prints there) going to `log`."""
+        """Start a command, confined where the kernel can.
+
+        Args:
+            command: what to run; the hidden files that it names are shown to it.
+            home: its folder, in which it may write.
+            log: where its stderr goes, and what else it prints there.
+            env: variables beside those of `clean_environment`.
+            hidden: files and folders that it cannot read.
+            writable: further folders in which it may write.
+        """
         (home / "tmp").mkdir(parents=True, exist_ok=True)
         log.touch()
+        for folder in writable:  # what is not there when it starts cannot be shown to it
+            folder.mkdir(parents=True, exist_ok=True)
+        words = [str(part) for part in command]
+        named = [word for word in words if word.startswith("/") and Path(word).is_file()]
+        confinement = Confinement([*map(str, hidden)], named, [str(home), *map(str, writable)])
         self._process = subprocess.Popen(
-            [str(part) for part in command],
+            confinement.of(words) if hidden else words,
             cwd=home,
             env=clean_environment(home) | dict(env or {}),
             stdin=subprocess.DEVNULL,

@@ -9,29 +9,31 @@ from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.orm import Session
 
-from api import journal
+from api import discards, journal
 from api.jobs import lifecycle
 from api.jobs.lifecycle import Ending, Held
 from api.jobs.retention import Retention
 from api.jobs.states import Status
 from api.leases import Fenced, Wish
 from api.storage import StorageUnreachable
-from rdrkd.events import EXIT_STOPPED, Checkpoint, Done, Epoch, Event, Failed, Progress, Resolved, Warn, parse
+from rdrkd.events import EXIT_STOPPED, Checkpoint, Done, Epoch, Event, Failed, Progress, Resolved, Warn, at_fault, parse
 from rdrkd.paths import without_paths
+from rdrkd.reasons import Reason
 from worker import checkpoints, endings, folders, inputs, studies
-from worker.lease import Lease, Order
+from worker.lease import Lease, Order, is_outage
 from worker.logs import Shipping
 from worker.process import RDRKD, Child, last_words
+from worker.room import give_back_or_end, shortage
 from worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
 
 SPEC = "job.json"  # as it was posted; the run writes its own, with every default, beside it
 Move = Callable[[Session], object]
-Events = queue.SimpleQueue[Event | None]  # None: there will be no more
+Events = queue.SimpleQueue[Event | Ending | None]  # an ending: of nonsense; None: there will be no more
 MAX_EVENTS = 10_000  # that wait for the database
 
 
@@ -73,8 +75,13 @@ class Attempt:
         with Lease(self.place, self._renew, self.held.timeout_seconds) as self.lease:
             try:
                 last_move = self._work()
-            except (Fenced, DBAPIError):
+            except Fenced:
                 raise
+            except DBAPIError as error:
+                if is_outage(error):
+                    raise
+                log.exception("%s attempt %d: the database refuses a write", *_who(self.held))
+                last_move = self._finish(endings.our_fault(error))
             except StorageUnreachable as error:
                 last_move = self._without_storage(error)
             except inputs.InputDamaged as error:
@@ -103,7 +110,8 @@ class Attempt:
             return self._stopped(self.lease.order)
         job = [self.held.kind, self.folder / SPEC, "--run-dir", self.folder]
         command = [*self.command, *map(str, job), *options, "--cache", str(self.place.cache), "--events"]
-        self.lease.child = Child(command, self.folder, self.log)
+        hidden, writable = self.place.hidden, [self.place.cache]
+        self.lease.child = Child(command, self.folder, self.log, hidden=hidden, writable=writable)
         with Shipping(self.log, self._keep_log, self.place.settings.heartbeat_seconds):
             self._follow(self.lease.child)
             status = self.lease.child.wait()
@@ -146,8 +154,12 @@ class Attempt:
     def _sort(self, line: bytes, events: "Events", child: Child) -> None:
         try:
             event = parse(line.replace(rb"\u0000", rb"\ufffd"))  # NUL: PostgreSQL stores it nowhere
-        except ValidationError:
-            log.warning("%s attempt %d: ignored a line that is no event: %.200r", *_who(self.held), line)
+        except ValidationError as error:
+            fault = at_fault(error)
+            if fault is None or fault[0] == "progress":  # of which nothing but what is shown depends
+                log.warning("%s attempt %d: ignored a line that is no event: %.200r", *_who(self.held), line)
+            else:
+                events.put(endings.nonsense(*fault))
             return
         if isinstance(event, Progress):
             self.progress = event
@@ -156,7 +168,24 @@ class Attempt:
         else:
             child.kill()  # no run says that much: it is broken, and would fill this process's memory
 
-    def _take(self, event: Event, child: Child) -> None:
+    def _take(self, event: Event | Ending, child: Child) -> None:
+        """Record an event; one that cannot be kept is the trainer's fault, and ends the job."""
+        if isinstance(event, Ending):
+            self._blame(event, child)
+            return
+        try:
+            self._record(event, child)
+        except (StatementError, OverflowError) as error:
+            if isinstance(error, DBAPIError) and is_outage(error):
+                raise
+            log.exception("%s attempt %d: cannot keep an event", *_who(self.held))
+            self._blame(endings.nonsense(event.event, f"the database refuses it ({type(error).__name__})"), child)
+
+    def _blame(self, ending: Ending, child: Child) -> None:
+        self.fault = self.fault or ending
+        child.kill()
+
+    def _record(self, event: Event, child: Child) -> None:
         held = self.held
         match event:
             case Resolved():
@@ -193,8 +222,7 @@ class Attempt:
             return
         except (OSError, ValueError) as error:
             log.exception("%s attempt %d: cannot keep the checkpoint of epoch %d", *_who(self.held), event.epoch)
-            self.fault = endings.our_fault(error)
-            child.kill()
+            self._blame(endings.our_fault(error), child)
             return
         self._publish(files, event)
         self.epoch, self.sha256 = event.epoch, {file.name: file.sha256 for file in files}
@@ -204,8 +232,9 @@ class Attempt:
     def _publish(self, files: list[lifecycle.Published], checkpoint: Checkpoint | None = None) -> None:
         try:
             replaced = self.lease.write(lambda session: lifecycle.publish(session, self.held, files, checkpoint))
-        except Fenced:
-            self._discard([file.key for file in files])  # under this attempt's own prefix: nobody else's
+        except Fenced:  # now; but an earlier try may have been committed and its answer lost
+            for file in files:
+                discards.drop_unnamed(self.place.database, self.place.storage, file.key)
             raise
         self._discard(replaced)
 
@@ -255,7 +284,12 @@ class Attempt:
         return partial(lifecycle.requeue, held=self.held, why=Order.OUTAGE.value)
 
     def _finish(self, ending: Ending) -> Move:
+        lacking = shortage(self.place) if ending.reason is Reason.INTERNAL else None
+        if lacking is not None:
+            ending = endings.without_room(ending, lacking)
         log.info("%s attempt %d: %s %s", *_who(self.held), ending.status, ending.reason or "")
+        if ending.reason is Reason.DISK_FULL:
+            return partial(give_back_or_end, held=self.held, ending=ending)
         return partial(lifecycle.finish, held=self.held, ending=ending)
 
     def _leave(self) -> None:

@@ -1,19 +1,26 @@
 """What a worker works with: settings, rows, files, bells, its name, its condition, and whether it is being drained."""
 
+import logging
 import os
 import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from api.db import Database
+from api.ledger.holding import Ledger
 from api.queue import Doorbell
 from api.settings import Settings
 from api.storage import Storage, open_storage
+from rdrkd import confinement
+from rdrkd.sealing import own_folder
 from worker.bell import Bell
 from worker.devices import devices
+
+log = logging.getLogger(__name__)
 
 
 def own_name() -> str:
@@ -63,7 +70,9 @@ class Workplace:
     @classmethod
     def open(cls, settings: Settings) -> "Workplace":
         """Open the workplace that the settings describe."""
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        own_folder(settings.data_dir)
+        if not confinement.supported():
+            log.warning("this kernel has no Landlock: trainers can read whatever this worker can")
         return cls(
             settings=settings,
             database=Database(settings.database_url, kept=1),
@@ -72,6 +81,16 @@ class Workplace:
             name=own_name(),
             devices=devices(),
         )
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Bytes that this worker has reserved."""
+        return Ledger(self.database, self.storage)
+
+    @property
+    def hidden(self) -> list[Path]:
+        """What a trainer must not read: all data but its own, and the secrets."""
+        return [self.settings.data_dir, *self.settings.secret_places]
 
     @property
     def cache(self) -> Path:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import takewhile
 
 from sqlalchemy import delete, select, tuple_, update
 from sqlalchemy.orm import Session
@@ -21,7 +22,7 @@ class Outcome(StrEnum):
     FAILED = "failed"  # and the job with it
     CANCELLED = "cancelled"  # and the job with it
     PAUSED = "paused"  # its owner holds the job back
-    GIVEN_BACK = "given_back"  # the worker was drained, or cut off from the database, and said so
+    GIVEN_BACK = "given_back"  # the worker was drained, cut off from the database or without room, and said so
     LOST = "lost"  # the worker stopped renewing its lease
 
 
@@ -45,6 +46,15 @@ def end(session: Session, job_id: str, outcome: Outcome, reason: str | None = No
     """Note how the attempt ended that a job is at; one that has ended keeps its end."""
     going_on = update(JobAttempt).where(JobAttempt.job_id == job_id, JobAttempt.ended_at.is_(None))
     session.execute(going_on.values(ended_at=now(), outcome=outcome, reason=reason, message=message))
+
+
+def given_back_in_a_row(session: Session, job_id: str, reason: str) -> int:
+    """Count the newest of a job's ended attempts that were given back for one reason."""
+    ended = select(JobAttempt.outcome, JobAttempt.reason).where(
+        JobAttempt.job_id == job_id, JobAttempt.ended_at.is_not(None)
+    )
+    newest_first = session.execute(ended.order_by(JobAttempt.attempt.desc()))
+    return len(list(takewhile(lambda row: tuple(row) == (Outcome.GIVEN_BACK, reason), newest_first)))
 
 
 def of(session: Session, job_id: str) -> list[JobAttempt]:

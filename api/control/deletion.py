@@ -8,9 +8,9 @@ from api.db import Base
 from api.errors import InUse, NotEnded
 from api.jobs import control, lifecycle
 from api.jobs import service as jobs
-from api.jobs.dependencies import newest_weights
+from api.jobs.dependencies import newest_weights, user_of
 from api.jobs.states import DELETABLE, Status
-from api.jobs.tables import Artifact, Job
+from api.jobs.tables import Artifact, Job, JobDependency
 from api.pages import get_or_404
 
 WEIGHTS = ("student.pt", "student.safetensors")
@@ -29,6 +29,8 @@ def delete_job(session: Session, job_id: str) -> list[str]:
     if not control.delete(session, job):
         job = get_or_404(session, Job, job_id, populate_existing=True)
         raise NotEnded(f"expected a job that stays as it is, got one that is {job.status} since")
+    if user_of(session, job_id, going_on=True) is not None:  # it held the row until it was committed
+        raise InUse("expected a job that nothing needs, got one that another job has named just now")
     return discards.note(session, [*keys, f"jobs/{job_id}"])  # the folder, too: an attempt that was killed left more
 
 
@@ -67,6 +69,6 @@ def _of_jobs() -> list[Table]:
     return [
         table
         for table in Base.metadata.sorted_tables
-        if table is not Artifact.__table__
+        if table not in (Artifact.__table__, JobDependency.__table__)  # it may be retried
         and any(key.column.table is Job.__table__ and key.ondelete == "CASCADE" for key in table.foreign_keys)
     ]

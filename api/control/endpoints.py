@@ -6,7 +6,7 @@ from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 
 from api.control import deletion, service
 from api.control.schemas import Change, Pause, Retry
-from api.dependencies import OF_JSON, Work, json_only, json_or_nothing, refusals, remove_after
+from api.dependencies import OF_JSON, Work, json_only, json_or_nothing, refusals, remove_after, room
 from api.errors import (
     CrossSite,
     IfMatchMissing,
@@ -20,6 +20,7 @@ from api.errors import (
     NotRetryable,
     PreconditionFailed,
     QuotaExceeded,
+    StorageFull,
 )
 from api.idempotency.once import KEYED, OnceDep
 from api.jobs import warnings
@@ -59,8 +60,8 @@ def change(
     "/retry",
     status_code=202,
     operation_id="retry_job",
-    dependencies=[Depends(json_or_nothing)],
-    responses=refusals(*OF_JSON, *KEYED, NotFound, NotRetryable, QuotaExceeded),
+    dependencies=[Depends(json_or_nothing), Depends(room)],
+    responses=refusals(*OF_JSON, *KEYED, NotFound, NotRetryable, QuotaExceeded, StorageFull),
 )
 def retry(
     job_id: str, once: OnceDep, work: Work, response: Response, body: Annotated[Retry | None, Body()] = None
@@ -103,7 +104,8 @@ def pause(job_id: str, work: Work, response: Response, body: Annotated[Pause | N
     "/resume",
     status_code=202,
     operation_id="resume_job",
-    responses=refusals(CrossSite, NotFound, NotPaused, QuotaExceeded),
+    dependencies=[Depends(room)],
+    responses=refusals(CrossSite, NotFound, NotPaused, QuotaExceeded, StorageFull),
 )
 def resume(job_id: str, work: Work, response: Response) -> JobDetail:
     """Queue a paused job again: its next attempt begins with the newest checkpoint."""

@@ -77,7 +77,7 @@ def create(
     The answer is `checking`; a worker then inspects the file and makes it `ready` or `invalid`. A job may name it at
     once, and waits. Under a name that there is already it becomes its next version.
     """
-    row = register(work, store, upload.stored, lambda session: _create(session, upload))
+    row = register(work, store, upload.stored, lambda session: _create(session, upload), upload.held)
     view = DatasetView.of(row)
     once.accepted(work.session, view, answer, view.links.self, "1")
     return view

@@ -7,8 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from api.datasets.sources import Source, open_source
-from api.dependencies import settings_of
-from api.receiving import LENIENT, refuse_early
+from api.dependencies import at_database, reading, settings_of, storage_of
+from api.ledger.service import check_room
+from api.receiving import LENIENT
 from rdrkd.spec import Name
 
 
@@ -54,12 +55,17 @@ class Asked:
 
 async def _look(request: Request, where: str, asked: _Import) -> Asked:
     source = await run_in_threadpool(open_source, settings_of(request), where, patient=False)
-    await refuse_early(request, source.size)
+
+    def check() -> None:
+        with reading(request)() as session:
+            check_room(session, storage_of(request), settings_of(request).min_free_bytes, more=source.size)
+
+    await at_database(request, check, write=False)
     return Asked(where, source, (asked.name or "").strip() or None, asked.lenient)
 
 
 async def look_at_folder(request: Request, asked: FolderRequest) -> Asked:
-    """Look at a folder (see `open_source`); StorageFull, QuotaExceeded: there is no room for it."""
+    """Look at a folder (see `open_source`); StorageFull: there is no room for it."""
     return await _look(request, asked.folder, asked)
 
 

@@ -7,7 +7,7 @@ answer. A request that was answered before never reaches its endpoint: `Replayed
 import hashlib
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated, Any
@@ -103,7 +103,7 @@ def once_of_headers(*names: str) -> Callable[..., AsyncIterator[Once]]:
     return once
 
 
-def once_of_upload(receive: Callable[..., Awaitable[Upload]]) -> Callable[..., AsyncIterator[Once]]:
+def once_of_upload(receive: Callable[..., AsyncIterator[Upload]]) -> Callable[..., AsyncIterator[Once]]:
     """Make the dependency that claims the key of an upload: a large body is compared by what the store says of it."""
 
     async def once(request: Request, key: Key, upload: Annotated[Upload, Depends(receive)]) -> AsyncIterator[Once]:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from api.db import now
 from api.events import service as events
+from api.jobs import unblocking
 from api.jobs.states import DELETABLE, ENDED_EARLY, Status, sources
 from api.jobs.tables import Job, JobEpoch
 
@@ -32,6 +33,7 @@ def retry(session: Session, job: Job, scratch: bool) -> bool:
         values |= {"scratch_after": job.attempt, "metrics": None, "resolved_spec": None}
     moved = _move(session, job, Job.status.in_(ENDED_EARLY), **values)
     if moved:
+        unblocking.enter_again(session, job.id, job.spec)
         events.moved(session, job.id, "retry")
     if moved and scratch:  # else epochs that are never reached again would show beside the new ones
         session.execute(sql.delete(JobEpoch).where(JobEpoch.job_id == job.id))
@@ -64,11 +66,12 @@ def resume(session: Session, job_id: str) -> bool:
     """Queue a paused job again; False where it is not paused. Its lost workers stay counted; this is none of them."""
     paused = update(Job).where(Job.id == job_id, Job.status == Status.PAUSED)
     queued = paused.values(status=Status.QUEUED, queued_at=now(), rung_at=now(), version=Job.version + 1)
-    result = session.execute(queued, execution_options={"synchronize_session": False})
-    resumed = bool(result.rowcount)  # type: ignore[attr-defined]
-    if resumed:
-        events.moved(session, job_id, "resume")
-    return resumed
+    spec = session.scalar(queued.returning(Job.spec), execution_options={"synchronize_session": False})
+    if spec is None:
+        return False
+    unblocking.enter_again(session, job_id, spec)
+    events.moved(session, job_id, "resume")
+    return True
 
 
 def change(session: Session, job: Job, content: dict[str, Any], **columns: Any) -> bool:

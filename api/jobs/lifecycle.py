@@ -10,22 +10,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, delete, func, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    ScalarSelect,
+    case,
+    delete,
+    func,
+    select,
+    true,
+    union_all,
+    update,
+)
 from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm.util import AliasedClass
 
 from api.attempts import service as attempts
 from api.attempts.service import Outcome
 from api.db import after_seconds, new_id, now
 from api.events import service as events
 from api.events.service import Type
-from api.jobs import retention, warnings
-from api.jobs.dependencies import STATE, for_gpus, overdue, ready
+from api.jobs import retention, unblocking, warnings
+from api.jobs.dependencies import STATE, claimable, in_turn, overdue
 from api.jobs.retention import Retention
 from api.jobs.states import HELD, Status, sources
 from api.jobs.tables import Artifact, Job, JobEpoch
 from api.leases import Fenced, Wish
 from api.logs import service as logs
-from api.quotas import may_run
+from api.quotas import set_aside
 from rdrkd.events import Checkpoint, Epoch, Progress
 from rdrkd.reasons import Reason
 
@@ -77,24 +89,10 @@ def claim(
         most_running: jobs that one owner may have running: those beyond wait, others go before them; 0: any number.
         with_gpu: the worker has a GPU; without one it leaves the jobs that need one to others.
     """
-    candidate = aliased(Job)
-    best = (
-        select(candidate.id)
-        .where(
-            candidate.status == Status.QUEUED,
-            ready(candidate),
-            ~overdue(candidate),
-            may_run(session, candidate, most_running),
-            true() if with_gpu else ~for_gpus(candidate),
-        )
-        .order_by(candidate.priority.desc(), candidate.queued_at, candidate.id)
-        .limit(1)
-        .with_for_update(skip_locked=True, of=candidate)  # PostgreSQL; SQLite has one writer at a time
-        .scalar_subquery()
-    )
+    best = _best(set_aside(session, most_running), with_gpu)
     row = session.execute(
         update(Job)
-        .where(Job.id == best, Job.status == Status.QUEUED)
+        .where(Job.id == best, claimable(Job))
         .values(
             status=Status.STARTING,
             attempt=Job.attempt + 1,
@@ -114,6 +112,39 @@ def claim(
     attempts.begin(session, held.id, held.attempt, worker)
     events.moved(session, held.id)
     return held
+
+
+def _best(full: Sequence[str], with_gpu: bool) -> ScalarSelect[str]:
+    """Return the query for the job that is next; each index entry that it reads is of a job that could be.
+
+    Args:
+        full: owners who have as many jobs running as they may.
+        with_gpu: those that need a GPU count, too.
+    """
+    candidate = aliased(Job)
+    free = _free(candidate, with_gpu)
+    # PostgreSQL; SQLite has one writer at a time
+    taken = select(candidate.id).limit(1).with_for_update(skip_locked=True, of=candidate)
+    if not full:
+        return taken.where(*free).order_by(*in_turn(candidate)).scalar_subquery()
+    return taken.where(*free, candidate.id.in_(_heads(full, with_gpu))).order_by(*in_turn(candidate)).scalar_subquery()
+
+
+def _heads(full: Sequence[str], with_gpu: bool) -> CompoundSelect[str | None]:
+    """Return the query for each owner's next job, but of those who are full: however many jobs these have queued."""
+    first, job = aliased(Job), aliased(Job)
+    owners = select(select(func.min(first.owner)).where(claimable(first)).scalar_subquery().label("owner"))
+    owner = owners.cte("owner", recursive=True)
+    following = select(func.min(first.owner)).where(claimable(first), first.owner > owner.c.owner).scalar_subquery()
+    owner = owner.union_all(select(following).where(owner.c.owner.is_not(None)))
+    head = select(job.id).where(*_free(job, with_gpu)).order_by(*in_turn(job)).limit(1)
+    of_owner = head.where(job.owner == owner.c.owner).scalar_subquery()
+    of_nobody = head.where(job.owner.is_(None)).scalar_subquery()
+    return union_all(select(of_owner).where(owner.c.owner.is_not(None), owner.c.owner.not_in(full)), select(of_nobody))
+
+
+def _free(job: type[Job] | AliasedClass[Job], with_gpu: bool) -> tuple[ColumnElement[bool], ...]:
+    return claimable(job), ~overdue(job), true() if with_gpu else ~job.gpu
 
 
 def renew(session: Session, held: Held, lease_seconds: float | None, progress: Progress | None = None) -> Wish | None:
@@ -254,6 +285,7 @@ def finish(session: Session, held: Held, ending: Ending) -> None:
     )
     attempts.end(session, held.id, Outcome(ending.status), ending.reason, ending.message)
     events.moved(session, held.id)
+    unblocking.changed(session, held.id)
 
 
 def requeue(session: Session, held: Held, why: str = "drain") -> Status:
@@ -283,6 +315,8 @@ def requeue(session: Session, held: Held, why: str = "drain") -> Status:
         case _:
             attempts.end(session, held.id, Outcome.GIVEN_BACK, why)
     events.moved(session, held.id, None if status == Status.PAUSED else why)
+    if status == Status.CANCELLED:
+        unblocking.changed(session, held.id)
     return status
 
 
@@ -313,6 +347,8 @@ def request_cancel(session: Session, job_id: str) -> Status | None:
     )
     if status is not None:
         events.moved(session, job_id)
+        if status == Status.CANCELLED:
+            unblocking.changed(session, job_id)
     else:
         status = session.scalar(select(Job.status).where(Job.id == job_id))
     return None if status is None else Status(status)

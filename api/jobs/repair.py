@@ -4,34 +4,46 @@ The reaper makes them, and a worker that has just ended something. As in `api.jo
 UPDATE, so that any number of reapers and workers may make it at once, and no function commits.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, literal_column, select, update
 from sqlalchemy.orm import Session
 
 from api.attempts import service as attempts
 from api.attempts.service import Outcome
-from api.db import after_seconds, now
+from api.db import Database, after_seconds, moment, now
 from api.events import service as events
-from api.jobs.dependencies import blocked, overdue, ready
+from api.jobs import unblocking
+from api.jobs.dependencies import claimable, held
 from api.jobs.states import HELD, Status, sources
-from api.jobs.tables import Job
+from api.jobs.tables import QUEUED, Job
 from rdrkd.reasons import Reason
 
 
 def fail_blocked(session: Session) -> list[str]:
-    """Fail the queued jobs whose dependencies can never become ready, and those that wait for these in turn."""
+    """Tell a batch of jobs that what they wait for has changed; return those that can never start and so have failed.
+
+    There may be more: the reaper goes on in further transactions (`unblocking.advance`).
+    """
     failed: list[str] = []
+    looked_at = 0
+    while looked_at < unblocking.BATCH and (told := unblocking.advance(session)) is not None:
+        failed += told.failed
+        looked_at += max(1, told.looked_at)
+        if told.left:
+            break
+    return failed
+
+
+def fail_all_overdue(database: Database) -> Iterator[str]:
+    """Fail all jobs that are overdue, each batch in a transaction of its own; yield them."""
     while True:
-        waiting = session.execute(select(Job.id, Job.spec).where(Job.status == Status.QUEUED, ~ready(Job))).all()
-        hopeless = [(job_id, why) for job_id, spec in waiting if (why := blocked(session, spec))]
-        for job_id, (reason, message) in hopeless:
-            if _end(session, Job.id == job_id, Job.status == Status.QUEUED, reason=reason, message=message):
-                events.moved(session, job_id)
-        failed += [job_id for job_id, _ in hopeless]
-        if not hopeless:
-            return failed
-        session.expire_all()
+        with database.transaction() as session:
+            failed = fail_overdue(session)
+        if not failed:
+            return
+        yield from failed
 
 
 def expire(session: Session, max_lost_workers: int) -> list[str]:
@@ -39,7 +51,11 @@ def expire(session: Session, max_lost_workers: int) -> list[str]:
 
     A job that was being paused or cancelled is; one that lost its worker more than `max_lost_workers` times fails.
     """
-    expired = (Job.status.in_(HELD), Job.lease_until < now())
+    lapsed = select(Job.id).where(held(Job), Job.lease_until < moment(now()))
+    # Whoever holds such a row is about to move it: it is looked at in the next round.
+    if not (ids := session.scalars(lapsed.with_for_update(skip_locked=True)).all()):
+        return []
+    expired = (Job.id.in_(ids), Job.status.in_(HELD), Job.lease_until < now())
     pausing = update(Job).where(*expired, Job.status == Status.PAUSING)
     paused = session.scalars(
         pausing.values(status=Status.PAUSED, lease_until=None, version=Job.version + 1).returning(Job.id),
@@ -64,30 +80,44 @@ def expire(session: Session, max_lost_workers: int) -> list[str]:
     for job_id in (*paused, *ended, *queued):
         attempts.end(session, job_id, Outcome.LOST, Reason.WORKER_LOST)
         events.moved(session, job_id, Reason.WORKER_LOST)
+    for job_id in ended:
+        unblocking.note_if_waited_for(session, job_id)
     return queued
 
 
-def fail_overdue(session: Session) -> list[str]:
-    """Fail the jobs that wait for a worker or for their owner and whose deadline has passed; workers end theirs."""
-    late = (Job.status.in_([Status.QUEUED, Status.PAUSED]), overdue(Job))
-    ids = list(session.scalars(select(Job.id).where(*late)))
+def fail_overdue(session: Session, limit: int = 100) -> list[str]:
+    """Fail jobs that wait for a worker or for their owner and whose deadline has passed; workers end theirs.
+
+    At most `limit` of one transaction: call it until nothing is late any more.
+    """
+    waiting = Job.status.in_([QUEUED, literal_column(f"'{Status.PAUSED}'")])
+    late = select(Job.id).where(waiting, Job.deadline < moment(now())).order_by(Job.deadline).limit(limit)
+    if not (ids := session.scalars(late.with_for_update(skip_locked=True)).all()):
+        return []
     message = "waited until its deadline had passed"
-    ended = _end(session, *late, Job.id.in_(ids), reason=Reason.DEADLINE_EXCEEDED, message=message)
+    ended = _end(session, waiting, Job.id.in_(ids), reason=Reason.DEADLINE_EXCEEDED, message=message)
     for job_id in ended:
         events.moved(session, job_id)
+        unblocking.note_if_waited_for(session, job_id)
     return ended
 
 
 def can_start(session: Session, job_id: str) -> bool:
     """Say whether a job is queued and everything that it refers to is ready."""
-    return session.scalar(select(Job.id).where(Job.id == job_id, Job.status == Status.QUEUED, ready(Job))) is not None
+    return session.scalar(select(Job.id).where(Job.id == job_id, claimable(Job))) is not None
 
 
-def due_bells(session: Session, after: float) -> list[str]:
-    """Give the jobs that can start but were not rung for `after` seconds: lost messages, crashes before the ring."""
-    silent = func.coalesce(Job.rung_at, Job.queued_at) < after_seconds(-after)
-    order = (Job.priority.desc(), Job.queued_at)
-    return list(session.scalars(select(Job.id).where(Job.status == Status.QUEUED, silent, ready(Job)).order_by(*order)))
+def due_bells(session: Session, after: float, limit: int = 100) -> list[str]:
+    """Return jobs that can start but were not rung for `after` seconds: lost messages, crashes before the ring.
+
+    At most `limit`, those first that were never rung: a bell only says that there is work, and workers ring on.
+    """
+    free, since = select(Job.id).where(claimable(Job)), moment(after_seconds(-after))
+    never = free.where(Job.rung_at.is_(None), Job.queued_at < since).order_by(Job.queued_at).limit(limit)
+    found = list(session.scalars(never))
+    if len(found) < limit:
+        found += session.scalars(free.where(Job.rung_at < since).order_by(Job.rung_at).limit(limit - len(found)))
+    return found
 
 
 def mark_rung(session: Session, job_id: str) -> None:

@@ -35,7 +35,10 @@ class Waiting(BaseModel):
     what: Literal["dataset", "model", "job", "quota", "worker"]
     id: str | None = Field(None, description="of the dataset, model or job")
     status: str | None = Field(None, description="where that is now")
-    position: int | None = Field(None, description="of a job that waits for a worker: its place in the queue, 1-based")
+    position: int | None = Field(
+        None,
+        description="of a job that waits for a worker: its place in the queue, 1-based; 1001: behind 1000 jobs or more",
+    )
     detail: str
 
 

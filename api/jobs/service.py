@@ -14,7 +14,7 @@ from api.datasets.tables import Dataset
 from api.db import UtcDateTime, new_id, now
 from api.errors import AlreadyFinished, Invalid, PathNotAllowed, UnknownReference, Unprocessable, UnusableReference
 from api.events import service as events
-from api.jobs import lifecycle
+from api.jobs import lifecycle, unblocking
 from api.jobs.states import TERMINAL, Status
 from api.jobs.tables import COMPARE, Job
 from api.models import naming
@@ -86,10 +86,11 @@ def add(session: Session, spec: RunSpec, owner: str | None, continues: str | Non
     """
     row = Job(id=new_id("job"), kind=spec.kind, name=spec.name, spec=spec.model_dump(mode="json", exclude_unset=True))
     row.priority, row.timeout_seconds, row.deadline = spec.priority, spec.timeout_seconds, spec.deadline
-    row.owner, row.continues = owner, continues
+    row.owner, row.continues, row.gpu = owner, continues, needs_gpu(spec)
     row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again
     session.add(row)
     session.flush()
+    unblocking.enter(session, row)
     events.moved(session, row.id)
     return row
 

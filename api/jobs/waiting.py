@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from api.datasets.tables import Dataset
-from api.jobs.dependencies import ready
+from api.jobs.dependencies import claimable
 from api.jobs.schemas import Waiting
 from api.jobs.states import Status
 from api.jobs.tables import Job
@@ -16,7 +16,9 @@ from api.ownership import EVERYBODYS
 from api.quotas import quotas_of, running
 from api.uploads import UploadStatus
 from api.workers import service as workers
-from rdrkd.spec import RUN_SPEC, JobOutput, RegisteredModel, needs_gpu, references
+from rdrkd.spec import RUN_SPEC, JobOutput, RegisteredModel, references
+
+MOST_BEFORE = 1000  # jobs that go before one, as far as they are counted
 
 
 def waiting_for(session: Session, job: Job, count: bool = False, position: int | None = None) -> list[Waiting]:
@@ -25,12 +27,13 @@ def waiting_for(session: Session, job: Job, count: bool = False, position: int |
     Args:
         session: the caller's transaction.
         job: the job.
-        count: count the jobs that go before it, too; costs a query.
+        count: count the jobs that go before it, too, up to `MOST_BEFORE`; costs a query.
         position: its place in the queue, where the caller knows it.
     """
     if job.status != Status.QUEUED:
         return []
-    return list(_dependencies(session, job)) or [_turn(session, job, count, position)]
+    dependencies = list(_dependencies(session, job)) if job.waits else []
+    return dependencies or [_turn(session, job, count, position)]
 
 
 def _dependencies(session: Session, job: Job) -> Iterator[Waiting]:
@@ -57,17 +60,23 @@ def _turn(session: Session, job: Job, count: bool, position: int | None) -> Wait
     if most and job.owner is not None and (now := running(session, job.owner)) >= most:
         return Waiting(what="quota", detail=f"waits until fewer than {most} jobs of {job.owner} run; now it is {now}")
     position = _position(session, job) if count else position
-    gpu = needs_gpu(RUN_SPEC.validate_python(job.spec))
-    kind = "worker with a GPU" if gpu else "worker"
-    there = workers.with_gpus(session) if gpu else workers.alive(session)
+    kind = "worker with a GPU" if job.gpu else "worker"
+    there = workers.with_gpus(session) if job.gpu else workers.alive(session)
     what = f"waits for a free {kind}" if there else f"waits for a {kind}: no {kind} is connected"
     if position is not None:
-        what += f"; jobs that go before it: {position - 1}"
+        before = f"more than {MOST_BEFORE}" if position > MOST_BEFORE else str(position - 1)
+        what += f"; jobs that go before it: {before}"
     return Waiting(what="worker", detail=what, position=position)
 
 
 def _position(session: Session, job: Job) -> int:
-    older = or_(Job.queued_at < job.queued_at, and_(Job.queued_at == job.queued_at, Job.id < job.id))
-    first = or_(Job.priority > job.priority, and_(Job.priority == job.priority, older))
-    before = select(func.count()).select_from(Job).where(Job.status == Status.QUEUED, first, ready(Job))
-    return 1 + (session.scalar(before, execution_options=EVERYBODYS) or 0)
+    """Count the jobs that are taken before a job; beyond `MOST_BEFORE` it is not counted how many more there are."""
+    of_equal_priority = (Job.priority == job.priority, Job.queued_at <= job.queued_at)
+    older = (*of_equal_priority, or_(Job.queued_at < job.queued_at, Job.id < job.id))
+    before = 0
+    for first in ([Job.priority > job.priority], older):  # each is one range of the index
+        some = select(Job.id).where(claimable(Job), *first).limit(MOST_BEFORE - before).subquery()
+        before += session.scalar(select(func.count()).select_from(some), execution_options=EVERYBODYS) or 0
+        if before >= MOST_BEFORE:
+            break
+    return 1 + before

@@ -18,6 +18,7 @@ from api.keys import service
 from api.keys.schemas import KeyRequest
 from api.keys.tables import ApiKey
 from api.settings import Settings
+from rdrkd.sealing import own_folder
 from rdrkd.spec.problems import problems_of
 
 USAGE_ERROR = 2
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Run the command, whether or not the service runs; give the exit status."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    own_folder(settings.data_dir)
     if settings.migrate_on_start:
         migrations.upgrade(settings.database_url)
     database = Database(settings.database_url)

@@ -1,5 +1,6 @@
 """The addresses of models."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -53,7 +54,8 @@ def create(
     once, and waits.
     """
     stored = upload.stored
-    row = register(work, store, stored, lambda session: service.create(session, stored, upload.filename, upload.name))
+    create = partial(service.create, stored=stored, filename=upload.filename, name=upload.name)
+    row = register(work, store, stored, create, upload.held)
     view = ModelView.of(row)
     once.accepted(work.session, view, answer, view.links.self, "1")
     return view

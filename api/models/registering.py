@@ -1,14 +1,28 @@
 """The addresses of the registry: what jobs have trained as models, aliases, and each model's files."""
 
-from pathlib import Path as FilePath
-from tempfile import TemporaryDirectory
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Path as PathParameter
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 
 from api.artifacts.endpoints import WEIGHTS_RESPONSES
 from api.artifacts.media import OPAQUE
-from api.dependencies import IfNoneMatch, StorageDep, Work, json_or_nothing, refusals, room
+from api.dependencies import (
+    IfNoneMatch,
+    StorageDep,
+    Work,
+    at_database,
+    json_or_nothing,
+    reading,
+    refusals,
+    settings_of,
+    storage_of,
+)
 from api.downloads import Download, hand_out
 from api.errors import (
     BadRequest,
@@ -24,45 +38,92 @@ from api.errors import (
     UnsupportedMediaType,
 )
 from api.idempotency.once import KEYED, OnceDep
+from api.jobs.tables import Artifact
+from api.ledger.holding import Held
+from api.ledger.service import check_room
 from api.models import registry, service
 from api.models.schemas import Alias, ModelView, Registration
+from api.models.tables import Model
 from api.receiving import NO_ROOM
 from api.registration import register as registered
+from api.reserving import Reserving
 from api.responses import plain_name
 from api.routing import Route
-from api.storage import full_disk_told
+from api.storage import Storage, Stored, full_disk_told
 
 router = APIRouter(tags=["models"], route_class=Route)
 
-AliasPath = Annotated[Alias, Path(examples=["production"])]
+
+@dataclass(frozen=True)
+class Copied:
+    """A job's student as an upload in the store, and what is reserved for it."""
+
+    job_id: str
+    asked: Registration
+    stored: Stored
+    held: Held
+
+
+async def copied(request: Request, job_id: str, body: Registration | None = None) -> AsyncIterator[Copied]:
+    """Copy a job's student, before the request's transaction begins: that must not stand open meanwhile.
+
+    Raises:
+        NotFound, NotReady, Invalid: as `registry.student`.
+        QuotaExceeded, StorageFull: there is no room for it.
+        Gone: its file is not there.
+    """
+    asked, store = body or Registration(), storage_of(request)
+
+    def find() -> tuple[str | None, Artifact]:
+        with reading(request)() as session:
+            check_room(session, store, settings_of(request).min_free_bytes)
+            job, weights, _ = registry.student(session, job_id, asked.name)
+            return job.owner, weights
+
+    owner, weights = await at_database(request, find, write=False)
+    with full_disk_told(NO_ROOM), store.incoming() as incoming:
+        room = Reserving(request, owner, incoming.name)
+        try:
+            await room.cover(weights.size)
+            stored = await run_in_threadpool(_copy, store, weights, store.incoming_path(incoming.name))
+            yield Copied(job_id, asked, stored, room.held)
+        finally:
+            await room.release()
+
+
+def _copy(store: Storage, weights: Artifact, path: Path) -> Stored:
+    if not store.copy_to(weights.key, weights.sha256, path):
+        raise Gone(f"expected {weights.name} in the file store, got nothing sound there: it was removed")
+    return store.adopt(path, weights.sha256, ".pt")
+
+
+AliasPath = Annotated[Alias, PathParameter(examples=["production"])]
 
 
 @router.post(
     "/jobs/{job_id}/register",
     status_code=202,
     operation_id="register_job",
-    dependencies=[Depends(json_or_nothing), Depends(room)],
+    dependencies=[Depends(json_or_nothing)],
     responses=refusals(
         BadRequest, MalformedJson, CrossSite, NotFound, NotReady, TooLarge, UnsupportedMediaType, *KEYED,
         QuotaExceeded, StorageFull, Gone,
     ),
 )  # fmt: skip
 def register(
-    job_id: str, once: OnceDep, work: Work, store: StorageDep, answer: Response, body: Registration | None = None
+    once: OnceDep, copied: Annotated[Copied, Depends(copied)], work: Work, store: StorageDep, answer: Response
 ) -> ModelView:
     """Make a model of a job's student: the next version of its name, with its lineage, whatever becomes of the job.
 
     A worker checks it as it does an upload; a job may name it at once, and waits.
     """
-    asked = body or Registration()
-    job, weights, name = registry.student(work.session, job_id, asked.name)
-    with full_disk_told(NO_ROOM), TemporaryDirectory() as folder:
-        here = store.fetch(weights.key, weights.sha256, FilePath(folder))
-        if here is None:
-            raise Gone(f"expected {weights.name} in the file store, got nothing sound there: it was removed")
-        with here.open("rb") as stream:
-            stored = store.put(stream, ".pt")
-    row = registered(work, store, stored, lambda session: registry.create(session, job, name, stored, asked.aliases))
+    stored, aliases = copied.stored, copied.asked.aliases
+
+    def create(session: Session) -> Model:
+        job, _, name = registry.student(session, copied.job_id, copied.asked.name)
+        return registry.create(session, job, name, stored, aliases)
+
+    row = registered(work, store, stored, create, copied.held)
     work.session.refresh(row)
     view = ModelView.of(row)
     once.accepted(work.session, view, answer, view.links.self, "1")

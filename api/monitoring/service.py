@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from api.attempts.tables import JobAttempt
 from api.datasets.tables import Dataset
 from api.db import now, seconds_between
-from api.jobs.states import HELD, TERMINAL
+from api.jobs.dependencies import held
+from api.jobs.states import TERMINAL
 from api.jobs.tables import Artifact, Job
 from api.models.tables import Model
 from api.queue import INSPECT, TRAIN
@@ -62,9 +63,9 @@ def _jobs(session: Session) -> Iterator[Metric]:
 
 
 def _leases(session: Session) -> Iterator[Metric]:
-    held = select(func.min(seconds_between(now(), Job.lease_until))).where(Job.status.in_(HELD))
+    first = select(func.min(seconds_between(now(), Job.lease_until))).where(held(Job))
     left = GaugeMetricFamily("rdrkd_lease_left_seconds", "Of the lease that ends first; none is held: no sample.")
-    if (seconds := session.scalar(held)) is not None:
+    if (seconds := session.scalar(first)) is not None:
         left.add_metric([], float(seconds))
     yield left
     alive = GaugeMetricFamily("rdrkd_workers", "Workers by queue that are alive.", labels=["queue"])

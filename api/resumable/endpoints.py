@@ -1,10 +1,11 @@
 """The addresses of uploads in pieces: tus 1.0.0, with its extensions creation, expiration and termination."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from api.dependencies import SettingsDep, StorageDep, Work, refusals, room
+from api.dependencies import SettingsDep, StorageDep, Work, refusals
 from api.errors import (
     BadRequest,
     CrossSite,
@@ -21,6 +22,7 @@ from api.errors import (
     WrongOffset,
 )
 from api.idempotency.once import KEYED, Once, once_of_headers
+from api.ledger.service import check_room
 from api.partials import Partial
 from api.registration import register
 from api.resumable import headers, service
@@ -68,7 +70,6 @@ def protocol(settings: SettingsDep) -> Response:
     status_code=201,
     operation_id="create_upload",
     openapi_extra={"parameters": _ANNOUNCED},
-    dependencies=[Depends(room)],
     responses=refusals(
         BadRequest, CrossSite, UnknownProtocol, TooLarge, Invalid, *KEYED[1:], QuotaExceeded, StorageFull
     ),
@@ -86,10 +87,11 @@ def create(
     file = Announcement.read(request.headers.get(HEADER, ""))
     most = {"dataset": settings.max_dataset_bytes, "model": settings.max_model_bytes}[file.kind]
     row = service.announce(work.session, file, headers.length_of(request, most))
-    partial = Partial(store, row.id)
-    work.undo(partial.remove)
-    partial.create()
-    answer.headers.update(headers.state_of(row, partial, 0) | {"Location": f"/v1/uploads/{row.id}"})
+    check_room(work.session, store, settings.min_free_bytes, more=row.length)
+    arriving = Partial(store, row.id)
+    work.undo(arriving.remove)
+    arriving.create()
+    answer.headers.update(headers.state_of(row, arriving, 0) | {"Location": f"/v1/uploads/{row.id}"})
     view = UploadView.of(row, 0)
     once.keep(work.session, view, answer, 201)
     return view
@@ -124,6 +126,7 @@ def get(upload_id: str, whole: Whole, work: Work, store: StorageDep, answer: Res
         TooLarge,
         UnsupportedMediaType,
         Invalid,
+        QuotaExceeded,
         StorageFull,
     ),
 )
@@ -156,26 +159,27 @@ def delete(upload_id: str, request: Request, work: Work, store: StorageDep) -> R
 
 def _shown(upload_id: str, whole: str | None, work: UnitOfWork, store: Storage, answer: Response) -> UploadView:
     """Say how far an upload is. One whose last byte has come is completed first, also after a crash at that point."""
-    partial = Partial(store, upload_id)
-    there = partial.size()  # before the row: whoever completes an upload removes the file after its commit
+    arriving = Partial(store, upload_id)
+    there = arriving.size()  # before the row: whoever completes an upload removes the file after its commit
     row = service.get(work.session, upload_id)
     offset = row.length if row.created else there
     if offset is None:
         raise Gone("expected an upload that goes on, got one that was abandoned: begin anew")
     if whole is not None and not row.created:
-        _complete(row, whole, partial, work, store)
-    answer.headers.update(headers.state_of(row, partial, offset))
+        _complete(row, whole, arriving, work, store)
+    answer.headers.update(headers.state_of(row, arriving, offset))
     return UploadView.of(row, offset)
 
 
-def _complete(row: ResumableUpload, sha256: str, partial: Partial, work: UnitOfWork, store: Storage) -> None:
+def _complete(row: ResumableUpload, sha256: str, arriving: Partial, work: UnitOfWork, store: Storage) -> None:
     file = Announcement.model_validate(row, from_attributes=True)
     if row.sha256 not in (None, sha256):
-        partial.remove()
+        arriving.remove()
+        work.undo(partial(service.give_up, work.database, row.id))
         detail = f"expected a file with the sha256 {row.sha256}, got one with {sha256}: it was damaged on its way"
         raise Invalid(detail, [FieldError(parameter=HEADER, detail=detail)])
     if not service.claim(work.session, row):
         return
-    stored = partial.keep(sha256, file.suffix)
+    stored = arriving.keep(sha256, file.suffix)
     register(work, store, stored, lambda session: service.create(session, row, stored))
-    work.then(partial.remove)
+    work.then(arriving.remove)

@@ -8,7 +8,9 @@ from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import at_database, reading
 from api.errors import BadRequest, Gone, TooLarge, UnsupportedMediaType, UploadBusy, WrongOffset
+from api.ledger.holding import AHEAD
 from api.partials import Busy, Partial
+from api.reserving import Reserving
 from api.resumable import service
 from api.resumable.headers import version_of
 from api.storage import CHUNK, full_disk_told
@@ -26,12 +28,17 @@ async def take_piece(request: Request, upload_id: str) -> str:
         WrongOffset: the piece begins elsewhere than where the last one ended.
         UploadBusy: another request is sending.
         TooLarge: the body goes beyond the announced length.
-        StorageFull: the disk is full; what has come stays.
+        QuotaExceeded: the upload was abandoned, and its owner has stored too much since for it to go on.
+        StorageFull: the disk has no room for the piece; what has come stays.
     """
     version_of(request)
     offset = _offset(request)
-    length, _ = await _announced(request, upload_id)
+    length, _, owner = await _announced(request, upload_id)
     partial = Partial(request.app.state.storage, upload_id)
+    # Its owner's quota counts the whole upload already, and goes on to do so for as long as pieces come.
+    room = Reserving(
+        request, owner, upload_id, counted=False, also=lambda session: service.go_on(session, upload_id, owner)
+    )
     try:
         with partial.appending() as file:
             if (there := file.tell()) != offset:
@@ -39,12 +46,14 @@ async def take_piece(request: Request, upload_id: str) -> str:
                     f"expected a piece that begins at byte {there}, got one at {offset}",
                     headers={"Upload-Offset": str(there)},
                 )
-            await _append(request, file, length - offset)
+            await _append(request, file, length - offset, room)
     except Busy:
         raise UploadBusy("expected one request at a time to send to an upload, got another") from None
     except FileNotFoundError:
         if offset < length:  # else it is complete, and has become what it was announced as
             raise Gone("expected an upload that goes on, got one that was abandoned or is complete") from None
+    finally:
+        await room.release(lambda session: service.count(session, upload_id))
     return upload_id
 
 
@@ -54,7 +63,7 @@ async def whole(request: Request, upload_id: str) -> str | None:
     Before the request's transaction begins: that must not stand open while gigabytes are read.
     """
     version_of(request)
-    length, created = await _announced(request, upload_id)
+    length, created, _ = await _announced(request, upload_id)
     if created:
         return None
     return await run_in_threadpool(_hash_if_whole, Partial(request.app.state.storage, upload_id), length)
@@ -74,11 +83,13 @@ async def whole_after_piece(request: Request, upload_id: Annotated[str, Depends(
     return await whole(request, upload_id)
 
 
-async def _append(request: Request, file: IO[bytes], room: int) -> None:
+async def _append(request: Request, file: IO[bytes], missing: int, room: Reserving) -> None:
     """Write what comes, as it comes, and no byte more than was announced."""
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > room:
-        raise TooLarge(f"expected at most the {room} bytes that are missing, got a body of {announced}")
+    if announced.isdecimal():
+        if int(announced) > missing:
+            raise TooLarge(f"expected at most the {missing} bytes that are missing, got a body of {announced}")
+        await room.cover(file.tell() + int(announced))
     pending, stream = bytearray(), request.stream()
     try:
         while True:
@@ -88,23 +99,29 @@ async def _append(request: Request, file: IO[bytes], room: int) -> None:
                 break
             except TimeoutError:
                 raise BadRequest(f"expected the body to go on, got no byte for {IDLE_SECONDS:g} s") from None
-            if len(chunk) > room:
+            if len(chunk) > missing:
                 raise TooLarge("expected at most the bytes that are missing, got more")
-            room -= len(chunk)
+            missing -= len(chunk)
             pending += chunk
             if len(pending) >= CHUNK:
-                await run_in_threadpool(_write, file, pending)
+                await _put(file, pending, missing, room)
     finally:
-        await asyncio.shield(run_in_threadpool(_write, file, pending))
+        await asyncio.shield(_put(file, pending, missing, room))
 
 
-def _write(file: IO[bytes], pending: bytearray) -> None:
-    """Write and empty `pending`."""
-    view, done = bytes(pending), 0
+async def _put(file: IO[bytes], pending: bytearray, missing: int, room: Reserving) -> None:
+    """Write and empty `pending`, once there is room for it."""
+    content = bytes(pending)
     pending.clear()
+    await room.cover(file.tell() + len(content), min(AHEAD, missing))
+    await run_in_threadpool(_write, file, content)
+
+
+def _write(file: IO[bytes], content: bytes) -> None:
+    done = 0
     with full_disk_told("expected room for the piece, got a full disk; what has come before stays"):
-        while done < len(view):
-            done += file.write(view[done:])
+        while done < len(content):
+            done += file.write(content[done:])
 
 
 def _offset(request: Request) -> int:
@@ -117,12 +134,12 @@ def _offset(request: Request) -> int:
     return int(given)
 
 
-async def _announced(request: Request, upload_id: str) -> tuple[int, bool]:
-    """Read how long an upload is to be, and whether it has become what it was announced as."""
+async def _announced(request: Request, upload_id: str) -> tuple[int, bool, str | None]:
+    """Read how long an upload is to be, whether it has become what it was announced as, and whose it is."""
 
-    def read() -> tuple[int, bool]:
+    def read() -> tuple[int, bool, str | None]:
         with reading(request)() as session:
             row = service.get(session, upload_id)
-            return row.length, bool(row.created)
+            return row.length, bool(row.created), row.owner
 
     return await at_database(request, read, write=False)

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from api import quotas
 from api.datasets import service as datasets
 from api.datasets.tables import Dataset
-from api.db import after_seconds, new_id
+from api.db import Database, after_seconds, new_id, now
 from api.models import service as models
 from api.models.tables import Model
 from api.ownership import owner_of
@@ -14,7 +14,7 @@ from api.pages import get_or_404
 from api.partials import Partial
 from api.resumable.announcement import Announcement
 from api.resumable.tables import ResumableUpload
-from api.storage import Storage, Stored
+from api.storage import ABANDONED_SECONDS, Storage, Stored
 
 PATHS = {"dataset": "/v1/datasets", "model": "/v1/models"}
 KEPT_SECONDS = 7 * 86_400.0  # that an upload can be asked about after its end
@@ -27,11 +27,39 @@ def announce(session: Session, file: Announcement, length: int) -> ResumableUplo
         QuotaExceeded: with it its owner would have stored too much.
     """
     row = ResumableUpload(id=new_id("upl"), length=length, owner=owner_of(session), **file.model_dump())
-    quotas.check_storage(session, row.owner, more=length)
+    row.expires_at = after_seconds(ABANDONED_SECONDS)
     session.add(row)
     session.flush()
+    quotas.check_storage(session, row.owner)
     session.refresh(row)
     return row
+
+
+def count(session: Session, upload_id: str) -> bool:
+    """Let an upload that goes on count for another day; say whether it has counted until now."""
+    row = update(ResumableUpload).where(ResumableUpload.id == upload_id, ResumableUpload.created.is_(None))
+    row = row.values(expires_at=after_seconds(ABANDONED_SECONDS)).returning(ResumableUpload.id)
+    if session.execute(row.where(ResumableUpload.expires_at > now())).first() is not None:
+        return True
+    session.execute(row)
+    return False
+
+
+def go_on(session: Session, upload_id: str, owner: str | None) -> None:
+    """Let an upload count for another day, also one that was abandoned if its owner's quota still has room for it.
+
+    Raises:
+        QuotaExceeded: it has none.
+    """
+    if not count(session, upload_id):
+        quotas.check_storage(session, owner)
+
+
+def give_up(database: Database, upload_id: str) -> None:
+    """Let an upload count no more."""
+    with database.transaction() as session:
+        row = update(ResumableUpload).where(ResumableUpload.id == upload_id)
+        session.execute(row.values(expires_at=now()))
 
 
 def get(session: Session, upload_id: str) -> ResumableUpload:

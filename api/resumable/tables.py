@@ -22,4 +22,5 @@ class ResumableUpload(Owned, Base):
     length: Mapped[int] = mapped_column(BigInteger)  # bytes of the whole file
     sha256: Mapped[str | None] = mapped_column(String(64))  # that the client expects, where it says so
     created: Mapped[str | None] = mapped_column(String(40))  # id of the dataset or model that the file became
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # until then its whole length counts as stored
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())

@@ -1,5 +1,6 @@
 """Files on their way into the store: a local folder, in which they grow and are hashed until they get their keys."""
 
+import fcntl
 import hashlib
 import shutil
 import tempfile
@@ -14,6 +15,8 @@ from api.storage.interface import CHUNK, Stored
 from api.storage.keys import checked, upload_key
 
 ABANDONED_SECONDS = 86_400.0  # after which a file on its way in that nobody adds to is removed
+WRITTEN = "writing-"  # prefix of the name of a file that is written in one go, by a process that holds a lock on it
+_BEGINS_SECONDS = 1.0  # between making such a file and locking it
 Place = Callable[[IO[bytes], str, str], bool]  # (file, key, sha256): bring it to its key; whether nothing was there
 
 
@@ -22,6 +25,7 @@ class Incoming:
 
     def __init__(self, file: IO[bytes], place: Place) -> None:
         self._file, self._place = file, place
+        self.name = Path(file.name).name  # in the folder for incoming files
         self._hash = hashlib.sha256()
         self.size = 0
 
@@ -52,8 +56,9 @@ class Spool:
     def incoming(self, place: Place) -> Iterator[Incoming]:
         """Open a file to write; unless it is kept, nothing of it is left behind."""
         make_folder(self.folder)
-        with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=self.folder, prefix=WRITTEN, delete=False) as file:
             try:
+                fcntl.flock(file, fcntl.LOCK_EX)  # for as long as this process lives: `sweep` looks for it
                 yield Incoming(file, place)
             finally:
                 Path(file.name).unlink(missing_ok=True)  # no effect once it has moved to its key
@@ -68,14 +73,27 @@ class Spool:
         return shutil.disk_usage(place).free
 
     def sweep(self, older_than_seconds: float = ABANDONED_SECONDS) -> int:
-        """Remove what killed processes left; give how many files."""
+        """Remove what killed processes left, and what arrives in pieces and has not grown for long; give how many."""
         removed = 0
         for path in self.folder.glob("*"):
             with suppress(FileNotFoundError):  # kept, or swept by somebody else, in the meantime
-                if path.stat().st_mtime < time.time() - older_than_seconds:
+                silent = time.time() - path.stat().st_mtime
+                if silent > older_than_seconds or (silent > _BEGINS_SECONDS and _left(path)):
                     path.unlink()
                     removed += 1
         return removed
+
+
+def _left(path: Path) -> bool:
+    """Say whether a file was being written in one go by a process that is gone."""
+    if not path.name.startswith(WRITTEN):
+        return False
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def pour(stream: BinaryIO, incoming: Incoming) -> None:

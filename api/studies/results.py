@@ -1,5 +1,6 @@
 """A study's results, as the command line writes them, from the rows of its jobs; and the students of the panel."""
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -40,7 +41,10 @@ def results_of(session: Session, study_id: str, jobs: list[str]) -> results.Resu
     for row, job in members.rows:
         if job.id in jobs:
             teacher = job.spec.get("teacher", {})
-            member = member_of(spec, methods[row.method], row.seed, sha256, teacher, identity)
+            method = methods[row.method]
+            member = member_of(spec, method, row.seed, sha256, teacher, identity)
+            if method.as_long_as:
+                member = replace(member, stretched=round(job.spec["train"]["epochs"] / spec.train.epochs, 3))
             records.append({**_record(session, member, job), "job": job.id})
     teachers = {}
     if members.teacher is not None and members.teacher.result is not None:

@@ -10,12 +10,13 @@ from sqlalchemy.orm import Session, aliased
 from api import quotas
 from api.db import new_id
 from api.errors import Invalid, NothingToResume, NotReady
-from api.jobs import lifecycle, repair
+from api.jobs import lifecycle, unblocking
 from api.jobs import service as jobs
 from api.jobs.states import TERMINAL, Status
 from api.jobs.tables import COMPARE, Job
 from api.ownership import owner_of
 from api.pages import get_or_404, page
+from api.studies import lengthened
 from api.studies.tables import Study, StudyMember
 from rdrkd.errors import Problem
 from rdrkd.spec import JOB_SPEC, Compare, references
@@ -23,6 +24,7 @@ from rdrkd.spec.problems import problems_of
 from rdrkd.spec.study import Method
 from rdrkd.spec.study import Study as Spec
 from rdrkd.study.members import job_spec, teacher_spec
+from rdrkd.study.timing import stretched_spec
 
 MOST_MEMBERS = 1000
 COMPARE_PRIORITY = 100  # a report is drawn in seconds: nobody waits for it behind a training
@@ -107,9 +109,11 @@ def resume(session: Session, study_id: str) -> tuple[Study, list[str]]:
         QuotaExceeded: as for a job.
     """
     study = held(session, study_id)
-    repair.fail_blocked(session)  # members that wait for a teacher which failed, but have not been told yet
-    session.expire_all()
     spec, members = Spec.model_validate(study.spec), members_of(session, study)
+    # Members that wait for a teacher which failed, but have not been told yet.
+    unblocking.settle(session, [job.id for job in members.jobs if job.status == Status.QUEUED and job.waits])
+    session.expire_all()
+    members = members_of(session, study)
     rings: list[str] = []
     if members.teacher is not None and members.teacher.status in Ended:
         study.teacher_job = _successor(session, members.teacher, members.teacher.spec)
@@ -117,9 +121,9 @@ def resume(session: Session, study_id: str) -> tuple[Study, list[str]]:
     methods = {method.name: method for method in spec.each_method}
     for row, job in members.rows:
         if job.status in Ended:
-            row.job_id = _successor(
-                session, job, job_spec(spec, methods[row.method], row.seed, _teacher_reference(study, spec))
-            )
+            method = methods[row.method]
+            again = job.spec if method.as_long_as else job_spec(spec, method, row.seed, _teacher_reference(study, spec))
+            row.job_id = _successor(session, job, again)
             rings.append(row.job_id)
     if not rings:
         raise NothingToResume("expected a study with jobs that failed or were cancelled, got one without any")
@@ -186,9 +190,10 @@ def draw(session: Session, study_id: str) -> tuple[Job, list[str]]:
 
 
 def draw_finished(session: Session) -> list[str]:
-    """Queue the reports of the studies that have come to an end since their last one; give the jobs' ids.
+    """Go on with the studies that have come to an end since their last report; give the jobs' ids.
 
-    One that could not be drawn is not tried again: its owner may ask.
+    Members whose length is measured are queued by now; without any the report is. One that could not be drawn is not
+    tried again: its owner may ask.
     """
     own = StudyMember.study_id == Study.id
     trained = select(Job.id).join(StudyMember, StudyMember.job_id == Job.id).where(own)
@@ -208,7 +213,11 @@ def draw_finished(session: Session) -> list[str]:
         )
         .with_for_update(skip_locked=True)
     )
-    return [_draw(session, study, members_of(session, study).succeeded).id for study in session.scalars(ended).all()]
+    queued: list[str] = []
+    for study in session.scalars(ended).all():
+        more = _add_lengthened(session, study, Spec.model_validate(study.spec))
+        queued += more or [_draw(session, study, members_of(session, study).succeeded).id]
+    return queued
 
 
 def reports(session: Session, study_id: str) -> Sequence[Job]:
@@ -250,11 +259,24 @@ def _add_missing(session: Session, study: Study, spec: Spec) -> list[str]:
     rings: list[str] = []
     for seed in spec.seeds:
         for method in spec.each_method:
-            if (method.name, seed) not in known:
+            if (method.name, seed) not in known and not method.as_long_as:
                 content = job_spec(spec, method, seed, _teacher_reference(study, spec))
                 job = jobs.add(session, JOB_SPEC.validate_python(content), study.owner)
                 session.add(StudyMember(study_id=study.id, method=method.name, seed=seed, job_id=job.id))
                 rings.append(job.id)
+    session.flush()
+    return [*rings, *_add_lengthened(session, study, spec)]
+
+
+def _add_lengthened(session: Session, study: Study, spec: Spec) -> list[str]:
+    """Queue the members whose length is known by now, and was not before."""
+    rows = members_of(session, study).rows
+    rings: list[str] = []
+    for method, seed, times in lengthened.due(session, spec, rows):
+        content = stretched_spec(job_spec(spec, method, seed, _teacher_reference(study, spec)), times)
+        job = jobs.add(session, JOB_SPEC.validate_python(content), study.owner)
+        session.add(StudyMember(study_id=study.id, method=method.name, seed=seed, job_id=job.id))
+        rings.append(job.id)
     session.flush()
     return rings
 

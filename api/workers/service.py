@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session
 
 from api.datasets.tables import Dataset
 from api.db import after_seconds, now
-from api.jobs.dependencies import ready
-from api.jobs.states import HELD, Status
-from api.jobs.tables import Job
+from api.jobs.dependencies import claimable, in_turn
+from api.jobs.dependencies import held as job_held
+from api.jobs.states import Status
+from api.jobs.tables import QUEUED, Job
 from api.models.tables import Model
 from api.queue import TRAIN
 from api.uploads import UploadStatus
@@ -114,7 +115,7 @@ def _tasks(session: Session) -> Iterator[tuple[str | None, tuple[What, str]]]:
         held = (table.status == UploadStatus.CHECKING, table.lease_until.is_not(None))
         for worker, id_ in session.execute(select(table.worker, table.id).where(*held)):
             yield worker, (what, id_)
-    for worker, id_ in session.execute(select(Job.worker, Job.id).where(Job.status.in_(HELD))):
+    for worker, id_ in session.execute(select(Job.worker, Job.id).where(job_held(Job))):
         task: tuple[What, str] = ("job", id_)
         yield worker, task
 
@@ -129,14 +130,13 @@ def counts(session: Session) -> dict[Status, int]:
 
 def queue(session: Session, limit: int) -> Queue:
     """Read at most `limit` of the queued jobs in the order in which they are taken, and the counts of all."""
-    waits = Job.status == Status.QUEUED
-    order = (Job.priority.desc(), Job.queued_at, Job.id)
-    rows = session.execute(select(Job, ready(Job)).where(waits).order_by(*order).limit(limit + 1)).all()
+    waits = Job.status == QUEUED
+    rows = session.execute(select(Job, claimable(Job)).where(waits).order_by(*in_turn(Job)).limit(limit + 1)).all()
     since = session.scalar(select(func.min(Job.queued_at)).where(waits))
     clock = session.scalars(select(now())).one()
-    claimable = session.scalar(select(func.count()).select_from(Job).where(waits, ready(Job))) or 0
+    free = session.scalar(select(func.count()).select_from(Job).where(claimable(Job))) or 0
     return Queue(
-        counts(session), alive(session), claimable, (clock - since).total_seconds() if since is not None else None,
+        counts(session), alive(session), free, (clock - since).total_seconds() if since is not None else None,
         list(_places(rows[:limit])), has_more=len(rows) > limit,
     )  # fmt: skip
 

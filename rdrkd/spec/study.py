@@ -5,33 +5,56 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from rdrkd.spec.controls import CONTROLS, TrainChanges, controls
+from rdrkd.spec.deciding import Decide
 from rdrkd.spec.faults import Fault, refusal
 from rdrkd.spec.presets import TABLE_1, TABLE_2, Distillation, Preset
 from rdrkd.spec.references import Architecture, DatasetRef, ModelRef
 from rdrkd.spec.training import TrainSettings
 
 GROUPS: dict[str, tuple[Preset, ...]] = {"table1": TABLE_1, "table2": TABLE_2}  # names that stand for several methods
-NAMES: tuple[str, ...] = (*map(str, Preset), *GROUPS)
-NAME = r"^[A-Za-z0-9][A-Za-z0-9+._-]{0,63}$"
+NAMES: tuple[str, ...] = (*map(str, Preset), *GROUPS, CONTROLS)
+NAME = r"^[A-Za-z0-9][A-Za-z0-9+@._-]{0,63}$"
 Seed = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]  # strict: true is no seed 1
 
 
 class Method(BaseModel):
-    """A distillation under a name of one's own; a preset's name stands for that preset alone."""
+    """A distillation, or the student alone, under a name of one's own; a preset's name stands for that preset alone."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=NAME, description="what the report calls it")
-    distillation: Distillation
+    distillation: Distillation = Field(
+        default_factory=lambda: _preset(Preset.NONE), description="default: none, the student alone"
+    )
+    train: TrainChanges | None = Field(None, description="training settings of its own, instead of the study's")
+    student: Architecture | None = Field(None, description="a student of its own, instead of the study's")
+    as_long_as: str | None = Field(
+        None,
+        max_length=64,
+        description="name of a distilling method: the student alone is trained for as many epochs as take the time "
+        "that this method took (median over the seeds), its schedule stretched",
+    )
 
     @model_validator(mode="after")
     def _named_rightly(self) -> Self:
         alone = not self.distillation.recipe.terms
-        if alone != (self.name == Preset.NONE):
+        if (alone and not self.changes) != (self.name == Preset.NONE):
             raise ValueError(f"expected the name `none` for the student alone and for nothing else, got {self.name}")
-        if self.name in GROUPS or (self.name in NAMES and self.distillation != _preset(self.name)):
+        preset = self.name in set(Preset) and not self.changes and self.distillation == _preset(self.name)
+        if self.name in NAMES and not preset:
             raise ValueError(f"expected a name that no preset has, got {self.name} with a distillation of its own")
+        if self.as_long_as and not alone:
+            raise ValueError("expected `as_long_as` of the student alone, got it with a distillation")
+        if self.as_long_as and "epochs" in self.changes.get("train", {}):
+            raise ValueError("expected either `as_long_as` or `train.epochs`, got both")
         return self
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What it changes of the study, in plain values; empty where it is trained as the study says."""
+        own = self.model_dump(mode="json", include={"train", "student", "as_long_as"}, exclude_none=True)
+        return {name: value for name, value in own.items() if value}
 
 
 def _preset(name: str) -> Distillation:
@@ -76,31 +99,59 @@ class Study(BaseModel):
     methods: tuple[Choice, ...] = Field(
         min_length=1,
         max_length=100,
-        description="presets, groups of them (`table1`, `table2`), or {name, distillation}",
+        description="presets, groups of them (`table1`, `table2`), `controls` (the student alone for the same time, at "
+        "other learning rates, with a P2 head, at a larger imgsz), or methods of one's own",
     )
     seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1, max_length=100, description="each method gets each")
     train: TrainSettings = Field(
         default_factory=TrainSettings, description="of every student, without `seed`: that is one of `seeds`"
     )
 
+    decide: Decide | None = Field(None, description="the rule by which the report judges, set before the first member")
+
     @property
     def each_method(self) -> tuple[Method, ...]:
-        """Every method once, in order: a group adds those of its presets that the list does not name itself."""
+        """Every method once, in order: a group adds those of its members that the list does not name itself."""
         own = {choice.name: choice for choice in self.methods if isinstance(choice, Method)}
         named = {_name(choice) for choice in self.methods}
+        found: dict[str, Method] = {}
+        for choice in self.methods:
+            if isinstance(choice, Method):
+                more = [choice]
+            elif choice == CONTROLS:
+                more = [control for control in self._controls if control.name not in named]
+            else:
+                presets = [preset for preset in GROUPS.get(choice, ()) if preset not in named] or [choice]
+                more = [own.get(name) or Method(name=name, distillation=_preset(name)) for name in presets]
+            found |= {method.name: method for method in more if method.name not in found}
+        return tuple(found.values())
+
+    @property
+    def lead(self) -> str | None:
+        """Whom controls and rule are about: `decide`'s method, else `rdr-kd`, else the first that distils."""
+        if self.decide is not None and self.decide.method:
+            return self.decide.method
         names: dict[str, None] = {}
         for choice in self.methods:
-            group = GROUPS.get(_name(choice))
-            names |= dict.fromkeys([_name(choice)] if group is None else [p for p in group if p not in named])
-        return tuple(own.get(name) or Method(name=name, distillation=_preset(name)) for name in names)
+            if isinstance(choice, Method):
+                names |= {choice.name: None} if choice.distillation.recipe.terms else {}
+            elif choice != CONTROLS:
+                names |= dict.fromkeys(name for name in GROUPS.get(choice, (choice,)) if name != Preset.NONE)
+        return str(Preset.RDR_KD) if Preset.RDR_KD in names else next(iter(map(str, names)), None)
+
+    @property
+    def _controls(self) -> list[Method]:
+        made = controls(self.lead, self.student, self.train) if self.lead else ()
+        return [Method.model_validate(control) for control in made]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         names = [_name(choice) for choice in self.methods]
-        faults = [*_repeated("methods", names), *_repeated("seeds", self.seeds)]
+        faults = [*_repeated("methods", names), *_repeated("seeds", self.seeds), *self._unpaired()]
         for place, choice in enumerate(self.methods):
             if isinstance(choice, Method):
-                never_on = choice.distillation.never_on(self.train.epochs)
+                epochs = choice.changes.get("train", {}).get("epochs", self.train.epochs)
+                never_on = choice.distillation.never_on(epochs)
                 faults += [Fault(("methods", place, *where), detail, came) for where, detail, came in never_on]
         if "seed" in self.train.model_fields_set:
             seed = self.train.seed
@@ -108,6 +159,24 @@ class Study(BaseModel):
         if faults:
             raise refusal(faults)
         return self
+
+    def _unpaired(self) -> Iterator[Fault]:
+        """Give a fault for each control, and for a rule, that names what the study does not have."""
+        every = {method.name: bool(method.distillation.recipe.terms) for method in self.each_method}
+        distilling = [name for name, distils in every.items() if distils]
+        for place, choice in enumerate(self.methods):
+            longer = choice.as_long_as if isinstance(choice, Method) else None
+            if longer and (longer not in distilling or Preset.NONE not in every):
+                detail = f"expected a distilling method of this study, which has `none`, too, got {longer}"
+                yield Fault(("methods", place, "as_long_as"), detail, longer)
+            if choice == CONTROLS and (not distilling or Preset.NONE not in every):
+                detail = "expected `none` and a distilling method beside the controls, got " + (
+                    ", ".join(every) or "none"
+                )
+                yield Fault(("methods", place), detail, choice)
+        if self.decide is not None and (self.lead not in distilling or Preset.NONE not in every):
+            detail = f"expected `none` and the distilling method that is judged among methods, got {', '.join(every)}"
+            yield Fault(("decide",), detail, self.decide.method)
 
 
 def _repeated(what: str, values: Sequence[Any]) -> Iterator[Fault]:

@@ -32,6 +32,13 @@ Minutes = Annotated[
 Known = Annotated[
     list[Path] | None, typer.Option(help="Results whose members need not be trained again.", show_default=False)
 ]
+Rungs = Annotated[
+    str | None,
+    typer.Option(
+        help="Successive halving: how many seeds each rung has, such as 1,2,5; the better half goes on.",
+        show_default=False,
+    ),
+]
 
 _WIDEST = 1000  # columns: of what a table would like to have
 
@@ -73,10 +80,11 @@ def run(
     jobs: Jobs = 1,
     minutes: Minutes = None,
     known: Known = None,
+    rungs: Rungs = None,
 ) -> None:
     """Train what is missing of a study and write its report; run it again to go on."""
     environment.apply()
-    _run(spec, out, device, jobs, minutes, known)
+    _run(spec, out, device, jobs, minutes, known, rungs)
 
 
 def _table(group: str) -> Callable[..., None]:
@@ -114,7 +122,16 @@ for _group in GROUPS:
     app.command(_group)(_table(_group))
 
 
-def _run(spec: Path, out: Path, device: str | None, jobs: int, minutes: float | None, known: list[Path] | None) -> None:
+def _run(
+    spec: Path,
+    out: Path,
+    device: str | None,
+    jobs: int,
+    minutes: float | None,
+    known: list[Path] | None,
+    rungs: str | None = None,
+) -> None:
+    from rdrkd.study.halving import rungs_of
     from rdrkd.study.panel import draw_panel
     from rdrkd.study.report import write_report
     from rdrkd.study.runner import Order, run_study
@@ -122,6 +139,7 @@ def _run(spec: Path, out: Path, device: str | None, jobs: int, minutes: float | 
 
     console, study = Console(), read_study(spec)
     order = Order(out, device, jobs, None if minutes is None else minutes * 60, known or ())
+    order.rungs = rungs_of(rungs, len(study.seeds)) if rungs else ()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     ended = run_study(study, order, lambda name: Line(name, console))
@@ -192,11 +210,15 @@ def _stop(number: int, _frame: Any) -> None:
 
 
 def _show(results: dict[str, Any], console: Console) -> None:
-    from rdrkd.study.report import findings, tables
+    from rdrkd.study.gains import gains
+    from rdrkd.study.report import findings, first, lead, tables
     from rdrkd.study.statistics import rows_of
 
     rows = rows_of(results["members"])
-    for table in tables(rows)[:2]:
+    for sentence in first(results, gains(rows)):
+        console.print(sentence, highlight=False, markup=False)
+    leading = lead(rows)
+    for table in [*([leading] if leading else []), *tables(rows)[:2]]:
         shown = _shown(table)
         least = Measurement.get(console, console.options.update(width=_WIDEST), shown).minimum
         shown.width = least if least > console.width else None

@@ -7,7 +7,16 @@ from typing import Any
 
 from rdrkd.study.results import FIGURES
 
-_PLAIN = ("seconds", "epochs", "best_epoch", "memory_bytes", "teacher_sha256", "jobs", "finished_at")
+_PLAIN = (
+    "seconds",
+    "processor_seconds",
+    "epochs",
+    "best_epoch",
+    "memory_bytes",
+    "teacher_sha256",
+    "jobs",
+    "finished_at",
+)
 HEADER = (
     "method", "seed", "hash", "setting", *FIGURES, *(f"{name}_maxdets500" for name in FIGURES), "mAP50_95", "mAP50",
     "student", "parameters", "gflops", *_PLAIN,

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from rdrkd.diagnostics.axes import plain_number
+from rdrkd.study.gains import Gain
 from rdrkd.study.results import FIGURES
 from rdrkd.study.statistics import Row
 
@@ -57,23 +58,28 @@ def _room(epochs: int) -> float:
     return max(0.5, 0.03 * epochs)
 
 
-def draw_differences(rows: Sequence[Row]) -> bytes | None:
-    """Draw each method's paired difference to the student alone with its 95 % interval, by figure; PNG, or None."""
-    figure = differences_of(rows)
+def draw_differences(rows: Sequence[Row], found: Sequence[Gain] = ()) -> bytes | None:
+    """Draw a forest plot, PNG, or None: each paired difference to the student alone with its interval, by figure."""
+    figure = differences_of(rows, found)
     return _png(figure) if figure is not None else None
 
 
-def differences_of(rows: Sequence[Row]) -> Figure | None:
-    """Lay out what `draw_differences` draws."""
-    compared = [row for row in rows if row.differences]
+def differences_of(rows: Sequence[Row], found: Sequence[Gain] = ()) -> Figure | None:
+    """Lay out what `draw_differences` draws; a gain that is known at equal time, too, has a second line."""
+    compared = [(row.label, row.differences) for row in rows if row.differences]
+    for gain in found:
+        at_equal_time = {name: d for name in FIGURES if (d := gain.of(name)["time"]) is not None}
+        if at_equal_time:
+            place = next(place for place, (label, _) in enumerate(compared) if label == gain.row.label)
+            compared.insert(place + 1, (f"{gain.row.label}, equal time", at_equal_time))
     if not compared:
         return None
     figure = Figure(figsize=(8, 0.6 + 0.36 * len(compared) * 2), layout="constrained")
     panels: Any = figure.subplots(1, len(FIGURES), sharey=True)
     for axes, name in zip(panels, FIGURES, strict=True):
         axes.axvline(0, color="0.4", linewidth=0.8)
-        for place, row in enumerate(compared):
-            difference = row.differences.get(name)
+        for place, (_label, differences) in enumerate(compared):
+            difference = differences.get(name)
             if difference is None:
                 continue
             if difference.low is not None and difference.high is not None:
@@ -86,7 +92,7 @@ def differences_of(rows: Sequence[Row]) -> Figure | None:
         axes.tick_params(labelsize=8)
         axes.xaxis.set_major_formatter(FuncFormatter(plain_number))
         axes.grid(axis="x", alpha=0.3)
-    panels[0].set_yticks(range(len(compared)), [row.label for row in compared], fontsize=8)
+    panels[0].set_yticks(range(len(compared)), [label for label, _ in compared], fontsize=8)
     panels[0].set_ylim(len(compared) - 0.5, -0.5)
     figure.supxlabel("percent points to the student alone; filled: the 95 % interval leaves out 0", fontsize=8)
     return figure

@@ -35,6 +35,8 @@ class Member:
         setting: hash of what it shares with the members that it may be compared with: dataset, student, training.
         spec: the job spec.
         needs_teacher: whether the method looks at the teacher at all.
+        as_long_as: the method whose time it gets; its spec has the study's epochs until that time is known.
+        stretched: how many times longer it was made than the study says; None: not (yet).
     """
 
     method: str
@@ -43,6 +45,8 @@ class Member:
     setting: str
     spec: dict[str, Any]
     needs_teacher: bool
+    as_long_as: str | None = None
+    stretched: float | None = None
 
     @property
     def key(self) -> Key:
@@ -84,13 +88,18 @@ def member_of(
     terms = [term.model_dump(mode="json") for term in recipe.terms]
     weighting = [recipe.calibration and recipe.calibration.model_dump(mode="json"), recipe.schedule.model_dump()]
     method_part = [terms, weighting, teacher_hash(study, identity)] if terms else None
+    changes = method.changes
+    if method.as_long_as:  # a length that is measured counts by what it is measured of
+        (longer,) = (each for each in study.each_method if each.name == method.as_long_as)
+        changes = {**changes, "as_long_as": member_of(study, longer, seed, dataset_sha256, teacher, identity).hash}
     return Member(
         method=method.name,
         seed=seed,
-        hash=digest([setting, method_part]),
+        hash=digest([setting, method_part, *([changes] if changes else [])]),
         setting=digest(setting),
         spec=job_spec(study, method, seed, teacher),
         needs_teacher=bool(terms),
+        as_long_as=method.as_long_as,
     )
 
 
@@ -99,9 +108,9 @@ def job_spec(study: Study, method: Method, seed: int, teacher: Mapping[str, str]
     common = {
         "name": f"{study.name}-{method.name}-seed-{seed}",
         "dataset": study.dataset,
-        "train": {**study.train.model_dump(mode="json"), "seed": seed},
+        "train": {**study.train.model_dump(mode="json"), **method.changes.get("train", {}), "seed": seed},
     }
-    student = study.student.model_dump(mode="json")
+    student = (method.student or study.student).model_dump(mode="json")
     if not method.distillation.recipe.terms:
         return {"kind": "train", **common, "model": student}
     distillation = method.distillation.model_dump(mode="json", exclude_none=True)

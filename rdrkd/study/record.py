@@ -40,6 +40,7 @@ def record_of(
         "seed": member.seed,
         "hash": member.hash,
         "setting": member.setting,
+        **({"as_long_as": member.as_long_as, "stretched": member.stretched} if member.as_long_as else {}),
         **_figures(result),
         "terms": resolved.get("distillation"),
         "train": resolved["train"],
@@ -47,6 +48,7 @@ def record_of(
         "start_sha256": models.get("student") or models.get("model"),
         "curve": curve,
         "seconds": round(sum(epoch["seconds"] for epoch in curve), 1),  # of training; resumed or not
+        "processor_seconds": _processor_seconds(epochs),
         "warnings": _warnings(warnings),
         "versions": _versions(resolved, result),
         "finished_at": finished_at.isoformat(timespec="seconds"),
@@ -92,6 +94,12 @@ def _warnings(warnings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         code, message = warning["code"], warning["message"]
         found.setdefault((code, message), {"code": code, "message": message, "epoch": warning.get("epoch")})
     return list(found.values())
+
+
+def _processor_seconds(epochs: Sequence[Mapping[str, Any]]) -> float | None:
+    """Sum up the processor time; None where an epoch, of an earlier version, does not tell it."""
+    each = [epoch.get("processor_seconds") for epoch in epochs]
+    return None if None in each else round(sum(value for value in each if value is not None), 1)
 
 
 def _curve(epochs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

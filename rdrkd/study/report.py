@@ -10,8 +10,12 @@ from typing import Any
 import jinja2
 
 from rdrkd.files import write_atomically
+from rdrkd.spec.deciding import Decide
+from rdrkd.study.decision import judge
 from rdrkd.study.export import as_csv
 from rdrkd.study.figures import draw_curves, draw_differences
+from rdrkd.study.gains import Gain, gains, images
+from rdrkd.study.gains import table as gain_table
 from rdrkd.study.making import making
 from rdrkd.study.members import BASELINE
 from rdrkd.study.ranking import Place, rankings
@@ -33,14 +37,16 @@ def write_report(results: Results, out: Path, panel: str | None = None) -> list[
     out.mkdir(parents=True, exist_ok=True)
     results = {"failures": [], "teachers": {}, "commands": [], **results}
     rows = rows_of(results["members"])
+    found = gains(rows)
     write_atomically(out / "members.csv", as_csv(results["members"]).encode())
-    pictures = {"curves.png": draw_curves(rows), "differences.png": draw_differences(rows)}
+    pictures = {"curves.png": draw_curves(rows), "differences.png": draw_differences(rows, found)}
     for name, content in pictures.items():
         if content is not None:
             write_atomically(out / name, content)
     shown = [name for name, content in pictures.items() if content is not None] + ([panel] if panel else [])
     values = {
         "results": results, "tables": tables(rows), "findings": findings(rows), "pictures": shown,
+        "first": first(results, found), "lead": lead(rows),
         "notes": [*results.get("notes", []), *mixtures(rows)], "made": making(results, rows),
     }  # fmt: skip
     written = [out / name for name in ("members.csv", *shown)]
@@ -48,6 +54,17 @@ def write_report(results: Results, out: Path, panel: str | None = None) -> list[
         write_atomically(out / name, _environment(out).get_template(f"{name}.jinja").render(values).encode())
         written.append(out / name)
     return written
+
+
+def first(results: Results, found: Sequence[Gain]) -> list[str]:
+    """Say what comes before all figures: whose images the teacher has seen, and the verdict where there is a rule."""
+    rule = results.get("study", {}).get("decide")
+    return [*images(results), *(judge(Decide.model_validate(rule), found) if rule is not None else [])]
+
+
+def lead(rows: Sequence[Row]) -> dict[str, Any] | None:
+    """Give the table that a report begins with: gains at equal epochs and at equal time; None without a pair."""
+    return gain_table(gains(rows), _interval)
 
 
 def tables(rows: Sequence[Row]) -> list[dict[str, Any]]:

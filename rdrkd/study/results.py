@@ -149,12 +149,15 @@ class _Member(_Key):
     metrics: _Figures
     curve: list[_Epoch]
     seconds: float
+    processor_seconds: float | None = None  # earlier versions' members have none
     epochs: int = Field(ge=1)
     memory_bytes: int
     student: _Network
     per_class: dict[str, dict[str, float | None]] = {}
     versions: dict[str, str] = {}
     jobs: int | None = None
+    as_long_as: str | None = None  # of a control: the method whose time it got, by lengthening `stretched` times
+    stretched: float | None = None
     teacher_sha256: str | None = None
     start_sha256: str | None = None
     train: dict[str, Any] = {}  # earlier versions' members have none

@@ -8,7 +8,7 @@ import shlex
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +26,10 @@ from rdrkd.spec import LocalModel
 from rdrkd.spec.study import Study
 from rdrkd.study import results
 from rdrkd.study.child import MemberFailed, run_child
+from rdrkd.study.halving import note, survivors
 from rdrkd.study.members import Member, members_of, teacher_hash, teacher_spec, without_paths
 from rdrkd.study.record import record, record_teacher
+from rdrkd.study.timing import factor, stretched
 
 
 @dataclass
@@ -42,6 +44,8 @@ class Order:
         known: results whose members are not trained again.
         command: what is recorded as the command.
         grace: seconds that a member has to stop in before it is killed.
+        rungs: of successive halving: how many seeds each has; default: every method gets all.
+        keep: share of the candidates that goes on from a rung to the next.
     """
 
     out: Path
@@ -51,6 +55,8 @@ class Order:
     known: Iterable[Path] = ()
     command: str = field(default_factory=lambda: shlex.join(["rdrkd", *sys.argv[1:]]))
     grace: float = 60.0
+    rungs: Sequence[int] = ()
+    keep: float = 0.5
 
 
 class Ended(NamedTuple):
@@ -107,8 +113,28 @@ class _Runner:
                 if isinstance(model, LocalModel):
                     load_weights(Path(model.path))  # refused before hours of training
         if not any(member.needs_teacher for member in missing) or self._teacher_ready():
-            self._train(missing)
+            members = self._climb(members)
+            self._train(list(self._lengthened(members)))  # the others' times are known by now
         return Ended(self.results, members, self._missing(members))
+
+    def _climb(self, members: list[Member]) -> list[Member]:
+        """Train the members, with rungs from one to the next; give those that the study has come to."""
+        alive = [method.name for method in self.study.each_method]
+        planned: list[Member] = []
+        for seeds in self.order.rungs or (len(self.study.seeds),):
+            planned += [
+                m for m in members if m not in planned and m.method in alive and m.seed in self.study.seeds[:seeds]
+            ]
+            missing = self._missing(planned)
+            self._train([member for member in missing if not member.as_long_as])
+            if self._over() or not self.order.rungs:
+                break
+            keys = {member.key for member in planned}
+            found = [member for member in self.results["members"] if results.key_of(member) in keys]
+            before, alive = alive, survivors(self.study, alive, found, self.order.keep)
+            dropped = note(seeds, before, alive, self.study.lead)
+            self.results["notes"] = list(dict.fromkeys([*self.results["notes"], *dropped]))
+        return planned
 
     def _begin(self) -> results.Results:
         """Take what is known already, here and elsewhere."""
@@ -124,6 +150,22 @@ class _Runner:
     def _missing(self, members: Iterable[Member]) -> list[Member]:
         known = {results.key_of(member) for member in self.results["members"]}
         return [member for member in members if member.key not in known]
+
+    def _lengthened(self, members: Sequence[Member]) -> Iterator[Member]:
+        """Give the members whose length is measured, where it can be."""
+        keys = {member.key for member in members}
+        own = [member for member in self.results["members"] if results.key_of(member) in keys]
+        known: dict[str, float] = self.results.setdefault("stretched", {})  # what is begun keeps its length
+        known |= {
+            _length(m["method"], m["hash"]): m["stretched"] for m in self.results["members"] if m.get("stretched")
+        }
+        for member in self._missing(members):
+            if member.as_long_as is None or self._over():
+                continue
+            times = known.get(_length(member.method, member.hash)) or factor(member.as_long_as, own)
+            if times is not None:
+                known[_length(member.method, member.hash)] = times
+                yield stretched(member, times)
 
     def _teacher_path(self) -> Path:
         """Where the teacher's weights lie, or will lie once they are trained."""
@@ -198,3 +240,8 @@ class _Runner:
             return self._over()
 
         return run_child(spec, folder, ["--cache", str(self.cache), *device], reporter, stopping, self.order.grace)
+
+
+def _length(method: str, hash_: str) -> str:
+    """Name a measured length: the same for every seed of a method."""
+    return f"{method}-{hash_}"

@@ -11,6 +11,7 @@ from rdrkd.data.download import NAMED, fetch_visdrone
 from rdrkd.errors import FolderError, SpecError
 from rdrkd.files import write_atomically
 from rdrkd.spec import ARCHITECTURES
+from rdrkd.spec.controls import CONTROLS
 from rdrkd.spec.problems import problems_of
 from rdrkd.spec.study import Study
 from rdrkd.study.specfile import missing
@@ -43,7 +44,8 @@ def write_table_study(
         "dataset": str(Path(place).resolve()),
         "teacher": {"model": _model(teacher), **({"train": train} if teacher in ARCHITECTURES else {})},
         "student": _model(student),
-        "methods": [group],
+        "methods": [group, CONTROLS],
+        "decide": {"metric": "AP", "least": 0.3, "interval": "above 0"},
         "seeds": list(range(seeds)),
         "train": train,
     }

@@ -4,6 +4,7 @@ import math
 import time
 from typing import Any
 
+from rdrkd.devices import CPU
 from rdrkd.events import Calibrated, Epoch, Event, Progress, Warn
 from rdrkd.reporter import Reporter
 
@@ -43,10 +44,12 @@ class Telling:
         self.trainer, self.reporter = trainer, reporter
         self.batches = self._probes = 0
         self._epoch_started = self._reported = time.monotonic()
+        self._processor_started = time.process_time()
 
     def epoch_begins(self) -> None:
         """Count anew."""
         self._epoch_started, self.batches, self._probes = time.monotonic(), 0, self._probes_made()
+        self._processor_started = time.process_time()
 
     def batch_ended(self) -> None:
         """Count, and report progress once a second."""
@@ -76,24 +79,36 @@ class Telling:
         found = {name: float(self.trainer.metrics.get(key, 0.0)) * 100 for name, key in _METRICS.items()}
         return {name: round(value, 4) for name, value in found.items() if math.isfinite(value)}
 
+    def losses(self) -> dict[str, float]:
+        """Return each term's mean over the epoch, without those that are not finite: JSON has no such numbers."""
+        found = {name.removesuffix("_loss"): float(value) for name, value in self.trainer.tloss.items()}
+        return {name: value for name, value in found.items() if math.isfinite(value)}
+
     def epoch_ended(self) -> None:
         """Report the epoch, and append it to the run's history."""
         trainer, pair = self.trainer, self.trainer.distiller
         event = Epoch(
             epoch=trainer.epoch + 1,
             epochs=trainer.epochs,
-            losses={name.removesuffix("_loss"): float(value) for name, value in trainer.tloss.items()},
+            losses=self.losses(),
             weights=pair.applied if pair else {},
             diagnostics=self._diagnostics(),
             lr=float(trainer.optimizer.param_groups[0]["lr"]),
             metrics=self.figures(),
             seconds=round(time.monotonic() - self._epoch_started, 3),
+            processor_seconds=self._processor_seconds(),
         )
         with (trainer.run_dir / "metrics.jsonl").open("a") as file:
             file.write(event.model_dump_json() + "\n")
         self.reporter.emit(event)
         if pair and pair.calibrator and pair.calibrator.settings.mode == "running":
             self.reporter.emit(Calibrated(weights=pair.weights, measured=pair.calibrator.measured))
+
+    def _processor_seconds(self) -> float | None:
+        """Give the epoch's processor time; none of a GPU's training, which it says nothing of."""
+        if self.trainer.device.type != CPU:
+            return None
+        return round(time.process_time() - self._processor_started, 3)
 
     def _probes_made(self) -> int:
         pair = self.trainer.distiller

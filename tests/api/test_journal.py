@@ -2,16 +2,20 @@
 
 import json
 import logging
+import os
 import re
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from api import journal
-from api.settings import Settings
+from api.settings import LogFormat, Settings
 from tests import journals
 from tests.api.conftest import Service, Start
 
@@ -144,3 +148,31 @@ def test_a_worker_says_which_request_it_works_for(tmp_path: Path, start: Start) 
     assert {(line["request_id"], line["attempt"]) for line in about} == {("mine", 1)}
     assert {line["logger"] for line in lines} >= {"celery.worker.strategy", "worker.inspection"}
     assert len({line["worker"] for line in lines}) == 1
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_database_that_fails_logs_no_values(each_service: Service, form: LogFormat) -> None:
+    """The statement fails in each database's own way; what it held is in nobody's log."""
+    with each_service.database.engine.begin() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.execute(text("ALTER TABLE webhook RENAME TO gone"))
+        else:  # PostgreSQL shows the row that it refuses
+            connection.execute(text("ALTER TABLE webhook ADD CHECK (false) NOT VALID"))
+    asked = {"url": "https://9.9.9.9/the-path", "name": "the-name"}
+    with journals.text(form) as lines:
+        answer = each_service.client.post("/v1/webhooks", json=asked)
+
+    assert answer.status_code in (500, 503)
+    assert "INSERT INTO webhook" in lines()
+    assert [secret for secret in ("whsec_", "the-path", "the-name") if secret in lines().replace("whsec_***", "")] == []
+
+
+def test_settings_that_are_wrong_are_told_without_the_secrets_among_them(tmp_path: Path) -> None:
+    ours = {"RDRKD_DATA_DIR": str(tmp_path), "RDRKD_TOKEN": "s3cret", "RDRKD_DATABASE_URL": "postgresql://u:s3cret@h/n"}
+    wrong = {"RDRKD_HEARTBEAT_SECONDS": "100", "RDRKD_S3_SECRET_ACCESS_KEY": "s3cret"}
+    for module in ("api", "api.reaper"):
+        command = [sys.executable, "-m", module]
+        done = subprocess.run(command, env=os.environ | ours | wrong, capture_output=True, text=True, timeout=60)
+
+        assert "heartbeat_seconds below lease_seconds" in done.stderr
+        assert "s3cret" not in done.stderr

@@ -18,11 +18,13 @@ from api import discards, migrations
 from api.attempts import tables as attempts
 from api.audit import tables as audit
 from api.datasets import tables as datasets
-from api.db import Base, make_engine
+from api.db import Base, Database, make_engine
 from api.events import tables as events
 from api.idempotency import tables as idempotency
 from api.jobs import tables as jobs
+from api.jobs import unblocking
 from api.keys import tables as keys
+from api.ledger import tables as ledger
 from api.logs import tables as logs
 from api.models import naming
 from api.models import tables as models
@@ -34,10 +36,11 @@ from tests.servers import Postgres
 
 ROWS = (
     datasets.Dataset, datasets.DatasetName, models.Model, models.ModelFile, models.ModelSeries, models.ModelAlias,
-    jobs.Job, jobs.JobEpoch, jobs.JobWarning, jobs.Artifact, studies.Study,
+    jobs.Job, jobs.JobDependency, jobs.DependencyChange, jobs.JobEpoch, jobs.JobWarning, jobs.Artifact, studies.Study,
     studies.StudyMember, events.JobEvent, attempts.JobAttempt, attempts.JobCheckpoint, workers.Worker,
     idempotency.IdempotencyKey, discards.Discard, keys.ApiKey, webhooks.Webhook, webhooks.Delivery,
     webhooks.DeliveryAttempt, audit.Audit, resumable.ResumableUpload, logs.JobLog,
+    ledger.Reservation,
 )  # fmt: skip
 TABLES = {*(row.__tablename__ for row in ROWS), "alembic_version"}
 LATER = TABLES - {"dataset", "model", "job", "job_epoch", "artifact", "alembic_version"}  # than the first revision
@@ -267,6 +270,51 @@ def test_datasets_of_before_are_versions_in_their_order(url: str) -> None:
         assert newest == [("a", "x", 2), (None, "x", 2), ("b", "y", 1)]
         command.downgrade(migrations.config(connection), "0008")
         assert len(connection.scalars(sa.text("SELECT id FROM dataset")).all()) == 6
+    engine.dispose()
+
+
+def test_jobs_of_before_wait_for_what_they_refer_to(url: str) -> None:
+    engine = make_engine(url)
+    upload = {"filename": "a.zip", "key": "k", "sha256": "0" * 64, "size": 1, "problems": [], "attempt": 0}
+    upload |= {"lost_workers": 0, "lenient": False}
+    untrained = {"architecture": "yolov8n"}
+    specs: dict[str, tuple[str, dict[str, Any]]] = {
+        "job_0": ("succeeded", {"dataset": "ds_ready", "model": untrained}),
+        "job_1": ("queued", {"dataset": "ds_ready", "model": untrained}),
+        "job_2": ("queued", {"dataset": "ds_checking", "model": untrained}),
+        "job_3": ("queued", {"dataset": "ds_ready", "teacher": {"job": "job_0"}, "student": untrained}),
+        "job_4": ("queued", {"dataset": "ds_ready", "teacher": {"job": "job_1"}, "student": {"model": "mdl_gone"}}),
+        "job_5": ("failed", {"dataset": "ds_checking", "model": {"job": "job_0"}, "export": {"format": "engine"}}),
+    }
+    with engine.begin() as connection:
+        command.upgrade(migrations.config(connection), "0014")
+        dataset, artifact = (
+            sa.Table(name, sa.MetaData(), autoload_with=connection) for name in ("dataset", "artifact")
+        )
+        for status in ("ready", "checking"):
+            connection.execute(sa.insert(dataset).values(upload | {"id": f"ds_{status}", "status": status}))
+        for job_id, (status, spec) in specs.items():
+            old_job(connection, id=job_id, status=status, spec=spec, scratch_after=0, earlier=[])
+        weights = {"id": "art_0", "job_id": "job_0", "attempt": 1, "epoch": 1, "name": "student.pt", "key": "k"}
+        connection.execute(sa.insert(artifact).values(weights | {"sha256": "0" * 64, "size": 1}))
+
+    migrations.upgrade(url)
+
+    row, dependency = jobs.Job, jobs.JobDependency
+    database = Database(url)
+    with database.transaction() as session:
+        assert session.scalars(sa.select(row.id).where(row.waits).order_by(row.id)).all() == ["job_2", "job_4"]
+        assert session.scalars(sa.select(row.id).where(row.gpu)).all() == ["job_5"]
+        named = session.execute(sa.select(dependency.on_id, dependency.open).where(dependency.job_id == "job_4"))
+        assert {tuple(each) for each in named} == {("ds_ready", True), ("job_1", True), ("mdl_gone", True)}
+    assert list(unblocking.catch_up(database)) == ["job_4"]  # its student is gone
+    with database.transaction() as session:
+        assert session.get_one(row, "job_2").waits
+        assert session.scalar(sa.select(jobs.DependencyChange.id)) is None
+    with engine.begin() as connection:
+        command.downgrade(migrations.config(connection), "0014")
+        assert len(connection.scalars(sa.text("SELECT id FROM job")).all()) == len(specs)
+    database.engine.dispose()
     engine.dispose()
 
 

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from api import discards, orphans
+from api.datasets.tables import Dataset
 from api.db import Base
 from api.errors import Unavailable
 from api.jobs.lifecycle import Ending
@@ -17,6 +18,7 @@ from api.jobs.retention import Retention
 from api.jobs.states import Status
 from api.jobs.tables import Artifact
 from api.reaper import Reaper
+from api.uploads import UploadStatus
 from tests.api.conftest import ZIP, Service, Start
 
 KEY = "jobs/job_{}/attempt-1/epoch-1/student.pt"
@@ -72,6 +74,20 @@ def test_the_young_and_what_a_running_job_has_stored_but_not_published_stay(serv
     assert unpublished in keys(service)
     service.end(held, Status.FAILED)
     assert collect(service) == 1
+
+
+def test_a_preview_that_no_row_names_goes_once_its_dataset_is_checked(service: Service, tmp_path: Path) -> None:
+    row_id = service.upload()
+    (tmp_path / "x.jpg").write_bytes(b"x")
+    preview = f"previews/{row_id}/attempt-1.jpg"
+    service.storage.put_file(tmp_path / "x.jpg", preview)
+
+    assert collect(service) == 0  # the check may be about to name it
+
+    with service.database.transaction() as session:
+        session.get(Dataset, row_id).status = UploadStatus.READY
+    assert collect(service) == 1
+    assert preview not in keys(service)
 
 
 def test_a_row_that_appears_while_it_collects_keeps_its_file(service: Service) -> None:

@@ -73,7 +73,7 @@ def _of_job(status: Status, method: str, tail: str, **request: Any) -> Provoke:
 
 def _full(path: str, filename: str) -> Provoke:
     def provoke(service: Service) -> Response:
-        with full_disk(2**18):
+        with full_disk(2**19):  # more than the database has
             return service.client.post(path, files={"file": (filename, bytes(3 * 2**18))})
 
     return provoke
@@ -328,6 +328,7 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("retry_job", "unsupported_media_type"): _post(f"{_NO_JOB}/retry", content=b"{}"),
     ("retry_job", "bad_request"): _post(f"{_NO_JOB}/retry", content=b'{"from": "\xff"}', headers=JSON),
     ("retry_job", "invalid"): _post(f"{_NO_JOB}/retry", json={"from": "epoch 3"}),
+    ("retry_job", "storage_full"): without_room(_post(f"{_NO_JOB}/retry")),
     ("retry_job", "not_found"): _post(f"{_NO_JOB}/retry"),
     ("retry_job", "not_retryable"): _of_job(Status.SUCCEEDED, "POST", "retry"),
     ("change_job", "malformed_json"): _patch(_NO_JOB, content=b"{", headers=JSON),
@@ -348,6 +349,7 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("pause_job", "invalid"): _post(f"{_NO_JOB}/pause", json={"checkpoint": "best"}),
     ("pause_job", "not_found"): _post(f"{_NO_JOB}/pause"),
     ("pause_job", "not_pausable"): _of_job(Status.SUCCEEDED, "POST", "pause"),
+    ("resume_job", "storage_full"): without_room(_post(f"{_NO_JOB}/resume")),
     ("resume_job", "not_found"): _post(f"{_NO_JOB}/resume"),
     ("resume_job", "not_paused"): _of_job(Status.RUNNING, "POST", "resume"),
     ("delete_job", "not_found"): _request("DELETE", _NO_JOB),
@@ -451,6 +453,7 @@ QUOTAS = (
     "create_upload",
     "retry_job",
     "resume_job",
+    "append_to_upload",
     "register_job",
 )
 # Answered where no operation is; `invalid` and the others above document themselves.

@@ -13,8 +13,10 @@ from api.datasets.tables import Dataset
 from api.db import Database
 from api.jobs.tables import Job
 from api.queue import INSPECT, MOST_WAITING, TRAIN, Doorbell
+from api.resumable.tables import ResumableUpload
 from api.transactions import UnitOfWork
-from tests.api.conftest import LOCAL, Service, Start
+from tests.api.conftest import LOCAL, ZIP, Service, Start
+from tests.commits import lost
 from tests.servers import Valkey
 
 
@@ -82,6 +84,25 @@ def test_a_failure_rolls_back_and_undoes(service: Service) -> None:
 
     assert (bell.heard, undone) == ([], ["file"])
     assert service.client.get("/v1/datasets").json()["data"] == []
+
+
+def test_nothing_is_undone_when_the_answer_to_the_commit_is_lost(each_service: Service) -> None:
+    with lost(each_service.database, Dataset):
+        assert each_service.client.post("/v1/datasets", files={"file": ("a.zip", ZIP[1])}).status_code == 503
+    [row] = each_service.client.get("/v1/datasets").json()["data"]
+    assert each_service.files() == [f"uploads/{row['sha256']}.zip"]
+
+    announced = {
+        "Tus-Resumable": "1.0.0",
+        "Upload-Length": "9",
+        "Upload-Metadata": "kind ZGF0YXNldA==,filename YS56aXA=",
+    }
+    with lost(each_service.database, ResumableUpload):
+        assert each_service.client.post("/v1/uploads", headers=announced).status_code == 503
+    with each_service.database.transaction() as session:
+        [upload] = session.scalars(sa.select(ResumableUpload))
+    answer = each_service.client.get(f"/v1/uploads/{upload.id}", headers={"Tus-Resumable": "1.0.0"})
+    assert (answer.status_code, answer.headers["Upload-Offset"]) == (200, "0")  # it may go on
 
 
 @pytest.mark.parametrize("broker", ["redis://127.0.0.1:1/0", "sqla+sqlite:////nowhere/broker.db"])

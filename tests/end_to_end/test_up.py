@@ -2,10 +2,13 @@
 
 import os
 import socket
+import stat
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -55,6 +58,25 @@ def test_up_and_down(data_dir: Path) -> None:
     assert not is_alive(up.pid)
     assert not any(map(is_alive, children))
     assert not (data_dir / "up.pid").exists()
+
+
+def test_its_secrets_and_its_data_are_its_own(data_dir: Path) -> None:
+    data_dir.mkdir(mode=0o755)  # as an earlier version left it
+    (data_dir / "rdrkd.db").touch(mode=0o644)
+    started = rdrkd("up", "--data-dir", data_dir, "--port", "0", "--detach", RDRKD_TOKEN="s3cret-7f3a")
+    assert started.returncode == 0, started.stderr
+    up, url = served(data_dir)
+    until(lambda: len(up.children()) == 4, 10)
+
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"{url}/v1/jobs")
+    with_token = urllib.request.Request(f"{url}/v1/jobs", headers={"Authorization": "Bearer s3cret-7f3a"})
+    assert urllib.request.urlopen(with_token).status == 200  # the API has it
+    for process in (up, *up.children()) if sys.platform == "linux" else ():
+        with suppress(PermissionError):  # for root alone there is something to see
+            assert b"s3cret" not in Path(f"/proc/{process.pid}/environ").read_bytes(), process.cmdline()
+    files = [data_dir, *(path for path in data_dir.rglob("*") if not path.is_symlink())]
+    assert [path for path in files if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077] == []
 
 
 def test_a_port_that_another_service_answers_on_is_refused(data_dir: Path) -> None:

@@ -49,7 +49,10 @@ class Injector:
         }
         kinds |= {f"freeze {kind}": lambda kind=kind: self._freeze(kind) for kind in ("api", "reaper", "train")}
         kinds |= {"kill trainer": self._kill_trainer, "tear checkpoint": self._tear, "burst": self._burst}
-        kinds |= {"wipe broker": self._once("broker", "broker_wiped"), "garbage message": self._once("broker", "garbage")}
+        kinds |= {
+            "wipe broker": self._once("broker", "broker_wiped"),
+            "garbage message": self._once("broker", "garbage"),
+        }
         if self.disks:
             kinds |= {f"fill {name}": lambda name=name: self._fill(name) for name in ("storage", "runs")}
         return kinds | (self._of_servers() if isinstance(self.stand.backend, Servers) else self._of_files())
@@ -71,7 +74,7 @@ class Injector:
         try:
             with context:
                 time.sleep(seconds)
-        except Exception as error:  # told in the summary: a schedule that injects nothing proves nothing
+        except Exception as error:  # noqa: BLE001 - reported in the summary: a run that injects nothing proves nothing
             fault.wrong = f"{type(error).__name__}: {error}"
         finally:
             fault.ended = time.time()

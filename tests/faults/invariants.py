@@ -1,9 +1,9 @@
-"""What must hold once everything has come to rest, read from database, store and receiver. Each check tells what does not."""
+"""What must hold once everything has come to rest, read from database, store and receiver."""
 
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, pairwise
 
 from sqlalchemy import select
 
@@ -79,7 +79,7 @@ class Invariants:
     def moved(self) -> Iterator[str]:
         """A job that went on after its end without its owner's retry."""
         for job, statuses in self._statuses():
-            for before, after in zip(statuses, statuses[1:], strict=False):
+            for before, after in pairwise(statuses):
                 if before["to"] in TERMINAL and (after["to"], after["reason"]) != (Status.QUEUED, "retry"):
                     yield f"{job}: {before['to']}, then {after['to']} ({after['reason']})"
 

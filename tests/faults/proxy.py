@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server, for one client process: it cuts, holds back, and swallows the answer of a COMMIT."""
+"""A TCP proxy between one client process and a server: it cuts, holds back, and swallows the answer of a COMMIT."""
 
 import asyncio
 import contextlib

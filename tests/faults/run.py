@@ -1,7 +1,6 @@
 """A seeded run: jobs under load, faults on a schedule, rest, and then the account of it."""
 
 import random
-import socket
 import tempfile
 import threading
 import time
@@ -102,7 +101,7 @@ class _Run:
         def guarded() -> None:
             try:
                 work()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a violation, like all others
                 self.failures.append(f"{work.__name__}: {type(error).__name__}: {error}")
                 self.owner.done.set()
 
@@ -152,8 +151,13 @@ class _Run:
         faults = self.injector.happened
         with self.stand.database.transaction() as session:
             ends = session.execute(select(Job.status, Job.reason, func.count()).group_by(Job.status, Job.reason)).all()
-            claims = [(at.timestamp(), worker) for worker, at in session.execute(select(JobAttempt.worker, JobAttempt.started_at))]
-            outcomes = dict(session.execute(select(JobAttempt.outcome, func.count()).group_by(JobAttempt.outcome)).all())
+            claims = [
+                (at.timestamp(), worker)
+                for worker, at in session.execute(select(JobAttempt.worker, JobAttempt.started_at))
+            ]
+            outcomes = dict(
+                session.execute(select(JobAttempt.outcome, func.count()).group_by(JobAttempt.outcome)).all()
+            )
         return {
             "seed": self.plan.seed, "backend": self.plan.backend, "jobs": len(self.owner.accepted),
             "seconds": round(time.time() - self.began), "workers": self.plan.workers,

@@ -1,4 +1,4 @@
-"""A trainer that simulates: the one of the worker's tests, for any upload that says it is good, and for reports of studies."""
+"""A simulated trainer: the one of the worker's tests, which accepts every upload and also draws studies' reports."""
 
 import json
 import sys

@@ -13,4 +13,4 @@ process.RDRKD = (sys.executable, str(Path(__file__).with_name("trainer.py")))
 if __name__ == "__main__":
     from worker.__main__ import main
 
-    main()
+    sys.exit(main())

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from api import checks
 from api.datasets.tables import Dataset
 from api.db import Base, new_id
-from api.jobs import lifecycle
+from api.jobs import lifecycle, unblocking
 from api.jobs.lifecycle import Held
 from api.jobs.tables import Artifact, Job
 from api.logs.tables import JobLog
@@ -73,6 +73,8 @@ class Rows:
         row = Job(id=new_id("job"), kind="train", spec=whole, priority=priority, timeout_seconds=timeout)
         with self.place.database.transaction() as session:
             session.add(row)
+            session.flush()
+            unblocking.enter(session, row)
         return row.id
 
     def get(self, row_id: str) -> Any:

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from api.uploads import UploadStatus
 from tests.servers import Postgres
 from tests.worker.conftest import TRAINER, Rows, Running, until
 from worker import supervisor
+from worker.room import MOST_FULL_DISKS
 from worker.workplace import Workplace
 
 Start = Callable[[], Running]
@@ -201,7 +203,7 @@ def test_what_is_too_large_to_be_told_in_a_moment_is_left(place: Workplace, rows
 def test_a_trainer_that_does_not_stop_is_killed_with_its_group(place: Workplace, rows: Rows, start: Start) -> None:
     job_id = rows.job(epochs=500, seconds="0.2", deaf="yes", grandchild="yes")
     running = start()
-    pids = until(lambda: (path := place.folder(job_id, 1).parent / "pids").exists() and path.read_text()).split()
+    pids = until(lambda: (path := place.folder(job_id, 1) / "trainer.log.pids").exists() and path.read_text()).split()
     with place.database.transaction() as session:
         lifecycle.request_cancel(session, job_id)
     running.join()
@@ -255,7 +257,7 @@ def test_resume_falls_back_on_the_checkpoint_before_a_damaged_one(place: Workpla
 def test_a_fenced_worker_stops_and_writes_nothing(place: Workplace, rows: Rows, start: Start) -> None:
     job_id = rows.job(epochs=100, seconds="0.3", grandchild="yes")
     running = start()
-    pids = until(lambda: (path := place.folder(job_id, 1).parent / "pids").exists() and path.read_text()).split()
+    pids = until(lambda: (path := place.folder(job_id, 1) / "trainer.log.pids").exists() and path.read_text()).split()
     until(lambda: rows.artifacts(job_id))
     with place.database.transaction() as session:  # what the reaper does when it thinks that the worker is dead
         session.execute(update(Job).values(status=Status.QUEUED, lease_until=None))
@@ -276,7 +278,7 @@ def test_a_trainer_that_somebody_else_stopped_counts_as_a_lost_worker(
 ) -> None:
     job_id = rows.job(epochs=100, seconds="0.3", grandchild="yes")
     running = start()
-    pid = until(lambda: (path := place.folder(job_id, 1).parent / "pids").exists() and path.read_text()).split()[0]
+    pid = until(lambda: (path := place.folder(job_id, 1) / "trainer.log.pids").exists() and path.read_text()).split()[0]
     os.kill(int(pid), signal.SIGTERM)
     running.join()
     with place.database.transaction() as session:
@@ -317,7 +319,7 @@ def test_training_stops_when_the_outage_outlasts_the_grace(
     job_id = rows.job(epochs=100, seconds="0.3", grandchild="yes")
     running = start()
     until(lambda: rows.artifacts(job_id))
-    pids = (place.folder(job_id, 1).parent / "pids").read_text().split()
+    pids = (place.folder(job_id, 1) / "trainer.log.pids").read_text().split()
     postgres.refuse(place.settings.database_url, True)
     running.join()
     postgres.refuse(place.settings.database_url, False)
@@ -334,9 +336,12 @@ def test_a_full_storage_ends_the_job_and_keeps_the_earlier_checkpoint(place: Wor
     try:
         rows.dataset = rows.upload(b"images", UploadStatus.READY)
         job_id = rows.job(epochs=50, ballast="400000")
-        work(place, rows)
+        for attempt in range(1, MOST_FULL_DISKS + 1):  # the disk may be somebody else's doing: the job goes back first
+            assert (rows.get(job_id).status, rows.get(job_id).attempt) == (Status.QUEUED, attempt - 1)
+            work(place, rows)
         job = rows.get(job_id)
-        assert (job.status, job.reason) == (Status.FAILED, "disk_full")
+        assert (job.status, job.reason, job.lost_workers) == (Status.FAILED, "disk_full", 0)
+        assert job.message.startswith(f"met a full disk in {MOST_FULL_DISKS} attempts in a row; the last time: ")
         assert rows.artifacts(job_id) == [(1, e, name) for e in (1, 2) for name in ("state.pt", "student.pt")]
         with place.database.transaction() as session:
             for row in session.query(Artifact):
@@ -353,3 +358,60 @@ def test_a_character_that_postgresql_does_not_store_keeps_no_job_from_its_end(pl
     assert (job.status, job.reason) == (Status.FAILED, "nan_loss")
     assert job.message.endswith("a class called \ufffd")
     assert job.problems == [{"where": "\ufffd", "detail": "\ufffd"}]
+
+
+def test_a_trainer_that_met_a_full_disk_leaves_its_job_to_another(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(epochs=2, full="yes")
+    work(place, rows)
+    job = rows.get(job_id)
+    assert (job.status, job.reason, job.lost_workers) == (Status.QUEUED, None, 0), job.message
+    work(place, rows)
+    assert (rows.get(job_id).status, rows.get(job_id).attempt) == (Status.SUCCEEDED, 2)
+
+
+EPOCH = {"event": "epoch", "epoch": 2, "epochs": 2, "losses": {"box": 1.0}, "lr": 0.1, "metrics": {}, "seconds": 1.0}
+CHECKPOINT = {"event": "checkpoint", "epoch": 2, "folder": "x", "files": ["state.pt"], "is_best": True, "metrics": {}}
+TELLING = [  # an event, and what of it a column, JSON or the event's own meaning has no room for
+    *((EPOCH | {"epoch": number}, "epoch") for number in (2**40, 2**63, 10**400, -1, 1.5, None, "x")),
+    *((EPOCH | {"losses": {"box": number}}, "losses.box") for number in (math.nan, math.inf, -math.inf, "x")),
+    (EPOCH | {"lr": math.nan}, "lr"),
+    (EPOCH | {"metrics": {"x" * 100_000: 1.0}}, "metrics"),
+    *((CHECKPOINT | {"epoch": number}, "epoch") for number in (2**31, 2**63, -1)),
+    (CHECKPOINT | {"files": ["x" * 100_000]}, "files.0"),
+    ({"event": "warning", "code": "x", "message": "x", "epoch": 2**40}, "epoch"),
+    ({"event": "resolved", "resolved_spec": {"a": [{"b": math.nan}]}}, "resolved_spec"),
+    ({"event": "done", "result": {"map": math.inf}}, "result"),
+    ({"event": "failed", "reason": "x" * 10_000, "message": "x"}, "reason"),
+    ({"event": "stopped", "epoch": 2**40}, "epoch"),
+    ({"event": "calibrated", "weights": {"ld": math.nan}, "measured": 1}, "weights.ld"),
+]
+
+
+@pytest.mark.parametrize("backend", ["servers"], indirect=True)
+def test_a_trainers_nonsense_is_told_at_once(place: Workplace, rows: Rows) -> None:
+    for event, field in TELLING:
+        job_id = rows.job(epochs=1, line=json.dumps(event))
+        work(place, rows)
+        job = rows.get(job_id)
+        told = f"the trainer wrote an event `{event['event']}` that cannot be kept: `{field}"
+        assert (job.status, job.reason, job.attempt) == (Status.FAILED, "internal", 1), event
+        assert job.message.startswith(told), job.message
+        assert len(job.message) < 1000
+        assert (1, 1, "state.pt") in rows.artifacts(job_id)  # what was kept before stays
+
+
+def test_progress_that_cannot_be_is_ignored(place: Workplace, rows: Rows) -> None:
+    job_id = rows.job(epochs=1, progress=str(2**70))
+    work(place, rows)
+    assert rows.get(job_id).status == Status.SUCCEEDED
+
+
+def test_prose_of_any_length_is_cut(place: Workplace, rows: Rows) -> None:
+    problems = [{"where": "y" * 10**6}] * 9
+    event = {"event": "failed", "reason": "nan_loss", "message": "x" * 10**6, "problems": problems}
+    job_id = rows.job(epochs=1, line=json.dumps(event), over="at once")
+    work(place, rows)
+    job = rows.get(job_id)
+    assert (job.status, job.reason) == (Status.FAILED, "nan_loss")
+    assert len(job.message) <= 10_000
+    assert len(json.dumps(job.problems)) < 2 * 10**6

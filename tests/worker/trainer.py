@@ -71,13 +71,23 @@ def train(spec: dict, run_dir: Path) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "grandchild" in do:
         child = subprocess.Popen(["sleep", "300"])
-        (run_dir.parent / "pids").write_text(f"{os.getpid()} {child.pid}")
+        (run_dir / "trainer.log.pids").write_text(f"{os.getpid()} {child.pid}")
     if "environment" in do:
         emit("resolved", resolved_spec={"environment": dict(os.environ), "argv": sys.argv})
     if "garbage" in do:
         print("this is no event")
         print('{"event": "progress", "phase": "dancing"}')
         print("x" * 3_000_000)
+    if "line" in do:  # an event as the test words it, once a checkpoint is there
+        checkpoint(run_dir, 1, "before the line", 0)
+        print(do["line"], flush=True)
+        time.sleep(0 if "over" in do else 60)
+        sys.exit(3)
+    if "progress" in do:
+        emit("progress", phase="training", completed=int(do["progress"]), epoch=int(do["progress"]))
+    if "full" in do and run_dir.name == "attempt-1":  # the disk is full, the first time
+        emit("failed", reason="disk_full", message="no space left to write a checkpoint")
+        sys.exit(3)
     if "calibrate" in do:  # by a run's calibration, the weights of the resolved spec change under way
         for weight in (1.0, 0.25):
             emit("resolved", resolved_spec={"distillation": {"losses": [{"name": "ld", "weight": weight}]}})
@@ -110,7 +120,7 @@ def train(spec: dict, run_dir: Path) -> None:
             "epoch", epoch=epoch, epochs=epochs, losses={"box": 1.0 / epoch}, lr=0.01, metrics={"mAP50": 5.0}, seconds=1
         )
         if do.get("escape") == str(epoch):
-            emit("checkpoint", epoch=epoch, folder="..", files=["pids"], is_best=False)
+            emit("checkpoint", epoch=epoch, folder="..", files=["job.json"], is_best=False)
         if do.get("swarm") == str(epoch):
             emit("checkpoint", epoch=epoch, folder=".", files=["job.json"] * 10_000, is_best=False)
         checkpoint(run_dir, epoch, note, int(do.get("ballast", 0)))

@@ -149,17 +149,18 @@ def test_one_request_at_a_time_sends(service: Service) -> None:
 
 
 def test_a_full_disk_keeps_what_came_before(service: Service) -> None:
-    address = begin(service)
-    send(service, address, CONTENT[:1000], 0)
+    content = CONTENT * 300  # beyond the limit by more than the database, which is this process's, too
+    address = announce(service, len(content)).headers["Location"]
+    send(service, address, content[:1000], 0)
 
-    with full_disk(4000):
-        refused = send(service, address, CONTENT[1000:], 1000)
+    with full_disk(2**20):
+        refused = send(service, address, content[1000:], 1000)
 
     assert (refused.status_code, refused.json()["code"]) == (503, "storage_full")
     there = int(service.client.head(address).headers["Upload-Offset"])
-    assert 1000 <= there <= 4000
-    assert send(service, address, CONTENT[there:], there).json()["links"]["result"]
-    assert service.files() == [f"uploads/{hashlib.sha256(CONTENT).hexdigest()}.zip"]
+    assert 1000 <= there <= 2**20
+    assert send(service, address, content[there:], there).json()["links"]["result"]
+    assert service.files() == [f"uploads/{hashlib.sha256(content).hexdigest()}.zip"]
 
 
 def test_giving_up_removes_what_has_come(service: Service) -> None:

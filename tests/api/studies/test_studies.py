@@ -235,6 +235,47 @@ def test_a_report_is_queued_once_at_the_end_and_on_request_before(each_service: 
     assert len(each_service.client.get("/v1/jobs", params={"kind": "compare"}).json()["data"]) == 3
 
 
+def trained(service: Service, held: Held, tmp_path: Any, epochs: int, seconds: float) -> None:
+    """Let a job succeed that took so many processor seconds an epoch."""
+    for number in range(1, epochs + 1):
+        service.epoch(held, number, seconds=1.0, processor_seconds=seconds)
+    succeed(service, held, tmp_path)
+
+
+def members(service: Service, study: dict[str, Any], method: str) -> list[dict[str, Any]]:
+    return [member for member in get(service, study)["members"] if member["method"] == method]
+
+
+def test_the_student_alone_is_trained_for_as_long_as_a_method_took(each_service: Service, tmp_path: Any) -> None:
+    teacher = {"model": {"job": each_service.job()}}
+    succeed(each_service, each_service.claim(), tmp_path)
+    study = post(each_service, teacher=teacher, methods=["none", "controls", "decoupled"], seeds=[0], decide={})
+    names = [member["method"] for member in study["members"]]
+    assert names == ["none", "none@lr-half", "none@lr-double", "none@p2", "none@imgsz", "decoupled"]
+    own = {name: job(each_service, study["members"][place]["job"])["spec"] for place, name in enumerate(names)}
+    assert own["none@lr-half"]["train"]["lr0"] == 0.005
+    assert own["none@p2"]["model"] == {"architecture": "yolov8n-p2"}
+    waiting = {member["job"]: member["method"] for member in study["members"]}
+    while any(row["status"] == "queued" for row in get(each_service, study)["members"]):
+        held = each_service.claim()
+        assert reap(each_service) == [], "a member goes on"
+        trained(each_service, held, tmp_path, 2, 5.0 if waiting[held.id] == "decoupled" else 2.0)
+    (longer,) = reap(each_service)
+    assert [member["job"] for member in members(each_service, study, "none@time")] == [longer]
+    train = job(each_service, longer)["spec"]["train"]
+    assert (train["epochs"], train["warmup_epochs"], train["close_mosaic"]) == (5, 7.5, 25)
+    assert reap(each_service) == []
+    held = each_service.claim()
+    each_service.end(held, Status.FAILED)
+    again = each_service.client.post(study["links"]["resume"])
+    assert again.status_code == 202, again.text
+    held = each_service.claim()
+    assert job(each_service, held.id)["spec"]["train"]["epochs"] == 5, "it keeps its length"
+    trained(each_service, held, tmp_path, 5, 2.0)
+    (drawing,) = reap(each_service)
+    assert job(each_service, drawing)["kind"] == "compare"
+
+
 @pytest.mark.parametrize("action", ["cancel", "resume", "report"])
 def test_of_no_study_nothing_can_be_asked(service: Service, action: str) -> None:
     answer = service.client.post(f"/v1/studies/{NOBODY['job'].replace('job', 'stu')}/{action}")

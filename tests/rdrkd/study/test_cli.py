@@ -33,7 +33,7 @@ def test_no_name_and_no_figure_is_cut_off_on_a_narrow_terminal(columns: str, tmp
     assert told.exit_code == 0, told.output
     assert "…" not in told.output
     lines = [line.split() for line in told.output.splitlines() if line.strip().startswith(f"{LONG} ")]
-    assert [line[:3] for line in lines] == [[LONG, "2", "6.12"], [LONG, "2", "+4.62"]]
+    assert [line[:3] for line in lines] == [[LONG, "2", "+4.62"], [LONG, "2", "6.12"], [LONG, "2", "+4.62"]]
     numbers = {word.strip("(),:[];") for word in told.output.split()}
     assert {"5.13", "-35.08", "+44.33"} <= numbers, "nor is a number folded"
 

@@ -52,6 +52,32 @@ def test_the_baseline_does_not_depend_on_the_teacher() -> None:
     assert other["rdr-kd", 0] != base["rdr-kd", 0]
 
 
+def test_a_control_has_a_hash_of_its_own_beside_the_same_baseline() -> None:
+    with_controls = {"methods": ["none", "rdr-kd", "controls"]}
+    study = Study.model_validate({**BASE, **with_controls})
+    members = members_of(study, "sha", {"path": "t.pt"})
+    assert len({member.hash for member in members}) == 7, "each method has one, whatever the seed"
+    assert len({member.setting for member in members}) == 1, "so they are compared with one another"
+    assert hashes()["none", 0] == hashes(**with_controls)["none", 0], "what is known of others stays known"
+    by_name = {member.method: member for member in members if member.seed == 0}
+    assert by_name["none@imgsz"].spec["train"]["imgsz"] == 768
+    assert by_name["none@p2"].spec["model"] == {"architecture": "yolov8n-p2"}
+    assert not by_name["none@time"].needs_teacher
+    assert by_name["none@time"].as_long_as == "rdr-kd"
+
+
+def test_a_measured_length_counts_by_the_method_that_is_measured() -> None:
+    def of(**changes: Any) -> str:
+        return hashes(methods=["none", "rdr-kd", "pkd", {"name": "x", "as_long_as": "rdr-kd", **changes}])["x", 0]
+
+    other = {"model": {"architecture": "yolov8m"}, "train": {"epochs": 3}}
+    assert of() == of()
+    assert of(as_long_as="pkd") != of()
+    assert of(train={"lr0": 0.5}) != of()
+    again = hashes(teacher=other, methods=["none", "rdr-kd", "pkd", {"name": "x", "as_long_as": "rdr-kd"}])
+    assert again["x", 0] != of(), "another teacher takes another time"
+
+
 def test_weights_count_by_their_bytes_wherever_they_lie(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()

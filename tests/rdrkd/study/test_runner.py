@@ -72,6 +72,31 @@ def test_a_study_records_every_member(done: tuple[Path, Ended]) -> None:
     assert found["versions"]["torch"]
 
 
+def test_the_student_alone_is_trained_for_as_long_as_a_method_took_each_seed_alike(
+    done: tuple[Path, Ended], scenes: Path, teacher_path: Path, tmp_path: Path
+) -> None:
+    longer = {"name": "none@time", "as_long_as": "decoupled"}
+    slow = json.loads((done[0] / "study.json").read_text())
+    for member in slow["members"]:  # as long as two and a half trainings of the student alone
+        member["processor_seconds"] = 10.0 if member["method"] == "none" else 25.0
+    known = tmp_path / "known.json"
+    known.write_text(json.dumps(slow))
+    spec = study(scenes, teacher_path, methods=["none", "decoupled", longer], decide={})
+    ended = run_study(spec, order(tmp_path / "out", known=[known]), lambda _name: Memory())
+    assert not ended.missing
+    timed = [member for member in ended.results["members"] if member["method"] == "none@time"]
+    assert [(m["seed"], m["epochs"], m["stretched"], m["as_long_as"]) for m in timed] == [
+        (0, 5, 2.5, "decoupled"), (1, 5, 2.5, "decoupled")
+    ]  # fmt: skip
+    more = study(scenes, teacher_path, methods=["none", longer, "decoupled"], seeds=[0, 1, 2], decide={})
+    again = run_study(more, order(tmp_path / "out"), lambda _name: Memory())
+    third = next(m for m in again.results["members"] if (m["method"], m["seed"]) == ("none@time", 2))
+    assert third["epochs"] == 5, "whatever the third seed's members took"
+    write_report(again.results, tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "Decision (rule: mean at least +0.3, interval above 0): decoupled, AP at equal time: " in text
+
+
 def test_what_is_done_is_not_trained_again(done: tuple[Path, Ended], scenes: Path, teacher_path: Path) -> None:
     out, ended = done
     started = time.monotonic()

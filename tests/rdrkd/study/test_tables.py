@@ -21,7 +21,14 @@ def test_a_table_is_a_study_that_can_be_read_and_changed(tmp_path: Path) -> None
     (tmp_path / "scenes").mkdir()
     study = read_study(write(tmp_path / "out"))
     assert (study.name, study.dataset, study.seeds) == ("table2-scenes", str(tmp_path / "scenes"), (0, 1))
-    assert [method.name for method in study.each_method] == list(map(str, TABLE_2))
+    assert [method.name for method in study.each_method] == [
+        *map(str, TABLE_2),
+        "none@time",
+        "none@lr-half",
+        "none@lr-double",
+        "none@p2",
+        "none@imgsz",
+    ]
     assert study.teacher.train == study.train
     assert study.train.epochs == 2
     assert write(tmp_path / "out") == tmp_path / "out" / "study.yaml"

@@ -1,0 +1,187 @@
+"""What a queued job waits for, kept as a flag: `Job.waits` is true until everything that it refers to can be used.
+
+So a claim reads one index, whatever else is queued. Whoever makes something ready, ends it or deletes it says so with
+`changed`, in the same transaction: its dependants can start, or fail. That transaction looks at `BATCH` of them at
+most; the rest are noted, and workers and reaper go on with them (`advance`). What a job refers to is in
+`job_dependency`, written with the job; `open` says that the job may wait for it.
+
+No row is waited for here: a dependant that another transaction holds is left for the next batch. So a transaction that
+ends a job and one that moves a dependant of it cannot block each other on PostgreSQL. A job that is queued while
+something that it refers to changes sees the change or is seen by it, since it holds that row until it is committed
+(`enter`). No function commits.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
+
+from api.db import Database, new_id, now
+from api.events import service as events
+from api.jobs.dependencies import is_ready, look_up, problems_of, references
+from api.jobs.states import Status
+from api.jobs.tables import DependencyChange, Job, JobDependency
+from api.ownership import EVERYBODYS
+from rdrkd.reasons import Reason
+
+BATCH = 100  # dependants of one transaction
+STUCK = 10  # batches whose jobs others hold, one after another: they are left for later
+_PLAIN = {**EVERYBODYS, "synchronize_session": False}
+
+
+@dataclass
+class Told:
+    """What came of a batch."""
+
+    failed: list[str] = field(default_factory=list)  # jobs that can never start
+    looked_at: int = 0
+    left: bool = False  # a note stays for those that are left
+
+
+def enter(session: Session, job: Job) -> None:
+    """Note what a job refers to; call it once the new row is flushed, and before the commit.
+
+    Until then nothing of it can be deleted, and what cannot be used yet does not change.
+    """
+    ids = sorted(set(references(job.spec).values()))
+    waits = _look(session, job.id, job.spec)
+    session.execute(insert(JobDependency), [{"job_id": job.id, "on_id": id_, "open": waits} for id_ in ids])
+    if waits:
+        session.execute(update(Job).where(Job.id == job.id).values(waits=True), execution_options=_PLAIN)
+        set_committed_value(job, "waits", True)
+
+
+def enter_again(session: Session, job_id: str, spec: dict[str, Any]) -> None:
+    """Look again at what a job refers to that this transaction has queued again."""
+    waits = _look(session, job_id, spec)
+    session.execute(update(Job).where(Job.id == job_id).values(waits=waits), execution_options=_PLAIN)
+    opened = update(JobDependency).where(JobDependency.job_id == job_id).values(open=waits)
+    session.execute(opened, execution_options=_PLAIN)
+
+
+def _look(session: Session, job_id: str, spec: dict[str, Any]) -> bool:
+    """Say whether a job waits for what it refers to; what is usable stays so, all else is kept as it is."""
+    ids = set(references(spec).values())
+    found = look_up(session, ids, lock="delete")
+    if is_ready(spec, found):
+        return False
+    found = look_up(session, ids, lock="change")
+    for culprit, _ in islice(problems_of(spec, found), 1):
+        note(session, culprit, after=job_id[:-1])  # it fails once this is committed
+    return not is_ready(spec, found)
+
+
+def changed(session: Session, on_id: str) -> list[str]:
+    """Let the jobs start that waited for this alone, or fail those that wait in vain; return the latter.
+
+    Call it in the transaction in which a dataset or model has become ready, invalid or gone, or a job has ended. A
+    request's transaction only notes the change: it does not see other owners' jobs, and answers sooner.
+    """
+    if "caller" not in session.info:
+        return _spread(session, on_id).failed
+    note_if_waited_for(session, on_id)
+    return []
+
+
+def note_if_waited_for(session: Session, on_id: str) -> None:
+    """Have the dependants of something looked at later, if there are any."""
+    if _open(session, on_id, limit=1):
+        note(session, on_id)
+
+
+def note(session: Session, on_id: str, after: str = "") -> None:
+    """Have the dependants of something looked at later, from the one that follows the job `after`."""
+    session.execute(insert(DependencyChange).values(id=new_id("chg"), on_id=on_id, after=after))
+
+
+def advance(session: Session) -> Told | None:
+    """Go on with the oldest change that was noted, for one batch; None where there is none."""
+    if session.scalar(select(DependencyChange.id).limit(1)) is None:
+        return None  # without a write: that would keep others from theirs on SQLite
+    oldest = select(DependencyChange.id).order_by(DependencyChange.id).limit(1).with_for_update(skip_locked=True)
+    taken = delete(DependencyChange).where(DependencyChange.id == oldest.scalar_subquery())
+    row = session.execute(
+        taken.returning(DependencyChange.on_id, DependencyChange.after), execution_options=_PLAIN
+    ).one_or_none()
+    return _spread(session, row.on_id, row.after) if row is not None else None
+
+
+def catch_up(database: Database, seconds: float = 5.0) -> Iterator[str]:
+    """Go on with all changes that were noted, for a while, each batch in a transaction; yield the jobs that failed."""
+    give_up, stuck = time.monotonic() + seconds, 0
+    while stuck < STUCK and time.monotonic() < give_up:
+        with database.transaction() as session:
+            told = advance(session)
+        if told is None:
+            return
+        stuck = stuck + 1 if told.left and not told.looked_at else 0
+        yield from told.failed
+
+
+def settle(session: Session, job_ids: Sequence[str]) -> tuple[list[str], set[str]]:
+    """Let those of these jobs start that wait for nothing any more, and fail those that wait in vain.
+
+    Returns:
+        The jobs that have failed, and those that could not be looked at because another transaction holds them.
+    """
+    mine = select(Job.id, Job.status, Job.waits, Job.spec).where(Job.id.in_(job_ids)).order_by(Job.id)
+    rows = session.execute(mine.with_for_update(skip_locked=True), execution_options=EVERYBODYS).all()
+    waiting = {row.id: row.spec for row in rows if row.status == Status.QUEUED and row.waits}
+    found = look_up(session, (id_ for spec in waiting.values() for id_ in references(spec).values()))
+    ready = [job_id for job_id, spec in waiting.items() if is_ready(spec, found)]
+    problems = {job_id: why for job_id, spec in waiting.items() for _, why in islice(problems_of(spec, found), 1)}
+    if ready:
+        session.execute(update(Job).where(Job.id.in_(ready)).values(waits=False), execution_options=_PLAIN)
+    for job_id, problem in problems.items():
+        _fail(session, job_id, *problem)
+    looked_at = {row.id for row in rows}
+    if done := looked_at - (waiting.keys() - {*ready, *problems}):
+        closed = update(JobDependency).where(JobDependency.job_id.in_(done)).values(open=False)
+        session.execute(closed, execution_options=_PLAIN)
+    return list(problems), set(job_ids) - looked_at
+
+
+def _fail(session: Session, job_id: str, reason: Reason, message: str) -> None:
+    values = {"status": Status.FAILED, "reason": reason, "message": message, "finished_at": now(), "lease_until": None}
+    failed = update(Job).where(Job.id == job_id).values(**values, version=Job.version + 1)
+    session.execute(failed, execution_options=_PLAIN)
+    events.moved(session, job_id)
+
+
+def _spread(session: Session, on_id: str, after: str = "") -> Told:
+    """Tell the dependants of something, and those of the dependants that fail, until a batch is full."""
+    todo, told = deque([(on_id, after)]), Told()
+    while todo and told.looked_at < BATCH:
+        on_id, after = todo.popleft()
+        room = BATCH - told.looked_at
+        if not (ids := _open(session, on_id, after, room)):
+            continue
+        failed, held = settle(session, ids)
+        told.failed += failed
+        told.looked_at += len(ids) - len(held)
+        todo.extend((job_id, "") for job_id in failed)
+        if held:  # what comes before the first of them has been looked at
+            first = min(held)
+            note(session, on_id, max([after, *(job_id for job_id in ids if job_id < first)]))
+            told.left = True
+        elif len(ids) == room:
+            todo.append((on_id, ids[-1]))
+    for on_id, after in todo:
+        if _open(session, on_id, after, limit=1):
+            note(session, on_id, after)
+            told.left = True
+    return told
+
+
+def _open(session: Session, on_id: str, after: str = "", limit: int = BATCH) -> Sequence[str]:
+    """Return jobs that may wait for something, in order, those after the job `after`."""
+    dependants = select(JobDependency.job_id).where(JobDependency.on_id == on_id, JobDependency.open)
+    return session.scalars(
+        dependants.where(JobDependency.job_id > after).order_by(JobDependency.job_id).limit(limit)
+    ).all()

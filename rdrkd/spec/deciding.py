@@ -1,0 +1,18 @@
+"""The rule of a study: written down before the first member, judged by the report."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Decide(BaseModel):
+    """Go where a method's gain is large enough and beyond chance; no go where that is ruled out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    metric: Literal["AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L"] = Field("AP", description="figure that is judged")
+    least: float = Field(0.3, ge=0, le=100, description="smallest mean gain that is worth it, percent points")
+    interval: Literal["above 0"] = Field("above 0", description="where the 95 % interval of the gain must lie")
+    method: str | None = Field(
+        None, max_length=64, description="whose gain; default: rdr-kd, or the first method that distils"
+    )

@@ -1,0 +1,124 @@
+"""What a method gains over the student alone: at equal epochs, at equal time, and at the best learning rate.
+
+The student alone is trained for as long as a method took by a control that is `as_long_as` it; other learning rates
+are controls whose names begin with `none@lr`. A study without them has no such figures.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rdrkd.diagnostics.history import at
+from rdrkd.study.members import BASELINE
+from rdrkd.study.results import Results
+from rdrkd.study.statistics import Difference, Row, difference, values_of
+from rdrkd.study.timing import seconds_of
+
+RATES = f"{BASELINE}@lr"  # what the names of controls at other learning rates begin with
+HEADER = (
+    "method", "pairs", "AP, equal epochs", "AP, equal time", "AP, best learning rate", "AP_S, equal epochs",
+    "AP_S, equal time", "hours a run", "AP an hour",
+)  # fmt: skip
+
+
+class Gain(NamedTuple):
+    """What one method gains.
+
+    Attributes:
+        row: the method.
+        time: the student alone for as long as it took; None: the study has no such control.
+        rate: the student alone at whatever learning rate of the study suits it best; None: it has one rate.
+        hours: median of a run, of the processor where all members tell it.
+    """
+
+    row: Row
+    time: Row | None
+    rate: Row | None
+    hours: float
+
+    def of(self, figure: str) -> dict[str, Difference | None]:
+        """Give a figure's differences: at equal `epochs`, at equal `time`, and to the best `rate`."""
+        against = {"time": self.time, "rate": self.rate}
+        own = values_of(self.row.members, figure)
+        others = {k: difference(own, values_of(v.members, figure)) if v else None for k, v in against.items()}
+        return {"epochs": self.row.differences.get(figure), **others}
+
+
+def distils(row: Row) -> bool:
+    """Say whether a row is a distillation: no control, and not the baseline."""
+    return row.method != BASELINE and row.members[0].get("terms", True) is not None
+
+
+def gains(rows: Sequence[Row]) -> list[Gain]:
+    """Give the gain of each distillation that has a baseline."""
+    members = [member for row in rows for member in row.members]
+    seconds = dict(zip(map(id, members), seconds_of(members), strict=True))
+    return [
+        Gain(
+            row,
+            next((r for r in _beside(row, rows) if r.members[0].get("as_long_as") == row.method), None),
+            _best_rate(row, rows),
+            statistics.median(seconds[id(member)] for member in row.members) / 3600,
+        )
+        for row in rows
+        if distils(row) and row.differences
+    ]
+
+
+def _beside(row: Row, rows: Sequence[Row]) -> list[Row]:
+    return [other for other in rows if other.setting == row.setting]
+
+
+def _best_rate(row: Row, rows: Sequence[Row]) -> Row | None:
+    """The student alone at the learning rate that has the best mean AP, which is in the control's favour."""
+    rates = [r for r in _beside(row, rows) if r.method == BASELINE or r.method.startswith(RATES)]
+    tried = [r for r in rates if "AP" in r.summaries]
+    return max(tried, key=lambda r: r.summaries["AP"].mean) if len(tried) > 1 else None
+
+
+def table(found: Sequence[Gain], told: Any) -> dict[str, Any] | None:
+    """Lay the gains out; None of none.
+
+    Args:
+        found: the gains.
+        told: writes a difference.
+    """
+    if not found:
+        return None
+    return {
+        "title": "Gain over the student alone, percent points, paired by seed: mean [95 % interval]",
+        "header": list(HEADER),
+        "rows": [_cells(gain, told) for gain in found],
+    }
+
+
+def _cells(gain: Gain, told: Any) -> list[str]:
+    ap, small = gain.of("AP"), gain.of("AP_S")
+    rate = told(ap["rate"]) if gain.rate is None else f"{told(ap['rate'])} ({gain.rate.label})"
+    each = f"{ap['epochs'].mean / gain.hours:+.2f}" if ap["epochs"] and gain.hours else "-"
+    return [
+        gain.row.label, str(max(d.seeds for d in gain.row.differences.values())), told(ap["epochs"]), told(ap["time"]),
+        rate, told(small["epochs"]), told(small["time"]), f"{gain.hours:.3g}", each,
+    ]  # fmt: skip
+
+
+def images(results: Results) -> list[str]:
+    """Say first whether the teacher has seen other images than the student, as far as the study tells."""
+    study: Mapping[str, Any] = results.get("study", {})
+    if "teacher" not in study:
+        return []
+    trained = at(study, "teacher", "train")
+    if trained is None:
+        return ["The teacher's weights were given: which images it has seen, this study does not know."]
+    shares = [float(settings.get("fraction", 1.0)) for settings in (trained, study.get("train", {}))]
+    if shares[0] == shares[1]:
+        begun = ["architecture" not in (at(study, *where) or {}) for where in (("teacher", "model"), ("student",))]
+        pretrained = "; but the teacher began with trained weights, the student with random ones" * (
+            begun == [True, False]
+        )
+        return [f"Teacher and student were trained on the same images of this dataset{pretrained}."]
+    teacher, student = (f"{100 * share:g} %" for share in shares)
+    return [
+        f"The teacher was trained on {teacher} of the training images, the student on {student}: a gain is partly that "
+        "of the images that only the teacher has seen."
+    ]

@@ -1,0 +1,1 @@
+"""Measurements of the service that are repeated by a command and committed under `docs/results`."""
