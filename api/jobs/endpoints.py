@@ -22,7 +22,7 @@ from api.idempotency.once import KEYED, OnceDep
 from api.jobs import examples, filters, polling, service, warnings
 from api.jobs.schemas import JobDetail, JobView
 from api.jobs.states import Status
-from api.jobs.waiting import waiting_for
+from api.jobs.waiting import Counts, waiting_for
 from api.pages import After, Limit, Page
 from api.queue import TRAIN
 from api.routing import Route, Short
@@ -80,7 +80,8 @@ def newest(
     labels = dict(item.split("=", 1) for item in label)
     others = filters.conditions(name, created_after, created_before, study)
     rows, following = service.newest(work.session, limit, after, status, kind, labels, others)
-    views = [JobView.of(job, waiting_for(work.session, job)) for job in rows]
+    counts = Counts(work.session)
+    views = [JobView.of(job, waiting_for(work.session, job, counts=counts)) for job in rows]
     return Page(data=views, has_more=following is not None, next=following)
 
 
