@@ -23,8 +23,8 @@ BIN := .venv/bin
 PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 READY := .venv/ready-$(TORCH)
 
-.PHONY: help demo test test-all test-gpu test-faults check lint types contracts doctests lock-check openapi transcripts bench up \
-	down lock format secrets compose-test install clean
+.PHONY: help demo test test-all test-gpu test-faults check lint types contracts doctests lock-check openapi transcripts bench \
+	bench-service up down lock format secrets compose-test install clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,9 @@ down: $(READY) ## Stop the embedded service
 
 bench: $(READY) ## Measure step times: student, + teacher forward, RDR-KD, Ultralytics' own distillation
 	$(BIN)/rdrkd bench
+
+bench-service: $(READY) ## Measure what a poll, a 304 and a list cost, beside a bare FastAPI app (wrk, if installed)
+	$(BIN)/python -m tests.bench.service docs/results/bench-service.json
 
 ## ---- test
 

@@ -1,14 +1,15 @@
-"""The servers that are compared: the product with one constant address added, and a bare FastAPI app.
+"""The servers that are compared: the product with one constant endpoint added, and a bare FastAPI app.
 
 `python -m tests.bench.servers product|bare PORT`
 """
 
 import sys
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
-from sqlalchemy import select
+from sqlalchemy import RowMapping, select
 
 from api import journal
 from api.db import make_engine
@@ -17,9 +18,8 @@ from api.main import create_app
 from api.settings import Settings
 
 
-def product() -> FastAPI:
-    """The service, and an address behind the same guard that answers without a look at anything."""
-    settings = Settings()
+def product(settings: Settings) -> FastAPI:
+    """Make the service, with an endpoint behind the same guard that answers without looking at anything."""
     journal.set_up(settings)
     app = create_app(settings)
 
@@ -30,22 +30,28 @@ def product() -> FastAPI:
     return app
 
 
-def bare() -> FastAPI:
-    """What a person would write who wants one row: no guard, no log, no schema, the same driver and pool."""
-    app, engine, table = FastAPI(), make_engine(Settings().database_url), Job.__table__
+def bare(settings: Settings) -> FastAPI:
+    """Make what anybody would write for one row, and for 20: same driver and pool; no guard, log, owner or schema."""
+    app, engine, table = FastAPI(), make_engine(settings.database_url), Job.__table__
 
     def get(job_id: str) -> JSONResponse:
         with engine.connect() as connection:
-            row = connection.execute(select(table).where(table.c.id == job_id)).mappings().one()
-        return JSONResponse({name: value if name not in DATES else str(value) for name, value in row.items()})
+            return JSONResponse(_plain(connection.execute(select(table).where(table.c.id == job_id)).mappings().one()))
 
-    DATES = {
-        column.name for column in table.columns if "at" in column.name or column.name in ("deadline", "lease_until")
-    }
+    def newest() -> JSONResponse:
+        with engine.connect() as connection:
+            rows = connection.execute(select(table).order_by(table.c.id.desc()).limit(20)).mappings().all()
+        return JSONResponse([_plain(row) for row in rows])
+
     app.add_api_route("/jobs/{job_id}", get)
+    app.add_api_route("/jobs", newest)
     return app
 
 
+def _plain(row: RowMapping) -> dict[str, Any]:
+    return {name: str(value) if hasattr(value, "isoformat") else value for name, value in row.items()}
+
+
 if __name__ == "__main__":
-    made = {"product": product, "bare": bare}[sys.argv[1]]()
+    made = {"product": product, "bare": bare}[sys.argv[1]](Settings())
     uvicorn.run(made, host="127.0.0.1", port=int(sys.argv[2]), log_config=None, access_log=False, server_header=False)
