@@ -5,11 +5,13 @@ What a dataset is taken from a folder or a bucket is copied under a lease of its
 As in `api.jobs.lifecycle`, each move is a conditional UPDATE fenced by the attempt, and no function commits.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, false, func, select, update
+from sqlalchemy import ColumnElement, false, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from api import quotas
@@ -42,6 +44,7 @@ class Check(Claimed):
 
     key: str  # where in the storage
     sha256: str  # hex, of the stored file
+    size: int  # bytes
     lenient: bool = False  # of a dataset: leave out what is at fault
 
 
@@ -54,20 +57,68 @@ class Import(Claimed):
 
 
 def claim(session: Session, worker: str, lease_seconds: float) -> Check | Import | None:
-    """Take the oldest unchecked upload of either kind, else the import that has waited longest; None: there is none.
+    """Take an upload to check, else a dataset to import; None: there is none. Owners take turns (`_turns`).
 
     Checks go first: a bucket that is away holds none of them up.
     """
-    for table in UPLOADS:
-        which = (lambda of: of.key.is_not(None), "created_at")
+    quotas.one_at_a_time(session, quotas.CHECKS)  # or two workers would serve the same owner at once
+    for owner, table in _turns(session, UPLOADS, lambda of: of.key.is_not(None)):
         lenient = table.lenient if table is Dataset else false()
-        if row := _take(session, table, worker, lease_seconds, *which, table.key, table.sha256, lenient):
+        which = (lambda of: of.key.is_not(None), owner, "created_at")
+        if row := _take(session, table, worker, lease_seconds, *which, table.key, table.sha256, table.size, lenient):
             return Check(table, *row)
-    which = (lambda of: of.key.is_(None), "rung_at")
     waited = seconds_between(Dataset.created_at, now())
-    if row := _take(session, Dataset, worker, lease_seconds, *which, Dataset.source, waited):
-        return Import(Dataset, *row)
+    for owner, table in _turns(session, (Dataset,), lambda of: of.key.is_(None)):
+        which = (lambda of: of.key.is_(None), owner, "rung_at")
+        if row := _take(session, table, worker, lease_seconds, *which, Dataset.source, waited):
+            return Import(table, *row)
     return None
+
+
+def _turns(
+    session: Session, tables: Sequence[Table], which: Callable[[Any], ColumnElement[bool]]
+) -> list[tuple[str | None, Table]]:
+    """Return the owners with something to do, the one whose turn it is first, and where their oldest lies.
+
+    The owner with the fewest running goes first, then the one who was served least recently, then the oldest row: an
+    owner with a thousand uploads holds another up for one of them.
+    """
+    oldest: dict[str | None, tuple[datetime, Table]] = {}
+    for table in tables:
+        free = (table.status == UploadStatus.CHECKING, table.lease_until.is_(None), which(table))
+        for owner, since in session.execute(
+            select(table.owner, func.min(table.created_at)).where(*free).group_by(table.owner)
+        ):
+            oldest[owner] = min(oldest.get(owner, (since, table)), (since, table), key=lambda pair: pair[0])
+    if len(oldest) > 1:
+        running, served = _running(session), _served(session, oldest)
+        never = datetime.min.replace(tzinfo=UTC)
+        owners = sorted(oldest, key=lambda one: (running[one], served.get(one, never), oldest[one][0]))
+    else:
+        owners = list(oldest)
+    return [(owner, oldest[owner][1]) for owner in owners]
+
+
+def _running(session: Session) -> Counter[str | None]:
+    """Count the uploads that are being worked on, by owner."""
+    found = Counter[str | None]()
+    for table in UPLOADS:
+        held = (table.status == UploadStatus.CHECKING, table.lease_until.is_not(None))
+        for owner, number in session.execute(select(table.owner, func.count()).where(*held).group_by(table.owner)):
+            found[owner] += number
+    return found
+
+
+def _served(session: Session, owners: Collection[str | None]) -> dict[str | None, datetime]:
+    """Return when the last check of each of these owners ended."""
+    found: dict[str | None, datetime] = {}
+    for table in UPLOADS:
+        mine = or_(table.owner.in_([owner for owner in owners if owner is not None]), table.owner.is_(None))
+        ended = select(table.owner, func.max(table.checked_at)).where(mine, table.checked_at.is_not(None))
+        for owner, at in session.execute(ended.group_by(table.owner)):
+            if at is not None:
+                found[owner] = max(at, found.get(owner, at))
+    return found
 
 
 def _take(
@@ -76,14 +127,20 @@ def _take(
     worker: str,
     lease_seconds: float,
     which: Callable[[Any], ColumnElement[bool]],
+    owner: str | None,
     order: str,
     *columns: Any,
 ) -> Sequence[Any] | None:
-    """Lease the first row of a table that is to be worked on; give its id, its attempt and some of its columns."""
+    """Lease an owner's first row of a table that is to be worked on; return its id, attempt and some columns."""
     candidate = aliased(table)
     first = (
         select(candidate.id)
-        .where(candidate.status == UploadStatus.CHECKING, candidate.lease_until.is_(None), which(candidate))
+        .where(
+            candidate.status == UploadStatus.CHECKING,
+            candidate.lease_until.is_(None),
+            candidate.owner.is_not_distinct_from(owner),
+            which(candidate),
+        )
         .order_by(getattr(candidate, order), candidate.id)
         .limit(1)
         .with_for_update(skip_locked=True, of=candidate)  # PostgreSQL; SQLite has one writer at a time

@@ -9,6 +9,7 @@ from starlette.routing import compile_path
 from api.access import Scope, needed
 from api.dependencies import refusals
 from api.errors import ApiError, InsufficientScope, ProblemDocument, RateLimited
+from api.links import add_links
 
 # The guard checks it before FastAPI sees the request: as a dependency it would only cost each of them time.
 BEARER = {"type": "http", "description": "an API key, or the service's token", "scheme": "bearer"}
@@ -31,6 +32,7 @@ def document(app: FastAPI) -> dict[str, Any]:
                 _complete(operation["responses"], method.upper(), path)
                 for parameter in operation.get("parameters", ()):
                     parameter["schema"] = _not_null(parameter["schema"])
+        add_links(made["paths"])
     return app.openapi_schema or {}
 
 

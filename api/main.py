@@ -62,6 +62,7 @@ from api.validation import endpoints as validation
 from api.watch import Watch
 from api.webhooks import endpoints as webhooks
 from api.webhooks.resolver import Resolver
+from api.webhooks.vault import Vault
 from api.workers import endpoints as workers
 from rdrkd import __version__
 from rdrkd.sealing import own_folder
@@ -100,6 +101,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.ledger = Ledger(app.state.database, app.state.storage)
     app.state.doorbell = Doorbell(settings.broker_url)
     app.state.resolver = Resolver()
+    app.state.vault = Vault(settings)
     app.state.watch = Watch(app.state.database, app.state.admission, settings.max_waiting)
     app.state.keys = lookup = Lookup(app.state.database, app.state.admission)
     app.add_middleware(Guard, settings=settings, token=settings.read_token(), keys=lookup, uploads=UPLOADS)

@@ -25,6 +25,7 @@ from api.uploads import UploadStatus
 
 MOST_AT_ONCE = 1001  # jobs that one request queues: a study's
 CLAIMS = 0x636C61696D  # "claim": the advisory lock of claims that look at quotas, on PostgreSQL
+CHECKS = 0x636865636B  # "check": that of claims of checks
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def check_jobs(session: Session, owner: str | None) -> None:
     """
     most = quotas_of(session).queued_jobs
     if most and owner is not None:
-        _one_at_a_time(session, zlib.crc32(owner.encode()))
+        one_at_a_time(session, zlib.crc32(owner.encode()))
         queued = _count(session, owner, Job.status == QUEUED, most)
         if queued > most:
             raise QuotaExceeded(f"expected at most {most} queued jobs of {owner}, got {queued} with this request's")
@@ -78,7 +79,7 @@ def check_storage(session: Session, owner: str | None, more: int = 0) -> None:
     """
     most = quotas_of(session).storage_bytes
     if most and owner is not None:
-        _one_at_a_time(session, zlib.crc32(owner.encode()))
+        one_at_a_time(session, zlib.crc32(owner.encode()))
         counted = sum(used_bytes(session, owner).values()) + more
         if counted > most:
             raise QuotaExceeded(
@@ -124,7 +125,7 @@ def set_aside(session: Session, most: int) -> list[str]:
     """
     if not most:
         return []
-    _one_at_a_time(session, CLAIMS)
+    one_at_a_time(session, CLAIMS)
     running = select(Job.owner).where(held(Job), Job.owner.is_not(None)).group_by(Job.owner)
     return [owner for owner in session.scalars(running.having(func.count() >= most)) if owner]
 
@@ -135,7 +136,7 @@ def _count(session: Session, owner: str, condition: ColumnElement[bool], most: i
     return session.scalar(select(func.count()).select_from(some)) or 0
 
 
-def _one_at_a_time(session: Session, lock: int) -> None:
+def one_at_a_time(session: Session, lock: int) -> None:
     """Wait for other transactions with this lock to end. SQLite has one writer at a time anyway."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(select(func.pg_advisory_xact_lock(lock)))

@@ -20,6 +20,7 @@ from sqlalchemy import Engine, bindparam, create_engine, text
 
 from api import checks, discards, journal, orphans
 from api.audit import service as audit
+from api.datasets import unpacked
 from api.db import Database
 from api.idempotency import service as idempotency
 from api.jobs import repair, retention, unblocking
@@ -33,6 +34,7 @@ from api.studies import service as studies
 from api.webhooks import delivery
 from api.webhooks.sender import Sender
 from api.workers import service as workers
+from rdrkd import caching
 from rdrkd.sealing import own_folder, seal
 
 log = logging.getLogger("api.reaper")  # it is `__main__` where it runs
@@ -120,6 +122,9 @@ class Reaper:
             log.warning("files that are to go stay for now: %s", error)
         files = self.storage.sweep()
         self.collect()
+        unpacked.sweep(self.database, self.settings.cache_dir)
+        if self.settings.cache_dir.is_dir():
+            caching.shrink(self.settings.cache_dir, unpacked.bound_of(self.settings))
         with self.database.transaction() as session:
             resumable.forget(session, self.storage)
             ledger.forget(session, RUN_OUT_SECONDS)

@@ -56,6 +56,20 @@ def _rate(text: str) -> str:
     return text
 
 
+def _fernet(keys: SecretStr | None) -> SecretStr | None:
+    """Reject what is no list of Fernet keys.
+
+    Raises:
+        ValueError: it is none; the message does not hold it.
+    """
+    if keys is None:
+        return None
+    given = [key.strip() for key in keys.get_secret_value().split(",")]
+    if not all(re.fullmatch(r"[A-Za-z0-9_-]{43}=", key) for key in given):
+        raise ValueError("expected keys of 32 bytes in URL-safe base64, joined by commas; `make secrets` makes one")
+    return SecretStr(",".join(given))
+
+
 def _apart(folders: list[Path]) -> list[Path]:
     """Refuse folders that cannot be told apart by their names.
 
@@ -141,6 +155,11 @@ class Settings(BaseSettings):
     s3_cache_bytes: int = Field(
         50 * GIB, ge=0, description="what a worker keeps of the bucket's files in `<data_dir>/objects`, bytes"
     )
+    dataset_cache_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="what may stay unpacked of datasets in `<data_dir>/cache`, bytes; default: as much as is left free",
+    )
 
     checkpoints_keep_last: int = Field(2, ge=1, description="checkpoints of a job that stay: the newest, so many")
     checkpoints_keep_best: bool = Field(False, description="and the best one, by its metrics")
@@ -207,6 +226,12 @@ class Settings(BaseSettings):
     rate_stranger: Rate = Field("60/minute", description="requests without a valid key, per address")
 
     audit_keep_days: float = Field(365, gt=0, description="days for which the audit log is kept")
+    encryption_keys: Annotated[SecretStr | None, AfterValidator(_fernet)] = Field(
+        None,
+        repr=False,
+        description="Fernet keys, comma-separated, that encrypt the secrets of webhooks: the first one encrypts, all "
+        "decrypt; default: one in `<data_dir>/encryption.key`, which is made",
+    )
     webhooks_allow_http: bool = Field(False, description="let webhooks be called without TLS")
     webhooks_allow_private: bool = Field(
         False, description="let webhooks lead into private networks and to this machine; for receivers of one's own"
@@ -233,8 +258,12 @@ class Settings(BaseSettings):
     outage_grace_seconds: float = Field(
         300, ge=0, description="how long past its lease a training goes on while the database does not answer"
     )
-    inspect_timeout_seconds: float = Field(1800, gt=0, description="wall time of the check of an upload")
-    inspect_memory_bytes: int = Field(8 * GIB, ge=2**28, description="memory that the check of an upload may use")
+    inspect_timeout_seconds: float = Field(
+        1800, gt=0, description="most wall time of the check of an upload; a small file has less"
+    )
+    inspect_memory_bytes: int = Field(
+        8 * GIB, ge=2**28, description="most memory of the check of an upload; a small file has less"
+    )
     inspect_file_bytes: int = Field(GIB, ge=2**20, description="largest file that the check may write")
 
     @model_validator(mode="after")
@@ -267,6 +296,11 @@ class Settings(BaseSettings):
     def storage_dir(self) -> Path:
         """Root of the stored files."""
         return self.data_dir / "storage"
+
+    @property
+    def cache_dir(self) -> Path:
+        """Folder of unpacked datasets, by content hash."""
+        return self.data_dir / "cache"
 
     def read_token(self) -> str | None:
         """Give the bearer token, if one is set.

@@ -144,6 +144,9 @@ def eiou_loss(boxes: Tensor, others: Tensor, focal: bool = False) -> Tensor:
     L = 1 - IoU + rho^2(centres) / (Cw^2 + Ch^2) + (w - w')^2 / Cw^2 + (h - h')^2 / Ch^2, with Cw and Ch the sides of
     the smallest box that encloses both. Symmetric; 0 at equality; unchanged when both boxes are scaled.
 
+    A head without DFL can predict an inverted box, a teacher's as well as a student's. It overlaps nothing, and the
+    enclosing box holds all its corners: the loss stays at most 10, and the side terms pull it back.
+
     Args:
         boxes: (..., 4) xyxy.
         others: (..., 4) xyxy.
@@ -156,13 +159,11 @@ def eiou_loss(boxes: Tensor, others: Tensor, focal: bool = False) -> Tensor:
     x1, y1, x2, y2 = boxes.unbind(-1)
     u1, v1, u2, v2 = others.unbind(-1)
     w, h, w_, h_ = x2 - x1, y2 - y1, u2 - u1, v2 - v1
-    # An inverted box, which a head without DFL can predict, overlaps nothing; the side terms pull it back.
     overlap = (torch.minimum(x2, u2) - torch.maximum(x1, u1)).clamp(min=0) * (
         torch.minimum(y2, v2) - torch.maximum(y1, v1)
     ).clamp(min=0)
     iou = overlap / (w * h + w_ * h_ - overlap + EPS)
-    cw2 = (torch.maximum(x2, u2) - torch.minimum(x1, u1)).square()
-    ch2 = (torch.maximum(y2, v2) - torch.minimum(y1, v1)).square()
+    cw2, ch2 = (_extent(torch.stack(corners)).square() for corners in ((x1, x2, u1, u2), (y1, y2, v1, v2)))
     rho2 = ((x1 + x2 - u1 - u2).square() + (y1 + y2 - v1 - v2).square()) / 4
     loss = 1 - iou + rho2 / (cw2 + ch2 + EPS) + (w - w_).square() / (cw2 + EPS) + (h - h_).square() / (ch2 + EPS)
     return iou.detach().sqrt() * loss if focal else loss
@@ -175,7 +176,7 @@ def giou_loss(boxes: Tensor, others: Tensor) -> Tensor:
     Symmetric; 0 at equality, below 2; unchanged when both boxes are scaled.
 
     A head without DFL can predict an inverted box. It overlaps nothing, its area counts as negative, and C encloses
-    all its corners: the loss stays bounded and pulls it back. Published codes know no such box.
+    all its corners: the loss is at most 3, or 4 of two such boxes, and pulls it back. Published codes know no such box.
 
     Args:
         boxes: (..., 4) xyxy.
@@ -193,9 +194,14 @@ def giou_loss(boxes: Tensor, others: Tensor) -> Tensor:
     overlap = width * height
     union = _signed_area(high - low) + _signed_area(high_ - low_) - overlap
     corners = torch.stack([low, high, low_, high_])
-    width, height = (corners.amax(0) - corners.amin(0)).unbind(-1)
+    width, height = _extent(corners).unbind(-1)
     enclosing = (width * height).clamp(min=EPS)
     return 1 - overlap / union.clamp(min=EPS) + (enclosing - union) / enclosing
+
+
+def _extent(corners: Tensor) -> Tensor:
+    """Give how far corners (N, ...) lie apart, (...)."""
+    return corners.amax(0) - corners.amin(0)
 
 
 def _signed_area(sides: Tensor) -> Tensor:

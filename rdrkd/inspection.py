@@ -4,16 +4,21 @@ The worker runs this in a process of its own, under `limit_resources`.
 """
 
 import ctypes
+import errno
+import logging
 import resource
 import sys
 from pathlib import Path
 from typing import Any
 
 from rdrkd.data.inspection import empty_report, inspect_dataset, refused
-from rdrkd.errors import ModelError, Problem
+from rdrkd.errors import ModelError, Problem, RdrkdError
 from rdrkd.files import file_sha256
 from rdrkd.suffixes import ARCHIVES, archive_suffix
 
+log = logging.getLogger(__name__)
+
+_OF_THE_NAME = (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ)
 MODEL_SUFFIXES = (".pt", ".safetensors")
 _PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
 
@@ -64,13 +69,29 @@ def inspect(
         `kind` (dataset, model or unknown), `ok`, `sha256`, `size` in bytes, `problems` ({where, detail} each),
         `more_problems` (how many are not listed) and `warnings`. Of a dataset `format`, `lenient`, `names`,
         `statistics`, `skipped` (entries of the archive that are not needed, by suffix) and, of a lenient look,
-        `dropped` (see `rdrkd.data.faults`); of a model `architecture`, `names`, `parameters`, `strides`, `reg_max` and
+        `dropped` (see `rdrkd.data.faults`); `disk_full` where there was no room to unpack it, which says nothing of
+        the file; of a model `architecture`, `names`, `parameters`, `strides`, `reg_max` and
         `task`. A bad file is an answer, not an exception.
 
     Raises:
-        DiskFullError: no room to unpack it.
         FileNotFoundError: there is nothing at `path`.
     """
+    try:
+        return _inspect(path, cache, lenient, preview, convert)
+    except (RdrkdError, FileNotFoundError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno not in _OF_THE_NAME:
+            raise  # this machine's disk, not the file
+        log.exception("the inspection did not foresee this")
+        kind = "model" if path.suffix.lower() in MODEL_SUFFIXES else "dataset"
+        detail = f"expected a {kind} that can be read, got one at which reading fails with {type(error).__name__}"
+        return refused(empty_report(kind, file_sha256(path), path.stat().st_size), [Problem(path.name, detail)])
+
+
+def _inspect(
+    path: Path, cache: Path | None, lenient: bool, preview: Path | None, convert: Path | None
+) -> dict[str, Any]:
     if path.is_dir() or archive_suffix(path.name) or path.suffix.lower() in (".yaml", ".yml"):
         return inspect_dataset(path, cache, lenient, preview)
     report = empty_report("model", file_sha256(path), path.stat().st_size)

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import logging
+import os
 import resource
 import signal
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from api.leases import Fenced
 from api.models.tables import Model
 from api.storage import StorageUnreachable, Stored
 from api.uploads import UploadStatus
-from worker import folders, previews
+from worker import folders, limits, previews
 from worker.endings import DISK_FULL
 from worker.lease import Lease, Order
 from worker.process import RDRKD, Child, last_words
@@ -48,7 +49,7 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
         with Lease(
             place,
             lambda session, seconds: checks.renew(session, check, seconds),
-            place.settings.inspect_timeout_seconds,
+            limits.seconds(place.settings, check.size),
         ) as lease:
             try:
                 folders.prepare(folder)
@@ -133,7 +134,7 @@ def _inspect(
     line: list[str | Path] = [*command, "inspect", path, "--cache", place.cache, *options, "--json"]
     child = Child(line, folder, folder / folders.LOG, hidden=place.hidden, writable=[place.cache])
     try:
-        _restrict(child.pid, place)
+        _restrict(child.pid, place, check.size)
         lease.child = child
         output, *_ = *islice(child.lines(MAX_REPORT), MAX_LINES), b""  # the report is the first line
         status = child.wait()
@@ -155,19 +156,19 @@ def _written(place: Workplace, check: Check, folder: Path) -> Stored | None:
     return None
 
 
-def _restrict(pid: int, place: Workplace) -> None:
-    """Limit memory, processor time and file size of a child that opens a stranger's file (Linux)."""
+def _restrict(pid: int, place: Workplace, size: int) -> None:
+    """Limit memory, processor time and file size of a child that opens a stranger's file of `size` bytes (Linux)."""
     if not hasattr(resource, "prlimit"):
         return
     settings = place.settings
-    limits = {
-        resource.RLIMIT_DATA: settings.inspect_memory_bytes,
-        resource.RLIMIT_CPU: int(settings.inspect_timeout_seconds) + 1,
+    bounds = {
+        resource.RLIMIT_DATA: limits.memory_bytes(settings, size),
+        resource.RLIMIT_CPU: int(limits.seconds(settings, size)) + 1,
         resource.RLIMIT_FSIZE: settings.inspect_file_bytes,
         resource.RLIMIT_CORE: 0,
     }
     with contextlib.suppress(ProcessLookupError):  # it has ended already
-        for name, limit in limits.items():
+        for name, limit in bounds.items():
             resource.prlimit(pid, name, (limit, limit))
 
 
@@ -180,6 +181,8 @@ def _judge(output: bytes, status: int, order: Order | None, words: str) -> tuple
     except (ValueError, TypeError, KeyError):
         how = SIGNALS.get(signal.Signals(-status)) if status < 0 else None
         return None, _problem(f"the check {how or f'broke (exit status {status})'}; its last lines: {words}")
+    if report.get("disk_full"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if not ok and not problems:
         problems = _problem("the check refused the file without saying why")
     return report, [] if ok else problems

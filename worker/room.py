@@ -10,8 +10,10 @@ from dataclasses import replace
 from sqlalchemy.orm import Session
 
 from api.attempts import service as attempts
+from api.datasets import unpacked
 from api.jobs import lifecycle
 from api.jobs.lifecycle import Ending, Held
+from rdrkd import caching
 from rdrkd.reasons import Reason
 from worker.workplace import Workplace
 
@@ -31,6 +33,8 @@ def give_back_or_end(session: Session, held: Held, ending: Ending) -> None:
 def shortage(place: Workplace) -> str | None:
     """Return what is lacking, as a sentence without paths; None while there is room for work."""
     least = place.settings.min_free_bytes
+    if _free(place) < least and caching.names(place.cache):
+        caching.shrink(place.cache, unpacked.bound_of(place.settings))
     for what, free in (("run folders", _free(place)), ("file store", place.storage.free())):
         if free < least:
             return f"expected {least} bytes to be free on the disk of the {what}, got {free}"

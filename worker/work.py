@@ -4,6 +4,7 @@ import logging
 from functools import partial
 
 from api import checks, journal
+from api.datasets import unpacked
 from api.jobs import dependencies, lifecycle, repair
 from api.queue import INSPECT, TRAIN
 from worker import importing, inspection, supervisor
@@ -41,6 +42,7 @@ def _run_job(place: Workplace, held: lifecycle.Held) -> None:
     with journal.about(job_id=held.id, attempt=held.attempt):
         log.info("claimed %s, attempt %d", held.id, held.attempt)
         supervisor.run(place, held)
+    unpacked.sweep(place.database, place.cache)
     _ring_for(place, held.id)
 
 
@@ -51,6 +53,7 @@ def _check(place: Workplace, claimed: checks.Check | checks.Import) -> None:
             importing.run(place, claimed)
         else:
             inspection.run(place, claimed)
+    unpacked.sweep(place.database, place.cache)
     _ring_for(place, claimed.id)
 
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from api.datasets import unpacked
 from api.db import Database
 from api.ledger.holding import Ledger
 from api.queue import Doorbell
@@ -73,6 +74,7 @@ class Workplace:
         own_folder(settings.data_dir)
         if not confinement.supported():
             log.warning("this kernel has no Landlock: trainers can read whatever this worker can")
+        unpacked.bound_of(settings).write(settings.cache_dir)
         return cls(
             settings=settings,
             database=Database(settings.database_url, kept=1),
@@ -95,7 +97,7 @@ class Workplace:
     @property
     def cache(self) -> Path:
         """Folder of unpacked datasets, by content hash; shared by all attempts on this machine."""
-        return self.settings.data_dir / "cache"
+        return self.settings.cache_dir
 
     @property
     def runs(self) -> Path:

@@ -1,17 +1,18 @@
 """The addresses of datasets."""
 
 from collections.abc import Sequence
+from threading import Thread
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy.orm import Session
 
 from api.artifacts.media import media_type
-from api.datasets import service
+from api.datasets import service, unpacked
 from api.datasets.imports import Asked, look_at_bucket, look_at_folder
 from api.datasets.schemas import DatasetView
 from api.datasets.tables import Dataset
-from api.dependencies import OF_JSON, IfNoneMatch, StorageDep, Work, json_only, refusals, remove_after
+from api.dependencies import OF_JSON, IfNoneMatch, StorageDep, Work, json_only, refusals, remove_after, settings_of
 from api.downloads import Download, hand_out
 from api.errors import (
     BadRequest,
@@ -185,6 +186,11 @@ def preview(dataset_id: str, work: Work, request: Request, if_none_match: IfNone
     responses={204: {"description": "deleted"}, **refusals(CrossSite, NotFound, InUse)},
 )
 def delete(dataset_id: str, request: Request, work: Work) -> Response:
-    """Delete a dataset that no job and no study names, with its file."""
+    """Delete a dataset that no job and no study names, with its file and what lies unpacked of it."""
+    sha256 = service.get(work.session, dataset_id).sha256
     remove_after(request, work, service.delete(work.session, dataset_id))
+    if sha256 is not None and (gone := unpacked.unneeded(work.session, [sha256])):
+        cache = settings_of(request).cache_dir
+        # Many files: not in a thread that holds a place at the database.
+        work.then(Thread(target=unpacked.let_go, args=(cache, gone), name="unpacked", daemon=True).start)
     return Response(status_code=204)

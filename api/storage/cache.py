@@ -3,13 +3,10 @@
 import hashlib
 import os
 import shutil
-import tempfile
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
-from api.storage.spool import ABANDONED_SECONDS
+from rdrkd.caching import Bound, coming, forget, hold, shrink
 
 Fetch = Callable[[Path], bool]  # writes the file; whether it came whole
 
@@ -30,44 +27,29 @@ class Cache:
             fetch: brings it, verified; False from it: it cannot be had.
         """
         kept = self.folder / f"{sha256}{suffix}"
-        if not _is(kept, sha256) and not self._fill(kept, fetch):
-            return False
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        os.utime(kept)
+        held = hold(self.folder, kept.name)
         try:
-            os.link(kept, target)
-        except OSError:  # another file system
-            shutil.copyfile(kept, target)
+            if not _is(kept, sha256) and not self._fill(kept, fetch):
+                return False
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            try:
+                os.link(kept, target)
+            except OSError:  # another file system
+                shutil.copyfile(kept, target)
+        finally:
+            held.close()
+            if not kept.exists():
+                forget(kept)
         return True
 
     def _fill(self, kept: Path, fetch: Fetch) -> bool:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".") as folder:
-            coming = Path(folder) / kept.name
-            if not fetch(coming):
+        with coming(kept) as folder:
+            if not fetch(folder / kept.name):
                 return False
-            coming.replace(kept)
-        self._shrink(kept)
+            (folder / kept.name).replace(kept)
+        shrink(self.folder, Bound(self.most_bytes))
         return True
-
-    def _shrink(self, newest: Path) -> None:
-        """Let the files go that were not needed for longest, until the rest is small enough; and what was abandoned."""
-        files = []
-        for path in self.folder.iterdir():
-            with suppress(FileNotFoundError):  # another process shrinks it, too
-                seen = path.stat()
-                if path.is_file():
-                    files.append((seen.st_mtime, seen.st_size, path))
-                elif seen.st_mtime < time.time() - ABANDONED_SECONDS:
-                    shutil.rmtree(path, ignore_errors=True)
-        size = sum(size for _, size, _ in files)
-        for _, freed, path in sorted(files):
-            if size <= self.most_bytes:
-                break
-            if path != newest:
-                path.unlink(missing_ok=True)
-                size -= freed
 
 
 def _is(path: Path, sha256: str) -> bool:

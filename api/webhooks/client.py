@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 SECONDS = 10.0  # from the name's resolution to the answer's status, all in all
 RETRIED = (408, 429)  # and 5xx: the receiver may be well again later
+UNSIGNED = "no secret of this webhook can be decrypted: bring the encryption key back, or rotate the secret"
 GONE = 410  # the receiver wants no more of it
 
 
@@ -55,6 +56,8 @@ class Client:
             body: JSON.
             secrets: each gives a signature.
         """
+        if not secrets:
+            return Answer(None, UNSIGNED, again=True)
         headers = {"Content-Type": "application/json", "User-Agent": f"rdrkd/{__version__}"}
         try:
             headers |= signed(message_id, body, secrets)

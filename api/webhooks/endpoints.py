@@ -15,10 +15,19 @@ from api.pages import After, Limit, Page
 from api.routing import Route
 from api.webhooks import service
 from api.webhooks.schemas import DeliveryView, NewSecretView, WebhookChange, WebhookRequest, WebhookView
+from api.webhooks.vault import Vault
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=Route)
 
 _BODY = (*OF_JSON, Invalid)
+
+
+def _vault(request: Request) -> Vault:
+    vault: Vault = request.app.state.vault
+    return vault
+
+
+VaultDep = Annotated[Vault, Depends(_vault)]
 
 
 # Dependencies before `Work`: while name servers are waited for, neither a transaction nor a thread is held.
@@ -40,9 +49,11 @@ async def _changeable(asked: WebhookChange, request: Request, settings: Settings
     dependencies=[Depends(json_only)],
     responses=refusals(*_BODY, QuotaExceeded),
 )
-def create(asked: Annotated[WebhookRequest, Depends(_callable)], work: Work, response: Response) -> NewSecretView:
+def create(
+    asked: Annotated[WebhookRequest, Depends(_callable)], work: Work, vault: VaultDep, response: Response
+) -> NewSecretView:
     """Have an address told of the caller's owner's events. The answer holds the secret that signs them, once."""
-    row, secret = service.create(work.session, asked)
+    row, secret = service.create(work.session, asked, vault)
     response.headers["Location"] = f"/v1/webhooks/{row.id}"
     response.headers["Cache-Control"] = "no-store"
     return NewSecretView.of(row, secret=secret)
@@ -81,9 +92,9 @@ def delete(webhook_id: str, work: Work) -> None:
 
 
 @router.post("/{webhook_id}/rotate", operation_id="rotate_webhook_secret", responses=refusals(CrossSite, NotFound))
-def rotate(webhook_id: str, work: Work, response: Response) -> NewSecretView:
+def rotate(webhook_id: str, work: Work, vault: VaultDep, response: Response) -> NewSecretView:
     """Make a new secret. The one before signs, too, for a day; the answer holds the new one, once."""
-    row, secret = service.rotate(work.session, webhook_id)
+    row, secret = service.rotate(work.session, webhook_id, vault)
     response.headers["Cache-Control"] = "no-store"
     return NewSecretView.of(row, secret=secret)
 

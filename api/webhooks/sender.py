@@ -21,6 +21,7 @@ from api.webhooks import delivery
 from api.webhooks.client import Client
 from api.webhooks.delivery import Due
 from api.webhooks.resolver import Resolver
+from api.webhooks.vault import Vault
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class Sender:
         self.settings = settings
         self.database = Database(settings.database_url, kept=1)
         self._client = Client(settings.webhooks_allow_http, settings.webhooks_allow_private, resolver or Resolver())
+        self._vault, self._resealed = Vault(settings), False
         self._under_way: dict[asyncio.Task[None], Due] = {}
         self._asking = ThreadPoolExecutor(1, "webhooks-database")
 
@@ -72,6 +74,10 @@ class Sender:
 
     async def _begin(self) -> int:
         """Begin as many attempts as there is room for; return how many."""
+        if not self._resealed:
+            if count := await self._ask(self._vault.reseal):
+                log.info("encrypted the secrets of %d webhooks", count)
+            self._resealed = True
         under_way = list(self._under_way.values())
         due = await self._ask(lambda session: delivery.claim(session, under_way))
         for message in due:
@@ -91,7 +97,7 @@ class Sender:
 
     async def _attempt(self, due: Due) -> None:
         began = time.monotonic()
-        answer = await self._client.send(due.url, due.id, due.body, due.secrets)
+        answer = await self._client.send(due.url, due.id, due.body, self._vault.open(due.secrets))
         seconds = time.monotonic() - began
         log.info("%s attempt %d: %s", due.id, due.attempt, answer.status_code or answer.error)
         first, most = self.settings.webhooks_retry_seconds, self.settings.webhooks_disable_days

@@ -18,6 +18,7 @@ from api.webhooks.addresses import AddressRefused, check_form, resolve
 from api.webhooks.resolver import Resolver
 from api.webhooks.schemas import WebhookChange, WebhookRequest
 from api.webhooks.tables import Delivery, DeliveryAttempt, Webhook
+from api.webhooks.vault import Vault
 from rdrkd.errors import Problem
 
 MOST = 20  # webhooks of one owner
@@ -38,7 +39,7 @@ async def check(url: str, settings: Settings, resolver: Resolver) -> None:
         raise Invalid.at(Problem("/url", str(error))) from error
 
 
-def create(session: Session, request: WebhookRequest) -> tuple[Webhook, str]:
+def create(session: Session, request: WebhookRequest, vault: Vault) -> tuple[Webhook, str]:
     """Make a webhook whose URL was checked; return its row and its secret.
 
     Raises:
@@ -46,7 +47,7 @@ def create(session: Session, request: WebhookRequest) -> tuple[Webhook, str]:
     """
     secret = _new_secret()
     row = Webhook(id=new_id("whk"), owner=owner_of(session), url=request.url, name=request.name)
-    row.events, row.secrets = [str(event) for event in request.events], [{"secret": secret, "until": None}]
+    row.events, row.secrets = [str(event) for event in request.events], [{"secret": vault.seal(secret), "until": None}]
     session.add(row)
     session.flush()
     mine = Webhook.owner.is_not_distinct_from(row.owner)
@@ -88,13 +89,13 @@ def remove(session: Session, webhook_id: str) -> None:
     session.delete(get(session, webhook_id))
 
 
-def rotate(session: Session, webhook_id: str) -> tuple[Webhook, str]:
+def rotate(session: Session, webhook_id: str, vault: Vault) -> tuple[Webhook, str]:
     """Make a new secret; those before sign, too, for a day, until the receiver knows the new one. Raises `NotFound`."""
     row = get(session, webhook_id)
     secret, until = _new_secret(), (datetime.now(UTC) + timedelta(hours=OLD_HOURS)).isoformat()
     signing = delivery.valid(row.secrets)
     old = [entry | {"until": entry["until"] or until} for entry in row.secrets if entry["secret"] in signing]
-    row.secrets = [{"secret": secret, "until": None}, *old][:MOST_SECRETS]
+    row.secrets = [{"secret": vault.seal(secret), "until": None}, *old][:MOST_SECRETS]
     session.flush()
     return row, secret
 

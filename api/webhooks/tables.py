@@ -28,7 +28,7 @@ class Webhook(Owned, Base):
     name: Mapped[str | None] = mapped_column(String(200))
     url: Mapped[str] = mapped_column(String(2000))
     events: Mapped[list[Any]]  # names of events
-    secrets: Mapped[list[Any]]  # [{secret, until}], newest first; in clear, because they sign
+    secrets: Mapped[list[Any]]  # [{secret, until}], newest first; encrypted (`api.webhooks.vault`)
     failing_since: Mapped[datetime | None] = mapped_column(UtcDateTime)  # first failure since the last success
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     disabled_reason: Mapped[str | None] = mapped_column(String(300))

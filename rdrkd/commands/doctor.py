@@ -73,6 +73,10 @@ def _workers(queue: str, present: list[dict[str, Any]]) -> Finding:
     if not alive:
         last = f"; the last was {gone[-1]}" if gone else ""
         return Finding(what, "fault", f"none{last}", f"start one: python -m worker --queue {queue}")
+    unfit = [f"{worker['name']}: {worker['complaint']}" for worker in alive if worker.get("complaint")]
+    if unfit:
+        state: Literal["warning", "fault"] = "fault" if len(unfit) == len(alive) else "warning"
+        return Finding(what, state, "; ".join(unfit), "mend what they lack: they take work again by themselves")
     others = sorted({worker["version"] for worker in alive} - {rdrkd.__version__})
     if others:
         return Finding(what, "warning", f"of the versions {', '.join(others)}", "let all run the same version")

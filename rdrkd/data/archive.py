@@ -2,15 +2,12 @@
 
 import json
 import os
-import shutil
-import tempfile
-import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rdrkd.caching import Bound, Hold, coming, forget, hold, room_for, shrink, sweep
 from rdrkd.data import tars, zips
 from rdrkd.data.limits import Limits
 from rdrkd.errors import DatasetError
@@ -19,8 +16,6 @@ from rdrkd.files import file_sha256, full_disk_named
 RECORD = (
     ".rdrkd.json"  # in the unpacked folder, what we noted of it; no archive can bring one: hidden files are skipped
 )
-_PARTIAL = ".unpacking-"
-_ABANDONED_SECONDS = 86_400
 
 Accept = Callable[[Path], dict[str, Any] | None]
 
@@ -30,12 +25,14 @@ class Unpacked:
     """An archive that lies unpacked in `folder`.
 
     `skipped` counts the entries that were not needed, by suffix; `notes` are what `accept` gave when it was unpacked.
+    Nobody lets the folder go for as long as `hold` is kept.
     """
 
     folder: Path
     sha256: str
     skipped: dict[str, int]
     notes: dict[str, Any]
+    hold: Hold = field(default_factory=Hold, compare=False, repr=False)
 
 
 def unpack(
@@ -58,17 +55,23 @@ def unpack(
     sha256 = file_sha256(archive)
     final = cache / f"{sha256}{variant}"
     with full_disk_named("the unpacked archive"):
+        kept = hold(cache, final.name)
         if not final.exists():
-            cache.mkdir(parents=True, exist_ok=True)
-            _fill(final, archive, limits or Limits(), accept)
+            try:
+                _fill(final, archive, replace(limits or Limits(), room=room_for(cache)), accept)
+            except BaseException:
+                kept.close()
+                forget(final)
+                raise
+            if (bound := Bound.of(cache)) is not None:
+                shrink(cache, bound)
         record = _record(final)
-    return Unpacked(final, sha256, record["skipped"], record["notes"])
+    return Unpacked(final, sha256, record["skipped"], record["notes"], kept)
 
 
 def _fill(final: Path, archive: Path, limits: Limits, accept: Accept | None) -> None:
-    _sweep(final.parent)
-    partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=final.parent))
-    try:
+    sweep(final.parent)
+    with coming(final) as partial:
         form = zips if archive.suffix.lower() == ".zip" else tars
         try:
             skipped = form.extract(archive, partial, limits)
@@ -83,8 +86,6 @@ def _fill(final: Path, archive: Path, limits: Limits, accept: Accept | None) -> 
         except OSError:
             if not final.is_dir():  # otherwise another process was faster with the same bytes
                 raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -94,11 +95,3 @@ def _record(folder: Path) -> dict[str, Any]:
         return {"skipped": {}, "notes": {}}
     record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return record
-
-
-def _sweep(cache: Path) -> None:
-    """Remove what processes left that were killed while they unpacked."""
-    for partial in cache.glob(f"{_PARTIAL}*"):
-        with suppress(FileNotFoundError):
-            if time.time() - partial.stat().st_mtime > _ABANDONED_SECONDS:
-                shutil.rmtree(partial, ignore_errors=True)

@@ -1,7 +1,7 @@
 """A dataset in YOLO layout."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -29,6 +29,7 @@ class Dataset:
     splits: dict[str, Path]
     annotations: dict[str, Path]
     sha256: str
+    hold: object = field(default=None, compare=False, repr=False)  # of an unpacked archive: what keeps it there
 
     def images(self, split: str) -> list[Path]:
         """Give the split's images, sorted by path.

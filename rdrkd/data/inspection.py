@@ -1,9 +1,10 @@
 """Inspect a dataset: an archive of strangers, or a folder of this machine's owner; the report is plain JSON values."""
 
+import errno
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from rdrkd.data.faults import Faults
 from rdrkd.data.formats import Format, detect
 from rdrkd.data.preview import draw
 from rdrkd.data.uploads import LENIENT, Settled, settle
-from rdrkd.errors import DatasetError, Problem
+from rdrkd.errors import DatasetError, DiskFullError, Problem
 from rdrkd.files import file_sha256
 from rdrkd.suffixes import archive_suffix
 
 Report = dict[str, Any]
+LONGEST_WHERE, LONGEST_DETAIL = 500, 2000  # characters of a problem
+MOST_SKIPPED = 100  # kinds of entries that a report counts
 
 
 def inspect_dataset(path: Path, cache: Path | None, lenient: bool, preview: Path | None) -> Report:
@@ -36,6 +39,9 @@ def inspect_dataset(path: Path, cache: Path | None, lenient: bool, preview: Path
             return refused(report, error.problems or [Problem(path.name, str(error))])
         except MemoryError:
             return refused(report, [Problem(path.name, "expected a dataset that fits the memory of an inspection")])
+        except DiskFullError as error:
+            too_large = getattr(error.__cause__, "errno", None) == errno.EFBIG  # a limit of ours, not the disk's
+            return refused(report, [Problem(path.name, str(error))]) | {"disk_full": not too_large}
 
 
 def empty_report(kind: str, sha256: str | None, size: int) -> Report:
@@ -46,9 +52,14 @@ def empty_report(kind: str, sha256: str | None, size: int) -> Report:
 
 
 def refused(report: Report, problems: Sequence[Problem]) -> Report:
-    """Give the report on something that cannot be used."""
-    listed = [asdict(problem) for problem in problems[:MOST_PROBLEMS]]
+    """Return the report on something that cannot be used."""
+    listed = [_listed(problem) for problem in problems[:MOST_PROBLEMS]]
     return report | {"ok": False, "problems": listed, "more_problems": len(problems) - len(listed)}
+
+
+def _listed(problem: Problem) -> dict[str, str]:
+    """Return a problem cut to a length that people read: names in an archive can have megabytes."""
+    return {"where": problem.where[:LONGEST_WHERE], "detail": problem.detail[:LONGEST_DETAIL]}
 
 
 def _of_archive(path: Path, cache: Path, report: Report, preview: Path | None) -> Report:
@@ -70,7 +81,8 @@ def _of_archive(path: Path, cache: Path, report: Report, preview: Path | None) -
             results.append(_judge(report | notes, settled, preview))
     except _Unsound as error:
         return error.report
-    return results[0] | {"skipped": unpacked.skipped}
+    most = sorted(unpacked.skipped.items(), key=lambda item: (-item[1], item[0]))[:MOST_SKIPPED]
+    return results[0] | {"skipped": dict(sorted(most))}
 
 
 def _of_folder(path: Path, report: Report, preview: Path | None) -> Report:
@@ -109,7 +121,7 @@ def _judge(report: Report, settled: Settled, preview: Path | None) -> Report:
 def _describe(report: Report, dataset: Dataset, findings: Findings, came_from: Mapping[str, str]) -> Report:
     return report | {
         "ok": not findings.problems,
-        "problems": [asdict(_as_it_came(problem, came_from)) for problem in findings.problems],
+        "problems": [_listed(_as_it_came(problem, came_from)) for problem in findings.problems],
         "more_problems": findings.more_problems,
         "warnings": findings.warnings + _left_out(report),
         "names": list(dataset.names),

@@ -43,6 +43,13 @@ class DataYaml(BaseModel):
             raise ValueError(f"expected one folder, got a list of {len(value)}")
         return value
 
+    @field_validator("path", *SPLITS)
+    @classmethod
+    def _path_of_a_disk(cls, value: str | None) -> str | None:
+        if value is not None and ("\0" in value or any(len(part.encode()) > 255 for part in value.split("/"))):
+            raise ValueError(f"expected a path without NUL, of parts of at most 255 bytes, got {value[:100]!r}")
+        return value
+
     @field_validator("names", mode="before")
     @classmethod
     def _by_number(cls, value: Any) -> Any:
@@ -195,7 +202,7 @@ def _parse(file: Path) -> dict[str, Any]:
         raise DatasetError(f"{file.name}: expected at most {_MAX_YAML_BYTES} bytes, got {size}")
     try:
         content = yaml.load(file.read_text(encoding="utf-8-sig"), Loader=_PlainLoader)  # noqa: S506 (a SafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except Exception as error:  # a tag such as !!bool on another value makes PyYAML raise almost anything
         raise _refused([Problem(file.name, f"expected YAML in UTF-8, got: {str(error)[:300]}")]) from error
     if not isinstance(content, dict):
         raise _refused([Problem(file.name, f"expected a mapping with train, val and names, got {_kind(content)}")])
@@ -223,7 +230,8 @@ def _detail(field: str, kind: str, message: str) -> str:
         return f"expected only the keys {', '.join(DataYaml.model_fields)}, got {field!r}"
     if kind == "missing":
         return f"expected `{field}`, got nothing"
-    return message.removeprefix("Value error, ")
+    message = message.removeprefix("Value error, ")
+    return message if message.startswith("expected") else f"expected a value that can be used, got another: {message}"
 
 
 def _in_order(names: dict[Any, Any]) -> list[Any]:

@@ -2,8 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from rdrkd.errors import DatasetError, Problem
@@ -22,6 +22,7 @@ class Limits:
     depth: int = 8  # path components
     path_bytes: int = 400
     problems: int = 100
+    room: Callable[[int], None] = field(default=lambda size: None, compare=False, repr=False)  # called before a write
 
     def guard(self, where: str, unpacked: int, packed: int, most: int) -> None:
         """Refuse what has unpacked to more than `most` bytes, or to too many times what it was packed in.
@@ -49,6 +50,8 @@ class Limits:
 
 def name_fault(name: str, limits: Limits) -> str | None:
     """Say what is wrong with an entry's name, `/` between its parts."""
+    if len(name) > limits.path_bytes:  # first: the rest looks at each character, and a header can hold megabytes
+        return f"expected a path of at most {limits.path_bytes} bytes"
     parts = name.removesuffix("/").split("/")
     if "\\" in name or re.match(r"[A-Za-z]:", name):
         return "expected forward slashes and no drive letter"

@@ -1,5 +1,6 @@
 """Open a dataset, wherever and in whatever layout it is."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,4 +39,4 @@ def open_dataset(path: Path, cache: Path, limits: Limits | None = None, lenient:
         return settle(folder, detect(folder), Faults(lenient)).notes
 
     unpacked = unpack(path, cache.resolve(), limits, accept, LENIENT if lenient else "")
-    return uploaded_dataset(unpacked.folder, unpacked.sha256)
+    return replace(uploaded_dataset(unpacked.folder, unpacked.sha256), hold=unpacked.hold)

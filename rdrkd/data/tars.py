@@ -1,7 +1,6 @@
 """Unpack a tar, plain or gzipped, in one pass: every byte that leaves the decompressor is counted, headers' too."""
 
 import gzip
-import shutil
 import tarfile
 import zlib
 from collections import Counter
@@ -47,7 +46,7 @@ def extract(archive: Path, folder: Path, limits: Limits) -> Counter[str]:
         stream: IO[bytes] = gzip.GzipFile(fileobj=file) if zipped else file  # type: ignore[assignment]
         counted = _Counted(stream, archive.stat().st_size, limits)
         with tarfile.open(fileobj=counted, mode="r|") as opened:  # type: ignore[call-overload]
-            skipped = _extract(opened, folder, limits)
+            skipped = _extract(opened, folder, limits, archive.stat().st_size)
         _to_its_end(counted)
     return skipped
 
@@ -61,13 +60,15 @@ def _readable() -> Iterator[None]:
         raise DatasetError(f"expected a readable tar archive, plain or gzipped, got: {error}") from error
 
 
-def _extract(opened: tarfile.TarFile, folder: Path, limits: Limits) -> Counter[str]:
+def _extract(opened: tarfile.TarFile, folder: Path, limits: Limits, packed_bytes: int) -> Counter[str]:
     """Unpack what is needed; once an entry is at fault, nothing more is written and the others are looked at only."""
     names: list[str] = []
     problems: list[Problem] = []
     skipped = Counter[str]()
     for member in opened:
         name = member.name.removeprefix("./")  # as `tar -C folder .` writes it
+        # Before the next header is looked for: tarfile would read on to where it should be, also beyond the end.
+        limits.guard(ascii(name[: limits.path_bytes]), member.size, packed_bytes, limits.total_bytes)
         if name == "." and member.isdir():
             continue
         names.append(name)
@@ -102,7 +103,9 @@ def _write(opened: tarfile.TarFile, member: tarfile.TarInfo, target: Path, limit
         detail = "expected each name once, got it again"
         raise DatasetError(f"{member.name!a}: {detail}", [Problem(ascii(member.name), detail)])
     with target.open("xb") as sink:
-        shutil.copyfileobj(source, sink, _CHUNK)
+        while chunk := source.read(_CHUNK):
+            limits.room(len(chunk))
+            sink.write(chunk)
 
 
 def _to_its_end(counted: _Counted) -> None:

@@ -92,4 +92,5 @@ def _extract(
                 total += len(chunk)
                 limits.guard(entry.filename, written, entry.compress_size, limits.file_bytes)
                 limits.guard("the archive", total, packed_bytes, limits.total_bytes)
+                limits.room(len(chunk))
                 sink.write(chunk)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from rdrkd.errors import ModelError
 from rdrkd.files import write_atomically
+from rdrkd.models import plausible
 from rdrkd.models.architectures import build, name_of
 from rdrkd.ultralytics_adapter import (
     ULTRALYTICS_VERSION,
@@ -77,12 +78,14 @@ def _load_checkpoint(path: Path) -> LoadedModel:
         try:
             checkpoint, _ = torch_safe_load(str(neutral), safe_only=True)
             found = _detector(checkpoint)
+            plausible.check_tree(found)
             names, tensors = _class_names(found), found.float().state_dict()
         except ModelError:
             raise
         except Exception as error:  # whatever a damaged or hostile file makes the reader raise
             detail = _first(error).replace(str(neutral), "it")
             raise ModelError(f"expected an Ultralytics checkpoint, got one that cannot be read: {detail}") from error
+    plausible.check_configuration(found.yaml, len(tensors))
     return _rebuild(found.yaml, names, tensors)
 
 
@@ -150,7 +153,7 @@ def _load_safetensors(path: Path) -> LoadedModel:
         with safe_open(str(path), framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get(_METADATA, "null"))
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise ModelError(f"expected a safetensors file, got one that cannot be read: {_first(error)}") from error
     if not isinstance(metadata, dict) or not isinstance(metadata.get("names"), list):
         raise ModelError(f"expected header metadata `{_METADATA}` with `architecture` and `names`, got none")

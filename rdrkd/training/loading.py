@@ -71,7 +71,7 @@ class Seeded(Dataset[dict[str, Any]]):
         epoch, index = divmod(ticket, len(self))
         if epoch != self._epoch:
             self._epoch = epoch
-            self._forget()
+            self._begin(epoch)
         seed_generators(self.seed, epoch, index)
         item: dict[str, Any] = self.dataset[index]
         return item
@@ -81,12 +81,18 @@ class Seeded(Dataset[dict[str, Any]]):
             raise AttributeError(name)
         return getattr(self.dataset, name)
 
-    def _forget(self) -> None:
-        """Empty mosaic's buffer of recently loaded images; what `cache` keeps in memory stays there."""
-        if self.dataset.cache != "ram":
-            for index in self.dataset.buffer:
-                self.dataset.ims[index] = None
-            self.dataset.buffer.clear()
+    def _begin(self, epoch: int) -> None:
+        """Fill mosaic's buffer of recently loaded images with a draw of the epoch's own; `cache` keeps what it holds.
+
+        An empty one would make each loader's first mosaics of one and the same image, four times. The images of the
+        draw are loaded when a mosaic asks for them.
+        """
+        if self.dataset.cache == "ram":  # mosaic draws from all images
+            return
+        for index in self.dataset.buffer:
+            self.dataset.ims[index] = None
+        draw = np.random.default_rng((self.seed, epoch)).permutation(len(self))
+        self.dataset.buffer[:] = draw[: max(0, self.dataset.max_buffer_length - 1)].tolist()
 
 
 def seed_generators(*numbers: int) -> None:

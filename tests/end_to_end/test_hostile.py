@@ -63,7 +63,7 @@ def test_hostile_dataset(service: Service, scenes: Path, tmp_path: Path, craft: 
     assert "Traceback" not in str(row["problems"])
     assert not list(tmp_path.rglob("executed"))
     cache = tmp_path / "var" / "cache"
-    assert not cache.exists() or not list(cache.iterdir())
+    assert not cache.exists() or not [path for path in cache.iterdir() if path.name != ".bound.json"]
     uploads = tmp_path / "var" / "storage" / "uploads"
     until(lambda: not list(uploads.iterdir()))
     refused = service.client.post("/v1/jobs", json=train(row["id"]))

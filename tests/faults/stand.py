@@ -130,9 +130,11 @@ class Stand:
         self.loop.stop()
         self.database.engine.dispose()
 
-    def logs(self, name: str, most: int = 4000) -> str:
+    def logs(self, name: str, most: int = 20_000) -> str:
+        """Give the end of a member's log, but for what is only information."""
         path = self.folder / f"{name}.log"
-        return path.read_text(errors="replace")[-most:] if path.exists() else ""
+        lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+        return "\n".join(line for line in lines if "[info" not in line)[-most:]
 
     def _member(self, name: str, spaces: bool) -> Member:
         kind = name.partition("-")[0]

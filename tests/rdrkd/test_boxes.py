@@ -160,6 +160,9 @@ box_strategy = st.tuples(st.floats(0, 500), st.floats(0, 500), st.floats(1, 300)
     lambda box: [box[0], box[1], box[0] + box[2], box[1] + box[3]]
 )
 
+# Whichever way round: what a head without DFL can predict.
+corner_strategy = st.lists(st.floats(-100, 600), min_size=4, max_size=4)
+
 
 @settings(max_examples=100, deadline=None)
 @given(box_strategy, box_strategy, st.floats(0.25, 32))
@@ -205,6 +208,29 @@ def test_eiou_stays_finite_for_degenerate_boxes(focal: bool) -> None:
     assert loss.isfinite().all()
     assert a.grad is not None
     assert a.grad.isfinite().all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(corner_strategy, corner_strategy)
+def test_eiou_is_bounded_whichever_box_is_inverted(a: list[float], b: list[float]) -> None:
+    boxes, others = boxes_of(tuple(a)).requires_grad_(), boxes_of(tuple(b)).requires_grad_()
+    loss = eiou_loss(boxes, others)
+    assert float(loss.detach()) <= 10 + 1e-6
+    torch.testing.assert_close(eiou_loss(others, boxes), loss)
+    gradients = torch.autograd.grad(loss.sum(), (boxes, others))
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+def test_eiou_of_a_thin_inverted_teacher_box_does_not_explode() -> None:
+    student, teacher = boxes_of((8, 0, 8.001, 4)), boxes_of((9, 0, 7, 4))
+    assert float(eiou_loss(student, teacher)) < 4  # 4 million where the enclosing box has not all corners
+
+
+@settings(max_examples=100, deadline=None)
+@given(corner_strategy, corner_strategy)
+def test_giou_is_bounded_whichever_box_is_inverted(a: list[float], b: list[float]) -> None:
+    inverted = sum(any(own[side + 2] < own[side] for side in (0, 1)) for own in (a, b))
+    assert float(giou_loss(boxes_of(tuple(a)), boxes_of(tuple(b)))) <= 2 + inverted + 1e-6
 
 
 def test_eiou_pulls_an_inverted_box_back() -> None:

@@ -11,6 +11,8 @@ from api.db import after_seconds
 from api.leases import Fenced
 from api.models.tables import Model
 from api.uploads import UploadStatus
+from rdrkd import caching
+from tests.api.ledger.sending import small_disk
 from tests.rdrkd.data.crafted import make_dataset, zip_up
 from tests.worker.conftest import TRAINER, Rows, until
 from worker import inputs, inspection, previews
@@ -138,7 +140,7 @@ def test_a_sound_dataset_gets_a_preview(real: Workplace, rows: Rows, tmp_path: P
     assert (row.status, row.report["format"]) == (UploadStatus.READY, "yolo")
     assert real.storage.verify(row.preview_key, row.preview_sha256)
     assert real.storage.path(row.preview_key).read_bytes().startswith(b"\xff\xd8\xff")
-    assert [path.name for path in real.cache.iterdir()] == [row.sha256]
+    assert [path.name for path in caching.names(real.cache)] == [row.sha256]
 
 
 def test_a_lenient_check_leaves_out_what_is_at_fault(real: Workplace, rows: Rows, tmp_path: Path) -> None:
@@ -209,3 +211,18 @@ def test_what_a_fenced_check_has_written_does_not_stay(place: Workplace, rows: R
     assert rows.get(row_id).files == []
     left = [path.name for path in (place.storage.root / "uploads").iterdir()]
     assert [name for name in left if name.endswith(".safetensors")] == []
+
+
+def test_a_check_without_room_to_unpack_waits_and_refuses_nothing(place: Workplace, rows: Rows, tmp_path: Path) -> None:
+    archive = zip_up(make_dataset(tmp_path / "d"), tmp_path / "d.zip")
+    row_id = rows.upload(archive.read_bytes())
+    limits = {"inspect_timeout_seconds": 300, "inspect_memory_bytes": 2**33, "inspect_file_bytes": 2**30}
+    settings = place.settings.model_copy(update=limits)
+    real = Workplace(settings, place.database, place.storage, place.doorbell, place.name)
+    with small_disk(real.cache, 1):
+        (real.cache / "foreign").write_bytes(bytes(2**20 - 2**14))
+        inspection.run(real, claim(real))
+        row = rows.get(row_id)
+        assert (row.status, row.lease_until, row.problems) == (UploadStatus.CHECKING, None, [])
+    inspection.run(real, claim(real))
+    assert rows.get(row_id).status == UploadStatus.READY

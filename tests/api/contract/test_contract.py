@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +36,20 @@ def known(service: Service) -> dict[str, list[str]]:
     }
 
 
+def sound(service: Service, dataset: str) -> dict[str, Any]:
+    """Return bodies that are accepted, by method and path."""
+    architecture = {"architecture": "yolov8n"}
+    return {
+        "POST /v1/jobs": {"kind": "train", "dataset": dataset, "model": architecture},
+        "POST /v1/studies": {
+            "name": "linked", "dataset": dataset, "student": architecture, "methods": ["none"],
+            "teacher": {"model": architecture, "train": {"epochs": 1}},
+        },
+        "POST /v1/webhooks": {"name": "linked", "url": "http://127.0.0.1:9/x", "events": ["job.failed"]},
+        "POST /v1/api-keys": {"name": "linked", "owner": "alice", "scope": "read"},
+    }  # fmt: skip
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
@@ -44,16 +60,39 @@ def test_no_answer_that_the_document_does_not_know(listen: Listen, scope: str, p
     service = listen(**UNLIMITED, **INWARD)
     service.key("alice", "read")  # one that may be revoked
     service.client.headers.update(service.key("alice", "admin"))
-    there = known(service)
     authorization = service.key("alice", scope)["Authorization"]
+    there = json.dumps(known(service))
+    options = ("--phases", phases, "--max-examples", "8")
+    output = schemathesis(service, authorization, tmp_path, *options, RDRKD_CONTRACT_KNOWN=there)
+    assert "No issues found" in output
 
+
+@pytest.mark.slow
+def test_no_such_answer_along_the_links_of_the_document(listen: Listen, tmp_path: Path) -> None:
+    """Create, then read, change, pause, cancel, delete what was created, in many orders."""
+    service = listen(**UNLIMITED, **INWARD)
+    service.client.headers.update(service.key("alice", "admin"))
+    authorization = service.key("alice", "admin")["Authorization"]
+    bodies = json.dumps(sound(service, service.dataset()))
+    names = json.dumps({"name": ["student.pt"]})  # the ids come along the links
+    options = ("--phases", "stateful", "--mode", "positive", "--max-examples", "60")
+    environment = {"RDRKD_CONTRACT_KNOWN": names, "RDRKD_CONTRACT_SOUND": bodies}
+    output = schemathesis(service, authorization, tmp_path, *options, **environment)
+    assert "No issues found" in output
+    covered = re.search(r"API Links:\s+(\d+) covered", output)
+    assert covered is not None
+    assert int(covered[1]) >= 12, output[-3000:]
+
+
+def schemathesis(service: Service, authorization: str, tmp_path: Path, *options: str, **environment: str) -> str:
+    """Run Schemathesis with every check, and return what it prints."""
     output = tmp_path / "output.txt"
     with output.open("w") as file:
         result = subprocess.run(
             [
                 *(sys.executable, "-m", "schemathesis.cli", "--config-file", HERE / "schemathesis.toml"),
                 *("run", f"{service.client.base_url}/openapi.json", "--header", f"Authorization: {authorization}"),
-                *("--checks", "all", "--phases", phases, "--max-examples", "8", "--seed", "1"),
+                *("--checks", "all", "--seed", "1", *options),
                 *("--continue-on-failure", "--request-timeout", "30", "--warnings", "off"),
             ],
             cwd=tmp_path,
@@ -61,7 +100,7 @@ def test_no_answer_that_the_document_does_not_know(listen: Listen, scope: str, p
                 **os.environ,
                 "PYTHONPATH": str(HERE),
                 "SCHEMATHESIS_HOOKS": "hooks",
-                "RDRKD_CONTRACT_KNOWN": json.dumps(there),
+                **environment,
             },
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -70,4 +109,4 @@ def test_no_answer_that_the_document_does_not_know(listen: Listen, scope: str, p
         )
 
     assert result.returncode == 0, output.read_text()[-20_000:]
-    assert "No issues found" in output.read_text()
+    return output.read_text()

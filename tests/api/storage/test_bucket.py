@@ -135,9 +135,8 @@ def test_the_cache_lets_the_oldest_go_and_never_takes_a_file_from_who_uses_it(tm
 
         assert cache.lay(hashlib.sha256(content).hexdigest(), ".pt", target, fetch)
         laid.append(target)
-        os.utime(tmp_path / "cache" / f"{hashlib.sha256(content).hexdigest()}.pt", (0, number + 1))
 
-    assert len(list((tmp_path / "cache").iterdir())) == 2
+    assert len([path for path in (tmp_path / "cache").iterdir() if path.suffix == ".pt"]) == 2
     assert [path.read_bytes()[0] for path in laid] == [0, 1, 2, 3]
 
 

@@ -29,10 +29,17 @@ def look(command: Command) -> Callable[[int], Found]:
     return look
 
 
-def come(live: Live, queue: str, version: str = rdrkd.__version__, name: str = "w:1", devices: int = 0) -> None:
+def come(
+    live: Live,
+    queue: str,
+    version: str = rdrkd.__version__,
+    name: str = "w:1",
+    devices: int = 0,
+    complaint: str | None = None,
+) -> None:
     gpus = [{"name": "H100", "memory": 2**36}] * devices
     with live.database.transaction() as session:
-        workers.beat(session, workers.Presence(f"{queue}-{name}", queue, version, 2, gpus), 60)
+        workers.beat(session, workers.Presence(f"{queue}-{name}", queue, version, 2, gpus, complaint), 60)
 
 
 def test_without_workers_nothing_can_be_done(look: Callable[[int], Found]) -> None:
@@ -58,6 +65,18 @@ def test_a_service_that_lacks_nothing(live: Live, look: Callable[[int], Found]) 
 
     assert {row["state"] for row in found.values()} == {"ok"}
     assert found["GPUs"]["detail"] == "H100"
+
+
+def test_a_worker_that_takes_nothing_says_why(live: Live, look: Callable[[int], Found]) -> None:
+    come(live, "train", complaint="expected room, got none")
+    come(live, "inspect", complaint="expected room, got none")
+    come(live, "inspect", name="other:2")
+
+    found = look(3)
+
+    of_jobs, of_checks = found["workers for jobs"], found["workers for checks of uploads"]
+    assert (of_jobs["state"], of_jobs["detail"]) == ("fault", "train-w:1: expected room, got none")
+    assert (of_checks["state"], of_checks["detail"]) == ("warning", "inspect-w:1: expected room, got none")
 
 
 def test_what_works_badly_is_a_warning(live: Live, look: Callable[[int], Found]) -> None:

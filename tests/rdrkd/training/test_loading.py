@@ -99,12 +99,39 @@ def test_other_seeds_give_other_images(dataset: Dataset) -> None:
     assert not equal(epochs(seeded(dataset, seed=1), 1), epochs(seeded(dataset, seed=2), 1))
 
 
+def partners(data: Seeded, ticket: int) -> list[int]:
+    """The images that an image's mosaic is made of, beside itself."""
+    asked: list[int] = []
+    inner = data.dataset
+    original = inner.get_image_and_label
+
+    def note(index: int) -> Any:
+        asked.append(index)
+        return original(index)
+
+    inner.get_image_and_label = note
+    try:
+        data[ticket]
+    finally:
+        inner.get_image_and_label = original
+    return asked[1:]
+
+
 def test_mosaic_draws_from_the_present_epoch_alone(dataset: Dataset) -> None:
-    data = seeded(dataset)
-    data[0], data[1]
-    data[len(data) + 5]
-    assert data.buffer == [5]
-    assert [index for index, image in enumerate(data.ims) if image is not None] == [5]
+    data, fresh = seeded(dataset), seeded(dataset)
+    for ticket in range(len(data)):
+        data[ticket]
+    assert partners(data, len(data) + 5) == partners(fresh, len(fresh) + 5), "whatever was loaded in the epoch before"
+    loaded = [index for index, image in enumerate(data.ims) if image is not None]
+    assert len(loaded) <= 4, "nothing of the epoch before is kept"
+
+
+@pytest.mark.parametrize("cache", [False, "ram"])
+def test_the_first_mosaics_of_an_epoch_are_made_of_many_images(cache: Any, dataset: Dataset) -> None:
+    found = [partners(seeded(dataset, cache=cache), epoch * 12 + index) for epoch in range(5) for index in range(2)]
+    assert {len(own) for own in found} == {3}
+    assert len({image for own in found for image in own}) > 6
+    assert sum(len(set(own)) for own in found) / len(found) > 2
 
 
 def test_a_loader_of_one_batch_has_no_processes(dataset: Dataset) -> None:

@@ -1,0 +1,94 @@
+"""The secrets of webhooks as the database keeps them: encrypted, with keys that are kept elsewhere.
+
+They sign messages, so hashes would not do. The keys come from a secret file, or from the data folder, where the service
+makes one. The first one encrypts, all decrypt: a new one is put before the old one, and the sender encrypts anew what
+the old one has encrypted.
+"""
+
+import contextlib
+import logging
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.settings import Settings
+from api.webhooks.tables import Webhook
+
+log = logging.getLogger(__name__)
+
+FILE = "encryption.key"  # in the data folder
+_CLEAR = "whsec_"  # what an earlier version has written
+
+
+class Vault:
+    """Encrypts and decrypts; the keys are read, or made, when they are first needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def seal(self, secret: str) -> str:
+        """Encrypt a secret."""
+        return self._keys[0].encrypt(secret.encode()).decode()
+
+    def open(self, sealed: Sequence[str]) -> list[str]:
+        """Decrypt the secrets that the keys fit."""
+        opened: list[str] = []
+        for secret in sealed:
+            with contextlib.suppress(InvalidToken):
+                opened.append(secret if secret.startswith(_CLEAR) else self._any.decrypt(secret).decode())
+        return opened
+
+    def reseal(self, session: Session) -> int:
+        """Encrypt with the newest key what is in clear or under an older one; return of how many webhooks."""
+        count = 0
+        for hook in session.scalars(select(Webhook)).all():
+            if any(self._is_old(entry["secret"]) for entry in hook.secrets):
+                session.refresh(hook, with_for_update=True)
+                hook.secrets = [self._resealed(entry) for entry in hook.secrets]
+                count += 1
+        return count
+
+    def _is_old(self, secret: str) -> bool:
+        with contextlib.suppress(InvalidToken):
+            self._keys[0].decrypt(secret)
+            return False
+        return bool(self.open([secret]))  # what no key opens stays: the right one may come back
+
+    def _resealed(self, entry: dict[str, Any]) -> dict[str, Any]:
+        opened = self.open([entry["secret"]])
+        return entry | {"secret": self.seal(opened[0])} if opened else entry
+
+    @cached_property
+    def _keys(self) -> list[Fernet]:
+        given = self._settings.encryption_keys
+        return [Fernet(key) for key in (given.get_secret_value().split(",") if given is not None else [self._own()])]
+
+    @cached_property
+    def _any(self) -> MultiFernet:
+        return MultiFernet(self._keys)
+
+    def _own(self) -> str:
+        """Return the key in the data folder; the first process that needs one makes it."""
+        path = self._settings.data_dir / FILE
+        if not path.exists():
+            _make(path)
+        return path.read_text().strip()
+
+
+def _make(path: Path) -> None:
+    """Write a key, whole or not at all, unless another process is quicker."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(Fernet.generate_key())
+        file.flush()
+        os.fsync(file.fileno())
+    with contextlib.suppress(FileExistsError):
+        os.link(partial, path)  # unlike a rename, it replaces nothing
+        log.info("made a key for the secrets of webhooks: %s", path.name)
+    partial.unlink()
