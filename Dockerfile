@@ -2,9 +2,14 @@
 #   api     the service, the reaper and the migration; no torch
 #   worker  the Celery worker and the trainer processes that it starts; CUDA torch, or a CPU one by
 #           --build-arg TORCH=cpu (CPU_TORCH names another source than PyTorch's CPU index, as in the Makefile)
-ARG PYTHON_VERSION=3.12
+# A CPU torch with hashes: on a machine that reaches PyTorch's index, make the lock once with
+#   sed -n 's/^\(torch\(vision\)\{0,1\}==[0-9.]*\).*/\1/p' requirements/train.txt \
+#     | uv pip compile --no-deps --generate-hashes --torch-backend cpu --output-file requirements/cpu.txt -
+# and build with CPU_TORCH="--no-deps --require-hashes --torch-backend cpu --requirement /requirements/cpu.txt".
+# PYTHON_IMAGE pins what both stand on, such as --build-arg PYTHON_IMAGE=python:3.12-slim@sha256:...
+ARG PYTHON_IMAGE=python:3.12-slim
 
-FROM python:${PYTHON_VERSION}-slim AS base
+FROM ${PYTHON_IMAGE} AS base
 ENV PATH=/opt/venv/bin:$PATH VIRTUAL_ENV=/opt/venv PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # The data folder is made here, so that a fresh named volume takes over its owner.
 RUN groupadd --gid 10001 rdrkd \

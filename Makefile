@@ -24,7 +24,7 @@ PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 READY := .venv/ready-$(TORCH)
 
 .PHONY: help demo test test-all test-gpu test-faults check lint types contracts doctests lock-check openapi transcripts bench \
-	bench-service up down lock format secrets compose-test install clean
+	bench-queue bench-service up down lock format secrets compose-test install clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,9 @@ down: $(READY) ## Stop the embedded service
 
 bench: $(READY) ## Measure step times: student, + teacher forward, RDR-KD, Ultralytics' own distillation
 	$(BIN)/rdrkd bench
+
+bench-queue: $(READY) ## Measure what the queue's operations cost with 100 to 100 000 jobs, on SQLite and PostgreSQL
+	$(BIN)/python -m tests.benchmarks.queue
 
 bench-service: $(READY) ## Measure what a poll, a 304 and a list cost, beside a bare FastAPI app (wrk, if installed)
 	$(BIN)/python -m tests.bench.service docs/results/bench-service.json
@@ -106,15 +109,26 @@ lock-check: $(UV)
 
 ## ---- containers
 
-secrets: secrets/rdrkd_token secrets/postgres_password secrets/rdrkd_database_url ## Generate what docker-compose.yml mounts
+SECRETS := $(addprefix secrets/,rdrkd_token rdrkd_database_url rdrkd_broker_url rdrkd_encryption_keys \
+	postgres_password redis_password)
+
+secrets: $(SECRETS) ## Generate what docker-compose.yml mounts
 
 # The folder keeps other users of the host out; the files are world-readable, for the containers' own users.
-secrets/rdrkd_token secrets/postgres_password:
+secrets/rdrkd_token secrets/postgres_password secrets/redis_password:
 	@mkdir -p secrets && chmod 700 secrets
 	@od -An -v -N32 -tx1 /dev/urandom | tr -d ' \n' > $@.new && chmod 444 $@.new && mv $@.new $@
 
 secrets/rdrkd_database_url: secrets/postgres_password
 	@printf 'postgresql://rdrkd:%s@postgres:5432/rdrkd' "$$(cat $<)" > $@.new && chmod 444 $@.new && mv -f $@.new $@
+
+secrets/rdrkd_broker_url: secrets/redis_password
+	@printf 'redis://:%s@redis:6379/0' "$$(cat $<)" > $@.new && chmod 444 $@.new && mv -f $@.new $@
+
+# A Fernet key: 32 bytes in URL-safe base64. It encrypts what the database keeps of webhooks: back it up, apart from there.
+secrets/rdrkd_encryption_keys:
+	@mkdir -p secrets && chmod 700 secrets
+	@head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '\n' > $@.new && chmod 444 $@.new && mv $@.new $@
 
 compose-test: $(READY) secrets ## Build the images and walk submit -> train -> distil -> download on a real Docker engine
 	$(BIN)/python tests/compose/walk.py

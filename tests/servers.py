@@ -72,6 +72,13 @@ class Postgres:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """Run a server from a wheel; skip the test where that is not installed."""
     # Not under pytest's own folder: every pytest that starts shuts others out of that, and a server that root starts
     # runs as another user.
     folder = Path(tempfile.mkdtemp(prefix="rdrkd-postgres-"))

@@ -32,7 +32,8 @@ def main() -> int:
     from worker.watchdog import Watchdog
     from worker.work import CLAIMS
 
-    with Beating(place, options.queue), Slot(place, CLAIMS[options.queue]) as slot, Watchdog(place, slot):
+    slot = Slot(place, CLAIMS[options.queue])
+    with Beating(place, options.queue), Watchdog(place, slot), slot:
         status = _listen(options.queue)
         if place.draining.is_set():
             return 0

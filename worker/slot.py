@@ -58,13 +58,15 @@ class Slot:
         limit, now = self._place.settings.wedged_seconds, time.monotonic()
         if (since := self._looking_since) is not None and now - since > limit:
             return f"expected to know within {limit:g} s whether there is work, got no answer for {now - since:.0f} s"
+        if self._thread.ident is not None and not self.is_open() and not self._is_to_end():
+            return "expected the thread that works to go on, it has ended"
         lease = self._place.lease.current
         if lease is not None and (over := lease.overdue_seconds()) > limit:
             return f"expected the work to stop that has the order `{lease.order}`, it goes on {over:.0f} s later"
         return None
 
     def _run(self) -> None:
-        while not (self._place.draining.is_set() or self._retired.is_set()):
+        while not self._is_to_end():
             try:
                 worked = self._has_room() and self._work()
             except DBAPIError as error:
@@ -75,6 +77,9 @@ class Slot:
                 worked = False
             if not worked:
                 self._wait()
+
+    def _is_to_end(self) -> bool:
+        return self._place.draining.is_set() or self._retired.is_set()
 
     def _work(self) -> bool:
         self._looking_since = time.monotonic()

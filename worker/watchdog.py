@@ -11,6 +11,9 @@ import time
 from types import TracebackType
 from typing import Self
 
+from sqlalchemy.exc import DBAPIError
+
+from api.workers import service
 from worker.slot import Slot
 from worker.workplace import Workplace
 
@@ -44,11 +47,19 @@ class Watchdog:
                 self._end(complaint)
             if self._place.draining.is_set() and not self._slot.is_open() and self._grace_is_over():
                 log.warning("Celery does not let the broker go: the worker ends without it")
+                self._leave()
                 os._exit(0)
 
     def _grace_is_over(self) -> bool:
         self._drained_at = self._drained_at or time.monotonic()
         return time.monotonic() > self._drained_at + self._place.settings.stop_grace_seconds
+
+    def _leave(self) -> None:
+        try:
+            with self._place.database.transaction() as session:
+                service.leave(session, self._place.name)
+        except DBAPIError as failed:
+            log.warning("cannot say that this worker is gone: %s", failed.orig)
 
     def _end(self, complaint: str) -> None:
         log.critical("this worker is wedged and ends: %s", complaint)

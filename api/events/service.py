@@ -5,15 +5,17 @@ nobody else numbers events of the same job meanwhile: number n is committed befo
 what comes after n misses nothing. No function commits.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from api.events.tables import JobEvent
 from api.jobs.states import TERMINAL, Status
 from api.jobs.tables import Job
+from api.ownership import EVERYBODYS
 from api.webhooks import events as webhooks
 from api.webhooks.events import Ended
 
@@ -53,6 +55,22 @@ def moved(session: Session, job_id: str, reason: str | None = None) -> None:
         if status in TERMINAL:
             assert finished_at is not None
             webhooks.ended(session, Ended(job_id, kind, Status(status), of_job, owner, finished_at))
+
+
+def failed(session: Session, job_ids: Sequence[str], reason: str) -> None:
+    """Tell that queued jobs have failed, all for one reason, in a few statements however many they are."""
+    columns = (Job.id, Job.attempt, Job.worker, Job.kind, Job.owner, Job.finished_at)
+    jobs = session.execute(select(*columns).where(Job.id.in_(job_ids)), execution_options=EVERYBODYS).all()
+    newest = select(JobEvent.job_id, func.max(JobEvent.seq)).where(JobEvent.job_id.in_(job_ids))
+    seqs: dict[str, int] = dict(iter(session.execute(newest.group_by(JobEvent.job_id))))
+    rows = []
+    for job_id, attempt, worker, kind, owner, finished_at in jobs:
+        assert finished_at is not None
+        data = {"from": str(Status.QUEUED), "to": str(Status.FAILED), "worker": worker, "reason": reason}
+        about = {"job_id": job_id, "seq": seqs.get(job_id, 0) + 1, "attempt": attempt}
+        rows.append(about | {"type": Type.STATUS, "data": data})
+        webhooks.ended(session, Ended(job_id, kind, Status.FAILED, reason, owner, finished_at))
+    session.execute(insert(JobEvent), rows)
 
 
 def add(session: Session, job_id: str, attempt: int, kind: Type, data: dict[str, Any]) -> None:

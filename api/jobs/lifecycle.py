@@ -89,6 +89,8 @@ def claim(
         most_running: jobs that one owner may have running: those beyond wait, others go before them; 0: any number.
         with_gpu: the worker has a GPU; without one it leaves the jobs that need one to others.
     """
+    if session.scalar(select(Job.id).where(*_free(Job, with_gpu)).order_by(*in_turn(Job)).limit(1)) is None:
+        return None  # without a write: workers look every few seconds, and SQLite has one writer at a time
     best = _best(set_aside(session, most_running), with_gpu)
     row = session.execute(
         update(Job)

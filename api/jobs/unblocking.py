@@ -138,8 +138,8 @@ def settle(session: Session, job_ids: Sequence[str]) -> tuple[list[str], set[str
     problems = {job_id: why for job_id, spec in waiting.items() for _, why in islice(problems_of(spec, found), 1)}
     if ready:
         session.execute(update(Job).where(Job.id.in_(ready)).values(waits=False), execution_options=_PLAIN)
-    for job_id, problem in problems.items():
-        _fail(session, job_id, *problem)
+    for problem in set(problems.values()):
+        _fail(session, [job_id for job_id, its in problems.items() if its == problem], *problem)
     looked_at = {row.id for row in rows}
     if done := looked_at - (waiting.keys() - {*ready, *problems}):
         closed = update(JobDependency).where(JobDependency.job_id.in_(done)).values(open=False)
@@ -147,11 +147,11 @@ def settle(session: Session, job_ids: Sequence[str]) -> tuple[list[str], set[str
     return list(problems), set(job_ids) - looked_at
 
 
-def _fail(session: Session, job_id: str, reason: Reason, message: str) -> None:
+def _fail(session: Session, job_ids: Sequence[str], reason: Reason, message: str) -> None:
     values = {"status": Status.FAILED, "reason": reason, "message": message, "finished_at": now(), "lease_until": None}
-    failed = update(Job).where(Job.id == job_id).values(**values, version=Job.version + 1)
+    failed = update(Job).where(Job.id.in_(job_ids)).values(**values, version=Job.version + 1)
     session.execute(failed, execution_options=_PLAIN)
-    events.moved(session, job_id)
+    events.failed(session, job_ids, reason)
 
 
 def _spread(session: Session, on_id: str, after: str = "") -> Told:
@@ -165,7 +165,7 @@ def _spread(session: Session, on_id: str, after: str = "") -> Told:
         failed, held = settle(session, ids)
         told.failed += failed
         told.looked_at += len(ids) - len(held)
-        todo.extend((job_id, "") for job_id in failed)
+        todo.extend((job_id, "") for job_id in _waited_for(session, failed))
         if held:  # what comes before the first of them has been looked at
             first = min(held)
             note(session, on_id, max([after, *(job_id for job_id in ids if job_id < first)]))
@@ -177,6 +177,14 @@ def _spread(session: Session, on_id: str, after: str = "") -> Told:
             note(session, on_id, after)
             told.left = True
     return told
+
+
+def _waited_for(session: Session, job_ids: Sequence[str]) -> Sequence[str]:
+    """Choose the jobs that others may wait for."""
+    if not job_ids:
+        return []
+    open_ = (JobDependency.on_id.in_(job_ids), JobDependency.open)
+    return session.scalars(select(JobDependency.on_id).where(*open_).distinct().order_by(JobDependency.on_id)).all()
 
 
 def _open(session: Session, on_id: str, after: str = "", limit: int = BATCH) -> Sequence[str]:

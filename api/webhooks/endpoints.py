@@ -22,7 +22,7 @@ router = APIRouter(prefix="/webhooks", tags=["webhooks"], route_class=Route)
 _BODY = (*OF_JSON, Invalid)
 
 
-def _vault(request: Request) -> Vault:
+async def _vault(request: Request) -> Vault:
     vault: Vault = request.app.state.vault
     return vault
 

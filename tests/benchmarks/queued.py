@@ -18,6 +18,7 @@ class Filled:
     dataset: str  # ready
     checking: str  # a dataset that is not; jobs wait for it
     teacher: str  # a job that one worker holds, and others wait for
+    last: str  # of the jobs that can start, the one that is taken last
 
 
 def fill(database: Database, free: int, on_teacher: int = 0, on_dataset: int = 0, ended: int = 0) -> Filled:
@@ -30,7 +31,8 @@ def fill(database: Database, free: int, on_teacher: int = 0, on_dataset: int = 0
         on_dataset: jobs that wait for one dataset.
         ended: jobs that have succeeded.
     """
-    filled = Filled(_id("ds", 1), _id("ds", 2), _id("job", 0))
+    last = max(number for number in range(ended + free, max(ended, ended + free - 3), -1) if number % 3 == 0)
+    filled = Filled(_id("ds", 1), _id("ds", 2), _id("job", 0), _id("job", last))
     with database.engine.begin() as connection:
         for id_, status in ((filled.dataset, "ready"), (filled.checking, "checking")):
             _dataset(connection, id_, status)

@@ -45,6 +45,32 @@ print(f'plain Ultralytics: {parameters} parameters, {sorted(result.names.values(
 """
 
 
+# What a trainer with a stranger's code would do: read a secret or the worker's memory, change the programs.
+TAKE = """
+import os, sys
+from api.settings import Settings
+from worker.process import Child
+from worker.workplace import Workplace
+place = Workplace.open(Settings())
+home = place.folder('job_walk', 1)
+home.mkdir(parents=True)
+code = '''
+import os, sys
+def taken(path, mode):
+    try:
+        with open(path, mode):
+            return True
+    except OSError:
+        return False
+parent = os.getppid()
+read = ['/run/secrets/rdrkd_database_url', f'/proc/{parent}/mem', f'/proc/{parent}/environ', '/proc/1/environ']
+print([p for p in read if taken(p, 'rb')] + [p for p in ('/opt/venv/x', '/var/lib/rdrkd/x') if taken(p, 'w')])
+'''
+child = Child([sys.executable, '-c', code], home, home / 'log', hidden=place.hidden, writable=[place.cache])
+sys.stdout.write(b''.join(child.lines()).decode())
+"""
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -170,6 +196,11 @@ def walk(stack: Stack, say: Watch) -> None:
         assert len(small) < len(big)
         predicted = stack("exec", "-T", "inspector", "python", "-c", PREDICT, input=small, capture_output=True)
         say(predicted.stdout.decode().splitlines()[-1])
+        stranger = stack("exec", "-T", "redis", "redis-cli", "ping", capture_output=True).stdout
+        assert b"NOAUTH" in stranger, stranger
+        taken = stack("exec", "-T", "inspector", "python", "-c", TAKE, capture_output=True).stdout.decode()
+        assert taken.strip() == "[]", taken
+        say("a confined process reads no secret and changes no program")
 
 
 def main() -> None:

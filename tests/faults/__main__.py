@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ def main() -> int:
     parser.add_argument("--kinds", nargs="*", default=[], help="faults to inject; default: all that can be here")
     parser.add_argument("--json", type=Path, help="write the summary to this folder, a file per backend and seed")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything that was started is ended
     well = True
     for backend in BACKENDS if options.backend == "both" else [options.backend]:
         account = run(Plan(backend, options.seed, options.jobs, kinds=options.kinds))

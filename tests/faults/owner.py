@@ -15,6 +15,7 @@ from api.jobs.tables import Job
 from tests.faults.stand import TOKEN, Stand
 
 PATIENCE = 90.0  # seconds that a call is sent again and again
+STALLED = 180.0  # seconds without the end of a job, after which nothing more will come
 
 
 class NoAnswer(Exception):
@@ -83,10 +84,14 @@ class Owner:
 
     def submit_all(self) -> None:
         """Submit until there are enough; bursts come from elsewhere."""
+        since = time.monotonic()
         while len(self.accepted) < self.jobs:
             if self.unfinished() >= 5 * len(self.stand.of("train")):
+                if time.monotonic() > since + STALLED:
+                    raise NoAnswer(f"no job has ended for {STALLED:g} s")
                 time.sleep(0.3)
                 continue
+            since = time.monotonic()
             self.submit()
             if len(self.accepted) % 100 == 50:
                 self.study()

@@ -162,6 +162,9 @@ class _Run:
             "seed": self.plan.seed, "backend": self.plan.backend, "jobs": len(self.owner.accepted),
             "seconds": round(time.time() - self.began), "workers": self.plan.workers,
             "faults": len(faults), "faults_by_kind": dict(sorted(Counter(fault.kind for fault in faults).items())),
+            "commits_without_answer": sum(
+                proxy.lost_commits for member in self.stand.members.values() for proxy in member.proxies.values()
+            ),
             "faults_that_failed": [f"{fault.kind}: {fault.wrong}" for fault in faults if fault.wrong],
             "owner": dict(self.owner.did), "deleted": len(self.owner.deleted), "studies": len(self.owner.studies),
             "ends": {f"{status} {reason or ''}".strip(): count for status, reason, count in ends},

@@ -86,9 +86,10 @@ class Real:
         repair.expire(self.session, MAX_LOST)
 
     def _fail_waiting(self) -> None:
-        self.session.execute(update(Dataset).where(Dataset.id == self.dataset).values(status=UploadStatus.INVALID))
-        repair.fail_blocked(self.session)
-        self.session.execute(update(Dataset).where(Dataset.id == self.dataset).values(status=UploadStatus.READY))
+        mine = update(Job).where(Job.id == self.job_id)
+        self.session.execute(mine.where(Job.status == Status.QUEUED).values(deadline=after_seconds(-1)))
+        repair.fail_overdue(self.session)
+        self.session.execute(mine.values(deadline=None))
 
     def _renew(self, attempt: str) -> None:
         lifecycle.renew(self.session, self._held(attempt), LEASE, PROGRESS)
