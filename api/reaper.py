@@ -96,13 +96,15 @@ class Reaper:
 
     def ring(self) -> None:
         """Ring for rows that wait unheard; not for as many as have a ring pending, or a long queue would drown."""
-        if not self.doorbell.reachable():
-            return
         after = self.settings.ring_again_seconds
-        trainings, inspections = self.doorbell.pending(TRAIN), self.doorbell.pending(INSPECT)
         with self.database.transaction() as session:
-            jobs = repair.due_bells(session, after)[trainings:MOST_WAITING]
-            uploads = checks.due_bells(session, after)[inspections:MOST_WAITING]
+            jobs, uploads = repair.due_bells(session, after), checks.due_bells(session, after)
+        # The broker is asked only where there is something to ring for: an idle service leaves it alone.
+        if not (jobs or uploads) or not self.doorbell.reachable():
+            return
+        jobs = jobs[self.doorbell.pending(TRAIN) : MOST_WAITING]
+        uploads = uploads[self.doorbell.pending(INSPECT) : MOST_WAITING]
+        with self.database.transaction() as session:
             for job_id in jobs:
                 repair.mark_rung(session, job_id)
             for table, upload_id in uploads:

@@ -7,7 +7,7 @@ any the service answers this machine only, whatever address it was made to liste
 import hmac
 import ipaddress
 import logging
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, ExitStack, nullcontext
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -31,6 +31,7 @@ from api.keys.lookup import Lookup
 from api.rates import Rates
 from api.responses import problem_response
 from api.settings import Settings
+from api.standing import SECONDS, standing
 
 log = logging.getLogger(__name__)
 
@@ -78,12 +79,13 @@ class Guard:
             await self._app(scope, receive, send)
             return
         request_id = scope["state"]["request_id"]
-        started = False
+        started = streams = False
 
         async def send_dressed(message: Message) -> None:
-            nonlocal started
+            nonlocal started, streams
             if message["type"] == "http.response.start":
                 started = True
+                streams = Headers(raw=message["headers"]).get("content-type", "").startswith("text/event-stream")
                 _dress(MutableHeaders(raw=message["headers"]), scope["path"], request_id)
             await send(message)
 
@@ -92,17 +94,30 @@ class Guard:
                 if caller := await self._check(scope):
                     stack.enter_context(journal.about(key=caller.key))
                 limited = receive if _is_one_of(scope["path"], self._uploads) else _limited(receive)
-                await self._app(scope, limited, send_dressed)
+                async with self._as_long_as_valid(scope, caller):
+                    await self._app(scope, limited, send_dressed)
             except ClientDisconnect:
                 log.info("the client hung up")
             except ApiError as error:
-                await problem_response(error, request_id)(scope, receive, send_dressed)
+                if not started:
+                    await problem_response(error, request_id)(scope, receive, send_dressed)
+                    return
+                log.info("the answer ends here: %s", error)
+                if streams:  # an end in order; of anything else the server cuts the connection, or it would look whole
+                    await send({"type": "http.response.body", "body": b""})
             except Exception:
                 log.exception("the request failed")
                 if started:
                     raise  # too late for an answer: the server cuts the connection
                 internal = InternalError("an error of ours; the service's log has it under this request's id")
                 await problem_response(internal, request_id)(scope, receive, send_dressed)
+
+    def _as_long_as_valid(self, scope: Scope, caller: Caller | None) -> AbstractAsyncContextManager[None]:
+        """Return what runs an answer for as long as its caller's key is valid."""
+        if caller is None or caller is LOOPBACK or caller is TOKEN:
+            return nullcontext()
+        token = Headers(scope=scope)["authorization"].partition(" ")[2].strip()
+        return standing(lambda: self._keys.caller(token, at_most=SECONDS))
 
     async def _check(self, scope: Scope) -> Caller | None:
         """Let the request through, or raise its refusal; return who asks, where that matters.

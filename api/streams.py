@@ -71,7 +71,7 @@ class EventStream(EventSourceResponse, Generic[Cursor]):
             except TimeoutError:
                 raise ClientDisconnect from None
 
-        with self._watch.job(self._job_id) as self._news:
+        with self._watch.job(self._job_id, scope["state"]["caller"]) as self._news:
             await super().__call__(scope, receive, send_in_time)
 
     async def _follow(self) -> AsyncIterator[bytes]:

@@ -7,6 +7,7 @@ may run side by side, on every database, with no channel between them.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context
@@ -16,6 +17,7 @@ import anyio
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.access import Caller
 from api.admission import Admission
 from api.db import Database
 from api.errors import TooManyWaiting
@@ -54,30 +56,43 @@ class Watch:
     def __init__(self, database: Database, admission: Admission, most: int) -> None:
         self._database, self.admission, self.most = database, admission, most
         self.taken = 0  # of the places of those who wait
+        self._of = Counter[str]()  # the same, by owner
+        self.tick = 0  # the number of the newest read of versions
         self._waiting: dict[str, list[News]] = {}
         self._versions: dict[str, int | None] = {}
         self._task: asyncio.Task[None] | None = None
         self.closing = False  # the process stops: whoever waits should end, and come back to another one
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Take one of the places of those who wait.
+    def place(self, caller: Caller) -> Iterator[None]:
+        """Take one of the places of those who wait. An owner has at most as many as are left free for others.
+
+        So one owner alone has half of them, two have two thirds, and whoever comes next still finds some. The operator
+        may have all.
 
         Raises:
-            TooManyWaiting: all are taken.
+            TooManyWaiting: all are taken, or this owner's are.
         """
-        if self.taken >= self.most:
+        free, owner = self.most - self.taken, caller.owner
+        if free <= 0:
             raise TooManyWaiting(f"expected at most {self.most} clients that wait, got one more: poll, or come back")
+        if owner is not None and (own := self._of[owner]) > free:
+            raise TooManyWaiting(f"expected at most {own} clients of {owner} that wait, got one more: poll")
         self.taken += 1
+        if owner is not None:
+            self._of[owner] += 1
         try:
             yield
         finally:
             self.taken -= 1
+            if owner is not None:
+                self._of[owner] -= 1
+                self._of += Counter()  # forget owners without any
 
     @contextmanager
-    def job(self, job_id: str) -> Iterator[News]:
+    def job(self, job_id: str, caller: Caller) -> Iterator[News]:
         """Be told of writes to a job; raises `TooManyWaiting`."""
-        with self.place():
+        with self.place(caller):
             news = News()
             self._waiting.setdefault(job_id, []).append(news)
             if self._task is None or self._task.done():
@@ -107,6 +122,7 @@ class Watch:
             except SQLAlchemyError as error:  # who waits goes on waiting
                 log.warning("the database does not answer: %s", error)
                 continue
+            self.tick += 1
             for job_id, all_news in self._waiting.items():
                 if self.closing or versions.get(job_id) != self._versions.get(job_id, -1):
                     for news in all_news:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
-from api.dependencies import OF_JSON, IfNoneMatch, Work, at_database, json_only, reading, refusals, room
+from api.dependencies import OF_JSON, IfNoneMatch, Work, at_database, json_only, reading, refusals, room, watch_of
 from api.errors import (
     AlreadyFinished,
     CrossSite,
@@ -25,6 +25,7 @@ from api.jobs.states import Status
 from api.jobs.waiting import Counts, waiting_for
 from api.pages import After, Limit, Page
 from api.queue import TRAIN
+from api.responses import matches
 from api.routing import Route, Short
 from rdrkd.spec import STUDY_ID, JobSpec, Moment, Name
 
@@ -96,12 +97,12 @@ async def get(
     Poll with If-None-Match: a 304 costs little. With `wait` the answer comes as soon as the job has another version
     than that, without If-None-Match another status, or has ended, and else when the time is over.
     """
-    look = partial(polling.look, reading(request), job_id, if_none_match)
+    read = reading(request)
     if wait:
-        found = await polling.news(request, look, job_id, if_none_match, wait)
+        found = await polling.news(request, read, watch_of(request), job_id, if_none_match, wait)
     else:
-        found = await at_database(request, look, write=False)
-    if found.content is None:
+        found = await at_database(request, partial(polling.look, read, job_id, if_none_match), write=False)
+    if found.content is None or matches(if_none_match, found.etag):
         return Response(status_code=304, headers={"ETag": found.etag})
     return Response(found.content, media_type="application/json", headers={"ETag": found.etag})
 

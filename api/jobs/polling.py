@@ -1,22 +1,29 @@
 """Reading one job, at once or when there is news: a wait holds neither a thread nor a database connection."""
 
+import asyncio
 import time
 import zlib
-from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from fastapi import Request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.dependencies import Read, watch_of
+from api.access import Caller, Scope
+from api.dependencies import Read, caller_of
 from api.jobs import service, warnings
 from api.jobs.schemas import JobDetail, Waiting
 from api.jobs.states import TERMINAL, Status
 from api.jobs.tables import Job
 from api.jobs.waiting import waiting_for
 from api.responses import matches
+from api.watch import Watch
 
+LOOKS_PER_SECOND = 20  # unasked ones, of all who wait in this process together
 LOOK_SECONDS = 2.0  # between looks at what changes without a write to the job: what it waits for, whether we are heard
 
 
@@ -61,7 +68,7 @@ def etag_of(version: int, waiting: list[Waiting]) -> str:
     return f'W/"{version}-{others:x}"' if waiting else f'W/"{version}"'
 
 
-async def news(request: Request, look: Callable[[], Look], job_id: str, known: str | None, seconds: float) -> Look:
+async def news(request: Request, read: Read, watch: Watch, job_id: str, known: str | None, seconds: float) -> Look:
     """Look at a job when it has another version than the client knows; without one, when it has another status.
 
     A job that has ended has no more news, and when `seconds` are over the last look counts.
@@ -70,16 +77,33 @@ async def news(request: Request, look: Callable[[], Look], job_id: str, known: s
         NotFound: there is no such job.
         TooManyWaiting: as many clients as may wait do so.
     """
-    watch, give_up = watch_of(request), time.monotonic() + seconds
-    with watch.job(job_id) as written:
-        first = found = await watch.admission.follow(look)
+    give_up = time.monotonic() + seconds
+    caller = caller_of(request)
+    with watch.job(job_id, caller) as written:
+        first = found = await _shared(watch, read, job_id, caller)
         while not _is_news(found, first, known) and not watch.closing:
             left = give_up - time.monotonic()
             if left <= 0 or await request.is_disconnected():
                 break
-            if await written.wait(min(left, LOOK_SECONDS)) or found.status == Status.QUEUED:
-                found = await watch.admission.follow(look)
+            # The more wait, the less often each looks unasked: all of them together cost the same.
+            pause = max(LOOK_SECONDS, watch.taken / LOOKS_PER_SECOND)
+            if await written.wait(min(left, pause)) or found.status == Status.QUEUED:
+                found = await _shared(watch, read, job_id, caller)
     return found
+
+
+_looks: WeakKeyDictionary[Watch, dict[tuple[Any, ...], asyncio.Task[Look]]] = WeakKeyDictionary()
+
+
+async def _shared(watch: Watch, read: Read, job_id: str, caller: Caller) -> Look:
+    """Look at a job, once for all who see the same of it and were woken by the same read of versions."""
+    looks = _looks.setdefault(watch, {})
+    key = (job_id, caller.owner, caller.scope == Scope.ADMIN, watch.tick)
+    if (task := looks.get(key)) is None:
+        work = watch.admission.follow(partial(look, read, job_id, None))
+        task = looks[key] = asyncio.create_task(work, context=Context())
+        task.add_done_callback(lambda _: looks.pop(key))
+    return await asyncio.shield(task)
 
 
 def _is_news(found: Look, first: Look, known: str | None) -> bool:
@@ -87,4 +111,4 @@ def _is_news(found: Look, first: Look, known: str | None) -> bool:
         return True
     if known is None:
         return found.status != first.status
-    return found.content is not None
+    return not matches(known, found.etag)

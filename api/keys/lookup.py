@@ -38,8 +38,8 @@ class Lookup:
         self._reads: dict[str, asyncio.Task[Any]] = {}
         self._background: set[asyncio.Task[None]] = set()
 
-    async def caller(self, token: str) -> Caller:
-        """Say who has this key.
+    async def caller(self, token: str, at_most: float = SECONDS) -> Caller:
+        """Return who has this key, by a read that is at most so many seconds old.
 
         Raises:
             Unauthorized: nobody, or it has expired or was revoked.
@@ -48,7 +48,7 @@ class Lookup:
         parts = service.parts(token)
         if parts is None:
             raise Unauthorized("expected the header Authorization: Bearer <API key or token>, got none that is known")
-        known = await self._known_by(parts[0])
+        known = await self._known_by(parts[0], at_most)
         if not service.same(known, parts[1]) or known is None:
             raise Unauthorized("expected the header Authorization: Bearer <API key or token>, got none that is known")
         if known.state != "valid":
@@ -88,14 +88,16 @@ class Lookup:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
 
-    async def _known_by(self, key_id: str) -> Known | None:
-        fresh, known = self._known.get(key_id, (0.0, None))
-        if time.monotonic() >= fresh:
+    async def _known_by(self, key_id: str, at_most: float) -> Known | None:
+        asked, known = self._known.get(key_id, (-SECONDS, None))
+        age = time.monotonic() - asked
+        over = known is not None and known.seconds_left is not None and 0 < known.seconds_left <= age
+        if age >= at_most or over:
             asked = time.monotonic()
             known = await self._shared(key_id, partial(service.look_up, key_id=key_id))
             if len(self._known) >= MOST:  # whoever invents ids costs a read each, never memory
                 self._known.clear()
-            self._known[key_id] = (asked + SECONDS, known)
+            self._known[key_id] = (asked, known)
         return known
 
     async def _shared(self, what: str, read: Callable[[Session], T]) -> T:

@@ -12,7 +12,7 @@ from sqlalchemy import case, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from api.access import Caller, Scope
-from api.db import after_seconds, new_id, now
+from api.db import after_seconds, new_id, now, seconds_between
 from api.errors import Invalid
 from api.keys.schemas import KeyRequest
 from api.keys.tables import ApiKey
@@ -32,6 +32,7 @@ class Known:
     sha256: str
     state: Literal["valid", "expired", "revoked"]
     unnoted: bool = False  # its last use was written long ago
+    seconds_left: float | None = None  # until it expires, when it was read; none: it never does
 
 
 def create(session: Session, request: KeyRequest) -> tuple[ApiKey, str]:
@@ -92,11 +93,12 @@ def look_up(session: Session, key_id: str) -> Known | None:
     """Read what the guard needs of a key."""
     expired = ApiKey.expires_at <= now()
     state = case((ApiKey.revoked_at.is_not(None), "revoked"), (expired, "expired"), else_="valid")
-    row = session.execute(select(ApiKey, state, _LONG_AGO).where(ApiKey.id == key_id)).one_or_none()
+    wanted = select(ApiKey, state, _LONG_AGO, seconds_between(now(), ApiKey.expires_at))
+    row = session.execute(wanted.where(ApiKey.id == key_id)).one_or_none()
     if row is None:
         return None
     key: ApiKey = row[0]
-    return Known(Caller(key.id, key.owner, Scope(key.scope)), key.sha256, row[1], bool(row[2]))
+    return Known(Caller(key.id, key.owner, Scope(key.scope)), key.sha256, row[1], bool(row[2]), row[3])
 
 
 def note_use(session: Session, key_id: str) -> None:

@@ -14,6 +14,7 @@ from httpx2 import Response
 from sqlalchemy import update
 
 from api import checks, errors
+from api.access import LOOPBACK
 from api.db import after_seconds, new_id
 from api.errors import ApiError
 from api.idempotency.tables import IdempotencyKey
@@ -272,7 +273,7 @@ def _crowded(tail: str, **headers: str) -> Provoke:
         watch = service.app.state.watch
         with ExitStack() as taken:
             for _ in range(watch.most):
-                taken.enter_context(watch.place())
+                taken.enter_context(watch.place(LOOPBACK))
             return service.client.get(address, headers=headers)
 
     return provoke
