@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from api import journal, migrations, tracing
+from api.connections import BoundedProtocol, raise_limits
 from api.db import Database
 from api.keys import command as keys
 from api.keys import service
@@ -64,10 +65,12 @@ def main(arguments: list[str] | None = None) -> int:
             "127.0.0.1."
         )
     tracing.set_up("rdrkd-api", redis=True)
+    raise_limits()
     config = uvicorn.Config(
         create_app(settings),
         host=settings.host,
         port=settings.port,
+        http=BoundedProtocol,
         server_header=False,
         log_config=None,  # its lines go where ours go
         access_log=False,  # `api.accesslog` writes it

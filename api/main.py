@@ -44,6 +44,7 @@ from api.idempotency.once import REPLAYED, Replayed
 from api.jobs import endpoints as jobs
 from api.keys import endpoints as keys
 from api.keys.lookup import Lookup
+from api.ledger import endpoints as ledger
 from api.ledger.holding import Ledger
 from api.logs import endpoints as logs
 from api.methods import endpoints as methods
@@ -141,6 +142,7 @@ def _v1() -> APIRouter:
         keys,
         audit,
         monitoring,
+        ledger,
         health,
     ):
         router.include_router(feature.router)

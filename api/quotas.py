@@ -9,7 +9,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from api.datasets.tables import Dataset
@@ -24,6 +24,7 @@ from api.settings import Settings
 from api.uploads import UploadStatus
 
 MOST_AT_ONCE = 1001  # jobs that one request queues: a study's
+COUNTED = ("datasets", "previews", "models", "model_files", "artifacts", "announced", "reserved")
 CLAIMS = 0x636C61696D  # "claim": the advisory lock of claims that look at quotas, on PostgreSQL
 CHECKS = 0x636865636B  # "check": that of claims of checks
 
@@ -87,28 +88,43 @@ def check_storage(session: Session, owner: str | None, more: int = 0) -> None:
             )
 
 
-def used_bytes(session: Session, owner: str) -> dict[str, int]:
+def used_bytes(session: Session, owner: str | None) -> dict[str, int]:
     """Sum what counts against an owner's quota, by what it is; each row counts, also where two share a file.
 
     `announced` are uploads in pieces, which count whole from their announcement until they are complete, given up or
     abandoned; `reserved` is what requests and workers are writing.
     """
-    going_on = (ResumableUpload.created.is_(None), ResumableUpload.expires_at > now())
-    sums = {
-        "datasets": _sum(Dataset.size, Dataset.owner == owner, Dataset.status != UploadStatus.INVALID),
-        "previews": _sum(Dataset.preview_size, Dataset.owner == owner),
-        "models": _sum(Model.size, Model.owner == owner, Model.status != UploadStatus.INVALID),
-        "model_files": _sum(ModelFile.size, ModelFile.model_id == Model.id, Model.owner == owner),
-        "artifacts": _sum(Artifact.size, Artifact.job_id == Job.id, Job.owner == owner),
-        "announced": _sum(ResumableUpload.length, ResumableUpload.owner == owner, *going_on),
-        "reserved": _sum(Reservation.size, Reservation.owner == owner, Reservation.lease_until > now()),
-    }
+    sums = {what: select(total).where(*where, whose == owner) for what, (total, whose, *where) in _counted().items()}
     row = session.execute(select(*(query.scalar_subquery().label(what) for what, query in sums.items()))).one()
     return {what: int(size) for what, size in row._mapping.items()}
 
 
-def _sum(column: Any, *where: ColumnElement[bool]) -> Select[Any]:
-    return select(func.coalesce(func.sum(column), 0)).where(*where)
+def used_by_all(session: Session) -> dict[str | None, dict[str, int]]:
+    """Sum the same of every owner who has anything; None is the operator."""
+    counted = _counted()
+    found: dict[str | None, dict[str, int]] = {}
+    for what, (total, whose, *where) in counted.items():
+        for owner, size in session.execute(select(whose, total).where(*where).group_by(whose)):
+            found.setdefault(owner, dict.fromkeys(counted, 0))[what] = int(size)
+    return found
+
+
+def _counted() -> dict[str, tuple[Any, ...]]:
+    """Give what counts, by name: its sum, the column of its owner, and further conditions."""
+    going_on = (ResumableUpload.created.is_(None), ResumableUpload.expires_at > now())
+    return {
+        "datasets": (_sum(Dataset.size), Dataset.owner, Dataset.status != UploadStatus.INVALID),
+        "previews": (_sum(Dataset.preview_size), Dataset.owner),
+        "models": (_sum(Model.size), Model.owner, Model.status != UploadStatus.INVALID),
+        "model_files": (_sum(ModelFile.size), Model.owner, ModelFile.model_id == Model.id),
+        "artifacts": (_sum(Artifact.size), Job.owner, Artifact.job_id == Job.id),
+        "announced": (_sum(ResumableUpload.length), ResumableUpload.owner, *going_on),
+        "reserved": (_sum(Reservation.size), Reservation.owner, Reservation.lease_until > now()),
+    }
+
+
+def _sum(column: Any) -> ColumnElement[int]:
+    return func.coalesce(func.sum(column), 0)
 
 
 def running(session: Session, owner: str) -> int:

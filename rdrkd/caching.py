@@ -141,6 +141,25 @@ def shrink(folder: Path, bound: Bound) -> int:
     return freed
 
 
+def measure(folder: Path, bound: Bound) -> dict[str, int]:
+    """Say what a cache holds, what of it nobody uses, and what is beyond its bound, bytes."""
+    found = entries(folder)
+    total = sum(entry.size for entry in found)
+    idle = sum(entry.size for entry in found if not in_use(entry.path))
+    excess = 0
+    if found:
+        free = _free(folder)
+        most = bound.most_bytes if bound.most_bytes is not None else (free + total) // 2
+        excess = max(0, total - most, min(idle, bound.least_free - free))
+    return {"entries": len(found), "bytes": total, "evictable_bytes": idle, "excess_bytes": excess}
+
+
+def in_use(path: Path) -> bool:
+    """Say whether somebody uses an entry."""
+    with _alone(path) as alone:
+        return not alone
+
+
 def room_for(folder: Path) -> Callable[[int], None]:
     """Give what sees to it that so many more bytes can be written; it raises `DiskFullError` where nothing helps."""
     bound = Bound.of(folder)

@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from api.dependencies import StorageDep, Work, refusals
 from api.errors import InsufficientScope
+from api.ledger.service import unwritten_bytes
 from api.monitoring import service
 from api.routing import Route
 from rdrkd import __version__
@@ -37,5 +38,7 @@ class _Figures(Collector):
 def monitoring(work: Work, store: StorageDep) -> Response:
     """Read the whole service in figures, in Prometheus' text form: jobs, leases, workers, attempts, storage."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Figures(list(service.figures(work.session, store.free(), __version__))))
+    registry.register(
+        _Figures(list(service.figures(work.session, store.free(), unwritten_bytes(work.session, store), __version__)))
+    )
     return Response(generate_latest(registry), media_type=MEDIA_TYPE)

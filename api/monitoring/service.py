@@ -9,23 +9,23 @@ from prometheus_client.core import GaugeMetricFamily, Metric, SummaryMetricFamil
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from api import quotas
 from api.attempts.tables import JobAttempt
-from api.datasets.tables import Dataset
 from api.db import now, seconds_between
 from api.jobs.dependencies import held
 from api.jobs.states import TERMINAL
-from api.jobs.tables import Artifact, Job
-from api.models.tables import Model
+from api.jobs.tables import Job
 from api.queue import INSPECT, TRAIN
 from api.workers import service as workers
 
 
-def figures(session: Session, free_bytes: int, version: str) -> Iterator[Metric]:
+def figures(session: Session, free_bytes: int, unwritten_bytes: int, version: str) -> Iterator[Metric]:
     """Give every figure; all are of the whole service, whoever owns what.
 
     Args:
         session: the caller's transaction, which sees everybody's rows.
         free_bytes: room that is left in the file store.
+        unwritten_bytes: of it, what is reserved.
         version: of this software.
     """
     info = GaugeMetricFamily("rdrkd_build_info", "What runs here.", labels=["version"])
@@ -34,7 +34,7 @@ def figures(session: Session, free_bytes: int, version: str) -> Iterator[Metric]
     yield from _jobs(session)
     yield from _leases(session)
     yield from _attempts(session)
-    yield from _storage(session, free_bytes)
+    yield from _storage(session, free_bytes, unwritten_bytes)
 
 
 def _jobs(session: Session) -> Iterator[Metric]:
@@ -85,11 +85,15 @@ def _attempts(session: Session) -> Iterator[Metric]:
     yield attempts
 
 
-def _storage(session: Session, free_bytes: int) -> Iterator[Metric]:
-    stored = GaugeMetricFamily("rdrkd_stored_bytes", "Bytes that rows name, by what they are.", labels=["what"])
-    for what, size in (("datasets", Dataset.size), ("models", Model.size), ("artifacts", Artifact.size)):
-        stored.add_metric([what], int(session.scalar(select(func.coalesce(func.sum(size), 0))) or 0))
+def _storage(session: Session, free_bytes: int, unwritten_bytes: int) -> Iterator[Metric]:
+    stored = GaugeMetricFamily("rdrkd_stored_bytes", "Bytes that rows count, by what they are.", labels=["what"])
+    used = quotas.used_by_all(session).values()
+    for what in quotas.COUNTED:
+        stored.add_metric([what], sum(each[what] for each in used))
     yield stored
+    unwritten = GaugeMetricFamily("rdrkd_unwritten_bytes", "Reserved in the file store, and not written yet.")
+    unwritten.add_metric([], unwritten_bytes)
+    yield unwritten
     free = GaugeMetricFamily("rdrkd_storage_free_bytes", "Room that is left in the file store.")
     free.add_metric([], free_bytes)
     yield free

@@ -280,6 +280,10 @@ class AsyncClient:
         """Say how many jobs are where, and which is next."""
         return dict(await self._run(calls.plain("/v1/queue")))
 
+    async def usage(self) -> dict[str, Any]:
+        """Say what is stored and reserved, against the quota; to an admin also of everybody, disk and caches."""
+        return dict(await self._run(calls.plain("/v1/usage")))
+
     async def create_key(
         self, name: str, owner: str, scope: str = "submit", expires_at: datetime | None = None
     ) -> dict[str, Any]:

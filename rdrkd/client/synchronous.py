@@ -272,6 +272,10 @@ class Client:
         """Say how many jobs are where, and which is next."""
         return dict(self._run(calls.plain("/v1/queue")))
 
+    def usage(self) -> dict[str, Any]:
+        """Say what is stored and reserved, against the quota; to an admin also of everybody, disk and caches."""
+        return dict(self._run(calls.plain("/v1/usage")))
+
     def create_key(
         self, name: str, owner: str, scope: str = "submit", expires_at: datetime | None = None
     ) -> dict[str, Any]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 QUEUES = {"train": "jobs", "inspect": "checks of uploads"}
 PATIENCE_SECONDS = 60.0  # a claimable job that waits for longer is not taken
 
+NEARLY_FULL = 0.9  # of a quota
+
 
 class Finding(NamedTuple):
     """What was looked at, how it is, and what to do."""
@@ -38,6 +40,57 @@ def findings(service: "Client") -> Iterator[Finding]:
         yield _workers(queue, [worker for worker in present if worker["queue"] == queue])
     yield from _devices(present)
     yield _queue(service.queue())
+    yield from _usage(service)
+
+
+def _usage(service: "Client") -> Iterator[Finding]:
+    from rdrkd.client import Refused
+
+    try:
+        usage = service.usage()
+    except Refused:  # a service of an earlier version, which `version` tells
+        return
+    if usage["quota_bytes"] is not None:
+        yield _of_owner(usage, usage["quota_bytes"])
+    if (there := usage["service"]) is not None:
+        yield _disk(there)
+        most = [f"{each['owner'] or 'the operator'} {size(each['used']['total'])}" for each in there["owners"][:3]]
+        yield Finding("stored", "ok", ", ".join(most) or "nothing")
+        for cache in there["caches"]:
+            detail = f"{cache['entries']} with {size(cache['bytes'])}, of which {size(cache['evictable_bytes'])} unused"
+            goes = f"; {size(cache['excess_bytes'])} go next" if cache["excess_bytes"] else ""
+            yield Finding(f"cache of {cache['name']}", "ok", detail + goes)
+
+
+def _of_owner(usage: dict[str, Any], quota: int) -> Finding:
+    total, used = usage["used"]["total"], usage["used"]
+    coming = used["announced"] + used["reserved"]
+    detail = f"{size(total)} of {size(quota)}, of which {size(coming)} are to come"
+    if total > NEARLY_FULL * quota:
+        return Finding("storage quota", "warning", detail, "delete datasets, models or jobs that are not needed")
+    return Finding("storage quota", "ok", detail)
+
+
+def _disk(there: dict[str, Any]) -> Finding:
+    left = there["free_bytes"] - there["unwritten_bytes"]
+    detail = f"{size(there['free_bytes'])} free, {size(there['unwritten_bytes'])} reserved"
+    if left < there["min_free_bytes"]:
+        advice = "make room, or lower RDRKD_MIN_FREE_BYTES: uploads and jobs are refused"
+        return Finding("disk", "fault", f"{detail}, expected {size(there['min_free_bytes'])} to stay free", advice)
+    return Finding("disk", "ok", detail)
+
+
+def size(count: float) -> str:
+    """Give a number of bytes for people.
+
+    >>> size(0), size(1536), size(5 * 2**40)
+    ('0 B', '1.5 KiB', '5.0 TiB')
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
 
 
 def _version(there: dict[str, Any]) -> Iterator[Finding]:

@@ -15,6 +15,8 @@ class Loop:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self.servers: list[asyncio.Server] = []
+        self.connections: set[asyncio.StreamWriter] = set()  # of all proxies
         self._thread = threading.Thread(target=self.loop.run_forever, name="proxies", daemon=True)
         self._thread.start()
 
@@ -22,8 +24,19 @@ class Loop:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
 
     def stop(self) -> None:
+        if self.loop.is_closed():
+            return
+        self.run(self._end())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
+        self.loop.close()
+
+    async def _end(self) -> None:
+        for server in self.servers:
+            server.close()
+        for writer in self.connections:
+            writer.transport.abort()
+        await asyncio.sleep(0.2)  # each connection ends by itself once it is reset
 
 
 class Proxy:
@@ -52,8 +65,9 @@ class Proxy:
     async def _start(self, host: str) -> int:
         self._open = asyncio.Event()
         self._open.set()
-        self._server = await asyncio.start_server(self._serve, host, 0)
-        return int(self._server.sockets[0].getsockname()[1])
+        server = await asyncio.start_server(self._serve, host, 0)
+        self._loop.servers.append(server)
+        return int(server.sockets[0].getsockname()[1])
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -68,6 +82,7 @@ class Proxy:
             return
         doomed = asyncio.Event()
         self._connections |= {writer, upstream[1]}
+        self._loop.connections |= {writer, upstream[1]}
         out = asyncio.ensure_future(self._pump(reader, upstream[1], doomed, requests=True))
         back = asyncio.ensure_future(self._pump(upstream[0], writer, doomed, requests=False))
         await asyncio.wait({out, back}, return_when=asyncio.FIRST_COMPLETED)
@@ -76,6 +91,7 @@ class Proxy:
         for end in (writer, upstream[1]):
             end.transport.abort()
         self._connections -= {writer, upstream[1]}
+        self._loop.connections -= {writer, upstream[1]}
 
     async def _pump(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, doomed: asyncio.Event, requests: bool

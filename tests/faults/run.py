@@ -55,6 +55,7 @@ def run(plan: Plan) -> Account:
         backend = BACKENDS[plan.backend](folder / "rows")
         stack.callback(backend.close)
         stand = Stand(folder, backend, plan.workers)
+        stack.callback(stand.database.engine.dispose)  # once more: the invariants have read
         stack.callback(stand.stop)
         disks = [stack.enter_context(small_disk(stand.data / name)) for name in ("storage", "runs")]
         stack.enter_context(stand.running())

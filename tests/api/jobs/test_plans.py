@@ -170,7 +170,7 @@ def test_no_operation_reads_the_whole_queue(filled: tuple[Database, Filled], nam
 
 
 def faults_on_sqlite(raw: sqlite3.Connection, statement: str, parameters: Any) -> Iterator[str]:
-    if statement.startswith("INSERT INTO job_dependency"):  # many rows at once: they are not explained so
+    if isinstance(parameters, list) or statement.startswith("INSERT"):  # many rows at once are not explained so
         return
     for *_, detail in raw.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall():
         if re.match(r"SCAN (job|artifact)", detail) and "INDEX" not in detail:

@@ -54,6 +54,7 @@ def test_without_workers_nothing_can_be_done(look: Callable[[int], Found]) -> No
     assert {what: row["state"] for what, row in found.items()} == {
         "version": "ok", "database": "ok", "broker": "ok", "storage": "ok",
         "workers for jobs": "fault", "workers for checks of uploads": "fault", "queue": "ok",
+        "disk": "ok", "stored": "ok", "cache of datasets": "ok", "cache of objects": "ok",
     }  # fmt: skip
 
 
