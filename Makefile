@@ -23,8 +23,8 @@ BIN := .venv/bin
 PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 READY := .venv/ready-$(TORCH)
 
-.PHONY: help demo test test-all test-gpu test-faults check lint types contracts doctests lock-check openapi transcripts bench bench-queue up \
-	down lock format secrets compose-test install clean
+.PHONY: help demo test test-all test-gpu test-faults check lint types contracts doctests lock-check openapi transcripts bench \
+	bench-queue bench-service up down lock format secrets compose-test install clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,9 @@ bench: $(READY) ## Measure step times: student, + teacher forward, RDR-KD, Ultra
 
 bench-queue: $(READY) ## Measure what the queue's operations cost with 100 to 100 000 jobs, on SQLite and PostgreSQL
 	$(BIN)/python -m tests.benchmarks.queue
+
+bench-service: $(READY) ## Measure what a poll, a 304 and a list cost, beside a bare FastAPI app (wrk, if installed)
+	$(BIN)/python -m tests.bench.service docs/results/bench-service.json
 
 ## ---- test
 

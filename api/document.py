@@ -11,6 +11,9 @@ from api.dependencies import refusals
 from api.errors import ApiError, InsufficientScope, ProblemDocument, RateLimited
 from api.links import add_links
 
+# The guard checks it before FastAPI sees the request: as a dependency it would only cost each of them time.
+BEARER = {"type": "http", "description": "an API key, or the service's token", "scheme": "bearer"}
+
 
 def document(app: FastAPI) -> dict[str, Any]:
     """Give the app's document."""
@@ -21,8 +24,11 @@ def document(app: FastAPI) -> dict[str, Any]:
             schemas.pop(unused, None)
         problem = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= problem.pop("$defs") | {"ProblemDocument": problem}
+        made["components"]["securitySchemes"] = {"key": BEARER}
         for path, methods in made["paths"].items():
             for method, operation in methods.items():
+                if path.startswith("/v1/"):
+                    operation["security"] = [{"key": []}]
                 _complete(operation["responses"], method.upper(), path)
                 for parameter in operation.get("parameters", ()):
                     parameter["schema"] = _not_null(parameter["schema"])

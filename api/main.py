@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Security
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.security import HTTPBearer
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
@@ -105,7 +104,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.resolver = Resolver()
     app.state.vault = Vault(settings)
     app.state.watch = Watch(app.state.database, app.state.admission, settings.max_waiting)
-    lookup = Lookup(app.state.database, app.state.admission)
+    app.state.keys = lookup = Lookup(app.state.database, app.state.admission)
     app.add_middleware(Guard, settings=settings, token=settings.read_token(), keys=lookup, uploads=UPLOADS)
     app.add_middleware(AccessLog)
     app.include_router(health.probes)
@@ -122,15 +121,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _v1() -> APIRouter:
-    # The guard has checked it by now; this tells OpenAPI that there is one.
-    bearer = HTTPBearer(auto_error=False, scheme_name="key", description="an API key, or the service's token")
-    router = APIRouter(prefix="/v1", dependencies=[Security(bearer)], responses=refusals(Unauthorized))
+    router = APIRouter(prefix="/v1", responses=refusals(Unauthorized))
     for feature in (
+        jobs,  # first: routers are tried in turn, and clients that poll ask for jobs
         datasets,
         models,
         registering,
         uploads,
-        jobs,
         validation,
         control,
         events,
@@ -161,6 +158,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.storage.sweep()
     yield
     await app.state.watch.stop()
+    await app.state.keys.stop()
     app.state.admission.close()
     app.state.database.engine.dispose()
 

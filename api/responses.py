@@ -36,12 +36,16 @@ def not_modified(if_none_match: str | None, etag: str, headers: Mapping[str, str
     304
     >>> not_modified('"3"', 'W/"2"')
     """
+    return (
+        Response(status_code=304, headers={"ETag": etag, **(headers or {})}) if matches(if_none_match, etag) else None
+    )
+
+
+def matches(if_none_match: str | None, etag: str) -> bool:
+    """Return whether a client has this version already, by weak comparison."""
     if if_none_match is None:
-        return None
-    known = re.findall(r'"[^"]*"', if_none_match)
-    if if_none_match.strip() != "*" and etag.removeprefix("W/") not in known:
-        return None
-    return Response(status_code=304, headers={"ETag": etag, **(headers or {})})
+        return False
+    return if_none_match.strip() == "*" or etag.removeprefix("W/") in re.findall(r'"[^"]*"', if_none_match)
 
 
 class ContentResponse(FileResponse):

@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from rdrkd.coco_metrics import MAX_DETS, coco_metrics
 from rdrkd.data import Dataset
+from rdrkd.data.loaded import loaded
 from rdrkd.devices import devices_of
 from rdrkd.errors import DatasetError, PairError, StopRequested
 from rdrkd.events import Progress, Warn
-from rdrkd.files import exclusive
 from rdrkd.ground_truth import CocoJson, LabelledImage, from_annotations, from_labels
 from rdrkd.models import load_weights
 from rdrkd.reporter import Reporter
@@ -171,9 +171,8 @@ class Collector(DetectionValidator):
         self._sizes: dict[str, tuple[int, int]] = {}  # height, width of the original image, px
 
     def build_dataset(self, img_path: str, mode: str = "val", batch: int | None = None) -> Any:
-        """Build the dataset while no other run on this machine writes the same label cache."""
-        with exclusive(Path(img_path)):
-            return super().build_dataset(img_path, mode, batch)
+        """Build the dataset of a split, of the very images and labels that were checked."""
+        return loaded(self.args, img_path, batch or 1, self.data, mode, rect=False, stride=self.stride)
 
     def init_metrics(self, model: Any) -> None:
         """Remember the detections that Ultralytics itself would count, and ask for as many as the COCO figures need."""

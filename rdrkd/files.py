@@ -87,19 +87,6 @@ def held(folder: Path, what: str = "run folder") -> Iterator[None]:
         yield
 
 
-@contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Let one process at a time work on a folder; where nothing can be written there is nothing to guard."""
-    try:
-        lock = (folder.parent / f".{folder.name}.lock").open("w")
-    except OSError:
-        yield
-        return
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # released when the file is closed, however the process ends
-        yield
-
-
 def file_sha256(path: Path) -> str:
     """Give the hex sha256 of a file's bytes."""
     with path.open("rb") as stream:

@@ -3,9 +3,7 @@
 In the result an image's id is its index in the list of evaluated images, and a category's id is its class index.
 """
 
-import json
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rdrkd.data import coco
+from rdrkd.data.frames import Frame
+from rdrkd.data.names import image_names
 from rdrkd.errors import DatasetError, Problem
 
 CocoJson = dict[str, Any]
@@ -42,7 +43,7 @@ def from_labels(images: Sequence[LabelledImage], names: Sequence[str]) -> CocoJs
 
 
 def from_annotations(file: Path, images: Sequence[LabelledImage], names: Sequence[str]) -> tuple[CocoJson, list[str]]:
-    """Read COCO JSON; categories are matched by name, images by file name.
+    """Read COCO JSON as the check reads it; categories are matched by name, images by file name.
 
     Returns:
         The ground truth, and a sentence for each thing of the file that the evaluation leaves out.
@@ -50,22 +51,36 @@ def from_annotations(file: Path, images: Sequence[LabelledImage], names: Sequenc
     Raises:
         DatasetError: the file is no COCO JSON, or does not fit the images.
     """
-    source = _read(file)
-    index_of = _match_images(file, source["images"], images)
-    class_of = {c["id"]: names.index(c["name"]) for c in source["categories"] if c["name"] in names}
-    used = [a for a in source["annotations"] if a["image_id"] in index_of and a["category_id"] in class_of]
-    notes = _left_out(file, source, index_of, class_of, images)
-    rows = (
-        (
-            index_of[a["image_id"]],
-            class_of[a["category_id"]],
-            [float(v) for v in a["bbox"]],
-            float(a.get("area", a["bbox"][2] * a["bbox"][3])),
-            int(a.get("iscrowd", 0)),
-        )
-        for a in used
-    )
-    return _coco_json(images, names, rows, sorted(index_of.values())), notes
+    frames = coco.read(file, names)
+    index = {image.path: number for number, image in enumerate(images)}
+    used: dict[int, Frame] = {}
+    problems = []
+    for frame, found in zip(frames, image_names(list(index)).match([f.file for f in frames]), strict=True):
+        if isinstance(found, str):
+            continue
+        image = images[index[found]]
+        if (frame.width, frame.height) != (image.width, image.height):
+            detail = f"expected {image.width}x{image.height} px, the image's size, got {frame.width}x{frame.height}"
+            problems.append(Problem(f"{file.name}: {frame.file}", detail))
+        used[index[found]] = frame
+    if problems:
+        raise DatasetError(f"{file.name}: {len(problems)} images have another size than the file says", problems)
+    if not used:
+        raise DatasetError(f"{file.name}: expected the file names of the split's images, got none of them")
+    notes = []
+    if missing := len(images) - len(used):
+        notes.append(f"{missing} of {len(images)} images are not in {file.name} and are left out of the COCO figures")
+    if unknown := len(frames) - len(used):
+        notes.append(f"{unknown} images of {file.name} are not in the split and are left out")
+    return _coco_json(images, names, _rows(used, len(names)), sorted(used)), notes
+
+
+def _rows(frames: Mapping[int, Frame], classes: int) -> Iterator[tuple[int, int, list[float], float, int]]:
+    for index, frame in frames.items():
+        for box in frame.boxes:
+            area = box.width * box.height if box.area is None else box.area
+            for label in range(classes) if box.label is None else (box.label,):
+                yield index, label, [box.x, box.y, box.width, box.height], area, int(box.ignored)
 
 
 def _coco_json(
@@ -91,65 +106,3 @@ def _pixels(box: npt.NDArray[np.float64], image: LabelledImage) -> list[float]:
     """Turn centre x, y, width, height in shares into x, y, width, height in px."""
     x, y, w, h = (float(v) for v in box)
     return [(x - w / 2) * image.width, (y - h / 2) * image.height, w * image.width, h * image.height]
-
-
-def _read(file: Path) -> CocoJson:
-    """Read a COCO JSON file and check the fields that the evaluation reads."""
-    try:
-        source = json.loads(file.read_bytes())
-        for entry in source["images"]:
-            entry["id"], str(entry["file_name"])
-        for entry in source["categories"]:
-            entry["id"], entry["name"]
-        for entry in source["annotations"]:
-            if len([float(value) for value in entry["bbox"]]) != 4:
-                raise ValueError(f"a bbox of {len(entry['bbox'])} numbers")
-            entry["image_id"], entry["category_id"]
-    except KeyError as error:
-        raise DatasetError(f"{file.name}: expected COCO JSON, a {error} is missing") from error
-    except (ValueError, TypeError) as error:
-        raise DatasetError(f"{file.name}: expected COCO JSON, got {error}") from error
-    return dict(source)
-
-
-def _match_images(file: Path, entries: list[dict[str, Any]], images: Sequence[LabelledImage]) -> dict[Any, int]:
-    """Map the file's image ids to indices of evaluated images: equal file names, and folders where names repeat."""
-    by_name: dict[str, list[int]] = defaultdict(list)
-    for index, image in enumerate(images):
-        by_name[image.path.name].append(index)
-    matched: dict[Any, int] = {}
-    problems = []
-    for entry in entries:
-        candidates = by_name.get(Path(entry["file_name"]).name, [])
-        exact = [i for i in candidates if images[i].path.as_posix().endswith("/" + entry["file_name"])]
-        found = exact if len(exact) == 1 else candidates
-        if len(found) == 1:
-            image = images[found[0]]
-            matched[entry["id"]] = found[0]
-            size = (entry.get("width", image.width), entry.get("height", image.height))
-            if size != (image.width, image.height):
-                detail = f"expected {image.width}x{image.height} px, the image's size, got {size[0]}x{size[1]}"
-                problems.append(Problem(f"{file.name}: {entry['file_name']}", detail))
-    if problems:
-        raise DatasetError(f"{file.name}: {len(problems)} images have another size than the file says", problems)
-    if not matched:
-        raise DatasetError(f"{file.name}: expected the file names of the split's images, got none of them")
-    return matched
-
-
-def _left_out(
-    file: Path,
-    source: CocoJson,
-    index_of: dict[Any, int],
-    class_of: dict[Any, int],
-    images: Sequence[LabelledImage],
-) -> list[str]:
-    """Say what is not evaluated: images on one side only, categories that the dataset does not name."""
-    notes = []
-    if missing := len(images) - len(set(index_of.values())):
-        notes.append(f"{missing} of {len(images)} images are not in {file.name} and are left out of the COCO figures")
-    if unknown := len(source["images"]) - len(index_of):
-        notes.append(f"{unknown} images of {file.name} are not in the split and are left out")
-    if strange := [c["name"] for c in source["categories"] if c["id"] not in class_of]:
-        notes.append(f"{file.name} has categories that the dataset does not name; left out: {strange}")
-    return notes

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rdrkd.data import Dataset
-from rdrkd.errors import ModelError, Problem, SpecError, TeacherError
+from rdrkd.errors import DatasetError, ModelError, Problem, SpecError, TeacherError
 from rdrkd.evaluate import SINGLE, check_pair
 from rdrkd.export.formats import device_of
 from rdrkd.models import LoadedModel, load_weights
@@ -72,6 +72,8 @@ def check_classes(spec: RunSpec, opened: Plan | LoadedModel | None, dataset: Dat
     Raises:
         PairError, DatasetError: they do not fit.
     """
+    if isinstance(opened, Plan) and (missing := [split for split in ("train", "val") if split not in dataset.splits]):
+        raise DatasetError(f"expected a dataset with the splits train and val, got none called {' or '.join(missing)}")
     match spec, opened:
         case _, Plan(teacher=LoadedModel() as teacher) as plan:
             check_teacher(teacher, SINGLE if plan.settings.single_cls else dataset.names)

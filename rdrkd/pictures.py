@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from rdrkd.data import Dataset
-from rdrkd.data.yolo import label_path
+from rdrkd.data import Dataset, yolo
 from rdrkd.ultralytics_adapter import YOLO
 
 Picture = npt.NDArray[np.uint8]  # (H, W, 3) BGR
@@ -37,8 +36,9 @@ def compare(data: Dataset, weights: Mapping[str, Path], target: Path, imgsz: int
     """
     files = data.images("val")
     chosen = files[:: max(1, len(files) // _SCENES)][:_SCENES]
-    images = [_read(file) for file in chosen]
-    columns = {"ground truth": [_truth(file, image) for file, image in zip(chosen, images, strict=True)]}
+    images = [data.read(file) for file in chosen]
+    truth = [_truth(file, image, len(data.names)) for file, image in zip(chosen, images, strict=True)]
+    columns = {"ground truth": truth}
     for name, path in weights.items():
         found = YOLO(str(path)).predict(images, imgsz=imgsz, conf=_LEAST_SCORE, iou=0.5, device="cpu", verbose=False)
         columns[name] = [_detections(result) for result in found]
@@ -50,20 +50,10 @@ def compare(data: Dataset, weights: Mapping[str, Path], target: Path, imgsz: int
     return target
 
 
-def _read(file: Path) -> Picture:
-    image = cv2.imread(str(file))
-    assert image is not None, f"{file} decodes: the dataset was checked"
-    return np.asarray(image, dtype=np.uint8)
-
-
-def _truth(file: Path, image: Picture) -> list[Box]:
+def _truth(file: Path, image: Picture, classes: int) -> list[Box]:
     height, width = image.shape[:2]
-    boxes: list[Box] = []
-    for line in label_path(file).read_text().splitlines():
-        label, x, y, w, h = (float(value) for value in line.split())
-        corners = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
-        boxes.append((int(label), corners, None))
-    return boxes
+    frame = yolo.read(yolo.label_path(file), file.name, width, height, classes)
+    return [(box.label or 0, (box.x, box.y, box.x + box.width, box.y + box.height), None) for box in frame.boxes]
 
 
 def _detections(result: Any) -> list[Box]:

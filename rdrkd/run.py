@@ -195,6 +195,7 @@ def _resolved(spec: RunSpec, dataset: Dataset, inputs: Inputs) -> dict[str, Any]
     content["provenance"] = {
         "dataset_sha256": dataset.sha256,
         "classes": list(dataset.names),
+        **({"scaling": [dataset.scaling.low, dataset.scaling.high]} if dataset.scaling else {}),
         "model_sha256": models,
         "device": inputs.device or ("cuda" if torch.cuda.is_available() else "cpu"),
         "versions": {

@@ -23,6 +23,7 @@ from ultralytics import __version__ as _version  # noqa: E402
 from ultralytics.cfg import get_cfg  # noqa: E402
 from ultralytics.data.augment import LetterBox  # noqa: E402
 from ultralytics.data.build import InfiniteDataLoader  # noqa: E402
+from ultralytics.data.dataset import YOLODataset  # noqa: E402
 from ultralytics.engine import trainer as engine_trainer  # noqa: E402
 from ultralytics.engine.exporter import Exporter  # noqa: E402
 from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator  # noqa: E402
@@ -57,6 +58,7 @@ __all__ = [
     "FeatureHook",
     "InfiniteDataLoader",
     "LetterBox",
+    "YOLODataset",
     "box_iou",
     "branches",
     "check_compiler",

@@ -52,7 +52,7 @@ def change(
     """Change a job's name, labels, priority, timeout or deadline. What is left out stays; `spec` shows it, too."""
     job = service.change(work.session, job_id, wanted, if_match)
     view = _view(job, work)
-    response.headers["ETag"] = etag_of(job, view.waiting_for)
+    response.headers["ETag"] = etag_of(job.version, view.waiting_for)
     return view
 
 

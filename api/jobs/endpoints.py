@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
-from api.dependencies import OF_JSON, IfNoneMatch, ReadDep, WatchDep, Work, at_database, json_only, refusals, room
+from api.dependencies import OF_JSON, IfNoneMatch, Work, at_database, json_only, reading, refusals, room, watch_of
 from api.errors import (
     AlreadyFinished,
     CrossSite,
@@ -22,11 +22,11 @@ from api.idempotency.once import KEYED, OnceDep
 from api.jobs import examples, filters, polling, service, warnings
 from api.jobs.schemas import JobDetail, JobView
 from api.jobs.states import Status
-from api.jobs.waiting import waiting_for
+from api.jobs.waiting import Counts, waiting_for
 from api.pages import After, Limit, Page
 from api.queue import TRAIN
-from api.responses import not_modified
-from api.routing import Route
+from api.responses import matches
+from api.routing import Route, Short
 from rdrkd.spec import STUDY_ID, JobSpec, Moment, Name
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Route)
@@ -81,41 +81,44 @@ def newest(
     labels = dict(item.split("=", 1) for item in label)
     others = filters.conditions(name, created_after, created_before, study)
     rows, following = service.newest(work.session, limit, after, status, kind, labels, others)
-    views = [JobView.of(job, waiting_for(work.session, job)) for job in rows]
+    counts = Counts(work.session)
+    views = [JobView.of(job, waiting_for(work.session, job, counts=counts)) for job in rows]
     return Page(data=views, has_more=following is not None, next=following)
 
 
-@router.get(
+async def get(
+    job_id: str,
+    request: Request,
+    wait: Annotated[float, Query(ge=0, le=60, description="seconds to wait for news at most")] = 0,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Read one job: status, phase, epoch, ETA, last metrics, warnings, reason.
+
+    Poll with If-None-Match: a 304 costs little. With `wait` the answer comes as soon as the job has another version
+    than that, without If-None-Match another status, or has ended, and else when the time is over.
+    """
+    read = reading(request)
+    if wait:
+        found = await polling.news(request, read, watch_of(request), job_id, if_none_match, wait)
+    else:
+        found = await at_database(request, partial(polling.look, read, job_id, if_none_match), write=False)
+    if found.content is None or matches(if_none_match, found.etag):
+        return Response(status_code=304, headers={"ETag": found.etag})
+    return Response(found.content, media_type="application/json", headers={"ETag": found.etag})
+
+
+router.add_api_route(
     "/{job_id}",
+    get,
+    methods=["GET"],
     operation_id="get_job",
     response_model=JobDetail,
     responses={
         304: {"description": "the client's version is the newest"},
         **refusals(NotFound, Invalid, TooManyWaiting),
     },
+    route_class_override=Short,
 )
-async def get(
-    job_id: str,
-    request: Request,
-    read: ReadDep,
-    watch: WatchDep,
-    response: Response,
-    wait: Annotated[float, Query(ge=0, le=60, description="seconds to wait for news at most")] = 0,
-    if_none_match: IfNoneMatch = None,
-) -> JobDetail | Response:
-    """Read one job: status, phase, epoch, ETA, last metrics, warnings, reason.
-
-    Poll with If-None-Match: a 304 costs little. With `wait` the answer comes as soon as the job has another version
-    than that, without If-None-Match another status, or has ended, and else when the time is over.
-    """
-    if wait:
-        found = await polling.news(request, read, watch, job_id, if_none_match, wait)
-    else:
-        found = await at_database(request, partial(polling.look, read, job_id), write=False)
-    if (unchanged := not_modified(if_none_match, found.etag)) is not None:
-        return unchanged
-    response.headers["ETag"] = found.etag
-    return found.detail
 
 
 @router.post(

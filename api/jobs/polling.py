@@ -10,6 +10,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from fastapi import Request
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from api.access import Caller, Scope
 from api.dependencies import Read, caller_of
@@ -18,7 +20,7 @@ from api.jobs.schemas import JobDetail, Waiting
 from api.jobs.states import TERMINAL, Status
 from api.jobs.tables import Job
 from api.jobs.waiting import waiting_for
-from api.responses import not_modified
+from api.responses import matches
 from api.watch import Watch
 
 LOOKS_PER_SECOND = 20  # unasked ones, of all who wait in this process together
@@ -27,34 +29,43 @@ LOOK_SECONDS = 2.0  # between looks at what changes without a write to the job: 
 
 @dataclass(frozen=True)
 class Look:
-    """A job as one look finds it, and the version of what is shown."""
+    """A job as one look finds it."""
 
-    detail: JobDetail
+    status: Status
     etag: str
-
-    @property
-    def status(self) -> Status:
-        """Where the job is."""
-        return self.detail.status
+    content: bytes | None  # JSON; None: the client has this version
 
 
-def look(read: Read, job_id: str) -> Look:
-    """Look at a job.
+def look(read: Read, job_id: str, known: str | None) -> Look:
+    """Look at a job; a client that knows its version costs one read of the index.
 
     Raises:
         NotFound: there is none.
     """
     with read() as session:
+        if known is not None and (unchanged := _unchanged(session, job_id, known)) is not None:
+            return unchanged
         job = service.get(session, job_id)
         waiting = waiting_for(session, job, count=True)
+        etag = etag_of(job.version, waiting)
+        if matches(known, etag):
+            return Look(job.status, etag, None)
         detail = JobDetail.of(job, waiting, warnings=warnings.of(session, job.id))
-    return Look(detail, etag_of(job, waiting))
+    return Look(detail.status, etag, detail.model_dump_json(by_alias=True).encode())
 
 
-def etag_of(job: Job, waiting: list[Waiting]) -> str:
-    """Give the job's ETag: its version, and what a queued job waits for, which changes without a write to the job."""
+def _unchanged(session: Session, job_id: str, known: str) -> Look | None:
+    """Return the look at a job that is not queued and whose version is known; what a queued one waits for is not."""
+    found = session.execute(select(Job.version, Job.status).where(Job.id == job_id)).one_or_none()
+    if found is None or found.status == Status.QUEUED or not matches(known, etag := etag_of(found.version, [])):
+        return None
+    return Look(Status(found.status), etag, None)
+
+
+def etag_of(version: int, waiting: list[Waiting]) -> str:
+    """Return a job's ETag: its version, and what a queued job waits for, which changes without a write to the job."""
     others = zlib.crc32("".join(w.detail for w in waiting).encode())
-    return f'W/"{job.version}-{others:x}"' if waiting else f'W/"{job.version}"'
+    return f'W/"{version}-{others:x}"' if waiting else f'W/"{version}"'
 
 
 async def news(request: Request, read: Read, watch: Watch, job_id: str, known: str | None, seconds: float) -> Look:
@@ -89,7 +100,7 @@ async def _shared(watch: Watch, read: Read, job_id: str, caller: Caller) -> Look
     looks = _looks.setdefault(watch, {})
     key = (job_id, caller.owner, caller.scope == Scope.ADMIN, watch.tick)
     if (task := looks.get(key)) is None:
-        work = watch.admission.follow(partial(look, read, job_id))
+        work = watch.admission.follow(partial(look, read, job_id, None))
         task = looks[key] = asyncio.create_task(work, context=Context())
         task.add_done_callback(lambda _: looks.pop(key))
     return await asyncio.shield(task)
@@ -100,4 +111,4 @@ def _is_news(found: Look, first: Look, known: str | None) -> bool:
         return True
     if known is None:
         return found.status != first.status
-    return not_modified(known, found.etag) is None
+    return not matches(known, found.etag)

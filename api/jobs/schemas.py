@@ -1,6 +1,7 @@
 """Jobs as the API shows them."""
 
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -88,7 +89,7 @@ class JobView(BaseModel):
     @classmethod
     def of(cls, row: Job, waiting_for: list[Waiting], **more: Any) -> Self:
         """Show a row, and what `more` a wider view has."""
-        shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
+        shown = {field: getattr(row, field) for field in _columns(cls)}
         progress = row.progress or {}
         return cls.model_validate(
             shown
@@ -101,6 +102,11 @@ class JobView(BaseModel):
             }
             | more
         )
+
+
+@cache
+def _columns(view: type[JobView]) -> tuple[str, ...]:
+    return tuple(field for field in view.model_fields if hasattr(Job, field))
 
 
 class JobWarningView(BaseModel):

@@ -1,6 +1,7 @@
 """Why a queued job waits: "stuck, and no reason shown" is the commonest complaint about training services."""
 
 from collections.abc import Iterator
+from functools import cache, partial
 from typing import Literal
 
 from sqlalchemy import func, or_, select
@@ -21,7 +22,17 @@ from rdrkd.spec import RUN_SPEC, JobOutput, RegisteredModel, references
 MOST_BEFORE = 1000  # jobs that go before one, as far as they are counted
 
 
-def waiting_for(session: Session, job: Job, count: bool = False, position: int | None = None) -> list[Waiting]:
+class Counts:
+    """What the jobs of one answer wait for together, each counted once."""
+
+    def __init__(self, session: Session) -> None:
+        self.running = cache(partial(running, session))  # of an owner
+        self.workers = cache(partial(_workers, session))  # with a GPU, or all
+
+
+def waiting_for(
+    session: Session, job: Job, count: bool = False, position: int | None = None, counts: Counts | None = None
+) -> list[Waiting]:
     """Say what keeps a job from starting; nothing for a job that is not queued.
 
     Args:
@@ -29,11 +40,12 @@ def waiting_for(session: Session, job: Job, count: bool = False, position: int |
         job: the job.
         count: count the jobs that go before it, too, up to `MOST_BEFORE`; costs a query.
         position: its place in the queue, where the caller knows it.
+        counts: those of an answer with several jobs.
     """
     if job.status != Status.QUEUED:
         return []
     dependencies = list(_dependencies(session, job)) if job.waits else []
-    return dependencies or [_turn(session, job, count, position)]
+    return dependencies or [_turn(session, job, count, position, counts or Counts(session))]
 
 
 def _dependencies(session: Session, job: Job) -> Iterator[Waiting]:
@@ -55,18 +67,22 @@ def _upload(upload: Dataset | Model | None, what: Literal["dataset", "model"]) -
         yield Waiting(what=what, id=upload.id, status=upload.status, detail=detail)
 
 
-def _turn(session: Session, job: Job, count: bool, position: int | None) -> Waiting:
+def _turn(session: Session, job: Job, count: bool, position: int | None, counts: Counts) -> Waiting:
     most = quotas_of(session).running_jobs
-    if most and job.owner is not None and (now := running(session, job.owner)) >= most:
+    if most and job.owner is not None and (now := counts.running(job.owner)) >= most:
         return Waiting(what="quota", detail=f"waits until fewer than {most} jobs of {job.owner} run; now it is {now}")
     position = _position(session, job) if count else position
     kind = "worker with a GPU" if job.gpu else "worker"
-    there = workers.with_gpus(session) if job.gpu else workers.alive(session)
+    there = counts.workers(job.gpu)
     what = f"waits for a free {kind}" if there else f"waits for a {kind}: no {kind} is connected"
     if position is not None:
         before = f"more than {MOST_BEFORE}" if position > MOST_BEFORE else str(position - 1)
         what += f"; jobs that go before it: {before}"
     return Waiting(what="worker", detail=what, position=position)
+
+
+def _workers(session: Session, with_gpu: bool) -> int:
+    return workers.with_gpus(session) if with_gpu else workers.alive(session)
 
 
 def _position(session: Session, job: Job) -> int:

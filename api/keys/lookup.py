@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from contextvars import Context
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -34,7 +36,7 @@ class Lookup:
         self._known: dict[str, tuple[float, Known | None]] = {}
         self._any, self._asked = False, -SECONDS
         self._reads: dict[str, asyncio.Task[Any]] = {}
-        self._notes: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
 
     async def caller(self, token: str, at_most: float = SECONDS) -> Caller:
         """Return who has this key, by a read that is at most so many seconds old.
@@ -65,6 +67,26 @@ class Lookup:
             self._any = await self._shared("", service.any_key)
             self._asked = time.monotonic()
         return self._any
+
+    @property
+    def has_any(self) -> bool:
+        """Whether there has been a key when that was asked last; asked anew meanwhile, and nobody waits for it.
+
+        For what must be answered whether the database does or not.
+        """
+        if not self._any and "" not in self._reads and time.monotonic() - self._asked >= SECONDS:
+            self._later(self._ask())
+        return self._any
+
+    async def _ask(self) -> None:
+        with suppress(Unavailable):
+            await self.any_key()
+
+    async def stop(self) -> None:
+        """Leave what nobody waits for."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
 
     async def _known_by(self, key_id: str, at_most: float) -> Known | None:
         asked, known = self._known.get(key_id, (-SECONDS, None))
@@ -100,9 +122,13 @@ class Lookup:
     def _note(self, key_id: str, known: Known) -> None:
         """Have it written that a key is used; nobody waits for that."""
         self._known[key_id] = (self._known[key_id][0], replace(known, unnoted=False))
-        task = asyncio.create_task(self._write_note(key_id))
-        self._notes.add(task)
-        task.add_done_callback(self._notes.discard)
+        self._later(self._write_note(key_id))
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        # In a context of its own: it is not about the request that happens to start it.
+        task = asyncio.create_task(work, context=Context())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     async def _write_note(self, key_id: str) -> None:
         def work() -> None:

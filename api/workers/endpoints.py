@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 
 from api.dependencies import Work, refusals
 from api.errors import Invalid
-from api.jobs.waiting import waiting_for
+from api.jobs.waiting import Counts, waiting_for
 from api.routing import Route
 from api.workers import service
 from api.workers.schemas import QueuedJob, QueueView, Workers, WorkerView
@@ -24,13 +24,14 @@ def workers(work: Work) -> Workers:
 def queue(work: Work, limit: Annotated[int, Query(ge=1, le=200, description="queued jobs to show")] = 100) -> QueueView:
     """Read how many jobs there are by status, and which are next: the queued ones with what each waits for."""
     found = service.queue(work.session, limit)
+    counts = Counts(work.session)
     return QueueView(
         counts=found.counts,
         workers=found.workers,
         claimable=found.claimable,
         oldest_seconds=found.oldest_seconds,
         data=[
-            QueuedJob.of(job, position, waiting_for(work.session, job, position=position))
+            QueuedJob.of(job, position, waiting_for(work.session, job, position=position, counts=counts))
             for job, position in found.rows
         ],
         has_more=found.has_more,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rdrkd import suffixes
 from rdrkd.data import coco, yolo
 from rdrkd.data.dataset import Dataset
 from rdrkd.data.figures import of_all, of_split
@@ -50,19 +51,27 @@ class Examined:
     sha256: str
     size: tuple[int, int] | None
     labelled: bool
-    boxes: list[Box]
+    labels: yolo.Labels
     problems: list[Problem]
+
+    @property
+    def boxes(self) -> list[Box]:
+        """Return the labelled boxes, px."""
+        return self.labels.boxes
 
 
 def check(dataset: Dataset) -> Findings:
     """Decode every image, read every label line and every annotation file, and count."""
-    findings = Findings(statistics={"splits": {}})
+    findings = Findings(warnings=list(dataset.notes), statistics={"splits": {}})
     seen: dict[str, dict[str, str]] = {}
+    if missing := [split for split in ("train", "val") if split not in dataset.splits]:
+        findings.warnings.append(f"no {' and no '.join(missing)} split: good for evaluation, not for training")
     for split in dataset.splits:
         examined = examine(dataset, split)
         findings.add(problem for one in examined for problem in one.problems)
         findings.add(_no_objects(dataset, split, examined))
         findings.warnings += _label_warnings(dataset, split, examined)
+        findings.warnings += _unread_warnings(dataset, split)
         ignored = _check_annotations(dataset, split, examined, findings) if split in dataset.annotations else 0
         sizes = [one.size for one in examined if one.size]
         counted = [one.boxes if one.size else [] for one in examined]
@@ -70,6 +79,13 @@ def check(dataset: Dataset) -> Findings:
         seen[split] = {one.sha256: one.image.name for one in examined}
     findings.warnings += _leaks(seen)
     findings.statistics |= of_all(findings.statistics["splits"].values())
+    if dataset.scaling is not None:
+        low, high = dataset.scaling.low, dataset.scaling.high
+        findings.statistics["scaling"] = {"low": low, "high": high}
+        findings.warnings.append(
+            f"images of more than 8 bits a channel are scaled: values from {low:g} to {high:g} become 0 to 255; "
+            "scale what the student is to see in the same way"
+        )
     return findings
 
 
@@ -83,28 +99,22 @@ def examine(dataset: Dataset, split: str) -> list[Examined]:
 def _examine(dataset: Dataset, image: Path) -> Examined:
     problems, size = [], None
     try:
-        size = decode(image)
+        decode(image)  # to its last pixel: OpenCV fills in what a file that was cut short lacks
+        height, width = dataset.read(image).shape[:2]
+        size = (width, height)
     except ImageFault as fault:
         problems.append(Problem(where_in(dataset, image), str(fault)))
     file = yolo.label_path(image)
     # An image without a label file is one without objects.
-    boxes, faults = _read_labels(dataset, file, size or (1, 1)) if file.is_file() else ([], [])
-    return Examined(image, file_sha256(image), size, file.is_file(), boxes, problems + faults)
-
-
-def _read_labels(dataset: Dataset, file: Path, size: tuple[int, int]) -> tuple[list[Box], list[Problem]]:
-    where = where_in(dataset, file)
-    if file.stat().st_size > yolo.MOST_LABEL_BYTES:
-        return [], [Problem(where, f"expected at most {yolo.MOST_LABEL_BYTES} bytes, got {file.stat().st_size}")]
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        return [], [Problem(where, f"expected text in UTF-8, got: {error}")]
-    return yolo.read_text(text, *size, len(dataset.names), where)
+    width, height = size or (1, 1)
+    labels = yolo.read_file(file, width, height, len(dataset.names), where_in(dataset, file))
+    return Examined(image, file_sha256(image), size, file.is_file(), labels, problems + labels.problems)
 
 
 def _no_objects(dataset: Dataset, split: str, examined: Sequence[Examined]) -> list[Problem]:
     """Refuse a split of nothing but background; without a single label file the labels lie somewhere else."""
+    if split == "test" and not any(one.labelled for one in examined):
+        return []  # public benchmarks keep its labels back; `_label_warnings` says so
     if not any(one.labelled for one in examined):
         example = where_in(dataset, yolo.label_path(examined[0].image))
         return [Problem(split, f"expected label files such as {example}, got none for {len(examined)} images")]
@@ -115,10 +125,15 @@ def _no_objects(dataset: Dataset, split: str, examined: Sequence[Examined]) -> l
 
 def _label_warnings(dataset: Dataset, split: str, examined: Sequence[Examined]) -> list[str]:
     warnings = []
-    if missing := sum(not one.labelled for one in examined):
+    missing = sum(not one.labelled for one in examined)
+    if missing == len(examined) and split == "test":
+        return [f"{split}: none of {len(examined)} images has a label file; nothing can be evaluated on them"]
+    if missing:
         warnings.append(f"{split}: {missing} of {len(examined)} images have no label file and count as empty")
-    if twice := sum(len(one.boxes) - len(set(one.boxes)) for one in examined):
-        warnings.append(f"{split}: {twice} label lines repeat another one")
+    if twice := sum(one.labels.repeated for one in examined):
+        warnings.append(f"{split}: {twice} label lines repeat another one, and are left out")
+    if polygons := sum(one.labels.polygons for one in examined):
+        warnings.append(f"{split}: {polygons} labels are polygons; their boxes count")
     expected = {yolo.label_path(one.image) for one in examined}
     if orphans := [p for folder in {p.parent for p in expected} for p in folder.glob("*.txt") if p not in expected]:
         warnings.append(f"{split}: {len(orphans)} label files have no image, such as {orphans[0].name}")
@@ -129,36 +144,65 @@ def _label_warnings(dataset: Dataset, split: str, examined: Sequence[Examined]) 
 
 
 def _check_annotations(dataset: Dataset, split: str, examined: Sequence[Examined], findings: Findings) -> int:
-    """Compare the split's COCO JSON with its images and labels; give the number of its ignored boxes."""
-    file = dataset.annotations[split]
-    frames, problems = coco.parse(file, dataset.names)
-    where = where_in(dataset, file)
-    findings.add(Problem(p.where.replace(file.name, where, 1), p.detail) for p in problems)
+    """Compare the split's COCO JSON with its images and labels; return the number of its ignored boxes."""
+    where = where_in(dataset, dataset.annotations[split])
+    parsed = coco.parse(dataset.annotations[split], dataset.names, where)
+    frames, problems = parsed.frames, [*parsed.image_problems, *parsed.annotation_problems]
+    findings.add(problems)
+    findings.warnings += parsed.warnings
     if problems:
         return 0
-    by_name = {Path(frame.file).name: frame for frame in frames}
-    findings.add(mismatches(where, by_name, examined))
+    findings.add(fit(dataset, split, frames, examined, where)[1])
     labelled = sum(len(one.boxes) for one in examined)
     if (annotated := sum(not box.ignored for frame in frames for box in frame.boxes)) != labelled:
         findings.warnings.append(f"{split}: {labelled} labelled boxes, but {annotated} annotated ones in {where}")
     return sum(box.ignored for frame in frames for box in frame.boxes)
 
 
-def mismatches(where: str, by_name: dict[str, Frame], examined: Sequence[Examined]) -> Iterable[Problem]:
-    """Compare the entries of COCO JSON, by file name, with the images that are there."""
-    names = {one.image.name for one in examined}
-    for name in by_name:
-        if name not in names:
-            yield Problem(f"{where}: {name}", "expected an image of this name in the split, got none")
-    for one in examined:
-        frame = by_name.get(one.image.name)
-        if frame is None:
-            yield Problem(f"{where}: {one.image.name}", "expected an entry for this image of the split, got none")
-        elif one.size is not None and one.size != (frame.width, frame.height):
+def fit(
+    dataset: Dataset, split: str, frames: Sequence[Frame], examined: Sequence[Examined], where: str
+) -> tuple[dict[Path, Frame], list[Problem]]:
+    """Return the frame of each image of a split that one fits, and a problem for each entry or image without the other.
+
+    Args:
+        dataset: the dataset.
+        split: one of its splits.
+        frames: the entries of its COCO JSON.
+        examined: its images.
+        where: what problems call the file.
+    """
+    sizes = {one.image: one.size for one in examined}
+    here = [one.image for one in examined]
+    fitting: dict[Path, Frame] = {}
+    named: set[Path] = set()
+    problems = []
+    for frame, image in zip(frames, dataset.matching(split).match([f.file for f in frames]), strict=True):
+        entry = f"{where}: {frame.file[:200]}"
+        if isinstance(image, str) or image not in sizes:
+            problems.append(Problem(entry, image if isinstance(image, str) else "its image cannot be used"))
+            continue
+        named.add(image)
+        size = sizes[image]
+        if size is not None and size != (frame.width, frame.height):
             came = f"{frame.width}x{frame.height}"
-            yield Problem(
-                f"{where}: {one.image.name}", f"expected its size, {one.size[0]}x{one.size[1]} px, got {came}"
-            )
+            problems.append(Problem(entry, f"expected its size, {size[0]}x{size[1]} px, got {came}"))
+        else:
+            fitting[image] = frame
+    for image in here:
+        if image not in named:
+            detail = "expected an entry for this image of the split, got none"
+            problems.append(Problem(f"{where}: {where_in(dataset, image)}", detail))
+    return fitting, problems
+
+
+def _unread_warnings(dataset: Dataset, split: str) -> list[str]:
+    """Name files beside the images that other tools would train on, and that are not read here."""
+    folders = {image.parent for image in dataset.images(split)}
+    unread = sorted(p for folder in folders for p in folder.iterdir() if p.suffix.lower() in suffixes.UNREAD)
+    if not unread:
+        return []
+    kinds = ", ".join(sorted({p.suffix.lower() for p in unread}))
+    return [f"{split}: {len(unread)} files beside the images are not read ({kinds}), such as {unread[0].name}"]
 
 
 def _leaks(seen: dict[str, dict[str, str]]) -> list[str]:

@@ -1,29 +1,67 @@
-"""COCO JSON: one file per split; its bounding boxes, categories and `iscrowd` alone are read."""
+"""COCO JSON: one file per split; of it the bounding boxes, categories, areas and what is ignored are read."""
 
 import json
-import math
-from collections import defaultdict
+import mmap
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rdrkd.data import coco_schema as schema
 from rdrkd.data import yolo
+from rdrkd.data.coco_schema import Category, ImageEntry
 from rdrkd.data.frames import Box, Frame
 from rdrkd.errors import DatasetError, Problem
+
+_LISTS = ("images", "categories", "annotations")
+_SLACK = 1.01  # by which an area may exceed its box's, from rounding, before it is reported
+_REGIONS = frozenset({"ignored regions", "ignored region", "ignore regions", "ignored"})  # VisDrone's category 0
+_OTHERS = frozenset({"others", "other"})  # VisDrone's category 11, ignored where the rest are VisDrone's
+_VISDRONE = frozenset({"pedestrian", "people", "tricycle", "awning tricycle"})
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """A frame for each image, and a problem for each entry at fault, which the frames leave out."""
+    """A frame for each image, a problem for each entry at fault, which the frames leave out, and what was mended.
+
+    Attributes:
+        incomplete: file names of the frames that lost a box to a fault.
+    """
 
     frames: list[Frame]
     image_problems: list[Problem]
     annotation_problems: list[Problem]
+    warnings: list[str] = field(default_factory=list)
+    incomplete: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Class numbers by category id; None is for a category whose boxes are ignored for every class.
+
+    Attributes:
+        of: class number by category id.
+        left_out: names of categories that only group others and have no annotation.
+        ignored: names of categories whose boxes are ignored.
+    """
+
+    of: dict[int, int | None]
+    left_out: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+
+    def notes(self) -> list[str]:
+        """Return a sentence for each kind of category that is no class."""
+        notes = []
+        if self.left_out:
+            notes.append(f"left out, for they only group others: {', '.join(self.left_out[:20])}")
+        if self.ignored:
+            notes.append(f"boxes of these count neither for nor against a detector: {', '.join(self.ignored[:20])}")
+        return notes
 
 
 def to_json(frames: Iterable[Frame], names: Sequence[str]) -> dict[str, Any]:
-    """Give frames as COCO JSON: category id = class index + 1; a box ignored for every class is a crowd of each one."""
+    """Return frames as COCO JSON: category id = class index + 1; a box ignored for every class is a crowd of each."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for image_id, frame in enumerate(frames, 1):
@@ -56,21 +94,22 @@ def read(file: Path, names: Sequence[str]) -> list[Frame]:
     Raises:
         DatasetError: with a problem for each entry at fault.
     """
-    frames, problems = parse(file, names)
+    parsed = parse(file, names)
+    problems = [*parsed.image_problems, *parsed.annotation_problems]
     if problems:
         raise DatasetError(f"{problems[0].where}: {problems[0].detail}", problems)
-    return frames
+    return parsed.frames
 
 
-def parse(file: Path, names: Sequence[str]) -> tuple[list[Frame], list[Problem]]:
-    """Read COCO JSON as far as it goes, and give a problem for each entry at fault."""
+def parse(file: Path, names: Sequence[str], where: str | None = None) -> Parsed:
+    """Read COCO JSON as far as it goes, with a problem for each entry at fault; `where` is what they call the file."""
+    where = where or file.name
     try:
-        content = load(file, file.name)
+        content = load(file, where)
+        labels = labels_of(content, where, names)
     except DatasetError as error:
-        return [], list(error.problems)
-    problems = labels_of(file.name, content["categories"], names)[1]
-    parsed = parse_content(content, file.name, names)
-    return parsed.frames, [*problems, *parsed.image_problems, *parsed.annotation_problems]
+        return Parsed([], list(error.problems), [])
+    return parse_content(content, where, names, labels)
 
 
 def load(file: Path, where: str) -> dict[str, Any]:
@@ -79,45 +118,107 @@ def load(file: Path, where: str) -> dict[str, Any]:
     Raises:
         DatasetError: it is not.
     """
-    keys = ("images", "categories", "annotations")
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(file.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except (ValueError, RecursionError) as error:
         raise _refused(where, f"expected JSON, got: {str(error)[:200]}") from error
-    if not (isinstance(content, dict) and all(_is_list_of_objects(content.get(key)) for key in keys)):
-        raise _refused(where, f"expected COCO JSON with the lists {', '.join(keys)}")
+    if not (isinstance(content, dict) and all(_is_list_of_objects(content.get(key)) for key in _LISTS)):
+        raise _refused(where, f"expected COCO JSON with the lists {', '.join(_LISTS)}")
     return content
 
 
-def category_names(content: dict[str, Any], where: str) -> list[Any]:
-    """Give the names of the categories in the order of their ids, whatever they are.
+def is_coco(file: Path) -> bool:
+    """Return whether a file names the lists of COCO JSON; a quick look, without parsing what may be gigabytes."""
+    if not file.stat().st_size:
+        return False
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return all(content.find(b'"%b"' % key.encode()) >= 0 for key in _LISTS)
+
+
+def classes_of(content: dict[str, Any], where: str) -> list[str]:
+    """Return the names of the categories that are classes, in the order of their ids.
+
+    A root without annotations of its own (Roboflow's), and VisDrone's categories of what is to be ignored, are none.
 
     Raises:
-        DatasetError: an id is no integer, or is there twice.
+        DatasetError: the categories are at fault.
     """
-    ids = [category.get("id") for category in content["categories"]]
-    if not all(isinstance(id_, int) for id_ in ids) or len(set(ids)) < len(ids):
-        raise _refused(f"{where}: categories", f"expected distinct integers as ids, got {str(ids[:20])[:200]}")
-    return [category.get("name") for category in sorted(content["categories"], key=lambda category: category["id"])]
+    found = _categories(content, where)
+    used, ignored = _used(content), _ignored_ids(found)
+    return [one.name for one in found if one.id not in ignored and not (one.is_root and one.id not in used)]
 
 
-def parse_content(content: dict[str, Any], where: str, names: Sequence[str], trainable: bool = False) -> Parsed:
+def labels_of(content: dict[str, Any], where: str, names: Sequence[str]) -> Labels:
+    """Return the class number of each category, matched by name.
+
+    Raises:
+        DatasetError: the categories are at fault, or have other names than the classes.
+    """
+    found = _categories(content, where)
+    used, ignored = _used(content), _ignored_ids(found)
+    index = {schema.name(name): number for number, name in enumerate(names)}
+    of: dict[int, int | None] = {}
+    left_out: list[str] = []
+    by_name = Counter(one.name for one in found)
+    for one in found:
+        if one.is_root and one.id not in used and (one.name not in index or by_name[one.name] > 1):
+            left_out.append(one.name)
+        elif one.name in index:
+            of[one.id] = index[one.name]
+        elif one.id in ignored:
+            of[one.id] = None
+        else:
+            break
+    else:
+        taken = Counter(label for label in of.values() if label is not None)
+        if len(taken) == len(names) and max(taken.values(), default=0) <= 1:
+            return Labels(of, left_out, [one.name for one in found if of.get(one.id, 0) is None])
+    came = [one.name for one in found][:20]
+    raise _refused(f"{where}: categories", f"expected the dataset's class names {list(names)[:20]}, got {came}")
+
+
+def parse_content(
+    content: dict[str, Any], where: str, names: Sequence[str], labels: Labels, trainable: bool = False
+) -> Parsed:
     """Read COCO JSON as far as it goes.
 
     Args:
-        content: what `load` gave.
+        content: what `load` returned.
         where: what problems call the file.
         names: class names by class number.
+        labels: what `labels_of` returned.
         trainable: a box that cannot be a YOLO label is at fault, too.
     """
-    labels, _ = labels_of(where, content["categories"], names)
     known, image_problems = _images(where, content["images"])
-    boxes, annotation_problems = _boxes(where, content["annotations"], known, labels, trainable)
+    reader = _Boxes(where, known, labels, trainable)
+    for number, entry in enumerate(content["annotations"]):
+        reader.take(number, entry)
     frames = [
-        Frame(e["file_name"], e["width"], e["height"], _merge_regions(boxes[image_id], len(names)))
+        Frame(e.file, e.width, e.height, _merge_regions(reader.boxes[image_id], len(names)))
         for image_id, e in known.items()
     ]
-    return Parsed(frames, image_problems, annotation_problems)
+    incomplete = frozenset(known[image_id].file for image_id in reader.incomplete)
+    return Parsed(frames, image_problems, reader.problems, reader.warnings(), incomplete)
+
+
+def _categories(content: dict[str, Any], where: str) -> list[Category]:
+    found = schema.categories(content["categories"])
+    if isinstance(found, str):
+        raise _refused(f"{where}: categories", found)
+    return found
+
+
+def _used(content: dict[str, Any]) -> set[int | None]:
+    return {schema.integer(entry.get("category_id")) for entry in content["annotations"]}
+
+
+def _ignored_ids(found: Sequence[Category]) -> set[int]:
+    """Return the ids of VisDrone's categories whose boxes count neither for nor against a detector."""
+    called = {one.id: " ".join(one.name.casefold().replace("-", " ").replace("_", " ").split()) for one in found}
+    ignored = {id_ for id_, name in called.items() if name in _REGIONS}
+    if set(called.values()) >= _VISDRONE:
+        ignored |= {id_ for id_, name in called.items() if name in _OTHERS}
+    return ignored
 
 
 def _refused(where: str, detail: str) -> DatasetError:
@@ -128,80 +229,80 @@ def _is_list_of_objects(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
 
 
-def labels_of(
-    file: str, categories: Sequence[dict[str, Any]], names: Sequence[str]
-) -> tuple[dict[int, int], list[Problem]]:
-    """Give the class number of each category id; none, and a problem, where they have other names."""
-    found = [c.get("name") for c in categories]
-    if sorted(map(str, found)) != sorted(names):
-        detail = f"expected the dataset's class names {list(names)[:20]}, got {found[:20]}"
-        return {}, [Problem(f"{file}: categories", detail)]
-    return {c["id"]: names.index(c["name"]) for c in categories if isinstance(c.get("id"), int)}, []
-
-
-def _images(file: str, images: Sequence[dict[str, Any]]) -> tuple[dict[int, dict[str, Any]], list[Problem]]:
-    known: dict[int, dict[str, Any]] = {}
+def _images(where: str, entries: Sequence[dict[str, Any]]) -> tuple[dict[int, ImageEntry], list[Problem]]:
+    known: dict[int, ImageEntry] = {}
     problems = []
-    for number, entry in enumerate(images):
-        where = f"{file}: images[{number}]"
-        sizes = [entry.get("width"), entry.get("height")]
-        if not (isinstance(entry.get("id"), int) and isinstance(entry.get("file_name"), str)):
-            problems.append(Problem(where, "expected an integer `id` and a text `file_name`"))
-        elif not all(isinstance(size, int) and size > 0 for size in sizes):
-            problems.append(Problem(where, f"expected `width` and `height` in px, got {str(sizes)[:80]}"))
-        elif entry["id"] in known:
-            problems.append(Problem(where, f"expected each image id once, got {entry['id']} again"))
+    for number, entry in enumerate(entries):
+        found = schema.image(entry)
+        if not isinstance(found, str) and found.id in known:
+            found = f"expected each image id once, got {found.id} again"
+        if isinstance(found, str):
+            problems.append(Problem(f"{where}: images[{number}]", found))
         else:
-            known[entry["id"]] = entry
+            known[found.id] = found
     return known, problems
 
 
-def _boxes(
-    file: str,
-    annotations: Sequence[dict[str, Any]],
-    images: dict[int, dict[str, Any]],
-    labels: dict[int, int],
-    trainable: bool,
-) -> tuple[dict[int, list[Box]], list[Problem]]:
-    boxes: dict[int, list[Box]] = defaultdict(list)
-    problems = []
-    for number, entry in enumerate(annotations):
-        image_id, category, place = entry.get("image_id"), entry.get("category_id"), _place(entry.get("bbox"))
-        if not (isinstance(image_id, int) and image_id in images):
-            detail = f"expected the id of one of the images, got {str(image_id)[:40]}"
-        elif not (isinstance(category, int) and (category in labels or not labels)):
-            detail = f"expected the id of one of the categories, got {str(category)[:40]}"
-        elif place is None:
-            came = str(entry.get("bbox"))[:80]
-            detail = f"expected a bbox of x, y, width, height in px with a size above 0, got {came}"
+class _Boxes:
+    """Reads annotations: their boxes by image id, and what is wrong with the others."""
+
+    def __init__(self, where: str, images: dict[int, ImageEntry], labels: Labels, trainable: bool) -> None:
+        self._where, self._images, self._labels, self._trainable = where, images, labels, trainable
+        self.boxes: dict[int, list[Box]] = defaultdict(list)
+        self.problems: list[Problem] = []
+        self.incomplete: set[int] = set()  # ids of images that lost a box
+        self._areas = 0  # that say nothing of their boxes
+
+    def take(self, number: int, entry: dict[str, Any]) -> None:
+        """Read one annotation."""
+        found = self._read(entry)
+        if isinstance(found, str):
+            self.problems.append(Problem(f"{self._where}: annotations[{number}]", found))
+            if (image_id := schema.integer(entry.get("image_id"))) in self._images:
+                self.incomplete.add(image_id)
         else:
-            x, y, width, height = place
-            box = Box(labels.get(category, 0), x, y, width, height, bool(entry.get("iscrowd")))
-            size = (images[image_id]["width"], images[image_id]["height"])
-            if not trainable or (fault := yolo.box_fault(box, *size)) is None:
-                boxes[image_id].append(replace(box, area=_area(entry, width * height)))
-                continue
-            detail = fault
-        problems.append(Problem(f"{file}: annotations[{number}]", detail))
-    return boxes, problems
+            image_id, box = found
+            self.boxes[image_id].append(box)
 
+    def warnings(self) -> list[str]:
+        """Return a sentence for each kind of thing that was mended."""
+        if not self._areas:
+            return []
+        return [
+            f"{self._where}: the `area` of {self._areas} annotations is no positive number, or larger than its box; "
+            "the box's area counts instead"
+        ]
 
-def _place(bbox: Any) -> tuple[float, float, float, float] | None:
-    """Give a bbox's x, y, width, height in px; None if it is none."""
-    if not (isinstance(bbox, list) and len(bbox) == 4):
-        return None
-    if not all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in bbox):
-        return None
-    x, y, width, height = bbox
-    return (x, y, width, height) if width > 0 and height > 0 else None
+    def _read(self, entry: dict[str, Any]) -> tuple[int, Box] | str:
+        image_id, category = schema.integer(entry.get("image_id")), schema.integer(entry.get("category_id"))
+        crowd, ignore = schema.flag(entry.get("iscrowd")), schema.flag(entry.get("ignore"))
+        place = schema.box(entry.get("bbox"))
+        if image_id is None or image_id not in self._images:
+            return f"expected the id of one of the images, got {str(entry.get('image_id'))[:40]}"
+        if category is None or category not in self._labels.of:
+            return f"expected the id of one of the categories, got {str(entry.get('category_id'))[:40]}"
+        if place is None:
+            came = str(entry.get("bbox"))[:80]
+            return f"expected a bbox of x, y, width, height in px with a size above 0, got {came}"
+        if crowd is None or ignore is None:
+            came = str(entry.get("iscrowd" if crowd is None else "ignore"))[:40]
+            return f"expected 0 or 1 as `{'iscrowd' if crowd is None else 'ignore'}`, got {came}"
+        label = self._labels.of[category]
+        box = Box(label, *place, ignored=crowd or ignore or label is None)
+        image = self._images[image_id]
+        if self._trainable and (fault := yolo.box_fault(box, image.width, image.height)) is not None:
+            return fault
+        return image_id, replace(box, area=self._area(entry, place[2] * place[3]))
 
-
-def _area(entry: dict[str, Any], box: float) -> float | None:
-    """Give the object's area, px^2, where it is another than its box's: that of its mask."""
-    area = entry.get("area")
-    if isinstance(area, bool) or not isinstance(area, int | float) or not math.isfinite(area):
-        return None
-    return float(area) if 0 < area != box else None
+    def _area(self, entry: dict[str, Any], box: float) -> float | None:
+        """Return the object's area, px^2, where it is another than its box's: that of its mask."""
+        if "area" not in entry:
+            return None
+        area = schema.number(entry["area"])
+        if area is None or not 0 < area <= box:
+            self._areas += area is None or not 0 < area <= _SLACK * box
+            return None
+        return area if area != box else None
 
 
 def _merge_regions(boxes: Sequence[Box], classes: int) -> tuple[Box, ...]:
@@ -210,6 +311,6 @@ def _merge_regions(boxes: Sequence[Box], classes: int) -> tuple[Box, ...]:
     for box in boxes:
         if box.ignored:
             regions[box.x, box.y, box.width, box.height].add(box.label)
-    whole = [place for place, found in regions.items() if len(found) == classes > 1]
+    whole = [place for place, found in regions.items() if len(found) == classes > 1 or None in found]
     kept = [b for b in boxes if not (b.ignored and (b.x, b.y, b.width, b.height) in whole)]
     return (*kept, *(Box(None, x, y, w, h, ignored=True) for x, y, w, h in whole))

@@ -1,15 +1,21 @@
 """A dataset in YOLO layout."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from rdrkd.data.layout import Layout, find_yaml, images_in, read_layout
+from rdrkd.data.layout import Layout, find_yaml, read_layout
+from rdrkd.data.names import ImageNames, image_names
+from rdrkd.data.pixels import Pixels, Scaling, read, scaling_of
 from rdrkd.data.yolo import label_path
 from rdrkd.errors import DatasetError
 from rdrkd.files import file_sha256
+
+SCALING = "scaling"  # the key of our data YAML that holds the range of deep images
 
 
 @dataclass(frozen=True)
@@ -19,31 +25,58 @@ class Dataset:
     Attributes:
         root: the folder that the data YAML calls its path.
         names: class names by class number.
-        splits: the folder of images of `train`, `val` and, where there is one, `test`.
+        splits: the images of `train`, `val` and `test`, as far as there are such, sorted by path.
         annotations: the COCO JSON of each split that has one; it knows crowds, which YOLO labels cannot say.
         sha256: of the archive's bytes; of a folder, over the names and bytes of all images, labels and annotations.
+        scaling: the range by which images of more than 8 bits a channel are scaled; None where there are none.
+        notes: what was odd about the layout and passed over, a sentence each.
     """
 
     root: Path
     names: tuple[str, ...]
-    splits: dict[str, Path]
+    splits: dict[str, tuple[Path, ...]]
     annotations: dict[str, Path]
     sha256: str
+    scaling: Scaling | None = None
+    notes: tuple[str, ...] = ()
     hold: object = field(default=None, compare=False, repr=False)  # of an unpacked archive: what keeps it there
 
     def images(self, split: str) -> list[Path]:
-        """Give the split's images, sorted by path.
+        """Return the split's images, sorted by path.
 
         Raises:
             DatasetError: the dataset has no such split.
         """
         if split not in self.splits:
             raise DatasetError(f"expected one of the dataset's splits {sorted(self.splits)}, got {split!r}")
-        return images_in(self.splits[split])
+        return list(self.splits[split])
+
+    def read(self, image: Path) -> Pixels:
+        """Return one of the images as training sees it: (H, W, 3), upright, in blue, green, red.
+
+        Raises:
+            ImageFault: it cannot be decoded.
+        """
+        return read(image, self.scaling)
+
+    def matching(self, split: str) -> ImageNames:
+        """Return what finds a split's images by the names that annotations give them."""
+        return image_names(self.images(split))
 
     def write_yaml(self, path: Path) -> None:
-        """Write the data YAML that training reads: absolute paths and names, and nothing that anybody else wrote."""
-        content = {"path": str(self.root), **{s: str(p) for s, p in self.splits.items()}, "names": list(self.names)}
+        """Write the data YAML that training reads, and beside it a list of each split's images.
+
+        Ultralytics asks for `train` and `val`; of a dataset without one of them it is another split.
+        """
+        lists = {}
+        for split, images in self.splits.items():
+            lists[split] = path.with_name(f"{path.stem}.{split}.txt")
+            lists[split].write_text("".join(f"{image}\n" for image in images), encoding="utf-8")
+        fallback = next(iter(lists.values()))
+        places = {split: str(lists.get(split, fallback)) for split in ("train", "val", *lists)}
+        content: dict[str, Any] = {"path": str(self.root), **places, "names": list(self.names)}
+        if self.scaling is not None:
+            content[SCALING] = [self.scaling.low, self.scaling.high]
         path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
@@ -54,27 +87,31 @@ def local_dataset(path: Path) -> Dataset:
         DatasetError: it is no dataset in YOLO layout.
     """
     layout = read_layout(find_yaml(path) if path.is_dir() else path)
-    return _dataset(layout, _content_sha256(layout))
+    return _dataset(layout, _content_sha256(layout), range_of(layout.splits))
 
 
-def uploaded_dataset(folder: Path, sha256: str) -> Dataset:
+def uploaded_dataset(folder: Path, sha256: str, scaling: Scaling | None = None) -> Dataset:
     """Open an unpacked upload in YOLO layout, which may not lead out of its folder.
 
     Raises:
         DatasetError: it is no dataset in YOLO layout.
     """
-    return _dataset(read_layout(find_yaml(folder), within=folder), sha256)
+    return _dataset(read_layout(find_yaml(folder), within=folder), sha256, scaling)
 
 
-def _dataset(layout: Layout, sha256: str) -> Dataset:
-    return Dataset(layout.root, layout.names, layout.splits, layout.annotations, sha256)
+def _dataset(layout: Layout, sha256: str, scaling: Scaling | None) -> Dataset:
+    return Dataset(layout.root, layout.names, layout.splits, layout.annotations, sha256, scaling, layout.notes)
+
+
+def range_of(splits: Mapping[str, Sequence[Path]]) -> Scaling | None:
+    """Return the range of a dataset's deep images: measured on the training images, or on all where these have none."""
+    return scaling_of(splits.get("train", ())) or scaling_of([image for images in splits.values() for image in images])
 
 
 def _content_sha256(layout: Layout) -> str:
     """Hash what a run reads: class names, and each file's place and bytes."""
     digest = hashlib.sha256("\n".join(layout.names).encode())
-    for split, folder in sorted(layout.splits.items()):
-        images = images_in(folder)
+    for split, images in sorted(layout.splits.items()):
         files = [f for image in images for f in (image, label_path(image)) if f.is_file()]
         for file in [*files, *([layout.annotations[split]] if split in layout.annotations else [])]:
             digest.update(f"\n{split} {file.name} {file_sha256(file)}".encode())

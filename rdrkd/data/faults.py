@@ -17,12 +17,17 @@ class Faults:
 
     Attributes:
         lenient: leave out what is at fault, instead of refusing the whole.
+        keep: of a lenient look, keep an image that loses one of its boxes; by default it goes, or it would teach that
+            there is nothing.
+        warnings: what was mended or passed over, a sentence each.
         problems: of a strict look, all that is wrong.
         dropped: of a lenient one, what was left out, the first MOST_LISTED.
         counts: of a lenient one, how many things of each kind were left out.
     """
 
     lenient: bool = False
+    keep: bool = False
+    warnings: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     dropped: list[Problem] = field(default_factory=list)
     counts: Counter[Kind] = field(default_factory=Counter)
@@ -36,6 +41,13 @@ class Faults:
             self.counts[kind] += 1
             if len(self.dropped) < MOST_LISTED:
                 self.dropped.append(problem)
+
+    def drop_incomplete(self, where: str) -> bool:
+        """Leave out an image that lost a box, in the lenient mode; return whether it goes."""
+        if not self.lenient or self.keep:
+            return False
+        self.add("images", [Problem(where, "one of its boxes was left out; without it the image would mislead")])
+        return True
 
     @property
     def total(self) -> int:

@@ -1,17 +1,21 @@
 """In which of the known layouts an unpacked upload is, by the names and places of its files."""
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path, PurePath
 
-from rdrkd.data.layout import SPLITS, find_yaml, images_in
+from rdrkd.data import coco
+from rdrkd.data.layout import SPLITS, images_in, is_data_yaml, yamls
 from rdrkd.errors import DatasetError
 
 _WORDS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
+
+_LOOKED_AT = 50  # annotation files of a folder, to tell VisDrone's
 
 
 class Format(StrEnum):
@@ -23,25 +27,49 @@ class Format(StrEnum):
 
 
 def detect(folder: Path) -> Format:
-    """Say in which layout an unpacked upload is; a data YAML decides, whatever else there is.
+    """Return the layout of an unpacked upload, by what all of its files hold; a data YAML decides.
 
     Raises:
-        DatasetError: in none.
+        DatasetError: it is in none; the message says what was recognised.
     """
-    if any(p.suffix.lower() in (".yaml", ".yml") and is_visible(p, folder) for p in folder.rglob("*")):
+    if any(is_visible(p, folder) and is_data_yaml(p) for p in yamls(folder)):
         return Format.YOLO
     if next(visdrone_folders(folder), None) is not None:
         return Format.VISDRONE
-    if json_files(folder):
+    if any(coco.is_coco(file) for file in json_files(folder)):
         return Format.COCO
-    try:
-        find_yaml(folder)
-    except DatasetError as error:
-        others = (
-            "COCO JSON (annotations/instances_train.json, ...) or VisDrone's images/ and annotations/ of each split"
+    if any(is_visible(p, folder) for p in yamls(folder)):
+        return Format.YOLO  # whose reader says what is wrong with the YAML
+    if recognised := _recognised(folder):
+        raise DatasetError(recognised)
+    raise DatasetError(
+        "expected a data.yaml with `train`, `val` and `names` (YOLO), COCO JSON (annotations/instances_train.json, "
+        f"...) or VisDrone's images/ and annotations/ of each split, got {_shown(folder)}"
+    )
+
+
+def _recognised(folder: Path) -> str | None:
+    """Say which other export an upload is, and what it takes to make it a dataset."""
+    for classes in sorted(folder.rglob("classes.txt")):
+        if is_visible(classes, folder) and (classes.parent / "labels").is_dir():
+            there = classes.relative_to(folder).as_posix()
+            return (
+                f"recognised YOLO labels without a data YAML ({there}, as Label Studio exports them): "
+                "expected a data.yaml with `names` and the folders or lists of `train` and `val`"
+            )
+    if jsons := json_files(folder):
+        return (
+            f"expected COCO JSON with the lists images, annotations, categories, got {len(jsons)} JSON files without "
+            f"them, such as {jsons[0].relative_to(folder).as_posix()}"
         )
-        raise DatasetError(f"{error}; or else {others}") from error
-    raise AssertionError
+    return None
+
+
+def _shown(folder: Path) -> str:
+    """Name what kinds of files an upload has."""
+    files = [p for p in folder.rglob("*") if p.is_file() and is_visible(p, folder)]
+    kinds = Counter(p.suffix.lower() or "no suffix" for p in files)
+    return ", ".join(f"{number} {kind}" for kind, number in kinds.most_common(5)) or "nothing"
 
 
 def split_of(path: PurePath) -> str | None:
@@ -63,14 +91,14 @@ def json_files(folder: Path) -> list[Path]:
 
 
 def visdrone_folders(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Find pairs of a folder of images and one of VisDrone's annotations, `images` and `annotations` in their paths."""
+    """Yield pairs of a folder of images and one of VisDrone's annotations, in paths alike but for these two words."""
     for annotations in sorted(p for p in folder.rglob("*") if p.is_dir() and is_visible(p, folder)):
         parts = list(annotations.relative_to(folder).parts)
-        if "annotations" not in parts or (first := next(iter(sorted(annotations.glob("*.txt"))), None)) is None:
+        if "annotations" not in parts:
             continue
         parts[len(parts) - 1 - parts[::-1].index("annotations")] = "images"
         images = folder.joinpath(*parts)
-        if images.is_dir() and _is_visdrone(first) and images_in(images):
+        if images.is_dir() and _are_visdrone(sorted(annotations.glob("*.txt"))) and images_in(images):
             yield images, annotations
 
 
@@ -80,7 +108,7 @@ def is_visible(path: Path, folder: Path) -> bool:
 
 
 def one_each(found: list[tuple[str | None, str]], what: str) -> None:
-    """Make sure that train and val are there, and no split twice.
+    """Make sure that there is a source of a split, and of none two.
 
     Args:
         found: the split and the name of each source.
@@ -89,17 +117,23 @@ def one_each(found: list[tuple[str | None, str]], what: str) -> None:
     Raises:
         DatasetError: otherwise.
     """
-    shown = ", ".join(name for _, name in found[:10])
     for split in SPLITS:
         named = [name for of, name in found if of == split]
         if len(named) > 1:
             raise DatasetError(f"expected only {what} of {split}, got {len(named)}: {', '.join(named[:10])}")
-        if not named and split != "test":
-            raise DatasetError(f"expected {what} of {split}, whose name or folder says so, got {shown}")
+    if not any(of in SPLITS for of, _ in found):
+        shown = ", ".join(name for _, name in found[:10])
+        raise DatasetError(f"expected {what} of train, val or test, whose name or folder says so, got {shown}")
 
 
-def _is_visdrone(file: Path) -> bool:
-    """Say whether a text file's first line is VisDrone's; an empty file may be of an image without objects."""
+def _are_visdrone(files: Sequence[Path]) -> bool:
+    """Return whether most text files that have a line begin with one of VisDrone's; all may be of empty images."""
+    looked_at = files[:: max(1, len(files) // _LOOKED_AT)]
+    lines = [line for file in looked_at if (line := _first_line(file))]
+    alike = sum(re.fullmatch(rb"-?\d+(,-?\d+){7}", line) is not None for line in lines)
+    return bool(files) and 2 * alike >= len(lines)
+
+
+def _first_line(file: Path) -> bytes:
     with file.open("rb") as stream:
-        line = stream.read(400).split(b"\n")[0].strip().rstrip(b",")
-    return not line or re.fullmatch(rb"-?\d+(,-?\d+){7}", line) is not None
+        return stream.read(400).removeprefix(b"\xef\xbb\xbf").split(b"\n")[0].strip().rstrip(b",")

@@ -13,7 +13,7 @@ from rdrkd.errors import DatasetError, Problem
 
 
 def sources(folder: Path, faults: Faults) -> tuple[tuple[str, ...], Iterator[Source]]:
-    """Give the class names, and the splits; what is wrong with single images and lines goes to `faults`.
+    """Return the class names, and the splits; what is wrong with single images and lines goes to `faults`.
 
     Raises:
         DatasetError: train or val is missing, or a split is there twice.
@@ -35,23 +35,23 @@ def _frames(folder: Path, images: Path, annotations: Path, faults: Faults) -> It
             fault = f"expected its annotations at {file.relative_to(folder).as_posix()}, got nothing there"
         faults.add("images", problem(where, fault))
         if size is not None and fault is None:
-            frame = _frame(file, file.relative_to(folder).as_posix(), image.name, size, faults)
-            if frame is not None:
+            frame, whole = _frame(file, file.relative_to(folder).as_posix(), image.name, size, faults)
+            if frame is not None and (whole or not faults.drop_incomplete(where)):
                 yield image, frame
 
 
-def _frame(file: Path, where: str, image: str, size: tuple[int, int], faults: Faults) -> Frame | None:
-    """Read an image's annotations, px; None for a file that cannot be read at all."""
+def _frame(file: Path, where: str, image: str, size: tuple[int, int], faults: Faults) -> tuple[Frame | None, bool]:
+    """Return an image's annotations, px, and whether none is at fault; None of a file that cannot be read at all."""
     try:
         numbered, problems = visdrone.parse(file, where)
     except DatasetError as error:
         faults.add("images", [Problem(where, str(error))])
-        return None
-    faults.add("lines", problems)
+        return None, False
     boxes = []
     for number, box in numbered:
         if (fault := yolo.box_fault(box, *size)) is None:
             boxes.append(box)
         else:
-            faults.add("lines", [Problem(f"{where}:{number}", fault)])
-    return Frame(image, *size, tuple(boxes))
+            problems.append(Problem(f"{where}:{number}", fault))
+    faults.add("lines", problems)
+    return Frame(image, *size, tuple(boxes)), not problems

@@ -10,7 +10,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from rdrkd import suffixes
 
 # Pillow's decoders for these suffixes; JPEG includes MPO, a JPEG with a preview inside, as many drone cameras write.
-_FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
+FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 MAX_PIXELS = 120_000_000  # the largest drone cameras take 100 megapixels
 MIN_SIDE = 10  # Ultralytics drops anything smaller
 Image.init()  # registers all decoders; by itself Pillow does so piece by piece, as it meets files
@@ -50,12 +50,13 @@ def size_of(path: Path) -> tuple[int, int]:
 
 def _open(path: Path, pixels: bool) -> tuple[int, int]:
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
             _check_size(width, height)  # before the pixels are unpacked
             if pixels:
                 image.load()
-            turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+            # Pillow turns a TIFF as it opens it, every other format only when asked.
+            turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation) in _TURNED
     except (ImageFault, MemoryError):
         raise
     except Image.DecompressionBombError as error:
@@ -64,7 +65,7 @@ def _open(path: Path, pixels: bool) -> tuple[int, int]:
         # Once Ultralytics is imported, Image.open looks for a further decoder where none fits: hence the ImportError.
         unknown = isinstance(error, UnidentifiedImageError | ImportError)
         text = "no known image format" if unknown else str(error)
-        raise ImageFault(f"expected a whole image ({', '.join(_FORMATS)}), got: {text}") from error
+        raise ImageFault(f"expected a whole image ({', '.join(FORMATS)}), got: {text}") from error
     return (height, width) if turned else (width, height)
 
 

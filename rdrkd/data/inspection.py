@@ -10,11 +10,11 @@ from typing import Any
 
 from rdrkd.data.archive import unpack
 from rdrkd.data.check import MOST_PROBLEMS, Findings, check
-from rdrkd.data.dataset import Dataset, local_dataset, uploaded_dataset
+from rdrkd.data.dataset import local_dataset
 from rdrkd.data.faults import Faults
 from rdrkd.data.formats import Format, detect
 from rdrkd.data.preview import draw
-from rdrkd.data.uploads import LENIENT, Settled, settle
+from rdrkd.data.uploads import LENIENT, Settled, reopened, settle
 from rdrkd.errors import DatasetError, DiskFullError, Problem
 from rdrkd.files import file_sha256
 from rdrkd.suffixes import archive_suffix
@@ -76,9 +76,8 @@ def _of_archive(path: Path, cache: Path, report: Report, preview: Path | None) -
     try:
         unpacked = unpack(path, cache.resolve(), accept=accept, variant=LENIENT if report["lenient"] else "")
         if not results:  # it lay there already
-            notes = {"format": str(Format.YOLO)} | unpacked.notes  # without notes: what an earlier version has unpacked
-            settled = Settled(uploaded_dataset(unpacked.folder, unpacked.sha256), notes)
-            results.append(_judge(report | notes, settled, preview))
+            settled = reopened(unpacked.folder, unpacked.sha256, unpacked.notes)
+            results.append(_judge(report | settled.notes, settled, preview))
     except _Unsound as error:
         return error.report
     most = sorted(unpacked.skipped.items(), key=lambda item: (-item[1], item[0]))[:MOST_SKIPPED]
@@ -110,7 +109,7 @@ def _judge(report: Report, settled: Settled, preview: Path | None) -> Report:
         _Unsound: it is not.
     """
     findings = check(settled.dataset)
-    described = _describe(report, settled.dataset, findings, settled.came_from)
+    described = _describe(report, settled, findings)
     if findings.problems:
         raise _Unsound(described)
     if preview is not None:
@@ -118,13 +117,13 @@ def _judge(report: Report, settled: Settled, preview: Path | None) -> Report:
     return described
 
 
-def _describe(report: Report, dataset: Dataset, findings: Findings, came_from: Mapping[str, str]) -> Report:
+def _describe(report: Report, settled: Settled, findings: Findings) -> Report:
     return report | {
         "ok": not findings.problems,
-        "problems": [_listed(_as_it_came(problem, came_from)) for problem in findings.problems],
+        "problems": [_listed(_as_it_came(problem, settled.came_from)) for problem in findings.problems],
         "more_problems": findings.more_problems,
-        "warnings": findings.warnings + _left_out(report),
-        "names": list(dataset.names),
+        "warnings": settled.notes.get("warnings", []) + findings.warnings + _left_out(report),
+        "names": list(settled.dataset.names),
         "statistics": findings.statistics,
         "skipped": {},
     }

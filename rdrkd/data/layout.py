@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import yaml
@@ -13,8 +13,11 @@ from rdrkd.data.images import is_image
 from rdrkd.errors import DatasetError, Problem
 
 SPLITS = ("train", "val", "test")
+_NAMES = ("data", "dataset")  # stems of data YAMLs
 _MAX_YAML_BYTES = 1 << 20
 _MAX_CLASSES = 10_000
+_MAX_PATH = 4096
+_MAX_LIST_BYTES = 256 << 20
 # What exporting tools write beside the fields that matter. Read and left alone.
 _REMARKS = ("author", "date", "description", "license", "links", "roboflow", "task", "url", "version")
 
@@ -25,9 +28,11 @@ class DataYaml(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     path: str = Field(".", max_length=4096, description="root of the dataset, relative to the YAML")
-    train: str | None = Field(None, max_length=4096, description="folder of training images, relative to `path`")
-    val: str | None = Field(None, max_length=4096)
-    test: str | None = Field(None, max_length=4096)
+    train: tuple[str, ...] = Field(
+        (), description="folder of training images, or a text file that lists them, or several"
+    )
+    val: tuple[str, ...] = Field((), description="as `train`, of validation images")
+    test: tuple[str, ...] = Field((), description="as `train`, of test images")
     nc: int | None = Field(None, description="number of classes; must agree with `names`")
     names: tuple[str, ...] = Field(min_length=1, max_length=_MAX_CLASSES, description="class names by class number")
 
@@ -38,16 +43,19 @@ class DataYaml(BaseModel):
 
     @field_validator(*SPLITS, mode="before")
     @classmethod
-    def _one_folder(cls, value: Any) -> Any:
-        if isinstance(value, list):
-            raise ValueError(f"expected one folder, got a list of {len(value)}")
-        return value
+    def _places(cls, value: Any) -> Any:
+        places = value if isinstance(value, list) else [] if value is None else [value]
+        for place in places:
+            if not isinstance(place, str) or len(place) > _MAX_PATH:
+                raise ValueError(f"expected the path of a folder or list as a string, got {_kind(place)}")
+        return tuple(place for place in places if place)
 
     @field_validator("path", *SPLITS)
     @classmethod
-    def _path_of_a_disk(cls, value: str | None) -> str | None:
-        if value is not None and ("\0" in value or any(len(part.encode()) > 255 for part in value.split("/"))):
-            raise ValueError(f"expected a path without NUL, of parts of at most 255 bytes, got {value[:100]!r}")
+    def _paths_of_a_disk(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for place in (value,) if isinstance(value, str) else value:
+            if "\0" in place or any(len(part.encode()) > 255 for part in place.split("/")):
+                raise ValueError(f"expected a path without NUL, of parts of at most 255 bytes, got {place[:100]!r}")
         return value
 
     @field_validator("names", mode="before")
@@ -81,12 +89,13 @@ class DataYaml(BaseModel):
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a dataset's parts lie."""
+    """Where a dataset's parts lie: the images of each split, the COCO JSON of those that have one, and what was odd."""
 
     root: Path
     names: tuple[str, ...]
-    splits: dict[str, Path]
+    splits: dict[str, tuple[Path, ...]]
     annotations: dict[str, Path]
+    notes: tuple[str, ...] = ()
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -99,20 +108,38 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def find_yaml(folder: Path) -> Path:
-    """Find the data YAML: the one nearest the top; `data.yaml` or `dataset.yaml` where there are several.
+    """Find the data YAML: of those with a dataset's keys the one nearest the top, `data` or `dataset` before others.
 
     Raises:
         DatasetError: there is none, or several that are equally near.
     """
-    found = [p for p in folder.rglob("*") if p.suffix.lower() in (".yaml", ".yml") and not p.name.startswith(".")]
-    depth = min((len(p.parts) for p in found), default=0)
-    nearest = sorted(p for p in found if len(p.parts) == depth)
-    preferred = [p for p in nearest if p.stem in ("data", "dataset")]
+    found = yamls(folder)
+    alike = [p for p in found if is_data_yaml(p)]
+    # Where none has the keys, one that is named like a data YAML, or the only one, is at fault.
+    named = [p for p in found if p.stem in _NAMES]
+    candidates = alike or named or found
+    depth = min((len(p.parts) for p in candidates), default=0)
+    nearest = sorted(p for p in candidates if len(p.parts) == depth)
+    preferred = [p for p in nearest if p.stem in _NAMES]
     chosen = preferred if len(preferred) == 1 else nearest
     if len(chosen) != 1:
         came = ", ".join(str(p.relative_to(folder)) for p in chosen[:5]) or "none"
         raise DatasetError(f"expected one data.yaml with `train`, `val` and `names`, got {came}")
     return chosen[0]
+
+
+def yamls(folder: Path) -> list[Path]:
+    """Return the YAML files under a folder that are not hidden."""
+    return [p for p in folder.rglob("*") if p.suffix.lower() in (".yaml", ".yml") and not p.name.startswith(".")]
+
+
+def is_data_yaml(file: Path) -> bool:
+    """Return whether a file is YAML with class names and at least one split: no other tool's settings have both."""
+    try:
+        content = _parse(file)
+    except DatasetError:
+        return False
+    return "names" in content and any(split in content for split in SPLITS)
 
 
 def read_layout(file: Path, within: Path | None = None) -> Layout:
@@ -130,22 +157,21 @@ def read_layout(file: Path, within: Path | None = None) -> Layout:
     if within is None:
         content = {key: value for key, value in content.items() if key in DataYaml.model_fields}
     data = _validate(content, file)
+    root, notes = _root(data.path, file, within)
+    splits: dict[str, tuple[Path, ...]] = {}
     problems: list[Problem] = []
-    root = (file.parent / data.path).resolve()
-    if not root.is_dir() or not _inside(root, within):
-        detail = f"expected an existing folder {'of the archive ' if within else ''}such as `.`, got {data.path!r}"
-        raise _refused([Problem(f"{file.name}: path", detail)])
-    splits = {}
     for split in SPLITS:
-        folder, problem = _split_folder(split, getattr(data, split), root, within)
-        if folder is not None:
-            splits[split] = folder
-        if problem is not None:
-            problems.append(Problem(f"{file.name}: {split}", problem))
+        images, faults, told = _split_images(split, getattr(data, split), root, within)
+        problems += [Problem(f"{file.name}: {split}", fault) for fault in faults]
+        notes += [f"{file.name}: {split}: {note}" for note in told]
+        if images:
+            splits[split] = images
+    if not problems and not splits:
+        problems = [Problem(f"{file.name}: train", "expected a folder of images, got nothing")]
     if problems:
         raise _refused(problems)
     annotations = {s: p for s in splits if (p := root / "annotations" / f"{s}.json").is_file()}
-    return Layout(root, data.names, splits, annotations)
+    return Layout(root, data.names, splits, annotations, tuple(notes))
 
 
 def checked_names(names: Sequence[Any], where: str) -> tuple[str, ...]:
@@ -173,23 +199,96 @@ def write_yaml(file: Path, names: Sequence[str], splits: Sequence[str]) -> None:
     file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def _split_folder(split: str, entry: str | None, root: Path, within: Path | None) -> tuple[Path | None, str | None]:
-    """Resolve a split's entry to (its folder, None), or say (None, what is wrong)."""
-    if not entry:
-        return None, None if split == "test" else "expected a folder of images, got nothing"
-    if "://" in entry:
-        return None, f"expected a folder of images, got the address {entry[:200]!r}"
-    folder = (root / entry).resolve()
-    if entry.startswith("../") and not (folder.is_dir() and _inside(folder, within)):
-        folder = (root / entry[3:]).resolve()  # Roboflow writes ../train/images; Ultralytics reads it the same way
-    if not _inside(folder, within):
-        return None, f"expected a folder inside the archive, got {entry[:200]!r}"
-    if not folder.is_dir():
-        came = "a file" if folder.is_file() else "nothing there"
-        return None, f"expected a folder of images at {entry[:200]!r}, got {came}"
-    if not images_in(folder):
-        return None, f"expected images in {entry[:200]!r}, got none"
-    return folder, None
+def _root(path: str, file: Path, within: Path | None) -> tuple[Path, list[str]]:
+    """Return the folder that the splits' paths start from, and a note where it is not the one that the YAML names.
+
+    A `path` of the machine on which the dataset was made leads nowhere here: then the YAML's own folder counts.
+    """
+    root = (file.parent / path).resolve()
+    if root.is_dir() and _inside(root, within):
+        return root, []
+    if _is_foreign(path):
+        return file.parent.resolve(), [f"{file.name}: path: {path[:200]!r} is of another machine; passed over"]
+    detail = f"expected an existing folder {'of the archive ' if within else ''}such as `.`, got {path[:200]!r}"
+    raise _refused([Problem(f"{file.name}: path", detail)])
+
+
+def _is_foreign(path: str) -> bool:
+    """Return whether a path is absolute, here or on Windows, or leads to where Ultralytics keeps its downloads."""
+    return PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute() or path.startswith("../datasets")
+
+
+def _split_images(
+    split: str, places: Sequence[str], root: Path, within: Path | None
+) -> tuple[tuple[Path, ...], list[str], list[str]]:
+    """Return a split's images, what is wrong with its entries, and what was passed over."""
+    images: dict[Path, None] = {}
+    faults, notes = [], []
+    for place in places:
+        found, fault = _images_at(place, root, within)
+        images |= dict.fromkeys(found)
+        if fault is not None and split == "test" and _is_absent(place, root, within):
+            notes.append(f"nothing at {place[:200]!r}; passed over")  # Roboflow names a test split that it left out
+        elif fault is not None:
+            faults.append(fault)
+    return tuple(sorted(images, key=str)), faults, notes
+
+
+def _images_at(place: str, root: Path, within: Path | None) -> tuple[list[Path], str | None]:
+    """Return the images of a folder or list, or none and what is wrong with it."""
+    if "://" in place:
+        return [], f"expected a folder of images, got the address {place[:200]!r}"
+    there = _resolved(place, root, within)
+    if not _inside(there, within):
+        return [], f"expected a folder inside the archive, got {place[:200]!r}"
+    if there.is_file() and there.suffix.lower() == ".txt":
+        return _listed(there, root, within)
+    if not there.is_dir():
+        came = "a file" if there.is_file() else "nothing there"
+        return [], f"expected a folder of images, or a .txt that lists them, at {place[:200]!r}, got {came}"
+    if not (found := images_in(there)):
+        return [], f"expected images in {place[:200]!r}, got none"
+    return found, None
+
+
+def _resolved(place: str, root: Path, within: Path | None) -> Path:
+    """Resolve a path of a YAML or list; one that leads nowhere may be another machine's, of which the end is here."""
+    there = (root / place).resolve()
+    if place.startswith("../") and not (there.exists() and _inside(there, within)):
+        there = (root / place[3:]).resolve()  # Roboflow writes ../train/images; Ultralytics reads it the same way
+    if not (there.exists() and _inside(there, within)) and _is_foreign(place):
+        parts = PureWindowsPath(place).parts if "\\" in place else PurePosixPath(place).parts
+        ends = ((root / Path(*parts[start:])).resolve() for start in range(1, len(parts)))
+        there = next((end for end in ends if end.exists() and _inside(end, within)), there)
+    return there
+
+
+def _is_absent(place: str, root: Path, within: Path | None) -> bool:
+    there = _resolved(place, root, within)
+    return "://" not in place and _inside(there, within) and not there.exists()
+
+
+def _listed(file: Path, root: Path, within: Path | None) -> tuple[list[Path], str | None]:
+    """Return the images that a text file lists, one a line, relative to the root or the file, or what is wrong."""
+    if file.stat().st_size > _MAX_LIST_BYTES:
+        return [], f"expected a list of at most {_MAX_LIST_BYTES} bytes at {file.name!r}, got more"
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        return [], f"expected a list in UTF-8 at {file.name!r}, got: {error}"
+    found = []
+    for line in filter(None, lines):
+        try:
+            # CVAT writes data/images/... of an archive that holds images/...
+            places = (_resolved(line, root, within), _resolved(line, file.parent, within))
+            tail = _resolved("/" + line, root, within)
+            image = next((p for p in (*places, tail) if p.is_file() and _inside(p, within) and is_image(p)), None)
+        except (OSError, ValueError):  # a NUL, or longer than any path
+            image = None
+        if image is None:
+            return [], f"expected images of the archive in the list {file.name!r}, got {line[:200]!r}"
+        found.append(image)
+    return found, None if found else f"expected images in the list {file.name!r}, got none"
 
 
 def _inside(path: Path, within: Path | None) -> bool:

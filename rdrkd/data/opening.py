@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from rdrkd.data.archive import unpack
-from rdrkd.data.dataset import Dataset, local_dataset, uploaded_dataset
+from rdrkd.data.dataset import Dataset, local_dataset
 from rdrkd.data.faults import Faults
 from rdrkd.data.formats import detect
 from rdrkd.data.limits import Limits
-from rdrkd.data.uploads import LENIENT, settle
+from rdrkd.data.uploads import LENIENT, reopened, settle
 from rdrkd.errors import DatasetError
 
 
@@ -39,4 +39,4 @@ def open_dataset(path: Path, cache: Path, limits: Limits | None = None, lenient:
         return settle(folder, detect(folder), Faults(lenient)).notes
 
     unpacked = unpack(path, cache.resolve(), limits, accept, LENIENT if lenient else "")
-    return replace(uploaded_dataset(unpacked.folder, unpacked.sha256), hold=unpacked.hold)
+    return replace(reopened(unpacked.folder, unpacked.sha256, unpacked.notes).dataset, hold=unpacked.hold)

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
 from rdrkd.data import coco, yolo
 from rdrkd.data.dataset import Dataset
 from rdrkd.data.frames import Box, Frame
+from rdrkd.data.images import size_of
+from rdrkd.data.pixels import Pixels
 
 COLUMNS, MOST = 3, 6  # images
 _SIDE = 480  # px of the longer side of a drawn image
@@ -29,7 +31,7 @@ def draw(dataset: Dataset, target: Path) -> Path:
     """
     share = -(-MOST // len(dataset.splits))
     cells = [
-        _cell(f"{split}: {image.name}", image, frame)
+        _cell(f"{split}: {image.name}", dataset.read(image), frame)
         for split in dataset.splits
         for image, frame in _chosen(dataset, split, share)
     ][:MOST]
@@ -53,28 +55,30 @@ def _chosen(dataset: Dataset, split: str, number: int) -> list[tuple[Path, Frame
     filled = [image for image, label in labels.items() if label.is_file() and label.stat().st_size]
     found = filled or looked_at
     chosen = found[:: max(1, len(found) // number)][:number]
-    return [(image, _frame(image, dataset.names, ignored.get(image.name, ()))) for image in chosen]
+    return [(image, _frame(image, dataset.names, ignored.get(image, ()))) for image in chosen]
 
 
-def _ignored(dataset: Dataset, split: str) -> dict[str, tuple[Box, ...]]:
+def _ignored(dataset: Dataset, split: str) -> dict[Path, tuple[Box, ...]]:
     if split not in dataset.annotations:
         return {}
     frames = coco.read(dataset.annotations[split], dataset.names)
-    return {Path(frame.file).name: tuple(box for box in frame.boxes if box.ignored) for frame in frames}
+    images = dataset.matching(split).match([frame.file for frame in frames])
+    return {
+        image: tuple(box for box in frame.boxes if box.ignored)
+        for frame, image in zip(frames, images, strict=True)
+        if not isinstance(image, str)
+    }
 
 
 def _frame(image: Path, names: Sequence[str], ignored: Sequence[Box]) -> Frame:
-    with Image.open(image) as opened:
-        width, height = ImageOps.exif_transpose(opened).size
+    width, height = size_of(image)
     labelled = yolo.read(yolo.label_path(image), image.name, width, height, len(names))
     return Frame(image.name, width, height, (*labelled.boxes, *ignored))
 
 
-def _cell(title: str, image: Path, frame: Frame) -> Image.Image:
+def _cell(title: str, image: Pixels, frame: Frame) -> Image.Image:
     """Draw an image with its boxes under its title."""
-    with Image.open(image) as opened:
-        opened.draft("RGB", (_SIDE, _SIDE))  # a JPEG is read no larger than need be
-        shown = ImageOps.exif_transpose(opened).convert("RGB")
+    shown = Image.fromarray(image[..., ::-1])
     factor = _SIDE / max(frame.width, frame.height)
     shown = shown.resize((max(1, round(frame.width * factor)), max(1, round(frame.height * factor))))
     canvas = ImageDraw.Draw(shown)

@@ -1,14 +1,16 @@
 """An unpacked upload of any known layout becomes a dataset in YOLO layout, the same on every machine."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rdrkd.data import from_coco, from_visdrone, lenient
 from rdrkd.data.conversion import rewrite
-from rdrkd.data.dataset import Dataset, uploaded_dataset
+from rdrkd.data.dataset import Dataset, range_of, uploaded_dataset
 from rdrkd.data.faults import Faults
 from rdrkd.data.formats import Format
+from rdrkd.data.pixels import Scaling
+from rdrkd.errors import DatasetError, Problem
 
 LENIENT = ".lenient"  # what tells the unpacked folder of a lenient look from that of a strict one
 
@@ -40,14 +42,38 @@ def settle(folder: Path, form: Format, faults: Faults, sha256: str = "") -> Sett
     Raises:
         DatasetError: it is refused.
     """
+    try:
+        return _settle(folder, form, faults, sha256)
+    except DatasetError as error:
+        # What was left out until nothing remained is the reason, and not what remained.
+        problems = [*(error.problems or [Problem("dataset", str(error))]), *faults.dropped]
+        raise DatasetError(str(error), problems if faults.dropped else error.problems) from error
+
+
+def _settle(folder: Path, form: Format, faults: Faults, sha256: str) -> Settled:
     came_from: dict[str, str] = {}
     if form != Format.YOLO:
         names, sources = (from_coco if form == Format.COCO else from_visdrone).sources(folder, faults)
         came_from = rewrite(folder, names, sources).came_from
         faults.refuse()
     dataset = uploaded_dataset(folder, sha256)
+    scaling = range_of(dataset.splits)
     if faults.lenient:
-        lenient.clean(dataset, faults)
+        lenient.clean(replace(dataset, scaling=scaling), faults)
         dataset = uploaded_dataset(folder, sha256)  # an annotation file may have gone, or a split's last image
-    notes = {"format": str(form)} | ({"dropped": faults.notes()} if faults.lenient else {})
-    return Settled(dataset, notes, came_from)
+    notes: dict[str, Any] = {"format": str(form), "warnings": faults.warnings}
+    if faults.lenient:
+        notes["dropped"] = faults.notes()
+    if scaling is not None:
+        notes["scaling"] = [scaling.low, scaling.high]
+    return Settled(replace(dataset, scaling=scaling), notes, came_from)
+
+
+def reopened(folder: Path, sha256: str, notes: dict[str, Any]) -> Settled:
+    """Open what has been settled before.
+
+    Raises:
+        DatasetError: it is no dataset any more.
+    """
+    scaling = Scaling(*notes["scaling"]) if "scaling" in notes else None
+    return Settled(uploaded_dataset(folder, sha256, scaling), {"format": str(Format.YOLO)} | notes)

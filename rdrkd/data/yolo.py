@@ -2,12 +2,15 @@
 
 import math
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rdrkd.data.frames import Box, Frame
 from rdrkd.errors import DatasetError, Problem
 
 MOST_LABEL_BYTES = 4 << 20  # of one image's labels
+Row = tuple[int, float, float, float, float]
 _TOLERANCE = 0.01  # Ultralytics accepts this much beyond the image's edges
 
 
@@ -21,28 +24,30 @@ def label_path(image: Path) -> Path:
     return Path(folder).with_suffix(".txt")
 
 
-def parse_line(line: str, classes: int) -> tuple[int, float, float, float, float]:
+def parse_line(line: str, classes: int) -> Row:
     """Read one line.
 
     Args:
-        line: `class x y width height`.
+        line: `class x y width height`, or `class x1 y1 x2 y2 x3 y3 ...`, a polygon, of which the box counts.
         classes: number of classes.
 
     Raises:
         ValueError: the line is no label; the message says what was expected and what came.
 
-    >>> parse_line("1 .5 .5 .25 .125", classes=2)
-    (1, 0.5, 0.5, 0.25, 0.125)
+    >>> parse_line("1 .5 .5 .25 .125", classes=2), parse_line("0 .25 .5 .75 .5 .75 1 .25 1", classes=2)
+    ((1, 0.5, 0.5, 0.25, 0.125), (0, 0.5, 0.75, 0.5, 0.5))
     """
     words = line.split()
-    if len(words) != 5:
+    if len(words) != 5 and not is_polygon(words):
         raise ValueError(f"expected 5 numbers (class x y width height), got {len(words)}")
     try:
         number, *shares = (float(word) for word in words)
     except ValueError:
-        raise ValueError(f"expected 5 numbers, got {line.strip()[:80]!r}") from None
+        raise ValueError(f"expected {len(words)} numbers, got {line.strip()[:80]!r}") from None
     if not (number.is_integer() and 0 <= number < classes):
         raise ValueError(f"expected a class number from 0 to {classes - 1}, got {words[0][:20]}")
+    if is_polygon(words):
+        return int(number), *_box_of(shares, words[1:])
     for what, share, word in zip(("x", "y", "width", "height"), shares, words[1:], strict=True):
         if not (math.isfinite(share) and -_TOLERANCE <= share <= 1 + _TOLERANCE):
             raise ValueError(f"expected {what} as a share of the image from 0 to 1, got {word[:20]}")
@@ -52,19 +57,82 @@ def parse_line(line: str, classes: int) -> tuple[int, float, float, float, float
     return int(number), x, y, width, height
 
 
-def read_text(text: str, width: int, height: int, classes: int, where: str) -> tuple[list[Box], list[Problem]]:
-    """Read a label file's text for an image of width x height px: its boxes, and a problem for each line at fault."""
-    boxes, problems = [], []
+def is_polygon(words: Sequence[str]) -> bool:
+    """Return whether the words of a line are a class and at least three points."""
+    return len(words) >= 7 and len(words) % 2 == 1
+
+
+def _box_of(shares: Sequence[float], words: Sequence[str]) -> tuple[float, float, float, float]:
+    """Return the centre, width and height of a polygon's box, clipped to the image.
+
+    Raises:
+        ValueError: a point is outside, or the polygon has no area.
+    """
+    for share, word in zip(shares, words, strict=True):
+        if not (math.isfinite(share) and -_TOLERANCE <= share <= 1 + _TOLERANCE):
+            raise ValueError(f"expected points as shares of the image from 0 to 1, got {word[:20]}")
+    xs, ys = ([min(max(share, 0.0), 1.0) for share in part] for part in (shares[::2], shares[1::2]))
+    width, height = max(xs) - min(xs), max(ys) - min(ys)
+    if width <= 0 or height <= 0:
+        raise ValueError("expected a polygon with a width and a height above 0, got one without")
+    return (max(xs) + min(xs)) / 2, (max(ys) + min(ys)) / 2, width, height
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a label file says: its boxes, a problem for each line at fault, and what was mended.
+
+    Attributes:
+        rows: class number, centre x, y, width, height as shares, in the order of the lines; of equal ones the first.
+        boxes: the same, px.
+        repeated: how many lines repeat an earlier one.
+        polygons: how many lines are polygons, whose boxes count.
+    """
+
+    rows: list[Row]
+    boxes: list[Box]
+    problems: list[Problem]
+    repeated: int = 0
+    polygons: int = 0
+
+
+def read_text(text: str, width: int, height: int, classes: int, where: str) -> Labels:
+    """Read a label file's text for an image of width x height px."""
+    rows: dict[Row, None] = {}
+    problems: list[Problem] = []
+    read = polygons = 0
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         try:
-            label, x, y, w, h = parse_line(line, classes)
+            rows[parse_line(line, classes)] = None
         except ValueError as error:
             problems.append(Problem(f"{where}:{number}", str(error)))
             continue
-        boxes.append(Box(label, (x - w / 2) * width, (y - h / 2) * height, w * width, h * height))
-    return boxes, problems
+        read, polygons = read + 1, polygons + is_polygon(line.split())
+    boxes = [Box(label, (x - w / 2) * width, (y - h / 2) * height, w * width, h * height) for label, x, y, w, h in rows]
+    return Labels(list(rows), boxes, problems, read - len(rows), polygons)
+
+
+def read_file(file: Path, width: int, height: int, classes: int, where: str) -> Labels:
+    """Read an image's label file, as checks, training and evaluation all do; without a file there are no boxes.
+
+    Args:
+        file: the label file.
+        width: of the image, px.
+        height: of the image, px.
+        classes: number of classes.
+        where: what problems call the file.
+    """
+    if not file.is_file():
+        return Labels([], [], [])
+    if (size := file.stat().st_size) > MOST_LABEL_BYTES:
+        return Labels([], [], [Problem(where, f"expected at most {MOST_LABEL_BYTES} bytes, got {size}")])
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        return Labels([], [], [Problem(where, f"expected text in UTF-8, got: {error}")])
+    return read_text(text, width, height, classes, where)
 
 
 def read(file: Path, image: str, width: int, height: int, classes: int) -> Frame:
@@ -73,11 +141,10 @@ def read(file: Path, image: str, width: int, height: int, classes: int) -> Frame
     Raises:
         DatasetError: with a problem for each line at fault.
     """
-    text = file.read_text(encoding="utf-8-sig") if file.is_file() else ""
-    boxes, problems = read_text(text, width, height, classes, file.name)
-    if problems:
-        raise DatasetError(f"{problems[0].where}: {problems[0].detail}", problems)
-    return Frame(image, width, height, tuple(boxes))
+    labels = read_file(file, width, height, classes, file.name)
+    if labels.problems:
+        raise DatasetError(f"{labels.problems[0].where}: {labels.problems[0].detail}", labels.problems)
+    return Frame(image, width, height, tuple(labels.boxes))
 
 
 def to_text(frame: Frame) -> str:

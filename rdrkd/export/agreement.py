@@ -1,14 +1,14 @@
 """How far an exported network's predictions are from torch's, on real images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from rdrkd.data.pixels import Pixels
 from rdrkd.export.networks import Network
 from rdrkd.ultralytics_adapter import LetterBox, box_iou, non_max_suppression
 
@@ -26,12 +26,10 @@ def spread(files: Sequence[Path], most: int) -> list[Path]:
     return [files[n * len(files) // count] for n in range(count)]
 
 
-def inputs(files: Sequence[Path], height: int, width: int) -> Iterator[Tensor]:
-    """Give each image as networks take it: (1, 3, height, width), RGB in [0, 1], letterboxed."""
+def inputs(images: Iterable[Pixels], height: int, width: int) -> Iterator[Tensor]:
+    """Yield each image as networks take it: (1, 3, height, width), RGB in [0, 1], letterboxed."""
     letterbox = LetterBox((height, width), auto=False)
-    for file in files:
-        image = cv2.imread(str(file))
-        assert image is not None, f"{file} decodes: the dataset was checked"
+    for image in images:
         pixels = np.ascontiguousarray(letterbox(image=image)[..., ::-1].transpose(2, 0, 1))
         yield torch.from_numpy(pixels).float()[None] / 255
 

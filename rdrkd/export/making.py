@@ -4,12 +4,13 @@ import copy
 import sys
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from rdrkd.data.pixels import Pixels
 from rdrkd.errors import ModelError
 from rdrkd.export.agreement import inputs
 from rdrkd.export.formats import KINDS
@@ -26,7 +27,11 @@ def silence_openvino() -> None:
 
 
 def make(
-    loaded: LoadedModel, settings: ExportSettings, folder: Path, device: str, calibration: Sequence[Path] = ()
+    loaded: LoadedModel,
+    settings: ExportSettings,
+    folder: Path,
+    device: str,
+    calibration: Callable[[], Iterable[Pixels]] | None = None,
 ) -> Path:
     """Export a network.
 
@@ -35,7 +40,7 @@ def make(
         settings: format, size and precision.
         folder: an existing folder, where the export goes.
         device: `cpu`, or a GPU's number.
-        calibration: images that an INT8 network's ranges are measured on.
+        calibration: returns the images that an INT8 network's ranges are measured on.
 
     Returns:
         What a runtime opens: a file, or of OpenVINO a folder.
@@ -56,7 +61,7 @@ def make(
         # torch announces the end of its tracer, on which each of these formats stands, and tells what it fixes.
         warnings.simplefilter("ignore")
         try:
-            made = _Exporter(overrides, list(calibration))(model=model)
+            made = _Exporter(overrides, calibration if settings.int8 else None)(model=model)
         except (AssertionError, ImportError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             name = KINDS[settings.format].name
             first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
@@ -69,15 +74,16 @@ def make(
 class _Exporter(Exporter):
     """Ultralytics' exporter, whose INT8 is calibrated on images as they are compared: letterboxed, one at a time."""
 
-    def __init__(self, overrides: dict[str, Any], calibration: list[Path]) -> None:
+    def __init__(self, overrides: dict[str, Any], calibration: Callable[[], Iterable[Pixels]] | None) -> None:
         super().__init__(overrides=overrides)
         self._calibration = calibration
-        if calibration:
+        if calibration is not None:
             self.args.data = "given"  # else it would fetch a data set of its makers'
 
     def get_int8_calibration_dataloader(self, prefix: str = "") -> list[dict[str, Tensor]]:
-        """Give the images, uint8."""
-        return [{"img": (image * 255).round().byte()} for image in inputs(self._calibration, *self.imgsz)]
+        """Return the images, uint8."""
+        assert self._calibration is not None
+        return [{"img": (image * 255).round().byte()} for image in inputs(self._calibration(), *self.imgsz)]
 
 
 def hand_out(made: Path, settings: ExportSettings, folder: Path) -> Path:

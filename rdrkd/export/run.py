@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from rdrkd.data import Dataset
+from rdrkd.data.pixels import Pixels
 from rdrkd.devices import devices_of
 from rdrkd.errors import StopRequested
 from rdrkd.evaluate import check_pair, measure
@@ -44,7 +45,7 @@ def export(
     check_pair(loaded.names, dataset, settings.split)
     reporter.emit(Progress(phase="exporting"))
     calibration = agreement.spread(dataset.images("train"), settings.calibration) if settings.int8 else []
-    made = making.make(loaded, settings, folder, place, calibration)
+    made = making.make(loaded, settings, folder, place, lambda: map(dataset.read, calibration))
     checked = _checked(made, loaded, dataset, settings, place, reporter)
     file = making.hand_out(made, settings, folder)
     told = {
@@ -64,7 +65,7 @@ def _checked(
     ours = networks.of_torch(loaded, place)
     exported = networks.of_export(made, settings, place)
     chosen = agreement.spread(dataset.images(settings.split), settings.images)
-    images = list(agreement.inputs(chosen, settings.imgsz, settings.imgsz))
+    images = list(agreement.inputs(map(dataset.read, chosen), settings.imgsz, settings.imgsz))
     if exported.computes_in != ours.computes_in and not (settings.half or settings.int8):
         message = (
             f"{exported.runtime} computes in {exported.computes_in} on this processor, torch in {ours.computes_in}"
@@ -73,7 +74,8 @@ def _checked(
     agreed = agreement.compare(ours, exported, images, settings.conf)
     _go_on(reporter)
     stride = int(loaded.model.stride.max())
-    elsewhere = _at_another_shape(ours, exported, chosen, settings, stride) if settings.dynamic else None
+    again = [dataset.read(image) for image in chosen] if settings.dynamic else []
+    elsewhere = _at_another_shape(ours, exported, again, settings, stride) if settings.dynamic else None
     _go_on(reporter)
     times = latency.time_side_by_side({"torch": ours, "exported": exported}, images, settings.repeats)
     _go_on(reporter)
@@ -102,11 +104,11 @@ def _checked(
 
 
 def _at_another_shape(
-    ours: networks.Network, exported: networks.Network, files: Sequence[Path], settings: ExportSettings, stride: int
+    ours: networks.Network, exported: networks.Network, read: Sequence[Pixels], settings: ExportSettings, stride: int
 ) -> dict[str, Any]:
     """Compare two networks on several images at once, of another height and width than the export was traced with."""
     height, width = settings.imgsz + stride, settings.imgsz + 2 * stride
-    images = torch.cat(list(agreement.inputs(files, height, width)))
+    images = torch.cat(list(agreement.inputs(read, height, width)))
     compared = agreement.compare(ours, exported, images.split(BATCH_ELSEWHERE), settings.conf)
     return {"batch": BATCH_ELSEWHERE, "height": height, "width": width, **compared}
 

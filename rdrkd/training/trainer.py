@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from rdrkd.collectives import mean
+from rdrkd.data.loaded import loaded
 from rdrkd.devices import CPU, devices_of
 from rdrkd.diagnostics.findings import Findings
 from rdrkd.diagnostics.report import Reports
@@ -20,7 +21,6 @@ from rdrkd.distillation.distiller import Distiller
 from rdrkd.distillation.schedule import factor
 from rdrkd.errors import StopRequested
 from rdrkd.events import Calibrated, Checkpoint, Warn
-from rdrkd.files import exclusive
 from rdrkd.models import LoadedModel, build, save_student
 from rdrkd.models.levels import forward
 from rdrkd.models.pairs import check_pair
@@ -116,9 +116,9 @@ class Trainer(DetectionTrainer):
         self.model = Distiller(self.plan.teacher.model, student, self.plan.recipe, run)
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
-        """Build a dataset while no other run on this machine writes the same label cache."""
-        with exclusive(Path(img_path)):
-            dataset = super().build_dataset(img_path, mode, batch)
+        """Build the dataset of a split, of the very images and labels that were checked."""
+        stride = max(int(unwrap_model(self.model).stride.max()), 32)
+        dataset = loaded(self.args, img_path, batch or 1, self.data, mode, rect=mode == "val", stride=stride)
         return Seeded(dataset, self.args.seed) if mode == "train" else dataset
 
     def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:

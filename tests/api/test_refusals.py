@@ -435,8 +435,16 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     **_keyed_refusals("register_job", "", registry.registrations),
 }
 # Every operation may answer these; tests of their own provoke them (test_security, test_lost_database, ...).
-# tests/api/test_bounds.py provokes bad_request and headers_too_large at every address
-ANYWHERE = {"host_not_allowed", "bad_request", "loopback_only", "headers_too_large", "internal", "unavailable"}
+# tests/api/test_bounds.py provokes bad_request and headers_too_large, tests/api/test_admission.py overloaded.
+ANYWHERE = {
+    "host_not_allowed",
+    "bad_request",
+    "loopback_only",
+    "headers_too_large",
+    "internal",
+    "unavailable",
+    "overloaded",
+}
 UNDER_V1 = {"unauthorized", "rate_limited"}
 CHANGING = {"cross_site", "insufficient_scope"}
 ADMIN = {"insufficient_scope"}

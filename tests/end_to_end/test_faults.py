@@ -145,6 +145,7 @@ def small_disk(service: Service) -> Iterator[Path]:
     """A file system of its own for the run folders."""
     if os.geteuid() != 0:
         pytest.skip("needs root to mount a small file system")
+    service.environment["RDRKD_MIN_FREE_BYTES"] = str(100 << 20)  # of whoever is started from here on
     runs = service.folder / "var" / "runs"
     runs.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", runs], check=True)
@@ -154,7 +155,7 @@ def small_disk(service: Service) -> Iterator[Path]:
 
 @pytest.mark.parametrize("backend", ["embedded"], indirect=True)
 def test_full_disk(service: Service, small_disk: Path, dataset: str) -> None:
-    service.start("train", RDRKD_MIN_FREE_BYTES=str(100 << 20))
+    service.start("train")
     job_id = submit(service, dataset, epochs=200)
     until(lambda: service.checkpoint_of(job_id, attempt=1))
     with (small_disk / "filler").open("wb") as filler:

@@ -147,7 +147,8 @@ def test_annotations_are_matched_by_names(tmp_path: Path) -> None:
 
 
 def test_equal_file_names_are_told_apart_by_their_folders(tmp_path: Path) -> None:
-    entries = [{"id": i, "file_name": f"{folder}/b.jpg"} for i, folder in enumerate(("day", "night"))]
+    size = {"width": 200, "height": 100}
+    entries = [{"id": i, "file_name": f"{folder}/b.jpg", **size} for i, folder in enumerate(("day", "night"))]
     annotations = [{"image_id": 1, "category_id": 9, "bbox": [0, 0, 2, 3]}]
     file = write(tmp_path, images=entries, annotations=annotations)
     truth, notes = from_annotations(file, [image("/x/night/b.jpg"), image("/x/day/b.jpg")], ("car", "bus"))
@@ -155,24 +156,21 @@ def test_equal_file_names_are_told_apart_by_their_folders(tmp_path: Path) -> Non
 
 
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:
-    strange = [{"id": 1, "name": "bus"}, {"id": 2, "name": "DontCare"}]
-    more = [{"id": 7, "file_name": "b.jpg"}, {"id": 8, "file_name": "gone.jpg"}]
-    file = write(tmp_path, categories=strange, images=more, annotations=[])
-    _, notes = from_annotations(file, [image("val/b.jpg")], ("car", "bus"))
-    assert notes == [
-        "1 images of val.json are not in the split and are left out",
-        "val.json has categories that the dataset does not name; left out: ['DontCare']",
-    ]
+    size = {"width": 200, "height": 100}
+    more = [{"id": 7, "file_name": "b.jpg", **size}, {"id": 8, "file_name": "gone.jpg", **size}]
+    _, notes = from_annotations(write(tmp_path, images=more), [image("val/b.jpg")], ("car", "bus"))
+    assert notes == ["1 images of val.json are not in the split and are left out"]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ({"images": [{"id": 7, "file_name": "b.jpg", "width": 640, "height": 480}]}, "1 images have another size"),
-        ({"images": [{"id": 7, "file_name": "c.jpg"}]}, "got none of them"),
-        ({"images": [{"id": 7}]}, "a 'file_name' is missing"),
-        ({"annotations": [{"image_id": 7, "category_id": 40, "bbox": [1, 2, 3]}]}, "expected COCO JSON, got"),
-        ({"annotations": 5}, "expected COCO JSON, got"),
+        ({"images": [{"id": 7, "file_name": "c.jpg", "width": 200, "height": 100}]}, "got none of them"),
+        ({"images": [{"id": 7}]}, "a text `file_name`, got"),
+        ({"annotations": [{"image_id": 7, "category_id": 40, "bbox": [1, 2, 3]}]}, "expected a bbox of"),
+        ({"annotations": 5}, "expected COCO JSON with the lists"),
+        ({"categories": [{"id": 1, "name": "bus"}, {"id": 2, "name": "DontCare"}]}, "the dataset's class names"),
     ],
 )
 def test_annotations_that_do_not_fit_are_refused(tmp_path: Path, content: dict[str, Any], message: str) -> None:

@@ -63,7 +63,9 @@ def test_counts_what_there_is(tmp_path: Path) -> None:
     ("line", "expected"),
     [
         ("0 0.5 0.5 0.2", "expected 5 numbers (class x y width height), got 4"),
-        ("0 0.1 0.1 0.2 0.1 0.2 0.2", "expected 5 numbers (class x y width height), got 7"),
+        ("0 0.1 0.1 0.2 0.1 0.2", "expected 5 numbers (class x y width height), got 6"),
+        ("0 0.1 0.1 0.2 0.1 0.1 0.1", "expected a polygon with a width and a height above 0, got one without"),
+        ("0 0.1 0.1 1.2 0.1 0.1 0.2", "expected points as shares of the image from 0 to 1, got 1.2"),
         ("car 0.5 0.5 0.2 0.2", "expected 5 numbers, got 'car 0.5 0.5 0.2 0.2'"),
         ("2 0.5 0.5 0.2 0.2", "expected a class number from 0 to 1, got 2"),
         ("-1 0.5 0.5 0.2 0.2", "expected a class number from 0 to 1, got -1"),
@@ -104,7 +106,7 @@ def test_refuses_a_split_without_objects(tmp_path: Path) -> None:
 
 def test_finds_repeated_lines(tmp_path: Path) -> None:
     root = make_dataset(tmp_path / "d", label="0 .5 .5 .2 .2\n" * 3 + "1 .5 .5 .2 .2\n")
-    assert "val: 2 label lines repeat another one" in findings(root).warnings
+    assert "val: 2 label lines repeat another one, and are left out" in findings(root).warnings
 
 
 def test_finds_labels_without_images(tmp_path: Path) -> None:
@@ -183,7 +185,7 @@ def test_accepts_its_own_scenes(tmp_path: Path) -> None:
         (lambda c: c["images"][0].update(file_name="b.jpg"), ": b.jpg", "expected an image of this name"),
         (lambda c: c["images"].pop(), ": annotations[", "expected the id of one of the images"),
         (lambda c: c["images"][0].update(width=97), ": demo_val_000000.jpg", "expected its size, 96x96 px, got 97x96"),
-        (lambda c: c["images"][0].update(height="96"), ": images[0]", "expected `width` and `height`"),
+        (lambda c: c["images"][0].update(height="high"), ": images[0]", "expected `width` and `height`"),
         (lambda c: c["images"][1].update(id=1), ": images[1]", "each image id once"),
         (lambda c: c["annotations"][0].update(bbox=[1, 2, 0, 4]), ": annotations[0]", "expected a bbox"),
         (lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 4]), ": annotations[0]", "expected a bbox"),

@@ -132,7 +132,7 @@ def test_real_visdrone_images_in_an_archive(tmp_path: Path) -> None:
     here = open_dataset(tmp_path / "a.zip", tmp_path / "cache")
     assert content(here) == content(open_dataset(by_hand, tmp_path))
     alone = inspect(zip_up(sample, tmp_path / "b.zip", "sample"))
-    assert alone["problems"][0]["detail"].startswith("expected a VisDrone folder of annotations of train")
+    assert alone["problems"][0]["detail"].startswith("expected a VisDrone folder of annotations of train, val or test")
 
 
 def test_a_real_coco_archive_without_splits_is_told_what_it_lacks(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_real_coco_archive_without_splits_is_told_what_it_lacks(tmp_path: Path
     assert report["problems"] == [
         {
             "where": "a.zip",
-            "detail": "expected a COCO JSON of train, whose name or folder says so, got ann_file.json",
+            "detail": "expected a COCO JSON of train, val or test, whose name or folder says so, got ann_file.json",
         }
     ]
 
@@ -214,21 +214,21 @@ def test_what_is_wrong_with_coco_is_told_entry_by_entry(tmp_path: Path) -> None:
     )
     found = told(folder, tmp_path)
     assert found == {
-        "val.json: images[3]": "expected an integer `id` and a text `file_name`",
+        "val.json: images[3]": "expected an integer `id` and a text `file_name`, got ['x', None]",
         "val.json: annotations[1]": "expected the id of one of the images, got 9",
         "val.json: annotations[2]": (
             "expected a box with its centre in the image of 32x24 px, and no larger, got 40, 4, 8, 8"
         ),
         "val.json: annotations[3]": "expected the id of one of the categories, got 1",
-        "val.json: gone.png": "expected an image of this name in the archive, got none",
-        "val.json: a.png": "expected an image in one entry, got it in another, too",
+        "val.json: gone.png": "expected an image of this name, got none",
+        "val.json: a.png": "expected one entry for an image, got 2",
     }
 
 
 def test_an_image_is_never_taken_from_another_split(tmp_path: Path) -> None:
     folder = small(tmp_path / "d")
     (folder / "val/a.png").unlink()
-    assert told(folder, tmp_path) == {"val.json: a.png": "expected an image of this name in the archive, got none"}
+    assert told(folder, tmp_path) == {"val.json: a.png": "expected an image of this name, got none"}
 
 
 def test_images_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
@@ -310,4 +310,5 @@ def test_a_data_yaml_decides(scenes: Path, tmp_path: Path) -> None:
 def test_nothing_that_is_known_is_said_with_what_would_be(tmp_path: Path) -> None:
     make_image(tmp_path / "d/a.png")
     (detail,) = told(tmp_path / "d", tmp_path).values()
-    assert detail.startswith("expected one data.yaml with `train`, `val` and `names`, got none; or else COCO JSON")
+    assert detail.startswith("expected a data.yaml with `train`, `val` and `names` (YOLO), COCO JSON")
+    assert detail.endswith("got 1 .png")

@@ -9,7 +9,9 @@ import pytest
 
 from rdrkd import caching
 from rdrkd.data import coco, open_dataset
+from rdrkd.data.dataset import uploaded_dataset
 from rdrkd.data.faults import MOST_LISTED, Faults
+from rdrkd.data.lenient import clean
 from rdrkd.data.scenes import write_scenes
 from rdrkd.data.uploads import LENIENT
 from rdrkd.data.yolo import label_path
@@ -53,23 +55,32 @@ def opened(tmp_path: Path) -> Any:
 def test_lines_and_images_of_a_yolo_upload(tmp_path: Path) -> None:
     folder = make_dataset(tmp_path / "d")
     (folder / "labels/train/a.txt").write_text(f"{LINE}7 0.5 0.5 0.2 0.2\n\n{LINE}0 0.5\n")
-    for name in ("b", "c"):
+    for name in ("b", "c", "d"):
         make_image(folder / f"images/train/{name}.png")
         (folder / f"labels/train/{name}.txt").write_text(LINE)
     (folder / "images/train/b.png").write_text("no image")
     (folder / "labels/train/c.txt").write_bytes(b"\xff\xfe\x00")
     report = look(folder, tmp_path)
-    assert report["dropped"]["counts"] == {"lines": 2, "images": 2}
+    assert report["dropped"]["counts"] == {"lines": 2, "images": 3}
     assert {one["where"]: one["detail"][:40] for one in report["dropped"]["listed"]} == {
         "labels/train/a.txt:2": "expected a class number from 0 to 1, got",
         "labels/train/a.txt:5": "expected 5 numbers (class x y width heig",
+        "images/train/a.png": "one of its boxes was left out; without i",
         "images/train/b.png": "expected a whole image (BMP, JPEG, PNG, ",
         "labels/train/c.txt": "expected text in UTF-8, got: 'utf-8' cod",
     }
-    assert "left out as being at fault: 2 images, 2 lines" in report["warnings"]
+    assert "left out as being at fault: 3 images, 2 lines" in report["warnings"]
     dataset = opened(tmp_path)
-    assert [p.name for p in dataset.images("train")] == ["a.png"]
-    assert label_path(dataset.images("train")[0]).read_text() == f"{LINE}\n{LINE}".replace("\n\n", "\n")
+    assert [p.name for p in dataset.images("train")] == ["d.png"]
+
+
+def test_an_image_that_loses_a_label_stays_if_asked(tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path / "d")
+    (folder / "labels/train/a.txt").write_text(f"{LINE}7 0.5 0.5 0.2 0.2\n\n1 0.5 0.5 0.25 0.5\n0 0.5\n")
+    dataset, faults = uploaded_dataset(folder, ""), Faults(lenient=True, keep=True)
+    clean(dataset, faults)
+    assert faults.notes()["counts"] == {"lines": 2}
+    assert label_path(dataset.images("train")[0]).read_text() == f"{LINE}1 0.5 0.5 0.25 0.5\n"
 
 
 def test_annotations_beside_labels(tmp_path: Path) -> None:
@@ -105,12 +116,14 @@ def test_entries_of_a_coco_upload(tmp_path: Path) -> None:
     image = {"id": 1, "file_name": "a.png", "width": 32, "height": 24}
     folder = small(
         tmp_path / "d",
-        images=[image, image | {"id": 2, "file_name": "gone.png"}],
-        annotations=[entry, entry | {"bbox": [40, 4, 8, 8]}],
+        images=[image, image | {"id": 2, "file_name": "gone.png"}, image | {"id": 3, "file_name": "b.png"}],
+        annotations=[entry, entry | {"bbox": [40, 4, 8, 8]}, entry | {"image_id": 3}],
     )
+    make_image(folder / "val/b.png", seed=3)
     report = look(folder, tmp_path)
-    assert (report["format"], report["dropped"]["counts"]) == ("coco", {"annotations": 1, "images": 1})
-    assert len(label_path(opened(tmp_path).images("val")[0]).read_text().splitlines()) == 1
+    assert (report["format"], report["dropped"]["counts"]) == ("coco", {"annotations": 1, "images": 2})
+    (kept,) = opened(tmp_path).images("val")
+    assert kept.name == "b.png"
 
 
 def test_lines_of_a_visdrone_upload(tmp_path: Path) -> None:
@@ -119,8 +132,10 @@ def test_lines_of_a_visdrone_upload(tmp_path: Path) -> None:
         make_image(folder / split / "images/a.png", 100, 80)
         (folder / split / "annotations").mkdir()
         (folder / split / "annotations/a.txt").write_text("1,2,30,40,1,4,0,0\n1,2\n50,2,10,10,0,0,0,0\n")
+        make_image(folder / split / "images/b.png", 100, 80, seed=len(split))
+        (folder / split / "annotations/b.txt").write_text("1,2,30,40,1,4,0,0\n50,2,10,10,0,0,0,0\n")
     report = look(folder, tmp_path)
-    assert (report["format"], report["dropped"]["counts"]) == ("visdrone", {"lines": 2})
+    assert (report["format"], report["dropped"]["counts"]) == ("visdrone", {"lines": 2, "images": 2})
     assert report["statistics"]["ignored_boxes"] == 2
     opened(tmp_path)
 
@@ -137,12 +152,12 @@ def test_nothing_at_fault_is_nothing_left_out(tmp_path: Path) -> None:
     assert files[0] == files[1]
 
 
-@pytest.mark.parametrize("fault", ["no val", "no objects", "all images", "link"])
+@pytest.mark.parametrize("fault", ["no split", "no objects", "all images", "link"])
 def test_what_cannot_be_left_out_is_refused_all_the_same(tmp_path: Path, fault: str) -> None:
     folder = make_dataset(tmp_path / "d")
     match fault:
-        case "no val":
-            (folder / "data.yaml").write_text("train: images/train\nnames: [car, person]\n")
+        case "no split":
+            (folder / "data.yaml").write_text("names: [car, person]\n")
         case "no objects":
             (folder / "labels/val/a.txt").write_text("9 .5 .5 .1 .1\n")
         case "all images":

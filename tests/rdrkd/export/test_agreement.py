@@ -1,7 +1,5 @@
 """What is said of two networks' predictions, worked by hand."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor
@@ -69,7 +67,7 @@ def test_images_are_spread_and_shown_as_networks_see_them(data: Dataset) -> None
     assert spread(files, len(files) + 5) == files
     chosen = spread(files, 3)
     assert len(set(chosen)) == 3
-    shown = list(inputs(chosen, 96, 96))
+    shown = list(inputs(map(data.read, chosen), 96, 96))
     assert {tuple(image.shape) for image in shown} == {(1, 3, 96, 96)}
     assert all(0 <= float(image.min()) <= float(image.max()) <= 1 for image in shown)
     assert not torch.equal(shown[0], shown[1])
@@ -84,9 +82,3 @@ def test_the_threshold_of_a_match_is_what_the_result_says() -> None:
 
 def _one() -> Tensor:
     return torch.tensor([[[50.0], [50.0], [10.0], [10.0], [0.9], [0.1]]])
-
-
-def test_a_file_that_does_not_decode_is_told_by_name(tmp_path: Path) -> None:
-    (tmp_path / "x.jpg").write_bytes(b"no picture")
-    with pytest.raises(AssertionError, match=r"x\.jpg decodes"):
-        list(inputs([tmp_path / "x.jpg"], 96, 96))

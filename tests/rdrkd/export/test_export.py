@@ -64,7 +64,7 @@ def test_the_file_does_by_itself_what_torch_does(
     told = result["export"]
     assert told["file"] == {"name": file.name, "sha256": file_sha256(file), "size": file.stat().st_size}
     assert str(tmp_path).encode() not in file.read_bytes()
-    images = list(inputs(data.images("val")[:3], IMGSZ, IMGSZ))
+    images = list(inputs(map(data.read, data.images("val")[:3]), IMGSZ, IMGSZ))
     ours = of_torch(load_weights(lively_path), "cpu")
     for image, got in zip(images, outputs(form, file, images, tmp_path / "unpacked"), strict=True):
         wanted = ours(image)
@@ -99,7 +99,7 @@ def test_an_open_shape_takes_images_of_other_sizes(data: Dataset, lively_path: P
     assert session.get_inputs()[0].shape == ["batch", 3, "height", "width"]
     ours = of_torch(load_weights(lively_path), "cpu")
     for height, width in ((64, 160), (192, 128)):
-        images = torch.cat(list(inputs(data.images("val")[:3], height, width)))
+        images = torch.cat(list(inputs(map(data.read, data.images("val")[:3]), height, width)))
         got = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
         wanted = ours(images)
         assert got.shape == wanted.shape

@@ -2,6 +2,7 @@
 
 import os
 import random
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from rdrkd.data import Dataset
+from rdrkd.data.loaded import loaded
 from rdrkd.training.loading import EpochOrder, Seeded, seed_everything, training_loader
 from rdrkd.ultralytics_adapter import default_arguments
 
@@ -18,11 +20,12 @@ CPU = torch.device("cpu")
 
 
 def seeded(dataset: Dataset, seed: int = 3, **arguments: Any) -> Seeded:
-    from ultralytics.data import build_yolo_dataset
-
     args = default_arguments(imgsz=64, **arguments)
-    data = {"names": dict(enumerate(dataset.names)), "nc": len(dataset.names), "channels": 3}
-    return Seeded(build_yolo_dataset(args, str(dataset.splits["train"]), 4, data, stride=32), seed)
+    with tempfile.TemporaryDirectory() as folder:
+        dataset.write_yaml(Path(folder, "data.yaml"))
+        data = {"names": dict(enumerate(dataset.names)), "nc": len(dataset.names), "yaml_file": f"{folder}/data.yaml"}
+        images = loaded(args, f"{folder}/data.train.txt", 4, data, "train", rect=False, stride=32)
+    return Seeded(images, seed)
 
 
 def epochs(dataset: Seeded, count: int, start: int = 0, workers: int = 0, **order: Any) -> list[list[torch.Tensor]]:

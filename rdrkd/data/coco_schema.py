@@ -1,0 +1,134 @@
+"""The values of COCO JSON: strict about what they mean, tolerant about how exporters write them.
+
+An integer may be written `3`, `3.0` or `"3"`, a flag also `true`, `null` or not at all, a name also as a number. What
+remains in doubt is a fault, never a guess. Every reader of COCO JSON goes through this module.
+"""
+
+import math
+import unicodedata
+from dataclasses import dataclass
+from typing import Any
+
+_MOST_DIGITS = 18  # of an integer written as text; ids of 64 bits have no more
+
+
+@dataclass(frozen=True)
+class Category:
+    """A declared category; a root has children that name it as their supercategory, and no parent of its own."""
+
+    id: int
+    name: str
+    is_root: bool
+
+
+@dataclass(frozen=True)
+class ImageEntry:
+    """An entry of `images`: the name as written, width and height in px."""
+
+    id: int
+    file: str
+    width: int
+    height: int
+
+
+def integer(value: Any) -> int | None:
+    """Return the integer that a value stands for; None where it stands for none.
+
+    >>> [integer(value) for value in (3, 3.0, "3", " 3 ", True, 3.5, "3.5", "x", None, [3])]
+    [3, 3, 3, 3, None, None, None, None, None, None]
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    if isinstance(value, str):
+        text = value.strip().removesuffix(".0")
+        digits = text.removeprefix("-")
+        return int(text) if digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS else None
+    return None
+
+
+def flag(value: Any) -> bool | None:
+    """Return the truth value that a value stands for, False where it is missing; None where it stands for none.
+
+    >>> [flag(value) for value in (0, 1, "0", "1", 1.0, True, None, "yes", 2)]
+    [False, True, False, True, True, True, False, None, None]
+    """
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    number = integer(value)
+    return bool(number) if number in (0, 1) else None
+
+
+def number(value: Any) -> float | None:
+    """Return the finite number that a value stands for; None where it stands for none.
+
+    >>> [number(value) for value in (1, 2.5, "2.5", float("nan"), True, None, "1e999", [1], 10**400)]
+    [1.0, 2.5, 2.5, None, None, None, None, None, None]
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def name(value: Any) -> str | None:
+    """Return a category's name as text without surrounding space, composed (NFC); None where there is none.
+
+    >>> name("cafe\u0301 "), name(1), name(1.0), name(None), name(True)
+    ('café', '1', '1', None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        value = int(value) if value.is_integer() else value
+    return unicodedata.normalize("NFC", str(value)).strip() or None
+
+
+def box(value: Any) -> tuple[float, float, float, float] | None:
+    """Return a bbox's x, y, width, height in px; None where it is none or has no size.
+
+    >>> box([1, "2", 3.5, 4]), box([1, 2, 0, 4]), box([1, 2, 3]), box(None)
+    ((1.0, 2.0, 3.5, 4.0), None, None, None)
+    """
+    if not (isinstance(value, list) and len(value) == 4):
+        return None
+    x, y, width, height = (number(part) for part in value)
+    if x is None or y is None or width is None or height is None or width <= 0 or height <= 0:
+        return None
+    return x, y, width, height
+
+
+def categories(entries: list[dict[str, Any]]) -> list[Category] | str:
+    """Return the categories in the order of their ids, or what is wrong with them."""
+    parents = {parent for entry in entries if (parent := name(entry.get("supercategory"))) is not None}
+    found: dict[int, Category] = {}
+    for entry in entries:
+        id_, called = integer(entry.get("id")), name(entry.get("name"))
+        if id_ is None or id_ in found:
+            ids = str([entry.get("id") for entry in entries[:20]])[:200]
+            return f"expected distinct integers as ids, got {ids}"
+        if called is None:
+            return f"expected a text or a number as the name of category {id_}, got {str(entry.get('name'))[:80]}"
+        parent = name(entry.get("supercategory"))
+        orphan = parent is None or parent.casefold() == "none" or parent == called
+        found[id_] = Category(id_, called, is_root=orphan and called in parents)
+    return [found[id_] for id_ in sorted(found)]
+
+
+def image(entry: dict[str, Any]) -> ImageEntry | str:
+    """Return an entry of `images`, or what is wrong with it."""
+    id_, file = integer(entry.get("id")), entry.get("file_name")
+    if id_ is None or not isinstance(file, str) or not file.strip():
+        return f"expected an integer `id` and a text `file_name`, got {str([entry.get('id'), file])[:80]}"
+    width, height = integer(entry.get("width")), integer(entry.get("height"))
+    if width is None or height is None or width <= 0 or height <= 0:
+        return f"expected `width` and `height` in px, got {str([entry.get('width'), entry.get('height')])[:80]}"
+    return ImageEntry(id_, file, width, height)
