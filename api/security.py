@@ -4,6 +4,7 @@ It runs before a byte of the body is read. Where there is a token or an API key,
 any the service answers this machine only, whatever address it was made to listen on.
 """
 
+import asyncio
 import hmac
 import ipaddress
 import logging
@@ -98,6 +99,11 @@ class Guard:
                     await self._app(scope, limited, send_dressed)
             except ClientDisconnect:
                 log.info("the client hung up")
+            except asyncio.CancelledError:  # the server is told to stop, and the grace is over: it would answer 500
+                if started:
+                    raise
+                leaving = Unavailable("expected a request that ends before this process stops, got one that did not")
+                await problem_response(leaving, request_id)(scope, receive, send_dressed)
             except ApiError as error:
                 if not started:
                     await problem_response(error, request_id)(scope, receive, send_dressed)

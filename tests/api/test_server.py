@@ -115,6 +115,23 @@ def test_a_client_that_hangs_up_leaves_nothing(server: tuple[psutil.Process, int
     assert b" 202 " in send(port, MIB).splitlines()[0]
 
 
+def test_a_request_that_outlasts_the_shutdown_gets_an_honest_503(tmp_path: Path) -> None:
+    port = free_port()
+    env = environment(tmp_path / "var", port=str(port), stop_grace_seconds="1")
+    with subprocess.Popen([sys.executable, "-m", "api"], env=env, stderr=subprocess.PIPE) as process:
+        await_listening(port)
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+            head = f"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+            connection.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+            time.sleep(1)  # the request is being read when the signal comes
+            process.send_signal(signal.SIGTERM)
+            answer = b"".join(iter(lambda: connection.recv(2**16), b""))
+        process.communicate(timeout=60)
+    assert answer.startswith(b"HTTP/1.1 503"), answer
+    assert b"retry-after:" in answer.lower()
+    assert b'"code":"unavailable"' in answer.replace(b" ", b"")
+
+
 def test_the_embedded_service_migrates_by_itself(server: tuple[psutil.Process, int, Path]) -> None:
     _, port, _ = server
 
