@@ -52,9 +52,10 @@ class DataYaml(BaseModel):
 
     @field_validator("path", *SPLITS)
     @classmethod
-    def _path_of_a_disk(cls, value: str | None) -> str | None:
-        if value is not None and ("\0" in value or any(len(part.encode()) > 255 for part in value.split("/"))):
-            raise ValueError(f"expected a path without NUL, of parts of at most 255 bytes, got {value[:100]!r}")
+    def _paths_of_a_disk(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for place in (value,) if isinstance(value, str) else value:
+            if "\0" in place or any(len(part.encode()) > 255 for part in place.split("/")):
+                raise ValueError(f"expected a path without NUL, of parts of at most 255 bytes, got {place[:100]!r}")
         return value
 
     @field_validator("names", mode="before")
