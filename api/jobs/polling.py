@@ -10,7 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from fastapi import Request
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from api.access import Caller, Scope
@@ -25,6 +25,9 @@ from api.watch import Watch
 
 LOOKS_PER_SECOND = 20  # unasked ones, of all who wait in this process together
 LOOK_SECONDS = 2.0  # between looks at what changes without a write to the job: what it waits for, whether we are heard
+
+
+_VERSION = select(Job.version, Job.status).where(Job.id == bindparam("job"))
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def look(read: Read, job_id: str, known: str | None) -> Look:
 
 def _unchanged(session: Session, job_id: str, known: str) -> Look | None:
     """Return the look at a job that is not queued and whose version is known; what a queued one waits for is not."""
-    found = session.execute(select(Job.version, Job.status).where(Job.id == job_id)).one_or_none()
+    found = session.execute(_VERSION, {"job": job_id}).one_or_none()
     if found is None or found.status == Status.QUEUED or not matches(known, etag := etag_of(found.version, [])):
         return None
     return Look(Status(found.status), etag, None)

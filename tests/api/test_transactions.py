@@ -87,7 +87,7 @@ def test_a_failure_rolls_back_and_undoes(service: Service) -> None:
 
 
 def test_nothing_is_undone_when_the_answer_to_the_commit_is_lost(each_service: Service) -> None:
-    with lost(each_service.database, Dataset):
+    with lost(each_service.app.state.database, Dataset):
         assert each_service.client.post("/v1/datasets", files={"file": ("a.zip", ZIP[1])}).status_code == 503
     [row] = each_service.client.get("/v1/datasets").json()["data"]
     assert each_service.files() == [f"uploads/{row['sha256']}.zip"]
@@ -97,7 +97,7 @@ def test_nothing_is_undone_when_the_answer_to_the_commit_is_lost(each_service: S
         "Upload-Length": "9",
         "Upload-Metadata": "kind ZGF0YXNldA==,filename YS56aXA=",
     }
-    with lost(each_service.database, ResumableUpload):
+    with lost(each_service.app.state.database, ResumableUpload):
         assert each_service.client.post("/v1/uploads", headers=announced).status_code == 503
     with each_service.database.transaction() as session:
         [upload] = session.scalars(sa.select(ResumableUpload))
