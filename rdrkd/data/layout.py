@@ -225,7 +225,11 @@ def _split_images(
     images: dict[Path, None] = {}
     faults, notes = [], []
     for place in places:
-        found, fault = _images_at(place, root, within)
+        try:
+            found, fault = _images_at(place, root, within)
+        except OSError as error:  # a path longer than this disk takes
+            faults.append(f"expected a folder of images, got {place[:100]!r}: {error.strerror}")
+            continue
         images |= dict.fromkeys(found)
         if fault is not None and split == "test" and _is_absent(place, root, within):
             notes.append(f"nothing at {place[:200]!r}; passed over")  # Roboflow names a test split that it left out

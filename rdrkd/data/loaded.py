@@ -7,6 +7,7 @@ not like; it mends JPEGs in place and leaves caches beside the images. This one 
 
 import math
 import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,8 @@ class LoadedDataset(YOLODataset):
             width, height = size_of(image)
         except ImageFault as fault:
             raise _changed(image, str(fault)) from fault
-        labels = yolo.read_file(yolo.label_path(image), width, height, len(self.data["names"]), image.name)
+        classes = sys.maxsize if self.single_cls else len(self.data["names"])  # Ultralytics makes them all class 0
+        labels = yolo.read_file(yolo.label_path(image), width, height, classes, image.name)
         if labels.problems:
             raise _changed(image, labels.problems[0].detail)
         rows = np.array(labels.rows, dtype=np.float32).reshape(-1, 5)

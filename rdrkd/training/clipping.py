@@ -17,4 +17,6 @@ def clip(model: nn.Module) -> None:
     """Clip the gradients of student and projector, each at `MAX_NORM`; a model that is no pair is one part."""
     model = unwrap_model(model)
     for part in (model.student_model, model.projector) if isinstance(model, Distiller) else (model,):
-        nn.utils.clip_grad_norm_(part.parameters(), max_norm=MAX_NORM)
+        parameters = list(part.parameters())
+        if parameters:  # terms without adapters have an empty projector
+            nn.utils.clip_grad_norm_(parameters, max_norm=MAX_NORM)

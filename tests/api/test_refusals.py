@@ -74,8 +74,8 @@ def _of_job(status: Status, method: str, tail: str, **request: Any) -> Provoke:
 
 def _full(path: str, filename: str) -> Provoke:
     def provoke(service: Service) -> Response:
-        with full_disk(2**19):  # more than the database has
-            return service.client.post(path, files={"file": (filename, bytes(3 * 2**18))})
+        with full_disk(2**23):  # more than the database has
+            return service.client.post(path, files={"file": (filename, bytes(2**23 + 2**22))})
 
     return provoke
 
@@ -602,7 +602,7 @@ def test_a_lost_postgres_is_a_503_and_comes_back(start: Start, postgres: Postgre
 def test_a_lost_database_is_a_503(start: Start, tmp_path: Path) -> None:
     with start() as service:
         job = service.job()
-        service.database.engine.dispose()
+        service.app.state.database.engine.dispose()
         folder = tmp_path / "var"
         folder.rename(tmp_path / "elsewhere")
 

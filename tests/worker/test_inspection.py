@@ -13,7 +13,7 @@ from api.models.tables import Model
 from api.uploads import UploadStatus
 from rdrkd import caching
 from tests.api.ledger.sending import small_disk
-from tests.rdrkd.data.crafted import make_dataset, zip_up
+from tests.rdrkd.data.crafted import make_dataset, make_image, zip_up
 from tests.worker.conftest import TRAINER, Rows, until
 from worker import inputs, inspection, previews
 from worker.lease import Lease
@@ -144,7 +144,9 @@ def test_a_sound_dataset_gets_a_preview(real: Workplace, rows: Rows, tmp_path: P
 
 
 def test_a_lenient_check_leaves_out_what_is_at_fault(real: Workplace, rows: Rows, tmp_path: Path) -> None:
-    made = make_dataset(tmp_path / "d", label="0 0.5 0.5 0.25 0.5\n9 0.5 0.5 0.25 0.5\n")
+    made = make_dataset(tmp_path / "d")
+    make_image(made / "images/train/b.png", seed=7)
+    (made / "labels/train/b.txt").write_text("0 0.5 0.5 0.25 0.5\n9 0.5 0.5 0.25 0.5\n")
     content = zip_up(made, tmp_path / "a.zip").read_bytes()
     strict, lenient = rows.upload(content), rows.upload(content, lenient=True)
     for _ in range(2):
@@ -152,7 +154,7 @@ def test_a_lenient_check_leaves_out_what_is_at_fault(real: Workplace, rows: Rows
     assert rows.get(strict).status == UploadStatus.INVALID
     assert rows.get(strict).preview_key is None
     row = rows.get(lenient)
-    assert (row.status, row.report["dropped"]["counts"]) == (UploadStatus.READY, {"lines": 2})
+    assert (row.status, row.report["dropped"]["counts"]) == (UploadStatus.READY, {"lines": 1, "images": 1})
     needed = inputs.Input("dataset", row.id, row.key, row.sha256, row.lenient)
     options = inputs.arguments(real.storage, [needed], tmp_path)
     assert options == ["--dataset", str(real.storage.local(row.key)), "--lenient"]

@@ -54,8 +54,8 @@ def _busy(service: Service) -> Response:
 
 def _full(service: Service) -> Response:
     address = _begin(service, Upload_Length=str(MAX_BYTES))
-    with full_disk(2**19):  # more than the database has
-        return _send(service, address, bytes(900_000))
+    with full_disk(2**23):  # more than the database has
+        return _send(service, address, bytes(2**23 + 2**22))
 
 
 def _read(operation: str, method: str) -> dict[tuple[str, str], Any]:

@@ -334,7 +334,7 @@ def test_what_people_bring_is_taken(tmp_path: Path, case: str, lenient: bool) ->
         case "unused test":
             head += "test: ../test/images\n"
         case "foreign path":
-            head = "path: /home/somebody/datasets/d\n" + head
+            head = "path: /elsewhere/datasets/d\n" + head
         case "folders":
             head = "train: [images/train, images/val]\nval: images/val\nnames: [car, person]\n"
     if case != "another yaml":

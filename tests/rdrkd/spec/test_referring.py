@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from rdrkd.spec import Architecture, Compare, Distill, Evaluate, Export, JobOutput, RegisteredModel, Train
+from rdrkd.spec import Compare, Distill, Evaluate, Export, JobOutput, RegisteredModel, Train
 from rdrkd.spec.referring import OF_A_JOB, OF_A_STUDY
 from rdrkd.spec.study import Study
 
@@ -18,7 +18,7 @@ def _parts(annotation: Any) -> set[Any]:
 def _reference_fields(model: type[BaseModel], before: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         parts = _parts(field.annotation)
-        if parts & {RegisteredModel, JobOutput, Architecture}:
+        if parts & {RegisteredModel, JobOutput}:  # an architecture alone refers to nothing
             yield before + name
         else:
             for part in parts:
