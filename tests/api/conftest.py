@@ -105,8 +105,12 @@ class Service:
         if status == Status.PAUSED:
             self.client.post(f"/v1/jobs/{job_id}/pause").raise_for_status()
             return Held(job_id, 0, "", {}, 0)
-        held = self.claim()
-        assert held.id == job_id
+        held, others = self.claim(), []
+        while held.id != job_id:  # another test's, in a service that they share
+            others.append(held)
+            held = self.claim()
+        for other in others:
+            self.requeue(other)
         with self.database.transaction() as session:
             if status != Status.STARTING:
                 lifecycle.record_running(session, held)

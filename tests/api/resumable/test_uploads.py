@@ -14,7 +14,7 @@ from api.partials import Partial
 from api.reaper import Reaper
 from api.resumable.tables import ResumableUpload
 from api.settings import Settings
-from tests.api.conftest import Service, Start, full_disk
+from tests.api.conftest import MAX_BYTES, Service, Start, full_disk
 from tests.api.resumable.test_announcement import metadata
 
 CONTENT = bytes(range(256)) * 40
@@ -211,7 +211,7 @@ def test_an_abandoned_one_goes_with_the_sweep(each_service: Service) -> None:
         ({"Upload-Length": "1e3"}, 400, "bad_request"),
         ({"Upload-Length": "9" * 30}, 400, "bad_request"),
         ({"Upload-Length": "0"}, 422, "invalid"),
-        ({"Upload-Length": str(10**6 + 1)}, 413, "too_large"),
+        ({"Upload-Length": str(MAX_BYTES + 1)}, 413, "too_large"),
         ({"Upload-Metadata": "kind"}, 422, "invalid"),
         ({"Upload-Metadata": ","}, 400, "bad_request"),
         ({"Tus-Resumable": "2.0.0"}, 412, "unknown_protocol"),
