@@ -10,6 +10,7 @@ import contextvars
 import logging
 import queue
 import threading
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -52,6 +53,7 @@ class Doorbell:
             broker_transport_options=transport_options(broker_url) | {"max_retries": 1, "interval_start": 0},
         )
         self._rings: queue.Queue[Ring] = queue.Queue(MOST_WAITING)
+        self._on_the_way: Counter[str] = Counter()  # rings by queue that the broker does not have yet
         self._ringing: threading.Thread | None = None
         self._lock = threading.Lock()
         self._reachable = Deadline(self._answers, ANSWER_SECONDS)
@@ -63,11 +65,12 @@ class Doorbell:
             if self._ringing is None:
                 self._ringing = threading.Thread(target=self._send_all, name="doorbell", daemon=True)
                 self._ringing.start()
-        try:
-            self._rings.put_nowait((contextvars.copy_context(), queue_name, row_id))
-        except queue.Full:
-            log.warning("the broker is slow: the ring for %s is dropped", row_id)
-            return False
+            try:
+                self._rings.put_nowait((contextvars.copy_context(), queue_name, row_id))
+            except queue.Full:
+                log.warning("the broker is slow: the ring for %s is dropped", row_id)
+                return False
+            self._on_the_way[queue_name] += 1
         return True
 
     def send(self, queue_name: str, row_id: str) -> bool:
@@ -81,8 +84,12 @@ class Doorbell:
         return True
 
     def pending(self, queue_name: str) -> int:
-        """Count the rings on a queue that no worker has heard yet; 0 when the broker does not answer in time."""
-        return self._counts[queue_name]() or 0
+        """Count the rings that no worker has received yet, those on their way to the broker among them.
+
+        A broker that does not answer in time has as many as it may: nobody should send it more.
+        """
+        count = self._counts[queue_name]()
+        return MOST_WAITING if count is None else count + self._on_the_way[queue_name]
 
     def reachable(self) -> bool:
         """Return whether the broker answers in time."""
@@ -95,6 +102,9 @@ class Doorbell:
                 context.run(self.send, queue_name, row_id)
             except Exception:  # whatever a transport raises: the next ring is worth a try
                 log.exception("could not ring for %s", row_id)
+            finally:
+                with self._lock:
+                    self._on_the_way[queue_name] -= 1
 
     def _count(self, queue_name: str) -> int:
         try:

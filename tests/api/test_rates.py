@@ -14,7 +14,7 @@ CANCEL = f"/v1/jobs/{NOBODY['job']}/cancel"
 
 @pytest.mark.parametrize("where", ["memory", "valkey"])
 def test_each_class_has_its_own_limit(start: Start, request: pytest.FixtureRequest, where: str) -> None:
-    rates = {"rate_default": "3/minute", "rate_submit": "2/minute", "rate_download": "1/minute"}
+    rates = {"rate_default": "3/day", "rate_submit": "2/day", "rate_download": "1/day"}
     if where == "valkey":
         valkey: Valkey = request.getfixturevalue("valkey_server")
         rates["broker_url"] = valkey.new_url()
@@ -24,7 +24,7 @@ def test_each_class_has_its_own_limit(start: Start, request: pytest.FixtureReque
             answers = [service.client.request(method, path, headers=alice) for _ in range(most + 1)]
             assert [answer.status_code == 429 for answer in answers] == [False] * most + [True]
             assert answers[-1].json()["code"] == "rate_limited"
-            assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
+            assert 1 <= int(answers[-1].headers["Retry-After"]) <= 86_400
         assert service.client.get("/v1/jobs", headers=service.key("alice")).status_code == 200  # another key
         operator = [service.client.get("/v1/jobs", headers={"Authorization": "Bearer t"}) for _ in range(5)]
         assert {answer.status_code for answer in operator} == {200}
@@ -34,7 +34,7 @@ def test_each_class_has_its_own_limit(start: Start, request: pytest.FixtureReque
 def test_strangers_are_limited_by_their_address_and_hold_up_nobody(
     start: Start, request: pytest.FixtureRequest, where: str
 ) -> None:
-    settings = {"token": "t", "rate_stranger": "3/minute"}
+    settings = {"token": "t", "rate_stranger": "3/day"}
     if where == "valkey":
         valkey: Valkey = request.getfixturevalue("valkey_server")
         settings["broker_url"] = valkey.new_url()
@@ -51,12 +51,12 @@ def test_strangers_are_limited_by_their_address_and_hold_up_nobody(
 
     assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]
     assert (answers[-1].json()["code"], "address" in answers[-1].json()["detail"]) == ("rate_limited", True)
-    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 86_400
     assert (known, probe.status_code, elsewhere.status_code) == ([200, 200], 200, 401)
 
 
 def test_the_pieces_of_a_resumable_upload_are_no_submits(start: Start) -> None:
-    with start(token="t", rate_submit="1/minute", rate_default="3/minute") as service:
+    with start(token="t", rate_submit="1/day", rate_default="3/day") as service:
         alice = service.key("alice")
         path = f"/v1/uploads/upl_{'0' * 32}"
         statuses = [service.client.patch(path, headers=alice).status_code for _ in range(4)]
@@ -64,7 +64,7 @@ def test_the_pieces_of_a_resumable_upload_are_no_submits(start: Start) -> None:
 
 
 def test_two_processes_count_together_in_valkey(start: Start, valkey_server: Valkey) -> None:
-    shared = {"token": "t", "rate_default": "2/minute", "broker_url": valkey_server.new_url()}
+    shared = {"token": "t", "rate_default": "2/day", "broker_url": valkey_server.new_url()}
     with start(**shared) as one:
         alice = one.key("alice")
         assert [one.client.get("/v1/jobs", headers=alice).status_code for _ in range(2)] == [200, 200]
@@ -74,7 +74,7 @@ def test_two_processes_count_together_in_valkey(start: Start, valkey_server: Val
 
 
 def test_a_redis_that_is_away_stops_nobody(start: Start) -> None:
-    away = {"broker_url": "redis://127.0.0.1:1/0", "rate_default": "1/minute"}
+    away = {"broker_url": "redis://127.0.0.1:1/0", "rate_default": "1/day"}
     with start(token="t", **away) as service:
         alice = service.key("alice")
         assert [service.client.get("/v1/jobs", headers=alice).status_code for _ in range(2)] == [200, 200]
@@ -105,7 +105,7 @@ REFUSED = {  # what is refused of a key before anything is read, and with what
 @pytest.mark.parametrize("which", REFUSED)
 def test_refusals_count_as_requests(start: Start, which: str) -> None:
     method, path, headers, status = REFUSED[which]
-    with start(token="t", rate_default="3/minute", rate_submit="3/minute") as service:
+    with start(token="t", rate_default="3/day", rate_submit="3/day") as service:
         reader = service.key("alice", "read")
         answers = [service.client.request(method, path, headers={**reader, **headers}) for _ in range(5)]
     assert [answer.status_code for answer in answers] == [status] * 3 + [429] * 2
@@ -121,7 +121,7 @@ EARLY = {  # refused before it is known who asks
 @pytest.mark.parametrize("which", EARLY)
 def test_refusals_of_nobody_known_count_by_address(start: Start, which: str) -> None:
     headers, query, status = EARLY[which]
-    with start(rate_stranger="3/minute") as service:
+    with start(rate_stranger="3/day") as service:
         answers = [service.client.get(f"/v1/jobs{query}", headers=headers) for _ in range(5)]
         known = service.client.get("/v1/jobs")
     assert [answer.status_code for answer in answers] == [status] * 3 + [429] * 2

@@ -68,6 +68,20 @@ def test_rows_that_nobody_rang_for_are_rung_and_a_long_queue_does_not_drown(reap
     until(lambda: (reaper.doorbell.pending(TRAIN), reaper.doorbell.pending(INSPECT)) == (3, 2))
 
 
+@pytest.mark.parametrize("backend", ["embedded"], indirect=True)
+def test_rings_on_their_way_to_a_slow_broker_are_pending(backend: Backend) -> None:
+    bell = Doorbell(backend.broker_url)
+    assert bell.send(TRAIN, "job_0")
+    broker = create_engine(backend.broker_url.removeprefix("sqla+"))
+    with broker.connect() as holder:
+        holder.execute(text("BEGIN EXCLUSIVE"))
+        assert bell.ring(TRAIN, "job_1")
+        assert bell.pending(TRAIN) >= 2
+        holder.rollback()
+    until(lambda: bell.pending(TRAIN) == 2)
+    broker.dispose()
+
+
 def test_a_broker_that_is_away_costs_nothing_but_the_ring(place: Workplace, rows: Rows) -> None:
     job_id = rows.job()
     away = Reaper(place.settings.model_copy(update={"broker_url": "redis://127.0.0.1:1/0", "ring_again_seconds": 0.01}))
