@@ -11,14 +11,14 @@ MOST_KINDS = 100  # different details that are kept; of what comes after these, 
 
 @dataclass
 class Grouped:
-    """Problems in the order in which their kinds first came, however many there are.
+    """Problems in the order in which they came, however many there are.
 
     Attributes:
         total: how many problems there are, listed or not.
     """
 
     total: int = 0
-    _places: dict[str, list[str]] = field(default_factory=dict)
+    _places: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
 
     def add(self, problems: Iterable[Problem]) -> None:
@@ -29,7 +29,7 @@ class Grouped:
                 continue
             places = self._places.setdefault(problem.detail, [])
             if len(places) < MOST_PLACES:
-                places.append(problem.where)
+                places.append((self.total, problem.where))
             self._counts[problem.detail] = self._counts.get(problem.detail, 0) + 1
 
     def listed(self, most: int, called: Mapping[str, str] | None = None) -> tuple[list[Problem], int]:
@@ -39,11 +39,13 @@ class Grouped:
             most: problems to return.
             called: other names of some places.
         """
-        found: list[tuple[Problem, int]] = []
+        found: list[tuple[int, Problem, int]] = []
         for detail, kept in self._places.items():
-            places, count = [(called or {}).get(place, place) for place in kept], self._counts[detail]
-            if count > MOST_PLACES:
-                found.append((Problem(places[0], f"{detail} ({count} times: {', '.join(places)}, ...)"), count))
+            places = [(number, (called or {}).get(place, place)) for number, place in kept]
+            if (count := self._counts[detail]) > MOST_PLACES:
+                shown = ", ".join(place for _, place in places)
+                found.append((places[0][0], Problem(places[0][1], f"{detail} ({count} times: {shown}, ...)"), count))
             else:
-                found += [(Problem(place, detail), 1) for place in places]
-        return [problem for problem, _ in found[:most]], self.total - sum(count for _, count in found[:most])
+                found += [(number, Problem(place, detail), 1) for number, place in places]
+        found.sort(key=lambda entry: entry[0])
+        return [problem for _, problem, _ in found[:most]], self.total - sum(count for *_, count in found[:most])
