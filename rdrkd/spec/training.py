@@ -1,13 +1,20 @@
 """How a run trains: an allow-list of Ultralytics' train arguments, with the paper's SGD recipe as default."""
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 _STRIDE = 32  # the trainer pads to multiples of it, whatever the network's own stride
 
 ImageSize = Field(640, ge=32, le=4096, multiple_of=32, description="side of the square network input, px")
+
+
+# An `enum` of two types is valid JSON Schema, but client generators drop it, with every endpoint that refers to it.
+Cache = Annotated[
+    Literal[False, "ram", "disk"],
+    WithJsonSchema({"anyOf": [{"type": "boolean", "const": False}, {"type": "string", "enum": ["ram", "disk"]}]}),
+]
 
 
 class TrainSettings(BaseModel):
@@ -39,7 +46,7 @@ class TrainSettings(BaseModel):
         "KD terms always run in fp32",
     )
     compile: bool = Field(False, description="torch.compile the student and the teacher")
-    cache: Literal[False, "ram", "disk"] = Field(False, description="keep decoded images in memory or on disk")
+    cache: Cache = Field(False, description="keep decoded images in memory or on disk")
     workers: int = Field(8, ge=0, le=64, description="data loader processes for each device (none are used on the CPU)")
     rect: bool = Field(False, description="rectangular batches")
     multi_scale: float = Field(0.0, ge=0, le=0.9, description="vary imgsz by up to this share")
