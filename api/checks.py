@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, false, func, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from api import quotas
 from api.datasets import versions
+from api.datasets.reading import AS_IT_IS, Words
 from api.datasets.tables import Dataset
 from api.db import after_seconds, now, seconds_between
 from api.jobs import unblocking
@@ -46,7 +47,7 @@ class Check(Claimed):
     sha256: str  # hex, of the stored file
     size: int  # bytes
     filename: str  # as the client called it
-    lenient: bool = False  # of a dataset: leave out what is at fault
+    words: Words = AS_IT_IS  # of a dataset: how to read it
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,12 @@ def claim(session: Session, worker: str, lease_seconds: float) -> Check | Import
     """
     quotas.one_at_a_time(session, quotas.CHECKS)  # or two workers would serve the same owner at once
     for owner, table in _turns(session, UPLOADS, lambda of: of.key.is_not(None)):
-        lenient = table.lenient if table is Dataset else false()
+        how = (table.lenient, table.keep, table.divide) if table is Dataset else ()
         which = (lambda of: of.key.is_not(None), owner, "created_at")
-        columns = (table.key, table.sha256, table.size, table.filename, lenient)
-        if row := _take(session, table, worker, lease_seconds, *which, *columns):
-            return Check(table, *row)
+        columns = (table.key, table.sha256, table.size, table.filename)
+        if row := _take(session, table, worker, lease_seconds, *which, *columns, *how):
+            row_id, attempt, key, sha256, size, filename, *words = row
+            return Check(table, row_id, attempt, key, sha256, size, filename, Words(*words))
     waited = seconds_between(Dataset.created_at, now())
     for owner, table in _turns(session, (Dataset,), lambda of: of.key.is_(None)):
         which = (lambda of: of.key.is_(None), owner, "rung_at")

@@ -14,19 +14,25 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
 
+from api.datasets.reading import AS_IT_IS, DIVIDE, KEEP, LENIENT, Words, check_keep, checked
 from api.errors import BadRequest, FieldError, Invalid, TooLarge, UnsupportedMediaType
 from api.ledger.holding import AHEAD, Held
 from api.reserving import Reserving
 from api.settings import Settings
 from api.storage import CHUNK, Incoming, Storage, Stored, full_disk_told
 from api.uploads import suffix_of
+from rdrkd.spec.dividing import LONGEST
 
 FORM_OVERHEAD = 64 * 1024  # boundaries, part headers and the other fields
 MAX_NAME = 200
-LENIENT = (
-    "leave out images, label lines and annotations that are at fault, and list them, instead of refusing the whole"
-)
 NO_ROOM = "expected room for the upload, got a full disk; nothing of it was kept"
+
+
+_WORDS: dict[str, Any] = {
+    "lenient": {"type": "boolean", "default": False, "description": LENIENT},
+    "keep": {"type": "boolean", "default": False, "description": KEEP},
+    "divide": {"type": "string", "maxLength": LONGEST, "description": DIVIDE, "examples": ["val=0.2,prefix=_"]},
+}
 
 
 @dataclass(frozen=True)
@@ -36,21 +42,21 @@ class Upload:
     stored: Stored
     filename: str
     name: str | None
-    lenient: bool = False  # of a dataset: leave out what is at fault, instead of refusing the whole
+    words: Words = AS_IT_IS  # of a dataset: how to read it
     held: Held | None = None  # what is reserved for it, until its row counts
 
 
 def receiver(
-    suffixes: tuple[str, ...], limit: Callable[[Settings], int], lenient: bool = False
+    suffixes: tuple[str, ...], limit: Callable[[Settings], int], dataset: bool = False
 ) -> Callable[[Request], AsyncIterator[Upload]]:
     """Make the dependency that takes an upload.
 
     Args:
         suffixes: what the file's name may end with, such as `.zip`.
         limit: the largest file taken, bytes.
-        lenient: the form may have a field `lenient`.
+        dataset: the form may say how to read one: `lenient`, `keep`, `divide`.
     """
-    fields = ("name", "lenient") if lenient else ("name",)
+    fields = ("name", *_WORDS) if dataset else ("name",)
 
     async def receive(request: Request) -> AsyncIterator[Upload]:
         most = limit(request.app.state.settings)
@@ -70,9 +76,9 @@ def receiver(
                     if len(form.pending) >= CHUNK:
                         await _write(form, incoming, room)
                 suffix, filename = form.finish()
-                name, is_lenient = form.name(), form.lenient()
+                name, words = form.name(), form.words()
                 await _write(form, incoming, room)
-                upload = Upload(await run_in_threadpool(incoming.keep, suffix), filename, name, is_lenient, room.held)
+                upload = Upload(await run_in_threadpool(incoming.keep, suffix), filename, name, words, room.held)
             yield upload
         finally:
             if room is not None:
@@ -87,14 +93,14 @@ async def _write(form: "_Form", incoming: Incoming, room: Reserving) -> None:
     await run_in_threadpool(form.drain, incoming)
 
 
-def form_body(suffixes: tuple[str, ...], example: str, lenient: bool = False) -> dict[str, Any]:
+def form_body(suffixes: tuple[str, ...], example: str, dataset: bool = False) -> dict[str, Any]:
     """Describe the form for OpenAPI: FastAPI cannot see it, because the body is streamed."""
     properties: dict[str, Any] = {
         "file": {"type": "string", "format": "binary", "description": f"a {' or '.join(suffixes)} file"},
         "name": {"type": "string", "maxLength": MAX_NAME, "description": "a name for people", "examples": [example]},
     }
-    if lenient:
-        properties["lenient"] = {"type": "boolean", "default": False, "description": LENIENT}
+    if dataset:
+        properties |= _WORDS
     schema = {"type": "object", "required": ["file"], "properties": properties, "additionalProperties": False}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
@@ -181,11 +187,22 @@ class _Form:
             raise _refused("name", f"expected at most {MAX_NAME} printable characters, got {name[:40]!r}")
         return name or None
 
-    def lenient(self) -> bool:
-        """Give the form's `lenient`."""
-        text = self._text("lenient").strip().lower()
+    def words(self) -> Words:
+        """Return how a dataset is to be read."""
+        lenient, keep = self._flag("lenient"), self._flag("keep")
+        try:
+            check_keep(lenient, keep)
+        except ValueError as error:
+            raise _refused("keep", str(error)) from error
+        try:
+            return Words(lenient, keep, checked(self._text("divide")))
+        except ValueError as error:
+            raise _refused("divide", str(error)) from error
+
+    def _flag(self, field: str) -> bool:
+        text = self._text(field).strip().lower()
         if text not in ("true", "false", ""):
-            raise _refused("lenient", f"expected true or false, got {text[:40]!r}")
+            raise _refused(field, f"expected true or false, got {text[:40]!r}")
         return text == "true"
 
     def _begin(self) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,6 +19,7 @@ from rdrkd.commands.jobs import jobs
 from rdrkd.commands.keys import keys
 from rdrkd.commands.models import models
 from rdrkd.commands.studies import studies
+from rdrkd.commands.uploads import Divide, Keep
 from rdrkd.commands.workers import workers
 from rdrkd.console import People, show_failure, show_inspection
 from rdrkd.errors import FolderError, RdrkdError, SpecError
@@ -27,6 +28,9 @@ from rdrkd.orphans import PARENT_VARIABLE, die_with_parent
 from rdrkd.process import Stoppable, conclude, events_stream, failure_of
 from rdrkd.reporter import JsonLines, Reporter
 from rdrkd.study.cli import app as study
+
+if TYPE_CHECKING:
+    from rdrkd.data.reading import Reading
 
 app = typer.Typer(
     name="rdrkd",
@@ -89,12 +93,14 @@ def distill(
     dataset: DatasetPath = None,
     cache: Cache = None,
     lenient: Lenient = False,
+    keep: Keep = False,
+    divide: Divide = None,
     device: Device = None,
     events: Events = False,
 ) -> None:
     """Train a student under a teacher, as the spec says."""
     paths = {"teacher": teacher, "student": student, "dataset": dataset, "cache": cache}
-    _run("distill", spec, run_dir, paths, lenient, device, events)
+    _run("distill", spec, run_dir, paths, reading_of(lenient, keep, divide), device, events)
 
 
 @app.command()
@@ -105,11 +111,21 @@ def train(
     dataset: DatasetPath = None,
     cache: Cache = None,
     lenient: Lenient = False,
+    keep: Keep = False,
+    divide: Divide = None,
     device: Device = None,
     events: Events = False,
 ) -> None:
     """Train one model alone: a teacher, or the student without a teacher."""
-    _run("train", spec, run_dir, {"model": model, "dataset": dataset, "cache": cache}, lenient, device, events)
+    _run(
+        "train",
+        spec,
+        run_dir,
+        {"model": model, "dataset": dataset, "cache": cache},
+        reading_of(lenient, keep, divide),
+        device,
+        events,
+    )
 
 
 @app.command()
@@ -131,6 +147,8 @@ def evaluate(
     dataset: DatasetPath = None,
     cache: Cache = None,
     lenient: Lenient = False,
+    keep: Keep = False,
+    divide: Divide = None,
     device: Device = None,
     events: Events = False,
 ) -> None:
@@ -138,10 +156,18 @@ def evaluate(
     if target.suffix.lower() in (".pt", ".safetensors"):
         if data is None:
             raise typer.BadParameter("weights need --data: a dataset to evaluate on")
-        _evaluate_weights(target, data, imgsz, batch, split, cache, lenient, device, events)
+        _evaluate_weights(target, data, imgsz, batch, split, cache, reading_of(lenient, keep, divide), device, events)
     if run_dir is None:
         raise typer.BadParameter("a spec needs --run-dir")
-    _run("evaluate", target, run_dir, {"model": model, "dataset": dataset, "cache": cache}, lenient, device, events)
+    _run(
+        "evaluate",
+        target,
+        run_dir,
+        {"model": model, "dataset": dataset, "cache": cache},
+        reading_of(lenient, keep, divide),
+        device,
+        events,
+    )
 
 
 @app.command()
@@ -152,11 +178,21 @@ def export(
     dataset: DatasetPath = None,
     cache: Cache = None,
     lenient: Lenient = False,
+    keep: Keep = False,
+    divide: Divide = None,
     device: Device = None,
     events: Events = False,
 ) -> None:
     """Export weights to ONNX, OpenVINO, TorchScript or TensorRT, and check what came out against torch."""
-    _run("export", spec, run_dir, {"model": model, "dataset": dataset, "cache": cache}, lenient, device, events)
+    _run(
+        "export",
+        spec,
+        run_dir,
+        {"model": model, "dataset": dataset, "cache": cache},
+        reading_of(lenient, keep, divide),
+        device,
+        events,
+    )
 
 
 @app.command(hidden=True)
@@ -166,11 +202,21 @@ def compare(
     dataset: DatasetPath = None,
     cache: Cache = None,
     lenient: Lenient = False,
+    keep: Keep = False,
+    divide: Divide = None,
     device: Device = None,
     events: Events = False,
 ) -> None:
     """Draw the report of a study of the service, whose results lie in the run folder."""
-    _run("compare", spec, run_dir, {"dataset": dataset, "cache": cache}, lenient, device, events)
+    _run(
+        "compare",
+        spec,
+        run_dir,
+        {"dataset": dataset, "cache": cache},
+        reading_of(lenient, keep, divide),
+        device,
+        events,
+    )
 
 
 @app.command()
@@ -185,6 +231,8 @@ def inspect(
         Path | None, typer.Option(help="Folder in which an archive stays unpacked.", show_default=False)
     ] = None,
     lenient: Lenient = False,
+    keep: Keep = False,
+    divide: Divide = None,
     preview: Annotated[
         Path | None, typer.Option(help="JPEG to write: images of a sound dataset with their boxes.", show_default=False)
     ] = None,
@@ -204,7 +252,7 @@ def inspect(
 
     if PARENT_VARIABLE in os.environ:  # under a worker: a stranger's file
         limit_resources()
-    report = look(file, cache, lenient, preview, convert, name)
+    report = look(file, cache, lenient, preview, convert, name, keep, reading_of(lenient, keep, divide).split)
     if stream:
         stream.write(json.dumps(report) + "\n")
         stream.flush()
@@ -340,12 +388,29 @@ def _size(text: str) -> int | tuple[int, int]:
     raise typer.BadParameter(f"expected WIDTH or WIDTHxHEIGHT in px, got {text!r}", param_hint="--imgsz")
 
 
+def reading_of(lenient: bool, keep: bool, divide: str | None) -> "Reading":
+    """Return how an archive is to be read.
+
+    Raises:
+        BadParameter: the options contradict each other, or are none.
+    """
+    from rdrkd.data.reading import Reading
+    from rdrkd.spec.dividing import Split
+
+    if keep and not lenient:
+        raise typer.BadParameter("expected --keep with --lenient, got it alone", param_hint="--keep")
+    try:
+        return Reading(lenient, keep, Split.parse(divide) if divide is not None else None)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--divide") from error
+
+
 def _run(
     kind: str,
     spec: Path,
     run_dir: Path,
     paths: dict[str, Path | None],
-    lenient: bool,
+    reading: "Reading",
     device: str | None,
     events: bool,
 ) -> None:
@@ -360,7 +425,12 @@ def _run(
             raise SpecError(f"expected a spec of the kind {kind!r}, got {job.kind!r}: use `rdrkd {job.kind}`")
         from rdrkd.run import Inputs, run
 
-        return run(job, run_dir, reporter, Inputs(device=device, lenient=lenient, **paths))
+        return run(
+            job,
+            run_dir,
+            reporter,
+            Inputs(device=device, lenient=reading.lenient, keep=reading.keep, divide=reading.split, **paths),
+        )
 
     raise typer.Exit(conclude(work, reporter))
 
@@ -372,7 +442,7 @@ def _evaluate_weights(
     batch: int,
     split: str,
     cache: Path | None,
-    lenient: bool,
+    reading: "Reading",
     device: str | None,
     events: bool,
 ) -> None:
@@ -389,7 +459,7 @@ def _evaluate_weights(
         from rdrkd.evaluate import evaluate as measure
 
         with tempfile.TemporaryDirectory(prefix="rdrkd-") as folder:
-            dataset = open_dataset(data, cache or Path(folder), lenient=lenient)
+            dataset = open_dataset(data, cache or Path(folder), None, reading.lenient, reading.keep, reading.split)
             figures = measure(weights, dataset, settings.imgsz, settings.batch, settings.split, device, reporter)
         return {"kind": "evaluate", "per_class": figures.pop("per_class"), "metrics": figures}
 

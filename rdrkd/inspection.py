@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from rdrkd.data.inspection import empty_report, inspect_dataset, refused
+from rdrkd.data.reading import Reading
 from rdrkd.errors import ModelError, Problem, RdrkdError
 from rdrkd.files import file_sha256
+from rdrkd.spec.dividing import Split
 from rdrkd.suffixes import ARCHIVES, archive_suffix
 
 log = logging.getLogger(__name__)
@@ -57,6 +59,8 @@ def inspect(
     preview: Path | None = None,
     convert: Path | None = None,
     name: str | None = None,
+    keep: bool = False,
+    divide: Split | None = None,
 ) -> dict[str, Any]:
     """Inspect a file or folder and report as plain JSON values.
 
@@ -66,11 +70,13 @@ def inspect(
         lenient: of an archive, leave out what is at fault, and say so, instead of refusing the whole.
         preview: JPEG to write of a sound dataset; None: none.
         convert: folder in which a sound model is written in the other format, half precision; None: nowhere.
+        keep: of a lenient look, keep an image that loses one of its boxes.
+        divide: of an archive without a split, how to divide it.
         name: what its owner calls the file, for the report; None: its name here.
 
     Returns:
         `kind` (dataset, model or unknown), `ok`, `sha256`, `size` in bytes, `problems` ({where, detail} each),
-        `more_problems` (how many are not listed) and `warnings`. Of a dataset `format`, `lenient`, `names`,
+        `more_problems` (how many are not listed) and `warnings`. Of a dataset `format`, `lenient`, `divide`, `names`,
         `statistics`, `skipped` (entries of the archive that are not needed, by suffix) and, of a lenient look,
         `dropped` (see `rdrkd.data.faults`); `disk_full` where there was no room to unpack it, which says nothing of
         the file; of a model `architecture`, `names`, `parameters`, `strides`, `layers`,
@@ -79,7 +85,7 @@ def inspect(
     Raises:
         FileNotFoundError: there is nothing at `path`.
     """
-    report = _answered(path, cache, lenient, preview, convert)
+    report = _answered(path, cache, Reading(lenient, keep, divide), preview, convert)
     return report if name is None else report | {"problems": _named(report["problems"], path.name, name)}
 
 
@@ -89,10 +95,10 @@ def _named(problems: Sequence[dict[str, str]], here: str, name: str) -> list[dic
 
 
 def _answered(
-    path: Path, cache: Path | None, lenient: bool, preview: Path | None, convert: Path | None
+    path: Path, cache: Path | None, reading: Reading, preview: Path | None, convert: Path | None
 ) -> dict[str, Any]:
     try:
-        return _inspect(path, cache, lenient, preview, convert)
+        return _inspect(path, cache, reading, preview, convert)
     except (RdrkdError, FileNotFoundError):
         raise
     except Exception as error:
@@ -105,10 +111,10 @@ def _answered(
 
 
 def _inspect(
-    path: Path, cache: Path | None, lenient: bool, preview: Path | None, convert: Path | None
+    path: Path, cache: Path | None, reading: Reading, preview: Path | None, convert: Path | None
 ) -> dict[str, Any]:
     if path.is_dir() or archive_suffix(path.name) or path.suffix.lower() in (".yaml", ".yml"):
-        return inspect_dataset(path, cache, lenient, preview)
+        return inspect_dataset(path, cache, reading, preview)
     report = empty_report("model", file_sha256(path), path.stat().st_size)
     if path.suffix.lower() not in MODEL_SUFFIXES:
         expected = f"{', '.join(ARCHIVES)} (a dataset), {' or '.join(MODEL_SUFFIXES)} (a model)"

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rdrkd.data import Dataset
+from rdrkd.data.reading import Reading
 from rdrkd.errors import DatasetError, ModelError, Problem, SpecError, TeacherError
 from rdrkd.evaluate import SINGLE, check_pair
 from rdrkd.export.formats import device_of
 from rdrkd.models import LoadedModel, load_weights
 from rdrkd.models.pairs import check_classes as check_teacher
 from rdrkd.spec import Architecture, Distill, Evaluate, Export, LocalModel, ModelRef, RunSpec, Train
+from rdrkd.spec.dividing import Split
 from rdrkd.training.fitting import check_plan
 from rdrkd.training.parallel import check_batch
 from rdrkd.training.plan import Plan
@@ -25,6 +27,8 @@ class Inputs:
         device: `cpu`, a CUDA index, None for the GPU where there is one, or a list to train on (`0,1`; `cpu,cpu`), of
             which the first evaluates.
         lenient: leave out what is at fault in the dataset's archive (`rdrkd.data.lenient`), as its check has done.
+        keep: and keep an image that loses one of its boxes.
+        divide: how to divide an archive without a split.
     """
 
     teacher: Path | None = None
@@ -34,6 +38,13 @@ class Inputs:
     cache: Path | None = None
     device: str | None = None
     lenient: bool = False
+    keep: bool = False
+    divide: Split | None = None
+
+    @property
+    def reading(self) -> Reading:
+        """Return how the dataset's archive is read."""
+        return Reading(self.lenient, self.keep, self.divide)
 
 
 def open_models(

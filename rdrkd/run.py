@@ -76,7 +76,10 @@ def _go(spec: RunSpec, run_dir: Path, begun: Begun, reporter: Reporter, inputs: 
         begun.prepare()
     devices = devices_of(inputs.device)
     opened = None if begun.finished else open_models(spec, inputs, devices, checkpoints.complete(run_dir))
-    dataset = open_dataset(_dataset_path(spec, inputs), inputs.cache or run_dir / "dataset", lenient=inputs.lenient)
+    cache, reading = inputs.cache or run_dir / "dataset", inputs.reading
+    dataset = open_dataset(
+        _dataset_path(spec, inputs), cache, lenient=reading.lenient, keep=reading.keep, split=reading.split
+    )
     resolved = _resolved(spec, dataset, inputs)
     begun.check_inputs(resolved)  # until here nothing of an earlier run is touched
     if begun.finished:  # under other names or paths, of the same content
@@ -195,6 +198,7 @@ def _resolved(spec: RunSpec, dataset: Dataset, inputs: Inputs) -> dict[str, Any]
     content["provenance"] = {
         "dataset_sha256": dataset.sha256,
         "classes": list(dataset.names),
+        **({"divide": dataset.divide} if dataset.divide else {}),
         **({"scaling": [dataset.scaling.low, dataset.scaling.high]} if dataset.scaling else {}),
         "model_sha256": models,
         "device": inputs.device or ("cuda" if torch.cuda.is_available() else "cpu"),

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 IMAGES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 # Image formats and caches that Ultralytics would read beside them, and that are never checked or trained on here.
 UNREAD = frozenset({".avif", ".dng", ".heic", ".heif", ".jp2", ".jpeg2000", ".mpo", ".npy", ".pfm"})
-KEPT = IMAGES | {".txt", ".yaml", ".yml", ".json"}
+KEPT = IMAGES | {".txt", ".yaml", ".yml", ".json", ".xml"}
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 NESTED = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"})
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from api.datasets.reading import AS_IT_IS, Words
 from api.datasets.tables import Dataset
 from api.jobs.dependencies import newest_weights
 from api.models.tables import Model
@@ -29,7 +30,7 @@ class Input:
     row_id: str
     key: str
     sha256: str
-    lenient: bool = False  # of a dataset: what is at fault is left out, as its check has done
+    words: Words = AS_IT_IS  # of a dataset: how its check has read it
 
 
 def locate(session: Session, spec: dict[str, Any]) -> list[Input]:
@@ -54,7 +55,9 @@ def locate(session: Session, spec: dict[str, Any]) -> list[Input]:
 def _input(upload: Dataset | Model | None, option: str, row_id: str) -> Input:
     if upload is None or upload.key is None or upload.sha256 is None:
         raise InputDamaged(Reason.DEPENDENCY_FAILED, f"{option}: {row_id} does not exist any more")
-    return Input(option, row_id, upload.key, upload.sha256, isinstance(upload, Dataset) and upload.lenient)
+    return Input(
+        option, row_id, upload.key, upload.sha256, Words.of(upload) if isinstance(upload, Dataset) else AS_IT_IS
+    )
 
 
 def arguments(storage: Storage, inputs: list[Input], folder: Path) -> list[str]:
@@ -75,5 +78,5 @@ def arguments(storage: Storage, inputs: list[Input], folder: Path) -> list[str]:
             reason = Reason.DATASET_INVALID if item.option == "dataset" else Reason.MODEL_INVALID
             message = f"{item.option}: the stored file of {item.row_id} is missing or damaged; upload it again"
             raise InputDamaged(reason, message)
-        options += [f"--{item.option}", str(path), *(["--lenient"] if item.lenient else [])]
+        options += [f"--{item.option}", str(path), *item.words.options]
     return options

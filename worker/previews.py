@@ -18,7 +18,7 @@ def options(check: Check, folder: Path) -> Sequence[str | Path]:
     """Give the inspection's options that concern datasets alone."""
     if check.table is not Dataset:
         return []
-    return ["--preview", folder / NAME, *(["--lenient"] if check.lenient else [])]
+    return ["--preview", folder / NAME, *check.words.options]
 
 
 def keep(storage: Storage, check: Check, file: Path) -> Stored | None:

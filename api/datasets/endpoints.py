@@ -41,7 +41,7 @@ from api.uploads import SUFFIXES as OF_KIND
 from rdrkd.spec import Name
 
 SUFFIXES = OF_KIND["dataset"]
-receive = receiver(SUFFIXES, lambda settings: settings.max_dataset_bytes, lenient=True)
+receive = receiver(SUFFIXES, lambda settings: settings.max_dataset_bytes, dataset=True)
 once = once_of_upload(receive)
 _BYTES = {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
 _PREVIEW: dict[str, Any] = {
@@ -62,7 +62,7 @@ router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=Route)
     "",
     status_code=202,
     operation_id="create_dataset",
-    openapi_extra=form_body(SUFFIXES, "hit-uav", lenient=True),
+    openapi_extra=form_body(SUFFIXES, "hit-uav", dataset=True),
     dependencies=[Depends(key_of)],  # first of all: a refused key must leave nothing in the store
     responses=refusals(BadRequest, CrossSite, TooLarge, UnsupportedMediaType, *KEYED, QuotaExceeded, StorageFull),
 )
@@ -73,7 +73,7 @@ def create(
     store: StorageDep,
     answer: Response,
 ) -> DatasetView:
-    """Upload a dataset: a zip or tar in YOLO layout, with COCO JSON or in VisDrone's layout.
+    """Upload a dataset: a zip or tar in YOLO layout, with COCO JSON, Pascal VOC's XML or in VisDrone's layout.
 
     The answer is `checking`; a worker then inspects the file and makes it `ready` or `invalid`. A job may name it at
     once, and waits. Under a name that there is already it becomes its next version.
@@ -121,7 +121,7 @@ def create_from_bucket(
 
 def _announce(once: Once, asked: Asked, work: UnitOfWork, answer: Response) -> DatasetView:
     source = asked.source
-    row = service.announce(work.session, asked.where, source.filename, source.size, asked.name, asked.lenient)
+    row = service.announce(work.session, asked.where, source.filename, source.size, asked.name, asked.words)
     work.ring(INSPECT, row.id)
     view = DatasetView.of(row)
     once.accepted(work.session, view, answer, view.links.self, "1")
@@ -129,7 +129,7 @@ def _announce(once: Once, asked: Asked, work: UnitOfWork, answer: Response) -> D
 
 
 def _create(session: Session, upload: Upload) -> Dataset:
-    return service.create(session, upload.stored, upload.filename, upload.name, upload.lenient)
+    return service.create(session, upload.stored, upload.filename, upload.name, upload.words)
 
 
 @router.get("", operation_id="list_datasets", responses=refusals(Invalid))

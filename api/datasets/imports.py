@@ -1,16 +1,19 @@
 """Folders of this machine and prefixes of buckets that become datasets: looked at here, copied by a worker."""
 
 from dataclasses import dataclass
+from typing import Annotated, Self
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.concurrency import run_in_threadpool
 
+from api.datasets.reading import CHECKED, DIVIDE, KEEP, LENIENT, Words, check_keep
 from api.datasets.sources import Source, open_source
 from api.dependencies import at_database, reading, settings_of, storage_of
 from api.ledger.service import check_room
-from api.receiving import LENIENT
 from rdrkd.spec import Name
+from rdrkd.spec.dividing import LONGEST
+from rdrkd.spec.references import TEXT
 
 
 class _Import(BaseModel):
@@ -18,6 +21,18 @@ class _Import(BaseModel):
 
     name: Name | None = Field(None, description="a name for people")
     lenient: bool = Field(False, description=LENIENT)
+    keep: bool = Field(False, description=KEEP)
+    divide: Annotated[str, CHECKED] | None = Field(None, max_length=LONGEST, pattern=TEXT, description=DIVIDE)
+
+    @model_validator(mode="after")
+    def _keep_is_lenient(self) -> Self:
+        check_keep(self.lenient, self.keep)
+        return self
+
+    @property
+    def words(self) -> Words:
+        """Return how the dataset is to be read."""
+        return Words(self.lenient, self.keep, self.divide)
 
 
 class FolderRequest(_Import):
@@ -50,7 +65,7 @@ class Asked:
     where: str
     source: Source
     name: str | None
-    lenient: bool
+    words: Words
 
 
 async def _look(request: Request, where: str, asked: _Import) -> Asked:
@@ -61,7 +76,7 @@ async def _look(request: Request, where: str, asked: _Import) -> Asked:
             check_room(session, storage_of(request), settings_of(request).min_free_bytes, more=source.size)
 
     await at_database(request, check, write=False)
-    return Asked(where, source, (asked.name or "").strip() or None, asked.lenient)
+    return Asked(where, source, (asked.name or "").strip() or None, asked.words)
 
 
 async def look_at_folder(request: Request, asked: FolderRequest) -> Asked:

@@ -32,7 +32,9 @@ class DatasetView(BaseModel):
     sha256: str | None = Field(description="null: a worker is still copying it from its source")
     size: int = Field(description="bytes; of what is still being copied, of the files by themselves")
     lenient: bool = Field(description="what is at fault is left out, and listed in the report's `dropped`")
-    format: str | None = Field(description="`yolo`, `coco` or `visdrone`, as the check has found; null before it")
+    keep: bool = Field(description="with `lenient`: images that lose one of their boxes stay")
+    divide: str | None = Field(description="how it is divided, for it comes without a split; null: it has one")
+    format: str | None = Field(description="`yolo`, `coco`, `visdrone` or `voc`, by its check; null before it")
     problems: list[dict[str, str]] = Field(description="when invalid: where in the archive, and what is wrong")
     report: dict[str, Any] | None = Field(description="what was found: class names, statistics by split")
     created_at: datetime

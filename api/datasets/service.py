@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from api import discards, registration
 from api.datasets import versions
+from api.datasets.reading import AS_IT_IS, Words
 from api.datasets.tables import Dataset
 from api.db import new_id
 from api.errors import NotFound, NotReady
@@ -17,27 +18,27 @@ from api.storage import Stored
 from api.uploads import UploadStatus
 
 
-def create(session: Session, stored: Stored, filename: str, name: str | None, lenient: bool = False) -> Dataset:
+def create(session: Session, stored: Stored, filename: str, name: str | None, words: Words = AS_IT_IS) -> Dataset:
     """Register a stored archive; a worker will check it. The same content twice is two rows on one file.
 
     Raises:
         QuotaExceeded: it is more than its owner may store.
     """
-    row = _numbered(session, name=name, filename=filename, size=stored.size, lenient=lenient)
+    row = _numbered(session, name=name, filename=filename, size=stored.size, **words.values)
     row.key, row.sha256 = stored.key, stored.sha256
     row.same_content_as = versions.same_content(session, row, stored.sha256)
     return registration.add(session, row)
 
 
 def announce(
-    session: Session, source: str, filename: str, size: int, name: str | None, lenient: bool = False
+    session: Session, source: str, filename: str, size: int, name: str | None, words: Words = AS_IT_IS
 ) -> Dataset:
     """Register what a worker is to copy from a folder or bucket, and then to check.
 
     Raises:
         QuotaExceeded: it is more than its owner may store.
     """
-    row = _numbered(session, name=name, filename=filename, size=size, lenient=lenient)
+    row = _numbered(session, name=name, filename=filename, size=size, **words.values)
     row.source = source
     return registration.add(session, row)
 

@@ -32,7 +32,8 @@ def same_content(session: Session, row: Dataset, sha256: str) -> str | None:
         return None
     same = select(Dataset.id).where(
         Dataset.name == row.name, Dataset.owner.is_not_distinct_from(row.owner), Dataset.version < row.version,
-        Dataset.sha256 == sha256, Dataset.lenient.is_(row.lenient), Dataset.status != UploadStatus.INVALID,
+        Dataset.sha256 == sha256, Dataset.lenient.is_(row.lenient), Dataset.keep.is_(row.keep),
+        Dataset.divide.is_not_distinct_from(row.divide), Dataset.status != UploadStatus.INVALID,
     )  # fmt: skip
     return session.scalar(same.order_by(Dataset.version).limit(1))
 

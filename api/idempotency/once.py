@@ -108,7 +108,7 @@ def once_of_upload(receive: Callable[..., AsyncIterator[Upload]]) -> Callable[..
 
     async def once(request: Request, key: Key, upload: Annotated[Upload, Depends(receive)]) -> AsyncIterator[Once]:
         database, storage = database_of(request), request.app.state.storage
-        content = json.dumps([upload.filename, upload.name, upload.stored.key, upload.lenient]).encode()
+        content = json.dumps([upload.filename, upload.name, upload.stored.key, *upload.words.values.values()]).encode()
         try:
             async with _claimed(request, key, _fingerprint(request, content)) as claimed:
                 yield claimed

@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from api.datasets.reading import CHECKED, DIVIDE, KEEP, LENIENT, check_keep
 from api.errors import BadRequest, FieldError, Invalid
 from api.uploads import SUFFIXES, suffix_of
+from rdrkd.spec.dividing import LONGEST
 from rdrkd.spec.problems import problems_of
 
 HEADER = "Upload-Metadata"
@@ -27,7 +29,9 @@ class Announcement(BaseModel):
         None, pattern=r"^[0-9a-f]{64}$", description="of the whole file, hex: checked at its end"
     )
 
-    lenient: bool = Field(False, description="of a dataset: leave out what is at fault, instead of refusing the whole")
+    lenient: bool = Field(False, description=f"of a dataset: {LENIENT}")
+    keep: bool = Field(False, description=f"of a dataset: {KEEP}")
+    divide: Annotated[str, CHECKED] | None = Field(None, max_length=LONGEST, description=f"of a dataset: {DIVIDE}")
 
     @field_validator("filename", "name")
     @classmethod
@@ -38,8 +42,10 @@ class Announcement(BaseModel):
 
     @model_validator(mode="after")
     def _suffix_of_its_kind(self) -> "Announcement":
-        if self.lenient and self.kind != "dataset":
-            raise ValueError(f"expected `lenient` of a dataset only, got it of a {self.kind}")
+        for field in ("lenient", "keep", "divide"):
+            if getattr(self, field) and self.kind != "dataset":
+                raise ValueError(f"expected `{field}` of a dataset only, got it of a {self.kind}")
+        check_keep(self.lenient, self.keep)
         if suffix_of(self.filename, SUFFIXES[self.kind]) is None:
             expected = " or *".join(SUFFIXES[self.kind])
             raise ValueError(f"expected a {self.kind} as a file named *{expected}, got {self.filename!r}")

@@ -43,7 +43,7 @@ _ANNOUNCED = [
     _header(
         HEADER,
         {"type": "string"},
-        "`key base64,...`: kind (dataset or model), filename; name, sha256, lenient if wished",
+        "`key base64,...`: kind (dataset or model), filename; name, sha256, lenient, keep, divide if wished",
     ),
 ]
 _READ = refusals(UnknownProtocol, NotFound, Gone)

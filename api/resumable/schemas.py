@@ -25,6 +25,8 @@ class UploadView(BaseModel):
     filename: str
     name: str | None
     lenient: bool
+    keep: bool
+    divide: str | None
     length: int = Field(description="bytes of the whole file")
     offset: int = Field(description="bytes that have come: where the next piece begins")
     sha256: str | None = Field(description="of the whole file, as the client announced it")

@@ -5,6 +5,7 @@ from sqlalchemy.orm import Session
 
 from api import quotas
 from api.datasets import service as datasets
+from api.datasets.reading import Words
 from api.datasets.tables import Dataset
 from api.db import Database, after_seconds, new_id, now
 from api.models import service as models
@@ -83,7 +84,7 @@ def create(session: Session, row: ResumableUpload, stored: Stored) -> Dataset | 
     """Make the complete file what it was announced as; a worker will check it."""
     made: Dataset | Model
     if row.kind == "dataset":
-        made = datasets.create(session, stored, row.filename, row.name, row.lenient)
+        made = datasets.create(session, stored, row.filename, row.name, Words(row.lenient, row.keep, row.divide))
     else:
         made = models.create(session, stored, row.filename, row.name)
     row.created = made.id

@@ -18,6 +18,8 @@ class ResumableUpload(Owned, Base):
     kind: Mapped[str] = mapped_column(String(20))  # dataset | model
     filename: Mapped[str] = mapped_column(String(300))  # as the client calls it; never a path on this machine
     name: Mapped[str | None] = mapped_column(String(200))
+    keep: Mapped[bool] = mapped_column(default=False, server_default=false())  # likewise, and so the next
+    divide: Mapped[str | None] = mapped_column(String(200))
     lenient: Mapped[bool] = mapped_column(default=False, server_default=false())  # of a dataset
     length: Mapped[int] = mapped_column(BigInteger)  # bytes of the whole file
     sha256: Mapped[str | None] = mapped_column(String(64))  # that the client expects, where it says so

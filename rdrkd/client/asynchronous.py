@@ -138,18 +138,29 @@ class AsyncClient:
         progress: Progress | None = None,
         resume: str | None = None,
         lenient: bool = False,
+        keep: bool = False,
+        divide: str | None = None,
     ) -> Dataset:
         """Send a dataset; a broken connection is gone on with, also by `resume` in another process.
 
         Under a name that there is already it becomes its next version. `lenient`: what is at fault in it is left out,
-        and listed in the report's `dropped`.
+        and listed in the report's `dropped`; with `keep` images that lose a box stay. `divide`: how to divide a dataset
+        without a split, `val=0.2,test=0.1,seed=3,prefix=_`.
         """
-        sent = await self._run(transfers.upload(Path(path), "dataset", name, progress, resume, lenient))
+        words = calls.words(lenient, keep, divide)
+        sent = await self._run(transfers.upload(Path(path), "dataset", name, progress, resume, words))
         return Dataset.model_validate(sent)
 
-    async def import_dataset(self, source: str, name: str | None = None, lenient: bool = False) -> Dataset:
+    async def import_dataset(
+        self,
+        source: str,
+        name: str | None = None,
+        lenient: bool = False,
+        keep: bool = False,
+        divide: str | None = None,
+    ) -> Dataset:
         """Make a dataset of what its operator allows: NAME/PATH of a folder on its machine, or s3://bucket/prefix."""
-        path, body = calls.imported(source, name, lenient)
+        path, body = calls.imported(source, name, calls.words(lenient, keep, divide))
         return await self._run(calls.one(Dataset.model_validate, "POST", path, body))
 
     async def dataset(self, dataset_id: str) -> Dataset:

@@ -70,14 +70,24 @@ def one(view: Callable[[Any], Seen], method: str, path: str, json: Any = None) -
     return view(answer.json())
 
 
-def imported(source: str, name: str | None, lenient: bool) -> tuple[str, dict[str, Any]]:
+def imported(source: str, name: str | None, words: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Give the address and the body that make a dataset of a source.
 
-    >>> imported("s3://surveys/may", None, False)
-    ('/v1/datasets/from-bucket', {'url': 's3://surveys/may', 'name': None, 'lenient': False})
+    >>> imported("s3://surveys/may", None, {"divide": "val=0.2"})
+    ('/v1/datasets/from-bucket', {'url': 's3://surveys/may', 'name': None, 'divide': 'val=0.2'})
     """
     kind, field = ("bucket", "url") if source.startswith("s3://") else ("folder", "folder")
-    return f"/v1/datasets/from-{kind}", {field: source, "name": name, "lenient": lenient}
+    return f"/v1/datasets/from-{kind}", {field: source, "name": name, **words}
+
+
+def words(lenient: bool, keep: bool, divide: str | None) -> dict[str, Any]:
+    """Return what is said of how to read a dataset, without what is the default.
+
+    >>> words(True, False, None)
+    {'lenient': True}
+    """
+    said = {"lenient": lenient, "keep": keep, "divide": divide}
+    return {key: value for key, value in said.items() if value}
 
 
 def plain(path: str) -> Call[Any]:

@@ -5,6 +5,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, Literal
 
 from rdrkd.client.calls import TRIES, ask, pause, refuse
@@ -21,7 +22,7 @@ def upload(
     name: str | None,
     progress: Progress | None,
     resume: str | None,
-    lenient: bool = False,
+    words: Mapping[str, Any] = MappingProxyType({}),
 ) -> Call[Any]:
     """Send a file; give what the service made of it, as JSON.
 
@@ -31,7 +32,7 @@ def upload(
         name: a name for people.
         progress: told of bytes that were sent.
         resume: address of an upload that broke off (`UploadBroken.address`).
-        lenient: of a dataset: leave out what is at fault.
+        words: of a dataset, how to read it: `lenient`, `keep`, `divide`.
 
     Raises:
         Refused: the service does not take it.
@@ -40,7 +41,7 @@ def upload(
     """
     with path.open("rb") as file:
         length = file.seek(0, 2)
-        address = resume or (yield from _announce(path, kind, name, length, _sha256(file), lenient))
+        address = resume or (yield from _announce(path, kind, name, length, _sha256(file), words))
         offset, failures = (yield from _offset(address)) if resume else 0, 0
         while True:
             try:
@@ -104,9 +105,9 @@ def fetch(address: str, target: Path, params: Mapping[str, str]) -> Call[Path]:
     return target
 
 
-def _announce(path: Path, kind: str, name: str | None, length: int, sha256: str, lenient: bool) -> Call[str]:
+def _announce(path: Path, kind: str, name: str | None, length: int, sha256: str, words: Mapping[str, Any]) -> Call[str]:
     fields = {"kind": kind, "filename": path.name, "sha256": sha256} | ({"name": name} if name else {})
-    fields |= {"lenient": "true"} if lenient else {}
+    fields |= {key: "true" if value is True else str(value) for key, value in words.items()}
     metadata = ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in fields.items())
     headers = {"Tus-Resumable": "1.0.0", "Upload-Length": str(length), "Upload-Metadata": metadata}
     answer = yield from ask("POST", "/v1/uploads", headers=headers)

@@ -62,6 +62,8 @@ class Dataset(_Upload):
     version: int | None = None
     same_content_as: str | None = None
     lenient: bool = False
+    keep: bool = False
+    divide: str | None = None
     format: str | None = None  # yolo, coco, visdrone; None before its check
 
 

@@ -1,12 +1,15 @@
 """`rdrkd datasets`."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rdrkd.commands.connection import URL, Id, Json, Output, TokenFile, Url, Wait, connected, new_app
-from rdrkd.commands.uploads import LeaveOut, Resume, Upload, end_of_upload, lists
+from rdrkd.commands.uploads import Divide, Keep, LeaveOut, Resume, Upload, end_of_upload, lists
+from rdrkd.events import EXIT_DONE, EXIT_FAILED
 
 datasets = new_app("Datasets of a service.")
 lists(datasets, "datasets")
@@ -17,6 +20,8 @@ def upload_dataset(
     file: Upload,
     name: Annotated[str | None, typer.Option(help="A name for people; each upload is a version of it.")] = None,
     lenient: LeaveOut = False,
+    keep: Keep = False,
+    divide: Divide = None,
     resume: Resume = None,
     wait: Wait = False,
     url: Url = URL,
@@ -26,10 +31,35 @@ def upload_dataset(
     """Send a dataset, a zip or tar; prints what it became. Broken connections are gone on with."""
     with connected(url, token_file, as_json) as (service, terminal):
         with terminal.bar(file.name) as told:
-            row = service.upload_dataset(file, name, told, resume, lenient)
+            row = service.upload_dataset(file, name, told, resume, lenient, keep, divide)
         if row.same_content_as is not None:
             terminal.note(f"{row.id}: the same content as {row.same_content_as}, an earlier version of this name")
         end_of_upload(service.wait_dataset(row.id) if wait else row, terminal)
+
+
+@datasets.command("check")
+def check_dataset(
+    path: Annotated[Path, typer.Argument(help="A folder, a data YAML, a zip or tar.", exists=True, show_default=False)],
+    imgsz: Annotated[int, typer.Option(min=32, max=4096, help="Side of the network's input, px.")] = 640,
+    lenient: LeaveOut = False,
+    keep: Keep = False,
+    divide: Divide = None,
+    as_json: Json = False,
+) -> None:
+    """Look for what spoils a training, without a service; exit status 3 where the dataset is refused as it is."""
+    from rdrkd.cli import reading_of
+    from rdrkd.data.diagnosis import diagnose
+
+    findings = diagnose(path, imgsz, reading_of(lenient, keep, divide))
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
+    for finding in findings if not as_json else ():
+        where = f" (such as {finding.example})" if finding.example else ""
+        typer.echo(f"{finding.severity.upper():8}{finding.detail}{where}\n        {finding.advice}")
+    if not findings:
+        typer.echo("nothing found" if not as_json else "", nl=not as_json)
+    failed = any(finding.severity == "error" for finding in findings)
+    raise typer.Exit(EXIT_FAILED if failed else EXIT_DONE)
 
 
 @datasets.command("import")
@@ -40,6 +70,8 @@ def import_dataset(
     ],
     name: Annotated[str | None, typer.Option(help="A name for people; each import is a version of it.")] = None,
     lenient: LeaveOut = False,
+    keep: Keep = False,
+    divide: Divide = None,
     wait: Wait = False,
     url: Url = URL,
     token_file: TokenFile = None,
@@ -47,7 +79,7 @@ def import_dataset(
 ) -> None:
     """Make a dataset of a folder on the service's machine, or of what lies in a bucket; prints it."""
     with connected(url, token_file, as_json) as (service, terminal):
-        row = service.import_dataset(source, name, lenient)
+        row = service.import_dataset(source, name, lenient, keep, divide)
         end_of_upload(service.wait_dataset(row.id) if wait else row, terminal)
 
 

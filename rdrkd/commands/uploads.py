@@ -14,6 +14,15 @@ Upload = Annotated[Path, typer.Argument(help="The file.", exists=True, dir_okay=
 LeaveOut = Annotated[
     bool, typer.Option("--lenient", help="Leave out what is at fault, and list it, instead of refusing the whole.")
 ]
+Keep = Annotated[bool, typer.Option("--keep", help="With --lenient: keep images that lose one of their boxes.")]
+Divide = Annotated[
+    str | None,
+    typer.Option(
+        help="How to divide what comes without a split: val=0.2,test=0.1,seed=3,prefix=_ (all but val may be left out; "
+        "prefix keeps together the images whose names agree up to it).",
+        show_default=False,
+    ),
+]
 Resume = Annotated[str | None, typer.Option(help="Address of an upload that broke off: go on with it.")]
 
 

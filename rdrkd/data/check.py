@@ -1,7 +1,7 @@
 """Look at every label line and every pixel of a dataset: what is wrong with it, and what it holds."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,14 +65,21 @@ class Examined:
         return self.labels.boxes
 
 
-def check(dataset: Dataset) -> Findings:
-    """Decode every image, read every label line and every annotation file, and count."""
+def check(dataset: Dataset, look: Callable[[str, list[Examined]], object] | None = None) -> Findings:
+    """Decode every image, read every label line and every annotation file, and count.
+
+    Args:
+        dataset: what is checked.
+        look: is given each split and its examined images, for more than this looks at.
+    """
     findings = Findings(warnings=list(dataset.notes), statistics={"splits": {}})
     seen: dict[str, dict[str, str]] = {}
     if missing := [split for split in ("train", "val") if split not in dataset.splits]:
         findings.warnings.append(f"no {' and no '.join(missing)} split: good for evaluation, not for training")
     for split in dataset.splits:
         examined = examine(dataset, split)
+        if look is not None:
+            look(split, examined)
         findings.add(problem for one in examined for problem in one.problems)
         findings.add(_no_objects(dataset, split, examined))
         findings.warnings += _label_warnings(dataset, split, examined)

@@ -10,7 +10,9 @@ from rdrkd.data import coco, yolo
 from rdrkd.data.frames import Frame
 from rdrkd.data.images import ImageFault, size_of
 from rdrkd.data.layout import write_yaml
+from rdrkd.data.names import relative_names
 from rdrkd.errors import Problem
+from rdrkd.spec.dividing import Split
 
 _NEW = ".converted"
 
@@ -53,6 +55,17 @@ def rewrite(folder: Path, names: Sequence[str], sources: Iterator[Source]) -> Ma
         path.rename(folder / path.name)
     new.rmdir()
     return made
+
+
+def divided(split: Split, frames: Iterable[tuple[Path, Frame]], folder: Path) -> list[Source]:
+    """Return the sources of what came without a split, as its owner divides it.
+
+    Raises:
+        DatasetError: the images cannot be divided so.
+    """
+    found = list(frames)
+    parts = split.divide(relative_names([image for image, _ in found], folder))
+    return [Source(of, [found[index] for index in indices]) for of, indices in parts.items()]
 
 
 def size_fault(image: Path, frame: Frame | None = None) -> tuple[tuple[int, int] | None, str | None]:

@@ -2,13 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path, PurePath
 
-from rdrkd.data import coco
+from rdrkd.data import coco, voc
 from rdrkd.data.layout import SPLITS, images_in, is_data_yaml, yamls
 from rdrkd.errors import DatasetError
+from rdrkd.spec.dividing import HOW, Split
 
 _WORDS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
@@ -24,10 +25,15 @@ class Format(StrEnum):
     YOLO = "yolo"  # a data YAML, images/ and labels/
     COCO = "coco"  # a COCO JSON for each split
     VISDRONE = "visdrone"  # images/ and annotations/ of text files for each split
+    VOC = "voc"  # an XML file for each image
 
 
-def detect(folder: Path) -> Format:
+def detect(folder: Path, split: Split | None = None) -> Format:
     """Return the layout of an unpacked upload, by what all of its files hold; a data YAML decides.
+
+    Args:
+        folder: the unpacked upload.
+        split: how its owner divides it; YOLO labels then need no data YAML.
 
     Raises:
         DatasetError: it is in none; the message says what was recognised.
@@ -38,31 +44,40 @@ def detect(folder: Path) -> Format:
         return Format.VISDRONE
     if any(coco.is_coco(file) for file in json_files(folder)):
         return Format.COCO
+    if any(voc.is_voc(file) for file in xml_files(folder)):
+        return Format.VOC
+    if split is not None and _classes(folder):
+        return Format.YOLO
     if any(is_visible(p, folder) for p in yamls(folder)):
         return Format.YOLO  # whose reader says what is wrong with the YAML
     if recognised := _recognised(folder):
         raise DatasetError(recognised)
     raise DatasetError(
         "expected a data.yaml with `train`, `val` and `names` (YOLO), COCO JSON (annotations/instances_train.json, "
-        f"...) or VisDrone's images/ and annotations/ of each split, got {_shown(folder)}"
+        f"...), Pascal VOC's XML files or VisDrone's images/ and annotations/ of each split, got {_shown(folder)}"
     )
 
 
 def _recognised(folder: Path) -> str | None:
     """Say which other export an upload is, and what it takes to make it a dataset."""
-    for classes in sorted(folder.rglob("classes.txt")):
-        if is_visible(classes, folder) and (classes.parent / "labels").is_dir():
-            there = classes.relative_to(folder).as_posix()
-            return (
-                f"recognised YOLO labels without a data YAML ({there}, as Label Studio exports them): "
-                "expected a data.yaml with `names` and the folders or lists of `train` and `val`"
-            )
+    for classes in _classes(folder):
+        there = classes.relative_to(folder).as_posix()
+        return (
+            f"recognised YOLO labels without a data YAML ({there}, as Label Studio exports them): "
+            f"expected a data.yaml with `names` and the folders or lists of `train` and `val`; or {HOW}"
+        )
     if jsons := json_files(folder):
         return (
             f"expected COCO JSON with the lists images, annotations, categories, got {len(jsons)} JSON files without "
             f"them, such as {jsons[0].relative_to(folder).as_posix()}"
         )
     return None
+
+
+def _classes(folder: Path) -> list[Path]:
+    """Return lists of class names with YOLO labels beside them."""
+    found = [p for p in sorted(folder.rglob("classes.txt")) if is_visible(p, folder)]
+    return [p for p in found if (p.parent / "labels").is_dir() or any(p.parent.glob("*.txt"))]
 
 
 def _shown(folder: Path) -> str:
@@ -90,6 +105,11 @@ def json_files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".json" and is_visible(p, folder))
 
 
+def xml_files(folder: Path) -> list[Path]:
+    """Return the XML files of an upload."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".xml" and is_visible(p, folder))
+
+
 def visdrone_folders(folder: Path) -> Iterator[tuple[Path, Path]]:
     """Yield pairs of a folder of images and one of VisDrone's annotations, in paths alike but for these two words."""
     for annotations in sorted(p for p in folder.rglob("*") if p.is_dir() and is_visible(p, folder)):
@@ -107,23 +127,38 @@ def is_visible(path: Path, folder: Path) -> bool:
     return not any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
-def one_each(found: list[tuple[str | None, str]], what: str) -> None:
+def one_each(found: list[tuple[str | None, str]], what: str, split: Split | None = None) -> None:
     """Make sure that there is a source of a split, and of none two.
 
     Args:
         found: the split and the name of each source.
         what: they are, for the refusal.
+        split: how the owner divides what has no split; there must be one source to divide.
 
     Raises:
         DatasetError: otherwise.
     """
-    for split in SPLITS:
-        named = [name for of, name in found if of == split]
+    for of in SPLITS:
+        named = [name for which, name in found if which == of]
         if len(named) > 1:
-            raise DatasetError(f"expected only {what} of {split}, got {len(named)}: {', '.join(named[:10])}")
-    if not any(of in SPLITS for of, _ in found):
+            raise DatasetError(f"expected only {what} of {of}, got {len(named)}: {', '.join(named[:10])}")
+    there = [of for of, _ in found if of is not None]
+    if split is not None:
+        if (own := own_split(there, split)) is not None:
+            raise DatasetError(own)
+        pool = [name for of, name in found if of in (None, "train")]
+        if len(pool) != 1:
+            raise DatasetError(f"expected {what} to divide, got {len(pool)}: {', '.join(pool[:10]) or 'none'}")
+    elif not there:
         shown = ", ".join(name for _, name in found[:10])
-        raise DatasetError(f"expected {what} of train, val or test, whose name or folder says so, got {shown}")
+        raise DatasetError(f"expected {what} of train, val or test, whose name or folder says so, got {shown}; {HOW}")
+
+
+def own_split(splits: Collection[str], split: Split) -> str | None:
+    """Return why a dataset is not divided, or None: it has a split that validates, or the test that is asked for."""
+    if "val" in splits or ("test" in splits and split.test):
+        return f"expected no split ({split.text}) for a dataset that has one of its own, got {', '.join(splits)}"
+    return None
 
 
 def _are_visdrone(files: Sequence[Path]) -> bool:

@@ -5,15 +5,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rdrkd.data import coco
-from rdrkd.data.conversion import Source, problem, size_fault
+from rdrkd.data.conversion import Source, divided, problem, size_fault
 from rdrkd.data.faults import Faults
 from rdrkd.data.formats import json_files, one_each, split_of
 from rdrkd.data.frames import Frame
 from rdrkd.data.layout import SPLITS, checked_names, images_in
 from rdrkd.data.names import ImageNames, Rank
+from rdrkd.spec.dividing import Split
 
 
-def sources(folder: Path, faults: Faults) -> tuple[tuple[str, ...], Iterator[Source]]:
+def sources(folder: Path, faults: Faults, split: Split | None) -> tuple[tuple[str, ...], Iterator[Source]]:
     """Return the class names, in the order of their ids in the first split's file, and the splits.
 
     What is wrong with single images and annotations goes to `faults`.
@@ -22,31 +23,34 @@ def sources(folder: Path, faults: Faults) -> tuple[tuple[str, ...], Iterator[Sou
         DatasetError: train or val is missing, a split is there twice, a file is no COCO JSON, or the categories are not
             the same in all.
     """
-    files = _files(folder)
-    first = next(files[split] for split in SPLITS if split in files)
+    files = _files(folder, split)
+    first = next(files[of] for of in (*SPLITS, None) if of in files)
     where = first.relative_to(folder).as_posix()
     names = checked_names(coco.classes_of(coco.load(first, where), where), f"{where}: categories")
     images = images_in(folder)
-    return names, (
-        Source(split, _frames(folder, files[split], split, names, images, faults)) for split in SPLITS if split in files
-    )
+    sources = {of: _frames(folder, file, of, names, images, faults) for of, file in files.items()}
+    if split is not None:
+        pool = sources.pop(None) if None in sources else sources.pop("train")
+        parts = divided(split, pool, folder)
+        return names, iter([*parts, *(Source(of, frames) for of, frames in sources.items() if of is not None)])
+    return names, (Source(of, sources[of]) for of in SPLITS if of in sources)
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def _files(folder: Path, split: Split | None) -> dict[str | None, Path]:
     """Find the file of each split. COCO's own archives hold captions and keypoints, too: `instances` are the boxes."""
     by_split: dict[str | None, list[Path]] = defaultdict(list)
     for file in filter(coco.is_coco, json_files(folder)):
         by_split[split_of(file.relative_to(folder))].append(file)
-    for split, files in by_split.items():
+    for of, files in by_split.items():
         instances = [file for file in files if "instances" in file.stem.lower()]
-        by_split[split] = instances or files
-    found = [(split, file) for split, files in by_split.items() for file in files]
-    one_each([(split, file.relative_to(folder).as_posix()) for split, file in found], "a COCO JSON")
-    return {split: file for split, file in found if split is not None}
+        by_split[of] = instances or files
+    found = [(of, file) for of, files in by_split.items() for file in files]
+    one_each([(of, file.relative_to(folder).as_posix()) for of, file in found], "a COCO JSON", split)
+    return {of: file for of, file in found if of is not None or split is not None}
 
 
 def _frames(
-    folder: Path, file: Path, split: str, names: Sequence[str], images: Sequence[Path], faults: Faults
+    folder: Path, file: Path, split: str | None, names: Sequence[str], images: Sequence[Path], faults: Faults
 ) -> Iterator[tuple[Path, Frame]]:
     where = file.relative_to(folder).as_posix()
     content = coco.load(file, where)
@@ -69,12 +73,12 @@ def _frames(
             yield image, frame
 
 
-def _rank(folder: Path, split: str, json: Path) -> Rank:
+def _rank(folder: Path, split: str | None, json: Path) -> Rank:
     """Rank candidates by the folders that agree, then images of the split, then those beside the JSON."""
 
     def rank(image: Path, shared: int) -> tuple[int, ...] | None:
         of = split_of(image.relative_to(folder).parent)
-        if shared < 2 and of not in (None, split):  # never another split's of the same name
+        if split is not None and shared < 2 and of not in (None, split):  # never another split's of the same name
             return None
         return (shared, int(of == split), int(image.parent == json.parent))
 

@@ -4,26 +4,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rdrkd.data import visdrone, yolo
-from rdrkd.data.conversion import Source, problem, size_fault
+from rdrkd.data.conversion import Source, divided, problem, size_fault
 from rdrkd.data.faults import Faults
 from rdrkd.data.formats import one_each, split_of, visdrone_folders
 from rdrkd.data.frames import Frame
 from rdrkd.data.layout import SPLITS, images_in
 from rdrkd.errors import DatasetError, Problem
+from rdrkd.spec.dividing import Split
 
 
-def sources(folder: Path, faults: Faults) -> tuple[tuple[str, ...], Iterator[Source]]:
+def sources(folder: Path, faults: Faults, split: Split | None) -> tuple[tuple[str, ...], Iterator[Source]]:
     """Return the class names, and the splits; what is wrong with single images and lines goes to `faults`.
 
     Raises:
         DatasetError: train or val is missing, or a split is there twice.
     """
     found = [(split_of(a.relative_to(folder)), images, a) for images, a in visdrone_folders(folder)]
-    one_each([(split, a.relative_to(folder).as_posix()) for split, _, a in found], "a VisDrone folder of annotations")
-    ordered = [(split, images, a) for split in SPLITS for of, images, a in found if of == split]
-    return visdrone.NAMES, (
-        Source(split, _frames(folder, images, annotations, faults)) for split, images, annotations in ordered
-    )
+    one_each([(of, a.relative_to(folder).as_posix()) for of, _, a in found], "a VisDrone folder of annotations", split)
+    ordered = [(of, images, a) for which in (*SPLITS, None) for of, images, a in found if of == which]
+    sources = {of: _frames(folder, images, annotations, faults) for of, images, annotations in ordered}
+    if split is not None:
+        pool = sources.pop(None) if None in sources else sources.pop("train")
+        parts = divided(split, pool, folder)
+        return visdrone.NAMES, iter([*parts, *(Source(of, frames) for of, frames in sources.items() if of is not None)])
+    return visdrone.NAMES, (Source(of, frames) for of, frames in sources.items() if of is not None)
 
 
 def _frames(folder: Path, images: Path, annotations: Path, faults: Faults) -> Iterator[tuple[Path, Frame]]:

@@ -13,7 +13,8 @@ from rdrkd.data.dataset import local_dataset
 from rdrkd.data.faults import Faults
 from rdrkd.data.formats import Format, detect
 from rdrkd.data.preview import draw
-from rdrkd.data.uploads import LENIENT, Settled, reopened, settle
+from rdrkd.data.reading import Reading
+from rdrkd.data.uploads import Settled, reopened, settle
 from rdrkd.errors import DatasetError, DiskFullError, Problem
 from rdrkd.files import file_sha256
 from rdrkd.grouping import Grouped
@@ -24,16 +25,18 @@ LONGEST_WHERE, LONGEST_DETAIL = 500, 2000  # characters of a problem
 MOST_SKIPPED = 100  # kinds of entries that a report counts
 
 
-def inspect_dataset(path: Path, cache: Path | None, lenient: bool, preview: Path | None) -> Report:
+def inspect_dataset(path: Path, cache: Path | None, reading: Reading, preview: Path | None) -> Report:
     """Inspect a dataset; for the arguments and the report see `rdrkd.inspection.inspect`."""
     is_archive = archive_suffix(path.name) is not None and path.is_file()
     sha256, size = (file_sha256(path), path.stat().st_size) if is_archive else (None, 0)
-    report = empty_report("dataset", sha256, size) | {"format": None, "lenient": lenient and is_archive}
+    report = empty_report("dataset", sha256, size) | {"format": None, "lenient": reading.lenient and is_archive}
     private = tempfile.TemporaryDirectory(prefix="rdrkd-inspect-") if cache is None else nullcontext(cache)
     with private as folder:
         try:
             if is_archive:
-                return _of_archive(path, Path(folder), report, preview)
+                return _of_archive(path, Path(folder), report, reading, preview)
+            if reading.split is not None:
+                raise DatasetError("expected `divide` for an archive, got it for a folder, which is never written to")
             return _of_folder(path, report, preview)
         except DatasetError as error:
             return refused(report, error.problems or [Problem(path.name, str(error))])
@@ -64,19 +67,20 @@ def _listed(problem: Problem) -> dict[str, str]:
     return {"where": problem.where[:LONGEST_WHERE], "detail": problem.detail[:LONGEST_DETAIL]}
 
 
-def _of_archive(path: Path, cache: Path, report: Report, preview: Path | None) -> Report:
+def _of_archive(path: Path, cache: Path, report: Report, reading: Reading, preview: Path | None) -> Report:
     """Check an archive before its unpacked folder gets its final name, so that an unsound one leaves nothing."""
     results: list[Report] = []
 
     def accept(folder: Path) -> dict[str, Any]:
-        form = detect(folder)
+        form = detect(folder, reading.split)
         report["format"] = str(form)  # also where what follows refuses it
-        settled = settle(folder, form, Faults(report["lenient"]), report["sha256"])
+        faults = Faults(reading.lenient, reading.keep)
+        settled = settle(folder, form, faults, report["sha256"], reading.split)
         results.append(_judge(report | settled.notes, settled, preview))
         return settled.notes
 
     try:
-        unpacked = unpack(path, cache.resolve(), accept=accept, variant=LENIENT if report["lenient"] else "")
+        unpacked = unpack(path, cache.resolve(), accept=accept, variant=reading.variant)
         if not results:  # it lay there already
             settled = reopened(unpacked.folder, unpacked.sha256, unpacked.notes)
             results.append(_judge(report | settled.notes, settled, preview))

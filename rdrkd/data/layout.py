@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rdrkd.data.images import is_image
 from rdrkd.errors import DatasetError, Problem
+from rdrkd.spec.dividing import HOW
 
 SPLITS = ("train", "val", "test")
 _NAMES = ("data", "dataset")  # stems of data YAMLs
@@ -142,6 +143,17 @@ def is_data_yaml(file: Path) -> bool:
     return "names" in content and any(split in content for split in SPLITS)
 
 
+def names_in(file: Path) -> tuple[str, ...] | None:
+    """Return the class names of a YAML that names classes but no split; None of any other."""
+    try:
+        content = _parse(file)
+        return checked_names(
+            _in_order(content["names"]) if isinstance(content["names"], dict) else content["names"], ""
+        )
+    except (DatasetError, KeyError, TypeError, ValueError):
+        return None
+
+
 def read_layout(file: Path, within: Path | None = None) -> Layout:
     """Read a data YAML and find what it names.
 
@@ -167,7 +179,7 @@ def read_layout(file: Path, within: Path | None = None) -> Layout:
         if images:
             splits[split] = images
     if not problems and not splits:
-        problems = [Problem(f"{file.name}: train", "expected a folder of images, got nothing")]
+        problems = [Problem(f"{file.name}: train", f"expected a folder of images, got nothing; {HOW}")]
     if problems:
         raise _refused(problems)
     annotations = {s: p for s in splits if (p := root / "annotations" / f"{s}.json").is_file()}

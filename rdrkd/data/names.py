@@ -71,6 +71,11 @@ def image_names(images: Sequence[Path]) -> ImageNames:
     return ImageNames(images, Path(os.path.commonpath([image.parent for image in images])))
 
 
+def relative_names(images: Sequence[Path], folder: Path) -> list[str]:
+    """Return images by the paths that they have in a folder."""
+    return [image.relative_to(folder).as_posix() for image in images]
+
+
 def key(path: PurePath) -> Key:
     """Return a path's parts, composed (NFC), without those that lead nowhere.
 

@@ -4,15 +4,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rdrkd.data import from_coco, from_visdrone, lenient
+from rdrkd.data import from_coco, from_plain, from_visdrone, from_voc, lenient
 from rdrkd.data.conversion import rewrite
 from rdrkd.data.dataset import Dataset, range_of, uploaded_dataset
 from rdrkd.data.faults import Faults
 from rdrkd.data.formats import Format
 from rdrkd.data.pixels import Scaling
 from rdrkd.errors import DatasetError, Problem
+from rdrkd.spec.dividing import Split
 
-LENIENT = ".lenient"  # what tells the unpacked folder of a lenient look from that of a strict one
+_CONVERTED = {Format.COCO: from_coco, Format.VISDRONE: from_visdrone, Format.VOC: from_voc}
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Settled:
 
     Attributes:
         dataset: what a run reads.
-        notes: as JSON values, `format` and, of a lenient look, `dropped` (see `Faults.notes`).
+        notes: as JSON values, `format`, of a lenient look `dropped` (see `Faults.notes`), and `divide` where the owner
+            has divided it.
         came_from: of a converted one, the place that an image had, by its new one; both relative.
     """
 
@@ -30,7 +32,7 @@ class Settled:
     came_from: dict[str, str] = field(default_factory=dict)
 
 
-def settle(folder: Path, form: Format, faults: Faults, sha256: str = "") -> Settled:
+def settle(folder: Path, form: Format, faults: Faults, sha256: str = "", split: Split | None = None) -> Settled:
     """Make an unpacked upload a dataset, in its place.
 
     Args:
@@ -38,24 +40,27 @@ def settle(folder: Path, form: Format, faults: Faults, sha256: str = "") -> Sett
         form: its layout, as `detect` says.
         faults: strict or lenient; a strict look refuses only what it cannot convert here, the rest is `check`'s.
         sha256: of the archive, for the dataset that is given.
+        split: how to divide an upload that has no split.
 
     Raises:
         DatasetError: it is refused.
     """
     try:
-        return _settle(folder, form, faults, sha256)
+        return _settle(folder, form, faults, sha256, split)
     except DatasetError as error:
         # What was left out until nothing remained is the reason, and not what remained.
         problems = [*(error.problems or [Problem("dataset", str(error))]), *faults.dropped]
         raise DatasetError(str(error), problems if faults.dropped else error.problems) from error
 
 
-def _settle(folder: Path, form: Format, faults: Faults, sha256: str) -> Settled:
+def _settle(folder: Path, form: Format, faults: Faults, sha256: str, split: Split | None) -> Settled:
     came_from: dict[str, str] = {}
     if form != Format.YOLO:
-        names, sources = (from_coco if form == Format.COCO else from_visdrone).sources(folder, faults)
+        names, sources = _CONVERTED[form].sources(folder, faults, split)
         came_from = rewrite(folder, names, sources).came_from
         faults.refuse()
+    elif split is not None:
+        from_plain.divide(folder, split)
     dataset = uploaded_dataset(folder, sha256)
     scaling = range_of(dataset.splits)
     if faults.lenient:
@@ -64,9 +69,11 @@ def _settle(folder: Path, form: Format, faults: Faults, sha256: str) -> Settled:
     notes: dict[str, Any] = {"format": str(form), "warnings": faults.warnings}
     if faults.lenient:
         notes["dropped"] = faults.notes()
+    if split is not None:
+        notes["divide"] = split.text
     if scaling is not None:
         notes["scaling"] = [scaling.low, scaling.high]
-    return Settled(replace(dataset, scaling=scaling), notes, came_from)
+    return Settled(replace(dataset, scaling=scaling, divide=notes.get("divide")), notes, came_from)
 
 
 def reopened(folder: Path, sha256: str, notes: dict[str, Any]) -> Settled:
@@ -76,4 +83,5 @@ def reopened(folder: Path, sha256: str, notes: dict[str, Any]) -> Settled:
         DatasetError: it is no dataset any more.
     """
     scaling = Scaling(*notes["scaling"]) if "scaling" in notes else None
-    return Settled(uploaded_dataset(folder, sha256, scaling), {"format": str(Format.YOLO)} | notes)
+    dataset = replace(uploaded_dataset(folder, sha256, scaling), divide=notes.get("divide"))
+    return Settled(dataset, {"format": str(Format.YOLO)} | notes)

@@ -1,0 +1,171 @@
+"""The dataset doctor: what deserves a look before a training, how often it occurs, an example, and what to do."""
+
+import math
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Literal
+
+from rdrkd.data import likeness
+from rdrkd.data.check import Examined, Findings, check, where_in
+from rdrkd.data.dataset import Dataset
+from rdrkd.data.opening import open_dataset
+from rdrkd.data.reading import Reading
+from rdrkd.errors import DatasetError, Problem
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+TOO_SMALL, EASY = 3, 8  # px of an object's side at the network's input: hardly to be learnt; to be seen well
+_WHOLE = 0.95  # share of the image that a box covers
+_IMBALANCE = 100  # times as many objects of one class as of another
+_MOST_EMPTY = 0.5  # share of the images
+_STEP = 32  # px, of the network's input
+_SAID_BETTER = ("no objects of", "also in train", "more than 8 bits", "have no label file")  # of the check's warnings
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found.
+
+    Attributes:
+        severity: `error`: refused as it is; `warning`: costs accuracy or spoils a measurement; `note`: worth knowing.
+        code: what it is, for programs.
+        detail: what it is, for people.
+        count: how often it occurs.
+        example: a place.
+        advice: what to do.
+    """
+
+    severity: Severity
+    code: str
+    detail: str
+    count: int
+    example: str
+    advice: str
+
+
+def diagnose(path: Path, imgsz: int = 640, reading: Reading | None = None) -> list[Finding]:
+    """Look at a dataset as a training at `imgsz` px would see it; errors first.
+
+    Args:
+        path: a folder, a data YAML or an archive.
+        imgsz: side of the network's input, px.
+        reading: of an archive, how to read it.
+    """
+    reading = reading or Reading()
+    with tempfile.TemporaryDirectory(prefix="rdrkd-doctor-") as cache:
+        try:
+            dataset = open_dataset(path, Path(cache), None, reading.lenient, reading.keep, reading.split)
+        except DatasetError as error:
+            return [_refused(problem) for problem in error.problems or (Problem(path.name, str(error)),)]
+        looked: dict[str, list[Examined]] = {}
+        findings = check(dataset, looked.__setitem__)
+        found = [_refused(problem) for problem in findings.problems]
+        found += [*_of_check(findings), *_of_all(dataset, looked), *_duplicates(dataset)]
+        for split, examined in looked.items():
+            found += [*_of_split(dataset, split, examined), *_sizes(dataset, split, examined, imgsz)]
+    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def _refused(problem: Problem) -> Finding:
+    advice = "mend it, or let the lenient mode leave it out (--lenient)"
+    return Finding("error", "refused", problem.detail, 1, problem.where, advice)
+
+
+def _of_check(findings: Findings) -> Iterator[Finding]:
+    for warning in findings.warnings:
+        if not any(words in warning for words in _SAID_BETTER):
+            yield Finding("warning", "check", warning, 1, "", "see docs/datasets.md")
+
+
+def _of_all(dataset: Dataset, looked: Mapping[str, Sequence[Examined]]) -> Iterator[Finding]:
+    if dataset.scaling is not None:
+        low, high = dataset.scaling.low, dataset.scaling.high
+        detail = f"images of more than 8 bits a channel: values from {low:g} to {high:g} become 0 to 255"
+        images = sum(len(examined) for examined in looked.values())
+        yield Finding("note", "deep_images", detail, images, "", "scale what the student is to see in the same way")
+    counts = Counter(box.label for one in looked.get("train", ()) for box in one.boxes)
+    if len(counts) > 1:
+        (most, many), (least, few) = counts.most_common()[0], counts.most_common()[-1]
+        if many >= _IMBALANCE * few:
+            detail = f"train: {many} objects of {_name(dataset, most)}, but {few} of {_name(dataset, least)}"
+            advice = "add images of the rare class, merge it with another, or do not expect to detect it"
+            yield Finding("warning", "class_imbalance", detail, few, _name(dataset, least), advice)
+
+
+def _of_split(dataset: Dataset, split: str, examined: Sequence[Examined]) -> Iterator[Finding]:
+    present = {box.label for one in examined for box in one.boxes}
+    absent = [name for label, name in enumerate(dataset.names) if label not in present]
+    if absent and present:
+        advice = "it cannot be learnt" if split == "train" else "its AP is unknown"
+        advice = f"without an object {advice}: add images, divide the dataset otherwise, or drop the class"
+        detail = f"{split}: no objects of {len(absent)} classes: {', '.join(absent[:10])}"
+        severity: Severity = "warning" if split == "train" else "note"
+        yield Finding(severity, "class_absent", detail, len(absent), absent[0], advice)
+    if empty := [one for one in examined if one.size is not None and not one.boxes]:
+        share = len(empty) / len(examined)
+        advice = "some teach what is no object; are these labelled at all?" if share > _MOST_EMPTY else "none, if meant"
+        detail = f"{split}: {len(empty)} of {len(examined)} images are without objects"
+        severity = "warning" if share > _MOST_EMPTY else "note"
+        yield Finding(severity, "empty_images", detail, len(empty), where_in(dataset, empty[0].image), advice)
+    if whole := [
+        one
+        for one in examined
+        for box in one.boxes
+        if one.size is not None and box.width * box.height >= _WHOLE * one.size[0] * one.size[1]
+    ]:
+        detail = f"{split}: {len(whole)} boxes cover their image"
+        advice = "a box around everything is mostly a mistake of the conversion: look at the example"
+        yield Finding("warning", "covers_image", detail, len(whole), where_in(dataset, whole[0].image), advice)
+    yield from _other_sizes(dataset, split, examined)
+
+
+def _other_sizes(dataset: Dataset, split: str, examined: Sequence[Examined]) -> Iterator[Finding]:
+    sizes = Counter(one.size for one in examined if one.size is not None)
+    if len(sizes) < 2:
+        return
+    (common, _), *_ = sizes.most_common()
+    others = [one for one in examined if one.size not in (None, common)]
+    detail = f"{split}: {len(others)} images are not {common[0]}x{common[1]} px, but of {len(sizes) - 1} other sizes"
+    yield Finding(
+        "note", "image_sizes", detail, len(others), where_in(dataset, others[0].image),
+        "each is scaled to the input by itself: the same object then comes at several scales",
+    )  # fmt: skip
+
+
+def _sizes(dataset: Dataset, split: str, examined: Sequence[Examined], imgsz: int) -> Iterator[Finding]:
+    """Yield what is too small to be seen once the long side of its image is `imgsz` px."""
+    sides = [
+        (math.sqrt(box.width * box.height) / max(one.size), one)
+        for one in examined
+        for box in one.boxes
+        if one.size is not None
+    ]
+    small = [one for side, one in sides if side * imgsz < TOO_SMALL]
+    if not small:
+        return
+    wanted = math.ceil(EASY / median(side for side, _ in sides) / _STEP) * _STEP
+    detail = f"{split}: {len(small)} of {len(sides)} objects are smaller than {TOO_SMALL} px at imgsz {imgsz}"
+    advice = f"train at a larger imgsz (at {wanted} the median object has {EASY} px), or cut the images into tiles"
+    yield Finding("warning", "too_small", detail, len(small), where_in(dataset, small[0].image), advice)
+
+
+def _duplicates(dataset: Dataset) -> Iterator[Finding]:
+    """Yield what of the other splits looks like a training image, or of test like one of val."""
+    hashed = {split: likeness.hashes_of(dataset, split) for split in dataset.splits}
+    for one, other in (("val", "train"), ("test", "train"), ("test", "val")):
+        if one not in hashed or other not in hashed:
+            continue
+        if pairs := likeness.alike(*hashed[one], *hashed[other]):
+            (image, like), *_ = pairs
+            detail = f"{one}: {len(pairs)} images look like one of {other}"
+            example = f"{where_in(dataset, image)} and {where_in(dataset, like)}"
+            advice = "what is measured on images seen before means nothing: divide by flight (`divide` with `prefix`)"
+            yield Finding("warning", "duplicates", detail, len(pairs), example, advice)
+
+
+def _name(dataset: Dataset, label: int | None) -> str:
+    return dataset.names[label] if label is not None else ""

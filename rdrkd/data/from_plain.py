@@ -1,0 +1,80 @@
+"""YOLO labels of an upload that nothing divides into splits: lists of images, written as its owner says."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from rdrkd.data.formats import is_visible, own_split
+from rdrkd.data.layout import checked_names, images_in, is_data_yaml, names_in, read_layout, yamls
+from rdrkd.data.names import relative_names
+from rdrkd.errors import DatasetError
+from rdrkd.spec.dividing import Split
+
+CLASSES = "classes.txt"  # class names by line, as Label Studio and labelImg write them
+_MOST_BYTES = 1 << 20
+
+
+def divide(folder: Path, split: Split) -> None:
+    """Write a data YAML with a list of the images of each split; images and labels stay where they are.
+
+    The images are those of `train`, where the data YAML has no `val`, or else all that are there.
+
+    Raises:
+        DatasetError: there are no class names, or the upload has a split of its own.
+    """
+    names, splits, old = _found(folder, split)
+    pool = sorted(splits.pop("train", None) or _labelled(folder))
+    divided = split.divide(relative_names(pool, folder)) if pool else {}
+    if not divided:
+        raise DatasetError("expected images to divide, got none")
+    for of, indices in divided.items():
+        splits[of] = tuple(pool[index] for index in indices)
+    for file in old:
+        file.unlink()
+    content: dict[str, object] = {"path": "."}
+    for of, images in splits.items():
+        listed = folder / f"split.{of}.txt"
+        listed.write_text("".join(f"./{name}\n" for name in relative_names(images, folder)), encoding="utf-8")
+        content[of] = listed.name
+    content["names"] = dict(enumerate(names))
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    (folder / "data.yaml").write_text(text, encoding="utf-8")
+
+
+def _found(folder: Path, split: Split) -> tuple[Sequence[str], dict[str, tuple[Path, ...]], Sequence[Path]]:
+    """Return the class names, the splits that are there, and the files that a new data YAML replaces."""
+    there = [file for file in yamls(folder) if is_visible(file, folder)]
+    whole = [file for file in there if is_data_yaml(file)]
+    for file in whole[:1]:
+        layout = read_layout(file, within=folder)
+        own = own_split(layout.splits, split)
+        if own is not None:
+            raise DatasetError(own)
+        return layout.names, dict(layout.splits), whole
+    named = [(file, names) for file in there if (names := names_in(file)) is not None]
+    if len(named) == 1:
+        return named[0][1], {}, [named[0][0]]
+    classes = [file for file in sorted(folder.rglob(CLASSES)) if is_visible(file, folder)]
+    if len(classes) != 1:
+        raise DatasetError(
+            f"expected class names, in one data.yaml with `names` or one {CLASSES}, got {len(named)} and {len(classes)}"
+        )
+    return _lines(classes[0]), {}, []
+
+
+def _labelled(folder: Path) -> list[Path]:
+    """Return all images; where none has a label file, `check` says so."""
+    images = images_in(folder)
+    inside = [image for image in images if "images" in image.relative_to(folder).parts]
+    return inside or images
+
+
+def _lines(file: Path) -> tuple[str, ...]:
+    if file.stat().st_size > _MOST_BYTES:
+        raise DatasetError(f"{file.name}: expected at most {_MOST_BYTES} bytes, got more")
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{file.name}: expected class names in UTF-8, got: {error}") from error
+    return checked_names([line for line in lines if line.strip()], file.name)

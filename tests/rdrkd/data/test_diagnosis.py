@@ -1,0 +1,133 @@
+"""The dataset doctor: each finding on a dataset made for it, none on a sound one, and the command around it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from rdrkd.cli import app
+from rdrkd.data.diagnosis import Finding, diagnose
+from rdrkd.data.likeness import alike, difference_hash
+from tests.rdrkd.data.crafted import YAML, make_dataset, make_image, zip_up
+
+BOTH = "0 .25 .25 .25 .25\n1 .6 .6 .25 .3\n"
+
+
+def sound(root: Path) -> Path:
+    make_dataset(root, label=BOTH)
+    for split in ("train", "val"):
+        for number in range(3):
+            make_image(root / "images" / split / f"{number}.png", seed=10 * len(split) + number)
+            (root / "labels" / split / f"{number}.txt").write_text(BOTH)
+    return root
+
+
+def write(root: Path, name: str, text: str) -> None:
+    (root / "labels" / f"{name}.txt").write_text(text)
+
+
+def brighter(root: Path) -> None:
+    """Put a training image into val, scaled and saved as JPEG: other bytes, the same look."""
+    image = cv2.imread(str(root / "images/train/0.png"))
+    assert image is not None
+    larger = cv2.resize(image, (96, 72), interpolation=cv2.INTER_LINEAR)
+    cv2.imwrite(str(root / "images/val/0.jpg"), np.clip(larger * 1.05, 0, 255).astype(np.uint8))
+    (root / "images/val/0.png").unlink()
+
+
+def deep(root: Path) -> None:
+    for image in root.rglob("*.png"):
+        grey = np.random.default_rng(len(str(image)) + ord(image.stem[0])).integers(7000, 7400, (24, 32))
+        cv2.imwrite(str(image), grey.astype(np.uint16))
+
+
+def rare(root: Path) -> None:
+    lines = "".join(f"0 {x / 100:.2f} .5 .1 .2\n" for x in range(10, 90))
+    for number in range(3):
+        write(root, f"train/{number}", lines)
+
+
+CASES: dict[str, tuple[Callable[[Path], object], str, str, int, str]] = {  # change, code, severity, count, words
+    "class": (lambda r: [write(r, f"val/{n}", "0 .5 .5 .2 .2\n") for n in "a012"], "class_absent", "note", 1, "person"),
+    "duplicate": (brighter, "duplicates", "warning", 1, "images/train/0.png"),
+    "small": (lambda r: write(r, "train/0", "0 .5 .5 .003 .003\n"), "too_small", "warning", 1, "at imgsz 640"),
+    "empty": (lambda r: write(r, "val/0", ""), "empty_images", "note", 1, "1 of 4 images are without objects"),
+    "mostly empty": (lambda r: [write(r, f"val/{n}", "") for n in "012"], "empty_images", "warning", 3, "at all?"),
+    "whole": (lambda r: write(r, "train/1", "1 .5 .5 1 .99\n"), "covers_image", "warning", 1, "1 boxes cover"),
+    "imbalance": (rare, "class_imbalance", "warning", 1, "241 objects of car"),
+    "sizes": (lambda r: make_image(r / "images/val/1.png", 64, 24, 77), "image_sizes", "note", 1, "not 32x24 px"),
+    "16-bit": (deep, "deep_images", "note", 8, "become 0 to 255"),
+    "refused": (lambda r: write(r, "val/1", "7 .5 .5 .1 .1\n"), "refused", "error", 1, "class number from 0 to 1"),
+    "twice": (lambda r: write(r, "val/1", BOTH + BOTH), "check", "warning", 1, "repeat another one"),
+    "no split": (lambda r: (r / "data.yaml").write_text("names: [car, person]\n"), "refused", "error", 1, "`divide`"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("case", CASES)
+def test_each_is_found_counted_with_an_example_and_advice(tmp_path: Path, case: str, packed: bool) -> None:
+    change, code, severity, count, words = CASES[case]
+    root = sound(tmp_path / "d")
+    change(root)
+    found = diagnose(zip_up(root, tmp_path / "a.zip") if packed else root)
+    (finding,) = [one for one in found if one.code == code]
+    assert (finding.severity, finding.count) == (severity, count)
+    assert words in f"{finding.detail} {finding.example} {finding.advice}"
+    assert finding.advice
+    assert found == sorted(found, key=lambda one: ("error", "warning", "note").index(one.severity))
+
+
+def test_a_sound_dataset_has_no_finding(tmp_path: Path) -> None:
+    assert diagnose(sound(tmp_path / "d")) == []
+
+
+def test_the_input_size_at_which_the_median_object_is_seen_is_named(tmp_path: Path) -> None:
+    root = sound(tmp_path / "d")
+    for label in (root / "labels/train").glob("*.txt"):
+        label.write_text("0 .5 .5 .004 .004\n1 .5 .5 .004 .004\n")
+    (finding,) = [one for one in diagnose(root, imgsz=640) if one.code == "too_small"]
+    # sides of 32 * .004 by 24 * .004 px: 0.11 px of 32, which are 8 px at 2309
+    assert "at 2336 the median object has 8 px" in finding.advice
+    assert "too_small" not in [one.code for one in diagnose(root, imgsz=2336)]
+
+
+def test_likeness_is_of_looks_and_not_of_flat_images() -> None:
+    random = np.random.default_rng(0)
+    images = [cv2.resize(random.integers(0, 255, (6, 8, 3), dtype=np.uint8), (320, 240)) for _ in range(40)]
+    codes = np.array([difference_hash(image) for image in images], dtype=np.uint64)
+    blurred = np.array([difference_hash(cv2.GaussianBlur(image, (7, 7), 0)) for image in images], dtype=np.uint64)
+    paths = [Path(str(number)) for number in range(40)]
+    assert alike(paths, blurred, paths, codes) == list(zip(paths, paths, strict=True))
+    assert alike(paths[:20], codes[:20], paths[20:], codes[20:]) == []
+    assert difference_hash(np.full((24, 32, 3), 90, np.uint8)) is None
+
+
+@pytest.mark.parametrize(("text", "status"), [(YAML, 0), (YAML + "download: x\n", 0), ("names: [car]\n", 3)])
+def test_the_command_prints_findings_and_says_by_its_status_what_is_refused(
+    tmp_path: Path, text: str, status: int
+) -> None:
+    root = sound(tmp_path / "d")
+    (root / "data.yaml").write_text(text)
+    before = {p: p.stat().st_mtime_ns for p in root.rglob("*")}
+    shown = CliRunner().invoke(app, ["datasets", "check", str(root), "--imgsz", "64"])
+    assert shown.exit_code == status, shown.output
+    printed = CliRunner().invoke(app, ["datasets", "check", str(root), "--json"])
+    findings = [Finding(**one) for one in json.loads(printed.stdout)]
+    assert any(one.severity == "error" for one in findings) == bool(status)
+    assert {p: p.stat().st_mtime_ns for p in root.rglob("*")} == before, "nothing of the owner's is written to"
+
+
+def test_the_command_divides_an_archive(tmp_path: Path) -> None:
+    root = sound(tmp_path / "d")
+    shutil.move(root / "images/val/a.png", root / "images/train/b.png")
+    (root / "data.yaml").write_text("names: [car, person]\n")
+    archive = str(zip_up(root, tmp_path / "a.zip"))
+    assert CliRunner().invoke(app, ["datasets", "check", archive]).exit_code == 3
+    assert CliRunner().invoke(app, ["datasets", "check", archive, "--divide", "val=0.3"]).exit_code == 0
+    refused = CliRunner().invoke(app, ["datasets", "check", archive, "--divide", "nonsense"])
+    assert refused.exit_code == 2
