@@ -1,8 +1,11 @@
 """How a run trains: an allow-list of Ultralytics' train arguments, with the paper's SGD recipe as default."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+_STRIDE = 32  # the trainer pads to multiples of it, whatever the network's own stride
 
 ImageSize = Field(640, ge=32, le=4096, multiple_of=32, description="side of the square network input, px")
 
@@ -66,6 +69,32 @@ class TrainSettings(BaseModel):
     box: float = Field(7.5, ge=0, le=1000, description="gain of the task's box loss")
     cls: float = Field(0.5, ge=0, le=1000, description="gain of the task's class loss")
     dfl: float = Field(1.5, ge=0, le=1000, description="gain of the task's distribution focal loss")
+
+    def lone_image(self, images: int, ranks: int = 1) -> str | None:
+        """Return why training would stop at a batch of one image, or None.
+
+        Batch normalisation needs more than one value per channel: the map of the largest stride has one for each
+        image of 32 px.
+
+        Args:
+            images: of the dataset's train split.
+            ranks: devices that share each batch.
+        """
+        smallest = max(_STRIDE, int(self.imgsz * (1 - self.multi_scale))) // _STRIDE * _STRIDE
+        share = math.ceil(max(1, round(images * self.fraction)) / ranks)
+        batch = min(max(1, self.batch // ranks), share)
+        if smallest >= 2 * _STRIDE or share % batch != int(batch > 1) or (self.compile and share > batch):
+            return None
+        return (
+            f"expected inputs of at least {2 * _STRIDE} px, multi_scale included, or batches that leave no single "
+            f"image, got {smallest} px and one image in the last batch of {images} images by {self.batch}"
+        )
+
+    def freezes_all(self, layers: int) -> str | None:
+        """Return why nothing of a network of so many layers would be trained, or None."""
+        if self.freeze < layers:
+            return None
+        return f"expected fewer than the student's {layers} layers, or nothing would be trained, got {self.freeze}"
 
 
 class EvaluationSettings(BaseModel):
