@@ -2,7 +2,8 @@
 
 It takes expired leases back and fails jobs whose dependencies failed; that needs the database alone. What needs others
 has a thread of its own, so that none of them can keep leases from being reaped: ringing again for rows that nobody
-heard of (the broker), sweeping (the file store), and sending webhooks (`api.webhooks.sender`; their receivers).
+heard of (the broker), sweeping and completing uploads (the file store), and sending webhooks (`api.webhooks.sender`;
+their receivers).
 
 Every move is a conditional UPDATE, so several reapers at once do no harm. After its own start, and after every round
 that failed, it leaves leases alone for one lease period: what kept the reaper from the database has kept the workers
@@ -27,7 +28,9 @@ from api.jobs import repair, retention, unblocking
 from api.jobs.retention import Retention
 from api.ledger import service as ledger
 from api.queue import INSPECT, MOST_WAITING, TRAIN, Doorbell, transport_options
+from api.resumable import completion
 from api.resumable import service as resumable
+from api.resumable.completion import LEFT_SECONDS
 from api.settings import Settings
 from api.storage import StorageUnreachable, open_storage
 from api.studies import service as studies
@@ -60,7 +63,12 @@ class Reaper:
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set."""
         seconds = self.settings.reaper_seconds
-        for name, move, every in (("bells", self.ring, seconds), ("sweeps", self.sweep, SWEEP_SECONDS)):
+        moves = (
+            ("bells", self.ring, seconds),
+            ("sweeps", self.sweep, SWEEP_SECONDS),
+            ("completions", self.complete, LEFT_SECONDS),
+        )
+        for name, move, every in moves:
             # Daemons: a process that is to end waits for no broker and no store.
             threading.Thread(target=_repeat, args=(move, every, stop), name=name, daemon=True).start()
         while not stop.is_set():
@@ -113,6 +121,11 @@ class Reaper:
             self.doorbell.ring(TRAIN, job_id)
         for _, upload_id in uploads:
             self.doorbell.ring(INSPECT, upload_id)
+
+    def complete(self) -> None:
+        """Complete uploads in pieces whose bytes have all come, and whose process died before their end."""
+        for upload_id in completion.complete_all(self.database, self.doorbell, self.storage):
+            log.info("%s was completed: its process had died after its last byte", upload_id)
 
     def sweep(self) -> None:
         """Remove abandoned files, and what is long past: keys, messages, lost workers, deliveries, the audit log."""

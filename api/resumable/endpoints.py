@@ -1,6 +1,5 @@
 """The addresses of uploads in pieces: tus 1.0.0, with its extensions creation, expiration and termination."""
 
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -9,7 +8,6 @@ from api.dependencies import SettingsDep, StorageDep, Work, refusals
 from api.errors import (
     BadRequest,
     CrossSite,
-    FieldError,
     Gone,
     Invalid,
     NotFound,
@@ -24,18 +22,15 @@ from api.errors import (
 from api.idempotency.once import KEYED, Once, once_of_headers
 from api.ledger.service import check_room
 from api.partials import Partial
-from api.registration import register
 from api.resumable import headers, service
 from api.resumable.announcement import HEADER, Announcement
-from api.resumable.piece import MEDIA_TYPE, whole, whole_after_piece
+from api.resumable.completion import complete
+from api.resumable.piece import MEDIA_TYPE, whole_after_piece
 from api.resumable.schemas import UploadView
 from api.resumable.tables import ResumableUpload
 from api.routing import Route
-from api.storage import Storage
-from api.transactions import UnitOfWork
 
 router = APIRouter(prefix="/uploads", tags=["uploads"], route_class=Route)
-Whole = Annotated[str | None, Depends(whole)]
 once = once_of_headers(headers.LENGTH, HEADER)
 
 
@@ -51,7 +46,7 @@ _ANNOUNCED = [
         "`key base64,...`: kind (dataset or model), filename; name, sha256, lenient if wished",
     ),
 ]
-_READ = refusals(UnknownProtocol, NotFound, Gone, Invalid)
+_READ = refusals(UnknownProtocol, NotFound, Gone)
 _PIECE = {
     "parameters": [_header("Upload-Offset", {"type": "integer", "minimum": 0}, "where the piece begins, bytes")],
     "requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
@@ -98,17 +93,24 @@ def create(
 
 
 @router.head("/{upload_id}", operation_id="head_upload", response_class=Response, responses=_READ)
-def head(upload_id: str, whole: Whole, work: Work, store: StorageDep) -> Response:
+def head(upload_id: str, request: Request, work: Work, store: StorageDep) -> Response:
     """Say how far an upload is, in headers alone: `Upload-Offset` is where the next piece begins."""
     answer = Response()
-    _shown(upload_id, whole, work, store, answer)
+    get(upload_id, request, work, store, answer)
     return answer
 
 
 @router.get("/{upload_id}", operation_id="get_upload", responses=_READ)
-def get(upload_id: str, whole: Whole, work: Work, store: StorageDep, answer: Response) -> UploadView:
-    """Say how far an upload is: `Upload-Offset` is where the next piece begins."""
-    return _shown(upload_id, whole, work, store, answer)
+def get(upload_id: str, request: Request, work: Work, store: StorageDep, answer: Response) -> UploadView:
+    """Say how far an upload is: `Upload-Offset` is where the next piece begins.
+
+    One at its end without `Upload-Result` lost its process there. An empty piece completes it at once; the service does
+    within a few minutes.
+    """
+    headers.version_of(request)
+    arriving = Partial(store, upload_id)
+    there = arriving.size()
+    return _shown(service.get(work.session, upload_id), arriving, there, answer)
 
 
 @router.patch(
@@ -137,8 +139,16 @@ def append(
     store: StorageDep,
     answer: Response,
 ) -> UploadView:
-    """Send a piece. What arrives before a connection breaks stays; the last byte makes a dataset or model of it."""
-    return _shown(upload_id, whole, work, store, answer)
+    """Send a piece. What arrives before a connection breaks stays; the last byte makes a dataset or model of it.
+
+    An empty piece at the end completes an upload whose last request failed after its last byte.
+    """
+    arriving = Partial(store, upload_id)
+    there = arriving.size()
+    row = service.get(work.session, upload_id)
+    if whole is not None and there is not None and not row.created:
+        complete(work, store, row, whole, arriving)
+    return _shown(row, arriving, there, answer)
 
 
 @router.delete(
@@ -157,29 +167,20 @@ def delete(upload_id: str, request: Request, work: Work, store: StorageDep) -> R
     return Response(status_code=204, headers=headers.OF_ALL)
 
 
-def _shown(upload_id: str, whole: str | None, work: UnitOfWork, store: Storage, answer: Response) -> UploadView:
-    """Say how far an upload is. One whose last byte has come is completed first, also after a crash at that point."""
-    arriving = Partial(store, upload_id)
-    there = arriving.size()  # before the row: whoever completes an upload removes the file after its commit
-    row = service.get(work.session, upload_id)
+def _shown(row: ResumableUpload, arriving: Partial, there: int | None, answer: Response) -> UploadView:
+    """Show how far an upload is, in the answer's headers, too.
+
+    Args:
+        row: its row, read after `there`: whoever completes an upload removes the file after its commit.
+        arriving: its file.
+        there: how many bytes of it have come; None where it is gone.
+        answer: gets the headers.
+
+    Raises:
+        Gone: the upload was abandoned.
+    """
     offset = row.length if row.created else there
     if offset is None:
         raise Gone("expected an upload that goes on, got one that was abandoned: begin anew")
-    if whole is not None and not row.created:
-        _complete(row, whole, arriving, work, store)
     answer.headers.update(headers.state_of(row, arriving, offset))
     return UploadView.of(row, offset)
-
-
-def _complete(row: ResumableUpload, sha256: str, arriving: Partial, work: UnitOfWork, store: Storage) -> None:
-    file = Announcement.model_validate(row, from_attributes=True)
-    if row.sha256 not in (None, sha256):
-        arriving.remove()
-        work.undo(partial(service.give_up, work.database, row.id))
-        detail = f"expected a file with the sha256 {row.sha256}, got one with {sha256}: it was damaged on its way"
-        raise Invalid(detail, [FieldError(parameter=HEADER, detail=detail)])
-    if not service.claim(work.session, row):
-        return
-    stored = arriving.keep(sha256, file.suffix)
-    register(work, store, stored, lambda session: service.create(session, row, stored))
-    work.then(arriving.remove)

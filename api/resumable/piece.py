@@ -12,6 +12,7 @@ from api.ledger.holding import AHEAD
 from api.partials import Busy, Partial
 from api.reserving import Reserving
 from api.resumable import service
+from api.resumable.completion import hash_if_whole
 from api.resumable.headers import version_of
 from api.storage import CHUNK, full_disk_told
 
@@ -57,30 +58,16 @@ async def take_piece(request: Request, upload_id: str) -> str:
     return upload_id
 
 
-async def whole(request: Request, upload_id: str) -> str | None:
-    """Give the hash of an upload whose last byte has come and that is not yet what it was announced as; else None.
+async def whole_after_piece(request: Request, upload_id: Annotated[str, Depends(take_piece)]) -> str | None:
+    """Take a piece; return the hash of an upload that is to be completed now, else None.
 
-    Before the request's transaction begins: that must not stand open while gigabytes are read.
+    Raises:
+        UploadBusy: another request, or the reaper, is completing it.
     """
-    version_of(request)
     length, created, _ = await _announced(request, upload_id)
     if created:
         return None
-    return await run_in_threadpool(_hash_if_whole, Partial(request.app.state.storage, upload_id), length)
-
-
-def _hash_if_whole(partial: Partial, length: int) -> str | None:
-    if partial.size() != length:
-        return None
-    try:
-        return partial.sha256()
-    except FileNotFoundError:  # another request was quicker
-        return None
-
-
-async def whole_after_piece(request: Request, upload_id: Annotated[str, Depends(take_piece)]) -> str | None:
-    """Give the same once a piece is taken."""
-    return await whole(request, upload_id)
+    return await run_in_threadpool(hash_if_whole, Partial(request.app.state.storage, upload_id), length)
 
 
 async def _append(request: Request, file: IO[bytes], missing: int, room: Reserving) -> None:

@@ -4,15 +4,20 @@ The defaults are the readings argued in docs/paper_map.md. A term's name, its we
 and the name of its file under `rdrkd/losses/` are the same word.
 """
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Stride = Literal[4, 8, 16, 32]
 
 
+def _require_name(schema: dict[str, Any]) -> None:
+    """Require the discriminator in JSON, where it tells the terms apart; only Python's constructors can do without."""
+    schema["required"] = ["name", *schema.get("required", ())]
+
+
 class _Term(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, json_schema_extra=_require_name)
 
 
 class HeadTerm(_Term):

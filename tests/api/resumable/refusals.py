@@ -63,7 +63,6 @@ def _read(operation: str, method: str) -> dict[tuple[str, str], Any]:
         (operation, "unknown_protocol"): lambda service: service.client.request(method, NOBODY, headers=OLD),
         (operation, "not_found"): lambda service: service.client.request(method, NOBODY),
         (operation, "gone"): lambda service: service.client.request(method, _gone(service)),
-        (operation, "invalid"): lambda service: service.client.request(method, _damaged(service)),
     }
 
 

@@ -110,31 +110,69 @@ def test_the_right_hash_is_taken(service: Service) -> None:
     assert send(service, address, CONTENT, 0).status_code == 200
 
 
-def test_a_crash_after_the_last_byte_loses_nothing(each_service: Service) -> None:
-    address = begin(each_service)
-    with partial(each_service, address).appending() as file:
-        file.write(CONTENT)  # as a process leaves it that is killed before its commit
+def died_at_the_end(service: Service, content: bytes = CONTENT, age: float = 0, **fields: str) -> str:
+    """Return an upload as a process leaves it that is killed between its last byte and its commit, so long ago."""
+    address = begin(service, **fields)
+    with partial(service, address).appending() as file:
+        file.write(content)
+    last = time.time() - age
+    os.utime(partial(service, address).path, (last, last))
+    return address
+
+
+def test_an_empty_piece_completes_what_a_crash_left_at_its_end(each_service: Service) -> None:
+    address = died_at_the_end(each_service)
 
     head = each_service.client.head(address)
+    last = send(each_service, address, b"", int(head.headers["Upload-Offset"]))
 
     assert head.headers["Upload-Offset"] == str(len(CONTENT))
-    assert each_service.client.get(head.headers["Upload-Result"]).json()["size"] == len(CONTENT)
-    assert each_service.client.head(address).headers["Upload-Result"] == head.headers["Upload-Result"]
+    assert "Upload-Result" not in head.headers  # a HEAD completes nothing
+    assert each_service.client.get(last.headers["Upload-Result"]).json()["size"] == len(CONTENT)
+    assert each_service.client.head(address).headers["Upload-Result"] == last.headers["Upload-Result"]
+    assert send(each_service, address, b"", len(CONTENT)).headers["Upload-Result"] == last.headers["Upload-Result"]
     assert len(each_service.client.get("/v1/datasets").json()["data"]) == 1
 
 
+def test_the_reaper_completes_what_a_crash_left_at_its_end(each_service: Service) -> None:
+    key = each_service.key("alice")
+    each_service.client.headers.update(key)
+    left = died_at_the_end(each_service, age=3600)
+    damaged = died_at_the_end(each_service, age=3600, sha256="0" * 64)
+    fresh, short = died_at_the_end(each_service), died_at_the_end(each_service, CONTENT[:-1], age=3600)
+    busy = died_at_the_end(each_service, age=3600)
+    reaper = Reaper(each_service.app.state.settings)
+
+    with partial(each_service, busy).appending():
+        reaper.complete()
+        reaper.complete()
+    reaper.database.engine.dispose()
+
+    made = each_service.client.get(each_service.client.head(left).headers["Upload-Result"]).json()
+    assert (made["status"], made["sha256"]) == ("checking", hashlib.sha256(CONTENT).hexdigest())
+    assert [each["id"] for each in each_service.client.get("/v1/datasets").json()["data"]] == [made["id"]]
+    assert each_service.client.head(damaged).status_code == 410
+    for address in (fresh, short, busy):
+        assert "Upload-Result" not in each_service.client.head(address).headers
+
+
 def test_requests_that_all_find_the_last_byte_make_one_dataset(each_service: Service) -> None:
-    address = begin(each_service)
-    with partial(each_service, address).appending() as file:
-        file.write(CONTENT)
-    results = []
-    threads = [threading.Thread(target=lambda: results.append(each_service.client.get(address))) for _ in range(6)]
+    address = died_at_the_end(each_service)
+    answers: list[Response] = []
+
+    def retry() -> None:
+        while (answer := send(each_service, address, b"", len(CONTENT))).status_code == 409:
+            time.sleep(0.01)
+        answers.append(answer)
+
+    threads = [threading.Thread(target=retry) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert {answer.json()["links"]["result"] for answer in results} == {results[0].json()["links"]["result"]}
+    assert {answer.json()["links"]["result"] for answer in answers} == {answers[0].json()["links"]["result"]}
+    assert len(answers) == 6
     assert len(each_service.client.get("/v1/datasets").json()["data"]) == 1
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from api.partials import Partial
 from rdrkd.client import AsyncClient, Client, Damaged, Refused, Unreachable, UploadBroken
 from tests.rdrkd.client.conftest import Breaking, Live
 
@@ -71,6 +72,21 @@ def test_an_upload_that_broke_off_goes_on_in_another_process(live: Live, breakin
         model = service.upload_model(path, resume=address)
     live.settle()
     assert model.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_an_upload_whose_service_died_after_its_last_byte_is_completed(live: Live, large: Large) -> None:
+    path = large("whole.pt", 1)
+    with Client(live.url) as service:
+        announced = {"Upload-Length": str(MIB), "Upload-Metadata": "kind bW9kZWw=,filename d2hvbGUucHQ="}
+        address = service._http.post("/v1/uploads", headers=announced).headers["Location"]
+        Partial(live.storage, address.rpartition("/")[2]).path.write_bytes(path.read_bytes())
+
+        model = service.upload_model(path, resume=address)
+        again = service.upload_model(path, resume=address)
+
+    live.settle()
+    assert model.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert again.id == model.id
 
 
 def test_a_file_that_the_service_does_not_take(service: Client, large: Large) -> None:

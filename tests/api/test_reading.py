@@ -1,0 +1,106 @@
+"""A GET never writes: of every operation that reads, whatever there is to be read."""
+
+import hashlib
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from api.access import READING
+from api.db import Base
+from api.jobs.states import Status
+from tests.api.conftest import Service, Start
+from tests.api.contract.test_contract import INWARD, UNLIMITED, known
+from tests.api.resumable.test_uploads import CONTENT, begin, died_at_the_end, send
+
+NOTED = {("api_key", "last_used_at")}  # the guard's note, not the endpoint's: docs/access.md
+
+
+def test_no_operation_that_reads_writes(start: Start, tmp_path: Path) -> None:
+    operator = {"Authorization": "Bearer t"}
+    with start(**INWARD, **UNLIMITED, token="t", headers=operator) as service:
+        there = populated(service, tmp_path)
+        headers = service.key("operator", "admin")
+        document = service.client.get("/openapi.json", headers=headers).json()
+        state, answers = State(service), dict[str, set[int]]()
+        before = state.read()
+
+        for method, template, address in addresses(document, there):
+            answer = service.client.request(method, address, headers=headers)
+            answers.setdefault(f"{method} {template}", set()).add(answer.status_code)
+            assert state.read() == before, f"{method} {address} has written"
+
+    reading = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+    assert set(answers) == {each for each in reading if each.partition(" ")[0] in READING}
+    assert all(status < 500 for statuses in answers.values() for status in statuses)
+    # Of anything that is never there this would say nothing; for these a worker would have had to look at real files.
+    missed = {each.partition(" ")[2] for each, statuses in answers.items() if not statuses & {200, 204}}
+    assert missed <= {"/v1/datasets/{dataset_id}/preview", "/v1/studies/{study_id}/report"}
+
+
+def populated(service: Service, folder: Path) -> dict[str, list[str]]:
+    """Put in one of everything, also what an unlucky moment leaves; return ids by the name that a path gives them."""
+    service.key()
+    there = known(service)
+    service.settle()  # the model
+    held = service.bring(service.job(), Status.RUNNING)
+    service.publish(held, 1, b"weights", folder)
+    service.epoch(held, 1)
+    service.end(held, Status.SUCCEEDED)
+    whole = begin(service)
+    send(service, whole, CONTENT, 0)
+    uploads = [whole, died_at_the_end(service), died_at_the_end(service, age=3600, sha256="0" * 64)]
+    there["job_id"].append(held.id)
+    there["upload_id"] += [address.rpartition("/")[2] for address in uploads]
+    return there
+
+
+def addresses(document: dict[str, Any], there: dict[str, list[str]]) -> Iterator[tuple[str, str, str]]:
+    """Yield method, template and address of everything that can be read, with each value of each choice."""
+    for template, methods in document["paths"].items():
+        names = re.findall(r"{(\w+)}", template)
+        for method, operation in methods.items():
+            if method.upper() not in READING:
+                continue
+            for ids in itertools.product(*(there[name] for name in names)):
+                address = template.format(**dict(zip(names, ids, strict=True)))
+                for query in ["", *choices(operation)]:
+                    yield method.upper(), template, address + query
+
+
+def choices(operation: dict[str, Any]) -> Iterator[str]:
+    for parameter in operation.get("parameters", []):
+        if parameter["in"] == "query":
+            schemas = [parameter["schema"], *parameter["schema"].get("anyOf", [])]
+            for value in (value for schema in schemas for value in schema.get("enum", [])):
+                yield f"?{parameter['name']}={value}"
+
+
+class State:
+    """Every row of the database and every file of the store."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._connection = service.database.engine.raw_connection()
+        self._version: object = None
+        self._rows: dict[str, list[Any]] = {}
+
+    def read(self) -> tuple[dict[str, list[Any]], dict[str, tuple[int, str]]]:
+        """Return them; the rows are read anew only after a write by another connection, to spare time."""
+        version = self._connection.cursor().execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            self._version, self._rows = version, self._read()
+        paths = [path for path in self._service.storage.root.rglob("*") if path.is_file()]
+        files = {str(each): (each.stat().st_mtime_ns, hashlib.sha256(each.read_bytes()).hexdigest()) for each in paths}
+        return self._rows, files
+
+    def _read(self) -> dict[str, list[Any]]:
+        rows = {}
+        with self._service.database.transaction() as session:
+            for table in Base.metadata.sorted_tables:
+                columns = [column for column in table.columns if (table.name, column.name) not in NOTED]
+                rows[table.name] = sorted(map(repr, session.execute(select(*columns)).all()))
+        return rows
