@@ -82,6 +82,18 @@ class Regenerated(FeatureTerm):
     fusion: Literal["sum", "learned"] = Field(
         "sum", description="how the two procreate modules' maps are joined (Eq. 5)"
     )
+    generation: Literal["full", "bottleneck", "separable"] = Field(
+        "full",
+        description="the spatial procreate module: MGD's two 3x3 convolutions, the same a quarter as wide between "
+        "them, or each taken apart into one per channel and one across the channels",
+    )
+    standardize: bool = Field(
+        False, description="divide each channel of both maps by the teacher's deviation in the batch: all count alike"
+    )
+    by_visibility: bool = Field(
+        False,
+        description="an object smaller than a cell of the level counts by the share of the cell that it fills",
+    )
 
     @model_validator(mode="after")
     def _area_fits_unit(self) -> Self:
@@ -109,6 +121,13 @@ class Decoupled(FeatureTerm):
     )
     background_norm: Literal["cells", "elements", "none"] = Field(
         "cells", description="the background sum is divided by its cells, by cells x channels, or not at all"
+    )
+    standardize: bool = Field(
+        False, description="divide each channel of both maps by the teacher's deviation in the batch: all count alike"
+    )
+    by_visibility: bool = Field(
+        False,
+        description="an object smaller than a cell of the level counts by the share of the cell that it fills",
     )
 
 
