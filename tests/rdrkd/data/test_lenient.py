@@ -12,8 +12,8 @@ from rdrkd.data import coco, open_dataset
 from rdrkd.data.dataset import uploaded_dataset
 from rdrkd.data.faults import MOST_LISTED, Faults
 from rdrkd.data.lenient import clean
+from rdrkd.data.reading import LENIENT
 from rdrkd.data.scenes import write_scenes
-from rdrkd.data.uploads import LENIENT
 from rdrkd.data.yolo import label_path
 from rdrkd.errors import DatasetError, Problem
 from rdrkd.inspection import inspect
