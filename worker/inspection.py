@@ -127,7 +127,7 @@ def _inspect(
 ) -> tuple[dict[str, Any] | None, Problems]:
     """Run the inspection; give its report and the problems: those it found, or the way in which it broke."""
     folder = place.folder(check.id, check.attempt)
-    path = place.storage.fetch(check.key, check.sha256, folder / folders.INPUTS)
+    path = place.storage.fetch(check.key, check.sha256, folders.inputs(folder))
     if path is None:
         return None, _problem("the stored file is missing or damaged; upload it again")
     options = ["--convert", folder / CONVERTED] if check.table is Model else previews.options(check, folder)
