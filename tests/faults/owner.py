@@ -123,7 +123,11 @@ class Owner:
         return self.accepted[key]
 
     def _post(self, key: str, spec: dict[str, Any]) -> httpx2.Response:
-        return self.client.call("POST", "/v1/jobs", json=spec, headers={"Idempotency-Key": key})
+        try:
+            return self.client.call("POST", "/v1/jobs", json=spec, headers={"Idempotency-Key": key})
+        except NoAnswer:
+            self.did["unanswered"] += 1  # it may have been accepted all the same
+            raise
 
     def _misbehaviour(self) -> dict[str, str]:
         luck = self.rng.random()
