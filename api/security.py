@@ -29,6 +29,7 @@ from api.errors import (
     Unavailable,
 )
 from api.keys.lookup import Lookup
+from api.pacing import Paced
 from api.rates import Rates
 from api.responses import problem_response
 from api.settings import Settings
@@ -71,7 +72,7 @@ class Guard:
         self, app: ASGIApp, settings: Settings, token: str | None, keys: Lookup, uploads: tuple[str, ...]
     ) -> None:
         self._app, self._token, self._keys, self._uploads = app, token, keys, uploads
-        self._rates = Rates(settings)
+        self._settings, self._rates = settings, Rates(settings)
         self._hosts = {host.lower() for host in settings.allowed_hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,7 +95,8 @@ class Guard:
             try:
                 if caller := await self._check(scope):
                     stack.enter_context(journal.about(key=caller.key))
-                limited = receive if _is_one_of(scope["path"], self._uploads) else _limited(receive)
+                paced = Paced(receive, self._settings)
+                limited = paced if _is_one_of(scope["path"], self._uploads) else _limited(paced)
                 async with self._as_long_as_valid(scope, caller):
                     await self._app(scope, limited, send_dressed)
             except ClientDisconnect:

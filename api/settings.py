@@ -224,6 +224,10 @@ class Settings(BaseSettings):
     rate_submit: Rate = Field("60/minute", description="requests that change something, uploads among them, per key")
     rate_download: Rate = Field("120/minute", description="downloads of weights, reports and other files, per key")
     rate_stranger: Rate = Field("60/minute", description="requests without a valid key, per address")
+    body_seconds: float = Field(
+        30, gt=0, description="how long a request's body may pause, and how far it may fall behind its least pace"
+    )
+    body_bytes_per_second: int = Field(1000, gt=0, description="the least pace of a request's body")
 
     audit_keep_days: float = Field(365, gt=0, description="days for which the audit log is kept")
     encryption_keys: Annotated[SecretStr | None, AfterValidator(_fernet)] = Field(
