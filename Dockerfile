@@ -62,5 +62,6 @@ RUN --mount=type=bind,from=uv,source=/usr/local/bin/uv,target=/usr/local/bin/uv 
     --mount=type=bind,target=/project \
     uv pip install --no-cache --no-deps /project
 USER rdrkd
-HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --start-interval=2s CMD ["python", "-m", "worker.health"]
+# Importing what the check needs takes seconds where a training keeps every core busy.
+HEALTHCHECK --interval=30s --timeout=30s --start-period=90s --start-interval=5s CMD ["python", "-m", "worker.health"]
 CMD ["python", "-m", "worker", "--queue", "train"]

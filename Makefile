@@ -23,7 +23,7 @@ BIN := .venv/bin
 PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 READY := .venv/ready-$(TORCH)
 
-.PHONY: help demo test test-all test-gpu test-faults check lint types contracts doctests lock-check openapi transcripts bench \
+.PHONY: help demo test test-all test-gpu test-faults check lint types contracts doctests lock-check client openapi lint-openapi transcripts bench \
 	bench-queue bench-service up down lock format secrets compose-test install clean
 
 help: ## List the targets
@@ -81,6 +81,14 @@ doctests: $(READY)
 openapi: $(READY) ## Write docs/openapi.json anew: the service's interface, which a test compares
 	$(BIN)/python -m api openapi > docs/openapi.json
 
+client: $(READY) ## Generate the blocking client from the coroutines, which a test compares
+	$(BIN)/python tools/generate_client.py
+
+lint-openapi: ## Hold docs/openapi.json to Redocly's linter and to two generators for TypeScript (needs Node)
+	npx --yes @redocly/cli@2 lint docs/openapi.json
+	npx --yes openapi-typescript@7 docs/openapi.json --output build/openapi/types.d.ts
+	npx --yes --package typescript@5 --package @hey-api/openapi-ts openapi-ts --input ./docs/openapi.json --output build/openapi/client
+
 transcripts: $(READY) ## Run the sessions of docs/transcripts.md and write what they print into it
 	$(BIN)/python -m tests.end_to_end.test_transcripts
 
@@ -96,6 +104,8 @@ define compile_locks
 	$(COMPILE) --output-file $(1)/service.txt $(2) > /dev/null
 	$(COMPILE) --output-file $(1)/train.txt --extra train --extra export --constraint requirements/service.txt $(2) > /dev/null
 	$(COMPILE) --output-file $(1)/dev.txt --extra train --extra export --group dev --constraint requirements/train.txt $(2) > /dev/null
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements/generator.in \
+		--output-file $(1)/generator.txt $(2) > /dev/null
 endef
 
 lock: $(UV) ## Make the locks follow pyproject.toml (UPGRADE=1: with the newest releases that it allows)
@@ -104,7 +114,7 @@ lock: $(UV) ## Make the locks follow pyproject.toml (UPGRADE=1: with the newest 
 lock-check: $(UV)
 	@rm -rf build/locks && mkdir -p build/locks && cp requirements/*.txt build/locks
 	$(call compile_locks,build/locks,)
-	@for lock in service train dev; do diff -u requirements/$$lock.txt build/locks/$$lock.txt || \
+	@for lock in service train dev generator; do diff -u requirements/$$lock.txt build/locks/$$lock.txt || \
 		{ echo "requirements/$$lock.txt does not follow pyproject.toml: run 'make lock'" >&2; exit 1; }; done
 
 ## ---- containers

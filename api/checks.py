@@ -45,6 +45,7 @@ class Check(Claimed):
     key: str  # where in the storage
     sha256: str  # hex, of the stored file
     size: int  # bytes
+    filename: str  # as the client called it
     lenient: bool = False  # of a dataset: leave out what is at fault
 
 
@@ -65,7 +66,8 @@ def claim(session: Session, worker: str, lease_seconds: float) -> Check | Import
     for owner, table in _turns(session, UPLOADS, lambda of: of.key.is_not(None)):
         lenient = table.lenient if table is Dataset else false()
         which = (lambda of: of.key.is_not(None), owner, "created_at")
-        if row := _take(session, table, worker, lease_seconds, *which, table.key, table.sha256, table.size, lenient):
+        columns = (table.key, table.sha256, table.size, table.filename, lenient)
+        if row := _take(session, table, worker, lease_seconds, *which, *columns):
             return Check(table, *row)
     waited = seconds_between(Dataset.created_at, now())
     for owner, table in _turns(session, (Dataset,), lambda of: of.key.is_(None)):

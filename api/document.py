@@ -24,11 +24,11 @@ def document(app: FastAPI) -> dict[str, Any]:
             schemas.pop(unused, None)
         problem = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= problem.pop("$defs") | {"ProblemDocument": problem}
+        made["servers"] = [{"url": "/", "description": "the service that serves this document"}]
         made["components"]["securitySchemes"] = {"key": BEARER}
         for path, methods in made["paths"].items():
             for method, operation in methods.items():
-                if path.startswith("/v1/"):
-                    operation["security"] = [{"key": []}]
+                operation["security"] = [{"key": []}] if path.startswith("/v1/") else []
                 _complete(operation["responses"], method.upper(), path)
                 for parameter in operation.get("parameters", ()):
                     parameter["schema"] = _not_null(parameter["schema"])

@@ -44,6 +44,15 @@ def box_areas(boxes: Tensor) -> Tensor:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
+def visibility(boxes: Tensor, stride: int) -> Tensor:
+    """Return the share (N,) of a cell of a level that boxes (N, 4) xyxy px fill, at most 1.
+
+    >>> visibility(torch.tensor([[0.0, 0.0, 8.0, 8.0], [0.0, 0.0, 40.0, 40.0]]), 16)
+    tensor([0.2500, 1.0000])
+    """
+    return (box_areas(boxes) / stride**2).clamp(max=1)
+
+
 @dataclass(frozen=True)
 class Regions:
     """The cells that Q boxes cover on one level of B images of H x W cells.

@@ -192,6 +192,7 @@ def inspect(
         Path | None,
         typer.Option(help="Folder in which weights are written in the other format, too.", show_default=False),
     ] = None,
+    name: Annotated[str | None, typer.Option(help="What the report calls the file.", hidden=True)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Check a dataset or a weights file without running anything it holds; exit status 3 when it is not usable."""
@@ -203,7 +204,7 @@ def inspect(
 
     if PARENT_VARIABLE in os.environ:  # under a worker: a stranger's file
         limit_resources()
-    report = look(file, cache, lenient, preview, convert)
+    report = look(file, cache, lenient, preview, convert, name)
     if stream:
         stream.write(json.dumps(report) + "\n")
         stream.flush()

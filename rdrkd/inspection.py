@@ -8,6 +8,7 @@ import errno
 import logging
 import resource
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def inspect(
     lenient: bool = False,
     preview: Path | None = None,
     convert: Path | None = None,
+    name: str | None = None,
 ) -> dict[str, Any]:
     """Inspect a file or folder and report as plain JSON values.
 
@@ -64,18 +66,31 @@ def inspect(
         lenient: of an archive, leave out what is at fault, and say so, instead of refusing the whole.
         preview: JPEG to write of a sound dataset; None: none.
         convert: folder in which a sound model is written in the other format, half precision; None: nowhere.
+        name: what its owner calls the file, for the report; None: its name here.
 
     Returns:
         `kind` (dataset, model or unknown), `ok`, `sha256`, `size` in bytes, `problems` ({where, detail} each),
         `more_problems` (how many are not listed) and `warnings`. Of a dataset `format`, `lenient`, `names`,
         `statistics`, `skipped` (entries of the archive that are not needed, by suffix) and, of a lenient look,
         `dropped` (see `rdrkd.data.faults`); `disk_full` where there was no room to unpack it, which says nothing of
-        the file; of a model `architecture`, `names`, `parameters`, `strides`, `reg_max` and
-        `task`. A bad file is an answer, not an exception.
+        the file; of a model `architecture`, `names`, `parameters`, `strides`, `layers`,
+        `reg_max` and `task`. A bad file is an answer, not an exception.
 
     Raises:
         FileNotFoundError: there is nothing at `path`.
     """
+    report = _answered(path, cache, lenient, preview, convert)
+    return report if name is None else report | {"problems": _named(report["problems"], path.name, name)}
+
+
+def _named(problems: Sequence[dict[str, str]], here: str, name: str) -> list[dict[str, str]]:
+    """Return problems that call the file as its owner does: a store's own names mean nothing to people."""
+    return [{key: value.replace(here, name) for key, value in problem.items()} for problem in problems]
+
+
+def _answered(
+    path: Path, cache: Path | None, lenient: bool, preview: Path | None, convert: Path | None
+) -> dict[str, Any]:
     try:
         return _inspect(path, cache, lenient, preview, convert)
     except (RdrkdError, FileNotFoundError):
@@ -128,6 +143,7 @@ def _inspect_model(path: Path, report: dict[str, Any], convert: Path | None) -> 
         "names": list(loaded.names),
         "parameters": sum(parameter.numel() for parameter in loaded.model.parameters()),
         "strides": loaded.strides,
+        "layers": len(loaded.model.model),
         "reg_max": int(loaded.head.reg_max),
         "task": "detect",
     }

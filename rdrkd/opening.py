@@ -66,14 +66,25 @@ def open_models(
     return plan
 
 
-def check_classes(spec: RunSpec, opened: Plan | LoadedModel | None, dataset: Dataset) -> None:
-    """Refuse models of other classes than the dataset's, and a dataset without the split that is asked for.
+def check_classes(spec: RunSpec, opened: Plan | LoadedModel | None, dataset: Dataset, ranks: int = 1) -> None:
+    """Refuse models of other classes than the dataset's, and a dataset that the run cannot use.
+
+    Args:
+        spec: the run's.
+        opened: what `open_models` has given.
+        dataset: the run's.
+        ranks: devices that share each batch.
 
     Raises:
-        PairError, DatasetError: they do not fit.
+        PairError, DatasetError, SpecError: they do not fit.
     """
-    if isinstance(opened, Plan) and (missing := [split for split in ("train", "val") if split not in dataset.splits]):
-        raise DatasetError(f"expected a dataset with the splits train and val, got none called {' or '.join(missing)}")
+    if isinstance(opened, Plan):
+        if missing := [split for split in ("train", "val") if split not in dataset.splits]:
+            raise DatasetError(
+                f"expected a dataset with the splits train and val, got none called {' or '.join(missing)}"
+            )
+        if (detail := opened.settings.lone_image(len(dataset.splits["train"]), ranks)) is not None:
+            raise SpecError(f"train.imgsz: {detail}", [Problem("/train/imgsz", detail)])
     match spec, opened:
         case _, Plan(teacher=LoadedModel() as teacher) as plan:
             check_teacher(teacher, SINGLE if plan.settings.single_cls else dataset.names)

@@ -82,7 +82,7 @@ def _go(spec: RunSpec, run_dir: Path, begun: Begun, reporter: Reporter, inputs: 
     if begun.finished:  # under other names or paths, of the same content
         begun.name()
         return begun.result()
-    check_classes(spec, opened, dataset)
+    check_classes(spec, opened, dataset, len(devices))
     if inputs.dataset is None:  # a path of the command line: nobody has looked at it yet
         _check(dataset, reporter)
     begun.begin(resolved)

@@ -131,7 +131,8 @@ def _inspect(
     if path is None:
         return None, _problem("the stored file is missing or damaged; upload it again")
     options = ["--convert", folder / CONVERTED] if check.table is Model else previews.options(check, folder)
-    line: list[str | Path] = [*command, "inspect", path, "--cache", place.cache, *options, "--json"]
+    named = f"--name={check.filename}"  # one argument: a name may begin with a dash
+    line: list[str | Path] = [*command, "inspect", path, "--cache", place.cache, named, *options, "--json"]
     child = Child(line, folder, folder / folders.LOG, hidden=place.hidden, writable=[place.cache])
     try:
         _restrict(child.pid, place, check.size)

@@ -14,7 +14,7 @@ from api.datasets.tables import Dataset
 from api.db import UtcDateTime, new_id, now
 from api.errors import AlreadyFinished, Invalid, PathNotAllowed, UnknownReference, Unprocessable, UnusableReference
 from api.events import service as events
-from api.jobs import lifecycle, unblocking
+from api.jobs import fitting, lifecycle, unblocking
 from api.jobs.states import TERMINAL, Status
 from api.jobs.tables import COMPARE, Job
 from api.models import naming
@@ -52,13 +52,14 @@ def create(session: Session, spec: JobSpec) -> Job:
         PathNotAllowed: the spec names a path.
         UnknownReference: it names something that does not exist.
         UnusableReference: it names something that can never be used.
-        Invalid: its deadline has passed, or the workers that are there cannot do it.
+        Invalid: its deadline has passed, the workers that are there cannot do it, or it does not fit what it names.
         QuotaExceeded: its owner has too many queued jobs, or stored too much.
     """
     spec = with_ids(session, spec)
     check_references(session, spec.dataset, references(spec))
     check_deadline(session, spec.deadline)
     check_workers(session, spec)
+    fitting.check(session, spec)
     row = add(session, spec, owner_of(session))
     quotas.check_jobs(session, row.owner)
     return row

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from sqlalchemy.orm import Session
 
 from api.datasets.tables import Dataset
+from api.jobs import fitting
 from api.uploads import UploadStatus
 from api.validation.known import card_of, own_model, teacher_of
 from api.validation.schemas import Finding
@@ -22,32 +23,18 @@ def findings(session: Session, spec: JobSpec) -> list[Finding]:
     found: list[Finding] = []
     if dataset.status == UploadStatus.READY and dataset.report is not None:
         names = dataset.report.get("names")
-        found += _of_dataset(spec, dataset.report)
+        found += _of_dataset(session, spec, dataset.report)
     else:
         found.append(_finding("unknown", "dataset", f"{dataset.id} is not checked yet: its classes are not known"))
     found += _of_models(session, spec, names)
     return sorted(found, key=lambda finding: ("error", "warning", "unknown").index(finding.level))
 
 
-def _of_dataset(spec: JobSpec, report: dict[str, Any]) -> Iterator[Finding]:
-    there = sorted(report.get("statistics", {}).get("splits", {}))
-    wanted, where = _splits(spec)
-    for split in wanted if there else ():
-        if split not in there:
-            yield _finding("error", where, f"expected a dataset with a split {split}, got one with {', '.join(there)}")
+def _of_dataset(session: Session, spec: JobSpec, report: dict[str, Any]) -> Iterator[Finding]:
+    for problem in fitting.faults(session, spec):
+        yield _finding("error", problem.where.removeprefix("/"), problem.detail)
     for warning in report.get("warnings", [])[:MOST_WARNINGS]:
         yield _finding("warning", "dataset", str(warning))
-
-
-def _splits(spec: JobSpec) -> tuple[list[str], str]:
-    """Give the splits that a job reads, and the field that names them."""
-    match spec:
-        case Evaluate():
-            return [spec.evaluation.split], "evaluation/split"
-        case Export():
-            return [spec.export.split], "export/split"
-        case _:
-            return ["train", "val"], "dataset"
 
 
 def _of_models(session: Session, spec: JobSpec, names: list[str] | None) -> Iterator[Finding]:

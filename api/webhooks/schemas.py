@@ -64,7 +64,7 @@ class NewSecretView(WebhookView):
     secret: str = Field(description="signs its messages: it is shown here and never again", examples=["whsec_..."])
 
 
-class AttemptView(BaseModel):
+class DeliveryAttemptView(BaseModel):
     """One attempt to send a message."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -86,7 +86,7 @@ class DeliveryView(BaseModel):
     status: DeliveryStatus
     body: str = Field(description="as it is signed and sent")
     next_attempt_at: datetime | None = Field(description="while it waits")
-    attempts: list[AttemptView]
+    attempts: list[DeliveryAttemptView]
     created_at: datetime
     finished_at: datetime | None
 
@@ -94,7 +94,7 @@ class DeliveryView(BaseModel):
     def of(cls, row: Delivery, attempts: list[DeliveryAttempt]) -> Self:
         """Show a row and its attempts."""
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
-        shown |= {"attempts": [AttemptView.model_validate(attempt) for attempt in attempts]}
+        shown |= {"attempts": [DeliveryAttemptView.model_validate(attempt) for attempt in attempts]}
         if row.status != DeliveryStatus.WAITING:
             shown["next_attempt_at"] = None
         return cls(**shown)

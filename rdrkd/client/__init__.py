@@ -11,9 +11,9 @@
 `AsyncClient` has the same methods, to be awaited. What the service refuses is raised as a `Refused` with its `code`.
 """
 
-from rdrkd.client.asynchronous import AsyncClient
+from rdrkd.client._async.client import AsyncClient
+from rdrkd.client._sync.client import Client
 from rdrkd.client.errors import ClientError, Damaged, NotEnded, Refused, Unreachable, UploadBroken
-from rdrkd.client.synchronous import Client
 from rdrkd.client.views import Artifact, Dataset, Job, Model, Study
 
 __all__ = [

@@ -1,7 +1,7 @@
 """Look at every label line and every pixel of a dataset: what is wrong with it, and what it holds."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,32 +15,37 @@ from rdrkd.data.frames import Box, Frame
 from rdrkd.data.images import ImageFault, decode, quiet_decoders
 from rdrkd.errors import DatasetError, Problem
 from rdrkd.files import file_sha256
+from rdrkd.grouping import Grouped
 
 MOST_PROBLEMS = 100
 
 
 @dataclass
 class Findings:
-    """What is wrong (the first MOST_PROBLEMS, and how many more), what deserves a look, and what there is."""
+    """What is wrong, what deserves a look, and what there is."""
 
-    problems: list[Problem] = field(default_factory=list)
-    more_problems: int = 0
     warnings: list[str] = field(default_factory=list)
     statistics: dict[str, Any] = field(default_factory=dict)
+    _found: Grouped = field(default_factory=Grouped)
 
     def add(self, problems: Iterable[Problem]) -> None:
-        """Keep problems up to the limit, and count the rest."""
-        for problem in problems:
-            if len(self.problems) < MOST_PROBLEMS:
-                self.problems.append(problem)
-            else:
-                self.more_problems += 1
+        """Take problems; equal ones are counted."""
+        self._found.add(problems)
+
+    @property
+    def problems(self) -> list[Problem]:
+        """Return what is wrong, the first MOST_PROBLEMS."""
+        return self.listed()[0]
+
+    def listed(self, called: Mapping[str, str] | None = None) -> tuple[list[Problem], int]:
+        """Return what is wrong, the first MOST_PROBLEMS, and how many more; `called` are other names of places."""
+        return self._found.listed(MOST_PROBLEMS, called)
 
     def refuse_problems(self) -> None:
         """Raise `DatasetError` with the problems, if there are any."""
-        if self.problems:
-            count, first = len(self.problems) + self.more_problems, self.problems[0]
-            raise DatasetError(f"{count} problems, the first at {first.where}: {first.detail}", self.problems)
+        if problems := self.problems:
+            first = problems[0]
+            raise DatasetError(f"{self._found.total} problems, the first at {first.where}: {first.detail}", problems)
 
 
 @dataclass(frozen=True)

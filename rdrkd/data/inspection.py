@@ -2,9 +2,8 @@
 
 import errno
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from rdrkd.data.preview import draw
 from rdrkd.data.uploads import LENIENT, Settled, reopened, settle
 from rdrkd.errors import DatasetError, DiskFullError, Problem
 from rdrkd.files import file_sha256
+from rdrkd.grouping import Grouped
 from rdrkd.suffixes import archive_suffix
 
 Report = dict[str, Any]
@@ -52,9 +52,11 @@ def empty_report(kind: str, sha256: str | None, size: int) -> Report:
 
 
 def refused(report: Report, problems: Sequence[Problem]) -> Report:
-    """Return the report on something that cannot be used."""
-    listed = [_listed(problem) for problem in problems[:MOST_PROBLEMS]]
-    return report | {"ok": False, "problems": listed, "more_problems": len(problems) - len(listed)}
+    """Return the report on something that cannot be used; equal problems become one."""
+    grouped = Grouped()
+    grouped.add(problems)
+    listed, more = grouped.listed(MOST_PROBLEMS)
+    return report | {"ok": False, "problems": [_listed(problem) for problem in listed], "more_problems": more}
 
 
 def _listed(problem: Problem) -> dict[str, str]:
@@ -118,20 +120,16 @@ def _judge(report: Report, settled: Settled, preview: Path | None) -> Report:
 
 
 def _describe(report: Report, settled: Settled, findings: Findings) -> Report:
+    problems, more = findings.listed(settled.came_from)  # a converted image by the place that it had in the upload
     return report | {
-        "ok": not findings.problems,
-        "problems": [_listed(_as_it_came(problem, settled.came_from)) for problem in findings.problems],
-        "more_problems": findings.more_problems,
+        "ok": not problems,
+        "problems": [_listed(problem) for problem in problems],
+        "more_problems": more,
         "warnings": settled.notes.get("warnings", []) + findings.warnings + _left_out(report),
         "names": list(settled.dataset.names),
         "statistics": findings.statistics,
         "skipped": {},
     }
-
-
-def _as_it_came(problem: Problem, came_from: Mapping[str, str]) -> Problem:
-    """Name a converted image by the place that it had in the upload."""
-    return replace(problem, where=came_from.get(problem.where, problem.where))
 
 
 def _left_out(report: Report) -> list[str]:

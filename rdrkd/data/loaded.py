@@ -32,6 +32,7 @@ class LoadedDataset(YOLODataset):
     """A `YOLODataset` for detection that reads what `Dataset.write_yaml` has written, through the project's readers."""
 
     cache: str | None
+    _decoded_bytes: int  # of all images
 
     def get_img_files(self, img_path: str) -> list[str]:
         """Return the images that the list names, or the first of them where a fraction is asked for."""
@@ -46,7 +47,10 @@ class LoadedDataset(YOLODataset):
             DatasetError: an image or label file is no longer what the check has seen.
         """
         with ThreadPoolExecutor(_THREADS) as pool:
-            return list(pool.map(self._labels_of, self.im_files))
+            labels = list(pool.map(self._labels_of, self.im_files))
+        # Where batches are rectangular, Ultralytics takes the sizes from the labels before it asks for the disk.
+        self._decoded_bytes = sum(3 * height * width for height, width in (label["shape"] for label in labels))
+        return labels
 
     @property
     def npy_files(self) -> list[Path]:
@@ -86,8 +90,7 @@ class LoadedDataset(YOLODataset):
 
     def check_cache_disk(self, safety_margin: float = 0.1) -> bool:
         """Return whether the run's disk has room for all images decoded; without it they are decoded each time."""
-        needed = sum(3 * height * width for height, width in (label["shape"] for label in self.labels))
-        if needed * (1 + safety_margin) < shutil.disk_usage(Path(self.data["yaml_file"]).parent).free:
+        if self._decoded_bytes * (1 + safety_margin) < shutil.disk_usage(Path(self.data["yaml_file"]).parent).free:
             return True
         self.cache = None
         return False

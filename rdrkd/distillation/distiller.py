@@ -20,6 +20,7 @@ from rdrkd.distillation.calibration import Calibrator
 from rdrkd.distillation.crossing import crosses, crossing_of, mappers
 from rdrkd.distillation.heads import BRANCHES, common, head_of
 from rdrkd.losses import Branch, Context, Cross, Output, build
+from rdrkd.models.frozen import frozen
 from rdrkd.models.levels import Level, Tap, forward, levels_of
 from rdrkd.spec import Recipe
 from rdrkd.ultralytics_adapter import DetectionModel, DistillationModel, branches, copy_attr
@@ -33,7 +34,7 @@ class Distiller(DistillationModel):
     """Computes task loss and distillation terms of a batch; called as a model it is the student.
 
     Args:
-        teacher: a trained detector; it is frozen.
+        teacher: a trained detector; a frozen copy of it teaches (`rdrkd.models.frozen`).
         student: the detector to train, with `args`, `names` and `nc` set.
         recipe: the weighted loss terms and what becomes of their weights.
         forward: runs a network and gives its output and maps; `models.levels.forward`, or that compiled.
@@ -51,7 +52,7 @@ class Distiller(DistillationModel):
     ) -> None:
         nn.Module.__init__(self)
         self.student_model = student
-        self.__dict__["teacher_model"] = teacher.eval().requires_grad_(False)  # past Module.__setattr__: unregistered
+        self.__dict__["teacher_model"] = frozen(teacher)  # past Module.__setattr__: unregistered
         copy_attr(self, student)
         self.weights: dict[str, float] = {term.name: term.weight for term in recipe.terms}
         self.factor = 1.0
@@ -98,7 +99,7 @@ class Distiller(DistillationModel):
             return task, {**items, **{name: task.new_zeros(()) for name in self.weights}}
         images = batch["img"]
         with torch.no_grad():
-            teacher, teacher_maps = self._run(self.teacher_model, images, self.teacher_levels)
+            teacher, teacher_maps = self._run(self.teacher_model, images, self.teacher_levels, decode=False)
         predictions, student_maps = self._run(self.student_model, images, self.student_levels)
         with self._assignments() as assignments:
             task, items = self.student_model.loss(batch, predictions)
@@ -150,10 +151,12 @@ class Distiller(DistillationModel):
 
     # -- one step
 
-    def _run(self, model: DetectionModel, images: Tensor, levels: Mapping[Tap, Level]) -> tuple[Any, Maps]:
-        """Give a model's output and its maps by tap."""
+    def _run(
+        self, model: DetectionModel, images: Tensor, levels: Mapping[Tap, Level], decode: bool = True
+    ) -> tuple[Any, Maps]:
+        """Return a model's output and its maps by tap."""
         layers = tuple(sorted({level.layer for level in levels.values()}))
-        output, maps = self._forward(model, images, layers, self.crossing and self.crossing.split)
+        output, maps = self._forward(model, images, layers, self.crossing and self.crossing.split, decode)
         return output, {tap: maps[level.layer] for tap, level in levels.items()}
 
     def _look(self, task: Tensor, outputs: Mapping[str, Output], objects: int) -> None:

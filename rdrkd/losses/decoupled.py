@@ -19,7 +19,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rdrkd.boxes import Regions, clip_boxes, object_areas, rasterise
+from rdrkd.boxes import Regions, clip_boxes, object_areas, rasterise, visibility
+from rdrkd.losses.channels import deviation
 from rdrkd.losses.context import Context, Output, level_name
 from rdrkd.spec.losses import Decoupled
 
@@ -108,10 +109,14 @@ def decoupled_term(term: Decoupled, context: Context) -> Output:
         regions = rasterise(boxes, image, stride, (batch, height, width))
         areas = object_areas(boxes, regions, context.imgsz, term.area_unit)
         weights = _object_weights(term, areas, regions)
+        if term.by_visibility:
+            weights = weights * visibility(boxes, stride)
         divisor = object_areas(boxes, regions, context.imgsz, term.divisor_unit)
         weight = cell_weight(regions, areas, weights, divisor, term.overlap)
         foreground = regions.union()
         name = level_name(stride)
+        if term.standardize:
+            teacher, student = (x / deviation(teacher) for x in (teacher, student))
         levels[name] = decoupled_loss(teacher, student, weight, foreground, term.alpha, term.beta, term.background_norm)
         shares[f"{name}/background"] = (~foreground).float().mean()
     return Output.of(levels, shares)

@@ -20,10 +20,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from rdrkd.boxes import Regions, clip_boxes, object_areas, rasterise
+from rdrkd.boxes import Regions, clip_boxes, object_areas, rasterise, visibility
 from rdrkd.losses.attention import channel_attention, spatial_attention
+from rdrkd.losses.channels import deviation
 from rdrkd.losses.context import Context, Output, level_name
-from rdrkd.losses.generation import generation_block
+from rdrkd.losses.generation import Form, generation_block
 from rdrkd.spec.losses import Regenerated
 
 
@@ -46,15 +47,29 @@ def channel_mask(attention: Tensor, tau_c: float) -> Tensor:
     return (~hidden).to(attention.dtype)
 
 
-def regenerated_loss(teacher: Tensor, rebuilt: Tensor, reduction: Literal["sum", "mean"] = "sum") -> Tensor:
+def regenerated_loss(
+    teacher: Tensor, rebuilt: Tensor, reduction: Literal["sum", "mean"] = "sum", weight: Tensor | None = None
+) -> Tensor:
     """L_mask of one level: squared distance of the rebuilt student map to the teacher's, both (B, C, H, W).
+
+    Args:
+        teacher: F^t, detached here.
+        rebuilt: F_new.
+        reduction: over channels and cells.
+        weight: (B, 1, H, W) what each cell counts for; 1 by default.
 
     Returns:
         Scalar, the mean over images of the sum (or the mean) over channels and cells.
     """
     # Eq. 6
-    loss = (teacher.detach() - rebuilt).square().sum((1, 2, 3)).mean()
+    distance = (teacher.detach() - rebuilt).square()
+    loss = (distance if weight is None else weight * distance).sum((1, 2, 3)).mean()
     return loss if reduction == "sum" else loss / teacher[0].numel()
+
+
+def cell_weight(seen: Tensor, regions: Regions) -> Tensor:
+    """Return what each cell counts for, (B, 1, H, W): on objects the largest of their weights (Q,), elsewhere 1."""
+    return torch.where(regions.union(), regions.paint(seen, "max"), 1.0).unsqueeze(1)
 
 
 class ProcreateModules(nn.Module):
@@ -62,12 +77,14 @@ class ProcreateModules(nn.Module):
 
     PM_s is MGD's generation block, conv3x3-ReLU-conv3x3. A channel mask leaves the space intact, so that PM_c mixes
     channels only, conv1x1-ReLU-conv1x1, unless `channel_kernel` is 3. `fusion="learned"` weighs the two maps by two
-    learned numbers that start at 1, so that it starts as the plain sum.
+    learned numbers that start at 1, so that it starts as the plain sum. `generation` names a cheaper form of PM_s.
     """
 
-    def __init__(self, channels: int, channel_kernel: int, fusion: Literal["sum", "learned"]) -> None:
+    def __init__(
+        self, channels: int, channel_kernel: int, fusion: Literal["sum", "learned"], generation: Form = "full"
+    ) -> None:
         super().__init__()
-        self.spatial = generation_block(channels)
+        self.spatial = generation_block(channels, form=generation)
         self.channel = generation_block(channels, channel_kernel)
         self.fusion = nn.Parameter(torch.ones(2)) if fusion == "learned" else None
 
@@ -89,7 +106,9 @@ class RegeneratedTerm(nn.Module):
         self.term = term
         self.procreate = nn.ModuleDict(
             {
-                level_name(stride): ProcreateModules(teacher_channels[stride], term.channel_kernel, term.fusion)
+                level_name(stride): ProcreateModules(
+                    teacher_channels[stride], term.channel_kernel, term.fusion, term.generation
+                )
                 for stride in term.levels
             }
         )
@@ -110,6 +129,10 @@ class RegeneratedTerm(nn.Module):
             mask_c = channel_mask(channel_attention(teacher, self.term.temperature), self.term.tau_c)
             with context.autocast():
                 rebuilt = self.procreate[name](student, mask_s, mask_c)
-            levels[name] = regenerated_loss(teacher, rebuilt.to(teacher.dtype), self.term.reduction)
+            rebuilt = rebuilt.to(teacher.dtype)
+            if self.term.standardize:
+                teacher, rebuilt = (x / deviation(teacher) for x in (teacher, rebuilt))
+            weight = cell_weight(visibility(boxes, stride), regions) if self.term.by_visibility else None
+            levels[name] = regenerated_loss(teacher, rebuilt, self.term.reduction, weight)
             shares |= {f"{name}/hidden_cells": 1 - mask_s.mean(), f"{name}/hidden_channels": 1 - mask_c.mean()}
         return Output.of(levels, shares)

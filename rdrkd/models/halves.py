@@ -48,6 +48,15 @@ def predict(head: Detect, maps: Sequence[Tensor], split: int) -> dict[str, Any]:
     return found if len(found) > 1 else dict(found["one2many"])
 
 
+def undecoded(head: Detect, maps: Sequence[Tensor]) -> dict[str, Any]:
+    """Run a head on its input maps; return its raw predictions, as the head itself does in training."""
+    found = {"one2many": head.forward_head(list(maps), **head.one2many)}
+    if getattr(head, "one2one_cv2", None) is not None:
+        inputs = [x.detach() for x in maps] if head.training else list(maps)
+        found["one2one"] = head.forward_head(inputs, **head.one2one)
+    return found if len(found) > 1 else dict(found["one2many"])
+
+
 def finish(head: Detect, branch: str, hidden: Hidden, split: int) -> dict[str, Tensor]:
     """Run what comes after the cut; give `boxes` (B, 4R, A) and `scores` (B, nc, A) of a branch."""
     return {

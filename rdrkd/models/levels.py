@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rdrkd.errors import PairError
-from rdrkd.models.halves import predict
+from rdrkd.models.halves import predict, undecoded
 from rdrkd.ultralytics_adapter import DetectionModel
 
 Layers = Literal["fpn", "backbone"]
@@ -26,12 +26,17 @@ class Level(NamedTuple):
 
 
 def forward(
-    model: DetectionModel, images: Tensor, layers: Collection[int] = (), split: int | None = None
+    model: DetectionModel,
+    images: Tensor,
+    layers: Collection[int] = (),
+    split: int | None = None,
+    decode: bool = True,
 ) -> tuple[Any, dict[int, Tensor]]:
-    """Run a model on images (B, 3, H, W); give its output, and the output maps of some layers by their index.
+    """Run a model on images (B, 3, H, W); return its output, and the output maps of some layers by their index.
 
     With a `split` the Detect head runs in two halves (`rdrkd.models.halves`): the output is its raw predictions in
-    either mode, each branch with the maps between the halves under `hidden`.
+    either mode, each branch with the maps between the halves under `hidden`. Without `decode` it is the raw
+    predictions, too, and a head in eval mode is spared the work of turning them into boxes and scores.
     """
     x: Any = images
     outputs: list[Any] = []
@@ -40,7 +45,10 @@ def forward(
             x = x if layer.f == -1 else outputs[layer.f]
         else:
             x = [x if index == -1 else outputs[index] for index in layer.f]
-        x = layer(x) if split is None or layer is not model.model[-1] else predict(layer, x, split)
+        if layer is not model.model[-1] or (split is None and decode):
+            x = layer(x)
+        else:
+            x = undecoded(layer, x) if split is None else predict(layer, x, split)
         outputs.append(x if layer.i in model.save or layer.i in layers else None)
     return x, {index: outputs[index] for index in layers}
 

@@ -18,6 +18,7 @@ from rdrkd.errors import ModelError
 from rdrkd.files import write_atomically
 from rdrkd.models import plausible
 from rdrkd.models.architectures import build, name_of
+from rdrkd.models.recognised import foreign_type, refusal_of_content, refusal_of_file
 from rdrkd.ultralytics_adapter import (
     ULTRALYTICS_VERSION,
     Detect,
@@ -64,6 +65,8 @@ def load_weights(path: Path) -> LoadedModel:
     if not path.is_file():
         raise ModelError(f"expected a weights file, got nothing at {path.name}")
     suffix = path.suffix.lower()
+    if suffix in (".safetensors", ".pt") and (refusal := refusal_of_file(path)) is not None:
+        raise ModelError(refusal)
     if suffix == ".safetensors":
         return replace(_load_safetensors(path), path=path.resolve())
     if suffix == ".pt":
@@ -76,17 +79,32 @@ def _load_checkpoint(path: Path) -> LoadedModel:
         neutral = Path(folder) / "checkpoint.pt"
         neutral.symlink_to(path.resolve())
         try:
-            checkpoint, _ = torch_safe_load(str(neutral), safe_only=True)
+            checkpoint = _unpickled(neutral)
             found = _detector(checkpoint)
             plausible.check_tree(found)
             names, tensors = _class_names(found), found.float().state_dict()
         except ModelError:
             raise
         except Exception as error:  # whatever a damaged or hostile file makes the reader raise
+            if (foreign := foreign_type(error)) is not None:
+                raise ModelError(foreign) from error
             detail = _first(error).replace(str(neutral), "it")
             raise ModelError(f"expected an Ultralytics checkpoint, got one that cannot be read: {detail}") from error
     plausible.check_configuration(found.yaml, len(tensors))
     return _rebuild(found.yaml, names, tensors)
+
+
+def _unpickled(path: Path) -> Mapping[str, Any]:
+    """Return a checkpoint's dictionary.
+
+    Raises:
+        ModelError: it is a list, a tensor or the like, of which Ultralytics asks for a `model` in vain.
+    """
+    try:
+        checkpoint: Mapping[str, Any] = torch_safe_load(str(path), safe_only=True)[0]
+    except AttributeError as error:
+        raise ModelError(refusal_of_content(getattr(error, "obj", None))) from error
+    return checkpoint
 
 
 def _detector(checkpoint: Mapping[str, Any]) -> DetectionModel:
@@ -94,7 +112,7 @@ def _detector(checkpoint: Mapping[str, Any]) -> DetectionModel:
     if isinstance(found, DistillationModel):
         found = found.student_model
     if found is None or type(found) is not DetectionModel or type(found.model[-1]) is not Detect:
-        raise ModelError(f"expected an Ultralytics detection model, got {type(found).__name__}")
+        raise ModelError(refusal_of_content(checkpoint))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from copy import copy
-from typing import Any, Optional
+from typing import Annotated, Any, Optional
 
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
@@ -21,8 +21,11 @@ class _Partial(BaseModel):
 
 def _optional(field: FieldInfo) -> tuple[Any, FieldInfo]:
     without = copy(field)
-    without.default = None
-    return Optional[field.annotation], without  # noqa: UP045 - of a type that is computed
+    without.default, without.metadata = None, []
+    kind: Any = field.annotation
+    for constraint in field.metadata:  # of the value, not of the None beside it
+        kind = Annotated[kind, constraint]
+    return Optional[kind], without  # noqa: UP045 - of a type that is computed
 
 
 # `TrainSettings` without defaults and without the seed: None is what the study says.

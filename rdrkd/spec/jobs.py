@@ -17,9 +17,9 @@ from pydantic import (
 )
 
 from rdrkd.spec.exporting import NEEDS_GPU, ExportSettings
-from rdrkd.spec.faults import refusal
+from rdrkd.spec.faults import Fault, refusal
 from rdrkd.spec.presets import Distillation, Preset
-from rdrkd.spec.references import STUDY_ID, TEXT, DatasetRef, ModelRef, WeightsRef
+from rdrkd.spec.references import STUDY_ID, TEXT, Architecture, DatasetRef, ModelRef, WeightsRef, layers_of
 from rdrkd.spec.training import EvaluationSettings, TrainSettings
 
 LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=TEXT)]
@@ -62,6 +62,12 @@ class _Job(BaseModel):
     )
 
 
+def _frozen(student: ModelRef, train: TrainSettings) -> list[Fault]:
+    """Give the fault of a spec that freezes all of an architecture; other models are known when they are opened."""
+    detail = train.freezes_all(layers_of(student.architecture)) if isinstance(student, Architecture) else None
+    return [] if detail is None else [Fault(("train", "freeze"), detail, train.freeze)]
+
+
 class Distill(_Job):
     """Train a student under a teacher."""
 
@@ -72,8 +78,8 @@ class Distill(_Job):
     train: TrainSettings = Field(default_factory=TrainSettings)
 
     @model_validator(mode="after")
-    def _terms_are_on(self) -> Self:
-        if faults := self.distillation.never_on(self.train.epochs):
+    def _trains_something(self) -> Self:
+        if faults := [*self.distillation.never_on(self.train.epochs), *_frozen(self.student, self.train)]:
             raise refusal(faults)
         return self
 
@@ -96,6 +102,12 @@ class Train(_Job):
     kind: Literal["train"]
     model: ModelRef
     train: TrainSettings = Field(default_factory=TrainSettings)
+
+    @model_validator(mode="after")
+    def _trains_something(self) -> Self:
+        if faults := _frozen(self.model, self.train):
+            raise refusal(faults)
+        return self
 
 
 class Evaluate(_Job):

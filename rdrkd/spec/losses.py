@@ -4,15 +4,20 @@ The defaults are the readings argued in docs/paper_map.md. A term's name, its we
 and the name of its file under `rdrkd/losses/` are the same word.
 """
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Stride = Literal[4, 8, 16, 32]
 
 
+def _require_name(schema: dict[str, Any]) -> None:
+    """Require the discriminator in JSON, where it tells the terms apart; only Python's constructors can do without."""
+    schema["required"] = ["name", *schema.get("required", ())]
+
+
 class _Term(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, json_schema_extra=_require_name)
 
 
 class HeadTerm(_Term):
@@ -77,6 +82,18 @@ class Regenerated(FeatureTerm):
     fusion: Literal["sum", "learned"] = Field(
         "sum", description="how the two procreate modules' maps are joined (Eq. 5)"
     )
+    generation: Literal["full", "bottleneck", "separable"] = Field(
+        "full",
+        description="the spatial procreate module: MGD's two 3x3 convolutions, the same a quarter as wide between "
+        "them, or each taken apart into one per channel and one across the channels",
+    )
+    standardize: bool = Field(
+        False, description="divide each channel of both maps by the teacher's deviation in the batch: all count alike"
+    )
+    by_visibility: bool = Field(
+        False,
+        description="an object smaller than a cell of the level counts by the share of the cell that it fills",
+    )
 
     @model_validator(mode="after")
     def _area_fits_unit(self) -> Self:
@@ -104,6 +121,13 @@ class Decoupled(FeatureTerm):
     )
     background_norm: Literal["cells", "elements", "none"] = Field(
         "cells", description="the background sum is divided by its cells, by cells x channels, or not at all"
+    )
+    standardize: bool = Field(
+        False, description="divide each channel of both maps by the teacher's deviation in the batch: all count alike"
+    )
+    by_visibility: bool = Field(
+        False,
+        description="an object smaller than a cell of the level counts by the share of the cell that it fills",
     )
 
 

@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic.config import JsonDict
 
 from rdrkd.spec.faults import Fault
 from rdrkd.spec.losses import (
@@ -138,12 +139,14 @@ TABLE_2 = (  # the six rows of the paper's ablation
 )
 
 
+# With `properties`, without which linters take the names for typing errors.
+_BOTH: JsonDict = {"required": ["losses", "preset"], "properties": {"losses": {}, "preset": {}}}
+
+
 class Distillation(BaseModel):
     """Which terms a distillation sums: a `preset`, or `losses`, never both; without either the preset `rdr-kd`."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, json_schema_extra={"not": {"required": ["losses", "preset"]}}
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"not": _BOTH})
 
     preset: Preset | None = Field(None, description="a named recipe: terms, and how they are weighted")
     losses: tuple[Term, ...] | None = Field(None, min_length=1, description="weighted terms, each name at most once")

@@ -14,6 +14,19 @@ FAMILIES = {
 NARROW = "yolov8n-half"
 ARCHITECTURES: tuple[str, ...] = (*(name for names in FAMILIES.values() for name in names), NARROW)
 
+_LAYERS = {"yolov8": 23, "yolov8-p2": 29, "yolo11": 24, "yolo26": 24}  # of each family, the head among them
+
+
+def layers_of(architecture: str) -> int:
+    """Return how many layers a network of the allow-list has, as `freeze` counts them.
+
+    >>> layers_of("yolov8s-p2"), layers_of("yolov8n-half")
+    (29, 23)
+    """
+    family = next((family for family, names in FAMILIES.items() if architecture in names), "yolov8")
+    return _LAYERS[family]
+
+
 # No control characters: PostgreSQL can neither store nor compare a NUL, and names are shown to people.
 TEXT = r"^[^\x00-\x1f\x7f]*$"
 MODEL_ID = r"^mdl_[0-9a-f]{32}$"

@@ -9,7 +9,7 @@ from rdrkd.spec.controls import CONTROLS, TrainChanges, controls
 from rdrkd.spec.deciding import Decide
 from rdrkd.spec.faults import Fault, refusal
 from rdrkd.spec.presets import TABLE_1, TABLE_2, Distillation, Preset
-from rdrkd.spec.references import Architecture, DatasetRef, ModelRef
+from rdrkd.spec.references import Architecture, DatasetRef, ModelRef, layers_of
 from rdrkd.spec.training import TrainSettings
 
 GROUPS: dict[str, tuple[Preset, ...]] = {"table1": TABLE_1, "table2": TABLE_2}  # names that stand for several methods
@@ -153,6 +153,13 @@ class Study(BaseModel):
                 epochs = choice.changes.get("train", {}).get("epochs", self.train.epochs)
                 never_on = choice.distillation.never_on(epochs)
                 faults += [Fault(("methods", place, *where), detail, came) for where, detail, came in never_on]
+                own = choice.changes.get("train", {})
+                frozen = _frozen(choice.student or self.student, own.get("freeze", self.train.freeze))
+                faults += [Fault(("methods", place, "train", "freeze"), detail, came) for detail, came in frozen]
+        faults += [Fault(("train", "freeze"), *found) for found in _frozen(self.student, self.train.freeze)]
+        if (teacher := self.teacher.train) is not None:
+            frozen = _frozen(self.teacher.model, teacher.freeze)
+            faults += [Fault(("teacher", "train", "freeze"), *found) for found in frozen]
         if "seed" in self.train.model_fields_set:
             seed = self.train.seed
             faults.append(Fault(("train", "seed"), f"expected no seed here but in `seeds`, got {seed}", seed))
@@ -177,6 +184,13 @@ class Study(BaseModel):
         if self.decide is not None and (self.lead not in distilling or Preset.NONE not in every):
             detail = f"expected `none` and the distilling method that is judged among methods, got {', '.join(every)}"
             yield Fault(("decide",), detail, self.decide.method)
+
+
+def _frozen(model: ModelRef, freeze: int) -> list[tuple[str, int]]:
+    """Give why nothing of an architecture would be trained, and the number that came; of other models nothing."""
+    layers = layers_of(model.architecture) if isinstance(model, Architecture) else None
+    detail = TrainSettings(freeze=freeze).freezes_all(layers) if layers is not None else None
+    return [] if detail is None else [(detail, freeze)]
 
 
 def _repeated(what: str, values: Sequence[Any]) -> Iterator[Fault]:

@@ -1,10 +1,20 @@
 """How a run trains: an allow-list of Ultralytics' train arguments, with the paper's SGD recipe as default."""
 
-from typing import Literal
+import math
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+_STRIDE = 32  # the trainer pads to multiples of it, whatever the network's own stride
 
 ImageSize = Field(640, ge=32, le=4096, multiple_of=32, description="side of the square network input, px")
+
+
+# An `enum` of two types is valid JSON Schema, but client generators drop it, with every endpoint that refers to it.
+Cache = Annotated[
+    Literal[False, "ram", "disk"],
+    WithJsonSchema({"anyOf": [{"type": "boolean", "const": False}, {"type": "string", "enum": ["ram", "disk"]}]}),
+]
 
 
 class TrainSettings(BaseModel):
@@ -36,7 +46,7 @@ class TrainSettings(BaseModel):
         "KD terms always run in fp32",
     )
     compile: bool = Field(False, description="torch.compile the student and the teacher")
-    cache: Literal[False, "ram", "disk"] = Field(False, description="keep decoded images in memory or on disk")
+    cache: Cache = Field(False, description="keep decoded images in memory or on disk")
     workers: int = Field(8, ge=0, le=64, description="data loader processes for each device (none are used on the CPU)")
     rect: bool = Field(False, description="rectangular batches")
     multi_scale: float = Field(0.0, ge=0, le=0.9, description="vary imgsz by up to this share")
@@ -59,6 +69,32 @@ class TrainSettings(BaseModel):
     box: float = Field(7.5, ge=0, le=1000, description="gain of the task's box loss")
     cls: float = Field(0.5, ge=0, le=1000, description="gain of the task's class loss")
     dfl: float = Field(1.5, ge=0, le=1000, description="gain of the task's distribution focal loss")
+
+    def lone_image(self, images: int, ranks: int = 1) -> str | None:
+        """Return why training would stop at a batch of one image, or None.
+
+        Batch normalisation needs more than one value per channel: the map of the largest stride has one for each
+        image of 32 px.
+
+        Args:
+            images: of the dataset's train split.
+            ranks: devices that share each batch.
+        """
+        smallest = max(_STRIDE, int(self.imgsz * (1 - self.multi_scale))) // _STRIDE * _STRIDE
+        share = math.ceil(max(1, round(images * self.fraction)) / ranks)
+        batch = min(max(1, self.batch // ranks), share)
+        if smallest >= 2 * _STRIDE or share % batch != int(batch > 1) or (self.compile and share > batch):
+            return None
+        return (
+            f"expected inputs of at least {2 * _STRIDE} px, multi_scale included, or batches that leave no single "
+            f"image, got {smallest} px and one image in the last batch of {images} images by {self.batch}"
+        )
+
+    def freezes_all(self, layers: int) -> str | None:
+        """Return why nothing of a network of so many layers would be trained, or None."""
+        if self.freeze < layers:
+            return None
+        return f"expected fewer than the student's {layers} layers, or nothing would be trained, got {self.freeze}"
 
 
 class EvaluationSettings(BaseModel):

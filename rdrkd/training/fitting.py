@@ -6,8 +6,10 @@ import torch
 
 from rdrkd.devices import CPU
 from rdrkd.distillation.distiller import Distiller
+from rdrkd.errors import Problem, SpecError
 from rdrkd.models import build
 from rdrkd.models.pairs import check_pair
+from rdrkd.spec.references import layers_of
 from rdrkd.training.plan import Plan
 from rdrkd.training.precision import dtype_of
 from rdrkd.ultralytics_adapter import check_compiler
@@ -21,6 +23,7 @@ def check_plan(plan: Plan, devices: Sequence[str]) -> None:
         devices: as `devices_of` gives them.
 
     Raises:
+        SpecError: all layers of the student are frozen.
         MachineError: the device cannot compute, or the machine not compile, as the settings ask.
         PairError: teacher and student do not fit each other or a term, whatever the classes.
     """
@@ -29,9 +32,12 @@ def check_plan(plan: Plan, devices: Sequence[str]) -> None:
         dtype_of(plan.settings.amp, device)
         if plan.settings.compile:
             check_compiler(device)
+    start = plan.student
+    layers = layers_of(start) if isinstance(start, str) else len(start.model.model)
+    if (frozen := plan.settings.freezes_all(layers)) is not None:
+        raise SpecError(f"train.freeze: {frozen}", [Problem("/train/freeze", frozen)])
     if plan.teacher is None:
         return
-    start = plan.student
     with torch.random.fork_rng(devices=[]):
         # The teacher's classes must be the dataset's: so this is the student's head, too.
         student = build(start if isinstance(start, str) else start.model.yaml, plan.teacher.names)

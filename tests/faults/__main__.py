@@ -6,6 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
+from tests.faults import sandbox
 from tests.faults.run import BACKENDS, Plan, run
 
 
@@ -17,6 +18,8 @@ def main() -> int:
     parser.add_argument("--kinds", nargs="*", default=[], help="faults to inject; default: all that can be here")
     parser.add_argument("--json", type=Path, help="write the summary to this folder, a file per backend and seed")
     options = parser.parse_args()
+    if (status := sandbox.enter(sys.argv[1:])) is not None:
+        return status
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything that was started is ended
     well = True
     for backend in BACKENDS if options.backend == "both" else [options.backend]:

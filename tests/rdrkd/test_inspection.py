@@ -84,6 +84,7 @@ def test_describes_a_checkpoint(checkpoint: Path) -> None:
         "names": ["car", "person", "bus"],
         "parameters": 3_011_433,
         "strides": [8, 16, 32],
+        "layers": 23,
         "reg_max": 16,
         "task": "detect",
     }
@@ -93,7 +94,7 @@ def test_describes_safetensors(checkpoint: Path, tmp_path: Path) -> None:
     save_student(load_weights(checkpoint).model, tmp_path, {})
     from_pt, from_safetensors = inspect(tmp_path / "student.pt"), inspect(tmp_path / "student.safetensors")
     assert from_safetensors["ok"]
-    for key in ("architecture", "names", "parameters", "strides", "reg_max", "task"):
+    for key in ("architecture", "names", "parameters", "strides", "layers", "reg_max", "task"):
         assert from_safetensors[key] == from_pt[key]
 
 

@@ -394,3 +394,16 @@ def test_a_run_recovers_from_a_loss_that_is_not_finite_at_most_three_times(
     newest = state.newest(tmp_path, reporter)
     assert newest is not None
     assert all(value.isfinite().all() for value in newest.state()["model"].values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "pointer"),
+    [({"freeze": 23}, "/train/freeze"), ({"imgsz": 32, "batch": 1}, "/train/imgsz")],
+)
+def test_settings_that_the_trainer_would_break_at_are_refused(
+    scenes: Path, teacher_path: Path, tmp_path: Path, settings: dict[str, int], pointer: str
+) -> None:
+    spec = {"kind": "train", "model": {"path": str(teacher_path)}, "dataset": str(scenes), "train": TRAIN | settings}
+    with pytest.raises(SpecError) as caught:
+        run(JOB_SPEC.validate_python(spec), tmp_path / "run", Memory(), Inputs(device="cpu"))
+    assert [problem.where for problem in caught.value.problems] == [pointer]

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import psutil
@@ -33,6 +35,43 @@ def test_connection_is_seen_and_its_loss_too(broker: socket.socket) -> None:
         assert is_connected(this, url(broker))
         assert complaint([this], url(broker)) is None
     assert complaint([this], url(broker)) == f"no connection to the broker: process [{os.getpid()}]"
+
+
+SEALED = """
+import os, socket, sys, time
+import psutil
+from rdrkd.sealing import seal
+from worker.health import complaint
+port, connects = int(sys.argv[1]), sys.argv[2] == "connects"
+ready, say = os.pipe()
+socket.getaddrinfo("127.0.0.1", port)  # a module that another user may not be able to read
+worker = os.fork()
+held = connects and not worker and socket.create_connection(("127.0.0.1", port))
+if os.geteuid() == 0:
+    os.setuid(65534)
+if not worker:
+    seal()
+    os.write(say, b"x")
+    time.sleep(60)
+os.close(say)
+os.read(ready, 1)
+try:
+    print(complaint([psutil.Process(worker)], f"redis://127.0.0.1:{port}/0"))
+finally:
+    os.kill(worker, 9)
+"""
+
+
+@pytest.mark.parametrize("what", ["connects", "is deaf"])
+def test_a_sealed_worker_is_seen_by_its_own_user(broker: socket.socket, what: str) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", SEALED, str(broker.getsockname()[1]), what],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout.strip()
+    assert told.startswith("None" if what == "connects" else "no connection to the broker"), told
 
 
 def test_broker_that_is_a_file_needs_no_connection() -> None:

@@ -125,6 +125,19 @@ def test_a_real_file_is_refused_by_the_real_inspection(place: Workplace, rows: R
     assert "Traceback" not in json.dumps(row.problems)
 
 
+def test_a_refusal_names_the_users_file_and_never_the_stores(place: Workplace, rows: Rows) -> None:
+    limits = {"inspect_timeout_seconds": 60, "inspect_memory_bytes": 2**33}
+    settings = place.settings.model_copy(update=limits)
+    real = Workplace(settings, place.database, place.storage, place.doorbell, place.name)
+    row_id = rows.upload(b"version https://git-lfs.github.com/spec/v1\nsize 5\n", table=Model)
+    with place.database.transaction() as session:
+        session.execute(update(Model).where(Model.id == row_id).values(filename="--best of May.pt"))
+    inspection.run(real, claim(real))
+    (problem,) = rows.get(row_id).problems
+    assert problem["where"] == "--best of May.pt"
+    assert "got a git-LFS pointer to a file of 5 bytes" in problem["detail"]
+
+
 @pytest.fixture
 def real(place: Workplace) -> Workplace:
     """A workplace whose limits a real inspection keeps to."""

@@ -9,6 +9,7 @@ from PIL import Image
 from rdrkd.data import Dataset, open_dataset
 from rdrkd.data.check import MOST_PROBLEMS, Findings, check
 from rdrkd.data.scenes import write_scenes
+from rdrkd.errors import Problem
 from tests.rdrkd.data.crafted import make_dataset, make_image
 
 
@@ -18,7 +19,7 @@ def findings(root: Path) -> Findings:
 
 def problems(root: Path) -> dict[str, str]:
     found = findings(root)
-    assert found.more_problems == 0
+    assert found.listed()[1] == 0
     return {problem.where: problem.detail for problem in found.problems}
 
 
@@ -86,10 +87,22 @@ def test_names_the_label_line_at_fault(tmp_path: Path, line: str, expected: str)
     assert problems(root) == {"labels/val/a.txt:2": expected}
 
 
-def test_counts_problems_beyond_the_limit(tmp_path: Path) -> None:
-    root = make_dataset(tmp_path / "d", label="7 0.5 0.5 0.2 0.2\n" * 80)
-    found = findings(root)
-    assert (len(found.problems), found.more_problems) == (MOST_PROBLEMS, 160 - MOST_PROBLEMS)
+def test_equal_problems_are_one_with_a_count_and_the_first_places(tmp_path: Path) -> None:
+    found = findings(make_dataset(tmp_path / "d", label="7 0.5 0.5 0.2 0.2\n" * 80))
+    (problem,) = found.problems
+    assert problem.where == "labels/train/a.txt:1"
+    assert problem.detail.endswith("(160 times: labels/train/a.txt:1, labels/train/a.txt:2, labels/train/a.txt:3, ...)")
+    assert found.listed()[1] == 0
+
+
+@pytest.mark.parametrize(("kinds", "each"), [(1, 3), (1, 4), (40, 3), (40, 4), (130, 1), (130, 9)])
+def test_no_problem_is_lost_from_the_count(kinds: int, each: int) -> None:
+    found = Findings()
+    found.add(Problem(f"{kind}:{number}", f"detail {kind}") for number in range(each) for kind in range(kinds))
+    problems, more = found.listed()
+    shown = sum(each if f"({each} times" in problem.detail else 1 for problem in problems)
+    assert len(problems) <= MOST_PROBLEMS
+    assert shown + more == kinds * each
 
 
 def test_says_where_labels_were_expected(tmp_path: Path) -> None:

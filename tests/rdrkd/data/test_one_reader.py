@@ -28,7 +28,7 @@ LABELS = "0 .25 .25 .25 .25\n1 .6 .6 .25 .3\n"
 WIDTH, HEIGHT = 48, 40
 
 
-def load(dataset: Dataset, split: str, folder: Path, **arguments: Any) -> LoadedDataset:
+def load(dataset: Dataset, split: str, folder: Path, rect: bool = False, **arguments: Any) -> LoadedDataset:
     """Load a split as a training or validation does."""
     folder.mkdir(exist_ok=True)
     dataset.write_yaml(folder / "data.yaml")
@@ -36,7 +36,7 @@ def load(dataset: Dataset, split: str, folder: Path, **arguments: Any) -> Loaded
     if dataset.scaling is not None:
         data["scaling"] = [dataset.scaling.low, dataset.scaling.high]
     args = default_arguments(imgsz=64, **arguments)
-    return loaded(args, str(folder / f"data.{split}.txt"), 2, data, "val", rect=False, stride=32)
+    return loaded(args, str(folder / f"data.{split}.txt"), 2, data, "val", rect=rect, stride=32)
 
 
 def tree(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -131,11 +131,12 @@ def test_odd_but_sound_images_are_loaded_as_they_were_checked(tmp_path: Path, na
     assert sorted(p.name for p in root.rglob("*") if p.is_file()) == sorted(Path(p).name for p in before)
 
 
-def test_disk_caches_lie_in_the_runs_folder_and_give_the_same_images(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rect", [False, True])
+def test_disk_caches_lie_in_the_runs_folder_and_give_the_same_images(tmp_path: Path, rect: bool) -> None:
     root = make_dataset(tmp_path / "own", label=LABELS)
     before = tree(root)
     dataset = open_dataset(root, tmp_path / "cache")
-    plain, cached = (load(dataset, "train", tmp_path / "run", cache=how) for how in (False, "disk"))
+    plain, cached = (load(dataset, "train", tmp_path / "run", rect, cache=how) for how in (False, "disk"))
     assert [p.parent for p in cached.npy_files] == [tmp_path / "run/decoded/data.train"]
     assert all(p.is_file() for p in cached.npy_files)
     assert np.array_equal(plain.load_image(0)[0], cached.load_image(0)[0])

@@ -1,6 +1,8 @@
 """Loops that several of the losses' slow references share."""
 
-from torch import nn
+import statistics
+
+from torch import Tensor, nn
 
 
 def slow_convolution(x: list, layer: nn.Conv2d) -> list:  # type: ignore[type-arg]
@@ -29,3 +31,9 @@ def slow_convolution(x: list, layer: nn.Conv2d) -> list:  # type: ignore[type-ar
 def slow_block(x: list, block: nn.Sequential) -> list:  # type: ignore[type-arg]
     hidden = [[[max(0.0, v) for v in row] for row in channel] for channel in slow_convolution(x, block[0])]
     return slow_convolution(hidden, block[2])
+
+
+def slow_deviation(x: Tensor) -> list[float]:
+    """Each channel's deviation over the images and cells of a map (B, C, H, W), at least a tenth of their mean."""
+    found = [statistics.pstdev(channel.flatten().tolist()) for channel in x.transpose(0, 1)]
+    return [max(each, 0.1 * statistics.mean(found)) for each in found]

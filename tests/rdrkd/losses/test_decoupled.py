@@ -13,6 +13,7 @@ from rdrkd.losses import build
 from rdrkd.losses.decoupled import area_softmax, cell_weight, decoupled_loss
 from rdrkd.spec import Decoupled
 from tests.rdrkd.losses.contexts import BOX_IMAGE, BOXES, IMGSZ, WIDTHS, make_context, without_objects
+from tests.rdrkd.losses.slow import slow_deviation
 
 ONE_IMAGE = torch.zeros(3, dtype=torch.long)
 
@@ -109,6 +110,7 @@ def slow_loss(
     """L_decouple of one level, averaged over the images."""
     batch, channels, height, width = teacher.shape
     cells = [[cells_of(box, stride, height, width) for box in image] for image in objects]
+    scale = slow_deviation(teacher) if term.standardize else [1.0] * channels
     exponents = [
         [
             math.exp((1 - area_of(box, c, term.area_unit) - term.b) / term.temperature)
@@ -122,11 +124,15 @@ def slow_loss(
             w = [e / sum(exponents[b]) for e in exponents[b]]
         else:  # one softmax over the batch; times B, the same mean weight as one per image
             w = [batch * e / sum(e for image in exponents for e in image) for e in exponents[b]]
+        if term.by_visibility:
+            w = [v * min(1.0, area_of(box, [], "input_px") / stride**2) for v, box in zip(w, objects[b], strict=True)]
         s_q = [area_of(box, c, term.divisor_unit) for box, c in zip(objects[b], cells[b], strict=True)]
         fore = back = 0.0
         n_bg = 0
         for i, j in product(range(height), range(width)):
-            squared = sum((teacher[b, k, i, j].item() - student[b, k, i, j].item()) ** 2 for k in range(channels))
+            squared = sum(
+                ((teacher[b, k, i, j].item() - student[b, k, i, j].item()) / scale[k]) ** 2 for k in range(channels)
+            )
             here = [q for q, c in enumerate(cells[b]) if (i, j) in c]
             if not here:
                 back += squared
@@ -160,6 +166,8 @@ def slow_loss(
         {"area_unit": "cells", "overlap": "smallest", "divisor_unit": "image", "temperature": 3},
         {"area_unit": "cells", "softmax_over": "batch", "background_norm": "elements"},
         {"background_norm": "none", "overlap": "smallest"},
+        {"by_visibility": True},
+        {"by_visibility": True, "overlap": "mean", "standardize": True},
     ],
 )
 def test_the_term_agrees_with_the_slow_reference(options: dict[str, object]) -> None:

@@ -1,4 +1,5 @@
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -6,12 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from rdrkd.boxes import rasterise
+from rdrkd.boxes import rasterise, visibility
 from rdrkd.losses import build
 from rdrkd.losses.attention import channel_attention, spatial_attention
+from rdrkd.losses.channels import deviation
+from rdrkd.losses.generation import Form, generation_block
 from rdrkd.losses.regenerated import (
     ProcreateModules,
     RegeneratedTerm,
+    cell_weight,
     channel_mask,
     regenerated_loss,
     spatial_mask,
@@ -19,9 +23,10 @@ from rdrkd.losses.regenerated import (
 )
 from rdrkd.spec import Regenerated
 from tests.rdrkd.losses.contexts import BOX_IMAGE, BOXES, IMGSZ, WIDTHS, make_context
-from tests.rdrkd.losses.slow import slow_block
+from tests.rdrkd.losses.slow import slow_block, slow_deviation
 
 GOLDEN = torch.tensor([[[[1.0, 3.0]], [[-1.0, 0.0]]]], dtype=torch.float64)  # B=1, C=2, 1 x 2 cells
+FORMS = get_args(Form)
 NOTHING_TINY = torch.zeros(1, 1, 1, 2, dtype=torch.bool)
 
 
@@ -85,6 +90,7 @@ def slow_loss(
     stride: int,
     term: Regenerated,
     modules: ProcreateModules,
+    scale: list[float],
 ) -> float:
     """L_mask of one image and level."""
     t, s = teacher.tolist(), student.tolist()
@@ -105,6 +111,16 @@ def slow_loss(
         m_s[i, j] = 0 if attention > term.tau_s or in_tiny else 1
     m_c = [0 if channels * e_c[k] / sum(e_c) > term.tau_c else 1 for k in range(channels)]
 
+    weight = dict.fromkeys(cells, 1.0)
+    for i, j in cells if term.by_visibility else ():
+        weight[i, j] = max(
+            [
+                min(1.0, (x2 - x1) * (y2 - y1) / stride**2)
+                for x1, y1, x2, y2 in objects
+                if x1 < (j + 1) * stride and x2 > j * stride and y1 < (i + 1) * stride and y2 > i * stride
+            ],
+            default=1.0,
+        )
     by_cell = slow_block(
         [[[s[k][i][j] * m_s[i, j] for j in range(width)] for i in range(height)] for k in range(channels)],
         modules.spatial,
@@ -114,7 +130,9 @@ def slow_loss(
     )
     u, v = modules.fusion.tolist() if modules.fusion is not None else (1, 1)
     total = sum(
-        (t[k][i][j] - u * by_cell[k][i][j] - v * by_channel[k][i][j]) ** 2 for k in range(channels) for i, j in cells
+        weight[i, j] * ((t[k][i][j] - u * by_cell[k][i][j] - v * by_channel[k][i][j]) / scale[k]) ** 2
+        for k in range(channels)
+        for i, j in cells
     )
     return total if term.reduction == "sum" else total / (channels * height * width)
 
@@ -134,6 +152,8 @@ def slow_area(box: list[float], stride: int, unit: str) -> float:
         {"tau_area_unit": "cells", "tau_area": 9},
         {"tau_area_unit": "image", "tau_area": 0.08},
         {"reduction": "mean", "channel_kernel": 3, "fusion": "learned"},
+        {"generation": "bottleneck", "by_visibility": True},
+        {"standardize": True, "tau_s": 0.9},
     ],
 )
 def test_the_term_agrees_with_the_slow_reference(options: dict[str, object]) -> None:
@@ -147,13 +167,12 @@ def test_the_term_agrees_with_the_slow_reference(options: dict[str, object]) -> 
     output = loss(context)
     clipped = [[max(0.0, x1), max(0.0, y1), min(96.0, x2), min(64.0, y2)] for x1, y1, x2, y2 in BOXES.tolist()]
     for stride, name in ((16, "P4"), (32, "P5")):
-        expected = 0.0
+        expected, scale = 0.0, slow_deviation(context.teacher[stride]) if term.standardize else [1.0] * WIDTHS[stride]
         for b in range(2):
             objects = [box for box, image in zip(clipped, BOX_IMAGE.tolist(), strict=True) if image == b]
             modules = loss.module.procreate[name]
-            expected += (
-                slow_loss(context.teacher[stride][b], context.student[stride][b], objects, stride, term, modules) / 2
-            )
+            given = context.teacher[stride][b], context.student[stride][b], objects, stride, term, modules, scale
+            expected += slow_loss(*given) / 2
         assert output.parts[name].item() == pytest.approx(expected, rel=1e-9)
 
 
@@ -230,6 +249,34 @@ def test_channel_kernel() -> None:
     assert ProcreateModules(4, 1, "sum").spatial[0].kernel_size == (3, 3)
 
 
+def test_cells_count_by_the_share_of_them_that_their_object_fills() -> None:
+    """By hand: of the cells of stride 8, one lies under an object of 4 x 4 px, one under that and one of 8 x 4."""
+    boxes = torch.tensor([[4.0, 0, 8, 4], [0.0, 0, 8, 4]])
+    for objects, expected in ((boxes[:1], 16 / 64), (boxes, 32 / 64)):
+        regions = rasterise(objects, torch.zeros(len(objects), dtype=torch.long), 8, (1, 1, 2))
+        assert cell_weight(visibility(objects, 8), regions).flatten().tolist() == [expected, 1]
+    weight = torch.tensor([[[[0.25, 1.0]]]])
+    teacher, rebuilt = torch.tensor([[[[1.0, 2.0]]]]), torch.tensor([[[[3.0, 5.0]]]])
+    assert regenerated_loss(teacher, rebuilt, weight=weight).item() == 0.25 * 4 + 9
+
+
+def test_a_separable_block_is_the_full_block_of_the_product_of_its_kernels() -> None:
+    torch.manual_seed(0)
+    separable, full = generation_block(3, form="separable").double(), generation_block(3).double()
+    with torch.no_grad():
+        for by_channel, across, whole in ((separable[0], separable[1], full[0]), (separable[3], separable[4], full[2])):
+            whole.weight.copy_(across.weight * by_channel.weight.transpose(0, 1))
+            whole.bias.copy_(across.bias + across.weight[:, :, 0, 0] @ by_channel.bias)
+    x = torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    torch.testing.assert_close(separable(x), full(x))
+
+
+def test_what_a_block_costs() -> None:
+    count = {form: sum(w.numel() for w in generation_block(64, form=form).parameters()) for form in FORMS}
+    assert count["bottleneck"] < 0.26 * count["full"]
+    assert count["separable"] < 0.14 * count["full"]
+
+
 def test_gradient_reaches_student_and_every_procreate_weight() -> None:
     loss, context = build(Regenerated(), WIDTHS).double(), make_context()
     loss(context).value.backward()
@@ -241,9 +288,10 @@ def test_gradient_reaches_student_and_every_procreate_weight() -> None:
 # --- gradcheck ---
 
 
-def test_gradcheck() -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_gradcheck(form: Form) -> None:
     torch.manual_seed(3)
-    modules = ProcreateModules(2, 3, "learned").double()
+    modules = ProcreateModules(2, 3, "learned", form).double()
     teacher = torch.randn(2, 2, 3, 4, dtype=torch.float64)
     student = torch.randn(2, 2, 3, 4, dtype=torch.float64, requires_grad=True)
     attention = spatial_attention(teacher, 0.5)
@@ -253,6 +301,8 @@ def test_gradcheck() -> None:
 
     def loss(student: Tensor, *weights: Tensor) -> Tensor:
         given = dict(zip(names, weights, strict=True))
-        return regenerated_loss(teacher, torch.func.functional_call(modules, given, (student, mask_s, mask_c)))
+        rebuilt = torch.func.functional_call(modules, given, (student, mask_s, mask_c))
+        scale = 1.0 if form == "full" else deviation(teacher)
+        return regenerated_loss(teacher / scale, rebuilt / scale, weight=None if form == "full" else 1 + mask_s)
 
     assert torch.autograd.gradcheck(loss, (student, *weights))

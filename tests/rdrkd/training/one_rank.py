@@ -50,9 +50,9 @@ class Witness(Trainer):
     def _fail(self) -> None:
         if "nan" in self.faults:
             overflowing = self.epoch == 1 and self.recoveries == 0
-            for module in self.distiller.teacher_model.modules():
-                if isinstance(module, torch.nn.BatchNorm2d):
-                    torch.nn.init.constant_(module.weight, 6e4 if overflowing else 1.0)
+            weight = self.distiller.teacher_model.model[0].conv.weight
+            self.intact = getattr(self, "intact", weight.clone())
+            weight.copy_(torch.full_like(weight, torch.inf) if overflowing else self.intact)
         if "drift" in self.faults and self.epoch + 1 == self.epochs:
             with torch.no_grad():
                 self._first().view(-1)[0] += 1e-6

@@ -1,112 +1,91 @@
-"""The client for programs that do other things meanwhile: the methods of `Client`, to be awaited."""
+"""The client's methods: one for each operation of the service."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
-
-import httpx2
+from typing import Any, Literal
 
 from rdrkd.client import calls, transfers
-from rdrkd.client.effects import CHUNK, Answer, Ask, Broken, Call, Piece, Progress, Sleep, elsewhere
-from rdrkd.client.synchronous import TIMEOUT, Spec, headers_of, is_local
+from rdrkd.client._async.driver import AsyncDriver
+from rdrkd.client.effects import Progress
 from rdrkd.client.views import Artifact, Dataset, Job, Model, Study
+from rdrkd.client.wire import Spec
 
-T = TypeVar("T")
 
-
-class AsyncClient:
+class AsyncClient(AsyncDriver):
     """A connection to the service.
 
     Args:
-        url: where the service is.
-        token: its token or an API key; None: a service on this machine without one.
+        url: the service's base URL.
+        token: the service's token or an API key; None for a local service that needs none.
     """
-
-    def __init__(self, url: str = "http://127.0.0.1:8000", token: str | None = None) -> None:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx2.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT, trust_env=not is_local(url))
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._http.aclose()
 
     # -- jobs
 
     async def submit(self, spec: Spec) -> Job:
-        """Queue a job."""
+        """Submit a job."""
         return await self._run(calls.one(Job.model_validate, "POST", "/v1/jobs", dict(spec)))
 
     async def job(self, job_id: str) -> Job:
-        """Read a job."""
+        """Return a job."""
         return await self._run(calls.one(Job.model_validate, "GET", f"/v1/jobs/{job_id}"))
 
     async def jobs(self, **filters: Any) -> AsyncIterator[Job]:
-        """List jobs, newest first; filters as of `GET /v1/jobs`."""
+        """List jobs, newest first, with the filters of `GET /v1/jobs`."""
         async for row in self._pages("/v1/jobs", filters):
             yield Job.model_validate(row)
 
     async def wait(self, job_id: str, timeout: float | None = None, news: Callable[[Job], None] | None = None) -> Job:
-        """Follow a job to its end; `news` is called with each new state.
+        """Poll a job until it has ended; call `news` with each new state.
 
         Raises:
-            NotEnded: `timeout` seconds are over.
+            NotEnded: the job has not ended after `timeout` seconds.
         """
         return await self._run(calls.wait(f"/v1/jobs/{job_id}", Job.model_validate, timeout, news))
 
     async def cancel(self, job_id: str) -> Job:
-        """Ask a job to end."""
+        """Cancel a job."""
         return await self._run(calls.one(Job.model_validate, "POST", f"/v1/jobs/{job_id}/cancel"))
 
     async def validate(self, spec: Spec) -> dict[str, Any]:
-        """Try a job on paper: its defaults, what the checks tell of it, what jobs that were alike have taken."""
+        """Validate a job without submitting it: return the resolved spec, findings and an estimate."""
         return dict((await self._run(calls.ask("POST", "/v1/jobs/validate", json=dict(spec)))).json())
 
     async def retry(self, job_id: str, scratch: bool = False) -> Job:
-        """Let a job that has failed or was cancelled go on, from its newest checkpoint or from scratch."""
+        """Retry a failed or cancelled job, from its newest checkpoint or from scratch."""
         body = {"from": "scratch" if scratch else "checkpoint"}
         return await self._run(calls.one(Job.model_validate, "POST", f"/v1/jobs/{job_id}/retry", body))
 
     async def pause(self, job_id: str, now: bool = False) -> Job:
-        """Hold a job back once its epoch is done; `now`: at once, and what was done of the epoch is lost."""
+        """Pause a job after its current epoch; `now` pauses at once and discards that epoch."""
         body = {"checkpoint": "latest" if now else "save"}
         return await self._run(calls.one(Job.model_validate, "POST", f"/v1/jobs/{job_id}/pause", body))
 
     async def resume(self, job_id: str) -> Job:
-        """Queue a paused job again."""
+        """Resume a paused job."""
         return await self._run(calls.one(Job.model_validate, "POST", f"/v1/jobs/{job_id}/resume"))
 
     async def delete(self, job_id: str, keep_weights: bool = False) -> None:
-        """Delete a job that has ended or is paused, with its files; its weights may stay."""
+        """Delete an ended or paused job and its files; `keep_weights` keeps its weights."""
         params = {"keep": "weights"} if keep_weights else {}
         await self._run(calls.ask("DELETE", f"/v1/jobs/{job_id}", params=params))
 
     async def logs(self, job_id: str, tail: int | None = None) -> str:
-        """Read what the trainers of a job have printed; `tail`: the last lines, so many."""
+        """Return the output of a job's trainers; `tail` limits it to the last lines."""
         params = {} if tail is None else {"tail": tail}
         return (await self._run(calls.ask("GET", f"/v1/jobs/{job_id}/logs", params=params))).content.decode()
 
     async def events(self, job_id: str, after: int = 0) -> list[dict[str, Any]]:
-        """Read what has happened to a job after the event with this `seq`; at most a thousand events."""
+        """Return up to 1 000 events of a job that follow the event with sequence number `after`."""
         params = {"after": after, "limit": 1000}
         return list((await self._run(calls.ask("GET", f"/v1/jobs/{job_id}/events", params=params))).json()["data"])
 
     async def metrics(self, job_id: str) -> list[dict[str, Any]]:
-        """Read every finished epoch of a job."""
+        """Return the metrics of every finished epoch of a job."""
         return list((await self._run(calls.plain(f"/v1/jobs/{job_id}/metrics")))["data"])
 
     async def artifacts(self, job_id: str) -> list[Artifact]:
-        """List the files that a job has published."""
+        """List the artifacts of a job."""
         return [
             Artifact.model_validate(row)
             for row in (await self._run(calls.plain(f"/v1/jobs/{job_id}/artifacts")))["data"]
@@ -119,14 +98,14 @@ class AsyncClient:
         format: Literal["pt", "safetensors"] = "pt",
         progress: Progress | None = None,
     ) -> Path:
-        """Fetch a job's newest weights, from its first checkpoint on; a broken download goes on."""
+        """Download a job's newest weights, available from its first checkpoint; resumes after a dropped connection."""
         address, params = f"/v1/jobs/{job_id}/weights", {"format": format}
         return await self._run(transfers.download(address, Path(target), progress, params))
 
     async def download_artifact(
         self, job_id: str, name: str, target: str | Path, progress: Progress | None = None
     ) -> Path:
-        """Fetch a file that a job has published."""
+        """Download an artifact of a job; resumes after a dropped connection."""
         return await self._run(transfers.download(f"/v1/jobs/{job_id}/artifacts/{name}", Path(target), progress, {}))
 
     # -- datasets and models
@@ -139,74 +118,74 @@ class AsyncClient:
         resume: str | None = None,
         lenient: bool = False,
     ) -> Dataset:
-        """Send a dataset; a broken connection is gone on with, also by `resume` in another process.
+        """Upload a dataset; resumes after a dropped connection, or in another process with `resume`.
 
-        Under a name that there is already it becomes its next version. `lenient`: what is at fault in it is left out,
-        and listed in the report's `dropped`.
+        A name that exists gets a new version. `lenient` leaves out faulty images, label lines and annotations instead
+        of rejecting the dataset, and lists them in the report's `dropped`.
         """
         sent = await self._run(transfers.upload(Path(path), "dataset", name, progress, resume, lenient))
         return Dataset.model_validate(sent)
 
     async def import_dataset(self, source: str, name: str | None = None, lenient: bool = False) -> Dataset:
-        """Make a dataset of what its operator allows: NAME/PATH of a folder on its machine, or s3://bucket/prefix."""
+        """Import a dataset from a source that the operator allows: a server folder NAME/PATH or s3://bucket/prefix."""
         path, body = calls.imported(source, name, lenient)
         return await self._run(calls.one(Dataset.model_validate, "POST", path, body))
 
     async def dataset(self, dataset_id: str) -> Dataset:
-        """Read a dataset."""
+        """Return a dataset."""
         return await self._run(calls.one(Dataset.model_validate, "GET", f"/v1/datasets/{dataset_id}"))
 
     async def datasets(self, name: str | None = None) -> AsyncIterator[Dataset]:
-        """List datasets, newest first; `name`: its versions only."""
+        """List datasets, newest first; `name` limits the list to its versions."""
         async for row in self._pages("/v1/datasets", {"name": name}):
             yield Dataset.model_validate(row)
 
     async def download_preview(self, dataset_id: str, target: str | Path) -> Path:
-        """Fetch the picture of some of a dataset's images with their boxes, a JPEG."""
+        """Download a JPEG that shows some of a dataset's images with their boxes."""
         return await self._run(transfers.download(f"/v1/datasets/{dataset_id}/preview", Path(target), None, {}))
 
     async def wait_dataset(self, dataset_id: str, timeout: float | None = None) -> Dataset:
-        """Wait until a worker has checked a dataset."""
+        """Poll a dataset until a worker has checked it."""
         return await self._run(calls.wait(f"/v1/datasets/{dataset_id}", Dataset.model_validate, timeout, None))
 
     async def upload_model(
         self, path: str | Path, name: str | None = None, progress: Progress | None = None, resume: str | None = None
     ) -> Model:
-        """Send a model; a broken connection is gone on with, also by `resume` in another process."""
+        """Upload a model; resumes after a dropped connection, or in another process with `resume`."""
         return Model.model_validate(await self._run(transfers.upload(Path(path), "model", name, progress, resume)))
 
     async def model(self, model_id: str) -> Model:
-        """Read a model."""
+        """Return a model."""
         return await self._run(calls.one(Model.model_validate, "GET", f"/v1/models/{model_id}"))
 
     async def models(self, **filters: Any) -> AsyncIterator[Model]:
-        """List models, newest first; filters as of `GET /v1/models`."""
+        """List models, newest first, with the filters of `GET /v1/models`."""
         async for row in self._pages("/v1/models", filters):
             yield Model.model_validate(row)
 
     async def wait_model(self, model_id: str, timeout: float | None = None) -> Model:
-        """Wait until a worker has checked a model."""
+        """Poll a model until a worker has checked it."""
         return await self._run(calls.wait(f"/v1/models/{model_id}", Model.model_validate, timeout, None))
 
     async def register(self, job_id: str, name: str | None = None, aliases: Sequence[str] = ()) -> Model:
-        """Make a model of a job's student: the next version of its name; the aliases mean it from here on."""
+        """Register a job's student as the next version of a model name, and move the aliases to it."""
         body = {"aliases": list(aliases)} | ({"name": name} if name is not None else {})
         return await self._run(calls.one(Model.model_validate, "POST", f"/v1/jobs/{job_id}/register", body))
 
     async def move_alias(self, model_id: str, alias: str) -> Model:
-        """Let an alias of the model's name mean this version."""
+        """Move an alias of the model's name to this version."""
         return await self._run(calls.one(Model.model_validate, "PUT", f"/v1/models/{model_id}/aliases/{alias}"))
 
     async def delete_alias(self, model_id: str, alias: str) -> None:
-        """Forget an alias that means this version."""
+        """Remove an alias from this version."""
         await self._run(calls.ask("DELETE", f"/v1/models/{model_id}/aliases/{alias}"))
 
     async def delete_dataset(self, dataset_id: str) -> None:
-        """Delete a dataset that no job and no study names."""
+        """Delete a dataset that no job and no study refers to."""
         await self._run(calls.ask("DELETE", f"/v1/datasets/{dataset_id}"))
 
     async def delete_model(self, model_id: str) -> None:
-        """Delete a model that no job, no study and no alias names."""
+        """Delete a model that no job, no study and no alias refers to."""
         await self._run(calls.ask("DELETE", f"/v1/models/{model_id}"))
 
     async def download_model(
@@ -216,18 +195,18 @@ class AsyncClient:
         format: Literal["pt", "safetensors"] = "pt",
         progress: Progress | None = None,
     ) -> Path:
-        """Fetch a model that is ready, in either format; a broken download goes on."""
+        """Download a ready model in either format; resumes after a dropped connection."""
         address, params = f"/v1/models/{model_id}/weights", {"format": format}
         return await self._run(transfers.download(address, Path(target), progress, params))
 
     # -- studies
 
     async def submit_study(self, spec: Spec) -> Study:
-        """Queue a study."""
+        """Submit a study."""
         return await self._run(calls.one(Study.model_validate, "POST", "/v1/studies", dict(spec)))
 
     async def study(self, study_id: str) -> Study:
-        """Read a study with its members."""
+        """Return a study with its members."""
         return await self._run(calls.one(Study.model_validate, "GET", f"/v1/studies/{study_id}"))
 
     async def studies(self) -> AsyncIterator[Study]:
@@ -238,15 +217,15 @@ class AsyncClient:
     async def wait_study(
         self, study_id: str, timeout: float | None = None, news: Callable[[Study], None] | None = None
     ) -> Study:
-        """Follow a study to its end."""
+        """Poll a study until it has ended; call `news` with each new state."""
         return await self._run(calls.wait(f"/v1/studies/{study_id}", Study.model_validate, timeout, news))
 
     async def cancel_study(self, study_id: str) -> Study:
-        """Ask every member of a study to end."""
+        """Cancel every member of a study."""
         return await self._run(calls.one(Study.model_validate, "POST", f"/v1/studies/{study_id}/cancel"))
 
     async def resume_study(self, study_id: str) -> Study:
-        """Queue again what has failed or was cancelled of a study."""
+        """Resume a study: retry its failed and cancelled members."""
         return await self._run(calls.one(Study.model_validate, "POST", f"/v1/studies/{study_id}/resume"))
 
     async def extend_study(self, study_id: str, more: Spec) -> Study:
@@ -254,40 +233,40 @@ class AsyncClient:
         return await self._run(calls.one(Study.model_validate, "POST", f"/v1/studies/{study_id}/extend", dict(more)))
 
     async def draw_report(self, study_id: str) -> Job:
-        """Have a study's report drawn of the members that have succeeded by now; one that does so already stands."""
+        """Queue a report of the members that have succeeded so far; return the pending report job if there is one."""
         return await self._run(calls.one(Job.model_validate, "POST", f"/v1/studies/{study_id}/report"))
 
     async def delete_study(self, study_id: str) -> None:
-        """Delete a study with its jobs, which have ended or are paused, and their files."""
+        """Delete a study, its ended or paused jobs, and their files."""
         await self._run(calls.ask("DELETE", f"/v1/studies/{study_id}"))
 
     async def download_report(self, study_id: str, target: str | Path, format: str = "html") -> Path:
-        """Fetch a study's newest report: html, markdown, csv or json."""
+        """Download a study's newest report as html, markdown, csv or json."""
         address, params = f"/v1/studies/{study_id}/report", {"format": format}
         return await self._run(transfers.fetch(address, Path(target), params))
 
     # -- the service
 
     async def methods(self) -> list[dict[str, Any]]:
-        """List the loss terms with the JSON Schema of their parameters."""
+        """List the loss terms, each with the JSON Schema of its parameters."""
         return list((await self._run(calls.plain("/v1/methods")))["data"])
 
     async def workers(self) -> list[dict[str, Any]]:
-        """List the workers, with what they do."""
+        """List the workers and what each is doing."""
         return list((await self._run(calls.plain("/v1/workers")))["data"])
 
     async def queue(self) -> dict[str, Any]:
-        """Say how many jobs are where, and which is next."""
+        """Return the number of jobs in each state, and the next one to run."""
         return dict(await self._run(calls.plain("/v1/queue")))
 
     async def usage(self) -> dict[str, Any]:
-        """Say what is stored and reserved, against the quota; to an admin also of everybody, disk and caches."""
+        """Return stored and reserved bytes against the quota; for an admin also by owner, disk and cache."""
         return dict(await self._run(calls.plain("/v1/usage")))
 
     async def create_key(
         self, name: str, owner: str, scope: str = "submit", expires_at: datetime | None = None
     ) -> dict[str, Any]:
-        """Make an API key; `key` of the answer is the key, which is never shown again."""
+        """Create an API key; the answer's `key` is shown only once."""
         end = None if expires_at is None else expires_at.isoformat()
         body = {"name": name, "owner": owner, "scope": scope, "expires_at": end}
         return dict((await self._run(calls.ask("POST", "/v1/api-keys", json=body))).json())
@@ -302,81 +281,9 @@ class AsyncClient:
         return dict((await self._run(calls.ask("DELETE", f"/v1/api-keys/{key_id}"))).json())
 
     async def version(self) -> dict[str, Any]:
-        """Say what runs there."""
+        """Return the service's versions."""
         return dict(await self._run(calls.plain("/v1/version")))
 
     async def readiness(self) -> dict[str, Any]:
-        """Say whether the service can do its work; one that cannot is `Refused`."""
+        """Return the service's readiness; raise `Refused` when it is not ready."""
         return dict(await self._run(calls.plain("/readyz")))
-
-    # -- the driver
-
-    async def _pages(self, path: str, filters: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        after: str | None = None
-        while True:
-            page = await self._run(calls.page(path, filters, after))
-            for row in page.data:
-                yield row
-            if (after := page.next) is None:
-                return
-
-    async def _run(self, call: Call[T]) -> T:
-        """Perform what a call wants, until it gives its result."""
-        try:
-            wish = next(call)
-            while True:
-                try:
-                    result = await self._perform(wish)
-                except (httpx2.TransportError, Broken) as error:
-                    wish = call.throw(Broken(f"{type(error).__name__}: {error}"))
-                else:
-                    wish = call.send(result)
-        except StopIteration as end:
-            value: T = end.value
-            return value
-        finally:
-            call.close()  # a task that is cancelled leaves no file open
-
-    async def _perform(self, wish: Ask | Sleep) -> Answer | None:
-        if isinstance(wish, Sleep):
-            await asyncio.sleep(wish.seconds)
-            return None
-        body = {"content": _chunks(wish.piece)} if wish.piece else {"json": wish.json} if wish.json is not None else {}
-        async with self._http.stream(
-            wish.method, wish.path, params=dict(wish.params), headers=headers_of(wish), **body
-        ) as answer:
-            onward = elsewhere(wish, answer.status_code, answer.headers)
-            if onward is None:
-                return await _take(wish, answer)
-        address, headers = onward
-        async with (
-            httpx2.AsyncClient(timeout=TIMEOUT, trust_env=not is_local(address)) as other,  # which has no key
-            other.stream("GET", address, headers=headers) as content,
-        ):
-            if not content.is_success:  # such as an address that has expired: the service gives another
-                raise Broken(f"{httpx2.URL(address).host} answered {content.status_code}")
-            taken = await _take(wish, content)
-        return Answer(taken.status, answer.headers, taken.content)
-
-
-async def _take(wish: Ask, answer: httpx2.Response) -> Answer:
-    """Read an answer's body, to where the wish has it go."""
-    if wish.sink is None or not answer.is_success:
-        return Answer(answer.status_code, answer.headers, await answer.aread())
-    file, done = wish.sink(answer.status_code, answer.headers), 0
-    async for chunk in answer.aiter_bytes(CHUNK):
-        await asyncio.to_thread(file.write, chunk)
-        done += len(chunk)
-        if wish.progress is not None:
-            wish.progress(done)
-    return Answer(answer.status_code, answer.headers, b"")
-
-
-async def _chunks(piece: Piece) -> AsyncIterator[bytes]:
-    piece.file.seek(piece.offset)
-    done = piece.offset
-    while chunk := await asyncio.to_thread(piece.file.read, CHUNK):
-        yield chunk
-        done += len(chunk)
-        if piece.progress is not None:
-            piece.progress(done, piece.length)

@@ -1,0 +1,109 @@
+"""Performs what the client's calls ask for: requests, pauses, reads and writes of files."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx2
+
+from rdrkd.client import calls
+from rdrkd.client.effects import CHUNK, Answer, Ask, Broken, Call, Piece, Sleep, elsewhere
+from rdrkd.client.wire import TIMEOUT, headers_of, is_local
+
+T = TypeVar("T")
+
+
+class AsyncDriver:
+    """A connection to the service, and the loop that runs a call over it.
+
+    Args:
+        url: the service's base URL.
+        token: the service's token or an API key; None for a local service that needs none.
+    """
+
+    def __init__(self, url: str = "http://127.0.0.1:8000", token: str | None = None) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx2.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT, trust_env=not is_local(url))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._http.aclose()
+
+    async def _pages(self, path: str, filters: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        after: str | None = None
+        while True:
+            page = await self._run(calls.page(path, filters, after))
+            for row in page.data:
+                yield row
+            if (after := page.next) is None:
+                return
+
+    async def _run(self, call: Call[T]) -> T:
+        """Perform each step that a call asks for, and return its result."""
+        try:
+            wish = next(call)
+            while True:
+                try:
+                    result = await self._perform(wish)
+                except (httpx2.TransportError, Broken) as error:
+                    wish = call.throw(Broken(f"{type(error).__name__}: {error}"))
+                else:
+                    wish = call.send(result)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+        finally:
+            call.close()  # a task that is cancelled leaves no file open
+
+    async def _perform(self, wish: Ask | Sleep) -> Answer | None:
+        if isinstance(wish, Sleep):
+            await asyncio.sleep(wish.seconds)
+            return None
+        body = {"content": _chunks(wish.piece)} if wish.piece else {"json": wish.json} if wish.json is not None else {}
+        async with self._http.stream(
+            wish.method, wish.path, params=dict(wish.params), headers=headers_of(wish), **body
+        ) as answer:
+            onward = elsewhere(wish, answer.status_code, answer.headers)
+            if onward is None:
+                return await _take(wish, answer)
+        address, headers = onward
+        async with (
+            httpx2.AsyncClient(timeout=TIMEOUT, trust_env=not is_local(address)) as other,  # which has no key
+            other.stream("GET", address, headers=headers) as content,
+        ):
+            if not content.is_success:  # such as an address that has expired: the service gives another
+                raise Broken(f"{httpx2.URL(address).host} answered {content.status_code}")
+            taken = await _take(wish, content)
+        return Answer(taken.status, answer.headers, taken.content)
+
+
+async def _take(wish: Ask, answer: httpx2.Response) -> Answer:
+    """Read a response's body into the wish's sink, or into memory."""
+    if wish.sink is None or not answer.is_success:
+        return Answer(answer.status_code, answer.headers, await answer.aread())
+    file, done = wish.sink(answer.status_code, answer.headers), 0
+    async for chunk in answer.aiter_bytes(CHUNK):
+        await asyncio.to_thread(file.write, chunk)
+        done += len(chunk)
+        if wish.progress is not None:
+            wish.progress(done)
+    return Answer(answer.status_code, answer.headers, b"")
+
+
+async def _chunks(piece: Piece) -> AsyncIterator[bytes]:
+    piece.file.seek(piece.offset)
+    done = piece.offset
+    while chunk := await asyncio.to_thread(piece.file.read, CHUNK):
+        yield chunk
+        done += len(chunk)
+        if piece.progress is not None:
+            piece.progress(done, piece.length)

@@ -1,0 +1,2 @@
+# Generated from rdrkd/client/_async by `make client`: edit there.
+"""The client's methods, and the driver that performs their calls. `_sync` is generated from `_async`."""

@@ -1,0 +1,287 @@
+# Generated from rdrkd/client/_async by `make client`: edit there.
+"""The client's methods: one for each operation of the service."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from rdrkd.client import calls, transfers
+from rdrkd.client._sync.driver import Driver
+from rdrkd.client.effects import Progress
+from rdrkd.client.views import Artifact, Dataset, Job, Model, Study
+from rdrkd.client.wire import Spec
+
+
+class Client(Driver):
+    """A connection to the service.
+
+    Args:
+        url: the service's base URL.
+        token: the service's token or an API key; None for a local service that needs none.
+    """
+
+    # -- jobs
+
+    def submit(self, spec: Spec) -> Job:
+        """Submit a job."""
+        return self._run(calls.one(Job.model_validate, "POST", "/v1/jobs", dict(spec)))
+
+    def job(self, job_id: str) -> Job:
+        """Return a job."""
+        return self._run(calls.one(Job.model_validate, "GET", f"/v1/jobs/{job_id}"))
+
+    def jobs(self, **filters: Any) -> Iterator[Job]:
+        """List jobs, newest first, with the filters of `GET /v1/jobs`."""
+        for row in self._pages("/v1/jobs", filters):
+            yield Job.model_validate(row)
+
+    def wait(self, job_id: str, timeout: float | None = None, news: Callable[[Job], None] | None = None) -> Job:
+        """Poll a job until it has ended; call `news` with each new state.
+
+        Raises:
+            NotEnded: the job has not ended after `timeout` seconds.
+        """
+        return self._run(calls.wait(f"/v1/jobs/{job_id}", Job.model_validate, timeout, news))
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a job."""
+        return self._run(calls.one(Job.model_validate, "POST", f"/v1/jobs/{job_id}/cancel"))
+
+    def validate(self, spec: Spec) -> dict[str, Any]:
+        """Validate a job without submitting it: return the resolved spec, findings and an estimate."""
+        return dict((self._run(calls.ask("POST", "/v1/jobs/validate", json=dict(spec)))).json())
+
+    def retry(self, job_id: str, scratch: bool = False) -> Job:
+        """Retry a failed or cancelled job, from its newest checkpoint or from scratch."""
+        body = {"from": "scratch" if scratch else "checkpoint"}
+        return self._run(calls.one(Job.model_validate, "POST", f"/v1/jobs/{job_id}/retry", body))
+
+    def pause(self, job_id: str, now: bool = False) -> Job:
+        """Pause a job after its current epoch; `now` pauses at once and discards that epoch."""
+        body = {"checkpoint": "latest" if now else "save"}
+        return self._run(calls.one(Job.model_validate, "POST", f"/v1/jobs/{job_id}/pause", body))
+
+    def resume(self, job_id: str) -> Job:
+        """Resume a paused job."""
+        return self._run(calls.one(Job.model_validate, "POST", f"/v1/jobs/{job_id}/resume"))
+
+    def delete(self, job_id: str, keep_weights: bool = False) -> None:
+        """Delete an ended or paused job and its files; `keep_weights` keeps its weights."""
+        params = {"keep": "weights"} if keep_weights else {}
+        self._run(calls.ask("DELETE", f"/v1/jobs/{job_id}", params=params))
+
+    def logs(self, job_id: str, tail: int | None = None) -> str:
+        """Return the output of a job's trainers; `tail` limits it to the last lines."""
+        params = {} if tail is None else {"tail": tail}
+        return (self._run(calls.ask("GET", f"/v1/jobs/{job_id}/logs", params=params))).content.decode()
+
+    def events(self, job_id: str, after: int = 0) -> list[dict[str, Any]]:
+        """Return up to 1 000 events of a job that follow the event with sequence number `after`."""
+        params = {"after": after, "limit": 1000}
+        return list((self._run(calls.ask("GET", f"/v1/jobs/{job_id}/events", params=params))).json()["data"])
+
+    def metrics(self, job_id: str) -> list[dict[str, Any]]:
+        """Return the metrics of every finished epoch of a job."""
+        return list((self._run(calls.plain(f"/v1/jobs/{job_id}/metrics")))["data"])
+
+    def artifacts(self, job_id: str) -> list[Artifact]:
+        """List the artifacts of a job."""
+        return [
+            Artifact.model_validate(row) for row in (self._run(calls.plain(f"/v1/jobs/{job_id}/artifacts")))["data"]
+        ]
+
+    def download_weights(
+        self,
+        job_id: str,
+        target: str | Path,
+        format: Literal["pt", "safetensors"] = "pt",
+        progress: Progress | None = None,
+    ) -> Path:
+        """Download a job's newest weights, available from its first checkpoint; resumes after a dropped connection."""
+        address, params = f"/v1/jobs/{job_id}/weights", {"format": format}
+        return self._run(transfers.download(address, Path(target), progress, params))
+
+    def download_artifact(self, job_id: str, name: str, target: str | Path, progress: Progress | None = None) -> Path:
+        """Download an artifact of a job; resumes after a dropped connection."""
+        return self._run(transfers.download(f"/v1/jobs/{job_id}/artifacts/{name}", Path(target), progress, {}))
+
+    # -- datasets and models
+
+    def upload_dataset(
+        self,
+        path: str | Path,
+        name: str | None = None,
+        progress: Progress | None = None,
+        resume: str | None = None,
+        lenient: bool = False,
+    ) -> Dataset:
+        """Upload a dataset; resumes after a dropped connection, or in another process with `resume`.
+
+        A name that exists gets a new version. `lenient` leaves out faulty images, label lines and annotations instead
+        of rejecting the dataset, and lists them in the report's `dropped`.
+        """
+        sent = self._run(transfers.upload(Path(path), "dataset", name, progress, resume, lenient))
+        return Dataset.model_validate(sent)
+
+    def import_dataset(self, source: str, name: str | None = None, lenient: bool = False) -> Dataset:
+        """Import a dataset from a source that the operator allows: a server folder NAME/PATH or s3://bucket/prefix."""
+        path, body = calls.imported(source, name, lenient)
+        return self._run(calls.one(Dataset.model_validate, "POST", path, body))
+
+    def dataset(self, dataset_id: str) -> Dataset:
+        """Return a dataset."""
+        return self._run(calls.one(Dataset.model_validate, "GET", f"/v1/datasets/{dataset_id}"))
+
+    def datasets(self, name: str | None = None) -> Iterator[Dataset]:
+        """List datasets, newest first; `name` limits the list to its versions."""
+        for row in self._pages("/v1/datasets", {"name": name}):
+            yield Dataset.model_validate(row)
+
+    def download_preview(self, dataset_id: str, target: str | Path) -> Path:
+        """Download a JPEG that shows some of a dataset's images with their boxes."""
+        return self._run(transfers.download(f"/v1/datasets/{dataset_id}/preview", Path(target), None, {}))
+
+    def wait_dataset(self, dataset_id: str, timeout: float | None = None) -> Dataset:
+        """Poll a dataset until a worker has checked it."""
+        return self._run(calls.wait(f"/v1/datasets/{dataset_id}", Dataset.model_validate, timeout, None))
+
+    def upload_model(
+        self, path: str | Path, name: str | None = None, progress: Progress | None = None, resume: str | None = None
+    ) -> Model:
+        """Upload a model; resumes after a dropped connection, or in another process with `resume`."""
+        return Model.model_validate(self._run(transfers.upload(Path(path), "model", name, progress, resume)))
+
+    def model(self, model_id: str) -> Model:
+        """Return a model."""
+        return self._run(calls.one(Model.model_validate, "GET", f"/v1/models/{model_id}"))
+
+    def models(self, **filters: Any) -> Iterator[Model]:
+        """List models, newest first, with the filters of `GET /v1/models`."""
+        for row in self._pages("/v1/models", filters):
+            yield Model.model_validate(row)
+
+    def wait_model(self, model_id: str, timeout: float | None = None) -> Model:
+        """Poll a model until a worker has checked it."""
+        return self._run(calls.wait(f"/v1/models/{model_id}", Model.model_validate, timeout, None))
+
+    def register(self, job_id: str, name: str | None = None, aliases: Sequence[str] = ()) -> Model:
+        """Register a job's student as the next version of a model name, and move the aliases to it."""
+        body = {"aliases": list(aliases)} | ({"name": name} if name is not None else {})
+        return self._run(calls.one(Model.model_validate, "POST", f"/v1/jobs/{job_id}/register", body))
+
+    def move_alias(self, model_id: str, alias: str) -> Model:
+        """Move an alias of the model's name to this version."""
+        return self._run(calls.one(Model.model_validate, "PUT", f"/v1/models/{model_id}/aliases/{alias}"))
+
+    def delete_alias(self, model_id: str, alias: str) -> None:
+        """Remove an alias from this version."""
+        self._run(calls.ask("DELETE", f"/v1/models/{model_id}/aliases/{alias}"))
+
+    def delete_dataset(self, dataset_id: str) -> None:
+        """Delete a dataset that no job and no study refers to."""
+        self._run(calls.ask("DELETE", f"/v1/datasets/{dataset_id}"))
+
+    def delete_model(self, model_id: str) -> None:
+        """Delete a model that no job, no study and no alias refers to."""
+        self._run(calls.ask("DELETE", f"/v1/models/{model_id}"))
+
+    def download_model(
+        self,
+        model_id: str,
+        target: str | Path,
+        format: Literal["pt", "safetensors"] = "pt",
+        progress: Progress | None = None,
+    ) -> Path:
+        """Download a ready model in either format; resumes after a dropped connection."""
+        address, params = f"/v1/models/{model_id}/weights", {"format": format}
+        return self._run(transfers.download(address, Path(target), progress, params))
+
+    # -- studies
+
+    def submit_study(self, spec: Spec) -> Study:
+        """Submit a study."""
+        return self._run(calls.one(Study.model_validate, "POST", "/v1/studies", dict(spec)))
+
+    def study(self, study_id: str) -> Study:
+        """Return a study with its members."""
+        return self._run(calls.one(Study.model_validate, "GET", f"/v1/studies/{study_id}"))
+
+    def studies(self) -> Iterator[Study]:
+        """List studies, newest first."""
+        for row in self._pages("/v1/studies", {}):
+            yield Study.model_validate(row)
+
+    def wait_study(
+        self, study_id: str, timeout: float | None = None, news: Callable[[Study], None] | None = None
+    ) -> Study:
+        """Poll a study until it has ended; call `news` with each new state."""
+        return self._run(calls.wait(f"/v1/studies/{study_id}", Study.model_validate, timeout, news))
+
+    def cancel_study(self, study_id: str) -> Study:
+        """Cancel every member of a study."""
+        return self._run(calls.one(Study.model_validate, "POST", f"/v1/studies/{study_id}/cancel"))
+
+    def resume_study(self, study_id: str) -> Study:
+        """Resume a study: retry its failed and cancelled members."""
+        return self._run(calls.one(Study.model_validate, "POST", f"/v1/studies/{study_id}/resume"))
+
+    def extend_study(self, study_id: str, more: Spec) -> Study:
+        """Add methods or seeds to a study."""
+        return self._run(calls.one(Study.model_validate, "POST", f"/v1/studies/{study_id}/extend", dict(more)))
+
+    def draw_report(self, study_id: str) -> Job:
+        """Queue a report of the members that have succeeded so far; return the pending report job if there is one."""
+        return self._run(calls.one(Job.model_validate, "POST", f"/v1/studies/{study_id}/report"))
+
+    def delete_study(self, study_id: str) -> None:
+        """Delete a study, its ended or paused jobs, and their files."""
+        self._run(calls.ask("DELETE", f"/v1/studies/{study_id}"))
+
+    def download_report(self, study_id: str, target: str | Path, format: str = "html") -> Path:
+        """Download a study's newest report as html, markdown, csv or json."""
+        address, params = f"/v1/studies/{study_id}/report", {"format": format}
+        return self._run(transfers.fetch(address, Path(target), params))
+
+    # -- the service
+
+    def methods(self) -> list[dict[str, Any]]:
+        """List the loss terms, each with the JSON Schema of its parameters."""
+        return list((self._run(calls.plain("/v1/methods")))["data"])
+
+    def workers(self) -> list[dict[str, Any]]:
+        """List the workers and what each is doing."""
+        return list((self._run(calls.plain("/v1/workers")))["data"])
+
+    def queue(self) -> dict[str, Any]:
+        """Return the number of jobs in each state, and the next one to run."""
+        return dict(self._run(calls.plain("/v1/queue")))
+
+    def usage(self) -> dict[str, Any]:
+        """Return stored and reserved bytes against the quota; for an admin also by owner, disk and cache."""
+        return dict(self._run(calls.plain("/v1/usage")))
+
+    def create_key(
+        self, name: str, owner: str, scope: str = "submit", expires_at: datetime | None = None
+    ) -> dict[str, Any]:
+        """Create an API key; the answer's `key` is shown only once."""
+        end = None if expires_at is None else expires_at.isoformat()
+        body = {"name": name, "owner": owner, "scope": scope, "expires_at": end}
+        return dict((self._run(calls.ask("POST", "/v1/api-keys", json=body))).json())
+
+    def keys(self) -> Iterator[dict[str, Any]]:
+        """List the API keys, newest first."""
+        for row in self._pages("/v1/api-keys", {}):
+            yield row
+
+    def revoke_key(self, key_id: str) -> dict[str, Any]:
+        """Revoke an API key."""
+        return dict((self._run(calls.ask("DELETE", f"/v1/api-keys/{key_id}"))).json())
+
+    def version(self) -> dict[str, Any]:
+        """Return the service's versions."""
+        return dict(self._run(calls.plain("/v1/version")))
+
+    def readiness(self) -> dict[str, Any]:
+        """Return the service's readiness; raise `Refused` when it is not ready."""
+        return dict(self._run(calls.plain("/readyz")))

@@ -1,0 +1,15 @@
+"""Stands in for `asyncio` in the generated client: the same names, which block."""
+
+from collections.abc import Callable
+from time import sleep
+from typing import ParamSpec, TypeVar
+
+__all__ = ["sleep", "to_thread"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def to_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function that blocks, here."""
+    return function(*args, **kwargs)

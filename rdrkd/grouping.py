@@ -1,0 +1,51 @@
+"""Problems that are the same in many places become one, with a count and the first places."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from rdrkd.errors import Problem
+
+MOST_PLACES = 3  # that are named; as many equal problems are listed one by one
+MOST_KINDS = 100  # different details that are kept; of what comes after these, problems are only counted
+
+
+@dataclass
+class Grouped:
+    """Problems in the order in which they came, however many there are.
+
+    Attributes:
+        total: how many problems there are, listed or not.
+    """
+
+    total: int = 0
+    _places: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    _counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, problems: Iterable[Problem]) -> None:
+        """Take problems, and keep the first places of each kind."""
+        for problem in problems:
+            self.total += 1
+            if problem.detail not in self._counts and len(self._counts) >= MOST_KINDS:
+                continue
+            places = self._places.setdefault(problem.detail, [])
+            if len(places) < MOST_PLACES:
+                places.append((self.total, problem.where))
+            self._counts[problem.detail] = self._counts.get(problem.detail, 0) + 1
+
+    def listed(self, most: int, called: Mapping[str, str] | None = None) -> tuple[list[Problem], int]:
+        """Return at most so many problems, and how many more there are in none of them.
+
+        Args:
+            most: problems to return.
+            called: other names of some places.
+        """
+        found: list[tuple[int, Problem, int]] = []
+        for detail, kept in self._places.items():
+            places = [(number, (called or {}).get(place, place)) for number, place in kept]
+            if (count := self._counts[detail]) > MOST_PLACES:
+                shown = ", ".join(place for _, place in places)
+                found.append((places[0][0], Problem(places[0][1], f"{detail} ({count} times: {shown}, ...)"), count))
+            else:
+                found += [(number, Problem(place, detail), 1) for number, place in places]
+        found.sort(key=lambda entry: entry[0])
+        return [problem for _, problem, _ in found[:most]], self.total - sum(count for *_, count in found[:most])

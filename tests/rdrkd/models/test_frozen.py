@@ -1,0 +1,63 @@
+"""The teacher as a distillation runs it: what it predicts is what the model predicts."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+from rdrkd.models import build
+from rdrkd.models.frozen import frozen
+from rdrkd.models.levels import find, forward
+from rdrkd.ultralytics_adapter import DetectionModel, branches
+
+
+def trained(name: str) -> DetectionModel:
+    """A network whose normalisation has seen something."""
+    torch.manual_seed(0)
+    model = build(name, ["a", "b"])
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_mean.normal_(0, 0.1)
+            layer.running_var.uniform_(0.5, 2)
+    return model.eval()
+
+
+def flat(output: Any) -> dict[str, torch.Tensor]:
+    return {f"{branch}/{key}": of[key] for branch, of in branches(output).items() for key in ("boxes", "scores")}
+
+
+@pytest.mark.parametrize("name", ["yolov8n-half", "yolov8n-p2", "yolo11n", "yolo26n"])
+def test_it_predicts_what_the_model_predicts_in_every_branch_and_map(name: str) -> None:
+    model = trained(name)
+    before = copy.deepcopy(model.state_dict())
+    layers = [level.layer for level in find(model, "fpn").values()]
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        expected, maps = forward(model, images, layers)
+        found, found_maps = forward(frozen(model), images, layers, decode=False)
+    assert flat(found).keys() == flat(expected).keys()
+    for one, other in ((flat(found), flat(expected)), (found_maps, maps)):
+        for key, value in one.items():
+            torch.testing.assert_close(value, other[key], rtol=1e-3, atol=1e-4)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["yolov8n-half", "yolo26n"])
+@pytest.mark.parametrize("training", [True, False])
+def test_without_decoding_the_output_is_the_raw_predictions(name: str, training: bool) -> None:
+    model, images = trained(name).train(training), torch.rand(2, 3, 64, 64)
+    expected = flat(forward(copy.deepcopy(model), images)[0])
+    found, _maps = forward(model, images, decode=False)
+    assert isinstance(found, dict)
+    assert flat(found).keys() == expected.keys()
+    assert all(torch.equal(value, expected[key]) for key, value in flat(found).items())
+
+
+def test_it_holds_no_normalisation_and_learns_nothing_even_of_a_frozen_one() -> None:
+    for model in (trained("yolo26n"), frozen(trained("yolo26n"))):
+        twin = copy.deepcopy(frozen(model))
+        assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in twin.modules())
+        assert not twin.training
+        assert not any(parameter.requires_grad for parameter in twin.parameters())
+        assert set(branches(forward(twin, torch.rand(1, 3, 64, 64))[0])) == {"one2many", "one2one"}
