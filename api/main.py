@@ -107,7 +107,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.vault = Vault(settings)
     app.state.watch = Watch(app.state.database, app.state.admission, settings.max_waiting)
     app.state.keys = lookup = Lookup(app.state.database, app.state.admission)
-    app.add_middleware(Guard, settings=settings, token=settings.read_token(), keys=lookup, uploads=UPLOADS)
+    app.add_middleware(
+        Guard,
+        settings=settings,
+        token=settings.read_token(),
+        keys=lookup,
+        uploads=UPLOADS,
+        admission=app.state.admission,
+    )
     app.add_middleware(AccessLog)
     app.include_router(health.probes)
     app.include_router(_v1())

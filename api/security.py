@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import bounds, journal
 from api.access import LOOPBACK, READING, TOKEN, Caller, needed
+from api.admission import Admission
 from api.errors import (
     ApiError,
     CrossSite,
@@ -69,9 +70,16 @@ class Guard:
     """The middleware around the app; only the access log is further out, so no answer leaves without its headers."""
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, token: str | None, keys: Lookup, uploads: tuple[str, ...]
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        token: str | None,
+        keys: Lookup,
+        uploads: tuple[str, ...],
+        admission: Admission,
     ) -> None:
         self._app, self._token, self._keys, self._uploads = app, token, keys, uploads
+        self._admission = admission
         self._settings, self._rates = settings, Rates(settings)
         self._hosts = {host.lower() for host in settings.allowed_hosts}
 
@@ -142,6 +150,8 @@ class Guard:
         if caller is not None and caller is not LOOPBACK:
             await self._rates.check(caller, scope["method"], scope["path"])
             _check_scope(caller, scope["method"], scope["path"])
+        if caller is not None:  # whoever would be refused at the database costs no routing, parsing and validation
+            self._admission.check(write=scope["method"] not in READING)
         return caller
 
     async def _known(self, scope: Scope) -> Caller | None:
