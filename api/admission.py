@@ -79,6 +79,10 @@ class Lane:
         self._database, self._line = database, Line(places)
         self._threads = ThreadPoolExecutor(places, f"database-{name}")
 
+    def check(self) -> None:
+        """Refuse one more if it would wait too long; raises `Overloaded`."""
+        self._line.check()
+
     async def run(self, work: Callable[[], T], *lines: Line, refuse: bool = True) -> T:
         """Run `work` in a thread that may open transactions.
 
@@ -144,6 +148,16 @@ class Admission:
         """
         lines = (self._writers,) if write else ()
         return await self._requests.run(work, *lines, refuse=refuse)
+
+    def check(self, write: bool) -> None:
+        """Refuse a request that would be refused at the database, before anything of it is parsed.
+
+        Raises:
+            Overloaded: too many wait already.
+        """
+        if write:
+            self._writers.check()
+        self._requests.check()
 
     async def guard(self, work: Callable[[], T]) -> T:
         """Run a small read that every request needs."""

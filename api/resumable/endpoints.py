@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from api.dependencies import SettingsDep, StorageDep, Work, refusals
 from api.errors import (
     BadRequest,
+    BodyTooSlow,
     CrossSite,
     Gone,
     Invalid,
@@ -127,6 +128,7 @@ def get_upload(upload_id: str, request: Request, work: Work, store: StorageDep, 
         WrongOffset,
         UploadBusy,
         UnknownProtocol,
+        BodyTooSlow,
         TooLarge,
         UnsupportedMediaType,
         Invalid,
