@@ -23,7 +23,7 @@ BIN := .venv/bin
 PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 READY := .venv/ready-$(TORCH)
 
-.PHONY: help demo test test-all test-gpu test-faults check lint types contracts doctests lock-check client openapi lint-openapi transcripts bench \
+.PHONY: help demo test test-all test-gpu test-faults check lint types contracts doctests lock-check client settings openapi lint-openapi transcripts bench \
 	bench-queue bench-service up down lock format secrets compose-test install clean
 
 help: ## List the targets
@@ -80,6 +80,9 @@ doctests: $(READY)
 
 openapi: $(READY) ## Write docs/openapi.json anew: the service's interface, which a test compares
 	$(BIN)/python -m api openapi > docs/openapi.json
+
+settings: $(READY) ## Generate docs/settings.md from the settings' descriptions, which a test compares
+	$(BIN)/python tools/generate_settings.py
 
 client: $(READY) ## Generate the blocking client from the coroutines, which a test compares
 	$(BIN)/python tools/generate_client.py

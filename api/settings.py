@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     )
 
     data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
-        Path("var"), validate_default=True, description="root of the storage, caches, run folders and SQLite files"
+        Path("var"), validate_default=True, description="root folder of storage, caches, run folders and SQLite files"
     )
     database_url: Annotated[str, AfterValidator(_with_driver)] = Field(
         default_factory=lambda data: f"sqlite:///{data['data_dir']}/rdrkd.db",
@@ -128,143 +128,162 @@ class Settings(BaseSettings):
     )
     migrate_on_start: bool = Field(
         default_factory=lambda data: data["database_url"].startswith("sqlite"),
-        description="bring the database to the newest revision when the API starts; default: on SQLite only",
+        description="upgrade the database schema when the API starts; default: only on SQLite",
     )
 
     storage_url: Annotated[str | None, AfterValidator(_bucket)] = Field(
-        None, description="`s3://bucket/prefix`: files lie in this bucket; default: in a folder below the data folder"
+        None, description="`s3://bucket/prefix` that stores all files; default: a folder in the data folder"
     )
-    s3_endpoint: str | None = Field(None, description="`https://host:port` of a server of one's own; default: AWS")
-    s3_download_endpoint: str | None = Field(None, description="the same, as clients reach it, where that differs")
-    s3_region: str = Field("us-east-1", description="the bucket's region")
+    s3_endpoint: str | None = Field(None, description="`https://host:port` of an S3-compatible server; default: AWS")
+    s3_download_endpoint: str | None = Field(None, description="the same server as clients reach it, if that differs")
+    s3_region: str = Field("us-east-1", description="region of the bucket")
     s3_access_key_id: SecretStr | None = Field(
-        None, repr=False, description="key to the bucket; default: `AWS_ACCESS_KEY_ID`, or the machine's role"
+        None, repr=False, description="access key of the bucket; default: `AWS_ACCESS_KEY_ID`, or the machine's role"
     )
     s3_secret_access_key: SecretStr | None = Field(
-        None, repr=False, description="its secret; default: `AWS_SECRET_ACCESS_KEY`"
+        None, repr=False, description="secret access key; default: `AWS_SECRET_ACCESS_KEY`"
     )
     s3_session_token: SecretStr | None = Field(
-        None, repr=False, description="its token, if any; default: `AWS_SESSION_TOKEN`"
+        None, repr=False, description="session token, if any; default: `AWS_SESSION_TOKEN`"
     )
     s3_redirect: bool = Field(
-        True, description="downloads lead to the bucket by a presigned address; off: they go through the service"
+        True, description="redirect downloads to presigned URLs of the bucket; off: stream them through the service"
     )
     s3_redirect_seconds: int = Field(
-        300, ge=1, le=604_800, description="for how long a presigned address can be used; a download may take longer"
+        300, ge=1, le=604_800, description="lifetime of a presigned URL; a download that has begun may take longer"
     )
     s3_cache_bytes: int = Field(
-        50 * GIB, ge=0, description="what a worker keeps of the bucket's files in `<data_dir>/objects`, bytes"
+        50 * GIB, ge=0, description="size limit of a worker's cache of bucket objects, `<data_dir>/objects`, bytes"
     )
     dataset_cache_bytes: int | None = Field(
         None,
         ge=0,
-        description="what may stay unpacked of datasets in `<data_dir>/cache`, bytes; default: as much as is left free",
+        description="size limit of unpacked datasets in `<data_dir>/cache`, bytes; default: what the disk has to spare",
     )
 
-    checkpoints_keep_last: int = Field(2, ge=1, description="checkpoints of a job that stay: the newest, so many")
-    checkpoints_keep_best: bool = Field(False, description="and the best one, by its metrics")
-    checkpoints_keep_every: int = Field(0, ge=0, description="and those whose epoch is a multiple of this; 0: none")
+    checkpoints_keep_last: int = Field(2, ge=1, description="number of newest checkpoints to keep for each job")
+    checkpoints_keep_best: bool = Field(False, description="also keep the best checkpoint by its metrics")
+    checkpoints_keep_every: int = Field(
+        0, ge=0, description="also keep checkpoints whose epoch is a multiple of this; 0: none"
+    )
     orphans_keep_hours: float = Field(
-        48, ge=24, description="hours for which a stored file may lie without a row that names it; then it is removed"
+        48, ge=24, description="age at which a stored file that no row refers to is removed, hours"
     )
 
-    host: str = Field("127.0.0.1", description="address to listen on; beyond loopback only with a token or an API key")
+    host: str = Field(
+        "127.0.0.1", description="address to listen on; beyond loopback a token or an API key is required"
+    )
     port: int = Field(8000, ge=0, le=65_535, description="TCP port to listen on")
-    token: SecretStr | None = Field(None, description="bearer token that guards every /v1 call; the operator's")
-    token_file: Path | None = Field(None, description="file that holds the token, such as a container's secret")
+    token: SecretStr | None = Field(None, description="the operator's bearer token, which guards every /v1 endpoint")
+    token_file: Path | None = Field(None, description="file that holds the token, such as a container secret")
     allowed_hosts: Annotated[list[str], NoDecode, BeforeValidator(_listed)] = Field(
-        default_factory=list, description="further names, comma-separated, that the Host header may carry"
+        default_factory=list, description="further values accepted in the Host header, comma-separated"
     )
 
-    max_waiting: int = Field(
-        200, ge=0, description="how many clients of one API process may follow streams and long polls at once"
-    )
+    max_waiting: int = Field(200, ge=0, description="concurrent event streams and long polls per API process")
 
-    max_dataset_bytes: int = Field(20 * GIB, ge=1, description="largest dataset archive taken, bytes")
+    max_dataset_bytes: int = Field(20 * GIB, ge=1, description="largest accepted dataset archive, bytes")
     dataset_folders: Annotated[list[Folder], NoDecode, BeforeValidator(_listed), AfterValidator(_apart)] = Field(
         default_factory=list,
-        description="folders, comma-separated, below which datasets may be taken from this machine; empty: from none",
+        description="local folders that datasets may be imported from, comma-separated; empty: none",
     )
     dataset_buckets: Annotated[list[Prefix], NoDecode, BeforeValidator(_listed)] = Field(
         default_factory=list,
-        description="`s3://bucket/prefix`, comma-separated, below which datasets may be taken from; empty: from none",
+        description="`s3://bucket/prefix` locations that datasets may be imported from, comma-separated; empty: none",
     )
     dataset_s3_endpoint: str | None = Field(
         default_factory=lambda data: data["s3_endpoint"],
-        description="their server; default: that of `RDRKD_S3_ENDPOINT`",
+        description="S3 server of those buckets; default: `RDRKD_S3_ENDPOINT`",
     )
     dataset_s3_region: str = Field(
-        default_factory=lambda data: data["s3_region"], description="their region; default: that of `RDRKD_S3_REGION`"
+        default_factory=lambda data: data["s3_region"],
+        description="region of those buckets; default: `RDRKD_S3_REGION`",
     )
     dataset_s3_access_key_id: SecretStr | None = Field(
-        None, repr=False, description="key to them, which needs to read only; default: the one to the storage's bucket"
+        None, repr=False, description="access key of those buckets, read-only is enough; default: the storage bucket's"
     )
-    dataset_s3_secret_access_key: SecretStr | None = Field(None, repr=False, description="its secret")
-    dataset_s3_session_token: SecretStr | None = Field(None, repr=False, description="its token, if any")
+    dataset_s3_secret_access_key: SecretStr | None = Field(
+        None, repr=False, description="secret access key of those buckets"
+    )
+    dataset_s3_session_token: SecretStr | None = Field(
+        None, repr=False, description="session token of those buckets, if any"
+    )
     import_timeout_seconds: float = Field(
         21_600,
         gt=0,
-        description="wall time of copying a dataset from a folder or bucket, and of waiting for it",
+        description="wall time for copying a dataset from a folder or bucket",
     )
-    max_model_bytes: int = Field(2 * GIB, ge=1, description="largest model file taken, bytes")
+    max_model_bytes: int = Field(2 * GIB, ge=1, description="largest accepted model file, bytes")
 
     min_free_bytes: int = Field(
         GIB,
         ge=0,
-        description="jobs and uploads are refused while the file store has fewer bytes free; a worker takes none then, "
-        "nor while the disk of its run folders has",
+        description="disk watermark: below this many free bytes the service rejects jobs and uploads, and "
+        "workers claim nothing",
     )
 
-    quota_queued_jobs: int = Field(1000, ge=0, description="queued jobs that one owner may have; 0: any number")
-    quota_running_jobs: int = Field(0, ge=0, description="running jobs that one owner may have; 0: any number")
-    quota_storage_bytes: int = Field(
-        200 * GIB, ge=0, description="bytes that one owner's uploads and jobs may keep; 0: any number"
+    quota_queued_jobs: int = Field(1000, ge=0, description="queued jobs per owner; 0: unlimited")
+    quota_running_jobs: int = Field(0, ge=0, description="running jobs per owner; 0: unlimited")
+    quota_storage_bytes: int = Field(200 * GIB, ge=0, description="stored bytes per owner; 0: unlimited")
+    rate_default: Rate = Field("600/minute", description="rate limit of each key for reads; empty: unlimited")
+    rate_submit: Rate = Field(
+        "60/minute", description="rate limit of each key for writes, uploads included; empty: unlimited"
     )
-    rate_default: Rate = Field("600/minute", description="requests that one key may send; empty: any number")
-    rate_submit: Rate = Field("60/minute", description="requests that change something, uploads among them, per key")
-    rate_download: Rate = Field("120/minute", description="downloads of weights, reports and other files, per key")
-    rate_stranger: Rate = Field("60/minute", description="requests without a valid key, per address")
+    rate_download: Rate = Field("120/minute", description="rate limit of each key for file downloads; empty: unlimited")
+    rate_stranger: Rate = Field(
+        "60/minute", description="rate limit of each address for requests without a valid key; empty: unlimited"
+    )
 
-    audit_keep_days: float = Field(365, gt=0, description="days for which the audit log is kept")
+    audit_keep_days: float = Field(365, gt=0, description="retention of the audit log, days")
     encryption_keys: Annotated[SecretStr | None, AfterValidator(_fernet)] = Field(
         None,
         repr=False,
-        description="Fernet keys, comma-separated, that encrypt the secrets of webhooks: the first one encrypts, all "
-        "decrypt; default: one in `<data_dir>/encryption.key`, which is made",
+        description="Fernet keys, comma-separated, that encrypt webhook secrets: the first encrypts, all "
+        "decrypt; default: `<data_dir>/encryption.key`, created at the first start",
     )
-    webhooks_allow_http: bool = Field(False, description="let webhooks be called without TLS")
+    webhooks_allow_http: bool = Field(False, description="allow webhook URLs without TLS")
     webhooks_allow_private: bool = Field(
-        False, description="let webhooks lead into private networks and to this machine; for receivers of one's own"
+        False, description="allow webhook URLs in private networks and on this machine"
     )
-    webhooks_seconds: float = Field(2, gt=0, description="how often it is looked for what webhooks are to be told")
-    webhooks_retry_seconds: float = Field(10, gt=0, description="pause before the second attempt; it trebles each time")
-    webhooks_disable_days: float = Field(5, gt=0, description="days of failures after which a webhook is disabled")
-    webhooks_keep_days: float = Field(30, gt=0, description="days for which the log of deliveries is kept")
+    webhooks_seconds: float = Field(2, gt=0, description="how often to poll for webhook events to send")
+    webhooks_retry_seconds: float = Field(
+        10, gt=0, description="delay before the second attempt of a delivery; it triples with each attempt"
+    )
+    webhooks_disable_days: float = Field(
+        5, gt=0, description="days of continuous failure after which a webhook is disabled"
+    )
+    webhooks_keep_days: float = Field(30, gt=0, description="retention of the delivery log, days")
 
-    log_format: LogFormat = Field("text", description="`text` for people, `json` for programs: a line each")
-    log_level: LogLevel = Field("INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`: the least that is logged")
+    log_format: LogFormat = Field("text", description="`text` or `json` (one object per line)")
+    log_level: LogLevel = Field("INFO", description="lowest level to log: `DEBUG`, `INFO`, `WARNING` or `ERROR`")
 
-    lease_seconds: float = Field(60, gt=0, description="how long a worker holds a row without renewing")
+    lease_seconds: float = Field(60, gt=0, description="lifetime of a worker's lease on a job without a heartbeat")
     heartbeat_seconds: float = Field(10, gt=0, description="how often a worker renews its lease")
-    cancel_poll_seconds: float = Field(1, gt=0, description="how often a worker reads the cancel flag")
-    stop_grace_seconds: float = Field(10, gt=0, description="from asking a process to stop until it is killed")
+    cancel_poll_seconds: float = Field(1, gt=0, description="how often a worker polls for a cancel request")
+    stop_grace_seconds: float = Field(10, gt=0, description="time between asking a trainer to stop and killing it")
     reaper_seconds: float = Field(5, gt=0, description="how often the reaper looks for expired leases")
-    ring_again_seconds: float = Field(10, gt=0, description="how long a row may wait before its doorbell rings again")
-    look_seconds: float = Field(2, gt=0, description="how often an idle worker looks for work that nobody rang for")
-    wedged_seconds: float = Field(
-        120, gt=0, description="how long a worker may wait for one answer before it ends, to be started again"
+    ring_again_seconds: float = Field(
+        10, gt=0, description="how long a row may stay unclaimed before the reaper rings its doorbell again"
     )
-    max_lost_workers: int = Field(5, ge=0, description="how many workers a row may lose before it fails")
+    look_seconds: float = Field(
+        2, gt=0, description="how often an idle worker polls the database for jobs, without a doorbell"
+    )
+    wedged_seconds: float = Field(
+        120, gt=0, description="how long a worker may wait for one answer before it exits in order to be restarted"
+    )
+    max_lost_workers: int = Field(5, ge=0, description="workers that a job may lose before it fails")
     outage_grace_seconds: float = Field(
-        300, ge=0, description="how long past its lease a training goes on while the database does not answer"
+        300, ge=0, description="how long a training continues past its lease while the database does not answer"
     )
     inspect_timeout_seconds: float = Field(
-        1800, gt=0, description="most wall time of the check of an upload; a small file has less"
+        1800, gt=0, description="longest time to check an upload; smaller files get less"
     )
     inspect_memory_bytes: int = Field(
-        8 * GIB, ge=2**28, description="most memory of the check of an upload; a small file has less"
+        8 * GIB, ge=2**28, description="most memory to check an upload, bytes; smaller files get less"
     )
-    inspect_file_bytes: int = Field(GIB, ge=2**20, description="largest file that the check may write")
+    inspect_file_bytes: int = Field(
+        GIB, ge=2**20, description="largest file that the check of an upload may write, bytes"
+    )
 
     @model_validator(mode="after")
     def _heartbeat_within_lease(self) -> Self:

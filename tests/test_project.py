@@ -156,15 +156,20 @@ def test_every_line_names_tests_that_there_are(page: str) -> None:
             assert re.search(rf"^def {test}\(", (ROOT / file).read_text(), re.MULTILINE), test
 
 
-def test_readme_lists_every_setting_as_it_is() -> None:
-    from api.settings import Settings
+@pytest.mark.parametrize(("tool", "page"), [("generate_settings.py", "settings.md")])
+def test_generated_pages_are_current(tool: str, page: str, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, ROOT / "tools" / tool, tmp_path / page], check=True)
+    assert (ROOT / "docs" / page).read_text() == (tmp_path / page).read_text(), f"run tools/{tool}"
 
-    rows = re.findall(r"^\| `RDRKD_([A-Z0-9_]+)` \| (.*?) \| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert {name for name, *_ in rows} == {name.upper() for name in Settings.model_fields}
-    for name, shown, sentence in rows:
-        field = Settings.model_fields[name.lower()]
-        assert sentence.startswith(str(field.description).split(";")[0][:30]), name
-        if isinstance(field.default, int) and field.default >= 2**30:
-            assert shown == f"{field.default // 2**30} GiB", name
-        elif isinstance(field.default, int | float) and not isinstance(field.default, bool):
-            assert shown.strip("`") == f"{field.default:g}", name
+
+def test_documentation_has_no_dead_link_and_no_orphan() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    linked: set[Path] = set()
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[\w-]*)?\)", page.read_text()):
+            if not re.match(r"[a-z]+:", target):
+                assert (page.parent / target).exists(), f"{page.relative_to(ROOT)}: {target}"
+                linked.add((page.parent / target).resolve())
+    index = {(ROOT / "docs" / folder / "README.md").resolve() for folder in ("", "decisions", "methods", "results")}
+    orphans = {page for page in (ROOT / "docs").glob("*.md") if page.resolve() not in linked | index}
+    assert orphans == set()
