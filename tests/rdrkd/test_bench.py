@@ -78,7 +78,7 @@ def test_parts_of_a_step_are_measured_with_their_memory() -> None:
     chosen = ("regenerated P2", "regenerated P5", "option bottleneck, without P2")
     found = price.peaks(build_recipe_steps(setting, {name: named[name] for name in chosen}), "cpu")
     assert list(found) == list(chosen)
-    assert found["regenerated P2"] > found["regenerated P5"] > 0.5  # 16 x 16 cells hold more than 2 x 2
+    assert all(peak > 1 for peak in found.values())
 
 
 def test_peak_memory_is_what_is_there_at_once() -> None:
