@@ -78,6 +78,11 @@ class Lane:
     def __init__(self, database: Database, places: int, name: str) -> None:
         self._database, self._line = database, Line(places)
         self._threads = ThreadPoolExecutor(places, f"database-{name}")
+        self._closed = False
+
+    def check(self) -> None:
+        """Refuse one more if it would wait too long; raises `Overloaded`."""
+        self._line.check()
 
     async def run(self, work: Callable[[], T], *lines: Line, refuse: bool = True) -> T:
         """Run `work` in a thread that may open transactions.
@@ -112,13 +117,18 @@ class Lane:
             leave()
             if isinstance(error, TimeoutError):
                 raise Overloaded("expected a database that answers soon, got none") from None
+            if self._closed and isinstance(error, RuntimeError):  # the request has waited until the process ended
+                raise Overloaded(
+                    "expected a service that stays up, got one that ends: send the request again"
+                ) from None
             raise
         # The thread works on when whoever waits for it is cancelled: its place is free when it is.
         done.add_done_callback(leave)
         return await asyncio.shield(done)
 
     def close(self) -> None:
-        """End the threads; what they do is done first."""
+        """End the threads; what they do is done first, what still waits for one is refused."""
+        self._closed = True
         self._threads.shutdown()
 
 
@@ -144,6 +154,16 @@ class Admission:
         """
         lines = (self._writers,) if write else ()
         return await self._requests.run(work, *lines, refuse=refuse)
+
+    def check(self, write: bool) -> None:
+        """Refuse a request that would be refused at the database, before anything of it is parsed.
+
+        Raises:
+            Overloaded: too many wait already.
+        """
+        if write:
+            self._writers.check()
+        self._requests.check()
 
     async def guard(self, work: Callable[[], T]) -> T:
         """Run a small read that every request needs."""

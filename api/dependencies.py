@@ -15,6 +15,7 @@ from api.discards import follow_all
 from api.errors import (
     ApiError,
     BadRequest,
+    BodyTooSlow,
     CrossSite,
     HeadersTooLarge,
     HostNotAllowed,
@@ -103,7 +104,14 @@ def reading(request: Request) -> Read:
 
 
 # What is refused of any JSON body.
-OF_JSON: tuple[type[ApiError], ...] = (BadRequest, MalformedJson, CrossSite, TooLarge, UnsupportedMediaType)
+OF_JSON: tuple[type[ApiError], ...] = (
+    BadRequest,
+    MalformedJson,
+    CrossSite,
+    BodyTooSlow,
+    TooLarge,
+    UnsupportedMediaType,
+)
 
 
 async def json_only(request: Request) -> None:

@@ -277,6 +277,12 @@ class PreconditionFailed(ApiError):
     status, code, title = 412, "precondition_failed", "It has changed since it was read"
 
 
+class BodyTooSlow(ApiError):
+    """The body stopped coming, or comes too slowly."""
+
+    status, code, title = 408, "body_too_slow", "The body does not come fast enough"
+
+
 class TooLarge(ApiError):
     """The body exceeds the limit."""
 

@@ -28,6 +28,7 @@ from api.document import document, methods_of
 from api.errors import (
     ApiError,
     BadRequest,
+    BodyTooSlow,
     FieldError,
     InternalError,
     Invalid,
@@ -52,6 +53,7 @@ from api.metrics import endpoints as metrics
 from api.models import endpoints as models
 from api.models import registering
 from api.monitoring import endpoints as monitoring
+from api.pacing import TOO_SLOW
 from api.queue import Doorbell
 from api.responses import problem_response
 from api.resumable import endpoints as uploads
@@ -105,7 +107,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.vault = Vault(settings)
     app.state.watch = Watch(app.state.database, app.state.admission, settings.max_waiting)
     app.state.keys = lookup = Lookup(app.state.database, app.state.admission)
-    app.add_middleware(Guard, settings=settings, token=settings.read_token(), keys=lookup, uploads=UPLOADS)
+    app.add_middleware(
+        Guard,
+        settings=settings,
+        token=settings.read_token(),
+        keys=lookup,
+        uploads=UPLOADS,
+        admission=app.state.admission,
+    )
     app.add_middleware(AccessLog)
     app.include_router(health.probes)
     app.include_router(_v1())
@@ -187,10 +196,20 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         400: BadRequest("expected a body that can be read, got another"),
         404: NotFound(f"expected an address of this service, got {path}"),
         405: MethodNotAllowed(f"{path} does not take {request.method}", headers=_allowed(request) or error.headers),
+        TOO_SLOW: _too_slow(request),
         413: TooLarge(f"expected a body of at most {MAX_BODY_BYTES} bytes, got more"),
     }
     known = by_status.get(error.status_code) or InternalError(f"an unforeseen status, {error.status_code}")
     return problem_response(known, request.state.request_id)
+
+
+def _too_slow(request: Request) -> ApiError:
+    settings: Settings = request.app.state.settings
+    return BodyTooSlow(
+        f"expected a body of at least {settings.body_bytes_per_second} bytes a second that never pauses for "
+        f"{settings.body_seconds:g} s, got less",
+        headers={"Connection": "close"},
+    )
 
 
 def _allowed(request: Request) -> dict[str, str]:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import bounds, journal
 from api.access import LOOPBACK, READING, TOKEN, Caller, needed
+from api.admission import Admission
 from api.errors import (
     ApiError,
     CrossSite,
@@ -29,6 +30,7 @@ from api.errors import (
     Unavailable,
 )
 from api.keys.lookup import Lookup
+from api.pacing import Paced
 from api.rates import Rates
 from api.responses import problem_response
 from api.settings import Settings
@@ -68,10 +70,17 @@ class Guard:
     """The middleware around the app; only the access log is further out, so no answer leaves without its headers."""
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, token: str | None, keys: Lookup, uploads: tuple[str, ...]
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        token: str | None,
+        keys: Lookup,
+        uploads: tuple[str, ...],
+        admission: Admission,
     ) -> None:
         self._app, self._token, self._keys, self._uploads = app, token, keys, uploads
-        self._rates = Rates(settings)
+        self._admission = admission
+        self._settings, self._rates = settings, Rates(settings)
         self._hosts = {host.lower() for host in settings.allowed_hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,7 +103,8 @@ class Guard:
             try:
                 if caller := await self._check(scope):
                     stack.enter_context(journal.about(key=caller.key))
-                limited = receive if _is_one_of(scope["path"], self._uploads) else _limited(receive)
+                paced = Paced(receive, self._settings)
+                limited = paced if _is_one_of(scope["path"], self._uploads) else _limited(paced)
                 async with self._as_long_as_valid(scope, caller):
                     await self._app(scope, limited, send_dressed)
             except ClientDisconnect:
@@ -140,6 +150,8 @@ class Guard:
         if caller is not None and caller is not LOOPBACK:
             await self._rates.check(caller, scope["method"], scope["path"])
             _check_scope(caller, scope["method"], scope["path"])
+        if caller is not None:  # whoever would be refused at the database costs no routing, parsing and validation
+            self._admission.check(write=scope["method"] not in READING)
         return caller
 
     async def _known(self, scope: Scope) -> Caller | None:

@@ -233,6 +233,12 @@ class Settings(BaseSettings):
     rate_stranger: Rate = Field(
         "60/minute", description="rate limit of each address for requests without a valid key; empty: unlimited"
     )
+    body_seconds: float = Field(
+        30,
+        gt=0,
+        description="longest pause of a request body, and how far it may lag behind `body_bytes_per_second`; then 408",
+    )
+    body_bytes_per_second: int = Field(1000, gt=0, description="minimum rate of a request body, bytes per second")
 
     audit_keep_days: float = Field(365, gt=0, description="retention of the audit log, days")
     encryption_keys: Annotated[SecretStr | None, AfterValidator(_fernet)] = Field(

@@ -1,8 +1,14 @@
-"""Many requests at once, from one thread and over plain sockets: a client library would be the bottleneck."""
+"""Many requests at once, from one thread and over plain sockets: a client library would be the bottleneck.
+
+`python -m tests.bursts PORT...` asks `/healthz` of each in turn until its input ends, and prints the slowest answer.
+"""
 
 import asyncio
 import json
+import sys
+import threading
 import time
+import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,3 +81,22 @@ async def _burst(asks: Sequence[Ask], ports: Sequence[int], headers: dict[str, s
         return Told(ask, int(first.split()[1]) if first else 0, fields, body, took)
 
     return list(await asyncio.gather(*map(one, range(len(asks)))))
+
+
+def watch(ports: Sequence[str]) -> float:
+    """Ask whether processes live until the input ends; return the slowest answer, seconds."""
+    over, slowest = threading.Event(), 0.0
+    threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+    print("begun", flush=True)
+    while not over.is_set():
+        for port in ports:
+            began = time.monotonic()
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=120) as answer:
+                answer.read()
+            slowest = max(slowest, time.monotonic() - began)
+        over.wait(0.05)
+    return slowest
+
+
+if __name__ == "__main__":
+    print(watch(sys.argv[1:]))

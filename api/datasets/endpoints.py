@@ -16,6 +16,7 @@ from api.dependencies import OF_JSON, IfNoneMatch, StorageDep, Work, json_only, 
 from api.downloads import Download, hand_out
 from api.errors import (
     BadRequest,
+    BodyTooSlow,
     CrossSite,
     Gone,
     InUse,
@@ -64,7 +65,9 @@ router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=Route)
     operation_id="create_dataset",
     openapi_extra=form_body(SUFFIXES, "hit-uav", lenient=True),
     dependencies=[Depends(key_of)],  # first of all: a refused key must leave nothing in the store
-    responses=refusals(BadRequest, CrossSite, TooLarge, UnsupportedMediaType, *KEYED, QuotaExceeded, StorageFull),
+    responses=refusals(
+        BadRequest, CrossSite, BodyTooSlow, TooLarge, UnsupportedMediaType, *KEYED, QuotaExceeded, StorageFull
+    ),
 )
 def create(
     upload: Annotated[Upload, Depends(receive)],

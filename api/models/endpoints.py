@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from api.dependencies import StorageDep, Work, refusals, remove_after
 from api.errors import (
     BadRequest,
+    BodyTooSlow,
     CrossSite,
     InUse,
     Invalid,
@@ -39,7 +40,9 @@ router = APIRouter(prefix="/models", tags=["models"], route_class=Route)
     operation_id="create_model",
     openapi_extra=form_body(SUFFIXES, "yolov8l-visdrone"),
     dependencies=[Depends(key_of)],  # first of all: a refused key must leave nothing in the store
-    responses=refusals(BadRequest, CrossSite, TooLarge, UnsupportedMediaType, *KEYED, QuotaExceeded, StorageFull),
+    responses=refusals(
+        BadRequest, CrossSite, BodyTooSlow, TooLarge, UnsupportedMediaType, *KEYED, QuotaExceeded, StorageFull
+    ),
 )
 def create(
     upload: Annotated[Upload, Depends(receive)],

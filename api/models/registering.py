@@ -26,6 +26,7 @@ from api.dependencies import (
 from api.downloads import Download, hand_out
 from api.errors import (
     BadRequest,
+    BodyTooSlow,
     CrossSite,
     Gone,
     Invalid,
@@ -106,7 +107,7 @@ AliasPath = Annotated[Alias, PathParameter(examples=["production"])]
     operation_id="register_job",
     dependencies=[Depends(json_or_nothing)],
     responses=refusals(
-        BadRequest, MalformedJson, CrossSite, NotFound, NotReady, TooLarge, UnsupportedMediaType, *KEYED,
+        BadRequest, MalformedJson, CrossSite, NotFound, NotReady, BodyTooSlow, TooLarge, UnsupportedMediaType, *KEYED,
         QuotaExceeded, StorageFull, Gone,
     ),
 )  # fmt: skip

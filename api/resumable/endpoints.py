@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from api.dependencies import SettingsDep, StorageDep, Work, refusals
 from api.errors import (
     BadRequest,
+    BodyTooSlow,
     CrossSite,
     Gone,
     Invalid,
@@ -125,6 +126,7 @@ def get(upload_id: str, request: Request, work: Work, store: StorageDep, answer:
         WrongOffset,
         UploadBusy,
         UnknownProtocol,
+        BodyTooSlow,
         TooLarge,
         UnsupportedMediaType,
         Invalid,

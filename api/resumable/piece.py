@@ -17,14 +17,13 @@ from api.resumable.headers import version_of
 from api.storage import CHUNK, full_disk_told
 
 MEDIA_TYPE = "application/offset+octet-stream"
-IDLE_SECONDS = 60.0  # without a byte: the client is gone, and what holds the file must let it go
 
 
 async def take_piece(request: Request, upload_id: str) -> str:
     """Append the body to the upload's file; give the upload's id.
 
     Raises:
-        BadRequest: the headers are not those of the protocol, or no byte came for too long.
+        BadRequest: the headers are not those of the protocol.
         NotFound, Gone: there is no such upload, or it was abandoned.
         WrongOffset: the piece begins elsewhere than where the last one ended.
         UploadBusy: another request is sending.
@@ -77,15 +76,9 @@ async def _append(request: Request, file: IO[bytes], missing: int, room: Reservi
         if int(announced) > missing:
             raise TooLarge(f"expected at most the {missing} bytes that are missing, got a body of {announced}")
         await room.cover(file.tell() + int(announced))
-    pending, stream = bytearray(), request.stream()
+    pending = bytearray()
     try:
-        while True:
-            try:
-                chunk = await asyncio.wait_for(anext(stream), IDLE_SECONDS)
-            except StopAsyncIteration:
-                break
-            except TimeoutError:
-                raise BadRequest(f"expected the body to go on, got no byte for {IDLE_SECONDS:g} s") from None
+        async for chunk in request.stream():
             if len(chunk) > missing:
                 raise TooLarge("expected at most the bytes that are missing, got more")
             missing -= len(chunk)

@@ -12,6 +12,7 @@ from rdrkd.client.effects import Answer, Ask, Broken, Call, Headers, Piece, Prog
 from rdrkd.client.errors import Damaged, Refused, Unreachable, UploadBroken
 from rdrkd.files import write_atomically
 
+PASSING = ("upload_busy", "wrong_offset", "unavailable", "body_too_slow")  # refusals after which the upload goes on
 TYPE = "application/offset+octet-stream"
 
 
@@ -47,7 +48,7 @@ def upload(
                 answer = yield from _piece(address, Piece(file, offset, length, progress))
                 return (yield from ask("GET", answer.headers["upload-result"])).json()
             except (Broken, Refused) as error:
-                if isinstance(error, Refused) and error.code not in ("upload_busy", "wrong_offset", "unavailable"):
+                if isinstance(error, Refused) and error.code not in PASSING:
                     raise
                 before, failures = offset, failures + 1
                 yield Sleep(pause(failures))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 import sqlalchemy as sa
 from fastapi import APIRouter, FastAPI
@@ -14,7 +15,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import FastAPIError
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from api.admission import CONNECTIONS, LONGEST, REQUESTS, Admission
+from api.admission import CONNECTIONS, LONGEST, REQUESTS, STUCK_SECONDS, Admission
 from api.db import Database
 from api.dependencies import Work
 from api.errors import Overloaded
@@ -39,6 +40,21 @@ def test_a_transaction_is_opened_in_an_admitted_thread_only(database: Database) 
 
     with pytest.raises(RuntimeError, match="admission"):
         database.admit(nested)
+
+
+def test_whoever_waits_when_the_service_ends_is_told_to_come_again(database: Database) -> None:
+    async def late() -> None:
+        admission = Admission(database)
+        admission.close()
+        for run in (
+            lambda: admission.run(int, write=True),
+            lambda: admission.guard(int),
+            lambda: admission.follow(int),
+        ):
+            with pytest.raises(Overloaded):
+                await run()
+
+    asyncio.run(late())
 
 
 def test_a_transaction_ends_in_its_thread(database: Database) -> None:
@@ -175,3 +191,25 @@ def test_transactions_of_two_processes_that_read_and_then_write_both_stand(tmp_p
         assert session.scalar(sa.text("SELECT number FROM counted")) == 200
     one.engine.dispose()
     other.engine.dispose()
+
+
+def test_whoever_is_refused_costs_no_parsing_and_holds_up_no_probe(tmp_path: Path) -> None:
+    app = create_app(Settings(data_dir=tmp_path, token="t" * 32))
+    over = threading.Event()
+
+    async def ask() -> tuple[httpx2.Response, httpx2.Response]:
+        busy = [asyncio.create_task(app.state.admission.run(over.wait, write=False)) for _ in range(REQUESTS + 1)]
+        await asyncio.sleep(STUCK_SECONDS + 0.5)
+        transport = httpx2.ASGITransport(app, client=("127.0.0.1", 1))
+        headers = {"Authorization": f"Bearer {'t' * 32}", "Content-Type": "application/json"}
+        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
+            answers = await client.post("/v1/jobs", content=b"{"), await client.get("/healthz")
+        over.set()
+        await asyncio.gather(*busy)
+        return answers
+
+    refused, alive = asyncio.run(ask())
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")  # not malformed_json: nothing was read
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert alive.status_code == 200

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from api import migrations
@@ -36,6 +36,11 @@ class Processes:
 
     ports: list[int]
     database: Database
+    running: list[psutil.Process]
+
+    def cpu_seconds(self) -> float:
+        """Return what they have used in all: on a machine that does other things, too, it says more than the clock."""
+        return sum(times.user + times.system for times in (process.cpu_times() for process in self.running))
 
     def ask(self, method: str, path: str, body: object = None, port: int = 0, **headers: str) -> dict[str, object]:
         [told] = burst([Ask.json(method, path, body, **headers)], [port or self.ports[0]], OPERATOR)
@@ -56,7 +61,7 @@ def serving(data_dir: Path, url: str, number: int = 2, **settings: str) -> Itera
         for port in ports:
             await_alive(port)
         database = Database(url)
-        yield Processes(ports, database)
+        yield Processes(ports, database, [psutil.Process(process.pid) for process in started])
         database.engine.dispose()
     finally:
         for process in started:
@@ -109,27 +114,24 @@ def upload(name: str) -> Ask:
 
 
 def held_up(processes: Processes, asks: list[Ask], ports: list[int]) -> list[Told]:
-    """Send a burst, and say all the while that the processes live; print the figures, and give the answers."""
-    slowest, over = [0.0], threading.Event()
-
-    def watch() -> None:
-        while not over.is_set():
-            slowest.extend(alive(port) for port in processes.ports)
-            over.wait(0.05)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
+    """Send a burst while another process asks `/healthz`; print the figures, and return the answers."""
+    command = [sys.executable, "-m", "tests.bursts", *map(str, processes.ports)]
+    watcher = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert watcher.stdout is not None
+    watcher.stdout.readline()  # it has begun
+    began = processes.cpu_seconds()
     told = burst(asks, ports, OPERATOR)
-    over.set()
-    watcher.join()
+    spent = processes.cpu_seconds() - began
+    slowest = float(watcher.communicate(timeout=120)[0])
     refused = [each.seconds for each in told if each.status in (429, 503)]
     last, last_refused = max(each.seconds for each in told), max(refused, default=0)
     print(
         f"{processes.database.engine.dialect.name}, {len(ports)} processes, {len(asks)} at once: the last after "
-        f"{last:.1f} s; {len(refused)} refused, the last after {last_refused:.1f} s; /healthz in {max(slowest):.2f} s; "
+        f"{last:.1f} s; {len(refused)} refused, the last after {last_refused:.1f} s; /healthz in {slowest:.2f} s; "
+        f"{spent:.1f} s of processor time; "
         f"{dict(collections.Counter(each.status for each in told))}"
     )
-    assert max(slowest) < ALIVE_WITHIN
+    assert slowest < ALIVE_WITHIN
     return told
 
 

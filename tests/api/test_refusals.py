@@ -435,7 +435,8 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     **_keyed_refusals("register_job", "", registry.registrations),
 }
 # Every operation may answer these; tests of their own provoke them (test_security, test_lost_database, ...).
-# tests/api/test_bounds.py provokes bad_request and headers_too_large, tests/api/test_admission.py overloaded.
+# tests/api/test_bounds.py provokes bad_request and headers_too_large, tests/api/test_admission.py overloaded, and
+# tests/api/test_connections.py body_too_slow, which whatever has a body may answer.
 ANYWHERE = {
     "host_not_allowed",
     "bad_request",
@@ -514,6 +515,7 @@ def test_every_documented_refusal_is_provoked_here(steady: Service) -> None:
     common = {(name, code) for name in operations for code in ANYWHERE}
     common |= {(name, code) for name, o in operations.items() if o["path"].startswith("/v1") for code in UNDER_V1}
     common |= {(name, "quota_exceeded") for name in QUOTAS}
+    common |= {(name, "body_too_slow") for name, o in operations.items() if "requestBody" in o}
     changing = {name for name, o in operations.items() if o["method"] not in ("get", "head", "options")}
     common |= {(name, code) for name in changing for code in CHANGING}
     common |= {(name, code) for name, o in operations.items() if o["path"].startswith(ADMINS) for code in ADMIN}
