@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 # The choice is remembered in the environment.
 TORCH ?= $(shell cat .venv/torch 2>/dev/null || echo cuda)
 # What `cpu` installs: uv takes it from PyTorch's own CPU index. Without that index at hand, name another source and
-# version, such as CPU_TORCH="--find-links ~/wheels torch==2.13.0+cpu".
+# version, such as CPU_TORCH="--find-links ~/wheels torch==2.13.0+cpu torchvision==0.28.0+cpu".
 CPU_TORCH ?= --torch-backend cpu $(shell sed -n 's/^\(torch\(vision\)\{0,1\}==[0-9.]*\).*/\1/p' requirements/dev.txt)
 PYTEST_ARGS ?=
 # Processes that share the tests; each uses one thread and starts its own servers.
@@ -60,7 +60,7 @@ test-all: $(READY) ## Run every test but those that need a GPU
 test-gpu: $(READY) ## Run the tests that need a GPU
 	$(BIN)/pytest -m gpu $(PYTEST_ARGS)
 
-test-faults: $(READY) ## Run jobs under injected faults (SEED=1 JOBS=1000 BACKEND=both|embedded|servers)
+test-faults: $(READY) ## Run jobs under injected faults (SEED=1 JOBS=1000 BACKEND=both|embedded|servers|bucket|all)
 	$(BIN)/python -m tests.faults --seed $(or $(SEED),1) --jobs $(or $(JOBS),1000) --backend $(or $(BACKEND),both) $(FAULTS_ARGS)
 
 check: lint types contracts doctests lock-check ## Lint, format, types, import contracts, doctests, locks

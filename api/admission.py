@@ -78,6 +78,7 @@ class Lane:
     def __init__(self, database: Database, places: int, name: str) -> None:
         self._database, self._line = database, Line(places)
         self._threads = ThreadPoolExecutor(places, f"database-{name}")
+        self._closed = False
 
     def check(self) -> None:
         """Refuse one more if it would wait too long; raises `Overloaded`."""
@@ -116,13 +117,18 @@ class Lane:
             leave()
             if isinstance(error, TimeoutError):
                 raise Overloaded("expected a database that answers soon, got none") from None
+            if self._closed and isinstance(error, RuntimeError):  # the request has waited until the process ended
+                raise Overloaded(
+                    "expected a service that stays up, got one that ends: send the request again"
+                ) from None
             raise
         # The thread works on when whoever waits for it is cancelled: its place is free when it is.
         done.add_done_callback(leave)
         return await asyncio.shield(done)
 
     def close(self) -> None:
-        """End the threads; what they do is done first."""
+        """End the threads; what they do is done first, what still waits for one is refused."""
+        self._closed = True
         self._threads.shutdown()
 
 

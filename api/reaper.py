@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, bindparam, create_engine, text
 
-from api import checks, discards, journal, orphans
+from api import checks, clock, discards, journal, orphans
 from api.audit import service as audit
 from api.datasets import unpacked
 from api.db import Database
@@ -59,6 +59,7 @@ class Reaper:
         self.doorbell = Doorbell(settings.broker_url)
         self._broker = _sql_broker(settings.broker_url)
         self._patient_until = time.monotonic() + settings.lease_seconds
+        self._clock_at = 0.0  # monotonic, when it is looked at next
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set."""
@@ -81,6 +82,9 @@ class Reaper:
 
     def round(self) -> None:
         """Take back and fail, once."""
+        if time.monotonic() >= self._clock_at:
+            self._clock_at = time.monotonic() + self.settings.lease_seconds
+            self.pull_back()
         if time.monotonic() >= self._patient_until:
             self.expire()
         for job_id in repair.fail_all_overdue(self.database):
@@ -95,6 +99,13 @@ class Reaper:
             for job_id in repair.expire(session, self.settings.max_lost_workers):
                 log.warning("%s lost its worker and is queued again", job_id)
             checks.expire(session, self.settings.max_lost_workers)
+
+    def pull_back(self) -> None:
+        """Shorten leases and waits that a clock has made too long which was ahead and was put back."""
+        with self.database.transaction() as session:
+            late = clock.pull_back(session, self.settings.lease_seconds, self.settings.webhooks_retry_seconds)
+        if late:
+            log.warning("%d leases and waits were shortened: the clock was put back", late)
 
     def report(self) -> None:
         """Have the reports drawn of studies that have come to their end; `ring` rings for them."""

@@ -23,7 +23,7 @@ from rdrkd.commands.workers import workers
 from rdrkd.console import People, show_failure, show_inspection
 from rdrkd.errors import FolderError, RdrkdError, SpecError
 from rdrkd.events import EXIT_DONE, EXIT_FAILED
-from rdrkd.orphans import PARENT_VARIABLE, die_with_parent
+from rdrkd.orphans import die_with_parent
 from rdrkd.process import Stoppable, conclude, events_stream, failure_of
 from rdrkd.reporter import JsonLines, Reporter
 from rdrkd.study.cli import app as study
@@ -202,8 +202,8 @@ def inspect(
     from rdrkd.inspection import inspect as look
     from rdrkd.inspection import limit_resources
 
-    if PARENT_VARIABLE in os.environ:  # under a worker: a stranger's file
-        limit_resources()
+    if limits := os.environ.get(environment.LIMITS):  # under a worker: a stranger's file
+        limit_resources(**json.loads(limits))
     report = look(file, cache, lenient, preview, convert, name)
     if stream:
         stream.write(json.dumps(report) + "\n")

@@ -6,6 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+LIMITS = "RDRKD_LIMITS"  # what a check of a stranger's file may use, as JSON (`rdrkd.inspection.limit_resources`)
+
 
 def defaults(config_dir: Path) -> dict[str, str]:
     """Give the variables that keep Ultralytics from running strangers' code and from calling home.

@@ -24,19 +24,17 @@ MODEL_SUFFIXES = (".pt", ".safetensors")
 _PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
 
 
-def limit_resources(
-    memory_bytes: int = 12 << 30, cpu_seconds: int = 1800, file_bytes: int = 1 << 30, open_files: int = 512
-) -> None:
+def limit_resources(memory_bytes: int, cpu_seconds: int, file_bytes: int, open_files: int = 512) -> None:
     """Bound what this process can use from here on; there is no way back, so only a process of its own calls this.
 
     Args:
-        memory_bytes: of address space; a small model takes 4 GiB, which torch reserves as it is imported.
+        memory_bytes: of private memory, of which torch takes one GiB as it is imported.
         cpu_seconds: of computing, after which the kernel kills the process.
         file_bytes: of each file that is written.
         open_files: at a time.
     """
     bounds = {
-        resource.RLIMIT_AS: memory_bytes,
+        resource.RLIMIT_DATA: memory_bytes,
         resource.RLIMIT_CPU: cpu_seconds,
         resource.RLIMIT_FSIZE: file_bytes,
         resource.RLIMIT_NOFILE: open_files,

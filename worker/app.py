@@ -28,7 +28,8 @@ app.conf.update(
     task_queues=[Queue(name, no_ack=True) for name in (TRAIN, INSPECT)],  # type: ignore[no-untyped-call]
     worker_prefetch_multiplier=1,
     worker_enable_remote_control=False,  # cancel and liveness go through the database
-    worker_cancel_long_running_tasks_on_connection_loss=False,  # a task lasts no time
+    # Cancels nothing, since no task here is acknowledged late; without it Celery warns of tasks that cannot be.
+    worker_cancel_long_running_tasks_on_connection_loss=True,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,  # a broker that is away for a night is no reason to end
     broker_transport_options=transport_options(settings.broker_url),

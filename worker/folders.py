@@ -5,7 +5,15 @@ import shutil
 from pathlib import Path
 
 LOG = "trainer.log"
-INPUTS = "inputs"  # what the job needs and the store does not have on this machine
+
+
+def inputs(folder: Path) -> Path:
+    """Return where the files lie that a job needs and the store does not have on this machine.
+
+    They are links into the cache of all jobs. So they lie beside the run folder: its trainer may read them, but
+    write to its own folder only (`rdrkd.confinement`).
+    """
+    return folder.with_name(f"{folder.name}.inputs")
 
 
 def prepare(folder: Path) -> None:
@@ -16,7 +24,8 @@ def prepare(folder: Path) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Remove everything of a run folder but its log."""
+    """Remove everything of a run folder but its log, and its inputs."""
+    shutil.rmtree(inputs(folder), ignore_errors=True)
     with contextlib.suppress(FileNotFoundError):
         for path in folder.iterdir():
             if path.name.startswith(LOG):

@@ -21,6 +21,7 @@ from api.leases import Fenced
 from api.models.tables import Model
 from api.storage import StorageUnreachable, Stored
 from api.uploads import UploadStatus
+from rdrkd import environment
 from worker import folders, limits, previews
 from worker.endings import DISK_FULL
 from worker.lease import Lease, Order
@@ -127,15 +128,17 @@ def _inspect(
 ) -> tuple[dict[str, Any] | None, Problems]:
     """Run the inspection; give its report and the problems: those it found, or the way in which it broke."""
     folder = place.folder(check.id, check.attempt)
-    path = place.storage.fetch(check.key, check.sha256, folder / folders.INPUTS)
+    path = place.storage.fetch(check.key, check.sha256, folders.inputs(folder))
     if path is None:
         return None, _problem("the stored file is missing or damaged; upload it again")
     options = ["--convert", folder / CONVERTED] if check.table is Model else previews.options(check, folder)
     named = f"--name={check.filename}"  # one argument: a name may begin with a dash
     line: list[str | Path] = [*command, "inspect", path, "--cache", place.cache, named, *options, "--json"]
-    child = Child(line, folder, folder / folders.LOG, hidden=place.hidden, writable=[place.cache])
+    bounds = limits.of(place.settings, check.size)
+    env = {environment.LIMITS: json.dumps(bounds)}
+    child = Child(line, folder, folder / folders.LOG, env, hidden=place.hidden, writable=[place.cache])
     try:
-        _restrict(child.pid, place, check.size)
+        _restrict(child.pid, **bounds)
         lease.child = child
         output, *_ = *islice(child.lines(MAX_REPORT), MAX_LINES), b""  # the report is the first line
         status = child.wait()
@@ -157,15 +160,14 @@ def _written(place: Workplace, check: Check, folder: Path) -> Stored | None:
     return None
 
 
-def _restrict(pid: int, place: Workplace, size: int) -> None:
-    """Limit memory, processor time and file size of a child that opens a stranger's file of `size` bytes (Linux)."""
+def _restrict(pid: int, memory_bytes: int, cpu_seconds: int, file_bytes: int) -> None:
+    """Limit a child that opens a stranger's file from outside, too: it may not have come to limit itself (Linux)."""
     if not hasattr(resource, "prlimit"):
         return
-    settings = place.settings
     bounds = {
-        resource.RLIMIT_DATA: limits.memory_bytes(settings, size),
-        resource.RLIMIT_CPU: int(limits.seconds(settings, size)) + 1,
-        resource.RLIMIT_FSIZE: settings.inspect_file_bytes,
+        resource.RLIMIT_DATA: memory_bytes,
+        resource.RLIMIT_CPU: cpu_seconds,
+        resource.RLIMIT_FSIZE: file_bytes,
         resource.RLIMIT_CORE: 0,
     }
     with contextlib.suppress(ProcessLookupError):  # it has ended already

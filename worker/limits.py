@@ -12,6 +12,15 @@ LEAST_BYTES = 3 * 2**30  # of private memory, of which torch takes one as it is 
 MEMORY_PER_BYTE = 8  # a half-precision checkpoint is read, built in full precision and written in both formats
 
 
+def of(settings: Settings, size: int) -> dict[str, int]:
+    """Return what the check of a file of `size` bytes may use, as `rdrkd.inspection.limit_resources` takes it."""
+    return {
+        "memory_bytes": memory_bytes(settings, size),
+        "cpu_seconds": int(seconds(settings, size)) + 1,
+        "file_bytes": settings.inspect_file_bytes,
+    }
+
+
 def seconds(settings: Settings, size: int) -> float:
     """Return the wall time, and the processor time, that the check of a file of `size` bytes may take.
 

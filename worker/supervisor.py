@@ -121,7 +121,7 @@ class Attempt:
         folders.prepare(self.folder)
         (self.folder / SPEC).write_text(json.dumps(self.held.spec, indent=2))
         needed = self.lease.write(lambda session: inputs.locate(session, self.held.spec))
-        options = inputs.arguments(self.place.storage, needed, self.folder / folders.INPUTS)
+        options = inputs.arguments(self.place.storage, needed, folders.inputs(self.folder))
         if self.held.kind == studies.COMPARE:
             self.lease.write(lambda session: studies.lay_out(session, self.place.storage, self.held.spec, self.folder))
         held = self.held

@@ -117,7 +117,12 @@ def settle(session: Session, due: Due, answer: Answer, seconds: float, retry_sec
 
 def pause(attempt: int, first: float) -> float:
     """Return the seconds until the next attempt: three times as long each time, less a random part of up to a half."""
-    return float(min(first * 3 ** (attempt - 1), LONGEST_PAUSE) * random.uniform(0.5, 1.0))
+    return longest_pause(attempt, first) * random.uniform(0.5, 1.0)
+
+
+def longest_pause(attempt: int, first: float) -> float:
+    """Return the seconds that the next attempt waits at most."""
+    return float(min(first * 3 ** (attempt - 1), LONGEST_PAUSE))
 
 
 def disable(session: Session, webhook_id: str, reason: str) -> None:

@@ -42,6 +42,21 @@ def test_a_transaction_is_opened_in_an_admitted_thread_only(database: Database) 
         database.admit(nested)
 
 
+def test_whoever_waits_when_the_service_ends_is_told_to_come_again(database: Database) -> None:
+    async def late() -> None:
+        admission = Admission(database)
+        admission.close()
+        for run in (
+            lambda: admission.run(int, write=True),
+            lambda: admission.guard(int),
+            lambda: admission.follow(int),
+        ):
+            with pytest.raises(Overloaded):
+                await run()
+
+    asyncio.run(late())
+
+
 def test_a_transaction_ends_in_its_thread(database: Database) -> None:
     kept = []
 

@@ -8,12 +8,21 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 
+from tests.faults import clocks, memory
 from tests.faults.backends import Embedded, Servers, frozen, full
+from tests.faults.bucket import Bucket
 from tests.faults.owner import Owner
 from tests.faults.stand import Member, Stand
+
+MOMENTS = {  # what lies in the run folders just before the store is written to
+    "upload": "",
+    "checkpoint": "job_*/attempt-*/checkpoints/*",
+    "publish": "job_*/attempt-*/result.json",
+}
 
 
 @dataclass
@@ -55,6 +64,14 @@ class Injector:
         }
         if self.disks:
             kinds |= {f"fill {name}": lambda name=name: self._fill(name) for name in ("storage", "runs")}
+            kinds |= {f"fill disk at {when}": lambda when=when: self._fill_at(when) for when in MOMENTS}
+        if clocks.possible():
+            kinds |= {"jump clock": self._jump}
+        if memory.possible():
+            kinds |= {"use up memory": self._use_up_memory}
+        if isinstance(self.stand.backend, Bucket):
+            kinds |= {f"bucket {what}": lambda what=what: self._bucket(what) for what in ("refuses", "is slow", "cuts")}
+            del kinds["tear checkpoint"]
         return kinds | (self._of_servers() if isinstance(self.stand.backend, Servers) else self._of_files())
 
     def inject(self, kind: str, seconds: float) -> threading.Thread | None:
@@ -147,6 +164,68 @@ class Injector:
 
     def _fill(self, name: str) -> tuple[str, AbstractContextManager[None]]:
         return name, full(self.stand.data / name)
+
+    def _fill_at(self, when: str) -> tuple[str, AbstractContextManager[None]]:
+        """Fill the store's disk just when something is about to be written to it."""
+
+        @contextmanager
+        def filled() -> Iterator[None]:
+            if when == "upload":
+                with ThreadPoolExecutor(1) as pool:  # it sends until the disk has room again
+                    with full(self.stand.data / "storage"):
+                        sent = pool.submit(self.owner.upload, f"good {self.rng.getrandbits(32)}" + " " * 2**20)
+                        yield
+                    sent.result()
+                return
+            before, end = set(self._written(when)), time.monotonic() + 5
+            while not set(self._written(when)) - before and time.monotonic() < end:
+                time.sleep(0.002)
+            with full(self.stand.data / "storage"):
+                yield
+
+        return "storage", filled()
+
+    def _written(self, when: str) -> Iterator[Path]:
+        return (self.stand.data / "runs").glob(MOMENTS[when])
+
+    def _jump(self) -> tuple[str, AbstractContextManager[None]]:
+        name = self.rng.choice(sorted(self.stand.clocks))
+        seconds = self.rng.choice([-3600, -60, -5, 5, 60, 3600])
+        one_machine = len(set(self.stand.clocks.values())) == 1
+        return "clock" if one_machine else f"clock of {name}", self.stand.clocks[name].wrong(seconds)
+
+    def _use_up_memory(self) -> tuple[str, AbstractContextManager[None]]:
+        @contextmanager
+        def used_up() -> Iterator[None]:
+            if trainers := self.stand.trainers():
+                with suppress(psutil.NoSuchProcess, ProcessLookupError), memory.used_up(self.rng.choice(trainers).pid):
+                    yield
+                    return
+            yield
+
+        return "trainers", used_up()
+
+    def _bucket(self, what: str) -> tuple[str, AbstractContextManager[None]]:
+        """Have the bucket fail for one member: refusals, answers that come late, connections that end."""
+        member = self.rng.choice(list(self.stand.members.values()))
+        proxy, status = member.proxies["objects"], self.rng.choice([500, 503])
+
+        @contextmanager
+        def failing() -> Iterator[None]:
+            match what:
+                case "refuses":
+                    proxy.refuse(status)
+                case "is slow":
+                    proxy.delay(1.0)
+                case "cuts":
+                    proxy.cut()
+            try:
+                yield
+            finally:
+                proxy.refuse(None)
+                proxy.delay(0)
+
+        return f"objects of {member.name}", failing()
 
     def _once(self, target: str, method: str) -> Callable[[], tuple[str, AbstractContextManager[None]]]:
         @contextmanager

@@ -1,6 +1,5 @@
 """What must hold once everything has come to rest, read from database, store and receiver."""
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import chain, pairwise
@@ -15,8 +14,6 @@ from api.events.tables import JobEvent
 from api.jobs.service import COMPARE
 from api.jobs.states import TERMINAL, Status
 from api.jobs.tables import Artifact, Job
-from api.settings import Settings
-from api.storage import open_storage
 from api.studies.tables import Study, StudyMember
 from api.webhooks.tables import Delivery, DeliveryStatus
 from tests.faults.injectors import Injector
@@ -104,12 +101,11 @@ class Invariants:
 
     def without_bytes(self) -> Iterator[str]:
         """A row whose file is missing or another; what was torn on purpose does not count."""
-        root = self.stand.data / "storage"
+        storage = self.stand.storage()
         for row in chain(self.artifacts, (one for one in self.datasets if one.key is not None)):
-            path = root / row.key
-            if not path.is_file():
+            if not storage.exists(row.key):
                 yield f"{row.key}: missing"
-            elif row.key not in self.injector.torn and _sha256(path.read_bytes()) != row.sha256:
+            elif row.key not in self.injector.torn and not storage.verify(row.key, row.sha256):
                 yield f"{row.key}: damaged"
 
     def gaps(self) -> Iterator[str]:
@@ -132,8 +128,7 @@ class Invariants:
     def files(self) -> Iterator[str]:
         """A file without a row, once the reaper has collected as it does when the grace is over."""
         database = self.stand.database
-        settings = Settings(data_dir=self.stand.data, database_url=self.stand.backend.database_url)
-        storage = open_storage(settings)
+        storage = self.stand.storage()
         with database.transaction() as session:
             notes = discards.waiting(session)
         discards.follow_all(database, storage, notes)
@@ -141,7 +136,3 @@ class Invariants:
         with database.transaction() as session:
             named = set(chain.from_iterable(session.scalars(select(column)) for column in discards.NAMING))
         yield from (file.key for file in storage.stored() if file.key not in named)
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -14,7 +14,7 @@ from api.jobs.states import ENDED_EARLY, TERMINAL, Status
 from api.jobs.tables import Job
 from tests.faults.stand import TOKEN, Stand
 
-PATIENCE = 90.0  # seconds that a call is sent again and again
+PATIENCE = 240.0  # seconds that a call is sent again: a killed API holds its Idempotency-Key for 60, each time
 STALLED = 180.0  # seconds without the end of a job, after which nothing more will come
 
 
@@ -85,9 +85,13 @@ class Owner:
 
     def submit_all(self) -> None:
         """Submit until there are enough; bursts come from elsewhere."""
-        since = time.monotonic()
+        since, before = time.monotonic(), 0
         while len(self.accepted) < self.jobs or not self.enough.is_set():
-            if self.unfinished() >= 5 * len(self.stand.of("train")):
+            unfinished = self.unfinished()
+            if unfinished < before:
+                since = time.monotonic()  # one has ended, though bursts may keep the queue long
+            before = unfinished
+            if unfinished >= 5 * len(self.stand.of("train")):
                 if time.monotonic() > since + STALLED:
                     raise NoAnswer(f"no job has ended for {STALLED:g} s")
                 time.sleep(0.3)
@@ -119,7 +123,11 @@ class Owner:
         return self.accepted[key]
 
     def _post(self, key: str, spec: dict[str, Any]) -> httpx2.Response:
-        return self.client.call("POST", "/v1/jobs", json=spec, headers={"Idempotency-Key": key})
+        try:
+            return self.client.call("POST", "/v1/jobs", json=spec, headers={"Idempotency-Key": key})
+        except NoAnswer:
+            self.did["unanswered"] += 1  # it may have been accepted all the same
+            raise
 
     def _misbehaviour(self) -> dict[str, str]:
         luck = self.rng.random()

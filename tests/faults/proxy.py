@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import threading
 from collections.abc import Coroutine
 from typing import Any
@@ -47,6 +48,8 @@ class Proxy:
         self._connections: set[asyncio.StreamWriter] = set()
         self._open: asyncio.Event
         self._lose_commit = False
+        self._refuse_with: int | None = None
+        self._delay = 0.0
         self.lost_commits = 0
         self.port: int = loop.run(self._start(host))
 
@@ -62,6 +65,15 @@ class Proxy:
         """Swallow the answer of the next COMMIT, and reset its connection once the server has answered."""
         self._lose_commit = lose
 
+    def refuse(self, status: int | None) -> None:
+        """Answer every HTTP request with this status, instead of the server; None: no longer."""
+        self._refuse_with = status
+        self.cut()  # what is open leads to the server
+
+    def delay(self, seconds: float) -> None:
+        """Hold every piece back for so long."""
+        self._delay = seconds
+
     async def _start(self, host: str) -> int:
         self._open = asyncio.Event()
         self._open.set()
@@ -70,6 +82,9 @@ class Proxy:
         return int(server.sockets[0].getsockname()[1])
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._refuse_with is not None:
+            await self._refuse(reader, writer, self._refuse_with)
+            return
         try:
             await self._open.wait()
             match self._target:
@@ -99,6 +114,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := await source.read(CHUNK):
                 await self._open.wait()
+                await asyncio.sleep(self._delay)
                 if requests and self._lose_commit and b"COMMIT" in data:
                     self._lose_commit = False
                     doomed.set()
@@ -107,6 +123,16 @@ class Proxy:
                     return  # the server has committed; nobody hears of it
                 sink.write(data)
                 await sink.drain()
+
+    @staticmethod
+    async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, status: int) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            if length := re.search(rb"(?i)content-length: *(\d+)", head):
+                await reader.readexactly(int(length[1]))  # else the client is reset before it reads the answer
+            writer.write(b"HTTP/1.1 %d Refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status)
+            await writer.drain()
+        writer.close()
 
     def _cut(self) -> None:
         for writer in self._connections:

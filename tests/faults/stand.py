@@ -15,8 +15,12 @@ from pathlib import Path
 import psutil
 
 from api.db import Database
+from api.settings import Settings
+from api.storage import Storage, open_storage
 from tests.faults import network
-from tests.faults.backends import Backend
+from tests.faults.backends import Backend, Servers
+from tests.faults.bucket import Bucket
+from tests.faults.clocks import Clock
 from tests.faults.proxy import Loop, Proxy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,10 +80,20 @@ class Stand:
         self.loop = Loop()
         names = [f"api-{n}" for n in range(apis)] + [f"reaper-{n}" for n in range(reapers)]
         names += [f"train-{n}" for n in range(workers)] + ["inspect-0"]
-        spaces = backend.name == "servers" and network.possible()
+        spaces = isinstance(backend, Servers) and network.possible()
+        # On servers each member is a machine with a clock of its own; otherwise all are on one machine.
+        self.clocks = {name: Clock(folder / f"{name}.clock") for name in names if isinstance(backend, Servers)}
+        self.clocks = self.clocks or dict.fromkeys(names, Clock(folder / "machine.clock"))
         self.members = {name: self._member(name, spaces) for name in names}
         self._stopping = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+
+    def storage(self) -> Storage:
+        """Open the files of the service, past every fault."""
+        bucket = {}
+        if isinstance(self.backend, Bucket):
+            bucket = self.backend.storage_through(*self.backend.objects)
+        return open_storage(Settings(data_dir=self.data, database_url=self.backend.database_url, **bucket))
 
     def of(self, kind: str) -> list[Member]:
         return [member for member in self.members.values() if member.name.startswith(f"{kind}-")]
@@ -141,6 +155,8 @@ class Stand:
         space = network.Namespace(int(name[-1])) if spaces and kind == "train" else None
         host = space.host if space is not None else "127.0.0.1"
         targets = {"database": self.backend.database, "broker": self.backend.broker}
+        if isinstance(self.backend, Bucket):
+            targets["objects"] = self.backend.objects
         proxies = {what: Proxy(self.loop, target, host) for what, target in targets.items() if target is not None}
         member = Member(name, {}, (*(space.command if space else ()), sys.executable, "-m", *COMMANDS[kind]), space)
         member.proxies = proxies
@@ -148,6 +164,7 @@ class Stand:
             with socket.create_server(("127.0.0.1", 0)) as server:
                 member.port = server.getsockname()[1]
         member.environment = self._environment() | self._urls(proxies, host) | {"RDRKD_PORT": str(member.port)}
+        member.environment |= self.clocks[name].environment
         return member
 
     def _environment(self) -> dict[str, str]:
@@ -160,10 +177,14 @@ class Stand:
             broker = self.backend.broker_url if self.backend.name == "embedded" else "redis://127.0.0.1:1/0"
             return {"RDRKD_DATABASE_URL": self.backend.database_url, "RDRKD_BROKER_URL": broker}
         database = self.backend.database_through(host, proxies["database"].port)
-        return {
+        urls = {
             "RDRKD_DATABASE_URL": database,
             "RDRKD_BROKER_URL": self.backend.broker_through(host, proxies["broker"].port),
         }
+        if isinstance(self.backend, Bucket):
+            bucket = self.backend.storage_through(host, proxies["objects"].port)
+            urls |= {f"RDRKD_{name.upper()}": str(value) for name, value in bucket.items()}
+        return urls
 
     def _start(self, member: Member) -> None:
         with (self.folder / f"{member.name}.log").open("ab") as log:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from ultralytics.nn.tasks import DetectionModel, SegmentationModel
 
+from api.settings import Settings
 from rdrkd import caching
 from rdrkd.data import open_dataset
 from rdrkd.data.scenes import write_scenes
@@ -18,6 +19,7 @@ from rdrkd.inspection import inspect
 from rdrkd.models import load_weights, save_student
 from tests.rdrkd.data.crafted import YAML, make_dataset, zip_up
 from tests.shared import need
+from worker import limits as bounds
 
 
 @pytest.fixture(autouse=True)
@@ -218,7 +220,10 @@ def limited(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 def test_sound_files_pass_within_the_limits(tmp_path: Path, checkpoint: Path) -> None:
     archive = zip_up(make_dataset(tmp_path / "d"), tmp_path / "a.zip")
-    done = limited("limit_resources()\nfor p in sys.argv[1:]: print(inspect(Path(p))['ok'])", checkpoint, archive)
+    limits = bounds.of(Settings(), max(checkpoint.stat().st_size, archive.stat().st_size))
+    done = limited(
+        f"limit_resources(**{limits})\nfor p in sys.argv[1:]: print(inspect(Path(p))['ok'])", checkpoint, archive
+    )
     assert done.stdout.split() == ["True", "True"], done.stderr
 
 

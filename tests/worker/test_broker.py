@@ -97,6 +97,7 @@ def test_workers_claim_again_after_a_fault(
     assert all(process.poll() is None for process in started), workers.said()
     # And the bell works again: for longer than the timer's period nobody rings, then a ring is heard.
     until(lambda: rows.place.doorbell.pending(TRAIN) == 0, 2 * AGAIN_SECONDS)
+    assert "cannot be acknowledged" not in workers.said()  # no task here waits for that
 
 
 def test_a_frozen_broker_holds_up_no_work_and_no_end(rows: Rows, workers: Workers, valkey: Valkey) -> None:

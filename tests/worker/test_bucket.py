@@ -1,6 +1,7 @@
 """A worker whose files lie in a bucket: what it fetches and keeps, what its trainer sees, and when it goes away."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from api.jobs.states import Status
 from api.storage import open_storage
 from api.storage.bucket import BucketStorage
 from api.uploads import UploadStatus
+from rdrkd import confinement
 from tests.s3 import ACCESS_KEY, S3, SECRET
 from tests.servers import Backend
 from tests.worker.conftest import TRAINER, Rows, settings_for
@@ -56,7 +58,7 @@ def test_a_job_fetches_its_inputs_and_keeps_its_checkpoints_in_the_bucket(place:
     argv = job.resolved_spec["argv"]
     given = Path(argv[argv.index("--dataset") + 1])
     assert given.name == f"{dataset.sha256}.zip"
-    assert given.is_relative_to(place.folder(job_id, 1))  # a link of its own, which went with the run
+    assert given.is_relative_to(place.folder(job_id, 1).parent)  # a link of its own, which went with the run
     assert not given.exists()
     assert (place.settings.data_dir / "objects" / given.name).exists()
     kept = {file.key for file in place.storage.stored() if file.key.startswith("jobs/")}
@@ -68,6 +70,44 @@ def test_a_job_fetches_its_inputs_and_keeps_its_checkpoints_in_the_bucket(place:
     seen = json.dumps(job.resolved_spec)
     assert SECRET not in seen
     assert ACCESS_KEY not in seen
+
+
+CHANGES = """
+import json, os, sys
+path = sys.argv[sys.argv.index("--dataset") + 1]
+def may(what):
+    try:
+        what()
+        return True
+    except OSError:
+        return False
+ways = {
+    "write": lambda: open(path, "r+b"),
+    "truncate": lambda: os.truncate(path, 0),
+    "link": lambda: os.link(path, "mine"),
+    "move": lambda: os.rename(path, "mine"),
+    "replace": lambda: open(path + ".new", "wb"),
+    "remove": lambda: os.remove(path),
+}
+done = [name for name, way in ways.items() if may(way)]
+content = open(path, "rb").read().decode()
+print(json.dumps({"event": "failed", "reason": "nan_loss", "message": f"{done} {content}"}), flush=True)
+sys.exit(3)
+"""
+
+
+@pytest.mark.skipif(confinement.supported() < 3, reason="this kernel's Landlock does not keep files from truncation")
+def test_a_trainer_cannot_change_what_it_is_given(place: Workplace, rows: Rows, tmp_path: Path) -> None:
+    script = tmp_path / "changes.py"
+    script.write_text(CHANGES)
+    job_id = rows.job()
+    held = rows.claim()
+    assert held is not None
+
+    supervisor.run(place, held, (sys.executable, str(script)))
+
+    assert rows.get(job_id).message == "[] images"
+    assert not list(place.runs.glob("*/*.inputs"))
 
 
 def test_a_damaged_input_fails_the_job(place: Workplace, rows: Rows, tmp_path: Path) -> None:

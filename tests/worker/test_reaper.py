@@ -2,17 +2,21 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text, update
+from sqlalchemy import create_engine, select, text, update
 
+from api.datasets.tables import Dataset
 from api.db import after_seconds
+from api.idempotency.tables import IdempotencyKey
 from api.jobs.states import Status
 from api.jobs.tables import Job
+from api.ledger.tables import Reservation
 from api.queue import INSPECT, TRAIN, Doorbell
 from api.reaper import Reaper, purge
+from api.webhooks.tables import Delivery, Webhook
 from tests.servers import Backend, Valkey
 from tests.worker.conftest import Rows, until
 from worker.workplace import Workplace
@@ -45,6 +49,36 @@ def test_nothing_expires_in_the_first_lease_period(reaper: Reaper, rows: Rows) -
     assert rows.get(job_id).status == Status.QUEUED
     reaper.ring()
     until(lambda: reaper.doorbell.pending(TRAIN) == 1)  # rung at once
+
+
+def test_a_clock_that_was_put_back_keeps_nothing_waiting(reaper: Reaper, rows: Rows) -> None:
+    job_id, upload = lose(rows), rows.upload(b"more", worker="gone")
+    hour, soon = after_seconds(3600), timedelta(seconds=2 * reaper.settings.lease_seconds)
+    hook = Webhook(id="wh_1", name="all", url="https://example.org/", events=[], secrets=[])
+    with rows.place.database.transaction() as session:
+        session.add(hook)
+        session.flush()
+        sent = {"webhook_id": hook.id, "event": "job.failed", "body": "{}", "next_attempt_at": hour}
+        session.add_all([Delivery(id="msg_1", **sent), Delivery(id="msg_2", attempts=1, lease_until=hour, **sent)])
+        key = {"caller": "", "key": "k", "fingerprint": "f", "claim": "c"}
+        session.add(IdempotencyKey(claimed_until=hour, **key))
+        session.add(Reservation(id="res_1", file="x", holder="gone", size=1, grows_to=1, lease_until=hour))
+        session.execute(update(Job).values(lease_until=hour))
+        session.execute(update(Dataset).where(Dataset.id == upload).values(lease_until=hour))
+
+    reaper.pull_back()
+
+    with rows.place.database.transaction() as session:
+        times = [session.get(Job, job_id).lease_until, session.get(Dataset, upload).lease_until]
+        times += [session.get(Reservation, "res_1").lease_until]
+        claimed = session.scalar(select(IdempotencyKey.claimed_until))
+        messages = session.scalars(select(Delivery)).all()
+    assert claimed - datetime.now(UTC) < timedelta(minutes=2)
+    assert all(at - datetime.now(UTC) < soon for at in times), times
+    assert all(one.next_attempt_at - datetime.now(UTC) < soon for one in messages)
+    assert all(
+        one.lease_until is None or one.lease_until - datetime.now(UTC) < timedelta(minutes=1) for one in messages
+    )
 
 
 def test_two_reapers_count_one_loss(reaper: Reaper, rows: Rows) -> None:

@@ -1,0 +1,43 @@
+"""What a clock that was put back leaves behind: moments further ahead than anybody could have meant.
+
+Leases and the next attempts of messages are set by the database server's clock. Were it an hour ahead for a while, the
+lease of a worker that was lost meanwhile would last that hour, and so would the wait of a message.
+"""
+
+from sqlalchemy import Float, case, cast, update
+from sqlalchemy.orm import Session
+
+from api.checks import UPLOADS
+from api.db import after_seconds, moment, now
+from api.idempotency import service as idempotency
+from api.idempotency.tables import IdempotencyKey
+from api.jobs.tables import Job
+from api.ledger.tables import Reservation
+from api.webhooks import delivery
+from api.webhooks.tables import Delivery, DeliveryStatus
+
+SLACK = 2  # times as far ahead as the longest that is meant: nobody's clock is exact
+
+
+def pull_back(session: Session, lease_seconds: float, retry_seconds: float) -> int:
+    """Bring leases and waits that end too late back to the longest that they can be; return how many.
+
+    Whoever holds such a lease renews it as always, or loses it in time. Several reapers at once do no harm.
+    """
+    bounds = [(table.lease_until, lease_seconds) for table in (Job, *UPLOADS, Reservation)]
+    bounds.append((Delivery.lease_until, delivery.LEASE_SECONDS))
+    bounds.append((IdempotencyKey.claimed_until, idempotency.CLAIM_SECONDS))
+    found = 0
+    for column, longest in bounds:
+        late = column > moment(after_seconds(SLACK * longest))
+        values = {column.key: after_seconds(longest)}
+        found += _count(session, update(column.class_).where(late).values(values))
+    pauses = {n: SLACK * delivery.longest_pause(n, retry_seconds) for n in range(1, delivery.MOST_ATTEMPTS)}
+    latest = after_seconds(cast(case(pauses, value=Delivery.attempts, else_=SLACK * lease_seconds), Float))
+    late_messages = update(Delivery).where(Delivery.status == DeliveryStatus.WAITING, Delivery.next_attempt_at > latest)
+    return found + _count(session, late_messages.values(next_attempt_at=now()))
+
+
+def _count(session: Session, statement: object) -> int:
+    result = session.execute(statement, execution_options={"synchronize_session": False})  # type: ignore[call-overload]
+    return int(result.rowcount)
