@@ -303,13 +303,24 @@ def bench(
         bool,
         typer.Option("--processor-time", help="Count the processor's time, for a CPU that has other work at once."),
     ] = False,
+    everything: Annotated[
+        bool,
+        typer.Option("--everything", help="Measure each term, level, option and comparator, memory and an epoch, too."),
+    ] = False,
 ) -> None:
     """Measure step times: student alone, with the teacher's forward, RDR-KD, and Ultralytics' own distillation."""
     from rdrkd.bench import bench as measure
     from rdrkd.bench import presets_of
 
     raise typer.Exit(
-        measure(output, rounds, device, methods=presets_of(methods) if methods else (), processor_time=processor_time)
+        measure(
+            output,
+            rounds,
+            device,
+            methods=presets_of(methods) if methods else (),
+            processor_time=processor_time,
+            everything=everything,
+        )
     )
 
 

@@ -5,6 +5,7 @@ that would be a call to the broker which can fail. And without the rest, one ent
 """
 
 import logging
+import sqlite3
 from queue import Empty
 from typing import Any
 
@@ -76,7 +77,8 @@ class SqlChannel(_Unacknowledged, sqlalchemy.Channel):
             except NO_MESSAGE as error:
                 log.error("dropped an entry of the queue %s that is no message: %r", queue, error)
             except Empty:
-                self._empty[queue] = version
+                if version is not None:
+                    self._empty[queue] = version
                 raise
 
     def _version(self) -> Any:
@@ -86,7 +88,10 @@ class SqlChannel(_Unacknowledged, sqlalchemy.Channel):
             if engine.dialect.name != "sqlite":
                 return None
             self._peek = engine.raw_connection()
-        return self._peek.cursor().execute("PRAGMA data_version").fetchone()[0]
+        try:
+            return self._peek.cursor().execute("PRAGMA data_version").fetchone()[0]
+        except sqlite3.Error:  # locked, or away: the poll itself says so, in the form that Celery knows
+            return None
 
     def close(self) -> None:
         """Close the channel and its connections."""
