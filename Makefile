@@ -40,8 +40,8 @@ up: $(READY) ## Start the embedded service (SQLite, loopback) in the background
 down: $(READY) ## Stop the embedded service
 	$(BIN)/rdrkd down
 
-bench: $(READY) ## Measure step times: student, + teacher forward, RDR-KD, Ultralytics' own distillation
-	$(BIN)/rdrkd bench
+bench: $(READY) ## Measure what a step costs: every method, term, level and option, memory and an epoch (BENCH_ARGS=...)
+	$(BIN)/rdrkd bench --everything $(BENCH_ARGS)
 
 bench-queue: $(READY) ## Measure what the queue's operations cost with 100 to 100 000 jobs, on SQLite and PostgreSQL
 	$(BIN)/python -m tests.benchmarks.queue

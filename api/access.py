@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """What a key may do; each scope holds those before it."""
+    """What a key may do; each scope includes those before it."""
 
     READ = "read"  # look at its owner's things and download them
     SUBMIT = "submit"  # make and change them, too

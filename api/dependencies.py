@@ -170,7 +170,7 @@ WatchDep = Annotated[Watch, Depends(at_once(watch_of))]
 AdmissionDep = Annotated[Admission, Depends(at_once(admission_of))]
 # `api.routing.Route` opens it; FastAPI refuses to start with an endpoint that asks for it on another route.
 Work = Annotated[UnitOfWork, "the request's transaction"]
-IfNoneMatch = Annotated[str | None, Header(description="the ETag of what the client has")]
+IfNoneMatch = Annotated[str | None, Header(description="ETag of the client's copy")]
 
 
 ANYWHERE: tuple[type[ApiError], ...] = (
@@ -189,7 +189,7 @@ def refusals(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
 
     >>> from api.errors import NotFound
     >>> refusals(NotFound)[404]["description"]
-    '`not_found`: There is nothing at this address'
+    '`not_found`: Not found'
     """
     responses: dict[int | str, dict[str, Any]] = {}
     for error in (*errors, *ANYWHERE):

@@ -56,7 +56,7 @@ from rdrkd.errors import Problem
 
 
 class FieldError(BaseModel):
-    """One thing that is wrong with a request."""
+    """One problem of a request."""
 
     pointer: str | None = Field(None, description="JSON pointer into the body, such as `#/train/epochs`")
     parameter: str | None = Field(None, description="name of the query parameter, form field or header")
@@ -64,7 +64,7 @@ class FieldError(BaseModel):
 
 
 class ProblemDocument(BaseModel):
-    """An RFC 9457 problem: `code` is what programs switch on."""
+    """An RFC 9457 problem; clients should branch on `code`."""
 
     type: str = Field(examples=["urn:rdrkd:problem:invalid"])
     title: str
@@ -114,80 +114,80 @@ class ApiError(Exception):
 class BadRequest(ApiError):
     """The request cannot be read."""
 
-    status, code, title = 400, "bad_request", "The request cannot be read"
+    status, code, title = 400, "bad_request", "Malformed request"
 
 
 class MalformedJson(BadRequest):
     """The body is no JSON."""
 
-    code, title = "malformed_json", "The body is no JSON"
+    code, title = "malformed_json", "The body is not valid JSON"
 
 
 class IfMatchMissing(BadRequest):
     """A change must name the version that it changes."""
 
-    code, title = "if_match_missing", "A change must name the version that it changes"
+    code, title = "if_match_missing", "The If-Match header is missing"
 
 
 class HostNotAllowed(BadRequest):
     """The Host header names somebody else: a guard against DNS rebinding."""
 
-    code, title = "host_not_allowed", "The Host header names no host of this service"
+    code, title = "host_not_allowed", "The Host header does not name this service"
 
 
 class Unauthorized(ApiError):
     """The API key or token is missing or wrong, has expired or was revoked."""
 
-    status, code, title = 401, "unauthorized", "A valid API key or token is needed"
+    status, code, title = 401, "unauthorized", "A valid API key or token is required"
     headers = {"WWW-Authenticate": "Bearer"}
 
 
 class Forbidden(ApiError):
     """The caller may not do this."""
 
-    status, code, title = 403, "forbidden", "The caller may not do this"
+    status, code, title = 403, "forbidden", "Permission denied"
 
 
 class LoopbackOnly(Forbidden):
     """There is neither token nor key, and the caller is on another machine."""
 
-    code, title = "loopback_only", "Without token and keys the service answers this machine only"
+    code, title = "loopback_only", "Without a token or API keys, the service accepts local requests only"
 
 
 class CrossSite(Forbidden):
     """A web page of another site sent the caller's browser here."""
 
-    code, title = "cross_site", "Web pages of other sites may not change anything here"
+    code, title = "cross_site", "Cross-site requests may not change anything"
 
 
 class InsufficientScope(Forbidden):
     """The key may not do as much."""
 
-    code, title = "insufficient_scope", "The key's scope does not hold this"
+    code, title = "insufficient_scope", "The key's scope is insufficient"
 
 
 class NotFound(ApiError):
     """There is nothing at this address."""
 
-    status, code, title = 404, "not_found", "There is nothing at this address"
+    status, code, title = 404, "not_found", "Not found"
 
 
 class MethodNotAllowed(ApiError):
     """The address exists, the method does not."""
 
-    status, code, title = 405, "method_not_allowed", "This address does not take this method"
+    status, code, title = 405, "method_not_allowed", "Method not allowed"
 
 
 class Conflict(ApiError):
     """The request does not fit the state of what it is about."""
 
-    status, code, title = 409, "conflict", "The request does not fit the present state"
+    status, code, title = 409, "conflict", "The request conflicts with the current state"
 
 
 class NotReady(Conflict):
     """What was asked for does not exist yet."""
 
-    code, title = "not_ready", "It does not exist yet"
+    code, title = "not_ready", "Not available yet"
 
 
 class AlreadyFinished(Conflict):
@@ -212,19 +212,19 @@ class UploadBusy(Conflict):
 class NothingToResume(Conflict):
     """No job of the study has failed or was cancelled."""
 
-    code, title = "nothing_to_resume", "Nothing of it has failed or was cancelled"
+    code, title = "nothing_to_resume", "Nothing to resume: no job has failed or was cancelled"
 
 
 class NotRetryable(Conflict):
     """The job has not failed and was not cancelled, or it cannot go on."""
 
-    code, title = "not_retryable", "The job cannot go on"
+    code, title = "not_retryable", "The job cannot be retried"
 
 
 class NotPausable(Conflict):
     """The job has ended, or is being cancelled."""
 
-    code, title = "not_pausable", "The job cannot be paused any more"
+    code, title = "not_pausable", "The job cannot be paused"
 
 
 class NotPaused(Conflict):
@@ -236,7 +236,7 @@ class NotPaused(Conflict):
 class NotChangeable(Conflict):
     """The job has come too far for this change."""
 
-    code, title = "not_changeable", "The job has come too far for this change"
+    code, title = "not_changeable", "The job can no longer be changed in this way"
 
 
 class NotEnded(Conflict):
@@ -248,33 +248,33 @@ class NotEnded(Conflict):
 class InUse(Conflict):
     """Something needs what was to be deleted."""
 
-    code, title = "in_use", "Something needs it"
+    code, title = "in_use", "In use"
 
 
 class KeyInFlight(Conflict):
     """A request with the same Idempotency-Key is being worked on."""
 
-    code, title = "idempotency_key_in_flight", "The first request with this Idempotency-Key is not answered yet"
+    code, title = "idempotency_key_in_flight", "The first request with this Idempotency-Key is still being processed"
     headers = {"Retry-After": "1"}
 
 
 class Gone(ApiError):
     """It existed, and its file is there no more."""
 
-    status, code, title = 410, "gone", "It existed and is there no more"
+    status, code, title = 410, "gone", "No longer available"
 
 
 class UnknownProtocol(ApiError):
     """The client speaks another version of the upload protocol."""
 
-    status, code, title = 412, "unknown_protocol", "This version of the upload protocol is not spoken here"
+    status, code, title = 412, "unknown_protocol", "Unsupported version of the upload protocol"
     headers = {"Tus-Version": "1.0.0"}
 
 
 class PreconditionFailed(ApiError):
     """What was to be changed has changed since it was read."""
 
-    status, code, title = 412, "precondition_failed", "It has changed since it was read"
+    status, code, title = 412, "precondition_failed", "Changed since it was read"
 
 
 class BodyTooSlow(ApiError):
@@ -292,68 +292,68 @@ class TooLarge(ApiError):
 class UnsupportedMediaType(ApiError):
     """The body's type is none that this address takes."""
 
-    status, code, title = 415, "unsupported_media_type", "The body's type is not taken here"
+    status, code, title = 415, "unsupported_media_type", "Unsupported content type"
 
 
 class RangeNotSatisfiable(ApiError):
     """The asked range lies outside the file."""
 
-    status, code, title = 416, "range_not_satisfiable", "The range lies outside the file"
+    status, code, title = 416, "range_not_satisfiable", "Range outside the file"
 
 
 class Unprocessable(ApiError):
     """The request is well formed and makes no sense."""
 
-    status, code, title = 422, "unprocessable", "The request makes no sense"
+    status, code, title = 422, "unprocessable", "The request cannot be processed"
 
 
 class Invalid(Unprocessable):
     """A field is missing, unknown, or out of bounds."""
 
-    code, title = "invalid", "A field is missing, unknown, or out of bounds"
+    code, title = "invalid", "Validation error"
 
 
 class PathNotAllowed(Unprocessable):
     """A path came over the network; only the command line takes paths."""
 
-    code, title = "path_not_allowed", "The service takes ids, never paths"
+    code, title = "path_not_allowed", "Paths are not allowed: the service takes ids"
 
 
 class UnknownReference(Unprocessable):
     """The spec names something that does not exist."""
 
-    code, title = "unknown_reference", "The spec names something that does not exist"
+    code, title = "unknown_reference", "The spec refers to something that does not exist"
 
 
 class UnusableReference(Unprocessable):
     """The spec names something that exists and can never be used."""
 
-    code, title = "unusable_reference", "The spec names something that cannot be used"
+    code, title = "unusable_reference", "The spec refers to something that cannot be used"
 
 
 class KeyReused(Unprocessable):
     """The Idempotency-Key belongs to a request that asked something else."""
 
-    code, title = "idempotency_key_reused", "The Idempotency-Key belongs to another request"
+    code, title = "idempotency_key_reused", "The Idempotency-Key was used for a different request"
 
 
 class TooMany(ApiError):
     """The caller asks or has too much."""
 
-    status, code, title = 429, "too_many", "It is too much"
+    status, code, title = 429, "too_many", "Too many requests or resources"
     headers = {"Retry-After": "60"}
 
 
 class RateLimited(TooMany):
     """The key has sent too many requests."""
 
-    code, title = "rate_limited", "The key has sent too many requests"
+    code, title = "rate_limited", "Rate limit exceeded"
 
 
 class QuotaExceeded(TooMany):
     """The owner would have more than their quota; it is free again when jobs start or end, or files are gone."""
 
-    code, title = "quota_exceeded", "It would be more than the owner's quota"
+    code, title = "quota_exceeded", "Quota exceeded"
 
 
 class HeadersTooLarge(ApiError):
@@ -369,25 +369,25 @@ class InternalError(ApiError):
 class Unavailable(ApiError):
     """The service cannot answer now, such as when its database is away."""
 
-    status, code, title = 503, "unavailable", "The service cannot answer now"
+    status, code, title = 503, "unavailable", "Service unavailable"
     headers = {"Retry-After": "5"}
 
 
 class Overloaded(Unavailable):
     """More requests wait for the database than can be answered soon."""
 
-    code, title = "overloaded", "More requests wait than can be answered soon"
+    code, title = "overloaded", "Overloaded: too many requests are waiting"
     headers = {"Retry-After": "1"}
 
 
 class StorageFull(Unavailable):
     """There is no room left in the file store."""
 
-    code, title = "storage_full", "There is no room left in the file store"
+    code, title = "storage_full", "The file store is full"
     headers = {"Retry-After": "600"}
 
 
 class TooManyWaiting(Unavailable):
     """As many clients as may follow streams and long polls do so."""
 
-    code, title = "too_many_waiting", "Too many clients wait for news already"
+    code, title = "too_many_waiting", "Too many clients are waiting"

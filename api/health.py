@@ -43,29 +43,31 @@ class Readiness(BaseModel):
     status: Literal["ready", "degraded"]
     database: Literal["ok"] = "ok"
     broker: Literal["ok", "down"]
-    storage: Literal["ok", "down"] = Field(description="down: no uploads, downloads and trainings until it is up")
+    storage: Literal["ok", "down"] = Field(description="`down`: no uploads, downloads or trainings until it recovers")
 
 
 class Version(BaseModel):
-    """What runs here, under which licence, and where its source is."""
+    """The version, its licence, and where its source is."""
 
     name: str = "rdrkd"
     version: str
-    licence: str = Field("AGPL-3.0-only", description="because it builds on Ultralytics")
-    source: str = Field("/v1/source", description="the source of exactly what runs here")
-    revision: str | None = Field(description="the database schema's revision")
+    licence: str = Field("AGPL-3.0-only", description="licence of the service")
+    source: str = Field("/v1/source", description="source of the running service")
+    revision: str | None = Field(description="revision of the database schema")
     packages: dict[str, str]
 
 
 @probes.get("/healthz", operation_id="get_health", responses=refusals())
-async def health() -> Health:
-    """Say that the process is alive."""
+async def get_health() -> Health:
+    """Return 200 while the process is alive."""
     return Health()
 
 
 @probes.get("/readyz", operation_id="get_readiness", responses=refusals())
-async def readiness(request: Request, database: DatabaseDep, storage: StorageDep, admission: AdmissionDep) -> Readiness:
-    """Say whether requests can be served: the database answers and has the newest schema."""
+async def get_readiness(
+    request: Request, database: DatabaseDep, storage: StorageDep, admission: AdmissionDep
+) -> Readiness:
+    """Return whether the service can handle requests: the database answers and has the current schema."""
     try:
         current = await admission.guard(partial(migrations.current, database.engine))
         newest = migrations.newest()
@@ -93,7 +95,7 @@ def _usable(storage: Storage) -> bool:
 
 @router.get("/version", operation_id="get_version")
 def get_version() -> Version:
-    """Say what runs here, under which licence, and where its source is."""
+    """Return the version, its licence, and where its source is."""
     return Version(version=__version__, revision=migrations.newest(), packages=_packages())
 
 
@@ -104,7 +106,7 @@ def get_version() -> Version:
     responses={200: {"content": {"application/gzip": {"schema": {"type": "string", "format": "binary"}}}}},
 )
 def get_source() -> Response:
-    """Download the source of what runs here, changed or not: the AGPL gives it to everybody who uses the service."""
+    """Download the source of the running service, with its changes: the AGPL grants it to every user."""
     headers = {"Content-Disposition": f'attachment; filename="rdrkd-{__version__}.tar.gz"'}
     return Response(_source(), media_type="application/gzip", headers=headers)
 

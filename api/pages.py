@@ -16,7 +16,10 @@ View = TypeVar("View")
 
 Limit = Annotated[int, Field(ge=1, le=100, description="rows per page")]
 After = Annotated[
-    str | None, Field(pattern=r"^[a-z]+_[0-9a-f]{32}$", description="`next` of the page before; none: the newest rows")
+    str | None,
+    Field(
+        pattern=r"^[a-z]+_[0-9a-f]{32}$", description="`next` of the previous page; default: start with the newest rows"
+    ),
 ]
 _ID = re.compile(r"[a-z]+_[0-9a-f]{32}")
 
@@ -26,7 +29,7 @@ class Page(BaseModel, Generic[View]):
 
     data: list[View]
     has_more: bool
-    next: str | None = Field(None, description="pass it as `after` for the next page")
+    next: str | None = Field(None, description="value of `after` for the next page; null on the last page")
 
 
 def page(

@@ -23,9 +23,7 @@ from api.uploads import suffix_of
 
 FORM_OVERHEAD = 64 * 1024  # boundaries, part headers and the other fields
 MAX_NAME = 200
-LENIENT = (
-    "leave out images, label lines and annotations that are at fault, and list them, instead of refusing the whole"
-)
+LENIENT = "leave out faulty images, label lines and annotations, and list them, instead of rejecting the dataset"
 NO_ROOM = "expected room for the upload, got a full disk; nothing of it was kept"
 
 

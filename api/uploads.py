@@ -29,7 +29,7 @@ def suffix_of(filename: str, suffixes: Iterable[str]) -> str | None:
 
 
 class UploadStatus(StrEnum):
-    """Where an upload is."""
+    """Status of an upload."""
 
     CHECKING = "checking"  # stored; a worker has not judged it yet
     READY = "ready"  # inspected and usable

@@ -14,7 +14,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -27,14 +27,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from rdrkd import __version__
+from rdrkd import __version__, price
 from rdrkd.data.scenes import NAMES, render
 from rdrkd.devices import CPU, devices_of
 from rdrkd.distillation.distiller import Distiller
 from rdrkd.errors import SpecError
 from rdrkd.events import EXIT_DONE
 from rdrkd.models import build
-from rdrkd.spec.presets import PRESETS, Preset
+from rdrkd.spec.presets import PRESETS, Preset, Recipe
 from rdrkd.spec.study import GROUPS
 from rdrkd.training.clipping import clip
 from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION, DetectionModel, DistillationModel, default_arguments
@@ -101,8 +101,12 @@ def bench(
     console: Console | None = None,
     methods: Sequence[Preset] = (),
     processor_time: bool = False,
+    everything: bool = False,
 ) -> int:
     """Measure, print the table, and write `bench-<device>.json` (or `bench-methods-<device>.json`) into `output`.
+
+    With `everything`, each term, level, option and comparator is measured, too, with memory and an epoch
+    (`rdrkd.price`).
 
     Raises:
         SpecError: processor time is asked for on a GPU, which works while the processor does not.
@@ -112,6 +116,11 @@ def bench(
     if processor_time and setting.device != "cpu":
         raise SpecError(f"expected the CPU for processor time, got {setting.device}")
     steps, beside = build_method_steps(setting, methods) if methods else (build_steps(setting), None)
+    extra: dict[str, Any] = {}
+    if everything:
+        extra["epoch"] = price.epochs(setting.student, setting.imgsz, setting.batch, setting.device)
+        steps |= build_recipe_steps(setting, price.recipes())
+        extra["peak_mebibytes"] = price.peaks(steps, setting.device)
     samples = measure(
         steps, rounds, setting.device, console, time.process_time if processor_time else time.perf_counter
     )
@@ -119,7 +128,7 @@ def bench(
         "setting": asdict(setting), "clock": "processor" if processor_time else "wall",
         "rounds": rounds, "warm_up_rounds": WARM_UP, **_circumstances(setting.device),
         **({"trained_beside_student": beside} if beside else {}),
-        **summary(samples),
+        **extra, **summary(samples),
     }  # fmt: skip
     output.mkdir(parents=True, exist_ok=True)
     target = output / f"bench-{'methods-' if methods else ''}{setting.device.split(':')[0]}.json"
@@ -155,6 +164,13 @@ def build_method_steps(
         steps[preset.value] = _step(distiller, batch, setting)
         beside[preset.value] = sum(parameter.numel() for parameter in distiller.projector.parameters())
     return steps, beside
+
+
+def build_recipe_steps(setting: Setting, recipes: Mapping[str, Recipe], seed: int = 0) -> dict[str, Step]:
+    """Build a step for each recipe."""
+    teacher, student, batch = _pair(setting, seed)
+    return {name: _step(Distiller(teacher, copy.deepcopy(student), recipe), batch, setting)
+            for name, recipe in recipes.items()}  # fmt: skip
 
 
 def _pair(setting: Setting, seed: int) -> tuple[DetectionModel, DetectionModel, Batch]:
@@ -321,11 +337,16 @@ def _table(report: dict[str, Any]) -> Table:
     table.add_column("25-75 %", justify="right")
     table.add_column("x student", justify="right")
     table.add_column("25-75 %", justify="right")
+    memory = report.get("peak_mebibytes", {})
+    if memory:
+        table.add_column("peak MiB", justify="right")
+        table.caption = f"an epoch through the product takes {report['epoch']['ratio']:.3f} of plain Ultralytics'"
     names = ALONE if "trained_beside_student" in report else KINDS  # a preset is ours, not Ultralytics' own
     for kind in report["milliseconds"]:
         cells = []
         for block, digits in (("milliseconds", 1), ("ratios_to_student", 2)):
             spread = report[block][kind]
             cells += [f"{spread['median']:.{digits}f}", f"{spread['p25']:.{digits}f}-{spread['p75']:.{digits}f}"]
+        cells += [f"{memory[kind]:.0f}"] if memory else []
         table.add_row(names.get(kind, kind), *cells)
     return table

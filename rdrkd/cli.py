@@ -48,26 +48,28 @@ Spec = Annotated[Path, typer.Argument(help="Job spec, JSON or YAML.", show_defau
 RunDir = Annotated[
     Path,
     typer.Option(
-        help="Run folder. Running the same command again resumes; a finished one prints its result.", show_default=False
+        help="Run folder. Run the same command again to resume; a finished run prints its result.", show_default=False
     ),
 ]
 Teacher = Annotated[
-    Path | None, typer.Option(help="Teacher weights, where the spec names them by id.", show_default=False)
+    Path | None, typer.Option(help="Teacher weights, if the spec refers to them by id.", show_default=False)
 ]
 Student = Annotated[
-    Path | None, typer.Option(help="Student start weights, where the spec names them by id.", show_default=False)
+    Path | None, typer.Option(help="Initial student weights, if the spec refers to them by id.", show_default=False)
 ]
-Model = Annotated[Path | None, typer.Option(help="Model weights, where the spec names them by id.", show_default=False)]
+Model = Annotated[
+    Path | None, typer.Option(help="Model weights, if the spec refers to them by id.", show_default=False)
+]
 DatasetPath = Annotated[
     Path | None,
-    typer.Option(help="Dataset (folder, data YAML, zip or tar), where the spec names it by id.", show_default=False),
+    typer.Option(help="Dataset (folder, data YAML, zip or tar), if the spec refers to it by id.", show_default=False),
 ]
 Cache = Annotated[
     Path | None,
-    typer.Option(help="Folder in which archives are unpacked once; default: the run folder.", show_default=False),
+    typer.Option(help="Folder to unpack archives into, once; default: the run folder.", show_default=False),
 ]
 Lenient = Annotated[
-    bool, typer.Option("--lenient", help="Leave out what is at fault in the dataset's archive, instead of refusing it.")
+    bool, typer.Option("--lenient", help="Leave out faulty parts of the dataset's archive instead of rejecting it.")
 ]
 Device = Annotated[
     str | None,
@@ -92,7 +94,7 @@ def distill(
     device: Device = None,
     events: Events = False,
 ) -> None:
-    """Train a student under a teacher, as the spec says."""
+    """Distil a student from a teacher."""
     paths = {"teacher": teacher, "student": student, "dataset": dataset, "cache": cache}
     _run("distill", spec, run_dir, paths, lenient, device, events)
 
@@ -169,7 +171,7 @@ def compare(
     device: Device = None,
     events: Events = False,
 ) -> None:
-    """Draw the report of a study of the service, whose results lie in the run folder."""
+    """Draw the report of a service's study from the results in the run folder."""
     _run("compare", spec, run_dir, {"dataset": dataset, "cache": cache}, lenient, device, events)
 
 
@@ -181,21 +183,19 @@ def inspect(
             help="A dataset (folder, data YAML, zip, tar) or weights (.pt, .safetensors).", show_default=False
         ),
     ],
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder in which an archive stays unpacked.", show_default=False)
-    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder to unpack an archive into.", show_default=False)] = None,
     lenient: Lenient = False,
     preview: Annotated[
-        Path | None, typer.Option(help="JPEG to write: images of a sound dataset with their boxes.", show_default=False)
+        Path | None, typer.Option(help="JPEG to write: images of a valid dataset with their boxes.", show_default=False)
     ] = None,
     convert: Annotated[
         Path | None,
-        typer.Option(help="Folder in which weights are written in the other format, too.", show_default=False),
+        typer.Option(help="Folder to write the weights to in the other format.", show_default=False),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="What the report calls the file.", hidden=True)] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the file in the report.", hidden=True)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Check a dataset or a weights file without running anything it holds; exit status 3 when it is not usable."""
+    """Check a dataset or a weights file without running any code in it; exit status 3 if it is unusable."""
     die_with_parent()
     environment.apply()
     stream = events_stream() if as_json else None
@@ -216,13 +216,13 @@ def inspect(
 @app.command()
 def scenes(
     out: Annotated[Path, typer.Argument(help="New or empty folder.", show_default=False)],
-    profile: Annotated[str, typer.Option(help="visdrone: like the real annotations; demo: easy.")] = "visdrone",
+    profile: Annotated[str, typer.Option(help="visdrone: like the real annotations; demo: easy scenes.")] = "visdrone",
     images: Annotated[int, typer.Option(min=1, help="Training images.")] = 600,
     val_images: Annotated[int, typer.Option(min=1, help="Validation images.")] = 100,
     imgsz: Annotated[
         str | None, typer.Option(help="Width in px, or WIDTHxHEIGHT; default: 960 for visdrone, 160 for demo.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same scenes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the scenes.")] = 0,
 ) -> None:
     """Draw synthetic drone scenes with exact boxes, as YOLO, COCO and VisDrone."""
     from rdrkd.data.scenes import write_scenes
@@ -253,13 +253,15 @@ def report(
 @app.command()
 def up(
     data_dir: Annotated[
-        Path, typer.Option(envvar="RDRKD_DATA_DIR", help="Folder of database, uploads, caches and runs.")
+        Path, typer.Option(envvar="RDRKD_DATA_DIR", help="Folder for database, uploads, caches and runs.")
     ] = Path("var"),
     host: Annotated[
-        str, typer.Option(envvar="RDRKD_HOST", help="Address; beyond loopback a token is needed.")
+        str, typer.Option(envvar="RDRKD_HOST", help="Address to listen on; beyond loopback a token is required.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(envvar="RDRKD_PORT", min=0, max=65535, help="Port.")] = 8000,
-    detach: Annotated[bool, typer.Option("--detach", help="Return once the service is ready.")] = False,
+    port: Annotated[int, typer.Option(envvar="RDRKD_PORT", min=0, max=65535, help="Port to listen on.")] = 8000,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Run in the background; return once the service is ready.")
+    ] = False,
 ) -> None:
     """Start the embedded service: API, reaper and workers as child processes, SQLite, loopback."""
     from rdrkd.up import up as start
@@ -269,7 +271,7 @@ def up(
 
 @app.command()
 def down(
-    data_dir: Annotated[Path, typer.Option(envvar="RDRKD_DATA_DIR", help="Folder of the service to stop.")] = Path(
+    data_dir: Annotated[Path, typer.Option(envvar="RDRKD_DATA_DIR", help="Data folder of the service to stop.")] = Path(
         "var"
     ),
 ) -> None:
@@ -281,9 +283,7 @@ def down(
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option(help="Where the figures, the picture and the student go.")] = Path(
-        "demo-output"
-    ),
+    output: Annotated[Path, typer.Option(help="Output folder for figures, picture and student.")] = Path("demo-output"),
 ) -> None:
     """Train a teacher and distil a student through the service, on easy synthetic scenes, in a few minutes."""
     from rdrkd.demo import demo as walk
@@ -293,15 +293,21 @@ def demo(
 
 @app.command()
 def bench(
-    output: Annotated[Path, typer.Option(help="Where the JSON goes.")] = Path("bench-output"),
+    output: Annotated[Path, typer.Option(help="Output folder for the JSON.")] = Path("bench-output"),
     rounds: Annotated[int, typer.Option(min=3, help="Rounds; each measures every kind of step once, in turn.")] = 15,
     device: Device = None,
     methods: Annotated[
-        str | None, typer.Option(help="Presets to measure instead, by comma, or groups of them: `cwd,mgd`, `table1`.")
+        str | None, typer.Option(help="Presets to measure instead, comma-separated, or groups: `cwd,mgd`, `table1`.")
     ] = None,
     processor_time: Annotated[
         bool,
-        typer.Option("--processor-time", help="Count the processor's time, for a CPU that has other work at once."),
+        typer.Option(
+            "--processor-time", help="Measure processor time instead of wall time, for a CPU that does other work."
+        ),
+    ] = False,
+    everything: Annotated[
+        bool,
+        typer.Option("--everything", help="Measure each term, level, option and comparator, memory and an epoch, too."),
     ] = False,
 ) -> None:
     """Measure step times: student alone, with the teacher's forward, RDR-KD, and Ultralytics' own distillation."""
@@ -309,7 +315,14 @@ def bench(
     from rdrkd.bench import presets_of
 
     raise typer.Exit(
-        measure(output, rounds, device, methods=presets_of(methods) if methods else (), processor_time=processor_time)
+        measure(
+            output,
+            rounds,
+            device,
+            methods=presets_of(methods) if methods else (),
+            processor_time=processor_time,
+            everything=everything,
+        )
     )
 
 

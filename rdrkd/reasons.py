@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a run ended otherwise than by success; each member's comment is its sentence."""
+    """Why a run did not succeed; each member's comment explains it."""
 
     USER_CANCELLED = "user_cancelled"  # the owner asked for it
     TIMEOUT = "timeout"  # ran past its own timeout_seconds

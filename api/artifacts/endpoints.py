@@ -37,16 +37,16 @@ ARTIFACT_RESPONSES = _file_responses(OPAQUE, *(kind.partition(";")[0] for kind i
 
 @router.head("/weights", operation_id="head_job_weights", response_class=Response, responses=WEIGHTS_RESPONSES)
 @router.get("/weights", operation_id="get_job_weights", response_class=Response, responses=WEIGHTS_RESPONSES)
-def weights(
+def get_job_weights(
     job_id: str,
     work: Work,
     request: Request,
     format: Annotated[Literal["pt", "safetensors"], Query(description="file format")] = "pt",
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Download the student's newest weights: from the first checkpoint on, in every state. Takes ranges and HEAD.
+    """Download the student's newest weights, in every state from the first checkpoint on. Supports ranges and HEAD.
 
-    Where files lie in a bucket the answer leads there, by an address that needs no key: send it none.
+    If files are stored in a bucket, the response redirects to a presigned URL, which needs no key: do not send it one.
     """
     job, found = service.weights(work.session, job_id, f"student.{format}")
     return _file(job, found, request, if_none_match)
@@ -58,10 +58,12 @@ def weights(
     response_model=Artifacts,
     responses={304: {"description": "the client's list is the newest"}, **refusals(NotFound)},
 )
-def newest(job_id: str, work: Work, response: Response, if_none_match: IfNoneMatch = None) -> Artifacts | Response:
-    """List the newest version of every file that the job has published: weights, history, warnings, report, result.
+def list_job_artifacts(
+    job_id: str, work: Work, response: Response, if_none_match: IfNoneMatch = None
+) -> Artifacts | Response:
+    """List the newest version of each artifact of a job: weights, history, warnings, report, result.
 
-    Empty before the first checkpoint; what a job publishes at its end only is missing until then.
+    The list is empty before the first checkpoint; some artifacts are published only when the job ends.
     """
     _, files = service.newest(work.session, job_id)
     # Rows are replaced, never changed: their ids are the version.
@@ -76,15 +78,15 @@ def newest(job_id: str, work: Work, response: Response, if_none_match: IfNoneMat
     "/artifacts/{name}", operation_id="head_job_artifact", response_class=Response, responses=ARTIFACT_RESPONSES
 )
 @router.get("/artifacts/{name}", operation_id="get_job_artifact", response_class=Response, responses=ARTIFACT_RESPONSES)
-def artifact(
+def get_job_artifact(
     job_id: str,
-    name: Annotated[str, Path(description="one of the names that the list gives", examples=["report.html"])],
+    name: Annotated[str, Path(description="name from the list of artifacts", examples=["report.html"])],
     work: Work,
     request: Request,
-    disposition: Annotated[Disposition, Query(description="`inline`: for a browser to show")] = "attachment",
+    disposition: Annotated[Disposition, Query(description="`inline`: let a browser display it")] = "attachment",
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Download the newest version of one file, in every state. Takes ranges and HEAD; HTML comes sandboxed."""
+    """Download the newest version of an artifact, in every state. Supports ranges and HEAD; HTML is sandboxed."""
     job, found = service.named(work.session, job_id, name)
     return _file(job, found, request, if_none_match, disposition)
 

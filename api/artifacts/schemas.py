@@ -14,8 +14,8 @@ class ArtifactView(BaseModel):
     """The newest version of a file that a job has published."""
 
     name: str = Field(examples=["report.html"])
-    epoch: int = Field(description="of the checkpoint that it belongs to; 0: of none")
-    attempt: int = Field(description="which attempt of the job wrote it")
+    epoch: int = Field(description="epoch of the checkpoint that it belongs to; 0: none")
+    attempt: int = Field(description="attempt of the job that wrote it")
     size: int = Field(description="bytes")
     sha256: str = Field(description="also its ETag")
     media_type: str

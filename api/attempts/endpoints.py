@@ -13,14 +13,14 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], route_class=Route)
 
 
 @router.get("/attempts", operation_id="list_job_attempts", responses=refusals(NotFound))
-def attempts(job_id: str, work: Work) -> Attempts:
-    """Read which workers have had the job, when, and how each attempt ended, lost workers included."""
+def list_job_attempts(job_id: str, work: Work) -> Attempts:
+    """List a job's attempts: which worker ran each, when, and how it ended, lost workers included."""
     jobs.get(work.session, job_id)
     return Attempts(data=[AttemptView.model_validate(row) for row in service.of(work.session, job_id)])
 
 
 @router.get("/checkpoints", operation_id="list_job_checkpoints", responses=refusals(NotFound))
-def checkpoints(job_id: str, work: Work) -> Checkpoints:
-    """Read the checkpoints that are in the storage, newest first: epoch, figures, files with sizes and hashes."""
+def list_job_checkpoints(job_id: str, work: Work) -> Checkpoints:
+    """List the stored checkpoints, newest first: epoch, metrics, files with sizes and hashes."""
     jobs.get(work.session, job_id)
     return Checkpoints(data=[CheckpointView.of(kept) for kept in service.checkpoints(work.session, job_id)])

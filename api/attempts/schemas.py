@@ -16,13 +16,14 @@ class AttemptView(BaseModel):
     attempt: int = Field(description="1, 2, ...")
     worker: str
     started_at: datetime
-    ended_at: datetime | None = Field(description="null while it goes on")
+    ended_at: datetime | None = Field(description="null while the attempt is running")
     outcome: Outcome | None = Field(
         description="`succeeded`, `failed`, `cancelled`: the job's end; `given_back`, `lost`: another attempt follows, "
         "or the job has ended without this one"
     )
     reason: str | None = Field(
-        description="a job's `reason`; `drain` or `outage` where it was given back; `worker_lost`", examples=["drain"]
+        description="the job's `reason`; `drain` or `outage` if the worker gave it back; `worker_lost`",
+        examples=["drain"],
     )
     message: str | None
 
@@ -44,14 +45,14 @@ class CheckpointFile(BaseModel):
 
 
 class CheckpointView(BaseModel):
-    """A checkpoint that is in the storage: from the newest one that verifies another attempt goes on."""
+    """A stored checkpoint: the next attempt resumes from the newest one that is intact."""
 
-    epoch: int = Field(description="1-based, trained when it was written")
+    epoch: int = Field(description="epoch that had just finished, 1-based")
     attempt: int
-    is_best: bool = Field(description="the best of all that the job has written by now")
+    is_best: bool = Field(description="whether it is the job's best checkpoint so far")
     is_last: bool
-    metrics: dict[str, float | None] = Field(description="of its epoch's validation, percent")
-    files: list[CheckpointFile] = Field(description="`student.pt` holds the best weights until then")
+    metrics: dict[str, float | None] = Field(description="validation metrics of its epoch, percent")
+    files: list[CheckpointFile] = Field(description="`student.pt` contains the best weights up to this epoch")
     created_at: datetime
 
     @classmethod
@@ -66,6 +67,6 @@ class CheckpointView(BaseModel):
 
 
 class Checkpoints(BaseModel):
-    """The checkpoints of a job that are left, newest first: older ones make room for newer ones."""
+    """The checkpoints of a job, newest first, as far as the retention keeps them."""
 
     data: list[CheckpointView]

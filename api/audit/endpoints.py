@@ -17,7 +17,7 @@ Word = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_.@-]{1,100}$")]
 
 
 @router.get("", operation_id="list_audit", responses=refusals(Invalid))
-def newest(
+def list_audit(
     work: Work,
     limit: Annotated[Limit, Query()] = 20,
     after: Annotated[After, Query()] = None,
@@ -26,7 +26,7 @@ def newest(
     action: Word = None,
     object: Word = None,
 ) -> Page[AuditView]:
-    """List what was done, newest first: every request that changed something and was not refused."""
+    """List the audit log, newest first: every request that changed something and was accepted."""
     rows, following = service.newest(work.session, limit, after, key=key, owner=owner, action=action, object=object)
     data = [AuditView.model_validate(row) for row in rows]
     return Page(data=data, has_more=following is not None, next=following)

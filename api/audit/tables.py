@@ -9,7 +9,7 @@ from api.db import Base, UtcDateTime, now
 
 
 class Audit(Base):
-    """One thing that was done. It names, and refers to nothing: what it is about may be gone by now."""
+    """One entry of the audit log. It names, and refers to nothing: what it is about may be gone by now."""
 
     __tablename__ = "audit"
 

@@ -42,14 +42,16 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], route_class=Route)
     dependencies=[Depends(json_only)],
     responses=refusals(*OF_JSON, IfMatchMissing, Invalid, NotFound, PreconditionFailed, NotChangeable),
 )
-def change(
+def change_job(
     job_id: str,
     wanted: Change,
     work: Work,
     response: Response,
-    if_match: Annotated[str | None, Header(description="the ETag of the job as it is known; `*`: as it may be")] = None,
+    if_match: Annotated[
+        str | None, Header(description="ETag of the job as the client knows it; `*`: any version")
+    ] = None,
 ) -> JobDetail:
-    """Change a job's name, labels, priority, timeout or deadline. What is left out stays; `spec` shows it, too."""
+    """Change a job's name, labels, priority, timeout or deadline. Fields that are left out keep their values."""
     job = service.change(work.session, job_id, wanted, if_match)
     view = _view(job, work)
     response.headers["ETag"] = etag_of(job.version, view.waiting_for)
@@ -63,12 +65,12 @@ def change(
     dependencies=[Depends(json_or_nothing), Depends(room)],
     responses=refusals(*OF_JSON, *KEYED, NotFound, NotRetryable, QuotaExceeded, StorageFull),
 )
-def retry(
+def retry_job(
     job_id: str, once: OnceDep, work: Work, response: Response, body: Annotated[Retry | None, Body()] = None
 ) -> JobDetail:
-    """Let a job that has failed or was cancelled go on, with a new attempt and its lost workers forgotten.
+    """Retry a failed or cancelled job in a new attempt; its count of lost workers restarts.
 
-    `earlier` then has how it ended. Jobs that failed because they waited for it are not revived: retry them, too.
+    `earlier` then records how it had ended. Jobs that failed because they waited for it must be retried separately.
     """
     job = service.retry(work.session, job_id, scratch=(body or Retry()).start == "scratch")
     view = _queued(job, work, response)
@@ -86,11 +88,11 @@ def retry(
         **refusals(*OF_JSON, Invalid, NotFound, NotPausable),
     },
 )
-def pause(job_id: str, work: Work, response: Response, body: Annotated[Pause | None, Body()] = None) -> JobDetail:
-    """Hold a job back: 200 if it is paused, 202 while its trainer stops. A paused job has no worker and no lease.
+def pause_job(job_id: str, work: Work, response: Response, body: Annotated[Pause | None, Body()] = None) -> JobDetail:
+    """Pause a job: 200 if it is paused, 202 while its trainer stops. A paused job holds no worker and no lease.
 
-    A job without epochs (`evaluate`, `export`, `compare`) stops now in any case. `latest` may follow a `save` that
-    takes long.
+    Jobs without epochs (`evaluate`, `export`, `compare`) always stop at once. `latest` may follow a
+    `save` that takes long.
     """
     job = service.pause(work.session, job_id, (body or Pause()).checkpoint)
     if job.status == Status.PAUSED:
@@ -107,8 +109,8 @@ def pause(job_id: str, work: Work, response: Response, body: Annotated[Pause | N
     dependencies=[Depends(room)],
     responses=refusals(CrossSite, NotFound, NotPaused, QuotaExceeded, StorageFull),
 )
-def resume(job_id: str, work: Work, response: Response) -> JobDetail:
-    """Queue a paused job again: its next attempt begins with the newest checkpoint."""
+def resume_job(job_id: str, work: Work, response: Response) -> JobDetail:
+    """Resume a paused job from its newest checkpoint."""
     return _queued(service.resume(work.session, job_id), work, response)
 
 
@@ -123,15 +125,17 @@ def resume(job_id: str, work: Work, response: Response) -> JobDetail:
         **refusals(CrossSite, NotFound, NotEnded, InUse, Invalid),
     },
 )
-def delete(
+def delete_job(
     job_id: str,
     request: Request,
     work: Work,
-    keep: Annotated[Literal["weights"] | None, Query(description="`weights`: of it and its files these stay")] = None,
+    keep: Annotated[
+        Literal["weights"] | None, Query(description="`weights`: keep the job and its newest weights")
+    ] = None,
 ) -> Response:
-    """Delete a job that has ended or is paused, with its history and files; not while a study or another job needs it.
+    """Delete an ended or paused job with its history and files, unless a study or another job needs it.
 
-    With `keep=weights` the job and its newest weights stay, and everything else goes; one that was paused is cancelled.
+    With `keep=weights`, the job and its newest weights remain, and a paused job becomes cancelled.
     """
     if keep is None:
         remove_after(request, work, deletion.delete_job(work.session, job_id))

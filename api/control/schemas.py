@@ -8,19 +8,19 @@ from rdrkd.spec import Labels, Moment, Name, Priority, TimeoutSeconds
 
 
 class Change(BaseModel):
-    """What is to be another; what is left out stays."""
+    """The fields to change; fields that are left out keep their values."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Name | None = Field(None, description="null: none any more")
-    labels: Labels = Field(default_factory=dict, description="all of them: those of before go")
-    priority: Priority = Field(0, description="only while the job is queued or paused")
-    timeout_seconds: TimeoutSeconds = Field(86_400, description="counts for attempts that begin afterwards")
-    deadline: Moment | None = Field(None, description="counts at once; null: none any more")
+    name: Name | None = Field(None, description="null: remove the name")
+    labels: Labels = Field(default_factory=dict, description="replaces all labels")
+    priority: Priority = Field(0, description="can be changed only while the job is queued or paused")
+    timeout_seconds: TimeoutSeconds = Field(86_400, description="applies to later attempts")
+    deadline: Moment | None = Field(None, description="applies at once; null: remove the deadline")
 
 
 class Pause(BaseModel):
-    """What becomes of the epoch that is being trained."""
+    """What to do with the current epoch."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -31,12 +31,12 @@ class Pause(BaseModel):
 
 
 class Retry(BaseModel):
-    """Where the next attempt begins."""
+    """Where the next attempt starts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     start: Literal["checkpoint", "scratch"] = Field(
         "checkpoint",
         alias="from",
-        description="`checkpoint`: the newest undamaged one, if there is any; `scratch`: the beginning",
+        description="`checkpoint`: start from the newest intact checkpoint, if any; `scratch`: start over",
     )

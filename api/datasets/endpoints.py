@@ -69,17 +69,17 @@ router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=Route)
         BadRequest, CrossSite, BodyTooSlow, TooLarge, UnsupportedMediaType, *KEYED, QuotaExceeded, StorageFull
     ),
 )
-def create(
+def create_dataset(
     upload: Annotated[Upload, Depends(receive)],
     once: Annotated[Once, Depends(once, scope="function")],
     work: Work,
     store: StorageDep,
     answer: Response,
 ) -> DatasetView:
-    """Upload a dataset: a zip or tar in YOLO layout, with COCO JSON or in VisDrone's layout.
+    """Upload a dataset: a zip or tar in one of the supported layouts, such as YOLO, COCO JSON or VisDrone.
 
-    The answer is `checking`; a worker then inspects the file and makes it `ready` or `invalid`. A job may name it at
-    once, and waits. Under a name that there is already it becomes its next version.
+    The dataset is `checking` until a worker has inspected it, then `ready` or `invalid`. Jobs may refer to it at
+    once, and wait. A name that exists gets a new version.
     """
     row = register(work, store, upload.stored, lambda session: _create(session, upload), upload.held)
     view = DatasetView.of(row)
@@ -94,13 +94,13 @@ def create(
     dependencies=[Depends(key_of), Depends(json_only)],
     responses=_IMPORTED,
 )
-def create_from_folder(
+def create_dataset_from_folder(
     once: OnceDep, asked: Annotated[Asked, Depends(look_at_folder)], work: Work, answer: Response
 ) -> DatasetView:
-    """Make a dataset of a folder on the service's machine, one of those that the operator allows.
+    """Import a dataset from a folder on the server, below one of the folders that the operator allows.
 
-    The answer is `checking`, as for an upload; a worker first copies the files, and what happens to the folder
-    afterwards changes nothing. `problems` say so if it could not be copied.
+    The dataset is `checking` while a worker copies and inspects the files; later changes to the folder have no effect.
+    If the copy fails, `problems` says why.
     """
     return _announce(once, asked, work, answer)
 
@@ -112,12 +112,12 @@ def create_from_folder(
     dependencies=[Depends(key_of), Depends(json_only)],
     responses=_IMPORTED,
 )
-def create_from_bucket(
+def create_dataset_from_bucket(
     once: OnceDep, asked: Annotated[Asked, Depends(look_at_bucket)], work: Work, answer: Response
 ) -> DatasetView:
-    """Make a dataset of what lies in a bucket that the operator allows: loose objects below a prefix, or an archive.
+    """Import a dataset from a bucket that the operator allows: the objects below a prefix, or an archive.
 
-    As for a folder, a worker copies it.
+    A worker copies it, as from a folder.
     """
     return _announce(once, asked, work, answer)
 
@@ -136,18 +136,18 @@ def _create(session: Session, upload: Upload) -> Dataset:
 
 
 @router.get("", operation_id="list_datasets", responses=refusals(Invalid))
-def newest(
+def list_datasets(
     work: Work,
     limit: Annotated[Limit, Query()] = 20,
     after: Annotated[After, Query()] = None,
-    name: Annotated[Name | None, Query(description="those of this name only")] = None,
+    name: Annotated[Name | None, Query(description="exact name: its versions")] = None,
 ) -> Page[DatasetView]:
-    """List the datasets, newest first."""
+    """List datasets, newest first."""
     return _page(*service.newest(work.session, limit, after, name))
 
 
 @router.get("/{dataset_id}/versions", operation_id="list_dataset_versions", responses=refusals(NotFound, Invalid))
-def versions(
+def list_dataset_versions(
     dataset_id: str,
     work: Work,
     limit: Annotated[Limit, Query()] = 20,
@@ -162,15 +162,15 @@ def _page(rows: Sequence[Dataset], following: str | None) -> Page[DatasetView]:
 
 
 @router.get("/{dataset_id}", operation_id="get_dataset", responses=refusals(NotFound))
-def get(dataset_id: str, work: Work) -> DatasetView:
-    """Read one dataset: its status, and why it was refused or what it holds."""
+def get_dataset(dataset_id: str, work: Work) -> DatasetView:
+    """Return a dataset: its status, and what it contains or why it was rejected."""
     return DatasetView.of(service.get(work.session, dataset_id))
 
 
 @router.head("/{dataset_id}/preview", operation_id="head_dataset_preview", **_PREVIEW)
 @router.get("/{dataset_id}/preview", operation_id="get_dataset_preview", **_PREVIEW)
-def preview(dataset_id: str, work: Work, request: Request, if_none_match: IfNoneMatch = None) -> Response:
-    """Look at some of a dataset's images with their boxes, as a JPEG; what the evaluation ignores is crossed out."""
+def get_dataset_preview(dataset_id: str, work: Work, request: Request, if_none_match: IfNoneMatch = None) -> Response:
+    """Download a JPEG of some of a dataset's images with their boxes; boxes that evaluation ignores are crossed out."""
     row = service.with_preview(work.session, dataset_id)
     key, sha256, size = str(row.preview_key), str(row.preview_sha256), row.preview_size or 0
     name = f"{dataset_id}-preview.jpg"
@@ -188,8 +188,8 @@ def preview(dataset_id: str, work: Work, request: Request, if_none_match: IfNone
     response_class=Response,
     responses={204: {"description": "deleted"}, **refusals(CrossSite, NotFound, InUse)},
 )
-def delete(dataset_id: str, request: Request, work: Work) -> Response:
-    """Delete a dataset that no job and no study names, with its file and what lies unpacked of it."""
+def delete_dataset(dataset_id: str, request: Request, work: Work) -> Response:
+    """Delete a dataset that no job and no study refers to, with its file and its unpacked copy."""
     sha256 = service.get(work.session, dataset_id).sha256
     remove_after(request, work, service.delete(work.session, dataset_id))
     if sha256 is not None and (gone := unpacked.unneeded(work.session, [sha256])):

@@ -16,29 +16,29 @@ from rdrkd.spec import Name
 class _Import(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Name | None = Field(None, description="a name for people")
+    name: Name | None = Field(None, description="display name")
     lenient: bool = Field(False, description=LENIENT)
 
 
 class FolderRequest(_Import):
-    """A folder to make a dataset of."""
+    """A dataset to import from a folder."""
 
     folder: str = Field(
         min_length=1,
         max_length=1000,
-        description="NAME/PATH: the name of a folder that the operator allows, and where in it",
+        description="NAME/PATH: name of an allowed folder, and the path in it",
         examples=["surveys/2026-05/hit-uav"],
     )
 
 
 class BucketRequest(_Import):
-    """A prefix of a bucket, or an archive in one, to make a dataset of."""
+    """A dataset to import from a bucket: a prefix, or an archive."""
 
     url: str = Field(
         min_length=6,
         max_length=1100,
         pattern="^s3://",
-        description="what the operator allows, or below it: a prefix of loose objects, or an archive (.zip, .tar, ...)",
+        description="an allowed location or below: a prefix of objects, or an archive (.zip, .tar, ...)",
         examples=["s3://surveys/2026-05/hit-uav"],
     )
 

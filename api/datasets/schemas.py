@@ -10,11 +10,11 @@ from api.uploads import UploadStatus
 
 
 class DatasetLinks(BaseModel):
-    """Where to go from here."""
+    """URLs of related resources."""
 
     self: str
-    versions: str = Field(description="all that was uploaded under its name")
-    preview: str | None = Field(description="a picture of some of its images with their boxes; null: there is none")
+    versions: str = Field(description="all versions of its name")
+    preview: str | None = Field(description="a JPEG of some of its images with their boxes; null: not available")
 
 
 class DatasetView(BaseModel):
@@ -23,18 +23,20 @@ class DatasetView(BaseModel):
     id: str = Field(examples=["ds_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"])
     object: Literal["dataset"] = "dataset"
     name: str | None
-    version: int | None = Field(description="of its name, from 1; a job may say `name` or `name@version`")
-    same_content_as: str | None = Field(description="id of an earlier version of the same content")
-    owner: str | None = Field(description="whose it is; null: the operator's")
-    filename: str = Field(description="as the client called it")
+    version: int | None = Field(
+        description="version within its name, from 1; jobs may refer to `name` or `name@version`"
+    )
+    same_content_as: str | None = Field(description="id of an earlier version with the same content")
+    owner: str | None = Field(description="owner; null: the operator")
+    filename: str = Field(description="file name from the client")
     status: UploadStatus
-    source: str | None = Field(description="the folder or bucket that it is taken from; null: it was uploaded")
-    sha256: str | None = Field(description="null: a worker is still copying it from its source")
-    size: int = Field(description="bytes; of what is still being copied, of the files by themselves")
-    lenient: bool = Field(description="what is at fault is left out, and listed in the report's `dropped`")
+    source: str | None = Field(description="folder or bucket that it was imported from; null: uploaded")
+    sha256: str | None = Field(description="null while a worker copies it from its source")
+    size: int = Field(description="bytes; during a copy, the sum of the files")
+    lenient: bool = Field(description="whether faulty parts are left out; the report lists them in `dropped`")
     format: str | None = Field(description="`yolo`, `coco` or `visdrone`, as the check has found; null before it")
-    problems: list[dict[str, str]] = Field(description="when invalid: where in the archive, and what is wrong")
-    report: dict[str, Any] | None = Field(description="what was found: class names, statistics by split")
+    problems: list[dict[str, str]] = Field(description="if invalid: each problem, with its place in the archive")
+    report: dict[str, Any] | None = Field(description="what the check found: class names, statistics by split")
     created_at: datetime
     checked_at: datetime | None
     links: DatasetLinks

@@ -22,10 +22,15 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], route_class=Route)
 
 MOST_SEQ = 2**31 - 1  # the column's
 ROWS = 500  # of one read of a stream
-Seq = Annotated[int, Query(ge=0, le=MOST_SEQ, description="only what comes after the event with this `seq`")]
-Limit = Annotated[int, Query(ge=1, le=1000, description="events per page; a stream gives them all")]
+Seq = Annotated[int, Query(ge=0, le=MOST_SEQ, description="return events after this `seq`")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="events per page; a stream returns all")]
 LastEventId = Annotated[
-    int | None, Header(ge=0, le=MOST_SEQ, description="of a stream: the `id` that the client had last; beats `after`")
+    int | None,
+    Header(
+        ge=0,
+        le=MOST_SEQ,
+        description="streams only: `id` of the last event that the client received; takes precedence over `after`",
+    ),
 ]
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"content": {STREAM: {"schema": {"type": "string"}}}, "description": "a page, or a stream to the job's end"},
@@ -39,7 +44,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     response_model=EventPage,
     responses={**RESPONSES, **refusals(NotFound, Invalid, TooManyWaiting)},
 )
-def events(
+def list_job_events(
     job_id: str,
     request: Request,
     work: Work,
@@ -49,10 +54,10 @@ def events(
     limit: Limit = 100,
     last_event_id: LastEventId = None,
 ) -> EventPage | Response:
-    """Read what has happened to a job, oldest first: every move, epoch, checkpoint, file and warning.
+    """List a job's events, oldest first: status changes, epochs, checkpoints, artifacts, warnings.
 
-    With `Accept: text/event-stream` it comes as it happens, each event with its `seq` as `id`, until the job has ended.
-    Reconnect with `Last-Event-ID`, to any replica, and nothing is lost or comes twice.
+    With `Accept: text/event-stream`, events are streamed as they happen until the job has ended, each with its `seq` as
+    `id`. Reconnect to any replica with `Last-Event-ID` to continue without loss or repetition.
     """
     job = jobs.get(work.session, job_id)
     if accepted(request, JSON, STREAM) == JSON:

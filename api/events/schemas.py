@@ -16,13 +16,15 @@ DATA = (
 
 
 class EventView(BaseModel):
-    """Something that happened to a job."""
+    """An event of a job."""
 
     model_config = ConfigDict(from_attributes=True)
 
-    seq: int = Field(description="1, 2, ... of this job, without a gap; also the `id` in a stream", examples=[7])
+    seq: int = Field(
+        description="sequence number within the job: 1, 2, ... without gaps; the `id` in a stream", examples=[7]
+    )
     type: Type
-    attempt: int = Field(description="of the job; 0 before a worker has taken it")
+    attempt: int = Field(description="attempt of the job; 0 before a worker has claimed it")
     at: datetime
     data: dict[str, Any] = Field(description=DATA)
 
@@ -32,7 +34,7 @@ class EventPage(BaseModel):
 
     data: list[EventView]
     has_more: bool
-    next: int | None = Field(None, description="pass it as `after` for the next page")
+    next: int | None = Field(None, description="value of `after` for the next page; null on the last page")
 
     @classmethod
     def of(cls, rows: list[JobEvent], limit: int) -> Self:

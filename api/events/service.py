@@ -24,7 +24,7 @@ MORE = {"code": "more_events", "message": f"there were more than {MOST} events; 
 
 
 class Type(StrEnum):
-    """What an event tells."""
+    """Type of an event."""
 
     STATUS = "status"  # the job has another status, or another attempt has it
     RESOLVED = "resolved"  # the spec with every default is there, or calibration has changed its weights

@@ -69,7 +69,7 @@ async def key_of(
         str | None,
         Header(
             alias=HEADER,
-            description="1 to 255 printable ASCII characters; the same request is done once",
+            description="1 to 255 printable ASCII characters; a repeated request returns the first response",
             json_schema_extra={"pattern": f"^{_KEY.pattern}$"},
         ),
     ] = None,

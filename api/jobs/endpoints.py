@@ -44,12 +44,12 @@ POLL_SECONDS = "2"
         *OF_JSON, *KEYED, PathNotAllowed, UnknownReference, UnusableReference, QuotaExceeded, StorageFull
     ),
 )
-def create(
+def create_job(
     spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], once: OnceDep, work: Work, response: Response
 ) -> JobDetail:
-    """Queue a job: distil a student from a teacher, train a model alone, evaluate weights, or export them.
+    """Submit a job: distil a student from a teacher, train a model alone, evaluate weights, or export them.
 
-    It may name uploads that are still being checked and jobs that still run: it waits for them.
+    The job may refer to uploads that are still being checked and to jobs that still run: it waits for them.
     """
     job = service.create(work.session, spec)
     work.ring(TRAIN, job.id)
@@ -59,25 +59,29 @@ def create(
 
 
 @router.get("", operation_id="list_jobs", responses=refusals(Invalid))
-def newest(
+def list_jobs(
     work: Work,
     limit: Annotated[Limit, Query()] = 20,
     after: Annotated[After, Query()] = None,
-    status: Annotated[list[Status], Query(description="only these; may be given several times")] = [],  # noqa: B006
+    status: Annotated[list[Status], Query(description="statuses to include; may be repeated")] = [],  # noqa: B006
     kind: Annotated[
         Literal["distill", "train", "evaluate", "export", "compare"] | None,
-        Query(description="without it all but `compare`, which draws the reports of studies"),
+        Query(description="default: every kind except `compare`, the report jobs of studies"),
     ] = None,
-    label: Annotated[list[Label], Query(description="`key=value`; several must all hold")] = [],  # noqa: B006
+    label: Annotated[list[Label], Query(description="`key=value`; if repeated, all must match")] = [],  # noqa: B006
     name: Annotated[Name | None, Query(description="the whole name")] = None,
-    created_after: Annotated[Moment | None, Query(description="the first moment that counts, RFC 3339")] = None,
-    created_before: Annotated[Moment | None, Query(description="the first moment that counts no more")] = None,
+    created_after: Annotated[Moment | None, Query(description="created at or after this time, RFC 3339")] = None,
+    created_before: Annotated[
+        Moment | None, Query(description="created before this time (exclusive), RFC 3339")
+    ] = None,
     study: Annotated[
         str | None,
-        Query(pattern=STUDY_ID, description="of a study its teacher and members; with `kind` its reports"),
+        Query(
+            pattern=STUDY_ID, description="jobs of this study: teacher and members; with `kind=compare` its report jobs"
+        ),
     ] = None,
 ) -> Page[JobView]:
-    """List the jobs, newest first."""
+    """List jobs, newest first."""
     labels = dict(item.split("=", 1) for item in label)
     others = filters.conditions(name, created_after, created_before, study)
     rows, following = service.newest(work.session, limit, after, status, kind, labels, others)
@@ -89,7 +93,7 @@ def newest(
 async def get(
     job_id: str,
     request: Request,
-    wait: Annotated[float, Query(ge=0, le=60, description="seconds to wait for news at most")] = 0,
+    wait: Annotated[float, Query(ge=0, le=60, description="longest time to wait for a change, seconds")] = 0,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Read one job: status, phase, epoch, ETA, last metrics, warnings, reason.
@@ -127,8 +131,8 @@ router.add_api_route(
     operation_id="cancel_job",
     responses={200: {"model": JobDetail, "description": "cancelled"}, **refusals(CrossSite, NotFound, AlreadyFinished)},
 )
-def cancel(job_id: str, work: Work, response: Response) -> JobDetail:
-    """Ask a job to end: 200 if it is cancelled, 202 while its trainer stops, 409 if it has ended otherwise."""
+def cancel_job(job_id: str, work: Work, response: Response) -> JobDetail:
+    """Cancel a job: 200 if it is cancelled, 202 while its trainer stops, 409 if it has already ended otherwise."""
     job = service.cancel(work.session, job_id)
     if job.status == Status.CANCELLED:
         response.status_code = 200

@@ -13,7 +13,7 @@ from rdrkd.reasons import Reason
 
 
 class JobLinks(BaseModel):
-    """Where to go from here."""
+    """URLs of related resources."""
 
     self: str
     cancel: str
@@ -30,20 +30,20 @@ class JobLinks(BaseModel):
 
 
 class Waiting(BaseModel):
-    """One thing that a queued job waits for."""
+    """Something that a queued job waits for."""
 
     what: Literal["dataset", "model", "job", "quota", "worker"]
-    id: str | None = Field(None, description="of the dataset, model or job")
-    status: str | None = Field(None, description="where that is now")
+    id: str | None = Field(None, description="id of the dataset, model or job")
+    status: str | None = Field(None, description="its status")
     position: int | None = Field(
         None,
-        description="of a job that waits for a worker: its place in the queue, 1-based; 1001: behind 1000 jobs or more",
+        description="for a job that waits for a worker: place in the queue, 1-based; 1001: behind 1000 jobs or more",
     )
     detail: str
 
 
 class JobProgress(BaseModel):
-    """How far the present phase is."""
+    """Progress of the current phase."""
 
     completed: int = 0
     total: int | None = None
@@ -57,28 +57,30 @@ class JobView(BaseModel):
     object: Literal["job"] = "job"
     kind: Literal["distill", "train", "evaluate", "export", "compare"]
     name: str | None
-    owner: str | None = Field(description="whose it is; null: the operator's")
+    owner: str | None = Field(description="owner; null: the operator")
     labels: dict[str, str]
     status: Status
-    waiting_for: list[Waiting] = Field(description="what keeps a queued job from starting")
-    phase: Phase | None = Field(description="what the trainer does")
+    waiting_for: list[Waiting] = Field(description="what a queued job waits for")
+    phase: Phase | None = Field(description="what the trainer is doing")
     progress: JobProgress | None
     epoch: int | None = Field(description="epoch being trained, 1-based")
     epochs: int | None
-    eta_seconds: float | None = Field(description="estimate to the end of the whole run")
-    metrics: dict[str, float | None] | None = Field(description="of the last epoch's validation, percent")
-    attempt: int = Field(description="how often a worker has taken the job")
-    lost_workers: int = Field(description="how many of these workers were lost")
-    worker: str | None = Field(description="who has it, or had it last")
-    reason: Reason | None = Field(description="why it ended otherwise than by success")
+    eta_seconds: float | None = Field(description="estimated time to the end of the run, seconds")
+    metrics: dict[str, float | None] | None = Field(description="validation metrics of the latest epoch, percent")
+    attempt: int = Field(description="number of attempts so far")
+    lost_workers: int = Field(description="number of attempts that lost their worker")
+    worker: str | None = Field(description="worker that runs it, or ran it last")
+    reason: Reason | None = Field(description="why it did not succeed")
     message: str | None
-    problems: list[dict[str, str]] = Field(description="the inputs at fault: where, and what is wrong")
+    problems: list[dict[str, str]] = Field(description="problems with the inputs, each with its place")
     priority: int
     timeout_seconds: int
-    deadline: datetime | None = Field(description="moment by which it must have ended")
-    continues: str | None = Field(description="the job with whose checkpoints this one has begun")
-    spec: dict[str, Any] = Field(description="what was asked")
-    resolved_spec: dict[str, Any] | None = Field(description="every default filled in, versions, hashes, seed")
+    deadline: datetime | None = Field(description="time by which it must have ended")
+    continues: str | None = Field(description="job whose checkpoints this one started from")
+    spec: dict[str, Any] = Field(description="spec as submitted")
+    resolved_spec: dict[str, Any] | None = Field(
+        description="spec with every default filled in, versions, hashes and seed"
+    )
     result: dict[str, Any] | None
     created_at: datetime
     queued_at: datetime
@@ -110,20 +112,20 @@ def _columns(view: type[JobView]) -> tuple[str, ...]:
 
 
 class JobWarningView(BaseModel):
-    """Something that a person should look at; the run went on."""
+    """A warning of the trainer; the run continued."""
 
     model_config = ConfigDict(from_attributes=True)
 
     code: str = Field(examples=["term_weak"])
     message: str
-    count: int = Field(description="how often it came in this attempt")
+    count: int = Field(description="number of occurrences in this attempt")
     attempt: int
-    epoch: int | None = Field(description="in which it first came, 1-based; null outside the epochs")
-    at: datetime = Field(description="when it first came")
+    epoch: int | None = Field(description="epoch of the first occurrence, 1-based; null outside epochs")
+    at: datetime = Field(description="time of the first occurrence")
 
 
 class EarlierEnd(BaseModel):
-    """How a job ended before its owner let it go on."""
+    """How a job had ended before it was retried."""
 
     attempt: int
     status: Status
@@ -135,10 +137,14 @@ class EarlierEnd(BaseModel):
 
 
 class JobDetail(JobView):
-    """A job by itself: with its warnings, which would make a page of jobs long and slow."""
+    """A single job, with its warnings, which lists of jobs leave out."""
 
-    earlier: list[EarlierEnd] = Field(description="how it ended before each `retry`, oldest first; the newest 50")
-    warnings: list[JobWarningView] = Field(description="of the trainer, all attempts, oldest first; 201 at most")
+    earlier: list[EarlierEnd] = Field(
+        description="how it had ended before each `retry`, oldest first; at most the newest 50"
+    )
+    warnings: list[JobWarningView] = Field(
+        description="the trainer's warnings in all attempts, oldest first; at most 201"
+    )
 
 
 def links(job_id: str) -> JobLinks:

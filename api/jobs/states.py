@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """Where a job is."""
+    """Status of a job."""
 
     QUEUED = "queued"  # waits for a worker, an upload's check, or another job
     STARTING = "starting"  # a worker claimed it and prepares the trainer

@@ -21,8 +21,8 @@ router = APIRouter(prefix="/api-keys", tags=["access"], route_class=Route)
     dependencies=[Depends(json_only)],
     responses=refusals(*OF_JSON, Invalid),
 )
-def create(request: KeyRequest, work: Work, response: Response) -> NewKeyView:
-    """Make a key. The answer holds it, once: the service keeps a hash only."""
+def create_api_key(request: KeyRequest, work: Work, response: Response) -> NewKeyView:
+    """Create an API key. The response contains it, once: the service stores only a hash."""
     row, key = service.create(work.session, request)
     response.headers["Location"] = f"/v1/api-keys/{row.id}"
     response.headers["Cache-Control"] = "no-store"
@@ -30,22 +30,24 @@ def create(request: KeyRequest, work: Work, response: Response) -> NewKeyView:
 
 
 @router.get("", operation_id="list_api_keys", responses=refusals(Invalid))
-def newest(work: Work, limit: Annotated[Limit, Query()] = 20, after: Annotated[After, Query()] = None) -> Page[KeyView]:
-    """List the keys, newest first, the expired and revoked ones, too."""
+def list_api_keys(
+    work: Work, limit: Annotated[Limit, Query()] = 20, after: Annotated[After, Query()] = None
+) -> Page[KeyView]:
+    """List API keys, newest first, including expired and revoked ones."""
     rows, following = service.newest(work.session, limit, after)
     return Page(data=[KeyView.of(row) for row in rows], has_more=following is not None, next=following)
 
 
 @router.get("/{key_id}", operation_id="get_api_key", responses=refusals(NotFound))
-def get(key_id: str, work: Work) -> KeyView:
-    """Read one key: whose it is, and when it was used last."""
+def get_api_key(key_id: str, work: Work) -> KeyView:
+    """Return an API key: its owner, and when it was last used."""
     return KeyView.of(service.get(work.session, key_id))
 
 
 @router.delete("/{key_id}", operation_id="revoke_api_key", responses=refusals(CrossSite, NotFound))
-def revoke(key_id: str, work: Work) -> KeyView:
-    """Revoke a key: within three seconds no process of the service takes it any more.
+def revoke_api_key(key_id: str, work: Work) -> KeyView:
+    """Revoke an API key: within three seconds no process of the service accepts it.
 
-    Revoking it again changes nothing.
+    Revoking it again has no effect.
     """
     return KeyView.of(service.revoke(work.session, key_id))

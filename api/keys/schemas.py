@@ -16,14 +16,14 @@ Name = Annotated[
 
 
 class KeyRequest(BaseModel):
-    """A key that is asked for."""
+    """An API key to create."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Name = Field(description="for people: what the key is for", examples=["nightly distillation"])
-    owner: Owner = Field(description="whose things it makes and sees; several keys may have one owner")
-    scope: Scope = Field(Scope.SUBMIT, description="`read`; `submit`: reads, too; `admin`: everything of everybody")
-    expires_at: Moment | None = Field(None, description="from when on it is refused; none: never")
+    name: Name = Field(description="display name: what the key is for", examples=["nightly distillation"])
+    owner: Owner = Field(description="owner of what the key creates and sees; several keys may share an owner")
+    scope: Scope = Field(Scope.SUBMIT, description="`read`; `submit`: also read; `admin`: everything, of all owners")
+    expires_at: Moment | None = Field(None, description="expiry; null: never")
 
 
 class KeyView(BaseModel):
@@ -47,8 +47,6 @@ class KeyView(BaseModel):
 
 
 class NewKeyView(KeyView):
-    """A key that has just been made."""
+    """A new API key."""
 
-    key: str = Field(
-        description="the bearer token; it is shown here and never again", examples=["rdr_0199f0a1..._5f6c..."]
-    )
+    key: str = Field(description="the bearer token, shown only in this response", examples=["rdr_0199f0a1..._5f6c..."])

@@ -30,14 +30,14 @@ async def caches(request: Request) -> list[CacheUsage]:
 
 
 @router.get("/usage", operation_id="get_usage", responses=refusals())
-def usage(
+def get_usage(
     work: Work,
     caller: CallerDep,
     settings: SettingsDep,
     store: StorageDep,
     caches: Annotated[list[CacheUsage], Depends(caches)],
 ) -> UsageView:
-    """Read what is stored and reserved, against the quota; as an admin also of all owners, the disk and the caches."""
+    """Return stored and reserved bytes against the quota; for an admin also by owner, disk and cache."""
     used = quotas.used_bytes(work.session, caller.owner)
     quota = settings.quota_storage_bytes or None
     return UsageView(

@@ -11,44 +11,46 @@ class Used(BaseModel):
     datasets: int
     previews: int
     models: int
-    model_files: int = Field(description="models in the format that their check has written")
-    artifacts: int = Field(description="what jobs have published")
-    announced: int = Field(description="uploads in pieces that are not complete, with their whole length")
-    reserved: int = Field(description="what requests and workers are writing now")
+    model_files: int = Field(description="models in the format that the check wrote")
+    artifacts: int = Field(description="artifacts of jobs")
+    announced: int = Field(description="incomplete resumable uploads, at their full size")
+    reserved: int = Field(description="bytes that requests and workers are writing now")
     total: int
 
 
 class OwnerUsage(BaseModel):
-    """What one owner has."""
+    """What one owner stores."""
 
-    owner: str | None = Field(description="null: the operator, who has no quota")
+    owner: str | None = Field(description="owner; null: the operator, who has no quota")
     used: Used
 
 
 class CacheUsage(BaseModel):
     """A folder of this machine of what can be made again; it counts against nobody's quota."""
 
-    name: Literal["datasets", "objects"] = Field(description="unpacked datasets, or copies of a bucket's files")
+    name: Literal["datasets", "objects"] = Field(
+        description="`datasets`: unpacked datasets; `objects`: copies of bucket objects"
+    )
     entries: int
     bytes: int
-    evictable_bytes: int = Field(description="of what nobody uses now")
-    excess_bytes: int = Field(description="beyond the bound: what goes next, the longest unused first")
+    evictable_bytes: int = Field(description="bytes that are not in use and may be evicted")
+    excess_bytes: int = Field(description="bytes above the limit: evicted next, least recently used first")
 
 
 class ServiceUsage(BaseModel):
-    """What all owners have, and the machine that answers."""
+    """Usage of all owners and of this machine."""
 
-    owners: list[OwnerUsage] = Field(description="those with the most first")
-    more_owners: int = Field(description="how many are left out")
-    free_bytes: int = Field(description="of the disk of the file store")
-    unwritten_bytes: int = Field(description="reserved on it, and not written yet")
-    min_free_bytes: int = Field(description="below which nothing new is taken")
+    owners: list[OwnerUsage] = Field(description="owners, largest first")
+    more_owners: int = Field(description="number of owners left out")
+    free_bytes: int = Field(description="free bytes on the disk of the file store")
+    unwritten_bytes: int = Field(description="bytes reserved there and not yet written")
+    min_free_bytes: int = Field(description="disk watermark: below it, new jobs and uploads are rejected")
     caches: list[CacheUsage]
 
 
 class UsageView(OwnerUsage):
-    """What the caller's owner has; for an admin, what everybody has, too."""
+    """Usage of the caller's owner; for an admin, also of all owners."""
 
     object: Literal["usage"] = "usage"
-    quota_bytes: int | None = Field(description="null: none")
-    service: ServiceUsage | None = Field(description="for admins only")
+    quota_bytes: int | None = Field(description="null: unlimited")
+    service: ServiceUsage | None = Field(description="only for admins")

@@ -26,10 +26,14 @@ TEXT = "text/plain"
 CURSOR = r"^[0-9]{1,9}-[0-9]{1,9}$"
 MOST_ATTEMPT = 2**31 - 1  # the column's
 Tail = Annotated[int, Query(ge=1, le=10_000, description="only the last lines, so many; a stream begins with them")]
-After = Annotated[str, Query(pattern=CURSOR, description="`next` of the answer before, or the `id` of an event")]
+After = Annotated[str, Query(pattern=CURSOR, description="`next` of the previous response, or the `id` of an event")]
 Attempt = Annotated[int, Query(ge=1, le=MOST_ATTEMPT, description="only of this attempt")]
 LastEventId = Annotated[
-    str | None, Header(pattern=CURSOR, description="of a stream: the `id` that the client had last; beats the others")
+    str | None,
+    Header(
+        pattern=CURSOR,
+        description="streams only: `id` of the last event received; takes precedence over the others",
+    ),
 ]
 STRING: dict[str, Any] = {"schema": {"type": "string"}}
 RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -48,7 +52,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     response_class=Response,
     responses={**RESPONSES, **refusals(NotFound, Invalid, TooManyWaiting)},
 )
-def logs(
+def get_job_logs(
     job_id: str,
     request: Request,
     work: Work,
@@ -59,9 +63,9 @@ def logs(
     attempt: Attempt | None = None,
     last_event_id: LastEventId = None,
 ) -> Response:
-    """Read what the trainers of a job wrote beside their events, in every state: each attempt's newest MiB.
+    """Return the output of a job's trainers, in every state: the newest MiB of each attempt.
 
-    Plain text, or JSON or a stream by the Accept header. A worker hands new lines over at every heartbeat.
+    Plain text, JSON or a stream, by the Accept header. Workers send new lines with every heartbeat.
     """
     job = jobs.get(work.session, job_id)
     start = Cursor.of(after if last_event_id is None else last_event_id)

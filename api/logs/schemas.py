@@ -13,10 +13,10 @@ class LogPiece(BaseModel):
     """Some lines of an attempt's log."""
 
     attempt: int
-    number: int = Field(description="of the piece within its attempt: 1, 2, ...")
-    at: datetime = Field(description="when the worker handed it over")
-    dropped: bool = Field(description="older lines, between this piece and what was read before, are kept no more")
-    text: str = Field(description="whole lines; no paths of the worker's machine")
+    number: int = Field(description="number of the piece within its attempt: 1, 2, ...")
+    at: datetime = Field(description="time when the worker sent it")
+    dropped: bool = Field(description="whether older lines between this piece and the previous one have been dropped")
+    text: str = Field(description="whole lines, without paths of the worker's machine")
 
 
 class LogPage(BaseModel):
@@ -24,7 +24,7 @@ class LogPage(BaseModel):
 
     data: list[LogPiece]
     has_more: bool
-    next: str = Field(description="pass it as `after` to read on, now or later", examples=["2-17"])
+    next: str = Field(description="value of `after` to continue, now or later", examples=["2-17"])
 
 
 def pieces(rows: Sequence[JobLog], cursor: Cursor) -> list[LogPiece]:

@@ -9,12 +9,12 @@ router = APIRouter(tags=["methods"])
 
 
 @router.get("/methods", operation_id="list_methods")
-def methods() -> Methods:
-    """List the loss terms with their parameters, and the presets with what they stand for."""
+def list_methods() -> Methods:
+    """List the loss terms with their parameters, and the presets with the terms that they stand for."""
     return Methods(data=service.methods(), presets=service.presets())
 
 
 @router.get("/architectures", operation_id="list_architectures")
-def architectures() -> Architectures:
-    """List the networks that a job can name."""
+def list_architectures() -> Architectures:
+    """List the architectures that a job may name."""
     return Architectures(data=service.architectures())

@@ -27,7 +27,7 @@ class MethodView(BaseModel):
     title: str
     paper: Paper
     acts_on: Literal["feature maps", "head outputs"]
-    needs: list[str] = Field(description="what it needs of teacher and student, beside equal classes")
+    needs: list[str] = Field(description="requirements on teacher and student, beside equal classes")
     description: str
     defaults: dict[str, Any]
     parameters: dict[str, Any] = Field(description="JSON Schema of the term")
@@ -38,13 +38,13 @@ class PresetView(BaseModel):
 
     name: str
     title: str
-    losses: list[dict[str, Any]] = Field(description="the terms it stands for, every parameter filled in")
-    calibration: Calibration | None = Field(description="how their weights are set from gradients, if they are")
-    schedule: Schedule = Field(description="what becomes of the weights over the epochs")
+    losses: list[dict[str, Any]] = Field(description="its terms, with every parameter filled in")
+    calibration: Calibration | None = Field(description="how the weights are calibrated from gradients, if they are")
+    schedule: Schedule = Field(description="schedule of the weights over the epochs")
 
 
 class Methods(BaseModel):
-    """Everything that `distillation` can hold."""
+    """The terms and presets of `distillation`."""
 
     data: list[MethodView]
     presets: list[PresetView]

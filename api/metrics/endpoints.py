@@ -27,24 +27,31 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     response_model=JobMetrics,
     responses={**RESPONSES, **refusals(NotFound, Invalid)},
 )
-def metrics(
+def get_job_metrics(
     job_id: str,
     request: Request,
     work: Work,
     name: Annotated[
-        list[Name], Query(description="only these series, `losses/decoupled`, or all of a kind, `losses`; several")
+        list[Name],
+        Query(
+            description="series to include, such as `losses/decoupled`, or a group, such as `losses`; may be repeated"
+        ),
     ] = [],  # noqa: B006
-    from_epoch: Annotated[int, Query(ge=1, le=2**31 - 1, description="the first epoch to read")] = 1,
+    from_epoch: Annotated[int, Query(ge=1, le=2**31 - 1, description="first epoch to include")] = 1,
     downsample: Annotated[
         int | None,
-        Query(ge=2, le=10_000, description="epochs at most: first, last, extremes of each series, others evenly"),
+        Query(
+            ge=2,
+            le=10_000,
+            description="most epochs to return: the first, the last, each series' extremes, others evenly spaced",
+        ),
     ] = None,
     format: Annotated[
         Literal["rows", "columns", "csv"] | None,
-        Query(description="without it `rows`, or CSV where the Accept header asks for text/csv"),
+        Query(description="default: `rows`, or CSV if the Accept header is text/csv"),
     ] = None,
 ) -> JobMetrics | Response:
-    """Read every finished epoch: each loss term, learning rate, validation figures in percent."""
+    """Return the metrics of every finished epoch: each loss term, learning rates, validation metrics in percent."""
     rows = service.epochs(work.session, job_id, name, from_epoch, downsample)
     if format == "csv" or (format is None and accepted(request, JSON, CSV) == CSV):
         headers = {"Content-Disposition": f'attachment; filename="{job_id}-metrics.csv"'}

@@ -44,17 +44,17 @@ router = APIRouter(prefix="/models", tags=["models"], route_class=Route)
         BadRequest, CrossSite, BodyTooSlow, TooLarge, UnsupportedMediaType, *KEYED, QuotaExceeded, StorageFull
     ),
 )
-def create(
+def create_model(
     upload: Annotated[Upload, Depends(receive)],
     once: Annotated[Once, Depends(once, scope="function")],
     work: Work,
     store: StorageDep,
     answer: Response,
 ) -> ModelView:
-    """Upload a model: a `.pt` of Ultralytics, or a `.safetensors` with its architecture.
+    """Upload a model: an Ultralytics `.pt`, or a `.safetensors` that names its architecture.
 
-    The answer is `checking`; a worker then inspects the file and makes it `ready` or `invalid`. A job may name it at
-    once, and waits.
+    The model is `checking` until a worker has inspected it, then `ready` or `invalid`. Jobs may refer to it at
+    once, and wait.
     """
     stored = upload.stored
     create = partial(service.create, stored=stored, filename=upload.filename, name=upload.name)
@@ -65,21 +65,21 @@ def create(
 
 
 @router.get("", operation_id="list_models", responses=refusals(Invalid))
-def newest(
+def list_models(
     work: Work,
     limit: Annotated[Limit, Query()] = 20,
     after: Annotated[After, Query()] = None,
-    name: Annotated[Name | None, Query(description="the whole name: its versions")] = None,
-    alias: Annotated[str | None, Query(pattern=ALIAS, description="what it means now")] = None,
+    name: Annotated[Name | None, Query(description="exact name: its versions")] = None,
+    alias: Annotated[str | None, Query(pattern=ALIAS, description="alias, such as `production`")] = None,
 ) -> Page[ModelView]:
-    """List the models, newest first."""
+    """List models, newest first."""
     rows, following = service.newest(work.session, limit, after, name, alias)
     return Page(data=[ModelView.of(row) for row in rows], has_more=following is not None, next=following)
 
 
 @router.get("/{model_id}", operation_id="get_model", responses=refusals(NotFound))
-def get(model_id: str, work: Work) -> ModelView:
-    """Read one model: its status, and why it was refused or what it holds."""
+def get_model(model_id: str, work: Work) -> ModelView:
+    """Return a model: its status, and what it contains or why it was rejected."""
     return ModelView.of(service.get(work.session, model_id))
 
 
@@ -90,7 +90,7 @@ def get(model_id: str, work: Work) -> ModelView:
     response_class=Response,
     responses={204: {"description": "deleted"}, **refusals(CrossSite, NotFound, InUse)},
 )
-def delete(model_id: str, request: Request, work: Work) -> Response:
-    """Delete a model that no job, no study and no alias names, with its files."""
+def delete_model(model_id: str, request: Request, work: Work) -> Response:
+    """Delete a model that no job, no study and no alias refers to, with its files."""
     remove_after(request, work, service.delete(work.session, model_id))
     return Response(status_code=204)

@@ -111,12 +111,12 @@ AliasPath = Annotated[Alias, PathParameter(examples=["production"])]
         QuotaExceeded, StorageFull, Gone,
     ),
 )  # fmt: skip
-def register(
+def register_job(
     once: OnceDep, copied: Annotated[Copied, Depends(copied)], work: Work, store: StorageDep, answer: Response
 ) -> ModelView:
-    """Make a model of a job's student: the next version of its name, with its lineage, whatever becomes of the job.
+    """Register a job's student as a model: the next version of a name, with its lineage, independent of the job.
 
-    A worker checks it as it does an upload; a job may name it at once, and waits.
+    A worker checks it like an upload. Jobs may refer to it at once, and wait.
     """
     stored, aliases = copied.stored, copied.asked.aliases
 
@@ -136,8 +136,8 @@ def register(
     operation_id="move_model_alias",
     responses=refusals(CrossSite, NotFound, NotReady, Invalid),
 )
-def move_alias(model_id: str, alias: AliasPath, work: Work) -> ModelView:
-    """Let an alias of the model's name mean this version, whichever it meant before. What is queued stays as it is."""
+def move_model_alias(model_id: str, alias: AliasPath, work: Work) -> ModelView:
+    """Move an alias of the model's name to this version. Jobs that are already queued are unaffected."""
     return ModelView.of(registry.move_alias(work.session, model_id, alias))
 
 
@@ -148,8 +148,8 @@ def move_alias(model_id: str, alias: AliasPath, work: Work) -> ModelView:
     response_class=Response,
     responses={204: {"description": "forgotten"}, **refusals(CrossSite, NotFound, Invalid)},
 )
-def drop_alias(model_id: str, alias: AliasPath, work: Work) -> Response:
-    """Forget an alias that means this version."""
+def delete_model_alias(model_id: str, alias: AliasPath, work: Work) -> Response:
+    """Remove an alias from this version."""
     registry.drop_alias(work.session, model_id, alias)
     return Response(status_code=204)
 
@@ -166,16 +166,16 @@ def drop_alias(model_id: str, alias: AliasPath, work: Work) -> Response:
     response_class=Response,
     responses=WEIGHTS_RESPONSES,
 )
-def weights(
+def get_model_weights(
     model_id: str,
     work: Work,
     request: Request,
     format: Literal["pt", "safetensors"] = "pt",
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Download a model that is ready, in either format. Takes ranges and HEAD.
+    """Download a ready model in either format. Supports ranges and HEAD.
 
-    As it was uploaded it comes byte by byte; the other format has been written by its check, in half precision.
+    The uploaded format is served byte for byte; the check wrote the other one, in half precision.
     """
     row, file = service.file(work.session, model_id, format)
     version = f"-v{row.version}" if row.version is not None else ""

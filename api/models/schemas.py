@@ -14,16 +14,16 @@ Alias = Annotated[str, StringConstraints(pattern=ALIAS)]
 
 
 class Registration(BaseModel):
-    """What a job's student is to be called."""
+    """The name and aliases of the registered model."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Name | None = Field(None, description="its versions are numbered by it; by default the job's own")
-    aliases: list[Alias] = Field([], max_length=16, description="that mean this version from here on")
+    name: Name | None = Field(None, description="model name, whose versions are numbered; default: the job's name")
+    aliases: list[Alias] = Field([], max_length=16, description="aliases to move to this version")
 
 
 class ModelFileView(BaseModel):
-    """The model in one format."""
+    """A model file in one format."""
 
     format: str = Field(examples=["safetensors"])
     size: int = Field(description="bytes")
@@ -32,7 +32,7 @@ class ModelFileView(BaseModel):
 
 
 class ModelLinks(BaseModel):
-    """Where to go from here."""
+    """URLs of related resources."""
 
     self: str
     weights: str
@@ -44,19 +44,19 @@ class ModelView(BaseModel):
     id: str = Field(examples=["mdl_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"])
     object: Literal["model"] = "model"
     name: str | None
-    version: int | None = Field(description="among the owner's models of this name; null without a name")
-    aliases: list[str] = Field(description="of its name, that mean this version now")
-    owner: str | None = Field(description="whose it is; null: the operator's")
-    filename: str = Field(description="as the client called it")
+    version: int | None = Field(description="version among the owner's models of this name; null without a name")
+    aliases: list[str] = Field(description="aliases that refer to this version")
+    owner: str | None = Field(description="owner; null: the operator")
+    filename: str = Field(description="file name from the client")
     status: UploadStatus
     sha256: str
     size: int = Field(description="bytes")
-    problems: list[dict[str, str]] = Field(description="when invalid: which part of the file, and what is wrong")
-    report: dict[str, Any] | None = Field(description="what was found: architecture, class names, parameters")
+    problems: list[dict[str, str]] = Field(description="if invalid: each problem, with its place in the file")
+    report: dict[str, Any] | None = Field(description="what the check found: architecture, class names, parameters")
     lineage: dict[str, Any] | None = Field(
-        description="of a student that was registered: job, dataset and its hash, teacher, resolved spec, metrics"
+        description="for a registered student: job, dataset and its hash, teacher, resolved spec, metrics"
     )
-    files: list[ModelFileView] = Field(description="the formats in which it can be had; empty until it is ready")
+    files: list[ModelFileView] = Field(description="formats that can be downloaded; empty until it is ready")
     created_at: datetime
     checked_at: datetime | None
     links: ModelLinks

@@ -35,8 +35,8 @@ class _Figures(Collector):
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **refusals(InsufficientScope)},
 )
-def monitoring(work: Work, store: StorageDep) -> Response:
-    """Read the whole service in figures, in Prometheus' text form: jobs, leases, workers, attempts, storage."""
+def get_monitoring(work: Work, store: StorageDep) -> Response:
+    """Return the service's metrics in Prometheus' text format: jobs, leases, workers, attempts, storage."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(
         _Figures(list(service.figures(work.session, store.free(), unwritten_bytes(work.session, store), __version__)))

@@ -22,7 +22,7 @@ class Announcement(BaseModel):
 
     kind: Literal["dataset", "model"] = Field(description="what the file is to become")
     filename: Annotated[str, Field(min_length=1, max_length=200, description="its last suffix says what it is")]
-    name: str | None = Field(None, max_length=200, description="a name for people")
+    name: str | None = Field(None, max_length=200, description="display name")
     sha256: str | None = Field(
         None, pattern=r"^[0-9a-f]{64}$", description="of the whole file, hex: checked at its end"
     )

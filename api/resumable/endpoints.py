@@ -40,23 +40,25 @@ def _header(name: str, schema: dict[str, Any], description: str) -> dict[str, An
 
 
 _ANNOUNCED = [
-    _header(headers.LENGTH, {"type": "integer", "minimum": 1}, "bytes of the whole file"),
+    _header(headers.LENGTH, {"type": "integer", "minimum": 1}, "size of the whole file, bytes"),
     _header(
         HEADER,
         {"type": "string"},
-        "`key base64,...`: kind (dataset or model), filename; name, sha256, lenient if wished",
+        "`key base64,...`: `kind` (dataset or model) and `filename`; optional `name`, `sha256`, `lenient`",
     ),
 ]
 _READ = refusals(UnknownProtocol, NotFound, Gone)
 _PIECE = {
-    "parameters": [_header("Upload-Offset", {"type": "integer", "minimum": 0}, "where the piece begins, bytes")],
+    "parameters": [
+        _header("Upload-Offset", {"type": "integer", "minimum": 0}, "offset of the piece in the file, bytes")
+    ],
     "requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
 }
 
 
 @router.options("", status_code=204, operation_id="get_upload_protocol", response_class=Response, responses=refusals())
-def protocol(settings: SettingsDep) -> Response:
-    """Say which version of tus is spoken here, and how large a file may be."""
+def get_upload_protocol(settings: SettingsDep) -> Response:
+    """Return the supported tus version and the largest accepted file, in headers."""
     most = max(settings.max_dataset_bytes, settings.max_model_bytes)
     return Response(status_code=204, headers={**headers.OPTIONS, "Tus-Max-Size": str(most)})
 
@@ -70,7 +72,7 @@ def protocol(settings: SettingsDep) -> Response:
         BadRequest, CrossSite, UnknownProtocol, TooLarge, Invalid, *KEYED[1:], QuotaExceeded, StorageFull
     ),
 )
-def create(
+def create_upload(
     request: Request,
     once: Annotated[Once, Depends(once, scope="function")],
     work: Work,
@@ -78,7 +80,7 @@ def create(
     settings: SettingsDep,
     answer: Response,
 ) -> UploadView:
-    """Announce a file; its pieces go to the address in `Location` by PATCH, and it becomes a dataset or a model."""
+    """Announce a resumable upload: send its pieces by PATCH to `Location`; it becomes a dataset or a model."""
     headers.version_of(request)
     file = Announcement.read(request.headers.get(HEADER, ""))
     most = {"dataset": settings.max_dataset_bytes, "model": settings.max_model_bytes}[file.kind]
@@ -94,19 +96,19 @@ def create(
 
 
 @router.head("/{upload_id}", operation_id="head_upload", response_class=Response, responses=_READ)
-def head(upload_id: str, request: Request, work: Work, store: StorageDep) -> Response:
-    """Say how far an upload is, in headers alone: `Upload-Offset` is where the next piece begins."""
+def head_upload(upload_id: str, request: Request, work: Work, store: StorageDep) -> Response:
+    """Return an upload's progress in headers: `Upload-Offset` is where the next piece begins."""
     answer = Response()
-    get(upload_id, request, work, store, answer)
+    get_upload(upload_id, request, work, store, answer)
     return answer
 
 
 @router.get("/{upload_id}", operation_id="get_upload", responses=_READ)
-def get(upload_id: str, request: Request, work: Work, store: StorageDep, answer: Response) -> UploadView:
-    """Say how far an upload is: `Upload-Offset` is where the next piece begins.
+def get_upload(upload_id: str, request: Request, work: Work, store: StorageDep, answer: Response) -> UploadView:
+    """Return an upload's progress: `Upload-Offset` is where the next piece begins.
 
-    One at its end without `Upload-Result` lost its process there. An empty piece completes it at once; the service does
-    within a few minutes.
+    If `Upload-Offset` is at the end but `Upload-Result` is missing, the last request failed after its last byte: an
+    empty piece completes the upload at once, the service itself does so within minutes.
     """
     headers.version_of(request)
     arriving = Partial(store, upload_id)
@@ -134,14 +136,14 @@ def get(upload_id: str, request: Request, work: Work, store: StorageDep, answer:
         StorageFull,
     ),
 )
-def append(
+def append_to_upload(
     upload_id: str,
     whole: Annotated[str | None, Depends(whole_after_piece)],
     work: Work,
     store: StorageDep,
     answer: Response,
 ) -> UploadView:
-    """Send a piece. What arrives before a connection breaks stays; the last byte makes a dataset or model of it.
+    """Send a piece. Bytes that arrive before a dropped connection stay; the last byte creates the dataset or model.
 
     An empty piece at the end completes an upload whose last request failed after its last byte.
     """
@@ -160,8 +162,8 @@ def append(
     response_class=Response,
     responses=refusals(CrossSite, UnknownProtocol, NotFound),
 )
-def delete(upload_id: str, request: Request, work: Work, store: StorageDep) -> Response:
-    """Give an upload up: what has come is removed. What a complete one became stays."""
+def delete_upload(upload_id: str, request: Request, work: Work, store: StorageDep) -> Response:
+    """Abort an upload and delete what has arrived. The dataset or model of a complete upload remains."""
     headers.version_of(request)
     row = service.get(work.session, upload_id)
     work.session.delete(row)

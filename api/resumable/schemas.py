@@ -10,14 +10,14 @@ from api.resumable.tables import ResumableUpload
 
 
 class UploadLinks(BaseModel):
-    """Where to go from here."""
+    """URLs of related resources."""
 
     self: str
-    result: str | None = Field(description="the dataset or model that the file became; null before its end")
+    result: str | None = Field(description="the resulting dataset or model; null until complete")
 
 
 class UploadView(BaseModel):
-    """A file that arrives in pieces."""
+    """A resumable upload."""
 
     id: str = Field(examples=["upl_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"])
     object: Literal["upload"] = "upload"
@@ -25,9 +25,9 @@ class UploadView(BaseModel):
     filename: str
     name: str | None
     lenient: bool
-    length: int = Field(description="bytes of the whole file")
-    offset: int = Field(description="bytes that have come: where the next piece begins")
-    sha256: str | None = Field(description="of the whole file, as the client announced it")
+    length: int = Field(description="size of the whole file, bytes")
+    offset: int = Field(description="bytes received: where the next piece begins")
+    sha256: str | None = Field(description="SHA-256 of the whole file, as announced")
     created_at: datetime
     links: UploadLinks
 

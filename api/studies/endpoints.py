@@ -52,10 +52,10 @@ FILES = {"html": "report.html", "markdown": "report.md", "csv": "members.csv", "
     dependencies=[Depends(json_only), Depends(room)],
     responses=refusals(*_SPEC, *KEYED[1:], *_FULL),
 )
-def create(
+def create_study(
     spec: Annotated[Spec, Body(openapi_examples=examples.STUDIES)], once: OnceDep, work: Work, response: Response
 ) -> StudyView:
-    """Queue a study: its teacher, then each method with each seed. The method `none` is the student alone."""
+    """Submit a study: its teacher, then each method with each seed. The method `none` is the student alone."""
     study, rings = service.create(work.session, spec)
     view = _started(study, rings, work, response)
     once.keep(work.session, view, response)
@@ -63,18 +63,18 @@ def create(
 
 
 @router.get("", operation_id="list_studies", responses=refusals(Invalid))
-def newest(
+def list_studies(
     work: Work, limit: Annotated[Limit, Query()] = 20, after: Annotated[After, Query()] = None
 ) -> Page[StudySummary]:
-    """List the studies, newest first."""
+    """List studies, newest first."""
     rows, following = service.newest(work.session, limit, after)
     views = [StudySummary.of(study, service.members_of(work.session, study)) for study in rows]
     return Page(data=views, has_more=following is not None, next=following)
 
 
 @router.get("/{study_id}", operation_id="get_study", responses=refusals(NotFound))
-def get(study_id: str, work: Work) -> StudyView:
-    """Read one study: every member with its job, how far it is, ETA."""
+def get_study(study_id: str, work: Work) -> StudyView:
+    """Return a study: every member with its job and progress, and an ETA."""
     return _view(service.get(work.session, study_id), work)
 
 
@@ -85,8 +85,8 @@ def get(study_id: str, work: Work) -> StudyView:
     dependencies=[Depends(json_only), Depends(room)],
     responses=refusals(NotFound, *_BODY, UnusableReference, *_FULL),
 )
-def extend(study_id: str, more: Extension, work: Work, response: Response) -> StudyView:
-    """Add methods or seeds: the members that are missing are queued, the others stay."""
+def extend_study(study_id: str, more: Extension, work: Work, response: Response) -> StudyView:
+    """Add methods or seeds to a study: the missing members are queued, the existing ones stay."""
     study, rings = service.extend(work.session, study_id, more.methods, more.seeds)
     return _started(study, rings, work, response)
 
@@ -98,8 +98,8 @@ def extend(study_id: str, more: Extension, work: Work, response: Response) -> St
     dependencies=[Depends(room)],
     responses=refusals(CrossSite, NotFound, NothingToResume, *_FULL),
 )
-def resume(study_id: str, work: Work, response: Response) -> StudyView:
-    """Go on with what failed or was cancelled: each such job gets a successor, from its newest checkpoint."""
+def resume_study(study_id: str, work: Work, response: Response) -> StudyView:
+    """Resume a study: each failed or cancelled job gets a successor that starts from its newest checkpoint."""
     study, rings = service.resume(work.session, study_id)
     return _started(study, rings, work, response)
 
@@ -107,8 +107,8 @@ def resume(study_id: str, work: Work, response: Response) -> StudyView:
 @router.post(
     "/{study_id}/cancel", status_code=202, operation_id="cancel_study", responses=refusals(CrossSite, NotFound)
 )
-def cancel(study_id: str, work: Work) -> StudyView:
-    """Ask every job of the study to end that has not ended; `resume` goes on with them."""
+def cancel_study(study_id: str, work: Work) -> StudyView:
+    """Cancel every job of a study that has not ended; `resume` restarts them."""
     return _view(service.cancel(work.session, study_id), work)
 
 
@@ -119,10 +119,10 @@ def cancel(study_id: str, work: Work) -> StudyView:
     response_class=Response,
     responses={204: {"description": "deleted"}, **refusals(CrossSite, NotFound, NotEnded, InUse)},
 )
-def delete(study_id: str, request: Request, work: Work) -> Response:
-    """Delete a study with its jobs, reports and their files; not while one of them goes on or something else needs one.
+def delete_study(study_id: str, request: Request, work: Work) -> Response:
+    """Delete a study with its jobs, reports and files, unless one of its jobs is active or needed elsewhere.
 
-    A student that is to stay becomes a model first: `POST /v1/jobs/{id}/register`.
+    To keep a student, register it as a model first: `POST /v1/jobs/{id}/register`.
     """
     remove_after(request, work, deletion.delete_study(work.session, study_id))
     return Response(status_code=204)
@@ -134,8 +134,8 @@ def delete(study_id: str, request: Request, work: Work) -> Response:
     operation_id="draw_study_report",
     responses=refusals(CrossSite, NotFound, NotReady),
 )
-def draw(study_id: str, work: Work, response: Response) -> JobDetail:
-    """Have the report drawn of the members that are done by now; at its end a study's is drawn unasked."""
+def draw_study_report(study_id: str, work: Work, response: Response) -> JobDetail:
+    """Queue a report of the members that have succeeded so far. The final report is queued automatically."""
     job, rings = service.draw(work.session, study_id)
     for job_id in rings:
         work.ring(TRAIN, job_id)
@@ -153,17 +153,17 @@ def draw(study_id: str, work: Work, response: Response) -> JobDetail:
         **refusals(BadRequest, NotFound, NotReady, Gone, RangeNotSatisfiable, Invalid),
     },
 )
-def report(
+def get_study_report(
     study_id: str,
     work: Work,
     request: Request,
-    format: Annotated[Literal["html", "markdown", "csv", "json"], Query(description="form of the report")] = "html",
-    disposition: Annotated[Disposition, Query(description="`inline`: for a browser to show")] = "attachment",
+    format: Annotated[Literal["html", "markdown", "csv", "json"], Query(description="format of the report")] = "html",
+    disposition: Annotated[Disposition, Query(description="`inline`: let a browser display it")] = "attachment",
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Download the newest report; its plots are artifacts of the job that drew it, which the study names."""
+    """Download the newest report. Its plots are artifacts of the job that made it, which the study names."""
     job = service.report(work.session, study_id)
-    return artifacts.artifact(job.id, FILES[format], work, request, disposition, if_none_match)
+    return artifacts.get_job_artifact(job.id, FILES[format], work, request, disposition, if_none_match)
 
 
 def _started(study: Study, rings: list[str], work: Work, response: Response) -> StudyView:

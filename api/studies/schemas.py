@@ -17,16 +17,16 @@ State = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled
 
 
 class Extension(BaseModel):
-    """What a study is to have, too: every method gets every seed."""
+    """Methods and seeds to add to a study: every method gets every seed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    methods: tuple[Choice, ...] = Field((), max_length=100, description="as a study's")
+    methods: tuple[Choice, ...] = Field((), max_length=100, description="methods, as in a study")
     seeds: tuple[Seed, ...] = Field((), max_length=100)
 
 
 class StudyLinks(BaseModel):
-    """Where to go from here."""
+    """URLs of related resources."""
 
     self: str
     cancel: str
@@ -38,14 +38,14 @@ class StudyLinks(BaseModel):
 class MemberView(BaseModel):
     """One method with one seed, and its job."""
 
-    method: str = Field(description="`teacher`: the job that trains it")
+    method: str = Field(description="method; `teacher`: the job that trains the teacher")
     seed: int
     job: str
     status: Status
     reason: Reason | None
     epoch: int | None
     epochs: int | None
-    AP: float | None = Field(description="of the finished student, COCO protocol, percent")
+    AP: float | None = Field(description="AP of the finished student, COCO protocol, percent")
 
 
 class StudySummary(BaseModel):
@@ -55,11 +55,11 @@ class StudySummary(BaseModel):
     object: Literal["study"] = "study"
     name: str
     status: State = Field(
-        description="failed, cancelled: no job is going on, and at least one ended so; paused: the rest is held back"
+        description="`failed`, `cancelled`: no job is active and at least one ended so; `paused`: the others are"
     )
-    owner: str | None = Field(description="whose it is; null: the operator's")
-    jobs: dict[Status, int] = Field(description="how many jobs are where, the teacher's included")
-    eta_seconds: float | None = Field(description="estimate to the end of all members, from those that are done")
+    owner: str | None = Field(description="owner; null: the operator")
+    jobs: dict[Status, int] = Field(description="number of jobs by status, including the teacher's")
+    eta_seconds: float | None = Field(description="estimated time to the end of all members, from the finished ones")
     created_at: datetime
     links: StudyLinks
 
@@ -80,18 +80,18 @@ class StudySummary(BaseModel):
 
 
 class ReportView(BaseModel):
-    """The newest report, and whether a newer one could be drawn."""
+    """The newest report, and whether it is up to date."""
 
-    job: str = Field(description="the job that has drawn it, whose artifacts hold every file of it")
-    members: int = Field(description="how many it is of")
-    current: bool = Field(description="whether it is of all members that have succeeded by now")
+    job: str = Field(description="job that made it; its artifacts contain every file of the report")
+    members: int = Field(description="number of members in it")
+    current: bool = Field(description="whether it covers all members that have succeeded so far")
 
 
 class StudyView(StudySummary):
     """A study with its members, seed by seed."""
 
     spec: dict[str, Any]
-    teacher: MemberView | None = Field(description="where the study trains it")
+    teacher: MemberView | None = Field(description="the job that trains it, if the study does")
     members: list[MemberView]
     report: ReportView | None
 

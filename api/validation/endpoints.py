@@ -28,9 +28,9 @@ _BODY = (*OF_JSON, Invalid)
     dependencies=[Depends(json_only)],
     responses=refusals(*_BODY, PathNotAllowed, UnknownReference, UnusableReference),
 )
-def validate(spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], work: Work) -> Validation:
-    """Try a job on paper: what is refused is refused as by `POST /jobs`; nothing is queued.
+def validate_job(spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], work: Work) -> Validation:
+    """Validate a job without submitting it: `POST /jobs` would reject whatever is rejected here.
 
-    The answer has the spec with every default, what is known of dataset and models, and what earlier jobs took.
+    Returns the spec with every default filled in, findings on dataset and models, and an estimate from earlier jobs.
     """
     return service.validate(work.session, spec)

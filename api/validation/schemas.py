@@ -6,39 +6,39 @@ from pydantic import BaseModel, Field
 
 
 class Finding(BaseModel):
-    """Something that is known of a spec, or that is not."""
+    """A finding about a spec, or what cannot be determined yet."""
 
     level: Literal["error", "warning", "unknown"] = Field(
-        description="`error`: the job would fail; `warning`: a person should look; `unknown`: it cannot be said yet"
+        description="`error`: the job would fail; `warning`: worth a look; `unknown`: cannot be determined yet"
     )
     pointer: str = Field(description="JSON pointer into the body", examples=["#/teacher"])
     detail: str
 
 
 class Basis(BaseModel):
-    """What an estimate is made of."""
+    """What an estimate is based on."""
 
-    jobs: list[str] = Field(description="jobs that have succeeded with the same settings on the same device")
-    epochs: int = Field(description="epochs of theirs whose seconds were taken; 0 for `evaluate` and `export`")
-    device: str = Field(description="where they ran; on another one the figures are others")
-    same: list[str] = Field(description="what they have in common with this spec")
+    jobs: list[str] = Field(description="number of succeeded jobs with the same settings on the same device")
+    epochs: int = Field(description="number of their epochs that were timed; 0 for `evaluate` and `export`")
+    device: str = Field(description="device on which they ran; other devices take other times")
+    same: list[str] = Field(description="settings that they share with this spec")
 
 
 class Estimate(BaseModel):
-    """What the job would take, from earlier ones; nothing is guessed."""
+    """What the job would take, measured from earlier jobs."""
 
-    seconds: float | None = Field(description="at most, without preparing and without the last evaluation")
+    seconds: float | None = Field(description="upper bound, excluding preparation and the final evaluation")
     seconds_per_epoch: float | None = Field(description="median")
-    memory_bytes: int | None = Field(description="the most that one of them has used, of the device or of the process")
+    memory_bytes: int | None = Field(description="peak memory of the largest of them, of the device or the process")
     basis: Basis | None
-    reason: str | None = Field(description="why there is no estimate")
+    reason: str | None = Field(description="why there is no estimate, if there is none")
 
 
 class Validation(BaseModel):
-    """What a job of this spec would be. Nothing is queued."""
+    """The result of validating a spec; nothing is queued."""
 
     object: Literal["validation"] = "validation"
-    ok: bool = Field(description="nothing is known that would make it fail")
+    ok: bool = Field(description="whether nothing is known that would make the job fail")
     findings: list[Finding]
-    resolved_spec: dict[str, Any] = Field(description="every default filled in, a preset as its terms")
+    resolved_spec: dict[str, Any] = Field(description="spec with every default filled in and the preset expanded")
     estimate: Estimate

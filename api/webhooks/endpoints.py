@@ -49,10 +49,10 @@ async def _changeable(asked: WebhookChange, request: Request, settings: Settings
     dependencies=[Depends(json_only)],
     responses=refusals(*_BODY, QuotaExceeded),
 )
-def create(
+def create_webhook(
     asked: Annotated[WebhookRequest, Depends(_callable)], work: Work, vault: VaultDep, response: Response
 ) -> NewSecretView:
-    """Have an address told of the caller's owner's events. The answer holds the secret that signs them, once."""
+    """Create a webhook for the events of the caller's owner. The response contains its signing secret, once."""
     row, secret = service.create(work.session, asked, vault)
     response.headers["Location"] = f"/v1/webhooks/{row.id}"
     response.headers["Cache-Control"] = "no-store"
@@ -60,17 +60,17 @@ def create(
 
 
 @router.get("", operation_id="list_webhooks", responses=refusals(Invalid))
-def newest(
+def list_webhooks(
     work: Work, limit: Annotated[Limit, Query()] = 20, after: Annotated[After, Query()] = None
 ) -> Page[WebhookView]:
-    """List the webhooks, newest first."""
+    """List webhooks, newest first."""
     rows, following = service.newest(work.session, limit, after)
     return Page(data=[WebhookView.of(row) for row in rows], has_more=following is not None, next=following)
 
 
 @router.get("/{webhook_id}", operation_id="get_webhook", responses=refusals(NotFound))
-def get(webhook_id: str, work: Work) -> WebhookView:
-    """Read one webhook: whether it works, and why it was disabled."""
+def get_webhook(webhook_id: str, work: Work) -> WebhookView:
+    """Return a webhook: whether it is enabled, and why it was disabled."""
     return WebhookView.of(service.get(work.session, webhook_id))
 
 
@@ -80,20 +80,20 @@ def get(webhook_id: str, work: Work) -> WebhookView:
     dependencies=[Depends(json_only)],
     responses=refusals(NotFound, *_BODY),
 )
-def change(webhook_id: str, asked: Annotated[WebhookChange, Depends(_changeable)], work: Work) -> WebhookView:
-    """Change a webhook, disable it, or enable it again."""
+def change_webhook(webhook_id: str, asked: Annotated[WebhookChange, Depends(_changeable)], work: Work) -> WebhookView:
+    """Change, disable or re-enable a webhook."""
     return WebhookView.of(service.change(work.session, webhook_id, asked))
 
 
 @router.delete("/{webhook_id}", status_code=204, operation_id="delete_webhook", responses=refusals(CrossSite, NotFound))
-def delete(webhook_id: str, work: Work) -> None:
-    """Remove a webhook with its log; what waits for it is not sent."""
+def delete_webhook(webhook_id: str, work: Work) -> None:
+    """Delete a webhook and its delivery log; pending messages are not sent."""
     service.remove(work.session, webhook_id)
 
 
 @router.post("/{webhook_id}/rotate", operation_id="rotate_webhook_secret", responses=refusals(CrossSite, NotFound))
-def rotate(webhook_id: str, work: Work, vault: VaultDep, response: Response) -> NewSecretView:
-    """Make a new secret. The one before signs, too, for a day; the answer holds the new one, once."""
+def rotate_webhook_secret(webhook_id: str, work: Work, vault: VaultDep, response: Response) -> NewSecretView:
+    """Replace a webhook's secret. The response contains the new one, once; the old one also signs for another day."""
     row, secret = service.rotate(work.session, webhook_id, vault)
     response.headers["Cache-Control"] = "no-store"
     return NewSecretView.of(row, secret=secret)
@@ -102,15 +102,15 @@ def rotate(webhook_id: str, work: Work, vault: VaultDep, response: Response) -> 
 @router.post(
     "/{webhook_id}/test", status_code=202, operation_id="test_webhook", responses=refusals(CrossSite, NotFound)
 )
-def test(webhook_id: str, work: Work) -> DeliveryView:
-    """Have a `webhook.test` sent, once; the log of deliveries says what came of it."""
+def test_webhook(webhook_id: str, work: Work) -> DeliveryView:
+    """Send a `webhook.test` message, once; the delivery log shows the outcome."""
     return DeliveryView.of(service.test(work.session, webhook_id), [])
 
 
 @router.get("/{webhook_id}/deliveries", operation_id="list_webhook_deliveries", responses=refusals(NotFound, Invalid))
-def deliveries(
+def list_webhook_deliveries(
     webhook_id: str, work: Work, limit: Annotated[Limit, Query()] = 20, after: Annotated[After, Query()] = None
 ) -> Page[DeliveryView]:
-    """List what was sent, newest first, with every attempt."""
+    """List a webhook's deliveries, newest first, each with all its attempts."""
     rows, following = service.log(work.session, webhook_id, limit, after)
     return Page(data=[DeliveryView.of(*row) for row in rows], has_more=following is not None, next=following)

@@ -27,7 +27,7 @@ AT_ONCE = 500  # ids of one statement
 
 
 class Event(StrEnum):
-    """What a webhook may be told of."""
+    """The events that a webhook can receive."""
 
     JOB_SUCCEEDED = "job.succeeded"
     JOB_FAILED = "job.failed"

@@ -11,30 +11,32 @@ from api.webhooks.tables import Delivery, DeliveryAttempt, DeliveryStatus, Webho
 
 Url = Annotated[
     str,
-    Field(min_length=1, max_length=2000, description="https://..., on the internet", examples=["https://ci.example/x"]),
+    Field(
+        min_length=1, max_length=2000, description="`https://` URL of a public host", examples=["https://ci.example/x"]
+    ),
 ]
-Events = Annotated[list[Event], Field(min_length=1, max_length=len(Event), description="what it is told of")]
+Events = Annotated[list[Event], Field(min_length=1, max_length=len(Event), description="events to send")]
 
 
 class WebhookRequest(BaseModel):
-    """A webhook that is asked for."""
+    """A webhook to create."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: Url
     events: Events = Field(default_factory=lambda: list(Event))
-    name: Name | None = Field(None, description="for people")
+    name: Name | None = Field(None, description="display name")
 
 
 class WebhookChange(BaseModel):
-    """What is to be different; a field that is missing stays."""
+    """The fields to change; fields that are left out keep their values."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: Url | None = None
     events: Events | None = None
     name: Name | None = None
-    enabled: bool | None = Field(None, description="`true` after it was disabled: it is told of what ends from now on")
+    enabled: bool | None = Field(None, description="`true` re-enables it, for events from now on")
 
 
 class WebhookView(BaseModel):
@@ -59,9 +61,9 @@ class WebhookView(BaseModel):
 
 
 class NewSecretView(WebhookView):
-    """A webhook with a secret that has just been made."""
+    """A webhook with its new secret."""
 
-    secret: str = Field(description="signs its messages: it is shown here and never again", examples=["whsec_..."])
+    secret: str = Field(description="signing secret, shown only in this response", examples=["whsec_..."])
 
 
 class DeliveryAttemptView(BaseModel):
@@ -70,22 +72,22 @@ class DeliveryAttemptView(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     number: int
-    at: datetime = Field(description="when it ended")
+    at: datetime = Field(description="time when the attempt ended")
     seconds: float
-    status_code: int | None = Field(description="null: there was no answer")
+    status_code: int | None = Field(description="null: no response")
     error: str | None
 
 
 class DeliveryView(BaseModel):
     """A message to a webhook."""
 
-    id: str = Field(description="also its `webhook-id`", examples=["msg_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"])
+    id: str = Field(description="also sent as `webhook-id`", examples=["msg_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"])
     object: Literal["webhook_delivery"] = "webhook_delivery"
     webhook_id: str
     event: str
     status: DeliveryStatus
-    body: str = Field(description="as it is signed and sent")
-    next_attempt_at: datetime | None = Field(description="while it waits")
+    body: str = Field(description="message body as signed and sent")
+    next_attempt_at: datetime | None = Field(description="time of the next attempt, while pending")
     attempts: list[DeliveryAttemptView]
     created_at: datetime
     finished_at: datetime | None

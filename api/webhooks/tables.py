@@ -12,7 +12,7 @@ from api.ownership import Owned
 
 
 class DeliveryStatus(StrEnum):
-    """Where a message is."""
+    """Status of a message."""
 
     WAITING = "waiting"  # it is to be sent, for the first time or again
     DELIVERED = "delivered"  # the receiver has answered 2xx

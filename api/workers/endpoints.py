@@ -15,14 +15,16 @@ router = APIRouter(tags=["workers"], route_class=Route)
 
 
 @router.get("/workers", operation_id="list_workers", responses=refusals())
-def workers(work: Work) -> Workers:
-    """Read who works here: each worker with its last beat, its devices and what it works on."""
+def list_workers(work: Work) -> Workers:
+    """List the workers, each with its last heartbeat, its devices and what it is working on."""
     return Workers(data=[WorkerView.of(present) for present in service.present(work.session)])
 
 
 @router.get("/queue", operation_id="get_queue", responses=refusals(Invalid))
-def queue(work: Work, limit: Annotated[int, Query(ge=1, le=200, description="queued jobs to show")] = 100) -> QueueView:
-    """Read how many jobs there are by status, and which are next: the queued ones with what each waits for."""
+def get_queue(
+    work: Work, limit: Annotated[int, Query(ge=1, le=200, description="number of queued jobs to list")] = 100
+) -> QueueView:
+    """Return the number of jobs by status, and the next queued jobs with what each waits for."""
     found = service.queue(work.session, limit)
     counts = Counts(work.session)
     return QueueView(

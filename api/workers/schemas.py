@@ -28,20 +28,20 @@ class WorksOn(BaseModel):
 class WorkerView(BaseModel):
     """A worker process."""
 
-    name: str = Field(description="as in a job's `worker`", examples=["gpu-host:4711"])
+    name: str = Field(description="name, as in a job's `worker`", examples=["gpu-host:4711"])
     queue: Literal["train", "inspect"] = Field(description="`train`: jobs; `inspect`: checks of uploads")
-    alive: bool = Field(description="its last beat is no older than a lease")
-    works_on: WorksOn | None = Field(description="null: nothing")
+    alive: bool = Field(description="whether its last heartbeat is no older than a lease")
+    works_on: WorksOn | None = Field(description="null: idle")
     complaint: str | None = Field(
         None,
-        description="what keeps it from taking work, such as a full disk; null: nothing does",
+        description="what keeps it from claiming jobs, such as a full disk; null: nothing",
         examples=["expected 1073741824 bytes to be free on the disk of the run folders, got 52428800"],
     )
-    since: datetime = Field(description="its start")
-    beat_at: datetime = Field(description="its last beat")
+    since: datetime = Field(description="time of its start")
+    beat_at: datetime = Field(description="time of its last heartbeat")
     version: str
-    cpus: int = Field(description="that it may use")
-    devices: list[Device] = Field(description="GPUs as the driver names them; none where there is no driver")
+    cpus: int = Field(description="number of CPUs that it may use")
+    devices: list[Device] = Field(description="GPUs as the driver names them; empty without a driver")
 
     @classmethod
     def of(cls, present: Present) -> Self:
@@ -53,20 +53,20 @@ class WorkerView(BaseModel):
 
 
 class Workers(BaseModel):
-    """The workers by name; one that went without a word is shown as not alive for a day."""
+    """The workers by name; one that vanished stays listed as not alive for a day."""
 
     data: list[WorkerView]
 
 
 class QueuedJob(BaseModel):
-    """A job that waits."""
+    """A queued job."""
 
     id: str
     name: str | None
     kind: Literal["distill", "train", "evaluate", "export", "compare"]
     priority: int
     queued_at: datetime
-    position: int | None = Field(description="1: the next to be taken; null: it waits for something else first")
+    position: int | None = Field(description="1: claimed next; null: it waits for something else first")
     waiting_for: list[Waiting]
 
     @classmethod
@@ -79,9 +79,11 @@ class QueuedJob(BaseModel):
 class QueueView(BaseModel):
     """The queue of jobs."""
 
-    counts: dict[Status, int] = Field(description="all jobs by status")
-    workers: int = Field(description="how many live workers take jobs, busy or not")
-    claimable: int = Field(description="how many queued jobs wait for nothing but a worker")
-    oldest_seconds: float | None = Field(description="how long the oldest queued job has waited; null: none is queued")
-    data: list[QueuedJob] = Field(description="in the order in which workers take them: priority, then age")
+    counts: dict[Status, int] = Field(description="number of jobs by status")
+    workers: int = Field(description="number of live workers that run jobs, busy or idle")
+    claimable: int = Field(description="number of queued jobs that wait only for a worker")
+    oldest_seconds: float | None = Field(description="age of the oldest queued job, seconds; null: none is queued")
+    data: list[QueuedJob] = Field(
+        description="queued jobs in the order in which workers claim them: priority, then age"
+    )
     has_more: bool

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from rdrkd.client import Client
 
 EXIT_UNREACHABLE, EXIT_NOT_ENDED = 4, 5
-Id = Annotated[str, typer.Argument(help="Its id.", show_default=False)]
-Url = Annotated[str, typer.Option("--url", envvar="RDRKD_URL", help="Where the service is.")]
+Id = Annotated[str, typer.Argument(help="Id.", show_default=False)]
+Url = Annotated[str, typer.Option("--url", envvar="RDRKD_URL", help="URL of the service.")]
 TokenFile = Annotated[
     Path | None,
-    typer.Option(help="File with the token; or set RDRKD_TOKEN, which no other user of the machine can see."),
+    typer.Option(help="File that contains the token; or set RDRKD_TOKEN."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, a line for each thing.")]
-Limit = Annotated[int, typer.Option(min=1, help="How many, newest first.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Where it goes.", show_default=False)]
-Wait = Annotated[bool, typer.Option("--wait", help="Stay until it has ended.")]
-Timeout = Annotated[float | None, typer.Option(min=0, help="Longest wait, seconds.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, one object per line.")]
+Limit = Annotated[int, typer.Option(min=1, help="Number of entries, newest first.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Output file.", show_default=False)]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has ended.")]
+Timeout = Annotated[float | None, typer.Option(min=0, help="Longest time to wait, seconds.", show_default=False)]
 URL = "http://127.0.0.1:8000"
 
 

@@ -15,7 +15,7 @@ lists(datasets, "datasets")
 @datasets.command("upload")
 def upload_dataset(
     file: Upload,
-    name: Annotated[str | None, typer.Option(help="A name for people; each upload is a version of it.")] = None,
+    name: Annotated[str | None, typer.Option(help="Dataset name; an existing name gets a new version.")] = None,
     lenient: LeaveOut = False,
     resume: Resume = None,
     wait: Wait = False,
@@ -23,7 +23,7 @@ def upload_dataset(
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
-    """Send a dataset, a zip or tar; prints what it became. Broken connections are gone on with."""
+    """Upload a dataset, a zip or tar, and print it. Resumes after a dropped connection."""
     with connected(url, token_file, as_json) as (service, terminal):
         with terminal.bar(file.name) as told:
             row = service.upload_dataset(file, name, told, resume, lenient)
@@ -38,14 +38,14 @@ def import_dataset(
         str,
         typer.Argument(help="NAME/PATH of an allowed folder, or s3://bucket/prefix.", show_default=False),
     ],
-    name: Annotated[str | None, typer.Option(help="A name for people; each import is a version of it.")] = None,
+    name: Annotated[str | None, typer.Option(help="Dataset name; an existing name gets a new version.")] = None,
     lenient: LeaveOut = False,
     wait: Wait = False,
     url: Url = URL,
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
-    """Make a dataset of a folder on the service's machine, or of what lies in a bucket; prints it."""
+    """Import a dataset from a folder on the server or from a bucket, and print it."""
     with connected(url, token_file, as_json) as (service, terminal):
         row = service.import_dataset(source, name, lenient)
         end_of_upload(service.wait_dataset(row.id) if wait else row, terminal)
@@ -55,14 +55,14 @@ def import_dataset(
 def dataset_preview(
     dataset: Id, output: Output = Path("preview.jpg"), url: Url = URL, token_file: TokenFile = None
 ) -> None:
-    """Download a picture of some of a dataset's images with their boxes; prints where it is."""
+    """Download a JPEG of some of a dataset's images with their boxes, and print its path."""
     with connected(url, token_file, as_json=False) as (service, _):
         typer.echo(service.download_preview(dataset, output))
 
 
 @datasets.command("delete")
 def delete_dataset(dataset: Id, url: Url = URL, token_file: TokenFile = None) -> None:
-    """Delete a dataset that no job and no study names."""
+    """Delete a dataset that no job and no study refers to."""
     with connected(url, token_file, as_json=False) as (service, terminal):
         service.delete_dataset(dataset)
         terminal.note(f"{dataset}: deleted")

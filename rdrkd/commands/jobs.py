@@ -27,13 +27,13 @@ jobs = new_app("Jobs of a service: submit, follow, cancel, fetch their weights."
 
 @jobs.command("submit")
 def submit_job(
-    spec: Annotated[Path, typer.Argument(help="Job spec, YAML or JSON; files that it names are sent first.")],
+    spec: Annotated[Path, typer.Argument(help="Job spec, YAML or JSON; files that it names are uploaded first.")],
     wait: Wait = False,
     url: Url = URL,
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
-    """Queue a job; prints it."""
+    """Submit a job, and print it."""
     with connected(url, token_file, as_json) as (service, terminal):
         job = service.submit(inputs.sent(inputs.read(spec), spec.parent, service, terminal.note))
         if wait:
@@ -44,8 +44,8 @@ def submit_job(
 
 @jobs.command("list")
 def list_jobs(
-    status: Annotated[list[str] | None, typer.Option(help="Only these; may be given several times.")] = None,
-    label: Annotated[list[str] | None, typer.Option(help="`key=value`; several must all hold.")] = None,
+    status: Annotated[list[str] | None, typer.Option(help="Statuses to include; may be repeated.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="`key=value`; if repeated, all must match.")] = None,
     kind: Annotated[str | None, typer.Option(help="distill, train, evaluate or export.")] = None,
     limit: Limit = 20,
     url: Url = URL,
@@ -60,7 +60,7 @@ def list_jobs(
 
 @jobs.command("show")
 def show_job(job: Id, url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
-    """Print a job, whole."""
+    """Print a job in full."""
     with connected(url, token_file, as_json) as (service, terminal):
         terminal.one(service.job(job))
 
@@ -69,14 +69,14 @@ def show_job(job: Id, url: Url = URL, token_file: TokenFile = None, as_json: Jso
 def watch_job(
     job: Id, timeout: Timeout = None, url: Url = URL, token_file: TokenFile = None, as_json: Json = False
 ) -> None:
-    """Follow a job to its end; exit status 3 if it does not succeed."""
+    """Follow a job until it has ended; exit status 3 if it does not succeed."""
     with connected(url, token_file, as_json) as (service, terminal):
         leave(service.wait(job, timeout, terminal.state))
 
 
 @jobs.command("cancel")
 def cancel_job(job: Id, url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
-    """Ask a job to end; prints it as it is then: `cancelled`, or `cancelling` while its trainer stops."""
+    """Cancel a job, and print it: `cancelled`, or `cancelling` while its trainer stops."""
     with connected(url, token_file, as_json) as (service, terminal):
         seen = service.cancel(job)
         terminal.one(seen) if as_json else terminal.state(seen)
@@ -85,14 +85,12 @@ def cancel_job(job: Id, url: Url = URL, token_file: TokenFile = None, as_json: J
 @jobs.command("retry")
 def retry_job(
     job: Id,
-    scratch: Annotated[
-        bool, typer.Option("--scratch", help="From the beginning, not from the newest checkpoint.")
-    ] = False,
+    scratch: Annotated[bool, typer.Option("--scratch", help="Start over, not from the newest checkpoint.")] = False,
     url: Url = URL,
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
-    """Let a job that has failed or was cancelled go on."""
+    """Retry a failed or cancelled job."""
     with connected(url, token_file, as_json) as (service, terminal):
         terminal.state(service.retry(job, scratch))
 
@@ -100,19 +98,19 @@ def retry_job(
 @jobs.command("pause")
 def pause_job(
     job: Id,
-    now: Annotated[bool, typer.Option("--now", help="Do not finish the epoch: what was done of it is lost.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Pause at once and discard the current epoch.")] = False,
     url: Url = URL,
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
-    """Hold a job back, without a worker, until it is resumed."""
+    """Pause a job and free its worker until it is resumed."""
     with connected(url, token_file, as_json) as (service, terminal):
         terminal.state(service.pause(job, now))
 
 
 @jobs.command("resume")
 def resume_job(job: Id, url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
-    """Queue a paused job again."""
+    """Resume a paused job."""
     with connected(url, token_file, as_json) as (service, terminal):
         terminal.state(service.resume(job))
 
@@ -120,11 +118,11 @@ def resume_job(job: Id, url: Url = URL, token_file: TokenFile = None, as_json: J
 @jobs.command("delete")
 def delete_job(
     job: Id,
-    keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Its newest weights stay.")] = False,
+    keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Keep the job's newest weights.")] = False,
     url: Url = URL,
     token_file: TokenFile = None,
 ) -> None:
-    """Delete a job that has ended or is paused, with its files."""
+    """Delete an ended or paused job and its files."""
     with connected(url, token_file, as_json=False) as (service, terminal):
         service.delete(job, keep_weights)
         terminal.note(f"{job}: deleted")
@@ -133,29 +131,29 @@ def delete_job(
 @jobs.command("logs")
 def job_logs(
     job: Id,
-    tail: Annotated[int | None, typer.Option(min=1, max=10_000, help="The last lines, so many.")] = None,
+    tail: Annotated[int | None, typer.Option(min=1, max=10_000, help="Number of last lines to print.")] = None,
     url: Url = URL,
     token_file: TokenFile = None,
 ) -> None:
-    """Print what the trainers of a job have printed."""
+    """Print the output of a job's trainers."""
     with connected(url, token_file, as_json=False) as (service, _):
         typer.echo(service.logs(job, tail), nl=False)
 
 
 @jobs.command("validate")
 def validate_job(
-    spec: Annotated[Path, typer.Argument(help="Job spec, YAML or JSON, that names its inputs by id.")],
+    spec: Annotated[Path, typer.Argument(help="Job spec, YAML or JSON, with inputs by id.")],
     url: Url = URL,
     token_file: TokenFile = None,
 ) -> None:
-    """Try a job on paper: prints its spec with every default, and what is known of its memory and time."""
+    """Validate a job without submitting it: print its resolved spec, findings and estimate."""
     with connected(url, token_file, as_json=False) as (service, terminal):
         terminal.one(service.validate(inputs.read(spec)))
 
 
 @jobs.command("metrics")
 def job_metrics(job: Id, url: Url = URL, token_file: TokenFile = None) -> None:
-    """Print every finished epoch, a line of JSON each."""
+    """Print the metrics of every finished epoch, one JSON object per line."""
     with connected(url, token_file, as_json=True) as (service, terminal):
         for epoch in service.metrics(job):
             terminal.one(epoch)
@@ -163,7 +161,7 @@ def job_metrics(job: Id, url: Url = URL, token_file: TokenFile = None) -> None:
 
 @jobs.command("artifacts")
 def job_artifacts(job: Id, url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
-    """List the files that a job has published."""
+    """List a job's artifacts."""
     with connected(url, token_file, as_json) as (service, terminal):
         terminal.many("artifacts", service.artifacts(job))
 
@@ -173,12 +171,12 @@ def job_weights(
     job: Id,
     output: Output = Path("student.pt"),
     name: Annotated[
-        str | None, typer.Option("--artifact", help="Another file than the weights, such as report.html.")
+        str | None, typer.Option("--artifact", help="Artifact to download instead, such as report.html.")
     ] = None,
     url: Url = URL,
     token_file: TokenFile = None,
 ) -> None:
-    """Download a job's newest weights (.pt or .safetensors, by the output's name); prints where they are."""
+    """Download a job's newest weights (.pt or .safetensors, by the output's name), and print their path."""
     with connected(url, token_file, as_json=False) as (service, terminal), terminal.bar(output.name) as told:
         if name is not None:
             typer.echo(service.download_artifact(job, name, output, told))

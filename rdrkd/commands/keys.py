@@ -13,15 +13,15 @@ keys = new_app("API keys of a service; they need a key of the scope admin, or th
 
 @keys.command("create")
 def create_key(
-    name: Annotated[str, typer.Argument(help="What it is for.", show_default=False)],
-    owner: Annotated[str, typer.Option(help="Whose things it makes and sees.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="What the key is for.", show_default=False)],
+    owner: Annotated[str, typer.Option(help="Owner of what the key creates and sees.", show_default=False)],
     scope: Annotated[str, typer.Option(help="read, submit or admin.")] = "submit",
-    days: Annotated[float | None, typer.Option(min=0, help="For how long it is good.", show_default="for ever")] = None,
+    days: Annotated[float | None, typer.Option(min=0, help="Days until it expires.", show_default="for ever")] = None,
     url: Url = URL,
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
-    """Make a key; it is printed once, and the service keeps a hash only."""
+    """Create an API key, and print it once: the service stores only a hash."""
     expires = None if days is None else datetime.now(UTC) + timedelta(days=days)
     with connected(url, token_file, as_json) as (service, terminal):
         made = service.create_key(name, owner, scope, expires)
@@ -41,7 +41,7 @@ def list_keys(limit: Limit = 20, url: Url = URL, token_file: TokenFile = None, a
 
 @keys.command("revoke")
 def revoke_key(key: Id, url: Url = URL, token_file: TokenFile = None) -> None:
-    """Revoke a key: within seconds it is taken no more."""
+    """Revoke an API key; it stops working within seconds."""
     with connected(url, token_file, as_json=False) as (service, terminal):
         service.revoke_key(key)
         terminal.note(f"{key}: revoked")

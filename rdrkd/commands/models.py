@@ -15,14 +15,14 @@ lists(models, "models")
 @models.command("upload")
 def upload_model(
     file: Upload,
-    name: Annotated[str | None, typer.Option(help="A name for people.")] = None,
+    name: Annotated[str | None, typer.Option(help="Display name.")] = None,
     resume: Resume = None,
     wait: Wait = False,
     url: Url = URL,
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
-    """Send a model; prints what it became. Broken connections are gone on with."""
+    """Upload a model, and print it. Resumes after a dropped connection."""
     with connected(url, token_file, as_json) as (service, terminal):
         with terminal.bar(file.name) as told:
             row = service.upload_model(file, name, told, resume)
@@ -31,15 +31,17 @@ def upload_model(
 
 @models.command("register")
 def register_model(
-    job: Annotated[str, typer.Argument(help="Id of a job that has succeeded.", show_default=False)],
-    name: Annotated[str | None, typer.Option(help="Its versions are numbered by it; default: the job's name.")] = None,
-    alias: Annotated[list[str] | None, typer.Option(help="Means it from here on; may be given several times.")] = None,
+    job: Annotated[str, typer.Argument(help="Id of a succeeded job.", show_default=False)],
+    name: Annotated[
+        str | None, typer.Option(help="Model name, whose versions are numbered; default: the job's name.")
+    ] = None,
+    alias: Annotated[list[str] | None, typer.Option(help="Alias to move to this version; may be repeated.")] = None,
     wait: Wait = False,
     url: Url = URL,
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
-    """Make a model of a job's student; prints it."""
+    """Register a job's student as a model, and print it."""
     with connected(url, token_file, as_json) as (service, terminal):
         row = service.register(job, name, alias or ())
         end_of_upload(service.wait_model(row.id) if wait else row, terminal)
@@ -48,13 +50,13 @@ def register_model(
 @models.command("alias")
 def alias_model(
     model: Id,
-    alias: Annotated[str, typer.Argument(help="Such as `production`.", show_default=False)],
-    remove: Annotated[bool, typer.Option("--remove", help="Forget it.")] = False,
+    alias: Annotated[str, typer.Argument(help="Alias, such as `production`.", show_default=False)],
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the alias.")] = False,
     url: Url = URL,
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
-    """Let an alias of a model's name mean this version; jobs then name it as `NAME@ALIAS`."""
+    """Move an alias of a model's name to this version; jobs refer to it as `NAME@ALIAS`."""
     with connected(url, token_file, as_json) as (service, terminal):
         if remove:
             service.delete_alias(model, alias)
@@ -69,7 +71,7 @@ def download_model(
     url: Url = URL,
     token_file: TokenFile = None,
 ) -> None:
-    """Download a model (.pt or .safetensors, by the output's name); prints where it is."""
+    """Download a model (.pt or .safetensors, by the output's name), and print its path."""
     form = output.suffix.removeprefix(".")
     if form not in ("pt", "safetensors"):
         raise typer.BadParameter(f"expected a file named *.pt or *.safetensors, got {output.name}")
@@ -79,7 +81,7 @@ def download_model(
 
 @models.command("delete")
 def delete_model(model: Id, url: Url = URL, token_file: TokenFile = None) -> None:
-    """Delete a model that no job, no study and no alias names."""
+    """Delete a model that no job, no study and no alias refers to."""
     with connected(url, token_file, as_json=False) as (service, terminal):
         service.delete_model(model)
         terminal.note(f"{model}: deleted")

@@ -27,13 +27,13 @@ studies = new_app("Studies of a service: methods compared over seeds.")
 
 @studies.command("submit")
 def submit_study(
-    spec: Annotated[Path, typer.Argument(help="Study spec, YAML or JSON; files that it names are sent first.")],
+    spec: Annotated[Path, typer.Argument(help="Study spec, YAML or JSON; files that it names are uploaded first.")],
     wait: Wait = False,
     url: Url = URL,
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
-    """Queue a study; prints it."""
+    """Submit a study, and print it."""
     with connected(url, token_file, as_json) as (service, terminal):
         study = service.submit_study(inputs.sent(inputs.read(spec), spec.parent, service, terminal.note))
         if wait:
@@ -60,21 +60,21 @@ def show_study(study: Id, url: Url = URL, token_file: TokenFile = None, as_json:
 def watch_study(
     study: Id, timeout: Timeout = None, url: Url = URL, token_file: TokenFile = None, as_json: Json = False
 ) -> None:
-    """Follow a study to its end; exit status 3 if a member does not succeed."""
+    """Follow a study until it has ended; exit status 3 if a member does not succeed."""
     with connected(url, token_file, as_json) as (service, terminal):
         leave(service.wait_study(study, timeout, terminal.state))
 
 
 @studies.command("cancel")
 def cancel_study(study: Id, url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
-    """Ask every member of a study to end."""
+    """Cancel every member of a study."""
     with connected(url, token_file, as_json) as (service, terminal):
         terminal.one(service.cancel_study(study))
 
 
 @studies.command("delete")
 def delete_study(study: Id, url: Url = URL, token_file: TokenFile = None) -> None:
-    """Delete a study with its jobs, which have ended or are paused, and their files."""
+    """Delete a study, its ended or paused jobs, and their files."""
     with connected(url, token_file, as_json=False) as (service, terminal):
         service.delete_study(study)
         terminal.note(f"{study}: deleted")
@@ -87,9 +87,9 @@ def study_report(
     url: Url = URL,
     token_file: TokenFile = None,
 ) -> None:
-    """Download a study's report (.html, .md, .csv or .json, by the output's name); prints where it is.
+    """Download a study's report (.html, .md, .csv or .json, by the output's name), and print its path.
 
-    Where none has been drawn yet, it is drawn of the members that have succeeded by now.
+    If there is none yet, one of the members that have succeeded so far is made first.
     """
     from rdrkd.client import Refused
 

@@ -10,11 +10,11 @@ from rdrkd.commands.connection import URL, Id, Json, Limit, TokenFile, Url, conn
 from rdrkd.commands.terminal import Terminal
 from rdrkd.events import EXIT_DONE, EXIT_FAILED
 
-Upload = Annotated[Path, typer.Argument(help="The file.", exists=True, dir_okay=False, show_default=False)]
+Upload = Annotated[Path, typer.Argument(help="File to upload.", exists=True, dir_okay=False, show_default=False)]
 LeaveOut = Annotated[
-    bool, typer.Option("--lenient", help="Leave out what is at fault, and list it, instead of refusing the whole.")
+    bool, typer.Option("--lenient", help="Leave out faulty parts and list them, instead of rejecting the dataset.")
 ]
-Resume = Annotated[str | None, typer.Option(help="Address of an upload that broke off: go on with it.")]
+Resume = Annotated[str | None, typer.Option(help="URL of an interrupted upload to resume.")]
 
 
 def lists(app: typer.Typer, what: str) -> None:

@@ -7,13 +7,13 @@ workers = new_app("Workers of a service.")
 
 @workers.command("list")
 def list_workers(url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
-    """List the workers, with what they do."""
+    """List the workers and what each is doing."""
     with connected(url, token_file, as_json) as (service, terminal):
         terminal.many("workers", service.workers())
 
 
 @workers.command("queue")
 def queue(url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
-    """Say how many jobs are where, and which is next."""
+    """Print the number of jobs by status, and the next ones."""
     with connected(url, token_file, as_json) as (service, terminal):
         terminal.one(service.queue())

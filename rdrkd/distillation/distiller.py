@@ -231,12 +231,17 @@ class Distiller(DistillationModel):
         }
 
     def _gains(self, names: list[str]) -> dict[str, float]:
-        """The branches' parts of the task loss; an end-to-end criterion moves from one-to-many to one-to-one."""
+        """Return the branches' parts of the task loss; an end-to-end criterion moves from one-to-many to one-to-one.
+
+        A branch keeps its part where the teacher has no other: the one-to-many branch alone trains the network before
+        the head, so that terms that stayed there while its task fades would outgrow the task eightfold.
+        """
         criterion = self.student_model.criterion
-        if len(names) == 1:
-            return {names[0]: 1.0}
+        if not hasattr(criterion, "o2m"):
+            return dict.fromkeys(names, 1.0)
         total = criterion.o2m + criterion.o2o
-        return {"one2many": criterion.o2m / total, "one2one": criterion.o2o / total}
+        gains = {"one2many": criterion.o2m / total, "one2one": criterion.o2o / total}
+        return {name: gains[name] for name in names}
 
     def _aligned(self, student: Maps) -> dict[str, Tensor]:
         """Bring the student's maps to the teacher's width, each adapter once; adapters are layers as any other."""

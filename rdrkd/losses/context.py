@@ -83,7 +83,8 @@ class Branch:
         labels: (B, A) class of the object that each anchor was assigned, long.
         target_scores: (B, A, nc) the scores that the student's assigner set as class targets.
         foreground: (B, A) bool, the anchors it made responsible for an object.
-        gain: the branch's part of the task loss; the gains of a batch sum to 1.
+        gain: the branch's part of the task loss; the gains of a batch sum to 1, or to less where the teacher lacks a
+            branch that the student has.
         cross: the maps inside the heads, where a term asks for them.
     """
 
@@ -220,7 +221,7 @@ class Output:
 
     @classmethod
     def over_branches(cls, context: Context, parts_of: Callable[[Branch], dict[str, Tensor]]) -> "Output":
-        """Sum a term's parts over the heads' branches, each by its gain: what is deployed weighs as in the task."""
+        """Sum a term's parts over the heads' branches, each by its gain: a branch weighs as in the task."""
         total: dict[str, Tensor] = {}
         for branch in context.branches:
             for name, value in parts_of(branch).items():

@@ -10,9 +10,9 @@ class Decide(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    metric: Literal["AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L"] = Field("AP", description="figure that is judged")
-    least: float = Field(0.3, ge=0, le=100, description="smallest mean gain that is worth it, percent points")
-    interval: Literal["above 0"] = Field("above 0", description="where the 95 % interval of the gain must lie")
+    metric: Literal["AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L"] = Field("AP", description="metric that decides")
+    least: float = Field(0.3, ge=0, le=100, description="smallest mean gain that counts, percentage points")
+    interval: Literal["above 0"] = Field("above 0", description="required position of the gain's 95 % interval")
     method: str | None = Field(
-        None, max_length=64, description="whose gain; default: rdr-kd, or the first method that distils"
+        None, max_length=64, description="method to judge; default: rdr-kd, or the first method that distils"
     )

@@ -27,15 +27,15 @@ class ExportSettings(BaseModel):
         description="`openvino` only: weights and activations in 8 bits but for the head's last part, calibrated on "
         "images of the train split. AP after it is measured on another one",
     )
-    calibration: int = Field(300, ge=1, le=5000, description="with `int8`: how many images it is calibrated on")
+    calibration: int = Field(300, ge=1, le=5000, description="number of calibration images, with `int8`")
     dynamic: bool = Field(
         False,
         description="`onnx` only: number, height and width of the images are left open; sides are multiples of the "
         "network's stride. Compared with torch at a second shape, too",
     )
-    split: Literal["train", "val", "test"] = Field("val", description="images that it is checked on")
-    images: int = Field(32, ge=1, le=1000, description="of these, how many outputs are compared one by one")
-    conf: float = Field(0.25, gt=0, lt=1, description="score from which on a detection counts in that comparison")
+    split: Literal["train", "val", "test"] = Field("val", description="split on which the exported network is checked")
+    images: int = Field(32, ge=1, le=1000, description="number of images whose outputs are compared one by one")
+    conf: float = Field(0.25, gt=0, lt=1, description="lowest score of a detection in that comparison")
     repeats: int = Field(50, ge=10, le=1000, description="timed passes of each of torch and the exported network")
 
     @model_validator(mode="after")

@@ -51,14 +51,14 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_
 class _Job(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    name: Name | None = Field(None, description="a name for people")
+    name: Name | None = Field(None, description="display name")
     dataset: DatasetRef
     labels: Labels = Field(default_factory=dict, description="free key-value pairs")
-    priority: Priority = Field(0, description="higher runs earlier")
-    timeout_seconds: TimeoutSeconds = Field(86_400, description="wall time after which an attempt is stopped")
+    priority: Priority = Field(0, description="jobs with a higher priority run earlier")
+    timeout_seconds: TimeoutSeconds = Field(86_400, description="longest wall time of an attempt, seconds")
     deadline: Moment | None = Field(
         None,
-        description="moment (RFC 3339, with its offset) by which the job must have ended; service only",
+        description="time by which the job must have ended, RFC 3339 with an offset; service only",
     )
 
 

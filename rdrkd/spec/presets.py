@@ -144,17 +144,19 @@ _BOTH: JsonDict = {"required": ["losses", "preset"], "properties": {"losses": {}
 
 
 class Distillation(BaseModel):
-    """Which terms a distillation sums: a `preset`, or `losses`, never both; without either the preset `rdr-kd`."""
+    """The terms of a distillation: a `preset` or `losses`, not both; default: the preset `rdr-kd`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"not": _BOTH})
 
-    preset: Preset | None = Field(None, description="a named recipe: terms, and how they are weighted")
-    losses: tuple[Term, ...] | None = Field(None, min_length=1, description="weighted terms, each name at most once")
+    preset: Preset | None = Field(None, description="a named set of terms and their weighting")
+    losses: tuple[Term, ...] | None = Field(
+        None, min_length=1, description="loss terms with weights, each term at most once"
+    )
     calibration: Calibration | None = Field(
-        None, description="set the weights from gradients; default: the preset's, or the weights as they are"
+        None, description="set the weights from gradient norms; default: the preset's, or fixed weights"
     )
     schedule: Schedule | None = Field(
-        None, description="a factor on all terms over the epochs; default: the preset's, or constant"
+        None, description="factor on all terms over the epochs; default: the preset's, or constant"
     )
 
     @model_validator(mode="before")

@@ -53,7 +53,7 @@ class RegisteredModel(_Reference):
 
 
 class JobOutput(_Reference):
-    """The weights that another job hands back; a job that names one waits for it."""
+    """The weights of another job; a job that names one waits for it."""
 
     job: str = Field(pattern=JOB_ID, description="id of a job, `job_...`")
 
@@ -72,11 +72,11 @@ class Architecture(_Reference):
 
 WeightsRef = Annotated[
     RegisteredModel | JobOutput | LocalModel,
-    Field(description="a model that has weights: `{model}`, `{job}`, or `{path}` on the command line"),
+    Field(description="a model with weights: `{model}`, `{job}`, or `{path}` on the command line"),
 ]
 ModelRef = Annotated[
     RegisteredModel | JobOutput | LocalModel | Architecture,
-    Field(description="`{architecture}` for random weights, else start weights: `{model}`, `{job}`, `{path}`"),
+    Field(description="`{architecture}` for random weights, or initial weights: `{model}`, `{job}`, `{path}`"),
 ]
 DatasetRef = Annotated[
     str,
@@ -84,6 +84,6 @@ DatasetRef = Annotated[
         min_length=1,
         max_length=4096,
         pattern=TEXT,
-        description="id of a dataset, `ds_...`, its name or `name@version`; on the command line a path",
+        description="dataset id `ds_...`, name or `name@version`; on the command line a path",
     ),
 ]

@@ -23,12 +23,12 @@ class Method(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=NAME, description="what the report calls it")
+    name: str = Field(pattern=NAME, description="name in the report")
     distillation: Distillation = Field(
-        default_factory=lambda: _preset(Preset.NONE), description="default: none, the student alone"
+        default_factory=lambda: _preset(Preset.NONE), description="default: none, which is the student alone"
     )
-    train: TrainChanges | None = Field(None, description="training settings of its own, instead of the study's")
-    student: Architecture | None = Field(None, description="a student of its own, instead of the study's")
+    train: TrainChanges | None = Field(None, description="training settings that replace the study's")
+    student: Architecture | None = Field(None, description="student that replaces the study's")
     as_long_as: str | None = Field(
         None,
         max_length=64,
@@ -77,8 +77,8 @@ class Teacher(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: ModelRef = Field(description="weights; with `train`, an architecture or start weights")
-    train: TrainSettings | None = Field(None, description="how to train it; without, the weights are used as they are")
+    model: ModelRef = Field(description="weights; with `train`, an architecture or initial weights")
+    train: TrainSettings | None = Field(None, description="how to train it; default: use the weights as they are")
 
     @model_validator(mode="after")
     def _has_weights(self) -> Self:
@@ -100,14 +100,14 @@ class Study(BaseModel):
         min_length=1,
         max_length=100,
         description="presets, groups of them (`table1`, `table2`), `controls` (the student alone for the same time, at "
-        "other learning rates, with a P2 head, at a larger imgsz), or methods of one's own",
+        "other learning rates, with a P2 head, at a larger imgsz), or custom methods",
     )
-    seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1, max_length=100, description="each method gets each")
+    seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1, max_length=100, description="seeds of every method")
     train: TrainSettings = Field(
-        default_factory=TrainSettings, description="of every student, without `seed`: that is one of `seeds`"
+        default_factory=TrainSettings, description="training settings of every student; `seed` comes from `seeds`"
     )
 
-    decide: Decide | None = Field(None, description="the rule by which the report judges, set before the first member")
+    decide: Decide | None = Field(None, description="decision rule of the report, fixed before the first member runs")
 
     @property
     def each_method(self) -> tuple[Method, ...]:

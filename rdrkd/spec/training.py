@@ -36,10 +36,10 @@ class TrainSettings(BaseModel):
     cos_lr: bool = Field(False, description="cosine instead of linear decay")
     nbs: int = Field(64, ge=1, le=65_536, description="nominal batch: gradients are accumulated up to it")
     patience: int = Field(
-        100, ge=0, le=10_000, description="epochs without a gain before the run stops early; 0 = never"
+        100, ge=0, le=10_000, description="epochs without improvement before the run stops early; 0: never"
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of every random choice")
-    deterministic: bool = Field(True, description="use deterministic kernels where there are any")
+    deterministic: bool = Field(True, description="use deterministic kernels where available")
     amp: bool | Literal["bf16", "fp16"] = Field(
         True,
         description="mixed precision: true = fp16 on CUDA, none on the CPU; bf16, fp16 = that one on any device; "
@@ -52,8 +52,8 @@ class TrainSettings(BaseModel):
     multi_scale: float = Field(0.0, ge=0, le=0.9, description="vary imgsz by up to this share")
     single_cls: bool = Field(False, description="treat all classes as one")
     freeze: int = Field(0, ge=0, le=100, description="freeze the student's first layers")
-    fraction: float = Field(1.0, gt=0, le=1, description="share of the training images that is used")
-    close_mosaic: int = Field(10, ge=0, le=10_000, description="last epochs without mosaic")
+    fraction: float = Field(1.0, gt=0, le=1, description="fraction of the training images to use")
+    close_mosaic: int = Field(10, ge=0, le=10_000, description="number of last epochs without mosaic")
     mosaic: float = Field(1.0, ge=0, le=1, description="probability of mosaic")
     mixup: float = Field(0.0, ge=0, le=1, description="probability of mixup")
     hsv_h: float = Field(0.015, ge=0, le=1, description="hue augmentation")
@@ -98,10 +98,10 @@ class TrainSettings(BaseModel):
 
 
 class EvaluationSettings(BaseModel):
-    """How weights are evaluated."""
+    """Settings of an evaluation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     imgsz: int = ImageSize
     batch: int = Field(16, ge=1, le=4096, description="images per step")
-    split: Literal["train", "val", "test"] = Field("val", description="which images")
+    split: Literal["train", "val", "test"] = Field("val", description="split to evaluate")

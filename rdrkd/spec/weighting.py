@@ -52,7 +52,7 @@ class Schedule(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    shape: Literal["constant", "linear", "cosine"] = Field("constant", description="the way from 1 to `end`")
-    end: float = Field(0.0, ge=0, le=1, description="factor at the end of the way down (linear, cosine)")
+    shape: Literal["constant", "linear", "cosine"] = Field("constant", description="shape of the decay from 1 to `end`")
+    end: float = Field(0.0, ge=0, le=1, description="factor at the end of the decay (linear, cosine)")
     warmup_epochs: float = Field(0.0, ge=0, le=10_000, description="epochs in which the factor rises from 0 to 1")
-    stop_epochs: float = Field(0.0, ge=0, le=10_000, description="last epochs, without distillation")
+    stop_epochs: float = Field(0.0, ge=0, le=10_000, description="number of last epochs without distillation")

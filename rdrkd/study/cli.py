@@ -30,7 +30,7 @@ Minutes = Annotated[
     float | None, typer.Option(min=0, help="Time budget; members that are cut off go on in the next run.")
 ]
 Known = Annotated[
-    list[Path] | None, typer.Option(help="Results whose members need not be trained again.", show_default=False)
+    list[Path] | None, typer.Option(help="Earlier results whose members need no new training.", show_default=False)
 ]
 Rungs = Annotated[
     str | None,

@@ -10,7 +10,19 @@ import pytest
 import torch
 from rich.console import Console
 
-from rdrkd.bench import ALONE, KINDS, bench, build_method_steps, build_steps, measure, presets_of, setting_for, summary
+from rdrkd import price
+from rdrkd.bench import (
+    ALONE,
+    KINDS,
+    bench,
+    build_method_steps,
+    build_recipe_steps,
+    build_steps,
+    measure,
+    presets_of,
+    setting_for,
+    summary,
+)
 from rdrkd.errors import SpecError
 from rdrkd.spec import TABLE_1, Preset
 
@@ -57,6 +69,34 @@ def test_the_report_says_under_what_circumstances(tmp_path: Path) -> None:
     assert set(report["ratios_to_student"]) == set(KINDS)
     assert report["ratios_to_student"]["student"]["median"] == 1.0
     assert {"torch", "ultralytics", "rdrkd", "python"} == set(report["versions"])
+
+
+def test_parts_of_a_step_are_measured_with_their_memory() -> None:
+    setting = dataclasses.replace(setting_for("cpu"), teacher="yolov8n", student="yolov8n-half", imgsz=64, batch=1)
+    named = price.recipes()
+    assert {f"method {preset}" for preset in TABLE_1[1:-1]} <= set(named)
+    chosen = ("regenerated P2", "regenerated P5", "option bottleneck, without P2")
+    found = price.peaks(build_recipe_steps(setting, {name: named[name] for name in chosen}), "cpu")
+    assert list(found) == list(chosen)
+    assert all(peak > 1 for peak in found.values())
+
+
+def test_peak_memory_is_what_is_there_at_once() -> None:
+    """By hand: two blocks of 8 MiB at once, then one of 4 MiB."""
+
+    def step() -> None:
+        both = torch.empty(1 << 21), torch.empty(1 << 21)
+        del both
+        torch.empty(1 << 20)
+
+    assert price.peaks({"step": step}, "cpu")["step"] == pytest.approx(16, abs=0.1)
+
+
+@pytest.mark.slow  # two trainings
+def test_an_epoch_through_the_product_is_timed_beside_plain_ultralytics() -> None:
+    found = price.epochs("yolov8n", 64, 8, "cpu", repeats=1)
+    assert {who: len(seconds) for who, seconds in found["seconds"].items()} == {"product": 2, "ultralytics": 2}
+    assert 0.3 < found["ratio"] < 3
 
 
 def test_a_gpu_has_no_processor_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

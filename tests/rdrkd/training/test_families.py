@@ -66,7 +66,7 @@ def test_two_end_to_end_heads_are_compared_branch_by_branch_as_the_task_weighs_t
 def test_an_end_to_end_student_under_a_dense_teacher_learns_from_its_dense_branch(
     begin: Begin, dataset: Dataset, tmp_path: Path
 ) -> None:
-    trainer = begin(student="yolo26n", distillation={"preset": "responsive"})
+    trainer = begin(student="yolo26n", epochs=3, distillation={"preset": "responsive"})
     branches: list[list[float]] = []
 
     def watch(_trainer: Any) -> None:
@@ -76,7 +76,9 @@ def test_an_end_to_end_student_under_a_dense_teacher_learns_from_its_dense_branc
 
     trainer.add_callback("on_train_start", watch)
     finish(trainer)
-    assert branches == [[1.0]] * 3
+    assert all(len(gains) == 1 for gains in branches)
+    assert branches[0] == pytest.approx([0.8])  # as much as this branch has of the task loss ...
+    assert branches[-1] == pytest.approx([0.1])  # ... which fades there: the term must not outgrow it
 
 
 @pytest.mark.parametrize(
