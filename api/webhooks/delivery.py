@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, or_, select, true, tuple_, update
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select, true, tuple_, update
 from sqlalchemy.orm import Session, aliased
 
 from api.db import after_seconds, now
@@ -146,13 +147,18 @@ def purge(session: Session, days: float) -> None:
 
 def _due(session: Session) -> list[Candidate]:
     """Return the webhooks that have a message which is due, those that wait longest first."""
+    return [Candidate(*row) for row in session.execute(_due_query())]
+
+
+@cache
+def _due_query() -> Select[str, str | None, bool]:
+    """Build the query once: senders ask it every two seconds, and building it costs more than an empty answer."""
     message = aliased(Delivery)
     of_hook = (message.webhook_id == Webhook.id, message.status == DeliveryStatus.WAITING)
     heard = or_(Webhook.disabled_at.is_(None), message.event == TEST)
     waits = select(func.min(message.next_attempt_at)).where(*of_hook, heard).scalar_subquery()
     columns = (Webhook.id, Webhook.owner, Webhook.failing_since.is_not(None))
-    rows = session.execute(select(*columns).where(waits <= now(), ~_held(Webhook.id)).order_by(waits, Webhook.id))
-    return [Candidate(*row) for row in rows]
+    return select(*columns).where(waits <= now(), ~_held(Webhook.id)).order_by(waits, Webhook.id)
 
 
 def _held(webhook_id: Any) -> ColumnElement[bool]:

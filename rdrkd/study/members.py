@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from rdrkd.errors import ModelError
 from rdrkd.files import file_sha256
-from rdrkd.spec import Architecture, LocalModel, ModelRef, Preset
+from rdrkd.spec import Architecture, LocalModel, ModelRef, Preset, Term
 from rdrkd.spec.study import Method, Study
 
 T = TypeVar("T")
@@ -24,6 +24,9 @@ Key = tuple[str, int, str]
 BASELINE = str(Preset.NONE)  # the student alone: what every method is compared with
 MOST_COLUMNS = 3  # of the panel, beside the ground truth
 Identity = Callable[[ModelRef], Any]  # what a model is: the same content for the same weights
+
+# Options that came after members had been recorded, with their defaults, under which a term is as it was before.
+_LATER = {"generation": "full", "standardize": False, "by_visibility": False}
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def member_of(
     training = study.train.model_dump(mode="json", exclude={"seed"})
     setting = [dataset_sha256, identity(study.student), training]
     recipe = method.distillation.recipe
-    terms = [term.model_dump(mode="json") for term in recipe.terms]
+    terms = [deciding(term) for term in recipe.terms]
     weighting = [recipe.calibration and recipe.calibration.model_dump(mode="json"), recipe.schedule.model_dump()]
     method_part = [terms, weighting, teacher_hash(study, identity)] if terms else None
     changes = method.changes
@@ -101,6 +104,11 @@ def member_of(
         needs_teacher=bool(terms),
         as_long_as=method.as_long_as,
     )
+
+
+def deciding(term: Term) -> dict[str, Any]:
+    """Return what of a term decides its members: an option that came later does where it is not at its default."""
+    return {name: value for name, value in term.model_dump(mode="json").items() if _LATER.get(name, ...) != value}
 
 
 def job_spec(study: Study, method: Method, seed: int, teacher: Mapping[str, str]) -> dict[str, Any]:

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from rdrkd.errors import SpecError
 from rdrkd.models import build, save_student
-from rdrkd.spec import TABLE_1, TABLE_2
+from rdrkd.spec import TABLE_1, TABLE_2, Decoupled, Regenerated
 from rdrkd.spec.problems import problems_of
 from rdrkd.spec.study import Study
-from rdrkd.study.members import members_of, teacher_spec, without_paths
+from rdrkd.study.members import deciding, members_of, teacher_spec, without_paths
 from rdrkd.study.specfile import read_study
 
 ROOT = Path(__file__).parents[3]
@@ -251,3 +251,12 @@ def test_the_documents_have_an_example() -> None:
 @pytest.mark.parametrize(("name", "text"), _examples())
 def test_examples_are_studies(name: str, text: str) -> None:
     assert Study.model_validate(yaml.safe_load(text)).each_method
+
+
+def test_an_option_that_came_later_decides_only_where_it_is_used() -> None:
+    """Members that were recorded before it stay known."""
+    for term in (Regenerated(), Decoupled()):
+        assert not {"generation", "standardize", "by_visibility"} & deciding(term).keys()
+    assert deciding(Regenerated(generation="bottleneck"))["generation"] == "bottleneck"
+    assert deciding(Decoupled(by_visibility=True))["by_visibility"] is True
+    assert deciding(Decoupled())["overlap"] == "max"
