@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from api import checks
+from api.datasets.reading import Words
 from api.datasets.tables import Dataset
 from api.db import after_seconds
 from api.leases import Fenced
@@ -168,7 +169,7 @@ def test_a_lenient_check_leaves_out_what_is_at_fault(real: Workplace, rows: Rows
     assert rows.get(strict).preview_key is None
     row = rows.get(lenient)
     assert (row.status, row.report["dropped"]["counts"]) == (UploadStatus.READY, {"lines": 1, "images": 1})
-    needed = inputs.Input("dataset", row.id, row.key, row.sha256, row.lenient)
+    needed = inputs.Input("dataset", row.id, row.key, row.sha256, Words.of(row))
     options = inputs.arguments(real.storage, [needed], tmp_path)
     assert options == ["--dataset", str(real.storage.local(row.key)), "--lenient"]
 
