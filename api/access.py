@@ -12,7 +12,7 @@ class Scope(StrEnum):
     ADMIN = "admin"  # everybody's things, the keys and the audit log
 
     def holds(self, needed: "Scope") -> bool:
-        """Say whether a key of this scope may do what needs `needed`.
+        """Return whether a key of this scope may do what needs `needed`.
 
         >>> Scope.SUBMIT.holds(Scope.READ), Scope.SUBMIT.holds(Scope.ADMIN)
         (True, False)
@@ -39,7 +39,7 @@ READING = ("GET", "HEAD", "OPTIONS")
 
 
 def needed(method: str, path: str) -> Scope:
-    """Give the scope that a request needs.
+    """Return the scope that a request needs.
 
     >>> [str(needed(*asked)) for asked in (("GET", "/v1/jobs"), ("POST", "/v1/jobs"), ("GET", "/v1/api-keys/key_1"))]
     ['read', 'submit', 'admin']

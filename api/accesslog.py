@@ -20,7 +20,7 @@ class AccessLog:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Give the request its id, pass it on, and log it."""
+        """Assign the request its id, pass it on, and log it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -43,7 +43,7 @@ class AccessLog:
 
 
 def _about(scope: Scope) -> dict[str, Any]:
-    """Say what the request was about: the address as a template, never a query; the key by its id."""
+    """Return the resource of the request: the path as a template, never a query; the key by its id."""
     caller: Caller | None = scope["state"].get("caller")
     route: str | None = getattr(scope.get("route"), "path", None)
     if route is not None and scope["path"].startswith("/v1/"):

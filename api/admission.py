@@ -64,7 +64,7 @@ class Line:
             self._waiting -= 1
 
     def leave(self) -> None:
-        """Give the place to the next."""
+        """Pass the place on to the next in line."""
         now = time.monotonic()
         if self._waiting:
             self._pace += 0.1 * (now - self._left - self._pace)

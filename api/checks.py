@@ -219,7 +219,7 @@ def settle(
 
 
 def wanted(session: Session, check: Check) -> bool:
-    """Say whether an upload that is not refused has the same content: two uploads of one file share it."""
+    """Return whether an upload that is not refused has the same content: two uploads of one file share it."""
     for table in UPLOADS:
         same = (table.key == check.key, table.status != UploadStatus.INVALID)
         if session.scalar(select(table.id).where(*same).limit(1)) is not None:
@@ -249,7 +249,7 @@ def expire(session: Session, max_lost_workers: int) -> None:
 
 
 def due_bells(session: Session, after: float) -> list[tuple[Table, str]]:
-    """Give the unchecked uploads that nobody works on and that were not rung for `after` seconds."""
+    """Return the unchecked uploads that nobody works on and that were not rung for `after` seconds."""
     due: list[tuple[Table, str]] = []
     for table in UPLOADS:
         silent = func.coalesce(table.rung_at, table.created_at) < after_seconds(-after)

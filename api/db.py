@@ -132,7 +132,7 @@ def _between_sqlite(element: seconds_between, compiler: Any, **kw: Any) -> str:
 
 
 def new_id(prefix: str) -> str:
-    """Give a fresh id that sorts by time: `job_` + 32 hex digits of a UUIDv7."""
+    """Return a fresh id that sorts by time: `job_` + 32 hex digits of a UUIDv7."""
     return f"{prefix}_{uuid7().hex}"
 
 

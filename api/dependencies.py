@@ -39,25 +39,25 @@ Read = Callable[[], AbstractContextManager[Session]]
 
 
 def settings_of(request: Request) -> Settings:
-    """Give the settings that the app was made with."""
+    """Return the settings that the app was made with."""
     settings: Settings = request.app.state.settings
     return settings
 
 
 def database_of(request: Request) -> Database:
-    """Give the app's database."""
+    """Return the app's database."""
     database: Database = request.app.state.database
     return database
 
 
 def storage_of(request: Request) -> Storage:
-    """Give the app's file store."""
+    """Return the app's file store."""
     storage: Storage = request.app.state.storage
     return storage
 
 
 def watch_of(request: Request) -> Watch:
-    """Give what tells of writes to jobs."""
+    """Return the watch, which reports writes to jobs."""
     watch: Watch = request.app.state.watch
     return watch
 
@@ -69,7 +69,7 @@ def admission_of(request: Request) -> Admission:
 
 
 def caller_of(request: Request) -> Caller:
-    """Give who asks, as the guard has found."""
+    """Return the caller that the guard has found."""
     caller: Caller = request.state.caller
     return caller
 

@@ -50,7 +50,7 @@ def follow_all(database: Database, storage: Storage, note_ids: Iterable[str]) ->
 
 
 def waiting(session: Session) -> list[str]:
-    """Give the notes that nobody has followed."""
+    """Return the notes that nobody has followed."""
     return list(session.scalars(select(Discard.id).order_by(Discard.id)))
 
 

@@ -16,7 +16,7 @@ BEARER = {"type": "http", "description": "an API key, or the service's token", "
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """Give the app's document."""
+    """Return the app's document."""
     if app.openapi_schema is None:
         made = FastAPI.openapi(app)
         schemas = made["components"]["schemas"]
@@ -45,7 +45,7 @@ def _complete(responses: dict[str, Any], method: str, path: str) -> None:
 
 
 def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """Say what a parameter may be: it may be missing, which FastAPI calls null, but no text in an address is null."""
+    """Return a parameter's schema without null: it may be missing, but no text in a URL is null."""
     kinds: list[dict[str, Any]] = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
     if len(kinds) != 1:
         return schema
@@ -66,7 +66,7 @@ def _add(responses: dict[str, Any], error: type[ApiError]) -> None:
 
 
 def methods_of(app: FastAPI, path: str) -> list[str]:
-    """Give the methods that an address takes by the document; a fixed address goes before one with parameters."""
+    """Return the methods that an address takes by the document; a fixed address goes before one with parameters."""
     paths = document(app)["paths"]
     matching = [template for template in paths if compile_path(template)[0].match(path)]
     return sorted(method.upper() for method in paths[min(matching, key=lambda t: t.count("{"))]) if matching else []

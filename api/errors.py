@@ -99,7 +99,7 @@ class ApiError(Exception):
         return cls(detail, [FieldError(pointer="#" + problem.where, detail=problem.detail) for problem in problems])
 
     def document(self, instance: str) -> ProblemDocument:
-        """Give the problem document that answers the request `instance`."""
+        """Return the problem document that answers the request `instance`."""
         return ProblemDocument(
             type=f"urn:rdrkd:problem:{self.code}",
             title=self.title,

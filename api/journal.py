@@ -33,7 +33,7 @@ _QUIET = ("httpx2", "httpcore2")  # they tell whole addresses, and a webhook's m
 
 
 def set_up(settings: Settings, **always: str) -> None:
-    """Have everything that this process logs written to its standard error; `always` is on every line."""
+    """Write this process' log to standard error; `always` is on every line."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(settings.log_format, colors=sys.stderr.isatty(), **always))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
@@ -43,7 +43,7 @@ def set_up(settings: Settings, **always: str) -> None:
 
 
 def formatter(form: LogFormat, colors: bool = False, **always: str) -> logging.Formatter:
-    """Give what makes a line of a record, whoever logged it."""
+    """Return the formatter of log records."""
 
     def add_always(_logger: Any, _method: str, line: EventDict) -> EventDict:
         line.update(always)
@@ -94,18 +94,18 @@ def request_id_of(given: str | None) -> str:
 
 
 def about(**fields: str | int | None) -> AbstractContextManager[None]:
-    """Say what the lines within the block are about; what is None is left out."""
+    """Return what the lines within the block are about; what is None is left out."""
     return bound_contextvars(**{name: value for name, value in fields.items() if value is not None})
 
 
 def current_request() -> str | None:
-    """Give the id of the request that this thread or task works on."""
+    """Return the id of the request that this thread or task works on."""
     found: str | None = get_contextvars().get("request_id")
     return found
 
 
 def carrying(run: Callable[..., object]) -> Callable[..., object]:
-    """Have a thread's function log about the same as whoever starts it."""
+    """Run a thread's function in the log context of the caller."""
     context: Context = copy_context()
     return lambda *given: context.run(run, *given)
 

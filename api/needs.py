@@ -18,7 +18,7 @@ SHOWN = 3  # ids of those that need it
 
 
 def of_upload(session: Session, upload_id: str) -> str | None:
-    """Say which jobs, studies or aliases name a dataset or model, in any state; None where there are none."""
+    """Return which jobs, studies or aliases name a dataset or model, in any state; None where there are none."""
     return (
         _named(session, select(Job.id).where(_uploaded(Job.spec, OF_A_JOB, upload_id)), "the spec of")
         or _named(session, select(Study.id).where(_uploaded(Study.spec, OF_A_STUDY, upload_id)), "the spec of")
@@ -27,7 +27,7 @@ def of_upload(session: Session, upload_id: str) -> str | None:
 
 
 def of_job(session: Session, job: Job, keep_weights: bool) -> str | None:
-    """Say what needs a job; None where nothing does.
+    """Return what needs a job; None where nothing does.
 
     Args:
         session: the caller's transaction.
@@ -50,7 +50,7 @@ def of_job(session: Session, job: Job, keep_weights: bool) -> str | None:
 
 
 def _report(job: Job) -> Select[str]:
-    """Give the study whose newest report this job is: without it the report would be drawn again."""
+    """Return the study whose newest report this job is: without it the report would be drawn again."""
     own = (Job.kind == job.kind, Job.spec["study"].as_string() == Study.id)
     newer = select(Job.id).where(*own, Job.id > job.id, Job.status == Status.SUCCEEDED)
     return select(Study.id).where(Study.id == job.spec.get("study"), ~newer.exists())

@@ -25,7 +25,7 @@ def bind(session: Session, caller: Caller) -> None:
 
 
 def owner_of(session: Session) -> str | None:
-    """Give the owner for whom the session acts: whatever it makes belongs to them."""
+    """Return the owner for whom the session acts: whatever it makes belongs to them."""
     caller: Caller | None = session.info.get("caller")
     return caller.owner if caller is not None else None
 

@@ -35,7 +35,7 @@ class Page(BaseModel, Generic[View]):
 def page(
     session: Session, query: Select[Row], id_: InstrumentedAttribute[str], limit: int, after: str | None
 ) -> tuple[Sequence[Row], str | None]:
-    """Give the rows of `query` that come after the row with id `after`, and the next cursor if there are more."""
+    """Return the rows of `query` that come after the row with id `after`, and the next cursor if there are more."""
     if after is not None:
         query = query.where(id_ < after)
     rows = session.scalars(query.order_by(id_.desc()).limit(limit + 1)).all()

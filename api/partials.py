@@ -37,14 +37,14 @@ class Partial:
         self.path.touch(exist_ok=False)
 
     def size(self) -> int | None:
-        """Give how many bytes have come; None where the file is gone."""
+        """Return how many bytes have come; None where the file is gone."""
         try:
             return self.path.stat().st_size
         except FileNotFoundError:
             return None
 
     def last_byte_at(self) -> float:
-        """Give when the last byte came, seconds since the epoch; now, where the file is gone."""
+        """Return when the last byte came, seconds since the epoch; now, where the file is gone."""
         try:
             return self.path.stat().st_mtime
         except FileNotFoundError:
@@ -67,7 +67,7 @@ class Partial:
             yield file
 
     def sha256(self) -> str:
-        """Give the hex sha256 of what has come; memory stays flat."""
+        """Return the hex sha256 of what has come; memory stays flat."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 

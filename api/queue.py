@@ -60,7 +60,7 @@ class Doorbell:
         self._counts = {name: Deadline(partial(self._count, name), ANSWER_SECONDS) for name in (TRAIN, INSPECT)}
 
     def ring(self, queue_name: str, row_id: str) -> bool:
-        """Hand a ring to the thread that sends it, at once; return False when too many wait and this one is dropped."""
+        """Enqueue a ring for the sending thread; return False if too many wait and this one is dropped."""
         with self._lock:
             if self._ringing is None:
                 self._ringing = threading.Thread(target=self._send_all, name="doorbell", daemon=True)

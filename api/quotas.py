@@ -52,7 +52,7 @@ def bind(session: Session, quotas: Quotas) -> None:
 
 
 def quotas_of(session: Session) -> Quotas:
-    """Give the quotas that the session keeps to; those of workers and reaper keep to none."""
+    """Return the quotas that the session keeps to; those of workers and reaper keep to none."""
     quotas: Quotas = session.info.get("quotas", NONE)
     return quotas
 
@@ -110,7 +110,7 @@ def used_by_all(session: Session) -> dict[str | None, dict[str, int]]:
 
 
 def _counted() -> dict[str, tuple[Any, ...]]:
-    """Give what counts, by name: its sum, the column of its owner, and further conditions."""
+    """Return what counts, by name: its sum, the column of its owner, and further conditions."""
     going_on = (ResumableUpload.created.is_(None), ResumableUpload.expires_at > now())
     return {
         "datasets": (_sum(Dataset.size), Dataset.owner, Dataset.status != UploadStatus.INVALID),

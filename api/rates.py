@@ -89,7 +89,7 @@ def parsed(text: str) -> list[RateLimitItem]:
 
 
 def kind_of(method: str, path: str) -> Kind:
-    """Give the class of a request.
+    """Return the class of a request.
 
     >>> [kind_of(*asked) for asked in (("GET", "/v1/jobs"), ("POST", "/v1/jobs"), ("GET", "/v1/jobs/job_1/weights"))]
     ['default', 'submit', 'download']

@@ -108,7 +108,7 @@ class Reaper:
             log.warning("%d leases and waits were shortened: the clock was put back", late)
 
     def report(self) -> None:
-        """Have the reports drawn of studies that have come to their end; `ring` rings for them."""
+        """Queue the reports of finished studies; `ring` rings for them."""
         with self.database.transaction() as session:
             for job_id in studies.draw_finished(session):
                 log.info("%s draws the report of a study that has ended", job_id)

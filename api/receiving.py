@@ -171,7 +171,7 @@ class _Form:
         self.pending.clear()
 
     def finish(self) -> tuple[str, str]:
-        """Give the file's suffix, and its name."""
+        """Return the file's suffix, and its name."""
         if not self._complete:
             raise BadRequest("expected a complete form, got one that breaks off")
         if self._filename is None:
@@ -181,7 +181,7 @@ class _Form:
         return self._suffix(self._filename), self._filename
 
     def name(self) -> str | None:
-        """Give the form's `name`."""
+        """Return the form's `name`."""
         name = self._text("name").strip()
         if len(name) > MAX_NAME or not name.isprintable():
             raise _refused("name", f"expected at most {MAX_NAME} printable characters, got {name[:40]!r}")

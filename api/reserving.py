@@ -41,7 +41,7 @@ class Reserving:
             await at_database(self._request, partial(self.held.cover, size, ahead, self._also), write=True)
 
     async def release(self, also: Also | None = None) -> None:
-        """Give back what is left, also when the request is being cancelled; see `Held.release`."""
+        """Release what is left, also when the request is being cancelled; see `Held.release`."""
         if not self.held.covers(0):
             return
         try:

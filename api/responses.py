@@ -25,7 +25,7 @@ def problem_response(error: ApiError, instance: str) -> Response:
 
 
 def not_modified(if_none_match: str | None, etag: str, headers: Mapping[str, str] | None = None) -> Response | None:
-    """Give the 304 for a client that has this version already, by weak comparison (RFC 9110, 13.1.2).
+    """Return the 304 for a client that has this version already, by weak comparison (RFC 9110, 13.1.2).
 
     Args:
         if_none_match: what the client has.
@@ -86,7 +86,7 @@ class ContentResponse(FileResponse):
 
 
 def content_etag(sha256: str) -> str:
-    """Give the strong ETag of a file's content."""
+    """Return the strong ETag of a file's content."""
     return f'"{sha256}"'
 
 

@@ -52,7 +52,7 @@ NO_CONTENT = "default-src 'none'; frame-ancestors 'none'"
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether an address or host name is this machine's own.
+    """Return whether an address or host name is this machine's own.
 
     >>> [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "::ffff:127.0.0.1", "0.0.0.0", "example.org")]
     [True, True, True, True, False, False]
@@ -221,7 +221,7 @@ def _check_local(scope: Scope) -> None:
 
 
 def _is_one_of(path: str, addresses: tuple[str, ...]) -> bool:
-    """Say whether a path is one of the addresses, or below one that ends with a slash.
+    """Return whether a path is one of the addresses, or below one that ends with a slash.
 
     >>> [_is_one_of(path, ("/v1/models", "/v1/uploads/")) for path in ("/v1/models", "/v1/models/x", "/v1/uploads/x")]
     [True, False, True]

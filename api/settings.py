@@ -328,7 +328,7 @@ class Settings(BaseSettings):
         return self.data_dir / "cache"
 
     def read_token(self) -> str | None:
-        """Give the bearer token, if one is set.
+        """Return the bearer token, if one is set.
 
         Raises:
             ValueError: the token is set twice, or is empty.

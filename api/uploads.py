@@ -18,7 +18,7 @@ _STORED_AS = {".tar.gz": ".tgz"}  # a key of the store has one suffix
 
 
 def suffix_of(filename: str, suffixes: Iterable[str]) -> str | None:
-    """Give the suffix of a file's name as the store has it; None where it has none of those that are taken.
+    """Return the suffix of a file's name as the store has it; None where it has none of those that are taken.
 
     >>> suffix_of("a.TAR.gz", SUFFIXES["dataset"]), suffix_of("a.pt", SUFFIXES["dataset"]), suffix_of(".zip", [".zip"])
     ('.tgz', None, None)

@@ -46,7 +46,7 @@ class Begun:
         self.finished = (run_dir / RESULT).is_file()
 
     def result(self) -> dict[str, Any]:
-        """Give the result of a finished run."""
+        """Return the result of a finished run."""
         done: dict[str, Any] = json.loads((self._folder / RESULT).read_text())
         return done
 
@@ -92,13 +92,13 @@ class Begun:
 
 
 def _deciding(spec: dict[str, Any]) -> dict[str, Any]:
-    """What of a spec decides the outcome: no names and no paths, whose content `check_inputs` compares."""
+    """Return what of a spec decides the outcome: no names and no paths, whose content `check_inputs` compares."""
     kept = {key: value for key, value in spec.items() if key not in _NAMING}
     return {key: "path" if isinstance(value, dict) and "path" in value else value for key, value in kept.items()}
 
 
 def _read(path: Path) -> Any:
-    """Give a file's content; None where there is none."""
+    """Return a file's content; None where there is none."""
     if not path.is_file():
         return None
     try:

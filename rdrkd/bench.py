@@ -185,7 +185,7 @@ def _pair(setting: Setting, seed: int) -> tuple[DetectionModel, DetectionModel, 
 
 
 def _alone(teacher: DetectionModel, student: DetectionModel, batch: Batch, setting: Setting) -> dict[str, Step]:
-    """What every method is compared with."""
+    """Return what every method is compared with."""
     return {
         "student": _step(copy.deepcopy(student), batch, setting),
         "student_teacher_forward": _step(
@@ -226,7 +226,7 @@ def _autocast(setting: Setting) -> AbstractContextManager[Any]:
 
 
 def _batch(setting: Setting, seed: int) -> Batch:
-    """A batch of synthetic VisDrone-like scenes: as many and as small objects as the real ones."""
+    """Return a batch of synthetic VisDrone-like scenes: as many and as small objects as the real ones."""
     side = setting.imgsz
     images, classes, boxes, owners = [], [], [], []
     for index in range(setting.batch):
@@ -299,7 +299,7 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def _circumstances(device: str) -> dict[str, Any]:
-    """What else decides the figures."""
+    """Return what else decides the figures."""
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()
     return {
         "device_name": name,
@@ -316,7 +316,7 @@ def _circumstances(device: str) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The processor's name where the system tells it."""
+    """Return the processor's name where the system tells it."""
     import platform
 
     information = Path("/proc/cpuinfo")

@@ -74,7 +74,7 @@ class Regions:
         return (x2 - x1) * (y2 - y1)
 
     def select(self, kept: Tensor) -> "Regions":
-        """Give the regions that the mask `kept` (Q,) bool names."""
+        """Return the regions that the mask `kept` (Q,) bool names."""
         return Regions(self.image[kept], self.ranges[kept], self.shape)
 
     def paint(self, values: Tensor, overlap: Literal["max", "sum"]) -> Tensor:
@@ -209,7 +209,7 @@ def giou_loss(boxes: Tensor, others: Tensor) -> Tensor:
 
 
 def _extent(corners: Tensor) -> Tensor:
-    """Give how far corners (N, ...) lie apart, (...)."""
+    """Return how far corners (N, ...) lie apart, (...)."""
     return corners.amax(0) - corners.amin(0)
 
 

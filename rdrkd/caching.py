@@ -142,7 +142,7 @@ def shrink(folder: Path, bound: Bound) -> int:
 
 
 def measure(folder: Path, bound: Bound) -> dict[str, int]:
-    """Say what a cache holds, what of it nobody uses, and what is beyond its bound, bytes."""
+    """Return what a cache holds, what of it nobody uses, and what is beyond its bound, bytes."""
     found = entries(folder)
     total = sum(entry.size for entry in found)
     idle = sum(entry.size for entry in found if not in_use(entry.path))
@@ -155,13 +155,13 @@ def measure(folder: Path, bound: Bound) -> dict[str, int]:
 
 
 def in_use(path: Path) -> bool:
-    """Say whether somebody uses an entry."""
+    """Return whether somebody uses an entry."""
     with _alone(path) as alone:
         return not alone
 
 
 def room_for(folder: Path) -> Callable[[int], None]:
-    """Give what sees to it that so many more bytes can be written; it raises `DiskFullError` where nothing helps."""
+    """Return a function that makes room for so many more bytes; it raises `DiskFullError` where nothing helps."""
     bound = Bound.of(folder)
 
     def make(size: int) -> None:

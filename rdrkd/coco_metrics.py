@@ -46,7 +46,7 @@ def coco_metrics(ground_truth: Mapping[str, Any], detections: npt.NDArray[np.flo
 
 
 def _precision(ground_truth: Mapping[str, Any], detections: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Give the precision table (IoU threshold, recall point, class, area range, maxDets); -1 without objects."""
+    """Return the precision table (IoU threshold, recall point, class, area range, maxDets); -1 without objects."""
     from faster_coco_eval import COCO, COCOeval_faster
 
     truth = COCO(copy.deepcopy(dict(ground_truth)))  # it writes into the annotations

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def world_size() -> int:
-    """Give the number of ranks; 1 in a process that is alone."""
+    """Return the number of ranks; 1 in a process that is alone."""
     return dist.get_world_size() if _together() else 1
 
 
@@ -34,7 +34,7 @@ def mean(values: Sequence[float]) -> list[float]:
 
 
 def differing(numbers: Tensor) -> list[int]:
-    """Give the indices at which whole numbers (N,) is not the same on every rank: the same answer on all."""
+    """Return the indices at which whole numbers (N,) is not the same on every rank: the same answer on all."""
     if not _together():
         return []
     least, most = numbers.to(_device(), copy=True), numbers.to(_device(), copy=True)
@@ -45,7 +45,7 @@ def differing(numbers: Tensor) -> list[int]:
 
 
 def from_first(value: T) -> T:
-    """Give every rank what rank 0 gives; it is pickled, between processes of one run."""
+    """Return rank 0's value on every rank; it is pickled, between processes of one run."""
     if not _together():
         return value
     box = [value]

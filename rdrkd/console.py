@@ -35,7 +35,7 @@ class People:
         _quieten_ultralytics()
 
     def should_stop(self) -> bool:
-        """Say whether a signal asked for the stop."""
+        """Return whether a signal asked for the stop."""
         return self.stop
 
     def emit(self, event: Event) -> None:

@@ -10,7 +10,7 @@ LIMITS = "RDRKD_LIMITS"  # what a check of a stranger's file may use, as JSON (`
 
 
 def defaults(config_dir: Path) -> dict[str, str]:
-    """Give the variables that keep Ultralytics from running strangers' code and from calling home.
+    """Return the variables that keep Ultralytics from running strangers' code and from calling home.
 
     Args:
         config_dir: a private folder for its settings file and matplotlib's.

@@ -114,7 +114,7 @@ class StopRequested(RdrkdError):
 
 
 def error_of(reason: Reason, message: str, problems: Sequence[Problem] = ()) -> RdrkdError:
-    """Give the error under which another process of this run ended.
+    """Return the error under which another process of this run ended.
 
     >>> error_of(Reason.NAN_LOSS, "lost"), error_of(Reason.OOM_CUDA, "out of memory").reason.value
     (NanLossError('lost'), 'oom_cuda')

@@ -84,7 +84,7 @@ def measure(
     single_cls: bool = False,
     rect: bool = True,
 ) -> dict[str, Any]:
-    """Give the figures of `evaluate` of a network, or of the file of an exported one.
+    """Return the figures of `evaluate` of a network, or of the file of an exported one.
 
     Args:
         model: a network, which is fused on the way; or the path of what Ultralytics exported.
@@ -196,7 +196,7 @@ class Collector(DetectionValidator):
         self._report()
 
     def _report(self) -> None:
-        """Tell how many images are done, and stop where that is wished."""
+        """Report how many images are done, and stop if asked to."""
         if self._reporter is None:
             return
         self._reporter.emit(Progress(phase="evaluating", completed=self.seen, total=len(self._index), unit="image"))
@@ -204,7 +204,7 @@ class Collector(DetectionValidator):
             raise StopRequested("the evaluation was asked to stop")
 
     def images(self) -> list[LabelledImage]:
-        """Give the evaluated images with their labels, in the order of the detections' image ids."""
+        """Return the evaluated images with their labels, in the order of the detections' image ids."""
         return [
             LabelledImage(
                 path=Path(label["im_file"]),
@@ -217,5 +217,5 @@ class Collector(DetectionValidator):
         ]
 
     def detections(self) -> npt.NDArray[np.float64]:
-        """Give all detections: (N, 7) rows of image id, x, y, w, h (px), score, class."""
+        """Return all detections: (N, 7) rows of image id, x, y, w, h (px), score, class."""
         return np.concatenate(self._rows) if self._rows else np.zeros((0, 7))

@@ -88,6 +88,6 @@ def held(folder: Path, what: str = "run folder") -> Iterator[None]:
 
 
 def file_sha256(path: Path) -> str:
-    """Give the hex sha256 of a file's bytes."""
+    """Return the hex sha256 of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

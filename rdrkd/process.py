@@ -56,7 +56,7 @@ def conclude(work: Callable[[Reporter], dict[str, Any]], reporter: Stoppable) ->
 
 
 def failure_of(error: BaseException) -> Failed:
-    """Say why a run ended that an error has ended: of one that is not the library's own the class and a line."""
+    """Return why a run ended that an error has ended: of one that is not the library's own the class and a line."""
     if isinstance(error, RdrkdError):
         problems = [{"where": problem.where, "detail": problem.detail} for problem in error.problems]
         return Failed(reason=error.reason, message=str(error), problems=problems)

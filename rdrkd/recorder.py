@@ -35,7 +35,7 @@ class Recorder:
             self._reporter.emit(Resolved(resolved_spec=self._with_weights(event)))
 
     def should_stop(self) -> bool:
-        """Say what the other says."""
+        """Return what the other says."""
         return self._reporter.should_stop()
 
     def _take_back(self) -> None:

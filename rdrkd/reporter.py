@@ -13,7 +13,7 @@ class Reporter(Protocol):
         """Take one event; must return fast and never raise for a slow reader."""
 
     def should_stop(self) -> bool:
-        """Say whether the run should stop between two batches."""
+        """Return whether the run should stop between two batches."""
 
 
 class Memory:
@@ -28,11 +28,11 @@ class Memory:
         self.events.append(event)
 
     def should_stop(self) -> bool:
-        """Say what `stop` says."""
+        """Return what `stop` says."""
         return self.stop
 
     def of(self, kind: str) -> list[Event]:
-        """Give the events of one kind, in order."""
+        """Return the events of one kind, in order."""
         return [e for e in self.events if e.event == kind]
 
 
@@ -49,7 +49,7 @@ class JsonLines:
         self.stream.flush()
 
     def should_stop(self) -> bool:
-        """Say whether a signal asked for the stop."""
+        """Return whether a signal asked for the stop."""
         return self.stop
 
 

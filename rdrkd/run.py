@@ -171,7 +171,7 @@ def _card(loaded: LoadedModel, imgsz: int) -> dict[str, Any]:
 
 
 def _cost(started: float, device: str | None) -> dict[str, Any]:
-    """What this run has taken: seconds since it began or resumed, and the peak of the memory that counts.
+    """Return what this run has taken: seconds since it began or resumed, and the peak of the memory that counts.
 
     Of several ranks on the CPU it is the largest one's; on GPUs it is this process's alone, which only evaluates then.
     """
@@ -187,7 +187,7 @@ def _cost(started: float, device: str | None) -> dict[str, Any]:
 
 
 def _resolved(spec: RunSpec, dataset: Dataset, inputs: Inputs) -> dict[str, Any]:
-    """The spec with every default, the expanded terms, and what else decides the outcome."""
+    """Return the spec with every default, the expanded terms, and what else decides the outcome."""
     content = with_defaults(spec)
     alone = isinstance(spec, Distill) and not spec.distillation.recipe.terms  # the preset `none` opens no teacher
     models = {

@@ -11,7 +11,7 @@ NESTED = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar",
 
 
 def archive_suffix(name: str) -> str | None:
-    """Give the suffix of an archive's name; None if it is none.
+    """Return the suffix of an archive's name; None if it is none.
 
     >>> archive_suffix("hit uav.TAR.GZ"), archive_suffix("a.zip"), archive_suffix(".zip"), archive_suffix("a.gz")
     ('.tar.gz', '.zip', None, None)
@@ -21,7 +21,7 @@ def archive_suffix(name: str) -> str | None:
 
 
 def is_kept(name: str) -> bool:
-    """Say whether an entry is unpacked, by its name.
+    """Return whether an entry is unpacked, by its name.
 
     A Mac adds a `._name` twin to every file, with the same suffix but other content.
 

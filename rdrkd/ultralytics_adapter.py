@@ -78,12 +78,12 @@ __all__ = [
 
 
 def default_arguments(**overrides: Any) -> Any:
-    """Give Ultralytics' default arguments, as a trainer gives them to its model."""
+    """Return Ultralytics' default arguments, as a trainer passes them to its model."""
     return get_cfg(overrides=overrides)
 
 
 def branches(output: Any) -> dict[str, dict[str, Any]]:
-    """Give the prediction dicts of a Detect output by branch, whatever the mode and the head.
+    """Return the prediction dicts of a Detect output by branch, whatever the mode and the head.
 
     Args:
         output: `{boxes, scores, feats}` or, end-to-end, `{one2many, one2one}` of such; in eval with the decoded
@@ -111,7 +111,7 @@ def check_compiler(device: torch.device) -> None:
 
 
 def compiled(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
-    """Give a function under torch.compile.
+    """Return a function under torch.compile.
 
     Raises:
         MachineError: what torch.compile needs on this machine is missing.

@@ -199,7 +199,7 @@ def _stop_signals() -> Iterator[list[int]]:
 
 
 def _running(data_dir: Path) -> int | None:
-    """Give the process that serves a data folder: the lock says whether there is one, the pid file which."""
+    """Return the process that serves a data folder: the lock says whether there is one, the pid file which."""
     try:
         with _lock_file(data_dir).open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -212,7 +212,7 @@ def _running(data_dir: Path) -> int | None:
 
 
 def _environment(data_dir: Path, host: str, port: int) -> dict[str, str]:
-    """Give the children's environment; they find this very code, installed or not."""
+    """Return the children's environment; they find this very code, installed or not."""
     code = [str(Path(rdrkd.__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     ours = {"RDRKD_DATA_DIR": str(data_dir), "RDRKD_HOST": host, "RDRKD_PORT": str(port)}
     return os.environ | ours | {"PYTHONPATH": os.pathsep.join(code)}

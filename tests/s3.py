@@ -26,7 +26,7 @@ class S3:
         self.endpoint = f"http://127.0.0.1:{port}"
 
     def settings(self, prefix: str = "some/where", **changes: Any) -> dict[str, Any]:
-        """Give settings of a service whose files lie in a bucket that is made for it."""
+        """Return settings of a service whose files lie in a bucket that is made for it."""
         name = f"bucket-{os.getpid()}-{next(NAMES)}"
         self.make(name)
         keys = {"s3_access_key_id": ACCESS_KEY, "s3_secret_access_key": SECRET}
@@ -51,7 +51,7 @@ class S3:
         return f"s3://{bucket}/{prefix}"
 
     def sources(self, *addresses: str, **changes: Any) -> dict[str, Any]:
-        """Give settings of a service that may take datasets from these."""
+        """Return settings of a service that may take datasets from these."""
         keys = {"dataset_s3_access_key_id": SecretStr(ACCESS_KEY), "dataset_s3_secret_access_key": SecretStr(SECRET)}
         return {"dataset_buckets": list(addresses), "dataset_s3_endpoint": self.endpoint} | keys | changes
 

@@ -42,7 +42,7 @@ class Postgres:
 
     @contextmanager
     def migrated(self) -> Iterator[str]:
-        """Give a database at the newest revision: a copy, which is faster than migrating for every test."""
+        """Yield a database at the newest revision: a copy, which is faster than migrating for every test."""
         if self._template is None:
             url = self._new()
             migrations.upgrade(url)

@@ -9,7 +9,7 @@ _REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def find(name: str) -> Path | None:
-    """Give the path of the shared file `name` (such as `data/hit_uav_tiny.zip`), or None where it is absent.
+    """Return the path of the shared file `name` (such as `data/hit_uav_tiny.zip`), or None where it is absent.
 
     The folder is `RDRKD_SHARED`, else `shared` beside the repository.
     """
@@ -19,7 +19,7 @@ def find(name: str) -> Path | None:
 
 
 def need(name: str) -> Path:
-    """Give the path of the shared file `name`; skip the test where it is absent (real data is its very point)."""
+    """Return the path of the shared file `name`; skip the test where it is absent (real data is its very point)."""
     path = find(name)
     if path is None:
         pytest.skip(f"needs the real {name} (set RDRKD_SHARED)")

@@ -14,7 +14,7 @@ class Sent:
 
 
 def parse(lines: Iterable[str]) -> Iterator[Sent | str]:
-    """Give each event of the lines of a stream, and each comment as text."""
+    """Yield each event of the lines of a stream, and each comment as text."""
     fields: dict[str, str] = {}
     for line in lines:
         if line.startswith(":"):
@@ -28,5 +28,5 @@ def parse(lines: Iterable[str]) -> Iterator[Sent | str]:
 
 
 def events(lines: Iterable[str]) -> Iterator[Sent]:
-    """Give the events alone."""
+    """Return the events alone."""
     return (item for item in parse(lines) if isinstance(item, Sent))

@@ -38,7 +38,7 @@ app.conf.update(
 
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def keep_the_journal(**_signal: Any) -> None:
-    """Have Celery leave logging alone, as it does once anything listens here: `worker.__main__` has set it up."""
+    """Keep Celery from configuring logging, which `worker.__main__` has set up."""
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]

@@ -83,7 +83,7 @@ def _store(
 
 
 def all_of(session: Session, job_id: str, continues: str | None = None, after: int = 0) -> list[list[Artifact]]:
-    """Give a job's checkpoints, newest first, each as its files; then those of the job it continues.
+    """Return a job's checkpoints, newest first, each as its files; then those of the job it continues.
 
     Args:
         session: the caller's transaction.

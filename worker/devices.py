@@ -13,7 +13,7 @@ PATIENCE_SECONDS = 20
 
 
 def devices() -> list[dict[str, Any]]:
-    """Give name and memory in bytes of each GPU that trainers of this process see; none where no driver tells."""
+    """Return name and memory in bytes of each GPU that trainers of this process see; none where no driver tells."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     tool = shutil.which("nvidia-smi")
     if tool is None or visible in ("", "-1"):

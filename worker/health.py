@@ -25,7 +25,7 @@ DEFAULT_PORTS = {"redis": 6379, "rediss": 6379}
 
 
 def workers() -> list[psutil.Process]:
-    """Give the worker processes of this user."""
+    """Return the worker processes of this user."""
     mine = (process for process in psutil.process_iter(["uids", "cmdline"]) if process.info["uids"])
     return [
         process
@@ -35,7 +35,7 @@ def workers() -> list[psutil.Process]:
 
 
 def is_worker(command: list[str]) -> bool:
-    """Tell a worker by its command line; a container's init, which carries the same words, is none.
+    """Return whether a command line is a worker's; a container's init, which carries the same words, is none.
 
     >>> is_worker(["/usr/bin/python3", "-m", "worker", "--queue", "train"])
     True
@@ -48,7 +48,7 @@ def is_worker(command: list[str]) -> bool:
 
 
 def is_connected(process: psutil.Process, broker_url: str) -> bool:
-    """Say whether `process` holds a connection to the broker; a broker that is a file is always there."""
+    """Return whether `process` holds a connection to the broker; a broker that is a file is always there."""
     url = urlsplit(broker_url)
     if url.scheme not in DEFAULT_PORTS or url.hostname is None:
         return True

@@ -109,7 +109,7 @@ def _stop(place: Workplace, claimed: Import, lease: Lease) -> None:
 
 
 def _wait(place: Workplace, claimed: Import, lease: Lease, error: Exception) -> None:
-    """Give back what cannot be copied now; once it has waited for as long as copying may take, it is refused."""
+    """Give back an import that cannot be copied now; reject it once it has waited for the import timeout."""
     if claimed.waited_seconds > place.settings.import_timeout_seconds:
         _refuse(claimed, lease, str(error))
         return

@@ -88,7 +88,7 @@ class Lease:
         self._thread.join()
 
     def checkpointed(self) -> None:
-        """Say that a checkpoint is kept: a pause that has waited for one is due."""
+        """Record that a checkpoint is stored: a pause that waited for one is due."""
         if self._pause_saved:
             self.order = self.order or Order.PAUSE
 
@@ -115,7 +115,7 @@ class Lease:
                 time.sleep(min(1.0, self._settings.heartbeat_seconds))
 
     def _is_over(self) -> bool:
-        """Say whether the lease and its grace have passed since it was last renewed."""
+        """Return whether the lease and its grace have passed since it was last renewed."""
         return time.monotonic() > self._renewed + self._settings.lease_seconds + self._settings.outage_grace_seconds
 
     def _run(self) -> None:
@@ -157,5 +157,5 @@ class Lease:
 
 
 def is_outage(error: DBAPIError) -> bool:
-    """Tell a database that is away or busy from a statement that is wrong."""
+    """Return whether an error means that the database is away or busy, not that a statement is wrong."""
     return error.connection_invalidated or type(error).__name__ in ("OperationalError", "InterfaceError")

@@ -32,7 +32,7 @@ class Reader:
         self._rest = b""  # the beginning of a line
 
     def read(self, to_the_end: bool = False) -> str:
-        """Give the lines that were completed since the last call; at the end, also one that was not."""
+        """Return the lines that were completed since the last call; at the end, also one that was not."""
         data = self._rest + self._new()
         end = len(data) if to_the_end else data.rfind(b"\n") + 1
         whole, self._rest = data[:end], data[end:][-LONGEST_REST:]

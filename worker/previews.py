@@ -15,7 +15,7 @@ _JPEG = b"\xff\xd8\xff"
 
 
 def options(check: Check, folder: Path) -> Sequence[str | Path]:
-    """Give the inspection's options that concern datasets alone."""
+    """Return the inspection's options that concern datasets alone."""
     if check.table is not Dataset:
         return []
     return ["--preview", folder / NAME, *check.words.options]

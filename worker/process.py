@@ -24,7 +24,7 @@ MAX_LOG = 2**23  # bytes of the log, twice: the running half and the one before
 
 
 def clean_environment(home: Path) -> dict[str, str]:
-    """Give the environment of a child: no URL, no token, no credential of the worker's; settings that keep it safe."""
+    """Return a child's environment: safe settings, without the worker's URLs, tokens and credentials."""
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return (
         inherited
@@ -93,7 +93,7 @@ class Child:
         return self._process.pid
 
     def lines(self, longest: int = MAX_LINE) -> Iterator[bytes]:
-        """Give each line of standard output as it comes; one over `longest` bytes is dropped."""
+        """Yield each line of standard output as it comes; one over `longest` bytes is dropped."""
         dropping = False
         with self._stdout:
             while line := self._stdout.readline(longest):
@@ -150,7 +150,7 @@ def _copy_capped(stream: IO[bytes], log: Path) -> None:
 
 
 def last_words(log: Path, lines: int = 5) -> str:
-    """Give the last lines of a log, without this machine's paths."""
+    """Return the last lines of a log, without this machine's paths."""
     try:
         with log.open("rb") as file:
             file.seek(0, os.SEEK_END)

@@ -21,7 +21,7 @@ MOST_FULL_DISKS = 3  # that a job may meet in a row before it ends
 
 
 def give_back_or_end(session: Session, held: Held, ending: Ending) -> None:
-    """Give back a job that has met a full disk; end it once it has met too many in a row."""
+    """Give back a job that has met a full disk; fail it after too many in a row."""
     met = 1 + attempts.given_back_in_a_row(session, held.id, Reason.DISK_FULL)
     if met < MOST_FULL_DISKS:
         lifecycle.requeue(session, held, why=Reason.DISK_FULL)

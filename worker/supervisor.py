@@ -279,7 +279,7 @@ class Attempt:
         return partial(lifecycle.requeue, held=self.held, why=order.value)
 
     def _without_storage(self, error: StorageUnreachable) -> Move:
-        """Give the job back: it goes on from its last checkpoint, and an outage is no fault of its owner's."""
+        """Give the job back: it resumes from its last checkpoint, and an outage is no fault of its owner's."""
         log.error("%s attempt %d is given back: %s", *_who(self.held), error)
         return partial(lifecycle.requeue, held=self.held, why=Order.OUTAGE.value)
 

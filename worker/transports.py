@@ -17,7 +17,7 @@ NO_MESSAGE = (ValueError, TypeError, AttributeError, LookupError, RecursionError
 
 
 def use() -> None:
-    """Have every connection of this process use the transports of this module."""
+    """Make every connection of this process use the transports of this module."""
     for alias, transport in {"redis": "Redis", "rediss": "Redis", "sqla": "Sql", "sqlalchemy": "Sql"}.items():
         TRANSPORT_ALIASES[alias] = f"{__name__}:{transport}"
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def own_name() -> str:
-    """Give the name of this process' worker."""
+    """Return the name of this process' worker."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 

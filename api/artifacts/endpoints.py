@@ -94,7 +94,7 @@ def get_job_artifact(
 def _file(
     job: Job, row: Artifact, request: Request, if_none_match: str | None, disposition: Disposition = "attachment"
 ) -> Response:
-    """Hand out a stored file, or say that the client has it or that it is gone."""
+    """Return a stored file, a 304 if the client has it, or a 410 if it is gone."""
     filename = f"{plain_name(job.name or '') or job.id}-{row.name}"
     file = Download(row.key, row.sha256, row.size, row.created_at, filename, media_type(row.name), disposition)
     return hand_out(request, file, if_none_match, guards(row.name))

@@ -18,7 +18,7 @@ SANDBOX = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'
 
 
 def media_type(name: str) -> str:
-    """Give the media type of a file by its name.
+    """Return the media type of a file by its name.
 
     >>> media_type("report.html"), media_type("student.pt")
     ('text/html; charset=utf-8', 'application/octet-stream')
@@ -27,5 +27,5 @@ def media_type(name: str) -> str:
 
 
 def guards(name: str) -> dict[str, str]:
-    """Give the headers that keep a file of this name harmless in a browser, beside those of every answer."""
+    """Return the headers that keep a file of this name harmless in a browser, beside those of every answer."""
     return {"Content-Security-Policy": SANDBOX} if media_type(name) == HTML else {}

@@ -65,7 +65,7 @@ def _deletable(session: Session, job_id: str, keep_weights: bool) -> Job:
 
 
 def _of_jobs() -> list[Table]:
-    """Give the tables whose rows go with their job, but for its files'."""
+    """Return the tables whose rows go with their job, but for its files'."""
     return [
         table
         for table in Base.metadata.sorted_tables

@@ -72,7 +72,7 @@ class BucketSource:
         return b"".join(self._chunks(each))
 
     def _chunks(self, each: Any) -> Iterator[bytes]:
-        """Give the content of an object, as it was when it was looked at."""
+        """Yield the content of an object, as it was when it was looked at."""
         with _told():
             try:
                 got = obstore.get(self._store, each["path"])
@@ -127,7 +127,7 @@ def look(settings: Settings, asked: str, patient: bool) -> BucketSource:
 
 
 def _find(allowed: Sequence[str], asked: str) -> tuple[str, list[str], bool]:
-    """Give the bucket, the parts of the key, and whether the client says that they are a prefix."""
+    """Return the bucket, the parts of the key, and whether the client says that they are a prefix."""
     address = asked.removesuffix("/")
     bucket, *parts = address.removeprefix("s3://").split("/")
     if not packing.are_plain((bucket, *parts)):

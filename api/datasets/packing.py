@@ -17,7 +17,7 @@ class Sink(Protocol):
 
     @property
     def size(self) -> int:
-        """Give the bytes so far."""
+        """Return the bytes so far."""
 
     def write(self, chunk: bytes) -> None:
         """Take the next bytes."""
@@ -63,7 +63,7 @@ def add(tar: tarfile.TarFile, name: str, size: int, file: IO[bytes]) -> None:
 
 
 def are_plain(parts: Iterable[str]) -> bool:
-    r"""Say whether a name's parts lead nowhere else.
+    r"""Return whether a name's parts lead nowhere else.
 
     >>> are_plain(["a", "b.jpg"]), are_plain(["..", "b"]), are_plain(["a", "", "b"]), are_plain(["a\\b"])
     (True, False, False, False)

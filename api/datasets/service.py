@@ -81,7 +81,7 @@ def versions_of(
 
 
 def with_preview(session: Session, dataset_id: str) -> Dataset:
-    """Give a dataset that has a preview.
+    """Return a dataset that has a preview.
 
     Raises:
         NotFound: there is no such dataset, or it has none: an invalid one, or one that an earlier version has checked.

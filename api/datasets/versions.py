@@ -12,7 +12,7 @@ from api.uploads import UploadStatus
 
 
 def number(session: Session, name: str) -> int:
-    """Give a new version its number, one request after the other; numbers of deleted versions are not given again."""
+    """Assign a version its number, one request after the other; numbers of deleted versions are not given again."""
     owner = owner_of(session)
     _one_at_a_time(session, owner, name)
     # The counter before anything is read: on SQLite this write is the lock.
@@ -27,7 +27,7 @@ def number(session: Session, name: str) -> int:
 
 
 def same_content(session: Session, row: Dataset, sha256: str) -> str | None:
-    """Give the id of the first version before this one, of its name, that has this content."""
+    """Return the id of the first version before this one, of its name, that has this content."""
     if row.version is None:
         return None
     same = select(Dataset.id).where(

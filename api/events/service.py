@@ -35,7 +35,7 @@ class Type(StrEnum):
 
 
 def moved(session: Session, job_id: str, reason: str | None = None) -> None:
-    """Tell a job's status, if it or the attempt is another than was told last.
+    """Record a job's status as an event, if it or the attempt has changed since the last one.
 
     Args:
         session: the caller's transaction, in which the job has been written.
@@ -58,7 +58,7 @@ def moved(session: Session, job_id: str, reason: str | None = None) -> None:
 
 
 def failed(session: Session, job_ids: Sequence[str], reason: str) -> None:
-    """Tell that queued jobs have failed, all for one reason, in a few statements however many they are."""
+    """Record that queued jobs have failed for one reason, in a few statements however many they are."""
     columns = (Job.id, Job.attempt, Job.worker, Job.kind, Job.owner, Job.finished_at)
     jobs = session.execute(select(*columns).where(Job.id.in_(job_ids)), execution_options=EVERYBODYS).all()
     newest = select(JobEvent.job_id, func.max(JobEvent.seq)).where(JobEvent.job_id.in_(job_ids))
@@ -74,7 +74,7 @@ def failed(session: Session, job_ids: Sequence[str], reason: str) -> None:
 
 
 def add(session: Session, job_id: str, attempt: int, kind: Type, data: dict[str, Any]) -> None:
-    """Tell something; the same again at once is a write that was repeated, and is told once."""
+    """Record an event; an identical one right after it is a repeated write, and is recorded once."""
     newest = session.scalars(
         select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.seq.desc()).limit(1)
     ).one_or_none()

@@ -47,7 +47,7 @@ class Once:
         self._claim = claim
 
     def accepted(self, session: Session, view: BaseModel, response: Response, location: str, retry_after: str) -> None:
-        """Say where what has been taken is and when to look, and keep the answer, as `keep` does."""
+        """Set the headers of an accepted request, and store the response, as `keep` does."""
         response.headers["Location"] = location
         response.headers["Retry-After"] = retry_after
         self.keep(session, view, response)

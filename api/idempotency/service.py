@@ -52,7 +52,7 @@ def add(session: Session, claim: Claim) -> None:
 
 
 def take_over(session: Session, claim: Claim) -> Answer | None:
-    """Give the answer that stands under a key; None where its claim had run out and is this request's now.
+    """Return the stored response of a key; None if its claim had expired and is this request's now.
 
     Raises:
         KeyReused: the key belongs to a request that asked something else.
@@ -82,7 +82,7 @@ def keep(session: Session, claim: Claim, answer: Answer) -> None:
 
 
 def release(session: Session, claim: Claim) -> None:
-    """Give up a claim: the request was refused or failed, so nothing stands and the key is free."""
+    """Release a claim: the request was refused or failed, so the key is free again."""
     session.execute(delete(IdempotencyKey).where(*_own(claim)))
 
 

@@ -58,7 +58,7 @@ def in_turn(job: type[Job] | AliasedClass[Job]) -> tuple[Any, ...]:
 
 
 def overdue(job: type[Job] | AliasedClass[Job]) -> ColumnElement[bool]:
-    """Give the SQL condition that the job's deadline has passed, by the server's clock."""
+    """Return the SQL condition that the job's deadline has passed, by the server's clock."""
     return and_(job.deadline.is_not(None), job.deadline < now())
 
 
@@ -105,19 +105,19 @@ def look_up(session: Session, ids: Iterable[str], lock: Lock | None = None) -> d
 
 
 def is_ready(spec: dict[str, Any], found: Mapping[str, State]) -> bool:
-    """Say whether everything that a job refers to can be used now."""
+    """Return whether everything that a job refers to can be used now."""
     return all((state := found.get(id_)) is not None and state.usable for id_ in references(spec).values())
 
 
 def problems_of(spec: dict[str, Any], found: Mapping[str, State]) -> Iterator[tuple[str, Blocked]]:
-    """Say why a job with this spec can never start: the ids at fault, each with what is wrong; none while it can."""
+    """Return why a job with this spec can never start: the ids at fault, each with what is wrong; none while it can."""
     for where, id_ in references(spec).items():
         if (problem := _problem(where, id_, found.get(id_))) is not None:
             yield id_, problem
 
 
 def blocked(session: Session, spec: dict[str, Any]) -> Blocked | None:
-    """Say why a job with this spec can never start, or None while it can."""
+    """Return why a job with this spec can never start, or None while it can."""
     found = look_up(session, references(spec).values())
     return next((problem for _, problem in problems_of(spec, found)), None)
 
@@ -154,7 +154,7 @@ def _problem(field: str, id_: str, state: State | None) -> Blocked | None:
 
 
 def newest_weights(session: Session, job_id: str, name: str = WEIGHTS) -> Artifact | None:
-    """Give the newest weights that a job has published: those of its last attempt's last checkpoint."""
+    """Return the newest weights that a job has published: those of its last attempt's last checkpoint."""
     return session.scalars(
         select(Artifact).where(Artifact.job_id == job_id, Artifact.name == name).order_by(*NEWEST_FIRST).limit(1)
     ).one_or_none()

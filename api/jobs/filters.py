@@ -11,7 +11,7 @@ from api.studies.tables import Study, StudyMember
 def conditions(
     name: str | None, created_after: datetime | None, created_before: datetime | None, study: str | None
 ) -> list[ColumnElement[bool]]:
-    """Give the SQL conditions of these filters; each that is None lets everything through.
+    """Return the SQL conditions of these filters; each that is None lets everything through.
 
     Args:
         name: what the job is called, exactly.

@@ -190,7 +190,7 @@ def _wish(cancel_requested: bool, late: bool, status: Status, pause: str | None)
 
 
 def record_running(session: Session, held: Held) -> None:
-    """Say that the trainer works (a job that is being paused or cancelled stays so)."""
+    """Record that the trainer runs (a job that is being paused or cancelled stays so)."""
     _write(session, held, status=_running())
     events.moved(session, held.id)
 

@@ -22,7 +22,7 @@ from rdrkd.reasons import Reason
 
 
 def fail_blocked(session: Session) -> list[str]:
-    """Tell a batch of jobs that what they wait for has changed; return those that can never start and so have failed.
+    """Update a batch of jobs whose dependencies have changed; return those that have failed since they can never start.
 
     There may be more: the reaper goes on in further transactions (`unblocking.advance`).
     """
@@ -103,7 +103,7 @@ def fail_overdue(session: Session, limit: int = 100) -> list[str]:
 
 
 def can_start(session: Session, job_id: str) -> bool:
-    """Say whether a job is queued and everything that it refers to is ready."""
+    """Return whether a job is queued and everything that it refers to is ready."""
     return session.scalar(select(Job.id).where(Job.id == job_id, claimable(Job))) is not None
 
 

@@ -81,7 +81,7 @@ def prune_ended(session: Session, job_id: str, policy: Retention) -> list[str]:
 
 
 def ended_with_more(session: Session, policy: Retention) -> list[str]:
-    """Give the ended jobs that have more checkpoints than the policy's newest: those it may let go some of."""
+    """Return the ended jobs that have more checkpoints than the policy's newest: those it may let go some of."""
     places = select(Artifact.job_id, Artifact.attempt, Artifact.epoch).distinct().subquery()
     many = select(places.c.job_id).group_by(places.c.job_id).having(func.count() > policy.last)
     return list(session.scalars(select(Job.id).where(Job.id.in_(many), Job.status.in_(TERMINAL)).order_by(Job.id)))
@@ -94,7 +94,7 @@ def _old(session: Session, job_id: str, policy: Retention) -> list[Artifact]:
 
 
 def _best(session: Session, job_id: str) -> Place | None:
-    """Give the best checkpoint that is left: each says whether it was the best until then."""
+    """Return the best checkpoint that is left: each says whether it was the best until then."""
     newest_best = (
         select(JobCheckpoint.attempt, JobCheckpoint.epoch)
         .where(JobCheckpoint.job_id == job_id, JobCheckpoint.is_best)

@@ -148,7 +148,7 @@ class JobDetail(JobView):
 
 
 def links(job_id: str) -> JobLinks:
-    """Give a job's addresses."""
+    """Return a job's addresses."""
     base = f"/v1/jobs/{job_id}"
     return JobLinks(
         self=base,

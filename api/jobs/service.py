@@ -162,7 +162,7 @@ def check_workers(session: Session, spec: RunSpec) -> None:
 
 
 def is_past(session: Session, moment: datetime) -> bool:
-    """Say whether a moment has passed, by the database's clock."""
+    """Return whether a moment has passed, by the database's clock."""
     return bool(session.scalar(select(literal(moment, UtcDateTime()) <= now())))
 
 

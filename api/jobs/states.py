@@ -37,7 +37,7 @@ MOVES: dict[Status, frozenset[Status]] = {
 
 
 def sources(target: Status) -> list[Status]:
-    """Give the states from which a job may move to `target`: the WHERE of every conditional UPDATE.
+    """Return the states from which a job may move to `target`: the WHERE of every conditional UPDATE.
 
     >>> sources(Status.PAUSING)
     [<Status.STARTING: 'starting'>, <Status.RUNNING: 'running'>]

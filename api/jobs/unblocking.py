@@ -66,7 +66,7 @@ def enter_again(session: Session, job_id: str, spec: dict[str, Any]) -> None:
 
 
 def _look(session: Session, job_id: str, spec: dict[str, Any]) -> bool:
-    """Say whether a job waits for what it refers to; what is usable stays so, all else is kept as it is."""
+    """Return whether a job waits for what it refers to; what is usable stays so, all else is kept as it is."""
     ids = set(references(spec).values())
     found = look_up(session, ids, lock="delete")
     if is_ready(spec, found):
@@ -90,13 +90,13 @@ def changed(session: Session, on_id: str) -> list[str]:
 
 
 def note_if_waited_for(session: Session, on_id: str) -> None:
-    """Have the dependants of something looked at later, if there are any."""
+    """Schedule a later look at the dependants of something, if there are any."""
     if _open(session, on_id, limit=1):
         note(session, on_id)
 
 
 def note(session: Session, on_id: str, after: str = "") -> None:
-    """Have the dependants of something looked at later, from the one that follows the job `after`."""
+    """Schedule a later look at the dependants of something, from the one that follows the job `after`."""
     session.execute(insert(DependencyChange).values(id=new_id("chg"), on_id=on_id, after=after))
 
 
@@ -155,7 +155,7 @@ def _fail(session: Session, job_ids: Sequence[str], reason: Reason, message: str
 
 
 def _spread(session: Session, on_id: str, after: str = "") -> Told:
-    """Tell the dependants of something, and those of the dependants that fail, until a batch is full."""
+    """Update the dependants of something, and those of dependants that fail, until a batch is full."""
     todo, told = deque([(on_id, after)]), Told()
     while todo and told.looked_at < BATCH:
         on_id, after = todo.popleft()

@@ -33,7 +33,7 @@ class Counts:
 def waiting_for(
     session: Session, job: Job, count: bool = False, position: int | None = None, counts: Counts | None = None
 ) -> list[Waiting]:
-    """Say what keeps a job from starting; nothing for a job that is not queued.
+    """Return what keeps a job from starting; nothing for a job that is not queued.
 
     Args:
         session: the caller's transaction.

@@ -58,7 +58,7 @@ class Lookup:
         return known.caller
 
     async def any_key(self) -> bool:
-        """Say whether there has ever been a key; once there has, the service stays closed to callers without.
+        """Return whether there has ever been a key; once there has, the service stays closed to callers without.
 
         Raises:
             Unavailable: the database does not answer, or has no tables yet.
@@ -120,7 +120,7 @@ class Lookup:
             raise Unavailable("expected a database that answers, got none") from error
 
     def _note(self, key_id: str, known: Known) -> None:
-        """Have it written that a key is used; nobody waits for that."""
+        """Schedule the note that a key was used; nobody waits for it."""
         self._known[key_id] = (self._known[key_id][0], replace(known, unnoted=False))
         self._later(self._write_note(key_id))
 

@@ -69,7 +69,7 @@ def revoke(session: Session, key_id: str) -> ApiKey:
 
 
 def any_key(session: Session) -> bool:
-    """Say whether there has ever been a key."""
+    """Return whether there has ever been a key."""
     return bool(session.scalar(select(exists().select_from(ApiKey))))
 
 
@@ -80,7 +80,7 @@ def parts(token: str) -> tuple[str, str] | None:
 
 
 def digest(secret: str) -> str:
-    """Give what is kept of a secret."""
+    """Return what is kept of a secret."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

@@ -36,7 +36,7 @@ class Held:
         self._covered = -1
 
     def covers(self, size: int) -> bool:
-        """Say whether the file may grow to `size` bytes."""
+        """Return whether the file may grow to `size` bytes."""
         return size <= self._covered and not self.lost
 
     def cover(self, size: int, ahead: int = 0, also: Callable[[Session], object] | None = None) -> None:
@@ -60,7 +60,7 @@ class Held:
         self._take(size, also)
 
     def release(self, also: Callable[[Session], object] | None = None) -> None:
-        """Give back what is reserved; more than once does no harm. `also` is done in the same transaction."""
+        """Release what is reserved; repeating it is harmless. `also` runs in the same transaction."""
         if self._covered < 0:
             return
         with self._ledger.database.transaction(write=True) as session:
@@ -70,7 +70,7 @@ class Held:
         self.released()
 
     def release_in(self, session: Session) -> None:
-        """Give it back in a transaction, as one that writes the row which counts from now on; then call `released`."""
+        """Release it in a transaction that also writes the row which counts from now on; then call `released`."""
         session.execute(delete(Reservation).where(Reservation.id == self.id))
 
     def released(self) -> None:
@@ -108,7 +108,7 @@ class Ledger:
         self._thread: threading.Thread | None = None
 
     def begin(self, settings: Settings, owner: str | None, file: str, *, counted: bool = True) -> Held:
-        """Give a reservation of nothing yet.
+        """Return a reservation of nothing yet.
 
         Args:
             settings: quotas, watermark and lease.

@@ -120,13 +120,13 @@ def pieces(text: str) -> Iterator[str]:
 
 
 def follows(row: JobLog, cursor: Cursor) -> bool:
-    """Say whether nothing was dropped between a place and the next piece."""
+    """Return whether nothing was dropped between a place and the next piece."""
     before = cursor.number if row.attempt == cursor.attempt else 0
     return row.number == before + 1
 
 
 def with_gaps(rows: Sequence[JobLog], cursor: Cursor) -> Iterator[tuple[JobLog, bool]]:
-    """Give each piece, and whether lines of its attempt before it were dropped since the place where one reads on."""
+    """Yield each piece, and whether lines of its attempt before it were dropped since the place where one reads on."""
     for row in rows:
         yield row, not follows(row, cursor)
         cursor = Cursor(row.attempt, row.number)

@@ -143,7 +143,7 @@ def _method(name: str) -> MethodView:
 
 
 def _needs(term: Term) -> list[str]:
-    """What `rdrkd.models` checks of a pair for this term."""
+    """Return what `rdrkd.models` checks of a pair for this term."""
     if isinstance(term, FeatureTerm):
         of_head = ["levels that the teacher's head has"] if isinstance(term, Ultralytics) else []
         return ["a map of one size in both at each of `levels`", *of_head]

@@ -29,7 +29,7 @@ def upgrade(url: str) -> None:
 
 
 def config(connection: Connection | None = None) -> Config:
-    """Give Alembic's configuration; it is all here, so there is no alembic.ini."""
+    """Return Alembic's configuration; it is all here, so there is no alembic.ini."""
     configuration = Config()
     configuration.set_main_option("script_location", str(Path(__file__).parent))
     configuration.set_main_option("path_separator", "os")
@@ -39,12 +39,12 @@ def config(connection: Connection | None = None) -> Config:
 
 @cache
 def newest() -> str | None:
-    """Give the revision that the code expects."""
+    """Return the revision that the code expects."""
     return ScriptDirectory.from_config(config()).get_current_head()
 
 
 def current(engine: Engine) -> str | None:
-    """Give the revision that the database is at; None for an empty one."""
+    """Return the revision that the database is at; None for an empty one."""
     with engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 

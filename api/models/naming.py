@@ -20,12 +20,12 @@ from rdrkd.spec.references import MODEL_ID
 
 
 def series_id(owner: str | None, name: str) -> str:
-    """Give the id of a name of an owner's models: the same for the same two."""
+    """Return the id of a name of an owner's models: the same for the same two."""
     return "ser_" + hashlib.sha256(f"{owner or ''}\0{name}".encode()).hexdigest()[:32]
 
 
 def number(session: Session, row: Model) -> None:
-    """Give a model that has a name the next version of it; two requests at once get two."""
+    """Assign a named model the next version; concurrent requests get different ones."""
     if row.name is None:
         return
     one = series_id(row.owner, row.name)

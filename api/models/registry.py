@@ -54,7 +54,7 @@ def create(session: Session, job: Job, name: str, stored: Stored, aliases: Seque
 
 
 def lineage_of(job: Job) -> dict[str, Any]:
-    """Say where a job's student comes from; what it names may be deleted, and this stays."""
+    """Return where a job's student comes from; what it names may be deleted, and this stays."""
     resolved, result = job.resolved_spec or {}, job.result or {}
     provenance = resolved.get("provenance", {})
     return {

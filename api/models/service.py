@@ -64,7 +64,7 @@ def file(session: Session, model_id: str, form: str) -> tuple[Model, ModelFile]:
 
 
 def own(row: Model) -> ModelFile:
-    """Give the file that was uploaded, as the others are given."""
+    """Return the file that was uploaded, as the others are given."""
     form = row.key.rpartition(".")[2]
     return ModelFile(model_id=row.id, format=form, key=row.key, sha256=row.sha256, size=row.size)
 

@@ -25,7 +25,7 @@ class _Figures(Collector):
         self._metrics = metrics
 
     def collect(self) -> Iterable[Metric]:
-        """Give them."""
+        """Return them."""
         return self._metrics
 
 

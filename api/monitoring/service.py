@@ -20,7 +20,7 @@ from api.workers import service as workers
 
 
 def figures(session: Session, free_bytes: int, unwritten_bytes: int, version: str) -> Iterator[Metric]:
-    """Give every figure; all are of the whole service, whoever owns what.
+    """Yield every figure; all are of the whole service, whoever owns what.
 
     Args:
         session: the caller's transaction, which sees everybody's rows.

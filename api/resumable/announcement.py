@@ -53,7 +53,7 @@ class Announcement(BaseModel):
 
     @property
     def suffix(self) -> str:
-        """Give the file's suffix as the store has it, such as `.zip`."""
+        """Return the file's suffix as the store has it, such as `.zip`."""
         return suffix_of(self.filename, SUFFIXES[self.kind]) or ""
 
     @classmethod

@@ -48,7 +48,7 @@ def length_of(request: Request, most: int) -> int:
 
 
 def state_of(row: ResumableUpload, partial: Partial, offset: int) -> dict[str, str]:
-    """Give the headers that say how far an upload is."""
+    """Return the headers that say how far an upload is."""
     shown = {**OF_ALL, "Upload-Offset": str(offset), LENGTH: str(row.length), "Cache-Control": "no-store"}
     if (result := result_of(row)) is not None:
         return shown | {"Upload-Result": result}

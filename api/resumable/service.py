@@ -92,7 +92,7 @@ def create(session: Session, row: ResumableUpload, stored: Stored) -> Dataset | 
 
 
 def result_of(row: ResumableUpload) -> str | None:
-    """Give the address of what the file became; None before its end."""
+    """Return the address of what the file became; None before its end."""
     return f"{PATHS[row.kind]}/{row.created}" if row.created else None
 
 

@@ -67,7 +67,7 @@ class Bucket:
         return store
 
     def address(self, key: str) -> str:
-        """Say where clients find an object."""
+        """Return where clients find an object."""
         base = self.download_endpoint or f"https://s3.{self.region}.amazonaws.com"
         return "/".join(part for part in (base.rstrip("/"), self.name, self.prefix, key) if part)
 
@@ -239,7 +239,7 @@ class _Bytes:
 
 
 def _hashed(file: IO[bytes], digest: Any, expected: str | None) -> Iterator[bytes]:
-    """Give a file in pieces and hash them; an error at the end undoes what was sent."""
+    """Yield a file in pieces and hash them; an error at the end undoes what was sent."""
     for chunk in iter(partial(file.read, CHUNK), b""):
         digest.update(chunk)
         yield chunk

@@ -65,7 +65,7 @@ class FolderStorage:
         return Stored(key, sha256, size, new=True)
 
     def path(self, key: str) -> Path:
-        """Say where a key lies on this machine, whether or not the file is there.
+        """Return where a key lies on this machine, whether or not the file is there.
 
         Raises:
             ValueError: the key leaves the store.

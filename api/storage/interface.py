@@ -52,7 +52,7 @@ class Reader(Protocol):
     """A stored file that is read from any place."""
 
     async def read(self, size: int) -> bytes:
-        """Give the next bytes, at most `size`; none at the end."""
+        """Return the next bytes, at most `size`; none at the end."""
 
     async def seek(self, offset: int) -> int:
         """Go to a byte."""
@@ -72,10 +72,10 @@ class Storage(Protocol):
         """
 
     def incoming_path(self, name: str) -> Path:
-        """Say where a file that arrives in pieces grows; `sweep` removes it once nobody has added to it for long."""
+        """Return where a file that arrives in pieces grows; `sweep` removes it once nobody has added to it for long."""
 
     def free(self) -> int:
-        """Give how many bytes are free where files arrive."""
+        """Return how many bytes are free where files arrive."""
 
     def put(self, stream: BinaryIO, suffix: str) -> Stored:
         """Store a stream under the hash of its content; memory stays flat."""
@@ -93,13 +93,13 @@ class Storage(Protocol):
         """
 
     def exists(self, key: str) -> bool:
-        """Say whether a file is there."""
+        """Return whether a file is there."""
 
     def verify(self, key: str, sha256: str) -> bool:
-        """Say whether the file is there and its content has this hash."""
+        """Return whether the file is there and its content has this hash."""
 
     def fetch(self, key: str, sha256: str, folder: Path) -> Path | None:
-        """Give a file of this machine with the content of a stored one, for reading; None: missing or damaged.
+        """Return a file of this machine with the content of a stored one, for reading; None: missing or damaged.
 
         Args:
             key: of the stored file.
@@ -111,10 +111,10 @@ class Storage(Protocol):
         """Copy a stored file to `target`; False: it is missing or damaged, and then nothing is at `target`."""
 
     def local(self, key: str) -> Path | None:
-        """Say where a file lies that is on this machine; None: it is elsewhere."""
+        """Return where a file lies that is on this machine; None: it is elsewhere."""
 
     def presigned(self, key: str, media_type: str, disposition: str) -> str | None:
-        """Give an address at which anybody can fetch the file for a short while; None: there is none."""
+        """Return an address at which anybody can fetch the file for a short while; None: there is none."""
 
     def reader(self, key: str) -> AbstractAsyncContextManager[Reader]:
         """Open a file that is elsewhere."""

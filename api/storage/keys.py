@@ -7,7 +7,7 @@ _SUFFIX = re.compile(r"\.[a-z0-9]+")
 
 
 def checked(key: str) -> str:
-    """Give a key back; no part of one starts with a dot, so `..` cannot occur.
+    """Return a valid key unchanged; no part of one starts with a dot, so `..` cannot occur.
 
     Raises:
         ValueError: it is none.
@@ -21,7 +21,7 @@ def checked(key: str) -> str:
 
 
 def upload_key(sha256: str, suffix: str) -> str:
-    """Give the key of an upload with this content.
+    """Return the key of an upload with this content.
 
     Raises:
         ValueError: the suffix is not plain.

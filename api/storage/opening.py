@@ -37,12 +37,12 @@ def open_storage(settings: Settings) -> Storage:
 
 
 def access_of(settings: Settings) -> Access | None:
-    """Give the keys to the store's bucket; None: what the machine's role gives."""
+    """Return the keys to the store's bucket; None: what the machine's role gives."""
     return access_by(settings.s3_access_key_id, settings.s3_secret_access_key, settings.s3_session_token)
 
 
 def access_by(key_id: SecretStr | None, secret_key: SecretStr | None, session_token: SecretStr | None) -> Access | None:
-    """Give the keys of our settings, or as AWS' tools name them; None: there are none."""
+    """Return the keys of our settings, or as AWS' tools name them; None: there are none."""
     given = (key_id, secret_key, session_token)
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
     id_, secret, token = map(_plain, given) if key_id is not None else map(os.environ.get, names)

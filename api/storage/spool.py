@@ -64,11 +64,11 @@ class Spool:
                 Path(file.name).unlink(missing_ok=True)  # no effect once it has moved to its key
 
     def path(self, name: str) -> Path:
-        """Say where a file that arrives in pieces grows."""
+        """Return where a file that arrives in pieces grows."""
         return self.folder / checked(name)
 
     def free(self) -> int:
-        """Give how many bytes are free where the folder lies, or is to lie."""
+        """Return how many bytes are free where the folder lies, or is to lie."""
         place = next(folder for folder in (self.folder, *self.folder.parents) if folder.exists())
         return shutil.disk_usage(place).free
 
@@ -85,7 +85,7 @@ class Spool:
 
 
 def _left(path: Path) -> bool:
-    """Say whether a file was being written in one go by a process that is gone."""
+    """Return whether a file was being written in one go by a process that is gone."""
     if not path.name.startswith(WRITTEN):
         return False
     with path.open("rb") as file:

@@ -30,7 +30,7 @@ def delete_study(session: Session, study_id: str) -> list[str]:
 
 
 def _jobs_of(session: Session, study: Study) -> Iterator[Job]:
-    """Give what the study has had made, what needs before what is needed: reports, members, the teacher."""
+    """Yield what the study has had made, what needs before what is needed: reports, members, the teacher."""
     yield from studies.reports(session, study.id)
     for job in reversed(studies.members_of(session, study).jobs):
         step: Job | None = job

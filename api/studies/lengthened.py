@@ -17,7 +17,7 @@ Rows = Sequence[tuple[StudyMember, Job]]
 
 
 def due(session: Session, spec: Spec, rows: Rows) -> Iterator[tuple[Method, int, float]]:
-    """Give method, seed and how many times longer than the study says, of each such member that can be queued by now.
+    """Yield method, seed and how many times longer than the study says, of each such member that can be queued by now.
 
     None is, while a job of the study goes on, nor where one was cancelled: `resume` comes first.
 
@@ -40,7 +40,7 @@ def due(session: Session, spec: Spec, rows: Rows) -> Iterator[tuple[Method, int,
 
 
 def length(spec: Spec, method: Method, rows: Rows) -> float | None:
-    """Say how many times longer a method was made for other seeds already."""
+    """Return how many times longer a method was made for other seeds already."""
     for row, job in rows:
         if row.method == method.name:
             return float(job.spec["train"]["epochs"]) / spec.train.epochs

@@ -21,7 +21,7 @@ from rdrkd.study.record import record_of, teacher_record_of
 
 
 def results_of(session: Session, study_id: str, jobs: list[str]) -> results.Results:
-    """Give the results of the study's members that these jobs have trained.
+    """Return the results of the study's members that these jobs have trained.
 
     Args:
         session: the caller's transaction.
@@ -60,7 +60,7 @@ def results_of(session: Session, study_id: str, jobs: list[str]) -> results.Resu
 
 
 def panel_of(session: Session, study_id: str, jobs: list[str]) -> list[tuple[str, Artifact]]:
-    """Give the students that the panel shows, by method: of one seed the student alone and the first methods."""
+    """Return the students that the panel shows, by method: of one seed the student alone and the first methods."""
     rows = service.members_of(session, service.get(session, study_id)).rows
     columns = columns_of((row.method, row.seed, job.id) for row, job in rows if job.id in jobs)
     found = [(method, newest_weights(session, job_id)) for method, job_id in columns]
@@ -88,7 +88,7 @@ def _failures(members: service.Members) -> list[dict[str, Any]]:
 
 
 def _identity(session: Session, model: ModelRef) -> Any:
-    """Say what a model is, as the command line does of files: architectures by name, weights by their bytes."""
+    """Return what a model is, as the command line does of files: architectures by name, weights by their bytes."""
     match model:
         case Architecture():
             return model.model_dump(mode="json")

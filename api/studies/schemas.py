@@ -118,7 +118,7 @@ def _member(method: str, seed: int, job: Job) -> dict[str, Any]:
 
 
 def state_of(counts: Counter[Status]) -> State:
-    """Say where a study is whose jobs are there."""
+    """Return where a study is whose jobs are there."""
     going = set(counts) - TERMINAL
     if going == {Status.PAUSED}:
         return "paused"

@@ -101,7 +101,7 @@ def extend(
 
 
 def resume(session: Session, study_id: str) -> tuple[Study, list[str]]:
-    """Give each job that has failed or was cancelled a successor, which begins with its newest checkpoint.
+    """Give each failed or cancelled job a successor, which begins with its newest checkpoint.
 
     Raises:
         NotFound: there is no such study.
@@ -227,12 +227,12 @@ def reports(session: Session, study_id: str) -> Sequence[Job]:
 
 
 def newest_report(session: Session, study_id: str) -> Job | None:
-    """Give the newest job that has drawn the study's report."""
+    """Return the newest job that has drawn the study's report."""
     return next((job for job in reports(session, study_id) if job.status == Status.SUCCEEDED), None)
 
 
 def report(session: Session, study_id: str) -> Job:
-    """Give the newest job that has drawn the study's report.
+    """Return the newest job that has drawn the study's report.
 
     Raises:
         NotFound: there is no such study.

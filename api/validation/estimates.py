@@ -18,7 +18,7 @@ _TRAINING = ("imgsz", "batch", "amp", "compile", "fraction", "cache", "workers",
 
 
 def estimate(session: Session, spec: JobSpec) -> Estimate:
-    """Give what earlier jobs have taken that had the same architecture, dataset and settings."""
+    """Return what earlier jobs have taken that had the same architecture, dataset and settings."""
     wanted = _likeness(session, spec)
     if wanted["architecture"] is None:
         return _none("the model's architecture is not known yet, so no earlier job can be told to be alike")
@@ -51,7 +51,7 @@ def _of(jobs: list[Job], device: str, same: list[str], spec: JobSpec, session: S
 
 
 def _likeness(session: Session, spec: JobSpec) -> dict[str, Any]:
-    """Give what decides the cost: two jobs in which it is equal are alike."""
+    """Return what decides the cost: two jobs in which it is equal are alike."""
     likeness: dict[str, Any] = {"architecture": architecture_of(session, own_model(spec)), "dataset": spec.dataset}
     if isinstance(spec, Evaluate):
         return likeness | {name: getattr(spec.evaluation, name) for name in ("imgsz", "batch", "split")}

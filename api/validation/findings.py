@@ -17,7 +17,7 @@ FEW = 12  # class names that are shown
 
 
 def findings(session: Session, spec: JobSpec) -> list[Finding]:
-    """Give what is known of the dataset and the models, errors first."""
+    """Return what is known of the dataset and the models, errors first."""
     dataset = session.get_one(Dataset, spec.dataset)
     names: list[str] | None = None
     found: list[Finding] = []
@@ -61,7 +61,7 @@ def _student(session: Session, spec: Distill) -> dict[str, Any]:
 def _of_pair(
     spec: Distill, names: list[str] | None, teacher: dict[str, Any], student: dict[str, Any]
 ) -> Iterator[Finding]:
-    """Say what the terms need and the pair has not; of a student that is an architecture alone the run finds out."""
+    """Return what the terms need and the pair has not; of a student that is an architecture alone the run finds out."""
     terms = spec.distillation.recipe.terms
     own, others = student.get("strides"), teacher.get("strides")
     if own and spec.train.imgsz % int(max(own)):

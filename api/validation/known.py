@@ -10,7 +10,7 @@ from rdrkd.spec import RUN_SPEC, Architecture, Distill, JobOutput, JobSpec, Mode
 
 
 def card_of(session: Session, reference: ModelRef) -> dict[str, Any] | None:
-    """Give what was found of a model: `names`, of an upload also `strides` and `reg_max`; None before its check."""
+    """Return what was found of a model: `names`, of an upload also `strides` and `reg_max`; None before its check."""
     match reference:
         case RegisteredModel():
             model = session.get(Model, reference.model)
@@ -23,7 +23,7 @@ def card_of(session: Session, reference: ModelRef) -> dict[str, Any] | None:
 
 
 def architecture_of(session: Session, reference: ModelRef | None) -> str | None:
-    """Give a model's architecture by its name; None where it is not known, or has none."""
+    """Return a model's architecture by its name; None where it is not known, or has none."""
     match reference:
         case Architecture():
             return str(reference.architecture)
@@ -37,10 +37,10 @@ def architecture_of(session: Session, reference: ModelRef | None) -> str | None:
 
 
 def own_model(spec: Any) -> ModelRef | None:
-    """Give the model that a job trains or evaluates."""
+    """Return the model that a job trains or evaluates."""
     return references(spec).get("student" if isinstance(spec, Distill) else "model")
 
 
 def teacher_of(spec: JobSpec) -> ModelRef | None:
-    """Give the teacher, where the job needs one: the preset `none` opens none."""
+    """Return the teacher, where the job needs one: the preset `none` opens none."""
     return spec.teacher if isinstance(spec, Distill) and spec.distillation.recipe.terms else None

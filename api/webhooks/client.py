@@ -97,7 +97,7 @@ def signed(message_id: str, body: str, secrets: Sequence[str]) -> dict[str, str]
 
 
 def _reason(error: BaseException) -> str:
-    """Say in a few words why there is no connection; nothing of what came over it."""
+    """Return a short reason why the connection failed, without any data that came over it."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLError):

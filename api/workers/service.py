@@ -58,7 +58,7 @@ class Queue:
 
 
 def join(session: Session, presence: Presence, lease_seconds: float) -> None:
-    """Say that a worker has come; one of the same name is gone, then."""
+    """Record a worker's start; it replaces one of the same name."""
     leave(session, presence.name)
     row = Worker(name=presence.name, queue=presence.queue, version=presence.version, cpus=presence.cpus)
     row.devices, row.alive_until = presence.devices, after_seconds(lease_seconds)
@@ -67,7 +67,7 @@ def join(session: Session, presence: Presence, lease_seconds: float) -> None:
 
 
 def beat(session: Session, presence: Presence, lease_seconds: float) -> None:
-    """Say that a worker is still there."""
+    """Record a worker's heartbeat."""
     again = update(Worker).where(Worker.name == presence.name).returning(Worker.name)
     values = {"beat_at": now(), "alive_until": after_seconds(lease_seconds), "complaint": _fit(presence.complaint)}
     if session.scalar(again.values(**values)) is None:
@@ -79,7 +79,7 @@ def _fit(complaint: str | None) -> str | None:
 
 
 def leave(session: Session, name: str) -> None:
-    """Say that a worker is gone."""
+    """Record a worker's end."""
     session.execute(delete(Worker).where(Worker.name == name))
 
 
@@ -109,7 +109,7 @@ def present(session: Session) -> list[Present]:
 
 
 def _tasks(session: Session) -> Iterator[tuple[str | None, tuple[What, str]]]:
-    """Give what each worker holds a lease on."""
+    """Yield what each worker holds a lease on."""
     uploads: Sequence[tuple[What, type[Dataset] | type[Model]]] = (("dataset", Dataset), ("model", Model))
     for what, table in uploads:
         held = (table.status == UploadStatus.CHECKING, table.lease_until.is_not(None))

@@ -40,7 +40,7 @@ def ask(method: str, path: str, **options: Any) -> Call[Answer]:
 
 
 def refuse(answer: Answer) -> Answer:
-    """Give the answer back unless it is a problem.
+    """Return the response unless it is a problem.
 
     Raises:
         Refused: it is one.
@@ -55,7 +55,7 @@ def refuse(answer: Answer) -> Answer:
 
 
 def pause(tried: int) -> float:
-    """Give the seconds before the next try: 0.2, 0.4, ... 6.4."""
+    """Return the seconds before the next try: 0.2, 0.4, ... 6.4."""
     return float(min(0.1 * 2**tried, 6.4))
 
 
@@ -71,7 +71,7 @@ def one(view: Callable[[Any], Seen], method: str, path: str, json: Any = None) -
 
 
 def imported(source: str, name: str | None, words: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Give the address and the body that make a dataset of a source.
+    """Return the address and the body that make a dataset of a source.
 
     >>> imported("s3://surveys/may", None, {"divide": "val=0.2"})
     ('/v1/datasets/from-bucket', {'url': 's3://surveys/may', 'name': None, 'divide': 'val=0.2'})

@@ -56,7 +56,7 @@ class Answer:
 
 
 def elsewhere(wish: Ask, status: int, headers: Headers) -> tuple[str, Headers] | None:
-    """Say where the service sends a download on to, and with which headers; None: it answers itself.
+    """Return where the service sends a download on to, and with which headers; None: it answers itself.
 
     The address needs no key, and gets none. A part is asked for only where the file is still the one it belongs to:
     the service's ETag tells, since that of a bucket is another.

@@ -34,7 +34,7 @@ class Job(_View):
 
     @property
     def ended(self) -> bool:
-        """Say whether the job is over."""
+        """Return whether the job is over."""
         return self.status in ENDED
 
 
@@ -50,7 +50,7 @@ class _Upload(_View):
 
     @property
     def ended(self) -> bool:
-        """Say whether its check is over."""
+        """Return whether its check is over."""
         return self.status != "checking"
 
 
@@ -95,7 +95,7 @@ class Study(_View):
 
     @property
     def ended(self) -> bool:
-        """Say whether all its members are over."""
+        """Return whether all its members are over."""
         return self.status in ENDED
 
 

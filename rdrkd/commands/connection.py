@@ -52,7 +52,7 @@ def connected(url: str, token_file: Path | None, as_json: bool) -> Iterator[tupl
 
 
 def new_app(help_: str) -> typer.Typer:
-    """Give a group of commands."""
+    """Return a group of commands."""
     return typer.Typer(help=help_, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 
 

@@ -81,7 +81,7 @@ def _disk(there: dict[str, Any]) -> Finding:
 
 
 def size(count: float) -> str:
-    """Give a number of bytes for people.
+    """Return a number of bytes for people.
 
     >>> size(0), size(1536), size(5 * 2**40)
     ('0 B', '1.5 KiB', '5.0 TiB')

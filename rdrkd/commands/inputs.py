@@ -31,7 +31,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def sent(spec: Mapping[str, Any], folder: Path, service: "Client", told: Told) -> dict[str, Any]:
-    """Give the spec with the files that it names sent to the service.
+    """Return the spec with the files that it names sent to the service.
 
     Args:
         spec: of a job or a study; `dataset` and any `{path: ...}` may name files. A dataset's name stays: the service
@@ -72,7 +72,7 @@ def sent(spec: Mapping[str, Any], folder: Path, service: "Client", told: Told) -
 
 
 def _is_reference(dataset: str, folder: Path) -> bool:
-    """Say whether a dataset is meant by its id or name: there is no such file, and it looks like none."""
+    """Return whether a dataset is meant by its id or name: there is no such file, and it looks like none."""
     looks_like_a_path = (
         "/" in dataset or archive_suffix(dataset) is not None or Path(dataset).suffix in (".yaml", ".yml")
     )

@@ -35,7 +35,7 @@ class Terminal:
         self._told = ""
 
     def note(self, text: str) -> None:
-        """Tell a person what goes on."""
+        """Print a line of progress for people."""
         self.err.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def one(self, row: BaseModel | Mapping[str, Any]) -> None:

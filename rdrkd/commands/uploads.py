@@ -27,7 +27,7 @@ Resume = Annotated[str | None, typer.Option(help="URL of an interrupted upload t
 
 
 def lists(app: typer.Typer, what: str) -> None:
-    """Give an app the commands that datasets and models share."""
+    """Add the commands that datasets and models share to an app."""
 
     @app.command("list")
     def newest(limit: Limit = 20, url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:

@@ -228,5 +228,5 @@ def _leaks(seen: dict[str, dict[str, str]]) -> list[str]:
 
 
 def where_in(dataset: Dataset, file: Path) -> str:
-    """Say where a file is in the dataset."""
+    """Return where a file is in the dataset."""
     return str(file.relative_to(dataset.root)) if file.is_relative_to(dataset.root) else file.name

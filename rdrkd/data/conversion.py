@@ -69,7 +69,7 @@ def divided(split: Split, frames: Iterable[tuple[Path, Frame]], folder: Path) ->
 
 
 def size_fault(image: Path, frame: Frame | None = None) -> tuple[tuple[int, int] | None, str | None]:
-    """Give an image's width and height, px, as its header says, and what is wrong with it or with its frame."""
+    """Return an image's width and height, px, as its header says, and what is wrong with it or with its frame."""
     try:
         size = size_of(image)
     except ImageFault as fault:
@@ -97,7 +97,7 @@ def _write_split(new: Path, folder: Path, source: Source, names: Sequence[str], 
 
 
 def _free_name(path: Path, taken: set[str]) -> str:
-    """Give an image's name in its split; stems tell images apart, also on a disk that knows no upper case."""
+    """Return an image's name in its split; stems tell images apart, also on a disk that knows no upper case."""
     name, number = path.name, 1
     while Path(name).stem.casefold() in taken:
         name = "_".join(path.parts) if number == 1 else f"{number}_{'_'.join(path.parts)}"
@@ -107,5 +107,5 @@ def _free_name(path: Path, taken: set[str]) -> str:
 
 
 def problem(where: str, detail: str | None) -> list[Problem]:
-    """Give a fault as a problem, or none."""
+    """Return a fault as a problem, or none."""
     return [] if detail is None else [Problem(where, detail)]

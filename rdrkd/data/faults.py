@@ -65,6 +65,6 @@ class Faults:
             raise DatasetError(f"{first.where}: {first.detail}", self.problems)
 
     def notes(self) -> dict[str, Any]:
-        """Give what was left out as JSON values: `counts` by kind, `listed` ({where, detail} each), how many `more`."""
+        """Return what was left out, as JSON: `counts` by kind, `listed` ({where, detail} each), how many `more`."""
         listed = [asdict(problem) for problem in self.dropped]
         return {"counts": dict(self.counts), "listed": listed, "more": self.total - len(listed)}

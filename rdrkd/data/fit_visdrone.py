@@ -83,7 +83,7 @@ def _quantiles(values: Floats) -> list[float]:
 
 
 def _scores(values: Floats) -> Floats:
-    """Give each value's normal score: the standard normal quantile of its rank."""
+    """Return each value's normal score: the standard normal quantile of its rank."""
     rank = np.empty(len(values))
     rank[np.argsort(values, kind="stable")] = (np.arange(len(values)) + 0.5) / len(values)
     return np.array([_NORMAL.inv_cdf(r) for r in rank])

@@ -59,7 +59,7 @@ def detect(folder: Path, split: Split | None = None) -> Format:
 
 
 def _recognised(folder: Path) -> str | None:
-    """Say which other export an upload is, and what it takes to make it a dataset."""
+    """Return which other export an upload is, and what it takes to make it a dataset."""
     for classes in _classes(folder):
         there = classes.relative_to(folder).as_posix()
         return (
@@ -88,7 +88,7 @@ def _shown(folder: Path) -> str:
 
 
 def split_of(path: PurePath) -> str | None:
-    """Say of which split a file or folder is by its own name or else that of the nearest folder that names one.
+    """Return the split of a file or folder, by its own name or the nearest folder that names one.
 
     >>> [split_of(PurePath(p)) for p in ("annotations/instances_val2017.json", "VisDrone2019-DET-train/images", "a/b")]
     ['val', 'train', None]
@@ -101,7 +101,7 @@ def split_of(path: PurePath) -> str | None:
 
 
 def json_files(folder: Path) -> list[Path]:
-    """Give the JSON files of an upload."""
+    """Return the JSON files of an upload."""
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".json" and is_visible(p, folder))
 
 
@@ -123,7 +123,7 @@ def visdrone_folders(folder: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def is_visible(path: Path, folder: Path) -> bool:
-    """Say whether neither the path nor a folder on its way is hidden."""
+    """Return whether neither the path nor a folder on its way is hidden."""
     return not any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 

@@ -22,7 +22,7 @@ class ImageFault(Exception):
 
 
 def is_image(path: Path) -> bool:
-    """Say whether the name is an image's.
+    """Return whether the name is an image's.
 
     >>> is_image(Path("a/b.JPG")), is_image(Path("a/._b.jpg"))
     (True, False)
@@ -40,7 +40,7 @@ def decode(path: Path) -> tuple[int, int]:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Give the same (width, height) by the image's header alone.
+    """Return the same (width, height) by the image's header alone.
 
     Raises:
         ImageFault: the header says that the file cannot be trained on.

@@ -48,7 +48,7 @@ def inspect_dataset(path: Path, cache: Path | None, reading: Reading, preview: P
 
 
 def empty_report(kind: str, sha256: str | None, size: int) -> Report:
-    """Give the report on something of which nothing bad is known yet."""
+    """Return the report on something of which nothing bad is known yet."""
     return {
         "kind": kind, "ok": True, "sha256": sha256, "size": size, "problems": [], "more_problems": 0, "warnings": [],
     }  # fmt: skip

@@ -200,7 +200,7 @@ def checked_names(names: Sequence[Any], where: str) -> tuple[str, ...]:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Give the images under a folder, sorted, as Ultralytics finds them: recursively, nothing hidden."""
+    """Return the images under a folder, sorted, as Ultralytics finds them: recursively, nothing hidden."""
     found = (p for p in folder.rglob("*") if is_image(p) and not any(q[0] == "." for q in p.relative_to(folder).parts))
     return sorted(p for p in found if p.is_file())
 

@@ -49,7 +49,7 @@ class Limits:
 
 
 def name_fault(name: str, limits: Limits) -> str | None:
-    """Say what is wrong with an entry's name, `/` between its parts."""
+    """Return what is wrong with an entry's name, `/` between its parts."""
     if len(name) > limits.path_bytes:  # first: the rest looks at each character, and a header can hold megabytes
         return f"expected a path of at most {limits.path_bytes} bytes"
     parts = name.removesuffix("/").split("/")
@@ -71,7 +71,7 @@ def name_fault(name: str, limits: Limits) -> str | None:
 
 
 def skipped_as(name: str) -> str:
-    """Say as what an entry is counted that is not unpacked: its suffix, or its name."""
+    """Return the name under which a skipped entry is counted: its suffix, or its name."""
     path = PurePosixPath(name)
     return path.suffix.lower() or path.name
 

@@ -42,7 +42,7 @@ def draw(dataset: Dataset, target: Path) -> Path:
 
 
 def colour_of(label: int) -> str:
-    """Give the colour of a class; after the last it begins anew."""
+    """Return the colour of a class; after the last it begins anew."""
     return _COLOURS[label % len(_COLOURS)]
 
 

@@ -15,7 +15,7 @@ _TOLERANCE = 0.01  # Ultralytics accepts this much beyond the image's edges
 
 
 def label_path(image: Path) -> Path:
-    """Give the label file of an image: the last folder `images` becomes `labels`, as Ultralytics does it.
+    """Return the label file of an image: the last folder `images` becomes `labels`, as Ultralytics does it.
 
     >>> label_path(Path("/d/images/train/a.b.jpg")).as_posix()
     '/d/labels/train/a.b.txt'
@@ -157,7 +157,7 @@ def to_text(frame: Frame) -> str:
 
 
 def box_fault(box: Box, width: int, height: int) -> str | None:
-    """Say why a box cannot be a label of an image of width x height px; ignored ones are never written."""
+    """Return why a box cannot be a label of an image of width x height px; ignored ones are never written."""
     if box.ignored or box.label is None:
         return None
     try:

@@ -52,7 +52,7 @@ def _select(opened: zipfile.ZipFile, limits: Limits) -> tuple[list[zipfile.ZipIn
 
 
 def _fault(entry: zipfile.ZipInfo, limits: Limits) -> str | None:
-    """Say what is wrong with an entry, by its name and flags alone."""
+    """Return what is wrong with an entry, by its name and flags alone."""
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if (fault := name_fault(entry.orig_filename, limits)) is not None:
         return fault

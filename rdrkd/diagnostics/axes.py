@@ -81,7 +81,7 @@ def _scale(axes: Axes, panel: Panel) -> None:
 
 
 def _scale_log(axes: Axes, heights: Sequence[float]) -> None:
-    """A logarithmic height with plain numbers at powers of ten; where it spans few, at 2 and 5 times them, too."""
+    """Return a logarithmic height with plain numbers at powers of ten; if it spans few, also at 2 and 5 times them."""
     axes.set_yscale("log")
     subs = (1, 2, 5) if max(heights) < 30 * min(heights) else (1,)
     axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=8))

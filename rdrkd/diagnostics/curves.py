@@ -49,7 +49,7 @@ class Panel(NamedTuple):
 
 
 def panels(run: Run) -> list[Panel]:
-    """Give the panels of a run that have something to show."""
+    """Return the panels of a run that have something to show."""
     rows, terms, off = run.rows, run.terms, presence.spans(run)
     percent = (0.0, 100.0)
     found = [
@@ -78,13 +78,13 @@ def _points(rows: Iterable[Row], group: _Group, key: str, times: float = 1.0) ->
 
 
 def _lines(rows: Iterable[Row], group: _Group, keys: Mapping[str, str], times: float = 1.0) -> list[Line]:
-    """A line for each key of `keys` (label -> key), each with a look of its own."""
+    """Return a line for each key of `keys` (label -> key), each with a look of its own."""
     rows = list(rows)
     return [Line(label, _points(rows, group, key, times), i, i) for i, (label, key) in enumerate(keys.items())]
 
 
 def _of_terms(run: Run, which: Callable[[Run, str], list[Row]], group: _Group, ending: str = "") -> list[Line]:
-    """A line for each term, of the epochs in which it was on; one that never was says so, for 0 has no logarithm."""
+    """Return a line for each term over the epochs in which it was on; name a term that was never on."""
     return [
         Line(f"{term} (off)" if presence.never(run, term) else term,
              _points(which(run, term), group, f"{term}{ending}"), i, i)
@@ -97,7 +97,7 @@ def _rate(rows: Iterable[Row], look: int) -> Line:
 
 
 def _hidden(run: Run, what: str) -> list[Line]:
-    """The shares that masks hide, by level; the term is named where several hide."""
+    """Return the shares that masks hide, by level; the term is named where several hide."""
     ending = f"/hidden_{what}"
     keys = sorted({key for row in run.rows for key in row.diagnostics if key.endswith(ending)})
     several = len({key.split("/")[0] for key in keys}) > 1
@@ -106,7 +106,7 @@ def _hidden(run: Run, what: str) -> list[Line]:
 
 
 def _dead(rows: list[Row]) -> list[Line]:
-    """The shares of dead channels by level, both networks'; nothing where none ever was dead."""
+    """Return the shares of dead channels by level, both networks'; nothing where none ever was dead."""
     dead = {key for row in rows for key, share in row.diagnostics.items() if key.endswith("/dead_channels") and share}
     levels = sorted({key.split("/")[1] for key in dead})
     return [

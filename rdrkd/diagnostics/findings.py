@@ -44,7 +44,7 @@ class Findings:
         self._told: set[str] = set()
 
     def of(self, probe: Mapping[str, float], weights: Mapping[str, float]) -> list[Warn]:
-        """Give what is to be told after a probe.
+        """Return what is to be told after a probe.
 
         Args:
             probe: figures as `rdrkd.diagnostics.probe` names them.
@@ -59,7 +59,7 @@ class Findings:
         return [Warn(code=found[key].code, message=found[key].message) for key in again]
 
     def state(self) -> dict[str, Any]:
-        """What a resumed run needs, so that it tells nothing twice and counts every probe."""
+        """Return what a resumed run needs, so that it tells nothing twice and counts every probe."""
         ratios = {name: list(found) for name, found in self.ratios.items()}
         return {"last": sorted(self._last), "told": sorted(self._told), "ratios": ratios}
 
@@ -75,7 +75,7 @@ def judge(
     calibration: Calibration | None = None,
     ratios: Mapping[str, Sequence[float]] | None = None,
 ) -> Iterator[Finding]:
-    """Give the findings of one probe.
+    """Yield the findings of one probe.
 
     Args:
         probe: as that of `Findings.of`.
@@ -95,7 +95,7 @@ def judge(
 
 
 def _ratios(probe: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:
-    """The ratios of the terms that are on, as their weights were set: without what the schedule has made of them."""
+    """Return the ratios of the terms that are on, as their weights were set: without the schedule's factor."""
     factor = probe.get("schedule/factor", 1.0)
     on = [name for name, weight in weights.items() if weight > 0 and f"{name}/ratio" in probe] if factor > 0 else []
     return {name: probe[f"{name}/ratio"] / factor for name in on}
@@ -139,7 +139,7 @@ def _of_masks(probe: Mapping[str, float]) -> Iterator[Finding]:
 
 
 def _by_level(probe: Mapping[str, float], figure: str) -> dict[str, dict[str, float]]:
-    """A figure of a probe: term or network -> level -> share."""
+    """Return a figure of a probe: term or network -> level -> share."""
     found: dict[str, dict[str, float]] = {}
     for key, share in probe.items():
         owner, _, rest = key.partition("/")
@@ -153,7 +153,7 @@ def _listed(shares: Mapping[str, float], digits: int) -> str:
 
 
 def _knob(verb: str, weight: float, ratios: Sequence[float], usual: bool, calibration: Calibration | None) -> str:
-    """What to turn, and how far: weights are named as the spec has them.
+    """Return what to turn, and how far: weights are named as the spec has them.
 
     Args:
         verb: `raise` or `lower`.

@@ -44,7 +44,7 @@ def read(run_dir: Path, result: Mapping[str, Any] | None = None) -> Run:
 
 
 def _lines(path: Path, whole: bool = False) -> Iterator[dict[str, Any]]:
-    """The objects of a file, one a line or one in all; a line that a killed process tore is passed over."""
+    """Return the objects of a file, one a line or one in all; a line that a killed process tore is passed over."""
     try:
         text = path.read_text(errors="replace")
     except OSError:
@@ -59,7 +59,7 @@ def _lines(path: Path, whole: bool = False) -> Iterator[dict[str, Any]]:
 
 
 def _notices(path: Path) -> list[Notice]:
-    """The warnings, each once, in the order in which they first came."""
+    """Return the warnings, each once, in the order in which they first came."""
     found: dict[tuple[str, str], list[Any]] = {}
     for line in _lines(path):
         found.setdefault((str(line.get("code")), str(line.get("message"))), []).append(line.get("epoch"))

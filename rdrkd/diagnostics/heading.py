@@ -28,7 +28,7 @@ class Heading(NamedTuple):
 
 
 def heading(run: Run) -> Heading:
-    """Give the head of a run's report."""
+    """Return the head of a run's report."""
     return Heading(
         name=str(run.setting("name") or run.folder),
         kind=str(run.setting("kind") or "run"),
@@ -74,7 +74,7 @@ def _state(run: Run) -> str:
 
 
 def without_curves(run: Run) -> str:
-    """Say why a report has no curves."""
+    """Return why a report has no curves."""
     if run.history_missing:
         return "The history of the epochs (metrics.jsonl) is missing: there is nothing to draw."
     if run.setting("kind") == "evaluate":

@@ -32,7 +32,7 @@ class Notice(NamedTuple):
 
     @property
     def when(self) -> str:
-        """Say in which epochs it came; nothing where none is known.
+        """Return the epochs in which it occurred, as text; empty if unknown.
 
         >>> Notice("c", "m", 1, (3,)).when, Notice("c", "m", 4, (9, 3, 4)).when, Notice("c", "m", 1).when
         ('epoch 3', 'epochs 3 to 9', '')
@@ -72,7 +72,7 @@ class Run:
     result: Mapping[str, Any] | None
 
     def setting(self, *path: str) -> Any:
-        """Give a field of the resolved spec; None where there is none."""
+        """Return a field of the resolved spec; None where there is none."""
         return at(self.spec, *path)
 
     @property
@@ -101,7 +101,7 @@ class Run:
         return self.result is not None and self.planned is not None and not self.rows
 
     def parts(self, term: str) -> list[str]:
-        """The names of what a term's value is the sum of: levels, or `class` and `box`."""
+        """Return the names of what a term's value is the sum of: levels, or `class` and `box`."""
         keys = dict.fromkeys(key for row in self.rows for key in row.diagnostics if key.startswith(f"{term}/"))
         names = [key.split("/")[1] for key in keys if key.count("/") == 1]
         return [name for name in names if name not in _OF_A_PROBE]
@@ -119,7 +119,7 @@ def at(node: Any, *path: str) -> Any:
 
 
 def finite(value: Any) -> float | None:
-    """Give a value that is a finite number, else None.
+    """Return a value that is a finite number, else None.
 
     >>> finite(2), finite("2"), finite(True), finite(float("nan"))
     (2.0, None, None, None)

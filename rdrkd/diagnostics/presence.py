@@ -11,22 +11,22 @@ FACTOR = "schedule/factor"
 
 
 def never(run: Run, term: str) -> bool:
-    """Say whether a term was off in every epoch."""
+    """Return whether a term was off in every epoch."""
     return bool(run.rows) and not any(_on(row, term) for row in run.rows)
 
 
 def on(run: Run, term: str) -> list[Row]:
-    """Give the epochs in which a term was on, if only in a part of them."""
+    """Return the epochs in which a term was on, if only in a part of them."""
     return run.rows if never(run, term) else [row for row in run.rows if _on(row, term)]
 
 
 def probed(run: Run, term: str) -> list[Row]:
-    """Give the epochs whose probe found a term on."""
+    """Return the epochs whose probe found a term on."""
     return run.rows if never(run, term) else [row for row in run.rows if _probed_on(row, term)]
 
 
 def told(run: Run, term: str) -> list[str]:
-    """Say in which epochs a term was off, and whose probe came while it was; nothing of one that was never on."""
+    """Return the epochs in which a term was off, and those probed then; nothing for a term that was never on."""
     if never(run, term):
         return []
     off = [row.epoch for row in run.rows if not _on(row, term)]
@@ -36,7 +36,7 @@ def told(run: Run, term: str) -> list[str]:
 
 
 def note(run: Run) -> str:
-    """Say in a sentence which epochs and probes do not count in a table of terms."""
+    """Return a sentence that names the epochs and probes left out of a table of terms."""
     by_term = {term: " and ".join(told(run, term)) for term in run.terms}
     same = len(set(by_term.values())) == 1
     said = list(dict.fromkeys(text if same else f"{term} {text}" for term, text in by_term.items() if text))
@@ -44,7 +44,7 @@ def note(run: Run) -> str:
 
 
 def spans(run: Run) -> list[tuple[int, int]]:
-    """Give the first and last epoch of each time in which all terms were off that were ever on."""
+    """Return the first and last epoch of each time in which all terms were off that were ever on."""
     terms = [term for term in run.terms if not never(run, term)]
     found: list[tuple[int, int]] = []
     for row in run.rows if terms else []:

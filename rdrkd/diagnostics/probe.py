@@ -124,7 +124,7 @@ class Probe:
                 self.found[f"{role}/{level}/dead_channels"] = dead_channels(x.detach())
 
     def _gradient(self, value: Tensor, parameters: Sequence[nn.Parameter]) -> Gradient:
-        """A value's gradient at the parameters; unscaled where AMP's scale is still too high for it."""
+        """Return a value's gradient at the parameters; unscaled where AMP's scale is still too high for it."""
         if not value.requires_grad:
             return []
         gradient: Gradient = []

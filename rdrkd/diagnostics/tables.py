@@ -18,7 +18,7 @@ class Table(NamedTuple):
 
 
 def figures(run: Run) -> list[Table]:
-    """Give the result by both protocols and by class, percent; nothing of a run that has none yet."""
+    """Return the result by both protocols and by class, percent; nothing of a run that has none yet."""
     metrics, classes = at(run.result, "metrics"), at(run.result, "per_class")
     tables = []
     if isinstance(metrics, dict):
@@ -38,7 +38,7 @@ def _percents(found: object, group: str, names: tuple[str, ...]) -> list[str]:
 
 
 def parts(run: Run) -> Table:
-    """Give what probes found of each term and of each of its parts while it was on, first and last.
+    """Return what probes found of each term and of each of its parts while it was on, first and last.
 
     Empty columns are left out.
     """
@@ -62,7 +62,7 @@ def _part(run: Run, term: str, part: str) -> list[str]:
 
 
 def _gradients(rows: list[Row], key: str) -> list[str]:
-    """The gradient's norm, and its ratio to the task's."""
+    """Return the gradient's norm, and its ratio to the task's."""
     return [span(_found(rows, f"{key}/{figure}"), number) for figure in ("gradient_norm", "ratio")]
 
 
@@ -78,7 +78,7 @@ def _level(run: Run, term: str, part: str) -> str:
 
 
 def batches(run: Run) -> str:
-    """Say how many objects and responsible anchors the probed batches had."""
+    """Return how many objects and responsible anchors the probed batches had."""
     objects, foreground = _found(run.rows, "batch/objects"), _found(run.rows, "batch/foreground")
     if not objects or not foreground:
         return ""

@@ -31,12 +31,12 @@ class Verdict(NamedTuple):
 
 
 def verdicts(run: Run) -> list[Verdict]:
-    """Give a verdict on each term of a run."""
+    """Return a verdict on each term of a run."""
     return [_verdict(run, term) for term in run.terms]
 
 
 def weighting(run: Run) -> str:
-    """Say in a sentence how the weights changed in the course of the run; nothing where they did not."""
+    """Return a sentence on how the weights changed over the run; empty if they did not."""
     schedule = run.setting("distillation", "schedule")
     shape, end, warmup, stop = (at(schedule, key) for key in ("shape", "end", "warmup_epochs", "stop_epochs"))
     said = [f"up from 0 in the first {number(finite(warmup))} epochs"] if warmup else []
@@ -93,7 +93,7 @@ def _gradient(run: Run, term: str, probed: list[Row]) -> list[str]:
 
 
 def _strongest(run: Run, term: str, probed: list[Row]) -> str:
-    """The part with the largest gradient over the run, where there are several."""
+    """Return the part with the largest gradient over the run, where there are several."""
     found = {part: _figures(term, f"{part}/ratio", probed) for part in run.parts(term)}
     usual = {part: median(ratios) for part, ratios in found.items() if ratios}
     return max(usual, key=lambda part: usual[part]) if len(usual) > 1 else ""
@@ -126,7 +126,7 @@ def _towards(cosine: float) -> str:
 
 
 def _turn(cosines: list[float]) -> tuple[float, float] | None:
-    """The means of the first and the last third, where they differ by more than single batches explain."""
+    """Return the means of the first and the last third, where they differ by more than single batches explain."""
     count = len(cosines) // 3
     if count < _FEWEST:
         return None

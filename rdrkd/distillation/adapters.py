@@ -7,7 +7,7 @@ from rdrkd.spec import FeatureTerm, Term
 
 
 def taps_of(term: Term) -> list[Tap]:
-    """Give the maps that a term compares; one that compares heads has none."""
+    """Return the maps that a term compares; one that compares heads has none."""
     return [(term.layers, stride) for stride in term.levels] if isinstance(term, FeatureTerm) else []
 
 

@@ -54,7 +54,7 @@ class Calibrator:
         return not self.running and self.measured >= self.settings.steps
 
     def due(self) -> bool:
-        """Say whether this step is to be measured; the same in all processes of a distributed training.
+        """Return whether this step is to be measured; the same in all processes of a distributed training.
 
         Running weights are measured at steps 1, 2, 3, 4, 6, 9, 13, ...: half as far apart as the training is long, up
         to `steps` apart. What a gradient does in a step, it does early.
@@ -91,7 +91,7 @@ class Calibrator:
         return {**weights, **{name: self._weight(name, weights[name], log) for name, log in newest.items()}}
 
     def _weight(self, name: str, before: float, newest: float) -> float:
-        """Give a term's weight from the log of its newest ratio."""
+        """Return a term's weight from the log of its newest ratio."""
         share = 1 / self.measured
         if self.running:
             share = max(1 - _MEMORY, share)
@@ -104,12 +104,12 @@ class Calibrator:
         return weight
 
     def restraint(self, name: str, value: Tensor) -> Tensor:
-        """Give the factor, 1 or below, that holds a term's weighted value near that of the newest measurement."""
+        """Return the factor, 1 or below, that holds a term's weighted value near that of the newest measurement."""
         bound = _VALUE * abs(self.values[name]) if name in self.values else math.inf
         return (bound / value.detach().abs()).nan_to_num(nan=1.0).clamp(max=1.0)
 
     def state(self) -> dict[str, object]:
-        """What a resumed run needs."""
+        """Return what a resumed run needs."""
         return {"logs": dict(self.logs), "values": dict(self.values), "measured": self.measured,
                 "steps": self._steps, "last": self._last}  # fmt: skip
 
@@ -120,6 +120,6 @@ class Calibrator:
 
 
 def _mean_over_ranks(values: list[float] | None, count: int) -> list[float] | None:
-    """The mean over the ranks that have values: all must use the same weights."""
+    """Return the mean over the ranks that have values: all must use the same weights."""
     *sums, ranks = total([*(values or [0.0] * count), float(values is not None)])
     return [value / ranks for value in sums] if ranks else None

@@ -21,7 +21,7 @@ Maps = Mapping[str, list[Tensor]]  # `boxes`, `scores` -> (B, C, H, W) of each l
 
 
 def crossing_of(recipe: Recipe) -> Crosskd | None:
-    """Give the term that hands the student's maps to the teacher's head, if there is one."""
+    """Return the term that hands the student's maps to the teacher's head, if there is one."""
     return next((term for term in recipe.terms if isinstance(term, Crosskd)), None)
 
 
@@ -40,7 +40,7 @@ def mappers(term: Crosskd, teacher: DetectionModel, student: DetectionModel) -> 
 def crosses(
     term: Crosskd, model: DetectionModel, teacher: Any, student: Any, adapters: nn.ModuleDict
 ) -> dict[str, Cross]:
-    """Give what it takes to hand the student's maps to the teacher's head, by branch that both heads have.
+    """Return what it takes to hand the student's maps to the teacher's head, by branch that both heads have.
 
     Args:
         term: the term that asks for it.
@@ -77,7 +77,7 @@ def _by_stride(maps: Maps, strides: list[int]) -> Hidden:
 
 
 def _rest(model: DetectionModel, branch: str, split: int, feats: list[Tensor], hidden: Hidden) -> Head:
-    """What the rest of a branch of a model's head makes of maps inside it; its layers alone under autocast."""
+    """Return what the rest of a branch of a model's head makes of maps inside it; its layers alone under autocast."""
     maps = {"boxes": list(hidden.boxes.values()), "scores": list(hidden.scores.values())}
     prediction = finish(model.model[-1], branch, maps, split)
     with torch.autocast(feats[0].device.type, enabled=False):

@@ -88,7 +88,7 @@ class Distiller(DistillationModel):
     # -- what Ultralytics' trainer calls
 
     def loss(self, batch: Mapping[str, Any], preds: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Give the parts to sum and backpropagate, and the items to log (terms unweighted, per-image means).
+        """Return the parts to sum and backpropagate, and the items to log (terms unweighted, per-image means).
 
         Args:
             batch: `img` (B, 3, H, W) in [0, 1], `bboxes` (N, 4) normalised xywh, `batch_idx` (N,), `cls` (N, 1).
@@ -136,7 +136,7 @@ class Distiller(DistillationModel):
         return self.student_model.fuse(verbose=verbose, imgsz=imgsz)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy (Ultralytics' EMA is one) has no teacher, and nothing compiled."""
+        """Copy without the teacher and without compiled parts, as Ultralytics' EMA needs."""
         return {**self.__dict__, "teacher_model": None, "_forward": forward}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -205,7 +205,7 @@ class Distiller(DistillationModel):
         assignments: Mapping[str, Assignment],
         crossed: Mapping[str, Cross],
     ) -> dict[str, Any]:
-        """The part of the context that all terms have in common."""
+        """Return the part of the context that all terms have in common."""
         height, width = batch["img"].shape[2:]
         center, size = batch["bboxes"].float().split(2, dim=1)
         scale = center.new_tensor([width, height, width, height])
@@ -249,7 +249,7 @@ class Distiller(DistillationModel):
         return {key: self._modules_of("adapters")[key](student[tap]) for key, tap in of_key.items()}
 
     def _crossed(self, teacher: Any, student: Any) -> dict[str, Cross]:
-        """What hands the student's maps to the teacher's head, by branch, where a term asks for it."""
+        """Return what hands the student's maps to the teacher's head, by branch, where a term asks for it."""
         if self.crossing is None:
             return {}
         return crosses(self.crossing, self.teacher_model, teacher, student, self._modules_of("adapters"))
@@ -277,5 +277,5 @@ def _anchors(prediction: dict[str, Any], model: DetectionModel) -> dict[int, sli
 
 
 def _precision(device: str) -> torch.dtype | None:
-    """Give the type of mixed precision in force."""
+    """Return the type of mixed precision in force."""
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None

@@ -19,7 +19,7 @@ def common(teacher: Mapping[str, Any], student: Mapping[str, Any]) -> list[str]:
 
 
 def head_of(prediction: Mapping[str, Any], model: DetectionModel) -> Head:
-    """Give what a branch of a model's head predicts, in fp32, from its raw predictions and `feats`."""
+    """Return what a branch of a model's head predicts, in fp32, from its raw predictions and `feats`."""
     logits = prediction["boxes"].float()  # (B, 4R, A)
     batch, width, count = logits.shape
     sides = logits.view(batch, 4, width // 4, count).permute(0, 3, 1, 2) if width > 4 else None

@@ -6,7 +6,7 @@ from rdrkd.spec import Schedule
 
 
 def factor(schedule: Schedule, epoch: float, epochs: int) -> float:
-    """Give the factor at a moment of a training.
+    """Return the factor at a moment of a training.
 
     Args:
         schedule: its shape.

@@ -26,7 +26,7 @@ KINDS = {
 
 
 def device_of(settings: ExportSettings, device: str) -> str:
-    """Say on which device an export is made and checked, and torch beside it: the same for both.
+    """Return the device on which an export is made and compared with torch.
 
     Args:
         settings: what is asked.

@@ -35,7 +35,7 @@ def time_side_by_side(networks: dict[str, Network], images: Sequence[Tensor], re
 
 
 def spread_of(seconds: Sequence[float]) -> dict[str, float]:
-    """Give median and quartiles in milliseconds.
+    """Return median and quartiles in milliseconds.
 
     >>> spread_of([0.001, 0.002, 0.003, 0.004, 0.005])
     {'median_ms': 3.0, 'q1_ms': 2.0, 'q3_ms': 4.0, 'iqr_ms': 2.0}

@@ -87,7 +87,7 @@ class _Exporter(Exporter):
 
 
 def hand_out(made: Path, settings: ExportSettings, folder: Path) -> Path:
-    """Give the one file that is handed out: a folder goes into a zip, under its name, which Ultralytics knows it by."""
+    """Return the exported file; a folder is zipped under its name, by which Ultralytics knows it."""
     target = folder / KINDS[settings.format].file
     if made.is_file():
         return made.replace(target)

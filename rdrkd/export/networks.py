@@ -33,7 +33,7 @@ class Network:
 
 
 def of_torch(loaded: LoadedModel, device: str) -> Network:
-    """Give a network as torch runs it, fused and in fp32."""
+    """Return a network as torch runs it, fused and in fp32."""
     place = _place(device)
     backend = AutoBackend(model=copy.deepcopy(loaded.model), device=place, verbose=False, end2end=False)
     backend.eval()
@@ -41,7 +41,7 @@ def of_torch(loaded: LoadedModel, device: str) -> Network:
 
 
 def of_export(made: Path, settings: ExportSettings, device: str) -> Network:
-    """Give an exported network as its own runtime runs it."""
+    """Return an exported network as its own runtime runs it."""
     place = _place(device)
     backend = AutoBackend(model=str(made), device=place, verbose=False)
     backend.eval()

@@ -42,7 +42,7 @@ class ChannelWeights(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give w (B, C, 1, 1) of a map (B, C, H, W)."""
+        """Return w (B, C, 1, 1) of a map (B, C, H, W)."""
         return cast(Tensor, self.layers(x.mean((2, 3))))[:, :, None, None]
 
 

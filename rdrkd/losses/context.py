@@ -25,7 +25,7 @@ class Head:
     sides: Tensor | None = None
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> "Head":
-        """Give the head with every tensor changed."""
+        """Return the head with every tensor changed."""
         return Head(change(self.scores), change(self.boxes), None if self.sides is None else change(self.sides))
 
 
@@ -41,11 +41,11 @@ class Hidden:
     scores: dict[int, Tensor]
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> "Hidden":
-        """Give the maps, each changed."""
+        """Return the maps, each changed."""
         return Hidden(*({stride: change(x) for stride, x in maps.items()} for maps in (self.boxes, self.scores)))
 
     def joined(self, other: "Hidden", join: Callable[[Tensor, Tensor], Tensor]) -> "Hidden":
-        """Give the maps, each joined with the other's.
+        """Return the maps, each joined with the other's.
 
         Raises:
             PairError: a map is missing, or two differ in shape.
@@ -97,7 +97,7 @@ class Branch:
     cross: Cross | None = None
 
     def heads(self) -> tuple[Head, Head]:
-        """Give the teacher's and the student's head.
+        """Return the teacher's and the student's head.
 
         Raises:
             PairError: they differ in the number of classes or anchors.
@@ -107,7 +107,7 @@ class Branch:
         return self.teacher, self.student
 
     def crossing(self) -> Cross:
-        """Give what it takes to hand the student's maps to the teacher's head.
+        """Return what it takes to hand the student's maps to the teacher's head.
 
         Raises:
             PairError: the heads were not run in halves.
@@ -117,7 +117,7 @@ class Branch:
         return self.cross
 
     def sides(self) -> tuple[Tensor, Tensor]:
-        """Give the teacher's and the student's side logits (B, A, 4, R).
+        """Return the teacher's and the student's side logits (B, A, 4, R).
 
         Raises:
             PairError: one has none, or they differ in anchors or distances.
@@ -161,7 +161,7 @@ class Context:
         return torch.autocast(self.boxes.device.type, dtype=self.precision, enabled=enabled)
 
     def at_boundary(self) -> "Context":
-        """Give the same batch as the losses may see it: at least fp32, and nothing of the teacher in the graph.
+        """Return the same batch as the losses may see it: at least fp32, and nothing of the teacher in the graph.
 
         fp16 does not hold the sums: that of the squares over one stride-4 map is about 1e6, its largest number 65504.
         """
@@ -185,7 +185,7 @@ class Context:
         )
 
     def maps(self, stride: int) -> tuple[Tensor, Tensor]:
-        """Give the teacher's and the student's map of one stride.
+        """Return the teacher's and the student's map of one stride.
 
         Raises:
             PairError: a map is missing, or their shapes differ.

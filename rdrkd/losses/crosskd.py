@@ -39,7 +39,7 @@ from rdrkd.spec.losses import Crosskd
 
 
 def align_scale(teacher: Tensor, student: Tensor, eps: float = 1e-4) -> Tensor:
-    """Give h' (B, C, H, W): a student map with the teacher's mean and deviation over images and cells, per channel."""
+    """Return h' (B, C, H, W): a student map with the teacher's mean and deviation of each channel."""
     correction = int(teacher[:, 0].numel() > 1)  # one cell deviates from nothing, and must not divide by zero
     deviation_t, mean_t = torch.std_mean(teacher.detach(), (0, 2, 3), correction=correction, keepdim=True)
     deviation_s, mean_s = torch.std_mean(student, (0, 2, 3), correction=correction, keepdim=True)
@@ -75,7 +75,7 @@ def crosskd_term(term: Crosskd, context: Context) -> Output:
 
 
 def _crossed(term: Crosskd, branch: Branch, context: Context) -> Head:
-    """What the teacher's head makes of the student's map."""
+    """Return what the teacher's head makes of the student's map."""
     cross = branch.crossing()
     hidden = cross.teacher.joined(cross.student, lambda t, s: align_scale(t, s, term.eps) if term.align_scale else s)
     with context.autocast():

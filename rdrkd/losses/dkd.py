@@ -35,7 +35,7 @@ def non_target_loss(student: Tensor, teacher: Tensor, labels: Tensor, temperatur
 
 
 def _split(z: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Logs of: p^ (n, C - 1), p_y (n,), 1 - p_y (n,)."""
+    """Return the logs of p^ (n, C - 1), p_y (n,), 1 - p_y (n,)."""
     target, rest = target_and_rest(z, labels)
     whole = z.logsumexp(1)
     return rest.log_softmax(1), target - whole, rest.logsumexp(1) - whole

@@ -47,7 +47,7 @@ def box_loss(student: Tensor, teacher: Tensor, weight: Tensor, norm: Tensor | fl
 def normalizer(
     kind: Literal["assigned", "positives", "image_sum", "batch_sum"], target_scores: Tensor, foreground: Tensor
 ) -> Tensor:
-    """What the batch's sum is divided by to become a per-image mean, scalar.
+    """Return what the batch's sum is divided by to become a per-image mean, scalar.
 
     Args:
         kind: `assigned`: U, the sum of the assigned scores, as the task loss has it (at least 1); `positives`: the

@@ -27,7 +27,7 @@ _EPS = 1e-7
 
 
 def sample_weight(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    """Give w (n,), without gradient, for logits (n, C) and labels (n,)."""
+    """Return w (n,), without gradient, for logits (n, C) and labels (n,)."""
     c_s, c_t = (_uncertainty(*target_and_rest(z.detach(), labels)) for z in (student, teacher))
     return -torch.expm1(-c_s / (c_t + _EPS))
 

@@ -15,7 +15,7 @@ _NARROW_SCALE = [0.33, 0.125, 1024]  # depth, width, most channels: YOLOv8n at h
 
 
 def configuration(name: str) -> dict[str, Any]:
-    """Give Ultralytics' model configuration of an architecture.
+    """Return Ultralytics' model configuration of an architecture.
 
     Raises:
         ModelError: the name is not on the allow-list.
@@ -52,7 +52,7 @@ def build(cfg: str | Mapping[str, Any], names: Sequence[str]) -> DetectionModel:
 
 
 def name_of(model: DetectionModel) -> str | None:
-    """Give the name of the architecture that a model is, or None for one that is not on the allow-list."""
+    """Return the name of the architecture that a model is, or None for one that is not on the allow-list."""
     return _names().get(_fingerprint(model.yaml))
 
 

@@ -19,7 +19,7 @@ Hidden = dict[str, list[Tensor]]  # `boxes`, `scores` -> (B, C, H, W) at the cut
 
 
 def stacks(head: Detect) -> dict[str, Stacks]:
-    """Give the stacks of each branch that a head has."""
+    """Return the stacks of each branch that a head has."""
     found: dict[str, Stacks] = {"one2many": {"boxes": head.cv2, "scores": head.cv3}}
     if getattr(head, "one2one_cv2", None) is not None:
         found["one2one"] = {"boxes": head.one2one_cv2, "scores": head.one2one_cv3}
@@ -87,7 +87,7 @@ def _after(stack: nn.Sequential, split: int, x: Tensor) -> Tensor:
 
 
 def _last(block: nn.Module) -> Any:
-    """The convolution, with what belongs to it, that ends a block."""
+    """Return the convolution, with what belongs to it, that ends a block."""
     return block[-1] if isinstance(block, nn.Sequential) else block
 
 

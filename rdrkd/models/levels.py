@@ -54,7 +54,7 @@ def forward(
 
 
 def find(model: DetectionModel, layers: Layers) -> dict[int, Level]:
-    """Give each stride's map (the paper's Layers 1-4 have strides 4, 8, 16, 32).
+    """Return each stride's map (the paper's Layers 1-4 have strides 4, 8, 16, 32).
 
     `fpn`: the Detect head's inputs and, where they start at stride 8, the backbone's last map before it leaves
     stride 4 (YOLOv8, YOLO11, YOLO26: layer 2; a `-p2` model's head has a stride-4 input of its own).
@@ -83,7 +83,7 @@ def _probe(model: DetectionModel) -> dict[int, torch.Size]:
 
 
 def levels_of(model: DetectionModel, taps: list[Tap], role: str) -> dict[Tap, Level]:
-    """Give the level of each tap.
+    """Return the level of each tap.
 
     Raises:
         PairError: the model has no map of that stride.

@@ -72,7 +72,7 @@ def _strides(teacher: LoadedModel, student: DetectionModel) -> list[Problem]:
 
 
 def _needs(term: Term, teacher: LoadedModel, student: DetectionModel) -> list[Problem]:
-    """What one term needs that the pair has not."""
+    """Return what one term needs that the pair has not."""
     where = f"/distillation/losses/{term.name}"
     problems = []
     if isinstance(term, HeadTerm):
@@ -98,7 +98,7 @@ def _needs(term: Term, teacher: LoadedModel, student: DetectionModel) -> list[Pr
 
 
 def _crossing(term: Crosskd, where: str, teacher: LoadedModel, student: DetectionModel) -> list[Problem]:
-    """What it takes to hand the student's maps to the teacher's head."""
+    """Return what it takes to hand the student's maps to the teacher's head."""
     problems = []
     if term.box_loss == "kl" and teacher.head.reg_max < 2:
         detail = (

@@ -100,7 +100,7 @@ def _pointer(head: bytes) -> str:
 
 
 def _archive(path: Path) -> tuple[str, str] | None:
-    """Tell torch's zip files from others, and whole ones from such as were cut short."""
+    """Return what a zip file is: torch's or another's, whole or truncated."""
     try:
         with zipfile.ZipFile(path) as opened:
             names = opened.namelist()[:100_000]

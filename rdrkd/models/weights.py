@@ -117,7 +117,7 @@ def _detector(checkpoint: Mapping[str, Any]) -> DetectionModel:
 
 
 def _first(error: BaseException) -> str:
-    """The first sentence of an error; Ultralytics' go on with advice for users of its own command line."""
+    """Return the first sentence of an error; Ultralytics' go on with advice for users of its own command line."""
     text = str(error).strip() or type(error).__name__
     line = text.splitlines()[0].encode("ascii", "ignore").decode().removeprefix("ERROR").strip()
     return line.split(". Use an official")[0][:300]
@@ -215,7 +215,7 @@ def save_student(model: DetectionModel, folder: Path, train_args: Mapping[str, A
 
 
 def _plain(model: DetectionModel) -> DetectionModel:
-    """A half-precision copy with nothing of this run in it: no hooks, criterion, paths, gradients."""
+    """Return a half-precision copy with nothing of this run in it: no hooks, criterion, paths, gradients."""
     plain = _build_like(model.yaml, list(model.names.values()), model.state_dict())
     plain.load_state_dict(copy.deepcopy(model.state_dict()))
     plain.yaml = {**plain.yaml, "yaml_file": Path(str(plain.yaml.get("yaml_file", "model.yaml"))).name}

@@ -39,7 +39,7 @@ TrainChanges = create_model(
 
 
 def controls(lead: str, student: ModelRef, train: TrainSettings) -> Iterator[dict[str, Any]]:
-    """Give the honest controls of a method as methods of the student alone.
+    """Yield the honest controls of a method as methods of the student alone.
 
     Args:
         lead: the method that is to be controlled.

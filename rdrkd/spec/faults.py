@@ -16,7 +16,7 @@ class Fault(NamedTuple):
 
 
 def refusal(faults: Sequence[Fault]) -> ValidationError:
-    """Give the error that a validator raises for some faults; Pydantic takes them over as its own.
+    """Return the error that a validator raises for some faults; Pydantic takes them over as its own.
 
     >>> refusal([Fault(("seeds", 2), "expected distinct seeds, got 1 again", 1)]).errors()[0]["loc"]
     ('seeds', 2)

@@ -63,7 +63,7 @@ class _Job(BaseModel):
 
 
 def _frozen(student: ModelRef, train: TrainSettings) -> list[Fault]:
-    """Give the fault of a spec that freezes all of an architecture; other models are known when they are opened."""
+    """Return the fault of a spec that freezes all of an architecture; other models are known when they are opened."""
     detail = train.freezes_all(layers_of(student.architecture)) if isinstance(student, Architecture) else None
     return [] if detail is None else [Fault(("train", "freeze"), detail, train.freeze)]
 
@@ -85,7 +85,7 @@ class Distill(_Job):
 
     @property
     def short_schedule(self) -> str | None:
-        """Say why the terms never have their full weight; None where they do, or there are none."""
+        """Return why the terms never have their full weight; None where they do, or there are none."""
         schedule, epochs = self.distillation.recipe.schedule, self.train.epochs
         warmup, stop = schedule.warmup_epochs, schedule.stop_epochs
         if not self.distillation.recipe.terms or not warmup or warmup + stop < epochs:
@@ -142,5 +142,5 @@ RUN_SPEC: TypeAdapter[RunSpec] = TypeAdapter(RunSpec)
 
 
 def needs_gpu(spec: RunSpec) -> bool:
-    """Say whether only a machine with a GPU can do it."""
+    """Return whether only a machine with a GPU can do it."""
     return isinstance(spec, Export) and spec.export.format in NEEDS_GPU

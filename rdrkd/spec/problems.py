@@ -55,7 +55,7 @@ def problems_of_errors(errors: Sequence[Mapping[str, Any]], data: Any) -> list[P
 
 
 def _consequence(error: Mapping[str, Any]) -> bool:
-    """Say whether this is the empty list that is left when every item of a list was refused for itself."""
+    """Return whether this is the empty list that is left when every item of a list was refused for itself."""
     came = error.get("input")
     return error["type"] == "too_short" and isinstance(came, list) and len(came) >= error["ctx"]["min_length"]
 
@@ -96,7 +96,7 @@ def _as_pointer(path: _Path) -> str:
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
-    """Say what was expected and what came."""
+    """Return what was expected and what came."""
     kind, context, came = error["type"], error.get("ctx", {}), error.get("input")
     if kind == "missing":
         return "expected this field, got nothing"

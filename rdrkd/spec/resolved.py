@@ -6,7 +6,7 @@ from rdrkd.spec.jobs import Distill, RunSpec
 
 
 def with_defaults(spec: RunSpec) -> dict[str, Any]:
-    """Give the spec with every default, a preset as the terms that it stands for."""
+    """Return the spec with every default, a preset as the terms that it stands for."""
     content = spec.model_dump(mode="json")
     if isinstance(spec, Distill):
         recipe = spec.distillation.recipe

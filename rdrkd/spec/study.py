@@ -168,7 +168,7 @@ class Study(BaseModel):
         return self
 
     def _unpaired(self) -> Iterator[Fault]:
-        """Give a fault for each control, and for a rule, that names what the study does not have."""
+        """Yield a fault for each control, and for a rule, that names what the study does not have."""
         every = {method.name: bool(method.distillation.recipe.terms) for method in self.each_method}
         distilling = [name for name, distils in every.items() if distils]
         for place, choice in enumerate(self.methods):
@@ -187,14 +187,14 @@ class Study(BaseModel):
 
 
 def _frozen(model: ModelRef, freeze: int) -> list[tuple[str, int]]:
-    """Give why nothing of an architecture would be trained, and the number that came; of other models nothing."""
+    """Return why nothing of an architecture would be trained, and the number that came; of other models nothing."""
     layers = layers_of(model.architecture) if isinstance(model, Architecture) else None
     detail = TrainSettings(freeze=freeze).freezes_all(layers) if layers is not None else None
     return [] if detail is None else [(detail, freeze)]
 
 
 def _repeated(what: str, values: Sequence[Any]) -> Iterator[Fault]:
-    """Give a fault for each value that stands in the list before."""
+    """Yield a fault for each value that stands in the list before."""
     for place, value in enumerate(values):
         if value in values[:place]:
             yield Fault((what, place), f"expected distinct {what}, got {value} again", value)

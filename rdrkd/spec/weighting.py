@@ -39,7 +39,7 @@ class Calibration(BaseModel):
         return self
 
     def share_of(self, name: str) -> float:
-        """The share that a term is to have.
+        """Return the share that a term is to have.
 
         >>> Calibration(share=0.2, shares={"responsive": 1.0}).share_of("responsive")
         1.0

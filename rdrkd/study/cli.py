@@ -65,7 +65,7 @@ class Line:
                 pass
 
     def should_stop(self) -> bool:
-        """Say whether a signal asked for the stop."""
+        """Return whether a signal asked for the stop."""
         return Line.stop
 
     def _print(self, text: str) -> None:
@@ -204,7 +204,7 @@ def schema() -> None:
 
 
 def _stop(number: int, _frame: Any) -> None:
-    """Have all members stop at their next batch; a second signal ends this process in the usual way."""
+    """Ask all members to stop at their next batch; a second signal ends this process."""
     Line.stop = True
     signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 

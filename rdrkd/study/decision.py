@@ -55,7 +55,7 @@ def verdict(gain: Difference, least: float) -> str:
 
 
 def seeds_to_decide(gain: Difference, least: float) -> int | None:
-    """Give the smallest number of seeds that decides should mean and spread stay; None of more than a thousand.
+    """Return the smallest number of seeds that decides should mean and spread stay; None of more than a thousand.
 
     A gain of at least `least` is decided by an interval above 0, a smaller one by an interval below `least`.
     """

@@ -24,7 +24,7 @@ HEADER = (
 
 
 def as_csv(members: Sequence[Mapping[str, Any]]) -> str:
-    """Give the members' figures (percent), cost and keys; what a member does not have is empty."""
+    """Return the members' figures (percent), cost and keys; what a member does not have is empty."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(HEADER)

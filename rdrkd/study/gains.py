@@ -37,7 +37,7 @@ class Gain(NamedTuple):
     hours: float
 
     def of(self, figure: str) -> dict[str, Difference | None]:
-        """Give a figure's differences: at equal `epochs`, at equal `time`, and to the best `rate`."""
+        """Return a figure's differences: at equal `epochs`, at equal `time`, and to the best `rate`."""
         against = {"time": self.time, "rate": self.rate}
         own = values_of(self.row.members, figure)
         others = {k: difference(own, values_of(v.members, figure)) if v else None for k, v in against.items()}
@@ -45,12 +45,12 @@ class Gain(NamedTuple):
 
 
 def distils(row: Row) -> bool:
-    """Say whether a row is a distillation: no control, and not the baseline."""
+    """Return whether a row is a distillation: no control, and not the baseline."""
     return row.method != BASELINE and row.members[0].get("terms", True) is not None
 
 
 def gains(rows: Sequence[Row]) -> list[Gain]:
-    """Give the gain of each distillation that has a baseline."""
+    """Return the gain of each distillation that has a baseline."""
     members = [member for row in rows for member in row.members]
     seconds = dict(zip(map(id, members), seconds_of(members), strict=True))
     return [
@@ -70,7 +70,7 @@ def _beside(row: Row, rows: Sequence[Row]) -> list[Row]:
 
 
 def _best_rate(row: Row, rows: Sequence[Row]) -> Row | None:
-    """The student alone at the learning rate that has the best mean AP, which is in the control's favour."""
+    """Return the student alone at the learning rate that has the best mean AP, which is in the control's favour."""
     rates = [r for r in _beside(row, rows) if r.method == BASELINE or r.method.startswith(RATES)]
     tried = [r for r in rates if "AP" in r.summaries]
     return max(tried, key=lambda r: r.summaries["AP"].mean) if len(tried) > 1 else None
@@ -103,7 +103,7 @@ def _cells(gain: Gain, told: Any) -> list[str]:
 
 
 def images(results: Results) -> list[str]:
-    """Say first whether the teacher has seen other images than the student, as far as the study tells."""
+    """Return the notice on whether the teacher has seen other images than the student."""
     study: Mapping[str, Any] = results.get("study", {})
     if "teacher" not in study:
         return []

@@ -31,7 +31,7 @@ def rungs_of(text: str, seeds: int) -> tuple[int, ...]:
 
 
 def survivors(study: Study, alive: Sequence[str], members: Sequence[Mapping[str, Any]], keep: float) -> list[str]:
-    """Give the methods that go on after a rung, in the study's order.
+    """Return the methods that go on after a rung, in the study's order.
 
     Args:
         study: the study.
@@ -51,7 +51,7 @@ def survivors(study: Study, alive: Sequence[str], members: Sequence[Mapping[str,
 
 
 def note(seeds: int, before: Sequence[str], after: Sequence[str], lead: str | None) -> list[str]:
-    """Say what a rung has dropped."""
+    """Return what a rung has dropped."""
     dropped = [name for name in before if name not in after]
     if not dropped:
         return []
@@ -59,7 +59,7 @@ def note(seeds: int, before: Sequence[str], after: Sequence[str], lead: str | No
 
 
 def _gain(name: str, lead: str | None, members: Sequence[Mapping[str, Any]]) -> float | None:
-    """The mean paired difference in AP to the lead; None of a candidate without a pair."""
+    """Return the mean paired difference in AP to the lead; None of a candidate without a pair."""
     own, others = (values_of([m for m in members if m["method"] == which], "AP") for which in (name, lead))
     pairs = [own[seed] - others[seed] for seed in own if seed in others]
     return statistics.mean(pairs) if pairs else None

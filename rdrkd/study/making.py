@@ -26,7 +26,7 @@ class Making(NamedTuple):
 
 
 def making(results: Results, rows: Sequence[Row]) -> Making:
-    """Say how the members of a study's rows were made."""
+    """Return how the members of a study's rows were made."""
     facts = [_facts(row, results) for row in rows]
     shared = _shared(facts)
     cells = [
@@ -42,7 +42,7 @@ def making(results: Results, rows: Sequence[Row]) -> Making:
 
 
 def teachers(results: Results) -> list[str]:
-    """Say which teachers a study has trained, and which weights were given."""
+    """Return which teachers a study has trained, and which weights were given."""
     trained = results.get("teachers", {})
     said = []
     for name, teacher in trained.items():
@@ -64,7 +64,7 @@ def _given(study: Any) -> str:
 
 
 def _facts(row: Row, results: Results) -> Texts:
-    """What a row's members were made with; where they differ, each."""
+    """Return what a row's members were made with; where they differ, each."""
     found: dict[str, list[str]] = {}
     for member in row.members:
         versions = dict(member.get("versions", {}))
@@ -81,7 +81,7 @@ def _facts(row: Row, results: Results) -> Texts:
 
 
 def _settings(member: Mapping[str, Any], results: Results) -> Mapping[str, Any]:
-    """The training settings of a member, by its record, or by the study where its hash proves them."""
+    """Return the training settings of a member, by its record, or by the study where its hash proves them."""
     if own := member.get("train"):
         return dict(own)
     study = results.get("study")
@@ -91,7 +91,7 @@ def _settings(member: Mapping[str, Any], results: Results) -> Mapping[str, Any]:
 
 
 def _shared(facts: Iterable[Texts]) -> Texts:
-    """What is the same in all rows that know it."""
+    """Return what is the same in all rows that know it."""
     values: dict[str, set[str]] = {}
     for own in facts:
         for name, text in own.items():
@@ -118,7 +118,7 @@ def _of_training(facts: Texts) -> Texts:
 
 
 def _own(row: Row, rows: Sequence[Row], facts: Texts, shared: Texts) -> str:
-    """What is a row's own: what not all rows share, and the terms' settings where its method has several rows."""
+    """Return what is a row's own: what not all rows share, and the terms' settings if its method has several rows."""
     own = {name.removeprefix(_OF_TRAINING): text for name, text in facts.items() if name not in shared}
     of_method = [settings.details(other.members[0].get("terms")) for other in rows if other.method == row.method]
     mine = settings.details(row.members[0].get("terms"))

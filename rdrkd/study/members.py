@@ -65,7 +65,7 @@ class Member:
 def members_of(
     study: Study, dataset_sha256: str, teacher: Mapping[str, str], identity: Identity | None = None
 ) -> list[Member]:
-    """Give a study's members, seed by seed, so that whole comparisons are complete early.
+    """Return a study's members, seed by seed, so that whole comparisons are complete early.
 
     Args:
         study: the study.
@@ -84,7 +84,7 @@ def members_of(
 def member_of(
     study: Study, method: Method, seed: int, dataset_sha256: str, teacher: Mapping[str, str], identity: Identity
 ) -> Member:
-    """Give one member; arguments as `members_of`'s."""
+    """Return one member; arguments as `members_of`'s."""
     training = study.train.model_dump(mode="json", exclude={"seed"})
     setting = [dataset_sha256, identity(study.student), training]
     recipe = method.distillation.recipe
@@ -112,7 +112,7 @@ def deciding(term: Term) -> dict[str, Any]:
 
 
 def job_spec(study: Study, method: Method, seed: int, teacher: Mapping[str, str]) -> dict[str, Any]:
-    """Give the job spec of a member; the student alone is trained without a word of the teacher."""
+    """Return the job spec of a member; the student alone is trained without a word of the teacher."""
     common = {
         "name": f"{study.name}-{method.name}-seed-{seed}",
         "dataset": study.dataset,
@@ -145,7 +145,7 @@ def columns_of(finished: Iterable[tuple[str, int, T]]) -> list[tuple[str, T]]:
 
 
 def teacher_spec(study: Study) -> dict[str, Any] | None:
-    """Give the job spec that trains the teacher; None where its weights are used as they are."""
+    """Return the job spec that trains the teacher; None where its weights are used as they are."""
     if study.teacher.train is None:
         return None
     return {
@@ -164,7 +164,7 @@ def teacher_hash(study: Study, identity: Identity | None = None) -> str:
 
 
 def without_paths(study: Study) -> dict[str, Any]:
-    """Give a study as content for its results: files by their names alone, for the hashes say what was in them."""
+    """Return a study as content for its results: files by their names alone, for the hashes say what was in them."""
     content = study.model_dump(mode="json", exclude_none=True)
     content["dataset"] = Path(study.dataset).name
     for model in (content["student"], content["teacher"]["model"]):
@@ -183,7 +183,7 @@ def digest(content: Any) -> str:
 
 
 def local_identity(model: ModelRef) -> Any:
-    """Say what a model of this machine is, wherever it lies.
+    """Return what a model of this machine is, wherever it lies.
 
     Raises:
         ModelError: its file is not there.

@@ -48,7 +48,7 @@ def _ranking(rows: Sequence[Row], figure: str) -> list[Place]:
 
 
 def p_value(one: Mapping[int, float], other: Mapping[int, float]) -> float:
-    """Give the two-sided p value of a paired t test over the seeds that both have; 1 of fewer than two.
+    """Return the two-sided p value of a paired t test over the seeds that both have; 1 of fewer than two.
 
     >>> round(p_value({0: 2.0, 1: 4.0, 2: 6.0}, {0: 1.0, 1: 2.0, 2: 3.0}), 4)
     0.0742
@@ -64,7 +64,7 @@ def p_value(one: Mapping[int, float], other: Mapping[int, float]) -> float:
 
 
 def holm(p_values: Sequence[float], level: float = 1 - CONFIDENCE) -> list[bool]:
-    """Say which hypotheses are rejected at a level that holds for all of them together (Holm's step-down).
+    """Return which hypotheses are rejected at a level that holds for all of them together (Holm's step-down).
 
     >>> holm([0.01, 0.04, 0.03]), holm([0.01, 0.02, 0.03])
     ([True, False, False], [True, True, True])

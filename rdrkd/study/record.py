@@ -10,7 +10,7 @@ from rdrkd.study.members import Member
 
 
 def record(member: Member, result: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Give the record of a finished member from its run folder."""
+    """Return the record of a finished member from its run folder."""
     resolved = json.loads((folder / "resolved_spec.json").read_text())
     epochs, warnings = _lines(folder / "metrics.jsonl"), _lines(folder / "warnings.jsonl")
     return record_of(member, result, resolved, epochs, warnings, datetime.now(UTC))
@@ -24,7 +24,7 @@ def record_of(
     warnings: Sequence[Mapping[str, Any]],
     finished_at: datetime,
 ) -> dict[str, Any]:
-    """Give the record of a finished member: its key, figures, cost, curve, and what it was made with.
+    """Return the record of a finished member: its key, figures, cost, curve, and what it was made with.
 
     Args:
         member: its key.
@@ -56,12 +56,12 @@ def record_of(
 
 
 def record_teacher(result: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Give the record of the teacher that a study has trained."""
+    """Return the record of the teacher that a study has trained."""
     return teacher_record_of(result, json.loads((folder / "resolved_spec.json").read_text()))
 
 
 def teacher_record_of(result: dict[str, Any], resolved: dict[str, Any]) -> dict[str, Any]:
-    """Give the record of a teacher from its run's result and resolved spec."""
+    """Return the record of a teacher from its run's result and resolved spec."""
     return {
         **_figures(result),
         "sha256": result["weights"]["student.pt"]["sha256"],

@@ -57,18 +57,18 @@ def write_report(results: Results, out: Path, panel: str | None = None) -> list[
 
 
 def first(results: Results, found: Sequence[Gain]) -> list[str]:
-    """Say what comes before all figures: whose images the teacher has seen, and the verdict where there is a rule."""
+    """Return the report's first lines: which images the teacher has seen, and the verdict if there is a rule."""
     rule = results.get("study", {}).get("decide")
     return [*images(results), *(judge(Decide.model_validate(rule), found) if rule is not None else [])]
 
 
 def lead(rows: Sequence[Row]) -> dict[str, Any] | None:
-    """Give the table that a report begins with: gains at equal epochs and at equal time; None without a pair."""
+    """Return the table that a report begins with: gains at equal epochs and at equal time; None without a pair."""
     return gain_table(gains(rows), _interval)
 
 
 def tables(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Give the report's tables: title, header, rows of cells."""
+    """Return the report's tables: title, header, rows of cells."""
     compared = [row for row in rows if row.differences]
     return [
         {
@@ -113,7 +113,7 @@ def _order(places: Sequence[Place]) -> dict[str, Any]:
 
 
 def _by_class(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Give the table of AP by class; none where no member has it."""
+    """Return the table of AP by class; none where no member has it."""
     names = list(dict.fromkeys(name for row in rows for member in row.members for name in member.get("per_class", {})))
     if not names:
         return []
@@ -132,7 +132,7 @@ def _by_class(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def findings(rows: Sequence[Row]) -> list[str]:
-    """Say of each method what the study can tell, in a sentence."""
+    """Return a sentence for each method: what the study shows of it."""
     sentences, orders = [], rankings(rows)
     for row in rows:
         difference = row.differences.get("AP")
@@ -160,7 +160,7 @@ def findings(rows: Sequence[Row]) -> list[str]:
 
 
 def _alone(row: Row, orders: Sequence[Sequence[Place]]) -> str:
-    """Say where a difference that stands by itself does not stand among all pairs of the study together."""
+    """Return where a difference that stands by itself does not stand among all pairs of the study together."""
     for places in orders:
         own = next((place for place in places if place.row is row), None)
         baseline = next((place for place in places if place.row.method == BASELINE), None)
@@ -170,7 +170,7 @@ def _alone(row: Row, orders: Sequence[Sequence[Place]]) -> str:
 
 
 def mixtures(rows: Sequence[Row]) -> list[str]:
-    """Say which rows join members that were not made alike: their spread is not of the seeds alone."""
+    """Return which rows join members that were not made alike: their spread is not of the seeds alone."""
     found = []
     for row in rows:
         for what, values in (
@@ -188,7 +188,7 @@ def _software(member: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _at_a_time(rows: Sequence[Row]) -> str:
-    """Say how far seconds can be compared: members that train at the same time slow each other down."""
+    """Return how far seconds can be compared: members that train at the same time slow each other down."""
     jobs = {member.get("jobs") for row in rows for member in row.members}
     if jobs == {1}:
         return "members trained one at a time"

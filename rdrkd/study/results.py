@@ -25,7 +25,7 @@ Results = dict[str, Any]
 
 
 def key_of(member: Mapping[str, Any]) -> Key:
-    """Give the key of a recorded member."""
+    """Return the key of a recorded member."""
     return member["method"], member["seed"], member["hash"]
 
 

@@ -152,7 +152,7 @@ class _Runner:
         return [member for member in members if member.key not in known]
 
     def _lengthened(self, members: Sequence[Member]) -> Iterator[Member]:
-        """Give the members whose length is measured, where it can be."""
+        """Yield the members whose length is measured, where it can be."""
         keys = {member.key for member in members}
         own = [member for member in self.results["members"] if results.key_of(member) in keys]
         known: dict[str, float] = self.results.setdefault("stretched", {})  # what is begun keeps its length

@@ -16,7 +16,7 @@ def training(settings: Mapping[str, Any]) -> Texts:
 
 
 def told(settings: Mapping[str, str]) -> str:
-    """Say training settings: the main ones, and those that are no defaults.
+    """Return training settings as text: the main ones, and those that differ from the defaults.
 
     >>> told({"epochs": "30", "lr0": "0.01", "box": "7.5", "nbs": "16"})
     'epochs 30, lr0 0.01, nbs 16, the rest by default'
@@ -29,7 +29,7 @@ def told(settings: Mapping[str, str]) -> str:
 
 
 def terms(distillation: Mapping[str, Any] | None) -> str:
-    """Say which terms a method has, and how they are weighted; nothing of the student alone.
+    """Return which terms a method has, and how they are weighted; nothing of the student alone.
 
     >>> terms({"losses": [{"name": "ld", "weight": 0.25}], "calibration": None})
     'ld (weight 0.25)'

@@ -52,7 +52,7 @@ def _with_path(model: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def missing(study: Study) -> Iterator[Problem]:
-    """Give what a study on this machine cannot use."""
+    """Yield what a study on this machine cannot use."""
     if not Path(study.dataset).exists():
         yield Problem("/dataset", f"expected a dataset, got nothing at {study.dataset}")
     yield from _unusable(study.student, "/student")

@@ -117,5 +117,5 @@ def difference(method: Mapping[int, float], baseline: Mapping[int, float]) -> Di
 
 
 def values_of(members: Sequence[Mapping[str, Any]], figure: str) -> dict[int, float]:
-    """Give a figure's values by seed."""
+    """Return a figure's values by seed."""
     return {m["seed"]: m["metrics"][figure] for m in members if m["metrics"][figure] is not None}

@@ -15,13 +15,13 @@ _SCHEDULE = {"warmup_epochs": 100, "close_mosaic": 10_000, "patience": 10_000}  
 
 
 def seconds_of(members: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Give what each recorded member took: seconds of the processor where all tell them, else of a clock."""
+    """Return what each recorded member took: seconds of the processor where all tell them, else of a clock."""
     processor = all(member.get("processor_seconds") for member in members)
     return [float(member["processor_seconds" if processor else "seconds"]) for member in members]
 
 
 def factor(method: str, members: Sequence[Mapping[str, Any]]) -> float | None:
-    """Say how many times the student alone a method takes, an epoch; None where not both have been trained.
+    """Return how many times the student alone a method takes, an epoch; None where not both have been trained.
 
     Args:
         method: the method.
@@ -39,7 +39,7 @@ def factor(method: str, members: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def stretched(member: Member, times: float) -> Member:
-    """Give a member with its training stretched: epochs, warm-up, the end without mosaic, and patience.
+    """Return a member with its training stretched: epochs, warm-up, the end without mosaic, and patience.
 
     >>> train = {"epochs": 8, "warmup_epochs": 1, "close_mosaic": 1}
     >>> stretched(Member("none@time", 0, "h", "s", {"train": train}, False), 2.4).spec["train"]
@@ -49,7 +49,7 @@ def stretched(member: Member, times: float) -> Member:
 
 
 def stretched_spec(spec: Mapping[str, Any], times: float) -> dict[str, Any]:
-    """Give a training's job spec with the training stretched."""
+    """Return a training's job spec with the training stretched."""
     train = dict(spec["train"])
     train["epochs"] = min(_LONGEST, round(train["epochs"] * times))
     for name, most in _SCHEDULE.items():

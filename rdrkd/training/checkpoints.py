@@ -49,5 +49,5 @@ def write(run_dir: Path, epoch: int, fill: Callable[[Path], None]) -> Path:
 
 
 def complete(run_dir: Path) -> list[Path]:
-    """Give the complete checkpoints, oldest first."""
+    """Return the complete checkpoints, oldest first."""
     return sorted(path for path in (run_dir / FOLDER).glob("[0-9]*") if (path / STATE).is_file())

@@ -111,7 +111,7 @@ def seed_everything(*numbers: int) -> None:
 def training_loader(
     dataset: Seeded, order: EpochOrder, batch: int, workers: int, device: torch.device, drop_last: bool
 ) -> InfiniteDataLoader:
-    """Give a loader of the order's images in batches, loaded ahead by `workers` processes where there are any.
+    """Return a loader of the order's images in batches, loaded ahead by `workers` processes where there are any.
 
     As in Ultralytics `workers` is for each rank, and at most a GPU's share of the cores.
     """

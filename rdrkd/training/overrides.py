@@ -18,7 +18,7 @@ def batch_of(plan: Plan, resume: state.Found | None) -> int:
 def overrides(
     plan: Plan, data: Path, run_dir: Path, devices: tuple[str, ...], resume: state.Found | None
 ) -> dict[str, Any]:
-    """Give the settings by their names in Ultralytics."""
+    """Return the settings by their names in Ultralytics."""
     LOGGER.setLevel("INFO" if RANK < 1 else "ERROR")
     settings: TrainSettings = plan.settings
     return {

@@ -60,7 +60,7 @@ def check_same(model: nn.Module, epoch: int) -> None:
 
 
 def fingerprints(parameters: Iterable[Tensor]) -> Tensor:
-    """Give one whole number for each fp32 tensor, (N,): the sum of its values' bits, the same in any order of adding.
+    """Return one whole number for each fp32 tensor, (N,): the sum of its values' bits, the same in any order of adding.
 
     >>> fingerprints([torch.tensor([1.0, 2.0]), torch.tensor([2.0, 1.0]), torch.tensor([1.0, 2.0000002])]).diff()
     tensor([0, 1])

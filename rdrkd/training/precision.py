@@ -18,7 +18,7 @@ _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def dtype_of(amp: Amp, device: torch.device) -> torch.dtype | None:
-    """Say in which type a training computes what may be computed in less than fp32; None: nothing.
+    """Return the type of mixed precision of a training; None: fp32 throughout.
 
     Raises:
         MachineError: bf16 was asked of a GPU that has none.
@@ -34,7 +34,7 @@ def dtype_of(amp: Amp, device: torch.device) -> torch.dtype | None:
 
 
 def scaler(dtype: torch.dtype | None, device: torch.device) -> torch.amp.GradScaler:
-    """Give the loss scaler: fp16's gradients underflow without one, bf16 has fp32's range."""
+    """Return the loss scaler: fp16's gradients underflow without one, bf16 has fp32's range."""
     return torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
 
 

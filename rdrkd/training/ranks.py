@@ -173,7 +173,7 @@ def _follow(ranks: "list[_Rank]", said: Said, reporter: Reporter) -> int | None:
 
 
 def _cause(first: RdrkdError, going: "Iterable[_Rank]") -> RdrkdError:
-    """Give the error to name: the first, unless it may come of another rank's end and that one was killed.
+    """Return the error to name: the first, unless it may come of another rank's end and that one was killed.
 
     A rank that is killed says nothing, and the others may be quicker to say that they have lost it.
     """
@@ -190,7 +190,7 @@ def _cause(first: RdrkdError, going: "Iterable[_Rank]") -> RdrkdError:
 
 
 def _end_of(rank: "_Rank", event: Failed | None) -> RdrkdError:
-    """Give the error of a rank that failed; without an event it went without a word."""
+    """Return the error of a rank that failed; without an event it went without a word."""
     if isinstance(event, Failed):
         problems = [Problem(problem["where"], problem["detail"]) for problem in event.problems]
         return error_of(event.reason, f"rank {rank.rank}: {event.message}", problems)

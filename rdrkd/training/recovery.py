@@ -40,7 +40,7 @@ def recover(trainer: Any, epoch: int) -> bool:
 
 
 def _newest(trainer: Any) -> state.Found | None:
-    """Give the newest checkpoint that rank 0 can read, on every rank."""
+    """Return the newest checkpoint that rank 0 can read, on every rank."""
     found = state.newest(trainer.run_dir, trainer.reporter) if RANK < 1 else None
     name = from_first(None if found is None else found.folder.name)
     if RANK < 1 or name is None:

@@ -52,7 +52,7 @@ class Found:
 
 
 def capture(trainer: Any) -> dict[str, Any]:
-    """Give the state of a trainer at the end of an epoch."""
+    """Return the state of a trainer at the end of an epoch."""
     model = unwrap_model(trainer.model)
     return {
         "format": FORMAT,
@@ -130,7 +130,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def newest(run_dir: Path, reporter: Reporter) -> Found | None:
-    """Give the newest checkpoint that can be read; a damaged one is reported and passed over."""
+    """Return the newest checkpoint that can be read; a damaged one is reported and passed over."""
     for folder in reversed(checkpoints.complete(run_dir)):
         try:
             return Found.at(folder)
@@ -140,7 +140,7 @@ def newest(run_dir: Path, reporter: Reporter) -> Found | None:
 
 
 def of(run_dir: Path, name: str) -> Found:
-    """Give the checkpoint of a name.
+    """Return the checkpoint of a name.
 
     Raises:
         ModelError: it cannot be read.

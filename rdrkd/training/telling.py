@@ -29,7 +29,7 @@ class Dated:
         self._reporter.emit(event.model_copy(update={"epoch": self.epoch}) if isinstance(event, Warn) else event)
 
     def should_stop(self) -> bool:
-        """Say what the other says."""
+        """Return what the other says."""
         return self._reporter.should_stop()
 
 
@@ -105,7 +105,7 @@ class Telling:
             self.reporter.emit(Calibrated(weights=pair.weights, measured=pair.calibrator.measured))
 
     def _processor_seconds(self) -> float | None:
-        """Give the epoch's processor time; none of a GPU's training, which it says nothing of."""
+        """Return the epoch's processor time; none of a GPU's training, which it says nothing of."""
         if self.trainer.device.type != CPU:
             return None
         return round(time.process_time() - self._processor_started, 3)
@@ -115,7 +115,7 @@ class Telling:
         return pair.probe.made if pair else 0
 
     def _diagnostics(self) -> dict[str, float]:
-        """Give the finite figures of this epoch's newest probe; none where it had no probe."""
+        """Return the finite figures of this epoch's newest probe; none where it had no probe."""
         if self._probes_made() == self._probes:
             return {}
         return {name: value for name, value in self.trainer.distiller.probe.found.items() if math.isfinite(value)}

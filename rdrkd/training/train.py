@@ -52,7 +52,7 @@ def _finished(found: state.Found, run_dir: Path, reporter: Reporter) -> int | No
 
 
 def _changed(found: state.Found, devices: int) -> Warn:
-    """The warning, with the first epoch that it is of: none is being trained yet."""
+    """Return the warning, with the first epoch that it is of: none is being trained yet."""
     done = int(found.folder.name)
     before = "epoch 1 was" if done == 1 else f"epochs 1 to {done} were"
     message = (

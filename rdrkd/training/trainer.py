@@ -268,7 +268,7 @@ class Trainer(DetectionTrainer):
             self.distiller.probe.loss_scale = self.scaler.get_scale  # 1 without AMP
 
     def ordinal(self, epoch: int) -> int:
-        """Number an epoch for order and seeds. After a recovery others follow: the same would lead to the same loss."""
+        """Return an epoch's number for order and seeds; a recovery changes it, or the same loss would recur."""
         return epoch + _EPOCHS * self.recoveries
 
     def _batch_begins(self) -> None:
@@ -307,6 +307,6 @@ class Trainer(DetectionTrainer):
 
 
 def student_of(model: torch.nn.Module) -> DetectionModel:
-    """Give the student of a model that may be a pair."""
+    """Return the student of a model that may be a pair."""
     model = unwrap_model(model)
     return model.student_model if isinstance(model, Distiller) else model

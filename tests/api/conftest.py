@@ -77,7 +77,7 @@ class Service:
             checks.settle(session, check, {"names": ["car"]}, [{"where": "data.yaml", "detail": p} for p in problems])
 
     def dataset(self) -> str:
-        """Give a dataset that is ready."""
+        """Return a dataset that is ready."""
         dataset = self.upload()
         others = []  # that come before it
         with self.database.transaction() as session:
@@ -94,7 +94,7 @@ class Service:
         return self.client.post("/v1/jobs", json=body).raise_for_status().json()
 
     def job(self, status: Status = Status.QUEUED, **changes: Any) -> str:
-        """Give a job that has come to `status` the way a worker brings it there."""
+        """Return a job that has come to `status` the way a worker brings it there."""
         job_id = self.submit(self.dataset(), **changes)["id"]
         if status != Status.QUEUED:
             self.bring(job_id, status)
@@ -181,7 +181,7 @@ class Service:
 
 
 def _with_hands(app: FastAPI, client: httpx2.Client) -> Iterator[Service]:
-    """Give the service with a database of the test's own: only requests may use the app's."""
+    """Yield the service with a database of the test's own: only requests may use the app's."""
     database = Database(app.state.settings.database_url)
     yield Service(app, client, database, app.state.storage)
     database.engine.dispose()

@@ -51,7 +51,7 @@ def remote(service: Service, port: int) -> Iterator[Service]:
 
 
 def ends(connection: socket.socket, drip: bytes = b"") -> bool:
-    """Say whether the other end closes the connection within 15 s, whatever drips into it."""
+    """Return whether the other end closes the connection within 15 s, whatever drips into it."""
     connection.settimeout(0.5)
     began = time.monotonic()
     while time.monotonic() - began < 15:

@@ -149,7 +149,7 @@ def test_a_file_that_was_collected_in_that_moment_is_asked_for_again(service: Se
 
 
 def trained(service: Service, folder: Path, epochs: int, best: int) -> str:
-    """Give a job that has ended, all its checkpoints kept."""
+    """Return a job that has ended, all its checkpoints kept."""
     held = service.bring(service.job(), Status.RUNNING)
     for epoch in range(1, epochs + 1):
         service.checkpoint(held, epoch, folder, is_best=epoch <= best)

@@ -20,7 +20,7 @@ LATE = 12.0  # seconds, of a machine with much else to do; two on one without
 
 
 def running(service: Service) -> tuple[str, dict[str, str]]:
-    """Give a job of alice that runs, and her key."""
+    """Return a job of alice that runs, and her key."""
     service.client.headers["Authorization"] = "Bearer t"
     job_id = service.job(Status.RUNNING)
     return job_id, service.key("root", "admin")

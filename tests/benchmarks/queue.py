@@ -118,7 +118,7 @@ def _timed(run: Callable[[], object]) -> float:
 
 @contextmanager
 def _databases(folder: Path) -> Iterator[dict[str, Callable[[], str]]]:
-    """Give what makes an empty database of each kind at the newest revision."""
+    """Yield what makes an empty database of each kind at the newest revision."""
     numbers = iter(range(1000))
 
     def sqlite() -> str:

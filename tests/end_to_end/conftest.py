@@ -152,7 +152,7 @@ class Service:
             return list(session.scalars(select(Artifact).where(Artifact.job_id == job_id).order_by(*order)))
 
     def checkpoint_of(self, job_id: str, attempt: int) -> int | None:
-        """Give the newest epoch of which an attempt has published a state to resume from."""
+        """Return the newest epoch of which an attempt has published a state to resume from."""
         epochs = [a.epoch for a in self.artifacts(job_id) if a.attempt == attempt and a.name == "state.pt"]
         return max(epochs, default=None)
 
@@ -165,7 +165,7 @@ class Service:
         return "\n".join(f"== {path.name}\n{path.read_text()[-3000:]}" for path in sorted(self.folder.glob("*.log")))
 
     def trainers(self, worker: subprocess.Popen[bytes]) -> list[int]:
-        """Give the processes that a worker has started, and theirs."""
+        """Return the processes that a worker has started, and theirs."""
         return [child.pid for child in psutil.Process(worker.pid).children(recursive=True)]
 
 
@@ -189,6 +189,6 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def quick(epochs: int = 2, **changes: Any) -> dict[str, Any]:
-    """Give the train settings of a run that takes a second an epoch."""
+    """Return the train settings of a run that takes a second an epoch."""
     short = {"imgsz": 64, "batch": 8, "optimizer": "AdamW", "lr0": 0.001, "mosaic": 0.0, "warmup_epochs": 0}
     return {"epochs": epochs, **short, **changes}

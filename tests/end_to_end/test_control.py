@@ -21,7 +21,7 @@ def begin(service: Service, scenes: Path, **more: object) -> str:
 
 
 def attempts(service: Service, job_id: str) -> dict[int, int]:
-    """Give the attempt that has trained each epoch."""
+    """Return the attempt that has trained each epoch."""
     rows = service.client.get(f"/v1/jobs/{job_id}/metrics").json()["data"]
     return {row["epoch"]: row["attempt"] for row in rows}
 

@@ -30,7 +30,7 @@ def submit(service: Service, dataset: str, epochs: int = 8, **more: object) -> s
 
 
 def epochs(service: Service, job_id: str) -> list[tuple[int, int]]:
-    """Give the recorded epochs, each with the attempt that trained it."""
+    """Return the recorded epochs, each with the attempt that trained it."""
     return [(e["epoch"], e["attempt"]) for e in service.client.get(f"/v1/jobs/{job_id}/metrics").json()["data"]]
 
 

@@ -122,7 +122,7 @@ def sha256_of(path: Path) -> str:
 
 
 def publish(settings: Settings, file: Path, folder: Path) -> str:
-    """Give a job that has published the file as its weights, as a worker does."""
+    """Return a job that has published the file as its weights, as a worker does."""
     app = create_app(settings)
     with TestClient(app, "http://127.0.0.1", client=("127.0.0.1", 1)) as http:
         service = Service(app, http, Database(settings.database_url), app.state.storage)

@@ -27,7 +27,7 @@ def get(service: Service, study: dict[str, Any]) -> dict[str, Any]:
 
 
 def succeeded(service: Service, study: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Give the member jobs that have succeeded."""
+    """Return the member jobs that have succeeded."""
     ids = [member["job"] for member in get(service, study)["members"] if member["status"] == "succeeded"]
     return {job_id: service.job(job_id) for job_id in ids}
 

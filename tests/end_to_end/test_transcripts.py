@@ -24,14 +24,14 @@ PORT = "8765"
 
 
 def sections() -> dict[str, str]:
-    """Give the page's sessions by their heading."""
+    """Return the page's sessions by their heading."""
     heading, *parts = re.split(r"^## (.+)\n", PAGE.read_text(), flags=re.MULTILINE)
     assert heading.startswith("# ")
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def commands(block: str) -> Iterator[list[str]]:
-    """Give each command of a session, as its lines with their prompts."""
+    """Yield each command of a session, as its lines with their prompts."""
     command: list[str] = []
     for line in block.splitlines():
         if line.startswith("$ "):

@@ -49,7 +49,7 @@ class Injector:
     _locks: dict[str, threading.Lock] = field(default_factory=dict)
 
     def kinds(self) -> dict[str, Callable[[], tuple[str, AbstractContextManager[None]]]]:
-        """Give what can be injected here: each says on what, and how."""
+        """Return what can be injected here: each says on what, and how."""
         signals = {"kill": signal.SIGKILL, "drain": signal.SIGTERM}
         kinds = {
             f"{what} {kind}": lambda kind=kind, number=number: self._signal(kind, number)

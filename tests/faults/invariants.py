@@ -45,7 +45,7 @@ class Invariants:
                 self.events[event.job_id].append(event)
 
     def violations(self) -> Violations:
-        """Give what does not hold, by invariant; those that hold have no entry."""
+        """Return what does not hold, by invariant; those that hold have no entry."""
         checks = {
             "lost": self.lost, "double": self.double, "not ended": self.not_ended, "moved after its end": self.moved,
             "untold": self.untold, "without bytes": self.without_bytes, "gap in the events": self.gaps,

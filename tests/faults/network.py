@@ -41,7 +41,7 @@ class Namespace:
 
 
 def possible() -> bool:
-    """Say whether namespaces can be made here: it takes root, and a kernel that lets it."""
+    """Return whether namespaces can be made here: it takes root, and a kernel that lets it."""
     if os.geteuid() != 0 or not (shutil.which("ip") and shutil.which("nsenter")):
         return False
     try:

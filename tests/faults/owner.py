@@ -33,7 +33,7 @@ class Client:
         self.unexpected: list[str] = []  # answers that nobody should get
 
     def call(self, method: str, path: str, patience: float = PATIENCE, **options: Any) -> httpx2.Response:
-        """Give the first answer that is one.
+        """Return the first answer that is one.
 
         Raises:
             NoAnswer: there was none in time.

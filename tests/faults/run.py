@@ -186,7 +186,7 @@ class _Run:
         return len(self.receiver.taken) - len({told.message for told in self.receiver.taken})
 
     def _recoveries(self, faults: list[Fault], claims: list[tuple[float, str]]) -> list[float]:
-        """Give the seconds from each fault's end to the next claim: of the worker it befell, else of any."""
+        """Return the seconds from each fault's end to the next claim: of the worker it befell, else of any."""
         found = []
         for fault in faults:
             name = next((name for name in self.stand.members if fault.target.endswith(name)), "")

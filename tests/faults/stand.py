@@ -99,7 +99,7 @@ class Stand:
         return [member for member in self.members.values() if member.name.startswith(f"{kind}-")]
 
     def trainers(self) -> list[psutil.Process]:
-        """Give the simulated trainers that run, whoever their parent is."""
+        """Return the simulated trainers that run, whoever their parent is."""
         found = []
         for process in psutil.process_iter(["cmdline"]):
             command = process.info["cmdline"] or []
@@ -145,7 +145,7 @@ class Stand:
         self.database.engine.dispose()
 
     def logs(self, name: str, most: int = 20_000) -> str:
-        """Give the end of a member's log, but for what is only information."""
+        """Return the end of a member's log, but for what is only information."""
         path = self.folder / f"{name}.log"
         lines = path.read_text(errors="replace").splitlines() if path.exists() else []
         return "\n".join(line for line in lines if "[info" not in line)[-most:]

@@ -7,6 +7,6 @@ from tests.shared import find
 
 
 def tiny_dataset(folder: Path) -> Path:
-    """Give a dataset of 16 validation images and at least 48 for training, with a class `person`."""
+    """Return a dataset of 16 validation images and at least 48 for training, with a class `person`."""
     real = find("data/hit_uav_tiny.zip")
     return real or write_scenes(folder / "scenes", "demo", {"train": 48, "val": 16}, 96).parent

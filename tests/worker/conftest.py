@@ -30,7 +30,7 @@ TRAINER = (sys.executable, str(Path(__file__).with_name("trainer.py")))
 
 
 def settings_for(backend: Backend, data_dir: Path, **changes: Any) -> Settings:
-    """Give settings with short times."""
+    """Return settings with short times."""
     short = {"lease_seconds": 2, "heartbeat_seconds": 0.2, "cancel_poll_seconds": 0.1, "stop_grace_seconds": 1}
     urls = {"database_url": backend.database_url, "broker_url": backend.broker_url, "data_dir": data_dir}
     return Settings(**(urls | short | {"outage_grace_seconds": 1, "max_lost_workers": 2} | changes))
@@ -88,7 +88,7 @@ class Rows:
         return sorted((row.attempt, row.epoch, row.name) for row in rows)
 
     def log(self, job_id: str) -> list[tuple[int, str]]:
-        """Give the pieces of a job's logs, each with its attempt."""
+        """Return the pieces of a job's logs, each with its attempt."""
         with self.place.database.transaction() as session:
             rows = select(JobLog).where(JobLog.job_id == job_id).order_by(JobLog.attempt, JobLog.number)
             return [(row.attempt, row.text) for row in session.scalars(rows)]

@@ -43,7 +43,7 @@ class Workers:
 
 @contextmanager
 def workers_of(rows: Rows, folder: Path) -> Iterator[Workers]:
-    """Give workers, and end them all."""
+    """Yield workers, and end them all."""
     workers = Workers(rows, folder)
     try:
         yield workers

@@ -64,7 +64,7 @@ def downgrade() -> None:
 
 
 def _number_what_is_there() -> None:
-    """Give the models that have a name their versions, oldest first."""
+    """Assign version numbers to the named models, oldest first."""
     model = sa.table("model", *map(sa.column, ("id", "owner", "name", "version")))
     series = sa.table("model_series", *map(sa.column, ("id", "owner", "name", "versions")))
     connection = op.get_bind()

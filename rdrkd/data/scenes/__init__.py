@@ -66,7 +66,7 @@ def render(profile: Profile, imgsz: int | tuple[int, int], seed: int, split: str
 
 
 def frame_size(profile: Profile, imgsz: int | tuple[int, int]) -> tuple[int, int]:
-    """Give the width and height in px that `imgsz` stands for.
+    """Return the width and height in px that `imgsz` stands for.
 
     >>> frame_size("demo", 160), frame_size("visdrone", 960), frame_size("visdrone", (640, 512))
     ((160, 160), (960, 540), (640, 512))

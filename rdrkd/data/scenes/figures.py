@@ -51,13 +51,13 @@ class Figures:
 
 @cache
 def visdrone() -> Figures:
-    """Give the figures of VisDrone2019-DET's training images."""
+    """Return the figures of VisDrone2019-DET's training images."""
     text = resources.files("rdrkd.data.scenes").joinpath("visdrone.json").read_text(encoding="utf-8")
     return Figures(**json.loads(text))
 
 
 def draw(quantiles: list[float], probability: float | Floats) -> Floats:
-    """Give the value at a probability (or several), linear between the quantiles at LEVELS.
+    """Return the value at a probability (or several), linear between the quantiles at LEVELS.
 
     >>> float(draw([float(level) for level in LEVELS], 0.32))
     0.32
@@ -66,5 +66,5 @@ def draw(quantiles: list[float], probability: float | Floats) -> Floats:
 
 
 def normal_cdf(values: Floats) -> Floats:
-    """Give the standard normal distribution function of each value."""
+    """Return the standard normal distribution function of each value."""
     return np.array([0.5 * (1 + math.erf(v / math.sqrt(2))) for v in values.ravel()]).reshape(values.shape)

@@ -11,7 +11,7 @@ _ENOUGH = 0.15  # share of the smaller box that another may cover before a furth
 
 
 def covered(box: tuple[int, int, int, int], others: Boxes) -> float:
-    """Give the largest share of the smaller one that a box and one of the others have in common.
+    """Return the largest share of the smaller one that a box and one of the others have in common.
 
     >>> covered((0, 0, 10, 10), np.array([[5, 0, 10, 20], [40, 40, 5, 5]]))
     0.5

@@ -56,7 +56,7 @@ def draw(ground: Image, plan: Plan) -> Drawn:
 
 
 def boxes(plan: Plan, drawn: Drawn) -> tuple[Box, ...]:
-    """Give the plan's boxes, graded by how much of each object can be seen in the picture."""
+    """Return the plan's boxes, graded by how much of each object can be seen in the picture."""
     seen = np.bincount(drawn.owner[drawn.owner >= 0], minlength=len(plan.items))
     found = []
     for item, pixels in zip(plan.items, seen.tolist(), strict=True):

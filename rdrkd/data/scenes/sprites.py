@@ -56,7 +56,7 @@ def to_pixels(values: npt.NDArray[Any]) -> Image:
 
 
 def heading_for(aspect: float, length: float) -> float:
-    """Give the angle (rad, 0 to pi/2) at which a length x 1 rectangle's bounding box has the aspect width / height.
+    """Return the angle (rad, 0 to pi/2) at which a length x 1 rectangle's bounding box has the aspect width / height.
 
     Its box is (length cos + sin) wide and (length sin + cos) high.
 
@@ -77,7 +77,7 @@ def turn(parts: Sequence[Part], angle: float) -> list[Part]:
 
 
 def rectangle(x0: float, y0: float, x1: float, y1: float, cut: float = 0.0) -> Points:
-    """Give a rectangle with corners cut off by `cut`."""
+    """Return a rectangle with corners cut off by `cut`."""
     c = cut
     return np.array(
         [(x0 + c, y0), (x1 - c, y0), (x1, y0 + c), (x1, y1 - c), (x1 - c, y1), (x0 + c, y1), (x0, y1 - c), (x0, y0 + c)]
@@ -85,7 +85,7 @@ def rectangle(x0: float, y0: float, x1: float, y1: float, cut: float = 0.0) -> P
 
 
 def ellipse(x: float, y: float, rx: float, ry: float) -> Points:
-    """Give an ellipse as 16 corners."""
+    """Return an ellipse as 16 corners."""
     angle = np.arange(16) * (2 * math.pi / 16)
     return np.stack([x + rx * np.cos(angle), y + ry * np.sin(angle)], axis=1)
 

@@ -34,7 +34,7 @@ class Town:
     crossings: tuple[tuple[float, float], ...]
 
     def depth(self, y: float) -> float:
-        """Give the scale of things that stand at row y, as a share of that at the lower edge."""
+        """Return the scale of things that stand at row y, as a share of that at the lower edge."""
         return (y - self.vanish[1]) / (self.height - self.vanish[1])
 
     def x_of(self, x_below: float, y: float) -> float:
@@ -196,7 +196,7 @@ def _tree(image: Image, rng: np.random.Generator, x: float, y: float, radius: fl
 
 
 def _strip(town: Town, left: float, right: float) -> npt.NDArray[np.float64]:
-    """Give the corners of a strip of ground that runs from the lower edge to the top of the frame."""
+    """Return the corners of a strip of ground that runs from the lower edge to the top of the frame."""
     low, top = float(town.height), 0.0
     return np.array(
         [

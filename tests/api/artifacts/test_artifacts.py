@@ -51,7 +51,7 @@ def leave(service: Service, held: Held, folder: Path, epoch: int = 1, names: tup
 
 @pytest.fixture
 def job(service: Service, tmp_path: Path) -> str:
-    """Give the address of a running job that has left every kind of file."""
+    """Return the address of a running job that has left every kind of file."""
     job_id = service.job(name="n")
     leave(service, service.bring(job_id, Status.RUNNING), tmp_path)
     return f"/v1/jobs/{job_id}"

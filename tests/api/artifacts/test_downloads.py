@@ -24,7 +24,7 @@ def service(request: pytest.FixtureRequest, start: Start) -> Iterator[Service]:
 
 @pytest.fixture(params=["weights", "artifacts/student.pt"])
 def published(request: pytest.FixtureRequest, service: Service, tmp_path: Path) -> str:
-    """Give the address of a running job's weights, by either of its addresses."""
+    """Return the address of a running job's weights, by either of its addresses."""
     job_id = service.job(name="n from l / Größe")
     held = service.bring(job_id, Status.RUNNING)
     service.publish(held, 1, CONTENT, tmp_path)

@@ -33,7 +33,7 @@ def away() -> Iterator[httpx2.Client]:
 
 
 def publish(service: Service, folder: Path, name: str = "student.pt") -> str:
-    """Give the address of a running job's file."""
+    """Return the address of a running job's file."""
     job_id = service.job(name="n from l")
     service.publish(service.bring(job_id, Status.RUNNING), 1, CONTENT, folder, name)
     return f"/v1/jobs/{job_id}/artifacts/{name}"

@@ -21,7 +21,7 @@ def delete(service: Service, path: str, **query: Any) -> tuple[int, str | None]:
 
 
 def rich(service: Service, folder: Path, status: Status = Status.SUCCEEDED) -> str:
-    """Give a job that has ended, or is paused, and has left something of everything."""
+    """Return a job that has ended, or is paused, and has left something of everything."""
     job_id = service.job()
     held = service.bring(job_id, Status.RUNNING)
     service.epoch(held, 1)

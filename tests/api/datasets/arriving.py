@@ -10,7 +10,7 @@ from worker.workplace import Workplace
 
 
 def workplace(service: Service, **settings: Any) -> Workplace:
-    """Give a worker's place on a service's rows and files."""
+    """Return a worker's place on a service's rows and files."""
     state = service.app.state
     changed = state.settings.model_copy(update=settings)
     return Workplace(changed, service.database, service.storage, state.doorbell, "worker-1")

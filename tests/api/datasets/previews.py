@@ -9,7 +9,7 @@ PICTURE = b"\xff\xd8\xff a picture"
 
 
 def with_preview(service: Service) -> str:
-    """Give a dataset that is ready, with a preview."""
+    """Return a dataset that is ready, with a preview."""
     dataset = service.upload(file=("a.zip", b"images"))
     with service.storage.incoming() as incoming:
         incoming.write(io.BytesIO(PICTURE).read())

@@ -105,7 +105,7 @@ def _again(field: str, source: str, in_flight: bool) -> Provoke:
 
 
 def _imports(operation: str, field: str, source: str, around: Callable[..., Provoke]) -> dict[tuple[str, str], Provoke]:
-    """Give what both imports refuse; `around`: while the operator allows the source."""
+    """Return what both imports refuse; `around`: while the operator allows the source."""
     path = PATHS[field]
     provoked: dict[str, Provoke] = {
         "malformed_json": lambda service: service.client.post(path, content=b"{", headers=JSON),

@@ -202,7 +202,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def counted(database: Database) -> Iterator[tuple[Connection, list[int]]]:
-    """Give a connection and a count of the thousands of instructions that SQLite executes for it."""
+    """Yield a connection and a count of the thousands of instructions that SQLite executes for it."""
     steps: list[int] = []
     with database.engine.connect() as connection:
         raw = connection.connection.driver_connection

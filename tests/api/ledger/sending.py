@@ -40,7 +40,7 @@ class Sending:
         return True
 
     def answered(self, seconds: float = 0) -> bool:
-        """Say whether there is an answer, or is one within so long."""
+        """Return whether there is an answer, or is one within so long."""
         return bool(select.select([self._socket], [], [], seconds)[0])
 
     def finish(self) -> tuple[int, str]:

@@ -30,7 +30,7 @@ def read(service: Service, job_id: str, accept: dict[str, str] | None = None, **
 
 
 def two_attempts(service: Service) -> str:
-    """Give a job of which two attempts have written."""
+    """Return a job of which two attempts have written."""
     first = service.bring(service.job(), Status.RUNNING)
     write(service, first, "a1\na2\n", "a3\n")
     service.requeue(first)

@@ -13,7 +13,7 @@ from tests.api.conftest import Service
 
 
 def trained(service: Service, *losses: float) -> str:
-    """Give a job with an epoch for each of these losses."""
+    """Return a job with an epoch for each of these losses."""
     held = service.bring(service.job(), Status.RUNNING)
     for number, loss in enumerate(losses, 1):
         diagnostics = {"ld/ratio": 0.5, "ld/cosine": 0.1} if number > 1 else {}

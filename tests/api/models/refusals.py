@@ -22,7 +22,7 @@ def _ask(method: str, path: str, **request: Any) -> Provoke:
 
 
 def _registered(service: Service) -> str:
-    """Give a model that is ready."""
+    """Return a model that is ready."""
     model = str(register(service, student(service, new_id("x").encode()), name="n")["id"])
     with service.database.transaction() as session:
         session.get_one(Model, model).status = UploadStatus.READY

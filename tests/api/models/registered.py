@@ -15,7 +15,7 @@ RESULT = {"metrics": {"coco": {"AP": 12.5}}, "best_epoch": 3}
 
 
 def student(service: Service, content: bytes = b"weights", **changes: Any) -> str:
-    """Give a job that has succeeded and left weights, with what a run says of them."""
+    """Return a job that has succeeded and left weights, with what a run says of them."""
     job_id = service.job(**changes)
     held = service.bring(job_id, Status.RUNNING)
     with service.database.transaction() as session:
@@ -44,7 +44,7 @@ def settle(service: Service, other: bytes | None = b"other format", *problems: s
 
 
 def ready(service: Service, **body: Any) -> str:
-    """Give a registered model that is ready."""
+    """Return a registered model that is ready."""
     model = register(service, student(service), **{"name": "n", **body})["id"]
     settle(service)
     return str(model)

@@ -38,7 +38,7 @@ def _gone(service: Service) -> str:
 
 
 def _damaged(service: Service) -> str:
-    """Give an upload whose bytes have all come, and are not those that were announced."""
+    """Return an upload whose bytes have all come, and are not those that were announced."""
     announced = metadata(kind="dataset", filename="a.zip", sha256="0" * 64)
     address = _begin(service, Upload_Metadata=announced)
     with Partial(service.storage, address.rpartition("/")[2]).appending() as file:

@@ -24,7 +24,7 @@ def validate(service: Service, **spec: Any) -> dict[str, Any]:
 
 
 def checked(service: Service, **report: Any) -> str:
-    """Give a dataset whose check has found this."""
+    """Return a dataset whose check has found this."""
     dataset = service.dataset()
     with service.database.transaction() as session:
         found = {"names": ["car", "van"], **SPLITS, **report}
@@ -50,7 +50,7 @@ def errors(found: dict[str, Any]) -> list[str]:
 
 
 def done(service: Service, seconds: float, folder: Path, device: str = "CPU, 2 threads", **spec: Any) -> str:
-    """Give a job that has succeeded, each of its epochs in `seconds`."""
+    """Return a job that has succeeded, each of its epochs in `seconds`."""
     job_id = service.client.post("/v1/jobs", json=TRAIN | spec if "kind" not in spec else spec).json()["id"]
     held = service.bring(job_id, Status.RUNNING)
     for epoch in (1, 2):

@@ -16,7 +16,7 @@ Large = Callable[[str, int], Path]
 
 
 def published(live: Live, folder: Path, content: bytes) -> str:
-    """Give a running job whose weights are `content`."""
+    """Return a running job whose weights are `content`."""
     held = live.bring(live.job(), "running")
     (folder / "worker").mkdir()
     live.publish(held, 1, content, folder / "worker")

@@ -29,7 +29,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def content(dataset: Dataset) -> dict[str, Any]:
-    """Give what a run reads: the images' bytes and labels by split and name, and the evaluation's ground truth."""
+    """Return what a run reads: the images' bytes and labels by split and name, and the evaluation's ground truth."""
     images = {
         (split, image.name): (image.read_bytes(), label_path(image).read_text())
         for split in dataset.splits

@@ -191,7 +191,7 @@ class Stack(ctypes.Structure):
 
 
 def signal_stack() -> tuple[int | None, int, int]:
-    """Give the stack on which this thread's signals are handled."""
+    """Return the stack on which this thread's signals are handled."""
     stack = Stack()
     assert ctypes.CDLL(None).sigaltstack(None, ctypes.byref(stack)) == 0
     return stack.address, stack.flags, stack.size

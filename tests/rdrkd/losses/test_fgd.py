@@ -127,7 +127,7 @@ def slow_parts(
 
 
 def awake(loss: nn.Module) -> nn.Module:
-    """Give the blocks' last layers something to say."""
+    """Give the blocks' last layers weights that matter."""
     torch.manual_seed(4)
     with torch.no_grad():
         for parameter in loss.parameters():

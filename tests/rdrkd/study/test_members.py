@@ -233,7 +233,7 @@ def test_what_this_machine_does_not_have_is_refused_by_field(
 
 
 def _examples() -> list[tuple[str, str]]:
-    """Give the study specs of the documents and those that come with the repository, by where they stand."""
+    """Return the study specs of the documents and those that come with the repository, by where they stand."""
     documents = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     found = [
         (f"{file.name}, {number}", block)

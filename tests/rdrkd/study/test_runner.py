@@ -396,7 +396,7 @@ def test_a_killed_study_leaves_no_process_and_goes_on(scenes: Path, teacher_path
 
 
 def _processes(folder: Path) -> Iterator[int]:
-    """Give the processes that name a folder in their command line."""
+    """Yield the processes that name a folder in their command line."""
     for process in Path("/proc").glob("[0-9]*"):
         if str(folder).encode() in _command_line(process):
             yield int(process.name)
