@@ -45,7 +45,8 @@ def limit_resources(memory_bytes: int, cpu_seconds: int, file_bytes: int, open_f
     for kind, bound in bounds.items():
         hard = resource.getrlimit(kind)[1]
         bound = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
-        resource.setrlimit(kind, (bound, bound))
+        # The limit of processor time is left to the soft one: past the hard one comes SIGKILL, which tells no cause.
+        resource.setrlimit(kind, (bound, hard if kind == resource.RLIMIT_CPU else bound))
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 

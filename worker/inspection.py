@@ -35,6 +35,8 @@ CONVERTED = "converted"  # folder in the run folder
 CONVERSIONS = {".pt": ("student.safetensors",), ".safetensors": ("student.pt",)}
 MAX_REPORT = 2**24  # bytes
 MAX_LINES = 1000  # of output, of which the report is the first
+MOST_KILLS = 3  # of one upload's checks, before the file is held to be the cause
+CPU_GRACE = 5  # seconds between SIGXCPU and SIGKILL, so that the latter never means the limit
 SIGNALS = {
     signal.SIGXCPU: "used up its processor time",
     signal.SIGXFSZ: "wrote a file beyond the limit",
@@ -144,6 +146,9 @@ def _inspect(
         status = child.wait()
     finally:
         child.kill()
+    if status == -signal.SIGKILL and lease.order is None and check.attempt < MOST_KILLS:
+        log.error("the check of %s is given back: it was killed from outside", check.id)
+        lease.order = Order.OUTAGE
     report, problems = _judge(output, status, lease.order, last_words(folder / folders.LOG))
     if report is None and lease.order is None and shortage(place) is not None:
         raise OSError(errno.ENOSPC, "the check broke while the disk was full")
@@ -165,14 +170,14 @@ def _restrict(pid: int, memory_bytes: int, cpu_seconds: int, file_bytes: int) ->
     if not hasattr(resource, "prlimit"):
         return
     bounds = {
-        resource.RLIMIT_DATA: memory_bytes,
-        resource.RLIMIT_CPU: cpu_seconds,
-        resource.RLIMIT_FSIZE: file_bytes,
-        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_DATA: (memory_bytes, memory_bytes),
+        resource.RLIMIT_CPU: (cpu_seconds, cpu_seconds + CPU_GRACE),
+        resource.RLIMIT_FSIZE: (file_bytes, file_bytes),
+        resource.RLIMIT_CORE: (0, 0),
     }
     with contextlib.suppress(ProcessLookupError):  # it has ended already
         for name, limit in bounds.items():
-            resource.prlimit(pid, name, (limit, limit))
+            resource.prlimit(pid, name, limit)
 
 
 def _judge(output: bytes, status: int, order: Order | None, words: str) -> tuple[dict[str, Any] | None, Problems]:

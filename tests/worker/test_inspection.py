@@ -87,6 +87,17 @@ def test_oldest_first_and_both_kinds(place: Workplace, rows: Rows) -> None:
     assert [claim(place).id for _ in uploads] == uploads
 
 
+def test_a_check_that_is_killed_condemns_the_file_only_in_the_end(place: Workplace, rows: Rows) -> None:
+    row_id = rows.upload(b"killed")
+    for attempt in (1, 2):
+        inspection.run(place, claim(place), TRAINER)
+        row = rows.get(row_id)
+        assert (row.status, row.attempt, row.lease_until) == (UploadStatus.CHECKING, attempt, None)
+    inspection.run(place, claim(place), TRAINER)
+    assert rows.get(row_id).status == UploadStatus.INVALID
+    assert "was killed" in rows.get(row_id).problems[0]["detail"]
+
+
 def test_a_drained_worker_gives_the_check_back(place: Workplace, rows: Rows) -> None:
     row_id = rows.upload(b"sleep")
     check = claim(place)

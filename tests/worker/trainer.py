@@ -44,6 +44,8 @@ def inspect(path: Path) -> None:
             Path("big").write_bytes(bytes(2**22))
         case "sleep":
             time.sleep(60)
+        case "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def restricted() -> None:
