@@ -4,11 +4,13 @@ Exit status: 0 it went well, 2 the command is wrong, 3 the service refused or wh
 does not answer, 5 the wait was over first.
 """
 
+import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import Parameter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -18,6 +20,11 @@ from rdrkd.events import EXIT_DONE, EXIT_FAILED
 if TYPE_CHECKING:
     from rdrkd.client import Client
 
+    Service: TypeAlias = Client
+else:
+    Service = Any  # the client is imported once a command runs: `--help` and trainers need none of it
+
+Command = Callable[..., None]
 EXIT_UNREACHABLE, EXIT_NOT_ENDED = 4, 5
 Id = Annotated[str, typer.Argument(help="Id.", show_default=False)]
 Url = Annotated[str, typer.Option("--url", envvar="RDRKD_URL", help="URL of the service.")]
@@ -34,9 +41,9 @@ URL = "http://127.0.0.1:8000"
 
 
 @contextmanager
-def connected(url: str, token_file: Path | None, as_json: bool) -> Iterator[tuple["Client", Terminal]]:
+def connected(url: str, token_file: Path | None, as_json: bool) -> Iterator[tuple[Service, Terminal]]:
     """Connect, and turn what goes wrong on the way into an exit status of its own."""
-    from rdrkd.client import Client, NotEnded, Unreachable, UploadBroken  # a trainer that starts needs none of it
+    from rdrkd.client import Client, NotEnded, Unreachable, UploadBroken
 
     terminal = Terminal(as_json)
     token = token_file.read_text().strip() if token_file else os.environ.get("RDRKD_TOKEN")
@@ -49,6 +56,33 @@ def connected(url: str, token_file: Path | None, as_json: bool) -> Iterator[tupl
     except NotEnded as error:
         terminal.note(f"error: {error}")
         raise typer.Exit(EXIT_NOT_ENDED) from error
+
+
+def command(app: typer.Typer, name: str, with_json: bool = True) -> Callable[[Command], Command]:
+    """Register a command on a service: a function of the client, the terminal, and the command's own arguments.
+
+    The options that lead to the service are added to those of the function; `with_json` adds `--json`.
+    """
+    added = [("url", Url, URL), ("token_file", TokenFile, None), *([("as_json", Json, False)] if with_json else [])]
+    options = [
+        Parameter(option, Parameter.KEYWORD_ONLY, default=value, annotation=kind) for option, kind, value in added
+    ]
+
+    def register(function: Command) -> Command:
+        _, _, *own = inspect.signature(function).parameters.values()
+        taken = [*(each.replace(kind=Parameter.KEYWORD_ONLY) for each in own), *options]
+
+        def run(url: str, token_file: Path | None, as_json: bool = False, **arguments: Any) -> None:
+            with connected(url, token_file, as_json) as (service, terminal):
+                function(service, terminal, **arguments)
+
+        run.__doc__, run.__name__ = function.__doc__, function.__name__
+        run.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in taken}
+        app.command(name)(run)
+        return function
+
+    return register
 
 
 def new_app(help_: str) -> typer.Typer:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from rdrkd.commands.connection import URL, Id, Json, Output, TokenFile, Url, Wait, connected, new_app
+from rdrkd.commands.connection import Id, Json, Output, Service, Wait, command, new_app
+from rdrkd.commands.terminal import Terminal
 from rdrkd.commands.uploads import Divide, Keep, LeaveOut, Resume, Upload, end_of_upload, lists
 from rdrkd.events import EXIT_DONE, EXIT_FAILED
 
@@ -15,8 +16,10 @@ datasets = new_app("Datasets of a service.")
 lists(datasets, "datasets")
 
 
-@datasets.command("upload")
+@command(datasets, "upload")
 def upload_dataset(
+    service: Service,
+    terminal: Terminal,
     file: Upload,
     name: Annotated[str | None, typer.Option(help="Dataset name; an existing name gets a new version.")] = None,
     lenient: LeaveOut = False,
@@ -24,17 +27,13 @@ def upload_dataset(
     divide: Divide = None,
     resume: Resume = None,
     wait: Wait = False,
-    url: Url = URL,
-    token_file: TokenFile = None,
-    as_json: Json = False,
 ) -> None:
     """Upload a dataset, a zip or tar, and print it. Resumes after a dropped connection."""
-    with connected(url, token_file, as_json) as (service, terminal):
-        with terminal.bar(file.name) as told:
-            row = service.upload_dataset(file, name, told, resume, lenient, keep, divide)
-        if row.same_content_as is not None:
-            terminal.note(f"{row.id}: the same content as {row.same_content_as}, an earlier version of this name")
-        end_of_upload(service.wait_dataset(row.id) if wait else row, terminal)
+    with terminal.bar(file.name) as told:
+        row = service.upload_dataset(file, name, told, resume, lenient, keep, divide)
+    if row.same_content_as is not None:
+        terminal.note(f"{row.id}: the same content as {row.same_content_as}, an earlier version of this name")
+    end_of_upload(service.wait_dataset(row.id) if wait else row, terminal)
 
 
 @datasets.command("check")
@@ -62,8 +61,10 @@ def check_dataset(
     raise typer.Exit(EXIT_FAILED if failed else EXIT_DONE)
 
 
-@datasets.command("import")
+@command(datasets, "import")
 def import_dataset(
+    service: Service,
+    terminal: Terminal,
     source: Annotated[
         str,
         typer.Argument(help="NAME/PATH of an allowed folder, or s3://bucket/prefix.", show_default=False),
@@ -73,28 +74,20 @@ def import_dataset(
     keep: Keep = False,
     divide: Divide = None,
     wait: Wait = False,
-    url: Url = URL,
-    token_file: TokenFile = None,
-    as_json: Json = False,
 ) -> None:
     """Import a dataset from a folder on the server or from a bucket, and print it."""
-    with connected(url, token_file, as_json) as (service, terminal):
-        row = service.import_dataset(source, name, lenient, keep, divide)
-        end_of_upload(service.wait_dataset(row.id) if wait else row, terminal)
+    row = service.import_dataset(source, name, lenient, keep, divide)
+    end_of_upload(service.wait_dataset(row.id) if wait else row, terminal)
 
 
-@datasets.command("preview")
-def dataset_preview(
-    dataset: Id, output: Output = Path("preview.jpg"), url: Url = URL, token_file: TokenFile = None
-) -> None:
+@command(datasets, "preview", with_json=False)
+def dataset_preview(service: Service, terminal: Terminal, dataset: Id, output: Output = Path("preview.jpg")) -> None:
     """Download a JPEG of some of a dataset's images with their boxes, and print its path."""
-    with connected(url, token_file, as_json=False) as (service, _):
-        typer.echo(service.download_preview(dataset, output))
+    typer.echo(service.download_preview(dataset, output))
 
 
-@datasets.command("delete")
-def delete_dataset(dataset: Id, url: Url = URL, token_file: TokenFile = None) -> None:
+@command(datasets, "delete", with_json=False)
+def delete_dataset(service: Service, terminal: Terminal, dataset: Id) -> None:
     """Delete a dataset that no job and no study refers to."""
-    with connected(url, token_file, as_json=False) as (service, terminal):
-        service.delete_dataset(dataset)
-        terminal.note(f"{dataset}: deleted")
+    service.delete_dataset(dataset)
+    terminal.note(f"{dataset}: deleted")

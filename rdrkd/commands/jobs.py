@@ -7,177 +7,146 @@ from typing import Annotated, Any
 import typer
 
 from rdrkd.commands import inputs
-from rdrkd.commands.connection import (
-    URL,
-    Id,
-    Json,
-    Limit,
-    Output,
-    Timeout,
-    TokenFile,
-    Url,
-    Wait,
-    connected,
-    leave,
-    new_app,
-)
+from rdrkd.commands.connection import Id, Limit, Output, Service, Timeout, Wait, command, leave, new_app
+from rdrkd.commands.terminal import Terminal
 
 jobs = new_app("Jobs of a service: submit, follow, cancel, fetch their weights.")
 
 
-@jobs.command("submit")
+@command(jobs, "submit")
 def submit_job(
+    service: Service,
+    terminal: Terminal,
     spec: Annotated[Path, typer.Argument(help="Job spec, YAML or JSON; files that it names are uploaded first.")],
     wait: Wait = False,
-    url: Url = URL,
-    token_file: TokenFile = None,
-    as_json: Json = False,
 ) -> None:
     """Submit a job, and print it."""
-    with connected(url, token_file, as_json) as (service, terminal):
-        job = service.submit(inputs.sent(inputs.read(spec), spec.parent, service, terminal.note))
-        if wait:
-            job = service.wait(job.id, news=terminal.state if not as_json else None)
-        terminal.one(job)
-        leave(job)
+    job = service.submit(inputs.sent(inputs.read(spec), spec.parent, service, terminal.note))
+    if wait:
+        job = service.wait(job.id, news=terminal.state if not terminal.as_json else None)
+    terminal.one(job)
+    leave(job)
 
 
-@jobs.command("list")
+@command(jobs, "list")
 def list_jobs(
+    service: Service,
+    terminal: Terminal,
     status: Annotated[list[str] | None, typer.Option(help="Statuses to include; may be repeated.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="`key=value`; if repeated, all must match.")] = None,
     kind: Annotated[str | None, typer.Option(help="distill, train, evaluate or export.")] = None,
     limit: Limit = 20,
-    url: Url = URL,
-    token_file: TokenFile = None,
-    as_json: Json = False,
 ) -> None:
     """List jobs, newest first."""
     filters: dict[str, Any] = {"status": status or None, "label": label or None, "kind": kind}
-    with connected(url, token_file, as_json) as (service, terminal):
-        terminal.many("jobs", islice(service.jobs(**filters), limit))
+    terminal.many("jobs", islice(service.jobs(**filters), limit))
 
 
-@jobs.command("show")
-def show_job(job: Id, url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
+@command(jobs, "show")
+def show_job(service: Service, terminal: Terminal, job: Id) -> None:
     """Print a job in full."""
-    with connected(url, token_file, as_json) as (service, terminal):
-        terminal.one(service.job(job))
+    terminal.one(service.job(job))
 
 
-@jobs.command("watch")
-def watch_job(
-    job: Id, timeout: Timeout = None, url: Url = URL, token_file: TokenFile = None, as_json: Json = False
-) -> None:
+@command(jobs, "watch")
+def watch_job(service: Service, terminal: Terminal, job: Id, timeout: Timeout = None) -> None:
     """Follow a job until it has ended; exit status 3 if it does not succeed."""
-    with connected(url, token_file, as_json) as (service, terminal):
-        leave(service.wait(job, timeout, terminal.state))
+    leave(service.wait(job, timeout, terminal.state))
 
 
-@jobs.command("cancel")
-def cancel_job(job: Id, url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
+@command(jobs, "cancel")
+def cancel_job(service: Service, terminal: Terminal, job: Id) -> None:
     """Cancel a job, and print it: `cancelled`, or `cancelling` while its trainer stops."""
-    with connected(url, token_file, as_json) as (service, terminal):
-        seen = service.cancel(job)
-        terminal.one(seen) if as_json else terminal.state(seen)
+    seen = service.cancel(job)
+    terminal.one(seen) if terminal.as_json else terminal.state(seen)
 
 
-@jobs.command("retry")
+@command(jobs, "retry")
 def retry_job(
+    service: Service,
+    terminal: Terminal,
     job: Id,
     scratch: Annotated[bool, typer.Option("--scratch", help="Start over, not from the newest checkpoint.")] = False,
-    url: Url = URL,
-    token_file: TokenFile = None,
-    as_json: Json = False,
 ) -> None:
     """Retry a failed or cancelled job."""
-    with connected(url, token_file, as_json) as (service, terminal):
-        terminal.state(service.retry(job, scratch))
+    terminal.state(service.retry(job, scratch))
 
 
-@jobs.command("pause")
+@command(jobs, "pause")
 def pause_job(
+    service: Service,
+    terminal: Terminal,
     job: Id,
     now: Annotated[bool, typer.Option("--now", help="Pause at once and discard the current epoch.")] = False,
-    url: Url = URL,
-    token_file: TokenFile = None,
-    as_json: Json = False,
 ) -> None:
     """Pause a job and free its worker until it is resumed."""
-    with connected(url, token_file, as_json) as (service, terminal):
-        terminal.state(service.pause(job, now))
+    terminal.state(service.pause(job, now))
 
 
-@jobs.command("resume")
-def resume_job(job: Id, url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
+@command(jobs, "resume")
+def resume_job(service: Service, terminal: Terminal, job: Id) -> None:
     """Resume a paused job."""
-    with connected(url, token_file, as_json) as (service, terminal):
-        terminal.state(service.resume(job))
+    terminal.state(service.resume(job))
 
 
-@jobs.command("delete")
+@command(jobs, "delete", with_json=False)
 def delete_job(
+    service: Service,
+    terminal: Terminal,
     job: Id,
     keep_weights: Annotated[bool, typer.Option("--keep-weights", help="Keep the job's newest weights.")] = False,
-    url: Url = URL,
-    token_file: TokenFile = None,
 ) -> None:
     """Delete an ended or paused job and its files."""
-    with connected(url, token_file, as_json=False) as (service, terminal):
-        service.delete(job, keep_weights)
-        terminal.note(f"{job}: deleted")
+    service.delete(job, keep_weights)
+    terminal.note(f"{job}: deleted")
 
 
-@jobs.command("logs")
+@command(jobs, "logs", with_json=False)
 def job_logs(
+    service: Service,
+    terminal: Terminal,
     job: Id,
     tail: Annotated[int | None, typer.Option(min=1, max=10_000, help="Number of last lines to print.")] = None,
-    url: Url = URL,
-    token_file: TokenFile = None,
 ) -> None:
     """Print the output of a job's trainers."""
-    with connected(url, token_file, as_json=False) as (service, _):
-        typer.echo(service.logs(job, tail), nl=False)
+    typer.echo(service.logs(job, tail), nl=False)
 
 
-@jobs.command("validate")
+@command(jobs, "validate", with_json=False)
 def validate_job(
+    service: Service,
+    terminal: Terminal,
     spec: Annotated[Path, typer.Argument(help="Job spec, YAML or JSON, with inputs by id.")],
-    url: Url = URL,
-    token_file: TokenFile = None,
 ) -> None:
     """Validate a job without submitting it: print its resolved spec, findings and estimate."""
-    with connected(url, token_file, as_json=False) as (service, terminal):
-        terminal.one(service.validate(inputs.read(spec)))
+    terminal.one(service.validate(inputs.read(spec)))
 
 
-@jobs.command("metrics")
-def job_metrics(job: Id, url: Url = URL, token_file: TokenFile = None) -> None:
+@command(jobs, "metrics", with_json=False)
+def job_metrics(service: Service, terminal: Terminal, job: Id) -> None:
     """Print the metrics of every finished epoch, one JSON object per line."""
-    with connected(url, token_file, as_json=True) as (service, terminal):
-        for epoch in service.metrics(job):
-            terminal.one(epoch)
+    for epoch in service.metrics(job):
+        Terminal(as_json=True).one(epoch)
 
 
-@jobs.command("artifacts")
-def job_artifacts(job: Id, url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
+@command(jobs, "artifacts")
+def job_artifacts(service: Service, terminal: Terminal, job: Id) -> None:
     """List a job's artifacts."""
-    with connected(url, token_file, as_json) as (service, terminal):
-        terminal.many("artifacts", service.artifacts(job))
+    terminal.many("artifacts", service.artifacts(job))
 
 
-@jobs.command("weights")
+@command(jobs, "weights", with_json=False)
 def job_weights(
+    service: Service,
+    terminal: Terminal,
     job: Id,
     output: Output = Path("student.pt"),
     name: Annotated[
         str | None, typer.Option("--artifact", help="Artifact to download instead, such as report.html.")
     ] = None,
-    url: Url = URL,
-    token_file: TokenFile = None,
 ) -> None:
     """Download a job's newest weights (.pt or .safetensors, by the output's name), and print their path."""
-    with connected(url, token_file, as_json=False) as (service, terminal), terminal.bar(output.name) as told:
+    with terminal.bar(output.name) as told:
         if name is not None:
             typer.echo(service.download_artifact(job, name, output, told))
         else:

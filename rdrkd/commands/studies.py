@@ -7,85 +7,64 @@ from typing import Annotated
 import typer
 
 from rdrkd.commands import inputs
-from rdrkd.commands.connection import (
-    URL,
-    Id,
-    Json,
-    Limit,
-    Output,
-    Timeout,
-    TokenFile,
-    Url,
-    Wait,
-    connected,
-    leave,
-    new_app,
-)
+from rdrkd.commands.connection import Id, Limit, Output, Service, Timeout, Wait, command, leave, new_app
+from rdrkd.commands.terminal import Terminal
 
 studies = new_app("Studies of a service: methods compared over seeds.")
 
 
-@studies.command("submit")
+@command(studies, "submit")
 def submit_study(
+    service: Service,
+    terminal: Terminal,
     spec: Annotated[Path, typer.Argument(help="Study spec, YAML or JSON; files that it names are uploaded first.")],
     wait: Wait = False,
-    url: Url = URL,
-    token_file: TokenFile = None,
-    as_json: Json = False,
 ) -> None:
     """Submit a study, and print it."""
-    with connected(url, token_file, as_json) as (service, terminal):
-        study = service.submit_study(inputs.sent(inputs.read(spec), spec.parent, service, terminal.note))
-        if wait:
-            study = service.wait_study(study.id, news=terminal.state if not as_json else None)
-        terminal.one(study)
-        leave(study)
+    study = service.submit_study(inputs.sent(inputs.read(spec), spec.parent, service, terminal.note))
+    if wait:
+        study = service.wait_study(study.id, news=terminal.state if not terminal.as_json else None)
+    terminal.one(study)
+    leave(study)
 
 
-@studies.command("list")
-def list_studies(limit: Limit = 20, url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
+@command(studies, "list")
+def list_studies(service: Service, terminal: Terminal, limit: Limit = 20) -> None:
     """List studies, newest first."""
-    with connected(url, token_file, as_json) as (service, terminal):
-        terminal.many("studies", islice(service.studies(), limit))
+    terminal.many("studies", islice(service.studies(), limit))
 
 
-@studies.command("show")
-def show_study(study: Id, url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
+@command(studies, "show")
+def show_study(service: Service, terminal: Terminal, study: Id) -> None:
     """Print a study with its members."""
-    with connected(url, token_file, as_json) as (service, terminal):
-        terminal.one(service.study(study))
+    terminal.one(service.study(study))
 
 
-@studies.command("watch")
-def watch_study(
-    study: Id, timeout: Timeout = None, url: Url = URL, token_file: TokenFile = None, as_json: Json = False
-) -> None:
+@command(studies, "watch")
+def watch_study(service: Service, terminal: Terminal, study: Id, timeout: Timeout = None) -> None:
     """Follow a study until it has ended; exit status 3 if a member does not succeed."""
-    with connected(url, token_file, as_json) as (service, terminal):
-        leave(service.wait_study(study, timeout, terminal.state))
+    leave(service.wait_study(study, timeout, terminal.state))
 
 
-@studies.command("cancel")
-def cancel_study(study: Id, url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
+@command(studies, "cancel")
+def cancel_study(service: Service, terminal: Terminal, study: Id) -> None:
     """Cancel every member of a study."""
-    with connected(url, token_file, as_json) as (service, terminal):
-        terminal.one(service.cancel_study(study))
+    terminal.one(service.cancel_study(study))
 
 
-@studies.command("delete")
-def delete_study(study: Id, url: Url = URL, token_file: TokenFile = None) -> None:
+@command(studies, "delete", with_json=False)
+def delete_study(service: Service, terminal: Terminal, study: Id) -> None:
     """Delete a study, its ended or paused jobs, and their files."""
-    with connected(url, token_file, as_json=False) as (service, terminal):
-        service.delete_study(study)
-        terminal.note(f"{study}: deleted")
+    service.delete_study(study)
+    terminal.note(f"{study}: deleted")
 
 
-@studies.command("report")
+@command(studies, "report", with_json=False)
 def study_report(
+    service: Service,
+    terminal: Terminal,
     study: Id,
     output: Output = Path("report.html"),
-    url: Url = URL,
-    token_file: TokenFile = None,
 ) -> None:
     """Download a study's report (.html, .md, .csv or .json, by the output's name), and print its path.
 
@@ -96,12 +75,11 @@ def study_report(
     form = {".html": "html", ".md": "markdown", ".csv": "csv", ".json": "json"}.get(output.suffix)
     if form is None:
         raise typer.BadParameter(f"expected a file named *.html, *.md, *.csv or *.json, got {output.name}")
-    with connected(url, token_file, as_json=False) as (service, _):
-        try:
-            written = service.download_report(study, output, form)
-        except Refused as error:
-            if error.code != "not_ready":
-                raise
-            service.wait(service.draw_report(study).id)
-            written = service.download_report(study, output, form)
-        typer.echo(written)
+    try:
+        written = service.download_report(study, output, form)
+    except Refused as error:
+        if error.code != "not_ready":
+            raise
+        service.wait(service.draw_report(study).id)
+        written = service.download_report(study, output, form)
+    typer.echo(written)

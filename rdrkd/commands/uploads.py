@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rdrkd.commands.connection import URL, Id, Json, Limit, TokenFile, Url, connected
+from rdrkd.commands.connection import Id, Limit, Service, command
 from rdrkd.commands.terminal import Terminal
 from rdrkd.events import EXIT_DONE, EXIT_FAILED
 
@@ -29,18 +29,16 @@ Resume = Annotated[str | None, typer.Option(help="URL of an interrupted upload t
 def lists(app: typer.Typer, what: str) -> None:
     """Add the commands that datasets and models share to an app."""
 
-    @app.command("list")
-    def newest(limit: Limit = 20, url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
+    @command(app, "list")
+    def newest(service: Service, terminal: Terminal, limit: Limit = 20) -> None:
         """List them, newest first."""
-        with connected(url, token_file, as_json) as (service, terminal):
-            rows = service.datasets() if what == "datasets" else service.models()
-            terminal.many(what, islice(rows, limit))
+        rows = service.datasets() if what == "datasets" else service.models()
+        terminal.many(what, islice(rows, limit))
 
-    @app.command("show")
-    def show(id_: Id, url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
+    @command(app, "show")
+    def show(service: Service, terminal: Terminal, id_: Id) -> None:
         """Print one, whole: what the check found, or why it was refused."""
-        with connected(url, token_file, as_json) as (service, terminal):
-            terminal.one(service.dataset(id_) if what == "datasets" else service.model(id_))
+        terminal.one(service.dataset(id_) if what == "datasets" else service.model(id_))
 
 
 def end_of_upload(row: Any, terminal: Terminal) -> None:
