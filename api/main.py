@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from api import health, migrations
+from api import health, interactive, migrations
 from api.accesslog import AccessLog
 from api.admission import CONNECTIONS, Admission
 from api.artifacts import endpoints as artifacts
@@ -95,6 +95,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         license_info={"name": "AGPL-3.0-only", "identifier": "AGPL-3.0-only"},
         lifespan=_lifespan,
         redirect_slashes=False,
+        docs_url=None,  # `api.interactive` serves it from this machine
+        redoc_url=None,
         telemetry={"metrics": False, "logs": False, "auto_configure": False},  # `api.tracing` says where spans go
     )
     app.state.settings = settings
@@ -117,6 +119,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(AccessLog)
     app.include_router(health.probes)
+    app.include_router(interactive.router)
     app.include_router(_v1())
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(Replayed, _on_replayed)

@@ -38,7 +38,6 @@ from api.standing import SECONDS, standing
 
 log = logging.getLogger(__name__)
 
-PAGES = ("/docs", "/redoc")  # they load their script from elsewhere; everything else is data
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -96,7 +95,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 started = True
                 streams = Headers(raw=message["headers"]).get("content-type", "").startswith("text/event-stream")
-                _dress(MutableHeaders(raw=message["headers"]), scope["path"], request_id)
+                _dress(MutableHeaders(raw=message["headers"]), request_id)
             await send(message)
 
         with ExitStack() as stack:
@@ -256,9 +255,8 @@ def _host_name(host: str) -> str:
         return ""
 
 
-def _dress(headers: MutableHeaders, path: str, request_id: str) -> None:
+def _dress(headers: MutableHeaders, request_id: str) -> None:
     headers["X-Request-ID"] = request_id
     for name, value in HEADERS.items():
         headers.setdefault(name, value)
-    if not path.startswith(PAGES):
-        headers.setdefault("Content-Security-Policy", NO_CONTENT)
+    headers.setdefault("Content-Security-Policy", NO_CONTENT)
