@@ -72,7 +72,7 @@ def download(address: str, target: Path, progress: Progress | None, params: Mapp
     """
     failures = 0
     while True:
-        head = yield from ask("HEAD", address, params=params)
+        head = yield from _head(address, params)
         sha256, length = _etag(head), int(head.headers["content-length"])
         part = target.with_name(f".{target.name}.{sha256[:16]}.part")
         there = part.stat().st_size if part.exists() else 0
@@ -91,6 +91,20 @@ def download(address: str, target: Path, progress: Progress | None, params: Mapp
         part.unlink()
         if there == 0:
             raise Damaged(f"expected {address} with the sha256 {sha256}, got {came}")
+
+
+def _head(address: str, params: Mapping[str, str]) -> Call[Answer]:
+    """Read a resource's headers.
+
+    Raises:
+        Refused: it is not to be had; with the service's reason, for which a GET is sent, since a HEAD has no body.
+    """
+    try:
+        return (yield from ask("HEAD", address, params=params))
+    except Refused as refused:
+        if not refused.document:
+            yield from ask("GET", address, params=params, headers={"Range": "bytes=0-0"})
+        raise
 
 
 def fetch(address: str, target: Path, params: Mapping[str, str]) -> Call[Path]:
@@ -118,7 +132,7 @@ def _announce(path: Path, kind: str, name: str | None, length: int, sha256: str,
 def _offset(address: str) -> Call[int]:
     """Ask where an upload goes on."""
     try:
-        return int((yield from ask("HEAD", address)).headers["upload-offset"])
+        return int((yield from _head(address, {})).headers["upload-offset"])
     except Unreachable as error:
         raise UploadBroken(str(error), address) from error
 

@@ -6,11 +6,13 @@ does not answer, 5 the wait was over first.
 
 import inspect
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from urllib.parse import urlsplit
 
 import typer
 
@@ -26,6 +28,7 @@ else:
 
 Command = Callable[..., None]
 EXIT_UNREACHABLE, EXIT_NOT_ENDED = 4, 5
+CONNECT_SECONDS = 2.0
 Id = Annotated[str, typer.Argument(help="Id.", show_default=False)]
 Url = Annotated[str, typer.Option("--url", envvar="RDRKD_URL", help="URL of the service.")]
 TokenFile = Annotated[
@@ -46,6 +49,9 @@ def connected(url: str, token_file: Path | None, as_json: bool) -> Iterator[tupl
     from rdrkd.client import Client, NotEnded, Unreachable, UploadBroken
 
     terminal = Terminal(as_json)
+    if not _listens(url):
+        terminal.note(f"error: nothing answers at {url}; start a service with `rdrkd up`, or name one with --url")
+        raise typer.Exit(EXIT_UNREACHABLE)
     token = token_file.read_text().strip() if token_file else os.environ.get("RDRKD_TOKEN")
     try:
         with Client(url, token) as client:
@@ -56,6 +62,20 @@ def connected(url: str, token_file: Path | None, as_json: bool) -> Iterator[tupl
     except NotEnded as error:
         terminal.note(f"error: {error}")
         raise typer.Exit(EXIT_NOT_ENDED) from error
+
+
+def _listens(url: str) -> bool:
+    """Return whether a service of this machine accepts connections; others may be behind a proxy, and are tried."""
+    from rdrkd.client.wire import is_local
+
+    parts = urlsplit(url)
+    if not is_local(url):
+        return True
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 80), CONNECT_SECONDS):
+            return True
+    except OSError:
+        return False
 
 
 def command(app: typer.Typer, name: str, with_json: bool = True) -> Callable[[Command], Command]:

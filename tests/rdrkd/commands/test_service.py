@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from api.jobs.states import Status
 from rdrkd.cli import app
+from rdrkd.client import Refused
 from tests.api.datasets.previews import PICTURE, with_preview
 from tests.api.models.registered import settle, student
 from tests.rdrkd.client.conftest import Live, live, migrated
@@ -307,3 +308,17 @@ def test_keys_are_made_listed_and_revoked(live: Live, command: Command, monkeypa
     assert lines(command("keys", "list", "--json"))[0]["revoked_at"]
     monkeypatch.setenv("RDRKD_TOKEN", live.key("alice", "submit")["Authorization"].removeprefix("Bearer "))
     assert "expected a key of the scope admin" in str(command("keys", "list").exception)
+
+
+def test_a_service_that_is_down_is_reported_at_once(command: Command) -> None:
+    began = time.monotonic()
+    result = command("jobs", "list", "--url", "http://127.0.0.1:9")
+    assert (result.exit_code, time.monotonic() - began < 10) == (4, True)
+    assert "nothing answers at http://127.0.0.1:9; start a service with `rdrkd up`" in result.stderr
+
+
+@pytest.mark.parametrize("what", [("jobs", "weights", "job_0"), ("models", "download", "mdl_0")])
+def test_a_refused_download_shows_the_services_reason(command: Command, tmp_path: Path, what: tuple[str, ...]) -> None:
+    result = command(*what, "--output", tmp_path / "out.pt")
+    assert isinstance(result.exception, Refused)
+    assert (result.exception.code, str(result.exception)[:21]) == ("not_found", "expected the id of a ")
