@@ -108,7 +108,7 @@ class Guard:
                     await self._app(scope, limited, send_dressed)
             except ClientDisconnect:
                 log.info("the client hung up")
-            except asyncio.CancelledError:  # the server is told to stop, and the grace is over: it would answer 500
+            except asyncio.CancelledError:  # the server stops, and the grace is over: it would answer 500
                 if started:
                     raise
                 leaving = Unavailable("expected a request that ends before this process stops, got one that did not")

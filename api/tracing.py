@@ -1,7 +1,8 @@
-"""Traces, for those who collect them: with the extra `otel` installed, and where `OTEL_*` say whereto they go.
+"""Traces, if the extra `otel` is installed and `OTEL_*` name where to send them.
 
 FastAPI makes the spans of a request itself once there is a provider. Celery's messages carry the trace to the worker,
-whose span lasts as long as the attempt. SQLAlchemy has no spans: its instrumentation does not know version 2.1 yet.
+whose span is that of the ring, not of the attempt. SQLAlchemy has no spans: its instrumentation does not know
+version 2.1 yet.
 """
 
 import logging
@@ -10,11 +11,11 @@ from importlib import util
 
 log = logging.getLogger(__name__)
 
-_WHERETO = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_TARGETS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
 def set_up(service: str, redis: bool = False) -> bool:
-    """Send the spans of this process by OTLP over HTTP, if that is asked for; say whether it is so.
+    """Send the spans of this process by OTLP over HTTP, if that is asked for; return whether it is.
 
     Args:
         service: the process' name, unless `OTEL_SERVICE_NAME` says another.
@@ -48,4 +49,4 @@ def _asked_for() -> bool:
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return False
     exporter = os.environ.get("OTEL_TRACES_EXPORTER") or "otlp"
-    return exporter == "otlp" and any(os.environ.get(name) for name in _WHERETO)
+    return exporter == "otlp" and any(os.environ.get(name) for name in _TARGETS)

@@ -60,7 +60,7 @@ class Begun:
         write_json(self._folder / RESOLVED, with_defaults(self._spec))
 
     def check_inputs(self, resolved: dict[str, Any]) -> None:
-        """Refuse to go on with another dataset or other models than the run was begun with.
+        """Refuse to continue with another dataset or other models than the run was begun with.
 
         Raises:
             FolderError: they are others.

@@ -48,7 +48,7 @@ class Bound:
 
     @classmethod
     def of(cls, folder: Path) -> "Bound | None":
-        """Read the bound of a folder; None where it has none, as a folder of one's own."""
+        """Read the bound of a folder; None if it has none, such as a user's own folder."""
         try:
             return cls(**json.loads((folder / _BOUND).read_text(encoding="utf-8")))
         except (FileNotFoundError, ValueError, TypeError):

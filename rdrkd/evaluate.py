@@ -93,7 +93,7 @@ def measure(
         batch: images per step.
         split: which images.
         device: the first of these evaluates.
-        reporter: is told how far it is.
+        reporter: receives the progress.
         single_cls: all classes are one.
         rect: images keep their proportions; exported networks of a fixed shape see squares in any case.
     """

@@ -49,7 +49,7 @@ def conclude(work: Callable[[Reporter], dict[str, Any]], reporter: Stoppable) ->
             traceback.print_exception(error)
         reporter.emit(failure_of(error))
         return EXIT_FAILED
-    except Exception as error:  # noqa: BLE001 - the last stop of a process: it is told, with its traceback
+    except Exception as error:  # noqa: BLE001 - the last stop of a process: reported with its traceback
         traceback.print_exception(error)
         reporter.emit(failure_of(error))
         return EXIT_INTERNAL

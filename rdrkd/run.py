@@ -61,7 +61,7 @@ def _run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> di
         raise  # who asked waits; another run's folder is left as it is
     except Exception as error:
         if not begun.finished:
-            with suppress(Exception):  # whatever befalls what is told of it, the error is the run's
+            with suppress(Exception):  # a failure to report it must not replace the run's error
                 begun.fail(error)
                 if isinstance(spec, Distill | Train):
                     Reports(run_dir, reporter).write()

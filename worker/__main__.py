@@ -17,7 +17,7 @@ ENDED_BY_ITSELF = 1  # exit status
 
 
 def main() -> int:
-    """Run the worker of one queue until it is told to stop; return the exit status."""
+    """Run the worker of one queue until it is asked to stop; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
     parser.add_argument("--queue", choices=[TRAIN, INSPECT], required=True, help="what to work on")
     options = parser.parse_args()

@@ -24,7 +24,7 @@ def devices() -> list[dict[str, Any]]:
         listed = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=True).stdout
         return [_device(line) for line in listed.splitlines() if line.strip()]
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        log.warning("nvidia-smi tells of no devices: %s", error)
+        log.warning("nvidia-smi reports no devices: %s", error)
         return []
 
 

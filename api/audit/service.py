@@ -1,4 +1,4 @@
-"""What happens to the audit log: it grows in the transaction of what it tells of, and is cut after some days."""
+"""What happens to the audit log: it grows in the transaction of each recorded change, and is cut after some days."""
 
 from collections.abc import Sequence
 

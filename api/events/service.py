@@ -19,7 +19,9 @@ from api.ownership import EVERYBODYS
 from api.webhooks import events as webhooks
 from api.webhooks.events import Ended
 
-MOST = 50_000  # of a job; then only its moves are told: a trainer that has read strangers' files may tell without end
+MOST = (
+    50_000  # of a job; then only its moves are recorded: a trainer that has read untrusted files may report without end
+)
 MORE = {"code": "more_events", "message": f"there were more than {MOST} events; from here on only the job's moves"}
 
 

@@ -21,7 +21,7 @@ JOBS: dict[str, Any] = {
         },
     },
     "distill_terms": {
-        "summary": "Distil from another job's output, with terms of one's own choice",
+        "summary": "Distil from another job's output, with custom terms",
         "value": {
             "kind": "distill",
             "teacher": {"job": _JOB},

@@ -2,7 +2,7 @@
 
 So a claim reads one index, whatever else is queued. Whoever makes something ready, ends it or deletes it says so with
 `changed`, in the same transaction: its dependants can start, or fail. That transaction looks at `BATCH` of them at
-most; the rest are noted, and workers and reaper go on with them (`advance`). What a job refers to is in
+most; the rest are noted, and workers and reaper continue with them (`advance`). What a job refers to is in
 `job_dependency`, written with the job; `open` says that the job may wait for it.
 
 No row is waited for here: a dependant that another transaction holds is left for the next batch. So a transaction that
@@ -101,7 +101,7 @@ def note(session: Session, on_id: str, after: str = "") -> None:
 
 
 def advance(session: Session) -> Told | None:
-    """Go on with the oldest change that was noted, for one batch; None where there is none."""
+    """Process one batch of the oldest change that was noted; return None if there is none."""
     if session.scalar(select(DependencyChange.id).limit(1)) is None:
         return None  # without a write: that would keep others from theirs on SQLite
     oldest = select(DependencyChange.id).order_by(DependencyChange.id).limit(1).with_for_update(skip_locked=True)
@@ -113,7 +113,7 @@ def advance(session: Session) -> Told | None:
 
 
 def catch_up(database: Database, seconds: float = 5.0) -> Iterator[str]:
-    """Go on with all changes that were noted, for a while, each batch in a transaction; yield the jobs that failed."""
+    """Process all noted changes for a while, each batch in a transaction; yield the jobs that failed."""
     give_up, stuck = time.monotonic() + seconds, 0
     while stuck < STUCK and time.monotonic() < give_up:
         with database.transaction() as session:

@@ -28,7 +28,7 @@ from api.storage.spool import ABANDONED_SECONDS, Incoming, Spool, pour
 PART = 2**24  # bytes; of at most 10 000 parts, so a file may have 160 GiB
 PARTS_AT_ONCE = 2
 READ_AHEAD = 2**23  # bytes, of one that is handed out
-# Often rather than ever more rarely: whoever waits for a bucket goes on within seconds of its return.
+# At a constant pace: a request that waits for a bucket continues within seconds of its return.
 BACKOFF = {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=2), "base": 2}
 PATIENT = {"max_retries": 6, "retry_timeout": timedelta(seconds=60), "backoff": BACKOFF}
 IMPATIENT = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}

@@ -190,7 +190,7 @@ def draw(session: Session, study_id: str) -> tuple[Job, list[str]]:
 
 
 def draw_finished(session: Session) -> list[str]:
-    """Go on with the studies that have come to an end since their last report; give the jobs' ids.
+    """Queue reports of the studies that have ended since their last report; return the jobs' ids.
 
     Members whose length is measured are queued by now; without any the report is. One that could not be drawn is not
     tried again: its owner may ask.

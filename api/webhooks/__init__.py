@@ -1,1 +1,1 @@
-"""Webhooks: what ends is told to whoever wants to know, signed in the Standard Webhooks form, at least once."""
+"""Webhooks: signed messages (Standard Webhooks) when something ends, delivered at least once."""

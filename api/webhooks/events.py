@@ -1,4 +1,4 @@
-"""What is told, and when its messages are made: in the transaction in which a job ends, whoever ends it.
+"""The events, whose messages are written in the transaction in which a job ends, whoever ends it.
 
 Each move of a job goes through `api.events.service.moved`, which notes the ends here. Just before the commit they
 become messages to the webhooks that exist at that moment. So an end and its messages stand or fall together, and a
@@ -52,7 +52,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Message:
-    """What the webhooks of an owner are told: small, ids and links; a receiver that needs more asks the service."""
+    """The body of a message: small, ids and links; a receiver that needs more asks the service."""
 
     event: str
     subject: str  # id of what it is about; messages about the same thing are sent in order

@@ -20,7 +20,7 @@ class DeliveryStatus(StrEnum):
 
 
 class Webhook(Owned, Base):
-    """An address that is told of its owner's events."""
+    """A URL that receives its owner's events."""
 
     __tablename__ = "webhook"
 

@@ -39,7 +39,7 @@ class UploadBroken(ClientError):
     """An upload broke off; what has come stays with the service for a day."""
 
     def __init__(self, message: str, address: str) -> None:
-        super().__init__(f"{message}; it goes on with resume={address!r}")
+        super().__init__(f"{message}; resume it with resume={address!r}")
         self.address = address
 
 

@@ -62,7 +62,7 @@ def upload(
 def download(address: str, target: Path, progress: Progress | None, params: Mapping[str, str]) -> Call[Path]:
     """Fetch a file, check its hash against its ETag, and only then give it its name; give that.
 
-    A part that a former call has left is gone on with.
+    A partial file of an earlier call is resumed.
 
     Raises:
         Refused: the service does not hand it out.

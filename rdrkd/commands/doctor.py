@@ -111,7 +111,9 @@ def _readiness(service: "Client") -> Iterator[Finding]:
         return
     yield Finding("database", "ok", "answers, and has the newest revision")
     broker = "start it; see RDRKD_BROKER_URL. Until then the reaper starts jobs, late"
-    storage = "see RDRKD_STORAGE_URL, its keys, and RDRKD_DATA_DIR: no upload, download or training goes on without"
+    storage = (
+        "see RDRKD_STORAGE_URL, its keys, and RDRKD_DATA_DIR: without it there are no uploads, downloads or trainings"
+    )
     yield _up("broker", ready["broker"], "warning", broker)
     yield _up("storage", ready["storage"], "fault", storage)
 

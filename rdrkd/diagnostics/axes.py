@@ -1,4 +1,4 @@
-"""Draws one panel of curves; they are told apart by dashes and markers, not by colour alone."""
+"""Draws one panel of curves, distinguished by dashes and markers, not by colour alone."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar

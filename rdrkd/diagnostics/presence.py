@@ -1,6 +1,6 @@
 """When a term was on: a schedule's factor is 0 at the start of its warm-up and in its last epochs.
 
-What a term has done is told of the epochs in which it did something: an average over the others says nothing of it. A
+A term is described over the epochs in which it was active: an average over the others says nothing about it. A
 term whose weight is 0 throughout was never on, and nothing is left out of its figures.
 """
 

@@ -78,7 +78,7 @@ class Reports:
             self.write()
 
     def write(self, result: Mapping[str, Any] | None = None) -> None:
-        """Write the report, as `write_report` does; a failure is told, once. A training outside a run has none."""
+        """Write the report, as `write_report` does; a failure is reported once. A training outside a run has none."""
         try:
             if (self._run_dir / RESOLVED).exists():
                 write_report(self._run_dir, result)

@@ -36,7 +36,7 @@ class Distiller(DistillationModel):
     Args:
         teacher: a trained detector; a frozen copy of it teaches (`rdrkd.models.frozen`).
         student: the detector to train, with `args`, `names` and `nc` set.
-        recipe: the weighted loss terms and what becomes of their weights.
+        recipe: the weighted loss terms and the schedule of their weights.
         forward: runs a network and gives its output and maps; `models.levels.forward`, or that compiled.
 
     Attributes:

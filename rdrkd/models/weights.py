@@ -117,7 +117,7 @@ def _detector(checkpoint: Mapping[str, Any]) -> DetectionModel:
 
 
 def _first(error: BaseException) -> str:
-    """Return the first sentence of an error; Ultralytics' go on with advice for users of its own command line."""
+    """Return the first sentence of an error; Ultralytics' continue with advice for its own command line."""
     text = str(error).strip() or type(error).__name__
     line = text.splitlines()[0].encode("ascii", "ignore").decode().removeprefix("ERROR").strip()
     return line.split(". Use an official")[0][:300]

@@ -31,7 +31,7 @@ _NAMED = {"preset", "losses"}
 
 
 class Recipe(NamedTuple):
-    """What a distillation does: weighted terms, and what becomes of their weights."""
+    """What a distillation does: weighted terms, and the schedule of their weights."""
 
     terms: tuple[Term, ...] = ()
     calibration: Calibration | None = None

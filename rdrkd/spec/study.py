@@ -19,7 +19,7 @@ Seed = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]  # strict: true is
 
 
 class Method(BaseModel):
-    """A distillation, or the student alone, under a name of one's own; a preset's name stands for that preset alone."""
+    """A distillation, or the student alone, under a custom name; a preset's name stands for that preset alone."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,7 +65,7 @@ def _kind(value: Any) -> str:
     return "preset" if isinstance(value, str) else "own"
 
 
-# One entry of the list: a preset's or a group's name, or a method of one's own.
+# One entry of the list: a preset's or a group's name, or a custom method.
 Choice = Annotated[
     Annotated[Literal[NAMES], Tag("preset")] | Annotated[Method, Tag("own")],  # type: ignore[valid-type]
     Discriminator(_kind),

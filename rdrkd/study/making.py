@@ -1,4 +1,4 @@
-"""How a study's members were made: what all rows share is told once, and of each row what is its own.
+"""How a study's members were made: what all rows share is stated once, and for each row what is its own.
 
 A row's settings are those of its members' records. Records of earlier versions have none: where the study's own
 settings give such a member's hash they are what it was trained with, else nobody knows.

@@ -1,4 +1,4 @@
-"""The student alone for as long as a method took: how many epochs that is, and what becomes of the schedule.
+"""The student alone for as long as a method took: how many epochs that is, and how the schedule is stretched.
 
 On a CPU processor time is what counts, where all members tell it: other work on the machine leaves it nearly alone.
 """

@@ -38,7 +38,7 @@ Said = queue.Queue[tuple[int, bytes]]  # rank and line; an empty line is its end
 
 
 class Order(BaseModel):
-    """What each rank is told to do."""
+    """The order for each rank."""
 
     plan: WrittenPlan
     data: Path  # our data YAML
@@ -56,7 +56,7 @@ def train(order: Order, reporter: Reporter, program: Sequence[str] = _PROGRAM) -
     """Train on all devices of an order and give the best epoch; no rank is left when this returns or raises.
 
     Args:
-        order: what each rank is told to do.
+        order: the order for each rank.
         reporter: takes rank 0's events; asked whether to stop.
         program: what Python runs as a rank, the order's JSON its last argument.
 
@@ -108,7 +108,7 @@ class _Rank:
 
     def _wait(self, said: Said) -> None:
         self.process.wait()
-        self._reader.join(timeout=1)  # what it has said is told before its end
+        self._reader.join(timeout=1)  # its last events come before its end
         said.put((self.rank, b""))
 
     def kill(self) -> None:

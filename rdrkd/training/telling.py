@@ -1,4 +1,4 @@
-"""What a training tells of itself: progress between batches, and each epoch with its losses and diagnostics."""
+"""What a training reports: progress between batches, and each epoch with its losses and diagnostics."""
 
 import math
 import time

@@ -155,7 +155,7 @@ class Trainer(DetectionTrainer):
                 Warn(
                     code="batch_reduced",
                     message=f"the memory was not enough for batches of {self.plan.settings.batch} images: "
-                    f"training goes on with {self.batch_size} (train.batch)",
+                    f"training continues with {self.batch_size} (train.batch)",
                 )
             )
 
