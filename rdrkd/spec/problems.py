@@ -6,9 +6,11 @@ pointer addresses the user's own JSON, and of a union only the member that was m
 
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from functools import cache
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from rdrkd.errors import Problem
 
@@ -101,7 +103,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
     if kind == "missing":
         return "expected this field, got nothing"
     if kind == "extra_forbidden":
-        return f"expected no field of this name, got {_short(came)}"
+        return f"expected no field of this name, got {_short(came)}{_suggestion(str(error['loc'][-1]))}"
     if kind == "union_tag_invalid":
         return f"expected one of {context['expected_tags']}, got {context['tag']!r}"
     if kind == "union_tag_not_found":
@@ -115,6 +117,28 @@ def _sentence(error: Mapping[str, Any]) -> str:
     if kind in _OBJECT:
         return f"expected an object, got {_short(came)}"
     return f"{_expectation(error['msg'])}, got {_short(came)}"
+
+
+def _suggestion(name: str) -> str:
+    """Return the question that follows an unknown field whose name is nearly one that there is.
+
+    >>> _suggestion("epoch"), _suggestion("colour")
+    ('; did you mean `epochs`?', '')
+    """
+    near = get_close_matches(name, _field_names() - {name}, n=1, cutoff=0.8)
+    return f"; did you mean `{near[0]}`?" if near else ""
+
+
+@cache
+def _field_names() -> frozenset[str]:
+    """Return the names of all fields of this package's models: a spec's error does not say whose field was meant."""
+    names: set[str] = set()
+    waiting: list[type[BaseModel]] = [BaseModel]
+    while waiting:
+        waiting += (model := waiting.pop()).__subclasses__()
+        if model.__module__.startswith("rdrkd.spec"):
+            names |= model.model_fields.keys()
+    return frozenset(names)
 
 
 def _expectation(message: str) -> str:

@@ -32,6 +32,10 @@ def problems(data: Any) -> dict[str, str]:
         ({"kind": "train", "dataset": "d"}, {"/model": "expected this field, got nothing"}),
         (TRAIN | {"train": {"epochs": 0}}, {"/train/epochs": "expected a value greater than or equal to 1, got 0"}),
         (TRAIN | {"train": {"bogus": 1}}, {"/train/bogus": "expected no field of this name, got 1"}),
+        (
+            TRAIN | {"train": {"epoch": 1}},
+            {"/train/epoch": "expected no field of this name, got 1; did you mean `epochs`?"},
+        ),
         (TRAIN | {"train": {"imgsz": 100}}, {"/train/imgsz": "expected a multiple of 32, got 100"}),
         (TRAIN | {"priority": "high"}, {"/priority": "expected a valid integer, got 'high'"}),
         (TRAIN | {"labels": {"a/b": 5}}, {"/labels/a~1b": "expected a valid string, got 5"}),
