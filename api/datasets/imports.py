@@ -22,7 +22,9 @@ class _Import(BaseModel):
     name: Name | None = Field(None, description="display name")
     lenient: bool = Field(False, description=LENIENT)
     keep: bool = Field(False, description=KEEP)
-    divide: Annotated[str, CHECKED] | None = Field(None, max_length=LONGEST, pattern=TEXT, description=DIVIDE)
+    divide: Annotated[Annotated[str, Field(max_length=LONGEST, pattern=TEXT)] | None, CHECKED] = Field(
+        None, description=DIVIDE
+    )
 
     @model_validator(mode="after")
     def _keep_is_lenient(self) -> Self:

@@ -31,7 +31,9 @@ class Announcement(BaseModel):
 
     lenient: bool = Field(False, description=f"of a dataset: {LENIENT}")
     keep: bool = Field(False, description=f"of a dataset: {KEEP}")
-    divide: Annotated[str, CHECKED] | None = Field(None, max_length=LONGEST, description=f"of a dataset: {DIVIDE}")
+    divide: Annotated[Annotated[str, Field(max_length=LONGEST)] | None, CHECKED] = Field(
+        None, description=f"of a dataset: {DIVIDE}"
+    )
 
     @field_validator("filename", "name")
     @classmethod

@@ -112,6 +112,7 @@ def get_upload(upload_id: str, request: Request, work: Work, store: StorageDep, 
     empty piece completes the upload at once, the service itself does so within minutes.
     """
     headers.version_of(request)
+    service.check_id(upload_id)
     arriving = Partial(store, upload_id)
     there = arriving.size()
     return _shown(service.get(work.session, upload_id), arriving, there, answer)

@@ -1,5 +1,7 @@
 """What happens to uploads in pieces. Functions take the request's session and never commit."""
 
+import re
+
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -8,6 +10,7 @@ from api.datasets import service as datasets
 from api.datasets.reading import Words
 from api.datasets.tables import Dataset
 from api.db import Database, after_seconds, new_id, now
+from api.errors import NotFound
 from api.models import service as models
 from api.models.tables import Model
 from api.ownership import owner_of
@@ -61,6 +64,16 @@ def give_up(database: Database, upload_id: str) -> None:
     with database.transaction() as session:
         row = update(ResumableUpload).where(ResumableUpload.id == upload_id)
         session.execute(row.values(expires_at=now()))
+
+
+def check_id(upload_id: str) -> None:
+    """Make sure that a text can be an upload's id, before it becomes part of a path.
+
+    Raises:
+        NotFound: it cannot.
+    """
+    if not re.fullmatch(r"upl_[0-9a-f]{32}", upload_id):
+        raise NotFound("expected the id of an upload, got one that is not here")
 
 
 def get(session: Session, upload_id: str) -> ResumableUpload:

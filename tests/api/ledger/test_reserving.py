@@ -200,7 +200,7 @@ def running(data_dir: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
 def test_what_a_dead_process_has_reserved_runs_out(tmp_path: Path, fault: signal.Signals) -> None:
     data_dir = tmp_path / "var"
-    times = {"lease_seconds": "4", "heartbeat_seconds": "1", "quota_storage_bytes": str(4 * MIB)}
+    times = {"lease_seconds": "4", "heartbeat_seconds": "1", "quota_storage_bytes": str(4 * MIB), "body_seconds": "300"}
     with running(data_dir, **times) as (process, port), ExitStack() as stack:
         database = Database(f"sqlite:///{data_dir}/rdrkd.db")
         stack.callback(database.engine.dispose)

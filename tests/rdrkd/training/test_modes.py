@@ -270,12 +270,12 @@ class NotEnoughMemory(torch.nn.Module):
 
 def test_a_batch_that_does_not_fit_is_halved_told_and_kept_by_a_resume(begin: Begin) -> None:
     trainer = begin(epochs=2)
-    assert trainer.plan.teacher is not None
-    layers = trainer.plan.teacher.model.model
     probe = trainer.setup_model
 
     def small() -> None:
         probe()
+        assert trainer.distiller is not None
+        layers = trainer.distiller.teacher_model.model  # the copy that runs
         layers[0] = NotEnoughMemory(layers[0], images=2)
 
     trainer.setup_model = small  # type: ignore[method-assign]
