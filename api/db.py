@@ -249,8 +249,8 @@ class Database:
     def reading(self) -> Iterator[Session]:
         """Open a session that only reads.
 
-        On PostgreSQL each statement commits by itself, which saves the round trips of BEGIN and COMMIT. Nothing is lost:
-        READ COMMITTED gives each statement a snapshot of its own in a transaction, too.
+        On PostgreSQL each statement commits by itself, which saves the round trips of BEGIN and COMMIT. Nothing is
+        lost: READ COMMITTED gives each statement a snapshot of its own in a transaction, too.
         """
         with self._one_at_a_time(), self._reading.begin() as session:
             yield session
