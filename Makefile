@@ -24,7 +24,7 @@ PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 READY := .venv/ready-$(TORCH)
 
 .PHONY: help demo test test-all test-gpu test-faults check lint types contracts doctests lock-check client gain settings openapi lint-openapi transcripts bench \
-	bench-queue bench-service up down lock format secrets compose-test install clean
+	gpu-proof gpu-proof-pieces bench-queue bench-service up down lock format secrets compose-test install clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,12 @@ down: $(READY) ## Stop the embedded service
 
 bench: $(READY) ## Measure what a step costs: every method, term, level and option, memory and an epoch (BENCH_ARGS=...)
 	$(BIN)/rdrkd bench --everything $(BENCH_ARGS)
+
+gpu-proof: $(READY) ## GPU tests, bench and a study in a quarter of an hour; without a GPU in toy size (PROOF_ARGS=...)
+	$(BIN)/python tools/gpu_proof/run.py $(PROOF_ARGS)
+
+gpu-proof-pieces: $(READY) ## Prepare wheels and DATASET in pieces for a GPU machine without a network (PIECES_ARGS=...)
+	$(BIN)/python tools/gpu_proof/prepare.py $(DATASET) $(PIECES_ARGS)
 
 bench-queue: $(READY) ## Measure what the queue's operations cost with 100 to 100 000 jobs, on SQLite and PostgreSQL
 	$(BIN)/python -m tests.benchmarks.queue
