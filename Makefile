@@ -23,7 +23,7 @@ BIN := .venv/bin
 PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 READY := .venv/ready-$(TORCH)
 
-.PHONY: help demo test test-all test-gpu test-faults check lint types contracts doctests lock-check client settings openapi lint-openapi transcripts bench \
+.PHONY: help demo test test-all test-gpu test-faults check lint types contracts doctests lock-check client gain settings openapi lint-openapi transcripts bench \
 	bench-queue bench-service up down lock format secrets compose-test install clean
 
 help: ## List the targets
@@ -83,6 +83,9 @@ openapi: $(READY) ## Write docs/openapi.json anew: the service's interface, whic
 
 settings: $(READY) ## Generate docs/settings.md from the settings' descriptions, which a test compares
 	$(BIN)/python tools/generate_settings.py
+
+gain: $(READY) ## Generate the tables and figures of docs/when-does-it-help.md from docs/results, which a test compares
+	$(BIN)/python tools/generate_gain.py
 
 client: $(READY) ## Generate the blocking client from the coroutines, which a test compares
 	$(BIN)/python tools/generate_client.py

@@ -216,6 +216,10 @@ class Database:
         """
         self.engine = make_engine(url, kept, admitted)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self._reading = self._sessions
+        if self.engine.dialect.name == "postgresql":
+            autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+            self._reading = sessionmaker(autocommit, expire_on_commit=False)
         self._limited, self._thread = admitted is not None, threading.local()
 
     def admit(self, work: Callable[[], T]) -> T:
@@ -239,6 +243,16 @@ class Database:
         with self._one_at_a_time(), self._sessions.begin() as session:
             if write and self.engine.dialect.name == "sqlite":
                 _begin_immediate(session.connection())
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Open a session that only reads.
+
+        On PostgreSQL each statement commits by itself, which saves the round trips of BEGIN and COMMIT. Nothing is
+        lost: READ COMMITTED gives each statement a snapshot of its own in a transaction, too.
+        """
+        with self._one_at_a_time(), self._reading.begin() as session:
             yield session
 
     @contextmanager

@@ -91,12 +91,12 @@ def unit_of_work(request: Request, response: Response) -> Iterator[UnitOfWork]:
 
 
 def reading(request: Request) -> Read:
-    """Return what opens a transaction for the caller, in a thread of `api.admission`."""
+    """Return what opens a reading session for the caller, in a thread of `api.admission`."""
     database, caller, quotas = database_of(request), caller_of(request), Quotas.of(settings_of(request))
 
     @contextmanager
     def read() -> Iterator[Session]:
-        with database.transaction() as session:
+        with database.reading() as session:
             act_for(session, caller, quotas)
             yield session
 

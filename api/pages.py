@@ -50,7 +50,16 @@ def get_or_404(session: Session, table: type[Row], id_: str, **options: Any) -> 
     Raises:
         NotFound: there is none.
     """
-    row = session.get(table, id_, **options) if _ID.fullmatch(id_) else None
+    row = session.get(table, id_, **options) if is_id(id_) else None
     if row is None:
         raise NotFound(f"expected the id of a {table.__tablename__}, got one that is not here")
     return row
+
+
+def is_id(text: str) -> bool:
+    """Return whether a text has the form of an id: only such a text reaches the database or becomes part of a path.
+
+    >>> is_id("job_" + 32 * "0"), is_id("../../etc")
+    (True, False)
+    """
+    return _ID.fullmatch(text) is not None

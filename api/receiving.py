@@ -97,7 +97,7 @@ def form_body(suffixes: tuple[str, ...], example: str, dataset: bool = False) ->
     """Describe the form for OpenAPI: FastAPI cannot see it, because the body is streamed."""
     properties: dict[str, Any] = {
         "file": {"type": "string", "format": "binary", "description": f"a {' or '.join(suffixes)} file"},
-        "name": {"type": "string", "maxLength": MAX_NAME, "description": "a name for people", "examples": [example]},
+        "name": {"type": "string", "maxLength": MAX_NAME, "description": "display name", "examples": [example]},
     }
     if dataset:
         properties |= _WORDS

@@ -275,7 +275,7 @@ def inspect(
 
     if limits := os.environ.get(environment.LIMITS):  # under a worker: a stranger's file
         limit_resources(**json.loads(limits))
-    report = look(file, cache, lenient, preview, convert, name, keep, reading_of(lenient, keep, divide).split)
+    report = look(file, cache, reading_of(lenient, keep, divide), preview, convert, name)
     if stream:
         stream.write(json.dumps(report) + "\n")
         stream.flush()
@@ -489,7 +489,7 @@ def _run(
             job,
             run_dir,
             reporter,
-            Inputs(device=device, lenient=reading.lenient, keep=reading.keep, divide=reading.split, **paths),
+            Inputs(device=device, reading=reading, **paths),
         )
 
     raise typer.Exit(conclude(work, reporter))
@@ -519,7 +519,7 @@ def _evaluate_weights(
         from rdrkd.evaluate import evaluate as measure
 
         with tempfile.TemporaryDirectory(prefix="rdrkd-") as folder:
-            dataset = open_dataset(data, cache or Path(folder), None, reading.lenient, reading.keep, reading.split)
+            dataset = open_dataset(data, cache or Path(folder), reading=reading)
             figures = measure(weights, dataset, settings.imgsz, settings.batch, settings.split, device, reporter)
         return {"kind": "evaluate", "per_class": figures.pop("per_class"), "metrics": figures}
 

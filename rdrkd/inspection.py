@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from rdrkd.data.inspection import empty_report, inspect_dataset, refused
-from rdrkd.data.reading import Reading
+from rdrkd.data.reading import AS_IT_IS, Reading
 from rdrkd.errors import ModelError, Problem, RdrkdError
 from rdrkd.files import file_sha256
-from rdrkd.spec.dividing import Split
 from rdrkd.suffixes import ARCHIVES, archive_suffix
 
 log = logging.getLogger(__name__)
@@ -54,23 +53,19 @@ def limit_resources(memory_bytes: int, cpu_seconds: int, file_bytes: int, open_f
 def inspect(
     path: Path,
     cache: Path | None = None,
-    lenient: bool = False,
+    reading: Reading | None = None,
     preview: Path | None = None,
     convert: Path | None = None,
     name: str | None = None,
-    keep: bool = False,
-    divide: Split | None = None,
 ) -> dict[str, Any]:
     """Inspect a file or folder and report as plain JSON values.
 
     Args:
         path: a zip or tar, `.pt` or `.safetensors`; or a folder or data YAML of this machine's owner.
         cache: where a sound archive stays unpacked for the runs to come; None leaves nothing.
-        lenient: of an archive, leave out what is at fault, and say so, instead of refusing the whole.
+        reading: how its owner wants an archive to be read.
         preview: JPEG to write of a sound dataset; None: none.
         convert: folder in which a sound model is written in the other format, half precision; None: nowhere.
-        keep: of a lenient look, keep an image that loses one of its boxes.
-        divide: of an archive without a split, how to divide it.
         name: what its owner calls the file, for the report; None: its name here.
 
     Returns:
@@ -84,7 +79,7 @@ def inspect(
     Raises:
         FileNotFoundError: there is nothing at `path`.
     """
-    report = _answered(path, cache, Reading(lenient, keep, divide), preview, convert)
+    report = _answered(path, cache, reading or AS_IT_IS, preview, convert)
     return report if name is None else report | {"problems": _named(report["problems"], path.name, name)}
 
 

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rdrkd.data import Dataset
-from rdrkd.data.reading import Reading
+from rdrkd.data.reading import AS_IT_IS, Reading
 from rdrkd.errors import DatasetError, ModelError, Problem, SpecError, TeacherError
 from rdrkd.evaluate import SINGLE, check_pair
 from rdrkd.export.formats import device_of
 from rdrkd.models import LoadedModel, load_weights
 from rdrkd.models.pairs import check_classes as check_teacher
 from rdrkd.spec import Architecture, Distill, Evaluate, Export, LocalModel, ModelRef, RunSpec, Train
-from rdrkd.spec.dividing import Split
 from rdrkd.training.fitting import check_plan
 from rdrkd.training.parallel import check_batch
 from rdrkd.training.plan import Plan
@@ -26,9 +25,7 @@ class Inputs:
         cache: folder in which archives are unpacked once; by default the run folder.
         device: `cpu`, a CUDA index, None for the GPU where there is one, or a list to train on (`0,1`; `cpu,cpu`), of
             which the first evaluates.
-        lenient: leave out what is at fault in the dataset's archive (`rdrkd.data.lenient`), as its check has done.
-        keep: and keep an image that loses one of its boxes.
-        divide: how to divide an archive without a split.
+        reading: how the dataset's archive is read, as its check has read it.
     """
 
     teacher: Path | None = None
@@ -37,14 +34,7 @@ class Inputs:
     dataset: Path | None = None
     cache: Path | None = None
     device: str | None = None
-    lenient: bool = False
-    keep: bool = False
-    divide: Split | None = None
-
-    @property
-    def reading(self) -> Reading:
-        """Return how the dataset's archive is read."""
-        return Reading(self.lenient, self.keep, self.divide)
+    reading: Reading = AS_IT_IS
 
 
 def open_models(

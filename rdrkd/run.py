@@ -76,10 +76,8 @@ def _go(spec: RunSpec, run_dir: Path, begun: Begun, reporter: Reporter, inputs: 
         begun.prepare()
     devices = devices_of(inputs.device)
     opened = None if begun.finished else open_models(spec, inputs, devices, checkpoints.complete(run_dir))
-    cache, reading = inputs.cache or run_dir / "dataset", inputs.reading
-    dataset = open_dataset(
-        _dataset_path(spec, inputs), cache, lenient=reading.lenient, keep=reading.keep, split=reading.split
-    )
+    cache = inputs.cache or run_dir / "dataset"
+    dataset = open_dataset(_dataset_path(spec, inputs), cache, reading=inputs.reading)
     resolved = _resolved(spec, dataset, inputs)
     begun.check_inputs(resolved)  # until here nothing of an earlier run is touched
     if begun.finished:  # under other names or paths, of the same content

@@ -1,5 +1,7 @@
 """The project as a whole: what is committed, what `make` offers, what must agree with what."""
 
+import html
+import json
 import re
 import shutil
 import subprocess
@@ -156,10 +158,27 @@ def test_every_line_names_tests_that_there_are(page: str) -> None:
             assert re.search(rf"^def {test}\(", (ROOT / file).read_text(), re.MULTILINE), test
 
 
-@pytest.mark.parametrize(("tool", "page"), [("generate_settings.py", "settings.md")])
+@pytest.mark.parametrize(
+    ("tool", "page"), [("generate_settings.py", "settings.md"), ("generate_gain.py", "when-does-it-help.md")]
+)
 def test_generated_pages_are_current(tool: str, page: str, tmp_path: Path) -> None:
     subprocess.run([sys.executable, ROOT / "tools" / tool, tmp_path / page], check=True)
     assert (ROOT / "docs" / page).read_text() == (tmp_path / page).read_text(), f"run tools/{tool}"
+
+
+def test_figures_of_the_gain_show_the_results(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, ROOT / "tools" / "generate_gain.py", tmp_path / "page.md"], check=True)
+    drawn = sorted((tmp_path / "figures").glob("*.svg"))
+    assert [path.name for path in drawn] == sorted(path.name for path in (ROOT / "docs" / "figures").glob("gain-*.svg"))
+    for path in drawn:  # the values they plot: their lines depend on Matplotlib's release
+        fresh, committed = (_description(p) for p in (path, ROOT / "docs" / "figures" / path.name))
+        assert committed == fresh, "run make gain"
+
+
+def _description(svg: Path) -> object:
+    found = re.search(r"<dc:description>(.*?)</dc:description>", svg.read_text(), re.DOTALL)
+    assert found is not None, svg
+    return json.loads(html.unescape(found[1]))
 
 
 def test_documentation_has_no_dead_link_and_no_orphan() -> None:

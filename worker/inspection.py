@@ -64,7 +64,8 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
             except OSError as error:
                 if error.errno not in DISK_FULL:
                     raise
-                report, problems = _without_room(check, lease)
+                report, problems = None, _problem(f"the disk was full, the last time in attempt {check.attempt}")
+                _give_back(check, lease, MOST_FULL_DISKS, "the disk is full")
             lease.close()
             if lease.order in (Order.DRAIN, Order.OUTAGE):
                 lease.write(lambda session: checks.give_back(session, check))
@@ -85,12 +86,11 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
         folders.clear(folder)
 
 
-def _without_room(check: Check, lease: Lease) -> tuple[None, Problems]:
-    """Give a check back, since a full disk is the worker's fault; refuse a file that may be what fills it."""
-    if check.attempt < MOST_FULL_DISKS:
-        log.error("the check of %s is given back: the disk is full", check.id)
+def _give_back(check: Check, lease: Lease, attempts: int, reason: str) -> None:
+    """Return a check to the queue; the last attempt is not returned, because its file may be the cause."""
+    if check.attempt < attempts:
+        log.error("the check of %s is given back: %s", check.id, reason)
         lease.order = lease.order or Order.OUTAGE
-    return None, _problem(f"the check met a full disk, the last time in attempt {check.attempt}")
 
 
 def _settle(
@@ -146,9 +146,8 @@ def _inspect(
         status = child.wait()
     finally:
         child.kill()
-    if status == -signal.SIGKILL and lease.order is None and check.attempt < MOST_KILLS:
-        log.error("the check of %s is given back: it was killed from outside", check.id)
-        lease.order = Order.OUTAGE
+    if status == -signal.SIGKILL and lease.order is None:
+        _give_back(check, lease, MOST_KILLS, "it was killed from outside")
     report, problems = _judge(output, status, lease.order, last_words(folder / folders.LOG))
     if report is None and lease.order is None and shortage(place) is not None:
         raise OSError(errno.ENOSPC, "the check broke while the disk was full")

@@ -1,19 +1,17 @@
 """Folders of this machine and prefixes of buckets that become datasets: looked at here, copied by a worker."""
 
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Self
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.concurrency import run_in_threadpool
 
-from api.datasets.reading import CHECKED, DIVIDE, KEEP, LENIENT, Words, check_keep
+from api.datasets.reading import DIVIDE, KEEP, LENIENT, Divide, Words, check_keep
 from api.datasets.sources import Source, open_source
 from api.dependencies import at_database, reading, settings_of, storage_of
 from api.ledger.service import check_room
 from rdrkd.spec import Name
-from rdrkd.spec.dividing import LONGEST
-from rdrkd.spec.references import TEXT
 
 
 class _Import(BaseModel):
@@ -22,9 +20,7 @@ class _Import(BaseModel):
     name: Name | None = Field(None, description="display name")
     lenient: bool = Field(False, description=LENIENT)
     keep: bool = Field(False, description=KEEP)
-    divide: Annotated[Annotated[str, Field(max_length=LONGEST, pattern=TEXT)] | None, CHECKED] = Field(
-        None, description=DIVIDE
-    )
+    divide: Divide = Field(None, description=DIVIDE)
 
     @model_validator(mode="after")
     def _keep_is_lenient(self) -> Self:

@@ -1,20 +1,19 @@
-"""How an owner wants a dataset to be read: what the check and every run on it do alike."""
+"""How an owner wants a dataset to be read; the check and every run on it read it this way."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from api.datasets.tables import Dataset
-from rdrkd.spec.dividing import Split
+from rdrkd.spec.dividing import LONGEST, Split
+from rdrkd.spec.references import TEXT
 
-LENIENT = (
-    "leave out images, label lines and annotations that are at fault, and list them, instead of refusing the whole"
-)
-KEEP = "with `lenient`: keep an image that loses one of its boxes, which by default goes as a whole"
+LENIENT = "leave out faulty images, label lines and annotations, and list them, instead of rejecting the dataset"
+KEEP = "with `lenient`: keep an image that loses one of its boxes; by default the image is left out too"
 DIVIDE = (
-    "how to divide a dataset that comes without a split: `val=0.2,test=0.1,seed=3,prefix=_`, of which all but `val` "
-    "may be left out; `prefix` keeps together the images whose names agree up to it, such as the frames of one flight"
+    "how to split a dataset that has no split of its own, such as `val=0.2,test=0.1,seed=3,prefix=_`; only `val` is "
+    "required. `prefix` keeps together images whose names agree up to that text, such as the frames of one flight"
 )
 
 
@@ -65,4 +64,4 @@ def checked(text: str | None) -> str | None:
     return Split.parse(text).text if text is not None and text.strip() else None
 
 
-CHECKED = AfterValidator(checked)
+Divide = Annotated[Annotated[str, Field(max_length=LONGEST, pattern=TEXT)] | None, AfterValidator(checked)]

@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from api.datasets.reading import CHECKED, DIVIDE, KEEP, LENIENT, check_keep
+from api.datasets.reading import DIVIDE, KEEP, LENIENT, Divide, check_keep
 from api.errors import BadRequest, FieldError, Invalid
 from api.uploads import SUFFIXES, suffix_of
-from rdrkd.spec.dividing import LONGEST
 from rdrkd.spec.problems import problems_of
 
 HEADER = "Upload-Metadata"
@@ -31,9 +30,7 @@ class Announcement(BaseModel):
 
     lenient: bool = Field(False, description=f"of a dataset: {LENIENT}")
     keep: bool = Field(False, description=f"of a dataset: {KEEP}")
-    divide: Annotated[Annotated[str, Field(max_length=LONGEST)] | None, CHECKED] = Field(
-        None, description=f"of a dataset: {DIVIDE}"
-    )
+    divide: Divide = Field(None, description=f"of a dataset: {DIVIDE}")
 
     @field_validator("filename", "name")
     @classmethod

@@ -1,7 +1,5 @@
 """What happens to uploads in pieces. Functions take the request's session and never commit."""
 
-import re
-
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -14,7 +12,7 @@ from api.errors import NotFound
 from api.models import service as models
 from api.models.tables import Model
 from api.ownership import owner_of
-from api.pages import get_or_404
+from api.pages import get_or_404, is_id
 from api.partials import Partial
 from api.resumable.announcement import Announcement
 from api.resumable.tables import ResumableUpload
@@ -72,7 +70,7 @@ def check_id(upload_id: str) -> None:
     Raises:
         NotFound: it cannot.
     """
-    if not re.fullmatch(r"upl_[0-9a-f]{32}", upload_id):
+    if not is_id(upload_id):
         raise NotFound("expected the id of an upload, got one that is not here")
 
 

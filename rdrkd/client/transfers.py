@@ -30,7 +30,7 @@ def upload(
     Args:
         path: the file.
         kind: what it is to become.
-        name: a name for people.
+        name: display name.
         progress: told of bytes that were sent.
         resume: address of an upload that broke off (`UploadBroken.address`).
         words: of a dataset, how to read it: `lenient`, `keep`, `divide`.

@@ -55,10 +55,9 @@ def diagnose(path: Path, imgsz: int = 640, reading: Reading | None = None) -> li
         imgsz: side of the network's input, px.
         reading: of an archive, how to read it.
     """
-    reading = reading or Reading()
     with tempfile.TemporaryDirectory(prefix="rdrkd-doctor-") as cache:
         try:
-            dataset = open_dataset(path, Path(cache), None, reading.lenient, reading.keep, reading.split)
+            dataset = open_dataset(path, Path(cache), reading=reading)
         except DatasetError as error:
             return [_refused(problem) for problem in error.problems or (Problem(path.name, str(error)),)]
         looked: dict[str, list[Examined]] = {}

@@ -10,6 +10,7 @@ from rdrkd.data.conversion import Source, problem, size_fault
 from rdrkd.data.faults import Faults
 from rdrkd.data.formats import own_split, split_of, xml_files
 from rdrkd.data.frames import Box, Frame
+from rdrkd.data.images import is_image
 from rdrkd.data.layout import SPLITS, checked_names, images_in
 from rdrkd.data.names import ImageNames, relative_names
 from rdrkd.data.voc import Annotation, Marked
@@ -52,9 +53,10 @@ def sources(folder: Path, faults: Faults, split: Split | None) -> tuple[tuple[st
 
 def _pairs(folder: Path, faults: Faults) -> Iterator[Pair]:
     """Yield each image with its annotation: the one of its stem, in a folder alike, else the one that names it."""
-    images = ImageNames(images_in(folder), folder)
+    found_images = images_in(folder)
+    images = ImageNames(found_images, folder)
     by_stem: dict[str, list[Path]] = defaultdict(list)
-    for image in images_in(folder):
+    for image in found_images:
         by_stem[image.stem].append(image)
     taken: set[Path] = set()
     files = xml_files(folder)
@@ -140,7 +142,8 @@ def _lists(folder: Path) -> dict[str, set[str]]:
                 lines = main[0].read_text(encoding="utf-8-sig").splitlines()
             except UnicodeDecodeError as error:
                 raise DatasetError(f"{main[0].name}: expected a list in UTF-8, got: {error}") from error
-            lists[split] = {Path(line.split()[0]).name.removesuffix(".jpg") for line in lines if line.strip()}
+            names = [Path(line.split()[0]) for line in lines if line.strip()]
+            lists[split] = {name.stem if is_image(name) else name.name for name in names}
     return lists
 
 

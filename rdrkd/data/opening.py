@@ -9,19 +9,16 @@ from rdrkd.data.dataset import Dataset, local_dataset
 from rdrkd.data.faults import Faults
 from rdrkd.data.formats import detect
 from rdrkd.data.limits import Limits
-from rdrkd.data.reading import Reading
+from rdrkd.data.reading import AS_IT_IS, Reading
 from rdrkd.data.uploads import reopened, settle
 from rdrkd.errors import DatasetError
-from rdrkd.spec.dividing import Split
 
 
 def open_dataset(
     path: Path,
     cache: Path,
     limits: Limits | None = None,
-    lenient: bool = False,
-    keep: bool = False,
-    split: Split | None = None,
+    reading: Reading | None = None,
 ) -> Dataset:
     """Open a dataset; an archive is unpacked under `cache/<sha256>/` once, however often and by however many.
 
@@ -33,23 +30,23 @@ def open_dataset(
         path: a folder or a data YAML of this machine's owner, or a stranger's archive.
         cache: the folder of unpacked archives; made when one is opened.
         limits: what an archive may hold.
-        lenient: of an archive, leave out what is at fault instead of refusing it.
-        keep: of a lenient look, keep an image that loses one of its boxes.
-        split: of an archive, how to divide a dataset that has no split.
+        reading: how its owner wants an archive to be read.
 
     Raises:
         DatasetError: it is no dataset in a known layout, or the archive is refused.
         DiskFullError: no room to unpack it.
     """
+    reading = reading or AS_IT_IS
     if not path.exists():
         raise DatasetError(f"expected a dataset at {path}, got nothing there")
     if path.is_dir() or path.suffix.lower() in (".yaml", ".yml"):
-        if split is not None:
+        if reading.split is not None:
             raise DatasetError("expected a split for an archive only, got one for a folder, which is never written to")
         return local_dataset(path)
 
     def accept(folder: Path) -> dict[str, Any]:
-        return settle(folder, detect(folder, split), Faults(lenient, keep), split=split).notes
+        faults = Faults(reading.lenient, reading.keep)
+        return settle(folder, detect(folder, reading.split), faults, split=reading.split).notes
 
-    unpacked = unpack(path, cache.resolve(), limits, accept, Reading(lenient, keep, split).variant)
+    unpacked = unpack(path, cache.resolve(), limits, accept, reading.variant)
     return replace(reopened(unpacked.folder, unpacked.sha256, unpacked.notes).dataset, hold=unpacked.hold)

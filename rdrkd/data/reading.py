@@ -33,3 +33,6 @@ class Reading:
         if self.split is None:
             return found
         return f"{found}.split-{hashlib.sha256(self.split.text.encode()).hexdigest()[:16]}"
+
+
+AS_IT_IS = Reading()

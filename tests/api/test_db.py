@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import InternalError
 
-from api.db import make_engine
+from api.db import Database, make_engine
 from tests.servers import Postgres, Valkey
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +58,18 @@ def test_a_transaction_that_its_program_has_left_alone_is_ended_by_postgres(post
             assert ended.value.connection_invalidated
             connection.invalidate()
         engine.dispose()
+
+
+def test_a_reading_session_opens_no_transaction_on_postgres(postgres: Postgres) -> None:
+    """BEGIN and COMMIT would be two of four round trips of a poll."""
+    moment = text("SELECT transaction_timestamp()")
+    with postgres.database() as url:
+        database = Database(url)
+        with database.reading() as session:
+            assert session.scalar(moment) < session.scalar(moment)
+        with database.transaction() as session:  # on the same connection
+            assert session.scalar(moment) == session.scalar(moment)
+        database.engine.dispose()
 
 
 def test_postgres_compiles_no_query_and_idle_connections_are_closed(postgres: Postgres) -> None:

@@ -54,4 +54,14 @@ def _plain(row: RowMapping) -> dict[str, Any]:
 
 if __name__ == "__main__":
     made = {"product": product, "bare": bare}[sys.argv[1]](Settings())
-    uvicorn.run(made, host="127.0.0.1", port=int(sys.argv[2]), log_config=None, access_log=False, server_header=False)
+    # Followers keep their streams open: without a limit the server would wait for them for ever.
+    config = uvicorn.Config(
+        made,
+        host="127.0.0.1",
+        port=int(sys.argv[2]),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    uvicorn.Server(config).run()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rdrkd.data import open_dataset
+from rdrkd.data.reading import Reading
 from rdrkd.errors import DatasetError
 from rdrkd.inspection import inspect
 from rdrkd.spec.dividing import Split
@@ -130,12 +131,12 @@ def test_each_layout_is_divided_alike_and_recorded(tmp_path: Path, layout: str) 
         assert not bare["ok"]
         assert "prefix=_" in bare["problems"][0]["detail"], "the refusal explains the option"
     split = Split.parse("val=0.2,test=0.2,seed=4,prefix=_")
-    report = inspect(archive, tmp_path / "cache", divide=split)
+    report = inspect(archive, tmp_path / "cache", Reading(split=split))
     assert report["ok"], report["problems"]
     assert report["divide"] == split.text
     counted = {of: (found["images"], found["boxes"]) for of, found in report["statistics"]["splits"].items()}
     assert counted == {"train": (12, 12), "val": (4, 4), "test": (4, 4)}
-    dataset = open_dataset(archive, tmp_path / "cache", split=split)
+    dataset = open_dataset(archive, tmp_path / "cache", reading=Reading(split=split))
     assert dataset.divide == split.text
     flights = {of: {image.name.partition("_")[0] for image in images} for of, images in dataset.splits.items()}
     assert {of: len(names) for of, names in flights.items()} == {"train": 3, "val": 1, "test": 1}
@@ -149,23 +150,23 @@ def test_other_words_are_another_folder_and_a_split_of_its_own_is_kept(tmp_path:
     coco(tmp_path / "d")
     archive = zip_up(tmp_path / "d", tmp_path / "a.zip")
     splits = [Split(val=0.25, seed=seed) for seed in (0, 1, 0)]
-    opened = [open_dataset(archive, tmp_path / "cache", split=split) for split in splits]
+    opened = [open_dataset(archive, tmp_path / "cache", reading=Reading(split=split)) for split in splits]
     chosen = [{image.name for image in dataset.images("val")} for dataset in opened]
     assert chosen[0] == chosen[2] != chosen[1]
     assert len(list((tmp_path / "cache").glob("*.split-*"))) >= 2
     for split in ("train", "val"):
         shutil.copytree(tmp_path / "d/pictures", tmp_path / "own" / split)
         shutil.copy(tmp_path / "d/result.json", tmp_path / "own" / f"{split}.json")
-    report = inspect(zip_up(tmp_path / "own", tmp_path / "b.zip"), tmp_path / "cache", divide=Split(val=0.2))
+    report = inspect(zip_up(tmp_path / "own", tmp_path / "b.zip"), tmp_path / "cache", Reading(split=Split(val=0.2)))
     assert "expected no split (val=0.2) for a dataset that has one of its own" in report["problems"][0]["detail"]
 
 
 def test_a_folder_of_the_owner_is_never_divided_in_place(tmp_path: Path) -> None:
     yolo(tmp_path / "d")
-    report = inspect(tmp_path / "d", divide=Split(val=0.2))
+    report = inspect(tmp_path / "d", reading=Reading(split=Split(val=0.2)))
     assert "expected `divide` for an archive" in report["problems"][0]["detail"]
     with pytest.raises(DatasetError, match="never written to"):
-        open_dataset(tmp_path / "d", tmp_path / "cache", split=Split(val=0.2))
+        open_dataset(tmp_path / "d", tmp_path / "cache", reading=Reading(split=Split(val=0.2)))
 
 
 def test_a_prefix_that_no_name_has_is_refused() -> None:

@@ -12,7 +12,7 @@ from rdrkd.data import coco, open_dataset
 from rdrkd.data.dataset import uploaded_dataset
 from rdrkd.data.faults import MOST_LISTED, Faults
 from rdrkd.data.lenient import clean
-from rdrkd.data.reading import LENIENT
+from rdrkd.data.reading import LENIENT, Reading
 from rdrkd.data.scenes import write_scenes
 from rdrkd.data.yolo import label_path
 from rdrkd.errors import DatasetError, Problem
@@ -32,10 +32,10 @@ def look(folder: Path, tmp_path: Path) -> dict[str, Any]:
     with pytest.raises(DatasetError):  # of a run that opens it strictly, after a strict look that accepted it
         _checked(open_dataset(archive, tmp_path / "cache"))
     shutil.rmtree(tmp_path / "cache")
-    report = inspect(archive, tmp_path / "cache", lenient=True)
+    report = inspect(archive, tmp_path / "cache", reading=Reading(lenient=True))
     assert (report["ok"], report["problems"], report["lenient"]) == (True, [], True)
     assert [p.name for p in caching.names(tmp_path / "cache")] == [report["sha256"] + LENIENT]
-    assert inspect(archive, tmp_path / "cache", lenient=True) == report
+    assert inspect(archive, tmp_path / "cache", reading=Reading(lenient=True)) == report
     return report
 
 
@@ -47,7 +47,7 @@ def _checked(dataset: Any) -> None:
 
 def opened(tmp_path: Path) -> Any:
     """Open it as a run does on a machine that has not seen it."""
-    dataset = open_dataset(tmp_path / "a.zip", tmp_path / "elsewhere", lenient=True)
+    dataset = open_dataset(tmp_path / "a.zip", tmp_path / "elsewhere", reading=Reading(lenient=True))
     _checked(dataset)
     return dataset
 
@@ -142,13 +142,12 @@ def test_lines_of_a_visdrone_upload(tmp_path: Path) -> None:
 
 def test_nothing_at_fault_is_nothing_left_out(tmp_path: Path) -> None:
     archive = zip_up(make_dataset(tmp_path / "d"), tmp_path / "a.zip")
-    report = inspect(archive, tmp_path / "cache", lenient=True)
+    report = inspect(archive, tmp_path / "cache", reading=Reading(lenient=True))
     assert report["dropped"] == {"counts": {}, "listed": [], "more": 0}
     strict = inspect(archive, tmp_path / "cache")
     assert {**report, "lenient": False} == strict | {"dropped": report["dropped"]}
-    files = [{p.relative_to(d.root): p.read_bytes() for p in d.root.rglob("[!.]*.*")} for d in (
-        open_dataset(archive, tmp_path / "cache"), open_dataset(archive, tmp_path / "cache", lenient=True)
-    )]  # fmt: skip
+    opened = [open_dataset(archive, tmp_path / "cache", reading=Reading(lenient)) for lenient in (False, True)]
+    files = [{p.relative_to(d.root): p.read_bytes() for p in d.root.rglob("[!.]*.*")} for d in opened]
     assert files[0] == files[1]
 
 
@@ -164,7 +163,7 @@ def test_what_cannot_be_left_out_is_refused_all_the_same(tmp_path: Path, fault: 
             (folder / "images/val/a.png").write_text("no image")
         case "link":
             (folder / "b.zip").write_text("an archive within")
-    report = inspect(zip_up(folder, tmp_path / "a.zip"), tmp_path / "cache", lenient=True)
+    report = inspect(zip_up(folder, tmp_path / "a.zip"), tmp_path / "cache", reading=Reading(lenient=True))
     assert not report["ok"]
     assert report["problems"]
     assert list((tmp_path / "cache").iterdir()) == []

@@ -17,6 +17,7 @@ from PIL import Image
 from rdrkd.data import Dataset, coco, open_dataset
 from rdrkd.data.check import check, examine
 from rdrkd.data.loaded import LoadedDataset, loaded
+from rdrkd.data.reading import Reading
 from rdrkd.errors import DatasetError
 from rdrkd.ground_truth import LabelledImage, from_annotations
 from rdrkd.inspection import inspect
@@ -224,7 +225,7 @@ def test_an_area_that_cannot_be_is_that_of_the_box(tmp_path: Path, kind: str, la
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_a_crowd_flag_in_doubt_is_a_fault_and_no_guess(tmp_path: Path, value: Any, lenient: bool, split: str) -> None:
     root = _annotated(tmp_path / "d", "coco", {split: {"iscrowd": value}}, images=2)
-    report = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache", lenient)
+    report = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache", Reading(lenient))
     named = report["dropped"]["listed"] if lenient else report["problems"]
     assert report["ok"] == lenient
     assert named[0]["where"] == f"{split}.json: annotations[0]"
@@ -236,7 +237,7 @@ def test_a_crowd_flag_in_doubt_is_a_fault_and_no_guess(tmp_path: Path, value: An
 
 def test_reasons_are_kept_where_nothing_remains(tmp_path: Path) -> None:
     root = _annotated(tmp_path / "d", "coco", {"train": {"iscrowd": "x"}, "val": {}})
-    report = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache", lenient=True)
+    report = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache", reading=Reading(lenient=True))
     assert not report["ok"]
     assert "train.json: annotations[0]" in [problem["where"] for problem in report["problems"]]
 
@@ -273,12 +274,12 @@ def test_a_name_that_means_two_images_is_refused_at_the_check(tmp_path: Path, le
             shutil.copy(root / what / f"val/0.{suffix}", root / what / "val" / camera / f"0.{suffix}")
     for what, suffix in (("images", "png"), ("labels", "txt")):
         (root / what / f"val/0.{suffix}").unlink()
-    report = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache", lenient)
+    report = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache", Reading(lenient))
     named = report["dropped"]["listed"] if lenient else report["problems"]
     assert report["ok"] == lenient
     assert named[0]["detail"] == "expected a name that means one image, got one of 2: cam1/0.png, cam2/0.png"
     if lenient:  # each image keeps the boxes of its own labels
-        dataset = open_dataset(tmp_path / "a.zip", tmp_path / "cache", lenient=True)
+        dataset = open_dataset(tmp_path / "a.zip", tmp_path / "cache", reading=Reading(lenient=True))
         assert len(_truth(dataset, "val")["annotations"]) == 2
 
 
@@ -340,7 +341,7 @@ def test_what_people_bring_is_taken(tmp_path: Path, case: str, lenient: bool) ->
             head = "train: [images/train, images/val]\nval: images/val\nnames: [car, person]\n"
     if case != "another yaml":
         (root / "data.yaml").write_text(head)
-    report = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache", lenient)
+    report = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache", Reading(lenient))
     assert report["ok"], report["problems"]
     train = report["statistics"]["splits"]["train"]
     assert (train["images"], train["boxes"]) == ((3, 6) if case == "folders" else (2, 4))
@@ -355,11 +356,11 @@ def test_no_case_of_the_collection_ends_in_a_traceback(tmp_path: Path, lenient: 
         pytest.skip("needs the collection of odd inputs")
     refused = set()
     for case in sorted(first.parent.glob("*.zip")):
-        report = inspect(case, tmp_path / "cache", lenient)
+        report = inspect(case, tmp_path / "cache", Reading(lenient))
         if not report["ok"]:
             refused.add(case.stem)
             continue
-        dataset = open_dataset(case, tmp_path / "cache", lenient=lenient)
+        dataset = open_dataset(case, tmp_path / "cache", reading=Reading(lenient))
         for split, counted in report["statistics"]["splits"].items():
             images = load(dataset, split, tmp_path / "run")
             assert len(images.im_files) == counted["images"]

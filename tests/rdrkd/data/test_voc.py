@@ -9,6 +9,7 @@ import pytest
 
 from rdrkd.data import open_dataset
 from rdrkd.data.check import examine
+from rdrkd.data.reading import Reading
 from rdrkd.inspection import inspect
 from tests.rdrkd.data.crafted import make_image, zip_up
 from tests.rdrkd.data.test_one_reader import _truth
@@ -33,14 +34,14 @@ def xml(filename: str, *objects: str, size: tuple[int, int] | None = (WIDTH, HEI
     return f"<annotation>{named}{shown}<segmented>0</segmented>{''.join(objects)}</annotation>"
 
 
-def devkit(root: Path, *objects: str, change: Change = str, images: int = 3) -> Path:
+def devkit(root: Path, *objects: str, change: Change = str, images: int = 3, listed: str = "{}") -> Path:
     """Write VOC's own folders, a list for each of the splits."""
     base = root / "VOCdevkit/VOC2012"
     (base / "Annotations").mkdir(parents=True)
     (base / "ImageSets/Main").mkdir(parents=True)
     for split in ("train", "val"):
         stems = [f"{split}_{number}" for number in range(images)]
-        (base / f"ImageSets/Main/{split}.txt").write_text("".join(f"{stem}\n" for stem in stems))
+        (base / f"ImageSets/Main/{split}.txt").write_text("".join(f"{listed.format(stem)}\n" for stem in stems))
         (base / f"ImageSets/Main/car_{split}.txt").write_text("".join(f"{stem} -1\n" for stem in stems))
         for number, stem in enumerate(stems):
             make_image(base / "JPEGImages" / f"{stem}.png", WIDTH, HEIGHT, number + len(split))
@@ -59,7 +60,7 @@ def beside(root: Path, *objects: str, splits: tuple[str, ...] = ("train", "valid
 
 
 def look(root: Path, tmp_path: Path, lenient: bool = False, **how: Any) -> dict[str, Any]:
-    return inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache", lenient, **how)
+    return inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache", Reading(lenient, **how))
 
 
 @pytest.mark.parametrize("lenient", [False, True])
@@ -72,7 +73,7 @@ def test_both_layouts_give_the_boxes_of_the_xml(tmp_path: Path, layout: Callable
     assert "6 objects are `difficult`: not trained on, and ignored by the evaluation" in report["warnings"] or (
         layout is beside
     )
-    dataset = open_dataset(tmp_path / "a.zip", tmp_path / "cache", lenient=lenient)
+    dataset = open_dataset(tmp_path / "a.zip", tmp_path / "cache", reading=Reading(lenient))
     for split in ("train", "val"):
         for one in examine(dataset, split):
             # px from 1, the last one included: 5..16 are the 12 px from 4 to 16
@@ -175,4 +176,11 @@ def test_without_a_split_the_refusal_says_how_to_divide(tmp_path: Path) -> None:
     report = look(beside(tmp_path / "d", splits=("flight",)), tmp_path)
     assert not report["ok"]
     assert "`val=0.2` takes a fifth of the images" in report["problems"][0]["detail"]
-    assert look(tmp_path / "d", tmp_path, divide=None)["ok"] is False
+    assert look(tmp_path / "d", tmp_path)["ok"] is False
+
+
+@pytest.mark.parametrize("listed", ["{}", "{}.png", "{}.PNG", "JPEGImages/{}.jpg", "./{}.tif"])
+def test_a_list_names_images_with_or_without_their_suffix(tmp_path: Path, listed: str) -> None:
+    report = look(devkit(tmp_path / "d", listed=listed), tmp_path)
+    assert report["ok"], report["problems"]
+    assert {name: split["images"] for name, split in report["statistics"]["splits"].items()} == {"train": 3, "val": 3}

@@ -10,6 +10,7 @@ from PIL import Image
 
 from rdrkd.data import open_dataset
 from rdrkd.data.check import examine
+from rdrkd.data.reading import Reading
 from rdrkd.inspection import inspect
 from rdrkd.reporter import Memory
 from rdrkd.spec import TrainSettings
@@ -114,9 +115,9 @@ def test_training_sees_what_the_check_has_counted(tmp_path: Path, case: str) -> 
     ODD[case](tmp_path / "d")
     archive = zip_up(tmp_path / "d", tmp_path / "a.zip")
     split = Split(val=0.3) if case.startswith("divided") else None
-    report = inspect(archive, tmp_path / "cache", divide=split)
+    report = inspect(archive, tmp_path / "cache", Reading(split=split))
     assert report["ok"], report["problems"]
-    dataset = open_dataset(archive, tmp_path / "cache", split=split)
+    dataset = open_dataset(archive, tmp_path / "cache", reading=Reading(split=split))
     dataset.write_yaml(tmp_path / "data.yaml")
 
     trainer = Recording(Plan("yolov8n-half", SETTINGS), tmp_path / "data.yaml", tmp_path / "run", Memory(), "cpu")

@@ -1,0 +1,222 @@
+"""Generate the tables and figures of docs/when-does-it-help.md from the results under docs/results.
+
+Usage: `python tools/generate_gain.py [TARGET]`. Text outside the marked blocks is kept; the figures go to `figures`
+beside the page. Each figure's description holds the plotted values as JSON.
+"""
+
+import io
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from rdrkd.study import results
+from rdrkd.study.statistics import Difference, Row, difference, rows_of, values_of
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGE = DOCS / "when-does-it-help.md"
+STUDIES = {  # file -> how the page calls it, shortest training data first
+    "search-same-images": "same images",
+    "study-hit-uav-cpu-table1": "teacher saw more",
+    "study-hit-uav-cpu": "teacher pretrained",
+}
+METHODS = {"rdr-kd": "o", "pkd+dkd": "s", "crosskd": "^", "ultralytics": "D"}
+SIZES = ("AP", "AP_S", "AP_M", "AP_L")
+IMAGES = 1906  # training images of HIT-UAV as split for these studies
+_BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+Point = dict[str, Any]
+
+
+class Measured:
+    """One study: its rows, its teachers and the figures that the page quotes."""
+
+    def __init__(self, file: str, name: str) -> None:
+        self.file, self.name = file, name
+        self.results: dict[str, Any] = dict(results.read(DOCS / "results" / f"{file}.json"))
+        self.rows = {row.method: row for row in rows_of(self.results["members"])}
+        self.alone = self.rows["none"]
+        self.spec: dict[str, Any] = self.results["study"]
+        self.epochs: int = self.spec["train"]["epochs"]
+        self.teacher_ap = statistics.mean(t["metrics"]["AP"] for t in self.results["teachers"].values())
+        self.lead = self.teacher_ap - self.alone.summaries["AP"].mean
+
+    def images(self, settings: dict[str, Any]) -> int:
+        """Return how many training images a share is."""
+        return round(IMAGES * settings.get("fraction", 1.0))
+
+    @property
+    def methods(self) -> list[Row]:
+        """Return the rows of the four leading methods that this study has."""
+        return [self.rows[name] for name in METHODS if name in self.rows]
+
+
+def told(found: Difference | None) -> str:
+    """Write a difference; bold where its interval excludes zero."""
+    if found is None:
+        return "-"
+    if found.low is None:
+        return f"{found.mean:+.2f} (one pair)"
+    text = f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
+    return f"**{text}**" if found.significant else text
+
+
+def settings_table(studies: Sequence[Measured]) -> list[list[str]]:
+    """Say what each study trained on, and what its teacher had seen."""
+    rows = [["study", "student's images", "teacher's images", "start weights: teacher, student", "epochs",
+             "AP alone", "teacher's AP", "lead"]]  # fmt: skip
+    for s in studies:
+        begun = [
+            "random" if "architecture" in model else "COCO" for model in (s.spec["teacher"]["model"], s.spec["student"])
+        ]
+        rows.append(
+            [f"[{s.name}](results/{s.file}.json)", str(s.images(s.spec["train"])),
+             str(s.images(s.spec["teacher"]["train"])), ", ".join(begun), str(s.epochs),
+             f"{s.alone.summaries['AP'].mean:.2f}", f"{s.teacher_ap:.2f}", f"{s.lead:.1f}"]
+        )  # fmt: skip
+    return rows
+
+
+def gains_table(studies: Sequence[Measured]) -> list[list[str]]:
+    """Say what each method gains in AP and AP_S."""
+    rows = [["study", "method", "pairs", "AP", "AP_S"]]
+    for s in studies:
+        for row in s.methods:
+            found = row.differences
+            rows.append([s.name, f"`{row.method}`", str(found["AP"].seeds), told(found["AP"]), told(found["AP_S"])])
+    return rows
+
+
+def sizes_table(studies: Sequence[Measured]) -> list[list[str]]:
+    """Say what `rdr-kd` gains by object size."""
+    rows = [["study", *SIZES]]
+    rows += [[s.name, *(told(s.rows["rdr-kd"].differences.get(size)) for size in SIZES)] for s in studies]
+    return rows
+
+
+def cost_table(studies: Sequence[Measured]) -> list[list[str]]:
+    """Say what a training costs, where processor time was recorded."""
+    rows = [["method", "pairs", "processor time, x student alone", "AP gained"]]
+    for s in studies:
+        own = seconds(s.alone)
+        for row in s.methods:
+            pairs = [value / own[seed] for seed, value in seconds(row).items() if seed in own]
+            if pairs:
+                ratio = f"{statistics.mean(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f})"
+                rows.append([f"`{row.method}`", str(len(pairs)), ratio, told(row.differences["AP"])])
+    return rows
+
+
+def seconds(row: Row) -> dict[int, float]:
+    """Return the processor seconds of a row's members by seed, where they were recorded."""
+    return {m["seed"]: m["processor_seconds"] for m in row.members if m.get("processor_seconds")}
+
+
+TABLES: dict[str, Callable[[Sequence[Measured]], list[list[str]]]] = {
+    "settings": settings_table,
+    "gains": gains_table,
+    "sizes": sizes_table,
+    "cost": cost_table,
+}
+
+
+def points(studies: Sequence[Measured], x: Callable[[Measured], float]) -> list[Point]:
+    """Return one point for each method of each study: its mean gain, and that of each pair."""
+    found = []
+    for s in studies:
+        alone = values_of(s.alone.members, "AP")
+        for row in s.methods:
+            own = values_of(row.members, "AP")
+            pairs = [round(own[seed] - alone[seed], 2) for seed in sorted(own) if seed in alone]
+            found.append({"study": s.name, "method": row.method, "x": round(x(s), 2), "pairs": pairs})
+    return found
+
+
+def progress(studies: Sequence[Measured]) -> list[Point]:
+    """Return the gain of `rdr-kd` at each epoch, by Ultralytics' validation during training, averaged over pairs."""
+    found = []
+    for s in studies:
+        alone, own = ({m["seed"]: m["curve"] for m in row.members} for row in (s.alone, s.rows["rdr-kd"]))
+        for epoch in range(s.epochs):
+            at = [
+                {seed: curve[epoch]["mAP50_95"] for seed, curve in curves.items() if len(curve) > epoch}
+                for curves in (own, alone)
+            ]
+            gain = difference(*at)
+            if gain is not None:
+                share = round((epoch + 1) / s.epochs, 3)
+                found.append({"study": s.name, "method": "rdr-kd", "x": share, "pairs": [round(gain.mean, 2)]})
+    return found
+
+
+def draw(found: Sequence[Point], xlabel: str, ylabel: str, lines: bool = False) -> str:
+    """Draw points as SVG: filled marks are means, the small ones single pairs."""
+    matplotlib.rcParams.update({"svg.hashsalt": "rdrkd", "svg.fonttype": "none"})
+    figure = Figure(figsize=(7, 3.8), layout="constrained")
+    axes = figure.subplots()
+    axes.axhline(0, color="0.4", linewidth=0.8)
+    if lines:
+        for name, style in zip(STUDIES.values(), ("-", "--", "-."), strict=True):
+            own = [p for p in found if p["study"] == name]
+            axes.plot([p["x"] for p in own], [p["pairs"][0] for p in own], style, color="0.15", label=name)
+    else:
+        for place, (method, marker) in enumerate(METHODS.items()):
+            own = [p for p in found if p["method"] == method]
+            width = max(p["x"] for p in found) / 100
+            at = [p["x"] + width * (place - 1.5) for p in own]
+            means = [statistics.mean(p["pairs"]) for p in own]
+            (mark,) = axes.plot(at, means, marker, markersize=8, label=method)
+            for x, point in zip(at, own, strict=True):
+                axes.plot([x] * len(point["pairs"]), point["pairs"], marker, markersize=3, color=mark.get_color(),
+                          alpha=0.5)  # fmt: skip
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, frameon=False)
+    buffer = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Description": json.dumps(found)})
+    return re.sub(r"[ \t]+$", "", buffer.getvalue(), flags=re.MULTILINE)
+
+
+def figures(studies: Sequence[Measured]) -> dict[str, str]:
+    """Return each figure's SVG by its name."""
+    gain = "gain in AP, percent points"
+    return {
+        "gain-by-lead": draw(points(studies, lambda s: s.lead), "teacher's AP less the student's alone", gain),
+        "gain-by-images": draw(
+            points(studies, lambda s: s.images(s.spec["train"])), "the student's training images", gain
+        ),
+        "gain-by-length": draw(
+            progress(studies), "share of the training that is done", "rdr-kd's gain in mAP50-95", lines=True
+        ),
+    }
+
+
+def page(text: str, studies: Sequence[Measured]) -> str:
+    """Return the page with its blocks generated anew."""
+
+    def block(match: re.Match[str]) -> str:
+        header, *rows = TABLES[match[2]](studies)
+        lines = [header, ["---"] * len(header), *rows]
+        return match[1] + "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n" + match[3]
+
+    return _BLOCK.sub(block, text)
+
+
+def main() -> None:
+    """Write the page and its figures."""
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else PAGE
+    studies = [Measured(file, name) for file, name in STUDIES.items()]
+    (target.parent / "figures").mkdir(parents=True, exist_ok=True)
+    target.write_text(page(PAGE.read_text(), studies))
+    for name, svg in figures(studies).items():
+        (target.parent / "figures" / f"{name}.svg").write_text(svg)
+
+
+if __name__ == "__main__":
+    main()
