@@ -454,10 +454,7 @@ def _distill_own(options: dict[str, Any], run_dir: Path, cache: Path | None, rea
                 options, run_dir, cache, reading, lambda line: tell(line, highlight=False, markup=False)
             )
             tell(f"run folder: {run_dir}", highlight=False, markup=False)
-            inputs = Inputs(
-                device=options.get("device"), cache=cache, lenient=reading.lenient, keep=reading.keep,
-                divide=reading.split,
-            )  # fmt: skip
+            inputs = Inputs(device=options.get("device"), cache=cache, reading=reading)
             return run(spec, run_dir, reporter, inputs)
         except RdrkdError as error:
             raise own_data.told_in_options(error)  # noqa: B904 - the same error, in other words

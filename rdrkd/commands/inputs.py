@@ -97,6 +97,8 @@ class Sender:
 
         if _is_reference(named, self._folder):
             return named
+        if not (self._folder / named).exists():
+            raise SpecError(f"{where}: expected an id, or a file to send, got {named!r} (nothing there)")
         with TemporaryDirectory(prefix="rdrkd-upload-") as scratch:
             try:
                 file = packed((self._folder / named).resolve(), Path(scratch))

@@ -225,9 +225,7 @@ def _facts(
     from rdrkd.models import load_weights
 
     teacher = load_weights(Path(options["teacher"]))
-    dataset = open_dataset(
-        Path(options["data"]), cache or run_dir / "dataset", None, reading.lenient, reading.keep, reading.split
-    )
+    dataset = open_dataset(Path(options["data"]), cache or run_dir / "dataset", None, reading)
     first = devices_of(options.get("device"))[0]
     on_gpu = first.isdecimal()
     return Facts(

@@ -112,7 +112,7 @@ def test_a_job_from_options_alone(
             "--student: expected a weights file or an architecture, got 'yolov8q'; did you mean",
         ),
         ({"--teacher": "gone.pt"}, "--teacher: expected a weights file"),
-        ({"--data": "gone.zip"}, "--data: expected a dataset"),
+        ({"--data": "gone.zip"}, "--data: expected an id, or a file to send"),
         ({"--imgsz": "100"}, "--imgsz"),
         ({"--preset": "none-such"}, "--preset"),
     ],
