@@ -1,5 +1,7 @@
 """Pascal VOC's XML files of an upload as sources of a dataset: VOC's own folders, or each file beside its image."""
 
+import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +12,6 @@ from rdrkd.data.conversion import Source, problem, size_fault
 from rdrkd.data.faults import Faults
 from rdrkd.data.formats import own_split, split_of, xml_files
 from rdrkd.data.frames import Box, Frame
-from rdrkd.data.images import is_image
 from rdrkd.data.layout import SPLITS, checked_names, images_in
 from rdrkd.data.names import ImageNames, relative_names
 from rdrkd.data.voc import Annotation, Marked
@@ -97,7 +98,7 @@ def _image_of(annotation: Annotation, by_stem: Mapping[str, Sequence[Path]], ima
 
 def _divided(folder: Path, pairs: Sequence[Pair], split: Split | None, faults: Faults) -> dict[str, list[Pair]]:
     """Return the pairs of each split: by VOC's lists, by the names of folders, or as the owner says."""
-    lists = _lists(folder)
+    lists = _lists(folder, {_composed(image.stem) for image, _ in pairs})
     by_split: dict[str, list[Pair]] = defaultdict(list)
     rest: list[Pair] = []
     for pair in pairs:
@@ -123,14 +124,14 @@ def _split_of(image: Path, folder: Path, lists: Mapping[str, set[str]]) -> str |
     """Return the split of an image, by the lists where there are any."""
     if not lists:
         return split_of(image.relative_to(folder).parent)
-    found = [of for of, stems in lists.items() if image.stem in stems]
+    found = [of for of, stems in lists.items() if _composed(image.stem) in stems]
     if len(found) > 1:
         raise DatasetError(f"expected each image in one list of ImageSets, got {image.stem} in {', '.join(found)}")
     return found[0] if found else None
 
 
-def _lists(folder: Path) -> dict[str, set[str]]:
-    """Return the stems of the images of each split, as `ImageSets/Main/{train,val,test}.txt` list them."""
+def _lists(folder: Path, stems: set[str]) -> dict[str, set[str]]:
+    """Return which of the stems belong to each split, as `ImageSets/Main/{train,val,test}.txt` list them."""
     lists: dict[str, set[str]] = {}
     for split in SPLITS:
         files = [p for p in folder.rglob(f"ImageSets/**/{split}.txt") if p.is_file()]
@@ -142,9 +143,23 @@ def _lists(folder: Path) -> dict[str, set[str]]:
                 lines = main[0].read_text(encoding="utf-8-sig").splitlines()
             except UnicodeDecodeError as error:
                 raise DatasetError(f"{main[0].name}: expected a list in UTF-8, got: {error}") from error
-            names = [Path(line.split()[0]) for line in lines if line.strip()]
-            lists[split] = {name.stem if is_image(name) else name.name for name in names}
+            lists[split] = {_stem(line.strip(), stems) for line in lines if line.strip()}
     return lists
+
+
+def _stem(line: str, stems: set[str]) -> str:
+    """Return the stem that a line of a list names, with or without a suffix, a folder, and the flag of a class.
+
+    >>> _stem("./JPEGImages/a 7.png", {"a 7"}), _stem("b -1", {"b"})
+    ('a 7', 'b')
+    """
+    name = Path(_composed(line))
+    candidates = (name.name, name.stem, re.sub(r"\s+(-1|0|1)$", "", name.name))
+    return next((stem for stem in candidates if stem in stems), name.name)
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def _frames(pairs: Sequence[Pair], reading: _Reading, faults: Faults) -> Iterator[tuple[Path, Frame]]:

@@ -17,7 +17,7 @@ from rdrkd.errors import DatasetError
 from rdrkd.inspection import inspect
 from rdrkd.spec.dividing import Split
 from tests.rdrkd.data.crafted import make_image, zip_up
-from tests.rdrkd.data.test_one_reader import load
+from tests.rdrkd.data.loading import load
 from tests.rdrkd.data.test_voc import thing, xml
 
 FLIGHTS = [f"flight{flight}_{frame:03}" for flight in range(5) for frame in range(4)]

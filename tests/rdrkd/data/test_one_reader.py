@@ -14,30 +14,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rdrkd.data import Dataset, coco, open_dataset
+from rdrkd.data import coco, open_dataset
 from rdrkd.data.check import check, examine
-from rdrkd.data.loaded import LoadedDataset, loaded
 from rdrkd.data.reading import Reading
 from rdrkd.errors import DatasetError
-from rdrkd.ground_truth import LabelledImage, from_annotations
 from rdrkd.inspection import inspect
-from rdrkd.ultralytics_adapter import default_arguments
 from tests.rdrkd.data.crafted import make_dataset, zip_up
+from tests.rdrkd.data.loading import load, truth
 from tests.shared import find
 
 LABELS = "0 .25 .25 .25 .25\n1 .6 .6 .25 .3\n"
 WIDTH, HEIGHT = 48, 40
-
-
-def load(dataset: Dataset, split: str, folder: Path, rect: bool = False, **arguments: Any) -> LoadedDataset:
-    """Load a split as a training or validation does."""
-    folder.mkdir(exist_ok=True)
-    dataset.write_yaml(folder / "data.yaml")
-    data: dict[str, Any] = {"names": dict(enumerate(dataset.names)), "yaml_file": str(folder / "data.yaml")}
-    if dataset.scaling is not None:
-        data["scaling"] = [dataset.scaling.low, dataset.scaling.high]
-    args = default_arguments(imgsz=64, **arguments)
-    return loaded(args, str(folder / f"data.{split}.txt"), 2, data, "val", rect=rect, stride=32)
 
 
 def tree(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -216,8 +203,7 @@ def test_an_area_that_cannot_be_is_that_of_the_box(tmp_path: Path, kind: str, la
     told = [w for w in report["warnings"] if "the `area` of 1 annotations" in w]
     assert bool(told) == falls_back
     dataset = open_dataset(tmp_path / "a.zip", tmp_path / "cache")
-    truth = _truth(dataset, split)
-    assert [a["area"] for a in truth["annotations"]] == [120.0 if falls_back else 30.5]
+    assert [a["area"] for a in truth(dataset, split)["annotations"]] == [120.0 if falls_back else 30.5]
 
 
 @pytest.mark.parametrize("value", ["yes", 2, [0], {}, "0.5"])
@@ -262,7 +248,7 @@ def test_names_match_however_they_are_composed(tmp_path: Path, stem: str, forms:
     (root / "annotations/val.json").write_text(json.dumps(document))
     dataset = open_dataset(root, tmp_path / "cache")
     assert check(dataset).problems == []
-    assert len(_truth(dataset, "val")["annotations"]) == 1
+    assert len(truth(dataset, "val")["annotations"]) == 1
 
 
 @pytest.mark.parametrize("lenient", [False, True])
@@ -280,7 +266,7 @@ def test_a_name_that_means_two_images_is_refused_at_the_check(tmp_path: Path, le
     assert named[0]["detail"] == "expected a name that means one image, got one of 2: cam1/0.png, cam2/0.png"
     if lenient:  # each image keeps the boxes of its own labels
         dataset = open_dataset(tmp_path / "a.zip", tmp_path / "cache", reading=Reading(lenient=True))
-        assert len(_truth(dataset, "val")["annotations"]) == 2
+        assert len(truth(dataset, "val")["annotations"]) == 2
 
 
 # -- categories, layouts
@@ -366,7 +352,7 @@ def test_no_case_of_the_collection_ends_in_a_traceback(tmp_path: Path, lenient: 
             assert len(images.im_files) == counted["images"]
             assert sum(len(label["cls"]) for label in images.labels) == counted["boxes"]
             if split in dataset.annotations:
-                assert len(_truth(dataset, split)["images"]) == counted["images"]
+                assert len(truth(dataset, split)["images"]) == counted["images"]
     ambiguous = set() if lenient else {"annotations_same_names_without_folders"}
     assert refused == {"label_studio_yolo"} | ambiguous
 
@@ -402,13 +388,3 @@ def _annotated(root: Path, layout: str, changes: dict[str, dict[str, Any]], imag
     if layout == "beside":
         (root / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [car]\n")
     return root
-
-
-def _truth(dataset: Dataset, split: str) -> dict[str, Any]:
-    """Return the ground truth by which a split is evaluated."""
-    images = [
-        LabelledImage(one.image, one.size[1], one.size[0], np.zeros(0, np.int64), np.zeros((0, 4)))
-        for one in examine(dataset, split)
-        if one.size
-    ]
-    return from_annotations(dataset.annotations[split], images, dataset.names)[0]

@@ -12,7 +12,7 @@ from rdrkd.data.check import examine
 from rdrkd.data.reading import Reading
 from rdrkd.inspection import inspect
 from tests.rdrkd.data.crafted import make_image, zip_up
-from tests.rdrkd.data.test_one_reader import _truth
+from tests.rdrkd.data.loading import truth
 
 WIDTH, HEIGHT = 48, 40
 Change = Callable[[str], str]
@@ -79,9 +79,9 @@ def test_both_layouts_give_the_boxes_of_the_xml(tmp_path: Path, layout: Callable
             # px from 1, the last one included: 5..16 are the 12 px from 4 to 16
             found = sorted((b.label, *(round(v, 3) for v in (b.x, b.y, b.width, b.height))) for b in one.boxes)
             assert found == [(0, 19.0, 9.0, 1.0, 21.0), (1, 4.0, 4.0, 12.0, 10.0)]
-        truth = _truth(dataset, split)
-        crowds = [a["bbox"] for a in truth["annotations"] if a["iscrowd"]]
-        assert crowds == [[0, 0, WIDTH, HEIGHT]] * len(truth["images"])
+        judged = truth(dataset, split)
+        crowds = [a["bbox"] for a in judged["annotations"] if a["iscrowd"]]
+        assert crowds == [[0, 0, WIDTH, HEIGHT]] * len(judged["images"])
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_where_coordinates_begin_is_seen_of_the_whole_upload(
     assert report["ok"], report["problems"]
     assert len([w for w in report["warnings"] if w.startswith("coordinates are read as")]) == 1
     dataset = open_dataset(tmp_path / "a.zip", tmp_path / "cache")
-    assert _truth(dataset, "val")["annotations"][0]["bbox"] == pytest.approx(expected)
+    assert truth(dataset, "val")["annotations"][0]["bbox"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_polygon_is_its_box(tmp_path: Path, polygon: str, with_box: bool) -> N
     assert report["ok"], report["problems"]
     assert any("polygons; their boxes count" in w for w in report["warnings"]) == (not with_box)
     dataset = open_dataset(tmp_path / "a.zip", tmp_path / "cache")
-    assert _truth(dataset, "val")["annotations"][0]["bbox"] == [4, 4, 12, 10]
+    assert truth(dataset, "val")["annotations"][0]["bbox"] == [4, 4, 12, 10]
 
 
 FAULTS: dict[str, tuple[Change, str]] = {

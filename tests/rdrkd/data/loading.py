@@ -1,0 +1,33 @@
+"""What training and evaluation make of a dataset."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rdrkd.data import Dataset
+from rdrkd.data.check import examine
+from rdrkd.data.loaded import LoadedDataset, loaded
+from rdrkd.ground_truth import LabelledImage, from_annotations
+from rdrkd.ultralytics_adapter import default_arguments
+
+
+def load(dataset: Dataset, split: str, folder: Path, rect: bool = False, **arguments: Any) -> LoadedDataset:
+    """Load a split as a training or validation does."""
+    folder.mkdir(exist_ok=True)
+    dataset.write_yaml(folder / "data.yaml")
+    data: dict[str, Any] = {"names": dict(enumerate(dataset.names)), "yaml_file": str(folder / "data.yaml")}
+    if dataset.scaling is not None:
+        data["scaling"] = [dataset.scaling.low, dataset.scaling.high]
+    args = default_arguments(imgsz=64, **arguments)
+    return loaded(args, str(folder / f"data.{split}.txt"), 2, data, "val", rect=rect, stride=32)
+
+
+def truth(dataset: Dataset, split: str) -> dict[str, Any]:
+    """Return the ground truth by which a split is evaluated."""
+    images = [
+        LabelledImage(one.image, one.size[1], one.size[0], np.zeros(0, np.int64), np.zeros((0, 4)))
+        for one in examine(dataset, split)
+        if one.size
+    ]
+    return from_annotations(dataset.annotations[split], images, dataset.names)[0]
