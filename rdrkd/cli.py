@@ -13,11 +13,13 @@ import typer
 from rich.console import Console
 
 from rdrkd import __version__, environment
+from rdrkd.commands import own_data
 from rdrkd.commands.datasets import datasets
 from rdrkd.commands.doctor import doctor
 from rdrkd.commands.jobs import jobs
 from rdrkd.commands.keys import keys
 from rdrkd.commands.models import models
+from rdrkd.commands.own_data import Batch, Epochs, Imgsz, PresetName, RunName
 from rdrkd.commands.studies import studies
 from rdrkd.commands.uploads import Divide, Keep
 from rdrkd.commands.workers import workers
@@ -55,12 +57,6 @@ RunDir = Annotated[
         help="Run folder. Run the same command again to resume; a finished run prints its result.", show_default=False
     ),
 ]
-Teacher = Annotated[
-    Path | None, typer.Option(help="Teacher weights, if the spec refers to them by id.", show_default=False)
-]
-Student = Annotated[
-    Path | None, typer.Option(help="Initial student weights, if the spec refers to them by id.", show_default=False)
-]
 Model = Annotated[
     Path | None, typer.Option(help="Model weights, if the spec refers to them by id.", show_default=False)
 ]
@@ -88,11 +84,33 @@ Events = Annotated[bool, typer.Option("--events", help="Write JSON event lines t
 
 @app.command()
 def distill(
-    spec: Spec,
-    run_dir: RunDir,
-    teacher: Teacher = None,
-    student: Student = None,
-    dataset: DatasetPath = None,
+    spec: Annotated[
+        Path | None, typer.Argument(help="Job spec, JSON or YAML; or none, and the options below.", show_default=False)
+    ] = None,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run folder; without a spec by default runs/NAME. Run the same command again to resume; a finished "
+            "run prints its result.",
+            show_default=False,
+        ),
+    ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Teacher weights; with a spec that refers to them by id.", show_default=False)
+    ] = None,
+    student: Annotated[
+        str | None,
+        typer.Option(help="Architecture such as yolov8n, or a file of initial weights.", show_default=False),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", "--dataset", help="Dataset: folder, data YAML, zip or tar.", show_default=False),
+    ] = None,
+    epochs: Epochs = None,
+    imgsz: Imgsz = None,
+    batch: Batch = None,
+    preset: PresetName = None,
+    name: RunName = None,
     cache: Cache = None,
     lenient: Lenient = False,
     keep: Keep = False,
@@ -100,9 +118,21 @@ def distill(
     device: Device = None,
     events: Events = False,
 ) -> None:
-    """Distil a student from a teacher."""
-    paths = {"teacher": teacher, "student": student, "dataset": dataset, "cache": cache}
-    _run("distill", spec, run_dir, paths, reading_of(lenient, keep, divide), device, events)
+    """Distil a student from a teacher: `--teacher l.pt --student yolov8n --data scenes.zip`, or a spec."""
+    of_spec = own_data.asked({"epochs": epochs, "imgsz": imgsz, "batch": batch, "preset": preset, "name": name})
+    reading = reading_of(lenient, keep, divide)
+    if spec is not None:
+        own_data.refuse_with_spec(of_spec)
+        if run_dir is None:
+            raise typer.BadParameter("a spec needs --run-dir")
+        paths = {"teacher": teacher, "student": Path(student) if student else None, "dataset": data, "cache": cache}
+        _run("distill", spec, run_dir, paths, reading, device, events)
+    options = of_spec | own_data.asked(
+        {"teacher": teacher and str(teacher), "student": student, "data": data and str(data), "device": device}
+    )
+    own_data.require(options)
+    folder = run_dir or own_data.folder_of(name, options["student"], options["teacher"])
+    _distill_own(options, folder, cache, reading, events)
 
 
 @app.command()
@@ -409,6 +439,27 @@ def reading_of(lenient: bool, keep: bool, divide: str | None) -> "Reading":
         return Reading(lenient, keep, Split.parse(divide) if divide is not None else None)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--divide") from error
+
+
+def _distill_own(options: dict[str, Any], run_dir: Path, cache: Path | None, reading: "Reading", events: bool) -> None:
+    """Distil from options alone, and leave with the exit status."""
+    reporter = _reporter(events)
+
+    def work(reporter: Reporter) -> dict[str, Any]:
+        from rdrkd.run import Inputs, run
+
+        tell = Console(stderr=events).print
+        try:
+            spec = own_data.chosen_here(
+                options, run_dir, cache, reading, lambda line: tell(line, highlight=False, markup=False)
+            )
+            tell(f"run folder: {run_dir}", highlight=False, markup=False)
+            inputs = Inputs(device=options.get("device"), cache=cache, reading=reading)
+            return run(spec, run_dir, reporter, inputs)
+        except RdrkdError as error:
+            raise own_data.told_in_options(error)  # noqa: B904 - the same error, in other words
+
+    raise typer.Exit(conclude(work, reporter))
 
 
 def _run(

@@ -74,7 +74,7 @@ def inspect(
         `statistics`, `skipped` (entries of the archive that are not needed, by suffix) and, of a lenient look,
         `dropped` (see `rdrkd.data.faults`); `disk_full` where there was no room to unpack it, which says nothing of
         the file; of a model `architecture`, `names`, `parameters`, `strides`, `layers`,
-        `reg_max` and `task`. A bad file is an answer, not an exception.
+        `reg_max`, `task` and `imgsz` (of its training; None where unknown). A bad file is an answer, not an exception.
 
     Raises:
         FileNotFoundError: there is nothing at `path`.
@@ -146,4 +146,5 @@ def _inspect_model(path: Path, report: dict[str, Any], convert: Path | None) -> 
         "layers": len(loaded.model.model),
         "reg_max": int(loaded.head.reg_max),
         "task": "detect",
+        "imgsz": loaded.imgsz,
     }

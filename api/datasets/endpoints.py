@@ -39,7 +39,7 @@ from api.registration import register
 from api.routing import Route
 from api.transactions import UnitOfWork
 from api.uploads import SUFFIXES as OF_KIND
-from rdrkd.spec import Name
+from rdrkd.spec import SHA256, Name
 
 SUFFIXES = OF_KIND["dataset"]
 receive = receiver(SUFFIXES, lambda settings: settings.max_dataset_bytes, dataset=True)
@@ -141,9 +141,10 @@ def list_datasets(
     limit: Annotated[Limit, Query()] = 20,
     after: Annotated[After, Query()] = None,
     name: Annotated[Name | None, Query(description="exact name: its versions")] = None,
+    sha256: Annotated[str | None, Query(pattern=SHA256, description="of the uploaded file")] = None,
 ) -> Page[DatasetView]:
     """List datasets, newest first."""
-    return _page(*service.newest(work.session, limit, after, name))
+    return _page(*service.newest(work.session, limit, after, name, sha256))
 
 
 @router.get("/{dataset_id}/versions", operation_id="list_dataset_versions", responses=refusals(NotFound, Invalid))

@@ -59,10 +59,14 @@ def get(session: Session, dataset_id: str) -> Dataset:
 
 
 def newest(
-    session: Session, limit: int, after: str | None, name: str | None = None
+    session: Session, limit: int, after: str | None, name: str | None = None, sha256: str | None = None
 ) -> tuple[Sequence[Dataset], str | None]:
-    """Read one page of datasets, newest first, and the next cursor; `name`: of this one only."""
-    query = select(Dataset) if name is None else select(Dataset).where(Dataset.name == name)
+    """Read one page of datasets, newest first, and the next cursor; the other arguments are filters."""
+    query = select(Dataset)
+    if name is not None:
+        query = query.where(Dataset.name == name)
+    if sha256 is not None:
+        query = query.where(Dataset.sha256 == sha256)
     return page(session, query, Dataset.id, limit, after)
 
 

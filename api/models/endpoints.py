@@ -26,7 +26,7 @@ from api.receiving import Upload, form_body, receiver
 from api.registration import register
 from api.routing import Route
 from api.uploads import SUFFIXES as OF_KIND
-from rdrkd.spec import ALIAS, Name
+from rdrkd.spec import ALIAS, SHA256, Name
 
 SUFFIXES = OF_KIND["model"]
 receive = receiver(SUFFIXES, lambda settings: settings.max_model_bytes)
@@ -71,9 +71,10 @@ def list_models(
     after: Annotated[After, Query()] = None,
     name: Annotated[Name | None, Query(description="exact name: its versions")] = None,
     alias: Annotated[str | None, Query(pattern=ALIAS, description="alias, such as `production`")] = None,
+    sha256: Annotated[str | None, Query(pattern=SHA256, description="of the uploaded file")] = None,
 ) -> Page[ModelView]:
     """List models, newest first."""
-    rows, following = service.newest(work.session, limit, after, name, alias)
+    rows, following = service.newest(work.session, limit, after, name, alias, sha256)
     return Page(data=[ModelView.of(row) for row in rows], has_more=following is not None, next=following)
 
 

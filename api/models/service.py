@@ -34,14 +34,21 @@ def get(session: Session, model_id: str) -> Model:
 
 
 def newest(
-    session: Session, limit: int, after: str | None, name: str | None = None, alias: str | None = None
+    session: Session,
+    limit: int,
+    after: str | None,
+    name: str | None = None,
+    alias: str | None = None,
+    sha256: str | None = None,
 ) -> tuple[Sequence[Model], str | None]:
-    """Read one page of models, newest first, and the next cursor; name and alias narrow it down."""
+    """Read one page of models, newest first, and the next cursor; the other arguments are filters."""
     query = select(Model)
     if name is not None:
         query = query.where(Model.name == name)
     if alias is not None:
         query = query.where(Model.id.in_(select(ModelAlias.model_id).where(ModelAlias.alias == alias)))
+    if sha256 is not None:
+        query = query.where(Model.sha256 == sha256)
     return page(session, query, Model.id, limit, after)
 
 

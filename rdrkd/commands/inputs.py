@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from rdrkd.errors import SpecError
+from rdrkd.errors import RdrkdError, SpecError
+from rdrkd.files import file_sha256
 from rdrkd.suffixes import archive_suffix
 
 if TYPE_CHECKING:
@@ -41,34 +43,90 @@ def sent(spec: Mapping[str, Any], folder: Path, service: "Client", told: Told) -
         told: told of each file.
 
     Raises:
-        SpecError: a file is not there, or is a folder.
+        SpecError: a file is not there, or is no dataset or weights file.
     """
-    known: dict[Path, str] = {}
-
-    def send(named: str, kind: Literal["dataset", "model"], where: str) -> str:
-        path = (folder / named).resolve()
-        if not path.is_file():
-            what = "a folder: make a zip of it" if path.is_dir() else "nothing there"
-            raise SpecError(f"{where}: expected an id, or a file to send, got {named!r} ({what})")
-        if path not in known:
-            told(f"sending {path.name}")
-            row = service.upload_dataset(path) if kind == "dataset" else service.upload_model(path)
-            known[path] = row.id
-            told(f"{path.name} is {row.id}")
-        return known[path]
+    sender = Sender(service, folder, told)
 
     def walk(value: Any, where: str) -> Any:
         if isinstance(value, dict):
             if set(value) == {"path"} and isinstance(value["path"], str):
-                return {"model": send(value["path"], "model", f"{where}/path")}
+                return sender.reference(value, f"{where}/path")
             return {key: walk(item, f"{where}/{key}") for key, item in value.items()}
         return [walk(item, f"{where}/{n}") for n, item in enumerate(value)] if isinstance(value, list) else value
 
     found: dict[str, Any] = walk(dict(spec), "")
-    dataset = found.get("dataset")
-    if isinstance(dataset, str) and not _is_reference(dataset, folder):
-        found["dataset"] = send(dataset, "dataset", "/dataset")
+    if isinstance(dataset := found.get("dataset"), str):
+        found["dataset"] = sender.dataset(dataset, "/dataset")
     return found
+
+
+class Sender:
+    """Uploads files, each once: one whose content is on the service already is named by its id there.
+
+    Args:
+        service: where they go.
+        folder: what relative paths start from.
+        told: told of each file.
+    """
+
+    def __init__(self, service: "Client", folder: Path, told: Told) -> None:
+        self._service, self._folder, self._told = service, folder, told
+        self._known: dict[Path, str] = {}
+
+    def reference(self, reference: Mapping[str, str], where: str) -> dict[str, str]:
+        """Return a model's reference, `{path: ...}` as `{model: ...}`.
+
+        Raises:
+            SpecError: the file is not there.
+        """
+        if set(reference) != {"path"}:
+            return dict(reference)
+        path = (self._folder / reference["path"]).resolve()
+        if not path.is_file():
+            what = "a folder" if path.is_dir() else "nothing there"
+            raise SpecError(f"{where}: expected an id, or a weights file to send, got {reference['path']!r} ({what})")
+        return {"model": self._send(path, "model")}
+
+    def dataset(self, named: str, where: str) -> str:
+        """Return the id of a dataset; a reference that is no path stays.
+
+        Raises:
+            SpecError: the path is not there, or is no dataset.
+        """
+        from rdrkd.commands.packing import packed
+
+        if _is_reference(named, self._folder):
+            return named
+        if not (self._folder / named).exists():
+            raise SpecError(f"{where}: expected an id, or a file to send, got {named!r} (nothing there)")
+        with TemporaryDirectory(prefix="rdrkd-upload-") as scratch:
+            try:
+                file = packed((self._folder / named).resolve(), Path(scratch))
+            except RdrkdError as error:
+                raise SpecError(f"{where}: {error}", error.problems) from error
+            return self._send(file, "dataset")
+
+    def _send(self, path: Path, kind: Literal["dataset", "model"]) -> str:
+        if path not in self._known:
+            if (there := self._there(path, kind)) is not None:
+                self._told(f"{path.name} is on the service already: {there}")
+                self._known[path] = there
+            else:
+                self._told(f"sending {path.name}")
+                row = self._service.upload_dataset(path) if kind == "dataset" else self._service.upload_model(path)
+                self._told(f"{path.name} is {row.id}")
+                self._known[path] = row.id
+        return self._known[path]
+
+    def _there(self, path: Path, kind: Literal["dataset", "model"]) -> str | None:
+        """Return the id of an upload with this content that was not refused; read as a plain upload would be."""
+        sha256 = file_sha256(path)
+        if kind == "model":
+            return next((row.id for row in self._service.models(sha256=sha256) if row.status != "invalid"), None)
+        for row in self._service.datasets(sha256=sha256):
+            if row.status != "invalid" and not row.lenient and row.divide is None and row.sha256 == sha256:
+                return row.id
+        return None
 
 
 def _is_reference(dataset: str, folder: Path) -> bool:

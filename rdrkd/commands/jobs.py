@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from rdrkd.commands import inputs
+from rdrkd.commands import inputs, own_data
 from rdrkd.commands.connection import Id, Limit, Output, Service, Timeout, Wait, command, leave, new_app
+from rdrkd.commands.own_data import Batch, Epochs, Imgsz, PresetName, RunName
 from rdrkd.commands.terminal import Terminal
 
 jobs = new_app("Jobs of a service: submit, follow, cancel, fetch their weights.")
@@ -17,11 +18,41 @@ jobs = new_app("Jobs of a service: submit, follow, cancel, fetch their weights."
 def submit_job(
     service: Service,
     terminal: Terminal,
-    spec: Annotated[Path, typer.Argument(help="Job spec, YAML or JSON; files that it names are uploaded first.")],
+    spec: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Job spec, YAML or JSON, or none, and the options below; files that they name are uploaded, once.",
+            show_default=False,
+        ),
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Weights file, or a model's or job's id.", show_default=False)
+    ] = None,
+    student: Annotated[
+        str | None, typer.Option(help="Architecture such as yolov8n, or as --teacher.", show_default=False)
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Dataset: folder, data YAML, zip or tar; or an id or name.", show_default=False)
+    ] = None,
+    epochs: Epochs = None,
+    imgsz: Imgsz = None,
+    batch: Batch = None,
+    preset: PresetName = None,
+    name: RunName = None,
     wait: Wait = False,
 ) -> None:
-    """Submit a job, and print it."""
-    job = service.submit(inputs.sent(inputs.read(spec), spec.parent, service, terminal.note))
+    """Submit a job, and print it: `--teacher l.pt --student yolov8n --data scenes.zip`, or a spec."""
+    options = own_data.asked(
+        {"teacher": teacher, "student": student, "data": data, "epochs": epochs, "imgsz": imgsz, "batch": batch,
+         "preset": preset, "name": name}
+    )  # fmt: skip
+    if spec is not None:
+        own_data.refuse_with_spec(options)
+        content = inputs.sent(inputs.read(spec), spec.parent, service, terminal.note)
+    else:
+        own_data.require(options)
+        content = own_data.chosen_for(options, service, terminal.note)
+    job = service.submit(content)
     if wait:
         job = service.wait(job.id, news=terminal.state if not terminal.as_json else None)
     terminal.one(job)

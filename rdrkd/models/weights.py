@@ -30,6 +30,7 @@ from rdrkd.ultralytics_adapter import (
 LICENSE = "AGPL-3.0 (https://ultralytics.com/license)"
 _METADATA = "rdrkd"  # key of our JSON in a safetensors header
 _MOST_CLASSES = 10_000
+_SIDES = (32, 4096)  # px of an input
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class LoadedModel:
     names: tuple[str, ...]
     architecture: str | None  # name on the allow-list, None for another layout
     path: Path | None = None  # absolute; None for one that was made in this process
+    imgsz: int | None = None  # side of the input it was trained with, px, as its file says; it may not be true
 
     @property
     def head(self) -> Detect:
@@ -83,6 +85,7 @@ def _load_checkpoint(path: Path) -> LoadedModel:
             found = _detector(checkpoint)
             plausible.check_tree(found)
             names, tensors = _class_names(found), found.float().state_dict()
+            imgsz = _imgsz(checkpoint)
         except ModelError:
             raise
         except Exception as error:  # whatever a damaged or hostile file makes the reader raise
@@ -91,7 +94,16 @@ def _load_checkpoint(path: Path) -> LoadedModel:
             detail = _first(error).replace(str(neutral), "it")
             raise ModelError(f"expected an Ultralytics checkpoint, got one that cannot be read: {detail}") from error
     plausible.check_configuration(found.yaml, len(tensors))
-    return _rebuild(found.yaml, names, tensors)
+    return replace(_rebuild(found.yaml, names, tensors), imgsz=imgsz)
+
+
+def _imgsz(checkpoint: Mapping[str, Any]) -> int | None:
+    """Return the input's longer side in the training settings; None where they hold none, or an odd value."""
+    settings = checkpoint.get("train_args")
+    side = settings.get("imgsz") if isinstance(settings, Mapping) else None
+    sides = side if isinstance(side, list | tuple) and len(side) == 2 else [side]
+    plain = all(type(each) is int and _SIDES[0] <= each <= _SIDES[1] for each in sides)
+    return max(sides) if plain else None
 
 
 def _unpickled(path: Path) -> Mapping[str, Any]:

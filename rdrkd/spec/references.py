@@ -30,6 +30,7 @@ def layers_of(architecture: str) -> int:
 # No control characters: PostgreSQL can neither store nor compare a NUL, and names are shown to people.
 TEXT = r"^[^\x00-\x1f\x7f]*$"
 MODEL_ID = r"^mdl_[0-9a-f]{32}$"
+SHA256 = r"^[0-9a-f]{64}$"
 ALIAS = r"^[a-z][a-z0-9._-]{0,63}$"  # begins with a letter, so it is no version's number
 # Of a service's model: its id, or its name with an alias or a version.
 MODEL_NAMED = r"^(mdl_[0-9a-f]{32}|[^\x00-\x1f\x7f]{1,200}@([a-z][a-z0-9._-]{0,63}|[1-9][0-9]{0,8}))$"

@@ -102,6 +102,67 @@ def test_refused_fields_are_named_by_pointer(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists(), "nothing half-written is left behind"
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "--teacher, --student and --data, got no --teacher, --student, --data"),
+        (["--teacher", "t.pt"], "got no --student, --data"),
+        (["spec.json"], "a spec needs --run-dir"),
+        (["spec.json", "--epochs", "3", "--run-dir", "r"], "--epochs beside it"),
+    ],
+)
+def test_a_distillation_needs_a_spec_or_options(options: list[str], words: str) -> None:
+    result = CliRunner(env={"COLUMNS": "300"}).invoke(app, ["distill", *options])
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"--student": "yolov8n.pt"}, "did you mean yolov8n (random weights)?"),
+        ({"--imgsz": 100}, "--imgsz"),
+        ({"--epochs": 10_001}, "--epochs"),
+        ({"--preset": "rdr"}, "--preset"),
+        ({"--data": "gone.zip"}, "gone.zip"),
+        ({"--teacher": "gone.pt"}, "--teacher: expected a weights file"),
+    ],
+)
+def test_an_option_is_refused_by_its_name_before_a_training(
+    data: Path, tmp_path: Path, changed: dict[str, object], words: str
+) -> None:
+    (tmp_path / "t.pt").write_bytes(b"")
+    options = {"--teacher": tmp_path / "t.pt", "--student": "yolov8n", "--data": data} | changed
+    if "gone.zip" in changed.values():
+        options["--teacher"] = weights_of(data, tmp_path)
+    result = call("distill", *(part for pair in options.items() for part in pair), "--run-dir", tmp_path / "run")
+    assert result.exit_code == EXIT_FAILED
+    assert words in result.output.replace("\n", " ")
+
+
+def weights_of(data: Path, folder: Path) -> Path:
+    """A teacher of the dataset's classes, trained (it says) at 96 px."""
+    names = open_dataset(data, folder / "cache").names
+    save_student(build("yolov8n-half", names), folder, {"imgsz": 96})
+    return folder / "student.pt"
+
+
+@pytest.mark.slow
+def test_one_command_distils_and_goes_on(data: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    options = ("--teacher", weights_of(data, tmp_path), "--student", "yolov8n-half", "--data", data, "--device", "cpu",
+               "--run-dir", run_dir)  # fmt: skip
+
+    first = call("distill", *options, "--epochs", 1)
+    again = call("distill", *options)
+
+    assert first.exit_code == again.exit_code == EXIT_DONE, first.output + again.output
+    assert "imgsz 96: as the teacher was trained" in first.output
+    assert "its settings stay" in again.output
+    spec = json.loads((run_dir / "spec.json").read_text())
+    assert (spec["train"]["imgsz"], spec["train"]["epochs"], spec["name"]) == (96, 1, "yolov8n-half-from-student")
+
+
 def test_the_command_must_be_the_specs_kind(tmp_path: Path) -> None:
     result = call("distill", write_spec(tmp_path), "--run-dir", tmp_path / "run")
     assert result.exit_code == EXIT_FAILED

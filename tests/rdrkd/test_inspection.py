@@ -90,6 +90,7 @@ def test_describes_a_checkpoint(checkpoint: Path) -> None:
         "layers": 23,
         "reg_max": 16,
         "task": "detect",
+        "imgsz": None,
     }
 
 

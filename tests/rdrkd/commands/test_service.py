@@ -12,6 +12,8 @@ from typer.testing import CliRunner, Result
 from api.jobs.states import Status
 from rdrkd.cli import app
 from rdrkd.client import Refused
+from rdrkd.commands import own_data
+from rdrkd.data.scenes import write_scenes
 from tests.api.datasets.previews import PICTURE, with_preview
 from tests.api.models.registered import settle, student
 from tests.rdrkd.client.conftest import Live, live, migrated
@@ -58,7 +60,7 @@ def test_a_spec_with_files_is_sent_with_them(live: Live, command: Command, tmp_p
         ("- 1\n", "got list"),
         ("a: [", "ParserError"),
         ("kind: train\nmodel: {architecture: yolov8n}\ndataset: nowhere.zip\n", "/dataset"),
-        ("kind: train\nmodel: {path: .}\ndataset: ds_1\n", "a folder: make a zip of it"),
+        ("kind: train\nmodel: {path: .}\ndataset: ds_1\n", "(a folder)"),
     ],
 )
 def test_a_spec_that_cannot_be_sent(command: Command, tmp_path: Path, text: str, words: str) -> None:
@@ -69,6 +71,62 @@ def test_a_spec_that_cannot_be_sent(command: Command, tmp_path: Path, text: str,
 
     assert result.exit_code != 0
     assert words in str(result.exception)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A teacher's file and a dataset as a folder, with a data YAML that names it by lists."""
+    (tmp_path / "l.pt").write_bytes(b"weights")
+    write_scenes(tmp_path / "scenes", "demo", {"train": 3, "val": 2}, 96)
+    return tmp_path
+
+
+@pytest.mark.parametrize("data", ["scenes", "scenes/data.yaml"])
+def test_a_job_from_options_alone(
+    live: Live, command: Command, files: Path, monkeypatch: pytest.MonkeyPatch, data: str
+) -> None:
+    monkeypatch.setattr(own_data, "_CHECK_SECONDS", 0.0)  # no worker runs here
+    options = ("--teacher", files / "l.pt", "--student", "yolov8n", "--data", files / data, "--imgsz", 160)
+
+    first = command("jobs", "submit", *options, "--epochs", 5, "--name", "mine", "--json")
+    again = command("jobs", "submit", *options, "--json")
+
+    assert (first.exit_code, again.exit_code) == (0, 0), first.stderr + again.stderr
+    (job,), (other,) = lines(first), lines(again)
+    assert job["name"] == "mine"
+    assert job["spec"]["train"]["epochs"] == 5
+    assert job["spec"]["train"]["imgsz"] == 160
+    assert job["spec"]["train"]["optimizer"] == "AdamW"
+    assert job["spec"]["distillation"]["preset"] == "rdr-kd"
+    assert "imgsz 160: as --imgsz says" in first.stderr
+    assert (other["name"], other["spec"]["dataset"]) == ("yolov8n-from-l", job["spec"]["dataset"])
+    assert "sending" not in again.stderr, "a second submit uploads nothing"
+    assert len(live.client.get("/v1/datasets").json()["data"]) == len(live.client.get("/v1/models").json()["data"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (
+            {"--student": "yolov8q"},
+            "--student: expected a weights file or an architecture, got 'yolov8q'; did you mean",
+        ),
+        ({"--teacher": "gone.pt"}, "--teacher: expected a weights file"),
+        ({"--data": "gone.zip"}, "--data: expected an id, or a file to send"),
+        ({"--imgsz": "100"}, "--imgsz"),
+        ({"--preset": "none-such"}, "--preset"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_sent(
+    live: Live, command: Command, files: Path, changed: dict[str, str], words: str
+) -> None:
+    options = {"--teacher": files / "l.pt", "--student": "yolov8n", "--data": files / "scenes"} | changed
+
+    result = command("jobs", "submit", *(part for pair in options.items() for part in pair))
+
+    assert result.exit_code != 0
+    assert words in str(result.exception) + str([each.where for each in getattr(result.exception, "problems", ())])
+    assert live.client.get("/v1/datasets").json()["data"] == []
 
 
 def test_jobs_are_listed_for_people_and_programs(live: Live, command: Command) -> None:

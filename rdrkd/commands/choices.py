@@ -1,0 +1,112 @@
+"""The settings that `rdrkd distill` and `rdrkd jobs submit` choose for what their user leaves open, and why."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+IMGSZ, PRESET = 640, "rdr-kd"
+_STEP = 32  # px; a network's input is a multiple of it
+_FEWEST_EPOCHS, _EPOCHS, _MOST_EPOCHS = 50, 100, 300
+_IMAGES = 1000  # for which `_EPOCHS` are usual; a schedule in epochs shrinks with the square root of the dataset
+_GIB = 2**30
+# GPU memory of one image of 640 px in a step, teacher included, by the letter of the student's size: an estimate from
+# above. A training that still runs out of memory lowers its batch itself.
+_GIB_OF_AN_IMAGE = {"n": 0.35, "s": 0.55, "m": 0.95, "l": 1.4, "x": 1.9}
+_SHARE = 0.6  # of the free memory
+_LARGEST_BATCH = 64
+_FEW_STEPS = 10_000  # Ultralytics' bound for its own `optimizer=auto`
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the choices depend on; None where it is unknown.
+
+    Attributes:
+        images: number of training images.
+        classes: number of classes.
+        teacher_imgsz: side of the input that the teacher was trained with, px.
+        student: architecture, whose last letter tells its size.
+        cores: of the CPU that trains; None where a GPU does.
+        gpu_bytes: free memory of the GPU.
+    """
+
+    images: int | None = None
+    classes: int | None = None
+    teacher_imgsz: int | None = None
+    student: str | None = None
+    cores: int | None = None
+    gpu_bytes: int | None = None
+
+
+class Choice(NamedTuple):
+    """One setting: its name, its value, and why."""
+
+    name: str
+    value: Any
+    why: str
+
+
+def choose(facts: Facts, given: Mapping[str, Any]) -> list[Choice]:
+    """Choose what is not given: `imgsz`, `epochs`, `batch`, and the optimiser with what belongs to it.
+
+    >>> [(choice.name, choice.value) for choice in choose(Facts(images=250, classes=1, cores=2), {"imgsz": 320})]
+    [('imgsz', 320), ('epochs', 200), ('batch', 8), ('optimizer', 'AdamW'), ('lr0', 0.002)]
+    """
+    imgsz = _given("imgsz", given) or _imgsz(facts)
+    epochs = _given("epochs", given) or _epochs(facts)
+    batch = _given("batch", given) or _batch(facts, imgsz.value)
+    return [imgsz, epochs, batch, *_optimiser(facts, epochs.value, batch.value), *_warmup(epochs.value)]
+
+
+def _given(name: str, given: Mapping[str, Any]) -> Choice | None:
+    return None if given.get(name) is None else Choice(name, given[name], f"as --{name} says")
+
+
+def _imgsz(facts: Facts) -> Choice:
+    if facts.teacher_imgsz is None:
+        return Choice("imgsz", IMGSZ, "the teacher's file does not say with which it was trained")
+    return Choice("imgsz", max(_STEP, math.ceil(facts.teacher_imgsz / _STEP) * _STEP), "as the teacher was trained")
+
+
+def _epochs(facts: Facts) -> Choice:
+    if not facts.images:
+        return Choice("epochs", _EPOCHS, "the usual number; the dataset's size is not known here")
+    wanted = round(_EPOCHS * math.sqrt(_IMAGES / facts.images) / 10) * 10
+    return Choice("epochs", min(max(wanted, _FEWEST_EPOCHS), _MOST_EPOCHS), f"for {facts.images} training images")
+
+
+def _batch(facts: Facts, imgsz: int) -> Choice:
+    if facts.cores is not None:
+        wanted, why = 8 if facts.cores <= 4 else 16, f"for a CPU with {facts.cores} cores"
+    elif facts.gpu_bytes is not None:
+        one = _GIB_OF_AN_IMAGE.get(_letter(facts.student), _GIB_OF_AN_IMAGE["x"]) * (imgsz / IMGSZ) ** 2 * _GIB
+        fits = max(1, int(_SHARE * facts.gpu_bytes / one))
+        wanted, why = min(_LARGEST_BATCH, 2 ** int(math.log2(fits))), f"for {facts.gpu_bytes / _GIB:.0f} GiB free"
+    else:
+        wanted, why = 16, "the memory of the GPU is not known here"
+    if facts.images and facts.images < wanted:
+        return Choice("batch", facts.images, f"all {facts.images} training images")
+    return Choice("batch", wanted, why)
+
+
+def _letter(student: str | None) -> str:
+    name = (student or "").removesuffix("-half").removesuffix("-p2")
+    return name[-1:]
+
+
+def _optimiser(facts: Facts, epochs: int, batch: int) -> list[Choice]:
+    """Choose as Ultralytics' `optimizer=auto` does: AdamW with a rate for the number of classes, SGD for long runs."""
+    steps = math.ceil((facts.images or _IMAGES) / max(batch, 64)) * epochs
+    if steps > _FEW_STEPS:
+        return [Choice("optimizer", "SGD", f"for {steps} steps")]
+    rate = round(0.002 * 5 / (4 + (facts.classes or 1)), 6)
+    return [
+        Choice("optimizer", "AdamW", f"for {steps} steps, which are few"),
+        Choice("lr0", rate, f"AdamW's for {facts.classes or 1} classes"),
+    ]
+
+
+def _warmup(epochs: int) -> list[Choice]:
+    """Shorten the warm-up of a short training, which its usual 3 epochs would fill."""
+    return [] if epochs >= 30 else [Choice("warmup_epochs", round(epochs / 10, 1), f"a tenth of {epochs} epochs")]
