@@ -13,15 +13,15 @@ import uvicorn
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from api import journal, migrations, tracing
-from api.connections import BoundedProtocol, raise_limits
+from api import log_setup, migrations, tracing
+from api.access import keys as service
 from api.db import Database
-from api.keys import command as keys
-from api.keys import service
-from api.main import create_app
-from api.security import is_loopback
+from api.http import keys_command as keys
+from api.http.connections import BoundedProtocol, raise_limits
+from api.http.guard import is_loopback
+from api.http.main import create_app
 from api.settings import Settings
-from rdrkd.sealing import own_folder, seal
+from rdrkd.process.sealing import own_folder, seal
 
 USAGE_ERROR, STARTUP_FAILURE = 2, 3
 
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     if parsed.command == "openapi":
         sys.stdout.write(json.dumps(create_app(settings).openapi(), indent=1, ensure_ascii=False) + "\n")
         return 0
-    journal.set_up(settings)
+    log_setup.set_up(settings)
     if parsed.command == "migrate":
         own_folder(settings.data_dir)
         migrations.upgrade(settings.database_url)
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         http=BoundedProtocol,
         server_header=False,
         log_config=None,  # its lines go where ours go
-        access_log=False,  # `api.accesslog` writes it
+        access_log=False,  # `api.http.accesslog` writes it
         timeout_graceful_shutdown=max(1, round(settings.stop_grace_seconds)),
     )
     server = Server(config)

@@ -7,14 +7,14 @@ lease of a worker that was lost meanwhile would last that hour, and so would the
 from sqlalchemy import Float, case, cast, update
 from sqlalchemy.orm import Session
 
-from api.checks import UPLOADS
+from api.access import idempotency
 from api.db import after_seconds, moment, now
-from api.idempotency import service as idempotency
-from api.idempotency.tables import IdempotencyKey
-from api.jobs.tables import Job
-from api.ledger.tables import Reservation
+from api.jobs.upload_checks import UPLOADS
+from api.tables.idempotency import IdempotencyKey
+from api.tables.jobs import Job
+from api.tables.ledger import Reservation
+from api.tables.webhooks import Delivery, DeliveryStatus
 from api.webhooks import delivery
-from api.webhooks.tables import Delivery, DeliveryStatus
 
 SLACK = 2  # times as far ahead as the longest that is meant: nobody's clock is exact
 

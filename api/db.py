@@ -261,7 +261,7 @@ class Database:
             yield
             return
         if not getattr(self._thread, "free", False):
-            raise RuntimeError("expected a thread of `api.admission` without an open transaction, got another")
+            raise RuntimeError("expected a thread of `api.http.admission` without an open transaction, got another")
         self._thread.free = False
         try:
             yield

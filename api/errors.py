@@ -1,4 +1,4 @@
-"""The API's errors. They know their HTTP status and no web framework; `api.main` turns them into responses.
+"""The API's errors. They know their HTTP status and no web framework; `api.http.main` turns them into responses.
 
 ApiError
 |-- BadRequest             400 bad_request

@@ -8,7 +8,7 @@ narrowed, and neither are the sessions of workers and reaper, which have no call
 from sqlalchemy import String, event
 from sqlalchemy.orm import Mapped, ORMExecuteState, Session, mapped_column, with_loader_criteria
 
-from api.access import Caller, Scope
+from api.caller import Caller, Scope
 
 EVERYBODYS = {"everybodys": True}  # execution options of a query that counts across owners and shows nothing of theirs
 

@@ -17,7 +17,7 @@ from typing import Any
 from celery import Celery
 from kombu.exceptions import ChannelError, OperationalError
 
-from api import journal
+from api import log_setup
 from api.deadlines import Deadline
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class Doorbell:
     def send(self, queue_name: str, row_id: str) -> bool:
         """Ring now, and wait for the broker to take it; return False when it does not answer in time."""
         try:
-            task, headers = f"worker.ring_{queue_name}", {REQUEST: journal.current_request()}
+            task, headers = f"worker.ring_{queue_name}", {REQUEST: log_setup.current_request()}
             self._celery.send_task(task, args=[row_id], queue=queue_name, retry=False, headers=headers)
         except (OperationalError, OSError) as error:
             log.warning("the broker did not take the ring for %s: %s", row_id, error)

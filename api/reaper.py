@@ -19,26 +19,25 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, bindparam, create_engine, text
 
-from api import checks, clock, discards, journal, orphans
-from api.audit import service as audit
-from api.datasets import unpacked
+from api import clock, log_setup
+from api.access import audit, idempotency
 from api.db import Database
-from api.idempotency import service as idempotency
-from api.jobs import repair, retention, unblocking
+from api.jobs import repair, retention, unblocking, upload_checks
 from api.jobs.retention import Retention
-from api.ledger import service as ledger
+from api.jobs.workers import service as workers
 from api.queue import INSPECT, MOST_WAITING, TRAIN, Doorbell, transport_options
-from api.resumable import completion
-from api.resumable import service as resumable
-from api.resumable.completion import LEFT_SECONDS
 from api.settings import Settings
-from api.storage import StorageUnreachable, open_storage
+from api.storage import StorageUnreachable, deletions, open_storage, unreferenced
 from api.studies import service as studies
+from api.uploads.datasets import unpacked
+from api.uploads.ledger import service as ledger
+from api.uploads.resumable import completion
+from api.uploads.resumable import service as resumable
+from api.uploads.resumable.completion import LEFT_SECONDS
 from api.webhooks import delivery
 from api.webhooks.sender import Sender
-from api.workers import service as workers
 from rdrkd import caching
-from rdrkd.sealing import own_folder, seal
+from rdrkd.process.sealing import own_folder, seal
 
 log = logging.getLogger("api.reaper")  # it is `__main__` where it runs
 
@@ -98,7 +97,7 @@ class Reaper:
         with self.database.transaction() as session:
             for job_id in repair.expire(session, self.settings.max_lost_workers):
                 log.warning("%s lost its worker and is queued again", job_id)
-            checks.expire(session, self.settings.max_lost_workers)
+            upload_checks.expire(session, self.settings.max_lost_workers)
 
     def pull_back(self) -> None:
         """Shorten leases and waits that a clock has made too long which was ahead and was put back."""
@@ -117,7 +116,7 @@ class Reaper:
         """Ring for rows that wait unheard; not for as many as have a ring pending, or a long queue would drown."""
         after = self.settings.ring_again_seconds
         with self.database.transaction() as session:
-            jobs, uploads = repair.due_bells(session, after), checks.due_bells(session, after)
+            jobs, uploads = repair.due_bells(session, after), upload_checks.due_bells(session, after)
         # The broker is asked only where there is something to ring for: an idle service leaves it alone.
         if not (jobs or uploads) or not self.doorbell.reachable():
             return
@@ -127,7 +126,7 @@ class Reaper:
             for job_id in jobs:
                 repair.mark_rung(session, job_id)
             for table, upload_id in uploads:
-                checks.mark_rung(session, table, upload_id)
+                upload_checks.mark_rung(session, table, upload_id)
         for job_id in jobs:
             self.doorbell.ring(TRAIN, job_id)
         for _, upload_id in uploads:
@@ -141,9 +140,9 @@ class Reaper:
     def sweep(self) -> None:
         """Remove abandoned files, and what is long past: keys, messages, lost workers, deliveries, the audit log."""
         with self.database.transaction() as session:
-            keys, notes = idempotency.sweep(session), discards.waiting(session)
+            keys, notes = idempotency.sweep(session), deletions.waiting(session)
         try:
-            discards.follow_all(self.database, self.storage, notes)
+            deletions.follow_all(self.database, self.storage, notes)
         except StorageUnreachable as error:  # the rest of the notes stays
             log.warning("files that are to go stay for now: %s", error)
         files = self.storage.sweep()
@@ -171,9 +170,9 @@ class Reaper:
         try:
             for job_id in jobs:
                 with self.database.transaction() as session:
-                    notes = discards.note(session, retention.prune_ended(session, job_id, policy))
-                discards.follow_all(self.database, self.storage, notes)
-            orphans.collect(self.database, self.storage, self.settings.orphans_keep_hours * 3600)
+                    notes = deletions.note(session, retention.prune_ended(session, job_id, policy))
+                deletions.follow_all(self.database, self.storage, notes)
+            unreferenced.collect(self.database, self.storage, self.settings.orphans_keep_hours * 3600)
         except StorageUnreachable as error:
             log.warning("nothing is collected for now: %s", error)
 
@@ -211,7 +210,7 @@ def main() -> None:
     """Run a reaper until SIGTERM or SIGINT."""
     seal()
     settings = Settings()
-    journal.set_up(settings)
+    log_setup.set_up(settings)
     stop = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())

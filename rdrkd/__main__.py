@@ -1,6 +1,6 @@
 """`python -m rdrkd` is `rdrkd`."""
 
-from rdrkd.cli import main
+from rdrkd.cli.main import main
 
 if __name__ == "__main__":
     main()

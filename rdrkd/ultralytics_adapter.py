@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rdrkd import environment
 from rdrkd.errors import MachineError
+from rdrkd.process import environment
 
 environment.apply()
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from api import journal
+from api import log_setup
 from api.settings import LogFormat
 
 Lines = Callable[[], list[dict[str, Any]]]
@@ -31,7 +31,7 @@ def text(form: LogFormat, **always: str) -> Iterator[Callable[[], str]]:
     """Keep the log of the block as it is written; what is given reads it."""
     stream, root = io.StringIO(), logging.getLogger()
     handler, level = logging.StreamHandler(stream), root.level
-    handler.setFormatter(journal.formatter(form, **always))
+    handler.setFormatter(log_setup.formatter(form, **always))
     handler.addFilter(lambda record: record.name != "httpx2")  # the test's own client
     root.addHandler(handler)
     root.setLevel(logging.INFO)

@@ -126,12 +126,12 @@ def test_relative_links_in_documents_lead_somewhere(tracked: list[Path]) -> None
         ("rdrkd/__init__.py", "import torch"),
         ("rdrkd/events.py", "import ultralytics"),
         ("rdrkd/training/trainer.py", "import celery"),
-        ("rdrkd/run.py", "import api.db"),
+        ("rdrkd/run/run.py", "import api.db"),
         ("rdrkd/losses/decoupled.py", "import rdrkd.losses.regenerated"),
         ("api/__init__.py", "import fastapi"),
         ("api/jobs/service.py", "import rdrkd.losses"),
         ("api/jobs/lifecycle.py", "import fastapi"),
-        ("worker/tasks.py", "import api.main"),
+        ("worker/tasks.py", "import api.http.main"),
     ],
 )
 def test_contracts_catch(module: str, statement: str, tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ import logging
 import os
 import sys
 
-from api import journal, tracing
+from api import log_setup, tracing
 from api.queue import INSPECT, TRAIN
 from api.settings import Settings
-from rdrkd.sealing import seal
+from rdrkd.process.sealing import seal
 from worker.workplace import own_name
 
 log = logging.getLogger("worker")  # it is `__main__` where it runs
@@ -23,11 +23,11 @@ def main() -> int:
     options = parser.parse_args()
     seal()
 
-    journal.set_up(Settings(), worker=own_name())  # first: the app looks for devices when it is imported
+    log_setup.set_up(Settings(), worker=own_name())  # first: the app looks for devices when it is imported
 
     tracing.set_up(f"rdrkd-worker-{options.queue}")
     from worker.app import place
-    from worker.presence import Beating
+    from worker.heartbeat import Beating
     from worker.slot import Slot
     from worker.watchdog import Watchdog
     from worker.work import CLAIMS

@@ -10,10 +10,10 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.jobs.dependencies import STATE
 from api.jobs.lifecycle import Held, Published
-from api.jobs.tables import Artifact, Job
 from api.storage import Storage
+from api.tables.job_inputs import STATE
+from api.tables.jobs import Artifact, Job
 from rdrkd.events import Checkpoint
 
 log = logging.getLogger(__name__)

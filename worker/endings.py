@@ -7,7 +7,7 @@ from dataclasses import replace
 from sqlalchemy.exc import StatementError
 
 from api.jobs.lifecycle import Ending
-from api.jobs.states import Status
+from api.tables.states import Status
 from rdrkd.paths import without_paths
 from rdrkd.reasons import Reason
 from worker.lease import Order

@@ -18,8 +18,8 @@ import psutil
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.db import Database
+from api.jobs.workers import service
 from api.settings import Settings
-from api.workers import service
 
 DEFAULT_PORTS = {"redis": 6379, "rediss": 6379}
 
@@ -63,7 +63,7 @@ def is_connected(process: psutil.Process, broker_url: str) -> bool:
 def _connections(process: psutil.Process) -> list[Any]:
     """Return the TCP connections of a process, or, of one that is sealed, those that nobody else here holds.
 
-    A worker lets only root see what it has open (`rdrkd.sealing`), and this check runs as the worker's own user. The
+    A worker lets only root see what it has open (`rdrkd.process.sealing`), and this check runs as the worker's own user. The
     kernel still lists its connections among those of the network namespace, which in a container is the worker's alone.
     """
     try:

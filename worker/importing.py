@@ -10,15 +10,16 @@ from functools import partial
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from api import checks, discards, quotas
-from api.checks import Import
-from api.datasets.sources import open_source
+from api.access import quotas
+from api.access.quotas import Quotas
 from api.errors import ApiError, Unavailable
-from api.leases import Fenced
-from api.ledger.holding import AHEAD, Held
+from api.jobs import upload_checks
+from api.jobs.upload_checks import Import
 from api.queue import INSPECT
-from api.quotas import Quotas
-from api.storage import Incoming, StorageUnreachable, Stored, full_disk_told
+from api.storage import Incoming, StorageUnreachable, Stored, deletions, full_disk_told
+from api.tables.leases import Fenced
+from api.uploads.datasets.sources import open_source
+from api.uploads.ledger.holding import AHEAD, Held
 from worker.lease import Lease, Order
 from worker.workplace import Workplace
 
@@ -51,7 +52,7 @@ def run(place: Workplace, claimed: Import) -> None:
     try:
         with Lease(
             place,
-            lambda session, seconds: checks.renew(session, claimed, seconds),
+            lambda session, seconds: upload_checks.renew(session, claimed, seconds),
             place.settings.import_timeout_seconds,
         ) as lease:
             try:
@@ -75,7 +76,7 @@ def _bring(place: Workplace, claimed: Import, lease: Lease) -> None:
         lease.write(partial(_arrived, place, claimed, stored))
     except BaseException:
         if stored.new:
-            discards.drop_unnamed(place.database, place.storage, stored.key)
+            deletions.drop_unnamed(place.database, place.storage, stored.key)
         raise
     log.info("%s has arrived from %s", claimed.id, claimed.source)
     place.doorbell.ring(INSPECT, claimed.id)
@@ -96,8 +97,8 @@ def _copy(place: Workplace, claimed: Import, lease: Lease) -> Stored:
 
 def _arrived(place: Workplace, claimed: Import, stored: Stored, session: Session) -> None:
     quotas.bind(session, Quotas.of(place.settings))  # it may have grown since the request
-    checks.arrived(session, claimed, stored)
-    discards.hold(session, place.storage, stored.key)
+    upload_checks.arrived(session, claimed, stored)
+    deletions.hold(session, place.storage, stored.key)
 
 
 def _stop(place: Workplace, claimed: Import, lease: Lease) -> None:
@@ -105,7 +106,7 @@ def _stop(place: Workplace, claimed: Import, lease: Lease) -> None:
         _refuse(claimed, lease, f"copying took longer than {place.settings.import_timeout_seconds:g} s and was stopped")
         return
     lease.close()
-    lease.write(lambda session: checks.give_back(session, claimed))
+    lease.write(lambda session: upload_checks.give_back(session, claimed))
 
 
 def _wait(place: Workplace, claimed: Import, lease: Lease, error: Exception) -> None:
@@ -115,11 +116,11 @@ def _wait(place: Workplace, claimed: Import, lease: Lease, error: Exception) -> 
         return
     log.error("the import of %s is given back: %s", claimed.id, error)
     lease.close()
-    lease.write(lambda session: checks.give_back(session, claimed, later=True))
+    lease.write(lambda session: upload_checks.give_back(session, claimed, later=True))
 
 
 def _refuse(claimed: Import, lease: Lease, detail: str) -> None:
     log.info("the import of %s is refused: %s", claimed.id, detail)
     lease.close()
     problems = [{"where": claimed.source, "detail": detail}]
-    lease.write(lambda session: checks.settle(session, claimed, None, problems))
+    lease.write(lambda session: upload_checks.settle(session, claimed, None, problems))

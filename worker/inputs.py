@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from api.datasets.reading import AS_IT_IS, Words
-from api.datasets.tables import Dataset
-from api.jobs.dependencies import newest_weights
-from api.models.tables import Model
 from api.storage import Storage
+from api.tables.datasets import Dataset
+from api.tables.job_inputs import newest_weights
+from api.tables.models import Model
+from api.uploads.datasets.reading import AS_IT_IS, Words
 from rdrkd.reasons import Reason
 
 

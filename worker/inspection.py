@@ -15,14 +15,14 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from api import checks, discards
-from api.checks import Check, Problems
-from api.leases import Fenced
-from api.models.tables import Model
-from api.storage import StorageUnreachable, Stored
-from api.uploads import UploadStatus
-from rdrkd import environment
-from worker import folders, limits, previews
+from api.jobs import upload_checks
+from api.jobs.upload_checks import Check, Problems
+from api.storage import StorageUnreachable, Stored, deletions
+from api.tables.leases import Fenced
+from api.tables.models import Model
+from api.tables.uploads import UploadStatus
+from rdrkd.process import environment
+from worker import limits, previews, run_folders
 from worker.endings import DISK_FULL
 from worker.lease import Lease, Order
 from worker.process import RDRKD, Child, last_words
@@ -51,11 +51,11 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
     try:
         with Lease(
             place,
-            lambda session, seconds: checks.renew(session, check, seconds),
+            lambda session, seconds: upload_checks.renew(session, check, seconds),
             limits.seconds(place.settings, check.size),
         ) as lease:
             try:
-                folders.prepare(folder)
+                run_folders.prepare(folder)
                 report, problems = _inspect(place, check, lease, command)
                 written = _written(place, check, folder / CONVERTED) if report is not None and not problems else None
             except StorageUnreachable as error:
@@ -68,7 +68,7 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
                 _give_back(check, lease, MOST_FULL_DISKS, "the disk is full")
             lease.close()
             if lease.order in (Order.DRAIN, Order.OUTAGE):
-                lease.write(lambda session: checks.give_back(session, check))
+                lease.write(lambda session: upload_checks.give_back(session, check))
             else:
                 status = _settle(place, check, lease, report, problems, written)
                 log.info("%s is %s", check.id, status)
@@ -76,14 +76,14 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
     except Fenced:
         log.warning("the check of %s is fenced: another worker has it, or it is settled", check.id)
         if written is not None:
-            discards.drop_unnamed(place.database, place.storage, written.key)
+            deletions.drop_unnamed(place.database, place.storage, written.key)
         _remove_unwanted(place, check)  # settled as refused, perhaps, by this worker, which has not heard of it
     except StorageUnreachable as error:
         log.error("the check of %s is left to the reaper: %s", check.id, error)
     except DBAPIError as error:
         log.error("the check of %s: the database stayed away (%s)", check.id, error.orig)
     finally:
-        folders.clear(folder)
+        run_folders.clear(folder)
 
 
 def _give_back(check: Check, lease: Lease, attempts: int, reason: str) -> None:
@@ -105,9 +105,9 @@ def _settle(
     preview = previews.keep(place.storage, check, file) if not problems else None
 
     def settle(session: Session) -> UploadStatus:
-        status = checks.settle(session, check, report, problems, preview=preview, written=written)
+        status = upload_checks.settle(session, check, report, problems, preview=preview, written=written)
         if written is not None:
-            discards.hold(session, place.storage, written.key)  # the same content may be going just now
+            deletions.hold(session, place.storage, written.key)  # the same content may be going just now
         return status
 
     try:
@@ -120,7 +120,9 @@ def _settle(
 def _remove_unwanted(place: Workplace, check: Check) -> None:
     """Remove a stranger's file that nobody may use: no row but refused ones has it."""
     try:
-        discards.drop_refused(place.database, place.storage, check.key, lambda session: checks.wanted(session, check))
+        deletions.drop_refused(
+            place.database, place.storage, check.key, lambda session: upload_checks.wanted(session, check)
+        )
     except (StorageUnreachable, DBAPIError) as error:
         log.warning("cannot remove the refused file of %s: %s", check.id, error)
 
@@ -130,7 +132,7 @@ def _inspect(
 ) -> tuple[dict[str, Any] | None, Problems]:
     """Run the inspection; give its report and the problems: those it found, or the way in which it broke."""
     folder = place.folder(check.id, check.attempt)
-    path = place.storage.fetch(check.key, check.sha256, folders.inputs(folder))
+    path = place.storage.fetch(check.key, check.sha256, run_folders.inputs(folder))
     if path is None:
         return None, _problem("the stored file is missing or damaged; upload it again")
     options = ["--convert", folder / CONVERTED] if check.table is Model else previews.options(check, folder)
@@ -138,7 +140,7 @@ def _inspect(
     line: list[str | Path] = [*command, "inspect", path, "--cache", place.cache, named, *options, "--json"]
     bounds = limits.of(place.settings, check.size)
     env = {environment.LIMITS: json.dumps(bounds)}
-    child = Child(line, folder, folder / folders.LOG, env, hidden=place.hidden, writable=[place.cache])
+    child = Child(line, folder, folder / run_folders.LOG, env, hidden=place.hidden, writable=[place.cache])
     try:
         _restrict(child.pid, **bounds)
         lease.child = child
@@ -148,7 +150,7 @@ def _inspect(
         child.kill()
     if status == -signal.SIGKILL and lease.order is None:
         _give_back(check, lease, MOST_KILLS, "it was killed from outside")
-    report, problems = _judge(output, status, lease.order, last_words(folder / folders.LOG))
+    report, problems = _judge(output, status, lease.order, last_words(folder / run_folders.LOG))
     if report is None and lease.order is None and shortage(place) is not None:
         raise OSError(errno.ENOSPC, "the check broke while the disk was full")
     return report, problems

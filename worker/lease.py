@@ -16,8 +16,8 @@ from typing import Self, TypeVar
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from api import journal
-from api.leases import Fenced, Wish
+from api import log_setup
+from api.tables.leases import Fenced, Wish
 from worker.process import Child
 from worker.workplace import Workplace
 
@@ -50,7 +50,7 @@ class Lease:
         self._renewed = time.monotonic()  # claimed just now
         self._deadline = time.monotonic() + timeout_seconds
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=journal.carrying(self._run), name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=log_setup.carrying(self._run), name="heartbeat", daemon=True)
         self._order: Order | None = None
         self._ordered = math.inf  # monotonic
         self.child: Child | None = None  # what to stop then

@@ -13,7 +13,7 @@ MEMORY_PER_BYTE = 8  # a half-precision checkpoint is read, built in full precis
 
 
 def of(settings: Settings, size: int) -> dict[str, int]:
-    """Return what the check of a file of `size` bytes may use, as `rdrkd.inspection.limit_resources` takes it."""
+    """Return what the check of a file of `size` bytes may use, as `rdrkd.run.inspection.limit_resources` takes it."""
     return {
         "memory_bytes": memory_bytes(settings, size),
         "cpu_seconds": int(seconds(settings, size)) + 1,

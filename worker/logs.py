@@ -11,8 +11,8 @@ from typing import IO, Self
 
 from sqlalchemy.exc import DBAPIError
 
-from api import journal
-from api.leases import Fenced
+from api import log_setup
+from api.tables.leases import Fenced
 from rdrkd.paths import without_paths
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Shipping:
         self._reader, self._keep, self._every = Reader(path), keep, every_seconds
         self._pending = ""  # read, not written yet
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=journal.carrying(self._run), name="logs", daemon=True)
+        self._thread = threading.Thread(target=log_setup.carrying(self._run), name="logs", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()

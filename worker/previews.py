@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from api import discards
-from api.checks import Check
-from api.datasets.tables import Dataset
 from api.db import Database
-from api.storage import Storage, Stored
+from api.jobs.upload_checks import Check
+from api.storage import Storage, Stored, deletions
+from api.tables.datasets import Dataset
 
 NAME = "preview.jpg"
 MOST_BYTES = 4 << 20
@@ -34,7 +33,7 @@ def keep(storage: Storage, check: Check, file: Path) -> Stored | None:
 def drop(database: Database, storage: Storage, check: Check) -> None:
     """Remove what an attempt has stored that came too late, unless its row names it."""
     if check.table is Dataset:
-        discards.drop_unnamed(database, storage, _key(check))
+        deletions.drop_unnamed(database, storage, _key(check))
 
 
 def _key(check: Check) -> str:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import IO
 
 import rdrkd
-from rdrkd import environment
-from rdrkd.confinement import Confinement
-from rdrkd.orphans import PARENT_VARIABLE
+from rdrkd.process import environment
+from rdrkd.process.confinement import Confinement
+from rdrkd.process.die_with_parent import PARENT_VARIABLE
 from worker.logs import readable
 
 RDRKD = (sys.executable, "-P", "-m", "rdrkd")  # -P: the run folder, which holds strangers' files, is no import path

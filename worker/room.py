@@ -9,10 +9,10 @@ from dataclasses import replace
 
 from sqlalchemy.orm import Session
 
-from api.attempts import service as attempts
-from api.datasets import unpacked
 from api.jobs import lifecycle
+from api.jobs.attempts import service as attempts
 from api.jobs.lifecycle import Ending, Held
+from api.uploads.datasets import unpacked
 from rdrkd import caching
 from rdrkd.reasons import Reason
 from worker.workplace import Workplace

@@ -5,9 +5,9 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from api.jobs.tables import COMPARE
 from api.storage import Storage
 from api.studies.results import panel_of, results_of
+from api.tables.jobs import COMPARE
 from rdrkd.study import results
 
 __all__ = ["COMPARE", "lay_out"]

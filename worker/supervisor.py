@@ -12,17 +12,17 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.orm import Session
 
-from api import discards, journal
+from api import log_setup
 from api.jobs import lifecycle
 from api.jobs.lifecycle import Ending, Held
 from api.jobs.retention import Retention
-from api.jobs.states import Status
-from api.leases import Fenced, Wish
-from api.storage import StorageUnreachable
+from api.storage import StorageUnreachable, deletions
+from api.tables.leases import Fenced, Wish
+from api.tables.states import Status
 from rdrkd.events import EXIT_STOPPED, Checkpoint, Done, Epoch, Event, Failed, Progress, Resolved, Warn, at_fault, parse
 from rdrkd.paths import without_paths
 from rdrkd.reasons import Reason
-from worker import checkpoints, endings, folders, inputs, studies
+from worker import checkpoints, endings, inputs, run_folders, studies
 from worker.lease import Lease, Order, is_outage
 from worker.logs import Shipping
 from worker.process import RDRKD, Child, last_words
@@ -53,7 +53,7 @@ def run(place: Workplace, held: Held, command: Sequence[str] = RDRKD) -> None:
             "%s attempt %d: the database stayed away (%s); the reaper takes it from here", *_who(held), error.orig
         )
     finally:
-        folders.clear(folder)
+        run_folders.clear(folder)
 
 
 class Attempt:
@@ -61,7 +61,7 @@ class Attempt:
 
     def __init__(self, place: Workplace, held: Held, folder: Path, command: Sequence[str]) -> None:
         self.place, self.held, self.folder, self.command = place, held, folder, command
-        self.log = folder / folders.LOG
+        self.log = folder / run_folders.LOG
         self.retention = Retention.of(place.settings)
         self.progress: Progress | None = None  # the newest that is not written yet
         self.outcome: Done | Failed | None = None  # what the trainer said of its end
@@ -118,10 +118,10 @@ class Attempt:
         return self._judge(status)
 
     def _prepare(self) -> list[str]:
-        folders.prepare(self.folder)
+        run_folders.prepare(self.folder)
         (self.folder / SPEC).write_text(json.dumps(self.held.spec, indent=2))
         needed = self.lease.write(lambda session: inputs.locate(session, self.held.spec))
-        options = inputs.arguments(self.place.storage, needed, folders.inputs(self.folder))
+        options = inputs.arguments(self.place.storage, needed, run_folders.inputs(self.folder))
         if self.held.kind == studies.COMPARE:
             self.lease.write(lambda session: studies.lay_out(session, self.place.storage, self.held.spec, self.folder))
         held = self.held
@@ -134,7 +134,7 @@ class Attempt:
     def _follow(self, child: Child) -> None:
         """Take the trainer's events until it closes its output."""
         events: Events = queue.SimpleQueue()
-        read = journal.carrying(self._read)
+        read = log_setup.carrying(self._read)
         threading.Thread(target=read, args=(child, events), name="events", daemon=True).start()
         started = False
         while (event := events.get()) is not None:
@@ -234,7 +234,7 @@ class Attempt:
             replaced = self.lease.write(lambda session: lifecycle.publish(session, self.held, files, checkpoint))
         except Fenced:  # now; but an earlier try may have been committed and its answer lost
             for file in files:
-                discards.drop_unnamed(self.place.database, self.place.storage, file.key)
+                deletions.drop_unnamed(self.place.database, self.place.storage, file.key)
             raise
         self._discard(replaced)
 

@@ -2,7 +2,7 @@
 
 from celery import Task
 
-from api import journal
+from api import log_setup
 from api.queue import INSPECT, REQUEST, TRAIN
 from worker.app import app, place
 
@@ -20,5 +20,5 @@ def ring_inspect(self: Task, upload_id: str) -> None:
 
 
 def _ring(task: Task, row_id: str) -> None:
-    with journal.about(request_id=task.request.get(REQUEST)):
+    with log_setup.about(request_id=task.request.get(REQUEST)):
         place.bell.ring(str(row_id)[:100])

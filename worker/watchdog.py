@@ -13,7 +13,7 @@ from typing import Self
 
 from sqlalchemy.exc import DBAPIError
 
-from api.workers import service
+from api.jobs.workers import service
 from worker.slot import Slot
 from worker.workplace import Workplace
 

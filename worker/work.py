@@ -3,10 +3,11 @@
 import logging
 from functools import partial
 
-from api import checks, journal
-from api.datasets import unpacked
-from api.jobs import dependencies, lifecycle, repair
+from api import log_setup
+from api.jobs import lifecycle, repair, upload_checks
 from api.queue import INSPECT, TRAIN
+from api.tables import job_inputs
+from api.uploads.datasets import unpacked
 from worker import importing, inspection, supervisor
 from worker.slot import Claim, Work
 from worker.workplace import Workplace
@@ -31,7 +32,7 @@ def train(place: Workplace) -> Work | None:
 def inspect(place: Workplace) -> Work | None:
     """Claim the oldest unchecked upload, or a dataset to copy; return the work on it, or None when there is neither."""
     with place.database.transaction() as session:
-        claimed = checks.claim(session, place.name, place.settings.lease_seconds)
+        claimed = upload_checks.claim(session, place.name, place.settings.lease_seconds)
     return partial(place.bell.context_of(claimed.id).run, _check, place, claimed) if claimed is not None else None
 
 
@@ -39,17 +40,17 @@ CLAIMS: dict[str, Claim] = {TRAIN: train, INSPECT: inspect}
 
 
 def _run_job(place: Workplace, held: lifecycle.Held) -> None:
-    with journal.about(job_id=held.id, attempt=held.attempt):
+    with log_setup.about(job_id=held.id, attempt=held.attempt):
         log.info("claimed %s, attempt %d", held.id, held.attempt)
         supervisor.run(place, held)
     unpacked.sweep(place.database, place.cache)
     _ring_for(place, held.id)
 
 
-def _check(place: Workplace, claimed: checks.Check | checks.Import) -> None:
-    with journal.about(upload_id=claimed.id, attempt=claimed.attempt):
+def _check(place: Workplace, claimed: upload_checks.Check | upload_checks.Import) -> None:
+    with log_setup.about(upload_id=claimed.id, attempt=claimed.attempt):
         log.info("claimed %s, attempt %d", claimed.id, claimed.attempt)
-        if isinstance(claimed, checks.Import):
+        if isinstance(claimed, upload_checks.Import):
             importing.run(place, claimed)
         else:
             inspection.run(place, claimed)
@@ -61,7 +62,7 @@ def _ring_for(place: Workplace, row_id: str) -> None:
     """Ring for the row itself, if it is queued again, and for the jobs that waited for it."""
     with place.database.transaction() as session:
         repair.fail_blocked(session)
-        waiting = [job_id for job_id in dependencies.waiting_for(session, row_id) if repair.can_start(session, job_id)]
+        waiting = [job_id for job_id in job_inputs.waiting_for(session, row_id) if repair.can_start(session, job_id)]
         for job_id in waiting:
             repair.mark_rung(session, job_id)
     for job_id in waiting:

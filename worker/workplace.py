@@ -10,14 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from api.datasets import unpacked
 from api.db import Database
-from api.ledger.holding import Ledger
 from api.queue import Doorbell
 from api.settings import Settings
 from api.storage import Storage, open_storage
-from rdrkd import confinement
-from rdrkd.sealing import own_folder
+from api.uploads.datasets import unpacked
+from api.uploads.ledger.holding import Ledger
+from rdrkd.process import confinement
+from rdrkd.process.sealing import own_folder
 from worker.bell import Bell
 from worker.devices import devices
 

@@ -4,8 +4,8 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, or_, select
 
-from api.jobs.tables import Job
-from api.studies.tables import Study, StudyMember
+from api.tables.jobs import Job
+from api.tables.studies import Study, StudyMember
 
 
 def conditions(

@@ -5,10 +5,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from api.datasets.tables import Dataset
 from api.errors import Invalid
-from api.models.tables import Model
-from api.uploads import UploadStatus
+from api.tables.datasets import Dataset
+from api.tables.models import Model
+from api.tables.uploads import UploadStatus
 from rdrkd.errors import Problem
 from rdrkd.spec import Distill, Evaluate, Export, JobSpec, RegisteredModel, Train
 

@@ -25,19 +25,19 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.orm.util import AliasedClass
 
-from api.attempts import service as attempts
-from api.attempts.service import Outcome
+from api.access.quotas import set_aside
 from api.db import after_seconds, new_id, now
-from api.events import service as events
-from api.events.service import Type
 from api.jobs import retention, unblocking, warnings
-from api.jobs.dependencies import STATE, claimable, in_turn, overdue
+from api.jobs.attempts import service as attempts
+from api.jobs.attempts.service import Outcome
+from api.jobs.events import service as events
+from api.jobs.events.service import Type
+from api.jobs.logs import service as logs
 from api.jobs.retention import Retention
-from api.jobs.states import HELD, Status, sources
-from api.jobs.tables import Artifact, Job, JobEpoch
-from api.leases import Fenced, Wish
-from api.logs import service as logs
-from api.quotas import set_aside
+from api.tables.job_inputs import STATE, claimable, in_turn, overdue
+from api.tables.jobs import Artifact, Job, JobEpoch
+from api.tables.leases import Fenced, Wish
+from api.tables.states import HELD, Status, sources
 from rdrkd.events import Checkpoint, Epoch, Progress
 from rdrkd.reasons import Reason
 

@@ -10,14 +10,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, literal_column, select, update
 from sqlalchemy.orm import Session
 
-from api.attempts import service as attempts
-from api.attempts.service import Outcome
 from api.db import Database, after_seconds, moment, now
-from api.events import service as events
 from api.jobs import unblocking
-from api.jobs.dependencies import claimable, held
-from api.jobs.states import HELD, Status, sources
-from api.jobs.tables import QUEUED, Job
+from api.jobs.attempts import service as attempts
+from api.jobs.attempts.service import Outcome
+from api.jobs.events import service as events
+from api.tables.job_inputs import claimable, held
+from api.tables.jobs import QUEUED, Job
+from api.tables.states import HELD, Status, sources
 from rdrkd.reasons import Reason
 
 

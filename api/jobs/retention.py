@@ -7,12 +7,12 @@ from typing import Self
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from api.attempts import service as attempts
-from api.attempts.tables import JobCheckpoint
-from api.jobs.dependencies import STATE
-from api.jobs.states import TERMINAL
-from api.jobs.tables import Artifact, Job
+from api.jobs.attempts import service as attempts
 from api.settings import Settings
+from api.tables.attempts import JobCheckpoint
+from api.tables.job_inputs import STATE
+from api.tables.jobs import Artifact, Job
+from api.tables.states import TERMINAL
 
 Place = tuple[int, int]  # (attempt, epoch): the files of a checkpoint
 CHECKPOINT = (STATE, "student.pt", "student.safetensors")  # one of these makes a checkpoint of files

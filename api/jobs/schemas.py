@@ -6,8 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.jobs.states import Status
-from api.jobs.tables import Job
+from api.tables.jobs import Job
+from api.tables.states import Status
 from rdrkd.events import Phase
 from rdrkd.reasons import Reason
 

@@ -8,21 +8,21 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, literal, select
 from sqlalchemy.orm import Session
 
-from api import quotas
-from api.datasets import versions
-from api.datasets.tables import Dataset
+from api.access import quotas
 from api.db import UtcDateTime, new_id, now
 from api.errors import AlreadyFinished, Invalid, PathNotAllowed, UnknownReference, Unprocessable, UnusableReference
-from api.events import service as events
 from api.jobs import fitting, lifecycle, unblocking
-from api.jobs.states import TERMINAL, Status
-from api.jobs.tables import COMPARE, Job
-from api.models import naming
-from api.models.tables import Model
+from api.jobs.events import service as events
+from api.jobs.workers import service as workers
 from api.ownership import owner_of
 from api.pages import get_or_404, page
-from api.uploads import UploadStatus
-from api.workers import service as workers
+from api.tables.datasets import Dataset
+from api.tables.jobs import COMPARE, Job
+from api.tables.models import Model
+from api.tables.states import TERMINAL, Status
+from api.tables.uploads import UploadStatus
+from api.uploads import model_versions
+from api.uploads.datasets import versions
 from rdrkd.errors import Problem
 from rdrkd.spec import (
     Architecture,
@@ -70,7 +70,7 @@ def with_ids(session: Session, spec: Spec) -> Spec:
 
     Only the spec's own reference fields are replaced; a name that nothing answers to stays.
     """
-    ids: dict[str, Any] = dict(naming.resolved(session, references(spec)))
+    ids: dict[str, Any] = dict(model_versions.resolved(session, references(spec)))
     if not re.fullmatch(DATASET_ID, spec.dataset) and (dataset := versions.named(session, spec.dataset)) is not None:
         ids["dataset"] = dataset.id
     return replaced(spec, ids)

@@ -23,11 +23,11 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from api.db import Database, new_id, now
-from api.events import service as events
-from api.jobs.dependencies import is_ready, look_up, problems_of, references
-from api.jobs.states import Status
-from api.jobs.tables import DependencyChange, Job, JobDependency
+from api.jobs.events import service as events
 from api.ownership import EVERYBODYS
+from api.tables.job_inputs import is_ready, look_up, problems_of, references
+from api.tables.jobs import DependencyChange, Job, JobDependency
+from api.tables.states import Status
 from rdrkd.reasons import Reason
 
 BATCH = 100  # dependants of one transaction

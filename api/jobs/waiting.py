@@ -7,16 +7,16 @@ from typing import Literal
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from api.datasets.tables import Dataset
-from api.jobs.dependencies import claimable
+from api.access.quotas import quotas_of, running
 from api.jobs.schemas import Waiting
-from api.jobs.states import Status
-from api.jobs.tables import Job
-from api.models.tables import Model
+from api.jobs.workers import service as workers
 from api.ownership import EVERYBODYS
-from api.quotas import quotas_of, running
-from api.uploads import UploadStatus
-from api.workers import service as workers
+from api.tables.datasets import Dataset
+from api.tables.job_inputs import claimable
+from api.tables.jobs import Job
+from api.tables.models import Model
+from api.tables.states import Status
+from api.tables.uploads import UploadStatus
 from rdrkd.spec import RUN_SPEC, JobOutput, RegisteredModel, references
 
 MOST_BEFORE = 1000  # jobs that go before one, as far as they are counted

@@ -7,7 +7,7 @@ fenced UPDATE has locked it), so nobody else adds to the same job meanwhile.
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
-from api.jobs.tables import JobWarning
+from api.tables.jobs import JobWarning
 
 MOST = 200  # of a job, all attempts together
 LONGEST_CODE, LONGEST_MESSAGE = 100, 500  # characters: the columns' width

@@ -2,37 +2,37 @@
 
 from alembic import context
 
-import api.attempts.tables
-import api.audit.tables
-import api.datasets.tables
-import api.discards
-import api.events.tables
-import api.idempotency.tables
-import api.jobs.tables
-import api.keys.tables
-import api.logs.tables
-import api.models.tables
-import api.resumable.tables
-import api.studies.tables
-import api.webhooks.tables
-import api.workers.tables
+import api.storage.deletions
+import api.tables.attempts
+import api.tables.audit
+import api.tables.datasets
+import api.tables.events
+import api.tables.idempotency
+import api.tables.jobs
+import api.tables.keys
+import api.tables.logs
+import api.tables.models
+import api.tables.resumable
+import api.tables.studies
+import api.tables.webhooks
+import api.tables.workers
 from api.db import Base
 
 tables = (
-    api.attempts.tables,
-    api.audit.tables,
-    api.datasets.tables,
-    api.discards,
-    api.idempotency.tables,
-    api.events.tables,
-    api.jobs.tables,
-    api.keys.tables,
-    api.logs.tables,
-    api.models.tables,
-    api.resumable.tables,
-    api.studies.tables,
-    api.webhooks.tables,
-    api.workers.tables,
+    api.tables.attempts,
+    api.tables.audit,
+    api.tables.datasets,
+    api.storage.deletions,
+    api.tables.idempotency,
+    api.tables.events,
+    api.tables.jobs,
+    api.tables.keys,
+    api.tables.logs,
+    api.tables.models,
+    api.tables.resumable,
+    api.tables.studies,
+    api.tables.webhooks,
+    api.tables.workers,
 )  # imported: their tables are in the metadata
 
 context.configure(

@@ -9,14 +9,14 @@ from prometheus_client.core import GaugeMetricFamily, Metric, SummaryMetricFamil
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api import quotas
-from api.attempts.tables import JobAttempt
+from api.access import quotas
 from api.db import now, seconds_between
-from api.jobs.dependencies import held
-from api.jobs.states import TERMINAL
-from api.jobs.tables import Job
+from api.jobs.workers import service as workers
 from api.queue import INSPECT, TRAIN
-from api.workers import service as workers
+from api.tables.attempts import JobAttempt
+from api.tables.job_inputs import held
+from api.tables.jobs import Job
+from api.tables.states import TERMINAL
 
 
 def figures(session: Session, free_bytes: int, unwritten_bytes: int, version: str) -> Iterator[Metric]:

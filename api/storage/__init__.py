@@ -6,7 +6,7 @@ nothing that a stranger chose. What an attempt publishes lies under `jobs/<job>/
 
 from api.storage.folder import FolderStorage
 from api.storage.interface import CHUNK, Listed, Storage, StorageUnreachable, Stored, full_disk_told
-from api.storage.opening import open_storage
+from api.storage.open import open_storage
 from api.storage.spool import ABANDONED_SECONDS, Incoming
 
 __all__ = [

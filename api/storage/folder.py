@@ -10,7 +10,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from api.storage.folders import make_folder, sync_folder
+from api.storage.durable import make_folder, sync_folder
 from api.storage.interface import CHUNK, Listed, Reader, StorageUnreachable, Stored
 from api.storage.keys import checked, upload_key
 from api.storage.spool import ABANDONED_SECONDS, Incoming, Spool, pour

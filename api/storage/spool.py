@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from api.storage.folders import make_folder
+from api.storage.durable import make_folder
 from api.storage.interface import CHUNK, Stored
 from api.storage.keys import checked, upload_key
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 from sqlalchemy.orm import Session
 
-from api.control.deletion import delete_job
 from api.errors import NotEnded
-from api.jobs.states import DELETABLE
-from api.jobs.tables import Job
+from api.jobs.control.deletion import delete_job
 from api.studies import service as studies
-from api.studies.tables import Study
+from api.tables.jobs import Job
+from api.tables.states import DELETABLE
+from api.tables.studies import Study
 
 
 def delete_study(session: Session, study_id: str) -> list[str]:

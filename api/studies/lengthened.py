@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.jobs.states import TERMINAL, Status
-from api.jobs.tables import Job, JobEpoch
-from api.studies.tables import StudyMember
+from api.tables.jobs import Job, JobEpoch
+from api.tables.states import TERMINAL, Status
+from api.tables.studies import StudyMember
 from rdrkd.spec.study import Method
 from rdrkd.spec.study import Study as Spec
 from rdrkd.study.timing import factor

@@ -7,12 +7,12 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.datasets.tables import Dataset
 from api.jobs import warnings
-from api.jobs.dependencies import newest_weights
-from api.jobs.tables import Artifact, Job, JobEpoch
-from api.models.tables import Model
 from api.studies import service
+from api.tables.datasets import Dataset
+from api.tables.job_inputs import newest_weights
+from api.tables.jobs import Artifact, Job, JobEpoch
+from api.tables.models import Model
 from rdrkd.spec import Architecture, JobOutput, ModelRef, RegisteredModel
 from rdrkd.spec.study import Study as Spec
 from rdrkd.study import results

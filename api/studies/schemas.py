@@ -6,10 +6,10 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.jobs.states import HELD, TERMINAL, Status
-from api.jobs.tables import Job
 from api.studies.service import Members
-from api.studies.tables import Study
+from api.tables.jobs import Job
+from api.tables.states import HELD, TERMINAL, Status
+from api.tables.studies import Study
 from rdrkd.reasons import Reason
 from rdrkd.spec.study import Choice, Seed
 

@@ -7,17 +7,17 @@ from pydantic import ValidationError
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, aliased
 
-from api import quotas
+from api.access import quotas
 from api.db import new_id
 from api.errors import Invalid, NothingToResume, NotReady
 from api.jobs import lifecycle, unblocking
 from api.jobs import service as jobs
-from api.jobs.states import TERMINAL, Status
-from api.jobs.tables import COMPARE, Job
 from api.ownership import owner_of
 from api.pages import get_or_404, page
 from api.studies import lengthened
-from api.studies.tables import Study, StudyMember
+from api.tables.jobs import COMPARE, Job
+from api.tables.states import TERMINAL, Status
+from api.tables.studies import Study, StudyMember
 from rdrkd.errors import Problem
 from rdrkd.spec import JOB_SPEC, Compare, references
 from rdrkd.spec.problems import problems_of

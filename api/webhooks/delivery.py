@@ -15,9 +15,9 @@ from sqlalchemy import ColumnElement, Select, delete, func, or_, select, true, t
 from sqlalchemy.orm import Session, aliased
 
 from api.db import after_seconds, now
+from api.jobs.events.webhook_messages import TEST
+from api.tables.webhooks import Delivery, DeliveryAttempt, DeliveryStatus, Webhook
 from api.webhooks.client import GONE, SECONDS, Answer
-from api.webhooks.events import TEST
-from api.webhooks.tables import Delivery, DeliveryAttempt, DeliveryStatus, Webhook
 
 LEASE_SECONDS = SECONDS + 5  # an attempt, and the note of what came of it
 MOST_ATTEMPTS = 12  # with the pauses below, about a day

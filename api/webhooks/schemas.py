@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.keys.schemas import Name
-from api.webhooks.events import Event
-from api.webhooks.tables import Delivery, DeliveryAttempt, DeliveryStatus, Webhook
+from api.access.keys_schemas import Name
+from api.jobs.events.webhook_messages import Event
+from api.tables.webhooks import Delivery, DeliveryAttempt, DeliveryStatus, Webhook
 
 Url = Annotated[
     str,

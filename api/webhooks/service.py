@@ -10,14 +10,15 @@ from sqlalchemy.orm import Session
 
 from api.db import new_id
 from api.errors import Invalid, QuotaExceeded
+from api.jobs.events import webhook_messages
 from api.ownership import owner_of
 from api.pages import get_or_404, page
 from api.settings import Settings
-from api.webhooks import delivery, events
+from api.tables.webhooks import Delivery, DeliveryAttempt, Webhook
+from api.webhooks import delivery
 from api.webhooks.addresses import AddressRefused, check_form, resolve
 from api.webhooks.resolver import Resolver
 from api.webhooks.schemas import WebhookChange, WebhookRequest
-from api.webhooks.tables import Delivery, DeliveryAttempt, Webhook
 from api.webhooks.vault import Vault
 from rdrkd.errors import Problem
 
@@ -102,7 +103,7 @@ def rotate(session: Session, webhook_id: str, vault: Vault) -> tuple[Webhook, st
 
 def test(session: Session, webhook_id: str) -> Delivery:
     """Queue a message that says nothing, to be sent once; also to a webhook that is disabled. Raises `NotFound`."""
-    return events.test(session, get(session, webhook_id), datetime.now(UTC))
+    return webhook_messages.test(session, get(session, webhook_id), datetime.now(UTC))
 
 
 def log(

@@ -18,7 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.settings import Settings
-from api.webhooks.tables import Webhook
+from api.tables.webhooks import Webhook
 
 log = logging.getLogger(__name__)
 

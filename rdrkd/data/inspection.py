@@ -26,7 +26,7 @@ MOST_SKIPPED = 100  # kinds of entries that a report counts
 
 
 def inspect_dataset(path: Path, cache: Path | None, reading: Reading, preview: Path | None) -> Report:
-    """Inspect a dataset; for the arguments and the report see `rdrkd.inspection.inspect`."""
+    """Inspect a dataset; for the arguments and the report see `rdrkd.run.inspection.inspect`."""
     is_archive = archive_suffix(path.name) is not None and path.is_file()
     sha256, size = (file_sha256(path), path.stat().st_size) if is_archive else (None, 0)
     report = empty_report("dataset", sha256, size) | {"format": None, "lenient": reading.lenient and is_archive}

@@ -7,7 +7,7 @@ from typing import Any
 
 from rdrkd.diagnostics.history import Failure, Notice, Row, Run, finite
 from rdrkd.errors import FolderError
-from rdrkd.recorder import RESOLVED, WARNINGS
+from rdrkd.run_folder.recorder import RESOLVED, WARNINGS
 
 METRICS = "metrics.jsonl"
 RESULT = "result.json"

@@ -3,7 +3,7 @@
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from rdrkd.console import duration, percent
+from rdrkd.cli.console import duration, percent
 from rdrkd.diagnostics.history import Run, at, finite
 from rdrkd.diagnostics.words import number
 

@@ -17,8 +17,8 @@ from rdrkd.diagnostics.verdict import CALLED, verdicts, weighting
 from rdrkd.events import Warn
 from rdrkd.files import write_atomically
 from rdrkd.paths import without_paths
-from rdrkd.recorder import RESOLVED
 from rdrkd.reporter import Reporter
+from rdrkd.run_folder.recorder import RESOLVED
 
 PAGE, PICTURE = "report.html", "report.png"
 _MARKS = {"fair": "good", "weak": "bad", "strong": "bad", "off": "none", "unknown": "none"}

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from rdrkd.console import FIGURES, OWN, PROTOCOLS, percent
+from rdrkd.cli.console import FIGURES, OWN, PROTOCOLS, percent
 from rdrkd.diagnostics import presence
 from rdrkd.diagnostics.history import Row, Run, at, finite
 from rdrkd.diagnostics.words import number, share, span

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from rdrkd.diagnostics.probe import Probe
 from rdrkd.distillation.adapters import adapter, adapter_key, taps_of
 from rdrkd.distillation.calibration import Calibrator
-from rdrkd.distillation.crossing import crosses, crossing_of, mappers
+from rdrkd.distillation.crosskd_heads import crosses, crossing_of, mappers
 from rdrkd.distillation.heads import BRANCHES, common, head_of
 from rdrkd.losses import Branch, Context, Cross, Output, build
 from rdrkd.models.frozen import frozen

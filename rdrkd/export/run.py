@@ -8,14 +8,14 @@ import torch
 
 from rdrkd.data import Dataset
 from rdrkd.data.pixels import Pixels
-from rdrkd.devices import devices_of
 from rdrkd.errors import StopRequested
-from rdrkd.evaluate import check_pair, measure
+from rdrkd.evaluation.evaluate import check_pair, measure
 from rdrkd.events import Progress, Warn
-from rdrkd.export import agreement, latency, making, networks
+from rdrkd.export import agreement, exporter, latency, networks
 from rdrkd.export.formats import device_of
 from rdrkd.files import file_sha256
 from rdrkd.models import LoadedModel, load_weights
+from rdrkd.process.devices import devices_of
 from rdrkd.reporter import Reporter
 from rdrkd.spec.exporting import ExportSettings
 
@@ -45,9 +45,9 @@ def export(
     check_pair(loaded.names, dataset, settings.split)
     reporter.emit(Progress(phase="exporting"))
     calibration = agreement.spread(dataset.images("train"), settings.calibration) if settings.int8 else []
-    made = making.make(loaded, settings, folder, place, lambda: map(dataset.read, calibration))
+    made = exporter.make(loaded, settings, folder, place, lambda: map(dataset.read, calibration))
     checked = _checked(made, loaded, dataset, settings, place, reporter)
-    file = making.hand_out(made, settings, folder)
+    file = exporter.hand_out(made, settings, folder)
     told = {
         "format": settings.format,
         "half": settings.half,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rdrkd.errors import PairError
-from rdrkd.models.halves import predict, undecoded
+from rdrkd.models.head_split import predict, undecoded
 from rdrkd.ultralytics_adapter import DetectionModel
 
 Layers = Literal["fpn", "backbone"]
@@ -34,7 +34,7 @@ def forward(
 ) -> tuple[Any, dict[int, Tensor]]:
     """Run a model on images (B, 3, H, W); return its output, and the output maps of some layers by their index.
 
-    With a `split` the Detect head runs in two halves (`rdrkd.models.halves`): the output is its raw predictions in
+    With a `split` the Detect head runs in two halves (`rdrkd.models.head_split`): the output is its raw predictions in
     either mode, each branch with the maps between the halves under `hidden`. Without `decode` it is the raw
     predictions, too, and a head in eval mode is spared the work of turning them into boxes and scores.
     """

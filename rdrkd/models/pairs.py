@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rdrkd.errors import PairError, Problem
-from rdrkd.models.halves import widths
+from rdrkd.models.head_split import widths
 from rdrkd.models.weights import LoadedModel
 from rdrkd.spec import Crosskd, HeadTerm, Term, Ultralytics
 from rdrkd.ultralytics_adapter import DetectionModel

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from rdrkd.errors import RdrkdError
 from rdrkd.events import EXIT_STOPPED, Event, Failed, parse
 from rdrkd.files import write_json
-from rdrkd.orphans import PARENT_VARIABLE
+from rdrkd.process.die_with_parent import PARENT_VARIABLE
 from rdrkd.reporter import Reporter
 
 _LOOK = 0.2  # seconds between two questions whether to stop

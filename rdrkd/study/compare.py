@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from rdrkd.data import Dataset
-from rdrkd.pictures import compare as draw
+from rdrkd.evaluation.pictures import compare as draw
 from rdrkd.study import panel, results
 from rdrkd.study.report import write_report
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rdrkd.data import open_dataset
-from rdrkd.pictures import compare
+from rdrkd.evaluation.pictures import compare
 from rdrkd.study.members import Member, columns_of
 
 NAME = "panel.png"

@@ -16,8 +16,8 @@ from rdrkd.study.export import as_csv
 from rdrkd.study.figures import draw_curves, draw_differences
 from rdrkd.study.gains import Gain, gains, images
 from rdrkd.study.gains import table as gain_table
-from rdrkd.study.making import making
 from rdrkd.study.members import BASELINE
+from rdrkd.study.provenance import making
 from rdrkd.study.ranking import Place, rankings
 from rdrkd.study.results import FIGURES, Results
 from rdrkd.study.statistics import Difference, Row, Summary, rows_of, summary

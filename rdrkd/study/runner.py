@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 from rdrkd.data import open_dataset
 from rdrkd.data.check import check
-from rdrkd.devices import devices_of
 from rdrkd.errors import RdrkdError, error_of
 from rdrkd.files import held
 from rdrkd.models import load_weights
+from rdrkd.process.devices import devices_of
 from rdrkd.reasons import Reason
 from rdrkd.reporter import Reporter
 from rdrkd.spec import LocalModel

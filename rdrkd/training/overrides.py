@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from rdrkd.devices import CPU
+from rdrkd.process.devices import CPU
 from rdrkd.spec import TrainSettings
 from rdrkd.training import state
 from rdrkd.training.plan import Plan

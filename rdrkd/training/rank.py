@@ -7,8 +7,8 @@ imported only once the parent is watched and the events have their stream.
 import sys
 from typing import Any
 
-from rdrkd.orphans import die_with_parent
-from rdrkd.process import conclude, events_stream
+from rdrkd.process.die_with_parent import die_with_parent
+from rdrkd.process.process import conclude, events_stream
 from rdrkd.reporter import JsonLines, Reporter, Silent
 
 

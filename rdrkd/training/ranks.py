@@ -24,7 +24,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch ex
 import rdrkd
 from rdrkd.errors import Problem, RankError, RdrkdError, StopRequested, error_of
 from rdrkd.events import Done, Failed, Stopped, parse
-from rdrkd.orphans import PARENT_VARIABLE
+from rdrkd.process.die_with_parent import PARENT_VARIABLE
 from rdrkd.reasons import Reason
 from rdrkd.reporter import Reporter
 from rdrkd.training.plan import Plan, WrittenPlan

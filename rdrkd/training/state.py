@@ -18,7 +18,7 @@ from rdrkd.errors import ModelError
 from rdrkd.events import Warn
 from rdrkd.files import write_synced
 from rdrkd.reporter import Reporter
-from rdrkd.training import checkpoints
+from rdrkd.run_folder import checkpoints
 from rdrkd.ultralytics_adapter import unwrap_model
 
 FORMAT = 2

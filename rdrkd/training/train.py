@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from rdrkd.devices import devices_of
 from rdrkd.events import Calibrated, Warn
+from rdrkd.process.devices import devices_of
 from rdrkd.reporter import Reporter
-from rdrkd.training import carried, parallel, ranks, state
+from rdrkd.run_folder import checkpoint_files
+from rdrkd.training import parallel, ranks, state
 from rdrkd.training.overrides import batch_of
 from rdrkd.training.plan import Plan
 from rdrkd.training.precision import precision
@@ -42,7 +43,7 @@ def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str
 
 def _finished(found: state.Found, run_dir: Path, reporter: Reporter) -> int | None:
     """Bring a run folder up to its last checkpoint, and give the best epoch."""
-    carried.copy(found.folder, run_dir, carried.OF_TRAINING)
+    checkpoint_files.copy(found.folder, run_dir, checkpoint_files.OF_TRAINING)
     saved = found.state()
     if (calibrated := saved["distillation"]) and calibrated["calibration"] is not None:
         measured = calibrated["calibration"]["measured"]

@@ -14,7 +14,6 @@ import torch
 
 from rdrkd.collectives import mean
 from rdrkd.data.loaded import loaded
-from rdrkd.devices import CPU, devices_of
 from rdrkd.diagnostics.findings import Findings
 from rdrkd.diagnostics.report import Reports
 from rdrkd.distillation.distiller import Distiller
@@ -24,15 +23,17 @@ from rdrkd.events import Calibrated, Checkpoint, Warn
 from rdrkd.models import LoadedModel, build, save_student
 from rdrkd.models.levels import forward
 from rdrkd.models.pairs import check_pair
+from rdrkd.process.devices import CPU, devices_of
 from rdrkd.reporter import Reporter
-from rdrkd.training import carried, checkpoints, parallel, state
+from rdrkd.run_folder import checkpoint_files, checkpoints
+from rdrkd.training import parallel, state
 from rdrkd.training.clipping import clip
+from rdrkd.training.epoch_events import Dated, Telling
 from rdrkd.training.loading import EpochOrder, Seeded, seed_everything, training_loader
 from rdrkd.training.overrides import overrides
 from rdrkd.training.plan import Plan
 from rdrkd.training.precision import dtype_of, scaler
 from rdrkd.training.recovery import recover
-from rdrkd.training.telling import Dated, Telling
 from rdrkd.ultralytics_adapter import (
     RANK,
     DetectionModel,
@@ -162,7 +163,9 @@ class Trainer(DetectionTrainer):
     def resume_training(self, ckpt: Any) -> None:
         """Go on from the checkpoint that the run was given, or start with a clean folder."""
         if self._resume is None:
-            for name in carried.OF_TRAINING if RANK < 1 else ():  # of a run that ended before its first checkpoint
+            for name in (
+                checkpoint_files.OF_TRAINING if RANK < 1 else ()
+            ):  # of a run that ended before its first checkpoint
                 (self.run_dir / name).unlink(missing_ok=True)
             return
         saved = self._resume.state()  # large: nothing keeps it
@@ -171,7 +174,7 @@ class Trainer(DetectionTrainer):
         self.train_loader.sampler.epoch = self.ordinal(self.start_epoch)
         self.last_step, self._gradients, self._resumed = saved["last_step"], saved["gradients"], True
         if RANK < 1:
-            carried.copy(self._resume.folder, self.run_dir, carried.OF_TRAINING)
+            checkpoint_files.copy(self._resume.folder, self.run_dir, checkpoint_files.OF_TRAINING)
 
     def optimizer_step(self) -> None:
         """Step as Ultralytics does, but for the clipping; remember when, for a resumed run keeps the rhythm."""
@@ -228,7 +231,7 @@ class Trainer(DetectionTrainer):
 
     def _fill(self, folder: Path) -> None:
         state.write(state.capture(self), folder / checkpoints.STATE)
-        carried.copy(self.run_dir, folder, carried.CARRIED)
+        checkpoint_files.copy(self.run_dir, folder, checkpoint_files.CARRIED)
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
         """Go back to the newest checkpoint when a loss or the fitness left the finite numbers, three times at most."""

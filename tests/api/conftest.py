@@ -20,16 +20,17 @@ from fastapi import FastAPI
 from sqlalchemy import update
 from starlette.testclient import TestClient
 
-from api import checks, migrations
+from api import migrations
+from api.access import keys
+from api.access.keys_schemas import KeyRequest
 from api.db import Database
-from api.jobs import control, lifecycle
+from api.http.main import create_app
+from api.jobs import lifecycle, upload_checks
+from api.jobs.control import moves
 from api.jobs.lifecycle import Ending, Held, Published
-from api.jobs.states import TERMINAL, Status
-from api.keys import service as keys
-from api.keys.schemas import KeyRequest
-from api.main import create_app
 from api.settings import Settings
 from api.storage import Storage
+from api.tables.states import TERMINAL, Status
 from rdrkd.events import Checkpoint, Epoch, Progress
 from rdrkd.reasons import Reason
 from tests.servers import Postgres
@@ -73,17 +74,19 @@ class Service:
     def settle(self, *problems: str) -> None:
         """Check the oldest unchecked upload, as a worker does."""
         with self.database.transaction() as session:
-            check = checks.claim(session, "checker", 60)
-            checks.settle(session, check, {"names": ["car"]}, [{"where": "data.yaml", "detail": p} for p in problems])
+            check = upload_checks.claim(session, "checker", 60)
+            upload_checks.settle(
+                session, check, {"names": ["car"]}, [{"where": "data.yaml", "detail": p} for p in problems]
+            )
 
     def dataset(self) -> str:
         """Return a dataset that is ready."""
         dataset = self.upload()
         others = []  # that come before it
         with self.database.transaction() as session:
-            while (check := checks.claim(session, "checker", 60)).id != dataset:
+            while (check := upload_checks.claim(session, "checker", 60)).id != dataset:
                 others.append(check)
-            checks.settle(session, check, {"names": ["car"]}, [])
+            upload_checks.settle(session, check, {"names": ["car"]}, [])
             for other in others:
                 given_back = {"lease_until": None, "worker": None, "attempt": other.attempt - 1}
                 session.execute(update(other.table).where(other.table.id == other.id).values(given_back))
@@ -115,7 +118,7 @@ class Service:
             if status != Status.STARTING:
                 lifecycle.record_running(session, held)
             if status == Status.PAUSING:
-                control.pause(session, job_id, "save")
+                moves.pause(session, job_id, "save")
             if status in (Status.CANCELLING, Status.CANCELLED):
                 lifecycle.request_cancel(session, job_id)
         if status in TERMINAL:

@@ -9,8 +9,8 @@ import pytest
 
 from api.jobs import examples as jobs
 from api.jobs.lifecycle import Held
-from api.jobs.states import Status
 from api.studies import examples as studies
+from api.tables.states import Status
 from tests.api.conftest import Service, Start
 from tests.servers import Postgres
 

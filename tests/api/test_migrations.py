@@ -14,31 +14,34 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from api import discards, migrations
-from api.attempts import tables as attempts
-from api.audit import tables as audit
-from api.datasets import tables as datasets
+from api import migrations
 from api.db import Base, Database, make_engine
-from api.events import tables as events
-from api.idempotency import tables as idempotency
-from api.jobs import tables as jobs
 from api.jobs import unblocking
-from api.keys import tables as keys
-from api.ledger import tables as ledger
-from api.logs import tables as logs
-from api.models import naming
-from api.models import tables as models
-from api.resumable import tables as resumable
-from api.studies import tables as studies
-from api.webhooks import tables as webhooks
-from api.workers import tables as workers
+from api.storage import deletions
+from api.tables import (
+    attempts,
+    audit,
+    datasets,
+    events,
+    idempotency,
+    jobs,
+    keys,
+    ledger,
+    logs,
+    models,
+    resumable,
+    studies,
+    webhooks,
+    workers,
+)
+from api.uploads import model_versions
 from tests.servers import Postgres
 
 ROWS = (
     datasets.Dataset, datasets.DatasetName, models.Model, models.ModelFile, models.ModelSeries, models.ModelAlias,
     jobs.Job, jobs.JobDependency, jobs.DependencyChange, jobs.JobEpoch, jobs.JobWarning, jobs.Artifact, studies.Study,
     studies.StudyMember, events.JobEvent, attempts.JobAttempt, attempts.JobCheckpoint, workers.Worker,
-    idempotency.IdempotencyKey, discards.Discard, keys.ApiKey, webhooks.Webhook, webhooks.Delivery,
+    idempotency.IdempotencyKey, deletions.Discard, keys.ApiKey, webhooks.Webhook, webhooks.Delivery,
     webhooks.DeliveryAttempt, audit.Audit, resumable.ResumableUpload, logs.JobLog,
     ledger.Reservation,
 )  # fmt: skip
@@ -217,7 +220,7 @@ def test_models_of_before_get_their_versions_by_name(url: str) -> None:
         numbered = connection.execute(sa.select(models.Model.id, models.Model.version).order_by(models.Model.id)).all()
         assert numbered == [("mdl_1", 1), ("mdl_2", 1), ("mdl_3", 2), ("mdl_4", None)]
         counted = sa.select(models.ModelSeries.id, models.ModelSeries.versions)
-        known = {naming.series_id(None, "a"): 2, naming.series_id("alice", "a"): 1}
+        known = {model_versions.series_id(None, "a"): 2, model_versions.series_id("alice", "a"): 1}
         assert dict(connection.execute(counted).all()) == known
     engine.dispose()
 

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, func, select, update
 
-from api.access import Caller, Scope
-from api.datasets.tables import Dataset
-from api.jobs.states import Status
-from api.jobs.tables import Job
+from api.caller import Caller, Scope
 from api.ownership import EVERYBODYS, bind
+from api.tables.datasets import Dataset
+from api.tables.jobs import Job
+from api.tables.states import Status
 from tests.api.conftest import Service, Start
-from tests.api.resumable import refusals
-from tests.api.resumable.test_announcement import metadata
+from tests.api.uploads.resumable import refusals
+from tests.api.uploads.resumable.test_announcement import metadata
 from tests.servers import Postgres
 
 TRAIN = {"kind": "train", "model": {"architecture": "yolov8n"}}

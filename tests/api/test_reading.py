@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlalchemy import select
 
-from api.access import READING
+from api.caller import READING
 from api.db import Base
-from api.jobs.states import Status
+from api.tables.states import Status
 from tests.api.conftest import Service, Start
 from tests.api.contract.test_contract import INWARD, UNLIMITED, known
-from tests.api.resumable.test_uploads import CONTENT, begin, died_at_the_end, send
+from tests.api.uploads.resumable.test_uploads import CONTENT, begin, died_at_the_end, send
 
 NOTED = {("api_key", "last_used_at")}  # the guard's note, not the endpoint's: docs/access.md
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from api.jobs.states import Status
+from api.tables.states import Status
 from tests.api.conftest import Service
-from tests.api.models.registered import ready, student
+from tests.api.uploads.models.registered import ready, student
 
 # Every place of a spec that takes text of the client's own choice.
 FREE: dict[str, Any] = {

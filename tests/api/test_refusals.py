@@ -13,19 +13,20 @@ from fastapi.openapi.models import OpenAPI
 from httpx2 import Response
 from sqlalchemy import update
 
-from api import checks, errors
-from api.access import LOOPBACK
+from api import errors
+from api.caller import LOOPBACK
 from api.db import after_seconds, new_id
 from api.errors import ApiError
-from api.idempotency.tables import IdempotencyKey
-from api.jobs.states import Status
-from api.jobs.tables import Artifact, Job
-from api.uploads import UploadStatus
+from api.jobs import upload_checks
+from api.tables.idempotency import IdempotencyKey
+from api.tables.jobs import Artifact, Job
+from api.tables.states import Status
+from api.tables.uploads import UploadStatus
 from tests import journals
 from tests.api.conftest import MAX_BYTES, NOBODY, Provoke, Service, Start, full_disk, without_room
-from tests.api.datasets import refusals as datasets
-from tests.api.models import refusals as registry
-from tests.api.resumable import refusals as resumable
+from tests.api.uploads.datasets import refusals as datasets
+from tests.api.uploads.models import refusals as registry
+from tests.api.uploads.resumable import refusals as resumable
 from tests.servers import Postgres
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.json"
@@ -115,7 +116,7 @@ def _tidy(service: Service) -> None:
     """End what waits, so that the next test finds its own alone."""
     with service.database.transaction() as session:
         session.execute(update(Job).where(Job.status == Status.QUEUED).values(status=Status.CANCELLED))
-        for table in checks.UPLOADS:
+        for table in upload_checks.UPLOADS:
             session.execute(update(table).values(status=UploadStatus.INVALID))
 
 
@@ -435,8 +436,8 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     **_keyed_refusals("register_job", "", registry.registrations),
 }
 # Every operation may answer these; tests of their own provoke them (test_security, test_lost_database, ...).
-# tests/api/test_bounds.py provokes bad_request and headers_too_large, tests/api/test_admission.py overloaded, and
-# tests/api/test_connections.py body_too_slow, which whatever has a body may answer.
+# tests/api/http/test_bounds.py provokes bad_request and headers_too_large, tests/api/http/test_admission.py overloaded, and
+# tests/api/http/test_connections.py body_too_slow, which whatever has a body may answer.
 ANYWHERE = {
     "host_not_allowed",
     "bad_request",
@@ -449,7 +450,7 @@ ANYWHERE = {
 UNDER_V1 = {"unauthorized", "rate_limited"}
 CHANGING = {"cross_site", "insufficient_scope"}
 ADMIN = {"insufficient_scope"}
-# tests/api/test_quotas.py provokes it of each, tests/api/webhooks/test_webhooks.py of the last
+# tests/api/access/test_quotas.py provokes it of each, tests/api/webhooks/test_webhooks.py of the last
 QUOTAS = (
     "create_job",
     "create_study",

@@ -127,7 +127,7 @@ import sys
 PARTS = "sdk", "exporter", "instrumentation"
 {first}
 from api import tracing
-from api.main import create_app
+from api.http.main import create_app
 from api.settings import Settings
 print(tracing.set_up("x", redis=True))
 create_app(Settings())

@@ -11,16 +11,16 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy import RowMapping, select
 
-from api import journal
+from api import log_setup
 from api.db import make_engine
-from api.jobs.tables import Job
-from api.main import create_app
+from api.http.main import create_app
 from api.settings import Settings
+from api.tables.jobs import Job
 
 
 def product(settings: Settings) -> FastAPI:
     """Make the service, with an endpoint behind the same guard that answers without looking at anything."""
-    journal.set_up(settings)
+    log_setup.set_up(settings)
     app = create_app(settings)
 
     async def constant() -> Response:

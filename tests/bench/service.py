@@ -20,9 +20,9 @@ from typing import Any
 
 import psutil
 
-from api import checks, migrations
+from api import migrations
 from api.db import Database
-from api.jobs import lifecycle
+from api.jobs import lifecycle, upload_checks
 from api.jobs.lifecycle import Held
 from rdrkd.events import Epoch, Progress
 from tests.api.test_bursts import TRAIN, await_alive, upload
@@ -43,7 +43,7 @@ class Stand:
         for _ in range(25):
             self._post(Ask.json("POST", "/v1/jobs", TRAIN | {"dataset": dataset}))
         with database.transaction() as session:
-            checks.settle(session, checks.claim(session, "checker", 60), {"names": ["car"]}, [])
+            upload_checks.settle(session, upload_checks.claim(session, "checker", 60), {"names": ["car"]}, [])
         with database.transaction() as session:
             held = lifecycle.claim(session, "worker-1", 3600)
         assert held is not None

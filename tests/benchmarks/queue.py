@@ -21,17 +21,17 @@ from rich.table import Table
 from sqlalchemy.orm import Session
 
 from api import migrations
+from api.access.quotas import Quotas, bind
 from api.db import Database
 from api.jobs import lifecycle, repair, service, unblocking
 from api.jobs.lifecycle import Ending, Held
-from api.jobs.states import Status
-from api.jobs.tables import Job
 from api.jobs.waiting import waiting_for
+from api.jobs.workers import service as workers
 from api.monitoring import service as monitoring
-from api.quotas import Quotas, bind
 from api.reaper import Reaper
 from api.settings import Settings
-from api.workers import service as workers
+from api.tables.jobs import Job
+from api.tables.states import Status
 from rdrkd.reasons import Reason
 from rdrkd.spec import JOB_SPEC
 from tests.benchmarks.queued import Filled, fill

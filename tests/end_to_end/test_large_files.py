@@ -20,10 +20,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.db import Database
+from api.http.main import create_app
 from api.jobs import lifecycle
-from api.jobs.states import Status
-from api.main import create_app
 from api.settings import Settings
+from api.tables.states import Status
 from tests.api.conftest import Service
 from tests.api.test_server import await_listening, environment, free_port
 from tests.rdrkd.client.conftest import Breaking

@@ -6,16 +6,16 @@ from itertools import chain, pairwise
 
 from sqlalchemy import select
 
-from api import discards, orphans
-from api.attempts.tables import JobAttempt
-from api.datasets.tables import Dataset
-from api.events.service import Type
-from api.events.tables import JobEvent
+from api.jobs.events.service import Type
 from api.jobs.service import COMPARE
-from api.jobs.states import TERMINAL, Status
-from api.jobs.tables import Artifact, Job
-from api.studies.tables import Study, StudyMember
-from api.webhooks.tables import Delivery, DeliveryStatus
+from api.storage import deletions, unreferenced
+from api.tables.attempts import JobAttempt
+from api.tables.datasets import Dataset
+from api.tables.events import JobEvent
+from api.tables.jobs import Artifact, Job
+from api.tables.states import TERMINAL, Status
+from api.tables.studies import Study, StudyMember
+from api.tables.webhooks import Delivery, DeliveryStatus
 from tests.faults.injectors import Injector
 from tests.faults.owner import Owner
 from tests.faults.receiver import Receiver
@@ -130,9 +130,9 @@ class Invariants:
         database = self.stand.database
         storage = self.stand.storage()
         with database.transaction() as session:
-            notes = discards.waiting(session)
-        discards.follow_all(database, storage, notes)
-        orphans.collect(database, storage, 0)
+            notes = deletions.waiting(session)
+        deletions.follow_all(database, storage, notes)
+        unreferenced.collect(database, storage, 0)
         with database.transaction() as session:
-            named = set(chain.from_iterable(session.scalars(select(column)) for column in discards.NAMING))
+            named = set(chain.from_iterable(session.scalars(select(column)) for column in deletions.NAMING))
         yield from (file.key for file in storage.stored() if file.key not in named)

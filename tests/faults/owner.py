@@ -10,8 +10,8 @@ from typing import Any
 import httpx2
 from sqlalchemy import func, select
 
-from api.jobs.states import ENDED_EARLY, TERMINAL, Status
-from api.jobs.tables import Job
+from api.tables.jobs import Job
+from api.tables.states import ENDED_EARLY, TERMINAL, Status
 from tests.faults.stand import TOKEN, Stand
 
 PATIENCE = 240.0  # seconds that a call is sent again: a killed API holds its Idempotency-Key for 60, each time

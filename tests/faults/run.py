@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from api.attempts.tables import JobAttempt
-from api.jobs.tables import Job
+from api.tables.attempts import JobAttempt
+from api.tables.jobs import Job
 from tests.faults.backends import Embedded, Servers, small_disk
 from tests.faults.bucket import Bucket
 from tests.faults.injectors import Fault, Injector
@@ -143,7 +143,7 @@ class _Run:
         return [f"{name} claimed nothing within {self.plan.claims_within:g} s of the last fault" for name in missing]
 
     def _wait_until_told(self, seconds: float) -> None:
-        from api.webhooks.tables import Delivery, DeliveryStatus
+        from api.tables.webhooks import Delivery, DeliveryStatus
 
         waiting = select(func.count()).where(Delivery.status == DeliveryStatus.WAITING)
         end = time.monotonic() + seconds

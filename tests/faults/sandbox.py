@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from rdrkd.orphans import follow_parent
+from rdrkd.process.die_with_parent import follow_parent
 
 INSIDE = "RDRKD_FAULTS_SANDBOX"  # the folder for everything that a run writes; set for the run alone
 TIED = "RDRKD_FAULTS_TIED"  # the run is to end with whoever has started it

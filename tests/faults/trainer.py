@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from rdrkd.orphans import die_with_parent
+from rdrkd.process.die_with_parent import die_with_parent
 from tests.worker.trainer import train
 
 

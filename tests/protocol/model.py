@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from api.jobs.states import HELD, TERMINAL, Status
+from api.tables.states import HELD, TERMINAL, Status
 from tests.protocol import row as rows
 from tests.protocol.row import OWNER, Fenced, Row, Rules
 

@@ -1,6 +1,6 @@
 """A job's row in the model of the protocol: what each statement of the code does to it.
 
-Statuses, legal moves and sets of statuses come from `api.jobs.states`. `test_conformance` checks the rest of this file
+Statuses, legal moves and sets of statuses come from `api.tables.states`. `test_conformance` checks the rest of this file
 against what `api.jobs.lifecycle`, `control` and `repair` do on a real database.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from api.jobs.states import DELETABLE, ENDED_EARLY, HELD, MOVES, TERMINAL, Status
+from api.tables.states import DELETABLE, ENDED_EARLY, HELD, MOVES, TERMINAL, Status
 
 MAX_LOST = 1  # workers that a row may lose before it fails
 

@@ -10,19 +10,19 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from api.attempts.tables import JobAttempt
-from api.control import deletion
-from api.control import service as control
-from api.datasets.tables import Dataset
 from api.db import Base, Database, after_seconds, new_id
 from api.errors import NotEnded, NotFound, NotPausable, NotPaused, NotRetryable
-from api.events.tables import JobEvent
 from api.jobs import lifecycle, repair
+from api.jobs.control import deletion
+from api.jobs.control import service as control
 from api.jobs.lifecycle import Ending, Held, Published
-from api.jobs.states import HELD, TERMINAL, Status
-from api.jobs.tables import Artifact, Job
-from api.leases import Fenced as RealFenced
-from api.uploads import UploadStatus
+from api.tables.attempts import JobAttempt
+from api.tables.datasets import Dataset
+from api.tables.events import JobEvent
+from api.tables.jobs import Artifact, Job
+from api.tables.leases import Fenced as RealFenced
+from api.tables.states import HELD, TERMINAL, Status
+from api.tables.uploads import UploadStatus
 from rdrkd.events import Progress
 from tests.protocol.row import MAX_LOST, Fenced, Row, statements
 from tests.servers import Backend

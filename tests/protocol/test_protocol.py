@@ -5,7 +5,7 @@ Each test prints the shortest trace to what it found: `pytest -s tests/protocol`
 
 import pytest
 
-from api.jobs.states import MOVES, Status
+from api.tables.states import MOVES, Status
 from tests.protocol.explorer import Found, explore
 from tests.protocol.model import Model
 from tests.protocol.row import Rules

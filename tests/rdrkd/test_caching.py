@@ -15,7 +15,7 @@ from rdrkd import caching
 from rdrkd.caching import Bound
 from rdrkd.data.archive import unpack
 from rdrkd.errors import DiskFullError
-from tests.api.ledger.sending import small_disk
+from tests.api.uploads.ledger.sending import small_disk
 from tests.rdrkd.data.test_archive import make_zip
 
 MIB = 2**20

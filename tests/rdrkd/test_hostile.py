@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rdrkd.inspection import inspect
+from rdrkd.run.inspection import inspect
 from tests.rdrkd.hostile import HOSTILE, SOUND, changed
 
 LINE = 2**24  # bytes that a worker reads of a report

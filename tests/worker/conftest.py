@@ -11,16 +11,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from api import checks
-from api.datasets.tables import Dataset
 from api.db import Base, new_id
-from api.jobs import lifecycle, unblocking
+from api.jobs import lifecycle, unblocking, upload_checks
 from api.jobs.lifecycle import Held
-from api.jobs.tables import Artifact, Job
-from api.logs.tables import JobLog
-from api.models.tables import Model
 from api.settings import Settings
-from api.uploads import UploadStatus
+from api.tables.datasets import Dataset
+from api.tables.jobs import Artifact, Job
+from api.tables.logs import JobLog
+from api.tables.models import Model
+from api.tables.uploads import UploadStatus
 from tests.servers import Backend
 from worker import supervisor
 from worker.workplace import Workplace
@@ -55,7 +54,7 @@ class Rows:
         self,
         content: bytes,
         status: UploadStatus = UploadStatus.CHECKING,
-        table: checks.Table = Dataset,
+        table: upload_checks.Table = Dataset,
         **more: Any,
     ) -> str:
         stored = self.place.storage.put(io.BytesIO(content), ".zip" if table is Dataset else ".pt")

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from api.db import Base
-from api.jobs.states import Status
 from api.queue import TRAIN
+from api.tables.states import Status
 from tests.servers import Backend, Postgres, Valkey
 from tests.worker.conftest import Rows, settings_for, until
 from tests.worker.processes import Workers, workers_of

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from api import checks
 from api.db import Base
-from api.jobs.states import Status
+from api.jobs import upload_checks
 from api.storage import open_storage
 from api.storage.bucket import BucketStorage
-from api.uploads import UploadStatus
-from rdrkd import confinement
+from api.tables.states import Status
+from api.tables.uploads import UploadStatus
+from rdrkd.process import confinement
 from tests.s3 import ACCESS_KEY, S3, SECRET
 from tests.servers import Backend
 from tests.worker.conftest import TRAINER, Rows, settings_for
@@ -172,7 +172,7 @@ def test_a_check_waits_for_the_bucket(place: Workplace, rows: Rows, monkeypatch:
 
     def check() -> str:
         with place.database.transaction() as session:
-            claimed = checks.claim(session, place.name, 60)
+            claimed = upload_checks.claim(session, place.name, 60)
         assert claimed is not None
         inspection.run(place, claimed, TRAINER)
         return rows.get(upload).status

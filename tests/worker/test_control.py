@@ -5,13 +5,13 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import update
 
-from api.control import service as control
 from api.db import after_seconds
 from api.jobs import lifecycle
-from api.jobs.control import Pause
-from api.jobs.states import Status
-from api.jobs.tables import Job
+from api.jobs.control import service as control
+from api.jobs.control.moves import Pause
 from api.reaper import Reaper
+from api.tables.jobs import Job
+from api.tables.states import Status
 from tests.worker.conftest import TRAINER, Rows, Running, until
 from worker import supervisor
 from worker.workplace import Workplace

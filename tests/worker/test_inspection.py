@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from api import checks
-from api.datasets.reading import Words
-from api.datasets.tables import Dataset
 from api.db import after_seconds
-from api.leases import Fenced
-from api.models.tables import Model
-from api.uploads import UploadStatus
+from api.jobs import upload_checks
+from api.tables.datasets import Dataset
+from api.tables.leases import Fenced
+from api.tables.models import Model
+from api.tables.uploads import UploadStatus
+from api.uploads.datasets.reading import Words
 from rdrkd import caching
-from tests.api.ledger.sending import small_disk
+from tests.api.uploads.ledger.sending import small_disk
 from tests.rdrkd.data.crafted import make_dataset, make_image, zip_up
 from tests.worker.conftest import TRAINER, Rows, until
 from worker import inputs, inspection, previews
@@ -21,9 +21,9 @@ from worker.lease import Lease
 from worker.workplace import Workplace
 
 
-def claim(place: Workplace) -> checks.Check:
+def claim(place: Workplace) -> upload_checks.Check:
     with place.database.transaction() as session:
-        check = checks.claim(session, place.name, place.settings.lease_seconds)
+        check = upload_checks.claim(session, place.name, place.settings.lease_seconds)
     assert check is not None
     return check
 
@@ -117,9 +117,9 @@ def test_lost_checkers_are_counted_and_fenced(place: Workplace, rows: Rows) -> N
         check = claim(place)
         with place.database.transaction() as session:
             session.execute(update(Dataset).values(lease_until=after_seconds(-1)).where(Dataset.id == row_id))
-            checks.expire(session, max_lost_workers=2)
+            upload_checks.expire(session, max_lost_workers=2)
         with pytest.raises(Fenced), place.database.transaction() as session:
-            checks.settle(session, check, {}, [])
+            upload_checks.settle(session, check, {}, [])
         assert rows.get(row_id).lost_workers == lost
     assert rows.get(row_id).status == UploadStatus.INVALID
     assert "lost its worker" in rows.get(row_id).problems[0]["detail"]

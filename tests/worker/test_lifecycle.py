@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from api.datasets.tables import Dataset
 from api.db import after_seconds, new_id, now
-from api.jobs import dependencies, lifecycle, repair
+from api.jobs import lifecycle, repair
 from api.jobs.lifecycle import Ending, Held, Published
 from api.jobs.retention import Retention
-from api.jobs.states import Status
-from api.jobs.tables import Artifact, Job, JobEpoch, JobWarning
-from api.leases import Fenced, Wish
-from api.models.tables import Model
-from api.uploads import UploadStatus
+from api.tables import job_inputs
+from api.tables.datasets import Dataset
+from api.tables.jobs import Artifact, Job, JobEpoch, JobWarning
+from api.tables.leases import Fenced, Wish
+from api.tables.models import Model
+from api.tables.states import Status
+from api.tables.uploads import UploadStatus
 from rdrkd.events import Epoch, Progress
 from rdrkd.reasons import Reason
 from tests.worker.conftest import Rows
@@ -74,7 +75,7 @@ def test_a_claim_waits_for_uploads_and_jobs(place: Workplace, rows: Rows) -> Non
         spec={"kind": "distill", "dataset": dataset, "teacher": {"job": teacher}, "student": {"model": model}}
     )
     with place.database.transaction() as session:
-        assert dependencies.waiting_for(session, dataset) == [student]
+        assert job_inputs.waiting_for(session, dataset) == [student]
     held = claimed(rows)
     assert held.id == teacher  # the other one has the higher priority, and waits
     assert rows.claim() is None

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from api.jobs import lifecycle
-from api.jobs.states import Status
-from api.logs import service
+from api.jobs.logs import service
+from api.tables.states import Status
 from tests.worker.conftest import TRAINER, Rows, Running, until
 from worker import supervisor
 from worker.logs import LONGEST, MOST_UNREAD, Reader

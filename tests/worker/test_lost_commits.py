@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from api import checks
-from api.datasets.tables import Dataset
 from api.db import Database
-from api.jobs.states import Status
-from api.jobs.tables import Artifact, Job
-from api.models.tables import Model, ModelFile
-from api.uploads import UploadStatus
+from api.jobs import upload_checks
+from api.tables.datasets import Dataset
+from api.tables.jobs import Artifact, Job
+from api.tables.models import Model, ModelFile
+from api.tables.states import Status
+from api.tables.uploads import UploadStatus
 from tests.commits import lost
 from tests.proxy import losing
 from tests.rdrkd.data.crafted import make_dataset, zip_up
@@ -77,10 +77,10 @@ def test_files_that_no_row_names_go_when_the_attempt_is_fenced(place: Workplace,
     assert not list((place.storage.root / "jobs" / job_id).rglob("*.pt"))
 
 
-def claim(place: Workplace) -> checks.Check:
+def claim(place: Workplace) -> upload_checks.Check:
     with place.database.transaction() as session:
-        check = checks.claim(session, "worker-1", 60)
-    assert isinstance(check, checks.Check)
+        check = upload_checks.claim(session, "worker-1", 60)
+    assert isinstance(check, upload_checks.Check)
     return check
 
 

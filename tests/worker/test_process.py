@@ -60,7 +60,7 @@ STARTER = """
 import sys, time
 from pathlib import Path
 from worker.process import Child
-code = "from rdrkd.orphans import die_with_parent; die_with_parent(); print(flush=True); import time; time.sleep(300)"
+code = "from rdrkd.process.die_with_parent import die_with_parent; die_with_parent(); print(flush=True); import time; time.sleep(300)"
 child = Child([sys.executable, "-c", code], Path(sys.argv[1]), Path(sys.argv[1], "log"))
 next(child.lines())
 print(child.pid, flush=True)
@@ -79,7 +79,7 @@ def test_no_child_outlives_a_killed_worker(tmp_path: Path) -> None:
 
 
 def test_a_child_that_starts_after_its_worker_is_gone_ends_at_once(tmp_path: Path) -> None:
-    code = "from rdrkd.orphans import die_with_parent; die_with_parent(); print('alive')"
+    code = "from rdrkd.process.die_with_parent import die_with_parent; die_with_parent(); print('alive')"
     environment = os.environ | {"RDRKD_PARENT": "1"}
     late = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True)
     assert (late.returncode, late.stdout) == (-signal.SIGKILL, b"")

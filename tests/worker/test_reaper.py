@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, select, text, update
 
-from api.datasets.tables import Dataset
 from api.db import after_seconds
-from api.idempotency.tables import IdempotencyKey
-from api.jobs.states import Status
-from api.jobs.tables import Job
-from api.ledger.tables import Reservation
 from api.queue import INSPECT, TRAIN, Doorbell
 from api.reaper import Reaper, purge
-from api.webhooks.tables import Delivery, Webhook
+from api.tables.datasets import Dataset
+from api.tables.idempotency import IdempotencyKey
+from api.tables.jobs import Job
+from api.tables.ledger import Reservation
+from api.tables.states import Status
+from api.tables.webhooks import Delivery, Webhook
 from tests.servers import Backend, Valkey
 from tests.worker.conftest import Rows, until
 from worker.workplace import Workplace

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from api.jobs.states import Status
+from api.jobs.workers import service
 from api.queue import TRAIN
-from api.workers import service
+from api.tables.states import Status
 from tests.servers import Backend
 from tests.worker.conftest import ROOT, Rows, settings_for, until
 from tests.worker.processes import workers_of

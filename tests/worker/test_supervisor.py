@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import update
 
 from api.jobs import lifecycle, repair, warnings
-from api.jobs.states import Status
-from api.jobs.tables import Artifact, Job, JobEpoch
-from api.uploads import UploadStatus
+from api.tables.jobs import Artifact, Job, JobEpoch
+from api.tables.states import Status
+from api.tables.uploads import UploadStatus
 from tests.servers import Postgres
 from tests.worker.conftest import TRAINER, Rows, Running, until
 from worker import supervisor

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import update
 
-from api import checks
-from api.datasets.tables import Dataset
-from api.models.tables import Model
+from api.jobs import upload_checks
 from api.settings import Settings
+from api.tables.datasets import Dataset
+from api.tables.models import Model
 from tests.worker.conftest import Rows
 from worker import limits
 from worker.workplace import Workplace
@@ -30,12 +30,12 @@ def served(place: Workplace, number: int, settle: bool = True) -> list[str | Non
     owners = []
     for _ in range(number):
         with place.database.transaction() as session:
-            check = checks.claim(session, place.name, 60)
-            assert isinstance(check, checks.Check)
+            check = upload_checks.claim(session, place.name, 60)
+            assert isinstance(check, upload_checks.Check)
             owners.append(session.get(check.table, check.id).owner)
         if settle:
             with place.database.transaction() as session:
-                checks.settle(session, check, {}, [])
+                upload_checks.settle(session, check, {}, [])
     return owners
 
 

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from rdrkd.orphans import die_with_parent
+from rdrkd.process.die_with_parent import die_with_parent
 
 
 def emit(event: str, **values: object) -> None:

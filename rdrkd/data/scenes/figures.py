@@ -20,7 +20,7 @@ LEVELS: tuple[float, ...] = (
 
 @dataclass(frozen=True)
 class Figures:
-    """What `rdrkd.data.fit_visdrone` measures. A distribution is its quantiles at LEVELS.
+    """What `rdrkd.data.scenes.fit_visdrone` measures. A distribution is its quantiles at LEVELS.
 
     Attributes:
         source: what was measured.

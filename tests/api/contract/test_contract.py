@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from api.jobs.states import Status
+from api.tables.states import Status
 from tests.api.conftest import Listen, Service
-from tests.api.resumable.test_uploads import begin
 from tests.api.studies import test_studies as studies
+from tests.api.uploads.resumable.test_uploads import begin
 
 HERE = Path(__file__).parent
 UNLIMITED = {"rate_default": "", "rate_submit": "", "rate_download": "", "rate_stranger": "", "quota_queued_jobs": 0}

@@ -3,7 +3,7 @@
 import pytest
 
 from api.jobs.lifecycle import Ending
-from api.jobs.states import Status
+from api.tables.states import Status
 from rdrkd.reasons import Reason
 from tests.api.conftest import NOBODY, Service
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.jobs.states import Status
+from api.tables.states import Status
 from tests.api.conftest import NOBODY, Service
 
 DISTILL = {"kind": "distill", "student": {"architecture": "yolov8n"}, "dataset": NOBODY["dataset"]}

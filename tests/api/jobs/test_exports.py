@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from api.jobs import lifecycle
-from api.jobs.states import Status
-from api.workers import service as workers
-from api.workers.service import Presence
+from api.jobs.workers import service as workers
+from api.jobs.workers.service import Presence
+from api.tables.states import Status
 from tests.api.conftest import Service
 
 GPU = {"name": "NVIDIA H100", "memory": 80 * 2**30}

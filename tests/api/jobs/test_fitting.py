@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from api.datasets.tables import Dataset
-from api.models.tables import Model
+from api.tables.datasets import Dataset
+from api.tables.models import Model
 from rdrkd.spec import ARCHITECTURES
 from rdrkd.spec.references import layers_of
 from tests.api.conftest import Service

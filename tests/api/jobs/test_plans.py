@@ -12,18 +12,19 @@ import pytest
 from sqlalchemy import Connection, event, select, update
 from sqlalchemy.orm import Session
 
-from api import quotas
-from api.access import Caller, Scope
+from api.access import quotas
+from api.access.quotas import Quotas
+from api.access.transactions import act_for
+from api.caller import Caller, Scope
 from api.db import Database, after_seconds
-from api.jobs import dependencies, lifecycle, repair, service, unblocking
+from api.jobs import lifecycle, repair, service, unblocking
 from api.jobs.lifecycle import Ending
-from api.jobs.states import Status
-from api.jobs.tables import Job
 from api.jobs.waiting import waiting_for
-from api.quotas import Quotas
+from api.jobs.workers import service as workers
 from api.studies import service as studies
-from api.transactions import act_for
-from api.workers import service as workers
+from api.tables import job_inputs
+from api.tables.jobs import Job
+from api.tables.states import Status
 from rdrkd.reasons import Reason
 from rdrkd.spec import JOB_SPEC
 from tests.benchmarks.queued import Filled, fill
@@ -136,7 +137,7 @@ OPERATIONS: dict[str, Operation] = {
     "due bells": lambda session, _: repair.due_bells(session, -10),
     "no due bells": lambda session, _: repair.due_bells(session, 10**7),
     "can start": lambda session, _: repair.can_start(session, job(session, MANY + 5).id),
-    "waiting for": lambda session, filled: dependencies.waiting_for(session, filled.teacher),
+    "waiting for": lambda session, filled: job_inputs.waiting_for(session, filled.teacher),
     "running": lambda session, _: quotas.running(session, "owner-1"),
     "successor": lambda session, filled: session.scalar(select(Job.id).where(Job.continues == filled.teacher)),
     "reports of studies": lambda session, _: studies.draw_finished(session),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from api.jobs.lifecycle import Ending
-from api.jobs.states import Status
+from api.tables.states import Status
 from rdrkd.reasons import Reason
 from tests.api.conftest import NOBODY, Service
 

@@ -10,20 +10,20 @@ import pytest
 from sqlalchemy import ColumnElement, and_, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
-from api import checks, registration
-from api.control import deletion
-from api.control import service as owner
-from api.datasets.tables import Dataset
 from api.db import Database, after_seconds, new_id
 from api.errors import ApiError
-from api.jobs import lifecycle, repair, service, unblocking
-from api.jobs.dependencies import claimable
+from api.jobs import lifecycle, repair, service, unblocking, upload_checks
+from api.jobs.control import deletion
+from api.jobs.control import service as owner
 from api.jobs.lifecycle import Ending, Held, Published
-from api.jobs.states import Status
-from api.jobs.tables import Artifact, DependencyChange, Job, JobDependency
-from api.leases import Fenced
-from api.models.tables import Model
-from api.uploads import UploadStatus
+from api.tables.datasets import Dataset
+from api.tables.job_inputs import claimable
+from api.tables.jobs import Artifact, DependencyChange, Job, JobDependency
+from api.tables.leases import Fenced
+from api.tables.models import Model
+from api.tables.states import Status
+from api.tables.uploads import UploadStatus
+from api.uploads import service as registration
 from rdrkd.reasons import Reason
 from rdrkd.spec import JOB_SPEC
 
@@ -125,9 +125,9 @@ class Owner:
         return row.id
 
     def settle(self, session: Session) -> None:
-        if (claimed := checks.claim(session, "checker", 60)) is not None:
+        if (claimed := upload_checks.claim(session, "checker", 60)) is not None:
             problems = [{"where": "x", "detail": "bad"}] if self.random.random() < 0.2 else []
-            checks.settle(session, claimed, {}, problems)
+            upload_checks.settle(session, claimed, {}, problems)
 
     def submit(self, session: Session) -> None:
         if (dataset := self.any(session, Dataset)) is None:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.jobs.states import Status
+from api.tables.states import Status
 from tests.api.conftest import Listen, Service
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from api.jobs import warnings
-from api.jobs.states import Status
-from api.leases import Fenced
+from api.tables.leases import Fenced
+from api.tables.states import Status
 from tests.api.conftest import Service
 
 LONG = "ß" * 10_000

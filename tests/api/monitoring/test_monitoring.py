@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.jobs.states import Status
-from api.workers import service as workers
+from api.jobs.workers import service as workers
+from api.tables.states import Status
 from tests.api.conftest import Service, Start
 
 Figures = dict[tuple[str, ...], float]

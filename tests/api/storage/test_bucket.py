@@ -17,7 +17,7 @@ from api.settings import Settings
 from api.storage import StorageUnreachable, open_storage
 from api.storage.bucket import PART, BucketStorage
 from api.storage.cache import Cache
-from api.storage.opening import access_of
+from api.storage.open import access_of
 from api.storage.signing import Access, presign
 from tests.s3 import S3
 

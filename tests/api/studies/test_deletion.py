@@ -5,12 +5,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from api.discards import Discard
 from api.jobs.lifecycle import Ending
-from api.jobs.states import Status
-from api.jobs.tables import Artifact, Job
+from api.storage.deletions import Discard
 from api.studies.deletion import delete_study
-from api.studies.tables import Study, StudyMember
+from api.tables.jobs import Artifact, Job
+from api.tables.states import Status
+from api.tables.studies import Study, StudyMember
 from tests.api.conftest import Service
 from tests.api.studies.test_studies import job, post, reap, succeed
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from api.jobs.lifecycle import Ending, Held
-from api.jobs.states import Status
 from api.studies import service as studies
+from api.tables.states import Status
 from tests.api.conftest import NOBODY, Service
 
 METRICS = {"AP": 12.5, "AP50": 30.0, "AP75": 8.0, "AP_S": 5.0, "AP_M": 20.0, "AP_L": None}

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import select, update
 
 from api.db import after_seconds
-from api.jobs.states import Status
+from api.tables.states import Status
+from api.tables.webhooks import Delivery, DeliveryStatus, Webhook
 from api.webhooks import client, delivery
 from api.webhooks.sender import Sender
-from api.webhooks.tables import Delivery, DeliveryStatus, Webhook
 from tests.api.conftest import Service
 from tests.api.test_server import environment
 from tests.api.webhooks.conftest import INSIDE, MakeSender, Receiver, everything

@@ -10,9 +10,9 @@ from sqlalchemy import select, update
 
 from api.db import after_seconds
 from api.jobs import lifecycle, repair
-from api.jobs.states import Status
-from api.jobs.tables import Job
-from api.webhooks.tables import Delivery, Webhook
+from api.tables.jobs import Job
+from api.tables.states import Status
+from api.tables.webhooks import Delivery, Webhook
 from tests.api.conftest import Service
 from tests.api.test_ownership import STUDY
 from tests.api.webhooks.conftest import MakeSender, Receiver, everything

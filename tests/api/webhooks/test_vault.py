@@ -12,7 +12,7 @@ from sqlalchemy import text, update
 from standardwebhooks import Webhook as Verifier
 
 from api.settings import Settings
-from api.webhooks.tables import Webhook
+from api.tables.webhooks import Webhook
 from api.webhooks.vault import FILE, Vault
 from tests.api.conftest import Service
 from tests.api.webhooks.conftest import MakeSender, Receiver, everything

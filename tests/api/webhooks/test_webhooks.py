@@ -7,9 +7,9 @@ from sqlalchemy import select
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
-from api.jobs.states import Status
+from api.tables.states import Status
+from api.tables.webhooks import DeliveryAttempt, Webhook
 from api.webhooks import service as webhooks
-from api.webhooks.tables import DeliveryAttempt, Webhook
 from tests.api.conftest import Service
 from tests.api.test_ownership import STUDY, TRAIN
 from tests.api.webhooks.conftest import MakeSender, Receiver, everything

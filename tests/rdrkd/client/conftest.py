@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from api.main import create_app
+from api.http.main import create_app
 from api.settings import Settings
 from rdrkd.client import Client
 from tests.api.conftest import Service, listening, migrated

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from api.jobs.states import Status
+from api.tables.states import Status
 from rdrkd.client import AsyncClient, Client, NotEnded, Refused, Unreachable
-from tests.api.datasets.previews import PICTURE, with_preview
-from tests.api.models.registered import settle, student
+from tests.api.uploads.datasets.previews import PICTURE, with_preview
+from tests.api.uploads.models.registered import settle, student
 from tests.rdrkd.client.conftest import Live, begin
 from tests.rdrkd.data.crafted import make_dataset
 from tests.s3 import S3

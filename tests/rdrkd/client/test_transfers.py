@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from api.partials import Partial
+from api.storage.partial_uploads import Partial
 from rdrkd.client import AsyncClient, Client, Damaged, Refused, Unreachable, UploadBroken
 from tests.rdrkd.client.conftest import Breaking, Live
 

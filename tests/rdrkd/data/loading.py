@@ -8,7 +8,7 @@ import numpy as np
 from rdrkd.data import Dataset
 from rdrkd.data.check import examine
 from rdrkd.data.loaded import LoadedDataset, loaded
-from rdrkd.ground_truth import LabelledImage, from_annotations
+from rdrkd.evaluation.ground_truth import LabelledImage, from_annotations
 from rdrkd.ultralytics_adapter import default_arguments
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from rdrkd.cli import app
+from rdrkd.cli.main import app
 from rdrkd.data.diagnosis import Finding, diagnose
 from rdrkd.data.likeness import alike, difference_hash
 from tests.rdrkd.data.crafted import YAML, make_dataset, make_image, zip_up

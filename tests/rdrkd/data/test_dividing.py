@@ -14,7 +14,7 @@ from PIL import Image
 from rdrkd.data import open_dataset
 from rdrkd.data.reading import Reading
 from rdrkd.errors import DatasetError
-from rdrkd.inspection import inspect
+from rdrkd.run.inspection import inspect
 from rdrkd.spec.dividing import Split
 from tests.rdrkd.data.crafted import make_image, zip_up
 from tests.rdrkd.data.loading import load

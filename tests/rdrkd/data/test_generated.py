@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from rdrkd.data import open_dataset
 from rdrkd.data.check import examine
 from rdrkd.data.reading import Reading
-from rdrkd.inspection import inspect
+from rdrkd.run.inspection import inspect
 from tests.rdrkd.data.crafted import zip_up
 from tests.rdrkd.data.loading import load, truth
 

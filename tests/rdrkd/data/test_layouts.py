@@ -13,7 +13,7 @@ from rdrkd.data import coco, open_dataset, visdrone
 from rdrkd.data.dataset import Dataset
 from rdrkd.data.scenes import write_scenes
 from rdrkd.data.yolo import label_path
-from rdrkd.inspection import inspect
+from rdrkd.run.inspection import inspect
 from tests.rdrkd.data.crafted import make_image, zip_up
 from tests.rdrkd.data.test_tars import make_tar
 from tests.shared import find, need

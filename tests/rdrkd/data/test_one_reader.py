@@ -18,7 +18,7 @@ from rdrkd.data import coco, open_dataset
 from rdrkd.data.check import check, examine
 from rdrkd.data.reading import Reading
 from rdrkd.errors import DatasetError
-from rdrkd.inspection import inspect
+from rdrkd.run.inspection import inspect
 from tests.rdrkd.data.crafted import make_dataset, zip_up
 from tests.rdrkd.data.loading import load, truth
 from tests.shared import find

@@ -7,7 +7,7 @@ from PIL import Image, ImageColor
 from rdrkd.data import open_dataset
 from rdrkd.data.preview import MOST, colour_of, draw
 from rdrkd.data.scenes import write_scenes
-from rdrkd.inspection import inspect
+from rdrkd.run.inspection import inspect
 from tests.rdrkd.data.crafted import make_dataset, zip_up
 from tests.shared import need
 

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from rdrkd.data import coco, fit_visdrone, open_dataset, visdrone, yolo
+from rdrkd.data import coco, open_dataset, visdrone, yolo
 from rdrkd.data.check import check
 from rdrkd.data.frames import Box
-from rdrkd.data.scenes import NAMES, Profile, frame_size, render, town, write_scenes
+from rdrkd.data.scenes import NAMES, Profile, fit_visdrone, frame_size, render, town, write_scenes
 from rdrkd.data.scenes.figures import LEVELS, Figures, draw
 from rdrkd.data.scenes.figures import visdrone as figures
 from rdrkd.data.scenes.sprites import PERSONS, VEHICLES, sprite

@@ -10,7 +10,7 @@ import pytest
 from rdrkd.data import open_dataset
 from rdrkd.data.check import examine
 from rdrkd.data.reading import Reading
-from rdrkd.inspection import inspect
+from rdrkd.run.inspection import inspect
 from tests.rdrkd.data.crafted import make_image, zip_up
 from tests.rdrkd.data.loading import truth
 

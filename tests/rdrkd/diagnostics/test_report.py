@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from typer.testing import CliRunner
 
-from rdrkd.cli import app
+from rdrkd.cli.main import app
 from rdrkd.diagnostics.axes import COLOURS, DASHES, MARKERS, draw
 from rdrkd.diagnostics.curves import panels
 from rdrkd.diagnostics.drawing import DARK
@@ -23,10 +23,10 @@ from rdrkd.diagnostics.words import number, way
 from rdrkd.errors import FolderError, StopRequested
 from rdrkd.events import Epoch, Event
 from rdrkd.reporter import Memory
-from rdrkd.run import Inputs, run
+from rdrkd.run.run import Inputs, run
 from tests.rdrkd.diagnostics.pages import RESULT, SPEC, Page, epoch, write_folder
+from tests.rdrkd.run.test_run import distill, train
 from tests.rdrkd.stopping import StopAfter
-from tests.rdrkd.test_run import distill, train
 
 SHARES = {"regenerated": 1.0, "decoupled": 0.5, "responsive": 0.5}
 TERMS = tuple(SHARES)

@@ -10,7 +10,7 @@ import torch
 from rdrkd.distillation.calibration import Calibrator
 from rdrkd.events import Calibrated, Epoch
 from rdrkd.reporter import Memory
-from rdrkd.run import Inputs, run
+from rdrkd.run.run import Inputs, run
 from rdrkd.spec import JOB_SPEC, Calibration
 from rdrkd.training import state
 from tests.rdrkd.training.conftest import TRAIN

@@ -8,7 +8,7 @@ import torch
 from rdrkd.data import Dataset, open_dataset
 from rdrkd.models import build, save_student
 from rdrkd.reporter import Memory
-from rdrkd.run import Inputs, run
+from rdrkd.run.run import Inputs, run
 from rdrkd.spec import JOB_SPEC
 from tests.rdrkd.datasets import tiny_dataset
 from tests.rdrkd.lively import lively

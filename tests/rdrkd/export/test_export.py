@@ -16,7 +16,7 @@ import torch
 
 from rdrkd.data import Dataset
 from rdrkd.errors import PairError, StopRequested
-from rdrkd.evaluate import evaluate
+from rdrkd.evaluation.evaluate import evaluate
 from rdrkd.events import Warn
 from rdrkd.export.agreement import inputs
 from rdrkd.export.formats import KINDS
@@ -25,7 +25,7 @@ from rdrkd.export.run import export
 from rdrkd.files import file_sha256
 from rdrkd.models import build, load_weights, save_student
 from rdrkd.reporter import Memory
-from rdrkd.run import Inputs, run
+from rdrkd.run.run import Inputs, run
 from rdrkd.spec import JOB_SPEC, ExportSettings
 from rdrkd.spec.exporting import Format
 from tests.rdrkd.export.conftest import IMGSZ

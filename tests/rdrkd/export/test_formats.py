@@ -52,7 +52,7 @@ import socket, sys
 def refuse(*_args, **_more): raise AssertionError("called out")
 socket.socket.connect = refuse
 socket.getaddrinfo = refuse
-from rdrkd.export.making import silence_openvino
+from rdrkd.export.exporter import silence_openvino
 silence_openvino()
 import openvino.tools.ovc.telemetry_utils as telemetry
 import nncf.telemetry.wrapper as nncf

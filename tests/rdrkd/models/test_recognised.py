@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from rdrkd.inspection import inspect
 from rdrkd.models import build
 from rdrkd.models.recognised import refusal_of_content, refusal_of_file
+from rdrkd.run.inspection import inspect
 from rdrkd.ultralytics_adapter import DetectionModel
 
 Write = Callable[[Path], object]

@@ -20,7 +20,7 @@ from rdrkd.errors import FolderError, ModelError, RdrkdError
 from rdrkd.events import Epoch, Event
 from rdrkd.files import held
 from rdrkd.reporter import Memory, Reporter
-from rdrkd.run import Inputs, run
+from rdrkd.run.run import Inputs, run
 from rdrkd.spec import JOB_SPEC, TABLE_1, TABLE_2
 from rdrkd.spec.study import Study
 from rdrkd.study import results

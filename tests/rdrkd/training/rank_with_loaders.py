@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rdrkd.orphans import die_with_parent
+from rdrkd.process.die_with_parent import die_with_parent
 from rdrkd.training import rank, train
 from rdrkd.training.trainer import Trainer
 

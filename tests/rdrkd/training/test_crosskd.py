@@ -15,9 +15,10 @@ from rdrkd.errors import PairError, StopRequested
 from rdrkd.events import Epoch
 from rdrkd.models import build, load_weights, save_student
 from rdrkd.reporter import Memory
-from rdrkd.run import Inputs, run
+from rdrkd.run.run import Inputs, run
+from rdrkd.run_folder import checkpoints
 from rdrkd.spec import Distillation
-from rdrkd.training import checkpoints, state
+from rdrkd.training import state
 from rdrkd.ultralytics_adapter import YOLO
 from tests.rdrkd.lively import lively
 from tests.rdrkd.stopping import StopAfter

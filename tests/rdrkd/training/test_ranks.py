@@ -24,7 +24,6 @@ from ultralytics.utils import NUM_THREADS
 
 from rdrkd.collectives import differing, from_first, mean, total
 from rdrkd.data import Dataset
-from rdrkd.devices import devices_of
 from rdrkd.errors import (
     DiskFullError,
     MachineError,
@@ -37,11 +36,13 @@ from rdrkd.errors import (
 )
 from rdrkd.events import Checkpoint, Epoch, Event, Warn, parse
 from rdrkd.models import LoadedModel, build, load_weights, save_student
+from rdrkd.process.devices import devices_of
 from rdrkd.reasons import Reason
 from rdrkd.reporter import Memory
-from rdrkd.run import Inputs, run
+from rdrkd.run.run import Inputs, run
+from rdrkd.run_folder import checkpoints
 from rdrkd.spec import JOB_SPEC, Calibration, Distillation, JobSpec, Recipe, TrainSettings
-from rdrkd.training import checkpoints, ranks, state
+from rdrkd.training import ranks, state
 from rdrkd.training.plan import Plan, WrittenPlan
 from rdrkd.training.train import train
 from tests.rdrkd.stopping import StopAfter

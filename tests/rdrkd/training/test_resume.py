@@ -17,7 +17,8 @@ from torch._subclasses.fake_tensor import is_fake
 from rdrkd.errors import ModelError, StopRequested
 from rdrkd.events import Epoch, Event
 from rdrkd.reporter import Memory
-from rdrkd.training import checkpoints, state
+from rdrkd.run_folder import checkpoints
+from rdrkd.training import state
 from rdrkd.training.train import train
 from tests.rdrkd.stopping import StopAfter
 from tests.rdrkd.training.conftest import TRAIN, Begin, finish

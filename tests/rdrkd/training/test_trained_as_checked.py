@@ -11,8 +11,8 @@ from PIL import Image
 from rdrkd.data import open_dataset
 from rdrkd.data.check import examine
 from rdrkd.data.reading import Reading
-from rdrkd.inspection import inspect
 from rdrkd.reporter import Memory
+from rdrkd.run.inspection import inspect
 from rdrkd.spec import TrainSettings
 from rdrkd.spec.dividing import Split
 from rdrkd.training.plan import Plan

@@ -1,0 +1,1 @@
+"""Who may do what: API keys, quotas, the audit log, idempotency keys."""

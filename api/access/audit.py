@@ -1,0 +1,33 @@
+"""What happens to the audit log: it grows in the transaction of each recorded change, and is cut after some days."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from api.caller import Caller
+from api.db import after_seconds, new_id
+from api.pages import page
+from api.tables.audit import Audit
+
+LONGEST = 100  # characters of an object's name
+
+
+def record(session: Session, caller: Caller, action: str, object_: str | None, request_id: str | None = None) -> None:
+    """Note that the caller does something; it stands if the transaction does."""
+    row = Audit(id=new_id("aud"), key=caller.key, owner=caller.owner, action=action, request_id=request_id)
+    row.object = object_[:LONGEST] if object_ is not None else None
+    session.add(row)
+
+
+def newest(
+    session: Session, limit: int, after: str | None, **filters: str | None
+) -> tuple[Sequence[Audit], str | None]:
+    """Read one page of the log, newest first, and the next cursor; filters by column narrow it down."""
+    query = select(Audit).filter_by(**{name: value for name, value in filters.items() if value is not None})
+    return page(session, query, Audit.id, limit, after)
+
+
+def purge(session: Session, days: float) -> None:
+    """Forget what was done so many days ago."""
+    session.execute(delete(Audit).where(Audit.at < after_seconds(-days * 86_400)))

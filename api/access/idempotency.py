@@ -1,0 +1,110 @@
+"""What happens to idempotency keys. Functions take the caller's session and never commit.
+
+A claim is a transaction of its own, so that others see it; the answer is kept in the request's transaction, so that it
+stands if and only if what was asked for does. In between a crash leaves a claim that runs out by the database's clock.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import uuid4
+
+from sqlalchemy import ColumnElement, CursorResult, delete, update
+from sqlalchemy.orm import Session
+
+from api.db import after_seconds, now
+from api.errors import KeyInFlight, KeyReused
+from api.tables.idempotency import IdempotencyKey
+
+CLAIM_SECONDS = 60.0  # longer than a request takes once its body is here
+KEPT_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A key that this request alone may answer."""
+
+    key: str
+    fingerprint: str
+    token: str
+    caller: str
+
+    @classmethod
+    def new(cls, key: str, fingerprint: str, caller: str) -> "Claim":
+        """Make a claim that no row knows yet."""
+        return cls(key, fingerprint, uuid4().hex, caller)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request was answered with."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+def add(session: Session, claim: Claim) -> None:
+    """Claim a key that nobody has used; `IntegrityError` at the flush where somebody has."""
+    row = IdempotencyKey(caller=claim.caller, key=claim.key, fingerprint=claim.fingerprint, claim=claim.token)
+    row.claimed_until = after_seconds(CLAIM_SECONDS)
+    session.add(row)
+    session.flush()
+
+
+def take_over(session: Session, claim: Claim) -> Answer | None:
+    """Return the stored response of a key; None if its claim had expired and is this request's now.
+
+    Raises:
+        KeyReused: the key belongs to a request that asked something else.
+        KeyInFlight: the request that it belongs to is being worked on.
+    """
+    lapsed = (IdempotencyKey.status.is_(None), IdempotencyKey.claimed_until < now())
+    values = {"fingerprint": claim.fingerprint, "claim": claim.token, "claimed_until": after_seconds(CLAIM_SECONDS)}
+    if _changed(session, *_of(claim), *lapsed, values=values):
+        return None
+    row = session.get(IdempotencyKey, (claim.caller, claim.key))
+    if row is not None and row.fingerprint != claim.fingerprint:
+        raise KeyReused("expected an Idempotency-Key that is new or comes with its first request, got another request")
+    if row is None or row.status is None:  # none: it was given up just now
+        raise KeyInFlight("expected a request whose first try is over, got one that is still being worked on")
+    return Answer(row.status, row.headers or {}, row.body or "")
+
+
+def keep(session: Session, claim: Claim, answer: Answer) -> None:
+    """Keep the answer.
+
+    Raises:
+        KeyInFlight: the claim ran out, and another request has it.
+    """
+    values = {"status": answer.status, "headers": answer.headers, "body": answer.body}
+    if not _changed(session, *_own(claim), values=values):
+        raise KeyInFlight("expected to answer before the claim on the Idempotency-Key ran out, got too late")
+
+
+def release(session: Session, claim: Claim) -> None:
+    """Release a claim: the request was refused or failed, so the key is free again."""
+    session.execute(delete(IdempotencyKey).where(*_own(claim)))
+
+
+def sweep(session: Session) -> int:
+    """Forget the keys that are older than a day; give how many."""
+    old = IdempotencyKey.created_at < after_seconds(-KEPT_SECONDS)
+    return _count(session.execute(delete(IdempotencyKey).where(old)))
+
+
+def _of(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    return IdempotencyKey.caller == claim.caller, IdempotencyKey.key == claim.key
+
+
+def _own(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    return (*_of(claim), IdempotencyKey.claim == claim.token, IdempotencyKey.status.is_(None))
+
+
+def _changed(session: Session, *where: ColumnElement[bool], values: Mapping[str, object]) -> bool:
+    statement = update(IdempotencyKey).where(*where).values(values).execution_options(synchronize_session=False)
+    return _count(session.execute(statement)) > 0
+
+
+def _count(result: object) -> int:
+    assert isinstance(result, CursorResult)
+    return result.rowcount

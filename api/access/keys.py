@@ -1,0 +1,106 @@
+"""What happens to API keys. Functions take the caller's session and never commit."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import case, exists, or_, select, update
+from sqlalchemy.orm import Session
+
+from api.access.keys_schemas import KeyRequest
+from api.caller import Caller, Scope
+from api.db import after_seconds, new_id, now, seconds_between
+from api.errors import Invalid
+from api.pages import get_or_404, page
+from api.tables.keys import ApiKey
+from rdrkd.errors import Problem
+
+_FORM = re.compile(r"rdr_([0-9a-f]{32})_([0-9a-f]{64})")  # the id without its prefix, and the secret
+USE_SECONDS = 60.0  # how exact `last_used_at` is
+_LONG_AGO = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < after_seconds(-USE_SECONDS))
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the guard needs of a key."""
+
+    caller: Caller
+    sha256: str
+    state: Literal["valid", "expired", "revoked"]
+    unnoted: bool = False  # its last use was written long ago
+    seconds_left: float | None = None  # until it expires, when it was read; none: it never does
+
+
+def create(session: Session, request: KeyRequest) -> tuple[ApiKey, str]:
+    """Make a key; give its row, and the key itself, which nobody can read again.
+
+    Raises:
+        Invalid: it would have expired already.
+    """
+    secret = secrets.token_hex(32)
+    row = ApiKey(id=new_id("key"), sha256=digest(secret), **request.model_dump())
+    session.add(row)
+    session.flush()
+    if session.scalar(select(ApiKey.id).where(ApiKey.id == row.id, ApiKey.expires_at <= now())):
+        raise Invalid.at(Problem("/expires_at", f"expected a moment to come, got {request.expires_at}"))
+    session.refresh(row)
+    return row, f"rdr_{row.id.removeprefix('key_')}_{secret}"
+
+
+def newest(session: Session, limit: int, after: str | None) -> tuple[Sequence[ApiKey], str | None]:
+    """Read one page of keys, newest first, and the next cursor."""
+    return page(session, select(ApiKey), ApiKey.id, limit, after)
+
+
+def get(session: Session, key_id: str) -> ApiKey:
+    """Read one key; raises `NotFound`."""
+    return get_or_404(session, ApiKey, key_id)
+
+
+def revoke(session: Session, key_id: str) -> ApiKey:
+    """Refuse a key from now on; revoking it again changes nothing. Raises `NotFound`."""
+    get(session, key_id)
+    session.execute(update(ApiKey).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None)).values(revoked_at=now()))
+    return get_or_404(session, ApiKey, key_id, populate_existing=True)
+
+
+def any_key(session: Session) -> bool:
+    """Return whether there has ever been a key."""
+    return bool(session.scalar(select(exists().select_from(ApiKey))))
+
+
+def parts(token: str) -> tuple[str, str] | None:
+    """Take a key apart into its id and the hash of its secret; None for what has not the form of a key."""
+    found = _FORM.fullmatch(token)
+    return (f"key_{found[1]}", digest(found[2])) if found else None
+
+
+def digest(secret: str) -> str:
+    """Return what is kept of a secret."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def same(known: Known | None, sha256: str) -> bool:
+    """Compare a secret's hash with a key's, in the same time whether there is such a key or not."""
+    return hmac.compare_digest(known.sha256 if known is not None else "0" * 64, sha256)
+
+
+def look_up(session: Session, key_id: str) -> Known | None:
+    """Read what the guard needs of a key."""
+    expired = ApiKey.expires_at <= now()
+    state = case((ApiKey.revoked_at.is_not(None), "revoked"), (expired, "expired"), else_="valid")
+    wanted = select(ApiKey, state, _LONG_AGO, seconds_between(now(), ApiKey.expires_at))
+    row = session.execute(wanted.where(ApiKey.id == key_id)).one_or_none()
+    if row is None:
+        return None
+    key: ApiKey = row[0]
+    return Known(Caller(key.id, key.owner, Scope(key.scope)), key.sha256, row[1], bool(row[2]), row[3])
+
+
+def note_use(session: Session, key_id: str) -> None:
+    """Write that a key is used. Of several processes that see it at once, one does."""
+    session.execute(update(ApiKey).where(ApiKey.id == key_id, _LONG_AGO).values(last_used_at=now()))

@@ -1,0 +1,158 @@
+"""How much one owner may have. What is the operator's (no owner) is not counted.
+
+A request's session knows the quotas. They are checked after the rows are written and before the commit, one
+transaction of an owner at a time, so that requests side by side cannot exceed them together. Bytes on their way in are
+rows, too (`api.uploads.ledger`): they count before they are written.
+"""
+
+import zlib
+from dataclasses import dataclass
+from typing import Any, Self
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from api.db import now
+from api.errors import QuotaExceeded
+from api.settings import Settings
+from api.tables.datasets import Dataset
+from api.tables.job_inputs import held
+from api.tables.jobs import QUEUED, Artifact, Job
+from api.tables.ledger import Reservation
+from api.tables.models import Model, ModelFile
+from api.tables.resumable import ResumableUpload
+from api.tables.uploads import UploadStatus
+
+MOST_AT_ONCE = 1001  # jobs that one request queues: a study's
+COUNTED = ("datasets", "previews", "models", "model_files", "artifacts", "announced", "reserved")
+CLAIMS = 0x636C61696D  # "claim": the advisory lock of claims that look at quotas, on PostgreSQL
+CHECKS = 0x636865636B  # "check": that of claims of checks
+
+
+@dataclass(frozen=True)
+class Quotas:
+    """The most that one owner may have; 0: as much as they like."""
+
+    queued_jobs: int = 0
+    running_jobs: int = 0
+    storage_bytes: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Take them from the settings."""
+        return cls(settings.quota_queued_jobs, settings.quota_running_jobs, settings.quota_storage_bytes)
+
+
+NONE = Quotas()
+
+
+def bind(session: Session, quotas: Quotas) -> None:
+    """Let the session's transactions keep to quotas."""
+    session.info["quotas"] = quotas
+
+
+def quotas_of(session: Session) -> Quotas:
+    """Return the quotas that the session keeps to; those of workers and reaper keep to none."""
+    quotas: Quotas = session.info.get("quotas", NONE)
+    return quotas
+
+
+def check_jobs(session: Session, owner: str | None) -> None:
+    """Refuse jobs that have just been queued if they are too many, or if their owner's storage is full.
+
+    Raises:
+        QuotaExceeded: so it is.
+    """
+    most = quotas_of(session).queued_jobs
+    if most and owner is not None:
+        one_at_a_time(session, zlib.crc32(owner.encode()))
+        queued = _count(session, owner, Job.status == QUEUED, most)
+        if queued > most:
+            raise QuotaExceeded(f"expected at most {most} queued jobs of {owner}, got {queued} with this request's")
+    check_storage(session, owner)
+
+
+def check_storage(session: Session, owner: str | None, more: int = 0) -> None:
+    """Refuse what an owner has stored and reserved, and `more` bytes that are to come, if it is too much.
+
+    Raises:
+        QuotaExceeded: it is.
+    """
+    most = quotas_of(session).storage_bytes
+    if most and owner is not None:
+        one_at_a_time(session, zlib.crc32(owner.encode()))
+        counted = sum(used_bytes(session, owner).values()) + more
+        if counted > most:
+            raise QuotaExceeded(
+                f"expected at most {most} bytes stored and reserved of {owner}, got {counted} with this request's"
+            )
+
+
+def used_bytes(session: Session, owner: str | None) -> dict[str, int]:
+    """Sum what counts against an owner's quota, by what it is; each row counts, also where two share a file.
+
+    `announced` are uploads in pieces, which count whole from their announcement until they are complete, given up or
+    abandoned; `reserved` is what requests and workers are writing.
+    """
+    sums = {what: select(total).where(*where, whose == owner) for what, (total, whose, *where) in _counted().items()}
+    row = session.execute(select(*(query.scalar_subquery().label(what) for what, query in sums.items()))).one()
+    return {what: int(size) for what, size in row._mapping.items()}
+
+
+def used_by_all(session: Session) -> dict[str | None, dict[str, int]]:
+    """Sum the same of every owner who has anything; None is the operator."""
+    counted = _counted()
+    found: dict[str | None, dict[str, int]] = {}
+    for what, (total, whose, *where) in counted.items():
+        for owner, size in session.execute(select(whose, total).where(*where).group_by(whose)):
+            found.setdefault(owner, dict.fromkeys(counted, 0))[what] = int(size)
+    return found
+
+
+def _counted() -> dict[str, tuple[Any, ...]]:
+    """Return what counts, by name: its sum, the column of its owner, and further conditions."""
+    going_on = (ResumableUpload.created.is_(None), ResumableUpload.expires_at > now())
+    return {
+        "datasets": (_sum(Dataset.size), Dataset.owner, Dataset.status != UploadStatus.INVALID),
+        "previews": (_sum(Dataset.preview_size), Dataset.owner),
+        "models": (_sum(Model.size), Model.owner, Model.status != UploadStatus.INVALID),
+        "model_files": (_sum(ModelFile.size), Model.owner, ModelFile.model_id == Model.id),
+        "artifacts": (_sum(Artifact.size), Job.owner, Artifact.job_id == Job.id),
+        "announced": (_sum(ResumableUpload.length), ResumableUpload.owner, *going_on),
+        "reserved": (_sum(Reservation.size), Reservation.owner, Reservation.lease_until > now()),
+    }
+
+
+def _sum(column: Any) -> ColumnElement[int]:
+    return func.coalesce(func.sum(column), 0)
+
+
+def running(session: Session, owner: str) -> int:
+    """Count an owner's jobs that workers hold."""
+    return session.scalar(select(func.count()).where(Job.owner == owner, held(Job))) or 0
+
+
+def set_aside(session: Session, most: int) -> list[str]:
+    """Return the owners who have as many jobs running as they may; claims are then made in turn.
+
+    Args:
+        session: the caller's transaction.
+        most: jobs that one owner may have running; 0: any number.
+    """
+    if not most:
+        return []
+    one_at_a_time(session, CLAIMS)
+    running = select(Job.owner).where(held(Job), Job.owner.is_not(None)).group_by(Job.owner)
+    return [owner for owner in session.scalars(running.having(func.count() >= most)) if owner]
+
+
+def _count(session: Session, owner: str, condition: ColumnElement[bool], most: int) -> int:
+    """Count an owner's jobs, and stop a while after `most`: what is beyond a quota costs nothing more."""
+    some = select(Job.id).where(Job.owner == owner, condition).limit(most + MOST_AT_ONCE).subquery()
+    return session.scalar(select(func.count()).select_from(some)) or 0
+
+
+def one_at_a_time(session: Session, lock: int) -> None:
+    """Wait for other transactions with this lock to end. SQLite has one writer at a time anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(lock)))

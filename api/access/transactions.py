@@ -1,0 +1,77 @@
+"""One request is one transaction; doorbells ring after its commit, and no answer waits for the broker."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.orm import Session
+
+from api import ownership
+from api.access.quotas import NONE, Quotas, bind
+from api.caller import Caller
+from api.db import Database
+from api.queue import Doorbell
+
+log = logging.getLogger(__name__)
+
+
+def act_for(session: Session, caller: Caller, quotas: Quotas) -> None:
+    """Let a session see and make what is the caller's, within quotas."""
+    ownership.bind(session, caller)
+    bind(session, quotas)
+
+
+class UnitOfWork:
+    """A session, and what is to happen once it is committed, or when it is not."""
+
+    def __init__(self, session: Session, database: Database) -> None:
+        self.session, self.database = session, database
+        self._rings: list[tuple[str, str]] = []
+        self._then: list[Callable[[], None]] = []
+        self._undo: list[Callable[[], None]] = []
+
+    def ring(self, queue: str, row_id: str) -> None:
+        """Ring for the row on `queue` after the commit."""
+        self._rings.append((queue, row_id))
+
+    def then(self, action: Callable[[], None]) -> None:
+        """Do this after the commit; what it leaves undone, the reaper does."""
+        self._then.append(action)
+
+    def undo(self, action: Callable[[], None]) -> None:
+        """Do this if the transaction is rolled back.
+
+        Not where the answer to its COMMIT is lost: the rows may be there. What is left over then has no row, or has
+        one; the reaper, which asks the rows, removes it or keeps it.
+        """
+        self._undo.append(action)
+
+    @classmethod
+    @contextmanager
+    def of(
+        cls, database: Database, doorbell: Doorbell, caller: Caller, quotas: Quotas = NONE, write: bool = True
+    ) -> Iterator["UnitOfWork"]:
+        """Act for a caller, within quotas: commit at the end and ring; on any error roll back and undo."""
+        work: UnitOfWork | None = None
+        is_decided = True  # whether a failure means that nothing was committed
+        try:
+            with database.transaction(write) as session:
+                act_for(session, caller, quotas)
+                work = cls(session, database)
+                yield work
+                session.flush()
+                is_decided = False
+        except BaseException:
+            for action in work._undo if work and is_decided else ():
+                action()
+            raise
+        for queue, row_id in work._rings:
+            try:
+                doorbell.ring(queue, row_id)
+            except Exception:  # the row is committed: whatever is wrong with the broker, the reaper rings again
+                log.exception("could not ring for %s", row_id)
+        for action in work._then:
+            try:
+                action()
+            except Exception:  # likewise
+                log.exception("could not do what was to follow the commit")

@@ -1,0 +1,1 @@
+"""All that knows FastAPI or Starlette: the application, the guard, request bodies, streams."""

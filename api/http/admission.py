@@ -1,0 +1,179 @@
+"""Admission to the database: a bounded line, then one thread with one connection, and never more than there are.
+
+A request that holds a connection (on SQLite the write lock) while it waits for a thread that only other such requests
+could free is a deadlock. So nothing in this process opens a transaction but a function that `Admission` runs: it waits
+in line while it holds nothing, and once let in it has its thread and its connection until it returns.
+
+The guard and those who follow jobs have threads of their own: a burst of requests holds up neither.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import TypeVar
+
+from api.db import Database
+from api.errors import Overloaded
+
+T = TypeVar("T")
+
+REQUESTS, GUARD, FOLLOWERS = 4, 1, 2  # threads, and so connections, of each kind
+LEDGER = 1  # the thread of `api.uploads.ledger`, which renews what this process has reserved
+CONNECTIONS = REQUESTS + GUARD + FOLLOWERS + LEDGER
+WRITERS = {"sqlite": 1}  # requests that write at once: SQLite has one write lock
+OTHER_WRITERS = 3  # elsewhere: one place is left to those who read
+SERVED_SECONDS = 4.0  # a request is refused at once if those before it will take longer than this
+STUCK_SECONDS = 2.0  # the same if nobody has come out for so long
+SHORT, LONGEST = 64, 1000  # requests in line that are no reason to refuse one, and that are one in any case
+PATIENCE = 10.0  # seconds in line, where the estimate was wrong
+LONG_PATIENCE = 60.0  # of those who must not be refused: they have begun, or others wait for them
+
+
+class Line:
+    """Places, and those who wait for one: first come, first served, and no more than can be served soon."""
+
+    def __init__(self, places: int) -> None:
+        self._free, self._waiting = asyncio.Semaphore(places), 0
+        self._left, self._pace = 0.0, 0.0  # when somebody left last, and seconds from one who leaves to the next
+
+    def check(self) -> None:
+        """Refuse one more if it would wait too long.
+
+        Raises:
+            Overloaded: so it is.
+        """
+        if not self._free.locked() or not self._waiting:
+            return
+        stuck = time.monotonic() - self._left > STUCK_SECONDS
+        too_long = self._waiting > SHORT and self._waiting * self._pace > SERVED_SECONDS
+        if stuck or too_long or self._waiting >= LONGEST:
+            raise Overloaded(f"expected a request that can be served soon, got one behind {self._waiting} others")
+
+    async def enter(self) -> None:
+        """Wait for a place."""
+        if not self._free.locked():
+            await self._free.acquire()  # does not wait
+            self._left = time.monotonic()
+            return
+        self._waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self._waiting -= 1
+
+    def leave(self) -> None:
+        """Pass the place on to the next in line."""
+        now = time.monotonic()
+        if self._waiting:
+            self._pace += 0.1 * (now - self._left - self._pace)
+        self._left = now
+        self._free.release()
+
+
+class Lane:
+    """Threads with a connection each, and the line before them."""
+
+    def __init__(self, database: Database, places: int, name: str) -> None:
+        self._database, self._line = database, Line(places)
+        self._threads = ThreadPoolExecutor(places, f"database-{name}")
+        self._closed = False
+
+    def check(self) -> None:
+        """Refuse one more if it would wait too long; raises `Overloaded`."""
+        self._line.check()
+
+    async def run(self, work: Callable[[], T], *lines: Line, refuse: bool = True) -> T:
+        """Run `work` in a thread that may open transactions.
+
+        Args:
+            work: what is to be done; it ends its transactions.
+            lines: what is stood in before, in this order.
+            refuse: rather than wait for long.
+
+        Raises:
+            Overloaded: too many wait already.
+        """
+        lines = (*lines, self._line)
+        if refuse:
+            for line in lines:
+                line.check()
+        entered: list[Line] = []
+
+        def leave(_: object = None) -> None:
+            for line in reversed(entered):
+                line.leave()
+
+        try:
+            async with asyncio.timeout(PATIENCE if refuse else LONG_PATIENCE):
+                for line in lines:
+                    await line.enter()
+                    entered.append(line)
+            done = asyncio.get_running_loop().run_in_executor(
+                self._threads, copy_context().run, self._database.admit, work
+            )
+        except BaseException as error:
+            leave()
+            if isinstance(error, TimeoutError):
+                raise Overloaded("expected a database that answers soon, got none") from None
+            if self._closed and isinstance(error, RuntimeError):  # the request has waited until the process ended
+                raise Overloaded(
+                    "expected a service that stays up, got one that ends: send the request again"
+                ) from None
+            raise
+        # The thread works on when whoever waits for it is cancelled: its place is free when it is.
+        done.add_done_callback(leave)
+        return await asyncio.shield(done)
+
+    def close(self) -> None:
+        """End the threads; what they do is done first, what still waits for one is refused."""
+        self._closed = True
+        self._threads.shutdown()
+
+
+class Admission:
+    """Lets work at the database; used by one event loop."""
+
+    def __init__(self, database: Database) -> None:
+        self._writers = Line(WRITERS.get(database.engine.dialect.name, OTHER_WRITERS))
+        self._requests = Lane(database, REQUESTS, "requests")
+        self._guard = Lane(database, GUARD, "guard")
+        self._followers = Lane(database, FOLLOWERS, "followers")
+
+    async def run(self, work: Callable[[], T], write: bool, refuse: bool = True) -> T:
+        """Run what a request reads or writes. Those who write stand in line among themselves first.
+
+        Args:
+            work: what is to be done.
+            write: it may write.
+            refuse: rather than wait for long; not what has begun already.
+
+        Raises:
+            Overloaded: too many wait already.
+        """
+        lines = (self._writers,) if write else ()
+        return await self._requests.run(work, *lines, refuse=refuse)
+
+    def check(self, write: bool) -> None:
+        """Refuse a request that would be refused at the database, before anything of it is parsed.
+
+        Raises:
+            Overloaded: too many wait already.
+        """
+        if write:
+            self._writers.check()
+        self._requests.check()
+
+    async def guard(self, work: Callable[[], T]) -> T:
+        """Run a small read that every request needs."""
+        return await self._guard.run(work, refuse=False)
+
+    async def follow(self, work: Callable[[], T]) -> T:
+        """Run what one of those reads who follow jobs; their number is limited elsewhere."""
+        return await self._followers.run(work, refuse=False)
+
+    def close(self) -> None:
+        """End the threads."""
+        for lane in (self._requests, self._guard, self._followers):
+            lane.close()

@@ -1,0 +1,205 @@
+"""What endpoints ask for, as types; and how they document their refusals."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Header, Request, Response
+from sqlalchemy.orm import Session
+
+from api.access import audit
+from api.access.quotas import Quotas
+from api.access.transactions import UnitOfWork, act_for
+from api.caller import READING, Caller
+from api.db import Database
+from api.errors import (
+    ApiError,
+    BadRequest,
+    BodyTooSlow,
+    CrossSite,
+    HeadersTooLarge,
+    HostNotAllowed,
+    InternalError,
+    LoopbackOnly,
+    MalformedJson,
+    Overloaded,
+    TooLarge,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from api.http.admission import Admission
+from api.http.watch import Watch
+from api.queue import Doorbell
+from api.settings import Settings
+from api.storage import Storage
+from api.storage.deletions import follow_all
+from api.uploads.ledger.service import check_room
+
+Read = Callable[[], AbstractContextManager[Session]]
+
+
+def settings_of(request: Request) -> Settings:
+    """Return the settings that the app was made with."""
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+def database_of(request: Request) -> Database:
+    """Return the app's database."""
+    database: Database = request.app.state.database
+    return database
+
+
+def storage_of(request: Request) -> Storage:
+    """Return the app's file store."""
+    storage: Storage = request.app.state.storage
+    return storage
+
+
+def watch_of(request: Request) -> Watch:
+    """Return the watch, which reports writes to jobs."""
+    watch: Watch = request.app.state.watch
+    return watch
+
+
+def admission_of(request: Request) -> Admission:
+    """Return what lets requests at the database."""
+    admission: Admission = request.app.state.admission
+    return admission
+
+
+def caller_of(request: Request) -> Caller:
+    """Return the caller that the guard has found."""
+    caller: Caller = request.state.caller
+    return caller
+
+
+@contextmanager
+def unit_of_work(request: Request, response: Response) -> Iterator[UnitOfWork]:
+    """Open the request's transaction; what it changes is in the audit log if it stands."""
+    doorbell: Doorbell = request.app.state.doorbell
+    quotas, write = Quotas.of(settings_of(request)), request.method not in READING
+    with UnitOfWork.of(database_of(request), doorbell, caller_of(request), quotas, write) as work:
+        if getattr(request.state, "room", False):
+            check_room(work.session, storage_of(request), settings_of(request).min_free_bytes)
+        yield work
+        if write:
+            made = response.headers.get("Location", "").rpartition("/")[2]
+            about = next(iter(request.path_params.values()), made) or None
+            action = request.scope["route"].operation_id
+            audit.record(work.session, caller_of(request), action, about, request.state.request_id)
+
+
+def reading(request: Request) -> Read:
+    """Return what opens a reading session for the caller, in a thread of `api.http.admission`."""
+    database, caller, quotas = database_of(request), caller_of(request), Quotas.of(settings_of(request))
+
+    @contextmanager
+    def read() -> Iterator[Session]:
+        with database.reading() as session:
+            act_for(session, caller, quotas)
+            yield session
+
+    return read
+
+
+# What is refused of any JSON body.
+OF_JSON: tuple[type[ApiError], ...] = (
+    BadRequest,
+    MalformedJson,
+    CrossSite,
+    BodyTooSlow,
+    TooLarge,
+    UnsupportedMediaType,
+)
+
+
+async def json_only(request: Request) -> None:
+    """Refuse a body that does not call itself JSON."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMediaType(f"expected Content-Type: application/json, got {media_type or 'none'}")
+
+
+async def json_or_nothing(request: Request) -> None:
+    """Refuse a body that does not call itself JSON; there may be none."""
+    if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
+        await json_only(request)
+
+
+def remove_after(request: Request, work: UnitOfWork, notes: list[str]) -> None:
+    """Remove the files of these notes after the commit."""
+    work.then(lambda: follow_all(database_of(request), storage_of(request), notes))
+
+
+async def room(request: Request) -> None:
+    """Refuse work for which the file store has no room beside what is being written, in the request's transaction."""
+    request.state.room = True
+
+
+Found = TypeVar("Found")
+
+
+async def at_database(request: Request, work: Callable[[], Found], write: bool) -> Found:
+    """Run what a request does at the database, in a thread of `api.http.admission`.
+
+    Raises:
+        Overloaded: too many wait already, and this is the request's first step there. One that has begun is let finish.
+    """
+    begun = getattr(request.state, "begun", False)
+    found = await admission_of(request).run(work, write, refuse=not begun)
+    request.state.begun = True
+    return found
+
+
+def at_once(find: Callable[[Request], Found]) -> Callable[[Request], Awaitable[Found]]:
+    """Make a dependency of what only looks something up: FastAPI would take a thread for a plain function."""
+
+    async def found(request: Request) -> Found:
+        return find(request)
+
+    return found
+
+
+SettingsDep = Annotated[Settings, Depends(at_once(settings_of))]
+DatabaseDep = Annotated[Database, Depends(at_once(database_of))]
+CallerDep = Annotated[Caller, Depends(at_once(caller_of))]
+StorageDep = Annotated[Storage, Depends(at_once(storage_of))]
+ReadDep = Annotated[Read, Depends(at_once(reading))]
+WatchDep = Annotated[Watch, Depends(at_once(watch_of))]
+AdmissionDep = Annotated[Admission, Depends(at_once(admission_of))]
+# `api.http.routing.Route` opens it; FastAPI refuses to start with an endpoint that asks for it on another route.
+Work = Annotated[UnitOfWork, "the request's transaction"]
+IfNoneMatch = Annotated[str | None, Header(description="ETag of the client's copy")]
+
+
+ANYWHERE: tuple[type[ApiError], ...] = (
+    HostNotAllowed,
+    BadRequest,
+    LoopbackOnly,
+    HeadersTooLarge,
+    InternalError,
+    Unavailable,
+    Overloaded,
+)
+
+
+def refusals(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
+    """Document the errors that an endpoint answers with, by status; those that any may answer with come along.
+
+    >>> from api.errors import NotFound
+    >>> refusals(NotFound)[404]["description"]
+    '`not_found`: Not found'
+    """
+    responses: dict[int | str, dict[str, Any]] = {}
+    for error in (*errors, *ANYWHERE):
+        sentence = f"`{error.code}`: {error.title}"
+        if error.status in responses:
+            responses[error.status]["description"] += f"; {sentence}"
+        else:
+            schema = {"$ref": "#/components/schemas/ProblemDocument"}
+            responses[error.status] = {
+                "description": sentence,
+                "content": {"application/problem+json": {"schema": schema}},
+            }
+    return responses

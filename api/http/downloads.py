@@ -1,0 +1,79 @@
+"""Stored files on their way out: from this machine, by a presigned address of the bucket, or through the service."""
+
+import os
+import stat
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePath
+from types import MappingProxyType
+from typing import Any
+
+from fastapi import Request
+from starlette.responses import Response
+
+from api.errors import Gone
+from api.http.dependencies import settings_of, storage_of
+from api.http.responses import ContentResponse, Disposition, content_etag, not_modified
+from api.storage import Storage
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+ALWAYS_OURS = ("content-security-policy",)  # guards that a bucket's answer cannot have
+
+
+@dataclass(frozen=True)
+class Download:
+    """What is handed out, and as what."""
+
+    key: str
+    sha256: str
+    size: int
+    stored_at: datetime
+    filename: str  # under which it is saved; plain characters
+    media_type: str
+    disposition: Disposition = "attachment"
+
+
+def hand_out(
+    request: Request, file: Download, if_none_match: str | None, headers: Mapping[str, str] = NO_HEADERS
+) -> Response:
+    """Answer with a stored file, with the address at which the bucket hands it out, or that the client has it.
+
+    A HEAD is answered here, and so is what needs headers that a bucket does not send.
+
+    Raises:
+        Gone: nothing is stored under the key.
+    """
+    if (unchanged := not_modified(if_none_match, content_etag(file.sha256), headers)) is not None:
+        return unchanged
+    store, settings = storage_of(request), settings_of(request)
+    if not store.exists(file.key):
+        raise Gone(f"expected {PurePath(file.key).name} in the file store, got nothing there: it was removed")
+    if (path := store.local(file.key)) is not None:
+        return ContentResponse(path, file.sha256, file.filename, file.media_type, file.disposition, headers)
+    passed_on = _PassedOn(store, file, headers)
+    guarded = any(name.lower() in ALWAYS_OURS for name in headers)
+    if not settings.s3_redirect or guarded or request.method != "GET":
+        return passed_on
+    address = store.presigned(file.key, file.media_type, passed_on.headers["content-disposition"])
+    if address is None:
+        return passed_on
+    kept = {name: passed_on.headers[name] for name in ("etag", "repr-digest")}
+    return Response(status_code=307, headers={"Location": address, "Cache-Control": "no-store", **kept})
+
+
+class _PassedOn(ContentResponse):
+    """A file of the bucket that comes through the service: ranges and all as from this machine."""
+
+    def __init__(self, store: Storage, file: Download, headers: Mapping[str, str]) -> None:
+        super().__init__(PurePath(file.key), file.sha256, file.filename, file.media_type, file.disposition, headers)
+        self._store, self._key = store, file.key
+        at = file.stored_at.timestamp()
+        self.stat_result = os.stat_result((stat.S_IFREG, 0, 0, 1, 0, 0, file.size, at, at, at))
+        self.set_stat_headers(self.stat_result)
+
+    @asynccontextmanager
+    async def _open_file(self) -> AsyncIterator[Any]:
+        async with self._store.reader(self._key) as reader:
+            yield reader

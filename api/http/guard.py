@@ -1,0 +1,263 @@
+"""The guard in front of every request: who may speak, to which host, and what every answer carries.
+
+It runs before a byte of the body is read. Where there is a token or an API key, every /v1 call must carry one. Without
+any the service answers this machine only, whatever address it was made to listen on.
+"""
+
+import asyncio
+import hmac
+import ipaddress
+import logging
+from contextlib import AbstractAsyncContextManager, ExitStack, nullcontext
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import log_setup
+from api.caller import LOOPBACK, READING, TOKEN, Caller, needed
+from api.errors import (
+    ApiError,
+    CrossSite,
+    HostNotAllowed,
+    InsufficientScope,
+    InternalError,
+    LoopbackOnly,
+    Unauthorized,
+    Unavailable,
+)
+from api.http import bounds
+from api.http.admission import Admission
+from api.http.key_lookup import Lookup
+from api.http.pacing import Paced
+from api.http.rates import Rates
+from api.http.responses import problem_response
+from api.http.standing import SECONDS, standing
+from api.settings import Settings
+
+log = logging.getLogger(__name__)
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "private, no-cache",
+}
+MAX_BODY_BYTES = 2**20  # of a body that is no upload
+NO_CONTENT = "default-src 'none'; frame-ancestors 'none'"
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address or host name is this machine's own.
+
+    >>> [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "::ffff:127.0.0.1", "0.0.0.0", "example.org")]
+    [True, True, True, True, False, False]
+    """
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+class Guard:
+    """The middleware around the app; only the access log is further out, so no answer leaves without its headers."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        token: str | None,
+        keys: Lookup,
+        uploads: tuple[str, ...],
+        admission: Admission,
+    ) -> None:
+        self._app, self._token, self._keys, self._uploads = app, token, keys, uploads
+        self._admission = admission
+        self._settings, self._rates = settings, Rates(settings)
+        self._hosts = {host.lower() for host in settings.allowed_hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check the request, pass it on, and turn what nobody foresaw into a problem without internals."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = scope["state"]["request_id"]
+        started = streams = False
+
+        async def send_dressed(message: Message) -> None:
+            nonlocal started, streams
+            if message["type"] == "http.response.start":
+                started = True
+                streams = Headers(raw=message["headers"]).get("content-type", "").startswith("text/event-stream")
+                _dress(MutableHeaders(raw=message["headers"]), request_id)
+            await send(message)
+
+        with ExitStack() as stack:
+            try:
+                if caller := await self._check(scope):
+                    stack.enter_context(log_setup.about(key=caller.key))
+                paced = Paced(receive, self._settings)
+                limited = paced if _is_one_of(scope["path"], self._uploads) else _limited(paced)
+                async with self._as_long_as_valid(scope, caller):
+                    await self._app(scope, limited, send_dressed)
+            except ClientDisconnect:
+                log.info("the client hung up")
+            except asyncio.CancelledError:  # the server stops, and the grace is over: it would answer 500
+                if started:
+                    raise
+                leaving = Unavailable("expected a request that ends before this process stops, got one that did not")
+                await problem_response(leaving, request_id)(scope, receive, send_dressed)
+            except ApiError as error:
+                if not started:
+                    await problem_response(error, request_id)(scope, receive, send_dressed)
+                    return
+                log.info("the answer ends here: %s", error)
+                if streams:  # an end in order; of anything else the server cuts the connection, or it would look whole
+                    await send({"type": "http.response.body", "body": b""})
+            except Exception:
+                log.exception("the request failed")
+                if started:
+                    raise  # too late for an answer: the server cuts the connection
+                internal = InternalError("an error of ours; the service's log has it under this request's id")
+                await problem_response(internal, request_id)(scope, receive, send_dressed)
+
+    def _as_long_as_valid(self, scope: Scope, caller: Caller | None) -> AbstractAsyncContextManager[None]:
+        """Return what runs an answer for as long as its caller's key is valid."""
+        if caller is None or caller is LOOPBACK or caller is TOKEN:
+            return nullcontext()
+        token = Headers(scope=scope)["authorization"].partition(" ")[2].strip()
+        return standing(lambda: self._keys.caller(token, at_most=SECONDS))
+
+    async def _check(self, scope: Scope) -> Caller | None:
+        """Let the request through, or raise its refusal; return who asks, where that matters.
+
+        Whoever is refused before they are known is counted by address: refusals cost time, too.
+        """
+        try:
+            caller = await self._known(scope)
+        except Unavailable:
+            raise
+        except ApiError:
+            await self._rates.check_stranger((scope.get("client") or ("nowhere",))[0])
+            raise
+        if caller is not None and caller is not LOOPBACK:
+            await self._rates.check(caller, scope["method"], scope["path"])
+            _check_scope(caller, scope["method"], scope["path"])
+        if caller is not None:  # whoever would be refused at the database costs no routing, parsing and validation
+            self._admission.check(write=scope["method"] not in READING)
+        return caller
+
+    async def _known(self, scope: Scope) -> Caller | None:
+        """Find out who asks; None for an address that anybody may ask.
+
+        Raises:
+            ApiError: the request is refused, whoever it is from.
+        """
+        bounds.check(scope)
+        headers = Headers(scope=scope)
+        under_v1 = scope["path"] == "/v1" or scope["path"].startswith("/v1/")
+        # Probes are answered without a look at the database, which may be what is to be found out.
+        closed = self._token is not None or (await self._keys.any_key() if under_v1 else self._keys.has_any)
+        # Behind a token or keys a rebound DNS name gains nothing, so any is fine unless the operator lists some.
+        if not closed or self._hosts:
+            self._check_host(headers)
+        if scope["method"] not in READING:
+            _check_origin(headers)
+        if not closed:
+            _check_local(scope)
+            scope["state"]["caller"] = LOOPBACK
+        elif under_v1:
+            scope["state"]["caller"] = await self._caller(headers.get("authorization", ""))
+        found: Caller | None = scope["state"].get("caller")
+        return found
+
+    def _check_host(self, headers: Headers) -> None:
+        host = _host_name(headers.get("host", ""))
+        if not (is_loopback(host) or host in self._hosts):
+            raise HostNotAllowed(f"expected a Host of this service, got {host!r}: RDRKD_ALLOWED_HOSTS may list it")
+
+    async def _caller(self, authorization: str) -> Caller:
+        scheme, _, given = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthorized("expected the header Authorization: Bearer <API key or token>, got none")
+        given = given.strip()
+        # latin-1: the bytes as they were sent
+        if self._token is not None and hmac.compare_digest(given.encode("latin-1"), self._token.encode()):
+            return TOKEN
+        return await self._keys.caller(given)
+
+
+def _check_scope(caller: Caller, method: str, path: str) -> None:
+    scope = needed(method, path)
+    if not caller.scope.holds(scope):
+        raise InsufficientScope(f"expected a key of the scope {scope}, got one of the scope {caller.scope}")
+
+
+def _check_origin(headers: Headers) -> None:
+    """Refuse what a browser sends for another site's page: it needs no token on this machine."""
+    origin = headers.get("origin")
+    if origin is not None and _place(origin) != headers.get("host", "").lower():
+        raise CrossSite(f"expected a request from this service's own pages or from a program, got one from {origin!r}")
+
+
+def _place(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:  # no URL at all
+        return None
+
+
+def _check_local(scope: Scope) -> None:
+    client = scope.get("client")
+    if client is not None and not is_loopback(client[0]):
+        raise LoopbackOnly("expected a caller on this machine; set RDRKD_TOKEN or make API keys to serve others")
+
+
+def _is_one_of(path: str, addresses: tuple[str, ...]) -> bool:
+    """Return whether a path is one of the addresses, or below one that ends with a slash.
+
+    >>> [_is_one_of(path, ("/v1/models", "/v1/uploads/")) for path in ("/v1/models", "/v1/models/x", "/v1/uploads/x")]
+    [True, False, True]
+    """
+    return any(path.startswith(one) if one.endswith("/") else path == one for one in addresses)
+
+
+def _limited(receive: Receive) -> Receive:
+    """Stop reading a body beyond the limit; FastAPI lets no other error than its own through while it reads."""
+    size = 0
+
+    async def limited() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > MAX_BODY_BYTES:
+            raise HTTPException(413)
+        return message
+
+    return limited
+
+
+def _host_name(host: str) -> str:
+    """Take the port off a Host header.
+
+    >>> _host_name("localhost:8000"), _host_name("[::1]:8000"), _host_name("[")
+    ('localhost', '::1', '')
+    """
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _dress(headers: MutableHeaders, request_id: str) -> None:
+    headers["X-Request-ID"] = request_id
+    for name, value in HEADERS.items():
+        headers.setdefault(name, value)
+    headers.setdefault("Content-Security-Policy", NO_CONTENT)

@@ -1,0 +1,136 @@
+"""Waiting for news of jobs: one small query a moment for all who wait, no thread and no connection for any of them.
+
+Every write to a job raises its version, whichever process makes it. While anybody waits, the versions of the jobs that
+are waited for are read every `POLL_SECONDS`, and those wake whose job has another one. So any number of API processes
+may run side by side, on every database, with no channel between them.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import Context
+from functools import partial
+
+import anyio
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.caller import Caller
+from api.db import Database
+from api.errors import TooManyWaiting
+from api.http.admission import Admission
+from api.tables.jobs import Job
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+
+
+class News:
+    """That a job has been written to since one who waits looked last."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def tell(self) -> None:
+        """Wake who waits."""
+        self._event.set()
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait for a write after the last call; False if there was none within `seconds`.
+
+        Look at the job after a call, not before it: what is written between the two wakes the next call.
+        """
+        with anyio.move_on_after(seconds):
+            await self._event.wait()
+        written = self._event.is_set()
+        self._event.clear()
+        return written
+
+
+class Watch:
+    """All who wait in this process."""
+
+    def __init__(self, database: Database, admission: Admission, most: int) -> None:
+        self._database, self.admission, self.most = database, admission, most
+        self.taken = 0  # of the places of those who wait
+        self._of = Counter[str]()  # the same, by owner
+        self.tick = 0  # the number of the newest read of versions
+        self._waiting: dict[str, list[News]] = {}
+        self._versions: dict[str, int | None] = {}
+        self._task: asyncio.Task[None] | None = None
+        self.closing = False  # the process stops: whoever waits should end, and come back to another one
+
+    @contextmanager
+    def place(self, caller: Caller) -> Iterator[None]:
+        """Take one of the places of those who wait. An owner has at most as many as are left free for others.
+
+        So one owner alone has half of them, two have two thirds, and whoever comes next still finds some. The operator
+        may have all.
+
+        Raises:
+            TooManyWaiting: all are taken, or this owner's are.
+        """
+        free, owner = self.most - self.taken, caller.owner
+        if free <= 0:
+            raise TooManyWaiting(f"expected at most {self.most} clients that wait, got one more: poll, or come back")
+        if owner is not None and (own := self._of[owner]) > free:
+            raise TooManyWaiting(f"expected at most {own} clients of {owner} that wait, got one more: poll")
+        self.taken += 1
+        if owner is not None:
+            self._of[owner] += 1
+        try:
+            yield
+        finally:
+            self.taken -= 1
+            if owner is not None:
+                self._of[owner] -= 1
+                self._of += Counter()  # forget owners without any
+
+    @contextmanager
+    def job(self, job_id: str, caller: Caller) -> Iterator[News]:
+        """Be told of writes to a job; raises `TooManyWaiting`."""
+        with self.place(caller):
+            news = News()
+            self._waiting.setdefault(job_id, []).append(news)
+            if self._task is None or self._task.done():
+                # In a context of its own: it outlives the request that happens to start it.
+                self._task = asyncio.create_task(self._poll(), context=Context())
+            try:
+                yield news
+            finally:
+                self._waiting[job_id].remove(news)
+                if not self._waiting[job_id]:
+                    del self._waiting[job_id]
+
+    async def stop(self) -> None:
+        """Watch no more."""
+        self.closing = True
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _poll(self) -> None:
+        self._versions.clear()  # nobody knows yet: the first look wakes everybody once
+        while self._waiting:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                versions = {} if self.closing else await self.admission.guard(partial(self._read, list(self._waiting)))
+            except SQLAlchemyError as error:  # who waits goes on waiting
+                log.warning("the database does not answer: %s", error)
+                continue
+            self.tick += 1
+            for job_id, all_news in self._waiting.items():
+                if self.closing or versions.get(job_id) != self._versions.get(job_id, -1):
+                    for news in all_news:
+                        news.tell()
+            self._versions = versions
+
+    def _read(self, job_ids: list[str]) -> dict[str, int | None]:
+        """Read the versions of jobs; None: it is gone."""
+        with self._database.transaction() as session:
+            rows = session.execute(select(Job.id, Job.version).where(Job.id.in_(job_ids))).all()
+        return dict.fromkeys(job_ids) | dict(rows)

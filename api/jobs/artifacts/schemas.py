@@ -1,0 +1,36 @@
+"""Artifacts as the API shows them."""
+
+from datetime import datetime
+from typing import Self
+
+from pydantic import BaseModel, Field
+
+from api.jobs.schemas import links
+from api.storage.media import media_type
+from api.tables.jobs import Artifact
+
+
+class ArtifactView(BaseModel):
+    """The newest version of a file that a job has published."""
+
+    name: str = Field(examples=["report.html"])
+    epoch: int = Field(description="epoch of the checkpoint that it belongs to; 0: none")
+    attempt: int = Field(description="attempt of the job that wrote it")
+    size: int = Field(description="bytes")
+    sha256: str = Field(description="also its ETag")
+    media_type: str
+    created_at: datetime
+    link: str
+
+    @classmethod
+    def of(cls, row: Artifact) -> Self:
+        """Show a row."""
+        shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
+        link = f"{links(row.job_id).artifacts}/{row.name}"
+        return cls(**shown, media_type=media_type(row.name), link=link)
+
+
+class Artifacts(BaseModel):
+    """The files of a job, by name."""
+
+    data: list[ArtifactView]

@@ -1,0 +1,121 @@
+"""What the owner does with a job that is there. Functions take the request's session and never commit."""
+
+import re
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.access import quotas
+from api.errors import IfMatchMissing, NotChangeable, NotPausable, NotPaused, NotRetryable, PreconditionFailed
+from api.jobs import service as jobs
+from api.jobs.control import moves
+from api.jobs.control.schemas import Change
+from api.pages import get_or_404
+from api.tables.job_inputs import blocked
+from api.tables.jobs import Job
+from api.tables.states import ENDED_EARLY, Status
+
+TRIES = 5  # of a change that does not mind what the job has become in the meantime
+EPOCHS = ("distill", "train")  # kinds that have epochs, and so checkpoints
+
+
+def retry(session: Session, job_id: str, scratch: bool) -> Job:
+    """Let a job that has failed or was cancelled go on, from its newest checkpoint or from scratch.
+
+    Raises:
+        NotFound: there is no such job.
+        NotRetryable: it has ended otherwise or not at all, another job goes on in its place, or it can never start.
+        QuotaExceeded: its owner has too many queued jobs, or stored too much.
+    """
+    job = jobs.get(session, job_id)
+    if job.status not in ENDED_EARLY:
+        raise NotRetryable(f"expected a job that has failed or was cancelled, got one that is {job.status}")
+    successor = session.scalar(select(Job.id).where(Job.continues == job_id).limit(1))
+    if successor is not None:
+        raise NotRetryable(f"expected a job that no other goes on from, got one that {successor} goes on from")
+    if job.deadline is not None and jobs.is_past(session, job.deadline):
+        raise NotRetryable(f"expected a job whose deadline is to come, got one of {job.deadline.isoformat()}")
+    if (problem := blocked(session, job.spec)) is not None:
+        raise NotRetryable(f"expected a job that can start, got one that cannot: {problem[1]}")
+    if not moves.retry(session, job, scratch):
+        raise NotRetryable(f"expected a job that stays as it is, got one that is {job.status} since")
+    quotas.check_jobs(session, job.owner)
+    return job
+
+
+def pause(session: Session, job_id: str, how: moves.Pause) -> Job:
+    """Ask a job to wait: at once where it is queued, else once its trainer has stopped; asking again changes nothing.
+
+    Raises:
+        NotFound: there is no such job.
+        NotPausable: it has ended, or is being cancelled.
+    """
+    job = jobs.get(session, job_id)
+    moves.pause(session, job_id, how if job.kind in EPOCHS else "latest")
+    job = get_or_404(session, Job, job_id, populate_existing=True)
+    if job.status not in (Status.PAUSING, Status.PAUSED):
+        raise NotPausable(f"expected a job that is queued, starting or running, got one that is {job.status}")
+    return job
+
+
+def resume(session: Session, job_id: str) -> Job:
+    """Queue a paused job again.
+
+    Raises:
+        NotFound: there is no such job.
+        NotPaused: it is not paused (yet).
+        QuotaExceeded: its owner has too many queued jobs, or stored too much.
+    """
+    resumed = moves.resume(session, job_id)
+    job = get_or_404(session, Job, job_id, populate_existing=True)
+    if not resumed:
+        raise NotPaused(f"expected a job that is paused, got one that is {job.status}")
+    quotas.check_jobs(session, job.owner)
+    return job
+
+
+def change(session: Session, job_id: str, wanted: Change, if_match: str | None) -> Job:
+    """Change what was asked of a job, if it is still the one that the caller knows.
+
+    Args:
+        session: the caller's transaction.
+        job_id: the job.
+        wanted: the fields that are set are changed.
+        if_match: ETags that the job may have, or `*`.
+
+    Raises:
+        NotFound: there is no such job.
+        IfMatchMissing: the caller does not say which version it knows.
+        PreconditionFailed: the job is another version by now.
+        NotChangeable: it has come too far for that.
+        Invalid: the deadline has passed already.
+    """
+    if if_match is None:
+        raise IfMatchMissing("expected the header If-Match with the job's ETag, or *, got none")
+    job = jobs.get(session, job_id)
+    columns = wanted.model_dump(exclude_unset=True)
+    jobs.check_deadline(session, columns.get("deadline"))
+    content = wanted.model_dump(mode="json", exclude_unset=True)
+    columns.pop("labels", None)  # they are the spec's alone
+    for _ in range(TRIES):
+        _check_match(if_match, job)
+        _check_changeable(wanted, job)
+        if not content or moves.change(session, job, content, **columns):
+            return job
+    raise PreconditionFailed("expected a job that stays as it is for a moment, got one that changes all the time")
+
+
+def _check_match(if_match: str, job: Job) -> None:
+    """Compare the version in the ETags: what else is in one, of what a queued job waits for, nobody changes here."""
+    known = re.findall(r'"(\d{1,18})(?:-[0-9a-f]+)?"', if_match)
+    if if_match.strip() != "*" and str(job.version) not in known:
+        raise PreconditionFailed(f'expected If-Match: W/"{job.version}", got {if_match[:80]!r}: read the job again')
+
+
+def _check_changeable(wanted: Change, job: Job) -> None:
+    fields = wanted.model_fields_set
+    if "priority" in fields and job.status not in (Status.QUEUED, Status.PAUSED):
+        raise NotChangeable(f"priority: expected a job that is queued or paused, got one that is {job.status}")
+    for field in sorted(fields & {"timeout_seconds", "deadline"}):
+        if job.status == Status.SUCCEEDED:
+            raise NotChangeable(f"{field}: expected a job that has not succeeded, got one that has")

@@ -1,0 +1,97 @@
+"""What happens to a job, as rows numbered 1, 2, ...: lossless and in order.
+
+An event is written in the transaction of what it tells. Callers hold the job's row (their UPDATE has locked it), so
+nobody else numbers events of the same job meanwhile: number n is committed before n + 1 is given, and whoever asks for
+what comes after n misses nothing. No function commits.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.orm import Session
+
+from api.jobs.events import webhook_messages as webhooks
+from api.jobs.events.webhook_messages import Ended
+from api.ownership import EVERYBODYS
+from api.tables.events import JobEvent
+from api.tables.jobs import Job
+from api.tables.states import TERMINAL, Status
+
+MOST = (
+    50_000  # of a job; then only its moves are recorded: a trainer that has read untrusted files may report without end
+)
+MORE = {"code": "more_events", "message": f"there were more than {MOST} events; from here on only the job's moves"}
+
+
+class Type(StrEnum):
+    """Type of an event."""
+
+    STATUS = "status"  # the job has another status, or another attempt has it
+    RESOLVED = "resolved"  # the spec with every default is there, or calibration has changed its weights
+    EPOCH = "epoch"  # an epoch is trained
+    CHECKPOINT = "checkpoint"  # the files of a checkpoint are in the storage
+    ARTIFACT = "artifact"  # a file beside the checkpoints is
+    WARNING = "warning"  # the trainer warned of something for the first time in this attempt
+
+
+def moved(session: Session, job_id: str, reason: str | None = None) -> None:
+    """Record a job's status as an event, if it or the attempt has changed since the last one.
+
+    Args:
+        session: the caller's transaction, in which the job has been written.
+        job_id: the job.
+        reason: why, where the job itself has no reason: it only goes back to the queue.
+    """
+    columns = (Job.status, Job.attempt, Job.worker, Job.reason, Job.kind, Job.owner, Job.finished_at)
+    status, attempt, worker, of_job, kind, owner, finished_at = session.execute(
+        select(*columns).where(Job.id == job_id)
+    ).one()
+    told = select(JobEvent.data, JobEvent.attempt).where(JobEvent.job_id == job_id, JobEvent.type == Type.STATUS)
+    last = session.execute(told.order_by(JobEvent.seq.desc()).limit(1)).one_or_none()
+    before = last.data["to"] if last is not None else None
+    if last is None or (before, last.attempt) != (status, attempt):
+        data = {"from": before, "to": str(status), "worker": worker, "reason": of_job or reason}
+        add(session, job_id, attempt, Type.STATUS, data)
+        if status in TERMINAL:
+            assert finished_at is not None
+            webhooks.ended(session, Ended(job_id, kind, Status(status), of_job, owner, finished_at))
+
+
+def failed(session: Session, job_ids: Sequence[str], reason: str) -> None:
+    """Record that queued jobs have failed for one reason, in a few statements however many they are."""
+    columns = (Job.id, Job.attempt, Job.worker, Job.kind, Job.owner, Job.finished_at)
+    jobs = session.execute(select(*columns).where(Job.id.in_(job_ids)), execution_options=EVERYBODYS).all()
+    newest = select(JobEvent.job_id, func.max(JobEvent.seq)).where(JobEvent.job_id.in_(job_ids))
+    seqs: dict[str, int] = dict(iter(session.execute(newest.group_by(JobEvent.job_id))))
+    rows = []
+    for job_id, attempt, worker, kind, owner, finished_at in jobs:
+        assert finished_at is not None
+        data = {"from": str(Status.QUEUED), "to": str(Status.FAILED), "worker": worker, "reason": reason}
+        about = {"job_id": job_id, "seq": seqs.get(job_id, 0) + 1, "attempt": attempt}
+        rows.append(about | {"type": Type.STATUS, "data": data})
+        webhooks.ended(session, Ended(job_id, kind, Status.FAILED, reason, owner, finished_at))
+    session.execute(insert(JobEvent), rows)
+
+
+def add(session: Session, job_id: str, attempt: int, kind: Type, data: dict[str, Any]) -> None:
+    """Record an event; an identical one right after it is a repeated write, and is recorded once."""
+    newest = session.scalars(
+        select(JobEvent).where(JobEvent.job_id == job_id).order_by(JobEvent.seq.desc()).limit(1)
+    ).one_or_none()
+    seq = newest.seq + 1 if newest is not None else 1
+    if newest is not None and (newest.type, newest.attempt, newest.data) == (kind, attempt, data):
+        return
+    if kind != Type.STATUS and seq >= MOST:
+        if newest is not None and newest.seq >= MOST:
+            return
+        kind, data = Type.WARNING, MORE
+    session.add(JobEvent(job_id=job_id, seq=seq, type=kind, attempt=attempt, data=data))
+    session.flush()
+
+
+def after(session: Session, job_id: str, seq: int, limit: int) -> list[JobEvent]:
+    """Read at most `limit` of a job's events, from the one after `seq` on."""
+    later = select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.seq > seq)
+    return list(session.scalars(later.order_by(JobEvent.seq).limit(limit)))

@@ -1,0 +1,132 @@
+"""Trainers' logs in pieces of whole lines; an attempt keeps its newest `MOST` characters. No function commits."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from sqlalchemy import Select, SQLColumnExpression, and_, delete, or_, select
+from sqlalchemy.orm import Session
+
+from api.tables.logs import JobLog
+
+MOST = 2**20  # characters of an attempt
+PIECE = 2**15  # characters of a row at most, and of a line
+ANSWER, ROWS = 2**19, 5000  # characters and pieces of an answer
+
+
+@dataclass(frozen=True, order=True)
+class Cursor:
+    """A place in a job's logs: after this piece of this attempt.
+
+    >>> str(Cursor.of("2-17")), Cursor.of("2-17") < Cursor(3, 1)
+    ('2-17', True)
+    """
+
+    attempt: int = 0
+    number: int = 0
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Read a cursor."""
+        attempt, number = text.split("-")
+        return cls(int(attempt), int(number))
+
+    def __str__(self) -> str:
+        return f"{self.attempt}-{self.number}"
+
+
+def append(session: Session, job_id: str, attempt: int, text: str) -> None:
+    """Add lines to an attempt's log, and drop its oldest pieces where they are too much.
+
+    The caller holds the job's row, so nobody else adds to the same log meanwhile.
+    """
+    own = (JobLog.job_id == job_id, JobLog.attempt == attempt)
+    places = select(JobLog.number, JobLog.start, JobLog.size).where(*own)
+    last = session.execute(places.order_by(JobLog.number.desc()).limit(1)).one_or_none()
+    number, end = (last.number, last.start + last.size) if last is not None else (0, 0)
+    for piece in pieces(text):
+        number += 1
+        session.add(JobLog(job_id=job_id, attempt=attempt, number=number, start=end, size=len(piece), text=piece))
+        end += len(piece)
+    session.flush()
+    first = session.execute(places.order_by(JobLog.number).limit(1)).one_or_none()
+    if first is not None and first.start < end - MOST:
+        session.execute(delete(JobLog).where(*own, JobLog.start < end - MOST))
+
+
+def after(session: Session, job_id: str, cursor: Cursor, attempt: int | None = None) -> tuple[list[JobLog], bool]:
+    """Read the pieces that come after a place, as many as an answer takes; and whether there are more.
+
+    Args:
+        session: the caller's transaction.
+        job_id: the job.
+        cursor: the place.
+        attempt: the only attempt to read; none: all of them.
+    """
+    later = or_(JobLog.attempt > cursor.attempt, and_(JobLog.attempt == cursor.attempt, JobLog.number > cursor.number))
+    return _read(session, _of(job_id, attempt).where(later), (JobLog.attempt, JobLog.number))
+
+
+def tail(session: Session, job_id: str, lines: int, attempt: int | None = None) -> list[JobLog]:
+    """Read the last `lines` lines, as far as an answer takes them, in pieces of which the first may be cut."""
+    newest_first = (JobLog.attempt.desc(), JobLog.number.desc())
+    rows, _ = _read(session, _of(job_id, attempt).limit(lines), newest_first)  # a piece has a line at least
+    found: list[JobLog] = []
+    for row in rows:
+        session.expunge(row)  # what is cut here is cut for the reader alone
+        row.text = "\n".join(row.text.split("\n")[-lines - 1 :])
+        found.append(row)
+        lines -= row.text.count("\n")
+        if lines <= 0:
+            break
+    return found[::-1]
+
+
+def _of(job_id: str, attempt: int | None) -> Select[JobLog]:
+    own = select(JobLog).where(JobLog.job_id == job_id)
+    return own if attempt is None else own.where(JobLog.attempt == attempt)
+
+
+def _read(
+    session: Session, query: Select[JobLog], order: Sequence[SQLColumnExpression[int]]
+) -> tuple[list[JobLog], bool]:
+    """Read the first `ANSWER` characters of what a query finds, and say whether it finds more."""
+    found: list[JobLog] = []
+    room = ANSWER
+    with session.scalars(query.order_by(*order).execution_options(yield_per=16)) as rows:
+        for row in rows:
+            room -= row.size
+            if room < 0 or len(found) == ROWS:
+                return found, True
+            found.append(row)
+    return found, False
+
+
+def pieces(text: str) -> Iterator[str]:
+    r"""Cut whole lines into pieces of at most `PIECE` characters; a longer line is cut short.
+
+    >>> [len(piece) for piece in pieces("x" * 20_000 + "\n" + "y" * 20_000 + "\n" + "z")]
+    [20001, 20003]
+    """
+    piece = ""
+    for line in text.removesuffix("\n").split("\n"):
+        whole = (line if len(line) < PIECE else line[: PIECE - 2] + "…") + "\n"
+        if len(piece) + len(whole) > PIECE:
+            yield piece
+            piece = ""
+        piece += whole
+    if piece:
+        yield piece
+
+
+def follows(row: JobLog, cursor: Cursor) -> bool:
+    """Return whether nothing was dropped between a place and the next piece."""
+    before = cursor.number if row.attempt == cursor.attempt else 0
+    return row.number == before + 1
+
+
+def with_gaps(rows: Sequence[JobLog], cursor: Cursor) -> Iterator[tuple[JobLog, bool]]:
+    """Yield each piece, and whether lines of its attempt before it were dropped since the place where one reads on."""
+    for row in rows:
+        yield row, not follows(row, cursor)
+        cursor = Cursor(row.attempt, row.number)

@@ -1,0 +1,271 @@
+"""The check of an upload: the same lease as a job's, from `checking` to `ready` or `invalid`, for both kinds.
+
+What a dataset is taken from a folder or a bucket is copied under a lease of its own before.
+
+As in `api.jobs.lifecycle`, each move is a conditional UPDATE fenced by the attempt, and no function commits.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from api.access import quotas
+from api.db import after_seconds, now, seconds_between
+from api.jobs import unblocking
+from api.storage import Stored
+from api.tables.datasets import Dataset
+from api.tables.leases import Fenced
+from api.tables.models import Model, ModelFile
+from api.tables.uploads import UploadStatus
+from api.uploads.datasets import versions
+from api.uploads.datasets.reading import AS_IT_IS, Words
+
+Table = type[Dataset] | type[Model]
+UPLOADS: tuple[Table, ...] = (Dataset, Model)
+Problems = list[dict[str, str]]  # {where, detail}
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A row that one attempt of one worker has."""
+
+    table: Table
+    id: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Check(Claimed):
+    """An upload that is to be checked."""
+
+    key: str  # where in the storage
+    sha256: str  # hex, of the stored file
+    size: int  # bytes
+    filename: str  # as the client called it
+    words: Words = AS_IT_IS  # of a dataset: how to read it
+
+
+@dataclass(frozen=True)
+class Import(Claimed):
+    """A dataset that is to be copied from its source; it is checked afterwards, as an upload is."""
+
+    source: str
+    waited_seconds: float  # since it was asked for
+
+
+def claim(session: Session, worker: str, lease_seconds: float) -> Check | Import | None:
+    """Take an upload to check, else a dataset to import; None: there is none. Owners take turns (`_turns`).
+
+    Checks go first: a bucket that is away holds none of them up.
+    """
+    quotas.one_at_a_time(session, quotas.CHECKS)  # or two workers would serve the same owner at once
+    for owner, table in _turns(session, UPLOADS, lambda of: of.key.is_not(None)):
+        how = (table.lenient, table.keep, table.divide) if table is Dataset else ()
+        which = (lambda of: of.key.is_not(None), owner, "created_at")
+        columns = (table.key, table.sha256, table.size, table.filename)
+        if row := _take(session, table, worker, lease_seconds, *which, *columns, *how):
+            row_id, attempt, key, sha256, size, filename, *words = row
+            return Check(table, row_id, attempt, key, sha256, size, filename, Words(*words))
+    waited = seconds_between(Dataset.created_at, now())
+    for owner, table in _turns(session, (Dataset,), lambda of: of.key.is_(None)):
+        which = (lambda of: of.key.is_(None), owner, "rung_at")
+        if row := _take(session, table, worker, lease_seconds, *which, Dataset.source, waited):
+            return Import(table, *row)
+    return None
+
+
+def _turns(
+    session: Session, tables: Sequence[Table], which: Callable[[Any], ColumnElement[bool]]
+) -> list[tuple[str | None, Table]]:
+    """Return the owners with something to do, the one whose turn it is first, and where their oldest lies.
+
+    The owner with the fewest running goes first, then the one who was served least recently, then the oldest row: an
+    owner with a thousand uploads holds another up for one of them.
+    """
+    oldest: dict[str | None, tuple[datetime, Table]] = {}
+    for table in tables:
+        free = (table.status == UploadStatus.CHECKING, table.lease_until.is_(None), which(table))
+        for owner, since in session.execute(
+            select(table.owner, func.min(table.created_at)).where(*free).group_by(table.owner)
+        ):
+            oldest[owner] = min(oldest.get(owner, (since, table)), (since, table), key=lambda pair: pair[0])
+    if len(oldest) > 1:
+        running, served = _running(session), _served(session, oldest)
+        never = datetime.min.replace(tzinfo=UTC)
+        owners = sorted(oldest, key=lambda one: (running[one], served.get(one, never), oldest[one][0]))
+    else:
+        owners = list(oldest)
+    return [(owner, oldest[owner][1]) for owner in owners]
+
+
+def _running(session: Session) -> Counter[str | None]:
+    """Count the uploads that are being worked on, by owner."""
+    found = Counter[str | None]()
+    for table in UPLOADS:
+        held = (table.status == UploadStatus.CHECKING, table.lease_until.is_not(None))
+        for owner, number in session.execute(select(table.owner, func.count()).where(*held).group_by(table.owner)):
+            found[owner] += number
+    return found
+
+
+def _served(session: Session, owners: Collection[str | None]) -> dict[str | None, datetime]:
+    """Return when the last check of each of these owners ended."""
+    found: dict[str | None, datetime] = {}
+    for table in UPLOADS:
+        mine = or_(table.owner.in_([owner for owner in owners if owner is not None]), table.owner.is_(None))
+        ended = select(table.owner, func.max(table.checked_at)).where(mine, table.checked_at.is_not(None))
+        for owner, at in session.execute(ended.group_by(table.owner)):
+            if at is not None:
+                found[owner] = max(at, found.get(owner, at))
+    return found
+
+
+def _take(
+    session: Session,
+    table: Table,
+    worker: str,
+    lease_seconds: float,
+    which: Callable[[Any], ColumnElement[bool]],
+    owner: str | None,
+    order: str,
+    *columns: Any,
+) -> Sequence[Any] | None:
+    """Lease an owner's first row of a table that is to be worked on; return its id, attempt and some columns."""
+    candidate = aliased(table)
+    first = (
+        select(candidate.id)
+        .where(
+            candidate.status == UploadStatus.CHECKING,
+            candidate.lease_until.is_(None),
+            candidate.owner.is_not_distinct_from(owner),
+            which(candidate),
+        )
+        .order_by(getattr(candidate, order), candidate.id)
+        .limit(1)
+        .with_for_update(skip_locked=True, of=candidate)  # PostgreSQL; SQLite has one writer at a time
+        .scalar_subquery()
+    )
+    return session.execute(
+        update(table)
+        .where(table.id == first, table.lease_until.is_(None))
+        .values(attempt=table.attempt + 1, worker=worker, lease_until=after_seconds(lease_seconds))
+        .returning(table.id, table.attempt, *columns)
+    ).one_or_none()
+
+
+def renew(session: Session, check: Claimed, lease_seconds: float | None) -> None:
+    """Renew the lease, which gets this new length; None: it is not due yet.
+
+    Raises:
+        Fenced: the check is no longer this attempt's.
+    """
+    if lease_seconds is not None:
+        _write(session, check, lease_until=after_seconds(lease_seconds))
+
+
+def arrived(session: Session, claimed: Import, stored: Stored) -> None:
+    """Note that an import lies in the store: it is an upload by now, which a worker is to check.
+
+    Raises:
+        QuotaExceeded: it is more than its owner may store.
+        Fenced: it is no longer this attempt's.
+    """
+    row = session.get(Dataset, claimed.id)
+    if row is None:
+        raise Fenced(claimed.id)
+    same = versions.same_content(session, row, stored.sha256)
+    there = {"key": stored.key, "sha256": stored.sha256, "size": stored.size, "same_content_as": same}
+    _write(session, claimed, **there, lease_until=None, rung_at=now())
+    quotas.check_storage(session, row.owner)
+
+
+def settle(
+    session: Session,
+    check: Claimed,
+    report: dict[str, Any] | None,
+    problems: Problems,
+    *,
+    preview: Stored | None = None,
+    written: Stored | None = None,
+) -> UploadStatus:
+    """End the check: `ready` without problems, else `invalid`.
+
+    Args:
+        session: the caller's transaction.
+        check: what was checked.
+        report: what was found.
+        problems: what is wrong.
+        preview: of a dataset, its picture.
+        written: of a model, the same one in the other format.
+    """
+    status = UploadStatus.INVALID if problems else UploadStatus.READY
+    if written is not None:
+        form = written.key.rpartition(".")[2]
+        file = ModelFile(model_id=check.id, format=form, key=written.key, sha256=written.sha256, size=written.size)
+        session.merge(file)
+        session.flush()
+    picture = (
+        {"preview_key": preview.key, "preview_sha256": preview.sha256, "preview_size": preview.size} if preview else {}
+    )
+    found = {"status": status, "report": report, "problems": problems, **picture}
+    _write(session, check, **found, lease_until=None, checked_at=now())
+    unblocking.changed(session, check.id)
+    return status
+
+
+def wanted(session: Session, check: Check) -> bool:
+    """Return whether an upload that is not refused has the same content: two uploads of one file share it."""
+    for table in UPLOADS:
+        same = (table.key == check.key, table.status != UploadStatus.INVALID)
+        if session.scalar(select(table.id).where(*same).limit(1)) is not None:
+            return True
+    return session.scalar(select(ModelFile.model_id).where(ModelFile.key == check.key).limit(1)) is not None
+
+
+def give_back(session: Session, check: Claimed, *, later: bool = False) -> None:
+    """Leave the upload unchecked for another worker (this one is being drained); `later`: not at once."""
+    _write(session, check, lease_until=None, rung_at=now() if later else None)
+
+
+def expire(session: Session, max_lost_workers: int) -> None:
+    """Free the uploads whose lease has run out; one that lost too many workers is invalid."""
+    detail = f"the check lost its worker more than {max_lost_workers} times: this file seems to break the checker"
+    for table in UPLOADS:
+        expired = (table.status == UploadStatus.CHECKING, table.lease_until < now())
+        lost = {"lease_until": None, "lost_workers": table.lost_workers + 1}
+        hopeless = update(table).where(*expired, table.lost_workers >= max_lost_workers)
+        problems = [{"where": "", "detail": detail}]
+        invalid = hopeless.values(**lost, status=UploadStatus.INVALID, problems=problems, checked_at=now())
+        for row_id in session.scalars(
+            invalid.returning(table.id), execution_options={"synchronize_session": False}
+        ).all():
+            unblocking.note_if_waited_for(session, row_id)
+        session.execute(update(table).where(*expired).values(**lost, rung_at=None))
+
+
+def due_bells(session: Session, after: float) -> list[tuple[Table, str]]:
+    """Return the unchecked uploads that nobody works on and that were not rung for `after` seconds."""
+    due: list[tuple[Table, str]] = []
+    for table in UPLOADS:
+        silent = func.coalesce(table.rung_at, table.created_at) < after_seconds(-after)
+        free = (table.status == UploadStatus.CHECKING, table.lease_until.is_(None))
+        due += [(table, row_id) for row_id in session.scalars(select(table.id).where(*free, silent))]
+    return due
+
+
+def mark_rung(session: Session, table: Table, row_id: str) -> None:
+    """Note that the upload's bell is being rung."""
+    session.execute(update(table).where(table.id == row_id).values(rung_at=now()))
+
+
+def _write(session: Session, check: Claimed, *where: ColumnElement[bool], **values: Any) -> None:
+    table = check.table
+    mine = (table.id == check.id, table.attempt == check.attempt, table.status == UploadStatus.CHECKING)
+    statement = update(table).where(*mine, table.lease_until.is_not(None), *where).values(**values)
+    if session.execute(statement.execution_options(synchronize_session=False)).rowcount == 0:  # type: ignore[attr-defined]
+        raise Fenced(check.id)

@@ -1,0 +1,148 @@
+"""Which workers are there, what they work on, and what is queued. No function commits.
+
+A worker is alive for one lease period after its last beat, by the database's clock: as long as it may hold a job.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from api.db import after_seconds, now
+from api.queue import TRAIN
+from api.tables.datasets import Dataset
+from api.tables.job_inputs import claimable, in_turn
+from api.tables.job_inputs import held as job_held
+from api.tables.jobs import QUEUED, Job
+from api.tables.models import Model
+from api.tables.states import Status
+from api.tables.uploads import UploadStatus
+from api.tables.workers import MOST_COMPLAINT, Worker
+
+What = Literal["job", "dataset", "model"]
+
+
+@dataclass
+class Presence:
+    """What a worker says of itself."""
+
+    name: str
+    queue: str
+    version: str
+    cpus: int
+    devices: list[dict[str, Any]] = field(default_factory=list)
+    complaint: str | None = None  # what keeps it from taking work
+
+
+@dataclass(frozen=True)
+class Present:
+    """A worker, and what it works on."""
+
+    row: Worker
+    alive: bool
+    works_on: tuple[What, str] | None
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The jobs that wait, in the order in which workers take them."""
+
+    counts: dict[Status, int]  # of all jobs
+    workers: int  # that are alive and take jobs
+    claimable: int  # of the queued jobs: those that wait for nothing but a worker
+    oldest_seconds: float | None  # how long the oldest of the queued jobs waits
+    rows: list[tuple[Job, int | None]]  # with the place of those that are claimable
+    has_more: bool
+
+
+def join(session: Session, presence: Presence, lease_seconds: float) -> None:
+    """Record a worker's start; it replaces one of the same name."""
+    leave(session, presence.name)
+    row = Worker(name=presence.name, queue=presence.queue, version=presence.version, cpus=presence.cpus)
+    row.devices, row.alive_until = presence.devices, after_seconds(lease_seconds)
+    row.complaint = _fit(presence.complaint)
+    session.add(row)
+
+
+def beat(session: Session, presence: Presence, lease_seconds: float) -> None:
+    """Record a worker's heartbeat."""
+    again = update(Worker).where(Worker.name == presence.name).returning(Worker.name)
+    values = {"beat_at": now(), "alive_until": after_seconds(lease_seconds), "complaint": _fit(presence.complaint)}
+    if session.scalar(again.values(**values)) is None:
+        join(session, presence, lease_seconds)
+
+
+def _fit(complaint: str | None) -> str | None:
+    return complaint[:MOST_COMPLAINT] if complaint is not None else None
+
+
+def leave(session: Session, name: str) -> None:
+    """Record a worker's end."""
+    session.execute(delete(Worker).where(Worker.name == name))
+
+
+def forget(session: Session, older_than_seconds: float) -> int:
+    """Remove workers that have long been gone without a word; give how many."""
+    silent = delete(Worker).where(Worker.alive_until < after_seconds(-older_than_seconds))
+    return len(session.scalars(silent.returning(Worker.name)).all())
+
+
+def alive(session: Session, queue: str = TRAIN) -> int:
+    """Count the live workers of a queue."""
+    there = select(func.count()).select_from(Worker).where(Worker.queue == queue, Worker.alive_until > now())
+    return session.scalar(there) or 0
+
+
+def with_gpus(session: Session) -> int:
+    """Count the live workers that take jobs and have a GPU."""
+    there = select(Worker.devices).where(Worker.queue == TRAIN, Worker.alive_until > now())
+    return sum(bool(devices) for devices in session.scalars(there))
+
+
+def present(session: Session) -> list[Present]:
+    """Read all workers by name, with those that have not been removed yet."""
+    rows = session.execute(select(Worker, Worker.alive_until > now()).order_by(Worker.name)).all()
+    tasks = dict(_tasks(session))
+    return [Present(row, bool(is_alive), tasks.get(row.name)) for row, is_alive in rows]
+
+
+def _tasks(session: Session) -> Iterator[tuple[str | None, tuple[What, str]]]:
+    """Yield what each worker holds a lease on."""
+    uploads: Sequence[tuple[What, type[Dataset] | type[Model]]] = (("dataset", Dataset), ("model", Model))
+    for what, table in uploads:
+        held = (table.status == UploadStatus.CHECKING, table.lease_until.is_not(None))
+        for worker, id_ in session.execute(select(table.worker, table.id).where(*held)):
+            yield worker, (what, id_)
+    for worker, id_ in session.execute(select(Job.worker, Job.id).where(job_held(Job))):
+        task: tuple[What, str] = ("job", id_)
+        yield worker, task
+
+
+def counts(session: Session) -> dict[Status, int]:
+    """Count the jobs by status."""
+    found = dict.fromkeys(Status, 0)
+    for status, count in session.execute(select(Job.status, func.count()).group_by(Job.status)):
+        found[Status(status)] = count
+    return found
+
+
+def queue(session: Session, limit: int) -> Queue:
+    """Read at most `limit` of the queued jobs in the order in which they are taken, and the counts of all."""
+    waits = Job.status == QUEUED
+    rows = session.execute(select(Job, claimable(Job)).where(waits).order_by(*in_turn(Job)).limit(limit + 1)).all()
+    since = session.scalar(select(func.min(Job.queued_at)).where(waits))
+    clock = session.scalars(select(now())).one()
+    free = session.scalar(select(func.count()).select_from(Job).where(claimable(Job))) or 0
+    return Queue(
+        counts(session), alive(session), free, (clock - since).total_seconds() if since is not None else None,
+        list(_places(rows[:limit])), has_more=len(rows) > limit,
+    )  # fmt: skip
+
+
+def _places(rows: Sequence[Any]) -> Iterator[tuple[Job, int | None]]:
+    place = 0
+    for job, is_ready in rows:
+        place += bool(is_ready)
+        yield job, place if is_ready else None

@@ -1,1 +1,0 @@
-"""API keys: who may speak, on whose behalf, and how much they may do."""

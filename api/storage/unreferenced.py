@@ -1,0 +1,81 @@
+"""Stored files that no row names and that have lain there for long: what a crash between file and row has left.
+
+A row may appear while we look. So a file is removed as any other that is no longer needed (`api.storage.deletions`): under the
+lock that whoever registers an upload holds until the commit, and only if no row names it then. What attempts publish
+is not registered so; their files are left alone as long as their job has not ended, or their dataset is being checked.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.db import Database
+from api.storage import Storage, deletions
+from api.tables.datasets import Dataset
+from api.tables.jobs import Job
+from api.tables.states import TERMINAL
+from api.tables.uploads import UploadStatus
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 500  # keys of one query
+
+
+def collect(
+    database: Database, storage: Storage, older_than_seconds: float, found: Callable[[list[str]], None] | None = None
+) -> int:
+    """Remove orphans; give how many.
+
+    Args:
+        database: where the rows are.
+        storage: where the files are.
+        older_than_seconds: younger files stay: their row may be on its way.
+        found: told of what is about to be looked at once more, and removed.
+    """
+    removed = 0
+    old = (file.key for file in storage.stored() if file.age_seconds > older_than_seconds)
+    for keys in _batches(old):
+        with database.transaction() as session:
+            orphans = _orphans(session, keys)
+        if found is not None:
+            found(orphans)
+        for key in orphans:
+            log.info("%s is removed: no row names it", key)
+            deletions.drop_unnamed(database, storage, key)
+        removed += len(orphans)
+    return removed
+
+
+def _orphans(session: Session, keys: list[str]) -> list[str]:
+    """Choose the keys that no row names, of uploads, and of jobs and checks that have ended or are gone."""
+    named = {key for column in deletions.NAMING for key in session.scalars(select(column).where(column.in_(keys)))}
+    left = [key for key in keys if key not in named]
+    jobs = {job for key in left if (job := _owner_of(key, "jobs"))}
+    going_on = set(session.scalars(select(Job.id).where(Job.id.in_(jobs), Job.status.not_in(TERMINAL))))
+    checked = {dataset for key in left if (dataset := _owner_of(key, "previews"))}
+    under_way = select(Dataset.id).where(Dataset.id.in_(checked), Dataset.status == UploadStatus.CHECKING)
+    going_on |= set(session.scalars(under_way))
+    return [key for key in left if key.startswith("uploads/") or _row_of(key) not in {None, *going_on}]
+
+
+def _row_of(key: str) -> str | None:
+    """Return the id of the row for which an attempt has stored a file; None for what is named by its content.
+
+    >>> _row_of("jobs/job_1/attempt-1/final/x.html"), _row_of("previews/ds_1/attempt-1.jpg"), _row_of("uploads/e3.zip")
+    ('job_1', 'ds_1', None)
+    """
+    return _owner_of(key, "jobs") or _owner_of(key, "previews")
+
+
+def _owner_of(key: str, kind: str) -> str | None:
+    folder, _, rest = key.partition("/")
+    return rest.partition("/")[0] if folder == kind else None
+
+
+def _batches(keys: Iterable[str]) -> Iterator[list[str]]:
+    keys = iter(keys)
+    while batch := list(islice(keys, AT_ONCE)):
+        yield batch

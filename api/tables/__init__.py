@@ -1,0 +1,1 @@
+"""The SQLAlchemy tables, the states and the lease columns."""

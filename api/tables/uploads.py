@@ -1,0 +1,50 @@
+"""What datasets and models share: an upload is stored first and checked by a worker afterwards."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from api.db import UtcDateTime, now
+from api.ownership import Owned
+from api.tables.leases import Leased
+from rdrkd.suffixes import ARCHIVES
+
+SUFFIXES = {"dataset": ARCHIVES, "model": (".pt", ".safetensors")}  # of the files taken, by what they become
+_STORED_AS = {".tar.gz": ".tgz"}  # a key of the store has one suffix
+
+
+def suffix_of(filename: str, suffixes: Iterable[str]) -> str | None:
+    """Return the suffix of a file's name as the store has it; None where it has none of those that are taken.
+
+    >>> suffix_of("a.TAR.gz", SUFFIXES["dataset"]), suffix_of("a.pt", SUFFIXES["dataset"]), suffix_of(".zip", [".zip"])
+    ('.tgz', None, None)
+    """
+    lower = filename.lower()
+    found = next((suffix for suffix in suffixes if lower.endswith(suffix) and len(lower) > len(suffix)), None)
+    return _STORED_AS.get(found, found) if found is not None else None
+
+
+class UploadStatus(StrEnum):
+    """Status of an upload."""
+
+    CHECKING = "checking"  # stored; a worker has not judged it yet
+    READY = "ready"  # inspected and usable
+    INVALID = "invalid"  # inspected and refused; `problems` says why
+
+
+class Upload(Leased, Owned):
+    """Columns of an uploaded file's row, beside `key` and `sha256`, which say where it lies and what it is."""
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)  # <prefix>_<uuid7>: sorts by time
+    name: Mapped[str | None] = mapped_column(String(200))
+    filename: Mapped[str] = mapped_column(String(300))  # as the client called it; never a path on this machine
+    status: Mapped[UploadStatus] = mapped_column(String(20), default=UploadStatus.CHECKING, index=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    problems: Mapped[list[Any]] = mapped_column(JSON, default=list)  # [{where, detail}] when invalid
+    report: Mapped[dict[str, Any] | None]  # what the inspection found
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())
+    checked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -1,0 +1,1 @@
+"""Datasets, models and resumable uploads."""

@@ -1,0 +1,67 @@
+"""How an owner wants a dataset to be read; the check and every run on it read it this way."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from api.tables.datasets import Dataset
+from rdrkd.spec.dividing import LONGEST, Split
+from rdrkd.spec.references import TEXT
+
+LENIENT = "leave out faulty images, label lines and annotations, and list them, instead of rejecting the dataset"
+KEEP = "with `lenient`: keep an image that loses one of its boxes; by default the image is left out too"
+DIVIDE = (
+    "how to split a dataset that has no split of its own, such as `val=0.2,test=0.1,seed=3,prefix=_`; only `val` is "
+    "required. `prefix` keeps together images whose names agree up to that text, such as the frames of one flight"
+)
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the owner says of how to read it; `divide` is a `rdrkd.spec.dividing.Split` in writing."""
+
+    lenient: bool = False
+    keep: bool = False
+    divide: str | None = None
+
+    @classmethod
+    def of(cls, row: Dataset) -> "Words":
+        """Return those of a row."""
+        return cls(row.lenient, row.keep, row.divide)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Return them as columns."""
+        return {"lenient": self.lenient, "keep": self.keep, "divide": self.divide}
+
+    @property
+    def options(self) -> list[str]:
+        """Return them as options of the command line."""
+        divide = [] if self.divide is None else [f"--divide={self.divide}"]
+        return [*(["--lenient"] if self.lenient else []), *(["--keep"] if self.keep else []), *divide]
+
+
+AS_IT_IS = Words()
+
+
+def check_keep(lenient: bool, keep: bool) -> None:
+    """Make sure that `keep` comes with `lenient`.
+
+    Raises:
+        ValueError: it comes alone.
+    """
+    if keep and not lenient:
+        raise ValueError("expected `keep` with `lenient`, got it alone")
+
+
+def checked(text: str | None) -> str | None:
+    """Return `divide` in its one form, None of no text; ValueError: it is none.
+
+    >>> checked("val=.2, seed=3"), checked(" ")
+    ('val=0.2,seed=3', None)
+    """
+    return Split.parse(text).text if text is not None and text.strip() else None
+
+
+Divide = Annotated[Annotated[str, Field(max_length=LONGEST, pattern=TEXT)] | None, AfterValidator(checked)]

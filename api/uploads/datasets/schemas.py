@@ -1,0 +1,53 @@
+"""Datasets as the API shows them."""
+
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, Field
+
+from api.tables.datasets import Dataset
+from api.tables.uploads import UploadStatus
+
+
+class DatasetLinks(BaseModel):
+    """URLs of related resources."""
+
+    self: str
+    versions: str = Field(description="all versions of its name")
+    preview: str | None = Field(description="a JPEG of some of its images with their boxes; null: not available")
+
+
+class DatasetView(BaseModel):
+    """An uploaded dataset: `checking` until a worker has inspected it, then `ready` or `invalid`."""
+
+    id: str = Field(examples=["ds_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"])
+    object: Literal["dataset"] = "dataset"
+    name: str | None
+    version: int | None = Field(
+        description="version within its name, from 1; jobs may refer to `name` or `name@version`"
+    )
+    same_content_as: str | None = Field(description="id of an earlier version with the same content")
+    owner: str | None = Field(description="owner; null: the operator")
+    filename: str = Field(description="file name from the client")
+    status: UploadStatus
+    source: str | None = Field(description="folder or bucket that it was imported from; null: uploaded")
+    sha256: str | None = Field(description="null while a worker copies it from its source")
+    size: int = Field(description="bytes; during a copy, the sum of the files")
+    lenient: bool = Field(description="whether faulty parts are left out; the report lists them in `dropped`")
+    keep: bool = Field(description="with `lenient`: whether images that lose a box stay")
+    divide: str | None = Field(description="how a dataset without a split is divided; null: it has its own")
+    format: str | None = Field(description="`yolo`, `coco`, `visdrone` or `voc`, by its check; null before it")
+    problems: list[dict[str, str]] = Field(description="if invalid: each problem, with its place in the archive")
+    report: dict[str, Any] | None = Field(description="what the check found: class names, statistics by split")
+    created_at: datetime
+    checked_at: datetime | None
+    links: DatasetLinks
+
+    @classmethod
+    def of(cls, row: Dataset) -> Self:
+        """Show a row."""
+        shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
+        address = f"/v1/datasets/{row.id}"
+        preview = f"{address}/preview" if row.preview_key is not None else None
+        links = DatasetLinks(self=address, versions=f"{address}/versions", preview=preview)
+        return cls(**shown, format=(row.report or {}).get("format"), links=links)

@@ -1,0 +1,49 @@
+"""Datasets that lie unpacked on this machine (`rdrkd.caching`): which of them nobody needs any more."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.db import Database
+from api.ownership import EVERYBODYS
+from api.settings import Settings
+from api.tables.datasets import Dataset
+from api.tables.uploads import UploadStatus
+from rdrkd import caching
+from rdrkd.caching import Bound
+
+
+def bound_of(settings: Settings) -> Bound:
+    """Return how much may stay unpacked."""
+    return Bound(settings.dataset_cache_bytes, settings.min_free_bytes)
+
+
+def unneeded(session: Session, hashes: Iterable[str]) -> set[str]:
+    """Choose those of these sha256 that no dataset has, whoever owns it; refused ones are never unpacked again."""
+    asked = set(hashes)
+    known = select(Dataset.sha256).where(Dataset.sha256.in_(asked), Dataset.status != UploadStatus.INVALID)
+    return asked - set(session.scalars(known, execution_options=EVERYBODYS))
+
+
+def let_go(cache: Path, hashes: Iterable[str]) -> None:
+    """Remove what lies unpacked of these, unless a run uses it: then a later sweep removes it."""
+    gone = set(hashes)
+    for entry in caching.names(cache):
+        if _sha256_of(entry) in gone:
+            caching.evict(entry)
+
+
+def sweep(database: Database, cache: Path) -> None:
+    """Remove what no dataset needs any more."""
+    hashes = {_sha256_of(path) for path in caching.names(cache)}
+    if hashes:
+        with database.transaction() as session:
+            gone = unneeded(session, hashes)
+        let_go(cache, gone)
+
+
+def _sha256_of(path: Path) -> str:
+    """Return the archive's hash: a folder's name is that, and perhaps how it was unpacked."""
+    return path.name.partition(".")[0]

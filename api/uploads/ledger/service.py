@@ -1,0 +1,63 @@
+"""The watermark of the disk, checked against what is free and what is still to be written. No function commits."""
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from api.db import after_seconds, now
+from api.errors import StorageFull
+from api.storage import Storage
+from api.tables.ledger import Reservation
+
+DISK = 0x6469736B00  # "disk": the advisory lock of whoever reserves room on it, on PostgreSQL; no CRC-32 is as large
+
+
+def unwritten_bytes(session: Session, storage: Storage) -> int:
+    """Sum what live reservations have not written yet.
+
+    A file that is not in this folder grows on another host's disk, or has got its key.
+    """
+    live = select(Reservation.file, Reservation.grows_to).where(Reservation.lease_until > now())
+    growing = ((most, _size(storage, file)) for file, most in session.execute(live))
+    return sum(max(0, most - written) for most, written in growing if written is not None)
+
+
+def check_room(session: Session, storage: Storage, least: int, more: int = 0) -> None:
+    """Refuse work for which the disk has no room.
+
+    Args:
+        session: the caller's transaction.
+        storage: the file store.
+        least: bytes that are to stay free.
+        more: bytes that are to come and that no reservation holds.
+
+    Raises:
+        StorageFull: fewer than `least` bytes would stay free.
+    """
+    free, coming = storage.free(), unwritten_bytes(session, storage) + more
+    if free - coming < least:
+        raise StorageFull(
+            f"expected {least} bytes to stay free in the file store, got {free} free and {coming} to come"
+        )
+
+
+def reserve_room(session: Session, storage: Storage, least: int) -> None:
+    """Refuse a reservation that this transaction has written if the disk has no room for it; one transaction at a time.
+
+    Raises:
+        StorageFull: so it is.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(DISK)))
+    check_room(session, storage, least)
+
+
+def forget(session: Session, after: float) -> None:
+    """Delete what ran out `after` seconds ago: killed processes have left it."""
+    session.execute(delete(Reservation).where(Reservation.lease_until < after_seconds(-after)))
+
+
+def _size(storage: Storage, file: str) -> int | None:
+    try:
+        return storage.incoming_path(file).stat().st_size
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,116 @@
+"""What happens to uploads in pieces. Functions take the request's session and never commit."""
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from api.access import quotas
+from api.db import Database, after_seconds, new_id, now
+from api.errors import NotFound
+from api.ownership import owner_of
+from api.pages import get_or_404, is_id
+from api.storage import ABANDONED_SECONDS, Storage, Stored
+from api.storage.partial_uploads import Partial
+from api.tables.datasets import Dataset
+from api.tables.models import Model
+from api.tables.resumable import ResumableUpload
+from api.uploads.datasets import service as datasets
+from api.uploads.datasets.reading import Words
+from api.uploads.models import service as models
+from api.uploads.resumable.announcement import Announcement
+
+PATHS = {"dataset": "/v1/datasets", "model": "/v1/models"}
+KEPT_SECONDS = 7 * 86_400.0  # that an upload can be asked about after its end
+
+
+def announce(session: Session, file: Announcement, length: int) -> ResumableUpload:
+    """Register a file to come.
+
+    Raises:
+        QuotaExceeded: with it its owner would have stored too much.
+    """
+    row = ResumableUpload(id=new_id("upl"), length=length, owner=owner_of(session), **file.model_dump())
+    row.expires_at = after_seconds(ABANDONED_SECONDS)
+    session.add(row)
+    session.flush()
+    quotas.check_storage(session, row.owner)
+    session.refresh(row)
+    return row
+
+
+def count(session: Session, upload_id: str) -> bool:
+    """Let an upload that goes on count for another day; say whether it has counted until now."""
+    row = update(ResumableUpload).where(ResumableUpload.id == upload_id, ResumableUpload.created.is_(None))
+    row = row.values(expires_at=after_seconds(ABANDONED_SECONDS)).returning(ResumableUpload.id)
+    if session.execute(row.where(ResumableUpload.expires_at > now())).first() is not None:
+        return True
+    session.execute(row)
+    return False
+
+
+def go_on(session: Session, upload_id: str, owner: str | None) -> None:
+    """Let an upload count for another day, also one that was abandoned if its owner's quota still has room for it.
+
+    Raises:
+        QuotaExceeded: it has none.
+    """
+    if not count(session, upload_id):
+        quotas.check_storage(session, owner)
+
+
+def give_up(database: Database, upload_id: str) -> None:
+    """Let an upload count no more."""
+    with database.transaction() as session:
+        row = update(ResumableUpload).where(ResumableUpload.id == upload_id)
+        session.execute(row.values(expires_at=now()))
+
+
+def check_id(upload_id: str) -> None:
+    """Make sure that a text can be an upload's id, before it becomes part of a path.
+
+    Raises:
+        NotFound: it cannot.
+    """
+    if not is_id(upload_id):
+        raise NotFound("expected the id of an upload, got one that is not here")
+
+
+def get(session: Session, upload_id: str) -> ResumableUpload:
+    """Read one upload.
+
+    Raises:
+        NotFound: there is none.
+    """
+    return get_or_404(session, ResumableUpload, upload_id)
+
+
+def claim(session: Session, row: ResumableUpload) -> bool:
+    """Take the last move of an upload: one request makes it, others wait for that one's commit and get False."""
+    first = update(ResumableUpload).where(ResumableUpload.id == row.id, ResumableUpload.created.is_(None))
+    taken = session.execute(first.values(created="").returning(ResumableUpload.id)).one_or_none() is not None
+    session.refresh(row)
+    return taken
+
+
+def create(session: Session, row: ResumableUpload, stored: Stored) -> Dataset | Model:
+    """Make the complete file what it was announced as; a worker will check it."""
+    made: Dataset | Model
+    if row.kind == "dataset":
+        made = datasets.create(session, stored, row.filename, row.name, Words(row.lenient, row.keep, row.divide))
+    else:
+        made = models.create(session, stored, row.filename, row.name)
+    row.created = made.id
+    return made
+
+
+def result_of(row: ResumableUpload) -> str | None:
+    """Return the address of what the file became; None before its end."""
+    return f"{PATHS[row.kind]}/{row.created}" if row.created else None
+
+
+def forget(session: Session, storage: Storage) -> None:
+    """Forget uploads that ended long ago, complete or abandoned."""
+    for row in session.scalars(
+        select(ResumableUpload).where(ResumableUpload.created_at < after_seconds(-KEPT_SECONDS))
+    ):
+        if row.created or Partial(storage, row.id).size() is None:
+            session.delete(row)

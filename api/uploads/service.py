@@ -1,0 +1,96 @@
+"""Stored files that become datasets or models, however they came: in one request or in pieces."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import delete as sql_delete
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.access import quotas
+from api.access.transactions import UnitOfWork
+from api.db import now
+from api.errors import InUse
+from api.ownership import owner_of
+from api.pages import get_or_404
+from api.queue import INSPECT
+from api.storage import Storage, Stored, deletions
+from api.tables import job_inputs
+from api.tables.datasets import Dataset
+from api.tables.models import Model, ModelFile
+from api.uploads import dependents, model_versions
+from api.uploads.ledger.holding import Held
+
+Row = TypeVar("Row", bound=Dataset | Model)
+
+
+def register(
+    work: UnitOfWork, store: Storage, stored: Stored, create: Callable[[Session], Row], held: Held | None = None
+) -> Row:
+    """Make a row of a stored file, have a worker check it, and see that the file stays as long as the row.
+
+    Args:
+        work: the request's transaction.
+        store: where the file is.
+        stored: the file.
+        create: makes the row.
+        held: what was reserved for it: from now on the row counts.
+
+    Raises:
+        QuotaExceeded: it is more than its owner may store.
+        Unavailable: the file was removed just now; sent again, it will be stored again.
+    """
+    if stored.new:
+        work.undo(
+            lambda: deletions.drop_unnamed(work.database, store, stored.key)
+        )  # another request may have it by now
+    if held is not None:
+        held.release_in(work.session)
+        work.then(held.released)
+    row = create(work.session)
+    deletions.hold(work.session, store, stored.key)
+    work.ring(INSPECT, row.id)
+    return row
+
+
+def add(session: Session, row: Row) -> Row:
+    """Add the row of a stored file: the caller's own, within their quota, and to be checked.
+
+    Raises:
+        QuotaExceeded: it is more than its owner may store.
+    """
+    return add_for(session, row, owner_of(session))
+
+
+def add_for(session: Session, row: Row, owner: str | None) -> Row:
+    """Add the row of a stored file for an owner, whoever asks; likewise.
+
+    Raises:
+        QuotaExceeded: as for `add`.
+    """
+    row.owner = owner
+    if isinstance(row, Model):
+        model_versions.number(session, row)
+    row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again
+    session.add(row)
+    session.flush()
+    quotas.check_storage(session, row.owner)
+    return row
+
+
+def delete(session: Session, table: type[Dataset] | type[Model], id_: str) -> list[str]:
+    """Delete what nothing names; give the notes of the files to remove once this is committed.
+
+    Raises:
+        NotFound: there is none.
+        InUse: a job or a study names it.
+    """
+    key = get_or_404(session, table, id_).key
+    if (user := dependents.of_upload(session, id_)) is not None:
+        raise InUse(f"expected a {table.__tablename__} that nothing needs, got one that is needed by {user}")
+    written = session.scalars(select(ModelFile.key).where(ModelFile.model_id == id_)).all()
+    # Not through the session: another request may have been faster, and a worker may be checking it.
+    session.execute(sql_delete(table).where(table.id == id_).execution_options(synchronize_session=False))
+    if job_inputs.user_of(session, id_) is not None:  # the job held the row until it was committed
+        raise InUse(f"expected a {table.__tablename__} that nothing needs, got one that a job has named just now")
+    return deletions.note(session, [*written, *([key] if key is not None else [])])

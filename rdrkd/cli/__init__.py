@@ -1,0 +1,1 @@
+"""The command line: everything a person types, and terminal output."""

@@ -1,0 +1,115 @@
+"""What the commands on a service share: how they reach it, their options, and how they leave.
+
+Exit status: 0 it went well, 2 the command is wrong, 3 the service refused or what was waited for failed, 4 the service
+does not answer, 5 the wait was over first.
+"""
+
+import inspect
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from inspect import Parameter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from urllib.parse import urlsplit
+
+import typer
+
+from rdrkd.cli.terminal import Terminal
+from rdrkd.events import EXIT_DONE, EXIT_FAILED
+
+if TYPE_CHECKING:
+    from rdrkd.client import Client
+
+    Service: TypeAlias = Client
+else:
+    Service = Any  # the client is imported once a command runs: `--help` and trainers need none of it
+
+Command = Callable[..., None]
+EXIT_UNREACHABLE, EXIT_NOT_ENDED = 4, 5
+CONNECT_SECONDS = 2.0
+Id = Annotated[str, typer.Argument(help="Id.", show_default=False)]
+Url = Annotated[str, typer.Option("--url", envvar="RDRKD_URL", help="URL of the service.")]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(help="File that contains the token; or set RDRKD_TOKEN."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, one object per line.")]
+Limit = Annotated[int, typer.Option(min=1, help="Number of entries, newest first.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Output file.", show_default=False)]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has ended.")]
+Timeout = Annotated[float | None, typer.Option(min=0, help="Longest time to wait, seconds.", show_default=False)]
+URL = "http://127.0.0.1:8000"
+
+
+@contextmanager
+def connected(url: str, token_file: Path | None, as_json: bool) -> Iterator[tuple[Service, Terminal]]:
+    """Connect, and turn what goes wrong on the way into an exit status of its own."""
+    from rdrkd.client import Client, NotEnded, Unreachable, UploadBroken
+
+    terminal = Terminal(as_json)
+    if not _listens(url):
+        terminal.note(f"error: nothing answers at {url}; start a service with `rdrkd up`, or name one with --url")
+        raise typer.Exit(EXIT_UNREACHABLE)
+    token = token_file.read_text().strip() if token_file else os.environ.get("RDRKD_TOKEN")
+    try:
+        with Client(url, token) as client:
+            yield client, terminal
+    except (Unreachable, UploadBroken) as error:
+        terminal.note(f"error: {error} (service: {url})")
+        raise typer.Exit(EXIT_UNREACHABLE) from error
+    except NotEnded as error:
+        terminal.note(f"error: {error}")
+        raise typer.Exit(EXIT_NOT_ENDED) from error
+
+
+def _listens(url: str) -> bool:
+    """Return whether a service of this machine accepts connections; others may be behind a proxy, and are tried."""
+    from rdrkd.client.wire import is_local
+
+    parts = urlsplit(url)
+    if not is_local(url):
+        return True
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 80), CONNECT_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def command(app: typer.Typer, name: str, with_json: bool = True) -> Callable[[Command], Command]:
+    """Register a command on a service: a function of the client, the terminal, and the command's own arguments.
+
+    The options that lead to the service are added to those of the function; `with_json` adds `--json`.
+    """
+    added = [("url", Url, URL), ("token_file", TokenFile, None), *([("as_json", Json, False)] if with_json else [])]
+    options = [
+        Parameter(option, Parameter.KEYWORD_ONLY, default=value, annotation=kind) for option, kind, value in added
+    ]
+
+    def register(function: Command) -> Command:
+        _, _, *own = inspect.signature(function).parameters.values()
+        taken = [*(each.replace(kind=Parameter.KEYWORD_ONLY) for each in own), *options]
+
+        def run(url: str, token_file: Path | None, as_json: bool = False, **arguments: Any) -> None:
+            with connected(url, token_file, as_json) as (service, terminal):
+                function(service, terminal, **arguments)
+
+        run.__doc__, run.__name__ = function.__doc__, function.__name__
+        run.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in taken}
+        app.command(name)(run)
+        return function
+
+    return register
+
+
+def new_app(help_: str) -> typer.Typer:
+    """Return a group of commands."""
+    return typer.Typer(help=help_, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
+
+
+def leave(seen: Any) -> None:
+    """Leave with the status of what has been waited for."""
+    raise typer.Exit(EXIT_FAILED if seen.status in ("failed", "cancelled") else EXIT_DONE)

@@ -1,0 +1,93 @@
+"""`rdrkd datasets`."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rdrkd.cli.connection import Id, Json, Output, Service, Wait, command, new_app
+from rdrkd.cli.terminal import Terminal
+from rdrkd.cli.uploads import Divide, Keep, LeaveOut, Resume, Upload, end_of_upload, lists
+from rdrkd.events import EXIT_DONE, EXIT_FAILED
+
+datasets = new_app("Datasets of a service.")
+lists(datasets, "datasets")
+
+
+@command(datasets, "upload")
+def upload_dataset(
+    service: Service,
+    terminal: Terminal,
+    file: Upload,
+    name: Annotated[str | None, typer.Option(help="Dataset name; an existing name gets a new version.")] = None,
+    lenient: LeaveOut = False,
+    keep: Keep = False,
+    divide: Divide = None,
+    resume: Resume = None,
+    wait: Wait = False,
+) -> None:
+    """Upload a dataset, a zip or tar, and print it. Resumes after a dropped connection."""
+    with terminal.bar(file.name) as told:
+        row = service.upload_dataset(file, name, told, resume, lenient, keep, divide)
+    if row.same_content_as is not None:
+        terminal.note(f"{row.id}: the same content as {row.same_content_as}, an earlier version of this name")
+    end_of_upload(service.wait_dataset(row.id) if wait else row, terminal)
+
+
+@datasets.command("check")
+def check_dataset(
+    path: Annotated[Path, typer.Argument(help="A folder, a data YAML, a zip or tar.", exists=True, show_default=False)],
+    imgsz: Annotated[int, typer.Option(min=32, max=4096, help="Side of the network's input, px.")] = 640,
+    lenient: LeaveOut = False,
+    keep: Keep = False,
+    divide: Divide = None,
+    as_json: Json = False,
+) -> None:
+    """Look for what spoils a training, without a service; exit status 3 where the dataset is refused as it is."""
+    from rdrkd.cli.main import reading_of
+    from rdrkd.data.diagnosis import diagnose
+
+    findings = diagnose(path, imgsz, reading_of(lenient, keep, divide))
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
+    for finding in findings if not as_json else ():
+        where = f" (such as {finding.example})" if finding.example else ""
+        typer.echo(f"{finding.severity.upper():8}{finding.detail}{where}\n        {finding.advice}")
+    if not findings:
+        typer.echo("nothing found" if not as_json else "", nl=not as_json)
+    failed = any(finding.severity == "error" for finding in findings)
+    raise typer.Exit(EXIT_FAILED if failed else EXIT_DONE)
+
+
+@command(datasets, "import")
+def import_dataset(
+    service: Service,
+    terminal: Terminal,
+    source: Annotated[
+        str,
+        typer.Argument(help="NAME/PATH of an allowed folder, or s3://bucket/prefix.", show_default=False),
+    ],
+    name: Annotated[str | None, typer.Option(help="Dataset name; an existing name gets a new version.")] = None,
+    lenient: LeaveOut = False,
+    keep: Keep = False,
+    divide: Divide = None,
+    wait: Wait = False,
+) -> None:
+    """Import a dataset from a folder on the server or from a bucket, and print it."""
+    row = service.import_dataset(source, name, lenient, keep, divide)
+    end_of_upload(service.wait_dataset(row.id) if wait else row, terminal)
+
+
+@command(datasets, "preview", with_json=False)
+def dataset_preview(service: Service, terminal: Terminal, dataset: Id, output: Output = Path("preview.jpg")) -> None:
+    """Download a JPEG of some of a dataset's images with their boxes, and print its path."""
+    typer.echo(service.download_preview(dataset, output))
+
+
+@command(datasets, "delete", with_json=False)
+def delete_dataset(service: Service, terminal: Terminal, dataset: Id) -> None:
+    """Delete a dataset that no job and no study refers to."""
+    service.delete_dataset(dataset)
+    terminal.note(f"{dataset}: deleted")

@@ -1,0 +1,224 @@
+"""`rdrkd demo`: the whole line through the REST service, on scenes that a small network learns within a minute.
+
+Draws scenes, starts the embedded service, uploads the dataset, trains a teacher, distils a student from it and trains
+the same student alone, each as a job; downloads the weights and shows the figures and a picture.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from rdrkd.cli.console import duration, percent, results_table
+from rdrkd.client import Client, Job
+from rdrkd.errors import RdrkdError
+from rdrkd.events import EXIT_DONE
+from rdrkd.process.die_with_parent import follow_parent
+
+IMGSZ = 160  # px
+SEED = 0
+TEACHER, STUDENT = "yolov8n", "yolov8n-half"
+# Many small steps: on so few images a larger batch leaves the network half-trained after as many epochs.
+RECIPE = {
+    "imgsz": IMGSZ, "batch": 8, "nbs": 8, "optimizer": "AdamW", "lr0": 0.002, "warmup_epochs": 1.0, "mosaic": 0.0,
+    "close_mosaic": 0, "cache": "ram", "seed": SEED,
+}  # fmt: skip
+LONGEST_SECONDS = 1800  # for all jobs together, on the slowest machine
+HONESTY = (
+    "These are easy synthetic scenes and very short trainings. They prove that the line works - upload, train, distil, "
+    "download, run - and not that the method helps: for that, train on real data until it converges, with many seeds."
+)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the demo is; the default ends within five minutes on two cores."""
+
+    train: int = 320  # scenes
+    val: int = 64
+    teacher_epochs: int = 5
+    epochs: int = 5  # of the students
+
+
+class DemoError(RdrkdError):
+    """A step of the demo did not end well."""
+
+
+def demo(output: Path, size: Size | None = None, console: Console | None = None) -> int:
+    """Walk the whole line and leave scenes, weights and `detections.png` in `output`.
+
+    Raises:
+        DemoError: the service did not start, or an upload or a job did not end well.
+    """
+    console, size = console or Console(), size or Size()
+    started = time.monotonic()
+    output.mkdir(parents=True, exist_ok=True)
+    archive = _draw_scenes(output, size, console)
+    with _service(output / "service", console) as url, Client(url) as api:
+        dataset = _upload(api, archive, console)
+        jobs = _submit(api, dataset, size)
+        results = _follow(api, jobs, console)
+        weights = {name: api.download_weights(jobs[name], output / f"{name}.pt") for name in ("teacher", "student")}
+    shutil.rmtree(output / "service")
+    picture = _picture(output, weights)
+    console.print()
+    console.print(results_table(results, f"Validation on {size.val} scenes, COCO protocol, maxDets 100"))
+    console.print(HONESTY, style="yellow")
+    console.print(f"Student: [bold]{weights['student']}[/] (plain Ultralytics)   Detections: [bold]{picture}[/]")
+    console.print(f"Done in {duration(time.monotonic() - started)}.")
+    return EXIT_DONE
+
+
+def _draw_scenes(output: Path, size: Size, console: Console) -> Path:
+    """Write the scenes and zip them, anew each time."""
+    from rdrkd.data.scenes import write_scenes
+
+    folder = output / "scenes"
+    shutil.rmtree(folder, ignore_errors=True)
+    with console.status(f"Drawing {size.train + size.val} scenes"):
+        write_scenes(folder, "demo", {"train": size.train, "val": size.val}, IMGSZ, SEED)
+        return Path(shutil.make_archive(str(folder), "zip", folder))
+
+
+# -- the service and its jobs
+
+
+@contextmanager
+def _service(data_dir: Path, console: Console) -> Iterator[str]:
+    """Run the embedded service on a free port; its folder stays behind only if something fails."""
+    shutil.rmtree(data_dir, ignore_errors=True)
+    data_dir.mkdir(parents=True)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    command = [sys.executable, "-m", "rdrkd", "up", "--data-dir", str(data_dir), "--port", str(port)]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RDRKD_")}
+    with (data_dir / "up.log").open("ab") as log:
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            preexec_fn=_follow_demo,  # noqa: PLW1509 - no other thread runs here
+        )  # fmt: skip
+    try:
+        with console.status("Starting the service"):
+            _await_ready(process, f"http://127.0.0.1:{port}")
+        yield f"http://127.0.0.1:{port}"
+    except BaseException:
+        console.print(f"[red]Not finished.[/] The service's logs are in {data_dir}")
+        raise
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def _follow_demo() -> None:
+    import signal
+
+    follow_parent(signal.SIGTERM)
+
+
+def _await_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
+    for _ in range(600):
+        if process.poll() is not None:
+            raise DemoError(f"expected the service to start, got exit status {process.returncode}")
+        try:
+            if httpx2.get(f"{url}/readyz", trust_env=False).is_success:
+                return
+        except httpx2.TransportError:
+            pass
+        time.sleep(0.1)
+    raise DemoError("expected the service to be ready within 60 s, got none")
+
+
+def _upload(api: Client, archive: Path, console: Console) -> str:
+    """Upload the dataset and wait until a worker has checked it; give its id."""
+    with console.status("Uploading the dataset, and a worker checks it"):
+        row = api.wait_dataset(api.upload_dataset(archive).id)
+    if row.status != "ready":
+        raise DemoError(f"expected a dataset that is ready, got {row.status}: {row.problems}")
+    console.print(f"Dataset [bold]{row.id}[/] is ready")
+    return row.id
+
+
+def _submit(api: Client, dataset: str, size: Size) -> dict[str, str]:
+    """Queue all three jobs at once; the distillation waits for its teacher by itself. Gives job ids by name."""
+    base = {"dataset": dataset, "train": {**RECIPE, "epochs": size.epochs}}
+    train = {**RECIPE, "epochs": size.teacher_epochs}
+    student = {"architecture": STUDENT}
+    teacher = {**base, "kind": "train", "name": "teacher", "model": {"architecture": TEACHER}, "train": train}
+    jobs = {"teacher": api.submit(teacher).id}
+    distilled = {**base, "kind": "distill", "name": "student", "teacher": {"job": jobs["teacher"]}, "student": student}
+    jobs["student"] = api.submit(distilled).id
+    jobs["student alone"] = api.submit({**base, "kind": "train", "name": "student alone", "model": student}).id
+    return jobs
+
+
+def _follow(api: Client, jobs: Mapping[str, str], console: Console) -> dict[str, Any]:
+    """Poll the jobs until all have succeeded, drawing a bar for each; give their results by name."""
+    end = time.monotonic() + LONGEST_SECONDS
+    results: dict[str, Any] = {}
+    columns = (
+        TextColumn("{task.description:>14}"),
+        BarColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bars = {name: progress.add_task(name, total=1.0, note="queued", start=False) for name in jobs}
+        while len(results) < len(jobs):
+            if time.monotonic() > end:
+                raise DemoError(f"expected all jobs to end within {LONGEST_SECONDS} s, got {sorted(results)} done")
+            for name in jobs.keys() - results.keys():
+                job = api.job(jobs[name])
+                _draw(progress, bars[name], job.model_dump(mode="json"))
+                if job.ended:
+                    results[name] = _result(name, job)
+            time.sleep(0.5)
+    return results
+
+
+def _draw(progress: Progress, bar: TaskID, job: Mapping[str, Any]) -> None:
+    note = job["status"] if job["phase"] is None else f"{job['status']}, {job['phase']}"
+    done = 0.0
+    if job["status"] == "succeeded":
+        done, note = 1.0, f"AP50 {percent(job['result']['metrics']['coco']['AP50'])} %"
+        progress.stop_task(bar)
+    elif job["epoch"]:
+        part = job["progress"] or {}
+        done = (job["epoch"] - 1 + part.get("completed", 0) / (part.get("total") or 1)) / job["epochs"]
+        note = f"epoch {job['epoch']}/{job['epochs']}, {job['phase']}"
+    elif job["status"] == "queued" and job["waiting_for"]:
+        note = "queued, " + job["waiting_for"][0]["detail"]
+    if job["started_at"] and progress.tasks[bar].start_time is None:
+        progress.start_task(bar)
+    task = progress.tasks[bar]
+    if not progress.console.is_terminal and note != task.fields["note"]:
+        progress.console.print(f"{task.description}: {note}", highlight=False)
+    progress.update(bar, completed=done, note=note)
+
+
+def _result(name: str, job: Job) -> dict[str, Any]:
+    if job.status != "succeeded" or job.result is None:
+        raise DemoError(f"expected the {name} to succeed, got {job.status} ({job.reason}): {job.message}")
+    return job.result
+
+
+# -- the picture
+
+
+def _picture(output: Path, weights: Mapping[str, Path]) -> Path:
+    """Draw what teacher and student find in some scenes, beside the truth."""
+    from rdrkd.data import open_dataset
+    from rdrkd.evaluation.pictures import compare
+
+    scenes = open_dataset(output / "scenes", output / "scenes")
+    return compare(scenes, weights, output / "detections.png", IMGSZ)

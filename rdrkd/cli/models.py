@@ -1,0 +1,81 @@
+"""`rdrkd models`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rdrkd.cli.connection import Id, Output, Service, Wait, command, new_app
+from rdrkd.cli.terminal import Terminal
+from rdrkd.cli.uploads import Resume, Upload, end_of_upload, lists
+
+models = new_app("Models of a service: teachers and start weights.")
+lists(models, "models")
+
+
+@command(models, "upload")
+def upload_model(
+    service: Service,
+    terminal: Terminal,
+    file: Upload,
+    name: Annotated[str | None, typer.Option(help="Display name.")] = None,
+    resume: Resume = None,
+    wait: Wait = False,
+) -> None:
+    """Upload a model, and print it. Resumes after a dropped connection."""
+    with terminal.bar(file.name) as told:
+        row = service.upload_model(file, name, told, resume)
+    end_of_upload(service.wait_model(row.id) if wait else row, terminal)
+
+
+@command(models, "register")
+def register_model(
+    service: Service,
+    terminal: Terminal,
+    job: Annotated[str, typer.Argument(help="Id of a succeeded job.", show_default=False)],
+    name: Annotated[
+        str | None, typer.Option(help="Model name, whose versions are numbered; default: the job's name.")
+    ] = None,
+    alias: Annotated[list[str] | None, typer.Option(help="Alias to move to this version; may be repeated.")] = None,
+    wait: Wait = False,
+) -> None:
+    """Register a job's student as a model, and print it."""
+    row = service.register(job, name, alias or ())
+    end_of_upload(service.wait_model(row.id) if wait else row, terminal)
+
+
+@command(models, "alias")
+def alias_model(
+    service: Service,
+    terminal: Terminal,
+    model: Id,
+    alias: Annotated[str, typer.Argument(help="Alias, such as `production`.", show_default=False)],
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the alias.")] = False,
+) -> None:
+    """Move an alias of a model's name to this version; jobs refer to it as `NAME@ALIAS`."""
+    if remove:
+        service.delete_alias(model, alias)
+    else:
+        terminal.one(service.move_alias(model, alias))
+
+
+@command(models, "download", with_json=False)
+def download_model(
+    service: Service,
+    terminal: Terminal,
+    model: Id,
+    output: Output = Path("model.pt"),
+) -> None:
+    """Download a model (.pt or .safetensors, by the output's name), and print its path."""
+    form = output.suffix.removeprefix(".")
+    if form not in ("pt", "safetensors"):
+        raise typer.BadParameter(f"expected a file named *.pt or *.safetensors, got {output.name}")
+    with terminal.bar(output.name) as told:
+        typer.echo(service.download_model(model, output, form, told))  # type: ignore[arg-type]
+
+
+@command(models, "delete", with_json=False)
+def delete_model(service: Service, terminal: Terminal, model: Id) -> None:
+    """Delete a model that no job, no study and no alias refers to."""
+    service.delete_model(model)
+    terminal.note(f"{model}: deleted")

@@ -1,0 +1,303 @@
+"""`rdrkd distill` and `rdrkd jobs submit` without a spec: one made from options, files and what these say."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from rdrkd.cli.choices import PRESET, Choice, Facts, choose
+from rdrkd.errors import Problem, RdrkdError, SpecError
+
+if TYPE_CHECKING:
+    from rdrkd.client import Client
+    from rdrkd.data.reading import Reading
+    from rdrkd.spec import RunSpec
+
+Epochs = Annotated[
+    int | None,
+    typer.Option(min=1, help="Passes over the training images; default: by their number.", show_default=False),
+]
+Imgsz = Annotated[
+    int | None, typer.Option(min=32, help="Side of the network input, px; default: the teacher's.", show_default=False)
+]
+Batch = Annotated[
+    int | None,
+    typer.Option(min=1, help="Images per step; default: by the GPU's memory or the CPU's cores.", show_default=False),
+]
+PresetName = Annotated[str | None, typer.Option("--preset", help=f"Method; default: {PRESET}.", show_default=False)]
+RunName = Annotated[str | None, typer.Option("--name", help="Name of the run or job.", show_default=False)]
+
+# Where a field of the spec comes from, for the user who has never seen it.
+_OPTIONS = {
+    "/train/epochs": "--epochs", "/train/imgsz": "--imgsz", "/train/batch": "--batch", "/dataset": "--data",
+    "/distillation/preset": "--preset", "/name": "--name", "/teacher": "--teacher", "/student": "--student",
+}  # fmt: skip
+_TRAIN = ("epochs", "imgsz", "batch")
+_RUNS = Path("runs")
+
+
+# The service's word for what a name may mean there.
+_JOB, _MODEL = "job_", "mdl_"
+_CHECK_SECONDS = 120.0  # to wait for the check of an upload: the job may be queued without it
+_FEW_CORES = 4  # of workers without a GPU, which do not tell how many they have
+
+
+def asked(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were given."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def refuse_with_spec(options: Mapping[str, Any]) -> None:
+    """Refuse options that a spec holds already.
+
+    Raises:
+        BadParameter: there is one.
+    """
+    if options:
+        names = ", ".join(f"--{name}" for name in options)
+        raise typer.BadParameter(f"expected these in the spec, got {names} beside it: leave out one of the two")
+
+
+def require(options: Mapping[str, Any]) -> None:
+    """Refuse a command without a spec that lacks what nothing can be chosen for.
+
+    Raises:
+        BadParameter: --teacher, --student or --data is missing.
+    """
+    if missing := [f"--{name}" for name in ("teacher", "student", "data") if options.get(name) is None]:
+        raise typer.BadParameter(f"expected a spec, or --teacher, --student and --data, got no {', '.join(missing)}")
+
+
+def folder_of(name: str | None, student: str, teacher: str) -> Path:
+    """Return the run folder of a command that names none.
+
+    >>> str(folder_of(None, "yolov8n", "weights/big one.pt"))
+    'runs/yolov8n-from-big-one'
+    """
+    return _RUNS / re.sub(r"[^\w.-]+", "-", name or name_of(student, teacher)).strip("-.")[:100]
+
+
+def name_of(student: str, teacher: str) -> str:
+    """Return the name of a job that its user has given none."""
+    file = Path(student)
+    return f"{file.stem if file.suffix in ('.pt', '.safetensors') else student}-from-{Path(teacher).stem}"
+
+
+def student_of(text: str) -> dict[str, str]:
+    """Return the reference that a student's name or file stands for.
+
+    Raises:
+        SpecError: it is neither.
+    """
+    from rdrkd.spec import ARCHITECTURES
+
+    if text in ARCHITECTURES:
+        return {"architecture": text}
+    if Path(text).is_file():
+        return {"path": text}
+    close = get_close_matches(text.removesuffix(".pt").lower(), ARCHITECTURES, 1)
+    meant = f"; did you mean {close[0]} (random weights)?" if close else f": {', '.join(ARCHITECTURES)}"
+    raise SpecError(f"--student: expected a weights file or an architecture, got {text!r}{meant}")
+
+
+def spec_of(
+    teacher: Mapping[str, str],
+    student: Mapping[str, str],
+    dataset: str,
+    options: Mapping[str, Any],
+    choices: list[Choice],
+) -> dict[str, Any]:
+    """Return the spec of a distillation with these choices, in which only `preset` and `name` may be open still."""
+    train = {choice.name: choice.value for choice in choices}
+    if train.get("optimizer") == "AdamW":
+        train |= {"momentum": 0.9, "warmup_bias_lr": 0.0}
+    return {
+        "kind": "distill",
+        "name": options.get("name") or name_of(options["student"], options["teacher"]),
+        "teacher": dict(teacher),
+        "student": dict(student),
+        "dataset": dataset,
+        "distillation": {"preset": options.get("preset") or PRESET},
+        "train": train,
+    }
+
+
+def validated(content: dict[str, Any]) -> "RunSpec":
+    """Check a spec that options have made.
+
+    Raises:
+        SpecError: a value is refused, with a problem for each option.
+    """
+    from rdrkd.spec import RUN_SPEC
+    from rdrkd.spec.problems import problems_of
+
+    try:
+        return RUN_SPEC.validate_python(content)
+    except ValidationError as error:
+        problems = [in_options(problem) for problem in problems_of(error, content)]
+        raise SpecError(f"{len(problems)} options are refused", problems) from None
+
+
+def in_options(problem: Problem) -> Problem:
+    """Return a problem with the option at which it lies instead of the spec's field."""
+    return Problem(_OPTIONS.get(problem.where, problem.where), problem.detail)
+
+
+def told_in_options(error: RdrkdError) -> RdrkdError:
+    """Return an error of a run whose user has seen options, and no spec."""
+    error.problems = tuple(in_options(problem) for problem in error.problems)
+    words = str(error)
+    for pointer, option in _OPTIONS.items():
+        words = re.sub(rf"^{pointer[1:].replace('/', '[.]')}: ", f"{option}: ", words)
+    error.args = (words,)
+    return error
+
+
+def lines_of(choices: list[Choice], preset: str | None) -> list[str]:
+    """Return a line for each choice: what and why."""
+    chosen = [*choices, Choice("preset", preset or PRESET, "as --preset says" if preset else "the default")]
+    return [f"{choice.name} {choice.value}: {choice.why}" for choice in chosen]
+
+
+def chosen_here(
+    options: Mapping[str, Any], run_dir: Path, cache: Path | None, reading: "Reading", tell: Callable[[str], None]
+) -> "RunSpec":
+    """Choose what is open by the files and this machine, tell it, and return the spec.
+
+    A run folder that has begun keeps its settings: what fits a GPU's free memory now may be something else.
+
+    Raises:
+        RdrkdError: a file cannot be used, or an option is refused.
+    """
+    student = student_of(options["student"])
+    if not Path(options["teacher"]).is_file():
+        raise SpecError(f"--teacher: expected a weights file, got nothing at {options['teacher']}")
+    begun = _begun(run_dir)
+    if begun is not None:
+        tell(f"{run_dir} has begun: its settings stay")
+        choices = [Choice(name, value, "of the run") for name, value in begun["train"].items()]
+        choices = [Choice(one.name, options.get(one.name, one.value), one.why) for one in choices]
+        preset = options.get("preset") or begun["distillation"]["preset"]
+        content = spec_of({"path": options["teacher"]}, student, str(options["data"]), options, choices)
+        return validated(content | {"distillation": begun["distillation"] | {"preset": preset}})
+    _refuse_early(options, student)
+    facts = _facts(options, student, run_dir, cache, reading)
+    choices = choose(facts, options)
+    spec = validated(spec_of({"path": options["teacher"]}, student, str(options["data"]), options, choices))
+    for line in lines_of(choices, options.get("preset")):
+        tell(line)
+    return spec
+
+
+def _refuse_early(options: Mapping[str, Any], student: Mapping[str, str]) -> None:
+    """Refuse options before a file is opened, or an archive unpacked.
+
+    Raises:
+        SpecError: one is refused.
+    """
+    teacher = {"path": options["teacher"]}
+    validated(spec_of(teacher, student, str(options["data"]), options, choose(Facts(), options)))
+
+
+def _begun(run_dir: Path) -> dict[str, Any] | None:
+    import json
+
+    try:
+        found: dict[str, Any] = json.loads((run_dir / "spec.json").read_text())
+    except (OSError, ValueError):
+        return None  # a damaged one is the run's to refuse
+    return found if found.get("kind") == "distill" else None
+
+
+def _facts(
+    options: Mapping[str, Any], student: Mapping[str, str], run_dir: Path, cache: Path | None, reading: "Reading"
+) -> Facts:
+    """Look at the files and at this machine."""
+    import torch
+
+    from rdrkd.data import open_dataset
+    from rdrkd.models import load_weights
+    from rdrkd.process.devices import devices_of
+
+    teacher = load_weights(Path(options["teacher"]))
+    dataset = open_dataset(Path(options["data"]), cache or run_dir / "dataset", None, reading)
+    first = devices_of(options.get("device"))[0]
+    on_gpu = first.isdecimal()
+    return Facts(
+        images=len(dataset.splits.get("train", ())) or None,
+        classes=len(dataset.names),
+        teacher_imgsz=teacher.imgsz,
+        student=student.get("architecture") or load_weights(Path(student["path"])).architecture,
+        cores=None if on_gpu else len(os.sched_getaffinity(0)),
+        gpu_bytes=torch.cuda.mem_get_info(int(first))[0] if on_gpu else None,
+    )
+
+
+def chosen_for(options: Mapping[str, Any], service: "Client", tell: Callable[[str], None]) -> dict[str, Any]:
+    """Upload what is not on the service yet, choose what is open, tell it, and return the job.
+
+    Raises:
+        SpecError: a file cannot be used, or an option is refused.
+    """
+    from rdrkd.cli.inputs import Sender
+
+    teacher, student = _on_service("teacher", options), _on_service("student", options)
+    validated(spec_of(teacher, student, str(options["data"]), options, choose(Facts(), options)))
+    sender = Sender(service, Path(), tell)
+    teacher, student = sender.reference(teacher, "--teacher"), sender.reference(student, "--student")
+    dataset = sender.dataset(str(options["data"]), "--data")
+    choices = choose(_facts_of(service, teacher, student, dataset), options)
+    for line in lines_of(choices, options.get("preset")):
+        tell(line)
+    content = spec_of(teacher, student, dataset, options, choices)
+    validated(content)
+    return content
+
+
+def _on_service(field: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the reference that an option means: a job's or model's id, a model's name, an architecture, or a file."""
+    text = str(options[field])
+    if text.startswith(_JOB):
+        return {"job": text}
+    if not Path(text).is_file() and (text.startswith(_MODEL) or "@" in text):
+        return {"model": text}
+    if field == "student":
+        return student_of(text)
+    if not Path(text).is_file():
+        raise SpecError(f"--{field}: expected a weights file, or a model's or job's id, got nothing at {text}")
+    return {"path": text}
+
+
+def _facts_of(service: "Client", teacher: Mapping[str, str], student: Mapping[str, str], dataset: str) -> Facts:
+    """Ask the service what it has found in the files, once they are checked, and which devices it trains on."""
+    report = _report(service.wait_dataset, dataset) if dataset.startswith("ds_") else {}
+    imgsz = None
+    if "job" in teacher:
+        imgsz = service.job(teacher["job"]).spec.get("train", {}).get("imgsz")
+    elif teacher["model"].startswith(_MODEL):
+        imgsz = _report(service.wait_model, teacher["model"]).get("imgsz")
+    trainers = [worker for worker in service.workers() if worker["queue"] == "train" and worker["alive"]]
+    gpus = [device for worker in trainers for device in worker["devices"]]
+    return Facts(
+        images=report.get("statistics", {}).get("splits", {}).get("train", {}).get("images"),
+        classes=len(report.get("names") or ()) or None,
+        teacher_imgsz=imgsz,
+        student=student.get("architecture"),
+        cores=_FEW_CORES if trainers and not gpus else None,
+        gpu_bytes=min(device["memory"] for device in gpus) if gpus else None,
+    )
+
+
+def _report(wait: Callable[[str, float], Any], upload: str) -> Mapping[str, Any]:
+    """Return what the check of an upload has found; nothing where no worker gets to it in time."""
+    from rdrkd.client import NotEnded
+
+    try:
+        return wait(upload, _CHECK_SECONDS).report or {}
+    except NotEnded:
+        return {}

@@ -1,0 +1,47 @@
+"""What `rdrkd datasets` and `rdrkd models` share."""
+
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rdrkd.cli.connection import Id, Limit, Service, command
+from rdrkd.cli.terminal import Terminal
+from rdrkd.events import EXIT_DONE, EXIT_FAILED
+
+Upload = Annotated[Path, typer.Argument(help="File to upload.", exists=True, dir_okay=False, show_default=False)]
+LeaveOut = Annotated[
+    bool, typer.Option("--lenient", help="Leave out faulty parts and list them, instead of rejecting the dataset.")
+]
+Keep = Annotated[bool, typer.Option("--keep", help="With --lenient: keep images that lose one of their boxes.")]
+Divide = Annotated[
+    str | None,
+    typer.Option(
+        help="How to divide what comes without a split: val=0.2,test=0.1,seed=3,prefix=_ (all but val may be left out; "
+        "prefix keeps together the images whose names agree up to it).",
+        show_default=False,
+    ),
+]
+Resume = Annotated[str | None, typer.Option(help="URL of an interrupted upload to resume.")]
+
+
+def lists(app: typer.Typer, what: str) -> None:
+    """Add the commands that datasets and models share to an app."""
+
+    @command(app, "list")
+    def newest(service: Service, terminal: Terminal, limit: Limit = 20) -> None:
+        """List them, newest first."""
+        rows = service.datasets() if what == "datasets" else service.models()
+        terminal.many(what, islice(rows, limit))
+
+    @command(app, "show")
+    def show(service: Service, terminal: Terminal, id_: Id) -> None:
+        """Print one, whole: what the check found, or why it was refused."""
+        terminal.one(service.dataset(id_) if what == "datasets" else service.model(id_))
+
+
+def end_of_upload(row: Any, terminal: Terminal) -> None:
+    """Print what an upload became, and leave."""
+    terminal.one(row)
+    raise typer.Exit(EXIT_FAILED if row.status == "invalid" else EXIT_DONE)

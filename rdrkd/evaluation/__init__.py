@@ -1,0 +1,1 @@
+"""Evaluation of a detector: COCO metrics, ground truth, images of predictions."""

@@ -1,0 +1,1 @@
+"""Child processes: their environment, devices, confinement and end."""

@@ -1,0 +1,42 @@
+"""The environment that a trainer process needs before Ultralytics is imported. No torch here."""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+LIMITS = "RDRKD_LIMITS"  # what a check of a stranger's file may use, as JSON (`rdrkd.run.inspection.limit_resources`)
+
+
+def defaults(config_dir: Path) -> dict[str, str]:
+    """Return the variables that keep Ultralytics from running strangers' code and from calling home.
+
+    Args:
+        config_dir: a private folder for its settings file and matplotlib's.
+    """
+    return {
+        "ULTRALYTICS_SAFE_LOAD": "1",  # checkpoints: weights_only and an allow-list of classes
+        "YOLO_AUTOINSTALL": "False",  # never pip-install what a checkpoint names
+        "YOLO_OFFLINE": "True",  # no analytics, no version checks
+        "YOLO_CONFIG_DIR": str(config_dir),
+        "MPLBACKEND": "Agg",
+        "MPLCONFIGDIR": str(config_dir),  # its font list; else it goes to the home, a worker's run folder
+    }
+
+
+def apply() -> None:
+    """Set what is not set yet; called before the first import of Ultralytics."""
+    if "YOLO_CONFIG_DIR" not in os.environ:
+        # Under a name that nobody can foresee: a link that another user has planted there would be followed.
+        private = tempfile.mkdtemp(prefix="rdrkd-ultralytics-")
+        atexit.register(_remove, private, os.getpid())
+        os.environ["YOLO_CONFIG_DIR"] = private
+    for key, value in defaults(Path(os.environ["YOLO_CONFIG_DIR"])).items():
+        os.environ.setdefault(key, value)
+    Path(os.environ["YOLO_CONFIG_DIR"]).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _remove(folder: str, made_by: int) -> None:
+    if os.getpid() == made_by:  # a forked child ends earlier
+        shutil.rmtree(folder, ignore_errors=True)

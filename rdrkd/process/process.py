@@ -1,0 +1,105 @@
+"""What surrounds a run in its process: events on stdout, stop signals, exit statuses. No torch here.
+
+Only `conclude` decides how a run ends for the outside; the library raises.
+"""
+
+import errno
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, Protocol, TextIO
+
+from rdrkd.errors import RdrkdError, StopRequested
+from rdrkd.events import EXIT_DONE, EXIT_FAILED, EXIT_INTERNAL, EXIT_STOPPED, Done, Failed, Stopped
+from rdrkd.process import environment
+from rdrkd.process.die_with_parent import die_with_parent
+from rdrkd.reasons import Reason
+from rdrkd.reporter import JsonLines, Reporter
+
+
+class Stoppable(Reporter, Protocol):
+    """A reporter that a signal can stop."""
+
+    stop: bool
+
+
+def events_stream() -> TextIO:
+    """Keep stdout for event lines alone: whatever else is printed, by C code too, goes to stderr from here on."""
+    sys.stdout.flush()
+    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return stream
+
+
+def conclude(work: Callable[[Reporter], dict[str, Any]], reporter: Stoppable) -> int:
+    """Run `work` to its end, report that end as one event, and give the exit status."""
+    environment.apply()
+    die_with_parent()
+    _stop_on_signals(reporter)
+    try:
+        reporter.emit(Done(result=work(reporter)))
+        return EXIT_DONE
+    except StopRequested:
+        reporter.emit(Stopped())
+        return EXIT_STOPPED
+    except RdrkdError as error:
+        if isinstance(reporter, JsonLines):  # stderr is a log there; a person gets the sentence
+            traceback.print_exception(error)
+        reporter.emit(failure_of(error))
+        return EXIT_FAILED
+    except Exception as error:  # noqa: BLE001 - the last stop of a process: reported with its traceback
+        traceback.print_exception(error)
+        reporter.emit(failure_of(error))
+        return EXIT_INTERNAL
+
+
+def failure_of(error: BaseException) -> Failed:
+    """Return why a run ended that an error has ended: of one that is not the library's own the class and a line."""
+    if isinstance(error, RdrkdError):
+        problems = [{"where": problem.where, "detail": problem.detail} for problem in error.problems]
+        return Failed(reason=error.reason, message=str(error), problems=problems)
+    return Failed(reason=reason_of(error), message=f"{type(error).__name__}: {_first_line(error)}")
+
+
+def reason_of(error: BaseException) -> Reason:
+    """Find the reason behind an exception that is not the library's own.
+
+    >>> reason_of(MemoryError()).value, reason_of(OSError(28, "No space left on device")).value
+    ('oom_host', 'disk_full')
+    >>> reason_of(KeyError("x")).value
+    'internal'
+    """
+    if isinstance(error, RdrkdError):
+        return error.reason
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return Reason.OOM_CUDA
+    # torch's allocator for host memory raises a plain RuntimeError; its file writer hides the errno in the text.
+    text = str(error)
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in text or _errno(error) == errno.ENOMEM:
+        return Reason.OOM_HOST
+    if _errno(error) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in text:
+        return Reason.DISK_FULL
+    return Reason.INTERNAL
+
+
+def _errno(error: BaseException) -> int | None:
+    return error.errno if isinstance(error, OSError) else None
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:500] if lines else "no message"
+
+
+def _stop_on_signals(reporter: Stoppable) -> None:
+    """Let SIGTERM and SIGINT ask for a stop at the next batch; a second one ends the process in the usual way."""
+
+    def ask(number: int, _frame: object) -> None:
+        reporter.stop = True
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)

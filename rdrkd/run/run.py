@@ -1,0 +1,220 @@
+"""A whole run in its folder: resolve the spec, train, evaluate or export, leave `result.json`. Again, it goes on."""
+
+import platform
+import resource
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rdrkd import __version__
+from rdrkd.data import Dataset, open_dataset
+from rdrkd.data.check import check
+from rdrkd.diagnostics.folder import METRICS, RESULT
+from rdrkd.diagnostics.report import Reports
+from rdrkd.errors import FolderError, ModelError, StopRequested
+from rdrkd.evaluation.evaluate import evaluate
+from rdrkd.events import Progress, Resolved, Warn
+from rdrkd.export.run import export
+from rdrkd.files import file_sha256, held, write_json
+from rdrkd.models import LoadedModel, load_weights
+from rdrkd.models.weights import parameters_of
+from rdrkd.process.devices import devices_of
+from rdrkd.reporter import Reporter
+from rdrkd.run.load_models import Inputs as Inputs
+from rdrkd.run.load_models import check_classes, open_models, path_of
+from rdrkd.run_folder import checkpoints
+from rdrkd.run_folder.folder import Begun
+from rdrkd.run_folder.recorder import Recorder
+from rdrkd.spec import Architecture, Distill, Evaluate, Export, RunSpec, Train, references
+from rdrkd.spec.resolved import with_defaults
+from rdrkd.training.plan import Plan
+from rdrkd.training.train import train
+from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION, get_flops
+
+WEIGHTS = ("student.pt", "student.safetensors")
+
+
+def run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs | None = None) -> dict[str, Any]:
+    """Do what the spec says and give the result, which is also in `run_dir/result.json`.
+
+    A finished folder gives its result again; an unfinished one goes on from its newest checkpoint.
+
+    Raises:
+        RdrkdError: a subclass whose `reason` says why the run ended; `StopRequested` when the reporter asked.
+    """
+    run_dir = run_dir.resolve()
+    with held(run_dir):
+        return _run(spec, run_dir, reporter, inputs or Inputs())
+
+
+def _run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> dict[str, Any]:
+    begun = Begun(run_dir, spec)
+    if begun.finished and begun.same:
+        return begun.result()
+    reporter = Recorder(reporter, run_dir)
+    try:
+        return _go(spec, run_dir, begun, reporter, inputs)
+    except (StopRequested, FolderError):
+        raise  # who asked waits; another run's folder is left as it is
+    except Exception as error:
+        if not begun.finished:
+            with suppress(Exception):  # a failure to report it must not replace the run's error
+                begun.fail(error)
+                if isinstance(spec, Distill | Train):
+                    Reports(run_dir, reporter).write()
+        raise
+
+
+def _go(spec: RunSpec, run_dir: Path, begun: Begun, reporter: Reporter, inputs: Inputs) -> dict[str, Any]:
+    """Do what the spec says; what costs little is checked before what costs much, and all of it before a run begins."""
+    started = time.monotonic()
+    reporter.emit(Progress(phase="preparing"))
+    if not begun.finished:
+        begun.prepare()
+    devices = devices_of(inputs.device)
+    opened = None if begun.finished else open_models(spec, inputs, devices, checkpoints.complete(run_dir))
+    cache = inputs.cache or run_dir / "dataset"
+    dataset = open_dataset(_dataset_path(spec, inputs), cache, reading=inputs.reading)
+    resolved = _resolved(spec, dataset, inputs)
+    begun.check_inputs(resolved)  # until here nothing of an earlier run is touched
+    if begun.finished:  # under other names or paths, of the same content
+        begun.name()
+        return begun.result()
+    check_classes(spec, opened, dataset, len(devices))
+    if inputs.dataset is None:  # a path of the command line: nobody has looked at it yet
+        _check(dataset, reporter)
+    begun.begin(resolved)
+    reporter.emit(Resolved(resolved_spec=resolved))
+    if isinstance(spec, Distill) and (message := spec.short_schedule):
+        reporter.emit(Warn(code="schedule_short", message=message))
+    match spec, opened:
+        case _, Plan() as plan:
+            result = _train(plan, dataset, run_dir, reporter, inputs)
+        case Evaluate() as job, LoadedModel() as model:
+            result = _evaluate(job, model, dataset, reporter, inputs)
+        case Export() as job, LoadedModel() as model:
+            result = _export(job, model, dataset, run_dir, reporter, inputs)
+        case _:
+            from rdrkd.study.compare import compare  # with scipy's statistics: a second that no training needs
+
+            result = compare(run_dir, dataset)
+    result = {"kind": spec.kind, **result, **_cost(started, inputs.device)}
+    if isinstance(spec, Distill | Train):  # the others have no epochs to tell of
+        Reports(run_dir, reporter).write(result)  # before the result: a folder that has one is never touched again
+    write_json(run_dir / RESULT, result)
+    return result
+
+
+def _check(dataset: Dataset, reporter: Reporter) -> None:
+    """Refuse a dataset with faults, which Ultralytics would pass over in silence."""
+    findings = check(dataset)
+    for warning in findings.warnings:
+        reporter.emit(Warn(code="dataset", message=warning))
+    findings.refuse_problems()
+
+
+def _train(plan: Plan, dataset: Dataset, run_dir: Path, reporter: Reporter, inputs: Inputs) -> dict[str, Any]:
+    data = run_dir / "data.yaml"
+    dataset.write_yaml(data)
+    best_epoch = train(plan, data, run_dir, reporter, inputs.device)
+    settings, student = plan.settings, run_dir / WEIGHTS[0]
+    metrics = evaluate(
+        student, dataset, settings.imgsz, settings.batch, "val", inputs.device, reporter, settings.single_cls
+    )
+    return {
+        "best_epoch": best_epoch,
+        "epochs": len((run_dir / METRICS).read_text().splitlines()),
+        **_figures(metrics),
+        "student": _card(load_weights(student), settings.imgsz),
+        "weights": {name: _file(run_dir / name) for name in WEIGHTS if (run_dir / name).is_file()},
+    }
+
+
+def _evaluate(
+    spec: Evaluate, model: LoadedModel, dataset: Dataset, reporter: Reporter, inputs: Inputs
+) -> dict[str, Any]:
+    settings, path = spec.evaluation, path_of(spec.model, inputs.model, "model")
+    metrics = evaluate(path, dataset, settings.imgsz, settings.batch, settings.split, inputs.device, reporter)
+    return {**_figures(metrics), "student": _card(model, settings.imgsz)}
+
+
+def _export(
+    spec: Export, model: LoadedModel, dataset: Dataset, run_dir: Path, reporter: Reporter, inputs: Inputs
+) -> dict[str, Any]:
+    path = path_of(spec.model, inputs.model, "model")
+    result = export(path, dataset, spec.export, run_dir, reporter, inputs.device)
+    return {**result, "student": _card(model, spec.export.imgsz)}
+
+
+def _dataset_path(spec: RunSpec, inputs: Inputs) -> Path:
+    return inputs.dataset if inputs.dataset is not None else Path(spec.dataset)
+
+
+def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {"metrics": {k: v for k, v in metrics.items() if k != "per_class"}, "per_class": metrics["per_class"]}
+
+
+def _card(loaded: LoadedModel, imgsz: int) -> dict[str, Any]:
+    """Size of the network that is handed back."""
+    return {
+        "architecture": loaded.architecture,
+        "parameters": parameters_of(loaded.model),
+        "gflops": round(float(get_flops(loaded.model, imgsz)), 3),
+        "imgsz": imgsz,
+        "names": list(loaded.names),
+    }
+
+
+def _cost(started: float, device: str | None) -> dict[str, Any]:
+    """Return what this run has taken: seconds since it began or resumed, and the peak of the memory that counts.
+
+    Of several ranks on the CPU it is the largest one's; on GPUs it is this process's alone, which only evaluates then.
+    """
+    devices = devices_of(device)
+    on_gpu = devices[0].isdecimal()
+    name = torch.cuda.get_device_name(int(devices[0])) if on_gpu else f"CPU, {torch.get_num_threads()} threads"
+    kibibytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return {
+        "seconds": round(time.monotonic() - started, 1),
+        "memory_bytes": torch.cuda.max_memory_allocated(int(devices[0])) if on_gpu else kibibytes * 1024,
+        "device": name if len(devices) == 1 else f"{len(devices)} x {name}",
+    }
+
+
+def _resolved(spec: RunSpec, dataset: Dataset, inputs: Inputs) -> dict[str, Any]:
+    """Return the spec with every default, the expanded terms, and what else decides the outcome."""
+    content = with_defaults(spec)
+    alone = isinstance(spec, Distill) and not spec.distillation.recipe.terms  # the preset `none` opens no teacher
+    models = {
+        field: _sha256(path_of(reference, getattr(inputs, field), field))
+        for field, reference in references(spec).items()
+        if not isinstance(reference, Architecture) and not (alone and field == "teacher")
+    }
+    content["provenance"] = {
+        "dataset_sha256": dataset.sha256,
+        "classes": list(dataset.names),
+        **({"divide": dataset.divide} if dataset.divide else {}),
+        **({"scaling": [dataset.scaling.low, dataset.scaling.high]} if dataset.scaling else {}),
+        "model_sha256": models,
+        "device": inputs.device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        "versions": {
+            "rdrkd": __version__,
+            "ultralytics": ULTRALYTICS_VERSION,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
+    }
+    return content
+
+
+def _file(path: Path) -> dict[str, Any]:
+    return {"sha256": _sha256(path), "size": path.stat().st_size}
+
+
+def _sha256(path: Path) -> str:
+    if not path.is_file():
+        raise ModelError(f"expected a weights file, got nothing at {path.name}")
+    return file_sha256(path)

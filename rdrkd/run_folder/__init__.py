@@ -1,0 +1,1 @@
+"""The names and files of a run folder."""

@@ -1,0 +1,18 @@
+"""Files of the run folder that belong to a training's present state, and so to each checkpoint."""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from rdrkd.diagnostics.report import PAGE, PICTURE
+from rdrkd.run_folder.recorder import WARNINGS
+
+OF_TRAINING = ("student.pt", "student.safetensors", "metrics.jsonl", PAGE, PICTURE)
+CARRIED = (*OF_TRAINING, WARNINGS)  # part of every checkpoint; the recorder takes its warnings back itself
+
+
+def copy(source: Path, target: Path, names: Iterable[str]) -> None:
+    """Copy those of the named files that are there from one folder to another."""
+    for name in names:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)

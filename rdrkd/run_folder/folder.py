@@ -1,0 +1,107 @@
+"""A run folder from one run to the next: what it is held to, and why the last run in it failed.
+
+A folder is held to the spec and the inputs of the run that began in it; `spec.json` says that one has. A run begins
+once everything has been checked. One that fails before its first checkpoint leaves nothing to go on from, and lets its
+folder go: a corrected run may begin there.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rdrkd.diagnostics.folder import FAILURE, METRICS, RESULT
+from rdrkd.errors import FolderError
+from rdrkd.files import write_json
+from rdrkd.paths import without_paths
+from rdrkd.process.process import failure_of
+from rdrkd.run_folder import checkpoints
+from rdrkd.run_folder.recorder import RESOLVED
+from rdrkd.spec import RunSpec
+from rdrkd.spec.resolved import with_defaults
+
+_SPEC = "spec.json"
+_NAMING = ("name", "dataset", "labels", "priority", "timeout_seconds", "deadline")  # of a spec: they decide no outcome
+
+
+class Begun:
+    """A run folder as a run with a spec finds it.
+
+    Attributes:
+        held: whether a run has begun in it.
+        finished: whether it holds a result.
+        same: whether that run's spec is this very one, names and paths included.
+
+    Raises:
+        FolderError: it is held to another spec, or cannot be read.
+    """
+
+    def __init__(self, run_dir: Path, spec: RunSpec) -> None:
+        self._folder, self._spec, self._own = run_dir, spec, spec.model_dump(mode="json")
+        earlier = _read(run_dir / _SPEC)
+        self.held, self.same = earlier is not None, earlier == self._own
+        if self.held and _deciding(earlier) != _deciding(self._own):
+            raise FolderError(
+                f"expected a new run folder or one of this very spec, got {run_dir.name} with another spec"
+            )
+        self.finished = (run_dir / RESULT).is_file()
+
+    def result(self) -> dict[str, Any]:
+        """Return the result of a finished run."""
+        done: dict[str, Any] = json.loads((self._folder / RESULT).read_text())
+        return done
+
+    def prepare(self) -> None:
+        """Clear a folder that is held to nothing of what an earlier run has told; it gets the spec, for a report."""
+        if self.held:
+            return
+        (self._folder / FAILURE).unlink(missing_ok=True)
+        if not checkpoints.complete(self._folder):
+            (self._folder / METRICS).unlink(missing_ok=True)
+        write_json(self._folder / RESOLVED, with_defaults(self._spec))
+
+    def check_inputs(self, resolved: dict[str, Any]) -> None:
+        """Refuse to continue with another dataset or other models than the run was begun with.
+
+        Raises:
+            FolderError: they are others.
+        """
+        earlier = ((_read(self._folder / RESOLVED) if self.held else None) or resolved)["provenance"]
+        for key in ("dataset_sha256", "model_sha256"):
+            if earlier[key] != resolved["provenance"][key]:
+                what = "dataset" if key == "dataset_sha256" else "models"
+                raise FolderError(f"expected the {what} that this run was begun with ({earlier[key]}), got others")
+
+    def name(self) -> None:
+        """Hold the folder to the spec, with its names and paths."""
+        write_json(self._folder / _SPEC, self._own)
+
+    def begin(self, resolved: dict[str, Any]) -> None:
+        """Hold the folder to the spec and what it was resolved to."""
+        (self._folder / FAILURE).unlink(missing_ok=True)
+        write_json(self._folder / RESOLVED, resolved)
+        self.name()
+
+    def fail(self, error: Exception) -> None:
+        """Write down why the run failed, and let the folder go where there is no checkpoint to go on from."""
+        if not checkpoints.complete(self._folder):
+            (self._folder / _SPEC).unlink(missing_ok=True)
+        said = failure_of(error).model_dump(mode="json", exclude={"event"})
+        said["message"] = without_paths(said["message"])
+        said["problems"] = [{**problem, "detail": without_paths(problem["detail"])} for problem in said["problems"]]
+        write_json(self._folder / FAILURE, said)
+
+
+def _deciding(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a spec decides the outcome: no names and no paths, whose content `check_inputs` compares."""
+    kept = {key: value for key, value in spec.items() if key not in _NAMING}
+    return {key: "path" if isinstance(value, dict) and "path" in value else value for key, value in kept.items()}
+
+
+def _read(path: Path) -> Any:
+    """Return a file's content; None where there is none."""
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise FolderError(f"expected JSON in the run folder's {path.name}, got: {error}") from error

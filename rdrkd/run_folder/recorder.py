@@ -1,0 +1,57 @@
+"""Keeps in the run folder what a run tells in passing, so that the folder alone tells it later."""
+
+import json
+import shutil
+from pathlib import Path
+
+from rdrkd.events import Calibrated, Event, Resolved, Warn
+from rdrkd.files import full_disk_named, write_json
+from rdrkd.paths import without_paths
+from rdrkd.reporter import Reporter
+from rdrkd.run_folder import checkpoints
+
+RESOLVED = "resolved_spec.json"
+WARNINGS = "warnings.jsonl"
+
+
+class Recorder:
+    """A reporter that passes everything on, and writes warnings and calibrated weights down.
+
+    What it writes holds no path of this machine: a run folder's files are handed on, and its report shows the warnings.
+    """
+
+    def __init__(self, reporter: Reporter, run_dir: Path) -> None:
+        self._reporter, self._run_dir = reporter, run_dir
+        self._take_back()
+
+    def emit(self, event: Event) -> None:
+        """Pass an event on; record it first where it is one to keep."""
+        if isinstance(event, Warn):
+            with full_disk_named(WARNINGS), (self._run_dir / WARNINGS).open("a") as file:
+                written = event.model_copy(update={"message": without_paths(event.message)})
+                file.write(written.model_dump_json() + "\n")
+        self._reporter.emit(event)
+        if isinstance(event, Calibrated):
+            self._reporter.emit(Resolved(resolved_spec=self._with_weights(event)))
+
+    def should_stop(self) -> bool:
+        """Return what the other says."""
+        return self._reporter.should_stop()
+
+    def _take_back(self) -> None:
+        """Begin with the warnings of the run that is resumed, or without those of one that has left no checkpoint."""
+        own = self._run_dir / WARNINGS
+        found = checkpoints.complete(self._run_dir)
+        if not found:
+            own.unlink(missing_ok=True)
+        elif not own.exists() and (found[-1] / WARNINGS).is_file():  # another machine's
+            shutil.copyfile(found[-1] / WARNINGS, own)
+
+    def _with_weights(self, event: Calibrated) -> dict[str, object]:
+        """Put the chosen weights into the resolved spec."""
+        path = self._run_dir / RESOLVED
+        resolved: dict[str, object] = json.loads(path.read_text())
+        for term in resolved["distillation"]["losses"]:  # type: ignore[index]
+            term["weight"] = event.weights[term["name"]]
+        write_json(path, resolved)
+        return resolved

@@ -1,0 +1,48 @@
+"""What is chosen for a user who leaves it open: bounds and monotony over the whole range of what may be found."""
+
+import itertools
+
+import pytest
+
+from rdrkd.cli.choices import Facts, choose
+from rdrkd.spec import TrainSettings
+
+GIB = 2**30
+
+
+def values(facts: Facts, **given: int) -> dict[str, object]:
+    return {choice.name: choice.value for choice in choose(facts, given)}
+
+
+@pytest.mark.parametrize("images", [None, 1, 7, 60, 572, 6471, 10**6])
+@pytest.mark.parametrize("teacher_imgsz", [None, 32, 100, 4096])
+def test_every_choice_is_a_valid_setting(images: int | None, teacher_imgsz: int | None) -> None:
+    machines: list[dict[str, int]] = [{}, {"cores": 1}, {"cores": 64}, {"gpu_bytes": GIB}, {"gpu_bytes": 140 * GIB}]
+    for machine, student in itertools.product(machines, [None, "yolov8n-half", "yolo11x"]):
+        chosen = values(Facts(images, 3, teacher_imgsz, student, **machine))
+        settings = TrainSettings.model_validate(chosen)
+        assert settings.batch <= (images or 64)
+        assert settings.warmup_epochs < settings.epochs
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5, 29, 30])
+def test_a_short_training_is_not_all_warm_up(epochs: int) -> None:
+    settings = TrainSettings.model_validate(values(Facts(images=100, cores=2), epochs=epochs))
+    assert settings.warmup_epochs <= epochs / 10
+
+
+def test_a_batch_grows_with_the_memory_and_shrinks_with_the_input() -> None:
+    def batch(gib: int, imgsz: int, student: str) -> object:
+        return values(Facts(images=10**5, student=student, gpu_bytes=gib * GIB), imgsz=imgsz)["batch"]
+
+    assert [batch(gib, 640, "yolov8n") for gib in (4, 16, 80)] == [4, 16, 64]
+    assert batch(16, 1280, "yolov8n") < batch(16, 640, "yolov8n")  # type: ignore[operator]
+    assert batch(16, 640, "yolov8x-p2") < batch(16, 640, "yolov8n")  # type: ignore[operator]
+
+
+def test_what_is_given_stands_and_says_so() -> None:
+    chosen = {
+        choice.name: choice for choice in choose(Facts(images=100, teacher_imgsz=320), {"imgsz": 640, "batch": 3})
+    }
+    assert (chosen["imgsz"].value, chosen["batch"].value) == (640, 3)
+    assert chosen["batch"].why == "as --batch says"

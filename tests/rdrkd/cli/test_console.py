@@ -1,0 +1,99 @@
+"""What people see: one run's events, drawn on a pipe."""
+
+import io
+
+from rich.console import Console
+
+from rdrkd import events
+from rdrkd.cli.console import People, results_table
+from rdrkd.reasons import Reason
+
+FIGURES = {"AP": 18.84, "AP50": 33.0, "AP75": 20.0, "AP_S": 9.5, "AP_M": 30.0, "AP_L": None}
+RESULT = {
+    "kind": "distill",
+    "best_epoch": 2,
+    "metrics": {
+        "coco": FIGURES,
+        "coco_maxdets500": FIGURES | {"AP": 19.96},
+        "ultralytics": {"mAP50_95": 21.0, "mAP50": 35.0, "precision": 50.0, "recall": 40.0},
+    },
+    "per_class": {"car": {"AP": 30.0, "AP50": 50.0}, "[bus]": {"AP": None, "AP50": None}},
+    "student": {"architecture": "yolov8n", "parameters": 3_012_000},
+    "weights": {"student.pt": {}},
+}
+
+
+def epoch(number: int, **losses: float) -> events.Epoch:
+    metrics = {"mAP50_95": 1.0, "mAP50": 2.0, "precision": 3.0}
+    return events.Epoch(epoch=number, epochs=2, losses=losses, lr=0.01, metrics=metrics, seconds=75)
+
+
+def shown(*given: events.Event) -> str:
+    written = io.StringIO()
+    people = People(Console(file=written, width=140))
+    for event in given:
+        people.emit(event)
+    return written.getvalue()
+
+
+def test_a_row_an_epoch_under_one_heading() -> None:
+    text = shown(epoch(1, box=1.5, regenerated=522.34), epoch(2, box=1.25, regenerated=500.0))
+    lines = [line.split() for line in text.splitlines() if "losses:" not in line]
+    assert lines == [
+        ["epoch", "box", "regenerated", "mAP50_95", "mAP50", "lr", "time"],
+        ["1/2", "1.5", "522.3", "1.0", "2.0", "0.01", "1", "min", "15", "s"],
+        ["2/2", "1.25", "500", "1.0", "2.0", "0.01", "1", "min", "15", "s"],
+    ]
+
+
+def test_a_phase_is_told_once() -> None:
+    progress = [events.Progress(phase="training", completed=n, total=9, eta_seconds=3) for n in range(3)]
+    assert shown(*progress).split() == ["training", "..."]
+
+
+def test_figures_are_labelled_by_protocol_and_unknown_ones_are_a_dash() -> None:
+    text = shown(events.Done(result=RESULT))
+    rows = [line for line in text.splitlines() if "maxDets" in line and "│" in line]
+    assert [cell.strip() for cell in rows[0].split("│")[3:9]] == ["18.8", "33.0", "20.0", "9.5", "30.0", "-"]
+    assert "20.0" in rows[1]
+    assert "Ultralytics' own metric (percent)" in text
+    assert "[bus]" in text, "a class name is no markup"
+
+
+def test_failures_name_the_field() -> None:
+    problems = [{"where": "/train/lr0", "detail": "expected [less], got 11"}]
+    text = shown(events.Failed(reason=Reason.SPEC_INVALID, message="refused [1]", problems=problems))
+    assert text.split("\n")[:2] == ["spec_invalid refused [1]", "  /train/lr0 expected [less], got 11"]
+
+
+def test_runs_side_by_side() -> None:
+    written = io.StringIO()
+    Console(file=written, width=80).print(results_table({"student alone": RESULT}, "Validation"))
+    assert {"AP_S", "AP_M", "AP_L"} <= set(written.getvalue().split()), "no heading is cut"
+    (row,) = [line for line in written.getvalue().splitlines() if "yolov8n" in line]
+    assert row.split() == ["student", "alone", "yolov8n", "3.01", "18.8", "33.0", "20.0", "9.5", "30.0", "-"]
+
+
+def test_an_export_stands_beside_torch() -> None:
+    times = {"median_ms": 10.349, "q1_ms": 10.2, "q3_ms": 10.6, "iqr_ms": 0.389}
+    made = {
+        "format": "onnx", "half": False, "weights_size": 6_455_985,
+        "file": {"name": "model.onnx", "sha256": "0" * 64, "size": 12_617_496},
+        "torch": {"metrics": RESULT["metrics"]}, "ap_difference": 0.0,
+        "agreement": {
+            "images": 8, "boxes_px": {"max_abs": 0.00096, "mean_abs": 1e-5}, "scores": {"max_abs": 4e-6, "mean_abs": 0},
+            "detections": {"torch": 322, "exported": 322, "matched": 321},
+        },
+        "latency": {
+            "batch": 1, "imgsz": 160, "repeats": 50, "device": "CPU", "processor": "Xeon", "threads": 2,
+            "torch": {"runtime": "torch 2.15", "computes_in": "fp32", **times},
+            "exported": {"runtime": "onnxruntime 1.32", "computes_in": "fp32", **times | {"median_ms": 5.798}},
+        },
+    }  # fmt: skip
+    text = shown(events.Done(result=RESULT | {"kind": "export", "export": made}))
+    assert "50 passes each on Xeon, 2 threads" in text
+    rows = {line.split("│")[1].strip(): line.split("│")[2:6] for line in text.splitlines() if "fp32" in line}
+    assert [cell.strip() for cell in rows["torch (torch 2.15)"]] == ["fp32", "10.35", "0.39", "6.5"]
+    assert [cell.strip() for cell in rows["exported (onnxruntime 1.32)"]] == ["fp32", "5.80", "0.39", "12.6"]
+    assert "321 of torch's 322 detections are matched" in " ".join(text.split())
+    assert "model.onnx" in text

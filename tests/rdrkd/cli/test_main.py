@@ -1,0 +1,384 @@
+"""The command line as people and workers call it: what it prints, and the status it leaves with."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from rdrkd.cli.main import app
+from rdrkd.data import open_dataset
+from rdrkd.errors import NanLossError, Problem, StopRequested
+from rdrkd.events import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_INTERNAL,
+    EXIT_STOPPED,
+    Done,
+    Epoch,
+    Failed,
+    Resolved,
+    Stopped,
+    parse,
+)
+from rdrkd.models import build, save_student
+from rdrkd.process.process import conclude, reason_of
+from rdrkd.reasons import Reason
+from rdrkd.reporter import Memory
+from tests.rdrkd.datasets import tiny_dataset
+
+RDRKD = [sys.executable, "-m", "rdrkd"]
+COMMANDS = {"distill", "train", "evaluate", "export", "inspect", "report", "scenes", "up", "down", "demo", "bench",
+            "doctor",
+            "compare", "schema", "version"}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """Commands that run in this process set signal handlers."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_dataset(tmp_path_factory.mktemp("data"))
+
+
+def write_spec(folder: Path, **content: Any) -> Path:
+    file = folder / "spec.json"
+    file.write_text(json.dumps({"kind": "train", "dataset": "d", "model": {"architecture": "yolov8n-half"}} | content))
+    return file
+
+
+def call(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+# -- help
+
+
+def test_help_needs_no_torch() -> None:
+    script = (
+        "import sys, contextlib\n"
+        "from rdrkd.cli.main import main\n"
+        "sys.argv = ['rdrkd', '--help']\n"
+        "with contextlib.suppress(SystemExit): main()\n"
+        "heavy = {'torch', 'ultralytics', 'numpy', 'matplotlib', 'cv2', 'fastapi', 'celery', 'sqlalchemy'}\n"
+        "heavy &= set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "distill" in done.stdout
+
+
+def test_every_command_and_option_has_help() -> None:
+    assert {command.name or command.callback.__name__ for command in app.registered_commands} == COMMANDS  # type: ignore[union-attr]
+    for name in COMMANDS:
+        result = call(name, "--help")
+        assert result.exit_code == 0
+        described = [line for line in result.output.splitlines() if line.startswith("│") and "--" in line]
+        assert all(len(line.strip("│ ").split()) > 2 for line in described), described
+
+
+# -- specs
+
+
+def test_refused_fields_are_named_by_pointer(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, train={"epochs": 0, "bogus": 1})
+    result = call("train", spec, "--run-dir", tmp_path / "run")
+    assert result.exit_code == EXIT_FAILED
+    assert "spec_invalid" in result.output
+    assert "/train/epochs expected a value greater than or equal to 1, got 0" in result.output
+    assert "/train/bogus expected no field of this name, got 1" in result.output
+    assert not (tmp_path / "run").exists(), "nothing half-written is left behind"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "--teacher, --student and --data, got no --teacher, --student, --data"),
+        (["--teacher", "t.pt"], "got no --student, --data"),
+        (["spec.json"], "a spec needs --run-dir"),
+        (["spec.json", "--epochs", "3", "--run-dir", "r"], "--epochs beside it"),
+    ],
+)
+def test_a_distillation_needs_a_spec_or_options(options: list[str], words: str) -> None:
+    result = CliRunner(env={"COLUMNS": "300"}).invoke(app, ["distill", *options])
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"--student": "yolov8n.pt"}, "did you mean yolov8n (random weights)?"),
+        ({"--imgsz": 100}, "--imgsz"),
+        ({"--epochs": 10_001}, "--epochs"),
+        ({"--preset": "rdr"}, "--preset"),
+        ({"--data": "gone.zip"}, "gone.zip"),
+        ({"--teacher": "gone.pt"}, "--teacher: expected a weights file"),
+    ],
+)
+def test_an_option_is_refused_by_its_name_before_a_training(
+    data: Path, tmp_path: Path, changed: dict[str, object], words: str
+) -> None:
+    (tmp_path / "t.pt").write_bytes(b"")
+    options = {"--teacher": tmp_path / "t.pt", "--student": "yolov8n", "--data": data} | changed
+    if "gone.zip" in changed.values():
+        options["--teacher"] = weights_of(data, tmp_path)
+    result = call("distill", *(part for pair in options.items() for part in pair), "--run-dir", tmp_path / "run")
+    assert result.exit_code == EXIT_FAILED
+    assert words in result.output.replace("\n", " ")
+
+
+def weights_of(data: Path, folder: Path) -> Path:
+    """A teacher of the dataset's classes, trained (it says) at 96 px."""
+    names = open_dataset(data, folder / "cache").names
+    save_student(build("yolov8n-half", names), folder, {"imgsz": 96})
+    return folder / "student.pt"
+
+
+@pytest.mark.slow
+def test_one_command_distils_and_goes_on(data: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    options = ("--teacher", weights_of(data, tmp_path), "--student", "yolov8n-half", "--data", data, "--device", "cpu",
+               "--run-dir", run_dir)  # fmt: skip
+
+    first = call("distill", *options, "--epochs", 1)
+    again = call("distill", *options)
+
+    assert first.exit_code == again.exit_code == EXIT_DONE, first.output + again.output
+    assert "imgsz 96: as the teacher was trained" in first.output
+    assert "its settings stay" in again.output
+    spec = json.loads((run_dir / "spec.json").read_text())
+    assert (spec["train"]["imgsz"], spec["train"]["epochs"], spec["name"]) == (96, 1, "yolov8n-half-from-student")
+
+
+def test_the_command_must_be_the_specs_kind(tmp_path: Path) -> None:
+    result = call("distill", write_spec(tmp_path), "--run-dir", tmp_path / "run")
+    assert result.exit_code == EXIT_FAILED
+    assert "expected a spec of the kind 'distill', got 'train'" in result.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("gone.json", None, "expected a job spec in"),
+        ("spec.json", "{", "expected JSON or YAML in"),
+        ("spec.yaml", "kind: [", "expected JSON or YAML in"),
+        ("spec.yaml", "- 1", "expected an object, got [1]"),
+        ("spec.yaml", "kind: !!python/object/apply:os.getcwd []", "expected JSON or YAML in"),
+    ],
+)
+def test_files_that_are_no_spec(tmp_path: Path, name: str, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    result = call("train", tmp_path / name, "--run-dir", tmp_path / "run")
+    assert result.exit_code == EXIT_FAILED
+    assert message in result.output.replace("\n", " ")
+
+
+def test_a_yaml_spec_may_write_numbers_as_yaml_11_does_not(tmp_path: Path) -> None:
+    from rdrkd.spec.files import read_spec
+
+    file = tmp_path / "spec.yaml"
+    file.write_text("kind: train\ndataset: d\nmodel: {architecture: yolov8n}\ntrain: {lr0: 1e-3}\n")
+    assert read_spec(file).train.lr0 == 0.001  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("arguments", [("w.pt",), ("spec.json",)])
+def test_evaluate_says_which_option_is_missing(arguments: tuple[str, ...]) -> None:
+    result = call("evaluate", *arguments)
+    assert result.exit_code == 2
+    assert "need" in result.output
+
+
+# -- scenes
+
+
+def test_scenes_are_drawn_in_the_wished_size(tmp_path: Path) -> None:
+    result = call("scenes", tmp_path / "out", "--profile", "demo", "--images", 2, "--val-images", 1, "--imgsz", "96x80")
+    assert result.exit_code == EXIT_DONE, result.output
+    assert len(list((tmp_path / "out" / "images" / "train").iterdir())) == 2
+    annotations = json.loads((tmp_path / "out" / "annotations" / "val.json").read_text())
+    assert (annotations["images"][0]["width"], annotations["images"][0]["height"]) == (96, 80)
+
+
+def test_a_size_that_is_none(tmp_path: Path) -> None:
+    assert "expected WIDTH or WIDTHxHEIGHT in px" in call("scenes", tmp_path / "out", "--imgsz", "5y").output
+
+
+# -- how a run ends
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason", "message"),
+    [
+        (NanLossError("lost", [Problem("/train/lr0", "too high")]), EXIT_FAILED, Reason.NAN_LOSS, "lost"),
+        (KeyError("x"), EXIT_INTERNAL, Reason.INTERNAL, "KeyError: 'x'"),
+        (MemoryError(), EXIT_INTERNAL, Reason.OOM_HOST, "MemoryError: no message"),
+        (OSError(28, "No space left on device"), EXIT_INTERNAL, Reason.DISK_FULL, "OSError: [Errno 28] No space left"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+            EXIT_INTERNAL,
+            Reason.OOM_HOST,
+            "RuntimeError: Def",
+        ),
+    ],
+)
+def test_errors_become_events(
+    error: Exception, status: int, reason: Reason, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(_: object) -> dict[str, Any]:
+        raise error
+
+    reporter = Memory()
+    assert conclude(work, reporter) == status
+    (event,) = reporter.events
+    assert isinstance(event, Failed)
+    assert event.reason == reason
+    assert event.message.startswith(message)
+    assert len(event.problems) == (status == EXIT_FAILED)
+    assert ("Traceback" in capsys.readouterr().err) == (status == EXIT_INTERNAL), "the log has it, the user need not"
+
+
+def test_torchs_own_error_is_the_gpus_memory() -> None:
+    import torch
+
+    assert reason_of(torch.OutOfMemoryError("CUDA out of memory")) == Reason.OOM_CUDA
+
+
+def test_a_stop_is_no_failure() -> None:
+    def work(_: object) -> dict[str, Any]:
+        raise StopRequested("asked")
+
+    reporter = Memory()
+    assert (conclude(work, reporter), reporter.events) == (EXIT_STOPPED, [Stopped()])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_asks_the_run_to_stop_and_a_second_ends_it(number: signal.Signals) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from rdrkd.process.process import conclude\n"
+        "from rdrkd.reporter import Memory\n"
+        "number = int(sys.argv[1])\n"
+        "def work(asked):\n"
+        "    assert not asked.should_stop()\n"
+        "    os.kill(os.getpid(), number)\n"
+        "    assert asked.should_stop()\n"
+        "    print('asked', flush=True)\n"
+        "    os.kill(os.getpid(), number)\n"
+        "    print('deaf', flush=True)\n"
+        "conclude(work, Memory())\n"
+    )
+    # A process of its own, as a trainer is: what a signal does to the tests' process is not ours to try.
+    done = subprocess.run([sys.executable, "-c", script, str(int(number))], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (-number, "asked\n")
+
+
+# -- the trainer process
+
+
+def test_stdout_carries_event_lines_alone(tmp_path: Path) -> None:
+    script = (
+        "import os, sys\n"
+        "from rdrkd.events import Done\n"
+        "from rdrkd.process.process import events_stream\n"
+        "from rdrkd.reporter import JsonLines\n"
+        "reporter = JsonLines(events_stream())\n"
+        "print('python'); os.system('echo a child'); os.write(1, b'C code\\n')\n"
+        "reporter.emit(Done(result={}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert parse(done.stdout) == Done(result={})
+    assert sorted(done.stderr.split("\n")) == ["", "C code", "a child", "python"]
+
+
+def test_a_refused_spec_is_one_event(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, train={"epochs": 0})
+    command = [*RDRKD, "train", spec, "--run-dir", tmp_path / "run", "--events"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == EXIT_FAILED
+    event = parse(done.stdout)
+    assert isinstance(event, Failed)
+    assert event.reason == Reason.SPEC_INVALID
+    assert event.problems == [
+        {"where": "/train/epochs", "detail": "expected a value greater than or equal to 1, got 0"}
+    ]
+
+
+@pytest.mark.slow
+def test_events_stop_resume_done(tmp_path: Path, data: Path) -> None:
+    spec = write_spec(tmp_path, dataset=str(data), train={"epochs": 3, "imgsz": 64, "batch": 16, "fraction": 0.5})
+    command = [*RDRKD, "train", spec, "--run-dir", tmp_path / "run", "--device", "cpu", "--events"]
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        seen = []
+        for line in process.stdout:
+            seen.append(parse(line))
+            if isinstance(seen[-1], Epoch):
+                process.send_signal(signal.SIGTERM)
+        log = process.stderr.read() if process.stderr else ""
+        status = process.wait()
+    assert status == EXIT_STOPPED, log
+    assert isinstance(seen[-1], Stopped)
+    assert any(isinstance(event, Resolved) for event in seen)
+    stopped_after = max(event.epoch for event in seen if isinstance(event, Epoch))
+    assert stopped_after < 3
+
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == EXIT_DONE, done.stderr
+    events = [parse(line) for line in done.stdout.splitlines()]
+    assert [e.epoch for e in events if isinstance(e, Epoch)] == list(range(stopped_after + 1, 4)), "it went on"
+    assert isinstance(events[-1], Done)
+    assert events[-1].result == json.loads((tmp_path / "run" / "result.json").read_text())
+
+    result = call("evaluate", tmp_path / "run" / "student.pt", "--data", data, "--imgsz", 64, "--device", "cpu")
+    assert result.exit_code == EXIT_DONE, result.output
+    assert "COCO protocol, maxDets 500" in result.output
+    assert "person" in result.output
+
+
+def test_evaluation_settings_are_checked(tmp_path: Path) -> None:
+    result = call("evaluate", tmp_path / "STUDENT.PT", "--data", tmp_path, "--imgsz", 65)
+    assert result.exit_code == EXIT_FAILED
+    assert "multiple of 32" in result.output
+
+
+def test_the_schema_of_specs_is_printed() -> None:
+    schema = json.loads(call("schema").output)
+    assert schema["discriminator"]["propertyName"] == "kind"
+    assert set(schema["discriminator"]["mapping"]) == {"distill", "train", "evaluate", "export"}
+
+
+def test_tensorrt_without_a_gpu_is_refused_with_the_field(data: Path, tmp_path: Path) -> None:
+    """Before anything is made, and with a reason that a worker passes on."""
+    names = open_dataset(data, tmp_path / "cache").names
+    save_student(build("yolov8n-half", names), tmp_path, {})
+    spec = write_spec(
+        tmp_path,
+        kind="export",
+        dataset=str(data),
+        model={"path": str(tmp_path / "student.pt")},
+        export={"format": "engine", "imgsz": 64},
+    )
+    arguments = ["export", spec, "--run-dir", tmp_path / "run", "--device", "cpu", "--events"]
+    done = subprocess.run([*RDRKD, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == EXIT_FAILED, done.stderr
+    failed = parse(done.stdout.splitlines()[-1])
+    assert isinstance(failed, Failed)
+    assert failed.reason == Reason.MACHINE_UNFIT
+    assert "expected an NVIDIA GPU, got the device cpu" in failed.message
+    assert [problem["where"] for problem in failed.problems] == ["/export/format"]
+    assert not list((tmp_path / "run").glob("model*"))

@@ -1,0 +1,382 @@
+"""`rdrkd jobs` and its sisters on a live service: what they print, and with which status they leave."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from api.tables.states import Status
+from rdrkd.cli import own_data
+from rdrkd.cli.main import app
+from rdrkd.client import Refused
+from rdrkd.data.scenes import write_scenes
+from tests.api.uploads.datasets.previews import PICTURE, with_preview
+from tests.api.uploads.models.registered import settle, student
+from tests.rdrkd.client.conftest import Live, live, migrated
+
+__all__ = ["live", "migrated"]
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def command(live: Live, monkeypatch: pytest.MonkeyPatch) -> Command:
+    monkeypatch.setenv("RDRKD_URL", live.url)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("RDRKD_TOKEN", raising=False)
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def lines(result: Result) -> list[dict[str, object]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_a_spec_with_files_is_sent_with_them(live: Live, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "scenes.zip").write_bytes(b"a zip")
+    (tmp_path / "l.pt").write_bytes(b"weights")
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        "kind: distill\nteacher: {path: l.pt}\nstudent: {architecture: yolov8n}\ndataset: scenes.zip\nname: mine\n"
+    )
+
+    result = command("jobs", "submit", spec, "--json")
+
+    assert result.exit_code == 0, result.stderr
+    (job,) = lines(result)
+    assert (job["status"], job["name"], job["kind"]) == ("queued", "mine", "distill")
+    dataset, model = next(iter(live.client.get("/v1/datasets").json()["data"])), live.client.get("/v1/models").json()
+    assert job["spec"]["dataset"] == dataset["id"]
+    assert job["spec"]["teacher"] == {"model": model["data"][0]["id"]}
+    assert "scenes.zip is ds_" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("- 1\n", "got list"),
+        ("a: [", "ParserError"),
+        ("kind: train\nmodel: {architecture: yolov8n}\ndataset: nowhere.zip\n", "/dataset"),
+        ("kind: train\nmodel: {path: .}\ndataset: ds_1\n", "(a folder)"),
+    ],
+)
+def test_a_spec_that_cannot_be_sent(command: Command, tmp_path: Path, text: str, words: str) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(text)
+
+    result = command("jobs", "submit", spec)
+
+    assert result.exit_code != 0
+    assert words in str(result.exception)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A teacher's file and a dataset as a folder, with a data YAML that names it by lists."""
+    (tmp_path / "l.pt").write_bytes(b"weights")
+    write_scenes(tmp_path / "scenes", "demo", {"train": 3, "val": 2}, 96)
+    return tmp_path
+
+
+@pytest.mark.parametrize("data", ["scenes", "scenes/data.yaml"])
+def test_a_job_from_options_alone(
+    live: Live, command: Command, files: Path, monkeypatch: pytest.MonkeyPatch, data: str
+) -> None:
+    monkeypatch.setattr(own_data, "_CHECK_SECONDS", 0.0)  # no worker runs here
+    options = ("--teacher", files / "l.pt", "--student", "yolov8n", "--data", files / data, "--imgsz", 160)
+
+    first = command("jobs", "submit", *options, "--epochs", 5, "--name", "mine", "--json")
+    again = command("jobs", "submit", *options, "--json")
+
+    assert (first.exit_code, again.exit_code) == (0, 0), first.stderr + again.stderr
+    (job,), (other,) = lines(first), lines(again)
+    assert job["name"] == "mine"
+    assert job["spec"]["train"]["epochs"] == 5
+    assert job["spec"]["train"]["imgsz"] == 160
+    assert job["spec"]["train"]["optimizer"] == "AdamW"
+    assert job["spec"]["distillation"]["preset"] == "rdr-kd"
+    assert "imgsz 160: as --imgsz says" in first.stderr
+    assert (other["name"], other["spec"]["dataset"]) == ("yolov8n-from-l", job["spec"]["dataset"])
+    assert "sending" not in again.stderr, "a second submit uploads nothing"
+    assert len(live.client.get("/v1/datasets").json()["data"]) == len(live.client.get("/v1/models").json()["data"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (
+            {"--student": "yolov8q"},
+            "--student: expected a weights file or an architecture, got 'yolov8q'; did you mean",
+        ),
+        ({"--teacher": "gone.pt"}, "--teacher: expected a weights file"),
+        ({"--data": "gone.zip"}, "--data: expected an id, or a file to send"),
+        ({"--imgsz": "100"}, "--imgsz"),
+        ({"--preset": "none-such"}, "--preset"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_sent(
+    live: Live, command: Command, files: Path, changed: dict[str, str], words: str
+) -> None:
+    options = {"--teacher": files / "l.pt", "--student": "yolov8n", "--data": files / "scenes"} | changed
+
+    result = command("jobs", "submit", *(part for pair in options.items() for part in pair))
+
+    assert result.exit_code != 0
+    assert words in str(result.exception) + str([each.where for each in getattr(result.exception, "problems", ())])
+    assert live.client.get("/v1/datasets").json()["data"] == []
+
+
+def test_jobs_are_listed_for_people_and_programs(live: Live, command: Command) -> None:
+    first, second = live.job(name="one"), live.job(name="two")
+
+    table, rows = command("jobs", "list"), lines(command("jobs", "list", "--json", "--limit", 1))
+
+    assert table.stdout.index(second) < table.stdout.index(first)
+    assert "one" in table.stdout
+    assert [row["id"] for row in rows] == [second]
+    assert lines(command("jobs", "list", "--json", "--status", "failed")) == []
+    assert lines(command("jobs", "show", first, "--json"))[0]["name"] == "one"
+
+
+@pytest.mark.parametrize(("status", "code"), [(Status.SUCCEEDED, 0), (Status.FAILED, 3), (Status.CANCELLED, 3)])
+def test_watching_ends_with_the_job(live: Live, command: Command, status: Status, code: int) -> None:
+    job = live.job()
+    if status == Status.CANCELLED:
+        live.client.post(f"/v1/jobs/{job}/cancel")
+    else:
+        held = live.bring(job, Status.RUNNING)
+        threading.Timer(0.5, live.end, (held, status)).start()
+
+    result = command("jobs", "watch", job)
+
+    assert result.exit_code == code
+    assert f"{job}: {status}" in result.stderr
+    assert result.stdout == ""
+
+
+def test_the_wait_may_end_first(live: Live, command: Command) -> None:
+    result = command("jobs", "watch", live.job(), "--timeout", 1)
+
+    assert result.exit_code == 5
+    assert "goes on" in result.stderr
+
+
+def test_a_cancel_is_told_as_it_is(live: Live, command: Command) -> None:
+    running = live.job()
+    live.bring(running, Status.RUNNING)
+
+    assert f"{running}: cancelling" in command("jobs", "cancel", running).stderr
+
+
+def test_a_job_is_paused_resumed_retried_and_deleted(live: Live, command: Command) -> None:
+    job = live.job()
+
+    assert f"{job}: paused" in command("jobs", "pause", job, "--now").stderr
+    assert f"{job}: queued" in command("jobs", "resume", job).stderr
+    live.bring(job, Status.FAILED)
+    assert f"{job}: queued" in command("jobs", "retry", job, "--scratch").stderr
+    assert command("jobs", "cancel", job).exit_code == 0
+    assert f"{job}: deleted" in command("jobs", "delete", job).stderr
+    assert live.client.get(f"/v1/jobs/{job}").status_code == 404
+
+
+def test_logs_workers_and_the_queue(live: Live, command: Command, tmp_path: Path) -> None:
+    job = live.job()
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(f"kind: train\nmodel: {{architecture: yolov8n}}\ndataset: {live.dataset()}\n")
+
+    assert command("jobs", "logs", job).stdout == ""
+    assert lines(command("workers", "list", "--json")) == []
+    assert lines(command("workers", "queue", "--json"))[0]["counts"]["queued"] == 1
+    assert '"resolved_spec"' in command("jobs", "validate", spec).stdout
+
+
+def test_weights_and_other_files(live: Live, command: Command, tmp_path: Path) -> None:
+    held = live.bring(live.job(), Status.RUNNING)
+    for name, content in (("student.pt", b"weights"), ("report.html", b"<html>")):
+        live.publish(held, 1, content, tmp_path, name)
+    live.epoch(held, 1)
+
+    weights = command("jobs", "weights", held.id, "--output", tmp_path / "best.pt")
+    report = command("jobs", "weights", held.id, "-o", tmp_path / "r.html", "--artifact", "report.html")
+
+    assert (weights.exit_code, weights.stdout.strip()) == (0, str(tmp_path / "best.pt"))
+    assert (tmp_path / "best.pt").read_bytes() == b"weights"
+    assert (report.exit_code, (tmp_path / "r.html").read_bytes()) == (0, b"<html>")
+    assert "student.pt" in command("jobs", "artifacts", held.id).stdout
+    assert [epoch["epoch"] for epoch in lines(command("jobs", "metrics", held.id))] == [1]
+
+
+@pytest.mark.parametrize(("feature", "filename"), [("datasets", "a.zip"), ("models", "a.pt")])
+def test_uploads(live: Live, command: Command, tmp_path: Path, feature: str, filename: str) -> None:
+    (tmp_path / filename).write_bytes(b"content")
+
+    sent = command(feature, "upload", tmp_path / filename, "--name", "mine", "--json")
+    live.settle("broken")
+
+    (row,) = lines(sent)
+    assert (sent.exit_code, row["status"], row["name"]) == (0, "checking", "mine")
+    assert lines(command(feature, "show", row["id"], "--json"))[0]["status"] == "invalid"
+    assert row["id"] in command(feature, "list").stdout
+    threading.Timer(1.0, live.settle, ("broken",)).start()
+    assert command(feature, "upload", tmp_path / filename, "--wait").exit_code == 3
+
+
+def test_a_dataset_with_versions_and_a_preview(live: Live, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "a.tar.gz").write_bytes(b"content")
+    uploads = [command("datasets", "upload", tmp_path / "a.tar.gz", "--name", "mine", "--json") for _ in range(2)]
+    lenient = command("datasets", "upload", tmp_path / "a.tar.gz", "--name", "mine", "--lenient", "--json")
+    first, second, third = (lines(sent)[0] for sent in (*uploads, lenient))
+
+    assert [row["version"] for row in (first, second, third)] == [1, 2, 3]
+    assert (second["same_content_as"], third["same_content_as"], third["lenient"]) == (first["id"], None, True)
+    assert f"the same content as {first['id']}" in uploads[1].stderr
+
+    for _ in range(3):
+        live.settle("no")
+    pictured = with_preview(live)
+    got = command("datasets", "preview", pictured, "-o", tmp_path / "p.jpg")
+    assert (got.exit_code, (tmp_path / "p.jpg").read_bytes()) == (0, PICTURE)
+
+
+def test_a_folder_of_the_service(live: Live, command: Command) -> None:
+    folder = live.storage.root.parent / "surveys"
+    (folder / "one").mkdir(parents=True)
+    (folder / "one/a.txt").write_text("x")
+    live.app.state.settings = live.app.state.settings.model_copy(update={"dataset_folders": [folder]})
+
+    (row,) = lines(command("datasets", "import", "surveys/one", "--name", "mine", "--json"))
+
+    assert (row["version"], row["filename"]) == (1, "one.tar")
+
+
+def test_a_spec_may_name_a_dataset(live: Live, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"content")
+    (dataset,) = lines(command("datasets", "upload", tmp_path / "a.zip", "--name", "mine", "--json"))
+    spec = tmp_path / "spec.yaml"
+
+    spec.write_text("kind: train\ndataset: mine@1\nmodel: {architecture: yolov8n}\n")
+    (job,) = lines(command("jobs", "submit", spec, "--json"))
+    spec.write_text("kind: train\ndataset: no/such\nmodel: {architecture: yolov8n}\n")
+
+    assert job["spec"]["dataset"] == dataset["id"]
+    assert "a file to send, got 'no/such'" in str(command("jobs", "submit", spec).exception)
+
+
+def test_models_are_registered_named_and_fetched(live: Live, command: Command, tmp_path: Path) -> None:
+    (model,) = lines(command("models", "register", student(live), "--name", "n", "--alias", "best", "--json"))
+    settle(live, b"converted")
+
+    assert (model["version"], model["aliases"]) == (1, ["best"])
+    assert "best" in command("models", "list").stdout
+    assert lines(command("models", "alias", model["id"], "production", "--json"))[0]["aliases"] == [
+        "best",
+        "production",
+    ]
+    assert command("models", "alias", model["id"], "best", "--remove").exit_code == 0
+    target = tmp_path / "n.safetensors"
+    assert command("models", "download", model["id"], "-o", target).stdout.strip() == str(target)
+    assert target.read_bytes() == b"converted"
+    assert command("models", "download", model["id"], "-o", tmp_path / "n.onnx").exit_code == 2
+    command("models", "alias", model["id"], "production", "--remove")
+    assert f"{model['id']}: deleted" in command("models", "delete", model["id"]).stderr
+
+
+def test_an_export_is_submitted_by_alias(live: Live, command: Command, tmp_path: Path) -> None:
+    (model,) = lines(command("models", "register", student(live), "--name", "n", "--alias", "best", "--json"))
+    spec = tmp_path / "export.yaml"
+    spec.write_text(f"kind: export\nmodel: {{model: n@best}}\ndataset: {live.dataset()}\nexport: {{format: onnx}}\n")
+
+    (job,) = lines(command("jobs", "submit", spec, "--json"))
+
+    assert (job["kind"], job["spec"]["model"]) == ("export", {"model": model["id"]})
+
+
+def study_spec(live: Live, folder: Path, methods: str) -> Path:
+    spec = folder / "study.yaml"
+    spec.write_text(
+        f"name: s\ndataset: {live.dataset()}\nteacher: {{model: {{architecture: yolov8s}}, train: {{epochs: 1}}}}\n"
+        f"student: {{architecture: yolov8n}}\nmethods: [{methods}]\nseeds: [1]\n"
+    )
+    return spec
+
+
+def test_studies(live: Live, command: Command, tmp_path: Path) -> None:
+    spec = study_spec(live, tmp_path, "none, cwd")
+
+    (study,) = lines(command("studies", "submit", spec, "--json"))
+
+    assert study["jobs"] == {"queued": 3}
+    assert "3 queued" in command("studies", "list").stdout
+    assert lines(command("studies", "show", study["id"], "--json"))[0]["members"][1]["method"] == "cwd"
+    assert command("studies", "cancel", study["id"]).exit_code == 0
+    assert command("studies", "watch", study["id"]).exit_code == 3
+    assert command("studies", "report", study["id"], "-o", tmp_path / "r.pdf").exit_code == 2
+    assert command("studies", "delete", study["id"]).exit_code == 0
+    assert command("studies", "show", study["id"]).exit_code == 1
+    assert command("datasets", "delete", study["spec"]["dataset"]).exit_code == 0
+
+
+def test_a_report_that_is_not_drawn_yet_is_drawn_first(live: Live, command: Command, tmp_path: Path) -> None:
+    spec = study_spec(live, tmp_path, "none")
+    (study,) = lines(command("studies", "submit", spec, "--json"))
+    assert "a member that has succeeded" in str(command("studies", "report", study["id"]).exception)
+    for held in (live.claim(), live.claim()):
+        live.publish(held, 1, held.id.encode(), tmp_path)
+        live.end(held, Status.SUCCEEDED)
+
+    def draw() -> None:
+        while not live.client.get("/v1/jobs?kind=compare").json()["data"]:
+            time.sleep(0.05)
+        held = live.claim()
+        live.publish(held, 0, b"<h1>Study</h1>", tmp_path, "report.html")
+        live.end(held, Status.SUCCEEDED)
+
+    worker = threading.Thread(target=draw)
+    worker.start()
+    got = command("studies", "report", study["id"], "-o", tmp_path / "r.html")
+    worker.join(30)
+    assert got.exit_code == 0, got.stderr
+    assert (tmp_path / "r.html").read_text() == "<h1>Study</h1>"
+
+
+def test_nobody_is_there(command: Command) -> None:
+    result = command("jobs", "list", "--url", "http://127.0.0.1:9")
+
+    assert result.exit_code == 4
+    assert "http://127.0.0.1:9" in result.stderr
+
+
+def test_keys_are_made_listed_and_revoked(live: Live, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RDRKD_TOKEN", live.key("operator", "admin")["Authorization"].removeprefix("Bearer "))
+
+    made = command("keys", "create", "nightly", "--owner", "alice", "--scope", "read", "--days", "1")
+    key = made.stdout.strip()
+    newest = lines(command("keys", "list", "--json"))[0]
+    as_alice = {"Authorization": f"Bearer {key}"}
+
+    assert "not shown again" in made.stderr
+    assert (newest["name"], newest["owner"], newest["scope"]) == ("nightly", "alice", "read")
+    assert key not in json.dumps(newest)
+    assert live.client.get("/v1/jobs", headers=as_alice).status_code == 200
+    assert f"{newest['id']}: revoked" in command("keys", "revoke", newest["id"]).stderr
+    assert lines(command("keys", "list", "--json"))[0]["revoked_at"]
+    monkeypatch.setenv("RDRKD_TOKEN", live.key("alice", "submit")["Authorization"].removeprefix("Bearer "))
+    assert "expected a key of the scope admin" in str(command("keys", "list").exception)
+
+
+def test_a_service_that_is_down_is_reported_at_once(command: Command) -> None:
+    began = time.monotonic()
+    result = command("jobs", "list", "--url", "http://127.0.0.1:9")
+    assert (result.exit_code, time.monotonic() - began < 10) == (4, True)
+    assert "nothing answers at http://127.0.0.1:9; start a service with `rdrkd up`" in result.stderr
+
+
+@pytest.mark.parametrize("what", [("jobs", "weights", "job_0"), ("models", "download", "mdl_0")])
+def test_a_refused_download_shows_the_services_reason(command: Command, tmp_path: Path, what: tuple[str, ...]) -> None:
+    result = command(*what, "--output", tmp_path / "out.pt")
+    assert isinstance(result.exception, Refused)
+    assert (result.exception.code, str(result.exception)[:21]) == ("not_found", "expected the id of a ")

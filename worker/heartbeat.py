@@ -1,0 +1,58 @@
+"""That this worker is there: a row with a beat of its own, also while it has nothing to do."""
+
+import logging
+import threading
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy.exc import DBAPIError
+
+from api.jobs.workers import service
+from api.jobs.workers.service import Presence
+from rdrkd import __version__
+from worker.devices import cpus
+from worker.workplace import Workplace
+
+log = logging.getLogger(__name__)
+
+
+class Beating:
+    """As a context manager: a row from its start to its end, renewed at every heartbeat.
+
+    Whatever is wrong with the database, the work goes on: jobs have leases of their own.
+    """
+
+    def __init__(self, place: Workplace, queue: str) -> None:
+        self._place = place
+        self._presence = Presence(place.name, queue, __version__, cpus(), list(place.devices))
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._place.condition.changed.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        move = service.join
+        while not self._ended.is_set():
+            try:
+                with self._place.database.transaction() as session:
+                    self._presence.complaint = self._place.condition.complaint
+                    move(session, self._presence, self._place.settings.lease_seconds)
+                move = service.beat
+            except DBAPIError as failed:
+                log.warning("cannot say that this worker is there: %s", failed.orig)
+            self._place.condition.changed.wait(self._place.settings.heartbeat_seconds)
+            self._place.condition.changed.clear()
+        try:
+            with self._place.database.transaction() as session:
+                service.leave(session, self._place.name)
+        except DBAPIError as failed:
+            log.warning("cannot say that this worker is gone: %s", failed.orig)
