@@ -63,8 +63,9 @@ def is_connected(process: psutil.Process, broker_url: str) -> bool:
 def _connections(process: psutil.Process) -> list[Any]:
     """Return the TCP connections of a process, or, of one that is sealed, those that nobody else here holds.
 
-    A worker lets only root see what it has open (`rdrkd.process.sealing`), and this check runs as the worker's own user. The
-    kernel still lists its connections among those of the network namespace, which in a container is the worker's alone.
+    A worker lets only root see what it has open (`rdrkd.process.sealing`), and this check runs as the worker's own
+    user. The kernel still lists its connections among those of the network namespace, which in a container is the
+    worker's alone.
     """
     try:
         return list(process.net_connections("tcp"))

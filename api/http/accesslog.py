@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import log_setup
 from api.caller import Caller
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("api.accesslog")  # the name that operators filter by
 
 
 class AccessLog:

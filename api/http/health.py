@@ -123,7 +123,7 @@ def _packages() -> dict[str, str]:
 
 @cache
 def _source() -> bytes:
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for path in sorted(p for package in ("api", "rdrkd", "worker") for p in (root / package).rglob("*")):

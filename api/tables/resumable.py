@@ -10,7 +10,7 @@ from api.ownership import Owned
 
 
 class ResumableUpload(Owned, Base):
-    """A file that a client has announced; how much of it has come, the file itself says (`api.storage.partial_uploads`)."""
+    """A file that a client has announced; its length so far is the file's own (`api.storage.partial_uploads`)."""
 
     __tablename__ = "resumable_upload"
 

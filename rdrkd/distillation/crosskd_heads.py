@@ -1,7 +1,7 @@
 """CrossKD's way from head to head: the student's maps inside its head, mapped, into the rest of the teacher's.
 
-Both heads run in two halves (`rdrkd.models.head_split`). Mappers are adapters as any other: they live under `projector`,
-train with the student, and are there only where the maps of the two heads differ in width.
+Both heads run in two halves (`rdrkd.models.head_split`). Mappers are adapters as any other: they live under
+`projector`, train with the student, and are there only where the maps of the two heads differ in width.
 """
 
 from collections.abc import Mapping

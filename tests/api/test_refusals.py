@@ -435,9 +435,9 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     **registry.REFUSALS,
     **_keyed_refusals("register_job", "", registry.registrations),
 }
-# Every operation may answer these; tests of their own provoke them (test_security, test_lost_database, ...).
-# tests/api/http/test_bounds.py provokes bad_request and headers_too_large, tests/api/http/test_admission.py overloaded, and
-# tests/api/http/test_connections.py body_too_slow, which whatever has a body may answer.
+# Every operation may answer these; tests of their own provoke them (test_guard, test_lost_database, ...).
+# tests/api/http/test_bounds.py provokes bad_request and headers_too_large, tests/api/http/test_admission.py overloaded,
+# and tests/api/http/test_connections.py body_too_slow, which whatever has a body may answer.
 ANYWHERE = {
     "host_not_allowed",
     "bad_request",

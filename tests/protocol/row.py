@@ -1,7 +1,7 @@
 """A job's row in the model of the protocol: what each statement of the code does to it.
 
-Statuses, legal moves and sets of statuses come from `api.tables.states`. `test_conformance` checks the rest of this file
-against what `api.jobs.lifecycle`, `control` and `repair` do on a real database.
+Statuses, legal moves and sets of statuses come from `api.tables.states`. `test_conformance` checks the rest of this
+file against what `api.jobs.lifecycle`, `control` and `repair` do on a real database.
 """
 
 from collections.abc import Callable, Iterator

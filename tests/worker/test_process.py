@@ -60,7 +60,7 @@ STARTER = """
 import sys, time
 from pathlib import Path
 from worker.process import Child
-code = "from rdrkd.process.die_with_parent import die_with_parent; die_with_parent(); print(flush=True); import time; time.sleep(300)"
+code = "import time, rdrkd.process.die_with_parent as d; d.die_with_parent(); print(flush=True); time.sleep(300)"
 child = Child([sys.executable, "-c", code], Path(sys.argv[1]), Path(sys.argv[1], "log"))
 next(child.lines())
 print(child.pid, flush=True)
