@@ -1,7 +1,7 @@
 """Stored files that no row names and that have lain there for long: what a crash between file and row has left.
 
-A row may appear while we look. So a file is removed as any other that is no longer needed (`api.storage.deletions`): under
-the lock that whoever registers an upload holds until the commit, and only if no row names it then. What attempts
+A row may appear while we look. So a file is removed as any other that is no longer needed (`api.storage.deletions`):
+under the lock that whoever registers an upload holds until the commit, and only if no row names it then. What attempts
 publish is not registered so; their files are left alone as long as their job has not ended, or their dataset is being
 checked.
 """
