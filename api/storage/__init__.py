@@ -5,9 +5,10 @@ nothing that a stranger chose. What an attempt publishes lies under `jobs/<job>/
 """
 
 from api.storage.folder import FolderStorage
-from api.storage.interface import CHUNK, Listed, Storage, StorageUnreachable, Stored, full_disk_told
+from api.storage.interface import Storage
 from api.storage.open import open_storage
 from api.storage.spool import ABANDONED_SECONDS, Incoming
+from api.storage.stored import CHUNK, Listed, StorageUnreachable, Stored, full_disk_told
 
 __all__ = [
     "ABANDONED_SECONDS",

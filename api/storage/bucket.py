@@ -20,10 +20,11 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import S3Store
 
 from api.storage.cache import Cache
-from api.storage.interface import CHUNK, Listed, Reader, StorageUnreachable, Stored
+from api.storage.interface import Reader
 from api.storage.keys import checked, upload_key
 from api.storage.signing import Access, presign
 from api.storage.spool import ABANDONED_SECONDS, Incoming, Spool, pour
+from api.storage.stored import CHUNK, Listed, StorageUnreachable, Stored
 
 PART = 2**24  # bytes; of at most 10 000 parts, so a file may have 160 GiB
 PARTS_AT_ONCE = 2

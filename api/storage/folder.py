@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from api.storage.durable import make_folder, sync_folder
-from api.storage.interface import CHUNK, Listed, Reader, StorageUnreachable, Stored
+from api.storage.interface import Reader
 from api.storage.keys import checked, upload_key
 from api.storage.spool import ABANDONED_SECONDS, Incoming, Spool, pour
+from api.storage.stored import CHUNK, Listed, StorageUnreachable, Stored
 
 INCOMING = "incoming"
 

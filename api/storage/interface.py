@@ -1,51 +1,12 @@
 """What a file store does, whatever it is made of."""
 
-import errno
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
-from api.errors import StorageFull
-
-if TYPE_CHECKING:
-    from api.storage.spool import Incoming
-
-CHUNK = 2**20
-
-
-class StorageUnreachable(OSError):
-    """The store does not answer, or refuses who asks; nothing is known of what it holds."""
-
-
-@contextmanager
-def full_disk_told(detail: str) -> Iterator[None]:
-    """Turn the operating system's ways to say that the disk is full into `StorageFull`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise StorageFull(detail) from error
-        raise
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A file of the store: its key, the hex sha256 of its content, its size in bytes."""
-
-    key: str
-    sha256: str
-    size: int
-    new: bool  # nothing lay under the key before
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A file that the store holds."""
-
-    key: str
-    age_seconds: float  # since its content was written
+from api.storage.spool import Incoming
+from api.storage.stored import Listed, Stored
 
 
 class Reader(Protocol):
@@ -64,7 +25,7 @@ class Storage(Protocol):
     Every method raises `StorageUnreachable` where the store does not answer, and ValueError for what is no key.
     """
 
-    def incoming(self) -> AbstractContextManager["Incoming"]:
+    def incoming(self) -> AbstractContextManager[Incoming]:
         """Open a file to write; unless it is kept, nothing of it is left behind.
 
         Raises:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from api.storage.durable import make_folder
-from api.storage.interface import CHUNK, Stored
 from api.storage.keys import checked, upload_key
+from api.storage.stored import CHUNK, Stored
 
 ABANDONED_SECONDS = 86_400.0  # after which a file on its way in that nobody adds to is removed
 WRITTEN = "writing-"  # prefix of the name of a file that is written in one go, by a process that holds a lock on it

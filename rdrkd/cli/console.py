@@ -13,14 +13,8 @@ from rich.table import Table
 
 from rdrkd import events
 from rdrkd.events import Event
+from rdrkd.figures import FIGURES, OWN, PROTOCOLS, duration, percent
 from rdrkd.reasons import Reason
-
-PROTOCOLS = {
-    "coco": "COCO protocol, maxDets 100",
-    "coco_maxdets500": "COCO protocol, maxDets 500",
-}
-FIGURES = ("AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L")
-OWN = ("mAP50_95", "mAP50", "precision", "recall")
 
 
 class People:
@@ -114,29 +108,6 @@ def _quieten_ultralytics() -> None:
     if "YOLO_VERBOSE" not in os.environ:
         os.environ["YOLO_VERBOSE"] = "False"
         logging.getLogger("ultralytics").addFilter(lambda record: record.levelno >= logging.WARNING)
-
-
-def duration(seconds: float) -> str:
-    """Write a duration for people.
-
-    >>> duration(42.4), duration(192), duration(7260)
-    ('42 s', '3 min 12 s', '2 h 01 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def percent(value: float | None) -> str:
-    """Write a figure that is in percent already; a dash where there was nothing to find.
-
-    >>> percent(18.84), percent(None)
-    ('18.8', '-')
-    """
-    return "-" if value is None else f"{value:.1f}"
 
 
 def figures_table(rows: Mapping[str, Mapping[str, Any]], title: str) -> Table:

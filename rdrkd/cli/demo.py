@@ -20,10 +20,11 @@ import httpx2
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from rdrkd.cli.console import duration, percent, results_table
+from rdrkd.cli.console import results_table
 from rdrkd.client import Client, Job
 from rdrkd.errors import RdrkdError
 from rdrkd.events import EXIT_DONE
+from rdrkd.figures import duration, percent
 from rdrkd.process.die_with_parent import follow_parent
 
 IMGSZ = 160  # px

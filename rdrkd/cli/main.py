@@ -311,7 +311,7 @@ def report(
     """Write a run folder's report.html and report.png: which term did what, on one page."""
     environment.apply()
     from rdrkd.diagnostics.report import write_report
-    from rdrkd.run_folder.recorder import RESOLVED
+    from rdrkd.run_folder.names import RESOLVED
     from rdrkd.study.results import FILE
 
     if (run_dir / FILE).is_file() and not (run_dir / RESOLVED).is_file():

@@ -13,9 +13,9 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from rdrkd import events
-from rdrkd.cli.console import duration
 from rdrkd.errors import FolderError
 from rdrkd.events import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, Event
+from rdrkd.figures import duration
 from rdrkd.process import environment
 from rdrkd.spec.study import GROUPS
 

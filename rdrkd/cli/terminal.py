@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from rdrkd.cli.console import duration
+from rdrkd.figures import duration
 
 Told = Callable[[int, int], None]  # (bytes done, bytes in all)
 COLUMNS = {

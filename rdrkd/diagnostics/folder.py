@@ -7,11 +7,7 @@ from typing import Any
 
 from rdrkd.diagnostics.history import Failure, Notice, Row, Run, finite
 from rdrkd.errors import FolderError
-from rdrkd.run_folder.recorder import RESOLVED, WARNINGS
-
-METRICS = "metrics.jsonl"
-RESULT = "result.json"
-FAILURE = "failure.json"
+from rdrkd.run_folder.names import FAILURE, METRICS, RESOLVED, RESULT, WARNINGS
 
 
 def read(run_dir: Path, result: Mapping[str, Any] | None = None) -> Run:

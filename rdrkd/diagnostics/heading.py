@@ -3,9 +3,9 @@
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from rdrkd.cli.console import duration, percent
 from rdrkd.diagnostics.history import Run, at, finite
 from rdrkd.diagnostics.words import number
+from rdrkd.figures import duration, percent
 
 
 class Heading(NamedTuple):

@@ -18,9 +18,8 @@ from rdrkd.events import Warn
 from rdrkd.files import write_atomically
 from rdrkd.paths import without_paths
 from rdrkd.reporter import Reporter
-from rdrkd.run_folder.recorder import RESOLVED
+from rdrkd.run_folder.names import PAGE, PICTURE, RESOLVED
 
-PAGE, PICTURE = "report.html", "report.png"
 _MARKS = {"fair": "good", "weak": "bad", "strong": "bad", "off": "none", "unknown": "none"}
 _SECONDS = 30.0  # from one report of a training to the next: drawing one takes about a second
 

@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from rdrkd.cli.console import FIGURES, OWN, PROTOCOLS, percent
 from rdrkd.diagnostics import presence
 from rdrkd.diagnostics.history import Row, Run, at, finite
 from rdrkd.diagnostics.words import number, share, span
+from rdrkd.figures import FIGURES, OWN, PROTOCOLS, percent
 
 _BESIDE = 12  # classes of one table; more stand beside it
 

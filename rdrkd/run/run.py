@@ -12,7 +12,6 @@ import torch
 from rdrkd import __version__
 from rdrkd.data import Dataset, open_dataset
 from rdrkd.data.check import check
-from rdrkd.diagnostics.folder import METRICS, RESULT
 from rdrkd.diagnostics.report import Reports
 from rdrkd.errors import FolderError, ModelError, StopRequested
 from rdrkd.evaluation.evaluate import evaluate
@@ -27,6 +26,7 @@ from rdrkd.run.load_models import Inputs as Inputs
 from rdrkd.run.load_models import check_classes, open_models, path_of
 from rdrkd.run_folder import checkpoints
 from rdrkd.run_folder.folder import Begun
+from rdrkd.run_folder.names import METRICS, RESULT
 from rdrkd.run_folder.recorder import Recorder
 from rdrkd.spec import Architecture, Distill, Evaluate, Export, RunSpec, Train, references
 from rdrkd.spec.resolved import with_defaults

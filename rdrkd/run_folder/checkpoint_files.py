@@ -4,8 +4,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from rdrkd.diagnostics.report import PAGE, PICTURE
-from rdrkd.run_folder.recorder import WARNINGS
+from rdrkd.run_folder.names import PAGE, PICTURE, WARNINGS
 
 OF_TRAINING = ("student.pt", "student.safetensors", "metrics.jsonl", PAGE, PICTURE)
 CARRIED = (*OF_TRAINING, WARNINGS)  # part of every checkpoint; the recorder takes its warnings back itself

@@ -9,13 +9,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rdrkd.diagnostics.folder import FAILURE, METRICS, RESULT
 from rdrkd.errors import FolderError
 from rdrkd.files import write_json
 from rdrkd.paths import without_paths
 from rdrkd.process.process import failure_of
 from rdrkd.run_folder import checkpoints
-from rdrkd.run_folder.recorder import RESOLVED
+from rdrkd.run_folder.names import FAILURE, METRICS, RESOLVED, RESULT
 from rdrkd.spec import RunSpec
 from rdrkd.spec.resolved import with_defaults
 

@@ -9,9 +9,7 @@ from rdrkd.files import full_disk_named, write_json
 from rdrkd.paths import without_paths
 from rdrkd.reporter import Reporter
 from rdrkd.run_folder import checkpoints
-
-RESOLVED = "resolved_spec.json"
-WARNINGS = "warnings.jsonl"
+from rdrkd.run_folder.names import RESOLVED, WARNINGS
 
 
 class Recorder:

@@ -1,0 +1,43 @@
+"""What a store says of its files, and how it fails."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from api.errors import StorageFull
+
+CHUNK = 2**20
+
+
+class StorageUnreachable(OSError):
+    """The store does not answer, or refuses who asks; nothing is known of what it holds."""
+
+
+@contextmanager
+def full_disk_told(detail: str) -> Iterator[None]:
+    """Turn the operating system's ways to say that the disk is full into `StorageFull`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageFull(detail) from error
+        raise
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file of the store: its key, the hex sha256 of its content, its size in bytes."""
+
+    key: str
+    sha256: str
+    size: int
+    new: bool  # nothing lay under the key before
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A file that the store holds."""
+
+    key: str
+    age_seconds: float  # since its content was written
