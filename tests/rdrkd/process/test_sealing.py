@@ -174,7 +174,7 @@ def test_nothing_is_written_through_a_link_in_the_temporary_folder(tmp_path: Pat
     place.parent.mkdir(parents=True)
     target.mkdir() if "json" not in planted else target.write_text("important")
     place.symlink_to(target)
-    program = "from rdrkd import environment; environment.apply(); import os, pathlib;"
+    program = "from rdrkd.process import environment; environment.apply(); import os, pathlib;"
     program += "f = pathlib.Path(os.environ['YOLO_CONFIG_DIR']); print(f); (f / 'settings.json').write_text('x');"
     program += "print(oct(f.stat().st_mode & 0o777))"
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TMPDIR": str(shared)}
