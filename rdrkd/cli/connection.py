@@ -96,13 +96,18 @@ def command(app: typer.Typer, name: str, with_json: bool = True) -> Callable[[Co
             with connected(url, token_file, as_json) as (service, terminal):
                 function(service, terminal, **arguments)
 
-        run.__doc__, run.__name__ = function.__doc__, function.__name__
-        run.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
-        run.__annotations__ = {each.name: each.annotation for each in taken}
-        app.command(name)(run)
+        app.command(name)(with_parameters(run, function, taken))
         return function
 
     return register
+
+
+def with_parameters(run: Command, function: Command, parameters: list[Parameter]) -> Command:
+    """Present `run` to the command line as `function` with other parameters."""
+    run.__doc__, run.__name__ = function.__doc__, function.__name__
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    return run
 
 
 def new_app(help_: str) -> typer.Typer:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rdrkd.cli.connection import Id, Json, Output, Service, Wait, command, new_app
+from rdrkd.cli.reading import reading_of
 from rdrkd.cli.terminal import Terminal
 from rdrkd.cli.uploads import Divide, Keep, LeaveOut, Resume, Upload, end_of_upload, lists
 from rdrkd.events import EXIT_DONE, EXIT_FAILED
@@ -46,7 +47,6 @@ def check_dataset(
     as_json: Json = False,
 ) -> None:
     """Look for what spoils a training, without a service; exit status 3 where the dataset is refused as it is."""
-    from rdrkd.cli.main import reading_of
     from rdrkd.data.diagnosis import diagnose
 
     findings = diagnose(path, imgsz, reading_of(lenient, keep, divide))

@@ -21,7 +21,7 @@ def submit_job(
     spec: Annotated[
         Path | None,
         typer.Argument(
-            help="Job spec, YAML or JSON, or none, and the options below; files that they name are uploaded, once.",
+            help="Job spec, YAML or JSON; or use the options below. Files that either names are uploaded once.",
             show_default=False,
         ),
     ] = None,

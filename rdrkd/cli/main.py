@@ -21,9 +21,9 @@ from rdrkd.cli.jobs import jobs
 from rdrkd.cli.keys import keys
 from rdrkd.cli.models import models
 from rdrkd.cli.own_data import Batch, Epochs, Imgsz, PresetName, RunName
+from rdrkd.cli.reading import takes_reading
 from rdrkd.cli.studies import studies
 from rdrkd.cli.study import app as study
-from rdrkd.cli.uploads import Divide, Keep
 from rdrkd.cli.workers import workers
 from rdrkd.errors import FolderError, RdrkdError, SpecError
 from rdrkd.events import EXIT_DONE, EXIT_FAILED
@@ -69,9 +69,6 @@ Cache = Annotated[
     Path | None,
     typer.Option(help="Folder to unpack archives into, once; default: the run folder.", show_default=False),
 ]
-Lenient = Annotated[
-    bool, typer.Option("--lenient", help="Leave out faulty parts of the dataset's archive instead of rejecting it.")
-]
 Device = Annotated[
     str | None,
     typer.Option(
@@ -84,15 +81,16 @@ Events = Annotated[bool, typer.Option("--events", help="Write JSON event lines t
 
 
 @app.command()
+@takes_reading
 def distill(
     spec: Annotated[
-        Path | None, typer.Argument(help="Job spec, JSON or YAML; or none, and the options below.", show_default=False)
+        Path | None, typer.Argument(help="Job spec, JSON or YAML; or use the options below.", show_default=False)
     ] = None,
     run_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Run folder; without a spec by default runs/NAME. Run the same command again to resume; a finished "
-            "run prints its result.",
+            help="Run folder; required with a spec, otherwise runs/NAME. Run the same command again to resume; a "
+            "finished run prints its result.",
             show_default=False,
         ),
     ] = None,
@@ -113,15 +111,13 @@ def distill(
     preset: PresetName = None,
     name: RunName = None,
     cache: Cache = None,
-    lenient: Lenient = False,
-    keep: Keep = False,
-    divide: Divide = None,
+    *,
+    reading: "Reading",
     device: Device = None,
     events: Events = False,
 ) -> None:
     """Distil a student from a teacher: `--teacher l.pt --student yolov8n --data scenes.zip`, or a spec."""
     of_spec = own_data.asked({"epochs": epochs, "imgsz": imgsz, "batch": batch, "preset": preset, "name": name})
-    reading = reading_of(lenient, keep, divide)
     if spec is not None:
         own_data.refuse_with_spec(of_spec)
         if run_dir is None:
@@ -137,31 +133,24 @@ def distill(
 
 
 @app.command()
+@takes_reading
 def train(
     spec: Spec,
     run_dir: RunDir,
     model: Model = None,
     dataset: DatasetPath = None,
     cache: Cache = None,
-    lenient: Lenient = False,
-    keep: Keep = False,
-    divide: Divide = None,
+    *,
+    reading: "Reading",
     device: Device = None,
     events: Events = False,
 ) -> None:
     """Train one model alone: a teacher, or the student without a teacher."""
-    _run(
-        "train",
-        spec,
-        run_dir,
-        {"model": model, "dataset": dataset, "cache": cache},
-        reading_of(lenient, keep, divide),
-        device,
-        events,
-    )
+    _run("train", spec, run_dir, {"model": model, "dataset": dataset, "cache": cache}, reading, device, events)
 
 
 @app.command()
+@takes_reading
 def evaluate(
     target: Annotated[
         Path,
@@ -179,9 +168,8 @@ def evaluate(
     model: Model = None,
     dataset: DatasetPath = None,
     cache: Cache = None,
-    lenient: Lenient = False,
-    keep: Keep = False,
-    divide: Divide = None,
+    *,
+    reading: "Reading",
     device: Device = None,
     events: Events = False,
 ) -> None:
@@ -189,63 +177,48 @@ def evaluate(
     if target.suffix.lower() in (".pt", ".safetensors"):
         if data is None:
             raise typer.BadParameter("weights need --data: a dataset to evaluate on")
-        _evaluate_weights(target, data, imgsz, batch, split, cache, reading_of(lenient, keep, divide), device, events)
+        _evaluate_weights(target, data, imgsz, batch, split, cache, reading, device, events)
     if run_dir is None:
         raise typer.BadParameter("a spec needs --run-dir")
-    _run(
-        "evaluate",
-        target,
-        run_dir,
-        {"model": model, "dataset": dataset, "cache": cache},
-        reading_of(lenient, keep, divide),
-        device,
-        events,
-    )
+    _run("evaluate", target, run_dir, {"model": model, "dataset": dataset, "cache": cache}, reading, device, events)
 
 
 @app.command()
+@takes_reading
 def export(
     spec: Spec,
     run_dir: RunDir,
     model: Model = None,
     dataset: DatasetPath = None,
     cache: Cache = None,
-    lenient: Lenient = False,
-    keep: Keep = False,
-    divide: Divide = None,
+    *,
+    reading: "Reading",
     device: Device = None,
     events: Events = False,
 ) -> None:
     """Export weights to ONNX, OpenVINO, TorchScript or TensorRT, and check what came out against torch."""
-    _run(
-        "export",
-        spec,
-        run_dir,
-        {"model": model, "dataset": dataset, "cache": cache},
-        reading_of(lenient, keep, divide),
-        device,
-        events,
-    )
+    _run("export", spec, run_dir, {"model": model, "dataset": dataset, "cache": cache}, reading, device, events)
 
 
 @app.command(hidden=True)
+@takes_reading
 def compare(
     spec: Spec,
     run_dir: RunDir,
     dataset: DatasetPath = None,
     cache: Cache = None,
-    lenient: Lenient = False,
-    keep: Keep = False,
-    divide: Divide = None,
+    *,
+    reading: "Reading",
     device: Device = None,
     events: Events = False,
 ) -> None:
     """Draw the report of a service's study from the results in the run folder."""
     paths = {"dataset": dataset, "cache": cache}
-    _run("compare", spec, run_dir, paths, reading_of(lenient, keep, divide), device, events)
+    _run("compare", spec, run_dir, paths, reading, device, events)
 
 
 @app.command()
+@takes_reading
 def inspect(
     file: Annotated[
         Path,
@@ -254,9 +227,8 @@ def inspect(
         ),
     ],
     cache: Annotated[Path | None, typer.Option(help="Folder to unpack an archive into.", show_default=False)] = None,
-    lenient: Lenient = False,
-    keep: Keep = False,
-    divide: Divide = None,
+    *,
+    reading: "Reading",
     preview: Annotated[
         Path | None, typer.Option(help="JPEG to write: images of a valid dataset with their boxes.", show_default=False)
     ] = None,
@@ -276,7 +248,7 @@ def inspect(
 
     if limits := os.environ.get(environment.LIMITS):  # under a worker: a stranger's file
         limit_resources(**json.loads(limits))
-    report = look(file, cache, reading_of(lenient, keep, divide), preview, convert, name)
+    report = look(file, cache, reading, preview, convert, name)
     if stream:
         stream.write(json.dumps(report) + "\n")
         stream.flush()
@@ -423,23 +395,6 @@ def _size(text: str) -> int | tuple[int, int]:
     if len(sides) == 2:
         return sides[0], sides[1]
     raise typer.BadParameter(f"expected WIDTH or WIDTHxHEIGHT in px, got {text!r}", param_hint="--imgsz")
-
-
-def reading_of(lenient: bool, keep: bool, divide: str | None) -> "Reading":
-    """Return how an archive is to be read.
-
-    Raises:
-        BadParameter: the options contradict each other, or are none.
-    """
-    from rdrkd.data.reading import Reading
-    from rdrkd.spec.dividing import Split
-
-    if keep and not lenient:
-        raise typer.BadParameter("expected --keep with --lenient, got it alone", param_hint="--keep")
-    try:
-        return Reading(lenient, keep, Split.parse(divide) if divide is not None else None)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--divide") from error
 
 
 def _distill_own(options: dict[str, Any], run_dir: Path, cache: Path | None, reading: "Reading", events: bool) -> None:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from rdrkd.cli.choices import PRESET, Choice, Facts, choose
 from rdrkd.errors import Problem, RdrkdError, SpecError
+from rdrkd.run_folder.names import SPEC
 
 if TYPE_CHECKING:
     from rdrkd.client import Client
@@ -32,7 +33,7 @@ Batch = Annotated[
 PresetName = Annotated[str | None, typer.Option("--preset", help=f"Method; default: {PRESET}.", show_default=False)]
 RunName = Annotated[str | None, typer.Option("--name", help="Name of the run or job.", show_default=False)]
 
-# Where a field of the spec comes from, for the user who has never seen it.
+# The option that sets each field of the spec, for errors.
 _OPTIONS = {
     "/train/epochs": "--epochs", "/train/imgsz": "--imgsz", "/train/batch": "--batch", "/dataset": "--data",
     "/distillation/preset": "--preset", "/name": "--name", "/teacher": "--teacher", "/student": "--student",
@@ -40,8 +41,7 @@ _OPTIONS = {
 _TRAIN = ("epochs", "imgsz", "batch")
 _RUNS = Path("runs")
 
-
-# The service's word for what a name may mean there.
+# Prefixes of ids on the service.
 _JOB, _MODEL = "job_", "mdl_"
 _CHECK_SECONDS = 120.0  # to wait for the check of an upload: the job may be queued without it
 _FEW_CORES = 4  # of workers without a GPU, which do not tell how many they have
@@ -144,12 +144,12 @@ def validated(content: dict[str, Any]) -> "RunSpec":
 
 
 def in_options(problem: Problem) -> Problem:
-    """Return a problem with the option at which it lies instead of the spec's field."""
+    """Rename a problem's field to the option that sets it."""
     return Problem(_OPTIONS.get(problem.where, problem.where), problem.detail)
 
 
 def told_in_options(error: RdrkdError) -> RdrkdError:
-    """Return an error of a run whose user has seen options, and no spec."""
+    """Rename the fields in a run's error to the options that set them."""
     error.problems = tuple(in_options(problem) for problem in error.problems)
     words = str(error)
     for pointer, option in _OPTIONS.items():
@@ -167,9 +167,9 @@ def lines_of(choices: list[Choice], preset: str | None) -> list[str]:
 def chosen_here(
     options: Mapping[str, Any], run_dir: Path, cache: Path | None, reading: "Reading", tell: Callable[[str], None]
 ) -> "RunSpec":
-    """Choose what is open by the files and this machine, tell it, and return the spec.
+    """Choose the settings that were not given, print them, and return the spec.
 
-    A run folder that has begun keeps its settings: what fits a GPU's free memory now may be something else.
+    A run that is resumed keeps its settings, because a GPU's free memory may have changed.
 
     Raises:
         RdrkdError: a file cannot be used, or an option is refused.
@@ -208,7 +208,7 @@ def _begun(run_dir: Path) -> dict[str, Any] | None:
     import json
 
     try:
-        found: dict[str, Any] = json.loads((run_dir / "spec.json").read_text())
+        found: dict[str, Any] = json.loads((run_dir / SPEC).read_text())
     except (OSError, ValueError):
         return None  # a damaged one is the run's to refuse
     return found if found.get("kind") == "distill" else None
@@ -217,7 +217,7 @@ def _begun(run_dir: Path) -> dict[str, Any] | None:
 def _facts(
     options: Mapping[str, Any], student: Mapping[str, str], run_dir: Path, cache: Path | None, reading: "Reading"
 ) -> Facts:
-    """Look at the files and at this machine."""
+    """Read the facts from the files and from this machine."""
     import torch
 
     from rdrkd.data import open_dataset
@@ -239,7 +239,7 @@ def _facts(
 
 
 def chosen_for(options: Mapping[str, Any], service: "Client", tell: Callable[[str], None]) -> dict[str, Any]:
-    """Upload what is not on the service yet, choose what is open, tell it, and return the job.
+    """Upload the files that the service lacks, choose the settings that were not given, and return the job.
 
     Raises:
         SpecError: a file cannot be used, or an option is refused.
@@ -274,7 +274,7 @@ def _on_service(field: str, options: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _facts_of(service: "Client", teacher: Mapping[str, str], student: Mapping[str, str], dataset: str) -> Facts:
-    """Ask the service what it has found in the files, once they are checked, and which devices it trains on."""
+    """Read the facts from the service: its reports on the files, once checked, and the devices of its workers."""
     report = _report(service.wait_dataset, dataset) if dataset.startswith("ds_") else {}
     imgsz = None
     if "job" in teacher:
@@ -294,7 +294,7 @@ def _facts_of(service: "Client", teacher: Mapping[str, str], student: Mapping[st
 
 
 def _report(wait: Callable[[str, float], Any], upload: str) -> Mapping[str, Any]:
-    """Return what the check of an upload has found; nothing where no worker gets to it in time."""
+    """Return the report on an upload; an empty one if no worker checks it in time."""
     from rdrkd.client import NotEnded
 
     try:
