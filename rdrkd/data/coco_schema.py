@@ -5,9 +5,10 @@ remains in doubt is a fault, never a guess. Every reader of COCO JSON goes throu
 """
 
 import math
-import unicodedata
 from dataclasses import dataclass
 from typing import Any
+
+from rdrkd.data.names import composed
 
 _MOST_DIGITS = 18  # of an integer written as text; ids of 64 bits have no more
 
@@ -89,7 +90,7 @@ def name(value: Any) -> str | None:
         if not math.isfinite(value):
             return None
         value = int(value) if value.is_integer() else value
-    return unicodedata.normalize("NFC", str(value)).strip() or None
+    return composed(str(value)).strip() or None
 
 
 def box(value: Any) -> tuple[float, float, float, float] | None:

@@ -1,7 +1,6 @@
 """Pascal VOC's XML files of an upload as sources of a dataset: VOC's own folders, or each file beside its image."""
 
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from rdrkd.data.faults import Faults
 from rdrkd.data.formats import own_split, split_of, xml_files
 from rdrkd.data.frames import Box, Frame
 from rdrkd.data.layout import SPLITS, checked_names, images_in
-from rdrkd.data.names import ImageNames, relative_names
+from rdrkd.data.names import ImageNames, composed, relative_names
 from rdrkd.data.voc import Annotation, Marked
 from rdrkd.errors import DatasetError, Problem
 from rdrkd.spec.dividing import Split, needed
@@ -98,7 +97,7 @@ def _image_of(annotation: Annotation, by_stem: Mapping[str, Sequence[Path]], ima
 
 def _divided(folder: Path, pairs: Sequence[Pair], split: Split | None, faults: Faults) -> dict[str, list[Pair]]:
     """Return the pairs of each split: by VOC's lists, by the names of folders, or as the owner says."""
-    lists = _lists(folder, {_composed(image.stem) for image, _ in pairs})
+    lists = _lists(folder, {composed(image.stem) for image, _ in pairs})
     by_split: dict[str, list[Pair]] = defaultdict(list)
     rest: list[Pair] = []
     for pair in pairs:
@@ -124,7 +123,7 @@ def _split_of(image: Path, folder: Path, lists: Mapping[str, set[str]]) -> str |
     """Return the split of an image, by the lists where there are any."""
     if not lists:
         return split_of(image.relative_to(folder).parent)
-    found = [of for of, stems in lists.items() if _composed(image.stem) in stems]
+    found = [of for of, stems in lists.items() if composed(image.stem) in stems]
     if len(found) > 1:
         raise DatasetError(f"expected each image in one list of ImageSets, got {image.stem} in {', '.join(found)}")
     return found[0] if found else None
@@ -153,13 +152,9 @@ def _stem(line: str, stems: set[str]) -> str:
     >>> _stem("./JPEGImages/a 7.png", {"a 7"}), _stem("b -1", {"b"})
     ('a 7', 'b')
     """
-    name = Path(_composed(line))
+    name = Path(composed(line))
     candidates = (name.name, name.stem, re.sub(r"\s+(-1|0|1)$", "", name.name))
     return next((stem for stem in candidates if stem in stems), name.name)
-
-
-def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
 
 
 def _frames(pairs: Sequence[Pair], reading: _Reading, faults: Faults) -> Iterator[tuple[Path, Frame]]:

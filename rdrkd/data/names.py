@@ -82,7 +82,12 @@ def key(path: PurePath) -> Key:
     >>> key(PurePosixPath("./a/cafe\u0301.png")) == ("a", "caf\u00e9.png")
     True
     """
-    return tuple(unicodedata.normalize("NFC", part) for part in path.parts if part not in (".", "/"))
+    return tuple(composed(part) for part in path.parts if part not in (".", "/"))
+
+
+def composed(text: str) -> str:
+    """Return a name in the one Unicode form (NFC) in which names are compared."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _shared(place: Key, wanted: Key) -> int:
