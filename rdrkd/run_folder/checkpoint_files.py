@@ -4,9 +4,9 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from rdrkd.run_folder.names import PAGE, PICTURE, WARNINGS
+from rdrkd.run_folder.names import METRICS, PAGE, PICTURE, WARNINGS
 
-OF_TRAINING = ("student.pt", "student.safetensors", "metrics.jsonl", PAGE, PICTURE)
+OF_TRAINING = ("student.pt", "student.safetensors", METRICS, PAGE, PICTURE)
 CARRIED = (*OF_TRAINING, WARNINGS)  # part of every checkpoint; the recorder takes its warnings back itself
 
 

@@ -14,11 +14,10 @@ from rdrkd.files import write_json
 from rdrkd.paths import without_paths
 from rdrkd.process.process import failure_of
 from rdrkd.run_folder import checkpoints
-from rdrkd.run_folder.names import FAILURE, METRICS, RESOLVED, RESULT
+from rdrkd.run_folder.names import FAILURE, METRICS, RESOLVED, RESULT, SPEC
 from rdrkd.spec import RunSpec
 from rdrkd.spec.resolved import with_defaults
 
-_SPEC = "spec.json"
 _NAMING = ("name", "dataset", "labels", "priority", "timeout_seconds", "deadline")  # of a spec: they decide no outcome
 
 
@@ -36,7 +35,7 @@ class Begun:
 
     def __init__(self, run_dir: Path, spec: RunSpec) -> None:
         self._folder, self._spec, self._own = run_dir, spec, spec.model_dump(mode="json")
-        earlier = _read(run_dir / _SPEC)
+        earlier = _read(run_dir / SPEC)
         self.held, self.same = earlier is not None, earlier == self._own
         if self.held and _deciding(earlier) != _deciding(self._own):
             raise FolderError(
@@ -72,7 +71,7 @@ class Begun:
 
     def name(self) -> None:
         """Hold the folder to the spec, with its names and paths."""
-        write_json(self._folder / _SPEC, self._own)
+        write_json(self._folder / SPEC, self._own)
 
     def begin(self, resolved: dict[str, Any]) -> None:
         """Hold the folder to the spec and what it was resolved to."""
@@ -83,7 +82,7 @@ class Begun:
     def fail(self, error: Exception) -> None:
         """Write down why the run failed, and let the folder go where there is no checkpoint to go on from."""
         if not checkpoints.complete(self._folder):
-            (self._folder / _SPEC).unlink(missing_ok=True)
+            (self._folder / SPEC).unlink(missing_ok=True)
         said = failure_of(error).model_dump(mode="json", exclude={"event"})
         said["message"] = without_paths(said["message"])
         said["problems"] = [{**problem, "detail": without_paths(problem["detail"])} for problem in said["problems"]]

@@ -1,5 +1,6 @@
 """The names of the files of a run folder that more than one module reads or writes."""
 
+SPEC = "spec.json"
 METRICS = "metrics.jsonl"
 RESULT = "result.json"
 FAILURE = "failure.json"

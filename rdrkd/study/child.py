@@ -19,6 +19,7 @@ from rdrkd.events import EXIT_STOPPED, Event, Failed, parse
 from rdrkd.files import write_json
 from rdrkd.process.die_with_parent import PARENT_VARIABLE
 from rdrkd.reporter import Reporter
+from rdrkd.run_folder.names import RESULT
 
 _LOOK = 0.2  # seconds between two questions whether to stop
 
@@ -48,7 +49,7 @@ def run_child(
     Raises:
         MemberFailed: the run failed; its `reason` is the run's.
     """
-    finished = folder / "result.json"
+    finished = folder / RESULT
     if finished.is_file():
         return _read(finished)
     folder.mkdir(parents=True, exist_ok=True)

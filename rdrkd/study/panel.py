@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rdrkd.data import open_dataset
 from rdrkd.evaluation.pictures import compare
+from rdrkd.run_folder.names import RESULT
 from rdrkd.study.members import Member, columns_of
 
 NAME = "panel.png"
@@ -21,7 +22,7 @@ def draw_panel(members: list[Member], folder: Path, out: Path, dataset: Path) ->
     Returns:
         Its file name, or None where no seed has both the baseline and a method on this machine.
     """
-    finished = [m for m in members if (folder / m.folder / "result.json").is_file()]
+    finished = [m for m in members if (folder / m.folder / RESULT).is_file()]
     columns = columns_of((member.method, member.seed, member) for member in finished)
     if not columns:
         return None

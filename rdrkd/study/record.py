@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rdrkd.run_folder.names import METRICS, RESOLVED, WARNINGS
 from rdrkd.study.members import Member
 
 
 def record(member: Member, result: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return the record of a finished member from its run folder."""
-    resolved = json.loads((folder / "resolved_spec.json").read_text())
-    epochs, warnings = _lines(folder / "metrics.jsonl"), _lines(folder / "warnings.jsonl")
+    resolved = json.loads((folder / RESOLVED).read_text())
+    epochs, warnings = _lines(folder / METRICS), _lines(folder / WARNINGS)
     return record_of(member, result, resolved, epochs, warnings, datetime.now(UTC))
 
 
@@ -57,7 +58,7 @@ def record_of(
 
 def record_teacher(result: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return the record of the teacher that a study has trained."""
-    return teacher_record_of(result, json.loads((folder / "resolved_spec.json").read_text()))
+    return teacher_record_of(result, json.loads((folder / RESOLVED).read_text()))
 
 
 def teacher_record_of(result: dict[str, Any], resolved: dict[str, Any]) -> dict[str, Any]:

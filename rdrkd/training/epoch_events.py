@@ -7,6 +7,7 @@ from typing import Any
 from rdrkd.events import Calibrated, Epoch, Event, Progress, Warn
 from rdrkd.process.devices import CPU
 from rdrkd.reporter import Reporter
+from rdrkd.run_folder.names import METRICS
 
 _REPORT_SECONDS = 1.0
 _METRICS = {"mAP50_95": "metrics/mAP50-95(B)", "mAP50": "metrics/mAP50(B)",
@@ -98,7 +99,7 @@ class Telling:
             seconds=round(time.monotonic() - self._epoch_started, 3),
             processor_seconds=self._processor_seconds(),
         )
-        with (trainer.run_dir / "metrics.jsonl").open("a") as file:
+        with (trainer.run_dir / METRICS).open("a") as file:
             file.write(event.model_dump_json() + "\n")
         self.reporter.emit(event)
         if pair and pair.calibrator and pair.calibrator.settings.mode == "running":
