@@ -173,7 +173,7 @@ class NotFound(ApiError):
 
 
 class MethodNotAllowed(ApiError):
-    """The address exists, the method does not."""
+    """The path exists, but not with this method."""
 
     status, code, title = 405, "method_not_allowed", "Method not allowed"
 

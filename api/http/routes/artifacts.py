@@ -1,4 +1,4 @@
-"""The addresses of a job's files."""
+"""Endpoints of a job's files."""
 
 import hashlib
 from typing import Annotated, Any, Literal

@@ -1,4 +1,4 @@
-"""The addresses of a job's attempts and checkpoints."""
+"""Endpoints of a job's attempts and checkpoints."""
 
 from fastapi import APIRouter
 

@@ -1,4 +1,4 @@
-"""The address of the audit log; it needs the scope `admin`."""
+"""Endpoint of the audit log; it requires the scope `admin`."""
 
 from typing import Annotated
 

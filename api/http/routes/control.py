@@ -1,4 +1,4 @@
-"""The addresses by which the owner controls a job that is there."""
+"""Endpoints that cancel, pause, resume, retry or delete a job."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""The addresses of datasets."""
+"""Endpoints of datasets."""
 
 from collections.abc import Sequence
 from threading import Thread

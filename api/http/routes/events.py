@@ -1,4 +1,4 @@
-"""The address of a job's events: a list, or a stream that goes on while the job does."""
+"""Endpoint of a job's events: a list, or a stream that goes on while the job does."""
 
 from functools import partial
 from typing import Annotated, Any

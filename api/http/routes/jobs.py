@@ -1,4 +1,4 @@
-"""The addresses of jobs."""
+"""Endpoints of jobs."""
 
 from functools import partial
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""The addresses of API keys; they need the scope `admin`."""
+"""Endpoints of API keys; they require the scope `admin`."""
 
 from typing import Annotated
 

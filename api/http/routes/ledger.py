@@ -1,4 +1,4 @@
-"""The address of the ledger."""
+"""Endpoint of the ledger."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The addresses of what a job can ask for."""
+"""Endpoints that list methods, presets and architectures."""
 
 from fastapi import APIRouter
 

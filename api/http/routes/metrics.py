@@ -1,4 +1,4 @@
-"""The address of a job's metrics."""
+"""Endpoint of a job's metrics."""
 
 from typing import Annotated, Any, Literal
 

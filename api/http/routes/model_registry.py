@@ -1,4 +1,4 @@
-"""The addresses of the registry: what jobs have trained as models, aliases, and each model's files."""
+"""Endpoints of the registry: what jobs have trained as models, aliases, and each model's files."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass

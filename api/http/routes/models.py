@@ -1,4 +1,4 @@
-"""The addresses of models."""
+"""Endpoints of models."""
 
 from functools import partial
 from typing import Annotated

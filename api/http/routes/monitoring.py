@@ -1,4 +1,4 @@
-"""The address that Prometheus scrapes."""
+"""Endpoint that Prometheus scrapes."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""The addresses of uploads in pieces: tus 1.0.0, with its extensions creation, expiration and termination."""
+"""Endpoints of uploads in pieces: tus 1.0.0, with its extensions creation, expiration and termination."""
 
 from typing import Annotated, Any
 

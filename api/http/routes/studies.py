@@ -1,4 +1,4 @@
-"""The addresses of studies."""
+"""Endpoints of studies."""
 
 from typing import Annotated, Literal
 

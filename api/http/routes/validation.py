@@ -1,4 +1,4 @@
-"""The address at which a job is tried on paper."""
+"""Endpoint that validates a job without creating it."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The addresses of webhooks."""
+"""Endpoints of webhooks."""
 
 from typing import Annotated
 

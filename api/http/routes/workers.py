@@ -1,4 +1,4 @@
-"""The addresses of the workers and of the queue."""
+"""Endpoints of the workers and of the queue."""
 
 from typing import Annotated
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from api.errors import BadRequest, FieldError, Invalid
 from api.tables.uploads import SUFFIXES, suffix_of
 from api.uploads.datasets.reading import DIVIDE, KEEP, LENIENT, Divide, check_keep
+from rdrkd.spec import SHA256
 from rdrkd.spec.problems import problems_of
 
 HEADER = "Upload-Metadata"
@@ -24,9 +25,7 @@ class Announcement(BaseModel):
     kind: Literal["dataset", "model"] = Field(description="what the file is to become")
     filename: Annotated[str, Field(min_length=1, max_length=200, description="its last suffix says what it is")]
     name: str | None = Field(None, max_length=200, description="display name")
-    sha256: str | None = Field(
-        None, pattern=r"^[0-9a-f]{64}$", description="of the whole file, hex: checked at its end"
-    )
+    sha256: str | None = Field(None, pattern=SHA256, description="of the whole file, hex: checked at its end")
 
     lenient: bool = Field(False, description=f"of a dataset: {LENIENT}")
     keep: bool = Field(False, description=f"of a dataset: {KEEP}")
