@@ -57,7 +57,8 @@ class CallerView(BaseModel):
 
     object: Literal["caller"] = "caller"
     key: str = Field(
-        description="id of the API key; `token` or `loopback`: the operator", examples=["key_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"]
+        description="id of the API key; `token` or `loopback`: the operator",
+        examples=["key_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"],
     )
     owner: str | None = Field(description="owner of what the caller creates; null: the operator, who sees everything")
     scope: Scope
