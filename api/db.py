@@ -250,8 +250,8 @@ class Database:
         """Open a session that only reads.
 
         On PostgreSQL each statement commits by itself, which saves the round trips of BEGIN and COMMIT. Nothing is
-        lost: READ COMMITTED gives each statement a snapshot of its own in a transaction, too. A server-side cursor
-        (`yield_per`) does need a transaction.
+        lost: READ COMMITTED gives each statement a snapshot of its own in a transaction, too. Only a server-side cursor
+        (`yield_per`) needs a transaction.
         """
         with self._one_at_a_time(), self._reading.begin() as session:
             yield session
