@@ -24,7 +24,7 @@ async def static(request: Request) -> Response:
 
 @cache
 def version(name: str) -> str:
-    """Return what a file's content is told apart by."""
+    """Return a hash that distinguishes a file's content."""
     return hashlib.sha256(_content(name) or b"").hexdigest()[:12]
 
 
