@@ -9,7 +9,18 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
 
 from api.console.forwarding import forwarding
-from api.console.pages import home, job, jobs, signing_in
+from api.console.pages import (
+    administration,
+    compare,
+    datasets,
+    home,
+    job,
+    jobs,
+    models,
+    new_job,
+    signing_in,
+    studies,
+)
 from api.console.service import Remote, Service
 from api.console.session import Sealer, Sessions
 from api.console.static_files import static
@@ -19,12 +30,37 @@ ID = "{id:str}"
 PAGES: list[tuple[str, Handler]] = [
     ("/", home.home),
     ("/jobs", jobs.jobs),
+    ("/jobs/new", new_job.form),
     (f"/jobs/{ID}", job.job),
     (f"/jobs/{ID}/curves", job.job_curves),
     (f"/jobs/{ID}/log", job.job_log),
+    ("/datasets", datasets.datasets),
+    (f"/datasets/{ID}", datasets.dataset),
+    ("/models", models.models),
+    (f"/models/{ID}", models.model),
+    ("/studies", studies.studies),
+    (f"/studies/{ID}", studies.study),
+    ("/compare", compare.compare),
+    ("/compare/curves", compare.compare_curves),
+    ("/administration", administration.administration),
+    ("/audit", administration.audit),
+    ("/webhooks", administration.webhooks),
+    (f"/webhooks/{ID}", administration.webhook),
 ]
 FORMS: list[tuple[str, Handler]] = [
+    ("/jobs/new", new_job.submit),
+    ("/jobs/new/check", new_job.check),
+    (f"/jobs/{ID}/register", models.register),
     (f"/jobs/{ID}/{{action:str}}", job.act),
+    (f"/datasets/{ID}/delete", datasets.delete),
+    (f"/models/{ID}/alias", models.move_alias),
+    (f"/models/{ID}/unalias", models.delete_alias),
+    (f"/models/{ID}/delete", models.delete),
+    (f"/studies/{ID}/{{action:str}}", studies.act),
+    ("/administration/keys", administration.create_key),
+    (f"/administration/keys/{ID}/revoke", administration.revoke_key),
+    ("/webhooks", administration.create_webhook),
+    (f"/webhooks/{ID}/{{action:str}}", administration.act_on_webhook),
 ]
 
 
