@@ -13,6 +13,7 @@ from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import typer
 
@@ -50,7 +51,7 @@ def connected(url: str, token_file: Path | None, as_json: bool) -> Iterator[tupl
 
     terminal = Terminal(as_json)
     if not _listens(url):
-        terminal.note(f"error: nothing answers at {url}; start a service with `rdrkd up`, or name one with --url")
+        terminal.note(f"error: nothing answers at {url}; start one with `rdrkd up`, or name another with --url")
         raise typer.Exit(EXIT_UNREACHABLE)
     token = token_file.read_text().strip() if token_file else os.environ.get("RDRKD_TOKEN")
     try:
@@ -65,14 +66,19 @@ def connected(url: str, token_file: Path | None, as_json: bool) -> Iterator[tupl
 
 
 def _listens(url: str) -> bool:
-    """Return whether a service of this machine accepts connections; others may be behind a proxy, and are tried."""
+    """Return whether something accepts connections at a URL; what a proxy leads to is tried by the request itself."""
     from rdrkd.client.wire import is_local
 
-    parts = urlsplit(url)
-    if not is_local(url):
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    except (KeyError, ValueError) as error:
+        raise typer.BadParameter(f"expected a URL such as {URL}, got {url!r}", param_hint="--url") from error
+    host = parts.hostname or ""
+    if not is_local(url) and parts.scheme in getproxies() and not proxy_bypass(host):
         return True
     try:
-        with socket.create_connection((parts.hostname or "", parts.port or 80), CONNECT_SECONDS):
+        with socket.create_connection((host, port), CONNECT_SECONDS):
             return True
     except OSError:
         return False

@@ -7,13 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from api.tables.states import Status
 from rdrkd.cli import own_data
+from rdrkd.cli.console import show_failure
 from rdrkd.cli.main import app
-from rdrkd.client import Refused
+from rdrkd.client import Client, Refused
 from rdrkd.data.scenes import write_scenes
+from rdrkd.process.process import failure_of
 from tests.api.uploads.datasets.previews import PICTURE, with_preview
 from tests.api.uploads.models.registered import settle, student
 from tests.rdrkd.client.conftest import Live, live, migrated
@@ -368,11 +371,17 @@ def test_keys_are_made_listed_and_revoked(live: Live, command: Command, monkeypa
     assert "expected a key of the scope admin" in str(command("keys", "list").exception)
 
 
-def test_a_service_that_is_down_is_reported_at_once(command: Command) -> None:
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://127.0.0.2:9", "https://nowhere.invalid"])
+def test_a_service_that_is_down_is_reported_at_once(
+    command: Command, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
     began = time.monotonic()
-    result = command("jobs", "list", "--url", "http://127.0.0.1:9")
+    result = command("jobs", "list", "--url", url)
     assert (result.exit_code, time.monotonic() - began < 10) == (4, True)
-    assert "nothing answers at http://127.0.0.1:9; start a service with `rdrkd up`" in result.stderr
+    assert f"nothing answers at {url}; start one with `rdrkd up`" in result.stderr
 
 
 @pytest.mark.parametrize("what", [("jobs", "weights", "job_0"), ("models", "download", "mdl_0")])
@@ -380,3 +389,22 @@ def test_a_refused_download_shows_the_services_reason(command: Command, tmp_path
     result = command(*what, "--output", tmp_path / "out.pt")
     assert isinstance(result.exception, Refused)
     assert (result.exception.code, str(result.exception)[:21]) == ("not_found", "expected the id of a ")
+    assert result.exception.headline.startswith("Not found: expected the id of a ")
+
+
+def test_a_refusal_is_printed_once(live: Live, capsys: pytest.CaptureFixture[str]) -> None:
+    body = {
+        "kind": "train",
+        "model": {"architecture": "yolov8n"},
+        "dataset": "ds_0",
+        "train": {"epoch": 1, "imgsz": 33},
+    }
+    with Client(live.url) as service, pytest.raises(Refused) as refused:
+        service.submit(body)
+
+    show_failure(failure_of(refused.value), Console(width=200))
+
+    shown = capsys.readouterr().out
+    assert "Validation error" in shown
+    assert shown.count("unknown field `epoch`; did you mean `epochs`?") == shown.count("/train/epoch ") == 1
+    assert shown.count("expected a multiple of 32, got 33") == 1
