@@ -72,7 +72,7 @@ class Follower:
                 TextColumn("{task.fields[more]}"),
             )
             self._progress = Progress(*columns, console=self._terminal.err, transient=True)
-            self._progress.add_task("", more="")
+            self._progress.add_task("", total=shown["epochs"], more="")
             self._progress.start()
         self._progress.update(
             self._progress.task_ids[0],
@@ -87,7 +87,7 @@ def line_of(shown: dict[str, Any]) -> str:
     """Return a state in one line.
 
     >>> line_of({"id": "job_1", "status": "running", "phase": "train", "epoch": 2, "epochs": 9, "eta_seconds": 60})
-    'job_1: running, train, epoch 2/9, about 1 min left'
+    'job_1: running, train, epoch 2/9, about 1 min 00 s left'
     """
     parts = [str(shown["status"])]
     if shown.get("waiting_for"):

@@ -1,4 +1,4 @@
-"""`rdrkd demo`, `bench` and `scenes`: try and measure without data of one's own."""
+"""`rdrkd demo`, `bench` and `scenes`: try the method and measure it on synthetic scenes."""
 
 from pathlib import Path
 from typing import Annotated
