@@ -40,6 +40,7 @@ COMMANDS = {
     "up": Lazy("rdrkd.cli.embedded", "up", "Start the embedded service."),
     "down": Lazy("rdrkd.cli.embedded", "down", "Stop the embedded service."),
     "doctor": Lazy("rdrkd.cli.doctor", "doctor", "Look at a deployment: what is wrong with it, and what to do."),
+    "console": Lazy("rdrkd.cli.browser", "console", "Serve the console of a service elsewhere on this machine."),
     "studies": Lazy("rdrkd.cli.studies", "studies", "Compare methods over seeds, here or on a service."),
     "study": Lazy("rdrkd.cli.studies", "studies", "The same as `studies`.", hidden=True),
     "jobs": Lazy("rdrkd.cli.jobs", "jobs", "Jobs of a service: submit, follow, cancel, fetch their weights."),
