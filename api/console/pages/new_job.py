@@ -2,17 +2,23 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from starlette.responses import Response
 
 from api.console import specs
+from api.console.service import Service
 from api.console.visit import Visit
 from rdrkd.client import Refused
 
 CHOICES = 100  # of each list, the newest
 FIRST = ("epochs", "imgsz", "batch", "optimizer", "lr0", "seed")  # of the settings; the others are folded away
+
+SECONDS = 600.0  # for which the interface is remembered
+_read: WeakKeyDictionary[Service, tuple[float, dict[str, Any]]] = WeakKeyDictionary()
 
 
 async def form(visit: Visit) -> Response:
@@ -42,15 +48,14 @@ async def submit(visit: Visit) -> Response:
 
 async def _shown(visit: Visit, fields: dict[str, str], base: Mapping[str, Any], refused: Refused | None) -> Response:
     get = visit.client.get
-    datasets, models, jobs, methods, architectures, document = await asyncio.gather(
+    datasets, models, jobs, methods, architectures, schemas = await asyncio.gather(
         get("/v1/datasets", limit=CHOICES),
         get("/v1/models", limit=CHOICES),
         get("/v1/jobs", limit=CHOICES, status=["queued", "starting", "running", "paused", "succeeded"]),
         get("/v1/methods"),
         get("/v1/architectures"),
-        get("/openapi.json"),
+        _schemas(visit),
     )
-    schemas = document["components"]["schemas"]
     settings: dict[str, Any] = schemas["TrainSettings"]["properties"]
     return visit.render(
         "new_job.html",
@@ -68,6 +73,15 @@ async def _shown(visit: Visit, fields: dict[str, str], base: Mapping[str, Any], 
         more=[(name, about) for name, about in settings.items() if name not in FIRST],
         has_baseline="baseline" in schemas["Distill"]["properties"],
     )
+
+
+async def _schemas(visit: Visit) -> dict[str, Any]:
+    """Return the schemas of the interface, at most some minutes old: reading them takes longer than a page."""
+    read_at, schemas = _read.get(visit.service, (0.0, {}))
+    if not schemas or time.monotonic() - read_at > SECONDS:
+        schemas = (await visit.client.get("/openapi.json"))["components"]["schemas"]
+        _read[visit.service] = (time.monotonic(), schemas)
+    return schemas
 
 
 async def _checked(visit: Visit, spec: dict[str, Any]) -> dict[str, Any]:
