@@ -202,7 +202,7 @@ def checked_names(names: Sequence[Any], where: str) -> tuple[str, ...]:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the images under a folder as Ultralytics finds them: recursively, through links, nothing hidden; sorted."""
+    """Return the images under a folder as Ultralytics finds them: through links, nothing hidden; sorted."""
     return sorted(file for file in files_below(folder) if is_image(file))
 
 
