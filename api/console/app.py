@@ -32,8 +32,6 @@ PAGES: list[tuple[str, Handler]] = [
     ("/jobs", jobs.jobs),
     ("/jobs/new", new_job.form),
     (f"/jobs/{ID}", job.job),
-    (f"/jobs/{ID}/curves", job.job_curves),
-    (f"/jobs/{ID}/log", job.job_log),
     ("/datasets", datasets.datasets),
     (f"/datasets/{ID}", datasets.dataset),
     ("/models", models.models),
@@ -41,11 +39,16 @@ PAGES: list[tuple[str, Handler]] = [
     ("/studies", studies.studies),
     (f"/studies/{ID}", studies.study),
     ("/compare", compare.compare),
-    ("/compare/curves", compare.compare_curves),
     ("/administration", administration.administration),
     ("/audit", administration.audit),
     ("/webhooks", administration.webhooks),
     (f"/webhooks/{ID}", administration.webhook),
+]
+# What scripts ask for: it offers nothing, so it is not asked who the reader is; the service asks for their key anyway.
+DATA: list[tuple[str, Handler]] = [
+    (f"/jobs/{ID}/curves", job.job_curves),
+    (f"/jobs/{ID}/log", job.job_log),
+    ("/compare/curves", compare.compare_curves),
 ]
 FORMS: list[tuple[str, Handler]] = [
     ("/jobs/new", new_job.submit),
@@ -81,8 +84,9 @@ def routes(service: Service, sealer: Sealer) -> list[Route]:
         Route("/static/{name:path}", static),
     ]
     pages = [Route(path, endpoint(handler, service, sessions)) for path, handler in PAGES]
+    data = [Route(path, endpoint(handler, service, sessions, public=True)) for path, handler in DATA]
     forms = [Route(path, endpoint(handler, service, sessions), methods=["POST"]) for path, handler in FORMS]
-    return [*open_to_all, *pages, *forms, *forwarding(service, sessions)]
+    return [*open_to_all, *data, *pages, *forms, *forwarding(service, sessions)]
 
 
 def remote_app(url: str, token: str | None, sealer: Sealer) -> Starlette:

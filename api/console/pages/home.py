@@ -16,16 +16,16 @@ AP = "metrics/mAP50_95"
 async def home(visit: Visit) -> Response:
     """Show the service at a glance."""
     get = visit.client.get
-    queue, workers, running, failed, done, datasets = await asyncio.gather(
+    queue, workers, running, failed, done = await asyncio.gather(
         get("/v1/queue", limit=LATEST),
         visit.client.workers(),
         get("/v1/jobs", status=list(RUNNING), limit=SHOWN),
         get("/v1/jobs", status="failed", limit=LATEST),
         get("/v1/jobs", status="succeeded", limit=LATEST),
-        get("/v1/datasets", limit=1),
     )
     curves = await asyncio.gather(*(_curve(visit, job["id"]) for job in running["data"]))
     counts: dict[str, int] = queue["counts"]
+    empty = not any(counts.values()) and not (await get("/v1/datasets", limit=1))["data"]
     return visit.render(
         "home.html",
         queue=queue,
@@ -36,7 +36,7 @@ async def home(visit: Visit) -> Response:
         failed=failed["data"],
         done=done["data"],
         busy=sum(counts[status] for status in RUNNING),
-        empty=not datasets["data"] and not any(counts.values()),
+        empty=empty,
     )
 
 
