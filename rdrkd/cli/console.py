@@ -175,6 +175,8 @@ def export_table(made: Mapping[str, Any]) -> Table:
 
 def show_result(result: Mapping[str, Any], console: Console) -> None:
     """Print a run's result: the figures by both protocols, by class, and where the weights are."""
+    for warning in result.get("warnings", []):
+        console.print(f"[bold red]{escape(warning['code'])}[/] {escape(warning['message'])}")
     name = {"distill": "student", "export": "exported"}.get(result.get("kind", ""), "model")
     rows = {name: result["metrics"]}
     if made := result.get("export"):

@@ -72,7 +72,7 @@ def demo(output: Path, size: Size | None = None, console: Console | None = None)
         results = _follow(api, jobs, console)
         weights = {name: api.download_weights(jobs[name], output / f"{name}.pt") for name in ("teacher", "student")}
     shutil.rmtree(output / "service")
-    picture = _picture(output, weights)
+    picture = _picture(output, weights, results)
     console.print()
     console.print(results_table(results, f"Validation on {size.val} scenes, COCO protocol, maxDets 100"))
     console.print(HONESTY, style="yellow")
@@ -216,10 +216,12 @@ def _result(name: str, job: Job) -> dict[str, Any]:
 # -- the picture
 
 
-def _picture(output: Path, weights: Mapping[str, Path]) -> Path:
+def _picture(output: Path, weights: Mapping[str, Path], results: Mapping[str, Any]) -> Path:
     """Draw what teacher and student find in some scenes, beside the truth."""
     from rdrkd.data import open_dataset
-    from rdrkd.evaluation.pictures import compare
+    from rdrkd.evaluation.operating_points import threshold_of
+    from rdrkd.evaluation.pictures import Drawn, compare
 
     scenes = open_dataset(output / "scenes", output / "scenes")
-    return compare(scenes, weights, output / "detections.png", IMGSZ)
+    networks = {name: Drawn(path, threshold_of(results[name]["metrics"])) for name, path in weights.items()}
+    return compare(scenes, networks, output / "detections.png", IMGSZ)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rdrkd import suffixes
 from rdrkd.data import coco, yolo
@@ -20,11 +20,18 @@ from rdrkd.grouping import Grouped
 MOST_PROBLEMS = 100
 
 
+class Notice(NamedTuple):
+    """Something of a dataset that deserves a look: a code for programs, and a sentence."""
+
+    code: str
+    message: str
+
+
 @dataclass
 class Findings:
     """What is wrong, what deserves a look, and what there is."""
 
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[Notice] = field(default_factory=list)
     statistics: dict[str, Any] = field(default_factory=dict)
     _found: Grouped = field(default_factory=Grouped)
 
@@ -72,10 +79,11 @@ def check(dataset: Dataset, look: Callable[[str, list[Examined]], object] | None
         dataset: what is checked.
         look: is given each split and its examined images, for more than this looks at.
     """
-    findings = Findings(warnings=list(dataset.notes), statistics={"splits": {}})
+    findings = Findings([Notice("note", note) for note in dataset.notes], statistics={"splits": {}})
     seen: dict[str, dict[str, str]] = {}
     if missing := [split for split in ("train", "val") if split not in dataset.splits]:
-        findings.warnings.append(f"no {' and no '.join(missing)} split: good for evaluation, not for training")
+        detail = f"no {' and no '.join(missing)} split: good for evaluation, not for training"
+        findings.warnings.append(Notice("split_missing", detail))
     for split in dataset.splits:
         examined = examine(dataset, split)
         if look is not None:
@@ -95,8 +103,11 @@ def check(dataset: Dataset, look: Callable[[str, list[Examined]], object] | None
         low, high = dataset.scaling.low, dataset.scaling.high
         findings.statistics["scaling"] = {"low": low, "high": high}
         findings.warnings.append(
-            f"images of more than 8 bits a channel are scaled: values from {low:g} to {high:g} become 0 to 255; "
-            "scale what the student is to see in the same way"
+            Notice(
+                "deep_images",
+                f"images of more than 8 bits a channel are scaled: values from {low:g} to {high:g} become 0 to 255; "
+                "scale what the student is to see in the same way",
+            )
         )
     return findings
 
@@ -135,24 +146,27 @@ def _no_objects(dataset: Dataset, split: str, examined: Sequence[Examined]) -> l
     return []
 
 
-def _label_warnings(dataset: Dataset, split: str, examined: Sequence[Examined]) -> list[str]:
-    warnings = []
+def _label_warnings(dataset: Dataset, split: str, examined: Sequence[Examined]) -> list[Notice]:
+    found: dict[str, str] = {}
     missing = sum(not one.labelled for one in examined)
     if missing == len(examined) and split == "test":
-        return [f"{split}: none of {len(examined)} images has a label file; nothing can be evaluated on them"]
+        detail = f"{split}: none of {len(examined)} images has a label file; nothing can be evaluated on them"
+        return [Notice("unlabelled", detail)]
     if missing:
-        warnings.append(f"{split}: {missing} of {len(examined)} images have no label file and count as empty")
+        found["label_files_missing"] = (
+            f"{split}: {missing} of {len(examined)} images have no label file and count as empty"
+        )
     if twice := sum(one.labels.repeated for one in examined):
-        warnings.append(f"{split}: {twice} label lines repeat another one, and are left out")
+        found["labels_repeated"] = f"{split}: {twice} label lines repeat another one, and are left out"
     if polygons := sum(one.labels.polygons for one in examined):
-        warnings.append(f"{split}: {polygons} labels are polygons; their boxes count")
+        found["polygons"] = f"{split}: {polygons} labels are polygons; their boxes count"
     expected = {yolo.label_path(one.image) for one in examined}
     if orphans := [p for folder in {p.parent for p in expected} for p in folder.glob("*.txt") if p not in expected]:
-        warnings.append(f"{split}: {len(orphans)} label files have no image, such as {orphans[0].name}")
+        found["images_missing"] = f"{split}: {len(orphans)} label files have no image, such as {orphans[0].name}"
     present = {box.label for one in examined for box in one.boxes}
     if absent := [name for label, name in enumerate(dataset.names) if label not in present]:
-        warnings.append(f"{split}: no objects of {len(absent)} classes: {', '.join(absent[:20])}")
-    return warnings
+        found["class_absent"] = f"{split}: no objects of {len(absent)} classes: {', '.join(absent[:20])}"
+    return [Notice(code, detail) for code, detail in found.items()]
 
 
 def _check_annotations(dataset: Dataset, split: str, examined: Sequence[Examined], findings: Findings) -> int:
@@ -161,13 +175,14 @@ def _check_annotations(dataset: Dataset, split: str, examined: Sequence[Examined
     parsed = coco.parse(dataset.annotations[split], dataset.names, where)
     frames, problems = parsed.frames, [*parsed.image_problems, *parsed.annotation_problems]
     findings.add(problems)
-    findings.warnings += parsed.warnings
+    findings.warnings += [Notice("annotations", warning) for warning in parsed.warnings]
     if problems:
         return 0
     findings.add(fit(dataset, split, frames, examined, where)[1])
     labelled = sum(len(one.boxes) for one in examined)
     if (annotated := sum(not box.ignored for frame in frames for box in frame.boxes)) != labelled:
-        findings.warnings.append(f"{split}: {labelled} labelled boxes, but {annotated} annotated ones in {where}")
+        detail = f"{split}: {labelled} labelled boxes, but {annotated} annotated ones in {where}"
+        findings.warnings.append(Notice("annotations_differ", detail))
     return sum(box.ignored for frame in frames for box in frame.boxes)
 
 
@@ -207,21 +222,22 @@ def fit(
     return fitting, problems
 
 
-def _unread_warnings(dataset: Dataset, split: str) -> list[str]:
+def _unread_warnings(dataset: Dataset, split: str) -> list[Notice]:
     """Name files beside the images that other tools would train on, and that are not read here."""
     folders = {image.parent for image in dataset.images(split)}
     unread = sorted(p for folder in folders for p in folder.iterdir() if p.suffix.lower() in suffixes.UNREAD)
     if not unread:
         return []
     kinds = ", ".join(sorted({p.suffix.lower() for p in unread}))
-    return [f"{split}: {len(unread)} files beside the images are not read ({kinds}), such as {unread[0].name}"]
+    detail = f"{split}: {len(unread)} files beside the images are not read ({kinds}), such as {unread[0].name}"
+    return [Notice("files_unread", detail)]
 
 
-def _leaks(seen: dict[str, dict[str, str]]) -> list[str]:
+def _leaks(seen: dict[str, dict[str, str]]) -> list[Notice]:
     """Find images that a split shares with the training images: figures measured on them mean nothing."""
     train = seen.get("train", {})
     return [
-        f"{split}: {len(shared)} images are also in train, byte by byte, such as {images[min(shared)]}"
+        Notice("leak", f"{split}: {len(shared)} images are also in train, byte by byte, such as {images[min(shared)]}")
         for split, images in seen.items()
         if split != "train" and (shared := set(images) & set(train))
     ]

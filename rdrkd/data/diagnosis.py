@@ -14,16 +14,16 @@ from rdrkd.data.check import Examined, Findings, check, where_in
 from rdrkd.data.dataset import Dataset
 from rdrkd.data.opening import open_dataset
 from rdrkd.data.reading import Reading
+from rdrkd.doubts import EASY, TOO_SMALL
 from rdrkd.errors import DatasetError, Problem
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-TOO_SMALL, EASY = 3, 8  # px of an object's side at the network's input: hardly to be learnt; to be seen well
 _WHOLE = 0.95  # share of the image that a box covers
 _IMBALANCE = 100  # times as many objects of one class as of another
 _MOST_EMPTY = 0.5  # share of the images
 _STEP = 32  # px, of the network's input
-_SAID_BETTER = ("no objects of", "also in train", "more than 8 bits", "have no label file")  # of the check's warnings
+_SAID_BETTER = {"class_absent", "leak", "deep_images", "label_files_missing"}  # codes of the check's warnings
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def _refused(problem: Problem) -> Finding:
 
 def _of_check(findings: Findings) -> Iterator[Finding]:
     for warning in findings.warnings:
-        if not any(words in warning for words in _SAID_BETTER):
-            yield Finding("warning", "check", warning, 1, "", "see docs/datasets.md")
+        if warning.code not in _SAID_BETTER:
+            yield Finding("warning", warning.code, warning.message, 1, "", "see docs/datasets.md")
 
 
 def _of_all(dataset: Dataset, looked: Mapping[str, Sequence[Examined]]) -> Iterator[Finding]:

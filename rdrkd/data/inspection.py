@@ -129,7 +129,11 @@ def _describe(report: Report, settled: Settled, findings: Findings) -> Report:
         "ok": not problems,
         "problems": [_listed(problem) for problem in problems],
         "more_problems": more,
-        "warnings": settled.notes.get("warnings", []) + findings.warnings + _left_out(report),
+        "warnings": [
+            *settled.notes.get("warnings", []),
+            *(warning.message for warning in findings.warnings),
+            *_left_out(report),
+        ],
         "names": list(settled.dataset.names),
         "statistics": findings.statistics,
         "skipped": {},

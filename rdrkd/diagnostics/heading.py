@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from rdrkd.diagnostics.history import Run, at, finite
 from rdrkd.diagnostics.words import number
+from rdrkd.doubts import CODES
 from rdrkd.figures import duration, percent
 
 
@@ -16,6 +17,7 @@ class Heading(NamedTuple):
         state: whether it is finished, and its epochs.
         facts: label -> value, the most telling first.
         made_with: versions and device.
+        doubts: what says that the run has taught nothing: to be read first.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Heading(NamedTuple):
     finished: bool
     facts: dict[str, str]
     made_with: str
+    doubts: list[str]
 
 
 def heading(run: Run) -> Heading:
@@ -37,6 +40,7 @@ def heading(run: Run) -> Heading:
         finished=run.result is not None,
         facts={label: value for label, value in _facts(run).items() if value},
         made_with=_made_with(run),
+        doubts=[notice.message for notice in run.warnings if notice.code in CODES],
     )
 
 
@@ -90,9 +94,15 @@ def _facts(run: Run) -> dict[str, str]:
     seconds = [row.seconds for row in run.rows if row.seconds is not None]
     parameters, best = finite(at(student, "parameters")), finite(at(run.result, "best_epoch"))
     own = "" if coco or "mAP50_95" not in last else percent(last["mAP50_95"])
+    teacher, alone = (finite(at(run.result, "comparison", who, "AP")) for who in ("teacher", "alone"))
+    best_f1 = at(run.result, "metrics", "operating_points", "best_f1")
+    confidence = finite(at(best_f1, "confidence"))
     return {
         "AP, COCO protocol": percent(finite(at(coco, "AP"))) if coco else "",
+        "AP of the teacher": percent(teacher) if teacher is not None else "",
+        "AP of the student alone": percent(alone) if alone is not None else "",
         "AP50, COCO protocol": percent(finite(at(coco, "AP50"))) if coco else "",
+        "best F1": f"{percent(finite(at(best_f1, 'f1')))} from {confidence:.2g}" if confidence is not None else "",
         "mAP50-95 so far, Ultralytics' own": own,
         "best epoch": number(best) if best else "",
         "network": str(at(student, "architecture") or ""),

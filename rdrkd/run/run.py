@@ -18,23 +18,20 @@ from rdrkd.evaluation.evaluate import evaluate
 from rdrkd.events import Progress, Resolved, Warn
 from rdrkd.export.run import export
 from rdrkd.files import file_sha256, held, write_json
-from rdrkd.models import LoadedModel, load_weights
-from rdrkd.models.weights import parameters_of
+from rdrkd.models import LoadedModel
 from rdrkd.process.devices import devices_of
 from rdrkd.reporter import Reporter
 from rdrkd.run.load_models import Inputs as Inputs
 from rdrkd.run.load_models import check_classes, open_models, path_of
+from rdrkd.run.training import card, figures, train
 from rdrkd.run_folder import checkpoints
 from rdrkd.run_folder.folder import Begun
-from rdrkd.run_folder.names import METRICS, RESULT
+from rdrkd.run_folder.names import RESULT
 from rdrkd.run_folder.recorder import Recorder
 from rdrkd.spec import Architecture, Distill, Evaluate, Export, RunSpec, Train, references
 from rdrkd.spec.resolved import with_defaults
 from rdrkd.training.plan import Plan
-from rdrkd.training.train import train
-from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION, get_flops
-
-WEIGHTS = ("student.pt", "student.safetensors")
+from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION
 
 
 def run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs | None = None) -> dict[str, Any]:
@@ -91,8 +88,8 @@ def _go(spec: RunSpec, run_dir: Path, begun: Begun, reporter: Reporter, inputs: 
     if isinstance(spec, Distill) and (message := spec.short_schedule):
         reporter.emit(Warn(code="schedule_short", message=message))
     match spec, opened:
-        case _, Plan() as plan:
-            result = _train(plan, dataset, run_dir, reporter, inputs)
+        case Distill() | Train() as job, Plan() as plan:
+            result = train(job, plan, dataset, run_dir, reporter, inputs)
         case Evaluate() as job, LoadedModel() as model:
             result = _evaluate(job, model, dataset, reporter, inputs)
         case Export() as job, LoadedModel() as model:
@@ -112,25 +109,8 @@ def _check(dataset: Dataset, reporter: Reporter) -> None:
     """Refuse a dataset with faults, which Ultralytics would pass over in silence."""
     findings = check(dataset)
     for warning in findings.warnings:
-        reporter.emit(Warn(code="dataset", message=warning))
+        reporter.emit(Warn(code="dataset", message=warning.message))
     findings.refuse_problems()
-
-
-def _train(plan: Plan, dataset: Dataset, run_dir: Path, reporter: Reporter, inputs: Inputs) -> dict[str, Any]:
-    data = run_dir / "data.yaml"
-    dataset.write_yaml(data)
-    best_epoch = train(plan, data, run_dir, reporter, inputs.device)
-    settings, student = plan.settings, run_dir / WEIGHTS[0]
-    metrics = evaluate(
-        student, dataset, settings.imgsz, settings.batch, "val", inputs.device, reporter, settings.single_cls
-    )
-    return {
-        "best_epoch": best_epoch,
-        "epochs": len((run_dir / METRICS).read_text().splitlines()),
-        **_figures(metrics),
-        "student": _card(load_weights(student), settings.imgsz),
-        "weights": {name: _file(run_dir / name) for name in WEIGHTS if (run_dir / name).is_file()},
-    }
 
 
 def _evaluate(
@@ -138,7 +118,7 @@ def _evaluate(
 ) -> dict[str, Any]:
     settings, path = spec.evaluation, path_of(spec.model, inputs.model, "model")
     metrics = evaluate(path, dataset, settings.imgsz, settings.batch, settings.split, inputs.device, reporter)
-    return {**_figures(metrics), "student": _card(model, settings.imgsz)}
+    return {**figures(metrics), "student": card(model, settings.imgsz)}
 
 
 def _export(
@@ -146,26 +126,11 @@ def _export(
 ) -> dict[str, Any]:
     path = path_of(spec.model, inputs.model, "model")
     result = export(path, dataset, spec.export, run_dir, reporter, inputs.device)
-    return {**result, "student": _card(model, spec.export.imgsz)}
+    return {**result, "student": card(model, spec.export.imgsz)}
 
 
 def _dataset_path(spec: RunSpec, inputs: Inputs) -> Path:
     return inputs.dataset if inputs.dataset is not None else Path(spec.dataset)
-
-
-def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
-    return {"metrics": {k: v for k, v in metrics.items() if k != "per_class"}, "per_class": metrics["per_class"]}
-
-
-def _card(loaded: LoadedModel, imgsz: int) -> dict[str, Any]:
-    """Size of the network that is handed back."""
-    return {
-        "architecture": loaded.architecture,
-        "parameters": parameters_of(loaded.model),
-        "gflops": round(float(get_flops(loaded.model, imgsz)), 3),
-        "imgsz": imgsz,
-        "names": list(loaded.names),
-    }
 
 
 def _cost(started: float, device: str | None) -> dict[str, Any]:
@@ -208,10 +173,6 @@ def _resolved(spec: RunSpec, dataset: Dataset, inputs: Inputs) -> dict[str, Any]
         },
     }
     return content
-
-
-def _file(path: Path) -> dict[str, Any]:
-    return {"sha256": _sha256(path), "size": path.stat().st_size}
 
 
 def _sha256(path: Path) -> str:

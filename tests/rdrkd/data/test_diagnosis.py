@@ -63,7 +63,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str, str, int, str]] = {  # cha
     "sizes": (lambda r: make_image(r / "images/val/1.png", 64, 24, 77), "image_sizes", "note", 1, "not 32x24 px"),
     "16-bit": (deep, "deep_images", "note", 8, "become 0 to 255"),
     "refused": (lambda r: write(r, "val/1", "7 .5 .5 .1 .1\n"), "refused", "error", 1, "class number from 0 to 1"),
-    "twice": (lambda r: write(r, "val/1", BOTH + BOTH), "check", "warning", 1, "repeat another one"),
+    "twice": (lambda r: write(r, "val/1", BOTH + BOTH), "labels_repeated", "warning", 1, "repeat another one"),
     "no split": (lambda r: (r / "data.yaml").write_text("names: [car, person]\n"), "refused", "error", 1, "`divide`"),
 }  # fmt: skip
 

@@ -101,7 +101,9 @@ def test_odd_but_sound_images_are_loaded_as_they_were_checked(tmp_path: Path, na
     dataset = open_dataset(root, tmp_path / "cache")
     findings = check(dataset)
     assert findings.problems == []
-    assert "train: 2 files beside the images are not read (.jp2, .npy), such as a.npy" in findings.warnings
+    assert "train: 2 files beside the images are not read (.jp2, .npy), such as a.npy" in [
+        w.message for w in findings.warnings
+    ]
     for split in dataset.splits:
         images = load(dataset, split, tmp_path / "run")
         examined = {str(one.image): one for one in examine(dataset, split)}
