@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.orm import Session
 
 from api import log_setup
-from api.jobs import lifecycle
+from api.jobs import lifecycle, retention
 from api.jobs.lifecycle import Ending, Held
 from api.jobs.retention import Retention
 from api.storage import StorageUnreachable, deletions
@@ -68,6 +68,7 @@ class Attempt:
         self.fault: Ending | None = None  # what went wrong on our own side
         self.unreachable: StorageUnreachable | None = None  # no checkpoint can be kept
         self.epoch = 0  # of the newest checkpoint
+        self.notes: list[str] = []  # of files that go once the job has succeeded
         self.sha256: dict[str, str] = {}  # of the newest checkpoint's files, by name
 
     def run(self) -> None:
@@ -95,6 +96,7 @@ class Attempt:
             if self.progress is not None:
                 self.lease.write(lambda session: self._renew(session, None))
             self.lease.write(last_move)
+        self._follow_notes()
 
     def _renew(self, session: Session, lease_seconds: float | None) -> Wish | None:
         progress = self.progress
@@ -238,6 +240,12 @@ class Attempt:
             raise
         self._discard(replaced)
 
+    def _follow_notes(self) -> None:
+        try:
+            deletions.follow_all(self.place.database, self.place.storage, self.notes)
+        except (StorageUnreachable, DBAPIError) as error:  # the reaper follows what is left
+            log.warning("%s attempt %d: cannot remove resume states: %s", *_who(self.held), error)
+
     def _discard(self, keys: list[str]) -> None:
         try:
             for key in keys:
@@ -256,7 +264,7 @@ class Attempt:
             return self._without_storage(self.unreachable)
         if isinstance(outcome, Done):
             self._publish(self._final())
-            return self._finish(Ending(Status.SUCCEEDED, result=outcome.result))
+            return partial(self._succeed, move=self._finish(Ending(Status.SUCCEEDED, result=outcome.result)))
         if order is not None:
             return self._stopped(order)
         if isinstance(outcome, Failed):
@@ -291,6 +299,11 @@ class Attempt:
         if ending.reason is Reason.DISK_FULL:
             return partial(give_back_or_end, held=self.held, ending=ending)
         return partial(lifecycle.finish, held=self.held, ending=ending)
+
+    def _succeed(self, session: Session, move: Move) -> None:
+        """Make the last move of a job that has succeeded, and drop what it will not resume from."""
+        move(session)
+        self.notes = deletions.note(session, retention.prune(session, self.held.id, self.retention))
 
     def _leave(self) -> None:
         """Publish what the run has told of a job that fails or is cancelled; it ends as it does even if that fails."""

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from rdrkd import events
+from rdrkd.cli.comparison import show_comparison
 from rdrkd.events import Event
 from rdrkd.figures import FIGURES, OWN, PROTOCOLS, duration, percent
 from rdrkd.reasons import Reason
@@ -58,10 +59,11 @@ class People:
                 pass
 
     def _on_progress(self, event: events.Progress) -> None:
-        if event.phase != self._phase:
-            self._phase = event.phase
+        phase = event.phase.replace("_", " ")
+        if phase != self._phase:
+            self._phase = phase
             if not self.console.is_terminal:
-                self.console.print(f"{event.phase} ...")
+                self.console.print(f"{phase} ...")
         if self._progress is None:
             self._progress = Progress(
                 TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(),
@@ -75,7 +77,7 @@ class People:
         task = self._progress.task_ids[0]
         self._progress.update(
             task,
-            description=event.phase + place,
+            description=phase + place,
             completed=event.completed,
             total=event.total,
             unit="batches" if event.unit == "batch" else f"{event.unit}s",
@@ -175,8 +177,6 @@ def export_table(made: Mapping[str, Any]) -> Table:
 
 def show_result(result: Mapping[str, Any], console: Console) -> None:
     """Print a run's result: the figures by both protocols, by class, and where the weights are."""
-    for warning in result.get("warnings", []):
-        console.print(f"[bold red]{escape(warning['code'])}[/] {escape(warning['message'])}")
     name = {"distill": "student", "export": "exported"}.get(result.get("kind", ""), "model")
     rows = {name: result["metrics"]}
     if made := result.get("export"):
@@ -195,6 +195,10 @@ def show_result(result: Mapping[str, Any], console: Console) -> None:
         console.print(f"In the run folder: [bold]{made['file']['name']}[/]")
     if weights := result.get("weights"):
         console.print("Weights in the run folder: " + ", ".join(f"[bold]{file}[/]" for file in weights))
+    if comparison := result.get("comparison"):
+        show_comparison(comparison, console)
+    for warning in result.get("warnings", []):
+        console.print(f"[bold red]{escape(warning['code'])}[/] {escape(warning['message'])}")
 
 
 def show_failure(event: events.Failed, console: Console) -> None:

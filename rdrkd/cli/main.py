@@ -20,7 +20,7 @@ from rdrkd.cli.doctor import doctor
 from rdrkd.cli.jobs import jobs
 from rdrkd.cli.keys import keys
 from rdrkd.cli.models import models
-from rdrkd.cli.own_data import Batch, Epochs, Imgsz, PresetName, RunName
+from rdrkd.cli.own_data import Baseline, Batch, Epochs, Imgsz, PresetName, RunName
 from rdrkd.cli.reading import takes_reading
 from rdrkd.cli.studies import studies
 from rdrkd.cli.study import app as study
@@ -110,6 +110,7 @@ def distill(
     batch: Batch = None,
     preset: PresetName = None,
     name: RunName = None,
+    baseline: Baseline = None,
     cache: Cache = None,
     *,
     reading: "Reading",
@@ -117,7 +118,9 @@ def distill(
     events: Events = False,
 ) -> None:
     """Distil a student from a teacher: `--teacher l.pt --student yolov8n --data scenes.zip`, or a spec."""
-    of_spec = own_data.asked({"epochs": epochs, "imgsz": imgsz, "batch": batch, "preset": preset, "name": name})
+    of_spec = own_data.asked(
+        {"epochs": epochs, "imgsz": imgsz, "batch": batch, "preset": preset, "name": name, "baseline": baseline}
+    )
     if spec is not None:
         own_data.refuse_with_spec(of_spec)
         if run_dir is None:

@@ -72,6 +72,8 @@ def _state(run: Run) -> str:
     note = ""
     if ended == "finished" and done < planned:
         note = " (stopped early)"
+    elif ended == "not finished" and run.alone:
+        note = f", then {run.alone} of {planned} of the student alone"
     elif ended == "not finished" and done >= planned:
         note = ", not evaluated yet"
     return f"{ended}: {done} of {planned} epochs{note}"
