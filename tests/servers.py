@@ -54,8 +54,14 @@ class Postgres:
     def refuse(self, url: str, refused: bool) -> None:
         """Let a database refuse all connections and end those that it has, or take them again."""
         name = sa.make_url(url).database
-        others = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-        self._execute(self.admin_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS {not refused}", others)
+        self._execute(self.admin_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS {not refused}")
+        self.disconnect(url)
+
+    def disconnect(self, url: str) -> None:
+        """End all connections to a database; return when they have ended."""
+        name = sa.make_url(url).database
+        others = f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{name}'"
+        self._execute(self.admin_url, others)
 
     def _new(self, of: str = "") -> str:
         name = f"test_{next(NAMES)}"

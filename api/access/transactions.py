@@ -51,11 +51,14 @@ class UnitOfWork:
     def of(
         cls, database: Database, doorbell: Doorbell, caller: Caller, quotas: Quotas = NONE, write: bool = True
     ) -> Iterator["UnitOfWork"]:
-        """Act for a caller, within quotas: commit at the end and ring; on any error roll back and undo."""
+        """Act for a caller, within quotas: commit at the end and ring; on any error roll back and undo.
+
+        Without `write` the session only reads (`Database.reading`).
+        """
         work: UnitOfWork | None = None
         is_decided = True  # whether a failure means that nothing was committed
         try:
-            with database.transaction(write) as session:
+            with database.transaction(write) if write else database.reading() as session:
                 act_for(session, caller, quotas)
                 work = cls(session, database)
                 yield work

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from typing import TypeVar
 
 from api.db import Database
@@ -136,6 +137,7 @@ class Admission:
     """Lets work at the database; used by one event loop."""
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._writers = Line(WRITERS.get(database.engine.dialect.name, OTHER_WRITERS))
         self._requests = Lane(database, REQUESTS, "requests")
         self._guard = Lane(database, GUARD, "guard")
@@ -145,15 +147,16 @@ class Admission:
         """Run what a request reads or writes. Those who write stand in line among themselves first.
 
         Args:
-            work: what is to be done.
+            work: what is to be done; a read may be run twice (`Database.read`).
             write: it may write.
             refuse: rather than wait for long; not what has begun already.
 
         Raises:
             Overloaded: too many wait already.
         """
-        lines = (self._writers,) if write else ()
-        return await self._requests.run(work, *lines, refuse=refuse)
+        if write:
+            return await self._requests.run(work, self._writers, refuse=refuse)
+        return await self._requests.run(partial(self._database.read, work), refuse=refuse)
 
     def check(self, write: bool) -> None:
         """Refuse a request that would be refused at the database, before anything of it is parsed.
@@ -167,11 +170,11 @@ class Admission:
 
     async def guard(self, work: Callable[[], T]) -> T:
         """Run a small read that every request needs."""
-        return await self._guard.run(work, refuse=False)
+        return await self._guard.run(partial(self._database.read, work), refuse=False)
 
     async def follow(self, work: Callable[[], T]) -> T:
         """Run what one of those reads who follow jobs; their number is limited elsewhere."""
-        return await self._followers.run(work, refuse=False)
+        return await self._followers.run(partial(self._database.read, work), refuse=False)
 
     def close(self) -> None:
         """End the threads."""

@@ -111,7 +111,7 @@ class Lookup:
 
     async def _read(self, read: Callable[[Session], T]) -> T:
         def work() -> T:
-            with self._database.transaction() as session:
+            with self._database.reading() as session:
                 return read(session)
 
         try:

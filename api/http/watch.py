@@ -131,6 +131,6 @@ class Watch:
 
     def _read(self, job_ids: list[str]) -> dict[str, int | None]:
         """Read the versions of jobs; None: it is gone."""
-        with self._database.transaction() as session:
+        with self._database.reading() as session:
             rows = session.execute(select(Job.id, Job.version).where(Job.id.in_(job_ids))).all()
         return dict.fromkeys(job_ids) | dict(rows)

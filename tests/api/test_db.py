@@ -1,5 +1,6 @@
 """How databases are opened."""
 
+import asyncio
 import os
 import sqlite3
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import InternalError
 
 from api.db import Database, make_engine
+from api.http import admission
 from tests.servers import Postgres, Valkey
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +72,42 @@ def test_a_reading_session_opens_no_transaction_on_postgres(postgres: Postgres) 
             assert session.scalar(moment) < session.scalar(moment)
         with database.transaction() as session:  # on the same connection
             assert session.scalar(moment) == session.scalar(moment)
+        database.engine.dispose()
+
+
+@pytest.mark.parametrize("lane", ["requests", "guard", "follow"])
+def test_a_read_whose_connection_broke_while_idle_is_repeated(postgres: Postgres, lane: str) -> None:
+    """Reads do not ask beforehand whether their connection is alive; nothing may come of that."""
+    with postgres.migrated() as url:
+        database = Database(url, admitted=admission.CONNECTIONS)
+        runs: list[int] = []
+
+        def backend() -> int:
+            runs.append(1)
+            with database.reading() as session:
+                return session.scalar(text("SELECT pg_backend_pid()")) or 0
+
+        async def read() -> int:
+            let_in = admission.Admission(database)
+            lanes = {"requests": partial(let_in.run, write=False), "guard": let_in.guard}
+            return await lanes.get(lane, let_in.follow)(backend)
+
+        first = asyncio.run(read())
+        postgres.disconnect(url)
+        second = asyncio.run(read())
+        third = asyncio.run(read())
+        assert (first != second, second == third, len(runs)) == (True, True, 4)
+        database.engine.dispose()
+
+
+def test_a_transaction_never_meets_a_connection_that_broke_while_idle(postgres: Postgres) -> None:
+    """What writes cannot be repeated; so it asks beforehand."""
+    with postgres.migrated() as url:
+        database = Database(url)
+        for _ in range(2):
+            with database.transaction() as session:
+                assert session.scalar(text("SELECT 1")) == 1
+            postgres.disconnect(url)
         database.engine.dispose()
 
 

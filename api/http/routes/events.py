@@ -69,7 +69,7 @@ def list_job_events(
 
 
 def _read(database: Database, job_id: str, seq: int) -> Batch[int]:
-    with database.transaction() as session:
+    with database.reading() as session:
         # Before the events: the one that ends the job is written with its status.
         status = session.scalar(select(Job.status).where(Job.id == job_id))
         rows = service.after(session, job_id, seq, ROWS)

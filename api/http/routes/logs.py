@@ -92,7 +92,7 @@ def _page(job_id: str, rows: list[JobLog], start: Cursor, has_more: bool, form: 
 
 
 def _read(database: Database, job_id: str, attempt: int | None, start: Cursor) -> Batch[Cursor]:
-    with database.transaction() as session:
+    with database.reading() as session:
         # Before the lines: the last ones are written before the job ends.
         status = session.scalar(select(Job.status).where(Job.id == job_id))
         rows, has_more = service.after(session, job_id, start, attempt)

@@ -1,5 +1,6 @@
 """Trainers' logs in pieces of whole lines; an attempt keeps its newest `MOST` characters. No function commits."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -70,7 +71,7 @@ def after(session: Session, job_id: str, cursor: Cursor, attempt: int | None = N
 def tail(session: Session, job_id: str, lines: int, attempt: int | None = None) -> list[JobLog]:
     """Read the last `lines` lines, as far as an answer takes them, in pieces of which the first may be cut."""
     newest_first = (JobLog.attempt.desc(), JobLog.number.desc())
-    rows, _ = _read(session, _of(job_id, attempt).limit(lines), newest_first)  # a piece has a line at least
+    rows, _ = _read(session, _of(job_id, attempt), newest_first, min(lines, ROWS))  # a piece has at least one line
     found: list[JobLog] = []
     for row in rows:
         session.expunge(row)  # what is cut here is cut for the reader alone
@@ -88,18 +89,17 @@ def _of(job_id: str, attempt: int | None) -> Select[JobLog]:
 
 
 def _read(
-    session: Session, query: Select[JobLog], order: Sequence[SQLColumnExpression[int]]
+    session: Session, query: Select[JobLog], order: Sequence[SQLColumnExpression[int]], most: int = ROWS
 ) -> tuple[list[JobLog], bool]:
-    """Read the first `ANSWER` characters of what a query finds, and say whether it finds more."""
-    found: list[JobLog] = []
-    room = ANSWER
-    with session.scalars(query.order_by(*order).execution_options(yield_per=16)) as rows:
-        for row in rows:
-            room -= row.size
-            if room < 0 or len(found) == ROWS:
-                return found, True
-            found.append(row)
-    return found, False
+    """Read the first `ANSWER` characters, in at most `most` pieces, that a query finds; and whether it finds more.
+
+    The sizes are read first, so that no more text than the response takes leaves the database. That needs no cursor on
+    the server, and so no transaction.
+    """
+    query = query.order_by(*order)
+    sizes = session.scalars(query.with_only_columns(JobLog.size).limit(most + 1)).all()
+    fitting = sum(total <= ANSWER for total in itertools.accumulate(sizes[:most]))
+    return list(session.scalars(query.limit(fitting))) if fitting else [], fitting < len(sizes)
 
 
 def pieces(text: str) -> Iterator[str]:
