@@ -20,8 +20,10 @@ from api.storage import StorageUnreachable, deletions
 from api.tables.leases import Fenced, Wish
 from api.tables.states import Status
 from rdrkd.events import EXIT_STOPPED, Checkpoint, Done, Epoch, Event, Failed, Progress, Resolved, Warn, at_fault, parse
+from rdrkd.files import write_json
 from rdrkd.paths import without_paths
 from rdrkd.reasons import Reason
+from rdrkd.run_folder.names import CALLED
 from worker import checkpoints, endings, inputs, run_folders, studies
 from worker.lease import Lease, Order, is_outage
 from worker.logs import Shipping
@@ -123,6 +125,7 @@ class Attempt:
         run_folders.prepare(self.folder)
         (self.folder / SPEC).write_text(json.dumps(self.held.spec, indent=2))
         needed = self.lease.write(lambda session: inputs.locate(session, self.held.spec))
+        write_json(self.folder / CALLED, inputs.names_of(needed))
         options = inputs.arguments(self.place.storage, needed, run_folders.inputs(self.folder))
         if self.held.kind == studies.COMPARE:
             self.lease.write(lambda session: studies.lay_out(session, self.place.storage, self.held.spec, self.folder))

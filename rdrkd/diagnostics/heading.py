@@ -1,7 +1,7 @@
 """The head of a report: what the run was, how far it came, and its figures at a glance."""
 
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rdrkd.diagnostics.history import Run, at, finite
 from rdrkd.diagnostics.words import number
@@ -45,17 +45,24 @@ def heading(run: Run) -> Heading:
 
 
 def _subject(run: Run) -> str:
-    dataset = PurePath(str(run.setting("dataset") or "an unknown dataset")).name
+    dataset = _called(run, "dataset") or PurePath(str(run.setting("dataset") or "an unknown dataset")).name
     if run.setting("kind") != "distill":
-        return f"{_model(run.setting('model'))} on {dataset}"
-    student = _model(run.setting("student"))
-    return (
-        f"{_model(run.setting('teacher'))} → {student} on {dataset}" if run.terms else f"{student} alone on {dataset}"
-    )
+        return f"{_model(run, 'model')} on {dataset}"
+    student = _model(run, "student")
+    return f"{_model(run, 'teacher')} → {student} on {dataset}" if run.terms else f"{student} alone on {dataset}"
 
 
-def _model(reference: Any) -> str:
-    """Name a model as the spec refers to it; of a path only the file."""
+def _called(run: Run, field: str) -> str | None:
+    """Return what people call the dataset or model of a field, where the run knows it."""
+    name = run.setting("provenance", "names", field)
+    return name if isinstance(name, str) and name else None
+
+
+def _model(run: Run, field: str) -> str:
+    """Return a model's name, or how the spec refers to it; of a path only the file."""
+    if (name := _called(run, field)) is not None:
+        return name
+    reference = run.setting(field)
     if not isinstance(reference, dict) or not reference:
         return "a model"
     way, value = next(iter(reference.items()))

@@ -1,5 +1,6 @@
 """A whole run in its folder: resolve the spec, train, evaluate or export, leave `result.json`. Again, it goes on."""
 
+import json
 import platform
 import resource
 import time
@@ -26,7 +27,7 @@ from rdrkd.run.load_models import check_classes, open_models, path_of
 from rdrkd.run.training import card, figures, train
 from rdrkd.run_folder import checkpoints
 from rdrkd.run_folder.folder import Begun
-from rdrkd.run_folder.names import RESULT
+from rdrkd.run_folder.names import CALLED, RESULT
 from rdrkd.run_folder.recorder import Recorder
 from rdrkd.spec import Architecture, Distill, Evaluate, Export, RunSpec, Train, references
 from rdrkd.spec.resolved import with_defaults
@@ -75,7 +76,7 @@ def _go(spec: RunSpec, run_dir: Path, begun: Begun, reporter: Reporter, inputs: 
     opened = None if begun.finished else open_models(spec, inputs, devices, checkpoints.complete(run_dir))
     cache = inputs.cache or run_dir / "dataset"
     dataset = open_dataset(_dataset_path(spec, inputs), cache, reading=inputs.reading)
-    resolved = _resolved(spec, dataset, inputs)
+    resolved = _resolved(spec, dataset, inputs, _called(run_dir))
     begun.check_inputs(resolved)  # until here nothing of an earlier run is touched
     if begun.finished:  # under other names or paths, of the same content
         begun.name()
@@ -89,7 +90,7 @@ def _go(spec: RunSpec, run_dir: Path, begun: Begun, reporter: Reporter, inputs: 
         reporter.emit(Warn(code="schedule_short", message=message))
     match spec, opened:
         case Distill() | Train() as job, Plan() as plan:
-            result = train(job, plan, dataset, run_dir, reporter, inputs)
+            result = train(job, plan, dataset, run_dir, reporter, inputs, _called(run_dir))
         case Evaluate() as job, LoadedModel() as model:
             result = _evaluate(job, model, dataset, reporter, inputs)
         case Export() as job, LoadedModel() as model:
@@ -149,7 +150,13 @@ def _cost(started: float, device: str | None) -> dict[str, Any]:
     }
 
 
-def _resolved(spec: RunSpec, dataset: Dataset, inputs: Inputs) -> dict[str, Any]:
+def _called(run_dir: Path) -> dict[str, str]:
+    """Return what people call the models and the dataset, where whoever started this run has written it down."""
+    file = run_dir / CALLED
+    return dict(json.loads(file.read_text())) if file.is_file() else {}
+
+
+def _resolved(spec: RunSpec, dataset: Dataset, inputs: Inputs, called: dict[str, str]) -> dict[str, Any]:
     """Return the spec with every default, the expanded terms, and what else decides the outcome."""
     content = with_defaults(spec)
     alone = isinstance(spec, Distill) and not spec.distillation.recipe.terms  # the preset `none` opens no teacher
@@ -161,6 +168,7 @@ def _resolved(spec: RunSpec, dataset: Dataset, inputs: Inputs) -> dict[str, Any]
     content["provenance"] = {
         "dataset_sha256": dataset.sha256,
         "classes": list(dataset.names),
+        **({"names": called} if called else {}),
         **({"divide": dataset.divide} if dataset.divide else {}),
         **({"scaling": [dataset.scaling.low, dataset.scaling.high]} if dataset.scaling else {}),
         "model_sha256": models,

@@ -1,6 +1,7 @@
 """A training from its plan to its result: train, evaluate, compare with the teacher, and say what looks wrong."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,15 +36,21 @@ _SPLIT = "val"
 
 
 def train(
-    spec: Distill | Train, plan: Plan, dataset: Dataset, run_dir: Path, reporter: Reporter, inputs: Inputs
+    spec: Distill | Train,
+    plan: Plan,
+    dataset: Dataset,
+    run_dir: Path,
+    reporter: Reporter,
+    inputs: Inputs,
+    called: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Train a plan and return its result."""
+    """Train a plan and return its result; `called` has names of models, by the spec's field."""
     doubted = list(first_look.warnings_of(plan.settings, dataset))
     for warning in doubted:
         reporter.emit(warning)
     data = run_dir / "data.yaml"
     dataset.write_yaml(data)
-    work = _Work(spec, plan, dataset, run_dir, reporter, inputs)
+    work = _Work(spec, plan, dataset, run_dir, reporter, inputs, called)
     baseline = isinstance(spec, Distill) and spec.baseline
     epochs = plan.settings.epochs
     of_student = Part(epochs=2 * epochs) if baseline else WHOLE
@@ -79,6 +86,7 @@ class _Work:
     run_dir: Path
     reporter: Reporter
     places: Inputs
+    called: Mapping[str, str]
     doubted: list[Warn] = field(default_factory=list)
 
     def trained(self, plan: Plan, part: Part) -> dict[str, Any]:
@@ -114,10 +122,14 @@ class _Work:
         if not isinstance(self.spec, Distill) or self.plan.teacher is None:
             return None
         assert self.plan.teacher.path is not None
-        imgsz, name = self.plan.settings.imgsz, name_of(self.spec.student)
+        imgsz, name = self.plan.settings.imgsz, self.called.get("student") or name_of(self.spec.student)
         loaded = {"teacher": self.plan.teacher, "student": load_weights(self.run_dir / WEIGHTS[0])}
         figures = {"teacher": self.evaluated(self.plan.teacher.path), "student": metrics}
-        names = {"teacher": name_of(self.spec.teacher), "student": name, "alone": f"{name} alone"}
+        names = {
+            "teacher": self.called.get("teacher") or name_of(self.spec.teacher),
+            "student": name,
+            "alone": f"{name} alone",
+        }
         if alone is not None:
             loaded["alone"] = load_weights(self.run_dir / ALONE[0])
             figures["alone"] = self.evaluated(self.run_dir / ALONE[0])

@@ -60,6 +60,33 @@ def test_figures_are_labelled_by_protocol_and_unknown_ones_are_a_dash() -> None:
     assert "[bus]" in text, "a class name is no markup"
 
 
+def test_the_comparison_comes_last_fits_80_columns_and_what_is_dead_looks_dead() -> None:
+    points = {"precision": 70.8, "recall": 23.8, "f1": 35.6}
+    network = {
+        **FIGURES, "name": "yolov8n", "architecture": "yolov8n", "parameters": 3_012_000, "megabytes": 6.04,
+        "operating_points": {"usual": points | {"confidence": 0.25}, "best_f1": points | {"confidence": 0.08}},
+        "latency": {"median_ms": 12.345}, "training_seconds": 3601.0,
+    }  # fmt: skip
+    teacher = {**network, "name": "[l].pt", "architecture": None, "latency": None, "training_seconds": None}
+    difference = dict.fromkeys(FIGURES, 1.25) | {"AP_L": None}
+    comparison = {
+        "split": "val", "teacher": teacher, "alone": network, "student": network, "difference": difference,
+        "summary": "One seed is one throw.",
+    }  # fmt: skip
+    warning = {"code": "teacher_behind", "message": "use a larger teacher"}
+    written = io.StringIO()
+    done = events.Done(result={**RESULT, "comparison": comparison, "warnings": [warning]})
+    People(Console(file=written, width=80)).emit(done)
+    lines = written.getvalue()[written.getvalue().index("Was it worth it?") :].splitlines()
+    words = [line.split() for line in lines]
+    assert ["student", "alone", "18.8", "33.0", "9.5"] in words
+    assert ["student", "-", "alone", "+1.2", "+1.2", "+1.2"] in words
+    assert ["student", "70.8", "23.8", "35.6", "0.08", "70.8", "23.8", "35.6"] in words
+    assert ["student", "yolov8n", "3.01", "6.0", "12.3", "1", "h", "00", "min"] in words
+    assert ["teacher", "[l].pt", "3.01", "6.0", "-", "-"] in words
+    assert lines[-2:] == ["One seed is one throw.", "teacher_behind use a larger teacher"]
+
+
 def test_failures_name_the_field() -> None:
     problems = [{"where": "/train/lr0", "detail": "expected [less], got 11"}]
     text = shown(events.Failed(reason=Reason.SPEC_INVALID, message="refused [1]", problems=problems))
