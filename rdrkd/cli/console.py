@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -138,21 +137,6 @@ def own_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
         table.add_column(name, justify="right")
     for model, metrics in rows.items():
         table.add_row(model, *(percent(metrics["ultralytics"][figure]) for figure in OWN))
-    return table
-
-
-def results_table(results: Mapping[str, Mapping[str, Any]], title: str) -> Table:
-    """Lay out several runs' results side by side: COCO figures at maxDets 100, and the size of each network."""
-    table = Table(title=f"{title} (percent)", box=SIMPLE_HEAD, collapse_padding=True)  # fits 80 columns
-    table.add_column("model", no_wrap=True)
-    table.add_column("network", no_wrap=True)
-    table.add_column("M params", justify="right")
-    for name in FIGURES:
-        table.add_column(name, justify="right")
-    for name, result in results.items():
-        figures, network = result["metrics"]["coco"], result["student"]
-        size = f"{network['parameters'] / 1e6:.2f}"
-        table.add_row(name, network["architecture"], size, *(percent(figures[figure]) for figure in FIGURES))
     return table
 
 

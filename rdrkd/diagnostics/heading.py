@@ -1,7 +1,8 @@
 """The head of a report: what the run was, how far it came, and its figures at a glance."""
 
+from collections.abc import Mapping
 from pathlib import PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rdrkd.diagnostics.history import Run, at, finite
 from rdrkd.diagnostics.words import number
@@ -35,7 +36,7 @@ def heading(run: Run) -> Heading:
     return Heading(
         name=str(run.setting("name") or run.folder),
         kind=str(run.setting("kind") or "run"),
-        subject=_subject(run),
+        subject=subject(run.spec),
         state=_state(run),
         finished=run.result is not None,
         facts={label: value for label, value in _facts(run).items() if value},
@@ -44,26 +45,27 @@ def heading(run: Run) -> Heading:
     )
 
 
-def _subject(run: Run) -> str:
-    dataset = _called(run, "dataset") or PurePath(str(run.setting("dataset") or "an unknown dataset")).name
-    if run.setting("kind") != "distill":
-        return f"{_model(run, 'model')} on {dataset}"
-    student = _model(run, "student")
-    return f"{_model(run, 'teacher')} → {student} on {dataset}" if run.terms else f"{student} alone on {dataset}"
+def subject(spec: Mapping[str, Any]) -> str:
+    """Return what a resolved spec trains under whom on what, by names where it has them."""
+    dataset = _called(spec, "dataset") or PurePath(str(spec.get("dataset") or "an unknown dataset")).name
+    if spec.get("kind") != "distill":
+        return f"{_model(spec, 'model')} on {dataset}"
+    student, terms = _model(spec, "student"), at(spec, "distillation", "losses")
+    return f"{_model(spec, 'teacher')} → {student} on {dataset}" if terms else f"{student} alone on {dataset}"
 
 
-def _called(run: Run, field: str) -> str | None:
+def _called(spec: Mapping[str, Any], field: str) -> str | None:
     """Return what people call the dataset or model of a field, where the run knows it."""
-    name = run.setting("provenance", "names", field)
+    name = at(spec, "provenance", "names", field)
     return name if isinstance(name, str) and name else None
 
 
-def _model(run: Run, field: str) -> str:
+def _model(spec: Mapping[str, Any], field: str) -> str:
     """Return a model's name, or how the spec refers to it; of a path only the file."""
-    if (name := _called(run, field)) is not None:
+    if (name := _called(spec, field)) is not None:
         return name
-    reference = run.setting(field)
-    if not isinstance(reference, dict) or not reference:
+    reference = spec.get(field)
+    if not isinstance(reference, Mapping) or not reference:
         return "a model"
     way, value = next(iter(reference.items()))
     return PurePath(str(value)).name if way == "path" else str(value)

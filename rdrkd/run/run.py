@@ -22,6 +22,7 @@ from rdrkd.files import file_sha256, held, write_json
 from rdrkd.models import LoadedModel
 from rdrkd.process.devices import devices_of
 from rdrkd.reporter import Reporter
+from rdrkd.run import model_card
 from rdrkd.run.load_models import Inputs as Inputs
 from rdrkd.run.load_models import check_classes, open_models, path_of
 from rdrkd.run.training import card, figures, train
@@ -101,6 +102,7 @@ def _go(spec: RunSpec, run_dir: Path, begun: Begun, reporter: Reporter, inputs: 
             result = compare(run_dir, dataset)
     result = {"kind": spec.kind, **result, **_cost(started, inputs.device)}
     if isinstance(spec, Distill | Train):  # the others have no epochs to tell of
+        model_card.write(run_dir, resolved, result)
         Reports(run_dir, reporter).write(result)  # before the result: a folder that has one is never touched again
     write_json(run_dir / RESULT, result)
     return result

@@ -96,3 +96,5 @@ def test_a_dead_run_looks_dead(scenes: Path, teacher_path: Path, tmp_path: Path)
     assert head.count('class="doubt') == len(DEAD)
     assert "so it has nothing to teach" in head
     assert "AP of the teacher" in page
+    card = (tmp_path / "model_card.md").read_text()
+    assert all(f"> **{code}**" in card for code in DEAD)

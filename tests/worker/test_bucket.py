@@ -123,7 +123,7 @@ def test_a_damaged_input_fails_the_job(place: Workplace, rows: Rows, tmp_path: P
 def test_another_attempt_goes_on_from_the_newest_checkpoint_that_is_whole(
     place: Workplace, rows: Rows, tmp_path: Path
 ) -> None:
-    job_id = rows.job(epochs=3)
+    job_id = rows.job(epochs=4, crash="3")  # one that succeeds keeps nothing to resume from
     work(place, rows)
     (tmp_path / "torn").write_bytes(b"torn")
     place.storage.put_file(tmp_path / "torn", f"jobs/{job_id}/attempt-1/epoch-3/state.pt")

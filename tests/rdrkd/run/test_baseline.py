@@ -78,6 +78,13 @@ def test_the_result_shows_the_three_side_by_side(straight: tuple[Path, Memory, d
     page = (folder / "report.html").read_text()
     assert "student alone" in page
     assert f"finished: {EPOCHS} of {EPOCHS} epochs" in page
+    card = (folder / "model_card.md").read_text()
+    assert comparison["summary"] in card
+    confidence = result["metrics"]["operating_points"]["best_f1"]["confidence"]
+    assert f'predict("image.jpg", imgsz=96, conf={confidence:g})' in card
+    assert [line.split("|")[1].strip() for line in card.splitlines() if line.startswith("| ")][1:] == [
+        "teacher", "student alone", "this network",
+    ]  # fmt: skip
 
 
 def test_epochs_are_numbered_through_and_say_whose_they_are(straight: tuple[Path, Memory, dict[str, Any]]) -> None:

@@ -53,7 +53,8 @@ def test_columns(each_service: Service) -> None:
 
     assert columns == {
         "epoch": [1, 2], "attempt": [1, 1], "part": ["student"] * 2, "metrics/mAP50": [10.0, 20.0],
-        "losses/box": [3.0, 2.0], "losses/ld": [1.0, 1.0], "weights/ld": [2.0, 2.0], "diagnostics/ld/ratio": [None, 0.5],
+        "losses/box": [3.0, 2.0], "losses/ld": [1.0, 1.0], "weights/ld": [2.0, 2.0],
+        "diagnostics/ld/ratio": [None, 0.5],
         "diagnostics/ld/cosine": [None, 0.1], "lr": [0.01, 0.01], "seconds": [2.0, 2.0],
     }  # fmt: skip
 
