@@ -1,6 +1,7 @@
 """A training from its plan to its result: train, evaluate, compare with the teacher, and say what looks wrong."""
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,13 +10,16 @@ from typing import Any
 from rdrkd import doubts
 from rdrkd.data import Dataset
 from rdrkd.errors import NanLossError
+from rdrkd.evaluation import pictures
 from rdrkd.evaluation.evaluate import evaluate
+from rdrkd.evaluation.operating_points import threshold_of
+from rdrkd.evaluation.pictures import Drawn
 from rdrkd.events import Warn
 from rdrkd.export.agreement import inputs, spread
 from rdrkd.export.latency import machine, time_side_by_side
 from rdrkd.export.networks import of_torch
 from rdrkd.files import file_sha256
-from rdrkd.models import LoadedModel, load_weights
+from rdrkd.models import LoadedModel, load_weights, save_student
 from rdrkd.models.weights import parameters_of
 from rdrkd.process.devices import devices_of
 from rdrkd.reporter import Reporter
@@ -23,7 +27,7 @@ from rdrkd.run import first_look
 from rdrkd.run.comparison import compared, entry
 from rdrkd.run.load_models import Inputs
 from rdrkd.run_folder import checkpoint_files
-from rdrkd.run_folder.names import METRICS
+from rdrkd.run_folder.names import METRICS, PREDICTIONS
 from rdrkd.spec import Architecture, Distill, LocalModel, ModelRef, Train
 from rdrkd.training.part import WHOLE, Part
 from rdrkd.training.plan import Plan
@@ -138,7 +142,18 @@ class _Work:
         entries = {
             who: entry(names[who], loaded[who], figures[who], imgsz, made.get(who), latency.get(who)) for who in loaded
         }
+        if self.spec.baseline:
+            self._draw({who: entries[who] for who in ("teacher", "alone", "student") if who in entries}, loaded)
         return compared(_SPLIT, entries["teacher"], entries.get("alone"), entries["student"])
+
+    def _draw(self, entries: Mapping[str, dict[str, Any]], loaded: Mapping[str, LoadedModel]) -> None:
+        """Draw what each network finds in some images, from the confidence with its best F1."""
+        with tempfile.TemporaryDirectory(prefix="rdrkd-predictions-") as folder:
+            drawn = {}
+            for who, network in entries.items():  # written anew: a stranger's file is nothing for plain Ultralytics
+                save_student(loaded[who].model, Path(folder), {}, who)
+                drawn[who] = Drawn(Path(folder, f"{who}.pt"), threshold_of(network))
+            pictures.compare(self.dataset, drawn, self.run_dir / PREDICTIONS, self.plan.settings.imgsz)
 
     def _latency(self, loaded: dict[str, LoadedModel]) -> dict[str, Any]:
         """Time one image through each network, in turn, on the device that evaluates."""

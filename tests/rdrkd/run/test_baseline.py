@@ -78,6 +78,7 @@ def test_the_result_shows_the_three_side_by_side(straight: tuple[Path, Memory, d
     page = (folder / "report.html").read_text()
     assert "student alone" in page
     assert f"finished: {EPOCHS} of {EPOCHS} epochs" in page
+    assert "data:image/jpeg;base64," in page
     card = (folder / "model_card.md").read_text()
     assert comparison["summary"] in card
     confidence = result["metrics"]["operating_points"]["best_f1"]["confidence"]
