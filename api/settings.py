@@ -183,6 +183,8 @@ class Settings(BaseSettings):
         default_factory=list, description="further values accepted in the Host header, comma-separated"
     )
 
+    console: bool = Field(True, description="serve the console's pages at `/`; off: only the API")
+
     max_waiting: int = Field(200, ge=0, description="concurrent event streams and long polls per API process")
 
     max_dataset_bytes: int = Field(20 * GIB, ge=1, description="largest accepted dataset archive, bytes")

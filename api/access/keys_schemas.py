@@ -50,3 +50,15 @@ class NewKeyView(KeyView):
     """A new API key."""
 
     key: str = Field(description="the bearer token, shown only in this response", examples=["rdr_0199f0a1..._5f6c..."])
+
+
+class CallerView(BaseModel):
+    """The caller, as the service knows it."""
+
+    object: Literal["caller"] = "caller"
+    key: str = Field(
+        description="id of the API key; `token` or `loopback`: the operator",
+        examples=["key_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"],
+    )
+    owner: str | None = Field(description="owner of what the caller creates; null: the operator, who sees everything")
+    scope: Scope

@@ -15,6 +15,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from api import migrations
+from api.console.app import routes as console_routes
+from api.console.forwarding import PREFIX as THROUGH
+from api.console.service import InProcess
 from api.db import Database
 from api.errors import (
     ApiError,
@@ -45,6 +48,7 @@ from api.http.routes import (
     artifacts,
     attempts,
     audit,
+    caller,
     control,
     datasets,
     events,
@@ -76,7 +80,8 @@ from rdrkd.spec.problems import problems_of_errors
 
 log = logging.getLogger(__name__)
 
-UPLOADS = ("/v1/datasets", "/v1/models", "/v1/uploads/")  # these limit their bodies themselves; with a slash: all below
+# These limit their bodies themselves; with a slash: all below.
+UPLOADS = ("/v1/datasets", "/v1/models", "/v1/uploads/", f"{THROUGH}/v1/uploads/")
 DESCRIPTION = """Distil a large drone detector into a small one, with RDR-KD.
 
 Upload a dataset and a teacher, queue a job, follow it, download the student. Errors are problem documents (RFC 9457)
@@ -122,7 +127,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(AccessLog)
     app.include_router(health.probes)
-    app.include_router(interactive.router)
+    app.include_router(interactive.docs)
+    if settings.console:
+        app.router.routes.extend(console_routes(InProcess(app), app.state.vault))
+    else:
+        app.include_router(interactive.home)
     app.include_router(_v1())
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(Replayed, _on_replayed)
@@ -155,6 +164,7 @@ def _v1() -> APIRouter:
         methods,
         webhooks,
         keys,
+        caller,
         audit,
         monitoring,
         ledger,

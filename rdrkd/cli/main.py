@@ -14,6 +14,7 @@ from rich.console import Console
 
 from rdrkd import __version__
 from rdrkd.cli import own_data
+from rdrkd.cli.browser import console
 from rdrkd.cli.console import People, show_failure, show_inspection
 from rdrkd.cli.datasets import datasets
 from rdrkd.cli.doctor import doctor
@@ -51,6 +52,7 @@ for name, commands in (
 ):  # fmt: skip
     app.add_typer(commands, name=name)
 app.command("doctor")(doctor)
+app.command("console")(console)
 Spec = Annotated[Path, typer.Argument(help="Job spec, JSON or YAML.", show_default=False)]
 RunDir = Annotated[
     Path,

@@ -19,7 +19,26 @@ class Client(Driver):
     Args:
         url: the service's base URL.
         token: the service's token or an API key; None for a local service that needs none.
+        transport: what carries the requests, if not a connection of its own: an ASGI application, for instance.
+        headers: further headers of every request.
+        patient: whether to wait and try again when the service is busy or does not answer.
     """
+
+    # -- any endpoint
+
+    def get(self, path: str, **params: Any) -> Any:
+        """Return the JSON of any endpoint; a parameter that is None is left out."""
+        given = {name: value for name, value in params.items() if value is not None}
+        return (self._run(calls.ask("GET", path, params=given, headers={"Accept": "application/json"}))).json()
+
+    def send(self, method: str, path: str, body: Any = None) -> Any:
+        """Send JSON to any endpoint; return the JSON that it answers, None if it answers nothing."""
+        answer = self._run(calls.ask(method, path, json=body))
+        return answer.json() if answer.content else None
+
+    def whoami(self) -> dict[str, Any]:
+        """Return who the service takes the caller for: key, owner and scope."""
+        return dict(self._run(calls.plain("/v1/whoami")))
 
     # -- jobs
 
