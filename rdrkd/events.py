@@ -188,7 +188,7 @@ def at_fault(error: ValidationError) -> tuple[str, str] | None:
     ...     parse('{"event": "stopped", "epoch": 1099511627776}')
     ... except ValidationError as error:
     ...     at_fault(error)
-    ('stopped', '`epoch`: Input should be less than or equal to 10000, got 1099511627776')
+    ('stopped', '`epoch`: Input should be less than or equal to 20000, got 1099511627776')
     """
     first = error.errors(include_url=False)[0]
     if not first["loc"] or first["type"] in ("union_tag_invalid", "union_tag_not_found"):
