@@ -8,10 +8,21 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from api.caller import Scope
 from api.tables.keys import ApiKey
 from rdrkd.spec import Moment
+from rdrkd.spec.forms import form
 
-Owner = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$", examples=["survey-team"])]
+OWNER = form(
+    r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$",
+    "up to 64 letters, digits, `_`, `.`, `@` and `-` that begin with a letter or digit",
+)
+Owner = Annotated[str, Field(pattern=OWNER, examples=["survey-team"])]
 Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")
+    str,
+    StringConstraints(
+        strip_whitespace=True,
+        min_length=1,
+        max_length=200,
+        pattern=form(r"^[^\x00-\x1f]+$", "a text without control characters"),
+    ),
 ]
 
 

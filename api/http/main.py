@@ -1,6 +1,5 @@
 """The web app: features put together, errors turned into problem documents."""
 
-import json
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
@@ -76,7 +75,7 @@ from api.webhooks.resolver import Resolver
 from api.webhooks.vault import Vault
 from rdrkd import __version__
 from rdrkd.process.sealing import own_folder
-from rdrkd.spec.problems import problems_of_errors
+from rdrkd.spec.problems import problems_of_errors, sentence
 
 log = logging.getLogger(__name__)
 
@@ -254,8 +253,8 @@ def _invalid(details: Sequence[dict[str, Any]], body: Any) -> ApiError:
     of_body = [detail | {"loc": detail["loc"][1:]} for detail in details if detail["loc"][0] == "body"]
     fields = Invalid.at(*problems_of_errors(of_body, body)).errors
     fields += [
-        FieldError(parameter=str(detail["loc"][1]), detail=f"{detail['msg']}, got {json.dumps(detail['input'])[:80]}")
+        FieldError(parameter=str(detail["loc"][1]), detail=sentence(detail))
         for detail in details
         if detail["loc"][0] != "body"
     ]
-    return Invalid("; ".join(f"{f.pointer or f.parameter}: {f.detail}" for f in fields[:3]), fields)
+    return Invalid("; ".join(f"{f.pointer or f.parameter or 'the body'}: {f.detail}" for f in fields[:3]), fields)

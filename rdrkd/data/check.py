@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rdrkd import suffixes
 from rdrkd.data import coco, yolo
@@ -20,20 +20,30 @@ from rdrkd.grouping import Grouped
 MOST_PROBLEMS = 100
 
 
-class Notice(NamedTuple):
-    """Something of a dataset that deserves a look: a code for programs, and a sentence."""
+@dataclass(frozen=True)
+class Warned:
+    """A warning; `code` is that of the dataset doctor's finding (`rdrkd.data.diagnosis`) that says the same in full."""
 
-    code: str
-    message: str
+    text: str
+    code: str = "check"
 
 
 @dataclass
 class Findings:
     """What is wrong, what deserves a look, and what there is."""
 
-    warnings: list[Notice] = field(default_factory=list)
+    warned: list[Warned] = field(default_factory=list)
     statistics: dict[str, Any] = field(default_factory=dict)
     _found: Grouped = field(default_factory=Grouped)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return the warnings, a sentence each."""
+        return [one.text for one in self.warned]
+
+    def warn(self, texts: Iterable[str], code: str = "check") -> None:
+        """Add warnings of one kind."""
+        self.warned += [Warned(text, code) for text in texts]
 
     def add(self, problems: Iterable[Problem]) -> None:
         """Take problems; equal ones are counted."""
@@ -79,36 +89,31 @@ def check(dataset: Dataset, look: Callable[[str, list[Examined]], object] | None
         dataset: what is checked.
         look: is given each split and its examined images, for more than this looks at.
     """
-    findings = Findings([Notice("note", note) for note in dataset.notes], statistics={"splits": {}})
+    findings = Findings(statistics={"splits": {}})
+    findings.warn(dataset.notes)
     seen: dict[str, dict[str, str]] = {}
     if missing := [split for split in ("train", "val") if split not in dataset.splits]:
-        detail = f"no {' and no '.join(missing)} split: good for evaluation, not for training"
-        findings.warnings.append(Notice("split_missing", detail))
+        findings.warn([f"no {' and no '.join(missing)} split: the dataset can be evaluated on, but not trained on"])
     for split in dataset.splits:
         examined = examine(dataset, split)
         if look is not None:
             look(split, examined)
         findings.add(problem for one in examined for problem in one.problems)
         findings.add(_no_objects(dataset, split, examined))
-        findings.warnings += _label_warnings(dataset, split, examined)
-        findings.warnings += _unread_warnings(dataset, split)
+        findings.warned += _label_warnings(dataset, split, examined)
+        findings.warn(_unread_warnings(dataset, split))
         ignored = _check_annotations(dataset, split, examined, findings) if split in dataset.annotations else 0
         sizes = [one.size for one in examined if one.size]
         counted = [one.boxes if one.size else [] for one in examined]
         findings.statistics["splits"][split] = of_split(dataset.names, sizes, counted, ignored)
         seen[split] = {one.sha256: one.image.name for one in examined}
-    findings.warnings += _leaks(seen)
+    findings.warn(_leaks(seen), "duplicates")
     findings.statistics |= of_all(findings.statistics["splits"].values())
     if dataset.scaling is not None:
         low, high = dataset.scaling.low, dataset.scaling.high
         findings.statistics["scaling"] = {"low": low, "high": high}
-        findings.warnings.append(
-            Notice(
-                "deep_images",
-                f"images of more than 8 bits a channel are scaled: values from {low:g} to {high:g} become 0 to 255; "
-                "scale what the student is to see in the same way",
-            )
-        )
+        text = f"images with more than 8 bits per channel are scaled: values from {low:g} to {high:g} become 0 to 255"
+        findings.warn([f"{text}; scale the student's input in the same way"], "deep_images")
     return findings
 
 
@@ -146,27 +151,27 @@ def _no_objects(dataset: Dataset, split: str, examined: Sequence[Examined]) -> l
     return []
 
 
-def _label_warnings(dataset: Dataset, split: str, examined: Sequence[Examined]) -> list[Notice]:
-    found: dict[str, str] = {}
+def _label_warnings(dataset: Dataset, split: str, examined: Sequence[Examined]) -> list[Warned]:
+    warnings = []
     missing = sum(not one.labelled for one in examined)
     if missing == len(examined) and split == "test":
-        detail = f"{split}: none of {len(examined)} images has a label file; nothing can be evaluated on them"
-        return [Notice("unlabelled", detail)]
+        text = f"{split}: none of {len(examined)} images has a label file, so the split cannot be evaluated on"
+        return [Warned(text, "empty_images")]
     if missing:
-        found["label_files_missing"] = (
-            f"{split}: {missing} of {len(examined)} images have no label file and count as empty"
-        )
+        text = f"{split}: {missing} of {len(examined)} images have no label file and count as images without objects"
+        warnings.append(Warned(text, "empty_images"))
     if twice := sum(one.labels.repeated for one in examined):
-        found["labels_repeated"] = f"{split}: {twice} label lines repeat another one, and are left out"
+        warnings.append(Warned(f"{split}: {twice} duplicate label lines were dropped"))
     if polygons := sum(one.labels.polygons for one in examined):
-        found["polygons"] = f"{split}: {polygons} labels are polygons; their boxes count"
+        warnings.append(Warned(f"{split}: {polygons} labels are polygons; their bounding boxes are used"))
     expected = {yolo.label_path(one.image) for one in examined}
     if orphans := [p for folder in {p.parent for p in expected} for p in folder.glob("*.txt") if p not in expected]:
-        found["images_missing"] = f"{split}: {len(orphans)} label files have no image, such as {orphans[0].name}"
+        warnings.append(Warned(f"{split}: {len(orphans)} label files have no image, such as {orphans[0].name}"))
     present = {box.label for one in examined for box in one.boxes}
     if absent := [name for label, name in enumerate(dataset.names) if label not in present]:
-        found["class_absent"] = f"{split}: no objects of {len(absent)} classes: {', '.join(absent[:20])}"
-    return [Notice(code, detail) for code, detail in found.items()]
+        text = f"{split}: no objects of {len(absent)} classes: {', '.join(absent[:20])}"
+        warnings.append(Warned(text, "class_absent"))
+    return warnings
 
 
 def _check_annotations(dataset: Dataset, split: str, examined: Sequence[Examined], findings: Findings) -> int:
@@ -175,14 +180,13 @@ def _check_annotations(dataset: Dataset, split: str, examined: Sequence[Examined
     parsed = coco.parse(dataset.annotations[split], dataset.names, where)
     frames, problems = parsed.frames, [*parsed.image_problems, *parsed.annotation_problems]
     findings.add(problems)
-    findings.warnings += [Notice("annotations", warning) for warning in parsed.warnings]
+    findings.warn(parsed.warnings)
     if problems:
         return 0
     findings.add(fit(dataset, split, frames, examined, where)[1])
     labelled = sum(len(one.boxes) for one in examined)
     if (annotated := sum(not box.ignored for frame in frames for box in frame.boxes)) != labelled:
-        detail = f"{split}: {labelled} labelled boxes, but {annotated} annotated ones in {where}"
-        findings.warnings.append(Notice("annotations_differ", detail))
+        findings.warn([f"{split}: {labelled} boxes in the label files, but {annotated} in {where}"])
     return sum(box.ignored for frame in frames for box in frame.boxes)
 
 
@@ -222,22 +226,21 @@ def fit(
     return fitting, problems
 
 
-def _unread_warnings(dataset: Dataset, split: str) -> list[Notice]:
+def _unread_warnings(dataset: Dataset, split: str) -> list[str]:
     """Name files beside the images that other tools would train on, and that are not read here."""
     folders = {image.parent for image in dataset.images(split)}
     unread = sorted(p for folder in folders for p in folder.iterdir() if p.suffix.lower() in suffixes.UNREAD)
     if not unread:
         return []
     kinds = ", ".join(sorted({p.suffix.lower() for p in unread}))
-    detail = f"{split}: {len(unread)} files beside the images are not read ({kinds}), such as {unread[0].name}"
-    return [Notice("files_unread", detail)]
+    return [f"{split}: {len(unread)} files beside the images are not read ({kinds}), such as {unread[0].name}"]
 
 
-def _leaks(seen: dict[str, dict[str, str]]) -> list[Notice]:
+def _leaks(seen: dict[str, dict[str, str]]) -> list[str]:
     """Find images that a split shares with the training images: figures measured on them mean nothing."""
     train = seen.get("train", {})
     return [
-        Notice("leak", f"{split}: {len(shared)} images are also in train, byte by byte, such as {images[min(shared)]}")
+        f"{split}: {len(shared)} images are also in train, byte by byte, such as {images[min(shared)]}"
         for split, images in seen.items()
         if split != "train" and (shared := set(images) & set(train))
     ]

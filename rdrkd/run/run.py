@@ -112,7 +112,7 @@ def _check(dataset: Dataset, reporter: Reporter) -> None:
     """Refuse a dataset with faults, which Ultralytics would pass over in silence."""
     findings = check(dataset)
     for warning in findings.warnings:
-        reporter.emit(Warn(code="dataset", message=warning.message))
+        reporter.emit(Warn(code="dataset", message=warning))
     findings.refuse_problems()
 
 

@@ -64,8 +64,7 @@ def test_a_job_fetches_its_inputs_and_keeps_its_checkpoints_in_the_bucket(place:
     kept = {file.key for file in place.storage.stored() if file.key.startswith("jobs/")}
     assert kept == {
         f"jobs/{job_id}/attempt-1/{folder}/{name}"
-        for folder, names in {"epoch-2": "state student", "epoch-3": "state student"}.items()
-        for name in (f"{stem}.pt" for stem in names.split())
+        for folder, name in (("epoch-2", "student.pt"), ("epoch-3", "student.pt"))
     } | {f"jobs/{job_id}/attempt-1/final/result.json"}
     seen = json.dumps(job.resolved_spec)
     assert SECRET not in seen
