@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from api.console import scatter
+from api.console import curves, scatter
 from api.console.pages.home import AP
 from api.console.visit import HEADERS, Visit
 from api.console.words import title
@@ -27,7 +27,7 @@ async def compare(visit: Visit) -> Response:
         chart=scatter.chart([(row["title"], row["seconds"], row["figures"].get("AP")) for row in rows]),
         chosen={name: visit.query(name) for name in ("study", "name", "label")},
         query=visit.request.url.query,
-        curves=min(len(rows), MOST_CURVES),
+        drawn=min(len(rows), MOST_CURVES),
     )
 
 
@@ -40,10 +40,11 @@ async def compare_curves(visit: Visit) -> Response:
             for job in jobs
         )
     )
-    epochs = sorted({epoch for one in found for epoch in one["data"]["epoch"]})
+    drawn = [curves.student_only(one["data"]) for one in found]
+    epochs = sorted({epoch for one in drawn for epoch in one["epoch"]})
     series = []
-    for job, one in zip(jobs, found, strict=True):
-        known = dict(zip(one["data"]["epoch"], one["data"].get(AP, []), strict=False))
+    for job, one in zip(jobs, drawn, strict=True):
+        known = dict(zip(one["epoch"], one.get(AP, []), strict=False))
         series.append({"name": title(job), "values": [known.get(epoch) for epoch in epochs]})
     charts = [{"title": "AP, validation", "unit": "%", "series": series}] if epochs else []
     return JSONResponse({"epochs": epochs, "charts": charts, "best": None, "resumed": []}, headers=HEADERS)

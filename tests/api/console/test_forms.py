@@ -23,7 +23,7 @@ DISTIL: dict[str, Any] = {
 }
 SPECS = [
     DISTIL | {"distillation": {"preset": "rdr-kd"}, "train": {"epochs": 5, "lr0": 0.01, "cos_lr": True, "amp": "bf16"}},
-    DISTIL | {"distillation": {"losses": [{"name": "decoupled", "weight": 0.1}, {"name": "pkd"}]}},
+    DISTIL | {"distillation": {"losses": [{"name": "decoupled", "weight": 0.1}, {"name": "pkd"}]}, "baseline": True},
     DISTIL | {"student": {"job": "job_" + "3" * 32}, "labels": {"a": "b"}, "priority": 3, "timeout_seconds": 60}
     | {"distillation": {"losses": [{"name": "decoupled", "temperature": 7.0}], "schedule": {"stop_epochs": 1}}},
     {"kind": "train", "dataset": "scenes", "model": {"architecture": "yolov8n"}, "train": {"optimizer": "AdamW"}},
