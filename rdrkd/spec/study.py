@@ -95,8 +95,8 @@ class Teacher(BaseModel):
         if not isinstance(value, dict):
             return value
         reference = {name: given for name, given in value.items() if name in _REFERENCE and isinstance(given, str)}
-        return {**{name: given for name, given in value.items() if name not in reference},
-                **({"model": reference} if reference else {})}  # fmt: skip
+        others = {name: given for name, given in value.items() if name not in reference}
+        return others | {"model": reference} if reference and "model" not in others else value
 
     @model_validator(mode="after")
     def _has_weights(self) -> Self:

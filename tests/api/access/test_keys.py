@@ -125,7 +125,7 @@ def test_an_expired_key_is_refused(each_service: Service) -> None:
 
 def test_a_key_that_has_expired_already_is_not_made(each_service: Service) -> None:
     for moment in ("2020-01-01T00:00:00Z", "2020-01-01T00:00:00"):
-        answer = each_service.client.post("/v1/api-keys", json=ASKED | {"expires_at": moment})
+        answer = each_service.client.post("/v1/api-keys", json=FIRST | {"expires_at": moment})
         assert answer.status_code == 422
         assert answer.json()["errors"][0]["pointer"] == "/expires_at"
     with each_service.database.transaction() as session:
