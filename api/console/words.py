@@ -51,7 +51,7 @@ def sentence(job: dict[str, Any]) -> str:
     if status == "paused":
         return "Paused: it keeps its checkpoints, and goes on when it is resumed."
     begun = {"starting": "Starting", "pausing": "Pausing after this epoch", "cancelling": "Stopping"}
-    words = [begun.get(status) or str(job["phase"] or "running").capitalize()]
+    words = [begun.get(status) or str(job["phase"] or "running").replace("_", " ").capitalize()]
     if job["epoch"] and job["epochs"]:
         words.append(f"epoch {job['epoch']} of {job['epochs']}")
     if job["eta_seconds"] is not None:
@@ -67,7 +67,7 @@ def share_done(job: dict[str, Any]) -> float | None:
     """
     progress = job["progress"] or {}
     part = progress.get("completed", 0) / progress["total"] if progress.get("total") else None
-    if job["phase"] == "training" and job["epoch"] and job["epochs"]:
+    if str(job["phase"]).startswith("training") and job["epoch"] and job["epochs"]:
         return float(100 * (job["epoch"] - 1 + (part or 0.0)) / job["epochs"])
     return None if part is None else 100 * part
 

@@ -93,7 +93,7 @@ def line_of(shown: dict[str, Any]) -> str:
     if shown.get("waiting_for"):
         parts.append(str(shown["waiting_for"][0]["detail"]))
     elif shown.get("epoch"):
-        parts.append(f"{shown['phase']}, epoch {shown['epoch']}/{shown['epochs']}")
+        parts.append(f"{str(shown['phase']).replace('_', ' ')}, epoch {shown['epoch']}/{shown['epochs']}")
         parts += _figures(shown)
     if shown.get("message"):
         parts.append(f"{shown['reason']}: {shown['message']}")

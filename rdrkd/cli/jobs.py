@@ -12,7 +12,7 @@ from rdrkd.cli import inputs, own_data
 from rdrkd.cli.connection import Id, Limit, Output, Service, Timeout, Wait, command, leave, new_app
 from rdrkd.cli.console import show_result
 from rdrkd.cli.following import Follower
-from rdrkd.cli.own_data import Batch, Epochs, Imgsz, PresetName, RunName
+from rdrkd.cli.own_data import Baseline, Batch, Epochs, Imgsz, PresetName, RunName
 from rdrkd.cli.terminal import Terminal
 
 _FOLLOW_SECONDS = 1.0  # between looks for new lines
@@ -46,12 +46,13 @@ def submit_job(
     batch: Batch = None,
     preset: PresetName = None,
     name: RunName = None,
+    baseline: Baseline = None,
     wait: Wait = False,
 ) -> None:
     """Submit a job, and print its id: `--teacher l.pt --student yolov8n --data scenes.zip`, or a spec."""
     options = own_data.asked(
         {"teacher": teacher, "student": student, "data": data, "epochs": epochs, "imgsz": imgsz, "batch": batch,
-         "preset": preset, "name": name}
+         "preset": preset, "name": name, "baseline": baseline}
     )  # fmt: skip
     if spec is not None:
         own_data.refuse_with_spec(options)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rdrkd.cli import own_data
 from rdrkd.cli.console import People
 from rdrkd.cli.options import Cache, DatasetPath, Device, Events, Model, RunDir, Spec
-from rdrkd.cli.own_data import Batch, Epochs, Imgsz, PresetName, RunName
+from rdrkd.cli.own_data import Baseline, Batch, Epochs, Imgsz, PresetName, RunName
 from rdrkd.cli.reading import takes_reading
 from rdrkd.errors import RdrkdError, SpecError
 from rdrkd.process.process import Stoppable, conclude, events_stream
@@ -51,6 +51,7 @@ def distill(
     batch: Batch = None,
     preset: PresetName = None,
     name: RunName = None,
+    baseline: Baseline = None,
     cache: Cache = None,
     *,
     reading: "Reading",
@@ -58,7 +59,9 @@ def distill(
     events: Events = False,
 ) -> None:
     """Distil a student from a teacher: `--teacher l.pt --student yolov8n --data scenes.zip`, or a spec."""
-    of_spec = own_data.asked({"epochs": epochs, "imgsz": imgsz, "batch": batch, "preset": preset, "name": name})
+    of_spec = own_data.asked(
+        {"epochs": epochs, "imgsz": imgsz, "batch": batch, "preset": preset, "name": name, "baseline": baseline}
+    )
     if spec is not None:
         own_data.refuse_with_spec(of_spec)
         if run_dir is None:

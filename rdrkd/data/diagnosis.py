@@ -14,11 +14,11 @@ from rdrkd.data.check import Examined, Findings, check, where_in
 from rdrkd.data.dataset import Dataset
 from rdrkd.data.opening import open_dataset
 from rdrkd.data.reading import Reading
+from rdrkd.doubts import EASY, TOO_SMALL
 from rdrkd.errors import DatasetError, Problem
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-TOO_SMALL, EASY = 3, 8  # px of an object's side at the network's input: hardly to be learnt; to be seen well
 _WHOLE = 0.95  # share of the image that a box covers
 _IMBALANCE = 100  # times as many objects of one class as of another
 _MOST_EMPTY = 0.5  # share of the images
