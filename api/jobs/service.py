@@ -26,6 +26,7 @@ from api.uploads.datasets import versions
 from rdrkd.errors import Problem
 from rdrkd.spec import (
     Architecture,
+    Compare,
     JobOutput,
     JobSpec,
     LocalModel,
@@ -88,6 +89,7 @@ def add(session: Session, spec: RunSpec, owner: str | None, continues: str | Non
     row = Job(id=new_id("job"), kind=spec.kind, name=spec.name, spec=spec.model_dump(mode="json", exclude_unset=True))
     row.priority, row.timeout_seconds, row.deadline = spec.priority, spec.timeout_seconds, spec.deadline
     row.owner, row.continues, row.gpu = owner, continues, needs_gpu(spec)
+    row.study = spec.study if isinstance(spec, Compare) else None
     row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again
     session.add(row)
     session.flush()

@@ -31,6 +31,7 @@ from api.tables import (
     models,
     resumable,
     studies,
+    tallies,
     webhooks,
     workers,
 )
@@ -40,7 +41,8 @@ from tests.servers import Postgres
 ROWS = (
     datasets.Dataset, datasets.DatasetName, models.Model, models.ModelFile, models.ModelSeries, models.ModelAlias,
     jobs.Job, jobs.JobDependency, jobs.DependencyChange, jobs.JobEpoch, jobs.JobWarning, jobs.Artifact, studies.Study,
-    studies.StudyMember, events.JobEvent, attempts.JobAttempt, attempts.JobCheckpoint, workers.Worker,
+    studies.StudyMember, studies.StudyReference, studies.StudyEnd, tallies.Tally, events.JobEvent,
+    attempts.JobAttempt, attempts.JobCheckpoint, workers.Worker,
     idempotency.IdempotencyKey, deletions.Discard, keys.ApiKey, webhooks.Webhook, webhooks.Delivery,
     webhooks.DeliveryAttempt, audit.Audit, resumable.ResumableUpload, logs.JobLog,
     ledger.Reservation,
