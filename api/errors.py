@@ -58,7 +58,7 @@ from rdrkd.errors import Problem
 class FieldError(BaseModel):
     """One problem of a request."""
 
-    pointer: str | None = Field(None, description="JSON pointer into the body, such as `#/train/epochs`")
+    pointer: str | None = Field(None, description="JSON pointer into the body, such as `/train/epochs`")
     parameter: str | None = Field(None, description="name of the query parameter, form field or header")
     detail: str = Field(description="what was expected and what came")
 
@@ -95,8 +95,8 @@ class ApiError(Exception):
     @classmethod
     def at(cls, *problems: Problem) -> "ApiError":
         """Build the error from the problems of a body's fields."""
-        detail = "; ".join(f"{problem.where}: {problem.detail}" for problem in problems[:3])
-        return cls(detail, [FieldError(pointer="#" + problem.where, detail=problem.detail) for problem in problems])
+        detail = "; ".join(f"{problem.where or 'the body'}: {problem.detail}" for problem in problems[:3])
+        return cls(detail, [FieldError(pointer=problem.where, detail=problem.detail) for problem in problems])
 
     def document(self, instance: str) -> ProblemDocument:
         """Return the problem document that answers the request `instance`."""

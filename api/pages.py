@@ -10,6 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from api.db import Base
 from api.errors import NotFound
+from rdrkd.spec.forms import form
 
 Row = TypeVar("Row", bound=Base)
 View = TypeVar("View")
@@ -18,7 +19,8 @@ Limit = Annotated[int, Field(ge=1, le=100, description="rows per page")]
 After = Annotated[
     str | None,
     Field(
-        pattern=r"^[a-z]+_[0-9a-f]{32}$", description="`next` of the previous page; default: start with the newest rows"
+        pattern=form(r"^[a-z]+_[0-9a-f]{32}$", "`next` of the previous page, an id"),
+        description="`next` of the previous page; default: start with the newest rows",
     ),
 ]
 _ID = re.compile(r"[a-z]+_[0-9a-f]{32}")

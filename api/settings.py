@@ -166,6 +166,9 @@ class Settings(BaseSettings):
     checkpoints_keep_every: int = Field(
         0, ge=0, description="also keep checkpoints whose epoch is a multiple of this; 0: none"
     )
+    checkpoints_keep_state: bool = Field(
+        False, description="keep the resume states of jobs that have succeeded; nothing resumes from them"
+    )
     orphans_keep_hours: float = Field(
         48, ge=24, description="age at which a stored file that no row refers to is removed, hours"
     )
@@ -179,6 +182,8 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[list[str], NoDecode, BeforeValidator(_listed)] = Field(
         default_factory=list, description="further values accepted in the Host header, comma-separated"
     )
+
+    console: bool = Field(True, description="serve the console's pages at `/`; off: only the API")
 
     max_waiting: int = Field(200, ge=0, description="concurrent event streams and long polls per API process")
 

@@ -38,6 +38,11 @@ class RdrkdError(Exception):
         super().__init__(message)
         self.problems = tuple(problems)
 
+    @property
+    def headline(self) -> str:
+        """What is shown to a person above the problems."""
+        return str(self)
+
 
 class SpecError(RdrkdError):
     """The job spec is refused."""

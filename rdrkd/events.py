@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from rdrkd.reasons import Reason
 
-MOST_EPOCHS = 10_000
+MOST_EPOCHS = 20_000  # of a student, and as many of the same one alone
 LONGEST_PROSE = 10_000  # characters of a message; the rest is cut off
 MOST_PROBLEMS = 100  # of a failed run; further ones are left out
 
@@ -47,7 +47,7 @@ Name = Annotated[str, Field(max_length=200)]
 Figures = Annotated[dict[Name, float], Field(max_length=10_000)]
 Prose = Annotated[str, AfterValidator(_cut)]
 Content = Annotated[dict[str, Any], AfterValidator(_finite)]
-Phase = Literal["preparing", "training", "evaluating", "exporting"]
+Phase = Literal["preparing", "training", "training_alone", "evaluating", "exporting"]
 
 
 class _Event(BaseModel):
@@ -78,8 +78,11 @@ class Epoch(_Event):
     """One finished epoch: each loss term unweighted, its weighted share, lr, and AP figures in percent."""
 
     event: Literal["epoch"] = "epoch"
-    epoch: EpochNumber = Field(description="1-based")
-    epochs: EpochNumber
+    part: Literal["student", "alone"] = Field(
+        "student", description="whose epoch: `alone` is the student without its teacher, whose epochs follow"
+    )
+    epoch: EpochNumber = Field(description="1-based, numbered through all parts of the run")
+    epochs: EpochNumber = Field(description="of all parts together")
     losses: Figures = Field(description="term name -> mean over the epoch, unweighted")
     weights: Figures = Field(default_factory=dict, description="term name -> its weight in Eq. 11's sum")
     diagnostics: Figures = Field(
@@ -185,7 +188,7 @@ def at_fault(error: ValidationError) -> tuple[str, str] | None:
     ...     parse('{"event": "stopped", "epoch": 1099511627776}')
     ... except ValidationError as error:
     ...     at_fault(error)
-    ('stopped', '`epoch`: Input should be less than or equal to 10000, got 1099511627776')
+    ('stopped', '`epoch`: Input should be less than or equal to 20000, got 1099511627776')
     """
     first = error.errors(include_url=False)[0]
     if not first["loc"] or first["type"] in ("union_tag_invalid", "union_tag_not_found"):

@@ -87,6 +87,23 @@ def held(folder: Path, what: str = "run folder") -> Iterator[None]:
         yield
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files under a folder, also by links, but for hidden ones and hidden folders; a loop of links ends."""
+    yield from _below(folder, frozenset())
+
+
+def _below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+    if (real := os.path.realpath(folder)) in above:
+        return
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _below(path, above | {real})
+        elif path.is_file():
+            yield path
+
+
 def file_sha256(path: Path) -> str:
     """Return the hex sha256 of a file's bytes."""
     with path.open("rb") as stream:

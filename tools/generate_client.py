@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE, TARGET = ROOT / "rdrkd" / "client" / "_async", ROOT / "rdrkd" / "client" / "_sync"
 NOTICE = "# Generated from rdrkd/client/_async by `make client`: edit there.\n"
 NAMES = {
+    "AsyncBaseTransport": "BaseTransport",
     "AsyncClient": "Client",
     "AsyncDriver": "Driver",
     "_async": "_sync",

@@ -19,7 +19,8 @@ from rdrkd.events import Checkpoint
 log = logging.getLogger(__name__)
 
 FINAL = (  # of a finished run folder, where they are there
-    "student.pt", "student.safetensors", "metrics.jsonl", "warnings.jsonl", "report.html", "report.png",
+    "student.pt", "student.safetensors", "alone.pt", "alone.safetensors",  # the latter with `baseline`
+    "model_card.md", "predictions.jpg", "metrics.jsonl", "warnings.jsonl", "report.html", "report.png",
     "resolved_spec.json", "result.json",
     "report.md", "members.csv", "study.json", "curves.png", "differences.png", "panel.png",  # of a study's report
     "model.onnx", "model_openvino.zip", "model.torchscript", "model.engine",  # of an export

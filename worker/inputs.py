@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from api.storage import Storage
 from api.tables.datasets import Dataset
 from api.tables.job_inputs import newest_weights
+from api.tables.jobs import Job
 from api.tables.models import Model
 from api.uploads.datasets.reading import AS_IT_IS, Words
 from rdrkd.reasons import Reason
@@ -31,6 +32,7 @@ class Input:
     key: str
     sha256: str
     words: Words = AS_IT_IS  # of a dataset: how its check has read it
+    name: str | None = None  # what people call it
 
 
 def locate(session: Session, spec: dict[str, Any]) -> list[Input]:
@@ -48,16 +50,23 @@ def locate(session: Session, spec: dict[str, Any]) -> list[Input]:
             weights = newest_weights(session, reference["job"])
             if weights is None:
                 raise InputDamaged(Reason.DEPENDENCY_FAILED, f"{field}: the weights of {reference['job']} are gone")
-            inputs.append(Input(field, reference["job"], weights.key, weights.sha256))
+            job = session.get(Job, reference["job"])
+            inputs.append(
+                Input(field, reference["job"], weights.key, weights.sha256, name=None if job is None else job.name)
+            )
     return inputs
 
 
 def _input(upload: Dataset | Model | None, option: str, row_id: str) -> Input:
     if upload is None or upload.key is None or upload.sha256 is None:
         raise InputDamaged(Reason.DEPENDENCY_FAILED, f"{option}: {row_id} does not exist any more")
-    return Input(
-        option, row_id, upload.key, upload.sha256, Words.of(upload) if isinstance(upload, Dataset) else AS_IT_IS
-    )
+    words = Words.of(upload) if isinstance(upload, Dataset) else AS_IT_IS
+    return Input(option, row_id, upload.key, upload.sha256, words, upload.name or upload.filename)
+
+
+def names_of(inputs: list[Input]) -> dict[str, str]:
+    """Return what people call each input, by the spec's field, for the run's report; its id says them nothing."""
+    return {item.option: item.name for item in inputs if item.name}
 
 
 def arguments(storage: Storage, inputs: list[Input], folder: Path) -> list[str]:

@@ -13,15 +13,17 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.orm import Session
 
 from api import log_setup
-from api.jobs import lifecycle
+from api.jobs import lifecycle, retention
 from api.jobs.lifecycle import Ending, Held
 from api.jobs.retention import Retention
 from api.storage import StorageUnreachable, deletions
 from api.tables.leases import Fenced, Wish
 from api.tables.states import Status
 from rdrkd.events import EXIT_STOPPED, Checkpoint, Done, Epoch, Event, Failed, Progress, Resolved, Warn, at_fault, parse
+from rdrkd.files import write_json
 from rdrkd.paths import without_paths
 from rdrkd.reasons import Reason
+from rdrkd.run_folder.names import CALLED
 from worker import checkpoints, endings, inputs, run_folders, studies
 from worker.lease import Lease, Order, is_outage
 from worker.logs import Shipping
@@ -68,6 +70,7 @@ class Attempt:
         self.fault: Ending | None = None  # what went wrong on our own side
         self.unreachable: StorageUnreachable | None = None  # no checkpoint can be kept
         self.epoch = 0  # of the newest checkpoint
+        self.notes: list[str] = []  # of files that go once the job has succeeded
         self.sha256: dict[str, str] = {}  # of the newest checkpoint's files, by name
 
     def run(self) -> None:
@@ -95,6 +98,7 @@ class Attempt:
             if self.progress is not None:
                 self.lease.write(lambda session: self._renew(session, None))
             self.lease.write(last_move)
+        self._follow_notes()
 
     def _renew(self, session: Session, lease_seconds: float | None) -> Wish | None:
         progress = self.progress
@@ -121,6 +125,7 @@ class Attempt:
         run_folders.prepare(self.folder)
         (self.folder / SPEC).write_text(json.dumps(self.held.spec, indent=2))
         needed = self.lease.write(lambda session: inputs.locate(session, self.held.spec))
+        write_json(self.folder / CALLED, inputs.names_of(needed))
         options = inputs.arguments(self.place.storage, needed, run_folders.inputs(self.folder))
         if self.held.kind == studies.COMPARE:
             self.lease.write(lambda session: studies.lay_out(session, self.place.storage, self.held.spec, self.folder))
@@ -238,6 +243,12 @@ class Attempt:
             raise
         self._discard(replaced)
 
+    def _follow_notes(self) -> None:
+        try:
+            deletions.follow_all(self.place.database, self.place.storage, self.notes)
+        except (StorageUnreachable, DBAPIError) as error:  # the reaper follows what is left
+            log.warning("%s attempt %d: cannot remove resume states: %s", *_who(self.held), error)
+
     def _discard(self, keys: list[str]) -> None:
         try:
             for key in keys:
@@ -256,7 +267,7 @@ class Attempt:
             return self._without_storage(self.unreachable)
         if isinstance(outcome, Done):
             self._publish(self._final())
-            return self._finish(Ending(Status.SUCCEEDED, result=outcome.result))
+            return partial(self._succeed, move=self._finish(Ending(Status.SUCCEEDED, result=outcome.result)))
         if order is not None:
             return self._stopped(order)
         if isinstance(outcome, Failed):
@@ -291,6 +302,11 @@ class Attempt:
         if ending.reason is Reason.DISK_FULL:
             return partial(give_back_or_end, held=self.held, ending=ending)
         return partial(lifecycle.finish, held=self.held, ending=ending)
+
+    def _succeed(self, session: Session, move: Move) -> None:
+        """Make the last move of a job that has succeeded, and drop what it will not resume from."""
+        move(session)
+        self.notes = deletions.note(session, retention.prune(session, self.held.id, self.retention))
 
     def _leave(self) -> None:
         """Publish what the run has told of a job that fails or is cancelled; it ends as it does even if that fails."""

@@ -8,10 +8,21 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from api.caller import Scope
 from api.tables.keys import ApiKey
 from rdrkd.spec import Moment
+from rdrkd.spec.forms import form
 
-Owner = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$", examples=["survey-team"])]
+OWNER = form(
+    r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$",
+    "up to 64 letters, digits, `_`, `.`, `@` and `-` that begin with a letter or digit",
+)
+Owner = Annotated[str, Field(pattern=OWNER, examples=["survey-team"])]
 Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")
+    str,
+    StringConstraints(
+        strip_whitespace=True,
+        min_length=1,
+        max_length=200,
+        pattern=form(r"^[^\x00-\x1f]+$", "a text without control characters"),
+    ),
 ]
 
 
@@ -50,3 +61,15 @@ class NewKeyView(KeyView):
     """A new API key."""
 
     key: str = Field(description="the bearer token, shown only in this response", examples=["rdr_0199f0a1..._5f6c..."])
+
+
+class CallerView(BaseModel):
+    """The caller, as the service knows it."""
+
+    object: Literal["caller"] = "caller"
+    key: str = Field(
+        description="id of the API key; `token` or `loopback`: the operator",
+        examples=["key_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"],
+    )
+    owner: str | None = Field(description="owner of what the caller creates; null: the operator, who sees everything")
+    scope: Scope

@@ -1,6 +1,6 @@
 """`python -m api` serves; `migrate` brings the database to the newest revision, `keys` makes and revokes API keys.
 
-`openapi` prints the interface.
+`openapi` prints the interface, `console` serves the pages of a service elsewhere.
 """
 
 import argparse
@@ -15,6 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api import log_setup, migrations, tracing
 from api.access import keys as service
+from api.console.app import remote_app
+from api.console.session import Ephemeral
 from api.db import Database
 from api.http import keys_command as keys
 from api.http.connections import BoundedProtocol, raise_limits
@@ -38,10 +40,13 @@ class Server(uvicorn.Server):
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; give the exit status."""
     parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
-    commands = parser.add_subparsers(dest="command", metavar="serve|migrate|keys|openapi")
+    commands = parser.add_subparsers(dest="command", metavar="serve|migrate|keys|openapi|console")
     for name in ("serve", "migrate", "openapi"):
         commands.add_parser(name)
     keys.add_arguments(commands.add_parser("keys", help="API keys"))
+    elsewhere = commands.add_parser("console", help="pages for a service elsewhere, on this machine's loopback address")
+    elsewhere.add_argument("--url", required=True, help="base URL of the service")
+    elsewhere.add_argument("--port", type=int, default=8001, help="TCP port to listen on")
     parsed = parser.parse_args(arguments)
     try:
         settings = Settings()
@@ -54,6 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.write(json.dumps(create_app(settings).openapi(), indent=1, ensure_ascii=False) + "\n")
         return 0
     log_setup.set_up(settings)
+    if parsed.command == "console":
+        return _serve_console(parsed.url, token, parsed.port)
     if parsed.command == "migrate":
         own_folder(settings.data_dir)
         migrations.upgrade(settings.database_url)
@@ -77,6 +84,16 @@ def main(arguments: list[str] | None = None) -> int:
         timeout_graceful_shutdown=max(1, round(settings.stop_grace_seconds)),
     )
     server = Server(config)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    return 0 if server.started else STARTUP_FAILURE
+
+
+def _serve_console(url: str, token: str | None, port: int) -> int:
+    """Serve the console of a service elsewhere until a signal; readers without a key of their own use the token."""
+    app = remote_app(url.rstrip("/"), token, Ephemeral())
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, server_header=False, log_config=None, access_log=False)
+    server = uvicorn.Server(config)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
     return 0 if server.started else STARTUP_FAILURE

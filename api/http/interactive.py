@@ -60,22 +60,23 @@ the student.</p>
 </html>
 """
 
-router = APIRouter(include_in_schema=False)
+docs = APIRouter(include_in_schema=False)
+home = APIRouter(include_in_schema=False)  # where the console is off
 
 
-@router.get("/")
-async def home() -> HTMLResponse:
+@home.get("/")
+async def start() -> HTMLResponse:
     """Return the page that says what runs here."""
     return _page(HOME)
 
 
-@router.get("/docs")
-async def docs() -> HTMLResponse:
+@docs.get("/docs")
+async def interactive() -> HTMLResponse:
     """Return the interactive documentation."""
     return _page(DOCS)
 
 
-@router.get("/docs/{name}")
+@docs.get("/docs/{name}")
 async def asset(name: str) -> Response:
     """Return a file of the interactive documentation.
 

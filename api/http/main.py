@@ -1,6 +1,5 @@
 """The web app: features put together, errors turned into problem documents."""
 
-import json
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
@@ -15,6 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from api import migrations
+from api.console.app import routes as console_routes
+from api.console.forwarding import PREFIX as THROUGH
+from api.console.service import InProcess
 from api.db import Database
 from api.errors import (
     ApiError,
@@ -45,6 +47,7 @@ from api.http.routes import (
     artifacts,
     attempts,
     audit,
+    caller,
     control,
     datasets,
     events,
@@ -72,11 +75,12 @@ from api.webhooks.resolver import Resolver
 from api.webhooks.vault import Vault
 from rdrkd import __version__
 from rdrkd.process.sealing import own_folder
-from rdrkd.spec.problems import problems_of_errors
+from rdrkd.spec.problems import problems_of_errors, sentence
 
 log = logging.getLogger(__name__)
 
-UPLOADS = ("/v1/datasets", "/v1/models", "/v1/uploads/")  # these limit their bodies themselves; with a slash: all below
+# These limit their bodies themselves; with a slash: all below.
+UPLOADS = ("/v1/datasets", "/v1/models", "/v1/uploads/", f"{THROUGH}/v1/uploads/")
 DESCRIPTION = """Distil a large drone detector into a small one, with RDR-KD.
 
 Upload a dataset and a teacher, queue a job, follow it, download the student. Errors are problem documents (RFC 9457)
@@ -122,7 +126,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(AccessLog)
     app.include_router(health.probes)
-    app.include_router(interactive.router)
+    app.include_router(interactive.docs)
+    if settings.console:
+        app.router.routes.extend(console_routes(InProcess(app), app.state.vault))
+    else:
+        app.include_router(interactive.home)
     app.include_router(_v1())
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(Replayed, _on_replayed)
@@ -155,6 +163,7 @@ def _v1() -> APIRouter:
         methods,
         webhooks,
         keys,
+        caller,
         audit,
         monitoring,
         ledger,
@@ -244,8 +253,8 @@ def _invalid(details: Sequence[dict[str, Any]], body: Any) -> ApiError:
     of_body = [detail | {"loc": detail["loc"][1:]} for detail in details if detail["loc"][0] == "body"]
     fields = Invalid.at(*problems_of_errors(of_body, body)).errors
     fields += [
-        FieldError(parameter=str(detail["loc"][1]), detail=f"{detail['msg']}, got {json.dumps(detail['input'])[:80]}")
+        FieldError(parameter=str(detail["loc"][1]), detail=sentence(detail))
         for detail in details
         if detail["loc"][0] != "body"
     ]
-    return Invalid("; ".join(f"{f.pointer or f.parameter}: {f.detail}" for f in fields[:3]), fields)
+    return Invalid("; ".join(f"{f.pointer or f.parameter or 'the body'}: {f.detail}" for f in fields[:3]), fields)

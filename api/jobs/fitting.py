@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from api.errors import Invalid
+from api.jobs import pairing
 from api.tables.datasets import Dataset
 from api.tables.models import Model
 from api.tables.uploads import UploadStatus
@@ -17,7 +18,7 @@ def check(session: Session, spec: JobSpec) -> None:
     """Refuse a job that cannot begin; what is not checked yet is left to its run.
 
     Raises:
-        Invalid: the dataset lacks a split, or the settings do not fit the dataset or the model.
+        Invalid: the dataset lacks a split, a model has other classes, or the settings do not fit.
     """
     if problems := list(faults(session, spec)):
         raise Invalid.at(*problems)
@@ -33,6 +34,7 @@ def faults(session: Session, spec: JobSpec) -> Iterator[Problem]:
         if split not in splits:
             came = ", ".join(sorted(splits))
             yield Problem(where, f"expected a dataset with a split {split}, got one with {came}")
+    yield from pairing.faults(session, spec, report.get("names"))
     if not isinstance(spec, Distill | Train):
         return
     images = splits.get("train", {}).get("images")

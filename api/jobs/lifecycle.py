@@ -206,7 +206,7 @@ def record_epoch(session: Session, held: Held, epoch: Epoch) -> None:
     _write(session, held, metrics=epoch.metrics)
     values = epoch.model_dump(mode="json", exclude={"event"})
     session.merge(JobEpoch(job_id=held.id, epoch=epoch.epoch, attempt=held.attempt, values=values))
-    told = {name: values[name] for name in ("epoch", "epochs", "losses", "metrics", "lr")}
+    told = {name: values[name] for name in ("part", "epoch", "epochs", "losses", "metrics", "lr")}
     events.add(session, held.id, held.attempt, Type.EPOCH, told)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from api.jobs.attempts import service as attempts
@@ -12,7 +12,7 @@ from api.settings import Settings
 from api.tables.attempts import JobCheckpoint
 from api.tables.job_inputs import STATE
 from api.tables.jobs import Artifact, Job
-from api.tables.states import TERMINAL
+from api.tables.states import TERMINAL, Status
 
 Place = tuple[int, int]  # (attempt, epoch): the files of a checkpoint
 CHECKPOINT = (STATE, "student.pt", "student.safetensors")  # one of these makes a checkpoint of files
@@ -26,16 +26,23 @@ class Retention:
         last: so many of the newest stay: the last, and those to fall back on. At least one.
         best: the best by its metrics stays, too.
         every: and those whose epoch is a multiple of this; 0: none.
+        state: the resume states of a job that has succeeded stay, which nothing goes on from.
     """
 
     last: int = 2
     best: bool = False
     every: int = 0
+    state: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Take it from the settings."""
-        return cls(settings.checkpoints_keep_last, settings.checkpoints_keep_best, settings.checkpoints_keep_every)
+        return cls(
+            settings.checkpoints_keep_last,
+            settings.checkpoints_keep_best,
+            settings.checkpoints_keep_every,
+            settings.checkpoints_keep_state,
+        )
 
     def kept(self, files: Iterable[tuple[Place, str]], best: Place | None) -> set[Place]:
         """Choose among what is there, given as (checkpoint, name of a file).
@@ -64,16 +71,16 @@ class Retention:
 
 def prune(session: Session, job_id: str, policy: Retention) -> list[str]:
     """Forget the checkpoints that the policy does not keep; give the storage keys that no row names any more."""
-    old = _old(session, job_id, policy)
+    old, rest = _old(session, job_id, policy)
     for row in old:
         session.delete(row)
-    attempts.forget(session, job_id, {(row.attempt, row.epoch) for row in old})
+    attempts.forget(session, job_id, _places(old) - _places(rest))
     return sorted({row.key for row in old})
 
 
 def prune_ended(session: Session, job_id: str, policy: Retention) -> list[str]:
     """Prune a job, unless somebody has let it go on or deleted it meanwhile; give the storage keys likewise."""
-    if not _old(session, job_id, policy):
+    if not _old(session, job_id, policy)[0]:
         return []
     ended = update(Job).where(Job.id == job_id, Job.status.in_(TERMINAL)).values(version=Job.version + 1)
     held = session.scalar(ended.returning(Job.id).execution_options(synchronize_session=False))
@@ -81,16 +88,28 @@ def prune_ended(session: Session, job_id: str, policy: Retention) -> list[str]:
 
 
 def ended_with_more(session: Session, policy: Retention) -> list[str]:
-    """Return the ended jobs that have more checkpoints than the policy's newest: those it may let go some of."""
+    """Return the ended jobs that have more files than the policy keeps for certain: those it may let go some of."""
     places = select(Artifact.job_id, Artifact.attempt, Artifact.epoch).distinct().subquery()
     many = select(places.c.job_id).group_by(places.c.job_id).having(func.count() > policy.last)
-    return list(session.scalars(select(Job.id).where(Job.id.in_(many), Job.status.in_(TERMINAL)).order_by(Job.id)))
+    more = and_(Job.id.in_(many), Job.status.in_(TERMINAL))
+    if not policy.state:
+        states = select(Artifact.job_id).where(Artifact.name == STATE)
+        more = or_(more, and_(Job.id.in_(states), Job.status == Status.SUCCEEDED))
+    return list(session.scalars(select(Job.id).where(more).order_by(Job.id)))
 
 
-def _old(session: Session, job_id: str, policy: Retention) -> list[Artifact]:
+def _old(session: Session, job_id: str, policy: Retention) -> tuple[list[Artifact], list[Artifact]]:
+    """Return the files that go, and those that stay."""
     rows = session.scalars(select(Artifact).where(Artifact.job_id == job_id)).all()
     kept = policy.kept((((row.attempt, row.epoch), row.name) for row in rows), _best(session, job_id))
-    return [row for row in rows if (row.attempt, row.epoch) not in kept]
+    status = session.scalar(select(Job.status).where(Job.id == job_id))
+    over = {STATE} if status == Status.SUCCEEDED and not policy.state else set()
+    old = [row for row in rows if (row.attempt, row.epoch) not in kept or row.name in over]
+    return old, [row for row in rows if row not in old]
+
+
+def _places(rows: Iterable[Artifact]) -> set[Place]:
+    return {(row.attempt, row.epoch) for row in rows}
 
 
 def _best(session: Session, job_id: str) -> Place | None:

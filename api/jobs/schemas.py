@@ -63,8 +63,10 @@ class JobView(BaseModel):
     waiting_for: list[Waiting] = Field(description="what a queued job waits for")
     phase: Phase | None = Field(description="what the trainer is doing")
     progress: JobProgress | None
-    epoch: int | None = Field(description="epoch being trained, 1-based")
-    epochs: int | None
+    epoch: int | None = Field(
+        description="epoch being trained, 1-based; with `baseline`, those of the student alone follow the student's"
+    )
+    epochs: int | None = Field(description="epochs in all")
     eta_seconds: float | None = Field(description="estimated time to the end of the run, seconds")
     metrics: dict[str, float | None] | None = Field(description="validation metrics of the latest epoch, percent")
     attempt: int = Field(description="number of attempts so far")
@@ -81,7 +83,10 @@ class JobView(BaseModel):
     resolved_spec: dict[str, Any] | None = Field(
         description="spec with every default filled in, versions, hashes and seed"
     )
-    result: dict[str, Any] | None
+    result: dict[str, Any] | None = Field(
+        description="content of `result.json`; of a distillation with `comparison`: `teacher`, `alone` and `student` "
+        "side by side"
+    )
     created_at: datetime
     queued_at: datetime
     started_at: datetime | None

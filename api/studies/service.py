@@ -1,6 +1,6 @@
 """What happens to studies. Functions take the caller's session and never commit; jobs do the work."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, aliased
 from api.access import quotas
 from api.db import new_id
 from api.errors import Invalid, NothingToResume, NotReady
-from api.jobs import lifecycle, unblocking
+from api.jobs import fitting, lifecycle, unblocking
 from api.jobs import service as jobs
 from api.ownership import owner_of
 from api.pages import get_or_404, page
@@ -315,3 +315,20 @@ def _check(session: Session, spec: Spec) -> None:
     if count > MOST_MEMBERS:
         raise Invalid.at(Problem("/seeds", f"expected at most {MOST_MEMBERS} members, got {count}"))
     jobs.check_references(session, spec.dataset, references(spec))
+    if problems := list(dict.fromkeys(_faults(session, spec))):
+        raise Invalid.at(*problems)
+
+
+def _faults(session: Session, spec: Spec) -> Iterator[Problem]:
+    """Yield what would end the teacher or every seed of a method, by the study's fields."""
+    trained = teacher_spec(spec)
+    if trained is not None:
+        for problem in fitting.faults(session, JOB_SPEC.validate_python(trained)):
+            yield Problem(f"/teacher{problem.where}" if problem.where != "/dataset" else problem.where, problem.detail)
+    teacher = spec.teacher.model.model_dump(mode="json") if trained is None else {"job": "job_" + "0" * 32}  # unknown
+    for method in spec.each_method:
+        member = JOB_SPEC.validate_python(job_spec(spec, method, spec.seeds[0], teacher))
+        for problem in fitting.faults(session, member):
+            where = {"/teacher": "/teacher/model", "/model": "/student"}.get(problem.where, problem.where)
+            of = f" (method {method.name})" if where.startswith("/distillation") else ""
+            yield Problem("/methods" if of else where, problem.detail + of)

@@ -15,6 +15,8 @@ _GIB = 2**30
 _GIB_OF_AN_IMAGE = {"n": 0.35, "s": 0.55, "m": 0.95, "l": 1.4, "x": 1.9}
 _SHARE = 0.6  # of the free memory
 _LARGEST_BATCH = 64
+# Image passes of 640 px beyond which a second training is not chosen unasked: some hours on a CPU, on a GPU a night.
+_MOST_PASSES_CPU, _MOST_PASSES = 100_000, 5_000_000
 _FEW_STEPS = 10_000  # Ultralytics' bound for its own `optimizer=auto`
 
 
@@ -57,6 +59,23 @@ def choose(facts: Facts, given: Mapping[str, Any]) -> list[Choice]:
     epochs = _given("epochs", given) or _epochs(facts)
     batch = _given("batch", given) or _batch(facts, imgsz.value)
     return [imgsz, epochs, batch, *_optimiser(facts, epochs.value, batch.value), *_warmup(epochs.value)]
+
+
+def baseline(facts: Facts, given: Mapping[str, Any], epochs: int, imgsz: int) -> Choice:
+    """Choose whether the student is trained alone, too, which says whether the teacher helped.
+
+    >>> small, large = Facts(images=500, cores=2), Facts(images=9000, cores=2)
+    >>> baseline(small, {}, 140, 320).value, baseline(large, {}, 50, 640).value
+    (True, False)
+    """
+    if given.get("baseline") is not None:
+        return Choice("baseline", given["baseline"], f"as --{'' if given['baseline'] else 'no-'}baseline says")
+    if given.get("preset") == "none":
+        return Choice("baseline", False, "nothing is distilled")
+    passes = (facts.images or 0) * epochs * (imgsz / IMGSZ) ** 2
+    if passes > (_MOST_PASSES_CPU if facts.cores is not None else _MOST_PASSES):
+        return Choice("baseline", False, "a long training; --baseline also trains the student alone, for comparison")
+    return Choice("baseline", True, "the student is trained alone, too, to see whether the teacher helped")
 
 
 def _given(name: str, given: Mapping[str, Any]) -> Choice | None:

@@ -13,6 +13,7 @@ from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import typer
 
@@ -29,7 +30,7 @@ else:
 Command = Callable[..., None]
 EXIT_UNREACHABLE, EXIT_NOT_ENDED = 4, 5
 CONNECT_SECONDS = 2.0
-Id = Annotated[str, typer.Argument(help="Id.", show_default=False)]
+Id = Annotated[str, typer.Argument(help="Id or its unique beginning, or name.", show_default=False)]
 Url = Annotated[str, typer.Option("--url", envvar="RDRKD_URL", help="URL of the service.")]
 TokenFile = Annotated[
     Path | None,
@@ -50,7 +51,7 @@ def connected(url: str, token_file: Path | None, as_json: bool) -> Iterator[tupl
 
     terminal = Terminal(as_json)
     if not _listens(url):
-        terminal.note(f"error: nothing answers at {url}; start a service with `rdrkd up`, or name one with --url")
+        terminal.note(f"error: nothing answers at {url}; start one with `rdrkd up`, or name another with --url")
         raise typer.Exit(EXIT_UNREACHABLE)
     token = token_file.read_text().strip() if token_file else os.environ.get("RDRKD_TOKEN")
     try:
@@ -65,25 +66,30 @@ def connected(url: str, token_file: Path | None, as_json: bool) -> Iterator[tupl
 
 
 def _listens(url: str) -> bool:
-    """Return whether a service of this machine accepts connections; others may be behind a proxy, and are tried."""
+    """Return whether something accepts connections at a URL; what a proxy leads to is tried by the request itself."""
     from rdrkd.client.wire import is_local
 
-    parts = urlsplit(url)
-    if not is_local(url):
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    except (KeyError, ValueError) as error:
+        raise typer.BadParameter(f"expected a URL such as {URL}, got {url!r}", param_hint="--url") from error
+    host = parts.hostname or ""
+    if not is_local(url) and parts.scheme in getproxies() and not proxy_bypass(host):
         return True
     try:
-        with socket.create_connection((parts.hostname or "", parts.port or 80), CONNECT_SECONDS):
+        with socket.create_connection((host, port), CONNECT_SECONDS):
             return True
     except OSError:
         return False
 
 
-def command(app: typer.Typer, name: str, with_json: bool = True) -> Callable[[Command], Command]:
+def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
     """Register a command on a service: a function of the client, the terminal, and the command's own arguments.
 
-    The options that lead to the service are added to those of the function; `with_json` adds `--json`.
+    The options that lead to the service, and `--json`, are added to those of the function.
     """
-    added = [("url", Url, URL), ("token_file", TokenFile, None), *([("as_json", Json, False)] if with_json else [])]
+    added: list[tuple[str, Any, Any]] = [("url", Url, URL), ("token_file", TokenFile, None), ("as_json", Json, False)]
     options = [
         Parameter(option, Parameter.KEYWORD_ONLY, default=value, annotation=kind) for option, kind, value in added
     ]
@@ -92,7 +98,7 @@ def command(app: typer.Typer, name: str, with_json: bool = True) -> Callable[[Co
         _, _, *own = inspect.signature(function).parameters.values()
         taken = [*(each.replace(kind=Parameter.KEYWORD_ONLY) for each in own), *options]
 
-        def run(url: str, token_file: Path | None, as_json: bool = False, **arguments: Any) -> None:
+        def run(url: str, token_file: Path | None, as_json: bool, **arguments: Any) -> None:
             with connected(url, token_file, as_json) as (service, terminal):
                 function(service, terminal, **arguments)
 
@@ -112,7 +118,12 @@ def with_parameters(run: Command, function: Command, parameters: list[Parameter]
 
 def new_app(help_: str) -> typer.Typer:
     """Return a group of commands."""
-    return typer.Typer(help=help_, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
+    return typer.Typer(
+        help=help_,
+        no_args_is_help=True,
+        add_completion=False,  # the root's
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
 
 
 def leave(seen: Any) -> None:

@@ -5,13 +5,13 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from rdrkd import events
+from rdrkd.cli.comparison import show_comparison
 from rdrkd.events import Event
 from rdrkd.figures import FIGURES, OWN, PROTOCOLS, duration, percent
 from rdrkd.reasons import Reason
@@ -58,10 +58,11 @@ class People:
                 pass
 
     def _on_progress(self, event: events.Progress) -> None:
-        if event.phase != self._phase:
-            self._phase = event.phase
+        phase = event.phase.replace("_", " ")
+        if phase != self._phase:
+            self._phase = phase
             if not self.console.is_terminal:
-                self.console.print(f"{event.phase} ...")
+                self.console.print(f"{phase} ...")
         if self._progress is None:
             self._progress = Progress(
                 TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(),
@@ -75,7 +76,7 @@ class People:
         task = self._progress.task_ids[0]
         self._progress.update(
             task,
-            description=event.phase + place,
+            description=phase + place,
             completed=event.completed,
             total=event.total,
             unit="batches" if event.unit == "batch" else f"{event.unit}s",
@@ -139,21 +140,6 @@ def own_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
     return table
 
 
-def results_table(results: Mapping[str, Mapping[str, Any]], title: str) -> Table:
-    """Lay out several runs' results side by side: COCO figures at maxDets 100, and the size of each network."""
-    table = Table(title=f"{title} (percent)", box=SIMPLE_HEAD, collapse_padding=True)  # fits 80 columns
-    table.add_column("model", no_wrap=True)
-    table.add_column("network", no_wrap=True)
-    table.add_column("M params", justify="right")
-    for name in FIGURES:
-        table.add_column(name, justify="right")
-    for name, result in results.items():
-        figures, network = result["metrics"]["coco"], result["student"]
-        size = f"{network['parameters'] / 1e6:.2f}"
-        table.add_row(name, network["architecture"], size, *(percent(figures[figure]) for figure in FIGURES))
-    return table
-
-
 def export_table(made: Mapping[str, Any]) -> Table:
     """Lay out what an export takes beside torch, and how far its predictions are from torch's."""
     latency, agreed = made["latency"], made["agreement"]
@@ -193,6 +179,10 @@ def show_result(result: Mapping[str, Any], console: Console) -> None:
         console.print(f"In the run folder: [bold]{made['file']['name']}[/]")
     if weights := result.get("weights"):
         console.print("Weights in the run folder: " + ", ".join(f"[bold]{file}[/]" for file in weights))
+    if comparison := result.get("comparison"):
+        show_comparison(comparison, console)
+    for warning in result.get("warnings", []):
+        console.print(f"[bold red]{escape(warning['code'])}[/] {escape(warning['message'])}")
 
 
 def show_failure(event: events.Failed, console: Console) -> None:

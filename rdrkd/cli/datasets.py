@@ -3,14 +3,16 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
 from rdrkd.cli.connection import Id, Json, Output, Service, Wait, command, new_app
+from rdrkd.cli.packing import packed
 from rdrkd.cli.reading import reading_of
 from rdrkd.cli.terminal import Terminal
-from rdrkd.cli.uploads import Divide, Keep, LeaveOut, Resume, Upload, end_of_upload, lists
+from rdrkd.cli.uploads import Divide, Keep, LeaveOut, Resume, end_of_upload, lists
 from rdrkd.events import EXIT_DONE, EXIT_FAILED
 
 datasets = new_app("Datasets of a service.")
@@ -21,7 +23,9 @@ lists(datasets, "datasets")
 def upload_dataset(
     service: Service,
     terminal: Terminal,
-    file: Upload,
+    file: Annotated[
+        Path, typer.Argument(help="Dataset: folder, data YAML, zip or tar.", exists=True, show_default=False)
+    ],
     name: Annotated[str | None, typer.Option(help="Dataset name; an existing name gets a new version.")] = None,
     lenient: LeaveOut = False,
     keep: Keep = False,
@@ -29,9 +33,9 @@ def upload_dataset(
     resume: Resume = None,
     wait: Wait = False,
 ) -> None:
-    """Upload a dataset, a zip or tar, and print it. Resumes after a dropped connection."""
-    with terminal.bar(file.name) as told:
-        row = service.upload_dataset(file, name, told, resume, lenient, keep, divide)
+    """Upload a dataset, and print it. Resumes after a dropped connection."""
+    with TemporaryDirectory(prefix="rdrkd-upload-") as scratch, terminal.bar(file.name) as told:
+        row = service.upload_dataset(packed(file, Path(scratch)), name, told, resume, lenient, keep, divide)
     if row.same_content_as is not None:
         terminal.note(f"{row.id}: the same content as {row.same_content_as}, an earlier version of this name")
     end_of_upload(service.wait_dataset(row.id) if wait else row, terminal)
@@ -80,14 +84,14 @@ def import_dataset(
     end_of_upload(service.wait_dataset(row.id) if wait else row, terminal)
 
 
-@command(datasets, "preview", with_json=False)
+@command(datasets, "preview")
 def dataset_preview(service: Service, terminal: Terminal, dataset: Id, output: Output = Path("preview.jpg")) -> None:
     """Download a JPEG of some of a dataset's images with their boxes, and print its path."""
-    typer.echo(service.download_preview(dataset, output))
+    terminal.file(service.download_preview(dataset, output))
 
 
-@command(datasets, "delete", with_json=False)
+@command(datasets, "delete")
 def delete_dataset(service: Service, terminal: Terminal, dataset: Id) -> None:
     """Delete a dataset that no job and no study refers to."""
     service.delete_dataset(dataset)
-    terminal.note(f"{dataset}: deleted")
+    terminal.gone(dataset)

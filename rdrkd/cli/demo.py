@@ -1,7 +1,7 @@
 """`rdrkd demo`: the whole line through the REST service, on scenes that a small network learns within a minute.
 
-Draws scenes, starts the embedded service, uploads the dataset, trains a teacher, distils a student from it and trains
-the same student alone, each as a job; downloads the weights and shows the figures and a picture.
+Draws scenes, starts the embedded service, uploads the dataset, trains a teacher, and in a second job distils a student
+from it and trains the same student alone; downloads the weights and shows the comparison and a picture.
 """
 
 import os
@@ -20,7 +20,7 @@ import httpx2
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from rdrkd.cli.console import results_table
+from rdrkd.cli.comparison import show_comparison
 from rdrkd.client import Client, Job
 from rdrkd.errors import RdrkdError
 from rdrkd.events import EXIT_DONE
@@ -71,10 +71,12 @@ def demo(output: Path, size: Size | None = None, console: Console | None = None)
         jobs = _submit(api, dataset, size)
         results = _follow(api, jobs, console)
         weights = {name: api.download_weights(jobs[name], output / f"{name}.pt") for name in ("teacher", "student")}
+        weights["alone"] = api.download_artifact(jobs["student"], "alone.pt", output / "alone.pt")
     shutil.rmtree(output / "service")
-    picture = _picture(output, weights)
+    comparison = results["student"]["comparison"]
+    picture = _picture(output, weights, comparison)
     console.print()
-    console.print(results_table(results, f"Validation on {size.val} scenes, COCO protocol, maxDets 100"))
+    show_comparison(comparison, console)
     console.print(HONESTY, style="yellow")
     console.print(f"Student: [bold]{weights['student']}[/] (plain Ultralytics)   Detections: [bold]{picture}[/]")
     console.print(f"Done in {duration(time.monotonic() - started)}.")
@@ -151,15 +153,14 @@ def _upload(api: Client, archive: Path, console: Console) -> str:
 
 
 def _submit(api: Client, dataset: str, size: Size) -> dict[str, str]:
-    """Queue all three jobs at once; the distillation waits for its teacher by itself. Gives job ids by name."""
+    """Queue both jobs at once; the distillation waits for its teacher by itself. Return job ids by name."""
     base = {"dataset": dataset, "train": {**RECIPE, "epochs": size.epochs}}
     train = {**RECIPE, "epochs": size.teacher_epochs}
     student = {"architecture": STUDENT}
     teacher = {**base, "kind": "train", "name": "teacher", "model": {"architecture": TEACHER}, "train": train}
     jobs = {"teacher": api.submit(teacher).id}
-    distilled = {**base, "kind": "distill", "name": "student", "teacher": {"job": jobs["teacher"]}, "student": student}
-    jobs["student"] = api.submit(distilled).id
-    jobs["student alone"] = api.submit({**base, "kind": "train", "name": "student alone", "model": student}).id
+    pair = {"teacher": {"job": jobs["teacher"]}, "student": student, "baseline": True}
+    jobs["student"] = api.submit({**base, "kind": "distill", "name": "student", **pair}).id
     return jobs
 
 
@@ -196,7 +197,7 @@ def _draw(progress: Progress, bar: TaskID, job: Mapping[str, Any]) -> None:
     elif job["epoch"]:
         part = job["progress"] or {}
         done = (job["epoch"] - 1 + part.get("completed", 0) / (part.get("total") or 1)) / job["epochs"]
-        note = f"epoch {job['epoch']}/{job['epochs']}, {job['phase']}"
+        note = f"epoch {job['epoch']}/{job['epochs']}, {job['phase'].replace('_', ' ')}"
     elif job["status"] == "queued" and job["waiting_for"]:
         note = "queued, " + job["waiting_for"][0]["detail"]
     if job["started_at"] and progress.tasks[bar].start_time is None:
@@ -216,10 +217,12 @@ def _result(name: str, job: Job) -> dict[str, Any]:
 # -- the picture
 
 
-def _picture(output: Path, weights: Mapping[str, Path]) -> Path:
-    """Draw what teacher and student find in some scenes, beside the truth."""
+def _picture(output: Path, weights: Mapping[str, Path], comparison: Mapping[str, Any]) -> Path:
+    """Draw what each network finds in some scenes, beside the truth, each from the confidence with its best F1."""
     from rdrkd.data import open_dataset
-    from rdrkd.evaluation.pictures import compare
+    from rdrkd.evaluation.operating_points import threshold_of
+    from rdrkd.evaluation.pictures import Drawn, compare
 
     scenes = open_dataset(output / "scenes", output / "scenes")
-    return compare(scenes, weights, output / "detections.png", IMGSZ)
+    networks = {who: Drawn(weights[who], threshold_of(comparison[who])) for who in ("teacher", "alone", "student")}
+    return compare(scenes, networks, output / "detections.png", IMGSZ)

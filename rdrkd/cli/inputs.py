@@ -1,5 +1,6 @@
 """Specs that name files of this machine: each file is sent to the service once, and named by its id."""
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,7 @@ from rdrkd.suffixes import archive_suffix
 if TYPE_CHECKING:
     from rdrkd.client import Client
 
+STDIN = Path("-")
 Told = Callable[[str], None]
 
 
@@ -24,12 +26,17 @@ def read(path: Path) -> dict[str, Any]:
         SpecError: it cannot be read, or is no object.
     """
     try:
-        spec = yaml.safe_load(path.read_text())
+        spec = yaml.safe_load(sys.stdin.read() if path == STDIN else path.read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise SpecError(f"expected a spec in {path}, got {type(error).__name__}: {error}") from error
     if not isinstance(spec, dict):
         raise SpecError(f"expected a spec in {path}, got {type(spec).__name__}")
     return spec
+
+
+def folder_of(spec: Path) -> Path:
+    """Return what the relative paths in a spec start from: its folder, and of stdin the current one."""
+    return Path() if spec == STDIN else spec.parent
 
 
 def sent(spec: Mapping[str, Any], folder: Path, service: "Client", told: Told) -> dict[str, Any]:

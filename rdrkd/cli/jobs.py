@@ -1,5 +1,7 @@
 """`rdrkd jobs`."""
 
+import time
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,8 +10,12 @@ import typer
 
 from rdrkd.cli import inputs, own_data
 from rdrkd.cli.connection import Id, Limit, Output, Service, Timeout, Wait, command, leave, new_app
-from rdrkd.cli.own_data import Batch, Epochs, Imgsz, PresetName, RunName
+from rdrkd.cli.console import show_result
+from rdrkd.cli.following import Follower
+from rdrkd.cli.own_data import Baseline, Batch, Epochs, Imgsz, PresetName, RunName
 from rdrkd.cli.terminal import Terminal
+
+_FOLLOW_SECONDS = 1.0  # between looks for new lines
 
 jobs = new_app("Jobs of a service: submit, follow, cancel, fetch their weights.")
 
@@ -21,7 +27,8 @@ def submit_job(
     spec: Annotated[
         Path | None,
         typer.Argument(
-            help="Job spec, YAML or JSON; or use the options below. Files that either names are uploaded once.",
+            help="Job spec, YAML or JSON, `-`: from stdin; or use the options below. Files that either names are "
+            "uploaded once.",
             show_default=False,
         ),
     ] = None,
@@ -39,24 +46,25 @@ def submit_job(
     batch: Batch = None,
     preset: PresetName = None,
     name: RunName = None,
+    baseline: Baseline = None,
     wait: Wait = False,
 ) -> None:
-    """Submit a job, and print it: `--teacher l.pt --student yolov8n --data scenes.zip`, or a spec."""
+    """Submit a job, and print its id: `--teacher l.pt --student yolov8n --data scenes.zip`, or a spec."""
     options = own_data.asked(
         {"teacher": teacher, "student": student, "data": data, "epochs": epochs, "imgsz": imgsz, "batch": batch,
-         "preset": preset, "name": name}
+         "preset": preset, "name": name, "baseline": baseline}
     )  # fmt: skip
     if spec is not None:
         own_data.refuse_with_spec(options)
-        content = inputs.sent(inputs.read(spec), spec.parent, service, terminal.note)
+        content = inputs.sent(inputs.read(spec), inputs.folder_of(spec), service, terminal.note)
     else:
         own_data.require(options)
         content = own_data.chosen_for(options, service, terminal.note)
     job = service.submit(content)
-    if wait:
-        job = service.wait(job.id, news=terminal.state if not terminal.as_json else None)
-    terminal.one(job)
-    leave(job)
+    if not wait:
+        terminal.submitted(job, "jobs")
+        leave(job)
+    _followed(service, terminal, job.id, None)
 
 
 @command(jobs, "list")
@@ -81,15 +89,33 @@ def show_job(service: Service, terminal: Terminal, job: Id) -> None:
 
 @command(jobs, "watch")
 def watch_job(service: Service, terminal: Terminal, job: Id, timeout: Timeout = None) -> None:
-    """Follow a job until it has ended; exit status 3 if it does not succeed."""
-    leave(service.wait(job, timeout, terminal.state))
+    """Follow a job until it has ended, and print its figures; exit status 3 if it does not succeed.
+
+    Ctrl-C detaches: the job goes on.
+    """
+    _followed(service, terminal, job, timeout)
+
+
+@command(jobs, "wait")
+def wait_for_jobs(
+    service: Service,
+    terminal: Terminal,
+    job: Annotated[list[str], typer.Argument(help="Ids or names.", show_default=False)],
+    timeout: Timeout = None,
+) -> None:
+    """Wait silently until jobs have ended: exit status 0 all succeeded, 3 one did not, 5 the time was over first."""
+    end = None if timeout is None else time.monotonic() + timeout
+    seen = [service.wait(each, None if end is None else max(0.0, end - time.monotonic())) for each in job]
+    if terminal.as_json:
+        terminal.many("jobs", seen)
+    leave(next((each for each in seen if each.status != "succeeded"), seen[-1]))
 
 
 @command(jobs, "cancel")
 def cancel_job(service: Service, terminal: Terminal, job: Id) -> None:
     """Cancel a job, and print it: `cancelled`, or `cancelling` while its trainer stops."""
     seen = service.cancel(job)
-    terminal.one(seen) if terminal.as_json else terminal.state(seen)
+    Follower(terminal, "jobs").show(seen)
 
 
 @command(jobs, "retry")
@@ -100,7 +126,7 @@ def retry_job(
     scratch: Annotated[bool, typer.Option("--scratch", help="Start over, not from the newest checkpoint.")] = False,
 ) -> None:
     """Retry a failed or cancelled job."""
-    terminal.state(service.retry(job, scratch))
+    Follower(terminal, "jobs").show(service.retry(job, scratch))
 
 
 @command(jobs, "pause")
@@ -111,16 +137,16 @@ def pause_job(
     now: Annotated[bool, typer.Option("--now", help="Pause at once and discard the current epoch.")] = False,
 ) -> None:
     """Pause a job and free its worker until it is resumed."""
-    terminal.state(service.pause(job, now))
+    Follower(terminal, "jobs").show(service.pause(job, now))
 
 
 @command(jobs, "resume")
 def resume_job(service: Service, terminal: Terminal, job: Id) -> None:
     """Resume a paused job."""
-    terminal.state(service.resume(job))
+    Follower(terminal, "jobs").show(service.resume(job))
 
 
-@command(jobs, "delete", with_json=False)
+@command(jobs, "delete")
 def delete_job(
     service: Service,
     terminal: Terminal,
@@ -129,35 +155,53 @@ def delete_job(
 ) -> None:
     """Delete an ended or paused job and its files."""
     service.delete(job, keep_weights)
-    terminal.note(f"{job}: deleted")
+    terminal.gone(job)
 
 
-@command(jobs, "logs", with_json=False)
+@command(jobs, "logs")
 def job_logs(
     service: Service,
     terminal: Terminal,
     job: Id,
     tail: Annotated[int | None, typer.Option(min=1, max=10_000, help="Number of last lines to print.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines until the job has ended.")] = False,
 ) -> None:
     """Print the output of a job's trainers."""
-    typer.echo(service.logs(job, tail), nl=False)
+    if terminal.as_json or follow:
+        for piece in _pieces(service, job, follow):
+            terminal.one(piece) if terminal.as_json else typer.echo(piece["text"], nl=False)
+    else:
+        typer.echo(service.logs(job, tail), nl=False)
 
 
-@command(jobs, "validate", with_json=False)
+@command(jobs, "events")
+def job_events(
+    service: Service,
+    terminal: Terminal,
+    job: Id,
+    after: Annotated[int, typer.Option(min=0, help="Only events after this sequence number.")] = 0,
+) -> None:
+    """List what has happened to a job, oldest first."""
+    shown: list[dict[str, Any]] = []
+    while page := service.events(job, shown[-1]["seq"] if shown else after):
+        shown += page
+    terminal.many("events", shown)
+
+
+@command(jobs, "validate")
 def validate_job(
     service: Service,
     terminal: Terminal,
-    spec: Annotated[Path, typer.Argument(help="Job spec, YAML or JSON, with inputs by id.")],
+    spec: Annotated[Path, typer.Argument(help="Job spec, YAML or JSON, with inputs by id or name; `-`: from stdin.")],
 ) -> None:
     """Validate a job without submitting it: print its resolved spec, findings and estimate."""
     terminal.one(service.validate(inputs.read(spec)))
 
 
-@command(jobs, "metrics", with_json=False)
+@command(jobs, "metrics")
 def job_metrics(service: Service, terminal: Terminal, job: Id) -> None:
     """Print the metrics of every finished epoch, one JSON object per line."""
-    for epoch in service.metrics(job):
-        Terminal(as_json=True).one(epoch)
+    Terminal(as_json=True).many("metrics", service.metrics(job))
 
 
 @command(jobs, "artifacts")
@@ -166,7 +210,7 @@ def job_artifacts(service: Service, terminal: Terminal, job: Id) -> None:
     terminal.many("artifacts", service.artifacts(job))
 
 
-@command(jobs, "weights", with_json=False)
+@command(jobs, "weights")
 def job_weights(
     service: Service,
     terminal: Terminal,
@@ -179,7 +223,30 @@ def job_weights(
     """Download a job's newest weights (.pt or .safetensors, by the output's name), and print their path."""
     with terminal.bar(output.name) as told:
         if name is not None:
-            typer.echo(service.download_artifact(job, name, output, told))
+            terminal.file(service.download_artifact(job, name, output, told))
         else:
             form: Any = "safetensors" if output.suffix == ".safetensors" else "pt"
-            typer.echo(service.download_weights(job, output, form, told))
+            terminal.file(service.download_weights(job, output, form, told))
+
+
+def _followed(service: Service, terminal: Terminal, job_id: str, timeout: float | None) -> None:
+    """Follow a job to its end, print its figures, and leave with its status."""
+    job = Follower(terminal, "jobs").follow(job_id, lambda news: service.wait(job_id, timeout, news))
+    if not terminal.as_json and job.result and "metrics" in job.result:
+        show_result(job.result, terminal.out)
+        terminal.note(f"fetch its files with `rdrkd jobs weights {job.id}`, see `rdrkd jobs artifacts {job.id}`")
+    leave(job)
+
+
+def _pieces(service: Service, job: str, follow: bool) -> Iterator[dict[str, Any]]:
+    """Yield a job's output so far, or until it has ended."""
+    after = "0-0"
+    while True:
+        ended = service.job(job).ended  # before the lines: the last ones are written before the job ends
+        page = service.log_page(job, after)
+        yield from page["data"]
+        after = page["next"]
+        if not page["has_more"] and (ended or not follow):
+            return
+        if not page["has_more"]:
+            time.sleep(_FOLLOW_SECONDS)

@@ -37,8 +37,8 @@ def list_keys(service: Service, terminal: Terminal, limit: Limit = 20) -> None:
     terminal.many("keys", islice(service.keys(), limit))
 
 
-@command(keys, "revoke", with_json=False)
+@command(keys, "revoke")
 def revoke_key(service: Service, terminal: Terminal, key: Id) -> None:
     """Revoke an API key; it stops working within seconds."""
     service.revoke_key(key)
-    terminal.note(f"{key}: revoked")
+    terminal.gone(key, "revoked")

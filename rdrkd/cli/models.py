@@ -55,11 +55,12 @@ def alias_model(
     """Move an alias of a model's name to this version; jobs refer to it as `NAME@ALIAS`."""
     if remove:
         service.delete_alias(model, alias)
+        terminal.gone(f"{model}, {alias}")
     else:
         terminal.one(service.move_alias(model, alias))
 
 
-@command(models, "download", with_json=False)
+@command(models, "download")
 def download_model(
     service: Service,
     terminal: Terminal,
@@ -71,11 +72,11 @@ def download_model(
     if form not in ("pt", "safetensors"):
         raise typer.BadParameter(f"expected a file named *.pt or *.safetensors, got {output.name}")
     with terminal.bar(output.name) as told:
-        typer.echo(service.download_model(model, output, form, told))  # type: ignore[arg-type]
+        terminal.file(service.download_model(model, output, form, told))  # type: ignore[arg-type]
 
 
-@command(models, "delete", with_json=False)
+@command(models, "delete")
 def delete_model(service: Service, terminal: Terminal, model: Id) -> None:
     """Delete a model that no job, no study and no alias refers to."""
     service.delete_model(model)
-    terminal.note(f"{model}: deleted")
+    terminal.gone(model)

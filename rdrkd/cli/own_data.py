@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from rdrkd.cli.choices import PRESET, Choice, Facts, choose
+from rdrkd.cli.choices import PRESET, Choice, Facts, baseline, choose
 from rdrkd.errors import Problem, RdrkdError, SpecError
 from rdrkd.run_folder.names import SPEC
 
@@ -31,12 +31,21 @@ Batch = Annotated[
     typer.Option(min=1, help="Images per step; default: by the GPU's memory or the CPU's cores.", show_default=False),
 ]
 PresetName = Annotated[str | None, typer.Option("--preset", help=f"Method; default: {PRESET}.", show_default=False)]
+Baseline = Annotated[
+    bool | None,
+    typer.Option(
+        "--baseline/--no-baseline",
+        help="Also train the student alone, and compare; default: unless that takes many hours.",
+        show_default=False,
+    ),
+]
 RunName = Annotated[str | None, typer.Option("--name", help="Name of the run or job.", show_default=False)]
 
 # The option that sets each field of the spec, for errors.
 _OPTIONS = {
     "/train/epochs": "--epochs", "/train/imgsz": "--imgsz", "/train/batch": "--batch", "/dataset": "--data",
-    "/distillation/preset": "--preset", "/name": "--name", "/teacher": "--teacher", "/student": "--student",
+    "/distillation/preset": "--preset", "/name": "--name", "/baseline": "--baseline",
+    "/teacher": "--teacher", "/student": "--student",
 }  # fmt: skip
 _TRAIN = ("epochs", "imgsz", "batch")
 _RUNS = Path("runs")
@@ -113,7 +122,8 @@ def spec_of(
     choices: list[Choice],
 ) -> dict[str, Any]:
     """Return the spec of a distillation with these choices, in which only `preset` and `name` may be open still."""
-    train = {choice.name: choice.value for choice in choices}
+    chosen = {choice.name: choice.value for choice in choices}
+    train = {name: value for name, value in chosen.items() if name != "baseline"}
     if train.get("optimizer") == "AdamW":
         train |= {"momentum": 0.9, "warmup_bias_lr": 0.0}
     return {
@@ -124,6 +134,7 @@ def spec_of(
         "dataset": dataset,
         "distillation": {"preset": options.get("preset") or PRESET},
         "train": train,
+        "baseline": chosen.get("baseline", False),
     }
 
 
@@ -182,16 +193,24 @@ def chosen_here(
         tell(f"{run_dir} has begun: its settings stay")
         choices = [Choice(name, value, "of the run") for name, value in begun["train"].items()]
         choices = [Choice(one.name, options.get(one.name, one.value), one.why) for one in choices]
+        choices.append(Choice("baseline", options.get("baseline", begun.get("baseline", False)), "of the run"))
         preset = options.get("preset") or begun["distillation"]["preset"]
         content = spec_of({"path": options["teacher"]}, student, str(options["data"]), options, choices)
         return validated(content | {"distillation": begun["distillation"] | {"preset": preset}})
     _refuse_early(options, student)
     facts = _facts(options, student, run_dir, cache, reading)
-    choices = choose(facts, options)
+    choices = _chosen(facts, options)
     spec = validated(spec_of({"path": options["teacher"]}, student, str(options["data"]), options, choices))
     for line in lines_of(choices, options.get("preset")):
         tell(line)
     return spec
+
+
+def _chosen(facts: Facts, options: Mapping[str, Any]) -> list[Choice]:
+    """Choose every setting that was not given."""
+    choices = choose(facts, options)
+    values = {choice.name: choice.value for choice in choices}
+    return [*choices, baseline(facts, options, values["epochs"], values["imgsz"])]
 
 
 def _refuse_early(options: Mapping[str, Any], student: Mapping[str, str]) -> None:
@@ -251,7 +270,7 @@ def chosen_for(options: Mapping[str, Any], service: "Client", tell: Callable[[st
     sender = Sender(service, Path(), tell)
     teacher, student = sender.reference(teacher, "--teacher"), sender.reference(student, "--student")
     dataset = sender.dataset(str(options["data"]), "--data")
-    choices = choose(_facts_of(service, teacher, student, dataset), options)
+    choices = _chosen(_facts_of(service, teacher, student, dataset), options)
     for line in lines_of(choices, options.get("preset")):
         tell(line)
     content = spec_of(teacher, student, dataset, options, choices)

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from rdrkd.errors import SpecError
+from rdrkd.files import files_below
 from rdrkd.suffixes import archive_suffix
 
 _THE_SAME = (1980, 1, 1, 0, 0, 0)  # a zip's earliest time: no file's own, so that a second upload is recognised
@@ -20,7 +21,7 @@ def packed(path: Path, into: Path) -> Path:
         DatasetError: the YAML is not one of a dataset.
     """
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path)))
+        files = sorted(files_below(path))
         return _zip(into / f"{path.resolve().name}.zip", ((str(file.relative_to(path)), file) for file in files))
     if path.suffix.lower() not in (".yaml", ".yml"):
         if not path.is_file():
@@ -52,10 +53,6 @@ def _named_by(data: Path) -> Iterator[tuple[str, "Path | bytes"]]:
     for split, annotations in dataset.annotations.items():
         yield f"annotations/{split}.json", annotations
     yield "data.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
 
 
 def _zip(target: Path, files: "Iterator[tuple[str, Path | bytes]]") -> Path:

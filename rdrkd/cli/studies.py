@@ -1,4 +1,4 @@
-"""`rdrkd studies`."""
+"""`rdrkd studies`, also called `rdrkd study`: studies of a service, and on this machine (`run`, `merge`, tables)."""
 
 from itertools import islice
 from pathlib import Path
@@ -7,25 +7,46 @@ from typing import Annotated
 import typer
 
 from rdrkd.cli import inputs
-from rdrkd.cli.connection import Id, Limit, Output, Service, Timeout, Wait, command, leave, new_app
+from rdrkd.cli import study as study_here
+from rdrkd.cli.connection import (
+    URL,
+    Id,
+    Json,
+    Limit,
+    Output,
+    Service,
+    Timeout,
+    TokenFile,
+    Url,
+    Wait,
+    command,
+    connected,
+    leave,
+    new_app,
+)
+from rdrkd.cli.following import Follower
 from rdrkd.cli.terminal import Terminal
 
-studies = new_app("Studies of a service: methods compared over seeds.")
+studies = new_app(
+    "Compare methods over seeds: mean, spread, paired differences with confidence intervals. `run`, `merge`, `schema` "
+    "and the tables work on this machine, the others on a service."
+)
+studies.registered_commands += study_here.app.registered_commands
 
 
 @command(studies, "submit")
 def submit_study(
     service: Service,
     terminal: Terminal,
-    spec: Annotated[Path, typer.Argument(help="Study spec, YAML or JSON; files that it names are uploaded first.")],
+    spec: Annotated[Path, typer.Argument(help="Study spec, YAML or JSON, `-`: from stdin. Its files are uploaded.")],
     wait: Wait = False,
 ) -> None:
-    """Submit a study, and print it."""
-    study = service.submit_study(inputs.sent(inputs.read(spec), spec.parent, service, terminal.note))
-    if wait:
-        study = service.wait_study(study.id, news=terminal.state if not terminal.as_json else None)
-    terminal.one(study)
-    leave(study)
+    """Submit a study, and print its id."""
+    study = service.submit_study(inputs.sent(inputs.read(spec), inputs.folder_of(spec), service, terminal.note))
+    if not wait:
+        terminal.submitted(study, "studies")
+        leave(study)
+    _followed(service, terminal, study.id, None)
 
 
 @command(studies, "list")
@@ -42,8 +63,38 @@ def show_study(service: Service, terminal: Terminal, study: Id) -> None:
 
 @command(studies, "watch")
 def watch_study(service: Service, terminal: Terminal, study: Id, timeout: Timeout = None) -> None:
-    """Follow a study until it has ended; exit status 3 if a member does not succeed."""
-    leave(service.wait_study(study, timeout, terminal.state))
+    """Follow a study until it has ended; exit status 3 if a member does not succeed. Ctrl-C only detaches."""
+    _followed(service, terminal, study, timeout)
+
+
+@command(studies, "wait")
+def wait_for_study(service: Service, terminal: Terminal, study: Id, timeout: Timeout = None) -> None:
+    """Wait silently until a study has ended: exit status 0 or 3 by its end, 5 if the time was over first."""
+    seen = service.wait_study(study, timeout)
+    if terminal.as_json:
+        terminal.one(seen)
+    leave(seen)
+
+
+@command(studies, "extend")
+def extend_study(
+    service: Service,
+    terminal: Terminal,
+    study: Id,
+    method: Annotated[list[str] | None, typer.Option(help="Preset or group to add; may be repeated.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Seed to add; may be repeated.")] = None,
+) -> None:
+    """Add methods or seeds to a study, and print it; what it has already is left alone."""
+    if not (method or seed):
+        raise typer.BadParameter("expected --method or --seed, got neither")
+    more = {"methods": method, "seeds": seed}
+    terminal.one(service.extend_study(study, {name: values for name, values in more.items() if values}))
+
+
+@command(studies, "resume")
+def resume_study(service: Service, terminal: Terminal, study: Id) -> None:
+    """Resume a study: retry its failed and cancelled members."""
+    terminal.one(service.resume_study(study))
 
 
 @command(studies, "cancel")
@@ -52,34 +103,55 @@ def cancel_study(service: Service, terminal: Terminal, study: Id) -> None:
     terminal.one(service.cancel_study(study))
 
 
-@command(studies, "delete", with_json=False)
+@command(studies, "delete")
 def delete_study(service: Service, terminal: Terminal, study: Id) -> None:
     """Delete a study, its ended or paused jobs, and their files."""
     service.delete_study(study)
-    terminal.note(f"{study}: deleted")
+    terminal.gone(study)
 
 
-@command(studies, "report", with_json=False)
+@studies.command("report")
 def study_report(
-    service: Service,
-    terminal: Terminal,
-    study: Id,
+    study: Annotated[
+        str, typer.Argument(help="A study's results (study.json), or its id or name on a service.", show_default=False)
+    ],
+    out: Annotated[Path | None, typer.Option(help="Folder of the report, for results.", show_default=False)] = None,
     output: Output = Path("report.html"),
+    url: Url = URL,
+    token_file: TokenFile = None,
+    as_json: Json = False,
 ) -> None:
-    """Download a study's report (.html, .md, .csv or .json, by the output's name), and print its path.
+    """Write the report of results that are here, or download a service's (.html, .md, .csv or .json, by the output).
 
-    If there is none yet, one of the members that have succeeded so far is made first.
+    If the service has none yet, one of the members that have succeeded so far is made first.
     """
-    from rdrkd.client import Refused
-
+    if out is not None or Path(study).is_file():
+        if out is None:
+            raise typer.BadParameter(f"expected --out, the folder of the report on {study}, got none")
+        study_here.write(Path(study), out)
+        return
     form = {".html": "html", ".md": "markdown", ".csv": "csv", ".json": "json"}.get(output.suffix)
     if form is None:
         raise typer.BadParameter(f"expected a file named *.html, *.md, *.csv or *.json, got {output.name}")
+    with connected(url, token_file, as_json) as (service, terminal):
+        terminal.file(_downloaded(service, study, output, form))
+
+
+def _downloaded(service: Service, study: str, output: Path, form: str) -> Path:
+    from rdrkd.client import Refused
+
     try:
-        written = service.download_report(study, output, form)
+        return service.download_report(study, output, form)
     except Refused as error:
         if error.code != "not_ready":
             raise
         service.wait(service.draw_report(study).id)
-        written = service.download_report(study, output, form)
-    typer.echo(written)
+        return service.download_report(study, output, form)
+
+
+def _followed(service: Service, terminal: Terminal, study_id: str, timeout: float | None) -> None:
+    """Follow a study to its end, and leave with its status."""
+    study = Follower(terminal, "studies").follow(study_id, lambda news: service.wait_study(study_id, timeout, news))
+    if not terminal.as_json:
+        terminal.note(f"see `rdrkd studies report {study.id} -o report.html`")
+    leave(study)

@@ -1,4 +1,4 @@
-"""`rdrkd study`: run, merge and report studies."""
+"""Studies on this machine: run, merge and report them."""
 
 import signal
 from collections.abc import Callable
@@ -177,12 +177,12 @@ def merge(
     _show(joined, Console())
 
 
-@app.command()
-def report(
-    file: Annotated[Path, typer.Argument(help="A study's results.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Folder of the report.", show_default=False)],
-) -> None:
-    """Write the report of results that are there already."""
+def write(file: Path, out: Path) -> None:
+    """Write the report of results that are there already, and print its files.
+
+    Raises:
+        FolderError: there is a file where the folder should be.
+    """
     from rdrkd.study import results
     from rdrkd.study.report import write_report
 

@@ -3,15 +3,16 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
-
-from rdrkd.figures import duration
 
 Told = Callable[[int, int], None]  # (bytes done, bytes in all)
 COLUMNS = {
@@ -20,10 +21,19 @@ COLUMNS = {
     "models": ("id", "name", "version", "aliases", "status", "size", "created_at"),
     "studies": ("id", "name", "status", "jobs", "created_at"),
     "workers": ("name", "queue", "alive", "works_on", "beat_at"),
+    "webhooks": ("id", "name", "url", "events", "disabled_at", "created_at"),
+    "deliveries": ("id", "event", "status", "created_at", "finished_at"),
+    "events": ("seq", "at", "type"),
     "keys": ("id", "name", "owner", "scope", "expires_at", "last_used_at", "revoked_at"),
     "findings": ("what", "state", "detail", "advice"),
     "artifacts": ("name", "epoch", "size", "sha256"),
 }
+# What a narrow terminal does without, the least needed first; sentences (`findings`) are wrapped instead.
+_DISPENSABLE = (
+    "created_at", "beat_at", "finished_at", "last_used_at", "sha256", "size", "filename", "kind", "format", "events",
+    "version", "epoch", "expires_at", "aliases", "jobs", "revoked_at", "disabled_at", "url", "name",
+)  # fmt: skip
+_WIDEST = 10_000  # columns: of what goes into a pipe, which is never cut
 
 
 class Terminal:
@@ -32,7 +42,6 @@ class Terminal:
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
         self.out, self.err = Console(), Console(stderr=True)
-        self._told = ""
 
     def note(self, text: str) -> None:
         """Print a line of progress for people."""
@@ -40,42 +49,45 @@ class Terminal:
 
     def one(self, row: BaseModel | Mapping[str, Any]) -> None:
         """Print one thing, whole."""
-        shown = _plain(row)
+        shown = plain(row)
         if self.as_json:
             print(json.dumps(shown))  # noqa: T201 - one line for programs, not wrapped
         else:
             self.out.print_json(json.dumps(shown))
 
+    def submitted(self, row: BaseModel, command: str) -> None:
+        """Print the id of what the service has taken, and how to follow it."""
+        shown = plain(row)
+        if self.as_json:
+            self.one(shown)
+            return
+        self.note(f"{shown['status']}; follow it with `rdrkd {command} watch {shown['id']}`")
+        print(shown["id"])  # noqa: T201
+
+    def file(self, path: Path) -> None:
+        """Print the path of a file that was written."""
+        print(json.dumps({"path": str(path)}) if self.as_json else path)  # noqa: T201
+
+    def gone(self, id_: str, what: str = "deleted") -> None:
+        """Report that something was deleted or revoked."""
+        self.one({"id": id_, what: True}) if self.as_json else self.note(f"{id_}: {what}")
+
     def many(self, what: str, rows: Iterable[BaseModel | Mapping[str, Any]]) -> None:
         """Print a list: a table, or a line of JSON each."""
         if self.as_json:
             for row in rows:
-                print(json.dumps(_plain(row)))  # noqa: T201
+                print(json.dumps(plain(row)))  # noqa: T201
             return
-        table = Table(*COLUMNS[what], box=SIMPLE_HEAD, pad_edge=False)
-        for row in map(_plain, rows):
-            table.add_row(*(_cell(row.get(column)) for column in COLUMNS[what]), style=_style(row.get("status")))
-        self.out.print(table)
-
-    def state(self, row: Any) -> None:
-        """Print the state of a job or study that is being followed, in one line, once."""
-        if self.as_json:
-            self.one(row)
-            return
-        shown = _plain(row)
-        parts = [str(shown["status"])]
-        if shown.get("waiting_for"):
-            parts.append(str(shown["waiting_for"][0]["detail"]))
-        elif shown.get("epoch"):
-            parts.append(f"{shown['phase']}, epoch {shown['epoch']}/{shown['epochs']}")
-        if shown.get("eta_seconds") is not None:
-            parts.append(f"about {duration(shown['eta_seconds'])} left")
-        if shown.get("message"):
-            parts.append(f"{shown['reason']}: {shown['message']}")
-        line = f"{shown['id']}: " + ", ".join(parts)
-        if line != self._told:
-            self.note(line)
-        self._told = line
+        shown, columns = [plain(row) for row in rows], list(COLUMNS[what])
+        if not self.out.is_terminal:
+            self.out.width = _WIDEST
+        elif what != "findings":
+            room = self.out.options.update(width=_WIDEST)
+            for column in _DISPENSABLE:
+                if Measurement.get(self.out, room, _table(columns, shown)).maximum <= self.out.width:
+                    break
+                columns = [each for each in columns if each != column]
+        self.out.print(_table(columns, shown, wrapped=what == "findings"), crop=False)
 
     @contextmanager
     def bar(self, name: str) -> Iterator[Told | None]:
@@ -83,13 +95,24 @@ class Terminal:
         if not self.err.is_terminal:
             yield None
             return
-        columns = (TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        columns = (TextColumn(escape(name)), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         with Progress(*columns, console=self.err, transient=True) as progress:
             task = progress.add_task(name)
             yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def _plain(row: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
+def _table(columns: list[str], rows: list[dict[str, Any]], wrapped: bool = False) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=not wrapped, overflow="fold" if wrapped else "ignore")
+    for row in rows:
+        cells = (escape(_cell(row.get(column))) for column in columns)
+        table.add_row(*cells, style=_style(row.get("status")))
+    return table
+
+
+def plain(row: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row as plain values."""
     return row.model_dump(mode="json") if isinstance(row, BaseModel) else dict(row)
 
 

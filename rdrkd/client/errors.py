@@ -28,7 +28,13 @@ class Refused(ClientError):
             Problem(str(e.get("pointer") or e.get("parameter") or ""), str(e.get("detail", "")))
             for e in document.get("errors", [])
         ]
-        super().__init__(str(document.get("detail") or f"HTTP status {status}"), problems)
+        self.title = str(document.get("title") or f"the service answered with HTTP status {status}")
+        super().__init__(str(document.get("detail") or self.title), problems)
+
+    @property
+    def headline(self) -> str:
+        """The title; with the detail where no list of problems follows, which the detail would repeat."""
+        return self.title if self.problems or str(self) == self.title else f"{self.title}: {self}"
 
 
 class Unreachable(ClientError):

@@ -37,6 +37,12 @@ class Job(_View):
         """Return whether the job is over."""
         return self.status in ENDED
 
+    @property
+    def comparison(self) -> dict[str, Any] | None:
+        """Return teacher, student alone and student side by side; None before the end, and of other kinds of jobs."""
+        found: dict[str, Any] | None = (self.result or {}).get("comparison")
+        return found
+
 
 class _Upload(_View):
     id: str

@@ -2,9 +2,11 @@
 
 import json
 import os
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from rdrkd.caching import Bound, Hold, coming, forget, hold, room_for, shrink, sweep
@@ -12,10 +14,14 @@ from rdrkd.data import tars, zips
 from rdrkd.data.limits import Limits
 from rdrkd.errors import DatasetError
 from rdrkd.files import file_sha256, full_disk_named
+from rdrkd.misnamed import head_of, packed_as, placeholder
+from rdrkd.suffixes import ARCHIVES
 
 RECORD = (
     ".rdrkd.json"  # in the unpacked folder, what we noted of it; no archive can bring one: hidden files are skipped
 )
+_ZIP, _GZIP = b"PK", b"\x1f\x8b"
+_TAR, _TAR_AT = b"ustar", 257
 
 Accept = Callable[[Path], dict[str, Any] | None]
 
@@ -72,9 +78,8 @@ def unpack(
 def _fill(final: Path, archive: Path, limits: Limits, accept: Accept | None) -> None:
     sweep(final.parent)
     with coming(final) as partial:
-        form = zips if archive.suffix.lower() == ".zip" else tars
         try:
-            skipped = form.extract(archive, partial, limits)
+            skipped = _reader(archive).extract(archive, partial, limits)
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
             raise DatasetError("expected no entry that is a file here and a folder there, got one") from error
         notes = accept(partial) if accept is not None else None
@@ -86,6 +91,27 @@ def _fill(final: Path, archive: Path, limits: Limits, accept: Accept | None) -> 
         except OSError:
             if not final.is_dir():  # otherwise another process was faster with the same bytes
                 raise
+
+
+def _reader(archive: Path) -> ModuleType:
+    """Return the module that unpacks an archive, by its content: names are often wrong.
+
+    Raises:
+        DatasetError: it is no archive that is read here; the message says what it is instead.
+    """
+    head = head_of(archive)
+    found = placeholder(head)
+    if found is None and (kind := packed_as(head)) is not None:
+        found = f"{kind} data", "unpack it, and pack the folder as .zip or .tar.gz"
+    if found is None and head.startswith(_ZIP) and not zipfile.is_zipfile(archive):
+        found = "the beginning of a zip archive without its end", "copy or download it again"
+    if found is not None:
+        what, advice = found
+        raise DatasetError(f"expected an archive ({', '.join(ARCHIVES)}), got {what}; {advice}")
+    if head.startswith(_ZIP):
+        return zips
+    is_tar = head.startswith(_GZIP) or head[_TAR_AT : _TAR_AT + len(_TAR)] == _TAR
+    return tars if is_tar or archive.suffix.lower() != ".zip" else zips
 
 
 def _record(folder: Path) -> dict[str, Any]:

@@ -20,13 +20,30 @@ from rdrkd.grouping import Grouped
 MOST_PROBLEMS = 100
 
 
+@dataclass(frozen=True)
+class Warned:
+    """A warning; `code` is that of the dataset doctor's finding (`rdrkd.data.diagnosis`) that says the same in full."""
+
+    text: str
+    code: str = "check"
+
+
 @dataclass
 class Findings:
     """What is wrong, what deserves a look, and what there is."""
 
-    warnings: list[str] = field(default_factory=list)
+    warned: list[Warned] = field(default_factory=list)
     statistics: dict[str, Any] = field(default_factory=dict)
     _found: Grouped = field(default_factory=Grouped)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return the warnings, a sentence each."""
+        return [one.text for one in self.warned]
+
+    def warn(self, texts: Iterable[str], code: str = "check") -> None:
+        """Add warnings of one kind."""
+        self.warned += [Warned(text, code) for text in texts]
 
     def add(self, problems: Iterable[Problem]) -> None:
         """Take problems; equal ones are counted."""
@@ -72,32 +89,31 @@ def check(dataset: Dataset, look: Callable[[str, list[Examined]], object] | None
         dataset: what is checked.
         look: is given each split and its examined images, for more than this looks at.
     """
-    findings = Findings(warnings=list(dataset.notes), statistics={"splits": {}})
+    findings = Findings(statistics={"splits": {}})
+    findings.warn(dataset.notes)
     seen: dict[str, dict[str, str]] = {}
     if missing := [split for split in ("train", "val") if split not in dataset.splits]:
-        findings.warnings.append(f"no {' and no '.join(missing)} split: good for evaluation, not for training")
+        findings.warn([f"no {' and no '.join(missing)} split: the dataset can be evaluated on, but not trained on"])
     for split in dataset.splits:
         examined = examine(dataset, split)
         if look is not None:
             look(split, examined)
         findings.add(problem for one in examined for problem in one.problems)
         findings.add(_no_objects(dataset, split, examined))
-        findings.warnings += _label_warnings(dataset, split, examined)
-        findings.warnings += _unread_warnings(dataset, split)
+        findings.warned += _label_warnings(dataset, split, examined)
+        findings.warn(_unread_warnings(dataset, split))
         ignored = _check_annotations(dataset, split, examined, findings) if split in dataset.annotations else 0
         sizes = [one.size for one in examined if one.size]
         counted = [one.boxes if one.size else [] for one in examined]
         findings.statistics["splits"][split] = of_split(dataset.names, sizes, counted, ignored)
         seen[split] = {one.sha256: one.image.name for one in examined}
-    findings.warnings += _leaks(seen)
+    findings.warn(_leaks(seen), "duplicates")
     findings.statistics |= of_all(findings.statistics["splits"].values())
     if dataset.scaling is not None:
         low, high = dataset.scaling.low, dataset.scaling.high
         findings.statistics["scaling"] = {"low": low, "high": high}
-        findings.warnings.append(
-            f"images of more than 8 bits a channel are scaled: values from {low:g} to {high:g} become 0 to 255; "
-            "scale what the student is to see in the same way"
-        )
+        text = f"images with more than 8 bits per channel are scaled: values from {low:g} to {high:g} become 0 to 255"
+        findings.warn([f"{text}; scale the student's input in the same way"], "deep_images")
     return findings
 
 
@@ -135,23 +151,26 @@ def _no_objects(dataset: Dataset, split: str, examined: Sequence[Examined]) -> l
     return []
 
 
-def _label_warnings(dataset: Dataset, split: str, examined: Sequence[Examined]) -> list[str]:
+def _label_warnings(dataset: Dataset, split: str, examined: Sequence[Examined]) -> list[Warned]:
     warnings = []
     missing = sum(not one.labelled for one in examined)
     if missing == len(examined) and split == "test":
-        return [f"{split}: none of {len(examined)} images has a label file; nothing can be evaluated on them"]
+        text = f"{split}: none of {len(examined)} images has a label file, so the split cannot be evaluated on"
+        return [Warned(text, "empty_images")]
     if missing:
-        warnings.append(f"{split}: {missing} of {len(examined)} images have no label file and count as empty")
+        text = f"{split}: {missing} of {len(examined)} images have no label file and count as images without objects"
+        warnings.append(Warned(text, "empty_images"))
     if twice := sum(one.labels.repeated for one in examined):
-        warnings.append(f"{split}: {twice} label lines repeat another one, and are left out")
+        warnings.append(Warned(f"{split}: {twice} duplicate label lines were dropped"))
     if polygons := sum(one.labels.polygons for one in examined):
-        warnings.append(f"{split}: {polygons} labels are polygons; their boxes count")
+        warnings.append(Warned(f"{split}: {polygons} labels are polygons; their bounding boxes are used"))
     expected = {yolo.label_path(one.image) for one in examined}
     if orphans := [p for folder in {p.parent for p in expected} for p in folder.glob("*.txt") if p not in expected]:
-        warnings.append(f"{split}: {len(orphans)} label files have no image, such as {orphans[0].name}")
+        warnings.append(Warned(f"{split}: {len(orphans)} label files have no image, such as {orphans[0].name}"))
     present = {box.label for one in examined for box in one.boxes}
     if absent := [name for label, name in enumerate(dataset.names) if label not in present]:
-        warnings.append(f"{split}: no objects of {len(absent)} classes: {', '.join(absent[:20])}")
+        text = f"{split}: no objects of {len(absent)} classes: {', '.join(absent[:20])}"
+        warnings.append(Warned(text, "class_absent"))
     return warnings
 
 
@@ -161,13 +180,13 @@ def _check_annotations(dataset: Dataset, split: str, examined: Sequence[Examined
     parsed = coco.parse(dataset.annotations[split], dataset.names, where)
     frames, problems = parsed.frames, [*parsed.image_problems, *parsed.annotation_problems]
     findings.add(problems)
-    findings.warnings += parsed.warnings
+    findings.warn(parsed.warnings)
     if problems:
         return 0
     findings.add(fit(dataset, split, frames, examined, where)[1])
     labelled = sum(len(one.boxes) for one in examined)
     if (annotated := sum(not box.ignored for frame in frames for box in frame.boxes)) != labelled:
-        findings.warnings.append(f"{split}: {labelled} labelled boxes, but {annotated} annotated ones in {where}")
+        findings.warn([f"{split}: {labelled} boxes in the label files, but {annotated} in {where}"])
     return sum(box.ignored for frame in frames for box in frame.boxes)
 
 

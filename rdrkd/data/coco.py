@@ -13,6 +13,7 @@ from rdrkd.data import yolo
 from rdrkd.data.coco_schema import Category, ImageEntry
 from rdrkd.data.frames import Box, Frame
 from rdrkd.errors import DatasetError, Problem
+from rdrkd.misnamed import head_of, placeholder
 
 _LISTS = ("images", "categories", "annotations")
 _SLACK = 1.01  # by which an area may exceed its box's, from rounding, before it is reported
@@ -54,7 +55,7 @@ class Labels:
         """Return a sentence for each kind of category that is no class."""
         notes = []
         if self.left_out:
-            notes.append(f"left out, for they only group others: {', '.join(self.left_out[:20])}")
+            notes.append(f"dropped categories that only group others: {', '.join(self.left_out[:20])}")
         if self.ignored:
             notes.append(f"boxes of these count neither for nor against a detector: {', '.join(self.ignored[:20])}")
         return notes
@@ -121,6 +122,8 @@ def load(file: Path, where: str) -> dict[str, Any]:
     try:
         content = json.loads(file.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except (ValueError, RecursionError) as error:
+        if (found := placeholder(head_of(file))) is not None:
+            raise _refused(where, f"expected JSON, got {found[0]}; {found[1]}") from error
         raise _refused(where, f"expected JSON, got: {str(error)[:200]}") from error
     if not (isinstance(content, dict) and all(_is_list_of_objects(content.get(key)) for key in _LISTS)):
         raise _refused(where, f"expected COCO JSON with the lists {', '.join(_LISTS)}")
@@ -269,8 +272,8 @@ class _Boxes:
         if not self._areas:
             return []
         return [
-            f"{self._where}: the `area` of {self._areas} annotations is no positive number, or larger than its box; "
-            "the box's area counts instead"
+            f"{self._where}: the `area` of {self._areas} annotations is not a positive number, or is larger than its "
+            "box; the box's area is used instead"
         ]
 
     def _read(self, entry: dict[str, Any]) -> tuple[int, Box] | str:

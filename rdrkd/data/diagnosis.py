@@ -1,4 +1,4 @@
-"""The dataset doctor: what deserves a look before a training, how often it occurs, an example, and what to do."""
+"""The dataset doctor: problems that spoil a training, how often each occurs, an example, and what to do."""
 
 import math
 import tempfile
@@ -14,16 +14,15 @@ from rdrkd.data.check import Examined, Findings, check, where_in
 from rdrkd.data.dataset import Dataset
 from rdrkd.data.opening import open_dataset
 from rdrkd.data.reading import Reading
+from rdrkd.doubts import EASY, TOO_SMALL
 from rdrkd.errors import DatasetError, Problem
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-TOO_SMALL, EASY = 3, 8  # px of an object's side at the network's input: hardly to be learnt; to be seen well
 _WHOLE = 0.95  # share of the image that a box covers
 _IMBALANCE = 100  # times as many objects of one class as of another
 _MOST_EMPTY = 0.5  # share of the images
 _STEP = 32  # px, of the network's input
-_SAID_BETTER = ("no objects of", "also in train", "more than 8 bits", "have no label file")  # of the check's warnings
 
 
 @dataclass(frozen=True)
@@ -70,22 +69,24 @@ def diagnose(path: Path, imgsz: int = 640, reading: Reading | None = None) -> li
 
 
 def _refused(problem: Problem) -> Finding:
-    advice = "mend it, or let the lenient mode leave it out (--lenient)"
+    advice = "fix it, or drop what is at fault with --lenient"
     return Finding("error", "refused", problem.detail, 1, problem.where, advice)
 
 
 def _of_check(findings: Findings) -> Iterator[Finding]:
-    for warning in findings.warnings:
-        if not any(words in warning for words in _SAID_BETTER):
-            yield Finding("warning", "check", warning, 1, "", "see docs/datasets.md")
+    for warning in findings.warned:
+        if warning.code == "check":  # any other is a finding below, in full
+            yield Finding("warning", "check", warning.text, 1, "", "see docs/datasets.md")
 
 
 def _of_all(dataset: Dataset, looked: Mapping[str, Sequence[Examined]]) -> Iterator[Finding]:
     if dataset.scaling is not None:
         low, high = dataset.scaling.low, dataset.scaling.high
-        detail = f"images of more than 8 bits a channel: values from {low:g} to {high:g} become 0 to 255"
+        detail = f"images with more than 8 bits per channel: values from {low:g} to {high:g} become 0 to 255"
         images = sum(len(examined) for examined in looked.values())
-        yield Finding("note", "deep_images", detail, images, "", "scale what the student is to see in the same way")
+        yield Finding(
+            "note", "deep_images", detail, images, "", "scale the student's input in the same way at inference"
+        )
     counts = Counter(box.label for one in looked.get("train", ()) for box in one.boxes)
     if len(counts) > 1:
         (most, many), (least, few) = counts.most_common()[0], counts.most_common()[-1]
@@ -99,15 +100,16 @@ def _of_split(dataset: Dataset, split: str, examined: Sequence[Examined]) -> Ite
     present = {box.label for one in examined for box in one.boxes}
     absent = [name for label, name in enumerate(dataset.names) if label not in present]
     if absent and present:
-        advice = "it cannot be learnt" if split == "train" else "its AP is unknown"
-        advice = f"without an object {advice}: add images, divide the dataset otherwise, or drop the class"
+        effect = "the student cannot learn them" if split == "train" else "their AP cannot be measured"
+        advice = f"{effect}: add images, split the dataset differently, or drop the classes"
         detail = f"{split}: no objects of {len(absent)} classes: {', '.join(absent[:10])}"
         severity: Severity = "warning" if split == "train" else "note"
         yield Finding(severity, "class_absent", detail, len(absent), absent[0], advice)
     if empty := [one for one in examined if one.size is not None and not one.boxes]:
         share = len(empty) / len(examined)
-        advice = "some teach what is no object; are these labelled at all?" if share > _MOST_EMPTY else "none, if meant"
-        detail = f"{split}: {len(empty)} of {len(examined)} images are without objects"
+        advice = "check that they are labelled: most images should show objects"
+        advice = advice if share > _MOST_EMPTY else "nothing, if they are meant as background"
+        detail = f"{split}: {len(empty)} of {len(examined)} images have no objects"
         severity = "warning" if share > _MOST_EMPTY else "note"
         yield Finding(severity, "empty_images", detail, len(empty), where_in(dataset, empty[0].image), advice)
     if whole := [
@@ -116,8 +118,8 @@ def _of_split(dataset: Dataset, split: str, examined: Sequence[Examined]) -> Ite
         for box in one.boxes
         if one.size is not None and box.width * box.height >= _WHOLE * one.size[0] * one.size[1]
     ]:
-        detail = f"{split}: {len(whole)} boxes cover their image"
-        advice = "a box around everything is mostly a mistake of the conversion: look at the example"
+        detail = f"{split}: {len(whole)} boxes cover at least {_WHOLE:.0%} of their image"
+        advice = "look at the example: such boxes are usually a conversion error"
         yield Finding("warning", "covers_image", detail, len(whole), where_in(dataset, whole[0].image), advice)
     yield from _other_sizes(dataset, split, examined)
 
@@ -128,10 +130,12 @@ def _other_sizes(dataset: Dataset, split: str, examined: Sequence[Examined]) -> 
         return
     (common, _), *_ = sizes.most_common()
     others = [one for one in examined if one.size not in (None, common)]
-    detail = f"{split}: {len(others)} images are not {common[0]}x{common[1]} px, but of {len(sizes) - 1} other sizes"
+    detail = (
+        f"{split}: {len(others)} images differ from the usual {common[0]}x{common[1]} px ({len(sizes) - 1} other sizes)"
+    )
     yield Finding(
         "note", "image_sizes", detail, len(others), where_in(dataset, others[0].image),
-        "each is scaled to the input by itself: the same object then comes at several scales",
+        "each image is scaled to the input size separately, so equal objects appear at different scales",
     )  # fmt: skip
 
 
@@ -160,9 +164,9 @@ def _duplicates(dataset: Dataset) -> Iterator[Finding]:
             continue
         if pairs := likeness.alike(*hashed[one], *hashed[other]):
             (image, like), *_ = pairs
-            detail = f"{one}: {len(pairs)} images look like one of {other}"
+            detail = f"{one}: {len(pairs)} images look like an image in {other}"
             example = f"{where_in(dataset, image)} and {where_in(dataset, like)}"
-            advice = "what is measured on images seen before means nothing: divide by flight (`divide` with `prefix`)"
+            advice = "AP measured on training images is too high: split by flight (`divide` with `prefix`)"
             yield Finding("warning", "duplicates", detail, len(pairs), example, advice)
 
 

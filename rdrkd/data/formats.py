@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from rdrkd.data import coco, voc
 from rdrkd.data.layout import SPLITS, images_in, is_data_yaml, yamls
 from rdrkd.errors import DatasetError
+from rdrkd.misnamed import head_of, placeholder
 from rdrkd.spec.dividing import HOW, Split
 
 _WORDS = {
@@ -48,6 +49,8 @@ def detect(folder: Path, split: Split | None = None) -> Format:
         return Format.VOC
     if split is not None and _classes(folder):
         return Format.YOLO
+    if (missing := _placeholders(folder)) is not None:
+        raise DatasetError(missing)
     if any(is_visible(p, folder) for p in yamls(folder)):
         return Format.YOLO  # whose reader says what is wrong with the YAML
     if recognised := _recognised(folder):
@@ -71,6 +74,16 @@ def _recognised(folder: Path) -> str | None:
             f"expected COCO JSON with the lists images, annotations, categories, got {len(jsons)} JSON files without "
             f"them, such as {jsons[0].relative_to(folder).as_posix()}"
         )
+    return None
+
+
+def _placeholders(folder: Path) -> str | None:
+    """Return why a layout cannot be recognised whose describing files were never downloaded."""
+    describing = (*yamls(folder), *json_files(folder), *xml_files(folder)[:_LOOKED_AT])
+    for file in describing:
+        if (found := placeholder(head_of(file))) is not None and is_visible(file, folder):
+            where = file.relative_to(folder).as_posix()
+            return f"{where}: expected a description of the dataset, got {found[0]}; {found[1]}"
     return None
 
 

@@ -62,7 +62,7 @@ def _pairs(folder: Path, faults: Faults) -> Iterator[Pair]:
     files = xml_files(folder)
     annotations = list(filter(voc.is_voc, files))
     if others := sorted(set(files) - set(annotations)):
-        faults.warnings.append(f"{len(others)} XML files are no annotations, and passed over, such as {others[0].name}")
+        faults.warnings.append(f"skipped {len(others)} XML files that are not annotations, such as {others[0].name}")
     for file in annotations:
         where = file.relative_to(folder).as_posix()
         try:
@@ -113,9 +113,7 @@ def _divided(folder: Path, pairs: Sequence[Pair], split: Split | None, faults: F
         raise needed(f"Pascal VOC annotations of {len(pairs)} images")
     if rest:
         where = "lists of ImageSets" if lists else "folders named after a split"
-        faults.warnings.append(
-            f"{len(rest)} images are in none of the {where}, and left out, such as {rest[0][0].name}"
-        )
+        faults.warnings.append(f"dropped {len(rest)} images that are in none of the {where}, such as {rest[0][0].name}")
     return by_split
 
 
@@ -198,12 +196,12 @@ def _order(marked: Marked) -> str:
 def _notes(annotations: Sequence[Annotation], from_zero: bool) -> list[str]:
     objects = [marked for annotation in annotations for marked in annotation.objects]
     notes = [
-        "coordinates are read as edges from 0, for some are 0 or no whole numbers"
+        "coordinates are read as edges starting at 0, because some are below 1 or not whole numbers"
         if from_zero
-        else "coordinates are read as VOC's: whole px from 1, the last one included"
+        else "coordinates are read as in VOC: whole px starting at 1, the last one included"
     ]
     if difficult := sum(marked.difficult for marked in objects):
-        notes.append(f"{difficult} objects are `difficult`: not trained on, and ignored by the evaluation")
+        notes.append(f"{difficult} objects are `difficult`: excluded from training, ignored by evaluation")
     if polygons := sum(marked.polygon for marked in objects):
-        notes.append(f"{polygons} objects are polygons; their boxes count")
+        notes.append(f"{polygons} objects are polygons; their bounding boxes are used")
     return notes

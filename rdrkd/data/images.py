@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from rdrkd import suffixes
+from rdrkd.misnamed import head_of, placeholder
 
 # Pillow's decoders for these suffixes; JPEG includes MPO, a JPEG with a preview inside, as many drone cameras write.
 FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
@@ -64,9 +65,18 @@ def _open(path: Path, pixels: bool) -> tuple[int, int]:
     except Exception as error:  # decoders that are fed garbage raise whatever they like
         # Once Ultralytics is imported, Image.open looks for a further decoder where none fits: hence the ImportError.
         unknown = isinstance(error, UnidentifiedImageError | ImportError)
-        text = "no known image format" if unknown else str(error)
-        raise ImageFault(f"expected a whole image ({', '.join(FORMATS)}), got: {text}") from error
+        got = _content(path) if unknown else f"one that cannot be decoded: {error}"
+        raise ImageFault(f"expected a whole image ({', '.join(FORMATS)}), got {got}") from error
     return (height, width) if turned else (width, height)
+
+
+def _content(path: Path) -> str:
+    """Return what a file is that no decoder knows."""
+    try:
+        found = placeholder(head_of(path))
+    except OSError as error:
+        return error.strerror or str(error)
+    return "no known image format" if found is None else f"{found[0]}; {found[1]}"
 
 
 @contextmanager

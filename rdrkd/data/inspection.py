@@ -129,16 +129,8 @@ def _describe(report: Report, settled: Settled, findings: Findings) -> Report:
         "ok": not problems,
         "problems": [_listed(problem) for problem in problems],
         "more_problems": more,
-        "warnings": settled.notes.get("warnings", []) + findings.warnings + _left_out(report),
+        "warnings": findings.warnings,
         "names": list(settled.dataset.names),
         "statistics": findings.statistics,
         "skipped": {},
     }
-
-
-def _left_out(report: Report) -> list[str]:
-    counts = report.get("dropped", {}).get("counts", {})
-    if not counts:
-        return []
-    shown = ", ".join(f"{number} {kind}" for kind, number in sorted(counts.items()))
-    return [f"left out as being at fault: {shown}"]

@@ -1,5 +1,6 @@
 """The data YAML of a dataset in YOLO layout: found, parsed as plain data, and checked; nothing in it is ever run."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rdrkd.data.images import is_image
 from rdrkd.errors import DatasetError, Problem
+from rdrkd.files import files_below
 from rdrkd.spec.dividing import HOW
 
 SPLITS = ("train", "val", "test")
@@ -200,9 +202,8 @@ def checked_names(names: Sequence[Any], where: str) -> tuple[str, ...]:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the images under a folder, sorted, as Ultralytics finds them: recursively, nothing hidden."""
-    found = (p for p in folder.rglob("*") if is_image(p) and not any(q[0] == "." for q in p.relative_to(folder).parts))
-    return sorted(p for p in found if p.is_file())
+    """Return the images under a folder as Ultralytics finds them: through links, nothing hidden; sorted."""
+    return sorted(file for file in files_below(folder) if is_image(file))
 
 
 def write_yaml(file: Path, names: Sequence[str], splits: Sequence[str]) -> None:
@@ -220,7 +221,7 @@ def _root(path: str, file: Path, within: Path | None) -> tuple[Path, list[str]]:
     if root.is_dir() and _inside(root, within):
         return root, []
     if _is_foreign(path):
-        return file.parent.resolve(), [f"{file.name}: path: {path[:200]!r} is of another machine; passed over"]
+        return file.parent.resolve(), [f"{file.name}: path: {path[:200]!r} is a path on another machine; ignored"]
     detail = f"expected an existing folder {'of the archive ' if within else ''}such as `.`, got {path[:200]!r}"
     raise _refused([Problem(f"{file.name}: path", detail)])
 
@@ -244,7 +245,7 @@ def _split_images(
             continue
         images |= dict.fromkeys(found)
         if fault is not None and split == "test" and _is_absent(place, root, within):
-            notes.append(f"nothing at {place[:200]!r}; passed over")  # Roboflow names a test split that it left out
+            notes.append(f"nothing at {place[:200]!r}; ignored")  # Roboflow names a test split that it left out
         elif fault is not None:
             faults.append(fault)
     return tuple(sorted(images, key=str)), faults, notes
@@ -269,14 +270,20 @@ def _images_at(place: str, root: Path, within: Path | None) -> tuple[list[Path],
 
 def _resolved(place: str, root: Path, within: Path | None) -> Path:
     """Resolve a path of a YAML or list; one that leads nowhere may be another machine's, of which the end is here."""
-    there = (root / place).resolve()
+    # An archive holds no links. Those of an owner's folder are kept: labels are found by the path before a link.
+    settled = Path.resolve if within is not None else _normal
+    there = settled(root / place)
     if place.startswith("../") and not (there.exists() and _inside(there, within)):
-        there = (root / place[3:]).resolve()  # Roboflow writes ../train/images; Ultralytics reads it the same way
+        there = settled(root / place[3:])  # Roboflow writes ../train/images; Ultralytics reads it the same way
     if not (there.exists() and _inside(there, within)) and _is_foreign(place):
         parts = PureWindowsPath(place).parts if "\\" in place else PurePosixPath(place).parts
-        ends = ((root / Path(*parts[start:])).resolve() for start in range(1, len(parts)))
+        ends = (settled(root / Path(*parts[start:])) for start in range(1, len(parts)))
         there = next((end for end in ends if end.exists() and _inside(end, within)), there)
     return there
+
+
+def _normal(path: Path) -> Path:
+    return Path(os.path.normpath(path))
 
 
 def _is_absent(place: str, root: Path, within: Path | None) -> bool:

@@ -73,7 +73,7 @@ def _settle(folder: Path, form: Format, faults: Faults, sha256: str, split: Spli
         notes["divide"] = split.text
     if scaling is not None:
         notes["scaling"] = [scaling.low, scaling.high]
-    return Settled(replace(dataset, scaling=scaling, divide=notes.get("divide")), notes, came_from)
+    return Settled(_noted(replace(dataset, scaling=scaling), notes), notes, came_from)
 
 
 def reopened(folder: Path, sha256: str, notes: dict[str, Any]) -> Settled:
@@ -83,5 +83,14 @@ def reopened(folder: Path, sha256: str, notes: dict[str, Any]) -> Settled:
         DatasetError: it is no dataset any more.
     """
     scaling = Scaling(*notes["scaling"]) if "scaling" in notes else None
-    dataset = replace(uploaded_dataset(folder, sha256, scaling), divide=notes.get("divide"))
+    dataset = _noted(uploaded_dataset(folder, sha256, scaling), notes)
     return Settled(dataset, {"format": str(Format.YOLO)} | notes)
+
+
+def _noted(dataset: Dataset, notes: dict[str, Any]) -> Dataset:
+    """Return the dataset with what its conversion has changed, for the warnings of its check."""
+    changed = list(notes.get("warnings", []))
+    if counts := notes.get("dropped", {}).get("counts"):
+        shown = ", ".join(f"{number} {kind}" for kind, number in sorted(counts.items()))
+        changed.append(f"dropped because of errors (lenient mode): {shown}")
+    return replace(dataset, divide=notes.get("divide"), notes=(*changed, *dataset.notes))

@@ -28,11 +28,16 @@ def read(run_dir: Path, result: Mapping[str, Any] | None = None) -> Run:
         ) from error
     if not isinstance(spec, dict):
         raise FolderError(f"expected an object in {RESOLVED}, got {type(spec).__name__}")
-    rows = {row.epoch: row for row in map(_row, _lines(run_dir / METRICS)) if row}  # an epoch trained again replaces
+    lines = list(_lines(run_dir / METRICS))
+    rows = {row.epoch: row for row in map(_row, lines) if row}  # an epoch trained again replaces
+    alone = {
+        line["epoch"]: line for line in lines if line.get("part") == "alone" and isinstance(line.get("epoch"), int)
+    }
     return Run(
         folder=run_dir.resolve().name,
         spec=spec,
         rows=[rows[epoch] for epoch in sorted(rows)],
+        alone=len(alone),
         warnings=_notices(run_dir / WARNINGS),
         failure=_failure(run_dir / FAILURE),
         result=result if result is not None else next(_lines(run_dir / RESULT, whole=True), None),
@@ -77,7 +82,7 @@ def _failure(path: Path) -> Failure | None:
 
 def _row(line: dict[str, Any]) -> Row | None:
     epoch, epochs = line.get("epoch"), line.get("epochs")
-    if not isinstance(epoch, int):
+    if not isinstance(epoch, int) or line.get("part") == "alone":
         return None
     groups = {name: _numbers(line.get(name)) for name in ("losses", "weights", "diagnostics", "metrics")}
     planned = epochs if isinstance(epochs, int) else None

@@ -1,10 +1,12 @@
 """The head of a report: what the run was, how far it came, and its figures at a glance."""
 
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from rdrkd.diagnostics.history import Run, at, finite
 from rdrkd.diagnostics.words import number
+from rdrkd.doubts import CODES
 from rdrkd.figures import duration, percent
 
 
@@ -16,6 +18,7 @@ class Heading(NamedTuple):
         state: whether it is finished, and its epochs.
         facts: label -> value, the most telling first.
         made_with: versions and device.
+        doubts: what says that the run has taught nothing: to be read first.
     """
 
     name: str
@@ -25,6 +28,7 @@ class Heading(NamedTuple):
     finished: bool
     facts: dict[str, str]
     made_with: str
+    doubts: list[str]
 
 
 def heading(run: Run) -> Heading:
@@ -32,27 +36,36 @@ def heading(run: Run) -> Heading:
     return Heading(
         name=str(run.setting("name") or run.folder),
         kind=str(run.setting("kind") or "run"),
-        subject=_subject(run),
+        subject=subject(run.spec),
         state=_state(run),
         finished=run.result is not None,
         facts={label: value for label, value in _facts(run).items() if value},
         made_with=_made_with(run),
+        doubts=[notice.message for notice in run.warnings if notice.code in CODES],
     )
 
 
-def _subject(run: Run) -> str:
-    dataset = PurePath(str(run.setting("dataset") or "an unknown dataset")).name
-    if run.setting("kind") != "distill":
-        return f"{_model(run.setting('model'))} on {dataset}"
-    student = _model(run.setting("student"))
-    return (
-        f"{_model(run.setting('teacher'))} → {student} on {dataset}" if run.terms else f"{student} alone on {dataset}"
-    )
+def subject(spec: Mapping[str, Any]) -> str:
+    """Return what a resolved spec trains under whom on what, by names where it has them."""
+    dataset = _called(spec, "dataset") or PurePath(str(spec.get("dataset") or "an unknown dataset")).name
+    if spec.get("kind") != "distill":
+        return f"{_model(spec, 'model')} on {dataset}"
+    student, terms = _model(spec, "student"), at(spec, "distillation", "losses")
+    return f"{_model(spec, 'teacher')} → {student} on {dataset}" if terms else f"{student} alone on {dataset}"
 
 
-def _model(reference: Any) -> str:
-    """Name a model as the spec refers to it; of a path only the file."""
-    if not isinstance(reference, dict) or not reference:
+def _called(spec: Mapping[str, Any], field: str) -> str | None:
+    """Return what people call the dataset or model of a field, where the run knows it."""
+    name = at(spec, "provenance", "names", field)
+    return name if isinstance(name, str) and name else None
+
+
+def _model(spec: Mapping[str, Any], field: str) -> str:
+    """Return a model's name, or how the spec refers to it; of a path only the file."""
+    if (name := _called(spec, field)) is not None:
+        return name
+    reference = spec.get(field)
+    if not isinstance(reference, Mapping) or not reference:
         return "a model"
     way, value = next(iter(reference.items()))
     return PurePath(str(value)).name if way == "path" else str(value)
@@ -68,6 +81,8 @@ def _state(run: Run) -> str:
     note = ""
     if ended == "finished" and done < planned:
         note = " (stopped early)"
+    elif ended == "not finished" and run.alone:
+        note = f", then {run.alone} of {planned} of the student alone"
     elif ended == "not finished" and done >= planned:
         note = ", not evaluated yet"
     return f"{ended}: {done} of {planned} epochs{note}"
@@ -90,9 +105,15 @@ def _facts(run: Run) -> dict[str, str]:
     seconds = [row.seconds for row in run.rows if row.seconds is not None]
     parameters, best = finite(at(student, "parameters")), finite(at(run.result, "best_epoch"))
     own = "" if coco or "mAP50_95" not in last else percent(last["mAP50_95"])
+    teacher, alone = (finite(at(run.result, "comparison", who, "AP")) for who in ("teacher", "alone"))
+    best_f1 = at(run.result, "metrics", "operating_points", "best_f1")
+    confidence = finite(at(best_f1, "confidence"))
     return {
         "AP, COCO protocol": percent(finite(at(coco, "AP"))) if coco else "",
+        "AP of the teacher": percent(teacher) if teacher is not None else "",
+        "AP of the student alone": percent(alone) if alone is not None else "",
         "AP50, COCO protocol": percent(finite(at(coco, "AP50"))) if coco else "",
+        "best F1": f"{percent(finite(at(best_f1, 'f1')))} from {confidence:.2g}" if confidence is not None else "",
         "mAP50-95 so far, Ultralytics' own": own,
         "best epoch": number(best) if best else "",
         "network": str(at(student, "architecture") or ""),

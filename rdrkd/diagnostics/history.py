@@ -62,6 +62,7 @@ class Run:
         warnings: each once, in the order in which they first came.
         failure: why it failed; None of a run that has not.
         result: what is or will be in `result.json`; None of a run that has not ended.
+        alone: finished epochs of the student that is trained alone, which `rows` leaves out.
     """
 
     folder: str
@@ -70,6 +71,7 @@ class Run:
     warnings: list[Notice]
     failure: Failure | None
     result: Mapping[str, Any] | None
+    alone: int = 0
 
     def setting(self, *path: str) -> Any:
         """Return a field of the resolved spec; None where there is none."""

@@ -1,5 +1,6 @@
 """The report of a run: one page that tells, from the run folder alone, which term did what."""
 
+import base64
 import json
 import time
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from rdrkd.events import Warn
 from rdrkd.files import write_atomically
 from rdrkd.paths import without_paths
 from rdrkd.reporter import Reporter
-from rdrkd.run_folder.names import PAGE, PICTURE, RESOLVED
+from rdrkd.run_folder.names import PAGE, PICTURE, PREDICTIONS, RESOLVED
 
 _MARKS = {"fair": "good", "weak": "bad", "strong": "bad", "off": "none", "unknown": "none"}
 _SECONDS = 30.0  # from one report of a training to the next: drawing one takes about a second
@@ -56,11 +57,19 @@ def write_report(run_dir: Path, result: Mapping[str, Any] | None = None) -> list
         parts=tables.parts(run),
         batches=tables.batches(run),
         left_out=presence.note(run),
+        predictions=_inline(run_dir / PREDICTIONS) if result is not None or run.result is not None else "",
         spec=without_paths(json.dumps(run.spec, indent=2, ensure_ascii=False)),
     )
     write_atomically(run_dir / PAGE, page.encode(errors="replace"))  # JSON can hold halves of characters
     write_atomically(run_dir / PICTURE, picture)
     return [PAGE, PICTURE]
+
+
+def _inline(picture: Path) -> str:
+    """Return a picture as a data URL; empty where there is none."""
+    if not picture.is_file():
+        return ""
+    return f"data:image/jpeg;base64,{base64.b64encode(picture.read_bytes()).decode()}"
 
 
 class Reports:

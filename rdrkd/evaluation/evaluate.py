@@ -17,6 +17,7 @@ from rdrkd.data.loaded import loaded
 from rdrkd.errors import DatasetError, PairError, StopRequested
 from rdrkd.evaluation.coco_metrics import MAX_DETS, coco_metrics
 from rdrkd.evaluation.ground_truth import CocoJson, LabelledImage, from_annotations, from_labels
+from rdrkd.evaluation.operating_points import operating_points
 from rdrkd.events import Progress, Warn
 from rdrkd.models import load_weights
 from rdrkd.process.devices import devices_of
@@ -46,7 +47,8 @@ def evaluate(
 
     Returns:
         `coco` and `coco_maxdets500` (AP, AP50, AP75, AP_S, AP_M, AP_L), `ultralytics` (mAP50_95, mAP50, precision,
-        recall) and `per_class` (class name -> AP, AP50 at maxDets 100); percent, None where there is nothing to find.
+        recall), `operating_points` (see `operating_points`) and `per_class` (class name -> AP, AP50 at maxDets 100);
+        percent, None where there is nothing to find.
 
     Raises:
         ModelError: the weights cannot be loaded.
@@ -120,7 +122,8 @@ def figures(
     known = np.isin(detections[:, 0], [image["id"] for image in truth["images"]])
     objects = sum(len(image.classes) for image in images)
     return coco_metrics(truth, detections[known]) | {
-        "ultralytics": {name: round(100 * float(own[key]), 3) if objects else None for name, key in _OWN.items()}
+        "ultralytics": {name: round(100 * float(own[key]), 3) if objects else None for name, key in _OWN.items()},
+        "operating_points": operating_points(*validator.matched(), objects),
     }
 
 
@@ -166,6 +169,7 @@ class Collector(DetectionValidator):
         super().__init__(save_dir=folder, args=args)
         self._reporter = reporter
         self._rows: list[npt.NDArray[np.float64]] = []
+        self._matched: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]] = []
         self._own_max_det = 0
         self._index: dict[str, int] = {}  # image id by file
         self._sizes: dict[str, tuple[int, int]] = {}  # height, width of the original image, px
@@ -185,6 +189,8 @@ class Collector(DetectionValidator):
         """Feed Ultralytics' metric and keep the detections of one batch."""
         own = [{key: value[: self._own_max_det] for key, value in pred.items()} for pred in preds]
         super().update_metrics(own, batch)
+        stats = self.metrics.stats  # which Ultralytics clears once it has computed its figures
+        self._matched += zip(stats["conf"][-len(preds) :], stats["tp"][-len(preds) :], strict=True)
         for i, pred in enumerate(preds):
             image = self._prepare_batch(i, batch)
             self._sizes[image["im_file"]] = image["ori_shape"]
@@ -215,6 +221,16 @@ class Collector(DetectionValidator):
             )
             for label in self.dataloader.dataset.labels
         ]
+
+    def matched(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """Return the score of each detection that Ultralytics counts, and whether it found an object at an IoU of 0.5.
+
+        Both are (N,).
+        """
+        if not self._matched:
+            return np.zeros(0), np.zeros(0, dtype=bool)
+        scores, hits = zip(*self._matched, strict=True)
+        return np.concatenate(scores), np.concatenate([hit.reshape(-1, self.niou)[:, 0] for hit in hits]).astype(bool)
 
     def detections(self) -> npt.NDArray[np.float64]:
         """Return all detections: (N, 7) rows of image id, x, y, w, h (px), score, class."""

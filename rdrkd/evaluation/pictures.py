@@ -1,33 +1,46 @@
-"""A picture of what models find, beside the truth, drawn with plain Ultralytics predictions."""
+"""A picture of what models find, beside the truth, drawn with plain Ultralytics predictions.
+
+Each network is drawn at its own threshold, the one with its best F1: at 0.25 a small student seems to miss everything.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from rdrkd.data import Dataset, yolo
+from rdrkd.evaluation.operating_points import USUAL
 from rdrkd.ultralytics_adapter import YOLO
 
 Picture = npt.NDArray[np.uint8]  # (H, W, 3) BGR
 Box = tuple[int, Sequence[float], float | None]  # class, x1 y1 x2 y2 in px, score
+Corners = tuple[int, ...]  # x1 y1 x2 y2 in px
 
 _SCENES = 4
 _SIDE = 360  # px of a drawn scene's width
 _HEADING = 30  # px
 _GAP = 6  # px
 _COLOURS = ((64, 64, 255), (255, 160, 32), (32, 220, 255), (96, 255, 96), (255, 96, 255), (255, 255, 64))  # BGR
-_LEAST_SCORE = 0.35
+_SMALL = 24  # px of a drawn box's side: its frame is one pixel wide
+_TEXT = 0.42  # of OpenCV's font: 9 px high
 
 
-def compare(data: Dataset, weights: Mapping[str, Path], target: Path, imgsz: int) -> Path:
+class Drawn(NamedTuple):
+    """A network to draw: the `.pt` that plain Ultralytics loads, and the confidence from which a box is drawn."""
+
+    weights: Path
+    confidence: float = USUAL
+
+
+def compare(data: Dataset, networks: Mapping[str, Drawn], target: Path, imgsz: int) -> Path:
     """Draw the truth and each model's detections side by side, for scenes spread over the validation images.
 
     Args:
         data: the dataset.
-        weights: name -> `.pt` that plain Ultralytics loads.
+        networks: what to draw, by name.
         target: PNG to write.
         imgsz: side of the network input, px.
 
@@ -39,9 +52,9 @@ def compare(data: Dataset, weights: Mapping[str, Path], target: Path, imgsz: int
     images = [data.read(file) for file in chosen]
     truth = [_truth(file, image, len(data.names)) for file, image in zip(chosen, images, strict=True)]
     columns = {"ground truth": truth}
-    for name, path in weights.items():
-        found = YOLO(str(path)).predict(images, imgsz=imgsz, conf=_LEAST_SCORE, iou=0.5, device="cpu", verbose=False)
-        columns[name] = [_detections(result) for result in found]
+    for name, (path, confidence) in networks.items():
+        found = YOLO(str(path)).predict(images, imgsz=imgsz, conf=confidence, iou=0.5, device="cpu", verbose=False)
+        columns[f"{name}, from {confidence:.2g}"] = [_detections(result) for result in found]
     strips = [
         _column(name, [_draw(image, boxes, data.names) for image, boxes in zip(images, column, strict=True)])
         for name, column in columns.items()
@@ -62,22 +75,44 @@ def _detections(result: Any) -> list[Box]:
 
 
 def _draw(image: Picture, boxes: Sequence[Box], names: Sequence[str]) -> Picture:
-    """Enlarge a scene and draw its boxes, each with its class and, of a detection, its score in percent."""
+    """Enlarge a scene and draw its boxes, each with its class and, of a detection, its score in percent.
+
+    Text is drawn only where it covers no object: above or below its box, or left out.
+    """
     factor = _SIDE / image.shape[1]
     drawn = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
-    for label, corners, score in boxes:
-        x1, y1, x2, y2 = (round(value * factor) for value in corners)
+    scaled = [tuple(round(value * factor) for value in corners) for _, corners, _ in boxes]
+    taken = [*scaled]
+    for (label, _, score), (x1, y1, x2, y2) in zip(boxes, scaled, strict=True):
         colour = _COLOURS[label % len(_COLOURS)]
-        cv2.rectangle(drawn, (x1, y1), (x2, y2), colour, 2)
+        cv2.rectangle(drawn, (x1, y1), (x2, y2), colour, 1 if min(x2 - x1, y2 - y1) < _SMALL else 2)
         text = names[label] if score is None else f"{names[label]} {100 * score:.0f}"
-        _write(drawn, text, (x1, y1 - 4 if y1 > 14 else y2 + 12), colour)
+        if (place := _room(text, (x1, y1, x2, y2), taken, drawn.shape)) is not None:
+            taken.append(place)
+            _write(drawn, text, (place[0], place[3]), colour)
     return drawn
+
+
+def _room(text: str, box: Corners, taken: Sequence[Corners], shape: tuple[int, ...]) -> Corners | None:
+    """Return where a box's text covers nothing, x1 y1 x2 y2 in px: above the box or below it; None where it would."""
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, _TEXT, 1)
+    left = max(0, min(box[0], shape[1] - width))
+    for top in (box[1] - height - 4, box[3] + 4):
+        place = (left, top, left + width, top + height)
+        inside = top >= 0 and place[3] <= shape[0]
+        if inside and not any(_overlap(place, other) for other in taken if other != box):
+            return place
+    return None
+
+
+def _overlap(one: Corners, other: Corners) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _write(image: Picture, text: str, place: tuple[int, int], colour: tuple[int, int, int]) -> None:
     """Write small text that is readable on any ground."""
     for shade, thickness in (((0, 0, 0), 3), (colour, 1)):
-        cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, shade, thickness, cv2.LINE_AA)
+        cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, _TEXT, shade, thickness, cv2.LINE_AA)
 
 
 def _column(name: str, scenes: Sequence[Picture]) -> Picture:

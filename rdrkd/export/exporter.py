@@ -32,6 +32,7 @@ def make(
     folder: Path,
     device: str,
     calibration: Callable[[], Iterable[Pixels]] | None = None,
+    confidence: float | None = None,
 ) -> Path:
     """Export a network.
 
@@ -41,6 +42,7 @@ def make(
         folder: an existing folder, where the export goes.
         device: `cpu`, or a GPU's number.
         calibration: returns the images that an INT8 network's ranges are measured on.
+        confidence: from which a detection counts, for the metadata of the export; None: it says nothing of it.
 
     Returns:
         What a runtime opens: a file, or of OpenVINO a folder.
@@ -61,7 +63,7 @@ def make(
         # torch announces the end of its tracer, on which each of these formats stands, and tells what it fixes.
         warnings.simplefilter("ignore")
         try:
-            made = _Exporter(overrides, calibration if settings.int8 else None)(model=model)
+            made = _Exporter(overrides, calibration if settings.int8 else None, confidence)(model=model)
         except (AssertionError, ImportError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             name = KINDS[settings.format].name
             first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
@@ -74,11 +76,26 @@ def make(
 class _Exporter(Exporter):
     """Ultralytics' exporter, whose INT8 is calibrated on images as they are compared: letterboxed, one at a time."""
 
-    def __init__(self, overrides: dict[str, Any], calibration: Callable[[], Iterable[Pixels]] | None) -> None:
+    def __init__(
+        self,
+        overrides: dict[str, Any],
+        calibration: Callable[[], Iterable[Pixels]] | None,
+        confidence: float | None = None,
+    ) -> None:
+        self._more = {} if confidence is None else {"confidence": confidence}
         super().__init__(overrides=overrides)
         self._calibration = calibration
         if calibration is not None:
             self.args.data = "given"  # else it would fetch a data set of its makers'
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the exported file says of itself; Ultralytics composes it, and writes it in each format's own way."""
+        return self._metadata
+
+    @metadata.setter
+    def metadata(self, composed: dict[str, Any]) -> None:
+        self._metadata = {**composed, **self._more}
 
     def get_int8_calibration_dataloader(self, prefix: str = "") -> list[dict[str, Tensor]]:
         """Return the images, uint8."""

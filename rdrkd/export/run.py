@@ -1,5 +1,6 @@
 """The whole of an export: make it, compare it with torch, measure AP and time of both, say what it is."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from rdrkd.data import Dataset
 from rdrkd.data.pixels import Pixels
 from rdrkd.errors import StopRequested
 from rdrkd.evaluation.evaluate import check_pair, measure
+from rdrkd.evaluation.operating_points import threshold_of
 from rdrkd.events import Progress, Warn
 from rdrkd.export import agreement, exporter, latency, networks
 from rdrkd.export.formats import device_of
@@ -30,9 +32,10 @@ def export(
 
     Returns:
         `metrics` and `per_class` of the exported network as of an evaluation; `export`: `format`, `half`, `int8` (what
-        it was calibrated on, or None), `dynamic`, `file` with `sha256` and `size`, `torch` (its `metrics` on the same
-        square images), `ap_difference` (percent points), `agreement` (see `agreement.compare`), `agreement_elsewhere`
-        (the same at another shape, or None) and `latency` of both, with `batch`, `imgsz` and the machine.
+        it was calibrated on, or None), `dynamic`, `confidence` (at torch's best F1; the file's metadata has it, too),
+        `file` with `sha256` and `size`, `torch` (its `metrics` on the same square images), `ap_difference` (percent
+        points), `agreement` (see `agreement.compare`), `agreement_elsewhere` (the same at another shape, or None) and
+        `latency` of both, with `batch`, `imgsz` and the machine.
 
     Raises:
         MachineError: the format cannot be made here.
@@ -45,14 +48,18 @@ def export(
     check_pair(loaded.names, dataset, settings.split)
     reporter.emit(Progress(phase="exporting"))
     calibration = agreement.spread(dataset.images("train"), settings.calibration) if settings.int8 else []
-    made = exporter.make(loaded, settings, folder, place, lambda: map(dataset.read, calibration))
-    checked = _checked(made, loaded, dataset, settings, place, reporter)
+    size, split, network = settings.imgsz, settings.split, copy.deepcopy(loaded.model)  # which measuring fuses
+    by_torch = measure(network, dataset, size, _BATCH, split, place, reporter, rect=False)
+    confidence = threshold_of(by_torch)
+    made = exporter.make(loaded, settings, folder, place, lambda: map(dataset.read, calibration), confidence)
+    checked = _checked(made, loaded, by_torch, dataset, settings, place, reporter)
     file = exporter.hand_out(made, settings, folder)
     told = {
         "format": settings.format,
         "half": settings.half,
         "int8": {"images": len(calibration), "split": "train"} if settings.int8 else None,
         "dynamic": settings.dynamic,
+        "confidence": confidence,
         "file": {"name": file.name, "sha256": file_sha256(file), "size": file.stat().st_size},
         "weights_size": weights.stat().st_size,
     }
@@ -60,7 +67,13 @@ def export(
 
 
 def _checked(
-    made: Path, loaded: LoadedModel, dataset: Dataset, settings: ExportSettings, place: str, reporter: Reporter
+    made: Path,
+    loaded: LoadedModel,
+    by_torch: dict[str, Any],
+    dataset: Dataset,
+    settings: ExportSettings,
+    place: str,
+    reporter: Reporter,
 ) -> dict[str, Any]:
     ours = networks.of_torch(loaded, place)
     exported = networks.of_export(made, settings, place)
@@ -81,7 +94,6 @@ def _checked(
     _go_on(reporter)
     size, split = settings.imgsz, settings.split
     figures = measure(str(made), dataset, size, 1, split, place, reporter, rect=False)
-    by_torch = measure(loaded.model, dataset, size, _BATCH, split, place, reporter, rect=False)
     del by_torch["per_class"]
     own = {"per_class": figures.pop("per_class"), "metrics": figures}
     beside = {

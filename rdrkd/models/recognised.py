@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from rdrkd.misnamed import head_of, placeholder
+
 _WANTED = "expected an Ultralytics checkpoint of a detection model (.pt), or a .safetensors file of this library"
-_LOOKED_AT = 4096  # bytes
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled magic number of torch before 1.6
 _TASKS = {
     "SegmentationModel": "segmentation", "PoseModel": "pose", "OBBModel": "oriented boxes",
@@ -23,9 +24,7 @@ _PLAIN = "pass the .pt that it was made from"
 
 def refusal_of_file(path: Path) -> str | None:
     """Return why a file named as weights is none, by its first bytes; None where these tell nothing."""
-    with path.open("rb") as stream:
-        head = stream.read(_LOOKED_AT)
-    if (found := _content(path, head)) is None:
+    if (found := _content(path, head_of(path))) is None:
         return None
     return _refusal(*found)
 
@@ -58,13 +57,11 @@ def _refusal(what: str, advice: str) -> str:
 
 def _content(path: Path, head: bytes) -> tuple[str, str] | None:
     """Return what a file is and what to do, or None for what may be weights."""
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if not head:
-        return "an empty file", _AGAIN
-    if text.startswith(b"version https://git-lfs"):
-        return _pointer(head), "run `git lfs pull` where it came from, and use the file that appears"
-    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        return "a web page saved under this name", "the download led to a page: open its link, and save the file itself"
+    if (found := placeholder(head)) is not None:
+        return found
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text.startswith(b"<"):
+        return "a web page or XML", "open the link in a browser, and download the file itself"
     if text.startswith(b"{") and b'"__metadata__"' not in head[:200]:
         return "JSON or another text", "a server's answer may have been saved instead of the file; download it again"
     for marks, what in _MAGIC:
@@ -92,11 +89,6 @@ _MAGIC: tuple[tuple[tuple[tuple[int, bytes], ...], str], ...] = (
     (((0, b"\x89PNG"), (0, b"\xff\xd8\xff"), (0, b"%PDF"), (0, b"GIF8")), "a picture or document"),
     (((0, b"\x7fELF"), (0, b"MZ")), "a program"),
 )  # fmt: skip
-
-
-def _pointer(head: bytes) -> str:
-    size = re.search(rb"^size (\d+)$", head, re.MULTILINE)
-    return f"a git-LFS pointer{f' to a file of {int(size[1])} bytes' if size else ''}, and not the file"
 
 
 def _archive(path: Path) -> tuple[str, str] | None:

@@ -193,7 +193,9 @@ def _load_safetensors(path: Path) -> LoadedModel:
     return _rebuild(build(str(metadata.get("architecture")), names).yaml, names, tensors)
 
 
-def save_student(model: DetectionModel, folder: Path, train_args: Mapping[str, Any]) -> list[str]:
+def save_student(
+    model: DetectionModel, folder: Path, train_args: Mapping[str, Any], stem: str = "student"
+) -> list[str]:
     """Write `student.pt` and `student.safetensors` into `folder`, each atomically.
 
     `student.pt` is a plain Ultralytics checkpoint in half precision, as Ultralytics' own final `best.pt`, without
@@ -203,6 +205,7 @@ def save_student(model: DetectionModel, folder: Path, train_args: Mapping[str, A
         model: the student; it is copied, not changed.
         folder: an existing folder.
         train_args: training settings to record; no paths.
+        stem: name of the files without their suffixes.
 
     Returns:
         The names of the files written.
@@ -216,13 +219,13 @@ def save_student(model: DetectionModel, folder: Path, train_args: Mapping[str, A
     }  # fmt: skip
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
-    write_atomically(folder / "student.pt", buffer.getbuffer())
-    written = ["student.pt"]
+    written = [f"{stem}.pt"]
+    write_atomically(folder / written[0], buffer.getbuffer())
     if architecture := name_of(plain):  # another layout could not be rebuilt from a name
         tensors = {key: value.contiguous() for key, value in plain.state_dict().items()}
         metadata = {_METADATA: json.dumps({"architecture": architecture, "names": names}), "license": LICENSE}
-        write_atomically(folder / "student.safetensors", to_safetensors(tensors, metadata))
-        written.append("student.safetensors")
+        written.append(f"{stem}.safetensors")
+        write_atomically(folder / written[1], to_safetensors(tensors, metadata))
     return written
 
 

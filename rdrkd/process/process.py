@@ -59,7 +59,7 @@ def failure_of(error: BaseException) -> Failed:
     """Return why a run ended that an error has ended: of one that is not the library's own the class and a line."""
     if isinstance(error, RdrkdError):
         problems = [{"where": problem.where, "detail": problem.detail} for problem in error.problems]
-        return Failed(reason=error.reason, message=str(error), problems=problems)
+        return Failed(reason=error.reason, message=error.headline, problems=problems)
     return Failed(reason=reason_of(error), message=f"{type(error).__name__}: {_first_line(error)}")
 
 

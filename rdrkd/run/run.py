@@ -1,5 +1,6 @@
 """A whole run in its folder: resolve the spec, train, evaluate or export, leave `result.json`. Again, it goes on."""
 
+import json
 import platform
 import resource
 import time
@@ -18,23 +19,21 @@ from rdrkd.evaluation.evaluate import evaluate
 from rdrkd.events import Progress, Resolved, Warn
 from rdrkd.export.run import export
 from rdrkd.files import file_sha256, held, write_json
-from rdrkd.models import LoadedModel, load_weights
-from rdrkd.models.weights import parameters_of
+from rdrkd.models import LoadedModel
 from rdrkd.process.devices import devices_of
 from rdrkd.reporter import Reporter
+from rdrkd.run import model_card
 from rdrkd.run.load_models import Inputs as Inputs
 from rdrkd.run.load_models import check_classes, open_models, path_of
+from rdrkd.run.training import card, figures, train
 from rdrkd.run_folder import checkpoints
 from rdrkd.run_folder.folder import Begun
-from rdrkd.run_folder.names import METRICS, RESULT
+from rdrkd.run_folder.names import CALLED, RESULT
 from rdrkd.run_folder.recorder import Recorder
 from rdrkd.spec import Architecture, Distill, Evaluate, Export, RunSpec, Train, references
 from rdrkd.spec.resolved import with_defaults
 from rdrkd.training.plan import Plan
-from rdrkd.training.train import train
-from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION, get_flops
-
-WEIGHTS = ("student.pt", "student.safetensors")
+from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION
 
 
 def run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs | None = None) -> dict[str, Any]:
@@ -78,7 +77,7 @@ def _go(spec: RunSpec, run_dir: Path, begun: Begun, reporter: Reporter, inputs: 
     opened = None if begun.finished else open_models(spec, inputs, devices, checkpoints.complete(run_dir))
     cache = inputs.cache or run_dir / "dataset"
     dataset = open_dataset(_dataset_path(spec, inputs), cache, reading=inputs.reading)
-    resolved = _resolved(spec, dataset, inputs)
+    resolved = _resolved(spec, dataset, inputs, _called(run_dir))
     begun.check_inputs(resolved)  # until here nothing of an earlier run is touched
     if begun.finished:  # under other names or paths, of the same content
         begun.name()
@@ -91,8 +90,8 @@ def _go(spec: RunSpec, run_dir: Path, begun: Begun, reporter: Reporter, inputs: 
     if isinstance(spec, Distill) and (message := spec.short_schedule):
         reporter.emit(Warn(code="schedule_short", message=message))
     match spec, opened:
-        case _, Plan() as plan:
-            result = _train(plan, dataset, run_dir, reporter, inputs)
+        case Distill() | Train() as job, Plan() as plan:
+            result = train(job, plan, dataset, run_dir, reporter, inputs, _called(run_dir))
         case Evaluate() as job, LoadedModel() as model:
             result = _evaluate(job, model, dataset, reporter, inputs)
         case Export() as job, LoadedModel() as model:
@@ -103,6 +102,7 @@ def _go(spec: RunSpec, run_dir: Path, begun: Begun, reporter: Reporter, inputs: 
             result = compare(run_dir, dataset)
     result = {"kind": spec.kind, **result, **_cost(started, inputs.device)}
     if isinstance(spec, Distill | Train):  # the others have no epochs to tell of
+        model_card.write(run_dir, resolved, result)
         Reports(run_dir, reporter).write(result)  # before the result: a folder that has one is never touched again
     write_json(run_dir / RESULT, result)
     return result
@@ -116,29 +116,12 @@ def _check(dataset: Dataset, reporter: Reporter) -> None:
     findings.refuse_problems()
 
 
-def _train(plan: Plan, dataset: Dataset, run_dir: Path, reporter: Reporter, inputs: Inputs) -> dict[str, Any]:
-    data = run_dir / "data.yaml"
-    dataset.write_yaml(data)
-    best_epoch = train(plan, data, run_dir, reporter, inputs.device)
-    settings, student = plan.settings, run_dir / WEIGHTS[0]
-    metrics = evaluate(
-        student, dataset, settings.imgsz, settings.batch, "val", inputs.device, reporter, settings.single_cls
-    )
-    return {
-        "best_epoch": best_epoch,
-        "epochs": len((run_dir / METRICS).read_text().splitlines()),
-        **_figures(metrics),
-        "student": _card(load_weights(student), settings.imgsz),
-        "weights": {name: _file(run_dir / name) for name in WEIGHTS if (run_dir / name).is_file()},
-    }
-
-
 def _evaluate(
     spec: Evaluate, model: LoadedModel, dataset: Dataset, reporter: Reporter, inputs: Inputs
 ) -> dict[str, Any]:
     settings, path = spec.evaluation, path_of(spec.model, inputs.model, "model")
     metrics = evaluate(path, dataset, settings.imgsz, settings.batch, settings.split, inputs.device, reporter)
-    return {**_figures(metrics), "student": _card(model, settings.imgsz)}
+    return {**figures(metrics), "student": card(model, settings.imgsz)}
 
 
 def _export(
@@ -146,26 +129,11 @@ def _export(
 ) -> dict[str, Any]:
     path = path_of(spec.model, inputs.model, "model")
     result = export(path, dataset, spec.export, run_dir, reporter, inputs.device)
-    return {**result, "student": _card(model, spec.export.imgsz)}
+    return {**result, "student": card(model, spec.export.imgsz)}
 
 
 def _dataset_path(spec: RunSpec, inputs: Inputs) -> Path:
     return inputs.dataset if inputs.dataset is not None else Path(spec.dataset)
-
-
-def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
-    return {"metrics": {k: v for k, v in metrics.items() if k != "per_class"}, "per_class": metrics["per_class"]}
-
-
-def _card(loaded: LoadedModel, imgsz: int) -> dict[str, Any]:
-    """Size of the network that is handed back."""
-    return {
-        "architecture": loaded.architecture,
-        "parameters": parameters_of(loaded.model),
-        "gflops": round(float(get_flops(loaded.model, imgsz)), 3),
-        "imgsz": imgsz,
-        "names": list(loaded.names),
-    }
 
 
 def _cost(started: float, device: str | None) -> dict[str, Any]:
@@ -184,7 +152,13 @@ def _cost(started: float, device: str | None) -> dict[str, Any]:
     }
 
 
-def _resolved(spec: RunSpec, dataset: Dataset, inputs: Inputs) -> dict[str, Any]:
+def _called(run_dir: Path) -> dict[str, str]:
+    """Return what people call the models and the dataset, where whoever started this run has written it down."""
+    file = run_dir / CALLED
+    return dict(json.loads(file.read_text())) if file.is_file() else {}
+
+
+def _resolved(spec: RunSpec, dataset: Dataset, inputs: Inputs, called: dict[str, str]) -> dict[str, Any]:
     """Return the spec with every default, the expanded terms, and what else decides the outcome."""
     content = with_defaults(spec)
     alone = isinstance(spec, Distill) and not spec.distillation.recipe.terms  # the preset `none` opens no teacher
@@ -196,6 +170,7 @@ def _resolved(spec: RunSpec, dataset: Dataset, inputs: Inputs) -> dict[str, Any]
     content["provenance"] = {
         "dataset_sha256": dataset.sha256,
         "classes": list(dataset.names),
+        **({"names": called} if called else {}),
         **({"divide": dataset.divide} if dataset.divide else {}),
         **({"scaling": [dataset.scaling.low, dataset.scaling.high]} if dataset.scaling else {}),
         "model_sha256": models,
@@ -208,10 +183,6 @@ def _resolved(spec: RunSpec, dataset: Dataset, inputs: Inputs) -> dict[str, Any]
         },
     }
     return content
-
-
-def _file(path: Path) -> dict[str, Any]:
-    return {"sha256": _sha256(path), "size": path.stat().st_size}
 
 
 def _sha256(path: Path) -> str:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from rdrkd.run_folder.names import METRICS, PAGE, PICTURE, WARNINGS
 
-OF_TRAINING = ("student.pt", "student.safetensors", METRICS, PAGE, PICTURE)
+PARTS = ("student", "alone")  # the trainings of a run, in turn
+WEIGHTS = {part: (f"{part}.pt", f"{part}.safetensors") for part in PARTS}
+OF_TRAINING = (*WEIGHTS["student"], *WEIGHTS["alone"], METRICS, PAGE, PICTURE)
 CARRIED = (*OF_TRAINING, WARNINGS)  # part of every checkpoint; the recorder takes its warnings back itself
 
 
@@ -15,3 +17,11 @@ def copy(source: Path, target: Path, names: Iterable[str]) -> None:
     for name in names:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
+
+
+def clear(run_dir: Path, part: str) -> None:
+    """Remove what a part and those after it have left that ended before the part's first checkpoint."""
+    later = PARTS[PARTS.index(part) :]
+    gone = OF_TRAINING if part == PARTS[0] else [name for each in later for name in WEIGHTS[each]]
+    for name in gone:
+        (run_dir / name).unlink(missing_ok=True)

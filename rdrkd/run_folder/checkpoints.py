@@ -20,7 +20,7 @@ def write(run_dir: Path, epoch: int, fill: Callable[[Path], None]) -> Path:
         fill: writes the files into the folder that it is given.
 
     Returns:
-        The folder, `checkpoints/<epoch, 4 digits>`.
+        The folder, `checkpoints/<epoch, at least 4 digits>`.
 
     Raises:
         DiskFullError: no room; the checkpoints before stand.
@@ -43,11 +43,12 @@ def write(run_dir: Path, epoch: int, fill: Callable[[Path], None]) -> Path:
     temporary.rename(target)
     sync_folder(parent)
     # Later ones are left from before: they could not be read, and are written over when the training gets there.
-    for old in [path for path in complete(run_dir) if path.name <= target.name][:-KEPT]:
+    for old in [path for path in complete(run_dir) if int(path.name) <= epoch][:-KEPT]:
         shutil.rmtree(old)
     return target
 
 
 def complete(run_dir: Path) -> list[Path]:
     """Return the complete checkpoints, oldest first."""
-    return sorted(path for path in (run_dir / FOLDER).glob("[0-9]*") if (path / STATE).is_file())
+    found = (path for path in (run_dir / FOLDER).glob("[0-9]*") if path.name.isdecimal() and (path / STATE).is_file())
+    return sorted(found, key=lambda path: int(path.name))  # from 10 000 on, a name has five digits

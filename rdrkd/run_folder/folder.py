@@ -6,8 +6,11 @@ folder go: a corrected run may begin there.
 """
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from rdrkd.errors import FolderError
 from rdrkd.files import write_json
@@ -15,7 +18,7 @@ from rdrkd.paths import without_paths
 from rdrkd.process.process import failure_of
 from rdrkd.run_folder import checkpoints
 from rdrkd.run_folder.names import FAILURE, METRICS, RESOLVED, RESULT, SPEC
-from rdrkd.spec import RunSpec
+from rdrkd.spec import RUN_SPEC, RunSpec
 from rdrkd.spec.resolved import with_defaults
 
 _NAMING = ("name", "dataset", "labels", "priority", "timeout_seconds", "deadline")  # of a spec: they decide no outcome
@@ -91,6 +94,8 @@ class Begun:
 
 def _deciding(spec: dict[str, Any]) -> dict[str, Any]:
     """Return what of a spec decides the outcome: no names and no paths, whose content `check_inputs` compares."""
+    with suppress(ValidationError):  # of one that this version does not know: it is compared as it is
+        spec = RUN_SPEC.validate_python(spec).model_dump(mode="json")  # with the fields that came after it was written
     kept = {key: value for key, value in spec.items() if key not in _NAMING}
     return {key: "path" if isinstance(value, dict) and "path" in value else value for key, value in kept.items()}
 

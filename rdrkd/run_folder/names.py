@@ -6,4 +6,6 @@ RESULT = "result.json"
 FAILURE = "failure.json"
 RESOLVED = "resolved_spec.json"
 WARNINGS = "warnings.jsonl"
+CALLED = "names.json"  # field of the spec -> what people call what it refers to; written by who knows
+PREDICTIONS = "predictions.jpg"  # what each network finds in some validation images
 PAGE, PICTURE = "report.html", "report.png"

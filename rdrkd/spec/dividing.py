@@ -10,6 +10,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from rdrkd.errors import DatasetError
+from rdrkd.spec.references import TEXT
 
 HOW = (
     "say how to divide it (`divide`): `val=0.2` takes a fifth of the images, `val=0.2,test=0.1,seed=3` a test split, "
@@ -26,7 +27,7 @@ class Split(BaseModel):
     val: float = Field(gt=0, lt=1, description="share of the images that validate")
     test: float = Field(0.0, ge=0, lt=1, description="share of the images that are kept for a test")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="which of the many divisions")
-    prefix: Annotated[str, StringConstraints(max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$")] = Field(
+    prefix: Annotated[str, StringConstraints(max_length=40, pattern=TEXT)] = Field(
         "",
         description="what keeps images together: the text that ends the part of the name by which they agree, `/` for "
         "their folder, or a number of characters; empty: each image by itself",

@@ -76,12 +76,24 @@ class Distill(_Job):
     student: ModelRef
     distillation: Distillation = Field(default_factory=lambda: Distillation(preset=Preset.RDR_KD))
     train: TrainSettings = Field(default_factory=TrainSettings)
+    baseline: bool = Field(
+        False,
+        description="train the same student alone afterwards, with the same seed, data order and settings, and compare",
+    )
 
     @model_validator(mode="after")
     def _trains_something(self) -> Self:
-        if faults := [*self.distillation.never_on(self.train.epochs), *_frozen(self.student, self.train)]:
+        faults = [*self.distillation.never_on(self.train.epochs), *_frozen(self.student, self.train)]
+        if self.baseline and not self.distillation.recipe.terms:
+            faults.append(Fault(("baseline",), "expected a distillation to compare with, got the preset none", True))
+        if faults:
             raise refusal(faults)
         return self
+
+    @property
+    def all_epochs(self) -> int:
+        """Epochs of the student, and of the same one alone where it is trained, too."""
+        return self.train.epochs * (2 if self.baseline else 1)
 
     @property
     def short_schedule(self) -> str | None:

@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from rdrkd.errors import Problem
+from rdrkd.spec.forms import words_of
 
 _Path = tuple[str | int, ...]
 _OBJECT = ("model_type", "model_attributes_type", "dict_type")
+_OURS = ("rdrkd.", "api.")
 _SHOWN = 80  # characters of a value that are repeated to the user
 
 
@@ -49,7 +51,7 @@ def problems_of_errors(errors: Sequence[Mapping[str, Any]], data: Any) -> list[P
     problems = []
     for entry in located:
         if entry.member is None or entry.member not in unfit:
-            problems.append(Problem(_pointer(entry), _sentence(entry.error)))
+            problems.append(Problem(_pointer(entry), sentence(entry.error, _beside(entry, data))))
         elif entry.member[0] in hopeless:
             hopeless.remove(entry.member[0])
             problems.append(_no_member_fits(entry.member[0], located, data))
@@ -97,13 +99,29 @@ def _as_pointer(path: _Path) -> str:
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
-    """Return what was expected and what came."""
+def _beside(entry: _Located, data: Any) -> frozenset[str]:
+    """Return the names of the fields beside the one that has the error."""
+    node = data
+    for step in entry.path[:-1]:
+        node = node[step]
+    return frozenset(map(str, node)) if isinstance(node, Mapping) else frozenset()
+
+
+def sentence(error: Mapping[str, Any], beside: frozenset[str] = frozenset()) -> str:
+    """Return what was expected and what came.
+
+    Args:
+        error: one of Pydantic's error dicts.
+        beside: names of the fields of the object that holds the value, for suggestions.
+    """
     kind, context, came = error["type"], error.get("ctx", {}), error.get("input")
     if kind == "missing":
         return "expected this field, got nothing"
     if kind == "extra_forbidden":
-        return f"expected no field of this name, got {_short(came)}{_suggestion(str(error['loc'][-1]))}"
+        name = str(error["loc"][-1])
+        return f"unknown field `{name[:_SHOWN]}`{_suggestion(name, beside)}"
+    if kind == "string_pattern_mismatch":
+        return f"expected {words_of(context['pattern'])}, got {_short(came)}"
     if kind == "union_tag_invalid":
         return f"expected one of {context['expected_tags']}, got {context['tag']!r}"
     if kind == "union_tag_not_found":
@@ -119,26 +137,31 @@ def _sentence(error: Mapping[str, Any]) -> str:
     return f"{_expectation(error['msg'])}, got {_short(came)}"
 
 
-def _suggestion(name: str) -> str:
+def _suggestion(name: str, beside: frozenset[str]) -> str:
     """Return the question that follows an unknown field whose name is nearly one that there is.
 
-    >>> _suggestion("epoch"), _suggestion("colour")
+    >>> _suggestion("epoch", frozenset({"epoch", "imgsz"})), _suggestion("colour", frozenset())
     ('; did you mean `epochs`?', '')
     """
-    near = get_close_matches(name, _field_names() - {name}, n=1, cutoff=0.8)
-    return f"; did you mean `{near[0]}`?" if near else ""
+    # A spec's error does not say whose field was meant: the object with most of the fields beside it comes first.
+    models = _fields_of_models()
+    for shared in sorted({len(fields & beside) for fields in models}, reverse=True):
+        alike = frozenset().union(*(fields for fields in models if len(fields & beside) == shared))
+        if near := get_close_matches(name, alike - beside, n=1, cutoff=0.75):
+            return f"; did you mean `{near[0]}`?"
+    return ""
 
 
 @cache
-def _field_names() -> frozenset[str]:
-    """Return the names of all fields of this package's models: a spec's error does not say whose field was meant."""
-    names: set[str] = set()
+def _fields_of_models() -> tuple[frozenset[str], ...]:
+    """Return the field names of each of this project's models that refuse unknown fields."""
+    found: set[frozenset[str]] = set()
     waiting: list[type[BaseModel]] = [BaseModel]
     while waiting:
         waiting += (model := waiting.pop()).__subclasses__()
-        if model.__module__.startswith("rdrkd.spec"):
-            names |= model.model_fields.keys()
-    return frozenset(names)
+        if model.__module__.startswith(_OURS) and model.model_config.get("extra") == "forbid":
+            found.add(frozenset(model.model_fields))
+    return tuple(sorted(found, key=sorted))
 
 
 def _expectation(message: str) -> str:
@@ -152,7 +175,6 @@ def _expectation(message: str) -> str:
         (r"^Input should be (greater|less)", r"expected a value \1"),
         (r"^Input should be ('.*)", r"expected one of \1"),
         (r"^Input should be ", "expected "),
-        (r"^String should match pattern ", "expected a string of the pattern "),
         (r"^String should have ", "expected a string with "),
         (r"^(?:Tuple|List|Dictionary) should have (at (?:least|most) \d+ items?).*", r"expected \1"),
     ):

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rdrkd.spec.forms import form
+
 FAMILIES = {
     "yolov8": [f"yolov8{s}" for s in "nsmlx"],
     "yolov8-p2": [f"yolov8{s}-p2" for s in "nsmlx"],
@@ -28,15 +30,22 @@ def layers_of(architecture: str) -> int:
 
 
 # No control characters: PostgreSQL can neither store nor compare a NUL, and names are shown to people.
-TEXT = r"^[^\x00-\x1f\x7f]*$"
-MODEL_ID = r"^mdl_[0-9a-f]{32}$"
-SHA256 = r"^[0-9a-f]{64}$"
-ALIAS = r"^[a-z][a-z0-9._-]{0,63}$"  # begins with a letter, so it is no version's number
+TEXT = form(r"^[^\x00-\x1f\x7f]*$", "a text without line breaks and other control characters")
+MODEL_ID = form(r"^mdl_[0-9a-f]{32}$", "a model's id, `mdl_` and 32 hexadecimal digits")
+SHA256 = form(r"^[0-9a-f]{64}$", "a SHA-256, 64 hexadecimal digits in lower case")
+# It begins with a letter, so it is no version's number.
+ALIAS = form(
+    r"^[a-z][a-z0-9._-]{0,63}$",
+    "an alias: a lower-case letter, then up to 63 of lower-case letters, digits, `.`, `_` and `-`",
+)
 # Of a service's model: its id, or its name with an alias or a version.
-MODEL_NAMED = r"^(mdl_[0-9a-f]{32}|[^\x00-\x1f\x7f]{1,200}@([a-z][a-z0-9._-]{0,63}|[1-9][0-9]{0,8}))$"
-DATASET_ID = r"^ds_[0-9a-f]{32}$"
-JOB_ID = r"^job_[0-9a-f]{32}$"
-STUDY_ID = r"^stu_[0-9a-f]{32}$"
+MODEL_NAMED = form(
+    r"^(mdl_[0-9a-f]{32}|[^\x00-\x1f\x7f]{1,200}@([a-z][a-z0-9._-]{0,63}|[1-9][0-9]{0,8}))$",
+    "a model's id (`mdl_` and 32 hexadecimal digits), `name@alias` or `name@version`",
+)
+DATASET_ID = form(r"^ds_[0-9a-f]{32}$", "a dataset's id, `ds_` and 32 hexadecimal digits")
+JOB_ID = form(r"^job_[0-9a-f]{32}$", "a job's id, `job_` and 32 hexadecimal digits")
+STUDY_ID = form(r"^stu_[0-9a-f]{32}$", "a study's id, `stu_` and 32 hexadecimal digits")
 
 
 class _Reference(BaseModel):

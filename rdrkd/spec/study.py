@@ -8,13 +8,17 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 from rdrkd.spec.controls import CONTROLS, TrainChanges, controls
 from rdrkd.spec.deciding import Decide
 from rdrkd.spec.faults import Fault, refusal
+from rdrkd.spec.forms import form
 from rdrkd.spec.presets import TABLE_1, TABLE_2, Distillation, Preset
 from rdrkd.spec.references import Architecture, DatasetRef, ModelRef, layers_of
 from rdrkd.spec.training import TrainSettings
 
 GROUPS: dict[str, tuple[Preset, ...]] = {"table1": TABLE_1, "table2": TABLE_2}  # names that stand for several methods
 NAMES: tuple[str, ...] = (*map(str, Preset), *GROUPS, CONTROLS)
-NAME = r"^[A-Za-z0-9][A-Za-z0-9+@._-]{0,63}$"
+NAME = form(
+    r"^[A-Za-z0-9][A-Za-z0-9+@._-]{0,63}$",
+    "a name of up to 64 letters, digits, `+`, `@`, `.`, `_` and `-` that begins with a letter or digit",
+)
 Seed = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]  # strict: true is no seed 1
 
 

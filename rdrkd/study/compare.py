@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from rdrkd.data import Dataset
+from rdrkd.evaluation.operating_points import threshold_of
+from rdrkd.evaluation.pictures import Drawn
 from rdrkd.evaluation.pictures import compare as draw
 from rdrkd.study import panel, results
+from rdrkd.study.members import columns_of
 from rdrkd.study.report import write_report
 
 
@@ -22,6 +25,8 @@ def compare(run_dir: Path, dataset: Dataset) -> dict[str, Any]:
     found = results.read(run_dir / results.FILE)
     weights = {path.stem.partition("-")[2]: path for path in sorted((run_dir / results.WEIGHTS).glob("*.pt"))}
     if weights:
-        draw(dataset, weights, run_dir / panel.NAME, int(found["study"]["train"]["imgsz"]))
+        shown = dict(columns_of((member["method"], member["seed"], member) for member in found["members"]))
+        networks = {method: Drawn(path, threshold_of(shown.get(method))) for method, path in weights.items()}
+        draw(dataset, networks, run_dir / panel.NAME, int(found["study"]["train"]["imgsz"]))
     written = write_report(found, run_dir, panel.NAME if weights else None)
     return {"members": len(found["members"]), "files": sorted(path.name for path in written)}

@@ -1,9 +1,11 @@
 """The qualitative panel of the paper's Fig. 4: the same images with the truth, the student alone, and each method."""
 
+import json
 from pathlib import Path
 
 from rdrkd.data import open_dataset
-from rdrkd.evaluation.pictures import compare
+from rdrkd.evaluation.operating_points import threshold_of
+from rdrkd.evaluation.pictures import Drawn, compare
 from rdrkd.run_folder.names import RESULT
 from rdrkd.study.members import Member, columns_of
 
@@ -26,7 +28,11 @@ def draw_panel(members: list[Member], folder: Path, out: Path, dataset: Path) ->
     columns = columns_of((member.method, member.seed, member) for member in finished)
     if not columns:
         return None
-    weights = {method: folder / member.folder / "student.pt" for method, member in columns}
+    networks = {method: _drawn(folder / member.folder) for method, member in columns}
     out.mkdir(parents=True, exist_ok=True)
-    compare(open_dataset(dataset, folder / "cache"), weights, out / NAME, int(members[0].spec["train"]["imgsz"]))
+    compare(open_dataset(dataset, folder / "cache"), networks, out / NAME, int(members[0].spec["train"]["imgsz"]))
     return NAME
+
+
+def _drawn(run: Path) -> Drawn:
+    return Drawn(run / "student.pt", threshold_of(json.loads((run / RESULT).read_text()).get("metrics")))

@@ -76,6 +76,7 @@ def _figures(result: dict[str, Any]) -> dict[str, Any]:
         "metrics": result["metrics"]["coco"],
         "metrics_maxdets500": result["metrics"]["coco_maxdets500"],
         "ultralytics": result["metrics"]["ultralytics"],
+        "operating_points": result["metrics"].get("operating_points", {}),  # earlier versions' results have none
         "per_class": result["per_class"],
         "student": result["student"],
         "best_epoch": result["best_epoch"],

@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2
 
+from rdrkd.doubts import NOTHING
 from rdrkd.files import write_atomically
 from rdrkd.spec.deciding import Decide
 from rdrkd.study.decision import judge
@@ -59,7 +60,22 @@ def write_report(results: Results, out: Path, panel: str | None = None) -> list[
 def first(results: Results, found: Sequence[Gain]) -> list[str]:
     """Return the report's first lines: which images the teacher has seen, and the verdict if there is a rule."""
     rule = results.get("study", {}).get("decide")
-    return [*images(results), *(judge(Decide.model_validate(rule), found) if rule is not None else [])]
+    return [
+        *_at_zero(results["members"]),
+        *images(results),
+        *(judge(Decide.model_validate(rule), found) if rule is not None else []),
+    ]
+
+
+def _at_zero(members: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence where no student of the study has learnt anything: no comparison says anything then."""
+    found = [member["metrics"]["AP"] for member in members]
+    if not found or any(ap is None or ap >= NOTHING for ap in found):
+        return []
+    return [
+        f"All {len(found)} students have an AP below {NOTHING:g} %: nothing was learnt, and differences between the "
+        "methods mean nothing. Train for more epochs, at a larger imgsz or another lr0, and look at the teacher's AP."
+    ]
 
 
 def lead(rows: Sequence[Row]) -> dict[str, Any] | None:

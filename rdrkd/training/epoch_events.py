@@ -47,6 +47,11 @@ class Telling:
         self._epoch_started = self._reported = time.monotonic()
         self._processor_started = time.process_time()
 
+    @property
+    def epochs(self) -> int:
+        """Epochs of all parts of the run."""
+        return self.trainer.part.epochs or int(self.trainer.epochs)
+
     def epoch_begins(self) -> None:
         """Count anew."""
         self._epoch_started, self.batches, self._probes = time.monotonic(), 0, self._probes_made()
@@ -62,15 +67,15 @@ class Telling:
         trainer = self.trainer
         done, total = self.batches, len(trainer.train_loader)
         spent = clock - self._epoch_started
-        remaining = (trainer.epochs - trainer.epoch) * total - done
+        remaining = (self.epochs - trainer.number + 1) * total - done  # as if those of a part to come took as long
         self.reporter.emit(
             Progress(
-                phase="training",
+                phase=trainer.part.phase,
                 completed=done,
                 total=total,
                 unit="batch",
-                epoch=trainer.epoch + 1,
-                epochs=trainer.epochs,
+                epoch=trainer.number,
+                epochs=self.epochs,
                 eta_seconds=round(spent / done * remaining, 1),
             )
         )
@@ -89,8 +94,9 @@ class Telling:
         """Report the epoch, and append it to the run's history."""
         trainer, pair = self.trainer, self.trainer.distiller
         event = Epoch(
-            epoch=trainer.epoch + 1,
-            epochs=trainer.epochs,
+            part=trainer.part.name,
+            epoch=trainer.number,
+            epochs=self.epochs,
             losses=self.losses(),
             weights=pair.applied if pair else {},
             diagnostics=self._diagnostics(),

@@ -24,7 +24,8 @@ def train(order_text: str, reporter: Reporter) -> dict[str, Any]:
     order = Order.model_validate_json(order_text)
     resume = None if order.resume is None else state.of(order.run_dir, order.resume)
     mine = reporter if RANK == 0 else Silent()
-    best_epoch = train_here(order.plan.load(), order.data, order.run_dir, mine, ",".join(order.devices), resume)
+    devices = ",".join(order.devices)
+    best_epoch = train_here(order.plan.load(), order.data, order.run_dir, mine, devices, resume, order.part)
     destroy_process_group()
     return {"best_epoch": best_epoch}
 

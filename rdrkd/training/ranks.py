@@ -27,6 +27,7 @@ from rdrkd.events import Done, Failed, Stopped, parse
 from rdrkd.process.die_with_parent import PARENT_VARIABLE
 from rdrkd.reasons import Reason
 from rdrkd.reporter import Reporter
+from rdrkd.training.part import WHOLE, Part
 from rdrkd.training.plan import Plan, WrittenPlan
 
 _HOST = "127.0.0.1"
@@ -45,11 +46,14 @@ class Order(BaseModel):
     run_dir: Path
     devices: tuple[str, ...]  # one for each rank
     resume: str | None  # name of the checkpoint to go on from: the same for all
+    part: Part = WHOLE
 
     @classmethod
-    def of(cls, plan: Plan, data: Path, run_dir: Path, devices: tuple[str, ...], resume: str | None) -> "Order":
+    def of(
+        cls, plan: Plan, data: Path, run_dir: Path, devices: tuple[str, ...], resume: str | None, part: Part = WHOLE
+    ) -> "Order":
         """Write an order; raises `ModelError` for a plan whose models have no files."""
-        return cls(plan=WrittenPlan.of(plan), data=data, run_dir=run_dir, devices=devices, resume=resume)
+        return cls(plan=WrittenPlan.of(plan), data=data, run_dir=run_dir, devices=devices, resume=resume, part=part)
 
 
 def train(order: Order, reporter: Reporter, program: Sequence[str] = _PROGRAM) -> int | None:

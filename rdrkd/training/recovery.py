@@ -42,6 +42,8 @@ def recover(trainer: Any, epoch: int) -> bool:
 def _newest(trainer: Any) -> state.Found | None:
     """Return the newest checkpoint that rank 0 can read, on every rank."""
     found = state.newest(trainer.run_dir, trainer.reporter) if RANK < 1 else None
+    if found is not None and found.part != trainer.part.name:  # the end of the part before: this one has none yet
+        found = None
     name = from_first(None if found is None else found.folder.name)
     if RANK < 1 or name is None:
         return found

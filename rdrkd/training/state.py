@@ -19,6 +19,7 @@ from rdrkd.events import Warn
 from rdrkd.files import write_synced
 from rdrkd.reporter import Reporter
 from rdrkd.run_folder import checkpoints
+from rdrkd.training.part import Name
 from rdrkd.ultralytics_adapter import unwrap_model
 
 FORMAT = 2
@@ -33,18 +34,20 @@ class Found:
         finished: whether there is nothing left to train.
         batch: images per step, on all ranks together; None in a state that was written before it was kept.
         ranks: how many processes trained it; None likewise.
+        part: which of the run's trainings it is of.
     """
 
     folder: Path
     finished: bool
     batch: int | None
     ranks: int | None
+    part: Name
 
     @classmethod
     def at(cls, folder: Path) -> "Found":
         """Look into a checkpoint's folder; raises `ModelError` for one that cannot be read."""
         state = read(folder / checkpoints.STATE)
-        return cls(folder, state["finished"], state.get("batch"), state.get("ranks"))
+        return cls(folder, state["finished"], state.get("batch"), state.get("ranks"), state.get("part", "student"))
 
     def state(self) -> dict[str, Any]:
         """Read the state; raises `ModelError` where that cannot be done any more."""
@@ -56,7 +59,9 @@ def capture(trainer: Any) -> dict[str, Any]:
     model = unwrap_model(trainer.model)
     return {
         "format": FORMAT,
-        "epoch": trainer.epoch + 1,  # finished epochs
+        "part": trainer.part.name,
+        "earlier": trainer.part.earlier and trainer.part.earlier.model_dump(mode="json"),
+        "epoch": trainer.epoch + 1,  # finished epochs of the part
         "finished": bool(trainer.stop),  # the last epoch, or early stopping
         "batch": trainer.batch_size,  # smaller than asked for once the GPU's memory was not enough
         "ranks": trainer.ranks,

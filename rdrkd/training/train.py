@@ -1,6 +1,10 @@
 """Training a plan to its end: resumed where it stopped, in this process or in one for each device."""
 
+import gc
+from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from rdrkd.events import Calibrated, Warn
 from rdrkd.process.devices import devices_of
@@ -8,13 +12,16 @@ from rdrkd.reporter import Reporter
 from rdrkd.run_folder import checkpoint_files
 from rdrkd.training import parallel, ranks, state
 from rdrkd.training.overrides import batch_of
+from rdrkd.training.part import WHOLE, Part, Trained
 from rdrkd.training.plan import Plan
 from rdrkd.training.precision import precision
 from rdrkd.training.trainer import Trainer
 
 
-def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str | None = None) -> int | None:
-    """Train a plan to its end and leave the best student in the run folder; give the best epoch.
+def train(
+    plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str | None = None, part: Part = WHOLE
+) -> int | None:
+    """Train a plan to its end, leave the best student in the run folder, and return the best epoch.
 
     Args:
         plan: what is trained.
@@ -22,6 +29,7 @@ def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str
         run_dir: the run folder; one that holds checkpoints is resumed, one that is trained is left as it is.
         reporter: takes the events; asked between two batches whether to stop.
         device: `cpu`, a CUDA index, None for the GPU where there is one, or a list (`0,1`; `cpu,cpu`): one rank each.
+        part: which of the run's trainings it is. The parts before it have ended.
 
     Raises:
         MachineError: the devices are not there.
@@ -30,26 +38,46 @@ def train(plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str
     """
     devices = devices_of(device)
     found = state.newest(run_dir, reporter)
-    if found is not None and found.finished:
-        return _finished(found, run_dir, reporter)
+    if found is not None and (found.part != part.name or found.finished):
+        saved = found.state()
+        trained = Trained.of(saved)
+        if found.part == part.name:
+            return _finished(found, trained, run_dir, reporter)
+        if part.name == "student":  # the next part has begun
+            return _finished(found, Trained.model_validate(saved["earlier"]), run_dir, reporter)
+        plan, part = _after(plan, part, trained)
+        _begin(found, run_dir)
+        found = None
     if found is not None and found.ranks not in (None, len(devices)):
         reporter.emit(_changed(found, len(devices)))
     if len(devices) == 1:
-        return train_here(plan, data, run_dir, reporter, device, found)
+        return train_here(plan, data, run_dir, reporter, device, found, part)
     parallel.check_batch(batch_of(plan, found), len(devices))
     resume = None if found is None else found.folder.name
-    return ranks.train(ranks.Order.of(plan, data, run_dir, devices, resume), reporter)
+    return ranks.train(ranks.Order.of(plan, data, run_dir, devices, resume, part), reporter)
 
 
-def _finished(found: state.Found, run_dir: Path, reporter: Reporter) -> int | None:
-    """Bring a run folder up to its last checkpoint, and give the best epoch."""
+def _after(plan: Plan, part: Part, before: Trained) -> tuple[Plan, Part]:
+    """Return a part's plan and the part itself, once the one before it is trained: with batches as large as it had."""
+    batch = min(plan.settings.batch, before.batch or plan.settings.batch)
+    settings = plan.settings.model_copy(update={"batch": batch})
+    return replace(plan, settings=settings), part.model_copy(update={"earlier": before})
+
+
+def _begin(found: state.Found, run_dir: Path) -> None:
+    """Bring a run folder to the end of the part before, and free the memory that this one took."""
     checkpoint_files.copy(found.folder, run_dir, checkpoint_files.OF_TRAINING)
-    saved = found.state()
-    if (calibrated := saved["distillation"]) and calibrated["calibration"] is not None:
-        measured = calibrated["calibration"]["measured"]
-        reporter.emit(Calibrated(weights=calibrated["weights"], measured=measured))
-    best: int | None = saved["best_epoch"]
-    return best
+    gc.collect()  # a trainer is part of reference cycles
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _finished(found: state.Found, trained: Trained, run_dir: Path, reporter: Reporter) -> int | None:
+    """Bring a run folder up to its last checkpoint, and return the best epoch."""
+    checkpoint_files.copy(found.folder, run_dir, checkpoint_files.OF_TRAINING)
+    if trained.weights is not None:
+        reporter.emit(Calibrated(weights=trained.weights, measured=trained.measured))
+    return trained.best_epoch
 
 
 def _changed(found: state.Found, devices: int) -> Warn:
@@ -65,10 +93,16 @@ def _changed(found: state.Found, devices: int) -> Warn:
 
 
 def train_here(
-    plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str | None, resume: state.Found | None
+    plan: Plan,
+    data: Path,
+    run_dir: Path,
+    reporter: Reporter,
+    device: str | None,
+    resume: state.Found | None,
+    part: Part = WHOLE,
 ) -> int | None:
     """Train in this process, which may be one of several ranks; arguments as `Trainer`'s."""
-    trainer = Trainer(plan, data, run_dir, reporter, device, resume)
+    trainer = Trainer(plan, data, run_dir, reporter, device, resume, part)
     with precision(trainer.dtype):
         trainer.train()
     return trainer.best_epoch

@@ -31,6 +31,7 @@ from rdrkd.training.clipping import clip
 from rdrkd.training.epoch_events import Dated, Telling
 from rdrkd.training.loading import EpochOrder, Seeded, seed_everything, training_loader
 from rdrkd.training.overrides import overrides
+from rdrkd.training.part import WHOLE, Part
 from rdrkd.training.plan import Plan
 from rdrkd.training.precision import dtype_of, scaler
 from rdrkd.training.recovery import recover
@@ -52,6 +53,7 @@ class Trainer(DetectionTrainer):
     Args:
         plan, data, run_dir, reporter, device: as `train`'s.
         resume: checkpoint to go on from.
+        part: which of the run's trainings it is.
 
     Attributes:
         ranks: how many processes train the student, each on its share of every batch.
@@ -65,8 +67,10 @@ class Trainer(DetectionTrainer):
         reporter: Reporter,
         device: str | None = None,
         resume: state.Found | None = None,
+        part: Part = WHOLE,
     ) -> None:
         self.plan, self.run_dir, self.reporter, self._resume = plan, run_dir, Dated(reporter), resume
+        self.part = part
         devices = devices_of(device)
         self.ranks = len(devices)
         assert self.ranks == 1 or RANK >= 0, "several devices need a process each"
@@ -163,10 +167,8 @@ class Trainer(DetectionTrainer):
     def resume_training(self, ckpt: Any) -> None:
         """Go on from the checkpoint that the run was given, or start with a clean folder."""
         if self._resume is None:
-            for name in (
-                checkpoint_files.OF_TRAINING if RANK < 1 else ()
-            ):  # of a run that ended before its first checkpoint
-                (self.run_dir / name).unlink(missing_ok=True)
+            if RANK < 1:
+                checkpoint_files.clear(self.run_dir, self.part.name)
             return
         saved = self._resume.state()  # large: nothing keeps it
         state.restore(self, saved)
@@ -213,17 +215,18 @@ class Trainer(DetectionTrainer):
             self.reporter.emit(Warn(code="checkpoint_skipped", message="the averaged weights are not finite"))
             return False
         is_best = self.best_fitness == self.fitness
-        if is_best or not (self.run_dir / "student.pt").exists():
+        if is_best or not (self.run_dir / f"{self.part.name}.pt").exists():
             self.best_epoch = self.epoch + 1
-            save_student(student_of(self.ema.ema), self.run_dir, self.plan.settings.model_dump(mode="json"))
+            settings = self.plan.settings.model_dump(mode="json")
+            save_student(student_of(self.ema.ema), self.run_dir, settings, self.part.name)
         self.reports.refresh()
-        folder = checkpoints.write(self.run_dir, self.epoch + 1, self._fill)
+        folder = checkpoints.write(self.run_dir, self.number, self._fill)
         self.reporter.emit(
             Checkpoint(
-                epoch=self.epoch + 1,
+                epoch=self.number,
                 folder=str(folder.relative_to(self.run_dir)),
                 files=sorted(path.name for path in folder.iterdir()),
-                is_best=bool(is_best),
+                is_best=bool(is_best) and self.part.name == "student",  # whose weights are the run's
                 metrics=self.telling.figures(),
             )
         )
@@ -261,7 +264,7 @@ class Trainer(DetectionTrainer):
     def _epoch_begins(self) -> None:
         seed_everything(self.args.seed, self.ordinal(self.epoch), max(RANK, 0))
         self.telling.epoch_begins()
-        self.reporter.epoch = self.epoch + 1
+        self.reporter.epoch = self.number
         for name, parameter in unwrap_model(self.model).named_parameters():
             if name in self._gradients:
                 parameter.grad = self._gradients[name].to(parameter.device)
@@ -269,6 +272,11 @@ class Trainer(DetectionTrainer):
         if self.distiller is not None:
             self.distiller.probe.wanted = True
             self.distiller.probe.loss_scale = self.scaler.get_scale  # 1 without AMP
+
+    @property
+    def number(self) -> int:
+        """The number of the present epoch in the run, 1-based."""
+        return self.part.before + int(self.epoch) + 1
 
     def ordinal(self, epoch: int) -> int:
         """Return an epoch's number for order and seeds; a recovery changes it, or the same loss would recur."""

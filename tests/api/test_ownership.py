@@ -104,9 +104,9 @@ def test_references_to_anothers_things_lead_nowhere(people: People) -> None:
         problem = people.service.client.post("/v1/jobs", json=spec, headers=people.bob).json()
         return problem["code"], [error["pointer"] for error in problem["errors"]]
 
-    assert refusal() == ("unknown_reference", ["#/dataset"])
-    assert refusal(model={"model": people.model})[1] == ["#/dataset", "#/model/model"]
-    assert refusal(model={"job": people.job})[1] == ["#/dataset", "#/model/job"]
+    assert refusal() == ("unknown_reference", ["/dataset"])
+    assert refusal(model={"model": people.model})[1] == ["/dataset", "/model/model"]
+    assert refusal(model={"job": people.job})[1] == ["/dataset", "/model/job"]
     study = people.service.client.post("/v1/studies", json=STUDY | {"dataset": people.dataset}, headers=people.bob)
     assert (study.status_code, study.json()["code"]) == (422, "unknown_reference")
 

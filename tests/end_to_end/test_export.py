@@ -76,5 +76,5 @@ def test_tensorrt_is_refused_where_no_worker_has_a_gpu(service: Service, scenes:
 
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid")
     [error] = refused.json()["errors"]
-    assert error["pointer"] == "#/export/format"
+    assert error["pointer"] == "/export/format"
     assert "none of 1 has one" in error["detail"]

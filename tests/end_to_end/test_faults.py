@@ -53,6 +53,33 @@ def test_killed_worker(service: Service, dataset: str) -> None:
     assert service.client.get(f"/v1/jobs/{job_id}/weights").status_code == 200
 
 
+@SERVERS
+def test_killed_worker_in_the_baseline(service: Service, dataset: str) -> None:
+    first = service.start("train")
+    teacher = submit(service, dataset, epochs=1)
+    student = {"architecture": "yolov8n-half"}
+    job_id = service.submit(
+        kind="distill", dataset=dataset, teacher={"job": teacher}, student=student, train=quick(4), baseline=True
+    )
+    reached = until(lambda: (epoch := service.checkpoint_of(job_id, attempt=1) or 0) > 4 and epoch, 240)
+    assert service.job(job_id)["phase"] in ("training", "training_alone")
+    first.kill()
+    service.start("train")
+    job = service.wait(job_id)
+    assert (job["status"], job["attempt"]) == ("succeeded", 2), service.logs()
+    rows = service.client.get(f"/v1/jobs/{job_id}/metrics").json()["data"]
+    assert [(row["part"], row["epoch"]) for row in rows] == [
+        *(("student", epoch) for epoch in range(1, 5)), *(("alone", epoch) for epoch in range(5, 9)),
+    ]  # fmt: skip
+    assert all(row["attempt"] == 1 for row in rows if row["epoch"] <= reached), "nothing was trained twice"
+    comparison = job["result"]["comparison"]
+    assert comparison["alone"]["epochs"] == comparison["student"]["epochs"] == 4
+    assert comparison["teacher"]["name"] == teacher, "it has no name"
+    for name in ("student.pt", "alone.pt"):
+        assert service.client.get(f"/v1/jobs/{job_id}/artifacts/{name}").status_code == 200
+    assert "state.pt" not in {artifact.name for artifact in service.artifacts(job_id)}
+
+
 def test_duplicate_messages(service: Service, dataset: str) -> None:
     job_id = submit(service, dataset, epochs=2)
     service.ring(job_id, times=6)

@@ -77,7 +77,7 @@ def test_teacher_then_student_then_download(whole: Service, scenes: Path, tmp_pa
     assert len(terms) == 2
     assert {"regenerated", "decoupled", "responsive"} <= set(terms[0])
     figures: dict[str, Any] = job["result"]["metrics"]
-    assert set(figures) == {"coco", "coco_maxdets500", "ultralytics"}
+    assert set(figures) == {"coco", "coco_maxdets500", "ultralytics", "operating_points"}
     assert set(figures["coco"]) == {"AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L"}
     assert job["resolved_spec"]["provenance"]["model_sha256"]["teacher"]
 

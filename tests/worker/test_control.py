@@ -45,7 +45,7 @@ def test_a_retry_begins_where_it_was_told_to(place: Workplace, rows: Rows, scrat
 
     job = rows.get(job_id)
     assert (job.status, job.attempt, job.result["note"]) == (Status.SUCCEEDED, 2, note)
-    assert {attempt for attempt, _, name in rows.artifacts(job_id) if name == "state.pt"} >= {2}
+    assert {attempt for attempt, _, name in rows.artifacts(job_id) if name == "student.pt"} >= {2}
 
 
 def test_a_retry_from_scratch_that_is_interrupted_goes_on_from_its_own_checkpoints(

@@ -147,7 +147,7 @@ def test_a_refusal_names_the_users_file_and_never_the_stores(place: Workplace, r
     inspection.run(real, claim(real))
     (problem,) = rows.get(row_id).problems
     assert problem["where"] == "--best of May.pt"
-    assert "got a git-LFS pointer to a file of 5 bytes" in problem["detail"]
+    assert "got a Git LFS pointer to a file of 5 bytes" in problem["detail"]
 
 
 @pytest.fixture

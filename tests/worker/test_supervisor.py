@@ -5,12 +5,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import psutil
 import pytest
 from sqlalchemy import update
 
-from api.jobs import lifecycle, repair, warnings
+from api.jobs import lifecycle, repair, retention, warnings
+from api.jobs.retention import Retention
 from api.tables.jobs import Artifact, Job, JobEpoch
 from api.tables.states import Status
 from api.tables.uploads import UploadStatus
@@ -37,9 +39,8 @@ def test_a_job_runs_to_its_end(place: Workplace, rows: Rows) -> None:
     assert job.result["best_epoch"] == 3
     assert job.metrics == {"mAP50": 5.0}
     assert job.started_at <= job.finished_at
-    # Only the newest two checkpoints stay.
-    last = ["result.json", "state.pt", "student.pt"]
-    files = [(1, 2, "state.pt"), (1, 2, "student.pt"), *((1, 3, name) for name in last)]
+    # Only the newest two checkpoints stay, without what nothing will resume from.
+    files = [(1, 2, "student.pt"), (1, 3, "result.json"), (1, 3, "student.pt")]
     assert rows.artifacts(job_id) == files
     stored = {str(path.relative_to(place.storage.root)) for path in place.storage.root.rglob("*") if path.is_file()}
     assert len([path for path in stored if path.startswith("jobs/")]) == len(files)
@@ -49,11 +50,24 @@ def test_a_job_runs_to_its_end(place: Workplace, rows: Rows) -> None:
     assert [path.name for path in folder.iterdir()] == ["trainer.log"]
 
 
+def test_resume_states_stay_where_the_settings_say_so(place: Workplace, rows: Rows) -> None:
+    keeping = replace(place, settings=place.settings.model_copy(update={"checkpoints_keep_state": True}))
+    job_id = rows.job(epochs=1)
+    work(keeping, rows)
+    assert (1, 1, "state.pt") in rows.artifacts(job_id)
+    with place.database.transaction() as session:
+        assert retention.ended_with_more(session, Retention.of(keeping.settings)) == []
+        policy = Retention.of(place.settings)
+        assert retention.ended_with_more(session, policy) == [job_id], "the reaper removes those of earlier versions"
+        assert len(retention.prune_ended(session, job_id, policy)) == 1
+    assert rows.artifacts(job_id) == [(1, 1, "result.json"), (1, 1, "student.pt")]
+
+
 def test_what_a_finished_run_leaves_is_published_once(place: Workplace, rows: Rows) -> None:
     at_the_end = "metrics.jsonl warnings.jsonl report.html report.png resolved_spec.json"
     job_id = rows.job(epochs=1, leaves=f"{at_the_end} student.safetensors private.key")
     work(place, rows)
-    names = sorted([*at_the_end.split(), "result.json", "state.pt", "student.pt", "student.safetensors"])
+    names = sorted([*at_the_end.split(), "result.json", "student.pt", "student.safetensors"])
     assert rows.artifacts(job_id) == [(1, 1, name) for name in names]
     stored = sorted(path.name for path in (place.storage.root / "jobs").rglob("*") if path.is_file())
     assert stored == names  # student.pt is the checkpoint's, not kept twice
@@ -62,7 +76,7 @@ def test_what_a_finished_run_leaves_is_published_once(place: Workplace, rows: Ro
 def test_what_the_end_replaces_does_not_stay_in_the_storage(place: Workplace, rows: Rows) -> None:
     job_id = rows.job(epochs=1, leaves="student.pt")  # other weights than the last checkpoint's
     work(place, rows)
-    assert rows.artifacts(job_id) == [(1, 1, name) for name in ("result.json", "state.pt", "student.pt")]
+    assert rows.artifacts(job_id) == [(1, 1, name) for name in ("result.json", "student.pt")]
     [weights] = (place.storage.root / "jobs").rglob("student.pt")
     assert weights.read_text() == "student.pt at the end"
 

@@ -10,10 +10,12 @@ from api.errors import Invalid
 from api.http.dependencies import Work, refusals
 from api.http.routing import Route
 from api.pages import After, Limit, Page
+from rdrkd.spec.forms import form
 
 router = APIRouter(prefix="/audit", tags=["access"], route_class=Route)
 
-Word = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_.@-]{1,100}$")]
+WORD = form(r"^[A-Za-z0-9_.@-]{1,100}$", "1 to 100 letters, digits, `_`, `.`, `@` and `-`")
+Word = Annotated[str | None, Query(pattern=WORD)]
 
 
 @router.get("", operation_id="list_audit", responses=refusals(Invalid))

@@ -12,6 +12,7 @@ from api.uploads.datasets.reading import DIVIDE, KEEP, LENIENT, Divide, Words, c
 from api.uploads.datasets.sources import Source, open_source
 from api.uploads.ledger.service import check_room
 from rdrkd.spec import Name
+from rdrkd.spec.forms import form
 
 
 class _Import(BaseModel):
@@ -50,7 +51,7 @@ class BucketRequest(_Import):
     url: str = Field(
         min_length=6,
         max_length=1100,
-        pattern="^s3://",
+        pattern=form("^s3://", "a location that begins with s3://"),
         description="an allowed location or below: a prefix of objects, or an archive (.zip, .tar, ...)",
         examples=["s3://surveys/2026-05/hit-uav"],
     )

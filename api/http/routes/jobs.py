@@ -29,10 +29,11 @@ from api.pages import After, Limit, Page
 from api.queue import TRAIN
 from api.tables.states import Status
 from rdrkd.spec import STUDY_ID, JobSpec, Moment, Name
+from rdrkd.spec.forms import form
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=Route)
 
-Label = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.-]{1,64}=[^\x00]{0,512}$")]
+Label = Annotated[str, Query(pattern=form(r"^[A-Za-z0-9_.-]{1,64}=[^\x00]{0,512}$", "a label, `key=value`"))]
 POLL_SECONDS = "2"
 
 

@@ -19,11 +19,12 @@ from api.jobs.logs.service import Cursor
 from api.tables.jobs import Job
 from api.tables.logs import JobLog
 from api.tables.states import TERMINAL
+from rdrkd.spec.forms import form
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], route_class=Route)
 
 TEXT = "text/plain"
-CURSOR = r"^[0-9]{1,9}-[0-9]{1,9}$"
+CURSOR = form(r"^[0-9]{1,9}-[0-9]{1,9}$", "`next` of the previous response, such as 1-20")
 MOST_ATTEMPT = 2**31 - 1  # the column's
 Tail = Annotated[int, Query(ge=1, le=10_000, description="only the last lines, so many; a stream begins with them")]
 After = Annotated[str, Query(pattern=CURSOR, description="`next` of the previous response, or the `id` of an event")]

@@ -10,11 +10,15 @@ from api.http.routing import Route
 from api.http.streams import JSON, accepted
 from api.jobs.metrics import service
 from api.jobs.metrics.schemas import JobMetrics, as_csv
+from rdrkd.spec.forms import form
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], route_class=Route)
 
 CSV = "text/csv"
-NAME = r"^(lr|seconds|(metrics|losses|weights|diagnostics)(/[^\x00]{1,200})?)$"
+NAME = form(
+    r"^(lr|seconds|(metrics|losses|weights|diagnostics)(/[^\x00]{1,200})?)$",
+    "`lr`, `seconds`, or `metrics`, `losses`, `weights` or `diagnostics`, alone or with `/<name>`",
+)
 Name = Annotated[str, Query(pattern=NAME)]
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"content": {CSV: {"schema": {"type": "string"}}}, "description": "the epochs that have been trained by now"}

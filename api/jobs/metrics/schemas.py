@@ -6,8 +6,13 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-ROWS = "rows: of each epoch loss terms (unweighted) and their weights, diagnostics, lr, metrics in percent, seconds"
-COLUMNS = "columns: `epoch`, `attempt` and each series by name, such as `losses/decoupled`; null where there is none"
+ROWS = (
+    "rows: of each epoch its `part` (`student`, or `alone`: the baseline, whose epochs follow), loss "
+    "terms (unweighted) and their weights, diagnostics, lr, metrics in percent, seconds"
+)
+COLUMNS = (
+    "columns: `epoch`, `attempt`, `part` and each series by name, such as `losses/decoupled`; null where there is none"
+)
 
 
 class JobMetrics(BaseModel):

@@ -15,6 +15,7 @@ from api.jobs import service as jobs
 from api.tables.jobs import JobEpoch
 
 GROUPS, SINGLES = ("metrics", "losses", "weights", "diagnostics"), ("lr", "seconds")  # of an epoch event
+STUDENT = "student"  # the part that epochs of earlier versions are of
 Row = dict[str, Any]
 
 
@@ -34,15 +35,15 @@ def epochs(session: Session, job_id: str, names: Sequence[str], from_epoch: int,
     """
     jobs.get(session, job_id)
     wanted = select(JobEpoch).where(JobEpoch.job_id == job_id, JobEpoch.epoch >= from_epoch).order_by(JobEpoch.epoch)
-    rows = [_chosen({"attempt": row.attempt} | row.values, names) for row in session.scalars(wanted)]
+    rows = [_chosen({"attempt": row.attempt, "part": STUDENT} | row.values, names) for row in session.scalars(wanted)]
     if most is None or len(rows) <= most:
         return rows
     return [rows[index] for index in sample(len(rows), _by_name(rows).values(), most)]
 
 
 def columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
-    """Turn rows into columns: the epoch, its attempt, and each series; null where an epoch lacks the figure."""
-    heads = {name: [row[name] for row in rows] for name in ("epoch", "attempt")}
+    """Turn rows into columns: the epoch, its attempt and part, and each series; null where an epoch lacks it."""
+    heads = {name: [row[name] for row in rows] for name in ("epoch", "attempt", "part")}
     return heads | _by_name(rows)
 
 
@@ -68,7 +69,7 @@ def _chosen(row: Row, names: Sequence[str]) -> Row:
     """Keep of an epoch what was asked for; which epoch it is stays."""
     if not names:
         return row
-    kept: Row = {name: row[name] for name in ("attempt", "epoch", "epochs") if name in row}
+    kept: Row = {name: row[name] for name in ("attempt", "part", "epoch", "epochs") if name in row}
     for group in GROUPS:
         figures = {name: value for name, value in row.get(group, {}).items() if _asked(f"{group}/{name}", names)}
         kept |= {group: figures} if figures else {}

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.jobs.validation.known import architecture_of, own_model, teacher_of
+from api.jobs.known import architecture_of, own_model, teacher_of
 from api.jobs.validation.schemas import Basis, Estimate
 from api.tables.jobs import Job, JobEpoch
 from api.tables.states import Status
@@ -43,9 +43,13 @@ def _of(jobs: list[Job], device: str, same: list[str], spec: JobSpec, session: S
     rows = session.scalars(select(JobEpoch).where(JobEpoch.job_id.in_(ids))).all()
     if not rows:
         return _none("the earlier jobs that were alike have left no epochs")
-    each = median(float(row.values["seconds"]) for row in rows)
+    by_part: dict[str, list[float]] = {}
+    for row in rows:
+        by_part.setdefault(row.values.get("part", "student"), []).append(float(row.values["seconds"]))
+    each = median(by_part["student"])
+    parts = sum(map(median, by_part.values()))  # all of the jobs have them, or none has
     return Estimate(
-        seconds=round(each * spec.train.epochs, 1), seconds_per_epoch=round(each, 3), memory_bytes=memory,
+        seconds=round(parts * spec.train.epochs, 1), seconds_per_epoch=round(each, 3), memory_bytes=memory,
         basis=basis.model_copy(update={"epochs": len(rows)}), reason=None,
     )  # fmt: skip
 
@@ -59,6 +63,7 @@ def _likeness(session: Session, spec: JobSpec) -> dict[str, Any]:
         return likeness | spec.export.model_dump(mode="json")
     likeness |= {name: getattr(spec.train, name) for name in _TRAINING}
     if isinstance(spec, Distill):
+        likeness["baseline"] = spec.baseline
         likeness["teacher"] = architecture_of(session, teacher_of(spec))
         likeness["losses"] = sorted(term.name for term in spec.distillation.recipe.terms)
     return likeness

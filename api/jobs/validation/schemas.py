@@ -11,7 +11,7 @@ class Finding(BaseModel):
     level: Literal["error", "warning", "unknown"] = Field(
         description="`error`: the job would fail; `warning`: worth a look; `unknown`: cannot be determined yet"
     )
-    pointer: str = Field(description="JSON pointer into the body", examples=["#/teacher"])
+    pointer: str = Field(description="JSON pointer into the body", examples=["/teacher"])
     detail: str
 
 

@@ -19,7 +19,26 @@ class Client(Driver):
     Args:
         url: the service's base URL.
         token: the service's token or an API key; None for a local service that needs none.
+        transport: what carries the requests, if not a connection of its own: an ASGI application, for instance.
+        headers: further headers of every request.
+        patient: whether to wait and try again when the service is busy or does not answer.
     """
+
+    # -- any endpoint
+
+    def get(self, path: str, **params: Any) -> Any:
+        """Return the JSON of any endpoint; a parameter that is None is left out."""
+        given = {name: value for name, value in params.items() if value is not None}
+        return (self._run(calls.ask("GET", path, params=given, headers={"Accept": "application/json"}))).json()
+
+    def send(self, method: str, path: str, body: Any = None) -> Any:
+        """Send JSON to any endpoint; return the JSON that it answers, None if it answers nothing."""
+        answer = self._run(calls.ask(method, path, json=body))
+        return answer.json() if answer.content else None
+
+    def whoami(self) -> dict[str, Any]:
+        """Return who the service takes the caller for: key, owner and scope."""
+        return dict(self._run(calls.plain("/v1/whoami")))
 
     # -- jobs
 
@@ -75,6 +94,13 @@ class Client(Driver):
         """Return the output of a job's trainers; `tail` limits it to the last lines."""
         params = {} if tail is None else {"tail": tail}
         return (self._run(calls.ask("GET", f"/v1/jobs/{job_id}/logs", params=params))).content.decode()
+
+    def log_page(self, job_id: str, after: str = "0-0") -> dict[str, Any]:
+        """Return a page of a job's output, the lines after the cursor `after`: `data`, `has_more` and `next`."""
+        asked = calls.ask(
+            "GET", f"/v1/jobs/{job_id}/logs", params={"after": after}, headers={"Accept": "application/json"}
+        )
+        return dict((self._run(asked)).json())
 
     def events(self, job_id: str, after: int = 0) -> list[dict[str, Any]]:
         """Return up to 1 000 events of a job that follow the event with sequence number `after`."""
@@ -253,6 +279,44 @@ class Client(Driver):
         """Download a study's newest report as html, markdown, csv or json."""
         address, params = f"/v1/studies/{study_id}/report", {"format": format}
         return self._run(transfers.fetch(address, Path(target), params))
+
+    # -- webhooks
+
+    def create_webhook(self, url: str, events: Sequence[str] | None = None, name: str | None = None) -> dict[str, Any]:
+        """Create a webhook; the answer's `secret` is shown only once."""
+        body = {"url": url, "name": name} | ({"events": list(events)} if events else {})
+        return dict((self._run(calls.ask("POST", "/v1/webhooks", json=body))).json())
+
+    def webhooks(self) -> Iterator[dict[str, Any]]:
+        """List webhooks, newest first."""
+        for row in self._pages("/v1/webhooks", {}):
+            yield row
+
+    def webhook(self, webhook_id: str) -> dict[str, Any]:
+        """Return a webhook."""
+        return dict(self._run(calls.plain(f"/v1/webhooks/{webhook_id}")))
+
+    def enable_webhook(self, webhook_id: str) -> dict[str, Any]:
+        """Enable a webhook that was disabled, for events from now on."""
+        asked = calls.ask("PATCH", f"/v1/webhooks/{webhook_id}", json={"enabled": True})
+        return dict((self._run(asked)).json())
+
+    def test_webhook(self, webhook_id: str) -> dict[str, Any]:
+        """Queue a test message; return its delivery."""
+        return dict((self._run(calls.ask("POST", f"/v1/webhooks/{webhook_id}/test"))).json())
+
+    def rotate_webhook(self, webhook_id: str) -> dict[str, Any]:
+        """Replace a webhook's signing secret; the answer's `secret` is shown only once."""
+        return dict((self._run(calls.ask("POST", f"/v1/webhooks/{webhook_id}/rotate"))).json())
+
+    def webhook_deliveries(self, webhook_id: str) -> Iterator[dict[str, Any]]:
+        """List a webhook's deliveries, newest first."""
+        for row in self._pages(f"/v1/webhooks/{webhook_id}/deliveries", {}):
+            yield row
+
+    def delete_webhook(self, webhook_id: str) -> None:
+        """Delete a webhook."""
+        self._run(calls.ask("DELETE", f"/v1/webhooks/{webhook_id}"))
 
     # -- the service
 

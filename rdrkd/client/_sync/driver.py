@@ -9,6 +9,7 @@ import httpx2
 
 from rdrkd.client import blocking, calls
 from rdrkd.client.effects import CHUNK, Answer, Ask, Broken, Call, Piece, Sleep, elsewhere
+from rdrkd.client.errors import Unreachable
 from rdrkd.client.wire import TIMEOUT, headers_of, is_local
 
 T = TypeVar("T")
@@ -20,11 +21,23 @@ class Driver:
     Args:
         url: the service's base URL.
         token: the service's token or an API key; None for a local service that needs none.
+        transport: what carries the requests, if not a connection of its own: an ASGI application, for instance.
+        headers: further headers of every request.
+        patient: whether to wait and try again when the service is busy or does not answer.
     """
 
-    def __init__(self, url: str = "http://127.0.0.1:8000", token: str | None = None) -> None:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx2.Client(base_url=url, headers=headers, timeout=TIMEOUT, trust_env=not is_local(url))
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        token: str | None = None,
+        transport: httpx2.BaseTransport | None = None,
+        headers: Mapping[str, str] | None = None,
+        patient: bool = True,
+    ) -> None:
+        sent = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})}
+        by_proxy = transport is None and not is_local(url)  # one that the environment names
+        self._http = httpx2.Client(base_url=url, headers=sent, timeout=TIMEOUT, trust_env=by_proxy, transport=transport)
+        self._patient = patient
 
     def __enter__(self) -> Self:
         return self
@@ -66,6 +79,8 @@ class Driver:
 
     def _perform(self, wish: Ask | Sleep) -> Answer | None:
         if isinstance(wish, Sleep):
+            if not self._patient:
+                raise Unreachable("expected a service that answers and is not busy, got no answer yet")
             blocking.sleep(wish.seconds)
             return None
         body = {"content": _chunks(wish.piece)} if wish.piece else {"json": wish.json} if wish.json is not None else {}

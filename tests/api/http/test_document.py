@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rdrkd.spec.forms import words_of
+
 DOCUMENT: dict[str, Any] = json.loads((Path(__file__).parents[3] / "docs" / "openapi.json").read_text())
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 METHODS = {"get", "put", "post", "patch", "delete", "head", "options"}
@@ -59,3 +61,9 @@ def test_every_operation_says_who_may_call_it() -> None:
     for operation in OPERATIONS:
         assert operation["security"] in ([], [{"key": []}]), operation["operationId"]
         assert operation["summary"], operation["operationId"]
+
+
+def test_every_pattern_is_told_in_words() -> None:
+    found = {part["pattern"] for _, part in parts(DOCUMENT) if isinstance(part.get("pattern"), str)}
+    unknown = {pattern for pattern in found if words_of(pattern) == words_of("")}
+    assert unknown == {r"^[\x20-\x7e]{1,255}$"}, "the Idempotency-Key has a check and words of its own"

@@ -9,7 +9,7 @@ from tests.api.conftest import Start
 
 @pytest.mark.parametrize("page", ["/", "/docs"])
 def test_a_page_and_all_that_it_loads_come_from_this_service(start: Start, page: str) -> None:
-    with start(token="secret") as service:
+    with start(token="secret", console=False) as service:
         response = service.client.get(page)
         assert (response.status_code, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
         assert "script-src 'self';" in response.headers["content-security-policy"]

@@ -65,18 +65,18 @@ def test_a_job_says_what_it_waits_for(each_service: Service) -> None:
 @pytest.mark.parametrize(
     ("changes", "pointers"),
     [
-        ({"surprise": 1}, ["#/surprise"]),
-        ({"train": {"epochs": 0, "imgsz": 33}}, ["#/train/epochs", "#/train/imgsz"]),
-        ({"model": {"architecture": "resnet50"}}, ["#/model/architecture"]),
-        ({"model": {"model": "mdl_1"}}, ["#/model/model"]),
-        ({"model": 3}, ["#/model"]),
-        ({"kind": "explode"}, ["#/kind"]),
-        ({"kind": None}, ["#/kind"]),
-        ({"labels": {"a/b": "x" * 513}}, ["#/labels/a~1b"]),
-        ({"name": "two\nlines"}, ["#/name"]),
-        ({"name": "nul\x00"}, ["#/name"]),
-        ({"priority": 10**30}, ["#/priority"]),
-        ({"timeout_seconds": "soon"}, ["#/timeout_seconds"]),
+        ({"surprise": 1}, ["/surprise"]),
+        ({"train": {"epochs": 0, "imgsz": 33}}, ["/train/epochs", "/train/imgsz"]),
+        ({"model": {"architecture": "resnet50"}}, ["/model/architecture"]),
+        ({"model": {"model": "mdl_1"}}, ["/model/model"]),
+        ({"model": 3}, ["/model"]),
+        ({"kind": "explode"}, ["/kind"]),
+        ({"kind": None}, ["/kind"]),
+        ({"labels": {"a/b": "x" * 513}}, ["/labels/a~1b"]),
+        ({"name": "two\nlines"}, ["/name"]),
+        ({"name": "nul\x00"}, ["/name"]),
+        ({"priority": 10**30}, ["/priority"]),
+        ({"timeout_seconds": "soon"}, ["/timeout_seconds"]),
     ],
 )
 def test_bad_fields_are_named_by_pointer(steady: Service, changes: dict[str, Any], pointers: list[str]) -> None:
@@ -91,10 +91,10 @@ def test_bad_fields_are_named_by_pointer(steady: Service, changes: dict[str, Any
 @pytest.mark.parametrize(
     ("losses", "pointer"),
     [
-        ([{"name": "regenerated", "weight": -1}], "#/distillation/losses/0/weight"),
-        ([{"name": "decoupled"}, {"name": "magic"}], "#/distillation/losses/1/name"),
-        ([{"name": "decoupled", "gamma": 1}], "#/distillation/losses/0/gamma"),
-        ([{"name": "decoupled"}, {"name": "decoupled"}], "#/distillation/losses"),
+        ([{"name": "regenerated", "weight": -1}], "/distillation/losses/0/weight"),
+        ([{"name": "decoupled"}, {"name": "magic"}], "/distillation/losses/1/name"),
+        ([{"name": "decoupled", "gamma": 1}], "/distillation/losses/0/gamma"),
+        ([{"name": "decoupled"}, {"name": "decoupled"}], "/distillation/losses"),
     ],
 )
 def test_pointers_into_loss_terms_hold_no_tags(steady: Service, losses: list[Any], pointer: str) -> None:
@@ -110,17 +110,17 @@ def test_preset_and_losses_together_are_refused(steady: Service) -> None:
 
     problem = steady.client.post("/v1/jobs", json=DISTILL | {"teacher": NOBODY, "distillation": both}).json()
 
-    assert "#/distillation" in [error["pointer"] for error in problem["errors"]]
+    assert "/distillation" in [error["pointer"] for error in problem["errors"]]
 
 
 @pytest.mark.parametrize(
     ("changes", "pointer"),
     [
-        ({"dataset": "/etc/passwd"}, "#/dataset"),
-        ({"dataset": "../data.zip"}, "#/dataset"),
-        ({"dataset": "coco8.yaml"}, "#/dataset"),
-        ({"dataset": "hit-uav.tar.gz"}, "#/dataset"),
-        ({"model": {"path": "/root/x.pt"}}, "#/model/path"),
+        ({"dataset": "/etc/passwd"}, "/dataset"),
+        ({"dataset": "../data.zip"}, "/dataset"),
+        ({"dataset": "coco8.yaml"}, "/dataset"),
+        ({"dataset": "hit-uav.tar.gz"}, "/dataset"),
+        ({"model": {"path": "/root/x.pt"}}, "/model/path"),
     ],
 )
 def test_paths_are_refused(steady: Service, changes: dict[str, Any], pointer: str) -> None:
@@ -138,7 +138,7 @@ def test_references_must_exist(each_service: Service) -> None:
 
     problem = response.json()
     assert (response.status_code, problem["code"]) == (422, "unknown_reference")
-    assert [error["pointer"] for error in problem["errors"]] == ["#/dataset", "#/teacher/job", "#/student/model"]
+    assert [error["pointer"] for error in problem["errors"]] == ["/dataset", "/teacher/job", "/student/model"]
     assert each_service.client.get("/v1/jobs").json()["data"] == []
 
 
@@ -148,7 +148,7 @@ def test_an_invalid_upload_is_refused(service: Service) -> None:
 
     problem = service.client.post("/v1/jobs", json=TRAIN | {"dataset": dataset}).json()
 
-    assert (problem["code"], problem["errors"][0]["pointer"]) == ("unusable_reference", "#/dataset")
+    assert (problem["code"], problem["errors"][0]["pointer"]) == ("unusable_reference", "/dataset")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_teacher_may_be_a_job_that_can_still_succeed(service: Service, status:
     assert response.status_code == (202 if taken else 422)
     if not taken:
         assert response.json()["code"] == "unusable_reference"
-        assert response.json()["errors"][0]["pointer"] == "#/teacher/job"
+        assert response.json()["errors"][0]["pointer"] == "/teacher/job"
 
 
 def test_an_evaluation_hands_back_no_weights(service: Service) -> None:
@@ -181,7 +181,7 @@ def test_an_evaluation_hands_back_no_weights(service: Service) -> None:
 
     problem = service.client.post("/v1/jobs", json=TRAIN | {"dataset": dataset, "model": {"job": evaluation}}).json()
 
-    assert (problem["code"], problem["errors"][0]["pointer"]) == ("unusable_reference", "#/model/job")
+    assert (problem["code"], problem["errors"][0]["pointer"]) == ("unusable_reference", "/model/job")
 
 
 @pytest.mark.parametrize(

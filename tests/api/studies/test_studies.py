@@ -71,20 +71,20 @@ def test_a_study_becomes_jobs_teacher_first(each_service: Service) -> None:
 @pytest.mark.parametrize(
     ("changes", "code", "pointer"),
     [
-        ({"dataset": "scenes.zip"}, "path_not_allowed", "#/dataset"),
-        ({"dataset": NOBODY["dataset"]}, "unknown_reference", "#/dataset"),
-        ({"student": {"path": "s.pt"}}, "path_not_allowed", "#/student/path"),
-        ({"teacher": {"model": {"path": "t.pt"}}}, "path_not_allowed", "#/teacher/model/path"),
-        ({"teacher": {"model": {"model": NOBODY["model"]}}}, "unknown_reference", "#/teacher/model/model"),
-        ({"teacher": {"model": {"architecture": "yolov8l"}}}, "invalid", "#/teacher"),
-        ({"seeds": [0, 1, 0]}, "invalid", "#/seeds/2"),
-        ({"seeds": [True]}, "invalid", "#/seeds/0"),
-        ({"train": {"seed": 1}}, "invalid", "#/train/seed"),
-        ({"methods": ["none", "no-such"]}, "invalid", "#/methods/1"),
-        ({"seeds": []}, "invalid", "#/seeds"),
-        ({"methods": ["table2"], "seeds": list(range(100)), "train": {"epochs": 0}}, "invalid", "#/train/epochs"),
-        ({"surprise": 1}, "invalid", "#/surprise"),
-        ({"methods": ["none", OFF]}, "invalid", "#/methods/1/distillation/schedule/stop_epochs"),
+        ({"dataset": "scenes.zip"}, "path_not_allowed", "/dataset"),
+        ({"dataset": NOBODY["dataset"]}, "unknown_reference", "/dataset"),
+        ({"student": {"path": "s.pt"}}, "path_not_allowed", "/student/path"),
+        ({"teacher": {"model": {"path": "t.pt"}}}, "path_not_allowed", "/teacher/model/path"),
+        ({"teacher": {"model": {"model": NOBODY["model"]}}}, "unknown_reference", "/teacher/model/model"),
+        ({"teacher": {"model": {"architecture": "yolov8l"}}}, "invalid", "/teacher"),
+        ({"seeds": [0, 1, 0]}, "invalid", "/seeds/2"),
+        ({"seeds": [True]}, "invalid", "/seeds/0"),
+        ({"train": {"seed": 1}}, "invalid", "/train/seed"),
+        ({"methods": ["none", "no-such"]}, "invalid", "/methods/1"),
+        ({"seeds": []}, "invalid", "/seeds"),
+        ({"methods": ["table2"], "seeds": list(range(100)), "train": {"epochs": 0}}, "invalid", "/train/epochs"),
+        ({"surprise": 1}, "invalid", "/surprise"),
+        ({"methods": ["none", OFF]}, "invalid", "/methods/1/distillation/schedule/stop_epochs"),
     ],
 )
 def test_what_makes_no_study_is_refused_by_field_and_leaves_nothing(
@@ -285,4 +285,4 @@ def test_of_no_study_nothing_can_be_asked(service: Service, action: str) -> None
 def test_nobody_posts_a_report_as_a_job(service: Service) -> None:
     body = {"kind": "compare", "dataset": service.dataset(), "study": "stu_" + "0" * 32, "jobs": []}
     answer = service.client.post("/v1/jobs", json=body)
-    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "#/kind")
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/kind")

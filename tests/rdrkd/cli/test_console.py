@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from rdrkd import events
-from rdrkd.cli.console import People, results_table
+from rdrkd.cli.console import People
 from rdrkd.reasons import Reason
 
 FIGURES = {"AP": 18.84, "AP50": 33.0, "AP75": 20.0, "AP_S": 9.5, "AP_M": 30.0, "AP_L": None}
@@ -60,40 +60,34 @@ def test_figures_are_labelled_by_protocol_and_unknown_ones_are_a_dash() -> None:
     assert "[bus]" in text, "a class name is no markup"
 
 
+def test_the_comparison_comes_last_fits_80_columns_and_what_is_dead_looks_dead() -> None:
+    points = {"precision": 70.8, "recall": 23.8, "f1": 35.6}
+    network = {
+        **FIGURES, "name": "yolov8n", "architecture": "yolov8n", "parameters": 3_012_000, "megabytes": 6.04,
+        "operating_points": {"usual": points | {"confidence": 0.25}, "best_f1": points | {"confidence": 0.08}},
+        "latency": {"median_ms": 12.345}, "training_seconds": 3601.0,
+    }  # fmt: skip
+    teacher = {**network, "name": "[l].pt", "architecture": None, "latency": None, "training_seconds": None}
+    difference = dict.fromkeys(FIGURES, 1.25) | {"AP_L": None}
+    comparison = {
+        "split": "val", "teacher": teacher, "alone": network, "student": network, "difference": difference,
+        "summary": "One seed is one throw.",
+    }  # fmt: skip
+    warning = {"code": "teacher_behind", "message": "use a larger teacher"}
+    written = io.StringIO()
+    done = events.Done(result={**RESULT, "comparison": comparison, "warnings": [warning]})
+    People(Console(file=written, width=80)).emit(done)
+    lines = written.getvalue()[written.getvalue().index("Was it worth it?") :].splitlines()
+    words = [line.split() for line in lines]
+    assert ["student", "alone", "18.8", "33.0", "9.5"] in words
+    assert ["student", "-", "alone", "+1.2", "+1.2", "+1.2"] in words
+    assert ["student", "70.8", "23.8", "35.6", "0.08", "70.8", "23.8", "35.6"] in words
+    assert ["student", "yolov8n", "3.01", "6.0", "12.3", "1", "h", "00", "min"] in words
+    assert ["teacher", "[l].pt", "3.01", "6.0", "-", "-"] in words
+    assert lines[-2:] == ["One seed is one throw.", "teacher_behind use a larger teacher"]
+
+
 def test_failures_name_the_field() -> None:
     problems = [{"where": "/train/lr0", "detail": "expected [less], got 11"}]
     text = shown(events.Failed(reason=Reason.SPEC_INVALID, message="refused [1]", problems=problems))
     assert text.split("\n")[:2] == ["spec_invalid refused [1]", "  /train/lr0 expected [less], got 11"]
-
-
-def test_runs_side_by_side() -> None:
-    written = io.StringIO()
-    Console(file=written, width=80).print(results_table({"student alone": RESULT}, "Validation"))
-    assert {"AP_S", "AP_M", "AP_L"} <= set(written.getvalue().split()), "no heading is cut"
-    (row,) = [line for line in written.getvalue().splitlines() if "yolov8n" in line]
-    assert row.split() == ["student", "alone", "yolov8n", "3.01", "18.8", "33.0", "20.0", "9.5", "30.0", "-"]
-
-
-def test_an_export_stands_beside_torch() -> None:
-    times = {"median_ms": 10.349, "q1_ms": 10.2, "q3_ms": 10.6, "iqr_ms": 0.389}
-    made = {
-        "format": "onnx", "half": False, "weights_size": 6_455_985,
-        "file": {"name": "model.onnx", "sha256": "0" * 64, "size": 12_617_496},
-        "torch": {"metrics": RESULT["metrics"]}, "ap_difference": 0.0,
-        "agreement": {
-            "images": 8, "boxes_px": {"max_abs": 0.00096, "mean_abs": 1e-5}, "scores": {"max_abs": 4e-6, "mean_abs": 0},
-            "detections": {"torch": 322, "exported": 322, "matched": 321},
-        },
-        "latency": {
-            "batch": 1, "imgsz": 160, "repeats": 50, "device": "CPU", "processor": "Xeon", "threads": 2,
-            "torch": {"runtime": "torch 2.15", "computes_in": "fp32", **times},
-            "exported": {"runtime": "onnxruntime 1.32", "computes_in": "fp32", **times | {"median_ms": 5.798}},
-        },
-    }  # fmt: skip
-    text = shown(events.Done(result=RESULT | {"kind": "export", "export": made}))
-    assert "50 passes each on Xeon, 2 threads" in text
-    rows = {line.split("│")[1].strip(): line.split("│")[2:6] for line in text.splitlines() if "fp32" in line}
-    assert [cell.strip() for cell in rows["torch (torch 2.15)"]] == ["fp32", "10.35", "0.39", "6.5"]
-    assert [cell.strip() for cell in rows["exported (onnxruntime 1.32)"]] == ["fp32", "5.80", "0.39", "12.6"]
-    assert "321 of torch's 322 detections are matched" in " ".join(text.split())
-    assert "model.onnx" in text

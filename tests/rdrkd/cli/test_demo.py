@@ -13,15 +13,15 @@ from rdrkd.cli.demo import Size, demo
 from rdrkd.client import Refused
 from rdrkd.data import open_dataset
 from rdrkd.data.scenes import NAMES, write_scenes
-from rdrkd.evaluation.pictures import compare
+from rdrkd.evaluation.pictures import Drawn, compare
 from rdrkd.models import build, load_weights, save_student
 
 
 def test_the_picture_shows_the_truth_and_every_model(tmp_path: Path) -> None:
     scenes = open_dataset(write_scenes(tmp_path / "scenes", "demo", {"train": 1, "val": 5}, 96), tmp_path)
     save_student(build("yolov8n-half", NAMES["demo"]), tmp_path, {})
-    weights = tmp_path / "student.pt"
-    picture = cv2.imread(str(compare(scenes, {"a": weights, "b": weights}, tmp_path / "out.png", 96)))
+    drawn = Drawn(tmp_path / "student.pt")
+    picture = cv2.imread(str(compare(scenes, {"a": drawn, "b": drawn}, tmp_path / "out.png", 96)))
     assert picture is not None
     assert picture.shape == (30 + 4 * (360 + 6), 3 * 360 + 2 * 6, 3), "a heading and four scenes, in three columns"
     truth, first, second = (picture[30:, at : at + 360].astype(int) for at in (0, 366, 732))
@@ -47,6 +47,6 @@ def test_the_whole_demo_in_small(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_demo_that_fails_says_so_and_leaves_the_logs(tmp_path: Path) -> None:
     written = io.StringIO()
-    with pytest.raises(Refused, match="#/train/epochs"):
+    with pytest.raises(Refused, match="/train/epochs"):
         demo(tmp_path / "out", Size(train=1, val=1, teacher_epochs=0), Console(file=written))
     assert (tmp_path / "out" / "service" / "up.log").exists()

@@ -1,6 +1,7 @@
 """The command line as people and workers call it: what it prints, and the status it leaves with."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from rdrkd.cli.main import app
+from rdrkd import __version__
+from rdrkd.cli.main import COMMANDS, app
 from rdrkd.data import open_dataset
 from rdrkd.errors import NanLossError, Problem, StopRequested
 from rdrkd.events import (
@@ -33,9 +36,6 @@ from rdrkd.reporter import Memory
 from tests.rdrkd.datasets import tiny_dataset
 
 RDRKD = [sys.executable, "-m", "rdrkd"]
-COMMANDS = {"distill", "train", "evaluate", "export", "inspect", "report", "scenes", "up", "down", "demo", "bench",
-            "doctor",
-            "compare", "schema", "version"}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -80,13 +80,69 @@ def test_help_needs_no_torch() -> None:
     assert "distill" in done.stdout
 
 
+def test_help_and_version_import_no_command() -> None:
+    """What `rdrkd --help` imports decides how long it takes: the bound is on modules, for times are noisy."""
+    script = (
+        "import sys, contextlib\n"
+        "from rdrkd.cli.main import main\n"
+        "sys.argv = ['rdrkd', sys.argv[1]]\n"
+        "with contextlib.suppress(SystemExit): main()\n"
+        "slow = {'rich', 'pydantic', 'yaml', 'httpx2', 'asyncio', 'rdrkd.events', 'rdrkd.spec', 'rdrkd.cli.jobs'}\n"
+        "assert not slow & set(sys.modules), slow & set(sys.modules)\n"
+    )
+    for option, shown in (("--help", "distill"), ("--version", __version__)):
+        done = subprocess.run([sys.executable, "-c", script, option], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert shown in done.stdout
+
+
+def _commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    context = group.make_context("rdrkd", [], resilient_parsing=True)
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        if hasattr(found, "list_commands"):
+            yield from _commands(found, (*path, name))
+        else:
+            yield (*path, name), found
+
+
+EVERY = dict(_commands(typer.main.get_command(app)))
+
+
 def test_every_command_and_option_has_help() -> None:
-    assert {command.name or command.callback.__name__ for command in app.registered_commands} == COMMANDS  # type: ignore[union-attr]
-    for name in COMMANDS:
-        result = call(name, "--help")
-        assert result.exit_code == 0
-        described = [line for line in result.output.splitlines() if line.startswith("│") and "--" in line]
-        assert all(len(line.strip("│ ").split()) > 2 for line in described), described
+    assert ("jobs", "submit") in EVERY
+    for path, command in EVERY.items():
+        assert command.help, path
+        for parameter in command.params:
+            assert parameter.help, (path, parameter.name)
+
+
+def test_the_lists_line_of_a_command_is_about_it() -> None:
+    root = typer.main.get_command(app)
+    context = root.make_context("rdrkd", [], resilient_parsing=True)
+    for name, lazy in COMMANDS.items():
+        found = root.get_command(context, name)  # type: ignore[attr-defined]
+        assert len(f"  {max(COMMANDS, key=len)}  {lazy.help}") <= 80, name
+        assert lazy.hidden or set(lazy.help.lower().split()[:1]) <= set(found.help.lower().split()), name
+
+
+def test_every_command_on_a_service_prints_json_on_demand() -> None:
+    with_url = {path: command for path, command in EVERY.items() if any(p.name == "url" for p in command.params)}
+    assert len(with_url) > 30
+    del with_url["console",]  # which serves pages
+    assert [path for path, command in with_url.items() if "as_json" not in {p.name for p in command.params}] == []
+
+
+def test_study_and_studies_are_one() -> None:
+    of = {group: {path[1] for path in EVERY if path[0] == group} for group in ("study", "studies")}
+    assert of["study"] == of["studies"] >= {"run", "merge", "report", "table1", "submit", "extend", "resume", "wait"}
+
+
+def test_shells_complete_commands_and_options() -> None:
+    environment = os.environ | {"_RDRKD_COMPLETE": "complete_bash", "COMP_WORDS": "rdrkd jobs su", "COMP_CWORD": "2"}
+    command = [Path(sys.executable).with_name("rdrkd")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    assert done.stdout.split() == ["submit"], done.stderr
 
 
 # -- specs
@@ -98,7 +154,7 @@ def test_refused_fields_are_named_by_pointer(tmp_path: Path) -> None:
     assert result.exit_code == EXIT_FAILED
     assert "spec_invalid" in result.output
     assert "/train/epochs expected a value greater than or equal to 1, got 0" in result.output
-    assert "/train/bogus expected no field of this name, got 1" in result.output
+    assert "/train/bogus unknown field `bogus`" in result.output
     assert not (tmp_path / "run").exists(), "nothing half-written is left behind"
 
 

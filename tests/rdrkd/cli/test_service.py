@@ -1,21 +1,32 @@
 """`rdrkd jobs` and its sisters on a live service: what they print, and with which status they leave."""
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from api.jobs.logs import service as logs
 from api.tables.states import Status
 from rdrkd.cli import own_data
+from rdrkd.cli.console import show_failure
+from rdrkd.cli.following import Follower, line_of
 from rdrkd.cli.main import app
-from rdrkd.client import Refused
+from rdrkd.cli.terminal import COLUMNS, Terminal
+from rdrkd.client import Client, Refused
 from rdrkd.data.scenes import write_scenes
+from rdrkd.process.process import failure_of
 from tests.api.uploads.datasets.previews import PICTURE, with_preview
-from tests.api.uploads.models.registered import settle, student
+from tests.api.uploads.models.registered import ready, settle, student
 from tests.rdrkd.client.conftest import Live, live, migrated
 
 __all__ = ["live", "migrated"]
@@ -368,11 +379,17 @@ def test_keys_are_made_listed_and_revoked(live: Live, command: Command, monkeypa
     assert "expected a key of the scope admin" in str(command("keys", "list").exception)
 
 
-def test_a_service_that_is_down_is_reported_at_once(command: Command) -> None:
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://127.0.0.2:9", "https://nowhere.invalid"])
+def test_a_service_that_is_down_is_reported_at_once(
+    command: Command, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
     began = time.monotonic()
-    result = command("jobs", "list", "--url", "http://127.0.0.1:9")
+    result = command("jobs", "list", "--url", url)
     assert (result.exit_code, time.monotonic() - began < 10) == (4, True)
-    assert "nothing answers at http://127.0.0.1:9; start a service with `rdrkd up`" in result.stderr
+    assert f"nothing answers at {url}; start one with `rdrkd up`" in result.stderr
 
 
 @pytest.mark.parametrize("what", [("jobs", "weights", "job_0"), ("models", "download", "mdl_0")])
@@ -380,3 +397,153 @@ def test_a_refused_download_shows_the_services_reason(command: Command, tmp_path
     result = command(*what, "--output", tmp_path / "out.pt")
     assert isinstance(result.exception, Refused)
     assert (result.exception.code, str(result.exception)[:21]) == ("not_found", "expected the id of a ")
+    assert result.exception.headline.startswith("Not found: expected the id of a ")
+
+
+def test_a_refusal_is_printed_once(live: Live, capsys: pytest.CaptureFixture[str]) -> None:
+    body = {
+        "kind": "train",
+        "model": {"architecture": "yolov8n"},
+        "dataset": "ds_0",
+        "train": {"epoch": 1, "imgsz": 33},
+    }
+    with Client(live.url) as service, pytest.raises(Refused) as refused:
+        service.submit(body)
+
+    show_failure(failure_of(refused.value), Console(width=200))
+
+    shown = capsys.readouterr().out
+    assert "Validation error" in shown
+    assert shown.count("unknown field `epoch`; did you mean `epochs`?") == shown.count("/train/epoch ") == 1
+    assert shown.count("expected a multiple of 32, got 33") == 1
+
+
+@pytest.mark.parametrize("width", [80, 60, None])
+def test_tables_drop_columns_and_never_cut_an_id(
+    live: Live, command: Command, monkeypatch: pytest.MonkeyPatch, width: int | None
+) -> None:
+    job = live.job(name="a name that is long enough to be in the way of everything else that is in the table")
+    rows: dict[str, Iterable[Any]] = {
+        "jobs": live.client.get("/v1/jobs").json()["data"],
+        "datasets": live.client.get("/v1/datasets").json()["data"],
+    }
+    for what in rows:
+        terminal, written = Terminal(as_json=False), StringIO()
+        terminal.out = Console(file=written, force_terminal=width is not None, width=width, color_system=None)
+        terminal.many(what, rows[what])
+        shown = written.getvalue()
+        assert rows[what][0]["id"] in shown
+        if width is None:
+            assert all(column in shown for column in COLUMNS[what])
+            assert len([line for line in shown.splitlines() if line.strip()]) == 3, "a line for each row"
+        else:
+            assert max(map(len, shown.splitlines())) <= width
+    monkeypatch.delenv("COLUMNS")
+    assert job in command("jobs", "list").stdout
+
+
+def test_a_spec_comes_from_stdin_and_its_id_goes_to_stdout(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RDRKD_URL", live.url)
+    spec = f"kind: train\nmodel: {{architecture: yolov8n}}\ndataset: {live.dataset()}\n"
+
+    made = CliRunner().invoke(app, ["jobs", "submit", "-"], input=spec)
+    checked = CliRunner().invoke(app, ["jobs", "validate", "-", "--json"], input=spec)
+
+    assert made.stdout == live.client.get("/v1/jobs").json()["data"][0]["id"] + "\n", made.stderr
+    assert f"rdrkd jobs watch {made.stdout.strip()}" in made.stderr
+    assert json.loads(checked.stdout)["ok"]
+
+
+def test_a_folder_is_uploaded(live: Live, command: Command, files: Path) -> None:
+    row = lines(command("datasets", "upload", files / "scenes", "--name", "mine", "--json"))[0]
+    assert (row["name"], row["filename"]) == ("mine", "scenes.zip")
+
+
+def test_waiting_is_silent_and_tells_by_its_status(live: Live, command: Command) -> None:
+    done, failed, running = live.job(), live.job(), live.job()
+    live.bring(done, Status.SUCCEEDED)
+    live.bring(failed, Status.FAILED)
+
+    assert command("jobs", "wait", done).exit_code == 0
+    both = command("jobs", "wait", done, failed)
+    assert (both.exit_code, both.stdout, both.stderr) == (3, "", "")
+    assert command("jobs", "wait", done, running, "--timeout", 0.2).exit_code == 5
+
+
+def test_events_and_logs_are_followed_to_the_end(live: Live, command: Command) -> None:
+    job = live.job()
+    held = live.bring(job, Status.RUNNING)
+
+    def write(text: str) -> None:
+        with live.database.transaction() as session:
+            logs.append(session, job, held.attempt, text)
+
+    def end() -> None:
+        write("two\n")
+        live.end(held, Status.SUCCEEDED)
+
+    write("one\n")
+    threading.Timer(0.5, end).start()
+
+    followed = command("jobs", "logs", job, "--follow")
+
+    assert followed.stdout == "one\ntwo\n"
+    assert [row["text"] for row in lines(command("jobs", "logs", job, "--json"))] == ["one\n", "two\n"]
+    seen = lines(command("jobs", "events", job, "--json"))
+    assert [row["seq"] for row in seen] == list(range(1, len(seen) + 1))
+    assert lines(command("jobs", "events", job, "--after", len(seen) - 1, "--json")) == seen[-1:]
+
+
+def test_a_study_is_extended_waited_for_and_resumed(live: Live, command: Command) -> None:
+    body = {"name": "s", "dataset": live.dataset(), "methods": ["none"], "seeds": [0],
+            "teacher": {"model": {"model": ready(live, name="l")}}, "student": {"architecture": "yolov8n"}}  # fmt: skip
+    study = live.client.post("/v1/studies", json=body).raise_for_status().json()["id"]
+
+    extended = lines(command("studies", "extend", study, "--seed", 7, "--method", "ld", "--json"))[0]
+    assert len(extended["members"]) == 4
+    assert command("studies", "extend", study).exit_code == 2
+    command("study", "cancel", study)
+    assert command("studies", "wait", study).exit_code == 3
+    assert lines(command("studies", "resume", study, "--json"))[0]["status"] == "queued"
+
+
+def test_webhooks_are_made_tested_and_deleted(live: Live, command: Command) -> None:
+    made = command("webhooks", "create", "https://93.184.216.34/hook", "--name", "mine", "--event", "job.failed")
+    assert made.stdout.startswith("whsec_"), made.stderr
+    row = lines(command("webhooks", "list", "--json"))[0]
+    assert (row["name"], row["events"]) == ("mine", ["job.failed"])
+    hook = str(row["id"])
+    assert command("webhooks", "rotate", hook).stdout.startswith("whsec_")
+    delivery = lines(command("webhooks", "test", hook, "--json"))[0]
+    assert [each["id"] for each in lines(command("webhooks", "deliveries", hook, "--json"))] == [delivery["id"]]
+    assert lines(command("webhooks", "delete", hook, "--json")) == [{"id": hook, "deleted": True}]
+    assert lines(command("webhooks", "list", "--json")) == []
+
+
+def test_ctrl_c_detaches_and_says_how_to_come_back(live: Live) -> None:
+    job = live.job()
+    live.bring(job, Status.RUNNING)
+    # Under a shell's background job SIGINT is ignored, which children inherit.
+    script = "import signal; signal.signal(2, signal.default_int_handler); from rdrkd.cli.main import main; main()"
+    command = [sys.executable, "-c", script, "jobs", "watch", job, "--url", live.url]
+    watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert watching.stderr is not None
+    assert job in watching.stderr.readline()
+    watching.send_signal(signal.SIGINT)
+    _, told = watching.communicate(timeout=60)
+
+    assert watching.returncode == 130
+    assert f"rdrkd jobs watch {job}" in told
+    assert live.client.get(f"/v1/jobs/{job}").json()["status"] == "running"
+
+
+def test_a_bar_shows_ap_and_the_time_left() -> None:
+    terminal, written = Terminal(as_json=False), StringIO()
+    terminal.err = Console(file=written, force_terminal=True, width=120, color_system=None)
+    follower = Follower(terminal, "jobs")
+    row = {"id": "job_1", "name": "mine", "status": "running", "phase": "train", "epoch": 3, "epochs": 9,
+           "metrics": {"mAP50_95": 12.34}, "eta_seconds": 600}  # fmt: skip
+    assert follower.follow("job_1", lambda news: news(row) or "the end") == "the end"
+    assert "mine: train, epoch" in written.getvalue()
+    assert "AP 12.3, about 10 min 00 s left" in written.getvalue()
+    assert "left" not in line_of(row | {"status": "pausing"}), "a job that stops has no time left"

@@ -84,7 +84,7 @@ def test_a_refusal_has_its_code_and_its_fields(service: Client) -> None:
         service.submit({"kind": "train", "dataset": "ds_1", "train": {"epochs": 0}})
 
     assert (refused.value.status, refused.value.code) == (422, "invalid")
-    assert "#/train/epochs" in {problem.where for problem in refused.value.problems}
+    assert "/train/epochs" in {problem.where for problem in refused.value.problems}
 
 
 def test_nobody_is_there() -> None:

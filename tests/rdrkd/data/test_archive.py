@@ -179,7 +179,8 @@ def test_refuses_entries_that_share_their_bytes(tmp_path: Path) -> None:
 def test_refuses_a_damaged_zip(tmp_path: Path, cut: int) -> None:
     archive = make_zip(tmp_path / "a.zip", [("a.txt", os.urandom(3000))])
     archive.write_bytes(archive.read_bytes()[:cut])
-    assert "readable zip" in str(refused(archive, tmp_path / "cache"))
+    refusal = str(refused(archive, tmp_path / "cache"))
+    assert ("an empty file" if cut == 0 else "a zip archive without its end") in refusal
 
 
 def test_refuses_damaged_content(tmp_path: Path) -> None:

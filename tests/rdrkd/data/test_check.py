@@ -55,7 +55,7 @@ def test_counts_what_there_is(tmp_path: Path) -> None:
         "per_class": {"car": 3, "person": 3},
     }
     assert found.warnings == [
-        "train: 1 of 3 images have no label file and count as empty",
+        "train: 1 of 3 images have no label file and count as images without objects",
         "val: no objects of 1 classes: person",
     ]
 
@@ -119,7 +119,7 @@ def test_refuses_a_split_without_objects(tmp_path: Path) -> None:
 
 def test_finds_repeated_lines(tmp_path: Path) -> None:
     root = make_dataset(tmp_path / "d", label="0 .5 .5 .2 .2\n" * 3 + "1 .5 .5 .2 .2\n")
-    assert "val: 2 label lines repeat another one, and are left out" in findings(root).warnings
+    assert "val: 2 duplicate label lines were dropped" in findings(root).warnings
 
 
 def test_finds_labels_without_images(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_warns_when_labels_and_annotations_count_differently(tmp_path: Path) -> 
     count = len(content["annotations"])
     content["annotations"].pop()
     (out / "annotations/val.json").write_text(json.dumps(content))
-    expected = f"val: {count} labelled boxes, but {count - 1} annotated ones in annotations/val.json"
+    expected = f"val: {count} boxes in the label files, but {count - 1} in annotations/val.json"
     assert expected in findings(out).warnings
 
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from rdrkd.cli.main import app
 from rdrkd.data.diagnosis import Finding, diagnose
 from rdrkd.data.likeness import alike, difference_hash
+from rdrkd.data.reading import Reading
 from tests.rdrkd.data.crafted import YAML, make_dataset, make_image, zip_up
 
 BOTH = "0 .25 .25 .25 .25\n1 .6 .6 .25 .3\n"
@@ -56,14 +57,14 @@ CASES: dict[str, tuple[Callable[[Path], object], str, str, int, str]] = {  # cha
     "class": (lambda r: [write(r, f"val/{n}", "0 .5 .5 .2 .2\n") for n in "a012"], "class_absent", "note", 1, "person"),
     "duplicate": (brighter, "duplicates", "warning", 1, "images/train/0.png"),
     "small": (lambda r: write(r, "train/0", "0 .5 .5 .003 .003\n"), "too_small", "warning", 1, "at imgsz 640"),
-    "empty": (lambda r: write(r, "val/0", ""), "empty_images", "note", 1, "1 of 4 images are without objects"),
-    "mostly empty": (lambda r: [write(r, f"val/{n}", "") for n in "012"], "empty_images", "warning", 3, "at all?"),
+    "empty": (lambda r: write(r, "val/0", ""), "empty_images", "note", 1, "1 of 4 images have no objects"),
+    "mostly empty": (lambda r: [write(r, f"val/{n}", "") for n in "012"], "empty_images", "warning", 3, "are labelled"),
     "whole": (lambda r: write(r, "train/1", "1 .5 .5 1 .99\n"), "covers_image", "warning", 1, "1 boxes cover"),
     "imbalance": (rare, "class_imbalance", "warning", 1, "241 objects of car"),
-    "sizes": (lambda r: make_image(r / "images/val/1.png", 64, 24, 77), "image_sizes", "note", 1, "not 32x24 px"),
+    "sizes": (lambda r: make_image(r / "images/val/1.png", 64, 24, 77), "image_sizes", "note", 1, "the usual 32x24 px"),
     "16-bit": (deep, "deep_images", "note", 8, "become 0 to 255"),
     "refused": (lambda r: write(r, "val/1", "7 .5 .5 .1 .1\n"), "refused", "error", 1, "class number from 0 to 1"),
-    "twice": (lambda r: write(r, "val/1", BOTH + BOTH), "check", "warning", 1, "repeat another one"),
+    "twice": (lambda r: write(r, "val/1", BOTH + BOTH), "check", "warning", 1, "duplicate label lines"),
     "no split": (lambda r: (r / "data.yaml").write_text("names: [car, person]\n"), "refused", "error", 1, "`divide`"),
 }  # fmt: skip
 
@@ -94,6 +95,27 @@ def test_the_input_size_at_which_the_median_object_is_seen_is_named(tmp_path: Pa
     # sides of 32 * .004 by 24 * .004 px: 0.11 px of 32, which are 8 px at 2309
     assert "at 2336 the median object has 8 px" in finding.advice
     assert "too_small" not in [one.code for one in diagnose(root, imgsz=2336)]
+
+
+def test_what_a_conversion_changed_or_dropped_is_a_finding(tmp_path: Path) -> None:
+    root = make_dataset(tmp_path / "d", yaml=None, label=BOTH)
+    shutil.rmtree(root / "labels")
+    for split in ("train", "val"):
+        image = {"id": 1, "file_name": f"images/{split}/a.png", "width": 32, "height": 24}
+        roots = {"id": 0, "name": "vehicles", "supercategory": "none"}
+        document = {
+            "images": [image], "categories": [roots, {"id": 1, "name": "car", "supercategory": "vehicles"}],
+            "annotations": [
+                {"id": 1, "image_id": 1, "category_id": 1, "bbox": [2, 2, 9, 9], "area": -1},
+                {"id": 2, "image_id": 1, "category_id": 7, "bbox": [2, 2, 9, 9]},
+            ],
+        }  # fmt: skip
+        (root / f"{split}.json").write_text(json.dumps(document))
+    archive = zip_up(root, tmp_path / "a.zip")
+    details = [one.detail for one in diagnose(archive, reading=Reading(lenient=True, keep=True))]
+    assert "train.json: dropped categories that only group others: vehicles" in details
+    assert any("the `area` of 1 annotations is not a positive number" in detail for detail in details)
+    assert "dropped because of errors (lenient mode): 2 annotations" in details
 
 
 def test_likeness_is_of_looks_and_not_of_flat_images() -> None:

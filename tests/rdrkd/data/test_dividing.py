@@ -126,7 +126,7 @@ def test_each_layout_is_divided_alike_and_recorded(tmp_path: Path, layout: str) 
     archive = zip_up(tmp_path / "d", tmp_path / "a.zip", wrapper="wrapped")
     bare = inspect(archive, tmp_path / "cache")
     if layout == "train_alone":
-        assert "no val split: good for evaluation, not for training" in bare["warnings"]
+        assert "no val split: the dataset can be evaluated on, but not trained on" in bare["warnings"]
     else:
         assert not bare["ok"]
         assert "prefix=_" in bare["problems"][0]["detail"], "the refusal explains the option"

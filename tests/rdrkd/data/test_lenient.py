@@ -69,7 +69,7 @@ def test_lines_and_images_of_a_yolo_upload(tmp_path: Path) -> None:
         "images/train/b.png": "expected a whole image (BMP, JPEG, PNG, ",
         "labels/train/c.txt": "expected text in UTF-8, got: 'utf-8' cod",
     }
-    assert "left out as being at fault: 3 images, 2 lines" in report["warnings"]
+    assert "dropped because of errors (lenient mode): 3 images, 2 lines" in report["warnings"]
     dataset = opened(tmp_path)
     assert [p.name for p in dataset.images("train")] == ["d.png"]
 

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from rdrkd.cli.packing import packed
 from rdrkd.data import coco, open_dataset
 from rdrkd.data.check import check, examine
 from rdrkd.data.reading import Reading
@@ -284,7 +285,7 @@ def test_root_categories_are_no_classes(tmp_path: Path) -> None:
             (root / f"{split}.json").write_text(json.dumps(document))
     report = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache")
     assert (report["ok"], report["names"]) == (True, ["car"])
-    assert "train.json: left out, for they only group others: car" in report["warnings"]
+    assert "train.json: dropped categories that only group others: car" in report["warnings"]
 
 
 def test_ignored_regions_count_for_nobody_in_coco_too(tmp_path: Path) -> None:
@@ -300,7 +301,9 @@ def test_ignored_regions_count_for_nobody_in_coco_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lenient", [False, True])
-@pytest.mark.parametrize("case", ["polygons", "lists", "another yaml", "unused test", "foreign path", "folders"])
+@pytest.mark.parametrize(
+    "case", ["polygons", "lists", "another yaml", "unused test", "unlabelled test", "foreign path", "folders"]
+)
 def test_what_people_bring_is_taken(tmp_path: Path, case: str, lenient: bool) -> None:
     root = make_dataset(tmp_path / "d", label=LABELS)
     (root / "images/train/b.png").write_bytes((root / "images/train/a.png").read_bytes())
@@ -321,6 +324,9 @@ def test_what_people_bring_is_taken(tmp_path: Path, case: str, lenient: bool) ->
             (root / "docker-compose.yml").write_text("services: {}\n")
         case "unused test":
             head += "test: ../test/images\n"
+        case "unlabelled test":
+            shutil.copytree(root / "images/val", root / "images/test")
+            head += "test: images/test\n"
         case "foreign path":
             head = "path: /elsewhere/datasets/d\n" + head
         case "folders":
@@ -331,8 +337,36 @@ def test_what_people_bring_is_taken(tmp_path: Path, case: str, lenient: bool) ->
     assert report["ok"], report["problems"]
     train = report["statistics"]["splits"]["train"]
     assert (train["images"], train["boxes"]) == ((3, 6) if case == "folders" else (2, 4))
+    if case == "unlabelled test":
+        assert "test: none of 1 images has a label file, so the split cannot be evaluated on" in report["warnings"]
     if lenient:
         assert report["dropped"]["counts"] == {}
+
+
+@pytest.mark.parametrize("linked", ["images", "images/train", "images/train/flight", "labels", "image", "label"])
+def test_a_linked_folder_or_file_has_the_labels_beside_its_name(tmp_path: Path, linked: str) -> None:
+    """An owner may link to where the images are; their labels are beside the link, not beside its target."""
+    root, elsewhere = make_dataset(tmp_path / "d", label=LABELS), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "labels").mkdir()  # of another dataset; must not be read
+    if linked == "images/train/flight":
+        for what in ("images", "labels"):
+            (root / what / "train/flight").mkdir()
+            for file in sorted(p for p in (root / what / "train").iterdir() if p.is_file()):
+                file.rename(file.parent / "flight" / file.name)
+        (root / "images/train/flight/back").symlink_to(root / "images/train")  # a loop
+    link = root / {"image": "images/train/a.png", "label": "labels/train/a.txt"}.get(linked, linked)
+    link.rename(elsewhere / link.name)
+    link.symlink_to(elsewhere / link.name)
+    before = tree(elsewhere)
+    dataset = open_dataset(root, tmp_path / "cache")
+    assert check(dataset).problems == []
+    for split in ("train", "val"):
+        images = load(dataset, split, tmp_path / "run")
+        assert [len(label["cls"]) for label in images.labels] == [2]
+    assert tree(elsewhere) == before
+    uploaded = inspect(packed(root, tmp_path), tmp_path / "cache")
+    assert (uploaded["ok"], uploaded["statistics"]["boxes"]) == (True, 4)
 
 
 @pytest.mark.parametrize("lenient", [False, True])

@@ -133,7 +133,8 @@ def test_refuses_a_damaged_tar(tmp_path: Path, name: str, cut: int) -> None:
     archive = make_tar(tmp_path / name, [("a.txt", os.urandom(3000)), ("b.txt", os.urandom(100))])
     content = archive.read_bytes()[:cut]
     archive.write_bytes(content)
-    assert "tar archive" in str(refused(archive, tmp_path / "cache"))
+    refusal = str(refused(archive, tmp_path / "cache"))
+    assert ("tar archive" if content else "an empty file") in refusal
 
 
 def test_refuses_one_that_is_cut_between_two_entries(tmp_path: Path) -> None:

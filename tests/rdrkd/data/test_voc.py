@@ -70,7 +70,7 @@ def test_both_layouts_give_the_boxes_of_the_xml(tmp_path: Path, layout: Callable
     report = look(layout(tmp_path / "d", *objects), tmp_path, lenient)
     assert (report["ok"], report["format"], report["problems"]) == (True, "voc", [])
     assert report["names"] == ["car", "van"]
-    assert "6 objects are `difficult`: not trained on, and ignored by the evaluation" in report["warnings"] or (
+    assert "6 objects are `difficult`: excluded from training, ignored by evaluation" in report["warnings"] or (
         layout is beside
     )
     dataset = open_dataset(tmp_path / "a.zip", tmp_path / "cache", reading=Reading(lenient))
@@ -114,7 +114,7 @@ def test_where_coordinates_begin_is_seen_of_the_whole_upload(
 def test_a_polygon_is_its_box(tmp_path: Path, polygon: str, with_box: bool) -> None:
     report = look(beside(tmp_path / "d", thing("car", polygon + (box(5, 5, 16, 14) if with_box else ""))), tmp_path)
     assert report["ok"], report["problems"]
-    assert any("polygons; their boxes count" in w for w in report["warnings"]) == (not with_box)
+    assert any("polygons; their bounding boxes are used" in w for w in report["warnings"]) == (not with_box)
     dataset = open_dataset(tmp_path / "a.zip", tmp_path / "cache")
     assert truth(dataset, "val")["annotations"][0]["bbox"] == [4, 4, 12, 10]
 

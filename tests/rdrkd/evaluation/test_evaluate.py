@@ -64,6 +64,9 @@ def test_a_perfect_detector_has_hundred_percent_by_every_protocol(data: Dataset,
     assert {v for v in found["coco"].values() if v is not None} == {100.0}
     assert found["ultralytics"]["mAP50_95"] > 99
     assert set(found["per_class"]) == set(data.names)
+    points = found["operating_points"]
+    assert points["usual"] == {"confidence": 0.25, "precision": 100.0, "recall": 100.0, "f1": 100.0}
+    assert points["best_f1"]["f1"] == 100.0
 
 
 def test_annotations_say_the_same_as_the_labels_they_stand_beside(data: Dataset, tmp_path: Path) -> None:
@@ -83,7 +86,7 @@ def test_one_class_for_all(data: Dataset, tmp_path: Path) -> None:
 def test_evaluate_reports_progress_and_gives_every_figure(data: Dataset, weights: Path) -> None:
     reporter = Memory()
     found = evaluate(weights, data, IMGSZ, 8, "val", "cpu", reporter)
-    assert set(found) == {"coco", "coco_maxdets500", "ultralytics", "per_class"}
+    assert set(found) == {"coco", "coco_maxdets500", "ultralytics", "operating_points", "per_class"}
     assert set(found["ultralytics"]) == {"mAP50_95", "mAP50", "precision", "recall"}
     assert all(0 <= figure <= 100 for figure in found["ultralytics"].values())
     assert [(e.completed, e.total) for e in reporter.of("progress")] == [(8, 16), (16, 16)]

@@ -97,6 +97,8 @@ def test_an_open_shape_takes_images_of_other_sizes(data: Dataset, lively_path: P
         assert agreed["scores"]["max_abs"] < 2e-3
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == ["batch", 3, "height", "width"]
+    assert float(session.get_modelmeta().custom_metadata_map["confidence"]) == told["confidence"]
+    assert told["confidence"] == told["torch"]["metrics"]["operating_points"]["best_f1"]["confidence"]
     ours = of_torch(load_weights(lively_path), "cpu")
     for height, width in ((64, 160), (192, 128)):
         images = torch.cat(list(inputs(map(data.read, data.images("val")[:3]), height, width)))
@@ -158,7 +160,7 @@ def test_what_does_not_go_with_eight_bits_is_refused(settings: dict[str, Any], f
 @pytest.mark.slow
 def test_ap_after_export_is_that_of_the_evaluator_of_trainings(data: Dataset, trained: Path, tmp_path: Path) -> None:
     result, _ = exported(trained, data, tmp_path, format="onnx")
-    assert set(result["metrics"]) == {"coco", "coco_maxdets500", "ultralytics"}
+    assert set(result["metrics"]) == {"coco", "coco_maxdets500", "ultralytics", "operating_points"}
     assert set(result["per_class"]) == set(data.names)
     by_torch = result["export"]["torch"]["metrics"]
     assert by_torch["coco"]["AP"] > 0

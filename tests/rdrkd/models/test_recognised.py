@@ -57,7 +57,7 @@ def _yolov5(path: Path) -> None:
 
 _HEADER = json.dumps({"description": "Ultralytics engine"}).encode()
 KINDS: dict[str, tuple[Write, str]] = {
-    "git-lfs": (lambda p: p.write_text(_POINTER), "a git-LFS pointer to a file of 6534387 bytes"),
+    "git-lfs": (lambda p: p.write_text(_POINTER), "a Git LFS pointer to a file of 6534387 bytes"),
     "web page": (lambda p: p.write_text("\n<!DOCTYPE html><html></html>"), "a web page"),
     "json": (lambda p: p.write_text('{"message": "Not Found"}'), "JSON"),
     "text": (lambda p: p.write_text("Not Found"), "a text, beginning with b'Not Found'"),

@@ -58,7 +58,7 @@ def test_a_run_leaves_result_weights_and_history(
 ) -> None:
     folder, memory, result = distilled
     assert result == json.loads((folder / "result.json").read_text())
-    assert set(result["metrics"]) == {"coco", "coco_maxdets500", "ultralytics"}
+    assert set(result["metrics"]) == {"coco", "coco_maxdets500", "ultralytics", "operating_points"}
     assert set(result["metrics"]["coco"]) == {"AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L"}
     assert load_weights(folder / "student.pt").names == dataset.names
     assert set(result["weights"]) == {"student.pt", "student.safetensors"}
@@ -266,7 +266,7 @@ def test_weights_are_evaluated_by_both_protocols(scenes: Path, teacher_path: Pat
         {"kind": "evaluate", "model": {"path": str(teacher_path)}, "dataset": str(scenes), "evaluation": {"imgsz": 96}}
     )
     result = run(spec, tmp_path, Memory(), Inputs(device="cpu"))
-    assert set(result["metrics"]) == {"coco", "coco_maxdets500", "ultralytics"}
+    assert set(result["metrics"]) == {"coco", "coco_maxdets500", "ultralytics", "operating_points"}
     assert result["student"]["architecture"] == "yolov8n"
 
 

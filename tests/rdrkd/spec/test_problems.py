@@ -1,12 +1,21 @@
 """Errors of a job spec as problems: pointers into the user's JSON, what was expected and what came."""
 
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from rdrkd.spec import JOB_SPEC, TERMS
+from rdrkd.errors import SpecError
+from rdrkd.spec import JOB_SPEC, RUN_SPEC, TERMS, Distill
+from rdrkd.spec.dividing import Split
+from rdrkd.spec.forms import words_of
 from rdrkd.spec.problems import problems_of
+from rdrkd.spec.study import Study
+from rdrkd.spec.training import TrainSettings
+from rdrkd.study.specfile import read_study
 
 TRAIN: dict[str, Any] = {"kind": "train", "dataset": "d", "model": {"architecture": "yolov8n"}}
 DISTILL: dict[str, Any] = {
@@ -31,10 +40,10 @@ def problems(data: Any) -> dict[str, str]:
         ({"kind": "x"}, {"/kind": "expected one of 'distill', 'train', 'evaluate', 'export', got 'x'"}),
         ({"kind": "train", "dataset": "d"}, {"/model": "expected this field, got nothing"}),
         (TRAIN | {"train": {"epochs": 0}}, {"/train/epochs": "expected a value greater than or equal to 1, got 0"}),
-        (TRAIN | {"train": {"bogus": 1}}, {"/train/bogus": "expected no field of this name, got 1"}),
+        (TRAIN | {"train": {"bogus": 1}}, {"/train/bogus": "unknown field `bogus`"}),
         (
             TRAIN | {"train": {"epoch": 1}},
-            {"/train/epoch": "expected no field of this name, got 1; did you mean `epochs`?"},
+            {"/train/epoch": "unknown field `epoch`; did you mean `epochs`?"},
         ),
         (TRAIN | {"train": {"imgsz": 100}}, {"/train/imgsz": "expected a multiple of 32, got 100"}),
         (TRAIN | {"priority": "high"}, {"/priority": "expected a valid integer, got 'high'"}),
@@ -44,7 +53,7 @@ def problems(data: Any) -> dict[str, str]:
         (DISTILL | {"teacher": {"modell": "x"}}, {"/teacher": "expected one of {model}, {job}, {path}, got {modell}"}),
         (
             DISTILL | {"student": {"job": "bad"}},
-            {"/student/job": "expected a string of the pattern '^job_[0-9a-f]{32}$', got 'bad'"},
+            {"/student/job": "expected a job's id, `job_` and 32 hexadecimal digits, got 'bad'"},
         ),
     ],
 )  # fmt: skip
@@ -101,3 +110,54 @@ def test_a_schedule_that_never_gives_the_terms_their_full_weight_says_so(
         assert said is None
     else:
         assert f"to leave some of the 6 epochs of train, got {warmup} and {stop}: the terms stay below {most}" in said
+
+
+def test_a_mistyped_field_of_any_object_suggests_the_field() -> None:
+    schedule = {"preset": "ld", "schedule": {"warmup_epoch": 1}}
+    typos: list[tuple[Any, str]] = [(DISTILL | {"distillation": schedule}, "/distillation/schedule/warmup_epoch")]
+    typos += [(DISTILL | {"train": {name[:-1]: 1}}, f"/train/{name[:-1]}") for name in _long(TrainSettings)]
+    for name in _long(Distill):
+        typos.append(({key: value for key, value in DISTILL.items() if key != name} | {name[:-1]: 1}, f"/{name[:-1]}"))
+    for term, model in TERMS.items():
+        for name in _long(model):
+            losses = [{"name": term, name[:-1]: 1}]
+            typos.append((DISTILL | {"distillation": {"losses": losses}}, f"/distillation/losses/0/{name[:-1]}"))
+    for data, where in typos:
+        found = re.fullmatch(r"unknown field `(\w+)`; did you mean `(\w+)`\?", problems(data)[where])
+        assert found, where
+        assert where.endswith(f"/{found[1]}")
+        assert found[2].startswith(found[1])
+
+
+def _long(model: type[BaseModel]) -> list[str]:
+    """Return the names of fields that lose a letter and stay recognisable."""
+    return [name for name in model.model_fields if len(name) > 4]
+
+
+def test_a_mistyped_field_of_a_study_file_suggests_the_field(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("name: s\ndatset: d\nteacher: {modl: 1}\nstudent: {}\nmethods: [{name: m, distilation: {}}]\n")
+    with pytest.raises(SpecError) as caught:
+        read_study(file)
+    found = {problem.where: problem.detail for problem in caught.value.problems}
+    assert found["/datset"] == "unknown field `datset`; did you mean `dataset`?"
+    assert found["/teacher/modl"] == "unknown field `modl`; did you mean `model`?"
+    assert found["/methods/0/distilation"] == "unknown field `distilation`; did you mean `distillation`?"
+
+
+def _patterns(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("pattern"), str):
+            yield node["pattern"]
+        for value in node.values():
+            yield from _patterns(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _patterns(value)
+
+
+def test_no_pattern_of_a_spec_is_ever_shown() -> None:
+    schemas = [RUN_SPEC.json_schema(), Study.model_json_schema(), Split.model_json_schema()]
+    found = {pattern for schema in schemas for pattern in _patterns(schema)}
+    assert found
+    assert [pattern for pattern in found if words_of(pattern) == words_of("")] == []

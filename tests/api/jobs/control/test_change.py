@@ -132,19 +132,19 @@ def test_two_changes_of_one_version_are_one(each_service: Service) -> None:
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [
-        ({"priority": 101}, "#/priority"),
-        ({"priority": None}, "#/priority"),
-        ({"timeout_seconds": 0}, "#/timeout_seconds"),
-        ({"name": ""}, "#/name"),
-        ({"name": "a\0b"}, "#/name"),
-        ({"labels": {"": "x"}}, "#/labels"),
-        ({"labels": {str(n): "" for n in range(17)}}, "#/labels"),
-        ({"dataset": NOBODY["dataset"]}, "#/dataset"),
-        ({"deadline": "soon"}, "#/deadline"),
-        ({"deadline": "2126-12-01T18:00:00"}, "#/deadline"),
-        ({"deadline": 4_956_000_000}, "#/deadline"),
-        ({"deadline": "9999-12-31T23:59:59-12:00"}, "#/deadline"),
-        ({"deadline": "2020-01-01T00:00:00Z"}, "#/deadline"),
+        ({"priority": 101}, "/priority"),
+        ({"priority": None}, "/priority"),
+        ({"timeout_seconds": 0}, "/timeout_seconds"),
+        ({"name": ""}, "/name"),
+        ({"name": "a\0b"}, "/name"),
+        ({"labels": {"": "x"}}, "/labels"),
+        ({"labels": {str(n): "" for n in range(17)}}, "/labels"),
+        ({"dataset": NOBODY["dataset"]}, "/dataset"),
+        ({"deadline": "soon"}, "/deadline"),
+        ({"deadline": "2126-12-01T18:00:00"}, "/deadline"),
+        ({"deadline": 4_956_000_000}, "/deadline"),
+        ({"deadline": "9999-12-31T23:59:59-12:00"}, "/deadline"),
+        ({"deadline": "2020-01-01T00:00:00Z"}, "/deadline"),
     ],
 )
 def test_bad_fields_are_refused_by_pointer(each_service: Service, body: dict[str, Any], pointer: str) -> None:
@@ -165,7 +165,7 @@ def test_a_job_is_not_taken_with_a_deadline_that_is_none(each_service: Service, 
     answer = each_service.client.post("/v1/jobs", json=body | {"deadline": deadline})
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
-    assert answer.json()["errors"][0]["pointer"] == "#/deadline"
+    assert answer.json()["errors"][0]["pointer"] == "/deadline"
 
 
 def test_a_deadline_is_one_moment_in_every_zone(each_service: Service) -> None:

@@ -59,7 +59,9 @@ def test_a_job_tells_everything_in_order(each_service: Service, tmp_path: Path) 
     assert [row["at"] for row in rows] == sorted(row["at"] for row in rows)
     assert rows[1]["data"] == {"from": "queued", "to": "starting", "worker": "worker-1", "reason": None}
     assert rows[4]["data"] == {"code": "dataset", "message": "12 images have no label file", "epoch": None}
-    epoch = {"epoch": 1, "epochs": 3, "losses": {"box": 1.5}, "metrics": {"mAP50": 10.0}, "lr": 0.01}
+    epoch = {
+        "part": "student", "epoch": 1, "epochs": 3, "losses": {"box": 1.5}, "metrics": {"mAP50": 10.0}, "lr": 0.01,
+    }  # fmt: skip
     assert rows[5]["data"] == epoch
     checkpoint = rows[6]["data"]
     assert (checkpoint["epoch"], checkpoint["is_best"], checkpoint["metrics"]) == (1, True, {"mAP50": 10.0})

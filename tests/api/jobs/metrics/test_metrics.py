@@ -31,16 +31,18 @@ def test_some_series_of_some_epochs(each_service: Service) -> None:
     job_id = trained(each_service, 3.0, 2.0, 1.0)
 
     assert rows(each_service, job_id, name=["losses/box", "lr"], from_epoch=2) == [
-        {"attempt": 1, "epoch": 2, "epochs": 3, "losses": {"box": 2.0}, "lr": 0.01},
-        {"attempt": 1, "epoch": 3, "epochs": 3, "losses": {"box": 1.0}, "lr": 0.01},
+        {"attempt": 1, "part": "student", "epoch": 2, "epochs": 3, "losses": {"box": 2.0}, "lr": 0.01},
+        {"attempt": 1, "part": "student", "epoch": 3, "epochs": 3, "losses": {"box": 1.0}, "lr": 0.01},
     ]
     assert rows(each_service, job_id, name="diagnostics/ld", from_epoch=3) == [
-        {"attempt": 1, "epoch": 3, "epochs": 3, "diagnostics": {"ld/ratio": 0.5, "ld/cosine": 0.1}}
+        {"attempt": 1, "part": "student", "epoch": 3, "epochs": 3, "diagnostics": {"ld/ratio": 0.5, "ld/cosine": 0.1}}
     ]
     assert [set(row) for row in rows(each_service, job_id, name="losses")] == [
-        {"attempt", "epoch", "epochs", "losses"}
+        {"attempt", "part", "epoch", "epochs", "losses"}
     ] * 3  # fmt: skip
-    assert rows(each_service, job_id, name="losses/none", from_epoch=3) == [{"attempt": 1, "epoch": 3, "epochs": 3}]
+    assert rows(each_service, job_id, name="losses/none", from_epoch=3) == [
+        {"attempt": 1, "part": "student", "epoch": 3, "epochs": 3}
+    ]
     assert rows(each_service, job_id, from_epoch=4) == []
 
 
@@ -50,8 +52,9 @@ def test_columns(each_service: Service) -> None:
     columns = each_service.client.get(f"/v1/jobs/{job_id}/metrics?format=columns").json()["data"]
 
     assert columns == {
-        "epoch": [1, 2], "attempt": [1, 1], "metrics/mAP50": [10.0, 20.0], "losses/box": [3.0, 2.0],
-        "losses/ld": [1.0, 1.0], "weights/ld": [2.0, 2.0], "diagnostics/ld/ratio": [None, 0.5],
+        "epoch": [1, 2], "attempt": [1, 1], "part": ["student"] * 2, "metrics/mAP50": [10.0, 20.0],
+        "losses/box": [3.0, 2.0], "losses/ld": [1.0, 1.0], "weights/ld": [2.0, 2.0],
+        "diagnostics/ld/ratio": [None, 0.5],
         "diagnostics/ld/cosine": [None, 0.1], "lr": [0.01, 0.01], "seconds": [2.0, 2.0],
     }  # fmt: skip
 
@@ -82,9 +85,9 @@ def test_csv_by_query_or_header(service: Service, query: str, accept: str, kind:
 def test_a_job_without_epochs_has_an_empty_table(service: Service) -> None:
     job_id = service.job()
 
-    assert service.client.get(f"/v1/jobs/{job_id}/metrics?format=csv").text == "epoch,attempt\r\n"
+    assert service.client.get(f"/v1/jobs/{job_id}/metrics?format=csv").text == "epoch,attempt,part\r\n"
     columns = service.client.get(f"/v1/jobs/{job_id}/metrics?format=columns").json()
-    assert columns["data"] == {"epoch": [], "attempt": []}
+    assert columns["data"] == {"epoch": [], "attempt": [], "part": []}
     assert rows(service, job_id, downsample=2) == []
 
 

@@ -78,12 +78,12 @@ def test_a_sound_spec_is_resolved_and_nothing_is_queued(each_service: Service) -
 @pytest.mark.parametrize(
     ("spec", "code", "pointer"),
     [
-        ({**TRAIN, "dataset": "/data"}, "path_not_allowed", "#/dataset"),
-        ({**TRAIN, "dataset": NOBODY["dataset"]}, "unknown_reference", "#/dataset"),
-        ({**TRAIN, "model": {"path": "x.pt"}}, "path_not_allowed", "#/model/path"),
-        ({**TRAIN, "train": {"epochs": 0}}, "invalid", "#/train/epochs"),
-        ({**TRAIN, "deadline": "2020-01-01T00:00:00Z"}, "invalid", "#/deadline"),
-        ({**TRAIN, "surprise": 1}, "invalid", "#/surprise"),
+        ({**TRAIN, "dataset": "/data"}, "path_not_allowed", "/dataset"),
+        ({**TRAIN, "dataset": NOBODY["dataset"]}, "unknown_reference", "/dataset"),
+        ({**TRAIN, "model": {"path": "x.pt"}}, "path_not_allowed", "/model/path"),
+        ({**TRAIN, "train": {"epochs": 0}}, "invalid", "/train/epochs"),
+        ({**TRAIN, "deadline": "2020-01-01T00:00:00Z"}, "invalid", "/deadline"),
+        ({**TRAIN, "surprise": 1}, "invalid", "/surprise"),
     ],
 )
 def test_it_is_refused_as_a_job_is(each_service: Service, spec: dict[str, Any], code: str, pointer: str) -> None:
@@ -103,8 +103,8 @@ def test_what_is_not_checked_yet_is_unknown(each_service: Service) -> None:
 
     assert found["ok"]
     assert [(f["level"], f["pointer"]) for f in found["findings"]] == [
-        ("unknown", "#/dataset"),
-        ("unknown", "#/teacher"),
+        ("unknown", "/dataset"),
+        ("unknown", "/teacher"),
     ]
 
 
@@ -113,23 +113,46 @@ def test_faults_that_the_run_would_find_are_found_before(each_service: Service) 
     other, wide = model(each_service), model(each_service, names=["car"], strides=[4, 8, 16, 32])
     student = model(each_service, names=["car"], reg_max=1, more=1)
 
-    assert errors(validate(each_service, **distill(dataset, {"model": other}))) == ["#/teacher"]
+    assert errors(validate(each_service, **distill(dataset, {"model": other}))) == ["/teacher"]
     fitting = validate(each_service, **distill(dataset, {"model": wide}))
     assert (fitting["ok"], [f["level"] for f in fitting["findings"]]) == (True, ["warning"])
     pair = distill(dataset, {"model": wide}, student={"model": student}, distillation={"losses": [{"name": "ld"}]})
     found = validate(each_service, **pair)
-    assert (found["ok"], errors(found)) == (False, ["#/student", "#/distillation/losses/ld"])
+    assert (found["ok"], errors(found)) == (False, ["/student", "/distillation/losses/ld"])
     softmax = distill(dataset, {"model": wide}, distillation={"losses": [{"name": "dkd"}]})
-    assert errors(validate(each_service, **softmax)) == ["#/distillation/losses/dkd"]
+    assert errors(validate(each_service, **softmax)) == ["/distillation/losses/dkd"]
     alone = distill(dataset, {"model": other}, distillation={"preset": "none"})
     assert validate(each_service, **alone)["ok"]  # no teacher is opened
+
+
+def test_a_job_is_refused_for_what_its_validation_calls_an_error(each_service: Service) -> None:
+    dataset = checked(each_service, names=["car"])
+    other, wide = model(each_service), model(each_service, names=["car"], strides=[4, 8, 16, 32])
+    student = model(each_service, names=["car"], reg_max=1, more=1)
+    bodies = [
+        distill(dataset, {"model": other}),
+        distill(dataset, {"model": wide}, distillation={"losses": [{"name": "dkd"}]}),
+        distill(dataset, {"model": wide}, student={"model": student}, distillation={"losses": [{"name": "ld"}]}),
+        {"kind": "evaluate", "dataset": dataset, "model": {"model": other}},
+        {"kind": "export", "dataset": dataset, "model": {"model": other}, "export": {"format": "onnx"}},
+    ]
+    for body in bodies:
+        found, answer = validate(each_service, **body), each_service.client.post("/v1/jobs", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid"), body
+        assert [error["pointer"] for error in answer.json()["errors"]] == errors(found)
+    study = {"name": "s", "dataset": dataset, "teacher": {"model": {"model": other}}, "methods": ["none", "dkd"],
+             "student": {"architecture": "yolov8n"}}  # fmt: skip
+    refused = each_service.client.post("/v1/studies", json=study)
+    assert refused.status_code == 422
+    assert [error["pointer"] for error in refused.json()["errors"]] == ["/teacher/model", "/methods"]
+    assert each_service.client.get("/v1/jobs").json()["data"] == []
 
 
 def test_an_evaluation_needs_its_split_and_classes(each_service: Service) -> None:
     dataset, other = checked(each_service), model(each_service, names=["ship"])
     spec = {"kind": "evaluate", "dataset": dataset, "model": {"model": other}, "evaluation": {"split": "test"}}
 
-    assert sorted(errors(validate(each_service, **spec))) == ["#/evaluation/split", "#/model"]
+    assert sorted(errors(validate(each_service, **spec))) == ["/evaluation/split", "/model"]
 
 
 def test_an_estimate_is_of_jobs_that_were_alike_and_names_them(each_service: Service, tmp_path: Path) -> None:

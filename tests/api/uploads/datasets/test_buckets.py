@@ -116,7 +116,7 @@ def test_by_default_nothing_is_allowed(start: Start, address: str) -> None:
         problem = ask(service, address).json()
 
     assert problem["code"] == "path_not_allowed"
-    assert problem["errors"][0]["pointer"] == "#/url"
+    assert problem["errors"][0]["pointer"] == "/url"
 
 
 LEADING_OUT = (

@@ -97,7 +97,7 @@ def test_by_default_nothing_is_allowed(start: Start, allowed: Path) -> None:
         problem = ask(service, "surveys/2026/hit-uav").json()
 
     assert problem["code"] == "path_not_allowed"
-    assert problem["errors"][0]["pointer"] == "#/folder"
+    assert problem["errors"][0]["pointer"] == "/folder"
 
 
 LEADING_OUT = (
@@ -185,7 +185,7 @@ def test_a_link_to_nothing_is_told(service: Service, allowed: Path, target: str)
 
     problem = ask(service, "surveys/2026/hit-uav").json()
 
-    assert (problem["code"], problem["errors"][0]["pointer"]) == ("unknown_reference", "#/folder")
+    assert (problem["code"], problem["errors"][0]["pointer"]) == ("unknown_reference", "/folder")
 
 
 def test_a_file_that_is_cut_short_while_it_is_copied_is_refused(service: Service) -> None:

@@ -93,7 +93,7 @@ def test_what_is_not_there_is_an_unknown_reference(service: Service, name: str) 
 
     answer = train(service, name)
 
-    assert (answer["code"], answer["errors"][0]["pointer"]) == ("unknown_reference", "#/dataset")
+    assert (answer["code"], answer["errors"][0]["pointer"]) == ("unknown_reference", "/dataset")
 
 
 def test_studies_and_trials_take_names_too(service: Service) -> None:

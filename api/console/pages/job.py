@@ -1,0 +1,87 @@
+"""One job: how it stands, its curves, files, attempts and log, and what its owner may do with it."""
+
+import asyncio
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from api.console import curves
+from api.console.visit import HEADERS, Visit
+from api.console.words import ENDED
+
+TAIL, MOST_EPOCHS = 300, 1000  # lines of the log that are shown at first; epochs of a curve
+ACTIONS = {  # by status, in the order of the buttons
+    "pause": ("queued", "starting", "running"),
+    "resume": ("paused",),
+    "retry": ("failed", "cancelled"),
+    "cancel": ("queued", "starting", "running", "pausing", "paused"),
+    "delete": ("paused", *ENDED),
+}
+BODIES: dict[str, dict[str, Any]] = {"pause": {"checkpoint": "save"}, "retry": {"from": "checkpoint"}}
+
+
+async def job(visit: Visit) -> Response:
+    """Show a job."""
+    path = f"/v1/jobs/{visit.id()}"
+    get = visit.client.get
+    shown, attempts, artifacts, checkpoints = await asyncio.gather(
+        get(path), get(f"{path}/attempts"), get(f"{path}/artifacts"), get(f"{path}/checkpoints")
+    )
+    files = artifacts["data"]
+    return visit.render(
+        "job.html",
+        job=shown,
+        attempts=attempts["data"],
+        files=files,
+        names={file["name"] for file in files},
+        checkpoints=checkpoints["data"],
+        state=f"{shown['attempt']}-{shown['epoch']}-{shown['status']}-{len(checkpoints['data'])}",
+        actions=[name for name, statuses in ACTIONS.items() if shown["status"] in statuses] if visit.may_write else [],
+        compared=compared(shown),
+        ended=shown["status"] in ENDED,
+    )
+
+
+def compared(shown: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the columns of the table of figures: teacher, student alone, student, as far as the result has them."""
+    result = shown["result"] or {}
+    comparison = result.get("comparison") or {}
+    columns = [
+        (words, comparison[name])
+        for name, words in (("teacher", "teacher"), ("alone", "student alone"), ("student", "distilled student"))
+        if isinstance(comparison.get(name), dict)
+    ]
+    coco = (result.get("metrics") or {}).get("coco")
+    return columns or ([("student", coco)] if coco else [])
+
+
+async def job_curves(visit: Visit) -> Response:
+    """Return a job's charts as JSON, for the page's script."""
+    path = f"/v1/jobs/{visit.id()}"
+    metrics, checkpoints = await asyncio.gather(
+        visit.client.get(f"{path}/metrics", format="columns", downsample=MOST_EPOCHS),
+        visit.client.get(f"{path}/checkpoints"),
+    )
+    best = next((each["epoch"] for each in checkpoints["data"] if each["is_best"]), None)
+    return JSONResponse(curves.charts(metrics["data"]) | {"best": best}, headers=HEADERS)
+
+
+async def job_log(visit: Visit) -> Response:
+    """Return the lines of a job's log that follow a place, as JSON: the page's script puts them in as text."""
+    after = visit.query("after")
+    given = {"after": after} if after else {"tail": TAIL}
+    page = await visit.client.get(f"/v1/jobs/{visit.id()}/logs", **given)
+    pieces = [
+        {"attempt": piece["attempt"], "text": piece["text"], "dropped": piece["dropped"]} for piece in page["data"]
+    ]
+    return JSONResponse({"pieces": pieces, "next": page["next"], "more": page["has_more"]}, headers=HEADERS)
+
+
+async def act(visit: Visit) -> Response:
+    """Do what a button says."""
+    action, path = visit.request.path_params["action"], f"/v1/jobs/{visit.id()}"
+    if action == "delete":
+        await visit.client.delete(visit.id())
+        return visit.go("/jobs")
+    await visit.client.send("POST", f"{path}/{action}", BODIES.get(action))
+    return visit.go(f"/jobs/{visit.id()}")

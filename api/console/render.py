@@ -1,0 +1,144 @@
+"""Templates, every value escaped, and how figures are written: with their unit, or as a dash."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from api.console import static_files, words
+from rdrkd import __version__
+from rdrkd.figures import duration
+
+DASH = "–"
+WIDTH, HEIGHT = 120, 28  # px of a spark line
+
+
+def size(count: float | None) -> str:
+    """Write a number of bytes.
+
+    >>> size(4_210_000), size(999), size(None)
+    ('4.2 MB', '999 B', '–')
+    """
+    if count is None:
+        return DASH
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def percent(value: float | None) -> str:
+    """Write a figure that is in percent already.
+
+    >>> percent(18.84), percent(None)
+    ('18.8 %', '–')
+    """
+    return DASH if value is None else f"{value:.1f} %"
+
+
+def points(value: float | None) -> str:
+    """Write a difference of two percentages.
+
+    >>> points(1.26), points(-0.5), points(None)
+    ('+1.3 pt', '−0.5 pt', '–')
+    """
+    return DASH if value is None else f"{value:+.1f} pt".replace("-", "−")
+
+
+def seconds(value: float | None) -> str:
+    """Write a duration.
+
+    >>> seconds(192), seconds(None)
+    ('3 min 12 s', '–')
+    """
+    return DASH if value is None else duration(value)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a figure without a unit, to so many significant digits.
+
+    >>> number(0.0019412), number(20215), number(None)
+    ('0.00194', '20215', '–')
+    """
+    if value is None:
+        return DASH
+    return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+
+
+def moment(value: str | datetime | None) -> Markup | str:
+    """Write a time in UTC; the page's script shows it in the reader's zone."""
+    if value is None:
+        return DASH
+    at = (datetime.fromisoformat(value) if isinstance(value, str) else value).astimezone(UTC)
+    return Markup('<time datetime="{}">{} UTC</time>').format(f"{at:%Y-%m-%dT%H:%M:%SZ}", f"{at:%Y-%m-%d %H:%M}")
+
+
+def spark(values: Sequence[float | None]) -> str:
+    """Return the points of a small curve, for an SVG polyline.
+
+    >>> spark([0.0, None, 10.0])
+    '0.0,26.0 120.0,2.0'
+    """
+    known = [(place, value) for place, value in enumerate(values) if value is not None]
+    if len(known) < 2:
+        return ""
+    low, high = min(value for _, value in known), max(value for _, value in known)
+    across, up = WIDTH / max(1, len(values) - 1), (HEIGHT - 4) / ((high - low) or 1.0)
+    return " ".join(f"{place * across:.1f},{HEIGHT - 2 - (value - low) * up:.1f}" for place, value in known)
+
+
+def pretty(value: Any) -> str:
+    """Write JSON for people."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def local(url: str) -> str:
+    """Return the path of a page that the reader came from, whatever its host.
+
+    >>> local("http://127.0.0.1:8000/jobs?status=failed"), local("javascript:alert(1)"), local("//x")
+    ('/jobs?status=failed', '/', '/')
+    """
+    parts = urlsplit(url)
+    path = parts.path if parts.path.startswith("/") and not parts.path.startswith("//") else "/"
+    return path + (f"?{parts.query}" if parts.query else "")
+
+
+def short(identity: str | None) -> str:
+    """Shorten an id to what tells it from others.
+
+    >>> short("job_01a226babba47811bd8f715e8633b851")
+    'job_…33b851'
+    """
+    prefix, separator, rest = (identity or DASH).partition("_")
+    return f"{prefix}_…{rest[-6:]}" if separator else prefix
+
+
+ENVIRONMENT = Environment(
+    loader=PackageLoader("api.console"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    auto_reload=False,
+)
+ENVIRONMENT.filters |= {
+    "local": local,
+    "moment": moment,
+    "number": number,
+    "percent": percent,
+    "points": points,
+    "pretty": pretty,
+    "seconds": seconds,
+    "sentence": words.sentence,
+    "share": words.share_done,
+    "short": short,
+    "size": size,
+    "spark": spark,
+    "title_of": words.title,
+}
+ENVIRONMENT.globals |= {"version": __version__, "asset": static_files.version, "words": words}

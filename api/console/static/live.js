@@ -1,0 +1,19 @@
+// Polls: none from a hidden tab, a note while the service does not answer, and a page that mends itself.
+(() => {
+  const lost = document.getElementById("lost");
+  const tell = (gone) => { lost.hidden = !gone; document.body.classList.toggle("lost", gone); };
+  const isPoll = (event) => event.detail.ctx?.sourceEvent?.type === "every";
+  document.addEventListener("htmx:config:request", (event) => {
+    if (isPoll(event) && document.hidden) event.preventDefault();
+  });
+  document.addEventListener("htmx:after:request", (event) => {
+    const status = event.detail.ctx.response.status;
+    tell(status >= 500 || status === 429);
+    if (isPoll(event) && (status === 404 || status === 410)) location.reload();
+  });
+  document.addEventListener("htmx:error", () => tell(true));
+  document.addEventListener("console:lost", () => tell(true));
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) htmx.findAll("[hx-trigger^=every]").forEach((each) => htmx.trigger(each, "every"));
+  });
+})();

@@ -1,0 +1,143 @@
+"""One request for a page: who asks, the client that acts for them, and how the answer is dressed."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.types import ASGIApp
+
+from api.console.render import ENVIRONMENT
+from api.console.service import Service
+from api.console.session import Session, Sessions
+from rdrkd.client import AsyncClient, ClientError, Refused
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "same-origin",  # the way back from a refusal
+}
+Handler = Callable[["Visit"], Awaitable[Response | ASGIApp]]
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass
+class Visit:
+    """A request, and what its handler needs to answer it."""
+
+    request: Request
+    service: Service
+    session: Session
+    client: AsyncClient
+    caller: dict[str, Any] = field(default_factory=dict)
+    form: FormData = field(default_factory=FormData)
+
+    @property
+    def may_write(self) -> bool:
+        """Whether the reader's key may submit and change things."""
+        return self.caller.get("scope") in ("submit", "admin")
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the reader's key may see everybody's things and the keys."""
+        return self.caller.get("scope") == "admin"
+
+    def here(self, path: str) -> bool:
+        """Return whether the page belongs to this entry of the navigation."""
+        shown = self.request.url.path
+        return shown == path or (path != "/" and shown.startswith(f"{path}/"))
+
+    def id(self) -> str:
+        """Return the id in the path."""
+        return str(self.request.path_params["id"])
+
+    def query(self, name: str) -> str | None:
+        """Return a parameter of the query; None if it is missing or empty."""
+        return self.request.query_params.get(name) or None
+
+    def render(self, template: str, status: int = 200, **content: Any) -> Response:
+        """Answer with a page; a poll that has it already gets a 304."""
+        html = ENVIRONMENT.get_template(template).render(visit=self, **content)
+        tag = hashlib.sha256(html.encode()).hexdigest()[:16]
+        if status == 200 and self.request.headers.get("hx-ptag") == tag:
+            return Response(status_code=304, headers={"HX-PTag": tag})
+        return HTMLResponse(html, status, HEADERS | {"HX-PTag": tag})
+
+    def go(self, path: str) -> Response:
+        """Send the browser on to another page."""
+        return RedirectResponse(path, 303)
+
+    def problem(self, status: int, title: str, detail: str, errors: Any = ()) -> Response:
+        """Answer with a page that says what went wrong."""
+        return self.render("problem.html", status, title=title, detail=detail, errors=errors)
+
+
+def endpoint(
+    handler: Handler, service: Service, sessions: Sessions, public: bool = False, forms: bool = True
+) -> Endpoint:
+    """Make an endpoint of a handler: with the reader's session, a checked form, and refusals turned into pages.
+
+    Args:
+        handler: what answers.
+        service: the way to the service.
+        sessions: who is signed in.
+        public: whether readers who have not signed in may see it.
+        forms: whether writes are forms; the bodies of others are not read here, and a header carries their token.
+    """
+
+    async def answer(request: Request) -> Response:
+        known = sessions.of(request)
+        if known is None and request.headers.get("sec-fetch-site") == "cross-site":
+            # A link from elsewhere comes without the cookie, which is strict. The page's own reload brings it; a new
+            # cookie here would replace it.
+            return HTMLResponse(ENVIRONMENT.get_template("again.html").render(), headers=HEADERS)
+        session = known or Session.new()
+        visit = Visit(request, service, session, service.client(request, session.key))
+        response = await _answer(visit, handler, known is not None, public, forms)
+        if known is None and isinstance(response, Response) and response.status_code != 304:
+            sessions.write(request, response, session)
+        return response  # type: ignore[return-value]
+
+    return answer
+
+
+async def _answer(visit: Visit, handler: Handler, known: bool, public: bool, forms: bool) -> Response | ASGIApp:
+    try:
+        if visit.request.method not in ("GET", "HEAD") and not await _is_ours(visit, known, forms):
+            return visit.problem(403, "This page is out of date", "Reload the page it came from, and try again.")
+        if not public:
+            visit.caller = await visit.client.whoami()
+        return await handler(visit)
+    except Refused as refused:
+        if refused.status == 401 and not public:
+            return _to_sign_in(visit)
+        title = str(refused.document.get("title") or f"The service answered {refused.status}")
+        return visit.problem(refused.status, title, str(refused), refused.document.get("errors", ()))
+    except ClientError as error:
+        return visit.problem(503, "The service does not answer at the moment", str(error))
+
+
+async def _is_ours(visit: Visit, known: bool, forms: bool) -> bool:
+    """Return whether a write comes from one of our pages, which all carry the session's token."""
+    given = visit.request.headers.get("x-csrf-token", "")
+    if forms:
+        visit.form = await visit.request.form()
+        given = given or str(visit.form.get("csrf", ""))
+    return known and visit.session.approves(given)
+
+
+def _to_sign_in(visit: Visit) -> Response:
+    request = visit.request
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    target = "/sign-in?" + urlencode({"next": here})
+    if "hx-request" in request.headers:
+        return Response(status_code=204, headers={"HX-Redirect": target})
+    return visit.go(target)

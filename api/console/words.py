@@ -1,0 +1,77 @@
+"""What the console says of a job: how it stands, and why, in one sentence."""
+
+from typing import Any
+
+from rdrkd.figures import duration
+
+RUNNING = ("starting", "running", "pausing", "cancelling")
+ENDED = ("succeeded", "failed", "cancelled")
+TONES = {"succeeded": "good", "failed": "bad", "cancelled": "quiet", "paused": "held", "pausing": "held"}
+TONES |= dict.fromkeys(("queued", "cancelling"), "quiet") | dict.fromkeys(("starting", "running"), "busy")
+REASONS = {
+    "user_cancelled": "its owner cancelled it",
+    "timeout": "it ran longer than its own time limit",
+    "deadline_exceeded": "it had not ended by its deadline",
+    "oom_cuda": "the GPU had not enough memory: a smaller batch or image size needs less",
+    "oom_host": "the machine had not enough memory",
+    "dataset_invalid": "the dataset cannot be trained on",
+    "model_invalid": "a model file cannot be used",
+    "incompatible_pair": "teacher and student do not fit each other, or a loss term",
+    "teacher_load_failed": "the teacher could not be loaded",
+    "term_inert": "a loss term never reached the student",
+    "nan_loss": "the loss left the finite numbers and did not come back",
+    "spec_invalid": "its settings were refused",
+    "folder_unusable": "its run folder could not be used",
+    "machine_unfit": "the machine lacks what it needs",
+    "dependency_failed": "what it waited for did not become ready",
+    "worker_lost": "it lost its worker too often",
+    "disk_full": "the disk is full",
+    "internal": "an error of the service: the log has more",
+}
+
+
+def sentence(job: dict[str, Any]) -> str:
+    """Say how a job stands.
+
+    >>> sentence({"status": "running", "phase": "training", "epoch": 3, "epochs": 8, "eta_seconds": 60.0})
+    'Training, epoch 3 of 8, about 1 min 00 s left.'
+    >>> sentence({"status": "failed", "reason": "disk_full", "message": None})
+    'Failed: the disk is full.'
+    """
+    status = job["status"]
+    if status == "queued":
+        waiting = [str(each["detail"]) for each in job["waiting_for"]]
+        return f"Queued: it {'; '.join(waiting)}." if waiting else "Queued: a worker takes it in a moment."
+    if status in ("failed", "cancelled"):
+        why = job["message"] or REASONS.get(job["reason"] or "", "")
+        return f"{status.capitalize()}{': ' + str(why).rstrip('.') if why else ''}."
+    if status == "succeeded":
+        took = (job["result"] or {}).get("seconds")
+        return "Finished." if took is None else f"Finished in {duration(took)}."
+    if status == "paused":
+        return "Paused: it keeps its checkpoints, and goes on when it is resumed."
+    begun = {"starting": "Starting", "pausing": "Pausing after this epoch", "cancelling": "Stopping"}
+    words = [begun.get(status) or str(job["phase"] or "running").replace("_", " ").capitalize()]
+    if job["epoch"] and job["epochs"]:
+        words.append(f"epoch {job['epoch']} of {job['epochs']}")
+    if job["eta_seconds"] is not None:
+        words.append(f"about {duration(job['eta_seconds'])} left")
+    return ", ".join(words) + "."
+
+
+def share_done(job: dict[str, Any]) -> float | None:
+    """Return how much of a job is done, in percent; None where nobody knows.
+
+    >>> share_done({"epoch": 3, "epochs": 8, "phase": "training", "progress": {"completed": 10, "total": 20}})
+    31.25
+    """
+    progress = job["progress"] or {}
+    part = progress.get("completed", 0) / progress["total"] if progress.get("total") else None
+    if str(job["phase"]).startswith("training") and job["epoch"] and job["epochs"]:
+        return float(100 * (job["epoch"] - 1 + (part or 0.0)) / job["epochs"])
+    return None if part is None else 100 * part
+
+
+def title(job: dict[str, Any]) -> str:
+    """Return what a job is called: its name, or its kind and the end of its id."""
+    return str(job["name"] or f"{job['kind']} {job['id'][-6:]}")

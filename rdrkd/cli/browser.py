@@ -1,0 +1,27 @@
+"""`rdrkd console`: the pages of a service elsewhere, served on this machine."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rdrkd.cli.connection import URL, TokenFile, Url
+
+Port = Annotated[int, typer.Option(help="TCP port to listen on, on this machine only.")]
+
+
+def console(url: Url = URL, token_file: TokenFile = None, port: Port = 8001) -> None:
+    """Serve the console of a service elsewhere at http://127.0.0.1:PORT; a local one has it at its own address."""
+    token = {"RDRKD_TOKEN": token_file.read_text().strip()} if token_file else {}
+    typer.echo(f"the console of {url} is at http://127.0.0.1:{port}; stop it with Ctrl-C", err=True)
+    # By name: the library imports no web framework.
+    command = [sys.executable, "-m", "api", "console", "--url", url, "--port", str(port)]
+    os.execve(sys.executable, command, _environment() | token)  # noqa: S606 - no shell, our own arguments
+
+
+def _environment() -> dict[str, str]:
+    """Return an environment in which this very code is found, installed or not."""
+    code = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(code)}

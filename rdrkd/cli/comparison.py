@@ -1,0 +1,70 @@
+"""The end of a distillation for people: teacher, student alone and student side by side, and was it worth it?"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rdrkd.figures import duration, percent
+
+_WHO = {"teacher": "teacher", "alone": "student alone", "student": "student"}
+_FIGURES = ("AP", "AP50", "AP_S")
+
+
+def show_comparison(comparison: Mapping[str, Any], console: Console) -> None:
+    """Print a result's comparison: what the networks find, what they cost, and a sentence. Fits 80 columns."""
+    shown = {who: comparison[who] for who in _WHO if comparison.get(who)}
+    console.print(_found(shown, comparison))
+    console.print(_points(shown))
+    console.print(_cost(shown))
+    console.print(comparison["summary"], highlight=False, markup=False)
+
+
+def _found(shown: Mapping[str, Mapping[str, Any]], comparison: Mapping[str, Any]) -> Table:
+    table = _table(f"Was it worth it? AP on the {comparison['split']} images, percent", *_FIGURES)
+    for who, network in shown.items():
+        table.add_row(_WHO[who], *(percent(network[name]) for name in _FIGURES))
+    if comparison["difference"] is not None:
+        gains = [_signed(comparison["difference"][name]) for name in _FIGURES]
+        table.add_row("student - alone", *gains, style="bold")
+    return table
+
+
+def _points(shown: Mapping[str, Mapping[str, Any]]) -> Table:
+    names = ("precision", "recall", "f1")
+    table = _table("Boxes from a confidence of .25, and from the one with the best F1, percent",
+                   "P", "R", "F1", "from", "P", "R", "best F1")  # fmt: skip
+    for who, network in shown.items():
+        usual, best = (network["operating_points"][at] for at in ("usual", "best_f1"))
+        cells = [percent(usual[name]) for name in names], [percent(best[name]) for name in names]
+        table.add_row(_WHO[who], *cells[0], f"{best['confidence']:.2g}", *cells[1])
+    return table
+
+
+def _cost(shown: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = _table("What they cost", "network", "M params", "MB", "ms/image", "training")
+    for who, network in shown.items():
+        latency, seconds = network["latency"], network["training_seconds"]
+        table.add_row(
+            _WHO[who],
+            escape(str(network["architecture"] or network["name"])),
+            f"{network['parameters'] / 1e6:.2f}",
+            f"{network['megabytes']:.1f}",
+            "-" if latency is None else f"{latency['median_ms']:.1f}",
+            "-" if seconds is None else duration(seconds),
+        )
+    return table
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table("", title=title, box=SIMPLE_HEAD, collapse_padding=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.1f}"

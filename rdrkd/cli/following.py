@@ -1,0 +1,110 @@
+"""Follow a job or study: a bar with AP and ETA on a terminal, a line per change elsewhere; Ctrl-C only detaches."""
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from rdrkd.cli.terminal import Terminal, plain
+from rdrkd.figures import duration
+
+EXIT_DETACHED = 130  # as shells report SIGINT
+
+
+class Follower:
+    """Shows each new state of what is followed.
+
+    Args:
+        terminal: where to.
+        command: `jobs` or `studies`, for what is printed at a Ctrl-C.
+    """
+
+    def __init__(self, terminal: Terminal, command: str) -> None:
+        self._terminal, self._command, self._told = terminal, command, ""
+        self._progress: Progress | None = None
+
+    def follow(self, id_: str, wait: Callable[[Callable[[Any], None]], Any]) -> Any:
+        """Wait until the end, and return what has ended.
+
+        Raises:
+            Exit: the user detaches; the service goes on.
+        """
+        try:
+            return wait(self.show)
+        except KeyboardInterrupt:
+            self.close()
+            self._terminal.note(
+                f"detached; {id_} goes on. Come back with `rdrkd {self._command} watch {id_}`, "
+                f"or stop it with `rdrkd {self._command} cancel {id_}`"
+            )
+            raise typer.Exit(EXIT_DETACHED) from None
+        finally:
+            self.close()
+
+    def show(self, row: Any) -> None:
+        """Show a state: as JSON, as a bar, or as a line if it differs from the last one."""
+        if self._terminal.as_json:
+            self._terminal.one(row)
+            return
+        shown = plain(row)
+        if self._terminal.err.is_terminal and shown.get("epoch") and shown["status"] == "running":
+            self._move(shown)
+            return
+        line = line_of(shown)
+        if line != self._told:
+            self._terminal.note(line)
+        self._told = line
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _move(self, shown: dict[str, Any]) -> None:
+        if self._progress is None:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[more]}"),
+            )
+            self._progress = Progress(*columns, console=self._terminal.err, transient=True)
+            self._progress.add_task("", total=shown["epochs"], more="")
+            self._progress.start()
+        self._progress.update(
+            self._progress.task_ids[0],
+            description=escape(f"{shown.get('name') or shown['id']}: {shown['phase']}, epoch"),
+            completed=shown["epoch"],
+            total=shown["epochs"],
+            more=", ".join(_figures(shown)),
+        )
+
+
+def line_of(shown: dict[str, Any]) -> str:
+    """Return a state in one line.
+
+    >>> line_of({"id": "job_1", "status": "running", "phase": "train", "epoch": 2, "epochs": 9, "eta_seconds": 60})
+    'job_1: running, train, epoch 2/9, about 1 min 00 s left'
+    """
+    parts = [str(shown["status"])]
+    if shown.get("waiting_for"):
+        parts.append(str(shown["waiting_for"][0]["detail"]))
+    elif shown.get("epoch"):
+        parts.append(f"{str(shown['phase']).replace('_', ' ')}, epoch {shown['epoch']}/{shown['epochs']}")
+        parts += _figures(shown)
+    if shown.get("message"):
+        parts.append(f"{shown['reason']}: {shown['message']}")
+    return f"{shown['id']}: " + ", ".join(parts)
+
+
+def _figures(shown: dict[str, Any]) -> list[str]:
+    """Return AP and the time that is left; a job that does not run has none."""
+    parts = []
+    if (ap := (shown.get("metrics") or {}).get("mAP50_95")) is not None:
+        parts.append(f"AP {ap:.1f}")
+    if shown.get("eta_seconds") is not None and shown["status"] == "running":
+        parts.append(f"about {duration(shown['eta_seconds'])} left")
+    return parts

@@ -1,0 +1,84 @@
+"""`rdrkd inspect`, `report` and `schema`: look at files of this machine."""
+
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from rdrkd.cli.console import show_inspection
+from rdrkd.cli.reading import takes_reading
+from rdrkd.errors import FolderError
+from rdrkd.events import EXIT_DONE, EXIT_FAILED
+from rdrkd.process import environment
+from rdrkd.process.die_with_parent import die_with_parent
+from rdrkd.process.process import events_stream
+
+if TYPE_CHECKING:
+    from rdrkd.data.reading import Reading
+
+
+@takes_reading
+def inspect(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A dataset (folder, data YAML, zip, tar) or weights (.pt, .safetensors).", show_default=False
+        ),
+    ],
+    cache: Annotated[Path | None, typer.Option(help="Folder to unpack an archive into.", show_default=False)] = None,
+    *,
+    reading: "Reading",
+    preview: Annotated[
+        Path | None, typer.Option(help="JPEG to write: images of a valid dataset with their boxes.", show_default=False)
+    ] = None,
+    convert: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write the weights to in the other format.", show_default=False),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the file in the report.", hidden=True)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Check a dataset or a weights file without running any code in it; exit status 3 if it is unusable."""
+    die_with_parent()
+    environment.apply()
+    stream = events_stream() if as_json else None
+    from rdrkd.run.inspection import inspect as look
+    from rdrkd.run.inspection import limit_resources
+
+    if limits := os.environ.get(environment.LIMITS):  # under a worker: a stranger's file
+        limit_resources(**json.loads(limits))
+    report = look(file, cache, reading, preview, convert, name)
+    if stream:
+        stream.write(json.dumps(report) + "\n")
+        stream.flush()
+    else:
+        show_inspection(report, Console())
+    raise typer.Exit(EXIT_DONE if report["ok"] else EXIT_FAILED)
+
+
+def report(
+    run_dir: Annotated[Path, typer.Argument(help="Run folder, finished or not.", show_default=False)],
+) -> None:
+    """Write a run folder's report.html and report.png: which term did what, on one page."""
+    environment.apply()
+    from rdrkd.diagnostics.report import write_report
+    from rdrkd.run_folder.names import RESOLVED
+    from rdrkd.study.results import FILE
+
+    if (run_dir / FILE).is_file() and not (run_dir / RESOLVED).is_file():
+        command = shlex.join(["rdrkd", "study", "report", str(run_dir / FILE), "--out", str(run_dir)])
+        raise FolderError(f"expected a run folder, got a study's at {run_dir}: `{command}` writes its report")
+
+    for name in write_report(run_dir):
+        typer.echo(run_dir / name)
+
+
+def schema() -> None:
+    """Print the JSON Schema of job specs."""
+    from rdrkd.spec import JOB_SPEC
+
+    typer.echo(json.dumps(JOB_SPEC.json_schema(), indent=2))

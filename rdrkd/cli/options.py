@@ -1,0 +1,34 @@
+"""Options that several commands of this machine share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Spec = Annotated[Path, typer.Argument(help="Job spec, JSON or YAML.", show_default=False)]
+RunDir = Annotated[
+    Path,
+    typer.Option(
+        help="Run folder. Run the same command again to resume; a finished run prints its result.", show_default=False
+    ),
+]
+Model = Annotated[
+    Path | None, typer.Option(help="Model weights, if the spec refers to them by id.", show_default=False)
+]
+DatasetPath = Annotated[
+    Path | None,
+    typer.Option(help="Dataset (folder, data YAML, zip or tar), if the spec refers to it by id.", show_default=False),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(help="Folder to unpack archives into, once; default: the run folder.", show_default=False),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        help="`cpu`, or a GPU's number; default: the first GPU, else the CPU. A list (`0,1`; `cpu,cpu`) trains on all "
+        "of them, with a process each that takes its share of every batch; the first one evaluates.",
+        show_default=False,
+    ),
+]
+Events = Annotated[bool, typer.Option("--events", help="Write JSON event lines to stdout, everything else to stderr.")]

@@ -1,0 +1,243 @@
+"""`rdrkd distill`, `train`, `evaluate`, `export` and `compare`: runs on this machine.
+
+torch and Ultralytics are imported only once the environment stands.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from rdrkd.cli import own_data
+from rdrkd.cli.console import People
+from rdrkd.cli.options import Cache, DatasetPath, Device, Events, Model, RunDir, Spec
+from rdrkd.cli.own_data import Baseline, Batch, Epochs, Imgsz, PresetName, RunName
+from rdrkd.cli.reading import takes_reading
+from rdrkd.errors import RdrkdError, SpecError
+from rdrkd.process.process import Stoppable, conclude, events_stream
+from rdrkd.reporter import JsonLines, Reporter
+
+if TYPE_CHECKING:
+    from rdrkd.data.reading import Reading
+
+
+@takes_reading
+def distill(
+    spec: Annotated[
+        Path | None, typer.Argument(help="Job spec, JSON or YAML; or use the options below.", show_default=False)
+    ] = None,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run folder; required with a spec, otherwise runs/NAME. Run the same command again to resume; a "
+            "finished run prints its result.",
+            show_default=False,
+        ),
+    ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Teacher weights; with a spec that refers to them by id.", show_default=False)
+    ] = None,
+    student: Annotated[
+        str | None,
+        typer.Option(help="Architecture such as yolov8n, or a file of initial weights.", show_default=False),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", "--dataset", help="Dataset: folder, data YAML, zip or tar.", show_default=False),
+    ] = None,
+    epochs: Epochs = None,
+    imgsz: Imgsz = None,
+    batch: Batch = None,
+    preset: PresetName = None,
+    name: RunName = None,
+    baseline: Baseline = None,
+    cache: Cache = None,
+    *,
+    reading: "Reading",
+    device: Device = None,
+    events: Events = False,
+) -> None:
+    """Distil a student from a teacher: `--teacher l.pt --student yolov8n --data scenes.zip`, or a spec."""
+    of_spec = own_data.asked(
+        {"epochs": epochs, "imgsz": imgsz, "batch": batch, "preset": preset, "name": name, "baseline": baseline}
+    )
+    if spec is not None:
+        own_data.refuse_with_spec(of_spec)
+        if run_dir is None:
+            raise typer.BadParameter("a spec needs --run-dir")
+        paths = {"teacher": teacher, "student": Path(student) if student else None, "dataset": data, "cache": cache}
+        _run("distill", spec, run_dir, paths, reading, device, events)
+    options = of_spec | own_data.asked(
+        {"teacher": teacher and str(teacher), "student": student, "data": data and str(data), "device": device}
+    )
+    own_data.require(options)
+    folder = run_dir or own_data.folder_of(name, options["student"], options["teacher"])
+    _distill_own(options, folder, cache, reading, events)
+
+
+@takes_reading
+def train(
+    spec: Spec,
+    run_dir: RunDir,
+    model: Model = None,
+    dataset: DatasetPath = None,
+    cache: Cache = None,
+    *,
+    reading: "Reading",
+    device: Device = None,
+    events: Events = False,
+) -> None:
+    """Train one model alone: a teacher, or the student without a teacher."""
+    _run("train", spec, run_dir, {"model": model, "dataset": dataset, "cache": cache}, reading, device, events)
+
+
+@takes_reading
+def evaluate(
+    target: Annotated[
+        Path,
+        typer.Argument(
+            help="Weights (.pt, .safetensors) with --data, or a job spec with --run-dir.", show_default=False
+        ),
+    ],
+    data: Annotated[
+        Path | None, typer.Option(help="Dataset: folder, data YAML, zip or tar.", show_default=False)
+    ] = None,
+    imgsz: Annotated[int, typer.Option(min=32, help="Side of the network input, px.")] = 640,
+    batch: Annotated[int, typer.Option(min=1, help="Images per step.")] = 16,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
+    run_dir: Annotated[Path | None, typer.Option(help="Run folder (with a spec).", show_default=False)] = None,
+    model: Model = None,
+    dataset: DatasetPath = None,
+    cache: Cache = None,
+    *,
+    reading: "Reading",
+    device: Device = None,
+    events: Events = False,
+) -> None:
+    """Evaluate weights by the COCO protocol and by Ultralytics' own metric."""
+    if target.suffix.lower() in (".pt", ".safetensors"):
+        if data is None:
+            raise typer.BadParameter("weights need --data: a dataset to evaluate on")
+        _evaluate_weights(target, data, imgsz, batch, split, cache, reading, device, events)
+    if run_dir is None:
+        raise typer.BadParameter("a spec needs --run-dir")
+    _run("evaluate", target, run_dir, {"model": model, "dataset": dataset, "cache": cache}, reading, device, events)
+
+
+@takes_reading
+def export(
+    spec: Spec,
+    run_dir: RunDir,
+    model: Model = None,
+    dataset: DatasetPath = None,
+    cache: Cache = None,
+    *,
+    reading: "Reading",
+    device: Device = None,
+    events: Events = False,
+) -> None:
+    """Export weights to ONNX, OpenVINO, TorchScript or TensorRT, and check what came out against torch."""
+    _run("export", spec, run_dir, {"model": model, "dataset": dataset, "cache": cache}, reading, device, events)
+
+
+@takes_reading
+def compare(
+    spec: Spec,
+    run_dir: RunDir,
+    dataset: DatasetPath = None,
+    cache: Cache = None,
+    *,
+    reading: "Reading",
+    device: Device = None,
+    events: Events = False,
+) -> None:
+    """Draw the report of a service's study from the results in the run folder."""
+    paths = {"dataset": dataset, "cache": cache}
+    _run("compare", spec, run_dir, paths, reading, device, events)
+
+
+def _distill_own(options: dict[str, Any], run_dir: Path, cache: Path | None, reading: "Reading", events: bool) -> None:
+    """Distil from options alone, and leave with the exit status."""
+    reporter = _reporter(events)
+
+    def work(reporter: Reporter) -> dict[str, Any]:
+        from rdrkd.run.run import Inputs, run
+
+        tell = Console(stderr=events).print
+        try:
+            spec = own_data.chosen_here(
+                options, run_dir, cache, reading, lambda line: tell(line, highlight=False, markup=False)
+            )
+            tell(f"run folder: {run_dir}", highlight=False, markup=False)
+            inputs = Inputs(device=options.get("device"), cache=cache, reading=reading)
+            return run(spec, run_dir, reporter, inputs)
+        except RdrkdError as error:
+            raise own_data.told_in_options(error)  # noqa: B904 - the same error, in other words
+
+    raise typer.Exit(conclude(work, reporter))
+
+
+def _run(
+    kind: str,
+    spec: Path,
+    run_dir: Path,
+    paths: dict[str, Path | None],
+    reading: "Reading",
+    device: str | None,
+    events: bool,
+) -> None:
+    """Run a spec of the command's kind and leave with its exit status."""
+    reporter = _reporter(events)
+
+    def work(reporter: Reporter) -> dict[str, Any]:
+        from rdrkd.spec.files import read_spec
+
+        job = read_spec(spec)
+        if job.kind != kind:
+            raise SpecError(f"expected a spec of the kind {kind!r}, got {job.kind!r}: use `rdrkd {job.kind}`")
+        from rdrkd.run.run import Inputs, run
+
+        return run(
+            job,
+            run_dir,
+            reporter,
+            Inputs(device=device, reading=reading, **paths),
+        )
+
+    raise typer.Exit(conclude(work, reporter))
+
+
+def _evaluate_weights(
+    weights: Path,
+    data: Path,
+    imgsz: int,
+    batch: int,
+    split: str,
+    cache: Path | None,
+    reading: "Reading",
+    device: str | None,
+    events: bool,
+) -> None:
+    """Evaluate a weights file on a dataset and leave with the exit status."""
+    reporter = _reporter(events)
+
+    def work(reporter: Reporter) -> dict[str, Any]:
+        import tempfile
+
+        from rdrkd.spec.files import evaluation_settings
+
+        settings = evaluation_settings(imgsz=imgsz, batch=batch, split=split)
+        from rdrkd.data import open_dataset
+        from rdrkd.evaluation.evaluate import evaluate as measure
+
+        with tempfile.TemporaryDirectory(prefix="rdrkd-") as folder:
+            dataset = open_dataset(data, cache or Path(folder), reading=reading)
+            figures = measure(weights, dataset, settings.imgsz, settings.batch, settings.split, device, reporter)
+        return {"kind": "evaluate", "per_class": figures.pop("per_class"), "metrics": figures}
+
+    raise typer.Exit(conclude(work, reporter))
+
+
+def _reporter(events: bool) -> Stoppable:
+    return JsonLines(events_stream()) if events else People()

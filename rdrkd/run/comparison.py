@@ -1,0 +1,85 @@
+"""Was the distillation worth it? Teacher, student alone and distilled student side by side, each with the same fields.
+
+`docs/training.md` documents the schema, on which the API's clients depend.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rdrkd.figures import FIGURES
+from rdrkd.models import LoadedModel
+from rdrkd.models.weights import parameters_of
+from rdrkd.ultralytics_adapter import get_flops
+
+_HALF = 2  # bytes of a weight as `student.pt` stores it
+
+
+def entry(
+    name: str,
+    loaded: LoadedModel,
+    metrics: Mapping[str, Any],
+    imgsz: int,
+    training: Mapping[str, Any] | None = None,
+    latency: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the fields of one network.
+
+    Args:
+        name: what people call it.
+        loaded: the network.
+        metrics: as `evaluate` gives them.
+        imgsz: side of its input, px.
+        training: `seconds`, `epochs` and `best_epoch`; None of a network that came with its weights.
+        latency: milliseconds for one image and where they were measured; None where nobody has.
+    """
+    training = training or {}
+    return {
+        "name": name,
+        "architecture": loaded.architecture,
+        "parameters": parameters_of(loaded.model),
+        "megabytes": round(_HALF * sum(each.numel() for each in loaded.model.state_dict().values()) / 1e6, 2),
+        "gflops": round(float(get_flops(loaded.model, imgsz)), 3),
+        "imgsz": imgsz,
+        **{figure: metrics["coco"][figure] for figure in FIGURES},
+        "operating_points": metrics["operating_points"],
+        "latency": latency,
+        "training_seconds": training.get("seconds"),
+        "epochs": training.get("epochs"),
+        "best_epoch": training.get("best_epoch"),
+    }
+
+
+def compared(
+    split: str, teacher: dict[str, Any] | None, alone: dict[str, Any] | None, student: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the `comparison` of a result: the entries, the difference that distillation made, and a sentence on it."""
+    difference = None if alone is None else {name: _difference(student[name], alone[name]) for name in FIGURES}
+    return {
+        "split": split,
+        "teacher": teacher,
+        "alone": alone,
+        "student": student,
+        "difference": difference,
+        "summary": _summary(student, alone, difference),
+    }
+
+
+def _difference(student: float | None, alone: float | None) -> float | None:
+    return None if student is None or alone is None else round(student - alone, 3)
+
+
+def _summary(student: dict[str, Any], alone: dict[str, Any] | None, difference: dict[str, float | None] | None) -> str:
+    if alone is None or difference is None:
+        return (
+            "Nobody knows whether the teacher helped: the student was not trained alone. `baseline: true` does that in "
+            "the same job."
+        )
+    gain = difference["AP"]
+    if gain is None:
+        return "There is nothing to find in the images, so the networks cannot be compared."
+    much = "as good as" if abs(gain) < 0.05 else f"{abs(gain):.1f} points {'better' if gain > 0 else 'worse'} than"
+    return (
+        f"In this one run the distilled student (AP {student['AP']:.1f}) is {much} the same student trained alone "
+        f"(AP {alone['AP']:.1f}). One seed is one throw: seeds alone often differ by a point or more. `rdrkd study` "
+        "repeats the comparison with several seeds and gives an interval."
+    )

@@ -1,0 +1,199 @@
+"""A training from its plan to its result: train, evaluate, compare with the teacher, and say what looks wrong."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rdrkd import doubts
+from rdrkd.data import Dataset
+from rdrkd.errors import NanLossError
+from rdrkd.evaluation import pictures
+from rdrkd.evaluation.evaluate import evaluate
+from rdrkd.evaluation.operating_points import threshold_of
+from rdrkd.evaluation.pictures import Drawn
+from rdrkd.events import Warn
+from rdrkd.export.agreement import inputs, spread
+from rdrkd.export.latency import machine, time_side_by_side
+from rdrkd.export.networks import of_torch
+from rdrkd.files import file_sha256
+from rdrkd.models import LoadedModel, load_weights, save_student
+from rdrkd.models.weights import parameters_of
+from rdrkd.process.devices import devices_of
+from rdrkd.reporter import Reporter
+from rdrkd.run import first_look
+from rdrkd.run.comparison import compared, entry
+from rdrkd.run.load_models import Inputs
+from rdrkd.run_folder import checkpoint_files
+from rdrkd.run_folder.names import METRICS, PREDICTIONS
+from rdrkd.spec import Architecture, Distill, LocalModel, ModelRef, Train
+from rdrkd.training.part import WHOLE, Part
+from rdrkd.training.plan import Plan
+from rdrkd.training.train import train as train_plan
+from rdrkd.ultralytics_adapter import get_flops
+
+WEIGHTS, ALONE = checkpoint_files.WEIGHTS["student"], checkpoint_files.WEIGHTS["alone"]
+_PASSES = 10  # of one image through each network, for the latency
+_SPLIT = "val"
+
+
+def train(
+    spec: Distill | Train,
+    plan: Plan,
+    dataset: Dataset,
+    run_dir: Path,
+    reporter: Reporter,
+    inputs: Inputs,
+    called: Mapping[str, str],
+) -> dict[str, Any]:
+    """Train a plan and return its result; `called` has names of models, by the spec's field."""
+    doubted = list(first_look.warnings_of(plan.settings, dataset))
+    for warning in doubted:
+        reporter.emit(warning)
+    data = run_dir / "data.yaml"
+    dataset.write_yaml(data)
+    work = _Work(spec, plan, dataset, run_dir, reporter, inputs, called)
+    baseline = isinstance(spec, Distill) and spec.baseline
+    epochs = plan.settings.epochs
+    of_student = Part(epochs=2 * epochs) if baseline else WHOLE
+    training = work.trained(plan, of_student)
+    alone = work.alone(Part(name="alone", before=epochs, epochs=2 * epochs)) if baseline else None
+    student = run_dir / WEIGHTS[0]
+    metrics = work.evaluated(student)
+    comparison = work.compared(metrics, training, alone)
+    aps = [comparison[who] and comparison[who]["AP"] for who in ("alone", "teacher")] if comparison else [None, None]
+    late = list(doubts.of_results(metrics["coco"]["AP"], *aps))
+    for warning in late:
+        reporter.emit(warning)
+    doubted += [*work.doubted, *late]
+    best_epoch = training["best_epoch"]
+    return {
+        "best_epoch": best_epoch,
+        "epochs": training["epochs"],
+        **figures(metrics),
+        "student": card(load_weights(student), plan.settings.imgsz),
+        **({"comparison": comparison} if comparison else {}),
+        "warnings": [_said(warning) for warning in doubted],
+        "weights": {name: _file(run_dir / name) for name in (*WEIGHTS, *ALONE) if (run_dir / name).is_file()},
+    }
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every step of a training needs."""
+
+    spec: Distill | Train
+    plan: Plan
+    dataset: Dataset
+    run_dir: Path
+    reporter: Reporter
+    places: Inputs
+    called: Mapping[str, str]
+    doubted: list[Warn] = field(default_factory=list)
+
+    def trained(self, plan: Plan, part: Part) -> dict[str, Any]:
+        """Train one part, and return its epochs and their seconds, resumed or not, and the best epoch."""
+        best_epoch = train_plan(plan, self.run_dir / "data.yaml", self.run_dir, self.reporter, self.places.device, part)
+        lines = [json.loads(line) for line in (self.run_dir / METRICS).read_text().splitlines()]
+        seconds = {line["epoch"]: line["seconds"] for line in lines if line.get("part", "student") == part.name}
+        return {"epochs": len(seconds), "seconds": round(sum(seconds.values()), 1), "best_epoch": best_epoch}
+
+    def alone(self, part: Part) -> dict[str, Any] | None:
+        """Train the student without its teacher; None where its loss left the finite numbers again and again."""
+        try:
+            return self.trained(Plan(self.plan.student, self.plan.settings), part)
+        except NanLossError as error:
+            message = f"the student alone could not be trained, so there is nothing to compare with: {error}"
+            warning = Warn(code="baseline_failed", message=f"{message}; try a smaller train.lr0")
+            self.reporter.emit(warning)
+            self.doubted.append(warning)
+            return None
+
+    def evaluated(self, weights: Path) -> dict[str, Any]:
+        """Evaluate weights on the validation images."""
+        settings = self.plan.settings
+        return evaluate(
+            weights, self.dataset, settings.imgsz, settings.batch, _SPLIT, self.places.device, self.reporter,
+            settings.single_cls,
+        )  # fmt: skip
+
+    def compared(
+        self, metrics: dict[str, Any], training: dict[str, Any], alone: dict[str, Any] | None
+    ) -> dict[str, Any] | None:
+        """Return the comparison of a distillation; None where nobody was taught."""
+        if not isinstance(self.spec, Distill) or self.plan.teacher is None:
+            return None
+        assert self.plan.teacher.path is not None
+        imgsz, name = self.plan.settings.imgsz, self.called.get("student") or name_of(self.spec.student)
+        loaded = {"teacher": self.plan.teacher, "student": load_weights(self.run_dir / WEIGHTS[0])}
+        figures = {"teacher": self.evaluated(self.plan.teacher.path), "student": metrics}
+        names = {
+            "teacher": self.called.get("teacher") or name_of(self.spec.teacher),
+            "student": name,
+            "alone": f"{name} alone",
+        }
+        if alone is not None:
+            loaded["alone"] = load_weights(self.run_dir / ALONE[0])
+            figures["alone"] = self.evaluated(self.run_dir / ALONE[0])
+        latency = self._latency(loaded) if self.spec.baseline else {}
+        made = {"student": training, "alone": alone}
+        entries = {
+            who: entry(names[who], loaded[who], figures[who], imgsz, made.get(who), latency.get(who)) for who in loaded
+        }
+        if self.spec.baseline:
+            self._draw({who: entries[who] for who in ("teacher", "alone", "student") if who in entries}, loaded)
+        return compared(_SPLIT, entries["teacher"], entries.get("alone"), entries["student"])
+
+    def _draw(self, entries: Mapping[str, dict[str, Any]], loaded: Mapping[str, LoadedModel]) -> None:
+        """Draw what each network finds in some images, from the confidence with its best F1."""
+        with tempfile.TemporaryDirectory(prefix="rdrkd-predictions-") as folder:
+            drawn = {}
+            for who, network in entries.items():  # written anew: a stranger's file is nothing for plain Ultralytics
+                save_student(loaded[who].model, Path(folder), {}, who)
+                drawn[who] = Drawn(Path(folder, f"{who}.pt"), threshold_of(network))
+            pictures.compare(self.dataset, drawn, self.run_dir / PREDICTIONS, self.plan.settings.imgsz)
+
+    def _latency(self, loaded: dict[str, LoadedModel]) -> dict[str, Any]:
+        """Time one image through each network, in turn, on the device that evaluates."""
+        place, imgsz = devices_of(self.places.device)[0], self.plan.settings.imgsz
+        images = list(inputs(map(self.dataset.read, spread(self.dataset.images(_SPLIT), 1)), imgsz, imgsz))
+        networks = {who: of_torch(each, place) for who, each in loaded.items()}
+        times = time_side_by_side(networks, images, _PASSES)
+        return {who: {**each, "imgsz": imgsz, **machine(place)} for who, each in times.items()}
+
+
+def name_of(reference: ModelRef) -> str:
+    """Return what people call a model; of a path only the file."""
+    match reference:
+        case Architecture():
+            return str(reference.architecture)
+        case LocalModel():
+            return Path(reference.path).name
+        case _:
+            return str(next(iter(reference.model_dump(exclude_none=True).values())))
+
+
+def figures(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return the metrics as a result has them: by class beside the others."""
+    return {"metrics": {k: v for k, v in metrics.items() if k != "per_class"}, "per_class": metrics["per_class"]}
+
+
+def card(loaded: LoadedModel, imgsz: int) -> dict[str, Any]:
+    """Return the size of the network that is handed back."""
+    return {
+        "architecture": loaded.architecture,
+        "parameters": parameters_of(loaded.model),
+        "gflops": round(float(get_flops(loaded.model, imgsz)), 3),
+        "imgsz": imgsz,
+        "names": list(loaded.names),
+    }
+
+
+def _said(warning: Warn) -> dict[str, str]:
+    return {"code": warning.code, "message": warning.message}
+
+
+def _file(path: Path) -> dict[str, Any]:
+    return {"sha256": file_sha256(path), "size": path.stat().st_size}

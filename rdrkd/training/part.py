@@ -1,0 +1,71 @@
+"""The trainings of a run: the student's, and with `baseline` then that of the same student alone.
+
+They follow each other in one run folder. Its epochs are numbered through: with 10 epochs each, those of the student
+alone are 11 to 20. A checkpoint is of the whole run: it holds what the parts before have left, and the state of the
+part that is being trained. So whatever keeps, restores or prunes checkpoints need not know of parts.
+"""
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from rdrkd.events import Phase
+
+Name = Literal["student", "alone"]
+PHASES: dict[Name, Phase] = {"student": "training", "alone": "training_alone"}
+
+
+class Trained(BaseModel):
+    """What is known of a part that has been trained.
+
+    Attributes:
+        best_epoch: 1-based, counted within the part.
+        batch: images per step; fewer than asked for where the memory did not suffice.
+        weights: calibrated, by term; None without calibration.
+        measured: steps whose gradients calibration has measured.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    best_epoch: int | None = None
+    batch: int | None = None
+    weights: dict[str, float] | None = None
+    measured: int = 0
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> Self:
+        """Read it from the state of the part's last checkpoint."""
+        distillation = state["distillation"] or {}
+        calibration = distillation.get("calibration")
+        return cls(
+            best_epoch=state["best_epoch"],
+            batch=state.get("batch"),
+            weights=None if calibration is None else distillation["weights"],
+            measured=0 if calibration is None else calibration["measured"],
+        )
+
+
+class Part(BaseModel):
+    """One training of a run.
+
+    Attributes:
+        name: whose it is; its weights are `<name>.pt`.
+        before: epochs of the parts before it.
+        epochs: of all parts together; None: of this one alone.
+        earlier: what is known of the part before it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: Name = "student"
+    before: int = 0
+    epochs: int | None = None
+    earlier: Trained | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """What progress calls it."""
+        return PHASES[self.name]
+
+
+WHOLE = Part()  # of a run that trains a single network

@@ -1,0 +1,104 @@
+"""The console in a real browser: nothing is refused by its own policy, pages mend themselves, axe finds nothing."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from api.http.main import create_app
+from api.settings import Settings
+from api.tables.states import Status
+from tests.api.conftest import Service, listening
+from tests.browser import chromium
+
+pytestmark = pytest.mark.slow
+HOSTILE = '<img src=x onerror="document.title=1">'
+PATIENCE = 60_000  # ms: the machine may be busy
+LOOKS = [("light", 1280), ("dark", 1280), ("light", 390)]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[Service]:
+    data_dir = tmp_path_factory.mktemp("live")
+    shutil.copy(migrated, data_dir / "rdrkd.db")
+    with listening(create_app(Settings(data_dir=data_dir, broker_url="memory://"))) as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser, live: Service) -> Iterator[Page]:
+    """A page that reports what goes wrong in it."""
+    context = browser.new_context(base_url=str(live.client.base_url), timezone_id="Asia/Tokyo", locale="en-GB")
+    context.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    page, complaints = context.new_page(), []
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    context.close()
+    assert [text for text in complaints if "Failed to load resource" not in text and "htmx:error" not in text] == []
+
+
+@pytest.fixture(scope="module")
+def jobs(live: Service, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A running job with two epochs and a hostile name, and one that failed."""
+    running = live.job(name=HOSTILE)
+    held = live.bring(running, Status.RUNNING)
+    for epoch in (1, 2):
+        live.epoch(held, epoch, losses={"box": 1.0, "decoupled": 2.0}, diagnostics={"decoupled/ratio": 0.5})
+    live.checkpoint(held, 2, tmp_path_factory.mktemp("files"))
+    live.warn(held, "dataset", HOSTILE)
+    return [running, live.job(Status.FAILED)]
+
+
+def pages(jobs: list[str]) -> list[str]:
+    return ["/", "/jobs", *(f"/jobs/{job}" for job in jobs), "/jobs/job_0", "/sign-in", "/docs"]
+
+
+def test_every_page_shows_and_axe_finds_nothing(browser: Browser, page: Page, jobs: list[str]) -> None:
+    for path in pages(jobs)[:-1]:
+        for scheme, width in LOOKS:
+            page.set_viewport_size({"width": width, "height": 800})
+            page.emulate_media(color_scheme=scheme)
+            page.goto(path)
+            expect(page.locator("h1")).to_be_visible()
+            found = Axe().run(page)
+            assert found.violations_count == 0, f"{path} {scheme} {width}: {found.generate_report()}"
+            wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert wide <= 0, f"{path} at {width} px is {wide} px too wide"
+
+
+def test_a_job_draws_its_curves_and_a_hostile_name_is_text(live: Service, page: Page, jobs: list[str]) -> None:
+    page.goto(f"/jobs/{jobs[0]}")
+    expect(page.locator("h1")).to_have_text(HOSTILE)
+    assert "RDR-KD" in page.title()
+    expect(page.locator(".charts .u-over")).to_have_count(5)
+    page.locator(".charts .u-over").first.hover()
+    expect(page.locator(".charts .u-legend").last).to_contain_text("epoch")
+    expect(page.locator("time").first).not_to_contain_text("UTC")
+
+
+def test_a_page_follows_and_mends_itself(live: Service, page: Page, jobs: list[str]) -> None:
+    page.goto(f"/jobs/{jobs[0]}")
+    page.route("**/*", lambda route: route.abort())
+    expect(page.locator("#lost")).to_be_visible()
+    page.unroute("**/*")
+    expect(page.locator("#lost")).to_be_hidden()
+    live.client.post(f"/v1/jobs/{jobs[0]}/pause").raise_for_status()
+    expect(page.locator("#standing")).to_contain_text("Pausing")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#standing")).to_contain_text("Stopping")
+
+
+def test_the_documentation_of_the_api_shows_offline(page: Page) -> None:
+    page.goto("/docs")
+    expect(page.locator(".opblock").first).to_be_visible()
