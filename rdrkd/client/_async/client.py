@@ -340,11 +340,6 @@ class AsyncClient(AsyncDriver):
         """Return stored and reserved bytes against the quota; for an admin also by owner, disk and cache."""
         return dict(await self._run(calls.plain("/v1/usage")))
 
-    async def webhooks(self) -> AsyncIterator[dict[str, Any]]:
-        """List the webhooks, newest first."""
-        async for row in self._pages("/v1/webhooks", {}):
-            yield row
-
     async def create_key(
         self, name: str, owner: str, scope: str = "submit", expires_at: datetime | None = None
     ) -> dict[str, Any]:

@@ -336,11 +336,6 @@ class Client(Driver):
         """Return stored and reserved bytes against the quota; for an admin also by owner, disk and cache."""
         return dict(self._run(calls.plain("/v1/usage")))
 
-    def webhooks(self) -> Iterator[dict[str, Any]]:
-        """List the webhooks, newest first."""
-        for row in self._pages("/v1/webhooks", {}):
-            yield row
-
     def create_key(
         self, name: str, owner: str, scope: str = "submit", expires_at: datetime | None = None
     ) -> dict[str, Any]:
