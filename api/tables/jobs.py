@@ -56,6 +56,8 @@ class Job(Leased, Owned, Base):
     earlier: Mapped[list[Any]] = mapped_column(JSON, default=list)  # how it ended before its owner let it go on
     phase: Mapped[str | None] = mapped_column(String(20))
     study: Mapped[str | None] = mapped_column(String(40))  # whose report it draws
+    request_id: Mapped[str | None] = mapped_column(String(40))  # of the request that has submitted it
+    traceparent: Mapped[str | None] = mapped_column(String(55))  # of the same (W3C Trace Context), if it was traced
     progress: Mapped[dict[str, Any] | None]  # the last progress event: completed, total, unit, epoch, eta_seconds
     metrics: Mapped[dict[str, Any] | None]  # the last epoch's metrics
     version: Mapped[int] = mapped_column(default=1)  # +1 at every write; the ETag of the job
