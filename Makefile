@@ -24,7 +24,7 @@ PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 READY := .venv/ready-$(TORCH)
 
 .PHONY: help demo test test-all test-gpu test-faults check lint types contracts doctests lock-check client gain settings openapi lint-openapi transcripts bench \
-	gpu-proof gpu-proof-pieces bench-queue bench-service up down lock format secrets compose-test install clean
+	gpu-proof gpu-proof-pieces bench-queue bench-service bench-console console-vendor up down lock format secrets compose-test install clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,9 @@ bench-queue: $(READY) ## Measure what the queue's operations cost with 100 to 10
 
 bench-service: $(READY) ## Measure what a poll, a 304 and a list cost, beside a bare FastAPI app (wrk, if installed)
 	$(BIN)/python -m tests.bench.service docs/results/bench-service.json
+
+bench-console: $(READY) ## Measure what the console's pages cost with 10 000 jobs and a live training
+	$(BIN)/python -m tests.benchmarks.console
 
 ## ---- test
 
@@ -92,6 +95,9 @@ settings: $(READY) ## Generate docs/settings.md from the settings' descriptions,
 
 gain: $(READY) ## Generate the tables and figures of docs/when-does-it-help.md from docs/results, which a test compares
 	$(BIN)/python tools/generate_gain.py
+
+console-vendor: $(READY) ## Fetch the console's vendored scripts anew and compare their hashes (needs npm)
+	$(BIN)/python tools/vendor_console.py --fetch
 
 client: $(READY) ## Generate the blocking client from the coroutines, which a test compares
 	$(BIN)/python tools/generate_client.py

@@ -9,7 +9,18 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
 
 from api.console.forwarding import forwarding
-from api.console.pages import home, job, jobs, signing_in
+from api.console.pages import (
+    administration,
+    compare,
+    datasets,
+    home,
+    job,
+    jobs,
+    models,
+    new_job,
+    signing_in,
+    studies,
+)
 from api.console.service import Remote, Service
 from api.console.session import Sealer, Sessions
 from api.console.static_files import static
@@ -19,12 +30,40 @@ ID = "{id:str}"
 PAGES: list[tuple[str, Handler]] = [
     ("/", home.home),
     ("/jobs", jobs.jobs),
+    ("/jobs/new", new_job.form),
     (f"/jobs/{ID}", job.job),
+    ("/datasets", datasets.datasets),
+    (f"/datasets/{ID}", datasets.dataset),
+    ("/models", models.models),
+    (f"/models/{ID}", models.model),
+    ("/studies", studies.studies),
+    (f"/studies/{ID}", studies.study),
+    ("/compare", compare.compare),
+    ("/administration", administration.administration),
+    ("/audit", administration.audit),
+    ("/webhooks", administration.webhooks),
+    (f"/webhooks/{ID}", administration.webhook),
+]
+# What scripts ask for: it offers nothing, so it is not asked who the reader is; the service asks for their key anyway.
+DATA: list[tuple[str, Handler]] = [
     (f"/jobs/{ID}/curves", job.job_curves),
     (f"/jobs/{ID}/log", job.job_log),
+    ("/compare/curves", compare.compare_curves),
 ]
 FORMS: list[tuple[str, Handler]] = [
+    ("/jobs/new", new_job.submit),
+    ("/jobs/new/check", new_job.check),
+    (f"/jobs/{ID}/register", models.register),
     (f"/jobs/{ID}/{{action:str}}", job.act),
+    (f"/datasets/{ID}/delete", datasets.delete),
+    (f"/models/{ID}/alias", models.move_alias),
+    (f"/models/{ID}/unalias", models.delete_alias),
+    (f"/models/{ID}/delete", models.delete),
+    (f"/studies/{ID}/{{action:str}}", studies.act),
+    ("/administration/keys", administration.create_key),
+    (f"/administration/keys/{ID}/revoke", administration.revoke_key),
+    ("/webhooks", administration.create_webhook),
+    (f"/webhooks/{ID}/{{action:str}}", administration.act_on_webhook),
 ]
 
 
@@ -45,8 +84,9 @@ def routes(service: Service, sealer: Sealer) -> list[Route]:
         Route("/static/{name:path}", static),
     ]
     pages = [Route(path, endpoint(handler, service, sessions)) for path, handler in PAGES]
+    data = [Route(path, endpoint(handler, service, sessions, public=True)) for path, handler in DATA]
     forms = [Route(path, endpoint(handler, service, sessions), methods=["POST"]) for path, handler in FORMS]
-    return [*open_to_all, *pages, *forms, *forwarding(service, sessions)]
+    return [*open_to_all, *data, *pages, *forms, *forwarding(service, sessions)]
 
 
 def remote_app(url: str, token: str | None, sealer: Sealer) -> Starlette:

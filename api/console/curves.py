@@ -4,19 +4,21 @@ from collections.abc import Iterable
 from typing import Any
 
 TASK = ("box", "cls", "dfl")
+ALONE = "alone"  # the part of a job that trains the student without its teacher
 # Below the first a term hardly moves the student, above the second it drowns the task: docs/diagnostics.md.
 INERT, DROWNS = 0.001, 3.0
 
 
 def charts(columns: dict[str, list[Any]]) -> dict[str, Any]:
     """Return the charts that a job's series make, in the order in which they are read."""
+    columns = side_by_side(columns)
     drawn = [
         _chart("Average precision, validation", "%", _labelled(columns, "metrics/", _is_ap)),
         _chart("Precision and recall, validation", "%", _labelled(columns, "metrics/", lambda name: not _is_ap(name))),
-        _chart("Task loss", "", _labelled(columns, "losses/", lambda name: name in TASK)),
+        _chart("Task loss", "", _labelled(columns, "losses/", _is_task)),
         *(
             _chart(f"Loss term {name}, unweighted", "", [(name, values)])
-            for name, values in _labelled(columns, "losses/", lambda name: name not in TASK)
+            for name, values in _labelled(columns, "losses/", lambda name: not _is_task(name))
         ),
         _chart(
             "Gradient of each term, relative to the task's", "×", _ratios(columns), logarithmic=True,
@@ -49,6 +51,44 @@ def _ratios(columns: dict[str, list[Any]]) -> list[tuple[str, list[Any]]]:
     """Return each term's ratio; those of its levels and parts are in the report."""
     named = _labelled(columns, "diagnostics/", lambda name: name.endswith("/ratio") and name.count("/") == 1)
     return [(name.removesuffix("/ratio"), values) for name, values in named]
+
+
+def student_only(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Return the epochs of the student itself, without those of a baseline."""
+    parts = columns.get("part") or []
+    kept = [place for place in range(len(columns["epoch"])) if place >= len(parts) or parts[place] != ALONE]
+    return {name: [values[place] for place in kept] for name, values in columns.items()}
+
+
+def side_by_side(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Put the epochs of a baseline, which follow the student's, at the student's own places, as series of their own.
+
+    >>> shown = side_by_side({"epoch": [1, 2, 3], "attempt": [1, 1, 1], "part": ["student", "student", "alone"],
+    ...                       "metrics/mAP50": [1.0, 2.0, 0.5]})
+    >>> shown["epoch"], shown["metrics/mAP50"], shown["metrics/mAP50 alone"]
+    ([1, 2], [1.0, 2.0], [0.5, None])
+    """
+    parts = columns.get("part") or []
+    alone = [place for place, part in enumerate(parts) if part == ALONE]
+    if not alone:
+        return columns
+    before = min(columns["epoch"][place] for place in alone) - 1
+    found = student_only(columns)
+    epochs = sorted({*found["epoch"], *(columns["epoch"][place] - before for place in alone)})
+    shown: dict[str, list[Any]] = {"epoch": epochs}
+    for name, values in columns.items():
+        if name in ("epoch", "part"):
+            continue
+        ours = dict(zip(found["epoch"], found[name], strict=True))
+        theirs = {columns["epoch"][place] - before: values[place] for place in alone}
+        shown[name] = [ours.get(epoch, theirs.get(epoch) if name == "attempt" else None) for epoch in epochs]
+        if name != "attempt" and any(value is not None for value in theirs.values()):
+            shown[f"{name} {ALONE}"] = [theirs.get(epoch) for epoch in epochs]
+    return shown
+
+
+def _is_task(name: str) -> bool:
+    return name.removesuffix(f" {ALONE}") in TASK
 
 
 def _is_ap(name: str) -> bool:

@@ -92,6 +92,11 @@ def spark(values: Sequence[float | None]) -> str:
     return " ".join(f"{place * across:.1f},{HEIGHT - 2 - (value - low) * up:.1f}" for place, value in known)
 
 
+def prefixed(text: str, prefix: str) -> str:
+    """Put a prefix before a text."""
+    return prefix + text
+
+
 def pretty(value: Any) -> str:
     """Write JSON for people."""
     return json.dumps(value, indent=2, ensure_ascii=False)
@@ -132,6 +137,7 @@ ENVIRONMENT.filters |= {
     "number": number,
     "percent": percent,
     "points": points,
+    "prefixed": prefixed,
     "pretty": pretty,
     "seconds": seconds,
     "sentence": words.sentence,

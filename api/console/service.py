@@ -9,7 +9,7 @@ from typing import Protocol
 import httpx2
 from starlette.background import BackgroundTask
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rdrkd.client import AsyncClient
@@ -74,7 +74,11 @@ class Remote:
         """Return what passes the request and its answer on, piece by piece."""
 
         async def forwarded(scope: Scope, receive: Receive, send: Send) -> None:
-            answer = await self._ask(request, path, key or self._token)
+            try:
+                answer = await self._ask(request, path, key or self._token)
+            except httpx2.TransportError:
+                await PlainTextResponse("the service does not answer\n", 503)(scope, receive, send)
+                return
             headers = {name: value for name, value in answer.headers.items() if name not in _HOP}
             if "content-length" in answer.headers and "content-encoding" not in answer.headers:
                 headers["content-length"] = answer.headers["content-length"]

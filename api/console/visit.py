@@ -50,10 +50,28 @@ class Visit:
         """Whether the reader's key may see everybody's things and the keys."""
         return self.caller.get("scope") == "admin"
 
+    def entries(self) -> list[tuple[str, str]]:
+        """Return the navigation: the addresses and names of what the reader's key may see."""
+        return [
+            ("/", "Home"),
+            ("/jobs", "Jobs"),
+            *([("/jobs/new", "New job")] if self.may_write else []),
+            ("/datasets", "Datasets"),
+            ("/models", "Models"),
+            ("/studies", "Studies"),
+            ("/compare", "Compare"),
+            *([("/administration", "Administration")] if self.is_admin else [("/webhooks", "Webhooks")]),
+        ]
+
+    def page(self, after: str | None) -> str:
+        """Return the address of another page of the list that is shown."""
+        kept = [(name, value) for name, value in self.request.query_params.multi_items() if name != "after"]
+        return "?" + urlencode([*kept, *([("after", after)] if after else [])])
+
     def here(self, path: str) -> bool:
         """Return whether the page belongs to this entry of the navigation."""
-        shown = self.request.url.path
-        return shown == path or (path != "/" and shown.startswith(f"{path}/"))
+        entries = [entry for entry, _ in self.entries() if self.request.url.path.startswith(entry)]
+        return path == max(entries, key=len, default=None) and (path != "/" or self.request.url.path == "/")
 
     def id(self) -> str:
         """Return the id in the path."""

@@ -136,6 +136,8 @@ def _examine(dataset: Dataset, image: Path) -> Examined:
     # An image without a label file is one without objects.
     width, height = size or (1, 1)
     labels = yolo.read_file(file, width, height, len(dataset.names), where_in(dataset, file))
+    if not file.is_file() and (other := file.with_suffix(".TXT")).is_file():  # Windows would find it, Linux does not
+        problems.append(Problem(where_in(dataset, image), f"expected the label file {file.name}, got {other.name}"))
     return Examined(image, file_sha256(image), size, file.is_file(), labels, problems + labels.problems)
 
 

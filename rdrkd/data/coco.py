@@ -126,7 +126,9 @@ def load(file: Path, where: str) -> dict[str, Any]:
             raise _refused(where, f"expected JSON, got {found[0]}; {found[1]}") from error
         raise _refused(where, f"expected JSON, got: {str(error)[:200]}") from error
     if not (isinstance(content, dict) and all(_is_list_of_objects(content.get(key)) for key in _LISTS)):
-        raise _refused(where, f"expected COCO JSON with the lists {', '.join(_LISTS)}")
+        missing = [key for key in _LISTS if not isinstance(content, dict) or key not in content]
+        got = f"none called {', '.join(missing)}" if missing else "others"
+        raise _refused(where, f"expected COCO JSON with the lists {', '.join(_LISTS)}, got {got}")
     return content
 
 
@@ -135,7 +137,20 @@ def is_coco(file: Path) -> bool:
     if not file.stat().st_size:
         return False
     with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return all(content.find(b'"%b"' % key.encode()) >= 0 for key in _LISTS)
+        return _lists_named(content) == len(_LISTS)
+
+
+def resembles_coco(file: Path) -> bool:
+    """Return whether a file was meant as COCO JSON: at most one of its lists is missing."""
+    if not file.stat().st_size:
+        return False
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return _lists_named(content) >= len(_LISTS) - 1
+
+
+def _lists_named(content: mmap.mmap) -> int:
+    wide = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}.get(content[:2], "utf-8")  # as `json.loads` does
+    return sum(content.find(f'"{key}"'.encode(wide)) >= 0 for key in _LISTS)
 
 
 def classes_of(content: dict[str, Any], where: str) -> list[str]:
@@ -255,6 +270,7 @@ class _Boxes:
         self.problems: list[Problem] = []
         self.incomplete: set[int] = set()  # ids of images that lost a box
         self._areas = 0  # that say nothing of their boxes
+        self._outlines = 0  # whose boxes are those of their polygons
 
     def take(self, number: int, entry: dict[str, Any]) -> None:
         """Read one annotation."""
@@ -269,17 +285,22 @@ class _Boxes:
 
     def warnings(self) -> list[str]:
         """Return a sentence for each kind of thing that was mended."""
-        if not self._areas:
-            return []
-        return [
-            f"{self._where}: the `area` of {self._areas} annotations is not a positive number, or is larger than its "
-            "box; the box's area is used instead"
-        ]
+        told = []
+        if self._areas:
+            told.append(
+                f"{self._where}: the `area` of {self._areas} annotations is not a positive number, or is larger than "
+                "its box; the box's area is used instead"
+            )
+        if self._outlines:
+            told.append(f"{self._where}: {self._outlines} annotations have polygons, but no box; it is taken from them")
+        return told
 
     def _read(self, entry: dict[str, Any]) -> tuple[int, Box] | str:
         image_id, category = schema.integer(entry.get("image_id")), schema.integer(entry.get("category_id"))
         crowd, ignore = schema.flag(entry.get("iscrowd")), schema.flag(entry.get("ignore"))
         place = schema.box(entry.get("bbox"))
+        if place is None and not entry.get("bbox") and (place := schema.outline(entry.get("segmentation"))) is not None:
+            self._outlines += 1
         if image_id is None or image_id not in self._images:
             return f"expected the id of one of the images, got {str(entry.get('image_id'))[:40]}"
         if category is None or category not in self._labels.of:

@@ -107,6 +107,25 @@ def box(value: Any) -> tuple[float, float, float, float] | None:
     return x, y, width, height
 
 
+def outline(value: Any) -> tuple[float, float, float, float] | None:
+    """Return the bounding box of polygons, each a list x1, y1, x2, y2, ..., as x, y, width, height in px.
+
+    >>> outline([[1, 1, 5, 1, 5, 4], [2, "2", 7, 2, 7, 3]]), outline([[1, 1, 5, 1]]), outline({"counts": "..."})
+    ((1.0, 1.0, 6.0, 3.0), None, None)
+    """
+    if not (isinstance(value, list) and value):
+        return None
+    points: list[float] = []
+    for polygon in value:
+        numbers = [number(part) for part in polygon] if isinstance(polygon, list) else []
+        known = [part for part in numbers if part is not None]
+        if len(numbers) < 6 or len(numbers) % 2 or len(known) < len(numbers):
+            return None
+        points += known
+    left, top, right, bottom = min(points[::2]), min(points[1::2]), max(points[::2]), max(points[1::2])
+    return box([left, top, right - left, bottom - top])
+
+
 def categories(entries: list[dict[str, Any]]) -> list[Category] | str:
     """Return the categories in the order of their ids, or what is wrong with them."""
     parents = {parent for entry in entries if (parent := name(entry.get("supercategory"))) is not None}
@@ -121,6 +140,8 @@ def categories(entries: list[dict[str, Any]]) -> list[Category] | str:
         parent = name(entry.get("supercategory"))
         orphan = parent is None or parent.casefold() == "none" or parent == called
         found[id_] = Category(id_, called, is_root=orphan and called in parents)
+    if not found:
+        return "expected at least one category, got none"
     return [found[id_] for id_ in sorted(found)]
 
 

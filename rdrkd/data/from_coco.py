@@ -1,7 +1,7 @@
 """COCO JSON files of an upload as sources of a dataset: a file for each split, images anywhere in the upload."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from rdrkd.data import coco
@@ -28,12 +28,24 @@ def sources(folder: Path, faults: Faults, split: Split | None) -> tuple[tuple[st
     where = first.relative_to(folder).as_posix()
     names = checked_names(coco.classes_of(coco.load(first, where), where), f"{where}: categories")
     images = images_in(folder)
-    sources = {of: _frames(folder, file, of, names, images, faults) for of, file in files.items()}
+    named: set[Path] = set()
+    sources = {of: _frames(folder, file, of, names, images, faults, named) for of, file in files.items()}
     if split is not None:
         pool = sources.pop(None) if None in sources else sources.pop("train")
         parts = divided(split, pool, folder)
-        return names, iter([*parts, *(Source(of, frames) for of, frames in sources.items() if of is not None)])
-    return names, (Source(of, sources[of]) for of in SPLITS if of in sources)
+        rest = (Source(of, frames) for of, frames in sources.items() if of is not None)
+        return names, _told(folder, iter([*parts, *rest]), images, named, faults)
+    return names, _told(folder, (Source(of, sources[of]) for of in SPLITS if of in sources), images, named, faults)
+
+
+def _told(
+    folder: Path, found: Iterator[Source], images: Sequence[Path], named: Collection[Path], faults: Faults
+) -> Iterator[Source]:
+    """Yield the splits; once all are read, warn of images that none of them names."""
+    yield from found
+    if rest := sorted(set(images) - set(named)):
+        example = rest[0].relative_to(folder).as_posix()
+        faults.warnings.append(f"skipped {len(rest)} images that no annotation file names, such as {example}")
 
 
 def _files(folder: Path, split: Split | None) -> dict[str | None, Path]:
@@ -45,12 +57,27 @@ def _files(folder: Path, split: Split | None) -> dict[str | None, Path]:
         instances = [file for file in files if "instances" in file.stem.lower()]
         by_split[of] = instances or files
     found = [(of, file) for of, files in by_split.items() for file in files]
+    _refuse_unread(folder, set(by_split))
     one_each([(of, file.relative_to(folder).as_posix()) for of, file in found], "a COCO JSON", split)
     return {of: file for of, file in found if of is not None or split is not None}
 
 
+def _refuse_unread(folder: Path, there: Collection[str | None]) -> None:
+    """Raise `DatasetError` over a file that was meant as a split's COCO JSON, where no other is."""
+    for file in json_files(folder):
+        of = split_of(file.relative_to(folder))
+        if of in ("train", "val") and of not in there and coco.resembles_coco(file):
+            coco.load(file, file.relative_to(folder).as_posix())
+
+
 def _frames(
-    folder: Path, file: Path, split: str | None, names: Sequence[str], images: Sequence[Path], faults: Faults
+    folder: Path,
+    file: Path,
+    split: str | None,
+    names: Sequence[str],
+    images: Sequence[Path],
+    faults: Faults,
+    named: set[Path],
 ) -> Iterator[tuple[Path, Frame]]:
     where = file.relative_to(folder).as_posix()
     content = coco.load(file, where)
@@ -66,6 +93,7 @@ def _frames(
         if isinstance(image, str):
             faults.add("images", problem(entry, image))
             continue
+        named.add(image)
         size, fault = size_fault(image, frame)
         faulty = problem(entry if size is not None else image.relative_to(folder).as_posix(), fault)
         faults.add("images", faulty)

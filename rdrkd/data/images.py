@@ -15,6 +15,13 @@ FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 MAX_PIXELS = 120_000_000  # the largest drone cameras take 100 megapixels
 MIN_SIDE = 10  # Ultralytics drops anything smaller
 Image.init()  # registers all decoders; by itself Pillow does so piece by piece, as it meets files
+_FLOATS = "a TIFF that Pillow cannot read, such as one of 64-bit or several floating-point channels"
+_UNREAD = (  # offset, mark and name of images that are recognised, but not read
+    (0, b"II*\0", _FLOATS), (0, b"MM\0*", _FLOATS), (0, b"II+\0", _FLOATS), (0, b"MM\0+", _FLOATS),
+    (0, b"GIF8", "a GIF"), (0, b"%PDF", "a PDF"), (0, b"\x93NUMPY", "a NumPy array"),
+    (4, b"jP  \r\n", "a JPEG 2000 image"), (0, b"\xff\x4f\xff\x51", "a JPEG 2000 image"),
+    (4, b"ftypavif", "an AVIF image"), (4, b"ftypheic", "a HEIC image"), (4, b"ftypmif1", "a HEIF image"),
+)  # fmt: skip
 _TURNED = {5, 6, 7, 8}  # EXIF orientations that swap width and height on screen
 
 
@@ -49,9 +56,22 @@ def size_of(path: Path) -> tuple[int, int]:
     return _open(path, pixels=False)
 
 
+def open_image(path: Path) -> Image.Image:
+    """Open an image with Pillow.
+
+    Raises:
+        UnidentifiedImageError: none of its decoders knows the file.
+        OSError: it cannot be read.
+    """
+    try:
+        return Image.open(path, formats=FORMATS)
+    except ImportError as error:  # once imported, Ultralytics has Pillow look for a decoder that is not installed
+        raise UnidentifiedImageError(f"cannot identify image file {path.name!r}") from error
+
+
 def _open(path: Path, pixels: bool) -> tuple[int, int]:
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with open_image(path) as image:
             width, height = image.size
             _check_size(width, height)  # before the pixels are unpacked
             if pixels:
@@ -62,10 +82,10 @@ def _open(path: Path, pixels: bool) -> tuple[int, int]:
         raise
     except Image.DecompressionBombError as error:
         raise ImageFault(f"expected at most {MAX_PIXELS} pixels, got more") from error
+    except UnidentifiedImageError as error:
+        raise ImageFault(f"expected a whole image ({', '.join(FORMATS)}), got {_content(path)}") from error
     except Exception as error:  # decoders that are fed garbage raise whatever they like
-        # Once Ultralytics is imported, Image.open looks for a further decoder where none fits: hence the ImportError.
-        unknown = isinstance(error, UnidentifiedImageError | ImportError)
-        got = _content(path) if unknown else f"one that cannot be decoded: {error}"
+        got = f"one that cannot be decoded: {error}"
         raise ImageFault(f"expected a whole image ({', '.join(FORMATS)}), got {got}") from error
     return (height, width) if turned else (width, height)
 
@@ -73,10 +93,13 @@ def _open(path: Path, pixels: bool) -> tuple[int, int]:
 def _content(path: Path) -> str:
     """Return what a file is that no decoder knows."""
     try:
-        found = placeholder(head_of(path))
+        head = head_of(path)
     except OSError as error:
         return error.strerror or str(error)
-    return "no known image format" if found is None else f"{found[0]}; {found[1]}"
+    if (found := placeholder(head)) is not None:
+        return f"{found[0]}; {found[1]}"
+    kind = next((kind for at, mark, kind in _UNREAD if head[at : at + len(mark)] == mark), None)
+    return f"{kind}; convert it" if kind is not None else "no known image format"
 
 
 @contextmanager

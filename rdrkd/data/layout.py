@@ -109,6 +109,15 @@ class _PlainLoader(yaml.SafeLoader):
             raise yaml.YAMLError("aliases are not accepted")
         return super().compose_node(parent, index)
 
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        known: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in known:
+                    raise yaml.YAMLError(f"the key {key.value[:100]!r} more than once")
+                known.add((key.tag, key.value))
+        return super().construct_mapping(node, deep)
+
 
 def find_yaml(folder: Path) -> Path:
     """Find the data YAML: of those with a dataset's keys the one nearest the top, `data` or `dataset` before others.
@@ -325,7 +334,7 @@ def _parse(file: Path) -> dict[str, Any]:
     try:
         content = yaml.load(file.read_text(encoding="utf-8-sig"), Loader=_PlainLoader)  # noqa: S506 (a SafeLoader)
     except Exception as error:  # a tag such as !!bool on another value makes PyYAML raise almost anything
-        raise _refused([Problem(file.name, f"expected YAML in UTF-8, got: {str(error)[:300]}")]) from error
+        raise _refused([Problem(file.name, f"expected plain YAML in UTF-8, got: {str(error)[:300]}")]) from error
     if not isinstance(content, dict):
         raise _refused([Problem(file.name, f"expected a mapping with train, val and names, got {_kind(content)}")])
     if "validation" in content and content.get("val") is None:  # Ultralytics knows both words

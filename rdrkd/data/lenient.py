@@ -25,7 +25,8 @@ def clean(dataset: Dataset, faults: Faults) -> None:
 def _removed(dataset: Dataset, one: Examined, faults: Faults) -> bool:
     """Remove an image that is at fault, or mend its labels; return whether it went."""
     label = yolo.label_path(one.image)
-    unreadable = [problem for problem in one.problems if problem.where == where_in(dataset, label)]
+    whole = {where_in(dataset, label), where_in(dataset, one.image)}  # and not a line of the labels
+    unreadable = [problem for problem in one.problems if problem.where in whole]
     if one.size is None or unreadable:
         faults.add("images", [one.problems[0]])
     elif not one.problems:

@@ -12,9 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
-from rdrkd.data.images import FORMATS, ImageFault, size_of
+from rdrkd.data.images import ImageFault, open_image, size_of
 
 Pixels = npt.NDArray[np.uint8]
 LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.5  # of the values of a dataset's deep images
@@ -66,7 +66,7 @@ def is_deep(path: Path) -> bool:
             return len(head) > 24 and head[24] > 8
         if not head.startswith(_TIFF):
             return False
-        with Image.open(path) as image:
+        with open_image(path) as image:
             tags = getattr(image, "tag_v2", {})
             bits = tags.get(_BITS, 1)
             return bool(max(bits if isinstance(bits, tuple) else (bits,)) > 8)
@@ -133,7 +133,7 @@ def _by_opencv(path: Path) -> npt.NDArray[np.generic] | None:
 
 
 def _by_pillow(path: Path) -> npt.NDArray[np.generic]:
-    with Image.open(path, formats=FORMATS) as opened:
+    with open_image(path) as opened:
         image = ImageOps.exif_transpose(opened)
         deep = image.mode.startswith(("I", "F"))
         values = np.asarray(image if deep else image.convert("RGB"))

@@ -7,10 +7,14 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+from PIL import Image
 
 from rdrkd.data.reading import Reading
 from rdrkd.run.inspection import inspect
+from rdrkd.ultralytics_adapter import DetectionModel
 from tests.rdrkd.data.crafted import make_dataset, zip_up
 
 _POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 6534387\n".encode()
@@ -108,3 +112,43 @@ def test_a_polyglot_is_unpacked_as_a_zip_or_refused(tmp_path: Path) -> None:
     upload = tmp_path / "a.zip"
     upload.write_bytes(b"#!/bin/sh\nexec unzip\n" + inner.getvalue())
     assert inspect(upload, tmp_path / "cache")["ok"]
+
+
+UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a TIFF of 64-bit floats": (lambda p: _tiff(p, np.float64, 1), "got a TIFF that Pillow cannot read"),
+    "a TIFF of three floating-point channels": (
+        lambda p: _tiff(p, np.float32, 3),
+        "got a TIFF that Pillow cannot read",
+    ),
+    "a GIF": (lambda p: Image.new("RGB", (32, 24)).save(p, format="GIF"), "got a GIF; convert it"),
+    "JPEG 2000": (lambda p: Image.new("RGB", (32, 24)).save(p, format="JPEG2000"), "got a JPEG 2000 image; convert it"),
+    "AVIF": (lambda p: Image.new("RGB", (32, 24)).save(p, format="AVIF"), "got an AVIF image; convert it"),
+    "an array": (lambda p: p.write_bytes(_array()), "got a NumPy array; convert it"),
+}
+
+
+def _tiff(path: Path, dtype: type, channels: int) -> None:
+    values = np.arange(32 * 24 * channels, dtype=dtype).reshape(24, 32, channels)
+    path.write_bytes(cv2.imencode(".tif", values)[1].tobytes())
+
+
+def _array() -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, np.zeros((24, 32, 3), np.uint8))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+@pytest.mark.parametrize("suffix", ["tif", "png", "jpg"])
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_an_image_of_another_kind_is_named(tmp_path: Path, kind: str, suffix: str, lenient: bool) -> None:
+    assert DetectionModel, "Ultralytics is imported, which changes how Pillow reports what it cannot read"
+    root = make_dataset(tmp_path / "d")
+    write, words = UNREADABLE[kind]
+    write(root / f"images/train/b.{suffix}")
+    (root / "labels/train/b.txt").write_text("0 .5 .5 .2 .2\n")
+    report = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache", Reading(lenient))
+    (told,) = report["dropped"]["listed"] if lenient else report["problems"]
+    assert report["ok"] == lenient
+    assert told["where"] == f"images/train/b.{suffix}"
+    assert words in told["detail"]

@@ -5,6 +5,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from api.console import curves
 from api.console.visit import Visit
 from api.console.words import RUNNING
 
@@ -16,30 +17,30 @@ AP = "metrics/mAP50_95"
 async def home(visit: Visit) -> Response:
     """Show the service at a glance."""
     get = visit.client.get
-    queue, workers, running, failed, done, datasets = await asyncio.gather(
+    queue, workers, running, failed, done = await asyncio.gather(
         get("/v1/queue", limit=LATEST),
         visit.client.workers(),
         get("/v1/jobs", status=list(RUNNING), limit=SHOWN),
         get("/v1/jobs", status="failed", limit=LATEST),
         get("/v1/jobs", status="succeeded", limit=LATEST),
-        get("/v1/datasets", limit=1),
     )
-    curves = await asyncio.gather(*(_curve(visit, job["id"]) for job in running["data"]))
+    drawn = await asyncio.gather(*(_curve(visit, job["id"]) for job in running["data"]))
     counts: dict[str, int] = queue["counts"]
+    empty = not any(counts.values()) and not (await get("/v1/datasets", limit=1))["data"]
     return visit.render(
         "home.html",
         queue=queue,
         workers=[worker for worker in workers if worker["alive"]],
         lost=[worker for worker in workers if not worker["alive"]],
         gpus=[device for worker in workers if worker["alive"] for device in worker["devices"]],
-        running=list(zip(running["data"], curves, strict=True)),
+        running=list(zip(running["data"], drawn, strict=True)),
         failed=failed["data"],
         done=done["data"],
         busy=sum(counts[status] for status in RUNNING),
-        empty=not datasets["data"] and not any(counts.values()),
+        empty=empty,
     )
 
 
 async def _curve(visit: Visit, job_id: str) -> list[Any]:
     columns = await visit.client.get(f"/v1/jobs/{job_id}/metrics", name=AP, format="columns", downsample=SPARK_EPOCHS)
-    return list(columns["data"].get(AP, []))
+    return list(curves.student_only(columns["data"]).get(AP, []))

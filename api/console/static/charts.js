@@ -2,6 +2,7 @@
 (() => {
   const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3]];
   const box = document.getElementById("charts");
+  if (!box) return;
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const COLOURS = ["--line1", "--line2", "--line3", "--line4", "--line5", "--line6"];
   let shown = null;

@@ -47,7 +47,8 @@ def reader_of(service: Service, **key: Any) -> Reader:
 
 @pytest.fixture(scope="module")
 def one_closed(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[Service]:
-    with serve(tmp_path_factory.mktemp("closed"), migrated, token="t", rate_stranger="") as running:
+    hooks = {"webhooks_allow_http": True, "webhooks_allow_private": True}
+    with serve(tmp_path_factory.mktemp("closed"), migrated, token="t", rate_stranger="", **hooks) as running:
         yield running
 
 

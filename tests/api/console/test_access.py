@@ -23,6 +23,11 @@ def test_a_reader_without_a_key_is_asked_for_one_and_comes_back(closed: Service,
     assert f'name="next" value="{html.escape(path)}"' in shown
 
 
+@pytest.mark.parametrize("path", ["/jobs/job_1/curves", "/jobs/job_1/log", "/compare/curves?job=job_1"])
+def test_what_scripts_ask_for_needs_a_key_as_well(closed: Service, path: str) -> None:
+    assert closed.client.get(path).status_code == 401
+
+
 def test_a_poll_of_a_reader_who_was_signed_out_leads_to_the_sign_in(closed: Service) -> None:
     answer = closed.client.get("/", headers={"HX-Request": "true"})
     assert (answer.status_code, answer.headers["hx-redirect"]) == (204, "/sign-in?next=%2F")

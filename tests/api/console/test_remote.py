@@ -62,6 +62,7 @@ def test_a_service_that_is_gone_is_said_to_be() -> None:
         answer = client.get("/")
         assert answer.status_code == 503
         assert "does not answer" in answer.text
+        assert client.get("/through/v1/jobs/job_1/weights").status_code == 503
 
 
 def test_the_command(elsewhere: Service, tmp_path: Path) -> None:

@@ -422,3 +422,74 @@ def _annotated(root: Path, layout: str, changes: dict[str, dict[str, Any]], imag
     if layout == "beside":
         (root / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [car]\n")
     return root
+
+
+MEANT: dict[str, tuple[Callable[[str], bytes], str]] = {
+    "no categories": (lambda text: text.replace("categories", "kinds").encode(), "got none called categories"),
+    "no annotations": (lambda text: text.replace('"annotations"', '"boxes"').encode(), "got none called annotations"),
+    "cut short": (lambda text: text[:-20].encode(), "expected JSON, got: "),
+    "no category": (
+        lambda text: text.replace('[{"id": 1, "name": "car"}]', "[]").encode(),
+        "expected at least one category, got none",
+    ),
+}
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+@pytest.mark.parametrize("fault", MEANT)
+def test_a_split_whose_json_cannot_be_read_is_refused_and_not_passed_over(
+    tmp_path: Path, fault: str, lenient: bool
+) -> None:
+    root = _annotated(tmp_path / "d", "coco", {"train": {}, "val": {}})
+    change, words = MEANT[fault]
+    (root / "train.json").write_bytes(change((root / "train.json").read_text()))
+    (problem,) = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache", Reading(lenient))["problems"]
+    assert problem["where"].startswith("train.json")
+    assert words in problem["detail"]
+
+
+@pytest.mark.parametrize("layout", ["coco", "beside"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_json_in_the_encodings_of_windows_is_read(tmp_path: Path, encoding: str, layout: str) -> None:
+    root = _annotated(tmp_path / "d", layout, {"train": {}, "val": {}})
+    for file in [*root.glob("*.json"), *root.glob("annotations/*.json")]:
+        file.write_text(file.read_text(), encoding=encoding)
+    report = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache")
+    assert (report["ok"], report["statistics"]["boxes"]) == (True, 2)
+
+
+@pytest.mark.parametrize("layout", ["coco", "beside"])
+def test_polygons_without_a_box_have_their_bounding_box(tmp_path: Path, layout: str) -> None:
+    outline = [[4, 4, 16, 4, 16, 9], [4, 6, 10, 14, 8, 14]]
+    change = {"bbox": [], "segmentation": outline}
+    root = _annotated(tmp_path / "d", layout, {"train": change, "val": change})
+    report = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache")
+    assert report["ok"], report["problems"]
+    assert any("1 annotations have polygons, but no box" in warning for warning in report["warnings"])
+    (box,) = truth(open_dataset(tmp_path / "a.zip", tmp_path / "cache"), "val")["annotations"]
+    assert box["bbox"] == [4, 4, 12, 10]
+
+
+def test_images_that_no_annotation_file_names_are_counted(tmp_path: Path) -> None:
+    root = _annotated(tmp_path / "d", "coco", {"train": {}, "val": {}})
+    shutil.copy(root / "val/0.png", root / "val/extra.png")
+    report = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache")
+    assert "skipped 1 images that no annotation file names, such as val/extra.png" in report["warnings"]
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+def test_a_label_file_with_an_upper_case_suffix_is_never_a_missing_one(tmp_path: Path, lenient: bool) -> None:
+    root = make_dataset(tmp_path / "d", label=LABELS)
+    shutil.copy(root / "images/train/a.png", root / "images/train/b.png")
+    (root / "labels/train/b.TXT").write_text(LABELS)
+    report = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache", Reading(lenient))
+    (told,) = report["dropped"]["listed"] if lenient else report["problems"]
+    assert (report["ok"], told["detail"]) == (lenient, "expected the label file b.txt, got b.TXT")
+    assert not lenient or report["statistics"]["splits"]["train"]["images"] == 1
+
+
+@pytest.mark.parametrize("text", ["names: [a]\nnames: [b]\n", "names: {0: a, 1: b, 0: c}\n"])
+def test_a_key_twice_in_a_data_yaml_is_refused(tmp_path: Path, text: str) -> None:
+    root = make_dataset(tmp_path / "d", yaml="train: images/train\nval: images/val\n" + text)
+    (problem,) = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache")["problems"]
+    assert "more than once" in problem["detail"]

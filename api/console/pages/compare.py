@@ -1,0 +1,105 @@
+"""Jobs side by side: their figures, the settings in which they differ, curves, and cost against gain."""
+
+import asyncio
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from api.console import curves, scatter
+from api.console.pages.home import AP
+from api.console.visit import HEADERS, Visit
+from api.console.words import title
+
+MOST, PAGE, MOST_CURVES = 400, 100, 12  # jobs of a comparison; of one request; curves that can be told apart
+EPOCHS, MOST_SETTINGS = 200, 40
+FIGURES = ("AP_S", "AP", "AP50", "AP75", "AP_M", "AP_L")
+
+
+async def compare(visit: Visit) -> Response:
+    """Compare the jobs that the URL names: by id, or all of a study, a name or a label."""
+    jobs = await _jobs(visit)
+    rows = sorted((_row(job) for job in jobs), key=lambda row: -(row["figures"].get("AP_S") or -1.0))
+    return visit.render(
+        "compare.html",
+        rows=rows,
+        figures=FIGURES,
+        differing=differing(jobs),
+        chart=scatter.chart([(row["title"], row["seconds"], row["figures"].get("AP")) for row in rows]),
+        chosen={name: visit.query(name) for name in ("study", "name", "label")},
+        query=visit.request.url.query,
+        drawn=min(len(rows), MOST_CURVES),
+    )
+
+
+async def compare_curves(visit: Visit) -> Response:
+    """Return the jobs' AP over their epochs, as a chart."""
+    jobs = (await _jobs(visit))[:MOST_CURVES]
+    found = await asyncio.gather(
+        *(
+            visit.client.get(f"/v1/jobs/{job['id']}/metrics", name=AP, format="columns", downsample=EPOCHS)
+            for job in jobs
+        )
+    )
+    drawn = [curves.student_only(one["data"]) for one in found]
+    epochs = sorted({epoch for one in drawn for epoch in one["epoch"]})
+    series = []
+    for job, one in zip(jobs, drawn, strict=True):
+        known = dict(zip(one["epoch"], one.get(AP, []), strict=False))
+        series.append({"name": title(job), "values": [known.get(epoch) for epoch in epochs]})
+    charts = [{"title": "AP, validation", "unit": "%", "series": series}] if epochs else []
+    return JSONResponse({"epochs": epochs, "charts": charts, "best": None, "resumed": []}, headers=HEADERS)
+
+
+async def _jobs(visit: Visit) -> list[dict[str, Any]]:
+    ids = visit.request.query_params.getlist("job")
+    if ids:
+        return list(await asyncio.gather(*(visit.client.get(f"/v1/jobs/{each}") for each in ids[:MOST])))
+    filters = {name: value for name in ("study", "name", "label") if (value := visit.query(name))}
+    found: list[dict[str, Any]] = []
+    after = None
+    while filters and len(found) < MOST:
+        page = await visit.client.get("/v1/jobs", limit=PAGE, after=after, **filters)
+        found += [job for job in page["data"] if job["kind"] in ("distill", "train", "evaluate")]
+        if (after := page["next"]) is None:
+            break
+    return found[:MOST]
+
+
+def _row(job: dict[str, Any]) -> dict[str, Any]:
+    result = job["result"] or {}
+    return {
+        "id": job["id"], "title": title(job), "status": job["status"],
+        "figures": (result.get("metrics") or {}).get("coco") or {},
+        "seconds": result.get("seconds"), "memory": result.get("memory_bytes"),
+        "settings": _flat(job["resolved_spec"] or job["spec"]),
+    }  # fmt: skip
+
+
+def differing(jobs: list[dict[str, Any]]) -> list[str]:
+    """Return the names of the settings in which jobs differ: of those that all have, or that somebody has chosen.
+
+    The defaults of what only some jobs have, such as the options of a loss term, would drown the rest.
+
+    >>> one, other = {"train": {"seed": 0, "lr0": 0.1}}, {"train": {"seed": 1, "lr0": 0.1}, "teacher": {"job": "job_1"}}
+    >>> differing([{"spec": one, "resolved_spec": None}, {"spec": other, "resolved_spec": None}])
+    ['train.seed', 'teacher.job']
+    """
+    flat = [_flat(job["resolved_spec"] or job["spec"]) for job in jobs]
+    chosen = {name for job in jobs for name in _flat(job["spec"])}
+    names = dict.fromkeys(name for each in flat for name in each)
+    return [
+        name
+        for name in names
+        if name != "name"
+        and (name in chosen or all(name in each for each in flat))
+        and len({str(each.get(name)) for each in flat}) > 1
+    ][:MOST_SETTINGS]
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {name: v for key, each in value.items() for name, v in _flat(each, f"{prefix}{key}.").items()}
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        named = {str(each.get("name", place)): each for place, each in enumerate(value)}
+        return _flat(named, prefix)
+    return {prefix.removesuffix("."): value}

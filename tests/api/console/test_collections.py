@@ -1,0 +1,139 @@
+"""Datasets, models, studies, comparisons and administration: what they show, and that nothing in them is markup."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.jobs.lifecycle import Ending
+from api.tables.states import Status
+from tests.api.conftest import Service
+from tests.api.console.conftest import Reader, reader_of
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'{{7*7}}"
+FIGURES = {"AP": 20.0, "AP_S": 10.0, "AP50": 40.0, "AP75": 15.0, "AP_M": 30.0, "AP_L": None}
+STUDY: dict[str, Any] = {
+    "name": "paper",
+    "student": {"architecture": "yolov8n"},
+    "teacher": {"model": {"architecture": "yolov8s"}, "train": {"epochs": 1}},
+    "train": {"epochs": 1},
+    "methods": ["none", "rdr-kd"],
+    "seeds": [0, 1],
+}
+
+
+def is_escaped(shown: str) -> bool:
+    return "&lt;script&gt;alert(1)" in shown and "<script>alert" not in shown and "<img src=x" not in shown
+
+
+def trained(service: Service, folder: Path, dataset: str | None = None, **changes: Any) -> str:
+    """Return a job that has succeeded, with figures and weights."""
+    job = service.submit(dataset or service.dataset(), **changes)["id"]
+    held = service.bring(job, Status.RUNNING)
+    service.epoch(held, 1, metrics={"mAP50_95": 12.0})
+    service.publish(held, 1, b"weights", folder)
+    result = {"metrics": {"coco": FIGURES}, "seconds": 60.0, "memory_bytes": 1_000_000}
+    service.finish(held, Ending(Status.SUCCEEDED, result=result))
+    return job
+
+
+def test_a_dataset_of_a_hostile_name_has_its_page(open_service: Service) -> None:
+    service, reader = open_service, Reader(open_service.client)
+    name = HOSTILE.replace("/", "")  # a file's name has none
+    made = service.client.post("/v1/datasets", files={"file": (f"{name}.zip", b"PK\x05\x06" + bytes(18))})
+    dataset = made.raise_for_status().json()["id"]
+    for path in ("/datasets", f"/datasets/{dataset}"):
+        shown = reader.get(path)
+        assert "&lt;script&gt;alert(1)&lt;script&gt;" in shown
+        assert "<script>alert" not in shown
+    assert "A worker is checking it" in reader.get(f"/datasets/{dataset}")
+    assert reader.post(f"/datasets/{dataset}/delete").headers["location"] == "/datasets"
+    reader.get(f"/datasets/{dataset}", 404)
+
+
+def test_a_student_becomes_a_model_with_an_alias(open_service: Service, tmp_path: Path) -> None:
+    service, reader = open_service, Reader(open_service.client)
+    job = trained(service, tmp_path, name="half")
+    assert f'action="/jobs/{job}/register"' in reader.get(f"/jobs/{job}")
+    made = reader.post(f"/jobs/{job}/register", name=HOSTILE)
+    assert made.status_code == 303, made.text
+    path = made.headers["location"]
+    for page in ("/models", path):
+        assert is_escaped(reader.get(page))
+    assert f"/jobs/{job}" in reader.get(path)
+    assert reader.post(f"{path}/alias", alias="best").status_code in (303, 409)
+    assert reader.post(f"{path}/delete").status_code in (303, 409)
+
+
+def test_a_study_shows_its_methods_by_seed(open_service: Service) -> None:
+    service, reader = open_service, Reader(open_service.client)
+    study = (
+        service.client.post("/v1/studies", json=STUDY | {"dataset": service.dataset()}).raise_for_status().json()["id"]
+    )
+    assert "of 5 jobs" in reader.get("/studies")
+    shown = reader.get(f"/studies/{study}")
+    for words in ("student alone", "rdr-kd", "seed 0", "seed 1", "It is drawn when the last member has ended."):
+        assert words in shown
+    assert reader.post(f"/studies/{study}/cancel").status_code == 303
+    assert f'action="/studies/{study}/delete"' in reader.get(f"/studies/{study}")
+
+
+def test_jobs_side_by_side_by_id_and_by_name(open_service: Service, tmp_path: Path) -> None:
+    service, reader = open_service, Reader(open_service.client)
+    dataset = service.dataset()
+    jobs = [trained(service, tmp_path, dataset, name="pair", train={"lr0": lr0}) for lr0 in (0.1, 0.2)]
+    for query in ("&".join(f"job={job}" for job in jobs), "name=pair"):
+        shown = reader.get(f"/compare?{query}")
+        assert re.findall(r"<code>([\w.]+)</code>", shown) == ["train.lr0"]
+        assert shown.count("10.0 %") == 2
+        assert "<circle" in shown
+        curves = service.client.get(f"/compare/curves?{query}").json()
+        assert [one["name"] for one in curves["charts"][0]["series"]] == ["pair", "pair"]
+        assert curves["charts"][0]["series"][0]["values"] == [12.0]
+    reader.get("/compare?job=job_0", 404)
+    assert "Tick jobs" in reader.get("/compare")
+
+
+def test_a_key_is_made_shown_once_and_revoked(closed: Service) -> None:
+    reader = reader_of(closed, owner="ops", scope="admin")
+    made = reader.post("/administration/keys", name=HOSTILE, owner="alice", scope="read").text
+    key = re.search(r"rdr_[0-9a-f]+_[\w-]+", made)
+    assert key is not None
+    shown = reader.get("/administration")
+    assert is_escaped(shown)
+    assert key[0] not in shown
+    names = re.findall(r'action="/administration/keys/(\w+)/revoke"', shown)
+    assert reader.post(f"/administration/keys/{names[0]}/revoke").status_code == 303
+    assert "create api key" in reader.get("/audit")
+    assert "create api key" in reader.get("/audit?action=create_api_key")
+
+
+def test_a_webhook_shows_its_deliveries(closed: Service) -> None:
+    reader = reader_of(closed, owner="alice", scope="submit")
+    made = reader.post("/webhooks", url="http://127.0.0.1:9/x", name=HOSTILE)
+    assert "whsec_" in made.text
+    path = re.search(r'href="(/webhooks/whk_\w+)"', made.text)
+    assert path is not None
+    assert reader.post(f"{path[1]}/test").status_code == 303
+    shown = reader.get(path[1])
+    assert is_escaped(shown)
+    assert "Next attempt" in shown
+    assert reader.post(f"{path[1]}/delete").status_code == 303
+
+
+@pytest.mark.parametrize("path", ["/administration", "/audit"])
+def test_administration_is_for_admins(closed: Service, path: str) -> None:
+    reader = reader_of(closed, owner="alice", scope="submit")
+    reader.get(path, 403)
+    assert f'href="{path}"' not in reader.get("/")
+
+
+def test_a_read_key_sees_no_form(closed: Service, tmp_path: Path) -> None:
+    closed.client.headers.update(closed.key(owner="bob"))
+    dataset = closed.dataset()
+    trained(closed, tmp_path, dataset)
+    reader = reader_of(closed, owner="bob", scope="read")
+    for path in ("/datasets", f"/datasets/{dataset}", "/models", "/studies", "/webhooks", "/jobs", "/"):
+        assert re.findall(r'<form[^>]*method="post"[^>]*action="([^"]+)"', reader.get(path)) == ["/sign-out"], path
+        assert 'id="upload"' not in reader.get(path)
