@@ -26,6 +26,7 @@ from api.tables.states import Status
 # Not a parameter: a planner that sees none cannot tell that a partial index is meant.
 QUEUED: ColumnClause[str] = literal_column(f"'{Status.QUEUED}'", String)
 COMPARE = "compare"  # the kind of the jobs that draw reports of studies
+WITH_WEIGHTS = frozenset({"distill", "train"})  # kinds of jobs that hand back weights
 
 
 class Job(Leased, Owned, Base):
