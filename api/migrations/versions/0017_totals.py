@@ -93,7 +93,7 @@ def upgrade() -> None:
         sa.Column("study_id", sa.String(40), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_study_end")),
     )
-    op.execute(sa.text("INSERT INTO study_end (id, study_id) SELECT 'end' || substr(id, 4), id FROM study"))
+    op.execute(sa.text("INSERT INTO study_end (id, study_id) SELECT id, id FROM study"))
 
     op.create_table(
         "study_reference",
