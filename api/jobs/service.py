@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, literal, select
 from sqlalchemy.orm import Session
 
+from api import log_setup, tracing
 from api.access import quotas
 from api.db import UtcDateTime, new_id, now
 from api.errors import AlreadyFinished, Invalid, PathNotAllowed, UnknownReference, Unprocessable, UnusableReference
@@ -25,6 +26,7 @@ from api.tables.uploads import UploadStatus
 from rdrkd.errors import Problem
 from rdrkd.spec import (
     Architecture,
+    Compare,
     JobOutput,
     JobSpec,
     LocalModel,
@@ -96,6 +98,8 @@ def add(session: Session, spec: RunSpec, owner: str | None, continues: str | Non
     row = Job(id=new_id("job"), kind=spec.kind, name=spec.name, spec=spec.model_dump(mode="json", exclude_unset=True))
     row.priority, row.timeout_seconds, row.deadline = spec.priority, spec.timeout_seconds, spec.deadline
     row.owner, row.continues, row.gpu = owner, continues, needs_gpu(spec)
+    row.request_id, row.traceparent = log_setup.current_request(), tracing.current()
+    row.study = spec.study if isinstance(spec, Compare) else None
     row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again
     session.add(row)
     session.flush()
