@@ -23,7 +23,7 @@ BIN := .venv/bin
 PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 READY := .venv/ready-$(TORCH)
 
-.PHONY: help demo test test-all test-gpu test-faults check lint types contracts doctests lock-check client gain settings openapi lint-openapi transcripts bench \
+.PHONY: help demo test test-all test-gpu test-faults check lint types contracts doctests lock-check client gain settings reference openapi lint-openapi transcripts bench \
 	gpu-proof gpu-proof-pieces bench-queue bench-service bench-console console-vendor up down lock format secrets compose-test install clean
 
 help: ## List the targets
@@ -86,6 +86,9 @@ contracts: $(READY)
 
 doctests: $(READY)
 	$(BIN)/pytest -q --doctest-modules --ignore=api/migrations rdrkd api worker
+
+reference: $(READY) ## Generate docs/reference.md: options of commands, fields of specs, which a test compares
+	$(BIN)/python tools/generate_reference.py
 
 openapi: $(READY) ## Write docs/openapi.json anew: the service's interface, which a test compares
 	$(BIN)/python -m api openapi > docs/openapi.json

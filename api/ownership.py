@@ -30,6 +30,18 @@ def owner_of(session: Session) -> str | None:
     return caller.owner if caller is not None else None
 
 
+def owners_named(session: Session) -> tuple[str | None, ...]:
+    """Return whose names mean something to the session's caller, in this order.
+
+    An admin sees the things of all owners, but only two owners' names resolve: his own and the operator's, whose
+    things may be older than any key. Names of other owners could be the same; their ids work.
+    """
+    caller: Caller | None = session.info.get("caller")
+    if caller is not None and caller.scope == Scope.ADMIN and caller.owner is not None:
+        return caller.owner, None
+    return (owner_of(session),)
+
+
 @event.listens_for(Session, "do_orm_execute")
 def _narrow(state: ORMExecuteState) -> None:
     caller: Caller | None = state.session.info.get("caller")

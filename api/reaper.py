@@ -10,6 +10,7 @@ that failed, it leaves leases alone for one lease period: what kept the reaper f
 from renewing, too.
 """
 
+import argparse
 import logging
 import signal
 import threading
@@ -29,6 +30,7 @@ from api.queue import INSPECT, MOST_WAITING, TRAIN, Doorbell, transport_options
 from api.settings import Settings
 from api.storage import StorageUnreachable, deletions, open_storage, unreferenced
 from api.studies import service as studies
+from api.tables import tallies
 from api.uploads.datasets import unpacked
 from api.uploads.ledger import service as ledger
 from api.uploads.resumable import completion
@@ -91,6 +93,12 @@ class Reaper:
         for job_id in unblocking.catch_up(self.database):
             log.warning("%s failed: what it waits for will never be ready", job_id)
         self.report()
+        self.settle()
+
+    def settle(self) -> None:
+        """Sum up what has been added to totals."""
+        with self.database.transaction() as session:
+            tallies.settle(session)
 
     def expire(self) -> None:
         """Take rows back from workers that stopped renewing."""
@@ -208,6 +216,7 @@ def purge(broker: Engine, older_than_seconds: float) -> int:
 
 def main() -> None:
     """Run a reaper until SIGTERM or SIGINT."""
+    argparse.ArgumentParser(prog="python -m api.reaper", description=__doc__).parse_args()
     seal()
     settings = Settings()
     log_setup.set_up(settings)

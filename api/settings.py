@@ -179,6 +179,11 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65_535, description="TCP port to listen on")
     token: SecretStr | None = Field(None, description="the operator's bearer token, which guards every /v1 endpoint")
     token_file: Path | None = Field(None, description="file that holds the token, such as a container secret")
+    local_token_file: Path | None = Field(
+        None,
+        description="file that holds a token which `rdrkd up` makes anew for its own user: taken from this machine "
+        "only; unlike the token it closes the service to nobody",
+    )
     allowed_hosts: Annotated[list[str], NoDecode, BeforeValidator(_listed)] = Field(
         default_factory=list, description="further values accepted in the Host header, comma-separated"
     )
@@ -319,7 +324,12 @@ class Settings(BaseSettings):
         """Files and folders that hold secrets, for those who keep others from reading them."""
         folder = self.model_config.get("secrets_dir")
         database = self.database_url.partition(":///")[2] if self.database_url.startswith("sqlite") else ""
-        named = [self.token_file, Path(str(folder)) if folder else None, Path(database) if database else None]
+        named = [
+            self.token_file,
+            self.local_token_file,
+            Path(str(folder)) if folder else None,
+            Path(database) if database else None,
+        ]
         return [path.absolute() for path in named if path is not None]
 
     @property
@@ -331,6 +341,14 @@ class Settings(BaseSettings):
     def cache_dir(self) -> Path:
         """Folder of unpacked datasets, by content hash."""
         return self.data_dir / "cache"
+
+    def read_local_token(self) -> str | None:
+        """Return the token of the user who has started an embedded service, if there is one.
+
+        Raises:
+            OSError: its file cannot be read.
+        """
+        return self.local_token_file.read_text().strip() or None if self.local_token_file is not None else None
 
     def read_token(self) -> str | None:
         """Return the bearer token, if one is set.
@@ -350,3 +368,8 @@ class Settings(BaseSettings):
         if not token:
             raise ValueError("expected a token, got an empty one: unset it, or fill it")
         return token
+
+
+def has_token(settings: Settings) -> bool:
+    """Return whether the operator comes in without a key, too."""
+    return settings.token is not None or settings.token_file is not None or settings.local_token_file is not None

@@ -7,10 +7,16 @@ version 2.1 yet.
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import util
+
+from opentelemetry import context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 log = logging.getLogger(__name__)
 
+_PROPAGATOR = TraceContextTextMapPropagator()
 _TARGETS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
@@ -43,6 +49,26 @@ def set_up(service: str, redis: bool = False) -> bool:
     if redis:
         RedisInstrumentor().instrument()
     return True
+
+
+def current() -> str | None:
+    """Return the trace that this thread or task works in, as the header `traceparent`; None without one."""
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier)
+    return carrier.get("traceparent")
+
+
+@contextmanager
+def continuing(traceparent: str | None) -> Iterator[None]:
+    """Work in the trace of a `traceparent`; without one, or where there is a trace already, change nothing."""
+    if traceparent is None or current() is not None:
+        yield
+        return
+    token = context.attach(_PROPAGATOR.extract({"traceparent": traceparent}))
+    try:
+        yield
+    finally:
+        context.detach(token)
 
 
 def _asked_for() -> bool:

@@ -163,7 +163,12 @@ def test_every_line_names_tests_that_there_are(page: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tool", "page"), [("generate_settings.py", "settings.md"), ("generate_gain.py", "when-does-it-help.md")]
+    ("tool", "page"),
+    [
+        ("generate_settings.py", "settings.md"),
+        ("generate_gain.py", "when-does-it-help.md"),
+        ("generate_reference.py", "reference.md"),
+    ],
 )
 def test_generated_pages_are_current(tool: str, page: str, tmp_path: Path) -> None:
     subprocess.run([sys.executable, ROOT / "tools" / tool, tmp_path / page], check=True)

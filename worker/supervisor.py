@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.orm import Session
 
-from api import log_setup
+from api import log_setup, tracing
 from api.jobs import lifecycle, retention
 from api.jobs.lifecycle import Ending, Held
 from api.jobs.retention import Retention
@@ -115,7 +115,9 @@ class Attempt:
         job = [self.held.kind, self.folder / SPEC, "--run-dir", self.folder]
         command = [*self.command, *map(str, job), *options, "--cache", str(self.place.cache), "--events"]
         hidden, writable = self.place.hidden, [self.place.cache]
-        self.lease.child = Child(command, self.folder, self.log, hidden=hidden, writable=writable)
+        on_behalf = {"RDRKD_REQUEST_ID": self.held.request_id, "TRACEPARENT": tracing.current()}
+        env = {name: value for name, value in on_behalf.items() if value is not None}
+        self.lease.child = Child(command, self.folder, self.log, env, hidden=hidden, writable=writable)
         with Shipping(self.log, self._keep_log, self.place.settings.heartbeat_seconds):
             self._follow(self.lease.child)
             status = self.lease.child.wait()

@@ -3,7 +3,7 @@
 import logging
 from functools import partial
 
-from api import log_setup
+from api import log_setup, tracing
 from api.jobs import lifecycle, repair, upload_checks
 from api.queue import INSPECT, TRAIN
 from api.tables import job_inputs
@@ -40,7 +40,8 @@ CLAIMS: dict[str, Claim] = {TRAIN: train, INSPECT: inspect}
 
 
 def _run_job(place: Workplace, held: lifecycle.Held) -> None:
-    with log_setup.about(job_id=held.id, attempt=held.attempt):
+    about = log_setup.about(job_id=held.id, attempt=held.attempt, request_id=held.request_id)
+    with about, tracing.continuing(held.traceparent):
         log.info("claimed %s, attempt %d", held.id, held.attempt)
         supervisor.run(place, held)
     unpacked.sweep(place.database, place.cache)

@@ -51,6 +51,29 @@ def create(session: Session, request: KeyRequest) -> tuple[ApiKey, str]:
     return row, f"rdr_{row.id.removeprefix('key_')}_{secret}"
 
 
+def check_first(session: Session, request: KeyRequest, others: bool) -> None:
+    """Refuse a key that would leave nobody who can administer the service: any key closes it to callers without.
+
+    Args:
+        session: the caller's transaction.
+        request: the key to be made.
+        others: whether the operator has another way in, a token.
+
+    Raises:
+        Invalid: it is no admin key, and there is none that is valid.
+    """
+    if others or request.scope == Scope.ADMIN:
+        return
+    usable = (ApiKey.scope == Scope.ADMIN, ApiKey.revoked_at.is_(None))
+    valid = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now())
+    if not session.scalar(select(exists().where(*usable, valid))):
+        detail = (
+            f"expected an admin key first, got one of the scope {request.scope}: once there is a key, nobody comes in "
+            "without one, so nobody could make or revoke keys, or see what was made before"
+        )
+        raise Invalid.at(Problem("/scope", detail))
+
+
 def newest(session: Session, limit: int, after: str | None) -> tuple[Sequence[ApiKey], str | None]:
     """Read one page of keys, newest first, and the next cursor."""
     return page(session, select(ApiKey), ApiKey.id, limit, after)

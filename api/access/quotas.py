@@ -15,16 +15,15 @@ from sqlalchemy.orm import Session
 from api.db import now
 from api.errors import QuotaExceeded
 from api.settings import Settings
-from api.tables.datasets import Dataset
+from api.tables import tallies
 from api.tables.job_inputs import held
-from api.tables.jobs import QUEUED, Artifact, Job
+from api.tables.jobs import QUEUED, Job
 from api.tables.ledger import Reservation
-from api.tables.models import Model, ModelFile
 from api.tables.resumable import ResumableUpload
-from api.tables.uploads import UploadStatus
+from api.tables.tallies import Tally
 
 MOST_AT_ONCE = 1001  # jobs that one request queues: a study's
-COUNTED = ("datasets", "previews", "models", "model_files", "artifacts", "announced", "reserved")
+COUNTED = (*tallies.BYTES, "announced", "reserved")
 CLAIMS = 0x636C61696D  # "claim": the advisory lock of claims that look at quotas, on PostgreSQL
 CHECKS = 0x636865636B  # "check": that of claims of checks
 
@@ -94,30 +93,29 @@ def used_bytes(session: Session, owner: str | None) -> dict[str, int]:
     `announced` are uploads in pieces, which count whole from their announcement until they are complete, given up or
     abandoned; `reserved` is what requests and workers are writing.
     """
-    sums = {what: select(total).where(*where, whose == owner) for what, (total, whose, *where) in _counted().items()}
+    stored = tallies.totals(session, Tally.owner == owner, Tally.what.in_(tallies.BYTES))
+    sums = {what: select(total).where(*where, whose == owner) for what, (total, whose, *where) in _coming().items()}
     row = session.execute(select(*(query.scalar_subquery().label(what) for what, query in sums.items()))).one()
-    return {what: int(size) for what, size in row._mapping.items()}
+    coming = {what: int(size) for what, size in row._mapping.items()}
+    return {what: stored[what].total if what in stored else coming.get(what, 0) for what in COUNTED}
 
 
 def used_by_all(session: Session) -> dict[str | None, dict[str, int]]:
     """Sum the same of every owner who has anything; None is the operator."""
-    counted = _counted()
     found: dict[str | None, dict[str, int]] = {}
-    for what, (total, whose, *where) in counted.items():
+    for (owner, what), total in tallies.by_owner(session, Tally.what.in_(tallies.BYTES)).items():
+        if total.number:
+            found.setdefault(owner, dict.fromkeys(COUNTED, 0))[what] = total.total
+    for what, (total, whose, *where) in _coming().items():
         for owner, size in session.execute(select(whose, total).where(*where).group_by(whose)):
-            found.setdefault(owner, dict.fromkeys(counted, 0))[what] = int(size)
+            found.setdefault(owner, dict.fromkeys(COUNTED, 0))[what] = int(size)
     return found
 
 
-def _counted() -> dict[str, tuple[Any, ...]]:
-    """Return what counts, by name: its sum, the column of its owner, and further conditions."""
+def _coming() -> dict[str, tuple[Any, ...]]:
+    """Return what is not stored yet and counts, by name: its sum, the column of its owner, and further conditions."""
     going_on = (ResumableUpload.created.is_(None), ResumableUpload.expires_at > now())
     return {
-        "datasets": (_sum(Dataset.size), Dataset.owner, Dataset.status != UploadStatus.INVALID),
-        "previews": (_sum(Dataset.preview_size), Dataset.owner),
-        "models": (_sum(Model.size), Model.owner, Model.status != UploadStatus.INVALID),
-        "model_files": (_sum(ModelFile.size), Model.owner, ModelFile.model_id == Model.id),
-        "artifacts": (_sum(Artifact.size), Job.owner, Artifact.job_id == Job.id),
         "announced": (_sum(ResumableUpload.length), ResumableUpload.owner, *going_on),
         "reserved": (_sum(Reservation.size), Reservation.owner, Reservation.lease_until > now()),
     }

@@ -14,7 +14,7 @@ PREFIX = "/through"
 _NAME = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
 READ = re.compile(
     rf"/v1/(jobs/{_NAME}/(weights|metrics|logs|artifacts/{_NAME})|(models/{_NAME}/weights)|(datasets/{_NAME}/preview)"
-    rf"|(studies/{_NAME}/report)|(uploads/{_NAME})|openapi|source)"
+    rf"|(studies/{_NAME}/report)|(uploads/{_NAME})|source)"
 )
 WRITTEN = re.compile(rf"/v1/uploads(/{_NAME})?")
 

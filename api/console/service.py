@@ -22,6 +22,8 @@ _HOP = {"connection", "content-encoding", "content-length", "keep-alive", "serve
 class Service(Protocol):
     """The way to the service."""
 
+    docs: str  # address of the API's interactive documentation
+
     def client(self, request: Request, key: str | None) -> AsyncClient:
         """Return a client that acts with this key for whoever sent the request."""
 
@@ -31,6 +33,8 @@ class Service(Protocol):
 
 class InProcess:
     """The application that the console is part of."""
+
+    docs = "/docs"
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -64,6 +68,7 @@ class Remote:
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self.url, self._token = url, token
+        self.docs = f"{url}/docs"
         self._transport = httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_connections=50))
 
     def client(self, request: Request, key: str | None) -> AsyncClient:

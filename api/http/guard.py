@@ -74,11 +74,13 @@ class Guard:
         app: ASGIApp,
         settings: Settings,
         token: str | None,
+        local_token: str | None,
         keys: Lookup,
         uploads: tuple[str, ...],
         admission: Admission,
     ) -> None:
         self._app, self._token, self._keys, self._uploads = app, token, keys, uploads
+        self._local_token = local_token
         self._admission = admission
         self._settings, self._rates = settings, Rates(settings)
         self._hosts = {host.lower() for host in settings.allowed_hosts}
@@ -174,7 +176,7 @@ class Guard:
             _check_local(scope)
             scope["state"]["caller"] = LOOPBACK
         elif under_v1:
-            scope["state"]["caller"] = await self._caller(headers.get("authorization", ""))
+            scope["state"]["caller"] = await self._caller(headers.get("authorization", ""), scope.get("client"))
         found: Caller | None = scope["state"].get("caller")
         return found
 
@@ -183,13 +185,16 @@ class Guard:
         if not (is_loopback(host) or host in self._hosts):
             raise HostNotAllowed(f"expected a Host of this service, got {host!r}: RDRKD_ALLOWED_HOSTS may list it")
 
-    async def _caller(self, authorization: str) -> Caller:
+    async def _caller(self, authorization: str, client: tuple[str, int] | None) -> Caller:
         scheme, _, given = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthorized("expected the header Authorization: Bearer <API key or token>, got none")
         given = given.strip()
         # latin-1: the bytes as they were sent
         if self._token is not None and hmac.compare_digest(given.encode("latin-1"), self._token.encode()):
+            return TOKEN
+        local = self._local_token if client is None or is_loopback(client[0]) else None
+        if local is not None and hmac.compare_digest(given.encode("latin-1"), local.encode()):
             return TOKEN
         return await self._keys.caller(given)
 

@@ -15,7 +15,7 @@ from api.access.keys_schemas import KeyRequest
 from api.caller import COMMAND, Scope
 from api.db import Database
 from api.errors import ApiError
-from api.settings import Settings
+from api.settings import Settings, has_token
 from api.tables.keys import ApiKey
 from rdrkd.process.sealing import own_folder
 from rdrkd.spec.problems import problems_of
@@ -43,6 +43,8 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     database = Database(settings.database_url)
     try:
         with database.transaction() as session:
+            if arguments.action == "create":
+                arguments.others = has_token(settings)
             lines = list(_ACTIONS[arguments.action](session, arguments))
     except (ApiError, OverflowError) as error:
         sys.stderr.write(f"{error}\n")
@@ -61,6 +63,7 @@ def _create(session: Session, arguments: argparse.Namespace) -> Iterator[str]:
         request = KeyRequest.model_validate(asked)
     except ValidationError as error:
         raise ApiError("; ".join(f"{p.where.strip('/')}: {p.detail}" for p in problems_of(error, asked))) from error
+    keys.check_first(session, request, arguments.others)
     row, key = keys.create(session, request)
     audit.record(session, COMMAND, "create_api_key", row.id)
     yield key

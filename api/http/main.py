@@ -120,6 +120,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         Guard,
         settings=settings,
         token=settings.read_token(),
+        local_token=settings.read_local_token(),
         keys=lookup,
         uploads=UPLOADS,
         admission=app.state.admission,

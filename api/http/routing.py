@@ -18,12 +18,18 @@ from starlette.types import Receive, Scope, Send
 from api.access.transactions import UnitOfWork
 from api.caller import READING
 from api.http.dependencies import at_database, unit_of_work
+from api.http.naming import use_ids
 
 _REQUEST, _RESPONSE = "unit_request", "unit_response"  # what the endpoint itself may or may not ask for
 
 
 class Route(APIRoute):
-    """A route whose endpoint may ask for `Work`, if it is no coroutine."""
+    """A route whose endpoint may ask for `Work`, if it is no coroutine; its path may name things by name."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, with whole ids in the path's parameters."""
+        await use_ids(scope)
+        await super().handle(scope, receive, send)
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         work = [name for name, each in inspect.signature(endpoint).parameters.items() if _is_work(each)]
@@ -80,6 +86,7 @@ class Short(APIRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; with a query, or by another method, as FastAPI does."""
+        await use_ids(scope)
         if scope["query_string"] or scope["method"] not in (self.methods or ()):
             await super().handle(scope, receive, send)
             return

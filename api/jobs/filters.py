@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, select, union_all
+from sqlalchemy.orm import aliased
 
 from api.tables.jobs import Job
 from api.tables.studies import Study, StudyMember
@@ -27,7 +28,8 @@ def conditions(
     if created_before is not None:
         wanted.append(Job.created_at < created_before)
     if study is not None:
-        member = Job.id.in_(select(StudyMember.job_id).where(StudyMember.study_id == study))
-        teacher = Job.id.in_(select(Study.teacher_job).where(Study.id == study))
-        wanted.append(or_(member, teacher, Job.spec["study"].as_string() == study))
+        members = select(StudyMember.job_id).where(StudyMember.study_id == study)
+        teacher = select(Study.teacher_job).where(Study.id == study)
+        report = aliased(Job)
+        wanted.append(Job.id.in_(union_all(members, teacher, select(report.id).where(report.study == study))))
     return wanted

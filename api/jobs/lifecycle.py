@@ -53,6 +53,8 @@ class Held:
     timeout_seconds: int  # wall time of this attempt
     continues: str | None = None  # the job whose checkpoints the first attempt begins with
     scratch_after: int = 0  # the attempts up to this one have left nothing to go on from
+    request_id: str | None = None  # of the request that has submitted it
+    traceparent: str | None = None  # of the same
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,10 @@ def claim(
             pause=None,
             version=Job.version + 1,
         )
-        .returning(Job.id, Job.attempt, Job.kind, Job.spec, Job.timeout_seconds, Job.continues, Job.scratch_after)
+        .returning(
+            *(Job.id, Job.attempt, Job.kind, Job.spec, Job.timeout_seconds, Job.continues, Job.scratch_after),
+            *(Job.request_id, Job.traceparent),
+        )
     ).one_or_none()
     if row is None:
         return None

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.tables.jobs import Job
+from api.tables.jobs import WITH_WEIGHTS, Job
 from api.tables.states import Status
 from rdrkd.events import Phase
 from rdrkd.reasons import Reason
@@ -25,7 +25,7 @@ class JobLinks(BaseModel):
     checkpoints: str
     logs: str
     metrics: str
-    weights: str
+    weights: str | None = Field(description="null for kinds that hand back no weights")
     artifacts: str
 
 
@@ -100,12 +100,14 @@ class JobView(BaseModel):
         progress = row.progress or {}
         return cls.model_validate(
             shown
-            | {field: progress.get(field) for field in ("epoch", "epochs", "eta_seconds")}
+            | {field: progress.get(field) for field in ("epoch", "epochs")}
+            # A job that is being paused or cancelled has no end that could be estimated.
+            | {"eta_seconds": progress.get("eta_seconds") if row.status == Status.RUNNING else None}
             | {
                 "labels": row.spec.get("labels", {}),
                 "waiting_for": waiting_for,
                 "progress": {k: progress[k] for k in ("completed", "total", "unit") if k in progress} or None,
-                "links": links(row.id),
+                "links": links(row.id, row.kind),
             }
             | more
         )
@@ -152,7 +154,7 @@ class JobDetail(JobView):
     )
 
 
-def links(job_id: str) -> JobLinks:
+def links(job_id: str, kind: str) -> JobLinks:
     """Return a job's addresses."""
     base = f"/v1/jobs/{job_id}"
     return JobLinks(
@@ -166,6 +168,6 @@ def links(job_id: str) -> JobLinks:
         checkpoints=f"{base}/checkpoints",
         logs=f"{base}/logs",
         metrics=f"{base}/metrics",
-        weights=f"{base}/weights",
+        weights=f"{base}/weights" if kind in WITH_WEIGHTS else None,
         artifacts=f"{base}/artifacts",
     )

@@ -8,24 +8,25 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, literal, select
 from sqlalchemy.orm import Session
 
+from api import log_setup, tracing
 from api.access import quotas
 from api.db import UtcDateTime, new_id, now
 from api.errors import AlreadyFinished, Invalid, PathNotAllowed, UnknownReference, Unprocessable, UnusableReference
 from api.jobs import fitting, lifecycle, unblocking
 from api.jobs.events import service as events
+from api.jobs.naming import meant
 from api.jobs.workers import service as workers
 from api.ownership import owner_of
-from api.pages import get_or_404, page
+from api.pages import get_or_404, is_id, page
 from api.tables.datasets import Dataset
 from api.tables.jobs import COMPARE, Job
 from api.tables.models import Model
 from api.tables.states import TERMINAL, Status
 from api.tables.uploads import UploadStatus
-from api.uploads import model_versions
-from api.uploads.datasets import versions
 from rdrkd.errors import Problem
 from rdrkd.spec import (
     Architecture,
+    Compare,
     JobOutput,
     JobSpec,
     LocalModel,
@@ -70,10 +71,19 @@ def with_ids(session: Session, spec: Spec) -> Spec:
 
     Only the spec's own reference fields are replaced; a name that nothing answers to stays.
     """
-    ids: dict[str, Any] = dict(model_versions.resolved(session, references(spec)))
-    if not re.fullmatch(DATASET_ID, spec.dataset) and (dataset := versions.named(session, spec.dataset)) is not None:
-        ids["dataset"] = dataset.id
+    ids: dict[str, Any] = {}
+    for field, reference in references(spec).items():
+        if isinstance(reference, RegisteredModel) and len(found := _meant(session, Model, reference.model)) == 1:
+            ids[field] = RegisteredModel(model=found[0])
+        elif isinstance(reference, JobOutput) and len(found := _meant(session, Job, reference.job)) == 1:
+            ids[field] = JobOutput(job=found[0])
+    if len(found := _meant(session, Dataset, spec.dataset)) == 1:
+        ids["dataset"] = found[0]
     return replaced(spec, ids)
+
+
+def _meant(session: Session, table: Any, text: str) -> list[str]:
+    return [] if is_id(text) else meant(session, table, text)
 
 
 def add(session: Session, spec: RunSpec, owner: str | None, continues: str | None = None) -> Job:
@@ -88,6 +98,8 @@ def add(session: Session, spec: RunSpec, owner: str | None, continues: str | Non
     row = Job(id=new_id("job"), kind=spec.kind, name=spec.name, spec=spec.model_dump(mode="json", exclude_unset=True))
     row.priority, row.timeout_seconds, row.deadline = spec.priority, spec.timeout_seconds, spec.deadline
     row.owner, row.continues, row.gpu = owner, continues, needs_gpu(spec)
+    row.request_id, row.traceparent = log_setup.current_request(), tracing.current()
+    row.study = spec.study if isinstance(spec, Compare) else None
     row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again
     session.add(row)
     session.flush()
@@ -200,7 +212,10 @@ def _refusals(session: Session, dataset: str, models: Mapping[str, ModelRef]) ->
                 yield PathNotAllowed, Problem(f"/{field}/path", detail)
             case RegisteredModel():
                 yield from _upload_refusals(
-                    session.get(Model, reference.model), "model", reference.model, f"/{field}/model"
+                    session.get(Model, reference.model) if is_id(reference.model) else None,
+                    "model",
+                    reference.model[:80],
+                    f"/{field}/model",
                 )
             case JobOutput():
                 yield from _job_refusals(session, reference.job, f"/{field}/job")
@@ -216,9 +231,11 @@ def _upload_refusals(upload: Dataset | Model | None, what: str, id_: str, where:
 
 
 def _job_refusals(session: Session, id_: str, where: str) -> Iterator[Refusal]:
-    job = session.get(Job, id_)
+    job = session.get(Job, id_) if is_id(id_) else None
     if job is None:
-        yield UnknownReference, Problem(where, f"expected a job that exists, got {id_}")
+        several = f", of several: {', '.join(found)}" if (found := _meant(session, Job, id_)) else ""
+        detail = f"expected a job that exists, got {id_[:80]}{several}"
+        yield UnknownReference, Problem(where, detail)
     elif job.kind in WITHOUT_WEIGHTS:
         yield UnusableReference, Problem(where, f"expected a job that hands back weights, got one of kind {job.kind}")
     elif job.status in (Status.FAILED, Status.CANCELLING, Status.CANCELLED):

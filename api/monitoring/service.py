@@ -6,17 +6,19 @@ No function commits.
 from collections.abc import Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric, SummaryMetricFamily
-from sqlalchemy import func, select
+from sqlalchemy import func, literal_column, select
 from sqlalchemy.orm import Session
 
 from api.access import quotas
 from api.db import now, seconds_between
 from api.jobs.workers import service as workers
 from api.queue import INSPECT, TRAIN
+from api.tables import tallies
 from api.tables.attempts import JobAttempt
 from api.tables.job_inputs import held
 from api.tables.jobs import Job
-from api.tables.states import TERMINAL
+from api.tables.states import TERMINAL, Status
+from api.tables.tallies import Tally
 
 
 def figures(session: Session, free_bytes: int, unwritten_bytes: int, version: str) -> Iterator[Metric]:
@@ -42,23 +44,20 @@ def _jobs(session: Session) -> Iterator[Metric]:
     age = GaugeMetricFamily(
         "rdrkd_oldest_job_age_seconds", "Since the oldest job of a status was queued.", labels=["status"]
     )
-    queued_at = select(Job.status, seconds_between(func.min(Job.queued_at), now())).group_by(Job.status)
-    oldest: dict[str, float | None] = dict(iter(session.execute(queued_at)))
-    counts = workers.counts(session)
-    for status in counts:
-        jobs.add_metric([status], counts[status])
+    since = seconds_between(func.min(Job.queued_at), now())
+    by_status = select(Job.status, since).where(held(Job)).group_by(Job.status)
+    oldest: dict[str, float | None] = dict(iter(session.execute(by_status)))
+    for waiting in (Status.QUEUED, Status.PAUSED):  # any number of jobs: the first entry of an index
+        oldest[waiting] = session.scalar(select(since).where(Job.status == literal_column(f"'{waiting}'")))
+    for status, count in workers.counts(session).items():
+        jobs.add_metric([status], count)
         if status not in TERMINAL:
             age.add_metric([status], oldest.get(status) or 0.0)
     yield jobs
     yield age
     took = SummaryMetricFamily("rdrkd_job_duration_seconds", "From start to end.", labels=["kind", "status"])
-    durations = (
-        select(Job.kind, Job.status, func.count(), func.sum(seconds_between(Job.started_at, Job.finished_at)))
-        .where(Job.started_at.is_not(None), Job.finished_at.is_not(None))
-        .group_by(Job.kind, Job.status)
-    )
-    for kind, status, number, seconds in session.execute(durations):
-        took.add_metric([kind, status], number, float(seconds))
+    for name, (number, microseconds) in tallies.totals(session, Tally.what.startswith(tallies.TOOK)).items():
+        took.add_metric(name.removeprefix(tallies.TOOK).split("/"), number, microseconds / 1e6)
     yield took
 
 
@@ -75,13 +74,15 @@ def _leases(session: Session) -> Iterator[Metric]:
 
 
 def _attempts(session: Session) -> Iterator[Metric]:
-    outcome = func.coalesce(JobAttempt.outcome, "going_on")
-    spent = func.sum(seconds_between(JobAttempt.started_at, func.coalesce(JobAttempt.ended_at, now())))
     attempts = SummaryMetricFamily(
         "rdrkd_attempt_seconds", "Time that workers have spent on jobs, by how it ended.", labels=["outcome"]
     )
-    for ended, number, seconds in session.execute(select(outcome, func.count(), spent).group_by(outcome)):
-        attempts.add_metric([ended], number, float(seconds))
+    for name, (number, microseconds) in tallies.totals(session, Tally.what.startswith(tallies.ATTEMPT)).items():
+        attempts.add_metric([name.removeprefix(tallies.ATTEMPT)], number, microseconds / 1e6)
+    spent = func.sum(seconds_between(JobAttempt.started_at, now()))
+    number, seconds = session.execute(select(func.count(), spent).where(JobAttempt.ended_at.is_(None))).one()
+    if number:
+        attempts.add_metric(["going_on"], number, float(seconds))
     yield attempts
 
 

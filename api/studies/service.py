@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
 from api.access import quotas
@@ -15,11 +15,11 @@ from api.jobs import service as jobs
 from api.ownership import owner_of
 from api.pages import get_or_404, page
 from api.studies import lengthened
-from api.tables.jobs import COMPARE, Job
+from api.tables.jobs import Job
 from api.tables.states import TERMINAL, Status
-from api.tables.studies import Study, StudyMember
+from api.tables.studies import Study, StudyEnd, StudyMember, StudyReference
 from rdrkd.errors import Problem
-from rdrkd.spec import JOB_SPEC, Compare, references
+from rdrkd.spec import JOB_SPEC, Compare, JobOutput, RegisteredModel, references
 from rdrkd.spec.problems import problems_of
 from rdrkd.spec.study import Method
 from rdrkd.spec.study import Study as Spec
@@ -27,6 +27,7 @@ from rdrkd.study.members import job_spec, teacher_spec
 from rdrkd.study.timing import stretched_spec
 
 MOST_MEMBERS = 1000
+MOST_ENDS = 1000  # of members, that one round looks at
 COMPARE_PRIORITY = 100  # a report is drawn in seconds: nobody waits for it behind a training
 Ended = frozenset({Status.FAILED, Status.CANCELLED})
 
@@ -65,6 +66,7 @@ def create(session: Session, spec: Spec) -> tuple[Study, list[str]]:
         study.teacher_job = jobs.add(session, JOB_SPEC.validate_python(training), study.owner).id
         rings.append(study.teacher_job)
     session.flush()
+    session.execute(insert(StudyReference), [{"study_id": study.id, "on_id": id_} for id_ in sorted(_named(spec))])
     rings += _add_missing(session, study, spec)
     quotas.check_jobs(session, study.owner)
     return study, rings
@@ -192,38 +194,43 @@ def draw(session: Session, study_id: str) -> tuple[Job, list[str]]:
 def draw_finished(session: Session) -> list[str]:
     """Queue reports of the studies that have ended since their last report; return the jobs' ids.
 
-    Members whose length is measured are queued by now; without any the report is. One that could not be drawn is not
-    tried again: its owner may ask.
+    Only studies of which a member has ended since the last call are looked at. Members whose length is measured are
+    queued by now; without any the report is. One that could not be drawn is not tried again: its owner may ask.
     """
+    noted = session.execute(select(StudyEnd.id, StudyEnd.study_id).order_by(StudyEnd.id).limit(MOST_ENDS)).all()
+    if not noted:
+        return []
+    ids = sorted({study_id for _, study_id in noted})
+    # One that somebody else holds keeps its notes, and is looked at again.
+    there = select(Study.id).where(Study.id.in_(ids))
+    free = session.scalars(there.with_for_update(skip_locked=True, key_share=True)).all()
+    held_by_others = set(session.scalars(there)).difference(free)
     own = StudyMember.study_id == Study.id
     trained = select(Job.id).join(StudyMember, StudyMember.job_id == Job.id).where(own)
     last = select(func.max(Job.finished_at)).join(StudyMember, StudyMember.job_id == Job.id).where(own)
     report = aliased(Job)
     drawn = select(report.id).where(
-        report.kind == COMPARE,
-        report.spec["study"].as_string() == Study.id,
+        report.study == Study.id,
         report.created_at >= last.correlate(Study).scalar_subquery(),
     )
-    ended = (
-        select(Study)
-        .where(
-            ~trained.where(Job.status.not_in(TERMINAL)).exists(),
-            trained.where(Job.status == Status.SUCCEEDED).exists(),
-            ~drawn.exists(),
-        )
-        .with_for_update(skip_locked=True)
+    ended = select(Study).where(
+        Study.id.in_(free),
+        ~trained.where(Job.status.not_in(TERMINAL)).exists(),
+        trained.where(Job.status == Status.SUCCEEDED).exists(),
+        ~drawn.exists(),
     )
     queued: list[str] = []
     for study in session.scalars(ended).all():
         more = _add_lengthened(session, study, Spec.model_validate(study.spec))
         queued += more or [_draw(session, study, members_of(session, study).succeeded).id]
+    done = [id_ for id_, study_id in noted if study_id not in held_by_others]
+    session.execute(delete(StudyEnd).where(StudyEnd.id.in_(done)).execution_options(synchronize_session=False))
     return queued
 
 
 def reports(session: Session, study_id: str) -> Sequence[Job]:
     """Read the jobs that draw a study's report, newest first."""
-    own = (Job.kind == COMPARE, Job.spec["study"].as_string() == study_id)
-    return session.scalars(select(Job).where(*own).order_by(Job.id.desc())).all()
+    return session.scalars(select(Job).where(Job.study == study_id).order_by(Job.id.desc())).all()
 
 
 def newest_report(session: Session, study_id: str) -> Job | None:
@@ -290,6 +297,17 @@ def _teacher_reference(study: Study, spec: Spec) -> dict[str, str]:
         return {"job": study.teacher_job}
     reference: dict[str, str] = spec.teacher.model.model_dump(mode="json")
     return reference
+
+
+def _named(spec: Spec) -> set[str]:
+    """Return the ids of what a study's own spec refers to."""
+    ids = {spec.dataset}
+    for reference in references(spec).values():
+        if isinstance(reference, RegisteredModel):
+            ids.add(reference.model)
+        elif isinstance(reference, JobOutput):
+            ids.add(reference.job)
+    return ids
 
 
 def _check(session: Session, spec: Spec) -> None:

@@ -26,6 +26,7 @@ from api.tables.states import Status
 # Not a parameter: a planner that sees none cannot tell that a partial index is meant.
 QUEUED: ColumnClause[str] = literal_column(f"'{Status.QUEUED}'", String)
 COMPARE = "compare"  # the kind of the jobs that draw reports of studies
+WITH_WEIGHTS = frozenset({"distill", "train"})  # kinds of jobs that hand back weights
 
 
 class Job(Leased, Owned, Base):
@@ -55,6 +56,9 @@ class Job(Leased, Owned, Base):
     scratch_after: Mapped[int] = mapped_column(default=0)  # no attempt goes on from checkpoints of those up to this
     earlier: Mapped[list[Any]] = mapped_column(JSON, default=list)  # how it ended before its owner let it go on
     phase: Mapped[str | None] = mapped_column(String(20))
+    study: Mapped[str | None] = mapped_column(String(40))  # whose report it draws
+    request_id: Mapped[str | None] = mapped_column(String(40))  # of the request that has submitted it
+    traceparent: Mapped[str | None] = mapped_column(String(55))  # of the same (W3C Trace Context), if it was traced
     progress: Mapped[dict[str, Any] | None]  # the last progress event: completed, total, unit, epoch, eta_seconds
     metrics: Mapped[dict[str, Any] | None]  # the last epoch's metrics
     version: Mapped[int] = mapped_column(default=1)  # +1 at every write; the ETag of the job
@@ -83,8 +87,12 @@ _partial("ix_job_claim_cpu", *_IN_TURN, **_FREE_CPU)  # of workers without a GPU
 _partial("ix_job_claim_owner", Job.owner, *_IN_TURN, **_FREE)  # while some owners have as many running as they may
 _partial("ix_job_silent", Job.rung_at, Job.queued_at, **_FREE)
 _partial("ix_job_queue", *_IN_TURN, sqlite="status = 'queued'")
+_partial("ix_job_queue_owner", Job.owner, *_IN_TURN, sqlite="status = 'queued'")
 _partial("ix_job_oldest", Job.queued_at, sqlite="status = 'queued'")
+_partial("ix_job_paused", Job.queued_at, sqlite="status = 'paused'")
+_partial("ix_job_oldest_owner", Job.owner, Job.queued_at, sqlite="status = 'queued'")
 _partial("ix_job_deadline", Job.deadline, sqlite=_LIMITED)
+_partial("ix_job_study", Job.study, sqlite="study IS NOT NULL")
 _partial("ix_job_report", Job.id, sqlite=f"kind = '{COMPARE}'")
 
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, String, false
+from sqlalchemy import BigInteger, Index, String, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.db import Base, UtcDateTime, now
@@ -13,6 +13,15 @@ class ResumableUpload(Owned, Base):
     """A file that a client has announced; its length so far is the file's own (`api.storage.partial_uploads`)."""
 
     __tablename__ = "resumable_upload"
+    __table_args__ = (
+        Index(
+            "ix_resumable_upload_open",
+            "owner",
+            "expires_at",
+            sqlite_where=text("created IS NULL"),
+            postgresql_where=text("created IS NULL"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)  # upl_<uuid7>
     kind: Mapped[str] = mapped_column(String(20))  # dataset | model

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.db import Base, UtcDateTime, now
@@ -18,7 +18,8 @@ class Study(Owned, Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)  # stu_<uuid7>: sorts by time
     name: Mapped[str] = mapped_column(String(64))
     spec: Mapped[dict[str, Any]]  # rdrkd.spec.study.Study, as it was posted and extended since
-    teacher_job: Mapped[str | None] = mapped_column(ForeignKey("job.id"))  # that trains the teacher, where one does
+    # That trains the teacher, where one does.
+    teacher_job: Mapped[str | None] = mapped_column(ForeignKey("job.id"), index=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())
 
 
@@ -31,3 +32,22 @@ class StudyMember(Base):
     method: Mapped[str] = mapped_column(String(64), primary_key=True)
     seed: Mapped[int] = mapped_column(primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("job.id"), index=True)
+
+
+class StudyReference(Base):
+    """A dataset, model or job that a study's own spec refers to."""
+
+    __tablename__ = "study_reference"
+    __table_args__ = (Index("ix_study_reference_on_id", "on_id", "study_id"),)
+
+    study_id: Mapped[str] = mapped_column(ForeignKey("study.id", ondelete="CASCADE"), primary_key=True)
+    on_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+
+
+class StudyEnd(Base):
+    """That a member of a study has ended: the reaper looks whether the study has, and deletes the row."""
+
+    __tablename__ = "study_end"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)  # end_<uuid7>
+    study_id: Mapped[str] = mapped_column(String(40))

@@ -5,18 +5,17 @@ moves later changes no job.
 """
 
 import hashlib
-import re
-from collections.abc import Mapping
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from api.db import now
-from api.ownership import owner_of
+from api.ownership import owners_named
 from api.tables.models import Model, ModelAlias, ModelSeries
-from rdrkd.spec import ModelRef, RegisteredModel
-from rdrkd.spec.references import MODEL_ID
+from api.tables.uploads import UploadStatus
+
+MOST_DIGITS = 9  # of a version
 
 
 def series_id(owner: str | None, name: str) -> str:
@@ -56,26 +55,26 @@ def move(session: Session, row: Model, alias: str) -> None:
             session.scalar(moved)
 
 
-def resolved(session: Session, references: Mapping[str, ModelRef]) -> dict[str, RegisteredModel]:
-    """Return, by field, those references that name a model by alias or version, each as that model's id.
+def named(session: Session, reference: str) -> str | None:
+    """Return the id of the model that `name@alias`, `name@version` or `name`, its newest version, means to the caller.
 
-    A reference that no model answers to is left out.
+    The caller's own names come first; to an admin the operator's mean something, too.
     """
-    named = {
-        field: reference.model
-        for field, reference in references.items()
-        if isinstance(reference, RegisteredModel) and not re.fullmatch(MODEL_ID, reference.model)
-    }
-    found = {field: _meant(session, name) for field, name in named.items()}
-    return {field: RegisteredModel(model=id_) for field, id_ in found.items() if id_ is not None}
+    for owner in owners_named(session):
+        if (found := _of_owner(session, reference, owner)) is not None:
+            return found
+    return None
 
 
-def _meant(session: Session, reference: str) -> str | None:
+def _of_owner(session: Session, reference: str, owner: str | None) -> str | None:
+    mine = select(Model.id).where(Model.owner.is_not_distinct_from(owner))
     name, _, which = reference.rpartition("@")
-    owner = owner_of(session)
-    if which.isdecimal():
-        same_owner = Model.owner.is_(None) if owner is None else Model.owner == owner
-        found = select(Model.id).where(Model.name == name, Model.version == int(which), same_owner)
-        return session.scalar(found)
-    alias = session.get(ModelAlias, (series_id(owner, name), which))
-    return alias.model_id if alias is not None else None
+    if name and which.isdecimal() and len(which) <= MOST_DIGITS:
+        found = session.scalar(mine.where(Model.name == name, Model.version == int(which)))
+    else:
+        alias = session.get(ModelAlias, (series_id(owner, name), which)) if name else None
+        found = alias.model_id if alias is not None else None
+    if found is not None:
+        return found
+    usable = mine.where(Model.name == reference, Model.status != UploadStatus.INVALID)
+    return session.scalar(usable.order_by(Model.version.desc()).limit(1))

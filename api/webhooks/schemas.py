@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.access.keys_schemas import Name
 from api.jobs.events.webhook_messages import Event
 from api.tables.webhooks import Delivery, DeliveryAttempt, DeliveryStatus, Webhook
+from api.webhooks.vault import Vault
 
 Url = Annotated[
     str,
@@ -51,13 +52,17 @@ class WebhookView(BaseModel):
     failing_since: datetime | None = Field(description="first failure since the last success")
     disabled_at: datetime | None
     disabled_reason: str | None
+    can_sign: bool = Field(
+        description="`false`: the service has lost the key that encrypts the secret; nothing is sent until the key is "
+        "restored or the secret rotated"
+    )
     created_at: datetime
 
     @classmethod
-    def of(cls, row: Webhook, **more: Any) -> Self:
+    def of(cls, row: Webhook, vault: Vault, **more: Any) -> Self:
         """Show a row, and what `more` a wider view has."""
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
-        return cls(**shown, **more)
+        return cls(**shown, can_sign=vault.can_sign(row.secrets), **more)
 
 
 class NewSecretView(WebhookView):

@@ -44,6 +44,12 @@ class Vault:
                 opened.append(secret if secret.startswith(_CLEAR) else self._any.decrypt(secret).decode())
         return opened
 
+    def can_sign(self, secrets: Sequence[dict[str, Any]]) -> bool:
+        """Return whether a webhook with these entries can be signed for; make no key where there is none."""
+        given = self._settings.encryption_keys is not None or (self._settings.data_dir / FILE).exists()
+        sealed = [entry["secret"] for entry in secrets]
+        return bool(self.open([secret for secret in sealed if given or secret.startswith(_CLEAR)]))
+
     def reseal(self, session: Session) -> int:
         """Encrypt with the newest key what is in clear or under an older one; return of how many webhooks."""
         count = 0

@@ -17,6 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import typer
 
+from rdrkd.cli import local_token
 from rdrkd.cli.terminal import Terminal
 from rdrkd.events import EXIT_DONE, EXIT_FAILED
 
@@ -53,7 +54,7 @@ def connected(url: str, token_file: Path | None, as_json: bool) -> Iterator[tupl
     if not _listens(url):
         terminal.note(f"error: nothing answers at {url}; start one with `rdrkd up`, or name another with --url")
         raise typer.Exit(EXIT_UNREACHABLE)
-    token = token_file.read_text().strip() if token_file else os.environ.get("RDRKD_TOKEN")
+    token = token_file.read_text().strip() if token_file else os.environ.get("RDRKD_TOKEN") or local_token.token_of(url)
     try:
         with Client(url, token) as client:
             yield client, terminal

@@ -16,6 +16,7 @@ QUEUES = {"train": "jobs", "inspect": "checks of uploads"}
 PATIENCE_SECONDS = 60.0  # a claimable job that waits for longer is not taken
 
 NEARLY_FULL = 0.9  # of a quota
+SHOWN = 3  # ids in a finding
 
 
 class Finding(NamedTuple):
@@ -41,6 +42,24 @@ def findings(service: "Client") -> Iterator[Finding]:
     yield from _devices(present)
     yield _queue(service.queue())
     yield from _usage(service)
+    yield from _webhooks(list(service.webhooks()))
+
+
+def _webhooks(there: list[dict[str, Any]]) -> Iterator[Finding]:
+    if not there:
+        return
+    lost = [hook["id"] for hook in there if not hook.get("can_sign", True)]  # an earlier version does not say
+    if not lost:
+        yield Finding("webhooks", "ok", str(len(there)))
+        return
+    shown = ", ".join(lost[:SHOWN]) + (f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else "")
+    detail = f"the encryption key of {len(lost)} of {len(there)} is lost or was changed, nothing is sent to {shown}"
+    advice = (
+        "restore the key from its backup: RDRKD_ENCRYPTION_KEYS, rdrkd_encryption_keys in RDRKD_SECRETS_DIR, or "
+        "encryption.key in RDRKD_DATA_DIR, the same for API and reaper; if there is none, rotate the secret of each: "
+        "POST /v1/webhooks/{id}/rotate"
+    )
+    yield Finding("webhooks", "fault", detail, advice)
 
 
 def _usage(service: "Client") -> Iterator[Finding]:

@@ -267,6 +267,7 @@ def chosen_for(options: Mapping[str, Any], service: "Client", tell: Callable[[st
 
     teacher, student = _on_service("teacher", options), _on_service("student", options)
     validated(spec_of(teacher, student, str(options["data"]), options, choose(Facts(), options)))
+    teacher = _known(service, teacher)
     sender = Sender(service, Path(), tell)
     teacher, student = sender.reference(teacher, "--teacher"), sender.reference(student, "--student")
     dataset = sender.dataset(str(options["data"]), "--data")
@@ -279,7 +280,7 @@ def chosen_for(options: Mapping[str, Any], service: "Client", tell: Callable[[st
 
 
 def _on_service(field: str, options: Mapping[str, Any]) -> dict[str, str]:
-    """Return the reference that an option means: a job's or model's id, a model's name, an architecture, or a file."""
+    """Return the reference that an option means: a job, a model, an architecture, or a file."""
     text = str(options[field])
     if text.startswith(_JOB):
         return {"job": text}
@@ -287,9 +288,31 @@ def _on_service(field: str, options: Mapping[str, Any]) -> dict[str, str]:
         return {"model": text}
     if field == "student":
         return student_of(text)
-    if not Path(text).is_file():
-        raise SpecError(f"--{field}: expected a weights file, or a model's or job's id, got nothing at {text}")
-    return {"path": text}
+    if Path(text).is_file():
+        return {"path": text}
+    if "/" in text or Path(text).suffix in (".pt", ".safetensors"):
+        raise SpecError(f"--{field}: expected a weights file, or a model or job, got nothing at {text}")
+    return {"model": text}
+
+
+def _known(service: "Client", teacher: dict[str, str]) -> dict[str, str]:
+    """Return the reference to a teacher by its id: of a model, or else of a job of this name.
+
+    Raises:
+        SpecError: the service has neither.
+    """
+    from rdrkd.client import Refused
+
+    text = teacher.get("model")
+    if text is None:
+        return teacher
+    for kind, read in (("model", service.model), ("job", service.job)):
+        try:
+            return {kind: read(text).id}
+        except Refused as refused:
+            if refused.code != "not_found":
+                raise
+    raise SpecError(f"--teacher: expected a weights file, or a model or job of the service, got {text!r}")
 
 
 def _facts_of(service: "Client", teacher: Mapping[str, str], student: Mapping[str, str], dataset: str) -> Facts:

@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +23,7 @@ import psutil
 from rich.console import Console
 
 import rdrkd
+from rdrkd.cli import local_token
 from rdrkd.errors import RdrkdError
 from rdrkd.events import EXIT_DONE
 from rdrkd.process.sealing import hand_over, own_folder, seal
@@ -59,11 +60,12 @@ def up(data_dir: Path, host: str = "127.0.0.1", port: int = 8000, detach: bool =
     if detach:
         return _detach(data_dir, host, port)
     console = Console(stderr=True)
-    with _sole_owner(data_dir) as pid_file, _stop_signals() as stopped:
+    with _sole_owner(data_dir) as pid_file, _stop_signals() as stopped, ExitStack() as stack:
         _check_port(host, port)
         (data_dir / "logs").mkdir(exist_ok=True)
         url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104 - compared only
-        environment = _environment(data_dir, host, port)
+        token_file = stack.enter_context(local_token.made(host, port))
+        environment = _environment(data_dir, host, port, token_file)
         children = [Supervised("api", CHILDREN["api"], environment, data_dir / "logs")]
         try:
             _await_ready(url, children[0], stopped, data_dir / "logs")
@@ -211,10 +213,12 @@ def _running(data_dir: Path) -> int | None:
     return None
 
 
-def _environment(data_dir: Path, host: str, port: int) -> dict[str, str]:
+def _environment(data_dir: Path, host: str, port: int, token_file: Path | None) -> dict[str, str]:
     """Return the children's environment; they find this very code, installed or not."""
     code = [str(Path(rdrkd.__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     ours = {"RDRKD_DATA_DIR": str(data_dir), "RDRKD_HOST": host, "RDRKD_PORT": str(port)}
+    if token_file is not None:
+        ours["RDRKD_LOCAL_TOKEN_FILE"] = str(token_file)
     return os.environ | ours | {"PYTHONPATH": os.pathsep.join(code)}
 
 

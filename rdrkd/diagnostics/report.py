@@ -19,9 +19,14 @@ from rdrkd.events import Warn
 from rdrkd.files import write_atomically
 from rdrkd.paths import without_paths
 from rdrkd.reporter import Reporter
-from rdrkd.run_folder.names import PAGE, PICTURE, PREDICTIONS, RESOLVED
+from rdrkd.run_folder.names import CONFUSION, CURVE, PAGE, PICTURE, PREDICTIONS, RESOLVED
 
 _MARKS = {"fair": "good", "weak": "bad", "strong": "bad", "off": "none", "unknown": "none"}
+_PICTURES = {
+    PREDICTIONS: "Some validation images, each network from the confidence with its best F1",
+    CURVE: "Precision and recall of the student, by Ultralytics",
+    CONFUSION: "Confusion matrix of the student, by Ultralytics",
+}
 _SECONDS = 30.0  # from one report of a training to the next: drawing one takes about a second
 
 
@@ -57,7 +62,7 @@ def write_report(run_dir: Path, result: Mapping[str, Any] | None = None) -> list
         parts=tables.parts(run),
         batches=tables.batches(run),
         left_out=presence.note(run),
-        predictions=_inline(run_dir / PREDICTIONS) if result is not None or run.result is not None else "",
+        pictures=_pictures(run_dir) if result is not None or run.result is not None else [],
         spec=without_paths(json.dumps(run.spec, indent=2, ensure_ascii=False)),
     )
     write_atomically(run_dir / PAGE, page.encode(errors="replace"))  # JSON can hold halves of characters
@@ -65,11 +70,14 @@ def write_report(run_dir: Path, result: Mapping[str, Any] | None = None) -> list
     return [PAGE, PICTURE]
 
 
-def _inline(picture: Path) -> str:
-    """Return a picture as a data URL; empty where there is none."""
-    if not picture.is_file():
-        return ""
-    return f"data:image/jpeg;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+def _pictures(run_dir: Path) -> list[tuple[str, str]]:
+    """Return the pictures that the run has left, each with its caption, as data URLs."""
+    found = []
+    for name, caption in _PICTURES.items():
+        if (file := run_dir / name).is_file():
+            kind = "jpeg" if file.suffix == ".jpg" else "png"
+            found.append((caption, f"data:image/{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"))
+    return found
 
 
 class Reports:

@@ -4,6 +4,7 @@ All figures are in percent. The two differ by some points on drone images (other
 number of detections), so each is labelled.
 """
 
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ from rdrkd.process.devices import devices_of
 from rdrkd.reporter import Reporter
 from rdrkd.ultralytics_adapter import DetectionValidator, provide_font
 
+# Our name -> Ultralytics', of the plots that a report takes along.
+PLOTS = {"pr_curve.png": "BoxPR_curve.png", "confusion_matrix.png": "confusion_matrix_normalized.png"}
 SINGLE = ("item",)  # Ultralytics' class name where all classes are treated as one
 _OWN = {
     "mAP50_95": "metrics/mAP50-95(B)",
@@ -42,6 +45,7 @@ def evaluate(
     device: str | None = None,
     reporter: Reporter | None = None,
     single_cls: bool = False,
+    plots: Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate `weights` on a split of `data` with `imgsz` px input, on the first of the devices.
 
@@ -58,7 +62,7 @@ def evaluate(
     """
     model = load_weights(weights)
     check_pair(model.names, data, split, single_cls)
-    return measure(model.model, data, imgsz, batch, split, device, reporter, single_cls)
+    return measure(model.model, data, imgsz, batch, split, device, reporter, single_cls, plots=plots)
 
 
 def check_pair(names: Sequence[str], data: Dataset, split: str, single_cls: bool = False) -> None:
@@ -85,6 +89,7 @@ def measure(
     reporter: Reporter | None,
     single_cls: bool = False,
     rect: bool = True,
+    plots: Path | None = None,
 ) -> dict[str, Any]:
     """Return the figures of `evaluate` of a network, or of the file of an exported one.
 
@@ -98,13 +103,24 @@ def measure(
         reporter: receives the progress.
         single_cls: all classes are one.
         rect: images keep their proportions; exported networks of a fixed shape see squares in any case.
+        plots: folder for Ultralytics' precision-recall curve and confusion matrix (`PLOTS`); None: they are not drawn.
     """
     provide_font()
     with tempfile.TemporaryDirectory(prefix="rdrkd-evaluate-") as folder:
         data.write_yaml(Path(folder, "data.yaml"))
         validator = Collector(Path(folder), imgsz, batch, split, devices_of(device)[0], reporter, single_cls, rect)
+        validator.args.plots = plots is not None
         own = validator(model=model)
+        if plots is not None:
+            _keep(Path(folder), plots)
     return figures(validator, own, data, split, reporter, single_cls)
+
+
+def _keep(folder: Path, plots: Path) -> None:
+    """Copy Ultralytics' plots out of the folder of an evaluation; it draws none where nothing was detected."""
+    for name, drawn in PLOTS.items():
+        if (folder / drawn).is_file():
+            shutil.copyfile(folder / drawn, plots / name)
 
 
 def figures(
@@ -208,6 +224,14 @@ class Collector(DetectionValidator):
         self._reporter.emit(Progress(phase="evaluating", completed=self.seen, total=len(self._index), unit="image"))
         if self._reporter.should_stop():
             raise StopRequested("the evaluation was asked to stop")
+
+    def plot_val_samples(self, batch: dict[str, Any], ni: int) -> None:
+        """Nothing: a report has images of its own."""
+
+    def plot_predictions(
+        self, batch: dict[str, Any], preds: list[dict[str, Any]], ni: int, max_det: int | None = None
+    ) -> None:
+        """Nothing, likewise."""
 
     def images(self) -> list[LabelledImage]:
         """Return the evaluated images with their labels, in the order of the detections' image ids."""

@@ -61,7 +61,7 @@ def train(
     training = work.trained(plan, of_student)
     alone = work.alone(Part(name="alone", before=epochs, epochs=2 * epochs)) if baseline else None
     student = run_dir / WEIGHTS[0]
-    metrics = work.evaluated(student)
+    metrics = work.evaluated(student, run_dir if baseline else None)
     comparison = work.compared(metrics, training, alone)
     aps = [comparison[who] and comparison[who]["AP"] for who in ("alone", "teacher")] if comparison else [None, None]
     late = list(doubts.of_results(metrics["coco"]["AP"], *aps))
@@ -111,12 +111,12 @@ class _Work:
             self.doubted.append(warning)
             return None
 
-    def evaluated(self, weights: Path) -> dict[str, Any]:
-        """Evaluate weights on the validation images."""
+    def evaluated(self, weights: Path, plots: Path | None = None) -> dict[str, Any]:
+        """Evaluate weights on the validation images; draw curve and matrix into a folder, if there is one."""
         settings = self.plan.settings
         return evaluate(
             weights, self.dataset, settings.imgsz, settings.batch, _SPLIT, self.places.device, self.reporter,
-            settings.single_cls,
+            settings.single_cls, plots,
         )  # fmt: skip
 
     def compared(

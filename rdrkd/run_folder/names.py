@@ -8,4 +8,5 @@ RESOLVED = "resolved_spec.json"
 WARNINGS = "warnings.jsonl"
 CALLED = "names.json"  # field of the spec -> what people call what it refers to; written by who knows
 PREDICTIONS = "predictions.jpg"  # what each network finds in some validation images
+CURVE, CONFUSION = "pr_curve.png", "confusion_matrix.png"  # Ultralytics', of the student
 PAGE, PICTURE = "report.html", "report.png"

@@ -1,8 +1,8 @@
 """What a job refers to: models and datasets, by id, by another job, by architecture, or (command line) by path."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from rdrkd.spec.forms import form
 
@@ -38,11 +38,6 @@ ALIAS = form(
     r"^[a-z][a-z0-9._-]{0,63}$",
     "an alias: a lower-case letter, then up to 63 of lower-case letters, digits, `.`, `_` and `-`",
 )
-# Of a service's model: its id, or its name with an alias or a version.
-MODEL_NAMED = form(
-    r"^(mdl_[0-9a-f]{32}|[^\x00-\x1f\x7f]{1,200}@([a-z][a-z0-9._-]{0,63}|[1-9][0-9]{0,8}))$",
-    "a model's id (`mdl_` and 32 hexadecimal digits), `name@alias` or `name@version`",
-)
 DATASET_ID = form(r"^ds_[0-9a-f]{32}$", "a dataset's id, `ds_` and 32 hexadecimal digits")
 JOB_ID = form(r"^job_[0-9a-f]{32}$", "a job's id, `job_` and 32 hexadecimal digits")
 STUDY_ID = form(r"^stu_[0-9a-f]{32}$", "a study's id, `stu_` and 32 hexadecimal digits")
@@ -56,16 +51,25 @@ class RegisteredModel(_Reference):
     """A model of the service."""
 
     model: str = Field(
-        pattern=MODEL_NAMED,
-        description="a registered model: `mdl_...`, or `<name>@<alias>` or `<name>@<version>`, which the service "
-        "replaces by the id that it means at that moment",
+        min_length=1,
+        max_length=300,
+        pattern=TEXT,
+        description="a registered model: its id `mdl_...` or the unique beginning of it, `<name>@<alias>`, "
+        "`<name>@<version>`, or `<name>` for its newest version. The service replaces it by the id that it means at "
+        "that moment",
     )
 
 
 class JobOutput(_Reference):
     """The weights of another job; a job that names one waits for it."""
 
-    job: str = Field(pattern=JOB_ID, description="id of a job, `job_...`")
+    job: str = Field(
+        min_length=1,
+        max_length=300,
+        pattern=TEXT,
+        description="a job: its id `job_...` or the unique beginning of it, or a name that no other job has. The "
+        "service replaces it by the id that it means at that moment",
+    )
 
 
 class LocalModel(_Reference):
@@ -80,12 +84,20 @@ class Architecture(_Reference):
     architecture: Literal[ARCHITECTURES] = Field(description="name from the allow-list")  # type: ignore[valid-type]
 
 
+def _flat(value: Any) -> Any:
+    """Take the form that a study's teacher has, `{model: {job: ...}}`, for `{job: ...}`."""
+    nested = isinstance(value, dict) and set(value) == {"model"} and isinstance(value["model"], dict)
+    return value["model"] if nested else value
+
+
 WeightsRef = Annotated[
     RegisteredModel | JobOutput | LocalModel,
+    BeforeValidator(_flat),
     Field(description="a model with weights: `{model}`, `{job}`, or `{path}` on the command line"),
 ]
 ModelRef = Annotated[
     RegisteredModel | JobOutput | LocalModel | Architecture,
+    BeforeValidator(_flat),
     Field(description="`{architecture}` for random weights, or initial weights: `{model}`, `{job}`, `{path}`"),
 ]
 DatasetRef = Annotated[
@@ -94,6 +106,6 @@ DatasetRef = Annotated[
         min_length=1,
         max_length=4096,
         pattern=TEXT,
-        description="dataset id `ds_...`, name or `name@version`; on the command line a path",
+        description="dataset: id `ds_...` or its unique beginning, name or `name@version`; on the command line a path",
     ),
 ]

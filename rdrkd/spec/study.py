@@ -19,6 +19,7 @@ NAME = form(
     r"^[A-Za-z0-9][A-Za-z0-9+@._-]{0,63}$",
     "a name of up to 64 letters, digits, `+`, `@`, `.`, `_` and `-` that begins with a letter or digit",
 )
+_REFERENCE = ("model", "job", "path", "architecture")  # fields of a reference, which are texts
 Seed = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]  # strict: true is no seed 1
 
 
@@ -77,12 +78,25 @@ Choice = Annotated[
 
 
 class Teacher(BaseModel):
-    """The study's teacher: weights as they are, or a model that the study trains first."""
+    """The study's teacher: weights as they are, or a model that the study trains first.
+
+    `{job: ...}`, as in a job, is the same as `{model: {job: ...}}`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: ModelRef = Field(description="weights; with `train`, an architecture or initial weights")
     train: TrainSettings | None = Field(None, description="how to train it; default: use the weights as they are")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_reference(cls, value: Any) -> Any:
+        """Take the form that a job's teacher has, `{job: ...}`, for `{model: {job: ...}}`."""
+        if not isinstance(value, dict):
+            return value
+        reference = {name: given for name, given in value.items() if name in _REFERENCE and isinstance(given, str)}
+        others = {name: given for name, given in value.items() if name not in reference}
+        return others | {"model": reference} if reference and "model" not in others else value
 
     @model_validator(mode="after")
     def _has_weights(self) -> Self:

@@ -42,8 +42,10 @@ def _with_paths(data: Any, folder: Path) -> Any:
     if isinstance(data.get("student"), dict):
         resolved["student"] = _with_path(data["student"], folder)
     teacher = data.get("teacher")
-    if isinstance(teacher, dict) and isinstance(teacher.get("model"), dict):
-        resolved["teacher"] = {**teacher, "model": _with_path(teacher["model"], folder)}
+    if isinstance(teacher, dict):
+        resolved["teacher"] = _with_path(teacher, folder)  # the short form
+        if isinstance(teacher.get("model"), dict):
+            resolved["teacher"] = {**teacher, "model": _with_path(teacher["model"], folder)}
     return resolved
 
 

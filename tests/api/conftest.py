@@ -303,7 +303,9 @@ def listen(request: pytest.FixtureRequest, tmp_path: Path, migrated: Path) -> It
 
         def begin(**settings: Any) -> Service:
             common = {"data_dir": data_dir, "broker_url": "memory://", "database_url": url, "migrate_on_start": False}
-            return stack.enter_context(listening(create_app(Settings(**(common | settings)))))
+            app = create_app(Settings(**(common | settings)))
+            app.openapi()  # builds every route: pydantic cannot do so in two threads at once, as two apps here would
+            return stack.enter_context(listening(app))
 
         yield begin
 

@@ -159,6 +159,6 @@ def test_the_last_moment_is_read_back_under_every_time_zone(postgres: Postgres, 
             f"ALTER DATABASE {url.rpartition('/')[2].partition('?')[0]} SET timezone = 'Pacific/Apia'",
         )
         with start(database_url=url, migrate_on_start=False) as service:
-            body = BODIES["/v1/api-keys"] | {"expires_at": "9999-12-31T23:59:59Z"}
+            body = BODIES["/v1/api-keys"] | {"scope": "admin", "expires_at": "9999-12-31T23:59:59Z"}
             made = service.client.post("/v1/api-keys", json=body)
             assert (made.status_code, made.json()["expires_at"]) == (201, "9999-12-31T23:59:59Z")

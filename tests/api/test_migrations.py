@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy.orm import Session
 
 from api import migrations
 from api.db import Base, Database, make_engine
@@ -31,6 +32,7 @@ from api.tables import (
     models,
     resumable,
     studies,
+    tallies,
     webhooks,
     workers,
 )
@@ -40,7 +42,8 @@ from tests.servers import Postgres
 ROWS = (
     datasets.Dataset, datasets.DatasetName, models.Model, models.ModelFile, models.ModelSeries, models.ModelAlias,
     jobs.Job, jobs.JobDependency, jobs.DependencyChange, jobs.JobEpoch, jobs.JobWarning, jobs.Artifact, studies.Study,
-    studies.StudyMember, events.JobEvent, attempts.JobAttempt, attempts.JobCheckpoint, workers.Worker,
+    studies.StudyMember, studies.StudyReference, studies.StudyEnd, tallies.Tally, events.JobEvent,
+    attempts.JobAttempt, attempts.JobCheckpoint, workers.Worker,
     idempotency.IdempotencyKey, deletions.Discard, keys.ApiKey, webhooks.Webhook, webhooks.Delivery,
     webhooks.DeliveryAttempt, audit.Audit, resumable.ResumableUpload, logs.JobLog,
     ledger.Reservation,
@@ -318,6 +321,42 @@ def test_jobs_of_before_wait_for_what_they_refer_to(url: str) -> None:
         command.downgrade(migrations.config(connection), "0014")
         assert len(connection.scalars(sa.text("SELECT id FROM job")).all()) == len(specs)
     database.engine.dispose()
+    engine.dispose()
+
+
+def test_totals_begin_with_what_there_is(url: str) -> None:
+    engine = make_engine(url)
+    at = datetime(2026, 1, 3, tzinfo=UTC)
+    with engine.begin() as connection:
+        command.upgrade(migrations.config(connection), "0016")
+        more = {"earlier": [], "scratch_after": 0}
+        took = {"started_at": at, "finished_at": at + timedelta(seconds=90)}
+        old_job(connection, id="job_1", status="succeeded", owner="a", **more, **took)
+        old_job(connection, id="job_2", **more)
+        old_job(connection, id="job_3", kind="compare", spec={"kind": "compare", "study": "stu_1"}, **more)
+        attempt = {"job_id": "job_1", "attempt": 1, "worker": "w", "outcome": "succeeded", "started_at": at}
+        connection.execute(sa.insert(attempts.JobAttempt).values(attempt | {"ended_at": took["finished_at"]}))
+        file = {"id": "art_1", "job_id": "job_1", "attempt": 1, "epoch": 1, "name": "x", "key": "k", "sha256": "s"}
+        connection.execute(sa.insert(jobs.Artifact).values(file | {"size": 7000}))
+        spec = {"dataset": "ds_1", "teacher": {"model": {"job": "job_1"}}, "student": {"architecture": "yolov8n"}}
+        study = sa.Table("study", sa.MetaData(), autoload_with=connection)
+        connection.execute(sa.insert(study).values(id="stu_1", name="n", spec=spec))
+
+    migrations.upgrade(url)
+
+    with engine.begin() as connection, Session(connection) as session:
+        found = {key: (total.number, round(total.total / 1e3)) for key, total in tallies.by_owner(session).items()}
+        assert found == {
+            ("a", "job/succeeded"): (1, 0), (None, "job/queued"): (2, 0), (None, "free"): (2, 0),
+            ("a", "took/train/succeeded"): (1, 90_000), (None, "attempt/succeeded"): (1, 90_000),
+            ("a", "artifacts"): (1, 7),
+        }  # fmt: skip
+        assert session.scalars(sa.select(jobs.Job.id).where(jobs.Job.study == "stu_1")).all() == ["job_3"]
+        named = session.execute(sa.select(studies.StudyReference.study_id, studies.StudyReference.on_id)).all()
+        assert sorted(map(tuple, named)) == [("stu_1", "ds_1"), ("stu_1", "job_1")]
+        assert session.scalars(sa.select(studies.StudyEnd.study_id)).all() == ["stu_1"]
+    with engine.begin() as connection:
+        command.downgrade(migrations.config(connection), "0016")
     engine.dispose()
 
 

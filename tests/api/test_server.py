@@ -160,6 +160,7 @@ print(*{name.split(".")[0] for name in set(sys.modules) - before})
     lock = (Path(__file__).parents[2] / "requirements" / "service.txt").read_text()
     locked = set(re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE)) | {"rdrkd"}
     locked |= {"cffi"}  # billiard tries it, and does without; the tests' S3 server brings it here
+    locked |= {"greenlet"}  # so does SQLAlchemy, for its asyncio form; the tests' browser driver brings it here
     owners = metadata.packages_distributions()
 
     loaded = run("-c", program, env=dict(os.environ))

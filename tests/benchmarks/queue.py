@@ -95,7 +95,7 @@ OPERATIONS: dict[str, Callable[[Session, Filled], object]] = {
     "due_bells": lambda session, _: repair.due_bells(session, 10),
     "fail_overdue": lambda session, _: repair.fail_overdue(session),
     "queue": lambda session, _: workers.queue(session, 100),
-    "monitoring": lambda session, _: list(monitoring.figures(session, 0, "0")),
+    "monitoring": lambda session, _: list(monitoring.figures(session, 0, 0, "0")),
 }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from api.db import Database
+from api.tables import tallies
 
 OWNERS = 20
 _SPEC = """'{"kind": "train", "dataset": "' || %s || '", "model": %s}'"""
@@ -50,11 +51,19 @@ def fill(database: Database, free: int, on_teacher: int = 0, on_dataset: int = 0
                 _jobs(connection, count, start, dataset, model, **values)
             start += count
         _beside(connection)
+    while _settled(database):
+        pass
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ANALYZE"))
         if connection.dialect.name == "postgresql":
             connection.execute(text("VACUUM"))  # as autovacuum does: index-only scans need it
     return filled
+
+
+def _settled(database: Database) -> int:
+    """Sum up totals, as the reaper does meanwhile."""
+    with database.transaction() as session:
+        return tallies.settle(session)
 
 
 def _id(prefix: str, number: int) -> str:
@@ -120,6 +129,13 @@ def _beside(connection: Connection) -> None:
     connection.execute(
         text(f"INSERT INTO job_attempt (job_id, attempt, worker, ended_at) SELECT id, 1, 'w', created_at {ended}")
     )
+    number = "substr(id, 4)"
+    study = "INSERT INTO study (id, name, spec, owner, created_at)"
+    connection.execute(text(f"{study} SELECT 'stu' || {number}, 'n', '{{}}', owner, created_at {ended}"))
+    member = "INSERT INTO study_member (study_id, method, seed, job_id)"
+    connection.execute(text(f"{member} SELECT 'stu' || {number}, 'none', 0, id {ended}"))
+    reference = "INSERT INTO study_reference (study_id, on_id)"
+    connection.execute(text(f"{reference} SELECT 'stu' || {number}, {dataset} {ended}"))
     columns = "id, job_id, attempt, epoch, name, key, sha256, size"
     connection.execute(
         text(

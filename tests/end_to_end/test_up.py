@@ -104,3 +104,19 @@ def test_children_follow_a_killed_parent(data_dir: Path) -> None:
     children = [child.pid for child in up.children(recursive=True)]
     os.kill(up.pid, 9)
     until(lambda: not any(map(is_alive, children)), 30)
+
+
+def test_whoever_makes_a_key_is_not_locked_out(data_dir: Path, tmp_path: Path) -> None:
+    state = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    assert rdrkd("up", "--data-dir", data_dir, "--port", "0", "--detach", **state).returncode == 0
+    _, url = served(data_dir)
+    [token] = (tmp_path / "state" / "rdrkd" / "tokens").iterdir()
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+
+    assert rdrkd("keys", "create", "bob", "--owner", "bob", "--url", url, **state).stdout.startswith("rdr_")
+    until(lambda: rdrkd("jobs", "list", "--url", url, XDG_STATE_HOME="/nowhere").returncode == 3, 30)
+    assert rdrkd("jobs", "list", "--url", url, **state).returncode == 0
+    assert rdrkd("keys", "list", "--url", url, **state).returncode == 0
+
+    assert rdrkd("down", "--data-dir", data_dir).returncode == 0
+    assert not token.exists()

@@ -23,12 +23,25 @@
     return answer.ok ? Number(answer.headers.get("Upload-Offset")) : null;
   };
 
-  const announce = async (file) => {
+  // Do something again until it is answered, whatever the answer.
+  const patiently = async (work) => {
+    for (let failures = 1; ; failures += 1) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!(error instanceof TypeError)) throw error; // fetch fails so without a connection
+        note.textContent = "The connection broke; trying again…";
+        await pause(Math.min(2 ** failures, 30));
+      }
+    }
+  };
+
+  const announce = async (file, once) => {
     const words = { kind: form.dataset.kind, filename: file.name };
     for (const field of ["name", "divide"]) if (form.elements[field]?.value.trim()) words[field] = form.elements[field].value.trim();
     if (form.elements.lenient?.checked) words.lenient = "true";
     const metadata = Object.entries(words).map(([key, value]) => `${key} ${encoded(value)}`).join(",");
-    const headers = { ...token, "Upload-Length": String(file.size), "Upload-Metadata": metadata };
+    const headers = { ...token, "Upload-Length": String(file.size), "Upload-Metadata": metadata, "Idempotency-Key": once };
     const answer = await fetch("/through/v1/uploads", { method: "POST", headers });
     if (!answer.ok) throw await refusal(answer);
     return `/through${answer.headers.get("Location")}`;
@@ -71,8 +84,11 @@
     form.classList.add("busy");
     try {
       let address = recall(file);
-      let done = address ? await offset(address) : null;
-      if (done === null) [address, done] = [await announce(file), 0];
+      let done = address ? await patiently(() => offset(address)) : null;
+      if (done === null) {
+        const once = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16)).join("");
+        [address, done] = [await patiently(() => announce(file, once)), 0];
+      }
       remember(file, address);
       const made = await send(file, address, done);
       forget(file);

@@ -7,9 +7,10 @@ from fastapi import APIRouter, Depends, Query, Response
 from api.access import keys
 from api.access.keys_schemas import KeyRequest, KeyView, NewKeyView
 from api.errors import CrossSite, Invalid, NotFound
-from api.http.dependencies import OF_JSON, Work, json_only, refusals
+from api.http.dependencies import OF_JSON, SettingsDep, Work, json_only, refusals
 from api.http.routing import Route
 from api.pages import After, Limit, Page
+from api.settings import has_token
 
 router = APIRouter(prefix="/api-keys", tags=["access"], route_class=Route)
 
@@ -21,8 +22,12 @@ router = APIRouter(prefix="/api-keys", tags=["access"], route_class=Route)
     dependencies=[Depends(json_only)],
     responses=refusals(*OF_JSON, Invalid),
 )
-def create_api_key(request: KeyRequest, work: Work, response: Response) -> NewKeyView:
-    """Create an API key. The response contains it, once: the service stores only a hash."""
+def create_api_key(request: KeyRequest, work: Work, settings: SettingsDep, response: Response) -> NewKeyView:
+    """Create an API key. The response contains it, once: the service stores only a hash.
+
+    Without a token the first key must have the scope `admin`: any key closes the service to callers without one.
+    """
+    keys.check_first(work.session, request, has_token(settings))
     row, key = keys.create(work.session, request)
     response.headers["Location"] = f"/v1/api-keys/{row.id}"
     response.headers["Cache-Control"] = "no-store"

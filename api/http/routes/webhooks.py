@@ -56,22 +56,22 @@ def create_webhook(
     row, secret = service.create(work.session, asked, vault)
     response.headers["Location"] = f"/v1/webhooks/{row.id}"
     response.headers["Cache-Control"] = "no-store"
-    return NewSecretView.of(row, secret=secret)
+    return NewSecretView.of(row, vault, secret=secret)
 
 
 @router.get("", operation_id="list_webhooks", responses=refusals(Invalid))
 def list_webhooks(
-    work: Work, limit: Annotated[Limit, Query()] = 20, after: Annotated[After, Query()] = None
+    work: Work, vault: VaultDep, limit: Annotated[Limit, Query()] = 20, after: Annotated[After, Query()] = None
 ) -> Page[WebhookView]:
     """List webhooks, newest first."""
     rows, following = service.newest(work.session, limit, after)
-    return Page(data=[WebhookView.of(row) for row in rows], has_more=following is not None, next=following)
+    return Page(data=[WebhookView.of(row, vault) for row in rows], has_more=following is not None, next=following)
 
 
 @router.get("/{webhook_id}", operation_id="get_webhook", responses=refusals(NotFound))
-def get_webhook(webhook_id: str, work: Work) -> WebhookView:
+def get_webhook(webhook_id: str, work: Work, vault: VaultDep) -> WebhookView:
     """Return a webhook: whether it is enabled, and why it was disabled."""
-    return WebhookView.of(service.get(work.session, webhook_id))
+    return WebhookView.of(service.get(work.session, webhook_id), vault)
 
 
 @router.patch(
@@ -80,9 +80,11 @@ def get_webhook(webhook_id: str, work: Work) -> WebhookView:
     dependencies=[Depends(json_only)],
     responses=refusals(NotFound, *_BODY),
 )
-def change_webhook(webhook_id: str, asked: Annotated[WebhookChange, Depends(_changeable)], work: Work) -> WebhookView:
+def change_webhook(
+    webhook_id: str, asked: Annotated[WebhookChange, Depends(_changeable)], work: Work, vault: VaultDep
+) -> WebhookView:
     """Change, disable or re-enable a webhook."""
-    return WebhookView.of(service.change(work.session, webhook_id, asked))
+    return WebhookView.of(service.change(work.session, webhook_id, asked), vault)
 
 
 @router.delete("/{webhook_id}", status_code=204, operation_id="delete_webhook", responses=refusals(CrossSite, NotFound))
@@ -96,7 +98,7 @@ def rotate_webhook_secret(webhook_id: str, work: Work, vault: VaultDep, response
     """Replace a webhook's secret. The response contains the new one, once; the old one also signs for another day."""
     row, secret = service.rotate(work.session, webhook_id, vault)
     response.headers["Cache-Control"] = "no-store"
-    return NewSecretView.of(row, secret=secret)
+    return NewSecretView.of(row, vault, secret=secret)
 
 
 @router.post(

@@ -5,7 +5,6 @@ from typing import Self
 
 from pydantic import BaseModel, Field
 
-from api.jobs.schemas import links
 from api.storage.media import media_type
 from api.tables.jobs import Artifact
 
@@ -26,7 +25,7 @@ class ArtifactView(BaseModel):
     def of(cls, row: Artifact) -> Self:
         """Show a row."""
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
-        link = f"{links(row.job_id).artifacts}/{row.name}"
+        link = f"/v1/jobs/{row.job_id}/artifacts/{row.name}"
         return cls(**shown, media_type=media_type(row.name), link=link)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
+from api.jobs.events import study_ends
 from api.jobs.events import webhook_messages as webhooks
 from api.jobs.events.webhook_messages import Ended
 from api.ownership import EVERYBODYS
@@ -57,6 +58,7 @@ def moved(session: Session, job_id: str, reason: str | None = None) -> None:
         if status in TERMINAL:
             assert finished_at is not None
             webhooks.ended(session, Ended(job_id, kind, Status(status), of_job, owner, finished_at))
+            study_ends.note(session, [job_id])
 
 
 def failed(session: Session, job_ids: Sequence[str], reason: str) -> None:
@@ -73,6 +75,7 @@ def failed(session: Session, job_ids: Sequence[str], reason: str) -> None:
         rows.append(about | {"type": Type.STATUS, "data": data})
         webhooks.ended(session, Ended(job_id, kind, Status.FAILED, reason, owner, finished_at))
     session.execute(insert(JobEvent), rows)
+    study_ends.note(session, job_ids)
 
 
 def add(session: Session, job_id: str, attempt: int, kind: Type, data: dict[str, Any]) -> None:

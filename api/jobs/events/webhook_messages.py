@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from api.db import new_id
 from api.ownership import EVERYBODYS
-from api.tables.jobs import COMPARE, Job
+from api.tables.jobs import COMPARE, WITH_WEIGHTS, Job
 from api.tables.states import TERMINAL, Status
 from api.tables.studies import Study, StudyMember
 from api.tables.webhooks import Delivery, Webhook
@@ -117,7 +117,9 @@ def _deliver(session: Session, message: Message, hooks: Iterable[str]) -> list[D
 
 def _of_job(end: Ended) -> Message:
     base = f"/v1/jobs/{end.id}"
-    links = {"self": base, "weights": f"{base}/weights", "artifacts": f"{base}/artifacts"}
+    links = {"self": base, "artifacts": f"{base}/artifacts"}
+    if end.kind in WITH_WEIGHTS:
+        links["weights"] = f"{base}/weights"
     data = {
         "id": end.id, "object": "job", "kind": end.kind, "status": end.status, "reason": end.reason, "links": links,
     }  # fmt: skip

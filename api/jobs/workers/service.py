@@ -12,12 +12,14 @@ from sqlalchemy.orm import Session
 
 from api.db import after_seconds, now
 from api.queue import TRAIN
+from api.tables import tallies
 from api.tables.datasets import Dataset
 from api.tables.job_inputs import claimable, in_turn
 from api.tables.job_inputs import held as job_held
 from api.tables.jobs import QUEUED, Job
 from api.tables.models import Model
 from api.tables.states import Status
+from api.tables.tallies import Tally
 from api.tables.uploads import UploadStatus
 from api.tables.workers import MOST_COMPLAINT, Worker
 
@@ -122,10 +124,8 @@ def _tasks(session: Session) -> Iterator[tuple[str | None, tuple[What, str]]]:
 
 def counts(session: Session) -> dict[Status, int]:
     """Count the jobs by status."""
-    found = dict.fromkeys(Status, 0)
-    for status, count in session.execute(select(Job.status, func.count()).group_by(Job.status)):
-        found[Status(status)] = count
-    return found
+    found = tallies.totals(session, Tally.what.startswith(tallies.JOB))
+    return {status: found[name].number if (name := tallies.JOB + status) in found else 0 for status in Status}
 
 
 def queue(session: Session, limit: int) -> Queue:
@@ -134,11 +134,15 @@ def queue(session: Session, limit: int) -> Queue:
     rows = session.execute(select(Job, claimable(Job)).where(waits).order_by(*in_turn(Job)).limit(limit + 1)).all()
     since = session.scalar(select(func.min(Job.queued_at)).where(waits))
     clock = session.scalars(select(now())).one()
-    free = session.scalar(select(func.count()).select_from(Job).where(claimable(Job))) or 0
+    free = tallies.totals(session, Tally.what == tallies.FREE)
     return Queue(
-        counts(session), alive(session), free, (clock - since).total_seconds() if since is not None else None,
-        list(_places(rows[:limit])), has_more=len(rows) > limit,
-    )  # fmt: skip
+        counts=counts(session),
+        workers=alive(session),
+        claimable=free[tallies.FREE].number if free else 0,
+        oldest_seconds=(clock - since).total_seconds() if since is not None else None,
+        rows=list(_places(rows[:limit])),
+        has_more=len(rows) > limit,
+    )
 
 
 def _places(rows: Sequence[Any]) -> Iterator[tuple[Job, int | None]]:

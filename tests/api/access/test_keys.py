@@ -8,17 +8,20 @@ import pytest
 from sqlalchemy import select, update
 
 from api.access import keys
+from api.access.keys_schemas import KeyRequest
 from api.db import after_seconds
+from api.errors import Invalid
 from api.http.key_lookup import MOST, SECONDS
 from api.tables.keys import ApiKey
 from tests.api.conftest import Service, Start
 
 ADMIN = {"Authorization": "Bearer t"}
 ASKED = {"name": "nightly", "owner": "alice"}
+FIRST = ASKED | {"scope": "admin"}
 
 
 def test_a_key_is_shown_once_and_kept_as_a_hash(each_service: Service) -> None:
-    made = each_service.client.post("/v1/api-keys", json=ASKED)
+    made = each_service.client.post("/v1/api-keys", json=FIRST)
     body = made.json()
     time.sleep(SECONDS)  # the guard has heard of no key before
     headers = {"Authorization": f"Bearer {body['key']}"}
@@ -26,7 +29,7 @@ def test_a_key_is_shown_once_and_kept_as_a_hash(each_service: Service) -> None:
     assert made.status_code == 201
     assert made.headers["Location"] == f"/v1/api-keys/{body['id']}"
     assert made.headers["Cache-Control"] == "no-store"
-    assert (body["scope"], body["owner"], body["last_used_at"]) == ("submit", "alice", None)
+    assert (body["scope"], body["owner"], body["last_used_at"]) == ("admin", "alice", None)
     assert body["key"].startswith(f"rdr_{body['id'].removeprefix('key_')}_")
     assert each_service.client.get("/v1/jobs", headers=headers).status_code == 200
     with each_service.database.transaction() as session:
@@ -122,7 +125,7 @@ def test_an_expired_key_is_refused(each_service: Service) -> None:
 
 def test_a_key_that_has_expired_already_is_not_made(each_service: Service) -> None:
     for moment in ("2020-01-01T00:00:00Z", "2020-01-01T00:00:00"):
-        answer = each_service.client.post("/v1/api-keys", json=ASKED | {"expires_at": moment})
+        answer = each_service.client.post("/v1/api-keys", json=FIRST | {"expires_at": moment})
         assert answer.status_code == 422
         assert answer.json()["errors"][0]["pointer"] == "/expires_at"
     with each_service.database.transaction() as session:
@@ -199,3 +202,33 @@ def test_many_invented_ids_cost_no_memory(start: Start) -> None:
             assert service.client.get("/v1/jobs", headers=headers).status_code == 401
         good = service.key()
         assert service.client.get("/v1/jobs", headers=good).status_code == 200
+
+
+def test_the_first_key_is_an_admins_or_is_refused_with_the_reason(each_service: Service) -> None:
+    client = each_service.client
+    refused = client.post("/v1/api-keys", json=ASKED)
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/scope")
+    assert "nobody comes in without one" in refused.json()["detail"]
+    assert client.get("/v1/jobs").status_code == 200, "the service is as open as before"
+
+    admin = client.post("/v1/api-keys", json=FIRST).json()
+    headers = {"Authorization": f"Bearer {admin['key']}"}
+    assert client.post("/v1/api-keys", json=ASKED, headers=headers).status_code == 201
+    assert client.delete(f"/v1/api-keys/{admin['id']}", headers=headers).status_code == 200
+    with each_service.database.transaction() as session, pytest.raises(Invalid, match="admin key first"):
+        keys.check_first(session, KeyRequest(**ASKED), others=False)  # the only admin key is revoked
+
+
+def test_a_local_token_lets_its_user_in_from_this_machine_alone(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("mine\n")
+    headers = {"Authorization": "Bearer mine"}
+    with start(local_token_file=file) as service:
+        assert service.client.get("/v1/jobs").status_code == 200, "it closes the service to nobody"
+        assert service.client.post("/v1/api-keys", json=ASKED).status_code == 201, "its user is not locked out"
+        time.sleep(SECONDS)
+        assert service.client.get("/v1/jobs").status_code == 401
+        assert service.client.get("/v1/api-keys", headers=headers).status_code == 200
+        assert service.client.get("/v1/jobs", headers={"Authorization": "Bearer other"}).status_code == 401
+    with start(token="t", local_token_file=file, client=("10.0.0.7", 1)) as service:
+        assert service.client.get("/v1/jobs", headers=headers).status_code == 401

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from api.http.main import create_app
 from api.settings import Settings
 from api.tables.states import Status
-from tests.api.conftest import Service, listening
+from tests.api.conftest import ZIP, Service, listening
 from tests.browser import chromium
 
 pytestmark = pytest.mark.slow
@@ -114,6 +114,28 @@ def test_a_page_follows_and_mends_itself(live: Service, page: Page, jobs: list[s
     expect(page.locator("#standing")).to_contain_text("Pausing")
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#standing")).to_contain_text("Stopping")
+
+
+def test_an_upload_goes_on_after_a_broken_connection_and_a_closed_tab(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "scenes.zip").write_bytes(ZIP[1] + bytes(2**20))
+    announced = []
+    page.on("request", lambda asked: announced.append(asked.url) if asked.method == "POST" else None)
+
+    def upload() -> None:
+        page.goto("/datasets")
+        if not page.locator("#file").is_visible():
+            page.get_by_text("Upload a dataset").click()
+        page.locator("#file").set_input_files(tmp_path / "scenes.zip")
+        page.get_by_role("button", name="Upload", exact=True).click()
+
+    page.route("**/through/v1/uploads/*", lambda route: route.abort())
+    upload()
+    expect(page.locator("#upload output")).to_contain_text("The connection broke")
+    upload()  # in the same browser, after the first page was left
+    expect(page.locator("#upload output")).to_contain_text("The connection broke")
+    page.unroute("**/through/v1/uploads/*")
+    expect(page.locator("h1")).to_have_text("scenes.zip")
+    assert len(announced) == 1
 
 
 def test_the_documentation_of_the_api_shows_offline(page: Page) -> None:

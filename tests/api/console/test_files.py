@@ -27,6 +27,12 @@ def test_a_reader_downloads_weights_and_parts_of_them(closed: Service, tmp_path:
     assert (part.status_code, part.content) == (206, b"234")
 
 
+def test_every_reader_gets_the_source(closed: Service) -> None:
+    reader = reader_of(closed, owner="alice", scope="read")
+    assert 'href="/through/v1/source"' in reader.get("/")
+    assert closed.client.get("/through/v1/source", headers={"Authorization": ""}).status_code == 200
+
+
 OTHERS = [
     "/v1/jobs",
     "/v1/api-keys",

@@ -37,7 +37,9 @@ def test_pages_files_and_forms_work_from_afar(elsewhere: Service, tmp_path: Path
     elsewhere.publish(elsewhere.bring(job, Status.RUNNING), 1, b"0123456789" * 100_000, tmp_path)
     with console_of(elsewhere, "t") as client:
         reader = Reader(client)
-        assert "over there" in reader.get("/")
+        shown = reader.get("/")
+        assert "over there" in shown
+        assert f'href="{str(elsewhere.client.base_url).rstrip("/")}/docs"' in shown
         weights = client.get(f"/through/v1/jobs/{job}/weights")
         assert weights.content == b"0123456789" * 100_000
         assert client.get(f"/through/v1/jobs/{job}/weights", headers={"Range": "bytes=3-5"}).content == b"345"

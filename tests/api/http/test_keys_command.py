@@ -36,7 +36,7 @@ def test_a_key_of_the_command_opens_the_running_service(
         for name, value in environment(tmp_path / "var").items():
             monkeypatch.setenv(name, value)
         assert service.client.get("/v1/jobs").status_code == 200
-        assert main(["keys", "create", "late", "--owner", "ops", "--days", "1"]) == 0
+        assert main(["keys", "create", "late", "--owner", "ops", "--scope", "admin", "--days", "1"]) == 0
         key = capsys.readouterr().out.strip()
         time.sleep(SECONDS)
 
@@ -48,7 +48,8 @@ def test_a_key_of_the_command_opens_the_running_service(
     ("arguments", "words"),
     [
         (["create", "x", "--owner", "a/b"], "owner: expected"),
-        (["create", "x", "--owner", "a", "--days", "-1"], "expires_at: expected"),
+        (["create", "x", "--owner", "a", "--scope", "admin", "--days", "-1"], "expires_at: expected"),
+        (["create", "x", "--owner", "a"], "expected an admin key first"),
         (["revoke", "key_1"], "expected the id"),
     ],
 )

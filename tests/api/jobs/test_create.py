@@ -5,7 +5,11 @@ from typing import Any
 
 import pytest
 
+from api import log_setup, tracing
+from api.jobs import service
+from api.tables.jobs import Job
 from api.tables.states import Status
+from rdrkd.spec import JOB_SPEC
 from tests.api.conftest import NOBODY, Service
 
 DISTILL = {"kind": "distill", "student": {"architecture": "yolov8n"}, "dataset": NOBODY["dataset"]}
@@ -24,6 +28,19 @@ def test_submit_answers_202_with_location_and_the_job(each_service: Service) -> 
     assert int(response.headers["Retry-After"]) > 0
     assert (job["status"], job["attempt"], job["labels"], job["spec"]) == ("queued", 0, {"team": "uav"}, spec)
     assert each_service.client.get(job["links"]["self"]).json() == job
+
+
+def test_a_job_keeps_the_request_and_the_trace_that_submitted_it(each_service: Service) -> None:
+    traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    content = {"kind": "train", "model": {"architecture": "yolov8n"}, "dataset": each_service.dataset()}
+    asked = each_service.client.post("/v1/jobs", json=content, headers={"X-Request-ID": "mine"})
+    with each_service.database.transaction() as session:
+        assert session.get_one(Job, asked.json()["id"]).request_id == "mine"
+        with tracing.continuing(traceparent), log_setup.about(request_id="ours"):
+            job = service.create(session, JOB_SPEC.validate_python(content))
+        assert (job.request_id, job.traceparent) == ("ours", traceparent)
+        job = service.create(session, JOB_SPEC.validate_python(content))
+        assert (job.request_id, job.traceparent) == (None, None)
 
 
 def test_many_at_once_are_all_taken(each_service: Service) -> None:
@@ -68,7 +85,7 @@ def test_a_job_says_what_it_waits_for(each_service: Service) -> None:
         ({"surprise": 1}, ["/surprise"]),
         ({"train": {"epochs": 0, "imgsz": 33}}, ["/train/epochs", "/train/imgsz"]),
         ({"model": {"architecture": "resnet50"}}, ["/model/architecture"]),
-        ({"model": {"model": "mdl_1"}}, ["/model/model"]),
+        ({"model": {"model": ""}}, ["/model/model"]),
         ({"model": 3}, ["/model"]),
         ({"kind": "explode"}, ["/kind"]),
         ({"kind": None}, ["/kind"]),

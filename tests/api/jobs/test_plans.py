@@ -17,14 +17,17 @@ from api.access.quotas import Quotas
 from api.access.transactions import act_for
 from api.caller import Caller, Scope
 from api.db import Database, after_seconds
-from api.jobs import lifecycle, repair, service, unblocking
+from api.jobs import filters, lifecycle, repair, service, unblocking
 from api.jobs.lifecycle import Ending
 from api.jobs.waiting import waiting_for
 from api.jobs.workers import service as workers
+from api.monitoring import service as monitoring
 from api.studies import service as studies
 from api.tables import job_inputs
 from api.tables.jobs import Job
 from api.tables.states import Status
+from api.tables.studies import Study, StudyEnd
+from api.uploads import dependents
 from rdrkd.reasons import Reason
 from rdrkd.spec import JOB_SPEC
 from tests.benchmarks.queued import Filled, fill
@@ -32,7 +35,10 @@ from tests.benchmarks.queued import Filled, fill
 MANY = 8000  # jobs of each sort: far more than a query may read
 MOST_READ = 1500  # rows that one step of a plan may read: positions are counted up to 1000
 MOST_STEPS = 100  # thousands of SQLite's instructions, of one whole operation; reading `MANY` rows takes more
-SMALL = ("worker", "dataset", "model", "dataset_name", "dependency_change", "study", "study_member", "model_alias")
+SMALL = (
+    "worker", "dataset", "model", "dataset_name", "dependency_change", "model_alias", "tally",
+    "resumable_upload", "reservation", "study_end",
+)  # fmt: skip
 
 Operation = Callable[[Session, Filled], object]
 
@@ -96,6 +102,41 @@ def end_of_teacher(session: Session, filled: Filled) -> object:
     return unblocking.changed(session, filled.teacher)
 
 
+def draw_finished(session: Session, _filled: Filled) -> object:
+    """One of many studies has ended."""
+    study = session.scalars(select(Study).order_by(Study.id).limit(1)).one()
+    study.spec = {
+        "name": "n", "dataset": _filled.dataset, "student": {"architecture": "yolov8n"}, "methods": ["none"],
+        "teacher": {"model": {"job": _filled.teacher}},
+    }  # fmt: skip
+    session.add(StudyEnd(id="end_1", study_id=study.id))
+    session.flush()
+    queued = studies.draw_finished(session)
+    assert len(queued) == 1
+    return queued
+
+
+def check_storage(session: Session, _filled: Filled) -> None:
+    act_for(session, Caller("key", "owner-1", Scope.READ), Quotas(storage_bytes=10**15))
+    quotas.check_storage(session, "owner-1")
+
+
+def queue(caller: str | None) -> Operation:
+    def read(session: Session, _filled: Filled) -> object:
+        submit(session, caller)
+        found = workers.queue(session, 50)
+        assert found.counts[Status.QUEUED] >= found.claimable > 0 or caller == "nobody"
+        return found
+
+    return read
+
+
+def needs(session: Session, filled: Filled) -> None:
+    assert dependents.of_upload(session, filled.dataset) is not None
+    assert dependents.of_upload(session, "mdl_1") is None
+    assert dependents.of_job(session, session.get_one(Job, filled.teacher), keep_weights=False) is not None
+
+
 def finish(session: Session, filled: Filled) -> None:
     teacher = session.get_one(Job, filled.teacher)
     held = lifecycle.Held(teacher.id, 1, teacher.kind, teacher.spec, 60)
@@ -140,7 +181,17 @@ OPERATIONS: dict[str, Operation] = {
     "waiting for": lambda session, filled: job_inputs.waiting_for(session, filled.teacher),
     "running": lambda session, _: quotas.running(session, "owner-1"),
     "successor": lambda session, filled: session.scalar(select(Job.id).where(Job.continues == filled.teacher)),
-    "reports of studies": lambda session, _: studies.draw_finished(session),
+    "reports of studies": draw_finished,
+    "a study's jobs": lambda session, _: service.newest(
+        session, 20, None, others=filters.conditions(None, None, None, "stu_1")
+    ),
+    "queue": queue(None),
+    "queue of an owner": queue("owner-3"),
+    "queue of an owner without any": queue("nobody"),
+    "monitoring": lambda session, _: list(monitoring.figures(session, 0, 0, "0")),
+    "quota of bytes": check_storage,
+    "bytes of everybody": lambda session, _: quotas.used_by_all(session),
+    "who needs it": needs,
     "workers": lambda session, _: workers.present(session),
 }
 
@@ -162,7 +213,7 @@ def test_no_operation_reads_the_whole_queue(filled: tuple[Database, Filled], nam
             session.rollback()
     finally:
         event.remove(database.engine, "before_cursor_execute", explain)
-    assert faults == []
+    assert faults == [], "\n".join(faults)
     if not postgres:
         with counted(database) as (connection, steps), Session(connection) as session:
             OPERATIONS[name](session, ids)

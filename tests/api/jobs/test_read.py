@@ -1,14 +1,18 @@
 """Reading jobs: polling with ETags, progress, metrics, pages and filters."""
 
+import json
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from api.jobs.lifecycle import Ending
 from api.tables.states import Status
+from api.tables.webhooks import Delivery
 from rdrkd.reasons import Reason
 from tests.api.conftest import NOBODY, Service
+from tests.api.uploads.models.registered import student
 
 
 def test_polling_costs_nothing_until_something_changes(each_service: Service) -> None:
@@ -162,3 +166,33 @@ def test_unknown_jobs(each_service: Service) -> None:
         for tail in ("", "/metrics", "/weights", "/artifacts", "/artifacts/student.pt"):
             response = each_service.client.get(f"/v1/jobs/{job_id}{tail}")
             assert (response.status_code, response.json()["code"]) == (404, "not_found"), job_id
+
+
+def test_a_job_that_stops_shows_no_time_that_is_left(service: Service) -> None:
+    job = service.job()
+    held = service.bring(job, Status.RUNNING)
+    service.progress(held, completed=3, total=10, epoch=2, epochs=5, eta_seconds=60.0)
+    assert service.client.get(f"/v1/jobs/{job}").json()["eta_seconds"] == 60.0
+    for action in ("pause", "cancel"):
+        service.client.post(f"/v1/jobs/{job}/{action}").raise_for_status()
+        assert service.client.get(f"/v1/jobs/{job}").json()["eta_seconds"] is None, action
+
+
+def test_only_jobs_that_hand_back_weights_link_to_them(service: Service) -> None:
+    hook = {"url": "https://93.184.216.34/hook"}
+    service.client.post("/v1/webhooks", json=hook).raise_for_status()
+    teacher = student(service)
+    of = {"dataset": service.dataset(), "model": {"job": teacher}}
+    jobs = {
+        "train": service.submit(of["dataset"]),
+        "evaluate": service.client.post("/v1/jobs", json={"kind": "evaluate", **of}).raise_for_status().json(),
+        "export": service.client.post("/v1/jobs", json={"kind": "export", **of, "export": {"format": "onnx"}}).json(),
+    }
+    for kind, job in jobs.items():
+        with_weights = kind == "train"
+        assert (job["links"]["weights"] is not None) == with_weights, kind
+        service.bring(job["id"], Status.SUCCEEDED)
+    with service.database.transaction() as session:
+        sent = {row.subject: json.loads(row.body)["data"] for row in session.scalars(select(Delivery))}
+    for kind, job in jobs.items():
+        assert ("weights" in sent[job["id"]]["links"]) == (kind == "train"), kind

@@ -1,15 +1,20 @@
 """Long polls over real sockets: the answer comes with the news, and costs nothing until then."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import event
 
+from api.http.routes.polling import LOOKS_PER_SECOND
+from api.jobs import service as jobs
 from api.tables.states import Status
+from rdrkd.spec import JOB_SPEC
 from tests.api.conftest import Listen, Service
 
 
@@ -117,6 +122,34 @@ def test_a_client_that_hangs_up_frees_its_place(listen: Listen) -> None:
         time.sleep(0.05)
 
     assert service.app.state.watch.taken == 0
+
+
+@pytest.mark.slow
+def test_however_many_wait_together_they_look_seldom(listen: Listen) -> None:
+    """What a queued job waits for changes without a write to it, so each looks; 199 clients once took 1.56 cores."""
+    service = listen(max_waiting=300)
+    content = {"kind": "train", "dataset": service.dataset(), "model": {"architecture": "yolov8n"}}
+    spec = JOB_SPEC.validate_python(content)
+    with service.database.transaction() as session:
+        ids = [jobs.create(session, spec).id for _ in range(200)]
+    looks: list[str] = []
+
+    @event.listens_for(service.app.state.database.engine, "before_cursor_execute")
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        looks.extend([statement] if "job.spec" in statement else [])
+
+    with ExitStack() as stack:
+        for job_id in ids:
+            address = service.client.base_url.host, service.client.base_url.port
+            connection = stack.enter_context(socket.create_connection(address, 30))
+            connection.sendall(f"GET /v1/jobs/{job_id}?wait=60 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        end = time.monotonic() + 50
+        while len(looks) < 2 * len(ids) and time.monotonic() < end:  # at once, and at the first read of versions
+            time.sleep(0.05)
+        before, began = len(looks), time.monotonic()
+        assert (service.app.state.watch.taken, before >= 2 * len(ids)) == (len(ids), True)
+        time.sleep(2.5)
+        assert len(looks) - before <= 2 * LOOKS_PER_SECOND * (time.monotonic() - began)
 
 
 @pytest.mark.parametrize("wait", ["-1", "61", "x", "nan"])

@@ -1,9 +1,12 @@
 """`rdrkd doctor` on a live service: what it sees of workers, queue, broker and storage, and what it advises."""
 
 import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 from sqlalchemy import update
 
 import rdrkd
@@ -11,8 +14,9 @@ from api.db import after_seconds
 from api.jobs.workers import service as workers
 from api.tables.jobs import Job
 from api.tables.workers import Worker
+from api.webhooks.vault import FILE
 from tests.rdrkd.cli.test_service import Command, command
-from tests.rdrkd.client.conftest import Live, live, migrated
+from tests.rdrkd.client.conftest import Live, begin, live, migrated
 
 __all__ = ["command", "live", "migrated"]
 
@@ -97,6 +101,41 @@ def test_what_works_badly_is_a_warning(live: Live, look: Callable[[int], Found])
     assert "no worker has one" in found["GPUs"]["detail"]
     assert "1 queued; the oldest has waited 36" in found["queue"]["detail"]
     assert "api.reaper" in found["queue"]["advice"]
+
+
+@pytest.mark.parametrize("how", ["lost", "changed"])
+def test_an_encryption_key_that_is_lost_or_changed(
+    tmp_path: Path, migrated: Path, look: Callable[[int], Found], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    data_dir = tmp_path / "keys"
+    data_dir.mkdir()
+    shutil.copy(migrated, data_dir / "rdrkd.db")
+    settings = {"webhooks_allow_private": True, "webhooks_allow_http": True}
+
+    def found(status: int) -> dict[str, str]:
+        with begin(data_dir, **settings) as live:
+            monkeypatch.setenv("RDRKD_URL", live.url)
+            come(live, "train", devices=1)
+            come(live, "inspect")
+            return look(status)["webhooks"]
+
+    with begin(data_dir, **settings) as live:
+        hook = {"url": "http://127.0.0.1:9/x", "events": ["job.failed"]}
+        made = live.client.post("/v1/webhooks", json=hook).raise_for_status().json()
+    assert made["can_sign"]
+    assert found(0)["state"] == "ok"
+
+    key = data_dir / FILE
+    kept = key.read_bytes()
+    key.unlink() if how == "lost" else key.write_bytes(Fernet.generate_key())
+    lost = found(3)
+    assert (lost["state"], made["id"] in lost["detail"]) == ("fault", True)
+    assert "encryption.key in RDRKD_DATA_DIR" in lost["advice"]
+    assert "rotate" in lost["advice"]
+    assert key.exists() == (how == "changed")  # nobody has put another key into the place of the lost one
+
+    key.write_bytes(kept)
+    assert found(0)["state"] == "ok"
 
 
 def test_a_service_that_is_not_there(command: Command) -> None:

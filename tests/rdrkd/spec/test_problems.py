@@ -52,8 +52,8 @@ def problems(data: Any) -> dict[str, str]:
         (DISTILL | {"teacher": "mdl"}, {"/teacher": "expected an object, got 'mdl'"}),
         (DISTILL | {"teacher": {"modell": "x"}}, {"/teacher": "expected one of {model}, {job}, {path}, got {modell}"}),
         (
-            DISTILL | {"student": {"job": "bad"}},
-            {"/student/job": "expected a job's id, `job_` and 32 hexadecimal digits, got 'bad'"},
+            DISTILL | {"student": {"job": "a\nb"}},
+            {"/student/job": "expected a text without line breaks and other control characters, got 'a\\nb'"},
         ),
     ],
 )  # fmt: skip

@@ -55,6 +55,8 @@ def done(service: Service, seconds: float, folder: Path, device: str = "CPU, 2 t
     held = service.bring(job_id, Status.RUNNING)
     for epoch in (1, 2):
         service.epoch(held, epoch, seconds=seconds)
+        if spec.get("baseline"):
+            service.epoch(held, epoch + 2, seconds=seconds / 2, part="alone")
     service.publish(held, 2, b"weights", folder)
     student = {"architecture": "yolov8n", "names": ["car", "van"]}
     result = {"device": device, "memory_bytes": int(seconds * 1000), "seconds": 9 * seconds, "student": student}
@@ -207,6 +209,16 @@ def test_a_distillation_is_like_one_with_the_same_teacher_and_losses(each_servic
     assert same["seconds_per_epoch"] == 3.0
     assert (other["seconds"], other["basis"]) == (None, None)
     assert "losses" in other["reason"]
+
+
+def test_an_estimate_with_a_baseline_covers_both_trainings(service: Service, tmp_path: Path) -> None:
+    spec = distill(checked(service), {"model": model(service)}, train={"epochs": 10})
+    done(service, 3.0, tmp_path, **spec, baseline=True)
+
+    both = validate(service, **spec, baseline=True)["estimate"]
+
+    assert (both["seconds_per_epoch"], both["seconds"]) == (3.0, 45.0)
+    assert validate(service, **spec)["estimate"]["seconds"] is None, "one without a baseline is not alike"
 
 
 def test_what_a_job_will_hand_back_is_known_by_its_spec(each_service: Service, tmp_path: Path) -> None:

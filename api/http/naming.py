@@ -1,0 +1,50 @@
+"""Addresses that name a thing otherwise than by its whole id: by a name, or by the unique beginning of the id.
+
+Paths that hold a whole id, as nearly all do, are left alone and cost nothing.
+"""
+
+from functools import partial
+from typing import Any
+
+from fastapi import Request
+from starlette.types import Scope
+
+from api.errors import NotFound
+from api.http.dependencies import Read, at_database, reading
+from api.jobs.naming import meant
+from api.pages import is_id
+from api.tables.datasets import Dataset
+from api.tables.jobs import Job
+from api.tables.keys import ApiKey
+from api.tables.models import Model
+from api.tables.studies import Study
+from api.tables.webhooks import Webhook
+
+TABLES: dict[str, Any] = {
+    "job_id": Job, "dataset_id": Dataset, "model_id": Model, "study_id": Study, "webhook_id": Webhook, "key_id": ApiKey,
+}  # fmt: skip
+
+
+async def use_ids(scope: Scope) -> None:
+    """Replace names in a request's path by the ids that they mean; what means nothing stays, and is not found.
+
+    Raises:
+        NotFound: several things are meant.
+    """
+    parameters: dict[str, str] = scope["path_params"]
+    for parameter in TABLES.keys() & parameters.keys():
+        if not is_id(text := parameters[parameter]):
+            request = Request(scope)
+            find = partial(_find, reading(request), TABLES[parameter], text)
+            parameters[parameter] = await at_database(request, find, write=False)
+
+
+def _find(read: Read, table: Any, text: str) -> str:
+    with read() as session:
+        found = meant(session, table, text)
+    if len(found) > 1:
+        raise NotFound(
+            f"expected a name, or the beginning of an id, of one {table.__tablename__}, got {text!r} of several: "
+            + ", ".join(found)
+        )
+    return found[0] if found else text
