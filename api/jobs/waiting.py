@@ -70,14 +70,14 @@ def _upload(upload: Dataset | Model | None, what: Literal["dataset", "model"]) -
 def _turn(session: Session, job: Job, count: bool, position: int | None, counts: Counts) -> Waiting:
     most = quotas_of(session).running_jobs
     if most and job.owner is not None and (now := counts.running(job.owner)) >= most:
-        return Waiting(what="quota", detail=f"waits until fewer than {most} jobs of {job.owner} run; now it is {now}")
+        return Waiting(what="quota", detail=f"waits until fewer than {most} jobs of {job.owner} run; {now} run now")
     position = _position(session, job) if count else position
     kind = "worker with a GPU" if job.gpu else "worker"
     there = counts.workers(job.gpu)
     what = f"waits for a free {kind}" if there else f"waits for a {kind}: no {kind} is connected"
     if position is not None:
         before = f"more than {MOST_BEFORE}" if position > MOST_BEFORE else str(position - 1)
-        what += f"; jobs that go before it: {before}"
+        what += "; it is next" if position == 1 else f"; {before} {'job is' if position == 2 else 'jobs are'} before it"
     return Waiting(what="worker", detail=what, position=position)
 
 

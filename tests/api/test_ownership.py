@@ -141,7 +141,7 @@ def test_a_queue_is_counted_across_owners(people: People) -> None:
 
     mine = service.client.post("/v1/jobs", json=TRAIN | {"dataset": dataset}, headers=people.bob).json()
 
-    assert mine["waiting_for"][0]["detail"].endswith("jobs that go before it: 3")  # Alice's
+    assert mine["waiting_for"][0]["detail"].endswith("; 3 jobs are before it")  # Alice's
 
 
 def test_every_kind_of_statement_is_narrowed(people: People) -> None:

@@ -143,7 +143,7 @@ def test_a_surplus_job_waits_and_others_go_before_it(each_service: Service) -> N
     assert [claim(), claim(), claim()] == [jobs[0]["id"], jobs[2]["id"], None]
     waiting = each_service.client.get(f"/v1/jobs/{jobs[1]['id']}", headers=alice).json()["waiting_for"]
     assert [(entry["what"], entry["detail"]) for entry in waiting] == [
-        ("quota", "waits until fewer than 1 jobs of alice run; now it is 1")
+        ("quota", "waits until fewer than 1 jobs of alice run; 1 run now")
     ]
     with each_service.database.transaction() as session:
         job = session.get_one(Job, jobs[0]["id"])

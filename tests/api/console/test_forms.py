@@ -53,6 +53,12 @@ def test_a_form_is_shown_checked_and_submitted(open_service: Service) -> None:
     assert re.search(r'name="train.epochs"[^>]*value="3"', clone)
 
 
+def test_a_form_that_nobody_has_filled_in_asks_instead_of_refusing(open_service: Service) -> None:
+    checked = Reader(open_service.client).post("/jobs/new/check", kind="distill", preset="rdr-kd").text
+    assert "Choose dataset, teacher, student." in checked
+    assert "refused" not in checked
+
+
 def test_what_would_be_refused_is_said_by_field_and_the_form_keeps_it(open_service: Service) -> None:
     reader = Reader(open_service.client)
     fields = {"kind": "distill", "student": "architecture:yolov8n", "train.epochs": "-1", "name": HOSTILE}

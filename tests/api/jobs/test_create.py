@@ -73,7 +73,7 @@ def test_a_job_says_what_it_waits_for(each_service: Service) -> None:
 
     each_service.submit(dataset, priority=5)
     waiting = each_service.client.get(f"/v1/jobs/{teacher}").json()["waiting_for"]
-    assert waiting[0]["detail"].endswith("jobs that go before it: 1")
+    assert waiting[0]["detail"].endswith("; 1 job is before it")
 
     each_service.claim()
     assert each_service.client.get("/v1/jobs").json()["data"][0]["waiting_for"] == []

@@ -98,11 +98,11 @@ def test_a_queued_job_says_that_nobody_is_there(each_service: Service) -> None:
 
     response = each_service.client.get(f"/v1/jobs/{job_id}", headers={"If-None-Match": etag})
 
-    assert alone["detail"] == "waits for a worker: no worker is connected; jobs that go before it: 0"
+    assert alone["detail"] == "waits for a worker: no worker is connected; it is next"
     assert (alone["what"], alone["position"]) == ("worker", 1)
     assert with_others == alone
     assert response.status_code == 200  # news, though nobody wrote to the job
-    assert waits(each_service, job_id)["detail"] == "waits for a free worker; jobs that go before it: 0"
+    assert waits(each_service, job_id)["detail"] == "waits for a free worker; it is next"
     [listed] = each_service.client.get("/v1/jobs").json()["data"]
     assert listed["waiting_for"][0]["detail"] == "waits for a free worker"
 
