@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rdrkd.data import coco, yolo
+from rdrkd.data.data_yaml import write_yaml
 from rdrkd.data.frames import Frame
 from rdrkd.data.images import ImageFault, size_of
-from rdrkd.data.layout import write_yaml
 from rdrkd.data.names import relative_names
 from rdrkd.errors import Problem
 from rdrkd.spec.dividing import Split

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from rdrkd.data.layout import Layout, find_yaml, read_layout
+from rdrkd.data.data_yaml import find_yaml
+from rdrkd.data.layout import Layout, read_layout
 from rdrkd.data.names import ImageNames, image_names
 from rdrkd.data.pixels import Pixels, Scaling, read, scaling_of
 from rdrkd.data.yolo import label_path

@@ -7,7 +7,8 @@ from enum import StrEnum
 from pathlib import Path, PurePath
 
 from rdrkd.data import coco, voc
-from rdrkd.data.layout import SPLITS, images_in, is_data_yaml, yamls
+from rdrkd.data.data_yaml import SPLITS, is_data_yaml, yamls
+from rdrkd.data.layout import images_in
 from rdrkd.errors import DatasetError
 from rdrkd.misnamed import head_of, placeholder
 from rdrkd.spec.dividing import HOW, Split

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from rdrkd.data import coco
 from rdrkd.data.conversion import Source, divided, problem, size_fault
+from rdrkd.data.data_yaml import SPLITS, checked_names
 from rdrkd.data.faults import Faults
 from rdrkd.data.formats import json_files, one_each, split_of
 from rdrkd.data.frames import Frame
-from rdrkd.data.layout import SPLITS, checked_names, images_in
+from rdrkd.data.layout import images_in
 from rdrkd.data.names import ImageNames, Rank
 from rdrkd.spec.dividing import Split
 

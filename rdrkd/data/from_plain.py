@@ -5,8 +5,9 @@ from pathlib import Path
 
 import yaml
 
+from rdrkd.data.data_yaml import checked_names, is_data_yaml, names_in, yamls
 from rdrkd.data.formats import is_visible, own_split
-from rdrkd.data.layout import checked_names, images_in, is_data_yaml, names_in, read_layout, yamls
+from rdrkd.data.layout import images_in, read_layout
 from rdrkd.data.names import relative_names
 from rdrkd.errors import DatasetError
 from rdrkd.spec.dividing import Split

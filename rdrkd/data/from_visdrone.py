@@ -5,10 +5,11 @@ from pathlib import Path
 
 from rdrkd.data import visdrone, yolo
 from rdrkd.data.conversion import Source, divided, problem, size_fault
+from rdrkd.data.data_yaml import SPLITS
 from rdrkd.data.faults import Faults
 from rdrkd.data.formats import one_each, split_of, visdrone_folders
 from rdrkd.data.frames import Frame
-from rdrkd.data.layout import SPLITS, images_in
+from rdrkd.data.layout import images_in
 from rdrkd.errors import DatasetError, Problem
 from rdrkd.spec.dividing import Split
 

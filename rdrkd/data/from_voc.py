@@ -8,10 +8,11 @@ from pathlib import Path
 
 from rdrkd.data import voc, yolo
 from rdrkd.data.conversion import Source, problem, size_fault
+from rdrkd.data.data_yaml import SPLITS, checked_names
 from rdrkd.data.faults import Faults
 from rdrkd.data.formats import own_split, split_of, xml_files
 from rdrkd.data.frames import Box, Frame
-from rdrkd.data.layout import SPLITS, checked_names, images_in
+from rdrkd.data.layout import images_in
 from rdrkd.data.names import ImageNames, composed, relative_names
 from rdrkd.data.voc import Annotation, Marked
 from rdrkd.errors import DatasetError, Problem

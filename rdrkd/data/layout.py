@@ -1,93 +1,17 @@
-"""The data YAML of a dataset in YOLO layout: found, parsed as plain data, and checked; nothing in it is ever run."""
+"""Where the parts of a dataset in YOLO layout lie: the images of each split, however its data YAML names them."""
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-
+from rdrkd.data.data_yaml import SPLITS, read_yaml, refused
 from rdrkd.data.images import is_image
-from rdrkd.errors import DatasetError, Problem
+from rdrkd.errors import Problem
 from rdrkd.files import files_below
 from rdrkd.spec.dividing import HOW
 
-SPLITS = ("train", "val", "test")
-_NAMES = ("data", "dataset")  # stems of data YAMLs
-_MAX_YAML_BYTES = 1 << 20
-_MAX_CLASSES = 10_000
-_MAX_PATH = 4096
 _MAX_LIST_BYTES = 256 << 20
-# What exporting tools write beside the fields that matter. Read and left alone.
-_REMARKS = ("author", "date", "description", "license", "links", "roboflow", "task", "url", "version")
-
-
-class DataYaml(BaseModel):
-    """The fields of a data YAML. Any other is refused, above all `download`, which Ultralytics would execute."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    path: str = Field(".", max_length=4096, description="root of the dataset, relative to the YAML")
-    train: tuple[str, ...] = Field(
-        (), description="folder of training images, or a text file that lists them, or several"
-    )
-    val: tuple[str, ...] = Field((), description="as `train`, of validation images")
-    test: tuple[str, ...] = Field((), description="as `train`, of test images")
-    nc: int | None = Field(None, description="number of classes; must agree with `names`")
-    names: tuple[str, ...] = Field(min_length=1, max_length=_MAX_CLASSES, description="class names by class number")
-
-    @field_validator("path", mode="before")
-    @classmethod
-    def _no_path(cls, value: Any) -> Any:
-        return "." if value is None else value
-
-    @field_validator(*SPLITS, mode="before")
-    @classmethod
-    def _places(cls, value: Any) -> Any:
-        places = value if isinstance(value, list) else [] if value is None else [value]
-        for place in places:
-            if not isinstance(place, str) or len(place) > _MAX_PATH:
-                raise ValueError(f"expected the path of a folder or list as a string, got {_kind(place)}")
-        return tuple(place for place in places if place)
-
-    @field_validator("path", *SPLITS)
-    @classmethod
-    def _paths_of_a_disk(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        for place in (value,) if isinstance(value, str) else value:
-            if "\0" in place or any(len(part.encode()) > 255 for part in place.split("/")):
-                raise ValueError(f"expected a path without NUL, of parts of at most 255 bytes, got {place[:100]!r}")
-        return value
-
-    @field_validator("names", mode="before")
-    @classmethod
-    def _by_number(cls, value: Any) -> Any:
-        names = _in_order(value) if isinstance(value, dict) else value
-        if not isinstance(names, list):
-            raise ValueError(f"expected a list of names, or a mapping from class number to name, got {_kind(value)}")
-        for number, name in enumerate(names):
-            if isinstance(name, bool) or not isinstance(name, str | int):
-                raise ValueError(f"expected text for class {number}, got {_kind(name)} (quote it in the YAML)")
-        return tuple(str(name).strip() for name in names)
-
-    @field_validator("names")
-    @classmethod
-    def _distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for number, name in enumerate(names):
-            if not (0 < len(name) <= 100 and name.isprintable()):
-                raise ValueError(f"expected 1 to 100 printable characters for class {number}, got {name[:100]!r}")
-        twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-        if twice:
-            raise ValueError(f"expected distinct names, got {twice[:5]} more than once")
-        return names
-
-    @model_validator(mode="after")
-    def _count(self) -> "DataYaml":
-        if self.nc is not None and self.nc != len(self.names):
-            raise ValueError(f"expected as many names as nc says ({self.nc}), got {len(self.names)}")
-        return self
 
 
 @dataclass(frozen=True)
@@ -101,85 +25,18 @@ class Layout:
     notes: tuple[str, ...] = ()
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """safe_load without aliases, through which a small file could unfold to gigabytes."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not accepted")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        known: set[tuple[str, str]] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if (key.tag, key.value) in known:
-                    raise yaml.YAMLError(f"the key {key.value[:100]!r} more than once")
-                known.add((key.tag, key.value))
-        return super().construct_mapping(node, deep)
-
-
-def find_yaml(folder: Path) -> Path:
-    """Find the data YAML: of those with a dataset's keys the one nearest the top, `data` or `dataset` before others.
-
-    Raises:
-        DatasetError: there is none, or several that are equally near.
-    """
-    found = yamls(folder)
-    alike = [p for p in found if is_data_yaml(p)]
-    # Where none has the keys, one that is named like a data YAML, or the only one, is at fault.
-    named = [p for p in found if p.stem in _NAMES]
-    candidates = alike or named or found
-    depth = min((len(p.parts) for p in candidates), default=0)
-    nearest = sorted(p for p in candidates if len(p.parts) == depth)
-    preferred = [p for p in nearest if p.stem in _NAMES]
-    chosen = preferred if len(preferred) == 1 else nearest
-    if len(chosen) != 1:
-        came = ", ".join(str(p.relative_to(folder)) for p in chosen[:5]) or "none"
-        raise DatasetError(f"expected one data.yaml with `train`, `val` and `names`, got {came}")
-    return chosen[0]
-
-
-def yamls(folder: Path) -> list[Path]:
-    """Return the YAML files under a folder that are not hidden."""
-    return [p for p in folder.rglob("*") if p.suffix.lower() in (".yaml", ".yml") and not p.name.startswith(".")]
-
-
-def is_data_yaml(file: Path) -> bool:
-    """Return whether a file is YAML with class names and at least one split: no other tool's settings have both."""
-    try:
-        content = _parse(file)
-    except DatasetError:
-        return False
-    return "names" in content and any(split in content for split in SPLITS)
-
-
-def names_in(file: Path) -> tuple[str, ...] | None:
-    """Return the class names of a YAML that names classes but no split; None of any other."""
-    try:
-        content = _parse(file)
-        return checked_names(
-            _in_order(content["names"]) if isinstance(content["names"], dict) else content["names"], ""
-        )
-    except (DatasetError, KeyError, TypeError, ValueError):
-        return None
-
-
 def read_layout(file: Path, within: Path | None = None) -> Layout:
     """Read a data YAML and find what it names.
 
     Args:
         file: the YAML.
         within: for an upload, the folder that nothing may leave; unknown keys are refused then. None for the files of
-            this machine's owner, whose paths may lead anywhere; there `download` and unknown keys are passed over.
+            this machine's owner, whose paths may lead anywhere; there `download` and unknown keys are ignored.
 
     Raises:
         DatasetError: with a problem for each field at fault.
     """
-    content = _parse(file)
-    if within is None:
-        content = {key: value for key, value in content.items() if key in DataYaml.model_fields}
-    data = _validate(content, file)
+    data = read_yaml(file, known_only=within is not None)
     root, notes = _root(data.path, file, within)
     splits: dict[str, tuple[Path, ...]] = {}
     problems: list[Problem] = []
@@ -192,33 +49,14 @@ def read_layout(file: Path, within: Path | None = None) -> Layout:
     if not problems and not splits:
         problems = [Problem(f"{file.name}: train", f"expected a folder of images, got nothing; {HOW}")]
     if problems:
-        raise _refused(problems)
+        raise refused(problems)
     annotations = {s: p for s in splits if (p := root / "annotations" / f"{s}.json").is_file()}
     return Layout(root, data.names, splits, annotations, tuple(notes))
-
-
-def checked_names(names: Sequence[Any], where: str) -> tuple[str, ...]:
-    """Check class names as those of a data YAML.
-
-    Raises:
-        DatasetError: they are none; the problem is at `where`.
-    """
-    try:
-        return DataYaml.model_validate({"names": list(names)}).names
-    except ValidationError as error:
-        fault = error.errors(include_input=False, include_url=False)[0]
-        raise _refused([Problem(where, fault["msg"].removeprefix("Value error, "))]) from error
 
 
 def images_in(folder: Path) -> list[Path]:
     """Return the images under a folder as Ultralytics finds them: through links, nothing hidden; sorted."""
     return sorted(file for file in files_below(folder) if is_image(file))
-
-
-def write_yaml(file: Path, names: Sequence[str], splits: Sequence[str]) -> None:
-    """Write the data YAML of a dataset whose images lie in `images/<split>` beside it."""
-    content = {"path": ".", **{split: f"images/{split}" for split in splits}, "names": dict(enumerate(names))}
-    file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def _root(path: str, file: Path, within: Path | None) -> tuple[Path, list[str]]:
@@ -232,7 +70,7 @@ def _root(path: str, file: Path, within: Path | None) -> tuple[Path, list[str]]:
     if _is_foreign(path):
         return file.parent.resolve(), [f"{file.name}: path: {path[:200]!r} is a path on another machine; ignored"]
     detail = f"expected an existing folder {'of the archive ' if within else ''}such as `.`, got {path[:200]!r}"
-    raise _refused([Problem(f"{file.name}: path", detail)])
+    raise refused([Problem(f"{file.name}: path", detail)])
 
 
 def _is_foreign(path: str) -> bool:
@@ -325,63 +163,3 @@ def _listed(file: Path, root: Path, within: Path | None) -> tuple[list[Path], st
 
 def _inside(path: Path, within: Path | None) -> bool:
     return within is None or path.is_relative_to(within.resolve())
-
-
-def _parse(file: Path) -> dict[str, Any]:
-    size = file.stat().st_size
-    if size > _MAX_YAML_BYTES:
-        raise DatasetError(f"{file.name}: expected at most {_MAX_YAML_BYTES} bytes, got {size}")
-    try:
-        content = yaml.load(file.read_text(encoding="utf-8-sig"), Loader=_PlainLoader)  # noqa: S506 (a SafeLoader)
-    except Exception as error:  # a tag such as !!bool on another value makes PyYAML raise almost anything
-        raise _refused([Problem(file.name, f"expected plain YAML in UTF-8, got: {str(error)[:300]}")]) from error
-    if not isinstance(content, dict):
-        raise _refused([Problem(file.name, f"expected a mapping with train, val and names, got {_kind(content)}")])
-    if "validation" in content and content.get("val") is None:  # Ultralytics knows both words
-        content["val"] = content.pop("validation")
-    return {key: value for key, value in content.items() if key not in _REMARKS}
-
-
-def _validate(content: dict[str, Any], file: Path) -> DataYaml:
-    try:
-        return DataYaml.model_validate(content)
-    except ValidationError as error:
-        problems = []
-        # Without the input: it is a stranger's, and of any size.
-        for fault in error.errors(include_input=False, include_url=False)[:100]:
-            field = ascii(fault["loc"][0]).strip("'")[:100] if fault["loc"] else "nc"
-            problems.append(Problem(f"{file.name}: {field}", _detail(field, fault["type"], fault["msg"])))
-        raise _refused(problems) from error
-
-
-def _detail(field: str, kind: str, message: str) -> str:
-    if field == "download":
-        return "expected no `download`: it is never run; put the images themselves in the archive"
-    if kind == "extra_forbidden":
-        return f"expected only the keys {', '.join(DataYaml.model_fields)}, got {field!r}"
-    if kind == "missing":
-        return f"expected `{field}`, got nothing"
-    message = message.removeprefix("Value error, ")
-    return message if message.startswith("expected") else f"expected a value that can be used, got another: {message}"
-
-
-def _in_order(names: dict[Any, Any]) -> list[Any]:
-    """Turn {class number: name} into a list; the numbers are the model's outputs, so there may be no gap."""
-    if not all(re.fullmatch(r"\d{1,9}", str(key)) for key in names):
-        raise ValueError("expected class numbers as the keys")
-    by_number = {int(key): name for key, name in names.items()}
-    if missing := [number for number in range(len(names)) if number not in by_number]:
-        raise ValueError(
-            f"expected the class numbers 0 to {len(names) - 1} for {len(names)} names, without a gap, "
-            f"got numbers up to {max(by_number)} where {', '.join(map(str, missing[:10]))} "
-            f"{'is' if len(missing) == 1 else 'are'} missing; number the classes anew, in the labels, too"
-        )
-    return [by_number[number] for number in range(len(names))]
-
-
-def _kind(value: Any) -> str:
-    return "nothing" if value is None else f"a {type(value).__name__}"
-
-
-def _refused(problems: Sequence[Problem]) -> DatasetError:
-    return DatasetError(f"{problems[0].where}: {problems[0].detail}", problems)

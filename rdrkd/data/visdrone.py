@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rdrkd.data import coco, yolo
+from rdrkd.data.data_yaml import write_yaml
 from rdrkd.data.frames import Box, Frame
 from rdrkd.data.images import ImageFault, decode
-from rdrkd.data.layout import images_in, write_yaml
+from rdrkd.data.layout import images_in
 from rdrkd.errors import DatasetError, Problem
 
 NAMES = (

@@ -15,8 +15,8 @@ import numpy as np
 
 from rdrkd.data import coco, yolo
 from rdrkd.data import visdrone as visdrone_format
+from rdrkd.data.data_yaml import SPLITS, write_yaml
 from rdrkd.data.frames import Frame
-from rdrkd.data.layout import SPLITS, write_yaml
 from rdrkd.data.scenes import demo, scene, town, visdrone
 from rdrkd.data.scenes.sprites import Image
 from rdrkd.errors import DatasetError
