@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import log_setup
+from api.access import keys
 from api.caller import LOOPBACK, READING, TOKEN, Caller, needed
 from api.errors import (
     ApiError,
@@ -28,7 +29,7 @@ from api.errors import (
     Unauthorized,
     Unavailable,
 )
-from api.http import bounds
+from api.http import bounds, key_lookup
 from api.http.admission import Admission
 from api.http.key_lookup import Lookup
 from api.http.pacing import Paced
@@ -166,7 +167,7 @@ class Guard:
         headers = Headers(scope=scope)
         under_v1 = scope["path"] == "/v1" or scope["path"].startswith("/v1/")
         # Probes are answered without a look at the database, which may be what is to be found out.
-        closed = self._token is not None or (await self._keys.any_key() if under_v1 else self._keys.has_any)
+        closed = self._token is not None or (await self._any_key(headers) if under_v1 else self._keys.has_any)
         # Behind a token or keys a rebound DNS name gains nothing, so any is fine unless the operator lists some.
         if not closed or self._hosts:
             self._check_host(headers)
@@ -179,6 +180,11 @@ class Guard:
             scope["state"]["caller"] = await self._caller(headers.get("authorization", ""), scope.get("client"))
         found: Caller | None = scope["state"].get("caller")
         return found
+
+    async def _any_key(self, headers: Headers) -> bool:
+        """Return whether callers need a key; one who shows a key is never taken for the operator by an old read."""
+        _, _, given = headers.get("authorization", "").partition(" ")
+        return await self._keys.any_key(0.0 if keys.parts(given.strip()) is not None else key_lookup.SECONDS)
 
     def _check_host(self, headers: Headers) -> None:
         host = _host_name(headers.get("host", ""))

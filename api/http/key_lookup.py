@@ -57,13 +57,16 @@ class Lookup:
             self._note(parts[0], known)
         return known.caller
 
-    async def any_key(self) -> bool:
+    async def any_key(self, at_most: float = SECONDS) -> bool:
         """Return whether there has ever been a key; once there has, the service stays closed to callers without.
+
+        Args:
+            at_most: age in seconds of the read that may answer.
 
         Raises:
             Unavailable: the database does not answer, or has no tables yet.
         """
-        if not self._any and time.monotonic() - self._asked >= SECONDS:
+        if not self._any and time.monotonic() - self._asked >= at_most:
             self._any = await self._shared("", keys.any_key)
             self._asked = time.monotonic()
         return self._any

@@ -219,6 +219,14 @@ def test_the_first_key_is_an_admins_or_is_refused_with_the_reason(each_service: 
         keys.check_first(session, KeyRequest(**ASKED), others=False)  # the only admin key is revoked
 
 
+def test_whoever_shows_the_first_key_is_its_owner_at_once(each_service: Service) -> None:
+    """Another process has just read that there is no key; a caller who shows one must not pass for the operator."""
+    assert each_service.client.get("/v1/jobs").status_code == 200
+    headers = each_service.key("alice", "read")
+    assert each_service.client.get("/v1/whoami", headers=headers).json()["owner"] == "alice"
+    assert each_service.client.post("/v1/jobs", json={}, headers=headers).status_code == 403
+
+
 def test_a_local_token_lets_its_user_in_from_this_machine_alone(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("mine\n")
