@@ -48,7 +48,7 @@ class Lease:
         self._place, self._renew = place, renew
         self._settings = place.settings
         self._renewed = time.monotonic()  # claimed just now
-        self._deadline = time.monotonic() + timeout_seconds
+        self._deadline = time.monotonic() + (timeout_seconds or math.inf)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=log_setup.carrying(self._run), name="heartbeat", daemon=True)
         self._order: Order | None = None

@@ -50,7 +50,7 @@ class Held:
     attempt: int
     kind: str
     spec: dict[str, Any]
-    timeout_seconds: int  # wall time of this attempt
+    timeout_seconds: int  # wall time of this attempt; 0: no limit
     continues: str | None = None  # the job whose checkpoints the first attempt begins with
     scratch_after: int = 0  # the attempts up to this one have left nothing to go on from
     request_id: str | None = None  # of the request that has submitted it

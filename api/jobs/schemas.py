@@ -76,7 +76,7 @@ class JobView(BaseModel):
     message: str | None
     problems: list[dict[str, str]] = Field(description="problems with the inputs, each with its place")
     priority: int
-    timeout_seconds: int
+    timeout_seconds: int | None = Field(description="longest wall time of an attempt; null: no limit")
     deadline: datetime | None = Field(description="time by which it must have ended")
     continues: str | None = Field(description="job whose checkpoints this one started from")
     spec: dict[str, Any] = Field(description="spec as submitted")
@@ -104,6 +104,7 @@ class JobView(BaseModel):
             # A job that is being paused or cancelled has no end that could be estimated.
             | {"eta_seconds": progress.get("eta_seconds") if row.status == Status.RUNNING else None}
             | {
+                "timeout_seconds": row.timeout_seconds or None,
                 "labels": row.spec.get("labels", {}),
                 "waiting_for": waiting_for,
                 "progress": {k: progress[k] for k in ("completed", "total", "unit") if k in progress} or None,

@@ -96,7 +96,7 @@ def add(session: Session, spec: RunSpec, owner: str | None, continues: str | Non
         continues: a job that has ended, with whose checkpoints this one begins.
     """
     row = Job(id=new_id("job"), kind=spec.kind, name=spec.name, spec=spec.model_dump(mode="json", exclude_unset=True))
-    row.priority, row.timeout_seconds, row.deadline = spec.priority, spec.timeout_seconds, spec.deadline
+    row.priority, row.timeout_seconds, row.deadline = spec.priority, spec.timeout_seconds or 0, spec.deadline
     row.owner, row.continues, row.gpu = owner, continues, needs_gpu(spec)
     row.request_id, row.traceparent = log_setup.current_request(), tracing.current()
     row.study = spec.study if isinstance(spec, Compare) else None

@@ -46,7 +46,7 @@ class Job(Leased, Owned, Base):
     resolved_spec: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
     priority: Mapped[int] = mapped_column(default=0)
-    timeout_seconds: Mapped[int]
+    timeout_seconds: Mapped[int]  # of an attempt; 0: no limit
     deadline: Mapped[datetime | None] = mapped_column(UtcDateTime)  # by which it must have ended
     waits: Mapped[bool] = mapped_column(default=False, server_default=false())  # for what it refers to: `unblocking`
     gpu: Mapped[bool] = mapped_column(default=False, server_default=false())  # only a worker with a GPU can do it

@@ -55,7 +55,9 @@ class _Job(BaseModel):
     dataset: DatasetRef
     labels: Labels = Field(default_factory=dict, description="free key-value pairs")
     priority: Priority = Field(0, description="jobs with a higher priority run earlier")
-    timeout_seconds: TimeoutSeconds = Field(86_400, description="longest wall time of an attempt, seconds")
+    timeout_seconds: TimeoutSeconds | None = Field(
+        None, description="longest wall time of an attempt, seconds; null: no limit; service only"
+    )
     deadline: Moment | None = Field(
         None,
         description="time by which the job must have ended, RFC 3339 with an offset; service only",

@@ -15,7 +15,7 @@ class Change(BaseModel):
     name: Name | None = Field(None, description="null: remove the name")
     labels: Labels = Field(default_factory=dict, description="replaces all labels")
     priority: Priority = Field(0, description="can be changed only while the job is queued or paused")
-    timeout_seconds: TimeoutSeconds = Field(86_400, description="applies to later attempts")
+    timeout_seconds: TimeoutSeconds | None = Field(None, description="applies to later attempts; null: no limit")
     deadline: Moment | None = Field(None, description="applies at once; null: remove the deadline")
 
 

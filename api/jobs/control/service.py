@@ -97,6 +97,8 @@ def change(session: Session, job_id: str, wanted: Change, if_match: str | None) 
     jobs.check_deadline(session, columns.get("deadline"))
     content = wanted.model_dump(mode="json", exclude_unset=True)
     columns.pop("labels", None)  # they are the spec's alone
+    if "timeout_seconds" in columns:
+        columns["timeout_seconds"] = columns["timeout_seconds"] or 0
     for _ in range(TRIES):
         _check_match(if_match, job)
         _check_changeable(wanted, job)

@@ -37,6 +37,13 @@ def test_everything_of_a_queued_job_can_be_changed(each_service: Service) -> Non
     assert each_service.claim().timeout_seconds == 60
 
 
+def test_an_attempt_has_a_time_limit_only_if_asked_for(each_service: Service) -> None:
+    free, limited = each_service.job(), each_service.job(timeout_seconds=60)
+    assert patch(each_service, limited, {"timeout_seconds": None}).status_code == 200
+    assert [read(each_service, job).json()["timeout_seconds"] for job in (free, limited)] == [None, None]
+    assert [each_service.claim().timeout_seconds for _ in range(2)] == [0, 0]
+
+
 def test_what_is_left_out_stays_and_null_takes_away(each_service: Service) -> None:
     job_id = each_service.job(**ALL)
 

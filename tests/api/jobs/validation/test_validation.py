@@ -173,6 +173,10 @@ def test_an_estimate_is_of_jobs_that_were_alike_and_names_them(each_service: Ser
     assert (estimate["basis"]["epochs"], estimate["basis"]["device"]) == (4, "CPU, 2 threads")
     assert {"architecture", "dataset", "imgsz", "batch"} <= set(estimate["basis"]["same"])
     assert estimate["reason"] is None
+    short, long = ({**TRAIN, "dataset": dataset, "train": small, "timeout_seconds": limit} for limit in (5, 7))
+    (told,) = [one for one in validate(each_service, **short)["findings"] if one["pointer"] == "/timeout_seconds"]
+    assert (told["level"], told["detail"]) == ("warning", "an attempt is stopped after 5 s, but may take 6 s")
+    assert not any(one["pointer"] == "/timeout_seconds" for one in validate(each_service, **long)["findings"])
 
 
 def test_devices_are_not_mixed(service: Service, tmp_path: Path) -> None:
