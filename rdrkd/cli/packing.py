@@ -1,5 +1,6 @@
 """A dataset's folder or data YAML as one file to upload: the same bytes for the same content, wherever it lies."""
 
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,10 @@ def _named_by(data: Path) -> Iterator[tuple[str, "Path | bytes"]]:
         for image in images:
             yield str(image.relative_to(root)), image
             if (labels := label_path(image)).is_file():
+                if not labels.is_relative_to(root):
+                    raise SpecError(
+                        f"expected labels under the data YAML's `path`, {root}, to upload them, got {labels}"
+                    )
                 yield str(labels.relative_to(root)), labels
     for split, annotations in dataset.annotations.items():
         yield f"annotations/{split}.json", annotations
@@ -62,6 +67,10 @@ def _zip(target: Path, files: "Iterator[tuple[str, Path | bytes]]") -> Path:
         for name, content in files:
             if name in written:
                 continue
+            if not name.isascii() and os.fsencode(name).decode("utf-8", "replace") != name:
+                raise SpecError(
+                    f"expected file names in UTF-8, got {os.fsencode(name)!r}: rename it, then upload again"
+                )
             written.add(name)
             info = zipfile.ZipInfo(name, _THE_SAME)
             if isinstance(content, bytes):

@@ -1,6 +1,7 @@
 """Look at every label line and every pixel of a dataset: what is wrong with it, and what it holds."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -166,14 +167,20 @@ def _label_warnings(dataset: Dataset, split: str, examined: Sequence[Examined]) 
         warnings.append(Warned(f"{split}: {twice} duplicate label lines were dropped"))
     if polygons := sum(one.labels.polygons for one in examined):
         warnings.append(Warned(f"{split}: {polygons} labels are polygons; their bounding boxes are used"))
-    expected = {yolo.label_path(one.image) for one in examined}
-    if orphans := [p for folder in {p.parent for p in expected} for p in folder.glob("*.txt") if p not in expected]:
+    here = {yolo.label_path(one.image).parent for one in examined}
+    known = {yolo.label_path(image) for images in dataset.splits.values() for image in images}
+    if orphans := [p for folder in here for p in folder.glob("*.txt") if p not in known and not _is_list(p)]:
         warnings.append(Warned(f"{split}: {len(orphans)} label files have no image, such as {orphans[0].name}"))
     present = {box.label for one in examined for box in one.boxes}
     if absent := [name for label, name in enumerate(dataset.names) if label not in present]:
         text = f"{split}: no objects of {len(absent)} classes: {', '.join(absent[:20])}"
         warnings.append(Warned(text, "class_absent"))
     return warnings
+
+
+def _is_list(file: Path) -> bool:
+    """Return whether a text file beside labels names classes or images, and labels none of them."""
+    return file.name == "classes.txt" or re.fullmatch(r"(split\.)?(train|val|test)\.txt", file.name) is not None
 
 
 def _check_annotations(dataset: Dataset, split: str, examined: Sequence[Examined], findings: Findings) -> int:

@@ -15,6 +15,8 @@ _NAMES = ("data", "dataset")  # stems of data YAMLs
 _MAX_YAML_BYTES = 1 << 20
 _MAX_CLASSES = 10_000
 _MAX_PATH = 4096
+_POSES = "kpt_shape"  # the key by which Ultralytics knows a dataset of poses
+_INVISIBLE = dict.fromkeys((0xA0, 0x200C, 0x200D))  # parts of words in Persian, Hindi and of emoji
 # What exporting tools write beside the fields that matter. Read and left alone.
 _REMARKS = ("author", "date", "description", "license", "links", "roboflow", "task", "url", "version")
 
@@ -70,7 +72,7 @@ class DataYaml(BaseModel):
     @classmethod
     def _distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for number, name in enumerate(names):
-            if not (0 < len(name) <= 100 and name.isprintable()):
+            if not (0 < len(name) <= 100 and name.translate(_INVISIBLE).isprintable()):
                 raise ValueError(f"expected 1 to 100 printable characters for class {number}, got {name[:100]!r}")
         twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
         if twice:
@@ -160,7 +162,7 @@ def read_yaml(file: Path, known_only: bool) -> DataYaml:
     """
     content = _parse(file)
     if not known_only:
-        content = {key: value for key, value in content.items() if key in DataYaml.model_fields}
+        content = {key: value for key, value in content.items() if key in DataYaml.model_fields or key == _POSES}
     return _validate(content, file)
 
 
@@ -193,8 +195,9 @@ def _parse(file: Path) -> dict[str, Any]:
         raise refused([Problem(file.name, f"expected plain YAML in UTF-8, got: {str(error)[:300]}")]) from error
     if not isinstance(content, dict):
         raise refused([Problem(file.name, f"expected a mapping with train, val and names, got {_kind(content)}")])
-    if "validation" in content and content.get("val") is None:  # Ultralytics knows both words
-        content["val"] = content.pop("validation")
+    for word in ("validation", "valid"):  # as Ultralytics and others write it
+        if word in content and content.get("val") is None:
+            content["val"] = content.pop(word)
     return {key: value for key, value in content.items() if key not in _REMARKS}
 
 
@@ -213,6 +216,8 @@ def _validate(content: dict[str, Any], file: Path) -> DataYaml:
 def _detail(field: str, kind: str, message: str) -> str:
     if field == "download":
         return "expected no `download`: it is never run; put the images themselves in the archive"
+    if field == _POSES:
+        return "expected boxes or polygons, got labels of poses: export the dataset for detection"
     if kind == "extra_forbidden":
         return f"expected only the keys {', '.join(DataYaml.model_fields)}, got {field!r}"
     if kind == "missing":

@@ -1,11 +1,13 @@
 """YOLO labels of an upload that nothing divides into splits: lists of images, written as its owner says."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
 
-from rdrkd.data.data_yaml import checked_names, is_data_yaml, names_in, yamls
+from rdrkd.data.data_yaml import SPLITS, checked_names, find_yaml, is_data_yaml, names_in, read_yaml, yamls
+from rdrkd.data.dataset import Dataset
 from rdrkd.data.formats import is_visible, own_split
 from rdrkd.data.layout import images_in, read_layout
 from rdrkd.data.names import relative_names
@@ -33,14 +35,31 @@ def divide(folder: Path, split: Split) -> None:
         splits[of] = tuple(pool[index] for index in indices)
     for file in old:
         file.unlink()
+    _write_lists(folder, names, splits)
+
+
+def list_what_is_left(folder: Path, dataset: Dataset) -> None:
+    """Write the lists of a dataset anew where they name images that have been removed."""
+    left = {of: tuple(image for image in images if image.is_file()) for of, images in dataset.splits.items()}
+    if left == dataset.splits:
+        return
+    file = find_yaml(folder)
+    data = read_yaml(file, known_only=True)
+    if any(place.endswith(".txt") for of in SPLITS for place in getattr(data, of)):
+        file.unlink()
+        _write_lists(dataset.root, data.names, left)
+
+
+def _write_lists(root: Path, names: Sequence[str], splits: Mapping[str, Sequence[Path]]) -> None:
+    """Write a data YAML into the root of a dataset, and beside it a list of the images of each split."""
     content: dict[str, object] = {"path": "."}
     for of, images in splits.items():
-        listed = folder / f"split.{of}.txt"
-        listed.write_text("".join(f"./{name}\n" for name in relative_names(images, folder)), encoding="utf-8")
+        listed = root / f"split.{of}.txt"
+        listed.write_text("".join(f"./{os.path.relpath(image, root)}\n" for image in images), encoding="utf-8")
         content[of] = listed.name
     content["names"] = dict(enumerate(names))
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    (folder / "data.yaml").write_text(text, encoding="utf-8")
+    (root / "data.yaml").write_text(text, encoding="utf-8")
 
 
 def _found(folder: Path, split: Split) -> tuple[Sequence[str], dict[str, tuple[Path, ...]], Sequence[Path]]:
@@ -75,7 +94,7 @@ def _lines(file: Path) -> tuple[str, ...]:
     if file.stat().st_size > _MOST_BYTES:
         raise DatasetError(f"{file.name}: expected at most {_MOST_BYTES} bytes, got more")
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except UnicodeDecodeError as error:
         raise DatasetError(f"{file.name}: expected class names in UTF-8, got: {error}") from error
-    return checked_names([line for line in lines if line.strip()], file.name)
+    return checked_names(lines, file.name)  # an empty line within would shift the numbers of the classes after it

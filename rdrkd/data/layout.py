@@ -119,6 +119,8 @@ def _resolved(place: str, root: Path, within: Path | None) -> Path:
     """Resolve a path of a YAML or list; one that leads nowhere may be another machine's, of which the end is here."""
     # An archive holds no links. Those of an owner's folder are kept: labels are found by the path before a link.
     settled = Path.resolve if within is not None else _normal
+    if "\\" in place and not PureWindowsPath(place).drive and not (root / place).exists():
+        place = place.replace("\\", "/")  # written on Windows
     there = settled(root / place)
     if place.startswith("../") and not (there.exists() and _inside(there, within)):
         there = settled(root / place[3:])  # Roboflow writes ../train/images; Ultralytics reads it the same way
@@ -143,7 +145,7 @@ def _listed(file: Path, root: Path, within: Path | None) -> tuple[list[Path], st
     if file.stat().st_size > _MAX_LIST_BYTES:
         return [], f"expected a list of at most {_MAX_LIST_BYTES} bytes at {file.name!r}, got more"
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").split("\n")]
     except UnicodeDecodeError as error:
         return [], f"expected a list in UTF-8 at {file.name!r}, got: {error}"
     found = []

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from rdrkd import suffixes
 from rdrkd.data import coco, yolo
 from rdrkd.data.check import Examined, examine, fit, where_in
 from rdrkd.data.dataset import Dataset
@@ -16,8 +17,10 @@ def clean(dataset: Dataset, faults: Faults) -> None:
 
     An image whose label file cannot be read goes, too: without labels it would teach that there is nothing.
     """
-    for split in dataset.splits:
-        examined = [one for one in examine(dataset, split) if not _removed(dataset, one, faults)]
+    for split, images in dataset.splits.items():
+        there = tuple(image for image in images if image.is_file())  # it may have gone with an earlier split
+        whole = replace(dataset, splits={**dataset.splits, split: there})
+        examined = [one for one in examine(whole, split) if not _removed(dataset, one, faults)]
         if split in dataset.annotations:
             _clean_annotations(dataset, split, examined, faults)
 
@@ -38,7 +41,8 @@ def _removed(dataset: Dataset, one: Examined, faults: Faults) -> bool:
             label.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
             return False
     one.image.unlink()
-    label.unlink(missing_ok=True)
+    if not any(one.image.with_suffix(suffix).is_file() for suffix in suffixes.IMAGES):  # `a.jpg` beside `a.png`
+        label.unlink(missing_ok=True)
     return True
 
 

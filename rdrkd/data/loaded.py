@@ -36,7 +36,7 @@ class LoadedDataset(YOLODataset):
 
     def get_img_files(self, img_path: str) -> list[str]:
         """Return the images that the list names, or the first of them where a fraction is asked for."""
-        files = Path(img_path).read_text(encoding="utf-8").splitlines()
+        files = [line for line in Path(img_path).read_text(encoding="utf-8").split("\n") if line]
         count = self.fraction if isinstance(self.fraction, int) else max(1, round(len(files) * self.fraction))
         return files[:count]
 

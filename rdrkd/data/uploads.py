@@ -65,6 +65,7 @@ def _settle(folder: Path, form: Format, faults: Faults, sha256: str, split: Spli
     scaling = range_of(dataset.splits)
     if faults.lenient:
         lenient.clean(replace(dataset, scaling=scaling), faults)
+        from_plain.list_what_is_left(folder, dataset)
         dataset = uploaded_dataset(folder, sha256)  # an annotation file may have gone, or a split's last image
     notes: dict[str, Any] = {"format": str(form), "warnings": faults.warnings}
     if faults.lenient:

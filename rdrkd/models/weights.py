@@ -4,6 +4,7 @@ import copy
 import io
 import json
 import tempfile
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from rdrkd.ultralytics_adapter import (
 LICENSE = "AGPL-3.0 (https://ultralytics.com/license)"
 _METADATA = "rdrkd"  # key of our JSON in a safetensors header
 _MOST_CLASSES = 10_000
+_LONGEST_NAME = 200  # characters of a class name
 _SIDES = (32, 4096)  # px of an input
 
 
@@ -85,7 +87,7 @@ def _load_checkpoint(path: Path) -> LoadedModel:
             found = _detector(checkpoint)
             plausible.check_tree(found)
             names, tensors = _class_names(found), found.float().state_dict()
-            imgsz = _imgsz(checkpoint)
+            imgsz, configuration = _imgsz(checkpoint), found.yaml
         except ModelError:
             raise
         except Exception as error:  # whatever a damaged or hostile file makes the reader raise
@@ -93,8 +95,8 @@ def _load_checkpoint(path: Path) -> LoadedModel:
                 raise ModelError(foreign) from error
             detail = _first(error).replace(str(neutral), "it")
             raise ModelError(f"expected an Ultralytics checkpoint, got one that cannot be read: {detail}") from error
-    plausible.check_configuration(found.yaml, len(tensors))
-    return replace(_rebuild(found.yaml, names, tensors), imgsz=imgsz)
+    plausible.check_configuration(configuration, len(tensors))
+    return replace(_rebuild(configuration, names, tensors), imgsz=imgsz)
 
 
 def _imgsz(checkpoint: Mapping[str, Any]) -> int | None:
@@ -141,7 +143,14 @@ def _class_names(model: DetectionModel) -> tuple[str, ...]:
         names = [names[index] for index in range(len(names))]
     if not isinstance(names, list | tuple) or not 0 < len(names) <= _MOST_CLASSES:
         raise ModelError(f"expected class names 0..n-1, got {type(names).__name__}")
-    return tuple(str(name) for name in names)
+    called = tuple(str(name) for name in names)
+    if odd := next((name for name in called if not _is_a_name(name)), None):
+        raise ModelError(f"expected class names of at most {_LONGEST_NAME} printable characters, got {ascii(odd)[:80]}")
+    return called
+
+
+def _is_a_name(text: str) -> bool:
+    return len(text) <= _LONGEST_NAME and not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 
 def _rebuild(cfg: Mapping[str, Any], names: tuple[str, ...], tensors: Mapping[str, Tensor]) -> LoadedModel:

@@ -118,6 +118,22 @@ def test_what_a_conversion_changed_or_dropped_is_a_finding(tmp_path: Path) -> No
     assert "dropped because of errors (lenient mode): 2 annotations" in details
 
 
+@pytest.mark.parametrize("side", ["1e-300", "1e-7", "1e-4"])
+def test_objects_that_no_input_can_show_ask_for_tiles(tmp_path: Path, side: str) -> None:
+    root = make_dataset(tmp_path / "d", label=f"0 .5 .5 {side} {side}\n1 .5 .5 {side} {side}\n")
+    advice = {one.advice for one in diagnose(root) if one.code == "too_small"}
+    assert advice == {"cut the images into tiles"}
+
+
+def test_labels_of_another_split_have_their_images(tmp_path: Path) -> None:
+    root = make_dataset(tmp_path / "d", yaml="train: train.txt\nval: val.txt\nnames: [car, person]\n", label=BOTH)
+    make_image(root / "images/train/b.png", seed=3)
+    (root / "labels/train/b.txt").write_text(BOTH)
+    (root / "train.txt").write_text("./images/train/a.png\n")
+    (root / "val.txt").write_text("./images/train/b.png\n")
+    assert not any("have no image" in one.detail for one in diagnose(root))
+
+
 def test_likeness_is_of_looks_and_not_of_flat_images() -> None:
     random = np.random.default_rng(0)
     images = [cv2.resize(random.integers(0, 255, (6, 8, 3), dtype=np.uint8), (320, 240)) for _ in range(40)]

@@ -17,6 +17,7 @@ from rdrkd.data.scenes import write_scenes
 from rdrkd.data.yolo import label_path
 from rdrkd.errors import DatasetError, Problem
 from rdrkd.run.inspection import inspect
+from rdrkd.spec.dividing import Split
 from tests.rdrkd.data.crafted import make_dataset, make_image, zip_up
 from tests.rdrkd.data.test_layouts import small
 
@@ -174,3 +175,56 @@ def test_what_is_not_listed_is_counted() -> None:
     faults.add("lines", (Problem(f"a.txt:{number}", "x") for number in range(MOST_LISTED + 7)))
     notes = faults.notes()
     assert (len(notes["listed"]), notes["more"], notes["counts"]) == (MOST_LISTED, 7, {"lines": MOST_LISTED + 7})
+
+
+def _broken(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:60])
+
+
+@pytest.mark.parametrize("fault", ["image", "line"])
+@pytest.mark.parametrize("form", ["folder in folder", "test is val", "two folders"])
+def test_an_image_of_two_splits_is_dropped_from_both(tmp_path: Path, form: str, fault: str) -> None:
+    places = {
+        "folder in folder": "train: images\nval: images/val\n",
+        "test is val": "train: images/train\nval: images/val\ntest: images/val\n",
+        "two folders": "train: [images/train, images/val]\nval: images/val\n",
+    }
+    root = make_dataset(tmp_path / "d", yaml=places[form] + "names: [car, person]\n")
+    make_image(root / "images/val/b.png", seed=7)
+    (root / "labels/val/b.txt").write_text("0 .5 .5 9 9\n" if fault == "line" else "0 .5 .5 .2 .2\n")
+    if fault == "image":
+        _broken(root / "images/val/b.png")
+    report = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache", Reading(lenient=True))
+    assert report["ok"], report["problems"]
+    assert report["statistics"]["splits"]["val"]["images"] == 1
+    assert report["dropped"]["counts"]["images"] == 1
+
+
+def test_a_label_stays_for_the_other_image_of_its_name(tmp_path: Path) -> None:
+    root = make_dataset(tmp_path / "d")
+    make_image(root / "images/train/a.jpg", seed=7)
+    _broken(root / "images/train/a.png")
+    report = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache", Reading(lenient=True))
+    train = report["statistics"]["splits"]["train"]
+    assert (report["ok"], train["images"], train["boxes"]) == (True, 1, 1)
+
+
+@pytest.mark.parametrize("divided", [False, True])
+def test_lists_are_written_anew_without_what_was_dropped(tmp_path: Path, divided: bool) -> None:
+    root = make_dataset(tmp_path / "d", yaml="train: train.txt\nval: val.txt\nnames: [car, person]\n")
+    for number in range(4):
+        make_image(root / f"images/train/{number}.png", seed=10 + number)
+        (root / f"labels/train/{number}.txt").write_text("0 .5 .5 .2 .2\n")
+    _broken(root / "images/train/2.png")
+    for split in ("train", "val"):
+        names = sorted(p.name for p in (root / "images" / split).iterdir())
+        (root / f"{split}.txt").write_text("".join(f"./images/{split}/{name}\n" for name in names))
+    if divided:
+        (root / "data.yaml").write_text("train: train.txt\nnames: [car, person]\n")
+    reading = Reading(lenient=True, split=Split(val=0.4) if divided else None)
+    archive = zip_up(root, tmp_path / "a.zip")
+    for cache in ("here", "here", "elsewhere"):  # also when it is opened again
+        report = inspect(archive, tmp_path / cache, reading)
+        assert report["ok"], report["problems"]
+        assert report["dropped"]["counts"] == {"images": 1}
+    assert report["statistics"]["images"] == (4 if divided else 5)

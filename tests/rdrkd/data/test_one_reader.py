@@ -20,6 +20,7 @@ from rdrkd.data.check import check, examine
 from rdrkd.data.reading import Reading
 from rdrkd.errors import DatasetError
 from rdrkd.run.inspection import inspect
+from rdrkd.spec.dividing import Split
 from tests.rdrkd.data.crafted import make_dataset, zip_up
 from tests.rdrkd.data.loading import load, truth
 from tests.shared import find
@@ -493,3 +494,45 @@ def test_a_key_twice_in_a_data_yaml_is_refused(tmp_path: Path, text: str) -> Non
     root = make_dataset(tmp_path / "d", yaml="train: images/train\nval: images/val\n" + text)
     (problem,) = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache")["problems"]
     assert "more than once" in problem["detail"]
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85"])
+def test_a_name_with_a_line_separator_is_one_name(tmp_path: Path, separator: str) -> None:
+    root = make_dataset(tmp_path / "d", label=LABELS)
+    for file in (root / "images/train/a.png", root / "labels/train/a.txt"):
+        file.rename(file.with_name(f"a{separator}b{file.suffix}"))
+    dataset = open_dataset(root, tmp_path / "cache")
+    assert check(dataset).problems == []
+    assert [len(label["cls"]) for label in load(dataset, "train", tmp_path / "run").labels] == [2]
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_labels_of_poses_are_no_polygons(tmp_path: Path, packing: bool) -> None:
+    yaml = "train: images/train\nval: images/val\nnames: [person]\nkpt_shape: [3, 2]\n"
+    root = make_dataset(tmp_path / "d", yaml=yaml, label="0 .5 .5 .2 .2 .4 .4 .5 .5 .6 .6\n")
+    with pytest.raises(DatasetError, match="got labels of poses: export the dataset for detection"):
+        open_dataset(zip_up(root, tmp_path / "a.zip") if packing else root, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("train", ["images\\train", "..\\images\\train", ".\\images\\train"])
+@pytest.mark.parametrize("val", ["val", "valid", "validation"])
+def test_paths_and_words_of_other_tools_are_read(tmp_path: Path, train: str, val: str) -> None:
+    root = make_dataset(tmp_path / "d", yaml=f"train: {train}\n{val}: images/val\nnames: [car, person]\n", label=LABELS)
+    report = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache")
+    assert (report["ok"], sorted(report["statistics"]["splits"])) == (True, ["train", "val"])
+
+
+@pytest.mark.parametrize(
+    "name", ["\u06cc\u200c\u0645", "\u0915\u094d\u200d\u0937", "\U0001f468\u200d\U0001f467", "a\u00a0b"]
+)
+def test_class_names_of_any_script_are_taken(tmp_path: Path, name: str) -> None:
+    root = make_dataset(tmp_path / "d", yaml=f"train: images/train\nval: images/val\nnames: [{name}, other]\n")
+    assert inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache")["names"] == [name, "other"]
+
+
+def test_an_empty_line_among_class_names_is_no_class(tmp_path: Path) -> None:
+    root = make_dataset(tmp_path / "d", yaml=None)
+    (root / "classes.txt").write_text("car\n\nperson\n")
+    reading = Reading(split=Split(val=0.5))
+    (problem,) = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache", reading)["problems"]
+    assert "for class 1, got ''" in problem["detail"]

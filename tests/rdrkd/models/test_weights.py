@@ -169,3 +169,21 @@ def test_a_class_branch_as_wide_as_its_start_weights_comes_back(architecture: st
         tensors = loaded.model.state_dict()
         assert all(torch.equal(tensors[key], value.half().float()) for key, value in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\nb", "\0", "x" * 1_000_000])
+def test_names_that_cannot_be_shown_are_refused(name: str, tmp_path: Path) -> None:
+    model = build("yolov8n-half", ["car"])
+    model.names = {0: name}
+    torch.save({"model": model}, tmp_path / "a.pt")
+    with pytest.raises(ModelError, match="expected class names of at most 200 printable characters") as refused:
+        load_weights(tmp_path / "a.pt")
+    assert len(str(refused.value)) < 300
+
+
+def test_a_network_without_its_configuration_is_refused(tmp_path: Path) -> None:
+    model = build("yolov8n-half", ["car"])
+    del model.yaml
+    torch.save({"model": model}, tmp_path / "a.pt")
+    with pytest.raises(ModelError, match="expected an Ultralytics checkpoint"):
+        load_weights(tmp_path / "a.pt")
