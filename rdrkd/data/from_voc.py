@@ -16,6 +16,7 @@ from rdrkd.data.layout import images_in
 from rdrkd.data.names import ImageNames, composed, relative_names
 from rdrkd.data.voc import Annotation, Marked
 from rdrkd.errors import DatasetError, Problem
+from rdrkd.misnamed import head_of, placeholder
 from rdrkd.spec.dividing import Split, needed
 
 Pair = tuple[Path, Annotation]  # an image and what is said of it
@@ -62,8 +63,15 @@ def _pairs(folder: Path, faults: Faults) -> Iterator[Pair]:
     taken: set[Path] = set()
     files = xml_files(folder)
     annotations = list(filter(voc.is_voc, files))
-    if others := sorted(set(files) - set(annotations)):
-        faults.warnings.append(f"skipped {len(others)} XML files that are not annotations, such as {others[0].name}")
+    others = sorted(set(files) - set(annotations))
+    meant = [file for file in others if file.stem in by_stem]
+    if rest := sorted(set(others) - set(meant)):
+        faults.warnings.append(f"skipped {len(rest)} XML files that are not annotations, such as {rest[0].name}")
+    for file in meant:
+        found = placeholder(head_of(file))
+        came = "something else" if found is None else f"{found[0]}; {found[1]}"
+        where = file.relative_to(folder).as_posix()
+        faults.add("images", [Problem(where, f"expected the annotation of an image, got {came}")])
     for file in annotations:
         where = file.relative_to(folder).as_posix()
         try:
@@ -79,6 +87,10 @@ def _pairs(folder: Path, faults: Faults) -> Iterator[Pair]:
             continue
         taken.add(found)
         yield found, annotation
+    named = taken | {image for file in meant for image in by_stem[file.stem]}
+    if bare := sorted(set(found_images) - named):
+        example = bare[0].relative_to(folder).as_posix()
+        faults.warnings.append(f"skipped {len(bare)} images without an XML file, such as {example}")
 
 
 def _image_of(annotation: Annotation, by_stem: Mapping[str, Sequence[Path]], images: ImageNames) -> Path | str:

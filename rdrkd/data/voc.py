@@ -52,7 +52,8 @@ class Annotation:
 def is_voc(file: Path) -> bool:
     """Return whether an XML file is an annotation of an image, by its beginning."""
     with file.open("rb") as stream:
-        head = stream.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+        head = stream.read(4096).replace(b"\0", b"")  # of UTF-16 what UTF-8 would be, but for its mark
+    head = head.removeprefix(b"\xef\xbb\xbf").removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff").lstrip()
     return head.startswith(b"<") and re.search(rb"<annotation[\s>]", head) is not None
 
 

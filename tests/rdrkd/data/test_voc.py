@@ -184,3 +184,45 @@ def test_a_list_names_images_with_or_without_their_suffix(tmp_path: Path, listed
     report = look(devkit(tmp_path / "d", listed=listed), tmp_path)
     assert report["ok"], report["problems"]
     assert {name: split["images"] for name, split in report["statistics"]["splits"].items()} == {"train": 3, "val": 3}
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "got an empty file"),
+        (b"version https://git-lfs.github.com/spec/v1\nsize 5\n", "got a Git LFS pointer to a file of 5 bytes"),
+        (b"<!DOCTYPE html><html></html>", "got a web page"),
+        (b"<other/>", "got something else"),
+    ],
+)
+@pytest.mark.parametrize("layout", [devkit, beside])
+def test_an_xml_file_of_an_image_is_never_skipped(
+    tmp_path: Path, layout: Callable[[Path], Path], content: bytes, words: str, lenient: bool
+) -> None:
+    root = layout(tmp_path / "d")
+    file = min(root.rglob("*.xml"))
+    file.write_bytes(content)
+    report = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache", Reading(lenient))
+    (told,) = report["dropped"]["listed"] if lenient else report["problems"]
+    assert report["ok"] == lenient
+    assert told["where"].endswith(file.name)
+    assert words in told["detail"]
+
+
+@pytest.mark.parametrize("layout", [devkit, beside])
+def test_an_image_without_an_xml_file_is_counted(tmp_path: Path, layout: Callable[[Path], Path]) -> None:
+    root = layout(tmp_path / "d")
+    file = min(root.rglob("*.xml"))
+    file.unlink()
+    report = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache")
+    assert any("skipped 1 images without an XML file, such as" in warning for warning in report["warnings"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_xml_in_the_encodings_of_windows_is_read(tmp_path: Path, encoding: str) -> None:
+    root = beside(tmp_path / "d", thing("café"))
+    for file in root.rglob("*.xml"):
+        file.write_text(file.read_text(), encoding=encoding)
+    report = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache")
+    assert (report["ok"], report["names"], report["statistics"]["boxes"]) == (True, ["café"], 4)
