@@ -27,9 +27,15 @@ class Source:
 
 @dataclass
 class Made:
-    """What a conversion has made: the place that each image had in the upload, by its new one; both relative."""
+    """What a conversion has made.
+
+    Attributes:
+        came_from: the place that each image had in the upload, by its new one; both relative.
+        repeated: number of boxes that were dropped because another one of the image equals them.
+    """
 
     came_from: dict[str, str] = field(default_factory=dict)
+    repeated: int = 0
 
 
 def rewrite(folder: Path, names: Sequence[str], sources: Iterator[Source]) -> Made:
@@ -89,7 +95,8 @@ def _write_split(new: Path, folder: Path, source: Source, names: Sequence[str], 
         came_from = image.relative_to(folder)
         name = _free_name(came_from, taken)
         os.link(image, images / name)
-        frame = replace(frame, file=name)
+        whole, frame = len(frame.boxes), yolo.distinct(replace(frame, file=name))
+        made.repeated += whole - len(frame.boxes)
         (labels / name).with_suffix(".txt").write_text(yolo.to_text(frame), encoding="utf-8")
         made.came_from[f"images/{source.split}/{name}"] = came_from.as_posix()
         kept.append(frame)

@@ -57,7 +57,10 @@ def _settle(folder: Path, form: Format, faults: Faults, sha256: str, split: Spli
     came_from: dict[str, str] = {}
     if form != Format.YOLO:
         names, sources = _CONVERTED[form].sources(folder, faults, split)
-        came_from = rewrite(folder, names, sources).came_from
+        made = rewrite(folder, names, sources)
+        came_from = made.came_from
+        if made.repeated:
+            faults.warnings.append(f"dropped {made.repeated} boxes that repeat another one of their image")
         faults.refuse()
     elif split is not None:
         from_plain.divide(folder, split)

@@ -148,7 +148,7 @@ def _convert_split(split: str, source: Source, out: Path) -> None:
         if not annotation.is_file():
             raise DatasetError(f"expected the annotations of {image.name} at {annotation}, got nothing there")
         try:
-            frame = read(annotation, image.name, *decode(image))
+            frame = yolo.distinct(read(annotation, image.name, *decode(image)))
         except ImageFault as error:
             raise DatasetError(f"{image.name}: {error}") from error
         shutil.copy2(image, images / image.name)

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rdrkd.data.frames import Box, Frame
@@ -154,6 +154,18 @@ def to_text(frame: Frame) -> str:
     '2 0.20000000 0.20000000 0.20000000 0.20000000\n'
     """
     return "".join(_line(box, frame.width, frame.height) for box in frame.boxes if not box.ignored)
+
+
+def distinct(frame: Frame) -> Frame:
+    """Return a frame without boxes whose label another one has already: labels keep the first of them only."""
+    known: set[str] = set()
+    boxes = []
+    for box in frame.boxes:
+        line = "" if box.ignored else _line(box, frame.width, frame.height)
+        if not line or line not in known:
+            boxes.append(box)
+        known.add(line)
+    return replace(frame, boxes=tuple(boxes))
 
 
 def box_fault(box: Box, width: int, height: int) -> str | None:

@@ -536,3 +536,23 @@ def test_an_empty_line_among_class_names_is_no_class(tmp_path: Path) -> None:
     reading = Reading(split=Split(val=0.5))
     (problem,) = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache", reading)["problems"]
     assert "for class 1, got ''" in problem["detail"]
+
+
+@pytest.mark.parametrize("apart", [0.0, 1e-8])
+def test_a_box_that_is_there_twice_counts_once_everywhere(tmp_path: Path, apart: float) -> None:
+    root = _annotated(tmp_path / "d", "coco", {"train": {}, "val": {}})
+    for split in ("train", "val"):
+        document = json.loads((root / f"{split}.json").read_text())
+        first = document["annotations"][0]
+        document["annotations"] += [
+            first | {"id": 2, "bbox": [4 + apart, 4, 12, 10]},
+            first | {"id": 3, "bbox": [20, 20, 12, 10]},
+            first | {"id": 4, "iscrowd": 1},
+        ]
+        (root / f"{split}.json").write_text(json.dumps(document))
+    report = inspect(zip_up(root, tmp_path / "a.zip"), tmp_path / "cache")
+    dataset = open_dataset(tmp_path / "a.zip", tmp_path / "cache")
+    assert "dropped 2 boxes that repeat another one of their image" in report["warnings"]
+    assert report["statistics"]["splits"]["val"]["boxes"] == 2
+    assert len(load(dataset, "val", tmp_path / "run").labels[0]["cls"]) == 2
+    assert [one["iscrowd"] for one in truth(dataset, "val")["annotations"]] == [0, 0, 1]
