@@ -230,7 +230,7 @@ def _reported(removed: bool = False, **headers: str) -> Provoke:
     def provoke(service: Service) -> Response:
         study = service.client.post("/v1/studies", **_study(dataset=service.dataset())).json()["id"]
         with service.database.transaction() as session:
-            row = Job(id=new_id("job"), kind="compare", status=Status.SUCCEEDED, timeout_seconds=1)
+            row = Job(id=new_id("job"), kind="compare", status=Status.SUCCEEDED, timeout_seconds=1, study=study)
             row.spec = {"kind": "compare", "study": study, "jobs": []}
             session.add(row)
             session.flush()
