@@ -3,6 +3,7 @@
 Only numbers go in, so that the commands and the service could ask the same before a run.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from statistics import median
 
@@ -11,6 +12,7 @@ from rdrkd.events import Warn
 NOTHING = 1.0  # AP, percent: below it a network has learnt next to nothing
 UNUSABLE = 5.0  # AP, percent: below it a teacher has nothing to teach
 TOO_SMALL, EASY = 3, 8  # px of an object's side at the network's input: hardly to be learnt; easy to see
+_LARGEST = 8192  # px of an input that is worth a try
 _STEP = 32  # px, of the network's input
 
 CODES = frozenset(
@@ -51,12 +53,26 @@ def of_sizes(sides: Sequence[float], imgsz: int) -> Iterator[Warn]:
         imgsz: side of the network input, px.
     """
     if sides and (usual := median(sides)) * imgsz < TOO_SMALL:
-        wanted = -(-EASY / usual // _STEP) * _STEP
+        wanted = input_for(usual)
+        larger = f"set train.imgsz to {wanted}, at which it has {EASY} px, or " if wanted is not None else ""
         yield Warn(
             code="objects_too_small",
-            message=f"the median object has {usual * imgsz:.1f} px at imgsz {imgsz}, which no detector sees: set "
-            f"train.imgsz to {wanted:.0f}, at which it has {EASY} px, or cut the images into tiles",
+            message=f"the median object has {usual * imgsz:.1f} px at imgsz {imgsz}, which no detector sees: "
+            f"{larger}cut the images into tiles",
         )
+
+
+def input_for(side: float) -> int | None:
+    """Return the side of the network input, px, at which an object has `EASY` px; None if it is too large to try.
+
+    Args:
+        side: of the object, as a share of the longer side of its image.
+
+    >>> input_for(0.004), input_for(1e-300)
+    (2016, None)
+    """
+    wanted = math.ceil(EASY / max(side, 1e-6) / _STEP) * _STEP
+    return wanted if wanted <= _LARGEST else None
 
 
 def of_results(student: float | None, alone: float | None, teacher: float | None) -> Iterator[Warn]:

@@ -14,7 +14,7 @@ from rdrkd.data.check import Examined, Findings, check, where_in
 from rdrkd.data.dataset import Dataset
 from rdrkd.data.opening import open_dataset
 from rdrkd.data.reading import Reading
-from rdrkd.doubts import EASY, TOO_SMALL
+from rdrkd.doubts import EASY, TOO_SMALL, input_for
 from rdrkd.errors import DatasetError, Problem
 
 Severity = Literal["error", "warning", "note"]
@@ -22,8 +22,6 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 _WHOLE = 0.95  # share of the image that a box covers
 _IMBALANCE = 100  # times as many objects of one class as of another
 _MOST_EMPTY = 0.5  # share of the images
-_STEP = 32  # px, of the network's input
-_LARGEST = 8192  # px, of the largest input that is worth a try
 
 
 @dataclass(frozen=True)
@@ -151,10 +149,9 @@ def _sizes(dataset: Dataset, split: str, examined: Sequence[Examined], imgsz: in
     small = [one for side, one in sides if side * imgsz < TOO_SMALL]
     if not small:
         return
-    # No input shows an object of a millionth of its image: then tiles are the only advice.
-    wanted = math.ceil(EASY / max(median(side for side, _ in sides), 1e-6) / _STEP) * _STEP
+    wanted = input_for(median(side for side, _ in sides))
     detail = f"{split}: {len(small)} of {len(sides)} objects are smaller than {TOO_SMALL} px at imgsz {imgsz}"
-    larger = f"train at a larger imgsz (at {wanted} the median object has {EASY} px), or " if wanted <= _LARGEST else ""
+    larger = f"train at a larger imgsz (at {wanted} the median object has {EASY} px), or " if wanted else ""
     advice = f"{larger}cut the images into tiles"
     yield Finding("warning", "too_small", detail, len(small), where_in(dataset, small[0].image), advice)
 

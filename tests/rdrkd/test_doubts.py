@@ -46,6 +46,8 @@ def test_the_size_that_is_advised_shows_the_usual_object() -> None:
     (warning,) = doubts.of_sizes([0.004], 640)
     assert "2.6 px at imgsz 640" in warning.message
     assert "train.imgsz to 2016" in warning.message
+    (warning,) = doubts.of_sizes([0.0], 640)
+    assert warning.message.endswith("which no detector sees: cut the images into tiles")
 
 
 @pytest.mark.parametrize(
