@@ -5,11 +5,15 @@ caller's owner, also in subqueries. So another's things are not there: 404, neve
 narrowed, and neither are the sessions of workers and reaper, which have no caller.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from sqlalchemy import String, event
 from sqlalchemy.orm import Mapped, ORMExecuteState, Session, mapped_column, with_loader_criteria
 
 from api.caller import Caller, Scope
 
+T = TypeVar("T")
 EVERYBODYS = {"everybodys": True}  # execution options of a query that counts across owners and shows nothing of theirs
 
 
@@ -40,6 +44,11 @@ def owners_named(session: Session) -> tuple[str | None, ...]:
     if caller is not None and caller.scope == Scope.ADMIN and caller.owner is not None:
         return caller.owner, None
     return (owner_of(session),)
+
+
+def first_named(session: Session, find: Callable[[str | None], T | None]) -> T | None:
+    """Return what `find` has for the first owner whose names mean something to the caller, and who has it."""
+    return next((found for owner in owners_named(session) if (found := find(owner)) is not None), None)
 
 
 @event.listens_for(Session, "do_orm_execute")

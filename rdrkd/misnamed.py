@@ -18,22 +18,22 @@ def head_of(path: Path) -> bytes:
         return stream.read(LOOKED_AT)
 
 
-def placeholder(head: bytes) -> tuple[str, str] | None:
+def placeholder(head: bytes) -> str | None:
     r"""Return what a failed download or checkout left in place of a file, and what to do; None for anything else.
 
-    >>> placeholder(b"version https://git-lfs.github.com/spec/v1\nsize 12\n")[0]
+    >>> placeholder(b"version https://git-lfs.github.com/spec/v1\nsize 12\n")[:60]
     'a Git LFS pointer to a file of 12 bytes, not the file itself'
     >>> placeholder(b"PK")
     """
     text = head.removeprefix(_BOM).lstrip().lower()
     if not head:
-        return "an empty file", "export or download it again"
+        return "an empty file; export or download it again"
     if text.startswith(b"version https://git-lfs"):
         size = re.search(rb"^size (\d+)$", head, re.MULTILINE)
         to = f" to a file of {int(size[1])} bytes" if size else ""
-        return f"a Git LFS pointer{to}, not the file itself", "run `git lfs pull` in its repository and use that file"
+        return f"a Git LFS pointer{to}, not the file itself; run `git lfs pull` in its repository and use that file"
     if text.startswith(_PAGES):
-        return "a web page saved under this name", "open the page, and download the file that it links to"
+        return "a web page saved under this name; open the page, and download the file that it links to"
     return None
 
 

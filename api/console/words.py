@@ -31,7 +31,7 @@ REASONS = {
 
 
 def sentence(job: dict[str, Any]) -> str:
-    """Say how a job stands.
+    """Return a sentence on how a job stands.
 
     >>> sentence({"status": "running", "phase": "training", "epoch": 3, "epochs": 8, "eta_seconds": 60.0})
     'Training, epoch 3 of 8, about 1 min 00 s left.'

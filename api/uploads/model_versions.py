@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from api.db import now
-from api.ownership import owners_named
+from api.ownership import first_named
 from api.tables.models import Model, ModelAlias, ModelSeries
 from api.tables.uploads import UploadStatus
 
@@ -60,10 +60,7 @@ def named(session: Session, reference: str) -> str | None:
 
     The caller's own names come first; to an admin the operator's mean something, too.
     """
-    for owner in owners_named(session):
-        if (found := _of_owner(session, reference, owner)) is not None:
-            return found
-    return None
+    return first_named(session, lambda owner: _of_owner(session, reference, owner))
 
 
 def _of_owner(session: Session, reference: str, owner: str | None) -> str | None:

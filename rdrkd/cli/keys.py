@@ -24,11 +24,7 @@ def create_key(
     """Create an API key, and print it once: the service stores only a hash."""
     expires = None if days is None else datetime.now(UTC) + timedelta(days=days)
     made = service.create_key(name, owner, scope, expires)
-    if terminal.as_json:
-        terminal.one(made)
-    else:
-        terminal.note(f"{made['id']}, of the scope {made['scope']}; the key is not shown again:")
-        typer.echo(made["key"])
+    terminal.secret(made, "key", f"{made['id']}, of the scope {made['scope']}; the key is not shown again:")
 
 
 @command(keys, "list")

@@ -64,6 +64,15 @@ class Terminal:
         self.note(f"{shown['status']}; follow it with `rdrkd {command} watch {shown['id']}`")
         print(shown["id"])  # noqa: T201
 
+    def secret(self, row: Mapping[str, Any], field: str, note: str | None = None) -> None:
+        """Print what a service shows once only: for people the secret alone, after a note."""
+        if self.as_json:
+            self.one(row)
+            return
+        if note is not None:
+            self.note(note)
+        print(row[field])  # noqa: T201
+
     def file(self, path: Path) -> None:
         """Print the path of a file that was written."""
         print(json.dumps({"path": str(path)}) if self.as_json else path)  # noqa: T201

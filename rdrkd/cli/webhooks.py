@@ -21,11 +21,7 @@ def create_webhook(
 ) -> None:
     """Create a webhook, and print its signing secret once."""
     made = service.create_webhook(receiver, event or None, name)
-    if terminal.as_json:
-        terminal.one(made)
-    else:
-        terminal.note(f"{made['id']}: the secret is not shown again:")
-        typer.echo(made["secret"])
+    terminal.secret(made, "secret", f"{made['id']}: the secret is not shown again:")
 
 
 @command(webhooks, "list")
@@ -61,8 +57,7 @@ def webhook_deliveries(service: Service, terminal: Terminal, webhook: Id, limit:
 @command(webhooks, "rotate")
 def rotate_webhook(service: Service, terminal: Terminal, webhook: Id) -> None:
     """Replace a webhook's signing secret, and print the new one once."""
-    made = service.rotate_webhook(webhook)
-    terminal.one(made) if terminal.as_json else typer.echo(made["secret"])
+    terminal.secret(service.rotate_webhook(webhook), "secret")
 
 
 @command(webhooks, "delete")

@@ -20,8 +20,7 @@ from rdrkd.suffixes import ARCHIVES
 RECORD = (
     ".rdrkd.json"  # in the unpacked folder, what we noted of it; no archive can bring one: hidden files are skipped
 )
-_ZIP, _GZIP = b"PK", b"\x1f\x8b"
-_TAR, _TAR_AT = b"ustar", 257
+_ZIP = b"PK"
 
 Accept = Callable[[Path], dict[str, Any] | None]
 
@@ -100,18 +99,16 @@ def _reader(archive: Path) -> ModuleType:
         DatasetError: it is no archive that is read here; the message says what it is instead.
     """
     head = head_of(archive)
-    found = placeholder(head)
-    if found is None and (kind := packed_as(head)) is not None:
-        found = f"{kind} data", "unpack it, and pack the folder as .zip or .tar.gz"
-    if found is None and head.startswith(_ZIP) and not zipfile.is_zipfile(archive):
-        found = "the beginning of a zip archive without its end", "copy or download it again"
-    if found is not None:
-        what, advice = found
-        raise DatasetError(f"expected an archive ({', '.join(ARCHIVES)}), got {what}; {advice}")
+    if (instead := placeholder(head)) is None:
+        if (kind := packed_as(head)) is not None:
+            instead = f"{kind} data; unpack it, and pack the folder as .zip or .tar.gz"
+        elif head.startswith(_ZIP) and not zipfile.is_zipfile(archive):
+            instead = "the beginning of a zip archive without its end; copy or download it again"
+    if instead is not None:
+        raise DatasetError(f"expected an archive ({', '.join(ARCHIVES)}), got {instead}")
     if head.startswith(_ZIP):
         return zips
-    is_tar = head.startswith(_GZIP) or head[_TAR_AT : _TAR_AT + len(_TAR)] == _TAR
-    return tars if is_tar or archive.suffix.lower() != ".zip" else zips
+    return tars if tars.is_tar(head) or archive.suffix.lower() != ".zip" else zips
 
 
 def _record(folder: Path) -> dict[str, Any]:

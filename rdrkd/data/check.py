@@ -167,15 +167,23 @@ def _label_warnings(dataset: Dataset, split: str, examined: Sequence[Examined]) 
         warnings.append(Warned(f"{split}: {twice} duplicate label lines were dropped"))
     if polygons := sum(one.labels.polygons for one in examined):
         warnings.append(Warned(f"{split}: {polygons} labels are polygons; their bounding boxes are used"))
-    here = {yolo.label_path(one.image).parent for one in examined}
-    known = {yolo.label_path(image) for images in dataset.splits.values() for image in images}
-    if orphans := [p for folder in here for p in folder.glob("*.txt") if p not in known and not _is_list(p)]:
+    if orphans := _orphans(dataset, {yolo.label_path(one.image) for one in examined}):
         warnings.append(Warned(f"{split}: {len(orphans)} label files have no image, such as {orphans[0].name}"))
     present = {box.label for one in examined for box in one.boxes}
     if absent := [name for label, name in enumerate(dataset.names) if label not in present]:
         text = f"{split}: no objects of {len(absent)} classes: {', '.join(absent[:20])}"
         warnings.append(Warned(text, "class_absent"))
     return warnings
+
+
+def _orphans(dataset: Dataset, expected: set[Path]) -> list[Path]:
+    """Return the label files beside the expected ones of a split that no image of any split has."""
+    folders = {path.parent for path in expected}
+    others = [p for folder in folders for p in folder.glob("*.txt") if p not in expected and not _is_list(p)]
+    if not others:  # as nearly always: the other splits need not be looked at
+        return []
+    known = {yolo.label_path(image) for images in dataset.splits.values() for image in images}
+    return [path for path in others if path not in known]
 
 
 def _is_list(file: Path) -> bool:

@@ -122,8 +122,8 @@ def load(file: Path, where: str) -> dict[str, Any]:
     try:
         content = json.loads(file.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except (ValueError, RecursionError) as error:
-        if (found := placeholder(head_of(file))) is not None:
-            raise _refused(where, f"expected JSON, got {found[0]}; {found[1]}") from error
+        if (left := placeholder(head_of(file))) is not None:
+            raise _refused(where, f"expected JSON, got {left}") from error
         raise _refused(where, f"expected JSON, got: {str(error)[:200]}") from error
     if not (isinstance(content, dict) and all(_is_list_of_objects(content.get(key)) for key in _LISTS)):
         missing = [key for key in _LISTS if not isinstance(content, dict) or key not in content]

@@ -82,9 +82,9 @@ def _placeholders(folder: Path) -> str | None:
     """Return why a layout cannot be recognised whose describing files were never downloaded."""
     describing = (*yamls(folder), *json_files(folder), *xml_files(folder)[:_LOOKED_AT])
     for file in describing:
-        if (found := placeholder(head_of(file))) is not None and is_visible(file, folder):
+        if (left := placeholder(head_of(file))) is not None and is_visible(file, folder):
             where = file.relative_to(folder).as_posix()
-            return f"{where}: expected a description of the dataset, got {found[0]}; {found[1]}"
+            return f"{where}: expected a description of the dataset, got {left}"
     return None
 
 

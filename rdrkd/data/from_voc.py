@@ -68,8 +68,7 @@ def _pairs(folder: Path, faults: Faults) -> Iterator[Pair]:
     if rest := sorted(set(others) - set(meant)):
         faults.warnings.append(f"skipped {len(rest)} XML files that are not annotations, such as {rest[0].name}")
     for file in meant:
-        instead = placeholder(head_of(file))
-        came = "something else" if instead is None else f"{instead[0]}; {instead[1]}"
+        came = placeholder(head_of(file)) or "something else"
         where = file.relative_to(folder).as_posix()
         faults.add("images", [Problem(where, f"expected the annotation of an image, got {came}")])
     for file in annotations:

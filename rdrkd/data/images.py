@@ -96,8 +96,8 @@ def _content(path: Path) -> str:
         head = head_of(path)
     except OSError as error:
         return error.strerror or str(error)
-    if (found := placeholder(head)) is not None:
-        return f"{found[0]}; {found[1]}"
+    if (left := placeholder(head)) is not None:
+        return left
     kind = next((kind for at, mark, kind in _UNREAD if head[at : at + len(mark)] == mark), None)
     return f"{kind}; convert it" if kind is not None else "no known image format"
 

@@ -15,6 +15,7 @@ from rdrkd.suffixes import is_kept
 
 _CHUNK = 1 << 20
 _GZIP = b"\x1f\x8b"
+_MARK, _MARK_AT = b"ustar", 257
 
 
 class _Counted:
@@ -32,6 +33,11 @@ class _Counted:
         self.tail = (self.tail + chunk)[-tarfile.BLOCKSIZE :]
         self._limits.guard("the archive", self.total, self._packed, self._limits.total_bytes)
         return chunk
+
+
+def is_tar(head: bytes) -> bool:
+    """Return whether a file that begins so is a tar, plain or gzipped; a plain one older than POSIX has no mark."""
+    return head.startswith(_GZIP) or head[_MARK_AT : _MARK_AT + len(_MARK)] == _MARK
 
 
 def extract(archive: Path, folder: Path, limits: Limits) -> Counter[str]:

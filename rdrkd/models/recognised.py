@@ -24,7 +24,10 @@ _PLAIN = "pass the .pt that it was made from"
 
 def refusal_of_file(path: Path) -> str | None:
     """Return why a file named as weights is none, by its first bytes; None where these tell nothing."""
-    if (found := _content(path, head_of(path))) is None:
+    head = head_of(path)
+    if (left := placeholder(head)) is not None:
+        return f"{_WANTED}, got {left}"
+    if (found := _content(path, head)) is None:
         return None
     return _refusal(*found)
 
@@ -57,8 +60,6 @@ def _refusal(what: str, advice: str) -> str:
 
 def _content(path: Path, head: bytes) -> tuple[str, str] | None:
     """Return what a file is and what to do, or None for what may be weights."""
-    if (found := placeholder(head)) is not None:
-        return found
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.startswith(b"<"):
         return "a web page or XML", "open the link in a browser, and download the file itself"

@@ -14,6 +14,17 @@ from rdrkd.ultralytics_adapter import get_flops
 _HALF = 2  # bytes of a weight as `student.pt` stores it
 
 
+def card(loaded: LoadedModel, imgsz: int) -> dict[str, Any]:
+    """Return the size of a network with an input of `imgsz` px, and its class names."""
+    return {
+        "architecture": loaded.architecture,
+        "parameters": parameters_of(loaded.model),
+        "gflops": round(float(get_flops(loaded.model, imgsz)), 3),
+        "imgsz": imgsz,
+        "names": list(loaded.names),
+    }
+
+
 def entry(
     name: str,
     loaded: LoadedModel,
@@ -32,14 +43,12 @@ def entry(
         training: `seconds`, `epochs` and `best_epoch`; None of a network that came with its weights.
         latency: milliseconds for one image and where they were measured; None where nobody has.
     """
-    training = training or {}
+    training, size = training or {}, card(loaded, imgsz)
+    del size["names"]  # the same in all of them
     return {
         "name": name,
-        "architecture": loaded.architecture,
-        "parameters": parameters_of(loaded.model),
+        **size,
         "megabytes": round(_HALF * sum(each.numel() for each in loaded.model.state_dict().values()) / 1e6, 2),
-        "gflops": round(float(get_flops(loaded.model, imgsz)), 3),
-        "imgsz": imgsz,
         **{figure: metrics["coco"][figure] for figure in FIGURES},
         "operating_points": metrics["operating_points"],
         "latency": latency,

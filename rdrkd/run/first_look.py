@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 from math import sqrt
 
-from PIL import Image
-
 from rdrkd import doubts
 from rdrkd.data import Dataset, yolo
-from rdrkd.data.images import quiet_decoders
+from rdrkd.data.images import quiet_decoders, size_of
 from rdrkd.events import Warn
 from rdrkd.spec import TrainSettings
 
@@ -27,8 +25,8 @@ def _sides(dataset: Dataset) -> list[float]:
     images = dataset.images("train")
     found = []
     for file in images[:: -(-len(images) // _LOOKED_AT)]:
-        with quiet_decoders(), Image.open(file) as image:
-            width, height = image.size
+        with quiet_decoders():
+            width, height = size_of(file)
         labels = yolo.read_file(yolo.label_path(file), width, height, len(dataset.names), file.name)
         found += [sqrt(box.width * box.height) / max(width, height) for box in labels.boxes]
     return found

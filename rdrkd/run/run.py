@@ -23,9 +23,10 @@ from rdrkd.models import LoadedModel
 from rdrkd.process.devices import devices_of
 from rdrkd.reporter import Reporter
 from rdrkd.run import model_card
+from rdrkd.run.comparison import card
 from rdrkd.run.load_models import Inputs as Inputs
 from rdrkd.run.load_models import check_classes, open_models, path_of
-from rdrkd.run.training import card, figures, train
+from rdrkd.run.training import figures, train
 from rdrkd.run_folder import checkpoints
 from rdrkd.run_folder.folder import Begun
 from rdrkd.run_folder.names import CALLED, RESULT

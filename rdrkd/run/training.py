@@ -20,11 +20,10 @@ from rdrkd.export.latency import machine, time_side_by_side
 from rdrkd.export.networks import of_torch
 from rdrkd.files import file_sha256
 from rdrkd.models import LoadedModel, load_weights, save_student
-from rdrkd.models.weights import parameters_of
 from rdrkd.process.devices import devices_of
 from rdrkd.reporter import Reporter
 from rdrkd.run import first_look
-from rdrkd.run.comparison import compared, entry
+from rdrkd.run.comparison import card, compared, entry
 from rdrkd.run.load_models import Inputs
 from rdrkd.run_folder import checkpoint_files
 from rdrkd.run_folder.names import METRICS, PREDICTIONS
@@ -32,7 +31,6 @@ from rdrkd.spec import Architecture, Distill, LocalModel, ModelRef, Train
 from rdrkd.training.part import WHOLE, Part
 from rdrkd.training.plan import Plan
 from rdrkd.training.train import train as train_plan
-from rdrkd.ultralytics_adapter import get_flops
 
 WEIGHTS, ALONE = checkpoint_files.WEIGHTS["student"], checkpoint_files.WEIGHTS["alone"]
 _PASSES = 10  # of one image through each network, for the latency
@@ -178,17 +176,6 @@ def name_of(reference: ModelRef) -> str:
 def figures(metrics: dict[str, Any]) -> dict[str, Any]:
     """Return the metrics as a result has them: by class beside the others."""
     return {"metrics": {k: v for k, v in metrics.items() if k != "per_class"}, "per_class": metrics["per_class"]}
-
-
-def card(loaded: LoadedModel, imgsz: int) -> dict[str, Any]:
-    """Return the size of the network that is handed back."""
-    return {
-        "architecture": loaded.architecture,
-        "parameters": parameters_of(loaded.model),
-        "gflops": round(float(get_flops(loaded.model, imgsz)), 3),
-        "imgsz": imgsz,
-        "names": list(loaded.names),
-    }
 
 
 def _said(warning: Warn) -> dict[str, str]:

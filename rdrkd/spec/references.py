@@ -85,7 +85,7 @@ class Architecture(_Reference):
 
 
 def _flat(value: Any) -> Any:
-    """Take the form that a study's teacher has, `{model: {job: ...}}`, for `{job: ...}`."""
+    """Return `{job: ...}` for the form that a study's teacher has, `{model: {job: ...}}`."""
     nested = isinstance(value, dict) and set(value) == {"model"} and isinstance(value["model"], dict)
     return value["model"] if nested else value
 

@@ -91,7 +91,7 @@ class Teacher(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _of_a_reference(cls, value: Any) -> Any:
-        """Take the form that a job's teacher has, `{job: ...}`, for `{model: {job: ...}}`."""
+        """Return `{model: {job: ...}}` for the form that a job's teacher has, `{job: ...}`."""
         if not isinstance(value, dict):
             return value
         reference = {name: given for name, given in value.items() if name in _REFERENCE and isinstance(given, str)}

@@ -6,7 +6,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from api.db import new_id
-from api.ownership import owner_of, owners_named
+from api.ownership import first_named, owner_of
 from api.tables.datasets import Dataset, DatasetName
 from api.tables.uploads import UploadStatus
 
@@ -43,10 +43,7 @@ def named(session: Session, reference: str) -> Dataset | None:
 
     The caller's own names come first; to an admin the operator's mean something, too.
     """
-    for owner in owners_named(session):
-        if (found := _of_owner(session, reference, owner)) is not None:
-            return found
-    return None
+    return first_named(session, lambda owner: _of_owner(session, reference, owner))
 
 
 def _of_owner(session: Session, reference: str, owner: str | None) -> Dataset | None:
