@@ -8,7 +8,8 @@ CONF = runpy.run_path(str(DOCS / "conf.py"))
 
 
 def test_a_readme_gets_the_pages_that_it_links_to_by_part() -> None:
-    readme = "# T\n[zero](zero.md)\n\n**Learn**\n* [a](a.md), [b](sub/b.md#part), [a](a.md)\n\n**Do**\n* [up](../c.md) [d](d.md)"
+    learn = "**Learn**\n* [a](a.md), [b](sub/b.md#part), [a](a.md)"
+    readme = f"# T\n[zero](zero.md)\n\n{learn}\n\n**Do**\n* [up](../c.md) [d](d.md)"
     assert CONF["contents"](readme) == readme + (
         "\n```{toctree}\n:hidden:\n\nzero.md\n```\n"
         "\n```{toctree}\n:hidden:\n:caption: Learn\n\na.md\nsub/b.md\n```\n"
