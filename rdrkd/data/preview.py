@@ -51,11 +51,11 @@ def _chosen(dataset: Dataset, split: str, number: int) -> list[tuple[Path, Frame
     images = dataset.images(split)
     looked_at = images[:: max(1, len(images) // _CANDIDATES)][:_CANDIDATES]
     ignored = _ignored(dataset, split)
-    labels = {image: yolo.label_path(image) for image in looked_at}
+    labels = {image: dataset.label(image) for image in looked_at}
     filled = [image for image, label in labels.items() if label.is_file() and label.stat().st_size]
     found = filled or looked_at
     chosen = found[:: max(1, len(found) // number)][:number]
-    return [(image, _frame(image, dataset.names, ignored.get(image, ()))) for image in chosen]
+    return [(image, _frame(dataset, image, ignored.get(image, ()))) for image in chosen]
 
 
 def _ignored(dataset: Dataset, split: str) -> dict[Path, tuple[Box, ...]]:
@@ -70,9 +70,9 @@ def _ignored(dataset: Dataset, split: str) -> dict[Path, tuple[Box, ...]]:
     }
 
 
-def _frame(image: Path, names: Sequence[str], ignored: Sequence[Box]) -> Frame:
+def _frame(dataset: Dataset, image: Path, ignored: Sequence[Box]) -> Frame:
     width, height = size_of(image)
-    labelled = yolo.read(yolo.label_path(image), image.name, width, height, len(names))
+    labelled = yolo.read(dataset.label(image), image.name, width, height, len(dataset.names))
     return Frame(image.name, width, height, (*labelled.boxes, *ignored))
 
 
