@@ -46,8 +46,8 @@ def download(url: str, target: Path, most_bytes: int = MOST_BYTES, most_seconds:
 def shown(url: str) -> str:
     """Return a URL without what may be secret in it: user, password, query.
 
-    >>> shown("https://me:secret@mirror.example/weights/yolov8n.pt?key=1")
-    'https://mirror.example/weights/yolov8n.pt'
+    >>> shown("https://me:secret@files.example/weights/yolov8n.pt?key=1")
+    'https://files.example/weights/yolov8n.pt'
     """
     import httpx2
 

@@ -159,7 +159,7 @@ def test_of_processes_that_fetch_together_one_downloads(source: Source, tmp_path
 
 def test_secrets_of_a_mirror_are_not_shown(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as raised:
-        fetch("yolov8n", tmp_path, "http://user:hunter2@127.0.0.1:1/mirror")
+        fetch("yolov8n", tmp_path, "http://user:hunter2@127.0.0.1:1/weights")
     assert "hunter2" not in str(raised.value)
 
 
