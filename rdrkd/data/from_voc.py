@@ -16,7 +16,7 @@ from rdrkd.data.layout import images_in
 from rdrkd.data.names import ImageNames, composed, relative_names
 from rdrkd.data.voc import Annotation, Marked
 from rdrkd.errors import DatasetError, Problem
-from rdrkd.misnamed import head_of, placeholder
+from rdrkd.file_signatures import head_of, placeholder
 from rdrkd.spec.dividing import Split, needed
 
 Pair = tuple[Path, Annotation]  # an image and what is said of it
