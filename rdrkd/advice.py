@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from rdrkd.doubts import EASY, TOO_SMALL
+from rdrkd.run_warnings import EASY, TOO_SMALL
 
 _STEP, _USUAL, _LARGEST = 32, 640, 4096  # px; the usual input is the one of official weights
 _SHARE = 0.25  # of the objects may be smaller than what is easy to see

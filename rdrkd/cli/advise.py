@@ -210,13 +210,13 @@ def _measured(student: str, teacher: str, imgsz: int, batch: int, place: str) ->
     import torch
 
     from rdrkd.cli.bench import Setting, build_recipe_steps
-    from rdrkd.run import price
+    from rdrkd.run import cost
     from rdrkd.spec import PRESETS, Preset
 
     setting = Setting(place, teacher, student, imgsz, batch, amp=place != "cpu")
     step = build_recipe_steps(setting, {PRESET: PRESETS[Preset.RDR_KD]})[PRESET]
     present = torch.cuda.memory_allocated(place) if place != "cpu" else psutil.Process().memory_info().rss
-    peak = present + price.peaks({PRESET: step}, place)[PRESET] * price.MIB
+    peak = present + cost.peaks({PRESET: step}, place)[PRESET] * cost.MIB
     times = []
     for _ in range(_STEPS):
         started = time.perf_counter()

@@ -8,7 +8,7 @@ import pytest
 from rdrkd.advice import imgsz_for
 from rdrkd.data.figures import EDGES, of_split
 from rdrkd.data.frames import Box
-from rdrkd.doubts import EASY
+from rdrkd.run_warnings import EASY
 
 
 def split(side: float, width: int, height: int, objects: int = 40) -> dict[str, Any]:
