@@ -18,6 +18,7 @@ from api.console.pages import (
     jobs,
     models,
     new_job,
+    predictions,
     signing_in,
     studies,
 )
@@ -32,6 +33,7 @@ PAGES: list[tuple[str, Handler]] = [
     ("/jobs", jobs.jobs),
     ("/jobs/new", new_job.form),
     (f"/jobs/{ID}", job.job),
+    (f"/jobs/{ID}/predictions", predictions.predictions),
     ("/datasets", datasets.datasets),
     (f"/datasets/{ID}", datasets.dataset),
     ("/models", models.models),
