@@ -78,7 +78,18 @@ def pages(live: Service, jobs: list[str]) -> list[str]:
         "teacher": {"model": spec["model"], "train": {"epochs": 1}}, "methods": ["none", "rdr-kd"], "seeds": [0],
     }  # fmt: skip
     made = live.client.post("/v1/studies", json=study).raise_for_status().json()["id"]
-    lists = ["/", "/jobs", "/jobs/new", "/datasets", "/models", "/studies", "/administration", "/audit", "/webhooks"]
+    lists = [
+        "/",
+        "/jobs",
+        "/jobs/new",
+        "/datasets",
+        "/models",
+        "/studies",
+        "/studies/new",
+        "/administration",
+        "/audit",
+        "/webhooks",
+    ]
     ones = [f"/datasets/{dataset}", f"/studies/{made}", f"/webhooks/{webhook}", *(f"/jobs/{job}" for job in jobs)]
     predicted = f"/jobs/{jobs[0]}/predictions?over=decoupled-P3"
     compared = f"/compare?job={jobs[0]}&job={jobs[1]}"
