@@ -28,7 +28,7 @@ def test_a_study_is_checked_and_submitted(open_service: Service) -> None:
     for offered in (f'value="{dataset}"', 'name="method.none" checked', 'name="method.table2"', 'value="0, 1, 2"'):
         assert offered in shown
     checked = reader.post("/studies/new/check", dataset=dataset, **FIELDS).text
-    assert "It would be accepted: 15 jobs, each of 7 methods with each seed." in checked
+    assert "It would be accepted: 13 jobs, each of 6 methods with each seed." in checked
     assert "/v1/studies" in checked
     assert "submit_study" in checked
     assert open_service.client.get("/v1/studies").json()["data"] == []
@@ -37,7 +37,7 @@ def test_a_study_is_checked_and_submitted(open_service: Service) -> None:
     study = open_service.client.get("/v1" + made.headers["location"]).json()
     assert study["spec"]["decide"] == {"metric": "AP_S", "least": 0.5}
     assert study["spec"]["teacher"]["train"]["epochs"] == 2
-    assert len(study["members"]) == 12, "the control of the same time waits for the times"
+    assert len(study["members"]) == 10, "the control of the same time waits for the times"
 
 
 def test_what_would_be_refused_is_said_by_field_and_the_form_keeps_it(open_service: Service) -> None:
