@@ -164,4 +164,4 @@ def test_the_slider_moves_the_boundary_between_two_networks(page: Page, jobs: li
     page.locator(".slider").focus()
     page.keyboard.press("End")
     expect(page.locator(".layer.right")).to_have_css("clip-path", "inset(0px 0px 0px 100%)")
-    expect(page.locator(".layer.left")).to_have_css("clip-path", "inset(0px)")
+    expect(page.locator(".layer.left")).to_have_css("clip-path", "inset(0px 0% 0px 0px)")
