@@ -129,6 +129,7 @@ class Attempt:
         needed = self.lease.write(lambda session: inputs.locate(session, self.held.spec))
         write_json(self.folder / CALLED, inputs.names_of(needed))
         options = inputs.arguments(self.place.storage, needed, run_folders.inputs(self.folder))
+        options += inputs.official(self.held.spec, self.place.settings)
         if self.held.kind == studies.COMPARE:
             self.lease.write(lambda session: studies.lay_out(session, self.place.storage, self.held.spec, self.folder))
         held = self.held

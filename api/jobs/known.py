@@ -6,7 +6,18 @@ from sqlalchemy.orm import Session
 
 from api.tables.jobs import Job
 from api.tables.models import Model
-from rdrkd.spec import RUN_SPEC, Architecture, Distill, JobOutput, JobSpec, ModelRef, RegisteredModel, references
+from rdrkd import pretrained
+from rdrkd.spec import (
+    RUN_SPEC,
+    Architecture,
+    Distill,
+    JobOutput,
+    JobSpec,
+    ModelRef,
+    Pretrained,
+    RegisteredModel,
+    references,
+)
 
 
 def card_of(session: Session, reference: ModelRef) -> dict[str, Any] | None:
@@ -18,6 +29,8 @@ def card_of(session: Session, reference: ModelRef) -> dict[str, Any] | None:
         case JobOutput():
             job = session.get(Job, reference.job)
             return (job.result or {}).get("student") if job is not None else None
+        case Pretrained():
+            return pretrained.card(reference.architecture)
         case _:
             return None
 
@@ -25,7 +38,7 @@ def card_of(session: Session, reference: ModelRef) -> dict[str, Any] | None:
 def architecture_of(session: Session, reference: ModelRef | None) -> str | None:
     """Return a model's architecture by its name; None where it is not known, or has none."""
     match reference:
-        case Architecture():
+        case Architecture() | Pretrained():
             return str(reference.architecture)
         case JobOutput() if (job := session.get(Job, reference.job)) is not None and job.result is None:
             return architecture_of(session, own_model(RUN_SPEC.validate_python(job.spec)))

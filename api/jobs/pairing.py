@@ -6,8 +6,9 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from api.jobs.known import card_of, teacher_of
+from rdrkd import pretrained
 from rdrkd.errors import Problem
-from rdrkd.spec import Architecture, Distill, Evaluate, Export, HeadTerm, JobSpec, ModelRef, Ultralytics
+from rdrkd.spec import Architecture, Distill, Evaluate, Export, HeadTerm, JobSpec, ModelRef, Pretrained, Ultralytics
 
 FEW = 12  # class names that are shown
 
@@ -24,7 +25,8 @@ def faults(session: Session, spec: JobSpec, names: list[str] | None) -> Iterator
         card = card_of(session, reference) or {}
         if names is not None and "names" in card and not _single_class(spec) and list(card["names"]) != names:
             detail = f"expected a model of the dataset's classes {_few(names)}, got {_few(card['names'])}"
-            yield Problem(f"/{field}", detail)
+            advice = f"; {pretrained.ADVICE}" if isinstance(reference, Pretrained) else ""
+            yield Problem(f"/{field}", detail + advice)
     if isinstance(spec, Distill):
         student = {} if isinstance(spec.student, Architecture) else card_of(session, spec.student) or {}
         yield from _of_pair(spec, names, card_of(session, spec.teacher) or {}, student)

@@ -31,6 +31,7 @@ from rdrkd.spec import (
     JobSpec,
     LocalModel,
     ModelRef,
+    Pretrained,
     RegisteredModel,
     RunSpec,
     needs_gpu,
@@ -219,7 +220,7 @@ def _refusals(session: Session, dataset: str, models: Mapping[str, ModelRef]) ->
                 )
             case JobOutput():
                 yield from _job_refusals(session, reference.job, f"/{field}/job")
-            case Architecture():
+            case Architecture() | Pretrained():
                 pass
 
 

@@ -30,7 +30,7 @@ from rdrkd.run.comparison import card, compared, entry
 from rdrkd.run.load_models import Inputs
 from rdrkd.run_folder import checkpoint_files
 from rdrkd.run_folder.names import METRICS, PREDICTIONS
-from rdrkd.spec import Architecture, Distill, LocalModel, ModelRef, Train
+from rdrkd.spec import Architecture, Distill, LocalModel, ModelRef, Pretrained, Train
 from rdrkd.training.part import WHOLE, Part
 from rdrkd.training.plan import Plan
 from rdrkd.training.train import train as train_plan
@@ -189,6 +189,8 @@ def name_of(reference: ModelRef) -> str:
     match reference:
         case Architecture():
             return str(reference.architecture)
+        case Pretrained():
+            return f"{reference.architecture}.pt"
         case LocalModel():
             return Path(reference.path).name
         case _:

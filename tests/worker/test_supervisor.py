@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from api.tables.states import Status
 from api.tables.uploads import UploadStatus
 from tests.servers import Postgres
 from tests.worker.conftest import TRAINER, Rows, Running, until
-from worker import supervisor
+from worker import inputs, supervisor
 from worker.room import MOST_FULL_DISKS
 from worker.workplace import Workplace
 
@@ -48,6 +49,26 @@ def test_a_job_runs_to_its_end(place: Workplace, rows: Rows) -> None:
         assert [row.epoch for row in session.query(JobEpoch).order_by(JobEpoch.epoch)] == [1, 2, 3]
     folder = place.folder(job_id, 1)
     assert [path.name for path in folder.iterdir()] == ["trainer.log"]
+
+
+def test_official_weights_come_from_the_workers_folder(place: Workplace, rows: Rows) -> None:
+    official = {"architecture": "yolov8n", "pretrained": True}
+    offline = replace(place, settings=place.settings.model_copy(update={"pretrained_url": ""}))
+    failed, trained = (rows.job(epochs=1, spec={"model": official}) for _ in range(2))
+    work(offline, rows)
+    job = rows.get(failed)
+    assert (job.status, job.reason) == (Status.FAILED, "model_invalid")
+    assert "put the file into `pretrained` of the worker's data folder" in job.message
+    assert str(place.settings.data_dir) not in job.message
+    place.settings.pretrained_dir.mkdir(exist_ok=True)
+    with zipfile.ZipFile(place.settings.pretrained_dir / "yolov8n.pt", "w") as weights:
+        weights.writestr("yolov8n/data.pkl", "weights")
+    work(offline, rows)
+    assert rows.get(trained).status == Status.SUCCEEDED
+    spec = rows.get(trained).spec
+    assert inputs.official(spec, offline.settings) == ["--model", str(place.settings.pretrained_dir / "yolov8n.pt")]
+    alone = {"kind": "distill", "teacher": official, "student": spec["model"], "dataset": "d"}
+    assert inputs.official(alone | {"distillation": {"preset": "none"}}, offline.settings)[0] == "--student"
 
 
 def test_resume_states_stay_where_the_settings_say_so(place: Workplace, rows: Rows) -> None:

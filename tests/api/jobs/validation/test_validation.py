@@ -125,6 +125,11 @@ def test_faults_that_the_run_would_find_are_found_before(each_service: Service) 
     assert errors(validate(each_service, **softmax)) == ["/distillation/losses/dkd"]
     alone = distill(dataset, {"model": other}, distillation={"preset": "none"})
     assert validate(each_service, **alone)["ok"]  # no teacher is opened
+    official = {"architecture": "yolov8l", "pretrained": True}
+    found = validate(each_service, **distill(dataset, official))
+    assert errors(found) == ["/teacher"]
+    assert "train them on this dataset first" in found["findings"][0]["detail"]
+    assert validate(each_service, kind="train", dataset=dataset, model=official)["ok"]
 
 
 def test_a_job_is_refused_for_what_its_validation_calls_an_error(each_service: Service) -> None:
