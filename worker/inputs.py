@@ -17,7 +17,7 @@ from rdrkd import pretrained
 from rdrkd.errors import DiskFullError, ModelError
 from rdrkd.reasons import Reason
 from rdrkd.spec import RUN_SPEC, Distill
-from rdrkd.spec.referring import OF_A_JOB
+from rdrkd.spec.reference_fields import OF_A_JOB
 
 
 class InputDamaged(Exception):

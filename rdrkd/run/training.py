@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rdrkd import doubts
+from rdrkd import run_warnings
 from rdrkd.data import Dataset
 from rdrkd.distillation.overlays import Overlays
 from rdrkd.errors import NanLossError
@@ -25,7 +25,7 @@ from rdrkd.models import LoadedModel, load_weights, save_student
 from rdrkd.paths import without_paths
 from rdrkd.process.devices import devices_of
 from rdrkd.reporter import Reporter
-from rdrkd.run import first_look
+from rdrkd.run import early_warnings
 from rdrkd.run.comparison import card, compared, entry
 from rdrkd.run.load_models import Inputs
 from rdrkd.run_folder import checkpoint_files
@@ -50,7 +50,7 @@ def train(
     called: Mapping[str, str],
 ) -> dict[str, Any]:
     """Train a plan and return its result; `called` has names of models, by the spec's field."""
-    doubted = list(first_look.warnings_of(plan.settings, dataset))
+    doubted = list(early_warnings.warnings_of(plan.settings, dataset))
     for warning in doubted:
         reporter.emit(warning)
     data = run_dir / "data.yaml"
@@ -66,7 +66,7 @@ def train(
     comparison = work.compared(metrics, training, alone)
     work.show_worst()
     aps = [comparison[who] and comparison[who]["AP"] for who in ("alone", "teacher")] if comparison else [None, None]
-    late = list(doubts.of_results(metrics["coco"]["AP"], *aps))
+    late = list(run_warnings.of_results(metrics["coco"]["AP"], *aps))
     for warning in late:
         reporter.emit(warning)
     doubted += [*work.doubted, *late]

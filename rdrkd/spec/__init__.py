@@ -42,6 +42,7 @@ from rdrkd.spec.losses import (
     Wsld,
 )
 from rdrkd.spec.presets import PRESETS, TABLE_1, TABLE_2, Distillation, Preset, Recipe
+from rdrkd.spec.reference_fields import references, replaced
 from rdrkd.spec.references import (
     ALIAS,
     ARCHITECTURES,
@@ -59,7 +60,6 @@ from rdrkd.spec.references import (
     RegisteredModel,
     WeightsRef,
 )
-from rdrkd.spec.referring import references, replaced
 from rdrkd.spec.training import EvaluationSettings, TrainSettings
 from rdrkd.spec.weighting import Calibration, Schedule
 

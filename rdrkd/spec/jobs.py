@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from rdrkd.spec.exporting import NEEDS_GPU, ExportSettings
-from rdrkd.spec.faults import Fault, refusal
+from rdrkd.spec.field_errors import Fault, refusal
 from rdrkd.spec.presets import Distillation, Preset
 from rdrkd.spec.references import STUDY_ID, TEXT, Architecture, DatasetRef, ModelRef, Pretrained, WeightsRef, layers_of
 from rdrkd.spec.training import EvaluationSettings, TrainSettings

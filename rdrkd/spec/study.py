@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 
 from rdrkd.spec.controls import CONTROLS, TrainChanges, controls
 from rdrkd.spec.deciding import Decide
-from rdrkd.spec.faults import Fault, refusal
+from rdrkd.spec.field_errors import Fault, refusal
 from rdrkd.spec.forms import form
 from rdrkd.spec.presets import TABLE_1, TABLE_2, Distillation, Preset
 from rdrkd.spec.references import Architecture, DatasetRef, ModelRef, Pretrained, layers_of

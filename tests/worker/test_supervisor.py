@@ -20,7 +20,7 @@ from api.tables.uploads import UploadStatus
 from tests.servers import Postgres
 from tests.worker.conftest import TRAINER, Rows, Running, until
 from worker import inputs, supervisor
-from worker.room import MOST_FULL_DISKS
+from worker.disk_space import MOST_FULL_DISKS
 from worker.workplace import Workplace
 
 Start = Callable[[], Running]
@@ -376,7 +376,7 @@ def test_a_full_storage_ends_the_job_and_keeps_the_earlier_checkpoint(place: Wor
             work(place, rows)
         job = rows.get(job_id)
         assert (job.status, job.reason, job.lost_workers) == (Status.FAILED, "disk_full", 0)
-        assert job.message.startswith(f"met a full disk in {MOST_FULL_DISKS} attempts in a row; the last time: ")
+        assert job.message.startswith(f"hit a full disk in {MOST_FULL_DISKS} attempts in a row; the last time: ")
         assert rows.artifacts(job_id) == [(1, e, name) for e in (1, 2) for name in ("state.pt", "student.pt")]
         with place.database.transaction() as session:
             for row in session.query(Artifact):
@@ -428,7 +428,7 @@ def test_a_trainers_nonsense_is_told_at_once(place: Workplace, rows: Rows) -> No
         job_id = rows.job(epochs=1, line=json.dumps(event))
         work(place, rows)
         job = rows.get(job_id)
-        told = f"the trainer wrote an event `{event['event']}` that cannot be kept: `{field}"
+        told = f"the trainer wrote an event `{event['event']}` that cannot be stored: `{field}"
         assert (job.status, job.reason, job.attempt) == (Status.FAILED, "internal", 1), event
         assert job.message.startswith(told), job.message
         assert len(job.message) < 1000

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from sqlalchemy.orm import Session
 
-from api.jobs import fitting, pairing
-from api.jobs.known import card_of
+from api.jobs import input_checks, model_checks
+from api.jobs.model_facts import card_of
 from api.jobs.validation.schemas import Finding
 from api.tables.datasets import Dataset
 from api.tables.uploads import UploadStatus
@@ -18,7 +18,7 @@ def findings(session: Session, spec: JobSpec) -> list[Finding]:
     """Return what is known of the dataset and the models: first what `POST /v1/jobs` refuses, too."""
     errors = [
         Finding(level="error", pointer=problem.where, detail=problem.detail)
-        for problem in fitting.faults(session, spec)
+        for problem in input_checks.faults(session, spec)
     ]
     return [*errors, *_warnings(session, spec), *_unknown(session, spec)]
 
@@ -34,7 +34,7 @@ def _unknown(session: Session, spec: JobSpec) -> Iterator[Finding]:
     if dataset.status != UploadStatus.READY or dataset.report is None:
         detail = f"{dataset.id} is not checked yet: its classes are not known"
         yield Finding(level="unknown", pointer="/dataset", detail=detail)
-    for field, reference in pairing.with_weights(spec):
+    for field, reference in model_checks.with_weights(spec):
         if "names" not in (card_of(session, reference) or {}):
             detail = "the model is not there or not checked yet: its classes are not known"
             yield Finding(level="unknown", pointer=f"/{field}", detail=detail)

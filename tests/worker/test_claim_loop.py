@@ -1,4 +1,4 @@
-"""The slot and its watchdog: a worker that is wedged says so and ends; one without room takes nothing."""
+"""The claim loop and its watchdog: a stuck worker logs it and exits; one without disk space claims nothing."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from api.tables.states import Status
 from tests.servers import Backend
 from tests.worker.conftest import ROOT, Rows, settings_for, until
 from tests.worker.processes import workers_of
-from worker.slot import Slot, Work
+from worker.claim_loop import ClaimLoop, Work
 from worker.watchdog import WEDGED
 from worker.workplace import Workplace
 
@@ -45,8 +45,8 @@ def test_a_wedged_worker_says_so_and_ends(place: Workplace, tmp_path: Path) -> N
     finally:
         worker.kill()
         worker.wait()
-    assert told[0].startswith("expected to know within 2 s whether there is work, got no answer for ")
-    assert f"this worker is wedged and ends: {told[0]}" in (tmp_path / "log").read_text()
+    assert told[0].startswith("expected an answer to the query for work within 2 s, got none for ")
+    assert f"this worker is stuck and exits: {told[0]}" in (tmp_path / "log").read_text()
 
 
 def test_work_that_does_not_stop_when_it_must_is_a_wedge(place: Workplace, rows: Rows) -> None:
@@ -55,14 +55,14 @@ def test_work_that_does_not_stop_when_it_must_is_a_wedge(place: Workplace, rows:
     place = Workplace(
         place.settings.model_copy(update={"wedged_seconds": 0.2}), *(place.database, place.storage, place.doorbell), "w"
     )
-    slot = Slot(place, lambda _: None)
+    loop = ClaimLoop(place, lambda _: None)
     with Lease(place, lambda *_: None, 60) as lease:
-        assert slot.stuck() is None
+        assert loop.stuck() is None
         lease.order = Order.FENCED
-        assert slot.stuck() is None  # it may take its time: a grace, a lease and an outage
-        until(slot.stuck, 20)
-        assert "has the order `fenced`" in str(slot.stuck())
-    assert slot.stuck() is None
+        assert loop.stuck() is None  # it may take its time: a grace, a lease and an outage
+        until(loop.stuck, 20)
+        assert "on the order `fenced`" in str(loop.stuck())
+    assert loop.stuck() is None
 
 
 def test_a_look_that_fails_is_made_again(place: Workplace) -> None:
@@ -75,7 +75,7 @@ def test_a_look_that_fails_is_made_again(place: Workplace) -> None:
     place = Workplace(
         place.settings.model_copy(update={"look_seconds": 0.1}), *(place.database, place.storage, place.doorbell), "w"
     )
-    with Slot(place, claim):
+    with ClaimLoop(place, claim):
         until(lambda: len(looks) > 3)
 
 
@@ -84,9 +84,9 @@ def test_a_ring_is_heard_at_once(place: Workplace) -> None:
         place.settings.model_copy(update={"look_seconds": 600}), *(place.database, place.storage, place.doorbell), "w"
     )
     looked = threading.Semaphore(0)
-    with Slot(place, lambda _: looked.release()):
+    with ClaimLoop(place, lambda _: looked.release()):
         assert looked.acquire(timeout=10)
-        place.bell.ring("job_1")
+        place.wakeups.receive("job_1")
         assert looked.acquire(timeout=10)
 
 
@@ -111,7 +111,7 @@ def test_a_worker_without_room_takes_nothing_until_there_is_some(backend: Backen
             told = until(lambda: [one for one in complaints(place) if one], 60)
             assert told[0].startswith(f"expected {4 << 20} bytes to be free on the disk of the run folders, got ")
             assert rows.get(job_id).status == Status.QUEUED
-            assert "takes no work until there is room again" in workers.said()
+            assert "claiming no work until there is enough disk space" in workers.said()
             filler.unlink()
             until(lambda: rows.get(job_id).status == Status.SUCCEEDED, 60)
             until(lambda: complaints(place) == [None], 20)

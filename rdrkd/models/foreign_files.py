@@ -1,4 +1,4 @@
-"""What a file that is no usable weights file is instead, and what its owner can do about it."""
+"""Recognise files that are not usable weights, and say what they are and what their owner can do about it."""
 
 import re
 import zipfile
@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rdrkd.misnamed import head_of, placeholder
+from rdrkd.file_signatures import head_of, placeholder
 
 _WANTED = "expected an Ultralytics checkpoint of a detection model (.pt), or a .safetensors file of this library"
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled magic number of torch before 1.6
@@ -23,7 +23,7 @@ _PLAIN = "pass the .pt that it was made from"
 
 
 def refusal_of_file(path: Path) -> str | None:
-    """Return why a file named as weights is none, by its first bytes; None where these tell nothing."""
+    """Return why a file named as weights is not one, judging by its first bytes; None if these do not show it."""
     head = head_of(path)
     if (left := placeholder(head)) is not None:
         return f"{_WANTED}, got {left}"
@@ -33,7 +33,7 @@ def refusal_of_file(path: Path) -> str | None:
 
 
 def refusal_of_content(content: Any) -> str:
-    """Return why what a checkpoint holds is no detection model.
+    """Return why the content of a checkpoint is not a detection model.
 
     Args:
         content: the unpickled checkpoint, or the model in it.
@@ -45,7 +45,7 @@ def refusal_of_content(content: Any) -> str:
 
 
 def foreign_type(error: BaseException) -> str | None:
-    """Return why a checkpoint whose reading was refused for a type that it names is none; None for other errors."""
+    """Return why a checkpoint that refers to a forbidden type cannot be read; None for other errors."""
     messages = " ".join(str(each) for each in (error, error.__cause__, error.__context__) if each is not None)
     if (found := re.search(r"GLOBAL ([A-Za-z_][\w.]{0,99})", messages)) is None:
         return None
@@ -59,7 +59,7 @@ def _refusal(what: str, advice: str) -> str:
 
 
 def _content(path: Path, head: bytes) -> tuple[str, str] | None:
-    """Return what a file is and what to do, or None for what may be weights."""
+    """Return what a file is and what to do about it, or None if it may be weights."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.startswith(b"<"):
         return "a web page or XML", "open the link in a browser, and download the file itself"
@@ -93,7 +93,7 @@ _MAGIC: tuple[tuple[tuple[tuple[int, bytes], ...], str], ...] = (
 
 
 def _archive(path: Path) -> tuple[str, str] | None:
-    """Return what a zip file is: torch's or another's, whole or truncated."""
+    """Return what a zip file is and what to do about it, or None if torch wrote it and it is complete."""
     try:
         with zipfile.ZipFile(path) as opened:
             names = opened.namelist()[:100_000]

@@ -1,7 +1,7 @@
-"""Room on the disks that a worker writes to: without it, every job that it took would fail.
+"""Free space on the disks that a worker writes to; without it, every job that the worker claims would fail.
 
-A full disk is the worker's fault before it is the job's. So a job that meets one goes back to the queue, and a worker
-whose disk is nearly full takes nothing. Only a job that fills one disk after the other ends.
+A full disk is more likely the worker's fault than the job's. A job that hits one is therefore re-queued, and a worker
+whose disk is nearly full claims nothing. A job that fills several disks in a row fails.
 """
 
 import shutil
@@ -17,21 +17,21 @@ from rdrkd import caching
 from rdrkd.reasons import Reason
 from worker.workplace import Workplace
 
-MOST_FULL_DISKS = 3  # that a job may meet in a row before it ends
+MOST_FULL_DISKS = 3  # in a row, after which the job fails
 
 
 def give_back_or_end(session: Session, held: Held, ending: Ending) -> None:
-    """Give back a job that has met a full disk; fail it after too many in a row."""
+    """Re-queue a job that hit a full disk; fail it after too many in a row."""
     met = 1 + attempts.given_back_in_a_row(session, held.id, Reason.DISK_FULL)
     if met < MOST_FULL_DISKS:
         lifecycle.requeue(session, held, why=Reason.DISK_FULL)
         return
-    message = f"met a full disk in {met} attempts in a row; the last time: {ending.message}"
+    message = f"hit a full disk in {met} attempts in a row; the last time: {ending.message}"
     lifecycle.finish(session, held, replace(ending, message=message))
 
 
 def shortage(place: Workplace) -> str | None:
-    """Return what is lacking, as a sentence without paths; None while there is room for work."""
+    """Return which disk lacks space, as a sentence without paths, or None while there is enough."""
     least = place.settings.min_free_bytes
     if _free(place) < least and caching.names(place.cache):
         caching.shrink(place.cache, unpacked.bound_of(place.settings))

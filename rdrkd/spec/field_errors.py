@@ -1,4 +1,4 @@
-"""Lets a validator of a whole say which field inside is at fault, so that the problem's pointer leads there."""
+"""Let the validator of a whole model name the field at fault, so that the problem's pointer leads to that field."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 
 class Fault(NamedTuple):
-    """A field, by its way from what is validated, what is wrong with it, and what came."""
+    """The path of a field from the validated model, what is wrong with it, and the value received."""
 
     where: tuple[str | int, ...]
     detail: str
@@ -16,7 +16,7 @@ class Fault(NamedTuple):
 
 
 def refusal(faults: Sequence[Fault]) -> ValidationError:
-    """Return the error that a validator raises for some faults; Pydantic takes them over as its own.
+    """Return the error that a validator raises for these faults; Pydantic reports them like its own.
 
     >>> refusal([Fault(("seeds", 2), "expected distinct seeds, got 1 again", 1)]).errors()[0]["loc"]
     ('seeds', 2)

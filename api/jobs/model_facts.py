@@ -1,4 +1,4 @@
-"""What the rows tell of the models that a spec names, without opening a file."""
+"""What the database knows about the models that a spec refers to, without opening a file."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from rdrkd.spec import (
 
 
 def card_of(session: Session, reference: ModelRef) -> dict[str, Any] | None:
-    """Return what was found of a model: `names`, of an upload also `strides` and `reg_max`; None before its check."""
+    """Return a model's report: `names`, for an upload also `strides` and `reg_max`; None before its check."""
     match reference:
         case RegisteredModel():
             model = session.get(Model, reference.model)
@@ -36,7 +36,7 @@ def card_of(session: Session, reference: ModelRef) -> dict[str, Any] | None:
 
 
 def architecture_of(session: Session, reference: ModelRef | None) -> str | None:
-    """Return a model's architecture by its name; None where it is not known, or has none."""
+    """Return the name of a model's architecture; None if it is unknown or has none."""
     match reference:
         case Architecture() | Pretrained():
             return str(reference.architecture)
@@ -55,5 +55,5 @@ def own_model(spec: Any) -> ModelRef | None:
 
 
 def teacher_of(spec: JobSpec) -> ModelRef | None:
-    """Return the teacher, where the job needs one: the preset `none` opens none."""
+    """Return the teacher if the job needs one; the preset `none` does not."""
     return spec.teacher if isinstance(spec, Distill) and spec.distillation.recipe.terms else None

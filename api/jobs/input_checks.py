@@ -1,4 +1,4 @@
-"""What the reports of a spec's dataset and models show of its run: faults that it would end with."""
+"""Check a spec against the reports of its dataset and models, for faults with which its run would fail."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from api.errors import Invalid
-from api.jobs import pairing
+from api.jobs import model_checks
 from api.tables.datasets import Dataset
 from api.tables.models import Model
 from api.tables.uploads import UploadStatus
@@ -15,17 +15,17 @@ from rdrkd.spec import Distill, Evaluate, Export, JobSpec, RegisteredModel, Trai
 
 
 def check(session: Session, spec: JobSpec) -> None:
-    """Refuse a job that cannot begin; what is not checked yet is left to its run.
+    """Reject a job that cannot run; uploads that have not been checked yet are left to the run.
 
     Raises:
-        Invalid: the dataset lacks a split, a model has other classes, or the settings do not fit.
+        Invalid: the dataset lacks a split, a model has different classes, or the settings do not fit.
     """
     if problems := list(faults(session, spec)):
         raise Invalid.at(*problems)
 
 
 def faults(session: Session, spec: JobSpec) -> Iterator[Problem]:
-    """Yield what is at fault, by the spec's fields."""
+    """Yield a problem for each field of the spec that is at fault."""
     dataset = session.get_one(Dataset, spec.dataset)
     report: dict[str, Any] = (dataset.report if dataset.status == UploadStatus.READY else None) or {}
     splits: dict[str, dict[str, Any]] = report.get("statistics", {}).get("splits", {})
@@ -34,7 +34,7 @@ def faults(session: Session, spec: JobSpec) -> Iterator[Problem]:
         if split not in splits:
             came = ", ".join(sorted(splits))
             yield Problem(where, f"expected a dataset with a split {split}, got one with {came}")
-    yield from pairing.faults(session, spec, report.get("names"))
+    yield from model_checks.faults(session, spec, report.get("names"))
     if not isinstance(spec, Distill | Train):
         return
     images = splits.get("train", {}).get("images")

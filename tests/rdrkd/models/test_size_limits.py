@@ -12,7 +12,7 @@ from torch import nn
 
 from rdrkd.errors import ModelError
 from rdrkd.models import load_weights
-from rdrkd.models.plausible import check_configuration, check_tree
+from rdrkd.models.size_limits import check_configuration, check_tree
 from rdrkd.spec import ARCHITECTURES
 from rdrkd.ultralytics_adapter import DetectionModel
 

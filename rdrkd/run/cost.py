@@ -1,10 +1,10 @@
-"""What `rdrkd bench --everything` measures beside the kinds of step: each term and level, options, memory, an epoch.
+"""The cost of distillation in detail (`rdrkd bench --everything`): each term and level, options, memory, an epoch.
 
-A step of RDR-KD with one of its terms, or with its regenerated term on one level, still runs the teacher, so that the
-price of a part is the difference to the student beside the teacher. Peak memory is what torch has allocated at once
-within a step beyond what was there before: on a CPU by its profiler, on a GPU by the allocator's own count. An epoch
-is training and validation on synthetic scenes, through the product and through plain Ultralytics with the same
-settings, in turn.
+A step of RDR-KD with only one of its terms, or with the regenerated term on only one level, still runs the teacher, so
+the cost of a part is its difference to the step of the student beside the teacher. Peak memory is the most that torch
+allocated within a step beyond what it held before: from the profiler on a CPU, from the allocator's counter on a GPU.
+An epoch is training and validation on synthetic scenes, alternately through this product and through plain
+Ultralytics with the same settings.
 """
 
 import statistics

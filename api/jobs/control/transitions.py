@@ -1,6 +1,7 @@
-"""The owner's moves of a job that is there: as in `api.jobs.lifecycle`, conditional UPDATEs that never commit.
+"""The owner's transitions of an existing job: conditional UPDATEs that never commit, as in `api.jobs.lifecycle`.
 
-Those that are decided on what was read of the row name its version: where it has changed since, they change nothing.
+A decision that is based on a row as it was read is tied to the row's version: if the row has changed since, nothing
+happens.
 """
 
 from typing import Any, Literal
@@ -15,14 +16,14 @@ from api.jobs.events import service as events
 from api.tables.jobs import Job, JobEpoch
 from api.tables.states import DELETABLE, ENDED_EARLY, Status, sources
 
-MOST_EARLIER = 50  # ends that a job remembers: the newest
-Pause = Literal["save", "latest"]  # finish the epoch and keep it, or stop now and lose what was done of it
+MOST_EARLIER = 50  # previous endings to keep, newest last
+Pause = Literal["save", "latest"]  # finish the current epoch and keep it, or stop now and lose it
 
 
 def retry(session: Session, job: Job, scratch: bool) -> bool:
-    """Queue a job again that has failed or was cancelled; False where it has changed since it was read.
+    """Re-queue a job that failed or was cancelled; return False if it has changed since it was read.
 
-    How it ended stays in `earlier`. Its lost workers are forgotten: they are counted from here on.
+    `earlier` keeps how it had ended. The count of lost workers restarts.
     """
     values: dict[str, Any] = {
         "status": Status.QUEUED, "reason": None, "message": None, "problems": [], "result": None,
@@ -35,15 +36,15 @@ def retry(session: Session, job: Job, scratch: bool) -> bool:
     if moved:
         unblocking.enter_again(session, job.id, job.spec)
         events.moved(session, job.id, "retry")
-    if moved and scratch:  # else epochs that are never reached again would show beside the new ones
+    if moved and scratch:  # or epochs of the old run, beyond the new one's last, would be shown beside the new ones
         session.execute(sql.delete(JobEpoch).where(JobEpoch.job_id == job.id))
     return moved
 
 
 def pause(session: Session, job_id: str, how: Pause) -> None:
-    """Ask for a job's pause: queued -> paused at once, starting or running -> pausing; asking twice changes nothing.
+    """Request a pause: queued -> paused at once, starting or running -> pausing; a repeated request changes nothing.
 
-    `latest` is stronger than `save`: it may be asked for while the other waits for the end of the epoch.
+    `latest` overrides a `save` that is waiting for the end of the epoch.
     """
     queued = Job.status == Status.QUEUED
     stronger = (Job.status == Status.PAUSING) & (Job.pause != how) & (how == "latest")
@@ -63,7 +64,7 @@ def pause(session: Session, job_id: str, how: Pause) -> None:
 
 
 def resume(session: Session, job_id: str) -> bool:
-    """Queue a paused job again; False where it is not paused. Its lost workers stay counted; this is none of them."""
+    """Re-queue a paused job; return False if it is not paused. The count of lost workers does not change."""
     paused = update(Job).where(Job.id == job_id, Job.status == Status.PAUSED)
     queued = paused.values(status=Status.QUEUED, queued_at=now(), rung_at=now(), version=Job.version + 1)
     spec = session.scalar(queued.returning(Job.spec), execution_options={"synchronize_session": False})
@@ -75,23 +76,23 @@ def resume(session: Session, job_id: str) -> bool:
 
 
 def change(session: Session, job: Job, content: dict[str, Any], **columns: Any) -> bool:
-    """Change what was asked: in the spec, where null takes a field away, and in its columns.
+    """Change fields of the spec, where null removes a field, and columns of the row.
 
-    False where the job has changed since it was read.
+    Return False if the job has changed since it was read.
     """
     spec = {name: value for name, value in (job.spec | content).items() if name not in content or value is not None}
     return _move(session, job, spec=spec, **columns)
 
 
 def delete(session: Session, job: Job) -> bool:
-    """Delete a job with all rows that are its own; False where it has changed since it was read."""
+    """Delete a job with all rows that belong to it; return False if it has changed since it was read."""
     statement = sql.delete(Job).where(*_same(job), Job.status.in_(DELETABLE))
     result = session.execute(statement.execution_options(synchronize_session=False))
     return bool(result.rowcount)  # type: ignore[attr-defined]
 
 
 def strip(session: Session, job: Job) -> bool:
-    """Leave a job without a history: nothing can go on from it; False where it has changed since it was read."""
+    """Strip a job of its history, so that nothing can resume from it; return False if it has changed since read."""
     values = {"metrics": None, "progress": None, "phase": None, "scratch_after": job.attempt}
     return _move(session, job, Job.status.in_(DELETABLE), **values)
 
@@ -111,5 +112,5 @@ def _same(job: Job) -> tuple[ColumnElement[bool], ...]:
 def _move(session: Session, job: Job, *where: ColumnElement[bool], **values: Any) -> bool:
     statement = update(Job).where(*_same(job), *where).values(version=Job.version + 1, **values)
     result = session.execute(statement.execution_options(synchronize_session=False))
-    session.get(Job, job.id, populate_existing=True)  # as it is now; one that was deleted stays as it was read
+    session.get(Job, job.id, populate_existing=True)  # refresh it; a deleted one stays as it was read
     return bool(result.rowcount)  # type: ignore[attr-defined]

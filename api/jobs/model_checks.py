@@ -1,24 +1,24 @@
-"""What the checks of models show of a spec: whether their classes are the dataset's, and a pair fits its terms."""
+"""Check a spec against the reports of its models: their classes are the dataset's, and a pair fits its terms."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from api.jobs.known import card_of, teacher_of
+from api.jobs.model_facts import card_of, teacher_of
 from rdrkd import pretrained
 from rdrkd.errors import Problem
 from rdrkd.spec import Architecture, Distill, Evaluate, Export, HeadTerm, JobSpec, ModelRef, Pretrained, Ultralytics
 
-FEW = 12  # class names that are shown
+FEW = 12  # class names to show
 
 
 def faults(session: Session, spec: JobSpec, names: list[str] | None) -> Iterator[Problem]:
-    """Yield what is at fault, by the spec's fields; what is not known yet is left to the run.
+    """Yield a problem for each field of the spec that is at fault; what is not known yet is left to the run.
 
     Args:
         session: the caller's transaction.
-        spec: what is to be done.
+        spec: the job's specification.
         names: the dataset's classes; None before its check.
     """
     for field, reference in with_weights(spec):
@@ -33,7 +33,7 @@ def faults(session: Session, spec: JobSpec, names: list[str] | None) -> Iterator
 
 
 def with_weights(spec: JobSpec) -> list[tuple[str, ModelRef]]:
-    """Return the models that bring weights with classes of their own, by field."""
+    """Return the models whose weights come with classes, by field."""
     fields = {"teacher": teacher_of(spec), "model": spec.model if isinstance(spec, Evaluate | Export) else None}
     return [(field, reference) for field, reference in fields.items() if reference is not None]
 
@@ -41,7 +41,7 @@ def with_weights(spec: JobSpec) -> list[tuple[str, ModelRef]]:
 def _of_pair(
     spec: Distill, names: list[str] | None, teacher: dict[str, Any], student: dict[str, Any]
 ) -> Iterator[Problem]:
-    """Yield what the terms need and the pair lacks; of a student that is an architecture alone the run finds out."""
+    """Yield what the terms need and the pair lacks; a student given as an architecture is left to the run."""
     terms = spec.distillation.recipe.terms
     own, others = student.get("strides"), teacher.get("strides")
     if own and spec.train.imgsz % int(max(own)):

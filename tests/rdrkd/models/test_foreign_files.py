@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from rdrkd.models import build
-from rdrkd.models.recognised import refusal_of_content, refusal_of_file
+from rdrkd.models.foreign_files import refusal_of_content, refusal_of_file
 from rdrkd.run.inspection import inspect
 from rdrkd.ultralytics_adapter import DetectionModel
 

@@ -1,4 +1,4 @@
-"""The members whose length is measured: the student alone for as long as a method took, queued once that is known."""
+"""Equal-time controls of a study: train the student alone for as long as a method took, once that time is known."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,14 +17,14 @@ Rows = Sequence[tuple[StudyMember, Job]]
 
 
 def due(session: Session, spec: Spec, rows: Rows) -> Iterator[tuple[Method, int, float]]:
-    """Yield method, seed and how many times longer than the study says, of each such member that can be queued by now.
+    """Yield each control that can be queued now: its method, its seed, and its length as a multiple of the study's.
 
-    None is, while a job of the study goes on, nor where one was cancelled: `resume` comes first.
+    Yields nothing while a job of the study is active, or if one was cancelled: the study must be resumed first.
 
     Args:
         session: the caller's transaction.
-        spec: the study's.
-        rows: its members' jobs.
+        spec: the study's specification.
+        rows: its members with their jobs.
     """
     there = {(row.method, row.seed) for row, _ in rows}
     timed = [method for method in spec.each_method if method.as_long_as]
@@ -40,7 +40,7 @@ def due(session: Session, spec: Spec, rows: Rows) -> Iterator[tuple[Method, int,
 
 
 def length(spec: Spec, method: Method, rows: Rows) -> float | None:
-    """Return how many times longer a method was made for other seeds already."""
+    """Return the multiple that other seeds of this method already use, or None."""
     for row, job in rows:
         if row.method == method.name:
             return float(job.spec["train"]["epochs"]) / spec.train.epochs

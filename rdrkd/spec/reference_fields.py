@@ -1,4 +1,4 @@
-"""Which fields of a spec refer to models and jobs: the one list that every reader of references goes by."""
+"""The fields of a spec that refer to models and jobs: the one list for all code that reads references."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -28,7 +28,7 @@ def references(spec: RunSpec | Study) -> dict[str, ModelRef]:
 
 
 def replaced(spec: Spec, values: Mapping[str, Any]) -> Spec:
-    """Return a copy of the spec with other values in these fields, which must be valid ones.
+    """Return a copy of the spec with these fields replaced; the values must be valid.
 
     >>> from rdrkd.spec import JOB_SPEC, Architecture
     >>> spec = JOB_SPEC.validate_python({"kind": "train", "dataset": "d", "model": {"architecture": "yolov8n"}})

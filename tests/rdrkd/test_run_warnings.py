@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from rdrkd import doubts
+from rdrkd import run_warnings
 from rdrkd.data import Dataset
 from rdrkd.diagnostics.report import write_report
 from rdrkd.events import Warn
 from rdrkd.reporter import Memory
-from rdrkd.run import first_look
+from rdrkd.run import early_warnings
 from rdrkd.run.run import Inputs, run
 from rdrkd.spec import JOB_SPEC, TrainSettings
 
@@ -32,21 +32,21 @@ def codes(warnings: Iterable[Warn]) -> list[str]:
     ],
 )
 def test_settings_that_cannot_work(settings: tuple[int, float, int, int], found: list[str]) -> None:
-    assert codes(doubts.of_settings(*settings)) == found
+    assert codes(run_warnings.of_settings(*settings)) == found
 
 
 @pytest.mark.parametrize(("side", "found"), [(0.0046, ["objects_too_small"]), (0.0047, [])])
 def test_the_median_object_decides(side: float, found: list[str]) -> None:
     sides = [0.0001, side, 0.9]
-    assert codes(doubts.of_sizes(sides, 640)) == found
-    assert codes(doubts.of_sizes([], 640)) == []
+    assert codes(run_warnings.of_sizes(sides, 640)) == found
+    assert codes(run_warnings.of_sizes([], 640)) == []
 
 
 def test_the_size_that_is_advised_shows_the_usual_object() -> None:
-    (warning,) = doubts.of_sizes([0.004], 640)
+    (warning,) = run_warnings.of_sizes([0.004], 640)
     assert "2.6 px at imgsz 640" in warning.message
     assert "train.imgsz to 2016" in warning.message
-    (warning,) = doubts.of_sizes([0.0], 640)
+    (warning,) = run_warnings.of_sizes([0.0], 640)
     assert warning.message.endswith("which no detector sees: cut the images into tiles")
 
 
@@ -63,16 +63,16 @@ def test_the_size_that_is_advised_shows_the_usual_object() -> None:
     ],
 )
 def test_networks_of_which_nothing_can_be_learnt(aps: tuple[float | None, ...], found: list[str]) -> None:
-    assert codes(doubts.of_results(*aps)) == found
+    assert codes(run_warnings.of_results(*aps)) == found
 
 
 def test_objects_are_measured_at_the_networks_input(dataset: Dataset) -> None:
-    assert codes(first_look.warnings_of(TrainSettings(imgsz=96, batch=4), dataset)) == []
-    assert codes(first_look.warnings_of(TrainSettings(imgsz=96, batch=4, fraction=0.25), dataset)) == [
+    assert codes(early_warnings.warnings_of(TrainSettings(imgsz=96, batch=4), dataset)) == []
+    assert codes(early_warnings.warnings_of(TrainSettings(imgsz=96, batch=4, fraction=0.25), dataset)) == [
         "batch_too_large"
     ]
     small = TrainSettings(imgsz=96, batch=4).model_copy(update={"imgsz": 8})
-    assert codes(first_look.warnings_of(small, dataset)) == ["objects_too_small"]
+    assert codes(early_warnings.warnings_of(small, dataset)) == ["objects_too_small"]
 
 
 def test_a_dead_run_looks_dead(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:

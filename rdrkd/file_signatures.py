@@ -1,4 +1,4 @@
-"""Files whose content is not what their name says: recognised by their first bytes, with what to do about it."""
+"""Recognise files whose content is not what their name says by their first bytes, and say what to do about it."""
 
 import re
 from pathlib import Path
@@ -13,13 +13,13 @@ _PACKED: tuple[tuple[int, bytes, str], ...] = (
 
 
 def head_of(path: Path) -> bytes:
-    """Return the first bytes of a file, as many as the functions of this module look at."""
+    """Return the first bytes of a file, as many as the functions in this module examine."""
     with path.open("rb") as stream:
         return stream.read(LOOKED_AT)
 
 
 def placeholder(head: bytes) -> str | None:
-    r"""Return what a failed download or checkout left in place of a file, and what to do; None for anything else.
+    r"""Return what a failed download or checkout left in place of a file, and what to do; None for other content.
 
     >>> placeholder(b"version https://git-lfs.github.com/spec/v1\nsize 12\n")[:60]
     'a Git LFS pointer to a file of 12 bytes, not the file itself'
@@ -38,5 +38,5 @@ def placeholder(head: bytes) -> str | None:
 
 
 def packed_as(head: bytes) -> str | None:
-    """Return which kind of archive a file is, among those that are never read; None for any other file."""
+    """Return the kind of archive, if a file is one of a kind that this library does not read; else None."""
     return next((kind for at, mark, kind in _PACKED if head[at : at + len(mark)] == mark), None)

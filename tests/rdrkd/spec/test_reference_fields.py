@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from rdrkd.spec import Compare, Distill, Evaluate, Export, JobOutput, RegisteredModel, Train
-from rdrkd.spec.referring import OF_A_JOB, OF_A_STUDY
+from rdrkd.spec.reference_fields import OF_A_JOB, OF_A_STUDY
 from rdrkd.spec.study import Study
 
 

@@ -1,7 +1,7 @@
-"""The slot of a worker: one thread that looks for rows at every ring and every few seconds, and works on one at a time.
+"""The claim loop of a worker: one thread that claims rows, one at a time, and works on them.
 
-The broker cannot hold it: Celery's threads only ring (`worker.bell`). While the disk of the run folders is nearly full
-it takes nothing, since whatever it took would fail.
+It polls the database at every wake-up message and every few seconds. Broker failures cannot block it, since Celery's
+threads only leave messages (`worker.wakeups`). While a disk of the worker is nearly full, the loop claims nothing.
 """
 
 import logging
@@ -14,25 +14,25 @@ from typing import Self
 
 from sqlalchemy.exc import DBAPIError
 
-from worker.room import shortage
+from worker.disk_space import shortage
 from worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
 
 Work = Callable[[], None]
 Claim = Callable[[Workplace], Work | None]  # claims a row; returns the work on it, or None when there is none
-JITTER = 0.3  # share by which the looks of several workers spread
+JITTER = 0.3  # fraction of the polling interval, so that several workers do not poll in step
 
 
-class Slot:
-    """As a context manager: looks for work from the block's start until `Workplace.draining` is set."""
+class ClaimLoop:
+    """As a context manager: polls for work from the block's start until `Workplace.draining` is set."""
 
     def __init__(self, place: Workplace, claim: Claim) -> None:
         self._place, self._claim = place, claim
         self._retired = threading.Event()
-        self._looking_since: float | None = None  # monotonic; None: it works, or waits
-        # No daemon: a trainer ends with the thread that has started it.
-        self._thread = threading.Thread(target=self._run, name="slot")
+        self._looking_since: float | None = None  # monotonic; None while it works or waits
+        # Not a daemon: a trainer dies with the thread that started it.
+        self._thread = threading.Thread(target=self._run, name="claims")
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -45,24 +45,24 @@ class Slot:
         self._thread.join()
 
     def retire(self) -> None:
-        """Take nothing more; what is under way goes on to its end, unless the worker is drained."""
+        """Claim nothing more; work in progress continues to its end unless the worker is drained."""
         self._retired.set()
-        self._place.bell.wake()
+        self._place.wakeups.wake()
 
     def is_open(self) -> bool:
-        """Return whether the thread still runs."""
+        """Return whether the thread is still running."""
         return self._thread.is_alive()
 
     def stuck(self) -> str | None:
-        """Return what holds the slot for longer than anything should, or None."""
+        """Return what has blocked the thread for longer than it may, or None."""
         limit, now = self._place.settings.wedged_seconds, time.monotonic()
         if (since := self._looking_since) is not None and now - since > limit:
-            return f"expected to know within {limit:g} s whether there is work, got no answer for {now - since:.0f} s"
+            return f"expected an answer to the query for work within {limit:g} s, got none for {now - since:.0f} s"
         if self._thread.ident is not None and not self.is_open() and not self._is_to_end():
-            return "expected the thread that works to go on, it has ended"
+            return "expected the claiming thread to keep running, but it has ended"
         lease = self._place.lease.current
         if lease is not None and (over := lease.overdue_seconds()) > limit:
-            return f"expected the work to stop that has the order `{lease.order}`, it goes on {over:.0f} s later"
+            return f"expected the work to stop on the order `{lease.order}`, but it still runs {over:.0f} s later"
         return None
 
     def _run(self) -> None:
@@ -70,10 +70,10 @@ class Slot:
             try:
                 worked = self._has_room() and self._work()
             except DBAPIError as error:
-                log.error("cannot look for work: %s", error.orig)
+                log.error("cannot poll for work: %s", error.orig)
                 worked = False
-            except Exception:  # the thread must outlive whatever goes wrong with one row, whose lease runs out
-                log.exception("cannot look for work, or work on what was found")
+            except Exception:  # the thread must survive any failure with one row, whose lease then expires
+                log.exception("failed to poll for work or to work on a claimed row")
                 worked = False
             if not worked:
                 self._wait()
@@ -92,16 +92,16 @@ class Slot:
         return work is not None
 
     def _wait(self) -> None:
-        self._place.bell.forget()
+        self._place.wakeups.clear()
         seconds = self._place.settings.look_seconds
-        self._place.bell.wait(seconds * random.uniform(1 - JITTER, 1 + JITTER))
+        self._place.wakeups.wait(seconds * random.uniform(1 - JITTER, 1 + JITTER))
 
     def _has_room(self) -> bool:
         complaint = shortage(self._place)
         if complaint != self._place.condition.complaint:
             self._place.condition.complaint = complaint
             if complaint is not None:
-                log.error("takes no work until there is room again: %s", complaint)
+                log.error("claiming no work until there is enough disk space: %s", complaint)
             else:
-                log.info("there is room again: takes work")
+                log.info("enough disk space again: claiming work")
         return complaint is None

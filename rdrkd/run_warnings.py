@@ -1,6 +1,6 @@
-"""Signs that a run has taught nothing, or cannot: a warning each, with what to do, in the first line of its report.
+"""Warnings that a run has taught nothing, or cannot; each says what to do, and the run's report begins with them.
 
-Only numbers go in, so that the commands and the service could ask the same before a run.
+The functions take only numbers, so that commands and service can ask the same questions before a run.
 """
 
 import math
@@ -11,9 +11,9 @@ from rdrkd.events import Warn
 
 NOTHING = 1.0  # AP, percent: below it a network has learnt next to nothing
 UNUSABLE = 5.0  # AP, percent: below it a teacher has nothing to teach
-TOO_SMALL, EASY = 3, 8  # px of an object's side at the network's input: hardly to be learnt; easy to see
-_LARGEST = 8192  # px of an input that is worth a try
-_STEP = 32  # px, of the network's input
+TOO_SMALL, EASY = 3, 8  # px, side of an object at the network's input: hardly learnable; easily visible
+_LARGEST = 8192  # px, largest network input worth suggesting
+_STEP = 32  # px, granularity of the network's input
 
 CODES = frozenset(
     {"warmup_too_long", "batch_too_large", "objects_too_small", "learnt_nothing", "teacher_unusable", "teacher_behind",
@@ -22,11 +22,11 @@ CODES = frozenset(
 
 
 def of_settings(epochs: int, warmup_epochs: float, batch: int, images: int) -> Iterator[Warn]:
-    """Yield what is wrong with a training's settings.
+    """Yield warnings about a training's settings.
 
     Args:
         epochs: passes over the training images.
-        warmup_epochs: those of the learning rate's warm-up.
+        warmup_epochs: epochs of the learning rate's warm-up.
         batch: images per step.
         images: number of training images.
     """
@@ -46,10 +46,10 @@ def of_settings(epochs: int, warmup_epochs: float, batch: int, images: int) -> I
 
 
 def of_sizes(sides: Sequence[float], imgsz: int) -> Iterator[Warn]:
-    """Yield whether the usual object is too small to be seen.
+    """Yield a warning if the median object is too small to be seen.
 
     Args:
-        sides: of the training objects, as shares of the longer side of their image.
+        sides: sides of the training objects, as fractions of the longer side of their image.
         imgsz: side of the network input, px.
     """
     if sides and (usual := median(sides)) * imgsz < TOO_SMALL:
@@ -63,10 +63,10 @@ def of_sizes(sides: Sequence[float], imgsz: int) -> Iterator[Warn]:
 
 
 def input_for(side: float) -> int | None:
-    """Return the side of the network input, px, at which an object has `EASY` px; None if it is too large to try.
+    """Return the network input size, px, at which an object has `EASY` px; None if it is too large to try.
 
     Args:
-        side: of the object, as a share of the longer side of its image.
+        side: side of the object, as a fraction of the longer side of its image.
 
     >>> input_for(0.004), input_for(1e-300)
     (2016, None)
@@ -76,12 +76,12 @@ def input_for(side: float) -> int | None:
 
 
 def of_results(student: float | None, alone: float | None, teacher: float | None) -> Iterator[Warn]:
-    """Yield what the networks' AP says against a distillation, percent; None where there is no such network.
+    """Yield warnings about the networks' AP after a distillation.
 
     Args:
-        student: the network that is handed back.
-        alone: the same one, trained without a teacher.
-        teacher: its teacher.
+        student: AP of the distilled student, percent; None if there is no such network.
+        alone: AP of the same student trained without the teacher, percent.
+        teacher: AP of the teacher, percent.
     """
     if student is not None and student < NOTHING:
         yield Warn(

@@ -1,7 +1,7 @@
-"""Refuse a checkpoint that declares more than a file of its size can hold, before anything is built from it.
+"""Reject a checkpoint that declares more than a file of its size can hold, before anything is built from it.
 
-A few bytes of a configuration can ask for a billion layers, and a few dozen modules that share their children are a
-tree of a billion paths. Both would be built, or walked, until the check's time is over.
+A few bytes of configuration can ask for a billion layers, and a few dozen modules that share their children form a
+tree with a billion paths. Building or walking either would exhaust the check's time limit.
 """
 
 import math
@@ -19,10 +19,10 @@ DEEPEST = 20  # nested values of a configuration
 
 
 def check_configuration(cfg: Any, tensors: int) -> None:
-    """Make sure that a configuration can be that of a network with so many tensors.
+    """Check that a configuration can describe a network with this many tensors.
 
     Raises:
-        ModelError: it is none, or is of another size.
+        ModelError: it is not a configuration, or describes a network of another size.
     """
     if not isinstance(cfg, Mapping):
         raise ModelError(f"expected a model configuration, got {type(cfg).__name__}")
@@ -33,15 +33,15 @@ def check_configuration(cfg: Any, tensors: int) -> None:
         if abs(number) > LARGEST:
             raise ModelError(f"expected numbers of at most {LARGEST} in the configuration, got {_shown(number)}")
     repeats = sum(_repeats(entry, _depth(cfg)) for entry in layers)
-    if repeats > tensors + len(layers):  # whatever is repeated has a tensor at least
+    if repeats > tensors + len(layers):  # each repeat has at least one tensor
         raise ModelError(f"expected a configuration of {tensors} tensors, as the file has, got one of {repeats} layers")
 
 
 def check_tree(root: nn.Module) -> None:
-    """Make sure that a tree of modules can be walked.
+    """Check that a tree of modules can be walked.
 
     Raises:
-        ModelError: it has too many paths, or leads back into itself.
+        ModelError: it has too many paths, or a cycle.
     """
     paths: dict[int, int] = {}
     open_: set[int] = set()
