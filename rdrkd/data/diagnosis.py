@@ -15,8 +15,8 @@ from rdrkd.data.dataset import Dataset
 from rdrkd.data.opening import open_dataset
 from rdrkd.data.pixels import is_deep
 from rdrkd.data.reading import Reading
-from rdrkd.doubts import EASY, TOO_SMALL, input_for
 from rdrkd.errors import DatasetError, Problem
+from rdrkd.run_warnings import EASY, TOO_SMALL, input_for
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
