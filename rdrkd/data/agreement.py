@@ -23,13 +23,14 @@ def disagreement(labelled: Sequence[Box], frame: Frame, names: Sequence[str]) ->
     counted = [box for box in frame.boxes if not box.ignored]
     ignored = [box for box in frame.boxes if box.ignored]
     same, also_ignored = _same(labelled, counted, frame), _same(labelled, ignored, frame)
-    for box, found in zip(labelled, same.any(1) | also_ignored.any(1), strict=True):
-        if not found:
+    is_counted, is_ignored = np.any(same, axis=1).tolist(), np.any(also_ignored, axis=1).tolist()
+    for box, *found in zip(labelled, is_counted, is_ignored, strict=True):
+        if not any(found):
             return f"expected the boxes of its label file, got none like {_shown(box, names)}"
-    for box, found in zip(counted, same.any(0), strict=True):
-        if not found:
+    for box, is_label in zip(counted, np.any(same, axis=0).tolist(), strict=True):
+        if not is_label:
             return f"expected the boxes of its label file, got another one: {_shown(box, names)}"
-    once = len(labelled) - int((also_ignored.any(1) & ~same.any(1)).sum())
+    once = sum(is_counted)
     if len(counted) != once:
         return f"expected the {once} boxes of its label file, got {len(counted)}"
     return None
@@ -50,7 +51,8 @@ def _same(labelled: Sequence[Box], annotated: Sequence[Box], frame: Frame) -> np
 
 def _corners(boxes: Sequence[Box], frame: Frame) -> npt.NDArray[np.float64]:
     corners = np.array([(box.x, box.y, box.x + box.width, box.y + box.height) for box in boxes])
-    return np.clip(corners, 0, [frame.width, frame.height] * 2)
+    cut: npt.NDArray[np.float64] = np.clip(corners, 0, [frame.width, frame.height] * 2)
+    return cut
 
 
 def _shown(box: Box, names: Sequence[str]) -> str:

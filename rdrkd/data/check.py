@@ -138,7 +138,9 @@ def _examine(dataset: Dataset, image: Path) -> Examined:
     # An image without a label file is one without objects.
     width, height = size or (1, 1)
     labels = yolo.read_file(file, width, height, len(dataset.names), where_in(dataset, file))
-    if (other := dataset.labels.misnamed(image)) is not None:
+    if file.is_dir():
+        problems.append(Problem(where_in(dataset, file), "expected a label file, got a folder"))
+    elif (other := dataset.labels.misnamed(image)) is not None:
         problems.append(Problem(where_in(dataset, image), f"expected the label file {file.name}, got {other.name}"))
     return Examined(image, file_sha256(image), size, file.is_file(), labels, problems + labels.problems)
 

@@ -101,7 +101,7 @@ def without_xmp(image: Image.Image) -> Image.Image:
 def _orientation(image: Image.Image) -> int | None:
     image.getexif()  # a PNG may have its EXIF behind its pixels
     exif = Image.Exif()
-    exif.load(image.info.get("exif"))
+    exif.load(image.info.get("exif") or b"")
     return exif.get(ExifTags.Base.Orientation)
 
 

@@ -42,7 +42,8 @@ class LabelFiles:
         if place.parent not in self._listed:
             found: dict[str, list[Path]] = defaultdict(list)
             for file in place.parent.iterdir() if place.parent.is_dir() else ():
-                found[folded(file.name)].append(file)
+                if file.is_file():
+                    found[folded(file.name)].append(file)
             self._listed[place.parent] = found
         return self._listed[place.parent].get(folded(place.name), [])
 

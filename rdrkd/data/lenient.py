@@ -41,8 +41,9 @@ def _removed(dataset: Dataset, one: Examined, faults: Faults) -> bool:
             label.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
             return False
     one.image.unlink()
-    if not any(one.image.with_suffix(suffix).is_file() for suffix in suffixes.IMAGES):  # `a.jpg` beside `a.png`
-        label.unlink(missing_ok=True)
+    shared = any(one.image.with_suffix(suffix).is_file() for suffix in suffixes.IMAGES)  # `a.jpg` beside `a.png`
+    if label.is_file() and not shared:
+        label.unlink()
     return True
 
 

@@ -88,7 +88,7 @@ def _load_checkpoint(path: Path) -> LoadedModel:
             found = _detector(checkpoint)
             size_limits.check_tree(found)
             names, tensors = _class_names(found), found.float().state_dict()
-            imgsz, configuration = _imgsz(checkpoint), getattr(found, "yaml", None)
+            imgsz, configuration = _imgsz(checkpoint), getattr(found, "yaml", {})
         except ModelError:
             raise
         except Exception as error:  # whatever a damaged or hostile file makes the reader raise

@@ -126,6 +126,18 @@ def test_a_label_file_that_only_windows_would_find_is_refused(tmp_path: Path, ca
     }
 
 
+@pytest.mark.parametrize("lenient", [False, True])
+def test_a_folder_is_no_label_file(tmp_path: Path, lenient: bool) -> None:
+    root = make_dataset(tmp_path / "d")
+    make_image(root / "images/val/b.png", seed=5)
+    (root / "labels/val/b.txt").mkdir()
+    (root / "labels/val/b.txt/c.txt").write_text(LINE)
+    report = the_same_everywhere(zip_up(root, tmp_path / "a.zip"), tmp_path, Reading(lenient))
+    fault = (report["dropped"]["listed"] if lenient else report["problems"])[0]
+    assert fault == {"where": "labels/val/b.txt", "detail": "expected a label file, got a folder"}
+    assert not lenient or names(report) == {"train": 1, "val": 1}
+
+
 @pytest.mark.parametrize("place", ["images", "x/images/y", "labels/images"])
 @pytest.mark.parametrize("form", ["{}/images", "{}"])
 def test_labels_are_found_wherever_the_cache_is(tmp_path: Path, place: str, form: str) -> None:

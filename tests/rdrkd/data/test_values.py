@@ -99,7 +99,13 @@ def test_no_number_of_coco_json_ends_in_an_error(tmp_path: Path, place: str, val
 
 
 @pytest.mark.parametrize(
-    "text", ['{"images": [], ', '"annotations": [], "annotations": [', '"bbox": [1, 1, 2, 2], "bbox"']
+    ("old", "new"),
+    [
+        ('{"images"', '{"images": [], "images"'),
+        ('"annotations": [', '"annotations": [], "annotations": ['),
+        ('"bbox"', '"bbox": [1, 1, 2, 2], "bbox"'),
+    ],
+    ids=["images", "annotations", "bbox"],
 )
 @pytest.mark.parametrize("of", ["train", "val"])
 def test_a_key_twice_in_json_is_refused(tmp_path: Path, old: str, new: str, of: str) -> None:
@@ -110,6 +116,17 @@ def test_a_key_twice_in_json_is_refused(tmp_path: Path, old: str, new: str, of: 
     report = the_same_everywhere(zip_up(root, tmp_path / "a.zip"), tmp_path)
     assert report["problems"][0]["where"] == f"{of}.json"
     assert "more than once in an object" in report["problems"][0]["detail"]
+
+
+@pytest.mark.parametrize("name", ["\ud800.png", "0.png\0", "a\udfff\0/0.png", "\n0.png"])
+@pytest.mark.parametrize("lenient", [False, True])
+def test_a_name_that_no_database_stores_is_told_in_a_form_that_it_does(
+    tmp_path: Path, name: str, lenient: bool
+) -> None:
+    root = coco(tmp_path / "d", lambda document: document["images"][0].update(file_name=name))
+    report = the_same_everywhere(zip_up(root, tmp_path / "a.zip"), tmp_path, Reading(lenient))
+    assert report["ok"] == lenient
+    assert (report["dropped"]["listed"] if lenient else report["problems"])[0]["where"].startswith("train.json: ")
 
 
 @pytest.mark.parametrize("keep", [False, True])

@@ -45,7 +45,10 @@ CHANGES: dict[str, tuple[Callable[[Any], object], str]] = {
     "mixed": (lambda m: setattr(m, "names", {0: "car", "x": "van"}), "got the keys 0, 'x'"),
     "text": (lambda m: setattr(m, "names", "car"), "class names by class number, got str"),
     "none": (lambda m: delattr(m, "names"), "class names by class number, got NoneType"),
-    "no yaml": (lambda m: delattr(m, "yaml"), "expected a model configuration, got NoneType"),
+    "no yaml": (
+        lambda m: delattr(m, "yaml"),
+        "expected a list of layers as the configuration's backbone, got NoneType",
+    ),
 }
 
 
