@@ -23,7 +23,7 @@ BIN := .venv/bin
 PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 READY := .venv/ready-$(TORCH)
 
-.PHONY: help demo test test-all test-gpu test-faults check lint types contracts doctests lock-check client gain settings reference openapi lint-openapi transcripts bench \
+.PHONY: help demo test test-all test-gpu test-faults check lint types contracts doctests lock-check client gain settings reference openapi lint-openapi transcripts docs bench \
 	gpu-proof gpu-proof-pieces bench-queue bench-service bench-console console-vendor up down lock format secrets compose-test install clean
 
 help: ## List the targets
@@ -113,6 +113,11 @@ lint-openapi: ## Hold docs/openapi.json to Redocly's linter and to two generator
 transcripts: $(READY) ## Run the sessions of docs/transcripts.md and write what they print into it
 	$(BIN)/python -m tests.end_to_end.test_transcripts
 
+docs: $(UV) ## Build the documentation's site into build/docs; a dead link or a page that no README names fails
+	$(UV) venv --quiet --allow-existing --python .uv/bin/python build/docs-venv
+	$(UV) pip sync --quiet --python build/docs-venv/bin/python requirements/docs.txt
+	build/docs-venv/bin/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going docs build/docs
+
 format: $(READY) ## Format the code and apply the linter's safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -127,6 +132,8 @@ define compile_locks
 	$(COMPILE) --output-file $(1)/dev.txt --extra train --extra export --group dev --constraint requirements/train.txt $(2) > /dev/null
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements/generator.in \
 		--output-file $(1)/generator.txt $(2) > /dev/null
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements/docs.in \
+		--output-file $(1)/docs.txt $(2) > /dev/null
 endef
 
 lock: $(UV) ## Make the locks follow pyproject.toml (UPGRADE=1: with the newest releases that it allows)
@@ -135,7 +142,7 @@ lock: $(UV) ## Make the locks follow pyproject.toml (UPGRADE=1: with the newest 
 lock-check: $(UV)
 	@rm -rf build/locks && mkdir -p build/locks && cp requirements/*.txt build/locks
 	$(call compile_locks,build/locks,)
-	@for lock in service train dev generator; do diff -u requirements/$$lock.txt build/locks/$$lock.txt || \
+	@for lock in service train dev generator docs; do diff -u requirements/$$lock.txt build/locks/$$lock.txt || \
 		{ echo "requirements/$$lock.txt does not follow pyproject.toml: run 'make lock'" >&2; exit 1; }; done
 
 ## ---- containers

@@ -78,20 +78,24 @@ def _specs() -> Iterator[str]:
         for field, about in schema["properties"].items():
             needed = field in schema.get("required", ())
             default = "required" if needed else f"`{about['default']}`" if about.get("default") is not None else ""
-            kinds = " or ".join(dict.fromkeys(_kinds(about)))
+            kinds = " or ".join(dict.fromkeys(_kinds(about, definitions)))
             yield f"| `{field}` | {kinds} | {default} | {_cell(about.get('description', ''), list(_bounds(about)))} |"
 
 
-def _kinds(schema: dict[str, Any]) -> Iterator[str]:
+def _kinds(schema: dict[str, Any], definitions: dict[str, Any]) -> Iterator[str]:
     if "$ref" in schema:
-        yield f"[{(name := schema['$ref'].rpartition('/')[2])}](#{name.lower()})"
+        name = schema["$ref"].rpartition("/")[2]
+        if "properties" in definitions[name]:  # has a section of its own
+            yield f"[{name}](#{name.lower()})"
+        else:
+            yield from _kinds(definitions[name], definitions)
     elif "enum" in schema or "const" in schema:
         yield ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
     elif variants := schema.get("anyOf") or schema.get("oneOf"):
         for variant in variants:
-            yield from (kind for kind in _kinds(variant) if kind != "null")
+            yield from (kind for kind in _kinds(variant, definitions) if kind != "null")
     elif schema.get("type") == "array" and isinstance(schema.get("items"), dict):
-        yield f"list of {' or '.join(_kinds(schema['items']))}"
+        yield f"list of {' or '.join(_kinds(schema['items'], definitions))}"
     else:
         yield str(schema.get("type", "any"))
 

