@@ -2,7 +2,7 @@
 
 PyTorch hands oneDNN a weight in its own layout, which oneDNN reorders in every pass, and a single thread's 1x1
 convolutions to another library. What follows calls the operation that PyTorch's own compiler puts in their place,
-which computes the same. It has no gradient, and is left out where one is wanted, under autocast and under torch.compile.
+which computes the same. It has no gradient, and is left out where one is wanted, under autocast and torch.compile.
 """
 
 from typing import Any
@@ -48,7 +48,7 @@ class PackedConv2d(nn.Conv2d):
         return _run(self, x, "none") if _usable(self, x) else super().forward(x)
 
 
-class PackedConv(Conv):  # type: ignore[misc]
+class PackedConv(Conv):
     """Ultralytics' convolution with its activation, its normalisation folded in."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,7 +65,8 @@ def pack(model: DetectionModel) -> DetectionModel:
         return model
     for layer in list(model.modules()):
         if type(layer) is nn.Conv2d and layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
-            layer.__class__, layer.packed = PackedConv2d, _Weight()
+            layer.__class__ = PackedConv2d
+            layer.__dict__["packed"] = _Weight()
     for layer in model.modules():
         if type(layer).forward is Conv.forward and _whole(layer):
             layer.__dict__.pop("forward", None)  # that `fuse` left

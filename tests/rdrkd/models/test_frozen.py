@@ -13,6 +13,7 @@ from rdrkd.models.frozen import frozen
 from rdrkd.models.levels import find, forward
 from rdrkd.models.packed import PackedConv
 from rdrkd.ultralytics_adapter import DetectionModel, branches
+from tests.rdrkd.lively import lively
 
 
 def trained(name: str) -> DetectionModel:
@@ -65,7 +66,16 @@ def test_its_convolutions_activate_at_once_whatever_the_shape_and_carry_a_gradie
     assert images.grad is not None
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         assert flat(forward(twin, images, decode=False)[0])["one2many/scores"].dtype == torch.bfloat16
-    assert flat(forward(pickle.loads(pickle.dumps(twin)), images)[0]).keys() == expected.keys()  # noqa: S301
+    assert flat(forward(pickle.loads(pickle.dumps(twin)), images)[0]).keys() == expected.keys()
+
+
+def test_its_rounding_is_no_worse_than_that_of_the_model_by_an_order() -> None:
+    torch.manual_seed(0)
+    model, images = lively(build("yolo11n", ["a", "b"])).eval(), torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        exact = flat(forward(copy.deepcopy(model).double(), images.double(), decode=False)[0])
+        found = flat(forward(frozen(model), images, decode=False)[0])
+    assert all(float((found[key] - value).abs().max() / value.abs().max()) < 5e-5 for key, value in exact.items())
 
 
 @pytest.mark.parametrize("name", ["yolov8n-half", "yolo26n"])
