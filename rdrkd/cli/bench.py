@@ -34,7 +34,7 @@ from rdrkd.events import EXIT_DONE
 from rdrkd.files import write_json
 from rdrkd.models import build
 from rdrkd.process.devices import CPU, devices_of
-from rdrkd.run import price
+from rdrkd.run import cost
 from rdrkd.spec.presets import PRESETS, Preset, Recipe
 from rdrkd.spec.study import GROUPS
 from rdrkd.training.clipping import clip
@@ -107,7 +107,7 @@ def bench(
     """Measure, print the table, and write `bench-<device>.json` (or `bench-methods-<device>.json`) into `output`.
 
     With `everything`, each term, level, option and comparator is measured, too, with memory and an epoch
-    (`rdrkd.run.price`). The file is written after each round, so that a run that is cut short loses one round at most;
+    (`rdrkd.run.cost`). The file is written after each round, so that a run that is cut short loses one round at most;
     `complete` says whether this one was.
 
     Raises:
@@ -119,7 +119,7 @@ def bench(
         raise SpecError(f"expected the CPU for processor time, got {setting.device}")
     steps, beside = build_method_steps(setting, methods) if methods else (build_steps(setting), None)
     if everything:
-        steps |= build_recipe_steps(setting, price.recipes())
+        steps |= build_recipe_steps(setting, cost.recipes())
     clock = time.process_time if processor_time else time.perf_counter
     report: dict[str, Any] = {
         "setting": asdict(setting), "clock": "processor" if processor_time else "wall",
@@ -134,11 +134,11 @@ def bench(
         write_json(target, report)
 
     if everything:
-        write(peak_mebibytes=price.peaks(steps, setting.device))
+        write(peak_mebibytes=cost.peaks(steps, setting.device))
     for samples in measure(steps, rounds, setting.device, console, clock):
         write(rounds=len(samples["student"]), **summary(samples))
     if everything:
-        write(epoch=price.epochs(setting.student, setting.imgsz, setting.batch, setting.device))
+        write(epoch=cost.epochs(setting.student, setting.imgsz, setting.batch, setting.device))
     write(complete=True)
     console.print(_table(report))
     console.print(f"Written to [bold]{target}[/]")

@@ -11,7 +11,7 @@ from rdrkd.data import coco, voc
 from rdrkd.data.data_yaml import SPLITS, is_data_yaml, yamls
 from rdrkd.data.layout import images_in
 from rdrkd.errors import DatasetError
-from rdrkd.misnamed import head_of, placeholder
+from rdrkd.file_signatures import head_of, placeholder
 from rdrkd.spec.dividing import HOW, Split
 
 WORDS = {

@@ -17,7 +17,7 @@ from rdrkd.data.voc import Annotation, Marked
 from rdrkd.data.voc_lists import read_lists
 from rdrkd.data.voc_matching import Matching
 from rdrkd.errors import DatasetError, Problem
-from rdrkd.misnamed import head_of, placeholder
+from rdrkd.file_signatures import head_of, placeholder
 from rdrkd.spec.dividing import Split, needed
 
 Pair = tuple[Path, Annotation]  # an image and what is said of it

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from rdrkd.diagnostics.gradient import Gradient
-from rdrkd.run import price
+from rdrkd.run import cost
 
 MIB = 1 << 20
 
@@ -60,4 +60,4 @@ def test_no_gradient_is_held_whole_unless_it_is_kept() -> None:
         for loss in losses:
             gradient.norm(loss)
 
-    assert price.peaks({"measured": step}, "cpu")["measured"] < 6
+    assert cost.peaks({"measured": step}, "cpu")["measured"] < 6
