@@ -15,7 +15,7 @@ from rdrkd.data.check import check
 from rdrkd.data.reading import Reading
 from rdrkd.errors import DatasetError
 from tests.rdrkd.data.crafted import YAML, make_dataset, make_image, zip_up
-from tests.rdrkd.data.loading import the_same_everywhere
+from tests.rdrkd.data.loading import load, the_same_everywhere
 
 LINE = "0 .5 .5 .25 .5\n"
 ACCENTED = st.sampled_from(["café", "Ångström 7", "ру́сский", "한국어", "näive.x", "ệ"])
@@ -156,9 +156,10 @@ def test_labels_are_found_wherever_the_cache_is(tmp_path: Path, place: str, form
 
 def test_a_label_file_that_vanishes_after_the_check_is_named(tmp_path: Path) -> None:
     root = make_dataset(tmp_path / "d")
-    dataset = open_dataset(root, tmp_path)
-    dataset.write_yaml(tmp_path / "data.yaml")
-    assert (tmp_path / "data.train.labels").read_text() == f"{root / 'labels/train/a.txt'}\n"
+    images = load(open_dataset(root, tmp_path), "train", tmp_path / "run")
+    (root / "labels/train/a.txt").unlink()
+    with pytest.raises(DatasetError, match=r"a\.png: .* expected its label file a\.txt, got nothing there"):
+        images.get_labels()
 
 
 @pytest.mark.parametrize("letter", ["\n", "\r", "\t", "\x7f", "\udcff"])
