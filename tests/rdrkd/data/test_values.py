@@ -118,7 +118,9 @@ def test_a_key_twice_in_json_is_refused(tmp_path: Path, old: str, new: str, of: 
     assert "more than once in an object" in report["problems"][0]["detail"]
 
 
-@pytest.mark.parametrize("name", ["\ud800.png", "0.png\0", "a\udfff\0/0.png", "\n0.png"])
+@pytest.mark.parametrize(
+    "name", ["\ud800.png", "0.png\0", "a/\udfff\0.png", "\n0.png"], ids=["half", "end", "both", "line"]
+)
 @pytest.mark.parametrize("lenient", [False, True])
 def test_a_name_that_no_database_stores_is_told_in_a_form_that_it_does(
     tmp_path: Path, name: str, lenient: bool
