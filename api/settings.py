@@ -14,6 +14,8 @@ from limits import parse_many
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from rdrkd.pretrained import SOURCE
+
 GIB = 2**30
 
 
@@ -225,6 +227,12 @@ class Settings(BaseSettings):
     )
     max_model_bytes: int = Field(2 * GIB, ge=1, description="largest accepted model file, bytes")
 
+    pretrained_url: str = Field(
+        SOURCE,
+        description="folder that workers download official weights from; empty: they take only the files in "
+        "`<data_dir>/pretrained`",
+    )
+
     min_free_bytes: int = Field(
         GIB,
         ge=0,
@@ -336,6 +344,11 @@ class Settings(BaseSettings):
     def storage_dir(self) -> Path:
         """Root of the stored files."""
         return self.data_dir / "storage"
+
+    @property
+    def pretrained_dir(self) -> Path:
+        """Folder of official weights."""
+        return self.data_dir / "pretrained"
 
     @property
     def cache_dir(self) -> Path:

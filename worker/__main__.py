@@ -11,9 +11,9 @@ from api.settings import Settings
 from rdrkd.process.sealing import seal
 from worker.workplace import own_name
 
-log = logging.getLogger("worker")  # it is `__main__` where it runs
+log = logging.getLogger("worker")  # `__name__` is `__main__` here
 
-ENDED_BY_ITSELF = 1  # exit status
+ENDED_BY_ITSELF = 1  # exit status when Celery ended without an error of its own
 
 
 def main() -> int:
@@ -23,26 +23,26 @@ def main() -> int:
     options = parser.parse_args()
     seal()
 
-    log_setup.set_up(Settings(), worker=own_name())  # first: the app looks for devices when it is imported
+    log_setup.set_up(Settings(), worker=own_name())  # before `worker.app`, which looks for devices when it is imported
 
     tracing.set_up(f"rdrkd-worker-{options.queue}")
     from worker.app import place
+    from worker.claim_loop import ClaimLoop
     from worker.heartbeat import Beating
-    from worker.slot import Slot
     from worker.watchdog import Watchdog
     from worker.work import CLAIMS
 
-    slot = Slot(place, CLAIMS[options.queue])
-    with Beating(place, options.queue), Watchdog(place, slot), slot:
+    loop = ClaimLoop(place, CLAIMS[options.queue])
+    with Beating(place, options.queue), Watchdog(place, loop), loop:
         status = _listen(options.queue)
         if place.draining.is_set():
             return 0
-        log.critical("Celery ended with status %d: this worker ends after its job, to be started again", status)
+        log.critical("Celery ended with status %d: this worker exits after its job, to be restarted", status)
         return status or ENDED_BY_ITSELF
 
 
 def _listen(queue: str) -> int:
-    """Let Celery hear rings until it ends; return its status."""
+    """Receive wake-up messages through Celery until it ends; return its status."""
     from worker.app import app
 
     name = f"{queue}-{os.getpid()}@%h"

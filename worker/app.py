@@ -1,8 +1,8 @@
-"""The Celery application of a worker, which is a doorbell and nothing more.
+"""The Celery application of a worker, which only receives wake-up messages.
 
-A message is taken off the queue for good as soon as it is read (`no_ack`) and only wakes the worker's own thread
-(`worker.slot`). So nothing that happens to the broker or to Celery's consumer can keep a worker from claiming rows:
-there is no acknowledgement to fail, no prefetched message to hold a slot, and no job to be delivered again.
+A message is removed from the queue as soon as it is read (`no_ack`), and only wakes the thread that claims rows
+(`worker.claim_loop`). No failure of the broker or of Celery's consumer can therefore keep a worker from claiming rows:
+there is no acknowledgement to fail, no prefetched message to block the consumer, and no job to be redelivered.
 """
 
 from typing import Any
@@ -28,10 +28,10 @@ app.conf.update(
     task_queues=[Queue(name, no_ack=True) for name in (TRAIN, INSPECT)],  # type: ignore[no-untyped-call]
     worker_prefetch_multiplier=1,
     worker_enable_remote_control=False,  # cancel and liveness go through the database
-    # Cancels nothing, since no task here is acknowledged late; without it Celery warns of tasks that cannot be.
+    # Cancels nothing, since no task is acknowledged late; without it, Celery warns about tasks that cannot exist here.
     worker_cancel_long_running_tasks_on_connection_loss=True,
     broker_connection_retry_on_startup=True,
-    broker_connection_max_retries=None,  # a broker that is away for a night is no reason to end
+    broker_connection_max_retries=None,  # an outage of the broker must not end the worker
     broker_transport_options=transport_options(settings.broker_url),
 )
 
@@ -43,6 +43,6 @@ def keep_the_journal(**_signal: Any) -> None:
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def drain(**_signal: Any) -> None:
-    """On SIGTERM: the running trainer is asked to stop and its job goes back to the queue."""
+    """On SIGTERM, ask the running trainer to stop, so that its job returns to the queue."""
     place.draining.set()
-    place.bell.wake()
+    place.wakeups.wake()

@@ -6,17 +6,22 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from api.settings import Settings
 from api.storage import Storage
 from api.tables.datasets import Dataset
 from api.tables.job_inputs import newest_weights
 from api.tables.jobs import Job
 from api.tables.models import Model
 from api.uploads.datasets.reading import AS_IT_IS, Words
+from rdrkd import pretrained
+from rdrkd.errors import DiskFullError, ModelError
 from rdrkd.reasons import Reason
+from rdrkd.spec import RUN_SPEC, Distill
+from rdrkd.spec.reference_fields import OF_A_JOB
 
 
 class InputDamaged(Exception):
-    """An input of a job is not in the storage, or is not what was uploaded."""
+    """An input of a job is not what was uploaded, or cannot be provided on this machine."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
@@ -62,6 +67,29 @@ def _input(upload: Dataset | Model | None, option: str, row_id: str) -> Input:
         raise InputDamaged(Reason.DEPENDENCY_FAILED, f"{option}: {row_id} does not exist any more")
     words = Words.of(upload) if isinstance(upload, Dataset) else AS_IT_IS
     return Input(option, row_id, upload.key, upload.sha256, words, upload.name or upload.filename)
+
+
+def official(spec: dict[str, Any], settings: Settings) -> list[str]:
+    """Provide the official weights that a spec names, and return the trainer's options for them.
+
+    Raises:
+        InputDamaged: there is no copy, and none can be downloaded or stored.
+    """
+    fields = [field for field in OF_A_JOB if isinstance(spec.get(field), dict) and "pretrained" in spec[field]]
+    job = RUN_SPEC.validate_python(spec) if fields else None
+    if isinstance(job, Distill) and not job.distillation.recipe.terms:  # the preset `none` opens no teacher
+        fields = [field for field in fields if field != "teacher"]
+    folder, url = settings.pretrained_dir, settings.pretrained_url
+    options: list[str] = []
+    for field in fields:
+        try:
+            path = pretrained.fetch(
+                spec[field]["architecture"], folder, url, "`pretrained` of the worker's data folder"
+            )
+        except (ModelError, DiskFullError) as error:
+            raise InputDamaged(error.reason, f"{field}: {error}") from error
+        options += [f"--{field}", str(path)]
+    return options
 
 
 def names_of(inputs: list[Input]) -> dict[str, str]:

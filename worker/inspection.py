@@ -23,10 +23,10 @@ from api.tables.models import Model
 from api.tables.uploads import UploadStatus
 from rdrkd.process import environment
 from worker import limits, previews, run_folders
-from worker.endings import DISK_FULL
+from worker.disk_space import MOST_FULL_DISKS, shortage
+from worker.end_reasons import DISK_FULL
 from worker.lease import Lease, Order
 from worker.process import RDRKD, Child, last_words
-from worker.room import MOST_FULL_DISKS, shortage
 from worker.workplace import Workplace
 
 log = logging.getLogger(__name__)

@@ -24,11 +24,11 @@ from rdrkd.files import write_json
 from rdrkd.paths import without_paths
 from rdrkd.reasons import Reason
 from rdrkd.run_folder.names import CALLED
-from worker import checkpoints, endings, inputs, run_folders, studies
+from worker import checkpoints, end_reasons, inputs, run_folders, studies
+from worker.disk_space import give_back_or_end, shortage
 from worker.lease import Lease, Order, is_outage
 from worker.logs import Shipping
 from worker.process import RDRKD, Child, last_words
-from worker.room import give_back_or_end, shortage
 from worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
@@ -84,14 +84,14 @@ class Attempt:
                 if is_outage(error):
                     raise
                 log.exception("%s attempt %d: the database refuses a write", *_who(self.held))
-                last_move = self._finish(endings.our_fault(error))
+                last_move = self._finish(end_reasons.worker_failure(error))
             except StorageUnreachable as error:
                 last_move = self._without_storage(error)
             except inputs.InputDamaged as error:
                 last_move = self._finish(Ending(Status.FAILED, error.reason, str(error)))
             except Exception as error:
                 log.exception("%s attempt %d: the worker failed", *_who(self.held))
-                last_move = self._finish(endings.our_fault(error))
+                last_move = self._finish(end_reasons.worker_failure(error))
             finally:
                 self._kill()
             self.lease.close()
@@ -129,6 +129,7 @@ class Attempt:
         needed = self.lease.write(lambda session: inputs.locate(session, self.held.spec))
         write_json(self.folder / CALLED, inputs.names_of(needed))
         options = inputs.arguments(self.place.storage, needed, run_folders.inputs(self.folder))
+        options += inputs.official(self.held.spec, self.place.settings)
         if self.held.kind == studies.COMPARE:
             self.lease.write(lambda session: studies.lay_out(session, self.place.storage, self.held.spec, self.folder))
         held = self.held
@@ -166,7 +167,7 @@ class Attempt:
             if fault is None or fault[0] == "progress":  # of which nothing but what is shown depends
                 log.warning("%s attempt %d: ignored a line that is no event: %.200r", *_who(self.held), line)
             else:
-                events.put(endings.nonsense(*fault))
+                events.put(end_reasons.invalid_event(*fault))
             return
         if isinstance(event, Progress):
             self.progress = event
@@ -186,7 +187,9 @@ class Attempt:
             if isinstance(error, DBAPIError) and is_outage(error):
                 raise
             log.exception("%s attempt %d: cannot keep an event", *_who(self.held))
-            self._blame(endings.nonsense(event.event, f"the database refuses it ({type(error).__name__})"), child)
+            self._blame(
+                end_reasons.invalid_event(event.event, f"the database rejected it ({type(error).__name__})"), child
+            )
 
     def _blame(self, ending: Ending, child: Child) -> None:
         self.fault = self.fault or ending
@@ -229,7 +232,7 @@ class Attempt:
             return
         except (OSError, ValueError) as error:
             log.exception("%s attempt %d: cannot keep the checkpoint of epoch %d", *_who(self.held), event.epoch)
-            self._blame(endings.our_fault(error), child)
+            self._blame(end_reasons.worker_failure(error), child)
             return
         self._publish(files, event)
         self.epoch, self.sha256 = event.epoch, {file.name: file.sha256 for file in files}
@@ -280,14 +283,14 @@ class Attempt:
             drained = self.place.draining.wait(self.place.settings.cancel_poll_seconds)
             return self._stopped(Order.DRAIN) if drained else partial(lifecycle.abandon, held=self.held)
         self._leave()
-        return self._finish(endings.unexplained(status, last_words(self.log)))
+        return self._finish(end_reasons.unreported_exit(status, last_words(self.log)))
 
     def _stopped(self, order: Order) -> Move:
         if order is Order.FENCED:
             raise Fenced
-        if order in endings.ORDERED:
+        if order in end_reasons.ORDERED:
             self._leave()
-            return self._finish(endings.ORDERED[order])
+            return self._finish(end_reasons.ORDERED[order])
         log.info("%s attempt %d is given back (%s)", *_who(self.held), order)
         return partial(lifecycle.requeue, held=self.held, why=order.value)
 
@@ -299,7 +302,7 @@ class Attempt:
     def _finish(self, ending: Ending) -> Move:
         lacking = shortage(self.place) if ending.reason is Reason.INTERNAL else None
         if lacking is not None:
-            ending = endings.without_room(ending, lacking)
+            ending = end_reasons.disk_full(ending, lacking)
         log.info("%s attempt %d: %s %s", *_who(self.held), ending.status, ending.reason or "")
         if ending.reason is Reason.DISK_FULL:
             return partial(give_back_or_end, held=self.held, ending=ending)

@@ -1,4 +1,4 @@
-"""The two tasks of Celery: pass a ring on to the slot. The id in the message is only a hint."""
+"""The two Celery tasks: wake the claim loop. The id in the message is only a hint."""
 
 from celery import Task
 
@@ -9,16 +9,16 @@ from worker.app import app, place
 
 @app.task(name=f"worker.ring_{TRAIN}", bind=True)  # type: ignore[untyped-decorator]
 def ring_train(self: Task, job_id: str) -> None:
-    """Wake the slot: a job can start."""
+    """Wake the claim loop: a job can start."""
     _ring(self, job_id)
 
 
 @app.task(name=f"worker.ring_{INSPECT}", bind=True)  # type: ignore[untyped-decorator]
 def ring_inspect(self: Task, upload_id: str) -> None:
-    """Wake the slot: an upload is to be checked, or a dataset to be copied."""
+    """Wake the claim loop: there is an upload to check or a dataset to copy."""
     _ring(self, upload_id)
 
 
 def _ring(task: Task, row_id: str) -> None:
     with log_setup.about(request_id=task.request.get(REQUEST)):
-        place.bell.ring(str(row_id)[:100])
+        place.wakeups.receive(str(row_id)[:100])

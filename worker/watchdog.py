@@ -1,7 +1,7 @@
-"""Ends a worker that is wedged, so that whatever keeps it running starts a new one.
+"""Exit the process of a stuck worker, so that its supervisor starts a new one.
 
-A thread can be stuck in a call that never returns; a process can always be ended. Nothing is lost by that: the row is
-the truth, and a trainer ends with its worker.
+A thread may be stuck in a call that never returns, but a process can always exit. No work is lost: the database row
+is the source of truth, and the trainer dies with its worker.
 """
 
 import logging
@@ -14,22 +14,22 @@ from typing import Self
 from sqlalchemy.exc import DBAPIError
 
 from api.jobs.workers import service
-from worker.slot import Slot
+from worker.claim_loop import ClaimLoop
 from worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
 
 WEDGED = 70  # exit status: EX_SOFTWARE
-SAID_SECONDS = 2.0  # for the presence to say so, at most
+SAID_SECONDS = 2.0  # longest wait for the heartbeat to send the complaint
 
 
 class Watchdog:
-    """As a context manager: watches a slot while the block runs, and sees to it that a drained worker does end."""
+    """As a context manager: watches a claim loop while the block runs, and makes sure that a drained worker exits."""
 
-    def __init__(self, place: Workplace, slot: Slot) -> None:
-        self._place, self._slot = place, slot
+    def __init__(self, place: Workplace, loop: ClaimLoop) -> None:
+        self._place, self._loop = place, loop
         self._ended = threading.Event()
-        self._drained_at: float | None = None  # monotonic; when the drained slot was first seen empty
+        self._drained_at: float | None = None  # monotonic; when the drained loop was first seen to have ended
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def __enter__(self) -> Self:
@@ -43,10 +43,10 @@ class Watchdog:
 
     def _run(self) -> None:
         while not self._ended.wait(self._place.settings.cancel_poll_seconds):
-            if (complaint := self._slot.stuck()) is not None:
+            if (complaint := self._loop.stuck()) is not None:
                 self._end(complaint)
-            if self._place.draining.is_set() and not self._slot.is_open() and self._grace_is_over():
-                log.warning("Celery does not let the broker go: the worker ends without it")
+            if self._place.draining.is_set() and not self._loop.is_open() and self._grace_is_over():
+                log.warning("Celery does not close its broker connection: the worker exits without waiting for it")
                 self._leave()
                 os._exit(0)
 
@@ -59,10 +59,10 @@ class Watchdog:
             with self._place.database.transaction() as session:
                 service.leave(session, self._place.name)
         except DBAPIError as failed:
-            log.warning("cannot say that this worker is gone: %s", failed.orig)
+            log.warning("cannot remove this worker from the list: %s", failed.orig)
 
     def _end(self, complaint: str) -> None:
-        log.critical("this worker is wedged and ends: %s", complaint)
+        log.critical("this worker is stuck and exits: %s", complaint)
         self._place.condition.complaint = complaint
         self._place.condition.changed.set()
         time.sleep(SAID_SECONDS)

@@ -1,4 +1,4 @@
-"""The work of each queue: claim a row, work on it, and ring for what has waited for it."""
+"""The work of each queue: claim a row, work on it, and wake workers for the jobs that waited for it."""
 
 import logging
 from functools import partial
@@ -9,7 +9,7 @@ from api.queue import INSPECT, TRAIN
 from api.tables import job_inputs
 from api.uploads.datasets import unpacked
 from worker import importing, inspection, supervisor
-from worker.slot import Claim, Work
+from worker.claim_loop import Claim, Work
 from worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
@@ -26,14 +26,14 @@ def train(place: Workplace) -> Work | None:
             place.settings.quota_running_jobs,
             with_gpu=bool(place.devices),
         )
-    return partial(place.bell.context_of(held.id).run, _run_job, place, held) if held is not None else None
+    return partial(place.wakeups.context_of(held.id).run, _run_job, place, held) if held is not None else None
 
 
 def inspect(place: Workplace) -> Work | None:
     """Claim the oldest unchecked upload, or a dataset to copy; return the work on it, or None when there is neither."""
     with place.database.transaction() as session:
         claimed = upload_checks.claim(session, place.name, place.settings.lease_seconds)
-    return partial(place.bell.context_of(claimed.id).run, _check, place, claimed) if claimed is not None else None
+    return partial(place.wakeups.context_of(claimed.id).run, _check, place, claimed) if claimed is not None else None
 
 
 CLAIMS: dict[str, Claim] = {TRAIN: train, INSPECT: inspect}
@@ -60,7 +60,7 @@ def _check(place: Workplace, claimed: upload_checks.Check | upload_checks.Import
 
 
 def _ring_for(place: Workplace, row_id: str) -> None:
-    """Ring for the row itself, if it is queued again, and for the jobs that waited for it."""
+    """Wake workers for the row itself, if it is queued again, and for the jobs that waited for it."""
     with place.database.transaction() as session:
         repair.fail_blocked(session)
         waiting = [job_id for job_id in job_inputs.waiting_for(session, row_id) if repair.can_start(session, job_id)]

@@ -1,4 +1,4 @@
-"""What a worker works with: settings, rows, files, bells, its name, its condition, and whether it is being drained."""
+"""The context of a worker: settings, database, storage, wake-up messages, name, condition, and whether it drains."""
 
 import logging
 import os
@@ -18,36 +18,36 @@ from api.uploads.datasets import unpacked
 from api.uploads.ledger.holding import Ledger
 from rdrkd.process import confinement
 from rdrkd.process.sealing import own_folder
-from worker.bell import Bell
 from worker.devices import devices
+from worker.wakeups import WakeUps
 
 log = logging.getLogger(__name__)
 
 
 def own_name() -> str:
-    """Return the name of this process' worker."""
+    """Return the name of this process's worker."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 class Ordered(Protocol):
-    """A lease that may have an order to stop."""
+    """A lease under which the work may have been ordered to stop."""
 
     order: Any
 
     def overdue_seconds(self) -> float:
-        """Return for how long the work has gone on since it should have stopped."""
+        """Return the seconds since the work should have stopped."""
 
 
 @dataclass
 class Leased:
-    """The lease that a worker holds at present."""
+    """The lease that a worker currently holds."""
 
     current: Ordered | None = None
 
 
 @dataclass
 class Condition:
-    """What keeps a worker from taking work, as a sentence; `changed` has it told at once."""
+    """What keeps a worker from claiming work, as a sentence; setting `changed` sends it with a heartbeat at once."""
 
     complaint: str | None = None
     changed: threading.Event = field(default_factory=threading.Event)
@@ -60,20 +60,20 @@ class Workplace:
     settings: Settings
     database: Database
     storage: Storage
-    doorbell: Doorbell  # rings elsewhere
+    doorbell: Doorbell  # wakes other workers
     name: str
     devices: Sequence[dict[str, Any]] = ()  # the GPUs that its trainers see
     draining: threading.Event = field(default_factory=threading.Event)
-    bell: Bell = field(default_factory=Bell)  # rings here
+    wakeups: WakeUps = field(default_factory=WakeUps)  # received by this worker
     condition: Condition = field(default_factory=Condition)
     lease: Leased = field(default_factory=Leased)
 
     @classmethod
     def open(cls, settings: Settings) -> "Workplace":
-        """Open the workplace that the settings describe."""
+        """Connect to what the settings describe."""
         own_folder(settings.data_dir)
         if not confinement.supported():
-            log.warning("this kernel has no Landlock: trainers can read whatever this worker can")
+            log.warning("this kernel has no Landlock: trainers can read everything that this worker can")
         unpacked.bound_of(settings).write(settings.cache_dir)
         return cls(
             settings=settings,
@@ -86,22 +86,22 @@ class Workplace:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """Bytes that this worker has reserved."""
+        """Disk space that this worker has reserved."""
         return Ledger(self.database, self.storage)
 
     @property
     def hidden(self) -> list[Path]:
-        """What a trainer must not read: all data but its own, and the secrets."""
+        """Paths that a trainer must not read: all data but its own, and the secrets."""
         return [self.settings.data_dir, *self.settings.secret_places]
 
     @property
     def cache(self) -> Path:
-        """Folder of unpacked datasets, by content hash; shared by all attempts on this machine."""
+        """Folder of unpacked datasets, named by content hash and shared by all attempts on this machine."""
         return self.settings.cache_dir
 
     @property
     def runs(self) -> Path:
-        """Folder of the run folders."""
+        """Parent folder of all run folders."""
         return self.settings.data_dir / "runs"
 
     def folder(self, row_id: str, attempt: int) -> Path:

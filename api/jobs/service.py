@@ -12,7 +12,7 @@ from api import log_setup, tracing
 from api.access import quotas
 from api.db import UtcDateTime, new_id, now
 from api.errors import AlreadyFinished, Invalid, PathNotAllowed, UnknownReference, Unprocessable, UnusableReference
-from api.jobs import fitting, lifecycle, unblocking
+from api.jobs import input_checks, lifecycle, unblocking
 from api.jobs.events import service as events
 from api.jobs.naming import meant
 from api.jobs.workers import service as workers
@@ -31,6 +31,7 @@ from rdrkd.spec import (
     JobSpec,
     LocalModel,
     ModelRef,
+    Pretrained,
     RegisteredModel,
     RunSpec,
     needs_gpu,
@@ -60,7 +61,7 @@ def create(session: Session, spec: JobSpec) -> Job:
     check_references(session, spec.dataset, references(spec))
     check_deadline(session, spec.deadline)
     check_workers(session, spec)
-    fitting.check(session, spec)
+    input_checks.check(session, spec)
     row = add(session, spec, owner_of(session))
     quotas.check_jobs(session, row.owner)
     return row
@@ -219,7 +220,7 @@ def _refusals(session: Session, dataset: str, models: Mapping[str, ModelRef]) ->
                 )
             case JobOutput():
                 yield from _job_refusals(session, reference.job, f"/{field}/job")
-            case Architecture():
+            case Architecture() | Pretrained():
                 pass
 
 

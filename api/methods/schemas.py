@@ -55,6 +55,7 @@ class ArchitectureView(BaseModel):
 
     name: str
     family: str
+    pretrained: bool = Field(description="whether there are official weights: `{architecture, pretrained: true}`")
 
 
 class Architectures(BaseModel):

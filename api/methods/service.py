@@ -3,7 +3,7 @@
 import inspect
 
 from api.methods.schemas import ArchitectureView, MethodView, Paper, PresetView
-from rdrkd.spec import ARCHITECTURES, PRESETS, TERMS, FeatureTerm, Preset, Term, Ultralytics
+from rdrkd.spec import ARCHITECTURES, OFFICIAL, PRESETS, TERMS, FeatureTerm, Preset, Term, Ultralytics
 from rdrkd.spec.references import FAMILIES
 
 RDR_KD = "RDR-KD: A Knowledge Distillation Detection Framework for Drone Scenes", "Huang, Chang, Yang, Liu, Liu, Song"
@@ -124,7 +124,10 @@ def presets() -> list[PresetView]:
 def architectures() -> list[ArchitectureView]:
     """List the networks that a job can name."""
     families = {name: family for family, names in FAMILIES.items() for name in names}
-    return [ArchitectureView(name=name, family=families.get(name, "yolov8")) for name in ARCHITECTURES]
+    return [
+        ArchitectureView(name=name, family=families.get(name, "yolov8"), pretrained=name in OFFICIAL)
+        for name in ARCHITECTURES
+    ]
 
 
 def _method(name: str) -> MethodView:

@@ -13,7 +13,7 @@ from api.tables.datasets import Dataset
 from api.tables.job_inputs import newest_weights
 from api.tables.jobs import Artifact, Job, JobEpoch
 from api.tables.models import Model
-from rdrkd.spec import Architecture, JobOutput, ModelRef, RegisteredModel
+from rdrkd.spec import Architecture, JobOutput, ModelRef, Pretrained, RegisteredModel
 from rdrkd.spec.study import Study as Spec
 from rdrkd.study import results
 from rdrkd.study.members import Member, columns_of, member_of, teacher_hash
@@ -90,7 +90,7 @@ def _failures(members: service.Members) -> list[dict[str, Any]]:
 def _identity(session: Session, model: ModelRef) -> Any:
     """Return what a model is, as the command line does of files: architectures by name, weights by their bytes."""
     match model:
-        case Architecture():
+        case Architecture() | Pretrained():
             return model.model_dump(mode="json")
         case RegisteredModel():
             return {"sha256": session.get_one(Model, model.model).sha256}

@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session, aliased
 from api.access import quotas
 from api.db import new_id
 from api.errors import Invalid, NothingToResume, NotReady
-from api.jobs import fitting, lifecycle, unblocking
+from api.jobs import input_checks, lifecycle, unblocking
 from api.jobs import service as jobs
 from api.ownership import owner_of
 from api.pages import get_or_404, page
-from api.studies import lengthened
+from api.studies import equal_time
 from api.tables.jobs import Job
 from api.tables.states import TERMINAL, Status
 from api.tables.studies import Study, StudyEnd, StudyMember, StudyReference
@@ -279,7 +279,7 @@ def _add_lengthened(session: Session, study: Study, spec: Spec) -> list[str]:
     """Queue the members whose length is known by now, and was not before."""
     rows = members_of(session, study).rows
     rings: list[str] = []
-    for method, seed, times in lengthened.due(session, spec, rows):
+    for method, seed, times in equal_time.due(session, spec, rows):
         content = stretched_spec(job_spec(spec, method, seed, _teacher_reference(study, spec)), times)
         job = jobs.add(session, JOB_SPEC.validate_python(content), study.owner)
         session.add(StudyMember(study_id=study.id, method=method.name, seed=seed, job_id=job.id))
@@ -310,25 +310,35 @@ def _named(spec: Spec) -> set[str]:
     return ids
 
 
-def _check(session: Session, spec: Spec) -> None:
+def check_references(session: Session, spec: Spec) -> None:
+    """Refuse a study with too many members, or one that refers to what is not there.
+
+    Raises:
+        Invalid: it has too many members.
+        PathNotAllowed, UnknownReference, UnusableReference: as for a job.
+    """
     count = len(spec.each_method) * len(spec.seeds)
     if count > MOST_MEMBERS:
         raise Invalid.at(Problem("/seeds", f"expected at most {MOST_MEMBERS} members, got {count}"))
     jobs.check_references(session, spec.dataset, references(spec))
-    if problems := list(dict.fromkeys(_faults(session, spec))):
+
+
+def _check(session: Session, spec: Spec) -> None:
+    check_references(session, spec)
+    if problems := list(dict.fromkeys(faults(session, spec))):
         raise Invalid.at(*problems)
 
 
-def _faults(session: Session, spec: Spec) -> Iterator[Problem]:
+def faults(session: Session, spec: Spec) -> Iterator[Problem]:
     """Yield what would end the teacher or every seed of a method, by the study's fields."""
     trained = teacher_spec(spec)
     if trained is not None:
-        for problem in fitting.faults(session, JOB_SPEC.validate_python(trained)):
+        for problem in input_checks.faults(session, JOB_SPEC.validate_python(trained)):
             yield Problem(f"/teacher{problem.where}" if problem.where != "/dataset" else problem.where, problem.detail)
     teacher = spec.teacher.model.model_dump(mode="json") if trained is None else {"job": "job_" + "0" * 32}  # unknown
     for method in spec.each_method:
         member = JOB_SPEC.validate_python(job_spec(spec, method, spec.seeds[0], teacher))
-        for problem in fitting.faults(session, member):
+        for problem in input_checks.faults(session, member):
             where = {"/teacher": "/teacher/model", "/model": "/student"}.get(problem.where, problem.where)
             of = f" (method {method.name})" if where.startswith("/distillation") else ""
             yield Problem("/methods" if of else where, problem.detail + of)

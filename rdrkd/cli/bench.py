@@ -34,7 +34,7 @@ from rdrkd.errors import SpecError
 from rdrkd.events import EXIT_DONE
 from rdrkd.models import build
 from rdrkd.process.devices import CPU, devices_of
-from rdrkd.run import price
+from rdrkd.run import cost
 from rdrkd.spec.presets import PRESETS, Preset, Recipe
 from rdrkd.spec.study import GROUPS
 from rdrkd.training.clipping import clip
@@ -107,7 +107,7 @@ def bench(
     """Measure, print the table, and write `bench-<device>.json` (or `bench-methods-<device>.json`) into `output`.
 
     With `everything`, each term, level, option and comparator is measured, too, with memory and an epoch
-    (`rdrkd.run.price`).
+    (`rdrkd.run.cost`).
 
     Raises:
         SpecError: processor time is asked for on a GPU, which works while the processor does not.
@@ -119,9 +119,9 @@ def bench(
     steps, beside = build_method_steps(setting, methods) if methods else (build_steps(setting), None)
     extra: dict[str, Any] = {}
     if everything:
-        extra["epoch"] = price.epochs(setting.student, setting.imgsz, setting.batch, setting.device)
-        steps |= build_recipe_steps(setting, price.recipes())
-        extra["peak_mebibytes"] = price.peaks(steps, setting.device)
+        extra["epoch"] = cost.epochs(setting.student, setting.imgsz, setting.batch, setting.device)
+        steps |= build_recipe_steps(setting, cost.recipes())
+        extra["peak_mebibytes"] = cost.peaks(steps, setting.device)
     samples = measure(
         steps, rounds, setting.device, console, time.process_time if processor_time else time.perf_counter
     )

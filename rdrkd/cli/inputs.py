@@ -80,7 +80,7 @@ class Sender:
         self._service, self._folder, self._told = service, folder, told
         self._known: dict[Path, str] = {}
 
-    def reference(self, reference: Mapping[str, str], where: str) -> dict[str, str]:
+    def reference(self, reference: Mapping[str, Any], where: str) -> dict[str, Any]:
         """Return a model's reference, `{path: ...}` as `{model: ...}`.
 
         Raises:

@@ -33,7 +33,10 @@ def submit_job(
         ),
     ] = None,
     teacher: Annotated[
-        str | None, typer.Option(help="Weights file, or a model's or job's id.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Weights file, official ones such as yolov8l.pt, or a model's or job's id.", show_default=False
+        ),
     ] = None,
     student: Annotated[
         str | None, typer.Option(help="Architecture such as yolov8n, or as --teacher.", show_default=False)

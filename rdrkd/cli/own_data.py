@@ -97,7 +97,7 @@ def name_of(student: str, teacher: str) -> str:
     return f"{file.stem if file.suffix in ('.pt', '.safetensors') else student}-from-{Path(teacher).stem}"
 
 
-def student_of(text: str) -> dict[str, str]:
+def student_of(text: str) -> dict[str, Any]:
     """Return the reference that a student's name or file stands for.
 
     Raises:
@@ -107,16 +107,26 @@ def student_of(text: str) -> dict[str, str]:
 
     if text in ARCHITECTURES:
         return {"architecture": text}
-    if Path(text).is_file():
-        return {"path": text}
+    if (found := file_of(text)) is not None:
+        return found
     close = get_close_matches(text.removesuffix(".pt").lower(), ARCHITECTURES, 1)
     meant = f"; did you mean {close[0]} (random weights)?" if close else f": {', '.join(ARCHITECTURES)}"
     raise SpecError(f"--student: expected a weights file or an architecture, got {text!r}{meant}")
 
 
+def file_of(text: str) -> dict[str, Any] | None:
+    """Return the reference to a weights file here, or else to official weights of this name; None for neither."""
+    from rdrkd import pretrained
+
+    if Path(text).is_file():
+        return {"path": text}
+    name = pretrained.named(text)
+    return None if name is None else {"architecture": name, "pretrained": True}
+
+
 def spec_of(
-    teacher: Mapping[str, str],
-    student: Mapping[str, str],
+    teacher: Mapping[str, Any],
+    student: Mapping[str, Any],
     dataset: str,
     options: Mapping[str, Any],
     choices: list[Choice],
@@ -186,7 +196,8 @@ def chosen_here(
         RdrkdError: a file cannot be used, or an option is refused.
     """
     student = student_of(options["student"])
-    if not Path(options["teacher"]).is_file():
+    teacher = file_of(options["teacher"])
+    if teacher is None:
         raise SpecError(f"--teacher: expected a weights file, got nothing at {options['teacher']}")
     begun = _begun(run_dir)
     if begun is not None:
@@ -195,12 +206,12 @@ def chosen_here(
         choices = [Choice(one.name, options.get(one.name, one.value), one.why) for one in choices]
         choices.append(Choice("baseline", options.get("baseline", begun.get("baseline", False)), "of the run"))
         preset = options.get("preset") or begun["distillation"]["preset"]
-        content = spec_of({"path": options["teacher"]}, student, str(options["data"]), options, choices)
+        content = spec_of(teacher, student, str(options["data"]), options, choices)
         return validated(content | {"distillation": begun["distillation"] | {"preset": preset}})
-    _refuse_early(options, student)
-    facts = _facts(options, student, run_dir, cache, reading)
+    _refuse_early(options, teacher, student)
+    facts = _facts(options, teacher, student, run_dir, cache, reading)
     choices = _chosen(facts, options)
-    spec = validated(spec_of({"path": options["teacher"]}, student, str(options["data"]), options, choices))
+    spec = validated(spec_of(teacher, student, str(options["data"]), options, choices))
     for line in lines_of(choices, options.get("preset")):
         tell(line)
     return spec
@@ -213,13 +224,12 @@ def _chosen(facts: Facts, options: Mapping[str, Any]) -> list[Choice]:
     return [*choices, baseline(facts, options, values["epochs"], values["imgsz"])]
 
 
-def _refuse_early(options: Mapping[str, Any], student: Mapping[str, str]) -> None:
+def _refuse_early(options: Mapping[str, Any], teacher: Mapping[str, Any], student: Mapping[str, Any]) -> None:
     """Refuse options before a file is opened, or an archive unpacked.
 
     Raises:
         SpecError: one is refused.
     """
-    teacher = {"path": options["teacher"]}
     validated(spec_of(teacher, student, str(options["data"]), options, choose(Facts(), options)))
 
 
@@ -234,23 +244,29 @@ def _begun(run_dir: Path) -> dict[str, Any] | None:
 
 
 def _facts(
-    options: Mapping[str, Any], student: Mapping[str, str], run_dir: Path, cache: Path | None, reading: "Reading"
+    options: Mapping[str, Any],
+    teacher: Mapping[str, Any],
+    student: Mapping[str, Any],
+    run_dir: Path,
+    cache: Path | None,
+    reading: "Reading",
 ) -> Facts:
     """Read the facts from the files and from this machine."""
     import torch
 
+    from rdrkd import pretrained
     from rdrkd.data import open_dataset
     from rdrkd.models import load_weights
     from rdrkd.process.devices import devices_of
 
-    teacher = load_weights(Path(options["teacher"]))
+    imgsz = pretrained.IMGSZ if "pretrained" in teacher else load_weights(Path(teacher["path"])).imgsz
     dataset = open_dataset(Path(options["data"]), cache or run_dir / "dataset", None, reading)
     first = devices_of(options.get("device"))[0]
     on_gpu = first.isdecimal()
     return Facts(
         images=len(dataset.splits.get("train", ())) or None,
         classes=len(dataset.names),
-        teacher_imgsz=teacher.imgsz,
+        teacher_imgsz=imgsz,
         student=student.get("architecture") or load_weights(Path(student["path"])).architecture,
         cores=None if on_gpu else len(os.sched_getaffinity(0)),
         gpu_bytes=torch.cuda.mem_get_info(int(first))[0] if on_gpu else None,
@@ -279,7 +295,7 @@ def chosen_for(options: Mapping[str, Any], service: "Client", tell: Callable[[st
     return content
 
 
-def _on_service(field: str, options: Mapping[str, Any]) -> dict[str, str]:
+def _on_service(field: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the reference that an option means: a job, a model, an architecture, or a file."""
     text = str(options[field])
     if text.startswith(_JOB):
@@ -288,14 +304,14 @@ def _on_service(field: str, options: Mapping[str, Any]) -> dict[str, str]:
         return {"model": text}
     if field == "student":
         return student_of(text)
-    if Path(text).is_file():
-        return {"path": text}
+    if (found := file_of(text)) is not None:
+        return found
     if "/" in text or Path(text).suffix in (".pt", ".safetensors"):
         raise SpecError(f"--{field}: expected a weights file, or a model or job, got nothing at {text}")
     return {"model": text}
 
 
-def _known(service: "Client", teacher: dict[str, str]) -> dict[str, str]:
+def _known(service: "Client", teacher: dict[str, Any]) -> dict[str, Any]:
     """Return the reference to a teacher by its id: of a model, or else of a job of this name.
 
     Raises:
@@ -315,12 +331,16 @@ def _known(service: "Client", teacher: dict[str, str]) -> dict[str, str]:
     raise SpecError(f"--teacher: expected a weights file, or a model or job of the service, got {text!r}")
 
 
-def _facts_of(service: "Client", teacher: Mapping[str, str], student: Mapping[str, str], dataset: str) -> Facts:
+def _facts_of(service: "Client", teacher: Mapping[str, Any], student: Mapping[str, Any], dataset: str) -> Facts:
     """Read the facts from the service: its reports on the files, once checked, and the devices of its workers."""
+    from rdrkd import pretrained
+
     report = _report(service.wait_dataset, dataset) if dataset.startswith("ds_") else {}
     imgsz = None
     if "job" in teacher:
         imgsz = service.job(teacher["job"]).spec.get("train", {}).get("imgsz")
+    elif "pretrained" in teacher:
+        imgsz = pretrained.IMGSZ
     elif teacher["model"].startswith(_MODEL):
         imgsz = _report(service.wait_model, teacher["model"]).get("imgsz")
     trainers = [worker for worker in service.workers() if worker["queue"] == "train" and worker["alive"]]

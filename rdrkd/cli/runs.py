@@ -36,11 +36,18 @@ def distill(
         ),
     ] = None,
     teacher: Annotated[
-        Path | None, typer.Option(help="Teacher weights; with a spec that refers to them by id.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Teacher weights, or official ones such as yolov8l.pt; with a spec, if it refers to them by id.",
+            show_default=False,
+        ),
     ] = None,
     student: Annotated[
         str | None,
-        typer.Option(help="Architecture such as yolov8n, or a file of initial weights.", show_default=False),
+        typer.Option(
+            help="Architecture such as yolov8n, a file of initial weights, or official ones such as yolov8n.pt.",
+            show_default=False,
+        ),
     ] = None,
     data: Annotated[
         Path | None,

@@ -13,8 +13,8 @@ from rdrkd.caching import Bound, Hold, coming, forget, hold, room_for, shrink, s
 from rdrkd.data import tars, zips
 from rdrkd.data.limits import Limits
 from rdrkd.errors import DatasetError
+from rdrkd.file_signatures import head_of, packed_as, placeholder
 from rdrkd.files import file_sha256, full_disk_named
-from rdrkd.misnamed import head_of, packed_as, placeholder
 from rdrkd.suffixes import ARCHIVES
 
 RECORD = (

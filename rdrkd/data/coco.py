@@ -13,7 +13,7 @@ from rdrkd.data import yolo
 from rdrkd.data.coco_schema import Category, ImageEntry
 from rdrkd.data.frames import Box, Frame
 from rdrkd.errors import DatasetError, Problem
-from rdrkd.misnamed import head_of, placeholder
+from rdrkd.file_signatures import head_of, placeholder
 
 _LISTS = ("images", "categories", "annotations")
 _SLACK = 1.01  # by which an area may exceed its box's, from rounding, before it is reported

@@ -14,8 +14,8 @@ from rdrkd.data.check import Examined, Findings, check, where_in
 from rdrkd.data.dataset import Dataset
 from rdrkd.data.opening import open_dataset
 from rdrkd.data.reading import Reading
-from rdrkd.doubts import EASY, TOO_SMALL, input_for
 from rdrkd.errors import DatasetError, Problem
+from rdrkd.run_warnings import EASY, TOO_SMALL, input_for
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")

@@ -1,8 +1,9 @@
 """In which of the known layouts an unpacked upload is, by the names and places of its files."""
 
+import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path, PurePath
 
@@ -10,14 +11,15 @@ from rdrkd.data import coco, voc
 from rdrkd.data.data_yaml import SPLITS, is_data_yaml, yamls
 from rdrkd.data.layout import images_in
 from rdrkd.errors import DatasetError
-from rdrkd.misnamed import head_of, placeholder
+from rdrkd.file_signatures import head_of, placeholder
 from rdrkd.spec.dividing import HOW, Split
 
-_WORDS = {
+WORDS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
 
+SplitAt = Callable[[Path], str | None]  # the split of a place in an upload
 _LOOKED_AT = 50  # annotation files of a folder, to tell VisDrone's
 
 
@@ -108,10 +110,26 @@ def split_of(path: PurePath) -> str | None:
     ['val', 'train', None]
     """
     for part in reversed(path.parts):
-        named = {_WORDS[word] for word in re.findall(r"[a-z]+", part.lower()) if word in _WORDS}
+        named = {WORDS[word] for word in re.findall(r"[a-z]+", part.lower()) if word in WORDS}
         if named:
             return named.pop() if len(named) == 1 else None
     return None
+
+
+def splits_in(folder: Path, places: Sequence[Path], divided: bool = False) -> SplitAt:
+    """Return what gives the split of a place in an upload.
+
+    A folder around the whole upload, such as `my-test-set`, names a split only where nothing inside it does.
+
+    Args:
+        folder: the unpacked upload.
+        places: of the annotations and of the images' folders.
+        divided: the owner says how to divide the upload; then a folder around it never names a split.
+    """
+    around = Path(os.path.commonpath(places)) if places else folder
+    around = around.parent if around.is_file() else around
+    inner = around if divided or any(split_of(place.relative_to(around)) for place in places) else folder
+    return lambda place: split_of(place.relative_to(inner if place.is_relative_to(inner) else folder))
 
 
 def json_files(folder: Path) -> list[Path]:

@@ -2,13 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from rdrkd.data import coco
 from rdrkd.data.conversion import Source, divided, problem, size_fault
 from rdrkd.data.data_yaml import SPLITS, checked_names
 from rdrkd.data.faults import Faults
-from rdrkd.data.formats import json_files, one_each, split_of
+from rdrkd.data.formats import SplitAt, json_files, one_each, split_of, splits_in
 from rdrkd.data.frames import Frame
 from rdrkd.data.layout import images_in
 from rdrkd.data.names import ImageNames, Rank
@@ -24,13 +24,18 @@ def sources(folder: Path, faults: Faults, split: Split | None) -> tuple[tuple[st
         DatasetError: train or val is missing, a split is there twice, a file is no COCO JSON, or the categories are not
             the same in all.
     """
-    files = _files(folder, split)
+    images = images_in(folder)
+    jsons = list(filter(coco.is_coco, json_files(folder)))
+    split_at = splits_in(folder, [*jsons, *{image.parent for image in images}], split is not None)
+    files = _files(folder, jsons, split, split_at)
     first = next(files[of] for of in (*SPLITS, None) if of in files)
     where = first.relative_to(folder).as_posix()
     names = checked_names(coco.classes_of(coco.load(first, where), where), f"{where}: categories")
-    images = images_in(folder)
     named: set[Path] = set()
-    sources = {of: _frames(folder, file, of, names, images, faults, named) for of, file in files.items()}
+    sources = {
+        of: _frames(folder, file, names, ImageNames(images, folder, _rank(of, file, split_at)), faults, named)
+        for of, file in files.items()
+    }
     if split is not None:
         pool = sources.pop(None) if None in sources else sources.pop("train")
         parts = divided(split, pool, folder)
@@ -49,24 +54,24 @@ def _told(
         faults.warnings.append(f"skipped {len(rest)} images that no annotation file names, such as {example}")
 
 
-def _files(folder: Path, split: Split | None) -> dict[str | None, Path]:
+def _files(folder: Path, jsons: Sequence[Path], split: Split | None, split_at: SplitAt) -> dict[str | None, Path]:
     """Find the file of each split. COCO's own archives hold captions and keypoints, too: `instances` are the boxes."""
     by_split: dict[str | None, list[Path]] = defaultdict(list)
-    for file in filter(coco.is_coco, json_files(folder)):
-        by_split[split_of(file.relative_to(folder))].append(file)
+    for file in jsons:
+        by_split[split_at(file)].append(file)
     for of, files in by_split.items():
         instances = [file for file in files if "instances" in file.stem.lower()]
         by_split[of] = instances or files
     found = [(of, file) for of, files in by_split.items() for file in files]
-    _refuse_unread(folder, set(by_split))
+    _refuse_unread(folder, set(by_split), split_at)
     one_each([(of, file.relative_to(folder).as_posix()) for of, file in found], "a COCO JSON", split)
     return {of: file for of, file in found if of is not None or split is not None}
 
 
-def _refuse_unread(folder: Path, there: Collection[str | None]) -> None:
+def _refuse_unread(folder: Path, there: Collection[str | None], split_at: SplitAt) -> None:
     """Raise `DatasetError` over a file that was meant as a split's COCO JSON, where no other is."""
     for file in json_files(folder):
-        of = split_of(file.relative_to(folder))
+        of = split_at(file)
         if of in ("train", "val") and of not in there and coco.resembles_coco(file):
             coco.load(file, file.relative_to(folder).as_posix())
 
@@ -74,9 +79,8 @@ def _refuse_unread(folder: Path, there: Collection[str | None]) -> None:
 def _frames(
     folder: Path,
     file: Path,
-    split: str | None,
     names: Sequence[str],
-    images: Sequence[Path],
+    images: ImageNames,
     faults: Faults,
     named: set[Path],
 ) -> Iterator[tuple[Path, Frame]]:
@@ -88,7 +92,7 @@ def _frames(
     faults.add("images", parsed.image_problems)
     faults.add("annotations", parsed.annotation_problems)
     faults.warnings += parsed.warnings
-    matched = ImageNames(images, folder, _rank(folder, split, file)).match([frame.file for frame in parsed.frames])
+    matched = images.match([frame.file for frame in parsed.frames])
     for frame, image in zip(parsed.frames, matched, strict=True):
         entry = f"{where}: {frame.file[:200]}"
         if isinstance(image, str):
@@ -102,13 +106,19 @@ def _frames(
             yield image, frame
 
 
-def _rank(folder: Path, split: str | None, json: Path) -> Rank:
+def _rank(split: str | None, json: Path, split_at: SplitAt) -> Rank:
     """Rank candidates by the folders that agree, then images of the split, then those beside the JSON."""
 
     def rank(image: Path, shared: int) -> tuple[int, ...] | None:
-        of = split_of(image.relative_to(folder).parent)
-        if split is not None and shared < 2 and of not in (None, split):  # never another split's of the same name
+        of = split_at(image.parent)
+        # Another split's image of the same name is meant only by a name that says so: `train/a.png` in val.json.
+        if split is not None and of not in (None, split) and split_of(_end(image, shared)) != of:
             return None
         return (shared, int(of == split), int(image.parent == json.parent))
 
     return rank
+
+
+def _end(image: Path, shared: int) -> PurePath:
+    """Return the last folders of an image's path, of which a name gives as many as it shares parts."""
+    return PurePath(*image.parts[len(image.parts) - shared : -1])

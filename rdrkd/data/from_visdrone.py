@@ -7,7 +7,7 @@ from rdrkd.data import visdrone, yolo
 from rdrkd.data.conversion import Source, divided, problem, size_fault
 from rdrkd.data.data_yaml import SPLITS
 from rdrkd.data.faults import Faults
-from rdrkd.data.formats import one_each, split_of, visdrone_folders
+from rdrkd.data.formats import one_each, splits_in, visdrone_folders
 from rdrkd.data.frames import Frame
 from rdrkd.data.layout import images_in
 from rdrkd.errors import DatasetError, Problem
@@ -20,7 +20,9 @@ def sources(folder: Path, faults: Faults, split: Split | None) -> tuple[tuple[st
     Raises:
         DatasetError: train or val is missing, or a split is there twice.
     """
-    found = [(split_of(a.relative_to(folder)), images, a) for images, a in visdrone_folders(folder)]
+    pairs = list(visdrone_folders(folder))
+    split_at = splits_in(folder, [place for pair in pairs for place in pair], split is not None)
+    found = [(split_at(annotations), images, annotations) for images, annotations in pairs]
     one_each([(of, a.relative_to(folder).as_posix()) for of, _, a in found], "a VisDrone folder of annotations", split)
     ordered = [(of, images, a) for which in (*SPLITS, None) for of, images, a in found if of == which]
     sources = {of: _frames(folder, images, annotations, faults) for of, images, annotations in ordered}

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from rdrkd import suffixes
-from rdrkd.misnamed import head_of, placeholder
+from rdrkd.file_signatures import head_of, placeholder
 
 # Pillow's decoders for these suffixes; JPEG includes MPO, a JPEG with a preview inside, as many drone cameras write.
 FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")

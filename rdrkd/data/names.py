@@ -1,5 +1,6 @@
 """One way to match the file names of annotations with the images that are there: composed, by the longest path."""
 
+import itertools
 import os
 import unicodedata
 from collections import defaultdict
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 
 Key = tuple[str, ...]
+NO_IMAGE = "expected an image of this name, got none"
 Rank = Callable[[Path, int], tuple[int, ...] | None]
 
 
@@ -18,14 +20,22 @@ class ImageNames:
         root: the folder from which a match's folders are counted.
         rank: given an image and how many last parts it shares with a name, return what decides between candidates, the
             larger the better, or None to rule the image out; by default the number of shared parts.
+        suffixes: whether names end with the suffix of their image.
     """
 
-    def __init__(self, images: Iterable[Path], root: Path, rank: Rank | None = None) -> None:
+    def __init__(self, images: Iterable[Path], root: Path, rank: Rank | None = None, suffixes: bool = True) -> None:
         self.root, self._rank = root, rank or (lambda _image, shared: (shared,))
         self._by_name: dict[str, list[tuple[Key, Path]]] = defaultdict(list)
         for image in images:
-            parts = key(image.relative_to(root))
+            place = image.relative_to(root)
+            parts = key(place if suffixes else place.with_name(place.stem))
             self._by_name[parts[-1]].append((parts, image))
+        self._repeated = any(self._are_rivals(images) for images in self._by_name.values())
+
+    def knows(self, name: str) -> bool:
+        """Return whether any image ends with the last part of a name."""
+        wanted = _key_of(name)
+        return bool(wanted) and wanted[-1] in self._by_name
 
     def match(self, names: Sequence[str]) -> list[Path | str]:
         """Return, for each name, the image that it means, or why it means none; no image is given twice.
@@ -33,7 +43,10 @@ class ImageNames:
         Args:
             names: as annotations write them: with any number of folders, or none.
         """
-        found = [self._best(name) for name in names]
+        wanted = [_key_of(name) for name in names]
+        # Once a name occurs in two folders, the last part alone says nothing: another camera's frame has it, too.
+        strict = self._repeated or len({parts[-1:] for parts in wanted}) < len(set(wanted))
+        found = [self._best(parts, strict) for parts in wanted]
         claims: dict[Path, list[tuple[tuple[int, ...], int]]] = defaultdict(list)
         for index, best in enumerate(found):
             if not isinstance(best, str):
@@ -49,15 +62,19 @@ class ImageNames:
                     matched[index] = "expected an image of this name, got none but one that another entry names"
         return matched
 
-    def _best(self, name: str) -> tuple[tuple[int, ...], Path] | str:
-        wanted = key(PurePosixPath(name.replace("\\", "/")))
+    def _are_rivals(self, images: Sequence[tuple[Key, Path]]) -> bool:
+        """Return whether more than one of the images of a name could be meant by it."""
+        return len(images) > 1 and sum(self._rank(image, 1) is not None for _, image in images) > 1
+
+    def _best(self, wanted: Key, strict: bool) -> tuple[tuple[int, ...], Path] | str:
         ranked = []
         for parts, image in self._by_name.get(wanted[-1], []) if wanted else []:
-            order = self._rank(image, _shared(parts, wanted))
-            if order is not None:
+            shared = shared_end(parts, wanted)
+            order = self._rank(image, shared)
+            if order is not None and not (strict and shared == 1 < min(len(parts), len(wanted))):
                 ranked.append(((*order, int(parts == wanted)), image))
         if not ranked:
-            return "expected an image of this name, got none"
+            return NO_IMAGE
         best = max(order for order, _ in ranked)
         first = [image for order, image in ranked if order == best]
         if len(first) > 1:
@@ -90,11 +107,31 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def _shared(place: Key, wanted: Key) -> int:
-    """Count the last parts that two paths share."""
-    number = 0
-    for one, other in zip(reversed(place), reversed(wanted), strict=False):
-        if one != other:
-            break
-        number += 1
-    return number
+def folded(text: str) -> str:
+    """Return a name as disks that ignore case compare it (Windows, Mac): composed, letter by letter.
+
+    Unlike `str.casefold`, this keeps apart what those disks keep apart.
+
+    >>> folded("Cafe\u0301.JPG") == folded("caf\u00e9.jpg"), folded("stra\u00dfe") == folded("strasse")
+    (True, False)
+    """
+    return "".join(_folded(character) for character in composed(text))
+
+
+def shared_end(one: Sequence[str], other: Sequence[str]) -> int:
+    """Count the last parts that two paths share.
+
+    >>> shared_end(("a", "b", "c"), ("x", "b", "c"))
+    2
+    """
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _folded(character: str) -> str:
+    """Return a letter's one other form; those that have several letters are what disks do not know."""
+    return next((form for form in (character.casefold(), character.lower()) if len(form) == 1), character)
+
+
+def _key_of(name: str) -> Key:
+    return key(PurePosixPath(name.replace("\\", "/")))

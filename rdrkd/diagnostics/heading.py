@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from rdrkd.diagnostics.history import Run, at, finite
 from rdrkd.diagnostics.words import number
-from rdrkd.doubts import CODES
 from rdrkd.figures import duration, percent
+from rdrkd.run_warnings import CODES
 
 
 class Heading(NamedTuple):

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from rdrkd.errors import ModelError
 from rdrkd.files import write_atomically
-from rdrkd.models import plausible
+from rdrkd.models import size_limits
 from rdrkd.models.architectures import build, name_of
-from rdrkd.models.recognised import foreign_type, refusal_of_content, refusal_of_file
+from rdrkd.models.foreign_files import foreign_type, refusal_of_content, refusal_of_file
 from rdrkd.ultralytics_adapter import (
     ULTRALYTICS_VERSION,
     Detect,
@@ -85,7 +85,7 @@ def _load_checkpoint(path: Path) -> LoadedModel:
         try:
             checkpoint = _unpickled(neutral)
             found = _detector(checkpoint)
-            plausible.check_tree(found)
+            size_limits.check_tree(found)
             names, tensors = _class_names(found), found.float().state_dict()
             imgsz, configuration = _imgsz(checkpoint), found.yaml
         except ModelError:
@@ -95,7 +95,7 @@ def _load_checkpoint(path: Path) -> LoadedModel:
                 raise ModelError(foreign) from error
             detail = _first(error).replace(str(neutral), "it")
             raise ModelError(f"expected an Ultralytics checkpoint, got one that cannot be read: {detail}") from error
-    plausible.check_configuration(configuration, len(tensors))
+    size_limits.check_configuration(configuration, len(tensors))
     return replace(_rebuild(configuration, names, tensors), imgsz=imgsz)
 
 

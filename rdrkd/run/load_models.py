@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rdrkd import pretrained
 from rdrkd.data import Dataset
 from rdrkd.data.reading import AS_IT_IS, Reading
-from rdrkd.errors import DatasetError, ModelError, Problem, SpecError, TeacherError
+from rdrkd.errors import DatasetError, ModelError, PairError, Problem, SpecError, TeacherError
 from rdrkd.evaluation.evaluate import SINGLE, check_pair
 from rdrkd.export.formats import device_of
 from rdrkd.models import LoadedModel, load_weights
 from rdrkd.models.pairs import check_classes as check_teacher
-from rdrkd.spec import Architecture, Distill, Evaluate, Export, LocalModel, ModelRef, RunSpec, Train
+from rdrkd.spec import Architecture, Distill, Evaluate, Export, LocalModel, ModelRef, Pretrained, RunSpec, Train
 from rdrkd.training.parallel import check_batch
 from rdrkd.training.plan import Plan
 from rdrkd.training.preflight import check_plan
@@ -88,7 +89,12 @@ def check_classes(spec: RunSpec, opened: Plan | LoadedModel | None, dataset: Dat
             raise SpecError(f"train.imgsz: {detail}", [Problem("/train/imgsz", detail)])
     match spec, opened:
         case _, Plan(teacher=LoadedModel() as teacher) as plan:
-            check_teacher(teacher, SINGLE if plan.settings.single_cls else dataset.names)
+            try:
+                check_teacher(teacher, SINGLE if plan.settings.single_cls else dataset.names)
+            except PairError as error:
+                if isinstance(spec, Distill) and isinstance(spec.teacher, Pretrained):
+                    error.args = (f"{error}; {pretrained.ADVICE}",)
+                raise
         case Evaluate() as job, LoadedModel() as model:
             check_pair(model.names, dataset, job.evaluation.split)
         case Export() as job, LoadedModel() as model:
@@ -116,11 +122,18 @@ def _start(reference: ModelRef, given: Path | None, field: str) -> str | LoadedM
 
 
 def path_of(reference: ModelRef, given: Path | None, field: str) -> Path:
-    """Where a reference's weights lie: as given for this machine, or the spec's own path."""
+    """Return where a reference's weights lie: as given for this machine, the spec's own path, or official ones.
+
+    Raises:
+        SpecError: the reference is an id, and no path was given.
+        ModelError: official weights cannot be downloaded.
+    """
     if given is not None:
         return given
     if isinstance(reference, LocalModel):
         return Path(reference.path)
+    if isinstance(reference, Pretrained):
+        return pretrained.fetch(reference.architecture, pretrained.own_folder(), pretrained.source())
     raise SpecError(
         f"expected the path of the {field}'s weights (--{field} PATH), got only an id",
         [Problem(f"/{field}", "an id; this machine needs a path")],

@@ -42,22 +42,24 @@ from rdrkd.spec.losses import (
     Wsld,
 )
 from rdrkd.spec.presets import PRESETS, TABLE_1, TABLE_2, Distillation, Preset, Recipe
+from rdrkd.spec.reference_fields import references, replaced
 from rdrkd.spec.references import (
     ALIAS,
     ARCHITECTURES,
     DATASET_ID,
     JOB_ID,
     MODEL_ID,
+    OFFICIAL,
     SHA256,
     STUDY_ID,
     Architecture,
     JobOutput,
     LocalModel,
     ModelRef,
+    Pretrained,
     RegisteredModel,
     WeightsRef,
 )
-from rdrkd.spec.referring import references, replaced
 from rdrkd.spec.training import EvaluationSettings, TrainSettings
 from rdrkd.spec.weighting import Calibration, Schedule
 
@@ -69,6 +71,7 @@ __all__ = [
     "JOB_SPEC",
     "MODEL_ID",
     "NEEDS_GPU",
+    "OFFICIAL",
     "PAPER",
     "PRESETS",
     "RUN_SPEC",
@@ -108,6 +111,7 @@ __all__ = [
     "Nkd",
     "Pkd",
     "Preset",
+    "Pretrained",
     "Priority",
     "Recipe",
     "Regenerated",

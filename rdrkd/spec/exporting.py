@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from rdrkd.spec.faults import Fault, refusal
+from rdrkd.spec.field_errors import Fault, refusal
 from rdrkd.spec.training import ImageSize
 
 Format = Literal["onnx", "openvino", "torchscript", "engine"]

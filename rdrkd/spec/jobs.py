@@ -17,9 +17,9 @@ from pydantic import (
 )
 
 from rdrkd.spec.exporting import NEEDS_GPU, ExportSettings
-from rdrkd.spec.faults import Fault, refusal
+from rdrkd.spec.field_errors import Fault, refusal
 from rdrkd.spec.presets import Distillation, Preset
-from rdrkd.spec.references import STUDY_ID, TEXT, Architecture, DatasetRef, ModelRef, WeightsRef, layers_of
+from rdrkd.spec.references import STUDY_ID, TEXT, Architecture, DatasetRef, ModelRef, Pretrained, WeightsRef, layers_of
 from rdrkd.spec.training import EvaluationSettings, TrainSettings
 
 LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=TEXT)]
@@ -66,7 +66,8 @@ class _Job(BaseModel):
 
 def _frozen(student: ModelRef, train: TrainSettings) -> list[Fault]:
     """Return the fault of a spec that freezes all of an architecture; other models are known when they are opened."""
-    detail = train.freezes_all(layers_of(student.architecture)) if isinstance(student, Architecture) else None
+    layers = layers_of(student.architecture) if isinstance(student, Architecture | Pretrained) else None
+    detail = None if layers is None else train.freezes_all(layers)
     return [] if detail is None else [Fault(("train", "freeze"), detail, train.freeze)]
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.config import JsonDict
 
-from rdrkd.spec.faults import Fault
+from rdrkd.spec.field_errors import Fault
 from rdrkd.spec.losses import (
     Amd,
     Bckd,

@@ -191,12 +191,11 @@ def _no_member_fits(place: _Path, located: Sequence[_Located], data: Any) -> Pro
         node = node[step]
     if not isinstance(node, Mapping):
         return Problem(_as_pointer(place), f"expected an object, got {_short(node)}")
-    fields = [
-        str(entry.path[-1])
-        for entry in located
-        if entry.member and entry.member[0] == place and entry.error["type"] == "missing"
-    ]
-    expected = ", ".join(f"{{{field}}}" for field in dict.fromkeys(fields))
+    fields: dict[str, list[str]] = {}  # that each member lacks
+    for entry in located:
+        if entry.member and entry.member[0] == place and entry.error["type"] == "missing":
+            fields.setdefault(entry.member[1], []).append(str(entry.path[-1]))
+    expected = ", ".join(f"{{{', '.join(lacking)}}}" for lacking in fields.values())
     return Problem(_as_pointer(place), f"expected one of {expected}, got {{{', '.join(map(str, node))}}}")
 
 

@@ -16,6 +16,9 @@ FAMILIES = {
 NARROW = "yolov8n-half"
 ARCHITECTURES: tuple[str, ...] = (*(name for names in FAMILIES.values() for name in names), NARROW)
 
+# With official weights by Ultralytics.
+OFFICIAL: tuple[str, ...] = tuple(name for family in ("yolov8", "yolo11", "yolo26") for name in FAMILIES[family])
+
 _LAYERS = {"yolov8": 23, "yolov8-p2": 29, "yolo11": 24, "yolo26": 24}  # of each family, the head among them
 
 
@@ -84,21 +87,50 @@ class Architecture(_Reference):
     architecture: Literal[ARCHITECTURES] = Field(description="name from the allow-list")  # type: ignore[valid-type]
 
 
+class Pretrained(_Reference):
+    """A network with Ultralytics' official weights, which detect COCO's 80 classes."""
+
+    architecture: Literal[OFFICIAL] = Field(description="name of official weights")  # type: ignore[valid-type]
+    pretrained: Literal[True] = Field(
+        description="official weights; whoever runs the job downloads them, or finds them in its folder of them"
+    )
+
+
 def _flat(value: Any) -> Any:
-    """Return `{job: ...}` for the form that a study's teacher has, `{model: {job: ...}}`."""
+    """Return the plain form of `{model: {job: ...}}`, which a study's teacher has, and of `pretrained: false`.
+
+    Raises:
+        ValueError: there are no such official weights; a union's own error would list what every member lacks.
+    """
     nested = isinstance(value, dict) and set(value) == {"model"} and isinstance(value["model"], dict)
-    return value["model"] if nested else value
+    value = value["model"] if nested else value
+    if not isinstance(value, dict) or set(value) != {"architecture", "pretrained"}:
+        return value
+    if value["pretrained"] is False:
+        return {"architecture": value["architecture"]}
+    if value["pretrained"] is not True:
+        raise ValueError(f"expected pretrained to be true or false, got {value['pretrained']!r}")
+    if value["architecture"] not in OFFICIAL:
+        came = str(value["architecture"])[:80]
+        raise ValueError(f"expected official weights, of which there are {', '.join(OFFICIAL)}, got {came!r}")
+    return value
 
 
 WeightsRef = Annotated[
-    RegisteredModel | JobOutput | LocalModel,
+    RegisteredModel | JobOutput | LocalModel | Pretrained,
     BeforeValidator(_flat),
-    Field(description="a model with weights: `{model}`, `{job}`, or `{path}` on the command line"),
+    Field(
+        description="a model with weights: `{model}`, `{job}`, official ones by `{architecture, pretrained: true}`, or "
+        "`{path}` on the command line"
+    ),
 ]
 ModelRef = Annotated[
-    RegisteredModel | JobOutput | LocalModel | Architecture,
+    RegisteredModel | JobOutput | LocalModel | Architecture | Pretrained,
     BeforeValidator(_flat),
-    Field(description="`{architecture}` for random weights, or initial weights: `{model}`, `{job}`, `{path}`"),
+    Field(
+        description="`{architecture}` for random weights, or initial weights: `{architecture, pretrained: true}`, "
+        "`{model}`, `{job}`, `{path}`"
+    ),
 ]
 DatasetRef = Annotated[
     str,

@@ -7,10 +7,10 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 
 from rdrkd.spec.controls import CONTROLS, TrainChanges, controls
 from rdrkd.spec.deciding import Decide
-from rdrkd.spec.faults import Fault, refusal
+from rdrkd.spec.field_errors import Fault, refusal
 from rdrkd.spec.forms import form
 from rdrkd.spec.presets import TABLE_1, TABLE_2, Distillation, Preset
-from rdrkd.spec.references import Architecture, DatasetRef, ModelRef, layers_of
+from rdrkd.spec.references import Architecture, DatasetRef, ModelRef, Pretrained, layers_of
 from rdrkd.spec.training import TrainSettings
 
 GROUPS: dict[str, tuple[Preset, ...]] = {"table1": TABLE_1, "table2": TABLE_2}  # names that stand for several methods
@@ -95,6 +95,8 @@ class Teacher(BaseModel):
         if not isinstance(value, dict):
             return value
         reference = {name: given for name, given in value.items() if name in _REFERENCE and isinstance(given, str)}
+        if "architecture" in reference and "pretrained" in value:
+            reference["pretrained"] = value["pretrained"]
         others = {name: given for name, given in value.items() if name not in reference}
         return others | {"model": reference} if reference and "model" not in others else value
 
@@ -206,7 +208,7 @@ class Study(BaseModel):
 
 def _frozen(model: ModelRef, freeze: int) -> list[tuple[str, int]]:
     """Return why nothing of an architecture would be trained, and the number that came; of other models nothing."""
-    layers = layers_of(model.architecture) if isinstance(model, Architecture) else None
+    layers = layers_of(model.architecture) if isinstance(model, Architecture | Pretrained) else None
     detail = TrainSettings(freeze=freeze).freezes_all(layers) if layers is not None else None
     return [] if detail is None else [(detail, freeze)]
 

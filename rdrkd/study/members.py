@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from rdrkd.errors import ModelError
 from rdrkd.files import file_sha256
-from rdrkd.spec import Architecture, LocalModel, ModelRef, Preset, Term
+from rdrkd.spec import Architecture, LocalModel, ModelRef, Preset, Pretrained, Term
 from rdrkd.spec.study import Method, Study
 
 T = TypeVar("T")
@@ -188,7 +188,7 @@ def local_identity(model: ModelRef) -> Any:
     Raises:
         ModelError: its file is not there.
     """
-    if isinstance(model, Architecture):
+    if isinstance(model, Architecture | Pretrained):
         return model.model_dump(mode="json")
     assert isinstance(model, LocalModel), "a study on the command line names models by architecture or path"
     if not Path(model.path).is_file():

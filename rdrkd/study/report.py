@@ -9,8 +9,8 @@ from typing import Any
 
 import jinja2
 
-from rdrkd.doubts import NOTHING
 from rdrkd.files import write_atomically
+from rdrkd.run_warnings import NOTHING
 from rdrkd.spec.deciding import Decide
 from rdrkd.study.decision import judge
 from rdrkd.study.export import as_csv

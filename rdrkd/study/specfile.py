@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rdrkd.errors import Problem, SpecError
-from rdrkd.spec import Architecture, LocalModel, ModelRef
+from rdrkd.spec import Architecture, LocalModel, ModelRef, Pretrained
 from rdrkd.spec.files import parse_file
 from rdrkd.spec.problems import problems_of
 from rdrkd.spec.study import Study
@@ -65,5 +65,5 @@ def _unusable(model: ModelRef, where: str) -> Iterator[Problem]:
     if isinstance(model, LocalModel):
         if not Path(model.path).is_file():
             yield Problem(where, f"expected a weights file, got nothing at {model.path}")
-    elif not isinstance(model, Architecture):
+    elif not isinstance(model, Architecture | Pretrained):
         yield Problem(where, "expected {architecture} or {path} on the command line, got an id of the service")

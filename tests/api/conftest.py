@@ -26,7 +26,7 @@ from api.access.keys_schemas import KeyRequest
 from api.db import Database
 from api.http.main import create_app
 from api.jobs import lifecycle, upload_checks
-from api.jobs.control import moves
+from api.jobs.control import transitions
 from api.jobs.lifecycle import Ending, Held, Published
 from api.settings import Settings
 from api.storage import Storage
@@ -118,7 +118,7 @@ class Service:
             if status != Status.STARTING:
                 lifecycle.record_running(session, held)
             if status == Status.PAUSING:
-                moves.pause(session, job_id, "save")
+                transitions.pause(session, job_id, "save")
             if status in (Status.CANCELLING, Status.CANCELLED):
                 lifecycle.request_cancel(session, job_id)
         if status in TERMINAL:

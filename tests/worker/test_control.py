@@ -8,7 +8,7 @@ from sqlalchemy import update
 from api.db import after_seconds
 from api.jobs import lifecycle
 from api.jobs.control import service as control
-from api.jobs.control.moves import Pause
+from api.jobs.control.transitions import Pause
 from api.reaper import Reaper
 from api.tables.jobs import Job
 from api.tables.states import Status

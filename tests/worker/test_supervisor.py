@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,8 +19,8 @@ from api.tables.states import Status
 from api.tables.uploads import UploadStatus
 from tests.servers import Postgres
 from tests.worker.conftest import TRAINER, Rows, Running, until
-from worker import supervisor
-from worker.room import MOST_FULL_DISKS
+from worker import inputs, supervisor
+from worker.disk_space import MOST_FULL_DISKS
 from worker.workplace import Workplace
 
 Start = Callable[[], Running]
@@ -48,6 +49,26 @@ def test_a_job_runs_to_its_end(place: Workplace, rows: Rows) -> None:
         assert [row.epoch for row in session.query(JobEpoch).order_by(JobEpoch.epoch)] == [1, 2, 3]
     folder = place.folder(job_id, 1)
     assert [path.name for path in folder.iterdir()] == ["trainer.log"]
+
+
+def test_official_weights_come_from_the_workers_folder(place: Workplace, rows: Rows) -> None:
+    official = {"architecture": "yolov8n", "pretrained": True}
+    offline = replace(place, settings=place.settings.model_copy(update={"pretrained_url": ""}))
+    failed, trained = (rows.job(epochs=1, spec={"model": official}) for _ in range(2))
+    work(offline, rows)
+    job = rows.get(failed)
+    assert (job.status, job.reason) == (Status.FAILED, "model_invalid")
+    assert "put the file into `pretrained` of the worker's data folder" in job.message
+    assert str(place.settings.data_dir) not in job.message
+    place.settings.pretrained_dir.mkdir(exist_ok=True)
+    with zipfile.ZipFile(place.settings.pretrained_dir / "yolov8n.pt", "w") as weights:
+        weights.writestr("yolov8n/data.pkl", "weights")
+    work(offline, rows)
+    assert rows.get(trained).status == Status.SUCCEEDED
+    spec = rows.get(trained).spec
+    assert inputs.official(spec, offline.settings) == ["--model", str(place.settings.pretrained_dir / "yolov8n.pt")]
+    alone = {"kind": "distill", "teacher": official, "student": spec["model"], "dataset": "d"}
+    assert inputs.official(alone | {"distillation": {"preset": "none"}}, offline.settings)[0] == "--student"
 
 
 def test_resume_states_stay_where_the_settings_say_so(place: Workplace, rows: Rows) -> None:
@@ -355,7 +376,7 @@ def test_a_full_storage_ends_the_job_and_keeps_the_earlier_checkpoint(place: Wor
             work(place, rows)
         job = rows.get(job_id)
         assert (job.status, job.reason, job.lost_workers) == (Status.FAILED, "disk_full", 0)
-        assert job.message.startswith(f"met a full disk in {MOST_FULL_DISKS} attempts in a row; the last time: ")
+        assert job.message.startswith(f"hit a full disk in {MOST_FULL_DISKS} attempts in a row; the last time: ")
         assert rows.artifacts(job_id) == [(1, e, name) for e in (1, 2) for name in ("state.pt", "student.pt")]
         with place.database.transaction() as session:
             for row in session.query(Artifact):
@@ -407,7 +428,7 @@ def test_a_trainers_nonsense_is_told_at_once(place: Workplace, rows: Rows) -> No
         job_id = rows.job(epochs=1, line=json.dumps(event))
         work(place, rows)
         job = rows.get(job_id)
-        told = f"the trainer wrote an event `{event['event']}` that cannot be kept: `{field}"
+        told = f"the trainer wrote an event `{event['event']}` that cannot be stored: `{field}"
         assert (job.status, job.reason, job.attempt) == (Status.FAILED, "internal", 1), event
         assert job.message.startswith(told), job.message
         assert len(job.message) < 1000

@@ -7,7 +7,7 @@ from api.db import Base
 from api.errors import InUse, NotEnded
 from api.jobs import lifecycle
 from api.jobs import service as jobs
-from api.jobs.control import moves
+from api.jobs.control import transitions
 from api.pages import get_or_404
 from api.storage import deletions
 from api.tables.job_inputs import newest_weights, user_of
@@ -28,7 +28,7 @@ def delete_job(session: Session, job_id: str) -> list[str]:
     """
     job = _deletable(session, job_id, keep_weights=False)
     keys = session.scalars(select(Artifact.key).where(Artifact.job_id == job_id)).all()
-    if not moves.delete(session, job):
+    if not transitions.delete(session, job):
         job = get_or_404(session, Job, job_id, populate_existing=True)
         raise NotEnded(f"expected a job that stays as it is, got one that is {job.status} since")
     if user_of(session, job_id, going_on=True) is not None:  # it held the row until it was committed
@@ -48,7 +48,7 @@ def strip_job(session: Session, job_id: str) -> tuple[Job, list[str]]:
     if job.status == Status.PAUSED:
         lifecycle.request_cancel(session, job_id)
         session.refresh(job)
-    if not moves.strip(session, job):
+    if not transitions.strip(session, job):
         raise NotEnded(f"expected a job that stays as it is, got one that is {job.status} since")
     kept = [row.id for name in WEIGHTS if (row := newest_weights(session, job_id, name)) is not None]
     for table in _of_jobs():

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from api.access import quotas
 from api.errors import IfMatchMissing, NotChangeable, NotPausable, NotPaused, NotRetryable, PreconditionFailed
 from api.jobs import service as jobs
-from api.jobs.control import moves
+from api.jobs.control import transitions
 from api.jobs.control.schemas import Change
 from api.pages import get_or_404
 from api.tables.job_inputs import blocked
@@ -37,13 +37,13 @@ def retry(session: Session, job_id: str, scratch: bool) -> Job:
         raise NotRetryable(f"expected a job whose deadline is to come, got one of {job.deadline.isoformat()}")
     if (problem := blocked(session, job.spec)) is not None:
         raise NotRetryable(f"expected a job that can start, got one that cannot: {problem[1]}")
-    if not moves.retry(session, job, scratch):
+    if not transitions.retry(session, job, scratch):
         raise NotRetryable(f"expected a job that stays as it is, got one that is {job.status} since")
     quotas.check_jobs(session, job.owner)
     return job
 
 
-def pause(session: Session, job_id: str, how: moves.Pause) -> Job:
+def pause(session: Session, job_id: str, how: transitions.Pause) -> Job:
     """Ask a job to wait: at once where it is queued, else once its trainer has stopped; asking again changes nothing.
 
     Raises:
@@ -51,7 +51,7 @@ def pause(session: Session, job_id: str, how: moves.Pause) -> Job:
         NotPausable: it has ended, or is being cancelled.
     """
     job = jobs.get(session, job_id)
-    moves.pause(session, job_id, how if job.kind in EPOCHS else "latest")
+    transitions.pause(session, job_id, how if job.kind in EPOCHS else "latest")
     job = get_or_404(session, Job, job_id, populate_existing=True)
     if job.status not in (Status.PAUSING, Status.PAUSED):
         raise NotPausable(f"expected a job that is queued, starting or running, got one that is {job.status}")
@@ -66,7 +66,7 @@ def resume(session: Session, job_id: str) -> Job:
         NotPaused: it is not paused (yet).
         QuotaExceeded: its owner has too many queued jobs, or stored too much.
     """
-    resumed = moves.resume(session, job_id)
+    resumed = transitions.resume(session, job_id)
     job = get_or_404(session, Job, job_id, populate_existing=True)
     if not resumed:
         raise NotPaused(f"expected a job that is paused, got one that is {job.status}")
@@ -102,7 +102,7 @@ def change(session: Session, job_id: str, wanted: Change, if_match: str | None) 
     for _ in range(TRIES):
         _check_match(if_match, job)
         _check_changeable(wanted, job)
-        if not content or moves.change(session, job, content, **columns):
+        if not content or transitions.change(session, job, content, **columns):
             return job
     raise PreconditionFailed("expected a job that stays as it is for a moment, got one that changes all the time")
 

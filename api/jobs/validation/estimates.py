@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.jobs.known import architecture_of, own_model, teacher_of
+from api.jobs.model_facts import architecture_of, own_model, teacher_of
 from api.jobs.validation.schemas import Basis, Estimate
 from api.tables.jobs import Job, JobEpoch
 from api.tables.states import Status

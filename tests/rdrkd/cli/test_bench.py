@@ -23,7 +23,7 @@ from rdrkd.cli.bench import (
     summary,
 )
 from rdrkd.errors import SpecError
-from rdrkd.run import price
+from rdrkd.run import cost
 from rdrkd.spec import TABLE_1, Preset
 
 
@@ -73,10 +73,10 @@ def test_the_report_says_under_what_circumstances(tmp_path: Path) -> None:
 
 def test_parts_of_a_step_are_measured_with_their_memory() -> None:
     setting = dataclasses.replace(setting_for("cpu"), teacher="yolov8n", student="yolov8n-half", imgsz=64, batch=1)
-    named = price.recipes()
+    named = cost.recipes()
     assert {f"method {preset}" for preset in TABLE_1[1:-1]} <= set(named)
     chosen = ("regenerated P2", "regenerated P5", "option bottleneck, without P2")
-    found = price.peaks(build_recipe_steps(setting, {name: named[name] for name in chosen}), "cpu")
+    found = cost.peaks(build_recipe_steps(setting, {name: named[name] for name in chosen}), "cpu")
     assert list(found) == list(chosen)
     assert all(peak > 1 for peak in found.values())
 
@@ -89,12 +89,12 @@ def test_peak_memory_is_what_is_there_at_once() -> None:
         del both
         torch.empty(1 << 20)
 
-    assert price.peaks({"step": step}, "cpu")["step"] == pytest.approx(16, abs=0.1)
+    assert cost.peaks({"step": step}, "cpu")["step"] == pytest.approx(16, abs=0.1)
 
 
 @pytest.mark.slow  # two trainings
 def test_an_epoch_through_the_product_is_timed_beside_plain_ultralytics() -> None:
-    found = price.epochs("yolov8n", 64, 8, "cpu", repeats=1)
+    found = cost.epochs("yolov8n", 64, 8, "cpu", repeats=1)
     assert {who: len(seconds) for who, seconds in found["seconds"].items()} == {"product": 2, "ultralytics": 2}
     assert 0.3 < found["ratio"] < 3
 

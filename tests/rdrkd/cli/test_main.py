@@ -176,7 +176,7 @@ def test_a_distillation_needs_a_spec_or_options(options: list[str], words: str) 
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"--student": "yolov8n.pt"}, "did you mean yolov8n (random weights)?"),
+        ({"--student": "yolov8nn.pt"}, "did you mean yolov8n (random weights)?"),
         ({"--imgsz": 100}, "--imgsz"),
         ({"--epochs": 10_001}, "--epochs"),
         ({"--preset": "rdr"}, "--preset"),

@@ -50,7 +50,10 @@ def problems(data: Any) -> dict[str, str]:
         (TRAIN | {"labels": {"a/b": 5}}, {"/labels/a~1b": "expected a valid string, got 5"}),
         (TRAIN | {"labels": {"": "x"}}, {"/labels/": "expected a string with at least 1 character, got ''"}),
         (DISTILL | {"teacher": "mdl"}, {"/teacher": "expected an object, got 'mdl'"}),
-        (DISTILL | {"teacher": {"modell": "x"}}, {"/teacher": "expected one of {model}, {job}, {path}, got {modell}"}),
+        (
+            DISTILL | {"teacher": {"modell": "x"}},
+            {"/teacher": "expected one of {model}, {job}, {path}, {architecture, pretrained}, got {modell}"},
+        ),
         (
             DISTILL | {"student": {"job": "a\nb"}},
             {"/student/job": "expected a text without line breaks and other control characters, got 'a\\nb'"},

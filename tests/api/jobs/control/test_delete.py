@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from api.jobs.control import moves as control
+from api.jobs.control import transitions as control
 from api.storage import deletions
 from api.storage.deletions import Discard
 from api.studies import service as studies

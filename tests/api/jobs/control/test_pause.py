@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from api.db import after_seconds
 from api.jobs import lifecycle, repair
-from api.jobs.control import moves
+from api.jobs.control import transitions
 from api.jobs.lifecycle import Ending
 from api.tables.jobs import Job
 from api.tables.leases import Fenced, Wish
@@ -259,7 +259,7 @@ def test_a_job_that_was_claimed_in_that_moment_is_pausing(each_service: Service)
     held = each_service.claim()  # between the owner's look and the move
 
     with each_service.database.transaction() as session:
-        moves.pause(session, job_id, "save")
+        transitions.pause(session, job_id, "save")
 
     assert job(each_service, job_id)["status"] == "pausing"
     assert wish(each_service, held) is Wish.PAUSE_SAVED

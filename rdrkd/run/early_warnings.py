@@ -1,0 +1,32 @@
+"""Warnings from a training's settings and dataset, before the first step rather than after hours of training."""
+
+from collections.abc import Iterator
+from math import sqrt
+
+from rdrkd import run_warnings
+from rdrkd.data import Dataset, yolo
+from rdrkd.data.images import quiet_decoders, size_of
+from rdrkd.events import Warn
+from rdrkd.spec import TrainSettings
+
+_SAMPLED = 200  # images, spread evenly over the training set
+
+
+def warnings_of(settings: TrainSettings, dataset: Dataset) -> Iterator[Warn]:
+    """Yield warnings about training with these settings on a dataset."""
+    images = dataset.images("train")
+    used = max(1, round(len(images) * settings.fraction))
+    yield from run_warnings.of_settings(settings.epochs, settings.warmup_epochs, settings.batch, used)
+    yield from run_warnings.of_sizes(_sides(dataset), settings.imgsz)
+
+
+def _sides(dataset: Dataset) -> list[float]:
+    """Return the side of each object in a sample of images, as a fraction of the longer side of its image."""
+    images = dataset.images("train")
+    found = []
+    for file in images[:: -(-len(images) // _SAMPLED)]:
+        with quiet_decoders():
+            width, height = size_of(file)
+        labels = yolo.read_file(yolo.label_path(file), width, height, len(dataset.names), file.name)
+        found += [sqrt(box.width * box.height) / max(width, height) for box in labels.boxes]
+    return found

@@ -1,0 +1,104 @@
+"""Warnings that a run has taught nothing, or cannot; each says what to do, and the run's report begins with them.
+
+The functions take only numbers, so that commands and service can ask the same questions before a run.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from rdrkd.events import Warn
+
+NOTHING = 1.0  # AP, percent: below it a network has learnt next to nothing
+UNUSABLE = 5.0  # AP, percent: below it a teacher has nothing to teach
+TOO_SMALL, EASY = 3, 8  # px, side of an object at the network's input: hardly learnable; easily visible
+_LARGEST = 8192  # px, largest network input worth suggesting
+_STEP = 32  # px, granularity of the network's input
+
+CODES = frozenset(
+    {"warmup_too_long", "batch_too_large", "objects_too_small", "learnt_nothing", "teacher_unusable", "teacher_behind",
+     "baseline_failed"}
+)  # fmt: skip
+
+
+def of_settings(epochs: int, warmup_epochs: float, batch: int, images: int) -> Iterator[Warn]:
+    """Yield warnings about a training's settings.
+
+    Args:
+        epochs: passes over the training images.
+        warmup_epochs: epochs of the learning rate's warm-up.
+        batch: images per step.
+        images: number of training images.
+    """
+    if warmup_epochs >= epochs:
+        yield Warn(
+            code="warmup_too_long",
+            message=f"the learning rate warms up for {warmup_epochs:g} of {epochs} epochs and never reaches its value: "
+            f"set train.warmup_epochs to {max(epochs / 10, 0.1):.1g}, or train for more than "
+            f"{10 * warmup_epochs:g} epochs",
+        )
+    if batch > images:
+        yield Warn(
+            code="batch_too_large",
+            message=f"a batch of {batch} images is larger than the {images} training images, so an epoch is a single "
+            f"step: set train.batch to {max(1, images // 8)}, and train.nbs to the same",
+        )
+
+
+def of_sizes(sides: Sequence[float], imgsz: int) -> Iterator[Warn]:
+    """Yield a warning if the median object is too small to be seen.
+
+    Args:
+        sides: sides of the training objects, as fractions of the longer side of their image.
+        imgsz: side of the network input, px.
+    """
+    if sides and (usual := median(sides)) * imgsz < TOO_SMALL:
+        wanted = input_for(usual)
+        larger = f"set train.imgsz to {wanted}, at which it has {EASY} px, or " if wanted is not None else ""
+        yield Warn(
+            code="objects_too_small",
+            message=f"the median object has {usual * imgsz:.1f} px at imgsz {imgsz}, which no detector sees: "
+            f"{larger}cut the images into tiles",
+        )
+
+
+def input_for(side: float) -> int | None:
+    """Return the network input size, px, at which an object has `EASY` px; None if it is too large to try.
+
+    Args:
+        side: side of the object, as a fraction of the longer side of its image.
+
+    >>> input_for(0.004), input_for(1e-300)
+    (2016, None)
+    """
+    wanted = math.ceil(EASY / max(side, 1e-6) / _STEP) * _STEP
+    return wanted if wanted <= _LARGEST else None
+
+
+def of_results(student: float | None, alone: float | None, teacher: float | None) -> Iterator[Warn]:
+    """Yield warnings about the networks' AP after a distillation.
+
+    Args:
+        student: AP of the distilled student, percent; None if there is no such network.
+        alone: AP of the same student trained without the teacher, percent.
+        teacher: AP of the teacher, percent.
+    """
+    if student is not None and student < NOTHING:
+        yield Warn(
+            code="learnt_nothing",
+            message=f"the student has an AP of {student:.2f} %, so it has learnt next to nothing: train for more "
+            "epochs, at a larger train.imgsz, or at another train.lr0, and look at the images and labels "
+            "(`rdrkd doctor`)",
+        )
+    if teacher is not None and teacher < UNUSABLE:
+        yield Warn(
+            code="teacher_unusable",
+            message=f"the teacher has an AP of {teacher:.2f} % on these images, so it has nothing to teach: check that "
+            "it was trained for these classes and at this train.imgsz, or train a better one first",
+        )
+    if teacher is not None and alone is not None and teacher < alone:
+        yield Warn(
+            code="teacher_behind",
+            message=f"the teacher has an AP of {teacher:.1f} %, less than the student alone ({alone:.1f} %): use a "
+            "larger teacher, or train it longer",
+        )

@@ -1,0 +1,102 @@
+"""Signs of a dead run: each rule at its edge, and all of them from a real run to its report."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from rdrkd import run_warnings
+from rdrkd.data import Dataset
+from rdrkd.diagnostics.report import write_report
+from rdrkd.events import Warn
+from rdrkd.reporter import Memory
+from rdrkd.run import early_warnings
+from rdrkd.run.run import Inputs, run
+from rdrkd.spec import JOB_SPEC, TrainSettings
+
+DEAD = {"teacher_unusable", "learnt_nothing", "warmup_too_long", "batch_too_large"}
+
+
+def codes(warnings: Iterable[Warn]) -> list[str]:
+    return [warning.code for warning in warnings]
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ((3, 2.9, 8, 8), []),
+        ((3, 3.0, 8, 8), ["warmup_too_long"]),
+        ((3, 0, 9, 8), ["batch_too_large"]),
+        ((3, 3.0, 9, 8), ["warmup_too_long", "batch_too_large"]),
+    ],
+)
+def test_settings_that_cannot_work(settings: tuple[int, float, int, int], found: list[str]) -> None:
+    assert codes(run_warnings.of_settings(*settings)) == found
+
+
+@pytest.mark.parametrize(("side", "found"), [(0.0046, ["objects_too_small"]), (0.0047, [])])
+def test_the_median_object_decides(side: float, found: list[str]) -> None:
+    sides = [0.0001, side, 0.9]
+    assert codes(run_warnings.of_sizes(sides, 640)) == found
+    assert codes(run_warnings.of_sizes([], 640)) == []
+
+
+def test_the_size_that_is_advised_shows_the_usual_object() -> None:
+    (warning,) = run_warnings.of_sizes([0.004], 640)
+    assert "2.6 px at imgsz 640" in warning.message
+    assert "train.imgsz to 2016" in warning.message
+    (warning,) = run_warnings.of_sizes([0.0], 640)
+    assert warning.message.endswith("which no detector sees: cut the images into tiles")
+
+
+@pytest.mark.parametrize(
+    ("aps", "found"),
+    [
+        ((1.0, None, 5.0), []),
+        ((0.99, None, None), ["learnt_nothing"]),
+        ((30.0, None, 4.99), ["teacher_unusable"]),
+        ((30.0, 40.0, 39.9), ["teacher_behind"]),
+        ((30.0, 40.0, 40.0), []),
+        ((0.0, 0.2, 0.19), ["learnt_nothing", "teacher_unusable", "teacher_behind"]),
+        ((None, None, None), []),
+    ],
+)
+def test_networks_of_which_nothing_can_be_learnt(aps: tuple[float | None, ...], found: list[str]) -> None:
+    assert codes(run_warnings.of_results(*aps)) == found
+
+
+def test_objects_are_measured_at_the_networks_input(dataset: Dataset) -> None:
+    assert codes(early_warnings.warnings_of(TrainSettings(imgsz=96, batch=4), dataset)) == []
+    assert codes(early_warnings.warnings_of(TrainSettings(imgsz=96, batch=4, fraction=0.25), dataset)) == [
+        "batch_too_large"
+    ]
+    small = TrainSettings(imgsz=96, batch=4).model_copy(update={"imgsz": 8})
+    assert codes(early_warnings.warnings_of(small, dataset)) == ["objects_too_small"]
+
+
+def test_a_dead_run_looks_dead(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
+    spec = JOB_SPEC.validate_python(
+        {
+            "kind": "distill", "teacher": {"path": str(teacher_path)}, "student": {"architecture": "yolov8n-half"},
+            "dataset": str(scenes), "train": {"epochs": 1, "imgsz": 96, "batch": 13, "warmup_epochs": 1, "workers": 0},
+        }
+    )  # fmt: skip
+    memory = Memory()
+    result = run(spec, tmp_path, memory, Inputs(device="cpu"))
+    assert set(codes(memory.of("warning"))) >= DEAD  # type: ignore[arg-type]
+    assert {warning["code"] for warning in result["warnings"]} == DEAD
+    assert result == json.loads((tmp_path / "result.json").read_text())
+    comparison = result["comparison"]
+    assert comparison["teacher"]["name"] == "student.pt"
+    assert comparison["teacher"].keys() == comparison["student"].keys()
+    assert comparison["student"]["AP"] == result["metrics"]["coco"]["AP"]
+    assert (comparison["alone"], comparison["difference"]) == (None, None)
+    write_report(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    head = page[page.index("<header>") : page.index("<h1>")]
+    assert head.count('class="doubt') == len(DEAD)
+    assert "so it has nothing to teach" in head
+    assert "AP of the teacher" in page
+    card = (tmp_path / "model_card.md").read_text()
+    assert all(f"> **{code}**" in card for code in DEAD)
