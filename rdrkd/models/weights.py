@@ -88,7 +88,7 @@ def _load_checkpoint(path: Path) -> LoadedModel:
             found = _detector(checkpoint)
             size_limits.check_tree(found)
             names, tensors = _class_names(found), found.float().state_dict()
-            imgsz, configuration = _imgsz(checkpoint), getattr(found, "yaml", {})
+            imgsz, configuration = _imgsz(checkpoint), _configuration(found)
         except ModelError:
             raise
         except Exception as error:  # whatever a damaged or hostile file makes the reader raise
@@ -98,6 +98,12 @@ def _load_checkpoint(path: Path) -> LoadedModel:
             raise ModelError(f"expected an Ultralytics checkpoint, got one that cannot be read: {detail}") from error
     size_limits.check_configuration(configuration, len(tensors))
     return replace(_rebuild(configuration, names, tensors), imgsz=imgsz)
+
+
+def _configuration(found: DetectionModel) -> Mapping[str, Any]:
+    if (configuration := getattr(found, "yaml", None)) is None:
+        raise ModelError("expected an Ultralytics checkpoint, got a network without its configuration (`yaml`)")
+    return dict(configuration) if isinstance(configuration, Mapping) else configuration
 
 
 def _imgsz(checkpoint: Mapping[str, Any]) -> int | None:

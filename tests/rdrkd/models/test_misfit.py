@@ -47,7 +47,7 @@ CHANGES: dict[str, tuple[Callable[[Any], object], str]] = {
     "none": (lambda m: delattr(m, "names"), "class names by class number, got NoneType"),
     "no yaml": (
         lambda m: delattr(m, "yaml"),
-        "expected a list of layers as the configuration's backbone, got NoneType",
+        "got a network without its configuration",
     ),
 }
 
