@@ -166,8 +166,8 @@ def test_a_dataset_shows_its_sizes_at_an_input_and_what_was_left_out(open_servic
         assert 'name="imgsz"' in Reader(open_service.client).get(f"/datasets/{dataset}?imgsz={odd}")
 
 
-def test_images_of_a_dataset_are_leafed_through(open_service: Service) -> None:
-    reader, dataset = Reader(open_service.client), with_preview(open_service)
+def test_images_of_a_dataset_are_leafed_through(service: Service) -> None:
+    reader, dataset = Reader(service.client), with_preview(service)
     assert f'href="/datasets/{dataset}/images"' in reader.get(f"/datasets/{dataset}")
     shown = reader.get(f"/datasets/{dataset}/images?label=van")
     assert "2 images fit" in shown
@@ -175,6 +175,6 @@ def test_images_of_a_dataset_are_leafed_through(open_service: Service) -> None:
     assert "<b>" not in shown
     assert (shown.count('class="found"'), shown.count('class="other"')) == (2, 1)
     (picture,) = re.findall(r'href="(/through/v1/datasets/[^"]+/images/3)"', shown)
-    assert open_service.client.get(picture).content == PIECES[3]
+    assert service.client.get(picture).content == PIECES[3]
     assert "No image fits." in reader.get(f"/datasets/{dataset}/images?split=test")
     reader.get(f"/datasets/{dataset}/images?split=nowhere", 422)
