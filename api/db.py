@@ -246,7 +246,7 @@ class Database:
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
-            log.info("a connection to the database was broken, reading again: %s", error.orig)
+            log.info("a database connection was lost; repeating the read: %s", error.orig)
         finally:
             self._thread.trusts = False
         return work()

@@ -68,7 +68,7 @@ class Doorbell:
             try:
                 self._rings.put_nowait((contextvars.copy_context(), queue_name, row_id))
             except queue.Full:
-                log.warning("the broker is slow: the ring for %s is dropped", row_id)
+                log.warning("the broker is slow; dropping the wake-up message for %s", row_id)
                 return False
             self._on_the_way[queue_name] += 1
         return True
@@ -79,7 +79,7 @@ class Doorbell:
             task, headers = f"worker.ring_{queue_name}", {REQUEST: log_setup.current_request()}
             self._celery.send_task(task, args=[row_id], queue=queue_name, retry=False, headers=headers)
         except (OperationalError, OSError) as error:
-            log.warning("the broker did not take the ring for %s: %s", row_id, error)
+            log.warning("the broker rejected the wake-up message for %s: %s", row_id, error)
             return False
         return True
 
@@ -101,7 +101,7 @@ class Doorbell:
             try:
                 context.run(self.send, queue_name, row_id)
             except Exception:  # whatever a transport raises: the next ring is worth a try
-                log.exception("could not ring for %s", row_id)
+                log.exception("failed to send the wake-up message for %s", row_id)
             finally:
                 with self._lock:
                     self._on_the_way[queue_name] -= 1
@@ -119,6 +119,6 @@ class Doorbell:
                 connection.ensure_connection(max_retries=1, timeout=SOCKET_SECONDS)
                 connection.default_channel.queue_declare(TRAIN)  # a database as broker connects no earlier
         except Exception:  # whatever a transport raises, it is no answer
-            log.warning("the broker does not answer", exc_info=True)
+            log.warning("the broker does not respond", exc_info=True)
             return False
         return True

@@ -77,7 +77,7 @@ class Reaper:
             try:
                 self.round()
             except Exception:
-                log.exception("a round failed; trying again")
+                log.exception("a sweep failed; retrying")
                 self._patient_until = time.monotonic() + self.settings.lease_seconds
             stop.wait(seconds)
 
@@ -91,7 +91,7 @@ class Reaper:
         for job_id in repair.fail_all_overdue(self.database):
             log.warning("%s failed: its deadline has passed", job_id)
         for job_id in unblocking.catch_up(self.database):
-            log.warning("%s failed: what it waits for will never be ready", job_id)
+            log.warning("%s failed: something that it waits for can never become available", job_id)
         self.report()
         self.settle()
 
@@ -104,7 +104,7 @@ class Reaper:
         """Take rows back from workers that stopped renewing."""
         with self.database.transaction() as session:
             for job_id in repair.expire(session, self.settings.max_lost_workers):
-                log.warning("%s lost its worker and is queued again", job_id)
+                log.warning("%s lost its worker and was re-queued", job_id)
             upload_checks.expire(session, self.settings.max_lost_workers)
 
     def pull_back(self) -> None:
@@ -112,13 +112,13 @@ class Reaper:
         with self.database.transaction() as session:
             late = clock.pull_back(session, self.settings.lease_seconds, self.settings.webhooks_retry_seconds)
         if late:
-            log.warning("%d leases and waits were shortened: the clock was put back", late)
+            log.warning("shortened %d leases and delays because the clock was set back", late)
 
     def report(self) -> None:
         """Queue the reports of finished studies; `ring` rings for them."""
         with self.database.transaction() as session:
             for job_id in studies.draw_finished(session):
-                log.info("%s draws the report of a study that has ended", job_id)
+                log.info("queued %s to draw the report of a study that has ended", job_id)
 
     def ring(self) -> None:
         """Ring for rows that wait unheard; not for as many as have a ring pending, or a long queue would drown."""
@@ -143,7 +143,7 @@ class Reaper:
     def complete(self) -> None:
         """Complete uploads in pieces whose bytes have all come, and whose process died before their end."""
         for upload_id in completion.complete_all(self.database, self.doorbell, self.storage):
-            log.info("%s was completed: its process had died after its last byte", upload_id)
+            log.info("completed %s, whose process had died after its last byte", upload_id)
 
     def sweep(self) -> None:
         """Remove abandoned files, and what is long past: keys, messages, lost workers, deliveries, the audit log."""
@@ -152,7 +152,7 @@ class Reaper:
         try:
             deletions.follow_all(self.database, self.storage, notes)
         except StorageUnreachable as error:  # the rest of the notes stays
-            log.warning("files that are to go stay for now: %s", error)
+            log.warning("cannot delete files yet; retrying later: %s", error)
         files = self.storage.sweep()
         self.collect()
         unpacked.sweep(self.database, self.settings.cache_dir)
@@ -182,7 +182,7 @@ class Reaper:
                 deletions.follow_all(self.database, self.storage, notes)
             unreferenced.collect(self.database, self.storage, self.settings.orphans_keep_hours * 3600)
         except StorageUnreachable as error:
-            log.warning("nothing is collected for now: %s", error)
+            log.warning("cannot remove unreferenced files yet; retrying later: %s", error)
 
 
 def _repeat(move: Callable[[], None], seconds: float, stop: threading.Event) -> None:

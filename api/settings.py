@@ -68,7 +68,7 @@ def _fernet(keys: SecretStr | None) -> SecretStr | None:
         return None
     given = [key.strip() for key in keys.get_secret_value().split(",")]
     if not all(re.fullmatch(r"[A-Za-z0-9_-]{43}=", key) for key in given):
-        raise ValueError("expected keys of 32 bytes in URL-safe base64, joined by commas; `make secrets` makes one")
+        raise ValueError("expected comma-separated keys of 32 bytes in URL-safe base64; `make secrets` creates one")
     return SecretStr(",".join(given))
 
 
@@ -324,7 +324,7 @@ class Settings(BaseSettings):
         ours = (self.storage_url or "").rstrip("/") if self.dataset_s3_endpoint == self.s3_endpoint else ""
         for allowed in self.dataset_buckets:
             if ours and (f"{ours}/".startswith(f"{allowed}/") or allowed.startswith(f"{ours}/")):
-                raise ValueError(f"expected buckets apart from the storage's, which holds everybody's, got {allowed}")
+                raise ValueError(f"expected buckets other than the storage's own, got {allowed}")
         return self
 
     @property
@@ -379,7 +379,7 @@ class Settings(BaseSettings):
         else:
             return None
         if not token:
-            raise ValueError("expected a token, got an empty one: unset it, or fill it")
+            raise ValueError("expected a token, got an empty one: unset it or give it a value")
         return token
 
 

@@ -1,4 +1,4 @@
-"""The picture that the inspection of a dataset draws, as a file of the store."""
+"""Store the preview image that the inspection of a dataset draws."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,14 +14,14 @@ _JPEG = b"\xff\xd8\xff"
 
 
 def options(check: Check, folder: Path) -> Sequence[str | Path]:
-    """Return the inspection's options that concern datasets alone."""
+    """Return the inspection's options that apply to datasets only."""
     if check.table is not Dataset:
         return []
     return ["--preview", folder / NAME, *check.words.options]
 
 
 def keep(storage: Storage, check: Check, file: Path) -> Stored | None:
-    """Store what the inspection has drawn; it has opened a stranger's file, so it is not believed to be a picture."""
+    """Store the preview if it is an image; the inspection read an untrusted file, so its output is not trusted."""
     if not file.is_file() or file.is_symlink() or file.stat().st_size > MOST_BYTES:
         return None
     with file.open("rb") as stream:
@@ -31,7 +31,7 @@ def keep(storage: Storage, check: Check, file: Path) -> Stored | None:
 
 
 def drop(database: Database, storage: Storage, check: Check) -> None:
-    """Remove what an attempt has stored that came too late, unless its row names it."""
+    """Remove the preview of an attempt that ended too late, unless its row refers to it."""
     if check.table is Dataset:
         deletions.drop_unnamed(database, storage, _key(check))
 

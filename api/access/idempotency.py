@@ -64,9 +64,9 @@ def take_over(session: Session, claim: Claim) -> Answer | None:
         return None
     row = session.get(IdempotencyKey, (claim.caller, claim.key))
     if row is not None and row.fingerprint != claim.fingerprint:
-        raise KeyReused("expected an Idempotency-Key that is new or comes with its first request, got another request")
+        raise KeyReused("expected a new Idempotency-Key, or the same request as before, got a different one")
     if row is None or row.status is None:  # none: it was given up just now
-        raise KeyInFlight("expected a request whose first try is over, got one that is still being worked on")
+        raise KeyInFlight("expected the first request with this key to have completed, but it is still in progress")
     return Answer(row.status, row.headers or {}, row.body or "")
 
 
@@ -78,7 +78,7 @@ def keep(session: Session, claim: Claim, answer: Answer) -> None:
     """
     values = {"status": answer.status, "headers": answer.headers, "body": answer.body}
     if not _changed(session, *_own(claim), values=values):
-        raise KeyInFlight("expected to answer before the claim on the Idempotency-Key ran out, got too late")
+        raise KeyInFlight("expected to complete before the claim on the Idempotency-Key expired, but it took longer")
 
 
 def release(session: Session, claim: Claim) -> None:

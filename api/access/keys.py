@@ -46,7 +46,7 @@ def create(session: Session, request: KeyRequest) -> tuple[ApiKey, str]:
     session.add(row)
     session.flush()
     if session.scalar(select(ApiKey.id).where(ApiKey.id == row.id, ApiKey.expires_at <= now())):
-        raise Invalid.at(Problem("/expires_at", f"expected a moment to come, got {request.expires_at}"))
+        raise Invalid.at(Problem("/expires_at", f"expected a time in the future, got {request.expires_at}"))
     session.refresh(row)
     return row, f"rdr_{row.id.removeprefix('key_')}_{secret}"
 

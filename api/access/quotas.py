@@ -67,7 +67,7 @@ def check_jobs(session: Session, owner: str | None) -> None:
         one_at_a_time(session, zlib.crc32(owner.encode()))
         queued = _count(session, owner, Job.status == QUEUED, most)
         if queued > most:
-            raise QuotaExceeded(f"expected at most {most} queued jobs of {owner}, got {queued} with this request's")
+            raise QuotaExceeded(f"expected at most {most} queued jobs of {owner}, got {queued} including this request")
     check_storage(session, owner)
 
 

@@ -72,9 +72,9 @@ class UnitOfWork:
             try:
                 doorbell.ring(queue, row_id)
             except Exception:  # the row is committed: whatever is wrong with the broker, the reaper rings again
-                log.exception("could not ring for %s", row_id)
+                log.exception("failed to send the wake-up message for %s", row_id)
         for action in work._then:
             try:
                 action()
             except Exception:  # likewise
-                log.exception("could not do what was to follow the commit")
+                log.exception("a callback after the commit failed")

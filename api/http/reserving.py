@@ -47,5 +47,5 @@ class Reserving:
         try:
             await asyncio.shield(at_database(self._request, partial(self.held.release, also), write=True))
         except Overloaded as error:
-            log.warning("a reservation is left to run out: %s", error)
+            log.warning("cannot release a reservation; it expires by itself: %s", error)
             self.held.released()

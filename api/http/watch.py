@@ -75,9 +75,9 @@ class Watch:
         """
         free, owner = self.most - self.taken, caller.owner
         if free <= 0:
-            raise TooManyWaiting(f"expected at most {self.most} clients that wait, got one more: poll, or come back")
+            raise TooManyWaiting(f"expected at most {self.most} waiting clients, got one more: poll, or retry later")
         if owner is not None and (own := self._of[owner]) > free:
-            raise TooManyWaiting(f"expected at most {own} clients of {owner} that wait, got one more: poll")
+            raise TooManyWaiting(f"expected at most {own} waiting clients of {owner}, got one more: poll")
         self.taken += 1
         if owner is not None:
             self._of[owner] += 1
@@ -120,7 +120,7 @@ class Watch:
             try:
                 versions = {} if self.closing else await self.admission.guard(partial(self._read, list(self._waiting)))
             except SQLAlchemyError as error:  # who waits goes on waiting
-                log.warning("the database does not answer: %s", error)
+                log.warning("the database does not respond: %s", error)
                 continue
             self.tick += 1
             for job_id, all_news in self._waiting.items():

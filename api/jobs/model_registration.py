@@ -32,7 +32,7 @@ def student(session: Session, job_id: str, name: str | None) -> tuple[Job, Artif
         raise NotReady(f"expected a job that has succeeded, got one that is {job.status}")
     weights = newest_weights(session, job_id)
     if weights is None:
-        raise NotReady(f"expected a job that hands back weights, got one of kind {job.kind}")
+        raise NotReady(f"expected a job that produces weights, got one of kind {job.kind}")
     if (called := name or job.name) is None:
         raise Invalid.at(Problem("/name", "expected a name for the model, since the job has none, got none"))
     return job, weights, called
@@ -81,7 +81,7 @@ def move_alias(session: Session, model_id: str, alias: str) -> Model:
     if row.name is None:
         raise NotReady("expected a model with a name, which aliases belong to, got one without")
     if row.status == UploadStatus.INVALID:
-        raise NotReady("expected a model that is not invalid, got one that was checked and refused")
+        raise NotReady("expected a model that is not invalid, got one whose check has failed")
     model_versions.move(session, row, alias)
     session.refresh(row, ["aliases"])
     return row
@@ -96,5 +96,5 @@ def drop_alias(session: Session, model_id: str, alias: str) -> None:
     row = get(session, model_id)
     found = session.get(ModelAlias, (model_versions.series_id(row.owner, row.name or ""), alias))
     if found is None or found.model_id != model_id:
-        raise NotFound("expected an alias that means this model, got one that does not")
+        raise NotFound("expected an alias of this model, got one that is not")
     session.delete(found)

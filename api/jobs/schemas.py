@@ -25,7 +25,7 @@ class JobLinks(BaseModel):
     checkpoints: str
     logs: str
     metrics: str
-    weights: str | None = Field(description="null for kinds that hand back no weights")
+    weights: str | None = Field(description="null for kinds that produce no weights")
     artifacts: str
 
 
@@ -66,7 +66,7 @@ class JobView(BaseModel):
     epoch: int | None = Field(
         description="epoch being trained, 1-based; with `baseline`, those of the student alone follow the student's"
     )
-    epochs: int | None = Field(description="epochs in all")
+    epochs: int | None = Field(description="total number of epochs")
     eta_seconds: float | None = Field(description="estimated time to the end of the run, seconds")
     metrics: dict[str, float | None] | None = Field(description="validation metrics of the latest epoch, percent")
     attempt: int = Field(description="number of attempts so far")

@@ -160,7 +160,7 @@ def check_deadline(session: Session, deadline: datetime | None) -> None:
         Invalid: it has passed.
     """
     if deadline is not None and is_past(session, deadline):
-        raise Invalid.at(Problem("/deadline", f"expected a moment to come, got {deadline.isoformat()}"))
+        raise Invalid.at(Problem("/deadline", f"expected a time in the future, got {deadline.isoformat()}"))
 
 
 def check_workers(session: Session, spec: RunSpec) -> None:
@@ -238,6 +238,6 @@ def _job_refusals(session: Session, id_: str, where: str) -> Iterator[Refusal]:
         detail = f"expected a job that exists, got {id_[:80]}{several}"
         yield UnknownReference, Problem(where, detail)
     elif job.kind in WITHOUT_WEIGHTS:
-        yield UnusableReference, Problem(where, f"expected a job that hands back weights, got one of kind {job.kind}")
+        yield UnusableReference, Problem(where, f"expected a job that produces weights, got one of kind {job.kind}")
     elif job.status in (Status.FAILED, Status.CANCELLING, Status.CANCELLED):
         yield UnusableReference, Problem(where, f"expected a job that can still succeed, got one that is {job.status}")

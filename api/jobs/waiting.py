@@ -1,4 +1,4 @@
-"""Why a queued job waits: "stuck, and no reason shown" is the commonest complaint about training services."""
+"""Why a queued job waits: "stuck, and no reason shown" is the most common complaint about training services."""
 
 from collections.abc import Iterator
 from functools import cache, partial

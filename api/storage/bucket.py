@@ -263,4 +263,4 @@ def _told(writing: bool = False) -> Iterator[None]:
         if isinstance(error, FileNotFoundError) and not (writing and error.errno is None):
             raise
         detail = str(error).partition("\n")[0][:300]
-        raise StorageUnreachable(f"expected a bucket that answers, got: {detail}") from error
+        raise StorageUnreachable(f"expected a response from the bucket, got: {detail}") from error

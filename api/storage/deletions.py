@@ -102,7 +102,7 @@ def hold(session: Session, storage: Storage, key: str) -> None:
     """
     _lock(session, key)
     if not storage.exists(key):
-        raise Unavailable("expected the upload in the file store, got nothing there: it was removed just now")
+        raise Unavailable("expected the upload in the file store, but it has just been removed: upload it again")
 
 
 def _remove(session: Session, storage: Storage, key: str) -> None:

@@ -152,7 +152,7 @@ class FolderStorage:
         """See `Storage`; a folder that is not there yet will be made."""
         place = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
         if not os.access(place, os.W_OK | os.X_OK):
-            raise StorageUnreachable("expected a folder that can be written to, got one that cannot")
+            raise StorageUnreachable("expected a writable folder, got one that is not")
 
     def _place(self, file: IO[bytes], key: str, sha256: str) -> bool:
         target = self.path(key)

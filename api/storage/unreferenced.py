@@ -44,7 +44,7 @@ def collect(
         if found is not None:
             found(orphans)
         for key in orphans:
-            log.info("%s is removed: no row names it", key)
+            log.info("removed %s, which no row refers to", key)
             deletions.drop_unnamed(database, storage, key)
         removed += len(orphans)
     return removed

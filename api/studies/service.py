@@ -247,7 +247,7 @@ def report(session: Session, study_id: str) -> Job:
     """
     drawn = newest_report(session, get(session, study_id).id)
     if drawn is None:
-        raise NotReady("expected a study whose report has been drawn, got one without: it is at its end, or on request")
+        raise NotReady("expected a study with a report, got one without: it is created at the end or on request")
     return drawn
 
 

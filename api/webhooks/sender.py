@@ -51,9 +51,9 @@ class Sender:
             try:
                 await self._begin()
             except DBAPIError as error:  # it is away, or not migrated yet
-                log.warning("the webhooks wait for the database: %s", error.orig)
+                log.warning("cannot poll for webhook events, the database does not respond: %s", error.orig)
             except Exception:
-                log.exception("a round of the webhooks failed; trying again")
+                log.exception("a round of webhook deliveries failed; retrying")
             # An attempt that ends makes room: its webhook may have another message.
             await self._wait(self.settings.webhooks_seconds)
         while self._under_way:
@@ -76,7 +76,7 @@ class Sender:
         """Begin as many attempts as there is room for; return how many."""
         if not self._resealed:
             if count := await self._ask(self._vault.reseal):
-                log.info("encrypted the secrets of %d webhooks", count)
+                log.info("re-encrypted the secrets of %d webhooks with the newest key", count)
             self._resealed = True
         under_way = list(self._under_way.values())
         due = await self._ask(lambda session: delivery.claim(session, under_way))
@@ -93,7 +93,7 @@ class Sender:
         for task in done:
             due = self._under_way.pop(task)
             if (error := task.exception()) is not None:  # the lease runs out, and it is sent again
-                log.error("what came of %s is not noted: %s", due.id, getattr(error, "orig", None) or error)
+                log.error("cannot record the outcome of %s: %s", due.id, getattr(error, "orig", None) or error)
 
     async def _attempt(self, due: Due) -> None:
         began = time.monotonic()

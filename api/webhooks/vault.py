@@ -96,5 +96,5 @@ def _make(path: Path) -> None:
         os.fsync(file.fileno())
     with contextlib.suppress(FileExistsError):
         os.link(partial, path)  # unlike a rename, it replaces nothing
-        log.info("made a key for the secrets of webhooks: %s", path.name)
+        log.info("created a key that encrypts webhook secrets: %s", path.name)
     partial.unlink()

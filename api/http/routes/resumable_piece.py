@@ -48,10 +48,10 @@ async def take_piece(request: Request, upload_id: str) -> str:
                 )
             await _append(request, file, length - offset, room)
     except Busy:
-        raise UploadBusy("expected one request at a time to send to an upload, got another") from None
+        raise UploadBusy("expected one request at a time to send data to an upload, got a second one") from None
     except FileNotFoundError:
         if offset < length:  # else it is complete, and has become what it was announced as
-            raise Gone("expected an upload that goes on, got one that was abandoned or is complete") from None
+            raise Gone("expected an active upload, got one that was aborted or is complete") from None
     finally:
         await room.release(lambda session: service.count(session, upload_id))
     return upload_id
@@ -74,13 +74,13 @@ async def _append(request: Request, file: IO[bytes], missing: int, room: Reservi
     announced = request.headers.get("content-length", "")
     if announced.isdecimal():
         if int(announced) > missing:
-            raise TooLarge(f"expected at most the {missing} bytes that are missing, got a body of {announced}")
+            raise TooLarge(f"expected at most the {missing} missing bytes, got a body of {announced}")
         await room.cover(file.tell() + int(announced))
     pending = bytearray()
     try:
         async for chunk in request.stream():
             if len(chunk) > missing:
-                raise TooLarge("expected at most the bytes that are missing, got more")
+                raise TooLarge("expected at most the missing bytes, got more")
             missing -= len(chunk)
             pending += chunk
             if len(pending) >= CHUNK:

@@ -32,13 +32,13 @@ def retry(session: Session, job_id: str, scratch: bool) -> Job:
         raise NotRetryable(f"expected a job that has failed or was cancelled, got one that is {job.status}")
     successor = session.scalar(select(Job.id).where(Job.continues == job_id).limit(1))
     if successor is not None:
-        raise NotRetryable(f"expected a job that no other goes on from, got one that {successor} goes on from")
+        raise NotRetryable(f"expected a job that no other job has replaced, but {successor} has replaced it")
     if job.deadline is not None and jobs.is_past(session, job.deadline):
-        raise NotRetryable(f"expected a job whose deadline is to come, got one of {job.deadline.isoformat()}")
+        raise NotRetryable(f"expected a job whose deadline is in the future, got {job.deadline.isoformat()}")
     if (problem := blocked(session, job.spec)) is not None:
         raise NotRetryable(f"expected a job that can start, got one that cannot: {problem[1]}")
     if not transitions.retry(session, job, scratch):
-        raise NotRetryable(f"expected a job that stays as it is, got one that is {job.status} since")
+        raise NotRetryable(f"expected an unchanged job, but it has meanwhile become {job.status}")
     quotas.check_jobs(session, job.owner)
     return job
 
@@ -104,14 +104,14 @@ def change(session: Session, job_id: str, wanted: Change, if_match: str | None) 
         _check_changeable(wanted, job)
         if not content or transitions.change(session, job, content, **columns):
             return job
-    raise PreconditionFailed("expected a job that stays as it is for a moment, got one that changes all the time")
+    raise PreconditionFailed("expected the job to stay unchanged for a moment, but it keeps changing")
 
 
 def _check_match(if_match: str, job: Job) -> None:
     """Compare the version in the ETags: what else is in one, of what a queued job waits for, nobody changes here."""
     known = re.findall(r'"(\d{1,18})(?:-[0-9a-f]+)?"', if_match)
     if if_match.strip() != "*" and str(job.version) not in known:
-        raise PreconditionFailed(f'expected If-Match: W/"{job.version}", got {if_match[:80]!r}: read the job again')
+        raise PreconditionFailed(f'expected If-Match: W/"{job.version}", got {if_match[:80]!r}: get the job again')
 
 
 def _check_changeable(wanted: Change, job: Job) -> None:

@@ -59,7 +59,7 @@ def add(tar: tarfile.TarFile, name: str, size: int, file: IO[bytes]) -> None:
     except OSError as error:
         if error.errno is not None:  # the disk's
             raise
-        raise UnusableReference("expected a source that stays as it is, got a file that was cut short") from error
+        raise UnusableReference("expected a source that does not change, but a file has become shorter") from error
 
 
 def are_plain(parts: Iterable[str]) -> bool:

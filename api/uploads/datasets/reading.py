@@ -52,7 +52,7 @@ def check_keep(lenient: bool, keep: bool) -> None:
         ValueError: it comes alone.
     """
     if keep and not lenient:
-        raise ValueError("expected `keep` with `lenient`, got it alone")
+        raise ValueError("expected `keep` only together with `lenient`, got it alone")
 
 
 def checked(text: str | None) -> str | None:

@@ -146,7 +146,7 @@ class Ledger:
             try:
                 self.database.admit(partial(self._renew, held, seconds * 3))
             except DBAPIError as error:
-                log.warning("cannot renew reservations of bytes: %s", error.orig)
+                log.warning("cannot renew reservations of disk space: %s", error.orig)
 
     def _renew(self, held: dict[str, Held], lease_seconds: float) -> None:
         live = update(Reservation).where(Reservation.holder == self.holder, Reservation.lease_until > now())

@@ -41,7 +41,7 @@ def hash_if_whole(arriving: Partial, length: int) -> str | None:
         with arriving.appending():
             return arriving.sha256()
     except Busy:
-        raise UploadBusy("expected one request at a time to complete an upload, got another") from None
+        raise UploadBusy("expected one request at a time to complete an upload, got a second one") from None
     except FileNotFoundError:  # another request was quicker
         return None
 
@@ -86,7 +86,7 @@ def complete_all(database: Database, doorbell: Doorbell, store: Storage) -> list
                 complete(work, store, service.get(work.session, upload_id), sha256, arriving)
             completed.append(upload_id)
         except Invalid as error:
-            log.warning("%s was given up: %s", upload_id, error)
+            log.warning("aborted %s: %s", upload_id, error)
         except Exception:  # of this one: the others must not wait for it
-            log.exception("could not complete %s", upload_id)
+            log.exception("cannot complete %s", upload_id)
     return completed

@@ -71,7 +71,7 @@ def check_id(upload_id: str) -> None:
         NotFound: it cannot.
     """
     if not is_id(upload_id):
-        raise NotFound("expected the id of an upload, got one that is not here")
+        raise NotFound("expected the id of an upload, but there is none with this id")
 
 
 def get(session: Session, upload_id: str) -> ResumableUpload:

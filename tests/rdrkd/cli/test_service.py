@@ -172,7 +172,7 @@ def test_the_wait_may_end_first(live: Live, command: Command) -> None:
     result = command("jobs", "watch", live.job(), "--timeout", 1)
 
     assert result.exit_code == 5
-    assert "goes on" in result.stderr
+    assert "continues" in result.stderr
 
 
 def test_a_cancel_is_told_as_it_is(live: Live, command: Command) -> None:
