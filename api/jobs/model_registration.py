@@ -42,7 +42,7 @@ def create(session: Session, job: Job, name: str, stored: Stored, aliases: Seque
     """Register a job's student, whose file lies in the store: the job's owner's, with its lineage; it will be checked.
 
     Raises:
-        QuotaExceeded: it is more than its owner may store.
+        QuotaExceeded: the owner's storage quota is exceeded.
     """
     row = Model(id=new_id("mdl"), name=name, filename=WEIGHTS, key=stored.key, sha256=stored.sha256, size=stored.size)
     row.lineage = lineage_of(job)

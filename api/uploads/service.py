@@ -37,7 +37,7 @@ def register(
         held: what was reserved for it: from now on the row counts.
 
     Raises:
-        QuotaExceeded: it is more than its owner may store.
+        QuotaExceeded: the owner's storage quota is exceeded.
         Unavailable: the file was removed just now; sent again, it will be stored again.
     """
     if stored.new:
@@ -57,7 +57,7 @@ def add(session: Session, row: Row) -> Row:
     """Add the row of a stored file: the caller's own, within their quota, and to be checked.
 
     Raises:
-        QuotaExceeded: it is more than its owner may store.
+        QuotaExceeded: the owner's storage quota is exceeded.
     """
     return add_for(session, row, owner_of(session))
 
@@ -71,7 +71,7 @@ def add_for(session: Session, row: Row, owner: str | None) -> Row:
     row.owner = owner
     if isinstance(row, Model):
         model_versions.number(session, row)
-    row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again
+    row.rung_at = now()  # the message is sent right after the commit; if that fails, the reaper sends another
     session.add(row)
     session.flush()
     quotas.check_storage(session, row.owner)

@@ -55,7 +55,7 @@ def claim(session: Session, under_way: Collection[Due] = ()) -> list[Due]:
     """Take the messages to be sent now, one of each webhook, as many as there is room for beside those under way."""
     due = _due(session)
     if not due:
-        return []  # without a write: that would keep others from theirs on SQLite
+        return []  # without a write, which would block other writers on SQLite
     chosen = choose(due, [Candidate(each.webhook_id, each.owner, each.failing) for each in under_way])
     # The lock: two senders must not take two messages of the same webhook.
     locked = select(Webhook).where(Webhook.id.in_([each.id for each in chosen]))

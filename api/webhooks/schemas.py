@@ -60,7 +60,7 @@ class WebhookView(BaseModel):
 
     @classmethod
     def of(cls, row: Webhook, vault: Vault, **more: Any) -> Self:
-        """Show a row, and what `more` a wider view has."""
+        """Build the view of a row, with `more` fields of a wider view."""
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
         return cls(**shown, can_sign=vault.can_sign(row.secrets), **more)
 

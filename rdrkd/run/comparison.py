@@ -89,6 +89,6 @@ def _summary(student: dict[str, Any], alone: dict[str, Any] | None, difference: 
     much = "as good as" if abs(gain) < 0.05 else f"{abs(gain):.1f} points {'better' if gain > 0 else 'worse'} than"
     return (
         f"In this one run the distilled student (AP {student['AP']:.1f}) is {much} the same student trained alone "
-        f"(AP {alone['AP']:.1f}). One seed is one throw: seeds alone often differ by a point or more. `rdrkd study` "
+        f"(AP {alone['AP']:.1f}). One seed proves nothing: seeds alone often differ by a point or more. `rdrkd study` "
         "repeats the comparison with several seeds and gives an interval."
     )

@@ -71,7 +71,7 @@ class QueuedJob(BaseModel):
 
     @classmethod
     def of(cls, row: Job, position: int | None, waiting_for: list[Waiting]) -> Self:
-        """Show a row."""
+        """Build the view of a row."""
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
         return cls.model_validate(shown | {"position": position, "waiting_for": waiting_for})
 

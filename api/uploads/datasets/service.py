@@ -22,7 +22,7 @@ def create(session: Session, stored: Stored, filename: str, name: str | None, wo
     """Register a stored archive; a worker will check it. The same content twice is two rows on one file.
 
     Raises:
-        QuotaExceeded: it is more than its owner may store.
+        QuotaExceeded: the owner's storage quota is exceeded.
     """
     row = _numbered(session, name=name, filename=filename, size=stored.size, **words.values)
     row.key, row.sha256 = stored.key, stored.sha256
@@ -36,7 +36,7 @@ def announce(
     """Register what a worker is to copy from a folder or bucket, and then to check.
 
     Raises:
-        QuotaExceeded: it is more than its owner may store.
+        QuotaExceeded: the owner's storage quota is exceeded.
     """
     row = _numbered(session, name=name, filename=filename, size=size, **words.values)
     row.source = source

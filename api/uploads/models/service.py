@@ -18,7 +18,7 @@ def create(session: Session, stored: Stored, filename: str, name: str | None) ->
     """Register a stored model file; a worker will check it. The same content twice is two rows on one file.
 
     Raises:
-        QuotaExceeded: it is more than its owner may store.
+        QuotaExceeded: the owner's storage quota is exceeded.
     """
     row = Model(id=new_id("mdl"), name=name, filename=filename, key=stored.key, sha256=stored.sha256, size=stored.size)
     return service.add(session, row)
