@@ -22,6 +22,7 @@ FINAL = (  # files to keep of a finished run, if they exist
     "student.pt", "student.safetensors", "alone.pt", "alone.safetensors",  # the latter with `baseline`
     "model_card.md", "metrics.jsonl", "warnings.jsonl", "report.html", "report.png", "resolved_spec.json",
     "result.json", "predictions.jpg", "pr_curve.png", "confusion_matrix.png",
+    "predictions.json", *(f"predictions-{place}.jpg" for place in range(1, 7)),
     "report.md", "members.csv", "study.json", "curves.png", "differences.png", "panel.png",  # of a study's report
     "model.onnx", "model_openvino.zip", "model.torchscript", "model.engine",  # of an export
 )  # fmt: skip

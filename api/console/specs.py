@@ -23,14 +23,12 @@ def spec_of(fields: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any
     kind = given.get("kind", "distill")
     made: dict[str, Any] = {"kind": kind} | {name: given[name] for name in ("name", "dataset") if name in given}
     networks = {"teacher": "teacher", "student": "student"} if kind == "distill" else {"student": "model"}
-    made |= {target: _network(given[field]) for field, target in networks.items() if field in given}
+    made |= {target: source_of(given[field]) for field, target in networks.items() if field in given}
     if kind == "distill":
         made["distillation"] = _distillation(given, base.get("distillation") or {})
         if "baseline" in given:
             made["baseline"] = True
-    made["train"] = {
-        name.removeprefix("train."): _value(value) for name, value in given.items() if name.startswith("train.")
-    }
+    made["train"] = settings_of(given)
     kept = {name: value for name, value in base.items() if name in ("labels", "priority", "timeout_seconds")}
     return {name: value for name, value in (kept | made).items() if value != {}}
 
@@ -56,20 +54,31 @@ def fields_of(spec: Mapping[str, Any]) -> dict[str, str]:
     return fields | {f"train.{name}": _text(value) for name, value in (spec.get("train") or {}).items()}
 
 
+def settings_of(given: Mapping[str, str]) -> dict[str, Any]:
+    """Return the training settings among a form's fields."""
+    return {name.removeprefix("train."): value_of(value) for name, value in given.items() if name.startswith("train.")}
+
+
 def commands(spec: Mapping[str, Any], url: str) -> list[tuple[str, str]]:
-    """Return the same job as commands for a terminal and as Python."""
+    """Return the same job, or study, as commands for a terminal and as Python."""
+    what = "job" if "kind" in spec else "study"
+    feature = {"job": "jobs", "study": "studies"}[what]
     document = json.dumps(spec, indent=2, ensure_ascii=False)
     curl = (
-        f'curl -sf {shlex.quote(url + "/v1/jobs")} \\\n  -H "Authorization: Bearer $RDRKD_TOKEN" \\\n'
+        f'curl -sf {shlex.quote(f"{url}/v1/{feature}")} \\\n  -H "Authorization: Bearer $RDRKD_TOKEN" \\\n'
         f"  --json {shlex.quote(document)}"
     )
-    line = f"cat > job.json <<'END'\n{document}\nEND\nrdrkd jobs submit job.json --url {shlex.quote(url)} --wait"
+    submit = f"rdrkd {feature} submit {what}.json --url {shlex.quote(url)} --wait"
+    line = f"cat > {what}.json <<'END'\n{document}\nEND\n{submit}"
+    written = _indented(pprint.pformat(dict(spec), sort_dicts=False, width=90), 8)
     python = (
         "from rdrkd.client import Client\n\n"
         f"with Client({url!r}, token=None) as service:  # token: an API key\n"
-        f"    job = service.submit(\n{_indented(pprint.pformat(dict(spec), sort_dicts=False, width=90), 8)}\n    )\n"
-        "    service.wait(job.id)\n"
-        '    service.download_weights(job.id, "student.pt")'
+        + {
+            "job": f"    job = service.submit(\n{written}\n    )\n    service.wait(job.id)\n"
+            '    service.download_weights(job.id, "student.pt")',
+            "study": f"    study = service.submit_study(\n{written}\n    )\n    service.wait_study(study.id)",
+        }[what]
     )
     return [("curl", curl), ("command line", line), ("Python", python)]
 
@@ -90,18 +99,23 @@ def _kept(base: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 
 def _weight(text: str | None) -> dict[str, Any]:
-    return {} if text is None else {"weight": _value(text)}
+    return {} if text is None else {"weight": value_of(text)}
 
 
-def _network(text: str) -> dict[str, str]:
+def source_of(text: str) -> dict[str, str]:
+    """Return the reference that a field's value stands for.
+
+    >>> source_of("job:job_1")
+    {'job': 'job_1'}
+    """
     how, _, name = text.partition(":")
     return {how: name}
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
     """Read a figure, a truth value, or a word.
 
-    >>> [_value(text) for text in ("0.01", "true", "AdamW", "NaN")]
+    >>> [value_of(text) for text in ("0.01", "true", "AdamW", "NaN")]
     [0.01, True, 'AdamW', 'NaN']
     """
     try:

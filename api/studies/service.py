@@ -310,16 +310,26 @@ def _named(spec: Spec) -> set[str]:
     return ids
 
 
-def _check(session: Session, spec: Spec) -> None:
+def check_references(session: Session, spec: Spec) -> None:
+    """Refuse a study with too many members, or one that refers to what is not there.
+
+    Raises:
+        Invalid: it has too many members.
+        PathNotAllowed, UnknownReference, UnusableReference: as for a job.
+    """
     count = len(spec.each_method) * len(spec.seeds)
     if count > MOST_MEMBERS:
         raise Invalid.at(Problem("/seeds", f"expected at most {MOST_MEMBERS} members, got {count}"))
     jobs.check_references(session, spec.dataset, references(spec))
-    if problems := list(dict.fromkeys(_faults(session, spec))):
+
+
+def _check(session: Session, spec: Spec) -> None:
+    check_references(session, spec)
+    if problems := list(dict.fromkeys(faults(session, spec))):
         raise Invalid.at(*problems)
 
 
-def _faults(session: Session, spec: Spec) -> Iterator[Problem]:
+def faults(session: Session, spec: Spec) -> Iterator[Problem]:
     """Yield what would end the teacher or every seed of a method, by the study's fields."""
     trained = teacher_spec(spec)
     if trained is not None:

@@ -6,7 +6,7 @@ number of detections), so each is labelled.
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ def evaluate(
     reporter: Reporter | None = None,
     single_cls: bool = False,
     plots: Path | None = None,
+    seen: "Callable[[Collector], None] | None" = None,
 ) -> dict[str, Any]:
     """Evaluate `weights` on a split of `data` with `imgsz` px input, on the first of the devices.
 
@@ -62,7 +63,7 @@ def evaluate(
     """
     model = load_weights(weights)
     check_pair(model.names, data, split, single_cls)
-    return measure(model.model, data, imgsz, batch, split, device, reporter, single_cls, plots=plots)
+    return measure(model.model, data, imgsz, batch, split, device, reporter, single_cls, plots=plots, seen=seen)
 
 
 def check_pair(names: Sequence[str], data: Dataset, split: str, single_cls: bool = False) -> None:
@@ -90,6 +91,7 @@ def measure(
     single_cls: bool = False,
     rect: bool = True,
     plots: Path | None = None,
+    seen: "Callable[[Collector], None] | None" = None,
 ) -> dict[str, Any]:
     """Return the figures of `evaluate` of a network, or of the file of an exported one.
 
@@ -104,6 +106,7 @@ def measure(
         single_cls: all classes are one.
         rect: images keep their proportions; exported networks of a fixed shape see squares in any case.
         plots: folder for Ultralytics' precision-recall curve and confusion matrix (`PLOTS`); None: they are not drawn.
+        seen: receives the validator once it has run, with its images and detections; None: nobody.
     """
     provide_font()
     with tempfile.TemporaryDirectory(prefix="rdrkd-evaluate-") as folder:
@@ -113,6 +116,8 @@ def measure(
         own = validator(model=model)
         if plots is not None:
             _keep(Path(folder), plots)
+    if seen is not None:
+        seen(validator)
     return figures(validator, own, data, split, reporter, single_cls)
 
 

@@ -34,7 +34,7 @@ class Network:
 
 def of_torch(loaded: LoadedModel, device: str) -> Network:
     """Return a network as torch runs it, fused and in fp32."""
-    place = _place(device)
+    place = place_of(device)
     backend = AutoBackend(model=copy.deepcopy(loaded.model), device=place, verbose=False, end2end=False)
     backend.eval()
     return Network(backend, place, f"torch {torch.__version__}", "fp32")
@@ -42,7 +42,7 @@ def of_torch(loaded: LoadedModel, device: str) -> Network:
 
 def of_export(made: Path, settings: ExportSettings, device: str) -> Network:
     """Return an exported network as its own runtime runs it."""
-    place = _place(device)
+    place = place_of(device)
     backend = AutoBackend(model=str(made), device=place, verbose=False)
     backend.eval()
     if settings.format == "onnx":
@@ -58,7 +58,8 @@ def of_export(made: Path, settings: ExportSettings, device: str) -> Network:
     return Network(backend, place, f"torch {torch.__version__}", precision)
 
 
-def _place(device: str) -> torch.device:
+def place_of(device: str) -> torch.device:
+    """Return torch's name of a device: `cpu`, or a GPU's number."""
     return torch.device(f"cuda:{device}" if device.isdecimal() else device)
 
 

@@ -107,12 +107,7 @@ def decoupled_term(term: Decoupled, context: Context) -> Output:
         teacher, student = context.maps(stride)
         batch, _, height, width = teacher.shape
         regions = rasterise(boxes, image, stride, (batch, height, width))
-        areas = object_areas(boxes, regions, context.imgsz, term.area_unit)
-        weights = _object_weights(term, areas, regions)
-        if term.by_visibility:
-            weights = weights * visibility(boxes, stride)
-        divisor = object_areas(boxes, regions, context.imgsz, term.divisor_unit)
-        weight = cell_weight(regions, areas, weights, divisor, term.overlap)
+        weight = level_weight(term, boxes, regions, stride, context.imgsz)
         foreground = regions.union()
         name = level_name(stride)
         if term.standardize:
@@ -120,6 +115,15 @@ def decoupled_term(term: Decoupled, context: Context) -> Output:
         levels[name] = decoupled_loss(teacher, student, weight, foreground, term.alpha, term.beta, term.background_norm)
         shares[f"{name}/background"] = (~foreground).float().mean()
     return Output.of(levels, shares)
+
+
+def level_weight(term: Decoupled, boxes: Tensor, regions: Regions, stride: int, imgsz: tuple[int, int]) -> Tensor:
+    """G (B, H, W) of one level, as the term's settings make it, for clipped boxes (Q, 4) and their cells."""
+    areas = object_areas(boxes, regions, imgsz, term.area_unit)
+    weights = _object_weights(term, areas, regions)
+    if term.by_visibility:
+        weights = weights * visibility(boxes, stride)
+    return cell_weight(regions, areas, weights, object_areas(boxes, regions, imgsz, term.divisor_unit), term.overlap)
 
 
 def _object_weights(term: Decoupled, areas: Tensor, regions: Regions) -> Tensor:

@@ -40,6 +40,13 @@ def spatial_mask(attention: Tensor, tiny: Tensor, tau_s: float) -> Tensor:
     return (~hidden).to(attention.dtype)
 
 
+def level_mask(term: Regenerated, teacher: Tensor, boxes: Tensor, regions: Regions, imgsz: tuple[int, int]) -> Tensor:
+    """M^s (B, 1, H, W) of one level, as the term's settings make it, for clipped boxes (Q, 4) and their cells."""
+    areas = object_areas(boxes, regions, imgsz, term.tau_area_unit)
+    tiny = tiny_objects(areas, regions, term.tau_area)
+    return spatial_mask(spatial_attention(teacher, term.temperature), tiny, term.tau_s)
+
+
 def channel_mask(attention: Tensor, tau_c: float) -> Tensor:
     """M^c (B, C, 1, 1) in {0, 1} for A^c (B, C, 1, 1)."""
     # Eq. 4
@@ -123,9 +130,7 @@ class RegeneratedTerm(nn.Module):
             teacher, student = context.maps(stride)
             batch, _, height, width = teacher.shape
             regions = rasterise(boxes, image, stride, (batch, height, width))
-            areas = object_areas(boxes, regions, context.imgsz, self.term.tau_area_unit)
-            tiny = tiny_objects(areas, regions, self.term.tau_area)
-            mask_s = spatial_mask(spatial_attention(teacher, self.term.temperature), tiny, self.term.tau_s)
+            mask_s = level_mask(self.term, teacher, boxes, regions, context.imgsz)
             mask_c = channel_mask(channel_attention(teacher, self.term.temperature), self.term.tau_c)
             with context.autocast():
                 rebuilt = self.procreate[name](student, mask_s, mask_c)

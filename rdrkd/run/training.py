@@ -9,17 +9,20 @@ from typing import Any
 
 from rdrkd import run_warnings
 from rdrkd.data import Dataset
+from rdrkd.distillation.overlays import Overlays
 from rdrkd.errors import NanLossError
 from rdrkd.evaluation import pictures
-from rdrkd.evaluation.evaluate import evaluate
+from rdrkd.evaluation.evaluate import SINGLE, Collector, evaluate
+from rdrkd.evaluation.gallery import Gallery
 from rdrkd.evaluation.operating_points import threshold_of
 from rdrkd.evaluation.pictures import Drawn
 from rdrkd.events import Warn
 from rdrkd.export.agreement import inputs, spread
 from rdrkd.export.latency import machine, time_side_by_side
-from rdrkd.export.networks import of_torch
+from rdrkd.export.networks import of_torch, place_of
 from rdrkd.files import file_sha256
 from rdrkd.models import LoadedModel, load_weights, save_student
+from rdrkd.paths import without_paths
 from rdrkd.process.devices import devices_of
 from rdrkd.reporter import Reporter
 from rdrkd.run import early_warnings
@@ -59,8 +62,9 @@ def train(
     training = work.trained(plan, of_student)
     alone = work.alone(Part(name="alone", before=epochs, epochs=2 * epochs)) if baseline else None
     student = run_dir / WEIGHTS[0]
-    metrics = work.evaluated(student, run_dir if baseline else None)
+    metrics = work.evaluated("student", student, run_dir if baseline else None)
     comparison = work.compared(metrics, training, alone)
+    work.show_worst()
     aps = [comparison[who] and comparison[who]["AP"] for who in ("alone", "teacher")] if comparison else [None, None]
     late = list(run_warnings.of_results(metrics["coco"]["AP"], *aps))
     for warning in late:
@@ -90,6 +94,7 @@ class _Work:
     places: Inputs
     called: Mapping[str, str]
     doubted: list[Warn] = field(default_factory=list)
+    gallery: Gallery = field(default_factory=Gallery)
 
     def trained(self, plan: Plan, part: Part) -> dict[str, Any]:
         """Train one part, and return its epochs and their seconds, resumed or not, and the best epoch."""
@@ -109,13 +114,30 @@ class _Work:
             self.doubted.append(warning)
             return None
 
-    def evaluated(self, weights: Path, plots: Path | None = None) -> dict[str, Any]:
+    def evaluated(self, who: str, weights: Path, plots: Path | None = None) -> dict[str, Any]:
         """Evaluate weights on the validation images; draw curve and matrix into a folder, if there is one."""
         settings = self.plan.settings
-        return evaluate(
+        ran: list[Collector] = []
+        metrics = evaluate(
             weights, self.dataset, settings.imgsz, settings.batch, _SPLIT, self.places.device, self.reporter,
-            settings.single_cls, plots,
+            settings.single_cls, plots, ran.append,
         )  # fmt: skip
+        self.gallery.add(who, ran[0], threshold_of(metrics))
+        return metrics
+
+    def show_worst(self) -> None:
+        """Write what each network finds in the images of the student's worst misses; a failure is only a warning."""
+        settings = self.plan.settings
+        try:
+            maps = None
+            if self.plan.teacher is not None:
+                place = place_of(devices_of(self.places.device)[0])
+                maps = Overlays(self.plan.teacher.model, self.plan.recipe, settings.imgsz, place)
+            names = SINGLE if settings.single_cls else self.dataset.names
+            self.gallery.write(self.dataset, _SPLIT, names, self.run_dir, maps)
+        except Exception as error:  # noqa: BLE001 - pictures are no reason to lose a training
+            message = f"the predictions cannot be shown: {type(error).__name__}: {without_paths(str(error))}"
+            self.reporter.emit(Warn(code="report_failed", message=message))
 
     def compared(
         self, metrics: dict[str, Any], training: dict[str, Any], alone: dict[str, Any] | None
@@ -126,7 +148,7 @@ class _Work:
         assert self.plan.teacher.path is not None
         imgsz, name = self.plan.settings.imgsz, self.called.get("student") or name_of(self.spec.student)
         loaded = {"teacher": self.plan.teacher, "student": load_weights(self.run_dir / WEIGHTS[0])}
-        figures = {"teacher": self.evaluated(self.plan.teacher.path), "student": metrics}
+        figures = {"teacher": self.evaluated("teacher", self.plan.teacher.path), "student": metrics}
         names = {
             "teacher": self.called.get("teacher") or name_of(self.spec.teacher),
             "student": name,
@@ -134,7 +156,7 @@ class _Work:
         }
         if alone is not None:
             loaded["alone"] = load_weights(self.run_dir / ALONE[0])
-            figures["alone"] = self.evaluated(self.run_dir / ALONE[0])
+            figures["alone"] = self.evaluated("alone", self.run_dir / ALONE[0])
         latency = self._latency(loaded) if self.spec.baseline else {}
         made = {"student": training, "alone": alone}
         entries = {

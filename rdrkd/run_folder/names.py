@@ -8,5 +8,7 @@ RESOLVED = "resolved_spec.json"
 WARNINGS = "warnings.jsonl"
 CALLED = "names.json"  # field of the spec -> what people call what it refers to; written by who knows
 PREDICTIONS = "predictions.jpg"  # what each network finds in some validation images
+FOUND = "predictions.json"  # the boxes of each network in the validation images with the worst misses
+SHOWN = tuple(f"predictions-{place}.jpg" for place in range(1, 7))  # those images
 CURVE, CONFUSION = "pr_curve.png", "confusion_matrix.png"  # Ultralytics', of the student
 PAGE, PICTURE = "report.html", "report.png"

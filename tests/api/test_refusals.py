@@ -195,10 +195,28 @@ def _study(**changes: Any) -> dict[str, Any]:
     return {"json": spec | {"methods": ["none"], "seeds": [0]} | changes}
 
 
-def _unusable_study(service: Service) -> Response:
-    dataset = service.upload()
-    service.settle("no")
-    return service.client.post("/v1/studies", **_study(dataset=dataset))
+def _unusable_study(path: str) -> Provoke:
+    def ask(service: Service) -> Response:
+        dataset = service.upload()
+        service.settle("no")
+        return service.client.post(path, **_study(dataset=dataset))
+
+    return ask
+
+
+def _refused_studies(operation: str, path: str) -> dict[tuple[str, str], Provoke]:
+    """Return what an operation refuses that takes a study."""
+    refused = {
+        "malformed_json": _post(path, content=b"{", headers=JSON),
+        "too_large": _post(path, content=bytes(2**20 + 1), headers=JSON),
+        "unsupported_media_type": _post(path, content=b"{}"),
+        "bad_request": _post(path, content=b'{"name": "\xff"}', headers=JSON),
+        "invalid": _post(path, json={}),
+        "path_not_allowed": _post(path, **_study(dataset="/data")),
+        "unknown_reference": _post(path, **_study()),
+        "unusable_reference": _unusable_study(path),
+    }
+    return {(operation, code): provoke for code, provoke in refused.items()}
 
 
 def _unusable_since(service: Service) -> Response:
@@ -374,14 +392,8 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     **_file_refusals("get_job_artifact", "GET", "artifacts/student.pt", "disposition=x"),
     **_file_refusals("head_job_artifact", "HEAD", "artifacts/student.pt", "disposition=x"),
     ("get_queue", "invalid"): _get("/v1/queue?limit=0"),
-    ("create_study", "malformed_json"): _post("/v1/studies", content=b"{", headers=JSON),
-    ("create_study", "too_large"): _post("/v1/studies", content=bytes(2**20 + 1), headers=JSON),
-    ("create_study", "unsupported_media_type"): _post("/v1/studies", content=b"{}"),
-    ("create_study", "bad_request"): _post("/v1/studies", content=b'{"name": "\xff"}', headers=JSON),
-    ("create_study", "invalid"): _post("/v1/studies", json={}),
-    ("create_study", "path_not_allowed"): _post("/v1/studies", **_study(dataset="/data")),
-    ("create_study", "unknown_reference"): _post("/v1/studies", **_study()),
-    ("create_study", "unusable_reference"): _unusable_study,
+    **_refused_studies("create_study", "/v1/studies"),
+    **_refused_studies("validate_study", "/v1/studies/validate"),
     **_keyed_refusals("create_study", "/v1/studies", _studies),
     ("create_study", "storage_full"): without_room(_post("/v1/studies", **_study())),
     ("extend_study", "storage_full"): without_room(_post(f"{_NO_STUDY}/extend", json={"seeds": [1]})),

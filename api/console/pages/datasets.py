@@ -1,6 +1,7 @@
 """Datasets: what there is, what the check found in each, and uploading more."""
 
 import asyncio
+from typing import Any
 
 from starlette.responses import Response
 
@@ -20,8 +21,46 @@ async def dataset(visit: Visit) -> Response:
     """Show a dataset: statistics, what is wrong or was dropped, a preview, its versions."""
     shown = await visit.client.get(f"/v1/datasets/{visit.id()}")
     versions, jobs = await asyncio.gather(_versions(visit), visit.client.get("/v1/jobs", limit=100))
+    report = shown["report"] or {}
+    side = visit.query("imgsz") or ""
+    imgsz = min(max(int(side), 32), 8192) if side.isascii() and side.isdecimal() and len(side) < 9 else 640
     used = [job for job in jobs["data"] if job["spec"].get("dataset") in (shown["id"], shown["name"])]
-    return visit.render("dataset.html", dataset=shown, report=shown["report"] or {}, versions=versions, used=used)
+    return visit.render(
+        "dataset.html", dataset=shown, report=report, versions=versions, used=used, imgsz=imgsz,
+        sizes=sizes(report, imgsz),
+    )  # fmt: skip
+
+
+def sizes(report: dict[str, Any], imgsz: int) -> list[dict[str, Any]]:
+    """Return each split's histogram of box sides, with what an input of `imgsz` px makes of them.
+
+    An input that is smaller than the images shrinks all boxes alike; of images of several sizes the largest counts.
+
+    >>> statistics = {"size_histogram": {"edges": [0, 8, 16], "counts": [1, 2, 0]}, "tiny_bins": {"tiny": 3},
+    ...               "image_width": {"max": 1280}, "image_height": {"max": 720}}
+    >>> (one,) = sizes({"statistics": {"splits": {"val": statistics}}}, 640)
+    >>> one["rows"]
+    [('0 to 8', '0 to 4', 1), ('8 to 16', '4 to 8', 2), ('16 and more', '8 and more', 0)]
+    """
+    made = []
+    for name, one in ((report.get("statistics") or {}).get("splits") or {}).items():
+        if "size_histogram" not in one:
+            continue
+        edges, counts = one["size_histogram"]["edges"], one["size_histogram"]["counts"]
+        factor = imgsz / max(one["image_width"]["max"], one["image_height"]["max"], 1)
+        spans = [(low, edges[place + 1] if place + 1 < len(edges) else None) for place, low in enumerate(edges)]
+        rows = [
+            (_span(low, high), _span(low * factor, high and high * factor), count)
+            for (low, high), count in zip(spans, counts, strict=False)
+        ]
+        made.append(
+            {"name": name, "rows": rows, "most": max(counts, default=0) or 1, "bins": one.get("tiny_bins") or {}}
+        )
+    return made
+
+
+def _span(low: float, high: float | None) -> str:
+    return f"{low:.3g} and more" if high is None else f"{low:.3g} to {high:.3g}"
 
 
 async def delete(visit: Visit) -> Response:

@@ -31,8 +31,9 @@ from api.jobs.schemas import JobDetail
 from api.jobs.waiting import waiting_for
 from api.pages import After, Limit, Page
 from api.queue import TRAIN
-from api.studies import deletion, examples, service
+from api.studies import deletion, examples, service, validation
 from api.studies.schemas import Extension, StudySummary, StudyView
+from api.studies.validation import StudyValidation
 from api.tables.studies import Study
 from rdrkd.spec.study import Study as Spec
 from rdrkd.study import results
@@ -60,6 +61,20 @@ def create_study(
     view = _started(study, rings, work, response)
     once.keep(work.session, view, response)
     return view
+
+
+@router.post(
+    "/validate",
+    operation_id="validate_study",
+    dependencies=[Depends(json_only)],
+    responses=refusals(*_SPEC),
+)
+def validate_study(spec: Annotated[Spec, Body(openapi_examples=examples.STUDIES)], work: Work) -> StudyValidation:
+    """Validate a study without submitting it: `POST /studies` would reject whatever is rejected here.
+
+    Returns findings on dataset and models, the methods with their groups expanded, and the number of jobs.
+    """
+    return validation.validate(work.session, spec)
 
 
 @router.get("", operation_id="list_studies", responses=refusals(Invalid))

@@ -9,7 +9,8 @@ from api.jobs.model_facts import card_of
 from api.jobs.validation.schemas import Finding
 from api.tables.datasets import Dataset
 from api.tables.uploads import UploadStatus
-from rdrkd.spec import JobSpec
+from rdrkd.advice import imgsz_for
+from rdrkd.spec import Distill, JobSpec, Train
 
 MOST_WARNINGS = 20  # of the dataset's check
 
@@ -20,13 +21,24 @@ def findings(session: Session, spec: JobSpec) -> list[Finding]:
         Finding(level="error", pointer=problem.where, detail=problem.detail)
         for problem in input_checks.faults(session, spec)
     ]
-    return [*errors, *_warnings(session, spec), *_unknown(session, spec)]
+    return [*errors, *_warnings(session, spec), *_advice(session, spec), *_unknown(session, spec)]
 
 
 def _warnings(session: Session, spec: JobSpec) -> Iterator[Finding]:
     report = session.get_one(Dataset, spec.dataset).report or {}
     for warning in report.get("warnings", [])[:MOST_WARNINGS]:
         yield Finding(level="warning", pointer="/dataset", detail=str(warning))
+
+
+def _advice(session: Session, spec: JobSpec) -> Iterator[Finding]:
+    """Yield a larger input where the objects ask for it; time and memory are in the estimate, from earlier jobs."""
+    if not isinstance(spec, Distill | Train):
+        return
+    report = session.get_one(Dataset, spec.dataset).report or {}
+    fitting = imgsz_for(report.get("statistics", {}).get("splits", {}).get("train", {}))
+    if fitting is not None and fitting.value > spec.train.imgsz:
+        detail = f"{fitting.value} suits the objects better than {spec.train.imgsz}: {fitting.why}"
+        yield Finding(level="advice", pointer="/train/imgsz", detail=detail)
 
 
 def _unknown(session: Session, spec: JobSpec) -> Iterator[Finding]:

@@ -8,8 +8,9 @@ from pydantic import BaseModel, Field
 class Finding(BaseModel):
     """A finding about a spec, or what cannot be determined yet."""
 
-    level: Literal["error", "warning", "unknown"] = Field(
-        description="`error`: the job would fail; `warning`: worth a look; `unknown`: cannot be determined yet"
+    level: Literal["error", "warning", "advice", "unknown"] = Field(
+        description="`error`: the job would fail; `warning`: worth a look; `advice`: another value suits the dataset "
+        "better; `unknown`: cannot be determined yet"
     )
     pointer: str = Field(description="JSON pointer into the body", examples=["/teacher"])
     detail: str

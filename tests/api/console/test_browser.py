@@ -1,5 +1,6 @@
 """The console in a real browser: nothing is refused by its own policy, pages mend themselves, axe finds nothing."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from api.http.main import create_app
 from api.settings import Settings
 from api.tables.states import Status
 from tests.api.conftest import ZIP, Service, listening
+from tests.api.console.test_predictions import DOCUMENT
 from tests.browser import chromium
 
 pytestmark = pytest.mark.slow
@@ -56,7 +58,9 @@ def jobs(live: Service, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     held = live.bring(running, Status.RUNNING)
     for epoch in (1, 2):
         live.epoch(held, epoch, losses={"box": 1.0, "decoupled": 2.0}, diagnostics={"decoupled/ratio": 0.5})
-    live.checkpoint(held, 2, tmp_path_factory.mktemp("files"))
+    folder = tmp_path_factory.mktemp("files")
+    live.checkpoint(held, 2, folder)
+    live.publish(held, 2, json.dumps(DOCUMENT).encode(), folder, "predictions.json")
     live.warn(held, "dataset", HOSTILE)
     return [running, live.job(Status.FAILED)]
 
@@ -74,10 +78,22 @@ def pages(live: Service, jobs: list[str]) -> list[str]:
         "teacher": {"model": spec["model"], "train": {"epochs": 1}}, "methods": ["none", "rdr-kd"], "seeds": [0],
     }  # fmt: skip
     made = live.client.post("/v1/studies", json=study).raise_for_status().json()["id"]
-    lists = ["/", "/jobs", "/jobs/new", "/datasets", "/models", "/studies", "/administration", "/audit", "/webhooks"]
+    lists = [
+        "/",
+        "/jobs",
+        "/jobs/new",
+        "/datasets",
+        "/models",
+        "/studies",
+        "/studies/new",
+        "/administration",
+        "/audit",
+        "/webhooks",
+    ]
     ones = [f"/datasets/{dataset}", f"/studies/{made}", f"/webhooks/{webhook}", *(f"/jobs/{job}" for job in jobs)]
+    predicted = f"/jobs/{jobs[0]}/predictions?over=decoupled-P3"
     compared = f"/compare?job={jobs[0]}&job={jobs[1]}"
-    return [*lists, *ones, compared, f"/jobs/new?from={jobs[0]}", "/compare", "/jobs/job_0", "/sign-in"]
+    return [*lists, *ones, compared, predicted, f"/jobs/new?from={jobs[0]}", "/compare", "/jobs/job_0", "/sign-in"]
 
 
 def test_every_page_shows_and_axe_finds_nothing(page: Page, pages: list[str]) -> None:
@@ -141,3 +157,11 @@ def test_an_upload_goes_on_after_a_broken_connection_and_a_closed_tab(page: Page
 def test_the_documentation_of_the_api_shows_offline(page: Page) -> None:
     page.goto("/docs")
     expect(page.locator(".opblock").first).to_be_visible()
+
+
+def test_the_slider_moves_the_boundary_between_two_networks(page: Page, jobs: list[str]) -> None:
+    page.goto(f"/jobs/{jobs[0]}/predictions?left=truth&right=student")
+    page.locator(".slider").focus()
+    page.keyboard.press("End")
+    expect(page.locator(".layer.right")).to_have_css("clip-path", "inset(0px 0px 0px 100%)")
+    expect(page.locator(".layer.left")).to_have_css("clip-path", "inset(0px 0% 0px 0px)")

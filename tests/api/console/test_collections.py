@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from api.jobs.lifecycle import Ending
+from api.tables.datasets import Dataset
 from api.tables.states import Status
 from tests.api.conftest import Service
 from tests.api.console.conftest import Reader, reader_of
@@ -137,3 +139,27 @@ def test_a_read_key_sees_no_form(closed: Service, tmp_path: Path) -> None:
     for path in ("/datasets", f"/datasets/{dataset}", "/models", "/studies", "/webhooks", "/jobs", "/"):
         assert re.findall(r'<form[^>]*method="post"[^>]*action="([^"]+)"', reader.get(path)) == ["/sign-out"], path
         assert 'id="upload"' not in reader.get(path)
+
+
+def test_a_dataset_shows_its_sizes_at_an_input_and_what_was_left_out(open_service: Service) -> None:
+    dataset = open_service.dataset()
+    split = {
+        "images": 2, "boxes": 3, "empty_images": 0, "boxes_per_image": {"mean": 1.5, "max": 2},
+        "per_class": {HOSTILE: 3},
+        "image_width": {"min": 640, "max": 1280}, "image_height": {"min": 480, "max": 720},
+        "tiny_bins": {"very_tiny": 2, "tiny": 1}, "size_histogram": {"edges": [0, 8, 16], "counts": [2, 1, 0]},
+    }  # fmt: skip
+    dropped = {"counts": {"box": 1}, "listed": [{"where": HOSTILE, "detail": "expected 5 fields, got 4"}], "more": 7}
+    report = {"names": [HOSTILE], "statistics": {"splits": {"val": split}}, "dropped": dropped}
+    with open_service.database.transaction() as session:
+        session.execute(update(Dataset).where(Dataset.id == dataset).values(report=report))
+    shown = re.sub(r"\s+", " ", Reader(open_service.client).get(f"/datasets/{dataset}?imgsz=320"))
+    assert is_escaped(shown)
+    assert "very tiny 2, tiny 1" in shown
+    assert re.findall(r'scope="row" class="figure">([^<]+)</th><td class="figure">([^<]+)<', shown) == [
+        ("0 to 8", "0 to 2"), ("8 to 16", "2 to 4"), ("16 and more", "4 and more"),
+    ]  # fmt: skip
+    assert "expected 5 fields, got 4" in shown
+    assert "And 7 more." in shown
+    for odd in ("x", "-1", "9" * 30, "٣", "%00"):
+        assert 'name="imgsz"' in Reader(open_service.client).get(f"/datasets/{dataset}?imgsz={odd}")

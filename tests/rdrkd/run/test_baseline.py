@@ -82,6 +82,10 @@ def test_the_result_shows_the_three_side_by_side(straight: tuple[Path, Memory, d
     assert all(
         (folder / name).stat().st_size > 1000 for name in ("predictions.jpg", "pr_curve.png", "confusion_matrix.png")
     )
+    shown = json.loads((folder / "predictions.json").read_text())
+    assert set(shown["networks"]) == {"teacher", "alone", "student"}
+    assert {one["term"] for one in shown["images"][0]["maps"]} == {"decoupled"}
+    assert all((folder / image["file"]).is_file() for image in shown["images"])
     card = (folder / "model_card.md").read_text()
     assert comparison["summary"] in card
     confidence = result["metrics"]["operating_points"]["best_f1"]["confidence"]

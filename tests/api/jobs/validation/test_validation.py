@@ -110,6 +110,22 @@ def test_what_is_not_checked_yet_is_unknown(each_service: Service) -> None:
     ]
 
 
+def test_an_input_too_small_for_the_objects_is_advised_against(each_service: Service) -> None:
+    histogram = {"edges": [0, 4, 8, 16], "counts": [0, 50, 50, 0]}
+    shown = {"images": 8, "image_width": {"max": 1920}, "image_height": {"max": 1080}, "size_histogram": histogram}
+    dataset = checked(each_service, statistics={"splits": {"train": shown, "val": shown}})
+    model = {"architecture": "yolov8n"}
+    found = validate(each_service, kind="train", dataset=dataset, model=model, train={"imgsz": 640})
+    (advice,) = [finding for finding in found["findings"] if finding["level"] == "advice"]
+    assert advice["pointer"] == "/train/imgsz"
+    assert advice["detail"].startswith(
+        "1920 suits the objects better than 640: a quarter of 100 objects are below 6 px"
+    )
+    found = validate(each_service, kind="train", dataset=dataset, model=model, train={"imgsz": 1920})
+    assert found["ok"]
+    assert "advice" not in [finding["level"] for finding in found["findings"]]
+
+
 def test_faults_that_the_run_would_find_are_found_before(each_service: Service) -> None:
     dataset = checked(each_service, names=["car"], warnings=["val: 3 images are also in train"])
     other, wide = model(each_service), model(each_service, names=["car"], strides=[4, 8, 16, 32])

@@ -1,0 +1,68 @@
+"""What the forms of jobs and studies offer, and what both say of a spec that is refused."""
+
+import asyncio
+import time
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from api.console.service import Service
+from api.console.visit import Visit
+from rdrkd.client import Refused
+
+LISTED = 100  # of each list, the newest
+FIRST = ("epochs", "imgsz", "batch", "optimizer", "lr0", "seed")  # of the settings; the others are folded away
+SECONDS = 600.0  # for which the interface is remembered
+_read: WeakKeyDictionary[Service, tuple[float, dict[str, Any]]] = WeakKeyDictionary()
+
+
+async def offered(visit: Visit) -> dict[str, Any]:
+    """Return what a form's fields may be set to, as its template names it."""
+    get = visit.client.get
+    datasets, models, jobs, methods, architectures, schemas = await asyncio.gather(
+        get("/v1/datasets", limit=LISTED),
+        get("/v1/models", limit=LISTED),
+        get("/v1/jobs", limit=LISTED, status=["queued", "starting", "running", "paused", "succeeded"]),
+        get("/v1/methods"),
+        get("/v1/architectures"),
+        _schemas(visit),
+    )
+    settings: dict[str, Any] = schemas["TrainSettings"]["properties"]
+    return {
+        "datasets": [each for each in datasets["data"] if each["status"] != "invalid"],
+        "models": [each for each in models["data"] if each["status"] != "invalid"],
+        "jobs": [each for each in jobs["data"] if each["kind"] in ("train", "distill")],
+        "methods": methods["data"],
+        "presets": methods["presets"],
+        "architectures": architectures["data"],
+        "first": [(name, settings[name]) for name in FIRST if name in settings],
+        "more": [(name, about) for name, about in settings.items() if name not in FIRST],
+        "has_baseline": "baseline" in schemas["Distill"]["properties"],
+    }
+
+
+def errors_of(refused: Refused) -> list[dict[str, str]]:
+    """Return why a spec was refused, as findings.
+
+    Raises:
+        Refused: something other than the spec is the reason.
+    """
+    if refused.status != 422:
+        raise refused
+    return [
+        {"level": "error", "pointer": each.get("pointer") or "", "detail": each.get("detail", "")}
+        for each in refused.document.get("errors") or [{"detail": str(refused)}]
+    ]
+
+
+def url(visit: Visit) -> str:
+    """Return the base URL under which the reader reaches the service."""
+    return str(visit.request.base_url).rstrip("/")
+
+
+async def _schemas(visit: Visit) -> dict[str, Any]:
+    """Return the schemas of the interface, at most some minutes old: reading them takes longer than a page."""
+    read_at, schemas = _read.get(visit.service, (0.0, {}))
+    if not schemas or time.monotonic() - read_at > SECONDS:
+        schemas = (await visit.client.get("/openapi.json"))["components"]["schemas"]
+        _read[visit.service] = (time.monotonic(), schemas)
+    return schemas

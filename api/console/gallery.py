@@ -1,0 +1,97 @@
+"""The predictions that a job leaves, as drawings over its images; what is not as it should be is refused, not drawn.
+
+The file comes from a process that reads strangers' uploads (`rdrkd.evaluation.gallery` writes it).
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+FILE = "predictions.json"
+TRUTH = "truth"
+SMALL = 32**2  # px^2: COCO's bound of small objects
+CALLED = {"truth": "labels", "teacher": "teacher", "alone": "student alone", "student": "student"}
+MAPS = {"regenerated": "key pixels, hidden from the student", "decoupled": "weight of the cells"}
+
+Row = Annotated[list[FiniteFloat], Field(min_length=5, max_length=6)]
+Rows = Annotated[list[Row], Field(max_length=300)]
+Who = Literal["teacher", "alone", "student"]
+Px = Annotated[int, Field(gt=0, le=10**6)]
+
+
+class _Read(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Network(_Read):
+    """A network: the confidence from which on its detections are shown."""
+
+    confidence: FiniteFloat
+
+
+class Map(_Read):
+    """A picture to lay over an image, and its place there: x, y, width, height in px."""
+
+    term: Literal["regenerated", "decoupled"]
+    level: str = Field(pattern=r"^P[2-5]$")
+    png: str = Field(max_length=300_000, pattern=r"^[A-Za-z0-9+/]*={0,2}$")
+    place: Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)]
+
+
+class Image(_Read):
+    """An image with its objects, and what each network found and missed in it."""
+
+    file: str = Field(pattern=r"^predictions-[1-9]\.jpg$")
+    name: str = Field(max_length=1000)
+    width: Px
+    height: Px
+    truth: Rows
+    found: dict[Who, Rows]
+    missed: dict[Who, Annotated[list[int], Field(max_length=300)]]
+    maps: Annotated[list[Map], Field(max_length=8)] = []
+
+    @model_validator(mode="after")
+    def _misses_objects(self) -> "Image":
+        if any(not 0 <= place < len(self.truth) for places in self.missed.values() for place in places):
+            raise ValueError("expected missed objects that are among the labels")
+        return self
+
+
+class Predictions(_Read):
+    """All of it."""
+
+    names: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=10_000)]
+    networks: Annotated[dict[Who, Network], Field(min_length=1)]
+    images: Annotated[list[Image], Field(max_length=9)]
+
+    def sides(self) -> list[tuple[str, str]]:
+        """Return what can be put on either side: value and name."""
+        return [(who, CALLED[who]) for who in (TRUTH, "teacher", "alone", "student") if who in {TRUTH, *self.networks}]
+
+    def overlays(self) -> list[tuple[str, str]]:
+        """Return what can be laid over the images: value and name."""
+        maps = {(one.term, one.level) for image in self.images for one in image.maps}
+        return [(f"{term}-{level}", f"{MAPS[term]}, {level}") for term, level in sorted(maps)]
+
+    def side(self, image: Image, who: Any) -> dict[str, Any]:
+        """Return one side of an image: rectangles with their titles, and a sentence."""
+        if who == TRUTH:
+            boxes = [self._box(row, "object") for row in image.truth]
+            return {"name": CALLED[who], "boxes": boxes, "told": f"{_counted(len(boxes), 'labelled object')}"}
+        missed = [image.truth[place] for place in image.missed.get(who, [])]
+        boxes = [self._box(row, "found") for row in image.found.get(who, [])]
+        boxes += [self._box(row, "missed") for row in missed]
+        small = sum(row[3] * row[4] < SMALL for row in missed)
+        told = f"misses {len(missed)} of {_counted(len(image.truth), 'object')}, {small} of them small"
+        confidence = self.networks[who].confidence
+        return {"name": CALLED[who], "boxes": boxes, "told": f"{told}; from confidence {confidence:.2g}"}
+
+    def _box(self, row: list[float], kind: str) -> dict[str, Any]:
+        label = int(row[0])
+        name = self.names[label] if 0 <= label < len(self.names) else f"class {label}"
+        score = f" {100 * row[5]:.0f} %" if len(row) > 5 else ""
+        return {"kind": kind, "at": [f"{value:.1f}" for value in row[1:5]], "title": f"{name}{score}, {kind}"}
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"

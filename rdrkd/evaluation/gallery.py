@@ -1,0 +1,122 @@
+"""What each network of a run finds in the same few validation images: those with the student's worst misses.
+
+The images are files, the boxes JSON, so that whoever shows them can put any two networks over each other:
+
+    {"split": "val", "names": [...], "networks": {"student": {"confidence": 0.2}, ...},
+     "images": [{"file": "predictions-1.jpg", "name": "0001.jpg", "width": 1360, "height": 765,   px of the original
+                 "truth": [[class, x, y, width, height], ...], "missed_small": 7,
+                 "found": {"student": [[class, x, y, width, height, score], ...], ...},
+                 "missed": {"student": [place in truth, ...], ...},
+                 "maps": [{"term", "level", "png", "place": [x, y, width, height]}, ...]}]}      `distillation.overlays`
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from rdrkd.data import Dataset
+from rdrkd.data.pixels import Pixels
+from rdrkd.evaluation.evaluate import Collector
+from rdrkd.evaluation.ground_truth import LabelledImage
+from rdrkd.evaluation.misses import Boxes, missed, small, worst
+from rdrkd.files import write_atomically
+from rdrkd.run_folder.names import FOUND, SHOWN
+
+Maps = Callable[[Pixels, Boxes], list[dict[str, Any]]]
+
+_CANDIDATES = 500  # images that are looked at for misses, spread over the split
+_SIDE = 1024  # px of the longer side of an image as it is kept
+_QUALITY = 80  # of the JPEG
+_MOST = 300  # boxes of an image, of each network
+
+
+@dataclass
+class Gallery:
+    """Collects what networks find, the student first: its misses choose the images."""
+
+    images: list[LabelledImage] = field(default_factory=list)
+    networks: dict[str, float] = field(default_factory=dict)  # the confidence from which on a detection is shown
+    found: dict[str, list[Boxes]] = field(default_factory=dict)  # by network, one array for each image
+
+    def add(self, who: str, validator: Collector, confidence: float) -> None:
+        """Take a network's detections from a validator that has run; the first network's misses choose the images."""
+        images = validator.images()
+        rows = validator.detections()
+        rows = rows[rows[:, 5] >= confidence]
+        if not self.networks:
+            self.images = _worst(images, rows)
+        places = {image.path: place for place, image in enumerate(images)}
+        self.networks[who] = confidence
+        self.found[who] = [_of_image(rows, places[image.path]) for image in self.images]
+
+    def write(self, data: Dataset, split: str, names: Sequence[str], folder: Path, maps: Maps | None = None) -> None:
+        """Write the images and the JSON into a folder.
+
+        Args:
+            data: the dataset.
+            split: that was evaluated.
+            names: of the classes.
+            folder: a run folder.
+            maps: what gives an image's maps of the distillation; None: there are none.
+
+        Raises:
+            DiskFullError: no room.
+        """
+        shown = []
+        for place, (image, file) in enumerate(zip(self.images, SHOWN, strict=False)):
+            pixels, truth = data.read(image.path), truth_of(image)
+            write_atomically(folder / file, _jpeg(pixels))
+            shown.append(self._entry(place, truth) | {
+                "file": file, "name": image.path.name, "width": image.width, "height": image.height,
+                "maps": maps(pixels, truth) if maps is not None else [],
+            })  # fmt: skip
+        networks = {who: {"confidence": confidence} for who, confidence in self.networks.items()}
+        content = {"split": split, "names": list(names), "networks": networks, "images": shown}
+        write_atomically(folder / FOUND, json.dumps(content).encode())  # last: it names the images
+
+    def _entry(self, place: int, truth: Boxes) -> dict[str, Any]:
+        found = {who: boxes[place] for who, boxes in self.found.items()}
+        misses = {who: missed(truth, boxes) for who, boxes in found.items()}
+        first = next(iter(misses.values()))
+        return {
+            "truth": _listed(truth),
+            "found": {who: _listed(boxes[np.argsort(-boxes[:, 5], kind="stable")]) for who, boxes in found.items()},
+            "missed": {who: [each for each in places if each < _MOST] for who, places in misses.items()},
+            "missed_small": len(small(truth[first])),
+        }
+
+
+def truth_of(image: LabelledImage) -> Boxes:
+    """Return an image's objects, in px."""
+    sides = image.boxes[:, 2:] * (image.width, image.height)
+    corners = image.boxes[:, :2] * (image.width, image.height) - sides / 2
+    return np.column_stack([image.classes, corners, sides]).reshape(-1, 5).astype(np.float64)
+
+
+def _worst(images: Sequence[LabelledImage], rows: Boxes) -> list[LabelledImage]:
+    step = max(1, -(-len(images) // _CANDIDATES))
+    places = range(0, len(images), step)
+    truths = [truth_of(images[place]) for place in places]
+    found = [_of_image(rows, place) for place in places]
+    return [images[places[place]] for place in worst(truths, found, len(SHOWN))]
+
+
+def _of_image(rows: Boxes, place: int) -> Boxes:
+    """Return the detections of one image, from rows of image, x, y, w, h, score, class."""
+    own: Boxes = rows[rows[:, 0] == place]
+    return np.asarray(own[:, [6, 1, 2, 3, 4, 5]])
+
+
+def _listed(boxes: Boxes) -> list[list[float]]:
+    return [[int(box[0]), *(round(float(value), 3) for value in box[1:])] for box in boxes[:_MOST]]
+
+
+def _jpeg(pixels: Pixels) -> bytes:
+    factor = min(1.0, _SIDE / max(pixels.shape[:2]))
+    resized = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor < 1 else pixels
+    return bytes(cv2.imencode(".jpg", resized, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1])

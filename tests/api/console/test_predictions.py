@@ -1,0 +1,93 @@
+"""A job's predictions, drawn over its images: both sides from the URL, and nothing of the file is believed."""
+
+import base64
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.tables.states import Status
+from tests.api.conftest import Service
+from tests.api.console.conftest import Reader, reader_of
+from tests.api.console.test_pages import HOSTILE, tags
+
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(20)).decode()
+DOCUMENT: dict[str, Any] = {
+    "split": "val", "names": [HOSTILE, "van"],
+    "networks": {"teacher": {"confidence": 0.2}, "student": {"confidence": 0.1}},
+    "images": [{
+        "file": "predictions-1.jpg", "name": HOSTILE, "width": 1360, "height": 765, "missed_small": 1,
+        "truth": [[0, 10, 20, 12, 8], [1, 100, 200, 60, 90]],
+        "found": {"teacher": [[0, 10, 20, 12, 8, 0.91]], "student": []},
+        "missed": {"teacher": [1], "student": [0, 1]},
+        "maps": [{"term": "decoupled", "level": "P3", "png": PNG, "place": [0, -297.5, 1360, 1360]}],
+    }],
+}  # fmt: skip
+
+
+def publish(service: Service, document: Any, folder: Path) -> str:
+    job = service.job(name="night flight")
+    held = service.bring(job, Status.RUNNING)
+    service.checkpoint(held, 1, folder)
+    service.publish(held, 1, json.dumps(document).encode(), folder, "predictions.json")
+    return job
+
+
+def rectangles(page: str, kind: str) -> int:
+    return sum(tag == "rect" and one.get("class") == kind and float(one["width"]) > 5 for tag, one in tags(page))
+
+
+def test_two_networks_stand_over_each_image(open_service: Service, tmp_path: Path) -> None:
+    job = publish(open_service, DOCUMENT, tmp_path)
+    reader = Reader(open_service.client)
+    assert f'href="/jobs/{job}/predictions"' in reader.get(f"/jobs/{job}")
+    shown = reader.get(f"/jobs/{job}/predictions")
+    assert "misses 1 of 2 objects, 0 of them small; from confidence 0.2" in shown
+    assert "misses 2 of 2 objects, 1 of them small; from confidence 0.1" in shown
+    assert "<script>alert" not in shown
+    assert shown.count("&lt;script&gt;alert(1)") >= 3
+    assert "data:image/png" not in shown
+    # The key of the colours has a box of each kind as well.
+    assert (rectangles(shown, "found"), rectangles(shown, "missed")) == (1 + 1, 3 + 1)
+    laid = reader.get(f"/jobs/{job}/predictions?left=truth&right=student&over=decoupled-P3")
+    assert f"data:image/png;base64,{PNG}" in laid
+    assert rectangles(laid, "object") == 2
+    assert "2 labelled objects" in laid
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("images", 0, "maps", 0, "png"), '"><script>alert(1)</script>'),
+        (("images", 0, "file"), "../../../v1/api-keys"),
+        (("images", 0, "missed", "student"), [2]),
+        (("images", 0, "truth"), [["x", 0, 0, 1, 1]]),
+        (("images", 0, "width"), 0),
+        (("networks",), {}),
+        (("names",), None),
+    ],
+    ids=lambda value: "-".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_a_file_that_says_something_else_is_refused(
+    open_service: Service, tmp_path: Path, place: tuple[Any, ...], value: Any
+) -> None:
+    document = deepcopy(DOCUMENT)
+    inner: Any = document
+    for step in place[:-1]:
+        inner = inner[step]
+    inner[place[-1]] = value
+    job = publish(open_service, document, tmp_path)
+    assert "Cannot be shown" in Reader(open_service.client).get(f"/jobs/{job}/predictions", 502)
+
+
+def test_a_job_without_them_says_so(open_service: Service) -> None:
+    reader = Reader(open_service.client)
+    assert reader.get(f"/jobs/{open_service.job()}/predictions", 409)
+    assert reader.get("/jobs/job_0/predictions", 404)
+
+
+def test_only_its_owner_sees_them(closed: Service, tmp_path: Path) -> None:
+    job = publish(closed, DOCUMENT, tmp_path)
+    reader_of(closed, owner="alice", scope="read").get(f"/jobs/{job}/predictions", 404)
