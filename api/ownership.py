@@ -35,7 +35,7 @@ def owner_of(session: Session) -> str | None:
 
 
 def owners_named(session: Session) -> tuple[str | None, ...]:
-    """Return whose names mean something to the session's caller, in this order.
+    """Return the owners whose names the session's caller can use, in this order.
 
     An admin sees the things of all owners, but only two owners' names resolve: his own and the operator's, whose
     things may be older than any key. Names of other owners could be the same; their ids work.
@@ -47,7 +47,7 @@ def owners_named(session: Session) -> tuple[str | None, ...]:
 
 
 def first_named(session: Session, find: Callable[[str | None], T | None]) -> T | None:
-    """Return what `find` has for the first owner whose names mean something to the caller, and who has it."""
+    """Return the first result of `find` among the owners whose names the caller can use, and that owner."""
     return next((found for owner in owners_named(session) if (found := find(owner)) is not None), None)
 
 

@@ -1,4 +1,4 @@
-"""Cursor pages, newest first: ids sort by time, so rows that are added while somebody reads shift nothing."""
+"""Cursor pagination, newest first: ids sort by time, so rows that are added meanwhile shift no page."""
 
 import re
 from collections.abc import Sequence

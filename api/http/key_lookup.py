@@ -104,7 +104,7 @@ class Lookup:
         return known
 
     async def _shared(self, what: str, read: Callable[[Session], T]) -> T:
-        """Read once for all who ask while the read goes on."""
+        """Share one read among all concurrent callers."""
         task = self._reads.get(what)
         if task is None:
             task = self._reads[what] = asyncio.create_task(self._read(read))

@@ -22,7 +22,7 @@ class Reserving:
     def __init__(
         self, request: Request, owner: str | None, file: str, counted: bool = True, also: Also | None = None
     ) -> None:
-        """Begin with nothing.
+        """Start with an empty reservation.
 
         Args:
             request: the request.

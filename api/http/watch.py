@@ -91,7 +91,7 @@ class Watch:
 
     @contextmanager
     def job(self, job_id: str, caller: Caller) -> Iterator[News]:
-        """Be told of writes to a job; raises `TooManyWaiting`."""
+        """Subscribe to writes to a job; raises `TooManyWaiting`."""
         with self.place(caller):
             news = News()
             self._waiting.setdefault(job_id, []).append(news)
@@ -119,7 +119,7 @@ class Watch:
             await asyncio.sleep(POLL_SECONDS)
             try:
                 versions = {} if self.closing else await self.admission.guard(partial(self._read, list(self._waiting)))
-            except SQLAlchemyError as error:  # who waits goes on waiting
+            except SQLAlchemyError as error:  # waiting clients keep waiting
                 log.warning("the database does not respond: %s", error)
                 continue
             self.tick += 1

@@ -1,4 +1,4 @@
-"""What jobs have trained as models: with where they come from, numbered, and under aliases."""
+"""Register students of jobs as models, with their lineage, versions and aliases."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,11 +20,11 @@ from rdrkd.errors import Problem
 
 
 def student(session: Session, job_id: str, name: str | None) -> tuple[Job, Artifact, str]:
-    """Find what is to be registered, and its name.
+    """Return the weights to register and their name.
 
     Raises:
         NotFound: there is no such job.
-        NotReady: it has not succeeded, or hands back no weights.
+        NotReady: it has not succeeded, or produces no weights.
         Invalid: neither the request nor the job has a name.
     """
     job = jobs.get(session, job_id)
@@ -53,7 +53,7 @@ def create(session: Session, job: Job, name: str, stored: Stored, aliases: Seque
 
 
 def lineage_of(job: Job) -> dict[str, Any]:
-    """Return where a job's student comes from; what it names may be deleted, and this stays."""
+    """Return the lineage of a job's student, which outlives what it refers to."""
     resolved, result = job.resolved_spec or {}, job.result or {}
     provenance = resolved.get("provenance", {})
     return {
@@ -71,7 +71,7 @@ def lineage_of(job: Job) -> dict[str, Any]:
 
 
 def move_alias(session: Session, model_id: str, alias: str) -> Model:
-    """Let an alias of a model's name mean this version.
+    """Move an alias of a model's name to this version.
 
     Raises:
         NotFound: there is no such model.
@@ -88,10 +88,10 @@ def move_alias(session: Session, model_id: str, alias: str) -> Model:
 
 
 def drop_alias(session: Session, model_id: str, alias: str) -> None:
-    """Forget an alias that means this version.
+    """Delete an alias of this version.
 
     Raises:
-        NotFound: there is no such model, or the alias means another one.
+        NotFound: there is no such model, or the alias is another version's.
     """
     row = get(session, model_id)
     found = session.get(ModelAlias, (model_versions.series_id(row.owner, row.name or ""), alias))

@@ -1,4 +1,4 @@
-"""Who needs a dataset, a model or a job: what is needed is not deleted."""
+"""What refers to a dataset, a model or a job, which prevents its deletion."""
 
 from sqlalchemy import Select, func, select, union_all
 from sqlalchemy.orm import Session, aliased
@@ -9,8 +9,8 @@ from api.tables.models import ModelAlias
 from api.tables.states import TERMINAL, Status
 from api.tables.studies import Study, StudyMember, StudyReference
 
-SHOWN = 3  # ids of those that need it
-MOST = 100  # of them that are counted
+SHOWN = 3  # ids of dependants to show
+MOST = 100  # dependants to count
 
 
 def of_upload(session: Session, upload_id: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Stored files that become datasets or models, however they came: in one request or in pieces."""
+"""Register stored files as datasets or models, for both kinds of upload."""
 
 from collections.abc import Callable
 from typing import TypeVar

@@ -1,14 +1,14 @@
-"""Where a webhook may lead: to the internet. Whoever names a URL must not reach what only this machine can reach."""
+"""The addresses that a webhook may call: public ones only, so that no caller can reach this machine's network."""
 
 import ipaddress
 from urllib.parse import urlsplit
 
 from api.webhooks.resolver import Address, Resolver, Unresolved
 
-RESOLVE_SECONDS = 3.0  # for the name of a URL that a caller has just sent
+RESOLVE_SECONDS = 3.0  # for the host name in a URL that a caller has just sent
 
-# Where clouds keep the credentials of a machine; refused even where private networks are allowed. The link-local
-# addresses that most of them use are refused as such.
+# Cloud metadata services, which hold a machine's credentials; rejected even if private networks are allowed. Link-local
+# addresses, which most of them use, are always rejected.
 METADATA = [
     ipaddress.ip_network(network)
     for network in (

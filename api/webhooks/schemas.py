@@ -99,7 +99,7 @@ class DeliveryView(BaseModel):
 
     @classmethod
     def of(cls, row: Delivery, attempts: list[DeliveryAttempt]) -> Self:
-        """Show a row and its attempts."""
+        """Build the view of a row and its attempts."""
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
         shown |= {"attempts": [DeliveryAttemptView.model_validate(attempt) for attempt in attempts]}
         if row.status != DeliveryStatus.WAITING:

@@ -35,7 +35,7 @@ async def take_piece(request: Request, upload_id: str) -> str:
     offset = _offset(request)
     length, _, owner = await _announced(request, upload_id)
     partial = Partial(request.app.state.storage, upload_id)
-    # Its owner's quota counts the whole upload already, and goes on to do so for as long as pieces come.
+    # Its owner's quota already counts the whole upload, and continues to while pieces arrive.
     room = Reserving(
         request, owner, upload_id, counted=False, also=lambda session: service.go_on(session, upload_id, owner)
     )

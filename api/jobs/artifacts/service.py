@@ -1,4 +1,4 @@
-"""Which of a job's files is handed out. Functions take the request's session and never commit."""
+"""Find the file of a job to serve. Functions take the request's session and never commit."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -10,7 +10,7 @@ from api.tables.jobs import Artifact, Job
 
 
 def newest(session: Session, job_id: str) -> tuple[Job, list[Artifact]]:
-    """Read the newest version of every file that a job has published, by name; of its resume state nobody hears.
+    """Read the newest version of every published file of a job, by name, except its resume state.
 
     Raises:
         NotFound: there is no such job.

@@ -19,7 +19,7 @@ WEIGHTS = ("student.pt", "student.safetensors")
 
 
 def delete_job(session: Session, job_id: str) -> list[str]:
-    """Delete a job with all that it has left; give the notes of the files to remove once this is committed.
+    """Delete a job with everything that it produced; return the records of the files to delete after the commit.
 
     Raises:
         NotFound: there is no such job.
@@ -37,7 +37,7 @@ def delete_job(session: Session, job_id: str) -> list[str]:
 
 
 def strip_job(session: Session, job_id: str) -> tuple[Job, list[str]]:
-    """Delete all that a job has left but its newest weights; give it, and the notes of the files to remove.
+    """Delete everything that a job produced but its newest weights; return it, and the records of files to delete.
 
     Its row stays, since the weights are its own; one that was paused is cancelled.
 

@@ -45,7 +45,7 @@ class WorkerView(BaseModel):
 
     @classmethod
     def of(cls, present: Present) -> Self:
-        """Show a worker."""
+        """Build the view of a worker."""
         shown = {field: getattr(present.row, field) for field in cls.model_fields if hasattr(present.row, field)}
         task = present.works_on
         works_on = WorksOn(what=task[0], id=task[1]) if task is not None else None

@@ -1,4 +1,4 @@
-"""Loose files on their way into the store, as a tar: the same bytes for the same content."""
+"""Pack loose files into the store as a tar, with the same bytes for the same content."""
 
 import re
 import tarfile
@@ -20,7 +20,7 @@ class Sink(Protocol):
         """Return the bytes so far."""
 
     def write(self, chunk: bytes) -> None:
-        """Take the next bytes."""
+        """Write the next bytes."""
 
 
 class Bounded:

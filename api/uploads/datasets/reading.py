@@ -1,4 +1,4 @@
-"""How an owner wants a dataset to be read; the check and every run on it read it this way."""
+"""The owner's options for reading a dataset, used by its check and by every run."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""What happens to datasets. Functions take the request's session and never commit."""
+"""The API's operations on datasets. Functions take the request's session and never commit."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -100,7 +100,7 @@ def with_preview(session: Session, dataset_id: str) -> Dataset:
 
 
 def delete(session: Session, dataset_id: str) -> list[str]:
-    """Delete a dataset that nothing names; give the notes of the files to remove once this is committed.
+    """Delete a dataset that nothing refers to; return the records of the files to delete after the commit.
 
     Raises:
         NotFound: there is none.

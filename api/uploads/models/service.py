@@ -1,4 +1,4 @@
-"""What happens to models. Functions take the request's session and never commit."""
+"""The API's operations on models. Functions take the request's session and never commit."""
 
 from collections.abc import Sequence
 
@@ -77,7 +77,7 @@ def own(row: Model) -> ModelFile:
 
 
 def delete(session: Session, model_id: str) -> list[str]:
-    """Delete a model that nothing names; give the notes of the files to remove once this is committed.
+    """Delete a model that nothing refers to; return the records of the files to delete after the commit.
 
     Raises:
         NotFound: there is none.

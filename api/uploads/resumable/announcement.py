@@ -1,4 +1,4 @@
-"""What a client announces of a file before it sends it: the header `Upload-Metadata`."""
+"""The header `Upload-Metadata`, which describes a file before the client sends it."""
 
 import base64
 import binascii
@@ -18,7 +18,7 @@ _PAIR = re.compile(r"([!-+\--~]+)(?: +([A-Za-z0-9+/=]*))?")  # a key in ASCII wi
 
 
 class Announcement(BaseModel):
-    """A file to come."""
+    """The description of a file to upload."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,4 +1,4 @@
-"""The last move of an upload in pieces: all its bytes have come, and it becomes a dataset or a model.
+"""Complete a resumable upload: when all its bytes have arrived, it becomes a dataset or a model.
 
 The request that brought the last byte makes it. Where that request's process died first, the reaper does, or the client
 that sends an empty piece at the end. Nothing else does: a GET never writes.
@@ -47,7 +47,7 @@ def hash_if_whole(arriving: Partial, length: int) -> str | None:
 
 
 def complete(work: UnitOfWork, store: Storage, row: ResumableUpload, sha256: str, arriving: Partial) -> None:
-    """Make of an upload what it was announced as; nothing, if that has been done.
+    """Turn an upload into the announced dataset or model, unless that has been done.
 
     Raises:
         Invalid: the file is not the one that was announced; it is removed.

@@ -1,4 +1,4 @@
-"""Uploads in pieces as the API shows them."""
+"""Resumable uploads as the API shows them."""
 
 from datetime import datetime
 from typing import Literal, Self
