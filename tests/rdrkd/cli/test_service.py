@@ -376,7 +376,7 @@ def test_keys_are_made_listed_and_revoked(live: Live, command: Command, monkeypa
     assert f"{newest['id']}: revoked" in command("keys", "revoke", newest["id"]).stderr
     assert lines(command("keys", "list", "--json"))[0]["revoked_at"]
     monkeypatch.setenv("RDRKD_TOKEN", live.key("alice", "submit")["Authorization"].removeprefix("Bearer "))
-    assert "expected a key of the scope admin" in str(command("keys", "list").exception)
+    assert "expected a key with the scope admin" in str(command("keys", "list").exception)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://127.0.0.2:9", "https://nowhere.invalid"])
