@@ -29,7 +29,7 @@ POLL_SECONDS = 0.5
 
 
 class News:
-    """That a job has been written to since one who waits looked last."""
+    """Whether a job has been written to since its waiting client last read it."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()

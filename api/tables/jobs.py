@@ -54,7 +54,7 @@ class Job(Leased, Owned, Base):
     pause: Mapped[str | None] = mapped_column(String(10))  # of one that is pausing: `save` or `latest`
     continues: Mapped[str | None] = mapped_column(String(40))  # id of the job with whose checkpoints it begins
     scratch_after: Mapped[int] = mapped_column(default=0)  # never resume from checkpoints of attempts up to this one
-    earlier: Mapped[list[Any]] = mapped_column(JSON, default=list)  # how it ended before its owner let it go on
+    earlier: Mapped[list[Any]] = mapped_column(JSON, default=list)  # how it ended before its owner retried it
     phase: Mapped[str | None] = mapped_column(String(20))
     study: Mapped[str | None] = mapped_column(String(40))  # whose report it draws
     request_id: Mapped[str | None] = mapped_column(String(40))  # of the request that has submitted it

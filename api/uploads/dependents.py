@@ -63,7 +63,7 @@ def _jobs(on_id: str, going_on: bool = False) -> Select[str]:
         going_on: only those that have not ended.
     """
     dependants = select(JobDependency.job_id).where(JobDependency.on_id == on_id)
-    if going_on:  # not a join: for that PostgreSQL may read all jobs that go on beside the few that refer to it
+    if going_on:  # not a join, for which PostgreSQL may read all active jobs instead of the few that refer to it
         status = select(Job.status).where(Job.id == JobDependency.job_id).scalar_subquery()
         dependants = dependants.where(status.not_in(TERMINAL))
     some = dependants.order_by(JobDependency.job_id).limit(MOST + 1).subquery()

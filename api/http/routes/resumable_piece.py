@@ -28,7 +28,7 @@ async def take_piece(request: Request, upload_id: str) -> str:
         WrongOffset: the piece begins elsewhere than where the last one ended.
         UploadBusy: another request is sending.
         TooLarge: the body goes beyond the announced length.
-        QuotaExceeded: the upload was abandoned, and its owner has stored too much since for it to go on.
+        QuotaExceeded: the upload had expired, and its owner's quota no longer allows it.
         StorageFull: the disk has no room for the piece; what has come stays.
     """
     version_of(request)

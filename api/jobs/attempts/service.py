@@ -28,7 +28,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Kept:
-    """A checkpoint with the files that are still in the storage; of its resume state nobody hears."""
+    """A checkpoint with the files that are still stored, except its resume state."""
 
     row: JobCheckpoint
     files: list[Artifact]
