@@ -15,6 +15,7 @@ class DatasetLinks(BaseModel):
     self: str
     versions: str = Field(description="all versions of its name")
     preview: str | None = Field(description="a JPEG of some of its images with their boxes; null: not available")
+    images: str | None = Field(description="some of its images with their boxes; null: not available")
 
 
 class DatasetView(BaseModel):
@@ -49,5 +50,6 @@ class DatasetView(BaseModel):
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
         address = f"/v1/datasets/{row.id}"
         preview = f"{address}/preview" if row.preview_key is not None else None
-        links = DatasetLinks(self=address, versions=f"{address}/versions", preview=preview)
+        images = f"{address}/images" if row.album_key is not None else None
+        links = DatasetLinks(self=address, versions=f"{address}/versions", preview=preview, images=images)
         return cls(**shown, format=(row.report or {}).get("format"), links=links)
