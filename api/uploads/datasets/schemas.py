@@ -46,7 +46,7 @@ class DatasetView(BaseModel):
 
     @classmethod
     def of(cls, row: Dataset) -> Self:
-        """Show a row."""
+        """Build the view of a row."""
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
         address = f"/v1/datasets/{row.id}"
         preview = f"{address}/preview" if row.preview_key is not None else None
