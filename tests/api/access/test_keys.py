@@ -79,7 +79,7 @@ def test_a_scope_holds_those_before_it(start: Start, scope: str, statuses: tuple
         for answer in answers:
             if answer.status_code == 403:
                 assert answer.json()["code"] == "insufficient_scope"
-                assert f"of the scope {scope}" in answer.json()["detail"]
+                assert f"with the scope {scope}" in answer.json()["detail"]
 
 
 def test_too_small_a_scope_is_told_before_the_body_is_read(start: Start) -> None:

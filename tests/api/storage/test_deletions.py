@@ -63,5 +63,5 @@ def test_an_upload_whose_file_was_removed_in_that_moment_is_refused(each_service
     stored = each_service.storage.put(io.BytesIO(b"x"), ".zip")
     each_service.storage.delete(stored.key)
 
-    with pytest.raises(Unavailable, match="removed just now"), each_service.database.transaction() as session:
+    with pytest.raises(Unavailable, match="just been removed"), each_service.database.transaction() as session:
         deletions.hold(session, each_service.storage, stored.key)

@@ -144,7 +144,7 @@ def test_a_file_that_was_collected_in_that_moment_is_asked_for_again(service: Se
     stored = service.storage.put(io.BytesIO(b"x"), ".zip")
     collect(service)
 
-    with pytest.raises(Unavailable, match="removed just now"), service.database.transaction() as session:
+    with pytest.raises(Unavailable, match="just been removed"), service.database.transaction() as session:
         deletions.hold(session, service.storage, stored.key)
 
 

@@ -92,8 +92,13 @@ def test_amp_runs_the_networks_in_its_type_and_the_terms_in_fp32(amp: Any, dtype
 
     def watch(_trainer: Trainer) -> None:
         assert trainer.distiller is not None
-        for role, model in (("student", trainer.distiller.student_model), ("teacher", trainer.distiller.teacher_model)):
-            model.model[1].conv.register_forward_hook(lambda m, i, out, role=role: types[role].add(out.dtype))
+        # The teacher's layer as a whole: its convolution and activation may be one operation.
+        layers = {
+            "student": trainer.distiller.student_model.model[1].conv,
+            "teacher": trainer.distiller.teacher_model.model[1],
+        }
+        for role, layer in layers.items():
+            layer.register_forward_hook(lambda m, i, out, role=role: types[role].add(out.dtype))
         for term in trainer.distiller.projector["terms"].values():
             term.register_forward_hook(lambda m, i, out: types["terms"].add(out.value.dtype))
 
