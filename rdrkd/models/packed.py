@@ -19,7 +19,7 @@ class _Weight:
     """A convolution's weight in oneDNN's layout, which depends on the input's shape; never copied or pickled."""
 
     def __init__(self) -> None:
-        self._shape: torch.Size | None = None
+        self._of: tuple[torch.Size, int, int] | None = None  # what it was laid out for and from
         self._tensor: Tensor | None = None
 
     def __deepcopy__(self, _memo: object) -> "_Weight":
@@ -29,12 +29,13 @@ class _Weight:
         return _Weight, ()
 
     def of(self, layer: nn.Conv2d, x: Tensor) -> Tensor:
-        """Return the weight for an input."""
-        if self._tensor is None or self._shape != x.shape:
+        """Return the weight for an input; a weight that has changed since, or was loaded, is laid out anew."""
+        wanted = (x.shape, layer.weight.data_ptr(), layer.weight._version)
+        if self._tensor is None or self._of != wanted:
             self._tensor = torch.ops.mkldnn._reorder_convolution_weight(
                 layer.weight, layer.padding, layer.stride, layer.dilation, layer.groups, x.shape
             )
-            self._shape = x.shape
+            self._of = wanted
         return self._tensor
 
 

@@ -69,6 +69,23 @@ def test_its_convolutions_activate_at_once_whatever_the_shape_and_carry_a_gradie
     assert flat(forward(pickle.loads(pickle.dumps(twin)), images)[0]).keys() == expected.keys()
 
 
+def test_weights_that_change_or_are_loaded_after_a_pass_count() -> None:
+    twin, other = frozen(trained("yolov8n-half")), frozen(trained("yolov8n-half"))
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        before = flat(forward(twin, images, decode=False)[0])
+        other.model[0].conv.weight.mul_(-20)
+        changed = flat(forward(other, images, decode=False)[0])
+        twin.model[0].conv.weight.mul_(-20)
+        found = flat(forward(twin, images, decode=False)[0])
+        twin.load_state_dict(frozen(trained("yolov8n-half")).state_dict())
+        again = flat(forward(twin, images, decode=False)[0])
+    for key, value in found.items():
+        torch.testing.assert_close(value, changed[key])
+        assert not torch.equal(value, before[key])
+        torch.testing.assert_close(again[key], before[key])
+
+
 def test_its_rounding_is_no_worse_than_that_of_the_model_by_an_order() -> None:
     torch.manual_seed(0)
     model, images = lively(build("yolo11n", ["a", "b"])).eval(), torch.rand(2, 3, 64, 64)
