@@ -13,8 +13,8 @@ TORCH ?= $(shell cat .venv/torch 2>/dev/null || echo cuda)
 # version, such as CPU_TORCH="--find-links ~/wheels torch==2.13.0+cpu torchvision==0.28.0+cpu".
 CPU_TORCH ?= --torch-backend cpu $(shell sed -n 's/^\(torch\(vision\)\{0,1\}==[0-9.]*\).*/\1/p' requirements/dev.txt)
 PYTEST_ARGS ?=
-# Processes that share the tests; each uses one thread and starts its own servers.
-TEST_PROCESSES ?= 2
+# Processes that share the tests; each uses one thread and starts its own servers. One more than two cores: some tests wait.
+TEST_PROCESSES ?= 3
 
 export UV_SYSTEM_CERTS = 1
 export UV_PYTHON_DOWNLOADS = never
