@@ -1,6 +1,6 @@
-"""Images of a dataset for people to leaf through: small copies one after the other in a file, and their boxes as JSON.
+"""A sample of a dataset's images to browse: small copies, concatenated in one file, and their boxes as JSON.
 
-The service must not decode strangers' images; what it hands out is drawn here, where the upload is checked.
+The service must not decode untrusted images, so the check of the upload draws what the service hands out.
 """
 
 import json
@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from rdrkd.data.dataset import Dataset
 from rdrkd.data.frames import Box, Frame
-from rdrkd.data.pixels import Pixels
+from rdrkd.data.jpeg import small_jpeg
 from rdrkd.data.preview import frame_of, ignored_of
 
 PICTURES, INDEX = "album.jpgs", "album.json"
@@ -37,7 +35,7 @@ def draw_album(dataset: Dataset, folder: Path) -> None:
     left, started = MOST_BYTES, time.monotonic()
     with (folder / PICTURES).open("wb") as pictures:
         for split, image, ignored in _chosen(dataset):
-            picture = _jpeg(dataset.read(image))
+            picture = small_jpeg(dataset.read(image), _SIDE, _QUALITY)
             if len(picture) > left or time.monotonic() - started > LONGEST_SECONDS:
                 break
             left -= pictures.write(picture)
@@ -71,10 +69,3 @@ def _described(frame: Frame) -> dict[str, Any]:
 
 def _corner(box: Box) -> list[float]:
     return [round(float(value), 2) for value in (box.x, box.y, box.width, box.height)]
-
-
-def _jpeg(pixels: Pixels) -> bytes:
-    factor = min(1.0, _SIDE / max(pixels.shape[:2]))
-    size = [max(1, round(side * factor)) for side in (pixels.shape[1], pixels.shape[0])]
-    resized = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if factor < 1 else pixels
-    return bytes(cv2.imencode(".jpg", resized, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1])

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from rdrkd.data import Dataset
+from rdrkd.data.jpeg import small_jpeg
 from rdrkd.data.pixels import Pixels
 from rdrkd.evaluation.evaluate import Collector
 from rdrkd.evaluation.ground_truth import LabelledImage
@@ -70,7 +70,7 @@ class Gallery:
         shown = []
         for place, (image, file) in enumerate(zip(self.images, SHOWN, strict=False)):
             pixels, truth = data.read(image.path), truth_of(image)
-            write_atomically(folder / file, _jpeg(pixels))
+            write_atomically(folder / file, small_jpeg(pixels, _SIDE, _QUALITY))
             shown.append(self._entry(place, truth) | {
                 "file": file, "name": image.path.name, "width": image.width, "height": image.height,
                 "maps": maps(pixels, truth) if maps is not None else [],
@@ -114,9 +114,3 @@ def _of_image(rows: Boxes, place: int) -> Boxes:
 
 def _listed(boxes: Boxes) -> list[list[float]]:
     return [[int(box[0]), *(round(float(value), 3) for value in box[1:])] for box in boxes[:_MOST]]
-
-
-def _jpeg(pixels: Pixels) -> bytes:
-    factor = min(1.0, _SIDE / max(pixels.shape[:2]))
-    resized = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) if factor < 1 else pixels
-    return bytes(cv2.imencode(".jpg", resized, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1])
