@@ -1,4 +1,4 @@
-"""What the forms of jobs and studies offer, and what both say of a spec that is refused."""
+"""What the forms of jobs and studies share: the choices they offer, and how they show a refused spec."""
 
 import asyncio
 import time
@@ -52,6 +52,17 @@ def errors_of(refused: Refused) -> list[dict[str, str]]:
         {"level": "error", "pointer": each.get("pointer") or "", "detail": each.get("detail", "")}
         for each in refused.document.get("errors") or [{"detail": str(refused)}]
     ]
+
+
+def kept(visit: Visit, refused: Refused) -> dict[str, str]:
+    """Return a form's fields as they were filled in, to show them again beside the refusal.
+
+    Raises:
+        Refused: the caller may not submit at all, so there is no form to return to.
+    """
+    if refused.status in (401, 403):
+        raise refused
+    return {name: str(value) for name, value in visit.form.items()}
 
 
 def url(visit: Visit) -> str:

@@ -29,6 +29,7 @@ from rdrkd.study.timing import stretched_spec
 MOST_MEMBERS = 1000
 MOST_ENDS = 1000  # of members, that one round looks at
 COMPARE_PRIORITY = 100  # a report takes seconds, so it should not wait behind trainings
+FIELDS = {"/teacher": "/teacher/model", "/model": "/student"}  # of a member's spec -> of the study's
 Ended = frozenset({Status.FAILED, Status.CANCELLED})
 
 
@@ -339,6 +340,6 @@ def faults(session: Session, spec: Spec) -> Iterator[Problem]:
     for method in spec.each_method:
         member = JOB_SPEC.validate_python(job_spec(spec, method, spec.seeds[0], teacher))
         for problem in input_checks.faults(session, member):
-            where = {"/teacher": "/teacher/model", "/model": "/student"}.get(problem.where, problem.where)
+            where = FIELDS.get(problem.where, problem.where)
             of = f" (method {method.name})" if where.startswith("/distillation") else ""
             yield Problem("/methods" if of else where, problem.detail + of)

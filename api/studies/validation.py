@@ -13,8 +13,6 @@ from rdrkd.spec import JOB_SPEC
 from rdrkd.spec.study import Study
 from rdrkd.study.members import job_spec, teacher_spec
 
-_FIELDS = {"/teacher": "/teacher/model", "/model": "/student"}  # of a member's spec -> of the study's
-
 
 class StudyValidation(BaseModel):
     """The result of validating a study; nothing is queued."""
@@ -53,7 +51,7 @@ def _known(session: Session, spec: Study) -> list[Finding]:
     trained = teacher_spec(spec)
     content = trained or job_spec(spec, spec.each_method[0], spec.seeds[0], spec.teacher.model.model_dump(mode="json"))
     return [
-        finding.model_copy(update={"pointer": _FIELDS.get(finding.pointer, finding.pointer)})
+        finding.model_copy(update={"pointer": service.FIELDS.get(finding.pointer, finding.pointer)})
         for finding in findings(session, JOB_SPEC.validate_python(content))
         if finding.level != "error"
     ]

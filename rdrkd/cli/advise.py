@@ -19,6 +19,7 @@ from rdrkd.cli.options import Device
 from rdrkd.cli.reading import takes_reading
 from rdrkd.errors import SpecError
 from rdrkd.events import EXIT_DONE
+from rdrkd.figures import duration
 from rdrkd.process import environment
 from rdrkd.process.process import events_stream
 
@@ -237,14 +238,3 @@ def _lines(content: Mapping[str, Any]) -> list[str]:
         rows.append((f"cost of {cost['student']}", takes, cost["basis"]))
     first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
     return [f"{name:{first}}  {value:{second}}  {why}" for name, value, why in rows]
-
-
-def duration(seconds: float) -> str:
-    """Return a duration for people.
-
-    >>> duration(42), duration(1500), duration(20000)
-    ('42 s', '25 min', '5.6 h')
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -28,13 +28,11 @@ async def check(visit: Visit) -> Response:
 
 
 async def submit(visit: Visit) -> Response:
-    """Submit the job; what is refused is said above the form, which keeps what was filled in."""
+    """Submit the job; a refusal is shown above the form, which keeps its fields."""
     try:
         job = await visit.client.submit(_spec(visit))
     except Refused as refused:
-        if refused.status in (401, 403):
-            raise
-        return await _shown(visit, {k: str(v) for k, v in visit.form.items()}, _base(visit.form), refused)
+        return await _shown(visit, choices.kept(visit, refused), _base(visit.form), refused)
     return visit.go(f"/jobs/{job.id}")
 
 

@@ -27,13 +27,11 @@ async def check(visit: Visit) -> Response:
 
 
 async def submit(visit: Visit) -> Response:
-    """Submit the study; what is refused is said above the form, which keeps what was filled in."""
+    """Submit the study; a refusal is shown above the form, which keeps its fields."""
     try:
         study = await visit.client.submit_study(_spec(visit))
     except Refused as refused:
-        if refused.status in (401, 403):
-            raise
-        return await _shown(visit, {name: str(value) for name, value in visit.form.items()}, refused)
+        return await _shown(visit, choices.kept(visit, refused), refused)
     return visit.go(f"/studies/{study.id}")
 
 
