@@ -1,6 +1,6 @@
-"""The predictions that a job leaves, as drawings over its images; what is not as it should be is refused, not drawn.
+"""The predictions of a job, drawn over its images. A file that does not fit this schema is refused, not drawn.
 
-The file comes from a process that reads strangers' uploads (`rdrkd.evaluation.gallery` writes it).
+`rdrkd.evaluation.gallery` writes the file, in a process that reads untrusted uploads.
 """
 
 from typing import Annotated, Any, Literal
@@ -58,18 +58,18 @@ class Image(_Read):
 
 
 class Predictions(_Read):
-    """All of it."""
+    """The content of the file: class names, networks and images."""
 
     names: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=10_000)]
     networks: Annotated[dict[Who, Network], Field(min_length=1)]
     images: Annotated[list[Image], Field(max_length=9)]
 
     def sides(self) -> list[tuple[str, str]]:
-        """Return what can be put on either side: value and name."""
+        """Return the choices for each side: value and name."""
         return [(who, CALLED[who]) for who in (TRUTH, "teacher", "alone", "student") if who in {TRUTH, *self.networks}]
 
     def overlays(self) -> list[tuple[str, str]]:
-        """Return what can be laid over the images: value and name."""
+        """Return the maps that can be laid over the images: value and name."""
         maps = {(one.term, one.level) for image in self.images for one in image.maps}
         return [(f"{term}-{level}", f"{MAPS[term]}, {level}") for term, level in sorted(maps)]
 

@@ -1,4 +1,4 @@
-"""Whether the COCO JSON beside YOLO labels says the same boxes: training reads the labels, evaluation the JSON."""
+"""Compare YOLO labels with the COCO JSON beside them: training reads the labels, evaluation the JSON."""
 
 from collections.abc import Sequence
 

@@ -1,8 +1,9 @@
 """A frozen network's convolutions on a CPU: with their activation in one operation, from weights that oneDNN laid out.
 
 PyTorch hands oneDNN a weight in its own layout, which oneDNN reorders in every pass, and a single thread's 1x1
-convolutions to another library. What follows calls the operation that PyTorch's own compiler puts in their place,
-which computes the same. It has no gradient, and is left out where one is wanted, under autocast and torch.compile.
+convolutions to another library. This module calls the operation that PyTorch's own compiler puts in their place, which
+computes the same. That operation has no gradient, so the plain one runs where a gradient, autocast or torch.compile is
+used.
 """
 
 from typing import Any
@@ -40,7 +41,7 @@ class _Weight:
 
 
 class PackedConv2d(nn.Conv2d):
-    """A convolution."""
+    """A convolution that runs from packed weights where it can."""
 
     packed: _Weight
 
@@ -50,7 +51,7 @@ class PackedConv2d(nn.Conv2d):
 
 
 class PackedConv(Conv):
-    """Ultralytics' convolution with its activation, its normalisation folded in."""
+    """Ultralytics' convolution with its activation; its normalisation has been folded into the weights."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve and activate, (B, C, H, W)."""

@@ -1,4 +1,4 @@
-"""Endpoints of some of a dataset's images, to leaf through them with their boxes."""
+"""Endpoints to browse a sample of a dataset's images with their boxes."""
 
 from typing import Annotated, Any, Self
 
@@ -112,7 +112,7 @@ def get_dataset_image(
 
 
 class _Piece(Response):
-    """A part of a stored file that is a JPEG; it never changes under its address."""
+    """A JPEG that is a part of a stored file; its URL always returns the same bytes."""
 
     def __init__(self, store: Storage, key: str, offset: int, size: int) -> None:
         guards = {"Cache-Control": "private, max-age=3600, immutable", "Content-Security-Policy": SANDBOX}
@@ -124,7 +124,7 @@ class _Piece(Response):
                 self._set(file.read(size))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; what lies in a bucket is read now."""
+        """Send the picture; read it first if the store is a bucket."""
         if not self.body:
             content = b""
             async with self._store.reader(self._key) as reader:

@@ -1,7 +1,6 @@
-"""Some of a dataset's images to leaf through: the pictures are one stored file, their index is in the row.
+"""A sample of a dataset's images to browse: the pictures are one stored file, their index is in the row.
 
-The inspection has drawn both (`rdrkd.data.album`), and it has opened a stranger's file: what it says is read as what
-follows, or not at all.
+The inspection draws both (`rdrkd.data.album`) from an untrusted file, so the index must fit the schema below.
 """
 
 from collections.abc import Sequence
