@@ -29,6 +29,7 @@ from ultralytics.engine.exporter import Exporter  # noqa: E402
 from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator  # noqa: E402
 from ultralytics.nn.autobackend import AutoBackend  # noqa: E402
 from ultralytics.nn.distill_model import DistillationModel, FeatureHook  # noqa: E402
+from ultralytics.nn.modules.conv import Conv  # noqa: E402
 from ultralytics.nn.modules.head import Detect  # noqa: E402
 from ultralytics.nn.tasks import DetectionModel, torch_safe_load, yaml_model_load  # noqa: E402
 from ultralytics.utils import ASSETS_URL, DEFAULT_CFG_KEYS, LOGGER, RANK, USER_CONFIG_DIR  # noqa: E402
@@ -49,6 +50,7 @@ __all__ = [
     "ULTRALYTICS_VERSION",
     "YOLO",
     "AutoBackend",
+    "Conv",
     "Detect",
     "DetectionModel",
     "DetectionTrainer",

@@ -10,11 +10,10 @@ thread (OMP_NUM_THREADS=1) is what that work leaves nearly alone.
 """
 
 import copy
-import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -32,6 +31,7 @@ from rdrkd.data.scenes import NAMES, render
 from rdrkd.distillation.distiller import Distiller
 from rdrkd.errors import SpecError
 from rdrkd.events import EXIT_DONE
+from rdrkd.files import write_json
 from rdrkd.models import build
 from rdrkd.process.devices import CPU, devices_of
 from rdrkd.run import cost
@@ -107,7 +107,8 @@ def bench(
     """Measure, print the table, and write `bench-<device>.json` (or `bench-methods-<device>.json`) into `output`.
 
     With `everything`, each term, level, option and comparator is measured, too, with memory and an epoch
-    (`rdrkd.run.cost`).
+    (`rdrkd.run.cost`). The file is written after each round, so that a run that is cut short loses one round at most;
+    `complete` says whether this one was.
 
     Raises:
         SpecError: processor time is asked for on a GPU, which works while the processor does not.
@@ -117,23 +118,28 @@ def bench(
     if processor_time and setting.device != "cpu":
         raise SpecError(f"expected the CPU for processor time, got {setting.device}")
     steps, beside = build_method_steps(setting, methods) if methods else (build_steps(setting), None)
-    extra: dict[str, Any] = {}
     if everything:
-        extra["epoch"] = cost.epochs(setting.student, setting.imgsz, setting.batch, setting.device)
         steps |= build_recipe_steps(setting, cost.recipes())
-        extra["peak_mebibytes"] = cost.peaks(steps, setting.device)
-    samples = measure(
-        steps, rounds, setting.device, console, time.process_time if processor_time else time.perf_counter
-    )
-    report = {
+    clock = time.process_time if processor_time else time.perf_counter
+    report: dict[str, Any] = {
         "setting": asdict(setting), "clock": "processor" if processor_time else "wall",
-        "rounds": rounds, "warm_up_rounds": WARM_UP, **_circumstances(setting.device),
+        "rounds": 0, "warm_up_rounds": WARM_UP, "complete": False, **_circumstances(setting.device),
         **({"trained_beside_student": beside} if beside else {}),
-        **extra, **summary(samples),
     }  # fmt: skip
     output.mkdir(parents=True, exist_ok=True)
     target = output / f"bench-{'methods-' if methods else ''}{setting.device.split(':')[0]}.json"
-    target.write_text(json.dumps(report, indent=2) + "\n")
+
+    def write(**found: Any) -> None:
+        report.update(found)
+        write_json(target, report)
+
+    if everything:
+        write(peak_mebibytes=cost.peaks(steps, setting.device))
+    for samples in measure(steps, rounds, setting.device, console, clock):
+        write(rounds=len(samples["student"]), **summary(samples))
+    if everything:
+        write(epoch=cost.epochs(setting.student, setting.imgsz, setting.batch, setting.device))
+    write(complete=True)
     console.print(_table(report))
     console.print(f"Written to [bold]{target}[/]")
     return EXIT_DONE
@@ -254,8 +260,8 @@ def _batch(setting: Setting, seed: int) -> Batch:
 
 def measure(
     steps: dict[str, Step], rounds: int, device: str, console: Console, clock: Clock = time.perf_counter
-) -> dict[str, list[float]]:
-    """Time every kind once a round, in an order that turns; give milliseconds by kind, a figure a round."""
+) -> Iterator[dict[str, list[float]]]:
+    """Time every kind once a round, in an order that turns; yield all milliseconds by kind after each round."""
     kinds = list(steps)
     samples: dict[str, list[float]] = {kind: [] for kind in kinds}
     for number in track(range(WARM_UP + rounds), description="measuring", console=console, transient=True):
@@ -263,7 +269,8 @@ def measure(
             elapsed = _timed(steps[kind], device, clock)
             if number >= WARM_UP:
                 samples[kind].append(elapsed)
-    return samples
+        if number >= WARM_UP:
+            yield samples
 
 
 def _timed(step: Step, device: str, clock: Clock) -> float:
@@ -294,8 +301,8 @@ def summary(samples: dict[str, list[float]]) -> dict[str, Any]:
     }
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+def _spread(values: list[float]) -> dict[str, float]:
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
     return {"median": round(statistics.median(values), 3), "p25": round(low, 3), "p75": round(high, 3)}
 
 

@@ -13,12 +13,12 @@ Figures of a full probe, by name; `<part>` is a level `P2`..`P5`, or a kind of l
     batch/objects, batch/foreground       boxes in the batch, share of the anchors that are responsible for one
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from rdrkd.diagnostics.gradient import Gradient
 from rdrkd.diagnostics.guard import InertGuard
 from rdrkd.losses import Output, level_name
 from rdrkd.models.levels import Tap
@@ -27,7 +27,6 @@ _STEPS = (1, 100)  # probed in full, beside what is asked for
 _AT_ONCE = 5  # probes that are made as soon as they are wanted
 _APART = 100  # steps from one of the later ones to the next: a probe of RDR-KD costs about two steps
 _DEAD = 1e-3  # a channel is dead whose deviation is below this share of its map's mean deviation
-Gradient = list[Tensor | None]
 Maps = Mapping[Tap, Tensor]  # (B, C, H, W) each
 
 
@@ -39,6 +38,7 @@ class Probe:
         loss_scale: gives AMP's present loss scale, so that probed gradients do not underflow in fp16.
         found: the figures of the last full probe.
         fresh: whether `found` has not been looked at yet; the reader clears it.
+        full: whether the newest step was probed in full.
         steps: steps observed so far.
         made, last: how many full probes there were, and the step of the last.
     """
@@ -49,7 +49,7 @@ class Probe:
         self.loss_scale: Callable[[], float] = _no_scale
         self.found: dict[str, float] = {}
         self._norms: dict[str, float] = {}  # of the last full probe, unweighted, by term and by part
-        self.fresh = False
+        self.fresh = self.full = False
         self.steps = 0
         self.made = self.last = 0
 
@@ -72,30 +72,42 @@ class Probe:
             TermInertError: an enabled term has not reached the student for too long.
         """
         self.steps += 1
-        full = (self.wanted and self._affordable) or self.steps in _STEPS
+        self.full = full = (self.wanted and self._affordable) or self.steps in _STEPS
         names = list(outputs) if full or measure else [name for name in outputs if name in self.guard.watching]
         if not names:
             return None
-        parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
-        gradients = {name: self._gradient(outputs[name].value, parameters) for name in names}
-        norms = {name: _norm(gradient) for name, gradient in gradients.items()}
+        gradient = Gradient([each for each in student.parameters() if each.requires_grad], self.loss_scale)
+        norms = {"task": gradient.norm(task, keep=full)} if full or measure else {}
+        cosines: dict[str, float] = {}
+        for name in names:
+            norms[name] = gradient.norm(outputs[name].value)
+            cosines[name] = gradient.cosine
         self.guard.observe({name: (float(outputs[name].value.detach()), norms[name]) for name in names}, objects)
         if not (full or measure):
             return None
-        of_task = self._gradient(task, parameters)
-        norms["task"] = _norm(of_task)
         if full:
-            self.wanted, self.fresh = False, True
-            self.made, self.last = self.made + 1, self.steps
-            self.found = {"task/gradient_norm": norms["task"], "batch/objects": float(objects)}
-            self._norms = {name: norms[name] for name in outputs}
-            for name, output in outputs.items():
-                self.found[f"{name}/cosine"] = _cosine(gradients[name], of_task)
-                for part, value in output.parts.items():
-                    self.found[f"{name}/{part}"] = float(value.detach())
-                    self._norms[f"{name}/{part}"] = _norm(self._gradient(value, parameters))
-                self.found |= {f"{name}/{share}": float(value) for share, value in output.shares.items()}
+            self._report(outputs, norms, cosines, objects, gradient)
         return norms
+
+    def _report(
+        self,
+        outputs: Mapping[str, Output],
+        norms: Mapping[str, float],
+        cosines: Mapping[str, float],
+        objects: int,
+        gradient: Gradient,
+    ) -> None:
+        """Make a full probe of what was measured, and of the terms' parts."""
+        self.wanted, self.fresh = False, True
+        self.made, self.last = self.made + 1, self.steps
+        self.found = {"task/gradient_norm": norms["task"], "batch/objects": float(objects)}
+        self._norms = {name: norms[name] for name in outputs}
+        for name, output in outputs.items():
+            self.found[f"{name}/cosine"] = cosines[name]
+            for part, value in output.parts.items():
+                self.found[f"{name}/{part}"] = float(value.detach())
+                self._norms[f"{name}/{part}"] = gradient.norm(value)
+            self.found |= {f"{name}/{share}": float(value) for share, value in output.shares.items()}
 
     @property
     def _affordable(self) -> bool:
@@ -123,18 +135,6 @@ class Probe:
                 level = level_name(stride) if layers == "fpn" else f"{layers}-{level_name(stride)}"
                 self.found[f"{role}/{level}/dead_channels"] = dead_channels(x.detach())
 
-    def _gradient(self, value: Tensor, parameters: Sequence[nn.Parameter]) -> Gradient:
-        """Return a value's gradient at the parameters; unscaled where AMP's scale is still too high for it."""
-        if not value.requires_grad:
-            return []
-        gradient: Gradient = []
-        for scale in dict.fromkeys((self.loss_scale(), 1.0)):
-            found = torch.autograd.grad(value * scale, list(parameters), retain_graph=True, allow_unused=True)
-            gradient = [None if part is None else part.float() / scale for part in found]
-            if math.isfinite(_norm(gradient)):
-                break
-        return gradient
-
 
 def dead_channels(x: Tensor) -> float:
     """Share of the channels of a map (B, C, H, W) that are constant over batch and cells, next to the others.
@@ -144,17 +144,6 @@ def dead_channels(x: Tensor) -> float:
     """
     deviation = x.float().transpose(0, 1).flatten(1).std(1)
     return float((deviation < _DEAD * deviation.mean().clamp(min=torch.finfo(torch.float32).tiny)).float().mean())
-
-
-def _norm(gradient: Gradient) -> float:
-    squares = [part.square().sum() for part in gradient if part is not None]
-    return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
-
-
-def _cosine(one: Gradient, other: Gradient) -> float:
-    products = [(a * b).sum() for a, b in zip(one, other, strict=False) if a is not None and b is not None]
-    norms = _norm(one) * _norm(other)
-    return float(torch.stack(products).sum()) / norms if products and norms else 0.0
 
 
 def _no_scale() -> float:

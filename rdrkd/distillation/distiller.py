@@ -110,7 +110,7 @@ class Distiller(DistillationModel):
             outputs = {name: self._term(name, shared, teacher_maps, aligned) for name in self.weights}
             self._look(task.sum() / len(images), outputs, len(batch["bboxes"]))
             weights = self.applied
-            if self.probe.fresh:
+            if self.probe.full:
                 self.probe.weigh(self.weights, self.factor)
                 self.probe.look({"teacher": teacher_maps, "student": student_maps}, shared["branches"][0].foreground)
             # Eq. 11

@@ -3,6 +3,8 @@
 import dataclasses
 import io
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -30,7 +32,7 @@ from rdrkd.spec import TABLE_1, Preset
 def test_every_kind_of_step_is_timed_once_a_round() -> None:
     setting = dataclasses.replace(setting_for("cpu"), teacher="yolov8n", student="yolov8n-half", imgsz=64, batch=1)
     steps = build_steps(setting)
-    samples = measure(steps, 2, setting.device, Console(file=io.StringIO()))
+    *_, samples = measure(steps, 2, setting.device, Console(file=io.StringIO()))
     assert list(samples) == list(KINDS)
     assert all(len(times) == 2 and min(times) > 0 for times in samples.values())
 
@@ -38,7 +40,7 @@ def test_every_kind_of_step_is_timed_once_a_round() -> None:
 def test_presets_are_timed_beside_the_student_alone() -> None:
     setting = dataclasses.replace(setting_for("cpu"), teacher="yolov8n", student="yolov8n-half", imgsz=64, batch=1)
     steps, beside = build_method_steps(setting, [Preset.PKD, Preset.PKD_DKD, Preset.DKD])
-    samples = measure(steps, 2, setting.device, Console(file=io.StringIO()), time.process_time)
+    *_, samples = measure(steps, 2, setting.device, Console(file=io.StringIO()), time.process_time)
     assert list(samples) == [*ALONE, "pkd", "pkd+dkd", "dkd"]
     assert all(len(times) == 2 and min(times) > 0 for times in samples.values())
     # a 1x1 convolution without bias at each of P3 to P5
@@ -69,6 +71,23 @@ def test_the_report_says_under_what_circumstances(tmp_path: Path) -> None:
     assert set(report["ratios_to_student"]) == set(KINDS)
     assert report["ratios_to_student"]["student"]["median"] == 1.0
     assert {"torch", "ultralytics", "rdrkd", "python"} == set(report["versions"])
+    assert (report["rounds"], report["complete"]) == (3, True)
+
+
+@pytest.mark.slow
+def test_a_bench_that_is_killed_leaves_the_rounds_it_had_finished(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rdrkd", "bench", "--device", "cpu", "--rounds", "100000", "--output", tmp_path]
+    report, target = {"rounds": 0}, tmp_path / "bench-cpu.json"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 240
+        while report["rounds"] < 2 and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.2)
+            report = json.loads(target.read_text()) if target.exists() else report
+        process.kill()
+    report = json.loads(target.read_text())
+    assert report["rounds"] >= 2
+    assert report["complete"] is False
+    assert len(report["samples_milliseconds"]["rdr_kd"]) == report["rounds"]
 
 
 def test_parts_of_a_step_are_measured_with_their_memory() -> None:

@@ -57,6 +57,11 @@ def crossed_by_hooks(teacher: DetectionModel, image: Tensor, branch: str, given:
     return prediction
 
 
+def close(found: Tensor, expected: Tensor) -> None:
+    """The frozen teacher computes with a gradient by other operations than without: both are as far from float64."""
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * float(expected.detach().abs().max()))
+
+
 @every_pair
 @pytest.mark.parametrize("split", [1, 2])
 def test_what_crosses_is_what_the_whole_teacher_makes_of_the_student_s_map(
@@ -70,11 +75,11 @@ def test_what_crosses_is_what_the_whole_teacher_makes_of_the_student_s_map(
         assert given.cross is not None
         expected = crossed_by_hooks(distiller.teacher_model, data["img"], name, given, split)
         crossed = given.cross.rest(given.cross.teacher.joined(given.cross.student, align_scale))
-        torch.testing.assert_close(crossed.scores, expected["scores"])
-        torch.testing.assert_close(crossed.boxes, decode_boxes(expected, distiller.teacher_model.stride))
+        close(crossed.scores, expected["scores"])
+        close(crossed.boxes, decode_boxes(expected, distiller.teacher_model.stride))
         assert (crossed.sides is None) == (teacher == "yolo26n")
         own = branches(distiller.teacher_model(data["img"]))[name]
-        torch.testing.assert_close(given.cross.rest(given.cross.teacher).scores, own["scores"])
+        close(given.cross.rest(given.cross.teacher).scores, own["scores"])
 
 
 @every_pair
