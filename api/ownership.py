@@ -28,7 +28,8 @@ class Owned:
     @classmethod
     def readable_by(cls, owner: Any) -> ColumnElement[bool]:
         """Return which rows an owner may read; a table whose rows can be shared adds these."""
-        return cls.owner == owner
+        own: ColumnElement[bool] = cls.owner == owner
+        return own
 
 
 def bind(session: Session, caller: Caller, with_shared: bool = False) -> None:

@@ -1,7 +1,7 @@
 """Endpoints that share datasets and models with other owners."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field
@@ -20,7 +20,7 @@ READER = form(
     "an owner: up to 64 letters, digits, `_`, `.`, `@` and `-` that begin with a letter or digit; or `*` for everyone",
 )
 Reader = Annotated[str, Path(pattern=READER, description="an owner, or `*` for everyone", examples=["survey-team"])]
-DELETED = {204: {"description": "not shared (any more)"}}
+DELETED: dict[int | str, dict[str, Any]] = {204: {"description": "not shared (any more)"}}
 router = APIRouter(route_class=Route)
 
 
