@@ -1,5 +1,6 @@
 """`rdrkd console`: the pages of a service elsewhere, served on this machine."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -7,14 +8,17 @@ from typing import Annotated
 
 import typer
 
-from rdrkd.cli.connection import URL, TokenFile, Url
+from rdrkd.cli.connection import URL, Json, TokenFile, Url
 
 Port = Annotated[int, typer.Option(help="TCP port to listen on, on this machine only.")]
 
 
-def console(url: Url = URL, token_file: TokenFile = None, port: Port = 8001) -> None:
+def console(url: Url = URL, token_file: TokenFile = None, port: Port = 8001, as_json: Json = False) -> None:
     """Serve the console of a service elsewhere at http://127.0.0.1:PORT; a local one has it at its own address."""
     token = {"RDRKD_TOKEN": token_file.read_text().strip()} if token_file else {}
+    if as_json:
+        typer.echo(json.dumps({"console": f"http://127.0.0.1:{port}", "service": url}))
+        sys.stdout.flush()  # the next call replaces this process
     typer.echo(f"the console of {url} is at http://127.0.0.1:{port}; stop it with Ctrl-C", err=True)
     # By name: the library imports no web framework.
     command = [sys.executable, "-m", "api", "console", "--url", url, "--port", str(port)]
