@@ -101,11 +101,12 @@ def _settle(
     problems: Problems,
     written: Stored | None = None,
 ) -> UploadStatus:
-    file = place.folder(check.id, check.attempt) / previews.NAME
-    preview = previews.keep(place.storage, check, file) if not problems else None
+    folder = place.folder(check.id, check.attempt)
+    preview = previews.keep(place.storage, check, folder / previews.NAME) if not problems else None
+    album = previews.keep_album(place.storage, check, folder / previews.ALBUM) if preview is not None else None
 
     def settle(session: Session) -> UploadStatus:
-        status = upload_checks.settle(session, check, report, problems, preview=preview, written=written)
+        status = upload_checks.settle(session, check, report, problems, preview=preview, album=album, written=written)
         if written is not None:
             deletions.hold(session, place.storage, written.key)  # the same content may be going just now
         return status

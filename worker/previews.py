@@ -1,15 +1,26 @@
-"""The picture that the inspection of a dataset draws, as a file of the store."""
+"""The pictures that the inspection of a dataset draws, as files of the store.
 
+The inspection has opened a stranger's file, so what it leaves is not believed to be pictures.
+"""
+
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from api.db import Database
 from api.jobs.upload_checks import Check
 from api.storage import Storage, Stored, deletions
 from api.tables.datasets import Dataset
+from api.uploads.datasets.album import Album, Index
+
+log = logging.getLogger(__name__)
 
 NAME = "preview.jpg"
+ALBUM, PICTURES, DESCRIBED = "album", "album.jpgs", "album.json"  # the folder, and the names of `rdrkd.data.album`
 MOST_BYTES = 4 << 20
+MOST_OF_ALBUM, MOST_OF_INDEX = 2**25, 2**23
 _JPEG = b"\xff\xd8\xff"
 
 
@@ -17,12 +28,12 @@ def options(check: Check, folder: Path) -> Sequence[str | Path]:
     """Return the inspection's options that concern datasets alone."""
     if check.table is not Dataset:
         return []
-    return ["--preview", folder / NAME, *check.words.options]
+    return ["--preview", folder / NAME, "--album", folder / ALBUM, *check.words.options]
 
 
 def keep(storage: Storage, check: Check, file: Path) -> Stored | None:
-    """Store what the inspection has drawn; it has opened a stranger's file, so it is not believed to be a picture."""
-    if not file.is_file() or file.is_symlink() or file.stat().st_size > MOST_BYTES:
+    """Store the preview, if there is one."""
+    if not _is_plain(file, MOST_BYTES):
         return None
     with file.open("rb") as stream:
         if stream.read(len(_JPEG)) != _JPEG:
@@ -30,11 +41,37 @@ def keep(storage: Storage, check: Check, file: Path) -> Stored | None:
     return storage.put_file(file, _key(check))
 
 
+def keep_album(storage: Storage, check: Check, folder: Path) -> Album | None:
+    """Store the album, if there is one: its index must be one, and every picture must begin like a JPEG."""
+    pictures, described = folder / PICTURES, folder / DESCRIBED
+    if not _is_plain(pictures, MOST_OF_ALBUM) or not _is_plain(described, MOST_OF_INDEX):
+        return None
+    try:
+        index = Index.model_validate_json(described.read_bytes())
+    except ValidationError:
+        log.warning("the index of the images of %s is none", check.id)
+        return None
+    offsets = index.offsets()
+    if not index.images or offsets[-1] != pictures.stat().st_size:
+        return None
+    with pictures.open("rb") as stream:
+        for offset in offsets[:-1]:
+            stream.seek(offset)
+            if stream.read(len(_JPEG)) != _JPEG:
+                return None
+    return Album(storage.put_file(pictures, _key(check, "album")), index)
+
+
+def _is_plain(file: Path, most: int) -> bool:
+    return file.is_file() and not file.is_symlink() and file.stat().st_size <= most
+
+
 def drop(database: Database, storage: Storage, check: Check) -> None:
     """Remove what an attempt has stored that came too late, unless its row names it."""
     if check.table is Dataset:
-        deletions.drop_unnamed(database, storage, _key(check))
+        for suffix in ("jpg", "album"):
+            deletions.drop_unnamed(database, storage, _key(check, suffix))
 
 
-def _key(check: Check) -> str:
-    return f"previews/{check.id}/attempt-{check.attempt}.jpg"
+def _key(check: Check, suffix: str = "jpg") -> str:
+    return f"previews/{check.id}/attempt-{check.attempt}.{suffix}"

@@ -12,6 +12,7 @@ from api.console.forwarding import forwarding
 from api.console.pages import (
     administration,
     compare,
+    dataset_images,
     datasets,
     home,
     job,
@@ -37,6 +38,7 @@ PAGES: list[tuple[str, Handler]] = [
     (f"/jobs/{ID}/predictions", predictions.predictions),
     ("/datasets", datasets.datasets),
     (f"/datasets/{ID}", datasets.dataset),
+    (f"/datasets/{ID}/images", dataset_images.images),
     ("/models", models.models),
     (f"/models/{ID}", models.model),
     ("/studies", studies.studies),

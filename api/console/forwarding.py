@@ -13,7 +13,7 @@ from api.console.visit import Visit, endpoint
 PREFIX = "/through"
 _NAME = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
 READ = re.compile(
-    rf"/v1/(jobs/{_NAME}/(weights|metrics|logs|artifacts/{_NAME})|(models/{_NAME}/weights)|(datasets/{_NAME}/preview)"
+    rf"/v1/(jobs/{_NAME}/(weights|metrics|logs|artifacts/{_NAME})|(models/{_NAME}/weights)|(datasets/{_NAME}/(preview|images/[0-9]+))"
     rf"|(studies/{_NAME}/report)|(uploads/{_NAME})|source)"
 )
 WRITTEN = re.compile(rf"/v1/uploads(/{_NAME})?")

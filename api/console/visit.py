@@ -63,10 +63,10 @@ class Visit:
             *([("/administration", "Administration")] if self.is_admin else [("/webhooks", "Webhooks")]),
         ]
 
-    def page(self, after: str | None) -> str:
+    def page(self, after: str | int | None) -> str:
         """Return the address of another page of the list that is shown."""
         kept = [(name, value) for name, value in self.request.query_params.multi_items() if name != "after"]
-        return "?" + urlencode([*kept, *([("after", after)] if after else [])])
+        return "?" + urlencode([*kept, *([("after", str(after))] if after is not None else [])])
 
     def here(self, path: str) -> bool:
         """Return whether the page belongs to this entry of the navigation."""

@@ -49,6 +49,7 @@ from api.http.routes import (
     audit,
     caller,
     control,
+    dataset_images,
     datasets,
     events,
     jobs,
@@ -150,6 +151,7 @@ def _v1() -> APIRouter:
     for feature in (
         jobs,  # first: routers are tried in turn, and clients that poll ask for jobs
         datasets,
+        dataset_images,
         models,
         model_registry,
         shares,

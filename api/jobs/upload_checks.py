@@ -23,6 +23,7 @@ from api.tables.leases import Fenced
 from api.tables.models import Model, ModelFile
 from api.tables.uploads import UploadStatus
 from api.uploads.datasets import versions
+from api.uploads.datasets.album import Album
 from api.uploads.datasets.reading import AS_IT_IS, Words
 
 Table = type[Dataset] | type[Model]
@@ -191,6 +192,7 @@ def settle(
     problems: Problems,
     *,
     preview: Stored | None = None,
+    album: Album | None = None,
     written: Stored | None = None,
 ) -> UploadStatus:
     """End the check: `ready` without problems, else `invalid`.
@@ -201,6 +203,7 @@ def settle(
         report: what was found.
         problems: what is wrong.
         preview: of a dataset, its picture.
+        album: of a dataset, its images to leaf through; only with a preview.
         written: of a model, the same one in the other format.
     """
     status = UploadStatus.INVALID if problems else UploadStatus.READY
@@ -209,9 +212,12 @@ def settle(
         file = ModelFile(model_id=check.id, format=form, key=written.key, sha256=written.sha256, size=written.size)
         session.merge(file)
         session.flush()
-    picture = (
+    picture: dict[str, Any] = (
         {"preview_key": preview.key, "preview_sha256": preview.sha256, "preview_size": preview.size} if preview else {}
     )
+    if album is not None and preview is not None:
+        picture |= {"preview_size": preview.size + album.stored.size, "album_size": album.stored.size}
+        picture |= {"album_key": album.stored.key, "album": album.index.model_dump(mode="json")}
     found = {"status": status, "report": report, "problems": problems, **picture}
     _write(session, check, **found, lease_until=None, checked_at=now())
     unblocking.changed(session, check.id)

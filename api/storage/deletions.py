@@ -22,7 +22,14 @@ from api.tables.models import Model, ModelFile
 
 log = logging.getLogger(__name__)
 
-NAMING = (Dataset.key, Dataset.preview_key, Model.key, ModelFile.key, Artifact.key)  # the columns that name files
+NAMING = (
+    Dataset.key,
+    Dataset.preview_key,
+    Dataset.album_key,
+    Model.key,
+    ModelFile.key,
+    Artifact.key,
+)  # the columns that name files
 
 
 class Discard(Base):

@@ -1,5 +1,7 @@
 """Rows of uploaded datasets."""
 
+from typing import Any
+
 from sqlalchemy import BigInteger, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -26,7 +28,10 @@ class Dataset(Upload, Base):
     lenient: Mapped[bool] = mapped_column(default=False, server_default=false())  # leave out what is at fault
     preview_key: Mapped[str | None] = mapped_column(String(300))  # where in the storage
     preview_sha256: Mapped[str | None] = mapped_column(String(64))
-    preview_size: Mapped[int | None] = mapped_column(BigInteger)  # bytes
+    preview_size: Mapped[int | None] = mapped_column(BigInteger)  # bytes of preview and album together
+    album_key: Mapped[str | None] = mapped_column(String(300))  # where the pictures lie that are leafed through
+    album_size: Mapped[int | None] = mapped_column(BigInteger)  # bytes of them
+    album: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)  # their index (`api.uploads.datasets.album`)
 
 
 class DatasetName(Owned, Base):

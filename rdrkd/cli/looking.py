@@ -40,6 +40,7 @@ def inspect(
         typer.Option(help="Folder to write the weights to in the other format.", show_default=False),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the file in the report.", hidden=True)] = None,
+    album: Annotated[Path | None, typer.Option(help="Folder for pictures to leaf through.", hidden=True)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Check a dataset or a weights file without running any code in it; exit status 3 if it is unusable."""
@@ -51,7 +52,7 @@ def inspect(
 
     if limits := os.environ.get(environment.LIMITS):  # under a worker: a stranger's file
         limit_resources(**json.loads(limits))
-    report = look(file, cache, reading, preview, convert, name)
+    report = look(file, cache, reading, preview, convert, name, album)
     if stream:
         stream.write(json.dumps(report) + "\n")
         stream.flush()

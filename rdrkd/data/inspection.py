@@ -2,17 +2,16 @@
 
 import errno
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from rdrkd.data.archive import unpack
 from rdrkd.data.check import MOST_PROBLEMS, Findings, check
-from rdrkd.data.dataset import local_dataset
+from rdrkd.data.dataset import Dataset, local_dataset
 from rdrkd.data.faults import Faults
 from rdrkd.data.formats import Format, detect
-from rdrkd.data.preview import draw
 from rdrkd.data.reading import Reading
 from rdrkd.data.uploads import Settled, reopened, settle
 from rdrkd.errors import DatasetError, DiskFullError, Problem
@@ -21,11 +20,12 @@ from rdrkd.grouping import Grouped
 from rdrkd.suffixes import archive_suffix
 
 Report = dict[str, Any]
+Draw = Callable[[Dataset], None]
 LONGEST_WHERE, LONGEST_DETAIL = 500, 2000  # characters of a problem
 MOST_SKIPPED = 100  # kinds of entries that a report counts
 
 
-def inspect_dataset(path: Path, cache: Path | None, reading: Reading, preview: Path | None) -> Report:
+def inspect_dataset(path: Path, cache: Path | None, reading: Reading, draw: Draw) -> Report:
     """Inspect a dataset; for the arguments and the report see `rdrkd.run.inspection.inspect`."""
     is_archive = archive_suffix(path.name) is not None and path.is_file()
     sha256, size = (file_sha256(path), path.stat().st_size) if is_archive else (None, 0)
@@ -34,10 +34,10 @@ def inspect_dataset(path: Path, cache: Path | None, reading: Reading, preview: P
     with private as folder:
         try:
             if is_archive:
-                return _of_archive(path, Path(folder), report, reading, preview)
+                return _of_archive(path, Path(folder), report, reading, draw)
             if reading.split is not None:
                 raise DatasetError("expected `divide` for an archive, got it for a folder, which is never written to")
-            return _of_folder(path, report, preview)
+            return _of_folder(path, report, draw)
         except DatasetError as error:
             return refused(report, error.problems or [Problem(path.name, str(error))])
         except MemoryError:
@@ -67,7 +67,7 @@ def _listed(problem: Problem) -> dict[str, str]:
     return {"where": problem.where[:LONGEST_WHERE], "detail": problem.detail[:LONGEST_DETAIL]}
 
 
-def _of_archive(path: Path, cache: Path, report: Report, reading: Reading, preview: Path | None) -> Report:
+def _of_archive(path: Path, cache: Path, report: Report, reading: Reading, draw: Draw) -> Report:
     """Check an archive before its unpacked folder gets its final name, so that an unsound one leaves nothing."""
     results: list[Report] = []
 
@@ -76,26 +76,26 @@ def _of_archive(path: Path, cache: Path, report: Report, reading: Reading, previ
         report["format"] = str(form)  # also where what follows refuses it
         faults = Faults(reading.lenient, reading.keep)
         settled = settle(folder, form, faults, report["sha256"], reading.split)
-        results.append(_judge(report | settled.notes, settled, preview))
+        results.append(_judge(report | settled.notes, settled, draw))
         return settled.notes
 
     try:
         unpacked = unpack(path, cache.resolve(), accept=accept, variant=reading.variant)
         if not results:  # it lay there already
             settled = reopened(unpacked.folder, unpacked.sha256, unpacked.notes)
-            results.append(_judge(report | settled.notes, settled, preview))
+            results.append(_judge(report | settled.notes, settled, draw))
     except _Unsound as error:
         return error.report
     most = sorted(unpacked.skipped.items(), key=lambda item: (-item[1], item[0]))[:MOST_SKIPPED]
     return results[0] | {"skipped": dict(sorted(most))}
 
 
-def _of_folder(path: Path, report: Report, preview: Path | None) -> Report:
+def _of_folder(path: Path, report: Report, draw: Draw) -> Report:
     dataset = local_dataset(path)
     size = sum(image.stat().st_size for split in dataset.splits for image in dataset.images(split))
     notes = {"format": str(Format.YOLO), "sha256": dataset.sha256, "size": size}
     try:
-        return _judge(report | notes, Settled(dataset, notes), preview)
+        return _judge(report | notes, Settled(dataset, notes), draw)
     except _Unsound as error:
         return error.report
 
@@ -108,8 +108,8 @@ class _Unsound(DatasetError):
         self.report = report
 
 
-def _judge(report: Report, settled: Settled, preview: Path | None) -> Report:
-    """Check a dataset and, if it is sound, draw its preview.
+def _judge(report: Report, settled: Settled, draw: Draw) -> Report:
+    """Check a dataset and, if it is sound, draw pictures of it.
 
     Raises:
         _Unsound: it is not.
@@ -118,8 +118,7 @@ def _judge(report: Report, settled: Settled, preview: Path | None) -> Report:
     described = _describe(report, settled, findings)
     if findings.problems:
         raise _Unsound(described)
-    if preview is not None:
-        draw(settled.dataset, preview)
+    draw(settled.dataset)
     return described
 
 

@@ -50,15 +50,16 @@ def _chosen(dataset: Dataset, split: str, number: int) -> list[tuple[Path, Frame
     """Choose images of a split, spread over it; those with boxes first."""
     images = dataset.images(split)
     looked_at = images[:: max(1, len(images) // _CANDIDATES)][:_CANDIDATES]
-    ignored = _ignored(dataset, split)
+    ignored = ignored_of(dataset, split)
     labels = {image: yolo.label_path(image) for image in looked_at}
     filled = [image for image, label in labels.items() if label.is_file() and label.stat().st_size]
     found = filled or looked_at
     chosen = found[:: max(1, len(found) // number)][:number]
-    return [(image, _frame(image, dataset.names, ignored.get(image, ()))) for image in chosen]
+    return [(image, frame_of(image, dataset.names, ignored.get(image, ()))) for image in chosen]
 
 
-def _ignored(dataset: Dataset, split: str) -> dict[Path, tuple[Box, ...]]:
+def ignored_of(dataset: Dataset, split: str) -> dict[Path, tuple[Box, ...]]:
+    """Return the boxes of a split's images that evaluation ignores."""
     if split not in dataset.annotations:
         return {}
     frames = coco.read(dataset.annotations[split], dataset.names)
@@ -70,7 +71,8 @@ def _ignored(dataset: Dataset, split: str) -> dict[Path, tuple[Box, ...]]:
     }
 
 
-def _frame(image: Path, names: Sequence[str], ignored: Sequence[Box]) -> Frame:
+def frame_of(image: Path, names: Sequence[str], ignored: Sequence[Box]) -> Frame:
+    """Return an image's size and boxes, with the ignored ones."""
     width, height = size_of(image)
     labelled = yolo.read(yolo.label_path(image), image.name, width, height, len(names))
     return Frame(image.name, width, height, (*labelled.boxes, *ignored))

@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rdrkd.data.inspection import empty_report, inspect_dataset, refused
+from rdrkd.data.album import draw_album
+from rdrkd.data.dataset import Dataset
+from rdrkd.data.inspection import Draw, empty_report, inspect_dataset, refused
+from rdrkd.data.preview import draw as draw_preview
 from rdrkd.data.reading import AS_IT_IS, Reading
 from rdrkd.errors import ModelError, Problem, RdrkdError
 from rdrkd.files import file_sha256
@@ -57,6 +60,7 @@ def inspect(
     preview: Path | None = None,
     convert: Path | None = None,
     name: str | None = None,
+    album: Path | None = None,
 ) -> dict[str, Any]:
     """Inspect a file or folder and report as plain JSON values.
 
@@ -66,6 +70,7 @@ def inspect(
         reading: how its owner wants an archive to be read.
         preview: JPEG to write of a sound dataset; None: none.
         convert: folder in which a sound model is written in the other format, half precision; None: nowhere.
+        album: folder in which images of a sound dataset are laid to leaf through; None: nowhere.
         name: what its owner calls the file, for the report; None: its name here.
 
     Returns:
@@ -79,8 +84,23 @@ def inspect(
     Raises:
         FileNotFoundError: there is nothing at `path`.
     """
-    report = _answered(path, cache, reading or AS_IT_IS, preview, convert)
+    report = _answered(path, cache, reading or AS_IT_IS, _drawing(preview, album), convert)
     return report if name is None else report | {"problems": _named(report["problems"], path.name, name)}
+
+
+def _drawing(preview: Path | None, album: Path | None) -> Draw:
+    """Return what draws a sound dataset; for want of an album nothing is refused."""
+
+    def draw(dataset: Dataset) -> None:
+        if preview is not None:
+            draw_preview(dataset, preview)
+        if album is not None:
+            try:
+                draw_album(dataset, album)
+            except Exception:
+                log.exception("the album could not be drawn")
+
+    return draw
 
 
 def _named(problems: Sequence[dict[str, str]], here: str, name: str) -> list[dict[str, str]]:
@@ -88,11 +108,9 @@ def _named(problems: Sequence[dict[str, str]], here: str, name: str) -> list[dic
     return [{key: value.replace(here, name) for key, value in problem.items()} for problem in problems]
 
 
-def _answered(
-    path: Path, cache: Path | None, reading: Reading, preview: Path | None, convert: Path | None
-) -> dict[str, Any]:
+def _answered(path: Path, cache: Path | None, reading: Reading, draw: Draw, convert: Path | None) -> dict[str, Any]:
     try:
-        return _inspect(path, cache, reading, preview, convert)
+        return _inspect(path, cache, reading, draw, convert)
     except (RdrkdError, FileNotFoundError):
         raise
     except Exception as error:
@@ -104,11 +122,9 @@ def _answered(
         return refused(empty_report(kind, file_sha256(path), path.stat().st_size), [Problem(path.name, detail)])
 
 
-def _inspect(
-    path: Path, cache: Path | None, reading: Reading, preview: Path | None, convert: Path | None
-) -> dict[str, Any]:
+def _inspect(path: Path, cache: Path | None, reading: Reading, draw: Draw, convert: Path | None) -> dict[str, Any]:
     if path.is_dir() or archive_suffix(path.name) or path.suffix.lower() in (".yaml", ".yml"):
-        return inspect_dataset(path, cache, reading, preview)
+        return inspect_dataset(path, cache, reading, draw)
     report = empty_report("model", file_sha256(path), path.stat().st_size)
     if path.suffix.lower() not in MODEL_SUFFIXES:
         expected = f"{', '.join(ARCHIVES)} (a dataset), {' or '.join(MODEL_SUFFIXES)} (a model)"

@@ -94,6 +94,25 @@ def test_from_nothing_to_a_student(service: Service, page: Page, scenes: Path, t
     saved.value.save_as(tmp_path / "student.pt")
     assert zipfile.is_zipfile(tmp_path / "student.pt")
 
+    page.get_by_role("link", name="Predictions", exact=True).click()
+    expect(page.locator("figure.scene .layer.right").first).to_be_visible()
+    page.goto(f"/compare?job={job}")
+    expect(page.locator("main")).to_contain_text("AP_S")
+
+    # The same network as a teacher: what the form says, before it is submitted.
+    page.goto("/jobs/new")
+    page.locator("#dataset").select_option(index=1)
+    page.locator("#teacher").select_option(f"job:{job}")
+    page.locator("#student").select_option("architecture:yolov8n-half")
+    expect(page.locator("#check")).to_contain_text("It would be accepted")
+
+    page.goto("/datasets")
+    page.get_by_role("link", name=hostile.name).click()
+    page.get_by_role("link", name="Leaf through images").click()
+    picture = page.locator(".sheet image").first.get_attribute("href")
+    assert picture is not None
+    assert page.request.get(picture).body().startswith(b"\xff\xd8\xff")
+
     key = {"name": "reader", "owner": "alice", "scope": "read"}
     made = service.client.post("/v1/api-keys", json=key).raise_for_status().json()["key"]
     page.get_by_role("button", name="Sign out").click()

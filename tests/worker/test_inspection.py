@@ -11,6 +11,7 @@ from api.tables.datasets import Dataset
 from api.tables.leases import Fenced
 from api.tables.models import Model
 from api.tables.uploads import UploadStatus
+from api.uploads.datasets import album
 from api.uploads.datasets.reading import Words
 from rdrkd import caching
 from tests.api.uploads.ledger.sending import small_disk
@@ -166,6 +167,45 @@ def test_a_sound_dataset_gets_a_preview(real: Workplace, rows: Rows, tmp_path: P
     assert real.storage.verify(row.preview_key, row.preview_sha256)
     assert real.storage.path(row.preview_key).read_bytes().startswith(b"\xff\xd8\xff")
     assert [path.name for path in caching.names(real.cache)] == [row.sha256]
+    pictures = real.storage.path(row.album_key).read_bytes()
+    with real.database.transaction() as session:
+        index = album.of(session, row_id)[1]
+    assert {image.split for image in index.images} == {"train", "val"}
+    assert [image.boxes != [] for image in index.images] == [True, True]
+    assert row.preview_size == len(pictures) + real.storage.path(row.preview_key).stat().st_size
+    for offset in index.offsets()[:-1]:
+        assert pictures[offset : offset + 3] == b"\xff\xd8\xff"
+
+
+PIECE = b"\xff\xd8\xffx"
+IMAGE = {"split": "val", "name": "a", "bytes": 4, "width": 1, "height": 1, "boxes": [], "ignored": [], "more": 0}
+
+
+@pytest.mark.parametrize(
+    ("pictures", "index"),
+    [
+        (PIECE, None),
+        (PIECE, "{"),
+        (PIECE, {"images": []}),
+        (PIECE, {"images": [IMAGE, IMAGE]}),
+        (b"<svg", {"images": [IMAGE]}),
+        (PIECE + b"<svg", {"images": [IMAGE, IMAGE]}),
+        (PIECE, {"images": [IMAGE | {"boxes": [[0, 0, 0, "x", 1]]}]}),
+        (PIECE, {"images": [IMAGE | {"split": "../.."}]}),
+        (PIECE, {"images": [IMAGE] * 1000}),
+    ],
+    ids=range(9),
+)
+def test_what_is_no_album_is_not_kept(
+    real: Workplace, rows: Rows, tmp_path: Path, pictures: bytes, index: object
+) -> None:
+    rows.upload(b"images")
+    check = claim(real)
+    (tmp_path / previews.PICTURES).write_bytes(pictures)
+    if index is not None:
+        (tmp_path / previews.DESCRIBED).write_text(index if isinstance(index, str) else json.dumps(index))
+    assert previews.keep_album(real.storage, check, tmp_path) is None
+    assert not (real.storage.root / "previews").exists()
 
 
 def test_a_lenient_check_leaves_out_what_is_at_fault(real: Workplace, rows: Rows, tmp_path: Path) -> None:
@@ -193,6 +233,9 @@ def test_what_came_too_late_leaves_no_preview(real: Workplace, rows: Rows, tmp_p
     folder = real.folder(row_id, check.attempt)
     folder.mkdir(parents=True)
     (folder / previews.NAME).write_bytes(b"\xff\xd8\xff")
+    (folder / previews.ALBUM).mkdir()
+    (folder / previews.ALBUM / previews.PICTURES).write_bytes(PIECE)
+    (folder / previews.ALBUM / previews.DESCRIBED).write_text(json.dumps({"images": [IMAGE]}))
     with Lease(real, lambda session, seconds: None, 60) as lease, pytest.raises(Fenced):
         inspection._settle(real, check, lease, {}, [])
     assert not (real.storage.root / "previews" / row_id).exists()

@@ -47,12 +47,13 @@ def sizes(report: dict[str, Any], imgsz: int) -> list[dict[str, Any]]:
         if "size_histogram" not in one:
             continue
         edges, counts = one["size_histogram"]["edges"], one["size_histogram"]["counts"]
+        used = max((place for place, count in enumerate(counts) if count), default=-1) + 2  # the rest is empty
         factor = imgsz / max(one["image_width"]["max"], one["image_height"]["max"], 1)
         spans = [(low, edges[place + 1] if place + 1 < len(edges) else None) for place, low in enumerate(edges)]
         rows = [
             (_span(low, high), _span(low * factor, high and high * factor), count)
             for (low, high), count in zip(spans, counts, strict=False)
-        ]
+        ][:used]
         made.append(
             {"name": name, "rows": rows, "most": max(counts, default=0) or 1, "bins": one.get("tiny_bins") or {}}
         )
@@ -60,7 +61,11 @@ def sizes(report: dict[str, Any], imgsz: int) -> list[dict[str, Any]]:
 
 
 def _span(low: float, high: float | None) -> str:
-    return f"{low:.3g} and more" if high is None else f"{low:.3g} to {high:.3g}"
+    return f"{_px(low)} and more" if high is None else f"{_px(low)} to {_px(high)}"
+
+
+def _px(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 async def delete(visit: Visit) -> Response:

@@ -173,7 +173,7 @@ def get_dataset(dataset_id: str, work: Work) -> DatasetView:
 def get_dataset_preview(dataset_id: str, work: Work, request: Request, if_none_match: IfNoneMatch = None) -> Response:
     """Download a JPEG of some of a dataset's images with their boxes; boxes that evaluation ignores are crossed out."""
     row = service.with_preview(work.session, dataset_id)
-    key, sha256, size = str(row.preview_key), str(row.preview_sha256), row.preview_size or 0
+    key, sha256, size = str(row.preview_key), str(row.preview_sha256), (row.preview_size or 0) - (row.album_size or 0)
     name = f"{dataset_id}-preview.jpg"
     return hand_out(
         request,

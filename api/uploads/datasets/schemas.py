@@ -16,6 +16,7 @@ class DatasetLinks(BaseModel):
     self: str
     versions: str = Field(description="all versions of its name")
     preview: str | None = Field(description="a JPEG of some of its images with their boxes; null: not available")
+    images: str | None = Field(description="some of its images with their boxes; null: not available")
 
 
 class DatasetView(BaseModel):
@@ -53,5 +54,6 @@ class DatasetView(BaseModel):
             shown |= {"owner": None, "source": None, "same_content_as": None}
         address = f"/v1/datasets/{row.id}"
         preview = f"{address}/preview" if row.preview_key is not None else None
-        links = DatasetLinks(self=address, versions=f"{address}/versions", preview=preview)
+        images = f"{address}/images" if row.album_key is not None else None
+        links = DatasetLinks(self=address, versions=f"{address}/versions", preview=preview, images=images)
         return cls(**shown, shared=shared, format=(row.report or {}).get("format"), links=links)

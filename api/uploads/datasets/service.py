@@ -106,6 +106,6 @@ def delete(session: Session, dataset_id: str) -> list[str]:
         NotFound: there is none.
         InUse: a job or a study names it.
     """
-    preview = get(session, dataset_id).preview_key
-    notes = service.delete(session, Dataset, dataset_id)
-    return notes + (deletions.note(session, [preview]) if preview is not None else [])
+    row = get(session, dataset_id)
+    drawn = [key for key in (row.preview_key, row.album_key) if key is not None]
+    return service.delete(session, Dataset, dataset_id) + deletions.note(session, drawn)

@@ -14,6 +14,7 @@ from api.settings import Settings
 from api.tables.states import Status
 from tests.api.conftest import ZIP, Service, listening
 from tests.api.console.test_predictions import DOCUMENT
+from tests.api.uploads.datasets.previews import with_preview
 from tests.browser import chromium
 
 pytestmark = pytest.mark.slow
@@ -91,9 +92,20 @@ def pages(live: Service, jobs: list[str]) -> list[str]:
         "/webhooks",
     ]
     ones = [f"/datasets/{dataset}", f"/studies/{made}", f"/webhooks/{webhook}", *(f"/jobs/{job}" for job in jobs)]
+    leafed = f"/datasets/{with_preview(live)}/images?label=van"
     predicted = f"/jobs/{jobs[0]}/predictions?over=decoupled-P3"
     compared = f"/compare?job={jobs[0]}&job={jobs[1]}"
-    return [*lists, *ones, compared, predicted, f"/jobs/new?from={jobs[0]}", "/compare", "/jobs/job_0", "/sign-in"]
+    return [
+        *lists,
+        *ones,
+        compared,
+        predicted,
+        leafed,
+        f"/jobs/new?from={jobs[0]}",
+        "/compare",
+        "/jobs/job_0",
+        "/sign-in",
+    ]
 
 
 def test_every_page_shows_and_axe_finds_nothing(page: Page, pages: list[str]) -> None:

@@ -12,6 +12,7 @@ from api.tables.datasets import Dataset
 from api.tables.states import Status
 from tests.api.conftest import Service
 from tests.api.console.conftest import Reader, reader_of
+from tests.api.uploads.datasets.previews import PIECES, with_preview
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'{{7*7}}"
 FIGURES = {"AP": 20.0, "AP_S": 10.0, "AP50": 40.0, "AP75": 15.0, "AP_M": 30.0, "AP_L": None}
@@ -163,3 +164,17 @@ def test_a_dataset_shows_its_sizes_at_an_input_and_what_was_left_out(open_servic
     assert "And 7 more." in shown
     for odd in ("x", "-1", "9" * 30, "٣", "%00"):
         assert 'name="imgsz"' in Reader(open_service.client).get(f"/datasets/{dataset}?imgsz={odd}")
+
+
+def test_images_of_a_dataset_are_leafed_through(service: Service) -> None:
+    reader, dataset = Reader(service.client), with_preview(service)
+    assert f'href="/datasets/{dataset}/images"' in reader.get(f"/datasets/{dataset}")
+    shown = reader.get(f"/datasets/{dataset}/images?label=van")
+    assert "2 images fit" in shown
+    assert "&lt;b&gt;1.jpg" in shown
+    assert "<b>" not in shown
+    assert (shown.count('class="found"'), shown.count('class="other"')) == (2, 1)
+    (picture,) = re.findall(r'href="(/through/v1/datasets/[^"]+/images/3)"', shown)
+    assert service.client.get(picture).content == PIECES[3]
+    assert "No image fits." in reader.get(f"/datasets/{dataset}/images?split=test")
+    reader.get(f"/datasets/{dataset}/images?split=nowhere", 422)

@@ -1,5 +1,6 @@
 """The console of a service elsewhere: as an application, and as the command `rdrkd console`."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -71,11 +72,13 @@ def test_the_command(elsewhere: Service, tmp_path: Path) -> None:
     port, url = free_port(), str(elsewhere.client.base_url)
     (tmp_path / "token").write_text("t\n")
     command = [sys.executable, "-m", "rdrkd", "console", "--url", url, "--port", str(port)]
-    command += ["--token-file", str(tmp_path / "token")]
-    with subprocess.Popen(command, env=environment(tmp_path / "var"), stderr=subprocess.PIPE) as process:
+    command += ["--token-file", str(tmp_path / "token"), "--json"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment(tmp_path / "var"), **pipes) as process:
         try:
             await_listening(port)
             assert "Next in the queue" in httpx2.get(f"http://127.0.0.1:{port}/").text
         finally:
             process.terminate()
-            process.communicate(timeout=30)
+            told, _ = process.communicate(timeout=30)
+    assert json.loads(told.splitlines()[0]) == {"console": f"http://127.0.0.1:{port}", "service": url}

@@ -34,6 +34,7 @@ def known(service: Service) -> dict[str, list[str]]:
         "webhook_id": [service.client.post("/v1/webhooks", json=webhook).raise_for_status().json()["id"]],
         "key_id": [key["id"] for key in service.client.get("/v1/api-keys").raise_for_status().json()["data"][:1]],
         "name": ["student.pt"],
+        "number": ["0"],
     }
 
 

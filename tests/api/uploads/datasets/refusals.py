@@ -39,6 +39,33 @@ def _preview(operation: str, method: str) -> dict[tuple[str, str], Any]:
     }
 
 
+def _images(operation: str, tail: str, more: dict[str, Any]) -> dict[tuple[str, str], Any]:
+    def ask(service: Service, dataset: str) -> Response:
+        return service.client.get(f"/v1/datasets/{dataset}/images{tail}")
+
+    def unchecked(service: Service) -> Response:
+        answer = ask(service, service.upload())
+        service.settle("no")
+        return answer
+
+    refused = {"not_found": lambda service: ask(service, NOBODY["dataset"]), "not_ready": unchecked, **more}
+    return {(operation, code): provoke for code, provoke in refused.items()}
+
+
+def _gone_images(service: Service) -> Response:
+    dataset = with_preview(service)
+    service.storage.delete(f"previews/{dataset}.album")
+    return service.client.get(f"/v1/datasets/{dataset}/images/0")
+
+
+def _no_class(service: Service) -> Response:
+    return service.client.get(f"/v1/datasets/{with_preview(service)}/images", params={"label": "ship"})
+
+
+def _no_number(service: Service) -> Response:
+    return service.client.get(f"/v1/datasets/{NOBODY['dataset']}/images/first")
+
+
 PATHS = {"folder": "/v1/datasets/from-folder", "url": "/v1/datasets/from-bucket"}
 JSON = {"Content-Type": "application/json"}
 
@@ -127,6 +154,8 @@ REFUSALS = {
     **_imports("create_dataset_from_bucket", "url", "s3://allowed", _with_bucket),
     **_preview("get_dataset_preview", "GET"),
     **_preview("head_dataset_preview", "HEAD"),
+    **_images("list_dataset_images", "", {"invalid": _no_class}),
+    **_images("get_dataset_image", "/0", {"gone": _gone_images, "invalid": _no_number}),
     ("list_dataset_versions", "not_found"): lambda service: service.client.get(
         f"/v1/datasets/{NOBODY['dataset']}/versions"
     ),

@@ -36,7 +36,7 @@ def test_they_are_kept_shown_and_handed_to_check_and_run(each_service: Service, 
         check = upload_checks.claim(session, "w", 60)
         assert isinstance(check, upload_checks.Check)
         assert check.words == Words(True, True, "val=0.2,seed=3,prefix=_")
-        assert previews.options(check, tmp_path)[2:] == options
+        assert previews.options(check, tmp_path)[4:] == options
         (found,) = inputs.locate(session, {"dataset": shown["id"]})
         assert found.words.options == options
 
