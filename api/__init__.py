@@ -1,1 +1,1 @@
-"""The web service: rows in, rows out. Never imports torch, directly or through anything it imports."""
+"""The web service: reads and writes rows. Never imports torch, not even indirectly."""

@@ -1,4 +1,4 @@
-"""Who asks, and what they may do: decided by the guard before anything else, carried through the whole request."""
+"""The caller of a request and its scope, determined by the guard first and passed through the whole request."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,9 +7,9 @@ from enum import StrEnum
 class Scope(StrEnum):
     """What a key may do; each scope includes those before it."""
 
-    READ = "read"  # look at its owner's things and download them
-    SUBMIT = "submit"  # make and change them, too
-    ADMIN = "admin"  # everybody's things, the keys and the audit log
+    READ = "read"  # read and download its owner's objects
+    SUBMIT = "submit"  # also create and change them
+    ADMIN = "admin"  # all owners' objects, keys and the audit log
 
     def holds(self, needed: "Scope") -> bool:
         """Return whether a key of this scope may do what needs `needed`.
@@ -23,10 +23,10 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: an API key, or the operator, who has no owner and sees everything."""
+    """The caller: an API key, or the operator, who has no owner and sees everything."""
 
-    key: str  # the key's id; of the operator how they came: `token`, `loopback` or `command`
-    owner: str | None  # on whose behalf; whatever is made belongs to them
+    key: str  # the key's id, or how the operator authenticated: `token`, `loopback` or `command`
+    owner: str | None  # owner of everything that the caller creates
     scope: Scope
 
 

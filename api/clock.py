@@ -16,11 +16,11 @@ from api.tables.ledger import Reservation
 from api.tables.webhooks import Delivery, DeliveryStatus
 from api.webhooks import delivery
 
-SLACK = 2  # times as far ahead as the longest that is meant: nobody's clock is exact
+SLACK = 2  # times the longest regular lease or delay, since no clock is exact
 
 
 def pull_back(session: Session, lease_seconds: float, retry_seconds: float) -> int:
-    """Bring leases and waits that end too late back to the longest that they can be; return how many.
+    """Shorten leases and delays that end too late to the longest regular ones; return how many.
 
     Whoever holds such a lease renews it as always, or loses it in time. Several reapers at once do no harm.
     """

@@ -38,7 +38,7 @@ _MOST = 30  # connections of one engine to PostgreSQL, idle and busy
 
 
 class Base(DeclarativeBase):
-    """Root of all tables."""
+    """Base class of all tables."""
 
     metadata = MetaData(
         naming_convention={
@@ -53,7 +53,7 @@ class Base(DeclarativeBase):
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC, aware in Python on every database (SQLite stores it naive)."""
+    """A time in UTC, timezone-aware in Python on every database (SQLite stores it naive)."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -70,7 +70,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class now(FunctionElement[datetime]):  # noqa: N801 - reads like the SQL function it is
-    """The database server's clock: leases are never judged by a worker's."""
+    """The database server's clock, by which all leases are judged, never a worker's."""
 
     type = UtcDateTime()
     inherit_cache = True
@@ -105,7 +105,7 @@ def _after_sqlite(element: after_seconds, compiler: Any, **kw: Any) -> str:
 
 
 def moment(clock: FunctionElement[datetime]) -> ScalarSelect[datetime]:
-    """Return a moment of the server's clock that a condition can look up in an index: read once, not for each row.
+    """Return a time of the server's clock that a condition can look up in an index: evaluated once, not for each row.
 
     >>> from sqlalchemy.dialects import postgresql
     >>> str(moment(now()).compile(dialect=postgresql.dialect())).startswith("(SELECT clock_timestamp()")
@@ -148,8 +148,8 @@ def make_engine(url: str, kept: int = 10, most: int | None = None) -> Engine:
     """
     pool: dict[str, Any] = {} if most is None else {"pool_size": most, "max_overflow": 0}
     if not url.startswith("sqlite"):
-        # A server that is gone without a word must show as an error in seconds: leases are renewed through here.
-        # And a worker that is frozen in the middle of a transaction must not hold its row from the reaper for ever.
+        # A server that vanishes must cause an error within seconds, because leases are renewed through this connection.
+        # And a worker that freezes within a transaction must not lock its row against the reaper for ever.
         patience: dict[str, Any] = {
             "connect_timeout": 5,
             "keepalives_idle": 10,
@@ -174,7 +174,7 @@ def make_engine(url: str, kept: int = 10, most: int | None = None) -> Engine:
 
 
 def _begin_immediate(connection: Connection) -> None:
-    """Take the write lock. SQLite's own wait sleeps for up to 0.1 s a time, so a busy process would starve others."""
+    """Take the write lock. SQLite's own wait sleeps up to 0.1 s at a time, so a busy process would starve others."""
     give_up = time.monotonic() + _PATIENCE
     connection.exec_driver_sql("PRAGMA busy_timeout = 0")
     try:
@@ -191,7 +191,7 @@ def _begin_immediate(connection: Connection) -> None:
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch to WAL. Here SQLite does not wait for another's write lock, as when two processes open a new file."""
+    """Switch to WAL, for which SQLite does not wait for a lock, as when two processes open a new file."""
     give_up = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -236,9 +236,9 @@ class Database:
                 raise RuntimeError("expected a transaction that ends in its thread, got one that is still open")
 
     def read(self, work: Callable[[], T]) -> T:
-        """Run `work`, which only reads, in sessions of its own; run it again if its connection turns out to be broken.
+        """Run `work`, which only reads, in sessions of its own; repeat it if its connection turns out to be broken.
 
-        So a read need not ask beforehand whether its connection is alive, which would double its round trips.
+        A read therefore need not test its connection first, which would double its round trips.
         """
         self._thread.trusts = True
         try:
@@ -246,13 +246,13 @@ class Database:
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
-            log.info("a connection to the database was broken, reading again: %s", error.orig)
+            log.info("a database connection was lost; repeating the read: %s", error.orig)
         finally:
             self._thread.trusts = False
         return work()
 
     def _check(self, connection: Any, _record: object, _proxy: object) -> None:
-        """Have the pool replace a connection that broke while nobody used it."""
+        """Let the pool replace a connection that broke while it was idle."""
         if getattr(self._thread, "trusts", False):
             return
         dialect = self.engine.dialect

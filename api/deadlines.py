@@ -1,4 +1,4 @@
-"""Questions to servers that may never answer: whoever asks waits for so long and no longer."""
+"""Calls to servers that may never respond, with a time limit for the caller."""
 
 import threading
 from collections.abc import Callable
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Deadline(Generic[T]):
-    """A question with a time limit. While one asker waits the others share its answer: no threads pile up."""
+    """A call with a time limit. Concurrent callers share one result, so threads do not pile up."""
 
     def __init__(self, ask: Callable[[], T], seconds: float) -> None:
         self._ask, self._seconds = ask, seconds
@@ -18,11 +18,11 @@ class Deadline(Generic[T]):
         self._asked: Future[T] | None = None
 
     def __call__(self) -> T | None:
-        """Return the answer, or None when it does not come in time."""
+        """Return the result, or None if it does not arrive in time."""
         with self._lock:
             if self._asked is None or self._asked.done():
                 self._asked = Future()
-                # A daemon: a process that ends must not wait for a server that is frozen.
+                # A daemon: an exiting process must not wait for a frozen server.
                 threading.Thread(target=self._answer, args=(self._asked,), name="deadline", daemon=True).start()
             asked = self._asked
         try:
@@ -33,5 +33,5 @@ class Deadline(Generic[T]):
     def _answer(self, asked: Future[T]) -> None:
         try:
             asked.set_result(self._ask())
-        except BaseException as error:  # noqa: BLE001 - the asker raises it
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller
             asked.set_exception(error)

@@ -76,11 +76,11 @@ class ProblemDocument(BaseModel):
 
 
 class ApiError(Exception):
-    """The root; its message says what was expected and what came."""
+    """Base class; the message says what was expected and what was received."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
-    title: ClassVar[str] = "Something went wrong on our side"
+    title: ClassVar[str] = "Internal error"
     headers: Mapping[str, str] = {}
 
     def __init__(
@@ -94,12 +94,12 @@ class ApiError(Exception):
 
     @classmethod
     def at(cls, *problems: Problem) -> "ApiError":
-        """Build the error from the problems of a body's fields."""
+        """Build the error from problems of the body's fields."""
         detail = "; ".join(f"{problem.where or 'the body'}: {problem.detail}" for problem in problems[:3])
         return cls(detail, [FieldError(pointer=problem.where, detail=problem.detail) for problem in problems])
 
     def document(self, instance: str) -> ProblemDocument:
-        """Return the problem document that answers the request `instance`."""
+        """Return the problem document for the request `instance`."""
         return ProblemDocument(
             type=f"urn:rdrkd:problem:{self.code}",
             title=self.title,
@@ -118,19 +118,19 @@ class BadRequest(ApiError):
 
 
 class MalformedJson(BadRequest):
-    """The body is no JSON."""
+    """The body is not valid JSON."""
 
     code, title = "malformed_json", "The body is not valid JSON"
 
 
 class IfMatchMissing(BadRequest):
-    """A change must name the version that it changes."""
+    """A change requires If-Match with the version to change."""
 
     code, title = "if_match_missing", "The If-Match header is missing"
 
 
 class HostNotAllowed(BadRequest):
-    """The Host header names somebody else: a guard against DNS rebinding."""
+    """The Host header names another host; protects against DNS rebinding."""
 
     code, title = "host_not_allowed", "The Host header does not name this service"
 
@@ -149,25 +149,25 @@ class Forbidden(ApiError):
 
 
 class LoopbackOnly(Forbidden):
-    """There is neither token nor key, and the caller is on another machine."""
+    """No token or key is configured, and the caller is on another machine."""
 
     code, title = "loopback_only", "Without a token or API keys, the service accepts local requests only"
 
 
 class CrossSite(Forbidden):
-    """A web page of another site sent the caller's browser here."""
+    """A page of another site made the caller's browser send the request."""
 
     code, title = "cross_site", "Cross-site requests may not change anything"
 
 
 class InsufficientScope(Forbidden):
-    """The key may not do as much."""
+    """The key's scope does not allow the request."""
 
     code, title = "insufficient_scope", "The key's scope is insufficient"
 
 
 class NotFound(ApiError):
-    """There is nothing at this address."""
+    """Nothing exists at this URL."""
 
     status, code, title = 404, "not_found", "Not found"
 
@@ -179,13 +179,13 @@ class MethodNotAllowed(ApiError):
 
 
 class Conflict(ApiError):
-    """The request does not fit the state of what it is about."""
+    """The request conflicts with the state of its object."""
 
     status, code, title = 409, "conflict", "The request conflicts with the current state"
 
 
 class NotReady(Conflict):
-    """What was asked for does not exist yet."""
+    """The requested object does not exist yet."""
 
     code, title = "not_ready", "Not available yet"
 
@@ -216,7 +216,7 @@ class NothingToResume(Conflict):
 
 
 class NotRetryable(Conflict):
-    """The job has not failed and was not cancelled, or it cannot go on."""
+    """The job has not failed and was not cancelled, or it cannot continue."""
 
     code, title = "not_retryable", "The job cannot be retried"
 
@@ -234,32 +234,32 @@ class NotPaused(Conflict):
 
 
 class NotChangeable(Conflict):
-    """The job has come too far for this change."""
+    """The job has progressed too far for this change."""
 
     code, title = "not_changeable", "The job can no longer be changed in this way"
 
 
 class NotEnded(Conflict):
-    """The job is going on."""
+    """The job is still active."""
 
     code, title = "not_ended", "The job has not ended"
 
 
 class InUse(Conflict):
-    """Something needs what was to be deleted."""
+    """Something refers to the object to delete."""
 
     code, title = "in_use", "In use"
 
 
 class KeyInFlight(Conflict):
-    """A request with the same Idempotency-Key is being worked on."""
+    """A request with the same Idempotency-Key is in progress."""
 
     code, title = "idempotency_key_in_flight", "The first request with this Idempotency-Key is still being processed"
     headers = {"Retry-After": "1"}
 
 
 class Gone(ApiError):
-    """It existed, and its file is there no more."""
+    """The object existed, but its file has been removed."""
 
     status, code, title = 410, "gone", "No longer available"
 
@@ -272,15 +272,15 @@ class UnknownProtocol(ApiError):
 
 
 class PreconditionFailed(ApiError):
-    """What was to be changed has changed since it was read."""
+    """The object has changed since the caller read it."""
 
     status, code, title = 412, "precondition_failed", "Changed since it was read"
 
 
 class BodyTooSlow(ApiError):
-    """The body stopped coming, or comes too slowly."""
+    """The body stopped arriving, or arrives too slowly."""
 
-    status, code, title = 408, "body_too_slow", "The body does not come fast enough"
+    status, code, title = 408, "body_too_slow", "The body arrives too slowly"
 
 
 class TooLarge(ApiError):
@@ -290,19 +290,19 @@ class TooLarge(ApiError):
 
 
 class UnsupportedMediaType(ApiError):
-    """The body's type is none that this address takes."""
+    """This endpoint does not accept the body's content type."""
 
     status, code, title = 415, "unsupported_media_type", "Unsupported content type"
 
 
 class RangeNotSatisfiable(ApiError):
-    """The asked range lies outside the file."""
+    """The requested range is outside the file."""
 
     status, code, title = 416, "range_not_satisfiable", "Range outside the file"
 
 
 class Unprocessable(ApiError):
-    """The request is well formed and makes no sense."""
+    """The request is well-formed but cannot be processed."""
 
     status, code, title = 422, "unprocessable", "The request cannot be processed"
 
@@ -314,31 +314,31 @@ class Invalid(Unprocessable):
 
 
 class PathNotAllowed(Unprocessable):
-    """A path came over the network; only the command line takes paths."""
+    """The request contains a path, which only the command line accepts."""
 
     code, title = "path_not_allowed", "Paths are not allowed: the service takes ids"
 
 
 class UnknownReference(Unprocessable):
-    """The spec names something that does not exist."""
+    """The spec refers to something that does not exist."""
 
     code, title = "unknown_reference", "The spec refers to something that does not exist"
 
 
 class UnusableReference(Unprocessable):
-    """The spec names something that exists and can never be used."""
+    """The spec refers to something that can never be used."""
 
     code, title = "unusable_reference", "The spec refers to something that cannot be used"
 
 
 class KeyReused(Unprocessable):
-    """The Idempotency-Key belongs to a request that asked something else."""
+    """The Idempotency-Key belongs to a different request."""
 
     code, title = "idempotency_key_reused", "The Idempotency-Key was used for a different request"
 
 
 class TooMany(ApiError):
-    """The caller asks or has too much."""
+    """The caller exceeds a limit."""
 
     status, code, title = 429, "too_many", "Too many requests or resources"
     headers = {"Retry-After": "60"}
@@ -351,43 +351,43 @@ class RateLimited(TooMany):
 
 
 class QuotaExceeded(TooMany):
-    """The owner would have more than their quota; it is free again when jobs start or end, or files are gone."""
+    """The owner would exceed a quota; space returns when jobs start or end, or files are deleted."""
 
     code, title = "quota_exceeded", "Quota exceeded"
 
 
 class HeadersTooLarge(ApiError):
-    """The request has more headers, or longer ones, than are read."""
+    """The request has too many headers, or headers that are too long."""
 
     status, code, title = 431, "headers_too_large", "The request's headers are too many or too long"
 
 
 class InternalError(ApiError):
-    """An error of ours: the log has the traceback, the answer only the request's id."""
+    """A fault of the service: the log has the traceback, the response only the request's id."""
 
 
 class Unavailable(ApiError):
-    """The service cannot answer now, such as when its database is away."""
+    """The service cannot respond now, for example because its database is unreachable."""
 
     status, code, title = 503, "unavailable", "Service unavailable"
     headers = {"Retry-After": "5"}
 
 
 class Overloaded(Unavailable):
-    """More requests wait for the database than can be answered soon."""
+    """More requests are waiting for the database than can be served soon."""
 
     code, title = "overloaded", "Overloaded: too many requests are waiting"
     headers = {"Retry-After": "1"}
 
 
 class StorageFull(Unavailable):
-    """There is no room left in the file store."""
+    """The file store has no space left."""
 
     code, title = "storage_full", "The file store is full"
     headers = {"Retry-After": "600"}
 
 
 class TooManyWaiting(Unavailable):
-    """As many clients as may follow streams and long polls do so."""
+    """The limit of concurrent streams and long polls has been reached."""
 
     code, title = "too_many_waiting", "Too many clients are waiting"

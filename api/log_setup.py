@@ -1,4 +1,4 @@
-"""The service's own log, the same for API, reaper and workers: a line a record, for people or as JSON.
+"""Logging of API, reaper and workers: one line per record, as text or JSON.
 
 Everything speaks through the standard library's logging, so what uvicorn, Celery and SQLAlchemy say has the same form.
 What a line is about (a request, a job) is bound once by whoever takes it on, and is then on every line of that thread
@@ -21,19 +21,19 @@ from structlog.types import EventDict, Processor
 
 from api.settings import LogFormat, Settings
 
-_GIVEN = re.compile(r"[A-Za-z0-9._-]{1,40}")  # as long as the audit log has room for
-_OF_REQUESTS = ("method", "route", "status", "duration_ms", "key", "job_id")  # what the line of a request says
+_GIVEN = re.compile(r"[A-Za-z0-9._-]{1,40}")  # the length of the audit log's column
+_OF_REQUESTS = ("method", "route", "status", "duration_ms", "key", "job_id")  # fields of a request's line
 _SECRETS = [
     (re.compile(r"whsec_[A-Za-z0-9+/=_-]+"), "whsec_***"),
     (re.compile(r"\b(rdr_[A-Za-z0-9]+_)[A-Za-z0-9_-]+"), r"\1***"),
     (re.compile(r"(://[^/:@\s]*:)\S+(?=@)"), r"\1***"),  # a URL with a password
-    (re.compile(r"^(DETAIL:\s+).*$", re.MULTILINE), r"\1***"),  # PostgreSQL shows the values of a refused row
+    (re.compile(r"^(DETAIL:\s+).*$", re.MULTILINE), r"\1***"),  # PostgreSQL shows the values of a rejected row
 ]
-_QUIET = ("httpx2", "httpcore2")  # they tell whole addresses, and a webhook's may hold a secret
+_QUIET = ("httpx2", "httpcore2")  # they log whole URLs, and a webhook's may contain a secret
 
 
 def set_up(settings: Settings, **always: str) -> None:
-    """Write this process' log to standard error; `always` is on every line."""
+    """Write this process's log to standard error, with the fields `always` on every line."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(settings.log_format, colors=sys.stderr.isatty(), **always))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
@@ -64,7 +64,7 @@ def formatter(form: LogFormat, colors: bool = False, **always: str) -> logging.F
         ],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,  # a plain traceback: no values of variables, secrets among them
+            structlog.processors.format_exc_info,  # without the values of variables, which may be secret
             _redact,
             last,
         ],
@@ -72,7 +72,7 @@ def formatter(form: LogFormat, colors: bool = False, **always: str) -> logging.F
 
 
 def redacted(text: str) -> str:
-    r"""Return a text without the secrets that libraries write into their messages.
+    r"""Return a text without the secrets that libraries write to their messages.
 
     >>> redacted("whsec_c2VjcmV0 rdr_0a1b_s3cret redis://:pw@host/0 postgresql://rdrkd:p@w@host/x")
     'whsec_*** rdr_0a1b_*** redis://:***@host/0 postgresql://rdrkd:***@host/x'
@@ -85,7 +85,7 @@ def redacted(text: str) -> str:
 
 
 def request_id_of(given: str | None) -> str:
-    """Take the id that a request came with, if it is well formed, or make one.
+    """Return the request's own id if it is well-formed, else a new one.
 
     >>> request_id_of("7f3a-2b.x"), request_id_of("a b")[:4], request_id_of("x" * 41)[:4], request_id_of(None)[:4]
     ('7f3a-2b.x', 'req_', 'req_', 'req_')
@@ -94,12 +94,12 @@ def request_id_of(given: str | None) -> str:
 
 
 def about(**fields: str | int | None) -> AbstractContextManager[None]:
-    """Return what the lines within the block are about; what is None is left out."""
+    """Bind fields to all log lines within the block, except those that are None."""
     return bound_contextvars(**{name: value for name, value in fields.items() if value is not None})
 
 
 def current_request() -> str | None:
-    """Return the id of the request that this thread or task works on."""
+    """Return the id of the request that this thread or task is processing."""
     found: str | None = get_contextvars().get("request_id")
     return found
 

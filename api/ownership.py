@@ -1,4 +1,4 @@
-"""Whose a row is. Every query of a request finds the rows of its caller's owner only, so that none can forget to ask.
+"""Ownership of rows: every query of a request is restricted to the rows of its caller's owner, in one place.
 
 The request's session knows its caller; what it selects, changes or deletes of an owned table is narrowed to the
 caller's owner, also in subqueries. So another's things are not there: 404, never 403. An admin's request is not
@@ -21,7 +21,7 @@ EVERYBODYS = {"everybodys": True}  # execution options of a query that counts ac
 
 
 class Owned:
-    """Column of a row that people make."""
+    """Adds the owner column to a table."""
 
     owner: Mapped[str | None] = mapped_column(String(64), index=True)  # null: the operator's, only admins see it
 
@@ -51,13 +51,13 @@ def is_shared(row: Owned) -> bool:
 
 
 def owner_of(session: Session) -> str | None:
-    """Return the owner for whom the session acts: whatever it makes belongs to them."""
+    """Return the owner for whom the session acts, and to whom everything that it creates belongs."""
     caller: Caller | None = session.info.get("caller")
     return caller.owner if caller is not None else None
 
 
 def owners_named(session: Session) -> tuple[str | None, ...]:
-    """Return whose names mean something to the session's caller, in this order.
+    """Return the owners whose names the session's caller can use, in this order.
 
     An admin sees the things of all owners, but only two owners' names resolve: his own and the operator's, whose
     things may be older than any key. Names of other owners could be the same; their ids work.
@@ -69,7 +69,7 @@ def owners_named(session: Session) -> tuple[str | None, ...]:
 
 
 def first_named(session: Session, find: Callable[[str | None], T | None]) -> T | None:
-    """Return what `find` has for the first owner whose names mean something to the caller, and who has it."""
+    """Return the first result of `find` among the owners whose names the caller can use, and that owner."""
     return next((found for owner in owners_named(session) if (found := find(owner)) is not None), None)
 
 

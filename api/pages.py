@@ -1,4 +1,4 @@
-"""Cursor pages, newest first: ids sort by time, so rows that are added while somebody reads shift nothing."""
+"""Cursor pagination, newest first: ids sort by time, so rows that are added meanwhile shift no page."""
 
 import re
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ def get_or_404(session: Session, table: type[Row], id_: str, **options: Any) -> 
     """
     row = session.get(table, id_, **options) if is_id(id_) else None
     if row is None:
-        raise NotFound(f"expected the id of a {table.__tablename__}, got one that is not here")
+        raise NotFound(f"expected the id of a {table.__tablename__}, but there is none with this id")
     return row
 
 

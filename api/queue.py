@@ -1,6 +1,6 @@
-"""The doorbell: a Celery message is a task's name and an id, nothing more. The row is the truth.
+"""Wake-up messages ("doorbell"): a Celery message has a task's name and an id only; the row is the truth.
 
-Next to them travels the id of the request that rings, for the log.
+Its header carries the id of the sending request, for the log.
 
 No caller waits for the broker. Rings leave from a thread of their own, through a bounded queue, and every call to the
 broker has a timeout: a ring that is dropped costs a moment, since workers look for rows on a timer as well.
@@ -22,9 +22,9 @@ from api.deadlines import Deadline
 
 log = logging.getLogger(__name__)
 
-REQUEST = "rdrkd_request_id"  # header of a message; none: the reaper or a worker rang
+REQUEST = "rdrkd_request_id"  # header of a message; absent if the reaper or a worker sent it
 TRAIN, INSPECT = "train", "inspect"  # queue names; each queue has one task, `worker.ring_<queue>`
-MOST_WAITING = 256  # rings on their way to the broker; further ones are dropped
+MOST_WAITING = 256  # messages waiting for the broker; further ones are dropped
 SOCKET_SECONDS = 2.0  # for the broker to accept a connection, to answer a command, or to release its lock
 ANSWER_SECONDS = 1.5  # that anyone waits to learn how the broker is: less than a probe of /readyz does
 Ring = tuple[contextvars.Context, str, str]  # whose trace and log context it belongs to, queue, id
@@ -41,7 +41,7 @@ def transport_options(broker_url: str) -> dict[str, Any]:
 
 
 class Doorbell:
-    """Rings for rows that were committed."""
+    """Send wake-up messages for committed rows."""
 
     def __init__(self, broker_url: str) -> None:
         self._celery = Celery("rdrkd", broker=broker_url)
@@ -53,14 +53,14 @@ class Doorbell:
             broker_transport_options=transport_options(broker_url) | {"max_retries": 1, "interval_start": 0},
         )
         self._rings: queue.Queue[Ring] = queue.Queue(MOST_WAITING)
-        self._on_the_way: Counter[str] = Counter()  # rings by queue that the broker does not have yet
+        self._on_the_way: Counter[str] = Counter()  # messages by queue that the broker does not have yet
         self._ringing: threading.Thread | None = None
         self._lock = threading.Lock()
         self._reachable = Deadline(self._answers, ANSWER_SECONDS)
         self._counts = {name: Deadline(partial(self._count, name), ANSWER_SECONDS) for name in (TRAIN, INSPECT)}
 
     def ring(self, queue_name: str, row_id: str) -> bool:
-        """Enqueue a ring for the sending thread; return False if too many wait and this one is dropped."""
+        """Enqueue a message for the sending thread; return False if too many are waiting and it is dropped."""
         with self._lock:
             if self._ringing is None:
                 self._ringing = threading.Thread(target=self._send_all, name="doorbell", daemon=True)
@@ -68,31 +68,31 @@ class Doorbell:
             try:
                 self._rings.put_nowait((contextvars.copy_context(), queue_name, row_id))
             except queue.Full:
-                log.warning("the broker is slow: the ring for %s is dropped", row_id)
+                log.warning("the broker is slow; dropping the wake-up message for %s", row_id)
                 return False
             self._on_the_way[queue_name] += 1
         return True
 
     def send(self, queue_name: str, row_id: str) -> bool:
-        """Ring now, and wait for the broker to take it; return False when it does not answer in time."""
+        """Send a message now and wait for the broker; return False if it does not respond in time."""
         try:
             task, headers = f"worker.ring_{queue_name}", {REQUEST: log_setup.current_request()}
             self._celery.send_task(task, args=[row_id], queue=queue_name, retry=False, headers=headers)
         except (OperationalError, OSError) as error:
-            log.warning("the broker did not take the ring for %s: %s", row_id, error)
+            log.warning("the broker rejected the wake-up message for %s: %s", row_id, error)
             return False
         return True
 
     def pending(self, queue_name: str) -> int:
-        """Count the rings that no worker has received yet, those on their way to the broker among them.
+        """Count the messages that no worker has received yet, including those that are waiting for the broker.
 
-        A broker that does not answer in time has as many as it may: nobody should send it more.
+        A broker that does not respond in time counts as full, so that no more are sent.
         """
         count = self._counts[queue_name]()
         return MOST_WAITING if count is None else count + self._on_the_way[queue_name]
 
     def reachable(self) -> bool:
-        """Return whether the broker answers in time."""
+        """Return whether the broker responds in time."""
         return self._reachable() or False
 
     def _send_all(self) -> None:
@@ -100,8 +100,8 @@ class Doorbell:
             context, queue_name, row_id = self._rings.get()
             try:
                 context.run(self.send, queue_name, row_id)
-            except Exception:  # whatever a transport raises: the next ring is worth a try
-                log.exception("could not ring for %s", row_id)
+            except Exception:  # transports raise anything; try the next message
+                log.exception("failed to send the wake-up message for %s", row_id)
             finally:
                 with self._lock:
                     self._on_the_way[queue_name] -= 1
@@ -110,7 +110,7 @@ class Doorbell:
         try:
             with self._celery.connection_for_write() as connection:
                 return int(connection.default_channel.queue_declare(queue_name, passive=True).message_count)
-        except (ChannelError, OperationalError, OSError):  # ChannelError: nobody has ever rung here
+        except (ChannelError, OperationalError, OSError):  # ChannelError: the queue does not exist yet
             return 0
 
     def _answers(self) -> bool:
@@ -118,7 +118,7 @@ class Doorbell:
             with self._celery.connection_for_write() as connection:
                 connection.ensure_connection(max_retries=1, timeout=SOCKET_SECONDS)
                 connection.default_channel.queue_declare(TRAIN)  # a database as broker connects no earlier
-        except Exception:  # whatever a transport raises, it is no answer
-            log.warning("the broker does not answer", exc_info=True)
+        except Exception:  # transports raise anything; all of it means no response
+            log.warning("the broker does not respond", exc_info=True)
             return False
         return True

@@ -77,12 +77,12 @@ class Reaper:
             try:
                 self.round()
             except Exception:
-                log.exception("a round failed; trying again")
+                log.exception("a sweep failed; retrying")
                 self._patient_until = time.monotonic() + self.settings.lease_seconds
             stop.wait(seconds)
 
     def round(self) -> None:
-        """Take back and fail, once."""
+        """Re-queue lost jobs and fail overdue ones, once."""
         if time.monotonic() >= self._clock_at:
             self._clock_at = time.monotonic() + self.settings.lease_seconds
             self.pull_back()
@@ -91,41 +91,41 @@ class Reaper:
         for job_id in repair.fail_all_overdue(self.database):
             log.warning("%s failed: its deadline has passed", job_id)
         for job_id in unblocking.catch_up(self.database):
-            log.warning("%s failed: what it waits for will never be ready", job_id)
+            log.warning("%s failed: something that it waits for can never become available", job_id)
         self.report()
         self.settle()
 
     def settle(self) -> None:
-        """Sum up what has been added to totals."""
+        """Merge the recorded differences into the totals."""
         with self.database.transaction() as session:
             tallies.settle(session)
 
     def expire(self) -> None:
-        """Take rows back from workers that stopped renewing."""
+        """Take rows back from workers that stopped renewing their leases."""
         with self.database.transaction() as session:
             for job_id in repair.expire(session, self.settings.max_lost_workers):
-                log.warning("%s lost its worker and is queued again", job_id)
+                log.warning("%s lost its worker and was re-queued", job_id)
             upload_checks.expire(session, self.settings.max_lost_workers)
 
     def pull_back(self) -> None:
-        """Shorten leases and waits that a clock has made too long which was ahead and was put back."""
+        """Shorten leases and delays that were set while the clock was ahead."""
         with self.database.transaction() as session:
             late = clock.pull_back(session, self.settings.lease_seconds, self.settings.webhooks_retry_seconds)
         if late:
-            log.warning("%d leases and waits were shortened: the clock was put back", late)
+            log.warning("shortened %d leases and delays because the clock was set back", late)
 
     def report(self) -> None:
-        """Queue the reports of finished studies; `ring` rings for them."""
+        """Queue the reports of finished studies; `ring` sends their wake-up messages."""
         with self.database.transaction() as session:
             for job_id in studies.draw_finished(session):
-                log.info("%s draws the report of a study that has ended", job_id)
+                log.info("queued %s to draw the report of a study that has ended", job_id)
 
     def ring(self) -> None:
-        """Ring for rows that wait unheard; not for as many as have a ring pending, or a long queue would drown."""
+        """Send messages for rows that still wait, minus those already pending, so that the broker is not flooded."""
         after = self.settings.ring_again_seconds
         with self.database.transaction() as session:
             jobs, uploads = repair.due_bells(session, after), upload_checks.due_bells(session, after)
-        # The broker is asked only where there is something to ring for: an idle service leaves it alone.
+        # Query the broker only if there is something to send, so that an idle service leaves it alone.
         if not (jobs or uploads) or not self.doorbell.reachable():
             return
         jobs = jobs[self.doorbell.pending(TRAIN) : MOST_WAITING]
@@ -141,18 +141,18 @@ class Reaper:
             self.doorbell.ring(INSPECT, upload_id)
 
     def complete(self) -> None:
-        """Complete uploads in pieces whose bytes have all come, and whose process died before their end."""
+        """Complete resumable uploads that have all their bytes, but whose process died before completing them."""
         for upload_id in completion.complete_all(self.database, self.doorbell, self.storage):
-            log.info("%s was completed: its process had died after its last byte", upload_id)
+            log.info("completed %s, whose process had died after its last byte", upload_id)
 
     def sweep(self) -> None:
-        """Remove abandoned files, and what is long past: keys, messages, lost workers, deliveries, the audit log."""
+        """Delete abandoned files and expired rows: idempotency keys, messages, lost workers, deliveries, audit."""
         with self.database.transaction() as session:
             keys, notes = idempotency.sweep(session), deletions.waiting(session)
         try:
             deletions.follow_all(self.database, self.storage, notes)
-        except StorageUnreachable as error:  # the rest of the notes stays
-            log.warning("files that are to go stay for now: %s", error)
+        except StorageUnreachable as error:  # the other records remain
+            log.warning("cannot delete files yet; retrying later: %s", error)
         files = self.storage.sweep()
         self.collect()
         unpacked.sweep(self.database, self.settings.cache_dir)
@@ -171,7 +171,7 @@ class Reaper:
         )  # fmt: skip
 
     def collect(self) -> None:
-        """Remove checkpoints that the policy does not keep, of jobs that have ended, and files that no row names."""
+        """Delete checkpoints of ended jobs that the policy does not keep, and files that no row refers to."""
         policy = Retention.of(self.settings)
         with self.database.transaction() as session:
             jobs = retention.ended_with_more(session, policy)
@@ -182,11 +182,11 @@ class Reaper:
                 deletions.follow_all(self.database, self.storage, notes)
             unreferenced.collect(self.database, self.storage, self.settings.orphans_keep_hours * 3600)
         except StorageUnreachable as error:
-            log.warning("nothing is collected for now: %s", error)
+            log.warning("cannot remove unreferenced files yet; retrying later: %s", error)
 
 
 def _repeat(move: Callable[[], None], seconds: float, stop: threading.Event) -> None:
-    """Make a move at once and then every so many seconds, whatever becomes of it, until `stop` is set."""
+    """Call a function at once and then every so many seconds, despite exceptions, until `stop` is set."""
     while not stop.is_set():
         try:
             move()
@@ -203,7 +203,7 @@ def _sql_broker(broker_url: str) -> Engine | None:
 
 
 def purge(broker: Engine, older_than_seconds: float) -> int:
-    """Delete delivered messages from kombu's SQL tables, which it never does itself; give how many."""
+    """Delete delivered messages from kombu's SQL tables, which kombu never does; return how many."""
     # kombu writes the local time, without a zone, when it delivers.
     before = datetime.now() - timedelta(seconds=older_than_seconds)  # noqa: DTZ005
     delivered = text("DELETE FROM kombu_message WHERE visible = :no AND timestamp < :before")
@@ -227,7 +227,7 @@ def main() -> None:
     senders = Sender(settings).start(stop)
     reaper.run(stop)
     for sender in senders:
-        sender.join(settings.stop_grace_seconds)  # what is under way then is sent again by another
+        sender.join(settings.stop_grace_seconds)  # another sender repeats unfinished attempts
 
 
 if __name__ == "__main__":

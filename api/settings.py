@@ -1,4 +1,4 @@
-"""What can be set from outside, the same for API, worker and reaper.
+"""Settings, the same for API, worker and reaper.
 
 By environment variables `RDRKD_<FIELD>`, or by files `rdrkd_<field>` in the folder `RDRKD_SECRETS_DIR`: the form in
 which containers are given secrets.
@@ -24,13 +24,13 @@ def _absolute(path: Path) -> Path:
 
 
 def _with_driver(url: str) -> str:
-    """Name the Postgres driver that is installed: people and platforms write `postgres://` or `postgresql://`."""
+    """Add the installed driver to the usual forms `postgres://` and `postgresql://`."""
     scheme, separator, rest = url.partition("://")
     return f"postgresql+psycopg://{rest}" if separator and scheme in ("postgres", "postgresql") else url
 
 
 def _bucket(url: str | None) -> str | None:
-    """Refuse what is no address of a bucket.
+    """Reject an invalid bucket URL.
 
     Raises:
         ValueError: it is none.
@@ -45,7 +45,7 @@ def _listed(value: Any) -> Any:
 
 
 def _rate(text: str) -> str:
-    """Refuse what is no rate limit.
+    """Reject an invalid rate limit.
 
     Raises:
         ValueError: it is none.
@@ -59,7 +59,7 @@ def _rate(text: str) -> str:
 
 
 def _fernet(keys: SecretStr | None) -> SecretStr | None:
-    """Reject what is no list of Fernet keys.
+    """Reject an invalid list of Fernet keys.
 
     Raises:
         ValueError: it is none; the message does not hold it.
@@ -68,12 +68,12 @@ def _fernet(keys: SecretStr | None) -> SecretStr | None:
         return None
     given = [key.strip() for key in keys.get_secret_value().split(",")]
     if not all(re.fullmatch(r"[A-Za-z0-9_-]{43}=", key) for key in given):
-        raise ValueError("expected keys of 32 bytes in URL-safe base64, joined by commas; `make secrets` makes one")
+        raise ValueError("expected comma-separated keys of 32 bytes in URL-safe base64; `make secrets` creates one")
     return SecretStr(",".join(given))
 
 
 def _apart(folders: list[Path]) -> list[Path]:
-    """Refuse folders that cannot be told apart by their names.
+    """Reject folders with the same name.
 
     Raises:
         ValueError: so it is.
@@ -89,7 +89,7 @@ def _upper(value: Any) -> Any:
 
 
 def _prefix(url: str) -> str:
-    """Refuse what is no address in a bucket; without the slash at its end.
+    """Reject an invalid bucket URL; return it without a trailing slash.
 
     Raises:
         ValueError: it is none.
@@ -112,7 +112,7 @@ class Settings(BaseSettings):
         secrets_dir=os.environ.get("RDRKD_SECRETS_DIR"),
         extra="ignore",
         frozen=True,
-        hide_input_in_errors=True,  # it holds tokens, and URLs with passwords
+        hide_input_in_errors=True,  # the input contains tokens, and URLs with passwords
     )
 
     data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(
@@ -324,12 +324,12 @@ class Settings(BaseSettings):
         ours = (self.storage_url or "").rstrip("/") if self.dataset_s3_endpoint == self.s3_endpoint else ""
         for allowed in self.dataset_buckets:
             if ours and (f"{ours}/".startswith(f"{allowed}/") or allowed.startswith(f"{ours}/")):
-                raise ValueError(f"expected buckets apart from the storage's, which holds everybody's, got {allowed}")
+                raise ValueError(f"expected buckets other than the storage's own, got {allowed}")
         return self
 
     @property
     def secret_places(self) -> list[Path]:
-        """Files and folders that hold secrets, for those who keep others from reading them."""
+        """Files and folders with secrets, which trainers must not read."""
         folder = self.model_config.get("secrets_dir")
         database = self.database_url.partition(":///")[2] if self.database_url.startswith("sqlite") else ""
         named = [
@@ -342,7 +342,7 @@ class Settings(BaseSettings):
 
     @property
     def storage_dir(self) -> Path:
-        """Root of the stored files."""
+        """Root folder of the stored files."""
         return self.data_dir / "storage"
 
     @property
@@ -356,7 +356,7 @@ class Settings(BaseSettings):
         return self.data_dir / "cache"
 
     def read_local_token(self) -> str | None:
-        """Return the token of the user who has started an embedded service, if there is one.
+        """Return the token of the user who started an embedded service, if there is one.
 
         Raises:
             OSError: its file cannot be read.
@@ -379,10 +379,10 @@ class Settings(BaseSettings):
         else:
             return None
         if not token:
-            raise ValueError("expected a token, got an empty one: unset it, or fill it")
+            raise ValueError("expected a token, got an empty one: unset it or give it a value")
         return token
 
 
 def has_token(settings: Settings) -> bool:
-    """Return whether the operator comes in without a key, too."""
+    """Return whether the operator can also authenticate without a key."""
     return settings.token is not None or settings.token_file is not None or settings.local_token_file is not None

@@ -7,6 +7,7 @@ upper left corner is (j r, i r). A box covers every cell that it touches. Nothin
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -98,6 +99,10 @@ class Regions:
 
     def union(self) -> Tensor:
         """(B, H, W) bool: the cells that any region covers."""
+        return self._union
+
+    @cached_property
+    def _union(self) -> Tensor:
         return self.paint(torch.ones_like(self.image, dtype=torch.float32), "max") > 0
 
     def _pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -136,6 +141,28 @@ def rasterise(boxes: Tensor, box_image: Tensor, stride: int, shape: tuple[int, i
     x1, y1 = x1.clamp(0, width - 1), y1.clamp(0, height - 1)
     x2, y2 = torch.maximum(x2.clamp(max=width), x1 + 1), torch.maximum(y2.clamp(max=height), y1 + 1)
     return Regions(box_image.long(), torch.stack([x1, y1, x2, y2], dim=1), shape)
+
+
+class Objects:
+    """The ground truth of a batch, clipped, and its cells on every level, found once for all who ask.
+
+    Attributes:
+        boxes: (Q, 4) xyxy, px of the network input.
+        image: (Q,) index of the image each box lies in.
+        imgsz: (height, width) of the network input, px.
+    """
+
+    def __init__(self, boxes: Tensor, box_image: Tensor, imgsz: tuple[int, int]) -> None:
+        self.boxes, self.image = clip_boxes(boxes, box_image, imgsz)
+        self.imgsz = imgsz
+        self._regions: dict[tuple[int, tuple[int, int, int]], Regions] = {}
+
+    def on(self, stride: int, shape: tuple[int, int, int]) -> Regions:
+        """Return the objects' cells on a level of some px per cell and shape (B, H, W)."""
+        key = stride, shape
+        if key not in self._regions:
+            self._regions[key] = rasterise(self.boxes, self.image, stride, shape)
+        return self._regions[key]
 
 
 def object_areas(

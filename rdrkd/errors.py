@@ -30,7 +30,7 @@ class Problem:
 
 
 class RdrkdError(Exception):
-    """The root; its message says what was expected and what came."""
+    """Base class; the message says what was expected and what was received."""
 
     reason = Reason.INTERNAL
 

@@ -1,6 +1,10 @@
 """Phrases that take two readings stay out of documents, docstrings and messages, as far as a machine finds them."""
 
+import ast
+import io
 import re
+import tokenize
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,5 +34,49 @@ def test_no_phrase_takes_two_readings(place: str) -> None:
         for path in PLACES[place]
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if PHRASES.search(line)
+    ]
+    assert found == []
+
+
+OF_THE_SERVICE = re.compile(
+    r"\b(go(es)? on|gone on|told(?! apart)|tells? of|comes? upon|begins? anew)\b", re.IGNORECASE
+)
+NOT_IMPERATIVE = re.compile(r"(give|gives|giving|say|says|tell|tells|that)\b", re.IGNORECASE)
+
+
+def docstrings(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield line and text of each docstring."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if text := ast.get_docstring(node):
+            yield node.body[0].lineno, text
+
+
+def comments(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield line and text of each comment."""
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+@pytest.mark.parametrize("package", ["api", "worker", "rdrkd"])
+def test_docstrings_begin_with_what_a_function_does(package: str) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {text.splitlines()[0]}"
+        for path in (ROOT / package).rglob("*.py")
+        for line, text in docstrings(path)
+        if NOT_IMPERATIVE.match(text)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("package", ["api", "worker"])
+def test_docstrings_and_comments_of_the_service_use_plain_verbs(package: str) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {text}"
+        for path in (ROOT / package).rglob("*.py")
+        for line, text in (*docstrings(path), *comments(path))
+        if OF_THE_SERVICE.search(text)
     ]
     assert found == []

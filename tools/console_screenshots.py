@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "figures" / "console"
 LOOKS = {"light": (1200, 900, "light"), "dark": (1200, 900, "dark"), "phone": (390, 800, "light")}
-COLOURS = 128  # of a picture: the pages have few
+COLOURS = 256  # of a picture: the pages have few, their photographs more
 SETTLED = 2500  # ms after which curves are drawn
 
 

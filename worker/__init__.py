@@ -1,1 +1,1 @@
-"""Between a job and its trainer: claims rows, holds leases, runs one process per attempt. No torch, no FastAPI."""
+"""The worker: claim rows, hold their leases, and run one process per attempt. No torch, no FastAPI."""

@@ -53,7 +53,7 @@ def _listen(queue: str) -> int:
     except SystemExit as error:
         ended = error.code
     except Exception:
-        log.exception("Celery broke")
+        log.exception("Celery failed")
         ended = None
     return ended if isinstance(ended, int) else 0
 

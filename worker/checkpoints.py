@@ -1,4 +1,4 @@
-"""Checkpoints between run folder and storage: out as they are written, back when another attempt resumes."""
+"""Copy checkpoints from the run folder to the storage as they are written, and back when another attempt resumes."""
 
 import logging
 import re
@@ -18,7 +18,7 @@ from rdrkd.events import Checkpoint
 
 log = logging.getLogger(__name__)
 
-FINAL = (  # of a finished run folder, where they are there
+FINAL = (  # files to keep of a finished run, if they exist
     "student.pt", "student.safetensors", "alone.pt", "alone.safetensors",  # the latter with `baseline`
     "model_card.md", "metrics.jsonl", "warnings.jsonl", "report.html", "report.png", "resolved_spec.json",
     "result.json", "predictions.jpg", "pr_curve.png", "confusion_matrix.png",
@@ -26,18 +26,18 @@ FINAL = (  # of a finished run folder, where they are there
     "report.md", "members.csv", "study.json", "curves.png", "differences.png", "panel.png",  # of a study's report
     "model.onnx", "model_openvino.zip", "model.torchscript", "model.engine",  # of an export
 )  # fmt: skip
-TOLD = ("metrics.jsonl", "warnings.jsonl", "report.html", "report.png", "resolved_spec.json")  # of one that ended early
-MAX_TOLD = 2**25  # bytes of each of them: nobody who cancels a job waits for more
-MAX_FILES = 50  # of one checkpoint, or of a finished run: the service lists them all
+EARLY = ("metrics.jsonl", "warnings.jsonl", "report.html", "report.png", "resolved_spec.json")  # of a run ended early
+MAX_EARLY = 2**25  # bytes of each of these files, so that a cancel does not take long
+MAX_FILES = 50  # per checkpoint or finished run: the service lists them all
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def store(storage: Storage, held: Held, run_dir: Path, event: Checkpoint) -> list[Published]:
-    """Copy the files of a checkpoint to the storage: hashed, synced, renamed; rows are the caller's.
+    """Copy the files of a checkpoint to the storage: hashed, synced, renamed. The caller writes the rows.
 
     Raises:
-        ValueError: the event names files outside the run folder, odd ones, or too many.
-        FileNotFoundError: the run has dropped the checkpoint since.
+        ValueError: the event names files outside the run folder, invalid names, or too many files.
+        FileNotFoundError: the run has meanwhile removed the checkpoint.
         OSError: a file cannot be read or written.
     """
     prefix = f"jobs/{held.id}/attempt-{held.attempt}/epoch-{event.epoch}"
@@ -45,15 +45,15 @@ def store(storage: Storage, held: Held, run_dir: Path, event: Checkpoint) -> lis
 
 
 def store_final(storage: Storage, held: Held, run_dir: Path, epoch: int, known: Mapping[str, str]) -> list[Published]:
-    """Copy what a finished run leaves, except files whose content (sha256 by name) is `known` already."""
+    """Copy the files of a finished run, except those whose content is already stored (`known`: sha256 by name)."""
     names = [name for name in FINAL if (run_dir / name).is_file()]
     return _store_end(storage, held, run_dir, epoch, known, names)
 
 
-def store_told(storage: Storage, held: Held, run_dir: Path, epoch: int, known: Mapping[str, str]) -> list[Published]:
-    """Copy what a run that fails or is cancelled has told by then, likewise."""
-    found = [name for name in TOLD if (run_dir / name).is_file()]
-    names = [name for name in found if (run_dir / name).stat().st_size <= MAX_TOLD]
+def store_early(storage: Storage, held: Held, run_dir: Path, epoch: int, known: Mapping[str, str]) -> list[Published]:
+    """Copy the metrics, warnings and report of a run that failed or was cancelled, in the same way."""
+    found = [name for name in EARLY if (run_dir / name).is_file()]
+    names = [name for name in found if (run_dir / name).stat().st_size <= MAX_EARLY]
     return _store_end(storage, held, run_dir, epoch, known, names)
 
 
@@ -71,7 +71,7 @@ def _store_end(
 def _store(
     storage: Storage, prefix: str, epoch: int, folder: Path, names: Sequence[str], within: Path
 ) -> list[Published]:
-    """Copy files; the trainer opens strangers' files, so what it names is not believed."""
+    """Copy files. The trainer reads untrusted files, so the names that it reports are checked."""
     if len(names) > MAX_FILES:
         raise ValueError(f"expected a checkpoint of at most {MAX_FILES} files, got {len(names)}")
     published: list[Published] = []
@@ -90,8 +90,8 @@ def all_of(session: Session, job_id: str, continues: str | None = None, after: i
     Args:
         session: the caller's transaction.
         job_id: the job.
-        continues: the job that it goes on from.
-        after: the attempts up to this one do not count, nor does `continues` then: its owner had it begin anew.
+        continues: the job from whose checkpoints it started.
+        after: ignore attempts up to this one, and `continues`, because the owner restarted the job from scratch.
     """
     order = (Artifact.attempt.desc(), Artifact.epoch.desc(), Artifact.name)
     rows = session.scalars(
@@ -105,13 +105,13 @@ def all_of(session: Session, job_id: str, continues: str | None = None, after: i
 
 
 def restore(storage: Storage, checkpoints: list[list[Artifact]], run_dir: Path) -> int | None:
-    """Put the newest checkpoint whose files all verify into a run folder; give its epoch, None to start anew."""
+    """Copy the newest checkpoint whose files all verify into a run folder; return its epoch or None."""
     for files in checkpoints:
         if all(file.name != STATE for file in files):
-            continue  # it only hands back weights
+            continue  # it has weights only, no state to resume from
         if _copy_back(storage, files, run_dir):
             return files[0].epoch
-        log.warning("the checkpoint of epoch %d is damaged; trying the one before", files[0].epoch)
+        log.warning("the checkpoint of epoch %d is damaged; trying the previous one", files[0].epoch)
     return None
 
 

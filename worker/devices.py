@@ -1,4 +1,4 @@
-"""Which GPUs a worker may use, as the driver's own tool says: a worker never loads torch."""
+"""The GPUs that a worker may use, according to nvidia-smi, since a worker never loads torch."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ PATIENCE_SECONDS = 20
 
 
 def devices() -> list[dict[str, Any]]:
-    """Return name and memory in bytes of each GPU that trainers of this process see; none where no driver tells."""
+    """Return name and memory in bytes of each GPU that this process's trainers see; none without a driver."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     tool = shutil.which("nvidia-smi")
     if tool is None or visible in ("", "-1"):
@@ -36,7 +36,7 @@ def cpus() -> int:
 
 
 def _device(line: str) -> dict[str, Any]:
-    """Read one line.
+    """Parse one line of output.
 
     >>> _device("NVIDIA H100 80GB HBM3, 81559")
     {'name': 'NVIDIA H100 80GB HBM3', 'memory': 85520809984}

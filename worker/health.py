@@ -1,8 +1,8 @@
-"""Is the worker of this machine or container alive, connected and fit for work? `python -m worker.health`.
+"""Health check (`python -m worker.health`): is the worker of this machine alive, connected and able to work?
 
-Celery's own ping is no answer: remote control is off, since the database does its work. So the check looks at the
-sockets that the worker process holds, and at what the worker says of itself in its row. A worker that is wedged ends
-by itself (`worker.watchdog`); one that is merely unfit, such as with a full disk, is better left alone.
+Celery's ping is not available, because remote control is off. The check therefore examines the sockets of the worker
+process and the complaint in the worker's row. A stuck worker exits by itself (`worker.watchdog`); one that merely
+cannot work at the moment, for example with a full disk, should not be restarted.
 """
 
 import os
@@ -35,7 +35,7 @@ def workers() -> list[psutil.Process]:
 
 
 def is_worker(command: list[str]) -> bool:
-    """Return whether a command line is a worker's; a container's init, which carries the same words, is none.
+    """Return whether a command line is a worker's; a container's init with the same arguments is not.
 
     >>> is_worker(["/usr/bin/python3", "-m", "worker", "--queue", "train"])
     True
@@ -48,7 +48,7 @@ def is_worker(command: list[str]) -> bool:
 
 
 def is_connected(process: psutil.Process, broker_url: str) -> bool:
-    """Return whether `process` holds a connection to the broker; a broker that is a file is always there."""
+    """Return whether `process` holds a connection to the broker; always true for a broker in a file."""
     url = urlsplit(broker_url)
     if url.scheme not in DEFAULT_PORTS or url.hostname is None:
         return True
@@ -61,11 +61,10 @@ def is_connected(process: psutil.Process, broker_url: str) -> bool:
 
 
 def _connections(process: psutil.Process) -> list[Any]:
-    """Return the TCP connections of a process, or, of one that is sealed, those that nobody else here holds.
+    """Return the TCP connections of a process, or for a sealed process those that no visible process holds.
 
-    A worker lets only root see what it has open (`rdrkd.process.sealing`), and this check runs as the worker's own
-    user. The kernel still lists its connections among those of the network namespace, which in a container is the
-    worker's alone.
+    Only root can see what a worker has open (`rdrkd.process.sealing`), and this check runs as the worker's own user.
+    The kernel still lists the connections of the network namespace, which in a container belongs to the worker alone.
     """
     try:
         return list(process.net_connections("tcp"))
@@ -86,17 +85,17 @@ def complaint(found: Iterable[psutil.Process], broker_url: str) -> str | None:
 
 
 def own_complaint(names: Sequence[str], database_url: str) -> str | None:
-    """Return what the workers of these names say of themselves, or None; nothing is known without the database."""
+    """Return the complaints of the workers with these names, or None; also None if the database does not respond."""
     database = Database(database_url, kept=1)
     try:
         with database.transaction() as session:
             present = [one for one in service.present(session) if one.row.name in names]
-    except SQLAlchemyError:  # no fault of the worker's
+    except SQLAlchemyError:  # not the worker's fault
         return None
     finally:
         database.engine.dispose()
-    told = [f"{one.row.name}: {one.row.complaint or 'has not renewed its row'}" for one in present if _is_unfit(one)]
-    return "; ".join(told) or None
+    unfit = [f"{one.row.name}: {one.row.complaint or 'sends no heartbeat'}" for one in present if _is_unfit(one)]
+    return "; ".join(unfit) or None
 
 
 def _is_unfit(present: service.Present) -> bool:

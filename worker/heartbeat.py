@@ -1,4 +1,4 @@
-"""That this worker is there: a row with a beat of its own, also while it has nothing to do."""
+"""Worker heartbeat: the worker's own row, renewed even while it is idle."""
 
 import logging
 import threading
@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 
 class Beating:
-    """As a context manager: a row from its start to its end, renewed at every heartbeat.
+    """As a context manager: keep the worker's row while the block runs, and renew it at every heartbeat.
 
-    Whatever is wrong with the database, the work goes on: jobs have leases of their own.
+    Errors of the database do not interrupt the work, since jobs have their own leases.
     """
 
     def __init__(self, place: Workplace, queue: str) -> None:
@@ -48,11 +48,11 @@ class Beating:
                     move(session, self._presence, self._place.settings.lease_seconds)
                 move = service.beat
             except DBAPIError as failed:
-                log.warning("cannot say that this worker is there: %s", failed.orig)
+                log.warning("cannot send a heartbeat: %s", failed.orig)
             self._place.condition.changed.wait(self._place.settings.heartbeat_seconds)
             self._place.condition.changed.clear()
         try:
             with self._place.database.transaction() as session:
                 service.leave(session, self._place.name)
         except DBAPIError as failed:
-            log.warning("cannot say that this worker is gone: %s", failed.orig)
+            log.warning("cannot remove this worker from the list: %s", failed.orig)

@@ -1,7 +1,7 @@
-"""A dataset on its way from a folder or a bucket of the operator's list into the store; then it is an upload.
+"""Import a dataset from an allowed folder or bucket into the store, after which it is treated as an upload.
 
-The copy goes on under a lease, as a check does: what a crash breaks off is begun anew by the next worker, and the same
-content gets the same key. The row names the file only once it is there, whole.
+The copy runs under a lease, like a check: after a crash the next worker starts it again, and the same content gets the
+same key. The row refers to the file only once it has been stored completely.
 """
 
 import logging
@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 
 
 class _Stopped(Exception):
-    """The copy must stop before its end; the lease says why."""
+    """The copy must stop early, for the reason in the lease."""
 
 
 class _Watched:
-    """A file on its way in that takes nothing more once the lease has an order, and nothing that has no room."""
+    """An incoming file that rejects writes once the lease orders a stop, or when the disk space is not reserved."""
 
     def __init__(self, incoming: Incoming, lease: Lease, held: Held) -> None:
         self._incoming, self._lease, self._held = incoming, lease, held
@@ -48,7 +48,7 @@ class _Watched:
 
 
 def run(place: Workplace, claimed: Import) -> None:
-    """Copy a claimed import until it has arrived, is refused, given back, or another's."""
+    """Copy a claimed import until it is stored, rejected, returned to the queue, or fenced."""
     try:
         with Lease(
             place,
@@ -64,9 +64,9 @@ def run(place: Workplace, claimed: Import) -> None:
             except ApiError as error:
                 _refuse(claimed, lease, error.errors[0].detail if error.errors else error.detail)
     except Fenced:
-        log.warning("the import of %s is fenced: another worker has it", claimed.id)
+        log.warning("the import of %s is fenced: another worker holds it", claimed.id)
     except DBAPIError as error:
-        log.error("the import of %s: the database stayed away (%s)", claimed.id, error.orig)
+        log.error("the import of %s: the database did not respond (%s)", claimed.id, error.orig)
 
 
 def _bring(place: Workplace, claimed: Import, lease: Lease) -> None:
@@ -78,7 +78,7 @@ def _bring(place: Workplace, claimed: Import, lease: Lease) -> None:
         if stored.new:
             deletions.drop_unnamed(place.database, place.storage, stored.key)
         raise
-    log.info("%s has arrived from %s", claimed.id, claimed.source)
+    log.info("imported %s from %s", claimed.id, claimed.source)
     place.doorbell.ring(INSPECT, claimed.id)
 
 
@@ -86,7 +86,7 @@ def _copy(place: Workplace, claimed: Import, lease: Lease) -> Stored:
     settings = place.settings
     source = open_source(settings, claimed.source, patient=True)
     with full_disk_told("expected room for the dataset, got a full disk"), place.storage.incoming() as incoming:
-        held = place.ledger.begin(settings, None, incoming.name, counted=False)  # its row counts, with what was seen
+        held = place.ledger.begin(settings, None, incoming.name, counted=False)  # the row's size counts already
         try:
             held.cover(source.size, AHEAD)
             source.copy(_Watched(incoming, lease, held), settings.max_dataset_bytes)
@@ -96,7 +96,7 @@ def _copy(place: Workplace, claimed: Import, lease: Lease) -> Stored:
 
 
 def _arrived(place: Workplace, claimed: Import, stored: Stored, session: Session) -> None:
-    quotas.bind(session, Quotas.of(place.settings))  # it may have grown since the request
+    quotas.bind(session, Quotas.of(place.settings))  # the source may have grown since the request
     upload_checks.arrived(session, claimed, stored)
     deletions.hold(session, place.storage, stored.key)
 
@@ -110,17 +110,17 @@ def _stop(place: Workplace, claimed: Import, lease: Lease) -> None:
 
 
 def _wait(place: Workplace, claimed: Import, lease: Lease, error: Exception) -> None:
-    """Give back an import that cannot be copied now; reject it once it has waited for the import timeout."""
+    """Return an import to the queue if it cannot be copied now; reject it after the import timeout."""
     if claimed.waited_seconds > place.settings.import_timeout_seconds:
         _refuse(claimed, lease, str(error))
         return
-    log.error("the import of %s is given back: %s", claimed.id, error)
+    log.error("returned the import of %s to the queue: %s", claimed.id, error)
     lease.close()
     lease.write(lambda session: upload_checks.give_back(session, claimed, later=True))
 
 
 def _refuse(claimed: Import, lease: Lease, detail: str) -> None:
-    log.info("the import of %s is refused: %s", claimed.id, detail)
+    log.info("rejected the import of %s: %s", claimed.id, detail)
     lease.close()
     problems = [{"where": claimed.source, "detail": detail}]
     lease.write(lambda session: upload_checks.settle(session, claimed, None, problems))

@@ -1,4 +1,4 @@
-"""What a job needs on this machine: its dataset and models, found by id, checked by content, handed on as paths."""
+"""Provide a job's dataset and models on this machine: find them by id, verify their content, return paths."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from rdrkd.spec.reference_fields import OF_A_JOB
 
 
 class InputDamaged(Exception):
-    """An input of a job is not what was uploaded, or cannot be provided on this machine."""
+    """An input of a job differs from what was uploaded, or cannot be provided on this machine."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
@@ -30,21 +30,21 @@ class InputDamaged(Exception):
 
 @dataclass(frozen=True)
 class Input:
-    """A stored file that a job needs: under which option of the command line, and what its content must be."""
+    """A stored file that a job needs, with its command-line option and the expected content."""
 
     option: str  # teacher, student, model, dataset
     row_id: str
     key: str
     sha256: str
-    words: Words = AS_IT_IS  # of a dataset: how its check has read it
-    name: str | None = None  # what people call it
+    words: Words = AS_IT_IS  # of a dataset: the options with which its check read it
+    name: str | None = None  # its display name
 
 
 def locate(session: Session, spec: dict[str, Any]) -> list[Input]:
     """Find the stored files that a spec refers to; architectures need none.
 
     Raises:
-        InputDamaged: something is gone since the job was claimed.
+        InputDamaged: an input has been deleted since the job was claimed.
     """
     inputs = [_input(session.get(Dataset, spec["dataset"]), "dataset", spec["dataset"])]
     for field in ("teacher", "student", "model"):
@@ -64,7 +64,7 @@ def locate(session: Session, spec: dict[str, Any]) -> list[Input]:
 
 def _input(upload: Dataset | Model | None, option: str, row_id: str) -> Input:
     if upload is None or upload.key is None or upload.sha256 is None:
-        raise InputDamaged(Reason.DEPENDENCY_FAILED, f"{option}: {row_id} does not exist any more")
+        raise InputDamaged(Reason.DEPENDENCY_FAILED, f"{option}: {row_id} no longer exists")
     words = Words.of(upload) if isinstance(upload, Dataset) else AS_IT_IS
     return Input(option, row_id, upload.key, upload.sha256, words, upload.name or upload.filename)
 
@@ -93,17 +93,17 @@ def official(spec: dict[str, Any], settings: Settings) -> list[str]:
 
 
 def names_of(inputs: list[Input]) -> dict[str, str]:
-    """Return what people call each input, by the spec's field, for the run's report; its id says them nothing."""
+    """Return the display name of each input by the spec's field, for the run's report."""
     return {item.option: item.name for item in inputs if item.name}
 
 
 def arguments(storage: Storage, inputs: list[Input], folder: Path) -> list[str]:
-    """Verify each file and give the trainer's options for them.
+    """Verify each file and return the trainer's options for them.
 
     Args:
-        storage: where they are.
-        inputs: what is needed.
-        folder: where they are laid unless they are on this machine.
+        storage: the store that has them.
+        inputs: the files to provide.
+        folder: where to put files that the store does not have on this machine.
 
     Raises:
         InputDamaged: a file is missing, or its sha256 is not the recorded one.

@@ -1,4 +1,4 @@
-"""The check of an upload: `python -m rdrkd inspect` as a restricted process, its report as a row."""
+"""Check an upload: run `python -m rdrkd inspect` as a restricted process and store its report in the row."""
 
 import contextlib
 import errno
@@ -34,9 +34,9 @@ log = logging.getLogger(__name__)
 CONVERTED = "converted"  # folder in the run folder
 CONVERSIONS = {".pt": ("student.safetensors",), ".safetensors": ("student.pt",)}
 MAX_REPORT = 2**24  # bytes
-MAX_LINES = 1000  # of output, of which the report is the first
-MOST_KILLS = 3  # of one upload's checks, before the file is held to be the cause
-CPU_GRACE = 5  # seconds between SIGXCPU and SIGKILL, so that the latter never means the limit
+MAX_LINES = 1000  # of output; the report is the first line
+MOST_KILLS = 3  # of one upload's checks, before the file is assumed to be the cause
+CPU_GRACE = 5  # seconds between SIGXCPU and SIGKILL, so that a SIGKILL never means the CPU limit
 SIGNALS = {
     signal.SIGXCPU: "used up its processor time",
     signal.SIGXFSZ: "wrote a file beyond the limit",
@@ -45,7 +45,7 @@ SIGNALS = {
 
 
 def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
-    """Check a claimed upload until it is settled, given back, or another's."""
+    """Check a claimed upload until it is ready, invalid, returned to the queue, or fenced."""
     folder = place.folder(check.id, check.attempt)
     written: Stored | None = None
     try:
@@ -59,7 +59,7 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
                 report, problems = _inspect(place, check, lease, command)
                 written = _written(place, check, folder / CONVERTED) if report is not None and not problems else None
             except StorageUnreachable as error:
-                log.error("the check of %s is given back: %s", check.id, error)
+                log.error("returned the check of %s to the queue: %s", check.id, error)
                 lease.order = lease.order or Order.OUTAGE
             except OSError as error:
                 if error.errno not in DISK_FULL:
@@ -74,14 +74,14 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
                 log.info("%s is %s", check.id, status)
                 _remove_unwanted(place, check)
     except Fenced:
-        log.warning("the check of %s is fenced: another worker has it, or it is settled", check.id)
+        log.warning("the check of %s is fenced: another worker holds it, or it has ended", check.id)
         if written is not None:
             deletions.drop_unnamed(place.database, place.storage, written.key)
-        _remove_unwanted(place, check)  # settled as refused, perhaps, by this worker, which has not heard of it
+        _remove_unwanted(place, check)  # this worker may have rejected it without receiving the commit's answer
     except StorageUnreachable as error:
         log.error("the check of %s is left to the reaper: %s", check.id, error)
     except DBAPIError as error:
-        log.error("the check of %s: the database stayed away (%s)", check.id, error.orig)
+        log.error("the check of %s: the database did not respond (%s)", check.id, error.orig)
     finally:
         run_folders.clear(folder)
 
@@ -89,7 +89,7 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
 def _give_back(check: Check, lease: Lease, attempts: int, reason: str) -> None:
     """Return a check to the queue; the last attempt is not returned, because its file may be the cause."""
     if check.attempt < attempts:
-        log.error("the check of %s is given back: %s", check.id, reason)
+        log.error("returned the check of %s to the queue: %s", check.id, reason)
         lease.order = lease.order or Order.OUTAGE
 
 
@@ -108,7 +108,7 @@ def _settle(
     def settle(session: Session) -> UploadStatus:
         status = upload_checks.settle(session, check, report, problems, preview=preview, album=album, written=written)
         if written is not None:
-            deletions.hold(session, place.storage, written.key)  # the same content may be going just now
+            deletions.hold(session, place.storage, written.key)  # the same content may be about to be deleted
         return status
 
     try:
@@ -119,19 +119,19 @@ def _settle(
 
 
 def _remove_unwanted(place: Workplace, check: Check) -> None:
-    """Remove a stranger's file that nobody may use: no row but refused ones has it."""
+    """Remove an untrusted file that only rejected rows refer to."""
     try:
         deletions.drop_refused(
             place.database, place.storage, check.key, lambda session: upload_checks.wanted(session, check)
         )
     except (StorageUnreachable, DBAPIError) as error:
-        log.warning("cannot remove the refused file of %s: %s", check.id, error)
+        log.warning("cannot remove the rejected file of %s: %s", check.id, error)
 
 
 def _inspect(
     place: Workplace, check: Check, lease: Lease, command: Sequence[str]
 ) -> tuple[dict[str, Any] | None, Problems]:
-    """Run the inspection; give its report and the problems: those it found, or the way in which it broke."""
+    """Run the inspection; return its report and the problems that it found, or how the inspection itself failed."""
     folder = place.folder(check.id, check.attempt)
     path = place.storage.fetch(check.key, check.sha256, run_folders.inputs(folder))
     if path is None:
@@ -158,7 +158,7 @@ def _inspect(
 
 
 def _written(place: Workplace, check: Check, folder: Path) -> Stored | None:
-    """Store what the check has written of a model, the other format; None where it has not."""
+    """Store the model in the other format, which the check has written; return None if it has not."""
     for name in CONVERSIONS.get(PurePosixPath(check.key).suffix, ()):
         path = folder / name
         if path.is_file() and not path.is_symlink():
@@ -168,7 +168,7 @@ def _written(place: Workplace, check: Check, folder: Path) -> Stored | None:
 
 
 def _restrict(pid: int, memory_bytes: int, cpu_seconds: int, file_bytes: int) -> None:
-    """Limit a child that opens a stranger's file from outside, too: it may not have come to limit itself (Linux)."""
+    """Also limit a child that opens an untrusted file from outside, since it may fail to limit itself (Linux)."""
     if not hasattr(resource, "prlimit"):
         return
     bounds = {
@@ -177,7 +177,7 @@ def _restrict(pid: int, memory_bytes: int, cpu_seconds: int, file_bytes: int) ->
         resource.RLIMIT_FSIZE: (file_bytes, file_bytes),
         resource.RLIMIT_CORE: (0, 0),
     }
-    with contextlib.suppress(ProcessLookupError):  # it has ended already
+    with contextlib.suppress(ProcessLookupError):  # it has already exited
         for name, limit in bounds.items():
             resource.prlimit(pid, name, limit)
 

@@ -1,7 +1,7 @@
-"""Holding a row while a child works for it: renew the lease, watch for orders to stop, write under the fence.
+"""Hold a row while a child process works on it: renew the lease, watch for orders to stop, fence every write.
 
-A heartbeat that fails is not a failed job: while the database does not answer, the child works on until the lease and
-the grace after it are over. A worker that is fenced kills its child at once and writes nothing more.
+A failed heartbeat does not fail the job: while the database does not respond, the child continues until the lease and
+the grace period have expired. A fenced worker kills its child at once and writes nothing more.
 """
 
 import logging
@@ -23,26 +23,26 @@ from worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-Renew = Callable[[Session, float | None], Wish | None]  # (session, lease seconds or None) -> what the owner wants
+Renew = Callable[[Session, float | None], Wish | None]  # (session, lease seconds or None) -> the owner's request
 
 
 class Order(StrEnum):
-    """Why the work must stop before its end."""
+    """Why the work must stop early."""
 
-    CANCEL = "cancel"  # the owner asked for it
-    PAUSE = "pause"  # likewise: the row is to wait
-    DEADLINE = "deadline"  # the moment by which it was to end has passed
-    TIMEOUT = "timeout"  # its wall time is over
+    CANCEL = "cancel"  # requested by the owner
+    PAUSE = "pause"  # requested by the owner
+    DEADLINE = "deadline"  # the job's deadline has passed
+    TIMEOUT = "timeout"  # the attempt has used up its wall time
     DRAIN = "drain"  # the worker is being shut down
-    OUTAGE = "outage"  # the database was away for longer than the lease and its grace
-    FENCED = "fenced"  # somebody else holds the row
+    OUTAGE = "outage"  # the database has been unreachable for longer than the lease and its grace period
+    FENCED = "fenced"  # another attempt holds the row
 
 
 _AT_ONCE = {Wish.CANCEL: Order.CANCEL, Wish.DEADLINE: Order.DEADLINE, Wish.PAUSE: Order.PAUSE}
 
 
 class Lease:
-    """A held row; as a context manager it renews the lease in the background until the block ends."""
+    """The lease on a row; as a context manager, renew it in the background until the block ends."""
 
     def __init__(self, place: Workplace, renew: Renew, timeout_seconds: float) -> None:
         self._place, self._renew = place, renew
@@ -53,12 +53,12 @@ class Lease:
         self._thread = threading.Thread(target=log_setup.carrying(self._run), name="heartbeat", daemon=True)
         self._order: Order | None = None
         self._ordered = math.inf  # monotonic
-        self.child: Child | None = None  # what to stop then
-        self._pause_saved = False  # the owner wants a pause once the next checkpoint is kept
+        self.child: Child | None = None  # the process to stop
+        self._pause_saved = False  # the owner wants a pause once the next checkpoint has been stored
 
     @property
     def order(self) -> Order | None:
-        """Why the work must stop, once it must."""
+        """The reason why the work must stop, or None."""
         return self._order
 
     @order.setter
@@ -66,7 +66,7 @@ class Lease:
         self._order, self._ordered = order, min(self._ordered, time.monotonic())
 
     def overdue_seconds(self) -> float:
-        """Return for how long the work has gone on since even a slow end should have come; negative: it may go on."""
+        """Return the seconds since even a slow stop should have completed; negative: there is time left."""
         settings = self._settings
         slow = settings.stop_grace_seconds + settings.lease_seconds + settings.outage_grace_seconds
         return time.monotonic() - self._ordered - slow
@@ -88,16 +88,16 @@ class Lease:
         self._thread.join()
 
     def checkpointed(self) -> None:
-        """Record that a checkpoint is stored: a pause that waited for one is due."""
+        """Record that a checkpoint has been stored, so that a pause that waited for it takes effect."""
         if self._pause_saved:
             self.order = self.order or Order.PAUSE
 
     def write(self, move: Callable[[Session], T]) -> T:
-        """Make a move in a transaction of its own, again and again while the database is away but the lease may hold.
+        """Write in a transaction of its own; retry while the database is unreachable and the lease may still hold.
 
         Raises:
-            Fenced: the row is no longer ours.
-            sqlalchemy.exc.DBAPIError: the database did not come back in time.
+            Fenced: another attempt holds the row.
+            sqlalchemy.exc.DBAPIError: the database did not respond in time.
         """
         while True:
             try:
@@ -111,11 +111,11 @@ class Lease:
             except DBAPIError as error:
                 if not is_outage(error) or self._is_over():
                     raise
-                log.warning("the database does not answer, trying again: %s", error.orig)
+                log.warning("the database does not respond; retrying: %s", error.orig)
                 time.sleep(min(1.0, self._settings.heartbeat_seconds))
 
     def _is_over(self) -> bool:
-        """Return whether the lease and its grace have passed since it was last renewed."""
+        """Return whether the lease and its grace period have expired since the last renewal."""
         return time.monotonic() > self._renewed + self._settings.lease_seconds + self._settings.outage_grace_seconds
 
     def _run(self) -> None:
@@ -131,7 +131,7 @@ class Lease:
                 wish = self._renew(session, self._settings.lease_seconds if due else None)
         except Fenced:
             self.order = Order.FENCED
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with the database, the training is not
+        except Exception as error:  # noqa: BLE001 - no error of the database may stop the training
             log.warning("the heartbeat failed: %s", error)
         else:
             self._renewed = before if due else self._renewed
@@ -157,5 +157,5 @@ class Lease:
 
 
 def is_outage(error: DBAPIError) -> bool:
-    """Return whether an error means that the database is away or busy, not that a statement is wrong."""
+    """Return whether an error means that the database is unreachable or busy, not that a statement is wrong."""
     return error.connection_invalidated or type(error).__name__ in ("OperationalError", "InterfaceError")

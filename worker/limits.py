@@ -1,19 +1,19 @@
-"""What the check of an upload may use: in proportion to the file, so that a small one never holds a checker for long.
+"""Time and memory limits of an upload's check, in proportion to the file, so that small files take little of both.
 
-The settings are the ceilings. Below them a check has `LEAST_SECONDS` and a second for each `BYTES_PER_SECOND`, and
-`LEAST_BYTES` of memory and `MEMORY_PER_BYTE` for each byte of the file.
+The settings are upper bounds. Within them, a check may take `LEAST_SECONDS` plus a second per `BYTES_PER_SECOND`, and
+use `LEAST_BYTES` of memory plus `MEMORY_PER_BYTE` for each byte of the file.
 """
 
 from api.settings import Settings
 
 LEAST_SECONDS = 180.0  # importing torch on a busy machine takes tens of seconds
 BYTES_PER_SECOND = 2**20  # images are decoded, and archives unpacked, at 10 to 100 times that
-LEAST_BYTES = 3 * 2**30  # of private memory, of which torch takes one as it is imported
+LEAST_BYTES = 3 * 2**30  # of private memory, of which importing torch takes 1 GiB
 MEMORY_PER_BYTE = 8  # a half-precision checkpoint is read, built in full precision and written in both formats
 
 
 def of(settings: Settings, size: int) -> dict[str, int]:
-    """Return what the check of a file of `size` bytes may use, as `rdrkd.run.inspection.limit_resources` takes it."""
+    """Return the limits for a file of `size` bytes, in the form that `rdrkd.run.inspection.limit_resources` takes."""
     return {
         "memory_bytes": memory_bytes(settings, size),
         "cpu_seconds": int(seconds(settings, size)) + 1,

@@ -1,4 +1,4 @@
-"""The trainer's log on its way into the database: new lines at every heartbeat, the rest at the end."""
+"""Write the trainer's log to the database: new lines at every heartbeat, the rest at the end."""
 
 import logging
 import os
@@ -17,14 +17,14 @@ from rdrkd.paths import without_paths
 
 log = logging.getLogger(__name__)
 
-MOST_UNREAD = 2**20  # bytes between two looks: older ones are passed over, the database would not keep them either
-LONGEST, LONGEST_REST = 4000, 2**16  # characters of a line; bytes of one that has no end yet
+MOST_UNREAD = 2**20  # bytes between two reads; older ones are skipped, since the database would not keep them either
+LONGEST, LONGEST_REST = 4000, 2**16  # characters of a line; bytes of an incomplete line
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")  # of NUL PostgreSQL stores nothing
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")  # PostgreSQL cannot store NUL
 
 
 class Reader:
-    """Reads a log that grows, and that is put aside for a new one of its name when it is full."""
+    """Read a growing log that is rotated when it is full."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -32,7 +32,7 @@ class Reader:
         self._rest = b""  # the beginning of a line
 
     def read(self, to_the_end: bool = False) -> str:
-        """Return the lines that were completed since the last call; at the end, also one that was not."""
+        """Return the lines completed since the last call; at the end, also an incomplete last one."""
         data = self._rest + self._new()
         end = len(data) if to_the_end else data.rfind(b"\n") + 1
         whole, self._rest = data[:end], data[end:][-LONGEST_REST:]
@@ -46,7 +46,7 @@ class Reader:
     def _new(self) -> bytes:
         data = self._more()
         if self._file is not None and self._is_put_aside(self._file):
-            data += self._more()  # what came between the look and the renaming
+            data += self._more()  # written between the read and the rotation
             self.close()
             data += self._more()
         return data
@@ -62,29 +62,29 @@ class Reader:
     def _is_put_aside(self, file: IO[bytes]) -> bool:
         try:
             return not os.path.samestat(os.fstat(file.fileno()), self._path.stat())
-        except FileNotFoundError:  # the new one is not there yet
+        except FileNotFoundError:  # the new file does not exist yet
             return True
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
 class Shipping:
-    """As a context manager: ships a log in the background until the block ends, and then the rest of it."""
+    """As a context manager: send a log in the background until the block ends, and then the rest of it."""
 
     def __init__(self, path: Path, keep: Callable[[str], object], every_seconds: float) -> None:
-        """Prepare to ship the log at `path`.
+        """Prepare to send the log at `path`.
 
         Args:
-            path: the log; it may not be there yet.
-            keep: what writes lines under the fence, in a transaction of its own; raises what `Lease.write` does.
-            every_seconds: between two looks.
+            path: the log; it may not exist yet.
+            keep: writes lines in a fenced transaction of its own; raises what `Lease.write` raises.
+            every_seconds: interval between reads.
         """
         self._reader, self._keep, self._every = Reader(path), keep, every_seconds
-        self._pending = ""  # read, not written yet
+        self._pending = ""  # read but not yet written
         self._ended = threading.Event()
         self._thread = threading.Thread(target=log_setup.carrying(self._run), name="logs", daemon=True)
 
@@ -107,8 +107,8 @@ class Shipping:
         try:
             while not self._ended.wait(self._every):
                 self._ship()
-        except (Fenced, DBAPIError, OSError) as error:  # the attempt finds out by itself
-            log.warning("the log is shipped no more: %s", error)
+        except (Fenced, DBAPIError, OSError) as error:  # the attempt will notice the same error itself
+            log.warning("log lines are no longer sent: %s", error)
 
     def _ship(self, to_the_end: bool = False) -> None:
         self._pending += self._reader.read(to_the_end)
@@ -118,12 +118,12 @@ class Shipping:
 
 
 def readable(line: str) -> str:
-    r"""Make a line fit for people elsewhere: no colours, no paths of this machine, no control characters.
+    r"""Return a line without colours, paths of this machine and control characters.
 
     >>> readable("\x1b[1m 10%\r 99%\rdone: /srv/runs/7/a.pt \0")
     'done: a.pt \ufffd'
     """
-    drawn_last = _COLOURS.sub("", line).rstrip("\r").rpartition("\r")[2]  # a bar is drawn over again and again
+    drawn_last = _COLOURS.sub("", line).rstrip("\r").rpartition("\r")[2]  # a progress bar overwrites itself
     return without_paths(_CONTROLS.sub("\ufffd", drawn_last[:LONGEST]))
 
 

@@ -1,6 +1,6 @@
-"""The pictures that the inspection of a dataset draws, as files of the store.
+"""Store the images that the inspection of a dataset draws.
 
-The inspection has opened a stranger's file, so what it leaves is not believed to be pictures.
+The inspection has read an untrusted file, so its output is checked to be images.
 """
 
 import logging
@@ -25,7 +25,7 @@ _JPEG = b"\xff\xd8\xff"
 
 
 def options(check: Check, folder: Path) -> Sequence[str | Path]:
-    """Return the inspection's options that concern datasets alone."""
+    """Return the inspection's options that apply to datasets only."""
     if check.table is not Dataset:
         return []
     return ["--preview", folder / NAME, "--album", folder / ALBUM, *check.words.options]
@@ -67,7 +67,7 @@ def _is_plain(file: Path, most: int) -> bool:
 
 
 def drop(database: Database, storage: Storage, check: Check) -> None:
-    """Remove what an attempt has stored that came too late, unless its row names it."""
+    """Remove the preview of an attempt that ended too late, unless its row refers to it."""
     if check.table is Dataset:
         for suffix in ("jpg", "album"):
             deletions.drop_unnamed(database, storage, _key(check, suffix))

@@ -1,4 +1,4 @@
-"""A child process that works for a row: own session and group, clean environment, bounded output, no orphans."""
+"""Run a child process for a row: own session and group, clean environment, bounded output, no orphans."""
 
 import contextlib
 import os
@@ -17,10 +17,10 @@ from rdrkd.process.confinement import Confinement
 from rdrkd.process.die_with_parent import PARENT_VARIABLE
 from worker.logs import readable
 
-RDRKD = (sys.executable, "-P", "-m", "rdrkd")  # -P: the run folder, which holds strangers' files, is no import path
+RDRKD = (sys.executable, "-P", "-m", "rdrkd")  # -P: never import from the run folder, which holds untrusted files
 INHERITED = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
 MAX_LINE = 2**24  # bytes of one line of output; longer ones are dropped
-MAX_LOG = 2**23  # bytes of the log, twice: the running half and the one before
+MAX_LOG = 2**23  # bytes of a log file; the current and the previous one are kept
 
 
 def clean_environment(home: Path) -> dict[str, str]:
@@ -54,16 +54,16 @@ class Child:
         """Start a command, confined where the kernel can.
 
         Args:
-            command: what to run; the hidden files that it names are shown to it.
-            home: its folder, in which it may write.
-            log: where its stderr goes, and what else it prints there.
-            env: variables beside those of `clean_environment`.
+            command: the command line; hidden files that it names are made readable.
+            home: its working folder, which is writable.
+            log: file for its stderr.
+            env: variables in addition to those of `clean_environment`.
             hidden: files and folders that it cannot read.
             writable: further folders in which it may write.
         """
         (home / "tmp").mkdir(parents=True, exist_ok=True)
         log.touch()
-        for folder in writable:  # what is not there when it starts cannot be shown to it
+        for folder in writable:  # a folder that does not exist at the start cannot be granted
             folder.mkdir(parents=True, exist_ok=True)
         words = [str(part) for part in command]
         named = [word for word in words if word.startswith("/") and Path(word).is_file()]
@@ -93,7 +93,7 @@ class Child:
         return self._process.pid
 
     def lines(self, longest: int = MAX_LINE) -> Iterator[bytes]:
-        """Yield each line of standard output as it comes; one over `longest` bytes is dropped."""
+        """Yield each line of standard output as it arrives; drop lines over `longest` bytes."""
         dropping = False
         with self._stdout:
             while line := self._stdout.readline(longest):
@@ -103,10 +103,10 @@ class Child:
                 dropping = not whole
 
     def stop(self, grace_seconds: float) -> None:
-        """Ask the child to stop; call it again and again: once the grace is over, its whole group is killed."""
+        """Ask the child to stop; call this repeatedly: after the grace period, the whole process group is killed."""
         if self._asked_to_stop is None:
             self._asked_to_stop = time.monotonic()
-            # The child alone: were its data loaders signalled too, they would die under it and look like a failure.
+            # Signal the child only: if its data loaders died first, that would look like a failure.
             if self._process.returncode is None:
                 os.kill(self.pid, signal.SIGTERM)
         elif time.monotonic() > self._asked_to_stop + grace_seconds:
@@ -118,15 +118,15 @@ class Child:
             _kill_group(self.pid)
 
     def wait(self) -> int:
-        """Wait until the child and its group are gone and its log is complete; give the exit status (-9: SIGKILL)."""
+        """Wait until the child and its group have exited and the log is complete; return the exit status."""
         self._undertaker.join()
         self._logger.join(timeout=5)
         return self._process.wait()
 
     def _bury(self) -> None:
-        """Once the child has ended, and before its process id can be given to another, kill what it left behind.
+        """Kill what the child left behind, after it has exited and before its process id can be reused.
 
-        Nothing else here may reap the child (`Popen.poll` and `send_signal` would).
+        Nothing else may reap the child (`Popen.poll` and `send_signal` would).
         """
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         _kill_group(self.pid)
@@ -134,15 +134,15 @@ class Child:
 
 
 def _kill_group(group: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left (macOS says it with EPERM)
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # no process is left (EPERM on macOS)
         os.killpg(group, signal.SIGKILL)
 
 
 def _copy_capped(stream: IO[bytes], log: Path) -> None:
-    """Copy a stream to a file; when it is full, keep it as `<log>.1` and begin anew: the end matters most."""
+    """Copy a stream to a file; rotate a full file to `<log>.1`, because the end of a log matters most."""
     with stream:
         while chunk := stream.read1(2**16):  # type: ignore[attr-defined]
-            with contextlib.suppress(OSError):  # a full disk must not block the child: go on reading
+            with contextlib.suppress(OSError):  # a full disk must not block the child: keep reading
                 if log.exists() and log.stat().st_size > MAX_LOG:
                     log.replace(log.with_name(log.name + ".1"))
                 with log.open("ab") as file:
@@ -158,5 +158,5 @@ def last_words(log: Path, lines: int = 5) -> str:
             text = file.read().decode(errors="replace")
     except OSError:
         return ""
-    words = (readable(line).strip() for line in text.replace("\r", "\n").split("\n"))  # \r: bars drawn over
+    words = (readable(line).strip() for line in text.replace("\r", "\n").split("\n"))  # \r: progress bars
     return "\n".join([line for line in words if line][-lines:])

@@ -1,4 +1,4 @@
-"""What a report of a study is drawn from: its results and the panel's students, laid into the run folder."""
+"""Put what a study's report is drawn from into the run folder: the results, and the students for the panel."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ __all__ = ["COMPARE", "lay_out"]
 
 
 def lay_out(session: Session, storage: Storage, spec: dict[str, Any], folder: Path) -> None:
-    """Write `study.json` and `weights/<number>-<method>.pt` into a run folder; weights that are gone are left out."""
+    """Write `study.json` and `weights/<number>-<method>.pt` into a run folder; skip weights that no longer exist."""
     results.write(results_of(session, spec["study"], spec["jobs"]), folder / results.FILE)
     weights_folder = folder / results.WEIGHTS
     weights_folder.mkdir()

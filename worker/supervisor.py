@@ -1,4 +1,4 @@
-"""One attempt of a job: prepare its run folder, start the trainer, turn its events into rows and files, end the job."""
+"""Run one attempt of a job: prepare its run folder, start the trainer, store its events and files, end the job."""
 
 import json
 import logging
@@ -33,16 +33,16 @@ from worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
 
-SPEC = "job.json"  # as it was posted; the run writes its own, with every default, beside it
+SPEC = "job.json"  # as submitted; the run writes the resolved spec beside it
 Move = Callable[[Session], object]
-Events = queue.SimpleQueue[Event | Ending | None]  # an ending: of nonsense; None: there will be no more
-MAX_EVENTS = 10_000  # that wait for the database
+Events = queue.SimpleQueue[Event | Ending | None]  # Ending: an event was invalid; None: end of output
+MAX_EVENTS = 10_000  # events that may wait for the database
 
 
 def run(place: Workplace, held: Held, command: Sequence[str] = RDRKD) -> None:
-    """Work on a claimed job until it has ended, was given back, or is another's.
+    """Work on a claimed job until it has ended, was returned to the queue, or is fenced.
 
-    Call it from a thread that lives as long as the attempt: the kernel ties the trainer to it.
+    Call this from a thread that lives as long as the attempt: the kernel kills the trainer with it.
     """
     folder = place.folder(held.id, held.attempt)
     attempt = Attempt(place, held, folder, command)
@@ -65,12 +65,12 @@ class Attempt:
         self.place, self.held, self.folder, self.command = place, held, folder, command
         self.log = folder / run_folders.LOG
         self.retention = Retention.of(place.settings)
-        self.progress: Progress | None = None  # the newest that is not written yet
-        self.outcome: Done | Failed | None = None  # what the trainer said of its end
-        self.fault: Ending | None = None  # what went wrong on our own side
-        self.unreachable: StorageUnreachable | None = None  # no checkpoint can be kept
+        self.progress: Progress | None = None  # the newest one that has not been written yet
+        self.outcome: Done | Failed | None = None  # the trainer's last event
+        self.fault: Ending | None = None  # a failure of the worker itself
+        self.unreachable: StorageUnreachable | None = None  # no checkpoint can be stored
         self.epoch = 0  # of the newest checkpoint
-        self.notes: list[str] = []  # of files that go once the job has succeeded
+        self.notes: list[str] = []  # files to delete once the job has succeeded
         self.sha256: dict[str, str] = {}  # of the newest checkpoint's files, by name
 
     def run(self) -> None:
@@ -83,7 +83,7 @@ class Attempt:
             except DBAPIError as error:
                 if is_outage(error):
                     raise
-                log.exception("%s attempt %d: the database refuses a write", *_who(self.held))
+                log.exception("%s attempt %d: the database rejected a write", *_who(self.held))
                 last_move = self._finish(end_reasons.worker_failure(error))
             except StorageUnreachable as error:
                 last_move = self._without_storage(error)
@@ -104,11 +104,11 @@ class Attempt:
         progress = self.progress
         wish = lifecycle.renew(session, self.held, lease_seconds, progress)
         if self.progress is progress:
-            self.progress = None  # written; a newer one waits for the next beat
+            self.progress = None  # written; a newer one waits for the next heartbeat
         return wish
 
     def _work(self) -> Move:
-        """Run the trainer; give the last move of this attempt."""
+        """Run the trainer; return the transition that ends this attempt."""
         options = self._prepare()
         if self.lease.order is not None:
             return self._stopped(self.lease.order)
@@ -140,7 +140,7 @@ class Attempt:
         return options
 
     def _follow(self, child: Child) -> None:
-        """Take the trainer's events until it closes its output."""
+        """Handle the trainer's events until it closes its output."""
         events: Events = queue.SimpleQueue()
         read = log_setup.carrying(self._read)
         threading.Thread(target=read, args=(child, events), name="events", daemon=True).start()
@@ -152,7 +152,7 @@ class Attempt:
             self._take(event, child)
 
     def _read(self, child: Child, events: "Events") -> None:
-        """Keep the trainer's pipe empty, whatever the database does; of progress only the newest counts."""
+        """Drain the trainer's pipe even if the database is slow; of progress events, only the newest counts."""
         try:
             for line in child.lines():
                 self._sort(line, events, child)
@@ -161,11 +161,11 @@ class Attempt:
 
     def _sort(self, line: bytes, events: "Events", child: Child) -> None:
         try:
-            event = parse(line.replace(rb"\u0000", rb"\ufffd"))  # NUL: PostgreSQL stores it nowhere
+            event = parse(line.replace(rb"\u0000", rb"\ufffd"))  # PostgreSQL cannot store NUL
         except ValidationError as error:
             fault = at_fault(error)
-            if fault is None or fault[0] == "progress":  # of which nothing but what is shown depends
-                log.warning("%s attempt %d: ignored a line that is no event: %.200r", *_who(self.held), line)
+            if fault is None or fault[0] == "progress":  # progress is only displayed, so an invalid one is ignored
+                log.warning("%s attempt %d: ignored a line that is not an event: %.200r", *_who(self.held), line)
             else:
                 events.put(end_reasons.invalid_event(*fault))
             return
@@ -174,10 +174,10 @@ class Attempt:
         elif events.qsize() < MAX_EVENTS:
             events.put(event)
         else:
-            child.kill()  # no run says that much: it is broken, and would fill this process's memory
+            child.kill()  # no working run writes this many events, and they would fill this process's memory
 
     def _take(self, event: Event | Ending, child: Child) -> None:
-        """Record an event; one that cannot be kept is the trainer's fault, and ends the job."""
+        """Store an event; one that the database rejects is the trainer's fault and ends the job."""
         if isinstance(event, Ending):
             self._blame(event, child)
             return
@@ -186,7 +186,7 @@ class Attempt:
         except (StatementError, OverflowError) as error:
             if isinstance(error, DBAPIError) and is_outage(error):
                 raise
-            log.exception("%s attempt %d: cannot keep an event", *_who(self.held))
+            log.exception("%s attempt %d: cannot store an event", *_who(self.held))
             self._blame(
                 end_reasons.invalid_event(event.event, f"the database rejected it ({type(error).__name__})"), child
             )
@@ -218,7 +218,7 @@ class Attempt:
         self.lease.write(lambda session: lifecycle.record_warning(session, held, code, message, event.epoch))
 
     def _keep(self, event: Checkpoint, child: Child) -> None:
-        """Publish a checkpoint; where that fails, stop the trainer: hours of training must not hang on nothing."""
+        """Publish a checkpoint; if that fails, stop the trainer rather than train for hours without checkpoints."""
         if self.fault is not None or self.unreachable is not None:
             return
         try:
@@ -227,11 +227,11 @@ class Attempt:
             self.unreachable = error
             child.kill()
             return
-        except FileNotFoundError:  # the run keeps the newest few only, and this worker was slow
-            log.warning("%s attempt %d: the checkpoint of epoch %d is gone already", *_who(self.held), event.epoch)
+        except FileNotFoundError:  # the run keeps only the newest few, and this worker was slow
+            log.warning("%s attempt %d: the checkpoint of epoch %d no longer exists", *_who(self.held), event.epoch)
             return
         except (OSError, ValueError) as error:
-            log.exception("%s attempt %d: cannot keep the checkpoint of epoch %d", *_who(self.held), event.epoch)
+            log.exception("%s attempt %d: cannot store the checkpoint of epoch %d", *_who(self.held), event.epoch)
             self._blame(end_reasons.worker_failure(error), child)
             return
         self._publish(files, event)
@@ -242,7 +242,7 @@ class Attempt:
     def _publish(self, files: list[lifecycle.Published], checkpoint: Checkpoint | None = None) -> None:
         try:
             replaced = self.lease.write(lambda session: lifecycle.publish(session, self.held, files, checkpoint))
-        except Fenced:  # now; but an earlier try may have been committed and its answer lost
+        except Fenced:  # an earlier try may have been committed without an answer
             for file in files:
                 deletions.drop_unnamed(self.place.database, self.place.storage, file.key)
             raise
@@ -251,18 +251,18 @@ class Attempt:
     def _follow_notes(self) -> None:
         try:
             deletions.follow_all(self.place.database, self.place.storage, self.notes)
-        except (StorageUnreachable, DBAPIError) as error:  # the reaper follows what is left
+        except (StorageUnreachable, DBAPIError) as error:  # the reaper deletes the rest
             log.warning("%s attempt %d: cannot remove resume states: %s", *_who(self.held), error)
 
     def _discard(self, keys: list[str]) -> None:
         try:
             for key in keys:
                 self.place.storage.delete(key)
-        except StorageUnreachable as error:  # the reaper removes what no row names
-            log.warning("%s attempt %d: cannot remove what is no longer needed: %s", *_who(self.held), error)
+        except StorageUnreachable as error:  # the reaper removes files that no row refers to
+            log.warning("%s attempt %d: cannot remove files that are no longer needed: %s", *_who(self.held), error)
 
     def _judge(self, status: int) -> Move:
-        """Find the last move, from what the trainer said, what it was told, and how it exited."""
+        """Return the transition that ends the attempt, given the trainer's events, the orders and the exit status."""
         order, outcome = self.lease.order, self.outcome
         if order is Order.FENCED:
             raise Fenced
@@ -279,7 +279,7 @@ class Attempt:
             message = without_paths(outcome.message)
             self._leave()
             return self._finish(Ending(Status.FAILED, outcome.reason, message, outcome.problems))
-        if status == EXIT_STOPPED:  # a machine that shuts down may signal the trainer before the worker
+        if status == EXIT_STOPPED:  # during a shutdown, the trainer may be signalled before the worker
             drained = self.place.draining.wait(self.place.settings.cancel_poll_seconds)
             return self._stopped(Order.DRAIN) if drained else partial(lifecycle.abandon, held=self.held)
         self._leave()
@@ -291,12 +291,12 @@ class Attempt:
         if order in end_reasons.ORDERED:
             self._leave()
             return self._finish(end_reasons.ORDERED[order])
-        log.info("%s attempt %d is given back (%s)", *_who(self.held), order)
+        log.info("returned %s attempt %d to the queue (%s)", *_who(self.held), order)
         return partial(lifecycle.requeue, held=self.held, why=order.value)
 
     def _without_storage(self, error: StorageUnreachable) -> Move:
-        """Give the job back: it resumes from its last checkpoint, and an outage is no fault of its owner's."""
-        log.error("%s attempt %d is given back: %s", *_who(self.held), error)
+        """Return the job to the queue: an outage is not its owner's fault, and it resumes from its last checkpoint."""
+        log.error("returned %s attempt %d to the queue: %s", *_who(self.held), error)
         return partial(lifecycle.requeue, held=self.held, why=Order.OUTAGE.value)
 
     def _finish(self, ending: Ending) -> Move:
@@ -309,19 +309,19 @@ class Attempt:
         return partial(lifecycle.finish, held=self.held, ending=ending)
 
     def _succeed(self, session: Session, move: Move) -> None:
-        """Make the last move of a job that has succeeded, and drop what it will not resume from."""
+        """End a job that has succeeded, and delete its resume states."""
         move(session)
         self.notes = deletions.note(session, retention.prune(session, self.held.id, self.retention))
 
     def _leave(self) -> None:
-        """Publish what the run has told of a job that fails or is cancelled; it ends as it does even if that fails."""
+        """Publish the metrics and report of a job that failed or was cancelled; errors do not change how it ends."""
         try:
-            told = checkpoints.store_told(self.place.storage, self.held, self.folder, self.epoch, self.sha256)
+            stored = checkpoints.store_early(self.place.storage, self.held, self.folder, self.epoch, self.sha256)
         except (OSError, ValueError) as error:
-            log.warning("%s attempt %d: cannot keep what the run has told: %s", *_who(self.held), error)
+            log.warning("%s attempt %d: cannot store the files of the failed run: %s", *_who(self.held), error)
             return
-        if told:
-            self._publish(told)
+        if stored:
+            self._publish(stored)
 
     def _final(self) -> list[lifecycle.Published]:
         return checkpoints.store_final(self.place.storage, self.held, self.folder, self.epoch, self.sha256)

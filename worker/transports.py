@@ -1,7 +1,7 @@
-"""Kombu's transports, made for rings: nothing is acknowledged, and an entry that is no ring is dropped with a log line.
+"""Kombu transports for wake-up messages: acknowledge nothing, and log and drop entries that are not messages.
 
-What is read is off the queue already (`worker.app` consumes with `no_ack`), yet Celery acknowledges it all the same;
-that would be a call to the broker which can fail. And without the rest, one entry of garbage ends Celery's consumer.
+`worker.app` consumes with `no_ack`, so a message is off the queue once it is read. Celery acknowledges it anyway, with
+a call to the broker that can fail. And without these transports, one invalid entry would end Celery's consumer.
 """
 
 import logging
@@ -13,7 +13,13 @@ from kombu.transport import TRANSPORT_ALIASES, redis, sqlalchemy
 
 log = logging.getLogger(__name__)
 
-NO_MESSAGE = (ValueError, TypeError, AttributeError, LookupError, RecursionError)  # what parsing garbage raises
+NO_MESSAGE = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+)  # what parsing an invalid entry raises
 
 
 def use() -> None:
@@ -23,23 +29,23 @@ def use() -> None:
 
 
 class _Patient:
-    """A transport that drops what cannot be delivered."""
+    """A transport that drops what it cannot deliver."""
 
     def _deliver(self, message: Any, queue: str) -> None:
         try:
             super()._deliver(message, queue)  # type: ignore[misc]
-        except Exception as error:  # noqa: BLE001 - it holds whatever somebody has put there
-            log.error("dropped an entry of the queue %s that is no ring (%r): %.200r", queue, error, message)
+        except Exception as error:  # noqa: BLE001 - an entry may hold anything
+            log.error("dropped an entry of the queue %s that is no wake-up (%r): %.200r", queue, error, message)
 
 
 class _Unacknowledged:
     """A channel without acknowledgements."""
 
     def basic_ack(self, delivery_tag: Any, multiple: bool = False) -> None:
-        """Do nothing: the message is off the queue."""
+        """Do nothing: the message is no longer in the queue."""
 
     def basic_reject(self, delivery_tag: Any, requeue: bool = False) -> None:
-        """Do nothing, likewise."""
+        """Do nothing, as for one message."""
 
 
 class RedisChannel(_Unacknowledged, redis.Channel):
@@ -49,7 +55,7 @@ class RedisChannel(_Unacknowledged, redis.Channel):
         try:
             return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
         except (ValueError, RecursionError) as error:
-            log.error("dropped an entry of a queue that is no message: %r", error)
+            log.error("dropped an entry of a queue that is not a message: %r", error)
             raise Empty from None
 
 
@@ -60,12 +66,12 @@ class Redis(_Patient, redis.Transport):
 
 
 class SqlChannel(_Unacknowledged, sqlalchemy.Channel):
-    """Likewise, of a SQL database. A poll of an SQLite file that nobody has written to costs no query and no lock."""
+    """A channel of a SQL database. Polling an SQLite file that has not changed needs no query and no lock."""
 
     def __init__(self, connection: Any, **options: Any) -> None:
         super().__init__(connection, **options)  # type: ignore[no-untyped-call]
-        self._peek: Any = None  # a connection of its own: `data_version` counts the writes of others
-        self._empty: dict[Any, Any] = {}  # the version at which each queue was found empty
+        self._peek: Any = None  # a separate connection, since `data_version` counts the writes of others
+        self._empty: dict[Any, Any] = {}  # the version at which each queue was last seen empty
 
     def _get(self, queue: Any, timeout: Any = None) -> Any:
         version = self._version()
@@ -75,14 +81,14 @@ class SqlChannel(_Unacknowledged, sqlalchemy.Channel):
             try:
                 return super()._get(queue)  # type: ignore[no-untyped-call]
             except NO_MESSAGE as error:
-                log.error("dropped an entry of the queue %s that is no message: %r", queue, error)
+                log.error("dropped an entry of the queue %s that is not a message: %r", queue, error)
             except Empty:
                 if version is not None:
                     self._empty[queue] = version
                 raise
 
     def _version(self) -> Any:
-        """Return what changes with every write to the file; None for other databases."""
+        """Return a value that changes with every write to the file; None for other databases."""
         if self._peek is None:
             engine = self._open()[0]  # type: ignore[no-untyped-call]
             if engine.dialect.name != "sqlite":
@@ -90,7 +96,7 @@ class SqlChannel(_Unacknowledged, sqlalchemy.Channel):
             self._peek = engine.raw_connection()
         try:
             return self._peek.cursor().execute("PRAGMA data_version").fetchone()[0]
-        except sqlite3.Error:  # locked, or away: the poll itself says so, in the form that Celery knows
+        except sqlite3.Error:  # locked or missing: the poll itself will raise the error that Celery expects
             return None
 
     def close(self) -> None:

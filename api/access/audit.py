@@ -1,4 +1,4 @@
-"""What happens to the audit log: it grows in the transaction of each recorded change, and is cut after some days."""
+"""The audit log: written in the transaction of each recorded change, and deleted after some days."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ LONGEST = 100  # characters of an object's name
 
 
 def record(session: Session, caller: Caller, action: str, object_: str | None, request_id: str | None = None) -> None:
-    """Note that the caller does something; it stands if the transaction does."""
+    """Record the caller's action; the entry is committed with the transaction."""
     row = Audit(id=new_id("aud"), key=caller.key, owner=caller.owner, action=action, request_id=request_id)
     row.object = object_[:LONGEST] if object_ is not None else None
     session.add(row)
@@ -29,5 +29,5 @@ def newest(
 
 
 def purge(session: Session, days: float) -> None:
-    """Forget what was done so many days ago."""
+    """Delete entries older than this many days."""
     session.execute(delete(Audit).where(Audit.at < after_seconds(-days * 86_400)))

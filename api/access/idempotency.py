@@ -1,4 +1,4 @@
-"""What happens to idempotency keys. Functions take the caller's session and never commit.
+"""Idempotency keys. Functions take the caller's session and never commit.
 
 A claim is a transaction of its own, so that others see it; the answer is kept in the request's transaction, so that it
 stands if and only if what was asked for does. In between a crash leaves a claim that runs out by the database's clock.
@@ -15,13 +15,13 @@ from api.db import after_seconds, now
 from api.errors import KeyInFlight, KeyReused
 from api.tables.idempotency import IdempotencyKey
 
-CLAIM_SECONDS = 60.0  # longer than a request takes once its body is here
+CLAIM_SECONDS = 60.0  # longer than a request takes after its body has arrived
 KEPT_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A key that this request alone may answer."""
+    """A key that is claimed by this request."""
 
     key: str
     fingerprint: str
@@ -30,13 +30,13 @@ class Claim:
 
     @classmethod
     def new(cls, key: str, fingerprint: str, caller: str) -> "Claim":
-        """Make a claim that no row knows yet."""
+        """Create a claim that is not stored yet."""
         return cls(key, fingerprint, uuid4().hex, caller)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request was answered with."""
+    """The response to a request."""
 
     status: int
     headers: dict[str, str]
@@ -44,7 +44,7 @@ class Answer:
 
 
 def add(session: Session, claim: Claim) -> None:
-    """Claim a key that nobody has used; `IntegrityError` at the flush where somebody has."""
+    """Claim an unused key; a used one causes an `IntegrityError` at the flush."""
     row = IdempotencyKey(caller=claim.caller, key=claim.key, fingerprint=claim.fingerprint, claim=claim.token)
     row.claimed_until = after_seconds(CLAIM_SECONDS)
     session.add(row)
@@ -55,8 +55,8 @@ def take_over(session: Session, claim: Claim) -> Answer | None:
     """Return the stored response of a key; None if its claim had expired and is this request's now.
 
     Raises:
-        KeyReused: the key belongs to a request that asked something else.
-        KeyInFlight: the request that it belongs to is being worked on.
+        KeyReused: the key belongs to a different request.
+        KeyInFlight: the request that it belongs to is in progress.
     """
     lapsed = (IdempotencyKey.status.is_(None), IdempotencyKey.claimed_until < now())
     values = {"fingerprint": claim.fingerprint, "claim": claim.token, "claimed_until": after_seconds(CLAIM_SECONDS)}
@@ -64,30 +64,30 @@ def take_over(session: Session, claim: Claim) -> Answer | None:
         return None
     row = session.get(IdempotencyKey, (claim.caller, claim.key))
     if row is not None and row.fingerprint != claim.fingerprint:
-        raise KeyReused("expected an Idempotency-Key that is new or comes with its first request, got another request")
-    if row is None or row.status is None:  # none: it was given up just now
-        raise KeyInFlight("expected a request whose first try is over, got one that is still being worked on")
+        raise KeyReused("expected a new Idempotency-Key, or the same request as before, got a different one")
+    if row is None or row.status is None:  # None: it has just been released
+        raise KeyInFlight("expected the first request with this key to have completed, but it is still in progress")
     return Answer(row.status, row.headers or {}, row.body or "")
 
 
 def keep(session: Session, claim: Claim, answer: Answer) -> None:
-    """Keep the answer.
+    """Store the response.
 
     Raises:
-        KeyInFlight: the claim ran out, and another request has it.
+        KeyInFlight: the claim expired, and another request holds it.
     """
     values = {"status": answer.status, "headers": answer.headers, "body": answer.body}
     if not _changed(session, *_own(claim), values=values):
-        raise KeyInFlight("expected to answer before the claim on the Idempotency-Key ran out, got too late")
+        raise KeyInFlight("expected to complete before the claim on the Idempotency-Key expired, but it took longer")
 
 
 def release(session: Session, claim: Claim) -> None:
-    """Release a claim: the request was refused or failed, so the key is free again."""
+    """Release a claim because the request was rejected or failed, so that the key can be used again."""
     session.execute(delete(IdempotencyKey).where(*_own(claim)))
 
 
 def sweep(session: Session) -> int:
-    """Forget the keys that are older than a day; give how many."""
+    """Delete keys that are older than a day; return how many."""
     old = IdempotencyKey.created_at < after_seconds(-KEPT_SECONDS)
     return _count(session.execute(delete(IdempotencyKey).where(old)))
 

@@ -1,4 +1,4 @@
-"""What happens to API keys. Functions take the caller's session and never commit."""
+"""API keys. Functions take the caller's session and never commit."""
 
 import hashlib
 import hmac
@@ -20,7 +20,7 @@ from api.tables.keys import ApiKey
 from rdrkd.errors import Problem
 
 _FORM = re.compile(r"rdr_([0-9a-f]{32})_([0-9a-f]{64})")  # the id without its prefix, and the secret
-USE_SECONDS = 60.0  # how exact `last_used_at` is
+USE_SECONDS = 60.0  # precision of `last_used_at`
 _LONG_AGO = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < after_seconds(-USE_SECONDS))
 
 
@@ -31,12 +31,12 @@ class Known:
     caller: Caller
     sha256: str
     state: Literal["valid", "expired", "revoked"]
-    unnoted: bool = False  # its last use was written long ago
+    unnoted: bool = False  # whether `last_used_at` needs an update
     seconds_left: float | None = None  # until it expires, when it was read; none: it never does
 
 
 def create(session: Session, request: KeyRequest) -> tuple[ApiKey, str]:
-    """Make a key; give its row, and the key itself, which nobody can read again.
+    """Create a key; return its row and the key itself, which cannot be read again.
 
     Raises:
         Invalid: it would have expired already.
@@ -46,21 +46,21 @@ def create(session: Session, request: KeyRequest) -> tuple[ApiKey, str]:
     session.add(row)
     session.flush()
     if session.scalar(select(ApiKey.id).where(ApiKey.id == row.id, ApiKey.expires_at <= now())):
-        raise Invalid.at(Problem("/expires_at", f"expected a moment to come, got {request.expires_at}"))
+        raise Invalid.at(Problem("/expires_at", f"expected a time in the future, got {request.expires_at}"))
     session.refresh(row)
     return row, f"rdr_{row.id.removeprefix('key_')}_{secret}"
 
 
 def check_first(session: Session, request: KeyRequest, others: bool) -> None:
-    """Refuse a key that would leave nobody who can administer the service: any key closes it to callers without.
+    """Reject a first key that is not an admin key: any key locks out callers without one.
 
     Args:
         session: the caller's transaction.
         request: the key to be made.
-        others: whether the operator has another way in, a token.
+        others: whether the operator also has a token.
 
     Raises:
-        Invalid: it is no admin key, and there is none that is valid.
+        Invalid: it is not an admin key, and no valid admin key exists.
     """
     if others or request.scope == Scope.ADMIN:
         return
@@ -85,7 +85,7 @@ def get(session: Session, key_id: str) -> ApiKey:
 
 
 def revoke(session: Session, key_id: str) -> ApiKey:
-    """Refuse a key from now on; revoking it again changes nothing. Raises `NotFound`."""
+    """Revoke a key; revoking it again changes nothing. Raises `NotFound`."""
     get(session, key_id)
     session.execute(update(ApiKey).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None)).values(revoked_at=now()))
     return get_or_404(session, ApiKey, key_id, populate_existing=True)
@@ -97,18 +97,18 @@ def any_key(session: Session) -> bool:
 
 
 def parts(token: str) -> tuple[str, str] | None:
-    """Take a key apart into its id and the hash of its secret; None for what has not the form of a key."""
+    """Split a key into its id and the hash of its secret; return None if it is malformed."""
     found = _FORM.fullmatch(token)
     return (f"key_{found[1]}", digest(found[2])) if found else None
 
 
 def digest(secret: str) -> str:
-    """Return what is kept of a secret."""
+    """Return the hash of a secret, as it is stored."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def same(known: Known | None, sha256: str) -> bool:
-    """Compare a secret's hash with a key's, in the same time whether there is such a key or not."""
+    """Compare a secret's hash with a key's, in constant time even if the key does not exist."""
     return hmac.compare_digest(known.sha256 if known is not None else "0" * 64, sha256)
 
 
@@ -125,5 +125,5 @@ def look_up(session: Session, key_id: str) -> Known | None:
 
 
 def note_use(session: Session, key_id: str) -> None:
-    """Write that a key is used. Of several processes that see it at once, one does."""
+    """Update `last_used_at`; of several processes that try at once, one does it."""
     session.execute(update(ApiKey).where(ApiKey.id == key_id, _LONG_AGO).values(last_used_at=now()))

@@ -52,7 +52,7 @@ class KeyView(BaseModel):
 
     @classmethod
     def of(cls, row: ApiKey, **more: Any) -> Self:
-        """Show a row, and what `more` a wider view has."""
+        """Build the view of a row, with `more` fields of a wider view."""
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
         return cls(**shown, **more)
 

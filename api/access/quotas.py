@@ -1,4 +1,4 @@
-"""How much one owner may have. What is the operator's (no owner) is not counted.
+"""Quotas per owner. Objects of the operator (no owner) are not counted.
 
 A request's session knows the quotas. They are checked after the rows are written and before the commit, one
 transaction of an owner at a time, so that requests side by side cannot exceed them together. Bytes on their way in are
@@ -22,7 +22,7 @@ from api.tables.ledger import Reservation
 from api.tables.resumable import ResumableUpload
 from api.tables.tallies import Tally
 
-MOST_AT_ONCE = 1001  # jobs that one request queues: a study's
+MOST_AT_ONCE = 1001  # jobs that one request may queue, for a study
 COUNTED = (*tallies.BYTES, "announced", "reserved")
 CLAIMS = 0x636C61696D  # "claim": the advisory lock of claims that look at quotas, on PostgreSQL
 CHECKS = 0x636865636B  # "check": that of claims of checks
@@ -30,7 +30,7 @@ CHECKS = 0x636865636B  # "check": that of claims of checks
 
 @dataclass(frozen=True)
 class Quotas:
-    """The most that one owner may have; 0: as much as they like."""
+    """The quotas of one owner; 0: unlimited."""
 
     queued_jobs: int = 0
     running_jobs: int = 0
@@ -38,7 +38,7 @@ class Quotas:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Take them from the settings."""
+        """Return the quotas of the settings."""
         return cls(settings.quota_queued_jobs, settings.quota_running_jobs, settings.quota_storage_bytes)
 
 
@@ -46,18 +46,18 @@ NONE = Quotas()
 
 
 def bind(session: Session, quotas: Quotas) -> None:
-    """Let the session's transactions keep to quotas."""
+    """Make the session enforce quotas."""
     session.info["quotas"] = quotas
 
 
 def quotas_of(session: Session) -> Quotas:
-    """Return the quotas that the session keeps to; those of workers and reaper keep to none."""
+    """Return the quotas that the session enforces; sessions of workers and reaper enforce none."""
     quotas: Quotas = session.info.get("quotas", NONE)
     return quotas
 
 
 def check_jobs(session: Session, owner: str | None) -> None:
-    """Refuse jobs that have just been queued if they are too many, or if their owner's storage is full.
+    """Reject jobs that have just been queued if they are too many, or if their owner's storage is full.
 
     Raises:
         QuotaExceeded: so it is.
@@ -67,12 +67,12 @@ def check_jobs(session: Session, owner: str | None) -> None:
         one_at_a_time(session, zlib.crc32(owner.encode()))
         queued = _count(session, owner, Job.status == QUEUED, most)
         if queued > most:
-            raise QuotaExceeded(f"expected at most {most} queued jobs of {owner}, got {queued} with this request's")
+            raise QuotaExceeded(f"expected at most {most} queued jobs of {owner}, got {queued} including this request")
     check_storage(session, owner)
 
 
 def check_storage(session: Session, owner: str | None, more: int = 0) -> None:
-    """Refuse what an owner has stored and reserved, and `more` bytes that are to come, if it is too much.
+    """Reject a request if the owner's stored and reserved bytes, plus `more`, exceed the quota.
 
     Raises:
         QuotaExceeded: it is.
@@ -88,7 +88,7 @@ def check_storage(session: Session, owner: str | None, more: int = 0) -> None:
 
 
 def used_bytes(session: Session, owner: str | None) -> dict[str, int]:
-    """Sum what counts against an owner's quota, by what it is; each row counts, also where two share a file.
+    """Sum the bytes that count against an owner's quota, by kind; rows that share a file count each.
 
     `announced` are uploads in pieces, which count whole from their announcement until they are complete, given up or
     abandoned; `reserved` is what requests and workers are writing.
@@ -101,7 +101,7 @@ def used_bytes(session: Session, owner: str | None) -> dict[str, int]:
 
 
 def used_by_all(session: Session) -> dict[str | None, dict[str, int]]:
-    """Sum the same of every owner who has anything; None is the operator."""
+    """Sum them for every owner with any; None is the operator."""
     found: dict[str | None, dict[str, int]] = {}
     for (owner, what), total in tallies.by_owner(session, Tally.what.in_(tallies.BYTES)).items():
         if total.number:
@@ -126,7 +126,7 @@ def _sum(column: Any) -> ColumnElement[int]:
 
 
 def running(session: Session, owner: str) -> int:
-    """Count an owner's jobs that workers hold."""
+    """Count an owner's jobs that are held by workers."""
     return session.scalar(select(func.count()).where(Job.owner == owner, held(Job))) or 0
 
 
@@ -145,7 +145,7 @@ def set_aside(session: Session, most: int) -> list[str]:
 
 
 def _count(session: Session, owner: str, condition: ColumnElement[bool], most: int) -> int:
-    """Count an owner's jobs, and stop a while after `most`: what is beyond a quota costs nothing more."""
+    """Count an owner's jobs, but not far beyond `most`, so that the cost stays bounded."""
     some = select(Job.id).where(Job.owner == owner, condition).limit(most + MOST_AT_ONCE).subquery()
     return session.scalar(select(func.count()).select_from(some)) or 0
 

@@ -1,4 +1,4 @@
-"""One request is one transaction; doorbells ring after its commit, and no answer waits for the broker."""
+"""One transaction per request; wake-up messages are sent after its commit, and no response waits for the broker."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -16,13 +16,13 @@ log = logging.getLogger(__name__)
 
 
 def act_for(session: Session, caller: Caller, quotas: Quotas, with_shared: bool = False) -> None:
-    """Let a session see and make what is the caller's, within quotas; `with_shared`, also read what others share."""
+    """Bind a session to its caller and the quotas; `with_shared`, it also reads what other owners share."""
     ownership.bind(session, caller, with_shared)
     bind(session, quotas)
 
 
 class UnitOfWork:
-    """A session, and what is to happen once it is committed, or when it is not."""
+    """A session, with callbacks for its commit and its rollback."""
 
     def __init__(self, session: Session, database: Database) -> None:
         self.session, self.database = session, database
@@ -31,15 +31,15 @@ class UnitOfWork:
         self._undo: list[Callable[[], None]] = []
 
     def ring(self, queue: str, row_id: str) -> None:
-        """Ring for the row on `queue` after the commit."""
+        """Send a wake-up message for the row on `queue` after the commit."""
         self._rings.append((queue, row_id))
 
     def then(self, action: Callable[[], None]) -> None:
-        """Do this after the commit; what it leaves undone, the reaper does."""
+        """Run this after the commit; if it fails, the reaper does it later."""
         self._then.append(action)
 
     def undo(self, action: Callable[[], None]) -> None:
-        """Do this if the transaction is rolled back.
+        """Run this if the transaction is rolled back.
 
         Not where the answer to its COMMIT is lost: the rows may be there. What is left over then has no row, or has
         one; the reaper, which asks the rows, removes it or keeps it.
@@ -62,7 +62,7 @@ class UnitOfWork:
         Without `write` the session only reads (`Database.reading`). `with_shared`, it also finds what others share.
         """
         work: UnitOfWork | None = None
-        is_decided = True  # whether a failure means that nothing was committed
+        is_decided = True  # whether an exception means that nothing was committed
         try:
             with database.transaction(write) if write else database.reading() as session:
                 act_for(session, caller, quotas, with_shared)
@@ -77,10 +77,10 @@ class UnitOfWork:
         for queue, row_id in work._rings:
             try:
                 doorbell.ring(queue, row_id)
-            except Exception:  # the row is committed: whatever is wrong with the broker, the reaper rings again
-                log.exception("could not ring for %s", row_id)
+            except Exception:  # the row is committed; if the broker fails, the reaper sends another message
+                log.exception("failed to send the wake-up message for %s", row_id)
         for action in work._then:
             try:
                 action()
             except Exception:  # likewise
-                log.exception("could not do what was to follow the commit")
+                log.exception("a callback after the commit failed")

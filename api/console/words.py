@@ -49,7 +49,7 @@ def sentence(job: dict[str, Any]) -> str:
         took = (job["result"] or {}).get("seconds")
         return "Finished." if took is None else f"Finished in {duration(took)}."
     if status == "paused":
-        return "Paused: it keeps its checkpoints, and goes on when it is resumed."
+        return "Paused: it keeps its checkpoints, and continues when it is resumed."
     begun = {"starting": "Starting", "pausing": "Pausing after this epoch", "cancelling": "Stopping"}
     words = [begun.get(status) or str(job["phase"] or "running").replace("_", " ").capitalize()]
     if job["epoch"] and job["epochs"]:

@@ -50,7 +50,7 @@ class Line:
         stuck = time.monotonic() - self._left > STUCK_SECONDS
         too_long = self._waiting > SHORT and self._waiting * self._pace > SERVED_SECONDS
         if stuck or too_long or self._waiting >= LONGEST:
-            raise Overloaded(f"expected a request that can be served soon, got one behind {self._waiting} others")
+            raise Overloaded(f"expected capacity for this request, but {self._waiting} others are waiting before it")
 
     async def enter(self) -> None:
         """Wait for a place."""
@@ -117,7 +117,7 @@ class Lane:
         except BaseException as error:
             leave()
             if isinstance(error, TimeoutError):
-                raise Overloaded("expected a database that answers soon, got none") from None
+                raise Overloaded("expected a response from the database in time, got none") from None
             if self._closed and isinstance(error, RuntimeError):  # the request has waited until the process ended
                 raise Overloaded(
                     "expected a service that stays up, got one that ends: send the request again"

@@ -35,4 +35,4 @@ def check(scope: Scope) -> None:
             f"got {number} of {len(query)}"
         )
     if "\0" in scope["path"]:
-        raise NotFound("expected an address without a NUL character, got one that has it")
+        raise NotFound("expected a URL without NUL characters, got one that has some")

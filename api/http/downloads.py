@@ -49,7 +49,7 @@ def hand_out(
         return unchanged
     store, settings = storage_of(request), settings_of(request)
     if not store.exists(file.key):
-        raise Gone(f"expected {PurePath(file.key).name} in the file store, got nothing there: it was removed")
+        raise Gone(f"expected {PurePath(file.key).name} in the file store, but it has been removed")
     if (path := store.local(file.key)) is not None:
         return ContentResponse(path, file.sha256, file.filename, file.media_type, file.disposition, headers)
     passed_on = _PassedOn(store, file, headers)

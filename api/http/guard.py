@@ -111,7 +111,7 @@ class Guard:
                 async with self._as_long_as_valid(scope, caller):
                     await self._app(scope, limited, send_dressed)
             except ClientDisconnect:
-                log.info("the client hung up")
+                log.info("the client disconnected")
             except asyncio.CancelledError:  # the server stops, and the grace is over: it would answer 500
                 if started:
                     raise
@@ -121,7 +121,7 @@ class Guard:
                 if not started:
                     await problem_response(error, request_id)(scope, receive, send_dressed)
                     return
-                log.info("the answer ends here: %s", error)
+                log.info("the response is cut off: %s", error)
                 if streams:  # an end in order; of anything else the server cuts the connection, or it would look whole
                     await send({"type": "http.response.body", "body": b""})
             except Exception:
@@ -189,7 +189,7 @@ class Guard:
     def _check_host(self, headers: Headers) -> None:
         host = _host_name(headers.get("host", ""))
         if not (is_loopback(host) or host in self._hosts):
-            raise HostNotAllowed(f"expected a Host of this service, got {host!r}: RDRKD_ALLOWED_HOSTS may list it")
+            raise HostNotAllowed(f"expected a Host of this service, got {host!r}; RDRKD_ALLOWED_HOSTS can allow it")
 
     async def _caller(self, authorization: str, client: tuple[str, int] | None) -> Caller:
         scheme, _, given = authorization.partition(" ")
@@ -208,7 +208,7 @@ class Guard:
 def _check_scope(caller: Caller, method: str, path: str) -> None:
     scope = needed(method, path)
     if not caller.scope.holds(scope):
-        raise InsufficientScope(f"expected a key of the scope {scope}, got one of the scope {caller.scope}")
+        raise InsufficientScope(f"expected a key with the scope {scope}, got one with the scope {caller.scope}")
 
 
 def _check_origin(headers: Headers) -> None:
@@ -228,7 +228,7 @@ def _place(origin: str) -> str | None:
 def _check_local(scope: Scope) -> None:
     client = scope.get("client")
     if client is not None and not is_loopback(client[0]):
-        raise LoopbackOnly("expected a caller on this machine; set RDRKD_TOKEN or make API keys to serve others")
+        raise LoopbackOnly("expected a caller on this machine; to serve others, set RDRKD_TOKEN or create API keys")
 
 
 def _is_one_of(path: str, addresses: tuple[str, ...]) -> bool:

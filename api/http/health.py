@@ -37,7 +37,7 @@ class Health(BaseModel):
 class Readiness(BaseModel):
     """The service can do its work; `degraded`: rows can be read and written, but what is `down` is missing.
 
-    Without the broker jobs start late, when the reaper rings.
+    Without the broker, jobs start late, when a worker next polls the database.
     """
 
     status: Literal["ready", "degraded"]
@@ -72,7 +72,7 @@ async def get_readiness(
         current = await admission.guard(partial(migrations.current, database.engine))
         newest = migrations.newest()
     except SQLAlchemyError as error:
-        raise Unavailable("expected a database that answers, got none") from error
+        raise Unavailable("expected a response from the database, got none") from error
     if current != newest:
         raise Unavailable(f"expected a database at revision {newest}, got {current}: run `python -m api migrate`")
     doorbell: Doorbell = request.app.state.doorbell
@@ -88,7 +88,7 @@ def _usable(storage: Storage) -> bool:
     try:
         storage.check()
     except StorageUnreachable as error:
-        log.error("the file store does not answer: %s", error)
+        log.error("the file store does not respond: %s", error)
         return False
     return True
 

@@ -47,12 +47,12 @@ class Lookup:
         """
         parts = keys.parts(token)
         if parts is None:
-            raise Unauthorized("expected the header Authorization: Bearer <API key or token>, got none that is known")
+            raise Unauthorized("expected the header Authorization: Bearer <API key or token>, got an unknown one")
         known = await self._known_by(parts[0], at_most)
         if not keys.same(known, parts[1]) or known is None:
-            raise Unauthorized("expected the header Authorization: Bearer <API key or token>, got none that is known")
+            raise Unauthorized("expected the header Authorization: Bearer <API key or token>, got an unknown one")
         if known.state != "valid":
-            raise Unauthorized(f"expected a key that is valid, got {known.caller.key}, which is {known.state}")
+            raise Unauthorized(f"expected a valid key, got {known.caller.key}, which is {known.state}")
         if known.unnoted:
             self._note(parts[0], known)
         return known.caller
@@ -104,7 +104,7 @@ class Lookup:
         return known
 
     async def _shared(self, what: str, read: Callable[[Session], T]) -> T:
-        """Read once for all who ask while the read goes on."""
+        """Share one read among all concurrent callers."""
         task = self._reads.get(what)
         if task is None:
             task = self._reads[what] = asyncio.create_task(self._read(read))
@@ -120,7 +120,7 @@ class Lookup:
         try:
             return await self._admission.guard(work)
         except SQLAlchemyError as error:
-            raise Unavailable("expected a database that answers, got none") from error
+            raise Unavailable("expected a response from the database, got none") from error
 
     def _note(self, key_id: str, known: Known) -> None:
         """Schedule the note that a key was used; nobody waits for it."""
@@ -141,4 +141,4 @@ class Lookup:
         try:
             await self._admission.run(work, write=True)
         except (Overloaded, SQLAlchemyError) as error:  # it is written a few seconds later
-            log.info("could not note the use of %s: %s", key_id, error)
+            log.info("cannot record the use of %s: %s", key_id, error)

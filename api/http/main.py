@@ -239,15 +239,15 @@ def _allowed(request: Request) -> dict[str, str]:
 
 
 async def _on_lost_database(request: Request, error: Exception) -> Response:
-    log.error("the database does not answer: %s", error)
+    log.error("the database does not respond: %s", error)
     if getattr(getattr(error, "orig", None), "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
         full = StorageFull("expected room for the database, got a full disk")
         return problem_response(full, request.state.request_id)
-    return problem_response(Unavailable("expected a database that answers, got none"), request.state.request_id)
+    return problem_response(Unavailable("expected a response from the database, got none"), request.state.request_id)
 
 
 async def _on_lost_storage(request: Request, error: Exception) -> Response:
-    log.error("the file store does not answer: %s", error)
+    log.error("the file store does not respond: %s", error)
     return problem_response(Unavailable("expected a file store that answers, got none"), request.state.request_id)
 
 

@@ -73,7 +73,7 @@ class Rates:
                     detail = f"expected at most {limit} of the class {kind} from one {one}, got more; wait {wait} s"
                     raise RateLimited(detail, headers={"Retry-After": str(wait)})
         except StorageError as error:  # a limit that cannot be counted must not stop the service
-            log.warning("requests are not limited, Redis does not answer: %s", error)
+            log.warning("rate limits are off because Redis does not respond: %s", error)
 
 
 def parsed(text: str) -> list[RateLimitItem]:

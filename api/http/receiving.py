@@ -173,7 +173,7 @@ class _Form:
     def finish(self) -> tuple[str, str]:
         """Return the file's suffix, and its name."""
         if not self._complete:
-            raise BadRequest("expected a complete form, got one that breaks off")
+            raise BadRequest("expected a complete form, got a truncated one")
         if self._filename is None:
             raise _refused("file", "expected a part `file` with a file name, got none")
         if not self._size:

@@ -22,7 +22,7 @@ class Reserving:
     def __init__(
         self, request: Request, owner: str | None, file: str, counted: bool = True, also: Also | None = None
     ) -> None:
-        """Begin with nothing.
+        """Start with an empty reservation.
 
         Args:
             request: the request.
@@ -47,5 +47,5 @@ class Reserving:
         try:
             await asyncio.shield(at_database(self._request, partial(self.held.release, also), write=True))
         except Overloaded as error:
-            log.warning("a reservation is left to run out: %s", error)
+            log.warning("cannot release a reservation; it expires by itself: %s", error)
             self.held.released()

@@ -33,7 +33,7 @@ async def standing(look: Callable[[], Awaitable[object]]) -> AsyncIterator[None]
                 task.cancel()
                 return
             except ApiError as error:  # the database is away: nobody knows better
-                log.info("could not look whether the caller still may: %s", error)
+                log.info("cannot check whether the caller's key is still valid: %s", error)
             await asyncio.sleep(SECONDS)
 
     timer = loop.call_later(SECONDS, lambda: looking.append(loop.create_task(go_on_looking())))

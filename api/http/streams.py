@@ -80,7 +80,7 @@ class EventStream(EventSourceResponse, Generic[Cursor]):
             try:
                 batch = await self._watch.admission.follow(partial(self._read, cursor))
             except (OperationalError, PoolTimeout) as error:
-                log.warning("the stream of %s ends: the database does not answer: %s", self._job_id, error)
+                log.warning("closing the stream of %s because the database does not respond: %s", self._job_id, error)
                 return
             if batch.body:
                 yield batch.body

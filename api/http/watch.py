@@ -29,7 +29,7 @@ POLL_SECONDS = 0.5
 
 
 class News:
-    """That a job has been written to since one who waits looked last."""
+    """Whether a job has been written to since its waiting client last read it."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -75,9 +75,9 @@ class Watch:
         """
         free, owner = self.most - self.taken, caller.owner
         if free <= 0:
-            raise TooManyWaiting(f"expected at most {self.most} clients that wait, got one more: poll, or come back")
+            raise TooManyWaiting(f"expected at most {self.most} waiting clients, got one more: poll, or retry later")
         if owner is not None and (own := self._of[owner]) > free:
-            raise TooManyWaiting(f"expected at most {own} clients of {owner} that wait, got one more: poll")
+            raise TooManyWaiting(f"expected at most {own} waiting clients of {owner}, got one more: poll")
         self.taken += 1
         if owner is not None:
             self._of[owner] += 1
@@ -91,7 +91,7 @@ class Watch:
 
     @contextmanager
     def job(self, job_id: str, caller: Caller) -> Iterator[News]:
-        """Be told of writes to a job; raises `TooManyWaiting`."""
+        """Subscribe to writes to a job; raises `TooManyWaiting`."""
         with self.place(caller):
             news = News()
             self._waiting.setdefault(job_id, []).append(news)
@@ -119,8 +119,8 @@ class Watch:
             await asyncio.sleep(POLL_SECONDS)
             try:
                 versions = {} if self.closing else await self.admission.guard(partial(self._read, list(self._waiting)))
-            except SQLAlchemyError as error:  # who waits goes on waiting
-                log.warning("the database does not answer: %s", error)
+            except SQLAlchemyError as error:  # waiting clients keep waiting
+                log.warning("the database does not respond: %s", error)
                 continue
             self.tick += 1
             for job_id, all_news in self._waiting.items():

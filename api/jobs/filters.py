@@ -1,4 +1,4 @@
-"""What a list of jobs is narrowed down by, beside status, kind and labels."""
+"""Filters of the list of jobs, in addition to status, kind and labels."""
 
 from datetime import datetime
 
@@ -12,12 +12,12 @@ from api.tables.studies import Study, StudyMember
 def conditions(
     name: str | None, created_after: datetime | None, created_before: datetime | None, study: str | None
 ) -> list[ColumnElement[bool]]:
-    """Return the SQL conditions of these filters; each that is None lets everything through.
+    """Return the SQL conditions of these filters; None means no restriction.
 
     Args:
-        name: what the job is called, exactly.
-        created_after: the first moment that counts.
-        created_before: the first moment that counts no more.
+        name: the exact name.
+        created_after: created at or after this time.
+        created_before: created before this time (exclusive).
         study: id of the study whose teacher, member or report the job is.
     """
     wanted: list[ColumnElement[bool]] = []

@@ -1,6 +1,6 @@
-"""The moves of a job: each one is a conditional UPDATE, so that whoever comes second changes nothing.
+"""The transitions of a job: conditional UPDATEs, so that of two concurrent ones the second changes nothing.
 
-These are the worker's and the owner's moves; those that repair are in `api.jobs.repair`. A worker's writes name the
+These are the worker's and the owner's transitions; repairs are in `api.jobs.repair`. A worker's writes name the
 attempt they belong to (the fencing token): once the reaper has given the job to another attempt, they raise `Fenced`
 and change nothing. Leases are set and judged by the database server's clock alone. No function commits: the caller's
 transaction does.
@@ -44,22 +44,22 @@ from rdrkd.reasons import Reason
 
 @dataclass(frozen=True)
 class Held:
-    """A job that one attempt of one worker holds."""
+    """A job that an attempt of a worker holds."""
 
     id: str
     attempt: int
     kind: str
     spec: dict[str, Any]
     timeout_seconds: int  # wall time of this attempt; 0: no limit
-    continues: str | None = None  # the job whose checkpoints the first attempt begins with
-    scratch_after: int = 0  # the attempts up to this one have left nothing to go on from
-    request_id: str | None = None  # of the request that has submitted it
-    traceparent: str | None = None  # of the same
+    continues: str | None = None  # the job from whose checkpoints the first attempt starts
+    scratch_after: int = 0  # never resume from checkpoints of attempts up to this one
+    request_id: str | None = None  # of the request that submitted the job
+    traceparent: str | None = None  # of the same request
 
 
 @dataclass(frozen=True)
 class Published:
-    """A file in the storage that is complete, hashed and synced, but has no row yet."""
+    """A stored file that is complete, hashed and synced, but has no row yet."""
 
     epoch: int
     name: str
@@ -82,17 +82,17 @@ class Ending:
 def claim(
     session: Session, worker: str, lease_seconds: float, most_running: int = 0, with_gpu: bool = True
 ) -> Held | None:
-    """Take the best job that can start: highest priority first, then the oldest; None when there is none.
+    """Claim the best job that can start: highest priority, then oldest; return None if there is none.
 
     Args:
         session: the caller's transaction.
         worker: who takes it.
         lease_seconds: for how long.
-        most_running: jobs that one owner may have running: those beyond wait, others go before them; 0: any number.
+        most_running: limit of an owner's running jobs, beyond which other owners' jobs go first; 0: no limit.
         with_gpu: the worker has a GPU; without one it leaves the jobs that need one to others.
     """
     if session.scalar(select(Job.id).where(*_free(Job, with_gpu)).order_by(*in_turn(Job)).limit(1)) is None:
-        return None  # without a write: workers look every few seconds, and SQLite has one writer at a time
+        return None  # without a write: workers poll every few seconds, and SQLite allows one writer at a time
     best = _best(set_aside(session, most_running), with_gpu)
     row = session.execute(
         update(Job)
@@ -122,11 +122,11 @@ def claim(
 
 
 def _best(full: Sequence[str], with_gpu: bool) -> ScalarSelect[str]:
-    """Return the query for the job that is next; each index entry that it reads is of a job that could be.
+    """Return the query for the next job; it reads only index entries of jobs that can start.
 
     Args:
-        full: owners who have as many jobs running as they may.
-        with_gpu: those that need a GPU count, too.
+        full: owners at their limit of running jobs.
+        with_gpu: include jobs that need a GPU.
     """
     candidate = aliased(Job)
     free = _free(candidate, with_gpu)
@@ -138,7 +138,7 @@ def _best(full: Sequence[str], with_gpu: bool) -> ScalarSelect[str]:
 
 
 def _heads(full: Sequence[str], with_gpu: bool) -> CompoundSelect[str | None]:
-    """Return the query for each owner's next job, but of those who are full: however many jobs these have queued."""
+    """Return the query for the next job of each owner who is not at the limit, however long the queue."""
     first, job = aliased(Job), aliased(Job)
     owners = select(select(func.min(first.owner)).where(claimable(first)).scalar_subquery().label("owner"))
     owner = owners.cte("owner", recursive=True)
@@ -155,16 +155,16 @@ def _free(job: type[Job] | AliasedClass[Job], with_gpu: bool) -> tuple[ColumnEle
 
 
 def renew(session: Session, held: Held, lease_seconds: float | None, progress: Progress | None = None) -> Wish | None:
-    """Renew the lease, write the newest progress and read what the owner wishes, in one statement.
+    """Renew the lease, write the newest progress and read the owner's request, in one statement.
 
     Args:
         session: the caller's transaction.
         held: the attempt that writes.
-        lease_seconds: the lease's new length; None where it is not due yet and only the wish is wanted.
-        progress: the newest progress, where there is news.
+        lease_seconds: the lease's new length; None: only read the owner's request.
+        progress: the newest progress, if it has changed.
 
     Raises:
-        Fenced: the job is no longer this attempt's.
+        Fenced: another attempt holds the job.
     """
     values: dict[str, Any] = {}
     if lease_seconds is not None:
@@ -195,19 +195,19 @@ def _wish(cancel_requested: bool, late: bool, status: Status, pause: str | None)
 
 
 def record_running(session: Session, held: Held) -> None:
-    """Record that the trainer runs (a job that is being paused or cancelled stays so)."""
+    """Record that the trainer is running; a job that is being paused or cancelled keeps its status."""
     _write(session, held, status=_running())
     events.moved(session, held.id)
 
 
 def record_resolved(session: Session, held: Held, resolved_spec: dict[str, Any]) -> None:
-    """Keep the spec with every default filled in."""
+    """Store the spec with every default filled in."""
     _write(session, held, resolved_spec=resolved_spec)
     events.add(session, held.id, held.attempt, Type.RESOLVED, {})
 
 
 def record_epoch(session: Session, held: Held, epoch: Epoch) -> None:
-    """Keep a finished epoch; an epoch that a resumed attempt trained again replaces the former one."""
+    """Store a finished epoch; an epoch that a resumed attempt repeats replaces the former one."""
     _write(session, held, metrics=epoch.metrics)
     values = epoch.model_dump(mode="json", exclude={"event"})
     session.merge(JobEpoch(job_id=held.id, epoch=epoch.epoch, attempt=held.attempt, values=values))
@@ -216,7 +216,7 @@ def record_epoch(session: Session, held: Held, epoch: Epoch) -> None:
 
 
 def record_warning(session: Session, held: Held, code: str, message: str, epoch: int | None = None) -> None:
-    """Keep what the trainer warns of."""
+    """Store a warning of the trainer."""
     _write(session, held)
     if (kept := warnings.add(session, held.id, held.attempt, code, message, epoch)) is not None:
         data = {"code": kept.code, "message": kept.message, "epoch": kept.epoch}
@@ -224,7 +224,7 @@ def record_warning(session: Session, held: Held, code: str, message: str, epoch:
 
 
 def record_log(session: Session, held: Held, text: str) -> None:
-    """Keep what the trainer wrote beside its events."""
+    """Store lines of the trainer's log."""
     _write(session, held)
     logs.append(session, held.id, held.attempt, text)
 
@@ -232,16 +232,16 @@ def record_log(session: Session, held: Held, text: str) -> None:
 def publish(
     session: Session, held: Held, files: Sequence[Published], checkpoint: Checkpoint | None = None
 ) -> list[str]:
-    """Make stored files visible as artifacts, under the same fence as every other write; safe to repeat.
+    """Publish stored files as artifacts, fenced like every other write; safe to repeat.
 
     Args:
         session: the caller's transaction.
         held: the attempt that writes.
-        files: what is in the storage.
-        checkpoint: what the files are of; none: they stand beside the checkpoints.
+        files: the stored files.
+        checkpoint: the checkpoint that the files belong to; None: they belong to no checkpoint.
 
     Returns:
-        The storage keys that no row names any more: of files that these have replaced (same epoch, same name).
+        The storage keys that no row refers to any more, of files that these replace (same epoch, same name).
     """
     _write(session, held)
     replaced: set[str] = set()
@@ -277,7 +277,7 @@ def _tell_published(session: Session, held: Held, files: Sequence[Published], ch
 
 
 def finish(session: Session, held: Held, ending: Ending) -> None:
-    """End the job. From here on only its owner moves it, where it has failed or was cancelled."""
+    """End the job. After that only its owner can change it, by retrying one that failed or was cancelled."""
     _write(
         session,
         held,
@@ -296,12 +296,12 @@ def finish(session: Session, held: Held, ending: Ending) -> None:
 
 
 def requeue(session: Session, held: Held, why: str = "drain") -> Status:
-    """Give the job back unharmed: queued, or paused or cancelled where that was asked meanwhile.
+    """Return the job to the queue, or to `paused` or `cancelled` if that was requested meanwhile.
 
     Args:
         session: the caller's transaction.
-        held: the attempt that gives it back.
-        why: `drain`: the worker is being shut down; `outage`: the database was away for too long.
+        held: the attempt that returns it.
+        why: `drain`: the worker is being shut down; `outage`: the database was unreachable for too long.
     """
     cancelling = Job.status == Status.CANCELLING
     _write(
@@ -328,12 +328,12 @@ def requeue(session: Session, held: Held, why: str = "drain") -> Status:
 
 
 def abandon(session: Session, held: Held) -> None:
-    """Let the lease run out now: the trainer is gone and the job is not to blame; the reaper counts it."""
+    """Expire the lease now, because the trainer died through no fault of the job; the reaper counts a lost worker."""
     _write(session, held, lease_until=now())
 
 
 def request_cancel(session: Session, job_id: str) -> Status | None:
-    """Ask for a job's end: queued, paused -> cancelled at once, held -> cancelling; asking twice changes nothing.
+    """Request a cancel: queued, paused -> cancelled at once, held -> cancelling; repetition changes nothing.
 
     Returns:
         The status after the request, or None where there is no such job. A job that has ended keeps its status.
@@ -362,7 +362,7 @@ def request_cancel(session: Session, job_id: str) -> Status | None:
 
 
 def prune(session: Session, held: Held, kept: Retention) -> list[str]:
-    """Forget the checkpoints of a held job that its policy does not keep; give their storage keys."""
+    """Delete the checkpoints of a held job that the retention policy does not keep; return their storage keys."""
     _write(session, held)
     return retention.prune(session, held.id, kept)
 

@@ -1,4 +1,4 @@
-"""What jobs have trained as models: with where they come from, numbered, and under aliases."""
+"""Register students of jobs as models, with their lineage, versions and aliases."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,11 +20,11 @@ from rdrkd.errors import Problem
 
 
 def student(session: Session, job_id: str, name: str | None) -> tuple[Job, Artifact, str]:
-    """Find what is to be registered, and its name.
+    """Return the weights to register and their name.
 
     Raises:
         NotFound: there is no such job.
-        NotReady: it has not succeeded, or hands back no weights.
+        NotReady: it has not succeeded, or produces no weights.
         Invalid: neither the request nor the job has a name.
     """
     job = jobs.get(session, job_id)
@@ -32,7 +32,7 @@ def student(session: Session, job_id: str, name: str | None) -> tuple[Job, Artif
         raise NotReady(f"expected a job that has succeeded, got one that is {job.status}")
     weights = newest_weights(session, job_id)
     if weights is None:
-        raise NotReady(f"expected a job that hands back weights, got one of kind {job.kind}")
+        raise NotReady(f"expected a job that produces weights, got one of kind {job.kind}")
     if (called := name or job.name) is None:
         raise Invalid.at(Problem("/name", "expected a name for the model, since the job has none, got none"))
     return job, weights, called
@@ -42,7 +42,7 @@ def create(session: Session, job: Job, name: str, stored: Stored, aliases: Seque
     """Register a job's student, whose file lies in the store: the job's owner's, with its lineage; it will be checked.
 
     Raises:
-        QuotaExceeded: it is more than its owner may store.
+        QuotaExceeded: the owner's storage quota is exceeded.
     """
     row = Model(id=new_id("mdl"), name=name, filename=WEIGHTS, key=stored.key, sha256=stored.sha256, size=stored.size)
     row.lineage = lineage_of(job)
@@ -53,7 +53,7 @@ def create(session: Session, job: Job, name: str, stored: Stored, aliases: Seque
 
 
 def lineage_of(job: Job) -> dict[str, Any]:
-    """Return where a job's student comes from; what it names may be deleted, and this stays."""
+    """Return the lineage of a job's student, which outlives what it refers to."""
     resolved, result = job.resolved_spec or {}, job.result or {}
     provenance = resolved.get("provenance", {})
     return {
@@ -71,7 +71,7 @@ def lineage_of(job: Job) -> dict[str, Any]:
 
 
 def move_alias(session: Session, model_id: str, alias: str) -> Model:
-    """Let an alias of a model's name mean this version.
+    """Move an alias of a model's name to this version.
 
     Raises:
         NotFound: there is no such model.
@@ -81,20 +81,20 @@ def move_alias(session: Session, model_id: str, alias: str) -> Model:
     if row.name is None:
         raise NotReady("expected a model with a name, which aliases belong to, got one without")
     if row.status == UploadStatus.INVALID:
-        raise NotReady("expected a model that is not invalid, got one that was checked and refused")
+        raise NotReady("expected a model that is not invalid, got one whose check has failed")
     model_versions.move(session, row, alias)
     session.refresh(row, ["aliases"])
     return row
 
 
 def drop_alias(session: Session, model_id: str, alias: str) -> None:
-    """Forget an alias that means this version.
+    """Delete an alias of this version.
 
     Raises:
-        NotFound: there is no such model, or the alias means another one.
+        NotFound: there is no such model, or the alias is another version's.
     """
     row = get(session, model_id)
     found = session.get(ModelAlias, (model_versions.series_id(row.owner, row.name or ""), alias))
     if found is None or found.model_id != model_id:
-        raise NotFound("expected an alias that means this model, got one that does not")
+        raise NotFound("expected an alias of this model, got one that is not")
     session.delete(found)

@@ -1,4 +1,4 @@
-"""What people call things: an id, the beginning of one that no other has, or a name."""
+"""Resolve what people type: an id, the unique beginning of one, or a name."""
 
 import re
 from typing import Any
@@ -11,7 +11,7 @@ from api.tables.models import Model
 from api.uploads import model_versions
 from api.uploads.datasets import versions
 
-FEW = 4  # ids that are shown of several
+FEW = 4  # ids to show if several match
 LONGEST = 300  # characters: of a name with an alias
 _BEGINNING = re.compile(r"[a-z]+_[0-9a-f]{1,31}")
 

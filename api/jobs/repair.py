@@ -1,7 +1,7 @@
-"""The moves that repair: jobs that can never start, leases that ran out, bells that nobody heard.
+"""Repair transitions: jobs that can never start, expired leases, lost wake-up messages.
 
-The reaper makes them, and a worker that has just ended something. As in `api.jobs.lifecycle`, each is a conditional
-UPDATE, so that any number of reapers and workers may make it at once, and no function commits.
+The reaper applies them, and a worker that has just ended a job. As in `api.jobs.lifecycle`, each is a conditional
+UPDATE, so that any number of reapers and workers may apply it at once, and no function commits.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from rdrkd.reasons import Reason
 def fail_blocked(session: Session) -> list[str]:
     """Update a batch of jobs whose dependencies have changed; return those that have failed since they can never start.
 
-    There may be more: the reaper goes on in further transactions (`unblocking.advance`).
+    There may be more: the reaper continues in further transactions (`unblocking.advance`).
     """
     failed: list[str] = []
     looked_at = 0
@@ -47,12 +47,12 @@ def fail_all_overdue(database: Database) -> Iterator[str]:
 
 
 def expire(session: Session, max_lost_workers: int) -> list[str]:
-    """Take the jobs whose lease has run out from their workers; give the ids of those that are queued again.
+    """Take jobs with an expired lease from their workers; return the ids of those that are re-queued.
 
     A job that was being paused or cancelled is; one that lost its worker more than `max_lost_workers` times fails.
     """
     lapsed = select(Job.id).where(held(Job), Job.lease_until < moment(now()))
-    # Whoever holds such a row is about to move it: it is looked at in the next round.
+    # A locked row is about to be changed by another transaction; the next round sees it.
     if not (ids := session.scalars(lapsed.with_for_update(skip_locked=True)).all()):
         return []
     expired = (Job.id.in_(ids), Job.status.in_(HELD), Job.lease_until < now())
@@ -121,12 +121,12 @@ def due_bells(session: Session, after: float, limit: int = 100) -> list[str]:
 
 
 def mark_rung(session: Session, job_id: str) -> None:
-    """Note that the job's bell is being rung."""
+    """Record that a wake-up message is being sent for the job."""
     session.execute(update(Job).where(Job.id == job_id).values(rung_at=now()))
 
 
 def _end(session: Session, *where: ColumnElement[bool], status: Status = Status.FAILED, **values: Any) -> list[str]:
-    """End the jobs for which this holds, and give their ids."""
+    """End the jobs that match, and return their ids."""
     statement = update(Job).where(*where, Job.status.in_(sources(status)))
     ended = statement.values(status=status, lease_until=None, finished_at=now(), version=Job.version + 1, **values)
     return list(session.scalars(ended.returning(Job.id).execution_options(synchronize_session=False)))

@@ -1,4 +1,4 @@
-"""Which checkpoints of a job stay: the newest, the best, every k-th. Functions never commit."""
+"""The retention policy of checkpoints: the newest, the best, every k-th. Functions never commit."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ class Retention:
     """A policy.
 
     Args:
-        last: so many of the newest stay: the last, and those to fall back on. At least one.
-        best: the best by its metrics stays, too.
-        every: and those whose epoch is a multiple of this; 0: none.
-        state: the resume states of a job that has succeeded stay, which nothing goes on from.
+        last: number of newest checkpoints to keep, at least one.
+        best: also keep the best by its metrics.
+        every: also keep those whose epoch is a multiple of this; 0: none.
+        state: keep the resume states of a job that has succeeded, although nothing resumes from them.
     """
 
     last: int = 2
@@ -36,7 +36,7 @@ class Retention:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Take it from the settings."""
+        """Return the policy of the settings."""
         return cls(
             settings.checkpoints_keep_last,
             settings.checkpoints_keep_best,
@@ -45,11 +45,11 @@ class Retention:
         )
 
     def kept(self, files: Iterable[tuple[Place, str]], best: Place | None) -> set[Place]:
-        """Choose among what is there, given as (checkpoint, name of a file).
+        """Return the checkpoints to keep, given the existing files as (checkpoint, file name).
 
         An attempt's are newer than those of the attempts before, whatever their epoch: it may have had to start anew.
-        What an attempt without a checkpoint has told does not count as one. The newest file of each name stays in any
-        case: that is what the job hands out and what others begin with.
+        Files of an attempt without a checkpoint do not count as one. The newest file of each name is kept in any
+        case, because the job serves it and others start from it.
 
         >>> files = [((1, epoch), "state.pt") for epoch in range(1, 23)] + [((2, 0), "metrics.jsonl")]
         >>> sorted(Retention(last=1, best=True, every=10).kept(files, best=(1, 7)))
@@ -70,7 +70,7 @@ class Retention:
 
 
 def prune(session: Session, job_id: str, policy: Retention) -> list[str]:
-    """Forget the checkpoints that the policy does not keep; give the storage keys that no row names any more."""
+    """Delete the checkpoints that the policy does not keep; return the storage keys that no row refers to any more."""
     old, rest = _old(session, job_id, policy)
     for row in old:
         session.delete(row)
@@ -79,7 +79,7 @@ def prune(session: Session, job_id: str, policy: Retention) -> list[str]:
 
 
 def prune_ended(session: Session, job_id: str, policy: Retention) -> list[str]:
-    """Prune a job, unless somebody has let it go on or deleted it meanwhile; give the storage keys likewise."""
+    """Prune a job's checkpoints, unless it has been retried or deleted meanwhile; return the storage keys likewise."""
     if not _old(session, job_id, policy)[0]:
         return []
     ended = update(Job).where(Job.id == job_id, Job.status.in_(TERMINAL)).values(version=Job.version + 1)
@@ -88,7 +88,7 @@ def prune_ended(session: Session, job_id: str, policy: Retention) -> list[str]:
 
 
 def ended_with_more(session: Session, policy: Retention) -> list[str]:
-    """Return the ended jobs that have more files than the policy keeps for certain: those it may let go some of."""
+    """Return the ended jobs that have more files than the policy is certain to keep."""
     places = select(Artifact.job_id, Artifact.attempt, Artifact.epoch).distinct().subquery()
     many = select(places.c.job_id).group_by(places.c.job_id).having(func.count() > policy.last)
     more = and_(Job.id.in_(many), Job.status.in_(TERMINAL))
@@ -99,7 +99,7 @@ def ended_with_more(session: Session, policy: Retention) -> list[str]:
 
 
 def _old(session: Session, job_id: str, policy: Retention) -> tuple[list[Artifact], list[Artifact]]:
-    """Return the files that go, and those that stay."""
+    """Return the files to delete and those to keep."""
     rows = session.scalars(select(Artifact).where(Artifact.job_id == job_id)).all()
     kept = policy.kept((((row.attempt, row.epoch), row.name) for row in rows), _best(session, job_id))
     status = session.scalar(select(Job.status).where(Job.id == job_id))
@@ -113,7 +113,7 @@ def _places(rows: Iterable[Artifact]) -> set[Place]:
 
 
 def _best(session: Session, job_id: str) -> Place | None:
-    """Return the best checkpoint that is left: each says whether it was the best until then."""
+    """Return the best remaining checkpoint; each records whether it was the best so far."""
     newest_best = (
         select(JobCheckpoint.attempt, JobCheckpoint.epoch)
         .where(JobCheckpoint.job_id == job_id, JobCheckpoint.is_best)

@@ -25,7 +25,7 @@ class JobLinks(BaseModel):
     checkpoints: str
     logs: str
     metrics: str
-    weights: str | None = Field(description="null for kinds that hand back no weights")
+    weights: str | None = Field(description="null for kinds that produce no weights")
     artifacts: str
 
 
@@ -66,7 +66,7 @@ class JobView(BaseModel):
     epoch: int | None = Field(
         description="epoch being trained, 1-based; with `baseline`, those of the student alone follow the student's"
     )
-    epochs: int | None = Field(description="epochs in all")
+    epochs: int | None = Field(description="total number of epochs")
     eta_seconds: float | None = Field(description="estimated time to the end of the run, seconds")
     metrics: dict[str, float | None] | None = Field(description="validation metrics of the latest epoch, percent")
     attempt: int = Field(description="number of attempts so far")
@@ -95,13 +95,13 @@ class JobView(BaseModel):
 
     @classmethod
     def of(cls, row: Job, waiting_for: list[Waiting], **more: Any) -> Self:
-        """Show a row, and what `more` a wider view has."""
+        """Build the view of a row, with `more` fields of a wider view."""
         shown = {field: getattr(row, field) for field in _columns(cls)}
         progress = row.progress or {}
         return cls.model_validate(
             shown
             | {field: progress.get(field) for field in ("epoch", "epochs")}
-            # A job that is being paused or cancelled has no end that could be estimated.
+            # The end of a job that is being paused or cancelled cannot be estimated.
             | {"eta_seconds": progress.get("eta_seconds") if row.status == Status.RUNNING else None}
             | {
                 "timeout_seconds": row.timeout_seconds or None,
@@ -156,7 +156,7 @@ class JobDetail(JobView):
 
 
 def links(job_id: str, kind: str) -> JobLinks:
-    """Return a job's addresses."""
+    """Return a job's URLs."""
     base = f"/v1/jobs/{job_id}"
     return JobLinks(
         self=base,

@@ -1,4 +1,4 @@
-"""What happens to jobs at the API's side. Functions take the request's session and never commit."""
+"""The API's operations on jobs. Functions take the request's session and never commit."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ from rdrkd.spec.study import Study
 Refusal = tuple[type[Unprocessable], Problem]
 Spec = TypeVar("Spec", bound=RunSpec | Study)
 _PATH = re.compile(r"[/\\]|^[.~]|\.(zip|tar|tar\.gz|tgz|ya?ml)$", re.IGNORECASE)
-WITHOUT_WEIGHTS = ("evaluate", "export")  # kinds of jobs that hand back none that another could start from
+WITHOUT_WEIGHTS = ("evaluate", "export")  # kinds of jobs that produce no weights to start from
 
 
 def create(session: Session, spec: JobSpec) -> Job:
@@ -52,9 +52,9 @@ def create(session: Session, spec: JobSpec) -> Job:
 
     Raises:
         PathNotAllowed: the spec names a path.
-        UnknownReference: it names something that does not exist.
-        UnusableReference: it names something that can never be used.
-        Invalid: its deadline has passed, the workers that are there cannot do it, or it does not fit what it names.
+        UnknownReference: it refers to something that does not exist.
+        UnusableReference: it refers to something that can never be used.
+        Invalid: its deadline has passed, no live worker can run it, or it does not fit its dataset or models.
         QuotaExceeded: its owner has too many queued jobs, or stored too much.
     """
     spec = with_ids(session, spec)
@@ -68,9 +68,9 @@ def create(session: Session, spec: JobSpec) -> Job:
 
 
 def with_ids(session: Session, spec: Spec) -> Spec:
-    """Return a job's or study's spec with ids in place of names: what is queued stays when names move.
+    """Return a job's or study's spec with ids in place of names, so that later changes of names do not affect it.
 
-    Only the spec's own reference fields are replaced; a name that nothing answers to stays.
+    Only the spec's reference fields are replaced; an unknown name stays.
     """
     ids: dict[str, Any] = {}
     for field, reference in references(spec).items():
@@ -92,16 +92,16 @@ def add(session: Session, spec: RunSpec, owner: str | None, continues: str | Non
 
     Args:
         session: the caller's transaction.
-        spec: what is to be done.
-        owner: whose the job is; of a study's jobs its own, whoever asks.
-        continues: a job that has ended, with whose checkpoints this one begins.
+        spec: the job's specification.
+        owner: the job's owner; for a study's jobs the study's, whoever the caller is.
+        continues: an ended job from whose checkpoints this one starts.
     """
     row = Job(id=new_id("job"), kind=spec.kind, name=spec.name, spec=spec.model_dump(mode="json", exclude_unset=True))
     row.priority, row.timeout_seconds, row.deadline = spec.priority, spec.timeout_seconds or 0, spec.deadline
     row.owner, row.continues, row.gpu = owner, continues, needs_gpu(spec)
     row.request_id, row.traceparent = log_setup.current_request(), tracing.current()
     row.study = spec.study if isinstance(spec, Compare) else None
-    row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again
+    row.rung_at = now()  # the message is sent right after the commit; if that fails, the reaper sends another
     session.add(row)
     session.flush()
     unblocking.enter(session, row)
@@ -131,7 +131,7 @@ def newest(
     query = select(Job).where(*others)
     if status:
         query = query.where(Job.status.in_(status))
-    # What draws a study's report is no work that anybody asked for by itself.
+    # Nobody submits the job that draws a study's report.
     query = query.where(Job.kind == kind if kind is not None else Job.kind != COMPARE)
     for key, value in (labels or {}).items():
         query = query.where(Job.spec[("labels", key)].as_string() == value)
@@ -139,7 +139,7 @@ def newest(
 
 
 def cancel(session: Session, job_id: str) -> Job:
-    """Ask a job to end; asking again changes nothing.
+    """Request a job's cancellation; a repeated request changes nothing.
 
     Raises:
         NotFound: there is no such job.
@@ -154,20 +154,20 @@ def cancel(session: Session, job_id: str) -> Job:
 
 
 def check_deadline(session: Session, deadline: datetime | None) -> None:
-    """Make sure that a deadline is to come, by the database's clock.
+    """Check that a deadline is in the future, by the database's clock.
 
     Raises:
         Invalid: it has passed.
     """
     if deadline is not None and is_past(session, deadline):
-        raise Invalid.at(Problem("/deadline", f"expected a moment to come, got {deadline.isoformat()}"))
+        raise Invalid.at(Problem("/deadline", f"expected a time in the future, got {deadline.isoformat()}"))
 
 
 def check_workers(session: Session, spec: RunSpec) -> None:
-    """Make sure that one of the workers that are there can do it; where none is, one may come.
+    """Check that a live worker can run the job; without live workers, assume that one will come.
 
     Raises:
-        Invalid: TensorRT is asked for, and no live worker has a GPU.
+        Invalid: the job needs TensorRT, and no live worker has a GPU.
     """
     if needs_gpu(spec) and (there := workers.alive(session)) and not workers.with_gpus(session):
         detail = f"expected a format that a worker here can make, got one for NVIDIA GPUs: none of {there} has one"
@@ -175,22 +175,22 @@ def check_workers(session: Session, spec: RunSpec) -> None:
 
 
 def is_past(session: Session, moment: datetime) -> bool:
-    """Return whether a moment has passed, by the database's clock."""
+    """Return whether a time has passed, by the database's clock."""
     return bool(session.scalar(select(literal(moment, UtcDateTime()) <= now())))
 
 
 def check_references(session: Session, dataset: str, models: Mapping[str, ModelRef]) -> None:
-    """Make sure that what a spec refers to can be used here.
+    """Check that everything that a spec refers to can be used.
 
     Args:
         session: the caller's transaction.
-        dataset: what the spec calls its dataset.
+        dataset: the spec's reference to its dataset.
         models: its model references by the field that holds them, `teacher` or `teacher/model`.
 
     Raises:
         PathNotAllowed: it names a path.
-        UnknownReference: it names something that does not exist.
-        UnusableReference: it names something that can never be used.
+        UnknownReference: it refers to something that does not exist.
+        UnusableReference: it refers to something that can never be used.
     """
     refusals = list(_refusals(session, dataset, models))
     if refusals:
@@ -238,6 +238,6 @@ def _job_refusals(session: Session, id_: str, where: str) -> Iterator[Refusal]:
         detail = f"expected a job that exists, got {id_[:80]}{several}"
         yield UnknownReference, Problem(where, detail)
     elif job.kind in WITHOUT_WEIGHTS:
-        yield UnusableReference, Problem(where, f"expected a job that hands back weights, got one of kind {job.kind}")
+        yield UnusableReference, Problem(where, f"expected a job that produces weights, got one of kind {job.kind}")
     elif job.status in (Status.FAILED, Status.CANCELLING, Status.CANCELLED):
         yield UnusableReference, Problem(where, f"expected a job that can still succeed, got one that is {job.status}")

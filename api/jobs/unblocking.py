@@ -1,4 +1,4 @@
-"""What a queued job waits for, kept as a flag: `Job.waits` is true until everything that it refers to can be used.
+"""Dependencies of queued jobs, stored as a flag: `Job.waits` is true until everything a job refers to can be used.
 
 So a claim reads one index, whatever else is queued. Whoever makes something ready, ends it or deletes it says so with
 `changed`, in the same transaction: its dependants can start, or fail. That transaction looks at `BATCH` of them at
@@ -30,22 +30,22 @@ from api.tables.jobs import DependencyChange, Job, JobDependency
 from api.tables.states import Status
 from rdrkd.reasons import Reason
 
-BATCH = 100  # dependants of one transaction
-STUCK = 10  # batches whose jobs others hold, one after another: they are left for later
+BATCH = 100  # dependants per transaction
+STUCK = 10  # consecutive batches of locked rows, after which the rest is left for later
 _PLAIN = {**EVERYBODYS, "synchronize_session": False}
 
 
 @dataclass
 class Told:
-    """What came of a batch."""
+    """The outcome of a batch."""
 
     failed: list[str] = field(default_factory=list)  # jobs that can never start
     looked_at: int = 0
-    left: bool = False  # a note stays for those that are left
+    left: bool = False  # whether a note was kept for the rest
 
 
 def enter(session: Session, job: Job) -> None:
-    """Note what a job refers to; call it once the new row is flushed, and before the commit.
+    """Record what a job refers to; call this after the new row has been flushed and before the commit.
 
     Until then nothing of it can be deleted, and what cannot be used yet does not change.
     """
@@ -58,7 +58,7 @@ def enter(session: Session, job: Job) -> None:
 
 
 def enter_again(session: Session, job_id: str, spec: dict[str, Any]) -> None:
-    """Look again at what a job refers to that this transaction has queued again."""
+    """Re-evaluate what a job refers to after this transaction has re-queued it."""
     waits = _look(session, job_id, spec)
     session.execute(update(Job).where(Job.id == job_id).values(waits=waits), execution_options=_PLAIN)
     opened = update(JobDependency).where(JobDependency.job_id == job_id).values(open=waits)
@@ -66,19 +66,19 @@ def enter_again(session: Session, job_id: str, spec: dict[str, Any]) -> None:
 
 
 def _look(session: Session, job_id: str, spec: dict[str, Any]) -> bool:
-    """Return whether a job waits for what it refers to; what is usable stays so, all else is kept as it is."""
+    """Return whether a job has to wait for what it refers to; lock these rows until the commit."""
     ids = set(references(spec).values())
     found = look_up(session, ids, lock="delete")
     if is_ready(spec, found):
         return False
     found = look_up(session, ids, lock="change")
     for culprit, _ in islice(problems_of(spec, found), 1):
-        note(session, culprit, after=job_id[:-1])  # it fails once this is committed
+        note(session, culprit, after=job_id[:-1])  # it fails after this commit
     return not is_ready(spec, found)
 
 
 def changed(session: Session, on_id: str) -> list[str]:
-    """Let the jobs start that waited for this alone, or fail those that wait in vain; return the latter.
+    """Unblock the jobs that waited only for this, or fail those that wait in vain; return the latter.
 
     Call it in the transaction in which a dataset or model has become ready, invalid or gone, or a job has ended. A
     request's transaction only notes the change: it does not see other owners' jobs, and answers sooner.
@@ -103,7 +103,7 @@ def note(session: Session, on_id: str, after: str = "") -> None:
 def advance(session: Session) -> Told | None:
     """Process one batch of the oldest change that was noted; return None if there is none."""
     if session.scalar(select(DependencyChange.id).limit(1)) is None:
-        return None  # without a write: that would keep others from theirs on SQLite
+        return None  # without a write, which would block other writers on SQLite
     oldest = select(DependencyChange.id).order_by(DependencyChange.id).limit(1).with_for_update(skip_locked=True)
     taken = delete(DependencyChange).where(DependencyChange.id == oldest.scalar_subquery())
     row = session.execute(
@@ -125,7 +125,7 @@ def catch_up(database: Database, seconds: float = 5.0) -> Iterator[str]:
 
 
 def settle(session: Session, job_ids: Sequence[str]) -> tuple[list[str], set[str]]:
-    """Let those of these jobs start that wait for nothing any more, and fail those that wait in vain.
+    """Unblock those of these jobs that no longer wait for anything, and fail those that wait in vain.
 
     Returns:
         The jobs that have failed, and those that could not be looked at because another transaction holds them.
@@ -166,7 +166,7 @@ def _spread(session: Session, on_id: str, after: str = "") -> Told:
         told.failed += failed
         told.looked_at += len(ids) - len(held)
         todo.extend((job_id, "") for job_id in _waited_for(session, failed))
-        if held:  # what comes before the first of them has been looked at
+        if held:  # everything before the first of them has been processed
             first = min(held)
             note(session, on_id, max([after, *(job_id for job_id in ids if job_id < first)]))
             told.left = True
@@ -180,7 +180,7 @@ def _spread(session: Session, on_id: str, after: str = "") -> Told:
 
 
 def _waited_for(session: Session, job_ids: Sequence[str]) -> Sequence[str]:
-    """Choose the jobs that others may wait for."""
+    """Select the jobs that others may wait for."""
     if not job_ids:
         return []
     open_ = (JobDependency.on_id.in_(job_ids), JobDependency.open)

@@ -1,8 +1,8 @@
-"""The check of an upload: the same lease as a job's, from `checking` to `ready` or `invalid`, for both kinds.
+"""Checks of uploads: the same kind of lease as a job's, from `checking` to `ready` or `invalid`, for both kinds.
 
-What a dataset is taken from a folder or a bucket is copied under a lease of its own before.
+A dataset from a folder or bucket is first copied, under a lease of its own.
 
-As in `api.jobs.lifecycle`, each move is a conditional UPDATE fenced by the attempt, and no function commits.
+As in `api.jobs.lifecycle`, each transition is a conditional UPDATE fenced by the attempt, and no function commits.
 """
 
 from collections import Counter
@@ -33,7 +33,7 @@ Problems = list[dict[str, str]]  # {where, detail}
 
 @dataclass(frozen=True)
 class Claimed:
-    """A row that one attempt of one worker has."""
+    """A row that an attempt of a worker holds."""
 
     table: Table
     id: str
@@ -42,29 +42,29 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Check(Claimed):
-    """An upload that is to be checked."""
+    """An upload to check."""
 
     key: str  # where in the storage
     sha256: str  # hex, of the stored file
     size: int  # bytes
-    filename: str  # as the client called it
+    filename: str  # as sent by the client
     words: Words = AS_IT_IS  # of a dataset: how to read it
 
 
 @dataclass(frozen=True)
 class Import(Claimed):
-    """A dataset that is to be copied from its source; it is checked afterwards, as an upload is."""
+    """A dataset to copy from its source, and then to check like an upload."""
 
     source: str
-    waited_seconds: float  # since it was asked for
+    waited_seconds: float  # since the request
 
 
 def claim(session: Session, worker: str, lease_seconds: float) -> Check | Import | None:
     """Take an upload to check, else a dataset to import; None: there is none. Owners take turns (`_turns`).
 
-    Checks go first: a bucket that is away holds none of them up.
+    Checks go first, so that an unreachable bucket does not delay them.
     """
-    quotas.one_at_a_time(session, quotas.CHECKS)  # or two workers would serve the same owner at once
+    quotas.one_at_a_time(session, quotas.CHECKS)  # otherwise two workers would serve the same owner at once
     for owner, table in _turns(session, UPLOADS, lambda of: of.key.is_not(None)):
         how = (table.lenient, table.keep, table.divide) if table is Dataset else ()
         which = (lambda of: of.key.is_not(None), owner, "created_at")
@@ -83,7 +83,7 @@ def claim(session: Session, worker: str, lease_seconds: float) -> Check | Import
 def _turns(
     session: Session, tables: Sequence[Table], which: Callable[[Any], ColumnElement[bool]]
 ) -> list[tuple[str | None, Table]]:
-    """Return the owners with something to do, the one whose turn it is first, and where their oldest lies.
+    """Return the owners with work, in the order of their turns, with the table of their oldest row.
 
     The owner with the fewest running goes first, then the one who was served least recently, then the oldest row: an
     owner with a thousand uploads holds another up for one of them.
@@ -105,7 +105,7 @@ def _turns(
 
 
 def _running(session: Session) -> Counter[str | None]:
-    """Count the uploads that are being worked on, by owner."""
+    """Count the uploads that are being processed, by owner."""
     found = Counter[str | None]()
     for table in UPLOADS:
         held = (table.status == UploadStatus.CHECKING, table.lease_until.is_not(None))
@@ -136,7 +136,7 @@ def _take(
     order: str,
     *columns: Any,
 ) -> Sequence[Any] | None:
-    """Lease an owner's first row of a table that is to be worked on; return its id, attempt and some columns."""
+    """Lease an owner's first unprocessed row of a table; return its id, attempt and some columns."""
     candidate = aliased(table)
     first = (
         select(candidate.id)
@@ -160,21 +160,21 @@ def _take(
 
 
 def renew(session: Session, check: Claimed, lease_seconds: float | None) -> None:
-    """Renew the lease, which gets this new length; None: it is not due yet.
+    """Renew the lease with this length, or only check it if the length is None.
 
     Raises:
-        Fenced: the check is no longer this attempt's.
+        Fenced: another attempt holds the check.
     """
     if lease_seconds is not None:
         _write(session, check, lease_until=after_seconds(lease_seconds))
 
 
 def arrived(session: Session, claimed: Import, stored: Stored) -> None:
-    """Note that an import lies in the store: it is an upload by now, which a worker is to check.
+    """Record that an import has been stored: it is now an upload, which a worker has to check.
 
     Raises:
-        QuotaExceeded: it is more than its owner may store.
-        Fenced: it is no longer this attempt's.
+        QuotaExceeded: the owner's storage quota is exceeded.
+        Fenced: another attempt holds it.
     """
     row = session.get(Dataset, claimed.id)
     if row is None:
@@ -225,7 +225,7 @@ def settle(
 
 
 def wanted(session: Session, check: Check) -> bool:
-    """Return whether an upload that is not refused has the same content: two uploads of one file share it."""
+    """Return whether an upload that is not invalid has the same content; uploads of one file share it."""
     for table in UPLOADS:
         same = (table.key == check.key, table.status != UploadStatus.INVALID)
         if session.scalar(select(table.id).where(*same).limit(1)) is not None:
@@ -234,12 +234,12 @@ def wanted(session: Session, check: Check) -> bool:
 
 
 def give_back(session: Session, check: Claimed, *, later: bool = False) -> None:
-    """Leave the upload unchecked for another worker (this one is being drained); `later`: not at once."""
+    """Return the upload to the queue for another worker; with `later`, not at once."""
     _write(session, check, lease_until=None, rung_at=now() if later else None)
 
 
 def expire(session: Session, max_lost_workers: int) -> None:
-    """Free the uploads whose lease has run out; one that lost too many workers is invalid."""
+    """Release uploads whose lease has expired; one that has lost too many workers becomes invalid."""
     detail = f"the check lost its worker more than {max_lost_workers} times: this file seems to break the checker"
     for table in UPLOADS:
         expired = (table.status == UploadStatus.CHECKING, table.lease_until < now())
@@ -255,7 +255,7 @@ def expire(session: Session, max_lost_workers: int) -> None:
 
 
 def due_bells(session: Session, after: float) -> list[tuple[Table, str]]:
-    """Return the unchecked uploads that nobody works on and that were not rung for `after` seconds."""
+    """Return unchecked, unclaimed uploads for which no message was sent in the last `after` seconds."""
     due: list[tuple[Table, str]] = []
     for table in UPLOADS:
         silent = func.coalesce(table.rung_at, table.created_at) < after_seconds(-after)
@@ -265,7 +265,7 @@ def due_bells(session: Session, after: float) -> list[tuple[Table, str]]:
 
 
 def mark_rung(session: Session, table: Table, row_id: str) -> None:
-    """Note that the upload's bell is being rung."""
+    """Record that a wake-up message is being sent for the upload."""
     session.execute(update(table).where(table.id == row_id).values(rung_at=now()))
 
 

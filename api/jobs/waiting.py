@@ -1,4 +1,4 @@
-"""Why a queued job waits: "stuck, and no reason shown" is the commonest complaint about training services."""
+"""The reasons why a queued job waits: "stuck, no reason shown" is the top complaint about training services."""
 
 from collections.abc import Iterator
 from functools import cache, partial
@@ -19,28 +19,28 @@ from api.tables.states import Status
 from api.tables.uploads import UploadStatus
 from rdrkd.spec import RUN_SPEC, JobOutput, RegisteredModel, references
 
-MOST_BEFORE = 1000  # jobs that go before one, as far as they are counted
+MOST_BEFORE = 1000  # longest queue position to count
 
 
 class Counts:
-    """What the jobs of one answer wait for together, each counted once."""
+    """Counts that all jobs of one response share, each made once."""
 
     def __init__(self, session: Session) -> None:
-        self.running = cache(partial(running, session))  # of an owner
+        self.running = cache(partial(running, session))  # jobs of an owner
         self.workers = cache(partial(_workers, session))  # with a GPU, or all
 
 
 def waiting_for(
     session: Session, job: Job, count: bool = False, position: int | None = None, counts: Counts | None = None
 ) -> list[Waiting]:
-    """Return what keeps a job from starting; nothing for a job that is not queued.
+    """Return what keeps a job from starting; an empty list for a job that is not queued.
 
     Args:
         session: the caller's transaction.
         job: the job.
-        count: count the jobs that go before it, too, up to `MOST_BEFORE`; costs a query.
-        position: its place in the queue, where the caller knows it.
-        counts: those of an answer with several jobs.
+        count: also count the jobs before it in the queue, up to `MOST_BEFORE`; costs a query.
+        position: its place in the queue, if the caller knows it.
+        counts: shared counts, for a response with several jobs.
     """
     if job.status != Status.QUEUED:
         return []
@@ -86,11 +86,11 @@ def _workers(session: Session, with_gpu: bool) -> int:
 
 
 def _position(session: Session, job: Job) -> int:
-    """Count the jobs that are taken before a job; beyond `MOST_BEFORE` it is not counted how many more there are."""
+    """Count the jobs before a job in the queue, up to `MOST_BEFORE`."""
     of_equal_priority = (Job.priority == job.priority, Job.queued_at <= job.queued_at)
     older = (*of_equal_priority, or_(Job.queued_at < job.queued_at, Job.id < job.id))
     before = 0
-    for first in ([Job.priority > job.priority], older):  # each is one range of the index
+    for first in ([Job.priority > job.priority], older):  # each is one range scan of the index
         some = select(Job.id).where(claimable(Job), *first).limit(MOST_BEFORE - before).subquery()
         before += session.scalar(select(func.count()).select_from(some), execution_options=EVERYBODYS) or 0
         if before >= MOST_BEFORE:

@@ -1,4 +1,4 @@
-"""What a job's trainers warned of: each thing once per attempt with a count, and only so many and so long.
+"""Warnings of a job's trainers: each one once per attempt with a count, limited in number and length.
 
 The trainer has read strangers' files, so a run may warn without end, and of anything. Callers hold the job's row (the
 fenced UPDATE has locked it), so nobody else adds to the same job meanwhile.
@@ -9,13 +9,13 @@ from sqlalchemy.orm import Session
 
 from api.tables.jobs import JobWarning
 
-MOST = 200  # of a job, all attempts together
+MOST = 200  # per job, over all attempts
 LONGEST_CODE, LONGEST_MESSAGE = 100, 500  # characters: the columns' width
-MORE = "more_warnings"  # the last entry, once there were more: it counts them
+MORE = "more_warnings"  # code of the last entry, which counts warnings beyond the limit
 
 
 def add(session: Session, job_id: str, attempt: int, code: str, message: str, epoch: int | None) -> JobWarning | None:
-    """Keep a warning and give it; None where it is only counted: given before by this attempt, or too much."""
+    """Store and return a warning; return None if it is only counted: a repetition, or beyond the limit."""
     code, message = _fit(code, LONGEST_CODE), _fit(message, LONGEST_MESSAGE)
     if _counted(session, job_id, attempt=attempt, code=code, message=message):
         return None
@@ -31,23 +31,23 @@ def add(session: Session, job_id: str, attempt: int, code: str, message: str, ep
     return row
 
 
-# Built once: every poll reads it, and building it takes longer than reading no rows.
+# Built once: every poll uses it, and building it takes longer than reading no rows.
 _OF = select(JobWarning).where(JobWarning.job_id == bindparam("job")).order_by(JobWarning.number)
 
 
 def of(session: Session, job_id: str) -> list[JobWarning]:
-    """Return a job's warnings in the order in which they first came."""
+    """Return a job's warnings in the order of their first occurrence."""
     return list(session.scalars(_OF, {"job": job_id}))
 
 
 def _counted(session: Session, job_id: str, **which: str | int) -> bool:
-    """Count one more of a warning; False where there is none."""
+    """Increment the count of a warning; return False if it is not stored yet."""
     again = update(JobWarning).filter_by(job_id=job_id, **which).values(count=JobWarning.count + 1)
     return session.scalar(again.returning(JobWarning.number)) is not None
 
 
 def _fit(text: str, most: int) -> str:
-    r"""Cut a text, and take out the one character that PostgreSQL does not store.
+    r"""Truncate a text, and replace NUL, which PostgreSQL cannot store.
 
     >>> _fit("a\0b", 5), _fit("too long", 5)
     ('a\ufffdb', 'too …')

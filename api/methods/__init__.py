@@ -1,1 +1,1 @@
-"""What a job can ask for: loss terms, presets, architectures."""
+"""The catalogue of loss terms, presets and architectures."""

@@ -16,7 +16,7 @@ class Paper(BaseModel):
 
     @classmethod
     def of(cls, title: str, authors: str, equations: str | None = None) -> Self:
-        """Name a source."""
+        """Build the view of a source."""
         return cls(title=title, authors=authors, equations=equations)
 
 

@@ -1,4 +1,4 @@
-"""The catalogue of what a job can ask for, made from the job spec itself."""
+"""The catalogue of methods and architectures, generated from the job spec."""
 
 import inspect
 

@@ -1,1 +1,1 @@
-"""What the operator watches: the whole service in figures, for Prometheus."""
+"""Monitoring: the metrics of the whole service for Prometheus."""

@@ -1,4 +1,4 @@
-"""The service in figures, read from the database at each scrape: so every API process tells the same, and none forgets.
+"""Metrics of the service, read from the database at each scrape, so that every API process reports the same values.
 
 No function commits.
 """
@@ -22,12 +22,12 @@ from api.tables.tallies import Tally
 
 
 def figures(session: Session, free_bytes: int, unwritten_bytes: int, version: str) -> Iterator[Metric]:
-    """Yield every figure; all are of the whole service, whoever owns what.
+    """Yield every metric, each for the whole service, regardless of owners.
 
     Args:
-        session: the caller's transaction, which sees everybody's rows.
-        free_bytes: room that is left in the file store.
-        unwritten_bytes: of it, what is reserved.
+        session: the caller's transaction, which sees the rows of all owners.
+        free_bytes: free space of the file store.
+        unwritten_bytes: reserved part of it.
         version: of this software.
     """
     info = GaugeMetricFamily("rdrkd_build_info", "What runs here.", labels=["version"])

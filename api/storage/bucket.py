@@ -1,4 +1,4 @@
-"""The store as a bucket of S3 or of what speaks its protocol: verified by sha256 on the way there and back.
+"""The store as a bucket of S3 or a compatible server: sha256 is verified in both directions.
 
 What arrives is spooled in a local folder, since only a complete file has the hash that is its key. It then goes out in
 parts of which few are in memory, and a bucket shows an object whole or not at all. Parts of an upload that was killed
@@ -28,8 +28,8 @@ from api.storage.stored import CHUNK, Listed, StorageUnreachable, Stored
 
 PART = 2**24  # bytes; of at most 10 000 parts, so a file may have 160 GiB
 PARTS_AT_ONCE = 2
-READ_AHEAD = 2**23  # bytes, of one that is handed out
-# At a constant pace: a request that waits for a bucket continues within seconds of its return.
+READ_AHEAD = 2**23  # bytes, of a file that is served
+# A constant delay: a request that waits for a bucket continues within seconds of its return.
 BACKOFF = {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=2), "base": 2}
 PATIENT = {"max_retries": 6, "retry_timeout": timedelta(seconds=60), "backoff": BACKOFF}
 IMPATIENT = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}
@@ -37,18 +37,18 @@ IMPATIENT = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}
 
 @dataclass(frozen=True)
 class Bucket:
-    """Where it is and how it is reached."""
+    """The location of a bucket and how to connect to it."""
 
     name: str
     prefix: str
-    endpoint: str | None  # none: AWS
-    download_endpoint: str | None  # by which clients reach it
+    endpoint: str | None  # None: AWS
+    download_endpoint: str | None  # the endpoint for clients
     region: str
-    access: Access | None  # none: by the role of the machine
+    access: Access | None  # None: the machine's role
     presigned_seconds: int
 
     def open(self, retry: dict[str, Any], answer_seconds: float) -> S3Store:
-        """Make a connection."""
+        """Open a connection."""
         config: dict[str, Any] = {"region": self.region, "checksum_algorithm": "SHA256"}
         if self.endpoint is not None:
             config["endpoint"] = self.endpoint
@@ -68,7 +68,7 @@ class Bucket:
         return store
 
     def address(self, key: str) -> str:
-        """Return where clients find an object."""
+        """Return the URL of an object for clients."""
         base = self.download_endpoint or f"https://s3.{self.region}.amazonaws.com"
         return "/".join(part for part in (base.rstrip("/"), self.name, self.prefix, key) if part)
 
@@ -91,7 +91,7 @@ class BucketStorage:
         return self._spool.path(name)
 
     def free(self) -> int:
-        """See `Storage`: of the spool; a bucket has no end."""
+        """See `Storage`: for the spool, since a bucket is unlimited."""
         return self._spool.free()
 
     def put(self, stream: BinaryIO, suffix: str) -> Stored:
@@ -115,11 +115,11 @@ class BucketStorage:
         return self._size(checked(key)) is not None
 
     def verify(self, key: str, sha256: str) -> bool:
-        """See `Storage`; reads it whole."""
+        """See `Storage`; reads the whole object."""
         return self._read(key, sha256, lambda _: None)
 
     def fetch(self, key: str, sha256: str, folder: Path) -> Path | None:
-        """See `Storage`; from the cache where it is there."""
+        """See `Storage`; uses the cache."""
         suffix = PurePosixPath(checked(key)).suffix
         target = folder / f"{sha256}{suffix}"
         laid = self.cache.lay(sha256, suffix, target, lambda coming: self.copy_to(key, sha256, coming))
@@ -134,12 +134,12 @@ class BucketStorage:
         return whole
 
     def local(self, key: str) -> Path | None:
-        """See `Storage`; nothing of a bucket is on this machine."""
+        """See `Storage`; objects are never on this machine."""
         checked(key)
         return None
 
     def presigned(self, key: str, media_type: str, disposition: str) -> str | None:
-        """See `Storage`; without keys of its own, the role's being for this machine alone, there is none."""
+        """See `Storage`; None without access keys, because a machine's role cannot sign URLs."""
         if self.bucket.access is None:
             return None
         answer = {"content-type": media_type, "content-disposition": disposition}
@@ -169,7 +169,7 @@ class BucketStorage:
         return self._spool.sweep(older_than_seconds)
 
     def check(self) -> None:
-        """See `Storage`: a list of nothing, which says whether bucket and keys are the right ones."""
+        """See `Storage`: list an empty prefix, which verifies bucket and keys."""
         with _told():
             obstore.list_with_delimiter(self._probe, "readyz")
 
@@ -181,21 +181,21 @@ class BucketStorage:
                 return None
 
     def _keep(self, path: Path, key: str, sha256: str) -> bool:
-        """Bring a file to the key that its content gives it, unless it is there."""
+        """Store a file under the key of its content, unless it exists."""
         if self._size(key) == path.stat().st_size:
             return False
         return self._send(path, key, sha256)[2]
 
     def _send(self, path: Path, key: str, expected: str | None = None) -> tuple[str, int, bool]:
-        """Send a file; give its hash and size, and whether nothing was there, where the server can tell.
+        """Send a file; return its hash and size, and whether the key was unused, if the server can tell.
 
         Args:
             path: the file.
             key: where it goes.
-            expected: the hash that its content gives the key: what differs is not sent, and what is there stays.
+            expected: the hash in the key: a file with another hash is not sent, and an existing object is kept.
 
         Raises:
-            OSError: the file cannot be read, or is not what it was.
+            OSError: the file cannot be read, or has changed.
         """
         digest, size = hashlib.sha256(), path.stat().st_size
         with path.open("rb") as file, _told(writing=True):
@@ -227,7 +227,7 @@ class BucketStorage:
 
 
 class _Bytes:
-    """A reader of obstore that gives plain bytes, which is what a server sends."""
+    """A reader of obstore that returns plain bytes, as a server needs them."""
 
     def __init__(self, reader: "obstore.AsyncReadableFile") -> None:
         self._reader = reader
@@ -240,7 +240,7 @@ class _Bytes:
 
 
 def _hashed(file: IO[bytes], digest: Any, expected: str | None) -> Iterator[bytes]:
-    """Yield a file in pieces and hash them; an error at the end undoes what was sent."""
+    """Yield a file in pieces and hash them; an exception at the end aborts the upload."""
     for chunk in iter(partial(file.read, CHUNK), b""):
         digest.update(chunk)
         yield chunk
@@ -250,7 +250,7 @@ def _hashed(file: IO[bytes], digest: Any, expected: str | None) -> Iterator[byte
 
 @contextmanager
 def _told(writing: bool = False) -> Iterator[None]:
-    """Turn what obstore raises, which quotes whole answers, into one of ours.
+    """Turn exceptions of obstore, which quote whole responses, into our own.
 
     Args:
         writing: then "not found" is the bucket itself.
@@ -263,4 +263,4 @@ def _told(writing: bool = False) -> Iterator[None]:
         if isinstance(error, FileNotFoundError) and not (writing and error.errno is None):
             raise
         detail = str(error).partition("\n")[0][:300]
-        raise StorageUnreachable(f"expected a bucket that answers, got: {detail}") from error
+        raise StorageUnreachable(f"expected a response from the bucket, got: {detail}") from error

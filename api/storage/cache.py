@@ -1,4 +1,4 @@
-"""Copies of a bucket's files on this machine, by content: what is needed again is not fetched again."""
+"""A cache of a bucket's objects on this machine, by content."""
 
 import hashlib
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rdrkd.caching import Bound, coming, forget, hold, shrink
 
-Fetch = Callable[[Path], bool]  # writes the file; whether it came whole
+Fetch = Callable[[Path], bool]  # writes the file; returns whether it is complete
 
 
 class Cache:
@@ -18,13 +18,13 @@ class Cache:
         self.folder, self.most_bytes = folder, most_bytes
 
     def lay(self, sha256: str, suffix: str, target: Path, fetch: Fetch) -> bool:
-        """Lay the file with this content at `target`, a link of its own: it stays there when the cache lets it go.
+        """Link the file with this content at `target`, where it remains when the cache evicts it.
 
         Args:
-            sha256: the hex hash of its content; a copy that has another by now is fetched anew.
+            sha256: the hex hash of its content; a damaged copy is fetched again.
             suffix: such as `.zip`.
-            target: where nothing lies yet.
-            fetch: brings it, verified; False from it: it cannot be had.
+            target: a path that does not exist yet.
+            fetch: fetches and verifies the file; returns False if it is not available.
         """
         kept = self.folder / f"{sha256}{suffix}"
         held = hold(self.folder, kept.name)

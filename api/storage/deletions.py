@@ -1,4 +1,4 @@
-"""Files of the store that are to go with the rows that named them: rows first, then files, each file for certain.
+"""Deletion of stored files together with the rows that refer to them: rows first, then every file.
 
 Whoever deletes rows notes their files in the same transaction. After its commit the files are removed; what a crash
 leaves, the reaper removes. Uploads are named by their content, so a file may be asked for again in that moment: whoever
@@ -29,11 +29,11 @@ NAMING = (
     Model.key,
     ModelFile.key,
     Artifact.key,
-)  # the columns that name files
+)  # the columns that refer to files
 
 
 class Discard(Base):
-    """A file that no row needs any more."""
+    """A file to delete, which no row needs any more."""
 
     __tablename__ = "discard"
 
@@ -43,7 +43,7 @@ class Discard(Base):
 
 
 def note(session: Session, keys: Iterable[str]) -> list[str]:
-    """Note files whose rows go in this transaction; give the notes' ids."""
+    """Record files whose rows are deleted in this transaction; return the ids of the records."""
     notes = [{"id": new_id("dis"), "key": key} for key in sorted(set(keys))]
     if notes:
         session.execute(insert(Discard), notes)
@@ -51,18 +51,18 @@ def note(session: Session, keys: Iterable[str]) -> list[str]:
 
 
 def follow_all(database: Database, storage: Storage, note_ids: Iterable[str]) -> None:
-    """Remove the files of these notes."""
+    """Delete the files of these records."""
     for note_id in note_ids:
         follow(database, storage, note_id)
 
 
 def waiting(session: Session) -> list[str]:
-    """Return the notes that nobody has followed."""
+    """Return the records whose files have not been deleted."""
     return list(session.scalars(select(Discard.id).order_by(Discard.id)))
 
 
 def follow(database: Database, storage: Storage, note_id: str) -> None:
-    """Remove the file of a note, unless a row names it by now, and the note."""
+    """Delete the file of a record, unless a row refers to it by now, and the record."""
     with database.transaction() as session:
         key = session.scalar(delete(Discard).where(Discard.id == note_id).returning(Discard.key))
         if key is not None:
@@ -70,26 +70,26 @@ def follow(database: Database, storage: Storage, note_id: str) -> None:
 
 
 def drop_unnamed(database: Database, storage: Storage, key: str) -> None:
-    """Remove a file that was stored for what seems to have come to nothing, unless a row names it.
+    """Delete a file whose transaction seems to have failed, unless a row refers to it.
 
-    It seems so, too, to whoever has lost the answer to a COMMIT; so the rows are asked, not the caller.
+    A lost answer to a COMMIT looks like a failure, so the rows decide, not the caller.
     """
     try:
         with database.transaction() as session:
             notes = note(session, [key])
         follow_all(database, storage, notes)
-    except (StorageUnreachable, DBAPIError) as error:  # the note stays for the reaper, which looks for orphans, too
+    except (StorageUnreachable, DBAPIError) as error:  # the record remains for the reaper
         log.warning("cannot remove %s: %s", key, error)
 
 
 def drop_refused(database: Database, storage: Storage, key: str, is_wanted: Callable[[Session], bool]) -> None:
-    """Remove the file of a row that stays but may not be used, unless another row wants the same content.
+    """Delete the file of a row that remains but must not be used, unless another row refers to the same content.
 
     Whoever registers that content meanwhile takes the same lock: before this, and it is wanted, or after, and it is
     gone.
 
     Raises:
-        StorageUnreachable: the store does not answer.
+        StorageUnreachable: the store does not respond.
     """
     with database.transaction() as session:
         notes = note(session, [key])
@@ -100,16 +100,16 @@ def drop_refused(database: Database, storage: Storage, key: str, is_wanted: Call
 
 
 def hold(session: Session, storage: Storage, key: str) -> None:
-    """Make sure that a file which a row of this transaction names is there, and stays.
+    """Check that a file to which a row of this transaction refers exists, and protect it from deletion.
 
     Call it after the row is flushed: on SQLite that write is the lock.
 
     Raises:
-        Unavailable: it was removed just now; sent again, it will be stored again.
+        Unavailable: it has just been deleted; if the client retries, it is stored again.
     """
     _lock(session, key)
     if not storage.exists(key):
-        raise Unavailable("expected the upload in the file store, got nothing there: it was removed just now")
+        raise Unavailable("expected the upload in the file store, but it has just been removed: upload it again")
 
 
 def _remove(session: Session, storage: Storage, key: str) -> None:

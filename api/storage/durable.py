@@ -1,11 +1,11 @@
-"""Folders whose entries survive a power cut."""
+"""Durable folders: their entries survive a power failure."""
 
 import os
 from pathlib import Path
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents, each entry synced: a rename into it must survive a power cut."""
+    """Create a folder and its parents and sync each entry, so that a rename into it survives a power failure."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
@@ -14,7 +14,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's entries to the disk."""
+    """Sync a folder's entries to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

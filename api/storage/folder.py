@@ -51,7 +51,7 @@ class FolderStorage:
             return incoming.keep_as(key)
 
     def adopt(self, path: Path, sha256: str, suffix: str) -> Stored:
-        """See `Storage`; the file gets its key by a second link: no byte is copied."""
+        """See `Storage`; links the file instead of copying it."""
         key = upload_key(sha256, suffix)
         target = self.path(key)
         with path.open("rb") as file:
@@ -66,7 +66,7 @@ class FolderStorage:
         return Stored(key, sha256, size, new=True)
 
     def path(self, key: str) -> Path:
-        """Return where a key lies on this machine, whether or not the file is there.
+        """Return the path of a key on this machine, whether or not the file exists.
 
         Raises:
             ValueError: the key leaves the store.
@@ -90,7 +90,7 @@ class FolderStorage:
             return False
 
     def fetch(self, key: str, sha256: str, folder: Path) -> Path | None:
-        """See `Storage`; the file is on this machine already."""
+        """See `Storage`; the file is already on this machine."""
         return self.path(key) if self.verify(key, sha256) else None
 
     def copy_to(self, key: str, sha256: str, target: Path) -> bool:
@@ -113,18 +113,18 @@ class FolderStorage:
         return self.path(key)
 
     def presigned(self, key: str, media_type: str, disposition: str) -> str | None:
-        """See `Storage`; a folder has no address."""
+        """See `Storage`; a folder has no URLs."""
         return None
 
     def reader(self, key: str) -> AbstractAsyncContextManager[Reader]:
-        """See `Storage`; nothing of a folder is elsewhere."""
+        """See `Storage`; files are always on this machine."""
         raise AssertionError(f"{key} is on this machine")
 
     def delete(self, key: str) -> None:
-        """See `Storage`; the folders that it leaves empty go, too."""
+        """See `Storage`; also removes folders that become empty."""
         path = self.path(key)
         if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)  # a worker that does not know yet may still write into it
+            shutil.rmtree(path, ignore_errors=True)  # a worker that has not noticed yet may still write to it
         else:
             path.unlink(missing_ok=True)
         for folder in list(path.relative_to(self.root).parents)[:-2]:  # those of uploads and jobs stay
@@ -149,10 +149,10 @@ class FolderStorage:
         return self._spool.sweep(older_than_seconds)
 
     def check(self) -> None:
-        """See `Storage`; a folder that is not there yet will be made."""
+        """See `Storage`; a missing folder will be created."""
         place = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
         if not os.access(place, os.W_OK | os.X_OK):
-            raise StorageUnreachable("expected a folder that can be written to, got one that cannot")
+            raise StorageUnreachable("expected a writable folder, got one that is not")
 
     def _place(self, file: IO[bytes], key: str, sha256: str) -> bool:
         target = self.path(key)

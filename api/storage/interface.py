@@ -1,4 +1,4 @@
-"""What a file store does, whatever it is made of."""
+"""The interface of a file store."""
 
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -10,42 +10,42 @@ from api.storage.stored import Listed, Stored
 
 
 class Reader(Protocol):
-    """A stored file that is read from any place."""
+    """A stored file with random access for reading."""
 
     async def read(self, size: int) -> bytes:
-        """Return the next bytes, at most `size`; none at the end."""
+        """Return the next bytes, at most `size`; empty at the end."""
 
     async def seek(self, offset: int) -> int:
-        """Go to a byte."""
+        """Seek to a byte offset."""
 
 
 class Storage(Protocol):
-    """A store. A file appears under its key whole and hashed, or not at all; safe for many processes at once.
+    """A store. A file appears under its key complete and hashed, or not at all; safe for many processes at once.
 
-    Every method raises `StorageUnreachable` where the store does not answer, and ValueError for what is no key.
+    Every method raises `StorageUnreachable` if the store does not respond, and ValueError for an invalid key.
     """
 
     def incoming(self) -> AbstractContextManager[Incoming]:
-        """Open a file to write; unless it is kept, nothing of it is left behind.
+        """Open a file for writing; nothing is left behind unless it is kept.
 
         Raises:
             OSError: the disk is full (ENOSPC, EDQUOT) or unwritable.
         """
 
     def incoming_path(self, name: str) -> Path:
-        """Return where a file that arrives in pieces grows; `sweep` removes it once nobody has added to it for long."""
+        """Return the path at which a resumable upload grows; `sweep` removes it after a long time without new bytes."""
 
     def free(self) -> int:
-        """Return how many bytes are free where files arrive."""
+        """Return the free bytes on the disk of incoming files."""
 
     def put(self, stream: BinaryIO, suffix: str) -> Stored:
-        """Store a stream under the hash of its content; memory stays flat."""
+        """Store a stream under the hash of its content, with constant memory."""
 
     def put_file(self, path: Path, key: str) -> Stored:
-        """Copy a file into the store under `key`, over what may be there; memory stays flat."""
+        """Copy a file into the store under `key`, replacing an existing one, with constant memory."""
 
     def adopt(self, path: Path, sha256: str, suffix: str) -> Stored:
-        """Give a complete file that arrived in pieces its key; it stays where it is, too.
+        """Store a complete resumable upload under its key; it also remains at its path.
 
         Args:
             path: the file, of `incoming_path`.
@@ -54,40 +54,40 @@ class Storage(Protocol):
         """
 
     def exists(self, key: str) -> bool:
-        """Return whether a file is there."""
+        """Return whether a file exists."""
 
     def verify(self, key: str, sha256: str) -> bool:
-        """Return whether the file is there and its content has this hash."""
+        """Return whether the file exists and its content has this hash."""
 
     def fetch(self, key: str, sha256: str, folder: Path) -> Path | None:
-        """Return a file of this machine with the content of a stored one, for reading; None: missing or damaged.
+        """Return a local file with the content of a stored one, for reading; None if it is missing or damaged.
 
         Args:
             key: of the stored file.
             sha256: the hex hash that its content must have.
-            folder: where it is laid unless the store is on this machine; whoever clears the folder lets it go.
+            folder: where to put it unless the store is on this machine; clearing the folder releases it.
         """
 
     def copy_to(self, key: str, sha256: str, target: Path) -> bool:
-        """Copy a stored file to `target`; False: it is missing or damaged, and then nothing is at `target`."""
+        """Copy a stored file to `target`; return False, without creating it, if the file is missing or damaged."""
 
     def local(self, key: str) -> Path | None:
-        """Return where a file lies that is on this machine; None: it is elsewhere."""
+        """Return the local path of a file; None if it is not on this machine."""
 
     def presigned(self, key: str, media_type: str, disposition: str) -> str | None:
-        """Return an address at which anybody can fetch the file for a short while; None: there is none."""
+        """Return a presigned URL at which anybody can fetch the file for a short time; None if there is none."""
 
     def reader(self, key: str) -> AbstractAsyncContextManager[Reader]:
-        """Open a file that is elsewhere."""
+        """Open a file that is not on this machine."""
 
     def delete(self, key: str) -> None:
-        """Remove a stored file, or all that lies below a key; a missing one is fine."""
+        """Delete a stored file, or all files below a key; a missing one is not an error."""
 
     def stored(self) -> Iterator[Listed]:
-        """Go through all files of the store, in no order."""
+        """Yield all files of the store, in no particular order."""
 
     def sweep(self, older_than_seconds: float = ...) -> int:
-        """Remove what killed processes left of files on their way in; give how many."""
+        """Delete incomplete files that killed processes left behind; return how many."""
 
     def check(self) -> None:
-        """Make sure, within seconds, that the store can be used."""
+        """Check, within seconds, that the store can be used."""

@@ -1,4 +1,4 @@
-"""What may be a key: plain names joined by `/`, so that none leaves the store."""
+"""Valid keys: plain names joined by `/`, so that no key leads out of the store."""
 
 import re
 

@@ -1,10 +1,10 @@
-"""As what each kind of file is served. Whatever wrote it has read strangers' files, so nothing in it may run."""
+"""Content types and security headers of artifacts, which were made from untrusted files, so nothing in them may run."""
 
 from pathlib import PurePosixPath
 
 OPAQUE = "application/octet-stream"
 HTML = "text/html; charset=utf-8"
-# What is not listed is opaque: with `nosniff` a browser then saves it, whatever it holds. SVG is left out on purpose.
+# Other files are opaque bytes, which a browser only saves because of `nosniff`. SVG is omitted on purpose.
 MEDIA_TYPES = {
     ".html": HTML,
     ".jpg": "image/jpeg",
@@ -13,7 +13,7 @@ MEDIA_TYPES = {
     ".png": "image/png",
     ".zip": "application/zip",
 }
-# A page of no origin, without scripts, forms and windows, that loads nothing: a report shows strangers' class names.
+# No origin, scripts, forms, windows or requests, because a report shows class names from untrusted uploads.
 SANDBOX = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
@@ -27,5 +27,5 @@ def media_type(name: str) -> str:
 
 
 def guards(name: str) -> dict[str, str]:
-    """Return the headers that keep a file of this name harmless in a browser, beside those of every answer."""
+    """Return the additional headers that make a file of this name harmless in a browser."""
     return {"Content-Security-Policy": SANDBOX} if media_type(name) == HTML else {}

@@ -1,4 +1,4 @@
-"""Which store the settings describe."""
+"""Open the file store that the settings describe."""
 
 import os
 
@@ -13,14 +13,14 @@ from api.storage.spool import Spool
 
 
 def open_storage(settings: Settings) -> Storage:
-    """Open the store: a bucket where the settings name one, else the local folder.
+    """Open the store: a bucket if the settings name one, else the local folder.
 
     Raises:
         ImportError: the bucket's driver is not installed (`pip install rdrkd[s3]`).
     """
     if settings.storage_url is None:
         return FolderStorage(settings.storage_dir)
-    from api.storage.bucket import Bucket, BucketStorage  # an extra: the embedded service does without
+    from api.storage.bucket import Bucket, BucketStorage  # an optional extra, which the embedded service does not need
 
     name, _, prefix = settings.storage_url.removeprefix("s3://").partition("/")
     bucket = Bucket(
@@ -37,12 +37,12 @@ def open_storage(settings: Settings) -> Storage:
 
 
 def access_of(settings: Settings) -> Access | None:
-    """Return the keys to the store's bucket; None: what the machine's role gives."""
+    """Return the access keys of the store's bucket; None: use the machine's role."""
     return access_by(settings.s3_access_key_id, settings.s3_secret_access_key, settings.s3_session_token)
 
 
 def access_by(key_id: SecretStr | None, secret_key: SecretStr | None, session_token: SecretStr | None) -> Access | None:
-    """Return the keys of our settings, or as AWS' tools name them; None: there are none."""
+    """Return the access keys of the settings or of AWS's own variables; None if there are none."""
     given = (key_id, secret_key, session_token)
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
     id_, secret, token = map(_plain, given) if key_id is not None else map(os.environ.get, names)

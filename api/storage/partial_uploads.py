@@ -1,4 +1,4 @@
-"""Files that arrive in pieces, over several requests: what has come stays until the file is complete or abandoned.
+"""Files of resumable uploads: received bytes are kept until the file is complete or abandoned.
 
 The file itself is the truth: its size is the offset at which the next piece begins, whatever happened to the process
 that wrote the last one. An abandoned file goes with the sweep of the store, some time after its last byte.
@@ -21,14 +21,14 @@ class Busy(Exception):
 
 
 class Partial:
-    """A file that grows in the store's folder for incoming files, under the id of its upload."""
+    """A growing file in the store's folder for incoming files, named by its upload's id."""
 
     def __init__(self, storage: Storage, upload_id: str) -> None:
         self._storage = storage
         self.path: Path = storage.incoming_path(upload_id)
 
     def create(self) -> None:
-        """Begin with nothing.
+        """Create an empty file.
 
         Raises:
             OSError: the disk is full or unwritable.
@@ -37,14 +37,14 @@ class Partial:
         self.path.touch(exist_ok=False)
 
     def size(self) -> int | None:
-        """Return how many bytes have come; None where the file is gone."""
+        """Return the number of received bytes; None if the file does not exist."""
         try:
             return self.path.stat().st_size
         except FileNotFoundError:
             return None
 
     def last_byte_at(self) -> float:
-        """Return when the last byte came, seconds since the epoch; now, where the file is gone."""
+        """Return the time of the last byte, seconds since the epoch; the current time if the file does not exist."""
         try:
             return self.path.stat().st_mtime
         except FileNotFoundError:
@@ -52,7 +52,7 @@ class Partial:
 
     @contextmanager
     def appending(self) -> Iterator[IO[bytes]]:
-        """Open the file to append to it, for one writer at a time on all hosts that share the folder.
+        """Open the file for appending, for one writer at a time on all hosts that share the folder.
 
         Raises:
             Busy: somebody else writes.
@@ -67,14 +67,14 @@ class Partial:
             yield file
 
     def sha256(self) -> str:
-        """Return the hex sha256 of what has come; memory stays flat."""
+        """Return the hex sha256 of the received bytes, with constant memory."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def keep(self, sha256: str, suffix: str) -> Stored:
-        """Give the complete file its key in the store; until `remove` it stays here, too, so that nothing is lost."""
+        """Store the complete file under its key; it also stays here until `remove`, so that nothing is lost."""
         return self._storage.adopt(self.path, sha256, suffix)
 
     def remove(self) -> None:
-        """Forget the file; a missing one is fine."""
+        """Delete the file; a missing one is not an error."""
         self.path.unlink(missing_ok=True)

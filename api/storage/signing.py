@@ -1,6 +1,6 @@
-"""Addresses that carry their own permission: AWS Signature Version 4 in the query.
+"""Presigned URLs: AWS Signature Version 4 in the query.
 
-obstore signs addresses, too, but none that says under which name the file is to be saved.
+obstore also signs URLs, but cannot set the name under which the file is saved.
 """
 
 import hashlib
@@ -25,15 +25,15 @@ class Access:
 def presign(
     access: Access, address: str, region: str, expires_seconds: int, answer: Mapping[str, str], at: datetime
 ) -> str:
-    """Sign an address for a GET.
+    """Sign a URL for a GET.
 
     Args:
         access: the keys to sign with.
-        address: of the object, its path as it is, not yet quoted.
+        address: URL of the object, with its path unquoted.
         region: of the bucket.
-        expires_seconds: for how long it can be used.
-        answer: headers that the answer is to have, such as `content-disposition`.
-        at: the moment, UTC.
+        expires_seconds: how long the URL is valid.
+        answer: headers of the response, such as `content-disposition`.
+        at: the time of signing, UTC.
     """
     parts = urlsplit(address)
     moment, day = f"{at:%Y%m%dT%H%M%SZ}", f"{at:%Y%m%d}"

@@ -1,4 +1,4 @@
-"""What a store says of its files, and how it fails."""
+"""What a store returns about its files, and the errors that it raises."""
 
 import errno
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ CHUNK = 2**20
 
 
 class StorageUnreachable(OSError):
-    """The store does not answer, or refuses who asks; nothing is known of what it holds."""
+    """The store does not respond or rejects the credentials, so its content is unknown."""
 
 
 @contextmanager
 def full_disk_told(detail: str) -> Iterator[None]:
-    """Turn the operating system's ways to say that the disk is full into `StorageFull`."""
+    """Turn the operating system's errors for a full disk into `StorageFull`."""
     try:
         yield
     except OSError as error:
@@ -32,7 +32,7 @@ class Stored:
     key: str
     sha256: str
     size: int
-    new: bool  # nothing lay under the key before
+    new: bool  # whether the key was unused before
 
 
 @dataclass(frozen=True)

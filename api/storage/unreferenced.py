@@ -1,4 +1,4 @@
-"""Stored files that no row names and that have lain there for long: what a crash between file and row has left.
+"""Find and delete old stored files that no row refers to, left by a crash between writing a file and its row.
 
 A row may appear while we look. So a file is removed as any other that is no longer needed (`api.storage.deletions`):
 under the lock that whoever registers an upload holds until the commit, and only if no row names it then. What attempts
@@ -22,19 +22,19 @@ from api.tables.uploads import UploadStatus
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 500  # keys of one query
+AT_ONCE = 500  # keys per query
 
 
 def collect(
     database: Database, storage: Storage, older_than_seconds: float, found: Callable[[list[str]], None] | None = None
 ) -> int:
-    """Remove orphans; give how many.
+    """Delete unreferenced files; return how many.
 
     Args:
         database: where the rows are.
         storage: where the files are.
-        older_than_seconds: younger files stay: their row may be on its way.
-        found: told of what is about to be looked at once more, and removed.
+        older_than_seconds: younger files are kept, since their row may not be written yet.
+        found: called with each file before it is checked again and deleted.
     """
     removed = 0
     old = (file.key for file in storage.stored() if file.age_seconds > older_than_seconds)
@@ -44,14 +44,14 @@ def collect(
         if found is not None:
             found(orphans)
         for key in orphans:
-            log.info("%s is removed: no row names it", key)
+            log.info("removed %s, which no row refers to", key)
             deletions.drop_unnamed(database, storage, key)
         removed += len(orphans)
     return removed
 
 
 def _orphans(session: Session, keys: list[str]) -> list[str]:
-    """Choose the keys that no row names, of uploads, and of jobs and checks that have ended or are gone."""
+    """Return the keys that no row refers to, of uploads, and of jobs and checks that have ended or been deleted."""
     named = {key for column in deletions.NAMING for key in session.scalars(select(column).where(column.in_(keys)))}
     left = [key for key in keys if key not in named]
     jobs = {job for key in left if (job := _owner_of(key, "jobs"))}
@@ -63,7 +63,7 @@ def _orphans(session: Session, keys: list[str]) -> list[str]:
 
 
 def _row_of(key: str) -> str | None:
-    """Return the id of the row for which an attempt has stored a file; None for what is named by its content.
+    """Return the id of the row for which an attempt stored a file; None for a file that is named by its content.
 
     >>> _row_of("jobs/job_1/attempt-1/final/x.html"), _row_of("previews/ds_1/attempt-1.jpg"), _row_of("uploads/e3.zip")
     ('job_1', 'ds_1', None)

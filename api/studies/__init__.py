@@ -1,1 +1,1 @@
-"""Studies: methods compared over seeds, as jobs that belong together."""
+"""Studies: groups of jobs that compare methods over seeds."""

@@ -13,7 +13,7 @@ from api.tables.studies import Study
 
 
 def delete_study(session: Session, study_id: str) -> list[str]:
-    """Delete a study with its jobs; give the notes of the files to remove once this is committed.
+    """Delete a study with its jobs; return the records of the files to delete after the commit.
 
     Raises:
         NotFound: there is no such study.
@@ -30,10 +30,10 @@ def delete_study(session: Session, study_id: str) -> list[str]:
 
 
 def _jobs_of(session: Session, study: Study) -> Iterator[Job]:
-    """Yield what the study has had made, what needs before what is needed: reports, members, the teacher."""
+    """Yield the study's jobs, dependants first: reports, members, the teacher."""
     yield from studies.reports(session, study.id)
     for job in reversed(studies.members_of(session, study).jobs):
         step: Job | None = job
-        while step is not None:  # and those that it took the place of
+        while step is not None:  # and the jobs that it replaced
             yield step
             step = session.get(Job, step.continues) if step.continues is not None else None

@@ -19,7 +19,7 @@ STUDIES: dict[str, Any] = {
         },
     },
     "mine": {
-        "summary": "One's own distillation against the presets, with an uploaded teacher",
+        "summary": "A custom distillation against the presets, with an uploaded teacher",
         "value": {
             "name": "mine-against-rdr-kd",
             "dataset": _DATASET,

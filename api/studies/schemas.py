@@ -65,7 +65,7 @@ class StudySummary(BaseModel):
 
     @classmethod
     def of(cls, study: Study, members: Members, /, **more: Any) -> Self:
-        """Show a row and its jobs, and what `more` a wider view has."""
+        """Build the view of a row and its jobs, with `more` fields of a wider view."""
         base = f"/v1/studies/{study.id}"
         links = {"self": base, **{name: f"{base}/{name}" for name in ("cancel", "extend", "resume", "report")}}
         counts = Counter(job.status for job in members.jobs)
@@ -97,7 +97,7 @@ class StudyView(StudySummary):
 
     @classmethod
     def whole(cls, study: Study, members: Members, report: Job | None) -> Self:
-        """Show a study in full."""
+        """Build the detailed view of a study."""
         drawn = None
         if report is not None:
             current = report.spec["jobs"] == members.succeeded
@@ -118,7 +118,7 @@ def _member(method: str, seed: int, job: Job) -> dict[str, Any]:
 
 
 def state_of(counts: Counter[Status]) -> State:
-    """Return where a study is whose jobs are there."""
+    """Return the status of a study from those of its jobs."""
     going = set(counts) - TERMINAL
     if going == {Status.PAUSED}:
         return "paused"

@@ -1,4 +1,4 @@
-"""What happens to studies. Functions take the caller's session and never commit; jobs do the work."""
+"""The API's operations on studies. Functions take the caller's session and never commit; jobs do the work."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ from rdrkd.study.timing import stretched_spec
 
 MOST_MEMBERS = 1000
 MOST_ENDS = 1000  # of members, that one round looks at
-COMPARE_PRIORITY = 100  # a report is drawn in seconds: nobody waits for it behind a training
+COMPARE_PRIORITY = 100  # a report takes seconds, so it should not wait behind trainings
 Ended = frozenset({Status.FAILED, Status.CANCELLED})
 
 
@@ -50,7 +50,7 @@ class Members(NamedTuple):
 
 
 def create(session: Session, spec: Spec) -> tuple[Study, list[str]]:
-    """Queue a study's jobs; give it, and the jobs to ring for.
+    """Queue a study's jobs; return it, and the jobs for which to send wake-up messages.
 
     Raises:
         Invalid: it has too many members.
@@ -75,7 +75,7 @@ def create(session: Session, spec: Spec) -> tuple[Study, list[str]]:
 def extend(
     session: Session, study_id: str, methods: Iterable[str | Method], seeds: Iterable[int]
 ) -> tuple[Study, list[str]]:
-    """Add methods and seeds; what the study has already is left alone. Give it, and the jobs to ring for.
+    """Add methods and seeds without changing existing members; return the study, and the jobs to wake workers for.
 
     Raises:
         NotFound: there is no such study.
@@ -103,7 +103,7 @@ def extend(
 
 
 def resume(session: Session, study_id: str) -> tuple[Study, list[str]]:
-    """Give each failed or cancelled job a successor, which begins with its newest checkpoint.
+    """Replace each failed or cancelled job by a successor that starts from its newest checkpoint.
 
     Raises:
         NotFound: there is no such study.
@@ -112,7 +112,7 @@ def resume(session: Session, study_id: str) -> tuple[Study, list[str]]:
     """
     study = held(session, study_id)
     spec, members = Spec.model_validate(study.spec), members_of(session, study)
-    # Members that wait for a teacher which failed, but have not been told yet.
+    # Members that wait for a failed teacher and have not been failed yet.
     unblocking.settle(session, [job.id for job in members.jobs if job.status == Status.QUEUED and job.waits])
     session.expire_all()
     members = members_of(session, study)
@@ -134,7 +134,7 @@ def resume(session: Session, study_id: str) -> tuple[Study, list[str]]:
 
 
 def cancel(session: Session, study_id: str) -> Study:
-    """Ask all jobs of a study to end that have not ended; asking again changes nothing.
+    """Request the cancellation of all active jobs of a study; a repeated request changes nothing.
 
     Raises:
         NotFound: there is no such study.
@@ -152,7 +152,7 @@ def get(session: Session, study_id: str) -> Study:
 
 
 def held(session: Session, study_id: str) -> Study:
-    """Read one study that nobody else changes until this transaction ends; raises `NotFound`."""
+    """Read one study and lock it until this transaction ends; raises `NotFound`."""
     session.execute(update(Study).where(Study.id == study_id).values(name=Study.name))  # a lock on either database
     return get(session, study_id)
 
@@ -174,7 +174,7 @@ def members_of(session: Session, study: Study) -> Members:
 
 
 def draw(session: Session, study_id: str) -> tuple[Job, list[str]]:
-    """Queue a job that draws the report of the members that have succeeded by now; one that does so already stands.
+    """Queue a job that draws the report of the members that have succeeded, unless one is already queued.
 
     Raises:
         NotFound: there is no such study.
@@ -201,7 +201,7 @@ def draw_finished(session: Session) -> list[str]:
     if not noted:
         return []
     ids = sorted({study_id for _, study_id in noted})
-    # One that somebody else holds keeps its notes, and is looked at again.
+    # A study that another transaction has locked keeps its notes, and is processed later.
     there = select(Study.id).where(Study.id.in_(ids))
     free = session.scalars(there.with_for_update(skip_locked=True, key_share=True)).all()
     held_by_others = set(session.scalars(there)).difference(free)
@@ -247,7 +247,7 @@ def report(session: Session, study_id: str) -> Job:
     """
     drawn = newest_report(session, get(session, study_id).id)
     if drawn is None:
-        raise NotReady("expected a study whose report has been drawn, got one without: it is at its end, or on request")
+        raise NotReady("expected a study with a report, got one without: it is created at the end or on request")
     return drawn
 
 

@@ -27,7 +27,7 @@ class JobAttempt(Base):
     worker: Mapped[str] = mapped_column(String(200))
     started_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    outcome: Mapped[str | None] = mapped_column(String(20))  # null while it goes on
+    outcome: Mapped[str | None] = mapped_column(String(20))  # null while it is running
     reason: Mapped[str | None] = mapped_column(String(40))
     message: Mapped[str | None] = mapped_column(Text)
 

@@ -53,8 +53,8 @@ class Job(Leased, Owned, Base):
     cancel_requested: Mapped[bool] = mapped_column(default=False)
     pause: Mapped[str | None] = mapped_column(String(10))  # of one that is pausing: `save` or `latest`
     continues: Mapped[str | None] = mapped_column(String(40))  # id of the job with whose checkpoints it begins
-    scratch_after: Mapped[int] = mapped_column(default=0)  # no attempt goes on from checkpoints of those up to this
-    earlier: Mapped[list[Any]] = mapped_column(JSON, default=list)  # how it ended before its owner let it go on
+    scratch_after: Mapped[int] = mapped_column(default=0)  # never resume from checkpoints of attempts up to this one
+    earlier: Mapped[list[Any]] = mapped_column(JSON, default=list)  # how it ended before its owner retried it
     phase: Mapped[str | None] = mapped_column(String(20))
     study: Mapped[str | None] = mapped_column(String(40))  # whose report it draws
     request_id: Mapped[str | None] = mapped_column(String(40))  # of the request that has submitted it
@@ -111,13 +111,13 @@ class JobDependency(Base):
 
 
 class DependencyChange(Base):
-    """That something has become ready, has ended or is gone, for those of its dependants that were not told at once."""
+    """A change of a dependency whose dependants have not all been processed yet."""
 
     __tablename__ = "dependency_change"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)  # chg_<uuid7>: oldest first
     on_id: Mapped[str] = mapped_column(String(40))
-    after: Mapped[str] = mapped_column(String(40), default="")  # the dependants up to this job have been told
+    after: Mapped[str] = mapped_column(String(40), default="")  # dependants up to this job have been processed
 
 
 class JobEpoch(Base):

@@ -18,7 +18,7 @@ class Status(StrEnum):
 
 
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
-ENDED_EARLY = frozenset({Status.FAILED, Status.CANCELLED})  # its owner may let it go on
+ENDED_EARLY = frozenset({Status.FAILED, Status.CANCELLED})  # its owner may retry it
 DELETABLE = TERMINAL | {Status.PAUSED}  # nothing works on it, nor will unasked
 HELD = frozenset({Status.STARTING, Status.RUNNING, Status.PAUSING, Status.CANCELLING})  # a worker holds the lease
 

@@ -45,7 +45,7 @@ class StudyReference(Base):
 
 
 class StudyEnd(Base):
-    """That a member of a study has ended: the reaper looks whether the study has, and deletes the row."""
+    """A note that a member of a study has ended, so that the reaper checks the study and deletes the note."""
 
     __tablename__ = "study_end"
 

@@ -59,7 +59,7 @@ def settle(session: Session) -> int:
     """Add the oldest differences to their sums; return how many there were."""
     loose = select(Tally.id).where(~Tally.settled).order_by(Tally.id).limit(MOST)
     if session.scalar(loose.limit(1)) is None:
-        return 0  # without a write: that would keep others from theirs on SQLite
+        return 0  # without a write, which would block other writers on SQLite
     taken = delete(Tally).where(Tally.id.in_(loose)).returning(Tally.what, Tally.owner, Tally.number, Tally.total)
     rows = session.execute(taken.execution_options(synchronize_session=False)).all()
     numbers, sums = Counter[tuple[str, str | None]](), Counter[tuple[str, str | None]]()

@@ -1,4 +1,4 @@
-"""Rows of webhooks, of what is to be told to them, and of every attempt to do so."""
+"""Rows of webhooks, their messages, and every attempt to deliver one."""
 
 from datetime import datetime
 from enum import StrEnum

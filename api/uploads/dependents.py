@@ -1,4 +1,4 @@
-"""Who needs a dataset, a model or a job: what is needed is not deleted."""
+"""What refers to a dataset, a model or a job, which prevents its deletion."""
 
 from sqlalchemy import Select, func, select, union_all
 from sqlalchemy.orm import Session, aliased
@@ -9,8 +9,8 @@ from api.tables.models import ModelAlias
 from api.tables.states import TERMINAL, Status
 from api.tables.studies import Study, StudyMember, StudyReference
 
-SHOWN = 3  # ids of those that need it
-MOST = 100  # of them that are counted
+SHOWN = 3  # ids of dependants to show
+MOST = 100  # dependants to count
 
 
 def of_upload(session: Session, upload_id: str) -> str | None:
@@ -63,7 +63,7 @@ def _jobs(on_id: str, going_on: bool = False) -> Select[str]:
         going_on: only those that have not ended.
     """
     dependants = select(JobDependency.job_id).where(JobDependency.on_id == on_id)
-    if going_on:  # not a join: for that PostgreSQL may read all jobs that go on beside the few that refer to it
+    if going_on:  # not a join, for which PostgreSQL may read all active jobs instead of the few that refer to it
         status = select(Job.status).where(Job.id == JobDependency.job_id).scalar_subquery()
         dependants = dependants.where(status.not_in(TERMINAL))
     some = dependants.order_by(JobDependency.job_id).limit(MOST + 1).subquery()

@@ -1,4 +1,4 @@
-"""Stored files that become datasets or models, however they came: in one request or in pieces."""
+"""Register stored files as datasets or models, for both kinds of upload."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -38,7 +38,7 @@ def register(
         held: what was reserved for it: from now on the row counts.
 
     Raises:
-        QuotaExceeded: it is more than its owner may store.
+        QuotaExceeded: the owner's storage quota is exceeded.
         Unavailable: the file was removed just now; sent again, it will be stored again.
     """
     if stored.new:
@@ -58,7 +58,7 @@ def add(session: Session, row: Row) -> Row:
     """Add the row of a stored file: the caller's own, within their quota, and to be checked.
 
     Raises:
-        QuotaExceeded: it is more than its owner may store.
+        QuotaExceeded: the owner's storage quota is exceeded.
     """
     return add_for(session, row, owner_of(session))
 
@@ -72,7 +72,7 @@ def add_for(session: Session, row: Row, owner: str | None) -> Row:
     row.owner = owner
     if isinstance(row, Model):
         model_versions.number(session, row)
-    row.rung_at = now()  # the doorbell rings right after the commit; should that fail, the reaper rings again
+    row.rung_at = now()  # the message is sent right after the commit; if that fails, the reaper sends another
     session.add(row)
     session.flush()
     quotas.check_storage(session, row.owner)
@@ -88,11 +88,11 @@ def delete(session: Session, table: type[Dataset] | type[Model], id_: str) -> li
     """
     key = get_or_404(session, table, id_).key
     if (user := dependents.of_upload(session, id_)) is not None:
-        raise InUse(f"expected a {table.__tablename__} that nothing needs, got one that is needed by {user}")
+        raise InUse(f"expected a {table.__tablename__} that nothing refers to, but it is needed by {user}")
     session.execute(sql_delete(Share).where(Share.thing_id == id_))
     written = session.scalars(select(ModelFile.key).where(ModelFile.model_id == id_)).all()
     # Not through the session: another request may have been faster, and a worker may be checking it.
     session.execute(sql_delete(table).where(table.id == id_).execution_options(synchronize_session=False))
     if job_inputs.user_of(session, id_) is not None:  # the job held the row until it was committed
-        raise InUse(f"expected a {table.__tablename__} that nothing needs, got one that a job has named just now")
+        raise InUse(f"expected a {table.__tablename__} that nothing refers to, but a job has just referred to it")
     return deletions.note(session, [*written, *([key] if key is not None else [])])

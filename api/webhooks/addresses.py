@@ -1,14 +1,14 @@
-"""Where a webhook may lead: to the internet. Whoever names a URL must not reach what only this machine can reach."""
+"""The addresses that a webhook may call: public ones only, so that no caller can reach this machine's network."""
 
 import ipaddress
 from urllib.parse import urlsplit
 
 from api.webhooks.resolver import Address, Resolver, Unresolved
 
-RESOLVE_SECONDS = 3.0  # for the name of a URL that a caller has just sent
+RESOLVE_SECONDS = 3.0  # for the host name in a URL that a caller has just sent
 
-# Where clouds keep the credentials of a machine; refused even where private networks are allowed. The link-local
-# addresses that most of them use are refused as such.
+# Cloud metadata services, which hold a machine's credentials; rejected even if private networks are allowed. Link-local
+# addresses, which most of them use, are always rejected.
 METADATA = [
     ipaddress.ip_network(network)
     for network in (
@@ -45,12 +45,12 @@ def check_form(url: str, http: bool) -> tuple[str, int]:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
-        raise AddressRefused(f"expected a URL, got one that cannot be read: {error}") from error
+        raise AddressRefused(f"expected a valid URL, got one that cannot be parsed: {error}") from error
     schemes = ("https", "http") if http else ("https",)
     if parts.scheme not in schemes or not host:
         raise AddressRefused(f"expected {' or '.join(f'{s}://' for s in schemes)} and a host, got {url[:80]!r}")
     if parts.username is not None or parts.password is not None or parts.fragment:
-        raise AddressRefused("expected a URL without a user, a password and a fragment, got one with")
+        raise AddressRefused("expected a URL without user name, password or fragment, got one that has some of these")
     if not url.isascii() or not url.isprintable() or " " in url:
         raise AddressRefused("expected a URL of printable ASCII, got other characters")
     return host, port or (443 if parts.scheme == "https" else 80)
@@ -72,9 +72,9 @@ async def resolve(resolver: Resolver, host: str, private: bool, seconds: float =
     try:
         found = await resolver.addresses_of(host, seconds)
     except Unresolved as error:
-        raise AddressRefused(f"expected a host that can be resolved, got {host!r}") from error
+        raise AddressRefused(f"expected a host name that resolves, got {host!r}") from error
     if not found or not all(allowed(address, private) for address in found):
-        raise AddressRefused(f"expected a host with addresses of the internet only, got {host!r}")
+        raise AddressRefused(f"expected a host with public addresses only, got {host!r}")
     return [str(address) for address in found]
 
 

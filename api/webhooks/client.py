@@ -1,4 +1,4 @@
-"""One message to one receiver: signed, to an address that was checked, within a time, without redirects."""
+"""Send one message to one receiver: signed, to a checked address, with a time limit, without redirects."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from rdrkd import __version__
 
 log = logging.getLogger(__name__)
 
-SECONDS = 10.0  # from the name's resolution to the answer's status, all in all
+SECONDS = 10.0  # in total, from resolving the name to the response's status
 RETRIED = (408, 429)  # and 5xx: the receiver may be well again later
 UNSIGNED = "no secret of this webhook can be decrypted: bring the encryption key back, or rotate the secret"
 GONE = 410  # the receiver wants no more of it
@@ -26,21 +26,21 @@ GONE = 410  # the receiver wants no more of it
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of an attempt."""
+    """The outcome of an attempt."""
 
-    status_code: int | None  # none: there was no answer
+    status_code: int | None  # None: there was no response
     error: str | None = None
-    again: bool = False  # it may succeed later
+    again: bool = False  # whether to retry
 
     @property
     def taken(self) -> bool:
-        """Return whether the receiver has taken the message."""
+        """Return whether the receiver has accepted the message."""
         return self.status_code is not None and 200 <= self.status_code < 300
 
 
 @dataclass(frozen=True)
 class Client:
-    """Sends messages; what it may call is the operator's choice."""
+    """Send messages; the operator decides which URLs are allowed."""
 
     http: bool  # allow URLs without TLS
     private: bool  # allow addresses of private networks and of this machine
@@ -48,20 +48,20 @@ class Client:
     seconds: float = SECONDS
 
     async def send(self, url: str, message_id: str, body: str, secrets: Sequence[str]) -> Answer:
-        """Send a message. Of the answer only the status is read.
+        """Send a message. Only the status of the response is read.
 
         Args:
             url: of the receiver.
             message_id: the same at each attempt.
             body: JSON.
-            secrets: each gives a signature.
+            secrets: the message gets a signature for each.
         """
         if not secrets:
             return Answer(None, UNSIGNED, again=True)
         headers = {"Content-Type": "application/json", "User-Agent": f"rdrkd/{__version__}"}
         try:
             headers |= signed(message_id, body, secrets)
-            check_form(url, self.http)  # the operator may have changed their mind since it was made
+            check_form(url, self.http)  # the settings may have changed since it was created
             async with asyncio.timeout(self.seconds):
                 status = await self._post(url, headers, body.encode())
         except AddressRefused as error:
@@ -70,7 +70,7 @@ class Client:
             return Answer(None, str(error)[:300] or f"no answer within {self.seconds:g} seconds", again=True)
         except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as error:
             return Answer(None, _reason(error)[:300], again=True)
-        except Exception:  # without an answer the message would be claimed again and again
+        except Exception:  # without an outcome, the message would be claimed again and again
             log.exception("%s could not be sent", message_id)
             return Answer(None, "the service failed to send it", again=True)
         return Answer(status, again=status in RETRIED or status >= 500)
@@ -86,7 +86,7 @@ class Client:
 
 
 def signed(message_id: str, body: str, secrets: Sequence[str]) -> dict[str, str]:
-    """Return the headers of the Standard Webhooks form: a signature by each secret, so that they can be rotated."""
+    """Return the headers of Standard Webhooks, with a signature for each secret, so that secrets can be rotated."""
     moment = datetime.now(UTC)
     signatures = [Signer(secret).sign(msg_id=message_id, timestamp=moment, data=body) for secret in secrets]
     return {
@@ -103,13 +103,13 @@ def _reason(error: BaseException) -> str:
         if isinstance(cause, ssl.SSLError):
             return f"no TLS: {cause.reason or 'the handshake failed'}"
         if isinstance(cause, OSError) and cause.errno:
-            return f"no connection: {os.strerror(cause.errno)}"  # asyncio's own words name the address
+            return f"no connection: {os.strerror(cause.errno)}"  # asyncio's own message contains the address
         cause = cause.__cause__ or cause.__context__
     return "the connection broke off, or the answer was no HTTP"
 
 
 class _Checked(httpcore2.AsyncNetworkBackend):
-    """Connects to an address that was checked: a name is resolved once, so that it cannot lead elsewhere next time."""
+    """Connect to a checked address: a name is resolved only once, so that it cannot change between check and use."""
 
     def __init__(self, resolver: Resolver, private: bool, seconds: float) -> None:
         self._resolver, self._private, self._seconds = resolver, private, seconds

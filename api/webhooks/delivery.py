@@ -1,4 +1,4 @@
-"""The moves of a message: each one is a conditional UPDATE, as a job's, so that any number of senders may run.
+"""Transitions of a message: conditional UPDATEs, like a job's, so that any number of senders may run.
 
 A sender that is killed leaves a lease that runs out; another sends the message again, with the same id.
 """
@@ -19,17 +19,17 @@ from api.jobs.events.webhook_messages import TEST
 from api.tables.webhooks import Delivery, DeliveryAttempt, DeliveryStatus, Webhook
 from api.webhooks.client import GONE, SECONDS, Answer
 
-LEASE_SECONDS = SECONDS + 5  # an attempt, and the note of what came of it
-MOST_ATTEMPTS = 12  # with the pauses below, about a day
+LEASE_SECONDS = SECONDS + 5  # an attempt, and recording its outcome
+MOST_ATTEMPTS = 12  # with the delays below, about a day
 LONGEST_PAUSE = 6 * 3600.0  # seconds
-SLOTS = 128  # attempts of one process that are under way at once
-OF_OWNER = 16  # of these, for the webhooks of one owner
-FAILING = SLOTS // 2  # of these, for webhooks whose last attempt failed
+SLOTS = 128  # concurrent attempts of one process
+OF_OWNER = 16  # of these, at most, for the webhooks of one owner
+FAILING = SLOTS // 2  # of these, at most, for webhooks whose last attempt failed
 
 
 @dataclass(frozen=True)
 class Due:
-    """A message that one sender holds."""
+    """A message that a sender has claimed."""
 
     id: str
     webhook_id: str
@@ -44,7 +44,7 @@ class Due:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A webhook that has a message which is due."""
+    """A webhook with a due message."""
 
     id: str
     owner: str | None
@@ -52,10 +52,10 @@ class Candidate:
 
 
 def claim(session: Session, under_way: Collection[Due] = ()) -> list[Due]:
-    """Take the messages to be sent now, one of each webhook, as many as there is room for beside those under way."""
+    """Claim due messages, one per webhook, as many as the limits allow beside the attempts in progress."""
     due = _due(session)
     if not due:
-        return []  # without a write: that would keep others from theirs on SQLite
+        return []  # without a write, which would block other writers on SQLite
     chosen = choose(due, [Candidate(each.webhook_id, each.owner, each.failing) for each in under_way])
     # The lock: two senders must not take two messages of the same webhook.
     locked = select(Webhook).where(Webhook.id.in_([each.id for each in chosen]))
@@ -65,7 +65,7 @@ def claim(session: Session, under_way: Collection[Due] = ()) -> list[Due]:
 
 
 def choose(due: Sequence[Candidate], under_way: Sequence[Candidate]) -> list[Candidate]:
-    """Choose fairly: the owner with the fewest attempts under way goes first, and webhooks that fail come last.
+    """Choose fairly: the owner with the fewest attempts in progress goes first, and failing webhooks go last.
 
     >>> alice = [Candidate(f"a{n}", "alice", failing=True) for n in range(100)]
     >>> [each.id for each in choose([*alice, Candidate("b", "bob", failing=False)], [])][:3]
@@ -88,14 +88,14 @@ def choose(due: Sequence[Candidate], under_way: Sequence[Candidate]) -> list[Can
 
 
 def settle(session: Session, due: Due, answer: Answer, seconds: float, retry_seconds: float, most_days: float) -> None:
-    """Note what came of an attempt: the message is delivered, waits for another one, or has failed.
+    """Record the outcome of an attempt: the message is delivered, will be retried, or has failed.
 
     Args:
         session: the caller's transaction.
         due: the message.
-        answer: what came of it.
+        answer: the outcome.
         seconds: how long it took.
-        retry_seconds: the first pause; each one after is three times as long.
+        retry_seconds: the first delay; each further one is three times as long.
         most_days: for how long a webhook may fail before it is disabled.
     """
     # First the webhook, then its messages: the order of those who disable or delete it.
@@ -108,7 +108,7 @@ def settle(session: Session, due: Due, answer: Answer, seconds: float, retry_sec
     mine = (Delivery.id == due.id, Delivery.attempts == due.attempt, Delivery.status == DeliveryStatus.WAITING)
     written = update(Delivery).where(*mine).values(lease_until=None, **values).returning(Delivery.id)
     if session.execute(written, execution_options={"synchronize_session": False}).one_or_none() is None:
-        return  # the lease ran out and another sender has it, or it is gone
+        return  # the lease has expired and another sender holds it, or it was deleted
     row = DeliveryAttempt(delivery_id=due.id, number=due.attempt, seconds=round(seconds, 3))
     row.status_code, row.error = answer.status_code, answer.error
     session.add(row)
@@ -116,17 +116,17 @@ def settle(session: Session, due: Due, answer: Answer, seconds: float, retry_sec
 
 
 def pause(attempt: int, first: float) -> float:
-    """Return the seconds until the next attempt: three times as long each time, less a random part of up to a half."""
+    """Return the delay before the next attempt, in seconds: tripled each time, minus a random part of up to half."""
     return longest_pause(attempt, first) * random.uniform(0.5, 1.0)
 
 
 def longest_pause(attempt: int, first: float) -> float:
-    """Return the seconds that the next attempt waits at most."""
+    """Return the longest delay before the next attempt, in seconds."""
     return float(min(first * 3 ** (attempt - 1), LONGEST_PAUSE))
 
 
 def disable(session: Session, webhook_id: str, reason: str) -> None:
-    """Disable a webhook; the messages that wait for it have failed."""
+    """Disable a webhook and mark its waiting messages as failed."""
     values = {"disabled_at": now(), "disabled_reason": reason[:300]}
     session.execute(update(Webhook).where(Webhook.id == webhook_id, Webhook.disabled_at.is_(None)).values(values))
     waiting = (Delivery.webhook_id == webhook_id, Delivery.status == DeliveryStatus.WAITING, Delivery.event != TEST)
@@ -141,12 +141,12 @@ def valid(secrets: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def purge(session: Session, days: float) -> None:
-    """Forget messages that ended so many days ago, with their attempts."""
+    """Delete messages that ended this many days ago, with their attempts."""
     session.execute(delete(Delivery).where(Delivery.finished_at < after_seconds(-days * 86_400)))
 
 
 def _due(session: Session) -> list[Candidate]:
-    """Return the webhooks that have a message which is due, those that wait longest first."""
+    """Return the webhooks with a due message, longest waiting first."""
     return [Candidate(*row) for row in session.execute(_due_query())]
 
 
@@ -182,7 +182,7 @@ def _take(session: Session, hook: Webhook) -> Due | None:
             message.status == DeliveryStatus.WAITING,
             message.next_attempt_at <= now(),
             true() if hook.disabled_at is None else message.event == TEST,
-            ~earlier.exists(),  # one thing's messages come in order; one that fails holds up those of no other thing
+            ~earlier.exists(),  # messages about one object arrive in order; a failing one delays no other object's
             ~_held(hook.id),
         )
         .order_by(message.created_at, message.id)
@@ -202,7 +202,7 @@ def _take(session: Session, hook: Webhook) -> Due | None:
 
 
 def _judge(session: Session, due: Due, answer: Answer, most_days: float) -> None:
-    """Keep the webhook's record: a success clears it; one that has failed for days is disabled."""
+    """Update the webhook's failure record: a success clears it, and days of failure disable the webhook."""
     webhook = update(Webhook).where(Webhook.id == due.webhook_id)
     if answer.taken:
         session.execute(webhook.values(failing_since=None))

@@ -1,4 +1,4 @@
-"""Names to addresses by c-ares: a name server that never answers costs neither a thread nor more than its time.
+"""Resolve names with c-ares, so that a name server that does not respond blocks no thread.
 
 `socket.getaddrinfo` cannot be interrupted. In threads, a few names on a dead server would hold all of them and with
 them everybody else's names.
@@ -12,30 +12,30 @@ from weakref import WeakKeyDictionary
 
 import aiodns
 
-TRY_SECONDS = 1.0  # for one name server's answer; twice as long at the second try
+TRY_SECONDS = 1.0  # for a name server's response; doubled for the second try
 TRIES = 2  # of each name server, so that one lost packet is not the end
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Unresolved(Exception):
-    """The name has no address, or the name servers refuse to say."""
+    """The name has no address, or the name servers refuse the query."""
 
 
 class Resolver:
-    """Asks the name servers of this machine, after its hosts file; any number of names at once."""
+    """Resolve any number of names at once, through the hosts file and the name servers of this machine."""
 
     def __init__(self, servers: Sequence[str] | None = None, port: int = 53) -> None:
-        """Ask other `servers`, by IP address, on another `port`."""
+        """Use other `servers`, by IP address, on another `port`."""
         self._servers, self._port = servers, port
         self._of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, aiodns.DNSResolver] = WeakKeyDictionary()
 
     async def addresses_of(self, host: str, seconds: float) -> list[Address]:
-        """Return the addresses of a host, best first; an address is its own.
+        """Return the addresses of a host, best first; an address resolves to itself.
 
         Args:
             host: a name, or an address.
-            seconds: how long the answer may take in all.
+            seconds: total time limit.
 
         Raises:
             Unresolved: the name has no address.

@@ -60,7 +60,7 @@ class WebhookView(BaseModel):
 
     @classmethod
     def of(cls, row: Webhook, vault: Vault, **more: Any) -> Self:
-        """Show a row, and what `more` a wider view has."""
+        """Build the view of a row, with `more` fields of a wider view."""
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
         return cls(**shown, can_sign=vault.can_sign(row.secrets), **more)
 
@@ -99,7 +99,7 @@ class DeliveryView(BaseModel):
 
     @classmethod
     def of(cls, row: Delivery, attempts: list[DeliveryAttempt]) -> Self:
-        """Show a row and its attempts."""
+        """Build the view of a row and its attempts."""
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
         shown |= {"attempts": [DeliveryAttemptView.model_validate(attempt) for attempt in attempts]}
         if row.status != DeliveryStatus.WAITING:

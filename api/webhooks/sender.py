@@ -1,4 +1,4 @@
-"""The sender: one thread beside the reaper that brings messages to their receivers, many at once.
+"""The webhook sender: one thread of the reaper process that delivers many messages at once.
 
 An attempt is a task of this thread's event loop, so a receiver or a name server that does not answer costs memory and
 no thread. The database is asked by one other thread, through one connection.
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 
 class Sender:
-    """Sends what is due; safe in any number of processes."""
+    """Send due messages; safe in any number of processes."""
 
     def __init__(self, settings: Settings, resolver: Resolver | None = None) -> None:
         self.settings = settings
@@ -40,27 +40,27 @@ class Sender:
         self._asking = ThreadPoolExecutor(1, "webhooks-database")
 
     def start(self, stop: threading.Event) -> list[threading.Thread]:
-        """Start the thread; it ends soon after `stop` is set."""
+        """Start the thread, which ends soon after `stop` is set."""
         thread = threading.Thread(target=lambda: asyncio.run(self.run(stop)), name="webhooks", daemon=True)
         thread.start()
         return [thread]
 
     async def run(self, stop: threading.Event) -> None:
-        """Send until `stop` is set, and then what is under way."""
+        """Send until `stop` is set, then finish the attempts in progress."""
         while not stop.is_set():
             try:
                 await self._begin()
-            except DBAPIError as error:  # it is away, or not migrated yet
-                log.warning("the webhooks wait for the database: %s", error.orig)
+            except DBAPIError as error:  # unreachable, or not migrated yet
+                log.warning("cannot poll for webhook events, the database does not respond: %s", error.orig)
             except Exception:
-                log.exception("a round of the webhooks failed; trying again")
-            # An attempt that ends makes room: its webhook may have another message.
+                log.exception("a round of webhook deliveries failed; retrying")
+            # An ended attempt frees a slot, and its webhook may have another message.
             await self._wait(self.settings.webhooks_seconds)
         while self._under_way:
             await self._wait(None)
 
     def send_due(self) -> int:
-        """Send everything that is due now, and return how many attempts that were; for tests and tools."""
+        """Send everything that is due now and return the number of attempts; for tests and tools."""
 
         async def drain() -> int:
             count = 0
@@ -73,10 +73,10 @@ class Sender:
         return asyncio.run(drain())
 
     async def _begin(self) -> int:
-        """Begin as many attempts as there is room for; return how many."""
+        """Start as many attempts as the limits allow; return how many."""
         if not self._resealed:
             if count := await self._ask(self._vault.reseal):
-                log.info("encrypted the secrets of %d webhooks", count)
+                log.info("re-encrypted the secrets of %d webhooks with the newest key", count)
             self._resealed = True
         under_way = list(self._under_way.values())
         due = await self._ask(lambda session: delivery.claim(session, under_way))
@@ -85,15 +85,15 @@ class Sender:
         return len(due)
 
     async def _wait(self, seconds: float | None) -> None:
-        """Wait until an attempt ends, but no longer than `seconds`."""
+        """Wait until an attempt ends, at most `seconds`."""
         if not self._under_way:
             await asyncio.sleep(seconds or 0)
             return
         done, _ = await asyncio.wait(self._under_way, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             due = self._under_way.pop(task)
-            if (error := task.exception()) is not None:  # the lease runs out, and it is sent again
-                log.error("what came of %s is not noted: %s", due.id, getattr(error, "orig", None) or error)
+            if (error := task.exception()) is not None:  # the lease expires, and the message is sent again
+                log.error("cannot record the outcome of %s: %s", due.id, getattr(error, "orig", None) or error)
 
     async def _attempt(self, due: Due) -> None:
         began = time.monotonic()

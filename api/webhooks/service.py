@@ -1,4 +1,4 @@
-"""What happens to webhooks at the API's side. Functions take the request's session and never commit."""
+"""The API's operations on webhooks. Functions take the request's session and never commit."""
 
 import base64
 import secrets
@@ -22,16 +22,16 @@ from api.webhooks.schemas import WebhookChange, WebhookRequest
 from api.webhooks.vault import Vault
 from rdrkd.errors import Problem
 
-MOST = 20  # webhooks of one owner
-MOST_SECRETS = 5  # of one webhook
-OLD_HOURS = 24  # for how long a secret signs, too, after the next one was made
+MOST = 20  # webhooks per owner
+MOST_SECRETS = 5  # per webhook
+OLD_HOURS = 24  # for which a secret keeps signing after the next one was created
 
 
 async def check(url: str, settings: Settings, resolver: Resolver) -> None:
     """Reject a URL that must not be called. Call it before a transaction begins: it waits for the name servers.
 
     Raises:
-        Invalid: the URL is malformed, or its host cannot be resolved or leads inside.
+        Invalid: the URL is malformed, or its host does not resolve or has a private address.
     """
     try:
         host, _ = check_form(url, settings.webhooks_allow_http)
@@ -41,7 +41,7 @@ async def check(url: str, settings: Settings, resolver: Resolver) -> None:
 
 
 def create(session: Session, request: WebhookRequest, vault: Vault) -> tuple[Webhook, str]:
-    """Make a webhook whose URL was checked; return its row and its secret.
+    """Create a webhook whose URL has been checked; return its row and its secret.
 
     Raises:
         QuotaExceeded: its owner has too many.
@@ -68,7 +68,7 @@ def get(session: Session, webhook_id: str) -> Webhook:
 
 
 def change(session: Session, webhook_id: str, asked: WebhookChange) -> Webhook:
-    """Change a webhook; its new URL was checked. Raises `NotFound`."""
+    """Change a webhook, whose new URL has been checked; raises `NotFound`."""
     row = get(session, webhook_id)
     if asked.url is not None:
         row.url = asked.url
@@ -86,12 +86,12 @@ def change(session: Session, webhook_id: str, asked: WebhookChange) -> Webhook:
 
 
 def remove(session: Session, webhook_id: str) -> None:
-    """Remove a webhook, with what waits for it and its log; raises `NotFound`."""
+    """Delete a webhook with its messages and its log; raises `NotFound`."""
     session.delete(get(session, webhook_id))
 
 
 def rotate(session: Session, webhook_id: str, vault: Vault) -> tuple[Webhook, str]:
-    """Make a new secret; those before sign, too, for a day, until the receiver knows the new one. Raises `NotFound`."""
+    """Create a new secret; earlier ones also keep signing for a day. Raises `NotFound`."""
     row = get(session, webhook_id)
     secret, until = _new_secret(), (datetime.now(UTC) + timedelta(hours=OLD_HOURS)).isoformat()
     signing = delivery.valid(row.secrets)
@@ -102,7 +102,7 @@ def rotate(session: Session, webhook_id: str, vault: Vault) -> tuple[Webhook, st
 
 
 def test(session: Session, webhook_id: str) -> Delivery:
-    """Queue a message that says nothing, to be sent once; also to a webhook that is disabled. Raises `NotFound`."""
+    """Queue a test message, sent once, even if the webhook is disabled; raises `NotFound`."""
     return webhook_messages.test(session, get(session, webhook_id), datetime.now(UTC))
 
 

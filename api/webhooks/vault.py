@@ -1,4 +1,4 @@
-"""The secrets of webhooks as the database keeps them: encrypted, with keys that are kept elsewhere.
+"""Encryption of webhook secrets in the database, with keys that are stored elsewhere.
 
 They sign messages, so hashes would not do. The keys come from a secret file, or from the data folder, where the service
 makes one. The first one encrypts, all decrypt: a new one is put before the old one, and the sender encrypts anew what
@@ -23,11 +23,11 @@ from api.tables.webhooks import Webhook
 log = logging.getLogger(__name__)
 
 FILE = "encryption.key"  # in the data folder
-_CLEAR = "whsec_"  # what an earlier version has written
+_CLEAR = "whsec_"  # prefix of unencrypted secrets, written by an earlier version
 
 
 class Vault:
-    """Encrypts and decrypts; the keys are read, or made, when they are first needed."""
+    """Encrypt and decrypt secrets; keys are read or created when they are first needed."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -37,7 +37,7 @@ class Vault:
         return self._keys[0].encrypt(secret.encode()).decode()
 
     def open(self, sealed: Sequence[str]) -> list[str]:
-        """Decrypt the secrets that the keys fit."""
+        """Decrypt the secrets for which there is a key."""
         opened: list[str] = []
         for secret in sealed:
             with contextlib.suppress(InvalidToken):
@@ -45,13 +45,13 @@ class Vault:
         return opened
 
     def can_sign(self, secrets: Sequence[dict[str, Any]]) -> bool:
-        """Return whether a webhook with these entries can be signed for; make no key where there is none."""
+        """Return whether a webhook with these entries can sign; do not create a missing key."""
         given = self._settings.encryption_keys is not None or (self._settings.data_dir / FILE).exists()
         sealed = [entry["secret"] for entry in secrets]
         return bool(self.open([secret for secret in sealed if given or secret.startswith(_CLEAR)]))
 
     def reseal(self, session: Session) -> int:
-        """Encrypt with the newest key what is in clear or under an older one; return of how many webhooks."""
+        """Re-encrypt unencrypted secrets and those of older keys with the newest key; return the number of webhooks."""
         count = 0
         for hook in session.scalars(select(Webhook)).all():
             if any(self._is_old(entry["secret"]) for entry in hook.secrets):
@@ -64,7 +64,7 @@ class Vault:
         with contextlib.suppress(InvalidToken):
             self._keys[0].decrypt(secret)
             return False
-        return bool(self.open([secret]))  # what no key opens stays: the right one may come back
+        return bool(self.open([secret]))  # keep what no key decrypts: the right key may be restored
 
     def _resealed(self, entry: dict[str, Any]) -> dict[str, Any]:
         opened = self.open([entry["secret"]])
@@ -80,7 +80,7 @@ class Vault:
         return MultiFernet(self._keys)
 
     def _own(self) -> str:
-        """Return the key in the data folder; the first process that needs one makes it."""
+        """Return the key in the data folder; the first process that needs one creates it."""
         path = self._settings.data_dir / FILE
         if not path.exists():
             _make(path)
@@ -88,13 +88,13 @@ class Vault:
 
 
 def _make(path: Path) -> None:
-    """Write a key, whole or not at all, unless another process is quicker."""
+    """Write a key atomically, unless another process has already written one."""
     partial = path.with_name(f"{path.name}.{os.getpid()}")
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(Fernet.generate_key())
         file.flush()
         os.fsync(file.fileno())
     with contextlib.suppress(FileExistsError):
-        os.link(partial, path)  # unlike a rename, it replaces nothing
-        log.info("made a key for the secrets of webhooks: %s", path.name)
+        os.link(partial, path)  # unlike a rename, a link replaces nothing
+        log.info("created a key that encrypts webhook secrets: %s", path.name)
     partial.unlink()

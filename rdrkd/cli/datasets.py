@@ -52,8 +52,11 @@ def check_dataset(
 ) -> None:
     """Look for what spoils a training, without a service; exit status 3 where the dataset is refused as it is."""
     from rdrkd.data.diagnosis import diagnose
+    from rdrkd.data.formats import is_to_be_packed
 
-    findings = diagnose(path, imgsz, reading_of(lenient, keep, divide))
+    with TemporaryDirectory(prefix="rdrkd-check-") as scratch:
+        archive = packed(path, Path(scratch)) if is_to_be_packed(path) else path
+        findings = diagnose(archive, imgsz, reading_of(lenient, keep, divide))
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
     for finding in findings if not as_json else ():

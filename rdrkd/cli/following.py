@@ -29,14 +29,14 @@ class Follower:
         """Wait until the end, and return what has ended.
 
         Raises:
-            Exit: the user detaches; the service goes on.
+            Exit: the user detaches; the service continues.
         """
         try:
             return wait(self.show)
         except KeyboardInterrupt:
             self.close()
             self._terminal.note(
-                f"detached; {id_} goes on. Come back with `rdrkd {self._command} watch {id_}`, "
+                f"detached; {id_} continues. Follow it again with `rdrkd {self._command} watch {id_}`, "
                 f"or stop it with `rdrkd {self._command} cancel {id_}`"
             )
             raise typer.Exit(EXIT_DETACHED) from None

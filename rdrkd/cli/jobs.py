@@ -94,7 +94,7 @@ def show_job(service: Service, terminal: Terminal, job: Id) -> None:
 def watch_job(service: Service, terminal: Terminal, job: Id, timeout: Timeout = None) -> None:
     """Follow a job until it has ended, and print its figures; exit status 3 if it does not succeed.
 
-    Ctrl-C detaches: the job goes on.
+    Ctrl-C detaches; the job continues.
     """
     _followed(service, terminal, job, timeout)
 

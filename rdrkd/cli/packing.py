@@ -36,7 +36,6 @@ def packed(path: Path, into: Path) -> Path:
 def _named_by(data: Path) -> Iterator[tuple[str, "Path | bytes"]]:
     """Yield name and content of each file of a data YAML's dataset."""
     from rdrkd.data.dataset import local_dataset
-    from rdrkd.data.yolo import label_path
 
     dataset = local_dataset(data)
     root = dataset.root
@@ -49,7 +48,7 @@ def _named_by(data: Path) -> Iterator[tuple[str, "Path | bytes"]]:
         yield f"{split}.txt", listed.encode()
         for image in images:
             yield str(image.relative_to(root)), image
-            if (labels := label_path(image)).is_file():
+            if (labels := dataset.label(image)).is_file():
                 if not labels.is_relative_to(root):
                     raise SpecError(
                         f"expected labels under the data YAML's `path`, {root}, to upload them, got {labels}"

@@ -36,7 +36,7 @@ Known = Annotated[
 Rungs = Annotated[
     str | None,
     typer.Option(
-        help="Successive halving: how many seeds each rung has, such as 1,2,5; the better half goes on.",
+        help="Successive halving: how many seeds each rung has, such as 1,2,5; the better half continues.",
         show_default=False,
     ),
 ]
@@ -114,7 +114,7 @@ def _table(group: str) -> Callable[..., None]:
 
     table.__doc__ = (
         f"Train the methods of the paper's {group.replace('table', 'Table ')} on a dataset; its spec is kept in "
-        "`study.yaml` of the folder. The same command goes on; `rdrkd study run` takes the spec with any change."
+        "`study.yaml` of the folder. The same command resumes it; `rdrkd study run` takes the spec with any change."
     )
     return table
 

@@ -131,7 +131,7 @@ def wait(
             if seen.ended:
                 return seen
         if end is not None and time.monotonic() >= end:
-            raise NotEnded(f"expected {path} to end within {timeout:g} s, got no end; it goes on")
+            raise NotEnded(f"expected {path} to end within {timeout:g} s, but it continues")
         if time.monotonic() - asked < POLL_SECONDS:
             yield Sleep(POLL_SECONDS if end is None else min(POLL_SECONDS, max(0.0, end - time.monotonic())))
 

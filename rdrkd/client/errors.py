@@ -54,4 +54,4 @@ class Damaged(ClientError):
 
 
 class NotEnded(ClientError):
-    """The time to wait was over before the job had ended; it goes on."""
+    """The timeout expired before the job ended; the job continues."""

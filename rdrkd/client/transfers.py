@@ -1,4 +1,4 @@
-"""Files to and from the service, in pieces of flat memory; what broke off goes on where it stopped."""
+"""Transfer files to and from the service with constant memory, resuming after a dropped connection."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ from rdrkd.client.effects import Answer, Ask, Broken, Call, Headers, Piece, Prog
 from rdrkd.client.errors import Damaged, Refused, Unreachable, UploadBroken
 from rdrkd.files import write_atomically
 
-PASSING = ("upload_busy", "wrong_offset", "unavailable", "body_too_slow")  # refusals after which the upload goes on
+PASSING = ("upload_busy", "wrong_offset", "unavailable", "body_too_slow")  # errors after which the upload can resume
 TYPE = "application/offset+octet-stream"
 
 
@@ -130,7 +130,7 @@ def _announce(path: Path, kind: str, name: str | None, length: int, sha256: str,
 
 
 def _offset(address: str) -> Call[int]:
-    """Ask where an upload goes on."""
+    """Ask at which offset to resume an upload."""
     try:
         return int((yield from _head(address, {})).headers["upload-offset"])
     except Unreachable as error:

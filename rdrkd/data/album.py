@@ -41,7 +41,7 @@ def draw_album(dataset: Dataset, folder: Path) -> None:
             if len(picture) > left or time.monotonic() - started > LONGEST_SECONDS:
                 break
             left -= pictures.write(picture)
-            frame = frame_of(image, dataset.names, ignored)
+            frame = frame_of(dataset, image, ignored)
             entries.append({"split": split, "name": image.name, "bytes": len(picture), **_described(frame)})
     (folder / INDEX).write_text(json.dumps({"images": entries}), encoding="utf-8")
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 from rdrkd import suffixes
 from rdrkd.data import coco, yolo
+from rdrkd.data.agreement import disagreement
 from rdrkd.data.dataset import Dataset
 from rdrkd.data.figures import of_all, of_split
 from rdrkd.data.frames import Box, Frame
@@ -133,11 +134,13 @@ def _examine(dataset: Dataset, image: Path) -> Examined:
         size = (width, height)
     except ImageFault as fault:
         problems.append(Problem(where_in(dataset, image), str(fault)))
-    file = yolo.label_path(image)
+    file = dataset.label(image)
     # An image without a label file is one without objects.
     width, height = size or (1, 1)
     labels = yolo.read_file(file, width, height, len(dataset.names), where_in(dataset, file))
-    if not file.is_file() and (other := file.with_suffix(".TXT")).is_file():  # Windows would find it, Linux does not
+    if file.is_dir():
+        problems.append(Problem(where_in(dataset, file), "expected a label file, got a folder"))
+    elif (other := dataset.labels.misnamed(image)) is not None:
         problems.append(Problem(where_in(dataset, image), f"expected the label file {file.name}, got {other.name}"))
     return Examined(image, file_sha256(image), size, file.is_file(), labels, problems + labels.problems)
 
@@ -147,7 +150,7 @@ def _no_objects(dataset: Dataset, split: str, examined: Sequence[Examined]) -> l
     if split == "test" and not any(one.labelled for one in examined):
         return []  # public benchmarks keep its labels back; `_label_warnings` says so
     if not any(one.labelled for one in examined):
-        example = where_in(dataset, yolo.label_path(examined[0].image))
+        example = where_in(dataset, dataset.label(examined[0].image))
         return [Problem(split, f"expected label files such as {example}, got none for {len(examined)} images")]
     if not any(one.boxes or one.problems for one in examined):
         return [Problem(split, f"expected labelled objects, got none in {len(examined)} images")]
@@ -167,7 +170,7 @@ def _label_warnings(dataset: Dataset, split: str, examined: Sequence[Examined]) 
         warnings.append(Warned(f"{split}: {twice} duplicate label lines were dropped"))
     if polygons := sum(one.labels.polygons for one in examined):
         warnings.append(Warned(f"{split}: {polygons} labels are polygons; their bounding boxes are used"))
-    if orphans := _orphans(dataset, {yolo.label_path(one.image) for one in examined}):
+    if orphans := _orphans(dataset, {dataset.label(one.image) for one in examined}):
         warnings.append(Warned(f"{split}: {len(orphans)} label files have no image, such as {orphans[0].name}"))
     present = {box.label for one in examined for box in one.boxes}
     if absent := [name for label, name in enumerate(dataset.names) if label not in present]:
@@ -182,7 +185,7 @@ def _orphans(dataset: Dataset, expected: set[Path]) -> list[Path]:
     others = [p for folder in folders for p in folder.glob("*.txt") if p not in expected and not _is_list(p)]
     if not others:  # as nearly always: the other splits need not be looked at
         return []
-    known = {yolo.label_path(image) for images in dataset.splits.values() for image in images}
+    known = {dataset.label(image) for images in dataset.splits.values() for image in images}
     return [path for path in others if path not in known]
 
 
@@ -201,16 +204,22 @@ def _check_annotations(dataset: Dataset, split: str, examined: Sequence[Examined
     if problems:
         return 0
     findings.add(fit(dataset, split, frames, examined, where)[1])
-    labelled = sum(len(one.boxes) for one in examined)
-    if (annotated := sum(not box.ignored for frame in frames for box in frame.boxes)) != labelled:
-        findings.warn([f"{split}: {labelled} boxes in the label files, but {annotated} in {where}"])
+    if repeated := sum(len(frame.boxes) - len(yolo.distinct(frame).boxes) for frame in frames):
+        findings.warn([f"{where}: {repeated} boxes repeat another one of their image and count once"])
     return sum(box.ignored for frame in frames for box in frame.boxes)
 
 
 def fit(
-    dataset: Dataset, split: str, frames: Sequence[Frame], examined: Sequence[Examined], where: str
+    dataset: Dataset,
+    split: str,
+    frames: Sequence[Frame],
+    examined: Sequence[Examined],
+    where: str,
+    incomplete: Collection[str] = (),
 ) -> tuple[dict[Path, Frame], list[Problem]]:
     """Return the frame of each image of a split that one fits, and a problem for each entry or image without the other.
+
+    A frame fits an image of its size and with its labels; a split without any labels is evaluated on by its JSON alone.
 
     Args:
         dataset: the dataset.
@@ -218,22 +227,30 @@ def fit(
         frames: the entries of its COCO JSON.
         examined: its images.
         where: what problems call the file.
+        incomplete: file names of frames of which a fault is known already; they need not agree with the labels.
     """
-    sizes = {one.image: one.size for one in examined}
+    looked = {one.image: one for one in examined}
+    labelled = any(one.labelled for one in examined)
     here = [one.image for one in examined]
     fitting: dict[Path, Frame] = {}
     named: set[Path] = set()
     problems = []
     for frame, image in zip(frames, dataset.matching(split).match([f.file for f in frames]), strict=True):
         entry = f"{where}: {frame.file[:200]}"
-        if isinstance(image, str) or image not in sizes:
+        if isinstance(image, str) or image not in looked:
             problems.append(Problem(entry, image if isinstance(image, str) else "its image cannot be used"))
             continue
         named.add(image)
-        size = sizes[image]
-        if size is not None and size != (frame.width, frame.height):
+        one = looked[image]
+        if one.size is not None and one.size != (frame.width, frame.height):
             came = f"{frame.width}x{frame.height}"
-            problems.append(Problem(entry, f"expected its size, {size[0]}x{size[1]} px, got {came}"))
+            problems.append(Problem(entry, f"expected its size, {one.size[0]}x{one.size[1]} px, got {came}"))
+        elif (
+            labelled
+            and not (one.problems or frame.file in incomplete)
+            and (fault := disagreement(one.boxes, yolo.distinct(frame), dataset.names)) is not None
+        ):
+            problems.append(Problem(entry, fault))
         else:
             fitting[image] = frame
     for image in here:

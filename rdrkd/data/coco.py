@@ -3,7 +3,7 @@
 import json
 import mmap
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ class Parsed:
 
     Attributes:
         incomplete: file names of the frames that lost a box to a fault.
+        strays: how many annotations name no image of the file; any frame may lack them.
     """
 
     frames: list[Frame]
@@ -35,6 +36,7 @@ class Parsed:
     annotation_problems: list[Problem]
     warnings: list[str] = field(default_factory=list)
     incomplete: frozenset[str] = frozenset()
+    strays: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def load(file: Path, where: str) -> dict[str, Any]:
         DatasetError: it is not.
     """
     try:
-        content = json.loads(file.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+        content = json.loads(file.read_bytes().removeprefix(b"\xef\xbb\xbf"), object_pairs_hook=_distinct_keys)
     except (ValueError, RecursionError) as error:
         if (left := placeholder(head_of(file))) is not None:
             raise _refused(where, f"expected JSON, got {left}") from error
@@ -130,6 +132,19 @@ def load(file: Path, where: str) -> dict[str, Any]:
         got = f"none called {', '.join(missing)}" if missing else "others"
         raise _refused(where, f"expected COCO JSON with the lists {', '.join(_LISTS)}, got {got}")
     return content
+
+
+def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object whose keys are all different: of a key twice, JSON's reader would keep the last without a word.
+
+    Raises:
+        ValueError: they are not.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {twice[:80]!r} more than once in an object")
+    return found
 
 
 def is_coco(file: Path) -> bool:
@@ -208,7 +223,8 @@ def parse_content(
         trainable: a box that cannot be a YOLO label is at fault, too.
     """
     known, image_problems = _images(where, content["images"])
-    reader = _Boxes(where, known, labels, trainable)
+    declared = {schema.integer(entry.get("id")) for entry in content["images"]}
+    reader = _Boxes(where, known, declared, labels, trainable)
     for number, entry in enumerate(content["annotations"]):
         reader.take(number, entry)
     frames = [
@@ -216,7 +232,7 @@ def parse_content(
         for image_id, e in known.items()
     ]
     incomplete = frozenset(known[image_id].file for image_id in reader.incomplete)
-    return Parsed(frames, image_problems, reader.problems, reader.warnings(), incomplete)
+    return Parsed(frames, image_problems, reader.problems, reader.warnings(), incomplete, reader.strays)
 
 
 def _categories(content: dict[str, Any], where: str) -> list[Category]:
@@ -264,11 +280,15 @@ def _images(where: str, entries: Sequence[dict[str, Any]]) -> tuple[dict[int, Im
 class _Boxes:
     """Reads annotations: their boxes by image id, and what is wrong with the others."""
 
-    def __init__(self, where: str, images: dict[int, ImageEntry], labels: Labels, trainable: bool) -> None:
+    def __init__(
+        self, where: str, images: dict[int, ImageEntry], declared: Set[int | None], labels: Labels, trainable: bool
+    ) -> None:
+        self._declared = declared  # ids of images, also of those whose entry is at fault
         self._where, self._images, self._labels, self._trainable = where, images, labels, trainable
         self.boxes: dict[int, list[Box]] = defaultdict(list)
         self.problems: list[Problem] = []
         self.incomplete: set[int] = set()  # ids of images that lost a box
+        self.strays = 0  # annotations of no image that is here
         self._areas = 0  # that say nothing of their boxes
         self._outlines = 0  # whose boxes are those of their polygons
 
@@ -279,6 +299,7 @@ class _Boxes:
             self.problems.append(Problem(f"{self._where}: annotations[{number}]", found))
             if (image_id := schema.integer(entry.get("image_id"))) in self._images:
                 self.incomplete.add(image_id)
+            self.strays += image_id is None or image_id not in self._declared
         else:
             image_id, box = found
             self.boxes[image_id].append(box)

@@ -10,7 +10,9 @@ from typing import Any
 
 from rdrkd.data.names import composed
 
-_MOST_DIGITS = 18  # of an integer written as text; ids of 64 bits have no more
+_MOST_DIGITS = 20  # of an integer written as text; ids of 64 bits have no more
+_FARTHEST = 1e9  # px of a box; the areas of larger ones could not be told
+_LARGEST = 2**64  # of integers: larger ones are no ids, and could not become floating-point numbers
 
 
 @dataclass(frozen=True)
@@ -35,20 +37,21 @@ class ImageEntry:
 def integer(value: Any) -> int | None:
     """Return the integer that a value stands for; None where it stands for none.
 
-    >>> [integer(value) for value in (3, 3.0, "3", " 3 ", True, 3.5, "3.5", "x", None, [3])]
-    [3, 3, 3, 3, None, None, None, None, None, None]
+    >>> [integer(value) for value in (3, 3.0, "3", " 3 ", True, 3.5, "3.5", "x", None, [3], 10**400)]
+    [3, 3, 3, 3, None, None, None, None, None, None, None]
     """
     if isinstance(value, bool):
         return None
+    found = None
     if isinstance(value, int):
-        return value
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    if isinstance(value, str):
+        found = value
+    elif isinstance(value, float) and value.is_integer():
+        found = int(value)
+    elif isinstance(value, str):
         text = value.strip().removesuffix(".0")
         digits = text.removeprefix("-")
-        return int(text) if digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS else None
-    return None
+        found = int(text) if digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS else None
+    return found if found is not None and abs(found) <= _LARGEST else None
 
 
 def flag(value: Any) -> bool | None:
@@ -103,6 +106,8 @@ def box(value: Any) -> tuple[float, float, float, float] | None:
         return None
     x, y, width, height = (number(part) for part in value)
     if x is None or y is None or width is None or height is None or width <= 0 or height <= 0:
+        return None
+    if max(map(abs, (x, y, width, height))) > _FARTHEST:
         return None
     return x, y, width, height
 

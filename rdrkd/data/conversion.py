@@ -1,20 +1,22 @@
 """Turn an unpacked upload in another layout into one in YOLO layout, in its place."""
 
+import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from rdrkd.data import coco, yolo
 from rdrkd.data.data_yaml import write_yaml
 from rdrkd.data.frames import Frame
 from rdrkd.data.images import ImageFault, size_of
-from rdrkd.data.names import relative_names
+from rdrkd.data.names import folded, relative_names
 from rdrkd.errors import Problem
 from rdrkd.spec.dividing import Split
 
 _NEW = ".converted"
+_LONGEST_NAME = 255  # bytes of a file's name on Linux' and Macs' disks
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def rewrite(folder: Path, names: Sequence[str], sources: Iterator[Source]) -> Ma
     """
     new, made, splits = folder / _NEW, Made(), []
     for source in sources:
-        _write_split(new, folder, source, names, made)
+        write_split(new, folder, source, names, made)
         splits.append(source.split)
     write_yaml(new / "data.yaml", names, splits)
     for path in folder.iterdir():
@@ -85,16 +87,33 @@ def size_fault(image: Path, frame: Frame | None = None) -> tuple[tuple[int, int]
     return size, None
 
 
-def _write_split(new: Path, folder: Path, source: Source, names: Sequence[str], made: Made) -> None:
+def write_split(
+    new: Path,
+    folder: Path,
+    source: Source,
+    names: Sequence[str],
+    made: Made,
+    place: Callable[[Path, Path], object] = os.link,
+) -> None:
+    """Write a split in YOLO layout.
+
+    Args:
+        new: the folder of the new dataset.
+        folder: the folder from which images are named.
+        source: the split.
+        names: class names by class number.
+        made: takes what was done.
+        place: puts an image at its new place; by default as a link, which takes no room.
+    """
     images, labels = new / "images" / source.split, new / "labels" / source.split
-    for place in (images, labels):
-        place.mkdir(parents=True)
+    for made_folder in (images, labels):
+        made_folder.mkdir(parents=True)
     taken: set[str] = set()
     kept = []
     for image, frame in source.frames:
         came_from = image.relative_to(folder)
         name = _free_name(came_from, taken)
-        os.link(image, images / name)
+        place(image, images / name)
         whole, frame = len(frame.boxes), yolo.distinct(replace(frame, file=name))
         made.repeated += whole - len(frame.boxes)
         (labels / name).with_suffix(".txt").write_text(yolo.to_text(frame), encoding="utf-8")
@@ -104,13 +123,26 @@ def _write_split(new: Path, folder: Path, source: Source, names: Sequence[str], 
 
 
 def _free_name(path: Path, taken: set[str]) -> str:
-    """Return an image's name in its split; stems tell images apart, also on a disk that knows no upper case."""
-    name, number = path.name, 1
-    while Path(name).stem.casefold() in taken:
-        name = "_".join(path.parts) if number == 1 else f"{number}_{'_'.join(path.parts)}"
+    """Return an image's name in its split; stems tell images apart, also on a disk that ignores case.
+
+    Control characters, which a local path may have, could not be a line of a list.
+    """
+    plain = "".join("_" if ord(letter) < 32 or ord(letter) == 127 else letter for letter in "/".join(path.parts))
+    name, number = plain.rpartition("/")[2], 1
+    while folded(PurePath(name).stem) in taken:
+        joined = plain.replace("/", "_")
+        name = _short(joined if number == 1 else f"{number}_{joined}")
         number += 1
-    taken.add(Path(name).stem.casefold())
+    taken.add(folded(PurePath(name).stem))
     return name
+
+
+def _short(name: str) -> str:
+    """Return a name of at most as many bytes as disks take; its beginning gives way to a hash of it."""
+    if len(name.encode()) <= _LONGEST_NAME:
+        return name
+    start = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return f"{start}_{name.encode()[17 - _LONGEST_NAME :].decode(errors='ignore')}"
 
 
 def problem(where: str, detail: str | None) -> list[Problem]:

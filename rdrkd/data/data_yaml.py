@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from rdrkd.data.names import composed
 from rdrkd.errors import DatasetError, Problem
 
 SPLITS = ("train", "val", "test")
@@ -66,7 +67,7 @@ class DataYaml(BaseModel):
         for number, name in enumerate(names):
             if isinstance(name, bool) or not isinstance(name, str | int):
                 raise ValueError(f"expected text for class {number}, got {_kind(name)} (quote it in the YAML)")
-        return tuple(str(name).strip() for name in names)
+        return tuple(composed(str(name)).strip() for name in names)
 
     @field_validator("names")
     @classmethod

@@ -2,17 +2,18 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from rdrkd.data.data_yaml import find_yaml
+from rdrkd.data.formats import detect, is_to_be_packed
+from rdrkd.data.labels import LabelFiles
 from rdrkd.data.layout import Layout, read_layout
 from rdrkd.data.names import ImageNames, image_names
 from rdrkd.data.pixels import Pixels, Scaling, read, scaling_of
-from rdrkd.data.yolo import label_path
 from rdrkd.errors import DatasetError
 from rdrkd.files import file_sha256
 
@@ -43,6 +44,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     divide: str | None = None
     hold: object = field(default=None, compare=False, repr=False)  # of an unpacked archive: what keeps it there
+    labels: LabelFiles = field(default_factory=LabelFiles, compare=False, repr=False)
 
     def images(self, split: str) -> list[Path]:
         """Return the split's images, sorted by path.
@@ -53,6 +55,10 @@ class Dataset:
         if split not in self.splits:
             raise DatasetError(f"expected one of the dataset's splits {sorted(self.splits)}, got {split!r}")
         return list(self.splits[split])
+
+    def label(self, image: Path) -> Path:
+        """Return the label file of one of the images, or where it would be."""
+        return self.labels.of(image)
 
     def read(self, image: Path) -> Pixels:
         """Return one of the images as training sees it: (H, W, 3), upright, in blue, green, red.
@@ -67,7 +73,7 @@ class Dataset:
         return image_names(self.images(split))
 
     def write_yaml(self, path: Path) -> None:
-        """Write the data YAML that training reads, and beside it a list of each split's images.
+        """Write the data YAML that training reads, and beside it lists of each split's images and of their labels.
 
         Ultralytics asks for `train` and `val`; of a dataset without one of them it is another split.
         """
@@ -75,6 +81,8 @@ class Dataset:
         for split, images in self.splits.items():
             lists[split] = path.with_name(f"{path.stem}.{split}.txt")
             lists[split].write_text("".join(f"{image}\n" for image in images), encoding="utf-8")
+            labels = (file if (file := self.label(image)).is_file() else "" for image in images)
+            labels_of(lists[split]).write_text("".join(f"{file}\n" for file in labels), encoding="utf-8")
         fallback = next(iter(lists.values()))
         places = {split: str(lists.get(split, fallback)) for split in ("train", "val", *lists)}
         content: dict[str, Any] = {"path": str(self.root), **places, "names": list(self.names)}
@@ -89,6 +97,8 @@ def local_dataset(path: Path) -> Dataset:
     Raises:
         DatasetError: it is no dataset in YOLO layout.
     """
+    if is_to_be_packed(path):
+        raise DatasetError(f"expected a folder in YOLO layout, got one in the layout {detect(path)}: pack it as a .zip")
     layout = read_layout(find_yaml(path) if path.is_dir() else path)
     return _dataset(layout, _content_sha256(layout), range_of(layout.splits))
 
@@ -99,7 +109,13 @@ def uploaded_dataset(folder: Path, sha256: str, scaling: Scaling | None = None) 
     Raises:
         DatasetError: it is no dataset in YOLO layout.
     """
-    return _dataset(read_layout(find_yaml(folder), within=folder), sha256, scaling)
+    dataset = _dataset(read_layout(find_yaml(folder), within=folder), sha256, scaling)
+    return replace(dataset, labels=LabelFiles(folder.resolve()))
+
+
+def labels_of(images: Path) -> Path:
+    """Return the list of label files that belongs to a list of images; an empty line is an image without one."""
+    return images.with_suffix(".labels")
 
 
 def _dataset(layout: Layout, sha256: str, scaling: Scaling | None) -> Dataset:
@@ -114,8 +130,9 @@ def range_of(splits: Mapping[str, Sequence[Path]]) -> Scaling | None:
 def _content_sha256(layout: Layout) -> str:
     """Hash what a run reads: class names, and each file's place and bytes."""
     digest = hashlib.sha256("\n".join(layout.names).encode())
+    labels = LabelFiles()
     for split, images in sorted(layout.splits.items()):
-        files = [f for image in images for f in (image, label_path(image)) if f.is_file()]
+        files = [f for image in images for f in (image, labels.of(image)) if f.is_file()]
         for file in [*files, *([layout.annotations[split]] if split in layout.annotations else [])]:
             digest.update(f"\n{split} {file.name} {file_sha256(file)}".encode())
     return digest.hexdigest()

@@ -13,6 +13,7 @@ from rdrkd.data import likeness
 from rdrkd.data.check import Examined, Findings, check, where_in
 from rdrkd.data.dataset import Dataset
 from rdrkd.data.opening import open_dataset
+from rdrkd.data.pixels import is_deep
 from rdrkd.data.reading import Reading
 from rdrkd.errors import DatasetError, Problem
 from rdrkd.run_warnings import EASY, TOO_SMALL, input_for
@@ -82,9 +83,14 @@ def _of_all(dataset: Dataset, looked: Mapping[str, Sequence[Examined]]) -> Itera
     if dataset.scaling is not None:
         low, high = dataset.scaling.low, dataset.scaling.high
         detail = f"images with more than 8 bits per channel: values from {low:g} to {high:g} become 0 to 255"
-        images = sum(len(examined) for examined in looked.values())
+        deep = [one.image for examined in looked.values() for one in examined if is_deep(one.image)]
         yield Finding(
-            "note", "deep_images", detail, images, "", "scale the student's input in the same way at inference"
+            "note",
+            "deep_images",
+            detail,
+            len(deep),
+            where_in(dataset, deep[0]) if deep else "",
+            "scale the student's input in the same way at inference",
         )
     counts = Counter(box.label for one in looked.get("train", ()) for box in one.boxes)
     if len(counts) > 1:

@@ -49,6 +49,19 @@ class Faults:
         self.add("images", [Problem(where, "one of its boxes was left out; without it the image would mislead")])
         return True
 
+    def drop_unlabelled(self, where: str, strays: int) -> bool:
+        """Leave out an image without boxes, to which annotations that name no image may belong; return whether it goes.
+
+        Args:
+            where: the image.
+            strays: how many such annotations its file has.
+        """
+        if not self.lenient or self.keep:
+            return False
+        detail = f"it has no annotation, while {strays} of its file name no image; it may not be background"
+        self.add("images", [Problem(where, detail)])
+        return True
+
     @property
     def total(self) -> int:
         """Count what was left out."""

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from rdrkd.data import coco, voc
 from rdrkd.data.data_yaml import SPLITS, is_data_yaml, yamls
 from rdrkd.data.layout import images_in
+from rdrkd.data.names import composed
 from rdrkd.errors import DatasetError
 from rdrkd.file_signatures import head_of, placeholder
 from rdrkd.spec.dividing import HOW, Split
@@ -20,6 +21,7 @@ WORDS = {
 }  # fmt: skip
 
 SplitAt = Callable[[Path], str | None]  # the split of a place in an upload
+_VISDRONE = re.compile(rb"\s*[+-]?\d+(\.\d*)?(\s*,\s*[+-]?\d+(\.\d*)?){7}\s*")  # an annotation
 _LOOKED_AT = 50  # annotation files of a folder, to tell VisDrone's
 
 
@@ -64,8 +66,22 @@ def detect(folder: Path, split: Split | None = None) -> Format:
     )
 
 
+def is_to_be_packed(path: Path) -> bool:
+    """Return whether a path is a folder that is read as an archive only: in another layout than YOLO's."""
+    try:
+        return path.is_dir() and detect(path) != Format.YOLO
+    except DatasetError:
+        return False
+
+
 def _recognised(folder: Path) -> str | None:
     """Return which other export an upload is, and what it takes to make it a dataset."""
+    if darknet := [p for p in folder.rglob("obj_*_data") if p.is_dir() and is_visible(p, folder)]:
+        there = darknet[0].relative_to(folder).as_posix()
+        return (
+            f"recognised a Darknet export ({there}/, CVAT's `YOLO 1.1`), whose class names (obj.names) are not read: "
+            "export it from CVAT as `Ultralytics YOLO Detection`, or add a data.yaml with `names`, `train` and `val`"
+        )
     for classes in _classes(folder):
         there = classes.relative_to(folder).as_posix()
         return (
@@ -150,7 +166,7 @@ def visdrone_folders(folder: Path) -> Iterator[tuple[Path, Path]]:
             continue
         parts[len(parts) - 1 - parts[::-1].index("annotations")] = "images"
         images = folder.joinpath(*parts)
-        if images.is_dir() and _are_visdrone(sorted(annotations.glob("*.txt"))) and images_in(images):
+        if images.is_dir() and _are_visdrone(sorted(annotations.glob("*.txt")), images_in(images)):
             yield images, annotations
 
 
@@ -193,12 +209,14 @@ def own_split(splits: Collection[str], split: Split) -> str | None:
     return None
 
 
-def _are_visdrone(files: Sequence[Path]) -> bool:
-    """Return whether most text files that have a line begin with one of VisDrone's; all may be of empty images."""
-    looked_at = files[:: max(1, len(files) // _LOOKED_AT)]
+def _are_visdrone(files: Sequence[Path], images: Sequence[Path]) -> bool:
+    """Return whether most text files of images begin with one of VisDrone's lines; all may be of empty images."""
+    stems = {composed(image.stem) for image in images}
+    of_images = [file for file in files if composed(file.stem) in stems]
+    looked_at = of_images[:: max(1, len(of_images) // _LOOKED_AT)]
     lines = [line for file in looked_at if (line := _first_line(file))]
-    alike = sum(re.fullmatch(rb"-?\d+(,-?\d+){7}", line) is not None for line in lines)
-    return bool(files) and 2 * alike >= len(lines)
+    alike = sum(_VISDRONE.fullmatch(line) is not None for line in lines)
+    return bool(of_images) and 2 * alike >= len(lines)
 
 
 def _first_line(file: Path) -> bytes:

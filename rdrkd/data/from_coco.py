@@ -102,7 +102,9 @@ def _frames(
         size, fault = size_fault(image, frame)
         faulty = problem(entry if size is not None else image.relative_to(folder).as_posix(), fault)
         faults.add("images", faulty)
-        if not faulty and not (frame.file in parsed.incomplete and faults.drop_incomplete(entry)):
+        if faulty or (frame.file in parsed.incomplete and faults.drop_incomplete(entry)):
+            continue
+        if not (parsed.strays and not frame.boxes and faults.drop_unlabelled(entry, parsed.strays)):
             yield image, frame
 
 

@@ -77,7 +77,7 @@ def _open(path: Path, pixels: bool) -> tuple[int, int]:
             if pixels:
                 image.load()
             # Pillow turns a TIFF as it opens it, every other format only when asked.
-            turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+            turned = image.format != "TIFF" and _orientation(image) in _TURNED
     except (ImageFault, MemoryError):
         raise
     except Image.DecompressionBombError as error:
@@ -88,6 +88,21 @@ def _open(path: Path, pixels: bool) -> tuple[int, int]:
         got = f"one that cannot be decoded: {error}"
         raise ImageFault(f"expected a whole image ({', '.join(FORMATS)}), got {got}") from error
     return (height, width) if turned else (width, height)
+
+
+def without_xmp(image: Image.Image) -> Image.Image:
+    """Return an image, loaded, without the orientation of its XMP, which Pillow heeds and OpenCV does not."""
+    image.load()
+    for key in ("xmp", "XML:com.adobe.xmp"):
+        image.info.pop(key, None)
+    return image
+
+
+def _orientation(image: Image.Image) -> int | None:
+    image.getexif()  # a PNG may have its EXIF behind its pixels
+    exif = Image.Exif()
+    exif.load(image.info.get("exif") or b"")
+    return exif.get(ExifTags.Base.Orientation)
 
 
 def _content(path: Path) -> str:

@@ -27,6 +27,20 @@ MOST_SKIPPED = 100  # kinds of entries that a report counts
 
 def inspect_dataset(path: Path, cache: Path | None, reading: Reading, draw: Draw) -> Report:
     """Inspect a dataset; for the arguments and the report see `rdrkd.run.inspection.inspect`."""
+    report: Report = _storable(_inspected(path, cache, reading, draw))
+    return report
+
+
+def _storable(value: Any) -> Any:
+    """Return JSON values whose texts every database stores: names in a dataset's files may hold half characters."""
+    if isinstance(value, str):
+        return value.replace("\0", "\\x00").encode(errors="backslashreplace").decode()
+    if isinstance(value, list):
+        return [_storable(one) for one in value]
+    return {key: _storable(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+
+def _inspected(path: Path, cache: Path | None, reading: Reading, draw: Draw) -> Report:
     is_archive = archive_suffix(path.name) is not None and path.is_file()
     sha256, size = (file_sha256(path), path.stat().st_size) if is_archive else (None, 0)
     report = empty_report("dataset", sha256, size) | {"format": None, "lenient": reading.lenient and is_archive}

@@ -1,17 +1,17 @@
 """Where the parts of a dataset in YOLO layout lie: the images of each split, however its data YAML names them."""
 
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from rdrkd.data.data_yaml import SPLITS, read_yaml, refused
+from rdrkd.data.image_lists import read_list
 from rdrkd.data.images import is_image
+from rdrkd.data.places import is_foreign, is_inside, is_plain, resolved
 from rdrkd.errors import Problem
 from rdrkd.files import files_below
 from rdrkd.spec.dividing import HOW
-
-_MAX_LIST_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,11 @@ def read_layout(file: Path, within: Path | None = None) -> Layout:
     """
     data = read_yaml(file, known_only=within is not None)
     root, notes = _root(data.path, file, within)
-    splits: dict[str, tuple[Path, ...]] = {}
-    problems: list[Problem] = []
-    for split in SPLITS:
-        images, faults, told = _split_images(split, getattr(data, split), root, within)
-        problems += [Problem(f"{file.name}: {split}", fault) for fault in faults]
-        notes += [f"{file.name}: {split}: {note}" for note in told]
-        if images:
-            splits[split] = images
+    found = {split: _split_images(split, getattr(data, split), root, within) for split in SPLITS}
+    faults = [(split, fault) for split, one in found.items() for fault in one.faults] or list(_mixed(found))
+    problems = [Problem(f"{file.name}: {split}", fault) for split, fault in faults]
+    notes += [f"{file.name}: {split}: {note}" for split, one in found.items() for note in one.notes]
+    splits = {split: tuple(sorted(one.images, key=str)) for split, one in found.items() if one.images}
     if not problems and not splits:
         problems = [Problem(f"{file.name}: train", f"expected a folder of images, got nothing; {HOW}")]
     if problems:
@@ -65,103 +62,92 @@ def _root(path: str, file: Path, within: Path | None) -> tuple[Path, list[str]]:
     A `path` of the machine on which the dataset was made leads nowhere here: then the YAML's own folder counts.
     """
     root = (file.parent / path).resolve()
-    if root.is_dir() and _inside(root, within):
+    if root.is_dir() and is_inside(root, within):
         return root, []
-    if _is_foreign(path):
+    if is_foreign(path):
         return file.parent.resolve(), [f"{file.name}: path: {path[:200]!r} is a path on another machine; ignored"]
     detail = f"expected an existing folder {'of the archive ' if within else ''}such as `.`, got {path[:200]!r}"
     raise refused([Problem(f"{file.name}: path", detail)])
 
 
-def _is_foreign(path: str) -> bool:
-    """Return whether a path is absolute, here or on Windows, or leads to where Ultralytics keeps its downloads."""
-    return PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute() or path.startswith("../datasets")
+@dataclass
+class _Found:
+    """What the entries of a split lead to.
+
+    Attributes:
+        images: in the order of the entries, each once.
+        faults: what is wrong with entries.
+        notes: what was passed over.
+        shortened: an entry that leads to another place than it names, because it is another machine's; else "".
+    """
+
+    images: dict[Path, None] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    shortened: str = ""
 
 
-def _split_images(
-    split: str, places: Sequence[str], root: Path, within: Path | None
-) -> tuple[tuple[Path, ...], list[str], list[str]]:
+def _split_images(split: str, places: Sequence[str], root: Path, within: Path | None) -> _Found:
     """Return a split's images, what is wrong with its entries, and what was passed over."""
-    images: dict[Path, None] = {}
-    faults, notes = [], []
+    found = _Found()
     for place in places:
         try:
-            found, fault = _images_at(place, root, within)
+            fault = _images_at(place, root, within, found)
         except OSError as error:  # a path longer than this disk takes
-            faults.append(f"expected a folder of images, got {place[:100]!r}: {error.strerror}")
+            found.faults.append(f"expected a folder of images, got {place[:100]!r}: {error.strerror}")
             continue
-        images |= dict.fromkeys(found)
         if fault is not None and split == "test" and _is_absent(place, root, within):
-            notes.append(f"nothing at {place[:200]!r}; ignored")  # Roboflow names a test split that it left out
+            found.notes.append(f"nothing at {place[:200]!r}; ignored")  # Roboflow names a test split that it left out
         elif fault is not None:
-            faults.append(fault)
-    return tuple(sorted(images, key=str)), faults, notes
+            found.faults.append(fault)
+    if (strange := next((image for image in found.images if not is_plain(str(image))), None)) is not None:
+        found.faults.append(
+            f"expected paths in UTF-8 without control characters, got {ascii(str(strange))[1:-1][-200:]}"
+        )
+    return found
 
 
-def _images_at(place: str, root: Path, within: Path | None) -> tuple[list[Path], str | None]:
-    """Return the images of a folder or list, or none and what is wrong with it."""
+def _images_at(place: str, root: Path, within: Path | None, found: _Found) -> str | None:
+    """Add the images of a folder or list, and return what is wrong with it."""
     if "://" in place:
-        return [], f"expected a folder of images, got the address {place[:200]!r}"
-    there = _resolved(place, root, within)
-    if not _inside(there, within):
-        return [], f"expected a folder inside the archive, got {place[:200]!r}"
+        return f"expected a folder of images, got the address {place[:200]!r}"
+    there, shortened = resolved(place, root, within)
+    if not is_inside(there, within):
+        return f"expected a folder inside the archive, got {place[:200]!r}"
     if there.is_file() and there.suffix.lower() == ".txt":
-        return _listed(there, root, within)
-    if not there.is_dir():
+        listed = read_list(there, root, within)
+        if isinstance(listed, str):
+            return listed
+        images, shortened = listed.images, listed.shortened or shortened
+        if repeated := len(images) - len(set(images)):
+            found.notes.append(f"{there.name}: {repeated} entries name an image again; each is used once")
+    elif not there.is_dir():
         came = "a file" if there.is_file() else "nothing there"
-        return [], f"expected a folder of images, or a .txt that lists them, at {place[:200]!r}, got {came}"
-    if not (found := images_in(there)):
-        return [], f"expected images in {place[:200]!r}, got none"
-    return found, None
-
-
-def _resolved(place: str, root: Path, within: Path | None) -> Path:
-    """Resolve a path of a YAML or list; one that leads nowhere may be another machine's, of which the end is here."""
-    # An archive holds no links. Those of an owner's folder are kept: labels are found by the path before a link.
-    settled = Path.resolve if within is not None else _normal
-    if "\\" in place and not PureWindowsPath(place).drive and not (root / place).exists():
-        place = place.replace("\\", "/")  # written on Windows
-    there = settled(root / place)
-    if place.startswith("../") and not (there.exists() and _inside(there, within)):
-        there = settled(root / place[3:])  # Roboflow writes ../train/images; Ultralytics reads it the same way
-    if not (there.exists() and _inside(there, within)) and _is_foreign(place):
-        parts = PureWindowsPath(place).parts if "\\" in place else PurePosixPath(place).parts
-        ends = (settled(root / Path(*parts[start:])) for start in range(1, len(parts)))
-        there = next((end for end in ends if end.exists() and _inside(end, within)), there)
-    return there
-
-
-def _normal(path: Path) -> Path:
-    return Path(os.path.normpath(path))
+        return f"expected a folder of images, or a .txt that lists them, at {place[:200]!r}, got {came}"
+    elif not (images := images_in(there)):
+        return f"expected images in {place[:200]!r}, got none"
+    found.images |= dict.fromkeys(images)
+    found.shortened = found.shortened or (place if shortened else "")
+    return None
 
 
 def _is_absent(place: str, root: Path, within: Path | None) -> bool:
-    there = _resolved(place, root, within)
-    return "://" not in place and _inside(there, within) and not there.exists()
+    there, _ = resolved(place, root, within)
+    return "://" not in place and is_inside(there, within) and not there.exists()
 
 
-def _listed(file: Path, root: Path, within: Path | None) -> tuple[list[Path], str | None]:
-    """Return the images that a text file lists, one a line, relative to the root or the file, or what is wrong."""
-    if file.stat().st_size > _MAX_LIST_BYTES:
-        return [], f"expected a list of at most {_MAX_LIST_BYTES} bytes at {file.name!r}, got more"
-    try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").split("\n")]
-    except UnicodeDecodeError as error:
-        return [], f"expected a list in UTF-8 at {file.name!r}, got: {error}"
-    found = []
-    for line in filter(None, lines):
-        try:
-            # CVAT writes data/images/... of an archive that holds images/...
-            places = (_resolved(line, root, within), _resolved(line, file.parent, within))
-            tail = _resolved("/" + line, root, within)
-            image = next((p for p in (*places, tail) if p.is_file() and _inside(p, within) and is_image(p)), None)
-        except (OSError, ValueError):  # a NUL, or longer than any path
-            image = None
-        if image is None:
-            return [], f"expected images of the archive in the list {file.name!r}, got {line[:200]!r}"
-        found.append(image)
-    return found, None if found else f"expected images in the list {file.name!r}, got none"
+def _mixed(found: Mapping[str, _Found]) -> Iterator[tuple[str, str]]:
+    """Yield a split and its fault where another machine's paths lead two splits to one image.
 
-
-def _inside(path: Path, within: Path | None) -> bool:
-    return within is None or path.is_relative_to(within.resolve())
+    An owner may name the same images twice; but paths whose beginning is not here may have lost what told them apart.
+    """
+    for one, other in itertools.combinations(found, 2):
+        place = found[other].shortened or found[one].shortened
+        if place and (both := found[one].images.keys() & found[other].images.keys()):
+            yield (
+                other,
+                (
+                    f"expected images that {one} has not, got {len(both)} of them, such as {min(both).name}, at "
+                    f"{place[:200]!r}, a path on another machine whose end is here"
+                ),
+            )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rdrkd import suffixes
-from rdrkd.data import coco, yolo
+from rdrkd.data import coco
 from rdrkd.data.check import Examined, examine, fit, where_in
 from rdrkd.data.dataset import Dataset
 from rdrkd.data.faults import Faults
@@ -27,7 +27,7 @@ def clean(dataset: Dataset, faults: Faults) -> None:
 
 def _removed(dataset: Dataset, one: Examined, faults: Faults) -> bool:
     """Remove an image that is at fault, or mend its labels; return whether it went."""
-    label = yolo.label_path(one.image)
+    label = dataset.label(one.image)
     whole = {where_in(dataset, label), where_in(dataset, one.image)}  # and not a line of the labels
     unreadable = [problem for problem in one.problems if problem.where in whole]
     if one.size is None or unreadable:
@@ -41,8 +41,9 @@ def _removed(dataset: Dataset, one: Examined, faults: Faults) -> bool:
             label.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
             return False
     one.image.unlink()
-    if not any(one.image.with_suffix(suffix).is_file() for suffix in suffixes.IMAGES):  # `a.jpg` beside `a.png`
-        label.unlink(missing_ok=True)
+    shared = any(one.image.with_suffix(suffix).is_file() for suffix in suffixes.IMAGES)  # `a.jpg` beside `a.png`
+    if label.is_file() and not shared:
+        label.unlink()
     return True
 
 
@@ -62,7 +63,7 @@ def _clean_annotations(dataset: Dataset, split: str, examined: Sequence[Examined
         return
     parsed = coco.parse_content(content, where, dataset.names, labels)
     faults.add("annotations", [*parsed.image_problems, *parsed.annotation_problems])
-    fitting, problems = fit(dataset, split, parsed.frames, examined, where)
+    fitting, problems = fit(dataset, split, parsed.frames, examined, where, parsed.incomplete)
     faults.add("annotations", problems)
     if faults.total == before:
         return

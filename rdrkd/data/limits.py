@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from rdrkd.data.names import folded
 from rdrkd.errors import DatasetError, Problem
 from rdrkd.suffixes import NESTED
 
@@ -77,8 +78,8 @@ def skipped_as(name: str) -> str:
 
 
 def duplicates(names: Iterable[str]) -> list[Problem]:
-    """Refuse two entries whose names are the same, also on a disk that knows no upper case."""
-    counted = Counter(name.rstrip("/").casefold() for name in names)
+    """Refuse two entries whose names are the same on some disk: one that ignores case, or composes them (Mac)."""
+    counted = Counter(folded(name.rstrip("/")) for name in names)
     return [Problem(ascii(name), f"expected each name once, got it {n} times") for name, n in counted.items() if n > 1]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rdrkd.data import pixels, yolo
-from rdrkd.data.dataset import SCALING
+from rdrkd.data.dataset import SCALING, labels_of
 from rdrkd.data.images import ImageFault, size_of
 from rdrkd.errors import DatasetError, Problem
 from rdrkd.ultralytics_adapter import YOLODataset
@@ -32,11 +32,13 @@ class LoadedDataset(YOLODataset):
     """A `YOLODataset` for detection that reads what `Dataset.write_yaml` has written, through the project's readers."""
 
     cache: str | None
+    _label_of: dict[str, str]  # by image; "" where there is none
     _decoded_bytes: int  # of all images
 
     def get_img_files(self, img_path: str) -> list[str]:
         """Return the images that the list names, or the first of them where a fraction is asked for."""
-        files = [line for line in Path(img_path).read_text(encoding="utf-8").split("\n") if line]
+        files = _lines(Path(img_path))
+        self._label_of = dict(zip(files, _lines(labels_of(Path(img_path))), strict=True))
         count = self.fraction if isinstance(self.fraction, int) else max(1, round(len(files) * self.fraction))
         return files[:count]
 
@@ -102,7 +104,10 @@ class LoadedDataset(YOLODataset):
         except ImageFault as fault:
             raise _changed(image, str(fault)) from fault
         classes = sys.maxsize if self.single_cls else len(self.data["names"])  # Ultralytics makes them all class 0
-        labels = yolo.read_file(yolo.label_path(image), width, height, classes, image.name)
+        label = self._label_of[file]
+        if label and not Path(label).is_file():
+            raise _changed(image, f"expected its label file {Path(label).name}, got nothing there")
+        labels = yolo.read_file(Path(label), width, height, classes, image.name)
         if labels.problems:
             raise _changed(image, labels.problems[0].detail)
         rows = np.array(labels.rows, dtype=np.float32).reshape(-1, 5)
@@ -176,6 +181,10 @@ def loaded(
         cache=args.cache or None, single_cls=args.single_cls or False, stride=stride, pad=0.0 if training else 0.5,
         prefix=f"{mode}: ", task="detect", classes=args.classes, data=data, fraction=args.fraction if training else 1.0,
     )  # fmt: skip
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text(encoding="utf-8").split("\n")[:-1]
 
 
 def _changed(image: Path, detail: str) -> DatasetError:

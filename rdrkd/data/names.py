@@ -115,7 +115,7 @@ def folded(text: str) -> str:
     >>> folded("Cafe\u0301.JPG") == folded("caf\u00e9.jpg"), folded("stra\u00dfe") == folded("strasse")
     (True, False)
     """
-    return "".join(_folded(character) for character in composed(text))
+    return text.lower() if text.isascii() else "".join(_folded(character) for character in composed(text))
 
 
 def shared_end(one: Sequence[str], other: Sequence[str]) -> int:

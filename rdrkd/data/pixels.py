@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ImageOps
 
-from rdrkd.data.images import ImageFault, open_image, size_of
+from rdrkd.data.images import ImageFault, open_image, size_of, without_xmp
 
 Pixels = npt.NDArray[np.uint8]
 LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.5  # of the values of a dataset's deep images
@@ -134,7 +134,7 @@ def _by_opencv(path: Path) -> npt.NDArray[np.generic] | None:
 
 def _by_pillow(path: Path) -> npt.NDArray[np.generic]:
     with open_image(path) as opened:
-        image = ImageOps.exif_transpose(opened)
+        image = ImageOps.exif_transpose(without_xmp(opened))
         deep = image.mode.startswith(("I", "F"))
         values = np.asarray(image if deep else image.convert("RGB"))
     return _three_channels(values if values.ndim == 2 else values[..., ::-1])

@@ -51,11 +51,11 @@ def _chosen(dataset: Dataset, split: str, number: int) -> list[tuple[Path, Frame
     images = dataset.images(split)
     looked_at = images[:: max(1, len(images) // _CANDIDATES)][:_CANDIDATES]
     ignored = ignored_of(dataset, split)
-    labels = {image: yolo.label_path(image) for image in looked_at}
+    labels = {image: dataset.label(image) for image in looked_at}
     filled = [image for image, label in labels.items() if label.is_file() and label.stat().st_size]
     found = filled or looked_at
     chosen = found[:: max(1, len(found) // number)][:number]
-    return [(image, frame_of(image, dataset.names, ignored.get(image, ()))) for image in chosen]
+    return [(image, frame_of(dataset, image, ignored.get(image, ()))) for image in chosen]
 
 
 def ignored_of(dataset: Dataset, split: str) -> dict[Path, tuple[Box, ...]]:
@@ -71,10 +71,10 @@ def ignored_of(dataset: Dataset, split: str) -> dict[Path, tuple[Box, ...]]:
     }
 
 
-def frame_of(image: Path, names: Sequence[str], ignored: Sequence[Box]) -> Frame:
+def frame_of(dataset: Dataset, image: Path, ignored: Sequence[Box]) -> Frame:
     """Return an image's size and boxes, with the ignored ones."""
     width, height = size_of(image)
-    labelled = yolo.read(yolo.label_path(image), image.name, width, height, len(names))
+    labelled = yolo.read(dataset.label(image), image.name, width, height, len(dataset.names))
     return Frame(image.name, width, height, (*labelled.boxes, *ignored))
 
 

@@ -7,24 +7,31 @@ Score 0 says "ignore"; category 0 is an ignored region, 1 to 10 are the classes,
 """
 
 import argparse
+import os
+import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rdrkd.data import coco, yolo
+from rdrkd.data import conversion, yolo
+from rdrkd.data.conversion import problem, size_fault
 from rdrkd.data.data_yaml import write_yaml
+from rdrkd.data.faults import Faults
 from rdrkd.data.frames import Box, Frame
 from rdrkd.data.images import ImageFault, decode
+from rdrkd.data.labels import LabelFiles
 from rdrkd.data.layout import images_in
 from rdrkd.errors import DatasetError, Problem
+from rdrkd.files import files_below
 
 NAMES = (
     "pedestrian", "people", "bicycle", "car", "van", "truck", "tricycle", "awning-tricycle", "bus", "motor",
 )  # fmt: skip
 OTHERS = 11
+_WHOLE = re.compile(r"[+-]?[0-9]{1,9}(\.0{0,9})?")
 
 
 @dataclass(frozen=True)
@@ -44,11 +51,10 @@ def parse_line(line: str) -> Box | None:
     >>> parse_line("684,8,273,116,0,0,0,0").ignored, parse_line("406,119,265,70,1,4,0,1").label
     (True, 3)
     """
-    words = line.strip().rstrip(",").split(",")
-    try:
-        x, y, width, height, score, category, truncation, occlusion = (int(word) for word in words)
-    except ValueError:
-        raise ValueError(f"expected 8 whole numbers with commas, got {line.strip()[:80]!r}") from None
+    words = [word.strip() for word in line.strip().rstrip(",").split(",")]
+    if len(words) != 8 or not all(_WHOLE.fullmatch(word) for word in words):
+        raise ValueError(f"expected 8 whole numbers of at most 9 digits with commas, got {line.strip()[:80]!r}")
+    x, y, width, height, score, category, truncation, occlusion = (int(float(word)) for word in words)
     if not 0 <= category <= OTHERS:
         raise ValueError(f"expected a category from 0 to {OTHERS}, got {category}")
     if width <= 0 or height <= 0:
@@ -107,6 +113,43 @@ def to_text(frame: Frame) -> str:
     return "".join(lines)
 
 
+def frames_in(folder: Path, images: Path, annotations: Path, faults: Faults) -> Iterator[tuple[Path, Frame]]:
+    """Yield the images of a folder with their annotations, which have the same path in the other folder."""
+    files, read = LabelFiles(), set()
+    for image in images_in(images):
+        where = image.relative_to(folder).as_posix()
+        file = files.named(annotations / image.relative_to(images).with_suffix(".txt"), image)
+        read.add(file)
+        size, fault = size_fault(image)
+        if fault is None and not file.is_file():
+            fault = f"expected its annotations at {file.relative_to(folder).as_posix()}, got nothing there"
+        faults.add("images", problem(where, fault))
+        if size is not None and fault is None:
+            frame, whole = _frame(file, file.relative_to(folder).as_posix(), image.name, size, faults)
+            if frame is not None and (whole or not faults.drop_incomplete(where)):
+                yield image, frame
+    if rest := [file for file in files_below(annotations) if file.suffix.lower() == ".txt" and file not in read]:
+        example = min(rest).relative_to(folder).as_posix()
+        faults.warnings.append(f"skipped {len(rest)} VisDrone annotation files without an image, such as {example}")
+
+
+def _frame(file: Path, where: str, image: str, size: tuple[int, int], faults: Faults) -> tuple[Frame | None, bool]:
+    """Return an image's annotations, px, and whether none is at fault; None of a file that cannot be read at all."""
+    try:
+        numbered, problems = parse(file, where)
+    except DatasetError as error:
+        faults.add("images", [Problem(where, str(error))])
+        return None, False
+    boxes = []
+    for number, box in numbered:
+        if (fault := yolo.box_fault(box, *size)) is None:
+            boxes.append(box)
+        else:
+            problems.append(Problem(f"{where}:{number}", fault))
+    faults.add("lines", problems)
+    return Frame(image, *size, tuple(boxes)), not problems
+
+
 def convert(sources: Mapping[str, Source], out: Path) -> Path:
     """Turn VisDrone folders into a dataset in YOLO layout; nothing of it stays if one annotation is at fault.
 
@@ -129,7 +172,14 @@ def convert(sources: Mapping[str, Source], out: Path) -> Path:
     partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         for split, source in sources.items():
-            _convert_split(split, source, partial)
+            made, faults = conversion.Made(), Faults()
+            folder = Path(os.path.commonpath([source.images, source.annotations]))
+            frames = _decoded(frames_in(folder, source.images, source.annotations, faults), folder)
+            place = shutil.copy2
+            conversion.write_split(partial, folder, conversion.Source(split, frames), NAMES, made, place)
+            faults.refuse()
+            if not made.came_from:
+                raise DatasetError(f"expected images in {source.images}, got none")
         write_yaml(partial / "data.yaml", NAMES, list(sources))
         partial.chmod(0o755)
         partial.rename(out)
@@ -138,25 +188,18 @@ def convert(sources: Mapping[str, Source], out: Path) -> Path:
     return out / "data.yaml"
 
 
-def _convert_split(split: str, source: Source, out: Path) -> None:
-    images, labels = out / "images" / split, out / "labels" / split
-    images.mkdir(parents=True)
-    labels.mkdir(parents=True)
-    frames = []
-    for image in images_in(source.images):
-        annotation = source.annotations / f"{image.stem}.txt"
-        if not annotation.is_file():
-            raise DatasetError(f"expected the annotations of {image.name} at {annotation}, got nothing there")
+def _decoded(frames: Iterator[tuple[Path, Frame]], folder: Path) -> Iterator[tuple[Path, Frame]]:
+    """Yield images that can be decoded to their last pixel, with their frames.
+
+    Raises:
+        DatasetError: one cannot.
+    """
+    for image, frame in frames:
         try:
-            frame = yolo.distinct(read(annotation, image.name, *decode(image)))
+            decode(image)
         except ImageFault as error:
-            raise DatasetError(f"{image.name}: {error}") from error
-        shutil.copy2(image, images / image.name)
-        (labels / f"{image.stem}.txt").write_text(yolo.to_text(frame), encoding="utf-8")
-        frames.append(frame)
-    if not frames:
-        raise DatasetError(f"expected images in {source.images}, got none")
-    coco.write(out / "annotations" / f"{split}.json", frames, NAMES)
+            raise DatasetError(f"{image.relative_to(folder)}: {error}") from error
+        yield image, frame
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

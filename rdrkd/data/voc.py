@@ -12,6 +12,7 @@ from defusedxml.ElementTree import ParseError
 from defusedxml.ElementTree import parse as parse_xml
 
 from rdrkd.data import yolo
+from rdrkd.data.names import composed
 from rdrkd.errors import DatasetError, Problem
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
@@ -87,7 +88,7 @@ def read(file: Path, where: str) -> Annotation:
 
 
 def _marked(element: Element, where: str) -> Marked:
-    name = _text(element, "name")
+    name = composed(_text(element, "name"))
     if not name:
         raise ValueError("expected a <name>, got none")
     difficult = _flag(element, "difficult")

@@ -14,14 +14,19 @@ Row = tuple[int, float, float, float, float]
 _TOLERANCE = 0.01  # Ultralytics accepts this much beyond the image's edges
 
 
-def label_path(image: Path) -> Path:
+def label_path(image: Path, home: Path | None = None) -> Path:
     """Return the label file of an image: the last folder `images` becomes `labels`, as Ultralytics does it.
+
+    Args:
+        image: the image.
+        home: a folder above which no folder named `images` counts.
 
     >>> label_path(Path("/d/images/train/a.b.jpg")).as_posix()
     '/d/labels/train/a.b.txt'
     """
-    folder = f"{os.sep}labels{os.sep}".join(str(image).rsplit(f"{os.sep}images{os.sep}", 1))
-    return Path(folder).with_suffix(".txt")
+    above = "" if home is None or not image.is_relative_to(home) else str(home)
+    folder = f"{os.sep}labels{os.sep}".join(str(image)[len(above) :].rsplit(f"{os.sep}images{os.sep}", 1))
+    return Path(above + folder).with_suffix(".txt")
 
 
 def parse_line(line: str, classes: int) -> Row:

@@ -16,7 +16,7 @@ from rdrkd.suffixes import is_kept
 
 _METHODS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
 _CHUNK = 1 << 20
-_ENCRYPTED = 0x1
+_ENCRYPTED, _UTF8 = 0x1, 0x800  # bits of an entry's flags
 
 
 def extract(archive: Path, folder: Path, limits: Limits) -> Counter[str]:
@@ -44,17 +44,42 @@ def _select(opened: zipfile.ZipFile, limits: Limits) -> tuple[list[zipfile.ZipIn
     """Check every entry's name and kind, and pick the ones to unpack."""
     entries = opened.infolist()
     limits.guard_number(len(entries))
-    problems = [Problem(ascii(e.orig_filename), fault) for e in entries if (fault := _fault(e, limits))]
+    if any(entry.filename.endswith("/data.pkl") for entry in entries):
+        raise DatasetError(
+            "expected a dataset, got a model's checkpoint (.pt) under another name; upload it as a model"
+        )
+    for entry in entries:
+        _decode_name(entry)
+    problems = [Problem(ascii(_whole_name(e)), fault) for e in entries if (fault := _fault(e, limits))]
     refuse(problems + duplicates(entry.filename for entry in entries) + _overlaps(entries), limits)
     files = [entry for entry in entries if not entry.is_dir()]
     skipped = Counter(skipped_as(entry.filename) for entry in files if not is_kept(entry.filename))
     return [entry for entry in files if is_kept(entry.filename)], skipped
 
 
+def _decode_name(entry: zipfile.ZipInfo) -> None:
+    """Read a name without the UTF-8 flag as UTF-8 where it can be, as Macs write it, else as code page 437 (ZIP's own).
+
+    The name with which `zipfile` compares the entry's local header, `orig_filename`, stays as it is.
+    """
+    if _whole_name(entry) != entry.orig_filename:
+        entry.filename = _whole_name(entry).partition("\0")[0]
+
+
+def _whole_name(entry: zipfile.ZipInfo) -> str:
+    """Return an entry's name, also what follows a NUL in it."""
+    if entry.flag_bits & _UTF8:
+        return entry.orig_filename
+    try:
+        return entry.orig_filename.encode("cp437").decode()
+    except UnicodeError:
+        return entry.orig_filename
+
+
 def _fault(entry: zipfile.ZipInfo, limits: Limits) -> str | None:
     """Return what is wrong with an entry, by its name and flags alone."""
     kind = stat.S_IFMT(entry.external_attr >> 16)
-    if (fault := name_fault(entry.orig_filename, limits)) is not None:
+    if (fault := name_fault(_whole_name(entry), limits)) is not None:
         return fault
     # Only Unix archives carry a file type; 0 means that none was written down.
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):

@@ -1,7 +1,8 @@
 """The adapters phi: which maps a term compares, and what brings the student's to the teacher's width."""
 
-from torch import nn
+from torch import Tensor, nn
 
+from rdrkd.losses import Unaligned
 from rdrkd.models.levels import Tap
 from rdrkd.spec import FeatureTerm, Term
 
@@ -26,3 +27,8 @@ def adapter(term: Term, student_channels: int, teacher_channels: int) -> nn.Modu
     if term.adapter == "mlp":
         return nn.Sequential(first, nn.ReLU(inplace=True), nn.Conv2d(teacher_channels, teacher_channels, kernel_size=1))
     return first
+
+
+def unaligned(adapter: nn.Module, x: Tensor) -> Unaligned | None:
+    """Return a student map (B, C_s, H, W) with what its adapter does to a cell; None where that is not linear."""
+    return Unaligned(x, adapter.weight.flatten(1), adapter.bias) if isinstance(adapter, nn.Conv2d) else None

@@ -14,8 +14,9 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
+from rdrkd.boxes import Objects
 from rdrkd.diagnostics.probe import Probe
-from rdrkd.distillation.adapters import adapter, adapter_key, taps_of
+from rdrkd.distillation.adapters import adapter, adapter_key, taps_of, unaligned
 from rdrkd.distillation.calibration import Calibrator
 from rdrkd.distillation.crosskd_heads import crosses, crossing_of, mappers
 from rdrkd.distillation.heads import BRANCHES, common, head_of
@@ -107,7 +108,7 @@ class Distiller(DistillationModel):
         precision = _precision(images.device.type)
         with torch.autocast(images.device.type, enabled=False):
             shared = {**self._shared(batch, teacher, predictions, assignments, crossed), "precision": precision}
-            outputs = {name: self._term(name, shared, teacher_maps, aligned) for name in self.weights}
+            outputs = {name: self._term(name, shared, teacher_maps, student_maps, aligned) for name in self.weights}
             self._look(task.sum() / len(images), outputs, len(batch["bboxes"]))
             weights = self.applied
             if self.probe.full:
@@ -208,14 +209,17 @@ class Distiller(DistillationModel):
         """Return the part of the context that all terms have in common."""
         height, width = batch["img"].shape[2:]
         center, size = batch["bboxes"].float().split(2, dim=1)
-        scale = center.new_tensor([width, height, width, height])
+        boxes = torch.cat([center - size / 2, center + size / 2], dim=1)
+        boxes = boxes * center.new_tensor([width, height, width, height])
+        box_image = batch["batch_idx"].long().view(-1)
         predicted = branches(teacher), branches(student)
         names = common(*predicted)
         gains = self._gains(names)
         return {
-            "boxes": torch.cat([center - size / 2, center + size / 2], dim=1) * scale,
-            "box_image": batch["batch_idx"].long().view(-1),
+            "boxes": boxes,
+            "box_image": box_image,
             "imgsz": (height, width),
+            "objects": Objects(boxes, box_image, (height, width)),
             "branches": tuple(
                 Branch(
                     head_of(predicted[0][name], self.teacher_model),
@@ -254,11 +258,16 @@ class Distiller(DistillationModel):
             return {}
         return crosses(self.crossing, self.teacher_model, teacher, student, self._modules_of("adapters"))
 
-    def _term(self, name: str, shared: dict[str, Any], teacher: Maps, aligned: Mapping[str, Tensor]) -> Output:
+    def _term(
+        self, name: str, shared: dict[str, Any], teacher: Maps, student: Maps, aligned: Mapping[str, Tensor]
+    ) -> Output:
         """Compute one term on its taps."""
+        keys = self.adapter_of[name]
+        adapters = self._modules_of("adapters")
         context = Context(
-            teacher={tap[1]: teacher[tap] for tap in self.adapter_of[name]},
-            student={tap[1]: aligned[key] for tap, key in self.adapter_of[name].items()},
+            teacher={tap[1]: teacher[tap] for tap in keys},
+            student={tap[1]: aligned[key] for tap, key in keys.items()},
+            unaligned={tap[1]: found for tap, key in keys.items() if (found := unaligned(adapters[key], student[tap]))},
             **shared,
         )
         return cast(Output, self._modules_of("terms")[name](context))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from rdrkd.boxes import Regions, clip_boxes, rasterise
 from rdrkd.data.pixels import Pixels
@@ -22,7 +23,7 @@ from rdrkd.distillation.adapters import taps_of
 from rdrkd.export.agreement import inputs
 from rdrkd.losses.context import level_name
 from rdrkd.losses.decoupled import level_weight
-from rdrkd.losses.regenerated import level_mask
+from rdrkd.losses.regenerated import compared_at, level_mask
 from rdrkd.models.frozen import frozen
 from rdrkd.models.levels import Tap, forward, levels_of
 from rdrkd.spec import Decoupled, Recipe, Regenerated
@@ -83,10 +84,12 @@ class Overlays:
     def _picture(
         self, term: Decoupled | Regenerated, stride: int, boxes: Tensor, of: Tensor, maps: dict[Tap, Tensor]
     ) -> bytes:
-        size, side = (self._imgsz, self._imgsz), self._imgsz // stride
-        regions: Regions = rasterise(boxes, of, stride, (1, side, side))
+        cell = compared_at(term, stride) if isinstance(term, Regenerated) else stride
+        size, side = (self._imgsz, self._imgsz), self._imgsz // cell
+        regions: Regions = rasterise(boxes, of, cell, (1, side, side))
         if isinstance(term, Regenerated):
-            hidden = 1 - level_mask(term, maps[term.layers, stride], boxes, regions, size)[0, 0]
+            teacher = avg_pool2d(maps[term.layers, stride], cell // stride)
+            hidden = 1 - level_mask(term, teacher, boxes, regions, size)[0, 0]
             return _png(hidden * _VEIL, _KEY)
         weight = level_weight(term, boxes, regions, stride, size)[0]
         # A root, since one tiny object may weigh hundreds of times what a large one does.

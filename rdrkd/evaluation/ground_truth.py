@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rdrkd.data import coco
+from rdrkd.data import coco, yolo
 from rdrkd.data.frames import Frame
 from rdrkd.data.names import image_names
 from rdrkd.errors import DatasetError, Problem
@@ -51,7 +51,7 @@ def from_annotations(file: Path, images: Sequence[LabelledImage], names: Sequenc
     Raises:
         DatasetError: the file is no COCO JSON, or does not fit the images.
     """
-    frames = coco.read(file, names)
+    frames = [yolo.distinct(frame) for frame in coco.read(file, names)]  # as labels count a box that is there twice
     index = {image.path: number for number, image in enumerate(images)}
     used: dict[int, Frame] = {}
     problems = []

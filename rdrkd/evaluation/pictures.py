@@ -50,7 +50,7 @@ def compare(data: Dataset, networks: Mapping[str, Drawn], target: Path, imgsz: i
     files = data.images("val")
     chosen = files[:: max(1, len(files) // _SCENES)][:_SCENES]
     images = [data.read(file) for file in chosen]
-    truth = [_truth(file, image, len(data.names)) for file, image in zip(chosen, images, strict=True)]
+    truth = [_truth(data, file, image) for file, image in zip(chosen, images, strict=True)]
     columns = {"ground truth": truth}
     for name, (path, confidence) in networks.items():
         found = YOLO(str(path)).predict(images, imgsz=imgsz, conf=confidence, iou=0.5, device="cpu", verbose=False)
@@ -63,9 +63,9 @@ def compare(data: Dataset, networks: Mapping[str, Drawn], target: Path, imgsz: i
     return target
 
 
-def _truth(file: Path, image: Picture, classes: int) -> list[Box]:
+def _truth(data: Dataset, file: Path, image: Picture) -> list[Box]:
     height, width = image.shape[:2]
-    frame = yolo.read(yolo.label_path(file), file.name, width, height, classes)
+    frame = yolo.read(data.label(file), file.name, width, height, len(data.names))
     return [(box.label or 0, (box.x, box.y, box.x + box.width, box.y + box.height), None) for box in frame.boxes]
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from rdrkd.errors import PairError
 from rdrkd.losses.amd import AmdTerm
 from rdrkd.losses.bckd import bckd_term
-from rdrkd.losses.context import Branch, Context, Cross, Head, Hidden, Output, level_name
+from rdrkd.losses.context import Branch, Context, Cross, Head, Hidden, Output, Unaligned, level_name
 from rdrkd.losses.crosskd import crosskd_term
 from rdrkd.losses.cwd import cwd_term
 from rdrkd.losses.decoupled import decoupled_term
@@ -46,7 +46,7 @@ from rdrkd.spec import (
     Wsld,
 )
 
-__all__ = ["Branch", "Context", "Cross", "Head", "Hidden", "LossTerm", "Output", "build", "level_name"]
+__all__ = ["Branch", "Context", "Cross", "Head", "Hidden", "LossTerm", "Output", "Unaligned", "build", "level_name"]
 
 
 _FUNCTIONS: dict[type[Any], Callable[[Any, Context], Output]] = {

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from rdrkd.losses.attention import spatial_attention
 from rdrkd.losses.context import Context, Output, level_name
-from rdrkd.losses.generation import generation_block, generative_loss
+from rdrkd.losses.generation import generation_block, generative_loss, rebuild
 from rdrkd.spec.losses import Amd
 
 
@@ -75,7 +75,7 @@ class AmdTerm(nn.Module):
             teacher, student = context.maps(stride)
             mask = attention_mask(teacher, self.term.tau_s, self.term.temperature)
             with context.autocast():
-                generated = level.generator(student * mask)
+                generated = rebuild(level.generator, student, mask, context.unaligned.get(stride))
             rebuilt = level.channels(teacher) * generated.to(teacher.dtype)
             levels[name] = generative_loss(teacher, rebuilt)
             shares[f"{name}/hidden_cells"] = 1 - mask.mean()

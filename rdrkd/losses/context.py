@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from rdrkd.boxes import Objects
 from rdrkd.errors import PairError
 
 
@@ -130,6 +131,21 @@ class Branch:
 
 
 @dataclass(frozen=True)
+class Unaligned:
+    """A student map before its adapter, where that is a 1x1 convolution: A x + c in each cell.
+
+    Attributes:
+        map: (B, C_s, H, W), in the precision in force.
+        weight: A, (C_t, C_s).
+        bias: c, (C_t,), or None.
+    """
+
+    map: Tensor
+    weight: Tensor
+    bias: Tensor | None
+
+
+@dataclass(frozen=True)
 class Context:
     """One batch, seen by teacher and student.
 
@@ -143,6 +159,8 @@ class Context:
         teacher_scores: (B, nc, A) the teacher's class logits, the mean over its branches.
         anchors: stride -> where the anchors of that level of the head lie among the A.
         precision: the type of mixed precision in force; None: there is none.
+        unaligned: stride -> the student map before its adapter, where the adapter is a 1x1 convolution.
+        objects: the boxes on the cells of the levels, for all terms; None: each term finds them by itself.
     """
 
     teacher: dict[int, Tensor]
@@ -154,6 +172,12 @@ class Context:
     teacher_scores: Tensor
     anchors: dict[int, slice]
     precision: torch.dtype | None = None
+    unaligned: dict[int, Unaligned] = field(default_factory=dict)
+    objects: Objects | None = None
+
+    def located(self) -> Objects:
+        """Return the boxes on the cells of the levels."""
+        return self.objects or Objects(self.boxes, self.box_image, self.imgsz)
 
     def autocast(self) -> torch.autocast:
         """Mixed precision for what a term has of a network (procreate modules): loss arithmetic stays outside it."""

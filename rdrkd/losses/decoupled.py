@@ -19,7 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from rdrkd.boxes import Regions, clip_boxes, object_areas, rasterise, visibility
+from rdrkd.boxes import Regions, object_areas, visibility
 from rdrkd.losses.channels import deviation
 from rdrkd.losses.context import Context, Output, level_name
 from rdrkd.spec.losses import Decoupled
@@ -102,12 +102,12 @@ def decoupled_term(term: Decoupled, context: Context) -> Output:
     """Sum over the levels of the mean over images of L_decouple; shares: the background's cells per level."""
     levels: dict[str, Tensor] = {}
     shares: dict[str, Tensor] = {}
-    boxes, image = clip_boxes(context.boxes, context.box_image, context.imgsz)
+    objects = context.located()
     for stride in term.levels:
         teacher, student = context.maps(stride)
         batch, _, height, width = teacher.shape
-        regions = rasterise(boxes, image, stride, (batch, height, width))
-        weight = level_weight(term, boxes, regions, stride, context.imgsz)
+        regions = objects.on(stride, (batch, height, width))
+        weight = level_weight(term, objects.boxes, regions, stride, context.imgsz)
         foreground = regions.union()
         name = level_name(stride)
         if term.standardize:

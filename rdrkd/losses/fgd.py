@@ -23,7 +23,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from rdrkd.boxes import Regions, clip_boxes, rasterise
+from rdrkd.boxes import Regions
 from rdrkd.losses.attention import channel_attention, spatial_attention
 from rdrkd.losses.context import Context, Output, level_name
 from rdrkd.spec.losses import Fgd
@@ -103,12 +103,12 @@ class FgdTerm(nn.Module):
 
     def forward(self, context: Context) -> Output:
         """Each kind of loss by its weight, summed over the levels."""
-        boxes, image = clip_boxes(context.boxes, context.box_image, context.imgsz)
+        objects = context.located()
         parts: dict[str, list[Tensor]] = {}
         for stride in self.term.levels:
             teacher, student = context.maps(stride)
             batch, _, height, width = teacher.shape
-            masks = object_masks(rasterise(boxes, image, stride, (batch, height, width)), self.term.object_cells)
+            masks = object_masks(objects.on(stride, (batch, height, width)), self.term.object_cells)
             for part, value in self._level(level_name(stride), teacher, student, *masks).items():
                 parts.setdefault(part, []).append(value)
         return Output.of({part: torch.stack(values).sum() for part, values in parts.items()})

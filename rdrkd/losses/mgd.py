@@ -15,11 +15,13 @@ with a mean. The official code has an adapter only where the widths differ; here
 torch's generator, which a training seeds at every epoch.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from rdrkd.losses.context import Context, Output, level_name
-from rdrkd.losses.generation import generation_block, generative_loss
+from rdrkd.losses.generation import generation_block, generative_loss, rebuild
 from rdrkd.spec.losses import Mgd
 
 
@@ -46,7 +48,8 @@ class MgdTerm(nn.Module):
             name = level_name(stride)
             teacher, student = context.maps(stride)
             mask = random_mask(student, self.term.mask_ratio)
+            generator = cast(nn.Sequential, self.generators[name])
             with context.autocast():
-                rebuilt = self.generators[name](student * mask)
+                rebuilt = rebuild(generator, student, mask, context.unaligned.get(stride))
             levels[name] = generative_loss(teacher, rebuilt.to(teacher.dtype))
         return Output.of(levels)

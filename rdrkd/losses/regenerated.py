@@ -15,22 +15,29 @@ The masks carry no gradient. What is hidden is what must be regenerated: cells a
 above the average, and every cell of a tiny object.
 """
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
-from rdrkd.boxes import Regions, clip_boxes, object_areas, rasterise, visibility
+from rdrkd.boxes import Regions, object_areas, visibility
 from rdrkd.losses.attention import channel_attention, spatial_attention
 from rdrkd.losses.channels import deviation
-from rdrkd.losses.context import Context, Output, level_name
-from rdrkd.losses.generation import Form, generation_block
+from rdrkd.losses.context import Context, Output, Unaligned, level_name
+from rdrkd.losses.generation import Form, generation_block, rebuild
 from rdrkd.spec.losses import Regenerated
 
 
 def tiny_objects(areas: Tensor, regions: Regions, tau_area: float) -> Tensor:
     """Mark the cells of tiny objects, (B, 1, H, W) bool, for object areas (Q,) in the unit of tau_area."""
     return regions.select(areas < tau_area).union().unsqueeze(1)
+
+
+def compared_at(term: Regenerated, stride: int) -> int:
+    """Return the px per cell at which the maps of a stride are compared."""
+    return 2 * stride if stride == 4 and term.halve_p2 else stride
 
 
 def spatial_mask(attention: Tensor, tiny: Tensor, tau_s: float) -> Tensor:
@@ -95,9 +102,12 @@ class ProcreateModules(nn.Module):
         self.channel = generation_block(channels, channel_kernel)
         self.fusion = nn.Parameter(torch.ones(2)) if fusion == "learned" else None
 
-    def forward(self, student: Tensor, mask_s: Tensor, mask_c: Tensor) -> Tensor:
-        """F_new (B, C, H, W) of the aligned student map (B, C, H, W) and the masks (B, 1, H, W), (B, C, 1, 1)."""
-        by_cell, by_channel = self.spatial(student * mask_s), self.channel(student * mask_c)
+    def forward(self, student: Tensor, mask_s: Tensor, mask_c: Tensor, before: Unaligned | None = None) -> Tensor:
+        """F_new (B, C, H, W) of the aligned student map (B, C, H, W) and the masks (B, 1, H, W), (B, C, 1, 1).
+
+        With the map `before` its adapter the first convolution may run at the student's width.
+        """
+        by_cell, by_channel = rebuild(self.spatial, student, mask_s, before), self.channel(student * mask_c)
         if self.fusion is not None:
             by_cell, by_channel = self.fusion[0] * by_cell, self.fusion[1] * by_channel
         # Eq. 5
@@ -124,20 +134,33 @@ class RegeneratedTerm(nn.Module):
         """Sum over the levels of the mean over images of L_mask; shares: hidden cells and channels per level."""
         levels: dict[str, Tensor] = {}
         shares: dict[str, Tensor] = {}
-        boxes, image = clip_boxes(context.boxes, context.box_image, context.imgsz)
+        objects = context.located()
         for stride in self.term.levels:
             name = level_name(stride)
-            teacher, student = context.maps(stride)
+            teacher, student, before, cell = self._maps(context, stride)
             batch, _, height, width = teacher.shape
-            regions = rasterise(boxes, image, stride, (batch, height, width))
-            mask_s = level_mask(self.term, teacher, boxes, regions, context.imgsz)
+            regions = objects.on(cell, (batch, height, width))
+            mask_s = level_mask(self.term, teacher, objects.boxes, regions, context.imgsz)
             mask_c = channel_mask(channel_attention(teacher, self.term.temperature), self.term.tau_c)
             with context.autocast():
-                rebuilt = self.procreate[name](student, mask_s, mask_c)
+                rebuilt = self.procreate[name](student, mask_s, mask_c, before)
             rebuilt = rebuilt.to(teacher.dtype)
             if self.term.standardize:
                 teacher, rebuilt = (x / deviation(teacher) for x in (teacher, rebuilt))
-            weight = cell_weight(visibility(boxes, stride), regions) if self.term.by_visibility else None
+            weight = cell_weight(visibility(objects.boxes, cell), regions) if self.term.by_visibility else None
             levels[name] = regenerated_loss(teacher, rebuilt, self.term.reduction, weight)
             shares |= {f"{name}/hidden_cells": 1 - mask_s.mean(), f"{name}/hidden_channels": 1 - mask_c.mean()}
         return Output.of(levels, shares)
+
+    def _maps(self, context: Context, stride: int) -> tuple[Tensor, Tensor, Unaligned | None, int]:
+        """Return the level's maps, the student's also before its adapter, and the px per cell.
+
+        The mean over 2 x 2 cells and the adapter may come in either order.
+        """
+        teacher, student = context.maps(stride)
+        before = context.unaligned.get(stride)
+        cell = compared_at(self.term, stride)
+        if cell == stride:
+            return teacher, student, before, cell
+        halved = before and replace(before, map=avg_pool2d(before.map, 2))
+        return avg_pool2d(teacher, 2), avg_pool2d(student, 2), halved, cell

@@ -49,6 +49,8 @@ def foreign_type(error: BaseException) -> str | None:
     messages = " ".join(str(each) for each in (error, error.__cause__, error.__context__) if each is not None)
     if (found := re.search(r"GLOBAL ([A-Za-z_][\w.]{0,99})", messages)) is None:
         return None
+    if found[1].startswith("torch.nn.parallel"):
+        return _refusal("a network wrapped for several devices (DataParallel)", "save its `module` with Ultralytics")
     what = "a YOLOv5 or YOLOv7 checkpoint of its own repository" if found[1].startswith("models.") else "foreign code"
     advice = "train or convert it with the `ultralytics` package; code in a checkpoint is never run"
     return _refusal(f"{what} (it refers to {found[1]})", advice)
@@ -122,6 +124,9 @@ def _held(found: Any) -> tuple[str, str]:
         return f"an Ultralytics model for {_TASKS[kind]} ({kind})", "train or download one for detection"
     if isinstance(found, nn.Module):
         layers = getattr(found, "model", None)
+        if isinstance(found, nn.Sequential) and type(found[-1]).__name__ == "Detect":
+            what = "the bare layers of a network, without class names and configuration"
+            return what, "save the whole model with Ultralytics (`YOLO(...).save('name.pt')`), not with `torch.save`"
         head = type(layers[-1]).__name__ if isinstance(layers, nn.Sequential) and len(layers) else kind
         if head in _HEADS:
             advice = "YOLOv8, YOLO11 and YOLO26 detectors can be used"

@@ -20,6 +20,7 @@ from rdrkd.files import write_atomically
 from rdrkd.models import size_limits
 from rdrkd.models.architectures import build, name_of
 from rdrkd.models.foreign_files import foreign_type, refusal_of_content, refusal_of_file
+from rdrkd.models.misfit import misfit
 from rdrkd.ultralytics_adapter import (
     ULTRALYTICS_VERSION,
     Detect,
@@ -87,7 +88,7 @@ def _load_checkpoint(path: Path) -> LoadedModel:
             found = _detector(checkpoint)
             size_limits.check_tree(found)
             names, tensors = _class_names(found), found.float().state_dict()
-            imgsz, configuration = _imgsz(checkpoint), found.yaml
+            imgsz, configuration = _imgsz(checkpoint), _configuration(found)
         except ModelError:
             raise
         except Exception as error:  # whatever a damaged or hostile file makes the reader raise
@@ -97,6 +98,12 @@ def _load_checkpoint(path: Path) -> LoadedModel:
             raise ModelError(f"expected an Ultralytics checkpoint, got one that cannot be read: {detail}") from error
     size_limits.check_configuration(configuration, len(tensors))
     return replace(_rebuild(configuration, names, tensors), imgsz=imgsz)
+
+
+def _configuration(found: DetectionModel) -> Mapping[str, Any]:
+    if (configuration := getattr(found, "yaml", None)) is None:
+        raise ModelError("expected an Ultralytics checkpoint, got a network without its configuration (`yaml`)")
+    return dict(configuration) if isinstance(configuration, Mapping) else configuration
 
 
 def _imgsz(checkpoint: Mapping[str, Any]) -> int | None:
@@ -139,14 +146,24 @@ def _first(error: BaseException) -> str:
 
 def _class_names(model: DetectionModel) -> tuple[str, ...]:
     names = getattr(model, "names", None)
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
-        names = [names[index] for index in range(len(names))]
+    if isinstance(names, dict) and len(names) <= _MOST_CLASSES:
+        numbers = {str(key).removesuffix(".0").strip(): name for key, name in names.items() if type(key) is not bool}
+        in_order = [numbers.get(str(index)) for index in range(len(names))]
+        if any(name is None for name in in_order):
+            came = ", ".join(ascii(key)[:40] for key in list(names)[:10])
+            raise ModelError(f"expected class names under the numbers 0 to {len(names) - 1}, got the keys {came}")
+        names = in_order
     if not isinstance(names, list | tuple) or not 0 < len(names) <= _MOST_CLASSES:
-        raise ModelError(f"expected class names 0..n-1, got {type(names).__name__}")
-    called = tuple(str(name) for name in names)
+        raise ModelError(f"expected class names by class number, got {type(names).__name__}")
+    called = tuple(_normal(str(name)) for name in names)
     if odd := next((name for name in called if not _is_a_name(name)), None):
         raise ModelError(f"expected class names of at most {_LONGEST_NAME} printable characters, got {ascii(odd)[:80]}")
     return called
+
+
+def _normal(name: str) -> str:
+    """Return a name as datasets give theirs: composed (NFC), without surrounding spaces."""
+    return unicodedata.normalize("NFC", name).strip()
 
 
 def _is_a_name(text: str) -> bool:
@@ -155,12 +172,9 @@ def _is_a_name(text: str) -> bool:
 
 def _rebuild(cfg: Mapping[str, Any], names: tuple[str, ...], tensors: Mapping[str, Tensor]) -> LoadedModel:
     model = _build_like(cfg, names, tensors)
-    try:
-        model.load_state_dict(dict(tensors))
-    except RuntimeError as error:
-        raise ModelError(
-            f"expected the tensors of the file's own configuration, got others (fused weights?): {_first(error)}"
-        ) from error
+    if (fault := misfit(model.state_dict(), tensors, names)) is not None:
+        raise ModelError(fault)
+    model.load_state_dict(dict(tensors))
     if not all(value.isfinite().all() for value in model.state_dict().values()):
         raise ModelError("expected finite weights, got NaN or infinity")
     return LoadedModel(model.float(), names, name_of(model))
@@ -196,7 +210,7 @@ def _load_safetensors(path: Path) -> LoadedModel:
         raise ModelError(f"expected a safetensors file, got one that cannot be read: {_first(error)}") from error
     if not isinstance(metadata, dict) or not isinstance(metadata.get("names"), list):
         raise ModelError(f"expected header metadata `{_METADATA}` with `architecture` and `names`, got none")
-    names = tuple(str(name) for name in metadata["names"])
+    names = tuple(_normal(str(name)) for name in metadata["names"])
     if not 0 < len(names) <= _MOST_CLASSES:
         raise ModelError(f"expected 1 to {_MOST_CLASSES} class names, got {len(names)}")
     return _rebuild(build(str(metadata.get("architecture")), names).yaml, names, tensors)

@@ -80,15 +80,15 @@ def _difference(student: float | None, alone: float | None) -> float | None:
 def _summary(student: dict[str, Any], alone: dict[str, Any] | None, difference: dict[str, float | None] | None) -> str:
     if alone is None or difference is None:
         return (
-            "Nobody knows whether the teacher helped: the student was not trained alone. `baseline: true` does that in "
-            "the same job."
+            "Nothing is known about the gain, because the student was not trained alone. `baseline: true` does "
+            "that in the same job."
         )
     gain = difference["AP"]
     if gain is None:
-        return "There is nothing to find in the images, so the networks cannot be compared."
+        return "The images contain no objects, so the networks cannot be compared."
     much = "as good as" if abs(gain) < 0.05 else f"{abs(gain):.1f} points {'better' if gain > 0 else 'worse'} than"
     return (
         f"In this one run the distilled student (AP {student['AP']:.1f}) is {much} the same student trained alone "
-        f"(AP {alone['AP']:.1f}). One seed is one throw: seeds alone often differ by a point or more. `rdrkd study` "
+        f"(AP {alone['AP']:.1f}). One seed proves nothing: seeds alone often differ by a point or more. `rdrkd study` "
         "repeats the comparison with several seeds and gives an interval."
     )

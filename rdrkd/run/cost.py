@@ -53,6 +53,9 @@ def recipes() -> dict[str, Recipe]:
         **{f"term {term.name}": of(term) for term in base.terms},
         **{f"regenerated P{stride.bit_length() - 1}": of(Regenerated(levels=(stride,))) for stride in LEVELS},
         "option bottleneck": of(Regenerated(generation="bottleneck"), *others),
+        "option half": of(Regenerated(generation="half"), *others),
+        "option P2 halved": of(Regenerated(halve_p2=True), *others),
+        "option bottleneck, P2 halved": of(Regenerated(generation="bottleneck", halve_p2=True), *others),
         "option separable": of(Regenerated(generation="separable"), *others),
         "option without P2": of(Regenerated(levels=without_p2), Decoupled(levels=without_p2), Responsive()),
         "option bottleneck, without P2": of(

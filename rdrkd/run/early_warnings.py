@@ -27,6 +27,6 @@ def _sides(dataset: Dataset) -> list[float]:
     for file in images[:: -(-len(images) // _SAMPLED)]:
         with quiet_decoders():
             width, height = size_of(file)
-        labels = yolo.read_file(yolo.label_path(file), width, height, len(dataset.names), file.name)
+        labels = yolo.read_file(dataset.label(file), width, height, len(dataset.names), file.name)
         found += [sqrt(box.width * box.height) / max(width, height) for box in labels.boxes]
     return found

@@ -82,10 +82,13 @@ class Regenerated(FeatureTerm):
     fusion: Literal["sum", "learned"] = Field(
         "sum", description="how the two procreate modules' maps are joined (Eq. 5)"
     )
-    generation: Literal["full", "bottleneck", "separable"] = Field(
+    generation: Literal["full", "half", "bottleneck", "separable"] = Field(
         "full",
-        description="the spatial procreate module: MGD's two 3x3 convolutions, the same a quarter as wide between "
-        "them, or each taken apart into one per channel and one across the channels",
+        description="the spatial procreate module: MGD's two 3x3 convolutions, the same half or a quarter as wide "
+        "between them, or each taken apart into one per channel and one across the channels",
+    )
+    halve_p2: bool = Field(
+        False, description="compare the maps of stride 4 at half resolution, by the mean over 2 x 2 cells"
     )
     standardize: bool = Field(
         False, description="divide each channel of both maps by the teacher's deviation in the batch: all count alike"

@@ -71,7 +71,7 @@ class JobOutput(_Reference):
         max_length=300,
         pattern=TEXT,
         description="a job: its id `job_...` or the unique beginning of it, or a name that no other job has. The "
-        "service replaces it by the id that it means at that moment",
+        "service resolves it to an id on submission",
     )
 
 
@@ -92,7 +92,7 @@ class Pretrained(_Reference):
 
     architecture: Literal[OFFICIAL] = Field(description="name of official weights")  # type: ignore[valid-type]
     pretrained: Literal[True] = Field(
-        description="official weights; whoever runs the job downloads them, or finds them in its folder of them"
+        description="official weights, which the machine that runs the job downloads or has in a folder"
     )
 
 

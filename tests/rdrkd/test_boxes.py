@@ -8,7 +8,17 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.ops import box_iou, distance_box_iou_loss, generalized_box_iou_loss
 
-from rdrkd.boxes import CELLS_AT_ONCE, Regions, box_areas, clip_boxes, eiou_loss, giou_loss, object_areas, rasterise
+from rdrkd.boxes import (
+    CELLS_AT_ONCE,
+    Objects,
+    Regions,
+    box_areas,
+    clip_boxes,
+    eiou_loss,
+    giou_loss,
+    object_areas,
+    rasterise,
+)
 
 HEIGHT, WIDTH = 5, 7  # cells
 
@@ -297,3 +307,13 @@ def test_giou_pulls_an_inverted_box_back(inverted: tuple[float, ...]) -> None:
     assert box.grad is not None
     assert box.grad[0, 0] > 0  # descending moves the near side back ...
     assert box.grad[0, 2] < 0  # ... and the far one out
+
+
+def test_objects_are_found_once_on_each_level() -> None:
+    objects = Objects(torch.tensor([[-4.0, 0.0, 9.0, 16.0], [70.0, 0.0, 80.0, 9.0]]), torch.tensor([0, 0]), (64, 64))
+    assert objects.boxes.tolist() == [[0, 0, 9, 16]]  # clipped; the other lies outside
+    regions = objects.on(8, (1, 8, 8))
+    assert regions.ranges.tolist() == [[0, 0, 2, 2]]
+    assert objects.on(8, (1, 8, 8)) is regions
+    assert regions.union() is regions.union()
+    assert objects.on(16, (1, 4, 4)).ranges.tolist() == [[0, 0, 1, 1]]

@@ -24,9 +24,9 @@ def _file_responses(*media_types: str) -> dict[int | str, dict[str, Any]]:
     content = {"content": dict.fromkeys(media_types, BYTES)}
     return {
         200: {"description": "the whole file", **content},
-        206: {"description": "the asked range", **content},
+        206: {"description": "the requested range", **content},
         304: {"description": "the client has this version"},
-        307: {"description": "files lie in a bucket, which hands out this one at `Location` for a short while"},
+        307: {"description": "redirect to a presigned URL of the bucket, valid for a short time"},
         **refusals(BadRequest, NotFound, NotReady, Gone, RangeNotSatisfiable, Invalid),
     }
 
@@ -56,7 +56,7 @@ def get_job_weights(
     "/artifacts",
     operation_id="list_job_artifacts",
     response_model=Artifacts,
-    responses={304: {"description": "the client's list is the newest"}, **refusals(NotFound)},
+    responses={304: {"description": "the client's copy is current"}, **refusals(NotFound)},
 )
 def list_job_artifacts(
     job_id: str, work: Work, response: Response, if_none_match: IfNoneMatch = None

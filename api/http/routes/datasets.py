@@ -48,10 +48,10 @@ _BYTES = {"content": {"image/jpeg": {"schema": {"type": "string", "format": "bin
 _PREVIEW: dict[str, Any] = {
     "response_class": Response,
     "responses": {
-        200: {"description": "the whole picture", **_BYTES},
-        206: {"description": "the asked range", **_BYTES},
-        304: {"description": "the client has it"},
-        307: {"description": "files lie in a bucket, which hands out this one at `Location` for a short while"},
+        200: {"description": "the complete image", **_BYTES},
+        206: {"description": "the requested range", **_BYTES},
+        304: {"description": "the client's copy is current"},
+        307: {"description": "redirect to a presigned URL of the bucket, valid for a short time"},
         **refusals(BadRequest, NotFound, NotReady, Gone, RangeNotSatisfiable),
     },
 }

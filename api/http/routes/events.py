@@ -1,4 +1,4 @@
-"""Endpoint of a job's events: a list, or a stream that goes on while the job does."""
+"""Endpoint of a job's events: a list, or a stream until the job ends."""
 
 from functools import partial
 from typing import Annotated, Any

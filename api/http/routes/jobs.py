@@ -100,8 +100,9 @@ async def get(
 ) -> Response:
     """Read one job: status, phase, epoch, ETA, last metrics, warnings, reason.
 
-    Poll with If-None-Match: a 304 costs little. With `wait` the answer comes as soon as the job has another version
-    than that, without If-None-Match another status, or has ended, and else when the time is over.
+    To poll cheaply, send If-None-Match: the response is 304 while the job is unchanged. With `wait`, the response is
+    delayed until the job differs from that version (without If-None-Match: changes its status), has ended, or the time
+    is up.
     """
     read = reading(request)
     if wait:

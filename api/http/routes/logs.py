@@ -1,4 +1,4 @@
-"""Endpoint of a job's logs: text, JSON, or a stream that goes on while the job does."""
+"""Endpoint of a job's logs: text, JSON, or a stream until the job ends."""
 
 from functools import partial
 from typing import Annotated, Any
@@ -26,7 +26,7 @@ router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], route_class=Route)
 TEXT = "text/plain"
 CURSOR = form(r"^[0-9]{1,9}-[0-9]{1,9}$", "`next` of the previous response, such as 1-20")
 MOST_ATTEMPT = 2**31 - 1  # the column's
-Tail = Annotated[int, Query(ge=1, le=10_000, description="only the last lines, so many; a stream begins with them")]
+Tail = Annotated[int, Query(ge=1, le=10_000, description="number of last lines to return; a stream starts with them")]
 After = Annotated[str, Query(pattern=CURSOR, description="`next` of the previous response, or the `id` of an event")]
 Attempt = Annotated[int, Query(ge=1, le=MOST_ATTEMPT, description="only of this attempt")]
 LastEventId = Annotated[
@@ -40,7 +40,7 @@ STRING: dict[str, Any] = {"schema": {"type": "string"}}
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {TEXT: STRING, STREAM: STRING, JSON: {"schema": {"$ref": "#/components/schemas/LogPage"}}},
-        "description": "lines, oldest first; `Link: <...>; rel=next` leads to what comes after them",
+        "description": "lines, oldest first; `Link: <...>; rel=next` is the next page",
         "model": LogPage,
     },
     204: {"description": "of a stream: the job has ended, and the client has everything"},

@@ -95,7 +95,7 @@ async def copied(request: Request, job_id: str, body: Registration | None = None
 
 def _copy(store: Storage, weights: Artifact, path: Path) -> Stored:
     if not store.copy_to(weights.key, weights.sha256, path):
-        raise Gone(f"expected {weights.name} in the file store, got nothing sound there: it was removed")
+        raise Gone(f"expected {weights.name} in the file store, but it has been removed or is damaged")
     return store.adopt(path, weights.sha256, ".pt")
 
 
@@ -147,7 +147,7 @@ def move_model_alias(model_id: str, alias: AliasPath, work: Work) -> ModelView:
     status_code=204,
     operation_id="delete_model_alias",
     response_class=Response,
-    responses={204: {"description": "forgotten"}, **refusals(CrossSite, NotFound, Invalid)},
+    responses={204: {"description": "deleted"}, **refusals(CrossSite, NotFound, Invalid)},
 )
 def delete_model_alias(model_id: str, alias: AliasPath, work: Work) -> Response:
     """Remove an alias from this version."""

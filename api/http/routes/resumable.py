@@ -188,6 +188,6 @@ def _shown(row: ResumableUpload, arriving: Partial, there: int | None, answer: R
     """
     offset = row.length if row.created else there
     if offset is None:
-        raise Gone("expected an upload that goes on, got one that was abandoned: begin anew")
+        raise Gone("expected an active upload, got an aborted one: start a new upload")
     answer.headers.update(resumable_headers.state_of(row, arriving, offset))
     return UploadView.of(row, offset)

@@ -28,14 +28,14 @@ async def take_piece(request: Request, upload_id: str) -> str:
         WrongOffset: the piece begins elsewhere than where the last one ended.
         UploadBusy: another request is sending.
         TooLarge: the body goes beyond the announced length.
-        QuotaExceeded: the upload was abandoned, and its owner has stored too much since for it to go on.
+        QuotaExceeded: the upload had expired, and its owner's quota no longer allows it.
         StorageFull: the disk has no room for the piece; what has come stays.
     """
     version_of(request)
     offset = _offset(request)
     length, _, owner = await _announced(request, upload_id)
     partial = Partial(request.app.state.storage, upload_id)
-    # Its owner's quota counts the whole upload already, and goes on to do so for as long as pieces come.
+    # Its owner's quota already counts the whole upload, and continues to while pieces arrive.
     room = Reserving(
         request, owner, upload_id, counted=False, also=lambda session: service.go_on(session, upload_id, owner)
     )
@@ -48,10 +48,10 @@ async def take_piece(request: Request, upload_id: str) -> str:
                 )
             await _append(request, file, length - offset, room)
     except Busy:
-        raise UploadBusy("expected one request at a time to send to an upload, got another") from None
+        raise UploadBusy("expected one request at a time to send data to an upload, got a second one") from None
     except FileNotFoundError:
         if offset < length:  # else it is complete, and has become what it was announced as
-            raise Gone("expected an upload that goes on, got one that was abandoned or is complete") from None
+            raise Gone("expected an active upload, got one that was aborted or is complete") from None
     finally:
         await room.release(lambda session: service.count(session, upload_id))
     return upload_id
@@ -74,13 +74,13 @@ async def _append(request: Request, file: IO[bytes], missing: int, room: Reservi
     announced = request.headers.get("content-length", "")
     if announced.isdecimal():
         if int(announced) > missing:
-            raise TooLarge(f"expected at most the {missing} bytes that are missing, got a body of {announced}")
+            raise TooLarge(f"expected at most the {missing} missing bytes, got a body of {announced}")
         await room.cover(file.tell() + int(announced))
     pending = bytearray()
     try:
         async for chunk in request.stream():
             if len(chunk) > missing:
-                raise TooLarge("expected at most the bytes that are missing, got more")
+                raise TooLarge("expected at most the missing bytes, got more")
             missing -= len(chunk)
             pending += chunk
             if len(pending) >= CHUNK:

@@ -1,1 +1,1 @@
-"""Artifacts: the files that a job leaves, handed out from the first checkpoint on."""
+"""Artifacts: the files that a job publishes, available from its first checkpoint on."""

@@ -23,7 +23,7 @@ class ArtifactView(BaseModel):
 
     @classmethod
     def of(cls, row: Artifact) -> Self:
-        """Show a row."""
+        """Build the view of a row."""
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
         link = f"/v1/jobs/{row.job_id}/artifacts/{row.name}"
         return cls(**shown, media_type=media_type(row.name), link=link)

@@ -1,4 +1,4 @@
-"""Which of a job's files is handed out. Functions take the request's session and never commit."""
+"""Find the file of a job to serve. Functions take the request's session and never commit."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -10,7 +10,7 @@ from api.tables.jobs import Artifact, Job
 
 
 def newest(session: Session, job_id: str) -> tuple[Job, list[Artifact]]:
-    """Read the newest version of every file that a job has published, by name; of its resume state nobody hears.
+    """Read the newest version of every published file of a job, by name, except its resume state.
 
     Raises:
         NotFound: there is no such job.
@@ -34,12 +34,12 @@ def named(session: Session, job_id: str, name: str) -> tuple[Job, Artifact]:
     """
     job, files = newest(session, job_id)
     if not files:
-        raise NotReady(f"expected a job that has published a file, got one that is {job.status} without any")
+        raise NotReady(f"expected a job that has published a file, got one that is {job.status} and has none")
     for artifact in files:
         if artifact.name == name:
             return job, artifact
     there = ", ".join(artifact.name for artifact in files[:20])
-    raise NotFound(f"expected the name of a file that the job has published ({there}), got another")
+    raise NotFound(f"expected the name of a file that the job has published ({there}), got a different name")
 
 
 def weights(session: Session, job_id: str, name: str) -> tuple[Job, Artifact]:
@@ -52,5 +52,5 @@ def weights(session: Session, job_id: str, name: str) -> tuple[Job, Artifact]:
     job = jobs.get(session, job_id)
     artifact = newest_weights(session, job_id, name)
     if artifact is None:
-        raise NotReady(f"expected a job that has written a checkpoint, got one that is {job.status} without any")
+        raise NotReady(f"expected a job that has written a checkpoint, got one that is {job.status} and has none")
     return job, artifact

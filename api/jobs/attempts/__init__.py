@@ -1,1 +1,1 @@
-"""Attempts: each run of a worker on a job, and the checkpoints that they have left."""
+"""Attempts: each run of a worker on a job, and the stored checkpoints."""

@@ -57,7 +57,7 @@ class CheckpointView(BaseModel):
 
     @classmethod
     def of(cls, kept: Kept) -> Self:
-        """Show a checkpoint."""
+        """Build the view of a checkpoint."""
         return cls(
             **{field: getattr(kept.row, field) for field in ("epoch", "attempt", "metrics", "created_at")},
             files=[CheckpointFile.model_validate(file) for file in kept.files],

@@ -1,4 +1,4 @@
-"""When which worker had a job, and how that ended; and the checkpoints that are left. No function commits."""
+"""A job's attempts and stored checkpoints. No function commits."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ class Outcome(StrEnum):
     SUCCEEDED = "succeeded"  # and the job with it
     FAILED = "failed"  # and the job with it
     CANCELLED = "cancelled"  # and the job with it
-    PAUSED = "paused"  # its owner holds the job back
+    PAUSED = "paused"  # the job was paused
     GIVEN_BACK = "given_back"  # the worker was drained, cut off from the database or without room, and said so
     LOST = "lost"  # the worker stopped renewing its lease
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A checkpoint with the files that are still in the storage; of its resume state nobody hears."""
+    """A checkpoint with the files that are still stored, except its resume state."""
 
     row: JobCheckpoint
     files: list[Artifact]
@@ -37,19 +37,19 @@ class Kept:
 
 
 def begin(session: Session, job_id: str, attempt: int, worker: str) -> None:
-    """Note that a worker has taken a job."""
+    """Record that a worker has claimed a job."""
     session.add(JobAttempt(job_id=job_id, attempt=attempt, worker=worker))
     session.flush()
 
 
 def end(session: Session, job_id: str, outcome: Outcome, reason: str | None = None, message: str | None = None) -> None:
-    """Note how the attempt ended that a job is at; one that has ended keeps its end."""
+    """Record how a job's current attempt ended; an attempt that has ended keeps its outcome."""
     going_on = update(JobAttempt).where(JobAttempt.job_id == job_id, JobAttempt.ended_at.is_(None))
     session.execute(going_on.values(ended_at=now(), outcome=outcome, reason=reason, message=message))
 
 
 def given_back_in_a_row(session: Session, job_id: str, reason: str) -> int:
-    """Count the newest of a job's ended attempts that were given back for one reason."""
+    """Count how many of a job's latest attempts in a row were returned to the queue for this reason."""
     ended = select(JobAttempt.outcome, JobAttempt.reason).where(
         JobAttempt.job_id == job_id, JobAttempt.ended_at.is_not(None)
     )
@@ -64,14 +64,14 @@ def of(session: Session, job_id: str) -> list[JobAttempt]:
 
 
 def keep(session: Session, job_id: str, attempt: int, checkpoint: Checkpoint) -> None:
-    """Note what a trainer says of a checkpoint; safe to repeat."""
+    """Record a checkpoint that the trainer reported; safe to repeat."""
     row = JobCheckpoint(job_id=job_id, attempt=attempt, epoch=checkpoint.epoch)
     row.is_best, row.metrics = checkpoint.is_best, checkpoint.metrics
     session.merge(row)
 
 
 def forget(session: Session, job_id: str, which: Iterable[tuple[int, int]]) -> None:
-    """Forget checkpoints, each given as (attempt, epoch), whose files go."""
+    """Delete the rows of checkpoints, given as (attempt, epoch), whose files are deleted."""
     which = list(which)
     if not which:
         return
@@ -80,7 +80,7 @@ def forget(session: Session, job_id: str, which: Iterable[tuple[int, int]]) -> N
 
 
 def checkpoints(session: Session, job_id: str) -> list[Kept]:
-    """Read the checkpoints that are left, newest first."""
+    """Read the stored checkpoints, newest first."""
     newest_first = (JobCheckpoint.attempt.desc(), JobCheckpoint.epoch.desc())
     rows = session.scalars(select(JobCheckpoint).where(JobCheckpoint.job_id == job_id).order_by(*newest_first)).all()
     files: dict[tuple[int, int], list[Artifact]] = {(row.attempt, row.epoch): [] for row in rows}

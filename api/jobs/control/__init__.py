@@ -1,1 +1,1 @@
-"""Control: what the owner of a job does with it once it is there."""
+"""Control: the owner's operations on an existing job."""

@@ -19,7 +19,7 @@ WEIGHTS = ("student.pt", "student.safetensors")
 
 
 def delete_job(session: Session, job_id: str) -> list[str]:
-    """Delete a job with all that it has left; give the notes of the files to remove once this is committed.
+    """Delete a job with everything that it produced; return the records of the files to delete after the commit.
 
     Raises:
         NotFound: there is no such job.
@@ -30,14 +30,14 @@ def delete_job(session: Session, job_id: str) -> list[str]:
     keys = session.scalars(select(Artifact.key).where(Artifact.job_id == job_id)).all()
     if not transitions.delete(session, job):
         job = get_or_404(session, Job, job_id, populate_existing=True)
-        raise NotEnded(f"expected a job that stays as it is, got one that is {job.status} since")
+        raise NotEnded(f"expected an unchanged job, but it has meanwhile become {job.status}")
     if user_of(session, job_id, going_on=True) is not None:  # it held the row until it was committed
-        raise InUse("expected a job that nothing needs, got one that another job has named just now")
+        raise InUse("expected a job that nothing refers to, but another job has just referred to it")
     return deletions.note(session, [*keys, f"jobs/{job_id}"])  # the folder, too: an attempt that was killed left more
 
 
 def strip_job(session: Session, job_id: str) -> tuple[Job, list[str]]:
-    """Delete all that a job has left but its newest weights; give it, and the notes of the files to remove.
+    """Delete everything that a job produced but its newest weights; return it, and the records of files to delete.
 
     Its row stays, since the weights are its own; one that was paused is cancelled.
 
@@ -49,7 +49,7 @@ def strip_job(session: Session, job_id: str) -> tuple[Job, list[str]]:
         lifecycle.request_cancel(session, job_id)
         session.refresh(job)
     if not transitions.strip(session, job):
-        raise NotEnded(f"expected a job that stays as it is, got one that is {job.status} since")
+        raise NotEnded(f"expected an unchanged job, but it has meanwhile become {job.status}")
     kept = [row.id for name in WEIGHTS if (row := newest_weights(session, job_id, name)) is not None]
     for table in _of_jobs():
         session.execute(delete(table).where(table.c.job_id == job_id))
@@ -62,7 +62,7 @@ def _deletable(session: Session, job_id: str, keep_weights: bool) -> Job:
     if job.status not in DELETABLE:
         raise NotEnded(f"expected a job that has ended or is paused, got one that is {job.status}")
     if (user := dependents.of_job(session, job, keep_weights)) is not None:
-        raise InUse(f"expected a job that nothing needs, got one that is needed by {user}")
+        raise InUse(f"expected a job that nothing refers to, but it is needed by {user}")
     return job
 
 

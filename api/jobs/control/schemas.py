@@ -1,4 +1,4 @@
-"""What the owner asks of a job that is there."""
+"""Requests to control an existing job."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""What the owner does with a job that is there. Functions take the request's session and never commit."""
+"""The owner's operations on an existing job. Functions take the request's session and never commit."""
 
 import re
 
@@ -15,16 +15,16 @@ from api.tables.job_inputs import blocked
 from api.tables.jobs import Job
 from api.tables.states import ENDED_EARLY, Status
 
-TRIES = 5  # of a change that does not mind what the job has become in the meantime
+TRIES = 5  # of a change that is independent of the job's version
 EPOCHS = ("distill", "train")  # kinds that have epochs, and so checkpoints
 
 
 def retry(session: Session, job_id: str, scratch: bool) -> Job:
-    """Let a job that has failed or was cancelled go on, from its newest checkpoint or from scratch.
+    """Retry a job that failed or was cancelled, from its newest checkpoint or from scratch.
 
     Raises:
         NotFound: there is no such job.
-        NotRetryable: it has ended otherwise or not at all, another job goes on in its place, or it can never start.
+        NotRetryable: it has neither failed nor been cancelled, another job has replaced it, or it can never start.
         QuotaExceeded: its owner has too many queued jobs, or stored too much.
     """
     job = jobs.get(session, job_id)
@@ -32,19 +32,19 @@ def retry(session: Session, job_id: str, scratch: bool) -> Job:
         raise NotRetryable(f"expected a job that has failed or was cancelled, got one that is {job.status}")
     successor = session.scalar(select(Job.id).where(Job.continues == job_id).limit(1))
     if successor is not None:
-        raise NotRetryable(f"expected a job that no other goes on from, got one that {successor} goes on from")
+        raise NotRetryable(f"expected a job that no other job has replaced, but {successor} has replaced it")
     if job.deadline is not None and jobs.is_past(session, job.deadline):
-        raise NotRetryable(f"expected a job whose deadline is to come, got one of {job.deadline.isoformat()}")
+        raise NotRetryable(f"expected a job whose deadline is in the future, got {job.deadline.isoformat()}")
     if (problem := blocked(session, job.spec)) is not None:
         raise NotRetryable(f"expected a job that can start, got one that cannot: {problem[1]}")
     if not transitions.retry(session, job, scratch):
-        raise NotRetryable(f"expected a job that stays as it is, got one that is {job.status} since")
+        raise NotRetryable(f"expected an unchanged job, but it has meanwhile become {job.status}")
     quotas.check_jobs(session, job.owner)
     return job
 
 
 def pause(session: Session, job_id: str, how: transitions.Pause) -> Job:
-    """Ask a job to wait: at once where it is queued, else once its trainer has stopped; asking again changes nothing.
+    """Pause a job: at once if it is queued, else once its trainer has stopped; repetition changes nothing.
 
     Raises:
         NotFound: there is no such job.
@@ -75,19 +75,19 @@ def resume(session: Session, job_id: str) -> Job:
 
 
 def change(session: Session, job_id: str, wanted: Change, if_match: str | None) -> Job:
-    """Change what was asked of a job, if it is still the one that the caller knows.
+    """Change fields of a job, if it still has the version that the caller knows.
 
     Args:
         session: the caller's transaction.
         job_id: the job.
-        wanted: the fields that are set are changed.
+        wanted: the fields to change; unset ones are kept.
         if_match: ETags that the job may have, or `*`.
 
     Raises:
         NotFound: there is no such job.
-        IfMatchMissing: the caller does not say which version it knows.
-        PreconditionFailed: the job is another version by now.
-        NotChangeable: it has come too far for that.
+        IfMatchMissing: the caller does not name a version.
+        PreconditionFailed: the job has another version by now.
+        NotChangeable: the job has progressed too far.
         Invalid: the deadline has passed already.
     """
     if if_match is None:
@@ -104,14 +104,14 @@ def change(session: Session, job_id: str, wanted: Change, if_match: str | None) 
         _check_changeable(wanted, job)
         if not content or transitions.change(session, job, content, **columns):
             return job
-    raise PreconditionFailed("expected a job that stays as it is for a moment, got one that changes all the time")
+    raise PreconditionFailed("expected the job to stay unchanged for a moment, but it keeps changing")
 
 
 def _check_match(if_match: str, job: Job) -> None:
     """Compare the version in the ETags: what else is in one, of what a queued job waits for, nobody changes here."""
     known = re.findall(r'"(\d{1,18})(?:-[0-9a-f]+)?"', if_match)
     if if_match.strip() != "*" and str(job.version) not in known:
-        raise PreconditionFailed(f'expected If-Match: W/"{job.version}", got {if_match[:80]!r}: read the job again')
+        raise PreconditionFailed(f'expected If-Match: W/"{job.version}", got {if_match[:80]!r}: get the job again')
 
 
 def _check_changeable(wanted: Change, job: Job) -> None:

@@ -1,6 +1,6 @@
-"""What happens to a job, as rows numbered 1, 2, ...: lossless and in order.
+"""Events of a job, as rows numbered 1, 2, ...: lossless and in order.
 
-An event is written in the transaction of what it tells. Callers hold the job's row (their UPDATE has locked it), so
+An event is written in the transaction of the change that it records. Callers have locked the job's row, so
 nobody else numbers events of the same job meanwhile: number n is committed before n + 1 is given, and whoever asks for
 what comes after n misses nothing. No function commits.
 """

@@ -1,1 +1,1 @@
-"""Logs: what the trainers of a job wrote beside their events, attempt by attempt."""
+"""Logs: the standard error of a job's trainers, by attempt."""

@@ -28,7 +28,7 @@ class LogPage(BaseModel):
 
 
 def pieces(rows: Sequence[JobLog], cursor: Cursor) -> list[LogPiece]:
-    """Show pieces that come after a place."""
+    """Build the view of the pieces after a position."""
     return [
         LogPiece(attempt=row.attempt, number=row.number, at=row.at, dropped=dropped, text=row.text)
         for row, dropped in with_gaps(rows, cursor)
@@ -36,7 +36,7 @@ def pieces(rows: Sequence[JobLog], cursor: Cursor) -> list[LogPiece]:
 
 
 def as_text(shown: Sequence[LogPiece]) -> str:
-    """Write pieces as one text; where lines were dropped, a line says so."""
+    """Join pieces to one text, with a line that marks dropped lines."""
     return "".join(_texts(shown))
 
 

@@ -1,4 +1,4 @@
-"""Trainers' logs in pieces of whole lines; an attempt keeps its newest `MOST` characters. No function commits."""
+"""Trainers' logs, stored in pieces of whole lines; each attempt keeps its newest `MOST` characters. Never commits."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from api.tables.logs import JobLog
 
-MOST = 2**20  # characters of an attempt
+MOST = 2**20  # characters per attempt
 PIECE = 2**15  # characters of a row at most, and of a line
 ANSWER, ROWS = 2**19, 5000  # characters and pieces of an answer
 
@@ -37,7 +37,7 @@ class Cursor:
 
 
 def append(session: Session, job_id: str, attempt: int, text: str) -> None:
-    """Add lines to an attempt's log, and drop its oldest pieces where they are too much.
+    """Add lines to an attempt's log, and drop its oldest pieces beyond the limit.
 
     The caller holds the job's row, so nobody else adds to the same log meanwhile.
     """
@@ -56,25 +56,25 @@ def append(session: Session, job_id: str, attempt: int, text: str) -> None:
 
 
 def after(session: Session, job_id: str, cursor: Cursor, attempt: int | None = None) -> tuple[list[JobLog], bool]:
-    """Read the pieces that come after a place, as many as an answer takes; and whether there are more.
+    """Read the pieces after a position, as many as fit in a response, and whether there are more.
 
     Args:
         session: the caller's transaction.
         job_id: the job.
         cursor: the place.
-        attempt: the only attempt to read; none: all of them.
+        attempt: read only this attempt; None: all.
     """
     later = or_(JobLog.attempt > cursor.attempt, and_(JobLog.attempt == cursor.attempt, JobLog.number > cursor.number))
     return _read(session, _of(job_id, attempt).where(later), (JobLog.attempt, JobLog.number))
 
 
 def tail(session: Session, job_id: str, lines: int, attempt: int | None = None) -> list[JobLog]:
-    """Read the last `lines` lines, as far as an answer takes them, in pieces of which the first may be cut."""
+    """Read the last `lines` lines, as many as fit in a response; the first piece may be truncated."""
     newest_first = (JobLog.attempt.desc(), JobLog.number.desc())
     rows, _ = _read(session, _of(job_id, attempt), newest_first, min(lines, ROWS))  # a piece has at least one line
     found: list[JobLog] = []
     for row in rows:
-        session.expunge(row)  # what is cut here is cut for the reader alone
+        session.expunge(row)  # truncated for this response only
         row.text = "\n".join(row.text.split("\n")[-lines - 1 :])
         found.append(row)
         lines -= row.text.count("\n")
@@ -103,7 +103,7 @@ def _read(
 
 
 def pieces(text: str) -> Iterator[str]:
-    r"""Cut whole lines into pieces of at most `PIECE` characters; a longer line is cut short.
+    r"""Split lines into pieces of at most `PIECE` characters; truncate longer lines.
 
     >>> [len(piece) for piece in pieces("x" * 20_000 + "\n" + "y" * 20_000 + "\n" + "z")]
     [20001, 20003]

@@ -22,7 +22,7 @@ class JobMetrics(BaseModel):
 
 
 def as_csv(columns: dict[str, list[Any]]) -> str:
-    """Write columns as CSV with a head; what is missing is empty."""
+    """Write columns as CSV with a header; missing values are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(columns)

@@ -1,4 +1,4 @@
-"""The figures of a job's epochs: which of them, from where on, and of how many epochs. No function commits.
+"""Metrics of a job's epochs: selection of series, range and downsampling. No function commits.
 
 A series is one figure over the epochs. Its name is the way to it: `losses/decoupled`, `diagnostics/decoupled/ratio`,
 `metrics/mAP50`, `lr`. A name that is the beginning of others stands for all of these.
@@ -42,7 +42,7 @@ def epochs(session: Session, job_id: str, names: Sequence[str], from_epoch: int,
 
 
 def columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
-    """Turn rows into columns: the epoch, its attempt and part, and each series; null where an epoch lacks it."""
+    """Turn rows into columns: epoch, attempt, part, and each series; null where an epoch has no value."""
     heads = {name: [row[name] for row in rows] for name in ("epoch", "attempt", "part")}
     return heads | _by_name(rows)
 
@@ -66,7 +66,7 @@ def sample(count: int, series: Iterable[Sequence[float | None]], most: int) -> l
 
 
 def _chosen(row: Row, names: Sequence[str]) -> Row:
-    """Keep of an epoch what was asked for; which epoch it is stays."""
+    """Keep the requested figures of an epoch, and its number."""
     if not names:
         return row
     kept: Row = {name: row[name] for name in ("attempt", "part", "epoch", "epochs") if name in row}

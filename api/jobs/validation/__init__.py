@@ -1,1 +1,1 @@
-"""Validation: what a job would be, and whether it can work, before it is queued."""
+"""Validation: resolve a job's spec and check it without queueing it."""

@@ -1,4 +1,4 @@
-"""What a job would take: the figures of earlier jobs that were alike, with their names, or none."""
+"""Estimate the time and memory of a job from earlier similar jobs."""
 
 from statistics import median
 from typing import Any
@@ -12,16 +12,16 @@ from api.tables.jobs import Job, JobEpoch
 from api.tables.states import Status
 from rdrkd.spec import JOB_SPEC, Distill, Evaluate, Export, JobSpec
 
-LOOKED_AT = 200  # the newest jobs on the dataset
-MOST = 10  # of those that are alike, the newest
+LOOKED_AT = 200  # newest jobs on the dataset to consider
+MOST = 10  # newest similar jobs to use
 _TRAINING = ("imgsz", "batch", "amp", "compile", "fraction", "cache", "workers", "rect", "multi_scale")
 
 
 def estimate(session: Session, spec: JobSpec) -> Estimate:
-    """Return what earlier jobs have taken that had the same architecture, dataset and settings."""
+    """Return the time and memory of earlier jobs with the same architecture, dataset and settings."""
     wanted = _likeness(session, spec)
     if wanted["architecture"] is None:
-        return _none("the model's architecture is not known yet, so no earlier job can be told to be alike")
+        return _none("the model's architecture is not known yet, so no earlier job can be compared")
     done = (Job.kind == spec.kind, Job.status == Status.SUCCEEDED, Job.spec["dataset"].as_string() == spec.dataset)
     newest = session.scalars(select(Job).where(*done).order_by(Job.id.desc()).limit(LOOKED_AT)).all()
     alike = [
@@ -55,7 +55,7 @@ def _of(jobs: list[Job], device: str, same: list[str], spec: JobSpec, session: S
 
 
 def _likeness(session: Session, spec: JobSpec) -> dict[str, Any]:
-    """Return what decides the cost: two jobs in which it is equal are alike."""
+    """Return the settings that decide the cost; jobs in which they are equal are similar."""
     likeness: dict[str, Any] = {"architecture": architecture_of(session, own_model(spec)), "dataset": spec.dataset}
     if isinstance(spec, Evaluate):
         return likeness | {name: getattr(spec.evaluation, name) for name in ("imgsz", "batch", "split")}

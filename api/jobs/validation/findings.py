@@ -1,4 +1,4 @@
-"""What the checks of uploads and earlier jobs tell of a spec: the same sentences that its run would end with."""
+"""Findings about a spec from the checks of its uploads, in the same words as its run would use."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ MOST_WARNINGS = 20  # of the dataset's check
 
 
 def findings(session: Session, spec: JobSpec) -> list[Finding]:
-    """Return what is known of the dataset and the models: first what `POST /v1/jobs` refuses, too."""
+    """Return findings about the dataset and the models, first those for which `POST /v1/jobs` rejects the spec."""
     errors = [
         Finding(level="error", pointer=problem.where, detail=problem.detail)
         for problem in input_checks.faults(session, spec)
@@ -31,7 +31,7 @@ def _warnings(session: Session, spec: JobSpec) -> Iterator[Finding]:
 
 
 def _advice(session: Session, spec: JobSpec) -> Iterator[Finding]:
-    """Yield a larger input where the objects ask for it; time and memory are in the estimate, from earlier jobs."""
+    """Yield a suggestion of a larger input if the objects need one; the estimate has time and memory."""
     if not isinstance(spec, Distill | Train):
         return
     report = session.get_one(Dataset, spec.dataset).report or {}

@@ -1,4 +1,4 @@
-"""What is said of a spec that is not queued."""
+"""The result of a validation as the API shows it."""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""What is known of a spec before it is queued. Functions take the request's session and change nothing."""
+"""Validate a spec without queueing it. Functions take the request's session and change nothing."""
 
 from sqlalchemy.orm import Session
 
@@ -11,7 +11,7 @@ from rdrkd.spec.resolved import with_defaults
 
 
 def validate(session: Session, spec: JobSpec) -> Validation:
-    """Check a spec as `create` would, and say what else is known of it.
+    """Check a spec as `create` would, and return findings and an estimate.
 
     Raises:
         PathNotAllowed, UnknownReference, UnusableReference, Invalid: as for a job.

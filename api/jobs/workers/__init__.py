@@ -1,1 +1,1 @@
-"""Workers and the queue: who is there, what they work on, and what waits for them."""
+"""Workers and the queue: live workers, what they work on, and the jobs that wait."""

@@ -45,7 +45,7 @@ class WorkerView(BaseModel):
 
     @classmethod
     def of(cls, present: Present) -> Self:
-        """Show a worker."""
+        """Build the view of a worker."""
         shown = {field: getattr(present.row, field) for field in cls.model_fields if hasattr(present.row, field)}
         task = present.works_on
         works_on = WorksOn(what=task[0], id=task[1]) if task is not None else None
@@ -71,7 +71,7 @@ class QueuedJob(BaseModel):
 
     @classmethod
     def of(cls, row: Job, position: int | None, waiting_for: list[Waiting]) -> Self:
-        """Show a row."""
+        """Build the view of a row."""
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
         return cls.model_validate(shown | {"position": position, "waiting_for": waiting_for})
 

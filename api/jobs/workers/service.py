@@ -1,4 +1,4 @@
-"""Which workers are there, what they work on, and what is queued. No function commits.
+"""Rows of workers, what they work on, and the queue. No function commits.
 
 A worker is alive for one lease period after its last beat, by the database's clock: as long as it may hold a job.
 """
@@ -28,14 +28,14 @@ What = Literal["job", "dataset", "model"]
 
 @dataclass
 class Presence:
-    """What a worker says of itself."""
+    """What a worker reports about itself."""
 
     name: str
     queue: str
     version: str
     cpus: int
     devices: list[dict[str, Any]] = field(default_factory=list)
-    complaint: str | None = None  # what keeps it from taking work
+    complaint: str | None = None  # what keeps it from claiming work
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Present:
 
 @dataclass(frozen=True)
 class Queue:
-    """The jobs that wait, in the order in which workers take them."""
+    """The waiting jobs, in the order in which workers claim them."""
 
     counts: dict[Status, int]  # of all jobs
     workers: int  # that are alive and take jobs
@@ -86,7 +86,7 @@ def leave(session: Session, name: str) -> None:
 
 
 def forget(session: Session, older_than_seconds: float) -> int:
-    """Remove workers that have long been gone without a word; give how many."""
+    """Delete workers that have sent no heartbeat for long; return how many."""
     silent = delete(Worker).where(Worker.alive_until < after_seconds(-older_than_seconds))
     return len(session.scalars(silent.returning(Worker.name)).all())
 
@@ -104,7 +104,7 @@ def with_gpus(session: Session) -> int:
 
 
 def present(session: Session) -> list[Present]:
-    """Read all workers by name, with those that have not been removed yet."""
+    """Read all workers by name, including lost ones that have not been deleted yet."""
     rows = session.execute(select(Worker, Worker.alive_until > now()).order_by(Worker.name)).all()
     tasks = dict(_tasks(session))
     return [Present(row, bool(is_alive), tasks.get(row.name)) for row, is_alive in rows]
@@ -129,7 +129,7 @@ def counts(session: Session) -> dict[Status, int]:
 
 
 def queue(session: Session, limit: int) -> Queue:
-    """Read at most `limit` of the queued jobs in the order in which they are taken, and the counts of all."""
+    """Read at most `limit` of the queued jobs in the order of claims, and the counts of all."""
     waits = Job.status == QUEUED
     rows = session.execute(select(Job, claimable(Job)).where(waits).order_by(*in_turn(Job)).limit(limit + 1)).all()
     since = session.scalar(select(func.min(Job.queued_at)).where(waits))

@@ -1,4 +1,4 @@
-"""Studies, and jobs that go on from another's checkpoints."""
+"""Studies, and jobs that start from another job's checkpoints."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -35,7 +35,7 @@ def upgrade() -> None:
     _create_webhooks()
     for table in TOLD:
         op.add_column(table, sa.Column("announced_at", UtcDateTime(), nullable=True))
-    # What has ended by now is not told.
+    # Jobs that have already ended send no messages.
     op.execute("UPDATE job SET announced_at = finished_at")
     op.execute(sa.text("UPDATE study SET announced_at = (SELECT max(finished_at) FROM job)"))
     op.create_index("ix_job_announce", "job", ["finished_at", "announced_at"])

@@ -1,4 +1,4 @@
-"""Messages of ends are written with the end: nothing needs to know of which end a row has told."""
+"""Write messages about ended jobs with the end itself, so that rows need not record what was sent."""
 
 import json
 from typing import Any

@@ -181,7 +181,7 @@ def _told() -> Iterator[None]:
         raise _refused(PathNotAllowed, detail) from error
     except BaseError as error:
         detail = str(error).partition("\n")[0][:300]
-        raise Unavailable(f"expected a bucket that answers, got: {detail}") from error
+        raise Unavailable(f"expected a response from the bucket, got: {detail}") from error
 
 
 def _changed(each: Any) -> ApiError:

@@ -1,4 +1,4 @@
-"""Loose files on their way into the store, as a tar: the same bytes for the same content."""
+"""Pack loose files into the store as a tar, with the same bytes for the same content."""
 
 import re
 import tarfile
@@ -20,7 +20,7 @@ class Sink(Protocol):
         """Return the bytes so far."""
 
     def write(self, chunk: bytes) -> None:
-        """Take the next bytes."""
+        """Write the next bytes."""
 
 
 class Bounded:
@@ -59,7 +59,7 @@ def add(tar: tarfile.TarFile, name: str, size: int, file: IO[bytes]) -> None:
     except OSError as error:
         if error.errno is not None:  # the disk's
             raise
-        raise UnusableReference("expected a source that stays as it is, got a file that was cut short") from error
+        raise UnusableReference("expected a source that does not change, but a file has become shorter") from error
 
 
 def are_plain(parts: Iterable[str]) -> bool:

@@ -1,4 +1,4 @@
-"""How an owner wants a dataset to be read; the check and every run on it read it this way."""
+"""The owner's options for reading a dataset, used by its check and by every run."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -52,7 +52,7 @@ def check_keep(lenient: bool, keep: bool) -> None:
         ValueError: it comes alone.
     """
     if keep and not lenient:
-        raise ValueError("expected `keep` with `lenient`, got it alone")
+        raise ValueError("expected `keep` only together with `lenient`, got it alone")
 
 
 def checked(text: str | None) -> str | None:

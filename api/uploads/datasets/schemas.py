@@ -48,7 +48,7 @@ class DatasetView(BaseModel):
 
     @classmethod
     def of(cls, row: Dataset) -> Self:
-        """Show a row."""
+        """Build the view of a row."""
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
         if shared := is_shared(row):
             shown |= {"owner": None, "source": None, "same_content_as": None}

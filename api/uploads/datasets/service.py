@@ -1,4 +1,4 @@
-"""What happens to datasets. Functions take the request's session and never commit."""
+"""The API's operations on datasets. Functions take the request's session and never commit."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ def create(session: Session, stored: Stored, filename: str, name: str | None, wo
     """Register a stored archive; a worker will check it. The same content twice is two rows on one file.
 
     Raises:
-        QuotaExceeded: it is more than its owner may store.
+        QuotaExceeded: the owner's storage quota is exceeded.
     """
     row = _numbered(session, name=name, filename=filename, size=stored.size, **words.values)
     row.key, row.sha256 = stored.key, stored.sha256
@@ -36,7 +36,7 @@ def announce(
     """Register what a worker is to copy from a folder or bucket, and then to check.
 
     Raises:
-        QuotaExceeded: it is more than its owner may store.
+        QuotaExceeded: the owner's storage quota is exceeded.
     """
     row = _numbered(session, name=name, filename=filename, size=size, **words.values)
     row.source = source
@@ -100,7 +100,7 @@ def with_preview(session: Session, dataset_id: str) -> Dataset:
 
 
 def delete(session: Session, dataset_id: str) -> list[str]:
-    """Delete a dataset that nothing names; give the notes of the files to remove once this is committed.
+    """Delete a dataset that nothing refers to; return the records of the files to delete after the commit.
 
     Raises:
         NotFound: there is none.

@@ -1,4 +1,4 @@
-"""Where datasets may be taken from besides uploads: folders of this machine and buckets, as the operator lists them.
+"""Sources of datasets besides uploads: local folders and buckets that the operator allows.
 
 A request only looks (what is there, how much, whether it may be taken); a worker copies (`worker.importing`). Both
 open the source by the words that the client used, which the dataset's row keeps.
@@ -18,7 +18,7 @@ class Source(Protocol):
 
     filename: str  # that its archive is shown with
     suffix: str  # that its archive is stored with
-    size: int  # bytes, as it was told when it was looked at
+    size: int  # bytes, when it was inspected
 
     def copy(self, sink: Sink, most: int) -> None:
         """Write it as one archive.
@@ -47,6 +47,6 @@ def open_source(settings: Settings, source: str, *, patient: bool) -> Source:
     """
     if not source.startswith(BUCKET):
         return folders.look(settings, source)
-    from api.uploads.datasets import buckets  # an extra: the embedded service does without
+    from api.uploads.datasets import buckets  # an optional extra, which the embedded service does not need
 
     return buckets.look(settings, source, patient)

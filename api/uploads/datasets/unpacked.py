@@ -1,4 +1,4 @@
-"""Datasets that lie unpacked on this machine (`rdrkd.caching`): which of them nobody needs any more."""
+"""Evict unpacked datasets on this machine (`rdrkd.caching`) that are no longer needed."""
 
 from collections.abc import Iterable
 from pathlib import Path

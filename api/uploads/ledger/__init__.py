@@ -1,1 +1,1 @@
-"""The ledger: bytes that are reserved before they are written, by owner and for the disk that they go to."""
+"""The ledger: disk space that is reserved before it is written, per owner and per disk."""

@@ -1,4 +1,4 @@
-"""What one process has reserved: it renews its leases while it writes, and whatever it leaves behind runs out."""
+"""Reservations of one process, with leases that it renews while it writes and that expire if it dies."""
 
 import logging
 import threading
@@ -22,7 +22,7 @@ from api.uploads.ledger.service import reserve_room
 
 log = logging.getLogger(__name__)
 
-AHEAD = 2**24  # bytes that are reserved at once of a body whose length is not known
+AHEAD = 2**24  # bytes to reserve at a time for a body of unknown length
 
 
 class Held:
@@ -146,7 +146,7 @@ class Ledger:
             try:
                 self.database.admit(partial(self._renew, held, seconds * 3))
             except DBAPIError as error:
-                log.warning("cannot renew reservations of bytes: %s", error.orig)
+                log.warning("cannot renew reservations of disk space: %s", error.orig)
 
     def _renew(self, held: dict[str, Held], lease_seconds: float) -> None:
         live = update(Reservation).where(Reservation.holder == self.holder, Reservation.lease_until > now())

@@ -1,4 +1,4 @@
-"""The watermark of the disk, checked against what is free and what is still to be written. No function commits."""
+"""Check the disk watermark against free space and reserved, unwritten bytes. No function commits."""
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
@@ -22,7 +22,7 @@ def unwritten_bytes(session: Session, storage: Storage) -> int:
 
 
 def check_room(session: Session, storage: Storage, least: int, more: int = 0) -> None:
-    """Refuse work for which the disk has no room.
+    """Reject work for which the disk has no space.
 
     Args:
         session: the caller's transaction.

@@ -65,7 +65,7 @@ class ModelView(BaseModel):
 
     @classmethod
     def of(cls, row: Model) -> Self:
-        """Show a row."""
+        """Build the view of a row."""
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
         if shared := is_shared(row):
             shown |= {"owner": None, "lineage": None}

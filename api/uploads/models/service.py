@@ -1,4 +1,4 @@
-"""What happens to models. Functions take the request's session and never commit."""
+"""The API's operations on models. Functions take the request's session and never commit."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ def create(session: Session, stored: Stored, filename: str, name: str | None) ->
     """Register a stored model file; a worker will check it. The same content twice is two rows on one file.
 
     Raises:
-        QuotaExceeded: it is more than its owner may store.
+        QuotaExceeded: the owner's storage quota is exceeded.
     """
     row = Model(id=new_id("mdl"), name=name, filename=filename, key=stored.key, sha256=stored.sha256, size=stored.size)
     return service.add(session, row)
@@ -77,7 +77,7 @@ def own(row: Model) -> ModelFile:
 
 
 def delete(session: Session, model_id: str) -> list[str]:
-    """Delete a model that nothing names; give the notes of the files to remove once this is committed.
+    """Delete a model that nothing refers to; return the records of the files to delete after the commit.
 
     Raises:
         NotFound: there is none.

@@ -1,1 +1,1 @@
-"""Uploads in pieces (the tus protocol, 1.0.0): for files so large that a connection breaks before their end."""
+"""Resumable uploads (tus 1.0.0), for files so large that connections break before their end."""

@@ -1,4 +1,4 @@
-"""What a client announces of a file before it sends it: the header `Upload-Metadata`."""
+"""The header `Upload-Metadata`, which describes a file before the client sends it."""
 
 import base64
 import binascii
@@ -18,7 +18,7 @@ _PAIR = re.compile(r"([!-+\--~]+)(?: +([A-Za-z0-9+/=]*))?")  # a key in ASCII wi
 
 
 class Announcement(BaseModel):
-    """A file to come."""
+    """The description of a file to upload."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,7 +42,7 @@ class Announcement(BaseModel):
     def _suffix_of_its_kind(self) -> "Announcement":
         for field in ("lenient", "keep", "divide"):
             if getattr(self, field) and self.kind != "dataset":
-                raise ValueError(f"expected `{field}` of a dataset only, got it of a {self.kind}")
+                raise ValueError(f"expected `{field}` only for a dataset, got it for a {self.kind}")
         check_keep(self.lenient, self.keep)
         if suffix_of(self.filename, SUFFIXES[self.kind]) is None:
             expected = " or *".join(SUFFIXES[self.kind])
@@ -83,5 +83,7 @@ def _pairs(header: str) -> dict[str, str]:
         try:
             found[pair[1]] = base64.b64decode(pair[2] or "", validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):
-            raise BadRequest(f"expected the value of {pair[1]} in {HEADER} as base64 of UTF-8, got another") from None
+            raise BadRequest(
+                f"expected base64 of UTF-8 as the value of {pair[1]} in {HEADER}, got other data"
+            ) from None
     return found

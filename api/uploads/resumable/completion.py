@@ -1,4 +1,4 @@
-"""The last move of an upload in pieces: all its bytes have come, and it becomes a dataset or a model.
+"""Complete a resumable upload: when all its bytes have arrived, it becomes a dataset or a model.
 
 The request that brought the last byte makes it. Where that request's process died first, the reaper does, or the client
 that sends an empty piece at the end. Nothing else does: a GET never writes.
@@ -41,13 +41,13 @@ def hash_if_whole(arriving: Partial, length: int) -> str | None:
         with arriving.appending():
             return arriving.sha256()
     except Busy:
-        raise UploadBusy("expected one request at a time to complete an upload, got another") from None
+        raise UploadBusy("expected one request at a time to complete an upload, got a second one") from None
     except FileNotFoundError:  # another request was quicker
         return None
 
 
 def complete(work: UnitOfWork, store: Storage, row: ResumableUpload, sha256: str, arriving: Partial) -> None:
-    """Make of an upload what it was announced as; nothing, if that has been done.
+    """Turn an upload into the announced dataset or model, unless that has been done.
 
     Raises:
         Invalid: the file is not the one that was announced; it is removed.
@@ -86,7 +86,7 @@ def complete_all(database: Database, doorbell: Doorbell, store: Storage) -> list
                 complete(work, store, service.get(work.session, upload_id), sha256, arriving)
             completed.append(upload_id)
         except Invalid as error:
-            log.warning("%s was given up: %s", upload_id, error)
+            log.warning("aborted %s: %s", upload_id, error)
         except Exception:  # of this one: the others must not wait for it
-            log.exception("could not complete %s", upload_id)
+            log.exception("cannot complete %s", upload_id)
     return completed

@@ -1,4 +1,4 @@
-"""Uploads in pieces as the API shows them."""
+"""Resumable uploads as the API shows them."""
 
 from datetime import datetime
 from typing import Literal, Self
@@ -35,6 +35,6 @@ class UploadView(BaseModel):
 
     @classmethod
     def of(cls, row: ResumableUpload, offset: int) -> Self:
-        """Show a row."""
+        """Build the view of a row."""
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
         return cls(**shown, offset=offset, links=UploadLinks(self=f"/v1/uploads/{row.id}", result=result_of(row)))

@@ -1,4 +1,4 @@
-"""What happens to uploads in pieces. Functions take the request's session and never commit."""
+"""The API's operations on resumable uploads. Functions take the request's session and never commit."""
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -38,7 +38,7 @@ def announce(session: Session, file: Announcement, length: int) -> ResumableUplo
 
 
 def count(session: Session, upload_id: str) -> bool:
-    """Let an upload that goes on count for another day; say whether it has counted until now."""
+    """Extend an active upload's quota reservation by a day; return whether it was still valid."""
     row = update(ResumableUpload).where(ResumableUpload.id == upload_id, ResumableUpload.created.is_(None))
     row = row.values(expires_at=after_seconds(ABANDONED_SECONDS)).returning(ResumableUpload.id)
     if session.execute(row.where(ResumableUpload.expires_at > now())).first() is not None:
@@ -48,10 +48,10 @@ def count(session: Session, upload_id: str) -> bool:
 
 
 def go_on(session: Session, upload_id: str, owner: str | None) -> None:
-    """Let an upload count for another day, also one that was abandoned if its owner's quota still has room for it.
+    """Extend an upload's reservation by a day, even after it has expired if the owner's quota still allows it.
 
     Raises:
-        QuotaExceeded: it has none.
+        QuotaExceeded: the quota does not.
     """
     if not count(session, upload_id):
         quotas.check_storage(session, owner)
@@ -71,7 +71,7 @@ def check_id(upload_id: str) -> None:
         NotFound: it cannot.
     """
     if not is_id(upload_id):
-        raise NotFound("expected the id of an upload, got one that is not here")
+        raise NotFound("expected the id of an upload, but there is none with this id")
 
 
 def get(session: Session, upload_id: str) -> ResumableUpload:

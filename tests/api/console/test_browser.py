@@ -177,3 +177,6 @@ def test_the_slider_moves_the_boundary_between_two_networks(page: Page, jobs: li
     page.keyboard.press("End")
     expect(page.locator(".layer.right")).to_have_css("clip-path", "inset(0px 0px 0px 100%)")
     expect(page.locator(".layer.left")).to_have_css("clip-path", "inset(0px 0% 0px 0px)")
+    found, missed = page.locator(".key rect.found"), page.locator(".key rect.missed")
+    expect(found).to_have_css("stroke-dasharray", "none")
+    expect(missed).to_have_css("stroke-dasharray", "4px, 2px")

@@ -137,12 +137,12 @@ def test_a_comparison_stands_side_by_side(open_service: Service) -> None:
     figures = {"AP": 20.0, "AP_S": 10.0, "AP50": 40.0, "AP75": 15.0, "AP_M": 30.0, "AP_L": None}
     comparison = {
         "teacher": figures | {"AP": 30.0}, "alone": figures | {"AP": 18.5}, "student": figures,
-        "difference": {"AP": 1.5}, "summary": "One seed is one throw.",
+        "difference": {"AP": 1.5}, "summary": "One seed proves nothing.",
     }  # fmt: skip
     result = {"metrics": {"coco": figures}, "comparison": comparison}
     service.finish(service.bring(job, Status.RUNNING), Ending(Status.SUCCEEDED, result=result))
     shown = re.sub(r"\s+", " ", Reader(service.client).get(f"/jobs/{job}"))
-    assert "One seed is one throw." in shown
+    assert "One seed proves nothing." in shown
     row = re.search(r'<th scope="row">AP</th>(.*?)</tr>', shown)
     assert row is not None
     assert re.findall(r">([^<]+)</td>", row[1]) == ["30.0 %", "18.5 %", "20.0 %", "+1.5 pt"]

@@ -175,7 +175,7 @@ def test_wrong_keys_and_no_bucket_are_told_without_secrets(strict_s3: S3, tmp_pa
             lambda storage=storage: list(storage.stored()),
         )
         for use in uses:
-            with pytest.raises(StorageUnreachable, match="expected a bucket that answers") as told:
+            with pytest.raises(StorageUnreachable, match="expected a response from the bucket") as told:
                 use()
             assert "secret" not in str(told.value)
 

@@ -71,7 +71,7 @@ def test_the_comparison_comes_last_fits_80_columns_and_what_is_dead_looks_dead()
     difference = dict.fromkeys(FIGURES, 1.25) | {"AP_L": None}
     comparison = {
         "split": "val", "teacher": teacher, "alone": network, "student": network, "difference": difference,
-        "summary": "One seed is one throw.",
+        "summary": "One seed proves nothing.",
     }  # fmt: skip
     warning = {"code": "teacher_behind", "message": "use a larger teacher"}
     written = io.StringIO()
@@ -84,7 +84,7 @@ def test_the_comparison_comes_last_fits_80_columns_and_what_is_dead_looks_dead()
     assert ["student", "70.8", "23.8", "35.6", "0.08", "70.8", "23.8", "35.6"] in words
     assert ["student", "yolov8n", "3.01", "6.0", "12.3", "1", "h", "00", "min"] in words
     assert ["teacher", "[l].pt", "3.01", "6.0", "-", "-"] in words
-    assert lines[-2:] == ["One seed is one throw.", "teacher_behind use a larger teacher"]
+    assert lines[-2:] == ["One seed proves nothing.", "teacher_behind use a larger teacher"]
 
 
 def test_failures_name_the_field() -> None:

@@ -72,7 +72,7 @@ def test_lists_go_on_over_pages(live: Live, service: Client) -> None:
 def test_the_wait_may_end_first(live: Live, service: Client) -> None:
     job = live.job()
 
-    with pytest.raises(NotEnded, match="goes on"):
+    with pytest.raises(NotEnded, match="it continues"):
         service.wait(job, timeout=1.2)
 
     assert service.job(job).status == "queued"

@@ -224,13 +224,13 @@ def test_refuses_annotations_that_are_no_json(tmp_path: Path) -> None:
         assert "expected JSON" in problems(out)["annotations/val.json"]
 
 
-def test_warns_when_labels_and_annotations_count_differently(tmp_path: Path) -> None:
+def test_refuses_labels_and_annotations_that_differ(tmp_path: Path) -> None:
     out, content = annotated(tmp_path)
-    count = len(content["annotations"])
     content["annotations"].pop()
     (out / "annotations/val.json").write_text(json.dumps(content))
-    expected = f"val: {count} boxes in the label files, but {count - 1} in annotations/val.json"
-    assert expected in findings(out).warnings
+    (problem,) = findings(out).problems
+    assert "expected the boxes of its label file, got none like" in problem.detail
+    assert problem.where.startswith("annotations/val.json: ")
 
 
 def test_refuses_labels_that_are_no_text(tmp_path: Path) -> None:

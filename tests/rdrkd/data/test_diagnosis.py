@@ -8,12 +8,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from rdrkd.cli.main import app
+from rdrkd.data import open_dataset
 from rdrkd.data.diagnosis import Finding, diagnose
 from rdrkd.data.likeness import alike, difference_hash
 from rdrkd.data.reading import Reading
+from rdrkd.errors import DatasetError
 from tests.rdrkd.data.crafted import YAML, make_dataset, make_image, zip_up
 
 BOTH = "0 .25 .25 .25 .25\n1 .6 .6 .25 .3\n"
@@ -169,3 +172,41 @@ def test_the_command_divides_an_archive(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["datasets", "check", archive, "--divide", "val=0.3"]).exit_code == 0
     refused = CliRunner().invoke(app, ["datasets", "check", archive, "--divide", "nonsense"])
     assert refused.exit_code == 2
+
+
+@pytest.mark.parametrize("layout", ["coco", "visdrone"])
+def test_a_folder_in_another_layout_is_checked_as_its_archive_would_be(tmp_path: Path, layout: str) -> None:
+    for of in ("train", "val"):
+        make_image(tmp_path / "d" / of / "images/a.png")
+        document = {
+            "images": [{"id": 1, "file_name": "a.png", "width": 32, "height": 24}],
+            "categories": [{"id": 1, "name": "car"}],
+            "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [4, 4, 8, 8]}],
+        }
+        (tmp_path / "d" / of / "annotations").mkdir()
+        if layout == "coco":
+            (tmp_path / "d" / of / "annotations/all.json").write_text(json.dumps(document))
+            (tmp_path / "d" / of / "annotations/notes.txt").write_text("")  # no annotation of VisDrone's
+        else:
+            (tmp_path / "d" / of / "annotations/a.txt").write_text("4,4,8,8,1,4,0,0\n")
+    before = sorted(tmp_path.rglob("*"))
+    result = CliRunner().invoke(app, ["datasets", "check", str(tmp_path / "d"), "--json"])
+    assert result.exit_code == 0, result.output
+    assert sorted(tmp_path.rglob("*")) == before
+    with pytest.raises(DatasetError, match=f"got one in the layout {layout}: pack it as a .zip"):
+        open_dataset(tmp_path / "d", tmp_path)
+
+
+def test_only_deep_images_are_counted_as_such(tmp_path: Path) -> None:
+    root = sound(tmp_path / "d")
+    Image.fromarray(np.arange(768, dtype=np.uint16).reshape(24, 32) + 7000).save(root / "images/val/1.png")
+    (finding,) = [one for one in diagnose(root) if one.code == "deep_images"]
+    assert (finding.count, finding.example) == (1, "images/val/1.png")
+
+
+def test_a_darknet_export_is_recognised(tmp_path: Path) -> None:
+    make_image(tmp_path / "d/obj_train_data/a.png")
+    (tmp_path / "d/obj_train_data/a.txt").write_text("0 .5 .5 .1 .1\n")
+    (tmp_path / "d/train.txt").write_text("data/obj_train_data/a.png\n")
+    (finding,) = diagnose(zip_up(tmp_path / "d", tmp_path / "a.zip"))
+    assert "recognised a Darknet export (obj_train_data/, CVAT's `YOLO 1.1`)" in finding.detail

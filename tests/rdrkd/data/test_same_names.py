@@ -165,8 +165,9 @@ WRAPPERS = ["my-test-set", "train", "Validation 3", "a/test/b", "plain"]
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 @pytest.mark.parametrize("flat", [True, False])
 def test_a_folder_around_everything_names_no_split_of_coco(tmp_path: Path, wrapper: str, flat: bool) -> None:
-    frames: Frames = {"cam1/0": "train", "cam2/0": "val", "cam2/1": "train"}
-    coco(tmp_path / "d" / wrapper, frames, str, ("annotations/train.json", "annotations/val.json"), flat)
+    frames: Frames = {"cam1/0": "train", "cam2/1": "val", "cam2/2": "train"}
+    places = ("annotations/train.json", "annotations/val.json")
+    coco(tmp_path / "d" / wrapper, frames, lambda name: name[-1], places, flat)
     assert found(zip_up(tmp_path / "d", tmp_path / "a.zip"), tmp_path / "cache") == expected(frames)
 
 

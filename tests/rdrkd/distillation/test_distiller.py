@@ -154,6 +154,14 @@ def test_the_probe_logs_norms_and_shares_of_every_term() -> None:
     assert all(value > 0 for key, value in found.items() if key.endswith("gradient_norm"))
 
 
+def test_maps_are_looked_at_only_in_the_step_that_is_probed() -> None:
+    distiller = pair()
+    distiller.loss(batch())
+    distiller.probe.found["batch/foreground"] = -1.0  # nobody has read it yet
+    distiller.loss(batch())
+    assert distiller.probe.found["batch/foreground"] == -1.0
+
+
 def test_a_schedule_that_falls_changes_no_finding_of_a_probe() -> None:
     distiller, findings = pair((Decoupled(),)), Findings()
     distiller.loss(batch())

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -6,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from rdrkd.boxes import rasterise, visibility
 from rdrkd.losses import build
@@ -271,8 +273,20 @@ def test_a_separable_block_is_the_full_block_of_the_product_of_its_kernels() -> 
     torch.testing.assert_close(separable(x), full(x))
 
 
+def test_halved_maps_of_stride_4_are_compared_as_those_of_stride_8_are() -> None:
+    context = make_context()
+    halved = build(Regenerated(levels=(4,), halve_p2=True, tau_area_unit="cells", tau_area=9), WIDTHS).double()
+    whole = build(Regenerated(levels=(8,), tau_area_unit="cells", tau_area=9), {8: WIDTHS[4]}).double()
+    whole.load_state_dict({key.replace("P2", "P3"): value for key, value in halved.state_dict().items()})
+    mean = {role: {8: avg_pool2d(getattr(context, role)[4], 2)} for role in ("teacher", "student")}
+    one, other = halved(context), whole(replace(context, **mean))
+    torch.testing.assert_close(one.value, other.value)
+    assert one.shares["P2/hidden_cells"] == other.shares["P3/hidden_cells"]
+
+
 def test_what_a_block_costs() -> None:
     count = {form: sum(w.numel() for w in generation_block(64, form=form).parameters()) for form in FORMS}
+    assert count["half"] < 0.51 * count["full"]
     assert count["bottleneck"] < 0.26 * count["full"]
     assert count["separable"] < 0.14 * count["full"]
 

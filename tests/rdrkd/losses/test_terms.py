@@ -127,7 +127,7 @@ def value(term: Term, context: Context) -> float:
 
 
 def test_every_choice_of_the_spec_is_among_the_options() -> None:
-    assert len(OPTIONS) == 43
+    assert len(OPTIONS) == 45
     assert {type(term) for term in OPTIONS} == {
         Regenerated, Decoupled, Responsive, Bckd, Crosskd, Ld, Dkd, Cwd, Fgd, Wsld, Nkd
     }  # fmt: skip

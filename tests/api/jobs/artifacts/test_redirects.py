@@ -11,7 +11,7 @@ import pytest
 from api.storage import open_storage
 from api.tables.states import Status
 from tests.api.conftest import Service, Start
-from tests.api.uploads.datasets.previews import PICTURE, with_preview
+from tests.api.uploads.datasets.previews import PICTURE, PIECES, with_preview
 from tests.api.uploads.models.registered import register, settle
 from tests.s3 import S3, SECRET
 
@@ -136,3 +136,12 @@ def test_a_preview_and_a_model_lie_in_the_bucket_too(service: Service, away: htt
     assert [away.get(answer.headers["Location"]).content for answer in (preview, *weights)] == [
         PICTURE, CONTENT, b"converted"
     ]  # fmt: skip
+
+
+def test_images_of_a_dataset_come_through_the_service(service: Service) -> None:
+    """A page may show what this service sends, not what a bucket's address does."""
+    dataset = with_preview(service)
+    for number, piece in enumerate(PIECES):
+        answer = service.client.get(f"/v1/datasets/{dataset}/images/{number}")
+        assert (answer.status_code, answer.content) == (200, piece)
+        assert answer.headers["Content-Length"] == str(len(piece))

@@ -193,7 +193,7 @@ def test_a_bucket_that_is_away_is_told_and_waited_for(
     ask(service, address).raise_for_status()
     view = arrive(service, **nowhere, import_timeout_seconds=1e-6)
     assert view["status"] == "invalid"
-    assert "expected a bucket that answers" in view["problems"][0]["detail"]
+    assert "expected a response from the bucket" in view["problems"][0]["detail"]
 
     state.settings = state.settings.model_copy(update=nowhere)
     answer = ask(service, address)
@@ -351,7 +351,7 @@ def test_settings_say_where(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("allowed", ["s3://files", "s3://files/rdrkd", "s3://files/rdrkd/uploads"])
 def test_the_storages_own_bucket_is_no_source(allowed: str) -> None:
-    with pytest.raises(ValueError, match="apart from the storage's"):
+    with pytest.raises(ValueError, match="other than the storage's own"):
         Settings(storage_url="s3://files/rdrkd", dataset_buckets=[allowed])
     assert Settings(storage_url="s3://files/rdrkd", dataset_buckets=["s3://files/rdrkd-sources"])
     assert Settings(storage_url="s3://files/rdrkd", dataset_buckets=[allowed], dataset_s3_endpoint="https://other")

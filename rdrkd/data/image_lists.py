@@ -1,0 +1,79 @@
+"""Text files that list the images of a split, one a line, as CVAT and Ultralytics write them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rdrkd.data.images import is_image
+from rdrkd.data.places import is_inside, parts_of, settled
+
+_MOST_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The images that a list names, in its order; `shortened` says that only the ends of its paths are here."""
+
+    images: list[Path]
+    shortened: bool
+
+
+def read_list(file: Path, root: Path, within: Path | None) -> Listed | str:
+    """Return the images that a list names, or what is wrong with it.
+
+    Paths start from the root or from the list's folder. Where they do not, they are another machine's, and begin with a
+    part that is not here, the same in all of them: CVAT writes `data/images/...` of an archive that holds `images/...`.
+
+    Args:
+        file: the list.
+        root: the folder that a data YAML calls its path.
+        within: for an upload, the folder that nothing may leave.
+    """
+    if file.stat().st_size > _MOST_BYTES:
+        return f"expected a list of at most {_MOST_BYTES} bytes at {file.name!r}, got more"
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        return f"expected a list in UTF-8 at {file.name!r}, got: {error}"
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    if not lines:
+        return f"expected images in the list {file.name!r}, got none"
+    reached, wrong = -1, ""
+    for start, dropped in _beginnings(lines[0], file, root):
+        images = _images(lines, start, dropped, within)
+        if len(images) == len(lines):
+            return Listed(images, shortened=bool(dropped))
+        if len(images) > reached:
+            reached, wrong = len(images), lines[len(images)]
+    return f"expected images of the archive in the list {file.name!r}, got {wrong[:200]!r}"
+
+
+def _beginnings(line: str, file: Path, root: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Yield where the paths of a list may start, and the parts that they begin with and that are not here."""
+    yield from ((start, ()) for start in dict.fromkeys((root, file.parent)))
+    parts = parts_of(line)
+    yield from ((root, parts[:number]) for number in range(1, len(parts)))
+
+
+def _images(lines: Sequence[str], start: Path, dropped: tuple[str, ...], within: Path | None) -> list[Path]:
+    """Return the images that the lines name, up to the first that names none."""
+    found = []
+    for line in lines:
+        parts = parts_of(line)
+        if parts[: len(dropped)] != dropped:
+            break
+        places = [start.joinpath(*parts[len(dropped) :])]
+        if "\\" in line and not dropped:
+            places.insert(0, start / line)  # a backslash may be a part of the name
+        try:
+            image = next((p for p in (settled(place, within) for place in places) if _is_usable(p, within)), None)
+        except (OSError, ValueError):  # a NUL, or longer than any path
+            image = None
+        if image is None:
+            break
+        found.append(image)
+    return found
+
+
+def _is_usable(path: Path, within: Path | None) -> bool:
+    return path.is_file() and is_inside(path, within) and is_image(path)

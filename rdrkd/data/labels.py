@@ -1,0 +1,55 @@
+"""Which file holds an image's labels: found by the image's name, which is compared as on a Mac (NFC)."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+from rdrkd import suffixes
+from rdrkd.data.names import composed, folded
+from rdrkd.data.yolo import label_path
+
+
+class LabelFiles:
+    """Finds label files.
+
+    Args:
+        home: of an upload, its unpacked folder: a folder `images` above it is the service's, and leads to no labels.
+    """
+
+    def __init__(self, home: Path | None = None) -> None:
+        self._home = home
+        self._listed: dict[Path, Mapping[str, list[Path]]] = {}  # by folder, then by name as `folded` gives it
+
+    def of(self, image: Path) -> Path:
+        """Return the label file of an image, or where it would be."""
+        return self.named(label_path(image, self._home), image)
+
+    def named(self, place: Path, image: Path) -> Path:
+        """Return a file by its place, or the one beside it that differs only in how its name is composed."""
+        if place.is_file():
+            return place
+        same = [file for file in self._alike(place) if composed(file.name) == composed(place.name)]
+        return next((file for file in same if not _is_of_another(file, image)), place)
+
+    def misnamed(self, image: Path) -> Path | None:
+        """Return what would be an image's missing label file on disks that ignore case, as Windows' do."""
+        place = self.of(image)
+        if place.is_file():
+            return None
+        return next((file for file in self._alike(place) if not _is_of_another(file, image)), None)
+
+    def _alike(self, place: Path) -> list[Path]:
+        if place.parent not in self._listed:
+            found: dict[str, list[Path]] = defaultdict(list)
+            for file in place.parent.iterdir() if place.parent.is_dir() else ():
+                if file.is_file():
+                    found[folded(file.name)].append(file)
+            self._listed[place.parent] = found
+        return self._listed[place.parent].get(folded(place.name), [])
+
+
+def _is_of_another(file: Path, image: Path) -> bool:
+    """Return whether a label file has exactly the name of another image beside this one."""
+    if file.suffix != ".txt" or file.stem == image.stem:
+        return False
+    return any(image.with_name(file.stem + suffix).is_file() for suffix in suffixes.IMAGES)

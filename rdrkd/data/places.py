@@ -1,0 +1,65 @@
+"""Paths that a data YAML or a list names: this machine's, another's, or Windows'."""
+
+import os
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+
+def resolved(place: str, root: Path, within: Path | None) -> tuple[Path, bool]:
+    """Resolve a path of a data YAML, and return whether only its end is here, as of another machine's path.
+
+    Args:
+        place: as it is written.
+        root: the folder that it starts from.
+        within: for an upload, the folder that nothing may leave.
+    """
+    if "\\" in place and not PureWindowsPath(place).drive and not (root / place).exists():
+        place = place.replace("\\", "/")  # written on Windows
+    there = settled(root / place, within)
+    if place.startswith("../") and not _is_here(there, within):
+        there = settled(root / place[3:], within)  # Roboflow writes ../train/images; Ultralytics reads it the same way
+    if not _is_here(there, within) and is_foreign(place):
+        parts = parts_of(place)
+        ends = (settled(root / Path(*parts[start:]), within) for start in range(1, len(parts)))
+        if (end := next((end for end in ends if _is_here(end, within)), None)) is not None:
+            return end, True
+    return there, False
+
+
+def settled(path: Path, within: Path | None) -> Path:
+    """Return a path without `..`.
+
+    An archive holds no links. Those of an owner's folder are kept: labels are found by the path before a link.
+    """
+    return path.resolve() if within is not None else Path(os.path.normpath(path))
+
+
+def is_inside(path: Path, within: Path | None) -> bool:
+    """Return whether a path stays in the folder that nothing may leave."""
+    return within is None or path.is_relative_to(within.resolve())
+
+
+def is_foreign(path: str) -> bool:
+    """Return whether a path is absolute, here or on Windows, or leads to where Ultralytics keeps its downloads."""
+    return PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute() or path.startswith("../datasets")
+
+
+def parts_of(place: str) -> tuple[str, ...]:
+    r"""Return the parts of a path of any machine.
+
+    >>> parts_of("./a/b.png"), parts_of("a\\b.png"), parts_of("/a/b.png")
+    (('a', 'b.png'), ('a', 'b.png'), ('/', 'a', 'b.png'))
+    """
+    return PureWindowsPath(place).parts if "\\" in place else PurePosixPath(place).parts
+
+
+def is_plain(path: str) -> bool:
+    r"""Return whether a path can be a line of a list: it is UTF-8, and has no control characters.
+
+    >>> is_plain("/d/über 7.png"), is_plain("/d/a\n.png"), is_plain("/d/\udcff.png")
+    (True, False, False)
+    """
+    return not any(ord(letter) < 32 or ord(letter) == 127 or "\ud800" <= letter <= "\udfff" for letter in path)
+
+
+def _is_here(path: Path, within: Path | None) -> bool:
+    return path.exists() and is_inside(path, within)
