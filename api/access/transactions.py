@@ -15,9 +15,9 @@ from api.queue import Doorbell
 log = logging.getLogger(__name__)
 
 
-def act_for(session: Session, caller: Caller, quotas: Quotas) -> None:
-    """Bind a session to its caller and the quotas."""
-    ownership.bind(session, caller)
+def act_for(session: Session, caller: Caller, quotas: Quotas, with_shared: bool = False) -> None:
+    """Bind a session to its caller and the quotas; `with_shared`, it also reads what other owners share."""
+    ownership.bind(session, caller, with_shared)
     bind(session, quotas)
 
 
@@ -49,17 +49,23 @@ class UnitOfWork:
     @classmethod
     @contextmanager
     def of(
-        cls, database: Database, doorbell: Doorbell, caller: Caller, quotas: Quotas = NONE, write: bool = True
+        cls,
+        database: Database,
+        doorbell: Doorbell,
+        caller: Caller,
+        quotas: Quotas = NONE,
+        write: bool = True,
+        with_shared: bool = False,
     ) -> Iterator["UnitOfWork"]:
         """Act for a caller, within quotas: commit at the end and ring; on any error roll back and undo.
 
-        Without `write` the session only reads (`Database.reading`).
+        Without `write` the session only reads (`Database.reading`). `with_shared`, it also finds what others share.
         """
         work: UnitOfWork | None = None
         is_decided = True  # whether an exception means that nothing was committed
         try:
             with database.transaction(write) if write else database.reading() as session:
-                act_for(session, caller, quotas)
+                act_for(session, caller, quotas, with_shared)
                 work = cls(session, database)
                 yield work
                 session.flush()

@@ -79,13 +79,15 @@ def unit_of_work(request: Request, response: Response) -> Iterator[UnitOfWork]:
     """Open the request's transaction; what it changes is in the audit log if it stands."""
     doorbell: Doorbell = request.app.state.doorbell
     quotas, write = Quotas.of(settings_of(request)), request.method not in READING
-    with UnitOfWork.of(database_of(request), doorbell, caller_of(request), quotas, write) as work:
+    # What is shared can be read, and named in jobs; a request that would change the thing itself does not find it.
+    with_shared = not write or not {"dataset_id", "model_id"} & request.path_params.keys()
+    with UnitOfWork.of(database_of(request), doorbell, caller_of(request), quotas, write, with_shared) as work:
         if getattr(request.state, "room", False):
             check_room(work.session, storage_of(request), settings_of(request).min_free_bytes)
         yield work
         if write:
             made = response.headers.get("Location", "").rpartition("/")[2]
-            about = next(iter(request.path_params.values()), made) or None
+            about = getattr(request.state, "audited", None) or next(iter(request.path_params.values()), made) or None
             action = request.scope["route"].operation_id
             audit.record(work.session, caller_of(request), action, about, request.state.request_id)
 
@@ -97,7 +99,7 @@ def reading(request: Request) -> Read:
     @contextmanager
     def read() -> Iterator[Session]:
         with database.reading() as session:
-            act_for(session, caller, quotas)
+            act_for(session, caller, quotas, with_shared=True)
             yield session
 
     return read

@@ -13,6 +13,7 @@ import api.tables.keys
 import api.tables.logs
 import api.tables.models
 import api.tables.resumable
+import api.tables.shares
 import api.tables.studies
 import api.tables.webhooks
 import api.tables.workers
@@ -30,6 +31,7 @@ tables = (
     api.tables.logs,
     api.tables.models,
     api.tables.resumable,
+    api.tables.shares,
     api.tables.studies,
     api.tables.webhooks,
     api.tables.workers,

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.jobs import warnings
+from api.ownership import EVERYBODYS
 from api.studies import service
 from api.tables.datasets import Dataset
 from api.tables.job_inputs import newest_weights
@@ -30,7 +31,7 @@ def results_of(session: Session, study_id: str, jobs: list[str]) -> results.Resu
     """
     study = service.get(session, study_id)
     spec, members = Spec.model_validate(study.spec), service.members_of(session, study)
-    dataset = session.get_one(Dataset, spec.dataset)
+    dataset = session.get_one(Dataset, spec.dataset, execution_options=EVERYBODYS)  # no longer shared, perhaps
     methods = {method.name: method for method in spec.each_method}
 
     @cache
@@ -93,7 +94,7 @@ def _identity(session: Session, model: ModelRef) -> Any:
         case Architecture() | Pretrained():
             return model.model_dump(mode="json")
         case RegisteredModel():
-            return {"sha256": session.get_one(Model, model.model).sha256}
+            return {"sha256": session.get_one(Model, model.model, execution_options=EVERYBODYS).sha256}
         case JobOutput():
             weights = newest_weights(session, model.job)
             return {"sha256": weights.sha256 if weights is not None else None}

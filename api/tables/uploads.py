@@ -5,12 +5,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, String
+from sqlalchemy import JSON, BigInteger, ColumnElement, String, or_, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.db import UtcDateTime, now
 from api.ownership import Owned
 from api.tables.leases import Leased
+from api.tables.shares import EVERYONE, Share
 from rdrkd.suffixes import ARCHIVES
 
 SUFFIXES = {"dataset": ARCHIVES, "model": (".pt", ".safetensors")}  # of the files taken, by what they become
@@ -48,3 +49,9 @@ class Upload(Leased, Owned):
     report: Mapped[dict[str, Any] | None]  # what the inspection found
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())
     checked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    @classmethod
+    def readable_by(cls, owner: Any) -> ColumnElement[bool]:
+        """Return which rows an owner may read: their own, and what is shared with them."""
+        shared = select(Share.thing_id).where(or_(Share.reader == owner, Share.reader == EVERYONE))
+        return or_(cls.owner == owner, cls.id.in_(shared))

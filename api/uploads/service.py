@@ -18,6 +18,7 @@ from api.storage import Storage, Stored, deletions
 from api.tables import job_inputs
 from api.tables.datasets import Dataset
 from api.tables.models import Model, ModelFile
+from api.tables.shares import Share
 from api.uploads import dependents, model_versions
 from api.uploads.ledger.holding import Held
 
@@ -88,6 +89,7 @@ def delete(session: Session, table: type[Dataset] | type[Model], id_: str) -> li
     key = get_or_404(session, table, id_).key
     if (user := dependents.of_upload(session, id_)) is not None:
         raise InUse(f"expected a {table.__tablename__} that nothing refers to, but it is needed by {user}")
+    session.execute(sql_delete(Share).where(Share.thing_id == id_))
     written = session.scalars(select(ModelFile.key).where(ModelFile.model_id == id_)).all()
     # Not through the session: another request may have been faster, and a worker may be checking it.
     session.execute(sql_delete(table).where(table.id == id_).execution_options(synchronize_session=False))

@@ -26,6 +26,7 @@ COLUMNS = {
     "events": ("seq", "at", "type"),
     "keys": ("id", "name", "owner", "scope", "expires_at", "last_used_at", "revoked_at"),
     "findings": ("what", "state", "detail", "advice"),
+    "shares": ("reader", "created_at"),
     "artifacts": ("name", "epoch", "size", "sha256"),
 }
 # What a narrow terminal does without, the least needed first; sentences (`findings`) are wrapped instead.

@@ -2,7 +2,7 @@
 
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -23,6 +23,8 @@ Divide = Annotated[
         show_default=False,
     ),
 ]
+EVERYONE = "*"
+With = Annotated[str, typer.Option("--with", help="An owner; default: everyone, `*`.")]
 Resume = Annotated[str | None, typer.Option(help="URL of an interrupted upload to resume.")]
 
 
@@ -39,6 +41,26 @@ def lists(app: typer.Typer, what: str) -> None:
     def show(service: Service, terminal: Terminal, id_: Id) -> None:
         """Print one, whole: what the check found, or why it was refused."""
         terminal.one(service.dataset(id_) if what == "datasets" else service.model(id_))
+
+    _shares(app, "dataset" if what == "datasets" else "model")
+
+
+def _shares(app: typer.Typer, kind: Literal["dataset", "model"]) -> None:
+    @command(app, "share")
+    def share(service: Service, terminal: Terminal, id_: Id, with_: With = EVERYONE) -> None:
+        """Let another owner, or everyone, read it and use it in jobs; print with whom it is shared."""
+        terminal.many("shares", service.share(kind, id_, with_))
+
+    @command(app, "unshare")
+    def unshare(service: Service, terminal: Terminal, id_: Id, with_: With = EVERYONE) -> None:
+        """Stop sharing it with an owner, or with everyone; queued jobs keep it. Print with whom it is still shared."""
+        service.unshare(kind, id_, with_)
+        terminal.many("shares", service.shares(kind, id_))
+
+    @command(app, "shares")
+    def shares(service: Service, terminal: Terminal, id_: Id) -> None:
+        """List with whom it is shared."""
+        terminal.many("shares", service.shares(kind, id_))
 
 
 def end_of_upload(row: Any, terminal: Terminal) -> None:

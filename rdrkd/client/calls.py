@@ -4,11 +4,13 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from rdrkd.client.effects import Answer, Ask, Broken, Call, Sleep
 from rdrkd.client.errors import NotEnded, Refused, Unreachable
 from rdrkd.client.views import Dataset, Job, Model, Page, Study
 
+EVERYONE = "*"  # as the reader of a share
 TRIES = 6
 LONGEST_WAIT = 30.0  # seconds that the service is asked to hold its answer back until there is news
 POLL_SECONDS = 1.0
@@ -132,3 +134,13 @@ def wait(
             raise NotEnded(f"expected {path} to end within {timeout:g} s, but it continues")
         if time.monotonic() - asked < POLL_SECONDS:
             yield Sleep(POLL_SECONDS if end is None else min(POLL_SECONDS, max(0.0, end - time.monotonic())))
+
+
+def share_of(kind: str, id_: str, reader: str | None = None) -> str:
+    """Return the path of a dataset's or model's share, or of all its shares.
+
+    >>> share_of("dataset", "ds_1", "survey team"), share_of("model", "n-from-l")
+    ('/v1/datasets/ds_1/shares/survey%20team', '/v1/models/n-from-l/shares')
+    """
+    path = f"/v1/{kind}s/{quote(id_, safe='@')}/shares"
+    return path if reader is None else f"{path}/{quote(reader, safe='*@')}"

@@ -52,6 +52,7 @@ class _Upload(_View):
     size: int
     problems: list[dict[str, str]]
     report: dict[str, Any] | None
+    shared: bool = False  # another owner's, who lets the caller read and use it
     created_at: datetime
 
     @property

@@ -31,6 +31,7 @@ from api.tables import (
     logs,
     models,
     resumable,
+    shares,
     studies,
     tallies,
     webhooks,
@@ -46,7 +47,7 @@ ROWS = (
     attempts.JobAttempt, attempts.JobCheckpoint, workers.Worker,
     idempotency.IdempotencyKey, deletions.Discard, keys.ApiKey, webhooks.Webhook, webhooks.Delivery,
     webhooks.DeliveryAttempt, audit.Audit, resumable.ResumableUpload, logs.JobLog,
-    ledger.Reservation,
+    ledger.Reservation, shares.Share,
 )  # fmt: skip
 TABLES = {*(row.__tablename__ for row in ROWS), "alembic_version"}
 LATER = TABLES - {"dataset", "model", "job", "job_epoch", "artifact", "alembic_version"}  # than the first revision

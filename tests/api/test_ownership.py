@@ -4,13 +4,16 @@ import re
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, event, func, select, update
 
 from api.caller import Caller, Scope
 from api.ownership import EVERYBODYS, bind
+from api.tables.audit import Audit
 from api.tables.datasets import Dataset
 from api.tables.jobs import Job
+from api.tables.shares import Share
 from api.tables.states import Status
+from api.uploads.datasets import service as datasets
 from tests.api.conftest import Service, Start
 from tests.api.uploads.resumable import refusals
 from tests.api.uploads.resumable.test_announcement import metadata
@@ -97,6 +100,119 @@ def test_no_address_answers_for_anothers_things(people: People) -> None:
     assert asked >= 31
     assert client.get(f"/v1/jobs/{people.job}?wait=1", headers=people.bob).status_code == 404
     assert client.get(f"/v1/jobs/{people.job}", headers=people.alice).json()["status"] == "queued"
+
+
+def operations(people: People, method: str) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return every operation on Alice's dataset and model that reads or writes: id, address, and what it is sent."""
+    found = []
+    ids = {"dataset_id": people.dataset, "model_id": people.model}
+    for path, methods in people.service.client.get("/openapi.json").json()["paths"].items():
+        if any(name in path for name in ids) and method in methods:
+            address = re.sub(r"{(\w+)}", lambda name: ids.get(name[1], "x"), path)
+            operation = methods[method]["operationId"]
+            body = {"json": BODIES.get(operation, {})} if "requestBody" in methods[method] else {}
+            found.append((operation, address, {"headers": people.bob | HEADERS.get(operation, {}), **body}))
+    return found
+
+
+@pytest.mark.parametrize("reader", ["bob", "*"])
+def test_what_is_shared_can_be_read_and_used_and_never_changed(people: People, reader: str) -> None:
+    client, service = people.service.client, people.service
+    things = (("datasets", people.dataset), ("models", people.model))
+    before = [client.get(f"/v1/{feature}/{id_}", headers=people.alice).json() for feature, id_ in things]
+    for feature, id_ in things:
+        answer = client.put(f"/v1/{feature}/{id_}/shares/{reader}", headers=people.alice)
+        assert [share["reader"] for share in answer.raise_for_status().json()["data"]] == [reader]
+
+    for feature, id_ in things:
+        (row,) = client.get(f"/v1/{feature}", headers=people.bob).json()["data"]
+        assert (row["id"], row["shared"], row["owner"]) == (id_, True, None)
+        assert client.get(f"/v1/{feature}/{id_[:20]}", headers=people.bob).json()["id"] == id_
+        assert not client.get(f"/v1/{feature}/{id_}", headers=people.alice).json()["shared"]
+    for operation, address, sent in operations(people, "get"):
+        answer = client.get(address, headers=sent["headers"])
+        if operation.endswith("_shares"):
+            assert answer.status_code == 404, operation
+        elif "preview" not in operation and "image" not in operation:  # of which these have none
+            assert answer.status_code != 404, operation
+        assert '"alice"' not in answer.text, operation
+    writes = [(method, *each) for method in ("post", "put", "patch", "delete") for each in operations(people, method)]
+    assert len(writes) >= 6
+    for method, operation, address, sent in writes:
+        assert client.request(method, address, **sent).status_code == 404, operation
+    assert [client.get(f"/v1/{feature}/{id_}", headers=people.alice).json() for feature, id_ in things] == before
+
+    spec = TRAIN | {"dataset": people.dataset, "model": {"model": people.model}}
+    assert client.post("/v1/jobs/validate", json=spec, headers=people.bob).json()["ok"]
+    job = client.post("/v1/jobs", json=spec, headers=people.bob).raise_for_status().json()
+    study = STUDY | {"dataset": people.dataset, "teacher": {"model": {"model": people.model}}}
+    study_id = client.post("/v1/studies", json=study, headers=people.bob).raise_for_status().json()["id"]
+    assert client.get("/v1/usage", headers=people.bob).json()["used"]["datasets"] == 0
+
+    for feature, id_ in things:
+        refused = client.delete(f"/v1/{feature}/{id_}", headers=people.alice)
+        assert (refused.status_code, refused.json()["code"]) == (409, "in_use")
+        assert client.delete(f"/v1/{feature}/{id_}/shares/{reader}", headers=people.alice).status_code == 204
+        assert client.get(f"/v1/{feature}", headers=people.bob).json()["data"] == []
+        assert client.get(f"/v1/{feature}/{id_}", headers=people.bob).status_code == 404
+    assert client.post("/v1/jobs", json=spec, headers=people.bob).json()["code"] == "unknown_reference"
+    extended = client.post(f"/v1/studies/{study_id}/extend", json={"seeds": [1]}, headers=people.bob)
+    assert extended.json()["code"] == "unknown_reference"
+    for path, methods in client.get("/openapi.json").json()["paths"].items():  # what was queued stays, and is shown
+        address = path.replace("{job_id}", job["id"]).replace("{study_id}", study_id)
+        if "get" in methods and address != path and "{" not in address and "stream" not in path:
+            assert client.get(address, headers=people.bob).status_code < 500, path
+    assert client.get(f"/v1/jobs/{job['id']}", headers=people.bob).json()["status"] == "queued"
+    with service.database.transaction() as session:
+        done = {(row.action, row.object) for row in session.scalars(select(Audit).where(Audit.owner == "alice"))}
+    assert {("share_dataset", f"{people.dataset}/{reader}"), ("unshare_model", f"{people.model}/{reader}")} <= done
+
+
+def test_a_share_is_for_its_reader_and_goes_with_its_thing(people: People) -> None:
+    client, carol = people.service.client, people.service.key("carol")
+    shares = f"/v1/models/{people.model}/shares"
+    client.put(f"{shares}/bob", headers=people.alice).raise_for_status()
+    client.put(f"{shares}/bob", headers=people.alice).raise_for_status()
+    assert people.ids("models", carol) == []
+    assert client.get(f"/v1/models/{people.model}", headers=carol).status_code == 404
+    assert client.put(f"{shares}/carol", headers=people.bob).status_code == 404
+    assert client.put(f"{shares}/a%20b", headers=people.alice).json()["code"] == "invalid"
+    assert [row["reader"] for row in client.get(shares, headers=people.admin).json()["data"]] == ["bob"]
+    assert client.delete(f"/v1/models/{people.model}", headers=people.alice).status_code == 204
+    with people.service.database.transaction() as session:
+        assert session.scalars(select(Share)).all() == []
+
+
+def test_statements_that_write_never_reach_what_is_shared(people: People) -> None:
+    people.service.client.put(f"/v1/datasets/{people.dataset}/shares/*", headers=people.alice).raise_for_status()
+    with people.service.database.transaction() as session:
+        bind(session, Caller("key_1", "bob", Scope.SUBMIT), with_shared=True)
+        assert session.get(Dataset, people.dataset) is not None
+        assert session.scalars(select(Job.id)).all() == []
+        session.execute(update(Dataset).values(name="taken"))
+        session.execute(delete(Dataset))
+    with people.service.database.transaction() as session:
+        assert session.get_one(Dataset, people.dataset).name is None
+
+
+def test_a_list_looks_shares_up_by_an_index(people: People) -> None:
+    if people.service.database.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL reads a table of a few rows whole; its index is the same")
+    with people.service.database.transaction() as session:
+        owner = people.service.database
+        bind(session, Caller("key_1", "bob", Scope.READ), with_shared=True)
+        plans: list[str] = []
+
+        def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            if statement.startswith("SELECT") and "FROM dataset" in statement:
+                rows = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+                plans.extend(str(row[3]) for row in rows)
+
+        event.listen(owner.engine, "before_cursor_execute", explain)
+        datasets.newest(session, 20, None)
+        event.remove(owner.engine, "before_cursor_execute", explain)
+    assert any(plan.startswith("SEARCH share USING") for plan in plans), plans
+    assert not any(plan.startswith("SCAN share") for plan in plans), plans
 
 
 def test_references_to_anothers_things_lead_nowhere(people: People) -> None:

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
+from api.ownership import is_shared
 from api.tables.datasets import Dataset
 from api.tables.uploads import UploadStatus
 
@@ -28,7 +29,8 @@ class DatasetView(BaseModel):
         description="version within its name, from 1; jobs may refer to `name` or `name@version`"
     )
     same_content_as: str | None = Field(description="id of an earlier version with the same content")
-    owner: str | None = Field(description="owner; null: the operator")
+    owner: str | None = Field(description="owner; null: the operator, or another owner who shares it")
+    shared: bool = Field(description="whether it is another owner's, who lets you read and use it")
     filename: str = Field(description="file name from the client")
     status: UploadStatus
     source: str | None = Field(description="folder or bucket that it was imported from; null: uploaded")
@@ -48,8 +50,10 @@ class DatasetView(BaseModel):
     def of(cls, row: Dataset) -> Self:
         """Build the view of a row."""
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
+        if shared := is_shared(row):
+            shown |= {"owner": None, "source": None, "same_content_as": None}
         address = f"/v1/datasets/{row.id}"
         preview = f"{address}/preview" if row.preview_key is not None else None
         images = f"{address}/images" if row.album_key is not None else None
         links = DatasetLinks(self=address, versions=f"{address}/versions", preview=preview, images=images)
-        return cls(**shown, format=(row.report or {}).get("format"), links=links)
+        return cls(**shown, shared=shared, format=(row.report or {}).get("format"), links=links)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from api.ownership import is_shared
 from api.tables.models import Model
 from api.tables.uploads import UploadStatus
 from api.uploads.models.service import own
@@ -46,7 +47,8 @@ class ModelView(BaseModel):
     name: str | None
     version: int | None = Field(description="version among the owner's models of this name; null without a name")
     aliases: list[str] = Field(description="aliases that refer to this version")
-    owner: str | None = Field(description="owner; null: the operator")
+    owner: str | None = Field(description="owner; null: the operator, or another owner who shares it")
+    shared: bool = Field(description="whether it is another owner's, who lets you read and use it")
     filename: str = Field(description="file name from the client")
     status: UploadStatus
     sha256: str
@@ -65,6 +67,8 @@ class ModelView(BaseModel):
     def of(cls, row: Model) -> Self:
         """Build the view of a row."""
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
+        if shared := is_shared(row):
+            shown |= {"owner": None, "lineage": None}
         weights = f"/v1/models/{row.id}/weights"
         files = [
             ModelFileView(
@@ -73,6 +77,6 @@ class ModelView(BaseModel):
             for file in ([own(row), *row.files] if row.status == UploadStatus.READY else [])
         ]
         return cls(
-            **shown | {"aliases": [alias.alias for alias in row.aliases], "files": files},
+            **shown | {"aliases": [alias.alias for alias in row.aliases], "files": files, "shared": shared},
             links=ModelLinks(self=f"/v1/models/{row.id}", weights=weights),
         )

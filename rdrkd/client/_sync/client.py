@@ -12,6 +12,8 @@ from rdrkd.client.effects import Progress
 from rdrkd.client.views import Artifact, Dataset, Job, Model, Study
 from rdrkd.client.wire import Spec
 
+Kind = Literal["dataset", "model"]
+
 
 class Client(Driver):
     """A connection to the service.
@@ -222,6 +224,19 @@ class Client(Driver):
     def delete_model(self, model_id: str) -> None:
         """Delete a model that no job, no study and no alias refers to."""
         self._run(calls.ask("DELETE", f"/v1/models/{model_id}"))
+
+    def share(self, kind: Kind, id_: str, reader: str = calls.EVERYONE) -> list[dict[str, Any]]:
+        """Let an owner, or everyone, read and use a dataset or model; return with whom it is shared."""
+        answer = self._run(calls.ask("PUT", calls.share_of(kind, id_, reader)))
+        return list(answer.json()["data"])
+
+    def unshare(self, kind: Kind, id_: str, reader: str = calls.EVERYONE) -> None:
+        """Stop sharing a dataset or model with an owner, or with everyone."""
+        self._run(calls.ask("DELETE", calls.share_of(kind, id_, reader)))
+
+    def shares(self, kind: Kind, id_: str) -> list[dict[str, Any]]:
+        """List with whom a dataset or model of yours is shared."""
+        return list((self._run(calls.plain(calls.share_of(kind, id_))))["data"])
 
     def download_model(
         self,

@@ -236,6 +236,20 @@ def test_uploads(live: Live, command: Command, tmp_path: Path, feature: str, fil
     assert command(feature, "upload", tmp_path / filename, "--wait").exit_code == 3
 
 
+@pytest.mark.parametrize(("feature", "filename"), [("datasets", "scenes.zip"), ("models", "teacher.pt")])
+def test_an_upload_is_shared_and_taken_back(
+    live: Live, command: Command, tmp_path: Path, feature: str, filename: str
+) -> None:
+    (tmp_path / filename).write_bytes(b"PK\x05\x06" + bytes(18))
+    (row,) = lines(command(feature, "upload", tmp_path / filename, "--json"))
+    for reader in ((), ("--with", "survey-team")):
+        command(feature, "share", row["id"], *reader, "--json")
+    shared = lines(command(feature, "shares", row["id"], "--json"))
+    assert [share["reader"] for share in shared] == ["*", "survey-team"]
+    (left,) = lines(command(feature, "unshare", row["id"], "--json"))
+    assert left["reader"] == "survey-team"
+
+
 def test_a_dataset_with_versions_and_a_preview(live: Live, command: Command, tmp_path: Path) -> None:
     (tmp_path / "a.tar.gz").write_bytes(b"content")
     uploads = [command("datasets", "upload", tmp_path / "a.tar.gz", "--name", "mine", "--json") for _ in range(2)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -149,6 +150,18 @@ def _imports(operation: str, field: str, source: str, around: Callable[..., Prov
     return {(operation, code): provoke for code, provoke in provoked.items()}
 
 
+_SHARES = [
+    ("list_dataset_shares", "not_found"),
+    *product(("share_dataset", "unshare_dataset"), ("not_found", "invalid")),
+]
+
+
+def _of_share(operation: str, code: str) -> Provoke:
+    method = {"list": "GET", "share": "PUT", "unshare": "DELETE"}[operation.partition("_")[0]]
+    reader = "" if method == "GET" else "/bob" if code == "not_found" else "/a%20b"
+    return lambda service: service.client.request(method, f"/v1/datasets/{NOBODY['dataset']}/shares{reader}")
+
+
 REFUSALS = {
     **_imports("create_dataset_from_folder", "folder", "allowed", _with_folder),
     **_imports("create_dataset_from_bucket", "url", "s3://allowed", _with_bucket),
@@ -156,6 +169,7 @@ REFUSALS = {
     **_preview("head_dataset_preview", "HEAD"),
     **_images("list_dataset_images", "", {"invalid": _no_class}),
     **_images("get_dataset_image", "/0", {"gone": _gone_images, "invalid": _no_number}),
+    **{(name, code): _of_share(name, code) for name, code in _SHARES},
     ("list_dataset_versions", "not_found"): lambda service: service.client.get(
         f"/v1/datasets/{NOBODY['dataset']}/versions"
     ),

@@ -1,0 +1,26 @@
+"""Datasets and models that are shared with other owners."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from api.db import UtcDateTime, now
+
+revision = "0020"
+down_revision = "0019"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "share",
+        sa.Column("reader", sa.String(64), nullable=False),
+        sa.Column("thing_id", sa.String(40), nullable=False),
+        sa.Column("created_at", UtcDateTime(), server_default=now(), nullable=False),
+        sa.PrimaryKeyConstraint("reader", "thing_id", name=op.f("pk_share")),
+    )
+    op.create_index(op.f("ix_share_thing_id"), "share", ["thing_id"])
+
+
+def downgrade() -> None:
+    op.drop_table("share")
