@@ -4,8 +4,9 @@ The request's session knows its caller; what it selects, changes or deletes of a
 caller's owner, also in subqueries. So another's things are not there: 404, never 403. An admin's request is not
 narrowed, and neither are the sessions of workers and reaper, which have no caller.
 
-Datasets and models can be shared. What is shared is found only by a session that was bound `with_shared`: of a
-request that reads, or that names it in a job. Statements that change or delete are narrowed to the owner in any case.
+Datasets and models can be shared. Only a session that was bound `with_shared` finds what other owners share: that of a
+request that reads it or refers to it in a job. Whatever writes stays restricted to the caller's owner: UPDATE and
+DELETE statements are narrowed, and a flush that would write another owner's row fails.
 """
 
 from collections.abc import Callable
@@ -20,6 +21,10 @@ T = TypeVar("T")
 EVERYBODYS = {"everybodys": True}  # execution options of a query that counts across owners and shows nothing of theirs
 
 
+class NotOwner(RuntimeError):
+    """A request was about to write a row that it may only read: a fault of the endpoint."""
+
+
 class Owned:
     """Adds the owner column to a table."""
 
@@ -27,7 +32,7 @@ class Owned:
 
     @classmethod
     def readable_by(cls, owner: Any) -> ColumnElement[bool]:
-        """Return which rows an owner may read; a table whose rows can be shared adds these."""
+        """Return the condition for the rows that an owner may read; tables whose rows can be shared widen it."""
         own: ColumnElement[bool] = cls.owner == owner
         return own
 
@@ -38,15 +43,24 @@ def bind(session: Session, caller: Caller, with_shared: bool = False) -> None:
     Args:
         session: a new one.
         caller: for whom it acts.
-        with_shared: whether it also finds what other owners share with the caller.
+        with_shared: also find what other owners share with the caller.
     """
     session.info["caller"], session.info["with_shared"] = caller, with_shared
 
 
 def is_shared(row: Owned) -> bool:
-    """Return whether a row is another owner's, and its session's caller sees it because it is shared."""
-    session = object_session(row)
-    caller: Caller | None = session.info.get("caller") if session is not None else None
+    """Return whether a row belongs to another owner, so that the session's caller sees it only because it is shared.
+
+    Raises:
+        RuntimeError: the row is in no session, so its reader is unknown.
+    """
+    if (session := object_session(row)) is None:
+        raise RuntimeError("expected a row of a session, got a detached one")
+    return _is_anothers(session, row)
+
+
+def _is_anothers(session: Session, row: Owned) -> bool:
+    caller: Caller | None = session.info.get("caller")
     return caller is not None and caller.scope != Scope.ADMIN and row.owner != caller.owner
 
 
@@ -71,6 +85,13 @@ def owners_named(session: Session) -> tuple[str | None, ...]:
 def first_named(session: Session, find: Callable[[str | None], T | None]) -> T | None:
     """Return the first result of `find` among the owners whose names the caller can use, and that owner."""
     return next((found for owner in owners_named(session) if (found := find(owner)) is not None), None)
+
+
+@event.listens_for(Session, "before_flush")
+def _refuse_to_write(session: Session, *_: Any) -> None:
+    for row in (*session.dirty, *session.deleted):
+        if isinstance(row, Owned) and _is_anothers(session, row):
+            raise NotOwner(f"expected a row of the caller's to be written, got another owner's {type(row).__name__}")
 
 
 @event.listens_for(Session, "do_orm_execute")

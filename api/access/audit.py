@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from api.caller import Caller
@@ -10,7 +10,7 @@ from api.db import after_seconds, new_id
 from api.pages import page
 from api.tables.audit import Audit
 
-LONGEST = 100  # characters of an object's name
+LONGEST = 110  # characters of an object: an id, or of a share `<id>/<reader>`
 
 
 def record(session: Session, caller: Caller, action: str, object_: str | None, request_id: str | None = None) -> None:
@@ -23,8 +23,14 @@ def record(session: Session, caller: Caller, action: str, object_: str | None, r
 def newest(
     session: Session, limit: int, after: str | None, **filters: str | None
 ) -> tuple[Sequence[Audit], str | None]:
-    """Read one page of the log, newest first, and the next cursor; filters by column narrow it down."""
-    query = select(Audit).filter_by(**{name: value for name, value in filters.items() if value is not None})
+    """Read one page of the log, newest first, and the next cursor; filters by column narrow it down.
+
+    The filter by object also finds the shares of a dataset or model, whose object is `<id>/<reader>`.
+    """
+    query = select(Audit)
+    if (about := filters.pop("object", None)) is not None:
+        query = query.where(or_(Audit.object == about, Audit.object.startswith(f"{about}/", autoescape=True)))
+    query = query.filter_by(**{name: value for name, value in filters.items() if value is not None})
     return page(session, query, Audit.id, limit, after)
 
 

@@ -15,5 +15,5 @@ class AuditView(BaseModel):
     key: str = Field(description="id of the API key; `token`, `loopback` or `command`: the operator")
     owner: str | None = Field(description="owner of the key")
     action: str = Field(description="`operationId` of the request, such as `create_job`")
-    object: str | None = Field(description="id of the resource that was changed or created")
+    object: str | None = Field(description="id of the resource that was changed or created; of a share `<id>/<reader>`")
     request_id: str | None = Field(description="X-Request-ID of the response; null: from the command line")

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def act_for(session: Session, caller: Caller, quotas: Quotas, with_shared: bool = False) -> None:
-    """Bind a session to its caller and the quotas; `with_shared`, it also reads what other owners share."""
+    """Bind a session to its caller and the quotas; `with_shared`: it also reads what other owners share."""
     ownership.bind(session, caller, with_shared)
     bind(session, quotas)
 
@@ -59,7 +59,7 @@ class UnitOfWork:
     ) -> Iterator["UnitOfWork"]:
         """Act for a caller, within quotas: commit at the end and ring; on any error roll back and undo.
 
-        Without `write` the session only reads (`Database.reading`). `with_shared`, it also finds what others share.
+        Without `write` the session only reads (`Database.reading`). `with_shared`: it also finds what others share.
         """
         work: UnitOfWork | None = None
         is_decided = True  # whether an exception means that nothing was committed

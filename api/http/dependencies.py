@@ -79,7 +79,7 @@ def unit_of_work(request: Request, response: Response) -> Iterator[UnitOfWork]:
     """Open the request's transaction; what it changes is in the audit log if it stands."""
     doorbell: Doorbell = request.app.state.doorbell
     quotas, write = Quotas.of(settings_of(request)), request.method not in READING
-    # What is shared can be read, and named in jobs; a request that would change the thing itself does not find it.
+    # A shared dataset or model can be read, and referred to in jobs; a request to change it does not find it.
     with_shared = not write or not {"dataset_id", "model_id"} & request.path_params.keys()
     with UnitOfWork.of(database_of(request), doorbell, caller_of(request), quotas, write, with_shared) as work:
         if getattr(request.state, "room", False):

@@ -50,10 +50,11 @@ def waiting_for(
 
 def _dependencies(session: Session, job: Job) -> Iterator[Waiting]:
     spec = RUN_SPEC.validate_python(job.spec)
-    yield from _upload(session.get(Dataset, spec.dataset), "dataset")
+    # Whether shared or not: a queued job keeps what it refers to.
+    yield from _upload(session.get(Dataset, spec.dataset, execution_options=EVERYBODYS), "dataset")
     for reference in references(spec).values():
         if isinstance(reference, RegisteredModel):
-            yield from _upload(session.get(Model, reference.model), "model")
+            yield from _upload(session.get(Model, reference.model, execution_options=EVERYBODYS), "model")
         elif isinstance(reference, JobOutput):
             source = session.get(Job, reference.job)
             if source is not None and source.status != Status.SUCCEEDED:

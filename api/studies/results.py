@@ -31,7 +31,7 @@ def results_of(session: Session, study_id: str, jobs: list[str]) -> results.Resu
     """
     study = service.get(session, study_id)
     spec, members = Spec.model_validate(study.spec), service.members_of(session, study)
-    dataset = session.get_one(Dataset, spec.dataset, execution_options=EVERYBODYS)  # no longer shared, perhaps
+    dataset = session.get_one(Dataset, spec.dataset, execution_options=EVERYBODYS)  # it may no longer be shared
     methods = {method.name: method for method in spec.each_method}
 
     @cache

@@ -109,7 +109,7 @@ def resume(session: Session, study_id: str) -> tuple[Study, list[str]]:
     Raises:
         NotFound: there is no such study.
         NothingToResume: no job of it has failed or was cancelled.
-        QuotaExceeded: as for a job.
+        UnknownReference, UnusableReference, QuotaExceeded: as for a job.
     """
     study = held(session, study_id)
     spec, members = Spec.model_validate(study.spec), members_of(session, study)
@@ -117,6 +117,9 @@ def resume(session: Session, study_id: str) -> tuple[Study, list[str]]:
     unblocking.settle(session, [job.id for job in members.jobs if job.status == Status.QUEUED and job.waits])
     session.expire_all()
     members = members_of(session, study)
+    if not any(job.status in Ended for job in members.jobs):
+        raise NothingToResume("expected a study with jobs that failed or were cancelled, got one without any")
+    jobs.check_references(session, spec.dataset, references(spec))  # what was shared may no longer be
     rings: list[str] = []
     if members.teacher is not None and members.teacher.status in Ended:
         study.teacher_job = _successor(session, members.teacher, members.teacher.spec)
@@ -128,8 +131,6 @@ def resume(session: Session, study_id: str) -> tuple[Study, list[str]]:
             again = job.spec if method.as_long_as else job_spec(spec, method, row.seed, _teacher_reference(study, spec))
             row.job_id = _successor(session, job, again)
             rings.append(row.job_id)
-    if not rings:
-        raise NothingToResume("expected a study with jobs that failed or were cancelled, got one without any")
     quotas.check_jobs(session, study.owner)
     return study, rings
 

@@ -18,5 +18,5 @@ class Audit(Base):
     key: Mapped[str] = mapped_column(String(40))  # id of the key; `token`, `loopback` or `command`: the operator
     owner: Mapped[str | None] = mapped_column(String(64))  # whose key it is
     action: Mapped[str] = mapped_column(String(60))  # operation_id of the address
-    object: Mapped[str | None] = mapped_column(String(100))  # id of what it was done to, or of what was made
+    object: Mapped[str | None] = mapped_column(String(110))  # id of what it was done to, or of what was made
     request_id: Mapped[str | None] = mapped_column(String(40))  # null: at the command line

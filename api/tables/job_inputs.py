@@ -122,6 +122,15 @@ def blocked(session: Session, spec: dict[str, Any]) -> Blocked | None:
     return next((problem for _, problem in problems_of(spec, found)), None)
 
 
+def unreadable(session: Session, spec: dict[str, Any]) -> str | None:
+    """Return which of a spec's references the session's caller may not read, such as one that is no longer shared."""
+    for where, id_ in references(spec).items():
+        table = _TABLES[id_.partition("_")[0] + "_"]
+        if session.scalar(select(table.id).where(table.id == id_)) is None:
+            return f"{where}: expected one that is yours or shared with you, got {id_}"
+    return None
+
+
 def user_of(session: Session, id_: str, going_on: bool = False) -> str | None:
     """Return a job that refers to a dataset, model or job, whoever owns it; None where there is none.
 

@@ -1,4 +1,4 @@
-"""Rows of shares: which dataset or model may be read and used by whom beside its owner."""
+"""Rows of shares: who else may read and use a dataset or model."""
 
 from datetime import datetime
 
@@ -7,11 +7,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from api.db import Base, UtcDateTime, now
 
-EVERYONE = "*"  # no owner can be called so
+EVERYONE = "*"  # no owner can have this name
 
 
 class Share(Base):
-    """A dataset or model that another owner, or everyone, may read and use in jobs, but not change."""
+    """Lets another owner, or everyone, read a dataset or model and use it in jobs, but not change it."""
 
     __tablename__ = "share"
 

@@ -52,6 +52,6 @@ class Upload(Leased, Owned):
 
     @classmethod
     def readable_by(cls, owner: Any) -> ColumnElement[bool]:
-        """Return which rows an owner may read: their own, and what is shared with them."""
+        """Return the condition for the rows that an owner may read: their own, and those shared with them."""
         shared = select(Share.thing_id).where(or_(Share.reader == owner, Share.reader == EVERYONE))
         return or_(cls.owner == owner, cls.id.in_(shared))

@@ -89,10 +89,10 @@ def delete(session: Session, table: type[Dataset] | type[Model], id_: str) -> li
     key = get_or_404(session, table, id_).key
     if (user := dependents.of_upload(session, id_)) is not None:
         raise InUse(f"expected a {table.__tablename__} that nothing refers to, but it is needed by {user}")
-    session.execute(sql_delete(Share).where(Share.thing_id == id_))
     written = session.scalars(select(ModelFile.key).where(ModelFile.model_id == id_)).all()
     # Not through the session: another request may have been faster, and a worker may be checking it.
     session.execute(sql_delete(table).where(table.id == id_).execution_options(synchronize_session=False))
+    session.execute(sql_delete(Share).where(Share.thing_id == id_))  # now: whoever was sharing it has committed
     if job_inputs.user_of(session, id_) is not None:  # the job held the row until it was committed
         raise InUse(f"expected a {table.__tablename__} that nothing refers to, but a job has just referred to it")
     return deletions.note(session, [*written, *([key] if key is not None else [])])

@@ -1,28 +1,30 @@
 """Sharing datasets and models: read-only, with named owners or everyone. Functions take the request's session.
 
-A reader sees what is shared as long as the share stands (`api.ownership`), and never to change it. A job that
-names it keeps it, as any job does: its owner cannot delete it, and a revoked share does not stop a job that has been
-queued.
+A reader sees a dataset or model while it is shared (`api.ownership`), and never to change it. As always, a job that
+refers to it keeps its owner from deleting it. Revoking a share does not stop jobs that are already queued.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from api.errors import NotFound
+from api.errors import Invalid, NotFound
 from api.ownership import is_shared
 from api.pages import get_or_404
 from api.tables.datasets import Dataset
 from api.tables.models import Model
 from api.tables.shares import Share
+from rdrkd.errors import Problem
 
 Table = type[Dataset] | type[Model]
+MOST = 100  # readers of one dataset or model; its list has one page
 
 
 def readers_of(session: Session, table: Table, id_: str) -> Sequence[Share]:
-    """List with whom its owner shares a dataset or model, oldest first.
+    """Read the shares of a dataset or model, oldest first.
 
     Raises:
         NotFound: there is none, or it is another owner's.
@@ -32,18 +34,23 @@ def readers_of(session: Session, table: Table, id_: str) -> Sequence[Share]:
 
 
 def share(session: Session, table: Table, id_: str, reader: str) -> None:
-    """Let an owner, or everyone, read and use a dataset or model; doing it again changes nothing.
+    """Let an owner, or everyone, read and use a dataset or model; repetition changes nothing.
 
     Raises:
         NotFound: there is none, or it is another owner's.
+        Invalid: it has too many readers.
     """
-    _own(session, table, id_)
+    # The lock, which PostgreSQL needs, keeps a concurrent deletion from leaving this share behind.
+    _own(session, table, id_, with_for_update={"read": True, "key_share": True})
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     session.execute(insert(Share).values(reader=reader, thing_id=id_).on_conflict_do_nothing())
+    if (count := session.scalar(select(func.count()).where(Share.thing_id == id_)) or 0) > MOST:
+        detail = f"expected at most {MOST} readers, got {count}: share with everyone, `*`, or stop sharing with some"
+        raise Invalid.at(Problem("/reader", detail))
 
 
 def unshare(session: Session, table: Table, id_: str, reader: str) -> None:
-    """Take a share back: from now on the reader neither sees nor uses it; doing it again changes nothing.
+    """Revoke a share: its reader no longer sees the dataset or model; repetition changes nothing.
 
     Raises:
         NotFound: there is none, or it is another owner's.
@@ -52,7 +59,6 @@ def unshare(session: Session, table: Table, id_: str, reader: str) -> None:
     session.execute(delete(Share).where(Share.thing_id == id_, Share.reader == reader))
 
 
-def _own(session: Session, table: Table, id_: str) -> None:
-    row = get_or_404(session, table, id_)
-    if is_shared(row):
-        raise NotFound(f"expected the id of a {table.__tablename__}, got one that is not here")
+def _own(session: Session, table: Table, id_: str, **options: Any) -> None:
+    if is_shared(get_or_404(session, table, id_, **options)):
+        raise NotFound(f"expected the id of a {table.__tablename__}, but there is none with this id")

@@ -23,8 +23,7 @@ Divide = Annotated[
         show_default=False,
     ),
 ]
-EVERYONE = "*"
-With = Annotated[str, typer.Option("--with", help="An owner; default: everyone, `*`.")]
+With = Annotated[str, typer.Option("--with", help="An owner, or `*` for everyone.", show_default=False)]
 Resume = Annotated[str | None, typer.Option(help="URL of an interrupted upload to resume.")]
 
 
@@ -47,12 +46,12 @@ def lists(app: typer.Typer, what: str) -> None:
 
 def _shares(app: typer.Typer, kind: Literal["dataset", "model"]) -> None:
     @command(app, "share")
-    def share(service: Service, terminal: Terminal, id_: Id, with_: With = EVERYONE) -> None:
+    def share(service: Service, terminal: Terminal, id_: Id, with_: With) -> None:
         """Let another owner, or everyone, read it and use it in jobs; print with whom it is shared."""
         terminal.many("shares", service.share(kind, id_, with_))
 
     @command(app, "unshare")
-    def unshare(service: Service, terminal: Terminal, id_: Id, with_: With = EVERYONE) -> None:
+    def unshare(service: Service, terminal: Terminal, id_: Id, with_: With) -> None:
         """Stop sharing it with an owner, or with everyone; queued jobs keep it. Print with whom it is still shared."""
         service.unshare(kind, id_, with_)
         terminal.many("shares", service.shares(kind, id_))

@@ -10,7 +10,6 @@ from rdrkd.client.effects import Answer, Ask, Broken, Call, Sleep
 from rdrkd.client.errors import NotEnded, Refused, Unreachable
 from rdrkd.client.views import Dataset, Job, Model, Page, Study
 
-EVERYONE = "*"  # as the reader of a share
 TRIES = 6
 LONGEST_WAIT = 30.0  # seconds that the service is asked to hold its answer back until there is news
 POLL_SECONDS = 1.0

@@ -1,18 +1,21 @@
 """Whose things are whose: another's are not there, an admin sees all, and no address forgets to ask."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
 from sqlalchemy import delete, event, func, select, update
 
 from api.caller import Caller, Scope
-from api.ownership import EVERYBODYS, bind
+from api.ownership import EVERYBODYS, NotOwner, bind
 from api.tables.audit import Audit
 from api.tables.datasets import Dataset
 from api.tables.jobs import Job
+from api.tables.models import Model
 from api.tables.shares import Share
 from api.tables.states import Status
+from api.uploads import shares
 from api.uploads.datasets import service as datasets
 from tests.api.conftest import Service, Start
 from tests.api.uploads.resumable import refusals
@@ -34,6 +37,8 @@ HEADERS = {"change_job": {"If-Match": "*"}, "append_to_upload": refusals.PIECE}
 
 class People:
     """Alice with one of everything, Bob, and an admin."""
+
+    LONGEST = "o" * 64  # name of an owner
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -163,6 +168,14 @@ def test_what_is_shared_can_be_read_and_used_and_never_changed(people: People, r
         if "get" in methods and address != path and "{" not in address and "stream" not in path:
             assert client.get(address, headers=people.bob).status_code < 500, path
     assert client.get(f"/v1/jobs/{job['id']}", headers=people.bob).json()["status"] == "queued"
+    for again in (f"/v1/jobs/{job['id']}/retry", f"/v1/studies/{study_id}/resume"):
+        client.post(f"{again.rpartition('/')[0]}/cancel", headers=people.bob).raise_for_status()
+        assert client.post(again, headers=people.bob).json()["code"] in ("not_retryable", "unknown_reference")
+        for feature, id_ in things:
+            client.put(f"/v1/{feature}/{id_}/shares/{reader}", headers=people.alice).raise_for_status()
+        assert client.post(again, headers=people.bob).status_code == 202
+        for feature, id_ in things:
+            client.delete(f"/v1/{feature}/{id_}/shares/{reader}", headers=people.alice).raise_for_status()
     with service.database.transaction() as session:
         done = {(row.action, row.object) for row in session.scalars(select(Audit).where(Audit.owner == "alice"))}
     assert {("share_dataset", f"{people.dataset}/{reader}"), ("unshare_model", f"{people.model}/{reader}")} <= done
@@ -170,17 +183,55 @@ def test_what_is_shared_can_be_read_and_used_and_never_changed(people: People, r
 
 def test_a_share_is_for_its_reader_and_goes_with_its_thing(people: People) -> None:
     client, carol = people.service.client, people.service.key("carol")
-    shares = f"/v1/models/{people.model}/shares"
-    client.put(f"{shares}/bob", headers=people.alice).raise_for_status()
-    client.put(f"{shares}/bob", headers=people.alice).raise_for_status()
+    address = f"/v1/models/{people.model}/shares"
+    client.put(f"{address}/bob", headers=people.alice).raise_for_status()
+    client.put(f"{address}/bob", headers=people.alice).raise_for_status()
     assert people.ids("models", carol) == []
     assert client.get(f"/v1/models/{people.model}", headers=carol).status_code == 404
-    assert client.put(f"{shares}/carol", headers=people.bob).status_code == 404
-    assert client.put(f"{shares}/a%20b", headers=people.alice).json()["code"] == "invalid"
-    assert [row["reader"] for row in client.get(shares, headers=people.admin).json()["data"]] == ["bob"]
+    assert client.put(f"{address}/carol", headers=people.bob).status_code == 404
+    assert client.put(f"{address}/a%20b", headers=people.alice).json()["code"] == "invalid"
+    assert [row["reader"] for row in client.get(address, headers=people.admin).json()["data"]] == ["bob"]
+    with people.service.database.transaction() as session:
+        session.add_all(Share(reader=f"reader-{number}", thing_id=people.model) for number in range(99))
+    assert client.put(f"{address}/bob", headers=people.alice).status_code == 200
+    assert client.put(f"{address}/{people.LONGEST}", headers=people.alice).json()["code"] == "invalid"
     assert client.delete(f"/v1/models/{people.model}", headers=people.alice).status_code == 204
     with people.service.database.transaction() as session:
         assert session.scalars(select(Share)).all() == []
+
+
+def test_the_audit_log_finds_shares_by_what_is_shared(people: People) -> None:
+    client = people.service.client
+    client.put(f"/v1/models/{people.model}/shares/{people.LONGEST}", headers=people.alice).raise_for_status()
+    entries = client.get("/v1/audit", params={"object": people.model}, headers=people.admin).json()["data"]
+    shared, made = f"{people.model}/{people.LONGEST}", people.model
+    assert [(each["action"], each["object"]) for each in entries] == [("share_model", shared), ("create_model", made)]
+
+
+def test_a_share_that_meets_a_deletion_leaves_nothing(people: People) -> None:
+    service, client = people.service, people.service.client
+    with ThreadPoolExecutor(1) as pool:
+        with service.database.transaction() as session:
+            bind(session, Caller("key_1", "alice", Scope.SUBMIT))
+            shares.share(session, Model, people.model, "bob")
+            deletion = pool.submit(client.delete, f"/v1/models/{people.model}", headers=people.alice)
+            wait([deletion], timeout=0.5)
+        assert deletion.result(60).status_code == 204
+    with service.database.transaction() as session:
+        assert session.scalars(select(Share)).all() == []
+
+
+def test_a_reader_does_not_learn_where_an_import_comes_from(people: People) -> None:
+    client = people.service.client
+    client.put(f"/v1/datasets/{people.dataset}/shares/bob", headers=people.alice).raise_for_status()
+    failed = {"source": "folder:secret", "sha256": None, "key": None, "status": "invalid"}
+    with people.service.database.transaction() as session:
+        problems = [{"where": "folder:secret", "detail": "the disk of secret is full"}]
+        session.execute(update(Dataset).values(**failed, problems=problems))
+    assert "secret" in client.get(f"/v1/datasets/{people.dataset}", headers=people.alice).text
+    shown = client.get(f"/v1/datasets/{people.dataset}", headers=people.bob)
+    assert "secret" not in shown.text
+    assert len(shown.json()["problems"]) == 1
 
 
 def test_statements_that_write_never_reach_what_is_shared(people: People) -> None:
@@ -193,6 +244,13 @@ def test_statements_that_write_never_reach_what_is_shared(people: People) -> Non
         session.execute(delete(Dataset))
     with people.service.database.transaction() as session:
         assert session.get_one(Dataset, people.dataset).name is None
+    for write in (lambda row, _: setattr(row, "name", "taken"), lambda row, session: session.delete(row)):
+        with people.service.database.transaction() as session:
+            bind(session, Caller("key_1", "bob", Scope.SUBMIT), with_shared=True)
+            write(session.get_one(Dataset, people.dataset), session)
+            with pytest.raises(NotOwner):
+                session.flush()
+            session.rollback()
 
 
 def test_a_list_looks_shares_up_by_an_index(people: People) -> None:

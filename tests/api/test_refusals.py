@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from fastapi.openapi.models import OpenAPI
 from httpx2 import Response
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from api import errors
 from api.caller import LOOPBACK
 from api.db import after_seconds, new_id
 from api.errors import ApiError
 from api.jobs import upload_checks
+from api.tables.datasets import Dataset
 from api.tables.idempotency import IdempotencyKey
 from api.tables.jobs import Artifact, Job
 from api.tables.states import Status
@@ -219,10 +220,21 @@ def _refused_studies(operation: str, path: str) -> dict[tuple[str, str], Provoke
     return {(operation, code): provoke for code, provoke in refused.items()}
 
 
-def _unusable_since(service: Service) -> Response:
-    study = service.client.post("/v1/studies", **_study(dataset=service.upload())).json()
-    service.settle("no")
-    return service.client.post(f"/v1/studies/{study['id']}/extend", json={"seeds": [1]})
+def _since(tail: str, gone: bool, **request: Any) -> Provoke:
+    """Ask more of a study that was cancelled, and whose dataset is gone by now or was refused."""
+
+    def provoke(service: Service) -> Response:
+        dataset = service.upload()
+        study = f"/v1/studies/{service.client.post('/v1/studies', **_study(dataset=dataset)).json()['id']}"
+        service.client.post(f"{study}/cancel").raise_for_status()
+        if gone:
+            with service.database.transaction() as session:
+                session.execute(delete(Dataset).where(Dataset.id == dataset))
+        else:
+            service.settle("no")
+        return service.client.post(f"{study}{tail}", **request)
+
+    return provoke
 
 
 def _of_study(method: str, tail: str = "") -> Provoke:
@@ -406,7 +418,10 @@ REFUSALS: dict[tuple[str, str], Provoke] = {
     ("extend_study", "bad_request"): _post(f"{_NO_STUDY}/extend", content=b'{"seeds": "\xff"}', headers=JSON),
     ("extend_study", "invalid"): _post(f"{_NO_STUDY}/extend", json={"seeds": [-1]}),
     ("extend_study", "not_found"): _post(f"{_NO_STUDY}/extend", json={"seeds": [1]}),
-    ("extend_study", "unusable_reference"): _unusable_since,
+    ("extend_study", "unknown_reference"): _since("/extend", gone=True, json={"seeds": [1]}),
+    ("extend_study", "unusable_reference"): _since("/extend", gone=False, json={"seeds": [1]}),
+    ("resume_study", "unknown_reference"): _since("/resume", gone=True),
+    ("resume_study", "unusable_reference"): _since("/resume", gone=False),
     ("resume_study", "not_found"): _post(f"{_NO_STUDY}/resume"),
     ("resume_study", "nothing_to_resume"): _of_study("POST", "/resume"),
     ("cancel_study", "not_found"): _post(f"{_NO_STUDY}/cancel"),

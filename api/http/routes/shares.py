@@ -25,14 +25,14 @@ router = APIRouter(route_class=Route)
 
 
 class ShareView(BaseModel):
-    """Someone with whom a dataset or model is shared."""
+    """A share of a dataset or model."""
 
     reader: str = Field(description="an owner; `*`: everyone")
     created_at: datetime
 
 
 class Shares(BaseModel):
-    """With whom a dataset or model is shared, oldest first."""
+    """The shares of a dataset or model, oldest first."""
 
     data: list[ShareView]
 
@@ -45,16 +45,16 @@ def _listed(session: Session, table: shares.Table, id_: str) -> Shares:
 @router.get("/datasets/{dataset_id}/shares", tags=["datasets"], operation_id="list_dataset_shares",
             responses=refusals(NotFound))  # fmt: skip
 def list_dataset_shares(dataset_id: str, work: Work) -> Shares:
-    """List with whom a dataset is shared; only its owner sees that."""
+    """List with whom a dataset is shared; for its owner only."""
     return _listed(work.session, Dataset, dataset_id)
 
 
 @router.put("/datasets/{dataset_id}/shares/{reader}", tags=["datasets"], operation_id="share_dataset",
             responses=refusals(CrossSite, NotFound, Invalid))  # fmt: skip
 def share_dataset(dataset_id: str, reader: Reader, work: Work, request: Request) -> Shares:
-    """Share a dataset with an owner or with everyone, who may read it and use it in jobs, but not change it.
+    """Share a dataset with an owner or with everyone: they may read it and use it in jobs, but not change it.
 
-    They do not see whose it is. It counts against its owner's quota only.
+    They do not see whose it is. It counts against its owner's quota only. At most 100 shares.
     """
     request.state.audited = f"{dataset_id}/{reader}"
     shares.share(work.session, Dataset, dataset_id, reader)
@@ -65,7 +65,7 @@ def share_dataset(dataset_id: str, reader: Reader, work: Work, request: Request)
                status_code=204, response_class=Response,
                responses={**DELETED, **refusals(CrossSite, NotFound, Invalid)})  # fmt: skip
 def unshare_dataset(dataset_id: str, reader: Reader, work: Work, request: Request) -> Response:
-    """Stop sharing a dataset with an owner or with everyone. Jobs that are already queued keep it."""
+    """Stop sharing a dataset with an owner or with everyone. Jobs that are queued or paused keep it."""
     request.state.audited = f"{dataset_id}/{reader}"
     shares.unshare(work.session, Dataset, dataset_id, reader)
     return Response(status_code=204)
@@ -74,16 +74,17 @@ def unshare_dataset(dataset_id: str, reader: Reader, work: Work, request: Reques
 @router.get("/models/{model_id}/shares", tags=["models"], operation_id="list_model_shares",
             responses=refusals(NotFound))  # fmt: skip
 def list_model_shares(model_id: str, work: Work) -> Shares:
-    """List with whom a model is shared; only its owner sees that."""
+    """List with whom a model is shared; for its owner only."""
     return _listed(work.session, Model, model_id)
 
 
 @router.put("/models/{model_id}/shares/{reader}", tags=["models"], operation_id="share_model",
             responses=refusals(CrossSite, NotFound, Invalid))  # fmt: skip
 def share_model(model_id: str, reader: Reader, work: Work, request: Request) -> Shares:
-    """Share a model with an owner or with everyone, who may read it and use it in jobs, but not change it.
+    """Share a model with an owner or with everyone: they may read it and use it in jobs, but not change it.
 
     They see neither whose it is nor its lineage and aliases. It counts against its owner's quota only.
+    At most 100 shares.
     """
     request.state.audited = f"{model_id}/{reader}"
     shares.share(work.session, Model, model_id, reader)
@@ -94,7 +95,7 @@ def share_model(model_id: str, reader: Reader, work: Work, request: Request) -> 
                status_code=204, response_class=Response,
                responses={**DELETED, **refusals(CrossSite, NotFound, Invalid)})  # fmt: skip
 def unshare_model(model_id: str, reader: Reader, work: Work, request: Request) -> Response:
-    """Stop sharing a model with an owner or with everyone. Jobs that are already queued keep it."""
+    """Stop sharing a model with an owner or with everyone. Jobs that are queued or paused keep it."""
     request.state.audited = f"{model_id}/{reader}"
     shares.unshare(work.session, Model, model_id, reader)
     return Response(status_code=204)

@@ -98,7 +98,7 @@ def get_study(study_id: str, work: Work) -> StudyView:
     status_code=202,
     operation_id="extend_study",
     dependencies=[Depends(json_only), Depends(room)],
-    responses=refusals(NotFound, *_BODY, UnusableReference, *_FULL),
+    responses=refusals(NotFound, *_BODY, UnknownReference, UnusableReference, *_FULL),
 )
 def extend_study(study_id: str, more: Extension, work: Work, response: Response) -> StudyView:
     """Add methods or seeds to a study: the missing members are queued, the existing ones stay."""
@@ -111,7 +111,7 @@ def extend_study(study_id: str, more: Extension, work: Work, response: Response)
     status_code=202,
     operation_id="resume_study",
     dependencies=[Depends(room)],
-    responses=refusals(CrossSite, NotFound, NothingToResume, *_FULL),
+    responses=refusals(CrossSite, NotFound, NothingToResume, UnknownReference, UnusableReference, *_FULL),
 )
 def resume_study(study_id: str, work: Work, response: Response) -> StudyView:
     """Resume a study: each failed or cancelled job gets a successor that starts from its newest checkpoint."""

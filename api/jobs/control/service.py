@@ -11,7 +11,7 @@ from api.jobs import service as jobs
 from api.jobs.control import transitions
 from api.jobs.control.schemas import Change
 from api.pages import get_or_404
-from api.tables.job_inputs import blocked
+from api.tables.job_inputs import blocked, unreadable
 from api.tables.jobs import Job
 from api.tables.states import ENDED_EARLY, Status
 
@@ -24,7 +24,8 @@ def retry(session: Session, job_id: str, scratch: bool) -> Job:
 
     Raises:
         NotFound: there is no such job.
-        NotRetryable: it has neither failed nor been cancelled, another job has replaced it, or it can never start.
+        NotRetryable: it has neither failed nor been cancelled, another job has replaced it, it can never start, or what
+            it refers to is no longer shared with the caller.
         QuotaExceeded: its owner has too many queued jobs, or stored too much.
     """
     job = jobs.get(session, job_id)
@@ -37,6 +38,8 @@ def retry(session: Session, job_id: str, scratch: bool) -> Job:
         raise NotRetryable(f"expected a job whose deadline is in the future, got {job.deadline.isoformat()}")
     if (problem := blocked(session, job.spec)) is not None:
         raise NotRetryable(f"expected a job that can start, got one that cannot: {problem[1]}")
+    if (unshared := unreadable(session, job.spec)) is not None:
+        raise NotRetryable(f"expected a job whose dataset and models the caller may use; {unshared}")
     if not transitions.retry(session, job, scratch):
         raise NotRetryable(f"expected an unchanged job, but it has meanwhile become {job.status}")
     quotas.check_jobs(session, job.owner)

@@ -20,7 +20,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("reader", "thing_id", name=op.f("pk_share")),
     )
     op.create_index(op.f("ix_share_thing_id"), "share", ["thing_id"])
+    with op.batch_alter_table("audit") as table:  # for `<id>/<reader>`
+        table.alter_column("object", type_=sa.String(110), existing_type=sa.String(100), existing_nullable=True)
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("audit") as table:
+        table.alter_column(
+            "object", type_=sa.String(100), existing_type=sa.String(110), existing_nullable=True,
+            postgresql_using="left(object, 100)",
+        )  # fmt: skip
     op.drop_table("share")

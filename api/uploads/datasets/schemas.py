@@ -30,7 +30,7 @@ class DatasetView(BaseModel):
     )
     same_content_as: str | None = Field(description="id of an earlier version with the same content")
     owner: str | None = Field(description="owner; null: the operator, or another owner who shares it")
-    shared: bool = Field(description="whether it is another owner's, who lets you read and use it")
+    shared: bool = Field(description="whether it belongs to another owner, who shares it with you")
     filename: str = Field(description="file name from the client")
     status: UploadStatus
     source: str | None = Field(description="folder or bucket that it was imported from; null: uploaded")
@@ -52,6 +52,8 @@ class DatasetView(BaseModel):
         shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
         if shared := is_shared(row):
             shown |= {"owner": None, "source": None, "same_content_as": None}
+            if row.source is not None and row.sha256 is None and row.problems:  # they name the folder or bucket
+                shown["problems"] = [{"where": "", "detail": "its owner's import failed"}]
         address = f"/v1/datasets/{row.id}"
         preview = f"{address}/preview" if row.preview_key is not None else None
         images = f"{address}/images" if row.album_key is not None else None

@@ -48,7 +48,7 @@ class ModelView(BaseModel):
     version: int | None = Field(description="version among the owner's models of this name; null without a name")
     aliases: list[str] = Field(description="aliases that refer to this version")
     owner: str | None = Field(description="owner; null: the operator, or another owner who shares it")
-    shared: bool = Field(description="whether it is another owner's, who lets you read and use it")
+    shared: bool = Field(description="whether it belongs to another owner, who shares it with you")
     filename: str = Field(description="file name from the client")
     status: UploadStatus
     sha256: str

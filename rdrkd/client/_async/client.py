@@ -227,13 +227,13 @@ class AsyncClient(AsyncDriver):
         """Delete a model that no job, no study and no alias refers to."""
         await self._run(calls.ask("DELETE", f"/v1/models/{model_id}"))
 
-    async def share(self, kind: Kind, id_: str, reader: str = calls.EVERYONE) -> list[dict[str, Any]]:
-        """Let an owner, or everyone, read and use a dataset or model; return with whom it is shared."""
+    async def share(self, kind: Kind, id_: str, reader: str) -> list[dict[str, Any]]:
+        """Share a dataset or model with an owner, or with everyone, `*`; return with whom it is shared."""
         answer = await self._run(calls.ask("PUT", calls.share_of(kind, id_, reader)))
         return list(answer.json()["data"])
 
-    async def unshare(self, kind: Kind, id_: str, reader: str = calls.EVERYONE) -> None:
-        """Stop sharing a dataset or model with an owner, or with everyone."""
+    async def unshare(self, kind: Kind, id_: str, reader: str) -> None:
+        """Stop sharing a dataset or model with an owner, or with everyone, `*`."""
         await self._run(calls.ask("DELETE", calls.share_of(kind, id_, reader)))
 
     async def shares(self, kind: Kind, id_: str) -> list[dict[str, Any]]:

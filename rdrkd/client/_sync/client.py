@@ -225,13 +225,13 @@ class Client(Driver):
         """Delete a model that no job, no study and no alias refers to."""
         self._run(calls.ask("DELETE", f"/v1/models/{model_id}"))
 
-    def share(self, kind: Kind, id_: str, reader: str = calls.EVERYONE) -> list[dict[str, Any]]:
-        """Let an owner, or everyone, read and use a dataset or model; return with whom it is shared."""
+    def share(self, kind: Kind, id_: str, reader: str) -> list[dict[str, Any]]:
+        """Share a dataset or model with an owner, or with everyone, `*`; return with whom it is shared."""
         answer = self._run(calls.ask("PUT", calls.share_of(kind, id_, reader)))
         return list(answer.json()["data"])
 
-    def unshare(self, kind: Kind, id_: str, reader: str = calls.EVERYONE) -> None:
-        """Stop sharing a dataset or model with an owner, or with everyone."""
+    def unshare(self, kind: Kind, id_: str, reader: str) -> None:
+        """Stop sharing a dataset or model with an owner, or with everyone, `*`."""
         self._run(calls.ask("DELETE", calls.share_of(kind, id_, reader)))
 
     def shares(self, kind: Kind, id_: str) -> list[dict[str, Any]]:

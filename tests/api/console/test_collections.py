@@ -1,5 +1,6 @@
 """Datasets, models, studies, comparisons and administration: what they show, and that nothing in them is markup."""
 
+import html
 import re
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,23 @@ def test_a_read_key_sees_no_form(closed: Service, tmp_path: Path) -> None:
     for path in ("/datasets", f"/datasets/{dataset}", "/models", "/studies", "/webhooks", "/jobs", "/"):
         assert re.findall(r'<form[^>]*method="post"[^>]*action="([^"]+)"', reader.get(path)) == ["/sign-out"], path
         assert 'id="upload"' not in reader.get(path)
+
+
+def test_what_is_shared_offers_no_change(closed: Service) -> None:
+    alice = closed.key(owner="alice")
+    closed.client.headers.update(alice)
+    shared = [("datasets", closed.upload()), ("models", closed.upload("models", ("a.pt", b"PK\x05\x06" + bytes(18))))]
+    for feature, id_ in shared:
+        closed.client.put(f"/v1/{feature}/{id_}/shares/bob").raise_for_status()
+    reader = reader_of(closed, owner="bob", scope="submit")
+    for feature, id_ in shared:
+        assert "another, who shares it" in reader.get(f"/{feature}")
+        page = reader.get(f"/{feature}/{id_}")
+        assert "another, who shares it" in page
+        assert f'action="/{feature}/{id_}' not in page
+        assert reader.post(f"/{feature}/{id_}/delete").status_code == 404
+        assert "another owner's" in html.unescape(reader.get("/jobs/new"))
+        assert closed.client.get(f"/v1/{feature}/{id_}", headers=alice).status_code == 200
 
 
 def test_a_dataset_shows_its_sizes_at_an_input_and_what_was_left_out(open_service: Service) -> None:

@@ -242,11 +242,12 @@ def test_an_upload_is_shared_and_taken_back(
 ) -> None:
     (tmp_path / filename).write_bytes(b"PK\x05\x06" + bytes(18))
     (row,) = lines(command(feature, "upload", tmp_path / filename, "--json"))
-    for reader in ((), ("--with", "survey-team")):
-        command(feature, "share", row["id"], *reader, "--json")
+    for reader in ("*", "survey-team"):
+        command(feature, "share", row["id"], "--with", reader, "--json")
     shared = lines(command(feature, "shares", row["id"], "--json"))
     assert [share["reader"] for share in shared] == ["*", "survey-team"]
-    (left,) = lines(command(feature, "unshare", row["id"], "--json"))
+    (left,) = lines(command(feature, "unshare", row["id"], "--with", "*", "--json"))
+    assert command(feature, "share", row["id"]).exit_code == 2  # not with everyone by an oversight
     assert left["reader"] == "survey-team"
 
 
