@@ -30,7 +30,7 @@ class Caller:
     scope: Scope
 
     def sees(self, owner: str | None) -> bool:
-        """Return whether an owner's objects exist for this caller (`api.ownership` narrows queries by the same rule).
+        """Return whether an owner's objects exist for this caller, shared or not (as `api.ownership` narrows queries).
 
         >>> TOKEN.sees("ada"), Caller("key_1", "ada", Scope.READ).sees("bob")
         (True, False)

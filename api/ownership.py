@@ -61,7 +61,7 @@ def is_shared(row: Owned) -> bool:
 
 def _is_anothers(session: Session, row: Owned) -> bool:
     caller: Caller | None = session.info.get("caller")
-    return caller is not None and caller.scope != Scope.ADMIN and row.owner != caller.owner
+    return caller is not None and not caller.sees(row.owner)
 
 
 def owner_of(session: Session) -> str | None:

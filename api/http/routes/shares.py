@@ -1,6 +1,5 @@
 """Endpoints that share datasets and models with other owners."""
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
@@ -12,6 +11,7 @@ from api.http.dependencies import Work, refusals
 from api.http.routing import Route
 from api.tables.datasets import Dataset
 from api.tables.models import Model
+from api.timestamps import Timestamp
 from api.uploads import shares
 from rdrkd.spec.forms import form
 
@@ -28,7 +28,7 @@ class ShareView(BaseModel):
     """A share of a dataset or model."""
 
     reader: str = Field(description="an owner; `*`: everyone")
-    created_at: datetime
+    created_at: Timestamp
 
 
 class Shares(BaseModel):
