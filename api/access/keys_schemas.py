@@ -1,12 +1,12 @@
 """API keys as the API shows them."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.caller import Scope
 from api.tables.keys import ApiKey
+from api.timestamps import Timestamp
 from rdrkd.spec import Moment
 from rdrkd.spec.forms import form
 
@@ -45,10 +45,10 @@ class KeyView(BaseModel):
     name: str
     owner: str
     scope: Scope
-    created_at: datetime
-    expires_at: datetime | None
-    last_used_at: datetime | None = Field(description="to the minute")
-    revoked_at: datetime | None
+    created_at: Timestamp
+    expires_at: Timestamp | None
+    last_used_at: Timestamp | None = Field(description="to the minute")
+    revoked_at: Timestamp | None
 
     @classmethod
     def of(cls, row: ApiKey, **more: Any) -> Self:

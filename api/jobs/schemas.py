@@ -1,6 +1,5 @@
 """Jobs as the API shows them."""
 
-from datetime import datetime
 from functools import cache
 from typing import Any, Literal, Self
 
@@ -8,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.tables.jobs import WITH_WEIGHTS, Job
 from api.tables.states import Status
+from api.timestamps import Timestamp
 from rdrkd.events import Phase
 from rdrkd.reasons import Reason
 
@@ -77,7 +77,7 @@ class JobView(BaseModel):
     problems: list[dict[str, str]] = Field(description="problems with the inputs, each with its place")
     priority: int
     timeout_seconds: int | None = Field(description="longest wall time of an attempt; null: no limit")
-    deadline: datetime | None = Field(description="time by which it must have ended")
+    deadline: Timestamp | None = Field(description="time by which it must have ended")
     continues: str | None = Field(description="job whose checkpoints this one started from")
     spec: dict[str, Any] = Field(description="spec as submitted")
     resolved_spec: dict[str, Any] | None = Field(
@@ -87,10 +87,10 @@ class JobView(BaseModel):
         description="content of `result.json`; of a distillation with `comparison`: `teacher`, `alone` and `student` "
         "side by side"
     )
-    created_at: datetime
-    queued_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
+    created_at: Timestamp
+    queued_at: Timestamp
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
     links: JobLinks
 
     @classmethod
@@ -129,7 +129,7 @@ class JobWarningView(BaseModel):
     count: int = Field(description="number of occurrences in this attempt")
     attempt: int
     epoch: int | None = Field(description="epoch of the first occurrence, 1-based; null outside epochs")
-    at: datetime = Field(description="time of the first occurrence")
+    at: Timestamp = Field(description="time of the first occurrence")
 
 
 class EarlierEnd(BaseModel):
@@ -141,7 +141,7 @@ class EarlierEnd(BaseModel):
     message: str | None
     problems: list[dict[str, str]]
     lost_workers: int
-    finished_at: datetime
+    finished_at: Timestamp
 
 
 class JobDetail(JobView):
