@@ -1,4 +1,4 @@
-"""Times as responses write them."""
+"""Times of the service as responses write them; a time that a user has set is returned as it was written."""
 
 from datetime import UTC, datetime
 from typing import Annotated

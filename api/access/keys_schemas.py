@@ -1,5 +1,6 @@
 """API keys as the API shows them."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -46,7 +47,7 @@ class KeyView(BaseModel):
     owner: str
     scope: Scope
     created_at: Timestamp
-    expires_at: Timestamp | None
+    expires_at: datetime | None
     last_used_at: Timestamp | None = Field(description="to the minute")
     revoked_at: Timestamp | None
 

@@ -1,5 +1,6 @@
 """Jobs as the API shows them."""
 
+from datetime import datetime
 from functools import cache
 from typing import Any, Literal, Self
 
@@ -77,7 +78,7 @@ class JobView(BaseModel):
     problems: list[dict[str, str]] = Field(description="problems with the inputs, each with its place")
     priority: int
     timeout_seconds: int | None = Field(description="longest wall time of an attempt; null: no limit")
-    deadline: Timestamp | None = Field(description="time by which it must have ended")
+    deadline: datetime | None = Field(description="time by which it must have ended")
     continues: str | None = Field(description="job whose checkpoints this one started from")
     spec: dict[str, Any] = Field(description="spec as submitted")
     resolved_spec: dict[str, Any] | None = Field(

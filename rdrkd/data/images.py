@@ -8,10 +8,12 @@ from pathlib import Path
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from rdrkd import suffixes
+from rdrkd.data.jpeg_damage import damage
 from rdrkd.file_signatures import head_of, placeholder
 
 # Pillow's decoders for these suffixes; JPEG includes MPO, a JPEG with a preview inside, as many drone cameras write.
 FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
+_JPEGS = ("JPEG", "MPO")
 MAX_PIXELS = 120_000_000  # the largest drone cameras take 100 megapixels
 MIN_SIDE = 10  # Ultralytics drops anything smaller
 Image.init()  # registers all decoders; by itself Pillow does so piece by piece, as it meets files
@@ -76,6 +78,8 @@ def _open(path: Path, pixels: bool) -> tuple[int, int]:
             _check_size(width, height)  # before the pixels are unpacked
             if pixels:
                 image.load()
+                if image.format in _JPEGS and (found := damage(path.read_bytes())) is not None:
+                    raise ImageFault(f"expected a whole image, got a damaged JPEG: {found}")
             # Pillow turns a TIFF as it opens it, every other format only when asked.
             turned = image.format != "TIFF" and _orientation(image) in _TURNED
     except (ImageFault, MemoryError):

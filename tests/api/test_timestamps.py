@@ -12,6 +12,12 @@ from pydantic import BaseModel
 import api
 from api.timestamps import rfc3339
 
+SET_BY_USERS = {
+    ("JobView", "deadline"),
+    ("JobDetail", "deadline"),
+    ("KeyView", "expires_at"),
+    ("NewKeyView", "expires_at"),
+}
 WHOLE_SECOND = datetime(2026, 11, 29, 16, 52, 12, tzinfo=UTC)
 
 
@@ -41,7 +47,12 @@ def _times() -> list[tuple[type[BaseModel], str]]:
         if isinstance(model, type) and issubclass(model, BaseModel) and model.model_config.get("extra") != "forbid"
     }
     return sorted(
-        ((model, name) for model in models for name, field in model.model_fields.items() if _is_time(field.annotation)),
+        (
+            (model, name)
+            for model in models
+            for name, field in model.model_fields.items()
+            if _is_time(field.annotation) and (model.__name__, name) not in SET_BY_USERS
+        ),
         key=str,
     )
 
