@@ -110,7 +110,7 @@ def test_passes_over_a_download_in_the_owners_own_yaml(tmp_path: Path) -> None:
         (YAML + "test: [images/train, 7]", "test", "string"),
         (YAML + "test: {a: b}", "test", "string"),
         ("path: ..\n" + HEAD + "names: [car]", "path", "folder of the archive"),
-        ("path: none\n" + HEAD + "names: [car]", "path", "folder of the archive"),
+        ("path: none\ntrain: none\nnames: [car]", "path", "folder of the archive"),
         (YAML + "kpt_shape: [17, 3]", "kpt_shape", "labels of poses"),
         (YAML + "surprise: 1", "surprise", "only the keys"),
         (YAML + "3: x", "3", "string"),
