@@ -97,5 +97,5 @@ def _lines(file: Path) -> tuple[str, ...]:
     try:
         lines = text_of(file).rstrip().splitlines()
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{file.name}: expected class names in UTF-8, got: {error}") from error
+        raise DatasetError(f"{file.name}: expected class names in UTF-8 or UTF-16, got: {error}") from error
     return checked_names(lines, file.name)  # an empty line within would shift the numbers of the classes after it

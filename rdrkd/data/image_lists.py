@@ -35,7 +35,7 @@ def read_list(file: Path, root: Path, within: Path | None) -> Listed | str:
     try:
         text = text_of(file)
     except UnicodeDecodeError as error:
-        return f"expected a list in UTF-8 at {file.name!r}, got: {error}"
+        return f"expected a list in UTF-8 or UTF-16 at {file.name!r}, got: {error}"
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     if not lines:
         return f"expected images in the list {file.name!r}, got none"

@@ -94,7 +94,7 @@ def parse(file: Path, where: str) -> tuple[list[tuple[int, Box]], list[Problem],
     try:
         text = text_of(file)
     except UnicodeDecodeError as error:
-        raise DatasetError(f"expected text in UTF-8, got: {error}") from error
+        raise DatasetError(f"expected text in UTF-8 or UTF-16, got: {error}") from error
     boxes, problems, flat = [], [], 0
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():

@@ -68,7 +68,7 @@ def _listed(file: Path, folder: Path, names: ImageNames, faults: Faults) -> list
     try:
         text = text_of(file)
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{where}: expected a list in UTF-8, got: {error}") from error
+        raise DatasetError(f"{where}: expected a list in UTF-8 or UTF-16, got: {error}") from error
     entries = {_entry(line.strip(), names): line.strip() for line in text.split("\n") if line.strip()}
     found = dict(zip(entries.values(), names.match(list(entries)), strict=True))
     missing = [line for line, image in found.items() if image == NO_IMAGE]

@@ -137,7 +137,7 @@ def read_file(file: Path, width: int, height: int, classes: int, where: str) -> 
     try:
         text = text_of(file)
     except UnicodeDecodeError as error:
-        return Labels([], [], [Problem(where, f"expected text in UTF-8, got: {error}")])
+        return Labels([], [], [Problem(where, f"expected text in UTF-8 or UTF-16, got: {error}")])
     return read_text(text, width, height, classes, where)
 
 
