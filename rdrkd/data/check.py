@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -178,6 +179,10 @@ def _label_warnings(dataset: Dataset, split: str, examined: Sequence[Examined]) 
     if beyond := [one for one in examined if one.size is not None and any(_is_beyond(b, one.size) for b in one.boxes)]:
         text = f"{split}: boxes of {len(beyond)} images reach far beyond their image, such as in {beyond[0].image.name}"
         warnings.append(Warned(f"{text}; are they x1, y1, x2, y2 in place of x, y, width, height?"))
+    files = Counter(dataset.label(one.image) for one in examined if one.labelled)
+    if shared := sorted(file for file, images in files.items() if images > 1):
+        text = f"{split}: {len(shared)} label files belong to several images, such as {shared[0].name}"
+        warnings.append(Warned(f"{text}: images whose names differ only in their suffix have the same labels"))
     if orphans := _orphans(dataset, {dataset.label(one.image) for one in examined}):
         warnings.append(Warned(f"{split}: {len(orphans)} label files have no image, such as {orphans[0].name}"))
     present = {box.label for one in examined for box in one.boxes}

@@ -194,7 +194,9 @@ def _parse(file: Path) -> dict[str, Any]:
     try:
         content = yaml.load(text_of(file), Loader=_PlainLoader)  # noqa: S506 (a SafeLoader)
     except Exception as error:  # a tag such as !!bool on another value makes PyYAML raise almost anything
-        raise refused([Problem(file.name, f"expected plain YAML in UTF-8 or UTF-16, got: {str(error)[:300]}")]) from error
+        raise refused(
+            [Problem(file.name, f"expected plain YAML in UTF-8 or UTF-16, got: {str(error)[:300]}")]
+        ) from error
     if not isinstance(content, dict):
         raise refused([Problem(file.name, f"expected a mapping with train, val and names, got {_kind(content)}")])
     for word in ("validation", "valid"):  # as Ultralytics and others write it

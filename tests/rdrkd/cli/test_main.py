@@ -35,7 +35,7 @@ from rdrkd.process.process import conclude, reason_of
 from rdrkd.reasons import Reason
 from rdrkd.reporter import Memory
 from tests.rdrkd.data.crafted import make_dataset
-from tests.rdrkd.data.test_one_reader import trailing, tree
+from tests.rdrkd.data.test_one_reader import float_tiff, trailing, tree
 from tests.rdrkd.datasets import tiny_dataset
 
 RDRKD = [sys.executable, "-m", "rdrkd"]
@@ -421,8 +421,11 @@ def test_no_command_writes_into_the_folder_that_it_reads(tmp_path: Path) -> None
     root = make_dataset(tmp_path / "own")
     for split in ("train", "val"):
         trailing(root / "images" / split / "b.jpg")
-        shutil.copy(root / "labels" / split / "a.txt", root / "labels" / split / "b.txt")
-    before = tree(root)
+        float_tiff(root / "images" / split / "c.tif")
+        for name in "bc":
+            shutil.copy(root / "labels" / split / "a.txt", root / "labels" / split / f"{name}.txt")
+    before, scaling = tree(root), open_dataset(root, tmp_path / "cache").scaling
+    assert scaling is not None
     weights, on = tmp_path / "train/student.pt", ("--device", "cpu")
     small = {"imgsz": 64, "epochs": 1, "batch": 2, "workers": 0, "cache": "disk"}
     trained = write_spec(tmp_path, dataset=str(root), train=small)
@@ -432,13 +435,14 @@ def test_no_command_writes_into_the_folder_that_it_reads(tmp_path: Path) -> None
         lambda: ("datasets", "check", root),
         lambda: ("train", trained, "--run-dir", tmp_path / "train", *on),
         lambda: ("evaluate", weights, "--data", root, "--imgsz", 64, *on),
-        lambda: ("distill", "--teacher", weights, "--student", "yolov8n-half", "--data", root, "--epochs", 1,
-                 "--run-dir", tmp_path / "distill", *on),
         lambda: ("export", write_spec(tmp_path, dataset=str(root), **exported), "--run-dir", tmp_path / "export", *on),
     ):  # fmt: skip
         result = call(*command())
         assert result.exit_code == EXIT_DONE, (command()[0], result.output)
         assert tree(root) == before, command()[0]
+    for run in ("train", "export"):
+        resolved = json.loads((tmp_path / run / "resolved_spec.json").read_text())
+        assert resolved["provenance"]["scaling"] == [scaling.low, scaling.high]
 
 
 def test_the_schema_of_specs_is_printed() -> None:

@@ -100,6 +100,13 @@ def test_a_path_that_is_not_there_is_a_reason_where_the_splits_are_not_either(tm
     assert [problem["where"] for problem in report["problems"]] == ["data.yaml: path", "data.yaml: train"]
 
 
+def test_images_that_share_a_label_file_are_warned_of(tmp_path: Path) -> None:
+    root = make_dataset(tmp_path / "d")
+    make_image(root / "images/train/a.jpg", seed=7)
+    warnings = the_same_everywhere(zip_up(root, tmp_path / "a.zip"), tmp_path)["warnings"]
+    assert any(w.startswith("train: 1 label files belong to several images, such as a.txt") for w in warnings)
+
+
 @pytest.mark.parametrize("lenient", [False, True])
 def test_a_label_file_named_after_the_whole_image_is_no_missing_one(tmp_path: Path, lenient: bool) -> None:
     root = make_dataset(tmp_path / "d")
