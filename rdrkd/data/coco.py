@@ -331,7 +331,7 @@ class _Boxes:
             )
         if self._outlines:
             told.append(f"{self._where}: {self._outlines} annotations have polygons, but no box; it is taken from them")
-        if self._crowds:
+        if self._crowds and self._trainable:  # not of what a conversion has written
             told.append(
                 f"{self._where}: {self._crowds} annotations are crowds (`iscrowd` or `ignore`): excluded from "
                 "training, ignored by evaluation"
