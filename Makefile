@@ -15,12 +15,15 @@ CPU_TORCH ?= --torch-backend cpu $(shell sed -n 's/^\(torch\(vision\)\{0,1\}==[0
 PYTEST_ARGS ?=
 # Processes that share the tests; each uses one thread and starts its own servers. One more than two cores: some tests wait.
 TEST_PROCESSES ?= 3
+# How often a failed test is tried again: on a loaded machine, a real process may be slower than a test waits for it.
+# What passes only then is listed as RERUN at the end; RERUNS=0 fails at once.
+RERUNS ?= 1
 
 export UV_SYSTEM_CERTS = 1
 export UV_PYTHON_DOWNLOADS = never
 UV := .uv/bin/uv
 BIN := .venv/bin
-PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
+PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal --reruns $(RERUNS) -r R
 READY := .venv/ready-$(TORCH)
 
 .PHONY: help demo test test-all test-gpu test-faults check lint types contracts doctests lock-check client gain settings reference openapi lint-openapi transcripts docs bench \

@@ -29,6 +29,14 @@ class Caller:
     owner: str | None  # owner of everything that the caller creates
     scope: Scope
 
+    def sees(self, owner: str | None) -> bool:
+        """Return whether an owner's objects exist for this caller (`api.ownership` narrows queries by the same rule).
+
+        >>> TOKEN.sees("ada"), Caller("key_1", "ada", Scope.READ).sees("bob")
+        (True, False)
+        """
+        return self.scope == Scope.ADMIN or self.owner == owner
+
 
 TOKEN = Caller("token", None, Scope.ADMIN)  # has the service's own token
 LOOPBACK = Caller("loopback", None, Scope.ADMIN)  # on this machine, while there is neither token nor key

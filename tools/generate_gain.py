@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -29,6 +30,7 @@ STUDIES = {  # file -> how the page calls it, shortest training data first
 }
 METHODS = {"rdr-kd": "o", "pkd+dkd": "s", "crosskd": "^", "ultralytics": "D"}
 SIZES = ("AP", "AP_S", "AP_M", "AP_L")
+GAIN = "gain in AP, percent points"
 IMAGES = 1906  # training images of HIT-UAV as split for these studies
 _BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 Point = dict[str, Any]
@@ -40,7 +42,9 @@ class Measured:
     def __init__(self, file: str, name: str) -> None:
         self.file, self.name = file, name
         self.results: dict[str, Any] = dict(results.read(DOCS / "results" / f"{file}.json"))
-        self.rows = {row.method: row for row in rows_of(self.results["members"])}
+        # Of a method whose settings have changed, the row with most seeds counts; `each_row` has the others, too.
+        self.each_row = sorted(rows_of(self.results["members"]), key=lambda row: -len(row.members))
+        self.rows = {row.method: row for row in reversed(self.each_row)}
         self.alone = self.rows["none"]
         self.spec: dict[str, Any] = self.results["study"]
         self.epochs: int = self.spec["train"]["epochs"]
@@ -113,6 +117,26 @@ def cost_table(studies: Sequence[Measured]) -> list[list[str]]:
     return rows
 
 
+def candidates_table(studies: Sequence[Measured]) -> list[list[str]]:
+    """Compare everything that was tried on the same images with the student alone and with `rdr-kd`, best first."""
+    rows = [["method", "pairs", "AP", "AP_S", "AP gained over alone", "over `rdr-kd`", "time, x alone"]]
+    (own,) = (s for s in studies if s.name == "same images")
+    lead = own.rows["rdr-kd"]
+    for row in sorted(own.each_row, key=lambda row: -row.summaries["AP"].mean):
+        over_lead = None if row is lead else difference(values_of(row.members, "AP"), values_of(lead.members, "AP"))
+        rows.append(
+            [f"`{row.label}`", str(len(row.members)), f"{row.summaries['AP'].mean:.2f}",
+             f"{row.summaries['AP_S'].mean:.2f}", told(row.differences.get("AP")), told(over_lead),
+             f"{cost(row, own.alone):.2f}"]
+        )  # fmt: skip
+    return rows
+
+
+def cost(row: Row, alone: Row) -> float:
+    """Return the processor time of a row's trainings over that of the student alone, by their means."""
+    return statistics.mean(seconds(row).values()) / statistics.mean(seconds(alone).values())
+
+
 def seconds(row: Row) -> dict[int, float]:
     """Return the processor seconds of a row's members by seed, where they were recorded."""
     return {m["seed"]: m["processor_seconds"] for m in row.members if m.get("processor_seconds")}
@@ -123,6 +147,7 @@ TABLES: dict[str, Callable[[Sequence[Measured]], list[list[str]]]] = {
     "gains": gains_table,
     "sizes": sizes_table,
     "cost": cost_table,
+    "candidates": candidates_table,
 }
 
 
@@ -155,12 +180,48 @@ def progress(studies: Sequence[Measured]) -> list[Point]:
     return found
 
 
-def draw(found: Sequence[Point], xlabel: str, ylabel: str, lines: bool = False) -> str:
-    """Draw points as SVG: filled marks are means, the small ones single pairs."""
+def trade_off(studies: Sequence[Measured]) -> list[Point]:
+    """Return one point for each method on the same images: what it gains at what it costs."""
+    (own,) = (s for s in studies if s.name == "same images")
+    rows = [row for row in own.rows.values() if "AP" in row.differences]
+    return [
+        {"study": own.name, "method": row.label, "x": round(cost(row, own.alone), 2),
+         "pairs": [round(row.differences["AP"].mean, 2)], "seeds": row.differences["AP"].seeds}
+        for row in rows
+    ]  # fmt: skip
+
+
+def draw_trade_off(found: Sequence[Point]) -> str:
+    """Draw each method's mean gain against its cost, named; hollow where it has fewer than three pairs."""
+    figure, axes = _axes("processor time of the training, x student alone", GAIN)
+    for point in found:
+        few = point["seeds"] < 3
+        axes.plot(point["x"], point["pairs"][0], "o", color="0.15", fillstyle="none" if few else "full")
+        axes.annotate(
+            point["method"], (point["x"], point["pairs"][0]), xytext=(6, 3), textcoords="offset points", fontsize=7
+        )
+    return _svg(figure, found)
+
+
+def _axes(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     matplotlib.rcParams.update({"svg.hashsalt": "rdrkd", "svg.fonttype": "none"})
     figure = Figure(figsize=(7, 3.8), layout="constrained")
     axes = figure.subplots()
     axes.axhline(0, color="0.4", linewidth=0.8)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def _svg(figure: Figure, found: Sequence[Point]) -> str:
+    buffer = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Description": json.dumps(found)})
+    return re.sub(r"[ \t]+$", "", buffer.getvalue(), flags=re.MULTILINE)
+
+
+def draw(found: Sequence[Point], xlabel: str, ylabel: str, lines: bool = False) -> str:
+    """Draw points as SVG: filled marks are means, the small ones single pairs."""
+    figure, axes = _axes(xlabel, ylabel)
     if lines:
         for name, style in zip(STUDIES.values(), ("-", "--", "-."), strict=True):
             own = [p for p in found if p["study"] == name]
@@ -175,22 +236,18 @@ def draw(found: Sequence[Point], xlabel: str, ylabel: str, lines: bool = False) 
             for x, point in zip(at, own, strict=True):
                 axes.plot([x] * len(point["pairs"]), point["pairs"], marker, markersize=3, color=mark.get_color(),
                           alpha=0.5)  # fmt: skip
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.grid(alpha=0.3)
     axes.legend(fontsize=8, frameon=False)
-    buffer = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Description": json.dumps(found)})
-    return re.sub(r"[ \t]+$", "", buffer.getvalue(), flags=re.MULTILINE)
+    return _svg(figure, found)
 
 
 def figures(studies: Sequence[Measured]) -> dict[str, str]:
     """Return each figure's SVG by its name."""
-    gain = "gain in AP, percent points"
     return {
-        "gain-by-lead": draw(points(studies, lambda s: s.lead), "teacher's AP less the student's alone", gain),
+        "gain-by-lead": draw(points(studies, lambda s: s.lead), "teacher's AP less the student's alone", GAIN),
         "gain-by-images": draw(
-            points(studies, lambda s: s.images(s.spec["train"])), "the student's training images", gain
+            points(studies, lambda s: s.images(s.spec["train"])), "the student's training images", GAIN
         ),
+        "gain-by-cost": draw_trade_off(trade_off(studies)),
         "gain-by-length": draw(
             progress(studies), "share of the training that is done", "rdr-kd's gain in mAP50-95", lines=True
         ),

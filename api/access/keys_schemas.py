@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.caller import Scope
 from api.tables.keys import ApiKey
+from api.timestamps import Timestamp
 from rdrkd.spec import Moment
 from rdrkd.spec.forms import form
 
@@ -45,10 +46,10 @@ class KeyView(BaseModel):
     name: str
     owner: str
     scope: Scope
-    created_at: datetime
+    created_at: Timestamp
     expires_at: datetime | None
-    last_used_at: datetime | None = Field(description="to the minute")
-    revoked_at: datetime | None
+    last_used_at: Timestamp | None = Field(description="to the minute")
+    revoked_at: Timestamp | None
 
     @classmethod
     def of(cls, row: ApiKey, **more: Any) -> Self:

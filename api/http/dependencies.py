@@ -28,6 +28,7 @@ from api.errors import (
     UnsupportedMediaType,
 )
 from api.http.admission import Admission
+from api.http.versions import Versions
 from api.http.watch import Watch
 from api.queue import Doorbell
 from api.settings import Settings
@@ -60,6 +61,12 @@ def watch_of(request: Request) -> Watch:
     """Return the watch, which reports writes to jobs."""
     watch: Watch = request.app.state.watch
     return watch
+
+
+def versions_of(request: Request) -> Versions:
+    """Return the reader of jobs' versions."""
+    versions: Versions = request.app.state.versions
+    return versions
 
 
 def admission_of(request: Request) -> Admission:

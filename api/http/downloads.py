@@ -40,7 +40,8 @@ def hand_out(
 ) -> Response:
     """Answer with a stored file, with the address at which the bucket hands it out, or that the client has it.
 
-    A HEAD is answered here, and so is what needs headers that a bucket does not send.
+    A HEAD is answered here, and so is what needs headers that a bucket does not send, or is shown in a page: the
+    console's content policy admits no images of another origin.
 
     Raises:
         Gone: nothing is stored under the key.
@@ -53,7 +54,7 @@ def hand_out(
     if (path := store.local(file.key)) is not None:
         return ContentResponse(path, file.sha256, file.filename, file.media_type, file.disposition, headers)
     passed_on = _PassedOn(store, file, headers)
-    guarded = any(name.lower() in ALWAYS_OURS for name in headers)
+    guarded = file.disposition == "inline" or any(name.lower() in ALWAYS_OURS for name in headers)
     if not settings.s3_redirect or guarded or request.method != "GET":
         return passed_on
     address = store.presigned(file.key, file.media_type, passed_on.headers["content-disposition"])

@@ -67,6 +67,7 @@ from api.http.routes import (
     workers,
 )
 from api.http.routes import resumable as uploads
+from api.http.versions import Versions
 from api.http.watch import Watch
 from api.queue import Doorbell
 from api.settings import Settings
@@ -115,6 +116,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.doorbell = Doorbell(settings.broker_url)
     app.state.resolver = Resolver()
     app.state.vault = Vault(settings)
+    app.state.versions = Versions(app.state.database, app.state.admission)
     app.state.watch = Watch(app.state.database, app.state.admission, settings.max_waiting)
     app.state.keys = lookup = Lookup(app.state.database, app.state.admission)
     app.add_middleware(

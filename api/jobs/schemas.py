@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.tables.jobs import WITH_WEIGHTS, Job
 from api.tables.states import Status
+from api.timestamps import Timestamp
 from rdrkd.events import Phase
 from rdrkd.reasons import Reason
 
@@ -87,10 +88,10 @@ class JobView(BaseModel):
         description="content of `result.json`; of a distillation with `comparison`: `teacher`, `alone` and `student` "
         "side by side"
     )
-    created_at: datetime
-    queued_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
+    created_at: Timestamp
+    queued_at: Timestamp
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
     links: JobLinks
 
     @classmethod
@@ -129,7 +130,7 @@ class JobWarningView(BaseModel):
     count: int = Field(description="number of occurrences in this attempt")
     attempt: int
     epoch: int | None = Field(description="epoch of the first occurrence, 1-based; null outside epochs")
-    at: datetime = Field(description="time of the first occurrence")
+    at: Timestamp = Field(description="time of the first occurrence")
 
 
 class EarlierEnd(BaseModel):
@@ -141,7 +142,7 @@ class EarlierEnd(BaseModel):
     message: str | None
     problems: list[dict[str, str]]
     lost_workers: int
-    finished_at: datetime
+    finished_at: Timestamp
 
 
 class JobDetail(JobView):

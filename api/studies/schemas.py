@@ -1,7 +1,6 @@
 """Studies as the API shows them."""
 
 from collections import Counter
-from datetime import datetime
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,6 +9,7 @@ from api.studies.service import Members
 from api.tables.jobs import Job
 from api.tables.states import HELD, TERMINAL, Status
 from api.tables.studies import Study
+from api.timestamps import Timestamp
 from rdrkd.reasons import Reason
 from rdrkd.spec.study import Choice, Seed
 
@@ -60,7 +60,7 @@ class StudySummary(BaseModel):
     owner: str | None = Field(description="owner; null: the operator")
     jobs: dict[Status, int] = Field(description="number of jobs by status, including the teacher's")
     eta_seconds: float | None = Field(description="estimated time to the end of all members, from the finished ones")
-    created_at: datetime
+    created_at: Timestamp
     links: StudyLinks
 
     @classmethod

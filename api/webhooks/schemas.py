@@ -1,6 +1,5 @@
 """Webhooks as the API shows them."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -8,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.access.keys_schemas import Name
 from api.jobs.events.webhook_messages import Event
 from api.tables.webhooks import Delivery, DeliveryAttempt, DeliveryStatus, Webhook
+from api.timestamps import Timestamp
 from api.webhooks.vault import Vault
 
 Url = Annotated[
@@ -49,14 +49,14 @@ class WebhookView(BaseModel):
     owner: str | None
     url: str
     events: list[Event]
-    failing_since: datetime | None = Field(description="first failure since the last success")
-    disabled_at: datetime | None
+    failing_since: Timestamp | None = Field(description="first failure since the last success")
+    disabled_at: Timestamp | None
     disabled_reason: str | None
     can_sign: bool = Field(
         description="`false`: the service has lost the key that encrypts the secret; nothing is sent until the key is "
         "restored or the secret rotated"
     )
-    created_at: datetime
+    created_at: Timestamp
 
     @classmethod
     def of(cls, row: Webhook, vault: Vault, **more: Any) -> Self:
@@ -77,7 +77,7 @@ class DeliveryAttemptView(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     number: int
-    at: datetime = Field(description="time when the attempt ended")
+    at: Timestamp = Field(description="time when the attempt ended")
     seconds: float
     status_code: int | None = Field(description="null: no response")
     error: str | None
@@ -92,10 +92,10 @@ class DeliveryView(BaseModel):
     event: str
     status: DeliveryStatus
     body: str = Field(description="message body as signed and sent")
-    next_attempt_at: datetime | None = Field(description="time of the next attempt, while pending")
+    next_attempt_at: Timestamp | None = Field(description="time of the next attempt, while pending")
     attempts: list[DeliveryAttemptView]
-    created_at: datetime
-    finished_at: datetime | None
+    created_at: Timestamp
+    finished_at: Timestamp | None
 
     @classmethod
     def of(cls, row: Delivery, attempts: list[DeliveryAttempt]) -> Self:

@@ -264,7 +264,7 @@ def test_timeout(place: Workplace, rows: Rows) -> None:
 def test_a_drained_worker_gives_the_job_back_and_the_next_one_resumes(
     place: Workplace, rows: Rows, start: Start
 ) -> None:
-    job_id = rows.job(epochs=8, seconds="0.3")
+    job_id = rows.job(epochs=4, holds="3")
     running = start()
     until(lambda: (1, 2, "state.pt") in rows.artifacts(job_id))
     place.draining.set()

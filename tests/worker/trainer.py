@@ -112,7 +112,10 @@ def train(spec: dict, run_dir: Path) -> None:
         if "chatty" in do:
             print(f"epoch {epoch}: see {run_dir}/train.py \0", file=sys.stderr, flush=True)
         emit("progress", phase="training", completed=epoch, total=epochs, epoch=epoch, epochs=epochs)
-        until = time.monotonic() + float(do.get("seconds", 0.05))
+        seconds = float(do.get("seconds", 0.05))
+        if do.get("holds") == str(epoch) and run_dir.name == "attempt-1":  # until it is stopped
+            seconds = 60
+        until = time.monotonic() + seconds
         while time.monotonic() < until and not stop:
             time.sleep(0.02)
         if stop:

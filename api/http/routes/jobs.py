@@ -1,6 +1,5 @@
 """Endpoints of jobs."""
 
-from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
@@ -17,7 +16,7 @@ from api.errors import (
     UnknownReference,
     UnusableReference,
 )
-from api.http.dependencies import OF_JSON, IfNoneMatch, Work, at_database, json_only, reading, refusals, room, watch_of
+from api.http.dependencies import OF_JSON, IfNoneMatch, Work, json_only, reading, refusals, room, watch_of
 from api.http.idempotency import KEYED, OnceDep
 from api.http.responses import matches
 from api.http.routes import polling
@@ -108,7 +107,7 @@ async def get(
     if wait:
         found = await polling.news(request, read, watch_of(request), job_id, if_none_match, wait)
     else:
-        found = await at_database(request, partial(polling.look, read, job_id, if_none_match), write=False)
+        found = await polling.now(request, read, job_id, if_none_match)
     if found.content is None or matches(if_none_match, found.etag):
         return Response(status_code=304, headers={"ETag": found.etag})
     return Response(found.content, media_type="application/json", headers={"ETag": found.etag})

@@ -10,24 +10,18 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from fastapi import Request
-from sqlalchemy import bindparam, select
-from sqlalchemy.orm import Session
 
 from api.caller import Caller, Scope
-from api.http.dependencies import Read, caller_of
+from api.http.dependencies import Read, at_database, caller_of, versions_of
 from api.http.responses import matches
 from api.http.watch import Watch
 from api.jobs import service, warnings
 from api.jobs.schemas import JobDetail, Waiting
 from api.jobs.waiting import waiting_for
-from api.tables.jobs import Job
 from api.tables.states import TERMINAL, Status
 
 LOOKS_PER_SECOND = 20  # unasked ones, of all who wait in this process together
 LOOK_SECONDS = 2.0  # between looks at what changes without a write to the job: what it waits for, whether we are heard
-
-
-_VERSION = select(Job.version, Job.status).where(Job.id == bindparam("job"))
 
 
 @dataclass(frozen=True)
@@ -39,15 +33,37 @@ class Look:
     content: bytes | None  # JSON; None: the client has this version
 
 
+async def now(request: Request, read: Read, job_id: str, known: str | None) -> Look:
+    """Look at a job at once; if the client knows its version, that costs one indexed read, which others share.
+
+    Raises:
+        NotFound: there is no such job.
+        Overloaded: too many requests wait for the database.
+    """
+    if known is not None and (found := await _unchanged(request, job_id, known)) is not None:
+        return found
+    return await at_database(request, partial(look, read, job_id, known), write=False)
+
+
+async def _unchanged(request: Request, job_id: str, known: str) -> Look | None:
+    """Return the look at a job of which the client has the newest version.
+
+    None also for a queued one: what it waits for changes without a new version.
+    """
+    found = await versions_of(request).of(job_id)
+    if found is None or found.status == Status.QUEUED or not caller_of(request).sees(found.owner):
+        return None
+    etag = etag_of(found.number, [])
+    return Look(found.status, etag, None) if matches(known, etag) else None
+
+
 def look(read: Read, job_id: str, known: str | None) -> Look:
-    """Look at a job; a client that knows its version costs one read of the index.
+    """Look at a job; without its content if the client knows this version.
 
     Raises:
         NotFound: there is none.
     """
     with read() as session:
-        if known is not None and (unchanged := _unchanged(session, job_id, known)) is not None:
-            return unchanged
         job = service.get(session, job_id)
         waiting = waiting_for(session, job, count=True)
         etag = etag_of(job.version, waiting)
@@ -55,14 +71,6 @@ def look(read: Read, job_id: str, known: str | None) -> Look:
             return Look(job.status, etag, None)
         detail = JobDetail.of(job, waiting, warnings=warnings.of(session, job.id))
     return Look(detail.status, etag, detail.model_dump_json(by_alias=True).encode())
-
-
-def _unchanged(session: Session, job_id: str, known: str) -> Look | None:
-    """Return the look at a job that is not queued and whose version is known; what a queued one waits for is not."""
-    found = session.execute(_VERSION, {"job": job_id}).one_or_none()
-    if found is None or found.status == Status.QUEUED or not matches(known, etag := etag_of(found.version, [])):
-        return None
-    return Look(Status(found.status), etag, None)
 
 
 def etag_of(version: int, waiting: list[Waiting]) -> str:

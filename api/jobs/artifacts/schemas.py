@@ -1,12 +1,12 @@
 """Artifacts as the API shows them."""
 
-from datetime import datetime
 from typing import Self
 
 from pydantic import BaseModel, Field
 
 from api.storage.media import media_type
 from api.tables.jobs import Artifact
+from api.timestamps import Timestamp
 
 
 class ArtifactView(BaseModel):
@@ -18,7 +18,7 @@ class ArtifactView(BaseModel):
     size: int = Field(description="bytes")
     sha256: str = Field(description="also its ETag")
     media_type: str
-    created_at: datetime
+    created_at: Timestamp
     link: str
 
     @classmethod

@@ -1,11 +1,11 @@
 """Attempts and checkpoints as the API shows them."""
 
-from datetime import datetime
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.jobs.attempts.service import Kept, Outcome
+from api.timestamps import Timestamp
 
 
 class AttemptView(BaseModel):
@@ -15,8 +15,8 @@ class AttemptView(BaseModel):
 
     attempt: int = Field(description="1, 2, ...")
     worker: str
-    started_at: datetime
-    ended_at: datetime | None = Field(description="null while the attempt is running")
+    started_at: Timestamp
+    ended_at: Timestamp | None = Field(description="null while the attempt is running")
     outcome: Outcome | None = Field(
         description="`succeeded`, `failed`, `cancelled`: the job's end; `given_back`, `lost`: another attempt follows, "
         "or the job has ended without this one"
@@ -53,7 +53,7 @@ class CheckpointView(BaseModel):
     is_last: bool
     metrics: dict[str, float | None] = Field(description="validation metrics of its epoch, percent")
     files: list[CheckpointFile] = Field(description="`student.pt` contains the best weights up to this epoch")
-    created_at: datetime
+    created_at: Timestamp
 
     @classmethod
     def of(cls, kept: Kept) -> Self:

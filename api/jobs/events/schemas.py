@@ -1,12 +1,12 @@
 """Events as the API shows them."""
 
-from datetime import datetime
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.jobs.events.service import Type
 from api.tables.events import JobEvent
+from api.timestamps import Timestamp
 
 DATA = (
     "by type: `status`: from, to, worker, reason (null where there is none); `resolved`: nothing, it is in the job; "
@@ -25,7 +25,7 @@ class EventView(BaseModel):
     )
     type: Type
     attempt: int = Field(description="attempt of the job; 0 before a worker has claimed it")
-    at: datetime
+    at: Timestamp
     data: dict[str, Any] = Field(description=DATA)
 
 

@@ -1,12 +1,12 @@
 """Logs as the API shows them."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 
 from pydantic import BaseModel, Field
 
 from api.jobs.logs.service import Cursor, with_gaps
 from api.tables.logs import JobLog
+from api.timestamps import Timestamp
 
 
 class LogPiece(BaseModel):
@@ -14,7 +14,7 @@ class LogPiece(BaseModel):
 
     attempt: int
     number: int = Field(description="number of the piece within its attempt: 1, 2, ...")
-    at: datetime = Field(description="time when the worker sent it")
+    at: Timestamp = Field(description="time when the worker sent it")
     dropped: bool = Field(description="whether older lines between this piece and the previous one have been dropped")
     text: str = Field(description="whole lines, without paths of the worker's machine")
 

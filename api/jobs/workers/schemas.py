@@ -1,6 +1,5 @@
 """Workers and the queue as the API shows them."""
 
-from datetime import datetime
 from typing import Literal, Self
 
 from pydantic import BaseModel, Field
@@ -9,6 +8,7 @@ from api.jobs.schemas import Waiting
 from api.jobs.workers.service import Present
 from api.tables.jobs import Job
 from api.tables.states import Status
+from api.timestamps import Timestamp
 
 
 class Device(BaseModel):
@@ -37,8 +37,8 @@ class WorkerView(BaseModel):
         description="what keeps it from claiming jobs, such as a full disk; null: nothing",
         examples=["expected 1073741824 bytes to be free on the disk of the run folders, got 52428800"],
     )
-    since: datetime = Field(description="time of its start")
-    beat_at: datetime = Field(description="time of its last heartbeat")
+    since: Timestamp = Field(description="time of its start")
+    beat_at: Timestamp = Field(description="time of its last heartbeat")
     version: str
     cpus: int = Field(description="number of CPUs that it may use")
     devices: list[Device] = Field(description="GPUs as the driver names them; empty without a driver")
@@ -65,7 +65,7 @@ class QueuedJob(BaseModel):
     name: str | None
     kind: Literal["distill", "train", "evaluate", "export", "compare"]
     priority: int
-    queued_at: datetime
+    queued_at: Timestamp
     position: int | None = Field(description="1: claimed next; null: it waits for something else first")
     waiting_for: list[Waiting]
 

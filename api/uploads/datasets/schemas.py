@@ -1,12 +1,12 @@
 """Datasets as the API shows them."""
 
-from datetime import datetime
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
 from api.tables.datasets import Dataset
 from api.tables.uploads import UploadStatus
+from api.timestamps import Timestamp
 
 
 class DatasetLinks(BaseModel):
@@ -40,8 +40,8 @@ class DatasetView(BaseModel):
     format: str | None = Field(description="`yolo`, `coco`, `visdrone` or `voc`, by its check; null before it")
     problems: list[dict[str, str]] = Field(description="if invalid: each problem, with its place in the archive")
     report: dict[str, Any] | None = Field(description="what the check found: class names, statistics by split")
-    created_at: datetime
-    checked_at: datetime | None
+    created_at: Timestamp
+    checked_at: Timestamp | None
     links: DatasetLinks
 
     @classmethod

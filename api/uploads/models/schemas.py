@@ -1,12 +1,12 @@
 """Models as the API shows them."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.tables.models import Model
 from api.tables.uploads import UploadStatus
+from api.timestamps import Timestamp
 from api.uploads.models.service import own
 from rdrkd.spec import ALIAS, Name
 
@@ -57,8 +57,8 @@ class ModelView(BaseModel):
         description="for a registered student: job, dataset and its hash, teacher, resolved spec, metrics"
     )
     files: list[ModelFileView] = Field(description="formats that can be downloaded; empty until it is ready")
-    created_at: datetime
-    checked_at: datetime | None
+    created_at: Timestamp
+    checked_at: Timestamp | None
     links: ModelLinks
 
     @classmethod

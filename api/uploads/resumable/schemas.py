@@ -1,11 +1,11 @@
 """Resumable uploads as the API shows them."""
 
-from datetime import datetime
 from typing import Literal, Self
 
 from pydantic import BaseModel, Field
 
 from api.tables.resumable import ResumableUpload
+from api.timestamps import Timestamp
 from api.uploads.resumable.service import result_of
 
 
@@ -30,7 +30,7 @@ class UploadView(BaseModel):
     length: int = Field(description="size of the whole file, bytes")
     offset: int = Field(description="bytes received: where the next piece begins")
     sha256: str | None = Field(description="SHA-256 of the whole file, as announced")
-    created_at: datetime
+    created_at: Timestamp
     links: UploadLinks
 
     @classmethod

@@ -83,6 +83,14 @@ def test_what_a_browser_must_not_run_is_never_handed_out_by_the_bucket(service: 
     assert answer.headers["Content-Security-Policy"].startswith("sandbox")
 
 
+@pytest.mark.parametrize("name", ["curves.png", "panel.jpg", "report.svg"])
+def test_what_a_page_shows_comes_from_its_own_origin(name: str, service: Service, tmp_path: Path) -> None:
+    answer = service.client.get(publish(service, tmp_path, name), params={"disposition": "inline"})
+
+    assert (answer.status_code, answer.content) == (200, CONTENT)
+    assert answer.headers["Content-Disposition"].startswith("inline")
+
+
 def test_without_keys_of_our_own_files_go_through_the_service(service: Service, tmp_path: Path) -> None:
     """A machine's role gives keys that this service does not know."""
     address = publish(service, tmp_path)

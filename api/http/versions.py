@@ -1,0 +1,68 @@
+"""Versions of jobs for clients that poll with an ETag: one query for all that ask while the one before it runs.
+
+A query starts only after the requests that it serves have come in, so each sees what was committed before it.
+"""
+
+import asyncio
+from contextvars import Context
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy import bindparam, select
+
+from api.db import Database
+from api.http.admission import Admission
+from api.tables.jobs import Job
+from api.tables.states import Status
+
+_VERSIONS = select(Job.id, Job.version, Job.status, Job.owner).where(Job.id.in_(bindparam("ids", expanding=True)))
+
+
+@dataclass(frozen=True)
+class Version:
+    """A job's version, and what decides whether it answers a caller."""
+
+    number: int
+    status: Status
+    owner: str | None
+
+
+class Versions:
+    """Reads the versions of jobs, one query at a time; used by one event loop."""
+
+    def __init__(self, database: Database, admission: Admission) -> None:
+        self._database, self._admission = database, admission
+        self._asked: dict[str, asyncio.Future[Version | None]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def of(self, job_id: str) -> Version | None:
+        """Return a job's version, whoever owns it; None: there is no such job.
+
+        Raises:
+            Overloaded: too many requests wait for the database.
+        """
+        if (answer := self._asked.get(job_id)) is None:
+            answer = self._asked[job_id] = asyncio.get_running_loop().create_future()
+        if self._task is None:
+            # In a context of its own: it serves others, too, and may outlive this request.
+            self._task = asyncio.create_task(self._read_all(), context=Context())
+        return await asyncio.shield(answer)
+
+    async def _read_all(self) -> None:
+        while self._asked:
+            asked, self._asked = self._asked, {}
+            try:
+                found = await self._admission.run(partial(self._read, list(asked)), write=False)
+            except Exception as error:  # noqa: BLE001 - each that asked raises it
+                for answer in asked.values():
+                    answer.set_exception(error)
+                    answer.exception()  # whoever asked may have gone: that is no error of its own
+            else:
+                for job_id, answer in asked.items():
+                    answer.set_result(found.get(job_id))
+        self._task = None
+
+    def _read(self, ids: list[str]) -> dict[str, Version]:
+        with self._database.reading() as session:
+            rows = session.execute(_VERSIONS, {"ids": ids}).all()
+        return {job_id: Version(version, Status(status), owner) for job_id, version, status, owner in rows}

@@ -1,0 +1,18 @@
+"""Times of the service as responses write them; a time that a user has set is returned as it was written."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import PlainSerializer, WithJsonSchema
+
+
+def rfc3339(value: datetime) -> str:
+    """Return the time in UTC, always with six decimals, so that texts sort as the times do."""
+    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+Timestamp = Annotated[
+    datetime,
+    PlainSerializer(rfc3339, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
