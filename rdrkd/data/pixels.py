@@ -21,6 +21,7 @@ LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.5  # of the values of a dataset's deep
 _SAMPLE = 4096  # values of an image that its dataset's range is measured on
 _PNG, _TIFF = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BITS, _FORMAT, _NO_DATA = 258, 339, 42113  # TIFF's tags BitsPerSample and SampleFormat, and GDAL's for what is missing
+_SIGNED = {2, 3}  # sample formats: signed integers, floating point
 _MISSING = (-9999.0, -32768.0)  # by convention, where the tag is missing as well
 _LARGEST = 1e30  # of a measurement: beyond it are marks, such as the largest number of 32 bits
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
@@ -60,7 +61,7 @@ def read(path: Path, scaling: Scaling | None = None) -> Pixels:
 
 
 def is_deep(path: Path) -> bool:
-    """Return whether an image's header declares more than 8 bits a channel; False for what is no image."""
+    """Return whether an image's header declares values beyond 0 to 255; False for what is no image."""
     try:
         with path.open("rb") as stream:
             head = stream.read(32)
@@ -70,8 +71,9 @@ def is_deep(path: Path) -> bool:
             return False
         with open_image(path) as image:
             tags = getattr(image, "tag_v2", {})
-            bits = tags.get(_BITS, 1)
-            return bool(max(bits if isinstance(bits, tuple) else (bits,)) > 8)
+            bits, formats = (tags.get(tag, 1) for tag in (_BITS, _FORMAT))
+            signed = set(formats if isinstance(formats, tuple) else (formats,)) & _SIGNED
+            return bool(signed) or bool(max(bits if isinstance(bits, tuple) else (bits,)) > 8)
     except (OSError, ValueError, TypeError, SyntaxError, struct.error):
         return False
 

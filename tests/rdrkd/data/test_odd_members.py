@@ -39,6 +39,10 @@ PICTURES: dict[str, tuple[str, Save]] = {
     "cmyk": (".jpg", lambda f: plain("CMYK").save(f)),
     "32 bits": (".tif", lambda f: Image.fromarray(np.arange(768, dtype=np.int32).reshape(HEIGHT, WIDTH) * 999).save(f)),
     "16 bits with alpha": (".png", lambda f: cv2.imwrite(str(f), np.full((HEIGHT, WIDTH, 4), 40000, np.uint16))),
+    "signed 8 bits": (
+        ".tif",
+        lambda f: cv2.imwrite(str(f), (np.arange(768) % 256 - 128).astype(np.int8).reshape(24, 32)),
+    ),
     "no number": (".tif", nan),
 }
 
