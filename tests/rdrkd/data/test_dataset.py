@@ -149,7 +149,7 @@ def test_refuses_a_huge_yaml(tmp_path: Path) -> None:
 
 def test_refuses_none_and_several_yamls(tmp_path: Path) -> None:
     made = make_dataset(tmp_path / "made", None)
-    with pytest.raises(DatasetError, match="got none"):
+    with pytest.raises(DatasetError, match="recognised YOLO labels without class names"):
         open_dataset(made, tmp_path / "cache")
     (made / "x.yaml").write_text(YAML)
     assert open_dataset(made, tmp_path / "cache").names == ("car", "person")
