@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,12 +15,14 @@ from rdrkd.data.agreement import disagreement
 from rdrkd.data.dataset import Dataset
 from rdrkd.data.figures import of_all, of_split
 from rdrkd.data.frames import Box, Frame
+from rdrkd.data.ignored import ignored_among
 from rdrkd.data.images import ImageFault, decode, quiet_decoders
 from rdrkd.errors import DatasetError, Problem
 from rdrkd.files import file_sha256
 from rdrkd.grouping import Grouped
 
 MOST_PROBLEMS = 100
+_INSIDE = 0.8  # least share of a box that is in its image
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,9 @@ def check(dataset: Dataset, look: Callable[[str, list[Examined]], object] | None
     """
     findings = Findings(statistics={"splits": {}})
     findings.warn(dataset.notes)
+    if regions := ignored_among(dataset.names):
+        marks = ", ".join(sorted(regions))
+        findings.warn([f"classes that mark regions to ignore are trained like any other: {marks}; remove their labels"])
     seen: dict[str, dict[str, str]] = {}
     if missing := [split for split in ("train", "val") if split not in dataset.splits]:
         findings.warn([f"no {' and no '.join(missing)} split: the dataset can be evaluated on, but not trained on"])
@@ -170,6 +176,13 @@ def _label_warnings(dataset: Dataset, split: str, examined: Sequence[Examined]) 
         warnings.append(Warned(f"{split}: {twice} duplicate label lines were dropped"))
     if polygons := sum(one.labels.polygons for one in examined):
         warnings.append(Warned(f"{split}: {polygons} labels are polygons; their bounding boxes are used"))
+    if beyond := [one for one in examined if one.size is not None and any(_is_beyond(b, one.size) for b in one.boxes)]:
+        text = f"{split}: boxes of {len(beyond)} images reach far beyond their image, such as in {beyond[0].image.name}"
+        warnings.append(Warned(f"{text}; are they x1, y1, x2, y2 in place of x, y, width, height?"))
+    files = Counter(dataset.label(one.image) for one in examined if one.labelled)
+    if shared := sorted(file for file, images in files.items() if images > 1):
+        text = f"{split}: {len(shared)} label files belong to several images, such as {shared[0].name}"
+        warnings.append(Warned(f"{text}: images whose names differ only in their suffix have the same labels"))
     if orphans := _orphans(dataset, {dataset.label(one.image) for one in examined}):
         warnings.append(Warned(f"{split}: {len(orphans)} label files have no image, such as {orphans[0].name}"))
     present = {box.label for one in examined for box in one.boxes}
@@ -177,6 +190,15 @@ def _label_warnings(dataset: Dataset, split: str, examined: Sequence[Examined]) 
         text = f"{split}: no objects of {len(absent)} classes: {', '.join(absent[:20])}"
         warnings.append(Warned(text, "class_absent"))
     return warnings
+
+
+def _is_beyond(box: Box, size: tuple[int, int]) -> bool:
+    """Return whether more of a box lies outside its image than annotators' care or rounding explains."""
+    width, height = (
+        max(0.0, min(end, side) - max(start, 0.0))
+        for start, end, side in zip((box.x, box.y), (box.x + box.width, box.y + box.height), size, strict=True)
+    )
+    return width * height < _INSIDE * box.width * box.height
 
 
 def _orphans(dataset: Dataset, expected: set[Path]) -> list[Path]:

@@ -11,15 +11,13 @@ from typing import Any
 from rdrkd.data import coco_schema as schema
 from rdrkd.data import yolo
 from rdrkd.data.coco_schema import Category, ImageEntry
-from rdrkd.data.frames import Box, Frame
+from rdrkd.data.frames import IN_PX, Box, Frame, are_fractions
+from rdrkd.data.ignored import ignored_among, note
 from rdrkd.errors import DatasetError, Problem
 from rdrkd.file_signatures import head_of, placeholder
 
 _LISTS = ("images", "categories", "annotations")
 _SLACK = 1.01  # by which an area may exceed its box's, from rounding, before it is reported
-_REGIONS = frozenset({"ignored regions", "ignored region", "ignore regions", "ignored"})  # VisDrone's category 0
-_OTHERS = frozenset({"others", "other"})  # VisDrone's category 11, ignored where the rest are VisDrone's
-_VISDRONE = frozenset({"pedestrian", "people", "tricycle", "awning tricycle"})
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Labels:
         if self.left_out:
             notes.append(f"dropped categories that only group others: {', '.join(self.left_out[:20])}")
         if self.ignored:
-            notes.append(f"boxes of these count neither for nor against a detector: {', '.join(self.ignored[:20])}")
+            notes.append(note(self.ignored))
         return notes
 
 
@@ -168,17 +166,25 @@ def _lists_named(content: mmap.mmap) -> int:
     return sum(content.find(f'"{key}"'.encode(wide)) >= 0 for key in _LISTS)
 
 
-def classes_of(content: dict[str, Any], where: str) -> list[str]:
+def classes_of(content: dict[str, Any], where: str, others: Iterable[dict[str, Any]] = ()) -> list[str]:
     """Return the names of the categories that are classes, in the order of their ids.
 
-    A root without annotations of its own (Roboflow's), and VisDrone's categories of what is to be ignored, are none.
+    Groups without annotations (Roboflow's root), and VisDrone's categories of what is to be ignored, are none.
+
+    Args:
+        content: what `load` returned.
+        where: what problems call the file.
+        others: the contents of other splits, whose annotations count as well; they are read only if that matters.
 
     Raises:
         DatasetError: the categories are at fault.
     """
     found = _categories(content, where)
     used, ignored = _used(content), _ignored_ids(found)
-    return [one.name for one in found if one.id not in ignored and not (one.is_root and one.id not in used)]
+    empty = {(one.id, one.name) for one in found if one.is_group and one.id not in used}
+    if empty:
+        empty -= {named for other in others for named in _used_names(other)}
+    return [one.name for one in found if one.id not in ignored and (one.id, one.name) not in empty]
 
 
 def labels_of(content: dict[str, Any], where: str, names: Sequence[str]) -> Labels:
@@ -194,7 +200,7 @@ def labels_of(content: dict[str, Any], where: str, names: Sequence[str]) -> Labe
     left_out: list[str] = []
     by_name = Counter(one.name for one in found)
     for one in found:
-        if one.is_root and one.id not in used and (one.name not in index or by_name[one.name] > 1):
+        if one.is_group and one.id not in used and (one.name not in index or by_name[one.name] > 1):
             left_out.append(one.name)
         elif one.name in index:
             of[one.id] = index[one.name]
@@ -221,12 +227,17 @@ def parse_content(
         names: class names by class number.
         labels: what `labels_of` returned.
         trainable: a box that cannot be a YOLO label is at fault, too.
+
+    Raises:
+        DatasetError: trainable boxes are fractions of their images, and not in px.
     """
     known, image_problems = _images(where, content["images"])
     declared = {schema.integer(entry.get("id")) for entry in content["images"]}
     reader = _Boxes(where, known, declared, labels, trainable)
     for number, entry in enumerate(content["annotations"]):
         reader.take(number, entry)
+    if trainable and are_fractions(box for boxes in reader.boxes.values() for box in boxes):
+        raise _refused(f"{where}: annotations", IN_PX)
     frames = [
         Frame(e.file, e.width, e.height, _merge_regions(reader.boxes[image_id], len(names)))
         for image_id, e in known.items()
@@ -246,13 +257,17 @@ def _used(content: dict[str, Any]) -> set[int | None]:
     return {schema.integer(entry.get("category_id")) for entry in content["annotations"]}
 
 
+def _used_names(content: dict[str, Any]) -> set[tuple[int | None, str | None]]:
+    """Return ids and names of the categories that have annotations."""
+    used = _used(content)
+    named = ((schema.integer(entry.get("id")), schema.name(entry.get("name"))) for entry in content["categories"])
+    return {(id_, name) for id_, name in named if id_ in used}
+
+
 def _ignored_ids(found: Sequence[Category]) -> set[int]:
-    """Return the ids of VisDrone's categories whose boxes count neither for nor against a detector."""
-    called = {one.id: " ".join(one.name.casefold().replace("-", " ").replace("_", " ").split()) for one in found}
-    ignored = {id_ for id_, name in called.items() if name in _REGIONS}
-    if set(called.values()) >= _VISDRONE:
-        ignored |= {id_ for id_, name in called.items() if name in _OTHERS}
-    return ignored
+    """Return the ids of the categories whose boxes count neither for nor against a detector."""
+    ignored = ignored_among(one.name for one in found)
+    return {one.id for one in found if one.name in ignored}
 
 
 def _refused(where: str, detail: str) -> DatasetError:
@@ -291,6 +306,7 @@ class _Boxes:
         self.strays = 0  # annotations of no image that is here
         self._areas = 0  # that say nothing of their boxes
         self._outlines = 0  # whose boxes are those of their polygons
+        self._crowds = 0
 
     def take(self, number: int, entry: dict[str, Any]) -> None:
         """Read one annotation."""
@@ -303,6 +319,7 @@ class _Boxes:
         else:
             image_id, box = found
             self.boxes[image_id].append(box)
+            self._crowds += box.ignored and box.label is not None
 
     def warnings(self) -> list[str]:
         """Return a sentence for each kind of thing that was mended."""
@@ -314,6 +331,11 @@ class _Boxes:
             )
         if self._outlines:
             told.append(f"{self._where}: {self._outlines} annotations have polygons, but no box; it is taken from them")
+        if self._crowds and self._trainable:  # not of what a conversion has written
+            told.append(
+                f"{self._where}: {self._crowds} annotations are crowds (`iscrowd` or `ignore`): excluded from "
+                "training, ignored by evaluation"
+            )
         return told
 
     def _read(self, entry: dict[str, Any]) -> tuple[int, Box] | str:

@@ -5,6 +5,7 @@ remains in doubt is a fault, never a guess. Every reader of COCO JSON goes throu
 """
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +18,11 @@ _LARGEST = 2**64  # of integers: larger ones are no ids, and could not become fl
 
 @dataclass(frozen=True)
 class Category:
-    """A declared category; a root has children that name it as their supercategory, and no parent of its own."""
+    """A declared category; a group is one that another category names as its supercategory."""
 
     id: int
     name: str
-    is_root: bool
+    is_group: bool
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def outline(value: Any) -> tuple[float, float, float, float] | None:
 
 def categories(entries: list[dict[str, Any]]) -> list[Category] | str:
     """Return the categories in the order of their ids, or what is wrong with them."""
-    parents = {parent for entry in entries if (parent := name(entry.get("supercategory"))) is not None}
+    children = Counter(name(entry.get("supercategory")) for entry in entries)
     found: dict[int, Category] = {}
     for entry in entries:
         id_, called = integer(entry.get("id")), name(entry.get("name"))
@@ -142,9 +143,8 @@ def categories(entries: list[dict[str, Any]]) -> list[Category] | str:
             return f"expected distinct integers as ids, got {ids}"
         if called is None:
             return f"expected a text or a number as the name of category {id_}, got {str(entry.get('name'))[:80]}"
-        parent = name(entry.get("supercategory"))
-        orphan = parent is None or parent.casefold() == "none" or parent == called
-        found[id_] = Category(id_, called, is_root=orphan and called in parents)
+        own = name(entry.get("supercategory")) == called  # some tools repeat the name of each category
+        found[id_] = Category(id_, called, is_group=children[called] > own)
     if not found:
         return "expected at least one category, got none"
     return [found[id_] for id_ in sorted(found)]

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rdrkd.data.names import composed
+from rdrkd.data.text_files import text_of
 from rdrkd.errors import DatasetError, Problem
 
 SPLITS = ("train", "val", "test")
@@ -191,9 +192,11 @@ def _parse(file: Path) -> dict[str, Any]:
     if size > _MAX_YAML_BYTES:
         raise DatasetError(f"{file.name}: expected at most {_MAX_YAML_BYTES} bytes, got {size}")
     try:
-        content = yaml.load(file.read_text(encoding="utf-8-sig"), Loader=_PlainLoader)  # noqa: S506 (a SafeLoader)
+        content = yaml.load(text_of(file), Loader=_PlainLoader)  # noqa: S506 (a SafeLoader)
     except Exception as error:  # a tag such as !!bool on another value makes PyYAML raise almost anything
-        raise refused([Problem(file.name, f"expected plain YAML in UTF-8, got: {str(error)[:300]}")]) from error
+        raise refused(
+            [Problem(file.name, f"expected plain YAML in UTF-8 or UTF-16, got: {str(error)[:300]}")]
+        ) from error
     if not isinstance(content, dict):
         raise refused([Problem(file.name, f"expected a mapping with train, val and names, got {_kind(content)}")])
     for word in ("validation", "valid"):  # as Ultralytics and others write it

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from rdrkd.data.data_yaml import find_yaml
-from rdrkd.data.formats import detect, is_to_be_packed
+from rdrkd.data.formats import Format, detect
 from rdrkd.data.labels import LabelFiles
 from rdrkd.data.layout import Layout, read_layout
 from rdrkd.data.names import ImageNames, image_names
@@ -97,8 +97,8 @@ def local_dataset(path: Path) -> Dataset:
     Raises:
         DatasetError: it is no dataset in YOLO layout.
     """
-    if is_to_be_packed(path):
-        raise DatasetError(f"expected a folder in YOLO layout, got one in the layout {detect(path)}: pack it as a .zip")
+    if path.is_dir() and (form := detect(path)) != Format.YOLO:
+        raise DatasetError(f"expected a folder in YOLO layout, got one in the layout {form}: pack it as a .zip")
     layout = read_layout(find_yaml(path) if path.is_dir() else path)
     return _dataset(layout, _content_sha256(layout), range_of(layout.splits))
 

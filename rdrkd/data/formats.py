@@ -11,6 +11,8 @@ from rdrkd.data import coco, voc
 from rdrkd.data.data_yaml import SPLITS, is_data_yaml, yamls
 from rdrkd.data.layout import images_in
 from rdrkd.data.names import composed
+from rdrkd.data.recognition import class_lists, recognise
+from rdrkd.data.text_files import first_line
 from rdrkd.errors import DatasetError
 from rdrkd.file_signatures import head_of, placeholder
 from rdrkd.spec.dividing import HOW, Split
@@ -21,7 +23,7 @@ WORDS = {
 }  # fmt: skip
 
 SplitAt = Callable[[Path], str | None]  # the split of a place in an upload
-_VISDRONE = re.compile(rb"\s*[+-]?\d+(\.\d*)?(\s*,\s*[+-]?\d+(\.\d*)?){7}\s*")  # an annotation
+_VISDRONE = re.compile(r"\s*[+-]?\d+(\.\d*)?(\s*,\s*[+-]?\d+(\.\d*)?){7}\s*", re.ASCII)  # an annotation
 _LOOKED_AT = 50  # annotation files of a folder, to tell VisDrone's
 
 
@@ -52,17 +54,18 @@ def detect(folder: Path, split: Split | None = None) -> Format:
         return Format.COCO
     if any(voc.is_voc(file) for file in xml_files(folder)):
         return Format.VOC
-    if split is not None and _classes(folder):
+    if split is not None and class_lists(folder):
         return Format.YOLO
     if (missing := _placeholders(folder)) is not None:
         raise DatasetError(missing)
     if any(is_visible(p, folder) for p in yamls(folder)):
         return Format.YOLO  # whose reader says what is wrong with the YAML
-    if recognised := _recognised(folder):
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and is_visible(p, folder)]
+    if recognised := recognise(files, folder):
         raise DatasetError(recognised)
     raise DatasetError(
         "expected a data.yaml with `train`, `val` and `names` (YOLO), COCO JSON (annotations/instances_train.json, "
-        f"...), Pascal VOC's XML files or VisDrone's images/ and annotations/ of each split, got {_shown(folder)}"
+        f"...), Pascal VOC's XML files or VisDrone's images/ and annotations/ of each split, got {_shown(files)}"
     )
 
 
@@ -72,28 +75,6 @@ def is_to_be_packed(path: Path) -> bool:
         return path.is_dir() and detect(path) != Format.YOLO
     except DatasetError:
         return False
-
-
-def _recognised(folder: Path) -> str | None:
-    """Return which other export an upload is, and what it takes to make it a dataset."""
-    if darknet := [p for p in folder.rglob("obj_*_data") if p.is_dir() and is_visible(p, folder)]:
-        there = darknet[0].relative_to(folder).as_posix()
-        return (
-            f"recognised a Darknet export ({there}/, CVAT's `YOLO 1.1`), whose class names (obj.names) are not read: "
-            "export it from CVAT as `Ultralytics YOLO Detection`, or add a data.yaml with `names`, `train` and `val`"
-        )
-    for classes in _classes(folder):
-        there = classes.relative_to(folder).as_posix()
-        return (
-            f"recognised YOLO labels without a data YAML ({there}, as Label Studio exports them): "
-            f"expected a data.yaml with `names` and the folders or lists of `train` and `val`; or {HOW}"
-        )
-    if jsons := json_files(folder):
-        return (
-            f"expected COCO JSON with the lists images, annotations, categories, got {len(jsons)} JSON files without "
-            f"them, such as {jsons[0].relative_to(folder).as_posix()}"
-        )
-    return None
 
 
 def _placeholders(folder: Path) -> str | None:
@@ -106,15 +87,8 @@ def _placeholders(folder: Path) -> str | None:
     return None
 
 
-def _classes(folder: Path) -> list[Path]:
-    """Return lists of class names with YOLO labels beside them."""
-    found = [p for p in sorted(folder.rglob("classes.txt")) if is_visible(p, folder)]
-    return [p for p in found if (p.parent / "labels").is_dir() or any(p.parent.glob("*.txt"))]
-
-
-def _shown(folder: Path) -> str:
+def _shown(files: Sequence[Path]) -> str:
     """Name what kinds of files an upload has."""
-    files = [p for p in folder.rglob("*") if p.is_file() and is_visible(p, folder)]
     kinds = Counter(p.suffix.lower() or "no suffix" for p in files)
     return ", ".join(f"{number} {kind}" for kind, number in kinds.most_common(5)) or "nothing"
 
@@ -214,11 +188,6 @@ def _are_visdrone(files: Sequence[Path], images: Sequence[Path]) -> bool:
     stems = {composed(image.stem) for image in images}
     of_images = [file for file in files if composed(file.stem) in stems]
     looked_at = of_images[:: max(1, len(of_images) // _LOOKED_AT)]
-    lines = [line for file in looked_at if (line := _first_line(file))]
+    lines = [line for file in looked_at if (line := first_line(file).rstrip(","))]
     alike = sum(_VISDRONE.fullmatch(line) is not None for line in lines)
     return bool(of_images) and 2 * alike >= len(lines)
-
-
-def _first_line(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        return stream.read(400).removeprefix(b"\xef\xbb\xbf").split(b"\n")[0].strip().rstrip(b",")

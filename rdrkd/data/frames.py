@@ -1,6 +1,9 @@
 """One image's annotations, the form between the file formats: pixels, top-left corner, class index."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+IN_PX = "expected boxes in px, got fractions of the image: all of them lie between 0 and 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +38,13 @@ class Frame:
     width: int
     height: int
     boxes: tuple[Box, ...]
+
+
+def are_fractions(boxes: Iterable[Box]) -> bool:
+    """Return whether boxes are fractions of their images: none exceeds 1, and that is not by chance."""
+    found = False
+    for box in boxes:
+        if max(abs(box.x), abs(box.y), box.x + box.width, box.y + box.height) > 1.01:
+            return False
+        found = found or not float(box.width).is_integer()
+    return found

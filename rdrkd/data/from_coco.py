@@ -28,9 +28,10 @@ def sources(folder: Path, faults: Faults, split: Split | None) -> tuple[tuple[st
     jsons = list(filter(coco.is_coco, json_files(folder)))
     split_at = splits_in(folder, [*jsons, *{image.parent for image in images}], split is not None)
     files = _files(folder, jsons, split, split_at)
-    first = next(files[of] for of in (*SPLITS, None) if of in files)
+    first, *later = (files[of] for of in (*SPLITS, None) if of in files)
     where = first.relative_to(folder).as_posix()
-    names = checked_names(coco.classes_of(coco.load(first, where), where), f"{where}: categories")
+    others = (coco.load(file, file.relative_to(folder).as_posix()) for file in later)
+    names = checked_names(coco.classes_of(coco.load(first, where), where, others), f"{where}: categories")
     named: set[Path] = set()
     sources = {
         of: _frames(folder, file, names, ImageNames(images, folder, _rank(of, file, split_at)), faults, named)

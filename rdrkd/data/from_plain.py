@@ -11,10 +11,11 @@ from rdrkd.data.dataset import Dataset
 from rdrkd.data.formats import is_visible, own_split
 from rdrkd.data.layout import images_in, read_layout
 from rdrkd.data.names import relative_names
+from rdrkd.data.recognition import CLASSES
+from rdrkd.data.text_files import text_of
 from rdrkd.errors import DatasetError
 from rdrkd.spec.dividing import Split
 
-CLASSES = "classes.txt"  # class names by line, as Label Studio and labelImg write them
 _MOST_BYTES = 1 << 20
 
 
@@ -94,7 +95,7 @@ def _lines(file: Path) -> tuple[str, ...]:
     if file.stat().st_size > _MOST_BYTES:
         raise DatasetError(f"{file.name}: expected at most {_MOST_BYTES} bytes, got more")
     try:
-        lines = file.read_text(encoding="utf-8-sig").rstrip().splitlines()
+        lines = text_of(file).rstrip().splitlines()
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{file.name}: expected class names in UTF-8, got: {error}") from error
+        raise DatasetError(f"{file.name}: expected class names in UTF-8 or UTF-16, got: {error}") from error
     return checked_names(lines, file.name)  # an empty line within would shift the numbers of the classes after it

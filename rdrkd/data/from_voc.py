@@ -1,6 +1,6 @@
 """Pascal VOC's XML files of an upload as sources of a dataset: VOC's own folders, or each file beside its image."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,8 @@ from rdrkd.data.conversion import Source, problem, size_fault
 from rdrkd.data.data_yaml import SPLITS, checked_names
 from rdrkd.data.faults import Faults
 from rdrkd.data.formats import own_split, splits_in, xml_files
-from rdrkd.data.frames import Box, Frame
+from rdrkd.data.frames import IN_PX, Box, Frame, are_fractions
+from rdrkd.data.ignored import ignored_among, note
 from rdrkd.data.layout import images_in
 from rdrkd.data.names import composed, relative_names
 from rdrkd.data.voc import Annotation, Marked
@@ -43,14 +44,19 @@ def sources(folder: Path, faults: Faults, split: Split | None) -> tuple[tuple[st
         faults.refuse()
         raise DatasetError("expected an image for each XML file, got none")
     by_split = _divided(folder, pairs, split, faults)
-    found = Counter(marked.name for _, annotation in pairs for marked in annotation.objects)
-    if not found:
+    found = {marked.name for _, annotation in pairs for marked in annotation.objects}
+    ignored = ignored_among(found)
+    if not found - ignored:
         faults.refuse()
         raise DatasetError(f"expected objects with a <name> in the XML files, got none in {len(pairs)} of them")
-    names = checked_names(sorted(found), "the names of the objects")
+    names = checked_names(sorted(found - ignored), "the names of the objects")
+    if ignored:
+        faults.warnings.append(note(ignored))
     from_zero = any(annotation.from_zero for _, annotation in pairs)
     faults.warnings += _notes([annotation for _, annotation in pairs], from_zero)
     reading = _Reading(folder, {name: label for label, name in enumerate(names)}, from_zero)
+    if are_fractions(box for _, one in pairs for marked in one.objects if (box := _box(marked, reading)) is not None):
+        raise DatasetError(IN_PX, [Problem("the corners of the objects", IN_PX)])
     return names, (Source(of, _frames(by_split[of], reading, faults)) for of in SPLITS if by_split.get(of))
 
 
@@ -146,8 +152,9 @@ def _box(marked: Marked, reading: _Reading) -> Box | None:
     if right < left or bottom < top:
         return None
     first = 0 if reading.from_zero else 1
-    label = reading.labels[marked.name]
-    return Box(label, left - first, top - first, right - left + first, bottom - top + first, marked.difficult)
+    label = reading.labels.get(marked.name)  # None of what is to be ignored for every class
+    ignored = marked.difficult or label is None
+    return Box(label, left - first, top - first, right - left + first, bottom - top + first, ignored)
 
 
 def _order(marked: Marked) -> str:

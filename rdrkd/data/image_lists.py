@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rdrkd.data.images import is_image
-from rdrkd.data.places import is_inside, parts_of, settled
+from rdrkd.data.places import OnDisk, is_inside, parts_of, settled
+from rdrkd.data.text_files import text_of
 
 _MOST_BYTES = 256 << 20
 
@@ -32,15 +33,15 @@ def read_list(file: Path, root: Path, within: Path | None) -> Listed | str:
     if file.stat().st_size > _MOST_BYTES:
         return f"expected a list of at most {_MOST_BYTES} bytes at {file.name!r}, got more"
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = text_of(file)
     except UnicodeDecodeError as error:
-        return f"expected a list in UTF-8 at {file.name!r}, got: {error}"
+        return f"expected a list in UTF-8 or UTF-16 at {file.name!r}, got: {error}"
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     if not lines:
         return f"expected images in the list {file.name!r}, got none"
-    reached, wrong = -1, ""
+    reached, wrong, disk = -1, "", OnDisk()
     for start, dropped in _beginnings(lines[0], file, root):
-        images = _images(lines, start, dropped, within)
+        images = _images(lines, start, dropped, within, disk)
         if len(images) == len(lines):
             return Listed(images, shortened=bool(dropped))
         if len(images) > reached:
@@ -55,7 +56,9 @@ def _beginnings(line: str, file: Path, root: Path) -> Iterator[tuple[Path, tuple
     yield from ((root, parts[:number]) for number in range(1, len(parts)))
 
 
-def _images(lines: Sequence[str], start: Path, dropped: tuple[str, ...], within: Path | None) -> list[Path]:
+def _images(
+    lines: Sequence[str], start: Path, dropped: tuple[str, ...], within: Path | None, disk: OnDisk
+) -> list[Path]:
     """Return the images that the lines name, up to the first that names none."""
     found = []
     for line in lines:
@@ -66,7 +69,8 @@ def _images(lines: Sequence[str], start: Path, dropped: tuple[str, ...], within:
         if "\\" in line and not dropped:
             places.insert(0, start / line)  # a backslash may be a part of the name
         try:
-            image = next((p for p in (settled(place, within) for place in places) if _is_usable(p, within)), None)
+            there = (disk.find(settled(place, within)) for place in places)
+            image = next((path for path in there if _is_usable(path, within)), None)
         except (OSError, ValueError):  # a NUL, or longer than any path
             image = None
         if image is None:

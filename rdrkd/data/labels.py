@@ -32,10 +32,13 @@ class LabelFiles:
         return next((file for file in same if not _is_of_another(file, image)), place)
 
     def misnamed(self, image: Path) -> Path | None:
-        """Return what would be an image's missing label file on disks that ignore case, as Windows' do."""
+        """Return what is meant as an image's missing label file: `a.TXT`, which Windows' disks find, or `a.png.txt`."""
         place = self.of(image)
         if place.is_file():
             return None
+        after_all = self.named(place.with_name(f"{image.name}.txt"), image)
+        if after_all.is_file():
+            return after_all
         return next((file for file in self._alike(place) if not _is_of_another(file, image)), None)
 
     def _alike(self, place: Path) -> list[Path]:

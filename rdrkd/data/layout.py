@@ -37,7 +37,7 @@ def read_layout(file: Path, within: Path | None = None) -> Layout:
         DatasetError: with a problem for each field at fault.
     """
     data = read_yaml(file, known_only=within is not None)
-    root, notes = _root(data.path, file, within)
+    root, notes, nowhere = _root(data.path, file, within)
     found = {split: _split_images(split, getattr(data, split), root, within) for split in SPLITS}
     faults = [(split, fault) for split, one in found.items() for fault in one.faults] or list(_mixed(found))
     problems = [Problem(f"{file.name}: {split}", fault) for split, fault in faults]
@@ -46,7 +46,7 @@ def read_layout(file: Path, within: Path | None = None) -> Layout:
     if not problems and not splits:
         problems = [Problem(f"{file.name}: train", f"expected a folder of images, got nothing; {HOW}")]
     if problems:
-        raise refused(problems)
+        raise refused([*nowhere, *problems])
     annotations = {s: p for s in splits if (p := root / "annotations" / f"{s}.json").is_file()}
     return Layout(root, data.names, splits, annotations, tuple(notes))
 
@@ -56,18 +56,21 @@ def images_in(folder: Path) -> list[Path]:
     return sorted(file for file in files_below(folder) if is_image(file))
 
 
-def _root(path: str, file: Path, within: Path | None) -> tuple[Path, list[str]]:
-    """Return the folder that the splits' paths start from, and a note where it is not the one that the YAML names.
+def _root(path: str, file: Path, within: Path | None) -> tuple[Path, list[str], list[Problem]]:
+    """Return the folder that the splits' paths start from; a note and a problem where it is not the one that is named.
 
-    A `path` of the machine on which the dataset was made leads nowhere here: then the YAML's own folder counts.
+    A `path` of the machine on which the dataset was made leads nowhere here, and one such as `coco8` starts from where
+    Ultralytics keeps its downloads: then the YAML's own folder counts, if the splits are there.
     """
     root = (file.parent / path).resolve()
     if root.is_dir() and is_inside(root, within):
-        return root, []
-    if is_foreign(path):
-        return file.parent.resolve(), [f"{file.name}: path: {path[:200]!r} is a path on another machine; ignored"]
+        return root, [], []
+    kind = "a path on another machine" if is_foreign(path) else "not there"
     detail = f"expected an existing folder {'of the archive ' if within else ''}such as `.`, got {path[:200]!r}"
-    raise refused([Problem(f"{file.name}: path", detail)])
+    nowhere = Problem(f"{file.name}: path", detail)
+    if not (is_foreign(path) or is_inside(root, within)):
+        raise refused([nowhere])
+    return file.parent.resolve(), [f"{nowhere.where}: {path[:200]!r} is {kind}; ignored"], [nowhere]
 
 
 @dataclass

@@ -20,7 +20,10 @@ Pixels = npt.NDArray[np.uint8]
 LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.5  # of the values of a dataset's deep images
 _SAMPLE = 4096  # values of an image that its dataset's range is measured on
 _PNG, _TIFF = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_BITS, _FORMAT = 258, 339  # TIFF's tags BitsPerSample and SampleFormat
+_BITS, _FORMAT, _NO_DATA = 258, 339, 42113  # TIFF's tags BitsPerSample and SampleFormat, and GDAL's for what is missing
+_SIGNED = {2, 3}  # sample formats: signed integers, floating point
+_MISSING = (-9999.0, -32768.0)  # by convention, where the tag is missing as well
+_LARGEST = 1e30  # of a measurement: beyond it are marks, such as the largest number of 32 bits
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # Pillow tries what it cannot decode
@@ -58,7 +61,7 @@ def read(path: Path, scaling: Scaling | None = None) -> Pixels:
 
 
 def is_deep(path: Path) -> bool:
-    """Return whether an image's header declares more than 8 bits a channel; False for what is no image."""
+    """Return whether an image's header declares values beyond 0 to 255; False for what is no image."""
     try:
         with path.open("rb") as stream:
             head = stream.read(32)
@@ -68,8 +71,9 @@ def is_deep(path: Path) -> bool:
             return False
         with open_image(path) as image:
             tags = getattr(image, "tag_v2", {})
-            bits = tags.get(_BITS, 1)
-            return bool(max(bits if isinstance(bits, tuple) else (bits,)) > 8)
+            bits, formats = (tags.get(tag, 1) for tag in (_BITS, _FORMAT))
+            signed = set(formats if isinstance(formats, tuple) else (formats,)) & _SIGNED
+            return bool(signed) or bool(max(bits if isinstance(bits, tuple) else (bits,)) > 8)
     except (OSError, ValueError, TypeError, SyntaxError, struct.error):
         return False
 
@@ -77,7 +81,8 @@ def is_deep(path: Path) -> bool:
 def scaling_of(images: Sequence[Path]) -> Scaling | None:
     """Return the range by which the deep ones of a dataset's images are scaled; None where there are none.
 
-    It spans the percentiles 0.5 to 99.5 of a sample of each image's values, the same on every machine.
+    It spans the percentiles 0.5 to 99.5 of a sample of each image's values, the same on every machine. Marks of missing
+    values are left out: they would leave a few grey levels for all others.
     """
     samples = []
     for path in images:
@@ -89,15 +94,31 @@ def scaling_of(images: Sequence[Path]) -> Scaling | None:
             continue  # the check names it
         if values.dtype != np.uint8:
             flat = values.reshape(-1)
-            samples.append(flat[:: max(1, flat.size // _SAMPLE)].astype(np.float64))
+            samples.append(_measured(flat[:: max(1, flat.size // _SAMPLE)].astype(np.float64), path))
     if not samples:
         return None
     pooled = np.concatenate(samples)
-    pooled = pooled[np.isfinite(pooled)]
     if not pooled.size:
         return Scaling(0.0, 1.0)
     low, high = (float(np.percentile(pooled, share)) for share in (LOW_PERCENTILE, HIGH_PERCENTILE))
     return Scaling(low, high if high > low else low + 1.0)
+
+
+def _measured(values: npt.NDArray[np.float64], path: Path) -> npt.NDArray[np.float64]:
+    """Return those of an image's values that are no marks of missing ones."""
+    with np.errstate(invalid="ignore"):
+        sound = np.isfinite(values) & (np.abs(values) < _LARGEST)
+    for mark in (*_MISSING, *_declared_missing(path)):
+        sound &= values != mark
+    return values[sound]
+
+
+def _declared_missing(path: Path) -> tuple[float, ...]:
+    try:
+        with open_image(path) as image:
+            return (float(str(getattr(image, "tag_v2", {})[_NO_DATA]).strip(" \0")),)
+    except (OSError, ValueError, TypeError, KeyError, SyntaxError, struct.error):
+        return ()
 
 
 def _values(path: Path) -> npt.NDArray[np.generic]:

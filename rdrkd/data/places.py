@@ -1,7 +1,26 @@
 """Paths that a data YAML or a list names: this machine's, another's, or Windows'."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from rdrkd.data.names import composed
+
+
+class OnDisk:
+    """Finds paths whose names are composed in another way on disk (Mac) than they are written; remembers folders."""
+
+    def __init__(self) -> None:
+        self._listed: dict[Path, Mapping[str, str]] = {}  # by folder: its names, by their composed form
+
+    def find(self, path: Path) -> Path:
+        """Return the path as the disk has it, or as it is where nothing there has its name."""
+        if str(path).isascii() or path.exists():
+            return path
+        folder = self.find(path.parent)
+        if folder not in self._listed:
+            self._listed[folder] = {composed(p.name): p.name for p in folder.iterdir()} if folder.is_dir() else {}
+        return folder / self._listed[folder].get(composed(path.name), path.name)
 
 
 def resolved(place: str, root: Path, within: Path | None) -> tuple[Path, bool]:
@@ -14,12 +33,13 @@ def resolved(place: str, root: Path, within: Path | None) -> tuple[Path, bool]:
     """
     if "\\" in place and not PureWindowsPath(place).drive and not (root / place).exists():
         place = place.replace("\\", "/")  # written on Windows
-    there = settled(root / place, within)
+    disk = OnDisk()
+    there = disk.find(settled(root / place, within))
     if place.startswith("../") and not _is_here(there, within):
-        there = settled(root / place[3:], within)  # Roboflow writes ../train/images; Ultralytics reads it the same way
+        there = disk.find(settled(root / place[3:], within))  # Roboflow; Ultralytics reads it the same way
     if not _is_here(there, within) and is_foreign(place):
         parts = parts_of(place)
-        ends = (settled(root / Path(*parts[start:]), within) for start in range(1, len(parts)))
+        ends = (disk.find(settled(root / Path(*parts[start:]), within)) for start in range(1, len(parts)))
         if (end := next((end for end in ends if _is_here(end, within)), None)) is not None:
             return end, True
     return there, False

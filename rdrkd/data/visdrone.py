@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from rdrkd.data.frames import Box, Frame
 from rdrkd.data.images import ImageFault, decode
 from rdrkd.data.labels import LabelFiles
 from rdrkd.data.layout import images_in
+from rdrkd.data.text_files import text_of
 from rdrkd.errors import DatasetError, Problem
 from rdrkd.files import files_below
 
@@ -69,14 +71,16 @@ def read(file: Path, image: str, width: int, height: int) -> Frame:
     Raises:
         DatasetError: with a problem for each line at fault.
     """
-    boxes, problems = parse(file, file.name)
+    boxes, problems, _ = parse(file, file.name)
     if problems:
         raise DatasetError(f"{problems[0].where}: {problems[0].detail}", problems)
     return Frame(image, width, height, tuple(box for _, box in boxes))
 
 
-def parse(file: Path, where: str) -> tuple[list[tuple[int, Box]], list[Problem]]:
-    """Read a file's boxes, each with its line's number, as far as it goes, and give a problem for each line at fault.
+def parse(file: Path, where: str) -> tuple[list[tuple[int, Box]], list[Problem], int]:
+    """Read a file's boxes, each with its line's number, as far as it goes.
+
+    Returns also a problem for each line at fault, and the number of boxes without any size, which are left out.
 
     Args:
         file: the annotations of one image.
@@ -88,19 +92,22 @@ def parse(file: Path, where: str) -> tuple[list[tuple[int, Box]], list[Problem]]
     if (size := file.stat().st_size) > yolo.MOST_LABEL_BYTES:
         raise DatasetError(f"expected at most {yolo.MOST_LABEL_BYTES} bytes, got {size}")
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = text_of(file)
     except UnicodeDecodeError as error:
-        raise DatasetError(f"expected text in UTF-8, got: {error}") from error
-    boxes, problems = [], []
+        raise DatasetError(f"expected text in UTF-8 or UTF-16, got: {error}") from error
+    boxes, problems, flat = [], [], 0
     for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
         try:
-            box = parse_line(line) if line.strip() else None
+            box = parse_line(line)
         except ValueError as error:
             problems.append(Problem(f"{where}:{number}", str(error)))
             continue
+        flat += box is None
         if box is not None:
             boxes.append((number, box))
-    return boxes, problems
+    return boxes, problems, flat
 
 
 def to_text(frame: Frame) -> str:
@@ -115,7 +122,7 @@ def to_text(frame: Frame) -> str:
 
 def frames_in(folder: Path, images: Path, annotations: Path, faults: Faults) -> Iterator[tuple[Path, Frame]]:
     """Yield the images of a folder with their annotations, which have the same path in the other folder."""
-    files, read = LabelFiles(), set()
+    files, read, flat = LabelFiles(), set(), Counter[str]()
     for image in images_in(images):
         where = image.relative_to(folder).as_posix()
         file = files.named(annotations / image.relative_to(images).with_suffix(".txt"), image)
@@ -125,21 +132,30 @@ def frames_in(folder: Path, images: Path, annotations: Path, faults: Faults) -> 
             fault = f"expected its annotations at {file.relative_to(folder).as_posix()}, got nothing there"
         faults.add("images", problem(where, fault))
         if size is not None and fault is None:
-            frame, whole = _frame(file, file.relative_to(folder).as_posix(), image.name, size, faults)
+            frame, whole = _frame(file, file.relative_to(folder).as_posix(), image.name, size, faults, flat)
             if frame is not None and (whole or not faults.drop_incomplete(where)):
                 yield image, frame
     if rest := [file for file in files_below(annotations) if file.suffix.lower() == ".txt" and file not in read]:
         example = min(rest).relative_to(folder).as_posix()
         faults.warnings.append(f"skipped {len(rest)} VisDrone annotation files without an image, such as {example}")
+    if flat:
+        faults.warnings.append(f"skipped {flat.total()} VisDrone boxes without any size, such as in {next(iter(flat))}")
 
 
-def _frame(file: Path, where: str, image: str, size: tuple[int, int], faults: Faults) -> tuple[Frame | None, bool]:
-    """Return an image's annotations, px, and whether none is at fault; None of a file that cannot be read at all."""
+def _frame(
+    file: Path, where: str, image: str, size: tuple[int, int], faults: Faults, flat: Counter[str]
+) -> tuple[Frame | None, bool]:
+    """Return an image's annotations, px, and whether none is at fault; None of a file that cannot be read at all.
+
+    Boxes without any size are left out and counted, by file.
+    """
     try:
-        numbered, problems = parse(file, where)
+        numbered, problems, without_size = parse(file, where)
     except DatasetError as error:
         faults.add("images", [Problem(where, str(error))])
         return None, False
+    if without_size:
+        flat[where] += without_size
     boxes = []
     for number, box in numbered:
         if (fault := yolo.box_fault(box, *size)) is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rdrkd.data.faults import Faults
 from rdrkd.data.formats import WORDS
 from rdrkd.data.names import NO_IMAGE, ImageNames
+from rdrkd.data.text_files import text_of
 from rdrkd.errors import DatasetError, Problem
 
 _BOTH = "trainval"  # VOC's own word for the images of train and val together
@@ -65,9 +66,9 @@ def _listed(file: Path, folder: Path, names: ImageNames, faults: Faults) -> list
     """Return the images that a list names; entries that name none are counted, ambiguous ones are faults."""
     where = _name(folder, file)
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = text_of(file)
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{where}: expected a list in UTF-8, got: {error}") from error
+        raise DatasetError(f"{where}: expected a list in UTF-8 or UTF-16, got: {error}") from error
     entries = {_entry(line.strip(), names): line.strip() for line in text.split("\n") if line.strip()}
     found = dict(zip(entries.values(), names.match(list(entries)), strict=True))
     missing = [line for line, image in found.items() if image == NO_IMAGE]

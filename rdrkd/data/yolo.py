@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rdrkd.data.frames import Box, Frame
+from rdrkd.data.text_files import text_of
 from rdrkd.errors import DatasetError, Problem
 
 MOST_LABEL_BYTES = 4 << 20  # of one image's labels
@@ -134,9 +135,9 @@ def read_file(file: Path, width: int, height: int, classes: int, where: str) -> 
     if (size := file.stat().st_size) > MOST_LABEL_BYTES:
         return Labels([], [], [Problem(where, f"expected at most {MOST_LABEL_BYTES} bytes, got {size}")])
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = text_of(file)
     except UnicodeDecodeError as error:
-        return Labels([], [], [Problem(where, f"expected text in UTF-8, got: {error}")])
+        return Labels([], [], [Problem(where, f"expected text in UTF-8 or UTF-16, got: {error}")])
     return read_text(text, width, height, classes, where)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +34,8 @@ from rdrkd.models import build, save_student
 from rdrkd.process.process import conclude, reason_of
 from rdrkd.reasons import Reason
 from rdrkd.reporter import Memory
+from tests.rdrkd.data.crafted import make_dataset
+from tests.rdrkd.data.test_one_reader import float_tiff, trailing, tree
 from tests.rdrkd.datasets import tiny_dataset
 
 RDRKD = [sys.executable, "-m", "rdrkd"]
@@ -410,6 +413,36 @@ def test_evaluation_settings_are_checked(tmp_path: Path) -> None:
     result = call("evaluate", tmp_path / "STUDENT.PT", "--data", tmp_path, "--imgsz", 65)
     assert result.exit_code == EXIT_FAILED
     assert "multiple of 32" in result.output
+
+
+@pytest.mark.slow
+def test_no_command_writes_into_the_folder_that_it_reads(tmp_path: Path) -> None:
+    """Plain Ultralytics leaves caches there, and writes JPEGs with bytes after their end anew."""
+    root = make_dataset(tmp_path / "own")
+    for split in ("train", "val"):
+        trailing(root / "images" / split / "b.jpg")
+        float_tiff(root / "images" / split / "c.tif")
+        for name in "bc":
+            shutil.copy(root / "labels" / split / "a.txt", root / "labels" / split / f"{name}.txt")
+    before, scaling = tree(root), open_dataset(root, tmp_path / "cache").scaling
+    assert scaling is not None
+    weights, on = tmp_path / "train/student.pt", ("--device", "cpu")
+    small = {"imgsz": 64, "epochs": 1, "batch": 2, "workers": 0, "cache": "disk"}
+    trained = write_spec(tmp_path, dataset=str(root), train=small)
+    exported = {"kind": "export", "model": {"path": str(weights)}, "export": {"format": "onnx", "imgsz": 64}}
+    for command in (
+        lambda: ("inspect", root, "--preview", tmp_path / "preview.jpg"),
+        lambda: ("datasets", "check", root),
+        lambda: ("train", trained, "--run-dir", tmp_path / "train", *on),
+        lambda: ("evaluate", weights, "--data", root, "--imgsz", 64, *on),
+        lambda: ("export", write_spec(tmp_path, dataset=str(root), **exported), "--run-dir", tmp_path / "export", *on),
+    ):  # fmt: skip
+        result = call(*command())
+        assert result.exit_code == EXIT_DONE, (command()[0], result.output)
+        assert tree(root) == before, command()[0]
+    for run in ("train", "export"):
+        resolved = json.loads((tmp_path / run / "resolved_spec.json").read_text())
+        assert resolved["provenance"]["scaling"] == [scaling.low, scaling.high]
 
 
 def test_the_schema_of_specs_is_printed() -> None:

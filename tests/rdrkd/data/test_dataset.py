@@ -110,7 +110,7 @@ def test_passes_over_a_download_in_the_owners_own_yaml(tmp_path: Path) -> None:
         (YAML + "test: [images/train, 7]", "test", "string"),
         (YAML + "test: {a: b}", "test", "string"),
         ("path: ..\n" + HEAD + "names: [car]", "path", "folder of the archive"),
-        ("path: none\n" + HEAD + "names: [car]", "path", "folder of the archive"),
+        ("path: none\ntrain: none\nnames: [car]", "path", "folder of the archive"),
         (YAML + "kpt_shape: [17, 3]", "kpt_shape", "labels of poses"),
         (YAML + "surprise: 1", "surprise", "only the keys"),
         (YAML + "3: x", "3", "string"),
@@ -149,7 +149,7 @@ def test_refuses_a_huge_yaml(tmp_path: Path) -> None:
 
 def test_refuses_none_and_several_yamls(tmp_path: Path) -> None:
     made = make_dataset(tmp_path / "made", None)
-    with pytest.raises(DatasetError, match="got none"):
+    with pytest.raises(DatasetError, match="recognised YOLO labels without class names"):
         open_dataset(made, tmp_path / "cache")
     (made / "x.yaml").write_text(YAML)
     assert open_dataset(made, tmp_path / "cache").names == ("car", "person")

@@ -68,7 +68,7 @@ def test_lines_and_images_of_a_yolo_upload(tmp_path: Path) -> None:
         "labels/train/a.txt:5": "expected 5 numbers (class x y width heig",
         "images/train/a.png": "one of its boxes was left out; without i",
         "images/train/b.png": "expected a whole image (BMP, JPEG, PNG, ",
-        "labels/train/c.txt": "expected text in UTF-8, got: 'utf-8' cod",
+        "labels/train/c.txt": "expected text in UTF-8 or UTF-16, got: '",
     }
     assert "dropped because of errors (lenient mode): 3 images, 2 lines" in report["warnings"]
     dataset = opened(tmp_path)

@@ -39,6 +39,10 @@ PICTURES: dict[str, tuple[str, Save]] = {
     "cmyk": (".jpg", lambda f: plain("CMYK").save(f)),
     "32 bits": (".tif", lambda f: Image.fromarray(np.arange(768, dtype=np.int32).reshape(HEIGHT, WIDTH) * 999).save(f)),
     "16 bits with alpha": (".png", lambda f: cv2.imwrite(str(f), np.full((HEIGHT, WIDTH, 4), 40000, np.uint16))),
+    "signed 8 bits": (
+        ".tif",
+        lambda f: cv2.imwrite(str(f), (np.arange(768) % 256 - 128).astype(np.int8).reshape(24, 32)),
+    ),
     "no number": (".tif", nan),
 }
 
@@ -72,7 +76,7 @@ def nested(root: Path) -> None:
 
 LAYOUTS: dict[str, tuple[Callable[[Path], object], int]] = {  # boxes; 0 where it is refused
     "lists of windows": (lambda root: lists(root, "utf-8-sig"), 2),
-    "lists in utf-16": (lambda root: lists(root, "utf-16"), 0),
+    "lists in utf-16": (lambda root: lists(root, "utf-16"), 2),
     "images in images": (nested, 2),
     "val within train": (
         lambda root: (root / "data.yaml").write_text("train: images\nval: images/val\nnames: [car, person]\n"),
@@ -84,7 +88,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], object], int]] = {  # boxes; 0 where i
     "pixels": (lambda root: _labels(root, "0 16 12 8 8\n"), 0),
     "commas": (lambda root: _labels(root, "0,.5,.5,.2,.2\n"), 0),
     "a NUL": (lambda root: _labels(root, "0 .5 .5 .2 .2\0\n"), 0),
-    "labels in utf-16": (lambda root: (root / "labels/val/a.txt").write_text(LINE, encoding="utf-16"), 0),
+    "labels in utf-16": (lambda root: (root / "labels/val/a.txt").write_text(LINE, encoding="utf-16"), 2),
 }
 
 

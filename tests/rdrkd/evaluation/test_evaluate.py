@@ -5,16 +5,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from rdrkd.data import Dataset, open_dataset
 from rdrkd.errors import DatasetError, PairError, StopRequested
-from rdrkd.evaluation.evaluate import Collector, evaluate, figures
+from rdrkd.evaluation.evaluate import Collector, evaluate, figures, measure
 from rdrkd.evaluation.ground_truth import LabelledImage, from_annotations, from_labels
 from rdrkd.models import build, save_student
 from rdrkd.reporter import Memory
+from tests.rdrkd.data.crafted import make_dataset
 from tests.rdrkd.datasets import tiny_dataset
 
 IMGSZ = 160
@@ -75,6 +77,18 @@ def test_annotations_say_the_same_as_the_labels_they_stand_beside(data: Dataset,
     # The labels are rounded shares of the image, so the tightest IoU thresholds may miss tiny boxes.
     assert found["AP50"] == 100.0
     assert found["AP"] > 98
+
+
+def test_deep_images_are_evaluated_as_they_were_checked(tmp_path: Path) -> None:
+    root, levels = make_dataset(tmp_path / "d"), np.linspace(7000, 7250, 64 * 48, dtype=np.uint16).reshape(48, 64)
+    for split in ("train", "val"):
+        cv2.imwrite(str(root / f"images/{split}/a.png"), levels)
+    data, seen = open_dataset(root, tmp_path / "cache"), list[Collector]()
+    measure(build("yolov8n-half", data.names), data, 64, 2, "val", "cpu", None, seen=seen.append)
+    images = seen[0].dataloader.dataset
+    (pixels, *_), (file,) = images.load_image(0), images.im_files
+    assert np.array_equal(pixels, data.read(Path(file)))
+    assert pixels.std() > 50
 
 
 def test_one_class_for_all(data: Dataset, tmp_path: Path) -> None:

@@ -1,0 +1,134 @@
+"""What an upload is that is in none of the known layouts: other tools' exports, by what their files hold."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rdrkd.data.text_files import first_line
+from rdrkd.file_signatures import head_of
+from rdrkd.spec.dividing import HOW
+
+CLASSES = "classes.txt"  # class names by line, as Label Studio and labelImg write them
+_LOOKED_AT = 50  # files of a kind
+_NUMBER = r"[+-]?\d*\.?\d+([eE][+-]?\d+)?"
+_EXPORT = "export it as COCO JSON, or as YOLO with a data.yaml"
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A layout that is not read.
+
+    Attributes:
+        suffix: of the files by which it is known.
+        holds: whether the beginning of such a file is of this kind.
+        called: its name.
+        remedy: what to do.
+    """
+
+    suffix: str
+    holds: Callable[[Path], bool]
+    called: str
+    remedy: str
+
+
+def recognise(files: Sequence[Path], folder: Path) -> str | None:
+    """Return which other export an upload is, and what makes it a dataset.
+
+    Args:
+        files: of the upload, without hidden ones.
+        folder: the unpacked upload.
+    """
+    if darknet := _darknet(files, folder):
+        return darknet
+    for classes in class_lists(folder):
+        there = classes.relative_to(folder).as_posix()
+        return (
+            f"recognised YOLO labels without a data YAML ({there}, as Label Studio exports them): "
+            f"expected a data.yaml with `names` and the folders or lists of `train` and `val`; or {HOW}"
+        )
+    for kind in _KINDS:
+        alike = [file for file in files if file.suffix.lower() == kind.suffix]
+        example = next((file for file in alike[:: max(1, len(alike) // _LOOKED_AT)] if kind.holds(file)), None)
+        if example is not None:
+            return f"recognised {kind.called} ({example.relative_to(folder).as_posix()}): {kind.remedy}"
+    if jsons := [file for file in files if file.suffix.lower() == ".json"]:
+        return (
+            f"expected COCO JSON with the lists images, annotations, categories, got {len(jsons)} JSON files without "
+            f"them, such as {jsons[0].relative_to(folder).as_posix()}"
+        )
+    return None
+
+
+def class_lists(folder: Path) -> list[Path]:
+    """Return lists of class names with YOLO labels beside them."""
+    found = sorted(folder.rglob(CLASSES))
+    visible = [p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
+    return [p for p in visible if (p.parent / "labels").is_dir() or any(p.parent.glob("*.txt"))]
+
+
+def _darknet(files: Sequence[Path], folder: Path) -> str | None:
+    inside = (part for file in files for part in file.relative_to(folder).parents)
+    there = next((place for place in inside if re.fullmatch(r"obj_.*_data", place.name)), None)
+    if there is None:
+        return None
+    return (
+        f"recognised a Darknet export ({there.as_posix()}/, CVAT's `YOLO 1.1`), whose class names (obj.names) are not "
+        "read: export it from CVAT as `Ultralytics YOLO Detection`, or add a data.yaml with `names`, `train` and `val`"
+    )
+
+
+def _line(pattern: str) -> Callable[[Path], bool]:
+    whole = re.compile(pattern, re.ASCII)
+    return lambda file: whole.fullmatch(first_line(file)) is not None
+
+
+def _words(*words: str) -> Callable[[Path], bool]:
+    sought = [word.encode() for word in words]
+    return lambda file: all(word in head_of(file) for word in sought)
+
+
+_KINDS = (
+    _Kind(
+        ".txt", _line(rf"\d+\s*,\s*-?\d+(\s*,\s*{_NUMBER}){{7,8}},?"),
+        "annotations of videos, with frame and track numbers (VisDrone-VID, VisDrone-MOT, MOTChallenge)",
+        "expected images/ and annotations/ with one text file for each image: use VisDrone-DET, or write the lines of "
+        "each frame to a file of their own, without the first two numbers",
+    ),
+    _Kind(
+        ".txt", _line(rf"imagesource:.*|({_NUMBER}\s+){{8}}\S+\s+[0-2]"),
+        "DOTA's oriented boxes",
+        "convert them to YOLO polygons (`class x1 y1 ... x4 y4` as fractions) and add a data.yaml",
+    ),
+    _Kind(
+        ".txt", _line(rf"[A-Za-z]\S*(\s+{_NUMBER}){{14}}"),
+        "KITTI's labels",
+        "convert them to YOLO labels or COCO JSON",
+    ),
+    _Kind(
+        ".txt", _line(rf"\d+(\s+{_NUMBER}){{4,}}"),
+        "YOLO labels without class names",
+        f"expected a data.yaml with `names` and the folders or lists of `train` and `val`; or a {CLASSES} and {HOW}",
+    ),
+    _Kind(".json", _words('"shapes"', '"shape_type"'), "LabelMe's JSON", _EXPORT),
+    _Kind(".json", _words('"shape_attributes"'), "VGG Image Annotator's JSON", _EXPORT),
+    _Kind(".json", _words('"coordinates"', '"label"', '"image"'), "Create ML's JSON", _EXPORT),
+    _Kind(".json", _words('"classTitle"', '"geometryType"'), "Supervisely's JSON", _EXPORT),
+    _Kind(".json", _words('"from_name"', '"to_name"'), "Label Studio's own JSON", _EXPORT),
+    _Kind(".json", _words('"categories"', '"label"', '"labels"'), "Datumaro's JSON", _EXPORT),
+    _Kind(
+        ".json", _words('"image_id"', '"bbox"', '"score"'),
+        "COCO's results of a detector",
+        "expected annotations: COCO JSON with the lists images, annotations, categories",
+    ),
+    _Kind(
+        ".xml", _words("<annotations>", "<image "),
+        "CVAT's own XML (`CVAT for images`)",
+        "export it from CVAT as `Ultralytics YOLO Detection` or `COCO`",
+    ),
+    _Kind(
+        ".xml", _words("<annotations>", "<track "),
+        "CVAT's own XML of a video (`CVAT for video`)",
+        "export it from CVAT as `Ultralytics YOLO Detection` or `COCO`, with images",
+    ),
+)  # fmt: skip

@@ -1,0 +1,43 @@
+"""Exports that are not read are refused with what was recognised and what to do, as an archive and as a folder."""
+
+from pathlib import Path
+
+import pytest
+
+from rdrkd.data.reading import Reading
+from tests.rdrkd.data.crafted import make_image, zip_up
+from tests.rdrkd.data.loading import the_same_everywhere
+
+KINDS: dict[str, tuple[str, str, str]] = {  # a file, what it holds, and what is said of it
+    "VisDrone-VID": ("val/annotations/uav1.txt", "1,0,5,5,20,20,1,4,0,0\n2,0,6,5,20,20,1,4,0,0\n", "use VisDrone-DET"),
+    "MOTChallenge": ("train/MOT17-02/gt/gt.txt", "1,1,5.5,5,20,20,1,1,0.86\n", "annotations of videos"),
+    "DOTA": ("train/labelTxt/P1.txt", "imagesource:GoogleEarth\ngsd:0.1\n1 1 9 1 9 9 1 9 plane 0\n", "oriented boxes"),
+    "DOTA 1.5": ("train/labelTxt/P1.txt", "1.0 1.0 9.0 1.0 9.0 9.0 1.0 9.0 plane 0\n", "oriented boxes"),
+    "KITTI": ("label_2/0.txt", "Car 0.00 0 -1.58 5.1 5 20 20 1.6 1.5 3.6 2 1 30 -1.5\n", "KITTI's labels"),
+    "YOLO": ("labels/a.txt", "0 .5 .5 .25 5e-1\n", "without class names (labels/a.txt): expected a data.yaml"),
+    "LabelMe": ("a.json", '{"shapes": [{"label": "car", "shape_type": "rectangle"}]}', "LabelMe's JSON"),
+    "VIA": ("via.json", '{"a.png1": {"regions": [{"shape_attributes": {}}]}}', "VGG Image Annotator's JSON"),
+    "Create ML": ("c.json", '[{"image": "a", "annotations": [{"label": "c", "coordinates": {}}]}]', "Create ML's JSON"),
+    "Supervisely": ("ann/a.png.json", '{"objects": [{"classTitle": "c", "geometryType": "rectangle"}]}', "Supervisely"),
+    "Label Studio": ("p.json", '[{"annotations": [{"result": [{"from_name": "l", "to_name": "i"}]}]}]', "own JSON"),
+    "Datumaro": ("d.json", '{"categories": {"label": {"labels": [{"name": "c"}]}}, "items": []}', "Datumaro's JSON"),
+    "results": ("r.json", '[{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 0.9}]', "COCO's results of a detector"),
+    "CVAT": ("annotations.xml", '<annotations><image id="0"><box label="c"/></image></annotations>', "CVAT for images"),
+    "CVAT video": ("annotations.xml", '<annotations><track id="0"/></annotations>', "CVAT's own XML of a video"),
+    "other JSON": ("package.json", "{}", "got 1 JSON files without them, such as package.json"),
+    "nothing": ("readme.txt", "hello\n", "got 1 .png, 1 .txt"),
+}
+
+
+@pytest.mark.parametrize("archived", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_exports_are_recognised(tmp_path: Path, kind: str, archived: bool) -> None:
+    place, content, said = KINDS[kind]
+    make_image(tmp_path / "d/photos/a.png")
+    (tmp_path / "d" / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "d" / place).write_text(content)
+    for lenient in (False, True) if archived else (False,):
+        path = zip_up(tmp_path / "d", tmp_path / "a.zip") if archived else tmp_path / "d"
+        (problem,) = the_same_everywhere(path, tmp_path, Reading(lenient))["problems"]
+        assert said in problem["detail"]
+        assert problem["where"] == path.name
