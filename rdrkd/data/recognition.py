@@ -90,6 +90,11 @@ def _words(*words: str) -> Callable[[Path], bool]:
 
 _KINDS = (
     _Kind(
+        ".txt", _line(r"-?\d+(\s*,\s*-?\d+){7},?"),
+        "VisDrone's annotations in other folders than its own",
+        "expected images/ and annotations/ beside each other, in one folder for each split (`train`, `val`)",
+    ),
+    _Kind(
         ".txt", _line(rf"\d+\s*,\s*-?\d+(\s*,\s*{_NUMBER}){{7,8}},?"),
         "annotations of videos, with frame and track numbers (VisDrone-VID, VisDrone-MOT, MOTChallenge)",
         "expected images/ and annotations/ with one text file for each image: use VisDrone-DET, or write the lines of "

@@ -10,6 +10,12 @@ from tests.rdrkd.data.loading import the_same_everywhere
 
 KINDS: dict[str, tuple[str, str, str]] = {  # a file, what it holds, and what is said of it
     "VisDrone-VID": ("val/annotations/uav1.txt", "1,0,5,5,20,20,1,4,0,0\n2,0,6,5,20,20,1,4,0,0\n", "use VisDrone-DET"),
+    "VisDrone elsewhere": ("val/labels/a.txt", "684,8,273,116,0,0,0,0\n", "VisDrone's annotations in other folders"),
+    "VisDrone named otherwise": (
+        "val/Annotations/a.txt",
+        "6,8,27,11,1,4,0,0,\n",
+        "images/ and annotations/ beside each",
+    ),
     "MOTChallenge": ("train/MOT17-02/gt/gt.txt", "1,1,5.5,5,20,20,1,1,0.86\n", "annotations of videos"),
     "DOTA": ("train/labelTxt/P1.txt", "imagesource:GoogleEarth\ngsd:0.1\n1 1 9 1 9 9 1 9 plane 0\n", "oriented boxes"),
     "DOTA 1.5": ("train/labelTxt/P1.txt", "1.0 1.0 9.0 1.0 9.0 9.0 1.0 9.0 plane 0\n", "oriented boxes"),
