@@ -132,6 +132,22 @@ def candidates_table(studies: Sequence[Measured]) -> list[list[str]]:
     return rows
 
 
+def controls_table(studies: Sequence[Measured]) -> list[list[str]]:
+    """Compare the methods with the student alone, trained as long as `rdr-kd` took or at other learning rates."""
+    names = ("rdr-kd", "ultralytics", "pkd+dkd", "crosskd")
+    rows = [["the student alone", "pairs", "AP", "time, x alone", *(f"AP of `{name}` over it" for name in names)]]
+    (own,) = (s for s in studies if s.name == "same images")
+    for row in own.each_row:
+        if row.method.startswith("none"):
+            alone = values_of(row.members, "AP")
+            gains = [told(difference(values_of(own.rows[name].members, "AP"), alone)) for name in names]
+            rows.append(
+                [f"`{row.label}`", str(len(alone)), f"{row.summaries['AP'].mean:.2f}",
+                 f"{cost(row, own.alone):.2f}", *gains]
+            )  # fmt: skip
+    return rows
+
+
 def cost(row: Row, alone: Row) -> float:
     """Return the processor time of a row's trainings over that of the student alone, by their means."""
     return statistics.mean(seconds(row).values()) / statistics.mean(seconds(alone).values())
@@ -148,6 +164,7 @@ TABLES: dict[str, Callable[[Sequence[Measured]], list[list[str]]]] = {
     "sizes": sizes_table,
     "cost": cost_table,
     "candidates": candidates_table,
+    "controls": controls_table,
 }
 
 
