@@ -125,11 +125,16 @@ def candidates_table(studies: Sequence[Measured]) -> list[list[str]]:
     for row in sorted(own.each_row, key=lambda row: -row.summaries["AP"].mean):
         over_lead = None if row is lead else difference(values_of(row.members, "AP"), values_of(lead.members, "AP"))
         rows.append(
-            [f"`{row.label}`", str(len(row.members)), f"{row.summaries['AP'].mean:.2f}",
+            [named(row, own), str(len(row.members)), f"{row.summaries['AP'].mean:.2f}",
              f"{row.summaries['AP_S'].mean:.2f}", told(row.differences.get("AP")), told(over_lead),
              f"{cost(row, own.alone):.2f}"]
         )  # fmt: skip
     return rows
+
+
+def named(row: Row, of: Measured) -> str:
+    """Name a row by its method; an earlier version of one says so."""
+    return f"`{row.method}`" + ("" if of.rows[row.method] is row else ", earlier runs")
 
 
 def controls_table(studies: Sequence[Measured]) -> list[list[str]]:
@@ -142,7 +147,7 @@ def controls_table(studies: Sequence[Measured]) -> list[list[str]]:
             alone = values_of(row.members, "AP")
             gains = [told(difference(values_of(own.rows[name].members, "AP"), alone)) for name in names]
             rows.append(
-                [f"`{row.label}`", str(len(alone)), f"{row.summaries['AP'].mean:.2f}",
+                [named(row, own), str(len(alone)), f"{row.summaries['AP'].mean:.2f}",
                  f"{cost(row, own.alone):.2f}", *gains]
             )  # fmt: skip
     return rows
@@ -198,11 +203,11 @@ def progress(studies: Sequence[Measured]) -> list[Point]:
 
 
 def trade_off(studies: Sequence[Measured]) -> list[Point]:
-    """Return one point for each method on the same images: what it gains at what it costs."""
+    """Return one point for each method on the same images, and for longer plain training: its gain at its cost."""
     (own,) = (s for s in studies if s.name == "same images")
-    rows = [row for row in own.rows.values() if "AP" in row.differences]
+    rows = [row for row in own.rows.values() if "AP" in row.differences and "@lr" not in row.method]
     return [
-        {"study": own.name, "method": row.label, "x": round(cost(row, own.alone), 2),
+        {"study": own.name, "method": row.method, "x": round(cost(row, own.alone), 2),
          "pairs": [round(row.differences["AP"].mean, 2)], "seeds": row.differences["AP"].seeds}
         for row in rows
     ]  # fmt: skip
@@ -211,6 +216,7 @@ def trade_off(studies: Sequence[Measured]) -> list[Point]:
 def draw_trade_off(found: Sequence[Point]) -> str:
     """Draw each method's mean gain against its cost, named; hollow where it has fewer than three pairs."""
     figure, axes = _axes("processor time of the training, x student alone", GAIN)
+    axes.margins(x=0.25)  # room for the names
     for point in found:
         few = point["seeds"] < 3
         axes.plot(point["x"], point["pairs"][0], "o", color="0.15", fillstyle="none" if few else "full")
