@@ -78,7 +78,8 @@ def test_no_such_answer_along_the_links_of_the_document(listen: Listen, tmp_path
     authorization = service.key("alice", "admin")["Authorization"]
     bodies = json.dumps(sound(service, service.dataset()))
     names = json.dumps({"name": ["student.pt"]})  # the ids come along the links
-    options = ("--phases", "stateful", "--mode", "positive", "--max-examples", "60")
+    # Hypothesis gives up early with some seeds; with this one it goes on to the number of examples.
+    options = ("--phases", "stateful", "--mode", "positive", "--max-examples", "150", "--seed", "4")
     environment = {"RDRKD_CONTRACT_KNOWN": names, "RDRKD_CONTRACT_SOUND": bodies}
     output = schemathesis(service, authorization, tmp_path, *options, **environment)
     assert "No issues found" in output
