@@ -131,8 +131,7 @@ def test_a_bucket_that_is_away_is_told(s3: S3, start: Start, tmp_path: Path, mon
         assert service.client.get("/v1/jobs").status_code == 200  # what is in rows goes on
 
 
-def test_a_preview_and_a_model_lie_in_the_bucket_too(service: Service, away: httpx2.Client, tmp_path: Path) -> None:
-    preview = service.client.get(f"/v1/datasets/{with_preview(service)}/preview")
+def test_a_model_lies_in_the_bucket_too(service: Service, away: httpx2.Client, tmp_path: Path) -> None:
     job_id = service.job(name="n from l")
     service.publish(held := service.bring(job_id, Status.RUNNING), 1, CONTENT, tmp_path)
     service.end(held, Status.SUCCEEDED)
@@ -140,10 +139,15 @@ def test_a_preview_and_a_model_lie_in_the_bucket_too(service: Service, away: htt
     settle(service, b"converted")
     weights = [service.client.get(f"/v1/models/{model}/weights", params={"format": f}) for f in ("pt", "safetensors")]
 
-    assert [answer.status_code for answer in (preview, *weights)] == [307] * 3
-    assert [away.get(answer.headers["Location"]).content for answer in (preview, *weights)] == [
-        PICTURE, CONTENT, b"converted"
-    ]  # fmt: skip
+    assert [answer.status_code for answer in weights] == [307] * 2
+    assert [away.get(answer.headers["Location"]).content for answer in weights] == [CONTENT, b"converted"]
+
+
+def test_a_preview_comes_through_the_service(service: Service) -> None:
+    """A page shows it."""
+    preview = service.client.get(f"/v1/datasets/{with_preview(service)}/preview")
+
+    assert (preview.status_code, preview.content) == (200, PICTURE)
 
 
 def test_images_of_a_dataset_come_through_the_service(service: Service) -> None:
