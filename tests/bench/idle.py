@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-REST, WATCHED = 30, 40  # seconds: until everything has started and settled, and of the measurement
+REST, WATCHED = 60, 40  # seconds: until everything has started and settled, and of the measurement
 
 
 def embedded(rest: float = REST, watched: float = WATCHED) -> dict[str, Any]:
