@@ -4,6 +4,7 @@ A query starts only after the requests that it serves have come in, so each sees
 """
 
 import asyncio
+import time
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
@@ -11,11 +12,13 @@ from functools import partial
 from sqlalchemy import bindparam, select
 
 from api.db import Database
-from api.http.admission import Admission
+from api.errors import Overloaded
+from api.http.admission import PATIENCE, SERVED_SECONDS, Admission
 from api.tables.jobs import Job
 from api.tables.states import Status
 
 _VERSIONS = select(Job.id, Job.version, Job.status, Job.owner).where(Job.id.in_(bindparam("ids", expanding=True)))
+_SILENT = "expected a response from the database in time, got none"
 
 
 @dataclass(frozen=True)
@@ -34,23 +37,31 @@ class Versions:
         self._database, self._admission = database, admission
         self._asked: dict[str, asyncio.Future[Version | None]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._began = 0.0  # of the query that runs
 
     async def of(self, job_id: str) -> Version | None:
         """Return a job's version, whoever owns it; None: there is no such job.
 
         Raises:
-            Overloaded: too many requests wait for the database.
+            Overloaded: too many requests wait for the database, or it does not respond.
         """
+        if self._task is not None and time.monotonic() - self._began > SERVED_SECONDS:
+            raise Overloaded(_SILENT)
         if (answer := self._asked.get(job_id)) is None:
             answer = self._asked[job_id] = asyncio.get_running_loop().create_future()
         if self._task is None:
             # In a context of its own: it serves others, too, and may outlive this request.
             self._task = asyncio.create_task(self._read_all(), context=Context())
-        return await asyncio.shield(answer)
+            self._began = time.monotonic()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await asyncio.shield(answer)
+        except TimeoutError:
+            raise Overloaded(_SILENT) from None
 
     async def _read_all(self) -> None:
         while self._asked:
-            asked, self._asked = self._asked, {}
+            asked, self._asked, self._began = self._asked, {}, time.monotonic()
             try:
                 found = await self._admission.run(partial(self._read, list(asked)), write=False)
             except Exception as error:  # noqa: BLE001 - each that asked raises it

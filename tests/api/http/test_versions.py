@@ -1,6 +1,8 @@
 """Tests for `api.http.versions`, and for the 304 that it decides."""
 
 import asyncio
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,8 @@ import sqlalchemy as sa
 
 from api import migrations
 from api.db import Database
-from api.http.admission import CONNECTIONS, Admission
+from api.errors import Overloaded
+from api.http.admission import CONNECTIONS, SERVED_SECONDS, Admission
 from api.http.versions import Version, Versions
 from api.tables.jobs import Job
 from api.tables.states import Status
@@ -103,6 +106,26 @@ def test_an_error_reaches_all_who_asked_and_the_next_query_works(database: Datab
     failed, found = asyncio.run(ask())
     assert [type(error) for error in failed] == [sa.exc.OperationalError] * 5
     assert found is not None
+
+
+def test_while_the_database_says_nothing_further_requests_are_refused_at_once(database: Database) -> None:
+    frozen = threading.Event()
+
+    async def ask() -> tuple[float, Version | None, Version | None]:
+        versions = Versions(database, Admission(database))
+        sa.event.listen(database.engine, "before_cursor_execute", lambda *_: frozen.wait(60))
+        first = asyncio.create_task(versions.of("job_1"))
+        await asyncio.sleep(SERVED_SECONDS + 0.5)
+        began = time.monotonic()
+        with pytest.raises(Overloaded):
+            await versions.of("job_2")
+        refused_within = time.monotonic() - began
+        frozen.set()
+        return refused_within, await first, await versions.of("job_2")
+
+    refused_within, *found = asyncio.run(ask())
+    assert refused_within < 1
+    assert None not in found
 
 
 def test_a_client_that_leaves_takes_nothing_from_the_others(database: Database) -> None:
