@@ -66,7 +66,7 @@ def lineage_of(job: Job) -> dict[str, Any]:
         "resolved_spec": job.resolved_spec,
         "metrics": result.get("metrics"),
         "best_epoch": result.get("best_epoch"),
-        "finished_at": job.finished_at.isoformat() if job.finished_at is not None else None,
+        "finished_at": job.finished_at.isoformat(timespec="microseconds") if job.finished_at is not None else None,
     }
 
 

@@ -63,7 +63,9 @@ class Message:
     @property
     def body(self) -> str:
         """JSON, as it is signed and sent."""
-        return json.dumps({"type": self.event, "timestamp": self.at.isoformat(), "data": self.data})
+        return json.dumps(
+            {"type": self.event, "timestamp": self.at.isoformat(timespec="microseconds"), "data": self.data}
+        )
 
 
 def ended(session: Session, end: Ended) -> None:
