@@ -117,10 +117,15 @@ def cost_table(studies: Sequence[Measured]) -> list[list[str]]:
     return rows
 
 
+def same_images(studies: Sequence[Measured]) -> Measured:
+    """Return the study that has the controls and the candidates."""
+    return next(s for s in studies if s.file == "search-same-images")
+
+
 def candidates_table(studies: Sequence[Measured]) -> list[list[str]]:
     """Compare everything that was tried on the same images with the student alone and with `rdr-kd`, best first."""
     rows = [["method", "pairs", "AP", "AP_S", "AP gained over alone", "over `rdr-kd`", "time, x alone"]]
-    (own,) = (s for s in studies if s.name == "same images")
+    own = same_images(studies)
     lead = own.rows["rdr-kd"]
     for row in sorted(own.each_row, key=lambda row: -row.summaries["AP"].mean):
         over_lead = None if row is lead else difference(values_of(row.members, "AP"), values_of(lead.members, "AP"))
@@ -138,14 +143,13 @@ def named(row: Row, of: Measured) -> str:
 
 
 def controls_table(studies: Sequence[Measured]) -> list[list[str]]:
-    """Compare the methods with the student alone, trained as long as `rdr-kd` took or at other learning rates."""
-    names = ("rdr-kd", "ultralytics", "pkd+dkd", "crosskd")
-    rows = [["the student alone", "pairs", "AP", "time, x alone", *(f"AP of `{name}` over it" for name in names)]]
-    (own,) = (s for s in studies if s.name == "same images")
+    """Compare the methods with each way to train the student alone: for longer, at other rates, with a larger input."""
+    rows = [["the student alone", "pairs", "AP", "time, x alone", *(f"AP of `{name}` over it" for name in METHODS)]]
+    own = same_images(studies)
     for row in own.each_row:
         if row.method.startswith("none"):
             alone = values_of(row.members, "AP")
-            gains = [told(difference(values_of(own.rows[name].members, "AP"), alone)) for name in names]
+            gains = [told(difference(values_of(own.rows[name].members, "AP"), alone)) for name in METHODS]
             rows.append(
                 [named(row, own), str(len(alone)), f"{row.summaries['AP'].mean:.2f}",
                  f"{cost(row, own.alone):.2f}", *gains]
@@ -204,7 +208,7 @@ def progress(studies: Sequence[Measured]) -> list[Point]:
 
 def trade_off(studies: Sequence[Measured]) -> list[Point]:
     """Return one point for each method on the same images, and for longer plain training: its gain at its cost."""
-    (own,) = (s for s in studies if s.name == "same images")
+    own = same_images(studies)
     rows = [row for row in own.rows.values() if "AP" in row.differences and "@lr" not in row.method]
     return [
         {"study": own.name, "method": row.method, "x": round(cost(row, own.alone), 2),

@@ -54,19 +54,23 @@ def detect(folder: Path, split: Split | None = None) -> Format:
         return Format.COCO
     if any(voc.is_voc(file) for file in xml_files(folder)):
         return Format.VOC
-    if split is not None and class_lists(folder):
+    if split is not None and class_lists(_visible_files(folder)):
         return Format.YOLO
     if (missing := _placeholders(folder)) is not None:
         raise DatasetError(missing)
     if any(is_visible(p, folder) for p in yamls(folder)):
         return Format.YOLO  # whose reader says what is wrong with the YAML
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and is_visible(p, folder)]
+    files = _visible_files(folder)
     if recognised := recognise(files, folder):
         raise DatasetError(recognised)
     raise DatasetError(
         "expected a data.yaml with `train`, `val` and `names` (YOLO), COCO JSON (annotations/instances_train.json, "
         f"...), Pascal VOC's XML files or VisDrone's images/ and annotations/ of each split, got {_shown(files)}"
     )
+
+
+def _visible_files(folder: Path) -> list[Path]:
+    return [p for p in sorted(folder.rglob("*")) if p.is_file() and is_visible(p, folder)]
 
 
 def is_to_be_packed(path: Path) -> bool:

@@ -41,7 +41,7 @@ def recognise(files: Sequence[Path], folder: Path) -> str | None:
     """
     if darknet := _darknet(files, folder):
         return darknet
-    for classes in class_lists(folder):
+    for classes in class_lists(files):
         there = classes.relative_to(folder).as_posix()
         return (
             f"recognised YOLO labels without a data YAML ({there}, as Label Studio exports them): "
@@ -60,11 +60,10 @@ def recognise(files: Sequence[Path], folder: Path) -> str | None:
     return None
 
 
-def class_lists(folder: Path) -> list[Path]:
-    """Return lists of class names with YOLO labels beside them."""
-    found = sorted(folder.rglob(CLASSES))
-    visible = [p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
-    return [p for p in visible if (p.parent / "labels").is_dir() or any(p.parent.glob("*.txt"))]
+def class_lists(files: Sequence[Path]) -> list[Path]:
+    """Return those of an upload's files that list class names and have YOLO labels beside them."""
+    found = [file for file in files if file.name == CLASSES]
+    return [p for p in found if (p.parent / "labels").is_dir() or any(p.parent.glob("*.txt"))]
 
 
 def _darknet(files: Sequence[Path], folder: Path) -> str | None:
