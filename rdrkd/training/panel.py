@@ -20,10 +20,17 @@ from rdrkd.events import Warn
 from rdrkd.models.levels import forward
 from rdrkd.paths import without_paths
 from rdrkd.reporter import Reporter
-from rdrkd.ultralytics_adapter import DetectionModel, DetectionValidator, non_max_suppression
+from rdrkd.ultralytics_adapter import (
+    DetectionModel,
+    DetectionValidator,
+    branches,
+    decode_boxes,
+    non_max_suppression,
+)
 
 IMAGES = 4
 SECONDS = 30.0  # from one panel to the next; as for the report
+IOU = 0.7  # above which of two of the teacher's detections the weaker one goes; Ultralytics' default
 SIDE = 640  # px of the longer side of an image: every checkpoint carries it
 
 
@@ -32,10 +39,12 @@ class PanelValidator(DetectionValidator):
 
     Attributes:
         teacher: looks at each of those images once; None: there is none.
+        dtype: in which it runs under autocast; None: fp32.
         panel: the images and what has been found in them.
     """
 
     teacher: DetectionModel | None = None
+    dtype: torch.dtype | None = None
     panel: "Panel | None" = None
 
     def init_metrics(self, model: Any) -> None:
@@ -89,7 +98,7 @@ class Panel:
                     image = validator._prepare_batch(place, batch)
                     self._found["student"][file] = _rows(validator, preds[place], image)
                     if validator.teacher is not None and file not in self._found["teacher"]:
-                        looked = _look(validator.teacher, batch["img"][place : place + 1])
+                        looked = _look(validator.teacher, batch["img"][place : place + 1], validator.dtype)
                         self._found["teacher"][file] = _rows(validator, looked, image)
         except Exception as error:  # noqa: BLE001 - a picture is no reason to lose a training
             self._give_up(error)
@@ -136,11 +145,17 @@ def _image(label: dict[str, Any], height: int, width: int) -> LabelledImage:
 
 
 @torch.no_grad()
-def _look(teacher: DetectionModel, image: torch.Tensor) -> dict[str, Any]:
-    """Return the teacher's detections in an image (1, 3, H, W), as Ultralytics' validator has those of the student."""
-    output, _ = forward(teacher, image.float())
-    end2end = bool(getattr(teacher.model[-1], "end2end", False))
-    (rows,) = non_max_suppression(output, USUAL, 0.7, multi_label=True, end2end=end2end)
+def _look(teacher: DetectionModel, image: torch.Tensor, dtype: torch.dtype | None) -> dict[str, Any]:
+    """Return the teacher's detections in an image (1, 3, H, W), as Ultralytics' validator has those of the student.
+
+    The teacher runs as it does in training; its boxes are decoded in fp32, whatever the type.
+    """
+    with torch.autocast(image.device.type, dtype, enabled=dtype is not None):
+        output, _ = forward(teacher, image.float(), decode=False)
+    raw = branches(output)["one2many"]
+    low, high = decode_boxes(raw, teacher.stride).permute(0, 2, 1).chunk(2, dim=1)
+    decoded = torch.cat([(low + high) / 2, high - low, raw["scores"].float().sigmoid()], dim=1)
+    (rows,) = non_max_suppression(decoded, USUAL, IOU, multi_label=True)
     return {"bboxes": rows[:, :4], "conf": rows[:, 4], "cls": rows[:, 5], "extra": rows[:, 6:]}
 
 

@@ -175,6 +175,7 @@ class Trainer(DetectionTrainer):
         if RANK < 1 and self.part.name == WHOLE.name:
             validator.panel = Panel(self.run_dir, self.reporter)
             validator.teacher = None if self.distiller is None else self.distiller.teacher_model
+            validator.dtype = self.dtype
         return validator
 
     def resume_training(self, ckpt: Any) -> None:
