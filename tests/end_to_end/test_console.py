@@ -90,7 +90,7 @@ def test_from_nothing_to_a_student(service: Service, page: Page, scenes: Path, t
     expect(page.locator("#log")).to_contain_text("epochs completed")
 
     with page.expect_download() as saved:
-        page.get_by_role("link", name="Download the student").click()
+        page.get_by_role("link", name="Download the weights").click()
     saved.value.save_as(tmp_path / "student.pt")
     assert zipfile.is_zipfile(tmp_path / "student.pt")
 

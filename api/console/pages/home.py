@@ -6,6 +6,7 @@ from typing import Any
 from starlette.responses import Response
 
 from api.console import curves
+from api.console.pages.first_steps import steps
 from api.console.visit import Visit
 from api.console.words import RUNNING
 
@@ -26,7 +27,7 @@ async def home(visit: Visit) -> Response:
     )
     drawn = await asyncio.gather(*(_curve(visit, job["id"]) for job in running["data"]))
     counts: dict[str, int] = queue["counts"]
-    empty = not any(counts.values()) and not (await get("/v1/datasets", limit=1))["data"]
+    is_new = len(done["data"]) < LATEST  # whoever has that many results needs no first steps
     return visit.render(
         "home.html",
         queue=queue,
@@ -37,7 +38,7 @@ async def home(visit: Visit) -> Response:
         failed=failed["data"],
         done=done["data"],
         busy=sum(counts[status] for status in RUNNING),
-        empty=empty,
+        steps=await steps(visit) if is_new else None,
     )
 
 

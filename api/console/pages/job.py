@@ -52,7 +52,7 @@ def compared(shown: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         if isinstance(comparison.get(name), dict)
     ]
     coco = (result.get("metrics") or {}).get("coco")
-    return columns or ([("student", coco)] if coco else [])
+    return columns or ([("this network", coco)] if coco else [])
 
 
 async def job_curves(visit: Visit) -> Response:

@@ -1,5 +1,6 @@
 """Submitting a job by a form, which is validated while it is filled in."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -22,8 +23,14 @@ async def form(visit: Visit) -> Response:
 async def check(visit: Visit) -> Response:
     """Validate what the form says so far, and show it as commands."""
     spec = _spec(visit)
+    checked, workers = await asyncio.gather(_checked(visit, spec), visit.client.workers())
+    trainers = [worker for worker in workers if worker["alive"] and worker["queue"] == "train"]
     return visit.render(
-        "check.html", **await _checked(visit, spec), what="job", commands=specs.commands(spec, choices.url(visit))
+        "check.html",
+        **checked,
+        what="job",
+        commands=specs.commands(spec, choices.url(visit)),
+        slow=bool(trainers) and not any(worker["devices"] for worker in trainers),
     )
 
 
@@ -39,7 +46,21 @@ async def submit(visit: Visit) -> Response:
 async def _shown(visit: Visit, fields: dict[str, str], base: Mapping[str, Any], refused: Refused | None) -> Response:
     status = 200 if refused is None else refused.status
     offered = await choices.offered(visit)
+    if refused is None:
+        fields = only_choices(offered) | fields
     return visit.render("new_job.html", status=status, fields=fields, base=json.dumps(base), refused=refused, **offered)
+
+
+def only_choices(offered: Mapping[str, Any]) -> dict[str, str]:
+    """Return the dataset and the teacher where there is only one to choose.
+
+    >>> only_choices({"datasets": [{"id": "ds_1"}], "models": [], "jobs": [{"id": "job_1"}, {"id": "job_2"}]})
+    {'dataset': 'ds_1'}
+    """
+    datasets = [one["id"] for one in offered["datasets"]]
+    teachers = [f"{kind}:{one['id']}" for kind in ("model", "job") for one in offered[f"{kind}s"]]
+    only = {"dataset": datasets, "teacher": teachers}
+    return {name: ids[0] for name, ids in only.items() if len(ids) == 1}
 
 
 async def _checked(visit: Visit, spec: dict[str, Any]) -> dict[str, Any]:
