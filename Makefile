@@ -21,6 +21,9 @@ RERUNS ?= 1
 
 export UV_SYSTEM_CERTS = 1
 export UV_PYTHON_DOWNLOADS = never
+# Processes that may not write to the environment, such as a trainer, would otherwise compile torch at each start.
+export UV_COMPILE_BYTECODE = 1
+unexport PYTHONDONTWRITEBYTECODE
 UV := .uv/bin/uv
 BIN := .venv/bin
 PYTEST = $(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal --reruns $(RERUNS) -r R

@@ -1,6 +1,7 @@
 """What all tests share: a quiet and private Ultralytics, few threads, and the GPU marker."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -21,6 +22,11 @@ if "YOLO_CONFIG_DIR" not in os.environ:
     _config = tempfile.mkdtemp(prefix="rdrkd-tests-")
     atexit.register(shutil.rmtree, _config, ignore_errors=True)
     os.environ["YOLO_CONFIG_DIR"] = _config
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()  # Ultralytics collects garbage several times a training, and need not search all of torch each time
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

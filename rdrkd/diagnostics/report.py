@@ -85,12 +85,12 @@ class Reports:
 
     def __init__(self, run_dir: Path, reporter: Reporter) -> None:
         self._run_dir, self._reporter = run_dir, reporter
-        self._drawn: float | None = None  # monotonic seconds
+        self._drawn = time.monotonic()  # a training shorter than that is drawn once, at its end
         self._failure_told = False
 
     def refresh(self) -> None:
         """Write the report if the last one is old enough."""
-        if self._drawn is None or time.monotonic() - self._drawn >= _SECONDS:
+        if time.monotonic() - self._drawn >= _SECONDS:
             self.write()
 
     def write(self, result: Mapping[str, Any] | None = None) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from rdrkd.cli.main import app
+from rdrkd.diagnostics import report
 from rdrkd.diagnostics.axes import COLOURS, DASHES, MARKERS, draw
 from rdrkd.diagnostics.curves import panels
 from rdrkd.diagnostics.drawing import DARK
@@ -57,7 +58,8 @@ def made(folder: Path) -> Page:
 def stopped(scenes: Path, teacher_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs, stopped in its second."""
     folder = tmp_path_factory.mktemp("report") / "run"
-    with pytest.raises(StopRequested):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StopRequested):
+        patch.setattr(report, "_SECONDS", 0.0)
         run(distill(scenes, name="small from large"), folder, StopAfter(1), Inputs(teacher=teacher_path, device="cpu"))
     return folder
 
@@ -142,7 +144,10 @@ class BlocksTheReport(Memory):
             (self.run_dir / "report.html").mkdir(exist_ok=True)
 
 
-def test_a_report_that_cannot_be_written_is_a_warning_and_the_run_goes_on(scenes: Path, tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_is_a_warning_and_the_run_goes_on(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "_SECONDS", 0.0)
     memory = BlocksTheReport(tmp_path)
     result = run(train(scenes, epochs=1), tmp_path, memory, Inputs(device="cpu"))
     assert result["epochs"] == 1
@@ -188,15 +193,17 @@ def test_a_report_that_fails_with_the_run_hides_no_reason(scenes: Path, tmp_path
 # -- when it is written
 
 
-def test_a_training_draws_now_and_then(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path, [epoch(1)])
-    reports = Reports(folder, Memory())
-    reports.refresh()
-    (folder / "report.html").unlink()
-    reports.refresh()
-    assert not (folder / "report.html").exists(), "the last one is not 30 s old"
+def test_a_training_draws_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, clock, drawn = write_folder(tmp_path, [epoch(1)]), [1000.0], []
+    monkeypatch.setattr(report.time, "monotonic", lambda: clock[0])
+    reports, page = Reports(folder, Memory()), folder / "report.html"
+    for clock[0] in (1000.0, 1029.0, 1031.0, 1060.0, 1062.0):
+        reports.refresh()
+        drawn.append(page.exists())
+        page.unlink(missing_ok=True)
+    assert drawn == [False, False, True, False, True], "every 30 s, and not in a training shorter than that"
     reports.write()
-    assert (folder / "report.html").exists()
+    assert page.exists()
 
 
 def test_a_failure_is_told_once(tmp_path: Path) -> None:
