@@ -13,7 +13,7 @@ from api.jobs.workers import service
 from api.queue import TRAIN
 from tests.worker.conftest import until
 from worker.health import complaint, is_connected, own_complaint
-from worker.heartbeat import Beating
+from worker.presence import Beating
 from worker.workplace import Workplace
 
 

@@ -15,7 +15,7 @@ from rdrkd import __version__
 from tests.servers import Postgres
 from tests.worker.conftest import until
 from worker.devices import cpus, devices
-from worker.heartbeat import Beating
+from worker.presence import Beating
 from worker.workplace import Workplace
 
 TELLS = """#!/bin/sh
