@@ -40,7 +40,7 @@ def test_connection_is_seen_and_its_loss_too(broker: socket.socket) -> None:
 SEALED = """
 import os, socket, sys, time
 import psutil
-from rdrkd.process.sealing import seal
+from rdrkd.process.secret_hiding import seal
 from worker.health import complaint
 port, connects = int(sys.argv[1]), sys.argv[2] == "connects"
 ready, say = os.pipe()

@@ -19,7 +19,7 @@ DIVIDE = (
 
 @dataclass(frozen=True)
 class Words:
-    """What the owner says of how to read it; `divide` is a `rdrkd.spec.dividing.Split` in writing."""
+    """What the owner says of how to read it; `divide` is a `rdrkd.spec.splitting.Split` in writing."""
 
     lenient: bool = False
     keep: bool = False

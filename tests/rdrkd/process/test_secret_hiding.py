@@ -29,7 +29,7 @@ def without_ptrace() -> None:
 
 SEALED = """
 import os, sys, time
-from rdrkd.process.sealing import seal
+from rdrkd.process.secret_hiding import seal
 seal()
 print(os.environ["RDRKD_TOKEN"], os.environ["HARMLESS"], flush=True)
 time.sleep(60)
@@ -63,7 +63,7 @@ print(json.dumps({"taken": {name: what for name, what in found.items() if what},
 WORKER = """
 import sys
 from pathlib import Path
-from rdrkd.process.sealing import seal
+from rdrkd.process.secret_hiding import seal
 seal()
 from worker.process import Child
 data = Path(sys.argv[1])
