@@ -10,6 +10,8 @@ from queue import Empty
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, redis, sqlalchemy
+from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +62,14 @@ class RedisChannel(_Unacknowledged, redis.Channel):
 
 
 class Redis(_Patient, redis.Transport):
-    """Redis or Valkey."""
+    """Redis or Valkey. After any error that the server returns, Celery reconnects.
+
+    By default it does so only if the connection is lost, and ends after other errors. But a server that becomes a
+    replica in a failover refuses to write, and one that restarts may have no memory, no disk or another password.
+    """
 
     Channel = RedisChannel
+    connection_errors = (*redis.Transport.connection_errors, RedisError)
 
 
 class SqlChannel(_Unacknowledged, sqlalchemy.Channel):
@@ -108,6 +115,7 @@ class SqlChannel(_Unacknowledged, sqlalchemy.Channel):
 
 
 class Sql(_Patient, sqlalchemy.Transport):
-    """A SQL database."""
+    """A SQL database. After any of its errors, Celery reconnects."""
 
     Channel = SqlChannel
+    connection_errors = (*sqlalchemy.Transport.connection_errors, DBAPIError)  # type: ignore[assignment]

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TypeVar
 
 from api.db import Database
-from api.errors import Overloaded
+from api.errors import Overloaded, Unavailable
 
 T = TypeVar("T")
 
@@ -29,6 +29,7 @@ SERVED_SECONDS = 4.0  # a request is refused at once if those before it will tak
 STUCK_SECONDS = 2.0  # the same if nobody has come out for so long
 SHORT, LONGEST = 64, 1000  # requests in line that are no reason to refuse one, and that are one in any case
 PATIENCE = 10.0  # seconds in line, where the estimate was wrong
+RESPONSE_SECONDS = 20.0  # of the database, to the first step of a request; what it still answers later is dropped
 LONG_PATIENCE = 60.0  # of those who must not be refused: they have begun, or others wait for them
 
 
@@ -95,6 +96,8 @@ class Lane:
 
         Raises:
             Overloaded: too many wait already.
+            Unavailable: the database does not respond in time. Only if `refuse`: later steps of a request clean up
+                after a failure, which must not happen while a transaction may still commit.
         """
         lines = (*lines, self._line)
         if refuse:
@@ -125,7 +128,16 @@ class Lane:
             raise
         # The thread works on when whoever waits for it is cancelled: its place is free when it is.
         done.add_done_callback(leave)
-        return await asyncio.shield(done)
+        try:
+            async with asyncio.timeout(RESPONSE_SECONDS if refuse else None) as limit:
+                return await asyncio.shield(done)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise Unavailable(
+                f"expected a response from the database within {RESPONSE_SECONDS:g} s, got none: a change that was "
+                "requested may still take effect"
+            ) from None
 
     def close(self) -> None:
         """End the threads; what they do is done first, what still waits for one is refused."""

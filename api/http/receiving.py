@@ -24,6 +24,7 @@ from api.uploads.ledger.reservations import AHEAD, Held
 from rdrkd.spec.splitting import LONGEST
 
 FORM_OVERHEAD = 64 * 1024  # boundaries, part headers and the other fields
+LONGEST_BOUNDARY = 70  # bytes
 MAX_NAME = 200
 NO_ROOM = "expected room for the upload, got a full disk; nothing of it was kept"
 
@@ -121,6 +122,8 @@ def _boundary(request: Request) -> bytes:
         raise UnsupportedMediaType(
             f"expected multipart/form-data with a boundary, got {media_type.decode('latin-1') or 'no Content-Type'}"
         )
+    if (length := len(options[b"boundary"])) > LONGEST_BOUNDARY:
+        raise BadRequest(f"expected a boundary of at most {LONGEST_BOUNDARY} bytes (RFC 2046), got {length}")
     return options[b"boundary"]
 
 

@@ -4,11 +4,12 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from sqlalchemy.engine import make_url
 
 from api.db import Base
@@ -98,6 +99,48 @@ def test_workers_claim_again_after_a_fault(
     # And the bell works again: for longer than the timer's period nobody rings, then a ring is heard.
     until(lambda: rows.place.doorbell.pending(TRAIN) == 0, 2 * AGAIN_SECONDS)
     assert "cannot be acknowledged" not in workers.said()  # no task here waits for that
+
+
+@contextmanager
+def demoted(broker: redis.Redis) -> Iterator[None]:
+    """Make the server a replica without a master, as in a failover."""
+    broker.replicaof("127.0.0.1", 1)
+    yield
+    broker.replicaof("NO", "ONE")
+
+
+@contextmanager
+def closed(broker: redis.Redis) -> Iterator[None]:
+    """Require a password that the worker does not have."""
+    broker.config_set("requirepass", "another")
+    yield
+    broker.config_set("requirepass", "")
+
+
+@contextmanager
+def mistyped(broker: redis.Redis) -> Iterator[None]:
+    """Put a value of another type in the place of the queue."""
+    broker.delete(TRAIN)
+    broker.set(TRAIN, "not a list")
+    yield
+    broker.delete(TRAIN)
+
+
+@pytest.mark.slow
+def test_a_worker_outlives_every_error_that_the_broker_returns(rows: Rows, workers: Workers, valkey: Valkey) -> None:
+    worker = workers.start()
+    database = int(make_url(rows.place.settings.broker_url).database or 0)
+    with valkey.client(database) as broker:
+        until(lambda: "ready" in workers.said(), 60)
+        for refusing in (demoted, closed, mistyped):
+            with refusing(broker):
+                broker.client_kill_filter(_type="normal", skipme=True)
+                job_id = rows.job(epochs=1)
+                until(lambda job_id=job_id: ended(rows, [job_id]), 2 * AGAIN_SECONDS)
+                time.sleep(1)  # until its next read
+    rows.place.doorbell.ring(TRAIN, "job_1")
+    until(lambda: rows.place.doorbell.pending(TRAIN) == 0, 4 * AGAIN_SECONDS)
+    assert worker.poll() is None, workers.said()[-3000:]
 
 
 def test_a_frozen_broker_holds_up_no_work_and_no_end(rows: Rows, workers: Workers, valkey: Valkey) -> None:

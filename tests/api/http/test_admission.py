@@ -16,7 +16,8 @@ from fastapi.exceptions import FastAPIError
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from api.db import Database
-from api.errors import Overloaded
+from api.errors import Overloaded, Unavailable
+from api.http import admission
 from api.http.admission import CONNECTIONS, LONGEST, REQUESTS, STUCK_SECONDS, Admission
 from api.http.dependencies import Work
 from api.http.main import create_app
@@ -166,6 +167,27 @@ def test_a_place_is_free_again_when_its_work_ends_not_when_its_client_leaves(dat
         admission.close()
 
     asyncio.run(crowd())
+
+
+@pytest.mark.parametrize("write", [False, True], ids=["read", "write"])
+def test_nobody_waits_for_a_database_that_does_not_respond(
+    database: Database, monkeypatch: pytest.MonkeyPatch, write: bool
+) -> None:
+    monkeypatch.setattr(admission, "RESPONSE_SECONDS", 0.5)
+    frozen = threading.Event()
+
+    async def ask() -> None:
+        places = Admission(database)
+        with pytest.raises(Unavailable, match=r"within 0\.5 s"):
+            await asyncio.wait_for(places.run(lambda: frozen.wait(30), write), 10)
+        begun = asyncio.create_task(places.run(lambda: frozen.wait(30), write, refuse=False))
+        await asyncio.sleep(1)
+        assert not begun.done()  # it would clean up after a transaction that may still commit
+        frozen.set()
+        assert await begun
+        assert await places.run(lambda: True, write)  # the place of the first is free again
+
+    asyncio.run(ask())
 
 
 def test_transactions_of_two_processes_that_read_and_then_write_both_stand(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -14,6 +15,7 @@ import uvicorn
 
 from api.http import connections
 from api.http.connections import BoundedProtocol
+from api.tables.states import Status
 from tests.api.conftest import Service, Start
 from tests.api.uploads.resumable.test_uploads import begin
 
@@ -27,7 +29,9 @@ def service(start: Start) -> Iterator[Service]:
 @pytest.fixture
 def port(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(connections, "HEADER_SECONDS", 2.0)
+    monkeypatch.setattr(connections, "READ_SECONDS", 2.0)
     monkeypatch.setattr(BoundedProtocol, "most", 20)
+    monkeypatch.setattr(BoundedProtocol, "most_in_all", 30)
     config = uvicorn.Config(
         service.app, http=BoundedProtocol, log_level="warning", timeout_graceful_shutdown=1, lifespan="off"
     )
@@ -89,10 +93,68 @@ def test_an_address_has_its_share_and_gets_it_back(port: int) -> None:
     assert BoundedProtocol.held["127.0.0.1"] <= 20
     for connection in silent:
         connection.close()
+    until_nobody_is_connected()
+    assert httpx2.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
+
+
+def test_all_addresses_together_leave_files_for_the_service(port: int) -> None:
+    connections = [
+        socket.create_connection(("127.0.0.1", port), source_address=(f"127.0.0.{2 + n % 5}", 0)) for n in range(60)
+    ]
+    time.sleep(0.5)
+    assert BoundedProtocol.held.total() <= 30
+    for connection in connections:
+        connection.close()
+    until_nobody_is_connected()
+    assert httpx2.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
+
+
+@pytest.fixture
+def download(remote: Service, tmp_path: Path) -> str:
+    """Return the path of a download that no socket's buffers can hold."""
+    remote.job()
+    held = remote.claim()
+    remote.publish(held, 1, bytes(2**24), tmp_path)
+    remote.end(held, Status.SUCCEEDED)
+    return f"/v1/jobs/{held.id}/weights"
+
+
+@pytest.mark.parametrize("taken", [0, 20], ids=["nothing", "a_drip"])
+def test_a_client_that_does_not_read_is_cut_off(port: int, download: str, taken: int) -> None:
+    with reader(port, download) as connection:
+        deadline = time.monotonic() + 20
+        while BoundedProtocol.held and time.monotonic() < deadline:
+            time.sleep(0.1)
+            if taken:
+                connection.recv(taken)
+        assert not BoundedProtocol.held
+
+
+def test_a_client_that_reads_slowly_gets_everything(port: int, download: str) -> None:
+    got = 0
+    with reader(port, download) as connection:
+        began = time.monotonic()
+        while part := connection.recv(2**14):
+            got += len(part)
+            if time.monotonic() - began < 6:  # three times as long as a client may take next to nothing
+                time.sleep(0.05)
+    assert got > 2**24
+
+
+def reader(port: int, path: str) -> socket.socket:
+    """Ask for a download with the smallest of buffers."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(("127.0.0.1", port))
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    assert connection.recv(12, socket.MSG_WAITALL) == b"HTTP/1.1 200"
+    return connection
+
+
+def until_nobody_is_connected() -> None:
     deadline = time.monotonic() + 10
     while BoundedProtocol.held and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert httpx2.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
 
 
 def test_requests_one_after_the_other_outlast_the_time(port: int) -> None:

@@ -60,8 +60,9 @@ def stopped(scenes: Path, teacher_path: Path, tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("report") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_report, "_SECONDS", 0.0)
+        spec, inputs = distill(scenes, name="small from large"), Inputs(teacher=teacher_path, device="cpu")
         with pytest.raises(StopRequested):
-            run(distill(scenes, name="small from large"), folder, StopAfter(1), Inputs(teacher_path, device="cpu"))
+            run(spec, folder, StopAfter(1), inputs)
     return folder
 
 

@@ -127,6 +127,17 @@ def test_bad_forms_leave_nothing_behind(
     assert steady.client.get("/v1/datasets").json()["data"] == []
 
 
+@pytest.mark.parametrize("length", [71, 300, 20_000])
+def test_a_boundary_beyond_the_standards_limit_is_refused(steady: Service, length: int) -> None:
+    content_type = f"multipart/form-data; boundary={'x' * length}"
+
+    response = steady.client.post("/v1/datasets", content=form(FILE), headers={"Content-Type": content_type})
+
+    assert (response.status_code, response.json()["code"]) == (400, "bad_request")
+    assert f"at most 70 bytes (RFC 2046), got {length}" in response.json()["detail"]
+    assert steady.files() == []
+
+
 @pytest.mark.parametrize("content_type", ["application/json", "multipart/form-data", "application/zip", ""])
 def test_other_bodies_are_refused(steady: Service, content_type: str) -> None:
     response = steady.client.post("/v1/models", content=b"PK", headers={"Content-Type": content_type})
