@@ -12,19 +12,18 @@ from rdrkd.client import Refused
 LISTED = 100  # of each list, the newest
 FIRST = ("epochs", "imgsz", "batch", "optimizer", "lr0", "seed")  # of the settings; the others are folded away
 SECONDS = 600.0  # for which the interface is remembered
-_read: WeakKeyDictionary[Service, tuple[float, dict[str, Any]]] = WeakKeyDictionary()
+Interface = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]  # methods, architectures, schemas
+_read: WeakKeyDictionary[Service, tuple[float, Interface | None]] = WeakKeyDictionary()
 
 
 async def offered(visit: Visit) -> dict[str, Any]:
     """Return what a form's fields may be set to, as its template names it."""
     get = visit.client.get
-    datasets, models, jobs, methods, architectures, schemas = await asyncio.gather(
+    datasets, models, jobs, (methods, architectures, schemas) = await asyncio.gather(
         get("/v1/datasets", limit=LISTED),
         get("/v1/models", limit=LISTED),
         get("/v1/jobs", limit=LISTED, status=["queued", "starting", "running", "paused", "succeeded"]),
-        get("/v1/methods"),
-        get("/v1/architectures"),
-        _schemas(visit),
+        _interface(visit),
     )
     settings: dict[str, Any] = schemas["TrainSettings"]["properties"]
     return {
@@ -70,10 +69,14 @@ def url(visit: Visit) -> str:
     return str(visit.request.base_url).rstrip("/")
 
 
-async def _schemas(visit: Visit) -> dict[str, Any]:
-    """Return the schemas of the interface, at most some minutes old: reading them takes longer than a page."""
-    read_at, schemas = _read.get(visit.service, (0.0, {}))
-    if not schemas or time.monotonic() - read_at > SECONDS:
-        schemas = (await visit.client.get("/openapi.json"))["components"]["schemas"]
-        _read[visit.service] = (time.monotonic(), schemas)
-    return schemas
+async def _interface(visit: Visit) -> Interface:
+    """Return methods, architectures and schemas, at most some minutes old: only another version changes them."""
+    read_at, interface = _read.get(visit.service, (0.0, None))
+    if interface is None or time.monotonic() - read_at > SECONDS:
+        get = visit.client.get
+        methods, architectures, document = await asyncio.gather(
+            get("/v1/methods"), get("/v1/architectures"), get("/openapi.json")
+        )
+        interface = (methods, architectures, document["components"]["schemas"])
+        _read[visit.service] = (time.monotonic(), interface)
+    return interface

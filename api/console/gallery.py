@@ -60,6 +60,7 @@ class Image(_Read):
 class Predictions(_Read):
     """The content of the file: class names, networks and images."""
 
+    epoch: Annotated[int, Field(gt=0)] | None = None  # of a training; None: it has ended
     names: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=10_000)]
     networks: Annotated[dict[Who, Network], Field(min_length=1)]
     images: Annotated[list[Image], Field(max_length=9)]

@@ -4,6 +4,8 @@
 pass through in both directions without being held in memory.
 """
 
+import sys
+from importlib.util import find_spec
 from typing import Protocol
 
 import httpx2
@@ -13,6 +15,11 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rdrkd.client import AsyncClient
+
+if find_spec("sniffio") is None:
+    # The in-process transport imports it with every request, to know whether trio runs. A page makes a dozen requests,
+    # and looking through sys.path for what is not there took 2 ms of each. Such an entry fails the import at once.
+    sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
 
 # What belongs to one connection, or to the console itself, and is not handed on.
 _OURS = {b"authorization", b"connection", b"cookie", b"host", b"origin", b"te", b"transfer-encoding", b"x-csrf-token"}

@@ -88,7 +88,7 @@ class LoadedDataset(YOLODataset):
         file = self.npy_files[i]
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            np.save(file, self._pixels(i), allow_pickle=False)
+            np.save(file, self.pixels(i), allow_pickle=False)
 
     def check_cache_disk(self, safety_margin: float = 0.1) -> bool:
         """Return whether the run's disk has room for all images decoded; without it they are decoded each time."""
@@ -126,9 +126,14 @@ class LoadedDataset(YOLODataset):
         if self.cache == "disk" and self.npy_files[i].exists():
             image: pixels.Pixels = np.load(self.npy_files[i], allow_pickle=False)
             return image
-        return self._pixels(i)
+        return self.pixels(i)
 
-    def _pixels(self, i: int) -> pixels.Pixels:
+    def pixels(self, i: int) -> pixels.Pixels:
+        """Return an image as the file has it.
+
+        Raises:
+            DatasetError: it is no longer what the check has seen.
+        """
         scaling = self.data.get(SCALING)
         try:
             return pixels.read(Path(self.im_files[i]), pixels.Scaling(*scaling) if scaling else None)

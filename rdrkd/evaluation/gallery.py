@@ -3,8 +3,9 @@
 The images are files, the boxes JSON, so that whoever shows them can put any two networks over each other:
 
     {"split": "val", "names": [...], "networks": {"student": {"confidence": 0.2}, ...},
+     "epoch": 3,                                                            of a training; null once it has ended
      "images": [{"file": "predictions-1.jpg", "name": "0001.jpg", "width": 1360, "height": 765,   px of the original
-                 "truth": [[class, x, y, width, height], ...], "missed_small": 7,
+                 "truth": [[class, x, y, width, height], ...],
                  "found": {"student": [[class, x, y, width, height, score], ...], ...},
                  "missed": {"student": [place in truth, ...], ...},
                  "maps": [{"term", "level", "png", "place": [x, y, width, height]}, ...]}]}      `distillation.overlays`
@@ -18,12 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from rdrkd.data import Dataset
 from rdrkd.data.jpeg import small_jpeg
 from rdrkd.data.pixels import Pixels
 from rdrkd.evaluation.evaluate import Collector
 from rdrkd.evaluation.ground_truth import LabelledImage
-from rdrkd.evaluation.misses import Boxes, missed, small, worst
+from rdrkd.evaluation.misses import Boxes, missed, worst
 from rdrkd.files import write_atomically
 from rdrkd.run_folder.names import FOUND, SHOWN
 
@@ -54,40 +54,49 @@ class Gallery:
         self.networks[who] = confidence
         self.found[who] = [_of_image(rows, places[image.path]) for image in self.images]
 
-    def write(self, data: Dataset, split: str, names: Sequence[str], folder: Path, maps: Maps | None = None) -> None:
+    def write(
+        self,
+        read: Callable[[Path], Pixels],
+        split: str,
+        names: Sequence[str],
+        folder: Path,
+        maps: Maps | None = None,
+        epoch: int | None = None,
+        side: int = _SIDE,
+    ) -> None:
         """Write the images and the JSON into a folder.
 
         Args:
-            data: the dataset.
+            read: gives the pixels of an image: (H, W, 3) blue, green, red.
             split: that was evaluated.
             names: of the classes.
             folder: a run folder.
             maps: what gives an image's maps of the distillation; None: there are none.
+            epoch: of the student, while it is being trained; None: the run has ended.
+            side: px of the longer side of an image as it is kept.
 
         Raises:
             DiskFullError: no room.
         """
         shown = []
         for place, (image, file) in enumerate(zip(self.images, SHOWN, strict=False)):
-            pixels, truth = data.read(image.path), truth_of(image)
-            write_atomically(folder / file, small_jpeg(pixels, _SIDE, _QUALITY))
+            pixels, truth = read(image.path), truth_of(image)
+            write_atomically(folder / file, small_jpeg(pixels, side, _QUALITY))
             shown.append(self._entry(place, truth) | {
                 "file": file, "name": image.path.name, "width": image.width, "height": image.height,
                 "maps": maps(pixels, truth) if maps is not None else [],
             })  # fmt: skip
         networks = {who: {"confidence": confidence} for who, confidence in self.networks.items()}
-        content = {"split": split, "names": list(names), "networks": networks, "images": shown}
+        content = {"split": split, "epoch": epoch, "names": list(names), "networks": networks, "images": shown}
         write_atomically(folder / FOUND, json.dumps(content).encode())  # last: it names the images
 
     def _entry(self, place: int, truth: Boxes) -> dict[str, Any]:
         found = {who: boxes[place] for who, boxes in self.found.items()}
         misses = {who: missed(truth, boxes) for who, boxes in found.items()}
-        first = next(iter(misses.values()))
         return {
             "truth": _listed(truth),
             "found": {who: _listed(boxes[np.argsort(-boxes[:, 5], kind="stable")]) for who, boxes in found.items()},
             "missed": {who: [each for each in places if each < _MOST] for who, places in misses.items()},
-            "missed_small": len(small(truth[first])),
         }
 
 

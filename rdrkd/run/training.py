@@ -134,7 +134,7 @@ class _Work:
                 place = place_of(devices_of(self.places.device)[0])
                 maps = Overlays(self.plan.teacher.model, self.plan.recipe, settings.imgsz, place)
             names = SINGLE if settings.single_cls else self.dataset.names
-            self.gallery.write(self.dataset, _SPLIT, names, self.run_dir, maps)
+            self.gallery.write(self.dataset.read, _SPLIT, names, self.run_dir, maps)
         except Exception as error:  # noqa: BLE001 - pictures are no reason to lose a training
             message = f"the predictions cannot be shown: {type(error).__name__}: {without_paths(str(error))}"
             self.reporter.emit(Warn(code="report_failed", message=message))

@@ -7,6 +7,7 @@ On several devices the same trainer runs in as many processes, the ranks (`rdrkd
 rank comes to every collective; rank 0 alone writes and reports.
 """
 
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from rdrkd.training.clipping import clip
 from rdrkd.training.epoch_events import Dated, Telling
 from rdrkd.training.loading import EpochOrder, Seeded, seed_everything, training_loader
 from rdrkd.training.overrides import overrides
+from rdrkd.training.panel import Panel, PanelValidator
 from rdrkd.training.part import WHOLE, Part
 from rdrkd.training.plan import Plan
 from rdrkd.training.precision import dtype_of, scaler
@@ -86,6 +88,7 @@ class Trainer(DetectionTrainer):
         self.recoveries = 0  # from losses that were not finite
         self.last_step = -1  # iteration of the newest optimiser step
         self.tloss: dict[str, torch.Tensor | float]  # this epoch's means so far, by loss item
+        self.validator: PanelValidator
         self.accumulate: int  # batches from one optimiser step to the next, Ultralytics' to choose
         self._iteration = 0
         self._gradients: dict[str, torch.Tensor] = {}  # that a resumed run found waiting for their step
@@ -164,6 +167,17 @@ class Trainer(DetectionTrainer):
                 )
             )
 
+    def get_validator(self) -> PanelValidator:
+        """Return Ultralytics' validator, which also keeps what is found in a few images, for the student alone."""
+        validator = PanelValidator(
+            self.test_loader, save_dir=self.save_dir, args=copy(self.args), _callbacks=self.callbacks
+        )
+        if RANK < 1 and self.part.name == WHOLE.name:
+            validator.panel = Panel(self.run_dir, self.reporter)
+            validator.teacher = None if self.distiller is None else self.distiller.teacher_model
+            validator.dtype = self.dtype
+        return validator
+
     def resume_training(self, ckpt: Any) -> None:
         """Go on from the checkpoint that the run was given, or start with a clean folder."""
         if self._resume is None:
@@ -220,6 +234,8 @@ class Trainer(DetectionTrainer):
             settings = self.plan.settings.model_dump(mode="json")
             save_student(student_of(self.ema.ema), self.run_dir, settings, self.part.name)
         self.reports.refresh()
+        if self.validator.panel is not None:
+            self.validator.panel.refresh(self.validator, self.number)
         folder = checkpoints.write(self.run_dir, self.number, self._fill)
         self.reporter.emit(
             Checkpoint(

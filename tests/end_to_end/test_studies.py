@@ -1,5 +1,6 @@
 """A study through the service: its worker killed, then everything, and a report of all its members at the end."""
 
+import contextlib
 import csv
 import io
 import json
@@ -7,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 
+from tests.browser import chromium
 from tests.end_to_end.conftest import SERVERS, Service, quick, until
 
 pytestmark = pytest.mark.slow
@@ -91,3 +95,28 @@ def test_a_study_survives_its_worker_and_a_restart_of_everything(service: Servic
     assert "data:image/png;base64," in page.text
     drawn = service.client.get(f"/v1/jobs/{seen['report']['job']}/artifacts").json()["data"]
     assert {"curves.png", "differences.png", "panel.png", "report.html"} <= {file["name"] for file in drawn}
+    with contextlib.suppress(pytest.skip.Exception):  # without a browser the rest has been tested all the same
+        read_in_the_console(service, study["id"])
+
+
+def read_in_the_console(service: Service, study: str) -> None:
+    """Read the study, its pictures, its report and the comparison of its jobs in a browser, with its owner's key."""
+    with chromium() as browser:
+        page = browser.new_page(base_url=f"http://127.0.0.1:{service.port}")
+        page.set_default_timeout(120_000)
+        page.goto(f"/studies/{study}")
+        page.get_by_label("API key").fill("e2e-token")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("heading", name="six")).to_be_visible()
+        for method in ("student alone", "decoupled", "ultralytics"):
+            expect(page.get_by_role("rowheader", name=method, exact=True)).to_be_visible()
+        for picture in page.locator("img.preview").all():
+            picture.scroll_into_view_if_needed()
+            expect(picture).to_have_js_property("complete", True)
+            assert picture.evaluate("image => image.naturalWidth") > 100
+        assert page.locator("img.preview").count() == 3
+        assert Axe().run(page).violations_count == 0
+        report = page.get_by_role("link", name="Read it")
+        assert "Order by AP" in page.request.get(str(report.get_attribute("href"))).text()
+        page.get_by_role("link", name="Compare its jobs").click()
+        expect(page.locator("main")).to_contain_text("AP_S")

@@ -12,9 +12,12 @@ LIMIT = 50
 
 
 async def datasets(visit: Visit) -> Response:
-    """List datasets, newest first."""
-    page = await visit.client.get("/v1/datasets", limit=LIMIT, after=visit.query("after"), name=visit.query("name"))
-    return visit.render("datasets.html", datasets=page["data"], following=page["next"], name=visit.query("name"))
+    """List datasets, newest first, and how much of the quota the caller has used."""
+    name = visit.query("name")
+    page, usage = await asyncio.gather(
+        visit.client.get("/v1/datasets", limit=LIMIT, after=visit.query("after"), name=name), visit.client.usage()
+    )
+    return visit.render("datasets.html", datasets=page["data"], following=page["next"], name=name, usage=usage)
 
 
 async def dataset(visit: Visit) -> Response:

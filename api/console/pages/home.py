@@ -25,9 +25,11 @@ async def home(visit: Visit) -> Response:
         get("/v1/jobs", status="failed", limit=LATEST),
         get("/v1/jobs", status="succeeded", limit=LATEST),
     )
-    drawn = await asyncio.gather(*(_curve(visit, job["id"]) for job in running["data"]))
-    counts: dict[str, int] = queue["counts"]
     is_new = len(done["data"]) < LATEST  # whoever has that many results needs no first steps
+    first, *drawn = await asyncio.gather(
+        steps(visit) if is_new else asyncio.sleep(0), *(_curve(visit, job["id"]) for job in running["data"])
+    )
+    counts: dict[str, int] = queue["counts"]
     return visit.render(
         "home.html",
         queue=queue,
@@ -38,7 +40,7 @@ async def home(visit: Visit) -> Response:
         failed=failed["data"],
         done=done["data"],
         busy=sum(counts[status] for status in RUNNING),
-        steps=await steps(visit) if is_new else None,
+        steps=first,
     )
 
 

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from api.console.gallery import FILE, TRUTH, Predictions
 from api.console.visit import Visit
+from api.console.words import ENDED
 
 
 async def predictions(visit: Visit) -> Response:
@@ -25,6 +26,8 @@ async def predictions(visit: Visit) -> Response:
     return visit.render(
         "predictions.html",
         job=job,
+        epoch=read.epoch,
+        ended=job["status"] in ENDED,
         sides=sides,
         overlays=overlays,
         chosen={"left": left, "right": right, "over": over},

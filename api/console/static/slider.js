@@ -7,8 +7,8 @@
     scene.querySelector(".layer.right").style.clipPath = `inset(0 0 0 ${at}%)`;
     scene.querySelector(".edge").style.left = `${at}%`;
   };
-  document.querySelectorAll(".slider").forEach((slider) => {
-    slider.addEventListener("input", () => move(slider));
-    move(slider); // a browser that comes back keeps the slider where it was
-  });
+  const all = () => document.querySelectorAll(".slider").forEach(move);
+  document.addEventListener("input", (event) => { if (event.target.matches(".slider")) move(event.target); });
+  document.addEventListener("htmx:after:swap", all); // a poll puts the layers back where they began
+  all(); // a browser that comes back keeps the slider where it was
 })();

@@ -91,8 +91,16 @@ def pages(live: Service, jobs: list[str]) -> list[str]:
         "/audit",
         "/webhooks",
     ]
-    ones = [f"/datasets/{dataset}", f"/studies/{made}", f"/webhooks/{webhook}", *(f"/jobs/{job}" for job in jobs)]
+    trained = live.job(Status.SUCCEEDED)
+    ones = [
+        f"/jobs/{trained}",
+        f"/datasets/{dataset}",
+        f"/studies/{made}",
+        f"/webhooks/{webhook}",
+        *(f"/jobs/{job}" for job in jobs),
+    ]
     leafed = f"/datasets/{with_preview(live)}/images?label=van"
+    model = live.client.post("/v1/models", files={"file": (f"{HOSTILE}.pt", b"PK\x05\x06" + bytes(18))})
     predicted = f"/jobs/{jobs[0]}/predictions?over=decoupled-P3"
     compared = f"/compare?job={jobs[0]}&job={jobs[1]}"
     return [
@@ -101,6 +109,7 @@ def pages(live: Service, jobs: list[str]) -> list[str]:
         compared,
         predicted,
         leafed,
+        f"/models/{model.raise_for_status().json()['id']}",
         f"/jobs/new?from={jobs[0]}",
         "/compare",
         "/jobs/job_0",

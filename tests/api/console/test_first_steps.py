@@ -49,7 +49,9 @@ def test_each_step_leads_to_the_next_until_a_distillation_is_submitted(service: 
 
 def test_another_owners_jobs_do_not_hide_the_steps_and_a_read_key_is_offered_none(closed: Service) -> None:
     closed.job(Status.SUCCEEDED)
-    assert "Use the demo data" in reader_of(closed, owner="newcomer", scope="submit").get("/")
+    submitter = reader_of(closed, owner="newcomer", scope="submit")
+    assert "Use the demo data" in submitter.get("/")
+    assert "You have stored 0 B of" in submitter.get("/datasets")
     reader = reader_of(closed, owner="newcomer", scope="read")
     shown = steps(reader.get("/"))
     assert "href" not in shown

@@ -18,7 +18,7 @@ DOCUMENT: dict[str, Any] = {
     "split": "val", "names": [HOSTILE, "van"],
     "networks": {"teacher": {"confidence": 0.2}, "student": {"confidence": 0.1}},
     "images": [{
-        "file": "predictions-1.jpg", "name": HOSTILE, "width": 1360, "height": 765, "missed_small": 1,
+        "file": "predictions-1.jpg", "name": HOSTILE, "width": 1360, "height": 765,
         "truth": [[0, 10, 20, 12, 8], [1, 100, 200, 60, 90]],
         "found": {"teacher": [[0, 10, 20, 12, 8, 0.91]], "student": []},
         "missed": {"teacher": [1], "student": [0, 1]},
