@@ -38,10 +38,9 @@ from api.http.accesslog import AccessLog
 from api.http.admission import CONNECTIONS, Admission
 from api.http.dependencies import refusals
 from api.http.document import document, methods_of
-from api.http.guard import MAX_BODY_BYTES, Guard
+from api.http.guard import MAX_BODY_BYTES, MAX_BODY_VALUES, Guard
 from api.http.idempotency import REPLAYED, Replayed
 from api.http.key_lookup import Lookup
-from api.http.pacing import TOO_SLOW
 from api.http.responses import problem_response
 from api.http.routes import (
     artifacts,
@@ -68,16 +67,17 @@ from api.http.routes import (
     workers,
 )
 from api.http.routes import resumable as uploads
+from api.http.slow_bodies import TOO_SLOW
 from api.http.versions import Versions
 from api.http.watch import Watch
 from api.queue import Doorbell
 from api.settings import Settings
 from api.storage import StorageUnreachable, open_storage
-from api.uploads.ledger.holding import Ledger
+from api.uploads.ledger.reservations import Ledger
 from api.webhooks.resolver import Resolver
 from api.webhooks.vault import Vault
 from rdrkd import __version__
-from rdrkd.process.sealing import own_folder
+from rdrkd.process.secret_hiding import own_folder
 from rdrkd.spec.problems import problems_of_errors, sentence
 
 log = logging.getLogger(__name__)
@@ -219,7 +219,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         404: NotFound(f"expected an address of this service, got {path}"),
         405: MethodNotAllowed(f"{path} does not take {request.method}", headers=_allowed(request) or error.headers),
         TOO_SLOW: _too_slow(request),
-        413: TooLarge(f"expected a body of at most {MAX_BODY_BYTES} bytes, got more"),
+        413: TooLarge(f"expected a body of at most {MAX_BODY_BYTES} bytes and {MAX_BODY_VALUES} values, got more"),
     }
     known = by_status.get(error.status_code) or InternalError(f"an unforeseen status, {error.status_code}")
     return problem_response(known, request.state.request_id)

@@ -19,6 +19,9 @@ _Path = tuple[str | int, ...]
 _OBJECT = ("model_type", "model_attributes_type", "dict_type")
 _OURS = ("rdrkd.", "api.")
 _SHOWN = 80  # characters of a value that are repeated to the user
+_MOST = 100  # problems that are listed
+_MOST_ERRORS = 10 * _MOST  # of Pydantic's that are read: it lists several for a union, and may find one in every value
+_MOST_BESIDE = 200  # fields of an object for which a misspelt one is looked for
 
 
 class _Located(NamedTuple):
@@ -42,14 +45,19 @@ def problems_of(error: ValidationError, data: Any) -> list[Problem]:
 
 
 def problems_of_errors(errors: Sequence[Mapping[str, Any]], data: Any) -> list[Problem]:
-    """List the problems behind Pydantic's error dicts, whose locations start at `data`."""
-    located = [_locate(error, data) for error in errors if not _consequence(error)]
+    """List the first problems behind Pydantic's error dicts, whose locations start at `data`.
+
+    What this costs is bounded, because anybody may send a body in which every value is wrong.
+    """
+    located = [_locate(error, data) for error in errors[:_MOST_ERRORS] if not _consequence(error)]
     members = {entry.member for entry in located if entry.member}
     # A member whose own field is missing, or that is an object where the value is none, was not meant.
     unfit = {entry.member for entry in located if entry.error["type"] in ("missing", *_OBJECT)}
     hopeless = {place for place, _ in members} - {place for place, _ in members - unfit}
-    problems = []
+    problems: list[Problem] = []
     for entry in located:
+        if len(problems) == _MOST:
+            break
         if entry.member is None or entry.member not in unfit:
             problems.append(Problem(_pointer(entry), sentence(entry.error, _beside(entry, data))))
         elif entry.member[0] in hopeless:
@@ -104,7 +112,9 @@ def _beside(entry: _Located, data: Any) -> frozenset[str]:
     node = data
     for step in entry.path[:-1]:
         node = node[step]
-    return frozenset(map(str, node)) if isinstance(node, Mapping) else frozenset()
+    if not isinstance(node, Mapping) or len(node) > _MOST_BESIDE:
+        return frozenset()
+    return frozenset(map(str, node))
 
 
 def sentence(error: Mapping[str, Any], beside: frozenset[str] = frozenset()) -> str:
@@ -143,6 +153,8 @@ def _suggestion(name: str, beside: frozenset[str]) -> str:
     >>> _suggestion("epoch", frozenset({"epoch", "imgsz"})), _suggestion("colour", frozenset())
     ('; did you mean `epochs`?', '')
     """
+    if len(name) > _SHOWN:
+        return ""
     # A spec's error does not say whose field was meant: the object with most of the fields beside it comes first.
     models = _fields_of_models()
     for shared in sorted({len(fields & beside) for fields in models}, reverse=True):

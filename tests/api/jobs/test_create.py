@@ -213,6 +213,7 @@ def test_an_evaluation_hands_back_no_weights(service: Service) -> None:
         (b'{"priority": ' + b"9" * 5000 + b"}", 400, "bad_request"),
         (b'{"kind": "train", "\\ud800": NaN, "labels": {"\\udfff": "\\ud800"}}', 422, "invalid"),
         (b" " * (2**20 + 1), 413, "too_large"),
+        (b'{"train": {' + b",".join(b'"%d": 1' % number for number in range(50_000)) + b"}}", 413, "too_large"),
     ],
 )
 def test_bodies_that_are_no_spec(steady: Service, content: bytes, status: int, code: str) -> None:

@@ -1,6 +1,7 @@
 """Errors of a job spec as problems: pointers into the user's JSON, what was expected and what came."""
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from rdrkd.errors import SpecError
 from rdrkd.spec import JOB_SPEC, RUN_SPEC, TERMS, Distill
-from rdrkd.spec.dividing import Split
 from rdrkd.spec.forms import words_of
 from rdrkd.spec.problems import problems_of
+from rdrkd.spec.splitting import Split
 from rdrkd.spec.study import Study
 from rdrkd.spec.training import TrainSettings
 from rdrkd.study.specfile import read_study
@@ -164,3 +165,23 @@ def test_no_pattern_of_a_spec_is_ever_shown() -> None:
     found = {pattern for schema in schemas for pattern in _patterns(schema)}
     assert found
     assert [pattern for pattern in found if words_of(pattern) == words_of("")] == []
+
+
+WRONG = [  # bodies in which every value is wrong
+    TRAIN | {"train": {f"epoc{n}": 1 for n in range(5_000)}},
+    TRAIN | {"train": {f"{n}{'epoc' * 1000}": 1 for n in range(200)}},
+    TRAIN | {f"{n}": 1 for n in range(5_000)},
+    TRAIN | {"labels": {f"{n}": n for n in range(5_000)}},
+    DISTILL | {"distillation": {"losses": [{"name": "x", "weight": 1}] * 3_000}},
+    DISTILL | {"distillation": {"losses": [{"name": "decoupled", "weight": 1, "colour": 2}] * 3_000}},
+    DISTILL | {"distillation": {"losses": [{}] * 5_000}},
+]
+
+
+@pytest.mark.parametrize("data", WRONG, ids=range(len(WRONG)))
+def test_telling_what_is_wrong_costs_little_however_much_is_wrong(data: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        JOB_SPEC.validate_python(data)
+    began = time.process_time()
+    assert 1 <= len(problems_of(caught.value, data)) <= 100
+    assert time.process_time() - began < 1
