@@ -3,7 +3,7 @@
 import sys
 
 from api.http.command import main
-from rdrkd.process.sealing import seal
+from rdrkd.process.secret_hiding import seal
 
 if __name__ == "__main__":
     seal()

@@ -14,7 +14,7 @@ from api.tables.idempotency import IdempotencyKey
 from api.tables.jobs import Job
 from api.tables.ledger import Reservation
 from api.tables.webhooks import Delivery, DeliveryStatus
-from api.webhooks import delivery
+from api.webhooks import delivery_rows
 
 SLACK = 2  # times the longest regular lease or delay, since no clock is exact
 
@@ -25,14 +25,14 @@ def pull_back(session: Session, lease_seconds: float, retry_seconds: float) -> i
     Whoever holds such a lease renews it as always, or loses it in time. Several reapers at once do no harm.
     """
     bounds = [(table.lease_until, lease_seconds) for table in (Job, *UPLOADS, Reservation)]
-    bounds.append((Delivery.lease_until, delivery.LEASE_SECONDS))
+    bounds.append((Delivery.lease_until, delivery_rows.LEASE_SECONDS))
     bounds.append((IdempotencyKey.claimed_until, idempotency.CLAIM_SECONDS))
     found = 0
     for column, longest in bounds:
         late = column > moment(after_seconds(SLACK * longest))
         values = {column.key: after_seconds(longest)}
         found += _count(session, update(column.class_).where(late).values(values))
-    pauses = {n: SLACK * delivery.longest_pause(n, retry_seconds) for n in range(1, delivery.MOST_ATTEMPTS)}
+    pauses = {n: SLACK * delivery_rows.longest_pause(n, retry_seconds) for n in range(1, delivery_rows.MOST_ATTEMPTS)}
     latest = after_seconds(cast(case(pauses, value=Delivery.attempts, else_=SLACK * lease_seconds), Float))
     late_messages = update(Delivery).where(Delivery.status == DeliveryStatus.WAITING, Delivery.next_attempt_at > latest)
     return found + _count(session, late_messages.values(next_attempt_at=now()))

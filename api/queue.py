@@ -18,7 +18,7 @@ from celery import Celery
 from kombu.exceptions import ChannelError, OperationalError
 
 from api import log_setup
-from api.deadlines import Deadline
+from api.call_timeout import Deadline
 
 log = logging.getLogger(__name__)
 

@@ -36,10 +36,10 @@ from api.uploads.ledger import service as ledger
 from api.uploads.resumable import completion
 from api.uploads.resumable import service as resumable
 from api.uploads.resumable.completion import LEFT_SECONDS
-from api.webhooks import delivery
+from api.webhooks import delivery_rows
 from api.webhooks.sender import Sender
 from rdrkd import caching
-from rdrkd.process.sealing import own_folder, seal
+from rdrkd.process.secret_hiding import own_folder, seal
 
 log = logging.getLogger("api.reaper")  # it is `__main__` where it runs
 
@@ -162,7 +162,7 @@ class Reaper:
             resumable.forget(session, self.storage)
             ledger.forget(session, RUN_OUT_SECONDS)
             gone = workers.forget(session, GONE_SECONDS)
-            delivery.purge(session, self.settings.webhooks_keep_days)
+            delivery_rows.purge(session, self.settings.webhooks_keep_days)
             audit.purge(session, self.settings.audit_keep_days)
         messages = purge(self._broker, DELIVERED_SECONDS) if self._broker is not None else 0
         log.info(

@@ -8,7 +8,7 @@ import sys
 from api import log_setup, tracing
 from api.queue import INSPECT, TRAIN
 from api.settings import Settings
-from rdrkd.process.sealing import seal
+from rdrkd.process.secret_hiding import seal
 from worker.workplace import own_name
 
 log = logging.getLogger("worker")  # `__name__` is `__main__` here
@@ -28,7 +28,7 @@ def main() -> int:
     tracing.set_up(f"rdrkd-worker-{options.queue}")
     from worker.app import place
     from worker.claim_loop import ClaimLoop
-    from worker.heartbeat import Beating
+    from worker.presence import Beating
     from worker.watchdog import Watchdog
     from worker.work import CLAIMS
 

@@ -63,8 +63,8 @@ def is_connected(process: psutil.Process, broker_url: str) -> bool:
 def _connections(process: psutil.Process) -> list[Any]:
     """Return the TCP connections of a process, or for a sealed process those that no visible process holds.
 
-    Only root can see what a worker has open (`rdrkd.process.sealing`), and this check runs as the worker's own user.
-    The kernel still lists the connections of the network namespace, which in a container belongs to the worker alone.
+    Only root can see what a worker has open (`rdrkd.process.secret_hiding`), and this check runs as the worker's own
+    user. The kernel still lists the connections of the network namespace, which in a container are the worker's alone.
     """
     try:
         return list(process.net_connections("tcp"))

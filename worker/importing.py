@@ -19,7 +19,7 @@ from api.queue import INSPECT
 from api.storage import Incoming, StorageUnreachable, Stored, deletions, full_disk_told
 from api.tables.leases import Fenced
 from api.uploads.datasets.sources import open_source
-from api.uploads.ledger.holding import AHEAD, Held
+from api.uploads.ledger.reservations import AHEAD, Held
 from worker.lease import Lease, Order
 from worker.workplace import Workplace
 

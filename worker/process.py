@@ -13,8 +13,8 @@ from typing import IO
 
 import rdrkd
 from rdrkd.process import environment
-from rdrkd.process.confinement import Confinement
 from rdrkd.process.die_with_parent import PARENT_VARIABLE
+from rdrkd.process.trainer_sandbox import Confinement
 from worker.logs import readable
 
 RDRKD = (sys.executable, "-P", "-m", "rdrkd")  # -P: never import from the run folder, which holds untrusted files

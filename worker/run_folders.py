@@ -11,7 +11,7 @@ def inputs(folder: Path) -> Path:
     """Return the folder for a job's input files that the store does not have on this machine.
 
     They are links into the cache that all jobs share. The folder is beside the run folder, so that the trainer can
-    read the files but write only to its own folder (`rdrkd.process.confinement`).
+    read the files but write only to its own folder (`rdrkd.process.trainer_sandbox`).
     """
     return folder.with_name(f"{folder.name}.inputs")
 

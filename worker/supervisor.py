@@ -24,7 +24,7 @@ from rdrkd.files import write_json
 from rdrkd.paths import without_paths
 from rdrkd.reasons import Reason
 from rdrkd.run_folder.names import CALLED
-from worker import checkpoints, end_reasons, inputs, run_folders, studies
+from worker import checkpoint_transfer, end_reasons, inputs, run_folders, studies
 from worker.disk_space import give_back_or_end, shortage
 from worker.lease import Lease, Order, is_outage
 from worker.logs import Shipping
@@ -134,9 +134,9 @@ class Attempt:
             self.lease.write(lambda session: studies.lay_out(session, self.place.storage, self.held.spec, self.folder))
         held = self.held
         earlier = self.lease.write(
-            lambda session: checkpoints.all_of(session, held.id, held.continues, held.scratch_after)
+            lambda session: checkpoint_transfer.all_of(session, held.id, held.continues, held.scratch_after)
         )
-        self.epoch = checkpoints.restore(self.place.storage, earlier, self.folder) or 0
+        self.epoch = checkpoint_transfer.restore(self.place.storage, earlier, self.folder) or 0
         return options
 
     def _follow(self, child: Child) -> None:
@@ -222,7 +222,7 @@ class Attempt:
         if self.fault is not None or self.unreachable is not None:
             return
         try:
-            files = checkpoints.store(self.place.storage, self.held, self.folder, event)
+            files = checkpoint_transfer.store(self.place.storage, self.held, self.folder, event)
         except StorageUnreachable as error:
             self.unreachable = error
             child.kill()
@@ -316,7 +316,9 @@ class Attempt:
     def _leave(self) -> None:
         """Publish the metrics and report of a job that failed or was cancelled; errors do not change how it ends."""
         try:
-            stored = checkpoints.store_early(self.place.storage, self.held, self.folder, self.epoch, self.sha256)
+            stored = checkpoint_transfer.store_early(
+                self.place.storage, self.held, self.folder, self.epoch, self.sha256
+            )
         except (OSError, ValueError) as error:
             log.warning("%s attempt %d: cannot store the files of the failed run: %s", *_who(self.held), error)
             return
@@ -324,7 +326,7 @@ class Attempt:
             self._publish(stored)
 
     def _final(self) -> list[lifecycle.Published]:
-        return checkpoints.store_final(self.place.storage, self.held, self.folder, self.epoch, self.sha256)
+        return checkpoint_transfer.store_final(self.place.storage, self.held, self.folder, self.epoch, self.sha256)
 
     def _kill(self) -> None:
         if self.lease.child is not None:

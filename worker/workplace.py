@@ -15,9 +15,9 @@ from api.queue import Doorbell
 from api.settings import Settings
 from api.storage import Storage, open_storage
 from api.uploads.datasets import unpacked
-from api.uploads.ledger.holding import Ledger
-from rdrkd.process import confinement
-from rdrkd.process.sealing import own_folder
+from api.uploads.ledger.reservations import Ledger
+from rdrkd.process import trainer_sandbox
+from rdrkd.process.secret_hiding import own_folder
 from worker.devices import devices
 from worker.wakeups import WakeUps
 
@@ -72,7 +72,7 @@ class Workplace:
     def open(cls, settings: Settings) -> "Workplace":
         """Connect to what the settings describe."""
         own_folder(settings.data_dir)
-        if not confinement.supported():
+        if not trainer_sandbox.supported():
             log.warning("this kernel has no Landlock: trainers can read everything that this worker can")
         unpacked.bound_of(settings).write(settings.cache_dir)
         return cls(

@@ -23,7 +23,7 @@ from api.http.connections import BoundedProtocol, raise_limits
 from api.http.guard import is_loopback
 from api.http.main import create_app
 from api.settings import Settings
-from rdrkd.process.sealing import own_folder
+from rdrkd.process.secret_hiding import own_folder
 
 USAGE_ERROR, STARTUP_FAILURE = 2, 3
 

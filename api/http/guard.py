@@ -32,9 +32,9 @@ from api.errors import (
 from api.http import bounds, key_lookup
 from api.http.admission import Admission
 from api.http.key_lookup import Lookup
-from api.http.pacing import Paced
 from api.http.rates import Rates
 from api.http.responses import problem_response
+from api.http.slow_bodies import Paced
 from api.http.standing import SECONDS, standing
 from api.settings import Settings
 

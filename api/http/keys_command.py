@@ -17,7 +17,7 @@ from api.db import Database
 from api.errors import ApiError
 from api.settings import Settings, has_token
 from api.tables.keys import ApiKey
-from rdrkd.process.sealing import own_folder
+from rdrkd.process.secret_hiding import own_folder
 from rdrkd.spec.problems import problems_of
 
 USAGE_ERROR = 2

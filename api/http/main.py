@@ -41,7 +41,6 @@ from api.http.document import document, methods_of
 from api.http.guard import MAX_BODY_BYTES, MAX_BODY_VALUES, Guard
 from api.http.idempotency import REPLAYED, Replayed
 from api.http.key_lookup import Lookup
-from api.http.pacing import TOO_SLOW
 from api.http.responses import problem_response
 from api.http.routes import (
     artifacts,
@@ -68,16 +67,17 @@ from api.http.routes import (
     workers,
 )
 from api.http.routes import resumable as uploads
+from api.http.slow_bodies import TOO_SLOW
 from api.http.versions import Versions
 from api.http.watch import Watch
 from api.queue import Doorbell
 from api.settings import Settings
 from api.storage import StorageUnreachable, open_storage
-from api.uploads.ledger.holding import Ledger
+from api.uploads.ledger.reservations import Ledger
 from api.webhooks.resolver import Resolver
 from api.webhooks.vault import Vault
 from rdrkd import __version__
-from rdrkd.process.sealing import own_folder
+from rdrkd.process.secret_hiding import own_folder
 from rdrkd.spec.problems import problems_of_errors, sentence
 
 log = logging.getLogger(__name__)

@@ -20,8 +20,8 @@ from api.settings import Settings
 from api.storage import CHUNK, Incoming, Storage, Stored, full_disk_told
 from api.tables.uploads import suffix_of
 from api.uploads.datasets.reading import AS_IT_IS, DIVIDE, KEEP, LENIENT, Words, check_keep, checked
-from api.uploads.ledger.holding import AHEAD, Held
-from rdrkd.spec.dividing import LONGEST
+from api.uploads.ledger.reservations import AHEAD, Held
+from rdrkd.spec.splitting import LONGEST
 
 FORM_OVERHEAD = 64 * 1024  # boundaries, part headers and the other fields
 LONGEST_BOUNDARY = 70  # bytes

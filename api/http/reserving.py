@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from api.errors import Overloaded
 from api.http.dependencies import at_database, settings_of
-from api.uploads.ledger.holding import Held, Ledger
+from api.uploads.ledger.reservations import Held, Ledger
 
 log = logging.getLogger(__name__)
 Also = Callable[[Session], object]

@@ -24,7 +24,7 @@ class Dataset(Upload, Base):
     version: Mapped[int | None]  # of its name; null: it has none
     same_content_as: Mapped[str | None] = mapped_column(String(40))  # id of an earlier version, as it was uploaded
     keep: Mapped[bool] = mapped_column(default=False, server_default=false())  # images that lose a box, if lenient
-    divide: Mapped[str | None] = mapped_column(String(200))  # how to divide what has no split (`rdrkd.spec.dividing`)
+    divide: Mapped[str | None] = mapped_column(String(200))  # how to divide what has no split (`rdrkd.spec.splitting`)
     lenient: Mapped[bool] = mapped_column(default=False, server_default=false())  # leave out what is at fault
     preview_key: Mapped[str | None] = mapped_column(String(300))  # where in the storage
     preview_sha256: Mapped[str | None] = mapped_column(String(64))

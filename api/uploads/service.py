@@ -20,7 +20,7 @@ from api.tables.datasets import Dataset
 from api.tables.models import Model, ModelFile
 from api.tables.shares import Share
 from api.uploads import dependents, model_versions
-from api.uploads.ledger.holding import Held
+from api.uploads.ledger.reservations import Held
 
 Row = TypeVar("Row", bound=Dataset | Model)
 

@@ -17,9 +17,9 @@ from sqlalchemy.orm import Session
 
 from api.db import Database
 from api.settings import Settings
-from api.webhooks import delivery
+from api.webhooks import delivery_rows
 from api.webhooks.client import Client
-from api.webhooks.delivery import Due
+from api.webhooks.delivery_rows import Due
 from api.webhooks.resolver import Resolver
 from api.webhooks.vault import Vault
 
@@ -79,7 +79,7 @@ class Sender:
                 log.info("re-encrypted the secrets of %d webhooks with the newest key", count)
             self._resealed = True
         under_way = list(self._under_way.values())
-        due = await self._ask(lambda session: delivery.claim(session, under_way))
+        due = await self._ask(lambda session: delivery_rows.claim(session, under_way))
         for message in due:
             self._under_way[asyncio.create_task(self._attempt(message))] = message
         return len(due)
@@ -101,7 +101,7 @@ class Sender:
         seconds = time.monotonic() - began
         log.info("%s attempt %d: %s", due.id, due.attempt, answer.status_code or answer.error)
         first, most = self.settings.webhooks_retry_seconds, self.settings.webhooks_disable_days
-        await self._ask(lambda session: delivery.settle(session, due, answer, seconds, first, most))
+        await self._ask(lambda session: delivery_rows.settle(session, due, answer, seconds, first, most))
 
     async def _ask(self, question: Callable[[Session], Result]) -> Result:
         def ask() -> Result:

@@ -15,7 +15,7 @@ from api.ownership import owner_of
 from api.pages import get_or_404, page
 from api.settings import Settings
 from api.tables.webhooks import Delivery, DeliveryAttempt, Webhook
-from api.webhooks import delivery
+from api.webhooks import delivery_rows
 from api.webhooks.addresses import AddressRefused, check_form, resolve
 from api.webhooks.resolver import Resolver
 from api.webhooks.schemas import WebhookChange, WebhookRequest
@@ -80,7 +80,7 @@ def change(session: Session, webhook_id: str, asked: WebhookChange) -> Webhook:
         row.disabled_at = row.disabled_reason = row.failing_since = None
     session.flush()
     if asked.enabled is False:
-        delivery.disable(session, webhook_id, "disabled by its owner")
+        delivery_rows.disable(session, webhook_id, "disabled by its owner")
         session.refresh(row)
     return row
 
@@ -94,7 +94,7 @@ def rotate(session: Session, webhook_id: str, vault: Vault) -> tuple[Webhook, st
     """Create a new secret; earlier ones also keep signing for a day. Raises `NotFound`."""
     row = get(session, webhook_id)
     secret, until = _new_secret(), (datetime.now(UTC) + timedelta(hours=OLD_HOURS)).isoformat()
-    signing = delivery.valid(row.secrets)
+    signing = delivery_rows.valid(row.secrets)
     old = [entry | {"until": entry["until"] or until} for entry in row.secrets if entry["secret"] in signing]
     row.secrets = [{"secret": vault.seal(secret), "until": None}, *old][:MOST_SECRETS]
     session.flush()

@@ -66,7 +66,7 @@ def report(
 ) -> None:
     """Write a run folder's report.html and report.png: which term did what, on one page."""
     environment.apply()
-    from rdrkd.diagnostics.report import write_report
+    from rdrkd.diagnostics.run_report import write_report
     from rdrkd.run_folder.names import RESOLVED
     from rdrkd.study.results import FILE
 

@@ -42,7 +42,7 @@ def reading_of(lenient: bool, keep: bool, divide: str | None) -> "Reading":
         BadParameter: the options contradict each other, or `--divide` is malformed.
     """
     from rdrkd.data.reading import Reading
-    from rdrkd.spec.dividing import Split
+    from rdrkd.spec.splitting import Split
 
     if keep and not lenient:
         raise typer.BadParameter("expected --keep with --lenient, got it alone", param_hint="--keep")

@@ -26,7 +26,7 @@ import rdrkd
 from rdrkd.cli import local_token
 from rdrkd.errors import RdrkdError
 from rdrkd.events import EXIT_DONE
-from rdrkd.process.sealing import hand_over, own_folder, seal
+from rdrkd.process.secret_hiding import hand_over, own_folder, seal
 from rdrkd.process.supervised import Supervised
 
 CHILDREN = {

@@ -19,7 +19,7 @@ from rdrkd.data.ignored import ignored_among
 from rdrkd.data.images import ImageFault, decode, quiet_decoders
 from rdrkd.errors import DatasetError, Problem
 from rdrkd.files import file_sha256
-from rdrkd.grouping import Grouped
+from rdrkd.problem_grouping import Grouped
 
 MOST_PROBLEMS = 100
 _INSIDE = 0.8  # least share of a box that is in its image

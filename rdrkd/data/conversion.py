@@ -13,7 +13,7 @@ from rdrkd.data.frames import Frame
 from rdrkd.data.images import ImageFault, size_of
 from rdrkd.data.names import folded, relative_names
 from rdrkd.errors import Problem
-from rdrkd.spec.dividing import Split
+from rdrkd.spec.splitting import Split
 
 _NEW = ".converted"
 _LONGEST_NAME = 255  # bytes of a file's name on Linux' and Macs' disks

@@ -32,7 +32,7 @@ class Dataset:
         sha256: of the archive's bytes; of a folder, over the names and bytes of all images, labels and annotations.
         scaling: the range by which images of more than 8 bits a channel are scaled; None where there are none.
         notes: what was odd about the layout and passed over, a sentence each.
-        divide: how its owner has divided an upload without a split (`rdrkd.spec.dividing`), in writing; else None.
+        divide: how its owner has divided an upload without a split (`rdrkd.spec.splitting`), in writing; else None.
     """
 
     root: Path

@@ -15,7 +15,7 @@ from rdrkd.data.recognition import class_lists, recognise
 from rdrkd.data.text_files import first_line
 from rdrkd.errors import DatasetError
 from rdrkd.file_signatures import head_of, placeholder
-from rdrkd.spec.dividing import HOW, Split
+from rdrkd.spec.splitting import HOW, Split
 
 WORDS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",

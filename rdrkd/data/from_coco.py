@@ -12,7 +12,7 @@ from rdrkd.data.formats import SplitAt, json_files, one_each, split_of, splits_i
 from rdrkd.data.frames import Frame
 from rdrkd.data.layout import images_in
 from rdrkd.data.names import ImageNames, Rank
-from rdrkd.spec.dividing import Split
+from rdrkd.spec.splitting import Split
 
 
 def sources(folder: Path, faults: Faults, split: Split | None) -> tuple[tuple[str, ...], Iterator[Source]]:

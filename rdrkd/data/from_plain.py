@@ -14,7 +14,7 @@ from rdrkd.data.names import relative_names
 from rdrkd.data.recognition import CLASSES
 from rdrkd.data.text_files import text_of
 from rdrkd.errors import DatasetError
-from rdrkd.spec.dividing import Split
+from rdrkd.spec.splitting import Split
 
 _MOST_BYTES = 1 << 20
 

@@ -8,7 +8,7 @@ from rdrkd.data.conversion import Source, divided
 from rdrkd.data.data_yaml import SPLITS
 from rdrkd.data.faults import Faults
 from rdrkd.data.formats import one_each, splits_in, visdrone_folders
-from rdrkd.spec.dividing import Split
+from rdrkd.spec.splitting import Split
 
 
 def sources(folder: Path, faults: Faults, split: Split | None) -> tuple[tuple[str, ...], Iterator[Source]]:

@@ -19,7 +19,7 @@ from rdrkd.data.voc_lists import read_lists
 from rdrkd.data.voc_matching import Matching
 from rdrkd.errors import DatasetError, Problem
 from rdrkd.file_signatures import head_of, placeholder
-from rdrkd.spec.dividing import Split, needed
+from rdrkd.spec.splitting import Split, needed
 
 Pair = tuple[Path, Annotation]  # an image and what is said of it
 

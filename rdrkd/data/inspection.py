@@ -16,7 +16,7 @@ from rdrkd.data.reading import Reading
 from rdrkd.data.uploads import Settled, reopened, settle
 from rdrkd.errors import DatasetError, DiskFullError, Problem
 from rdrkd.files import file_sha256
-from rdrkd.grouping import Grouped
+from rdrkd.problem_grouping import Grouped
 from rdrkd.suffixes import archive_suffix
 
 Report = dict[str, Any]

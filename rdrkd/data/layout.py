@@ -11,7 +11,7 @@ from rdrkd.data.images import is_image
 from rdrkd.data.places import is_foreign, is_inside, is_plain, resolved
 from rdrkd.errors import Problem
 from rdrkd.files import files_below
-from rdrkd.spec.dividing import HOW
+from rdrkd.spec.splitting import HOW
 
 
 @dataclass(frozen=True)

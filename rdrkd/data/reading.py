@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
-from rdrkd.spec.dividing import Split
+from rdrkd.spec.splitting import Split
 
 LENIENT = ".lenient"  # what tells the unpacked folder of a lenient look from that of a strict one
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rdrkd.data.text_files import first_line
 from rdrkd.file_signatures import head_of
-from rdrkd.spec.dividing import HOW
+from rdrkd.spec.splitting import HOW
 
 CLASSES = "classes.txt"  # class names by line, as Label Studio and labelImg write them
 _LOOKED_AT = 50  # files of a kind

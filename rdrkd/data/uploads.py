@@ -11,7 +11,7 @@ from rdrkd.data.faults import Faults
 from rdrkd.data.formats import Format
 from rdrkd.data.pixels import Scaling
 from rdrkd.errors import DatasetError, Problem
-from rdrkd.spec.dividing import Split
+from rdrkd.spec.splitting import Split
 
 _CONVERTED = {Format.COCO: from_coco, Format.VISDRONE: from_visdrone, Format.VOC: from_voc}
 

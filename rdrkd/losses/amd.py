@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from rdrkd.losses.attention import spatial_attention
 from rdrkd.losses.context import Context, Output, level_name
-from rdrkd.losses.generation import generation_block, generative_loss, rebuild
+from rdrkd.losses.generation_block import generation_block, generative_loss, rebuild
 from rdrkd.spec.losses import Amd
 
 

@@ -26,7 +26,7 @@ from rdrkd.boxes import Regions, object_areas, visibility
 from rdrkd.losses.attention import channel_attention, spatial_attention
 from rdrkd.losses.channels import deviation
 from rdrkd.losses.context import Context, Output, Unaligned, level_name
-from rdrkd.losses.generation import Form, generation_block, rebuild
+from rdrkd.losses.generation_block import Form, generation_block, rebuild
 from rdrkd.spec.losses import Regenerated
 
 

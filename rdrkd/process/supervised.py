@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rdrkd.process.die_with_parent import follow_parent
-from rdrkd.process.sealing import hand_over
+from rdrkd.process.secret_hiding import hand_over
 
 LONGEST_PAUSE = 30.0  # before a child that keeps dying is started again, seconds
 

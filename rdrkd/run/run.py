@@ -13,7 +13,7 @@ import torch
 from rdrkd import __version__
 from rdrkd.data import Dataset, open_dataset
 from rdrkd.data.check import check
-from rdrkd.diagnostics.report import Reports
+from rdrkd.diagnostics.run_report import Reports
 from rdrkd.errors import FolderError, ModelError, StopRequested
 from rdrkd.evaluation.evaluate import evaluate
 from rdrkd.events import Progress, Resolved, Warn

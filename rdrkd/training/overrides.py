@@ -5,18 +5,18 @@ from typing import Any
 
 from rdrkd.process.devices import CPU
 from rdrkd.spec import TrainSettings
-from rdrkd.training import state
+from rdrkd.training import resume_state
 from rdrkd.training.plan import Plan
 from rdrkd.ultralytics_adapter import LOGGER, RANK
 
 
-def batch_of(plan: Plan, resume: state.Found | None) -> int:
+def batch_of(plan: Plan, resume: resume_state.Found | None) -> int:
     """Images per step, on all ranks together: as asked, or as few as the memory allowed before the run was stopped."""
     return (resume and resume.batch) or plan.settings.batch
 
 
 def overrides(
-    plan: Plan, data: Path, run_dir: Path, devices: tuple[str, ...], resume: state.Found | None
+    plan: Plan, data: Path, run_dir: Path, devices: tuple[str, ...], resume: resume_state.Found | None
 ) -> dict[str, Any]:
     """Return the settings by their names in Ultralytics."""
     LOGGER.setLevel("INFO" if RANK < 1 else "ERROR")

@@ -16,13 +16,13 @@ def train(order_text: str, reporter: Reporter) -> dict[str, Any]:
     """Carry an order out, its JSON given; the reporter is rank 0's to use."""
     from torch.distributed import destroy_process_group
 
-    from rdrkd.training import state
+    from rdrkd.training import resume_state
     from rdrkd.training.ranks import Order
     from rdrkd.training.train import train_here
     from rdrkd.ultralytics_adapter import RANK
 
     order = Order.model_validate_json(order_text)
-    resume = None if order.resume is None else state.of(order.run_dir, order.resume)
+    resume = None if order.resume is None else resume_state.of(order.run_dir, order.resume)
     mine = reporter if RANK == 0 else Silent()
     devices = ",".join(order.devices)
     best_epoch = train_here(order.plan.load(), order.data, order.run_dir, mine, devices, resume, order.part)

@@ -10,7 +10,7 @@ from rdrkd.events import Calibrated, Warn
 from rdrkd.process.devices import devices_of
 from rdrkd.reporter import Reporter
 from rdrkd.run_folder import checkpoint_files
-from rdrkd.training import parallel, ranks, state
+from rdrkd.training import parallel, ranks, resume_state
 from rdrkd.training.overrides import batch_of
 from rdrkd.training.part import WHOLE, Part, Trained
 from rdrkd.training.plan import Plan
@@ -37,7 +37,7 @@ def train(
         RdrkdError: the training failed, here or on the rank that failed first; StopRequested when the reporter asked.
     """
     devices = devices_of(device)
-    found = state.newest(run_dir, reporter)
+    found = resume_state.newest(run_dir, reporter)
     if found is not None and (found.part != part.name or found.finished):
         saved = found.state()
         trained = Trained.of(saved)
@@ -64,7 +64,7 @@ def _after(plan: Plan, part: Part, before: Trained) -> tuple[Plan, Part]:
     return replace(plan, settings=settings), part.model_copy(update={"earlier": before})
 
 
-def _begin(found: state.Found, run_dir: Path) -> None:
+def _begin(found: resume_state.Found, run_dir: Path) -> None:
     """Bring a run folder to the end of the part before, and free the memory that this one took."""
     checkpoint_files.copy(found.folder, run_dir, checkpoint_files.OF_TRAINING)
     gc.collect()  # a trainer is part of reference cycles
@@ -72,7 +72,7 @@ def _begin(found: state.Found, run_dir: Path) -> None:
         torch.cuda.empty_cache()
 
 
-def _finished(found: state.Found, trained: Trained, run_dir: Path, reporter: Reporter) -> int | None:
+def _finished(found: resume_state.Found, trained: Trained, run_dir: Path, reporter: Reporter) -> int | None:
     """Bring a run folder up to its last checkpoint, and return the best epoch."""
     checkpoint_files.copy(found.folder, run_dir, checkpoint_files.OF_TRAINING)
     if trained.weights is not None:
@@ -80,7 +80,7 @@ def _finished(found: state.Found, trained: Trained, run_dir: Path, reporter: Rep
     return trained.best_epoch
 
 
-def _changed(found: state.Found, devices: int) -> Warn:
+def _changed(found: resume_state.Found, devices: int) -> Warn:
     """Return the warning, with the first epoch that it is of: none is being trained yet."""
     done = int(found.folder.name)
     before = "epoch 1 was" if done == 1 else f"epochs 1 to {done} were"
@@ -98,7 +98,7 @@ def train_here(
     run_dir: Path,
     reporter: Reporter,
     device: str | None,
-    resume: state.Found | None,
+    resume: resume_state.Found | None,
     part: Part = WHOLE,
 ) -> int | None:
     """Train in this process, which may be one of several ranks; arguments as `Trainer`'s."""

@@ -16,7 +16,7 @@ import torch
 from rdrkd.collectives import mean
 from rdrkd.data.loaded import loaded
 from rdrkd.diagnostics.findings import Findings
-from rdrkd.diagnostics.report import Reports
+from rdrkd.diagnostics.run_report import Reports
 from rdrkd.distillation.distiller import Distiller
 from rdrkd.distillation.schedule import factor
 from rdrkd.errors import StopRequested
@@ -27,16 +27,16 @@ from rdrkd.models.pairs import check_pair
 from rdrkd.process.devices import CPU, devices_of
 from rdrkd.reporter import Reporter
 from rdrkd.run_folder import checkpoint_files, checkpoints
-from rdrkd.training import parallel, state
+from rdrkd.training import parallel, resume_state
 from rdrkd.training.clipping import clip
 from rdrkd.training.epoch_events import Dated, Telling
 from rdrkd.training.loading import EpochOrder, Seeded, seed_everything, training_loader
+from rdrkd.training.nan_rollback import recover
 from rdrkd.training.overrides import overrides
 from rdrkd.training.panel import Panel, PanelValidator
 from rdrkd.training.part import WHOLE, Part
 from rdrkd.training.plan import Plan
 from rdrkd.training.precision import dtype_of, scaler
-from rdrkd.training.recovery import recover
 from rdrkd.ultralytics_adapter import (
     RANK,
     DetectionModel,
@@ -68,7 +68,7 @@ class Trainer(DetectionTrainer):
         run_dir: Path,
         reporter: Reporter,
         device: str | None = None,
-        resume: state.Found | None = None,
+        resume: resume_state.Found | None = None,
         part: Part = WHOLE,
     ) -> None:
         self.plan, self.run_dir, self.reporter, self._resume = plan, run_dir, Dated(reporter), resume
@@ -185,7 +185,7 @@ class Trainer(DetectionTrainer):
                 checkpoint_files.clear(self.run_dir, self.part.name)
             return
         saved = self._resume.state()  # large: nothing keeps it
-        state.restore(self, saved)
+        resume_state.restore(self, saved)
         self.start_epoch = saved["epoch"]
         self.train_loader.sampler.epoch = self.ordinal(self.start_epoch)
         self.last_step, self._gradients, self._resumed = saved["last_step"], saved["gradients"], True
@@ -249,7 +249,7 @@ class Trainer(DetectionTrainer):
         return True
 
     def _fill(self, folder: Path) -> None:
-        state.write(state.capture(self), folder / checkpoints.STATE)
+        resume_state.write(resume_state.capture(self), folder / checkpoints.STATE)
         checkpoint_files.copy(self.run_dir, folder, checkpoint_files.CARRIED)
 
     def _handle_nan_recovery(self, epoch: int) -> bool:

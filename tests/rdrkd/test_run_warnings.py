@@ -8,7 +8,7 @@ import pytest
 
 from rdrkd import run_warnings
 from rdrkd.data import Dataset
-from rdrkd.diagnostics.report import write_report
+from rdrkd.diagnostics.run_report import write_report
 from rdrkd.events import Warn
 from rdrkd.reporter import Memory
 from rdrkd.run import early_warnings

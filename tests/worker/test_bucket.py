@@ -13,7 +13,7 @@ from api.storage import open_storage
 from api.storage.bucket import BucketStorage
 from api.tables.states import Status
 from api.tables.uploads import UploadStatus
-from rdrkd.process import confinement
+from rdrkd.process import trainer_sandbox
 from tests.s3 import ACCESS_KEY, S3, SECRET
 from tests.servers import Backend
 from tests.worker.conftest import TRAINER, Rows, settings_for
@@ -95,7 +95,9 @@ sys.exit(3)
 """
 
 
-@pytest.mark.skipif(confinement.supported() < 3, reason="this kernel's Landlock does not keep files from truncation")
+@pytest.mark.skipif(
+    trainer_sandbox.supported() < 3, reason="this kernel's Landlock does not keep files from truncation"
+)
 def test_a_trainer_cannot_change_what_it_is_given(place: Workplace, rows: Rows, tmp_path: Path) -> None:
     script = tmp_path / "changes.py"
     script.write_text(CHANGES)

@@ -13,7 +13,7 @@ from api.jobs.workers import service
 from api.queue import TRAIN
 from tests.worker.conftest import until
 from worker.health import complaint, is_connected, own_complaint
-from worker.heartbeat import Beating
+from worker.presence import Beating
 from worker.workplace import Workplace
 
 
@@ -40,7 +40,7 @@ def test_connection_is_seen_and_its_loss_too(broker: socket.socket) -> None:
 SEALED = """
 import os, socket, sys, time
 import psutil
-from rdrkd.process.sealing import seal
+from rdrkd.process.secret_hiding import seal
 from worker.health import complaint
 port, connects = int(sys.argv[1]), sys.argv[2] == "connects"
 ready, say = os.pipe()

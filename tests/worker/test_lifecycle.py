@@ -21,7 +21,7 @@ from api.tables.uploads import UploadStatus
 from rdrkd.events import Epoch, Progress
 from rdrkd.reasons import Reason
 from tests.worker.conftest import Rows
-from worker import checkpoints
+from worker import checkpoint_transfer
 from worker.workplace import Workplace
 
 
@@ -173,7 +173,7 @@ def test_checkpoints_of_an_attempt_that_had_to_start_anew_are_the_newest(place: 
     move(place, lifecycle.publish, second, [Published(1, "state.pt", "jobs/2-1", "0" * 64, 3)])
     assert move(place, lifecycle.prune, second, Retention(last=2)) == ["jobs/1-9"]
     with place.database.transaction() as session:
-        kept = [(files[0].attempt, files[0].epoch) for files in checkpoints.all_of(session, job_id)]
+        kept = [(files[0].attempt, files[0].epoch) for files in checkpoint_transfer.all_of(session, job_id)]
     assert kept == [(2, 1), (1, 10)]
 
 

@@ -47,7 +47,7 @@ from api.storage import Storage, Stored, full_disk_told
 from api.storage.media import OPAQUE
 from api.tables.jobs import Artifact
 from api.tables.models import Model
-from api.uploads.ledger.holding import Held
+from api.uploads.ledger.reservations import Held
 from api.uploads.ledger.service import check_room
 from api.uploads.models import service
 from api.uploads.models.schemas import Alias, ModelView, Registration

@@ -12,7 +12,7 @@ from api.http.reserving import Reserving
 from api.http.routes.resumable_headers import version_of
 from api.storage import CHUNK, full_disk_told
 from api.storage.partial_uploads import Busy, Partial
-from api.uploads.ledger.holding import AHEAD
+from api.uploads.ledger.reservations import AHEAD
 from api.uploads.resumable import service
 from api.uploads.resumable.completion import hash_if_whole
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from api.tables.datasets import Dataset
-from rdrkd.spec.dividing import LONGEST, Split
 from rdrkd.spec.references import TEXT
+from rdrkd.spec.splitting import LONGEST, Split
 
 LENIENT = "leave out faulty images, label lines and annotations, and list them, instead of rejecting the dataset"
 KEEP = "with `lenient`: keep an image that loses one of its boxes; by default the image is left out too"
@@ -19,7 +19,7 @@ DIVIDE = (
 
 @dataclass(frozen=True)
 class Words:
-    """What the owner says of how to read it; `divide` is a `rdrkd.spec.dividing.Split` in writing."""
+    """What the owner says of how to read it; `divide` is a `rdrkd.spec.splitting.Split` in writing."""
 
     lenient: bool = False
     keep: bool = False

@@ -9,7 +9,7 @@ import pytest
 
 from api.db import new_id, now
 from api.tables.webhooks import Delivery, Webhook
-from api.webhooks.delivery import OF_OWNER, SLOTS, Candidate, choose
+from api.webhooks.delivery_rows import OF_OWNER, SLOTS, Candidate, choose
 from api.webhooks.resolver import Resolver
 from tests.api.conftest import Service, Start, listening
 from tests.api.webhooks.conftest import INSIDE, MakeSender, Receiver

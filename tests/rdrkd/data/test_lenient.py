@@ -17,7 +17,7 @@ from rdrkd.data.scenes import write_scenes
 from rdrkd.data.yolo import label_path
 from rdrkd.errors import DatasetError, Problem
 from rdrkd.run.inspection import inspect
-from rdrkd.spec.dividing import Split
+from rdrkd.spec.splitting import Split
 from tests.rdrkd.data.crafted import make_dataset, make_image, zip_up
 from tests.rdrkd.data.test_layouts import small
 

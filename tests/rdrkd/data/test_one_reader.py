@@ -20,7 +20,7 @@ from rdrkd.data.check import check, examine
 from rdrkd.data.reading import Reading
 from rdrkd.errors import DatasetError
 from rdrkd.run.inspection import inspect
-from rdrkd.spec.dividing import Split
+from rdrkd.spec.splitting import Split
 from tests.rdrkd.data.crafted import make_dataset, zip_up
 from tests.rdrkd.data.loading import load, truth
 from tests.shared import find

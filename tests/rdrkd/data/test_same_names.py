@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rdrkd.data import open_dataset
 from rdrkd.data.reading import Reading
 from rdrkd.run.inspection import inspect
-from rdrkd.spec.dividing import Split
+from rdrkd.spec.splitting import Split
 from tests.rdrkd.data.crafted import make_image, zip_up
 
 WIDTH, HEIGHT = 48, 40

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rdrkd.data.reading import Reading
-from rdrkd.spec.dividing import Split
+from rdrkd.spec.splitting import Split
 from tests.rdrkd.data.crafted import YAML, make_dataset, make_image, zip_up
 from tests.rdrkd.data.loading import the_same_everywhere
 

@@ -12,7 +12,7 @@ from rdrkd.events import Calibrated, Epoch
 from rdrkd.reporter import Memory
 from rdrkd.run.run import Inputs, run
 from rdrkd.spec import JOB_SPEC, Calibration
-from rdrkd.training import state
+from rdrkd.training import resume_state
 from tests.rdrkd.training.conftest import TRAIN
 
 WEIGHTS = {"decoupled": 0.1, "responsive": 1.0, "regenerated": 0.0}
@@ -185,7 +185,7 @@ def test_the_chosen_weights_hold_and_stand_in_the_resolved_spec(
     first = next(event for event in memory.events if isinstance(event, Epoch)).diagnostics
     assert first["responsive/ratio"] == pytest.approx(2.0)
     assert first["decoupled/ratio"] == pytest.approx(0.5)
-    saved = state.read(tmp_path / "checkpoints" / "0002" / "state.pt")
+    saved = resume_state.read(tmp_path / "checkpoints" / "0002" / "state.pt")
     assert saved["distillation"]["weights"] == pytest.approx(chosen.weights)
 
 

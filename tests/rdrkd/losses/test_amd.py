@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from rdrkd.losses import build
 from rdrkd.losses.amd import AmdLevel, ChannelWeights, attention_mask
-from rdrkd.losses.generation import generative_loss
+from rdrkd.losses.generation_block import generative_loss
 from rdrkd.spec import Amd
 from tests.rdrkd.losses.contexts import WIDTHS, make_context
 from tests.rdrkd.losses.slow import slow_block

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from rdrkd.losses import build
-from rdrkd.losses.generation import generation_block, generative_loss
+from rdrkd.losses.generation_block import generation_block, generative_loss
 from rdrkd.losses.mgd import random_mask
 from rdrkd.spec import Mgd
 from tests.rdrkd.losses.contexts import WIDTHS, make_context

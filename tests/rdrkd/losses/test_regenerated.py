@@ -13,7 +13,7 @@ from rdrkd.boxes import rasterise, visibility
 from rdrkd.losses import build
 from rdrkd.losses.attention import channel_attention, spatial_attention
 from rdrkd.losses.channels import deviation
-from rdrkd.losses.generation import Form, generation_block
+from rdrkd.losses.generation_block import Form, generation_block
 from rdrkd.losses.regenerated import (
     ProcreateModules,
     RegeneratedTerm,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rdrkd.errors import PairError
-from rdrkd.losses import Context, LossTerm, Output, build, cwd, dkd, fgd, generation, nkd, pkd, wsld
+from rdrkd.losses import Context, LossTerm, Output, build, cwd, dkd, fgd, generation_block, nkd, pkd, wsld
 from rdrkd.losses.decoupled import decoupled_loss
 from rdrkd.losses.focal import class_loss
 from rdrkd.losses.regenerated import regenerated_loss
@@ -209,7 +209,7 @@ def test_the_comparators_pure_functions_detach_the_teacher_themselves() -> None:
     losses = [
         cwd.channel_loss(teacher, student),
         pkd.pearson_loss(teacher, student),
-        generation.generative_loss(teacher, student),
+        generation_block.generative_loss(teacher, student),
         fgd.focal_loss(teacher, student, mask),
         fgd.attention_loss(teacher, student),
         dkd.target_loss(*given).sum() + dkd.non_target_loss(*given).sum(),

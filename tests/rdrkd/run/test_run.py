@@ -18,7 +18,7 @@ from rdrkd.reporter import Memory
 from rdrkd.run.run import Inputs, run
 from rdrkd.run_folder import checkpoints
 from rdrkd.spec import JOB_SPEC, Decoupled, JobSpec, Recipe, TrainSettings
-from rdrkd.training import state
+from rdrkd.training import resume_state
 from rdrkd.training.plan import Plan
 from rdrkd.training.train import train as train_plan
 from tests.rdrkd.stopping import StopAfter
@@ -125,7 +125,7 @@ def test_checkpoints_hold_no_teacher_and_only_the_newest_two_stay(
     folder = distilled[0]
     kept = checkpoints.complete(folder)
     assert [path.name for path in kept] == ["0002", "0003"]
-    saved = state.read(kept[-1] / "state.pt")
+    saved = resume_state.read(kept[-1] / "state.pt")
     assert {key.split(".")[0] for key in saved["model"]} == {"student_model", "projector"}
     assert saved["finished"]
     assert {path.name for path in kept[-1].iterdir()} == {
@@ -151,8 +151,8 @@ def test_a_stopped_run_goes_on_to_the_very_same_weights(
     again = run(distill(scenes, epochs=3), tmp_path, memory, inputs)
     assert [epoch.epoch for epoch in events(memory, Epoch)] == [2, 3]
     assert again["epochs"] == 3
-    one = state.read(straight / "checkpoints" / "0003" / "state.pt")
-    two = state.read(tmp_path / "checkpoints" / "0003" / "state.pt")
+    one = resume_state.read(straight / "checkpoints" / "0003" / "state.pt")
+    two = resume_state.read(tmp_path / "checkpoints" / "0003" / "state.pt")
     for part in ("model", "ema"):
         for key, value in one[part].items():
             torch.testing.assert_close(two[part][key], value, rtol=1e-5, atol=1e-6, msg=f"{part} {key}")
@@ -211,7 +211,7 @@ def test_calibrated_weights_stand_in_the_resolved_spec_when_only_the_evaluation_
         run(spec, tmp_path, StopAfter(1), inputs)
     run(spec, tmp_path, Memory(), inputs)
     (term,) = json.loads((tmp_path / "resolved_spec.json").read_text())["distillation"]["losses"]
-    saved = state.read(tmp_path / "checkpoints" / "0001" / "state.pt")
+    saved = resume_state.read(tmp_path / "checkpoints" / "0001" / "state.pt")
     assert term["weight"] == pytest.approx(saved["distillation"]["weights"]["decoupled"])
     assert term["weight"] != 0.1
 
@@ -407,7 +407,7 @@ def test_a_run_recovers_from_a_loss_that_is_not_finite_at_most_three_times(
     # where the run goes on, the probe of its second epoch finds that a teacher of noise drowns the task
     assert warnings == [("nan_recovery", 2)] * recoveries + [("term_drowns_task", 2)] * (after == 1)
     assert [epoch.epoch for epoch in events(reporter, Epoch)] == ([1, 2] if after == 1 else [1])
-    newest = state.newest(tmp_path, reporter)
+    newest = resume_state.newest(tmp_path, reporter)
     assert newest is not None
     assert all(value.isfinite().all() for value in newest.state()["model"].values())
 

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from rdrkd.errors import SpecError
 from rdrkd.spec import JOB_SPEC, RUN_SPEC, TERMS, Distill
-from rdrkd.spec.dividing import Split
 from rdrkd.spec.forms import words_of
 from rdrkd.spec.problems import problems_of
+from rdrkd.spec.splitting import Split
 from rdrkd.spec.study import Study
 from rdrkd.spec.training import TrainSettings
 from rdrkd.study.specfile import read_study

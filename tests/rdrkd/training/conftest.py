@@ -10,7 +10,7 @@ from rdrkd.data import Dataset
 from rdrkd.models import load_weights
 from rdrkd.reporter import Memory
 from rdrkd.spec import Distillation, TrainSettings
-from rdrkd.training import state
+from rdrkd.training import resume_state
 from rdrkd.training.plan import Plan
 from rdrkd.training.precision import precision
 from rdrkd.training.trainer import Trainer
@@ -42,7 +42,7 @@ def begin(dataset: Dataset, teacher_path: Path, tmp_path: Path) -> Begin:
             Distillation.model_validate(distillation or {}).recipe,
         )
         reporter = reporter or Memory()
-        return Trainer(plan, folder / "data.yaml", folder, reporter, device, state.newest(folder, reporter))
+        return Trainer(plan, folder / "data.yaml", folder, reporter, device, resume_state.newest(folder, reporter))
 
     return build
 
@@ -51,7 +51,7 @@ def finish(trainer: Trainer) -> dict[str, Any]:
     """Train to the end; give the newest state."""
     with precision(trainer.dtype):
         trainer.train()
-    found = state.newest(trainer.run_dir, trainer.reporter)
+    found = resume_state.newest(trainer.run_dir, trainer.reporter)
     assert found is not None
     return found.state()
 

@@ -18,7 +18,7 @@ from rdrkd.reporter import Memory
 from rdrkd.run.run import Inputs, run
 from rdrkd.run_folder import checkpoints
 from rdrkd.spec import Distillation
-from rdrkd.training import state
+from rdrkd.training import resume_state
 from rdrkd.ultralytics_adapter import YOLO
 from tests.rdrkd.lively import lively
 from tests.rdrkd.stopping import StopAfter
@@ -147,5 +147,5 @@ def test_two_ranks_have_the_same_mappers(scenes: Path, teacher: Path, tmp_path: 
     result = run(spec, tmp_path / "run", memory, Inputs(teacher=teacher, device=TWO))
     assert result["epochs"] == 2  # at the end of each the ranks compare all that they train
     assert all(event.losses["crosskd"] > 0 for event in memory.events if isinstance(event, Epoch))
-    saved = state.read(checkpoints.complete(tmp_path / "run")[-1] / checkpoints.STATE)
+    saved = resume_state.read(checkpoints.complete(tmp_path / "run")[-1] / checkpoints.STATE)
     assert len(mappers(saved)) == 3

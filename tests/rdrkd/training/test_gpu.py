@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rdrkd.errors import StopRequested
-from rdrkd.training import state
+from rdrkd.training import resume_state
 from tests.rdrkd.stopping import StopAfter
 from tests.rdrkd.training.conftest import Begin, finish, losses
 
@@ -57,7 +57,9 @@ def test_a_resume_with_loader_processes_is_the_same_training(begin: Begin, tmp_p
     resumed = finish(begin(folder=tmp_path / "cut", **settings))
     for key, value in straight["model"].items():  # some kernels of a GPU are not deterministic
         torch.testing.assert_close(resumed["model"][key], value, rtol=1e-2, atol=1e-3, msg=key)
-    assert state.read(tmp_path / "cut" / "checkpoints" / "0004" / "state.pt")["last_step"] == straight["last_step"]
+    assert (
+        resume_state.read(tmp_path / "cut" / "checkpoints" / "0004" / "state.pt")["last_step"] == straight["last_step"]
+    )
 
 
 def test_a_batch_that_does_not_fit_is_halved(begin: Begin) -> None:

@@ -42,7 +42,7 @@ from rdrkd.reporter import Memory
 from rdrkd.run.run import Inputs, run
 from rdrkd.run_folder import checkpoints
 from rdrkd.spec import JOB_SPEC, Calibration, Distillation, JobSpec, Recipe, TrainSettings
-from rdrkd.training import ranks, state
+from rdrkd.training import ranks, resume_state
 from rdrkd.training.plan import Plan, WrittenPlan
 from rdrkd.training.train import train
 from tests.rdrkd.stopping import StopAfter
@@ -186,7 +186,7 @@ def test_two_ranks_train_one_student(trained: tuple[Path, Memory, dict[str, Any]
     assert [json.loads(line)["epoch"] for line in (folder / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3]
     assert [event.epoch for event in of(memory, Checkpoint)] == [1, 2, 3]
     assert [path.name for path in checkpoints.complete(folder)] == ["0002", "0003"]
-    saved = state.read(folder / "checkpoints" / "0003" / "state.pt")
+    saved = resume_state.read(folder / "checkpoints" / "0003" / "state.pt")
     assert saved["ranks"] == 2
     assert {key.split(".")[0] for key in saved["model"]} == {"student_model", "projector"}, "nothing of the wrapper"
 
@@ -205,7 +205,7 @@ def test_a_stopped_run_goes_on_to_the_very_same_weights(
     assert "devices_changed" not in [warning.code for warning in of(memory, Warn)]
     assert [epoch.epoch for epoch in of(memory, Epoch)] == [2, 3]
     assert again["epochs"] == 3
-    one, two = (state.read(folder / "checkpoints" / "0003" / "state.pt") for folder in (trained[0], tmp_path))
+    one, two = (resume_state.read(folder / "checkpoints" / "0003" / "state.pt") for folder in (trained[0], tmp_path))
     for part in ("model", "ema"):
         for key, value in one[part].items():
             torch.testing.assert_close(two[part][key], value, rtol=1e-5, atol=1e-6, msg=f"{part} {key}")
@@ -225,7 +225,7 @@ def test_a_run_goes_on_with_the_devices_that_are_left_and_says_so(
     (told,) = [warning for warning in of(memory, Warn) if warning.code == "devices_changed"]
     assert told.message.startswith("epochs 1 to 2 were trained on 2 devices, from epoch 3 on it is 1: ")
     assert told.epoch == 3
-    assert state.read(folder / "checkpoints" / "0003" / "state.pt")["ranks"] == 1
+    assert resume_state.read(folder / "checkpoints" / "0003" / "state.pt")["ranks"] == 1
 
 
 @pytest.mark.slow  # two ranks start, three times
@@ -243,12 +243,12 @@ def test_a_resume_is_exact_with_accumulated_gradients_calibration_and_loaders(
         folder.mkdir(exist_ok=True)
         order = ranks.Order.of(plan, tmp_path / "data.yaml", folder, ("cpu", "cpu"), resume)
         ranks.train(order, memory, WITH_LOADERS)
-        return state.read(folder / "checkpoints" / "0003" / "state.pt")
+        return resume_state.read(folder / "checkpoints" / "0003" / "state.pt")
 
     straight = train("straight", Memory())
     with pytest.raises(StopRequested):
         train("cut", StopAfter(1))
-    saved = state.read(tmp_path / "cut" / "checkpoints" / "0001" / "state.pt")
+    saved = resume_state.read(tmp_path / "cut" / "checkpoints" / "0001" / "state.pt")
     assert saved["gradients"], "some wait for their step"
     assert 0 < saved["distillation"]["calibration"]["measured"] < 6
     assert_same(straight, train("cut", Memory(), "0001"))

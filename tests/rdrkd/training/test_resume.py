@@ -18,7 +18,7 @@ from rdrkd.errors import ModelError, StopRequested
 from rdrkd.events import Epoch, Event
 from rdrkd.reporter import Memory
 from rdrkd.run_folder import checkpoints
-from rdrkd.training import state
+from rdrkd.training import resume_state
 from rdrkd.training.train import train
 from tests.rdrkd.stopping import StopAfter
 from tests.rdrkd.training.conftest import TRAIN, Begin, finish
@@ -134,7 +134,7 @@ def test_the_state_that_a_run_goes_on_from_does_not_stay_in_memory(begin: Begin,
     del trainer
     gc.collect()
     state_file = run_dir / "checkpoints" / "0001" / "state.pt"
-    looks = LooksForTheState(state.read(state_file)["model"]["student_model.model.0.conv.weight"].clone())
+    looks = LooksForTheState(resume_state.read(state_file)["model"]["student_model.model.0.conv.weight"].clone())
     train(plan, run_dir / "data.yaml", run_dir, looks, "cpu")
     assert looks.found == [0, 0]
 
@@ -142,12 +142,12 @@ def test_the_state_that_a_run_goes_on_from_does_not_stay_in_memory(begin: Begin,
 def test_a_state_of_another_format_is_refused(begin: Begin, tmp_path: Path) -> None:
     trainer = begin(folder=tmp_path / "run")
     finish(trainer)
-    saved = state.capture(trainer)
+    saved = resume_state.capture(trainer)
     with pytest.raises(ModelError, match="a resume state of format 2, got 1"):
-        state.restore(trainer, {**saved, "format": 1})
+        resume_state.restore(trainer, {**saved, "format": 1})
     saved["model"].popitem()
     with pytest.raises(ModelError, match="the resume state of this spec's network"):
-        state.restore(trainer, saved)
+        resume_state.restore(trainer, saved)
 
 
 @pytest.mark.slow  # three processes that import torch
@@ -182,7 +182,9 @@ def test_a_killed_process_goes_on_to_the_very_same_weights(scenes: Path, teacher
         child.wait()
     assert not (tmp_path / "cut" / "result.json").exists()
     subprocess.run(command(tmp_path / "cut"), env=environment, check=True, capture_output=True)
-    one, two = (state.read(tmp_path / name / "checkpoints" / "0006" / "state.pt") for name in ("straight", "cut"))
+    one, two = (
+        resume_state.read(tmp_path / name / "checkpoints" / "0006" / "state.pt") for name in ("straight", "cut")
+    )
     assert_same(one, two)
     results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("straight", "cut")]
     assert results[0]["metrics"] == results[1]["metrics"]

@@ -14,7 +14,7 @@ from rdrkd.data.reading import Reading
 from rdrkd.reporter import Memory
 from rdrkd.run.inspection import inspect
 from rdrkd.spec import TrainSettings
-from rdrkd.spec.dividing import Split
+from rdrkd.spec.splitting import Split
 from rdrkd.training.plan import Plan
 from rdrkd.training.trainer import Trainer
 from tests.rdrkd.data import test_dividing as divided

@@ -20,7 +20,7 @@ from api.db import Database, after_seconds
 from api.storage import FolderStorage
 from api.tables.ledger import Reservation
 from api.tables.resumable import ResumableUpload
-from api.uploads.ledger.holding import Ledger
+from api.uploads.ledger.reservations import Ledger
 from tests.api.access.test_quotas import small
 from tests.api.conftest import ZIP, Listen, Service, Start
 from tests.api.test_server import await_listening, environment, free_port

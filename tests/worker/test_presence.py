@@ -15,7 +15,7 @@ from rdrkd import __version__
 from tests.servers import Postgres
 from tests.worker.conftest import until
 from worker.devices import cpus, devices
-from worker.heartbeat import Beating
+from worker.presence import Beating
 from worker.workplace import Workplace
 
 TELLS = """#!/bin/sh
@@ -87,5 +87,5 @@ def test_a_tool_that_fails_is_no_device(driver: Path, says: str) -> None:
 
 
 def test_no_torch_is_loaded_for_that() -> None:
-    program = "import sys, worker.heartbeat; sys.exit('torch' in sys.modules)"
+    program = "import sys, worker.presence; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -12,12 +12,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from rdrkd.cli.main import app
-from rdrkd.diagnostics import report
+from rdrkd.diagnostics import run_report
 from rdrkd.diagnostics.axes import COLOURS, DASHES, MARKERS, draw
 from rdrkd.diagnostics.curves import panels
 from rdrkd.diagnostics.drawing import DARK
 from rdrkd.diagnostics.folder import read
-from rdrkd.diagnostics.report import Reports, write_report
+from rdrkd.diagnostics.run_report import Reports, write_report
 from rdrkd.diagnostics.tables import parts
 from rdrkd.diagnostics.verdict import CALLED, verdicts
 from rdrkd.diagnostics.words import number, way
@@ -59,7 +59,7 @@ def stopped(scenes: Path, teacher_path: Path, tmp_path_factory: pytest.TempPathF
     """A run of two epochs, stopped in its second."""
     folder = tmp_path_factory.mktemp("report") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "_SECONDS", 0.0)
+        patch.setattr(run_report, "_SECONDS", 0.0)
         spec, inputs = distill(scenes, name="small from large"), Inputs(teacher=teacher_path, device="cpu")
         with pytest.raises(StopRequested):
             run(spec, folder, StopAfter(1), inputs)
@@ -149,7 +149,7 @@ class BlocksTheReport(Memory):
 def test_a_report_that_cannot_be_written_is_a_warning_and_the_run_goes_on(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "_SECONDS", 0.0)
+    monkeypatch.setattr(run_report, "_SECONDS", 0.0)
     memory = BlocksTheReport(tmp_path)
     result = run(train(scenes, epochs=1), tmp_path, memory, Inputs(device="cpu"))
     assert result["epochs"] == 1
@@ -197,7 +197,7 @@ def test_a_report_that_fails_with_the_run_hides_no_reason(scenes: Path, tmp_path
 
 def test_a_training_draws_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, clock, drawn = write_folder(tmp_path, [epoch(1)]), [1000.0], []
-    monkeypatch.setattr(report.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(run_report.time, "monotonic", lambda: clock[0])
     reports, page = Reports(folder, Memory()), folder / "report.html"
     for clock[0] in (1000.0, 1029.0, 1031.0, 1060.0, 1062.0):
         reports.refresh()

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from api.db import after_seconds
 from api.tables.states import Status
 from api.tables.webhooks import Delivery, DeliveryStatus, Webhook
-from api.webhooks import client, delivery
+from api.webhooks import client, delivery_rows
 from api.webhooks.sender import Sender
 from tests.api.conftest import Service
 from tests.api.test_server import environment
@@ -117,18 +117,18 @@ def test_after_the_last_attempt_a_message_has_failed(service: Service, receiver:
     hook = make(service, receiver.url)
     receiver.answers = [500] * 99
     service.job(Status.FAILED)
-    for _ in range(delivery.MOST_ATTEMPTS + 2):
+    for _ in range(delivery_rows.MOST_ATTEMPTS + 2):
         at_once(one)
 
     [failed] = log(service, hook)
-    assert (failed["status"], len(failed["attempts"])) == ("failed", delivery.MOST_ATTEMPTS)
+    assert (failed["status"], len(failed["attempts"])) == ("failed", delivery_rows.MOST_ATTEMPTS)
 
 
 def test_pauses_grow_are_random_and_have_an_end() -> None:
-    pauses = [[delivery.pause(attempt, 10) for _ in range(50)] for attempt in range(1, 13)]
+    pauses = [[delivery_rows.pause(attempt, 10) for _ in range(50)] for attempt in range(1, 13)]
 
     for attempt, drawn in enumerate(pauses):
-        whole = min(10 * 3**attempt, delivery.LONGEST_PAUSE)
+        whole = min(10 * 3**attempt, delivery_rows.LONGEST_PAUSE)
         assert all(whole / 2 <= pause <= whole for pause in drawn)
         assert len(set(drawn)) > 1
 
@@ -167,14 +167,14 @@ def test_a_sender_that_wakes_up_late_changes_nothing(
     hook = make(each_service, receiver.url)
     each_service.job(Status.FAILED)
     with one.database.transaction() as session:
-        [late] = delivery.claim(session)
+        [late] = delivery_rows.claim(session)
     assert one.send_due() == 0  # it is held
     with one.database.transaction() as session:
         session.execute(update(Delivery).values(lease_until=after_seconds(-1)))
 
     assert one.send_due() == 1
     with one.database.transaction() as session:
-        delivery.settle(session, late, client.Answer(500, again=True), 1, 1, 1)
+        delivery_rows.settle(session, late, client.Answer(500, again=True), 1, 1, 1)
 
     [entry] = log(each_service, hook)
     assert (entry["status"], [attempt["number"] for attempt in entry["attempts"]]) == ("delivered", [2])
@@ -231,6 +231,6 @@ def test_the_log_is_kept_for_some_days(each_service: Service, receiver: Receiver
         oldest = session.scalars(select(Delivery).order_by(Delivery.id)).first()
         assert oldest is not None
         session.execute(update(Delivery).where(Delivery.id == oldest.id).values(finished_at=after_seconds(-31 * 86400)))
-        delivery.purge(session, 30)
+        delivery_rows.purge(session, 30)
 
     assert len(log(each_service, hook)) == 1

@@ -6,7 +6,7 @@ from typing import Any
 from rdrkd.collectives import from_first, total
 from rdrkd.errors import NanLossError
 from rdrkd.events import Warn
-from rdrkd.training import state
+from rdrkd.training import resume_state
 from rdrkd.ultralytics_adapter import RANK
 
 
@@ -31,7 +31,7 @@ def recover(trainer: Any, epoch: int) -> bool:
     trainer.reporter.emit(Warn(code="nan_recovery", message=message))
     trainer._model_train()
     recoveries = trainer.recoveries + 1
-    state.restore(trainer, found.state())
+    resume_state.restore(trainer, found.state())
     trainer.recoveries = recoveries
     trainer.scheduler.last_epoch = epoch - 1
     trainer.train_loader.reset()
@@ -39,12 +39,12 @@ def recover(trainer: Any, epoch: int) -> bool:
     return True
 
 
-def _newest(trainer: Any) -> state.Found | None:
+def _newest(trainer: Any) -> resume_state.Found | None:
     """Return the newest checkpoint that rank 0 can read, on every rank."""
-    found = state.newest(trainer.run_dir, trainer.reporter) if RANK < 1 else None
+    found = resume_state.newest(trainer.run_dir, trainer.reporter) if RANK < 1 else None
     if found is not None and found.part != trainer.part.name:  # the end of the part before: this one has none yet
         found = None
     name = from_first(None if found is None else found.folder.name)
     if RANK < 1 or name is None:
         return found
-    return state.of(trainer.run_dir, name)
+    return resume_state.of(trainer.run_dir, name)

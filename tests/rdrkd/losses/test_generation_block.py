@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rdrkd.losses import Context, Unaligned, build
-from rdrkd.losses.generation import Form, generation_block, rebuild
+from rdrkd.losses.generation_block import Form, generation_block, rebuild
 from rdrkd.spec import Amd, Mgd, Regenerated, Term
 from tests.rdrkd.losses.contexts import make_context
 

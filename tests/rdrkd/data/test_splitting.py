@@ -15,7 +15,7 @@ from rdrkd.data import open_dataset
 from rdrkd.data.reading import Reading
 from rdrkd.errors import DatasetError
 from rdrkd.run.inspection import inspect
-from rdrkd.spec.dividing import Split
+from rdrkd.spec.splitting import Split
 from tests.rdrkd.data.crafted import make_image, zip_up
 from tests.rdrkd.data.loading import load
 from tests.rdrkd.data.test_voc import thing, xml

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rdrkd.process import confinement
-from rdrkd.process.sealing import own_folder
+from rdrkd.process import trainer_sandbox
+from rdrkd.process.secret_hiding import own_folder
 
 ROOT = Path(__file__).resolve().parents[3]
 SECRET = "s3cret-7f3a"
@@ -19,7 +19,7 @@ SECRET = "s3cret-7f3a"
 PTRACE = {"SYS_PTRACE": 19, "SYS_ADMIN": 21, "PERFMON": 38}  # linux/capability.h
 _PR_CAPBSET_DROP = 24  # linux/prctl.h
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc and Landlock are Linux's")
-landlock = pytest.mark.skipif(not confinement.supported(), reason="this kernel has no Landlock")
+landlock = pytest.mark.skipif(not trainer_sandbox.supported(), reason="this kernel has no Landlock")
 
 
 def without_ptrace() -> None:
@@ -29,7 +29,7 @@ def without_ptrace() -> None:
 
 SEALED = """
 import os, sys, time
-from rdrkd.process.sealing import seal
+from rdrkd.process.secret_hiding import seal
 seal()
 print(os.environ["RDRKD_TOKEN"], os.environ["HARMLESS"], flush=True)
 time.sleep(60)
@@ -63,7 +63,7 @@ print(json.dumps({"taken": {name: what for name, what in found.items() if what},
 WORKER = """
 import sys
 from pathlib import Path
-from rdrkd.process.sealing import seal
+from rdrkd.process.secret_hiding import seal
 seal()
 from worker.process import Child
 data = Path(sys.argv[1])
@@ -139,7 +139,9 @@ print(subprocess.run(["cat", "way/x"], capture_output=True).returncode, len(os.l
 try: os.link("way/x", "d")
 except OSError as error: print(type(error).__name__)
 """
-    confined = confinement.Confinement([str(tmp_path / "hidden")], [], [str(home)]).of([sys.executable, "-c", program])
+    confined = trainer_sandbox.Confinement([str(tmp_path / "hidden")], [], [str(home)]).of(
+        [sys.executable, "-c", program]
+    )
 
     done = subprocess.run(confined, cwd=home, capture_output=True, text=True, timeout=60)
 
