@@ -49,7 +49,7 @@ HEADERS = {
     "Cache-Control": "private, no-cache",
 }
 MAX_BODY_BYTES = 2**20  # of a body that is no upload
-MAX_BODY_VALUES = 10_000  # of such a body, counted by its commas: each is parsed and checked on the event loop
+MAX_BODY_VALUES = 5_000  # of such a body, counted by its commas: each is parsed and checked on the event loop
 NO_CONTENT = "default-src 'none'; frame-ancestors 'none'"
 
 

@@ -21,7 +21,7 @@ _OURS = ("rdrkd.", "api.")
 _SHOWN = 80  # characters of a value that are repeated to the user
 _MOST = 100  # problems that are listed
 _MOST_ERRORS = 10 * _MOST  # of Pydantic's that are read: it lists several for a union, and may find one in every value
-_MOST_BESIDE = 200  # fields of an object for which a misspelt one is looked for
+_MOST_SUGGESTED = 10  # of these problems: to find a field with nearly the same name takes a millisecond
 
 
 class _Located(NamedTuple):
@@ -59,7 +59,8 @@ def problems_of_errors(errors: Sequence[Mapping[str, Any]], data: Any) -> list[P
         if len(problems) == _MOST:
             break
         if entry.member is None or entry.member not in unfit:
-            problems.append(Problem(_pointer(entry), sentence(entry.error, _beside(entry, data))))
+            beside = _beside(entry, data) if len(problems) < _MOST_SUGGESTED else None
+            problems.append(Problem(_pointer(entry), sentence(entry.error, beside)))
         elif entry.member[0] in hopeless:
             hopeless.remove(entry.member[0])
             problems.append(_no_member_fits(entry.member[0], located, data))
@@ -112,24 +113,22 @@ def _beside(entry: _Located, data: Any) -> frozenset[str]:
     node = data
     for step in entry.path[:-1]:
         node = node[step]
-    if not isinstance(node, Mapping) or len(node) > _MOST_BESIDE:
-        return frozenset()
-    return frozenset(map(str, node))
+    return frozenset(map(str, node)) if isinstance(node, Mapping) else frozenset()
 
 
-def sentence(error: Mapping[str, Any], beside: frozenset[str] = frozenset()) -> str:
+def sentence(error: Mapping[str, Any], beside: frozenset[str] | None = frozenset()) -> str:
     """Return what was expected and what came.
 
     Args:
         error: one of Pydantic's error dicts.
-        beside: names of the fields of the object that holds the value, for suggestions.
+        beside: names of the fields of the object that holds the value, for suggestions; None: without suggestions.
     """
     kind, context, came = error["type"], error.get("ctx", {}), error.get("input")
     if kind == "missing":
         return "expected this field, got nothing"
     if kind == "extra_forbidden":
         name = str(error["loc"][-1])
-        return f"unknown field `{name[:_SHOWN]}`{_suggestion(name, beside)}"
+        return f"unknown field `{name[:_SHOWN]}`{'' if beside is None else _suggestion(name, beside)}"
     if kind == "string_pattern_mismatch":
         return f"expected {words_of(context['pattern'])}, got {_short(came)}"
     if kind == "union_tag_invalid":
