@@ -153,7 +153,7 @@ def _look(teacher: DetectionModel, image: torch.Tensor, dtype: torch.dtype | Non
     with torch.autocast(image.device.type, dtype, enabled=dtype is not None):
         output, _ = forward(teacher, image.float(), decode=False)
     raw = branches(output)["one2many"]
-    low, high = decode_boxes(raw, teacher.stride).permute(0, 2, 1).chunk(2, dim=1)
+    low, high = decode_boxes(raw, teacher.stride.to(image.device)).permute(0, 2, 1).chunk(2, dim=1)
     decoded = torch.cat([(low + high) / 2, high - low, raw["scores"].float().sigmoid()], dim=1)
     (rows,) = non_max_suppression(decoded, USUAL, IOU, multi_label=True)
     return {"bboxes": rows[:, :4], "conf": rows[:, 4], "cls": rows[:, 5], "extra": rows[:, 6:]}
