@@ -188,9 +188,18 @@ def show_result(result: Mapping[str, Any], console: Console) -> None:
 def show_failure(event: events.Failed, console: Console) -> None:
     """Print why a run failed."""
     reason = "error" if event.reason is Reason.INTERNAL else event.reason.value  # "internal" says nothing to a person
-    console.print(f"[bold red]{reason}[/] {escape(event.message)}")
+    console.print(f"[bold red]{reason}[/] {escape(_without_repetition(event))}".rstrip())
     for problem in event.problems:
         console.print(f"  [bold]{escape(problem['where'] or '/')}[/] {escape(problem['detail'])}")
+
+
+def _without_repetition(event: events.Failed) -> str:
+    """Return the message without the first problem, which a message for a log line ends with and the list repeats."""
+    if not event.problems:
+        return event.message
+    where, detail = event.problems[0]["where"], event.problems[0]["detail"]
+    rest = event.message.removesuffix(detail)
+    return event.message if rest == event.message else rest.rstrip(": ").removesuffix(where).rstrip(": ")
 
 
 def show_inspection(report: Mapping[str, Any], console: Console) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from api.jobs.lifecycle import Ending
 from api.tables.states import Status
 from tests.api.conftest import Service
 from tests.api.console.conftest import Reader, reader_of
@@ -27,11 +28,13 @@ DOCUMENT: dict[str, Any] = {
 }  # fmt: skip
 
 
-def publish(service: Service, document: Any, folder: Path) -> str:
+def publish(service: Service, document: Any, folder: Path, ending: Ending | None = None) -> str:
     job = service.job(name="night flight")
     held = service.bring(job, Status.RUNNING)
     service.checkpoint(held, 1, folder)
     service.publish(held, 1, json.dumps(document).encode(), folder, "predictions.json")
+    if ending is not None:
+        service.finish(held, ending)
     return job
 
 
@@ -91,3 +94,16 @@ def test_a_job_without_them_says_so(open_service: Service) -> None:
 def test_only_its_owner_sees_them(closed: Service, tmp_path: Path) -> None:
     job = publish(closed, DOCUMENT, tmp_path)
     reader_of(closed, owner="alice", scope="read").get(f"/jobs/{job}/predictions", 404)
+
+
+@pytest.mark.parametrize(
+    ("ending", "says"), [(None, "at most every 30 s"), (Ending(Status.FAILED), "ended before its evaluation")]
+)
+def test_those_of_a_training_name_their_epoch_and_follow(
+    open_service: Service, tmp_path: Path, ending: Ending | None, says: str
+) -> None:
+    job = publish(open_service, DOCUMENT | {"epoch": 3}, tmp_path, ending)
+    shown = Reader(open_service.client).get(f"/jobs/{job}/predictions")
+    assert "The student after epoch 3" in shown
+    assert says in shown
+    assert 'hx-trigger="every ' in shown

@@ -2,10 +2,11 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from rdrkd import events
-from rdrkd.cli.console import People
+from rdrkd.cli.console import People, show_failure
 from rdrkd.reasons import Reason
 
 FIGURES = {"AP": 18.84, "AP50": 33.0, "AP75": 20.0, "AP_S": 9.5, "AP_M": 30.0, "AP_L": None}
@@ -91,3 +92,26 @@ def test_failures_name_the_field() -> None:
     problems = [{"where": "/train/lr0", "detail": "expected [less], got 11"}]
     text = shown(events.Failed(reason=Reason.SPEC_INVALID, message="refused [1]", problems=problems))
     assert text.split("\n")[:2] == ["spec_invalid refused [1]", "  /train/lr0 expected [less], got 11"]
+
+
+@pytest.mark.parametrize(
+    ("message", "headline"),
+    [
+        ("teacher and student do not fit: expected 3 classes, got 2", "teacher and student do not fit"),
+        ("/data/names: expected 3 classes, got 2", ""),
+        ("2 fields are refused", "2 fields are refused"),
+    ],
+)
+def test_a_failure_shows_each_problem_once(message: str, headline: str) -> None:
+    problems = [
+        {"where": "/data/names", "detail": "expected 3 classes, got 2"},
+        {"where": "/train/batch", "detail": "expected at least 1, got 0"},
+    ]
+    target = io.StringIO()
+    failed = events.Failed(reason=Reason.SPEC_INVALID, message=message, problems=problems)
+    show_failure(failed, Console(file=target, width=200))
+    assert [line.strip() for line in target.getvalue().splitlines()] == [
+        f"spec_invalid {headline}".strip(),
+        "/data/names expected 3 classes, got 2",
+        "/train/batch expected at least 1, got 0",
+    ]
