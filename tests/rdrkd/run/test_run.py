@@ -135,6 +135,8 @@ def test_checkpoints_hold_no_teacher_and_only_the_newest_two_stay(
         "metrics.jsonl",  # and no warnings: there were none
         "report.html",
         "report.png",
+        "predictions.json",  # of the student on its way, in four images
+        *(f"predictions-{place}.jpg" for place in range(1, 5)),
     }
     assert not list(folder.rglob("last.pt"))
 
