@@ -128,13 +128,12 @@ def test_checkpoints_hold_no_teacher_and_only_the_newest_two_stay(
     saved = resume_state.read(kept[-1] / "state.pt")
     assert {key.split(".")[0] for key in saved["model"]} == {"student_model", "projector"}
     assert saved["finished"]
-    assert {path.name for path in kept[-1].iterdir()} == {
+    reports = {"report.html", "report.png"}  # of trainings that take longer than 30 s
+    assert {path.name for path in kept[-1].iterdir()} - reports == {
         "state.pt",
         "student.pt",
         "student.safetensors",
         "metrics.jsonl",  # and no warnings: there were none
-        "report.html",
-        "report.png",
         "predictions.json",  # of the student on its way, in four images
         *(f"predictions-{place}.jpg" for place in range(1, 5)),
     }
