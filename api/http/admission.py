@@ -181,8 +181,18 @@ class Admission:
         self._requests.check()
 
     async def guard(self, work: Callable[[], T]) -> T:
-        """Run a small read that every request needs."""
-        return await self._guard.run(partial(self._database.read, work), refuse=False)
+        """Run a small read that every request needs.
+
+        Raises:
+            Unavailable: the database does not respond in time.
+        """
+        try:
+            async with asyncio.timeout(PATIENCE) as limit:
+                return await self._guard.run(partial(self._database.read, work), refuse=False)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise Unavailable(f"expected a response from the database within {PATIENCE:g} s, got none") from None
 
     async def follow(self, work: Callable[[], T]) -> T:
         """Run what one of those reads who follow jobs; their number is limited elsewhere."""

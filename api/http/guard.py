@@ -32,6 +32,7 @@ from api.errors import (
 from api.http import bounds, key_lookup
 from api.http.admission import Admission
 from api.http.key_lookup import Lookup
+from api.http.ongoing import Ongoing
 from api.http.rates import Rates
 from api.http.responses import problem_response
 from api.http.slow_bodies import Paced
@@ -83,7 +84,7 @@ class Guard:
     ) -> None:
         self._app, self._token, self._keys, self._uploads = app, token, keys, uploads
         self._local_token = local_token
-        self._admission = admission
+        self._admission, self._ongoing = admission, Ongoing()
         self._settings, self._rates = settings, Rates(settings)
         self._hosts = {host.lower() for host in settings.allowed_hosts}
 
@@ -107,6 +108,7 @@ class Guard:
             try:
                 if caller := await self._check(scope):
                     stack.enter_context(log_setup.about(key=caller.key))
+                    stack.enter_context(self._ongoing.of(caller.owner))
                 paced = Paced(receive, self._settings)
                 limited = paced if _is_one_of(scope["path"], self._uploads) else _limited(paced)
                 async with self._as_long_as_valid(scope, caller):

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.caller import Caller
 from api.db import Database
-from api.errors import TooManyWaiting
+from api.errors import TooManyWaiting, Unavailable
 from api.http.admission import Admission
 from api.tables.jobs import Job
 
@@ -119,7 +119,7 @@ class Watch:
             await asyncio.sleep(POLL_SECONDS)
             try:
                 versions = {} if self.closing else await self.admission.guard(partial(self._read, list(self._waiting)))
-            except SQLAlchemyError as error:  # waiting clients keep waiting
+            except (SQLAlchemyError, Unavailable) as error:  # waiting clients keep waiting
                 log.warning("the database does not respond: %s", error)
                 continue
             self.tick += 1

@@ -190,6 +190,21 @@ def test_nobody_waits_for_a_database_that_does_not_respond(
     asyncio.run(ask())
 
 
+def test_nor_does_anybody_wait_for_the_guard(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "PATIENCE", 0.5)
+    frozen = threading.Event()
+
+    async def ask() -> None:
+        places = Admission(database)
+        asked = [places.guard(lambda: frozen.wait(30)) for _ in range(3)]  # one is served, two are in line
+        answers = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 10)
+        assert [type(answer) for answer in answers] == [Unavailable] * 3
+        frozen.set()
+        assert await places.guard(lambda: True)
+
+    asyncio.run(ask())
+
+
 def test_transactions_of_two_processes_that_read_and_then_write_both_stand(tmp_path: Path) -> None:
     """Without the write lock at their beginning, one of them may fail or undo what the other one did."""
     url = f"sqlite:///{tmp_path}/rdrkd.db"

@@ -109,6 +109,33 @@ def test_all_addresses_together_leave_files_for_the_service(port: int) -> None:
     assert httpx2.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
 
 
+def test_one_owner_leaves_connections_to_others(port: int, remote: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    def key(owner: str, scope: str, **headers: str) -> str:
+        asked = {"name": "k", "owner": owner, "scope": scope}
+        return str(remote.client.post("/v1/api-keys", json=asked, headers=headers).json()["key"])
+
+    admin = key("root", "admin")
+    keys = [key(owner, "submit", Authorization=f"Bearer {admin}") for owner in ("ada", "bob")]
+    monkeypatch.setattr(BoundedProtocol, "most", 2)
+
+    def validate(address: str, key: str, body: bytes) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", port), source_address=(address, 0))
+        headers = f"Host: localhost\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+        connection.sendall(f"POST /v1/jobs/validate HTTP/1.1\r\n{headers}Content-Length: 2\r\n\r\n".encode() + body)
+        return connection
+
+    begun = [validate(f"127.0.0.{2 + n}", keys[0], b"{") for n in range(2)]
+    time.sleep(0.3)
+    for address, key, status in (("127.0.0.4", keys[0], b"503"), ("127.0.0.5", keys[1], b"422")):
+        with validate(address, key, b"{}") as connection:
+            assert connection.recv(12, socket.MSG_WAITALL) == b"HTTP/1.1 " + status
+    for connection in begun:
+        connection.close()
+    time.sleep(0.3)
+    with validate("127.0.0.2", keys[0], b"{}") as connection:  # its places are free again
+        assert connection.recv(12, socket.MSG_WAITALL) == b"HTTP/1.1 422"
+
+
 @pytest.fixture
 def download(remote: Service, tmp_path: Path) -> str:
     """Return the path of a download that no socket's buffers can hold."""

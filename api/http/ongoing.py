@@ -1,0 +1,35 @@
+"""Requests in progress, by owner: those of one owner hold no more than half of the connections."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from api.errors import Overloaded
+from api.http.connections import BoundedProtocol
+
+
+class Ongoing:
+    """Counts them; used by one event loop."""
+
+    def __init__(self) -> None:
+        self._requests: Counter[str] = Counter()
+
+    @contextmanager
+    def of(self, owner: str | None) -> Iterator[None]:
+        """Count a request while the block runs; the operator's, who has no owner, are not limited.
+
+        Raises:
+            Overloaded: the owner has as many already as one owner may have.
+        """
+        if owner is None:
+            yield
+            return
+        if self._requests[owner] >= BoundedProtocol.most:
+            raise Overloaded(f"expected at most {BoundedProtocol.most} requests of {owner} at once, got one more")
+        self._requests[owner] += 1
+        try:
+            yield
+        finally:
+            self._requests[owner] -= 1
+            if not self._requests[owner]:
+                del self._requests[owner]
