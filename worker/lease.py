@@ -6,6 +6,7 @@ the grace period have expired. A fenced worker kills its child at once and write
 
 import logging
 import math
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -54,6 +55,7 @@ class Lease:
         self._order: Order | None = None
         self._ordered = math.inf  # monotonic
         self.child: Child | None = None  # the process to stop
+        self.met_full_disk = False  # the database's; it may have room again by the time the work ends
         self._pause_saved = False  # the owner wants a pause once the next checkpoint has been stored
 
     @property
@@ -109,6 +111,7 @@ class Lease:
                 self.order = Order.FENCED
                 raise
             except DBAPIError as error:
+                self.met_full_disk |= is_full(error)
                 if not is_outage(error) or self._is_over():
                     raise
                 log.warning("the database does not respond; retrying: %s", error.orig)
@@ -154,6 +157,12 @@ class Lease:
             self.child.kill()
         elif self.child is not None and self.order is not None:
             self.child.stop(self._settings.stop_grace_seconds)
+
+
+def is_full(error: DBAPIError) -> bool:
+    """Return whether an error means that the disk of the database is full."""
+    full = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return full or getattr(error.orig, "sqlstate", None) == "53100"  # PostgreSQL's disk_full
 
 
 def is_outage(error: DBAPIError) -> bool:

@@ -300,7 +300,9 @@ class Attempt:
         return partial(lifecycle.requeue, held=self.held, why=Order.OUTAGE.value)
 
     def _finish(self, ending: Ending) -> Move:
-        lacking = shortage(self.place) if ending.reason is Reason.INTERNAL else None
+        lacking = None
+        if ending.reason is Reason.INTERNAL:
+            lacking = shortage(self.place) or ("the database's was full" if self.lease.met_full_disk else None)
         if lacking is not None:
             ending = end_reasons.disk_full(ending, lacking)
         log.info("%s attempt %d: %s %s", *_who(self.held), ending.status, ending.reason or "")

@@ -7,9 +7,11 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import psutil
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import update
 
 from api.jobs import lifecycle, repair, retention, warnings
@@ -402,6 +404,45 @@ def test_a_trainer_that_met_a_full_disk_leaves_its_job_to_another(place: Workpla
     assert (job.status, job.reason, job.lost_workers) == (Status.QUEUED, None, 0), job.message
     work(place, rows)
     assert (rows.get(job_id).status, rows.get(job_id).attempt) == (Status.SUCCEEDED, 2)
+
+
+@pytest.fixture
+def full(place: Workplace, rows: Rows) -> None:
+    """Let the database refuse the first resolved spec because its disk is full."""
+    engine = place.database.engine
+    if engine.dialect.name == "sqlite":
+        pages = [1]  # that it may have; if fewer than it has, then no more than those
+
+        def limit(connection: Any, *_: object) -> None:
+            connection.execute(f"PRAGMA max_page_count={pages[0]}")
+
+        sa.event.listen(engine, "checkout", limit)
+        sa.event.listen(engine, "handle_error", lambda _: pages.__setitem__(0, 2**30))
+        return
+    refuse = """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF nextval('tries') = 1 THEN RAISE 'no space left on device' USING ERRCODE = '53100'; END IF;
+            RETURN NEW;
+        END $$"""
+    trigger = """
+        CREATE TRIGGER refuse BEFORE UPDATE ON job FOR EACH ROW
+        WHEN (OLD.resolved_spec IS NULL AND NEW.resolved_spec IS NOT NULL) EXECUTE FUNCTION refuse()"""
+    with place.database.transaction() as session:
+        for statement in ("CREATE SEQUENCE tries", refuse, trigger):
+            session.execute(sa.text(statement))
+
+
+def test_a_trainer_that_ends_while_the_databases_disk_is_full_leaves_its_job_to_another(
+    place: Workplace, rows: Rows, request: pytest.FixtureRequest
+) -> None:
+    event = {"event": "resolved", "resolved_spec": {"labels": {"a": "x" * 100_000}}}
+    job_id = rows.job(line=json.dumps(event), over="yes")
+    held = rows.claim()
+    assert held is not None
+    request.getfixturevalue("full")  # from now on
+    supervisor.run(place, held, TRAINER)
+    job = rows.get(job_id)
+    assert (job.status, job.reason, job.lost_workers) == (Status.QUEUED, None, 0), job.message
 
 
 EPOCH = {"event": "epoch", "epoch": 2, "epochs": 2, "losses": {"box": 1.0}, "lr": 0.1, "metrics": {}, "seconds": 1.0}
