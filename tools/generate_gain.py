@@ -25,6 +25,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "when-does-it-help.md"
 STUDIES = {  # file -> how the page calls it, shortest training data first
     "search-same-images": "same images",
+    "search-more-images": "more images",
     "study-hit-uav-cpu-table1": "teacher saw more",
     "study-hit-uav-cpu": "teacher pretrained",
 }
@@ -105,15 +106,14 @@ def sizes_table(studies: Sequence[Measured]) -> list[list[str]]:
 
 
 def cost_table(studies: Sequence[Measured]) -> list[list[str]]:
-    """Say what a training costs, where processor time was recorded."""
+    """Say what a training costs, with a teacher of the student's size."""
     rows = [["method", "pairs", "processor time, x student alone", "AP gained"]]
-    for s in studies:
-        own = seconds(s.alone)
-        for row in s.methods:
-            pairs = [value / own[seed] for seed, value in seconds(row).items() if seed in own]
-            if pairs:
-                ratio = f"{statistics.mean(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f})"
-                rows.append([f"`{row.method}`", str(len(pairs)), ratio, told(row.differences["AP"])])
+    study = same_images(studies)
+    own = seconds(study.alone)
+    for row in study.methods:
+        pairs = [value / own[seed] for seed, value in seconds(row).items() if seed in own]
+        ratio = f"{statistics.mean(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f})"
+        rows.append([f"`{row.method}`", str(len(pairs)), ratio, told(row.differences["AP"])])
     return rows
 
 
@@ -144,16 +144,17 @@ def named(row: Row, of: Measured) -> str:
 
 def controls_table(studies: Sequence[Measured]) -> list[list[str]]:
     """Compare the methods with each way to train the student alone: for longer, at other rates, with a larger input."""
-    rows = [["the student alone", "pairs", "AP", "time, x alone", *(f"AP of `{name}` over it" for name in METHODS)]]
-    own = same_images(studies)
-    for row in own.each_row:
-        if row.method.startswith("none"):
-            alone = values_of(row.members, "AP")
-            gains = [told(difference(values_of(own.rows[name].members, "AP"), alone)) for name in METHODS]
-            rows.append(
-                [named(row, own), str(len(alone)), f"{row.summaries['AP'].mean:.2f}",
-                 f"{cost(row, own.alone):.2f}", *gains]
-            )  # fmt: skip
+    over = (f"AP of `{name}` over it" for name in METHODS)
+    rows = [["study", "the student alone", "pairs", "AP", "time, x alone", *over]]
+    for s in (study for study in studies if "none@time" in study.rows):
+        for row in s.each_row:
+            if row.method.startswith("none"):
+                alone = values_of(row.members, "AP")
+                gains = [told(difference(values_of(s.rows[name].members, "AP"), alone)) for name in METHODS]
+                rows.append(
+                    [s.name, named(row, s), str(len(alone)), f"{row.summaries['AP'].mean:.2f}",
+                     f"{cost(row, s.alone):.2f}", *gains]
+                )  # fmt: skip
     return rows
 
 
@@ -250,7 +251,7 @@ def draw(found: Sequence[Point], xlabel: str, ylabel: str, lines: bool = False) 
     """Draw points as SVG: filled marks are means, the small ones single pairs."""
     figure, axes = _axes(xlabel, ylabel)
     if lines:
-        for name, style in zip(STUDIES.values(), ("-", "--", "-."), strict=True):
+        for name, style in zip(STUDIES.values(), ("-", ":", "--", "-."), strict=True):
             own = [p for p in found if p["study"] == name]
             axes.plot([p["x"] for p in own], [p["pairs"][0] for p in own], style, color="0.15", label=name)
     else:
