@@ -79,9 +79,9 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
             deletions.drop_unnamed(place.database, place.storage, written.key)
         _remove_unwanted(place, check)  # this worker may have rejected it without receiving the commit's answer
     except StorageUnreachable as error:
-        log.error("the check of %s is left to the reaper: %s", check.id, error)
+        log.error("no response from the storage; leaving the check of %s to the reaper: %s", check.id, error)
     except DBAPIError as error:
-        log.error("the check of %s: the database did not respond (%s)", check.id, error.orig)
+        log.error("no response from the database; leaving the check of %s to the reaper: %s", check.id, error.orig)
     finally:
         run_folders.clear(folder)
 

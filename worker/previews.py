@@ -49,7 +49,7 @@ def keep_album(storage: Storage, check: Check, folder: Path) -> Album | None:
     try:
         index = Index.model_validate_json(described.read_bytes())
     except ValidationError:
-        log.warning("the index of the images of %s is none", check.id)
+        log.warning("ignored the images for browsing of %s: their index is invalid", check.id)
         return None
     offsets = index.offsets()
     if not index.images or offsets[-1] != pictures.stat().st_size:

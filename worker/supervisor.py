@@ -51,9 +51,7 @@ def run(place: Workplace, held: Held, command: Sequence[str] = RDRKD) -> None:
     except Fenced:
         log.warning("%s attempt %d is fenced: another attempt holds it, or it has ended", held.id, held.attempt)
     except DBAPIError as error:
-        log.error(
-            "%s attempt %d: the database stayed away (%s); the reaper takes it from here", *_who(held), error.orig
-        )
+        log.error("%s attempt %d: no response from the database; leaving it to the reaper: %s", *_who(held), error.orig)
     finally:
         run_folders.clear(folder)
 

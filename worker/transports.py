@@ -37,7 +37,7 @@ class _Patient:
         try:
             super()._deliver(message, queue)  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 - an entry may hold anything
-            log.error("dropped an entry of the queue %s that is no wake-up (%r): %.200r", queue, error, message)
+            log.error("dropped an entry of the queue %s that is not a wake-up (%r): %.200r", queue, error, message)
 
 
 class _Unacknowledged:
