@@ -33,9 +33,9 @@ log = logging.getLogger(__name__)
 
 CONVERTED = "converted"  # folder in the run folder
 CONVERSIONS = {".pt": ("student.safetensors",), ".safetensors": ("student.pt",)}
-MAX_REPORT = 2**24  # bytes
-MAX_LINES = 1000  # of output; the report is the first line
-MOST_KILLS = 3  # of one upload's checks, before the file is assumed to be the cause
+MAX_REPORT = 2**24  # bytes of the report
+MAX_LINES = 1000  # lines of output; the report is the first one
+MOST_KILLS = 3  # killed checks of one upload, after which the file is assumed to be the cause
 CPU_GRACE = 5  # seconds between SIGXCPU and SIGKILL, so that a SIGKILL never means the CPU limit
 SIGNALS = {
     signal.SIGXCPU: "used up its processor time",

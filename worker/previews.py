@@ -42,7 +42,7 @@ def keep(storage: Storage, check: Check, file: Path) -> Stored | None:
 
 
 def keep_album(storage: Storage, check: Check, folder: Path) -> Album | None:
-    """Store the album, if there is one: its index must be one, and every picture must begin like a JPEG."""
+    """Store the album, if there is one with a valid index whose pictures all begin like a JPEG."""
     pictures, described = folder / PICTURES, folder / DESCRIBED
     if not _is_plain(pictures, MOST_OF_ALBUM) or not _is_plain(described, MOST_OF_INDEX):
         return None
