@@ -1,9 +1,9 @@
 """Dependencies of queued jobs, stored as a flag: `Job.waits` is true until everything a job refers to can be used.
 
-So a claim reads one index, whatever else is queued. Code that makes a dataset or model ready or invalid, ends a job or
-deletes one of these calls `changed` in the same transaction, which lets the dependants start or fail. That transaction
-processes at most `BATCH` of them; it notes the rest, which workers and reaper process later (`advance`). The table
-`job_dependency` holds what each job refers to and is written with the job; `open` says that the job may wait for it.
+So a claim reads one index, whatever else is queued. A transaction that ends a job, makes a dataset or model ready or
+invalid, or deletes any of these must call `changed`, which lets the dependants start or fail. It processes at most
+`BATCH` of them and notes the rest, which workers and reaper process later (`advance`). The table `job_dependency` holds
+what each job refers to and is written with the job; `open` says that the job may wait for it.
 
 No function waits for a row lock: a dependant that another transaction holds is left for the next batch. So a
 transaction that ends a job and one that moves a dependant of it cannot block each other on PostgreSQL. No change is
