@@ -191,7 +191,7 @@ def _repeat(move: Callable[[], None], seconds: float, stop: threading.Event) -> 
         try:
             move()
         except Exception:
-            log.exception("could not %s; trying again", move.__name__)
+            log.exception("%s failed; retrying", move.__name__)
         stop.wait(seconds)
 
 

@@ -30,7 +30,7 @@ def set_up(service: str, redis: bool = False) -> bool:
     if not _asked_for():
         return False
     if util.find_spec("opentelemetry.sdk") is None:
-        log.warning("OTEL_* variables ask for traces, but rdrkd[otel] is not installed: exporting none")
+        log.warning("OTEL_* variables enable traces, but rdrkd[otel] is not installed: exporting no traces")
         return False
     # Here, not above: without the extra they are not there, and without traces they are not loaded.
     from opentelemetry import trace

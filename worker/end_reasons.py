@@ -1,4 +1,4 @@
-"""How to end an attempt whose trainer reported no end itself: a reason for programs and a sentence for people."""
+"""Endings of attempts whose trainer did not report its own: a reason for programs and a message for people."""
 
 import errno
 import signal

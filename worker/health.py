@@ -61,10 +61,11 @@ def is_connected(process: psutil.Process, broker_url: str) -> bool:
 
 
 def _connections(process: psutil.Process) -> list[Any]:
-    """Return the TCP connections of a process, or for a sealed process those that no visible process holds.
+    """Return the TCP connections of a process; if they are hidden, those that belong to no visible process.
 
-    Only root can see what a worker has open (`rdrkd.process.secret_hiding`), and this check runs as the worker's own
-    user. The kernel still lists the connections of the network namespace, which in a container are the worker's alone.
+    A worker hides its open files from everyone but root (`rdrkd.process.secret_hiding`), and this check runs as the
+    worker's own user. The kernel still lists the connections of the network namespace, which in a container are the
+    worker's alone.
     """
     try:
         return list(process.net_connections("tcp"))
@@ -90,7 +91,7 @@ def own_complaint(names: Sequence[str], database_url: str) -> str | None:
     try:
         with database.transaction() as session:
             present = [one for one in service.present(session) if one.row.name in names]
-    except SQLAlchemyError:  # not the worker's fault
+    except SQLAlchemyError:  # the database's fault, not the worker's
         return None
     finally:
         database.engine.dispose()

@@ -66,7 +66,7 @@ def run(place: Workplace, claimed: Import) -> None:
     except Fenced:
         log.warning("the import of %s is fenced: another worker holds it", claimed.id)
     except DBAPIError as error:
-        log.error("the import of %s: the database did not respond (%s)", claimed.id, error.orig)
+        log.error("no response from the database; leaving the import of %s to the reaper: %s", claimed.id, error.orig)
 
 
 def _bring(place: Workplace, claimed: Import, lease: Lease) -> None:

@@ -36,7 +36,7 @@ class Input:
     row_id: str
     key: str
     sha256: str
-    words: Words = AS_IT_IS  # of a dataset: the options with which its check read it
+    words: Words = AS_IT_IS  # the options with which a dataset's check read it
     name: str | None = None  # its display name
 
 

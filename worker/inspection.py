@@ -33,9 +33,9 @@ log = logging.getLogger(__name__)
 
 CONVERTED = "converted"  # folder in the run folder
 CONVERSIONS = {".pt": ("student.safetensors",), ".safetensors": ("student.pt",)}
-MAX_REPORT = 2**24  # bytes
-MAX_LINES = 1000  # of output; the report is the first line
-MOST_KILLS = 3  # of one upload's checks, before the file is assumed to be the cause
+MAX_REPORT = 2**24  # bytes of the report
+MAX_LINES = 1000  # lines of output; the report is the first one
+MOST_KILLS = 3  # killed checks of one upload, after which the file is assumed to be the cause
 CPU_GRACE = 5  # seconds between SIGXCPU and SIGKILL, so that a SIGKILL never means the CPU limit
 SIGNALS = {
     signal.SIGXCPU: "used up its processor time",
@@ -79,9 +79,9 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
             deletions.drop_unnamed(place.database, place.storage, written.key)
         _remove_unwanted(place, check)  # this worker may have rejected it without receiving the commit's answer
     except StorageUnreachable as error:
-        log.error("the check of %s is left to the reaper: %s", check.id, error)
+        log.error("no response from the storage; leaving the check of %s to the reaper: %s", check.id, error)
     except DBAPIError as error:
-        log.error("the check of %s: the database did not respond (%s)", check.id, error.orig)
+        log.error("no response from the database; leaving the check of %s to the reaper: %s", check.id, error.orig)
     finally:
         run_folders.clear(folder)
 

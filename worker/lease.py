@@ -55,7 +55,7 @@ class Lease:
         self._order: Order | None = None
         self._ordered = math.inf  # monotonic
         self.child: Child | None = None  # the process to stop
-        self.met_full_disk = False  # the database's; it may have room again by the time the work ends
+        self.met_full_disk = False  # whether the database's disk was full, even if it has room again by now
         self._pause_saved = False  # the owner wants a pause once the next checkpoint has been stored
 
     @property

@@ -108,7 +108,7 @@ class Shipping:
             while not self._ended.wait(self._every):
                 self._ship()
         except (Fenced, DBAPIError, OSError) as error:  # the attempt will notice the same error itself
-            log.warning("log lines are no longer sent: %s", error)
+            log.warning("stopped sending the trainer's log: %s", error)
 
     def _ship(self, to_the_end: bool = False) -> None:
         self._pending += self._reader.read(to_the_end)

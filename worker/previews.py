@@ -42,14 +42,14 @@ def keep(storage: Storage, check: Check, file: Path) -> Stored | None:
 
 
 def keep_album(storage: Storage, check: Check, folder: Path) -> Album | None:
-    """Store the album, if there is one: its index must be one, and every picture must begin like a JPEG."""
+    """Store the album, if there is one with a valid index whose pictures all begin like a JPEG."""
     pictures, described = folder / PICTURES, folder / DESCRIBED
     if not _is_plain(pictures, MOST_OF_ALBUM) or not _is_plain(described, MOST_OF_INDEX):
         return None
     try:
         index = Index.model_validate_json(described.read_bytes())
     except ValidationError:
-        log.warning("the index of the images of %s is none", check.id)
+        log.warning("ignored the images for browsing of %s: their index is invalid", check.id)
         return None
     offsets = index.offsets()
     if not index.images or offsets[-1] != pictures.stat().st_size:

@@ -1,4 +1,4 @@
-"""Put what a study's report is drawn from into the run folder: the results, and the students for the panel."""
+"""Write the inputs of a study's report to the run folder: the results, and the students for the panel."""
 
 from pathlib import Path
 from typing import Any

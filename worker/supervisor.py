@@ -51,9 +51,7 @@ def run(place: Workplace, held: Held, command: Sequence[str] = RDRKD) -> None:
     except Fenced:
         log.warning("%s attempt %d is fenced: another attempt holds it, or it has ended", held.id, held.attempt)
     except DBAPIError as error:
-        log.error(
-            "%s attempt %d: the database stayed away (%s); the reaper takes it from here", *_who(held), error.orig
-        )
+        log.error("%s attempt %d: no response from the database; leaving it to the reaper: %s", *_who(held), error.orig)
     finally:
         run_folders.clear(folder)
 
@@ -69,12 +67,12 @@ class Attempt:
         self.outcome: Done | Failed | None = None  # the trainer's last event
         self.fault: Ending | None = None  # a failure of the worker itself
         self.unreachable: StorageUnreachable | None = None  # no checkpoint can be stored
-        self.epoch = 0  # of the newest checkpoint
+        self.epoch = 0  # the newest checkpoint's
         self.notes: list[str] = []  # files to delete once the job has succeeded
-        self.sha256: dict[str, str] = {}  # of the newest checkpoint's files, by name
+        self.sha256: dict[str, str] = {}  # hashes of the newest checkpoint's files, by name
 
     def run(self) -> None:
-        """Do the whole attempt."""
+        """Run the attempt from start to end."""
         with Lease(self.place, self._renew, self.held.timeout_seconds) as self.lease:
             try:
                 last_move = self._work()

@@ -1,7 +1,8 @@
 """Kombu transports for wake-up messages: acknowledge nothing, and log and drop entries that are not messages.
 
-`worker.app` consumes with `no_ack`, so a message is off the queue once it is read. Celery acknowledges it anyway, with
-a call to the broker that can fail. And without these transports, one invalid entry would end Celery's consumer.
+`worker.app` consumes with `no_ack`, so a message leaves the queue when it is read. Celery acknowledges it nevertheless,
+with a call to the broker that can fail; these transports omit the call. They also drop invalid entries, one of which
+would otherwise end Celery's consumer.
 """
 
 import logging
@@ -37,7 +38,7 @@ class _Patient:
         try:
             super()._deliver(message, queue)  # type: ignore[misc]
         except Exception as error:  # noqa: BLE001 - an entry may hold anything
-            log.error("dropped an entry of the queue %s that is no wake-up (%r): %.200r", queue, error, message)
+            log.error("dropped an entry of the queue %s that is not a wake-up (%r): %.200r", queue, error, message)
 
 
 class _Unacknowledged:
@@ -64,8 +65,8 @@ class RedisChannel(_Unacknowledged, redis.Channel):
 class Redis(_Patient, redis.Transport):
     """Redis or Valkey. After any error that the server returns, Celery reconnects.
 
-    By default it does so only if the connection is lost, and ends after other errors. But a server that becomes a
-    replica in a failover refuses to write, and one that restarts may have no memory, no disk or another password.
+    By default, Celery reconnects only if the connection is lost, and ends after other errors. But a server that becomes
+    a replica in a failover rejects writes, and one that restarts may lack memory or disk space, or have a new password.
     """
 
     Channel = RedisChannel

@@ -20,7 +20,7 @@ from worker.workplace import Workplace
 log = logging.getLogger(__name__)
 
 WEDGED = 70  # exit status: EX_SOFTWARE
-SAID_SECONDS = 2.0  # longest wait for the heartbeat to send the complaint
+SAID_SECONDS = 2.0  # longest time to wait until the heartbeat has sent the complaint
 
 
 class Watchdog:

@@ -124,7 +124,7 @@ class Guard:
                 if not started:
                     await problem_response(error, request_id)(scope, receive, send_dressed)
                     return
-                log.info("the response is cut off: %s", error)
+                log.info("the response was cut off: %s", error)
                 if streams:  # an end in order; of anything else the server cuts the connection, or it would look whole
                     await send({"type": "http.response.body", "body": b""})
             except Exception:

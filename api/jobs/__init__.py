@@ -1,1 +1,1 @@
-"""Jobs: what is asked for, how far it is, what came of it."""
+"""Jobs: their specs, their progress and their results."""

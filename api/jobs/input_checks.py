@@ -1,4 +1,4 @@
-"""Check a spec against the reports of its dataset and models, for faults with which its run would fail."""
+"""Check a spec against the reports of its dataset and models, for faults that would make its run fail."""
 
 from collections.abc import Iterator
 from typing import Any

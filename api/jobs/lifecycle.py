@@ -1,9 +1,9 @@
-"""The transitions of a job: conditional UPDATEs, so that of two concurrent ones the second changes nothing.
+"""The transitions of a job: conditional UPDATEs, so that the second of two concurrent transitions changes nothing.
 
 These are the worker's and the owner's transitions; repairs are in `api.jobs.repair`. A worker's writes name the
-attempt they belong to (the fencing token): once the reaper has given the job to another attempt, they raise `Fenced`
-and change nothing. Leases are set and judged by the database server's clock alone. No function commits: the caller's
-transaction does.
+attempt that they belong to (the fencing token): once another attempt holds the job, they raise `Fenced` and change
+nothing. Leases are set and compared by the database server's clock alone. No function commits; the caller's transaction
+does.
 """
 
 from collections.abc import Sequence
@@ -53,8 +53,8 @@ class Held:
     timeout_seconds: int  # wall time of this attempt; 0: no limit
     continues: str | None = None  # the job from whose checkpoints the first attempt starts
     scratch_after: int = 0  # never resume from checkpoints of attempts up to this one
-    request_id: str | None = None  # of the request that submitted the job
-    traceparent: str | None = None  # of the same request
+    request_id: str | None = None  # the request that submitted the job
+    traceparent: str | None = None  # trace context of the same request
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,10 @@ def claim(
 
     Args:
         session: the caller's transaction.
-        worker: who takes it.
-        lease_seconds: for how long.
+        worker: name of the worker that claims it.
+        lease_seconds: length of the lease.
         most_running: limit of an owner's running jobs, beyond which other owners' jobs go first; 0: no limit.
-        with_gpu: the worker has a GPU; without one it leaves the jobs that need one to others.
+        with_gpu: whether the worker has a GPU; otherwise jobs that need one are left to other workers.
     """
     if session.scalar(select(Job.id).where(*_free(Job, with_gpu)).order_by(*in_turn(Job)).limit(1)) is None:
         return None  # without a write: workers poll every few seconds, and SQLite allows one writer at a time

@@ -1,4 +1,4 @@
-"""Check a spec against the reports of its models: their classes are the dataset's, and a pair fits its terms."""
+"""Check a spec against the reports of its models: classes match the dataset's, and each pair suits its terms."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -41,7 +41,7 @@ def with_weights(spec: JobSpec) -> list[tuple[str, ModelRef]]:
 def _of_pair(
     spec: Distill, names: list[str] | None, teacher: dict[str, Any], student: dict[str, Any]
 ) -> Iterator[Problem]:
-    """Yield what the terms need and the pair lacks; a student given as an architecture is left to the run."""
+    """Yield a problem for each need of the terms that the pair does not meet; the run checks new architectures."""
     terms = spec.distillation.recipe.terms
     own, others = student.get("strides"), teacher.get("strides")
     if own and spec.train.imgsz % int(max(own)):

@@ -1,4 +1,4 @@
-"""What the database knows about the models that a spec refers to, without opening a file."""
+"""Facts about the models that a spec refers to, from the database alone, without opening a file."""
 
 from typing import Any
 

@@ -39,7 +39,14 @@ def student(session: Session, job_id: str, name: str | None) -> tuple[Job, Artif
 
 
 def create(session: Session, job: Job, name: str, stored: Stored, aliases: Sequence[str]) -> Model:
-    """Register a job's student, whose file lies in the store: the job's owner's, with its lineage; it will be checked.
+    """Register a job's student as a model of the job's owner, with its lineage; a worker will check it.
+
+    Args:
+        session: the caller's transaction.
+        job: the job.
+        name: the model's name.
+        stored: the student's file, which is in the store already.
+        aliases: aliases to move to this version.
 
     Raises:
         QuotaExceeded: the owner's storage quota is exceeded.
@@ -53,7 +60,7 @@ def create(session: Session, job: Job, name: str, stored: Stored, aliases: Seque
 
 
 def lineage_of(job: Job) -> dict[str, Any]:
-    """Return the lineage of a job's student, which outlives what it refers to."""
+    """Return the lineage of a job's student: a copy, which outlives the objects that it names."""
     resolved, result = job.resolved_spec or {}, job.result or {}
     provenance = resolved.get("provenance", {})
     return {
@@ -75,7 +82,7 @@ def move_alias(session: Session, model_id: str, alias: str) -> Model:
 
     Raises:
         NotFound: there is no such model.
-        NotReady: it has no name, or was refused.
+        NotReady: it has no name, or its check has refused it.
     """
     row = get(session, model_id)
     if row.name is None:

@@ -12,14 +12,14 @@ from api.uploads import model_versions
 from api.uploads.datasets import versions
 
 FEW = 4  # ids to show if several match
-LONGEST = 300  # characters: of a name with an alias
+LONGEST = 300  # characters of a name with an alias
 _BEGINNING = re.compile(r"[a-z]+_[0-9a-f]{1,31}")
 
 
 def meant(session: Session, table: Any, text: str) -> list[str]:
-    """Return the ids of those of the caller's things that a text may mean: one, none, or the newest of several.
+    """Return the ids of the caller's objects that a text may mean: one, none, or the newest of several.
 
-    Names of datasets and models mean one of their versions, as in specs; of other things a name must be unique.
+    The name of a dataset or model means one of its versions, as in specs; names of other objects must be unique.
     """
     if not text.isprintable() or len(text) > LONGEST:
         return []

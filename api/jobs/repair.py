@@ -1,7 +1,7 @@
 """Repair transitions: jobs that can never start, expired leases, lost wake-up messages.
 
-The reaper applies them, and a worker that has just ended a job. As in `api.jobs.lifecycle`, each is a conditional
-UPDATE, so that any number of reapers and workers may apply it at once, and no function commits.
+The reaper applies them, and so does a worker that has just ended a job. As in `api.jobs.lifecycle`, each is a
+conditional UPDATE, so that any number of reapers and workers may apply it at once, and no function commits.
 """
 
 from collections.abc import Iterator
@@ -49,7 +49,8 @@ def fail_all_overdue(database: Database) -> Iterator[str]:
 def expire(session: Session, max_lost_workers: int) -> list[str]:
     """Take jobs with an expired lease from their workers; return the ids of those that are re-queued.
 
-    A job that was being paused or cancelled is; one that lost its worker more than `max_lost_workers` times fails.
+    A job that was being paused or cancelled becomes `paused` or `cancelled`; one that has lost its worker more than
+    `max_lost_workers` times fails.
     """
     lapsed = select(Job.id).where(held(Job), Job.lease_until < moment(now()))
     # A locked row is about to be changed by another transaction; the next round sees it.
@@ -86,9 +87,9 @@ def expire(session: Session, max_lost_workers: int) -> list[str]:
 
 
 def fail_overdue(session: Session, limit: int = 100) -> list[str]:
-    """Fail jobs that wait for a worker or for their owner and whose deadline has passed; workers end theirs.
+    """Fail queued and paused jobs whose deadline has passed; workers end the jobs that they hold.
 
-    At most `limit` of one transaction: call it until nothing is late any more.
+    It fails at most `limit` jobs, to keep the transaction short: call it until it returns none.
     """
     waiting = Job.status.in_([QUEUED, literal_column(f"'{Status.PAUSED}'")])
     late = select(Job.id).where(waiting, Job.deadline < moment(now())).order_by(Job.deadline).limit(limit)
@@ -110,7 +111,8 @@ def can_start(session: Session, job_id: str) -> bool:
 def due_bells(session: Session, after: float, limit: int = 100) -> list[str]:
     """Return jobs that can start but were not rung for `after` seconds: lost messages, crashes before the ring.
 
-    At most `limit`, those first that were never rung: a bell only says that there is work, and workers ring on.
+    It returns at most `limit`, first those that were never rung. That is enough, since a wake-up message only says that
+    there is work, and a worker that is awake claims jobs until there are none.
     """
     free, since = select(Job.id).where(claimable(Job)), moment(after_seconds(-after))
     never = free.where(Job.rung_at.is_(None), Job.queued_at < since).order_by(Job.queued_at).limit(limit)

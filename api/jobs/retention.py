@@ -15,12 +15,12 @@ from api.tables.jobs import Artifact, Job
 from api.tables.states import TERMINAL, Status
 
 Place = tuple[int, int]  # (attempt, epoch): the files of a checkpoint
-CHECKPOINT = (STATE, "student.pt", "student.safetensors")  # one of these makes a checkpoint of files
+CHECKPOINT = (STATE, "student.pt", "student.safetensors")  # files with one of these names are a checkpoint
 
 
 @dataclass(frozen=True)
 class Retention:
-    """A policy.
+    """Which checkpoints of a job to keep.
 
     Args:
         last: number of newest checkpoints to keep, at least one.
@@ -47,9 +47,9 @@ class Retention:
     def kept(self, files: Iterable[tuple[Place, str]], best: Place | None) -> set[Place]:
         """Return the checkpoints to keep, given the existing files as (checkpoint, file name).
 
-        An attempt's are newer than those of the attempts before, whatever their epoch: it may have had to start anew.
-        Files of an attempt without a checkpoint do not count as one. The newest file of each name is kept in any
-        case, because the job serves it and others start from it.
+        Checkpoints of a later attempt count as newer, whatever their epoch, because that attempt may have had to start
+        from the first epoch. The files of an attempt that has no checkpoint do not count as one. The newest file of
+        each name is always kept, because the job serves it and other jobs start from it.
 
         >>> files = [((1, epoch), "state.pt") for epoch in range(1, 23)] + [((2, 0), "metrics.jsonl")]
         >>> sorted(Retention(last=1, best=True, every=10).kept(files, best=(1, 7)))

@@ -131,7 +131,7 @@ def newest(
     query = select(Job).where(*others)
     if status:
         query = query.where(Job.status.in_(status))
-    # Nobody submits the job that draws a study's report.
+    # Users do not submit the jobs that draw studies' reports, so lists show them on request only.
     query = query.where(Job.kind == kind if kind is not None else Job.kind != COMPARE)
     for key, value in (labels or {}).items():
         query = query.where(Job.spec[("labels", key)].as_string() == value)

@@ -1,14 +1,14 @@
 """Dependencies of queued jobs, stored as a flag: `Job.waits` is true until everything a job refers to can be used.
 
-So a claim reads one index, whatever else is queued. Whoever makes something ready, ends it or deletes it says so with
-`changed`, in the same transaction: its dependants can start, or fail. That transaction looks at `BATCH` of them at
-most; the rest are noted, and workers and reaper continue with them (`advance`). What a job refers to is in
-`job_dependency`, written with the job; `open` says that the job may wait for it.
+So a claim reads one index, whatever else is queued. A transaction that ends a job, makes a dataset or model ready or
+invalid, or deletes any of these must call `changed`, which lets the dependants start or fail. It processes at most
+`BATCH` of them and notes the rest, which workers and reaper process later (`advance`). The table `job_dependency` holds
+what each job refers to and is written with the job; `open` says that the job may wait for it.
 
-No row is waited for here: a dependant that another transaction holds is left for the next batch. So a transaction that
-ends a job and one that moves a dependant of it cannot block each other on PostgreSQL. A job that is queued while
-something that it refers to changes sees the change or is seen by it, since it holds that row until it is committed
-(`enter`). No function commits.
+No function waits for a row lock: a dependant that another transaction holds is left for the next batch. So a
+transaction that ends a job and one that moves a dependant of it cannot block each other on PostgreSQL. No change is
+missed while a job is being queued: its transaction holds the rows that it refers to until the commit (`enter`), so
+either it sees a change of theirs, or the change sees the job. No function commits.
 """
 
 import time
@@ -41,13 +41,13 @@ class Told:
 
     failed: list[str] = field(default_factory=list)  # jobs that can never start
     looked_at: int = 0
-    left: bool = False  # whether a note was kept for the rest
+    left: bool = False  # whether the rest has been noted for later
 
 
 def enter(session: Session, job: Job) -> None:
     """Record what a job refers to; call this after the new row has been flushed and before the commit.
 
-    Until then nothing of it can be deleted, and what cannot be used yet does not change.
+    Until the commit, none of these rows can be deleted, and none that cannot be used yet can change.
     """
     ids = sorted(set(references(job.spec).values()))
     waits = _look(session, job.id, job.spec)
@@ -78,10 +78,11 @@ def _look(session: Session, job_id: str, spec: dict[str, Any]) -> bool:
 
 
 def changed(session: Session, on_id: str) -> list[str]:
-    """Unblock the jobs that waited only for this, or fail those that wait in vain; return the latter.
+    """Unblock the jobs that waited only for this, and fail those that can never start; return the latter.
 
-    Call it in the transaction in which a dataset or model has become ready, invalid or gone, or a job has ended. A
-    request's transaction only notes the change: it does not see other owners' jobs, and answers sooner.
+    Call it in the transaction in which a dataset or model becomes ready or invalid or is deleted, or a job ends. In the
+    transaction of a request it only notes the change, because that transaction does not see other owners' jobs, and so
+    that the response is not delayed.
     """
     if "caller" not in session.info:
         return _spread(session, on_id).failed
@@ -90,13 +91,13 @@ def changed(session: Session, on_id: str) -> list[str]:
 
 
 def note_if_waited_for(session: Session, on_id: str) -> None:
-    """Schedule a later look at the dependants of something, if there are any."""
+    """Schedule the processing of the dependants of something, if there are any."""
     if _open(session, on_id, limit=1):
         note(session, on_id)
 
 
 def note(session: Session, on_id: str, after: str = "") -> None:
-    """Schedule a later look at the dependants of something, from the one that follows the job `after`."""
+    """Schedule the processing of the dependants of something, from the one that follows the job `after`."""
     session.execute(insert(DependencyChange).values(id=new_id("chg"), on_id=on_id, after=after))
 
 
@@ -113,7 +114,7 @@ def advance(session: Session) -> Told | None:
 
 
 def catch_up(database: Database, seconds: float = 5.0) -> Iterator[str]:
-    """Process all noted changes for a while, each batch in a transaction; yield the jobs that failed."""
+    """Process noted changes for at most `seconds`, each batch in a transaction; yield the jobs that failed."""
     give_up, stuck = time.monotonic() + seconds, 0
     while stuck < STUCK and time.monotonic() < give_up:
         with database.transaction() as session:
@@ -125,10 +126,10 @@ def catch_up(database: Database, seconds: float = 5.0) -> Iterator[str]:
 
 
 def settle(session: Session, job_ids: Sequence[str]) -> tuple[list[str], set[str]]:
-    """Unblock those of these jobs that no longer wait for anything, and fail those that wait in vain.
+    """Unblock those of these jobs that no longer wait for anything, and fail those that can never start.
 
     Returns:
-        The jobs that have failed, and those that could not be looked at because another transaction holds them.
+        The jobs that have failed, and those that were skipped because another transaction holds them.
     """
     mine = select(Job.id, Job.status, Job.waits, Job.spec).where(Job.id.in_(job_ids)).order_by(Job.id)
     rows = session.execute(mine.with_for_update(skip_locked=True), execution_options=EVERYBODYS).all()

@@ -1,6 +1,6 @@
-"""Checks of uploads: the same kind of lease as a job's, from `checking` to `ready` or `invalid`, for both kinds.
+"""Checks of uploaded datasets and models, from `checking` to `ready` or `invalid`, under leases like those of jobs.
 
-A dataset from a folder or bucket is first copied, under a lease of its own.
+A dataset from a folder or bucket is first copied, under a separate lease.
 
 As in `api.jobs.lifecycle`, each transition is a conditional UPDATE fenced by the attempt, and no function commits.
 """
@@ -44,11 +44,11 @@ class Claimed:
 class Check(Claimed):
     """An upload to check."""
 
-    key: str  # where in the storage
+    key: str  # its key in the storage
     sha256: str  # hex, of the stored file
     size: int  # bytes
     filename: str  # as sent by the client
-    words: Words = AS_IT_IS  # of a dataset: how to read it
+    words: Words = AS_IT_IS  # how to read it, if it is a dataset
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Import(Claimed):
 
 
 def claim(session: Session, worker: str, lease_seconds: float) -> Check | Import | None:
-    """Take an upload to check, else a dataset to import; None: there is none. Owners take turns (`_turns`).
+    """Claim an upload to check, otherwise a dataset to import, or return None; owners take turns (`_turns`).
 
     Checks go first, so that an unreachable bucket does not delay them.
     """
@@ -85,8 +85,8 @@ def _turns(
 ) -> list[tuple[str | None, Table]]:
     """Return the owners with work, in the order of their turns, with the table of their oldest row.
 
-    The owner with the fewest running goes first, then the one who was served least recently, then the oldest row: an
-    owner with a thousand uploads holds another up for one of them.
+    The owner with the fewest running checks and imports goes first, then the one who was served least recently, then
+    the one with the oldest row. So an owner with a thousand uploads delays another owner by one of them at most.
     """
     oldest: dict[str | None, tuple[datetime, Table]] = {}
     for table in tables:
@@ -199,12 +199,12 @@ def settle(
 
     Args:
         session: the caller's transaction.
-        check: what was checked.
-        report: what was found.
-        problems: what is wrong.
-        preview: of a dataset, its picture.
-        album: of a dataset, its images to leaf through; only with a preview.
-        written: of a model, the same one in the other format.
+        check: the upload that was checked.
+        report: the inspection's report.
+        problems: problems with the upload; if there are none, it is ready.
+        preview: the picture of a dataset.
+        album: the images of a dataset for browsing; only with a preview.
+        written: the file of a model in the other format.
     """
     status = UploadStatus.INVALID if problems else UploadStatus.READY
     if written is not None:
@@ -225,7 +225,7 @@ def settle(
 
 
 def wanted(session: Session, check: Check) -> bool:
-    """Return whether an upload that is not invalid has the same content; uploads of one file share it."""
+    """Return whether an upload that is not invalid has the same content; such uploads share one file."""
     for table in UPLOADS:
         same = (table.key == check.key, table.status != UploadStatus.INVALID)
         if session.scalar(select(table.id).where(*same).limit(1)) is not None:

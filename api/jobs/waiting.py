@@ -26,8 +26,8 @@ class Counts:
     """Counts that all jobs of one response share, each made once."""
 
     def __init__(self, session: Session) -> None:
-        self.running = cache(partial(running, session))  # jobs of an owner
-        self.workers = cache(partial(_workers, session))  # with a GPU, or all
+        self.running = cache(partial(running, session))  # running jobs of an owner
+        self.workers = cache(partial(_workers, session))  # live workers: those with a GPU, or all
 
 
 def waiting_for(
@@ -50,7 +50,7 @@ def waiting_for(
 
 def _dependencies(session: Session, job: Job) -> Iterator[Waiting]:
     spec = RUN_SPEC.validate_python(job.spec)
-    # Whether shared or not: a queued job keeps what it refers to.
+    # Even if it is no longer shared: a queued job keeps what it refers to.
     yield from _upload(session.get(Dataset, spec.dataset, execution_options=EVERYBODYS), "dataset")
     for reference in references(spec).values():
         if isinstance(reference, RegisteredModel):

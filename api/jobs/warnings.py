@@ -1,7 +1,7 @@
 """Warnings of a job's trainers: each one once per attempt with a count, limited in number and length.
 
-The trainer has read strangers' files, so a run may warn without end, and of anything. Callers hold the job's row (the
-fenced UPDATE has locked it), so nobody else adds to the same job meanwhile.
+The trainer reads untrusted files, so a run may issue any number of warnings with any text. Callers hold the job's row
+(the fenced UPDATE has locked it), so no other transaction adds a warning to the same job at the same time.
 """
 
 from sqlalchemy import bindparam, func, select, update

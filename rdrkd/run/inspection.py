@@ -98,7 +98,7 @@ def _drawing(preview: Path | None, album: Path | None) -> Draw:
             try:
                 draw_album(dataset, album)
             except Exception:
-                log.exception("the album could not be drawn")
+                log.exception("cannot draw the images for browsing")
 
     return draw
 
@@ -116,7 +116,7 @@ def _answered(path: Path, cache: Path | None, reading: Reading, draw: Draw, conv
     except Exception as error:
         if isinstance(error, OSError) and error.errno not in _OF_THE_NAME:
             raise  # this machine's disk, not the file
-        log.exception("the inspection did not foresee this")
+        log.exception("the inspection failed unexpectedly; refusing the file")
         kind = "model" if path.suffix.lower() in MODEL_SUFFIXES else "dataset"
         detail = f"expected a {kind} that can be read, got one at which reading fails with {type(error).__name__}"
         return refused(empty_report(kind, file_sha256(path), path.stat().st_size), [Problem(path.name, detail)])

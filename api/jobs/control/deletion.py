@@ -33,13 +33,13 @@ def delete_job(session: Session, job_id: str) -> list[str]:
         raise NotEnded(f"expected an unchanged job, but it has meanwhile become {job.status}")
     if user_of(session, job_id, going_on=True) is not None:  # it held the row until it was committed
         raise InUse("expected a job that nothing refers to, but another job has just referred to it")
-    return deletions.note(session, [*keys, f"jobs/{job_id}"])  # the folder, too: an attempt that was killed left more
+    return deletions.note(session, [*keys, f"jobs/{job_id}"])  # and the folder: killed attempts leave more
 
 
 def strip_job(session: Session, job_id: str) -> tuple[Job, list[str]]:
     """Delete everything that a job produced but its newest weights; return it, and the records of files to delete.
 
-    Its row stays, since the weights are its own; one that was paused is cancelled.
+    The job's row stays, because the weights belong to it; a paused job is cancelled.
 
     Raises:
         NotFound, NotEnded, InUse: as for `delete_job`.
@@ -67,7 +67,7 @@ def _deletable(session: Session, job_id: str, keep_weights: bool) -> Job:
 
 
 def _of_jobs() -> list[Table]:
-    """Return the tables whose rows go with their job, but for its files'."""
+    """Return the tables whose rows are deleted with their job, except the table of its files."""
     return [
         table
         for table in Base.metadata.sorted_tables

@@ -99,7 +99,7 @@ def change(session: Session, job_id: str, wanted: Change, if_match: str | None) 
     columns = wanted.model_dump(exclude_unset=True)
     jobs.check_deadline(session, columns.get("deadline"))
     content = wanted.model_dump(mode="json", exclude_unset=True)
-    columns.pop("labels", None)  # they are the spec's alone
+    columns.pop("labels", None)  # stored in the spec only
     if "timeout_seconds" in columns:
         columns["timeout_seconds"] = columns["timeout_seconds"] or 0
     for _ in range(TRIES):
@@ -111,7 +111,7 @@ def change(session: Session, job_id: str, wanted: Change, if_match: str | None) 
 
 
 def _check_match(if_match: str, job: Job) -> None:
-    """Compare the version in the ETags: what else is in one, of what a queued job waits for, nobody changes here."""
+    """Compare only the version in the ETags, not the part on what a queued job waits for."""
     known = re.findall(r'"(\d{1,18})(?:-[0-9a-f]+)?"', if_match)
     if if_match.strip() != "*" and str(job.version) not in known:
         raise PreconditionFailed(f'expected If-Match: W/"{job.version}", got {if_match[:80]!r}: get the job again')

@@ -43,7 +43,7 @@ def moved(session: Session, job_id: str, reason: str | None = None) -> None:
     Args:
         session: the caller's transaction, in which the job has been written.
         job_id: the job.
-        reason: why, where the job itself has no reason: it only goes back to the queue.
+        reason: the reason for a return to the queue, which the job itself does not record.
     """
     columns = (Job.status, Job.attempt, Job.worker, Job.reason, Job.kind, Job.owner, Job.finished_at)
     status, attempt, worker, of_job, kind, owner, finished_at = session.execute(

@@ -1,8 +1,8 @@
-"""The events, whose messages are written in the transaction in which a job ends, whoever ends it.
+"""Webhook messages, written in the transaction in which a job ends, whichever process ends it.
 
 Each move of a job goes through `api.jobs.events.service.moved`, which notes the ends here. Just before the commit they
-become messages to the webhooks that exist at that moment. So an end and its messages stand or fall together, and a
-retry or a delete right after the end takes nothing back.
+become messages to the webhooks that exist at that moment. So an end and its messages are committed together, and a
+retry or a delete right after the end withdraws no message.
 """
 
 import json
@@ -88,7 +88,7 @@ def _tell(session: Session) -> None:
 
 
 def test(session: Session, hook: Webhook, at: datetime) -> Delivery:
-    """Queue a message that says nothing, for one webhook."""
+    """Queue a test message, without content, for one webhook."""
     data = {"id": hook.id, "object": "webhook", "links": {"self": f"/v1/webhooks/{hook.id}"}}
     [row] = _deliver(session, Message(TEST, hook.id, hook.owner, at, data), [hook.id])
     session.flush()
@@ -101,7 +101,7 @@ def _listening(session: Session, owners: set[str | None]) -> dict[str | None, li
     mine: ColumnElement[bool] = Webhook.owner.in_(named)
     if None in owners:
         mine = or_(mine, Webhook.owner.is_(None))
-    # The lock: else a webhook that is deleted meanwhile would make the job's end fail on PostgreSQL.
+    # Locked, because a webhook that is deleted meanwhile would make the job's end fail on PostgreSQL.
     rows = select(Webhook.owner, Webhook.id, Webhook.events).where(mine, Webhook.disabled_at.is_(None))
     found: dict[str | None, list[tuple[str, list[str]]]] = defaultdict(list)
     locked = rows.order_by(Webhook.id).with_for_update(read=True, key_share=True)
@@ -144,8 +144,8 @@ def _of_studies(session: Session, jobs: Sequence[str]) -> list[Message]:
 
 def _of_study(session: Session, study_id: str) -> Message | None:
     if session.get_bind().dialect.name == "postgresql":
-        # Of two transactions that end the last two jobs each would see the other's job still running. This comes
-        # after all row locks, in the order of ids, so nobody waits in a circle.
+        # Without this lock, two transactions that end the last two jobs would each see the other's job still running.
+        # All transactions take it after their row locks and in the order of ids, so that there is no deadlock.
         session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(study_id, 0))))
     study = select(Study.owner, Study.teacher_job).where(Study.id == study_id)
     owner, teacher = session.execute(study, execution_options=EVERYBODYS).one()

@@ -12,7 +12,7 @@ from api.tables.logs import JobLog
 
 MOST = 2**20  # characters per attempt
 PIECE = 2**15  # characters of a row at most, and of a line
-ANSWER, ROWS = 2**19, 5000  # characters and pieces of an answer
+ANSWER, ROWS = 2**19, 5000  # characters and pieces of a response
 
 
 @dataclass(frozen=True, order=True)
@@ -126,7 +126,7 @@ def follows(row: JobLog, cursor: Cursor) -> bool:
 
 
 def with_gaps(rows: Sequence[JobLog], cursor: Cursor) -> Iterator[tuple[JobLog, bool]]:
-    """Yield each piece, and whether lines of its attempt before it were dropped since the place where one reads on."""
+    """Yield each piece, and whether lines of its attempt were dropped between the last position and the piece."""
     for row in rows:
         yield row, not follows(row, cursor)
         cursor = Cursor(row.attempt, row.number)

@@ -1,6 +1,6 @@
 """Metrics of a job's epochs: selection of series, range and downsampling. No function commits.
 
-A series is one figure over the epochs. Its name is the way to it: `losses/decoupled`, `diagnostics/decoupled/ratio`,
+A series is one metric over the epochs. Its name is the path to it: `losses/decoupled`, `diagnostics/decoupled/ratio`,
 `metrics/mAP50`, `lr`. A name that is the beginning of others stands for all of these.
 """
 
@@ -27,8 +27,8 @@ def epochs(session: Session, job_id: str, names: Sequence[str], from_epoch: int,
         job_id: the job.
         names: of series, or beginnings of names.
         from_epoch: the first epoch, 1-based.
-        most: how many epochs at most: the first, the last, the extremes of each series as far as they find room, and
-            others evenly.
+        most: maximum number of epochs: the first, the last, as many extremes of each series as fit, and others at even
+            intervals.
 
     Raises:
         NotFound: there is no such job.
