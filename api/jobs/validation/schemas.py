@@ -19,7 +19,7 @@ class Finding(BaseModel):
 class Basis(BaseModel):
     """What an estimate is based on."""
 
-    jobs: list[str] = Field(description="number of succeeded jobs with the same settings on the same device")
+    jobs: list[str] = Field(description="ids of the succeeded jobs with the same settings on the same device")
     epochs: int = Field(description="number of their epochs that were timed; 0 for `evaluate` and `export`")
     device: str = Field(description="device on which they ran; other devices take other times")
     same: list[str] = Field(description="settings that they share with this spec")
