@@ -1,7 +1,7 @@
 """What is known of a study's members, in one JSON file that runs and machines add to."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,6 +54,17 @@ def write(results: Results, path: Path) -> None:
     """Write results."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps(results, indent=1) + "\n").encode())
+
+
+def own_part(whole: Results, keys: Collection[Key], teacher: str) -> Results:
+    """Return the members and failures with these keys, and this teacher: a study's own, out of another's results."""
+    return {
+        **whole,
+        "members": [member for member in whole["members"] if key_of(member) in keys],
+        "failures": [failure for failure in whole.get("failures", []) if key_of(failure) in keys],
+        "teachers": {name: found for name, found in whole.get("teachers", {}).items() if name == teacher},
+        "notes": [],
+    }
 
 
 def merge(parts: Iterable[Results]) -> Results:

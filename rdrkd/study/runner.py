@@ -101,9 +101,9 @@ class _Runner:
 
     def run(self) -> Ended:
         self.dataset = open_dataset(Path(self.study.dataset), self.cache)
-        self.results = self._begin()
         self.teacher = self._teacher_path()
         members = members_of(self.study, self.dataset.sha256, {"path": str(self.teacher)})
+        self.results = self._begin(members)
         missing = self._missing(members)
         if missing:
             check(self.dataset).refuse_problems()
@@ -136,16 +136,18 @@ class _Runner:
             self.results["notes"] = list(dict.fromkeys([*self.results["notes"], *dropped]))
         return planned
 
-    def _begin(self) -> results.Results:
-        """Take what is known already, here and elsewhere."""
+    def _begin(self, members: Iterable[Member]) -> results.Results:
+        """Take what is known already: everything in this folder, and this study's members and teacher elsewhere."""
         own = self.order.out / results.FILE
         empty = {
             "format": results.FORMAT, "name": self.study.name, "dataset": Path(self.study.dataset).stem,
             "dataset_sha256": self.dataset.sha256, "command": self.order.command, "commands": [self.order.command],
             "study": without_paths(self.study), "teachers": {}, "members": [], "failures": [], "notes": [],
         }  # fmt: skip
-        paths = [*([own] if own.is_file() else []), *self.order.known]
-        return results.merge([empty, *map(results.read, paths)])
+        here = [results.read(own)] if own.is_file() else []
+        keys, teacher = {member.key for member in members}, teacher_hash(self.study)
+        elsewhere = [results.own_part(results.read(path), keys, teacher) for path in self.order.known]
+        return results.merge([empty, *here, *elsewhere])
 
     def _missing(self, members: Iterable[Member]) -> list[Member]:
         known = {results.key_of(member) for member in self.results["members"]}
