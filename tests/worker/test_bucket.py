@@ -130,9 +130,9 @@ def test_another_attempt_goes_on_from_the_newest_checkpoint_that_is_whole(
     place.storage.put_file(tmp_path / "torn", f"jobs/{job_id}/attempt-1/epoch-3/state.pt")
     rows.job(epochs=4, spec={"dataset": rows.dataset})
     with place.database.transaction() as session:
-        checkpoints = supervisor.checkpoints.all_of(session, job_id)
+        checkpoints = supervisor.checkpoint_transfer.all_of(session, job_id)
 
-    assert supervisor.checkpoints.restore(place.storage, checkpoints, tmp_path / "run") == 2
+    assert supervisor.checkpoint_transfer.restore(place.storage, checkpoints, tmp_path / "run") == 2
 
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["0002"]
 

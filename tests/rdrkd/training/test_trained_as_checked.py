@@ -17,8 +17,8 @@ from rdrkd.spec import TrainSettings
 from rdrkd.spec.splitting import Split
 from rdrkd.training.plan import Plan
 from rdrkd.training.trainer import Trainer
-from tests.rdrkd.data import test_dividing as divided
 from tests.rdrkd.data import test_one_reader as odd
+from tests.rdrkd.data import test_splitting as divided
 from tests.rdrkd.data import test_voc as voc
 from tests.rdrkd.data.crafted import YAML, make_dataset, make_image, zip_up
 
