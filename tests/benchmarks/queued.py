@@ -9,6 +9,8 @@ from api.tables import tallies
 
 OWNERS = 20
 _SPEC = """'{"kind": "train", "dataset": "' || %s || '", "model": %s}'"""
+_STUDY = """'{"name": "n", "dataset": "ds_0", "teacher": {"model": {"architecture": "yolov8n"}, "train": {"epochs": 1}},
+    "student": {"architecture": "yolov8n"}, "methods": ["none"]}'"""
 _COUNT = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :count)"
 
 
@@ -131,7 +133,7 @@ def _beside(connection: Connection) -> None:
     )
     number = "substr(id, 4)"
     study = "INSERT INTO study (id, name, spec, owner, created_at)"
-    connection.execute(text(f"{study} SELECT 'stu' || {number}, 'n', '{{}}', owner, created_at {ended}"))
+    connection.execute(text(f"{study} SELECT 'stu' || {number}, 'n', {_STUDY}, owner, created_at {ended}"))
     member = "INSERT INTO study_member (study_id, method, seed, job_id)"
     connection.execute(text(f"{member} SELECT 'stu' || {number}, 'none', 0, id {ended}"))
     reference = "INSERT INTO study_reference (study_id, on_id)"
