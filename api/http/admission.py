@@ -9,8 +9,9 @@ The guard and those who follow jobs have threads of their own: a burst of reques
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import TypeVar
@@ -29,8 +30,24 @@ SERVED_SECONDS = 4.0  # a request is refused at once if those before it will tak
 STUCK_SECONDS = 2.0  # the same if nobody has come out for so long
 SHORT, LONGEST = 64, 1000  # requests in line that are no reason to refuse one, and that are one in any case
 PATIENCE = 10.0  # seconds in line, where the estimate was wrong
-RESPONSE_SECONDS = 20.0  # of the database, to the first step of a request; what it still answers later is dropped
+RESPONSE_SECONDS = 20.0  # the database's time for the first step of a request; a later response is dropped
 LONG_PATIENCE = 60.0  # of those who must not be refused: they have begun, or others wait for them
+
+
+@asynccontextmanager
+async def answered_within(seconds: float | None, outcome: str = "") -> AsyncIterator[None]:
+    """Limit the time for which the block waits for the database; None: without a limit.
+
+    Raises:
+        Unavailable: the database does not respond in time. `outcome` ends the message.
+    """
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise Unavailable(f"expected a response from the database within {seconds:g} s, got none{outcome}") from None
 
 
 class Line:
@@ -128,16 +145,10 @@ class Lane:
             raise
         # The thread works on when whoever waits for it is cancelled: its place is free when it is.
         done.add_done_callback(leave)
-        try:
-            async with asyncio.timeout(RESPONSE_SECONDS if refuse else None) as limit:
-                return await asyncio.shield(done)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise Unavailable(
-                f"expected a response from the database within {RESPONSE_SECONDS:g} s, got none: a change that was "
-                "requested may still take effect"
-            ) from None
+        async with answered_within(
+            RESPONSE_SECONDS if refuse else None, ": the requested change may still take effect"
+        ):
+            return await asyncio.shield(done)
 
     def close(self) -> None:
         """End the threads; what they do is done first, what still waits for one is refused."""
@@ -186,13 +197,8 @@ class Admission:
         Raises:
             Unavailable: the database does not respond in time.
         """
-        try:
-            async with asyncio.timeout(PATIENCE) as limit:
-                return await self._guard.run(partial(self._database.read, work), refuse=False)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise Unavailable(f"expected a response from the database within {PATIENCE:g} s, got none") from None
+        async with answered_within(PATIENCE):
+            return await self._guard.run(partial(self._database.read, work), refuse=False)
 
     async def follow(self, work: Callable[[], T]) -> T:
         """Run what one of those reads who follow jobs; their number is limited elsewhere."""

@@ -85,7 +85,7 @@ class Reports:
 
     def __init__(self, run_dir: Path, reporter: Reporter) -> None:
         self._run_dir, self._reporter = run_dir, reporter
-        self._drawn = time.monotonic()  # a training shorter than that is drawn once, at its end
+        self._drawn = time.monotonic()  # as if just now: a training that ends sooner draws one report, at its end
         self._failure_told = False
 
     def refresh(self) -> None:
