@@ -135,6 +135,7 @@ class Lease:
         except Fenced:
             self.order = Order.FENCED
         except Exception as error:  # noqa: BLE001 - no error of the database may stop the training
+            self.met_full_disk |= isinstance(error, DBAPIError) and is_full(error)
             log.warning("the heartbeat failed: %s", error)
         else:
             self._renewed = before if due else self._renewed

@@ -23,6 +23,7 @@ from tests.servers import Postgres
 from tests.worker.conftest import TRAINER, Rows, Running, until
 from worker import inputs, supervisor
 from worker.disk_space import MOST_FULL_DISKS
+from worker.lease import Lease
 from worker.workplace import Workplace
 
 Start = Callable[[], Running]
@@ -443,6 +444,21 @@ def test_a_trainer_that_ends_while_the_databases_disk_is_full_leaves_its_job_to_
     supervisor.run(place, held, TRAINER)
     job = rows.get(job_id)
     assert (job.status, job.reason, job.lost_workers) == (Status.QUEUED, None, 0), job.message
+
+
+def test_a_heartbeat_notes_that_the_databases_disk_is_full(place: Workplace) -> None:
+    """Also a training that writes nothing else meanwhile is not blamed for its end."""
+    refused = {  # errors of the real database
+        "sqlite": ("PRAGMA max_page_count = 1", "CREATE TABLE large AS SELECT zeroblob(1000000)"),
+        "postgresql": ("DO $$ BEGIN RAISE 'no space left on device' USING ERRCODE = '53100'; END $$",),
+    }[place.database.engine.dialect.name]
+
+    def renew(session: sa.orm.Session, seconds: float | None) -> None:
+        for statement in refused:
+            session.execute(sa.text(statement))
+
+    with Lease(place, renew, 60) as lease:
+        until(lambda: lease.met_full_disk)
 
 
 EPOCH = {"event": "epoch", "epoch": 2, "epochs": 2, "losses": {"box": 1.0}, "lr": 0.1, "metrics": {}, "seconds": 1.0}
