@@ -10,7 +10,8 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.jobs.lifecycle import Held, Published
+from api.jobs.claims import Held
+from api.jobs.lifecycle import Published
 from api.storage import Storage
 from api.tables.job_inputs import STATE
 from api.tables.jobs import Artifact, Job

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from api.jobs import lifecycle
 from api.jobs.attempts import service as attempts
-from api.jobs.lifecycle import Ending, Held
+from api.jobs.claims import Held
+from api.jobs.lifecycle import Ending
 from api.uploads.datasets import unpacked
 from rdrkd import caching
 from rdrkd.reasons import Reason

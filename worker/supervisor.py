@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 
 from api import log_setup, tracing
 from api.jobs import lifecycle, retention
-from api.jobs.lifecycle import Ending, Held
+from api.jobs.claims import Held
+from api.jobs.lifecycle import Ending
 from api.jobs.retention import Retention
 from api.storage import StorageUnreachable, deletions
 from api.tables.leases import Fenced, Wish

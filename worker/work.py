@@ -4,7 +4,7 @@ import logging
 from functools import partial
 
 from api import log_setup, tracing
-from api.jobs import lifecycle, repair, upload_checks
+from api.jobs import claims, repair, upload_checks
 from api.queue import INSPECT, TRAIN
 from api.tables import job_inputs
 from api.uploads.datasets import unpacked
@@ -19,7 +19,7 @@ def train(place: Workplace) -> Work | None:
     """Claim the best job that can start; return the work on it, or None when there is no such job."""
     with place.database.transaction() as session:
         repair.fail_blocked(session)
-        held = lifecycle.claim(
+        held = claims.claim(
             session,
             place.name,
             place.settings.lease_seconds,
@@ -39,7 +39,7 @@ def inspect(place: Workplace) -> Work | None:
 CLAIMS: dict[str, Claim] = {TRAIN: train, INSPECT: inspect}
 
 
-def _run_job(place: Workplace, held: lifecycle.Held) -> None:
+def _run_job(place: Workplace, held: claims.Held) -> None:
     about = log_setup.about(job_id=held.id, attempt=held.attempt, request_id=held.request_id)
     with about, tracing.continuing(held.traceparent):
         log.info("claimed %s, attempt %d", held.id, held.attempt)

@@ -25,9 +25,10 @@ from api.access import keys
 from api.access.keys_schemas import KeyRequest
 from api.db import Database
 from api.http.main import create_app
-from api.jobs import lifecycle, upload_checks
+from api.jobs import claims, lifecycle, upload_checks
+from api.jobs.claims import Held
 from api.jobs.control import transitions
-from api.jobs.lifecycle import Ending, Held, Published
+from api.jobs.lifecycle import Ending, Published
 from api.settings import Settings
 from api.storage import Storage
 from api.tables.states import TERMINAL, Status
@@ -131,7 +132,7 @@ class Service:
 
     def claim(self) -> Held:
         with self.database.transaction() as session:
-            held = lifecycle.claim(session, "worker-1", 60)
+            held = claims.claim(session, "worker-1", 60)
             assert held is not None
             return held
 

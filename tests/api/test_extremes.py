@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from api.jobs import examples as jobs
-from api.jobs.lifecycle import Held
+from api.jobs.claims import Held
 from api.studies import examples as studies
 from api.tables.states import Status
 from tests.api.conftest import Service, Start

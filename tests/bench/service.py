@@ -25,8 +25,8 @@ import psutil
 
 from api import migrations
 from api.db import Database
-from api.jobs import lifecycle, service, upload_checks
-from api.jobs.lifecycle import Held
+from api.jobs import claims, lifecycle, service, upload_checks
+from api.jobs.claims import Held
 from rdrkd.events import Epoch, Progress
 from rdrkd.spec import JOB_SPEC
 from tests.api.test_bursts import TRAIN, await_alive, upload
@@ -51,7 +51,7 @@ class Stand:
         with database.transaction() as session:
             upload_checks.settle(session, upload_checks.claim(session, "checker", 60), {"names": ["car"]}, [])
         with database.transaction() as session:
-            held = lifecycle.claim(session, "worker-1", 3600)
+            held = claims.claim(session, "worker-1", 3600)
         assert held is not None
         self.held: Held = held
         with database.transaction() as session:

@@ -24,7 +24,7 @@ from api import migrations
 from api.db import Database
 from api.http.main import create_app
 from api.jobs import lifecycle
-from api.jobs.lifecycle import Held
+from api.jobs.claims import Held
 from api.settings import Settings
 from rdrkd.events import Epoch, Progress
 from tests.api.conftest import listening

@@ -23,8 +23,9 @@ from sqlalchemy.orm import Session
 from api import migrations
 from api.access.quotas import Quotas, bind
 from api.db import Database
-from api.jobs import lifecycle, repair, service, unblocking
-from api.jobs.lifecycle import Ending, Held
+from api.jobs import claims, lifecycle, repair, service, unblocking
+from api.jobs.claims import Held
+from api.jobs.lifecycle import Ending
 from api.jobs.waiting import waiting_for
 from api.jobs.workers import service as workers
 from api.monitoring import service as monitoring
@@ -85,8 +86,8 @@ def _end(session: Session, filled: Filled) -> None:
 
 
 OPERATIONS: dict[str, Callable[[Session, Filled], object]] = {
-    "claim": lambda session, _: lifecycle.claim(session, "worker", 600),
-    "claim_with_quota": lambda session, _: lifecycle.claim(session, "worker", 600, most_running=2),
+    "claim": lambda session, _: claims.claim(session, "worker", 600),
+    "claim_with_quota": lambda session, _: claims.claim(session, "worker", 600, most_running=2),
     "create": _create,
     "create_dependant": lambda session, filled: _create(session, filled, model={"job": filled.teacher}),
     "read_first": lambda session, filled: waiting_for(session, session.get_one(Job, f"job_{0:031d}1"), count=True),

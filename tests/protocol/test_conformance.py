@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 
 from api.db import Base, Database, after_seconds, new_id
 from api.errors import NotEnded, NotFound, NotPausable, NotPaused, NotRetryable
-from api.jobs import lifecycle, repair
+from api.jobs import claims, lifecycle, repair
+from api.jobs.claims import Held
 from api.jobs.control import deletion
 from api.jobs.control import service as control
-from api.jobs.lifecycle import Ending, Held, Published
+from api.jobs.lifecycle import Ending, Published
 from api.tables.attempts import JobAttempt
 from api.tables.datasets import Dataset
 from api.tables.events import JobEvent
@@ -76,7 +77,7 @@ class Real:
         return Held(self.job_id, int(attempt), "train", {}, 60)
 
     def _claim(self) -> None:
-        lifecycle.claim(self.session, "w", LEASE)
+        claims.claim(self.session, "w", LEASE)
 
     def _lapse(self) -> None:
         leased = update(Job).where(Job.id == self.job_id, Job.lease_until.is_not(None))

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import select
 
 from api.db import Base, new_id
-from api.jobs import lifecycle, unblocking, upload_checks
-from api.jobs.lifecycle import Held
+from api.jobs import claims, unblocking, upload_checks
+from api.jobs.claims import Held
 from api.settings import Settings
 from api.tables.datasets import Dataset
 from api.tables.jobs import Artifact, Job
@@ -94,7 +94,7 @@ class Rows:
 
     def claim(self, lease: float | None = None) -> Held | None:
         with self.place.database.transaction() as session:
-            return lifecycle.claim(session, self.place.name, lease or self.place.settings.lease_seconds)
+            return claims.claim(session, self.place.name, lease or self.place.settings.lease_seconds)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from sqlalchemy import update
 
 from api.db import after_seconds, new_id, now
 from api.jobs import lifecycle, repair
-from api.jobs.lifecycle import Ending, Held, Published
+from api.jobs.claims import Held
+from api.jobs.lifecycle import Ending, Published
 from api.jobs.retention import Retention
 from api.tables import job_inputs
 from api.tables.datasets import Dataset

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from api.jobs import lifecycle
+from api.jobs import claims, lifecycle
 from api.jobs.logs import service
 from api.tables.states import Status
 from tests.worker.conftest import TRAINER, Rows, Running, until
@@ -107,7 +107,7 @@ def test_it_comes_at_the_heartbeats_and_stays_when_the_worker_is_lost(
     until(lambda: len(rows.log(job_id)) >= 2)
     assert rows.get(job_id).status == Status.RUNNING
     with place.database.transaction() as session:
-        lifecycle.requeue(session, lifecycle.Held(job_id, 1, "train", {}, 60))
+        lifecycle.requeue(session, claims.Held(job_id, 1, "train", {}, 60))
     running.join()
     kept = rows.log(job_id)
     lines = "".join(piece for _, piece in kept).splitlines()

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from api.jobs import lifecycle
+from api.jobs import claims
 from api.tables.jobs import Job
 from api.tables.states import Status
 from tests.api.conftest import ZIP, Service, Start
@@ -137,7 +137,7 @@ def test_a_surplus_job_waits_and_others_go_before_it(each_service: Service) -> N
 
     def claim() -> str | None:
         with each_service.database.transaction() as session:
-            held = lifecycle.claim(session, "worker-1", 60, most_running=1)
+            held = claims.claim(session, "worker-1", 60, most_running=1)
             return held.id if held else None
 
     assert [claim(), claim(), claim()] == [jobs[0]["id"], jobs[2]["id"], None]
@@ -163,7 +163,7 @@ def test_workers_side_by_side_keep_to_the_quota(postgres: Postgres, start: Start
         def claim(number: int) -> None:
             together.wait()
             with service.database.transaction() as session:
-                claimed.append(lifecycle.claim(session, f"worker-{number}", 60, most_running=2))
+                claimed.append(claims.claim(session, f"worker-{number}", 60, most_running=2))
 
         threads = [threading.Thread(target=claim, args=(number,)) for number in range(6)]
         for thread in threads:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from api.jobs import lifecycle
+from api.jobs import claims
 from api.jobs.workers import service as workers
 from api.jobs.workers.service import Presence
 from api.tables.states import Status
@@ -29,7 +29,7 @@ def join(service: Service, name: str, *devices: dict[str, Any]) -> None:
 
 def claim(service: Service, with_gpu: bool) -> str | None:
     with service.database.transaction() as session:
-        held = lifecycle.claim(session, "w", 60, with_gpu=with_gpu)
+        held = claims.claim(session, "w", 60, with_gpu=with_gpu)
         return held.id if held is not None else None
 
 

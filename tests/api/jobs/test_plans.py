@@ -17,7 +17,7 @@ from api.access.quotas import Quotas
 from api.access.transactions import act_for
 from api.caller import Caller, Scope
 from api.db import Database, after_seconds
-from api.jobs import filters, lifecycle, repair, service, unblocking
+from api.jobs import claims, filters, lifecycle, repair, service, unblocking
 from api.jobs.lifecycle import Ending
 from api.jobs.waiting import waiting_for
 from api.jobs.workers import service as workers
@@ -93,7 +93,7 @@ def claim_when_some_have_enough(session: Session, _filled: Filled) -> object:
     """The owner of the jobs that are next has as many running as one may: the next owner's is taken."""
     taken = session.scalars(select(Job.id).where(Job.owner == "owner-3", Job.status == "queued").limit(3)).all()
     session.execute(update(Job).where(Job.id.in_(taken)).values(status=Status.RUNNING))
-    held = lifecycle.claim(session, "w", 60, most_running=3)
+    held = claims.claim(session, "w", 60, most_running=3)
     assert held is not None
     return held
 
@@ -139,7 +139,7 @@ def needs(session: Session, filled: Filled) -> None:
 
 def finish(session: Session, filled: Filled) -> None:
     teacher = session.get_one(Job, filled.teacher)
-    held = lifecycle.Held(teacher.id, 1, teacher.kind, teacher.spec, 60)
+    held = claims.Held(teacher.id, 1, teacher.kind, teacher.spec, 60)
     lifecycle.finish(session, held, Ending(Status.FAILED, Reason.NAN_LOSS))
 
 
@@ -152,9 +152,9 @@ def fail_overdue(session: Session, _filled: Filled) -> object:
 
 
 OPERATIONS: dict[str, Operation] = {
-    "claim": lambda session, _: lifecycle.claim(session, "w", 60),
-    "claim without a GPU": lambda session, _: lifecycle.claim(session, "w", 60, with_gpu=False),
-    "claim with a quota": lambda session, _: lifecycle.claim(session, "w", 60, most_running=3),
+    "claim": lambda session, _: claims.claim(session, "w", 60),
+    "claim without a GPU": lambda session, _: claims.claim(session, "w", 60, with_gpu=False),
+    "claim with a quota": lambda session, _: claims.claim(session, "w", 60, most_running=3),
     "claim when some have enough": claim_when_some_have_enough,
     "create": create,
     "create for an owner": create_for_an_owner,

@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session, aliased
 
 from api.db import Database, after_seconds, new_id
 from api.errors import ApiError
-from api.jobs import lifecycle, repair, service, unblocking, upload_checks
+from api.jobs import claims, lifecycle, repair, service, unblocking, upload_checks
+from api.jobs.claims import Held
 from api.jobs.control import deletion
 from api.jobs.control import service as owner
-from api.jobs.lifecycle import Ending, Held, Published
+from api.jobs.lifecycle import Ending, Published
 from api.tables.datasets import Dataset
 from api.tables.job_inputs import claimable
 from api.tables.jobs import Artifact, DependencyChange, Job, JobDependency
@@ -144,7 +145,7 @@ class Owner:
         return {name: value}
 
     def claim(self, session: Session) -> None:
-        if (held := lifecycle.claim(session, "worker", 60)) is not None:
+        if (held := claims.claim(session, "worker", 60)) is not None:
             self.held.append(held)
 
     def finish(self, session: Session) -> None:
@@ -265,7 +266,7 @@ def statuses(database: Database) -> dict[str, tuple[Status, bool]]:
 
 def end(database: Database, job_id: str, ending: Ending, weights: bool = False) -> None:
     with database.transaction() as session:
-        held = lifecycle.claim(session, "worker", 60)
+        held = claims.claim(session, "worker", 60)
         assert held is not None
         assert held.id == job_id
         if weights:
@@ -332,7 +333,7 @@ def test_two_workers_that_end_at_once_free_the_job_that_waits_for_both(database:
         held = []
         for _ in sources:
             with database.transaction() as session:
-                held.append(lifecycle.claim(session, "worker", 60))
+                held.append(claims.claim(session, "worker", 60))
         barrier = threading.Barrier(2)
 
         def finish(mine: Held, barrier: threading.Barrier = barrier) -> None:
@@ -356,7 +357,7 @@ def test_a_job_that_is_queued_while_its_teacher_ends_misses_nothing(database: Da
     for number in range(6):
         teacher = add(database, dataset)
         with database.transaction() as session:
-            held = lifecycle.claim(session, "worker", 60)
+            held = claims.claim(session, "worker", 60)
         assert held is not None
         barrier, queued = threading.Barrier(2), list[str]()
 

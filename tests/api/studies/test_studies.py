@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from api.jobs.lifecycle import Ending, Held
+from api.jobs.claims import Held
+from api.jobs.lifecycle import Ending
 from api.studies import service as studies
 from api.tables.states import Status
 from tests.api.conftest import NOBODY, Service

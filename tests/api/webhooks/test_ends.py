@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from api.db import after_seconds
-from api.jobs import lifecycle, repair
+from api.jobs import claims, lifecycle, repair
 from api.tables.jobs import Job
 from api.tables.states import Status
 from api.tables.webhooks import Delivery, Webhook
@@ -21,7 +21,7 @@ from tests.api.webhooks.test_webhooks import log, make
 PAST = {"lease_until": after_seconds(-1)}
 
 
-def held(service: Service, **values: Any) -> lifecycle.Held:
+def held(service: Service, **values: Any) -> claims.Held:
     """Have a worker hold a job, whose row is then changed."""
     service.job()
     one = service.claim()

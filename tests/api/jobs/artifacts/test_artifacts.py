@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from api.jobs.lifecycle import Held
+from api.jobs.claims import Held
 from api.tables.states import HELD, Status
 from tests.api.conftest import NOBODY, Service
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from api.db import after_seconds
-from api.jobs import lifecycle, repair
+from api.jobs import claims, lifecycle, repair
 from api.jobs.lifecycle import Ending
 from api.jobs.retention import Retention
 from api.tables.jobs import Job
@@ -45,7 +45,7 @@ def test_every_attempt_has_a_row(each_service: Service) -> None:
     lose(each_service)
     for why in ("drain", "outage"):
         with each_service.database.transaction() as session:
-            lifecycle.requeue(session, lifecycle.claim(session, f"to {why}", 60), why)
+            lifecycle.requeue(session, claims.claim(session, f"to {why}", 60), why)
     held = each_service.claim()
     each_service.finish(held, Ending(Status.FAILED, Reason.NAN_LOSS, "the loss left the finite numbers"))
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from api.db import after_seconds
-from api.jobs import lifecycle, repair
+from api.jobs import claims, lifecycle, repair
 from api.jobs.control import transitions
 from api.jobs.lifecycle import Ending
 from api.tables.jobs import Job
@@ -43,7 +43,7 @@ def resume(service: Service, job_id: str) -> dict[str, Any]:
     return dict(answer.json())
 
 
-def wish(service: Service, held: lifecycle.Held, lease_seconds: float | None = None) -> Wish | None:
+def wish(service: Service, held: claims.Held, lease_seconds: float | None = None) -> Wish | None:
     with service.database.transaction() as session:
         return lifecycle.renew(session, held, lease_seconds)
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from api.db import after_seconds
-from api.jobs import lifecycle, repair
+from api.jobs import claims, lifecycle, repair
 from api.jobs.events import service as events
 from api.jobs.lifecycle import Ending
 from api.tables.events import JobEvent
@@ -75,7 +75,7 @@ def test_every_way_of_a_job_is_told(each_service: Service) -> None:
     each_service.progress(held)  # the first that is heard of the trainer
     lose(each_service)
     with each_service.database.transaction() as session:
-        lifecycle.requeue(session, lifecycle.claim(session, "worker-2", 60))
+        lifecycle.requeue(session, claims.claim(session, "worker-2", 60))
     held = each_service.claim()
     each_service.client.post(f"/v1/jobs/{job_id}/cancel")
     each_service.client.post(f"/v1/jobs/{job_id}/cancel")  # changes nothing

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import delete
 
 from api.jobs import lifecycle
-from api.jobs.lifecycle import Held
+from api.jobs.claims import Held
 from api.jobs.logs.service import ANSWER, PIECE
 from api.tables.logs import JobLog
 from api.tables.states import Status
