@@ -6,14 +6,12 @@ threads only leave messages (`worker.wakeups`). While a disk of the worker is ne
 
 import logging
 import random
-import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
 from sqlalchemy.exc import DBAPIError
 
+from worker.background import Background
 from worker.disk_space import shortage
 from worker.workplace import Workplace
 
@@ -24,41 +22,35 @@ Claim = Callable[[Workplace], Work | None]  # claims a row; returns the work on 
 JITTER = 0.3  # fraction of the polling interval, so that several workers do not poll in step
 
 
-class ClaimLoop:
+class ClaimLoop(Background):
     """As a context manager: polls for work from the block's start until `Workplace.draining` is set."""
 
     def __init__(self, place: Workplace, claim: Claim) -> None:
-        self._place, self._claim = place, claim
-        self._retired = threading.Event()
-        self._looking_since: float | None = None  # monotonic; None while it works or waits
         # Not a daemon: a trainer dies with the thread that started it.
-        self._thread = threading.Thread(target=self._run, name="claims")
+        super().__init__("claims", daemon=False)
+        self._place, self._claim = place, claim
+        self._looking_since: float | None = None  # monotonic; None while it works or waits
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Claim nothing more and wait for the work in progress."""
         self.retire()
-        self._thread.join()
+        self.thread.join()
 
     def retire(self) -> None:
         """Claim nothing more; work in progress continues to its end unless the worker is drained."""
-        self._retired.set()
+        self.ended.set()
         self._place.wakeups.wake()
 
     def is_open(self) -> bool:
         """Return whether the thread is still running."""
-        return self._thread.is_alive()
+        return self.thread.is_alive()
 
     def stuck(self) -> str | None:
         """Return what has blocked the thread for longer than it may, or None."""
         limit, now = self._place.settings.wedged_seconds, time.monotonic()
         if (since := self._looking_since) is not None and now - since > limit:
             return f"expected an answer to the query for work within {limit:g} s, got none for {now - since:.0f} s"
-        if self._thread.ident is not None and not self.is_open() and not self._is_to_end():
+        if self.thread.ident is not None and not self.is_open() and not self._is_to_end():
             return "expected the claiming thread to keep running, but it has ended"
         lease = self._place.lease.current
         if lease is not None and (over := lease.overdue_seconds()) > limit:
@@ -79,7 +71,7 @@ class ClaimLoop:
                 self._wait()
 
     def _is_to_end(self) -> bool:
-        return self._place.draining.is_set() or self._retired.is_set()
+        return self._place.draining.is_set() or self.ended.is_set()
 
     def _work(self) -> bool:
         self._looking_since = time.monotonic()

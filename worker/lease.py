@@ -7,7 +7,6 @@ the grace period have expired. A fenced worker kills its child at once and write
 import logging
 import math
 import sqlite3
-import threading
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -17,8 +16,8 @@ from typing import Self, TypeVar
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from api import log_setup
 from api.tables.leases import Fenced, Wish
+from worker.background import Background
 from worker.process import Child
 from worker.workplace import Workplace
 
@@ -42,16 +41,18 @@ class Order(StrEnum):
 _AT_ONCE = {Wish.CANCEL: Order.CANCEL, Wish.DEADLINE: Order.DEADLINE, Wish.PAUSE: Order.PAUSE}
 
 
-class Lease:
-    """The lease on a row; as a context manager, renew it in the background until the block ends."""
+class Lease(Background):
+    """The lease on a row; as a context manager, renew it in the background until the block ends.
+
+    `close` ends the heartbeat early: call it before the write that ends the lease.
+    """
 
     def __init__(self, place: Workplace, renew: Renew, timeout_seconds: float) -> None:
+        super().__init__("heartbeat")
         self._place, self._renew = place, renew
         self._settings = place.settings
         self._renewed = time.monotonic()  # claimed just now
         self._deadline = time.monotonic() + (timeout_seconds or math.inf)
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=log_setup.carrying(self._run), name="heartbeat", daemon=True)
         self._order: Order | None = None
         self._ordered = math.inf  # monotonic
         self.child: Child | None = None  # the process to stop
@@ -75,19 +76,13 @@ class Lease:
 
     def __enter__(self) -> Self:
         self._place.lease.current = self
-        self._thread.start()
-        return self
+        return super().__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        super().__exit__(kind, error, trace)
         self._place.lease.current = None
-
-    def close(self) -> None:
-        """End the heartbeat; call it before the write that ends the lease."""
-        self._closed.set()
-        self._thread.join()
 
     def checkpointed(self) -> None:
         """Record that a checkpoint has been stored, so that a pause that waited for it takes effect."""
@@ -122,7 +117,7 @@ class Lease:
         return time.monotonic() > self._renewed + self._settings.lease_seconds + self._settings.outage_grace_seconds
 
     def _run(self) -> None:
-        while not self._closed.wait(self._settings.cancel_poll_seconds):
+        while not self.ended.wait(self._settings.cancel_poll_seconds):
             self._beat()
             self._judge()
 

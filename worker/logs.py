@@ -3,17 +3,16 @@
 import logging
 import os
 import re
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
 from sqlalchemy.exc import DBAPIError
 
-from api import log_setup
 from api.tables.leases import Fenced
 from rdrkd.paths import without_paths
+from worker.background import Background
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +71,7 @@ class Reader:
             self._file = None
 
 
-class Shipping:
+class Shipping(Background):
     """As a context manager: send a log in the background until the block ends, and then the rest of it."""
 
     def __init__(self, path: Path, keep: Callable[[str], object], every_seconds: float) -> None:
@@ -83,20 +82,14 @@ class Shipping:
             keep: writes lines in a fenced transaction of its own; raises what `Lease.write` raises.
             every_seconds: interval between reads.
         """
+        super().__init__("logs")
         self._reader, self._keep, self._every = Reader(path), keep, every_seconds
         self._pending = ""  # read but not yet written
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=log_setup.carrying(self._run), name="logs", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended.set()
-        self._thread.join()
+        self.close()
         try:
             if not isinstance(error, (Fenced, DBAPIError)):
                 self._ship(to_the_end=True)
@@ -105,7 +98,7 @@ class Shipping:
 
     def _run(self) -> None:
         try:
-            while not self._ended.wait(self._every):
+            while not self.ended.wait(self._every):
                 self._ship()
         except (Fenced, DBAPIError, OSError) as error:  # the attempt will notice the same error itself
             log.warning("stopped sending the trainer's log: %s", error)

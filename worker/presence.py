@@ -1,47 +1,39 @@
 """Worker heartbeat: the worker's own row, renewed even while it is idle."""
 
 import logging
-import threading
-from types import TracebackType
-from typing import Self
 
 from sqlalchemy.exc import DBAPIError
 
 from api.jobs.workers import service
 from api.jobs.workers.service import Presence
 from rdrkd import __version__
+from worker.background import Background
 from worker.devices import cpus
 from worker.workplace import Workplace
 
 log = logging.getLogger(__name__)
 
 
-class Beating:
+class Beating(Background):
     """As a context manager: keep the worker's row while the block runs, and renew it at every heartbeat.
 
     Errors of the database do not interrupt the work, since jobs have their own leases.
     """
 
     def __init__(self, place: Workplace, queue: str) -> None:
+        super().__init__("presence")
         self._place = place
         self._presence = Presence(place.name, queue, __version__, cpus(), list(place.devices))
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
+    def close(self) -> None:
+        """End the heartbeat and remove the worker's row."""
+        self.ended.set()
         self._place.condition.changed.set()
-        self._thread.join()
+        self.thread.join()
 
     def _run(self) -> None:
         move = service.join
-        while not self._ended.is_set():
+        while not self.ended.is_set():
             try:
                 with self._place.database.transaction() as session:
                     self._presence.complaint = self._place.condition.complaint

@@ -6,14 +6,12 @@ is the source of truth, and the trainer dies with its worker.
 
 import logging
 import os
-import threading
 import time
-from types import TracebackType
-from typing import Self
 
 from sqlalchemy.exc import DBAPIError
 
 from api.jobs.workers import service
+from worker.background import Background
 from worker.claim_loop import ClaimLoop
 from worker.workplace import Workplace
 
@@ -23,26 +21,20 @@ WEDGED = 70  # exit status: EX_SOFTWARE
 SAID_SECONDS = 2.0  # longest time to wait until the heartbeat has sent the complaint
 
 
-class Watchdog:
+class Watchdog(Background):
     """As a context manager: watches a claim loop while the block runs, and makes sure that a drained worker exits."""
 
     def __init__(self, place: Workplace, loop: ClaimLoop) -> None:
+        super().__init__("watchdog")
         self._place, self._loop = place, loop
-        self._ended = threading.Event()
         self._drained_at: float | None = None  # monotonic; when the drained loop was first seen to have ended
-        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
+    def close(self) -> None:
+        """End the thread without waiting: it may be stuck in the database."""
+        self.ended.set()
 
     def _run(self) -> None:
-        while not self._ended.wait(self._place.settings.cancel_poll_seconds):
+        while not self.ended.wait(self._place.settings.cancel_poll_seconds):
             if (complaint := self._loop.stuck()) is not None:
                 self._end(complaint)
             if self._place.draining.is_set() and not self._loop.is_open() and self._grace_is_over():
