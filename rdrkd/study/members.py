@@ -90,6 +90,7 @@ def member_of(
     recipe = method.distillation.recipe
     terms = [deciding(term) for term in recipe.terms]
     weighting = [recipe.calibration and recipe.calibration.model_dump(mode="json"), recipe.schedule.model_dump()]
+    weighting += [recipe.teacher_scale] if recipe.teacher_scale != 1 else []  # which came later
     method_part = [terms, weighting, teacher_hash(study, identity)] if terms else None
     changes = method.changes
     if method.as_long_as:  # a length that is measured counts by what it is measured of
