@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rdrkd.caching import Bound, Hold, coming, forget, hold, room_for, shrink, sweep
+from rdrkd.bounded_cache import Bound, Hold, forget, hold, making, room_for, shrink, sweep
 from rdrkd.data import tars, zips
 from rdrkd.data.limits import Limits
 from rdrkd.errors import DatasetError
@@ -76,7 +76,7 @@ def unpack(
 
 def _fill(final: Path, archive: Path, limits: Limits, accept: Accept | None) -> None:
     sweep(final.parent)
-    with coming(final) as partial:
+    with making(final) as partial:
         try:
             skipped = _reader(archive).extract(archive, partial, limits)
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
