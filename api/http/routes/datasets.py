@@ -196,5 +196,5 @@ def delete_dataset(dataset_id: str, request: Request, work: Work) -> Response:
     if sha256 is not None and (gone := unpacked.unneeded(work.session, [sha256])):
         cache = settings_of(request).cache_dir
         # Many files: not in a thread that holds a place at the database.
-        work.then(Thread(target=unpacked.let_go, args=(cache, gone), name="unpacked", daemon=True).start)
+        work.then(Thread(target=unpacked.remove, args=(cache, gone), name="unpacked", daemon=True).start)
     return Response(status_code=204)

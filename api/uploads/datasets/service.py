@@ -33,7 +33,7 @@ def create(session: Session, stored: Stored, filename: str, name: str | None, wo
 def announce(
     session: Session, source: str, filename: str, size: int, name: str | None, words: Words = AS_IT_IS
 ) -> Dataset:
-    """Register what a worker is to copy from a folder or bucket, and then to check.
+    """Register a folder or bucket prefix that a worker will copy and then check.
 
     Raises:
         QuotaExceeded: the owner's storage quota is exceeded.
@@ -73,7 +73,7 @@ def newest(
 def versions_of(
     session: Session, dataset_id: str, limit: int, after: str | None
 ) -> tuple[Sequence[Dataset], str | None]:
-    """Read one page of the versions of a dataset's name, newest first; of one without a name, itself.
+    """Read one page of the versions of a dataset's name, newest first; without a name, only the dataset itself.
 
     Raises:
         NotFound: there is no such dataset.
@@ -88,7 +88,8 @@ def with_preview(session: Session, dataset_id: str) -> Dataset:
     """Return a dataset that has a preview.
 
     Raises:
-        NotFound: there is no such dataset, or it has none: an invalid one, or one that an earlier version has checked.
+        NotFound: there is no such dataset, or it has no preview, because it is invalid or was checked by an earlier
+            version.
         NotReady: it is not checked yet.
     """
     row = get(session, dataset_id)
@@ -104,7 +105,7 @@ def delete(session: Session, dataset_id: str) -> list[str]:
 
     Raises:
         NotFound: there is none.
-        InUse: a job or a study names it.
+        InUse: a job or a study refers to it.
     """
     row = get(session, dataset_id)
     drawn = [key for key in (row.preview_key, row.album_key) if key is not None]
