@@ -38,7 +38,7 @@ from api.uploads.resumable import service as resumable
 from api.uploads.resumable.completion import LEFT_SECONDS
 from api.webhooks import delivery_rows
 from api.webhooks.sender import Sender
-from rdrkd import caching
+from rdrkd import bounded_cache
 from rdrkd.process.secret_hiding import own_folder, seal
 
 log = logging.getLogger("api.reaper")  # it is `__main__` where it runs
@@ -157,7 +157,7 @@ class Reaper:
         self.collect()
         unpacked.sweep(self.database, self.settings.cache_dir)
         if self.settings.cache_dir.is_dir():
-            caching.shrink(self.settings.cache_dir, unpacked.bound_of(self.settings))
+            bounded_cache.shrink(self.settings.cache_dir, unpacked.bound_of(self.settings))
         with self.database.transaction() as session:
             resumable.forget(session, self.storage)
             ledger.forget(session, RUN_OUT_SECONDS)

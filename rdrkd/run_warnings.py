@@ -1,6 +1,6 @@
-"""Warnings that a run has taught nothing, or cannot; each says what to do, and the run's report begins with them.
+"""Warnings that a run has taught nothing, or cannot; each gives advice, and the run's report begins with them.
 
-The functions take only numbers, so that commands and service can ask the same questions before a run.
+The functions take only numbers, so that commands and service can also use them before a run.
 """
 
 import math
@@ -51,7 +51,7 @@ def of_precision(amp: str, slowdown: float) -> Iterator[Warn]:
 
     Args:
         amp: the type's name, such as `bf16`.
-        slowdown: how many times as long as in fp32 a convolution takes.
+        slowdown: time of a convolution relative to fp32.
     """
     if slowdown > SLOW:
         yield Warn(

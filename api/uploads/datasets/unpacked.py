@@ -1,4 +1,4 @@
-"""Evict unpacked datasets on this machine (`rdrkd.caching`) that are no longer needed."""
+"""Evict unpacked datasets on this machine (`rdrkd.bounded_cache`) that are no longer needed."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,8 +11,8 @@ from api.ownership import EVERYBODYS
 from api.settings import Settings
 from api.tables.datasets import Dataset
 from api.tables.uploads import UploadStatus
-from rdrkd import caching
-from rdrkd.caching import Bound
+from rdrkd import bounded_cache
+from rdrkd.bounded_cache import Bound
 
 
 def bound_of(settings: Settings) -> Bound:
@@ -30,14 +30,14 @@ def unneeded(session: Session, hashes: Iterable[str]) -> set[str]:
 def let_go(cache: Path, hashes: Iterable[str]) -> None:
     """Remove what lies unpacked of these, unless a run uses it: then a later sweep removes it."""
     gone = set(hashes)
-    for entry in caching.names(cache):
+    for entry in bounded_cache.names(cache):
         if _sha256_of(entry) in gone:
-            caching.evict(entry)
+            bounded_cache.evict(entry)
 
 
 def sweep(database: Database, cache: Path) -> None:
     """Remove what no dataset needs any more."""
-    hashes = {_sha256_of(path) for path in caching.names(cache)}
+    hashes = {_sha256_of(path) for path in bounded_cache.names(cache)}
     if hashes:
         with database.transaction() as session:
             gone = unneeded(session, hashes)

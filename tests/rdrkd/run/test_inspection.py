@@ -13,7 +13,7 @@ import torch
 from ultralytics.nn.tasks import DetectionModel, SegmentationModel
 
 from api.settings import Settings
-from rdrkd import caching
+from rdrkd import bounded_cache
 from rdrkd.data import open_dataset
 from rdrkd.data.scenes import write_scenes
 from rdrkd.models import load_weights, save_student
@@ -185,7 +185,7 @@ def test_describes_a_dataset_and_keeps_it_for_the_runs(tmp_path: Path) -> None:
     assert (report["names"], report["skipped"]) == (["car", "truck", "person", "boat"], {".pdf": 1})
     assert report["statistics"]["splits"]["train"]["images"] == 4
     dataset = open_dataset(archive, tmp_path / "cache")
-    assert [p.name for p in caching.names(tmp_path / "cache")] == [dataset.sha256] == [report["sha256"]]
+    assert [p.name for p in bounded_cache.names(tmp_path / "cache")] == [dataset.sha256] == [report["sha256"]]
     assert inspect(archive, tmp_path / "cache") == report
     assert inspect(archive) == report
     assert inspect(made)["statistics"] == report["statistics"]
