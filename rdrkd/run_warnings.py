@@ -104,7 +104,7 @@ def of_results(student: float | None, alone: float | None, teacher: float | None
             code="learnt_nothing",
             message=f"the student has an AP of {student:.2f} %, so it has learnt next to nothing: train for more "
             "epochs, at a larger train.imgsz, or at another train.lr0, and look at the images and labels "
-            "(`rdrkd doctor`)",
+            "(`rdrkd datasets check`)",
         )
     if teacher is not None and teacher < UNUSABLE:
         yield Warn(

@@ -3,6 +3,7 @@
 Ultralytics has no stubs and reads its settings from the environment at import, so no other module imports it.
 """
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from rdrkd.errors import MachineError
 from rdrkd.process import environment
 
 environment.apply()
+logging.getLogger("ultralytics").addFilter(environment.warns)  # its import announces the settings file that it makes
 
 import torch  # noqa: E402 - the environment must be set before these imports
 from torch import Tensor  # noqa: E402
@@ -38,6 +40,9 @@ from ultralytics.utils.metrics import box_iou  # noqa: E402
 from ultralytics.utils.nms import non_max_suppression  # noqa: E402
 from ultralytics.utils.tal import dist2bbox, make_anchors  # noqa: E402
 from ultralytics.utils.torch_utils import TORCH_2_13, copy_attr, get_flops, unwrap_model  # noqa: E402
+
+logging.getLogger("ultralytics").removeFilter(environment.warns)
+os.environ["KINETO_LOG_LEVEL"] = "6"  # Ultralytics sets 5, at which torch's profiler still prints two lines
 
 ULTRALYTICS_VERSION: str = _version
 

@@ -1,6 +1,7 @@
 """The environment that a trainer process needs before Ultralytics is imported. No torch here."""
 
 import atexit
+import logging
 import os
 import shutil
 import tempfile
@@ -34,7 +35,13 @@ def apply() -> None:
         os.environ["YOLO_CONFIG_DIR"] = private
     for key, value in defaults(Path(os.environ["YOLO_CONFIG_DIR"])).items():
         os.environ.setdefault(key, value)
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # "building the font cache"
     Path(os.environ["YOLO_CONFIG_DIR"]).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def warns(record: logging.LogRecord) -> bool:
+    """Return whether a message is at least a warning: a filter for a library's chatter."""
+    return record.levelno >= logging.WARNING
 
 
 def _remove(folder: str, made_by: int) -> None:

@@ -9,6 +9,7 @@ import logging
 import resource
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,8 @@ def _named(problems: Sequence[dict[str, str]], here: str, name: str) -> list[dic
 
 
 def _answered(path: Path, cache: Path | None, reading: Reading, draw: Draw, convert: Path | None) -> dict[str, Any]:
+    if path.suffix.lower() in MODEL_SUFFIXES:
+        import_module("rdrkd.models")  # outside of `try`: a broken installation says nothing of the file
     try:
         return _inspect(path, cache, reading, draw, convert)
     except (RdrkdError, FileNotFoundError):

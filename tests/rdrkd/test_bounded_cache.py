@@ -1,4 +1,4 @@
-"""A bounded cache: the oldest goes, what is used never does, and what killed processes leave goes at once."""
+"""A bounded cache: the least recently used entry is evicted, never one in use; leftovers of killed processes go."""
 
 import os
 import signal
@@ -43,7 +43,7 @@ while time.monotonic() < end:
             except OSError:
                 assert path.is_dir()
     for _ in range(5):
-        assert (path / "x").stat().st_size == 5000, "it was let go while it was used"
+        assert (path / "x").stat().st_size == 5000, "it was evicted while in use"
     kept.close()
     used += 1
     bounded_cache.shrink(cache, bounded_cache.Bound(most_bytes=8192))
@@ -75,7 +75,7 @@ def names(cache: Path) -> list[str]:
     return sorted(path.name for path in bounded_cache.names(cache))
 
 
-def test_what_was_not_used_for_longest_goes(tmp_path: Path) -> None:
+def test_the_least_recently_used_entries_are_evicted(tmp_path: Path) -> None:
     for name in "abcd":
         entry(tmp_path, name)
     bounded_cache.hold(tmp_path, "a").close()
@@ -87,7 +87,7 @@ def test_what_was_not_used_for_longest_goes(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [".a.lock", ".d.lock", "a", "d"]
 
 
-def test_what_a_process_uses_stays_until_the_process_is_gone(tmp_path: Path) -> None:
+def test_an_entry_in_use_is_not_evicted_until_its_process_ends(tmp_path: Path) -> None:
     entry(tmp_path, "a")
     with process(HOLD, tmp_path, "a") as user:
         entry(tmp_path, "b")
@@ -100,7 +100,7 @@ def test_what_a_process_uses_stays_until_the_process_is_gone(tmp_path: Path) -> 
     assert names(tmp_path) == []
 
 
-def test_what_a_process_makes_stays_until_the_process_is_gone(tmp_path: Path) -> None:
+def test_a_partial_entry_is_kept_until_its_process_ends(tmp_path: Path) -> None:
     with process(FILL, tmp_path, "a") as maker:
         bounded_cache.sweep(tmp_path)
         assert len(list(tmp_path.glob(".coming-*"))) == 1
@@ -111,7 +111,7 @@ def test_what_a_process_makes_stays_until_the_process_is_gone(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_many_processes_use_and_let_go_side_by_side(tmp_path: Path) -> None:
+def test_many_processes_use_and_evict_concurrently(tmp_path: Path) -> None:
     command = [sys.executable, "-c", STRESS, str(tmp_path)]
     running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     assert [(process.communicate(timeout=120)[1], process.returncode) for process in running] == [("", 0)] * 4

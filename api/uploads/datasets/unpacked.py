@@ -16,19 +16,19 @@ from rdrkd.bounded_cache import Bound
 
 
 def bound_of(settings: Settings) -> Bound:
-    """Return how much may stay unpacked."""
+    """Return the bound of the cache of unpacked datasets."""
     return Bound(settings.dataset_cache_bytes, settings.min_free_bytes)
 
 
 def unneeded(session: Session, hashes: Iterable[str]) -> set[str]:
-    """Choose those of these sha256 that no dataset has, whoever owns it; refused ones are never unpacked again."""
+    """Return those of these sha256 that no valid dataset of any owner has; refused ones are never unpacked again."""
     asked = set(hashes)
     known = select(Dataset.sha256).where(Dataset.sha256.in_(asked), Dataset.status != UploadStatus.INVALID)
     return asked - set(session.scalars(known, execution_options=EVERYBODYS))
 
 
-def let_go(cache: Path, hashes: Iterable[str]) -> None:
-    """Remove what lies unpacked of these, unless a run uses it: then a later sweep removes it."""
+def remove(cache: Path, hashes: Iterable[str]) -> None:
+    """Remove the unpacked folders of these hashes, except those that a run uses, which a later sweep removes."""
     gone = set(hashes)
     for entry in bounded_cache.names(cache):
         if _sha256_of(entry) in gone:
@@ -36,14 +36,14 @@ def let_go(cache: Path, hashes: Iterable[str]) -> None:
 
 
 def sweep(database: Database, cache: Path) -> None:
-    """Remove what no dataset needs any more."""
+    """Remove unpacked folders that no dataset needs."""
     hashes = {_sha256_of(path) for path in bounded_cache.names(cache)}
     if hashes:
         with database.transaction() as session:
             gone = unneeded(session, hashes)
-        let_go(cache, gone)
+        remove(cache, gone)
 
 
 def _sha256_of(path: Path) -> str:
-    """Return the archive's hash: a folder's name is that, and perhaps how it was unpacked."""
+    """Return the archive's hash from a folder's name, which may end with the options of its reading."""
     return path.name.partition(".")[0]

@@ -94,6 +94,17 @@ def test_describes_a_checkpoint(checkpoint: Path) -> None:
     }
 
 
+def test_a_broken_installation_is_not_the_files_fault(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model is refused for good, so what fails before it is opened must not say that it is bad."""
+
+    def broken(name: str) -> None:
+        raise AttributeError(f"{name} has no attribute")
+
+    monkeypatch.setattr("rdrkd.run.inspection.import_module", broken)
+    with pytest.raises(AttributeError):
+        inspect(checkpoint)
+
+
 def test_describes_safetensors(checkpoint: Path, tmp_path: Path) -> None:
     save_student(load_weights(checkpoint).model, tmp_path, {})
     from_pt, from_safetensors = inspect(tmp_path / "student.pt"), inspect(tmp_path / "student.safetensors")

@@ -14,7 +14,7 @@ def lay(cache: Path, name: str) -> Path:
     return cache / name
 
 
-def test_a_deleted_dataset_takes_along_what_lies_unpacked_of_it(each_service: Service) -> None:
+def test_deleting_a_dataset_evicts_its_unpacked_folder(each_service: Service) -> None:
     service, cache = each_service, each_service.app.state.settings.cache_dir
     alice, bob = service.key("alice"), service.key("bob")
     mine, theirs = (
