@@ -19,6 +19,7 @@ from rdrkd.diagnostics.probe import Probe
 from rdrkd.distillation.adapters import adapter, adapter_key, taps_of, unaligned
 from rdrkd.distillation.calibration import Calibrator
 from rdrkd.distillation.crosskd_heads import crosses, crossing_of, mappers
+from rdrkd.distillation.enlarged_teacher import enlarge, resample_head, resample_maps
 from rdrkd.distillation.heads import BRANCHES, common, head_of
 from rdrkd.losses import Branch, Context, Cross, Output, build
 from rdrkd.models.frozen import frozen
@@ -38,11 +39,11 @@ class Distiller(DistillationModel):
         teacher: a trained detector; a frozen copy of it teaches (`rdrkd.models.frozen`).
         student: the detector to train, with `args`, `names` and `nc` set.
         recipe: the weighted loss terms and the schedule of their weights.
-        forward: runs a network and gives its output and maps; `models.levels.forward`, or that compiled.
+        forward: runs a network and returns its output and maps; `models.levels.forward`, or its compiled form.
 
     Attributes:
-        weights: term name -> its present weight; calibration changes them.
-        factor: what the schedule multiplies all terms by at present.
+        weights: term name -> its current weight; calibration changes them.
+        factor: the schedule's current factor on all terms.
 
     Raises:
         PairError: a term compares a level that one of the two does not have.
@@ -53,7 +54,7 @@ class Distiller(DistillationModel):
     ) -> None:
         nn.Module.__init__(self)
         self.student_model = student
-        self.__dict__["teacher_model"] = frozen(teacher)  # past Module.__setattr__: unregistered
+        self.__dict__["teacher_model"] = frozen(teacher)  # bypasses Module.__setattr__: not registered
         copy_attr(self, student)
         self.weights: dict[str, float] = {term.name: term.weight for term in recipe.terms}
         self.factor = 1.0
@@ -66,13 +67,14 @@ class Distiller(DistillationModel):
         self.calibrator = Calibrator(recipe.calibration, self.weights) if recipe.calibration else None
         self.probe = Probe(self.weights)
         self.crossing = crossing_of(recipe)
+        self.teacher_scale = recipe.teacher_scale
         self._forward = forward
         with torch.random.fork_rng(devices=[]):  # the baseline of the same seed must draw the same numbers
             self.projector = self._projector(recipe)
         self.projector.to(next(student.parameters()).device)
 
     def _projector(self, recipe: Recipe) -> nn.ModuleDict:
-        """Adapters phi (student's to teacher's width; one per tap, or per term) and the terms' own modules."""
+        """Build the adapters phi (student's to teacher's width; one per tap or term) and the terms' own modules."""
         adapters: dict[str, nn.Module] = {}
         modules: dict[str, nn.Module] = {}
         for term in recipe.terms:
@@ -86,7 +88,7 @@ class Distiller(DistillationModel):
             adapters |= mappers(self.crossing, self.teacher_model, self.student_model)
         return nn.ModuleDict({"adapters": nn.ModuleDict(adapters), "terms": nn.ModuleDict(modules)})
 
-    # -- what Ultralytics' trainer calls
+    # -- called by Ultralytics' trainer
 
     def loss(self, batch: Mapping[str, Any], preds: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the parts to sum and backpropagate, and the items to log (terms unweighted, per-image means).
@@ -100,14 +102,17 @@ class Distiller(DistillationModel):
             return task, {**items, **{name: task.new_zeros(()) for name in self.weights}}
         images = batch["img"]
         with torch.no_grad():
-            teacher, teacher_maps = self._run(self.teacher_model, images, self.teacher_levels, decode=False)
+            seen = enlarge(images, self.teacher_scale)
+            teacher, teacher_maps = self._run(self.teacher_model, seen, self.teacher_levels, decode=False)
         predictions, student_maps = self._run(self.student_model, images, self.student_levels)
+        if seen is not images:
+            teacher_maps = resample_maps(teacher_maps, student_maps)
         with self._assignments() as assignments:
             task, items = self.student_model.loss(batch, predictions)
         aligned, crossed = self._aligned(student_maps), self._crossed(teacher, predictions)
         precision = _precision(images.device.type)
         with torch.autocast(images.device.type, enabled=False):
-            shared = {**self._shared(batch, teacher, predictions, assignments, crossed), "precision": precision}
+            shared = {**self._shared(batch, teacher, predictions, assignments, crossed, seen), "precision": precision}
             outputs = {name: self._term(name, shared, teacher_maps, student_maps, aligned) for name in self.weights}
             self._look(task.sum() / len(images), outputs, len(batch["bboxes"]))
             weights = self.applied
@@ -122,7 +127,7 @@ class Distiller(DistillationModel):
 
     @property
     def applied(self) -> dict[str, float]:
-        """Term name -> what its loss is multiplied by at present: its weight, times the schedule's factor."""
+        """Term name -> current factor of its loss: its weight times the schedule's factor."""
         return {name: weight * self.factor for name, weight in self.weights.items()}
 
     def train(self, mode: bool = True) -> Self:
@@ -133,19 +138,19 @@ class Distiller(DistillationModel):
         return self
 
     def fuse(self, verbose: bool = True, imgsz: int | list[int] = 640) -> DetectionModel:
-        """Fuse and give the student."""
+        """Fuse and return the student."""
         return self.student_model.fuse(verbose=verbose, imgsz=imgsz)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copy without the teacher and without compiled parts, as Ultralytics' EMA needs."""
+        """Return the state without the teacher and compiled parts, as Ultralytics' EMA needs."""
         return {**self.__dict__, "teacher_model": None, "_forward": forward}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore as any module."""
+        """Restore the state like any module."""
         nn.Module.__setstate__(self, state)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        """Move the guest along with the rest."""
+        """Apply a conversion, such as to another device, to the teacher as well."""
         if self.teacher_model is not None:
             self.teacher_model._apply(fn)
         return cast(Self, nn.Module._apply(self, fn, recurse))
@@ -161,7 +166,7 @@ class Distiller(DistillationModel):
         return output, {tap: maps[level.layer] for tap, level in levels.items()}
 
     def _look(self, task: Tensor, outputs: Mapping[str, Output], objects: int) -> None:
-        """Measure the step where that is due, guard against inert terms, and calibrate the weights."""
+        """Measure the step if due, guard against inert terms, and calibrate the weights."""
         due = self.calibrator is not None and self.calibrator.due()
         norms = self.probe.observe(task, outputs, self.student_model, objects, measure=due)
         if self.calibrator is not None and norms is not None:
@@ -169,14 +174,14 @@ class Distiller(DistillationModel):
             self.weights = self.calibrator.observe(self.weights, norms, objects, values)
 
     def _restrained(self, name: str, value: Tensor) -> Tensor:
-        """Hold a term between two measurements of its running weight."""
+        """Bound a term's value between two measurements of its running weight."""
         if self.calibrator is None or not self.calibrator.running or name not in self.calibrator.terms:
             return value
         return value * self.calibrator.restraint(name, value)
 
     @contextmanager
     def _assignments(self) -> Iterator[dict[str, Assignment]]:
-        """Collect what the student's task-aligned assigners give, by branch, so that they run only once."""
+        """Collect the results of the student's task-aligned assigners by branch, so that they run only once."""
         student = self.student_model
         if getattr(student, "criterion", None) is None:
             student.criterion = student.init_criterion()
@@ -205,8 +210,9 @@ class Distiller(DistillationModel):
         student: Any,
         assignments: Mapping[str, Assignment],
         crossed: Mapping[str, Cross],
+        seen: Tensor,
     ) -> dict[str, Any]:
-        """Return the part of the context that all terms have in common."""
+        """Return the part of the context that all terms share; `seen` is the batch as the teacher got it."""
         height, width = batch["img"].shape[2:]
         center, size = batch["bboxes"].float().split(2, dim=1)
         boxes = torch.cat([center - size / 2, center + size / 2], dim=1)
@@ -215,6 +221,11 @@ class Distiller(DistillationModel):
         predicted = branches(teacher), branches(student)
         names = common(*predicted)
         gains = self._gains(names)
+        taught = {name: head_of(each, self.teacher_model) for name, each in predicted[0].items()}
+        if seen is not batch["img"]:
+            sizes = (height, width), (seen.shape[2], seen.shape[3])
+            like = predicted[1]["one2many"]
+            taught = {name: resample_head(head, predicted[0][name], like, *sizes) for name, head in taught.items()}
         return {
             "boxes": boxes,
             "box_image": box_image,
@@ -222,7 +233,7 @@ class Distiller(DistillationModel):
             "objects": Objects(boxes, box_image, (height, width)),
             "branches": tuple(
                 Branch(
-                    head_of(predicted[0][name], self.teacher_model),
+                    taught[name],
                     head_of(predicted[1][name], self.student_model),
                     *assignments[name],
                     gain=gains[name],
@@ -230,15 +241,15 @@ class Distiller(DistillationModel):
                 )
                 for name in names
             ),
-            "teacher_scores": torch.stack([each["scores"].float() for each in predicted[0].values()]).mean(0),
-            "anchors": _anchors(predicted[0]["one2many"], self.teacher_model),
+            "teacher_scores": torch.stack([head.scores for head in taught.values()]).mean(0),
+            "anchors": _anchors(predicted[1]["one2many"], self.student_model),
         }
 
     def _gains(self, names: list[str]) -> dict[str, float]:
-        """Return the branches' parts of the task loss; an end-to-end criterion moves from one-to-many to one-to-one.
+        """Return each branch's share of the task loss; an end-to-end criterion shifts from one-to-many to one-to-one.
 
-        A branch keeps its part where the teacher has no other: the one-to-many branch alone trains the network before
-        the head, so that terms that stayed there while its task fades would outgrow the task eightfold.
+        A branch keeps its share even if the teacher lacks the other one: only the one-to-many branch trains the network
+        before the head, so terms with constant weight there would outgrow its fading task loss eightfold.
         """
         criterion = self.student_model.criterion
         if not hasattr(criterion, "o2m"):
@@ -248,12 +259,12 @@ class Distiller(DistillationModel):
         return {name: gains[name] for name in names}
 
     def _aligned(self, student: Maps) -> dict[str, Tensor]:
-        """Bring the student's maps to the teacher's width, each adapter once; adapters are layers as any other."""
+        """Map the student's maps to the teacher's width, running each adapter once."""
         of_key = {key: tap for adapters in self.adapter_of.values() for tap, key in adapters.items()}
         return {key: self._modules_of("adapters")[key](student[tap]) for key, tap in of_key.items()}
 
     def _crossed(self, teacher: Any, student: Any) -> dict[str, Cross]:
-        """Return what hands the student's maps to the teacher's head, by branch, where a term asks for it."""
+        """Return the inputs of the cross-head predictions by branch, if a term uses them."""
         if self.crossing is None:
             return {}
         return crosses(self.crossing, self.teacher_model, teacher, student, self._modules_of("adapters"))
@@ -277,7 +288,7 @@ class Distiller(DistillationModel):
 
 
 def _anchors(prediction: dict[str, Any], model: DetectionModel) -> dict[int, slice]:
-    """Where each level's anchors lie among all, by stride."""
+    """Return the slice of each level's anchors among all anchors, by stride."""
     found: dict[int, slice] = {}
     first = 0
     for stride, x in zip(model.stride, prediction["feats"], strict=True):
@@ -286,5 +297,5 @@ def _anchors(prediction: dict[str, Any], model: DetectionModel) -> dict[int, sli
 
 
 def _precision(device: str) -> torch.dtype | None:
-    """Return the type of mixed precision in force."""
+    """Return the active type of mixed precision."""
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None

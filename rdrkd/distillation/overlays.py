@@ -1,9 +1,9 @@
-"""What two terms of RDR-KD look at in an image, as small pictures to lay over it, a pixel for each cell of a level.
+"""Overlays that show where two terms of RDR-KD act in an image, with one pixel per cell of a level.
 
 `regenerated`: the key pixels, which are hidden from the student and must be regenerated (Eq. 3).
-`decoupled`: the weight of each cell of an object (Eq. 7-8), the more opaque the heavier.
+`decoupled`: the weight of each cell of an object (Eq. 7-8), as opacity.
 
-The image is seen as in validation: whole and letterboxed, without the training's augmentation.
+The image is processed as in validation: whole and letterboxed, without the training's augmentation.
 """
 
 import base64
@@ -20,6 +20,7 @@ from torch.nn.functional import avg_pool2d
 from rdrkd.boxes import Regions, clip_boxes, rasterise
 from rdrkd.data.pixels import Pixels
 from rdrkd.distillation.adapters import taps_of
+from rdrkd.distillation.enlarged_teacher import enlarge, resample
 from rdrkd.export.agreement import inputs
 from rdrkd.losses.context import level_name
 from rdrkd.losses.decoupled import level_weight
@@ -34,24 +35,24 @@ _STRONGEST, _VEIL = 170, 130  # of 255
 
 
 class Overlays:
-    """Makes the pictures of images.
+    """Makes the overlays of images.
 
     Args:
-        teacher: whose attention finds the key pixels.
-        recipe: the terms; others than the two have no pictures.
+        teacher: its attention determines the key pixels.
+        recipe: the terms; other terms have no overlays.
         imgsz: side of the network input, px.
-        device: that runs the teacher.
+        device: device that runs the teacher.
     """
 
     def __init__(self, teacher: DetectionModel, recipe: Recipe, imgsz: int, device: torch.device) -> None:
         self._terms = [term for term in recipe.terms if isinstance(term, Decoupled | Regenerated)]
-        self._imgsz, self._device = imgsz, device
+        self._imgsz, self._device, self._scale = imgsz, device, recipe.teacher_scale
         taps = sorted({tap for term in self._terms if isinstance(term, Regenerated) for tap in taps_of(term)})
         self._levels = levels_of(teacher, taps, "teacher")
         self._teacher = frozen(teacher).to(device) if taps else None
 
     def __call__(self, pixels: Pixels, truth: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
-        """Return the pictures of an image: term, level, PNG in base64, and its place in the image, x y w h px.
+        """Return the overlays of an image: term, level, PNG in base64, and its place in the image, x y w h px.
 
         Args:
             pixels: (H, W, 3) blue, green, red.
@@ -78,8 +79,9 @@ class Overlays:
         if self._teacher is None:
             return {}
         layers = {level.layer for level in self._levels.values()}
-        _, found = forward(self._teacher, image.to(self._device), layers, decode=False)
-        return {tap: found[level.layer].float().cpu() for tap, level in self._levels.items()}
+        _, found = forward(self._teacher, enlarge(image.to(self._device), self._scale), layers, decode=False)
+        maps = {tap: found[level.layer].float().cpu() for tap, level in self._levels.items()}
+        return {tap: resample(x, (self._imgsz // tap[1], self._imgsz // tap[1])) for tap, x in maps.items()}
 
     def _picture(
         self, term: Decoupled | Regenerated, stride: int, boxes: Tensor, of: Tensor, maps: dict[Tap, Tensor]
@@ -92,12 +94,12 @@ class Overlays:
             hidden = 1 - level_mask(term, teacher, boxes, regions, size)[0, 0]
             return _png(hidden * _VEIL, _KEY)
         weight = level_weight(term, boxes, regions, stride, size)[0]
-        # A root, since one tiny object may weigh hundreds of times what a large one does.
+        # The square root, since a tiny object may weigh hundreds of times as much as a large one.
         return _png((weight / weight.max().clamp(min=1e-12)).sqrt() * _STRONGEST, _WEIGHT)
 
 
 def _letterboxed(height: int, width: int, side: int) -> tuple[float, int, int]:
-    """Return how Ultralytics' letterbox fits an image into a square: factor, and the left and upper margin, px."""
+    """Return Ultralytics' letterbox of an image: scale factor, and the left and upper margin, px."""
     factor = min(side / height, side / width)
     return factor, round((side - round(width * factor)) / 2 - 0.1), round((side - round(height * factor)) / 2 - 0.1)
 
