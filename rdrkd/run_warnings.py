@@ -11,13 +11,14 @@ from rdrkd.events import Warn
 
 NOTHING = 1.0  # AP, percent: below it a network has learnt next to nothing
 UNUSABLE = 5.0  # AP, percent: below it a teacher has nothing to teach
+SLOW = 2.0  # times fp32: from there on mixed precision is worth a warning
 TOO_SMALL, EASY = 3, 8  # px, side of an object at the network's input: hardly learnable; easily visible
 _LARGEST = 8192  # px, largest network input worth suggesting
 _STEP = 32  # px, granularity of the network's input
 
 CODES = frozenset(
     {"warmup_too_long", "batch_too_large", "objects_too_small", "learnt_nothing", "teacher_unusable", "teacher_behind",
-     "baseline_failed"}
+     "baseline_failed", "precision_slow"}
 )  # fmt: skip
 
 
@@ -42,6 +43,21 @@ def of_settings(epochs: int, warmup_epochs: float, batch: int, images: int) -> I
             code="batch_too_large",
             message=f"a batch of {batch} images is larger than the {images} training images, so an epoch is a single "
             f"step: set train.batch to {max(1, images // 8)}, and train.nbs to the same",
+        )
+
+
+def of_precision(amp: str, slowdown: float) -> Iterator[Warn]:
+    """Yield a warning if the device computes the type of mixed precision in software.
+
+    Args:
+        amp: the type's name, such as `bf16`.
+        slowdown: how many times as long as in fp32 a convolution takes.
+    """
+    if slowdown > SLOW:
+        yield Warn(
+            code="precision_slow",
+            message=f"a convolution in {amp} takes {slowdown:.0f} times as long as in fp32 on this device, which "
+            "has no instructions for it: set train.amp to false",
         )
 
 

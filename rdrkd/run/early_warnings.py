@@ -3,21 +3,29 @@
 from collections.abc import Iterator
 from math import sqrt
 
+import torch
+
 from rdrkd import run_warnings
 from rdrkd.data import Dataset, yolo
 from rdrkd.data.images import quiet_decoders, size_of
 from rdrkd.events import Warn
 from rdrkd.spec import TrainSettings
+from rdrkd.training.precision import dtype_of, slowdown
 
 _SAMPLED = 200  # images, spread evenly over the training set
 
 
-def warnings_of(settings: TrainSettings, dataset: Dataset) -> Iterator[Warn]:
-    """Yield warnings about training with these settings on a dataset."""
+def warnings_of(settings: TrainSettings, dataset: Dataset, device: str) -> Iterator[Warn]:
+    """Yield warnings about training with these settings on a dataset; `device` is `cpu` or something else."""
     images = dataset.images("train")
     used = max(1, round(len(images) * settings.fraction))
     yield from run_warnings.of_settings(settings.epochs, settings.warmup_epochs, settings.batch, used)
     yield from run_warnings.of_sizes(_sides(dataset), settings.imgsz)
+    cpu = torch.device("cpu")
+    if device == cpu.type and isinstance(settings.amp, str):
+        dtype = dtype_of(settings.amp, cpu)
+        assert dtype is not None
+        yield from run_warnings.of_precision(settings.amp, slowdown(dtype, cpu))
 
 
 def _sides(dataset: Dataset) -> list[float]:

@@ -50,7 +50,7 @@ def train(
     called: Mapping[str, str],
 ) -> dict[str, Any]:
     """Train a plan and return its result; `called` has names of models, by the spec's field."""
-    doubted = list(early_warnings.warnings_of(plan.settings, dataset))
+    doubted = list(early_warnings.warnings_of(plan.settings, dataset, devices_of(inputs.device)[0]))
     for warning in doubted:
         reporter.emit(warning)
     data = run_dir / "data.yaml"

@@ -4,11 +4,13 @@ Ultralytics knows it on CUDA alone, and finds out whether fp16 works by download
 detections; a training machine has no network. While a trainer runs, its autocast is the one made here.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from rdrkd.errors import MachineError
 from rdrkd.ultralytics_adapter import engine_trainer
@@ -50,6 +52,25 @@ def precision(dtype: torch.dtype | None) -> Iterator[None]:
         yield
     finally:
         engine_trainer.autocast = before
+
+
+def slowdown(dtype: torch.dtype, device: torch.device) -> float:
+    """Return how many times as long as in fp32 a convolution takes here, forward and backward.
+
+    A CPU without instructions for the type computes it in software, some thirty times as slowly; others gain. Only
+    measuring tells them apart.
+    """
+    layer = nn.Conv2d(32, 32, kernel_size=3, padding=1, device=device)
+    images = torch.rand(2, 32, 32, 32, device=device)
+
+    def seconds(enabled: bool) -> float:
+        began = time.perf_counter()
+        with torch.autocast(device.type, dtype=dtype, enabled=enabled):
+            total = layer(images).float().square().mean()
+        total.backward()
+        return time.perf_counter() - began
+
+    return min(seconds(True) for _ in range(4)) / min(seconds(False) for _ in range(4))  # the first one warms up
 
 
 def _has_fp16(device: torch.device) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+import torch
 
 from rdrkd import run_warnings
 from rdrkd.data import Dataset
@@ -14,6 +15,7 @@ from rdrkd.reporter import Memory
 from rdrkd.run import early_warnings
 from rdrkd.run.run import Inputs, run
 from rdrkd.spec import JOB_SPEC, TrainSettings
+from rdrkd.training.precision import slowdown
 
 DEAD = {"teacher_unusable", "learnt_nothing", "warmup_too_long", "batch_too_large"}
 
@@ -67,12 +69,26 @@ def test_networks_of_which_nothing_can_be_learnt(aps: tuple[float | None, ...], 
 
 
 def test_objects_are_measured_at_the_networks_input(dataset: Dataset) -> None:
-    assert codes(early_warnings.warnings_of(TrainSettings(imgsz=96, batch=4), dataset)) == []
-    assert codes(early_warnings.warnings_of(TrainSettings(imgsz=96, batch=4, fraction=0.25), dataset)) == [
-        "batch_too_large"
-    ]
+    def found(settings: TrainSettings) -> list[str]:
+        return codes(early_warnings.warnings_of(settings, dataset, "cpu"))
+
+    assert found(TrainSettings(imgsz=96, batch=4)) == []
+    assert found(TrainSettings(imgsz=96, batch=4, fraction=0.25)) == ["batch_too_large"]
     small = TrainSettings(imgsz=96, batch=4).model_copy(update={"imgsz": 8})
-    assert codes(early_warnings.warnings_of(small, dataset)) == ["objects_too_small"]
+    assert found(small) == ["objects_too_small"]
+
+
+def test_mixed_precision_in_software_is_a_warning(dataset: Dataset) -> None:
+    assert codes(run_warnings.of_precision("bf16", 2.0)) == []
+    (warning,) = run_warnings.of_precision("bf16", 31.4)
+    assert "bf16 takes 31 times as long" in warning.message
+
+    cpu = torch.device("cpu")
+    settings = TrainSettings(imgsz=96, batch=4, amp="fp16")
+    slow = min(slowdown(torch.float16, cpu), slowdown(torch.float16, cpu)) > 4  # twice the limit: certain
+    found = codes(early_warnings.warnings_of(settings, dataset, "cpu"))
+    assert "precision_slow" in found or not slow
+    assert codes(early_warnings.warnings_of(settings, dataset, "0")) == []
 
 
 def test_a_dead_run_looks_dead(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
