@@ -1,7 +1,7 @@
-"""What a clock that was put back leaves behind: moments further ahead than anybody could have meant.
+"""Repair times that are too far in the future because the clock was set back.
 
-Leases and the next attempts of messages are set by the database server's clock. Were it an hour ahead for a while, the
-lease of a worker that was lost meanwhile would last that hour, and so would the wait of a message.
+Leases and retries of messages are set by the database server's clock. If it was an hour ahead for a while, the lease
+of a worker lost in that time would last an hour longer, and so would the delay of a message.
 """
 
 from sqlalchemy import Float, case, cast, update
@@ -22,7 +22,7 @@ SLACK = 2  # times the longest regular lease or delay, since no clock is exact
 def pull_back(session: Session, lease_seconds: float, retry_seconds: float) -> int:
     """Shorten leases and delays that end too late to the longest regular ones; return how many.
 
-    Whoever holds such a lease renews it as always, or loses it in time. Several reapers at once do no harm.
+    A live holder of such a lease renews it as usual. Several reapers at once do no harm.
     """
     bounds = [(table.lease_until, lease_seconds) for table in (Job, *UPLOADS, Reservation)]
     bounds.append((Delivery.lease_until, delivery_rows.LEASE_SECONDS))

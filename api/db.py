@@ -32,9 +32,9 @@ from uuid6 import uuid7
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-_IDLE = 30  # seconds that a transaction may wait for its own program on PostgreSQL
-_PATIENCE = 30.0  # seconds that SQLite's locks are waited for
-_MOST = 30  # connections of one engine to PostgreSQL, idle and busy
+_IDLE = 30  # seconds that a transaction may be idle on PostgreSQL
+_PATIENCE = 30.0  # seconds to wait for SQLite's locks
+_MOST = 30  # connections of one engine to PostgreSQL, idle or busy
 
 
 class Base(DeclarativeBase):
@@ -139,12 +139,12 @@ def new_id(prefix: str) -> str:
 
 
 def make_engine(url: str, kept: int = 10, most: int | None = None) -> Engine:
-    """Open an engine; on SQLite with WAL, foreign keys and a patient lock.
+    """Open an engine; on SQLite with WAL, foreign keys and a lock timeout.
 
     Args:
         url: `sqlite:///path` or `postgresql+psycopg://...`.
-        kept: connections to PostgreSQL that stay open while nobody uses them; more are opened on demand.
-        most: connections that are open at once, to SQLite, too; all of them are kept.
+        kept: idle connections to PostgreSQL to keep open; more are opened on demand.
+        most: largest number of open connections, also to SQLite; all of them are kept.
     """
     pool: dict[str, Any] = {} if most is None else {"pool_size": most, "max_overflow": 0}
     if not url.startswith("sqlite"):
@@ -156,7 +156,7 @@ def make_engine(url: str, kept: int = 10, most: int | None = None) -> Engine:
             "keepalives_interval": 5,
             "tcp_user_timeout": 20_000,
         }
-        # No statement here runs for long, so compiling one (up to 2 s with many queued jobs) never pays. UTC, whatever
+        # No statement runs for long, so JIT compilation (up to 2 s with many queued jobs) never pays off. UTC, whatever
         # the server's own zone: in another one the last hours of 9999 may be in a year that Python has no date for.
         settings = {"idle_in_transaction_session_timeout": f"{_IDLE}s", "jit": "off", "timezone": "UTC"}
         patience["options"] = " ".join(f"-c {name}={value}" for name, value in settings.items())
@@ -212,9 +212,8 @@ class Database:
         Args:
             url: as for `make_engine`.
             kept: likewise.
-            admitted: the most connections that are open at once. Transactions are then opened in threads that `admit`
-                lets in, one at a time, and nowhere else: whoever holds a connection never waits for another or for a
-                thread.
+            admitted: largest number of open connections. Transactions are then opened only in threads that run `admit`,
+                one per thread, so that a holder of a connection never waits for another connection or a thread.
         """
         self.engine = make_engine(url, kept, admitted)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
@@ -226,7 +225,7 @@ class Database:
         self._limited, self._thread = admitted is not None, threading.local()
 
     def admit(self, work: Callable[[], T]) -> T:
-        """Run `work` in this thread, which may open transactions meanwhile, each of which it must end."""
+        """Run `work` in this thread, which may then open transactions, and must end each of them."""
         self._thread.free = True
         try:
             return work()
@@ -236,7 +235,7 @@ class Database:
                 raise RuntimeError("expected a transaction that ends in its thread, got one that is still open")
 
     def read(self, work: Callable[[], T]) -> T:
-        """Run `work`, which only reads, in sessions of its own; repeat it if its connection turns out to be broken.
+        """Run `work`, which opens its own sessions and only reads; repeat it if its connection is broken.
 
         A read therefore need not test its connection first, which would double its round trips.
         """
@@ -266,8 +265,8 @@ class Database:
         """One unit of work: commit at the end, roll back on any error.
 
         Args:
-            write: take SQLite's write lock first of all. A transaction that reads before it writes then never fails
-                because another has written in between.
+            write: take SQLite's write lock at the start, so that a transaction that reads before it writes never fails
+                because another one has written in between.
         """
         with self._one_at_a_time(), self._sessions.begin() as session:
             if write and self.engine.dialect.name == "sqlite":
@@ -279,7 +278,7 @@ class Database:
         """Open a session that only reads.
 
         On PostgreSQL each statement commits by itself, which saves the round trips of BEGIN and COMMIT. Nothing is
-        lost: READ COMMITTED gives each statement a snapshot of its own in a transaction, too. Only a server-side cursor
+        lost: with READ COMMITTED, each statement in a transaction also has its own snapshot. Only a server-side cursor
         (`yield_per`) needs a transaction.
         """
         with self._one_at_a_time(), self._reading.begin() as session:

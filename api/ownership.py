@@ -12,7 +12,7 @@ DELETE statements are narrowed, and a flush that would write another owner's row
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, String, event
+from sqlalchemy import ColumnElement, String, event, false
 from sqlalchemy.orm import Mapped, ORMExecuteState, Session, mapped_column, object_session, with_loader_criteria
 
 from api.caller import Caller, Scope
@@ -62,6 +62,14 @@ def is_shared(row: Owned) -> bool:
 def _is_anothers(session: Session, row: Owned) -> bool:
     caller: Caller | None = session.info.get("caller")
     return caller is not None and not caller.sees(row.owner)
+
+
+def belongs_to_others(session: Session, table: type[Owned]) -> ColumnElement[bool]:
+    """Return the condition for the rows of a table that other owners share with the session's caller."""
+    caller: Caller | None = session.info.get("caller")
+    if caller is None or caller.scope == Scope.ADMIN:
+        return false()
+    return table.owner.is_distinct_from(caller.owner)
 
 
 def owner_of(session: Session) -> str | None:

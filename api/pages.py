@@ -23,6 +23,10 @@ After = Annotated[
         description="`next` of the previous page; default: start with the newest rows",
     ),
 ]
+Shared = Annotated[
+    bool | None,
+    Field(description="true: only what other owners share with you; false: only your own; default: both"),
+]
 _ID = re.compile(r"[a-z]+_[0-9a-f]{32}")
 
 
@@ -54,7 +58,7 @@ def get_or_404(session: Session, table: type[Row], id_: str, **options: Any) -> 
     """
     row = session.get(table, id_, **options) if is_id(id_) else None
     if row is None:
-        raise NotFound(f"expected the id of a {table.__tablename__}, but there is none with this id")
+        raise NotFound(f"expected the id or name of a {table.__tablename__} that exists")
     return row
 
 

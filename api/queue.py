@@ -26,8 +26,8 @@ REQUEST = "rdrkd_request_id"  # header of a message; absent if the reaper or a w
 TRAIN, INSPECT = "train", "inspect"  # queue names; each queue has one task, `worker.ring_<queue>`
 MOST_WAITING = 256  # messages waiting for the broker; further ones are dropped
 SOCKET_SECONDS = 2.0  # for the broker to accept a connection, to answer a command, or to release its lock
-ANSWER_SECONDS = 1.5  # that anyone waits to learn how the broker is: less than a probe of /readyz does
-Ring = tuple[contextvars.Context, str, str]  # whose trace and log context it belongs to, queue, id
+ANSWER_SECONDS = 1.5  # longest wait for the broker's state; shorter than the timeout of a /readyz probe
+Ring = tuple[contextvars.Context, str, str]  # trace and log context, queue, id
 
 
 def transport_options(broker_url: str) -> dict[str, Any]:

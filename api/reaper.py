@@ -1,13 +1,11 @@
 """The reaper, `python -m api.reaper`: repairs what crashes, lost messages and full disks leave behind.
 
-It takes expired leases back and fails jobs whose dependencies failed; that needs the database alone. What needs others
-has a thread of its own, so that none of them can keep leases from being reaped: ringing again for rows that nobody
-heard of (the broker), sweeping and completing uploads (the file store), and sending webhooks (`api.webhooks.sender`;
-their receivers).
+It re-queues rows with expired leases and fails jobs whose dependencies failed, which needs only the database. Tasks
+that need other services have their own threads, so that no outage delays the reaping of leases: repeating lost wake-ups
+(the broker), sweeping and completing uploads (the file store), and sending webhooks (`api.webhooks.sender`).
 
-Every move is a conditional UPDATE, so several reapers at once do no harm. After its own start, and after every round
-that failed, it leaves leases alone for one lease period: what kept the reaper from the database has kept the workers
-from renewing, too.
+Every transition is a conditional UPDATE, so several reapers at once do no harm. After its start, and after every failed
+round, it ignores leases for one lease period, since an outage of the database also keeps workers from renewing.
 """
 
 import argparse
@@ -38,19 +36,19 @@ from api.uploads.resumable import service as resumable
 from api.uploads.resumable.completion import LEFT_SECONDS
 from api.webhooks import delivery_rows
 from api.webhooks.sender import Sender
-from rdrkd import caching
+from rdrkd import bounded_cache
 from rdrkd.process.secret_hiding import own_folder, seal
 
-log = logging.getLogger("api.reaper")  # it is `__main__` where it runs
+log = logging.getLogger("api.reaper")  # `__name__` is `__main__` here
 
 SWEEP_SECONDS = 3600.0
-GONE_SECONDS = 86_400.0  # that a lost worker is shown
-RUN_OUT_SECONDS = 3600.0  # that a reservation stays whose process was killed, for whoever looks
+GONE_SECONDS = 86_400.0  # for which a lost worker is still listed
+RUN_OUT_SECONDS = 3600.0  # for which an expired reservation is kept for inspection
 DELIVERED_SECONDS = 86_400.0  # messages that SQL brokers keep after their delivery
 
 
 class Reaper:
-    """One reaper; `round` is one pass over what needs the database alone."""
+    """One reaper; `round` is one pass over the tasks that need only the database."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -60,7 +58,7 @@ class Reaper:
         self.doorbell = Doorbell(settings.broker_url)
         self._broker = _sql_broker(settings.broker_url)
         self._patient_until = time.monotonic() + settings.lease_seconds
-        self._clock_at = 0.0  # monotonic, when it is looked at next
+        self._clock_at = 0.0  # monotonic time of the next check
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set."""
@@ -71,7 +69,7 @@ class Reaper:
             ("completions", self.complete, LEFT_SECONDS),
         )
         for name, move, every in moves:
-            # Daemons: a process that is to end waits for no broker and no store.
+            # Daemons: an exiting process must not wait for broker or store.
             threading.Thread(target=_repeat, args=(move, every, stop), name=name, daemon=True).start()
         while not stop.is_set():
             try:
@@ -157,7 +155,7 @@ class Reaper:
         self.collect()
         unpacked.sweep(self.database, self.settings.cache_dir)
         if self.settings.cache_dir.is_dir():
-            caching.shrink(self.settings.cache_dir, unpacked.bound_of(self.settings))
+            bounded_cache.shrink(self.settings.cache_dir, unpacked.bound_of(self.settings))
         with self.database.transaction() as session:
             resumable.forget(session, self.storage)
             ledger.forget(session, RUN_OUT_SECONDS)

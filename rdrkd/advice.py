@@ -1,6 +1,10 @@
+<<<<<<< HEAD
 """What a dataset asks for: an input size for its objects, enough optimizer steps for its images; no file is opened.
+=======
+"""Advise on the input size for a dataset's objects, from the histogram of its check, without opening files.
+>>>>>>> main
 
-The commands and the service ask the same, so only counts go in.
+Commands and service share this, so it takes only counts.
 """
 
 import math
@@ -10,13 +14,18 @@ from typing import Any, NamedTuple
 
 from rdrkd.run_warnings import EASY, TOO_SMALL
 
+<<<<<<< HEAD
 _STEP, _USUAL, _LARGEST = 32, 640, 4096  # px; the usual input is the one of official weights
 _SHARE = 0.25  # of the objects may be smaller than what is easy to see
 LEAST_STEPS = 100  # of the optimizer: with fewer, random weights learn next to nothing (AP 0.1 % after 114)
+=======
+_STEP, _USUAL, _LARGEST = 32, 640, 4096  # px; the usual size is that of official weights
+_SHARE = 0.25  # of the objects may be smaller than `EASY` px
+>>>>>>> main
 
 
 class Advice(NamedTuple):
-    """What to set, to which value, and why."""
+    """The setting, its recommended value, and the reason."""
 
     setting: str
     value: Any
@@ -24,10 +33,10 @@ class Advice(NamedTuple):
 
 
 def imgsz_for(split: Mapping[str, Any]) -> Advice | None:
-    """Return the side of the network input, px, for a split's statistics; None where they count no objects.
+    """Return the recommended side of the network input, px, for a split's statistics; None without objects.
 
-    At this size three of four objects have `EASY` px. It is never larger than the images themselves, because enlarging
-    them costs time and shows nothing new, and not smaller than 640 px unless they are.
+    At this size three of four objects have `EASY` px. It is never larger than the images, as enlarging them costs time
+    and adds no detail, nor smaller than 640 px unless they are.
 
     >>> histogram = {"edges": [0, 8, 16, 32], "counts": [0, 40, 60, 0]}
     >>> imgsz_for({"image_width": {"max": 1920}, "image_height": {"max": 1080}, "size_histogram": histogram}).value
@@ -61,7 +70,7 @@ def steps_of(images: int, epochs: int, batch: int, nbs: int) -> int:
 
 
 def _quantile(edges: Sequence[float], counts: Sequence[int], share: float) -> float:
-    """Return the side below which a share of the objects is, interpolated within its bin.
+    """Return the quantile of the objects' sides, interpolated within its bin.
 
     >>> _quantile([0, 8, 16, 32], [10, 20, 10, 0], 0.5)
     12.0

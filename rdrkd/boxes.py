@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 # Cells listed at once when regions are painted. A crowded mosaic holds 1000 boxes on 160 x 160 cells: a dense mask per
-# box would take 100 MB per image, the list of covered cells is as long as what is covered, and goes in pieces of this.
+# box would take 100 MB per image; the list of covered cells only holds these, and is processed in chunks of this size.
 CELLS_AT_ONCE = 1 << 20
 EPS = 1e-7
 
@@ -75,7 +75,7 @@ class Regions:
         return (x2 - x1) * (y2 - y1)
 
     def select(self, kept: Tensor) -> "Regions":
-        """Return the regions that the mask `kept` (Q,) bool names."""
+        """Return the regions selected by the mask `kept` (Q,) bool."""
         return Regions(self.image[kept], self.ranges[kept], self.shape)
 
     def paint(self, values: Tensor, overlap: Literal["max", "sum"]) -> Tensor:
@@ -83,10 +83,10 @@ class Regions:
 
         Args:
             values: (Q,) one value per region, not negative.
-            overlap: what a cell of several regions gets: the largest of their values, or their sum.
+            overlap: value of a cell of several regions: the largest of their values, or their sum.
 
         Returns:
-            (B, H, W); 0 where no region lies.
+            (B, H, W); 0 outside all regions.
         """
         batch, height, width = self.shape
         canvas = values.new_zeros(batch * height * width)
@@ -106,7 +106,7 @@ class Regions:
         return self.paint(torch.ones_like(self.image, dtype=torch.float32), "max") > 0
 
     def _pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield every pair (region, covered cell of the flattened maps) as two index tensors, piece by piece."""
+        """Yield every pair (region, covered cell of the flattened maps) as two index tensors, in chunks."""
         _, height, width = self.shape
         sizes = self.sizes
         piece = (sizes.cumsum(0) - 1) // CELLS_AT_ONCE
@@ -144,7 +144,7 @@ def rasterise(boxes: Tensor, box_image: Tensor, stride: int, shape: tuple[int, i
 
 
 class Objects:
-    """The ground truth of a batch, clipped, and its cells on every level, found once for all who ask.
+    """The clipped ground truth of a batch, and its cells on every level, computed once for all terms.
 
     Attributes:
         boxes: (Q, 4) xyxy, px of the network input.

@@ -1,6 +1,6 @@
-"""What the ranks of a training tell each other; a process that is alone gets back what it gave.
+"""Collective operations of a training's ranks; in a single process they return their input.
 
-Every rank must come to every call, and in the same order: a rank that does not leaves the others waiting.
+Every rank must make every call, in the same order; otherwise the others wait forever.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def world_size() -> int:
-    """Return the number of ranks; 1 in a process that is alone."""
+    """Return the number of ranks; 1 in a single process."""
     return dist.get_world_size() if _together() else 1
 
 
@@ -34,7 +34,7 @@ def mean(values: Sequence[float]) -> list[float]:
 
 
 def differing(numbers: Tensor) -> list[int]:
-    """Return the indices at which whole numbers (N,) is not the same on every rank: the same answer on all."""
+    """Return the indices at which integers (N,) differ between ranks; the result is the same on all ranks."""
     if not _together():
         return []
     least, most = numbers.to(_device(), copy=True), numbers.to(_device(), copy=True)
@@ -45,7 +45,7 @@ def differing(numbers: Tensor) -> list[int]:
 
 
 def from_first(value: T) -> T:
-    """Return rank 0's value on every rank; it is pickled, between processes of one run."""
+    """Return rank 0's value on every rank; it is pickled, which is safe between processes of one run."""
     if not _together():
         return value
     box = [value]
@@ -58,5 +58,5 @@ def _together() -> bool:
 
 
 def _device() -> torch.device:
-    """Where tensors lie that the backend can send."""
+    """Return the device whose tensors the backend can send."""
     return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")

@@ -113,7 +113,7 @@ class RankError(RdrkdError):
 
 
 class StopRequested(RdrkdError):
-    """Somebody asked the run to stop between two batches; the newest checkpoint stands."""
+    """Somebody asked the run to stop between two batches; the newest checkpoint is kept."""
 
     reason = Reason.USER_CANCELLED
 

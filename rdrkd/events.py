@@ -150,7 +150,7 @@ class Failed(_Event):
 
 
 class Stopped(_Event):
-    """The run stopped because it was asked to; the newest checkpoint stands."""
+    """The run stopped because it was asked to; the newest checkpoint is kept."""
 
     event: Literal["stopped"] = "stopped"
     epoch: EpochNumber | None = None

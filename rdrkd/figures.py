@@ -1,4 +1,4 @@
-"""Names of the metrics, and how metrics and durations are written for people."""
+"""Names of the metrics, and how metrics, durations and sizes are written for people."""
 
 PROTOCOLS = {
     "coco": "COCO protocol, maxDets 100",
@@ -20,6 +20,19 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def size(count: float) -> str:
+    """Return a number of bytes for people.
+
+    >>> size(0), size(1536), size(5 * 2**40)
+    ('0 B', '1.5 KiB', '5.0 TiB')
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
 
 
 def percent(value: float | None) -> str:

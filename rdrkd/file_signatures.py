@@ -1,4 +1,4 @@
-"""Recognise files whose content is not what their name says by their first bytes, and say what to do about it."""
+"""Recognise by its first bytes a file whose content is not what its name suggests, and advise what to do."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ def head_of(path: Path) -> bytes:
 
 
 def placeholder(head: bytes) -> str | None:
-    r"""Return what a failed download or checkout left in place of a file, and what to do; None for other content.
+    r"""Describe what a failed download or checkout left in place of a file, with advice; None for other content.
 
     >>> placeholder(b"version https://git-lfs.github.com/spec/v1\nsize 12\n")[:60]
     'a Git LFS pointer to a file of 12 bytes, not the file itself'
@@ -38,5 +38,5 @@ def placeholder(head: bytes) -> str | None:
 
 
 def packed_as(head: bytes) -> str | None:
-    """Return the kind of archive, if a file is one of a kind that this library does not read; else None."""
+    """Return the kind of an archive that this library cannot read; None for any other file."""
     return next((kind for at, mark, kind in _PACKED if head[at : at + len(mark)] == mark), None)

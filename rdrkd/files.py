@@ -1,4 +1,4 @@
-"""Writing files so that a reader finds the whole file or none, and a full disk is called by its name."""
+"""Atomic file writes, and an error of its own for a full disk."""
 
 import errno
 import fcntl
@@ -17,7 +17,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def full_disk_named(what: str) -> Iterator[None]:
-    """Turn the operating system's ways to say that a disk is full into `DiskFullError`."""
+    """Raise `DiskFullError` for each of the operating system's errors that mean a full disk."""
     try:
         yield
     except OSError as error:
@@ -38,7 +38,7 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file under another name, sync it, and rename it into place.
 
     Raises:
-        DiskFullError: no room; nothing is left behind and an earlier file stands.
+        DiskFullError: no space; nothing is left behind and an earlier file is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -50,7 +50,7 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write an object as a file, whole or not at all.
+    """Write an object to a JSON file, atomically.
 
     Raises:
         DiskFullError: as `write_atomically` does.
@@ -69,7 +69,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def held(folder: Path, what: str = "run folder") -> Iterator[None]:
-    """Make a folder and hold it for one process, until the end of the context or of the process.
+    """Make a folder and lock it for this process, until the end of the context or of the process.
 
     Raises:
         FolderError: it cannot be written, or another process holds it.
@@ -81,14 +81,14 @@ def held(folder: Path, what: str = "run folder") -> Iterator[None]:
         raise FolderError(f"expected a {what} that can be written, got {folder.name}: {error.strerror}") from error
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released however this process ends
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases it with this process
         except BlockingIOError as error:
             raise FolderError(f"expected a {what} of its own, got {folder.name} with one going on") from error
         yield
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Yield the files under a folder, also by links, but for hidden ones and hidden folders; a loop of links ends."""
+    """Yield the files under a folder, following links but not loops of links; skip hidden files and folders."""
     yield from _below(folder, frozenset())
 
 

@@ -1,4 +1,4 @@
-"""Keeps this machine's paths out of what people elsewhere read."""
+"""Remove this machine's paths from messages shown to others."""
 
 import re
 

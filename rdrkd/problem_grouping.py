@@ -1,20 +1,20 @@
-"""Problems that are the same in many places become one, with a count and the first places."""
+"""Group problems that are equal in many places into one, with a count and the first places."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rdrkd.errors import Problem
 
-MOST_PLACES = 3  # that are named; as many equal problems are listed one by one
-MOST_KINDS = 100  # different details that are kept; of what comes after these, problems are only counted
+MOST_PLACES = 3  # places named per group; up to as many equal problems are listed separately
+MOST_KINDS = 100  # distinct details kept; problems with further ones are only counted
 
 
 @dataclass
 class Grouped:
-    """Problems in the order in which they came, however many there are.
+    """Any number of problems, grouped, in order of first occurrence.
 
     Attributes:
-        total: how many problems there are, listed or not.
+        total: number of problems, listed or not.
     """
 
     total: int = 0
@@ -22,7 +22,7 @@ class Grouped:
     _counts: dict[str, int] = field(default_factory=dict)
 
     def add(self, problems: Iterable[Problem]) -> None:
-        """Take problems, and keep the first places of each kind."""
+        """Add problems, keeping the first places of each kind."""
         for problem in problems:
             self.total += 1
             if problem.detail not in self._counts and len(self._counts) >= MOST_KINDS:
@@ -33,11 +33,11 @@ class Grouped:
             self._counts[problem.detail] = self._counts.get(problem.detail, 0) + 1
 
     def listed(self, most: int, called: Mapping[str, str] | None = None) -> tuple[list[Problem], int]:
-        """Return at most so many problems, and how many more there are in none of them.
+        """Return at most `most` grouped problems, and the number of problems in none of them.
 
         Args:
-            most: problems to return.
-            called: other names of some places.
+            most: largest number of problems to return.
+            called: place -> another name for it.
         """
         found: list[tuple[int, Problem, int]] = []
         for detail, kept in self._places.items():

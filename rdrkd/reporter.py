@@ -1,4 +1,4 @@
-"""How the library speaks to the outside: it emits events and asks whether to stop, and knows no job."""
+"""The library's interface to its caller: it emits events and polls for a stop request, and knows nothing of jobs."""
 
 import sys
 from typing import Protocol, TextIO
@@ -7,17 +7,17 @@ from rdrkd.events import Event
 
 
 class Reporter(Protocol):
-    """What a run needs of its surroundings."""
+    """The interface that a run needs from its caller."""
 
     def emit(self, event: Event) -> None:
-        """Take one event; must return fast and never raise for a slow reader."""
+        """Handle one event; must return fast and never raise for a slow reader."""
 
     def should_stop(self) -> bool:
         """Return whether the run should stop between two batches."""
 
 
 class Memory:
-    """A reporter that remembers; `stop_after(event)` may be set to stop the run."""
+    """A reporter that keeps events; `stop_after(event)` may be set to stop the run."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -28,7 +28,7 @@ class Memory:
         self.events.append(event)
 
     def should_stop(self) -> bool:
-        """Return what `stop` says."""
+        """Return whether `stop` is set."""
         return self.stop
 
     def of(self, kind: str) -> list[Event]:
@@ -37,7 +37,7 @@ class Memory:
 
 
 class JsonLines:
-    """A reporter for programs: one JSON object a line, flushed; stops when `stop` is set (by SIGTERM)."""
+    """A reporter for programs: one JSON object per line, flushed; stops when `stop` is set (by SIGTERM)."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stdout
@@ -49,16 +49,16 @@ class JsonLines:
         self.stream.flush()
 
     def should_stop(self) -> bool:
-        """Return whether a signal asked for the stop."""
+        """Return whether a signal requested a stop."""
         return self.stop
 
 
 class Silent:
-    """A reporter that says nothing and never stops: of the ranks beside the first."""
+    """A reporter that drops events and never stops, for ranks other than the first."""
 
     def emit(self, event: Event) -> None:
         """Drop the event."""
 
     def should_stop(self) -> bool:
-        """Never: the first rank is asked."""
+        """Return False: only the first rank polls for a stop."""
         return False

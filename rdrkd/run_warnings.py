@@ -1,6 +1,6 @@
-"""Warnings that a run has taught nothing, or cannot; each says what to do, and the run's report begins with them.
+"""Warnings that a run has taught nothing, or cannot; each gives advice, and the run's report begins with them.
 
-The functions take only numbers, so that commands and service can ask the same questions before a run.
+The functions take only numbers, so that commands and service can also use them before a run.
 """
 
 import math
@@ -51,7 +51,7 @@ def of_precision(amp: str, slowdown: float) -> Iterator[Warn]:
 
     Args:
         amp: the type's name, such as `bf16`.
-        slowdown: how many times as long as in fp32 a convolution takes.
+        slowdown: time of a convolution relative to fp32.
     """
     if slowdown > SLOW:
         yield Warn(
@@ -104,7 +104,7 @@ def of_results(student: float | None, alone: float | None, teacher: float | None
             code="learnt_nothing",
             message=f"the student has an AP of {student:.2f} %, so it has learnt next to nothing: train for more "
             "epochs, at a larger train.imgsz, or at another train.lr0, and look at the images and labels "
-            "(`rdrkd doctor`)",
+            "(`rdrkd datasets check`)",
         )
     if teacher is not None and teacher < UNUSABLE:
         yield Warn(

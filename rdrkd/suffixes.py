@@ -1,4 +1,4 @@
-"""Which files belong to a dataset, by their names. Nothing heavy: the service knows these, too."""
+"""Which files belong to a dataset, by their names. Without heavy imports, as the service uses it as well."""
 
 from pathlib import PurePosixPath
 
@@ -11,7 +11,7 @@ NESTED = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar",
 
 
 def archive_suffix(name: str) -> str | None:
-    """Return the suffix of an archive's name; None if it is none.
+    """Return the suffix of an archive's name; None if it is not an archive.
 
     >>> archive_suffix("hit uav.TAR.GZ"), archive_suffix("a.zip"), archive_suffix(".zip"), archive_suffix("a.gz")
     ('.tar.gz', '.zip', None, None)

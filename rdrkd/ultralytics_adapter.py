@@ -1,8 +1,9 @@
-"""The one door to Ultralytics: every name the library takes from it, imported once, in a safe environment.
+"""The only importer of Ultralytics: every name that the library uses from it, imported in a safe environment.
 
-Ultralytics has no stubs and reads its switches from the environment at import, so nothing else imports it.
+Ultralytics has no stubs and reads its settings from the environment at import, so no other module imports it.
 """
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -13,8 +14,9 @@ from rdrkd.errors import MachineError
 from rdrkd.process import environment
 
 environment.apply()
+logging.getLogger("ultralytics").addFilter(environment.warns)  # its import announces the settings file that it makes
 
-import torch  # noqa: E402 - the environment must stand before these imports
+import torch  # noqa: E402 - the environment must be set before these imports
 from torch import Tensor  # noqa: E402
 from torch._functorch import config as functorch_config  # noqa: E402
 from torch.utils._triton import has_triton  # noqa: E402
@@ -38,6 +40,9 @@ from ultralytics.utils.metrics import box_iou  # noqa: E402
 from ultralytics.utils.nms import non_max_suppression  # noqa: E402
 from ultralytics.utils.tal import dist2bbox, make_anchors  # noqa: E402
 from ultralytics.utils.torch_utils import TORCH_2_13, copy_attr, get_flops, unwrap_model  # noqa: E402
+
+logging.getLogger("ultralytics").removeFilter(environment.warns)
+os.environ["KINETO_LOG_LEVEL"] = "6"  # Ultralytics sets 5, at which torch's profiler still prints two lines
 
 ULTRALYTICS_VERSION: str = _version
 
@@ -85,7 +90,7 @@ def default_arguments(**overrides: Any) -> Any:
 
 
 def branches(output: Any) -> dict[str, dict[str, Any]]:
-    """Return the prediction dicts of a Detect output by branch, whatever the mode and the head.
+    """Return the prediction dicts of a Detect output by branch, in any mode and for any head.
 
     Args:
         output: `{boxes, scores, feats}` or, end-to-end, `{one2many, one2one}` of such; in eval with the decoded
@@ -127,7 +132,7 @@ def decode_boxes(prediction: Mapping[str, Any], strides: Tensor) -> Tensor:
     """Decode a prediction dict to boxes in fp32.
 
     Args:
-        prediction: one of those that `branches` gives.
+        prediction: one of the dicts that `branches` returns.
         strides: (L,) strides of the head's levels, px.
 
     Returns:
@@ -145,7 +150,7 @@ def decode_boxes(prediction: Mapping[str, Any], strides: Tensor) -> Tensor:
 
 
 def provide_font() -> None:
-    """Put a font where Ultralytics looks for Arial, so that its dataset check does not try to download one."""
+    """Provide a font at the path where Ultralytics looks for Arial, so that its dataset check does not download one."""
     import matplotlib
 
     source = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"

@@ -13,7 +13,7 @@ from api.jobs import lifecycle
 from api.jobs.attempts import service as attempts
 from api.jobs.lifecycle import Ending, Held
 from api.uploads.datasets import unpacked
-from rdrkd import caching
+from rdrkd import bounded_cache
 from rdrkd.reasons import Reason
 from worker.workplace import Workplace
 
@@ -33,8 +33,8 @@ def give_back_or_end(session: Session, held: Held, ending: Ending) -> None:
 def shortage(place: Workplace) -> str | None:
     """Return which disk lacks space, as a sentence without paths, or None while there is enough."""
     least = place.settings.min_free_bytes
-    if _free(place) < least and caching.names(place.cache):
-        caching.shrink(place.cache, unpacked.bound_of(place.settings))
+    if _free(place) < least and bounded_cache.names(place.cache):
+        bounded_cache.shrink(place.cache, unpacked.bound_of(place.settings))
     for what, free in (("run folders", _free(place)), ("file store", place.storage.free())):
         if free < least:
             return f"expected {least} bytes to be free on the disk of the {what}, got {free}"

@@ -1,7 +1,7 @@
 """Idempotency keys. Functions take the caller's session and never commit.
 
-A claim is a transaction of its own, so that others see it; the answer is kept in the request's transaction, so that it
-stands if and only if what was asked for does. In between a crash leaves a claim that runs out by the database's clock.
+A claim is a separate transaction, so that others see it; the response is stored in the request's transaction, so that
+both commit or neither. A crash in between leaves a claim that expires by the database's clock.
 """
 
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ def add(session: Session, claim: Claim) -> None:
 
 
 def take_over(session: Session, claim: Claim) -> Answer | None:
-    """Return the stored response of a key; None if its claim had expired and is this request's now.
+    """Return the stored response of a key; None if its claim had expired and now belongs to this request.
 
     Raises:
         KeyReused: the key belongs to a different request.

@@ -26,7 +26,7 @@ _LONG_AGO = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < after_secon
 
 @dataclass(frozen=True)
 class Known:
-    """What the guard needs of a key."""
+    """A key's fields that the guard needs."""
 
     caller: Caller
     sha256: str
@@ -56,7 +56,7 @@ def check_first(session: Session, request: KeyRequest, others: bool) -> None:
 
     Args:
         session: the caller's transaction.
-        request: the key to be made.
+        request: the key to create.
         others: whether the operator also has a token.
 
     Raises:
@@ -113,7 +113,7 @@ def same(known: Known | None, sha256: str) -> bool:
 
 
 def look_up(session: Session, key_id: str) -> Known | None:
-    """Read what the guard needs of a key."""
+    """Read a key's fields that the guard needs."""
     expired = ApiKey.expires_at <= now()
     state = case((ApiKey.revoked_at.is_not(None), "revoked"), (expired, "expired"), else_="valid")
     wanted = select(ApiKey, state, _LONG_AGO, seconds_between(now(), ApiKey.expires_at))
@@ -125,5 +125,5 @@ def look_up(session: Session, key_id: str) -> Known | None:
 
 
 def note_use(session: Session, key_id: str) -> None:
-    """Update `last_used_at`; of several processes that try at once, one does it."""
+    """Update `last_used_at`; if several processes try at once, only one does."""
     session.execute(update(ApiKey).where(ApiKey.id == key_id, _LONG_AGO).values(last_used_at=now()))

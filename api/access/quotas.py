@@ -1,8 +1,8 @@
 """Quotas per owner. Objects of the operator (no owner) are not counted.
 
-A request's session knows the quotas. They are checked after the rows are written and before the commit, one
-transaction of an owner at a time, so that requests side by side cannot exceed them together. Bytes on their way in are
-rows, too (`api.uploads.ledger`): they count before they are written.
+A request's session carries the quotas. They are checked after the rows are written and before the commit, one
+transaction of an owner at a time, so that concurrent requests cannot exceed them together. Incoming bytes are also
+rows (`api.uploads.ledger`), which count before the bytes are written.
 """
 
 import zlib
@@ -24,8 +24,8 @@ from api.tables.tallies import Tally
 
 MOST_AT_ONCE = 1001  # jobs that one request may queue, for a study
 COUNTED = (*tallies.BYTES, "announced", "reserved")
-CLAIMS = 0x636C61696D  # "claim": the advisory lock of claims that look at quotas, on PostgreSQL
-CHECKS = 0x636865636B  # "check": that of claims of checks
+CLAIMS = 0x636C61696D  # "claim": the advisory lock of claims that check quotas, on PostgreSQL
+CHECKS = 0x636865636B  # "check": the advisory lock of claims of upload checks
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def check_jobs(session: Session, owner: str | None) -> None:
     """Reject jobs that have just been queued if they are too many, or if their owner's storage is full.
 
     Raises:
-        QuotaExceeded: so it is.
+        QuotaExceeded: a quota is exceeded.
     """
     most = quotas_of(session).queued_jobs
     if most and owner is not None:
@@ -75,7 +75,7 @@ def check_storage(session: Session, owner: str | None, more: int = 0) -> None:
     """Reject a request if the owner's stored and reserved bytes, plus `more`, exceed the quota.
 
     Raises:
-        QuotaExceeded: it is.
+        QuotaExceeded: the quota is exceeded.
     """
     most = quotas_of(session).storage_bytes
     if most and owner is not None:
@@ -90,8 +90,8 @@ def check_storage(session: Session, owner: str | None, more: int = 0) -> None:
 def used_bytes(session: Session, owner: str | None) -> dict[str, int]:
     """Sum the bytes that count against an owner's quota, by kind; rows that share a file count each.
 
-    `announced` are uploads in pieces, which count whole from their announcement until they are complete, given up or
-    abandoned; `reserved` is what requests and workers are writing.
+    `announced` are resumable uploads, which count with their full length from their announcement until they are
+    complete, cancelled or abandoned; `reserved` is what requests and workers are writing.
     """
     stored = tallies.totals(session, Tally.owner == owner, Tally.what.in_(tallies.BYTES))
     sums = {what: select(total).where(*where, whose == owner) for what, (total, whose, *where) in _coming().items()}
@@ -101,7 +101,7 @@ def used_bytes(session: Session, owner: str | None) -> dict[str, int]:
 
 
 def used_by_all(session: Session) -> dict[str | None, dict[str, int]]:
-    """Sum them for every owner with any; None is the operator."""
+    """Sum these bytes for every owner with any; None is the operator."""
     found: dict[str | None, dict[str, int]] = {}
     for (owner, what), total in tallies.by_owner(session, Tally.what.in_(tallies.BYTES)).items():
         if total.number:
@@ -113,7 +113,7 @@ def used_by_all(session: Session) -> dict[str | None, dict[str, int]]:
 
 
 def _coming() -> dict[str, tuple[Any, ...]]:
-    """Return what is not stored yet and counts, by name: its sum, the column of its owner, and further conditions."""
+    """Return the kinds of bytes that count but are not stored yet, each with its sum, owner column and conditions."""
     going_on = (ResumableUpload.created.is_(None), ResumableUpload.expires_at > now())
     return {
         "announced": (_sum(ResumableUpload.length), ResumableUpload.owner, *going_on),
@@ -131,11 +131,11 @@ def running(session: Session, owner: str) -> int:
 
 
 def set_aside(session: Session, most: int) -> list[str]:
-    """Return the owners who have as many jobs running as they may; claims are then made in turn.
+    """Return the owners at their limit of running jobs, and serialise claims until the commit.
 
     Args:
         session: the caller's transaction.
-        most: jobs that one owner may have running; 0: any number.
+        most: limit of running jobs per owner; 0: unlimited.
     """
     if not most:
         return []

@@ -41,8 +41,8 @@ class UnitOfWork:
     def undo(self, action: Callable[[], None]) -> None:
         """Run this if the transaction is rolled back.
 
-        Not where the answer to its COMMIT is lost: the rows may be there. What is left over then has no row, or has
-        one; the reaper, which asks the rows, removes it or keeps it.
+        Not if the response to its COMMIT is lost: the rows may exist. Then the reaper checks the rows, and removes
+        or keeps the leftovers.
         """
         self._undo.append(action)
 
@@ -57,7 +57,7 @@ class UnitOfWork:
         write: bool = True,
         with_shared: bool = False,
     ) -> Iterator["UnitOfWork"]:
-        """Act for a caller, within quotas: commit at the end and ring; on any error roll back and undo.
+        """Act for a caller within quotas: commit at the end and send wake-ups; on any error roll back and undo.
 
         Without `write` the session only reads (`Database.reading`). `with_shared`: it also finds what others share.
         """

@@ -1,1 +1,1 @@
-"""All that knows FastAPI or Starlette: the application, the guard, request bodies, streams."""
+"""All code that uses FastAPI or Starlette: the application, the guard, request bodies, streams."""

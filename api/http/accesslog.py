@@ -1,4 +1,4 @@
-"""A line a request, when its answer is over; and the id under which everything that it does is logged."""
+"""Log one line per request after its response, and assign the request id that all its log lines carry."""
 
 import logging
 import time
@@ -14,7 +14,7 @@ log = logging.getLogger("api.accesslog")  # the name that operators filter by
 
 
 class AccessLog:
-    """The outermost middleware: the request has its id before anything looks at it."""
+    """The outermost middleware: every other one sees a request with an id."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -26,7 +26,7 @@ class AccessLog:
             return
         request_id = log_setup.request_id_of(Headers(scope=scope).get("x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id
-        started, status = time.monotonic(), None  # none: the client was gone before there was an answer
+        started, status = time.monotonic(), None  # none: the client disconnected before a response
 
         async def send_noted(message: Message) -> None:
             nonlocal status
@@ -47,7 +47,7 @@ def _about(scope: Scope) -> dict[str, Any]:
     caller: Caller | None = scope["state"].get("caller")
     route: str | None = getattr(scope.get("route"), "path", None)
     if route is not None and scope["path"].startswith("/v1/"):
-        route = f"/v1{route}"  # FastAPI tells a route without the prefix of the router that holds its router
+        route = f"/v1{route}"  # FastAPI reports a route without the outer router's prefix
     about = {
         "route": route,
         "key": caller.key if caller else None,

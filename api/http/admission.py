@@ -1,10 +1,10 @@
-"""Admission to the database: a bounded line, then one thread with one connection, and never more than there are.
+"""Admission to the database: a bounded queue, then one thread with one connection, never more than there are.
 
 A request that holds a connection (on SQLite the write lock) while it waits for a thread that only other such requests
-could free is a deadlock. So nothing in this process opens a transaction but a function that `Admission` runs: it waits
-in line while it holds nothing, and once let in it has its thread and its connection until it returns.
+could free is a deadlock. So only functions that `Admission` runs open transactions in this process: they hold nothing
+while they queue, and once admitted keep their thread and connection until they return.
 
-The guard and those who follow jobs have threads of their own: a burst of requests holds up neither.
+The guard and clients that follow jobs have their own threads, so a burst of requests blocks neither.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ from api.errors import Overloaded, Unavailable
 T = TypeVar("T")
 
 REQUESTS, GUARD, FOLLOWERS = 4, 1, 2  # threads, and so connections, of each kind
-LEDGER = 1  # the thread of `api.uploads.ledger`, which renews what this process has reserved
+LEDGER = 1  # the thread of `api.uploads.ledger`, which renews this process's reservations
 CONNECTIONS = REQUESTS + GUARD + FOLLOWERS + LEDGER
-WRITERS = {"sqlite": 1}  # requests that write at once: SQLite has one write lock
-OTHER_WRITERS = 3  # elsewhere: one place is left to those who read
-SERVED_SECONDS = 4.0  # a request is refused at once if those before it will take longer than this
-STUCK_SECONDS = 2.0  # the same if nobody has come out for so long
-SHORT, LONGEST = 64, 1000  # requests in line that are no reason to refuse one, and that are one in any case
-PATIENCE = 10.0  # seconds in line, where the estimate was wrong
+WRITERS = {"sqlite": 1}  # concurrent writing requests: SQLite has one write lock
+OTHER_WRITERS = 3  # on other databases: one place is left for reads
+SERVED_SECONDS = 4.0  # a request is refused at once if those before it are expected to take longer
+STUCK_SECONDS = 2.0  # likewise if no request has finished for so long
+SHORT, LONGEST = 64, 1000  # queue lengths below which no request is refused, and above which every request is
+PATIENCE = 10.0  # longest seconds in the queue, if the estimate was wrong
 RESPONSE_SECONDS = 20.0  # the database's time for the first step of a request; a later response is dropped
-LONG_PATIENCE = 60.0  # of those who must not be refused: they have begun, or others wait for them
+LONG_PATIENCE = 60.0  # for work that must not be refused: it has begun, or others wait for it
 
 
 @asynccontextmanager
@@ -51,17 +51,17 @@ async def answered_within(seconds: float | None, outcome: str = "") -> AsyncIter
 
 
 class Line:
-    """Places, and those who wait for one: first come, first served, and no more than can be served soon."""
+    """A fixed number of places and a first-come, first-served queue, limited to what can be served soon."""
 
     def __init__(self, places: int) -> None:
         self._free, self._waiting = asyncio.Semaphore(places), 0
-        self._left, self._pace = 0.0, 0.0  # when somebody left last, and seconds from one who leaves to the next
+        self._left, self._pace = 0.0, 0.0  # time of the last departure, and mean seconds between departures
 
     def check(self) -> None:
-        """Refuse one more if it would wait too long.
+        """Refuse another request if it would wait too long.
 
         Raises:
-            Overloaded: so it is.
+            Overloaded: it would.
         """
         if not self._free.locked() or not self._waiting:
             return
@@ -83,7 +83,7 @@ class Line:
             self._waiting -= 1
 
     def leave(self) -> None:
-        """Pass the place on to the next in line."""
+        """Free the place for the next in the queue."""
         now = time.monotonic()
         if self._waiting:
             self._pace += 0.1 * (now - self._left - self._pace)
@@ -92,7 +92,7 @@ class Line:
 
 
 class Lane:
-    """Threads with a connection each, and the line before them."""
+    """Threads with one connection each, and the queue for them."""
 
     def __init__(self, database: Database, places: int, name: str) -> None:
         self._database, self._line = database, Line(places)
@@ -100,19 +100,19 @@ class Lane:
         self._closed = False
 
     def check(self) -> None:
-        """Refuse one more if it would wait too long; raises `Overloaded`."""
+        """Refuse another request if it would wait too long; raises `Overloaded`."""
         self._line.check()
 
     async def run(self, work: Callable[[], T], *lines: Line, refuse: bool = True) -> T:
         """Run `work` in a thread that may open transactions.
 
         Args:
-            work: what is to be done; it ends its transactions.
-            lines: what is stood in before, in this order.
-            refuse: rather than wait for long.
+            work: the function to run; it must end its transactions.
+            lines: further queues to pass first, in this order.
+            refuse: refuse rather than wait for long.
 
         Raises:
-            Overloaded: too many wait already.
+            Overloaded: too many are waiting.
             Unavailable: the database does not respond in time. Only if `refuse`: later steps of a request clean up
                 after a failure, which must not happen while a transaction may still commit.
         """
@@ -138,12 +138,12 @@ class Lane:
             leave()
             if isinstance(error, TimeoutError):
                 raise Overloaded("expected a response from the database in time, got none") from None
-            if self._closed and isinstance(error, RuntimeError):  # the request has waited until the process ended
+            if self._closed and isinstance(error, RuntimeError):  # the process shut down while the request waited
                 raise Overloaded(
                     "expected a service that stays up, got one that ends: send the request again"
                 ) from None
             raise
-        # The thread works on when whoever waits for it is cancelled: its place is free when it is.
+        # A cancelled caller does not stop the thread, so its place stays taken until the thread is done.
         done.add_done_callback(leave)
         async with answered_within(
             RESPONSE_SECONDS if refuse else None, ": the requested change may still take effect"
@@ -151,13 +151,13 @@ class Lane:
             return await asyncio.shield(done)
 
     def close(self) -> None:
-        """End the threads; what they do is done first, what still waits for one is refused."""
+        """Stop the threads: finish running work, refuse waiting work."""
         self._closed = True
         self._threads.shutdown()
 
 
 class Admission:
-    """Lets work at the database; used by one event loop."""
+    """Admits work to the database; used by one event loop."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -167,25 +167,25 @@ class Admission:
         self._followers = Lane(database, FOLLOWERS, "followers")
 
     async def run(self, work: Callable[[], T], write: bool, refuse: bool = True) -> T:
-        """Run what a request reads or writes. Those who write stand in line among themselves first.
+        """Run a request's database work. Writers first pass a queue of their own.
 
         Args:
-            work: what is to be done; a read may be run twice (`Database.read`).
-            write: it may write.
-            refuse: rather than wait for long; not what has begun already.
+            work: the function to run; a read may be run twice (`Database.read`).
+            write: whether it may write.
+            refuse: refuse rather than wait for long; False for requests that have begun.
 
         Raises:
-            Overloaded: too many wait already.
+            Overloaded: too many are waiting.
         """
         if write:
             return await self._requests.run(work, self._writers, refuse=refuse)
         return await self._requests.run(partial(self._database.read, work), refuse=refuse)
 
     def check(self, write: bool) -> None:
-        """Refuse a request that would be refused at the database, before anything of it is parsed.
+        """Refuse, before parsing, a request that would not be admitted to the database.
 
         Raises:
-            Overloaded: too many wait already.
+            Overloaded: too many are waiting.
         """
         if write:
             self._writers.check()
@@ -201,10 +201,10 @@ class Admission:
             return await self._guard.run(partial(self._database.read, work), refuse=False)
 
     async def follow(self, work: Callable[[], T]) -> T:
-        """Run what one of those reads who follow jobs; their number is limited elsewhere."""
+        """Run a read for clients that follow jobs; their number is limited elsewhere."""
         return await self._followers.run(partial(self._database.read, work), refuse=False)
 
     def close(self) -> None:
-        """End the threads."""
+        """Stop the threads."""
         for lane in (self._requests, self._guard, self._followers):
             lane.close()

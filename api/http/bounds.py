@@ -1,4 +1,4 @@
-"""How much a request may carry before anything of it is parsed: the same for every address.
+"""Limits of a request's size that are checked before parsing, the same for every address.
 
 Parsing costs time for every parameter, header and cookie, and a request of a few kilobytes can hold thousands.
 """
@@ -7,14 +7,14 @@ from starlette.types import Scope
 
 from api.errors import BadRequest, HeadersTooLarge, NotFound
 
-MOST_PARAMETERS = 64  # of a query; the longest list that is of use names 20 or so
+MOST_PARAMETERS = 64  # of a query; the longest useful list has about 20
 QUERY_BYTES = 2**14
 MOST_HEADERS = 100
 HEADER_BYTES = 2**15
 
 
 def check(scope: Scope) -> None:
-    """Refuse a request that carries too much, or whose path holds what no id does.
+    """Refuse a request that is too large, or whose path has characters that no id has.
 
     Raises:
         BadRequest: the query has too many parameters, or is too long.

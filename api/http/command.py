@@ -29,16 +29,16 @@ USAGE_ERROR, STARTUP_FAILURE = 2, 3
 
 
 class Server(uvicorn.Server):
-    """The server; on a signal it lets those who wait go, who come back to another one or to the next."""
+    """The server; on a signal it ends long polls and streams, whose clients reconnect to another process."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take a signal to stop: an open stream would hold up the end."""
+        """Handle a stop signal: end open streams, which would delay the shutdown."""
         self.config.app.state.watch.closing = True  # type: ignore[union-attr]
         super().handle_exit(sig, frame)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; give the exit status."""
+    """Run the command; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
     commands = parser.add_subparsers(dest="command", metavar="serve|migrate|keys|openapi|console")
     for name in ("serve", "migrate", "openapi"):
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
         port=settings.port,
         http=BoundedProtocol,
         server_header=False,
-        log_config=None,  # its lines go where ours go
+        log_config=None,  # it logs through our handlers
         access_log=False,  # `api.http.accesslog` writes it
         timeout_graceful_shutdown=max(1, round(settings.stop_grace_seconds)),
     )
@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve_console(url: str, token: str | None, port: int) -> int:
-    """Serve the console of a service elsewhere until a signal; readers without a key of their own use the token."""
+    """Serve the console of another service until a signal; readers without their own key use the token."""
     app = remote_app(url.rstrip("/"), token, Ephemeral())
     config = uvicorn.Config(app, host="127.0.0.1", port=port, server_header=False, log_config=None, access_log=False)
     server = uvicorn.Server(config)

@@ -1,4 +1,4 @@
-"""Connections that send nothing, drip, or do not read are closed in time, and no address holds more than half of all.
+"""Close connections that send nothing, send or read too slowly, and limit each address to half of all connections.
 
 uvicorn waits for the headers of a request, and for a client to read its response, without end. An open connection costs
 a file of the process, and a download a second one.
@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-HEADER_SECONDS = 20.0  # from a connection, or the end of the response before, to the end of a request's headers
-READ_SECONDS = 60.0  # in which a client must take some of a response that waits for it
-READ_BYTES_PER_SECOND = 1000  # that it must take in this time, on average
-MOST_FILES = 65_536  # that the process asks for, where its hard limit allows it
+HEADER_SECONDS = 20.0  # from the connection, or the previous response's end, to the end of a request's headers
+READ_SECONDS = 60.0  # in which a client must read part of a pending response
+READ_BYTES_PER_SECOND = 1000  # least average rate at which it must read
+MOST_FILES = 65_536  # requested by the process, if its hard limit allows it
 FILES_KEPT = 128  # for the database, modules, logs: not available to connections
 FILES_OF_ONE = 2  # files of a connection: its socket, and what it downloads or uploads
 
@@ -30,7 +30,7 @@ class BoundedProtocol(H11Protocol):
     held: ClassVar[Counter[str]] = Counter()  # connections by address
 
     def connection_made(self, transport: Any) -> None:
-        """Take a connection, unless its address has its share already, or all are taken."""
+        """Accept a connection, unless its address already has its share, or all are taken."""
         super().connection_made(transport)
         self._address = (self.client or ("",))[0]
         held = BoundedProtocol.held
@@ -43,23 +43,23 @@ class BoundedProtocol(H11Protocol):
             self._wait_for_headers()
 
     def data_received(self, data: bytes) -> None:
-        """Read on; the time for the headers is over once the request is known."""
+        """Process data; once the request is known, stop the headers' timer."""
         super().data_received(data)
         self._known()
 
     def on_response_complete(self) -> None:
-        """Answered: the next request has its time from here."""
+        """Restart the headers' timer for the next request."""
         self._wait_for_headers()
         super().on_response_complete()  # may read a pipelined request
         self._known()
 
     def pause_writing(self) -> None:
-        """Stop producing the response: the client is behind, and from now on must catch up."""
+        """Pause the response: the client is behind, and its time to catch up starts."""
         super().pause_writing()
         self._wait_for_reading()
 
     def resume_writing(self) -> None:
-        """Produce more of the response."""
+        """Resume the response."""
         self._stop_waiting_for_reading()
         super().resume_writing()
 
@@ -74,7 +74,7 @@ class BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _known(self) -> None:
-        """Stop the time once a request's headers are there: what answers it takes as long as it takes."""
+        """Stop the timer once a request's headers are complete: its processing has no limit here."""
         cycle: Any = self.cycle  # none before the first request, whatever its type says
         if cycle is not None and not cycle.response_complete and self._headers_due is not None:
             self._headers_due.cancel()
@@ -95,7 +95,7 @@ class BoundedProtocol(H11Protocol):
             self._reading_due = None
 
     def _check_reading(self, before: int) -> None:
-        """Close the connection if its client has taken too little of what waits for it, to which nothing was added."""
+        """Close the connection if its client has read too little of the pending data, to which nothing was added."""
         if before - _untaken(self.transport) < READ_SECONDS * READ_BYTES_PER_SECOND:
             self.transport.abort()
         else:
@@ -112,7 +112,7 @@ def _untaken(transport: Any) -> int:
 
 
 def raise_limits() -> None:
-    """Let the process have as many open files as it may, and limit connections so that they never take all of them."""
+    """Raise the limit of open files as far as allowed, and limit connections so that they never take all of them."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:

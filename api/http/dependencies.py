@@ -1,4 +1,4 @@
-"""What endpoints ask for, as types; and how they document their refusals."""
+"""The endpoints' dependencies as types, and the documentation of their errors."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -70,20 +70,20 @@ def versions_of(request: Request) -> Versions:
 
 
 def admission_of(request: Request) -> Admission:
-    """Return what lets requests at the database."""
+    """Return the app's admission to the database."""
     admission: Admission = request.app.state.admission
     return admission
 
 
 def caller_of(request: Request) -> Caller:
-    """Return the caller that the guard has found."""
+    """Return the caller that the guard has identified."""
     caller: Caller = request.state.caller
     return caller
 
 
 @contextmanager
 def unit_of_work(request: Request, response: Response) -> Iterator[UnitOfWork]:
-    """Open the request's transaction; what it changes is in the audit log if it stands."""
+    """Open the request's transaction; its changes are in the audit log if it commits."""
     doorbell: Doorbell = request.app.state.doorbell
     quotas, write = Quotas.of(settings_of(request)), request.method not in READING
     # A shared dataset or model can be read, and referred to in jobs; a request to change it does not find it.
@@ -100,7 +100,7 @@ def unit_of_work(request: Request, response: Response) -> Iterator[UnitOfWork]:
 
 
 def reading(request: Request) -> Read:
-    """Return what opens a reading session for the caller, in a thread of `api.http.admission`."""
+    """Return a function that opens a reading session for the caller, in a thread of `api.http.admission`."""
     database, caller, quotas = database_of(request), caller_of(request), Quotas.of(settings_of(request))
 
     @contextmanager
@@ -112,7 +112,7 @@ def reading(request: Request) -> Read:
     return read
 
 
-# What is refused of any JSON body.
+# Errors of any JSON body.
 OF_JSON: tuple[type[ApiError], ...] = (
     BadRequest,
     MalformedJson,
@@ -124,14 +124,14 @@ OF_JSON: tuple[type[ApiError], ...] = (
 
 
 async def json_only(request: Request) -> None:
-    """Refuse a body that does not call itself JSON."""
+    """Refuse a body whose content type is not JSON."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType(f"expected Content-Type: application/json, got {media_type or 'none'}")
 
 
 async def json_or_nothing(request: Request) -> None:
-    """Refuse a body that does not call itself JSON; there may be none."""
+    """Refuse a body whose content type is not JSON; allow none."""
     if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
         await json_only(request)
 
@@ -142,7 +142,7 @@ def remove_after(request: Request, work: UnitOfWork, notes: list[str]) -> None:
 
 
 async def room(request: Request) -> None:
-    """Refuse work for which the file store has no room beside what is being written, in the request's transaction."""
+    """Refuse work if the file store has no space besides reservations, in the request's transaction."""
     request.state.room = True
 
 
@@ -150,10 +150,10 @@ Found = TypeVar("Found")
 
 
 async def at_database(request: Request, work: Callable[[], Found], write: bool) -> Found:
-    """Run what a request does at the database, in a thread of `api.http.admission`.
+    """Run a request's database work in a thread of `api.http.admission`.
 
     Raises:
-        Overloaded: too many wait already, and this is the request's first step there. One that has begun is let finish.
+        Overloaded: too many are waiting, and this is the request's first step; later steps are never refused.
     """
     begun = getattr(request.state, "begun", False)
     found = await admission_of(request).run(work, write, refuse=not begun)
@@ -162,7 +162,7 @@ async def at_database(request: Request, work: Callable[[], Found], write: bool) 
 
 
 def at_once(find: Callable[[Request], Found]) -> Callable[[Request], Awaitable[Found]]:
-    """Make a dependency of what only looks something up: FastAPI would take a thread for a plain function."""
+    """Wrap a mere look-up as a coroutine dependency: FastAPI would use a thread for a plain function."""
 
     async def found(request: Request) -> Found:
         return find(request)
@@ -177,7 +177,7 @@ StorageDep = Annotated[Storage, Depends(at_once(storage_of))]
 ReadDep = Annotated[Read, Depends(at_once(reading))]
 WatchDep = Annotated[Watch, Depends(at_once(watch_of))]
 AdmissionDep = Annotated[Admission, Depends(at_once(admission_of))]
-# `api.http.routing.Route` opens it; FastAPI refuses to start with an endpoint that asks for it on another route.
+# `api.http.routing.Route` opens it; FastAPI refuses to start if an endpoint on another route depends on it.
 Work = Annotated[UnitOfWork, "the request's transaction"]
 IfNoneMatch = Annotated[str | None, Header(description="ETag of the client's copy")]
 
@@ -194,7 +194,7 @@ ANYWHERE: tuple[type[ApiError], ...] = (
 
 
 def refusals(*errors: type[ApiError]) -> dict[int | str, dict[str, Any]]:
-    """Document the errors that an endpoint answers with, by status; those that any may answer with come along.
+    """Document the errors of an endpoint by status, including those that any endpoint may return.
 
     >>> from api.errors import NotFound
     >>> refusals(NotFound)[404]["description"]

@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's, with our own form of errors and the guard's refusals in every operation."""
+"""The OpenAPI document: FastAPI's, with our error format and the guard's errors in every operation."""
 
 import json
 from typing import Any
@@ -53,7 +53,7 @@ def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _guarded(method: str, path: str) -> list[type[ApiError]]:
-    """Name what the guard answers an operation with, beside what is said of all."""
+    """Return the guard's errors for an operation, besides those common to all."""
     return [RateLimited, *([InsufficientScope] if needed(method, path) != Scope.READ else [])]
 
 
@@ -66,7 +66,7 @@ def _add(responses: dict[str, Any], error: type[ApiError]) -> None:
 
 
 def methods_of(app: FastAPI, path: str) -> list[str]:
-    """Return the methods that an address takes by the document; a fixed address goes before one with parameters."""
+    """Return the methods of an address in the document; a fixed address takes precedence over one with parameters."""
     paths = document(app)["paths"]
     matching = [template for template in paths if compile_path(template)[0].match(path)]
     return sorted(method.upper() for method in paths[min(matching, key=lambda t: t.count("{"))]) if matching else []

@@ -1,4 +1,4 @@
-"""Stored files on their way out: from this machine, by a presigned address of the bucket, or through the service."""
+"""Download stored files: from this machine, by a presigned URL of the bucket, or through the service."""
 
 import os
 import stat
@@ -19,18 +19,18 @@ from api.http.responses import ContentResponse, Disposition, content_etag, not_m
 from api.storage import Storage
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
-ALWAYS_OURS = ("content-security-policy",)  # guards that a bucket's answer cannot have
+ALWAYS_OURS = ("content-security-policy",)  # headers that a bucket cannot send
 
 
 @dataclass(frozen=True)
 class Download:
-    """What is handed out, and as what."""
+    """The file to send, and its presentation."""
 
     key: str
     sha256: str
     size: int
     stored_at: datetime
-    filename: str  # under which it is saved; plain characters
+    filename: str  # name for saving it; plain characters
     media_type: str
     disposition: Disposition = "attachment"
 
@@ -38,10 +38,10 @@ class Download:
 def hand_out(
     request: Request, file: Download, if_none_match: str | None, headers: Mapping[str, str] = NO_HEADERS
 ) -> Response:
-    """Answer with a stored file, with the address at which the bucket hands it out, or that the client has it.
+    """Respond with a stored file, a redirect to the bucket, or a 304.
 
-    A HEAD is answered here, and so is what needs headers that a bucket does not send, or is shown in a page: the
-    console's content policy admits no images of another origin.
+    The service itself answers HEAD, files that need headers which a bucket does not send, and files shown in a page:
+    the console's content policy admits no images of another origin.
 
     Raises:
         Gone: nothing is stored under the key.
@@ -65,7 +65,7 @@ def hand_out(
 
 
 class _PassedOn(ContentResponse):
-    """A file of the bucket that comes through the service: ranges and all as from this machine."""
+    """A file of the bucket sent through the service, with ranges like a local file."""
 
     def __init__(self, store: Storage, file: Download, headers: Mapping[str, str]) -> None:
         super().__init__(PurePath(file.key), file.sha256, file.filename, file.media_type, file.disposition, headers)

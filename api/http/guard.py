@@ -1,7 +1,7 @@
-"""The guard in front of every request: who may speak, to which host, and what every answer carries.
+"""The guard of every request: authentication, host and origin checks, limits, and the headers of every response.
 
-It runs before a byte of the body is read. Where there is a token or an API key, every /v1 call must carry one. Without
-any the service answers this machine only, whatever address it was made to listen on.
+It runs before a byte of the body is read. If there is a token or an API key, every /v1 call must carry one. Otherwise
+the service answers only this machine, whatever address it listens on.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ def is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """The middleware around the app; only the access log is further out, so no answer leaves without its headers."""
+    """The middleware around the app; only the access log is outside it, so every response gets its headers."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Guard:
         self._hosts = {host.lower() for host in settings.allowed_hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check the request, pass it on, and turn what nobody foresaw into a problem without internals."""
+        """Check the request, pass it on, and turn unexpected errors into a problem document without internals."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -115,7 +115,7 @@ class Guard:
                     await self._app(scope, limited, send_dressed)
             except ClientDisconnect:
                 log.info("the client disconnected")
-            except asyncio.CancelledError:  # the server stops, and the grace is over: it would answer 500
+            except asyncio.CancelledError:  # the server stops after its grace period; it would respond 500
                 if started:
                     raise
                 leaving = Unavailable("expected a request that ends before this process stops, got one that did not")
@@ -125,26 +125,26 @@ class Guard:
                     await problem_response(error, request_id)(scope, receive, send_dressed)
                     return
                 log.info("the response was cut off: %s", error)
-                if streams:  # an end in order; of anything else the server cuts the connection, or it would look whole
+                if streams:  # end a stream regularly; cut other responses, else they would look complete
                     await send({"type": "http.response.body", "body": b""})
             except Exception:
                 log.exception("the request failed")
                 if started:
-                    raise  # too late for an answer: the server cuts the connection
+                    raise  # the response has started: the server cuts the connection
                 internal = InternalError("an error of ours; the service's log has it under this request's id")
                 await problem_response(internal, request_id)(scope, receive, send_dressed)
 
     def _as_long_as_valid(self, scope: Scope, caller: Caller | None) -> AbstractAsyncContextManager[None]:
-        """Return what runs an answer for as long as its caller's key is valid."""
+        """Return a context in which a response ends when its caller's key becomes invalid."""
         if caller is None or caller is LOOPBACK or caller is TOKEN:
             return nullcontext()
         token = Headers(scope=scope)["authorization"].partition(" ")[2].strip()
         return standing(lambda: self._keys.caller(token, at_most=SECONDS))
 
     async def _check(self, scope: Scope) -> Caller | None:
-        """Let the request through, or raise its refusal; return who asks, where that matters.
+        """Check the request; return its caller, or None if that does not matter.
 
-        Whoever is refused before they are known is counted by address: refusals cost time, too.
+        Refused requests of unknown callers are counted by address, as refusing also costs time.
         """
         try:
             caller = await self._known(scope)
@@ -156,20 +156,20 @@ class Guard:
         if caller is not None and caller is not LOOPBACK:
             await self._rates.check(caller, scope["method"], scope["path"])
             _check_scope(caller, scope["method"], scope["path"])
-        if caller is not None:  # whoever would be refused at the database costs no routing, parsing and validation
+        if caller is not None:  # refuse early, before routing, parsing and validation
             self._admission.check(write=scope["method"] not in READING)
         return caller
 
     async def _known(self, scope: Scope) -> Caller | None:
-        """Find out who asks; None for an address that anybody may ask.
+        """Identify the caller; None for public addresses.
 
         Raises:
-            ApiError: the request is refused, whoever it is from.
+            ApiError: the request is refused.
         """
         bounds.check(scope)
         headers = Headers(scope=scope)
         under_v1 = scope["path"] == "/v1" or scope["path"].startswith("/v1/")
-        # Probes are answered without a look at the database, which may be what is to be found out.
+        # Probes must not depend on the database, whose state they may report.
         closed = self._token is not None or (await self._any_key(headers) if under_v1 else self._keys.has_any)
         # Behind a token or keys a rebound DNS name gains nothing, so any is fine unless the operator lists some.
         if not closed or self._hosts:
@@ -185,7 +185,7 @@ class Guard:
         return found
 
     async def _any_key(self, headers: Headers) -> bool:
-        """Return whether callers need a key; one who shows a key is never taken for the operator by an old read."""
+        """Return whether callers need a key; for a caller with a key, a cached "no" is not trusted."""
         _, _, given = headers.get("authorization", "").partition(" ")
         return await self._keys.any_key(0.0 if keys.parts(given.strip()) is not None else key_lookup.SECONDS)
 
@@ -215,7 +215,7 @@ def _check_scope(caller: Caller, method: str, path: str) -> None:
 
 
 def _check_origin(headers: Headers) -> None:
-    """Refuse what a browser sends for another site's page: it needs no token on this machine."""
+    """Refuse requests that another site's page makes a browser send, which need no token on this machine."""
     origin = headers.get("origin")
     if origin is not None and _place(origin) != headers.get("host", "").lower():
         raise CrossSite(f"expected a request from this service's own pages or from a program, got one from {origin!r}")
@@ -244,7 +244,7 @@ def _is_one_of(path: str, addresses: tuple[str, ...]) -> bool:
 
 
 def _limited(receive: Receive) -> Receive:
-    """Stop reading a body beyond the limit; FastAPI lets no other error than its own through while it reads."""
+    """Stop reading a body beyond the limit, by one of FastAPI's own errors: it hides others while it reads."""
     size = values = 0
 
     async def limited() -> Message:
@@ -260,7 +260,7 @@ def _limited(receive: Receive) -> Receive:
 
 
 def _host_name(host: str) -> str:
-    """Take the port off a Host header.
+    """Remove the port from a Host header.
 
     >>> _host_name("localhost:8000"), _host_name("[::1]:8000"), _host_name("[")
     ('localhost', '::1', '')

@@ -1,4 +1,4 @@
-"""Is it alive, can it serve, what is it: addresses outside and inside /v1 that know no feature."""
+"""Liveness, readiness, version and source: addresses inside and outside /v1 that belong to no feature."""
 
 import io
 import logging

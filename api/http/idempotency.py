@@ -1,7 +1,7 @@
-"""What the endpoints that create ask for: a request that is worked on once, however often it comes.
+"""Idempotency for endpoints that create: a repeated request is processed only once.
 
-An endpoint takes a `Once` before its `Work` (so that the claim is seen before the transaction begins) and hands it the
-answer. A request that was answered before never reaches its endpoint: `Replayed` is its answer.
+An endpoint depends on a `Once` before its `Work` (so that the claim is visible before the transaction begins) and
+passes it the response. A request that was answered before never reaches its endpoint: `Replayed` holds its response.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 
 class Replayed(Exception):
-    """The request was answered before; this is the answer."""
+    """The request was answered before; this is its response."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)
@@ -53,10 +53,10 @@ class Once:
         self.keep(session, view, response)
 
     def keep(self, session: Session, view: BaseModel, response: Response, status: int = 202) -> None:
-        """Keep the answer in the request's own transaction.
+        """Store the response in the request's own transaction.
 
         Raises:
-            KeyInFlight: the request took too long, and another has the key.
+            KeyInFlight: the request took too long, and another one has claimed the key.
         """
         if self._claim is not None:
             answer = Answer(response.status_code or status, dict(response.headers), view.model_dump_json(by_alias=True))
@@ -93,7 +93,7 @@ async def once(request: Request, key: Key) -> AsyncIterator[Once]:
 
 
 def once_of_headers(*names: str) -> Callable[..., AsyncIterator[Once]]:
-    """Make the dependency that claims the key of a request that says what it asks in these headers, not in a body."""
+    """Return a dependency that claims the key of a request that is defined by these headers instead of a body."""
 
     async def once(request: Request, key: Key) -> AsyncIterator[Once]:
         said = json.dumps([request.headers.get(name) for name in names]).encode()
@@ -104,7 +104,7 @@ def once_of_headers(*names: str) -> Callable[..., AsyncIterator[Once]]:
 
 
 def once_of_upload(receive: Callable[..., AsyncIterator[Upload]]) -> Callable[..., AsyncIterator[Once]]:
-    """Make the dependency that claims the key of an upload: a large body is compared by what the store says of it."""
+    """Return a dependency that claims the key of an upload: a large body is compared by its stored hash."""
 
     async def once(request: Request, key: Key, upload: Annotated[Upload, Depends(receive)]) -> AsyncIterator[Once]:
         database, storage = database_of(request), request.app.state.storage
@@ -124,7 +124,7 @@ OnceDep = Annotated[Once, Depends(once, scope="function")]
 
 @asynccontextmanager
 async def _claimed(request: Request, key: str | None, fingerprint: str) -> AsyncIterator[Once]:
-    """Hold the claim while the endpoint works; give it up when it fails."""
+    """Hold the claim while the endpoint runs; release it if it fails."""
     if key is None:
         yield Once(None)
         return
@@ -154,12 +154,12 @@ def _release(database: Database, claim: Claim) -> None:
 
 
 def _drop(database: Database, storage: Storage, upload: Upload) -> None:
-    """Remove what this request has stored, if nothing else needs it."""
+    """Remove the file that this request has stored, if nothing else needs it."""
     if upload.stored.new:
         drop_unnamed(database, storage, upload.stored.key)
 
 
 def _fingerprint(request: Request, content: bytes) -> str:
-    """Hash what is asked: the same body at another address is another request."""
+    """Hash the request, including its address: the same body at another address is another request."""
     asked: list[Any] = [request.method, request.url.path, request.url.query]
     return hashlib.sha256(json.dumps(asked).encode() + b"\0" + content).hexdigest()

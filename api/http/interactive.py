@@ -1,4 +1,4 @@
-"""What a browser gets: a page that says what runs here, and the API's interactive documentation.
+"""Pages for browsers: a start page, and the API's interactive documentation.
 
 Swagger UI comes from a wheel (`fastapi-swagger`): nothing is loaded from elsewhere, so the pages work offline, and
 their content policy allows scripts of this service only.
@@ -61,7 +61,7 @@ the student.</p>
 """
 
 docs = APIRouter(include_in_schema=False)
-home = APIRouter(include_in_schema=False)  # where the console is off
+home = APIRouter(include_in_schema=False)  # used if the console is off
 
 
 @home.get("/")

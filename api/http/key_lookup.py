@@ -1,4 +1,4 @@
-"""The keys as the guard asks for them: without blocking the event loop, and at most a few seconds old."""
+"""The guard's key look-up, which does not block the event loop, with results at most a few seconds old."""
 
 import asyncio
 import logging
@@ -24,12 +24,12 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-SECONDS = 3.0  # how long a revoked key may still be taken, and how long a read of the database stands
-MOST = 1000  # keys remembered
+SECONDS = 3.0  # how long a revoked key may still be accepted, and how long a read is cached
+MOST = 1000  # cached keys
 
 
 class Lookup:
-    """Looks keys up; used by one event loop. Those who ask for the same at once share one read."""
+    """Looks up keys; used by one event loop. Concurrent look-ups of the same key share one read."""
 
     def __init__(self, database: Database, admission: Admission) -> None:
         self._database, self._admission = database, admission
@@ -39,11 +39,11 @@ class Lookup:
         self._background: set[asyncio.Task[None]] = set()
 
     async def caller(self, token: str, at_most: float = SECONDS) -> Caller:
-        """Return who has this key, by a read that is at most so many seconds old.
+        """Return the caller with this key, by a read at most `at_most` seconds old.
 
         Raises:
-            Unauthorized: nobody, or it has expired or was revoked.
-            Unavailable: the database does not answer.
+            Unauthorized: the key is unknown, has expired or was revoked.
+            Unavailable: the database does not respond.
         """
         parts = keys.parts(token)
         if parts is None:
@@ -58,13 +58,13 @@ class Lookup:
         return known.caller
 
     async def any_key(self, at_most: float = SECONDS) -> bool:
-        """Return whether there has ever been a key; once there has, the service stays closed to callers without.
+        """Return whether there has ever been a key; from then on, the service rejects callers without one.
 
         Args:
-            at_most: age in seconds of the read that may answer.
+            at_most: greatest age of the cached read, seconds.
 
         Raises:
-            Unavailable: the database does not answer, or has no tables yet.
+            Unavailable: the database does not respond, or has no tables yet.
         """
         if not self._any and time.monotonic() - self._asked >= at_most:
             self._any = await self._shared("", keys.any_key)
@@ -73,9 +73,9 @@ class Lookup:
 
     @property
     def has_any(self) -> bool:
-        """Whether there has been a key when that was asked last; asked anew meanwhile, and nobody waits for it.
+        """Whether there was a key at the last read; starts a new read without waiting for it.
 
-        For what must be answered whether the database does or not.
+        For responses that must not depend on the database.
         """
         if not self._any and "" not in self._reads and time.monotonic() - self._asked >= SECONDS:
             self._later(self._ask())
@@ -86,7 +86,7 @@ class Lookup:
             await self.any_key()
 
     async def stop(self) -> None:
-        """Leave what nobody waits for."""
+        """Cancel background work."""
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -98,7 +98,7 @@ class Lookup:
         if age >= at_most or over:
             asked = time.monotonic()
             known = await self._shared(key_id, partial(keys.look_up, key_id=key_id))
-            if len(self._known) >= MOST:  # whoever invents ids costs a read each, never memory
+            if len(self._known) >= MOST:  # invented ids cost a read each, but no memory
                 self._known.clear()
             self._known[key_id] = (asked, known)
         return known
@@ -123,12 +123,12 @@ class Lookup:
             raise Unavailable("expected a response from the database, got none") from error
 
     def _note(self, key_id: str, known: Known) -> None:
-        """Schedule the note that a key was used; nobody waits for it."""
+        """Record in the background that a key was used."""
         self._known[key_id] = (self._known[key_id][0], replace(known, unnoted=False))
         self._later(self._write_note(key_id))
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
-        # In a context of its own: it is not about the request that happens to start it.
+        # In its own context: it does not belong to the request that happens to start it.
         task = asyncio.create_task(work, context=Context())
         self._background.add(task)
         task.add_done_callback(self._background.discard)
@@ -140,5 +140,5 @@ class Lookup:
 
         try:
             await self._admission.run(work, write=True)
-        except (Overloaded, SQLAlchemyError) as error:  # it is written a few seconds later
+        except (Overloaded, SQLAlchemyError) as error:  # retried at the next use
             log.info("cannot record the use of %s: %s", key_id, error)

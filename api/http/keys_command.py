@@ -1,4 +1,4 @@
-"""`python -m api keys`: the first key must come from somewhere, and an operator who is locked out needs a way in."""
+"""`python -m api keys`: create the first key, or regain access when locked out."""
 
 import argparse
 import sys
@@ -24,7 +24,7 @@ USAGE_ERROR = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command's arguments."""
+    """Define the command's arguments."""
     commands = parser.add_subparsers(dest="action", required=True, metavar="create|list|revoke")
     create = commands.add_parser("create", help="make a key and print it, once")
     create.add_argument("name", help="what it is for")
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Run the command, whether or not the service runs; give the exit status."""
+    """Run the command, whether or not the service runs; return the exit status."""
     own_folder(settings.data_dir)
     if settings.migrate_on_start:
         migrations.upgrade(settings.database_url)

@@ -1,4 +1,4 @@
-"""Links of the OpenAPI document: which answer hands out the id that other operations take."""
+"""Links of the OpenAPI document: from responses with an id to the operations that take it."""
 
 import re
 from typing import Any
@@ -9,10 +9,10 @@ _METHODS = ("get", "put", "post", "delete", "head", "patch")
 
 
 def add_links(paths: Paths) -> None:
-    """Link each operation whose answer is a new resource to all operations on that resource."""
+    """Link each operation that returns a new resource to all operations on that resource."""
     items = [path for path in paths if _ITEM.fullmatch(path) and _schema(paths[path].get("get"))]
     shown = {_schema(paths[path]["get"]): path for path in items}
-    made = {path.rpartition("/")[0]: path for path in items}  # where a collection's answers hold a secret besides
+    made = {path.rpartition("/")[0]: path for path in items}  # for collections whose responses also hold a secret
     for path, operations in paths.items():
         if "post" in operations:
             item = shown.get(_schema(operations["post"]), made.get(path))
@@ -46,7 +46,7 @@ def _answer(operation: dict[str, Any]) -> dict[str, Any]:
 
 
 def _schema(operation: dict[str, Any] | None) -> str | None:
-    """Return the name of the schema that an operation answers with."""
+    """Return the name of an operation's response schema."""
     if operation is None:
         return None
     content = _answer(operation).get("content", {}).get("application/json", {})

@@ -1,4 +1,4 @@
-"""The web app: features put together, errors turned into problem documents."""
+"""The web app: its routers, middleware and error handlers."""
 
 import logging
 import sqlite3
@@ -106,7 +106,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         license_info={"name": "AGPL-3.0-only", "identifier": "AGPL-3.0-only"},
         lifespan=_lifespan,
         redirect_slashes=False,
-        docs_url=None,  # `api.http.interactive` serves it from this machine
+        docs_url=None,  # served by `api.http.interactive`, without a CDN
         redoc_url=None,
         telemetry={"metrics": False, "logs": False, "auto_configure": False},  # `api.tracing` says where spans go
     )
@@ -213,7 +213,7 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
-    """Map what FastAPI and Starlette raise themselves: no such address, wrong method, too large, unreadable."""
+    """Map FastAPI's and Starlette's own errors: unknown address, wrong method, too large, unreadable."""
     assert isinstance(error, HTTPException)
     path = request.url.path
     page = getattr(request.app.state, "not_found", None)
@@ -244,7 +244,7 @@ def _too_slow(request: Request) -> ApiError:
 
 
 def _allowed(request: Request) -> dict[str, str]:
-    """Name all methods of an address: the router names those of the first of its routes."""
+    """Return an Allow header with all methods of an address: the router's lists only its first route."""
     methods = methods_of(request.app, request.url.path)
     return {"Allow": ", ".join(methods)} if methods else {}
 
@@ -263,7 +263,7 @@ async def _on_lost_storage(request: Request, error: Exception) -> Response:
 
 
 def _invalid(details: Sequence[dict[str, Any]], body: Any) -> ApiError:
-    """Turn what Pydantic found into one error; the fields of the body go by pointer, everything else by name."""
+    """Turn Pydantic's errors into one; fields of the body are identified by pointer, everything else by name."""
     if any(detail["type"] == "json_invalid" for detail in details):
         return MalformedJson(f"expected JSON, got something else: {details[0]['ctx']['error']}")
     of_body = [detail | {"loc": detail["loc"][1:]} for detail in details if detail["loc"][0] == "body"]

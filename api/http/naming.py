@@ -1,6 +1,6 @@
-"""Addresses that name a thing otherwise than by its whole id: by a name, or by the unique beginning of the id.
+"""Addresses that refer to a resource by name or by a unique prefix of its id.
 
-Paths that hold a whole id, as nearly all do, are left alone and cost nothing.
+Paths with a complete id, as nearly all have, are not looked up.
 """
 
 from functools import partial
@@ -26,10 +26,10 @@ TABLES: dict[str, Any] = {
 
 
 async def use_ids(scope: Scope) -> None:
-    """Replace names in a request's path by the ids that they mean; what means nothing stays, and is not found.
+    """Replace names in a request's path by ids; an unknown name is left, and later not found.
 
     Raises:
-        NotFound: several things are meant.
+        NotFound: the name is ambiguous.
     """
     parameters: dict[str, str] = scope["path_params"]
     for parameter in TABLES.keys() & parameters.keys():

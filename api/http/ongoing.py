@@ -1,4 +1,4 @@
-"""Requests in progress, by owner: those of one owner hold no more than half of the connections."""
+"""Requests in progress by owner: one owner may use at most half of the connections."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,17 +9,17 @@ from api.http.connections import BoundedProtocol
 
 
 class Ongoing:
-    """Counts them; used by one event loop."""
+    """Counts requests in progress; used by one event loop."""
 
     def __init__(self) -> None:
         self._requests: Counter[str] = Counter()
 
     @contextmanager
     def of(self, owner: str | None) -> Iterator[None]:
-        """Count a request while the block runs; the operator's, who has no owner, are not limited.
+        """Count a request while the block runs; those of the operator (no owner) are not limited.
 
         Raises:
-            Overloaded: the owner has as many already as one owner may have.
+            Overloaded: the owner has reached the limit.
         """
         if owner is None:
             yield

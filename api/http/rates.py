@@ -1,7 +1,7 @@
-"""How often a key may ask, by class of request; the operator is not limited. In Redis all processes count together.
+"""Rate limits per key and class of request; the operator is not limited. With Redis, all processes share the counts.
 
-Whoever comes without a valid key is counted by address, after the refusal: whoever has one is never held up by others
-at the same address, which may be a proxy's.
+Requests without a valid key are counted by address, after they are refused, so they never slow down valid callers at
+the same address, which may be a proxy's.
 """
 
 import logging
@@ -22,7 +22,7 @@ from api.settings import Settings
 log = logging.getLogger(__name__)
 
 Kind = Literal["default", "submit", "download", "stranger"]
-PATIENCE = 1.0  # seconds that Redis is waited for
+PATIENCE = 1.0  # seconds to wait for Redis
 
 
 class Rates:
@@ -44,7 +44,7 @@ class Rates:
         """Count a request.
 
         Raises:
-            RateLimited: its key has asked too often; the header says when to come again.
+            RateLimited: its key has exceeded the rate; the header tells when to retry.
         """
         if caller.owner is not None:
             await self._count(kind_of(method, path), caller.key)
@@ -53,7 +53,7 @@ class Rates:
         """Count a request that came without a valid key.
 
         Raises:
-            RateLimited: too many of them have come from this address.
+            RateLimited: there were too many from this address.
         """
         await self._count("stranger", address)
 
@@ -77,10 +77,10 @@ class Rates:
 
 
 def parsed(text: str) -> list[RateLimitItem]:
-    """Read limits such as `60/minute`, several joined by `;`; an empty text is none.
+    """Parse limits such as `60/minute`, several joined by `;`; an empty text means no limit.
 
     Raises:
-        ValueError: it is no limit.
+        ValueError: it is not a limit.
 
     >>> [str(limit) for limit in parsed("60/minute; 1000/day")], parsed("")
     (['60 per 1 minute', '1000 per 1 day'], [])

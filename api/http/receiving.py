@@ -1,7 +1,7 @@
-"""Uploads on their way in: multipart/form-data streamed to the store, memory flat, nothing left behind on refusal.
+"""Receive uploads: stream multipart/form-data to the store in constant memory; a refused upload leaves nothing behind.
 
-Bytes are reserved before they are written: all of them where the client announces a length, else step by step. No
-transaction is open while they come.
+Bytes are reserved before they are written: all at once if the client announces a length, else step by step. No
+transaction is open while they arrive.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -38,24 +38,24 @@ _WORDS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that lies in the store, and what the client called it."""
+    """A file in the store, with the client's name for it."""
 
     stored: Stored
     filename: str
     name: str | None
-    words: Words = AS_IT_IS  # of a dataset: how to read it
-    held: Held | None = None  # what is reserved for it, until its row counts
+    words: Words = AS_IT_IS  # how to read a dataset
+    held: Held | None = None  # its reservation, until its row counts
 
 
 def receiver(
     suffixes: tuple[str, ...], limit: Callable[[Settings], int], dataset: bool = False
 ) -> Callable[[Request], AsyncIterator[Upload]]:
-    """Make the dependency that takes an upload.
+    """Return a dependency that receives an upload.
 
     Args:
-        suffixes: what the file's name may end with, such as `.zip`.
-        limit: the largest file taken, bytes.
-        dataset: the form may say how to read one: `lenient`, `keep`, `divide`.
+        suffixes: allowed suffixes of the file's name, such as `.zip`.
+        limit: size limit, bytes.
+        dataset: accept the options for reading a dataset: `lenient`, `keep`, `divide`.
     """
     fields = ("name", *_WORDS) if dataset else ("name",)
 
@@ -69,7 +69,7 @@ def receiver(
                 room = Reserving(request, request.state.caller.owner, incoming.name)
                 if length is None:
                     await room.cover(0, AHEAD)
-                else:  # what is left of the form beside the file may be next to nothing, or all the overhead
+                else:  # the rest of the form may be almost empty, or as long as the overhead allows
                     await room.cover(max(0, length - FORM_OVERHEAD), min(length, FORM_OVERHEAD))
                 form = _Form(_boundary(request), suffixes, most, fields)
                 async for chunk in request.stream():
@@ -89,7 +89,7 @@ def receiver(
 
 
 async def _write(form: "_Form", incoming: Incoming, room: Reserving) -> None:
-    """Write what has collected of the file, once there is room for it."""
+    """Write the file's pending bytes, once space is reserved."""
     await room.cover(incoming.size + len(form.pending), AHEAD)
     await run_in_threadpool(form.drain, incoming)
 
@@ -107,7 +107,7 @@ def form_body(suffixes: tuple[str, ...], example: str, dataset: bool = False) ->
 
 
 def _announced(request: Request, most: int) -> int | None:
-    """Return the length that the client announces, None without one; refuse what is too large before a byte is read."""
+    """Return the announced length, or None; refuse a body that is too large before a byte is read."""
     length = request.headers.get("content-length", "")
     if not length.isdecimal():
         return None
@@ -129,7 +129,7 @@ def _boundary(request: Request) -> bytes:
 
 @dataclass
 class _Part:
-    """The part that is being read; `None` as the field's name: its headers are not complete."""
+    """The part being read; its name is None until its headers are complete."""
 
     header: bytearray = field(default_factory=bytearray)
     value: bytearray = field(default_factory=bytearray)
@@ -138,7 +138,7 @@ class _Part:
 
 
 class _Form:
-    """A form of one `file` and perhaps some short fields, fed in chunks; the file's bytes collect in `pending`."""
+    """A form with one `file` and optional short fields, fed in chunks; the file's bytes accumulate in `pending`."""
 
     def __init__(self, boundary: bytes, suffixes: tuple[str, ...], most: int, fields: Sequence[str]) -> None:
         self.pending = bytearray()
@@ -162,14 +162,14 @@ class _Form:
         )
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes of the body."""
+        """Parse the next bytes of the body."""
         try:
             self._parser.write(chunk)
         except FormParserError as error:
             raise BadRequest(f"expected multipart/form-data, got something else: {error}") from error
 
     def drain(self, incoming: Incoming) -> None:
-        """Write what has collected of the file."""
+        """Write the file's pending bytes."""
         incoming.write(bytes(self.pending))
         self.pending.clear()
 
@@ -191,7 +191,7 @@ class _Form:
         return name or None
 
     def words(self) -> Words:
-        """Return how a dataset is to be read."""
+        """Return the options for reading a dataset."""
         lenient, keep = self._flag("lenient"), self._flag("keep")
         try:
             check_keep(lenient, keep)
@@ -264,7 +264,7 @@ class _Form:
 
 
 def _plain(filename: str) -> str:
-    """Keep the last part of a file name, printable and short: it is shown to people and never used as a path."""
+    """Reduce a file name to its last part, printable and short; it is for display and never used as a path."""
     last = PurePosixPath(PureWindowsPath(filename).name).name
     return "".join(c for c in last if c.isprintable())[-MAX_NAME:]
 

@@ -1,4 +1,4 @@
-"""How requests reserve bytes: at the database in a thread of `api.http.admission`, and never while bytes come."""
+"""Reservations of bytes by requests: in a thread of `api.http.admission`, with no transaction while bytes arrive."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ Also = Callable[[Session], object]
 
 
 class Reserving:
-    """What a request has reserved for one file."""
+    """A request's reservation for one file."""
 
     def __init__(
         self, request: Request, owner: str | None, file: str, counted: bool = True, also: Also | None = None
@@ -29,19 +29,19 @@ class Reserving:
             owner: whose bytes they are.
             file: its name in the store's folder for incoming files.
             counted: see `Ledger.begin`.
-            also: is done in every transaction that reserves.
+            also: runs in every transaction that reserves.
         """
         ledger: Ledger = request.app.state.ledger
         self.held: Held = ledger.begin(settings_of(request), owner, file, counted=counted)
         self._request, self._also = request, also
 
     async def cover(self, size: int, ahead: int = 0) -> None:
-        """Make sure that the file may grow to `size` bytes; see `Held.cover`."""
+        """Reserve space for the file to grow to `size` bytes; see `Held.cover`."""
         if not self.held.covers(size):
             await at_database(self._request, partial(self.held.cover, size, ahead, self._also), write=True)
 
     async def release(self, also: Also | None = None) -> None:
-        """Release what is left, also when the request is being cancelled; see `Held.release`."""
+        """Release the rest, even if the request is being cancelled; see `Held.release`."""
         if not self.held.covers(0):
             return
         try:

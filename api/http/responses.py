@@ -1,4 +1,4 @@
-"""Responses of our own: problem documents, conditional answers, files by range."""
+"""Our response types: problem documents, conditional responses, files with ranges."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ Disposition = Literal["attachment", "inline"]
 def problem_response(error: ApiError, instance: str) -> Response:
     """Answer the request `instance` with an error."""
     document = error.document(instance).model_dump(mode="json", exclude_none=True)
-    # ASCII: what is quoted of the request may hold half a surrogate pair, which UTF-8 cannot.
+    # ASCII: quotes from the request may hold a lone surrogate, which UTF-8 cannot encode.
     content = json.dumps(document).encode("ascii")
     return Response(content, error.status, dict(error.headers), "application/problem+json")
 
@@ -91,7 +91,7 @@ def content_etag(sha256: str) -> str:
 
 
 def plain_name(text: str) -> str:
-    """Reduce a name that a person chose to what is safe in a file name.
+    """Reduce a user's name to characters that are safe in a file name.
 
     >>> plain_name("../n from l/Größe")
     'n-from-l-Gr-e'

@@ -1,7 +1,7 @@
-"""Routes whose endpoints run in one thread: transaction, commit, and the answer's bytes, without a wait in between.
+"""Routes whose endpoints run in one thread: transaction, commit and serialisation, without waiting in between.
 
-FastAPI takes a thread each for a synchronous dependency's begin, the endpoint, the check of its answer and the
-dependency's end. A transaction that stands open meanwhile holds its connection while it waits for threads.
+FastAPI uses a separate thread for a synchronous dependency's start, the endpoint, the validation of its response and
+the dependency's end. An open transaction would hold its connection while it waits for these threads.
 """
 
 import inspect
@@ -20,14 +20,14 @@ from api.caller import READING
 from api.http.dependencies import at_database, unit_of_work
 from api.http.naming import use_ids
 
-_REQUEST, _RESPONSE = "unit_request", "unit_response"  # what the endpoint itself may or may not ask for
+_REQUEST, _RESPONSE = "unit_request", "unit_response"  # parameters that the endpoint itself may lack
 
 
 class Route(APIRoute):
-    """A route whose endpoint may ask for `Work`, if it is no coroutine; its path may name things by name."""
+    """A route whose endpoint may depend on `Work` unless it is a coroutine, and whose path may contain names."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, with whole ids in the path's parameters."""
+        """Handle the request, with complete ids in the path's parameters."""
         await use_ids(scope)
         await super().handle(scope, receive, send)
 
@@ -60,13 +60,13 @@ class Route(APIRoute):
         response: Response,
         values: dict[str, Any],
     ) -> Any:
-        """Run the endpoint in its transaction, and write its answer after the commit; all in this thread."""
+        """Run the endpoint in its transaction, and serialise its response after the commit, all in this thread."""
         with unit_of_work(request, response) as work:
             answer = endpoint(**values, **{work_name: work})
         return self._written(answer, response)
 
     def _written(self, answer: Any, response: Response) -> Any:
-        """Write what FastAPI would write on the event loop."""
+        """Serialise what FastAPI would serialise on the event loop."""
         as_json = isinstance(answer, BaseModel) and isinstance(self.response_class, DefaultPlaceholder)
         if not as_json or self.response_field is None:
             return answer
@@ -78,14 +78,14 @@ class Route(APIRoute):
 
 
 class Short(APIRoute):
-    """A route for clients that poll: without a query its endpoint, a coroutine, is called with the path's parameters.
+    """A route for polling clients: without a query, its endpoint, a coroutine, is called with the path parameters only.
 
-    What FastAPI does for a request (dependencies, two exit stacks, the check of the answer) takes longer than to read a
-    row and write it as JSON. What the endpoint's query parameters default to must be what it does without them.
+    FastAPI's work for a request (dependencies, two exit stacks, response validation) takes longer than reading and
+    serialising a row. The endpoint without query parameters must behave as with their defaults.
     """
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer; with a query, or by another method, as FastAPI does."""
+        """Handle the request; with a query or another method, through FastAPI."""
         await use_ids(scope)
         if scope["query_string"] or scope["method"] not in (self.methods or ()):
             await super().handle(scope, receive, send)

@@ -1,6 +1,6 @@
-"""A request's body must keep coming: whoever stops, or lets it drip, is answered 408 and cut off.
+"""Limit slow request bodies: a client that stops sending, or sends too slowly, gets a 408 and is disconnected.
 
-Only the time is counted in which the service waits for the client, never what it takes to write to a disk.
+Only the time that the service waits for the client counts, not the time to write to a disk.
 """
 
 import asyncio
@@ -14,27 +14,27 @@ TOO_SLOW = 408
 
 
 class Paced:
-    """What receives a body, for as long as it comes fast enough."""
+    """Receives a body as long as it arrives fast enough."""
 
     def __init__(self, receive: Receive, settings: Settings) -> None:
         """Begin with nothing received.
 
         Args:
-            receive: the server's.
-            settings: `body_seconds` are the longest wait for the next bytes, and what a slow body may be behind in all;
-                `body_bytes_per_second` is the pace that it is behind of.
+            receive: the server's function.
+            settings: `body_seconds` is the longest wait for the next bytes, and the largest total delay of a slow body
+                behind `body_bytes_per_second`.
         """
         self._receive = receive
         self._patience, self._pace = settings.body_seconds, settings.body_bytes_per_second
-        self._behind, self._over = 0.0, False  # seconds; what came fast earlier is no credit for later
+        self._behind, self._over = 0.0, False  # seconds; earlier speed earns no credit
 
     async def __call__(self) -> Message:
         """Receive the next bytes.
 
         Raises:
-            HTTPException: 408, they did not come in time; FastAPI passes on no other error while it reads a body.
+            HTTPException: 408, they did not arrive in time; FastAPI hides other errors while it reads a body.
         """
-        if self._over:  # what comes now is the news that the client has gone
+        if self._over:  # the next message is the disconnect
             return await self._receive()
         clock = asyncio.get_running_loop().time
         began = clock()

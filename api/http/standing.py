@@ -1,4 +1,4 @@
-"""Authorisation that lasts as long as the answer: streams, long polls, downloads and uploads end when a key does."""
+"""Authorisation throughout a response: streams, long polls, downloads and uploads end when the key becomes invalid."""
 
 import asyncio
 import logging
@@ -9,15 +9,15 @@ from api.errors import ApiError, Unauthorized
 
 log = logging.getLogger(__name__)
 
-SECONDS = 1.0  # between two looks at whether a caller still may; what is over sooner is looked at once
+SECONDS = 1.0  # between checks of the caller's key; shorter requests are checked once
 
 
 @asynccontextmanager
 async def standing(look: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
-    """Run the body only as long as `look` does not refuse; a look that fails otherwise changes nothing.
+    """Run the body until `look` refuses; other failures of `look` are ignored.
 
     Raises:
-        Unauthorized: what `look` raised; the body was cancelled.
+        Unauthorized: raised by `look`; the body was cancelled.
     """
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert task is not None
@@ -32,7 +32,7 @@ async def standing(look: Callable[[], Awaitable[object]]) -> AsyncIterator[None]
                 refusal.append(error)
                 task.cancel()
                 return
-            except ApiError as error:  # the database is away: nobody knows better
+            except ApiError as error:  # the database does not respond: the last result stays valid
                 log.info("cannot check whether the caller's key is still valid: %s", error)
             await asyncio.sleep(SECONDS)
 

@@ -1,7 +1,7 @@
 """Server-sent events that follow a job: no thread and no database connection is held while there is nothing to send.
 
-FastAPI's own support encodes them. Its generator endpoints are not used: they have an address to themselves, while
-here the `Accept` header decides, and they cannot answer 503 once a job's stream is one too many.
+FastAPI's own support encodes them. Its generator endpoints are not used: they need their own address, while
+here the `Accept` header decides, and they cannot respond 503 when a job has too many streams.
 """
 
 import logging
@@ -24,27 +24,27 @@ from api.http.watch import Watch
 log = logging.getLogger(__name__)
 
 JSON, STREAM = "application/json", "text/event-stream"
-KEEP_ALIVE_SECONDS = 15.0  # of silence, before a comment says that the stream still stands
-PATIENCE_SECONDS = 60.0  # that a client may take nothing at all
+KEEP_ALIVE_SECONDS = 15.0  # of silence before a comment shows that the stream is alive
+PATIENCE_SECONDS = 60.0  # in which a client may read nothing at all
 Cursor = TypeVar("Cursor")
 
 
 @dataclass(frozen=True)
 class Batch(Generic[Cursor]):
-    """What one read gives a stream."""
+    """The result of one read for a stream."""
 
     body: bytes
     cursor: Cursor  # where the next read begins
-    ended: bool = False  # there will be nothing more
-    more: bool = False  # there is more already
+    ended: bool = False  # nothing more will follow
+    more: bool = False  # more is available now
 
 
 class EventStream(EventSourceResponse, Generic[Cursor]):
-    """The answer that follows a job.
+    """A response that follows a job.
 
-    A client that is slow is waited for, since nothing is read for it meanwhile; one that takes nothing for `patience`
-    seconds is cut off. When the database does not answer or the service stops, the stream ends: the client comes back
-    with the id that it had last.
+    A slow client costs nothing, since nothing is read for it meanwhile; one that reads nothing for `patience` seconds
+    is disconnected. When the database does not respond or the service stops, the stream ends, and the client reconnects
+    with the last id that it received.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class EventStream(EventSourceResponse, Generic[Cursor]):
         patience: float = PATIENCE_SECONDS,
         keep_alive: float = KEEP_ALIVE_SECONDS,
     ) -> None:
-        # Proxies such as nginx would keep events back until a buffer is full.
+        # Otherwise proxies such as nginx buffer events.
         super().__init__(self._follow(), headers={"X-Accel-Buffering": "no"})
         self._watch, self._job_id, self._read, self._cursor = watch, job_id, read, cursor
         self._patience, self._keep_alive = patience, keep_alive
@@ -92,11 +92,11 @@ class EventStream(EventSourceResponse, Generic[Cursor]):
 
 
 def encode(data: BaseModel, event: str, id_: str) -> bytes:
-    """Write one event as it goes over the wire."""
+    """Encode one event for transmission."""
     return format_sse_event(data_str=data.model_dump_json(), event=event, id=id_)
 
 
 def accepted(request: Request, *offered: str) -> str:
-    """Choose among the media types on offer: the one that the client names first; the first one, if it names none."""
+    """Choose among the offered media types the one that the client names first; by default, the first offered one."""
     named = (item.partition(";")[0].strip().lower() for item in request.headers.get("accept", "").split(","))
     return next((item for item in named if item in offered), offered[0])

@@ -1,6 +1,6 @@
-"""Versions of jobs for clients that poll with an ETag: one query for all that ask while the one before it runs.
+"""Versions of jobs for clients that poll with an ETag: one query for all requests that arrive during the previous one.
 
-A query starts only after the requests that it serves have come in, so each sees what was committed before it.
+A query starts only after the requests that it serves have arrived, so each sees what was committed before it.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _SILENT = "expected a response from the database in time, got none"
 
 @dataclass(frozen=True)
 class Version:
-    """A job's version, and what decides whether it answers a caller."""
+    """A job's version, and the fields that decide whether a caller may see it."""
 
     number: int
     status: Status
@@ -37,10 +37,10 @@ class Versions:
         self._database, self._admission = database, admission
         self._asked: dict[str, asyncio.Future[Version | None]] = {}
         self._task: asyncio.Task[None] | None = None
-        self._began = 0.0  # of the query that runs
+        self._began = 0.0  # start of the running query
 
     async def of(self, job_id: str) -> Version | None:
-        """Return a job's version, whoever owns it; None: there is no such job.
+        """Return a job's version, regardless of its owner; None if it does not exist.
 
         Raises:
             Overloaded: too many requests wait for the database, or it does not respond.
@@ -50,7 +50,7 @@ class Versions:
         if (answer := self._asked.get(job_id)) is None:
             answer = self._asked[job_id] = asyncio.get_running_loop().create_future()
         if self._task is None:
-            # In a context of its own: it serves others, too, and may outlive this request.
+            # In its own context: it also serves other requests, and may outlive this one.
             self._task = asyncio.create_task(self._read_all(), context=Context())
             self._began = time.monotonic()
         try:
@@ -64,10 +64,10 @@ class Versions:
             asked, self._asked, self._began = self._asked, {}, time.monotonic()
             try:
                 found = await self._admission.run(partial(self._read, list(asked)), write=False)
-            except Exception as error:  # noqa: BLE001 - each that asked raises it
+            except Exception as error:  # noqa: BLE001  - raised in each waiting request
                 for answer in asked.values():
                     answer.set_exception(error)
-                    answer.exception()  # whoever asked may have gone: that is no error of its own
+                    answer.exception()  # marks it as retrieved: the waiting request may have gone
             else:
                 for job_id, answer in asked.items():
                     answer.set_result(found.get(job_id))

@@ -1,8 +1,8 @@
-"""Waiting for news of jobs: one small query a moment for all who wait, no thread and no connection for any of them.
+"""Wait for changes of jobs: one small periodic query for all waiting clients, without a thread or connection for each.
 
-Every write to a job raises its version, whichever process makes it. While anybody waits, the versions of the jobs that
-are waited for are read every `POLL_SECONDS`, and those wake whose job has another one. So any number of API processes
-may run side by side, on every database, with no channel between them.
+Every write to a job raises its version, in whichever process. While there are waiting clients, the versions of their
+jobs are read every `POLL_SECONDS`, and clients whose job has a new version wake up. So any number of API processes can
+run in parallel on any database without communicating.
 """
 
 import asyncio
@@ -35,13 +35,13 @@ class News:
         self._event = asyncio.Event()
 
     def tell(self) -> None:
-        """Wake who waits."""
+        """Wake the waiting client."""
         self._event.set()
 
     async def wait(self, seconds: float) -> bool:
         """Wait for a write after the last call; False if there was none within `seconds`.
 
-        Look at the job after a call, not before it: what is written between the two wakes the next call.
+        Read the job after a call, not before it: a write between the two wakes the next call.
         """
         with anyio.move_on_after(seconds):
             await self._event.wait()
@@ -51,27 +51,27 @@ class News:
 
 
 class Watch:
-    """All who wait in this process."""
+    """All waiting clients of this process."""
 
     def __init__(self, database: Database, admission: Admission, most: int) -> None:
         self._database, self.admission, self.most = database, admission, most
-        self.taken = 0  # of the places of those who wait
-        self._of = Counter[str]()  # the same, by owner
+        self.taken = 0  # number of waiting clients
+        self._of = Counter[str]()  # the same by owner
         self.tick = 0  # the number of the newest read of versions
         self._waiting: dict[str, list[News]] = {}
         self._versions: dict[str, int | None] = {}
         self._task: asyncio.Task[None] | None = None
-        self.closing = False  # the process stops: whoever waits should end, and come back to another one
+        self.closing = False  # the process is stopping: waiting requests should end, and clients reconnect elsewhere
 
     @contextmanager
     def place(self, caller: Caller) -> Iterator[None]:
-        """Take one of the places of those who wait. An owner has at most as many as are left free for others.
+        """Take a place for a waiting client. An owner may take at most as many as remain free for others.
 
-        So one owner alone has half of them, two have two thirds, and whoever comes next still finds some. The operator
-        may have all.
+        So a single owner gets half of them, two get two thirds, and there are always some left for another owner. The
+        operator may take all.
 
         Raises:
-            TooManyWaiting: all are taken, or this owner's are.
+            TooManyWaiting: all places, or this owner's, are taken.
         """
         free, owner = self.most - self.taken, caller.owner
         if free <= 0:
@@ -96,7 +96,7 @@ class Watch:
             news = News()
             self._waiting.setdefault(job_id, []).append(news)
             if self._task is None or self._task.done():
-                # In a context of its own: it outlives the request that happens to start it.
+                # In its own context: it outlives the request that happens to start it.
                 self._task = asyncio.create_task(self._poll(), context=Context())
             try:
                 yield news
@@ -106,7 +106,7 @@ class Watch:
                     del self._waiting[job_id]
 
     async def stop(self) -> None:
-        """Watch no more."""
+        """Stop polling."""
         self.closing = True
         if self._task is not None:
             self._task.cancel()
@@ -114,7 +114,7 @@ class Watch:
                 await self._task
 
     async def _poll(self) -> None:
-        self._versions.clear()  # nobody knows yet: the first look wakes everybody once
+        self._versions.clear()  # unknown at first: the first poll wakes every client once
         while self._waiting:
             await asyncio.sleep(POLL_SECONDS)
             try:
@@ -130,7 +130,7 @@ class Watch:
             self._versions = versions
 
     def _read(self, job_ids: list[str]) -> dict[str, int | None]:
-        """Read the versions of jobs; None: it is gone."""
+        """Read the versions of jobs; None for a deleted one."""
         with self._database.reading() as session:
             rows = session.execute(select(Job.id, Job.version).where(Job.id.in_(job_ids))).all()
         return dict.fromkeys(job_ids) | dict(rows)

@@ -228,7 +228,8 @@ def _upload_refusals(upload: Dataset | Model | None, what: str, id_: str, where:
     if upload is None:
         yield UnknownReference, Problem(where, f"expected a {what} that exists, got {id_}")
     elif upload.status == UploadStatus.INVALID:
-        yield UnusableReference, Problem(where, f"expected a {what} that is not invalid, got {id_}")
+        reason = "".join(f": {problem['detail']}" for problem in upload.problems[:1])
+        yield UnusableReference, Problem(where, f"expected a {what} that is not invalid, got {id_}{reason}")
 
 
 def _job_refusals(session: Session, id_: str, where: str) -> Iterator[Refusal]:

@@ -1,7 +1,7 @@
 """The file store: content under keys, in a local folder or in a bucket, behind one interface (`docs/storage.md`).
 
-Uploads are named by their content (`uploads/<sha256>.zip`): the same content twice is one file, and the name says
-nothing that a stranger chose. What an attempt publishes lies under `jobs/<job>/attempt-<n>/epoch-<k>/<name>`.
+Uploads are named by their content (`uploads/<sha256>.zip`): equal content is stored once, and no part of the name is
+chosen by a client. An attempt's files are stored under `jobs/<job>/attempt-<n>/epoch-<k>/<name>`.
 """
 
 from api.storage.folder import FolderStorage

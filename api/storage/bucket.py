@@ -1,8 +1,8 @@
 """The store as a bucket of S3 or a compatible server: sha256 is verified in both directions.
 
-What arrives is spooled in a local folder, since only a complete file has the hash that is its key. It then goes out in
-parts of which few are in memory, and a bucket shows an object whole or not at all. Parts of an upload that was killed
-stay out of sight in the bucket until a rule of its life cycle removes them (`docs/storage.md`).
+Incoming files are spooled in a local folder, since only a complete file has the hash that is its key. They are then
+sent in parts, few of them in memory at a time; an object becomes visible only when complete. Parts of a killed upload
+stay invisible in the bucket until a lifecycle rule removes them (`docs/storage.md`).
 """
 
 import hashlib
@@ -59,7 +59,7 @@ class Bucket:
             "allow_http": (self.endpoint or "").startswith("http://"),
             "connect_timeout": timedelta(seconds=5),
             "read_timeout": timedelta(seconds=answer_seconds),
-            "timeout": timedelta(days=1),  # of a whole answer, however large
+            "timeout": timedelta(days=1),  # for a whole response, however large
         }
         made: Any = S3Store  # its keyword arguments are typed by literals
         store: S3Store = made(

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from rdrkd.caching import Bound, coming, forget, hold, shrink
+from rdrkd.bounded_cache import Bound, forget, hold, making, shrink
 
 Fetch = Callable[[Path], bool]  # writes the file; returns whether it is complete
 
@@ -44,7 +44,7 @@ class Cache:
         return True
 
     def _fill(self, kept: Path, fetch: Fetch) -> bool:
-        with coming(kept) as folder:
+        with making(kept) as folder:
             if not fetch(folder / kept.name):
                 return False
             (folder / kept.name).replace(kept)

@@ -1,8 +1,8 @@
 """Deletion of stored files together with the rows that refer to them: rows first, then every file.
 
-Whoever deletes rows notes their files in the same transaction. After its commit the files are removed; what a crash
-leaves, the reaper removes. Uploads are named by their content, so a file may be asked for again in that moment: whoever
-registers one and whoever removes it take the same lock, and the second sees what the first has done.
+A transaction that deletes rows also records their files. After its commit the files are removed, after a crash by the
+reaper. Uploads are named by their content, so the same file may be uploaded again in that moment: registering and
+removing a file take the same lock, and the second transaction sees the result of the first.
 """
 
 import logging
@@ -38,7 +38,7 @@ class Discard(Base):
     __tablename__ = "discard"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)  # dis_<uuid7>
-    key: Mapped[str] = mapped_column(String(300))  # where in the storage
+    key: Mapped[str] = mapped_column(String(300))  # storage key
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())
 
 
@@ -62,7 +62,7 @@ def waiting(session: Session) -> list[str]:
 
 
 def follow(database: Database, storage: Storage, note_id: str) -> None:
-    """Delete the file of a record, unless a row refers to it by now, and the record."""
+    """Delete a record and its file, unless a row now refers to the file."""
     with database.transaction() as session:
         key = session.scalar(delete(Discard).where(Discard.id == note_id).returning(Discard.key))
         if key is not None:
@@ -72,7 +72,7 @@ def follow(database: Database, storage: Storage, note_id: str) -> None:
 def drop_unnamed(database: Database, storage: Storage, key: str) -> None:
     """Delete a file whose transaction seems to have failed, unless a row refers to it.
 
-    A lost answer to a COMMIT looks like a failure, so the rows decide, not the caller.
+    A lost response to a COMMIT looks like a failure, so the rows decide, not the caller.
     """
     try:
         with database.transaction() as session:
@@ -85,8 +85,8 @@ def drop_unnamed(database: Database, storage: Storage, key: str) -> None:
 def drop_refused(database: Database, storage: Storage, key: str, is_wanted: Callable[[Session], bool]) -> None:
     """Delete the file of a row that remains but must not be used, unless another row refers to the same content.
 
-    Whoever registers that content meanwhile takes the same lock: before this, and it is wanted, or after, and it is
-    gone.
+    A concurrent registration of that content takes the same lock: if it comes first, the file is kept; if it comes
+    second, the file is gone.
 
     Raises:
         StorageUnreachable: the store does not respond.
@@ -119,6 +119,6 @@ def _remove(session: Session, storage: Storage, key: str) -> None:
 
 
 def _lock(session: Session, key: str) -> None:
-    """Wait for whoever registers or removes this file; every caller has written, so SQLite has made it wait."""
+    """Wait for transactions that register or remove this file; on SQLite, the caller's own write has already waited."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))

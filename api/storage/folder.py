@@ -124,13 +124,13 @@ class FolderStorage:
         """See `Storage`; also removes folders that become empty."""
         path = self.path(key)
         if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)  # a worker that has not noticed yet may still write to it
+            shutil.rmtree(path, ignore_errors=True)  # a worker may not have noticed yet and still write to it
         else:
             path.unlink(missing_ok=True)
-        for folder in list(path.relative_to(self.root).parents)[:-2]:  # those of uploads and jobs stay
+        for folder in list(path.relative_to(self.root).parents)[:-2]:  # keep those of uploads and jobs
             try:
                 (self.root / folder).rmdir()
-            except OSError:  # not empty, or gone already
+            except OSError:  # not empty, or already removed
                 break
 
     def stored(self) -> Iterator[Listed]:

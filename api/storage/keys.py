@@ -10,7 +10,7 @@ def checked(key: str) -> str:
     """Return a valid key unchanged; no part of one starts with a dot, so `..` cannot occur.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a valid key.
 
     >>> checked("jobs/job_1/attempt-1/final/report.html")
     'jobs/job_1/attempt-1/final/report.html'

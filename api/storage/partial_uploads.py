@@ -1,7 +1,7 @@
 """Files of resumable uploads: received bytes are kept until the file is complete or abandoned.
 
-The file itself is the truth: its size is the offset at which the next piece begins, whatever happened to the process
-that wrote the last one. An abandoned file goes with the sweep of the store, some time after its last byte.
+The file itself is the source of truth: its size is the offset of the next piece, whatever happened to the process that
+wrote the last one. The store's sweep removes an abandoned file some time after its last byte.
 """
 
 import fcntl
@@ -55,8 +55,8 @@ class Partial:
         """Open the file for appending, for one writer at a time on all hosts that share the folder.
 
         Raises:
-            Busy: somebody else writes.
-            FileNotFoundError: the file is gone.
+            Busy: another request is writing.
+            FileNotFoundError: the file does not exist.
         """
         with self.path.open("r+b", buffering=0) as file:
             try:

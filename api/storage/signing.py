@@ -15,7 +15,7 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 
 @dataclass(frozen=True)
 class Access:
-    """Keys to a bucket; the token comes with keys that end."""
+    """Keys to a bucket; temporary keys come with a token."""
 
     key_id: str
     secret: str = field(repr=False)

@@ -17,7 +17,7 @@ from api.storage.stored import CHUNK, Stored
 ABANDONED_SECONDS = 86_400.0  # without new bytes, after which an incoming file is deleted
 WRITTEN = "writing-"  # prefix of the name of a file that is written in one go, by a process that holds a lock on it
 _BEGINS_SECONDS = 1.0  # at most, between creating such a file and locking it
-Place = Callable[[IO[bytes], str, str], bool]  # (file, key, sha256): bring it to its key; whether nothing was there
+Place = Callable[[IO[bytes], str, str], bool]  # (file, key, sha256): store it; return whether the key was unused
 
 
 class Incoming:

@@ -1,9 +1,9 @@
 """Find and delete old stored files that no row refers to, left by a crash between writing a file and its row.
 
-A row may appear while we look. So a file is removed as any other that is no longer needed (`api.storage.deletions`):
-under the lock that whoever registers an upload holds until the commit, and only if no row names it then. What attempts
-publish is not registered so; their files are left alone as long as their job has not ended, or their dataset is being
-checked.
+A row may appear during the search. So a file is removed like any other that is no longer needed
+(`api.storage.deletions`): under the lock that registering an upload holds until its commit, and only if no row then
+refers to it. Attempts' files are not registered in this way; they are kept until their job has ended, or their
+dataset's check.
 """
 
 import logging

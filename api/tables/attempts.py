@@ -1,4 +1,4 @@
-"""Rows of what workers did for jobs."""
+"""Rows of attempts at jobs."""
 
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from api.db import Base, UtcDateTime, now
 
 
 class JobAttempt(Base):
-    """One run of a worker on a job: written with the claim, completed by the move that ends it."""
+    """One run of a worker on a job: written with the claim, completed by the transition that ends it."""
 
     __tablename__ = "job_attempt"
     __table_args__ = (
@@ -33,13 +33,13 @@ class JobAttempt(Base):
 
 
 class JobCheckpoint(Base):
-    """What a trainer said of a checkpoint whose files are artifacts of the same attempt and epoch; goes with them."""
+    """A trainer's report of a checkpoint; its files are artifacts of the same attempt and epoch, deleted with it."""
 
     __tablename__ = "job_checkpoint"
 
     job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
     attempt: Mapped[int] = mapped_column(primary_key=True)
     epoch: Mapped[int] = mapped_column(primary_key=True)
-    is_best: Mapped[bool]  # of all until then
+    is_best: Mapped[bool]  # of all so far
     metrics: Mapped[dict[str, Any]]  # of this epoch, percent
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())

@@ -1,4 +1,4 @@
-"""Rows of what happened to jobs."""
+"""Rows of jobs' events."""
 
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from api.db import Base, UtcDateTime, now
 
 
 class JobEvent(Base):
-    """Something that happened to a job, written in the transaction in which it happened (`api.jobs.events.service`)."""
+    """An event of a job, written in the transaction of the change itself (`api.jobs.events.service`)."""
 
     __tablename__ = "job_event"
 

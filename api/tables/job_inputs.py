@@ -17,38 +17,38 @@ from api.tables.states import HELD, TERMINAL, Status
 from api.tables.uploads import UploadStatus
 from rdrkd.reasons import Reason
 
-WEIGHTS = "student.pt"  # the file that a job hands to the jobs that name it
-STATE = "state.pt"  # what another attempt resumes from: nobody else's business
+WEIGHTS = "student.pt"  # the file that a job provides to dependent jobs
+STATE = "state.pt"  # for resuming in another attempt only
 NEWEST_FIRST = (Artifact.attempt.desc(), Artifact.epoch.desc(), Artifact.id.desc())  # of files of one name
 _FIELDS = ("teacher", "student", "model")  # the spec's model references
 
 _TABLES: dict[str, type[Dataset] | type[Model] | type[Job]] = {"ds_": Dataset, "mdl_": Model, "job_": Job}
 
-Lock = Literal["delete", "change"]  # what others are kept from
-Blocked = tuple[Reason, str]  # why a job will never start, and a sentence that names the culprit
+Lock = Literal["delete", "change"]  # what the lock prevents
+Blocked = tuple[Reason, str]  # why a job will never start, and a message that names the cause
 
 
 @dataclass(frozen=True)
 class State:
-    """What a dataset, model or job that a job refers to has come to."""
+    """The state of a dataset, model or job that a job refers to."""
 
     status: str
     problems: Sequence[dict[str, Any]] = ()
-    weights: bool = True  # a job that has succeeded hands back some
+    weights: bool = True  # whether a successful job provides weights
 
     @property
     def usable(self) -> bool:
-        """Whether a job that refers to it can use it; what is usable stays so."""
+        """Whether a dependent job can use it; once usable, it stays so."""
         return self.status == UploadStatus.READY or (self.status == Status.SUCCEEDED and self.weights)
 
 
 def claimable(job: type[Job] | AliasedClass[Job]) -> ColumnElement[bool]:
-    """Return the SQL condition that `job` waits for nothing but a worker; partial indexes have the same words."""
+    """Return the SQL condition that `job` waits only for a worker; must match the partial indexes' text."""
     return and_(job.status == QUEUED, ~job.waits)
 
 
 def held(job: type[Job] | AliasedClass[Job]) -> ColumnElement[bool]:
-    """Return the SQL condition that a worker holds `job`: the lease has a small index, and the statuses have not."""
+    """Return the SQL condition that a worker holds `job`, by the lease, which has a small index, unlike the status."""
     return and_(job.lease_until.is_not(None), job.status.in_(HELD))
 
 
@@ -63,7 +63,7 @@ def overdue(job: type[Job] | AliasedClass[Job]) -> ColumnElement[bool]:
 
 
 def references(spec: dict[str, Any]) -> dict[str, str]:
-    """Return the ids of what a job's spec refers to, by field.
+    """Return the ids that a job's spec refers to, by field.
 
     >>> references({"dataset": "ds_1", "teacher": {"job": "job_1"}, "student": {"architecture": "yolov8n"}})
     {'dataset': 'ds_1', 'teacher': 'job_1'}
@@ -77,11 +77,11 @@ def references(spec: dict[str, Any]) -> dict[str, str]:
 
 
 def look_up(session: Session, ids: Iterable[str], lock: Lock | None = None) -> dict[str, State]:
-    """Read what datasets, models and jobs have come to, whoever owns them; those that are gone are missing.
+    """Read the states of datasets, models and jobs, regardless of owner; deleted ones are missing.
 
     Args:
         session: the caller's transaction.
-        ids: what to read.
+        ids: the ids to read.
         lock: keep others from deleting them, or from changing them at all, until the transaction ends. PostgreSQL only;
             on SQLite the transaction that has written is the only one that can write.
     """
@@ -110,7 +110,7 @@ def is_ready(spec: dict[str, Any], found: Mapping[str, State]) -> bool:
 
 
 def problems_of(spec: dict[str, Any], found: Mapping[str, State]) -> Iterator[tuple[str, Blocked]]:
-    """Return why a job with this spec can never start: the ids at fault, each with what is wrong; none while it can."""
+    """Yield the references because of which a job with this spec can never start, each with the reason."""
     for where, id_ in references(spec).items():
         if (problem := _problem(where, id_, found.get(id_))) is not None:
             yield id_, problem
@@ -132,12 +132,12 @@ def unreadable(session: Session, spec: dict[str, Any]) -> str | None:
 
 
 def user_of(session: Session, id_: str, going_on: bool = False) -> str | None:
-    """Return a job that refers to a dataset, model or job, whoever owns it; None where there is none.
+    """Return a job that refers to a dataset, model or job, regardless of owner; None if there is none.
 
     Args:
         session: the caller's transaction.
-        id_: what may be referred to.
-        going_on: jobs that have ended do not count.
+        id_: id of the dataset, model or job.
+        going_on: ignore jobs that have ended.
     """
     named = select(JobDependency.job_id).where(JobDependency.on_id == id_)
     if going_on:
@@ -170,11 +170,11 @@ def newest_weights(session: Session, job_id: str, name: str = WEIGHTS) -> Artifa
 
 
 def waiting_for(session: Session, row_id: str, limit: int = 100) -> list[str]:
-    """Return queued jobs that refer to a dataset, model or job: their bell is due when it becomes ready.
+    """Return queued jobs that refer to a dataset, model or job, to send wake-ups when it becomes ready.
 
-    At most `limit`: a worker that has been rung takes whichever job is next, and rings on.
+    At most `limit`: a woken worker takes whichever job is next, and sends further wake-ups.
     """
-    # Not a join: for that PostgreSQL may read all queued jobs beside the few that are named.
+    # Not a join, for which PostgreSQL may read all queued jobs instead of these few.
     status = select(Job.status).where(Job.id == JobDependency.job_id).scalar_subquery()
     named = select(JobDependency.job_id).where(JobDependency.on_id == row_id, status == QUEUED)
     return list(session.scalars(named.order_by(JobDependency.job_id).limit(limit)))

@@ -1,4 +1,4 @@
-"""Rows of jobs and of what an attempt leaves behind."""
+"""Rows of jobs and of their attempts' results."""
 
 from datetime import datetime
 from typing import Any
@@ -23,21 +23,21 @@ from api.ownership import Owned
 from api.tables.leases import Leased
 from api.tables.states import Status
 
-# Not a parameter: a planner that sees none cannot tell that a partial index is meant.
+# A literal, not a parameter, so that the planner can match a partial index.
 QUEUED: ColumnClause[str] = literal_column(f"'{Status.QUEUED}'", String)
-COMPARE = "compare"  # the kind of the jobs that draw reports of studies
-WITH_WEIGHTS = frozenset({"distill", "train"})  # kinds of jobs that hand back weights
+COMPARE = "compare"  # kind of jobs that draw reports of studies
+WITH_WEIGHTS = frozenset({"distill", "train"})  # kinds of jobs that produce weights
 
 
 class Job(Leased, Owned, Base):
-    """A job: the row is the truth; the message in the broker only says that there is one."""
+    """A job. The row is the source of truth; a broker message only wakes workers."""
 
     __tablename__ = "job"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)  # job_<uuid7>: sorts by time
     kind: Mapped[str] = mapped_column(String(20))
     name: Mapped[str | None] = mapped_column(String(200))
-    owner: Mapped[str | None] = mapped_column(String(64))  # indexed below, with what it is asked for together
+    owner: Mapped[str | None] = mapped_column(String(64))  # indexed below, together with other columns
     status: Mapped[Status] = mapped_column(String(20), default=Status.QUEUED)
     reason: Mapped[str | None] = mapped_column(String(40))
     message: Mapped[str | None] = mapped_column(Text)
@@ -47,18 +47,18 @@ class Job(Leased, Owned, Base):
     result: Mapped[dict[str, Any] | None]
     priority: Mapped[int] = mapped_column(default=0)
     timeout_seconds: Mapped[int]  # of an attempt; 0: no limit
-    deadline: Mapped[datetime | None] = mapped_column(UtcDateTime)  # by which it must have ended
-    waits: Mapped[bool] = mapped_column(default=False, server_default=false())  # for what it refers to: `unblocking`
-    gpu: Mapped[bool] = mapped_column(default=False, server_default=false())  # only a worker with a GPU can do it
+    deadline: Mapped[datetime | None] = mapped_column(UtcDateTime)  # time by which it must have ended
+    waits: Mapped[bool] = mapped_column(default=False, server_default=false())  # waits for a dependency: `unblocking`
+    gpu: Mapped[bool] = mapped_column(default=False, server_default=false())  # needs a worker with a GPU
     cancel_requested: Mapped[bool] = mapped_column(default=False)
-    pause: Mapped[str | None] = mapped_column(String(10))  # of one that is pausing: `save` or `latest`
-    continues: Mapped[str | None] = mapped_column(String(40))  # id of the job with whose checkpoints it begins
+    pause: Mapped[str | None] = mapped_column(String(10))  # while pausing: `save` or `latest`
+    continues: Mapped[str | None] = mapped_column(String(40))  # id of the job from whose checkpoints it starts
     scratch_after: Mapped[int] = mapped_column(default=0)  # never resume from checkpoints of attempts up to this one
-    earlier: Mapped[list[Any]] = mapped_column(JSON, default=list)  # how it ended before its owner retried it
+    earlier: Mapped[list[Any]] = mapped_column(JSON, default=list)  # earlier endings, before retries
     phase: Mapped[str | None] = mapped_column(String(20))
-    study: Mapped[str | None] = mapped_column(String(40))  # whose report it draws
-    request_id: Mapped[str | None] = mapped_column(String(40))  # of the request that has submitted it
-    traceparent: Mapped[str | None] = mapped_column(String(55))  # of the same (W3C Trace Context), if it was traced
+    study: Mapped[str | None] = mapped_column(String(40))  # id of the study whose report it draws
+    request_id: Mapped[str | None] = mapped_column(String(40))  # of the submitting request
+    traceparent: Mapped[str | None] = mapped_column(String(55))  # of that request (W3C Trace Context), if traced
     progress: Mapped[dict[str, Any] | None]  # the last progress event: completed, total, unit, epoch, eta_seconds
     metrics: Mapped[dict[str, Any] | None]  # the last epoch's metrics
     version: Mapped[int] = mapped_column(default=1)  # +1 at every write; the ETag of the job
@@ -72,7 +72,7 @@ def _partial(name: str, *columns: Any, sqlite: str, postgresql: str | None = Non
     return Index(name, *columns, sqlite_where=text(sqlite), postgresql_where=text(postgresql or sqlite))
 
 
-# What a query of the queue costs must not grow with the queue: each of these has an index whose order is the query's.
+# The cost of a queue query must not grow with the queue: each has an index in the query's order.
 _IN_TURN = (Job.priority.desc(), Job.queued_at, Job.id)
 _FREE = {"sqlite": "status = 'queued' AND waits = 0", "postgresql": "status = 'queued' AND NOT waits"}
 _FREE_CPU = {"sqlite": f"{_FREE['sqlite']} AND gpu = 0", "postgresql": f"{_FREE['postgresql']} AND NOT gpu"}
@@ -83,8 +83,8 @@ Index("ix_job_owner_status_id", Job.owner, Job.status, Job.id)  # and an owner's
 _partial("ix_job_continues", Job.continues, sqlite="continues IS NOT NULL")
 _partial("ix_job_lease", Job.lease_until, sqlite="lease_until IS NOT NULL")
 _partial("ix_job_claim", *_IN_TURN, **_FREE)
-_partial("ix_job_claim_cpu", *_IN_TURN, **_FREE_CPU)  # of workers without a GPU
-_partial("ix_job_claim_owner", Job.owner, *_IN_TURN, **_FREE)  # while some owners have as many running as they may
+_partial("ix_job_claim_cpu", *_IN_TURN, **_FREE_CPU)  # for workers without a GPU
+_partial("ix_job_claim_owner", Job.owner, *_IN_TURN, **_FREE)  # while some owners are at their limit of running jobs
 _partial("ix_job_silent", Job.rung_at, Job.queued_at, **_FREE)
 _partial("ix_job_queue", *_IN_TURN, sqlite="status = 'queued'")
 _partial("ix_job_queue_owner", Job.owner, *_IN_TURN, sqlite="status = 'queued'")
@@ -107,7 +107,7 @@ class JobDependency(Base):
 
     job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
     on_id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    open: Mapped[bool]  # the job may wait for it: it is looked at when this becomes ready, ends or goes
+    open: Mapped[bool]  # the job may wait for it, and is re-evaluated when it becomes ready, ends or is deleted
 
 
 class DependencyChange(Base):
@@ -121,7 +121,7 @@ class DependencyChange(Base):
 
 
 class JobEpoch(Base):
-    """One trained epoch of a job: the epoch event, whole. A resumed attempt overwrites what it trains again."""
+    """One trained epoch of a job, with the complete epoch event. A resumed attempt overwrites repeated epochs."""
 
     __tablename__ = "job_epoch"
 
@@ -132,18 +132,18 @@ class JobEpoch(Base):
 
 
 class JobWarning(Base):
-    """Something that the trainer warned of; the same again in the same attempt is counted (`api.jobs.warnings`)."""
+    """A warning of the trainer; repetitions in the same attempt are counted (`api.jobs.warnings`)."""
 
     __tablename__ = "job_warning"
 
     job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
-    number: Mapped[int] = mapped_column(primary_key=True)  # 1, 2, ... in the order in which they first came
+    number: Mapped[int] = mapped_column(primary_key=True)  # 1, 2, ... in order of first occurrence
     attempt: Mapped[int]
     code: Mapped[str] = mapped_column(String(100))
     message: Mapped[str] = mapped_column(String(500))
     count: Mapped[int]
-    epoch: Mapped[int | None]  # 1-based, in which it first came; none outside the epochs
-    at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())  # when it first came
+    epoch: Mapped[int | None]  # 1-based epoch of its first occurrence; none outside the epochs
+    at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())  # time of its first occurrence
 
 
 class Artifact(Base):
@@ -158,9 +158,9 @@ class Artifact(Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)  # art_<uuid7>
     job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"))
     attempt: Mapped[int]
-    epoch: Mapped[int]  # of the checkpoint it belongs to
+    epoch: Mapped[int]  # of its checkpoint
     name: Mapped[str] = mapped_column(String(100))  # student.pt, state.pt, ...
-    key: Mapped[str] = mapped_column(String(300))  # where in the storage
+    key: Mapped[str] = mapped_column(String(300))  # storage key
     sha256: Mapped[str] = mapped_column(String(64))
     size: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())

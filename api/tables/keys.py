@@ -10,7 +10,7 @@ from api.db import Base, UtcDateTime, now
 
 
 class ApiKey(Base):
-    """An API key. Of its secret only the hash is kept; a revoked one stays, because the audit log names it."""
+    """An API key. Only the hash of its secret is stored; revoked keys are kept, because the audit log names them."""
 
     __tablename__ = "api_key"
 

@@ -9,18 +9,18 @@ from api.db import Base, UtcDateTime, now
 
 
 class Reservation(Base):
-    """Bytes that a process may write; without effect once its lease has run out, as when that process was killed.
+    """Bytes that a process may write; void once its lease has expired, as after the process was killed.
 
-    Not `Owned`: the watermark of the disk counts everybody's, whoever asks.
+    Not `Owned`: the watermark of the disk counts the bytes of all owners.
     """
 
     __tablename__ = "reservation"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)  # rsv_<uuid7>
-    owner: Mapped[str | None] = mapped_column(String(64), index=True)  # null: the operator's, which no quota counts
+    owner: Mapped[str | None] = mapped_column(String(64), index=True)  # null: the operator, who has no quota
     size: Mapped[int] = mapped_column(BigInteger)  # bytes that count against the owner's quota
     file: Mapped[str] = mapped_column(String(100))  # its name in the folder for incoming files
     grows_to: Mapped[int] = mapped_column(BigInteger)  # bytes that this file may reach
-    holder: Mapped[str] = mapped_column(String(40), index=True)  # the process that writes
+    holder: Mapped[str] = mapped_column(String(40), index=True)  # the writing process
     lease_until: Mapped[datetime] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())

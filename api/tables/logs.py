@@ -9,7 +9,7 @@ from api.db import Base, UtcDateTime, now
 
 
 class JobLog(Base):
-    """A piece of an attempt's log: whole lines. The oldest go when there are too many (`api.jobs.logs.service`)."""
+    """A chunk of an attempt's log, in whole lines; the oldest are deleted (`api.jobs.logs.service`)."""
 
     __tablename__ = "job_log"
 

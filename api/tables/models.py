@@ -1,4 +1,4 @@
-"""Rows of models: the models, the names that their versions share, and the aliases that move between these."""
+"""Rows of models, of the names that versions share, and of the aliases that point to a version."""
 
 from datetime import datetime
 from typing import Any
@@ -16,9 +16,9 @@ class Model(Upload, Base):
 
     __tablename__ = "model"
 
-    key: Mapped[str] = mapped_column(String(300))  # where in the storage
+    key: Mapped[str] = mapped_column(String(300))  # storage key
     sha256: Mapped[str] = mapped_column(String(64), index=True)
-    version: Mapped[int | None]  # of its owner's models of this name, 1, 2, ...; none without a name
+    version: Mapped[int | None]  # within its owner's name, 1, 2, ...; none without a name
     lineage: Mapped[dict[str, Any] | None]  # of a registered student: the job, the dataset, the teacher, the spec
     files: Mapped[list["ModelFile"]] = relationship(lazy="selectin", passive_deletes="all", order_by="ModelFile.format")
     aliases: Mapped[list["ModelAlias"]] = relationship(
@@ -27,19 +27,19 @@ class Model(Upload, Base):
 
 
 class ModelFile(Base):
-    """The model in the other format than it was uploaded in, as the worker that checked it has written it."""
+    """A model's file in the other format, written by the worker that checked it."""
 
     __tablename__ = "model_file"
 
     model_id: Mapped[str] = mapped_column(ForeignKey("model.id", ondelete="CASCADE"), primary_key=True)
     format: Mapped[str] = mapped_column(String(20), primary_key=True)  # pt, safetensors
-    key: Mapped[str] = mapped_column(String(300))  # where in the storage
+    key: Mapped[str] = mapped_column(String(300))  # storage key
     sha256: Mapped[str] = mapped_column(String(64))
     size: Mapped[int] = mapped_column(BigInteger)
 
 
 class ModelSeries(Owned, Base):
-    """A name of an owner's models, and how many versions have had it: a number is given once."""
+    """A name of an owner's models, with its newest version number, which is never reused."""
 
     __tablename__ = "model_series"
 
@@ -49,7 +49,7 @@ class ModelSeries(Owned, Base):
 
 
 class ModelAlias(Owned, Base):
-    """A name for one version, such as `production`, that is moved to another."""
+    """A name for one version, such as `production`, that can be moved to another."""
 
     __tablename__ = "model_alias"
 

@@ -25,13 +25,13 @@ class ResumableUpload(Owned, Base):
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)  # upl_<uuid7>
     kind: Mapped[str] = mapped_column(String(20))  # dataset | model
-    filename: Mapped[str] = mapped_column(String(300))  # as the client calls it; never a path on this machine
+    filename: Mapped[str] = mapped_column(String(300))  # the client's name; never a path on this machine
     name: Mapped[str | None] = mapped_column(String(200))
     keep: Mapped[bool] = mapped_column(default=False, server_default=false())  # likewise, and so the next
     divide: Mapped[str | None] = mapped_column(String(200))
     lenient: Mapped[bool] = mapped_column(default=False, server_default=false())  # of a dataset
     length: Mapped[int] = mapped_column(BigInteger)  # bytes of the whole file
-    sha256: Mapped[str | None] = mapped_column(String(64))  # that the client expects, where it says so
+    sha256: Mapped[str | None] = mapped_column(String(64))  # expected by the client, if given
     created: Mapped[str | None] = mapped_column(String(40))  # id of the dataset or model that the file became
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # until then its whole length counts as stored
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())

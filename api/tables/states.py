@@ -1,4 +1,4 @@
-"""The life of a job: its states, each with its sentence, and the moves between them."""
+"""The states of a job, each with a sentence, and the transitions between them."""
 
 from enum import StrEnum
 
@@ -7,19 +7,19 @@ class Status(StrEnum):
     """Status of a job."""
 
     QUEUED = "queued"  # waits for a worker, an upload's check, or another job
-    STARTING = "starting"  # a worker claimed it and prepares the trainer
-    RUNNING = "running"  # the trainer works
-    PAUSING = "pausing"  # asked to pause; the trainer finishes its epoch, or is on its way out
-    PAUSED = "paused"  # held back by its owner: no worker has it, and none may take it
-    CANCELLING = "cancelling"  # asked to stop; the trainer is on its way out
-    SUCCEEDED = "succeeded"  # finished; result and weights stand
+    STARTING = "starting"  # a worker has claimed it and prepares the trainer
+    RUNNING = "running"  # the trainer is running
+    PAUSING = "pausing"  # pause requested; the trainer finishes its epoch, or is stopping
+    PAUSED = "paused"  # paused by its owner: no worker holds it or may claim it
+    CANCELLING = "cancelling"  # cancel requested; the trainer is stopping
+    SUCCEEDED = "succeeded"  # finished, with result and weights
     FAILED = "failed"  # ended with a reason
     CANCELLED = "cancelled"  # stopped by its owner
 
 
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 ENDED_EARLY = frozenset({Status.FAILED, Status.CANCELLED})  # its owner may retry it
-DELETABLE = TERMINAL | {Status.PAUSED}  # nothing works on it, nor will unasked
+DELETABLE = TERMINAL | {Status.PAUSED}  # no worker holds it or may claim it
 HELD = frozenset({Status.STARTING, Status.RUNNING, Status.PAUSING, Status.CANCELLING})  # a worker holds the lease
 
 MOVES: dict[Status, frozenset[Status]] = {
@@ -31,7 +31,7 @@ MOVES: dict[Status, frozenset[Status]] = {
     Status.PAUSED: frozenset({Status.QUEUED, Status.CANCELLED, Status.FAILED}),
     Status.CANCELLING: frozenset({Status.CANCELLED, Status.SUCCEEDED, Status.FAILED}),
     Status.SUCCEEDED: frozenset(),
-    # by their owner alone, with `retry`: no worker and no reaper moves what has ended
+    # only by their owner, with `retry`: workers and reaper never change an ended job
     **{status: frozenset({Status.QUEUED}) for status in ENDED_EARLY},
 }
 

@@ -1,4 +1,4 @@
-"""Rows of studies: which jobs belong together, and what each of them is in the comparison."""
+"""Rows of studies: their jobs, and the role of each in the comparison."""
 
 from datetime import datetime
 from typing import Any
@@ -11,20 +11,20 @@ from api.ownership import Owned
 
 
 class Study(Owned, Base):
-    """A study. It has no state of its own: that is its jobs'."""
+    """A study. Its state is that of its jobs."""
 
     __tablename__ = "study"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)  # stu_<uuid7>: sorts by time
     name: Mapped[str] = mapped_column(String(64))
-    spec: Mapped[dict[str, Any]]  # rdrkd.spec.study.Study, as it was posted and extended since
-    # That trains the teacher, where one does.
+    spec: Mapped[dict[str, Any]]  # rdrkd.spec.study.Study, as posted, with later extensions
+    # The job that trains the teacher, if any.
     teacher_job: Mapped[str | None] = mapped_column(ForeignKey("job.id"), index=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())
 
 
 class StudyMember(Base):
-    """One method with one seed, and the job that trains it; when that has failed, another may take its place."""
+    """One method with one seed, and the job that trains it; a failed job can be replaced."""
 
     __tablename__ = "study_member"
 

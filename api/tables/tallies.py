@@ -1,7 +1,7 @@
-"""Totals of jobs, attempts and bytes: what they cost to read does not grow with what they count.
+"""Totals of jobs, attempts and bytes, whose cost to read does not grow with what they count.
 
-Triggers (migration 0017) write each change of a counted row as a difference, in the transaction of the change. So a
-total is exact, whoever writes, and two transactions never wait for each other's. `settle` sums the differences up.
+Triggers (migration 0017) write each change of a counted row as a difference, in the transaction of the change. So
+totals are exact, whoever writes, and transactions never wait for each other. `settle` merges the differences.
 """
 
 from collections import Counter
@@ -13,15 +13,15 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from api.db import Base
 from api.ownership import Owned
 
-MOST = 10_000  # differences that one transaction sums up
+MOST = 10_000  # differences merged per transaction
 # Names of totals, followed by statuses: jobs; jobs that have been started and ended, by kind; attempts that have ended.
 JOB, TOOK, ATTEMPT = "job/", "took/", "attempt/"
-FREE = "free"  # jobs that wait for nothing but a worker
+FREE = "free"  # jobs that wait only for a worker
 BYTES = ("datasets", "previews", "models", "model_files", "artifacts")
 
 
 class Tally(Owned, Base):
-    """A part of a total, which is the sum of the rows of its name and owner."""
+    """A summand of a total, which is the sum of all rows of its name and owner."""
 
     __tablename__ = "tally"
     __table_args__ = (
@@ -32,18 +32,18 @@ class Tally(Owned, Base):
     what: Mapped[str] = mapped_column(String(80))
     number: Mapped[int] = mapped_column(BigInteger)  # of rows
     total: Mapped[int] = mapped_column(BigInteger)  # of their bytes or microseconds
-    settled: Mapped[bool]  # it is a sum, and no difference
+    settled: Mapped[bool]  # it is a sum, not a difference
 
 
 class Total(NamedTuple):
-    """How many rows there are, and the sum of their bytes or microseconds."""
+    """The number of rows, and the sum of their bytes or microseconds."""
 
     number: int
     total: int
 
 
 def totals(session: Session, *conditions: ColumnElement[bool]) -> dict[str, Total]:
-    """Return totals by name, of the session's owner or, without one, of everybody; those that are zero are missing."""
+    """Return totals by name, of the session's owner or, without one, of all owners; zero totals are missing."""
     sums = select(Tally.what, func.sum(Tally.number), func.sum(Tally.total)).where(*conditions).group_by(Tally.what)
     return {what: Total(int(number), int(total)) for what, number, total in session.execute(sums) if number or total}
 
@@ -59,7 +59,7 @@ def settle(session: Session) -> int:
     """Add the oldest differences to their sums; return how many there were."""
     loose = select(Tally.id).where(~Tally.settled).order_by(Tally.id).limit(MOST)
     if session.scalar(loose.limit(1)) is None:
-        return 0  # without a write, which would block other writers on SQLite
+        return 0  # skip the write, which would block other writers on SQLite
     taken = delete(Tally).where(Tally.id.in_(loose)).returning(Tally.what, Tally.owner, Tally.number, Tally.total)
     rows = session.execute(taken.execution_options(synchronize_session=False)).all()
     numbers, sums = Counter[tuple[str, str | None]](), Counter[tuple[str, str | None]]()
@@ -69,7 +69,7 @@ def settle(session: Session) -> int:
     names = {what for what, _ in sums}
     settled = select(Tally.what, Tally.owner, func.min(Tally.id)).where(Tally.settled, Tally.what.in_(names))
     known = {(what, owner): id_ for what, owner, id_ in session.execute(settled.group_by(Tally.what, Tally.owner))}
-    for what, owner in sorted(sums, key=str):  # in one order, or two reapers could wait for each other
+    for what, owner in sorted(sums, key=str):  # in a fixed order, else two reapers could deadlock
         number, total = numbers[what, owner], sums[what, owner]
         if (id_ := known.get((what, owner))) is None:
             session.add(Tally(what=what, owner=owner, number=number, total=total, settled=True))

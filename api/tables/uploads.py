@@ -1,4 +1,4 @@
-"""What datasets and models share: an upload is stored first and checked by a worker afterwards."""
+"""Common columns of datasets and models: an upload is stored first, then checked by a worker."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -14,12 +14,12 @@ from api.tables.leases import Leased
 from api.tables.shares import EVERYONE, Share
 from rdrkd.suffixes import ARCHIVES
 
-SUFFIXES = {"dataset": ARCHIVES, "model": (".pt", ".safetensors")}  # of the files taken, by what they become
-_STORED_AS = {".tar.gz": ".tgz"}  # a key of the store has one suffix
+SUFFIXES = {"dataset": ARCHIVES, "model": (".pt", ".safetensors")}  # accepted suffixes by kind of upload
+_STORED_AS = {".tar.gz": ".tgz"}  # storage keys have a single suffix
 
 
 def suffix_of(filename: str, suffixes: Iterable[str]) -> str | None:
-    """Return the suffix of a file's name as the store has it; None where it has none of those that are taken.
+    """Return the suffix of a file's name in its stored form; None if it is not accepted.
 
     >>> suffix_of("a.TAR.gz", SUFFIXES["dataset"]), suffix_of("a.pt", SUFFIXES["dataset"]), suffix_of(".zip", [".zip"])
     ('.tgz', None, None)
@@ -32,21 +32,21 @@ def suffix_of(filename: str, suffixes: Iterable[str]) -> str | None:
 class UploadStatus(StrEnum):
     """Status of an upload."""
 
-    CHECKING = "checking"  # stored; a worker has not judged it yet
+    CHECKING = "checking"  # stored; not inspected yet
     READY = "ready"  # inspected and usable
-    INVALID = "invalid"  # inspected and refused; `problems` says why
+    INVALID = "invalid"  # inspected and refused; `problems` tells why
 
 
 class Upload(Leased, Owned):
-    """Columns of an uploaded file's row, beside `key` and `sha256`, which say where it lies and what it is."""
+    """Columns of an uploaded file's row, besides `key` (its storage key) and `sha256`."""
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)  # <prefix>_<uuid7>: sorts by time
     name: Mapped[str | None] = mapped_column(String(200))
-    filename: Mapped[str] = mapped_column(String(300))  # as the client called it; never a path on this machine
+    filename: Mapped[str] = mapped_column(String(300))  # the client's name; never a path on this machine
     status: Mapped[UploadStatus] = mapped_column(String(20), default=UploadStatus.CHECKING, index=True)
     size: Mapped[int] = mapped_column(BigInteger)
     problems: Mapped[list[Any]] = mapped_column(JSON, default=list)  # [{where, detail}] when invalid
-    report: Mapped[dict[str, Any] | None]  # what the inspection found
+    report: Mapped[dict[str, Any] | None]  # the inspection's report
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())
     checked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 

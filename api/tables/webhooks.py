@@ -14,9 +14,9 @@ from api.ownership import Owned
 class DeliveryStatus(StrEnum):
     """Status of a message."""
 
-    WAITING = "waiting"  # it is to be sent, for the first time or again
-    DELIVERED = "delivered"  # the receiver has answered 2xx
-    FAILED = "failed"  # refused for good, tried too often, or its webhook was disabled
+    WAITING = "waiting"  # to be sent or retried
+    DELIVERED = "delivered"  # the receiver has responded with 2xx
+    FAILED = "failed"  # permanently refused, out of retries, or its webhook was disabled
 
 
 class Webhook(Owned, Base):
@@ -36,26 +36,26 @@ class Webhook(Owned, Base):
 
 
 class Delivery(Owned, Base):
-    """A message to one webhook: claimed with a lease, sent until it is taken."""
+    """A message to one webhook: claimed with a lease, and retried until it is accepted."""
 
     __tablename__ = "webhook_delivery"
     __table_args__ = (Index("ix_webhook_delivery_due", "webhook_id", "status", "next_attempt_at"),)
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)  # msg_<uuid7>: the receiver knows a repetition by it
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)  # msg_<uuid7>: identifies repetitions
     webhook_id: Mapped[str] = mapped_column(ForeignKey("webhook.id", ondelete="CASCADE"))
     event: Mapped[str] = mapped_column(String(40))
-    subject: Mapped[str | None] = mapped_column(String(40), index=True)  # id of the job, study or webhook it is about
-    body: Mapped[str] = mapped_column(Text)  # as it is signed and sent, byte for byte
+    subject: Mapped[str | None] = mapped_column(String(40), index=True)  # id of its job, study or webhook
+    body: Mapped[str] = mapped_column(Text)  # exactly as signed and sent
     status: Mapped[DeliveryStatus] = mapped_column(String(20), default=DeliveryStatus.WAITING)
-    attempts: Mapped[int] = mapped_column(default=0)  # begun; also the fencing token
+    attempts: Mapped[int] = mapped_column(default=0)  # attempts started; also the fencing token
     next_attempt_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())
-    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)  # null: nobody is sending it
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)  # null: not being sent
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class DeliveryAttempt(Base):
-    """One attempt to send a message, and what came of it."""
+    """One attempt to send a message, and its outcome."""
 
     __tablename__ = "webhook_attempt"
 
@@ -63,5 +63,5 @@ class DeliveryAttempt(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())  # when it ended
     seconds: Mapped[float]
-    status_code: Mapped[int | None]  # null: there was no answer
+    status_code: Mapped[int | None]  # null: there was no response
     error: Mapped[str | None] = mapped_column(String(300))

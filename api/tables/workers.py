@@ -12,7 +12,7 @@ MOST_COMPLAINT = 300  # characters
 
 
 class Worker(Base):
-    """A worker process that has said that it is there; it takes its row along when it ends in order."""
+    """A running worker process; it deletes its row when it exits normally."""
 
     __tablename__ = "worker"
 
@@ -21,7 +21,7 @@ class Worker(Base):
     version: Mapped[str] = mapped_column(String(40))
     cpus: Mapped[int]
     devices: Mapped[list[Any]]  # [{name, memory in bytes}]
-    complaint: Mapped[str | None] = mapped_column(String(MOST_COMPLAINT))  # what keeps it from taking work
+    complaint: Mapped[str | None] = mapped_column(String(MOST_COMPLAINT))  # why it cannot claim work
     since: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())
     beat_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=now())
-    alive_until: Mapped[datetime] = mapped_column(UtcDateTime)  # a lease of its own, by the database's clock
+    alive_until: Mapped[datetime] = mapped_column(UtcDateTime)  # its heartbeat lease, by the database's clock

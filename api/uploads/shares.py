@@ -61,4 +61,4 @@ def unshare(session: Session, table: Table, id_: str, reader: str) -> None:
 
 def _own(session: Session, table: Table, id_: str, **options: Any) -> None:
     if is_shared(get_or_404(session, table, id_, **options)):
-        raise NotFound(f"expected the id of a {table.__tablename__}, but there is none with this id")
+        raise NotFound(f"expected the id or name of a {table.__tablename__} that exists")

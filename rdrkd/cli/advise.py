@@ -14,12 +14,11 @@ import typer
 
 from rdrkd.advice import Advice, imgsz_for
 from rdrkd.cli.choices import PRESET, Facts, choose
-from rdrkd.cli.doctor import size
 from rdrkd.cli.options import Device
 from rdrkd.cli.reading import takes_reading
 from rdrkd.errors import SpecError
 from rdrkd.events import EXIT_DONE
-from rdrkd.figures import duration
+from rdrkd.figures import duration, size
 from rdrkd.process import environment
 from rdrkd.process.process import events_stream
 
@@ -64,14 +63,17 @@ def advise(
             min=32, max=4096, help="Side of the network input, px; default: by the objects.", show_default=False
         ),
     ] = None,
-    hours: Annotated[float, typer.Option(min=0.01, help="Longest training that is acceptable, hours.")] = 24.0,
-    runs: Annotated[Path, typer.Option(help="Folder of earlier runs, whose times count more than a try.")] = _RUNS,
+    hours: Annotated[float, typer.Option(min=0.01, help="Longest acceptable training, hours.")] = 24.0,
+    runs: Annotated[
+        Path,
+        typer.Option(help="Folder of earlier runs, whose times replace a trial."),
+    ] = _RUNS,
     *,
     reading: "Reading",
     device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Suggest settings for a dataset: input size, student, preset, batch, and what training takes on this machine."""
+    """Suggest settings for a dataset: input size, student, preset, batch, and how long training takes here."""
     environment.apply()
     stream = events_stream()  # what torch and Ultralytics print goes elsewhere
     content = _content(data, teacher, student, imgsz, hours, runs, reading, device)

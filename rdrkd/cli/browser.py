@@ -14,7 +14,7 @@ Port = Annotated[int, typer.Option(help="TCP port to listen on, on this machine 
 
 
 def console(url: Url = URL, token_file: TokenFile = None, port: Port = 8001, as_json: Json = False) -> None:
-    """Serve the console of a service elsewhere at http://127.0.0.1:PORT; a local one has it at its own address."""
+    """Serve a remote service's console at http://127.0.0.1:PORT; a local service has its own at its URL."""
     token = {"RDRKD_TOKEN": token_file.read_text().strip()} if token_file else {}
     if as_json:
         typer.echo(json.dumps({"console": f"http://127.0.0.1:{port}", "service": url}))

@@ -14,6 +14,7 @@ from rdrkd import events
 from rdrkd.cli.comparison import show_comparison
 from rdrkd.events import Event
 from rdrkd.figures import FIGURES, OWN, PROTOCOLS, duration, percent
+from rdrkd.process.environment import warns
 from rdrkd.reasons import Reason
 
 
@@ -26,6 +27,7 @@ class People:
         self._progress: Progress | None = None
         self._columns: tuple[str, ...] = ()
         self._phase = ""
+        self._each: int | None = None  # epochs of each training; events number those of all trainings through
         _quieten_ultralytics()
 
     def should_stop(self) -> bool:
@@ -54,7 +56,9 @@ class People:
             case events.Calibrated():
                 chosen = ", ".join(f"{name} {weight:.3g}" for name, weight in event.weights.items())
                 self.console.print(f"[dim]weights by calibration: {chosen}[/]", highlight=False)
-            case events.Resolved() | events.Checkpoint():
+            case events.Resolved():
+                self._each = (event.resolved_spec.get("train") or {}).get("epochs")
+            case events.Checkpoint():
                 pass
 
     def _on_progress(self, event: events.Progress) -> None:
@@ -71,7 +75,7 @@ class People:
             )  # fmt: skip
             self._progress.add_task("", unit="", eta="")
             self._progress.start()
-        place = f" epoch {event.epoch}/{event.epochs}" if event.epoch else ""
+        place = f" epoch {self._place(event.epoch, event.epochs)}" if event.epoch else ""
         eta = f"about {duration(event.eta_seconds)} left" if event.eta_seconds is not None else ""
         task = self._progress.task_ids[0]
         self._progress.update(
@@ -84,7 +88,7 @@ class People:
         )
 
     def _on_epoch(self, event: events.Epoch) -> None:
-        cells = {"epoch": f"{event.epoch}/{event.epochs}"}
+        cells = {"epoch": self._place(event.epoch, event.epochs)}
         cells |= {name: f"{value:.4g}" for name, value in event.losses.items()}
         cells |= {name: f"{value:.1f}" for name, value in event.metrics.items() if name.startswith("mAP")}
         cells |= {"lr": f"{event.lr:.3g}", "time": duration(event.seconds)}
@@ -93,6 +97,12 @@ class People:
             self.console.print("[dim]losses: unweighted means; mAP: Ultralytics' own, in percent[/]")
             self._row({name: name for name in cells}, style="bold")
         self._row(cells)
+
+    def _place(self, epoch: int, epochs: int | None) -> str:
+        """Count an epoch within its own training: "1/100" for the first of the student alone, not "101/200"."""
+        if self._each is None or epochs is None or epochs <= self._each:
+            return f"{epoch}/{epochs}"
+        return f"{(epoch - 1) % self._each + 1}/{self._each}"
 
     def _row(self, cells: Mapping[str, str], style: str | None = None) -> None:
         line = " ".join(value.rjust(max(len(name), 7)) for name, value in cells.items())
@@ -108,7 +118,7 @@ def _quieten_ultralytics() -> None:
     """Leave the terminal to this reporter: of Ultralytics' own log only warnings, none of its bars."""
     if "YOLO_VERBOSE" not in os.environ:
         os.environ["YOLO_VERBOSE"] = "False"
-        logging.getLogger("ultralytics").addFilter(lambda record: record.levelno >= logging.WARNING)
+        logging.getLogger("ultralytics").addFilter(warns)
 
 
 def figures_table(rows: Mapping[str, Mapping[str, Any]], title: str) -> Table:
@@ -182,13 +192,13 @@ def show_result(result: Mapping[str, Any], console: Console) -> None:
     if comparison := result.get("comparison"):
         show_comparison(comparison, console)
     for warning in result.get("warnings", []):
-        console.print(f"[bold red]{escape(warning['code'])}[/] {escape(warning['message'])}")
+        console.print(f"[bold red]{escape(warning['code'])}:[/] {escape(warning['message'])}")
 
 
 def show_failure(event: events.Failed, console: Console) -> None:
     """Print why a run failed."""
     reason = "error" if event.reason is Reason.INTERNAL else event.reason.value  # "internal" says nothing to a person
-    console.print(f"[bold red]{reason}[/] {escape(_without_repetition(event))}".rstrip())
+    console.print(f"[bold red]{reason}:[/] {escape(_without_repetition(event))}".rstrip())
     for problem in event.problems:
         console.print(f"  [bold]{escape(problem['where'] or '/')}[/] {escape(problem['detail'])}")
 

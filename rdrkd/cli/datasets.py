@@ -50,7 +50,7 @@ def check_dataset(
     divide: Divide = None,
     as_json: Json = False,
 ) -> None:
-    """Look for what spoils a training, without a service; exit status 3 where the dataset is refused as it is."""
+    """Check a dataset for what would harm training, without a service; exit status 3 if it would be rejected."""
     from rdrkd.data.diagnosis import diagnose
     from rdrkd.data.formats import is_to_be_packed
 

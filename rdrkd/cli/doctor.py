@@ -8,6 +8,7 @@ import typer
 import rdrkd
 from rdrkd.cli.connection import URL, Json, TokenFile, Url, connected
 from rdrkd.events import EXIT_DONE, EXIT_FAILED
+from rdrkd.figures import size
 
 if TYPE_CHECKING:
     from rdrkd.client import Client
@@ -94,22 +95,9 @@ def _disk(there: dict[str, Any]) -> Finding:
     left = there["free_bytes"] - there["unwritten_bytes"]
     detail = f"{size(there['free_bytes'])} free, {size(there['unwritten_bytes'])} reserved"
     if left < there["min_free_bytes"]:
-        advice = "make room, or lower RDRKD_MIN_FREE_BYTES: uploads and jobs are refused"
+        advice = "make room, or lower RDRKD_MIN_FREE_BYTES: uploads and jobs are rejected"
         return Finding("disk", "fault", f"{detail}, expected {size(there['min_free_bytes'])} to stay free", advice)
     return Finding("disk", "ok", detail)
-
-
-def size(count: float) -> str:
-    """Return a number of bytes for people.
-
-    >>> size(0), size(1536), size(5 * 2**40)
-    ('0 B', '1.5 KiB', '5.0 TiB')
-    """
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
 
 
 def _version(there: dict[str, Any]) -> Iterator[Finding]:
@@ -187,7 +175,7 @@ def _queue(queue: dict[str, Any]) -> Finding:
 
 
 def doctor(url: Url = URL, token_file: TokenFile = None, as_json: Json = False) -> None:
-    """Look at a deployment: what is wrong with it, and what to do; exit status 3 where it cannot do its work."""
+    """Check a service: report what is wrong, and how to fix it; exit status 3 if it cannot work."""
     with connected(url, token_file, as_json) as (service, terminal):
         found = list(findings(service))
         terminal.many("findings", [finding._asdict() for finding in found])

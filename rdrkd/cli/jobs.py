@@ -92,7 +92,7 @@ def show_job(service: Service, terminal: Terminal, job: Id) -> None:
 
 @command(jobs, "watch")
 def watch_job(service: Service, terminal: Terminal, job: Id, timeout: Timeout = None) -> None:
-    """Follow a job until it has ended, and print its figures; exit status 3 if it does not succeed.
+    """Follow a job until it has ended, and print its metrics; exit status 3 if it does not succeed.
 
     Ctrl-C detaches; the job continues.
     """
@@ -106,7 +106,7 @@ def wait_for_jobs(
     job: Annotated[list[str], typer.Argument(help="Ids or names.", show_default=False)],
     timeout: Timeout = None,
 ) -> None:
-    """Wait silently until jobs have ended: exit status 0 all succeeded, 3 one did not, 5 the time was over first."""
+    """Wait silently until jobs have ended; exit status 0 if all succeeded, 3 if one did not, 5 on timeout."""
     end = None if timeout is None else time.monotonic() + timeout
     seen = [service.wait(each, None if end is None else max(0.0, end - time.monotonic())) for each in job]
     if terminal.as_json:
@@ -140,7 +140,10 @@ def pause_job(
     now: Annotated[bool, typer.Option("--now", help="Pause at once and discard the current epoch.")] = False,
 ) -> None:
     """Pause a job and free its worker until it is resumed."""
-    Follower(terminal, "jobs").show(service.pause(job, now))
+    paused = service.pause(job, now)
+    Follower(terminal, "jobs").show(paused)
+    if paused.status == "pausing" and not now and not terminal.as_json:
+        terminal.note("it pauses at the end of the current epoch; `--now` pauses at once and discards that epoch")
 
 
 @command(jobs, "resume")

@@ -35,7 +35,7 @@ Baseline = Annotated[
     bool | None,
     typer.Option(
         "--baseline/--no-baseline",
-        help="Also train the student alone, and compare; default: unless that takes many hours.",
+        help="Also train the student alone, and compare; default: on, unless that takes many hours.",
         show_default=False,
     ),
 ]
@@ -53,7 +53,6 @@ _RUNS = Path("runs")
 # Prefixes of ids on the service.
 _JOB, _MODEL = "job_", "mdl_"
 _CHECK_SECONDS = 120.0  # to wait for the check of an upload: the job may be queued without it
-_FEW_CORES = 4  # of workers without a GPU, which do not tell how many they have
 
 
 def asked(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,7 +160,7 @@ def validated(content: dict[str, Any]) -> "RunSpec":
         return RUN_SPEC.validate_python(content)
     except ValidationError as error:
         problems = [in_options(problem) for problem in problems_of(error, content)]
-        raise SpecError(f"{len(problems)} options are refused", problems) from None
+        raise SpecError(f"{len(problems)} options are rejected", problems) from None
 
 
 def in_options(problem: Problem) -> Problem:
@@ -350,7 +349,7 @@ def _facts_of(service: "Client", teacher: Mapping[str, Any], student: Mapping[st
         classes=len(report.get("names") or ()) or None,
         teacher_imgsz=imgsz,
         student=student.get("architecture"),
-        cores=_FEW_CORES if trainers and not gpus else None,
+        cores=min(worker["cpus"] for worker in trainers) if trainers and not gpus else None,
         gpu_bytes=min(device["memory"] for device in gpus) if gpus else None,
     )
 

@@ -69,7 +69,7 @@ def watch_study(service: Service, terminal: Terminal, study: Id, timeout: Timeou
 
 @command(studies, "wait")
 def wait_for_study(service: Service, terminal: Terminal, study: Id, timeout: Timeout = None) -> None:
-    """Wait silently until a study has ended: exit status 0 or 3 by its end, 5 if the time was over first."""
+    """Wait silently until a study has ended; exit status 0 if it succeeded, 3 if not, 5 on timeout."""
     seen = service.wait_study(study, timeout)
     if terminal.as_json:
         terminal.one(seen)

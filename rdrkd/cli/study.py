@@ -28,10 +28,12 @@ Out = Annotated[Path, typer.Option(help="Folder of run folders, results and repo
 Device = Annotated[str | None, typer.Option(help="`cpu` or a GPU's number; default: the GPU where there is one.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Members trained at the same time.")]
 Minutes = Annotated[
-    float | None, typer.Option(min=0, help="Time budget; members that are cut off go on in the next run.")
+    float | None,
+    typer.Option(min=0, help="Time budget; the next run resumes unfinished members."),
 ]
 Known = Annotated[
-    list[Path] | None, typer.Option(help="Earlier results whose members need no new training.", show_default=False)
+    list[Path] | None,
+    typer.Option(help="Earlier results (study.json) to reuse.", show_default=False),
 ]
 Rungs = Annotated[
     str | None,
@@ -83,7 +85,7 @@ def run(
     known: Known = None,
     rungs: Rungs = None,
 ) -> None:
-    """Train what is missing of a study and write its report; run it again to go on."""
+    """Train a study's missing members and write its report; run it again to resume."""
     environment.apply()
     _run(spec, out, device, jobs, minutes, known, rungs)
 
@@ -99,7 +101,7 @@ def _table(group: str) -> Callable[..., None]:
         seeds: Annotated[int, typer.Option(min=1, max=100, help="How many seeds each method gets.")] = 3,
         epochs: Annotated[int, typer.Option(min=1, help="Epochs of teacher and students.")] = 100,
         imgsz: Annotated[int, typer.Option(help="Side of the network input, px.")] = 640,
-        batch: Annotated[int, typer.Option(min=1, help="Images a step.")] = 16,
+        batch: Annotated[int, typer.Option(min=1, help="Images per step.")] = 16,
         device: Device = None,
         jobs: Jobs = 1,
         minutes: Minutes = None,
@@ -167,7 +169,7 @@ def _run(
 @app.command()
 def merge(
     parts: Annotated[list[Path], typer.Argument(help="Results of runs of the same study.", show_default=False)],
-    output: Annotated[Path, typer.Option(help="Where the joined results go.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="Output file.", show_default=False)],
 ) -> None:
     """Join results of several runs or machines into one file."""
     from rdrkd.study import results

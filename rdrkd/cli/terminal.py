@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
+from rdrkd.figures import size
+
 Told = Callable[[int, int], None]  # (bytes done, bytes in all)
 COLUMNS = {
     "jobs": ("id", "kind", "name", "status", "epoch", "created_at"),
-    "datasets": ("id", "name", "version", "filename", "format", "status", "size", "created_at"),
-    "models": ("id", "name", "version", "aliases", "status", "size", "created_at"),
+    "datasets": ("id", "name", "version", "filename", "format", "status", "shared", "size", "created_at"),
+    "models": ("id", "name", "version", "aliases", "filename", "status", "shared", "size", "created_at"),
     "studies": ("id", "name", "status", "jobs", "created_at"),
     "workers": ("name", "queue", "alive", "works_on", "beat_at"),
     "webhooks": ("id", "name", "url", "events", "disabled_at", "created_at"),
@@ -31,8 +34,8 @@ COLUMNS = {
 }
 # What a narrow terminal does without, the least needed first; sentences (`findings`) are wrapped instead.
 _DISPENSABLE = (
-    "created_at", "beat_at", "finished_at", "last_used_at", "sha256", "size", "filename", "kind", "format", "events",
-    "version", "epoch", "expires_at", "aliases", "jobs", "revoked_at", "disabled_at", "url", "name",
+    "created_at", "beat_at", "finished_at", "last_used_at", "sha256", "size", "shared", "filename", "kind", "format",
+    "events", "version", "epoch", "expires_at", "aliases", "jobs", "revoked_at", "disabled_at", "url", "name",
 )  # fmt: skip
 _WIDEST = 10_000  # columns: of what goes into a pipe, which is never cut
 
@@ -116,9 +119,18 @@ def _table(columns: list[str], rows: list[dict[str, Any]], wrapped: bool = False
     for column in columns:
         table.add_column(column, no_wrap=not wrapped, overflow="fold" if wrapped else "ignore")
     for row in rows:
-        cells = (escape(_cell(row.get(column))) for column in columns)
+        cells = (escape(_cell(_told(column, row.get(column)))) for column in columns)
         table.add_row(*cells, style=_style(row.get("status")))
     return table
+
+
+def _told(column: str, value: Any) -> Any:
+    """Return a time without what nobody reads, and a number of bytes with its unit; `--json` has both exactly."""
+    if column == "size" and value is not None:
+        return size(value)
+    if column in ("at", *(each for each in _DISPENSABLE if each.endswith("_at"))) and value is not None:
+        return f"{datetime.fromisoformat(value):%Y-%m-%d %H:%M:%S%Z}".replace("UTC", "Z")
+    return value
 
 
 def plain(row: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
@@ -131,6 +143,8 @@ def _cell(value: Any) -> str:
         return str(value["id"]) if "id" in value else ", ".join(f"{number} {name}" for name, number in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "" if value is None else str(value)
 
 

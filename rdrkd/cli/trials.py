@@ -32,7 +32,10 @@ def bench(
     ] = False,
     everything: Annotated[
         bool,
-        typer.Option("--everything", help="Measure each term, level, option and comparator, memory and an epoch, too."),
+        typer.Option(
+            "--everything",
+            help="Also measure every term, level, option and comparator, memory, an epoch.",
+        ),
     ] = False,
 ) -> None:
     """Measure step times: student alone, with the teacher's forward, RDR-KD, and Ultralytics' own distillation."""

@@ -18,12 +18,16 @@ Keep = Annotated[bool, typer.Option("--keep", help="With --lenient: keep images 
 Divide = Annotated[
     str | None,
     typer.Option(
-        help="How to divide what comes without a split: val=0.2,test=0.1,seed=3,prefix=_ (all but val may be left out; "
-        "prefix keeps together the images whose names agree up to it).",
+        help="Split a dataset that has no splits: val=0.2,test=0.1,seed=3,prefix=_ (only val is required; prefix "
+        "keeps images whose names agree up to its first occurrence in one split).",
         show_default=False,
     ),
 ]
 With = Annotated[str, typer.Option("--with", help="An owner, or `*` for everyone.", show_default=False)]
+Shared = Annotated[
+    bool | None,
+    typer.Option("--shared/--own", help="Only those that others share with you, or only your own.", show_default=False),
+]
 Resume = Annotated[str | None, typer.Option(help="URL of an interrupted upload to resume.")]
 
 
@@ -31,14 +35,14 @@ def lists(app: typer.Typer, what: str) -> None:
     """Add the commands that datasets and models share to an app."""
 
     @command(app, "list")
-    def newest(service: Service, terminal: Terminal, limit: Limit = 20) -> None:
-        """List them, newest first."""
-        rows = service.datasets() if what == "datasets" else service.models()
+    def newest(service: Service, terminal: Terminal, shared: Shared = None, limit: Limit = 20) -> None:
+        """List yours and those that others share with you, newest first."""
+        rows = service.datasets(shared=shared) if what == "datasets" else service.models(shared=shared)
         terminal.many(what, islice(rows, limit))
 
     @command(app, "show")
     def show(service: Service, terminal: Terminal, id_: Id) -> None:
-        """Print one, whole: what the check found, or why it was refused."""
+        """Print one in full: what the check found, or why it was rejected."""
         terminal.one(service.dataset(id_) if what == "datasets" else service.model(id_))
 
     _shares(app, "dataset" if what == "datasets" else "model")

@@ -8,14 +8,14 @@ import typer
 from rdrkd.cli.connection import Id, Limit, Service, command, new_app
 from rdrkd.cli.terminal import Terminal
 
-webhooks = new_app("Webhooks of a service: messages about the ends of jobs and studies.")
+webhooks = new_app("Webhooks of a service: deliveries when jobs and studies end.")
 
 
 @command(webhooks, "create")
 def create_webhook(
     service: Service,
     terminal: Terminal,
-    receiver: Annotated[str, typer.Argument(help="URL that messages are posted to.", show_default=False)],
+    receiver: Annotated[str, typer.Argument(help="URL to deliver to, by POST.", show_default=False)],
     event: Annotated[list[str] | None, typer.Option(help="Event to send; may be repeated. Default: all.")] = None,
     name: Annotated[str | None, typer.Option(help="Display name.")] = None,
 ) -> None:
@@ -44,7 +44,7 @@ def enable_webhook(service: Service, terminal: Terminal, webhook: Id) -> None:
 
 @command(webhooks, "test")
 def test_webhook(service: Service, terminal: Terminal, webhook: Id) -> None:
-    """Send a test message, and print its delivery."""
+    """Send a test event, and print its delivery."""
     terminal.one(service.test_webhook(webhook))
 
 

@@ -7,17 +7,17 @@ import numpy.typing as npt
 
 from rdrkd.data.frames import Box, Frame
 
-_PIXELS, _SHARE = 1.0, 0.02  # by which an edge may be off: px, or a share of its box's side, whichever is more
+_PIXELS, _SHARE = 1.0, 0.02  # tolerance of an edge: px, or a share of its box's side, whichever is larger
 
 
 def disagreement(labelled: Sequence[Box], frame: Frame, names: Sequence[str]) -> str | None:
-    """Return how an image's entry differs from its labels, or None.
+    """Return how an image's COCO entry differs from its labels, or None.
 
-    Boxes are cut at the image's edges, as converters do. Labels cannot say that a box is ignored, and may hold it.
+    Boxes are clipped to the image, as converters do. Labels cannot mark a box as ignored, so they may contain it.
 
     Args:
         labelled: the boxes of the label file.
-        frame: those of the entry.
+        frame: the entry, with its boxes.
         names: class names by class number.
     """
     counted = [box for box in frame.boxes if not box.ignored]

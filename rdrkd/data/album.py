@@ -17,7 +17,7 @@ from rdrkd.data.preview import frame_of, ignored_of
 PICTURES, INDEX = "album.jpgs", "album.json"
 MOST = 120  # images, spread over the splits
 MOST_BOXES = 500  # of an image
-LONGEST_SECONDS = 20.0  # the rest is left out
+LONGEST_SECONDS = 20.0  # images not drawn by then are left out
 MOST_BYTES = 2**24  # of all pictures: those beyond are left out
 _SIDE = 800  # px of the longer side of a picture
 _QUALITY = 75  # of the JPEG
@@ -27,8 +27,8 @@ def draw_album(dataset: Dataset, folder: Path) -> None:
     """Write the pictures and their index into a folder.
 
     Args:
-        dataset: a sound one.
-        folder: is created.
+        dataset: a valid dataset.
+        folder: the folder to create.
     """
     folder.mkdir(parents=True, exist_ok=True)
     entries: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""Unpack an uploaded archive: nothing outside its folder, nothing beyond the limits, nothing left on a refusal."""
+"""Unpack an uploaded archive: write nothing outside its folder or beyond the limits, leave nothing if it is refused."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rdrkd.caching import Bound, Hold, coming, forget, hold, room_for, shrink, sweep
+from rdrkd.bounded_cache import Bound, Hold, forget, hold, making, room_for, shrink, sweep
 from rdrkd.data import tars, zips
 from rdrkd.data.limits import Limits
 from rdrkd.errors import DatasetError
@@ -17,9 +17,7 @@ from rdrkd.file_signatures import head_of, packed_as, placeholder
 from rdrkd.files import file_sha256, full_disk_named
 from rdrkd.suffixes import ARCHIVES
 
-RECORD = (
-    ".rdrkd.json"  # in the unpacked folder, what we noted of it; no archive can bring one: hidden files are skipped
-)
+RECORD = ".rdrkd.json"  # our notes in the unpacked folder; no archive can contain it: hidden files are skipped
 _ZIP = b"PK"
 
 Accept = Callable[[Path], dict[str, Any] | None]
@@ -27,10 +25,10 @@ Accept = Callable[[Path], dict[str, Any] | None]
 
 @dataclass(frozen=True)
 class Unpacked:
-    """An archive that lies unpacked in `folder`.
+    """An archive that is unpacked in `folder`.
 
-    `skipped` counts the entries that were not needed, by suffix; `notes` are what `accept` gave when it was unpacked.
-    Nobody lets the folder go for as long as `hold` is kept.
+    `skipped` counts the entries that were not needed, by suffix; `notes` are what `accept` returned when it was
+    unpacked. The folder is not evicted while `hold` exists.
     """
 
     folder: Path
@@ -43,19 +41,19 @@ class Unpacked:
 def unpack(
     archive: Path, cache: Path, limits: Limits | None = None, accept: Accept | None = None, variant: str = ""
 ) -> Unpacked:
-    """Unpack to `cache/<sha256><variant>/` by way of a temporary folder; what is there already is not touched.
+    """Unpack to `cache/<sha256><variant>/` through a temporary folder; an existing one is reused unchanged.
 
     Args:
         archive: a zip, or a tar, plain or gzipped.
         cache: the folder of unpacked archives; made if missing. Several processes may share it.
         limits: what the archive may hold.
-        accept: looks at the unpacked folder before it gets its final name, may change it, and raises to refuse it;
-            what it gives, JSON values, is kept.
-        variant: tells folders of one archive apart that different `accept`s have made.
+        accept: checks the unpacked folder before it gets its final name; may change it, and raises to refuse it. The
+            JSON values that it returns are stored.
+        variant: distinguishes folders of one archive made by different `accept`s.
 
     Raises:
         DatasetError: the archive is refused; nothing of it stays on disk.
-        DiskFullError: no room to unpack it.
+        DiskFullError: no space to unpack it.
     """
     sha256 = file_sha256(archive)
     final = cache / f"{sha256}{variant}"
@@ -76,7 +74,7 @@ def unpack(
 
 def _fill(final: Path, archive: Path, limits: Limits, accept: Accept | None) -> None:
     sweep(final.parent)
-    with coming(final) as partial:
+    with making(final) as partial:
         try:
             skipped = _reader(archive).extract(archive, partial, limits)
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
@@ -84,19 +82,19 @@ def _fill(final: Path, archive: Path, limits: Limits, accept: Accept | None) -> 
         notes = accept(partial) if accept is not None else None
         record = {"skipped": dict(sorted(skipped.items())), "notes": notes or {}}
         (partial / RECORD).write_text(json.dumps(record), encoding="utf-8")
-        os.sync()  # or a power cut could leave empty files under the final name, and nobody would look again
+        os.sync()  # else a power cut could leave empty files under the final name, which nothing checks again
         try:
             partial.rename(final)
         except OSError:
-            if not final.is_dir():  # otherwise another process was faster with the same bytes
+            if not final.is_dir():  # else another process has unpacked the same bytes first
                 raise
 
 
 def _reader(archive: Path) -> ModuleType:
-    """Return the module that unpacks an archive, by its content: names are often wrong.
+    """Return the module that unpacks an archive, by its content, as names are often wrong.
 
     Raises:
-        DatasetError: it is no archive that is read here; the message says what it is instead.
+        DatasetError: it is not a supported archive; the message tells what it is instead.
     """
     head = head_of(archive)
     if (instead := placeholder(head)) is None:
@@ -112,7 +110,7 @@ def _reader(archive: Path) -> ModuleType:
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    """Read what was noted of an unpacked folder; of one that an earlier version has made there is nothing."""
+    """Read the notes on an unpacked folder; empty for one made by an earlier version."""
     file = folder / RECORD
     if not file.is_file():
         return {"skipped": {}, "notes": {}}

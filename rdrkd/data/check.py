@@ -1,4 +1,4 @@
-"""Look at every label line and every pixel of a dataset: what is wrong with it, and what it holds."""
+"""Check every label line and every pixel of a dataset, and count its contents."""
 
 import os
 import re
@@ -27,7 +27,7 @@ _INSIDE = 0.8  # least share of a box that is in its image
 
 @dataclass(frozen=True)
 class Warned:
-    """A warning; `code` is that of the dataset doctor's finding (`rdrkd.data.diagnosis`) that says the same in full."""
+    """A warning; `code` is that of the dataset doctor's corresponding detailed finding (`rdrkd.data.diagnosis`)."""
 
     text: str
     code: str = "check"
@@ -35,7 +35,7 @@ class Warned:
 
 @dataclass
 class Findings:
-    """What is wrong, what deserves a look, and what there is."""
+    """Problems, warnings and statistics."""
 
     warned: list[Warned] = field(default_factory=list)
     statistics: dict[str, Any] = field(default_factory=dict)
@@ -51,16 +51,16 @@ class Findings:
         self.warned += [Warned(text, code) for text in texts]
 
     def add(self, problems: Iterable[Problem]) -> None:
-        """Take problems; equal ones are counted."""
+        """Add problems; count equal ones."""
         self._found.add(problems)
 
     @property
     def problems(self) -> list[Problem]:
-        """Return what is wrong, the first MOST_PROBLEMS."""
+        """Return the first MOST_PROBLEMS problems."""
         return self.listed()[0]
 
     def listed(self, called: Mapping[str, str] | None = None) -> tuple[list[Problem], int]:
-        """Return what is wrong, the first MOST_PROBLEMS, and how many more; `called` are other names of places."""
+        """Return the first MOST_PROBLEMS problems, and the number of others; `called` maps places to other names."""
         return self._found.listed(MOST_PROBLEMS, called)
 
     def refuse_problems(self) -> None:
@@ -91,8 +91,8 @@ def check(dataset: Dataset, look: Callable[[str, list[Examined]], object] | None
     """Decode every image, read every label line and every annotation file, and count.
 
     Args:
-        dataset: what is checked.
-        look: is given each split and its examined images, for more than this looks at.
+        dataset: the dataset to check.
+        look: called with each split and its examined images, for further checks.
     """
     findings = Findings(statistics={"splits": {}})
     findings.warn(dataset.notes)
@@ -127,7 +127,7 @@ def check(dataset: Dataset, look: Callable[[str, list[Examined]], object] | None
 
 def examine(dataset: Dataset, split: str) -> list[Examined]:
     """Decode every image of a split and read its labels."""
-    workers = min(4, len(os.sched_getaffinity(0)))  # Pillow decodes without holding the interpreter
+    workers = min(4, len(os.sched_getaffinity(0)))  # Pillow releases the interpreter lock while decoding
     with quiet_decoders(), ThreadPoolExecutor(workers) as pool:
         return list(pool.map(lambda image: _examine(dataset, image), dataset.images(split)))
 
@@ -135,7 +135,7 @@ def examine(dataset: Dataset, split: str) -> list[Examined]:
 def _examine(dataset: Dataset, image: Path) -> Examined:
     problems, size = [], None
     try:
-        decode(image)  # to its last pixel: OpenCV fills in what a file that was cut short lacks
+        decode(image)  # to its last pixel: OpenCV silently fills in missing pixels of a truncated file
         height, width = dataset.read(image).shape[:2]
         size = (width, height)
     except ImageFault as fault:
@@ -152,9 +152,9 @@ def _examine(dataset: Dataset, image: Path) -> Examined:
 
 
 def _no_objects(dataset: Dataset, split: str, examined: Sequence[Examined]) -> list[Problem]:
-    """Refuse a split of nothing but background; without a single label file the labels lie somewhere else."""
+    """Refuse a split without any object; without any label file, its labels are probably elsewhere."""
     if split == "test" and not any(one.labelled for one in examined):
-        return []  # public benchmarks keep its labels back; `_label_warnings` says so
+        return []  # public benchmarks withhold its labels; `_label_warnings` warns
     if not any(one.labelled for one in examined):
         example = where_in(dataset, dataset.label(examined[0].image))
         return [Problem(split, f"expected label files such as {example}, got none for {len(examined)} images")]
@@ -193,7 +193,7 @@ def _label_warnings(dataset: Dataset, split: str, examined: Sequence[Examined]) 
 
 
 def _is_beyond(box: Box, size: tuple[int, int]) -> bool:
-    """Return whether more of a box lies outside its image than annotators' care or rounding explains."""
+    """Return whether more of a box is outside its image than imprecise annotation or rounding explains."""
     width, height = (
         max(0.0, min(end, side) - max(start, 0.0))
         for start, end, side in zip((box.x, box.y), (box.x + box.width, box.y + box.height), size, strict=True)
@@ -202,17 +202,17 @@ def _is_beyond(box: Box, size: tuple[int, int]) -> bool:
 
 
 def _orphans(dataset: Dataset, expected: set[Path]) -> list[Path]:
-    """Return the label files beside the expected ones of a split that no image of any split has."""
+    """Return the label files in a split's label folders that belong to no image of any split."""
     folders = {path.parent for path in expected}
     others = [p for folder in folders for p in folder.glob("*.txt") if p not in expected and not _is_list(p)]
-    if not others:  # as nearly always: the other splits need not be looked at
+    if not others:  # the usual case: no need to examine the other splits
         return []
     known = {dataset.label(image) for images in dataset.splits.values() for image in images}
     return [path for path in others if path not in known]
 
 
 def _is_list(file: Path) -> bool:
-    """Return whether a text file beside labels names classes or images, and labels none of them."""
+    """Return whether a text file beside labels is a list of classes or images rather than a label file."""
     return file.name == "classes.txt" or re.fullmatch(r"(split\.)?(train|val|test)\.txt", file.name) is not None
 
 
@@ -239,17 +239,17 @@ def fit(
     where: str,
     incomplete: Collection[str] = (),
 ) -> tuple[dict[Path, Frame], list[Problem]]:
-    """Return the frame of each image of a split that one fits, and a problem for each entry or image without the other.
+    """Match a split's images with frames; return them, and a problem for each entry or image without a match.
 
-    A frame fits an image of its size and with its labels; a split without any labels is evaluated on by its JSON alone.
+    A frame matches an image of its size and with its labels; a split without any labels is evaluated by its JSON only.
 
     Args:
         dataset: the dataset.
         split: one of its splits.
         frames: the entries of its COCO JSON.
         examined: its images.
-        where: what problems call the file.
-        incomplete: file names of frames of which a fault is known already; they need not agree with the labels.
+        where: the file's name in problems.
+        incomplete: file names of frames with a known fault; they need not agree with the labels.
     """
     looked = {one.image: one for one in examined}
     labelled = any(one.labelled for one in examined)
@@ -283,7 +283,7 @@ def fit(
 
 
 def _unread_warnings(dataset: Dataset, split: str) -> list[str]:
-    """Name files beside the images that other tools would train on, and that are not read here."""
+    """Warn of files beside the images that other tools would train on, but that are not read here."""
     folders = {image.parent for image in dataset.images(split)}
     unread = sorted(p for folder in folders for p in folder.iterdir() if p.suffix.lower() in suffixes.UNREAD)
     if not unread:
@@ -293,7 +293,7 @@ def _unread_warnings(dataset: Dataset, split: str) -> list[str]:
 
 
 def _leaks(seen: dict[str, dict[str, str]]) -> list[str]:
-    """Find images that a split shares with the training images: figures measured on them mean nothing."""
+    """Find images that a split shares with the training images, which make its figures meaningless."""
     train = seen.get("train", {})
     return [
         f"{split}: {len(shared)} images are also in train, byte by byte, such as {images[min(shared)]}"
@@ -303,5 +303,5 @@ def _leaks(seen: dict[str, dict[str, str]]) -> list[str]:
 
 
 def where_in(dataset: Dataset, file: Path) -> str:
-    """Return where a file is in the dataset."""
+    """Return a file's path relative to the dataset."""
     return str(file.relative_to(dataset.root)) if file.is_relative_to(dataset.root) else file.name

@@ -1,4 +1,4 @@
-"""COCO JSON: one file per split; of it the bounding boxes, categories, areas and what is ignored are read."""
+"""COCO JSON: one file per split, of which bounding boxes, categories, areas and ignore flags are read."""
 
 import json
 import mmap
@@ -17,16 +17,16 @@ from rdrkd.errors import DatasetError, Problem
 from rdrkd.file_signatures import head_of, placeholder
 
 _LISTS = ("images", "categories", "annotations")
-_SLACK = 1.01  # by which an area may exceed its box's, from rounding, before it is reported
+_SLACK = 1.01  # factor by which an area may exceed its box's, from rounding, without a report
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """A frame for each image, a problem for each entry at fault, which the frames leave out, and what was mended.
+    """A frame for each image, a problem for each faulty entry, which the frames omit, and the corrections.
 
     Attributes:
         incomplete: file names of the frames that lost a box to a fault.
-        strays: how many annotations name no image of the file; any frame may lack them.
+        strays: number of annotations that name no image of the file; they may be missing from any frame.
     """
 
     frames: list[Frame]
@@ -39,10 +39,10 @@ class Parsed:
 
 @dataclass(frozen=True)
 class Labels:
-    """Class numbers by category id; None is for a category whose boxes are ignored for every class.
+    """Class numbers by category id; None for a category whose boxes are ignored for every class.
 
     Attributes:
-        of: class number by category id.
+        of: category id -> class number.
         left_out: names of categories that only group others and have no annotation.
         ignored: names of categories whose boxes are ignored.
     """
@@ -52,7 +52,7 @@ class Labels:
     ignored: list[str] = field(default_factory=list)
 
     def notes(self) -> list[str]:
-        """Return a sentence for each kind of category that is no class."""
+        """Return a sentence for each kind of category that is not a class."""
         notes = []
         if self.left_out:
             notes.append(f"dropped categories that only group others: {', '.join(self.left_out[:20])}")
@@ -93,7 +93,7 @@ def read(file: Path, names: Sequence[str]) -> list[Frame]:
     """Read COCO JSON: a frame per image, in the file's order; categories are matched to the classes by name.
 
     Raises:
-        DatasetError: with a problem for each entry at fault.
+        DatasetError: entries are faulty; with a problem for each.
     """
     parsed = parse(file, names)
     problems = [*parsed.image_problems, *parsed.annotation_problems]
@@ -103,7 +103,7 @@ def read(file: Path, names: Sequence[str]) -> list[Frame]:
 
 
 def parse(file: Path, names: Sequence[str], where: str | None = None) -> Parsed:
-    """Read COCO JSON as far as it goes, with a problem for each entry at fault; `where` is what they call the file."""
+    """Read the valid part of COCO JSON, with a problem per faulty entry; `where` is the file's name in problems."""
     where = where or file.name
     try:
         content = load(file, where)
@@ -114,10 +114,10 @@ def parse(file: Path, names: Sequence[str], where: str | None = None) -> Parsed:
 
 
 def load(file: Path, where: str) -> dict[str, Any]:
-    """Read a file that is COCO JSON by its form; `where` is what problems call it.
+    """Load a file that has the form of COCO JSON; `where` is its name in problems.
 
     Raises:
-        DatasetError: it is not.
+        DatasetError: it does not have that form.
     """
     try:
         content = json.loads(file.read_bytes().removeprefix(b"\xef\xbb\xbf"), object_pairs_hook=_distinct_keys)
@@ -133,10 +133,10 @@ def load(file: Path, where: str) -> dict[str, Any]:
 
 
 def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object whose keys are all different: of a key twice, JSON's reader would keep the last without a word.
+    """Return an object with distinct keys; of a repeated key, the JSON reader would silently keep the last value.
 
     Raises:
-        ValueError: they are not.
+        ValueError: a key is repeated.
     """
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -146,7 +146,7 @@ def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def is_coco(file: Path) -> bool:
-    """Return whether a file names the lists of COCO JSON; a quick look, without parsing what may be gigabytes."""
+    """Return whether a file names the lists of COCO JSON; fast, without parsing what may be gigabytes."""
     if not file.stat().st_size:
         return False
     with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -169,15 +169,15 @@ def _lists_named(content: mmap.mmap) -> int:
 def classes_of(content: dict[str, Any], where: str, others: Iterable[dict[str, Any]] = ()) -> list[str]:
     """Return the names of the categories that are classes, in the order of their ids.
 
-    Groups without annotations (Roboflow's root), and VisDrone's categories of what is to be ignored, are none.
+    Groups without annotations (Roboflow's root) and VisDrone's ignored categories are not classes.
 
     Args:
-        content: what `load` returned.
-        where: what problems call the file.
-        others: the contents of other splits, whose annotations count as well; they are read only if that matters.
+        content: as returned by `load`.
+        where: the file's name in problems.
+        others: the contents of other splits, whose annotations also count; read only if needed.
 
     Raises:
-        DatasetError: the categories are at fault.
+        DatasetError: the categories are invalid.
     """
     found = _categories(content, where)
     used, ignored = _used(content), _ignored_ids(found)
@@ -191,7 +191,7 @@ def labels_of(content: dict[str, Any], where: str, names: Sequence[str]) -> Labe
     """Return the class number of each category, matched by name.
 
     Raises:
-        DatasetError: the categories are at fault, or have other names than the classes.
+        DatasetError: the categories are invalid, or have other names than the classes.
     """
     found = _categories(content, where)
     used, ignored = _used(content), _ignored_ids(found)
@@ -219,14 +219,14 @@ def labels_of(content: dict[str, Any], where: str, names: Sequence[str]) -> Labe
 def parse_content(
     content: dict[str, Any], where: str, names: Sequence[str], labels: Labels, trainable: bool = False
 ) -> Parsed:
-    """Read COCO JSON as far as it goes.
+    """Read the valid part of COCO JSON.
 
     Args:
-        content: what `load` returned.
-        where: what problems call the file.
+        content: as returned by `load`.
+        where: the file's name in problems.
         names: class names by class number.
-        labels: what `labels_of` returned.
-        trainable: a box that cannot be a YOLO label is at fault, too.
+        labels: as returned by `labels_of`.
+        trainable: a box that cannot be a YOLO label is also a fault.
 
     Raises:
         DatasetError: trainable boxes are fractions of their images, and not in px.
@@ -293,19 +293,19 @@ def _images(where: str, entries: Sequence[dict[str, Any]]) -> tuple[dict[int, Im
 
 
 class _Boxes:
-    """Reads annotations: their boxes by image id, and what is wrong with the others."""
+    """Reads annotations: their boxes by image id, and problems."""
 
     def __init__(
         self, where: str, images: dict[int, ImageEntry], declared: Set[int | None], labels: Labels, trainable: bool
     ) -> None:
-        self._declared = declared  # ids of images, also of those whose entry is at fault
+        self._declared = declared  # ids of images, including those with a faulty entry
         self._where, self._images, self._labels, self._trainable = where, images, labels, trainable
         self.boxes: dict[int, list[Box]] = defaultdict(list)
         self.problems: list[Problem] = []
         self.incomplete: set[int] = set()  # ids of images that lost a box
-        self.strays = 0  # annotations of no image that is here
-        self._areas = 0  # that say nothing of their boxes
-        self._outlines = 0  # whose boxes are those of their polygons
+        self.strays = 0  # annotations of unknown images
+        self._areas = 0  # annotations with an unusable `area`
+        self._outlines = 0  # annotations whose box comes from their polygons
         self._crowds = 0
 
     def take(self, number: int, entry: dict[str, Any]) -> None:
@@ -322,7 +322,7 @@ class _Boxes:
             self._crowds += box.ignored and box.label is not None
 
     def warnings(self) -> list[str]:
-        """Return a sentence for each kind of thing that was mended."""
+        """Return a sentence for each kind of correction."""
         told = []
         if self._areas:
             told.append(
@@ -331,7 +331,7 @@ class _Boxes:
             )
         if self._outlines:
             told.append(f"{self._where}: {self._outlines} annotations have polygons, but no box; it is taken from them")
-        if self._crowds and self._trainable:  # not of what a conversion has written
+        if self._crowds and self._trainable:  # not in the output of our conversion
             told.append(
                 f"{self._where}: {self._crowds} annotations are crowds (`iscrowd` or `ignore`): excluded from "
                 "training, ignored by evaluation"
@@ -362,7 +362,7 @@ class _Boxes:
         return image_id, replace(box, area=self._area(entry, place[2] * place[3]))
 
     def _area(self, entry: dict[str, Any], box: float) -> float | None:
-        """Return the object's area, px^2, where it is another than its box's: that of its mask."""
+        """Return the object's area, px^2, if it differs from its box's: that of its mask."""
         if "area" not in entry:
             return None
         area = schema.number(entry["area"])
@@ -373,7 +373,7 @@ class _Boxes:
 
 
 def _merge_regions(boxes: Sequence[Box], classes: int) -> tuple[Box, ...]:
-    """Join a region that is a crowd of every class into one box that is ignored for all of them."""
+    """Merge a region that is a crowd of every class into one box that is ignored for all of them."""
     regions: dict[tuple[float, float, float, float], set[int | None]] = defaultdict(set)
     for box in boxes:
         if box.ignored:

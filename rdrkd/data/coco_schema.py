@@ -1,7 +1,7 @@
-"""The values of COCO JSON: strict about what they mean, tolerant about how exporters write them.
+"""The values of COCO JSON: strict about their meaning, tolerant of exporters' notations.
 
-An integer may be written `3`, `3.0` or `"3"`, a flag also `true`, `null` or not at all, a name also as a number. What
-remains in doubt is a fault, never a guess. Every reader of COCO JSON goes through this module.
+An integer may be written `3`, `3.0` or `"3"`, a flag also `true`, `null` or not at all, a name also as a number.
+Ambiguous values are faults, never guessed. All reading of COCO JSON goes through this module.
 """
 
 import math
@@ -11,14 +11,14 @@ from typing import Any
 
 from rdrkd.data.names import composed
 
-_MOST_DIGITS = 20  # of an integer written as text; ids of 64 bits have no more
-_FARTHEST = 1e9  # px of a box; the areas of larger ones could not be told
-_LARGEST = 2**64  # of integers: larger ones are no ids, and could not become floating-point numbers
+_MOST_DIGITS = 20  # of an integer written as text; enough for 64-bit ids
+_FARTHEST = 1e9  # px of a box; areas of larger ones lose precision
+_LARGEST = 2**64  # of integers: larger ones are not ids, and may not convert to float
 
 
 @dataclass(frozen=True)
 class Category:
-    """A declared category; a group is one that another category names as its supercategory."""
+    """A declared category; a group if another category names it as its supercategory."""
 
     id: int
     name: str
@@ -36,7 +36,7 @@ class ImageEntry:
 
 
 def integer(value: Any) -> int | None:
-    """Return the integer that a value stands for; None where it stands for none.
+    """Return a value as an integer; None if it is none.
 
     >>> [integer(value) for value in (3, 3.0, "3", " 3 ", True, 3.5, "3.5", "x", None, [3], 10**400)]
     [3, 3, 3, 3, None, None, None, None, None, None, None]
@@ -56,7 +56,7 @@ def integer(value: Any) -> int | None:
 
 
 def flag(value: Any) -> bool | None:
-    """Return the truth value that a value stands for, False where it is missing; None where it stands for none.
+    """Return a value as a flag, False if missing; None if it is none.
 
     >>> [flag(value) for value in (0, 1, "0", "1", 1.0, True, None, "yes", 2)]
     [False, True, False, True, True, True, False, None, None]
@@ -68,7 +68,7 @@ def flag(value: Any) -> bool | None:
 
 
 def number(value: Any) -> float | None:
-    """Return the finite number that a value stands for; None where it stands for none.
+    """Return a value as a finite number; None if it is none.
 
     >>> [number(value) for value in (1, 2.5, "2.5", float("nan"), True, None, "1e999", [1], 10**400)]
     [1.0, 2.5, 2.5, None, None, None, None, None, None]
@@ -83,7 +83,7 @@ def number(value: Any) -> float | None:
 
 
 def name(value: Any) -> str | None:
-    """Return a category's name as text without surrounding space, composed (NFC); None where there is none.
+    """Return a category's name as text without surrounding space, composed (NFC); None if it has none.
 
     >>> name("cafe\u0301 "), name(1), name(1.0), name(None), name(True)
     ('café', '1', '1', None, None)
@@ -98,7 +98,7 @@ def name(value: Any) -> str | None:
 
 
 def box(value: Any) -> tuple[float, float, float, float] | None:
-    """Return a bbox's x, y, width, height in px; None where it is none or has no size.
+    """Return a bbox's x, y, width, height in px; None if it is invalid or has no size.
 
     >>> box([1, "2", 3.5, 4]), box([1, 2, 0, 4]), box([1, 2, 3]), box(None)
     ((1.0, 2.0, 3.5, 4.0), None, None, None)
@@ -133,7 +133,7 @@ def outline(value: Any) -> tuple[float, float, float, float] | None:
 
 
 def categories(entries: list[dict[str, Any]]) -> list[Category] | str:
-    """Return the categories in the order of their ids, or what is wrong with them."""
+    """Return the categories in the order of their ids, or a description of their fault."""
     children = Counter(name(entry.get("supercategory")) for entry in entries)
     found: dict[int, Category] = {}
     for entry in entries:
@@ -151,7 +151,7 @@ def categories(entries: list[dict[str, Any]]) -> list[Category] | str:
 
 
 def image(entry: dict[str, Any]) -> ImageEntry | str:
-    """Return an entry of `images`, or what is wrong with it."""
+    """Return an entry of `images`, or a description of its fault."""
     id_, file = integer(entry.get("id")), entry.get("file_name")
     if id_ is None or not isinstance(file, str) or not file.strip():
         return f"expected an integer `id` and a text `file_name`, got {str([entry.get('id'), file])[:80]}"

@@ -1,4 +1,4 @@
-"""Turn an unpacked upload in another layout into one in YOLO layout, in its place."""
+"""Convert an unpacked upload in another layout to YOLO layout, in place."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ _LONGEST_NAME = 255  # bytes of a file's name on Linux' and Macs' disks
 
 @dataclass(frozen=True)
 class Source:
-    """One split as it came: its images, each with its frame."""
+    """One split of an upload: its images, each with its frame."""
 
     split: str
     frames: Iterable[tuple[Path, Frame]]
@@ -29,11 +29,11 @@ class Source:
 
 @dataclass
 class Made:
-    """What a conversion has made.
+    """The outcome of a conversion.
 
     Attributes:
-        came_from: the place that each image had in the upload, by its new one; both relative.
-        repeated: number of boxes that were dropped because another one of the image equals them.
+        came_from: new path of each image -> its path in the upload; both relative.
+        repeated: number of dropped duplicate boxes.
     """
 
     came_from: dict[str, str] = field(default_factory=dict)
@@ -41,10 +41,10 @@ class Made:
 
 
 def rewrite(folder: Path, names: Sequence[str], sources: Iterator[Source]) -> Made:
-    """Write the sources in YOLO layout, with COCO JSON that keeps the ignored regions, and remove all else.
+    """Write the sources in YOLO layout, with COCO JSON that keeps the ignored regions, and remove everything else.
 
-    Ignored boxes are left out of the labels. Images keep their names; of two with one stem the later gets its folders'
-    names in front, since labels are found by the stem.
+    Ignored boxes are left out of the labels. Images keep their names; of two with the same stem, the second is prefixed
+    with its folders' names, since labels are found by stem.
 
     Args:
         folder: the unpacked upload.
@@ -66,10 +66,10 @@ def rewrite(folder: Path, names: Sequence[str], sources: Iterator[Source]) -> Ma
 
 
 def divided(split: Split, frames: Iterable[tuple[Path, Frame]], folder: Path) -> list[Source]:
-    """Return the sources of what came without a split, as its owner divides it.
+    """Divide an upload without splits as its owner chose; return the sources.
 
     Raises:
-        DatasetError: the images cannot be divided so.
+        DatasetError: the images cannot be divided in this way.
     """
     found = list(frames)
     parts = split.divide(relative_names([image for image, _ in found], folder))
@@ -77,7 +77,7 @@ def divided(split: Split, frames: Iterable[tuple[Path, Frame]], folder: Path) ->
 
 
 def size_fault(image: Path, frame: Frame | None = None) -> tuple[tuple[int, int] | None, str | None]:
-    """Return an image's width and height, px, as its header says, and what is wrong with it or with its frame."""
+    """Return an image's width and height, px, from its header, and the fault of the image or its frame, if any."""
     try:
         size = size_of(image)
     except ImageFault as fault:
@@ -99,11 +99,11 @@ def write_split(
 
     Args:
         new: the folder of the new dataset.
-        folder: the folder from which images are named.
+        folder: the folder to which image names are relative.
         source: the split.
         names: class names by class number.
-        made: takes what was done.
-        place: puts an image at its new place; by default as a link, which takes no room.
+        made: records the outcome.
+        place: puts an image at its new path; by default as a link, which takes no space.
     """
     images, labels = new / "images" / source.split, new / "labels" / source.split
     for made_folder in (images, labels):
@@ -123,9 +123,9 @@ def write_split(
 
 
 def _free_name(path: Path, taken: set[str]) -> str:
-    """Return an image's name in its split; stems tell images apart, also on a disk that ignores case.
+    """Return an image's name in its split, with a unique stem, also on a case-insensitive disk.
 
-    Control characters, which a local path may have, could not be a line of a list.
+    Control characters, which a local path may have, are replaced: a line of a list cannot hold them.
     """
     plain = "".join("_" if ord(letter) < 32 or ord(letter) == 127 else letter for letter in "/".join(path.parts))
     name, number = plain.rpartition("/")[2], 1
@@ -138,7 +138,7 @@ def _free_name(path: Path, taken: set[str]) -> str:
 
 
 def _short(name: str) -> str:
-    """Return a name of at most as many bytes as disks take; its beginning gives way to a hash of it."""
+    """Shorten a name to the bytes that file systems allow by replacing its beginning with a hash."""
     if len(name.encode()) <= _LONGEST_NAME:
         return name
     start = hashlib.sha256(name.encode()).hexdigest()[:16]
@@ -146,5 +146,5 @@ def _short(name: str) -> str:
 
 
 def problem(where: str, detail: str | None) -> list[Problem]:
-    """Return a fault as a problem, or none."""
+    """Return a list with the fault as a problem; empty without one."""
     return [] if detail is None else [Problem(where, detail)]

@@ -1,4 +1,4 @@
-"""The data YAML of a dataset in YOLO layout: found, parsed as plain data, and validated; nothing in it is ever run."""
+"""The data YAML of a dataset in YOLO layout: found, parsed as plain data, and validated; never executed."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _MAX_CLASSES = 10_000
 _MAX_PATH = 4096
 _POSES = "kpt_shape"  # the key by which Ultralytics knows a dataset of poses
 _INVISIBLE = dict.fromkeys((0xA0, 0x200C, 0x200D))  # parts of words in Persian, Hindi and of emoji
-# What exporting tools write beside the fields that matter. Read and left alone.
+# Further fields that export tools write; accepted and ignored.
 _REMARKS = ("author", "date", "description", "license", "links", "roboflow", "task", "url", "version")
 
 
@@ -89,7 +89,7 @@ class DataYaml(BaseModel):
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """safe_load without aliases, through which a small file could unfold to gigabytes."""
+    """safe_load without aliases, with which a small file could expand to gigabytes."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -107,14 +107,14 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def find_yaml(folder: Path) -> Path:
-    """Find the data YAML: of those with a dataset's keys the one nearest the top, `data` or `dataset` before others.
+    """Find the data YAML: among those with a dataset's keys, the one nearest the top; `data` or `dataset` first.
 
     Raises:
-        DatasetError: there is none, or several that are equally near.
+        DatasetError: there is none, or several at the same depth.
     """
     found = yamls(folder)
     alike = [p for p in found if is_data_yaml(p)]
-    # Where none has the keys, one that is named like a data YAML, or the only one, is at fault.
+    # If none has the keys, report the one that is named like a data YAML, or the only one.
     named = [p for p in found if p.stem in _NAMES]
     candidates = alike or named or found
     depth = min((len(p.parts) for p in candidates), default=0)
@@ -128,12 +128,12 @@ def find_yaml(folder: Path) -> Path:
 
 
 def yamls(folder: Path) -> list[Path]:
-    """Return the YAML files under a folder that are not hidden."""
+    """Return the visible YAML files under a folder."""
     return [p for p in folder.rglob("*") if p.suffix.lower() in (".yaml", ".yml") and not p.name.startswith(".")]
 
 
 def is_data_yaml(file: Path) -> bool:
-    """Return whether a file is YAML with class names and at least one split: no other tool's settings have both."""
+    """Return whether a file is YAML with class names and at least one split; other tools' settings never have both."""
     try:
         content = _parse(file)
     except DatasetError:
@@ -142,7 +142,7 @@ def is_data_yaml(file: Path) -> bool:
 
 
 def names_in(file: Path) -> tuple[str, ...] | None:
-    """Return the class names of a YAML that names classes but no split; None of any other."""
+    """Return the class names of a YAML with classes but no split; None for any other."""
     try:
         content = _parse(file)
         return checked_names(
@@ -160,7 +160,7 @@ def read_yaml(file: Path, known_only: bool) -> DataYaml:
         known_only: refuse any field but those of `DataYaml`; otherwise others are ignored.
 
     Raises:
-        DatasetError: with a problem for each field at fault.
+        DatasetError: fields are invalid; with a problem for each.
     """
     content = _parse(file)
     if not known_only:
@@ -169,10 +169,10 @@ def read_yaml(file: Path, known_only: bool) -> DataYaml:
 
 
 def checked_names(names: Sequence[Any], where: str) -> tuple[str, ...]:
-    """Check class names as those of a data YAML.
+    """Check class names like those of a data YAML.
 
     Raises:
-        DatasetError: they are none; the problem is at `where`.
+        DatasetError: they are invalid; the problem is at `where`.
     """
     try:
         return DataYaml.model_validate({"names": list(names)}).names
@@ -182,7 +182,7 @@ def checked_names(names: Sequence[Any], where: str) -> tuple[str, ...]:
 
 
 def write_yaml(file: Path, names: Sequence[str], splits: Sequence[str]) -> None:
-    """Write the data YAML of a dataset whose images lie in `images/<split>` beside it."""
+    """Write the data YAML of a dataset whose images are in `images/<split>` beside it."""
     content = {"path": ".", **{split: f"images/{split}" for split in splits}, "names": dict(enumerate(names))}
     file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
@@ -193,7 +193,7 @@ def _parse(file: Path) -> dict[str, Any]:
         raise DatasetError(f"{file.name}: expected at most {_MAX_YAML_BYTES} bytes, got {size}")
     try:
         content = yaml.load(text_of(file), Loader=_PlainLoader)  # noqa: S506 (a SafeLoader)
-    except Exception as error:  # a tag such as !!bool on another value makes PyYAML raise almost anything
+    except Exception as error:  # PyYAML can raise almost anything, as for a tag such as !!bool on another value
         raise refused(
             [Problem(file.name, f"expected plain YAML in UTF-8 or UTF-16, got: {str(error)[:300]}")]
         ) from error
@@ -210,7 +210,7 @@ def _validate(content: dict[str, Any], file: Path) -> DataYaml:
         return DataYaml.model_validate(content)
     except ValidationError as error:
         problems = []
-        # Without the input: it is a stranger's, and of any size.
+        # Without the input, which is untrusted and of any size.
         for fault in error.errors(include_input=False, include_url=False)[:100]:
             field = ascii(fault["loc"][0]).strip("'")[:100] if fault["loc"] else "nc"
             problems.append(Problem(f"{file.name}: {field}", _detail(field, fault["type"], fault["msg"])))
@@ -231,7 +231,7 @@ def _detail(field: str, kind: str, message: str) -> str:
 
 
 def _in_order(names: dict[Any, Any]) -> list[Any]:
-    """Turn {class number: name} into a list; the numbers are the model's outputs, so there may be no gap."""
+    """Convert {class number: name} to a list; the numbers are the model's outputs, so gaps are refused."""
     if not all(re.fullmatch(r"\d{1,9}", str(key)) for key in names):
         raise ValueError("expected class numbers as the keys")
     by_number = {int(key): name for key, name in names.items()}
@@ -249,5 +249,5 @@ def _kind(value: Any) -> str:
 
 
 def refused(problems: Sequence[Problem]) -> DatasetError:
-    """Return the refusal of a dataset with these problems."""
+    """Return the error that refuses a dataset with these problems."""
     return DatasetError(f"{problems[0].where}: {problems[0].detail}", problems)

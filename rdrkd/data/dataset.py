@@ -22,17 +22,17 @@ SCALING = "scaling"  # the key of our data YAML that holds the range of deep ima
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images and labels that a run reads; paths are absolute.
+    """The images and labels that a run reads; paths are absolute.
 
     Attributes:
-        root: the folder that the data YAML calls its path.
+        root: the `path` of the data YAML.
         names: class names by class number.
-        splits: the images of `train`, `val` and `test`, as far as there are such, sorted by path.
-        annotations: the COCO JSON of each split that has one; it knows crowds, which YOLO labels cannot say.
-        sha256: of the archive's bytes; of a folder, over the names and bytes of all images, labels and annotations.
-        scaling: the range by which images of more than 8 bits a channel are scaled; None where there are none.
-        notes: what was odd about the layout and passed over, a sentence each.
-        divide: how its owner has divided an upload without a split (`rdrkd.spec.splitting`), in writing; else None.
+        splits: the images of each existing split (`train`, `val`, `test`), sorted by path.
+        annotations: the COCO JSON of each split that has one; it marks crowds, which YOLO labels cannot.
+        sha256: hash of the archive; for a folder, of the names and bytes of all images, labels and annotations.
+        scaling: range by which images of more than 8 bits per channel are scaled; None if there are none.
+        notes: tolerated oddities of the layout, a sentence each.
+        divide: how its owner has divided an upload without splits (`rdrkd.spec.splitting`), as text; else None.
     """
 
     root: Path
@@ -43,7 +43,7 @@ class Dataset:
     scaling: Scaling | None = None
     notes: tuple[str, ...] = ()
     divide: str | None = None
-    hold: object = field(default=None, compare=False, repr=False)  # of an unpacked archive: what keeps it there
+    hold: object = field(default=None, compare=False, repr=False)  # for an unpacked archive: protects it from eviction
     labels: LabelFiles = field(default_factory=LabelFiles, compare=False, repr=False)
 
     def images(self, split: str) -> list[Path]:
@@ -57,11 +57,11 @@ class Dataset:
         return list(self.splits[split])
 
     def label(self, image: Path) -> Path:
-        """Return the label file of one of the images, or where it would be."""
+        """Return the path of an image's label file, existing or not."""
         return self.labels.of(image)
 
     def read(self, image: Path) -> Pixels:
-        """Return one of the images as training sees it: (H, W, 3), upright, in blue, green, red.
+        """Return an image as used in training: (H, W, 3), upright, in blue, green, red.
 
         Raises:
             ImageFault: it cannot be decoded.
@@ -69,13 +69,13 @@ class Dataset:
         return read(image, self.scaling)
 
     def matching(self, split: str) -> ImageNames:
-        """Return what finds a split's images by the names that annotations give them."""
+        """Return a matcher of a split's images by their names in annotations."""
         return image_names(self.images(split))
 
     def write_yaml(self, path: Path) -> None:
-        """Write the data YAML that training reads, and beside it lists of each split's images and of their labels.
+        """Write the data YAML for training, and beside it lists of each split's images and labels.
 
-        Ultralytics asks for `train` and `val`; of a dataset without one of them it is another split.
+        Ultralytics requires `train` and `val`; if the dataset lacks one of them, another split takes its place.
         """
         lists = {}
         for split, images in self.splits.items():
@@ -92,10 +92,10 @@ class Dataset:
 
 
 def local_dataset(path: Path) -> Dataset:
-    """Open a folder or a data YAML of this machine's owner.
+    """Open a local folder or data YAML, whose paths are trusted.
 
     Raises:
-        DatasetError: it is no dataset in YOLO layout.
+        DatasetError: it is not a dataset in YOLO layout.
     """
     if path.is_dir() and (form := detect(path)) != Format.YOLO:
         raise DatasetError(f"expected a folder in YOLO layout, got one in the layout {form}: pack it as a .zip")
@@ -104,17 +104,17 @@ def local_dataset(path: Path) -> Dataset:
 
 
 def uploaded_dataset(folder: Path, sha256: str, scaling: Scaling | None = None) -> Dataset:
-    """Open an unpacked upload in YOLO layout, which may not lead out of its folder.
+    """Open an unpacked upload in YOLO layout, whose paths must stay in its folder.
 
     Raises:
-        DatasetError: it is no dataset in YOLO layout.
+        DatasetError: it is not a dataset in YOLO layout.
     """
     dataset = _dataset(read_layout(find_yaml(folder), within=folder), sha256, scaling)
     return replace(dataset, labels=LabelFiles(folder.resolve()))
 
 
 def labels_of(images: Path) -> Path:
-    """Return the list of label files that belongs to a list of images; an empty line is an image without one."""
+    """Return the path of the list of label files for a list of images; its empty lines are images without one."""
     return images.with_suffix(".labels")
 
 
@@ -123,12 +123,12 @@ def _dataset(layout: Layout, sha256: str, scaling: Scaling | None) -> Dataset:
 
 
 def range_of(splits: Mapping[str, Sequence[Path]]) -> Scaling | None:
-    """Return the range of a dataset's deep images: measured on the training images, or on all where these have none."""
+    """Return the range of a dataset's deep images, measured on the training images, or on all if those have none."""
     return scaling_of(splits.get("train", ())) or scaling_of([image for images in splits.values() for image in images])
 
 
 def _content_sha256(layout: Layout) -> str:
-    """Hash what a run reads: class names, and each file's place and bytes."""
+    """Hash the inputs of a run: class names, and each file's path and bytes."""
     digest = hashlib.sha256("\n".join(layout.names).encode())
     labels = LabelFiles()
     for split, images in sorted(layout.splits.items()):

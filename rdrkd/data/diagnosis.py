@@ -1,4 +1,4 @@
-"""The dataset doctor: problems that spoil a training, how often each occurs, an example, and what to do."""
+"""The dataset doctor: problems that affect a training, how often each occurs, an example, and advice."""
 
 import math
 import tempfile
@@ -20,21 +20,22 @@ from rdrkd.run_warnings import EASY, TOO_SMALL, input_for
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-_WHOLE = 0.95  # share of the image that a box covers
-_IMBALANCE = 100  # times as many objects of one class as of another
+_WHOLE = 0.95  # share of its image that a box covers
+_IMBALANCE = 100  # ratio of the objects of the most and the least frequent class
 _MOST_EMPTY = 0.5  # share of the images
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found.
+    """One finding.
 
     Attributes:
-        severity: `error`: refused as it is; `warning`: costs accuracy or spoils a measurement; `note`: worth knowing.
-        code: what it is, for programs.
-        detail: what it is, for people.
-        count: how often it occurs.
-        example: a place.
+        severity: `error`: the dataset is refused; `warning`: costs accuracy or distorts a measurement; `note`: useful
+            to know.
+        code: machine-readable code.
+        detail: description.
+        count: number of occurrences.
+        example: place of one occurrence.
         advice: what to do.
     """
 
@@ -47,12 +48,12 @@ class Finding:
 
 
 def diagnose(path: Path, imgsz: int = 640, reading: Reading | None = None) -> list[Finding]:
-    """Look at a dataset as a training at `imgsz` px would see it; errors first.
+    """Examine a dataset for a training at `imgsz` px; return errors first.
 
     Args:
         path: a folder, a data YAML or an archive.
         imgsz: side of the network's input, px.
-        reading: of an archive, how to read it.
+        reading: how to read an archive.
     """
     with tempfile.TemporaryDirectory(prefix="rdrkd-doctor-") as cache:
         try:
@@ -75,7 +76,7 @@ def _refused(problem: Problem) -> Finding:
 
 def _of_check(findings: Findings) -> Iterator[Finding]:
     for warning in findings.warned:
-        if warning.code == "check":  # any other is a finding below, in full
+        if warning.code == "check":  # others are detailed findings below
             yield Finding("warning", "check", warning.text, 1, "", "see docs/datasets.md")
 
 
@@ -145,7 +146,7 @@ def _other_sizes(dataset: Dataset, split: str, examined: Sequence[Examined]) -> 
 
 
 def _sizes(dataset: Dataset, split: str, examined: Sequence[Examined], imgsz: int) -> Iterator[Finding]:
-    """Yield what is too small to be seen once the long side of its image is `imgsz` px."""
+    """Yield a finding on objects that are too small once the long side of their image is `imgsz` px."""
     sides = [
         (math.sqrt(box.width * box.height) / max(one.size), one)
         for one in examined
@@ -163,7 +164,7 @@ def _sizes(dataset: Dataset, split: str, examined: Sequence[Examined], imgsz: in
 
 
 def _duplicates(dataset: Dataset) -> Iterator[Finding]:
-    """Yield what of the other splits looks like a training image, or of test like one of val."""
+    """Yield findings on images of val and test that look like a training image, or of test like one of val."""
     hashed = {split: likeness.hashes_of(dataset, split) for split in dataset.splits}
     for one, other in (("val", "train"), ("test", "train"), ("test", "val")):
         if one not in hashed or other not in hashed:

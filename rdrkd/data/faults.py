@@ -1,4 +1,4 @@
-"""What is wrong with an upload, thing by thing: a reason to refuse it, or, in the lenient mode, what is left out."""
+"""Faults of an upload: reasons to refuse it or, in lenient mode, items to leave out."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from rdrkd.errors import DatasetError, Problem
 
-MOST_LISTED = 1000  # things that are left out and told one by one; beyond that they are counted
+MOST_LISTED = 1000  # dropped items that are listed; further ones are only counted
 Kind = Literal["images", "lines", "annotations", "files"]
 
 
@@ -16,13 +16,13 @@ class Faults:
     """Faults of single images, label lines, annotations and annotation files.
 
     Attributes:
-        lenient: leave out what is at fault, instead of refusing the whole.
-        keep: of a lenient look, keep an image that loses one of its boxes; by default it goes, or it would teach that
-            there is nothing.
-        warnings: what was mended or passed over, a sentence each.
-        problems: of a strict look, all that is wrong.
-        dropped: of a lenient one, what was left out, the first MOST_LISTED.
-        counts: of a lenient one, how many things of each kind were left out.
+        lenient: leave out faulty items instead of refusing the dataset.
+        keep: in lenient mode, keep an image that loses one of its boxes; by default it is dropped, as it would teach
+            that there is no object.
+        warnings: corrections and omissions, a sentence each.
+        problems: in strict mode, all faults.
+        dropped: in lenient mode, the first MOST_LISTED dropped items.
+        counts: in lenient mode, the number of dropped items of each kind.
     """
 
     lenient: bool = False
@@ -33,7 +33,7 @@ class Faults:
     counts: Counter[Kind] = field(default_factory=Counter)
 
     def add(self, kind: Kind, problems: Iterable[Problem]) -> None:
-        """Take what is wrong with things of a kind, a problem for each."""
+        """Add faults of one kind, a problem for each."""
         for problem in problems:
             if not self.lenient:
                 self.problems.append(problem)
@@ -43,18 +43,18 @@ class Faults:
                 self.dropped.append(problem)
 
     def drop_incomplete(self, where: str) -> bool:
-        """Leave out an image that lost a box, in the lenient mode; return whether it goes."""
+        """Drop an image that lost a box, in lenient mode; return whether it is dropped."""
         if not self.lenient or self.keep:
             return False
         self.add("images", [Problem(where, "one of its boxes was left out; without it the image would mislead")])
         return True
 
     def drop_unlabelled(self, where: str, strays: int) -> bool:
-        """Leave out an image without boxes, to which annotations that name no image may belong; return whether it goes.
+        """Drop an image without boxes if its file has annotations without a known image; return whether dropped.
 
         Args:
             where: the image.
-            strays: how many such annotations its file has.
+            strays: number of such annotations in its file.
         """
         if not self.lenient or self.keep:
             return False
@@ -64,20 +64,20 @@ class Faults:
 
     @property
     def total(self) -> int:
-        """Count what was left out."""
+        """Count the dropped items."""
         return sum(self.counts.values())
 
     def refuse(self) -> None:
         """Refuse the upload.
 
         Raises:
-            DatasetError: a strict look has found problems.
+            DatasetError: there are problems, in strict mode.
         """
         if self.problems:
             first = self.problems[0]
             raise DatasetError(f"{first.where}: {first.detail}", self.problems)
 
     def notes(self) -> dict[str, Any]:
-        """Return what was left out, as JSON: `counts` by kind, `listed` ({where, detail} each), how many `more`."""
+        """Return the dropped items as JSON: `counts` by kind, `listed` ({where, detail} each), number of `more`."""
         listed = [asdict(problem) for problem in self.dropped]
         return {"counts": dict(self.counts), "listed": listed, "more": self.total - len(listed)}

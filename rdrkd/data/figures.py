@@ -1,4 +1,4 @@
-"""What a dataset holds, in figures: images, boxes, classes and sizes."""
+"""Statistics of a dataset: images, boxes, classes and sizes."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 from rdrkd.data.frames import Box
 
-# Upper bounds of a box's side, px of the image: the square root of its area. A bin begins where the one before ends.
+# Upper bounds of a box's side, px of the image: the square root of its area. A bin begins where the previous one ends.
 _INF = float("inf")
 BINS: Mapping[str, Mapping[str, float]] = {
     "size_bins": {"tiny": 16, "small": 32, "medium": 96, "large": _INF},  # COCO's, its "small" split at "tiny"
@@ -20,12 +20,12 @@ EDGES = (0, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512)  # px of a side;
 def of_split(
     names: Sequence[str], sizes: Sequence[tuple[int, int]], boxes: Sequence[Collection[Box]], ignored: int
 ) -> dict[str, Any]:
-    """Count what a split holds.
+    """Compute the statistics of a split.
 
     Args:
         names: class names by class number.
-        sizes: width and height, px, of each image that can be read.
-        boxes: of each image.
+        sizes: width and height, px, of each readable image.
+        boxes: boxes of each image.
         ignored: number of the regions and boxes that the evaluation ignores.
     """
     flat = [box for found in boxes for box in found]
@@ -48,7 +48,7 @@ def of_split(
 
 
 def of_all(splits: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Add up what the splits hold."""
+    """Sum the statistics of the splits."""
     splits = list(splits)
     totals = {key: sum(split[key] for split in splits) for key in ("images", "boxes", "ignored_boxes")}
     per_class = Counter[str]()

@@ -1,4 +1,4 @@
-"""In which of the known layouts an unpacked upload is, by the names and places of its files."""
+"""Detect the layout of an unpacked upload from the names and paths of its files."""
 
 import os
 import re
@@ -22,13 +22,13 @@ WORDS = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 
-SplitAt = Callable[[Path], str | None]  # the split of a place in an upload
+SplitAt = Callable[[Path], str | None]  # path in an upload -> its split
 _VISDRONE = re.compile(r"\s*[+-]?\d+(\.\d*)?(\s*,\s*[+-]?\d+(\.\d*)?){7}\s*", re.ASCII)  # an annotation
-_LOOKED_AT = 50  # annotation files of a folder, to tell VisDrone's
+_LOOKED_AT = 50  # annotation files examined per folder to recognise VisDrone's
 
 
 class Format(StrEnum):
-    """The layouts that are taken."""
+    """The supported layouts."""
 
     YOLO = "yolo"  # a data YAML, images/ and labels/
     COCO = "coco"  # a COCO JSON for each split
@@ -37,14 +37,14 @@ class Format(StrEnum):
 
 
 def detect(folder: Path, split: Split | None = None) -> Format:
-    """Return the layout of an unpacked upload, by what all of its files hold; a data YAML decides.
+    """Return the layout of an unpacked upload, from the content of all its files; a data YAML takes precedence.
 
     Args:
         folder: the unpacked upload.
         split: how its owner divides it; YOLO labels then need no data YAML.
 
     Raises:
-        DatasetError: it is in none; the message says what was recognised.
+        DatasetError: the layout is unknown; the message tells what was recognised.
     """
     if any(is_visible(p, folder) and is_data_yaml(p) for p in yamls(folder)):
         return Format.YOLO
@@ -59,7 +59,7 @@ def detect(folder: Path, split: Split | None = None) -> Format:
     if (missing := _placeholders(folder)) is not None:
         raise DatasetError(missing)
     if any(is_visible(p, folder) for p in yamls(folder)):
-        return Format.YOLO  # whose reader says what is wrong with the YAML
+        return Format.YOLO  # its reader reports the YAML's faults
     files = _visible_files(folder)
     if recognised := recognise(files, folder):
         raise DatasetError(recognised)
@@ -74,7 +74,7 @@ def _visible_files(folder: Path) -> list[Path]:
 
 
 def is_to_be_packed(path: Path) -> bool:
-    """Return whether a path is a folder that is read as an archive only: in another layout than YOLO's."""
+    """Return whether a path is a folder in another layout than YOLO's, which can be read as an archive only."""
     try:
         return path.is_dir() and detect(path) != Format.YOLO
     except DatasetError:
@@ -82,7 +82,7 @@ def is_to_be_packed(path: Path) -> bool:
 
 
 def _placeholders(folder: Path) -> str | None:
-    """Return why a layout cannot be recognised whose describing files were never downloaded."""
+    """Return why a layout cannot be recognised because its describing files were not downloaded; else None."""
     describing = (*yamls(folder), *json_files(folder), *xml_files(folder)[:_LOOKED_AT])
     for file in describing:
         if (left := placeholder(head_of(file))) is not None and is_visible(file, folder):
@@ -92,13 +92,13 @@ def _placeholders(folder: Path) -> str | None:
 
 
 def _shown(files: Sequence[Path]) -> str:
-    """Name what kinds of files an upload has."""
+    """Describe the kinds of files in an upload."""
     kinds = Counter(p.suffix.lower() or "no suffix" for p in files)
     return ", ".join(f"{number} {kind}" for kind, number in kinds.most_common(5)) or "nothing"
 
 
 def split_of(path: PurePath) -> str | None:
-    """Return the split of a file or folder, by its own name or the nearest folder that names one.
+    """Return the split of a file or folder, from its own name or the nearest folder that names one.
 
     >>> [split_of(PurePath(p)) for p in ("annotations/instances_val2017.json", "VisDrone2019-DET-train/images", "a/b")]
     ['val', 'train', None]
@@ -111,14 +111,14 @@ def split_of(path: PurePath) -> str | None:
 
 
 def splits_in(folder: Path, places: Sequence[Path], divided: bool = False) -> SplitAt:
-    """Return what gives the split of a place in an upload.
+    """Return a function from a path in an upload to its split.
 
-    A folder around the whole upload, such as `my-test-set`, names a split only where nothing inside it does.
+    A folder around the whole upload, such as `my-test-set`, names a split only if nothing inside it does.
 
     Args:
         folder: the unpacked upload.
-        places: of the annotations and of the images' folders.
-        divided: the owner says how to divide the upload; then a folder around it never names a split.
+        places: paths of the annotations and of the images' folders.
+        divided: the owner divides the upload; then a folder around it never names a split.
     """
     around = Path(os.path.commonpath(places)) if places else folder
     around = around.parent if around.is_file() else around
@@ -137,7 +137,7 @@ def xml_files(folder: Path) -> list[Path]:
 
 
 def visdrone_folders(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield pairs of a folder of images and one of VisDrone's annotations, in paths alike but for these two words."""
+    """Yield pairs of folders with images and VisDrone annotations, whose paths differ only in these two words."""
     for annotations in sorted(p for p in folder.rglob("*") if p.is_dir() and is_visible(p, folder)):
         parts = list(annotations.relative_to(folder).parts)
         if "annotations" not in parts:
@@ -149,20 +149,20 @@ def visdrone_folders(folder: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def is_visible(path: Path, folder: Path) -> bool:
-    """Return whether neither the path nor a folder on its way is hidden."""
+    """Return whether neither the path nor any of its parent folders is hidden."""
     return not any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def one_each(found: list[tuple[str | None, str]], what: str, split: Split | None = None) -> None:
-    """Make sure that there is a source of a split, and of none two.
+    """Check that there is a source, and at most one for each split.
 
     Args:
         found: the split and the name of each source.
-        what: they are, for the refusal.
-        split: how the owner divides what has no split; there must be one source to divide.
+        what: the kind of source, for the error.
+        split: how the owner divides a source without split, of which there must be exactly one.
 
     Raises:
-        DatasetError: otherwise.
+        DatasetError: this is not so.
     """
     for of in SPLITS:
         named = [name for which, name in found if which == of]
@@ -181,14 +181,14 @@ def one_each(found: list[tuple[str | None, str]], what: str, split: Split | None
 
 
 def own_split(splits: Collection[str], split: Split) -> str | None:
-    """Return why a dataset is not divided, or None: it has a split that validates, or the test that is asked for."""
+    """Return why a dataset must not be divided (it already has a validation split or the requested test), or None."""
     if "val" in splits or ("test" in splits and split.test):
         return f"expected no split ({split.text}) for a dataset that has one of its own, got {', '.join(splits)}"
     return None
 
 
 def _are_visdrone(files: Sequence[Path], images: Sequence[Path]) -> bool:
-    """Return whether most text files of images begin with one of VisDrone's lines; all may be of empty images."""
+    """Return whether most of the images' text files begin with a VisDrone line; empty images have none."""
     stems = {composed(image.stem) for image in images}
     of_images = [file for file in files if composed(file.stem) in stems]
     looked_at = of_images[:: max(1, len(of_images) // _LOOKED_AT)]

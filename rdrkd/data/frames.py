@@ -1,4 +1,4 @@
-"""One image's annotations, the form between the file formats: pixels, top-left corner, class index."""
+"""The annotations of one image in a common form for all file formats: pixels, top-left corner, class index."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ IN_PX = "expected boxes in px, got fractions of the image: all of them lie betwe
 class Box:
     """An axis-aligned box: x, y of its top-left corner, width and height, all in px.
 
-    An ignored box counts neither for nor against a detector (COCO: `iscrowd`); with label None it does so for every
-    class. Truncation and occlusion are VisDrone's grades: 0 none, 1 partial, 2 heavy. The area, px^2, is that by which
-    COCO's evaluation sorts the object, where an annotation says another than the box's.
+    An ignored box counts neither for nor against a detector (COCO: `iscrowd`); with label None, for every class.
+    Truncation and occlusion are VisDrone's grades: 0 none, 1 partial, 2 heavy. The area, px^2, is that by which COCO's
+    evaluation classifies the object's size, if its annotation gives another than the box's.
     """
 
     label: int | None
@@ -41,7 +41,7 @@ class Frame:
 
 
 def are_fractions(boxes: Iterable[Box]) -> bool:
-    """Return whether boxes are fractions of their images: none exceeds 1, and that is not by chance."""
+    """Return whether boxes are fractions of their images: none exceeds 1, and there are enough to exclude chance."""
     found = False
     for box in boxes:
         if max(abs(box.x), abs(box.y), box.x + box.width, box.y + box.height) > 1.01:

@@ -18,11 +18,11 @@ from rdrkd.spec.splitting import Split
 def sources(folder: Path, faults: Faults, split: Split | None) -> tuple[tuple[str, ...], Iterator[Source]]:
     """Return the class names, in the order of their ids in the first split's file, and the splits.
 
-    What is wrong with single images and annotations goes to `faults`.
+    Faults of single images and annotations are added to `faults`.
 
     Raises:
-        DatasetError: train or val is missing, a split is there twice, a file is no COCO JSON, or the categories are not
-            the same in all.
+        DatasetError: train or val is missing, a split is repeated, a file is not COCO JSON, or the categories differ
+            between files.
     """
     images = images_in(folder)
     jsons = list(filter(coco.is_coco, json_files(folder)))
@@ -56,7 +56,7 @@ def _told(
 
 
 def _files(folder: Path, jsons: Sequence[Path], split: Split | None, split_at: SplitAt) -> dict[str | None, Path]:
-    """Find the file of each split. COCO's own archives hold captions and keypoints, too: `instances` are the boxes."""
+    """Find the file of each split; of COCO's own archives, `instances`, not captions or keypoints."""
     by_split: dict[str | None, list[Path]] = defaultdict(list)
     for file in jsons:
         by_split[split_at(file)].append(file)
@@ -70,7 +70,7 @@ def _files(folder: Path, jsons: Sequence[Path], split: Split | None, split_at: S
 
 
 def _refuse_unread(folder: Path, there: Collection[str | None], split_at: SplitAt) -> None:
-    """Raise `DatasetError` over a file that was meant as a split's COCO JSON, where no other is."""
+    """Raise `DatasetError` for a faulty file that seems meant as the COCO JSON of a split that has no other."""
     for file in json_files(folder):
         of = split_at(file)
         if of in ("train", "val") and of not in there and coco.resembles_coco(file):
@@ -110,11 +110,11 @@ def _frames(
 
 
 def _rank(split: str | None, json: Path, split_at: SplitAt) -> Rank:
-    """Rank candidates by the folders that agree, then images of the split, then those beside the JSON."""
+    """Rank candidates by the number of matching folders, then images of the split, then those beside the JSON."""
 
     def rank(image: Path, shared: int) -> tuple[int, ...] | None:
         of = split_at(image.parent)
-        # Another split's image of the same name is meant only by a name that says so: `train/a.png` in val.json.
+        # Another split's image of the same name matches only with an explicit folder: `train/a.png` in val.json.
         if split is not None and of not in (None, split) and split_of(_end(image, shared)) != of:
             return None
         return (shared, int(of == split), int(image.parent == json.parent))
@@ -123,5 +123,5 @@ def _rank(split: str | None, json: Path, split_at: SplitAt) -> Rank:
 
 
 def _end(image: Path, shared: int) -> PurePath:
-    """Return the last folders of an image's path, of which a name gives as many as it shares parts."""
+    """Return the end of an image's path that a name with `shared` parts matches."""
     return PurePath(*image.parts[len(image.parts) - shared : -1])

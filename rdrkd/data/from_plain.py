@@ -1,4 +1,4 @@
-"""YOLO labels of an upload that nothing divides into splits: lists of images, written as its owner says."""
+"""YOLO labels of an upload without splits: write lists of images as its owner divides it."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ _MOST_BYTES = 1 << 20
 
 
 def divide(folder: Path, split: Split) -> None:
-    """Write a data YAML with a list of the images of each split; images and labels stay where they are.
+    """Write a data YAML with a list of the images of each split; do not move images and labels.
 
-    The images are those of `train`, where the data YAML has no `val`, or else all that are there.
+    The images are those of `train` if the data YAML has no `val`, else all images of the upload.
 
     Raises:
-        DatasetError: there are no class names, or the upload has a split of its own.
+        DatasetError: there are no class names, or the upload already has splits.
     """
     names, splits, old = _found(folder, split)
     pool = sorted(splits.pop("train", None) or _labelled(folder))
@@ -40,7 +40,7 @@ def divide(folder: Path, split: Split) -> None:
 
 
 def list_what_is_left(folder: Path, dataset: Dataset) -> None:
-    """Write the lists of a dataset anew where they name images that have been removed."""
+    """Rewrite the lists of a dataset that name removed images."""
     left = {of: tuple(image for image in images if image.is_file()) for of, images in dataset.splits.items()}
     if left == dataset.splits:
         return
@@ -64,7 +64,7 @@ def _write_lists(root: Path, names: Sequence[str], splits: Mapping[str, Sequence
 
 
 def _found(folder: Path, split: Split) -> tuple[Sequence[str], dict[str, tuple[Path, ...]], Sequence[Path]]:
-    """Return the class names, the splits that are there, and the files that a new data YAML replaces."""
+    """Return the class names, the existing splits, and the files that a new data YAML replaces."""
     there = [file for file in yamls(folder) if is_visible(file, folder)]
     whole = [file for file in there if is_data_yaml(file)]
     for file in whole[:1]:
@@ -85,7 +85,7 @@ def _found(folder: Path, split: Split) -> tuple[Sequence[str], dict[str, tuple[P
 
 
 def _labelled(folder: Path) -> list[Path]:
-    """Return all images; where none has a label file, `check` says so."""
+    """Return all images; `check` reports if none has a label file."""
     images = images_in(folder)
     inside = [image for image in images if "images" in image.relative_to(folder).parts]
     return inside or images
@@ -98,4 +98,4 @@ def _lines(file: Path) -> tuple[str, ...]:
         lines = text_of(file).rstrip().splitlines()
     except UnicodeDecodeError as error:
         raise DatasetError(f"{file.name}: expected class names in UTF-8 or UTF-16, got: {error}") from error
-    return checked_names(lines, file.name)  # an empty line within would shift the numbers of the classes after it
+    return checked_names(lines, file.name)  # an empty line would shift the numbers of the following classes

@@ -12,10 +12,10 @@ from rdrkd.spec.splitting import Split
 
 
 def sources(folder: Path, faults: Faults, split: Split | None) -> tuple[tuple[str, ...], Iterator[Source]]:
-    """Return the class names, and the splits; what is wrong with single images and lines goes to `faults`.
+    """Return the class names and the splits; add faults of single images and lines to `faults`.
 
     Raises:
-        DatasetError: train or val is missing, or a split is there twice.
+        DatasetError: train or val is missing, or a split is repeated.
     """
     pairs = list(visdrone_folders(folder))
     split_at = splits_in(folder, [place for pair in pairs for place in pair], split is not None)

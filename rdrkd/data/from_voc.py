@@ -21,12 +21,12 @@ from rdrkd.errors import DatasetError, Problem
 from rdrkd.file_signatures import head_of, placeholder
 from rdrkd.spec.splitting import Split, needed
 
-Pair = tuple[Path, Annotation]  # an image and what is said of it
+Pair = tuple[Path, Annotation]  # an image and its annotation
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """How corners and names are read, of the whole upload alike."""
+    """How to read corners and names, the same in the whole upload."""
 
     folder: Path
     labels: Mapping[str, int]
@@ -34,10 +34,10 @@ class _Reading:
 
 
 def sources(folder: Path, faults: Faults, split: Split | None) -> tuple[tuple[str, ...], Iterator[Source]]:
-    """Return the class names, sorted, and the splits; what is wrong with single images and objects goes to `faults`.
+    """Return the sorted class names and the splits; add faults of single images and objects to `faults`.
 
     Raises:
-        DatasetError: nothing divides the images, or a list of a split is at fault.
+        DatasetError: there are no splits, or a split's list is faulty.
     """
     pairs = list(_pairs(folder, faults))
     if not pairs:
@@ -61,7 +61,7 @@ def sources(folder: Path, faults: Faults, split: Split | None) -> tuple[tuple[st
 
 
 def _pairs(folder: Path, faults: Faults) -> Iterator[Pair]:
-    """Yield each image with its annotation: the one of its stem, in a folder alike, else the one that names it."""
+    """Yield each image with its annotation: that with its stem in the matching folder, else the one that names it."""
     images = images_in(folder)
     files = xml_files(folder)
     annotations = list(filter(voc.is_voc, files))
@@ -98,7 +98,7 @@ def _pairs(folder: Path, faults: Faults) -> Iterator[Pair]:
 
 
 def _divided(folder: Path, pairs: Sequence[Pair], split: Split | None, faults: Faults) -> dict[str, list[Pair]]:
-    """Return the pairs of each split: by VOC's lists, by the names of folders, or as the owner says."""
+    """Return the pairs of each split: from VOC's lists, from folder names, or as the owner divides them."""
     images = [image for image, _ in pairs]
     lists = read_lists(folder, images, faults)
     by_folder = splits_in(folder, [image.parent for image in images], split is not None)
@@ -147,12 +147,12 @@ def _frames(pairs: Sequence[Pair], reading: _Reading, faults: Faults) -> Iterato
 
 
 def _box(marked: Marked, reading: _Reading) -> Box | None:
-    """Return an object's box: VOC counts px from 1 and includes the last one, other tools give edges from 0."""
+    """Return an object's box: VOC counts px from 1, including the last one; other tools write edges from 0."""
     left, top, right, bottom = marked.corners
     if right < left or bottom < top:
         return None
     first = 0 if reading.from_zero else 1
-    label = reading.labels.get(marked.name)  # None of what is to be ignored for every class
+    label = reading.labels.get(marked.name)  # None: ignored for every class
     ignored = marked.difficult or label is None
     return Box(label, left - first, top - first, right - left + first, bottom - top + first, ignored)
 

@@ -1,9 +1,9 @@
-"""Which class names mark what is to be ignored: VisDrone's, in whatever layout they come."""
+"""The class names of ignored objects: VisDrone's, in any layout."""
 
 from collections.abc import Iterable
 
 _REGIONS = frozenset({"ignored regions", "ignored region", "ignore regions", "ignored"})  # VisDrone's category 0
-_OTHERS = frozenset({"others", "other"})  # VisDrone's category 11, ignored where the rest are VisDrone's
+_OTHERS = frozenset({"others", "other"})  # VisDrone's category 11, ignored only among VisDrone's classes
 _VISDRONE = frozenset({"pedestrian", "people", "tricycle", "awning tricycle"})
 
 

@@ -1,4 +1,4 @@
-"""Text files that list the images of a split, one a line, as CVAT and Ultralytics write them."""
+"""Text files that list the images of a split, one per line, as CVAT and Ultralytics write them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ _MOST_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class Listed:
-    """The images that a list names, in its order; `shortened` says that only the ends of its paths are here."""
+    """The images of a list, in its order; `shortened` tells that only the ends of its paths exist here."""
 
     images: list[Path]
     shortened: bool
 
 
 def read_list(file: Path, root: Path, within: Path | None) -> Listed | str:
-    """Return the images that a list names, or what is wrong with it.
+    """Return the images of a list, or a description of its fault.
 
-    Paths start from the root or from the list's folder. Where they do not, they are another machine's, and begin with a
-    part that is not here, the same in all of them: CVAT writes `data/images/...` of an archive that holds `images/...`.
+    Paths start from the root or from the list's folder. Otherwise they come from another machine, with a common prefix
+    that does not exist here: CVAT writes `data/images/...` for an archive that holds `images/...`.
 
     Args:
         file: the list.
-        root: the folder that a data YAML calls its path.
-        within: for an upload, the folder that nothing may leave.
+        root: the `path` of the data YAML.
+        within: for an upload, the folder that paths must not leave.
     """
     if file.stat().st_size > _MOST_BYTES:
         return f"expected a list of at most {_MOST_BYTES} bytes at {file.name!r}, got more"
@@ -50,7 +50,7 @@ def read_list(file: Path, root: Path, within: Path | None) -> Listed | str:
 
 
 def _beginnings(line: str, file: Path, root: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """Yield where the paths of a list may start, and the parts that they begin with and that are not here."""
+    """Yield the possible start folders of a list's paths, with the prefix to remove from the paths."""
     yield from ((start, ()) for start in dict.fromkeys((root, file.parent)))
     parts = parts_of(line)
     yield from ((root, parts[:number]) for number in range(1, len(parts)))
@@ -59,7 +59,7 @@ def _beginnings(line: str, file: Path, root: Path) -> Iterator[tuple[Path, tuple
 def _images(
     lines: Sequence[str], start: Path, dropped: tuple[str, ...], within: Path | None, disk: OnDisk
 ) -> list[Path]:
-    """Return the images that the lines name, up to the first that names none."""
+    """Return the images that the lines name, up to the first line that names none."""
     found = []
     for line in lines:
         parts = parts_of(line)

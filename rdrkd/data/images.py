@@ -1,4 +1,4 @@
-"""Which image files are read, and a full decode of one, as a check."""
+"""The supported image files, and a full decode of one as a check."""
 
 import warnings
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ from rdrkd import suffixes
 from rdrkd.data.jpeg_damage import damage
 from rdrkd.file_signatures import head_of, placeholder
 
-# Pillow's decoders for these suffixes; JPEG includes MPO, a JPEG with a preview inside, as many drone cameras write.
+# Pillow's decoders for these suffixes; JPEG includes MPO, a JPEG with an embedded preview, common on drone cameras.
 FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 _JPEGS = ("JPEG", "MPO")
 MAX_PIXELS = 120_000_000  # the largest drone cameras take 100 megapixels
 MIN_SIDE = 10  # Ultralytics drops anything smaller
-Image.init()  # registers all decoders; by itself Pillow does so piece by piece, as it meets files
+Image.init()  # registers all decoders; else Pillow does so on demand
 _FLOATS = "a TIFF that Pillow cannot read, such as one of 64-bit or several floating-point channels"
-_UNREAD = (  # offset, mark and name of images that are recognised, but not read
+_UNREAD = (  # offset, signature and name of recognised, but unsupported images
     (0, b"II*\0", _FLOATS), (0, b"MM\0*", _FLOATS), (0, b"II+\0", _FLOATS), (0, b"MM\0+", _FLOATS),
     (0, b"GIF8", "a GIF"), (0, b"%PDF", "a PDF"), (0, b"\x93NUMPY", "a NumPy array"),
     (4, b"jP  \r\n", "a JPEG 2000 image"), (0, b"\xff\x4f\xff\x51", "a JPEG 2000 image"),
@@ -28,11 +28,11 @@ _TURNED = {5, 6, 7, 8}  # EXIF orientations that swap width and height on screen
 
 
 class ImageFault(Exception):
-    """The file is no image that can be trained on; the message says why."""
+    """The file is not an image that can be trained on; the message tells why."""
 
 
 def is_image(path: Path) -> bool:
-    """Return whether the name is an image's.
+    """Return whether a name is that of an image.
 
     >>> is_image(Path("a/b.JPG")), is_image(Path("a/._b.jpg"))
     (True, False)
@@ -41,7 +41,7 @@ def is_image(path: Path) -> bool:
 
 
 def decode(path: Path) -> tuple[int, int]:
-    """Decode an image from its first to its last pixel and give (width, height) in px as its EXIF orientation shows it.
+    """Decode an image completely and return (width, height) in px after applying its EXIF orientation.
 
     Raises:
         ImageFault: the file cannot be trained on.
@@ -50,10 +50,10 @@ def decode(path: Path) -> tuple[int, int]:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Return the same (width, height) by the image's header alone.
+    """Return the same (width, height) from the image's header only.
 
     Raises:
-        ImageFault: the header says that the file cannot be trained on.
+        ImageFault: the header shows that the file cannot be trained on.
     """
     return _open(path, pixels=False)
 
@@ -67,7 +67,7 @@ def open_image(path: Path) -> Image.Image:
     """
     try:
         return Image.open(path, formats=FORMATS)
-    except ImportError as error:  # once imported, Ultralytics has Pillow look for a decoder that is not installed
+    except ImportError as error:  # once imported, Ultralytics makes Pillow look for a decoder that is not installed
         raise UnidentifiedImageError(f"cannot identify image file {path.name!r}") from error
 
 
@@ -75,12 +75,12 @@ def _open(path: Path, pixels: bool) -> tuple[int, int]:
     try:
         with open_image(path) as image:
             width, height = image.size
-            _check_size(width, height)  # before the pixels are unpacked
+            _check_size(width, height)  # before decoding the pixels
             if pixels:
                 image.load()
                 if image.format in _JPEGS and (found := damage(path.read_bytes())) is not None:
                     raise ImageFault(f"expected a whole image, got a damaged JPEG: {found}")
-            # Pillow turns a TIFF as it opens it, every other format only when asked.
+            # Pillow applies the orientation of a TIFF on opening, that of other formats only on request.
             turned = image.format != "TIFF" and _orientation(image) in _TURNED
     except (ImageFault, MemoryError):
         raise
@@ -88,14 +88,14 @@ def _open(path: Path, pixels: bool) -> tuple[int, int]:
         raise ImageFault(f"expected at most {MAX_PIXELS} pixels, got more") from error
     except UnidentifiedImageError as error:
         raise ImageFault(f"expected a whole image ({', '.join(FORMATS)}), got {_content(path)}") from error
-    except Exception as error:  # decoders that are fed garbage raise whatever they like
+    except Exception as error:  # decoders can raise anything on invalid data
         got = f"one that cannot be decoded: {error}"
         raise ImageFault(f"expected a whole image ({', '.join(FORMATS)}), got {got}") from error
     return (height, width) if turned else (width, height)
 
 
 def without_xmp(image: Image.Image) -> Image.Image:
-    """Return an image, loaded, without the orientation of its XMP, which Pillow heeds and OpenCV does not."""
+    """Load an image without the orientation in its XMP, which Pillow applies and OpenCV does not."""
     image.load()
     for key in ("xmp", "XML:com.adobe.xmp"):
         image.info.pop(key, None)
@@ -103,14 +103,14 @@ def without_xmp(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int | None:
-    image.getexif()  # a PNG may have its EXIF behind its pixels
+    image.getexif()  # a PNG may have its EXIF after its pixels
     exif = Image.Exif()
     exif.load(image.info.get("exif") or b"")
     return exif.get(ExifTags.Base.Orientation)
 
 
 def _content(path: Path) -> str:
-    """Return what a file is that no decoder knows."""
+    """Describe a file that no decoder recognises."""
     try:
         head = head_of(path)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Inspect a dataset: an archive of strangers, or a folder of this machine's owner; the report is plain JSON values."""
+"""Inspect a dataset, an untrusted archive or a local folder; the report consists of plain JSON values."""
 
 import errno
 import tempfile
@@ -21,8 +21,8 @@ from rdrkd.suffixes import archive_suffix
 
 Report = dict[str, Any]
 Draw = Callable[[Dataset], None]
-LONGEST_WHERE, LONGEST_DETAIL = 500, 2000  # characters of a problem
-MOST_SKIPPED = 100  # kinds of entries that a report counts
+LONGEST_WHERE, LONGEST_DETAIL = 500, 2000  # characters of a problem's fields
+MOST_SKIPPED = 100  # kinds of skipped entries that a report counts
 
 
 def inspect_dataset(path: Path, cache: Path | None, reading: Reading, draw: Draw) -> Report:
@@ -32,7 +32,7 @@ def inspect_dataset(path: Path, cache: Path | None, reading: Reading, draw: Draw
 
 
 def _storable(value: Any) -> Any:
-    """Return JSON values whose texts every database stores: names in a dataset's files may hold half characters."""
+    """Return JSON values with text that every database can store: names in a dataset may hold lone surrogates."""
     if isinstance(value, str):
         return value.replace("\0", "\\x00").encode(errors="backslashreplace").decode()
     if isinstance(value, list):
@@ -62,14 +62,14 @@ def _inspected(path: Path, cache: Path | None, reading: Reading, draw: Draw) -> 
 
 
 def empty_report(kind: str, sha256: str | None, size: int) -> Report:
-    """Return the report on something of which nothing bad is known yet."""
+    """Return the initial report, without problems."""
     return {
         "kind": kind, "ok": True, "sha256": sha256, "size": size, "problems": [], "more_problems": 0, "warnings": [],
     }  # fmt: skip
 
 
 def refused(report: Report, problems: Sequence[Problem]) -> Report:
-    """Return the report on something that cannot be used; equal problems become one."""
+    """Return the report that refuses an upload; equal problems are merged."""
     grouped = Grouped()
     grouped.add(problems)
     listed, more = grouped.listed(MOST_PROBLEMS)
@@ -77,17 +77,17 @@ def refused(report: Report, problems: Sequence[Problem]) -> Report:
 
 
 def _listed(problem: Problem) -> dict[str, str]:
-    """Return a problem cut to a length that people read: names in an archive can have megabytes."""
+    """Return a problem truncated to a readable length: names in an archive can have megabytes."""
     return {"where": problem.where[:LONGEST_WHERE], "detail": problem.detail[:LONGEST_DETAIL]}
 
 
 def _of_archive(path: Path, cache: Path, report: Report, reading: Reading, draw: Draw) -> Report:
-    """Check an archive before its unpacked folder gets its final name, so that an unsound one leaves nothing."""
+    """Check an archive before its unpacked folder gets its final name, so that an invalid one leaves nothing."""
     results: list[Report] = []
 
     def accept(folder: Path) -> dict[str, Any]:
         form = detect(folder, reading.split)
-        report["format"] = str(form)  # also where what follows refuses it
+        report["format"] = str(form)  # known even if it is refused below
         faults = Faults(reading.lenient, reading.keep)
         settled = settle(folder, form, faults, report["sha256"], reading.split)
         results.append(_judge(report | settled.notes, settled, draw))
@@ -95,7 +95,7 @@ def _of_archive(path: Path, cache: Path, report: Report, reading: Reading, draw:
 
     try:
         unpacked = unpack(path, cache.resolve(), accept=accept, variant=reading.variant)
-        if not results:  # it lay there already
+        if not results:  # it was unpacked before
             settled = reopened(unpacked.folder, unpacked.sha256, unpacked.notes)
             results.append(_judge(report | settled.notes, settled, draw))
     except _Unsound as error:
@@ -123,7 +123,7 @@ class _Unsound(DatasetError):
 
 
 def _judge(report: Report, settled: Settled, draw: Draw) -> Report:
-    """Check a dataset and, if it is sound, draw pictures of it.
+    """Check a dataset and, if it is valid, draw pictures of it.
 
     Raises:
         _Unsound: it is not.
@@ -137,7 +137,7 @@ def _judge(report: Report, settled: Settled, draw: Draw) -> Report:
 
 
 def _describe(report: Report, settled: Settled, findings: Findings) -> Report:
-    problems, more = findings.listed(settled.came_from)  # a converted image by the place that it had in the upload
+    problems, more = findings.listed(settled.came_from)  # name a converted image by its path in the upload
     return report | {
         "ok": not problems,
         "problems": [_listed(problem) for problem in problems],

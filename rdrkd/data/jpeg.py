@@ -1,4 +1,4 @@
-"""Small copies of images for people to look at."""
+"""Small JPEG copies of images for display."""
 
 import cv2
 

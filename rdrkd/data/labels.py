@@ -1,4 +1,4 @@
-"""Which file holds an image's labels: found by the image's name, which is compared as on a Mac (NFC)."""
+"""Find the label file of an image by the image's name, compared in composed form (NFC) as on a Mac."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -13,26 +13,26 @@ class LabelFiles:
     """Finds label files.
 
     Args:
-        home: of an upload, its unpacked folder: a folder `images` above it is the service's, and leads to no labels.
+        home: for an upload, its unpacked folder: a folder `images` above it is not part of the dataset.
     """
 
     def __init__(self, home: Path | None = None) -> None:
         self._home = home
-        self._listed: dict[Path, Mapping[str, list[Path]]] = {}  # by folder, then by name as `folded` gives it
+        self._listed: dict[Path, Mapping[str, list[Path]]] = {}  # folder -> folded name -> paths
 
     def of(self, image: Path) -> Path:
-        """Return the label file of an image, or where it would be."""
+        """Return the path of an image's label file, existing or not."""
         return self.named(label_path(image, self._home), image)
 
     def named(self, place: Path, image: Path) -> Path:
-        """Return a file by its place, or the one beside it that differs only in how its name is composed."""
+        """Return a file by its path, or the one beside it whose name differs only in Unicode composition."""
         if place.is_file():
             return place
         same = [file for file in self._alike(place) if composed(file.name) == composed(place.name)]
         return next((file for file in same if not _is_of_another(file, image)), place)
 
     def misnamed(self, image: Path) -> Path | None:
-        """Return what is meant as an image's missing label file: `a.TXT`, which Windows' disks find, or `a.png.txt`."""
+        """Return a misnamed label file of an image: `a.TXT`, which Windows accepts, or `a.png.txt`."""
         place = self.of(image)
         if place.is_file():
             return None

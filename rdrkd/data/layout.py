@@ -1,4 +1,4 @@
-"""Where the parts of a dataset in YOLO layout lie: the images of each split, however its data YAML names them."""
+"""Locate the parts of a dataset in YOLO layout: the images of each split, however its data YAML names them."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from rdrkd.spec.splitting import HOW
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a dataset's parts lie: the images of each split, the COCO JSON of those that have one, and what was odd."""
+    """The parts of a dataset: the images of each split, the COCO JSON of those that have one, and oddities."""
 
     root: Path
     names: tuple[str, ...]
@@ -26,15 +26,15 @@ class Layout:
 
 
 def read_layout(file: Path, within: Path | None = None) -> Layout:
-    """Read a data YAML and find what it names.
+    """Read a data YAML and find the files that it names.
 
     Args:
         file: the YAML.
-        within: for an upload, the folder that nothing may leave; unknown keys are refused then. None for the files of
-            this machine's owner, whose paths may lead anywhere; there `download` and unknown keys are ignored.
+        within: for an upload, the folder that paths must not leave; then unknown keys are refused. None for local
+            files, whose paths may lead anywhere, and for which `download` and unknown keys are ignored.
 
     Raises:
-        DatasetError: with a problem for each field at fault.
+        DatasetError: fields are faulty; with a problem for each.
     """
     data = read_yaml(file, known_only=within is not None)
     root, notes, nowhere = _root(data.path, file, within)
@@ -52,15 +52,15 @@ def read_layout(file: Path, within: Path | None = None) -> Layout:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the images under a folder as Ultralytics finds them: through links, nothing hidden; sorted."""
+    """Return the images under a folder as Ultralytics finds them, following links, without hidden files; sorted."""
     return sorted(file for file in files_below(folder) if is_image(file))
 
 
 def _root(path: str, file: Path, within: Path | None) -> tuple[Path, list[str], list[Problem]]:
-    """Return the folder that the splits' paths start from; a note and a problem where it is not the one that is named.
+    """Return the folder that the splits' paths start from, with a note and a problem if it is not the `path` given.
 
-    A `path` of the machine on which the dataset was made leads nowhere here, and one such as `coco8` starts from where
-    Ultralytics keeps its downloads: then the YAML's own folder counts, if the splits are there.
+    A `path` of another machine does not exist here, and one such as `coco8` is relative to Ultralytics' downloads: then
+    the YAML's own folder is used, if it contains the splits.
     """
     root = (file.parent / path).resolve()
     if root.is_dir() and is_inside(root, within):
@@ -75,13 +75,13 @@ def _root(path: str, file: Path, within: Path | None) -> tuple[Path, list[str], 
 
 @dataclass
 class _Found:
-    """What the entries of a split lead to.
+    """The result of resolving the entries of a split.
 
     Attributes:
-        images: in the order of the entries, each once.
-        faults: what is wrong with entries.
-        notes: what was passed over.
-        shortened: an entry that leads to another place than it names, because it is another machine's; else "".
+        images: distinct images, in the order of the entries.
+        faults: faults of entries.
+        notes: tolerated oddities.
+        shortened: an entry with a path of another machine, of which only the end was found; else "".
     """
 
     images: dict[Path, None] = field(default_factory=dict)
@@ -91,16 +91,16 @@ class _Found:
 
 
 def _split_images(split: str, places: Sequence[str], root: Path, within: Path | None) -> _Found:
-    """Return a split's images, what is wrong with its entries, and what was passed over."""
+    """Return a split's images, the faults of its entries, and notes."""
     found = _Found()
     for place in places:
         try:
             fault = _images_at(place, root, within, found)
-        except OSError as error:  # a path longer than this disk takes
+        except OSError as error:  # the path is too long for this file system
             found.faults.append(f"expected a folder of images, got {place[:100]!r}: {error.strerror}")
             continue
         if fault is not None and split == "test" and _is_absent(place, root, within):
-            found.notes.append(f"nothing at {place[:200]!r}; ignored")  # Roboflow names a test split that it left out
+            found.notes.append(f"nothing at {place[:200]!r}; ignored")  # Roboflow names a missing test split
         elif fault is not None:
             found.faults.append(fault)
     if (strange := next((image for image in found.images if not is_plain(str(image))), None)) is not None:
@@ -111,7 +111,7 @@ def _split_images(split: str, places: Sequence[str], root: Path, within: Path | 
 
 
 def _images_at(place: str, root: Path, within: Path | None, found: _Found) -> str | None:
-    """Add the images of a folder or list, and return what is wrong with it."""
+    """Add the images of a folder or list, and return its fault, if any."""
     if "://" in place:
         return f"expected a folder of images, got the address {place[:200]!r}"
     there, shortened = resolved(place, root, within)
@@ -140,9 +140,10 @@ def _is_absent(place: str, root: Path, within: Path | None) -> bool:
 
 
 def _mixed(found: Mapping[str, _Found]) -> Iterator[tuple[str, str]]:
-    """Yield a split and its fault where another machine's paths lead two splits to one image.
+    """Yield a split and its fault if another machine's paths lead two splits to one image.
 
-    An owner may name the same images twice; but paths whose beginning is not here may have lost what told them apart.
+    An owner may name the same images twice; but paths whose prefix does not exist here may have lost what
+    distinguished them.
     """
     for one, other in itertools.combinations(found, 2):
         place = found[other].shortened or found[one].shortened

@@ -1,4 +1,4 @@
-"""Leave out of a dataset in YOLO layout what `check` would refuse, and say so; the dataset's own files are changed."""
+"""Drop from a dataset in YOLO layout what `check` would refuse, and report it; this changes the dataset's files."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,12 +13,12 @@ from rdrkd.errors import DatasetError
 
 
 def clean(dataset: Dataset, faults: Faults) -> None:
-    """Remove images that cannot be read, or that lose a label, and annotations that fit neither.
+    """Remove images that cannot be read or that lose a label, and annotations that do not match the remaining ones.
 
-    An image whose label file cannot be read goes, too: without labels it would teach that there is nothing.
+    An image whose label file cannot be read is also removed: without labels it would teach that there is no object.
     """
     for split, images in dataset.splits.items():
-        there = tuple(image for image in images if image.is_file())  # it may have gone with an earlier split
+        there = tuple(image for image in images if image.is_file())  # it may have been removed with an earlier split
         whole = replace(dataset, splits={**dataset.splits, split: there})
         examined = [one for one in examine(whole, split) if not _removed(dataset, one, faults)]
         if split in dataset.annotations:
@@ -26,9 +26,9 @@ def clean(dataset: Dataset, faults: Faults) -> None:
 
 
 def _removed(dataset: Dataset, one: Examined, faults: Faults) -> bool:
-    """Remove an image that is at fault, or mend its labels; return whether it went."""
+    """Remove a faulty image, or correct its labels; return whether it was removed."""
     label = dataset.label(one.image)
-    whole = {where_in(dataset, label), where_in(dataset, one.image)}  # and not a line of the labels
+    whole = {where_in(dataset, label), where_in(dataset, one.image)}  # not a single line of the labels
     unreadable = [problem for problem in one.problems if problem.where in whole]
     if one.size is None or unreadable:
         faults.add("images", [one.problems[0]])
@@ -48,9 +48,9 @@ def _removed(dataset: Dataset, one: Examined, faults: Faults) -> bool:
 
 
 def _clean_annotations(dataset: Dataset, split: str, examined: Sequence[Examined], faults: Faults) -> None:
-    """Keep the entries that are sound and whose image is here; a file that cannot be read goes as a whole.
+    """Keep valid entries whose image exists; drop a file that cannot be read.
 
-    Where an image has no sound entry, its labels make one: it is evaluated all the same.
+    An image without a valid entry gets one from its labels, so that it is still evaluated.
     """
     file = dataset.annotations[split]
     where, before = where_in(dataset, file), faults.total

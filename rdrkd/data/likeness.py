@@ -1,4 +1,4 @@
-"""Images that look the same, found by a difference hash: frames of one scene in two splits spoil what is measured."""
+"""Find images that look alike by a difference hash: frames of one scene in two splits distort measurements."""
 
 import os
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from rdrkd.data.pixels import Pixels
 
 Hashes = npt.NDArray[np.uint64]  # (images, 4): 256 bits each
 _SIDE = 16
-_FAR = 13  # bits of 256 that differ in images that look alike no more
-_FLAT = 2.0  # standard deviation of grey values below which an image has no look of its own
-_ROWS = 2048  # images that are compared with all others at a time
+_FAR = 13  # differing bits of 256 from which on images do not look alike
+_FLAT = 2.0  # standard deviation of grey values below which an image is too uniform to compare
+_ROWS = 2048  # images compared with all others at a time
 
 
 def difference_hash(image: Pixels) -> Hashes | None:
-    """Return whether each of 16 x 16 cells is brighter than its left neighbour, as 4 words; None of a flat image."""
+    """Return whether each of 16 x 16 cells is brighter than its left neighbour, as 4 words; None for a flat image."""
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     small = cv2.resize(grey, (_SIDE + 1, _SIDE), interpolation=cv2.INTER_AREA).astype(np.int16)
     if small.std() < _FLAT:
@@ -30,7 +30,7 @@ def difference_hash(image: Pixels) -> Hashes | None:
 
 
 def hashes_of(dataset: Dataset, split: str) -> tuple[list[Path], Hashes]:
-    """Return the images of a split that can be read and are not flat, and their hashes."""
+    """Return the readable, non-flat images of a split, and their hashes."""
 
     def hashed(image: Path) -> Hashes | None:
         try:
@@ -47,7 +47,7 @@ def hashes_of(dataset: Dataset, split: str) -> tuple[list[Path], Hashes]:
 
 
 def alike(images: Sequence[Path], codes: Hashes, others: Sequence[Path], of_others: Hashes) -> list[tuple[Path, Path]]:
-    """Return each image that looks like one of the others, with the one that it resembles most."""
+    """Return each image that looks like one of the others, with the most similar one."""
     pairs = []
     for start in range(0, len(codes) if len(of_others) else 0, _ROWS):
         rows = codes[start : start + _ROWS]

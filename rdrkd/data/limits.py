@@ -1,4 +1,4 @@
-"""What an archive may hold: its size, and the names of its entries."""
+"""The limits of an archive: its size, and the names of its entries."""
 
 import re
 from collections import Counter
@@ -13,23 +13,23 @@ from rdrkd.suffixes import NESTED
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may hold at most; bytes are those after unpacking."""
+    """Limits of an archive's content; bytes are counted after unpacking."""
 
     entries: int = 200_000
     total_bytes: int = 32 << 30
     file_bytes: int = 512 << 20
     ratio: float = 100.0  # unpacked / packed bytes, of each file and of the whole archive
-    ratio_floor: int = 4 << 20  # below this many unpacked bytes the ratio says nothing
+    ratio_floor: int = 4 << 20  # unpacked bytes below which the ratio is not checked
     depth: int = 8  # path components
     path_bytes: int = 400
     problems: int = 100
     room: Callable[[int], None] = field(default=lambda size: None, compare=False, repr=False)  # called before a write
 
     def guard(self, where: str, unpacked: int, packed: int, most: int) -> None:
-        """Refuse what has unpacked to more than `most` bytes, or to too many times what it was packed in.
+        """Refuse content that unpacks to more than `most` bytes, or to too many times its packed size.
 
         Raises:
-            DatasetError: so it is.
+            DatasetError: a limit is exceeded.
         """
         if unpacked > most:
             detail = f"expected at most {most} bytes unpacked, got more"
@@ -40,18 +40,18 @@ class Limits:
         raise DatasetError(f"{where}: {detail}", [Problem(where, detail)])
 
     def guard_number(self, entries: int) -> None:
-        """Refuse more entries than there may be.
+        """Refuse too many entries.
 
         Raises:
-            DatasetError: so it is.
+            DatasetError: there are more than the limit.
         """
         if entries > self.entries:
             raise DatasetError(f"expected at most {self.entries} archive entries, got {entries}")
 
 
 def name_fault(name: str, limits: Limits) -> str | None:
-    """Return what is wrong with an entry's name, `/` between its parts."""
-    if len(name) > limits.path_bytes:  # first: the rest looks at each character, and a header can hold megabytes
+    """Return the fault of an entry's name, with `/` between its parts, or None."""
+    if len(name) > limits.path_bytes:  # first: the other checks visit each character, and a header can hold megabytes
         return f"expected a path of at most {limits.path_bytes} bytes"
     parts = name.removesuffix("/").split("/")
     if "\\" in name or re.match(r"[A-Za-z]:", name):
@@ -72,19 +72,19 @@ def name_fault(name: str, limits: Limits) -> str | None:
 
 
 def skipped_as(name: str) -> str:
-    """Return the name under which a skipped entry is counted: its suffix, or its name."""
+    """Return the key under which a skipped entry is counted: its suffix, or its name."""
     path = PurePosixPath(name)
     return path.suffix.lower() or path.name
 
 
 def duplicates(names: Iterable[str]) -> list[Problem]:
-    """Refuse two entries whose names are the same on some disk: one that ignores case, or composes them (Mac)."""
+    """Return a problem for each name that is repeated on a file system that ignores case or composes names (Mac)."""
     counted = Counter(folded(name.rstrip("/")) for name in names)
     return [Problem(ascii(name), f"expected each name once, got it {n} times") for name, n in counted.items() if n > 1]
 
 
 def refuse(problems: list[Problem], limits: Limits) -> None:
-    """Refuse an archive for its entries.
+    """Refuse an archive with faulty entries.
 
     Raises:
         DatasetError: there are problems.

@@ -1,8 +1,8 @@
-"""The images and labels that Ultralytics trains on and validates: exactly those that a check has seen.
+"""The images and labels with which Ultralytics trains and validates: exactly those that were checked.
 
-Ultralytics' dataset looks for images by itself, reads labels by its own rules and drops, without a word, what it does
-not like; it mends JPEGs in place and leaves caches beside the images. This one lists, labels and decodes through
-`rdrkd.data.yolo` and `rdrkd.data.pixels`, as the check does, and writes nothing outside the run's own folder.
+Ultralytics' dataset searches for images itself, reads labels by its own rules and silently drops invalid ones; it
+repairs JPEGs in place and writes caches beside the images. This one lists, labels and decodes through
+`rdrkd.data.yolo` and `rdrkd.data.pixels`, as the check does, and writes only to the run's own folder.
 """
 
 import math
@@ -22,21 +22,21 @@ from rdrkd.data.images import ImageFault, size_of
 from rdrkd.errors import DatasetError, Problem
 from rdrkd.ultralytics_adapter import YOLODataset
 
-_DECODED = "decoded"  # folder of a run in which `cache: disk` keeps what it has decoded
+_DECODED = "decoded"  # folder of a run for the decoded images of `cache: disk`
 _THREADS = 4
 
 Loaded = tuple[pixels.Pixels, tuple[int, int], tuple[int, int]]  # image, (height, width) of the file, and as loaded
 
 
 class LoadedDataset(YOLODataset):
-    """A `YOLODataset` for detection that reads what `Dataset.write_yaml` has written, through the project's readers."""
+    """A `YOLODataset` for detection that reads the output of `Dataset.write_yaml` with the project's readers."""
 
     cache: str | None
-    _label_of: dict[str, str]  # by image; "" where there is none
+    _label_of: dict[str, str]  # image -> label file; "" if there is none
     _decoded_bytes: int  # of all images
 
     def get_img_files(self, img_path: str) -> list[str]:
-        """Return the images that the list names, or the first of them where a fraction is asked for."""
+        """Return the images of the list, or the first of them if a fraction is requested."""
         files = _lines(Path(img_path))
         self._label_of = dict(zip(files, _lines(labels_of(Path(img_path))), strict=True))
         count = self.fraction if isinstance(self.fraction, int) else max(1, round(len(files) * self.fraction))
@@ -46,17 +46,17 @@ class LoadedDataset(YOLODataset):
         """Return each image's size and labels.
 
         Raises:
-            DatasetError: an image or label file is no longer what the check has seen.
+            DatasetError:  an image or label file has changed since the check.
         """
         with ThreadPoolExecutor(_THREADS) as pool:
             labels = list(pool.map(self._labels_of, self.im_files))
-        # Where batches are rectangular, Ultralytics takes the sizes from the labels before it asks for the disk.
+        # With rectangular batches, Ultralytics takes the sizes from the labels before it checks the disk.
         self._decoded_bytes = sum(3 * height * width for height, width in (label["shape"] for label in labels))
         return labels
 
     @property
     def npy_files(self) -> list[Path]:
-        """Return where `cache: disk` keeps the decoded images: in the run's folder, never beside the images."""
+        """Return the paths of decoded images for `cache: disk`: in the run's folder, never beside the images."""
         return self._npy_files
 
     @npy_files.setter
@@ -65,12 +65,12 @@ class LoadedDataset(YOLODataset):
         self._npy_files = [folder / f"{index}.npy" for index in range(len(beside))]
 
     def load_image(self, i: int, rect_mode: bool = True, resize_short: bool = False) -> Loaded:
-        """Return an image at the size of the network's input, from memory where it is there already.
+        """Return an image at the size of the network's input, from memory if cached.
 
         Args:
             i: its index.
-            rect_mode: keep its proportions; otherwise it is stretched to a square.
-            resize_short: with its proportions kept, the short side gets the input's size, and not the long one.
+            rect_mode: keep its proportions; otherwise stretch it to a square.
+            resize_short: with kept proportions, scale the short side, not the long one, to the input's size.
         """
         if self.ims[i] is not None:
             return self.ims[i], self.im_hw0[i], self.im_hw[i]
@@ -84,14 +84,14 @@ class LoadedDataset(YOLODataset):
         return image, (height, width), image.shape[:2]
 
     def cache_images_to_disk(self, i: int) -> None:
-        """Keep a decoded image in the run's folder."""
+        """Store a decoded image in the run's folder."""
         file = self.npy_files[i]
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             np.save(file, self.pixels(i), allow_pickle=False)
 
     def check_cache_disk(self, safety_margin: float = 0.1) -> bool:
-        """Return whether the run's disk has room for all images decoded; without it they are decoded each time."""
+        """Return whether the run's disk has space for all decoded images; otherwise they are decoded each time."""
         if self._decoded_bytes * (1 + safety_margin) < shutil.disk_usage(Path(self.data["yaml_file"]).parent).free:
             return True
         self.cache = None
@@ -103,7 +103,7 @@ class LoadedDataset(YOLODataset):
             width, height = size_of(image)
         except ImageFault as fault:
             raise _changed(image, str(fault)) from fault
-        classes = sys.maxsize if self.single_cls else len(self.data["names"])  # Ultralytics makes them all class 0
+        classes = sys.maxsize if self.single_cls else len(self.data["names"])  # Ultralytics sets all classes to 0
         label = self._label_of[file]
         if label and not Path(label).is_file():
             raise _changed(image, f"expected its label file {Path(label).name}, got nothing there")
@@ -129,10 +129,10 @@ class LoadedDataset(YOLODataset):
         return self.pixels(i)
 
     def pixels(self, i: int) -> pixels.Pixels:
-        """Return an image as the file has it.
+        """Return an image at its original size.
 
         Raises:
-            DatasetError: it is no longer what the check has seen.
+            DatasetError: the file has changed since the check.
         """
         scaling = self.data.get(SCALING)
         try:
@@ -155,7 +155,7 @@ class LoadedDataset(YOLODataset):
         return min(math.ceil(height * ratio), side), min(math.ceil(width * ratio), side)
 
     def _remember(self, i: int, image: npt.NDArray[np.uint8], size: tuple[int, int]) -> None:
-        """Keep the newest images in memory: mosaic draws its others from them."""
+        """Keep the newest images in memory, as mosaic combines them with others."""
         self.ims[i], self.im_hw0[i], self.im_hw[i] = image, size, image.shape[:2]
         self.buffer.append(i)
         if 1 < len(self.buffer) >= self.max_buffer_length:
@@ -170,15 +170,15 @@ def loaded(
 
     Args:
         args: Ultralytics' arguments.
-        images: the list of the split's images that `Dataset.write_yaml` has written.
+        images: the list of the split's images, as written by `Dataset.write_yaml`.
         batch: images per step.
         data: the parsed data YAML.
         mode: `train` augments the images; `val` does not.
         rect: batches keep the proportions of their images.
-        stride: the network's largest, px.
+        stride: the network's largest stride, px.
 
     Raises:
-        DatasetError: an image or label file is no longer what the check has seen.
+        DatasetError:  an image or label file has changed since the check.
     """
     training = mode == "train"
     return LoadedDataset(

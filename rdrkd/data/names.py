@@ -1,4 +1,4 @@
-"""One way to match the file names of annotations with the images that are there: composed, by the longest path."""
+"""Match the file names in annotations with existing images: composed (NFC), by the longest path."""
 
 import itertools
 import os
@@ -13,13 +13,13 @@ Rank = Callable[[Path, int], tuple[int, ...] | None]
 
 
 class ImageNames:
-    """Images by the ends of their paths; a Mac's decomposed names and Windows' separators are the same names.
+    """Images by the ends of their paths; decomposed names (Mac) and Windows' separators are normalised.
 
     Args:
         images: their paths.
         root: the folder from which a match's folders are counted.
-        rank: given an image and how many last parts it shares with a name, return what decides between candidates, the
-            larger the better, or None to rule the image out; by default the number of shared parts.
+        rank: given an image and the number of last parts that it shares with a name, return its rank among candidates
+            (larger is better), or None to exclude it; by default the number of shared parts.
         suffixes: whether names end with the suffix of their image.
     """
 
@@ -38,13 +38,13 @@ class ImageNames:
         return bool(wanted) and wanted[-1] in self._by_name
 
     def match(self, names: Sequence[str]) -> list[Path | str]:
-        """Return, for each name, the image that it means, or why it means none; no image is given twice.
+        """Return, for each name, its image, or why it has none; no image is returned twice.
 
         Args:
-            names: as annotations write them: with any number of folders, or none.
+            names: as in annotations, with any number of folders.
         """
         wanted = [_key_of(name) for name in names]
-        # Once a name occurs in two folders, the last part alone says nothing: another camera's frame has it, too.
+        # If a name occurs in two folders, its last part alone is ambiguous: another camera's frame may have it.
         strict = self._repeated or len({parts[-1:] for parts in wanted}) < len(set(wanted))
         found = [self._best(parts, strict) for parts in wanted]
         claims: dict[Path, list[tuple[tuple[int, ...], int]]] = defaultdict(list)
@@ -63,7 +63,7 @@ class ImageNames:
         return matched
 
     def _are_rivals(self, images: Sequence[tuple[Key, Path]]) -> bool:
-        """Return whether more than one of the images of a name could be meant by it."""
+        """Return whether a name is ambiguous among its images."""
         return len(images) > 1 and sum(self._rank(image, 1) is not None for _, image in images) > 1
 
     def _best(self, wanted: Key, strict: bool) -> tuple[tuple[int, ...], Path] | str:
@@ -84,17 +84,17 @@ class ImageNames:
 
 
 def image_names(images: Sequence[Path]) -> ImageNames:
-    """Return what finds the images of one split: folders count from the deepest one that holds all of them."""
+    """Return a matcher of one split's images; folders count from the deepest one that holds all of them."""
     return ImageNames(images, Path(os.path.commonpath([image.parent for image in images])))
 
 
 def relative_names(images: Sequence[Path], folder: Path) -> list[str]:
-    """Return images by the paths that they have in a folder."""
+    """Return the paths of images relative to a folder."""
     return [image.relative_to(folder).as_posix() for image in images]
 
 
 def key(path: PurePath) -> Key:
-    """Return a path's parts, composed (NFC), without those that lead nowhere.
+    """Return a path's parts, composed (NFC), without redundant ones.
 
     >>> key(PurePosixPath("./a/cafe\u0301.png")) == ("a", "caf\u00e9.png")
     True
@@ -103,14 +103,14 @@ def key(path: PurePath) -> Key:
 
 
 def composed(text: str) -> str:
-    """Return a name in the one Unicode form (NFC) in which names are compared."""
+    """Return a name in the Unicode form in which names are compared (NFC)."""
     return unicodedata.normalize("NFC", text)
 
 
 def folded(text: str) -> str:
-    """Return a name as disks that ignore case compare it (Windows, Mac): composed, letter by letter.
+    """Return a name as case-insensitive file systems (Windows, Mac) compare it: composed, letter by letter.
 
-    Unlike `str.casefold`, this keeps apart what those disks keep apart.
+    Unlike `str.casefold`, this distinguishes what those file systems distinguish.
 
     >>> folded("Cafe\u0301.JPG") == folded("caf\u00e9.jpg"), folded("stra\u00dfe") == folded("strasse")
     (True, False)
@@ -129,7 +129,7 @@ def shared_end(one: Sequence[str], other: Sequence[str]) -> int:
 
 
 def _folded(character: str) -> str:
-    """Return a letter's one other form; those that have several letters are what disks do not know."""
+    """Return a letter's case-folded form if that is one letter; file systems do not apply longer ones."""
     return next((form for form in (character.casefold(), character.lower()) if len(form) == 1), character)
 
 

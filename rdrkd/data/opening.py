@@ -1,4 +1,4 @@
-"""Open a dataset, wherever and in whatever layout it is."""
+"""Open a dataset, local or uploaded, in any known layout."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,21 +20,21 @@ def open_dataset(
     limits: Limits | None = None,
     reading: Reading | None = None,
 ) -> Dataset:
-    """Open a dataset; an archive is unpacked under `cache/<sha256>/` once, however often and by however many.
+    """Open a dataset; unpack an archive once under `cache/<sha256>/`, which any number of processes share.
 
-    What an archive holds in another layout (`rdrkd.data.formats`) is converted there.
+    An archive in another layout (`rdrkd.data.formats`) is converted there.
 
-    The labels and pixels are not looked at: `rdrkd.data.check` does that.
+    Labels and pixels are not checked: see `rdrkd.data.check`.
 
     Args:
-        path: a folder or a data YAML of this machine's owner, or a stranger's archive.
-        cache: the folder of unpacked archives; made when one is opened.
-        limits: what an archive may hold.
-        reading: how its owner wants an archive to be read.
+        path: a local folder or data YAML, or an untrusted archive.
+        cache: the folder of unpacked archives; created when needed.
+        limits: the limits of an archive.
+        reading: how to read an archive, as its owner chose.
 
     Raises:
-        DatasetError: it is no dataset in a known layout, or the archive is refused.
-        DiskFullError: no room to unpack it.
+        DatasetError: it is not a dataset in a known layout, or the archive is refused.
+        DiskFullError: no space to unpack it.
     """
     reading = reading or AS_IT_IS
     if not path.exists():

@@ -1,7 +1,7 @@
-"""The one reader of pixels: what checks, training, evaluation, calibration and pictures see is what this returns.
+"""The only reader of pixels, for checks, training, evaluation, calibration and pictures alike.
 
-OpenCV decodes, as it does for plain Ultralytics; what it cannot decode and Pillow can (TIFF with Zstandard, say) Pillow
-does. Deeper images than 8 bits a channel, such as thermal cameras write, are scaled by one range for a whole dataset.
+OpenCV decodes, as in plain Ultralytics, and Pillow what OpenCV cannot (such as TIFF with Zstandard). Images with more
+than 8 bits per channel, as from thermal cameras, are scaled by one range for the whole dataset.
 """
 
 import struct
@@ -18,12 +18,12 @@ from rdrkd.data.images import ImageFault, open_image, size_of, without_xmp
 
 Pixels = npt.NDArray[np.uint8]
 LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.5  # of the values of a dataset's deep images
-_SAMPLE = 4096  # values of an image that its dataset's range is measured on
+_SAMPLE = 4096  # values sampled per image to measure a dataset's range
 _PNG, _TIFF = b"\x89PNG\r\n\x1a\n", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_BITS, _FORMAT, _NO_DATA = 258, 339, 42113  # TIFF's tags BitsPerSample and SampleFormat, and GDAL's for what is missing
+_BITS, _FORMAT, _NO_DATA = 258, 339, 42113  # TIFF's tags BitsPerSample and SampleFormat, and GDAL's NODATA
 _SIGNED = {2, 3}  # sample formats: signed integers, floating point
-_MISSING = (-9999.0, -32768.0)  # by convention, where the tag is missing as well
-_LARGEST = 1e30  # of a measurement: beyond it are marks, such as the largest number of 32 bits
+_MISSING = (-9999.0, -32768.0)  # by convention, even without the tag
+_LARGEST = 1e30  # larger values are markers, such as the largest 32-bit float
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # Pillow tries what it cannot decode
@@ -31,13 +31,13 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # Pillow trie
 
 @dataclass(frozen=True)
 class Scaling:
-    """How values of deep images become 8 bits: `low` and below 0, `high` and above 255, linear between."""
+    """The linear scaling of deep images to 8 bits: `low` and below become 0, `high` and above 255."""
 
     low: float
     high: float
 
     def apply(self, values: npt.NDArray[np.generic]) -> Pixels:
-        """Return values as 8 bits; what is no number becomes 0."""
+        """Return values scaled to 8 bits; NaN becomes 0."""
         shares = (values.astype(np.float64) - self.low) / (self.high - self.low)
         return np.rint(255 * np.clip(np.nan_to_num(shares, nan=0.0), 0, 1)).astype(np.uint8)
 
@@ -47,7 +47,7 @@ def read(path: Path, scaling: Scaling | None = None) -> Pixels:
 
     Args:
         path: the file.
-        scaling: of the dataset that the image belongs to; without one, a deep image is refused.
+        scaling: the scaling of the image's dataset; without one, a deep image is refused.
 
     Raises:
         ImageFault: it cannot be decoded, or it is deep and there is no scaling.
@@ -61,7 +61,7 @@ def read(path: Path, scaling: Scaling | None = None) -> Pixels:
 
 
 def is_deep(path: Path) -> bool:
-    """Return whether an image's header declares values beyond 0 to 255; False for what is no image."""
+    """Return whether an image's header declares values beyond 0 to 255; False for a file that is not an image."""
     try:
         with path.open("rb") as stream:
             head = stream.read(32)
@@ -79,10 +79,10 @@ def is_deep(path: Path) -> bool:
 
 
 def scaling_of(images: Sequence[Path]) -> Scaling | None:
-    """Return the range by which the deep ones of a dataset's images are scaled; None where there are none.
+    """Return the range by which a dataset's deep images are scaled; None if there are none.
 
-    It spans the percentiles 0.5 to 99.5 of a sample of each image's values, the same on every machine. Marks of missing
-    values are left out: they would leave a few grey levels for all others.
+    It spans the percentiles 0.5 to 99.5 of a sample of each image's values, the same on every machine. Markers of
+    missing values are excluded, as they would leave only a few grey levels for all others.
     """
     samples = []
     for path in images:
@@ -91,7 +91,7 @@ def scaling_of(images: Sequence[Path]) -> Scaling | None:
         try:
             values = _values(path)
         except ImageFault:
-            continue  # the check names it
+            continue  # the check reports it
         if values.dtype != np.uint8:
             flat = values.reshape(-1)
             samples.append(_measured(flat[:: max(1, flat.size // _SAMPLE)].astype(np.float64), path))
@@ -105,7 +105,7 @@ def scaling_of(images: Sequence[Path]) -> Scaling | None:
 
 
 def _measured(values: npt.NDArray[np.float64], path: Path) -> npt.NDArray[np.float64]:
-    """Return those of an image's values that are no marks of missing ones."""
+    """Return an image's values without markers of missing ones."""
     with np.errstate(invalid="ignore"):
         sound = np.isfinite(values) & (np.abs(values) < _LARGEST)
     for mark in (*_MISSING, *_declared_missing(path)):
@@ -122,10 +122,10 @@ def _declared_missing(path: Path) -> tuple[float, ...]:
 
 
 def _values(path: Path) -> npt.NDArray[np.generic]:
-    """Return an image's values, upright, as (H, W, 3) in blue, green, red, of the depth that the file has.
+    """Return an image's values, upright, as (H, W, 3) in blue, green, red, at the file's bit depth.
 
     Raises:
-        ImageFault: it cannot be decoded, or with another size than its header says.
+        ImageFault: it cannot be decoded, or decodes to another size than its header declares.
     """
     width, height = size_of(path)
     try:
@@ -134,7 +134,7 @@ def _values(path: Path) -> npt.NDArray[np.generic]:
             values = _by_pillow(path)
     except MemoryError:
         raise
-    except Exception as error:  # decoders that are fed garbage raise whatever they like
+    except Exception as error:  # decoders can raise anything on invalid data
         raise ImageFault(f"expected an image that can be decoded, got: {str(error)[:200]}") from error
     if values.shape[:2] != (height, width):
         came = f"{values.shape[1]}x{values.shape[0]}"

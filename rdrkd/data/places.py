@@ -1,4 +1,4 @@
-"""Paths that a data YAML or a list names: this machine's, another's, or Windows'."""
+"""Paths in a data YAML or a list: of this machine, of another one, or of Windows."""
 
 import os
 from collections.abc import Mapping
@@ -8,13 +8,13 @@ from rdrkd.data.names import composed
 
 
 class OnDisk:
-    """Finds paths whose names are composed in another way on disk (Mac) than they are written; remembers folders."""
+    """Finds paths whose names have another Unicode composition on disk (Mac); caches folder listings."""
 
     def __init__(self) -> None:
-        self._listed: dict[Path, Mapping[str, str]] = {}  # by folder: its names, by their composed form
+        self._listed: dict[Path, Mapping[str, str]] = {}  # folder -> composed name -> name on disk
 
     def find(self, path: Path) -> Path:
-        """Return the path as the disk has it, or as it is where nothing there has its name."""
+        """Return the path as on disk; unchanged if nothing there has its name."""
         if str(path).isascii() or path.exists():
             return path
         folder = self.find(path.parent)
@@ -24,12 +24,12 @@ class OnDisk:
 
 
 def resolved(place: str, root: Path, within: Path | None) -> tuple[Path, bool]:
-    """Resolve a path of a data YAML, and return whether only its end is here, as of another machine's path.
+    """Resolve a path in a data YAML, and return whether only its end exists here, as for another machine's path.
 
     Args:
-        place: as it is written.
-        root: the folder that it starts from.
-        within: for an upload, the folder that nothing may leave.
+        place: the path as written.
+        root: the folder that it is relative to.
+        within: for an upload, the folder that paths must not leave.
     """
     if "\\" in place and not PureWindowsPath(place).drive and not (root / place).exists():
         place = place.replace("\\", "/")  # written on Windows
@@ -48,23 +48,23 @@ def resolved(place: str, root: Path, within: Path | None) -> tuple[Path, bool]:
 def settled(path: Path, within: Path | None) -> Path:
     """Return a path without `..`.
 
-    An archive holds no links. Those of an owner's folder are kept: labels are found by the path before a link.
+    Archives hold no links. Links in a local folder are not resolved, as labels are found by the unresolved path.
     """
     return path.resolve() if within is not None else Path(os.path.normpath(path))
 
 
 def is_inside(path: Path, within: Path | None) -> bool:
-    """Return whether a path stays in the folder that nothing may leave."""
+    """Return whether a path stays within a folder; True without one."""
     return within is None or path.is_relative_to(within.resolve())
 
 
 def is_foreign(path: str) -> bool:
-    """Return whether a path is absolute, here or on Windows, or leads to where Ultralytics keeps its downloads."""
+    """Return whether a path is absolute, here or on Windows, or relative to Ultralytics' downloads."""
     return PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute() or path.startswith("../datasets")
 
 
 def parts_of(place: str) -> tuple[str, ...]:
-    r"""Return the parts of a path of any machine.
+    r"""Return the parts of a path from any operating system.
 
     >>> parts_of("./a/b.png"), parts_of("a\\b.png"), parts_of("/a/b.png")
     (('a', 'b.png'), ('a', 'b.png'), ('/', 'a', 'b.png'))

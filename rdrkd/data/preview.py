@@ -1,4 +1,4 @@
-"""A picture of a dataset: a few of its images with their boxes, for people to see at a glance whether they fit."""
+"""A preview of a dataset: a few images with their boxes, to see at a glance whether they fit."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ COLUMNS, MOST = 3, 6  # images
 _SIDE = 480  # px of the longer side of a drawn image
 _GAP, _LINE = 8, 16  # px
 _QUALITY = 85  # of the JPEG
-_CANDIDATES = 200  # images that are looked at for boxes
+_CANDIDATES = 200  # images searched for boxes
 _COLOURS = (
     "#ff4040", "#20a0ff", "#ffdc20", "#60ff60", "#ff60ff", "#40ffff", "#ff9020", "#a080ff", "#b0e060", "#ffb0c0",
 )  # fmt: skip
@@ -23,10 +23,10 @@ _IGNORED = "#c0c0c0"
 
 
 def draw(dataset: Dataset, target: Path) -> Path:
-    """Write a JPEG of up to MOST images, spread over the splits, with boxes by class; what is ignored is crossed out.
+    """Write a JPEG of up to MOST images, spread over the splits, with boxes by class; cross out ignored boxes.
 
     Args:
-        dataset: a sound one.
+        dataset: a valid dataset.
         target: the file.
     """
     share = -(-MOST // len(dataset.splits))
@@ -37,17 +37,17 @@ def draw(dataset: Dataset, target: Path) -> Path:
     ][:MOST]
     sheet = _sheet(cells)
     _legend(sheet, dataset.names)
-    sheet.save(target, "JPEG", quality=_QUALITY, subsampling=0)  # lines of a pixel keep their colours
+    sheet.save(target, "JPEG", quality=_QUALITY, subsampling=0)  # keeps the colours of thin lines
     return target
 
 
 def colour_of(label: int) -> str:
-    """Return the colour of a class; after the last it begins anew."""
+    """Return the colour of a class; colours repeat."""
     return _COLOURS[label % len(_COLOURS)]
 
 
 def _chosen(dataset: Dataset, split: str, number: int) -> list[tuple[Path, Frame]]:
-    """Choose images of a split, spread over it; those with boxes first."""
+    """Choose images spread over a split, those with boxes first."""
     images = dataset.images(split)
     looked_at = images[:: max(1, len(images) // _CANDIDATES)][:_CANDIDATES]
     ignored = ignored_of(dataset, split)
@@ -72,14 +72,14 @@ def ignored_of(dataset: Dataset, split: str) -> dict[Path, tuple[Box, ...]]:
 
 
 def frame_of(dataset: Dataset, image: Path, ignored: Sequence[Box]) -> Frame:
-    """Return an image's size and boxes, with the ignored ones."""
+    """Return an image's size and boxes, including the ignored ones."""
     width, height = size_of(image)
     labelled = yolo.read(dataset.label(image), image.name, width, height, len(dataset.names))
     return Frame(image.name, width, height, (*labelled.boxes, *ignored))
 
 
 def _cell(title: str, image: Pixels, frame: Frame) -> Image.Image:
-    """Draw an image with its boxes under its title."""
+    """Draw an image with its boxes below its title."""
     shown = Image.fromarray(image[..., ::-1])
     factor = _SIDE / max(frame.width, frame.height)
     shown = shown.resize((max(1, round(frame.width * factor)), max(1, round(frame.height * factor))))
@@ -111,7 +111,7 @@ def _sheet(cells: Sequence[Image.Image]) -> Image.Image:
 
 
 def _legend(sheet: Image.Image, names: Sequence[str]) -> None:
-    """Write the classes in their colours, as far as the first line holds them."""
+    """Write the classes in their colours, as many as fit on a line."""
     canvas, left = ImageDraw.Draw(sheet), float(_GAP)
     for label, name in enumerate(names):
         text = _printable(name)
@@ -129,5 +129,5 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _printable(text: str) -> str:
-    """Shorten a text to what the built-in font can draw."""
+    """Reduce a text to characters that the built-in font can draw."""
     return text[:60].encode("latin-1", "replace").decode("latin-1")

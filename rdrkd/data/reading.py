@@ -1,21 +1,21 @@
-"""How an archive is read, as its owner says: what every look at it, and every run on it, must do alike."""
+"""How to read an archive, as its owner chose: the same in its check and in every run."""
 
 import hashlib
 from dataclasses import dataclass
 
 from rdrkd.spec.splitting import Split
 
-LENIENT = ".lenient"  # what tells the unpacked folder of a lenient look from that of a strict one
+LENIENT = ".lenient"  # suffix of the unpacked folder in lenient mode
 
 
 @dataclass(frozen=True)
 class Reading:
-    """An owner's words on an archive.
+    """An owner's options for reading an archive.
 
     Attributes:
-        lenient: leave out what is at fault, instead of refusing the whole.
-        keep: of a lenient look, keep an image that loses one of its boxes.
-        split: how to divide a dataset that comes without a split.
+        lenient: leave out faulty items instead of refusing the dataset.
+        keep: in lenient mode, keep an image that loses one of its boxes.
+        split: how to divide a dataset without splits.
     """
 
     lenient: bool = False
@@ -24,7 +24,7 @@ class Reading:
 
     @property
     def variant(self) -> str:
-        """Return the end of the name of the unpacked folder: other words, another folder.
+        """Return the suffix of the unpacked folder's name, which depends on the options.
 
         >>> Reading().variant, Reading(lenient=True, keep=True).variant
         ('', '.lenient.keep')

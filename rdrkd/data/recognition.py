@@ -1,4 +1,4 @@
-"""What an upload is that is in none of the known layouts: other tools' exports, by what their files hold."""
+"""Recognise uploads in unsupported layouts, such as other tools' exports, by the content of their files."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -9,21 +9,21 @@ from rdrkd.data.text_files import first_line
 from rdrkd.file_signatures import head_of
 from rdrkd.spec.splitting import HOW
 
-CLASSES = "classes.txt"  # class names by line, as Label Studio and labelImg write them
-_LOOKED_AT = 50  # files of a kind
+CLASSES = "classes.txt"  # class names, one per line, as Label Studio and labelImg write them
+_LOOKED_AT = 50  # files examined per kind
 _NUMBER = r"[+-]?\d*\.?\d+([eE][+-]?\d+)?"
 _EXPORT = "export it as COCO JSON, or as YOLO with a data.yaml"
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """A layout that is not read.
+    """An unsupported layout.
 
     Attributes:
-        suffix: of the files by which it is known.
-        holds: whether the beginning of such a file is of this kind.
+        suffix: suffix of its characteristic files.
+        holds: whether a file with this suffix is of this kind, by its beginning.
         called: its name.
-        remedy: what to do.
+        remedy: advice to the owner.
     """
 
     suffix: str
@@ -33,10 +33,10 @@ class _Kind:
 
 
 def recognise(files: Sequence[Path], folder: Path) -> str | None:
-    """Return which other export an upload is, and what makes it a dataset.
+    """Describe an upload in an unsupported layout, with advice; None if it is not recognised.
 
     Args:
-        files: of the upload, without hidden ones.
+        files: the visible files of the upload.
         folder: the unpacked upload.
     """
     if darknet := _darknet(files, folder):
@@ -61,7 +61,7 @@ def recognise(files: Sequence[Path], folder: Path) -> str | None:
 
 
 def class_lists(files: Sequence[Path]) -> list[Path]:
-    """Return those of an upload's files that list class names and have YOLO labels beside them."""
+    """Return the upload's lists of class names that have YOLO labels beside them."""
     found = [file for file in files if file.name == CLASSES]
     return [p for p in found if (p.parent / "labels").is_dir() or any(p.parent.glob("*.txt"))]
 

@@ -1,4 +1,4 @@
-"""Unpack a tar, plain or gzipped, in one pass: every byte that leaves the decompressor is counted, headers' too."""
+"""Unpack a tar, plain or gzipped, in one pass, counting every decompressed byte, including headers."""
 
 import gzip
 import tarfile
@@ -19,7 +19,7 @@ _MARK, _MARK_AT = b"ustar", 257
 
 
 class _Counted:
-    """A stream that refuses to give more than an archive of its size may unpack to; it remembers how it ended."""
+    """A stream that refuses to decompress more than an archive of its size may unpack to; it keeps its last block."""
 
     def __init__(self, stream: IO[bytes], packed_bytes: int, limits: Limits) -> None:
         self._stream, self._packed, self._limits = stream, packed_bytes, limits
@@ -36,15 +36,15 @@ class _Counted:
 
 
 def is_tar(head: bytes) -> bool:
-    """Return whether a file that begins so is a tar, plain or gzipped; a plain one older than POSIX has no mark."""
+    """Return whether a file with this beginning is a tar, plain or gzipped; plain pre-POSIX tars have no signature."""
     return head.startswith(_GZIP) or head[_MARK_AT : _MARK_AT + len(_MARK)] == _MARK
 
 
 def extract(archive: Path, folder: Path, limits: Limits) -> Counter[str]:
-    """Unpack a tar into an empty folder; give the entries that are not needed, by suffix.
+    """Unpack a tar into an empty folder; return the number of skipped entries by suffix.
 
     Raises:
-        DatasetError: it is refused; what has been written is the caller's to remove.
+        DatasetError: it is refused; the caller must remove what has been written.
     """
     with archive.open("rb") as file, _readable():
         zipped = file.read(2) == _GZIP
@@ -59,7 +59,7 @@ def extract(archive: Path, folder: Path, limits: Limits) -> Counter[str]:
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """Turn what tarfile and gzip raise over damaged bytes into a DatasetError."""
+    """Turn errors of tarfile and gzip about damaged bytes into a DatasetError."""
     try:
         yield
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, OverflowError, ValueError) as error:
@@ -67,13 +67,13 @@ def _readable() -> Iterator[None]:
 
 
 def _extract(opened: tarfile.TarFile, folder: Path, limits: Limits, packed_bytes: int) -> Counter[str]:
-    """Unpack what is needed; once an entry is at fault, nothing more is written and the others are looked at only."""
+    """Unpack the needed entries; after the first faulty entry, only check the others."""
     names: list[str] = []
     problems: list[Problem] = []
     skipped = Counter[str]()
     for member in opened:
         name = member.name.removeprefix("./")  # as `tar -C folder .` writes it
-        # Before the next header is looked for: tarfile would read on to where it should be, also beyond the end.
+        # Before tarfile reads the next header: it would skip to its position, even beyond the end.
         limits.guard(ascii(name[: limits.path_bytes]), member.size, packed_bytes, limits.total_bytes)
         if name == "." and member.isdir():
             continue
@@ -101,7 +101,7 @@ def _fault(member: tarfile.TarInfo, name: str, limits: Limits) -> str | None:
 
 
 def _write(opened: tarfile.TarFile, member: tarfile.TarInfo, target: Path, limits: Limits) -> None:
-    limits.guard(member.name, member.size, member.size, limits.file_bytes)  # a tar holds exactly what it says
+    limits.guard(member.name, member.size, member.size, limits.file_bytes)  # in a tar, the declared size is exact
     source = opened.extractfile(member)
     assert source is not None, "a regular file has content"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ def _write(opened: tarfile.TarFile, member: tarfile.TarInfo, target: Path, limit
 
 
 def _to_its_end(counted: _Counted) -> None:
-    """Read what follows the last entry: zeros, and of a gzip its checksum. An archive that was cut short has neither.
+    """Read the end of the archive: zeros, and a gzip's checksum. A truncated archive has neither.
 
     Raises:
         DatasetError: something else follows, or nothing.

@@ -1,4 +1,4 @@
-"""Text as people's tools write it: UTF-8, or UTF-16 with its mark, as Notepad and PowerShell on Windows do."""
+"""Text files in UTF-8, or in UTF-16 with a byte order mark, as Notepad and PowerShell write."""
 
 import codecs
 from pathlib import Path
@@ -16,7 +16,7 @@ def text_of(file: Path) -> str:
 
 
 def first_line(file: Path) -> str:
-    """Return the beginning of the first line, of any bytes."""
+    """Return the beginning of the first line, whatever the encoding."""
     with file.open(encoding=_encoding(file), errors="replace") as stream:
         return stream.readline(_LONGEST).strip()
 

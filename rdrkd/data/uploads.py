@@ -1,4 +1,4 @@
-"""An unpacked upload of any known layout becomes a dataset in YOLO layout, the same on every machine."""
+"""Convert an unpacked upload in any known layout to a dataset in YOLO layout, identically on every machine."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,13 +18,13 @@ _CONVERTED = {Format.COCO: from_coco, Format.VISDRONE: from_visdrone, Format.VOC
 
 @dataclass(frozen=True)
 class Settled:
-    """An upload as a dataset.
+    """An upload converted to a dataset.
 
     Attributes:
-        dataset: what a run reads.
-        notes: as JSON values, `format`, of a lenient look `dropped` (see `Faults.notes`), and `divide` where the owner
-            has divided it.
-        came_from: of a converted one, the place that an image had, by its new one; both relative.
+        dataset: the dataset that a run reads.
+        notes: JSON values: `format`, in lenient mode `dropped` (see `Faults.notes`), and `divide` if the owner has
+            divided it.
+        came_from: if converted, new path of an image -> its path in the upload; both relative.
     """
 
     dataset: Dataset
@@ -33,14 +33,14 @@ class Settled:
 
 
 def settle(folder: Path, form: Format, faults: Faults, sha256: str = "", split: Split | None = None) -> Settled:
-    """Make an unpacked upload a dataset, in its place.
+    """Convert an unpacked upload to a dataset, in place.
 
     Args:
         folder: the unpacked upload.
-        form: its layout, as `detect` says.
-        faults: strict or lenient; a strict look refuses only what it cannot convert here, the rest is `check`'s.
-        sha256: of the archive, for the dataset that is given.
-        split: how to divide an upload that has no split.
+        form: its layout, as returned by `detect`.
+        faults: strict or lenient; in strict mode only what cannot be converted is refused here, the rest by `check`.
+        sha256: hash of the archive, for the returned dataset.
+        split: how to divide an upload without splits.
 
     Raises:
         DatasetError: it is refused.
@@ -48,7 +48,7 @@ def settle(folder: Path, form: Format, faults: Faults, sha256: str = "", split: 
     try:
         return _settle(folder, form, faults, sha256, split)
     except DatasetError as error:
-        # What was left out until nothing remained is the reason, and not what remained.
+        # If nothing remained, the dropped items are the reason.
         problems = [*(error.problems or [Problem("dataset", str(error))]), *faults.dropped]
         raise DatasetError(str(error), problems if faults.dropped else error.problems) from error
 
@@ -69,7 +69,7 @@ def _settle(folder: Path, form: Format, faults: Faults, sha256: str, split: Spli
     if faults.lenient:
         lenient.clean(replace(dataset, scaling=scaling), faults)
         from_plain.list_what_is_left(folder, dataset)
-        dataset = uploaded_dataset(folder, sha256)  # an annotation file may have gone, or a split's last image
+        dataset = uploaded_dataset(folder, sha256)  # an annotation file or a split's last image may have been dropped
     notes: dict[str, Any] = {"format": str(form), "warnings": faults.warnings}
     if faults.lenient:
         notes["dropped"] = faults.notes()
@@ -81,10 +81,10 @@ def _settle(folder: Path, form: Format, faults: Faults, sha256: str, split: Spli
 
 
 def reopened(folder: Path, sha256: str, notes: dict[str, Any]) -> Settled:
-    """Open what has been settled before.
+    """Open an upload that was converted before.
 
     Raises:
-        DatasetError: it is no dataset any more.
+        DatasetError: it is no longer a valid dataset.
     """
     scaling = Scaling(*notes["scaling"]) if "scaling" in notes else None
     dataset = _noted(uploaded_dataset(folder, sha256, scaling), notes)
@@ -92,7 +92,7 @@ def reopened(folder: Path, sha256: str, notes: dict[str, Any]) -> Settled:
 
 
 def _noted(dataset: Dataset, notes: dict[str, Any]) -> Dataset:
-    """Return the dataset with what its conversion has changed, for the warnings of its check."""
+    """Return the dataset with notes on its conversion's changes, for the warnings of its check."""
     changed = list(notes.get("warnings", []))
     if counts := notes.get("dropped", {}).get("counts"):
         shown = ", ".join(f"{number} {kind}" for kind, number in sorted(counts.items()))

@@ -1,6 +1,6 @@
 """VisDrone-DET annotations: a text file per image, `x,y,width,height,score,category,truncation,occlusion` in px.
 
-Score 0 says "ignore"; category 0 is an ignored region, 1 to 10 are the classes, 11 is "others", which is not evaluated.
+Score 0 means "ignore"; category 0 is an ignored region, 1 to 10 are the classes, 11 is "others", not evaluated.
 (Zhu et al., "Detection and Tracking Meet Drones Challenge", TPAMI 2021.)
 
     python -m rdrkd.data.visdrone OUT --train VisDrone2019-DET-train --val VisDrone2019-DET-val
@@ -38,17 +38,17 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,9}(\.0{0,9})?")
 
 @dataclass(frozen=True)
 class Source:
-    """One split as VisDrone hands it out: a folder of images and one of annotations of the same names."""
+    """One split in VisDrone's layout: a folder of images and one of annotations with the same names."""
 
     images: Path
     annotations: Path
 
 
 def parse_line(line: str) -> Box | None:
-    """Read one line; None for a box without any size, of which the real annotations hold a few.
+    """Parse one line; None for a box without size, of which the real annotations contain a few.
 
     Raises:
-        ValueError: the line is no annotation.
+        ValueError: the line is not an annotation.
 
     >>> parse_line("684,8,273,116,0,0,0,0").ignored, parse_line("406,119,265,70,1,4,0,1").label
     (True, 3)
@@ -69,7 +69,7 @@ def read(file: Path, image: str, width: int, height: int) -> Frame:
     """Read the annotations of one image of width x height px.
 
     Raises:
-        DatasetError: with a problem for each line at fault.
+        DatasetError: lines are faulty; with a problem for each.
     """
     boxes, problems, _ = parse(file, file.name)
     if problems:
@@ -78,16 +78,16 @@ def read(file: Path, image: str, width: int, height: int) -> Frame:
 
 
 def parse(file: Path, where: str) -> tuple[list[tuple[int, Box]], list[Problem], int]:
-    """Read a file's boxes, each with its line's number, as far as it goes.
+    """Read a file's valid boxes, each with its line number.
 
-    Returns also a problem for each line at fault, and the number of boxes without any size, which are left out.
+    Also return a problem for each faulty line, and the number of boxes without size, which are left out.
 
     Args:
         file: the annotations of one image.
-        where: what problems call the file.
+        where: the file's name in problems.
 
     Raises:
-        DatasetError: it is no text, or too much of it.
+        DatasetError: it is not text, or too large.
     """
     if (size := file.stat().st_size) > yolo.MOST_LABEL_BYTES:
         raise DatasetError(f"expected at most {yolo.MOST_LABEL_BYTES} bytes, got {size}")
@@ -121,7 +121,7 @@ def to_text(frame: Frame) -> str:
 
 
 def frames_in(folder: Path, images: Path, annotations: Path, faults: Faults) -> Iterator[tuple[Path, Frame]]:
-    """Yield the images of a folder with their annotations, which have the same path in the other folder."""
+    """Yield the images of a folder with their annotations, which have the same relative path in the other folder."""
     files, read, flat = LabelFiles(), set(), Counter[str]()
     for image in images_in(images):
         where = image.relative_to(folder).as_posix()
@@ -145,9 +145,9 @@ def frames_in(folder: Path, images: Path, annotations: Path, faults: Faults) -> 
 def _frame(
     file: Path, where: str, image: str, size: tuple[int, int], faults: Faults, flat: Counter[str]
 ) -> tuple[Frame | None, bool]:
-    """Return an image's annotations, px, and whether none is at fault; None of a file that cannot be read at all.
+    """Return an image's annotations, px, and whether all are valid; None for a file that cannot be read.
 
-    Boxes without any size are left out and counted, by file.
+    Boxes without size are left out and counted by file.
     """
     try:
         numbered, problems, without_size = parse(file, where)
@@ -167,20 +167,20 @@ def _frame(
 
 
 def convert(sources: Mapping[str, Source], out: Path) -> Path:
-    """Turn VisDrone folders into a dataset in YOLO layout; nothing of it stays if one annotation is at fault.
+    """Convert VisDrone folders to a dataset in YOLO layout; a faulty annotation leaves nothing behind.
 
-    Ignored regions and "others" are left out of the labels and become, in `annotations/<split>.json`, crowds of every
-    class, so that the evaluation counts no detection there.
+    Ignored regions and "others" are left out of the labels and become crowds of every class in
+    `annotations/<split>.json`, so that the evaluation ignores detections there.
 
     Args:
         sources: by split (train, val, test).
-        out: the folder to make; it must not exist.
+        out: the folder to create; it must not exist.
 
     Returns:
         The path of the data YAML.
 
     Raises:
-        DatasetError: `out` exists, or images or annotations are missing or at fault.
+        DatasetError: `out` exists, or images or annotations are missing or faulty.
     """
     if out.exists():
         raise DatasetError(f"expected a new folder to write to, got {out}, which exists")
@@ -205,10 +205,10 @@ def convert(sources: Mapping[str, Source], out: Path) -> Path:
 
 
 def _decoded(frames: Iterator[tuple[Path, Frame]], folder: Path) -> Iterator[tuple[Path, Frame]]:
-    """Yield images that can be decoded to their last pixel, with their frames.
+    """Decode all images completely; yield them with their frames.
 
     Raises:
-        DatasetError: one cannot.
+        DatasetError: an image cannot be decoded.
     """
     for image, frame in frames:
         try:

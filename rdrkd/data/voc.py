@@ -1,4 +1,4 @@
-"""Pascal VOC: an XML file for each image, whose objects have a name and the corners of a box in px."""
+"""Pascal VOC: an XML file per image, with a name and the corners of a box in px for each object."""
 
 import math
 import re
@@ -21,10 +21,10 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 @dataclass(frozen=True)
 class Marked:
-    """An object as it is written: corners as they came, px.
+    """An object as written, with its original corners, px.
 
     Attributes:
-        polygon: the box is that of its polygon, for the object has no `bndbox`.
+        polygon: the box is that of its polygon, because the object has no `bndbox`.
     """
 
     where: str
@@ -36,37 +36,37 @@ class Marked:
 
 @dataclass(frozen=True)
 class Annotation:
-    """What an XML file says of its image."""
+    """The content of an XML file."""
 
     file: Path
-    filename: str  # as it calls the image; "" where it does not
-    size: tuple[int, int] | None  # width and height, px; None where it says none
+    filename: str  # the image's name; "" if missing
+    size: tuple[int, int] | None  # width and height, px; None if missing
     objects: tuple[Marked, ...]
     problems: tuple[Problem, ...]
 
     @property
     def from_zero(self) -> bool:
-        """Return whether a corner shows that coordinates begin at 0: VOC's own are whole px that begin at 1."""
+        """Return whether a corner shows that coordinates begin at 0: VOC's own are integers that begin at 1."""
         return any(value < 1 or not value.is_integer() for marked in self.objects for value in marked.corners)
 
 
 def is_voc(file: Path) -> bool:
-    """Return whether an XML file is an annotation of an image, by its beginning."""
+    """Return whether an XML file is an image's annotation, by its beginning."""
     with file.open("rb") as stream:
-        head = stream.read(4096).replace(b"\0", b"")  # of UTF-16 what UTF-8 would be, but for its mark
+        head = stream.read(4096).replace(b"\0", b"")  # turns UTF-16 into ASCII, except for its mark
     head = head.removeprefix(b"\xef\xbb\xbf").removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff").lstrip()
     return head.startswith(b"<") and re.search(rb"<annotation[\s>]", head) is not None
 
 
 def read(file: Path, where: str) -> Annotation:
-    """Read an annotation; what is wrong with single objects are its problems.
+    """Read an annotation; faults of single objects are its problems.
 
     Args:
         file: the XML.
-        where: what problems call it.
+        where: its name in problems.
 
     Raises:
-        DatasetError: it is no XML, declares entities, or is no annotation.
+        DatasetError: it is not XML, declares entities, or is not an annotation.
     """
     if (size := file.stat().st_size) > yolo.MOST_LABEL_BYTES:
         raise DatasetError(f"expected at most {yolo.MOST_LABEL_BYTES} bytes, got {size}")
@@ -129,7 +129,7 @@ def _size(root: Element) -> tuple[int, int] | None:
         width, height = _number(element, "width"), _number(element, "height")
     except ValueError:
         return None
-    return (int(width), int(height)) if width > 0 and height > 0 else None  # some tools write 0 for "not known"
+    return (int(width), int(height)) if width > 0 and height > 0 else None  # some tools write 0 for an unknown size
 
 
 def _number(element: Element, tag: str) -> float:

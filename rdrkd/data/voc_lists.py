@@ -11,17 +11,17 @@ from rdrkd.data.names import NO_IMAGE, ImageNames
 from rdrkd.data.text_files import text_of
 from rdrkd.errors import DatasetError, Problem
 
-_BOTH = "trainval"  # VOC's own word for the images of train and val together
+_BOTH = "trainval"  # VOC's name for train and val together
 
 
 def read_lists(folder: Path, images: Sequence[Path], faults: Faults) -> dict[Path, str]:
-    """Return the split of each image that a list names; nothing where there are no lists.
+    """Return the split of each listed image; empty without lists.
 
-    Entries name images by the longest path, with or without their suffix. Without a list of `train`, the images of
-    `trainval` that no list of `val` names are its images.
+    Entries match images by the longest path, with or without suffix. Without a list of `train`, its images are those of
+    `trainval` that no list of `val` contains.
 
     Raises:
-        DatasetError: there are two lists of a split, one is no text, or an image is in the lists of two.
+        DatasetError: a split has two lists, a list is not text, or an image is in the lists of two splits.
     """
     files = _files(folder)
     if not files:
@@ -44,7 +44,7 @@ def read_lists(folder: Path, images: Sequence[Path], faults: Faults) -> dict[Pat
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Return the list of each split; those in `Main` are of boxes, others of segments or layouts."""
+    """Return the list of each split, preferably from `Main`: other folders list segmentations or layouts."""
     by_split: dict[str, list[Path]] = defaultdict(list)
     for file in sorted(folder.rglob("*")):
         word = file.stem.lower()
@@ -63,7 +63,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _listed(file: Path, folder: Path, names: ImageNames, faults: Faults) -> list[Path]:
-    """Return the images that a list names; entries that name none are counted, ambiguous ones are faults."""
+    """Return the images of a list; count entries without an image, and report ambiguous ones as faults."""
     where = _name(folder, file)
     try:
         text = text_of(file)
@@ -83,7 +83,7 @@ def _listed(file: Path, folder: Path, names: ImageNames, faults: Faults) -> list
 
 
 def _entry(line: str, names: ImageNames) -> str:
-    """Return the name of an image that a line holds, without its suffix and the flag of a class (`-1`, `0`, `1`)."""
+    """Return the image name in a line, without its suffix and the class flag (`-1`, `0`, `1`)."""
     plain = re.sub(r"\s+(-1|0|1)$", "", line)
     forms = (line, _without_suffix(line), plain, _without_suffix(plain))
     return next((form for form in forms if names.knows(form)), line)

@@ -1,4 +1,4 @@
-"""Which image a Pascal VOC annotation is of: that of its stem in the folder most alike, else the one that it names."""
+"""Match a Pascal VOC annotation with its image: by stem in the most similar folder, else by the name that it gives."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -11,8 +11,8 @@ from rdrkd.data.voc import Annotation
 class Matching:
     """Finds the images of annotations.
 
-    Where a stem occurs in two folders, an annotation belongs to an image whose folders are the same, but for one that
-    holds only annotations and one that holds none (`Annotations/cam1` and `JPEGImages/cam1`).
+    If a stem occurs in two folders, an annotation belongs to the image with the same folders, apart from one that holds
+    only annotations and one that holds none (`Annotations/cam1` and `JPEGImages/cam1`).
     """
 
     def __init__(self, images: Sequence[Path], annotations: Sequence[Path], folder: Path) -> None:
@@ -26,7 +26,7 @@ class Matching:
         self._of_annotations = {file.parent for file in annotations}
 
     def image_of(self, annotation: Annotation) -> Path | str:
-        """Return the image that an annotation is of, or why there is none."""
+        """Return the image of an annotation, or why there is none."""
         place = _place(annotation.file, self._folder)
         alike = self._by_stem.get(place[-1], [])
         ranked = [(self._likeness(image, annotation.file), image) for image in alike if self._fits(image, annotation)]

@@ -16,11 +16,11 @@ _TOLERANCE = 0.01  # Ultralytics accepts this much beyond the image's edges
 
 
 def label_path(image: Path, home: Path | None = None) -> Path:
-    """Return the label file of an image: the last folder `images` becomes `labels`, as Ultralytics does it.
+    """Return the label file of an image: the last folder `images` is replaced by `labels`, as in Ultralytics.
 
     Args:
         image: the image.
-        home: a folder above which no folder named `images` counts.
+        home: a folder above which folders named `images` are not replaced.
 
     >>> label_path(Path("/d/images/train/a.b.jpg")).as_posix()
     '/d/labels/train/a.b.txt'
@@ -31,14 +31,14 @@ def label_path(image: Path, home: Path | None = None) -> Path:
 
 
 def parse_line(line: str, classes: int) -> Row:
-    """Read one line.
+    """Parse one line.
 
     Args:
-        line: `class x y width height`, or `class x1 y1 x2 y2 x3 y3 ...`, a polygon, of which the box counts.
+        line: `class x y width height`, or `class x1 y1 x2 y2 x3 y3 ...`, a polygon, whose box is used.
         classes: number of classes.
 
     Raises:
-        ValueError: the line is no label; the message says what was expected and what came.
+        ValueError: the line is not a label; the message tells what was expected and found.
 
     >>> parse_line("1 .5 .5 .25 .125", classes=2), parse_line("0 .25 .5 .75 .5 .75 1 .25 1", classes=2)
     ((1, 0.5, 0.5, 0.25, 0.125), (0, 0.5, 0.75, 0.5, 0.5))
@@ -64,7 +64,7 @@ def parse_line(line: str, classes: int) -> Row:
 
 
 def is_polygon(words: Sequence[str]) -> bool:
-    """Return whether the words of a line are a class and at least three points."""
+    """Return whether a line, split into words, is a class and at least three points."""
     return len(words) >= 7 and len(words) % 2 == 1
 
 
@@ -86,13 +86,13 @@ def _box_of(shares: Sequence[float], words: Sequence[str]) -> tuple[float, float
 
 @dataclass(frozen=True)
 class Labels:
-    """What a label file says: its boxes, a problem for each line at fault, and what was mended.
+    """The content of a label file: its boxes, a problem for each faulty line, and corrections.
 
     Attributes:
-        rows: class number, centre x, y, width, height as shares, in the order of the lines; of equal ones the first.
+        rows: class number, centre x, y, width, height as shares, in the order of the lines, without duplicates.
         boxes: the same, px.
-        repeated: how many lines repeat an earlier one.
-        polygons: how many lines are polygons, whose boxes count.
+        repeated: number of duplicate lines.
+        polygons: number of polygons, whose boxes are used.
     """
 
     rows: list[Row]
@@ -121,14 +121,14 @@ def read_text(text: str, width: int, height: int, classes: int, where: str) -> L
 
 
 def read_file(file: Path, width: int, height: int, classes: int, where: str) -> Labels:
-    """Read an image's label file, as checks, training and evaluation all do; without a file there are no boxes.
+    """Read an image's label file, for checks, training and evaluation alike; without a file there are no boxes.
 
     Args:
         file: the label file.
-        width: of the image, px.
-        height: of the image, px.
+        width: width of the image, px.
+        height: height of the image, px.
         classes: number of classes.
-        where: what problems call the file.
+        where: the file's name in problems.
     """
     if not file.is_file():
         return Labels([], [], [])
@@ -145,7 +145,7 @@ def read(file: Path, image: str, width: int, height: int, classes: int) -> Frame
     """Read one label file; a missing file means an image without objects.
 
     Raises:
-        DatasetError: with a problem for each line at fault.
+        DatasetError: lines are faulty; with a problem for each.
     """
     labels = read_file(file, width, height, classes, file.name)
     if labels.problems:
@@ -154,7 +154,7 @@ def read(file: Path, image: str, width: int, height: int, classes: int) -> Frame
 
 
 def to_text(frame: Frame) -> str:
-    r"""Write a frame's boxes as a label file's text; ignored ones are left out, since these labels cannot say so.
+    r"""Write a frame's boxes as a label file's text, without ignored ones, which these labels cannot express.
 
     >>> to_text(Frame("a.png", 100, 50, (Box(2, 10, 5, 20, 10),)))
     '2 0.20000000 0.20000000 0.20000000 0.20000000\n'
@@ -163,7 +163,7 @@ def to_text(frame: Frame) -> str:
 
 
 def distinct(frame: Frame) -> Frame:
-    """Return a frame without boxes whose label another one has already: labels keep the first of them only."""
+    """Return a frame without boxes that would give a duplicate label line: labels keep only the first."""
     known: set[str] = set()
     boxes = []
     for box in frame.boxes:
@@ -175,7 +175,7 @@ def distinct(frame: Frame) -> Frame:
 
 
 def box_fault(box: Box, width: int, height: int) -> str | None:
-    """Return why a box cannot be a label of an image of width x height px; ignored ones are never written."""
+    """Return why a box cannot be a label of an image of width x height px, or None; ignored ones are never written."""
     if box.ignored or box.label is None:
         return None
     try:

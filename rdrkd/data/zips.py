@@ -1,4 +1,4 @@
-"""Unpack a zip. Its own headers are never trusted for sizes: bytes are counted as they leave the decompressor."""
+"""Unpack a zip. The sizes in its headers are never trusted: decompressed bytes are counted."""
 
 import itertools
 import stat
@@ -20,10 +20,10 @@ _ENCRYPTED, _UTF8 = 0x1, 0x800  # bits of an entry's flags
 
 
 def extract(archive: Path, folder: Path, limits: Limits) -> Counter[str]:
-    """Unpack a zip into an empty folder; give the entries that are not needed, by suffix.
+    """Unpack a zip into an empty folder; return the number of skipped entries by suffix.
 
     Raises:
-        DatasetError: it is refused; what has been written is the caller's to remove.
+        DatasetError: it is refused; the caller must remove what has been written.
     """
     with _readable(), zipfile.ZipFile(archive) as opened:
         kept, skipped = _select(opened, limits)
@@ -33,7 +33,7 @@ def extract(archive: Path, folder: Path, limits: Limits) -> Counter[str]:
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """Turn what zipfile raises over damaged bytes into a DatasetError."""
+    """Turn errors of zipfile about damaged bytes into a DatasetError."""
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError) as error:
@@ -41,7 +41,7 @@ def _readable() -> Iterator[None]:
 
 
 def _select(opened: zipfile.ZipFile, limits: Limits) -> tuple[list[zipfile.ZipInfo], Counter[str]]:
-    """Check every entry's name and kind, and pick the ones to unpack."""
+    """Check every entry's name and kind, and select the entries to unpack."""
     entries = opened.infolist()
     limits.guard_number(len(entries))
     if any(entry.filename.endswith("/data.pkl") for entry in entries):
@@ -58,16 +58,16 @@ def _select(opened: zipfile.ZipFile, limits: Limits) -> tuple[list[zipfile.ZipIn
 
 
 def _decode_name(entry: zipfile.ZipInfo) -> None:
-    """Read a name without the UTF-8 flag as UTF-8 where it can be, as Macs write it, else as code page 437 (ZIP's own).
+    """Decode a name without the UTF-8 flag as UTF-8 if valid, as Macs write it, else as code page 437 (ZIP's default).
 
-    The name with which `zipfile` compares the entry's local header, `orig_filename`, stays as it is.
+    `orig_filename`, which `zipfile` compares with the entry's local header, is not changed.
     """
     if _whole_name(entry) != entry.orig_filename:
         entry.filename = _whole_name(entry).partition("\0")[0]
 
 
 def _whole_name(entry: zipfile.ZipInfo) -> str:
-    """Return an entry's name, also what follows a NUL in it."""
+    """Return an entry's name, including what follows a NUL."""
     if entry.flag_bits & _UTF8:
         return entry.orig_filename
     try:
@@ -77,11 +77,11 @@ def _whole_name(entry: zipfile.ZipInfo) -> str:
 
 
 def _fault(entry: zipfile.ZipInfo, limits: Limits) -> str | None:
-    """Return what is wrong with an entry, by its name and flags alone."""
+    """Return an entry's fault, judging by its name and flags, or None."""
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if (fault := name_fault(_whole_name(entry), limits)) is not None:
         return fault
-    # Only Unix archives carry a file type; 0 means that none was written down.
+    # Only Unix archives store a file type; 0 means none.
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "expected a regular file or a folder, got a link, a device or the like"
     if entry.header_offset < 0:
@@ -94,7 +94,7 @@ def _fault(entry: zipfile.ZipInfo, limits: Limits) -> str | None:
 
 
 def _overlaps(entries: Sequence[zipfile.ZipInfo]) -> list[Problem]:
-    """Refuse entries that share packed bytes: the trick of bombs whose ratio stays small on every single entry."""
+    """Return problems for entries that share packed bytes, as in zip bombs whose entries each have a small ratio."""
     ordered = sorted(entries, key=lambda entry: entry.header_offset)
     return [
         Problem(ascii(here.orig_filename), "expected packed bytes of its own, got some that another entry also uses")

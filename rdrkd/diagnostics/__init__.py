@@ -1,1 +1,1 @@
-"""What a training tells about its terms: probes, the guard against inert ones, findings, the report of a run."""
+"""Diagnostics of a training's terms: probes, the guard against inert terms, findings, the report of a run."""

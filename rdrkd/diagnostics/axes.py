@@ -1,4 +1,4 @@
-"""Draws one panel of curves, distinguished by dashes and markers, not by colour alone."""
+"""Draw one panel of curves, distinguished by dashes and markers, not by colour alone."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -10,16 +10,16 @@ from rdrkd.diagnostics.curves import Line, Panel
 
 INK, FAINT = "#24292f", "#8c959f"
 COLOURS = ("#0969da", "#bc4c00", "#1a7f37", "#8250df", "#bf3989", "#9a6700", "#57606a")
-ACROSS = 4  # names on a line of a legend
+ACROSS = 4  # names per line of a legend
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (3, 1, 1, 1, 1, 1)))
 MARKERS = "os^DvPX"
-_MARKED = 10  # markers on a curve, about
+_MARKED = 10  # approximate number of markers on a curve
 _LONGEST = 24  # characters of a label
 _T = TypeVar("_T")
 
 
 def draw(axes: Axes, panel: Panel, legend: float) -> None:
-    """Draw a panel under its title and a legend of that height, inches."""
+    """Draw a panel below its title and a legend of `legend` inches height."""
     axes.set_title(panel.title, loc="left", fontsize=8, weight="bold", color=INK, pad=72 * legend + 3, y=1.0)
     handles = {plain(line.label, _LONGEST): _plot(axes, line, panel.log) for line in reversed(panel.lines)}
     shown = [(handle, label) for label, handle in reversed(handles.items()) if label]
@@ -62,7 +62,7 @@ def _scale(axes: Axes, panel: Panel) -> None:
     points = [point for line in panel.lines for point in line.points]
     if panel.log and any(value > 0 for _, value in points):
         _scale_log(axes, [*panel.guides.values(), *(value for _, value in points if value > 0)])
-    else:  # else a scale's offset or power of ten would stand above the axis, in the way of the legend
+    else:  # an offset or a power of ten above the axis would overlap the legend
         axes.yaxis.set_major_formatter(FuncFormatter(plain_number))
     if panel.limits is not None:
         low, high = panel.limits
@@ -81,7 +81,7 @@ def _scale(axes: Axes, panel: Panel) -> None:
 
 
 def _scale_log(axes: Axes, heights: Sequence[float]) -> None:
-    """Return a logarithmic height with plain numbers at powers of ten; if it spans few, also at 2 and 5 times them."""
+    """Scale logarithmically, with plain numbers at powers of ten; for a short range also at 2 and 5 times them."""
     axes.set_yscale("log")
     subs = (1, 2, 5) if max(heights) < 30 * min(heights) else (1,)
     axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=8))
@@ -90,7 +90,7 @@ def _scale_log(axes: Axes, heights: Sequence[float]) -> None:
 
 
 def plain_number(value: float, _position: int | None) -> str:
-    """Write a tick as a number for itself, without an offset or a power of ten that all would share."""
+    """Write a tick as a complete number, without an offset or a power of ten shared by all ticks."""
     return f"{value:.10g}"
 
 
@@ -99,7 +99,7 @@ def _nth(of: Sequence[_T], number: int) -> _T:
 
 
 def plain(text: str, longest: int) -> str:
-    r"""Leave what the font has, and no mathematics: a name may be a stranger's.
+    r"""Remove characters that the font lacks, and escape mathematics: names are untrusted.
 
     >>> print(plain("_l → $n", 24))
     l -> \$n

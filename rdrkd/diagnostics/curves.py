@@ -1,4 +1,4 @@
-"""The curves of a report: which figures of a run are drawn, in which panels."""
+"""The curves of a report: the panels, and the figures of a run drawn in each."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -16,9 +16,9 @@ class Line(NamedTuple):
     """A curve.
 
     Attributes:
-        label: its name; empty for one that shares another's.
-        look: number of its colour and marker.
-        dash: number of its dashes.
+        label: its name; empty if it shares another curve's.
+        look: index of its colour and marker.
+        dash: index of its dash pattern.
     """
 
     label: str
@@ -31,11 +31,11 @@ class Panel(NamedTuple):
     """Curves on one pair of axes.
 
     Attributes:
-        limits: what the vertical axis covers at least.
-        guides: thin level lines: name -> height.
-        mark: epoch of a thin upright line.
-        off: first and last epoch of each shaded time, in which the terms were off.
-        epochs: first and last of the run, for all panels alike: a curve may have fewer.
+        limits: least range of the vertical axis.
+        guides: thin horizontal lines: name -> height.
+        mark: epoch of a thin vertical line.
+        off: first and last epoch of each shaded period in which the terms were off.
+        epochs: first and last epoch of the run, common to all panels: a curve may have fewer.
     """
 
     title: str
@@ -49,7 +49,7 @@ class Panel(NamedTuple):
 
 
 def panels(run: Run) -> list[Panel]:
-    """Return the panels of a run that have something to show."""
+    """Return the non-empty panels of a run."""
     rows, terms, off = run.rows, run.terms, presence.spans(run)
     percent = (0.0, 100.0)
     found = [
@@ -78,13 +78,13 @@ def _points(rows: Iterable[Row], group: _Group, key: str, times: float = 1.0) ->
 
 
 def _lines(rows: Iterable[Row], group: _Group, keys: Mapping[str, str], times: float = 1.0) -> list[Line]:
-    """Return a line for each key of `keys` (label -> key), each with a look of its own."""
+    """Return a line for each key of `keys` (label -> key), each with its own look."""
     rows = list(rows)
     return [Line(label, _points(rows, group, key, times), i, i) for i, (label, key) in enumerate(keys.items())]
 
 
 def _of_terms(run: Run, which: Callable[[Run, str], list[Row]], group: _Group, ending: str = "") -> list[Line]:
-    """Return a line for each term over the epochs in which it was on; name a term that was never on."""
+    """Return a line for each term over the epochs in which it was on, including terms that were never on."""
     return [
         Line(f"{term} (off)" if presence.never(run, term) else term,
              _points(which(run, term), group, f"{term}{ending}"), i, i)
@@ -97,7 +97,7 @@ def _rate(rows: Iterable[Row], look: int) -> Line:
 
 
 def _hidden(run: Run, what: str) -> list[Line]:
-    """Return the shares that masks hide, by level; the term is named where several hide."""
+    """Return the hidden shares of masks by level, labelled with the term if several terms have masks."""
     ending = f"/hidden_{what}"
     keys = sorted({key for row in run.rows for key in row.diagnostics if key.endswith(ending)})
     several = len({key.split("/")[0] for key in keys}) > 1
@@ -106,7 +106,7 @@ def _hidden(run: Run, what: str) -> list[Line]:
 
 
 def _dead(rows: list[Row]) -> list[Line]:
-    """Return the shares of dead channels by level, both networks'; nothing where none ever was dead."""
+    """Return the shares of dead channels by level, of both networks; empty if none ever was dead."""
     dead = {key for row in rows for key, share in row.diagnostics.items() if key.endswith("/dead_channels") and share}
     levels = sorted({key.split("/")[1] for key in dead})
     return [

@@ -1,6 +1,6 @@
-"""Draws panels of curves, as SVG for a page and as PNG.
+"""Draw panels of curves, as SVG for a page and as PNG.
 
-matplotlib's objects alone are used, never `pyplot`: a training's process keeps no figures and no settings of ours.
+Uses matplotlib's objects, never `pyplot`, which would keep figures and settings in the training's process.
 """
 
 import io
@@ -14,8 +14,8 @@ from rdrkd.diagnostics.curves import Panel
 
 DARK = ("#58a6ff", "#f0883e", "#3fb950", "#bc8cff", "#f778ba", "#d29922", "#8b949e")  # COLOURS on a dark page
 _COLUMNS = 3
-_WIDTH = 10.2  # inches, of the whole
-_HEIGHT, _BELOW, _LEGEND = 1.42, 0.26, 0.16  # inches: of the axes, of what is below them, of a line of their legend
+_WIDTH = 10.2  # inches: total width
+_HEIGHT, _BELOW, _LEGEND = 1.42, 0.26, 0.16  # inches: height of the axes, of their labels below, of a legend line
 
 
 def png(panels: Sequence[Panel], heading: str) -> bytes:
@@ -28,12 +28,12 @@ def png(panels: Sequence[Panel], heading: str) -> bytes:
 def svg(panels: Sequence[Panel]) -> str:
     """Draw panels as an SVG element for a page, whose CSS variables `--ink`, `--faint`, `--c0` ... colour it."""
     target = io.StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # else it names vocabularies by URL
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # else it refers to vocabularies by URL
     _figure(panels, "").savefig(target, format="svg", transparent=True, metadata=nothing)
     tag, _, content = target.getvalue().partition("<svg")[2].partition(">")
     for name, colour in {"ink": INK, "faint": FAINT, **{f"c{i}": c for i, c in enumerate(COLOURS)}}.items():
         content = content.replace(colour, f"var(--{name})")
-    tag = re.sub(r' (width|height)="[^"]*"', "", tag)  # it is as large as the page lets it
+    tag = re.sub(r' (width|height)="[^"]*"', "", tag)  # the page determines its size
     return f"<svg{tag}>{content}"
 
 
@@ -41,7 +41,7 @@ def _figure(panels: Sequence[Panel], heading: str) -> Figure:
     rows = max(1, -(-len(panels) // _COLUMNS))
     named = max((sum(bool(line.label) for line in panel.lines) for panel in panels), default=0)
     legend = _LEGEND * max(1, -(-named // ACROSS))
-    above = 0.2 + legend  # of each panel: title and legend
+    above = 0.2 + legend  # space for each panel's title and legend
     extra = 0.3 if heading else 0.0
     height = rows * (_HEIGHT + above + _BELOW) + extra
     figure = Figure(figsize=(_WIDTH, height))

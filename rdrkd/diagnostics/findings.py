@@ -1,4 +1,4 @@
-"""What a person should be told of a probe: a term that is inert, drowns the task or works on nothing, and the knob."""
+"""Warnings from a probe: a term that is inert, drowns the task or has nothing to work on, and the setting to change."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
@@ -7,22 +7,22 @@ from typing import Any, NamedTuple
 from rdrkd.events import Warn
 from rdrkd.spec import Calibration
 
-WEAK = 1e-3  # of the task's gradient: below it a term hardly moves the student
-STRONG = 3.0  # above it the task hardly does
-_TARGETS = {"raise": 0.1, "lower": 1.0}  # of the task's gradient: what a message's number would make of a term
-_FEW, _MANY = 0.005, 0.98  # of a level's cells or channels: beyond them a mask leaves nothing to learn
-_MASKS = {"cells": "tau_s", "channels": "tau_c"}  # what is hidden -> the threshold above which it is
+WEAK = 1e-3  # times the task's gradient: a term below it hardly moves the student
+STRONG = 3.0  # above it, the task hardly does
+_TARGETS = {"raise": 0.1, "lower": 1.0}  # times the task's gradient: target of a suggested weight
+_FEW, _MANY = 0.005, 0.98  # of a level's cells or channels: a mask outside these shares leaves nothing to learn
+_MASKS = {"cells": "tau_s", "channels": "tau_c"}  # hidden units -> threshold above which they are hidden
 
 
 class Finding(NamedTuple):
-    """A warning in the making; its message begins with what it is about and a colon."""
+    """A potential warning; its message begins with its subject and a colon."""
 
     code: str
     message: str
 
     @property
     def key(self) -> str:
-        """What makes it the same in the next probe, whatever its numbers.
+        """Identity of the finding across probes, regardless of its numbers.
 
         >>> Finding("term_weak", "ld: the gradient of ...").key
         'term_weak ld'
@@ -31,7 +31,7 @@ class Finding(NamedTuple):
 
 
 class Findings:
-    """Judges probes; tells each finding once, when it shows in two probes in a row (a first step is no rule).
+    """Judges probes; reports each finding once, if it occurs in two consecutive probes (a first step proves nothing).
 
     Attributes:
         ratios: term name -> its ratios in the probes so far, the schedule's factor left out.
@@ -44,7 +44,7 @@ class Findings:
         self._told: set[str] = set()
 
     def of(self, probe: Mapping[str, float], weights: Mapping[str, float]) -> list[Warn]:
-        """Return what is to be told after a probe.
+        """Return the new warnings after a probe.
 
         Args:
             probe: figures as `rdrkd.diagnostics.probe` names them.
@@ -59,12 +59,12 @@ class Findings:
         return [Warn(code=found[key].code, message=found[key].message) for key in again]
 
     def state(self) -> dict[str, Any]:
-        """Return what a resumed run needs, so that it tells nothing twice and counts every probe."""
+        """Return the state for a resumed run, which must not repeat warnings and must count every probe."""
         ratios = {name: list(found) for name, found in self.ratios.items()}
         return {"last": sorted(self._last), "told": sorted(self._told), "ratios": ratios}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`; one of an earlier version has no ratios."""
+        """Restore `state`; one of an earlier version has no ratios."""
         self._last, self._told = set(state["last"]), set(state["told"])
         self.ratios = {name: list(found) for name, found in state.get("ratios", {}).items()}
 
@@ -78,11 +78,11 @@ def judge(
     """Yield the findings of one probe.
 
     Args:
-        probe: as that of `Findings.of`.
+        probe: as for `Findings.of`.
         weights: likewise.
-        calibration: the run's, where it has one.
-        ratios: term name -> its ratios in all probes so far, this one's included, by whose median the knob is set;
-            default: of this probe alone.
+        calibration: the run's calibration, if any.
+        ratios: term name -> its ratios in all probes including this one; their median determines the suggested
+            setting. Default: this probe only.
     """
     yield from _of_weights(probe, weights, calibration, ratios or {})
     yield from _of_masks(probe)
@@ -95,7 +95,7 @@ def judge(
 
 
 def _ratios(probe: Mapping[str, float], weights: Mapping[str, float]) -> dict[str, float]:
-    """Return the ratios of the terms that are on, as their weights were set: without the schedule's factor."""
+    """Return the ratios of the active terms at their configured weights, without the schedule's factor."""
     factor = probe.get("schedule/factor", 1.0)
     on = [name for name, weight in weights.items() if weight > 0 and f"{name}/ratio" in probe] if factor > 0 else []
     return {name: probe[f"{name}/ratio"] / factor for name in on}
@@ -107,7 +107,7 @@ def _of_weights(
     calibration: Calibration | None,
     ratios: Mapping[str, Sequence[float]],
 ) -> Iterator[Finding]:
-    """Judge the weights as they were set: what the schedule has made of a term at the step is not their fault."""
+    """Judge the configured weights, without the schedule's factor at this step."""
     task, factor = probe["task/gradient_norm"], probe.get("schedule/factor", 1.0)
     for name, ratio in _ratios(probe, weights).items():
         norm, so_far = probe[f"{name}/gradient_norm"] / factor, ratios.get(name, [ratio])
@@ -124,10 +124,10 @@ def _of_weights(
 
 
 def _of_masks(probe: Mapping[str, float]) -> Iterator[Finding]:
-    """Judge what masks hide: of a term one finding for the levels that hide too little, and one for the others."""
+    """Judge the masks: per term, one finding for levels that hide too little, and one for those that hide too much."""
     for what, threshold in _MASKS.items():
         for term, levels in _by_level(probe, f"hidden_{what}").items():
-            area = what == "cells" and term == "regenerated"  # it hides the cells of tiny objects, too
+            area = what == "cells" and term == "regenerated"  # it also hides the cells of tiny objects
             if few := {level: share for level, share in levels.items() if share < _FEW}:
                 knob = f"lower {threshold}" + ", or raise tau_area" * area
                 said = f"{term} hides hardly any {what}: {_listed(few, 1)}, so nothing has to be rebuilt"
@@ -139,7 +139,7 @@ def _of_masks(probe: Mapping[str, float]) -> Iterator[Finding]:
 
 
 def _by_level(probe: Mapping[str, float], figure: str) -> dict[str, dict[str, float]]:
-    """Return a figure of a probe: term or network -> level -> share."""
+    """Group a figure of a probe: term or network -> level -> share."""
     found: dict[str, dict[str, float]] = {}
     for key, share in probe.items():
         owner, _, rest = key.partition("/")
@@ -153,14 +153,14 @@ def _listed(shares: Mapping[str, float], digits: int) -> str:
 
 
 def _knob(verb: str, weight: float, ratios: Sequence[float], usual: bool, calibration: Calibration | None) -> str:
-    """Return what to turn, and how far: weights are named as the spec has them.
+    """Return the setting to change, and its suggested value: weights are named as in the spec.
 
     Args:
         verb: `raise` or `lower`.
-        weight: the term's.
-        ratios: the term's so far. Single batches vary, so the number is of their median, as the report's judgement is.
-        usual: whether the median, too, is beyond the threshold.
-        calibration: the run's.
+        weight: the term's weight.
+        ratios: the term's ratios so far. Batches vary, so the suggestion, like the report's verdict, uses the median.
+        usual: whether the median is also beyond the threshold.
+        calibration: the run's calibration.
     """
     middle = median(ratios)
     if not usual:

@@ -1,4 +1,4 @@
-"""Reads a run folder for people: any line may be missing, torn or of an earlier version."""
+"""Read a run folder for a report; tolerate lines that are missing, truncated or from an earlier version."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,10 +15,10 @@ def read(run_dir: Path, result: Mapping[str, Any] | None = None) -> Run:
 
     Args:
         run_dir: the run folder.
-        result: of a run that is about to write it.
+        result: the result of a run that has not written it yet.
 
     Raises:
-        FolderError: it is no run folder, or its resolved spec is not readable.
+        FolderError: it is not a run folder, or its resolved spec is not readable.
     """
     try:
         spec = json.loads((run_dir / RESOLVED).read_text())
@@ -29,7 +29,7 @@ def read(run_dir: Path, result: Mapping[str, Any] | None = None) -> Run:
     if not isinstance(spec, dict):
         raise FolderError(f"expected an object in {RESOLVED}, got {type(spec).__name__}")
     lines = list(_lines(run_dir / METRICS))
-    rows = {row.epoch: row for row in map(_row, lines) if row}  # an epoch trained again replaces
+    rows = {row.epoch: row for row in map(_row, lines) if row}  # an epoch trained again replaces the earlier one
     alone = {
         line["epoch"]: line for line in lines if line.get("part") == "alone" and isinstance(line.get("epoch"), int)
     }
@@ -45,7 +45,7 @@ def read(run_dir: Path, result: Mapping[str, Any] | None = None) -> Run:
 
 
 def _lines(path: Path, whole: bool = False) -> Iterator[dict[str, Any]]:
-    """Return the objects of a file, one a line or one in all; a line that a killed process tore is passed over."""
+    """Yield the objects of a file, one per line or a single one; skip lines that a killed process left incomplete."""
     try:
         text = path.read_text(errors="replace")
     except OSError:
@@ -60,7 +60,7 @@ def _lines(path: Path, whole: bool = False) -> Iterator[dict[str, Any]]:
 
 
 def _notices(path: Path) -> list[Notice]:
-    """Return the warnings, each once, in the order in which they first came."""
+    """Return the distinct warnings, in order of first occurrence."""
     found: dict[tuple[str, str], list[Any]] = {}
     for line in _lines(path):
         found.setdefault((str(line.get("code")), str(line.get("message"))), []).append(line.get("epoch"))

@@ -1,7 +1,7 @@
 """A loss's gradient at the student's parameters, reduced to figures while the backward pass runs.
 
 A whole gradient is as large as the student, and a measured step has one for the task and one for each term while all
-activations are alive. Each parameter's part is therefore squared and summed as soon as it is there, and freed.
+activations are alive. Each parameter's part is therefore squared, summed and freed as soon as it is complete.
 """
 
 import math
@@ -17,10 +17,10 @@ class Gradient:
 
     Args:
         parameters: where the gradient is taken.
-        loss_scale: gives AMP's present loss scale, so that gradients do not underflow in fp16.
+        loss_scale: returns AMP's current loss scale, so that gradients do not underflow in fp16.
 
     Attributes:
-        cosine: of the angle between the gradient measured last and the one that was kept; 0 without either.
+        cosine: cosine of the angle between the last measured and the kept gradient; 0 without either.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], loss_scale: Callable[[], float]) -> None:
@@ -28,16 +28,16 @@ class Gradient:
         self._loss_scale = loss_scale
         self._kept: dict[int, Tensor] = {}
         self._kept_norm = 0.0
-        self._squares: dict[int, Tensor] = {}  # by the parameter's place
+        self._squares: dict[int, Tensor] = {}  # parameter index -> sum of squares
         self._products: dict[int, Tensor] = {}
         self.cosine = 0.0
 
     def norm(self, value: Tensor, keep: bool = False) -> float:
-        """Return the norm of a scalar's gradient; unscaled where AMP's scale is still too high for it.
+        """Return the norm of a scalar's gradient; measure it unscaled while AMP's scale is too high.
 
         Args:
-            value: the scalar, with its graph, which stays.
-            keep: hold the gradient itself, to compare later ones with.
+            value: the scalar, with its graph, which is retained.
+            keep: keep the gradient to compare later ones with it.
         """
         found = 0.0
         for scale in dict.fromkeys((self._loss_scale(), 1.0)):
@@ -61,7 +61,7 @@ class Gradient:
 
     @contextmanager
     def _watching(self, scale: float, keep: bool) -> Iterator[None]:
-        """Look at each parameter's gradient when it is complete, and give autograd a scalar in its place."""
+        """Reduce each parameter's gradient when it is complete, and pass autograd a scalar in its place."""
 
         def watch(place: int) -> Callable[[Tensor], Tensor]:
             def look(part: Tensor) -> Tensor:
@@ -84,5 +84,5 @@ class Gradient:
 
 
 def _total(parts: dict[int, Tensor]) -> float:
-    """Sum scalars in the order of their places, which does not depend on that of the backward pass."""
+    """Sum scalars in the order of the parameters, which does not depend on the backward pass."""
     return float(torch.stack([parts[place] for place in sorted(parts)]).sum()) if parts else 0.0

@@ -1,4 +1,4 @@
-"""Makes a silently inert loss term loud: the commonest bug of public YOLO distillation."""
+"""Fail on a silently inert loss term, the commonest bug of public YOLO distillation code."""
 
 import math
 
@@ -8,7 +8,7 @@ STEPS = 20  # steps with objects after which every enabled term must have reache
 
 
 class InertGuard:
-    """Watches each enabled term until it was once finite, non-zero and had a non-zero gradient at the student.
+    """Watches each enabled term until it has once been finite and non-zero, with a non-zero gradient at the student.
 
     Batches without objects do not count, nor do steps whose gradient is not finite (AMP's first loss scales).
     """
@@ -18,7 +18,7 @@ class InertGuard:
         self._steps = 0
 
     def observe(self, figures: dict[str, tuple[float, float]], objects: int) -> None:
-        """Take one step's figures of the watched terms.
+        """Check one step's figures of the watched terms.
 
         Args:
             figures: term name -> (value, gradient norm at the student's parameters).

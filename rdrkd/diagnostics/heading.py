@@ -1,4 +1,4 @@
-"""The head of a report: what the run was, how far it came, and its figures at a glance."""
+"""The heading of a report: the run, its state, and its main figures."""
 
 from collections.abc import Mapping
 from pathlib import PurePath
@@ -11,14 +11,14 @@ from rdrkd.run_warnings import CODES
 
 
 class Heading(NamedTuple):
-    """What stands at the top.
+    """The heading's fields.
 
     Attributes:
-        subject: what was trained under whom on what.
-        state: whether it is finished, and its epochs.
-        facts: label -> value, the most telling first.
+        subject: student, teacher and dataset.
+        state: whether the run is finished, and its epochs.
+        facts: label -> value, the most important first.
         made_with: versions and device.
-        doubts: what says that the run has taught nothing: to be read first.
+        doubts: signs that the student has learnt nothing, to be read first.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Heading(NamedTuple):
 
 
 def heading(run: Run) -> Heading:
-    """Return the head of a run's report."""
+    """Return the heading of a run's report."""
     return Heading(
         name=str(run.setting("name") or run.folder),
         kind=str(run.setting("kind") or "run"),
@@ -46,7 +46,7 @@ def heading(run: Run) -> Heading:
 
 
 def subject(spec: Mapping[str, Any]) -> str:
-    """Return what a resolved spec trains under whom on what, by names where it has them."""
+    """Describe student, teacher and dataset of a resolved spec, by display name if known."""
     dataset = _called(spec, "dataset") or PurePath(str(spec.get("dataset") or "an unknown dataset")).name
     if spec.get("kind") != "distill":
         return f"{_model(spec, 'model')} on {dataset}"
@@ -55,13 +55,13 @@ def subject(spec: Mapping[str, Any]) -> str:
 
 
 def _called(spec: Mapping[str, Any], field: str) -> str | None:
-    """Return what people call the dataset or model of a field, where the run knows it."""
+    """Return the display name of a field's dataset or model, if known."""
     name = at(spec, "provenance", "names", field)
     return name if isinstance(name, str) and name else None
 
 
 def _model(spec: Mapping[str, Any], field: str) -> str:
-    """Return a model's name, or how the spec refers to it; of a path only the file."""
+    """Return a model's display name, or the spec's reference; for a path, the file name only."""
     if (name := _called(spec, field)) is not None:
         return name
     reference = spec.get(field)

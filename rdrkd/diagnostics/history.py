@@ -1,16 +1,16 @@
-"""What a run has told of itself, as its report needs it: any figure may be missing."""
+"""The recorded history of a run, for its report; any figure may be missing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, NamedTuple
 
-_OF_A_PROBE = ("gradient_norm", "ratio", "cosine")  # a term's own figures; whatever else is under its name is a part
+_OF_A_PROBE = ("gradient_norm", "ratio", "cosine")  # a term's own figures; other names under it are its parts
 
 
 @dataclass(frozen=True)
 class Row:
-    """An epoch as `metrics.jsonl` has it; what is no finite number is left out."""
+    """An epoch from `metrics.jsonl`; values that are not finite numbers are omitted."""
 
     epoch: int
     epochs: int | None
@@ -23,7 +23,7 @@ class Row:
 
 
 class Notice(NamedTuple):
-    """A warning, how often it was given, and in which epochs (of earlier versions' nobody knows)."""
+    """A warning, how often it occurred, and in which epochs (unknown for earlier versions)."""
 
     code: str
     message: str
@@ -44,7 +44,7 @@ class Notice(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """Why a run failed: a word for programs, a sentence, and what was at fault as (where, what about it)."""
+    """Why a run failed: a code, a message, and the problems as (where, detail)."""
 
     reason: str
     message: str
@@ -59,10 +59,10 @@ class Run:
         folder: the folder's name.
         spec: the resolved spec.
         rows: the finished epochs, in order.
-        warnings: each once, in the order in which they first came.
-        failure: why it failed; None of a run that has not.
-        result: what is or will be in `result.json`; None of a run that has not ended.
-        alone: finished epochs of the student that is trained alone, which `rows` leaves out.
+        warnings: distinct warnings, in order of first occurrence.
+        failure: why it failed; None if it has not.
+        result: the content of `result.json`, written or not yet; None if the run has not ended.
+        alone: number of finished epochs of the student alone, which `rows` leaves out.
     """
 
     folder: str
@@ -74,7 +74,7 @@ class Run:
     alone: int = 0
 
     def setting(self, *path: str) -> Any:
-        """Return a field of the resolved spec; None where there is none."""
+        """Return a field of the resolved spec; None if absent."""
         return at(self.spec, *path)
 
     @property
@@ -87,30 +87,30 @@ class Run:
 
     @property
     def task_losses(self) -> list[str]:
-        """The names of the losses that are no terms."""
+        """The names of the losses that are not distillation terms."""
         return [name for name in dict.fromkeys(name for row in self.rows for name in row.losses)
                 if name not in self.terms]  # fmt: skip
 
     @property
     def planned(self) -> int | None:
-        """How many epochs the run was to have."""
+        """The number of epochs that the spec sets."""
         asked = self.setting("train", "epochs")
         return asked if isinstance(asked, int) else self.rows[-1].epochs if self.rows else None
 
     @property
     def history_missing(self) -> bool:
-        """Whether a training has ended of which no epoch is known: its `metrics.jsonl` is gone."""
+        """Whether a finished training has no recorded epochs, because its `metrics.jsonl` is gone."""
         return self.result is not None and self.planned is not None and not self.rows
 
     def parts(self, term: str) -> list[str]:
-        """Return the names of what a term's value is the sum of: levels, or `class` and `box`."""
+        """Return the names of the summands of a term: levels, or `class` and `box`."""
         keys = dict.fromkeys(key for row in self.rows for key in row.diagnostics if key.startswith(f"{term}/"))
         names = [key.split("/")[1] for key in keys if key.count("/") == 1]
         return [name for name in names if name not in _OF_A_PROBE]
 
 
 def at(node: Any, *path: str) -> Any:
-    """Follow keys through objects; None where there is no way.
+    """Follow keys through nested objects; None if a key is missing.
 
     >>> at({"train": {"epochs": 3}}, "train", "epochs"), at({"train": None}, "train", "epochs")
     (3, None)
@@ -121,7 +121,7 @@ def at(node: Any, *path: str) -> Any:
 
 
 def finite(value: Any) -> float | None:
-    """Return a value that is a finite number, else None.
+    """Return a value if it is a finite number, else None.
 
     >>> finite(2), finite("2"), finite(True), finite(float("nan"))
     (2.0, None, None, None)

@@ -1,7 +1,7 @@
-"""When a term was on: a schedule's factor is 0 at the start of its warm-up and in its last epochs.
+"""The epochs in which a term was on: a schedule's factor is 0 at the start of its warm-up and in its last epochs.
 
-A term is described over the epochs in which it was active: an average over the others says nothing about it. A
-term whose weight is 0 throughout was never on, and nothing is left out of its figures.
+A term's figures cover only the epochs in which it was on. A term whose weight is 0 throughout was never on, and its
+figures cover all epochs.
 """
 
 from rdrkd.diagnostics.history import Row, Run
@@ -16,17 +16,17 @@ def never(run: Run, term: str) -> bool:
 
 
 def on(run: Run, term: str) -> list[Row]:
-    """Return the epochs in which a term was on, if only in a part of them."""
+    """Return the epochs in which a term was on, even partly."""
     return run.rows if never(run, term) else [row for row in run.rows if _on(row, term)]
 
 
 def probed(run: Run, term: str) -> list[Row]:
-    """Return the epochs whose probe found a term on."""
+    """Return the epochs in whose probe a term was on."""
     return run.rows if never(run, term) else [row for row in run.rows if _probed_on(row, term)]
 
 
 def told(run: Run, term: str) -> list[str]:
-    """Return the epochs in which a term was off, and those probed then; nothing for a term that was never on."""
+    """Describe the epochs in which a term was off or was probed while off; empty for a term that was never on."""
     if never(run, term):
         return []
     off = [row.epoch for row in run.rows if not _on(row, term)]
@@ -36,7 +36,7 @@ def told(run: Run, term: str) -> list[str]:
 
 
 def note(run: Run) -> str:
-    """Return a sentence that names the epochs and probes left out of a table of terms."""
+    """Return a sentence on the epochs and probes left out of a table of terms."""
     by_term = {term: " and ".join(told(run, term)) for term in run.terms}
     same = len(set(by_term.values())) == 1
     said = list(dict.fromkeys(text if same else f"{term} {text}" for term, text in by_term.items() if text))
@@ -44,7 +44,7 @@ def note(run: Run) -> str:
 
 
 def spans(run: Run) -> list[tuple[int, int]]:
-    """Return the first and last epoch of each time in which all terms were off that were ever on."""
+    """Return the first and last epoch of each period in which all terms that were ever on were off."""
     terms = [term for term in run.terms if not never(run, term)]
     found: list[tuple[int, int]] = []
     for row in run.rows if terms else []:
@@ -56,7 +56,7 @@ def spans(run: Run) -> list[tuple[int, int]]:
 
 
 def _on(row: Row, term: str) -> bool:
-    """Whether its weight at the epoch's end is not 0, or was not at the probe; unknown weights count as some."""
+    """Return whether its weight was non-zero at the epoch's end or at the probe; unknown weights count as non-zero."""
     return row.weights.get(term) != 0 or row.diagnostics.get(f"{term}/ratio", 0) > 0
 
 
@@ -65,6 +65,6 @@ def _probed_on(row: Row, term: str) -> bool:
 
 
 def _idle(row: Row, term: str) -> bool:
-    """Whether the probe came while the term was off; a ratio of 0 alone may be that of a term without gradient."""
+    """Return whether the term was off at the probe; a ratio of 0 may also mean a term without gradient."""
     off = row.diagnostics.get(FACTOR) == 0 or row.weights.get(term) == 0
     return row.diagnostics.get(f"{term}/ratio") == 0 and off

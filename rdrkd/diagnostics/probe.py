@@ -1,4 +1,4 @@
-"""What each term does to the student: gradient norms, shares and directions, and the guard against inert terms.
+"""Probe each term's effect on the student: gradient norms, shares and directions, and the guard against inert terms.
 
 Figures of a full probe, by name; `<part>` is a level `P2`..`P5`, or a kind of loss such as `class`, `box`:
 
@@ -23,24 +23,25 @@ from rdrkd.diagnostics.guard import InertGuard
 from rdrkd.losses import Output, level_name
 from rdrkd.models.levels import Tap
 
-_STEPS = (1, 100)  # probed in full, beside what is asked for
-_AT_ONCE = 5  # probes that are made as soon as they are wanted
-_APART = 100  # steps from one of the later ones to the next: a probe of RDR-KD costs about two steps
-_DEAD = 1e-3  # a channel is dead whose deviation is below this share of its map's mean deviation
+_STEPS = (1, 100)  # probed in full, besides requested probes
+_AT_ONCE = 5  # requested probes that are made at the next step
+_APART = 100  # least steps between later ones: a probe of RDR-KD costs about two steps
+_DEAD = 1e-3  # a channel is dead if its deviation is below this share of its map's mean deviation
 Maps = Mapping[Tap, Tensor]  # (B, C, H, W) each
 
 
 class Probe:
-    """Looks at a training step's losses before they are summed.
+    """Examines a training step's losses before they are summed.
 
     Attributes:
-        wanted: set it to have the next step probed in full, or, once `_AT_ONCE` were, that `_APART` after the last.
-        loss_scale: gives AMP's present loss scale, so that probed gradients do not underflow in fp16.
+        wanted: set it to request a full probe at the next step, or, after `_AT_ONCE` ones, `_APART` steps after the
+            last.
+        loss_scale: returns AMP's current loss scale, so that probed gradients do not underflow in fp16.
         found: the figures of the last full probe.
-        fresh: whether `found` has not been looked at yet; the reader clears it.
+        fresh: whether `found` is unread; the reader clears it.
         full: whether the newest step was probed in full.
-        steps: steps observed so far.
-        made, last: how many full probes there were, and the step of the last.
+        steps: number of steps observed.
+        made, last: number of full probes, and the step of the last.
     """
 
     def __init__(self, weights: Mapping[str, float]) -> None:
@@ -48,7 +49,7 @@ class Probe:
         self.wanted = False
         self.loss_scale: Callable[[], float] = _no_scale
         self.found: dict[str, float] = {}
-        self._norms: dict[str, float] = {}  # of the last full probe, unweighted, by term and by part
+        self._norms: dict[str, float] = {}  # term or part -> unweighted gradient norm of the last full probe
         self.fresh = self.full = False
         self.steps = 0
         self.made = self.last = 0
@@ -56,17 +57,17 @@ class Probe:
     def observe(
         self, task: Tensor, outputs: Mapping[str, Output], student: nn.Module, objects: int, measure: bool = False
     ) -> dict[str, float] | None:
-        """Take one step.
+        """Observe one step.
 
         Args:
             task: scalar task loss, per image.
             outputs: the terms' outputs, unweighted, with their graphs.
-            student: whose parameters' gradients count.
+            student: the network at whose parameters gradients are measured.
             objects: ground-truth boxes in the batch.
-            measure: have the norms measured, whether or not a probe is due.
+            measure: measure the norms even if no probe is due.
 
         Returns:
-            Gradient norms of `task` and of each UNWEIGHTED term, where they were measured.
+            Gradient norms of `task` and of each UNWEIGHTED term, if measured.
 
         Raises:
             TermInertError: an enabled term has not reached the student for too long.
@@ -97,7 +98,7 @@ class Probe:
         objects: int,
         gradient: Gradient,
     ) -> None:
-        """Make a full probe of what was measured, and of the terms' parts."""
+        """Record a full probe from the measured norms and the terms' parts."""
         self.wanted, self.fresh = False, True
         self.made, self.last = self.made + 1, self.steps
         self.found = {"task/gradient_norm": norms["task"], "batch/objects": float(objects)}
@@ -114,7 +115,7 @@ class Probe:
         return self.made < _AT_ONCE or self.steps - self.last >= _APART
 
     def weigh(self, weights: Mapping[str, float], factor: float) -> None:
-        """Complete a full probe by the weights and the schedule's factor that its step is trained with."""
+        """Complete a full probe with the step's weights and the schedule's factor."""
         task = self.found["task/gradient_norm"]
         self.found["schedule/factor"] = factor
         for name, norm in self._norms.items():
@@ -123,7 +124,7 @@ class Probe:
             self.found[f"{name}/ratio"] = weighted / task if weighted else 0.0
 
     def look(self, maps: Mapping[str, Maps], foreground: Tensor) -> None:
-        """Add to a full probe what maps and assignment tell.
+        """Add figures of the maps and the assignment to a full probe.
 
         Args:
             maps: `teacher` and `student` -> their maps.
@@ -137,7 +138,7 @@ class Probe:
 
 
 def dead_channels(x: Tensor) -> float:
-    """Share of the channels of a map (B, C, H, W) that are constant over batch and cells, next to the others.
+    """Return the share of channels of a map (B, C, H, W) that are nearly constant over batch and cells.
 
     >>> dead_channels(torch.stack([torch.arange(4.0), torch.ones(4)]).view(1, 2, 2, 2))
     0.5

@@ -1,4 +1,4 @@
-"""The report of a run: one page that tells, from the run folder alone, which term did what."""
+"""The report of a run: one page on the effect of each term, from the run folder alone."""
 
 import base64
 import json
@@ -27,19 +27,19 @@ _PICTURES = {
     CURVE: "Precision and recall of the student, by Ultralytics",
     CONFUSION: "Confusion matrix of the student, by Ultralytics",
 }
-_SECONDS = 30.0  # from one report of a training to the next: drawing one takes about a second
+_SECONDS = 30.0  # between reports of a training: drawing one takes about a second
 
 
 def write_report(run_dir: Path, result: Mapping[str, Any] | None = None) -> list[str]:
-    """Write `report.html` and `report.png` into a run folder, finished or not; give their names.
+    """Write `report.html` and `report.png` into a run folder, finished or not; return their names.
 
     Args:
         run_dir: the run folder; nothing else is read.
-        result: of a run that is about to write it; by default that of `result.json`.
+        result: the result of a run that has not written it yet; by default from `result.json`.
 
     Raises:
-        FolderError: it is no run folder.
-        DiskFullError: no room; an earlier report stands.
+        FolderError: it is not a run folder.
+        DiskFullError: no space; an earlier report is unchanged.
     """
     run = read(run_dir, result)
     drawn = panels(run)
@@ -65,13 +65,13 @@ def write_report(run_dir: Path, result: Mapping[str, Any] | None = None) -> list
         pictures=_pictures(run_dir) if result is not None or run.result is not None else [],
         spec=without_paths(json.dumps(run.spec, indent=2, ensure_ascii=False)),
     )
-    write_atomically(run_dir / PAGE, page.encode(errors="replace"))  # JSON can hold halves of characters
+    write_atomically(run_dir / PAGE, page.encode(errors="replace"))  # JSON can hold lone surrogates
     write_atomically(run_dir / PICTURE, picture)
     return [PAGE, PICTURE]
 
 
 def _pictures(run_dir: Path) -> list[tuple[str, str]]:
-    """Return the pictures that the run has left, each with its caption, as data URLs."""
+    """Return the run's pictures as data URLs, each with its caption."""
     found = []
     for name, caption in _PICTURES.items():
         if (file := run_dir / name).is_file():
@@ -81,24 +81,24 @@ def _pictures(run_dir: Path) -> list[tuple[str, str]]:
 
 
 class Reports:
-    """Keeps the report of a training up to date, now and then; whatever befalls it, the training goes on."""
+    """Refreshes the report of a training periodically; its errors never stop the training."""
 
     def __init__(self, run_dir: Path, reporter: Reporter) -> None:
         self._run_dir, self._reporter = run_dir, reporter
-        self._drawn = time.monotonic()  # as if just now: a training that ends sooner draws one report, at its end
+        self._drawn = time.monotonic()  # a shorter training draws its only report at the end
         self._failure_told = False
 
     def refresh(self) -> None:
-        """Write the report if the last one is old enough."""
+        """Write the report, unless the last one is too recent."""
         if time.monotonic() - self._drawn >= _SECONDS:
             self.write()
 
     def write(self, result: Mapping[str, Any] | None = None) -> None:
-        """Write the report, as `write_report` does; a failure is reported once. A training outside a run has none."""
+        """Write the report (`write_report`); report a failure once. A training outside a run has none."""
         try:
             if (self._run_dir / RESOLVED).exists():
                 write_report(self._run_dir, result)
-        except Exception as error:  # noqa: BLE001 - a page is no reason to lose a training
+        except Exception as error:  # noqa: BLE001  - a failing report must not fail a training
             if not self._failure_told:
                 self._failure_told = True
                 message = f"the report cannot be written: {type(error).__name__}: {error}"

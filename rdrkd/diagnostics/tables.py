@@ -1,4 +1,4 @@
-"""The tables of a report: a run's figures, and what probes found by term and part."""
+"""The tables of a report: a run's figures, and the probes' figures by term and part."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from rdrkd.diagnostics.history import Row, Run, at, finite
 from rdrkd.diagnostics.words import number, share, span
 from rdrkd.figures import FIGURES, OWN, PROTOCOLS, percent
 
-_BESIDE = 12  # classes of one table; more stand beside it
+_BESIDE = 12  # classes per table; further tables stand beside it
 
 
 class Table(NamedTuple):
@@ -18,7 +18,7 @@ class Table(NamedTuple):
 
 
 def figures(run: Run) -> list[Table]:
-    """Return the result by both protocols and by class, percent; nothing of a run that has none yet."""
+    """Return the result by both protocols and by class, percent; empty without a result."""
     metrics, classes = at(run.result, "metrics"), at(run.result, "per_class")
     tables = []
     if isinstance(metrics, dict):
@@ -38,7 +38,7 @@ def _percents(found: object, group: str, names: tuple[str, ...]) -> list[str]:
 
 
 def parts(run: Run) -> Table:
-    """Return what probes found of each term and of each of its parts while it was on, first and last.
+    """Return the probes' figures of each term and its parts while it was on, first and last.
 
     Empty columns are left out.
     """
@@ -71,7 +71,7 @@ def _found(rows: list[Row], key: str) -> list[float]:
 
 
 def _level(run: Run, term: str, part: str) -> str:
-    """How the probe names the maps of a term's level."""
+    """Return the probe's name for the maps of a term's level."""
     losses = run.setting("distillation", "losses")
     own = [at(each, "layers") for each in losses if at(each, "name") == term] if isinstance(losses, list) else []
     return part if own in ([], [None], ["fpn"]) else f"{own[0]}-{part}"

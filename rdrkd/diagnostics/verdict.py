@@ -1,4 +1,4 @@
-"""What each term did, in one sentence with its numbers."""
+"""The effect of each term, in one sentence with its numbers."""
 
 from math import sqrt
 from statistics import mean, median, variance
@@ -9,7 +9,7 @@ from rdrkd.diagnostics.findings import STRONG, WEAK
 from rdrkd.diagnostics.history import Row, Run, at, finite
 from rdrkd.diagnostics.words import number, span, way
 
-# judgement -> what it is called; a single probe is noise, so a term is judged by the median of its ratios
+# judgement -> its text; a single probe is noise, so a term is judged by the median of its ratios
 CALLED = {
     "fair": "takes part",
     "weak": "hardly moves the student",
@@ -17,9 +17,9 @@ CALLED = {
     "off": "off",
     "unknown": "not probed",
 }
-_ASIDE = 0.1  # cosine below which a gradient is said to go neither with the task's nor against it
-_TURN = 0.2  # change of the cosine from the first third of the probes to the last below which nothing is said of it
-_FEWEST = 3  # probes of a third, for their mean to say anything
+_ASIDE = 0.1  # |cosine| below which a gradient counts as neither with nor against the task's
+_TURN = 0.2  # least change of the cosine between the first and the last third of the probes that is mentioned
+_FEWEST = 3  # least number of probes in a third for a meaningful mean
 
 
 class Verdict(NamedTuple):
@@ -36,7 +36,7 @@ def verdicts(run: Run) -> list[Verdict]:
 
 
 def weighting(run: Run) -> str:
-    """Return a sentence on how the weights changed over the run; empty if they did not."""
+    """Return a sentence on the schedule of the weights; empty without one."""
     schedule = run.setting("distillation", "schedule")
     shape, end, warmup, stop = (at(schedule, key) for key in ("shape", "end", "warmup_epochs", "stop_epochs"))
     said = [f"up from 0 in the first {number(finite(warmup))} epochs"] if warmup else []
@@ -75,7 +75,7 @@ def _weight(run: Run, term: str, weights: list[float]) -> str:
     own = finite(at(calibration, "shares", term))
     target = own if own is not None else finite(at(calibration, "share"))
     how = f" (calibrated to {number(target)} × the task's gradient)" if calibration else ""
-    peak = max(weights)  # of a schedule that rises and falls
+    peak = max(weights)  # a schedule may rise and fall
     passed = [peak] if peak > 1.01 * max(weights[0], weights[-1]) else []
     return f"weight {way([weights[0], *passed, weights[-1]], number)}{how}"
 
@@ -93,7 +93,7 @@ def _gradient(run: Run, term: str, probed: list[Row]) -> list[str]:
 
 
 def _strongest(run: Run, term: str, probed: list[Row]) -> str:
-    """Return the part with the largest gradient over the run, where there are several."""
+    """Return the part with the largest gradient over the run, if there are several."""
     found = {part: _figures(term, f"{part}/ratio", probed) for part in run.parts(term)}
     usual = {part: median(ratios) for part, ratios in found.items() if ratios}
     return max(usual, key=lambda part: usual[part]) if len(usual) > 1 else ""
@@ -126,7 +126,7 @@ def _towards(cosine: float) -> str:
 
 
 def _turn(cosines: list[float]) -> tuple[float, float] | None:
-    """Return the means of the first and the last third, where they differ by more than single batches explain."""
+    """Return the means of the first and the last third, if they differ by more than the batches' noise."""
     count = len(cosines) // 3
     if count < _FEWEST:
         return None

@@ -1,11 +1,11 @@
-"""How a report writes numbers."""
+"""Number formats of a report."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
 
 def number(value: float | None) -> str:
-    """Write a number with three digits, or all those before the point; a dash where there is none.
+    """Write a number with three significant digits, or all digits before the point; a dash for None.
 
     >>> number(0.034852), number(999.9), number(20215.17), number(1e-05), number(-0.5), number(None)
     ('0.0349', '1000', '20215', '1e-05', '-0.5', '-')
@@ -25,7 +25,7 @@ def share(value: float | None) -> str:
 
 
 def way(values: Sequence[float], write: Callable[[float], str]) -> str:
-    """Write some values in their order, each once where the next reads the same; nothing where there are none.
+    """Write values in order, merging consecutive ones that read the same; empty without values.
 
     >>> way([0.01, 0.1, 0.1, 0.02], number)
     '0.01 → 0.1 → 0.02'
@@ -34,7 +34,7 @@ def way(values: Sequence[float], write: Callable[[float], str]) -> str:
 
 
 def span(values: Sequence[float], write: Callable[[float], str]) -> str:
-    """Write the first and the last of some values, or one where they read the same; nothing where there are none.
+    """Write the first and the last value, or one if they read the same; empty without values.
 
     >>> span([812.0, 500.0, 240.0], number), span([0.1, 0.1], number)
     ('812 → 240', '0.1')
@@ -43,7 +43,7 @@ def span(values: Sequence[float], write: Callable[[float], str]) -> str:
 
 
 def epochs(numbers: Iterable[int]) -> str:
-    """Write which epochs, in their order.
+    """Write epoch numbers as text, in order.
 
     >>> epochs([3]), epochs([1, 9, 10, 11]), epochs([1, 3])
     ('epoch 3', 'epochs 1 and 9 to 11', 'epochs 1 and 3')

@@ -1,1 +1,1 @@
-"""Teacher, student and terms between them: adapters, weights, their calibration and schedule."""
+"""The distillation of a teacher and a student: adapters, loss terms, their weights, calibration and schedule."""

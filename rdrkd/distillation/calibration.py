@@ -1,9 +1,9 @@
-"""Calibration: weights such that each term's gradient is a given share of the task's.
+"""Calibration: choose weights so that each term's gradient is a given share of the task's.
 
     weight_i = share_i x |grad L_task| / |grad L_i|           norms at the student's parameters, L_i unweighted
 
 The ratio is averaged as a geometric mean: gradients fall by orders of magnitude in the first steps. A weight that is
-followed through the training (`running`) obeys three bounds besides, because between two measurements nobody looks:
+updated throughout the training (`running`) also obeys three bounds, because nothing is measured in between:
 
     weight_i <= 1.5 x share_i x the newest ratio              a term that has grown is cut down at once
     weight_i <= 2 x its weight at the measurement before      a term that fades is not blown up
@@ -18,20 +18,20 @@ from torch import Tensor
 from rdrkd.collectives import total
 from rdrkd.spec import Calibration
 
-_MEMORY = 0.5  # of the running mean: what stays of the past at each measurement
-_OVER = 1.5  # times its share that a term may have by the newest measurement
-_GROWTH = 2.0  # of a weight, from one measurement to the next
-_VALUE = 4.0  # times its weighted value at the newest measurement: of an L2 term twice the gradient
+_MEMORY = 0.5  # share of the past that the running mean keeps at each measurement
+_OVER = 1.5  # most times its share that a term may have at the newest measurement
+_GROWTH = 2.0  # largest growth of a weight between measurements
+_VALUE = 4.0  # most times its weighted value at the newest measurement; for an L2 term, twice the gradient
 
 
 class Calibrator:
-    """Turns measured gradient norms into weights; terms whose weight is 0 stay off.
+    """Computes weights from measured gradient norms; terms with weight 0 stay off.
 
     Attributes:
         settings: share, mode and steps.
         logs: term name -> mean log of |grad L_task| / |grad L_i|.
-        values: term name -> its value at the newest measurement; of running weights alone.
-        measured: how many steps were measured.
+        values: term name -> its value at the newest measurement; for running weights only.
+        measured: number of measured steps.
     """
 
     def __init__(self, settings: Calibration, weights: Mapping[str, float]) -> None:
@@ -45,7 +45,7 @@ class Calibrator:
 
     @property
     def running(self) -> bool:
-        """Whether the weights are followed through the training."""
+        """Whether the weights are updated throughout the training."""
         return self.settings.mode == "running"
 
     @property
@@ -54,10 +54,10 @@ class Calibrator:
         return not self.running and self.measured >= self.settings.steps
 
     def due(self) -> bool:
-        """Return whether this step is to be measured; the same in all processes of a distributed training.
+        """Return whether to measure this step; the same in all processes of a distributed training.
 
-        Running weights are measured at steps 1, 2, 3, 4, 6, 9, 13, ...: half as far apart as the training is long, up
-        to `steps` apart. What a gradient does in a step, it does early.
+        Running weights are measured at steps 1, 2, 3, 4, 6, 9, 13, ...: the interval is half the steps so far, at most
+        `steps`, as gradients change fastest at the beginning.
         """
         self._steps += 1
         if not self.running:
@@ -67,13 +67,13 @@ class Calibrator:
     def observe(
         self, weights: Mapping[str, float], norms: Mapping[str, float], objects: int, values: Mapping[str, float]
     ) -> dict[str, float]:
-        """Take a measured step and give the weights from here on.
+        """Process a measured step and return the new weights.
 
         Args:
-            weights: the present ones.
+            weights: the current weights.
             norms: `task` and term name -> gradient norm of the unweighted loss.
-            objects: ground-truth boxes in the batch. A step without any does not count, nor does one with a norm that
-                is zero or not finite (AMP's first loss scales).
+            objects: ground-truth boxes in the batch. Steps without objects are ignored, and those with a norm that is
+                zero or not finite (AMP's first loss scales).
             values: term name -> value of the unweighted loss.
         """
         if self.done:
@@ -91,7 +91,7 @@ class Calibrator:
         return {**weights, **{name: self._weight(name, weights[name], log) for name, log in newest.items()}}
 
     def _weight(self, name: str, before: float, newest: float) -> float:
-        """Return a term's weight from the log of its newest ratio."""
+        """Return a term's bounded weight, given the log of its newest ratio."""
         share = 1 / self.measured
         if self.running:
             share = max(1 - _MEMORY, share)
@@ -104,22 +104,22 @@ class Calibrator:
         return weight
 
     def restraint(self, name: str, value: Tensor) -> Tensor:
-        """Return the factor, 1 or below, that holds a term's weighted value near that of the newest measurement."""
+        """Return the factor, at most 1, that bounds a term's weighted value by that of the newest measurement."""
         bound = _VALUE * abs(self.values[name]) if name in self.values else math.inf
         return (bound / value.detach().abs()).nan_to_num(nan=1.0).clamp(max=1.0)
 
     def state(self) -> dict[str, object]:
-        """Return what a resumed run needs."""
+        """Return the state for a resumed run."""
         return {"logs": dict(self.logs), "values": dict(self.values), "measured": self.measured,
                 "steps": self._steps, "last": self._last}  # fmt: skip
 
     def restore(self, state: Mapping[str, object]) -> None:
-        """Go on from `state`, an earlier version's too: that kept neither `values` nor `last`."""
+        """Restore `state`; those of earlier versions lack `values` and `last`."""
         self.logs, self.measured, self._steps = dict(state["logs"]), state["measured"], state["steps"]  # type: ignore[call-overload, assignment]
         self.values, self._last = dict(state.get("values", {})), state.get("last", self._steps)  # type: ignore[call-overload, assignment]
 
 
 def _mean_over_ranks(values: list[float] | None, count: int) -> list[float] | None:
-    """Return the mean over the ranks that have values: all must use the same weights."""
+    """Return the mean over the ranks that have values, so that all use the same weights."""
     *sums, ranks = total([*(values or [0.0] * count), float(values is not None)])
     return [value / ranks for value in sums] if ranks else None

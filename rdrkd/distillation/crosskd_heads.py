@@ -1,7 +1,7 @@
-"""CrossKD's way from head to head: the student's maps inside its head, mapped, into the rest of the teacher's.
+"""CrossKD's connection of the heads: maps inside the student's head pass, mapped, through the rest of the teacher's.
 
-Both heads run in two halves (`rdrkd.models.head_split`). Mappers are adapters as any other: they live under
-`projector`, train with the student, and are there only where the maps of the two heads differ in width.
+Both heads run in two halves (`rdrkd.models.head_split`). Mappers are adapters like any other: they live under
+`projector`, train with the student, and exist only if the maps of the two heads differ in width.
 """
 
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ Maps = Mapping[str, list[Tensor]]  # `boxes`, `scores` -> (B, C, H, W) of each l
 
 
 def crossing_of(recipe: Recipe) -> Crosskd | None:
-    """Return the term that hands the student's maps to the teacher's head, if there is one."""
+    """Return the term that passes the student's maps to the teacher's head, if there is one."""
     return next((term for term in recipe.terms if isinstance(term, Crosskd)), None)
 
 
 def mappers(term: Crosskd, teacher: DetectionModel, student: DetectionModel) -> dict[str, nn.Module]:
-    """Build what brings the student's maps to the teacher's width, by key; aligned maps forget a bias."""
+    """Build the layers that map the student's maps to the teacher's width, by key; no bias: alignment removes it."""
     of_teacher, of_student = (widths(model.model[-1], term.split) for model in (teacher, student))
     return {
         _key(branch, kind, stride): nn.Conv2d(channels, target, kernel_size=1, bias=not term.align_scale)
@@ -40,14 +40,14 @@ def mappers(term: Crosskd, teacher: DetectionModel, student: DetectionModel) -> 
 def crosses(
     term: Crosskd, model: DetectionModel, teacher: Any, student: Any, adapters: nn.ModuleDict
 ) -> dict[str, Cross]:
-    """Return what it takes to hand the student's maps to the teacher's head, by branch that both heads have.
+    """Return the inputs of the cross-head predictions for each branch that both heads have.
 
     Args:
-        term: the term that asks for it.
+        term: the term that uses them.
         model: the teacher.
-        teacher: its output, run in halves.
-        student: the student's, likewise.
-        adapters: mappers by key, among others.
+        teacher: its output, from a head run in halves.
+        student: the student's output, likewise.
+        adapters: modules by key, including the mappers.
     """
     of_teacher, of_student = branches(teacher), branches(student)
     found: dict[str, Cross] = {}
@@ -77,7 +77,7 @@ def _by_stride(maps: Maps, strides: list[int]) -> Hidden:
 
 
 def _rest(model: DetectionModel, branch: str, split: int, feats: list[Tensor], hidden: Hidden) -> Head:
-    """Return what the rest of a branch of a model's head makes of maps inside it; its layers alone under autocast."""
+    """Run the rest of a head's branch on maps inside it; return its predictions. Only its layers use autocast."""
     maps = {"boxes": list(hidden.boxes.values()), "scores": list(hidden.scores.values())}
     prediction = finish(model.model[-1], branch, maps, split)
     with torch.autocast(feats[0].device.type, enabled=False):

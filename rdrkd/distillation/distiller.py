@@ -38,11 +38,11 @@ class Distiller(DistillationModel):
         teacher: a trained detector; a frozen copy of it teaches (`rdrkd.models.frozen`).
         student: the detector to train, with `args`, `names` and `nc` set.
         recipe: the weighted loss terms and the schedule of their weights.
-        forward: runs a network and gives its output and maps; `models.levels.forward`, or that compiled.
+        forward: runs a network and returns its output and maps; `models.levels.forward`, or its compiled form.
 
     Attributes:
-        weights: term name -> its present weight; calibration changes them.
-        factor: what the schedule multiplies all terms by at present.
+        weights: term name -> its current weight; calibration changes them.
+        factor: the schedule's current factor on all terms.
 
     Raises:
         PairError: a term compares a level that one of the two does not have.
@@ -53,7 +53,7 @@ class Distiller(DistillationModel):
     ) -> None:
         nn.Module.__init__(self)
         self.student_model = student
-        self.__dict__["teacher_model"] = frozen(teacher)  # past Module.__setattr__: unregistered
+        self.__dict__["teacher_model"] = frozen(teacher)  # bypasses Module.__setattr__: not registered
         copy_attr(self, student)
         self.weights: dict[str, float] = {term.name: term.weight for term in recipe.terms}
         self.factor = 1.0
@@ -72,7 +72,7 @@ class Distiller(DistillationModel):
         self.projector.to(next(student.parameters()).device)
 
     def _projector(self, recipe: Recipe) -> nn.ModuleDict:
-        """Adapters phi (student's to teacher's width; one per tap, or per term) and the terms' own modules."""
+        """Build the adapters phi (student's to teacher's width; one per tap or term) and the terms' own modules."""
         adapters: dict[str, nn.Module] = {}
         modules: dict[str, nn.Module] = {}
         for term in recipe.terms:
@@ -86,7 +86,7 @@ class Distiller(DistillationModel):
             adapters |= mappers(self.crossing, self.teacher_model, self.student_model)
         return nn.ModuleDict({"adapters": nn.ModuleDict(adapters), "terms": nn.ModuleDict(modules)})
 
-    # -- what Ultralytics' trainer calls
+    # -- called by Ultralytics' trainer
 
     def loss(self, batch: Mapping[str, Any], preds: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the parts to sum and backpropagate, and the items to log (terms unweighted, per-image means).
@@ -122,7 +122,7 @@ class Distiller(DistillationModel):
 
     @property
     def applied(self) -> dict[str, float]:
-        """Term name -> what its loss is multiplied by at present: its weight, times the schedule's factor."""
+        """Term name -> current factor of its loss: its weight times the schedule's factor."""
         return {name: weight * self.factor for name, weight in self.weights.items()}
 
     def train(self, mode: bool = True) -> Self:
@@ -133,19 +133,19 @@ class Distiller(DistillationModel):
         return self
 
     def fuse(self, verbose: bool = True, imgsz: int | list[int] = 640) -> DetectionModel:
-        """Fuse and give the student."""
+        """Fuse and return the student."""
         return self.student_model.fuse(verbose=verbose, imgsz=imgsz)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copy without the teacher and without compiled parts, as Ultralytics' EMA needs."""
+        """Return the state without the teacher and compiled parts, as Ultralytics' EMA needs."""
         return {**self.__dict__, "teacher_model": None, "_forward": forward}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore as any module."""
+        """Restore the state like any module."""
         nn.Module.__setstate__(self, state)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        """Move the guest along with the rest."""
+        """Apply a conversion, such as to another device, to the teacher as well."""
         if self.teacher_model is not None:
             self.teacher_model._apply(fn)
         return cast(Self, nn.Module._apply(self, fn, recurse))
@@ -161,7 +161,7 @@ class Distiller(DistillationModel):
         return output, {tap: maps[level.layer] for tap, level in levels.items()}
 
     def _look(self, task: Tensor, outputs: Mapping[str, Output], objects: int) -> None:
-        """Measure the step where that is due, guard against inert terms, and calibrate the weights."""
+        """Measure the step if due, guard against inert terms, and calibrate the weights."""
         due = self.calibrator is not None and self.calibrator.due()
         norms = self.probe.observe(task, outputs, self.student_model, objects, measure=due)
         if self.calibrator is not None and norms is not None:
@@ -169,14 +169,14 @@ class Distiller(DistillationModel):
             self.weights = self.calibrator.observe(self.weights, norms, objects, values)
 
     def _restrained(self, name: str, value: Tensor) -> Tensor:
-        """Hold a term between two measurements of its running weight."""
+        """Bound a term's value between two measurements of its running weight."""
         if self.calibrator is None or not self.calibrator.running or name not in self.calibrator.terms:
             return value
         return value * self.calibrator.restraint(name, value)
 
     @contextmanager
     def _assignments(self) -> Iterator[dict[str, Assignment]]:
-        """Collect what the student's task-aligned assigners give, by branch, so that they run only once."""
+        """Collect the results of the student's task-aligned assigners by branch, so that they run only once."""
         student = self.student_model
         if getattr(student, "criterion", None) is None:
             student.criterion = student.init_criterion()
@@ -206,7 +206,7 @@ class Distiller(DistillationModel):
         assignments: Mapping[str, Assignment],
         crossed: Mapping[str, Cross],
     ) -> dict[str, Any]:
-        """Return the part of the context that all terms have in common."""
+        """Return the part of the context that all terms share."""
         height, width = batch["img"].shape[2:]
         center, size = batch["bboxes"].float().split(2, dim=1)
         boxes = torch.cat([center - size / 2, center + size / 2], dim=1)
@@ -235,10 +235,10 @@ class Distiller(DistillationModel):
         }
 
     def _gains(self, names: list[str]) -> dict[str, float]:
-        """Return the branches' parts of the task loss; an end-to-end criterion moves from one-to-many to one-to-one.
+        """Return each branch's share of the task loss; an end-to-end criterion shifts from one-to-many to one-to-one.
 
-        A branch keeps its part where the teacher has no other: the one-to-many branch alone trains the network before
-        the head, so that terms that stayed there while its task fades would outgrow the task eightfold.
+        A branch keeps its share even if the teacher lacks the other one: only the one-to-many branch trains the network
+        before the head, so terms with constant weight there would outgrow its fading task loss eightfold.
         """
         criterion = self.student_model.criterion
         if not hasattr(criterion, "o2m"):
@@ -248,12 +248,12 @@ class Distiller(DistillationModel):
         return {name: gains[name] for name in names}
 
     def _aligned(self, student: Maps) -> dict[str, Tensor]:
-        """Bring the student's maps to the teacher's width, each adapter once; adapters are layers as any other."""
+        """Map the student's maps to the teacher's width, running each adapter once."""
         of_key = {key: tap for adapters in self.adapter_of.values() for tap, key in adapters.items()}
         return {key: self._modules_of("adapters")[key](student[tap]) for key, tap in of_key.items()}
 
     def _crossed(self, teacher: Any, student: Any) -> dict[str, Cross]:
-        """Return what hands the student's maps to the teacher's head, by branch, where a term asks for it."""
+        """Return the inputs of the cross-head predictions by branch, if a term uses them."""
         if self.crossing is None:
             return {}
         return crosses(self.crossing, self.teacher_model, teacher, student, self._modules_of("adapters"))
@@ -277,7 +277,7 @@ class Distiller(DistillationModel):
 
 
 def _anchors(prediction: dict[str, Any], model: DetectionModel) -> dict[int, slice]:
-    """Where each level's anchors lie among all, by stride."""
+    """Return the slice of each level's anchors among all anchors, by stride."""
     found: dict[int, slice] = {}
     first = 0
     for stride, x in zip(model.stride, prediction["feats"], strict=True):
@@ -286,5 +286,5 @@ def _anchors(prediction: dict[str, Any], model: DetectionModel) -> dict[int, sli
 
 
 def _precision(device: str) -> torch.dtype | None:
-    """Return the type of mixed precision in force."""
+    """Return the active type of mixed precision."""
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None

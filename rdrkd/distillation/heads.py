@@ -1,4 +1,4 @@
-"""What two Detect heads predict, as the losses see it."""
+"""The predictions of Detect heads in the form that the losses use."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ BRANCHES = ("one2many", "one2one")
 
 
 def common(teacher: Mapping[str, Any], student: Mapping[str, Any]) -> list[str]:
-    """Name the branches that both heads have.
+    """Return the names of the branches that both heads have.
 
     >>> common({"one2one": 1, "one2many": 2}, {"one2many": 3})
     ['one2many']
@@ -19,7 +19,7 @@ def common(teacher: Mapping[str, Any], student: Mapping[str, Any]) -> list[str]:
 
 
 def head_of(prediction: Mapping[str, Any], model: DetectionModel) -> Head:
-    """Return what a branch of a model's head predicts, in fp32, from its raw predictions and `feats`."""
+    """Return the predictions of a branch of a model's head, in fp32, from its raw predictions and `feats`."""
     logits = prediction["boxes"].float()  # (B, 4R, A)
     batch, width, count = logits.shape
     sides = logits.view(batch, 4, width // 4, count).permute(0, 3, 1, 2) if width > 4 else None

@@ -1,9 +1,9 @@
-"""What two terms of RDR-KD look at in an image, as small pictures to lay over it, a pixel for each cell of a level.
+"""Overlays that show where two terms of RDR-KD act in an image, with one pixel per cell of a level.
 
 `regenerated`: the key pixels, which are hidden from the student and must be regenerated (Eq. 3).
-`decoupled`: the weight of each cell of an object (Eq. 7-8), the more opaque the heavier.
+`decoupled`: the weight of each cell of an object (Eq. 7-8), as opacity.
 
-The image is seen as in validation: whole and letterboxed, without the training's augmentation.
+The image is processed as in validation: whole and letterboxed, without the training's augmentation.
 """
 
 import base64
@@ -34,13 +34,13 @@ _STRONGEST, _VEIL = 170, 130  # of 255
 
 
 class Overlays:
-    """Makes the pictures of images.
+    """Makes the overlays of images.
 
     Args:
-        teacher: whose attention finds the key pixels.
-        recipe: the terms; others than the two have no pictures.
+        teacher: its attention determines the key pixels.
+        recipe: the terms; other terms have no overlays.
         imgsz: side of the network input, px.
-        device: that runs the teacher.
+        device: device that runs the teacher.
     """
 
     def __init__(self, teacher: DetectionModel, recipe: Recipe, imgsz: int, device: torch.device) -> None:
@@ -51,7 +51,7 @@ class Overlays:
         self._teacher = frozen(teacher).to(device) if taps else None
 
     def __call__(self, pixels: Pixels, truth: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
-        """Return the pictures of an image: term, level, PNG in base64, and its place in the image, x y w h px.
+        """Return the overlays of an image: term, level, PNG in base64, and its place in the image, x y w h px.
 
         Args:
             pixels: (H, W, 3) blue, green, red.
@@ -92,12 +92,12 @@ class Overlays:
             hidden = 1 - level_mask(term, teacher, boxes, regions, size)[0, 0]
             return _png(hidden * _VEIL, _KEY)
         weight = level_weight(term, boxes, regions, stride, size)[0]
-        # A root, since one tiny object may weigh hundreds of times what a large one does.
+        # The square root, since a tiny object may weigh hundreds of times as much as a large one.
         return _png((weight / weight.max().clamp(min=1e-12)).sqrt() * _STRONGEST, _WEIGHT)
 
 
 def _letterboxed(height: int, width: int, side: int) -> tuple[float, int, int]:
-    """Return how Ultralytics' letterbox fits an image into a square: factor, and the left and upper margin, px."""
+    """Return Ultralytics' letterbox of an image: scale factor, and the left and upper margin, px."""
     factor = min(side / height, side / width)
     return factor, round((side - round(width * factor)) / 2 - 0.1), round((side - round(height * factor)) / 2 - 0.1)
 

@@ -1,4 +1,4 @@
-"""The factor on all terms in the course of a training."""
+"""The schedule's factor on all terms over a training."""
 
 import math
 
@@ -6,12 +6,12 @@ from rdrkd.spec import Schedule
 
 
 def factor(schedule: Schedule, epoch: float, epochs: int) -> float:
-    """Return the factor at a moment of a training.
+    """Return the factor at a point of a training.
 
     Args:
-        schedule: its shape.
+        schedule: the schedule.
         epoch: finished epochs, with fractions.
-        epochs: of the whole training.
+        epochs: epochs of the whole training.
 
     >>> [round(factor(Schedule(shape="linear", end=0.2, warmup_epochs=2), e, 10), 2) for e in (0, 1, 2, 6, 10)]
     [0.0, 0.5, 1.0, 0.6, 0.2]

@@ -1,9 +1,9 @@
-"""Average precision by the COCO protocol, from ground truth and detections alone; no model, no files.
+"""Average precision by the COCO protocol from ground truth and detections; no model, no files.
 
 AP is the mean over IoU thresholds .50:.05:.95 of the 101-point interpolated precision, averaged over the classes that
-have objects (Lin et al., "Microsoft COCO", 2014; the evaluation is faster-coco-eval's). Detections are cut per image
-and class at 100 (COCO's usual figure) and at 500 (drone images often hold more than 100 objects). Detections that fall
-into a crowd region and match nothing else are not counted.
+have objects (Lin et al., "Microsoft COCO", 2014; the evaluation is faster-coco-eval's). Detections are limited to 100
+per image and class (COCO's usual figure) and to 500 (drone images often hold more than 100 objects). Detections that
+fall into a crowd region and match nothing else are not counted.
 """
 
 import copy
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 MAX_DETS = (100, 500)
 FIGURES = ("AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L")
-# Index of the area range (all, small < 32^2 px, medium, large > 96^2 px) that a figure reads, and its IoU threshold.
+# Figure -> index of its area range (all, small < 32^2 px, medium, large > 96^2 px), and its IoU threshold.
 _AREA = {"AP": 0, "AP50": 0, "AP75": 0, "AP_S": 1, "AP_M": 2, "AP_L": 3}
 _IOU_INDEX = {"AP50": 0, "AP75": 5}
 
@@ -49,7 +49,7 @@ def _precision(ground_truth: Mapping[str, Any], detections: npt.NDArray[np.float
     """Return the precision table (IoU threshold, recall point, class, area range, maxDets); -1 without objects."""
     from faster_coco_eval import COCO, COCOeval_faster
 
-    truth = COCO(copy.deepcopy(dict(ground_truth)))  # it writes into the annotations
+    truth = COCO(copy.deepcopy(dict(ground_truth)))  # a copy: it modifies the annotations
     evaluation = COCOeval_faster(truth, truth.loadRes(detections), iouType="bbox", print_function=_silent)
     evaluation.params.maxDets = list(MAX_DETS)
     evaluation.evaluate()
@@ -67,4 +67,4 @@ def _figure(precision: npt.NDArray[np.float64], name: str) -> float | None:
 
 
 def _silent(*_: object) -> None:
-    """Take the place of faster-coco-eval's printing."""
+    """Replace faster-coco-eval's printing."""

@@ -1,6 +1,6 @@
-"""Evaluate weights on a split in one inference pass: COCO-protocol AP, and beside it Ultralytics' own mAP.
+"""Evaluate weights on a split in one inference pass: AP by the COCO protocol, and Ultralytics' own mAP.
 
-All figures are in percent. The two differ by some points on drone images (other interpolation, other limits on the
+All figures are in percent. The two differ by some points on drone images (different interpolation and limits on the
 number of detections), so each is labelled.
 """
 
@@ -25,9 +25,9 @@ from rdrkd.process.devices import devices_of
 from rdrkd.reporter import Reporter
 from rdrkd.ultralytics_adapter import DetectionValidator, provide_font
 
-# Our name -> Ultralytics', of the plots that a report takes along.
+# Our name -> Ultralytics' name of the plots in a report.
 PLOTS = {"pr_curve.png": "BoxPR_curve.png", "confusion_matrix.png": "confusion_matrix_normalized.png"}
-SINGLE = ("item",)  # Ultralytics' class name where all classes are treated as one
+SINGLE = ("item",)  # Ultralytics' class name if all classes are treated as one
 _OWN = {
     "mAP50_95": "metrics/mAP50-95(B)",
     "mAP50": "metrics/mAP50(B)",
@@ -59,7 +59,7 @@ def evaluate(
         ModelError: the weights cannot be loaded.
         PairError: the model's class names are not the dataset's.
         DatasetError: the split is missing, or its annotations do not fit its images.
-        StopRequested: the reporter asked to stop.
+        StopRequested: the reporter requested a stop.
     """
     model = load_weights(weights)
     check_pair(model.names, data, split, single_cls)
@@ -67,7 +67,7 @@ def evaluate(
 
 
 def check_pair(names: Sequence[str], data: Dataset, split: str, single_cls: bool = False) -> None:
-    """Refuse what cannot be evaluated.
+    """Check that a model can be evaluated on a dataset.
 
     Raises:
         PairError: the model's class names are not the dataset's.
@@ -93,20 +93,20 @@ def measure(
     plots: Path | None = None,
     seen: "Callable[[Collector], None] | None" = None,
 ) -> dict[str, Any]:
-    """Return the figures of `evaluate` of a network, or of the file of an exported one.
+    """Return the figures of `evaluate` for a network, or for an exported file.
 
     Args:
-        model: a network, which is fused on the way; or the path of what Ultralytics exported.
+        model: a network, which is fused in place; or the path of an export of Ultralytics'.
         data: the dataset.
         imgsz: side of the network input, px.
         batch: images per step.
-        split: which images.
-        device: the first of these evaluates.
+        split: the split to evaluate.
+        device: device option; the first device is used.
         reporter: receives the progress.
-        single_cls: all classes are one.
-        rect: images keep their proportions; exported networks of a fixed shape see squares in any case.
-        plots: folder for Ultralytics' precision-recall curve and confusion matrix (`PLOTS`); None: they are not drawn.
-        seen: receives the validator once it has run, with its images and detections; None: nobody.
+        single_cls: treat all classes as one.
+        rect: keep the images' proportions; exported networks of a fixed shape always get squares.
+        plots: folder for Ultralytics' precision-recall curve and confusion matrix (`PLOTS`); None: not drawn.
+        seen: called with the validator after it has run, with its images and detections; None: not called.
     """
     provide_font()
     with tempfile.TemporaryDirectory(prefix="rdrkd-evaluate-") as folder:
@@ -122,7 +122,7 @@ def measure(
 
 
 def _keep(folder: Path, plots: Path) -> None:
-    """Copy Ultralytics' plots out of the folder of an evaluation; it draws none where nothing was detected."""
+    """Copy Ultralytics' plots out of an evaluation's folder; there are none if nothing was detected."""
     for name, drawn in PLOTS.items():
         if (folder / drawn).is_file():
             shutil.copyfile(folder / drawn, plots / name)
@@ -136,7 +136,7 @@ def figures(
     reporter: Reporter | None = None,
     single_cls: bool = False,
 ) -> dict[str, Any]:
-    """Compute the figures of `evaluate` from a validator that has run, and its own statistics."""
+    """Compute the figures of `evaluate` from a finished validator and its statistics."""
     images = validator.images()
     truth = _ground_truth(images, data, split, reporter, single_cls)
     detections = validator.detections()
@@ -155,7 +155,7 @@ def _ground_truth(
     reporter: Reporter | None,
     single_cls: bool,
 ) -> CocoJson:
-    """Take the split's COCO annotations where there are any, else its labels."""
+    """Return the ground truth from the split's COCO annotations if there are any, else from its labels."""
     if split not in data.annotations:
         return from_labels(images, SINGLE if single_cls else data.names)
     truth, notes = from_annotations(data.annotations[split], images, data.names)
@@ -169,7 +169,7 @@ def _ground_truth(
 
 
 class Collector(DetectionValidator):
-    """Ultralytics' validator, which also keeps up to 500 detections an image in px of the original image."""
+    """Ultralytics' validator, which also keeps up to 500 detections per image in px of the original image."""
 
     def __init__(
         self,
@@ -192,17 +192,17 @@ class Collector(DetectionValidator):
         self._rows: list[npt.NDArray[np.float64]] = []
         self._matched: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]] = []
         self._own_max_det = 0
-        self._index: dict[str, int] = {}  # image id by file
-        self._sizes: dict[str, tuple[int, int]] = {}  # height, width of the original image, px
+        self._index: dict[str, int] = {}  # file -> image id
+        self._sizes: dict[str, tuple[int, int]] = {}  # file -> height, width of the original image, px
 
     def build_dataset(self, img_path: str, mode: str = "val", batch: int | None = None) -> Any:
-        """Build the dataset of a split, of the very images and labels that were checked."""
+        """Build the dataset of a split from exactly the images and labels that were checked."""
         return loaded(self.args, img_path, batch or 1, self.data, mode, rect=False, stride=self.stride)
 
     def init_metrics(self, model: Any) -> None:
-        """Remember the detections that Ultralytics itself would count, and ask for as many as the COCO figures need."""
+        """Store Ultralytics' own limit on detections, and raise it to what the COCO figures need."""
         super().init_metrics(model)
-        self._own_max_det = self.args.max_det  # 300, or the most objects that one image has
+        self._own_max_det = self.args.max_det  # 300, or the most objects in one image
         self.args.max_det = max(self._own_max_det, *MAX_DETS)
         self._index = {file: i for i, file in enumerate(self.dataloader.dataset.im_files)}
 
@@ -210,7 +210,7 @@ class Collector(DetectionValidator):
         """Feed Ultralytics' metric and keep the detections of one batch."""
         own = [{key: value[: self._own_max_det] for key, value in pred.items()} for pred in preds]
         super().update_metrics(own, batch)
-        stats = self.metrics.stats  # which Ultralytics clears once it has computed its figures
+        stats = self.metrics.stats  # Ultralytics clears them after computing its figures
         self._matched += zip(stats["conf"][-len(preds) :], stats["tp"][-len(preds) :], strict=True)
         for i, pred in enumerate(preds):
             image = self._prepare_batch(i, batch)
@@ -223,7 +223,7 @@ class Collector(DetectionValidator):
         self._report()
 
     def _report(self) -> None:
-        """Report how many images are done, and stop if asked to."""
+        """Report how many images are done, and stop if requested."""
         if self._reporter is None:
             return
         self._reporter.emit(Progress(phase="evaluating", completed=self.seen, total=len(self._index), unit="image"))
@@ -231,7 +231,7 @@ class Collector(DetectionValidator):
             raise StopRequested("the evaluation was asked to stop")
 
     def plot_val_samples(self, batch: dict[str, Any], ni: int) -> None:
-        """Nothing: a report has images of its own."""
+        """Do nothing: a report has its own images."""
 
     def plot_predictions(
         self, batch: dict[str, Any], preds: list[dict[str, Any]], ni: int, max_det: int | None = None

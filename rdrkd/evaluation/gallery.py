@@ -1,6 +1,6 @@
-"""What each network of a run finds in the same few validation images: those with the student's worst misses.
+"""The detections of each network of a run in a few validation images: those with the student's worst misses.
 
-The images are files, the boxes JSON, so that whoever shows them can put any two networks over each other:
+The images are files, the boxes are JSON, so that a viewer can overlay any two networks:
 
     {"split": "val", "names": [...], "networks": {"student": {"confidence": 0.2}, ...},
      "epoch": 3,                                                            of a training; null once it has ended
@@ -29,23 +29,28 @@ from rdrkd.run_folder.names import FOUND, SHOWN
 
 Maps = Callable[[Pixels, Boxes], list[dict[str, Any]]]
 
-_CANDIDATES = 500  # images that are looked at for misses, spread over the split
-_SIDE = 1024  # px of the longer side of an image as it is kept
-_QUALITY = 80  # of the JPEG
-_MOST = 300  # boxes of an image, of each network
+_CANDIDATES = 500  # images searched for misses, spread over the split
+_SIDE = 1024  # px of the longer side of a stored image
+_QUALITY = 80  # JPEG quality
+_MOST = 300  # boxes per image and network
 
 
 @dataclass
 class Gallery:
-    """Collects what networks find, the student first: its misses choose the images."""
+    """Collects the networks' detections; the student comes first, as its misses select the images."""
 
     images: list[LabelledImage] = field(default_factory=list)
+<<<<<<< HEAD
     networks: dict[str, float] = field(default_factory=dict)  # the confidence from which on a detection is shown
     found: dict[str, list[Boxes]] = field(default_factory=dict)  # by network, one array for each image
     history: list[dict[str, Any]] = field(default_factory=list)  # the student after earlier epochs: `moment`
+=======
+    networks: dict[str, float] = field(default_factory=dict)  # network -> least confidence of a detection that is shown
+    found: dict[str, list[Boxes]] = field(default_factory=dict)  # network -> one array per image
+>>>>>>> main
 
     def add(self, who: str, validator: Collector, confidence: float) -> None:
-        """Take a network's detections from a validator that has run; the first network's misses choose the images."""
+        """Add a network's detections from a finished validator; the first network's misses select the images."""
         images = validator.images()
         rows = validator.detections()
         rows = rows[rows[:, 5] >= confidence]
@@ -68,16 +73,16 @@ class Gallery:
         """Write the images and the JSON into a folder.
 
         Args:
-            read: gives the pixels of an image: (H, W, 3) blue, green, red.
-            split: that was evaluated.
-            names: of the classes.
+            read: returns the pixels of an image: (H, W, 3) blue, green, red.
+            split: the evaluated split.
+            names: class names.
             folder: a run folder.
-            maps: what gives an image's maps of the distillation; None: there are none.
-            epoch: of the student, while it is being trained; None: the run has ended.
-            side: px of the longer side of an image as it is kept.
+            maps: returns an image's distillation maps; None: there are none.
+            epoch: the student's epoch during training; None: the run has ended.
+            side: px of the longer side of a stored image.
 
         Raises:
-            DiskFullError: no room.
+            DiskFullError: no space.
         """
         shown = []
         for place, (image, file) in enumerate(zip(self.images, SHOWN, strict=False)):
@@ -89,8 +94,12 @@ class Gallery:
             })  # fmt: skip
         networks = {who: {"confidence": confidence} for who, confidence in self.networks.items()}
         content = {"split": split, "epoch": epoch, "names": list(names), "networks": networks, "images": shown}
+<<<<<<< HEAD
         content |= {"history": self.history} if self.history else {}
         write_atomically(folder / FOUND, json.dumps(content).encode())  # last: it names the images
+=======
+        write_atomically(folder / FOUND, json.dumps(content).encode())  # written last: it refers to the images
+>>>>>>> main
 
     def moment(self, epoch: int) -> dict[str, Any]:
         """Return what the student finds and misses in the images after an epoch, to be kept in `history`."""

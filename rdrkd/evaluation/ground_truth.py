@@ -1,4 +1,4 @@
-"""Ground truth for the COCO protocol: from `annotations/<split>.json` where there is one, else from YOLO labels.
+"""Ground truth for the COCO protocol: from `annotations/<split>.json` if it exists, else from YOLO labels.
 
 In the result an image's id is its index in the list of evaluated images, and a category's id is its class index.
 """
@@ -46,12 +46,12 @@ def from_annotations(file: Path, images: Sequence[LabelledImage], names: Sequenc
     """Read COCO JSON as the check reads it; categories are matched by name, images by file name.
 
     Returns:
-        The ground truth, and a sentence for each thing of the file that the evaluation leaves out.
+        The ground truth, and a sentence for each part of the file that the evaluation ignores.
 
     Raises:
-        DatasetError: the file is no COCO JSON, or does not fit the images.
+        DatasetError: the file is not COCO JSON, or does not fit the images.
     """
-    frames = [yolo.distinct(frame) for frame in coco.read(file, names)]  # as labels count a box that is there twice
+    frames = [yolo.distinct(frame) for frame in coco.read(file, names)]  # duplicate boxes count once, as in labels
     index = {image.path: number for number, image in enumerate(images)}
     used: dict[int, Frame] = {}
     problems = []

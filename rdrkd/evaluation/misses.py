@@ -1,4 +1,4 @@
-"""Which objects a network misses, and the images in which it misses the most small ones."""
+"""Find the objects that a network misses, and the images in which it misses the most small ones."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,12 @@ import numpy.typing as npt
 
 Boxes = npt.NDArray[np.float64]  # (N, 5) rows of class, x, y, width, height in px; of detections (N, 6), with the score
 
-SMALL = 32**2  # px^2: COCO's bound of small objects
-_IOU = 0.5  # from which on a detection has found an object
+SMALL = 32**2  # px^2: COCO's limit of small objects
+_IOU = 0.5  # least IoU of a detection with the object that it finds
 
 
 def missed(truth: Boxes, found: Boxes) -> list[int]:
-    """Return the places of the objects that no detection of their class has found; each detection finds one at most.
+    """Return the indices of the objects that no detection of their class finds; each detection finds at most one.
 
     >>> truth = np.array([[0, 0, 0, 10, 10], [0, 50, 50, 10, 10], [1, 80, 80, 10, 10.0]])
     >>> missed(truth, np.array([[0, 1, 0, 10, 10, 0.9], [0, 0, 1, 10, 10, 0.8], [0, 80, 80, 10, 10, 0.7]]))
@@ -28,7 +28,7 @@ def missed(truth: Boxes, found: Boxes) -> list[int]:
 
 
 def worst(truths: Sequence[Boxes], found: Sequence[Boxes], most: int) -> list[int]:
-    """Return the places of the images with the most missed small objects, then with the most missed ones; worst first.
+    """Return the indices of the images with the most missed small objects, ties by all missed objects; worst first.
 
     Args:
         truths: the objects of each image.
@@ -40,12 +40,12 @@ def worst(truths: Sequence[Boxes], found: Sequence[Boxes], most: int) -> list[in
 
 
 def small(boxes: Boxes) -> list[int]:
-    """Return the places of the small ones among boxes."""
+    """Return the indices of small boxes."""
     return [int(place) for place in np.flatnonzero(boxes[:, 3] * boxes[:, 4] < SMALL)]
 
 
 def _overlap(one: Boxes, other: Boxes) -> npt.NDArray[np.float64]:
-    """IoU (N, M) of boxes."""
+    """Return the IoU (N, M) of boxes."""
     low, low_ = one[:, None, 1:3], other[None, :, 1:3]
     size, size_ = one[:, None, 3:5], other[None, :, 3:5]
     shared = (np.minimum(low + size, low_ + size_) - np.maximum(low, low_)).clip(min=0).prod(2)

@@ -1,8 +1,8 @@
 """Precision, recall and F1 of a detector at one confidence threshold for all classes: at 0.25, and where F1 is best.
 
-Detections and objects of all classes are counted together, so a figure is about the boxes that a picture would show: a
-precision of 80 % means that eight of ten drawn boxes are right. Ultralytics' own precision and recall are means over
-the classes, in which a class without any detection has a precision of 1. A detection is right if it has the class of
+Detections and objects of all classes are counted together, so the figures describe the boxes drawn in a picture: a
+precision of 80 % means that eight of ten drawn boxes are correct. Ultralytics' own precision and recall are means over
+the classes, in which a class without any detection has a precision of 1. A detection is correct if it has the class of
 an object and an IoU of at least 0.5 with it; an object counts once.
 """
 
@@ -19,17 +19,17 @@ _THRESHOLDS = np.arange(1, 1000) / 1000  # the evaluation keeps detections from 
 def operating_points(
     scores: npt.NDArray[np.floating[Any]], right: npt.NDArray[np.bool_], objects: int
 ) -> dict[str, dict[str, float | None]]:
-    """Return the figures at the usual threshold and at the one with the best F1.
+    """Return the figures at the usual confidence and at the one with the best F1.
 
     Args:
         scores: (N,) confidence of each detection.
-        right: (N,) whether it found an object.
+        right: (N,) whether it is correct.
         objects: number of objects to find.
 
     Returns:
         `usual` and `best_f1`, each `confidence` (detections with a higher score count), and `precision`, `recall` and
-        `f1` in percent; None where nothing was detected or there was nothing to find. Of equal F1, the lowest
-        confidence is taken; without any right detection it is the usual one.
+        `f1` in percent; None without detections or objects. Among equal F1, the lowest
+        confidence is chosen; without any correct detection, the usual one.
 
     >>> found = operating_points(np.array([0.9, 0.6, 0.2, 0.1]), np.array([True, False, True, False]), 2)
     >>> found["usual"]
@@ -39,7 +39,7 @@ def operating_points(
     """
     order = np.argsort(scores, kind="stable")
     ordered, hits = np.asarray(scores, dtype=np.float64)[order], np.asarray(right, dtype=np.int64)[order]
-    found_from = np.append(np.cumsum(hits[::-1])[::-1], 0)  # right ones from each place on
+    found_from = np.append(np.cumsum(hits[::-1])[::-1], 0)  # correct ones from each index on
     first = np.searchsorted(ordered, _THRESHOLDS, side="right")
     detected, correct = len(ordered) - first, found_from[first]
     f1 = 2 * correct / np.maximum(detected + objects, 1)
@@ -52,7 +52,7 @@ def operating_points(
 
 
 def threshold_of(metrics: Mapping[str, Any] | None) -> float:
-    """Return the confidence with the best F1 of a result's metrics; the usual one where they do not have it.
+    """Return the best-F1 confidence from a result's metrics; the usual one if absent.
 
     >>> threshold_of({"operating_points": {"best_f1": {"confidence": 0.08}}}), threshold_of({})
     (0.08, 0.25)

@@ -1,6 +1,6 @@
-"""A picture of what models find, beside the truth, drawn with plain Ultralytics predictions.
+"""Draw the detections of models beside the ground truth, from plain Ultralytics predictions.
 
-Each network is drawn at its own threshold, the one with its best F1: at 0.25 a small student seems to miss everything.
+Each network is drawn from its own best-F1 confidence on: at 0.25 a small student seems to miss everything.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,16 +20,16 @@ Box = tuple[int, Sequence[float], float | None]  # class, x1 y1 x2 y2 in px, sco
 Corners = tuple[int, ...]  # x1 y1 x2 y2 in px
 
 _SCENES = 4
-_SIDE = 360  # px of a drawn scene's width
+_SIDE = 360  # px: width of a drawn scene
 _HEADING = 30  # px
 _GAP = 6  # px
 _COLOURS = ((64, 64, 255), (255, 160, 32), (32, 220, 255), (96, 255, 96), (255, 96, 255), (255, 255, 64))  # BGR
-_SMALL = 24  # px of a drawn box's side: its frame is one pixel wide
-_TEXT = 0.42  # of OpenCV's font: 9 px high
+_SMALL = 24  # px: boxes with a shorter side get a frame one pixel wide
+_TEXT = 0.42  # scale of OpenCV's font: 9 px high
 
 
 class Drawn(NamedTuple):
-    """A network to draw: the `.pt` that plain Ultralytics loads, and the confidence from which a box is drawn."""
+    """A network to draw: its `.pt` for plain Ultralytics, and the least confidence of a drawn box."""
 
     weights: Path
     confidence: float = USUAL
@@ -40,7 +40,7 @@ def compare(data: Dataset, networks: Mapping[str, Drawn], target: Path, imgsz: i
 
     Args:
         data: the dataset.
-        networks: what to draw, by name.
+        networks: the networks to draw, by name.
         target: PNG to write.
         imgsz: side of the network input, px.
 
@@ -75,7 +75,7 @@ def _detections(result: Any) -> list[Box]:
 
 
 def _draw(image: Picture, boxes: Sequence[Box], names: Sequence[str]) -> Picture:
-    """Enlarge a scene and draw its boxes, each with its class and, of a detection, its score in percent.
+    """Enlarge a scene and draw its boxes, each with its class and, for a detection, its score in percent.
 
     Text is drawn only where it covers no object: above or below its box, or left out.
     """
@@ -94,7 +94,7 @@ def _draw(image: Picture, boxes: Sequence[Box], names: Sequence[str]) -> Picture
 
 
 def _room(text: str, box: Corners, taken: Sequence[Corners], shape: tuple[int, ...]) -> Corners | None:
-    """Return where a box's text covers nothing, x1 y1 x2 y2 in px: above the box or below it; None where it would."""
+    """Return a free place for a box's text, x1 y1 x2 y2 in px, above or below the box; None if there is none."""
     (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, _TEXT, 1)
     left = max(0, min(box[0], shape[1] - width))
     for top in (box[1] - height - 4, box[3] + 4):
@@ -110,7 +110,7 @@ def _overlap(one: Corners, other: Corners) -> bool:
 
 
 def _write(image: Picture, text: str, place: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    """Write small text that is readable on any ground."""
+    """Write small text that is readable on any background."""
     for shade, thickness in (((0, 0, 0), 3), (colour, 1)):
         cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, _TEXT, shade, thickness, cv2.LINE_AA)
 

@@ -1,1 +1,1 @@
-"""Trained networks in other formats: made, compared with torch on real images, and timed beside it."""
+"""Export trained networks to other formats, compare them with torch on real images, and time both."""

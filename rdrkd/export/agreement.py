@@ -1,4 +1,4 @@
-"""How far an exported network's predictions are from torch's, on real images."""
+"""Differences between the predictions of an exported network and torch's, on real images."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,11 +13,11 @@ from rdrkd.export.networks import Network
 from rdrkd.ultralytics_adapter import LetterBox, box_iou, non_max_suppression
 
 NMS_IOU = 0.7
-SAME_IOU = 0.5  # from which on two detections of one class are the same
+SAME_IOU = 0.5  # least IoU at which two detections of one class count as the same
 
 
 def spread(files: Sequence[Path], most: int) -> list[Path]:
-    """Choose at most so many files, spread over all of them.
+    """Choose at most `most` files, spread evenly over all of them.
 
     >>> [path.name for path in spread([Path(f"{n}.jpg") for n in range(10)], 3)]
     ['0.jpg', '3.jpg', '6.jpg']
@@ -27,7 +27,7 @@ def spread(files: Sequence[Path], most: int) -> list[Path]:
 
 
 def inputs(images: Iterable[Pixels], height: int, width: int) -> Iterator[Tensor]:
-    """Yield each image as networks take it: (1, 3, height, width), RGB in [0, 1], letterboxed."""
+    """Yield each image as network input: (1, 3, height, width), RGB in [0, 1], letterboxed."""
     letterbox = LetterBox((height, width), auto=False)
     for image in images:
         pixels = np.ascontiguousarray(letterbox(image=image)[..., ::-1].transpose(2, 0, 1))
@@ -38,14 +38,14 @@ def compare(ours: Network, exported: Network, images: Sequence[Tensor], conf: fl
     """Compare two networks' raw outputs and detections.
 
     Args:
-        ours: torch's.
-        exported: the exported one.
+        ours: the network in torch.
+        exported: the exported network.
         images: each (B, 3, H, W).
-        conf: score from which on a detection counts.
+        conf: least score of a detection.
 
     Returns:
-        `images`; of the raw outputs of every anchor `boxes_px` and `scores`, each the largest and the mean absolute
-        difference; `detections` after non-maximum suppression (see `match`).
+        `images`; `boxes_px` and `scores`, the largest and the mean absolute difference of the raw outputs over all
+        anchors; `detections` after non-maximum suppression (see `match`).
     """
     boxes, scores = _Differences(), _Differences()
     matches: list[dict[str, Any]] = []
@@ -67,12 +67,12 @@ def match(wanted: Tensor, got: Tensor) -> dict[str, Any]:
     """Pair two sets of detections one to one: of the same class, best overlap first, IoU at least `SAME_IOU`.
 
     Args:
-        wanted: (N, 6) rows of x1 y1 x2 y2 px, score, class: torch's.
-        got: (M, 6) likewise, of the exported network.
+        wanted: torch's, (N, 6) rows of x1 y1 x2 y2 px, score, class.
+        got: the exported network's, (M, 6) likewise.
 
     Returns:
-        `torch`, `exported` and `matched` count them; `max_box_px` and `max_score` are the largest differences among
-        the matched, None where there are none.
+        `torch`, `exported` and `matched` are counts; `max_box_px` and `max_score` are the largest differences among
+        matched detections, None if there are none.
     """
     overlap = box_iou(wanted[:, :4], got[:, :4]) * (wanted[:, 5:6] == got[None, :, 5])
     pairs = []

@@ -1,4 +1,4 @@
-"""Making an export: Ultralytics' exporter on a copy of the network, with nothing fetched and nobody told."""
+"""Export with Ultralytics' exporter on a copy of the network, without downloads or telemetry."""
 
 import copy
 import sys
@@ -18,11 +18,11 @@ from rdrkd.models import LoadedModel
 from rdrkd.spec.exporting import ExportSettings
 from rdrkd.ultralytics_adapter import Exporter
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the moment of each zipped file: equal content gives equal bytes
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # timestamp of each zipped file, for reproducible bytes
 
 
 def silence_openvino() -> None:
-    """Keep OpenVINO from telling its makers that it was imported: without this package it tells nobody."""
+    """Disable OpenVINO's telemetry on import by blocking the package that sends it."""
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 
@@ -37,15 +37,15 @@ def make(
     """Export a network.
 
     Args:
-        loaded: it is copied, not changed.
+        loaded: the network; copied, not changed.
         settings: format, size and precision.
-        folder: an existing folder, where the export goes.
+        folder: an existing folder to export into.
         device: `cpu`, or a GPU's number.
-        calibration: returns the images that an INT8 network's ranges are measured on.
-        confidence: from which a detection counts, for the metadata of the export; None: it says nothing of it.
+        calibration: returns the images on which to calibrate an INT8 network.
+        confidence: recommended confidence threshold for the metadata of the export; None: omitted.
 
     Returns:
-        What a runtime opens: a file, or of OpenVINO a folder.
+        The path that a runtime opens: a file, or for OpenVINO a folder.
 
     Raises:
         ModelError: the exporter fails with this network.
@@ -53,14 +53,14 @@ def make(
     silence_openvino()
     model = copy.deepcopy(loaded.model)
     model.task, model.args = "detect", {"data": ""}
-    model.pt_path = str(folder / "model.pt")  # names the export; the file need not be there
+    model.pt_path = str(folder / "model.pt")  # names the export; the file need not exist
     bits = 8 if settings.int8 else 16 if settings.half else None
     overrides = {
         "format": settings.format, "imgsz": settings.imgsz, "quantize": bits,
         "device": device, "batch": 1, "dynamic": settings.dynamic,
     }  # fmt: skip
     with warnings.catch_warnings():
-        # torch announces the end of its tracer, on which each of these formats stands, and tells what it fixes.
+        # torch warns that its tracer, which these formats need, is deprecated, and about values that it fixes.
         warnings.simplefilter("ignore")
         try:
             made = _Exporter(overrides, calibration if settings.int8 else None, confidence)(model=model)
@@ -74,7 +74,7 @@ def make(
 
 
 class _Exporter(Exporter):
-    """Ultralytics' exporter, whose INT8 is calibrated on images as they are compared: letterboxed, one at a time."""
+    """Ultralytics' exporter, with INT8 calibrated on the images of the comparison: letterboxed, one at a time."""
 
     def __init__(
         self,
@@ -86,11 +86,11 @@ class _Exporter(Exporter):
         super().__init__(overrides=overrides)
         self._calibration = calibration
         if calibration is not None:
-            self.args.data = "given"  # else it would fetch a data set of its makers'
+            self.args.data = "given"  # else it would download a dataset of Ultralytics'
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What the exported file says of itself; Ultralytics composes it, and writes it in each format's own way."""
+        """Metadata of the exported file; Ultralytics composes it and writes it in each format's own way."""
         return self._metadata
 
     @metadata.setter
@@ -104,7 +104,7 @@ class _Exporter(Exporter):
 
 
 def hand_out(made: Path, settings: ExportSettings, folder: Path) -> Path:
-    """Return the exported file; a folder is zipped under its name, by which Ultralytics knows it."""
+    """Return the exported file; zip a folder under its own name, by which Ultralytics recognises the format."""
     target = folder / KINDS[settings.format].file
     if made.is_file():
         return made.replace(target)

@@ -1,4 +1,4 @@
-"""The formats: what each is called, what it needs on this machine, and where it runs when it is checked."""
+"""The export formats: names, required packages, and the device on which each is checked."""
 
 import importlib.util
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from rdrkd.spec.exporting import ExportSettings
 
 @dataclass(frozen=True)
 class Kind:
-    """What is known of a format before anything is made."""
+    """Properties of a format."""
 
-    name: str  # for people
-    file: str  # what is handed out
-    packages: tuple[str, ...]  # that make it and run it, as Python imports them
-    on_gpu: bool  # its checks run where the run's device is; else on the CPU
+    name: str  # display name
+    file: str  # name of the exported file
+    packages: tuple[str, ...]  # import names of the packages that make and run it
+    on_gpu: bool  # whether its checks run on the run's device; else on the CPU
 
 
 KINDS = {
@@ -29,11 +29,11 @@ def device_of(settings: ExportSettings, device: str) -> str:
     """Return the device on which an export is made and compared with torch.
 
     Args:
-        settings: what is asked.
+        settings: the export's settings.
         device: the run's device, `cpu` or a GPU's number.
 
     Raises:
-        MachineError: the format cannot be made here.
+        MachineError: the format cannot be exported on this machine.
 
     >>> device_of(ExportSettings(format="onnx"), "0")
     'cpu'

@@ -1,4 +1,4 @@
-"""How long one image takes: torch and the exported network in turn, in one run, on one machine."""
+"""Latency of one image: torch and the exported network alternately, in one run, on one machine."""
 
 import platform
 import statistics
@@ -12,13 +12,13 @@ from torch import Tensor
 
 from rdrkd.export.networks import Network
 
-WARM_UP = 5  # passes that are not counted
+WARM_UP = 5  # passes before timing starts
 
 
 def time_side_by_side(networks: dict[str, Network], images: Sequence[Tensor], repeats: int) -> dict[str, Any]:
-    """Time each network `repeats` times, in turn, so that whatever slows the machine down slows each of them.
+    """Time each network `repeats` times, alternately, so that other load on the machine slows each of them alike.
 
-    A pass is from an image in memory, normalised, to raw predictions in memory; no decoding, no suppression.
+    A pass is from a normalised image in memory to raw predictions in memory; no decoding, no suppression.
 
     Returns:
         By network: `median_ms`, `q1_ms`, `q3_ms` and `iqr_ms`, their difference.
@@ -28,7 +28,7 @@ def time_side_by_side(networks: dict[str, Network], images: Sequence[Tensor], re
         image = images[n % len(images)]
         for name, network in networks.items():
             begun = time.perf_counter()
-            network(image)  # its output is on the CPU, so a GPU is done with it
+            network(image)  # its output is on the CPU, so a GPU has finished
             if n >= WARM_UP:
                 seconds[name].append(time.perf_counter() - begun)
     return {name: spread_of(each) for name, each in seconds.items()}
@@ -46,7 +46,7 @@ def spread_of(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Name what the figures were measured on; a figure of another machine is another figure."""
+    """Describe the machine on which the figures were measured; figures of different machines are not comparable."""
     on_gpu = device.isdecimal()
     return {
         "device": torch.cuda.get_device_name(int(device)) if on_gpu else "CPU",

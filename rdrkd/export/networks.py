@@ -1,4 +1,4 @@
-"""Torch and an exported network behind one call: images in, raw predictions out, with the same number of threads."""
+"""One interface to torch and exported networks: images in, raw predictions out, with the same number of threads."""
 
 import copy
 from pathlib import Path
@@ -13,11 +13,11 @@ from rdrkd.ultralytics_adapter import AutoBackend
 
 
 class Network:
-    """A network that is ready to predict.
+    """A network ready for inference.
 
     Attributes:
-        runtime: what computes, with its version.
-        computes_in: the precision that its arithmetic is done in, which may differ from that of its weights.
+        runtime: name and version of the runtime.
+        computes_in: precision of its arithmetic, which may differ from that of its weights.
     """
 
     def __init__(self, backend: Any, device: torch.device, runtime: str, computes_in: str) -> None:
@@ -33,7 +33,7 @@ class Network:
 
 
 def of_torch(loaded: LoadedModel, device: str) -> Network:
-    """Return a network as torch runs it, fused and in fp32."""
+    """Return a network that torch runs, fused and in fp32."""
     place = place_of(device)
     backend = AutoBackend(model=copy.deepcopy(loaded.model), device=place, verbose=False, end2end=False)
     backend.eval()
@@ -41,7 +41,7 @@ def of_torch(loaded: LoadedModel, device: str) -> Network:
 
 
 def of_export(made: Path, settings: ExportSettings, device: str) -> Network:
-    """Return an exported network as its own runtime runs it."""
+    """Return an exported network that its own runtime runs."""
     place = place_of(device)
     backend = AutoBackend(model=str(made), device=place, verbose=False)
     backend.eval()
@@ -59,7 +59,7 @@ def of_export(made: Path, settings: ExportSettings, device: str) -> Network:
 
 
 def place_of(device: str) -> torch.device:
-    """Return torch's name of a device: `cpu`, or a GPU's number."""
+    """Return torch's device for `cpu` or a GPU's number."""
     return torch.device(f"cuda:{device}" if device.isdecimal() else device)
 
 
@@ -74,12 +74,12 @@ def _threads_of_onnxruntime(backend: Any, made: Path, half: bool) -> tuple[str, 
 
 
 def _threads_of_openvino(backend: Any, made: Path) -> tuple[str, str]:
-    """Compile it again with torch's number of threads; on some processors it computes in bf16 unasked."""
+    """Compile the model again with torch's number of threads; on some processors it would compute in bf16."""
     import openvino
 
     config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    # By the core that there is: each that compiles puts a signal stack of its own in place of the one before. Of two
-    # that do not end in turn one stays that is gone, and the next signal, such as a stop, kills the process.
+    # Use the existing core: each core that compiles replaces the signal stack by its own. If two cores are not freed
+    # in reverse order, a freed stack stays in place, and the next signal, such as a stop, kills the process.
     compiled = backend.backend.compile_model(openvino.Core().read_model(next(made.glob("*.xml"))), config=config)
     backend.backend.ov_compiled_model = compiled
     kind = str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())

@@ -1,4 +1,4 @@
-"""The whole of an export: make it, compare it with torch, measure AP and time of both, say what it is."""
+"""Run an export: make it, compare it with torch, measure AP and latency of both, and describe it."""
 
 import copy
 from collections.abc import Sequence
@@ -21,34 +21,34 @@ from rdrkd.process.devices import devices_of
 from rdrkd.reporter import Reporter
 from rdrkd.spec.exporting import ExportSettings
 
-BATCH_ELSEWHERE = 2  # images at once, where an export's shape is open
-_BATCH = 16  # of torch's evaluation; an export takes one image at a time
+BATCH_ELSEWHERE = 2  # batch size of the check at another shape, if the export is dynamic
+_BATCH = 16  # for torch's evaluation; an export takes one image at a time
 
 
 def export(
     weights: Path, dataset: Dataset, settings: ExportSettings, folder: Path, reporter: Reporter, device: str | None
 ) -> dict[str, Any]:
-    """Export weights into `folder`, and give what is known of the export.
+    """Export weights into `folder`, and return the result.
 
     Returns:
-        `metrics` and `per_class` of the exported network as of an evaluation; `export`: `format`, `half`, `int8` (what
-        it was calibrated on, or None), `dynamic`, `confidence` (at torch's best F1; the file's metadata has it, too),
+        `metrics` and `per_class` of the exported network as of an evaluation; `export`: `format`, `half`, `int8` (the
+        calibration images, or None), `dynamic`, `confidence` (at torch's best F1; also in the file's metadata),
         `file` with `sha256` and `size`, `torch` (its `metrics` on the same square images), `ap_difference` (percent
         points), `agreement` (see `agreement.compare`), `agreement_elsewhere` (the same at another shape, or None) and
         `latency` of both, with `batch`, `imgsz` and the machine.
 
     Raises:
-        MachineError: the format cannot be made here.
-        ModelError: the weights cannot be read, or not be exported.
+        MachineError: the format cannot be exported on this machine.
+        ModelError: the weights cannot be read or exported.
         PairError, DatasetError: the dataset does not fit the weights.
-        StopRequested: the reporter asked to stop.
+        StopRequested: the reporter requested a stop.
     """
     place = device_of(settings, devices_of(device)[0])
     loaded = load_weights(weights)
     check_pair(loaded.names, dataset, settings.split)
     reporter.emit(Progress(phase="exporting"))
     calibration = agreement.spread(dataset.images("train"), settings.calibration) if settings.int8 else []
-    size, split, network = settings.imgsz, settings.split, copy.deepcopy(loaded.model)  # which measuring fuses
+    size, split, network = settings.imgsz, settings.split, copy.deepcopy(loaded.model)  # measuring fuses it
     by_torch = measure(network, dataset, size, _BATCH, split, place, reporter, rect=False)
     confidence = threshold_of(by_torch)
     made = exporter.make(loaded, settings, folder, place, lambda: map(dataset.read, calibration), confidence)
@@ -118,7 +118,7 @@ def _checked(
 def _at_another_shape(
     ours: networks.Network, exported: networks.Network, read: Sequence[Pixels], settings: ExportSettings, stride: int
 ) -> dict[str, Any]:
-    """Compare two networks on several images at once, of another height and width than the export was traced with."""
+    """Compare two networks on batches of another height and width than the export was traced with."""
     height, width = settings.imgsz + stride, settings.imgsz + 2 * stride
     images = torch.cat(list(agreement.inputs(read, height, width)))
     compared = agreement.compare(ours, exported, images.split(BATCH_ELSEWHERE), settings.conf)

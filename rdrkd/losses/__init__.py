@@ -71,7 +71,7 @@ _MODULES: dict[type[Any], Callable[[Any, dict[int, int]], nn.Module]] = {
 
 
 class LossTerm(nn.Module):
-    """One term of a job's loss, with what it learns (procreate modules), if anything.
+    """One term of a job's loss, with its trainable modules (procreate modules), if any.
 
     Attributes:
         term: its settings.

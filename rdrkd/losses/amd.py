@@ -47,7 +47,7 @@ class ChannelWeights(nn.Module):
 
 
 class AmdLevel(nn.Module):
-    """What one level learns; it trains with the student and never leaves the run."""
+    """The trainable modules of one level; they train with the student and are never exported."""
 
     def __init__(self, channels: int, squeeze: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""Where a map is large: attention over its cells and over its channels.
+"""Attention over the cells and over the channels of a map: where it is large.
 
-The formulas are RDR-KD's Eq. 1-2, and FGD's before them.
+The formulas are RDR-KD's Eq. 1-2, originally FGD's.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""How far the channels of a teacher's map vary: an L2 term counts each channel by the square of that."""
+"""The deviation of a teacher map's channels: an L2 term weights each channel by its square."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ _LEAST = 0.1  # of the map's mean deviation: a channel that hardly varies must n
 def deviation(teacher: Tensor) -> Tensor:
     """Return each channel's standard deviation over the images and cells of a map (B, C, H, W), (1, C, 1, 1).
 
-    Divided by it, channels of both maps count alike in an L2 term, which is still 0 where the maps are equal.
+    Divided by it, all channels have equal weight in an L2 term, which is still 0 if the maps are equal.
     """
     teacher = teacher.detach()
     found = (teacher - teacher.mean((0, 2, 3), keepdim=True)).square().mean((0, 2, 3), keepdim=True).sqrt()

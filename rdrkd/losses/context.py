@@ -1,4 +1,4 @@
-"""What every loss term is given, and what it gives back."""
+"""The input and output of every loss term."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from rdrkd.errors import PairError
 
 @dataclass(frozen=True)
 class Head:
-    """What a branch of a Detect head predicts for the A anchors of B images.
+    """The predictions of a branch of a Detect head for the A anchors of B images.
 
     Attributes:
         scores: (B, nc, A) class logits.
@@ -35,7 +35,7 @@ class Hidden:
     """The maps inside a branch of a head, between a convolution and its activation.
 
     Attributes:
-        boxes, scores: stride -> (B, C, H, W) map of the part that predicts boxes, and of the one for the classes.
+        boxes, scores: stride -> (B, C, H, W) map of the part that predicts boxes, and of the part for the classes.
     """
 
     boxes: dict[int, Tensor]
@@ -62,12 +62,12 @@ class Hidden:
 
 @dataclass(frozen=True)
 class Cross:
-    """What it takes to hand a student's maps to the teacher's head.
+    """The inputs of the cross-head predictions: maps inside the heads, and the rest of the teacher's head.
 
     Attributes:
-        teacher, student: the two heads' maps; the student's already as wide as the teacher's.
-        rest: gives what the rest of the teacher's head predicts from such maps, in fp32. It is frozen, but its graph
-            leads back to the maps; its layers run in the precision in force.
+        teacher, student: the two heads' maps; the student's already mapped to the teacher's width.
+        rest: returns the predictions of the rest of the teacher's head on such maps, in fp32. It is frozen, but
+            gradients flow to the maps; its layers run in the active precision.
     """
 
     teacher: Hidden
@@ -77,16 +77,16 @@ class Cross:
 
 @dataclass(frozen=True)
 class Branch:
-    """One branch of the heads: the only one, or of two end-to-end heads the one-to-many or the one-to-one.
+    """One branch of the heads: the only one, or for two end-to-end heads the one-to-many or the one-to-one branch.
 
     Attributes:
-        teacher, student: what the two heads predict.
-        labels: (B, A) class of the object that each anchor was assigned, long.
-        target_scores: (B, A, nc) the scores that the student's assigner set as class targets.
-        foreground: (B, A) bool, the anchors it made responsible for an object.
-        gain: the branch's part of the task loss; the gains of a batch sum to 1, or to less where the teacher lacks a
-            branch that the student has.
-        cross: the maps inside the heads, where a term asks for them.
+        teacher, student: the two heads' predictions.
+        labels: (B, A) class of the object assigned to each anchor, long.
+        target_scores: (B, A, nc) class targets of the student's assigner.
+        foreground: (B, A) bool, anchors that the assigner made responsible for an object.
+        gain: the branch's share of the task loss; the gains of a batch sum to 1, or to less if the teacher lacks a
+            branch of the student.
+        cross: the maps inside the heads, if a term uses them.
     """
 
     teacher: Head
@@ -108,7 +108,7 @@ class Branch:
         return self.teacher, self.student
 
     def crossing(self) -> Cross:
-        """Return what it takes to hand the student's maps to the teacher's head.
+        """Return the inputs of the cross-head predictions.
 
         Raises:
             PairError: the heads were not run in halves.
@@ -132,10 +132,10 @@ class Branch:
 
 @dataclass(frozen=True)
 class Unaligned:
-    """A student map before its adapter, where that is a 1x1 convolution: A x + c in each cell.
+    """A student map before its adapter, if that is a 1x1 convolution: A x + c in each cell.
 
     Attributes:
-        map: (B, C_s, H, W), in the precision in force.
+        map: (B, C_s, H, W), in the active precision.
         weight: A, (C_t, C_s).
         bias: c, (C_t,), or None.
     """
@@ -147,7 +147,7 @@ class Unaligned:
 
 @dataclass(frozen=True)
 class Context:
-    """One batch, seen by teacher and student.
+    """One batch, as processed by teacher and student.
 
     Attributes:
         teacher: stride -> (B, C_t, H, W) teacher map F^t.
@@ -155,12 +155,13 @@ class Context:
         boxes: (N, 4) ground truth, xyxy px of the network input.
         box_image: (N,) index of the image each box lies in, long.
         imgsz: (height, width) of the network input, px.
-        branches: the branches that both heads have; of an end-to-end student under a dense teacher the one-to-many.
+        branches: the branches that both heads have; for an end-to-end student and a dense teacher, the one-to-many
+            branch.
         teacher_scores: (B, nc, A) the teacher's class logits, the mean over its branches.
-        anchors: stride -> where the anchors of that level of the head lie among the A.
-        precision: the type of mixed precision in force; None: there is none.
-        unaligned: stride -> the student map before its adapter, where the adapter is a 1x1 convolution.
-        objects: the boxes on the cells of the levels, for all terms; None: each term finds them by itself.
+        anchors: stride -> slice of that level's anchors among the A.
+        precision: the active type of mixed precision; None: there is none.
+        unaligned: stride -> the student map before its adapter, if the adapter is a 1x1 convolution.
+        objects: the boxes rasterised on the levels, shared by all terms; None: each term rasterises them.
     """
 
     teacher: dict[int, Tensor]
@@ -176,18 +177,18 @@ class Context:
     objects: Objects | None = None
 
     def located(self) -> Objects:
-        """Return the boxes on the cells of the levels."""
+        """Return the boxes rasterised on the levels."""
         return self.objects or Objects(self.boxes, self.box_image, self.imgsz)
 
     def autocast(self) -> torch.autocast:
-        """Mixed precision for what a term has of a network (procreate modules): loss arithmetic stays outside it."""
+        """Return mixed precision for a term's modules (procreate modules); loss arithmetic stays outside it."""
         enabled = self.precision is not None
         return torch.autocast(self.boxes.device.type, dtype=self.precision, enabled=enabled)
 
     def at_boundary(self) -> "Context":
-        """Return the same batch as the losses may see it: at least fp32, and nothing of the teacher in the graph.
+        """Return the batch for the losses: at least fp32, and with the teacher detached.
 
-        fp16 does not hold the sums: that of the squares over one stride-4 map is about 1e6, its largest number 65504.
+        The sums overflow fp16: the sum of squares over one stride-4 map is about 1e6, fp16's largest number 65504.
         """
         branches = (
             replace(
@@ -226,12 +227,12 @@ class Context:
 
 @dataclass(frozen=True)
 class Output:
-    """What a term gives back.
+    """The output of a term.
 
     Attributes:
         value: scalar, the UNWEIGHTED per-image mean, with its graph.
-        parts: what adds up to `value`, each with its graph: `P2`..`P5`, or `class` and `box`.
-        shares: detached shares in 0..1 worth watching, such as that of the hidden cells.
+        parts: the summands of `value`, each with its graph: `P2`..`P5`, or `class` and `box`.
+        shares: detached diagnostic shares in 0..1, such as that of the hidden cells.
     """
 
     value: Tensor
@@ -245,7 +246,7 @@ class Output:
 
     @classmethod
     def over_branches(cls, context: Context, parts_of: Callable[[Branch], dict[str, Tensor]]) -> "Output":
-        """Sum a term's parts over the heads' branches, each by its gain: a branch weighs as in the task."""
+        """Sum a term's parts over the heads' branches, weighted by their gains, as in the task loss."""
         total: dict[str, Tensor] = {}
         for branch in context.branches:
             for name, value in parts_of(branch).items():
@@ -254,7 +255,7 @@ class Output:
 
 
 def level_name(stride: int) -> str:
-    """Name a level by its stride.
+    """Return the name of a level by its stride.
 
     >>> level_name(4), level_name(32)
     ('P2', 'P5')
@@ -263,7 +264,7 @@ def level_name(stride: int) -> str:
 
 
 def _same_shape(what: str, teacher: Tensor, student: Tensor) -> None:
-    if teacher.shape != student.shape:  # broadcasting would hide it
+    if teacher.shape != student.shape:  # broadcasting would hide the difference
         raise PairError(
             f"expected {what} of one shape, got {tuple(teacher.shape)} from the teacher "
             f"and {tuple(student.shape)} from the student"

@@ -1,4 +1,4 @@
-"""CrossKD: the student's map inside the head goes on through the teacher's head, and is judged by what comes out.
+"""CrossKD: pass the student's map inside the head through the rest of the teacher's head, and compare the outputs.
 
 Source: Wang et al., CrossKD: Cross-Head Knowledge Distillation for Object Detection, CVPR 2024, arXiv 2306.11369. The
 student's own head is left to the task loss, which wants what the teacher does not always want. Per level, over a batch
@@ -75,7 +75,7 @@ def crosskd_term(term: Crosskd, context: Context) -> Output:
 
 
 def _crossed(term: Crosskd, branch: Branch, context: Context) -> Head:
-    """Return what the teacher's head makes of the student's map."""
+    """Return the teacher head's predictions from the student's map."""
     cross = branch.crossing()
     hidden = cross.teacher.joined(cross.student, lambda t, s: align_scale(t, s, term.eps) if term.align_scale else s)
     with context.autocast():

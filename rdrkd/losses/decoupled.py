@@ -31,7 +31,7 @@ def area_softmax(areas: Tensor, group: Tensor, groups: int, temperature: float =
     Args:
         areas: (Q,) x_q.
         group: (Q,) index of the group of each object, long.
-        groups: how many groups there are; one without objects is fine.
+        groups: number of groups; a group may be empty.
         temperature: T_s.
         b: b, without effect.
     """
@@ -53,17 +53,17 @@ def cell_weight(
 
     Args:
         regions: the objects' cells.
-        areas: (Q,) x_q; says which object is the smallest.
+        areas: (Q,) x_q; determines which object is the smallest.
         weights: (Q,) W_q.
         divisor: (Q,) S_q.
-        overlap: what a cell of several objects gets: the largest of their W_q / S_q, the sum, that of the smallest
+        overlap: value of a cell of several objects: the largest of their W_q / S_q, the sum, that of the smallest
             object, or the mean.
     """
     values = weights / divisor
     if overlap == "max":
         return regions.paint(values, "max")
     if overlap == "smallest":
-        # The smallest object comes last and wins; of equals the heaviest, so that the boxes' order is no matter.
+        # The smallest object comes last and wins; among equals the heaviest, so that the boxes' order does not matter.
         order = values.argsort()
         order = order[areas[order].argsort(descending=True, stable=True)]
         ranks = torch.arange(1, len(order) + 1, device=values.device, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Focal and global distillation (FGD): objects and background apart, attention, and what cells have to do with others.
+"""Focal and global distillation (FGD): objects and background separately, attention, and relations between cells.
 
 Source: Yang et al., CVPR 2022, arXiv 2111.11837. Per level and image:
 
@@ -92,7 +92,7 @@ class GlobalContext(nn.Module):
 
 
 class FgdTerm(nn.Module):
-    """The term: two context blocks per level; they train with the student and never leave the run."""
+    """The term: two context blocks per level; they train with the student and are never exported."""
 
     def __init__(self, term: Fgd, teacher_channels: dict[int, int]) -> None:
         super().__init__()

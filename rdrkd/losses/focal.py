@@ -1,4 +1,4 @@
-"""What the losses on sigmoid scores have in common: each class a binary problem, weighted by the disagreement.
+"""Common parts of the losses on sigmoid scores: each class is a binary problem, weighted by the disagreement.
 
 Source: BCKD (arXiv 2308.14286); CrossKD (arXiv 2306.11369) has the same with gamma 1, as a quality focal loss towards
 the teacher's scores. For A anchors and nc classes:
@@ -47,7 +47,7 @@ def box_loss(student: Tensor, teacher: Tensor, weight: Tensor, norm: Tensor | fl
 def normalizer(
     kind: Literal["assigned", "positives", "image_sum", "batch_sum"], target_scores: Tensor, foreground: Tensor
 ) -> Tensor:
-    """Return what the batch's sum is divided by to become a per-image mean, scalar.
+    """Return the divisor of the batch's sum, scalar.
 
     Args:
         kind: `assigned`: U, the sum of the assigned scores, as the task loss has it (at least 1); `positives`: the

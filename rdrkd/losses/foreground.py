@@ -1,4 +1,4 @@
-"""The foreground anchors' class logits, for losses that were made for one true class a sample.
+"""The foreground anchors' class logits, for losses that assume one true class per sample.
 
 Such a loss compares softmax scores of samples with a class each. A YOLO head has independent sigmoids, many classes an
 anchor and no background; it is read as follows. The samples are the n anchors that the student's assigner made
@@ -22,7 +22,7 @@ class Foreground(NamedTuple):
     Attributes:
         student, teacher: (n, C) class logits, the constant one included.
         labels: (n,) class y of each anchor's object, long.
-        share: (n,) what an anchor counts for; sums to 1, or to less where the assigned scores sum to less.
+        share: (n,) weight of each anchor; sums to 1, or to less if the assigned scores sum to less.
     """
 
     student: Tensor
@@ -32,7 +32,7 @@ class Foreground(NamedTuple):
 
 
 def foreground_of(branch: Branch, term: ClassTerm) -> Foreground:
-    """Pick the foreground anchors of a branch, and what each counts for.
+    """Select the foreground anchors of a branch, with their weights.
 
     Raises:
         PairError: teacher and student differ in the number of classes or anchors.
@@ -49,6 +49,6 @@ def foreground_of(branch: Branch, term: ClassTerm) -> Foreground:
 
 
 def target_and_rest(z: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Take logits (n, C) apart: that of the class y, (n,), and those of the other classes, (n, C - 1)."""
+    """Split logits (n, C) into those of the class y, (n,), and those of the other classes, (n, C - 1)."""
     others = torch.ones_like(z, dtype=torch.bool).scatter_(1, labels[:, None], False)
     return z.gather(1, labels[:, None]).squeeze(1), z[others].view(len(z), z.shape[1] - 1)

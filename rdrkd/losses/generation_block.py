@@ -1,4 +1,4 @@
-"""The generation block that rebuilds a masked map, and how far it is off: MGD's, and so that of what followed it."""
+"""The generation block that rebuilds a masked map, and its loss: MGD's, which later methods use as well."""
 
 from typing import Literal, cast
 
@@ -9,13 +9,13 @@ from torch.nn import functional
 from rdrkd.losses.context import Unaligned
 
 Form = Literal["full", "half", "bottleneck", "separable"]
-NARROWER = {"half": 2, "bottleneck": 4}  # how many times a block is narrower than the map between its convolutions
+NARROWER = {"half": 2, "bottleneck": 4}  # factor by which a block is narrower than the map between its convolutions
 
 
 def generation_block(channels: int, kernel: int = 3, form: Form = "full") -> nn.Sequential:
     """Return convolution, ReLU, convolution on maps (B, channels, H, W), which keep their size.
 
-    `full` is MGD's block. The others stand for it at a fraction of its price: `half` and `bottleneck` are half and a
+    `full` is MGD's block. The others replace it at a fraction of its cost: `half` and `bottleneck` are half and a
     quarter as wide between the convolutions (as much of the work), `separable` takes each convolution apart into one
     per channel and one across the channels (a ninth).
     """
@@ -49,7 +49,7 @@ def rebuild(block: nn.Sequential, student: Tensor, mask: Tensor, before: Unalign
 
 
 def _composed(layer: nn.Conv2d, before: Unaligned, mask: Tensor) -> Tensor:
-    """Return what a convolution makes of a masked map, in one with the adapter that the map still lacks."""
+    """Apply a convolution, composed with the adapter, to a masked map before that adapter."""
     with torch.autocast(mask.device.type, enabled=False):
         kernel = layer.weight.flatten(2)  # (O, C_t, K)
         narrow = (before.weight.t() @ kernel).unflatten(2, layer.kernel_size)

@@ -32,7 +32,7 @@ def random_mask(student: Tensor, mask_ratio: float) -> Tensor:
 
 
 class MgdTerm(nn.Module):
-    """The term: one generation block per level; they train with the student and never leave the run."""
+    """The term: one generation block per level; they train with the student and are never exported."""
 
     def __init__(self, term: Mgd, teacher_channels: dict[int, int]) -> None:
         super().__init__()

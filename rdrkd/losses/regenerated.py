@@ -70,7 +70,7 @@ def regenerated_loss(
         teacher: F^t, detached here.
         rebuilt: F_new.
         reduction: over channels and cells.
-        weight: (B, 1, H, W) what each cell counts for; 1 by default.
+        weight: (B, 1, H, W) weight of each cell; 1 by default.
 
     Returns:
         Scalar, the mean over images of the sum (or the mean) over channels and cells.
@@ -82,12 +82,12 @@ def regenerated_loss(
 
 
 def cell_weight(seen: Tensor, regions: Regions) -> Tensor:
-    """Return what each cell counts for, (B, 1, H, W): on objects the largest of their weights (Q,), elsewhere 1."""
+    """Return the weight of each cell, (B, 1, H, W): on objects the largest of their weights (Q,), elsewhere 1."""
     return torch.where(regions.union(), regions.paint(seen, "max"), 1.0).unsqueeze(1)
 
 
 class ProcreateModules(nn.Module):
-    """The procreate modules of one level; they train with the student and never leave the run.
+    """The procreate modules of one level; they train with the student and are never exported.
 
     PM_s is MGD's generation block, conv3x3-ReLU-conv3x3. A channel mask leaves the space intact, so that PM_c mixes
     channels only, conv1x1-ReLU-conv1x1, unless `channel_kernel` is 3. `fusion="learned"` weighs the two maps by two

@@ -38,11 +38,11 @@ def build(cfg: str | Mapping[str, Any], names: Sequence[str]) -> DetectionModel:
         names: class names in order.
 
     Raises:
-        ModelError: the name is unknown, or the configuration is none.
+        ModelError: the name is unknown, or the configuration is invalid.
     """
     config = {**(configuration(cfg) if isinstance(cfg, str) else cfg), "nc": len(names)}
     try:
-        with torch.random.fork_rng(devices=[]):  # building one model more must not change what follows
+        with torch.random.fork_rng(devices=[]):  # building a model must not advance the caller's random generator
             model = DetectionModel(config, ch=3, nc=len(names), verbose=False)
     except Exception as error:
         raise ModelError(f"expected a model configuration that builds, got one that fails with: {error}") from error
@@ -52,13 +52,13 @@ def build(cfg: str | Mapping[str, Any], names: Sequence[str]) -> DetectionModel:
 
 
 def name_of(model: DetectionModel) -> str | None:
-    """Return the name of the architecture that a model is, or None for one that is not on the allow-list."""
+    """Return the name of a model's architecture; None if it is not on the allow-list."""
     return _names().get(_fingerprint(model.yaml))
 
 
 @cache
 def _names() -> dict[tuple[Any, ...], str]:
-    """Each architecture's name by its fingerprint; read once, for every checkpoint asks."""
+    """Map each architecture's fingerprint to its name; cached, as every checkpoint needs it."""
     return {_fingerprint(configuration(name)): name for name in ARCHITECTURES}
 
 

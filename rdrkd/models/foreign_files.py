@@ -1,4 +1,4 @@
-"""Recognise files that are not usable weights, and say what they are and what their owner can do about it."""
+"""Recognise files that are not usable weights, and explain what they are and what their owner can do."""
 
 import re
 import zipfile
@@ -23,7 +23,7 @@ _PLAIN = "pass the .pt that it was made from"
 
 
 def refusal_of_file(path: Path) -> str | None:
-    """Return why a file named as weights is not one, judging by its first bytes; None if these do not show it."""
+    """Return why a file is not a weights file, judging by its first bytes; None if they do not show it."""
     head = head_of(path)
     if (left := placeholder(head)) is not None:
         return f"{_WANTED}, got {left}"
@@ -78,7 +78,7 @@ def _content(path: Path, head: bytes) -> tuple[str, str] | None:
     if path.suffix.lower() == ".safetensors" and head[:2] in (b"PK", b"\x80\x02"):
         return "a torch checkpoint under another name", "rename it to .pt"
     if head.startswith(_OLD_TORCH):
-        advice = "where you trust it, load it with torch and `torch.save` it again, which writes today's format"
+        advice = "if you trust it, load it with torch and `torch.save` it again, which writes today's format"
         return "a checkpoint in the format of torch before 1.6", advice
     return _archive(path) if head[:2] == b"PK" else _other(head)
 
@@ -103,7 +103,7 @@ def _archive(path: Path) -> tuple[str, str] | None:
         return "the beginning of a torch checkpoint or zip, cut short or damaged (it cannot be read to its end)", _AGAIN
     parts = {name.partition("/")[2] for name in names}
     if "data.pkl" not in parts:
-        return "a zip archive that torch has not written", "a dataset's archive is uploaded as a dataset"
+        return "a zip archive that torch did not write", "a dataset's archive is uploaded as a dataset"
     if "constants.pkl" in parts:
         return "a TorchScript archive", _PLAIN
     return None
@@ -111,7 +111,7 @@ def _archive(path: Path) -> tuple[str, str] | None:
 
 def _other(head: bytes) -> tuple[str, str] | None:
     if head[:1] == b"\x80":
-        return None  # a pickle; its reader says what is in it
+        return None  # a pickle; its reader reports what it holds
     if (size := int.from_bytes(head[:4], "little")) < 1 << 16 and head[4:5] == b"{" and size > 2:
         return "a TensorRT engine as Ultralytics exports it", _PLAIN
     kind = "a text" if all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in head) else "other data"

@@ -1,4 +1,4 @@
-"""A teacher as a distillation runs it: a copy that is never trained, rewritten to cost less and predict the same."""
+"""The frozen teacher of a distillation: a copy that is never trained, optimised without changing its predictions."""
 
 import copy
 
@@ -11,9 +11,9 @@ from rdrkd.ultralytics_adapter import DetectionModel
 def frozen(model: DetectionModel) -> DetectionModel:
     """Return a copy of a detector in eval mode, without gradients and with its normalisation folded in.
 
-    The convolutions take over what batch normalisation multiplies and adds, their weights lie channels-last, and on a
-    CPU each runs as one operation with its activation (`rdrkd.models.packed`); all three change the predictions by
-    rounding alone. The head keeps both of its branches, where Ultralytics' `fuse` drops the one that is not deployed: a
+    Batch normalisation is folded into the convolutions, their weights are stored channels-last, and on a CPU each
+    convolution runs as one operation with its activation (`rdrkd.models.packed`); all three change the predictions by
+    rounding only. The head keeps both of its branches, where Ultralytics' `fuse` drops the one that is not deployed: a
     student may need either.
     """
     twin = copy.deepcopy(model).eval().requires_grad_(False)

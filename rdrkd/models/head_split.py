@@ -1,9 +1,9 @@
-"""A Detect head in two halves, cut between a convolution and its activation: CrossKD joins halves of two heads.
+"""A Detect head split between a convolution and its activation, so that CrossKD can join halves of two heads.
 
 A branch (the dense one, `one2many`; of an end-to-end head `one2one`, too) has two stacks of layers per level, one for
 `boxes` and one for class `scores`: block, block, 1x1 convolution. A block is a convolution with batch normalisation
 and activation; in the class stacks of YOLO11 and YOLO26 it is two of them, depthwise and pointwise. The cut after
-block `split` (1 or 2) lies before the last activation of that block.
+block `split` (1 or 2) is just before that block's last activation.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def widths(head: Detect, split: int) -> dict[str, dict[str, list[int]]]:
 
 
 def predict(head: Detect, maps: Sequence[Tensor], split: int) -> dict[str, Any]:
-    """Run a head on its input maps; give its raw predictions, never decoded, with the maps at the cut as `hidden`."""
+    """Run a head on its input maps; return its raw predictions, never decoded, with the maps at the cut as `hidden`."""
     found: dict[str, Any] = {}
     for branch, of in stacks(head).items():
         # As in the head's own pass: the one-to-one branch does not train the network before it.
@@ -58,7 +58,7 @@ def undecoded(head: Detect, maps: Sequence[Tensor]) -> dict[str, Any]:
 
 
 def finish(head: Detect, branch: str, hidden: Hidden, split: int) -> dict[str, Tensor]:
-    """Run what comes after the cut; give `boxes` (B, 4R, A) and `scores` (B, nc, A) of a branch."""
+    """Run the layers after the cut; return `boxes` (B, 4R, A) and `scores` (B, nc, A) of a branch."""
     return {
         kind: _joined([_after(stack, split, x) for stack, x in zip(levels, hidden[kind], strict=True)])
         for kind, levels in stacks(head)[branch].items()
@@ -75,7 +75,7 @@ def _before(stack: nn.Sequential, split: int, x: Tensor) -> Tensor:
             x = part(x)
     last = _last(block)
     x = last.conv(x)
-    normalised: Tensor = last.bn(x) if hasattr(last, "bn") else x  # a fused one has none
+    normalised: Tensor = last.bn(x) if hasattr(last, "bn") else x  # a fused block has none
     return normalised
 
 
@@ -87,10 +87,10 @@ def _after(stack: nn.Sequential, split: int, x: Tensor) -> Tensor:
 
 
 def _last(block: nn.Module) -> Any:
-    """Return the convolution, with what belongs to it, that ends a block."""
+    """Return the `Conv` (convolution, normalisation, activation) that ends a block."""
     return block[-1] if isinstance(block, nn.Sequential) else block
 
 
 def _joined(levels: list[Tensor]) -> Tensor:
-    """Cells of all levels in one line, (B, C, A)."""
+    """Concatenate the cells of all levels, (B, C, A)."""
     return torch.cat([x.flatten(2) for x in levels], dim=2)

@@ -1,6 +1,6 @@
-"""Where the compared feature maps are, found from the model and never hard-coded, and a pass that gives them back.
+"""Find the feature maps to compare from the model itself, never hard-coded, and run a forward pass that returns them.
 
-The pass has no hooks: they come off under torch.compile and in copies, and a term whose hook is gone is inert.
+The pass uses no hooks: torch.compile and copies lose them, and a term whose hook is lost is inert.
 """
 
 from collections.abc import Collection
@@ -32,11 +32,11 @@ def forward(
     split: int | None = None,
     decode: bool = True,
 ) -> tuple[Any, dict[int, Tensor]]:
-    """Run a model on images (B, 3, H, W); return its output, and the output maps of some layers by their index.
+    """Run a model on images (B, 3, H, W); return its output, and the output maps of some layers by layer index.
 
     With a `split` the Detect head runs in two halves (`rdrkd.models.head_split`): the output is its raw predictions in
-    either mode, each branch with the maps between the halves under `hidden`. Without `decode` it is the raw
-    predictions, too, and a head in eval mode is spared the work of turning them into boxes and scores.
+    either mode, each branch with the maps between the halves under `hidden`. Without `decode` it is also the
+    raw predictions, and a head in eval mode does not turn them into boxes and scores.
     """
     x: Any = images
     outputs: list[Any] = []
@@ -71,7 +71,7 @@ def find(model: DetectionModel, layers: Layers) -> dict[int, Level]:
 
 
 def _probe(model: DetectionModel) -> dict[int, torch.Size]:
-    """Shape of every layer's output map, by a dry run."""
+    """Return the shape of every layer's output map, from a dry run."""
     mode, parameter = model.training, next(model.parameters())
     image = torch.zeros(1, 3, _PROBE, _PROBE, device=parameter.device, dtype=parameter.dtype)
     try:

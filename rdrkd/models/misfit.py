@@ -1,25 +1,25 @@
-"""Why tensors do not fit the network that their own configuration describes, and what their owner can do about it."""
+"""Explain why tensors do not fit the network that their own configuration describes, and what their owner can do."""
 
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-_SHOWN = 3  # names of tensors of each kind
+_SHOWN = 3  # names of tensors listed per kind of fault
 
 
 def misfit(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], classes: Sequence[str]) -> str | None:
-    """Return why tensors cannot be loaded, or None where names and shapes agree.
+    """Return why tensors cannot be loaded, or None if names and shapes agree.
 
     Args:
-        wanted: of a network that was built from the configuration.
-        found: of the file.
-        classes: names of its classes.
+        wanted: tensors of a network built from the configuration.
+        found: tensors of the file.
+        classes: class names in the file.
     """
     missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
     reshaped = sorted(name for name in set(wanted) & set(found) if wanted[name].shape != found[name].shape)
     if missing and all(".bn." in name for name in missing) and not any(".bn." in name for name in found):
         return (
-            "expected a network with its batch norms, got a fused one: they are merged into the convolutions; "
+            "expected a network with its batch norms, got a fused one, which has them merged into its convolutions; "
             "use the checkpoint from before `fuse()` or `export()`, such as best.pt"
         )
     if reshaped and not missing and not extra and all(".cv3." in name for name in reshaped):

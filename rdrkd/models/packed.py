@@ -1,9 +1,8 @@
-"""A frozen network's convolutions on a CPU: with their activation in one operation, from weights that oneDNN laid out.
+"""Convolutions of a frozen network on a CPU: fused with their activation, from weights prepacked by oneDNN.
 
-PyTorch hands oneDNN a weight in its own layout, which oneDNN reorders in every pass, and a single thread's 1x1
-convolutions to another library. This module calls the operation that PyTorch's own compiler puts in their place, which
-computes the same. That operation has no gradient, so the plain one runs where a gradient, autocast or torch.compile is
-used.
+PyTorch passes oneDNN weights in its own layout, which oneDNN reorders in every pass, and sends single-threaded 1x1
+convolutions to another library. This module calls the fused operation that PyTorch's own compiler uses, with the same
+result. It has no gradient, so the plain convolution runs under gradients, autocast or torch.compile.
 """
 
 from typing import Any
@@ -20,7 +19,7 @@ class _Weight:
     """A convolution's weight in oneDNN's layout, which depends on the input's shape; never copied or pickled."""
 
     def __init__(self) -> None:
-        self._of: tuple[torch.Size, int, int] | None = None  # what it was laid out for and from
+        self._of: tuple[torch.Size, int, int] | None = None  # input shape, weight address and version
         self._tensor: Tensor | None = None
 
     def __deepcopy__(self, _memo: object) -> "_Weight":
@@ -30,7 +29,7 @@ class _Weight:
         return _Weight, ()
 
     def of(self, layer: nn.Conv2d, x: Tensor) -> Tensor:
-        """Return the weight for an input; a weight that has changed since, or was loaded, is laid out anew."""
+        """Return the packed weight for an input; pack again if the weight has changed or was loaded."""
         wanted = (x.shape, layer.weight.data_ptr(), layer.weight._version)
         if self._tensor is None or self._of != wanted:
             self._tensor = torch.ops.mkldnn._reorder_convolution_weight(
@@ -41,7 +40,7 @@ class _Weight:
 
 
 class PackedConv2d(nn.Conv2d):
-    """A convolution that runs from packed weights where it can."""
+    """A convolution that runs from packed weights where possible."""
 
     packed: _Weight
 
@@ -62,7 +61,7 @@ class PackedConv(Conv):
 
 
 def pack(model: DetectionModel) -> DetectionModel:
-    """Have the convolutions of a frozen and fused model run as one operation each, where the machine has it."""
+    """Make each convolution of a frozen and fused model run as one operation, if the machine supports it."""
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
         return model
     for layer in list(model.modules()):
@@ -71,13 +70,13 @@ def pack(model: DetectionModel) -> DetectionModel:
             layer.__dict__["packed"] = _Weight()
     for layer in model.modules():
         if type(layer).forward is Conv.forward and _whole(layer):
-            layer.__dict__.pop("forward", None)  # that `fuse` left
+            layer.__dict__.pop("forward", None)  # left by `fuse`
             layer.__class__ = PackedConv
     return model
 
 
 def _whole(layer: Any) -> bool:
-    """Return whether a layer is no more than a packed convolution and an activation that the operation knows."""
+    """Return whether a layer is just a packed convolution and an activation that the operation supports."""
     return not hasattr(layer, "bn") and type(layer.conv) is PackedConv2d and type(layer.act) in _ACTIVATIONS
 
 

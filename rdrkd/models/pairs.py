@@ -1,4 +1,4 @@
-"""Whether a teacher can teach a student: checked before the first step, with the reason where it cannot."""
+"""Check before the first step that a teacher can teach a student, and report why not."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,16 @@ from rdrkd.ultralytics_adapter import DetectionModel
 
 
 def check_pair(teacher: LoadedModel, student: DetectionModel, terms: Sequence[Term], imgsz: int) -> None:
-    """Check classes, and what each term needs of the heads; missing levels are `levels_of`'s to refuse.
+    """Check classes, and each term's requirements on the heads; `levels_of` checks for missing levels.
 
     Args:
         teacher: the loaded teacher.
         student: the student, built for the dataset's classes.
-        terms: the loss terms of the run.
+        terms: the run's loss terms.
         imgsz: side of the network input, px.
 
     Raises:
-        PairError: with every problem found.
+        PairError: they do not fit; with every problem found.
     """
     problems = [*_classes(teacher, tuple(student.names.values())), *_image_size(student, imgsz)]
     if any(isinstance(term, HeadTerm) for term in terms):
@@ -72,7 +72,7 @@ def _strides(teacher: LoadedModel, student: DetectionModel) -> list[Problem]:
 
 
 def _needs(term: Term, teacher: LoadedModel, student: DetectionModel) -> list[Problem]:
-    """Return what one term needs that the pair has not."""
+    """Return the unmet requirements of one term."""
     where = f"/distillation/losses/{term.name}"
     problems = []
     if isinstance(term, HeadTerm):
@@ -98,7 +98,7 @@ def _needs(term: Term, teacher: LoadedModel, student: DetectionModel) -> list[Pr
 
 
 def _crossing(term: Crosskd, where: str, teacher: LoadedModel, student: DetectionModel) -> list[Problem]:
-    """Return what it takes to hand the student's maps to the teacher's head."""
+    """Return the unmet requirements of passing the student's maps to the teacher's head."""
     problems = []
     if term.box_loss == "kl" and teacher.head.reg_max < 2:
         detail = (

@@ -14,7 +14,7 @@ from rdrkd.errors import ModelError
 
 MOST_LAYERS = 1000  # entries of backbone and head together; the largest of Ultralytics' has 30 or so
 MOST_MODULES = 100_000  # paths from the root of a module tree to its modules
-LARGEST = 2**16  # of the whole numbers in a configuration: channels, kernels, repeats
+LARGEST = 2**16  # of the integers in a configuration: channels, kernels, repeats
 DEEPEST = 20  # nested values of a configuration
 
 

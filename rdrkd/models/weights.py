@@ -1,4 +1,4 @@
-"""Weights files: read strangers' without running them, write the student so that plain Ultralytics loads it."""
+"""Weights files: read untrusted ones without executing code, write students that plain Ultralytics loads."""
 
 import copy
 import io
@@ -38,13 +38,13 @@ _SIDES = (32, 4096)  # px of an input
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that was read from a file: freshly built here, only tensors and class names are the file's."""
+    """A model read from a file: built here, with only tensors and class names taken from the file."""
 
     model: DetectionModel  # fp32, on the CPU
     names: tuple[str, ...]
-    architecture: str | None  # name on the allow-list, None for another layout
-    path: Path | None = None  # absolute; None for one that was made in this process
-    imgsz: int | None = None  # side of the input it was trained with, px, as its file says; it may not be true
+    architecture: str | None  # name on the allow-list; None for another layout
+    path: Path | None = None  # absolute; None for a model made in this process
+    imgsz: int | None = None  # side of its training's input, px, as claimed by the file
 
     @property
     def head(self) -> Detect:
@@ -58,7 +58,7 @@ class LoadedModel:
 
 
 def load_weights(path: Path) -> LoadedModel:
-    """Read a `.pt` (Ultralytics checkpoint) or `.safetensors` file without running anything it holds.
+    """Read a `.pt` (Ultralytics checkpoint) or `.safetensors` file without executing any code in it.
 
     A `.pt` is unpickled with `weights_only` and Ultralytics' allow-list, under a neutral name (Ultralytics looks at
     names such as `yolov5n.pt`). Then a fresh network is built from its configuration and only the tensors are copied.
@@ -91,7 +91,7 @@ def _load_checkpoint(path: Path) -> LoadedModel:
             imgsz, configuration = _imgsz(checkpoint), _configuration(found)
         except ModelError:
             raise
-        except Exception as error:  # whatever a damaged or hostile file makes the reader raise
+        except Exception as error:  # a damaged or hostile file can make the reader raise anything
             if (foreign := foreign_type(error)) is not None:
                 raise ModelError(foreign) from error
             detail = _first(error).replace(str(neutral), "it")
@@ -107,7 +107,7 @@ def _configuration(found: DetectionModel) -> Mapping[str, Any]:
 
 
 def _imgsz(checkpoint: Mapping[str, Any]) -> int | None:
-    """Return the input's longer side in the training settings; None where they hold none, or an odd value."""
+    """Return the input's longer side from the training settings; None if absent or implausible."""
     settings = checkpoint.get("train_args")
     side = settings.get("imgsz") if isinstance(settings, Mapping) else None
     sides = side if isinstance(side, list | tuple) and len(side) == 2 else [side]
@@ -119,7 +119,7 @@ def _unpickled(path: Path) -> Mapping[str, Any]:
     """Return a checkpoint's dictionary.
 
     Raises:
-        ModelError: it is a list, a tensor or the like, of which Ultralytics asks for a `model` in vain.
+        ModelError: it is a list, a tensor or the like, in which Ultralytics finds no `model`.
     """
     try:
         checkpoint: Mapping[str, Any] = torch_safe_load(str(path), safe_only=True)[0]
@@ -138,7 +138,7 @@ def _detector(checkpoint: Mapping[str, Any]) -> DetectionModel:
 
 
 def _first(error: BaseException) -> str:
-    """Return the first sentence of an error; Ultralytics' continue with advice for its own command line."""
+    """Return the first sentence of an error, without Ultralytics' advice for its own command line."""
     text = str(error).strip() or type(error).__name__
     line = text.splitlines()[0].encode("ascii", "ignore").decode().removeprefix("ERROR").strip()
     return line.split(". Use an official")[0][:300]
@@ -162,7 +162,7 @@ def _class_names(model: DetectionModel) -> tuple[str, ...]:
 
 
 def _normal(name: str) -> str:
-    """Return a name as datasets give theirs: composed (NFC), without surrounding spaces."""
+    """Normalise a class name as for datasets: composed (NFC), without surrounding spaces."""
     return unicodedata.normalize("NFC", name).strip()
 
 
@@ -183,8 +183,8 @@ def _rebuild(cfg: Mapping[str, Any], names: tuple[str, ...], tensors: Mapping[st
 def _build_like(cfg: Mapping[str, Any], names: Sequence[str], tensors: Mapping[str, Tensor]) -> DetectionModel:
     """Build a network whose class branch is as wide as in `tensors`.
 
-    The branch's width depends on the number of classes, and Ultralytics keeps that of the weights a training started
-    from: COCO's 80 classes make a branch of 80 channels, which stays when it is then trained for three.
+    The branch's width depends on the number of classes, and Ultralytics keeps the width of the start weights: COCO's 80
+    classes make a branch of 80 channels, which keeps them when fine-tuned for three classes.
     """
     model = build(cfg, names)
     head = model.model[-1]
@@ -221,7 +221,7 @@ def save_student(
 ) -> list[str]:
     """Write `student.pt` and `student.safetensors` into `folder`, each atomically.
 
-    `student.pt` is a plain Ultralytics checkpoint in half precision, as Ultralytics' own final `best.pt`, without
+    `student.pt` is a plain Ultralytics checkpoint in half precision, like Ultralytics' own final `best.pt`, without
     host paths. `student.safetensors` has the same tensors with its architecture and class names in the header.
 
     Args:
@@ -244,7 +244,7 @@ def save_student(
     torch.save(checkpoint, buffer)
     written = [f"{stem}.pt"]
     write_atomically(folder / written[0], buffer.getbuffer())
-    if architecture := name_of(plain):  # another layout could not be rebuilt from a name
+    if architecture := name_of(plain):  # other layouts cannot be rebuilt from a name
         tensors = {key: value.contiguous() for key, value in plain.state_dict().items()}
         metadata = {_METADATA: json.dumps({"architecture": architecture, "names": names}), "license": LICENSE}
         written.append(f"{stem}.safetensors")
@@ -253,7 +253,7 @@ def save_student(
 
 
 def _plain(model: DetectionModel) -> DetectionModel:
-    """Return a half-precision copy with nothing of this run in it: no hooks, criterion, paths, gradients."""
+    """Return a half-precision copy without traces of this run: no hooks, criterion, paths, gradients."""
     plain = _build_like(model.yaml, list(model.names.values()), model.state_dict())
     plain.load_state_dict(copy.deepcopy(model.state_dict()))
     plain.yaml = {**plain.yaml, "yaml_file": Path(str(plain.yaml.get("yaml_file", "model.yaml"))).name}

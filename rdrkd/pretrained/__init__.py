@@ -1,8 +1,7 @@
-"""Ultralytics' official weights: which there are, where they come from, and one verified copy on this machine.
+"""Ultralytics' official weights: their names, their source, and one verified copy on this machine.
 
-A copy is verified by its SHA-256: the one in `hashes.json` if there is one, otherwise the one of the first copy that
-this folder had, which is kept beside it as `<name>.sha256`. A copy that somebody has put there by hand counts as well,
-so a machine without a network can have one.
+A copy is verified by its SHA-256: that in `hashes.json` if listed, otherwise that of the first copy in this folder,
+which is stored beside it as `<name>.sha256`. A copy may also be placed there by hand, for a machine without a network.
 """
 
 import fcntl
@@ -41,7 +40,7 @@ def named(text: str) -> str | None:
 
 
 def card(architecture: str) -> dict[str, Any]:
-    """Return what is known of official weights without opening them, as the check of an upload finds it.
+    """Return the facts about official weights without opening them, in the form of an upload's check.
 
     >>> card("yolo26n")["reg_max"], len(card("yolo26n")["names"])
     (1, 80)
@@ -74,11 +73,11 @@ def fetch(architecture: str, folder: Path, url: str, place: str | None = None) -
         architecture: one of `OFFICIAL`.
         folder: where copies are kept; several processes may share it.
         url: of the folder to download from; empty: do not download.
-        place: what an error calls the folder, for readers who must not see this machine's paths.
+        place: name of the folder in errors, for readers who must not see this machine's paths.
 
     Raises:
         ModelError: there is no copy and none can be downloaded, or its SHA-256 is not the expected one.
-        DiskFullError: there is no room for it.
+        DiskFullError: there is no space for it.
     """
     name = f"{architecture}.pt"
     place = place or str(folder)
@@ -126,7 +125,7 @@ def _expected(folder: Path, name: str) -> str | None:
 
 
 def _accepted(path: Path, expected: str | None) -> bool:
-    """Return whether a file is the expected one; without a hash, whether it is a whole file of torch."""
+    """Return whether a file is the expected one; without a hash, whether it is a complete torch file."""
     return file_sha256(path) == expected if expected else zipfile.is_zipfile(path)
 
 
@@ -144,7 +143,7 @@ def _pin(folder: Path, name: str, sha256: str) -> None:
 
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Wait until no other process fetches the same file; downloads are bounded, so this is, too."""
+    """Wait until no other process fetches the same file; bounded, as downloads are."""
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # the kernel releases it however this process ends
         yield

@@ -1,4 +1,4 @@
-"""Download one file: bounded in bytes and time, through no redirect to a place that its source does not use."""
+"""Download one file, bounded in bytes and time, following redirects only to servers that its source uses."""
 
 import os
 import time
@@ -13,23 +13,23 @@ MOST_SECONDS = 900.0
 _STALL_SECONDS, _CONNECT_SECONDS = 30.0, 10.0
 _MOST_REDIRECTS = 5
 _TRIES = 3
-# Where a source may redirect to beside itself.
+# Other servers to which a source may redirect.
 _REDIRECTS = {"github.com": (".githubusercontent.com",)}
 
 
 class DownloadError(Exception):
-    """The file cannot be downloaded; the message says what came instead."""
+    """The file cannot be downloaded; the message tells what happened instead."""
 
 
 class _Passing(DownloadError):
-    """The same, for a reason that may have passed a moment later."""
+    """A transient failure, worth a retry."""
 
 
 def download(url: str, target: Path, most_bytes: int = MOST_BYTES, most_seconds: float = MOST_SECONDS) -> None:
-    """Download a file, and sync it to the disk; whatever the target held is overwritten.
+    """Download a file, overwriting the target, and sync it to the disk.
 
     Raises:
-        DownloadError: it cannot be downloaded whole; the target may hold a part of it.
+        DownloadError: it cannot be downloaded completely; the target may hold a part of it.
         OSError: the target cannot be written.
     """
     until = time.monotonic() + most_seconds
@@ -44,7 +44,7 @@ def download(url: str, target: Path, most_bytes: int = MOST_BYTES, most_seconds:
 
 
 def shown(url: str) -> str:
-    """Return a URL without what may be secret in it: user, password, query.
+    """Return a URL without its potentially secret parts: user, password, query.
 
     >>> shown("https://me:secret@files.example/weights/yolov8n.pt?key=1")
     'https://files.example/weights/yolov8n.pt'
@@ -76,10 +76,10 @@ def _try(url: str, target: Path, most_bytes: int, until: float) -> None:
 
 
 def _allowed(source: "httpx2.URL", place: "httpx2.URL", location: str) -> "httpx2.URL":
-    """Return where a redirect leads.
+    """Return the target of a redirect.
 
     Raises:
-        DownloadError: to another server than the source's own, or out of TLS.
+        DownloadError: the target is not one of the source's servers, or leaves TLS.
     """
     target = place.join(location)
     own = (target.host, target.port) == (source.host, source.port)

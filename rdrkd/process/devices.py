@@ -11,20 +11,19 @@ _EXPECTED = (
     "expected as device `cpu`, a GPU's number, or a list of one kind: different GPUs (`0,1`), or `cpu,cpu`; "
     "`cuda` and `cuda:0` are GPU 0, and `mps`, `npu` and `xpu` other makers' devices"
 )
-# What Ultralytics trains on beside CPU and GPUs: its to judge whether it is there; -1 is the GPU that is idle.
+# Other devices that Ultralytics supports; it checks itself whether they exist. -1 is an idle GPU.
 _OTHERS = re.compile(r"mps(:0)?|(npu|xpu)(:\d+)?|-1")
 
 
 def devices_of(text: str | None) -> tuple[str, ...]:
-    """Read a device option; its first entry is where one process alone works.
+    """Parse a device option; work of a single process runs on the first entry.
 
     Args:
         text: one device in Ultralytics' way, or a list separated by commas; None for the first GPU, or the CPU where
             there is none.
 
     Raises:
-        MachineError: an entry is empty or no device's name, GPUs and CPU are mixed, a GPU is there twice or not at
-            all.
+        MachineError: an entry is empty or not a device, GPUs and CPU are mixed, or a GPU is repeated or missing.
 
     >>> devices_of("cpu"), devices_of("cpu, cpu"), devices_of("mps")
     (('cpu',), ('cpu', 'cpu'), ('mps',))
@@ -48,6 +47,6 @@ def devices_of(text: str | None) -> tuple[str, ...]:
 
 
 def _number(entry: str) -> str:
-    """Write a GPU's number in one way."""
+    """Normalise a GPU's number."""
     number = "0" if entry == "cuda" else entry.removeprefix("cuda:")
     return str(int(number)) if number.isdecimal() else entry

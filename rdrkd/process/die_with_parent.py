@@ -1,4 +1,4 @@
-"""No orphans: a trainer dies with the worker that started it, even when that one is killed without a word."""
+"""No orphans: a trainer dies with the worker that started it, even when the worker is killed by SIGKILL."""
 
 import ctypes
 import os
@@ -10,16 +10,16 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to kill this process when the one named by `RDRKD_PARENT` ends; without the variable do nothing.
+    """Have the kernel kill this process when the process `RDRKD_PARENT` ends; without the variable do nothing.
 
-    The kernel watches the *thread* that started this process, so the worker starts it from one that lives as long.
-    Elsewhere than on Linux nothing watches, and the worker's own clean-up has to do.
+    The kernel watches the *thread* that started this process, so the worker must start it from a thread that lives as
+    long as itself. Other systems than Linux have no such watch; there, only the worker's own clean-up ends trainers.
     """
     parent = os.environ.get(PARENT_VARIABLE)
     if not parent or not sys.platform.startswith("linux"):
         return
     follow_parent(signal.SIGKILL)
-    if os.getppid() != int(parent):  # it died before the kernel was asked
+    if os.getppid() != int(parent):  # the parent died before the call above
         os.kill(os.getpid(), signal.SIGKILL)
 
 

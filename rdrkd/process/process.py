@@ -1,6 +1,6 @@
-"""What surrounds a run in its process: events on stdout, stop signals, exit statuses. No torch here.
+"""The process around a run: events on stdout, stop signals, exit statuses. No torch here.
 
-Only `conclude` decides how a run ends for the outside; the library raises.
+Only `conclude` turns the end of a run into an event and an exit status; the library raises.
 """
 
 import errno
@@ -26,7 +26,7 @@ class Stoppable(Reporter, Protocol):
 
 
 def events_stream() -> TextIO:
-    """Keep stdout for event lines alone: whatever else is printed, by C code too, goes to stderr from here on."""
+    """Reserve stdout for event lines: redirect everything else that is printed, by C code too, to stderr."""
     sys.stdout.flush()
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -34,7 +34,7 @@ def events_stream() -> TextIO:
 
 
 def conclude(work: Callable[[Reporter], dict[str, Any]], reporter: Stoppable) -> int:
-    """Run `work` to its end, report that end as one event, and give the exit status."""
+    """Run `work`, report how it ended as one event, and return the exit status."""
     environment.apply()
     die_with_parent()
     _stop_on_signals(reporter)
@@ -45,18 +45,18 @@ def conclude(work: Callable[[Reporter], dict[str, Any]], reporter: Stoppable) ->
         reporter.emit(Stopped())
         return EXIT_STOPPED
     except RdrkdError as error:
-        if isinstance(reporter, JsonLines):  # stderr is a log there; a person gets the sentence
+        if isinstance(reporter, JsonLines):  # stderr is then a log; a person gets the message only
             traceback.print_exception(error)
         reporter.emit(failure_of(error))
         return EXIT_FAILED
-    except Exception as error:  # noqa: BLE001 - the last stop of a process: reported with its traceback
+    except Exception as error:  # noqa: BLE001  - the process's outermost handler: reported with its traceback
         traceback.print_exception(error)
         reporter.emit(failure_of(error))
         return EXIT_INTERNAL
 
 
 def failure_of(error: BaseException) -> Failed:
-    """Return why a run ended that an error has ended: of one that is not the library's own the class and a line."""
+    """Return the failure event for an error; for an error from outside the library, its class and first line."""
     if isinstance(error, RdrkdError):
         problems = [{"where": problem.where, "detail": problem.detail} for problem in error.problems]
         return Failed(reason=error.reason, message=error.headline, problems=problems)
@@ -64,7 +64,7 @@ def failure_of(error: BaseException) -> Failed:
 
 
 def reason_of(error: BaseException) -> Reason:
-    """Find the reason behind an exception that is not the library's own.
+    """Classify an exception from outside the library.
 
     >>> reason_of(MemoryError()).value, reason_of(OSError(28, "No space left on device")).value
     ('oom_host', 'disk_full')
@@ -95,7 +95,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _stop_on_signals(reporter: Stoppable) -> None:
-    """Let SIGTERM and SIGINT ask for a stop at the next batch; a second one ends the process in the usual way."""
+    """Make SIGTERM and SIGINT request a stop at the next batch; a second signal ends the process at once."""
 
     def ask(number: int, _frame: object) -> None:
         reporter.stop = True

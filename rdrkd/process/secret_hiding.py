@@ -1,8 +1,8 @@
-"""What a process of the service keeps to itself: its environment, its memory, its files.
+"""Hide a service process's secrets from other processes of the same user: its environment, memory and files.
 
 `/proc/<pid>/environ` shows the environment that a process was started with to every process of the same user, and a
-trainer, which works on strangers' files, is one of them. So a child of `rdrkd up` gets its secrets through an unnamed
-file, whoever was started with secrets blanks them, and the kernel is asked to let nobody look.
+trainer, which works on untrusted files, is one of them. So a child of `rdrkd up` gets its secrets through an unnamed
+file, a process that was started with secrets blanks them, and the kernel is asked to deny access to its memory.
 """
 
 import contextlib
@@ -17,16 +17,16 @@ from pathlib import Path
 
 HANDED_OVER = "RDRKD_ENVIRONMENT_FD"  # number of the file that holds the secret part of a child's environment
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|KEY|CREDENTIAL|AUTH|HEADERS|URL|DSN|PROXY|ENDPOINT")
-_PLACES = ("_FILE", "_DIR", "_PATH", "_FD")  # a variable that says where a secret lies is none
+_PLACES = ("_FILE", "_DIR", "_PATH", "_FD")  # a variable that names a secret's location is not secret
 _ENV_START = 47  # fields of /proc/self/stat after the command's name: addresses of the first environment
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
 
 
 def seal() -> None:
-    """Close this process to others of the same user: called first by every process of the service.
+    """Protect this process from others of the same user; every process of the service calls this first.
 
-    From here on its files are its user's alone, its secrets are no longer in `/proc/<pid>/environ`, and its memory and
-    open files can be looked into by root only.
+    From here on, the files it creates are private to its user, its secrets are no longer in `/proc/<pid>/environ`, and
+    only root can read its memory and open files.
     """
     os.umask(0o077)
     _receive()
@@ -36,7 +36,7 @@ def seal() -> None:
 
 
 def hand_over(environment: Mapping[str, str]) -> tuple[dict[str, str], int]:
-    """Split an environment for a child: what everybody may see, and a file for `pass_fds` with the rest."""
+    """Split a child's environment: public variables, and a file descriptor (for `pass_fds`) with the secret ones."""
     rest = {name: value for name, value in environment.items() if is_secret(name, value)}
     file = os.memfd_create("environment") if hasattr(os, "memfd_create") else _unnamed()
     os.write(file, json.dumps(rest).encode())
@@ -45,7 +45,7 @@ def hand_over(environment: Mapping[str, str]) -> tuple[dict[str, str], int]:
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Return whether a variable may hold a secret: rather one too many than one too few.
+    """Return whether a variable may hold a secret; in doubt, True.
 
     >>> [is_secret(name, "x") for name in ("RDRKD_TOKEN", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "RDRKD_DATABASE_URL")]
     [True, True, True, True]
@@ -59,13 +59,13 @@ def is_secret(name: str, value: str) -> bool:
 
 
 def own_folder(folder: Path) -> None:
-    """Make a folder that only its owner can enter; close one that others could, and the files that lie in it.
+    """Make a folder that only its owner can enter, or restrict an existing one and the files in it.
 
     Raises:
         OSError: it cannot be made.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(OSError):  # another user's: theirs to close
+    with contextlib.suppress(OSError):  # another user's: we cannot change it
         for path in (folder, *folder.iterdir()):
             _close(path)
 
@@ -78,7 +78,7 @@ def _close(path: Path) -> None:
 
 
 def _receive() -> None:
-    """Take the part of the environment that `hand_over` has put aside."""
+    """Read the secret part of the environment, as written by `hand_over`."""
     number = os.environ.pop(HANDED_OVER, None)
     if number is None:
         return
@@ -89,7 +89,7 @@ def _receive() -> None:
 
 
 def _blank() -> None:
-    """Overwrite the secrets among the variables that this process was started with; `os.environ` keeps them."""
+    """Overwrite the secrets in this process's initial environment block; `os.environ` keeps them."""
     if sys.platform != "linux":
         return
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()

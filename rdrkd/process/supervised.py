@@ -1,4 +1,4 @@
-"""A child process that is kept alive, and that does not outlive the process which keeps it."""
+"""A child process that is restarted when it dies, and that dies with its parent."""
 
 import signal
 import subprocess
@@ -10,11 +10,11 @@ from pathlib import Path
 from rdrkd.process.die_with_parent import follow_parent
 from rdrkd.process.secret_hiding import hand_over
 
-LONGEST_PAUSE = 30.0  # before a child that keeps dying is started again, seconds
+LONGEST_PAUSE = 30.0  # seconds between restarts of a child that keeps dying
 
 
 class Supervised:
-    """A child that is kept alive, with pauses that double while it keeps dying."""
+    """A child process that is restarted with exponential backoff."""
 
     def __init__(self, name: str, module: Sequence[str], environment: Mapping[str, str], logs: Path) -> None:
         """Start `python -m <module>`; its output goes to `<logs>/<name>.log`."""
@@ -35,13 +35,13 @@ class Supervised:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C reaches this process, which stops its children in order
+                start_new_session=True,  # Ctrl-C reaches only this process, which stops its children in order
                 preexec_fn=lambda: follow_parent(signal.SIGTERM),  # noqa: PLW1509 - no other thread runs here
             )
         self._started = time.monotonic()
 
     def look(self) -> int | None:
-        """Start the child again once it has died and its pause is over; give its exit status when it has just died."""
+        """Restart a dead child once its backoff is over; return its exit status if it has just died."""
         if self.process is not None and (status := self.process.poll()) is not None:
             lived = time.monotonic() - self._started
             self._pause = 0.5 if lived > LONGEST_PAUSE else min(2 * self._pause, LONGEST_PAUSE)

@@ -1,11 +1,11 @@
-"""What a trainer may touch, by Landlock (Linux 5.13 and later): a process that works on strangers' files is confined.
+"""Confine a trainer, which works on untrusted files, by Landlock (Linux 5.13 and later).
 
-Run as a program, it confines itself and becomes the command that it is given. Everything on this machine stays
-readable but what is hidden (the service's data and secrets), of which single files may be shown again. Written is to
-the process' own folders, devices and the temporary folder only. The kernel also keeps the process from looking into
-any other one (`/proc/<pid>/environ`, `mem`) and from sending it signals. No privileges are needed, none can be gained.
+Run as a program, it confines itself and executes the given command. Everything on this machine stays readable except
+what is hidden (the service's data and secrets); single files in it can be made readable again. Only the process's own
+folders, devices and the temporary folder are writable. The kernel also denies it access to other processes
+(`/proc/<pid>/environ`, `mem`) and from version 6 on signals to them. It needs no privileges and can gain none.
 
-It imports the standard library only, and nothing of ours: it starts before every trainer.
+It imports the standard library only, for a fast start: it runs before every trainer.
 """
 
 import contextlib
@@ -18,25 +18,29 @@ from dataclasses import asdict, dataclass, field
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # system calls, the same on every architecture
 _PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
-_PATH_BENEATH, _VERSION = 1, 1  # linux/landlock.h, as the rest
+_PATH_BENEATH, _VERSION = 1, 1  # linux/landlock.h, as are the constants below
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
-_OF_FILES = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1}  # what can be denied, by the kernel's version
+_OF_FILES = {
+    1: (1 << 13) - 1,
+    2: (1 << 14) - 1,
+    3: (1 << 15) - 1,
+}  # version -> file access rights it can deny
 _TRUNCATE = 1 << 14
-_SCOPED = 3  # no signals and no abstract sockets to processes outside; from version 6 on
+_SCOPED = 3  # deny signals and abstract sockets to outside processes; from version 6 on
 _READ = _EXECUTE | _READ_FILE | _READ_DIR
 _WRITABLE = ("/dev", "/proc", "/tmp", "/var/tmp", "/run/nvidia-persistenced", "/run/lock")  # noqa: S108 - by name
 
 
 @dataclass(frozen=True)
 class Confinement:
-    """What is hidden from a command, and what of that is shown."""
+    """What is hidden from a command, the exceptions, and what it can write."""
 
     hidden: Sequence[str]  # files and folders
     readable: Sequence[str] = field(default_factory=list)  # files and folders in them
-    writable: Sequence[str] = field(default_factory=list)  # folders, there or elsewhere
+    writable: Sequence[str] = field(default_factory=list)  # folders, hidden or not
 
     def of(self, command: Sequence[str]) -> list[str]:
-        """Return the command that runs `command` confined; where the kernel cannot, `command` itself."""
+        """Return the command line that runs `command` confined; `command` itself where the kernel has no Landlock."""
         if not supported():
             return list(command)
         return [sys.executable, "-I", "-S", __file__, json.dumps(asdict(self)), *command]
@@ -50,7 +54,7 @@ def supported() -> int:
 
 
 def confine(asked: Confinement) -> None:
-    """Confine this process and its children; there is no way back.
+    """Confine this process and its children, irrevocably.
 
     Raises:
         OSError: the kernel refuses.
@@ -75,7 +79,7 @@ def confine(asked: Confinement) -> None:
 
 
 def _allow_outside(ruleset: int, path: str, hidden: Iterable[str], rights: int) -> None:
-    """Allow `rights` below a path, but not below what is hidden: its neighbours are allowed one by one."""
+    """Allow `rights` below a path except below hidden ones, by allowing each of their siblings."""
     path = os.path.realpath(path)
     if path in hidden or any(path.startswith(f"{other}/") for other in hidden):
         return
@@ -84,14 +88,14 @@ def _allow_outside(ruleset: int, path: str, hidden: Iterable[str], rights: int) 
         return
     with contextlib.suppress(OSError):
         for entry in os.scandir(path):
-            if not entry.is_symlink():  # what it leads to is allowed where it is
+            if not entry.is_symlink():  # the target of a link has rights of its own
                 _allow_outside(ruleset, entry.path, hidden, rights)
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:
     try:
         target = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except OSError:  # it is not there, or not for this user
+    except OSError:  # missing, or not accessible to this user
         return
     try:
         if not os.path.isdir(path):  # noqa: PTH112 - without pathlib, which takes as long as the rest

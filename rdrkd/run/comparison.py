@@ -1,6 +1,6 @@
-"""Was the distillation worth it? Teacher, student alone and distilled student side by side, each with the same fields.
+"""Compare teacher, student alone and distilled student, each with the same fields.
 
-`docs/training.md` documents the schema, on which the API's clients depend.
+`docs/training.md` documents the schema; API clients depend on it.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from rdrkd.models import LoadedModel
 from rdrkd.models.weights import parameters_of
 from rdrkd.ultralytics_adapter import get_flops
 
-_HALF = 2  # bytes of a weight as `student.pt` stores it
+_HALF = 2  # bytes per weight in `student.pt`
 
 
 def card(loaded: LoadedModel, imgsz: int) -> dict[str, Any]:
@@ -36,12 +36,12 @@ def entry(
     """Return the fields of one network.
 
     Args:
-        name: what people call it.
+        name: display name.
         loaded: the network.
-        metrics: as `evaluate` gives them.
+        metrics: as returned by `evaluate`.
         imgsz: side of its input, px.
-        training: `seconds`, `epochs` and `best_epoch`; None of a network that came with its weights.
-        latency: milliseconds for one image and where they were measured; None where nobody has.
+        training: `seconds`, `epochs` and `best_epoch`; None for a network that was not trained in this run.
+        latency: milliseconds per image and the device they were measured on; None if not measured.
     """
     training, size = training or {}, card(loaded, imgsz)
     del size["names"]  # the same in all of them
@@ -61,7 +61,7 @@ def entry(
 def compared(
     split: str, teacher: dict[str, Any] | None, alone: dict[str, Any] | None, student: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the `comparison` of a result: the entries, the difference that distillation made, and a sentence on it."""
+    """Return the `comparison` of a result: the entries, the gain from distillation, and a sentence about it."""
     difference = None if alone is None else {name: _difference(student[name], alone[name]) for name in FIGURES}
     return {
         "split": split,

@@ -1,10 +1,10 @@
 """The cost of distillation in detail (`rdrkd bench --everything`): each term and level, options, memory, an epoch.
 
 A step of RDR-KD with only one of its terms, or with the regenerated term on only one level, still runs the teacher, so
-the cost of a part is its difference to the step of the student beside the teacher. Peak memory is the most that torch
-allocated within a step beyond what it held before: from the profiler on a CPU, from the allocator's counter on a GPU.
-An epoch is training and validation on synthetic scenes, alternately through this product and through plain
-Ultralytics with the same settings.
+the cost of a part is the difference from a step of the student and the idle teacher. Peak memory is the maximum that
+torch allocates in a step beyond what it held before: from the profiler on a CPU, from the allocator's counter on a
+GPU. An epoch is training and validation on synthetic scenes, alternately with this library and with plain
+Ultralytics at the same settings.
 """
 
 import statistics
@@ -32,12 +32,12 @@ from rdrkd.ultralytics_adapter import DetectionTrainer
 Step = Callable[[], None]
 LEVELS: tuple[Stride, ...] = (4, 8, 16, 32)
 MIB = 1 << 20
-_EPOCHS = 3  # of which the first warms up
+_EPOCHS = 3  # the first is a warm-up
 _SCENES = {"train": 32, "val": 8}
 
 
 def recipes() -> dict[str, Recipe]:
-    """Name what is measured in parts: RDR-KD's terms and levels, its cheaper options, and the comparators."""
+    """Return the recipes to measure: RDR-KD's terms and levels, its cheaper options, and the other methods."""
     base = PRESETS[Preset.RDR_KD]
     calibration = base.calibration
     assert calibration is not None
@@ -66,7 +66,7 @@ def recipes() -> dict[str, Recipe]:
 
 
 def _measured(preset: Preset) -> bool:
-    return preset not in (Preset.NONE, Preset.RDR_KD)  # the kinds of step have these
+    return preset not in (Preset.NONE, Preset.RDR_KD)  # these two are measured as kinds of step
 
 
 def peaks(steps: Mapping[str, Step], device: str) -> dict[str, float]:
@@ -75,7 +75,7 @@ def peaks(steps: Mapping[str, Step], device: str) -> dict[str, float]:
 
 
 def _peak(step: Step, device: str) -> int:
-    step()  # gradients and momenta stay from here on
+    step()  # allocates gradients and momenta, which stay
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -94,9 +94,9 @@ def _peak(step: Step, device: str) -> int:
 
 
 def epochs(student: str, imgsz: int, batch: int, device: str, repeats: int = 2) -> dict[str, Any]:
-    """Return the seconds of an epoch through the product and through plain Ultralytics, and their ratio.
+    """Return the seconds of an epoch with this library and with plain Ultralytics, and their ratio.
 
-    On a CPU the clock is the processor's time.
+    On a CPU, processor time is measured.
     """
     with tempfile.TemporaryDirectory(prefix="rdrkd-bench-") as folder:
         scenes = write_scenes(Path(folder, "scenes"), "visdrone", _SCENES, (imgsz, imgsz), formats=["yolo"])

@@ -1,6 +1,6 @@
-"""Inspect an upload without trusting it: is it a dataset or a model that a run can use, and what does it hold.
+"""Inspect an untrusted upload: whether a run can use it as a dataset or model, and what it contains.
 
-The worker runs this in a process of its own, under `limit_resources`.
+The worker runs this in a separate process, under `limit_resources`.
 """
 
 import ctypes
@@ -9,6 +9,7 @@ import logging
 import resource
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,13 @@ _PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
 
 
 def limit_resources(memory_bytes: int, cpu_seconds: int, file_bytes: int, open_files: int = 512) -> None:
-    """Bound what this process can use from here on; there is no way back, so only a process of its own calls this.
+    """Limit the resources of this process irrevocably, so call it only in a process of its own.
 
     Args:
-        memory_bytes: of private memory, of which torch takes one GiB as it is imported.
-        cpu_seconds: of computing, after which the kernel kills the process.
-        file_bytes: of each file that is written.
-        open_files: at a time.
+        memory_bytes: private memory; importing torch takes one GiB of it.
+        cpu_seconds: processor time, after which the kernel kills the process.
+        file_bytes: size of each file written.
+        open_files: number open at a time.
     """
     bounds = {
         resource.RLIMIT_DATA: memory_bytes,
@@ -47,7 +48,7 @@ def limit_resources(memory_bytes: int, cpu_seconds: int, file_bytes: int, open_f
     for kind, bound in bounds.items():
         hard = resource.getrlimit(kind)[1]
         bound = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
-        # The limit of processor time is left to the soft one: past the hard one comes SIGKILL, which tells no cause.
+        # Only the soft limit of processor time is set: the hard one sends SIGKILL, which does not show the cause.
         resource.setrlimit(kind, (bound, hard if kind == resource.RLIMIT_CPU else bound))
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -65,21 +66,21 @@ def inspect(
     """Inspect a file or folder and report as plain JSON values.
 
     Args:
-        path: a zip or tar, `.pt` or `.safetensors`; or a folder or data YAML of this machine's owner.
-        cache: where a sound archive stays unpacked for the runs to come; None leaves nothing.
-        reading: how its owner wants an archive to be read.
-        preview: JPEG to write of a sound dataset; None: none.
-        convert: folder in which a sound model is written in the other format, half precision; None: nowhere.
-        album: folder in which images of a sound dataset are laid to leaf through; None: nowhere.
-        name: what its owner calls the file, for the report; None: its name here.
+        path: a zip or tar, `.pt` or `.safetensors`; or a local folder or data YAML.
+        cache: folder where a valid archive stays unpacked for later runs; None: nothing is kept.
+        reading: how to read an archive, as its owner chose.
+        preview: path of the JPEG to write for a valid dataset; None: none.
+        convert: folder in which to write a valid model in the other format, in half precision; None: not written.
+        album: folder in which to write images of a valid dataset for browsing; None: not written.
+        name: the file's name in the report, as its owner knows it; None: its name on this machine.
 
     Returns:
         `kind` (dataset, model or unknown), `ok`, `sha256`, `size` in bytes, `problems` ({where, detail} each),
-        `more_problems` (how many are not listed) and `warnings`. Of a dataset `format`, `lenient`, `divide`, `names`,
-        `statistics`, `skipped` (entries of the archive that are not needed, by suffix) and, of a lenient look,
-        `dropped` (see `rdrkd.data.faults`); `disk_full` where there was no room to unpack it, which says nothing of
-        the file; of a model `architecture`, `names`, `parameters`, `strides`, `layers`,
-        `reg_max`, `task` and `imgsz` (of its training; None where unknown). A bad file is an answer, not an exception.
+        `more_problems` (how many are not listed) and `warnings`. For a dataset also `format`, `lenient`, `divide`,
+        `names`, `statistics`, `skipped` (entries of the archive that are not needed, by suffix) and, if read
+        leniently, `dropped` (see `rdrkd.data.faults`); `disk_full` if there was no space to unpack it, which is no
+        fault of the file. For a model also `architecture`, `names`, `parameters`, `strides`, `layers`, `reg_max`,
+        `task` and `imgsz` (of its training; None if unknown). A bad file is reported in the result, not raised.
 
     Raises:
         FileNotFoundError: there is nothing at `path`.
@@ -89,7 +90,7 @@ def inspect(
 
 
 def _drawing(preview: Path | None, album: Path | None) -> Draw:
-    """Return what draws a sound dataset; for want of an album nothing is refused."""
+    """Return the function that draws a valid dataset; an album that cannot be drawn does not fail the inspection."""
 
     def draw(dataset: Dataset) -> None:
         if preview is not None:
@@ -104,11 +105,13 @@ def _drawing(preview: Path | None, album: Path | None) -> Draw:
 
 
 def _named(problems: Sequence[dict[str, str]], here: str, name: str) -> list[dict[str, str]]:
-    """Return problems that call the file as its owner does: a store's own names mean nothing to people."""
+    """Return problems with the file's name as its owner knows it instead of the storage's own name."""
     return [{key: value.replace(here, name) for key, value in problem.items()} for problem in problems]
 
 
 def _answered(path: Path, cache: Path | None, reading: Reading, draw: Draw, convert: Path | None) -> dict[str, Any]:
+    if path.suffix.lower() in MODEL_SUFFIXES:
+        import_module("rdrkd.models")  # outside of `try`: a broken installation says nothing of the file
     try:
         return _inspect(path, cache, reading, draw, convert)
     except (RdrkdError, FileNotFoundError):

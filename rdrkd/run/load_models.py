@@ -1,4 +1,4 @@
-"""Opens the models that a spec names, and refuses what cannot work before anything costly is done."""
+"""Open the models that a spec names, and refuse what cannot work before anything costly runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from rdrkd.training.preflight import check_plan
 
 @dataclass(frozen=True)
 class Inputs:
-    """Where the spec's references lie on this machine; a spec's own paths need none.
+    """Local paths of the models and the dataset that a spec refers to by id.
 
     Attributes:
         cache: folder in which archives are unpacked once; by default the run folder.
         device: `cpu`, a CUDA index, None for the GPU where there is one, or a list to train on (`0,1`; `cpu,cpu`), of
-            which the first evaluates.
-        reading: how the dataset's archive is read, as its check has read it.
+            which the first runs the evaluation.
+        reading: how to read the dataset's archive, the same as in its check.
     """
 
     teacher: Path | None = None
@@ -44,13 +44,13 @@ def open_models(
     """Open the models of a spec, and refuse what cannot work on these devices or with any dataset.
 
     Args:
-        spec: the run's.
-        inputs: where its references lie.
-        devices: as `devices_of` gives them.
-        resumed: checkpoints that it goes on from.
+        spec: the run's spec.
+        inputs: local paths of its references.
+        devices: as returned by `devices_of`.
+        resumed: checkpoints that the run resumes from.
 
     Returns:
-        What is trained; of an evaluation or export its model; None of a kind that opens none.
+        The plan of a training; the model of an evaluation or export; None for a kind of run without models.
 
     Raises:
         SpecError, MachineError, ModelError, TeacherError, PairError: it cannot work.
@@ -61,7 +61,7 @@ def open_models(
         return load_weights(path_of(spec.model, inputs.model, "model"))
     if not isinstance(spec, Distill | Train):
         return None
-    if not resumed:  # else its batch may have been made smaller
+    if not resumed:  # a resumed run may have a smaller batch
         check_batch(spec.train.batch, len(devices))
     plan = _plan(spec, inputs)
     check_plan(plan, devices)
@@ -72,9 +72,9 @@ def check_classes(spec: RunSpec, opened: Plan | LoadedModel | None, dataset: Dat
     """Refuse models of other classes than the dataset's, and a dataset that the run cannot use.
 
     Args:
-        spec: the run's.
-        opened: what `open_models` has given.
-        dataset: the run's.
+        spec: the run's spec.
+        opened: as returned by `open_models`.
+        dataset: the run's dataset.
         ranks: devices that share each batch.
 
     Raises:
@@ -122,7 +122,7 @@ def _start(reference: ModelRef, given: Path | None, field: str) -> str | LoadedM
 
 
 def path_of(reference: ModelRef, given: Path | None, field: str) -> Path:
-    """Return where a reference's weights lie: as given for this machine, the spec's own path, or official ones.
+    """Return the path of a model's weights: given for this machine, from the spec, or downloaded official ones.
 
     Raises:
         SpecError: the reference is an id, and no path was given.

@@ -53,7 +53,7 @@ def _lines(resolved: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[s
 
 
 def _table(result: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a row for each network that the result knows."""
+    """Yield a row for each network in the result."""
     comparison = result.get("comparison") or {}
     yield f"| validation images, percent | {' | '.join(FIGURES)} | M parameters | ms for an image |"
     yield "|---" * (len(FIGURES) + 3) + "|"

@@ -1,4 +1,4 @@
-"""A whole run in its folder: resolve the spec, train, evaluate or export, leave `result.json`. Again, it goes on."""
+"""Execute a spec in a run folder: resolve it, train, evaluate or export, and write `result.json`; rerun to resume."""
 
 import json
 import platform
@@ -38,12 +38,12 @@ from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION
 
 
 def run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs | None = None) -> dict[str, Any]:
-    """Do what the spec says and give the result, which is also in `run_dir/result.json`.
+    """Execute the spec and return the result, which is also written to `run_dir/result.json`.
 
-    A finished folder gives its result again; an unfinished one goes on from its newest checkpoint.
+    For a finished folder, return its result; an unfinished one resumes from its newest checkpoint.
 
     Raises:
-        RdrkdError: a subclass whose `reason` says why the run ended; `StopRequested` when the reporter asked.
+        RdrkdError: a subclass whose `reason` tells why the run ended; `StopRequested` when the reporter requested it.
     """
     run_dir = run_dir.resolve()
     with held(run_dir):
@@ -58,7 +58,7 @@ def _run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> di
     try:
         return _go(spec, run_dir, begun, reporter, inputs)
     except (StopRequested, FolderError):
-        raise  # who asked waits; another run's folder is left as it is
+        raise  # leave another run's folder unchanged
     except Exception as error:
         if not begun.finished:
             with suppress(Exception):  # a failure to report it must not replace the run's error
@@ -69,7 +69,7 @@ def _run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> di
 
 
 def _go(spec: RunSpec, run_dir: Path, begun: Begun, reporter: Reporter, inputs: Inputs) -> dict[str, Any]:
-    """Do what the spec says; what costs little is checked before what costs much, and all of it before a run begins."""
+    """Execute the spec; all checks come before the run begins, the cheap ones first."""
     started = time.monotonic()
     reporter.emit(Progress(phase="preparing"))
     if not begun.finished:
@@ -79,12 +79,12 @@ def _go(spec: RunSpec, run_dir: Path, begun: Begun, reporter: Reporter, inputs: 
     cache = inputs.cache or run_dir / "dataset"
     dataset = open_dataset(_dataset_path(spec, inputs), cache, reading=inputs.reading)
     resolved = _resolved(spec, dataset, inputs, _called(run_dir))
-    begun.check_inputs(resolved)  # until here nothing of an earlier run is touched
-    if begun.finished:  # under other names or paths, of the same content
+    begun.check_inputs(resolved)  # up to here, an earlier run's files are unchanged
+    if begun.finished:  # perhaps with other names or paths, but the same content
         begun.name()
         return begun.result()
     check_classes(spec, opened, dataset, len(devices))
-    if inputs.dataset is None:  # a path of the command line: nobody has looked at it yet
+    if inputs.dataset is None:  # a path from the command line: not checked yet
         _check(dataset, reporter)
     begun.begin(resolved)
     reporter.emit(Resolved(resolved_spec=resolved))
@@ -98,11 +98,11 @@ def _go(spec: RunSpec, run_dir: Path, begun: Begun, reporter: Reporter, inputs: 
         case Export() as job, LoadedModel() as model:
             result = _export(job, model, dataset, run_dir, reporter, inputs)
         case _:
-            from rdrkd.study.compare import compare  # with scipy's statistics: a second that no training needs
+            from rdrkd.study.compare import compare  # imports scipy, which takes a second
 
             result = compare(run_dir, dataset)
     result = {"kind": spec.kind, **result, **_cost(started, inputs.device)}
-    if isinstance(spec, Distill | Train):  # the others have no epochs to tell of
+    if isinstance(spec, Distill | Train):  # other kinds have no epochs to report
         model_card.write(run_dir, resolved, result)
         Reports(run_dir, reporter).write(result)  # before the result: a folder that has one is never touched again
     write_json(run_dir / RESULT, result)
@@ -110,7 +110,7 @@ def _go(spec: RunSpec, run_dir: Path, begun: Begun, reporter: Reporter, inputs: 
 
 
 def _check(dataset: Dataset, reporter: Reporter) -> None:
-    """Refuse a dataset with faults, which Ultralytics would pass over in silence."""
+    """Refuse a dataset with faults, which Ultralytics would silently ignore."""
     findings = check(dataset)
     for warning in findings.warnings:
         reporter.emit(Warn(code="dataset", message=warning))
@@ -138,9 +138,9 @@ def _dataset_path(spec: RunSpec, inputs: Inputs) -> Path:
 
 
 def _cost(started: float, device: str | None) -> dict[str, Any]:
-    """Return what this run has taken: seconds since it began or resumed, and the peak of the memory that counts.
+    """Return the cost of this run: seconds since it began or resumed, and peak memory.
 
-    Of several ranks on the CPU it is the largest one's; on GPUs it is this process's alone, which only evaluates then.
+    With several ranks on the CPU, the memory is the largest rank's; on GPUs, this process's, which only evaluates.
     """
     devices = devices_of(device)
     on_gpu = devices[0].isdecimal()
@@ -154,13 +154,13 @@ def _cost(started: float, device: str | None) -> dict[str, Any]:
 
 
 def _called(run_dir: Path) -> dict[str, str]:
-    """Return what people call the models and the dataset, where whoever started this run has written it down."""
+    """Return the display names of the models and the dataset, if the process that started this run has stored them."""
     file = run_dir / CALLED
     return dict(json.loads(file.read_text())) if file.is_file() else {}
 
 
 def _resolved(spec: RunSpec, dataset: Dataset, inputs: Inputs, called: dict[str, str]) -> dict[str, Any]:
-    """Return the spec with every default, the expanded terms, and what else decides the outcome."""
+    """Return the spec with every default, the expanded terms, and everything else that determines the outcome."""
     content = with_defaults(spec)
     alone = isinstance(spec, Distill) and not spec.distillation.recipe.terms  # the preset `none` opens no teacher
     models = {

@@ -1,4 +1,4 @@
-"""A training from its plan to its result: train, evaluate, compare with the teacher, and say what looks wrong."""
+"""A training from its plan to its result: train, evaluate, compare with the teacher, and warn."""
 
 import json
 import tempfile
@@ -36,7 +36,7 @@ from rdrkd.training.plan import Plan
 from rdrkd.training.train import train as train_plan
 
 WEIGHTS, ALONE = checkpoint_files.WEIGHTS["student"], checkpoint_files.WEIGHTS["alone"]
-_PASSES = 10  # of one image through each network, for the latency
+_PASSES = 10  # of one image per network, to measure latency
 _SPLIT = "val"
 
 
@@ -49,7 +49,7 @@ def train(
     inputs: Inputs,
     called: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Train a plan and return its result; `called` has names of models, by the spec's field."""
+    """Train a plan and return its result; `called` maps fields of the spec to display names of models."""
     doubted = list(early_warnings.warnings_of(plan.settings, dataset, devices_of(inputs.device)[0]))
     for warning in doubted:
         reporter.emit(warning)
@@ -84,7 +84,7 @@ def train(
 
 @dataclass(frozen=True)
 class _Work:
-    """What every step of a training needs."""
+    """The steps of a training, and what they share."""
 
     spec: Distill | Train
     plan: Plan
@@ -104,7 +104,7 @@ class _Work:
         return {"epochs": len(seconds), "seconds": round(sum(seconds.values()), 1), "best_epoch": best_epoch}
 
     def alone(self, part: Part) -> dict[str, Any] | None:
-        """Train the student without its teacher; None where its loss left the finite numbers again and again."""
+        """Train the student without its teacher; None if its loss repeatedly was not finite."""
         try:
             return self.trained(Plan(self.plan.student, self.plan.settings), part)
         except NanLossError as error:
@@ -115,7 +115,7 @@ class _Work:
             return None
 
     def evaluated(self, who: str, weights: Path, plots: Path | None = None) -> dict[str, Any]:
-        """Evaluate weights on the validation images; draw curve and matrix into a folder, if there is one."""
+        """Evaluate weights on the validation images; write the curve and the confusion matrix to `plots`, if given."""
         settings = self.plan.settings
         ran: list[Collector] = []
         metrics = evaluate(
@@ -126,7 +126,7 @@ class _Work:
         return metrics
 
     def show_worst(self) -> None:
-        """Write what each network finds in the images of the student's worst misses; a failure is only a warning."""
+        """Write each network's detections in the images with the student's worst misses; warn if that fails."""
         settings = self.plan.settings
         try:
             maps = None
@@ -135,14 +135,14 @@ class _Work:
                 maps = Overlays(self.plan.teacher.model, self.plan.recipe, settings.imgsz, place)
             names = SINGLE if settings.single_cls else self.dataset.names
             self.gallery.write(self.dataset.read, _SPLIT, names, self.run_dir, maps)
-        except Exception as error:  # noqa: BLE001 - pictures are no reason to lose a training
+        except Exception as error:  # noqa: BLE001  - failing pictures must not fail a training
             message = f"the predictions cannot be shown: {type(error).__name__}: {without_paths(str(error))}"
             self.reporter.emit(Warn(code="report_failed", message=message))
 
     def compared(
         self, metrics: dict[str, Any], training: dict[str, Any], alone: dict[str, Any] | None
     ) -> dict[str, Any] | None:
-        """Return the comparison of a distillation; None where nobody was taught."""
+        """Return the comparison of a distillation; None for a training without a teacher."""
         if not isinstance(self.spec, Distill) or self.plan.teacher is None:
             return None
         assert self.plan.teacher.path is not None
@@ -167,10 +167,10 @@ class _Work:
         return compared(_SPLIT, entries["teacher"], entries.get("alone"), entries["student"])
 
     def _draw(self, entries: Mapping[str, dict[str, Any]], loaded: Mapping[str, LoadedModel]) -> None:
-        """Draw what each network finds in some images, from the confidence with its best F1."""
+        """Draw each network's detections in some images, from its best-F1 confidence on."""
         with tempfile.TemporaryDirectory(prefix="rdrkd-predictions-") as folder:
             drawn = {}
-            for who, network in entries.items():  # written anew: a stranger's file is nothing for plain Ultralytics
+            for who, network in entries.items():  # rewritten: plain Ultralytics must not load an untrusted file
                 save_student(loaded[who].model, Path(folder), {}, who)
                 drawn[who] = Drawn(Path(folder, f"{who}.pt"), threshold_of(network))
             pictures.compare(self.dataset, drawn, self.run_dir / PREDICTIONS, self.plan.settings.imgsz)
@@ -185,7 +185,7 @@ class _Work:
 
 
 def name_of(reference: ModelRef) -> str:
-    """Return what people call a model; of a path only the file."""
+    """Return a model's display name; for a path, the file name only."""
     match reference:
         case Architecture():
             return str(reference.architecture)
@@ -198,7 +198,7 @@ def name_of(reference: ModelRef) -> str:
 
 
 def figures(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return the metrics as a result has them: by class beside the others."""
+    """Return the metrics in the form of a result: per-class figures beside the others."""
     return {"metrics": {k: v for k, v in metrics.items() if k != "per_class"}, "per_class": metrics["per_class"]}
 
 

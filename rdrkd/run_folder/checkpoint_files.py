@@ -1,4 +1,4 @@
-"""Files of the run folder that belong to a training's present state, and so to each checkpoint."""
+"""Files of the run folder that are part of a training's state, and so of each checkpoint."""
 
 import shutil
 from collections.abc import Iterable
@@ -9,19 +9,19 @@ from rdrkd.run_folder.names import FOUND, METRICS, PAGE, PICTURE, SHOWN, WARNING
 PARTS = ("student", "alone")  # the trainings of a run, in turn
 WEIGHTS = {part: (f"{part}.pt", f"{part}.safetensors") for part in PARTS}
 OF_TRAINING = (*WEIGHTS["student"], *WEIGHTS["alone"], METRICS, PAGE, PICTURE)
-# Part of every checkpoint; the recorder takes its warnings back itself, and the predictions are made anew.
+# Part of every checkpoint; the recorder restores its warnings itself, and the predictions are made again.
 CARRIED = (*OF_TRAINING, WARNINGS, FOUND, *SHOWN)
 
 
 def copy(source: Path, target: Path, names: Iterable[str]) -> None:
-    """Copy those of the named files that are there from one folder to another."""
+    """Copy those of the named files that exist from one folder to another."""
     for name in names:
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
 
 
 def clear(run_dir: Path, part: str) -> None:
-    """Remove what a part and those after it have left that ended before the part's first checkpoint."""
+    """Remove the files of a part that was stopped before its first checkpoint, and of the parts after it."""
     later = PARTS[PARTS.index(part) :]
     gone = (*OF_TRAINING, FOUND, *SHOWN) if part == PARTS[0] else [name for each in later for name in WEIGHTS[each]]
     for name in gone:

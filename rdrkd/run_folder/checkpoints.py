@@ -1,4 +1,4 @@
-"""The checkpoints of a run folder: each a folder that is either complete or absent."""
+"""The checkpoints of a run folder: each is a folder, and either complete or absent."""
 
 import shutil
 from collections.abc import Callable
@@ -7,23 +7,23 @@ from pathlib import Path
 from rdrkd.files import full_disk_named, sync_folder
 
 FOLDER = "checkpoints"
-KEPT = 2  # newest checkpoints that stay: one to resume from and one should it be damaged
+KEPT = 2  # newest checkpoints to keep: one to resume from, and one in case that is damaged
 STATE = "state.pt"
 
 
 def write(run_dir: Path, epoch: int, fill: Callable[[Path], None]) -> Path:
-    """Let `fill` write a checkpoint's files, then rename the folder into place and drop old ones.
+    """Have `fill` write a checkpoint's files, then rename the folder into place and remove old checkpoints.
 
     Args:
         run_dir: the run folder.
         epoch: finished epochs.
-        fill: writes the files into the folder that it is given.
+        fill: writes the files into the given folder.
 
     Returns:
         The folder, `checkpoints/<epoch, at least 4 digits>`.
 
     Raises:
-        DiskFullError: no room; the checkpoints before stand.
+        DiskFullError: no space; earlier checkpoints are kept.
     """
     parent = run_dir / FOLDER
     parent.mkdir(exist_ok=True)
@@ -42,7 +42,7 @@ def write(run_dir: Path, epoch: int, fill: Callable[[Path], None]) -> Path:
         shutil.rmtree(target)
     temporary.rename(target)
     sync_folder(parent)
-    # Later ones are left from before: they could not be read, and are written over when the training gets there.
+    # Later ones could not be read; the resumed training overwrites them when it reaches their epochs.
     for old in [path for path in complete(run_dir) if int(path.name) <= epoch][:-KEPT]:
         shutil.rmtree(old)
     return target

@@ -1,8 +1,8 @@
-"""A run folder from one run to the next: what it is held to, and why the last run in it failed.
+"""A run folder across runs: the spec it is bound to, and why its last run failed.
 
-A folder is held to the spec and the inputs of the run that began in it; `spec.json` says that one has. A run begins
-once everything has been checked. One that fails before its first checkpoint leaves nothing to go on from, and lets its
-folder go: a corrected run may begin there.
+A folder is bound to the spec and the inputs of the run that began in it, stored in `spec.json`. A run begins once
+everything has been checked. A run that fails before its first checkpoint leaves nothing to resume from and releases
+its folder, so a corrected run may use it.
 """
 
 import json
@@ -21,19 +21,26 @@ from rdrkd.run_folder.names import FAILURE, METRICS, RESOLVED, RESULT, SPEC
 from rdrkd.spec import RUN_SPEC, RunSpec
 from rdrkd.spec.resolved import with_defaults
 
-_NAMING = ("name", "dataset", "labels", "priority", "timeout_seconds", "deadline")  # of a spec: they decide no outcome
+_NAMING = (
+    "name",
+    "dataset",
+    "labels",
+    "priority",
+    "timeout_seconds",
+    "deadline",
+)  # do not change the outcome
 
 
 class Begun:
-    """A run folder as a run with a spec finds it.
+    """The state of a run folder when a run with a spec opens it.
 
     Attributes:
         held: whether a run has begun in it.
         finished: whether it holds a result.
-        same: whether that run's spec is this very one, names and paths included.
+        same: whether that run's spec is identical, names and paths included.
 
     Raises:
-        FolderError: it is held to another spec, or cannot be read.
+        FolderError: it is bound to another spec, or cannot be read.
     """
 
     def __init__(self, run_dir: Path, spec: RunSpec) -> None:
@@ -52,7 +59,7 @@ class Begun:
         return done
 
     def prepare(self) -> None:
-        """Clear a folder that is held to nothing of what an earlier run has told; it gets the spec, for a report."""
+        """Remove an earlier run's records from an unbound folder, and store the spec for a report."""
         if self.held:
             return
         (self._folder / FAILURE).unlink(missing_ok=True)
@@ -61,10 +68,10 @@ class Begun:
         write_json(self._folder / RESOLVED, with_defaults(self._spec))
 
     def check_inputs(self, resolved: dict[str, Any]) -> None:
-        """Refuse to continue with another dataset or other models than the run was begun with.
+        """Refuse to resume with another dataset or other models than the run began with.
 
         Raises:
-            FolderError: they are others.
+            FolderError: they differ.
         """
         earlier = ((_read(self._folder / RESOLVED) if self.held else None) or resolved)["provenance"]
         for key in ("dataset_sha256", "model_sha256"):
@@ -73,17 +80,17 @@ class Begun:
                 raise FolderError(f"expected the {what} that this run was begun with ({earlier[key]}), got others")
 
     def name(self) -> None:
-        """Hold the folder to the spec, with its names and paths."""
+        """Bind the folder to the spec, with its names and paths."""
         write_json(self._folder / SPEC, self._own)
 
     def begin(self, resolved: dict[str, Any]) -> None:
-        """Hold the folder to the spec and what it was resolved to."""
+        """Bind the folder to the spec and its resolved form."""
         (self._folder / FAILURE).unlink(missing_ok=True)
         write_json(self._folder / RESOLVED, resolved)
         self.name()
 
     def fail(self, error: Exception) -> None:
-        """Write down why the run failed, and let the folder go where there is no checkpoint to go on from."""
+        """Record why the run failed, and release the folder if there is no checkpoint to resume from."""
         if not checkpoints.complete(self._folder):
             (self._folder / SPEC).unlink(missing_ok=True)
         said = failure_of(error).model_dump(mode="json", exclude={"event"})
@@ -93,15 +100,15 @@ class Begun:
 
 
 def _deciding(spec: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a spec decides the outcome: no names and no paths, whose content `check_inputs` compares."""
-    with suppress(ValidationError):  # of one that this version does not know: it is compared as it is
-        spec = RUN_SPEC.validate_python(spec).model_dump(mode="json")  # with the fields that came after it was written
+    """Return the fields of a spec that determine the outcome, without names and paths (see `check_inputs`)."""
+    with suppress(ValidationError):  # unknown to this version: compared unchanged
+        spec = RUN_SPEC.validate_python(spec).model_dump(mode="json")  # adds fields introduced after it was written
     kept = {key: value for key, value in spec.items() if key not in _NAMING}
     return {key: "path" if isinstance(value, dict) and "path" in value else value for key, value in kept.items()}
 
 
 def _read(path: Path) -> Any:
-    """Return a file's content; None where there is none."""
+    """Return the content of a JSON file; None if it does not exist."""
     if not path.is_file():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Keeps in the run folder what a run tells in passing, so that the folder alone tells it later."""
+"""Record a run's warnings and calibrated weights in its folder."""
 
 import json
 import shutil
@@ -13,9 +13,9 @@ from rdrkd.run_folder.names import RESOLVED, WARNINGS
 
 
 class Recorder:
-    """A reporter that passes everything on, and writes warnings and calibrated weights down.
+    """A reporter that forwards every event, and records warnings and calibrated weights.
 
-    What it writes holds no path of this machine: a run folder's files are handed on, and its report shows the warnings.
+    It records no path of this machine: a run folder's files are handed out, and its report shows the warnings.
     """
 
     def __init__(self, reporter: Reporter, run_dir: Path) -> None:
@@ -23,7 +23,7 @@ class Recorder:
         self._take_back()
 
     def emit(self, event: Event) -> None:
-        """Pass an event on; record it first where it is one to keep."""
+        """Record an event if it is one to keep, then forward it."""
         if isinstance(event, Warn):
             with full_disk_named(WARNINGS), (self._run_dir / WARNINGS).open("a") as file:
                 written = event.model_copy(update={"message": without_paths(event.message)})
@@ -33,16 +33,16 @@ class Recorder:
             self._reporter.emit(Resolved(resolved_spec=self._with_weights(event)))
 
     def should_stop(self) -> bool:
-        """Return what the other says."""
+        """Ask the wrapped reporter."""
         return self._reporter.should_stop()
 
     def _take_back(self) -> None:
-        """Begin with the warnings of the run that is resumed, or without those of one that has left no checkpoint."""
+        """Restore the warnings of the resumed run; without a checkpoint, discard them."""
         own = self._run_dir / WARNINGS
         found = checkpoints.complete(self._run_dir)
         if not found:
             own.unlink(missing_ok=True)
-        elif not own.exists() and (found[-1] / WARNINGS).is_file():  # another machine's
+        elif not own.exists() and (found[-1] / WARNINGS).is_file():  # restored on another machine
             shutil.copyfile(found[-1] / WARNINGS, own)
 
     def _with_weights(self, event: Calibrated) -> dict[str, object]:

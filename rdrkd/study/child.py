@@ -1,4 +1,4 @@
-"""One run of a study in a process of its own: started, listened to, and ended when its time is up."""
+"""One run of a study in its own process: start it, read its events, and end it when its time is up."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ from rdrkd.process.die_with_parent import PARENT_VARIABLE
 from rdrkd.reporter import Reporter
 from rdrkd.run_folder.names import RESULT
 
-_LOOK = 0.2  # seconds between two questions whether to stop
+_LOOK = 0.2  # seconds between checks for a stop request
 
 
 class MemberFailed(RdrkdError):
@@ -36,15 +36,15 @@ def run_child(
     stopping: Callable[[], bool],
     grace: float,
 ) -> dict[str, Any] | None:
-    """Run a job spec in its folder, where it may have been begun; give its result, None where it was stopped.
+    """Run or resume a job spec in its folder; return its result, or None if it was stopped.
 
     Args:
         spec: the job spec.
         folder: its run folder; `log.txt` in it gets what the process prints.
-        options: of the command line, beside the folder.
-        reporter: takes the events.
-        stopping: asked five times a second whether the run is to stop at its next batch.
-        grace: seconds from then until the process and its children are killed; the newest checkpoint stands.
+        options: further command-line options.
+        reporter: receives the events.
+        stopping: polled five times a second; returns whether the run should stop at its next batch.
+        grace: seconds from a stop request until the process and its children are killed; the newest checkpoint is kept.
 
     Raises:
         MemberFailed: the run failed; its `reason` is the run's.
@@ -80,14 +80,14 @@ def run_child(
 
 
 def _watch(child: "subprocess.Popen[bytes]", stopping: Callable[[], bool], grace: float) -> None:
-    """Ask a process to stop when that is wanted, and end its whole session when it does not."""
+    """Ask a process to stop on request, and kill its whole session if it does not."""
     while child.poll() is None:
         if stopping():
             child.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(grace)
                 return
-            os.killpg(child.pid, signal.SIGKILL)  # it leads its session: its data loaders go with it
+            os.killpg(child.pid, signal.SIGKILL)  # it leads its session: this includes its data loaders
             return
         time.sleep(_LOOK)
 
@@ -96,7 +96,7 @@ def _events(child: "subprocess.Popen[bytes]") -> Iterator[Event]:
     assert child.stdout is not None
     with child.stdout:
         for line in child.stdout:
-            with contextlib.suppress(ValidationError):  # a line that some library has printed
+            with contextlib.suppress(ValidationError):  # a line printed by some library
                 yield parse(line)
 
 

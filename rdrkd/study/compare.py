@@ -13,14 +13,14 @@ from rdrkd.study.report import write_report
 
 
 def compare(run_dir: Path, dataset: Dataset) -> dict[str, Any]:
-    """Draw and give what the report is of.
+    """Draw the report and return its results.
 
     Args:
         run_dir: the run folder; the report is written beside `study.json`.
-        dataset: the study's, of which the panel shows validation images.
+        dataset: the study's dataset, whose validation images the panel shows.
 
     Raises:
-        SpecError: there are no results in the folder.
+        SpecError: the folder holds no results.
     """
     found = results.read(run_dir / results.FILE)
     weights = {path.stem.partition("-")[2]: path for path in sorted((run_dir / results.WEIGHTS).glob("*.pt"))}

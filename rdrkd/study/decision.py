@@ -1,4 +1,4 @@
-"""The verdict by the rule that a study wrote down before its first member: go, no go, or undecided and until when."""
+"""The verdict by the rule that a study fixed before its first member: go, no go, or undecided and for how long."""
 
 import math
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from rdrkd.spec.presets import Preset
 from rdrkd.study.gains import Gain
 from rdrkd.study.statistics import CONFIDENCE, Difference
 
-_MOST = 1000  # seeds that are worth telling
+_MOST = 1000  # larger numbers of seeds are not reported
 _NAMES = {"epochs": "at equal epochs", "time": "at equal time", "rate": "at the student's best learning rate"}
 
 
 def judge(rule: Decide, found: Sequence[Gain]) -> list[str]:
-    """Judge the method that a rule is about, against each control that there is."""
+    """Judge a rule's method against each available control."""
     names = [gain.row.method for gain in found]
     lead = rule.method or (Preset.RDR_KD if Preset.RDR_KD in names else next(iter(names), None))
     said = []
@@ -28,7 +28,7 @@ def judge(rule: Decide, found: Sequence[Gain]) -> list[str]:
                 said.append(f"{gain.row.label}, {rule.metric} {name}: {verdict(difference, rule.least)}.")
     about = f"rule: mean at least +{rule.least:g}, interval above 0"
     return [f"Decision ({about}): {sentence}" for sentence in said] or [
-        f"Decision ({about}): undecided, for there is no pair of {lead or 'a method'} and the student alone yet."
+        f"Decision ({about}): undecided: there is no pair of {lead or 'a method'} and the student alone yet."
     ]
 
 
@@ -55,7 +55,7 @@ def verdict(gain: Difference, least: float) -> str:
 
 
 def seeds_to_decide(gain: Difference, least: float) -> int | None:
-    """Return the smallest number of seeds that decides should mean and spread stay; None of more than a thousand.
+    """Return the smallest number of seeds that would decide if mean and spread stay the same; None above a thousand.
 
     A gain of at least `least` is decided by an interval above 0, a smaller one by an interval below `least`.
     """

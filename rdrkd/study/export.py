@@ -1,4 +1,4 @@
-"""A study's members as a table for other programs: CSV, one line a member."""
+"""A study's members as CSV, one line per member."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ HEADER = (
 
 
 def as_csv(members: Sequence[Mapping[str, Any]]) -> str:
-    """Return the members' figures (percent), cost and keys; what a member does not have is empty."""
+    """Return the members' figures (percent), cost and keys; missing values are empty."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(HEADER)

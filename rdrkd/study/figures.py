@@ -19,13 +19,13 @@ _GREYS = ["#000000", "#0b5cad", "#b3470b", "#3b7d23", "#7a3b9e", "#8c6d00", "#00
 
 
 def draw_curves(rows: Sequence[Row]) -> bytes | None:
-    """Draw Ultralytics' own mAP50-95 by epoch: the mean over the seeds and their range; PNG, None without a curve."""
+    """Draw Ultralytics' own mAP50-95 by epoch, mean and range over the seeds, as PNG; None without a curve."""
     figure = curves_of(rows)
     return _png(figure) if figure is not None else None
 
 
 def curves_of(rows: Sequence[Row]) -> Figure | None:
-    """Lay out what `draw_curves` draws."""
+    """Build the figure for `draw_curves`."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     longest = 0
@@ -54,18 +54,18 @@ def curves_of(rows: Sequence[Row]) -> Figure | None:
 
 
 def _room(epochs: int) -> float:
-    """Epochs beside the first and the last: one alone stands in the middle."""
+    """Return the margin before the first and after the last epoch; a single epoch is centred."""
     return max(0.5, 0.03 * epochs)
 
 
 def draw_differences(rows: Sequence[Row], found: Sequence[Gain] = ()) -> bytes | None:
-    """Draw a forest plot, PNG, or None: each paired difference to the student alone with its interval, by figure."""
+    """Draw a forest plot of the paired differences to the student alone, as PNG; None without any."""
     figure = differences_of(rows, found)
     return _png(figure) if figure is not None else None
 
 
 def differences_of(rows: Sequence[Row], found: Sequence[Gain] = ()) -> Figure | None:
-    """Lay out what `draw_differences` draws; a gain that is known at equal time, too, has a second line."""
+    """Build the figure for `draw_differences`; a gain known also at equal time has a second line."""
     compared = [(row.label, row.differences) for row in rows if row.differences]
     for gain in found:
         at_equal_time = {name: d for name in FIGURES if (d := gain.of(name)["time"]) is not None}

@@ -1,7 +1,7 @@
-"""What a method gains over the student alone: at equal epochs, at equal time, and at the best learning rate.
+"""The gain of a method over the student alone: at equal epochs, at equal time, and at the best learning rate.
 
-The student alone is trained for as long as a method took by a control that is `as_long_as` it; other learning rates
-are controls whose names begin with `none@lr`. A study without them has no such figures.
+A control with `as_long_as` trains the student alone for as long as that method took; controls whose names begin with
+`none@lr` use other learning rates. A study without such controls lacks these figures.
 """
 
 import statistics
@@ -14,7 +14,7 @@ from rdrkd.study.results import Results
 from rdrkd.study.statistics import Difference, Row, difference, values_of
 from rdrkd.study.timing import seconds_of
 
-RATES = f"{BASELINE}@lr"  # what the names of controls at other learning rates begin with
+RATES = f"{BASELINE}@lr"  # prefix of the names of controls at other learning rates
 HEADER = (
     "method", "pairs", "AP, equal epochs", "AP, equal time", "AP, best learning rate", "AP_S, equal epochs",
     "AP_S, equal time", "hours a run", "AP an hour",
@@ -22,13 +22,13 @@ HEADER = (
 
 
 class Gain(NamedTuple):
-    """What one method gains.
+    """The gain of one method.
 
     Attributes:
         row: the method.
-        time: the student alone for as long as it took; None: the study has no such control.
-        rate: the student alone at whatever learning rate of the study suits it best; None: it has one rate.
-        hours: median of a run, of the processor where all members tell it.
+        time: the student alone, trained for as long; None: the study has no such control.
+        rate: the student alone at its best learning rate in the study; None: there is only one rate.
+        hours: median of a run; processor time if all members have it.
     """
 
     row: Row
@@ -37,7 +37,7 @@ class Gain(NamedTuple):
     hours: float
 
     def of(self, figure: str) -> dict[str, Difference | None]:
-        """Return a figure's differences: at equal `epochs`, at equal `time`, and to the best `rate`."""
+        """Return a figure's differences at equal `epochs`, at equal `time`, and from the best `rate`."""
         against = {"time": self.time, "rate": self.rate}
         own = values_of(self.row.members, figure)
         others = {k: difference(own, values_of(v.members, figure)) if v else None for k, v in against.items()}
@@ -45,7 +45,7 @@ class Gain(NamedTuple):
 
 
 def distils(row: Row) -> bool:
-    """Return whether a row is a distillation: no control, and not the baseline."""
+    """Return whether a row is a distillation: neither a control nor the baseline."""
     return row.method != BASELINE and row.members[0].get("terms", True) is not None
 
 
@@ -70,18 +70,18 @@ def _beside(row: Row, rows: Sequence[Row]) -> list[Row]:
 
 
 def _best_rate(row: Row, rows: Sequence[Row]) -> Row | None:
-    """Return the student alone at the learning rate that has the best mean AP, which is in the control's favour."""
+    """Return the student alone at the learning rate with its best mean AP, a choice that favours the control."""
     rates = [r for r in _beside(row, rows) if r.method == BASELINE or r.method.startswith(RATES)]
     tried = [r for r in rates if "AP" in r.summaries]
     return max(tried, key=lambda r: r.summaries["AP"].mean) if len(tried) > 1 else None
 
 
 def table(found: Sequence[Gain], told: Any) -> dict[str, Any] | None:
-    """Lay the gains out; None of none.
+    """Return the table of gains; None without any.
 
     Args:
         found: the gains.
-        told: writes a difference.
+        told: formats a difference.
     """
     if not found:
         return None
@@ -103,13 +103,13 @@ def _cells(gain: Gain, told: Any) -> list[str]:
 
 
 def images(results: Results) -> list[str]:
-    """Return the notice on whether the teacher has seen other images than the student."""
+    """Return a notice on whether the teacher has seen other images than the student."""
     study: Mapping[str, Any] = results.get("study", {})
     if "teacher" not in study:
         return []
     trained = at(study, "teacher", "train")
     if trained is None:
-        return ["The teacher's weights were given: which images it has seen, this study does not know."]
+        return ["The teacher's weights were given: this study does not know which images it has seen."]
     shares = [float(settings.get("fraction", 1.0)) for settings in (trained, study.get("train", {}))]
     if shares[0] == shares[1]:
         begun = ["architecture" not in (at(study, *where) or {}) for where in (("teacher", "model"), ("student",))]

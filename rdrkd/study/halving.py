@@ -1,7 +1,7 @@
-"""Successive halving over seeds: all candidates get a few seeds, those that stand well get more.
+"""Successive halving over seeds: all candidates get a few seeds, the best of them more.
 
-A candidate is a method that distils, but for the study's lead, which they are all compared with. Lead, baseline and
-controls get every seed. What is decided depends on the figures of the rung alone, so a run that goes on decides alike.
+Candidates are all distillation methods except the study's lead, with which they are compared. Lead, baseline and
+controls get every seed. A decision depends on the figures of its rung only, so a resumed study decides alike.
 """
 
 import math
@@ -15,10 +15,10 @@ from rdrkd.study.statistics import values_of
 
 
 def rungs_of(text: str, seeds: int) -> tuple[int, ...]:
-    """Read how many of the seeds each rung has.
+    """Parse the number of seeds of each rung.
 
     Raises:
-        SpecError: they are no rising numbers up to the number of seeds.
+        SpecError: they are not rising numbers up to the number of seeds.
 
     >>> rungs_of("1,2,5", 5)
     (1, 2, 5)
@@ -31,13 +31,13 @@ def rungs_of(text: str, seeds: int) -> tuple[int, ...]:
 
 
 def survivors(study: Study, alive: Sequence[str], members: Sequence[Mapping[str, Any]], keep: float) -> list[str]:
-    """Return the methods that go on after a rung, in the study's order.
+    """Return the methods that survive a rung, in the study's order.
 
     Args:
         study: the study.
         alive: names of the methods that took part.
-        members: of this rung, as recorded.
-        keep: share of the candidates that goes on, rounded up.
+        members: recorded members of this rung.
+        keep: share of the candidates that survives, rounded up.
     """
     candidates = [
         method.name
@@ -51,7 +51,7 @@ def survivors(study: Study, alive: Sequence[str], members: Sequence[Mapping[str,
 
 
 def note(seeds: int, before: Sequence[str], after: Sequence[str], lead: str | None) -> list[str]:
-    """Return what a rung has dropped."""
+    """Return a note on the methods that a rung has dropped."""
     dropped = [name for name in before if name not in after]
     if not dropped:
         return []
@@ -59,7 +59,7 @@ def note(seeds: int, before: Sequence[str], after: Sequence[str], lead: str | No
 
 
 def _gain(name: str, lead: str | None, members: Sequence[Mapping[str, Any]]) -> float | None:
-    """Return the mean paired difference in AP to the lead; None of a candidate without a pair."""
+    """Return a candidate's mean paired difference in AP to the lead; None without a pair."""
     own, others = (values_of([m for m in members if m["method"] == which], "AP") for which in (name, lead))
     pairs = [own[seed] - others[seed] for seed in own if seed in others]
     return statistics.mean(pairs) if pairs else None

@@ -1,9 +1,9 @@
-"""The members of a study: each a run, known by what decides its outcome.
+"""The members of a study: runs, identified by everything that determines their outcome.
 
-A member's key is (method, seed, hash). The hash is of everything else that decides the outcome: the dataset's bytes,
-the student, the training settings, the terms with every parameter, and the teacher as it was made. So a member that
-was trained elsewhere is recognised, and one whose settings have changed is trained anew. A teacher that the study
-trains counts by its recipe, not by its weights, which differ from machine to machine.
+A member's key is (method, seed, hash). The hash covers everything else that determines the outcome: the dataset's
+bytes, the student, the training settings, the terms with every parameter, and the teacher. So a member trained
+elsewhere is recognised, and one whose settings have changed is trained again. A teacher that the study trains is
+hashed by its recipe, not by its weights, which differ between machines.
 """
 
 import hashlib
@@ -21,11 +21,11 @@ from rdrkd.spec.study import Method, Study
 
 T = TypeVar("T")
 Key = tuple[str, int, str]
-BASELINE = str(Preset.NONE)  # the student alone: what every method is compared with
-MOST_COLUMNS = 3  # of the panel, beside the ground truth
-Identity = Callable[[ModelRef], Any]  # what a model is: the same content for the same weights
+BASELINE = str(Preset.NONE)  # the student alone, with which every method is compared
+MOST_COLUMNS = 3  # of the panel, besides the ground truth
+Identity = Callable[[ModelRef], Any]  # identity of a model: equal for equal weights
 
-# Options that came after members had been recorded, with their defaults, under which a term is as it was before.
+# Options added after members had been recorded, with the defaults that keep a term as it was before.
 _LATER = {"generation": "full", "standardize": False, "by_visibility": False}
 
 
@@ -35,11 +35,11 @@ class Member:
 
     Attributes:
         method, seed, hash: its key.
-        setting: hash of what it shares with the members that it may be compared with: dataset, student, training.
+        setting: hash of what comparable members share: dataset, student, training.
         spec: the job spec.
-        needs_teacher: whether the method looks at the teacher at all.
+        needs_teacher: whether the method uses the teacher.
         as_long_as: the method whose time it gets; its spec has the study's epochs until that time is known.
-        stretched: how many times longer it was made than the study says; None: not (yet).
+        stretched: factor by which its training was lengthened; None: not (yet).
     """
 
     method: str
@@ -53,7 +53,7 @@ class Member:
 
     @property
     def key(self) -> Key:
-        """What the member is known by."""
+        """The member's key."""
         return self.method, self.seed, self.hash
 
     @property
@@ -69,14 +69,14 @@ def members_of(
 
     Args:
         study: the study.
-        dataset_sha256: of the dataset's content.
-        teacher: the reference by which the job specs name the teacher's weights.
-        identity: gives what a model is, wherever it lies; default: of architectures and files on this machine.
+        dataset_sha256: hash of the dataset's content.
+        teacher: the job specs' reference to the teacher's weights.
+        identity: returns a model's identity; default: for architectures and local files.
 
     Raises:
-        ModelError: weights that the study names are not there.
+        ModelError: weights that the study names do not exist.
     """
-    own = cache(identity or local_identity)  # a weights file is read once, not for every member
+    own = cache(identity or local_identity)  # hash a weights file once, not for every member
     methods = study.each_method
     return [member_of(study, method, seed, dataset_sha256, teacher, own) for seed in study.seeds for method in methods]
 
@@ -84,7 +84,7 @@ def members_of(
 def member_of(
     study: Study, method: Method, seed: int, dataset_sha256: str, teacher: Mapping[str, str], identity: Identity
 ) -> Member:
-    """Return one member; arguments as `members_of`'s."""
+    """Return one member; arguments as of `members_of`."""
     training = study.train.model_dump(mode="json", exclude={"seed"})
     setting = [dataset_sha256, identity(study.student), training]
     recipe = method.distillation.recipe
@@ -92,7 +92,7 @@ def member_of(
     weighting = [recipe.calibration and recipe.calibration.model_dump(mode="json"), recipe.schedule.model_dump()]
     method_part = [terms, weighting, teacher_hash(study, identity)] if terms else None
     changes = method.changes
-    if method.as_long_as:  # a length that is measured counts by what it is measured of
+    if method.as_long_as:  # a measured length is hashed by the method it is measured from
         (longer,) = (each for each in study.each_method if each.name == method.as_long_as)
         changes = {**changes, "as_long_as": member_of(study, longer, seed, dataset_sha256, teacher, identity).hash}
     return Member(
@@ -107,12 +107,12 @@ def member_of(
 
 
 def deciding(term: Term) -> dict[str, Any]:
-    """Return what of a term decides its members: an option that came later does where it is not at its default."""
+    """Return the options of a term that enter the hash; newer options only if they are not at their default."""
     return {name: value for name, value in term.model_dump(mode="json").items() if _LATER.get(name, ...) != value}
 
 
 def job_spec(study: Study, method: Method, seed: int, teacher: Mapping[str, str]) -> dict[str, Any]:
-    """Return the job spec of a member; the student alone is trained without a word of the teacher."""
+    """Return the job spec of a member; that of the student alone does not mention the teacher."""
     common = {
         "name": f"{study.name}-{method.name}-seed-{seed}",
         "dataset": study.dataset,
@@ -126,10 +126,10 @@ def job_spec(study: Study, method: Method, seed: int, teacher: Mapping[str, str]
 
 
 def columns_of(finished: Iterable[tuple[str, int, T]]) -> list[tuple[str, T]]:
-    """Choose what the panel shows: of the first seed that has both, the baseline and then the first methods.
+    """Choose the panel's columns: from the first seed that has both, the baseline and then the first methods.
 
     Args:
-        finished: method, seed and whatever belongs to them, in the study's order.
+        finished: method, seed and payload, in the study's order.
 
     >>> columns_of([("a", 0, 1), ("none", 1, 2), ("a", 1, 3), ("b", 1, 4), ("c", 1, 5)])
     [('none', 2), ('a', 3), ('b', 4)]
@@ -145,7 +145,7 @@ def columns_of(finished: Iterable[tuple[str, int, T]]) -> list[tuple[str, T]]:
 
 
 def teacher_spec(study: Study) -> dict[str, Any] | None:
-    """Return the job spec that trains the teacher; None where its weights are used as they are."""
+    """Return the job spec that trains the teacher; None if its weights are given."""
     if study.teacher.train is None:
         return None
     return {
@@ -158,13 +158,13 @@ def teacher_spec(study: Study) -> dict[str, Any] | None:
 
 
 def teacher_hash(study: Study, identity: Identity | None = None) -> str:
-    """Hash of how the teacher comes about."""
+    """Return the hash of the teacher's recipe or weights."""
     settings = study.teacher.train
     return digest([(identity or local_identity)(study.teacher.model), settings and settings.model_dump(mode="json")])
 
 
 def without_paths(study: Study) -> dict[str, Any]:
-    """Return a study as content for its results: files by their names alone, for the hashes say what was in them."""
+    """Return a study for its results, with file names instead of paths: the hashes identify the content."""
     content = study.model_dump(mode="json", exclude_none=True)
     content["dataset"] = Path(study.dataset).name
     for model in (content["student"], content["teacher"]["model"]):
@@ -183,10 +183,10 @@ def digest(content: Any) -> str:
 
 
 def local_identity(model: ModelRef) -> Any:
-    """Return what a model of this machine is, wherever it lies.
+    """Return the identity of a local model, regardless of its path.
 
     Raises:
-        ModelError: its file is not there.
+        ModelError: its file does not exist.
     """
     if isinstance(model, Architecture | Pretrained):
         return model.model_dump(mode="json")

@@ -16,13 +16,13 @@ def draw_panel(members: list[Member], folder: Path, out: Path, dataset: Path) ->
     """Draw the panel from the run folders of one seed.
 
     Args:
-        members: of the study.
-        folder: of the study's run folders.
-        out: where the panel goes.
+        members: the study's members.
+        folder: folder of the study's run folders.
+        out: folder to write the panel to.
         dataset: path of the dataset.
 
     Returns:
-        Its file name, or None where no seed has both the baseline and a method on this machine.
+        Its file name, or None if no seed has both the baseline and a method on this machine.
     """
     finished = [m for m in members if (folder / m.folder / RESULT).is_file()]
     columns = columns_of((member.method, member.seed, member) for member in finished)

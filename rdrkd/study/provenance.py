@@ -1,7 +1,7 @@
-"""How a study's members were made: what all rows share is stated once, and for each row what is its own.
+"""How a study's members were trained: settings common to all rows once, and each row's own settings.
 
-A row's settings are those of its members' records. Records of earlier versions have none: where the study's own
-settings give such a member's hash they are what it was trained with, else nobody knows.
+A row's settings come from its members' records. Records of earlier versions have none: if the study's own settings
+yield such a member's hash, it was trained with them; else they are unknown.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ _OF_TRAINING = "train."
 
 
 class Making(NamedTuple):
-    """How the members were made: what all rows share, in sentences, and a table of what is a row's own."""
+    """How the members were trained: the common settings in sentences, and a table of each row's own."""
 
     shared: list[str]
     header: list[str]
@@ -26,7 +26,7 @@ class Making(NamedTuple):
 
 
 def making(results: Results, rows: Sequence[Row]) -> Making:
-    """Return how the members of a study's rows were made."""
+    """Return how the members of a study's rows were trained."""
     facts = [_facts(row, results) for row in rows]
     shared = _shared(facts)
     cells = [
@@ -42,7 +42,7 @@ def making(results: Results, rows: Sequence[Row]) -> Making:
 
 
 def teachers(results: Results) -> list[str]:
-    """Return which teachers a study has trained, and which weights were given."""
+    """Describe the teachers that a study has trained, and the given ones."""
     trained = results.get("teachers", {})
     said = []
     for name, teacher in trained.items():
@@ -58,13 +58,13 @@ def teachers(results: Results) -> list[str]:
 
 
 def _given(study: Any) -> str:
-    """Name the teacher of a study that trains none, as its spec does."""
+    """Return the spec's name for a teacher that the study does not train."""
     model = at(study, "teacher", "model") or {}
     return str(next(iter(model.values()), "weights")) if at(study, "teacher", "train") is None else "weights"
 
 
 def _facts(row: Row, results: Results) -> Texts:
-    """Return what a row's members were made with; where they differ, each."""
+    """Return the settings of a row's members; where they differ, all values."""
     found: dict[str, list[str]] = {}
     for member in row.members:
         versions = dict(member.get("versions", {}))
@@ -81,7 +81,7 @@ def _facts(row: Row, results: Results) -> Texts:
 
 
 def _settings(member: Mapping[str, Any], results: Results) -> Mapping[str, Any]:
-    """Return the training settings of a member, by its record, or by the study where its hash proves them."""
+    """Return the training settings of a member, from its record, or from the study if its hash proves them."""
     if own := member.get("train"):
         return dict(own)
     study = results.get("study")
@@ -91,7 +91,7 @@ def _settings(member: Mapping[str, Any], results: Results) -> Mapping[str, Any]:
 
 
 def _shared(facts: Iterable[Texts]) -> Texts:
-    """Return what is the same in all rows that know it."""
+    """Return the settings that are equal in all rows where they are known."""
     values: dict[str, set[str]] = {}
     for own in facts:
         for name, text in own.items():
@@ -118,7 +118,7 @@ def _of_training(facts: Texts) -> Texts:
 
 
 def _own(row: Row, rows: Sequence[Row], facts: Texts, shared: Texts) -> str:
-    """Return what is a row's own: what not all rows share, and the terms' settings if its method has several rows."""
+    """Return a row's own settings: those not shared by all rows; the terms' settings if its method has several rows."""
     own = {name.removeprefix(_OF_TRAINING): text for name, text in facts.items() if name not in shared}
     of_method = [settings.details(other.members[0].get("terms")) for other in rows if other.method == row.method]
     mine = settings.details(row.members[0].get("terms"))

@@ -1,7 +1,7 @@
-"""The order of a study's methods, and which of them the seeds cannot tell apart.
+"""The ranking of a study's methods, and which of them the seeds cannot tell apart.
 
-Every pair of methods of one setting is compared over the seeds that both have (paired t test), and the p values are
-corrected for the number of pairs (Holm, 1979): of twenty comparisons one would else be "significant" by chance.
+Every pair of methods of one setting is compared over their common seeds (paired t test), and the p values are
+corrected for the number of pairs (Holm, 1979): otherwise one of twenty comparisons would be "significant" by chance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,18 +14,18 @@ from rdrkd.study.statistics import CONFIDENCE, Row, Summary, difference, values_
 
 
 class Place(NamedTuple):
-    """A method's place in the order."""
+    """A method's place in the ranking."""
 
     row: Row
     summary: Summary
-    tied: tuple[str, ...]  # labels of the methods after it that it cannot be told from
+    tied: tuple[str, ...]  # labels of lower methods that do not differ significantly
 
 
 def rankings(rows: Sequence[Row], figure: str = "AP") -> list[list[Place]]:
     """Rank the methods of each setting by their mean, best first; a setting with one method has no ranking.
 
     Args:
-        rows: what a study says of its methods.
+        rows: the study's rows.
         figure: one of `FIGURES`.
     """
     settings = dict.fromkeys(row.setting for row in rows)
@@ -48,7 +48,7 @@ def _ranking(rows: Sequence[Row], figure: str) -> list[Place]:
 
 
 def p_value(one: Mapping[int, float], other: Mapping[int, float]) -> float:
-    """Return the two-sided p value of a paired t test over the seeds that both have; 1 of fewer than two.
+    """Return the two-sided p value of a paired t test over the common seeds; 1 for fewer than two.
 
     >>> round(p_value({0: 2.0, 1: 4.0, 2: 6.0}, {0: 1.0, 1: 2.0, 2: 3.0}), 4)
     0.0742
@@ -64,7 +64,7 @@ def p_value(one: Mapping[int, float], other: Mapping[int, float]) -> float:
 
 
 def holm(p_values: Sequence[float], level: float = 1 - CONFIDENCE) -> list[bool]:
-    """Return which hypotheses are rejected at a level that holds for all of them together (Holm's step-down).
+    """Return which hypotheses are rejected at a family-wise error rate of `level` (Holm's step-down).
 
     >>> holm([0.01, 0.04, 0.03]), holm([0.01, 0.02, 0.03])
     ([True, False, False], [True, True, True])

@@ -1,4 +1,4 @@
-"""What a study keeps of a member, read from its run folder or handed over by the service."""
+"""A study's record of a member, from its run folder or from the service."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,11 +25,11 @@ def record_of(
     warnings: Sequence[Mapping[str, Any]],
     finished_at: datetime,
 ) -> dict[str, Any]:
-    """Return the record of a finished member: its key, figures, cost, curve, and what it was made with.
+    """Return the record of a finished member: its key, figures, cost, curve, settings and versions.
 
     Args:
         member: its key.
-        result: the run's.
+        result: the run's result.
         resolved: the run's resolved spec.
         epochs: its epoch events, in order.
         warnings: its warnings: `code`, `message`, `epoch`.
@@ -48,7 +48,7 @@ def record_of(
         "teacher_sha256": models.get("teacher"),
         "start_sha256": models.get("student") or models.get("model"),
         "curve": curve,
-        "seconds": round(sum(epoch["seconds"] for epoch in curve), 1),  # of training; resumed or not
+        "seconds": round(sum(epoch["seconds"] for epoch in curve), 1),  # of training, including resumed attempts
         "processor_seconds": _processor_seconds(epochs),
         "warnings": _warnings(warnings),
         "versions": _versions(resolved, result),
@@ -57,7 +57,7 @@ def record_of(
 
 
 def record_teacher(result: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the record of the teacher that a study has trained."""
+    """Return the record of a teacher trained by the study."""
     return teacher_record_of(result, json.loads((folder / RESOLVED).read_text()))
 
 
@@ -76,7 +76,7 @@ def _figures(result: dict[str, Any]) -> dict[str, Any]:
         "metrics": result["metrics"]["coco"],
         "metrics_maxdets500": result["metrics"]["coco_maxdets500"],
         "ultralytics": result["metrics"]["ultralytics"],
-        "operating_points": result["metrics"].get("operating_points", {}),  # earlier versions' results have none
+        "operating_points": result["metrics"].get("operating_points", {}),  # absent in earlier versions' results
         "per_class": result["per_class"],
         "student": result["student"],
         "best_epoch": result["best_epoch"],
@@ -90,7 +90,7 @@ def _versions(resolved: dict[str, Any], result: dict[str, Any]) -> dict[str, Any
 
 
 def _warnings(warnings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Each warning once, with the epoch in which it first came."""
+    """Return the distinct warnings, each with the epoch of its first occurrence."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for warning in warnings:
         code, message = warning["code"], warning["message"]
@@ -99,13 +99,13 @@ def _warnings(warnings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _processor_seconds(epochs: Sequence[Mapping[str, Any]]) -> float | None:
-    """Sum up the processor time; None where an epoch, of an earlier version, does not tell it."""
+    """Return the total processor time; None if an epoch (of an earlier version) lacks it."""
     each = [epoch.get("processor_seconds") for epoch in epochs]
     return None if None in each else round(sum(value for value in each if value is not None), 1)
 
 
 def _curve(epochs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Ultralytics' own validation and the losses by epoch."""
+    """Return Ultralytics' own validation and the losses by epoch."""
     return [
         {
             "epoch": epoch["epoch"],

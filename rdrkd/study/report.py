@@ -1,4 +1,4 @@
-"""The report of a study: Markdown and one HTML page, with curves, differences and a panel of images beside them."""
+"""The report of a study: Markdown and one HTML page, with curves, differences and a panel of images."""
 
 import base64
 import statistics
@@ -29,11 +29,11 @@ def write_report(results: Results, out: Path, panel: str | None = None) -> list[
 
     Args:
         results: a study's results.
-        out: the folder; made where it is missing.
-        panel: file name of the panel of images in that folder, where there is one.
+        out: the folder; created if missing.
+        panel: file name of the panel of images in that folder, if any.
 
     Returns:
-        What was written.
+        The written files.
     """
     out.mkdir(parents=True, exist_ok=True)
     results = {"failures": [], "teachers": {}, "commands": [], **results}
@@ -58,7 +58,7 @@ def write_report(results: Results, out: Path, panel: str | None = None) -> list[
 
 
 def first(results: Results, found: Sequence[Gain]) -> list[str]:
-    """Return the report's first lines: which images the teacher has seen, and the verdict if there is a rule."""
+    """Return the report's first lines: the notice on the teacher's images, and the verdict if there is a rule."""
     rule = results.get("study", {}).get("decide")
     return [
         *_at_zero(results["members"]),
@@ -68,7 +68,7 @@ def first(results: Results, found: Sequence[Gain]) -> list[str]:
 
 
 def _at_zero(members: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a sentence where no student of the study has learnt anything: no comparison says anything then."""
+    """Return a warning if no student of the study has learnt anything, so that comparisons are meaningless."""
     found = [member["metrics"]["AP"] for member in members]
     if not found or any(ap is None or ap >= NOTHING for ap in found):
         return []
@@ -79,7 +79,7 @@ def _at_zero(members: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def lead(rows: Sequence[Row]) -> dict[str, Any] | None:
-    """Return the table that a report begins with: gains at equal epochs and at equal time; None without a pair."""
+    """Return the report's first table: gains at equal epochs and at equal time; None without a pair."""
     return gain_table(gains(rows), _interval)
 
 
@@ -129,7 +129,7 @@ def _order(places: Sequence[Place]) -> dict[str, Any]:
 
 
 def _by_class(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return the table of AP by class; none where no member has it."""
+    """Return the table of AP by class; empty if no member has it."""
     names = list(dict.fromkeys(name for row in rows for member in row.members for name in member.get("per_class", {})))
     if not names:
         return []
@@ -148,7 +148,7 @@ def _by_class(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def findings(rows: Sequence[Row]) -> list[str]:
-    """Return a sentence for each method: what the study shows of it."""
+    """Return a sentence with the study's finding for each method."""
     sentences, orders = [], rankings(rows)
     for row in rows:
         difference = row.differences.get("AP")
@@ -176,7 +176,7 @@ def findings(rows: Sequence[Row]) -> list[str]:
 
 
 def _alone(row: Row, orders: Sequence[Sequence[Place]]) -> str:
-    """Return where a difference that stands by itself does not stand among all pairs of the study together."""
+    """Return a caveat if a difference is significant by itself but not after correction for all pairs of the study."""
     for places in orders:
         own = next((place for place in places if place.row is row), None)
         baseline = next((place for place in places if place.row.method == BASELINE), None)
@@ -186,7 +186,7 @@ def _alone(row: Row, orders: Sequence[Sequence[Place]]) -> str:
 
 
 def mixtures(rows: Sequence[Row]) -> list[str]:
-    """Return which rows join members that were not made alike: their spread is not of the seeds alone."""
+    """Return notes on rows whose members were trained differently: their spread is not due to the seeds alone."""
     found = []
     for row in rows:
         for what, values in (
@@ -204,7 +204,7 @@ def _software(member: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _at_a_time(rows: Sequence[Row]) -> str:
-    """Return how far seconds can be compared: members that train at the same time slow each other down."""
+    """Describe how comparable seconds are: members that train at the same time slow each other down."""
     jobs = {member.get("jobs") for row in rows for member in row.members}
     if jobs == {1}:
         return "members trained one at a time"

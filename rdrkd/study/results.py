@@ -1,4 +1,4 @@
-"""What is known of a study's members, in one JSON file that runs and machines add to."""
+"""The results of a study's members, in one JSON file to which runs and machines add."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,10 +13,10 @@ from rdrkd.spec.problems import problems_of
 from rdrkd.study.members import Key
 
 FORMAT = 1
-FILE = "study.json"  # in the folder of a study, and of a run that draws its report
-WEIGHTS = "weights"  # there: `<number>-<method>.pt`, the panel's columns from left to right
+FILE = "study.json"  # in a study's folder, and in that of a run that draws its report
+WEIGHTS = "weights"  # beside it: `<number>-<method>.pt`, the panel's columns from left to right
 FIGURES = ("AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L")
-_MOST_PROBLEMS = 10  # of a damaged file: its members are all alike
+_MOST_PROBLEMS = 10  # reported of a damaged file: its members fail alike
 _REMEDY = (
     "; if it is damaged and lies in a study's folder, move it away: `rdrkd study run` makes it anew of the run folders "
     "beside it, and trains no finished member again"
@@ -33,7 +33,7 @@ def read(path: Path) -> Results:
     """Read a study's results.
 
     Raises:
-        SpecError: the file is missing, or it holds no results (a problem for each field, the first ones): what to do.
+        SpecError: the file is missing, or holds no valid results (with the first problems and advice).
     """
     try:
         found: Results = json.loads(path.read_text())
@@ -57,7 +57,7 @@ def write(results: Results, path: Path) -> None:
 
 
 def own_part(whole: Results, keys: Collection[Key], teacher: str) -> Results:
-    """Return the members and failures with these keys, and this teacher: a study's own, out of another's results."""
+    """Select the members and failures with these keys, and this teacher, from another study's results."""
     return {
         **whole,
         "members": [member for member in whole["members"] if key_of(member) in keys],
@@ -68,12 +68,12 @@ def own_part(whole: Results, keys: Collection[Key], teacher: str) -> Results:
 
 
 def merge(parts: Iterable[Results]) -> Results:
-    """Join results on the same dataset; of a member that was trained twice the first stands, and a note says so.
+    """Merge results on the same dataset; of a member trained twice, keep the first and add a note.
 
-    A failure is kept until its member is done.
+    A failure is kept until its member is finished.
 
     Raises:
-        SpecError: they are of different datasets.
+        SpecError: the datasets differ.
     """
     first, *others = parts
     merged: Results = {"commands": [], "teachers": {}, "failures": [], "notes": [], **first, "members": []}
@@ -102,7 +102,7 @@ def merge(parts: Iterable[Results]) -> Results:
 
 
 def ordered(members: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Bring members together by method, in the order in which the methods came, and by seed."""
+    """Sort members by method, in order of first occurrence, and by seed."""
     methods = list(dict.fromkeys(member["method"] for member in members))
     return sorted(members, key=lambda m: (methods.index(m["method"]), m["hash"], m["seed"]))
 
@@ -110,11 +110,11 @@ def ordered(members: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _twice(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
     name = f"{first['method']}, seed {first['seed']} ({first['hash'][:6]})"
     figures = f"AP {first['metrics']['AP']:.2f} and {second['metrics']['AP']:.2f}"
-    return f"{name} was trained twice, {figures}: the first stands"
+    return f"{name} was trained twice, {figures}: the first is kept"
 
 
 class _Content(BaseModel):
-    """Part of a results file: the fields that are read here; it may have more."""
+    """Part of a results file: only the fields that are read here."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -160,18 +160,18 @@ class _Member(_Key):
     metrics: _Figures
     curve: list[_Epoch]
     seconds: float
-    processor_seconds: float | None = None  # earlier versions' members have none
+    processor_seconds: float | None = None  # absent in earlier versions' records
     epochs: int = Field(ge=1)
     memory_bytes: int
     student: _Network
     per_class: dict[str, dict[str, float | None]] = {}
     versions: dict[str, str] = {}
     jobs: int | None = None
-    as_long_as: str | None = None  # of a control: the method whose time it got, by lengthening `stretched` times
+    as_long_as: str | None = None  # for a control: the method whose time it got, by lengthening it `stretched` times
     stretched: float | None = None
     teacher_sha256: str | None = None
     start_sha256: str | None = None
-    train: dict[str, Any] = {}  # earlier versions' members have none
+    train: dict[str, Any] = {}  # absent in earlier versions' records
     terms: _Distillation | None = None
 
 

@@ -1,7 +1,7 @@
-"""Run a study: its teacher first, then its members, several at a time, until all are done or the time is up.
+"""Run a study: its teacher first, then its members, several in parallel, until all are done or the time is up.
 
-Every member runs in a process of its own, so that one that fails, is killed or runs out of memory leaves its reason
-and sinks no other. Results are written after every member.
+Every member runs in its own process, so that one that fails, is killed or runs out of memory affects no other, and
+its reason is recorded. Results are written after every member.
 """
 
 import shlex
@@ -34,18 +34,18 @@ from rdrkd.study.timing import factor, stretched
 
 @dataclass
 class Order:
-    """How a study is run.
+    """How to run a study.
 
     Attributes:
         out: folder of run folders and results.
         device: as `--device` of a run.
-        jobs: members at a time.
+        jobs: number of parallel members.
         seconds: time budget; None: until all are done.
         known: results whose members are not trained again.
-        command: what is recorded as the command.
-        grace: seconds that a member has to stop in before it is killed.
-        rungs: of successive halving: how many seeds each has; default: every method gets all.
-        keep: share of the candidates that goes on from a rung to the next.
+        command: the command to record.
+        grace: seconds from a stop request until a member is killed.
+        rungs: seeds of each rung of successive halving; default: every method gets all seeds.
+        keep: share of the candidates that survives a rung.
     """
 
     out: Path
@@ -60,7 +60,7 @@ class Order:
 
 
 class Ended(NamedTuple):
-    """How far a study has come: what is known, all its members, and those that are not done."""
+    """The progress of a study: its results, all members, and the unfinished ones."""
 
     results: results.Results
     members: list[Member]
@@ -74,20 +74,20 @@ class Ended(NamedTuple):
 
 
 def run_study(study: Study, order: Order, reporter: Callable[[str], Reporter]) -> Ended:
-    """Train what is missing of a study.
+    """Train the missing members of a study.
 
     Args:
-        study: what is compared.
-        order: how it is run.
-        reporter: gives the reporter of a member by its name; `should_stop` of any stops all.
+        study: the study.
+        order: how to run it.
+        reporter: returns the reporter of a member by its name; `should_stop` of any stops all.
 
     Returns:
-        How far it has come; the results are also in `<out>/study.json`.
+        Its progress; the results are also in `<out>/study.json`.
 
     Raises:
         RdrkdError: the device, the dataset or the teacher cannot be used, or another study runs in the folder.
     """
-    devices_of(order.device)  # refused once, not by every member
+    devices_of(order.device)  # refuse here once, not in every member
     with held(order.out, "study folder"):
         return _Runner(study, order, reporter).run()
 
@@ -111,14 +111,14 @@ class _Runner:
         if missing and not self._over():
             for model in (self.study.student, self.study.teacher.model):
                 if isinstance(model, LocalModel):
-                    load_weights(Path(model.path))  # refused before hours of training
+                    load_weights(Path(model.path))  # refuse before hours of training
         if not any(member.needs_teacher for member in missing) or self._teacher_ready():
             members = self._climb(members)
-            self._train(list(self._lengthened(members)))  # the others' times are known by now
+            self._train(list(self._lengthened(members)))  # the other members' times are known now
         return Ended(self.results, members, self._missing(members))
 
     def _climb(self, members: list[Member]) -> list[Member]:
-        """Train the members, with rungs from one to the next; give those that the study has come to."""
+        """Train the members, rung by rung; return those that the study includes."""
         alive = [method.name for method in self.study.each_method]
         planned: list[Member] = []
         for seeds in self.order.rungs or (len(self.study.seeds),):
@@ -137,7 +137,7 @@ class _Runner:
         return planned
 
     def _begin(self, members: Iterable[Member]) -> results.Results:
-        """Take what is known already: everything in this folder, and this study's members and teacher elsewhere."""
+        """Load the known results: all of this folder, and this study's members and teacher from elsewhere."""
         own = self.order.out / results.FILE
         empty = {
             "format": results.FORMAT, "name": self.study.name, "dataset": Path(self.study.dataset).stem,
@@ -154,10 +154,10 @@ class _Runner:
         return [member for member in members if member.key not in known]
 
     def _lengthened(self, members: Sequence[Member]) -> Iterator[Member]:
-        """Yield the members whose length is measured, where it can be."""
+        """Yield the members with a measured length, if it can be measured."""
         keys = {member.key for member in members}
         own = [member for member in self.results["members"] if results.key_of(member) in keys]
-        known: dict[str, float] = self.results.setdefault("stretched", {})  # what is begun keeps its length
+        known: dict[str, float] = self.results.setdefault("stretched", {})  # a started member keeps its length
         known |= {
             _length(m["method"], m["hash"]): m["stretched"] for m in self.results["members"] if m.get("stretched")
         }
@@ -170,14 +170,14 @@ class _Runner:
                 yield stretched(member, times)
 
     def _teacher_path(self) -> Path:
-        """Where the teacher's weights lie, or will lie once they are trained."""
+        """Return the path of the teacher's weights, whether or not they are trained yet."""
         model = self.study.teacher.model
         if isinstance(model, LocalModel) and self.study.teacher.train is None:
             return Path(model.path).resolve()
         return (self.order.out / f"teacher-{teacher_hash(self.study)}" / "student.pt").resolve()
 
     def _teacher_ready(self) -> bool:
-        """Train the teacher where that is asked; say whether its weights are there, or else time was not enough."""
+        """Train the teacher if the study does; return False if the time did not suffice."""
         spec = teacher_spec(self.study)
         if spec is None:
             return True
@@ -194,7 +194,7 @@ class _Runner:
         return True
 
     def _train(self, members: list[Member]) -> None:
-        """Train members, `jobs` at a time, each recorded as soon as it is done."""
+        """Train members, `jobs` in parallel, and record each as soon as it is done."""
         with ThreadPoolExecutor(self.order.jobs) as pool:
             waiting = list(members)
             running: dict[Future[dict[str, Any] | None], Member] = {}
@@ -206,7 +206,7 @@ class _Runner:
                     self._take(running.pop(future), future)
 
     def _take(self, member: Member, future: "Future[dict[str, Any] | None]") -> None:
-        """Record a member that has ended, whatever the error: the others go on."""
+        """Record a member that has ended; an error does not affect the others."""
         key = {"method": member.method, "seed": member.seed, "hash": member.hash}
         self.results["failures"] = [f for f in self.results["failures"] if results.key_of(f) != member.key]
         try:
@@ -216,7 +216,7 @@ class _Runner:
                 self.results["members"].append({**kept, "jobs": self.order.jobs})
         except RdrkdError as error:
             self.results["failures"].append({**key, "reason": error.reason.value, "message": str(error)})
-        except Exception as error:  # noqa: BLE001 - such as a run folder that somebody has damaged
+        except Exception as error:  # noqa: BLE001  - such as a damaged run folder
             message = f"{type(error).__name__}: {error}"
             self.results["failures"].append({**key, "reason": Reason.INTERNAL.value, "message": message})
         self._save()
@@ -232,7 +232,7 @@ class _Runner:
         return self.stop.is_set() or (self.until is not None and time.monotonic() >= self.until)
 
     def _run(self, name: str, spec: dict[str, Any], folder: Path) -> dict[str, Any] | None:
-        """Run one spec in a process; give its result, or None where it was stopped."""
+        """Run one spec in a process; return its result, or None if it was stopped."""
         reporter = self.reporter(name)
         device = ["--device", self.order.device] if self.order.device else []
 
@@ -245,5 +245,5 @@ class _Runner:
 
 
 def _length(method: str, hash_: str) -> str:
-    """Name a measured length: the same for every seed of a method."""
+    """Return the key of a measured length, the same for every seed of a method."""
     return f"{method}-{hash_}"

@@ -1,4 +1,4 @@
-"""How a report writes the settings that a member was trained with."""
+"""Training settings as text in a report."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 from rdrkd.diagnostics.history import at
 from rdrkd.spec.training import TrainSettings
 
-MAIN = ("epochs", "imgsz", "batch", "optimizer", "lr0")  # told whatever they are, the others where they are no default
+MAIN = ("epochs", "imgsz", "batch", "optimizer", "lr0")  # always listed; other settings only if not at their default
 Texts = dict[str, str]  # name -> value, in words
 
 
 def training(settings: Mapping[str, Any]) -> Texts:
-    """Write training settings, without the seed, which is a member's own."""
+    """Format training settings, without the seed, which differs between members."""
     return {name: text(value) for name, value in settings.items() if name != "seed"}
 
 
 def told(settings: Mapping[str, str]) -> str:
-    """Return training settings as text: the main ones, and those that differ from the defaults.
+    """Join training settings to text: the main ones, and those that differ from the defaults.
 
     >>> told({"epochs": "30", "lr0": "0.01", "box": "7.5", "nbs": "16"})
     'epochs 30, lr0 0.01, nbs 16, the rest by default'
@@ -29,7 +29,7 @@ def told(settings: Mapping[str, str]) -> str:
 
 
 def terms(distillation: Mapping[str, Any] | None) -> str:
-    """Return which terms a method has, and how they are weighted; nothing of the student alone.
+    """Describe a method's terms and their weights; empty for the student alone.
 
     >>> terms({"losses": [{"name": "ld", "weight": 0.25}], "calibration": None})
     'ld (weight 0.25)'
@@ -47,7 +47,7 @@ def terms(distillation: Mapping[str, Any] | None) -> str:
 
 
 def details(distillation: Mapping[str, Any] | None) -> Texts:
-    """Write the settings of a method's terms; a weight that calibration has chosen is none."""
+    """Format the settings of a method's terms, without weights that calibration has chosen."""
     found = {
         f"{term['name']}.{name}": text(value)
         for term in at(distillation, "losses") or []
@@ -60,7 +60,7 @@ def details(distillation: Mapping[str, Any] | None) -> Texts:
 
 
 def text(value: Any) -> str:
-    """Write a setting as a spec has it; of a number 30 and 30.0 are one.
+    """Format a setting as in a spec; 30 and 30.0 read the same.
 
     >>> text(30.0), text(0.0005), text(True), text("bf16"), text([8, 16])
     ('30', '0.0005', 'true', 'bf16', '[8, 16]')

@@ -1,4 +1,4 @@
-"""Read a study spec from a file; paths in it are relative to the file, and what they name must be there."""
+"""Read a study spec from a file; its paths are relative to the file and must exist."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +17,7 @@ def read_study(file: Path) -> Study:
     """Read and check a study spec.
 
     Raises:
-        SpecError: it cannot be read, has fields that are refused, or names what this machine does not have (one
-            problem each).
+        SpecError: it cannot be read, has invalid fields, or names files that do not exist here (one problem each).
     """
     data = parse_file(file, "a study spec")
     try:
@@ -33,7 +32,7 @@ def read_study(file: Path) -> Study:
 
 
 def _with_paths(data: Any, folder: Path) -> Any:
-    """Make the paths absolute: the members run elsewhere."""
+    """Make the paths absolute: the members run in other folders."""
     if not isinstance(data, dict):
         return data
     resolved = dict(data)
@@ -54,7 +53,7 @@ def _with_path(model: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def missing(study: Study) -> Iterator[Problem]:
-    """Yield what a study on this machine cannot use."""
+    """Yield a problem for each input that this machine cannot use."""
     if not Path(study.dataset).exists():
         yield Problem("/dataset", f"expected a dataset, got nothing at {study.dataset}")
     yield from _unusable(study.student, "/student")

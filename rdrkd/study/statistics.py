@@ -1,7 +1,7 @@
 """Means and spreads over seeds, and paired differences to the baseline with their confidence interval.
 
-Members of the same seed start from the same weights and see the same images, so their difference is free of what the
-seed decides for both. Its mean over n seeds has the interval mean +/- t(0.975, n - 1) x s / sqrt(n).
+Members of the same seed start from the same weights and see the same images, so the seed's common effect cancels in
+their difference. Its mean over n seeds has the interval mean +/- t(0.975, n - 1) x s / sqrt(n).
 """
 
 import statistics
@@ -14,14 +14,14 @@ from rdrkd.study.members import BASELINE
 from rdrkd.study.results import FIGURES
 
 CONFIDENCE = 0.95
-_SAME = 1e-6  # percent points: figures have three decimals, what is below is arithmetic's
+_SAME = 1e-6  # percent points: figures have three decimals, smaller differences are rounding
 
 
 class Summary(NamedTuple):
     """One figure of one method over its seeds, in percent."""
 
     mean: float
-    deviation: float | None  # None of a single seed
+    deviation: float | None  # None for a single seed
     seeds: int
 
 
@@ -29,37 +29,37 @@ class Difference(NamedTuple):
     """A paired difference to the baseline, in percent points."""
 
     mean: float
-    low: float | None  # of the 95 % interval; None of a single seed
+    low: float | None  # of the 95 % interval; None for a single seed
     high: float | None
     seeds: int
 
     @property
     def significant(self) -> bool:
-        """Whether the interval leaves out zero."""
+        """Whether the interval excludes zero."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
     @property
     def constant(self) -> bool:
-        """Whether all pairs differ by the same, so that their spread says nothing of chance."""
+        """Whether all pairs differ by the same amount, so that their spread does not measure chance."""
         return self.low is not None and self.high is not None and self.high - self.low < _SAME
 
 
 class Row(NamedTuple):
-    """What a study says of one method in one setting."""
+    """A study's figures of one method in one setting."""
 
     method: str
     hash: str
-    label: str  # the method's name, with the hash where it stands in several rows
+    label: str  # the method's name, with the hash if it has several rows
     setting: str
-    summaries: dict[str, Summary]  # figure -> over its seeds
-    differences: dict[str, Difference]  # figure -> to the baseline of the same setting; empty for that one itself
+    summaries: dict[str, Summary]  # figure -> summary over its seeds
+    differences: dict[str, Difference]  # figure -> difference to the baseline in its setting; empty for that
     members: list[dict[str, Any]]
 
 
 def rows_of(members: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Summarise a study's members by method; one whose settings have changed makes a row of its own.
+    """Summarise a study's members by method; members with changed settings form a separate row.
 
-    Rows that may be compared stand together, the baseline first.
+    Comparable rows are adjacent, the baseline first.
     """
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for member in members:
@@ -88,7 +88,7 @@ def rows_of(members: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 
 def summary(values: Any) -> Summary | None:
-    """Summarise some values; None of none.
+    """Summarise values; None without any.
 
     >>> summary([1.0, 3.0])
     Summary(mean=2.0, deviation=1.4142135623730951, seeds=2)
@@ -100,7 +100,7 @@ def summary(values: Any) -> Summary | None:
 
 
 def difference(method: Mapping[int, float], baseline: Mapping[int, float]) -> Difference | None:
-    """Compare two methods over the seeds that both have; None without any.
+    """Compare two methods over their common seeds; None without any.
 
     >>> found = difference({0: 3.0, 1: 4.0}, {0: 2.0, 1: 1.0, 2: 9.0})
     >>> found.mean, round(found.low, 3), round(found.high, 3), found.seeds

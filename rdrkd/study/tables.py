@@ -1,4 +1,4 @@
-"""The paper's tables as studies of any dataset: the same methods, a teacher that is trained first, paired seeds."""
+"""The paper's tables as studies of any dataset: the same methods, a teacher trained first, paired seeds."""
 
 import re
 from pathlib import Path
@@ -20,19 +20,19 @@ from rdrkd.study.specfile import missing
 def write_table_study(
     group: str, dataset: str, out: Path, teacher: str, student: str, seeds: int, train: dict[str, Any]
 ) -> Path:
-    """Write the spec of a table's study into its folder, where it can be read and changed, and give its path.
+    """Write the spec of a table's study into its folder, where it can be edited, and return its path.
 
     Args:
         group: `table1` or `table2`.
-        dataset: path of a dataset, or a name of `NAMED`, which is downloaded into `out`.
+        dataset: path of a dataset, or a name in `NAMED` to download into `out`.
         out: folder of the study.
         teacher: architecture to train, or path of trained weights.
         student: architecture, or path of start weights.
-        seeds: how many; 0, 1, ...
+        seeds: number of seeds: 0, 1, ...
         train: settings of teacher and students.
 
     Raises:
-        SpecError: a value is refused.
+        SpecError: a value is invalid.
         FolderError: the folder holds another study.
         DatasetError: the dataset cannot be downloaded.
     """

@@ -1,6 +1,6 @@
-"""The student alone for as long as a method took: how many epochs that is, and how the schedule is stretched.
+"""Train the student alone for as long as a method took: the number of epochs, and the stretched schedule.
 
-On a CPU processor time is what counts, where all members tell it: other work on the machine leaves it nearly alone.
+On a CPU, processor time is used if all members have it: other load on the machine hardly affects it.
 """
 
 import statistics
@@ -11,21 +11,21 @@ from typing import Any
 from rdrkd.study.members import BASELINE, Member
 
 _LONGEST = 10_000  # epochs of a training
-_SCHEDULE = {"warmup_epochs": 100, "close_mosaic": 10_000, "patience": 10_000}  # counted in epochs, with their most
+_SCHEDULE = {"warmup_epochs": 100, "close_mosaic": 10_000, "patience": 10_000}  # counted in epochs -> maximum
 
 
 def seconds_of(members: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Return what each recorded member took: seconds of the processor where all tell them, else of a clock."""
+    """Return the seconds of each recorded member: processor time if all have it, else wall-clock time."""
     processor = all(member.get("processor_seconds") for member in members)
     return [float(member["processor_seconds" if processor else "seconds"]) for member in members]
 
 
 def factor(method: str, members: Sequence[Mapping[str, Any]]) -> float | None:
-    """Return how many times the student alone a method takes, an epoch; None where not both have been trained.
+    """Return the ratio of a method's seconds per epoch to the student alone's; None unless both have been trained.
 
     Args:
         method: the method.
-        members: of one study, as recorded: method, epochs, seconds.
+        members: recorded members of one study: method, epochs, seconds.
     """
     both = [[member for member in members if member["method"] == name] for name in (method, BASELINE)]
     if not all(both):

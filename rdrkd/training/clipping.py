@@ -1,8 +1,8 @@
-"""Gradient clipping of a pair: the student as if it were trained alone, the projector by itself.
+"""Gradient clipping of a pair: separate norms for the student, as if trained alone, and the projector.
 
 Ultralytics clips the gradients of the whole model at one norm. The adapters and procreate modules of a pair have far
-larger gradients than the student, so one norm for both scales the student's step down to a fraction of what the same
-student takes alone, and a comparison with the student alone measures that as well.
+larger gradients than the student, so a common norm would scale the student's steps down to a fraction of those it
+takes alone, which would distort a comparison with the student alone.
 """
 
 from torch import nn
@@ -14,7 +14,7 @@ MAX_NORM = 10.0  # Ultralytics'
 
 
 def clip(model: nn.Module) -> None:
-    """Clip the gradients of student and projector, each at `MAX_NORM`; a model that is no pair is one part."""
+    """Clip the gradients of student and projector separately at `MAX_NORM`; a model without a projector as a whole."""
     model = unwrap_model(model)
     for part in (model.student_model, model.projector) if isinstance(model, Distiller) else (model,):
         parameters = list(part.parameters())

@@ -1,4 +1,4 @@
-"""What a training reports: progress between batches, and each epoch with its losses and diagnostics."""
+"""The events of a training: progress between batches, and each epoch with its losses and diagnostics."""
 
 import math
 import time
@@ -15,10 +15,10 @@ _METRICS = {"mAP50_95": "metrics/mAP50-95(B)", "mAP50": "metrics/mAP50(B)",
 
 
 class Dated:
-    """A reporter that writes on warnings in which epoch they came.
+    """A reporter that adds the current epoch to warnings.
 
     Attributes:
-        epoch: the one that is being trained, 1-based; None before the first.
+        epoch: the current epoch, 1-based; None before the first.
     """
 
     def __init__(self, reporter: Reporter) -> None:
@@ -26,11 +26,11 @@ class Dated:
         self.epoch: int | None = None
 
     def emit(self, event: Event) -> None:
-        """Pass an event on."""
+        """Forward an event; add the epoch to a warning."""
         self._reporter.emit(event.model_copy(update={"epoch": self.epoch}) if isinstance(event, Warn) else event)
 
     def should_stop(self) -> bool:
-        """Return what the other says."""
+        """Ask the wrapped reporter."""
         return self._reporter.should_stop()
 
 
@@ -38,7 +38,7 @@ class Telling:
     """Turns a trainer's state into events.
 
     Attributes:
-        batches: finished batches of the present epoch.
+        batches: finished batches of the current epoch.
     """
 
     def __init__(self, trainer: Any, reporter: Reporter) -> None:
@@ -58,7 +58,7 @@ class Telling:
         self._processor_started = time.process_time()
 
     def batch_ended(self) -> None:
-        """Count, and report progress once a second."""
+        """Count the batch, and report progress once a second."""
         self.batches += 1
         clock = time.monotonic()
         if clock - self._reported < _REPORT_SECONDS:
@@ -67,7 +67,7 @@ class Telling:
         trainer = self.trainer
         done, total = self.batches, len(trainer.train_loader)
         spent = clock - self._epoch_started
-        remaining = (self.epochs - trainer.number + 1) * total - done  # as if those of a part to come took as long
+        remaining = (self.epochs - trainer.number + 1) * total - done  # assumes equally slow batches in later parts
         self.reporter.emit(
             Progress(
                 phase=trainer.part.phase,
@@ -86,7 +86,7 @@ class Telling:
         return {name: round(value, 4) for name, value in found.items() if math.isfinite(value)}
 
     def losses(self) -> dict[str, float]:
-        """Return each term's mean over the epoch, without those that are not finite: JSON has no such numbers."""
+        """Return each term's mean over the epoch; omit values that are not finite, which JSON cannot hold."""
         found = {name.removesuffix("_loss"): float(value) for name, value in self.trainer.tloss.items()}
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
@@ -112,7 +112,7 @@ class Telling:
             self.reporter.emit(Calibrated(weights=pair.weights, measured=pair.calibrator.measured))
 
     def _processor_seconds(self) -> float | None:
-        """Return the epoch's processor time; none of a GPU's training, which it says nothing of."""
+        """Return the epoch's processor time; None on a GPU, where it is meaningless."""
         if self.trainer.device.type != CPU:
             return None
         return round(time.process_time() - self._processor_started, 3)
@@ -122,7 +122,7 @@ class Telling:
         return pair.probe.made if pair else 0
 
     def _diagnostics(self) -> dict[str, float]:
-        """Return the finite figures of this epoch's newest probe; none where it had no probe."""
+        """Return the finite figures of this epoch's newest probe; empty without a probe."""
         if self._probes_made() == self._probes:
             return {}
         return {name: value for name, value in self.trainer.distiller.probe.found.items() if math.isfinite(value)}

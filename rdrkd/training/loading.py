@@ -1,10 +1,10 @@
 """The images of a training as a function of seed, epoch and index alone.
 
-Ultralytics draws order and augmentation from generators that go on from epoch to epoch, each loader process its own:
-a resumed run would see other images, and so would the baseline that a method is compared with, had the method drawn a
-number. Here each epoch has an order of its own, each image of it a seed of its own, and the images that mosaic draws
-from are those of the present epoch. So a resumed run sees what an uninterrupted one sees, whether images are loaded in
-this process or ahead of it in several others (as many as before: each has its own mosaic images).
+Ultralytics draws order and augmentation from generators whose state carries over from epoch to epoch, one per loader
+process. A resumed run would see other images; so would a baseline, if the method compared with it had drawn a number.
+Here each epoch has its own order, each image in it its own seed, and mosaic draws from images of the current epoch. So
+a resumed run sees the same images as an uninterrupted one, whether this process loads them or several loader processes
+do (the same number as before: each has its own mosaic images).
 """
 
 import math
@@ -21,16 +21,16 @@ from rdrkd.ultralytics_adapter import InfiniteDataLoader
 
 
 class EpochOrder(Sampler[int]):
-    """Yields tickets, epoch x images + index, of one epoch after another.
+    """Yields tickets, epoch x images + index, one epoch after another.
 
     Args:
-        images: how many there are.
-        seed: of the run.
+        images: number of images.
+        seed: the run's seed.
         shuffle: whether the order changes from epoch to epoch.
-        rank, ranks: which share of each epoch this process takes, of how many.
+        rank, ranks: this process's share of each epoch, and the number of shares.
 
     Attributes:
-        epoch: the one that comes next; loader processes ask for it ahead of time.
+        epoch: the next epoch; loader processes prefetch it.
     """
 
     def __init__(self, images: int, seed: int, shuffle: bool, rank: int = 0, ranks: int = 1) -> None:
@@ -45,15 +45,15 @@ class EpochOrder(Sampler[int]):
         order = np.arange(self.images)
         if self.shuffle:
             np.random.default_rng((self.seed, epoch)).shuffle(order)
-        order = np.resize(order, len(self) * self.ranks)  # the first images again, so that all shares are of one size
+        order = np.resize(order, len(self) * self.ranks)  # repeats the first images: equal shares
         yield from (int(epoch * self.images + index) for index in order[self.rank :: self.ranks])
 
     def set_epoch(self, epoch: int) -> None:
-        """Nothing: Ultralytics says it when the epoch begins, which is after its first images were asked for."""
+        """Do nothing: Ultralytics calls this after the first images of the epoch have been requested."""
 
 
 class Seeded(Dataset[dict[str, Any]]):
-    """Ultralytics' training dataset, asked by ticket: seeds the generators for each image.
+    """Ultralytics' training dataset, indexed by ticket: seeds the generators for each image.
 
     Args:
         dataset: a `YOLODataset`, which draws from `random` and `numpy.random`.
@@ -77,15 +77,15 @@ class Seeded(Dataset[dict[str, Any]]):
         return item
 
     def __getattr__(self, name: str) -> Any:
-        if name == "dataset" or name.startswith("__"):  # before it is set: in an unpickled copy
+        if name == "dataset" or name.startswith("__"):  # not set yet in a copy that is being unpickled
             raise AttributeError(name)
         return getattr(self.dataset, name)
 
     def _begin(self, epoch: int) -> None:
-        """Fill mosaic's buffer of recently loaded images with a draw of the epoch's own; `cache` keeps what it holds.
+        """Fill mosaic's buffer of recent images with a random sample for this epoch; cached images stay cached.
 
-        An empty one would make each loader's first mosaics of one and the same image, four times. The images of the
-        draw are loaded when a mosaic asks for them.
+        With an empty buffer, each loader's first mosaics would repeat a single image four times. Sampled images are
+        loaded when a mosaic needs them.
         """
         if self.dataset.cache == "ram":  # mosaic draws from all images
             return
@@ -96,14 +96,14 @@ class Seeded(Dataset[dict[str, Any]]):
 
 
 def seed_generators(*numbers: int) -> None:
-    """Seed `random` and `numpy.random` with a mix of some numbers."""
+    """Seed `random` and `numpy.random` from several numbers."""
     first, second = np.random.SeedSequence(numbers).generate_state(2)
     random.seed(int(first))
     np.random.seed(int(second))
 
 
 def seed_everything(*numbers: int) -> None:
-    """Seed every generator of this process, torch's on all devices too, with a mix of some numbers."""
+    """Seed every generator of this process, torch's on all devices too, from several numbers."""
     seed_generators(*numbers)
     torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]))
 
@@ -111,9 +111,9 @@ def seed_everything(*numbers: int) -> None:
 def training_loader(
     dataset: Seeded, order: EpochOrder, batch: int, workers: int, device: torch.device, drop_last: bool
 ) -> InfiniteDataLoader:
-    """Return a loader of the order's images in batches, loaded ahead by `workers` processes where there are any.
+    """Return a loader of the order's images in batches, prefetched by `workers` processes if there are any.
 
-    As in Ultralytics `workers` is for each rank, and at most a GPU's share of the cores.
+    As in Ultralytics, `workers` is per rank, and at most a GPU's share of the cores.
     """
     batch = min(batch, len(dataset))
     batches = max(len(order) // batch, 1)
@@ -129,5 +129,5 @@ def training_loader(
         pin_memory=device.type == "cuda",
         collate_fn=dataset.collate_fn,
         drop_last=drop_last,
-        generator=torch.Generator().manual_seed(order.seed),  # of the processes' own seeds, which nothing draws from
+        generator=torch.Generator().manual_seed(order.seed),  # seeds the loader processes; no image depends on it
     )

@@ -1,4 +1,4 @@
-"""The way back from a loss that is not finite."""
+"""Rollback after a loss that is not finite."""
 
 import math
 from typing import Any
@@ -11,9 +11,9 @@ from rdrkd.ultralytics_adapter import RANK
 
 
 def recover(trainer: Any, epoch: int) -> bool:
-    """Go back to the newest checkpoint when a loss or the fitness left the finite numbers, three times at most.
+    """Roll back to the newest checkpoint if a loss or the fitness is not finite, three times at most.
 
-    One rank's loss is enough: its gradients have reached all. The fitness is rank 0's to know.
+    One rank's loss suffices: its gradients have reached all. Only rank 0 knows the fitness.
     """
     loss = 0.0 if trainer.loss is None else float(trainer.loss.detach())
     lost = not math.isfinite(loss) or not (trainer.fitness is None or math.isfinite(trainer.fitness))
@@ -42,7 +42,7 @@ def recover(trainer: Any, epoch: int) -> bool:
 def _newest(trainer: Any) -> resume_state.Found | None:
     """Return the newest checkpoint that rank 0 can read, on every rank."""
     found = resume_state.newest(trainer.run_dir, trainer.reporter) if RANK < 1 else None
-    if found is not None and found.part != trainer.part.name:  # the end of the part before: this one has none yet
+    if found is not None and found.part != trainer.part.name:  # of the previous part: this one has none
         found = None
     name = from_first(None if found is None else found.folder.name)
     if RANK < 1 or name is None:

@@ -1,4 +1,4 @@
-"""What Ultralytics' trainer is set to, from a plan."""
+"""The settings of Ultralytics' trainer for a plan."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from rdrkd.ultralytics_adapter import LOGGER, RANK
 
 
 def batch_of(plan: Plan, resume: resume_state.Found | None) -> int:
-    """Images per step, on all ranks together: as asked, or as few as the memory allowed before the run was stopped."""
+    """Return images per step on all ranks together: as requested, or as reduced for want of memory before a resume."""
     return (resume and resume.batch) or plan.settings.batch
 
 
@@ -28,7 +28,7 @@ def overrides(
         "amp": "bf16" if settings.amp else False,
         "compile": settings.compile and not plan.recipe.terms,  # a pair compiles its own two networks
         "freeze": settings.freeze or None,
-        "rect": settings.rect and len(devices) == 1,  # its order is not one that ranks can share
+        "rect": settings.rect and len(devices) == 1,  # ranks cannot share its order of images
         "model": "yolov8n.yaml",  # never opened: `setup_model` builds the plan's student
         "data": str(data),
         "device": CPU if devices[0] == CPU else ",".join(devices),

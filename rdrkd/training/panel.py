@@ -1,8 +1,8 @@
-"""What teacher and student find in a few validation images while the training goes on, from the validation at hand.
+"""Show the detections of teacher and student in a few validation images during training.
 
 The files are those of `rdrkd.evaluation.gallery`, which at the run's end show the student's worst misses instead. The
-student's detections are taken from the validation of each epoch; the teacher looks at each image once. Neither draws a
-random number nor touches a weight.
+student's detections come from each epoch's validation; the teacher runs on each image once. Neither draws a random
+number nor changes a weight.
 """
 
 import time
@@ -29,19 +29,25 @@ from rdrkd.ultralytics_adapter import (
 )
 
 IMAGES = 4
+<<<<<<< HEAD
 SECONDS = 30.0  # from one panel to the next; as for the report
 IOU = 0.7  # above which of two of the teacher's detections the weaker one goes; Ultralytics' default
 EPOCHS = 8  # earlier ones that are kept: the first, and more and more widely spaced ones after it
 SIDE = 640  # px of the longer side of an image: every checkpoint carries it
+=======
+SECONDS = 30.0  # between panels, as between reports
+IOU = 0.7  # threshold of non-maximum suppression of the teacher's detections; Ultralytics' default
+SIDE = 640  # px of the longer side of an image; kept small, as every checkpoint contains it
+>>>>>>> main
 
 
 class PanelValidator(DetectionValidator):
-    """Ultralytics' validator, which also keeps what it finds in the images with the most small objects.
+    """Ultralytics' validator, which also keeps the detections in the images with the most small objects.
 
     Attributes:
-        teacher: looks at each of those images once; None: there is none.
-        dtype: in which it runs under autocast; None: fp32.
-        panel: the images and what has been found in them.
+        teacher: runs on each of those images once; None: there is none.
+        dtype: autocast type of the teacher; None: fp32.
+        panel: the images and the detections in them.
     """
 
     teacher: DetectionModel | None = None
@@ -70,7 +76,7 @@ class PanelValidator(DetectionValidator):
 
 
 class Panel:
-    """The images, and what each network finds in them; whatever befalls it, the training goes on."""
+    """The images, and each network's detections in them; its errors never stop the training."""
 
     def __init__(self, run_dir: Path, reporter: Reporter) -> None:
         self._run_dir, self._reporter = run_dir, reporter
@@ -82,7 +88,7 @@ class Panel:
         self._failed = False
 
     def choose(self, labels: list[dict[str, Any]], imgsz: int) -> None:
-        """Choose the images with the most objects that are small at the input, which an untrained student misses."""
+        """Choose the images with the most objects that are small at the network's input, the hardest for a student."""
         if self._chosen:
             return
         small = [int((label["bboxes"][:, 2:].prod(1) * imgsz**2 < SMALL).sum()) for label in labels]
@@ -102,11 +108,11 @@ class Panel:
                     if validator.teacher is not None and file not in self._found["teacher"]:
                         looked = _look(validator.teacher, batch["img"][place : place + 1], validator.dtype)
                         self._found["teacher"][file] = _rows(validator, looked, image)
-        except Exception as error:  # noqa: BLE001 - a picture is no reason to lose a training
+        except Exception as error:  # noqa: BLE001  - failing pictures must not fail a training
             self._give_up(error)
 
     def refresh(self, validator: PanelValidator, epoch: int) -> None:
-        """Write the files if the last ones are old enough, of the epoch that has just been validated."""
+        """Write the files of the epoch just validated, unless the last ones are too recent."""
         if self._failed or (self._written is not None and time.monotonic() - self._written < SECONDS):
             return
         try:
@@ -118,7 +124,7 @@ class Panel:
     def _write(self, validator: PanelValidator, epoch: int) -> None:
         dataset = validator.dataloader.dataset
         confidences = {"student": validator.confidence(), "teacher": USUAL}
-        files = [file for file in self._chosen if file in self._found["student"]]  # a rank sees its share of them
+        files = [file for file in self._chosen if file in self._found["student"]]  # a rank has only its share of them
         if not files:
             return
         gallery = Gallery(images=[_image(self._chosen[file], *self._sizes[file]) for file in files])
@@ -167,9 +173,9 @@ def _image(label: dict[str, Any], height: int, width: int) -> LabelledImage:
 
 @torch.no_grad()
 def _look(teacher: DetectionModel, image: torch.Tensor, dtype: torch.dtype | None) -> dict[str, Any]:
-    """Return the teacher's detections in an image (1, 3, H, W), as Ultralytics' validator has those of the student.
+    """Return the teacher's detections in an image (1, 3, H, W), in the format of Ultralytics' validator.
 
-    The teacher runs as it does in training; its boxes are decoded in fp32, whatever the type.
+    The teacher runs as in training; its boxes are decoded in fp32, whatever the autocast type.
     """
     with torch.autocast(image.device.type, dtype, enabled=dtype is not None):
         output, _ = forward(teacher, image.float(), decode=False)

@@ -1,4 +1,4 @@
-"""One student on several ranks: how they join, how gradients are averaged, and that the student stays one."""
+"""One student on several ranks: joining them, averaging gradients, and checking that their weights stay identical."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -12,11 +12,11 @@ from rdrkd.collectives import differing
 from rdrkd.errors import Problem, RankError, SpecError
 from rdrkd.ultralytics_adapter import RANK, TORCH_2_13, unwrap_model
 
-_PATIENCE = timedelta(hours=3)  # as Ultralytics': rank 0 may read the labels of a large dataset meanwhile
+_PATIENCE = timedelta(hours=3)  # as in Ultralytics: rank 0 may be reading the labels of a large dataset
 
 
 def check_batch(batch: int, ranks: int) -> None:
-    """Refuse a total batch (images) that the ranks cannot share equally: each would weigh its images differently.
+    """Refuse a total batch (images) that the ranks cannot share equally: their images would have different weights.
 
     Raises:
         SpecError: it is not a multiple of `ranks`.
@@ -27,29 +27,29 @@ def check_batch(batch: int, ranks: int) -> None:
 
 
 def join_over_gloo(ranks: int) -> None:
-    """Wait for the other ranks, which the environment tells how to find."""
+    """Join the other ranks, found through the environment."""
     dist.init_process_group("gloo", rank=RANK, world_size=ranks, timeout=_PATIENCE)
 
 
 def averaging(model: nn.Module) -> nn.Module:
-    """Wrap a model on the CPU: after each backward pass, all ranks have the mean of their gradients.
+    """Wrap a model on the CPU so that each backward pass averages the gradients of all ranks.
 
-    A rank whose images hold no object leaves parameters unused. Buffers stay each rank's own (batch normalisation's
-    running means), as in Ultralytics: rank 0's are those that are validated and saved.
+    A rank whose images hold no object leaves parameters unused. Buffers (batch normalisation's running means) are not
+    shared, as in Ultralytics: rank 0's are validated and saved.
     """
     settings: dict[str, Any] = {"forward_sync_buffers" if TORCH_2_13 else "broadcast_buffers": False}
     return nn.parallel.DistributedDataParallel(model, find_unused_parameters=True, **settings)
 
 
 def check_same(model: nn.Module, epoch: int) -> None:
-    """Compare the parameters of all ranks; every rank must come here.
+    """Compare the parameters of all ranks; every rank must call this.
 
     Args:
         model: the model in training, wrapped or not.
-        epoch: the one that has just been trained, 1-based.
+        epoch: the epoch just trained, 1-based.
 
     Raises:
-        RankError: on all ranks, if a parameter is not the same on all of them to the last bit.
+        RankError: on all ranks, if a parameter is not bitwise identical on all of them.
     """
     names, parameters = zip(*unwrap_model(model).named_parameters(), strict=True)
     if strange := differing(fingerprints(parameters)):
@@ -60,7 +60,7 @@ def check_same(model: nn.Module, epoch: int) -> None:
 
 
 def fingerprints(parameters: Iterable[Tensor]) -> Tensor:
-    """Return one whole number for each fp32 tensor, (N,): the sum of its values' bits, the same in any order of adding.
+    """Return one integer for each fp32 tensor, (N,): the sum of its values' bit patterns, independent of their order.
 
     >>> fingerprints([torch.tensor([1.0, 2.0]), torch.tensor([2.0, 1.0]), torch.tensor([1.0, 2.0000002])]).diff()
     tensor([0, 1])

@@ -1,8 +1,8 @@
-"""The trainings of a run: the student's, and with `baseline` then that of the same student alone.
+"""The parts of a run: the training of the student and then, with `baseline`, of the same student alone.
 
-They follow each other in one run folder. Its epochs are numbered through: with 10 epochs each, those of the student
-alone are 11 to 20. A checkpoint is of the whole run: it holds what the parts before have left, and the state of the
-part that is being trained. So whatever keeps, restores or prunes checkpoints need not know of parts.
+They follow each other in one run folder and number their epochs consecutively: with 10 epochs each, those of the
+student alone are 11 to 20. A checkpoint is of the whole run: it holds the files of earlier parts and the state of the
+current one. So code that keeps, restores or prunes checkpoints need not distinguish parts.
 """
 
 from typing import Any, Literal, Self
@@ -16,13 +16,13 @@ PHASES: dict[Name, Phase] = {"student": "training", "alone": "training_alone"}
 
 
 class Trained(BaseModel):
-    """What is known of a part that has been trained.
+    """The outcome of a part that has been trained.
 
     Attributes:
         best_epoch: 1-based, counted within the part.
-        batch: images per step; fewer than asked for where the memory did not suffice.
+        batch: images per step; fewer than requested if the memory did not suffice.
         weights: calibrated, by term; None without calibration.
-        measured: steps whose gradients calibration has measured.
+        measured: number of steps whose gradients calibration has measured.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -34,7 +34,7 @@ class Trained(BaseModel):
 
     @classmethod
     def of(cls, state: dict[str, Any]) -> Self:
-        """Read it from the state of the part's last checkpoint."""
+        """Read the outcome from the state of the part's last checkpoint."""
         distillation = state["distillation"] or {}
         calibration = distillation.get("calibration")
         return cls(
@@ -49,10 +49,10 @@ class Part(BaseModel):
     """One training of a run.
 
     Attributes:
-        name: whose it is; its weights are `<name>.pt`.
-        before: epochs of the parts before it.
-        epochs: of all parts together; None: of this one alone.
-        earlier: what is known of the part before it.
+        name: name of the part; its weights are `<name>.pt`.
+        before: epochs of the earlier parts.
+        epochs: epochs of all parts together; None: this is the only part.
+        earlier: outcome of the part before it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -64,7 +64,7 @@ class Part(BaseModel):
 
     @property
     def phase(self) -> Phase:
-        """What progress calls it."""
+        """Phase of this part in progress events."""
         return PHASES[self.name]
 
 

@@ -1,4 +1,4 @@
-"""What a training trains, and the same in writing: for another process, which loads the models from their files."""
+"""The plan of a training, and its serialised form for another process, which loads the models from their files."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,7 @@ class WrittenPlan(BaseModel):
 
     @classmethod
     def of(cls, plan: Plan) -> "WrittenPlan":
-        """Write a plan down.
+        """Serialise a plan.
 
         Raises:
             ModelError: a model of the plan was not read from a file.
@@ -44,10 +44,10 @@ class WrittenPlan(BaseModel):
         )
 
     def load(self) -> Plan:
-        """Make the plan again.
+        """Load the models and return the plan.
 
         Raises:
-            ModelError: a model's file cannot be used any more.
+            ModelError: a model's file can no longer be read.
         """
         start = self.student
         return Plan(

@@ -1,7 +1,7 @@
-"""Mixed precision as the spec asks for it, on any device.
+"""Mixed precision as the spec requests it, on any device.
 
-Ultralytics knows it on CUDA alone, and finds out whether fp16 works by downloading a model and comparing its
-detections; a training machine has no network. While a trainer runs, its autocast is the one made here.
+Ultralytics supports it on CUDA only, and tests fp16 by downloading a model and comparing its detections; a training
+machine may have no network. While a trainer runs, this module replaces its autocast.
 """
 
 import time
@@ -23,7 +23,7 @@ def dtype_of(amp: Amp, device: torch.device) -> torch.dtype | None:
     """Return the type of mixed precision of a training; None: fp32 throughout.
 
     Raises:
-        MachineError: bf16 was asked of a GPU that has none.
+        MachineError: bf16 was requested on a GPU without it.
 
     >>> dtype_of(True, torch.device("cpu")), dtype_of("bf16", torch.device("cpu"))
     (None, torch.bfloat16)
@@ -42,7 +42,7 @@ def scaler(dtype: torch.dtype | None, device: torch.device) -> torch.amp.GradSca
 
 @contextmanager
 def precision(dtype: torch.dtype | None) -> Iterator[None]:
-    """While the body trains, have Ultralytics' trainer compute in `dtype`."""
+    """Make Ultralytics' trainer compute in `dtype` within the context."""
 
     def autocast(_enabled: Any, device: str = "cuda") -> torch.autocast:
         return torch.autocast(device, dtype=dtype, enabled=dtype is not None)
@@ -55,10 +55,10 @@ def precision(dtype: torch.dtype | None) -> Iterator[None]:
 
 
 def slowdown(dtype: torch.dtype, device: torch.device) -> float:
-    """Return how many times as long as in fp32 a convolution takes here, forward and backward.
+    """Return the time of a convolution, forward and backward, relative to fp32.
 
-    A CPU without instructions for the type computes it in software, some thirty times as slowly; others gain. Only
-    measuring tells them apart.
+    A CPU without instructions for the type emulates it in software, some thirty times as slowly; others gain. Only a
+    measurement shows which.
     """
     layer = nn.Conv2d(32, 32, kernel_size=3, padding=1, device=device)
     images = torch.rand(2, 32, 32, 32, device=device)

@@ -1,4 +1,4 @@
-"""Whether a plan can be trained at all, as far as that shows without its dataset: before anything costly is done."""
+"""Check that a plan can be trained, as far as possible without its dataset, before anything costly runs."""
 
 from collections.abc import Sequence
 
@@ -16,18 +16,18 @@ from rdrkd.ultralytics_adapter import check_compiler
 
 
 def check_plan(plan: Plan, devices: Sequence[str]) -> None:
-    """Refuse what the trainer would refuse once it has its data; classes are left to `rdrkd.models.pairs`.
+    """Refuse what the trainer would refuse later; `rdrkd.models.pairs` checks the classes.
 
     Args:
-        plan: what is to be trained.
-        devices: as `devices_of` gives them.
+        plan: the plan to train.
+        devices: as returned by `devices_of`.
 
     Raises:
         SpecError: all layers of the student are frozen.
-        MachineError: the device cannot compute, or the machine not compile, as the settings ask.
-        PairError: teacher and student do not fit each other or a term, whatever the classes.
+        MachineError: the device does not support the requested precision, or the machine cannot compile.
+        PairError: teacher and student do not fit each other or a term, regardless of classes.
     """
-    if devices[0] == CPU or devices[0].isdecimal():  # others are Ultralytics' to judge
+    if devices[0] == CPU or devices[0].isdecimal():  # Ultralytics checks other devices
         device = torch.device(CPU if devices[0] == CPU else f"cuda:{devices[0]}")
         dtype_of(plan.settings.amp, device)
         if plan.settings.compile:
@@ -39,7 +39,7 @@ def check_plan(plan: Plan, devices: Sequence[str]) -> None:
     if plan.teacher is None:
         return
     with torch.random.fork_rng(devices=[]):
-        # The teacher's classes must be the dataset's: so this is the student's head, too.
+        # The teacher's classes must be the dataset's, so they also determine the student's head.
         student = build(start if isinstance(start, str) else start.model.yaml, plan.teacher.names)
         check_pair(plan.teacher, student, plan.recipe.terms, plan.settings.imgsz)
-        Distiller(plan.teacher.model, student, plan.recipe)  # which finds the levels and the widths
+        Distiller(plan.teacher.model, student, plan.recipe)  # checks the levels and their channels

@@ -1,7 +1,7 @@
 """One rank of a training, as `rdrkd.training.ranks` starts it: `python -m rdrkd.training.rank ORDER`.
 
-It loads its own plan and trains like any process; what makes it a rank is the environment. torch and Ultralytics are
-imported only once the parent is watched and the events have their stream.
+It loads its own plan and trains like any process; the environment makes it a rank. torch and Ultralytics are imported
+only once the parent is watched and the event stream is open.
 """
 
 import sys
@@ -13,7 +13,7 @@ from rdrkd.reporter import JsonLines, Reporter, Silent
 
 
 def train(order_text: str, reporter: Reporter) -> dict[str, Any]:
-    """Carry an order out, its JSON given; the reporter is rank 0's to use."""
+    """Train an order, given as JSON; only rank 0 uses the reporter."""
     from torch.distributed import destroy_process_group
 
     from rdrkd.training import resume_state
@@ -31,7 +31,7 @@ def train(order_text: str, reporter: Reporter) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Train, and say in one event how it ended."""
+    """Train, and report how it ended as one event."""
     die_with_parent()
     return conclude(lambda reporter: train(sys.argv[1], reporter), JsonLines(events_stream()))
 

@@ -1,9 +1,9 @@
-"""The ranks of a training on several devices: child processes of the run's, one for each device.
+"""The ranks of a training on several devices: child processes of the run, one per device.
 
-They get the environment that torchrun would give them, without torchrun's process between: so the run sees each rank's
-own end, and the kernel each rank's parent. They meet at a store in this process, on a port of its own on the loopback
-device. Each writes its events to its standard output, as a trainer does to its worker: rank 0 all of them, the others
-only how they ended.
+They get the environment that torchrun would set, without a torchrun process in between, so the run sees how each rank
+ends, and each rank's parent is the run itself. They meet at a store in this process, on a free port of the loopback
+device. Each writes events to its standard output, as a trainer does to its worker: rank 0 all of them, the others only
+how they ended.
 """
 
 import contextlib
@@ -31,11 +31,11 @@ from rdrkd.training.part import WHOLE, Part
 from rdrkd.training.plan import Plan, WrittenPlan
 
 _HOST = "127.0.0.1"
-_LOOK = 0.2  # seconds between two questions whether to stop
-_GRACE = 30.0  # seconds that rank 0 has to finish its batch, or the checkpoint that it writes, once asked to stop
-_MOMENT = 3.0  # seconds from a rank's loss of the others until it is taken for a fault of its own
+_LOOK = 0.2  # seconds between checks for a stop request
+_GRACE = 30.0  # seconds for rank 0 to finish its batch or checkpoint after a stop request
+_MOMENT = 3.0  # seconds after a rank fails to reach the others until it counts as the cause
 _PROGRAM = ("-m", "rdrkd.training.rank")
-Said = queue.Queue[tuple[int, bytes]]  # rank and line; an empty line is its end
+Said = queue.Queue[tuple[int, bytes]]  # rank and line; an empty line: the rank has ended
 
 
 class Order(BaseModel):
@@ -45,30 +45,30 @@ class Order(BaseModel):
     data: Path  # our data YAML
     run_dir: Path
     devices: tuple[str, ...]  # one for each rank
-    resume: str | None  # name of the checkpoint to go on from: the same for all
+    resume: str | None  # name of the checkpoint to resume from, the same for all
     part: Part = WHOLE
 
     @classmethod
     def of(
         cls, plan: Plan, data: Path, run_dir: Path, devices: tuple[str, ...], resume: str | None, part: Part = WHOLE
     ) -> "Order":
-        """Write an order; raises `ModelError` for a plan whose models have no files."""
+        """Create an order; raises `ModelError` for a plan whose models have no files."""
         return cls(plan=WrittenPlan.of(plan), data=data, run_dir=run_dir, devices=devices, resume=resume, part=part)
 
 
 def train(order: Order, reporter: Reporter, program: Sequence[str] = _PROGRAM) -> int | None:
-    """Train on all devices of an order and give the best epoch; no rank is left when this returns or raises.
+    """Train on all devices of an order and return the best epoch; no rank is running when this returns or raises.
 
     Args:
         order: the order for each rank.
-        reporter: takes rank 0's events; asked whether to stop.
-        program: what Python runs as a rank, the order's JSON its last argument.
+        reporter: receives rank 0's events; polled for a stop request.
+        program: arguments with which Python runs a rank; the order's JSON is appended.
 
     Raises:
-        RdrkdError: of the rank that failed first; of several, of the one that was killed.
-        StopRequested: the reporter asked, or somebody stopped rank 0.
+        RdrkdError: the error of the rank that failed first; among several, of the one that was killed.
+        StopRequested: the reporter requested it, or rank 0 was stopped from outside.
     """
-    (order.run_dir / "train" / "results.csv").unlink(missing_ok=True)  # each rank's Ultralytics would try it
+    (order.run_dir / "train" / "results.csv").unlink(missing_ok=True)  # else Ultralytics would append to it
     with socket.create_server((_HOST, 0)) as listener:
         port = listener.getsockname()[1]
         store = TCPStore(_HOST, port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach())
@@ -76,23 +76,23 @@ def train(order: Order, reporter: Reporter, program: Sequence[str] = _PROGRAM) -
     ranks: list[_Rank] = []
     try:
         for rank in range(len(order.devices)):
-            ranks.append(_Rank(rank, order, port, said, program))  # noqa: PERF401 - those that run are ended if one cannot start
+            ranks.append(_Rank(rank, order, port, said, program))  # noqa: PERF401  - the started ones are ended if one fails to start
         return _follow(ranks, said, reporter)
     finally:
         for each in ranks:
             each.kill()
-        del store  # the meeting place had to stand until now
+        del store  # the store had to exist until now
 
 
 class _Rank:
-    """One rank: its process, and two threads that hand on what it says and that it has ended.
+    """One rank: its process, and two threads that forward its output and its end.
 
-    The end of its output does not say that: a rank that is killed leaves its data loaders, which hold the pipe open.
+    The end of its output is not its end: the data loaders of a killed rank keep the pipe open.
     """
 
     def __init__(self, rank: int, order: Order, port: int, said: Said, program: Sequence[str]) -> None:
         self.rank = rank
-        # -P: as of a trainer, the present folder is no import path
+        # -P: as for a trainer, the current folder is not an import path
         self.process = subprocess.Popen(
             [sys.executable, "-P", *program, order.model_dump_json()],
             env=_environment(rank, len(order.devices), port),
@@ -107,27 +107,27 @@ class _Rank:
         assert self.process.stdout is not None
         with self.process.stdout as lines:
             for line in lines:
-                if line.endswith(b"\n"):  # else it died while it wrote
+                if line.endswith(b"\n"):  # else the rank died while writing
                     said.put((self.rank, line))
 
     def _wait(self, said: Said) -> None:
         self.process.wait()
-        self._reader.join(timeout=1)  # its last events come before its end
+        self._reader.join(timeout=1)  # deliver its last events before its end
         said.put((self.rank, b""))
 
     def kill(self) -> None:
-        """End the process, if it has not ended."""
+        """End the process if it is running."""
         self.process.kill()
         self.process.wait()
         self._reader.join(timeout=1)  # data loaders outlive their rank by some seconds
 
 
 def _environment(rank: int, ranks: int, port: int) -> dict[str, str]:
-    """Torchrun's variables, and what keeps a rank near: its parent, the loopback device, its share of the cores."""
+    """Return torchrun's variables, the parent to watch, the loopback device and the rank's share of the cores."""
     root = str(Path(rdrkd.__file__).parent.parent)
     wishes = {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // ranks, 1))}
     if sys.platform.startswith("linux"):
-        wishes["GLOO_SOCKET_IFNAME"] = "lo"  # else it asks the network for this machine's name
+        wishes["GLOO_SOCKET_IFNAME"] = "lo"  # else gloo resolves this machine's host name
     return {
         **wishes,
         **os.environ,
@@ -138,35 +138,35 @@ def _environment(rank: int, ranks: int, port: int) -> dict[str, str]:
         "WORLD_SIZE": str(ranks),
         "MASTER_ADDR": _HOST,
         "MASTER_PORT": str(port),
-        "TORCHELASTIC_USE_AGENT_STORE": "True",  # the store is there: rank 0 need not open one
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # the store exists: rank 0 must not open one
     }
 
 
 def _follow(ranks: "list[_Rank]", said: Said, reporter: Reporter) -> int | None:
-    """Pass on what the ranks say until all are done; give the best epoch, or raise the first other end."""
+    """Forward events until all ranks are done; return the best epoch, or raise the first rank's error."""
     best_epoch: int | None = None
     going = {each.rank for each in ranks}
-    give_up: float | None = None  # monotonic seconds; set once rank 0 is asked to stop
+    give_up: float | None = None  # deadline in monotonic seconds; set when rank 0 is asked to stop
     while going:
         if give_up is None and reporter.should_stop():
-            ranks[0].process.terminate()  # it alone writes; the others end with it
+            ranks[0].process.terminate()  # only rank 0 writes; the others end with it
             give_up = time.monotonic() + _GRACE
         if give_up is not None and time.monotonic() > give_up:
-            raise StopRequested("asked to stop; the ranks were ended, the newest checkpoint stands")
+            raise StopRequested("asked to stop; the ranks were ended, the newest checkpoint is kept")
         try:
             rank, line = said.get(timeout=_LOOK)
         except queue.Empty:
             continue
-        if rank not in going:  # it ends after it is done
+        if rank not in going:  # it ended after finishing
             continue
         event = parse(line) if line else None
         if isinstance(event, Done):
             going.remove(rank)
             best_epoch = event.result["best_epoch"] if rank == 0 else best_epoch
         elif event is None or isinstance(event, Failed | Stopped):
-            # once asked to stop, rank 0 leaves the others without a partner: they fail
+            # after a stop, rank 0 leaves the others without a partner, so they fail
             if isinstance(event, Stopped) or give_up is not None or reporter.should_stop():
-                raise StopRequested("asked to stop; the newest checkpoint stands")
+                raise StopRequested("asked to stop; the newest checkpoint is kept")
             raise _cause(_end_of(ranks[rank], event), [ranks[each] for each in going])
         else:
             reporter.emit(event)
@@ -177,15 +177,15 @@ def _follow(ranks: "list[_Rank]", said: Said, reporter: Reporter) -> int | None:
 
 
 def _cause(first: RdrkdError, going: "Iterable[_Rank]") -> RdrkdError:
-    """Return the error to name: the first, unless it may come of another rank's end and that one was killed.
+    """Return the error to report: the first one, unless it may be a consequence of another rank having been killed.
 
-    A rank that is killed says nothing, and the others may be quicker to say that they have lost it.
+    A killed rank reports nothing, and the others may report a lost connection first.
     """
     patience = time.monotonic() + _MOMENT
     while first.reason is Reason.INTERNAL and time.monotonic() < patience:
         ends = {each: each.process.poll() for each in going}
         for each, status in ends.items():
-            if status is not None and status < 0 and status != -signal.SIGABRT:  # which NCCL sends to itself
+            if status is not None and status < 0 and status != -signal.SIGABRT:  # NCCL aborts itself
                 return _end_of(each, None)
         if None not in ends.values():
             break
@@ -194,7 +194,7 @@ def _cause(first: RdrkdError, going: "Iterable[_Rank]") -> RdrkdError:
 
 
 def _end_of(rank: "_Rank", event: Failed | None) -> RdrkdError:
-    """Return the error of a rank that failed; without an event it went without a word."""
+    """Return the error of a rank that failed, with or without an event."""
     if isinstance(event, Failed):
         problems = [Problem(problem["where"], problem["detail"]) for problem in event.problems]
         return error_of(event.reason, f"rank {rank.rank}: {event.message}", problems)

@@ -1,9 +1,9 @@
 """The resume state of a training: everything that Ultralytics' own checkpoint rounds or leaves out.
 
-Its checkpoint holds the EMA in half precision and no live weights, so a run that resumes from it is another run.
-This one holds the live weights, the gradients that wait for their step, the EMA, the optimiser, the loss scaler, the
-calibrated weights and the early stopping as they are, in fp32, and neither the teacher nor a path. It holds no random
-generators: each epoch seeds its own (`rdrkd.training.loading`). It is read with `weights_only`.
+Its checkpoint holds the EMA in half precision and no live weights, so a run that resumes from it diverges. This state
+holds the live weights, accumulated gradients, EMA, optimiser, loss scaler, calibrated weights and early stopping,
+unrounded in fp32, and neither the teacher nor a path. It holds no random generators: each epoch seeds its own
+(`rdrkd.training.loading`). It is read with `weights_only`.
 """
 
 import io
@@ -27,14 +27,14 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class Found:
-    """A checkpoint that can be read, with what of its state must be known before; the state itself is large.
+    """A readable checkpoint, with the small fields of its state; the state itself is large.
 
     Attributes:
-        folder: the checkpoint's.
+        folder: the checkpoint's folder.
         finished: whether there is nothing left to train.
-        batch: images per step, on all ranks together; None in a state that was written before it was kept.
-        ranks: how many processes trained it; None likewise.
-        part: which of the run's trainings it is of.
+        batch: images per step, on all ranks together; None for a state of an earlier version.
+        ranks: number of processes that trained it; None likewise.
+        part: name of the part it belongs to.
     """
 
     folder: Path
@@ -45,12 +45,12 @@ class Found:
 
     @classmethod
     def at(cls, folder: Path) -> "Found":
-        """Look into a checkpoint's folder; raises `ModelError` for one that cannot be read."""
+        """Open a checkpoint's folder; raises `ModelError` if it cannot be read."""
         state = read(folder / checkpoints.STATE)
         return cls(folder, state["finished"], state.get("batch"), state.get("ranks"), state.get("part", "student"))
 
     def state(self) -> dict[str, Any]:
-        """Read the state; raises `ModelError` where that cannot be done any more."""
+        """Read the state; raises `ModelError` if it can no longer be read."""
         return read(self.folder / checkpoints.STATE)
 
 
@@ -63,7 +63,7 @@ def capture(trainer: Any) -> dict[str, Any]:
         "earlier": trainer.part.earlier and trainer.part.earlier.model_dump(mode="json"),
         "epoch": trainer.epoch + 1,  # finished epochs of the part
         "finished": bool(trainer.stop),  # the last epoch, or early stopping
-        "batch": trainer.batch_size,  # smaller than asked for once the GPU's memory was not enough
+        "batch": trainer.batch_size,  # smaller than requested if the GPU's memory did not suffice
         "ranks": trainer.ranks,
         "model": model.state_dict(),
         "gradients": {name: p.grad for name, p in model.named_parameters() if p.grad is not None},
@@ -71,7 +71,7 @@ def capture(trainer: Any) -> dict[str, Any]:
         "last_step": trainer.last_step,  # iteration of the newest optimiser step
         "ema": trainer.ema.ema.state_dict(),
         "updates": trainer.ema.updates,
-        "criterion_updates": getattr(getattr(model, "criterion", None), "updates", None),  # of an end-to-end head's
+        "criterion_updates": getattr(getattr(model, "criterion", None), "updates", None),  # of an end-to-end head
         "optimizer": trainer.optimizer.state_dict(),
         "scaler": trainer.scaler.state_dict(),
         "distillation": _distillation(model),
@@ -83,10 +83,10 @@ def capture(trainer: Any) -> dict[str, Any]:
 
 
 def restore(trainer: Any, state: dict[str, Any]) -> None:
-    """Put a trainer, built by the same spec, where `capture` found the other; its gradients are the trainer's to set.
+    """Restore a captured state in a trainer built from the same spec; the trainer restores the gradients itself.
 
     Raises:
-        ModelError: the state is of another network or another format.
+        ModelError: the state belongs to another network or has another format.
     """
     if state.get("format") != FORMAT:
         raise ModelError(f"expected a resume state of format {FORMAT}, got {state.get('format')}")
@@ -116,7 +116,7 @@ def restore(trainer: Any, state: dict[str, Any]) -> None:
 
 def write(state: dict[str, Any], path: Path) -> None:
     """Write a state and sync it to the disk."""
-    buffer = io.BytesIO()  # torch's own file writer does not say why it failed
+    buffer = io.BytesIO()  # torch's own file writer hides the cause of a failure
     torch.save(state, buffer)
     write_synced(path, buffer.getbuffer())
 
@@ -135,7 +135,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def newest(run_dir: Path, reporter: Reporter) -> Found | None:
-    """Return the newest checkpoint that can be read; a damaged one is reported and passed over."""
+    """Return the newest readable checkpoint; report and skip damaged ones."""
     for folder in reversed(checkpoints.complete(run_dir)):
         try:
             return Found.at(folder)
@@ -145,7 +145,7 @@ def newest(run_dir: Path, reporter: Reporter) -> Found | None:
 
 
 def of(run_dir: Path, name: str) -> Found:
-    """Return the checkpoint of a name.
+    """Return the checkpoint with this name.
 
     Raises:
         ModelError: it cannot be read.
@@ -169,7 +169,7 @@ def _distillation(model: Any) -> dict[str, Any] | None:
 
 
 def _advance(model: Any, updates: int) -> None:
-    """Move an end-to-end criterion, which shifts from one-to-many to one-to-one, to where it was."""
+    """Advance an end-to-end criterion, which shifts from one-to-many to one-to-one, to its former position."""
     if getattr(model, "criterion", None) is None:
         model.criterion = model.init_criterion()
     model.criterion.updates = updates - 1

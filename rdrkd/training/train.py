@@ -1,4 +1,4 @@
-"""Training a plan to its end: resumed where it stopped, in this process or in one for each device."""
+"""Train a plan, resuming where it stopped, in this process or in one process per device."""
 
 import gc
 from dataclasses import replace
@@ -21,20 +21,20 @@ from rdrkd.training.trainer import Trainer
 def train(
     plan: Plan, data: Path, run_dir: Path, reporter: Reporter, device: str | None = None, part: Part = WHOLE
 ) -> int | None:
-    """Train a plan to its end, leave the best student in the run folder, and return the best epoch.
+    """Train a plan, write the best student to the run folder, and return the best epoch.
 
     Args:
-        plan: what is trained.
+        plan: the plan to train.
         data: our data YAML.
-        run_dir: the run folder; one that holds checkpoints is resumed, one that is trained is left as it is.
-        reporter: takes the events; asked between two batches whether to stop.
-        device: `cpu`, a CUDA index, None for the GPU where there is one, or a list (`0,1`; `cpu,cpu`): one rank each.
-        part: which of the run's trainings it is. The parts before it have ended.
+        run_dir: the run folder; with checkpoints, training resumes; a finished one is left unchanged.
+        reporter: receives the events; polled between batches for a stop request.
+        device: `cpu`, a CUDA index, None for the GPU if there is one, or a list (`0,1`; `cpu,cpu`): one rank each.
+        part: the part of the run; earlier parts have ended.
 
     Raises:
-        MachineError: the devices are not there.
-        SpecError: they cannot share a batch.
-        RdrkdError: the training failed, here or on the rank that failed first; StopRequested when the reporter asked.
+        MachineError: a device does not exist.
+        SpecError: the devices cannot share a batch equally.
+        RdrkdError: the training failed, here or on the first rank that failed; StopRequested on a stop request.
     """
     devices = devices_of(device)
     found = resume_state.newest(run_dir, reporter)
@@ -58,14 +58,14 @@ def train(
 
 
 def _after(plan: Plan, part: Part, before: Trained) -> tuple[Plan, Part]:
-    """Return a part's plan and the part itself, once the one before it is trained: with batches as large as it had."""
+    """Return a part and its plan with the outcome of the part before it, whose batch size it keeps."""
     batch = min(plan.settings.batch, before.batch or plan.settings.batch)
     settings = plan.settings.model_copy(update={"batch": batch})
     return replace(plan, settings=settings), part.model_copy(update={"earlier": before})
 
 
 def _begin(found: resume_state.Found, run_dir: Path) -> None:
-    """Bring a run folder to the end of the part before, and free the memory that this one took."""
+    """Restore the run folder at the end of the previous part, and free that part's memory."""
     checkpoint_files.copy(found.folder, run_dir, checkpoint_files.OF_TRAINING)
     gc.collect()  # a trainer is part of reference cycles
     if torch.cuda.is_available():
@@ -73,7 +73,7 @@ def _begin(found: resume_state.Found, run_dir: Path) -> None:
 
 
 def _finished(found: resume_state.Found, trained: Trained, run_dir: Path, reporter: Reporter) -> int | None:
-    """Bring a run folder up to its last checkpoint, and return the best epoch."""
+    """Restore the run folder's files from its last checkpoint, and return the best epoch."""
     checkpoint_files.copy(found.folder, run_dir, checkpoint_files.OF_TRAINING)
     if trained.weights is not None:
         reporter.emit(Calibrated(weights=trained.weights, measured=trained.measured))
@@ -81,13 +81,13 @@ def _finished(found: resume_state.Found, trained: Trained, run_dir: Path, report
 
 
 def _changed(found: resume_state.Found, devices: int) -> Warn:
-    """Return the warning, with the first epoch that it is of: none is being trained yet."""
+    """Return the warning about a changed number of devices, dated with the first epoch trained on the new ones."""
     done = int(found.folder.name)
     before = "epoch 1 was" if done == 1 else f"epochs 1 to {done} were"
     message = (
-        f"{before} trained on {found.ranks} devices, from epoch {done + 1} on it is {devices}: batches are as large in "
-        "all, but are divided otherwise, so batch normalisation and the images of a mosaic are not those of a run that "
-        "kept its devices"
+        f"{before} trained on {found.ranks} devices, from epoch {done + 1} on it is {devices}: batches keep their "
+        "total size but are divided differently, so batch normalisation and the images in a mosaic differ from those "
+        "of a run with constant devices"
     )
     return Warn(code="devices_changed", message=message, epoch=done + 1)
 
@@ -101,7 +101,7 @@ def train_here(
     resume: resume_state.Found | None,
     part: Part = WHOLE,
 ) -> int | None:
-    """Train in this process, which may be one of several ranks; arguments as `Trainer`'s."""
+    """Train in this process, which may be one of several ranks; arguments as of `Trainer`."""
     trainer = Trainer(plan, data, run_dir, reporter, device, resume, part)
     with precision(trainer.dtype):
         trainer.train()

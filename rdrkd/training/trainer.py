@@ -1,10 +1,10 @@
-"""Training inside Ultralytics: its `DetectionTrainer` with a student under a teacher, or alone.
+"""Ultralytics' `DetectionTrainer` for a student with a teacher, or alone.
 
-Ultralytics owns the loop. What is added hangs on its extension points: `setup_model` builds the pair, `save_model`
-writes our checkpoint, `resume_training` reads it, callbacks report and listen.
+Ultralytics owns the loop. Our additions use its extension points: `setup_model` builds the pair, `save_model` writes
+our checkpoint, `resume_training` reads it, callbacks report events and check for a stop request.
 
-On several devices the same trainer runs in as many processes, the ranks (`rdrkd.training.ranks` starts them). Every
-rank comes to every collective; rank 0 alone writes and reports.
+On several devices the same trainer runs in one process per device, the ranks (`rdrkd.training.ranks` starts them).
+Every rank takes part in every collective; only rank 0 writes and reports.
 """
 
 from copy import copy
@@ -53,12 +53,12 @@ class Trainer(DetectionTrainer):
     """Ultralytics' detection trainer of one plan in one run folder.
 
     Args:
-        plan, data, run_dir, reporter, device: as `train`'s.
-        resume: checkpoint to go on from.
-        part: which of the run's trainings it is.
+        plan, data, run_dir, reporter, device: as of `train`.
+        resume: checkpoint to resume from.
+        part: the part of the run.
 
     Attributes:
-        ranks: how many processes train the student, each on its share of every batch.
+        ranks: number of processes that train the student, each on its share of every batch.
     """
 
     def __init__(
@@ -77,22 +77,22 @@ class Trainer(DetectionTrainer):
         self.ranks = len(devices)
         assert self.ranks == 1 or RANK >= 0, "several devices need a process each"
         provide_font()
-        threads = torch.get_num_threads()  # of a rank: its share of the cores
+        threads = torch.get_num_threads()  # in a rank: its share of the cores
         super().__init__(overrides=overrides(plan, data, run_dir, devices, resume))
         self.world_size: int
         if self.ranks > 1:
-            self.world_size = self.ranks  # Ultralytics says 0 of CPUs
-            torch.set_num_threads(threads)  # it gives every process on a CPU as many as if it were alone
+            self.world_size = self.ranks  # Ultralytics sets 0 for CPUs
+            torch.set_num_threads(threads)  # Ultralytics sets the number of a single process
         self.dtype = dtype_of(plan.settings.amp, self.device)
         self.best_epoch: int | None = None
-        self.recoveries = 0  # from losses that were not finite
+        self.recoveries = 0  # rollbacks after losses that were not finite
         self.last_step = -1  # iteration of the newest optimiser step
         self.tloss: dict[str, torch.Tensor | float]  # this epoch's means so far, by loss item
         self.validator: PanelValidator
-        self.accumulate: int  # batches from one optimiser step to the next, Ultralytics' to choose
+        self.accumulate: int  # batches per optimiser step, chosen by Ultralytics
         self._iteration = 0
-        self._gradients: dict[str, torch.Tensor] = {}  # that a resumed run found waiting for their step
-        self._resumed = False  # and no step since
+        self._gradients: dict[str, torch.Tensor] = {}  # accumulated before the run was resumed
+        self._resumed = False  # and no optimiser step since
         self._calibration_told = False
         self.telling = Telling(self, reporter)
         self.findings = Findings(plan.recipe.calibration)
@@ -101,13 +101,13 @@ class Trainer(DetectionTrainer):
         self.add_callback("on_train_batch_start", type(self)._batch_begins)
         self.add_callback("on_train_batch_end", type(self)._batch_ended)
         self.add_callback("on_train_epoch_end", type(self)._epoch_ended)
-        self.add_callback("on_val_batch_end", lambda _validator: self._listen())
+        self.add_callback("on_val_batch_end", lambda _validator: self._check_stop())
 
     # -- Ultralytics' extension points
 
     def setup_model(self) -> None:
         """Build the student and, where there are terms, the pair."""
-        if RANK >= 0:  # Ultralytics seeds each rank differently; a student starts as it would in one process
+        if RANK >= 0:  # Ultralytics seeds each rank differently; the student must start as in one process
             torch.manual_seed(self.args.seed)
         names = [self.data["names"][index] for index in range(self.data["nc"])]
         start = self.plan.student
@@ -124,13 +124,13 @@ class Trainer(DetectionTrainer):
         self.model = Distiller(self.plan.teacher.model, student, self.plan.recipe, run)
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
-        """Build the dataset of a split, of the very images and labels that were checked."""
+        """Build the dataset of a split from exactly the images and labels that were checked."""
         stride = max(int(unwrap_model(self.model).stride.max()), 32)
         dataset = loaded(self.args, img_path, batch or 1, self.data, mode, rect=mode == "val", stride=stride)
         return Seeded(dataset, self.args.seed) if mode == "train" else dataset
 
     def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
-        """Load the training images by seed, epoch and index; the validation images as Ultralytics does."""
+        """Return our loader for training, a function of seed, epoch and index only; Ultralytics' for validation."""
         if mode != "train":
             return super().get_dataloader(dataset_path, batch_size, rank, mode)
         dataset = self.build_dataset(dataset_path, mode, batch_size)
@@ -142,16 +142,16 @@ class Trainer(DetectionTrainer):
         )
 
     def _setup_ddp(self) -> None:
-        """Join the other ranks: on GPUs as Ultralytics does, on CPUs over gloo."""
+        """Join the other ranks: on GPUs as in Ultralytics, on CPUs over gloo."""
         if self.plan.settings.rect:
             self.reporter.emit(
-                Warn(code="rect_off", message="train.rect is off: its order of images cannot be shared by devices")
+                Warn(code="rect_off", message="train.rect is off: several devices cannot share its order of images")
             )
         if self.device.type != CPU:
             super()._setup_ddp()
             return
         parallel.join_over_gloo(self.ranks)
-        self.world_size = 0  # Ultralytics would wrap the model for a GPU: `_build_train_pipeline` does it for a CPU
+        self.world_size = 0  # else Ultralytics wraps the model for a GPU; see `_build_train_pipeline`
 
     def _build_train_pipeline(self) -> None:
         if self.ranks > 1 and self.device.type == CPU:
@@ -162,13 +162,13 @@ class Trainer(DetectionTrainer):
             self.reporter.emit(
                 Warn(
                     code="batch_reduced",
-                    message=f"the memory was not enough for batches of {self.plan.settings.batch} images: "
+                    message=f"out of memory with batches of {self.plan.settings.batch} images: "
                     f"training continues with {self.batch_size} (train.batch)",
                 )
             )
 
     def get_validator(self) -> PanelValidator:
-        """Return Ultralytics' validator, which also keeps what is found in a few images, for the student alone."""
+        """Return Ultralytics' validator for the student alone, which also keeps the detections in a few images."""
         validator = PanelValidator(
             self.test_loader, save_dir=self.save_dir, args=copy(self.args), _callbacks=self.callbacks
         )
@@ -179,12 +179,12 @@ class Trainer(DetectionTrainer):
         return validator
 
     def resume_training(self, ckpt: Any) -> None:
-        """Go on from the checkpoint that the run was given, or start with a clean folder."""
+        """Resume from the given checkpoint, or start with a clean folder."""
         if self._resume is None:
             if RANK < 1:
                 checkpoint_files.clear(self.run_dir, self.part.name)
             return
-        saved = self._resume.state()  # large: nothing keeps it
+        saved = self._resume.state()  # large: freed after this method
         resume_state.restore(self, saved)
         self.start_epoch = saved["epoch"]
         self.train_loader.sampler.epoch = self.ordinal(self.start_epoch)
@@ -193,7 +193,7 @@ class Trainer(DetectionTrainer):
             checkpoint_files.copy(self._resume.folder, self.run_dir, checkpoint_files.OF_TRAINING)
 
     def optimizer_step(self) -> None:
-        """Step as Ultralytics does, but for the clipping; remember when, for a resumed run keeps the rhythm."""
+        """Step as Ultralytics does, but with our clipping; record the iteration for a resumed run."""
         self.scaler.unscale_(self.optimizer)
         clip(self.model)
         self.scaler.step(self.optimizer)
@@ -204,9 +204,9 @@ class Trainer(DetectionTrainer):
         self.last_step, self._resumed = self._iteration, False
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Prepare a batch, between Ultralytics' choice of `accumulate` and its question whether a step is due.
+        """Prepare a batch, after Ultralytics has set `accumulate` and before it checks whether a step is due.
 
-        After a resume Ultralytics counts from -1; until the first step its count is made to end where it would have.
+        After a resume Ultralytics counts from -1; `accumulate` is adjusted so that the first step is due on time.
         """
         self._accumulate = self.accumulate
         if self._resumed:
@@ -216,7 +216,7 @@ class Trainer(DetectionTrainer):
 
     def _close_dataloader_mosaic(self) -> None:
         super()._close_dataloader_mosaic()
-        self.train_loader.sampler.epoch = self.ordinal(self.epoch)  # the loader starts anew after this
+        self.train_loader.sampler.epoch = self.ordinal(self.epoch)  # the loader is restarted after this
 
     def save_model(self) -> bool:
         """Report the epoch, and write the checkpoint and, if this is the best epoch, the student's weights.
@@ -242,7 +242,7 @@ class Trainer(DetectionTrainer):
                 epoch=self.number,
                 folder=str(folder.relative_to(self.run_dir)),
                 files=sorted(path.name for path in folder.iterdir()),
-                is_best=bool(is_best) and self.part.name == "student",  # whose weights are the run's
+                is_best=bool(is_best) and self.part.name == "student",  # the run's result
                 metrics=self.telling.figures(),
             )
         )
@@ -253,21 +253,21 @@ class Trainer(DetectionTrainer):
         checkpoint_files.copy(self.run_dir, folder, checkpoint_files.CARRIED)
 
     def _handle_nan_recovery(self, epoch: int) -> bool:
-        """Go back to the newest checkpoint when a loss or the fitness left the finite numbers, three times at most."""
+        """Roll back to the newest checkpoint if a loss or the fitness is not finite, three times at most."""
         return recover(self, epoch)
 
     def label_loss_items(self, loss_items: Any = None, prefix: str = "train") -> Any:
-        """Name the losses for `results.csv`; of the validation the task's alone, for no term is computed there."""
+        """Name the losses for `results.csv`; for validation only the task's: no distillation term is computed there."""
         named = super().label_loss_items(loss_items, prefix)
         terms = {f"val/{term.name}" for term in self.plan.recipe.terms}
         kept = [name for name in named if name not in terms]
         return kept if loss_items is None else {name: named[name] for name in kept}
 
     def final_eval(self) -> None:
-        """Nothing: the run evaluates the exported student by the COCO protocol."""
+        """Do nothing: the run evaluates the exported student by the COCO protocol."""
 
     def plot_training_labels(self) -> None:
-        """Nothing: no plots are written."""
+        """Do nothing: no plots are written."""
 
     # -- around epochs and batches
 
@@ -291,11 +291,11 @@ class Trainer(DetectionTrainer):
 
     @property
     def number(self) -> int:
-        """The number of the present epoch in the run, 1-based."""
+        """Number of the current epoch within the run, 1-based."""
         return self.part.before + int(self.epoch) + 1
 
     def ordinal(self, epoch: int) -> int:
-        """Return an epoch's number for order and seeds; a recovery changes it, or the same loss would recur."""
+        """Return an epoch's number for order and seeds; a rollback changes it, else the same loss would recur."""
         return epoch + _EPOCHS * self.recoveries
 
     def _batch_begins(self) -> None:
@@ -306,20 +306,20 @@ class Trainer(DetectionTrainer):
 
     def _batch_ended(self) -> None:
         self.accumulate = self._accumulate
-        self._listen()
+        self._check_stop()
         self.telling.batch_ended()
         if self.distiller is not None:
-            self._tell_of(self.distiller)
+            self._report_probe(self.distiller)
 
     def _epoch_ended(self) -> None:
-        """Make sure that all ranks hold the same student, and take their losses together."""
+        """Check that all ranks hold the same student, and average their losses."""
         if self.ranks == 1:
             return
         parallel.check_same(self.model, self.epoch + 1)
         self.tloss = dict(zip(self.tloss, mean([float(value) for value in self.tloss.values()]), strict=True))
 
-    def _tell_of(self, pair: Distiller) -> None:
-        """Report what a probe found, and weights that have been calibrated."""
+    def _report_probe(self, pair: Distiller) -> None:
+        """Report the findings of a probe, and calibrated weights."""
         if pair.probe.fresh:
             pair.probe.fresh = False
             for warning in self.findings.of(pair.probe.found, pair.weights):
@@ -328,9 +328,9 @@ class Trainer(DetectionTrainer):
             self._calibration_told = True
             self.reporter.emit(Calibrated(weights=pair.weights, measured=pair.calibrator.measured))
 
-    def _listen(self) -> None:
+    def _check_stop(self) -> None:
         if self.reporter.should_stop():
-            raise StopRequested("asked to stop; the newest checkpoint stands")
+            raise StopRequested("asked to stop; the newest checkpoint is kept")
 
 
 def student_of(model: torch.nn.Module) -> DetectionModel:

@@ -132,6 +132,11 @@ def test_what_is_shared_can_be_read_and_used_and_never_changed(people: People, r
     for feature, id_ in things:
         (row,) = client.get(f"/v1/{feature}", headers=people.bob).json()["data"]
         assert (row["id"], row["shared"], row["owner"]) == (id_, True, None)
+        for who, shared, found in (
+            (people.bob, True, 1), (people.bob, False, 0), (people.alice, True, 0), (people.alice, False, 1),
+        ):  # fmt: skip
+            listed = client.get(f"/v1/{feature}", headers=who, params={"shared": shared}).json()["data"]
+            assert len(listed) == found, (feature, shared)
         assert client.get(f"/v1/{feature}/{id_[:20]}", headers=people.bob).json()["id"] == id_
         assert not client.get(f"/v1/{feature}/{id_}", headers=people.alice).json()["shared"]
     for operation, address, sent in operations(people, "get"):

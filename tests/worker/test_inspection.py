@@ -13,7 +13,7 @@ from api.tables.models import Model
 from api.tables.uploads import UploadStatus
 from api.uploads.datasets import album
 from api.uploads.datasets.reading import Words
-from rdrkd import caching
+from rdrkd import bounded_cache
 from tests.api.uploads.ledger.sending import small_disk
 from tests.rdrkd.data.crafted import make_dataset, make_image, zip_up
 from tests.worker.conftest import TRAINER, Rows, until
@@ -166,7 +166,7 @@ def test_a_sound_dataset_gets_a_preview(real: Workplace, rows: Rows, tmp_path: P
     assert (row.status, row.report["format"]) == (UploadStatus.READY, "yolo")
     assert real.storage.verify(row.preview_key, row.preview_sha256)
     assert real.storage.path(row.preview_key).read_bytes().startswith(b"\xff\xd8\xff")
-    assert [path.name for path in caching.names(real.cache)] == [row.sha256]
+    assert [path.name for path in bounded_cache.names(real.cache)] == [row.sha256]
     pictures = real.storage.path(row.album_key).read_bytes()
     with real.database.transaction() as session:
         index = album.of(session, row_id)[1]

@@ -31,7 +31,7 @@ from api.http.idempotency import KEYED, Once, OnceDep, key_of, once_of_upload
 from api.http.receiving import Upload, form_body, receiver
 from api.http.routes.imports import Asked, look_at_bucket, look_at_folder
 from api.http.routing import Route
-from api.pages import After, Limit, Page
+from api.pages import After, Limit, Page, Shared
 from api.queue import INSPECT
 from api.storage.media import media_type
 from api.tables.datasets import Dataset
@@ -142,9 +142,10 @@ def list_datasets(
     after: Annotated[After, Query()] = None,
     name: Annotated[Name | None, Query(description="exact name: its versions")] = None,
     sha256: Annotated[str | None, Query(pattern=SHA256, description="of the uploaded file")] = None,
+    shared: Annotated[Shared, Query()] = None,
 ) -> Page[DatasetView]:
     """List datasets, newest first."""
-    return _page(*service.newest(work.session, limit, after, name, sha256))
+    return _page(*service.newest(work.session, limit, after, name, sha256, shared))
 
 
 @router.get("/{dataset_id}/versions", operation_id="list_dataset_versions", responses=refusals(NotFound, Invalid))
@@ -196,5 +197,5 @@ def delete_dataset(dataset_id: str, request: Request, work: Work) -> Response:
     if sha256 is not None and (gone := unpacked.unneeded(work.session, [sha256])):
         cache = settings_of(request).cache_dir
         # Many files: not in a thread that holds a place at the database.
-        work.then(Thread(target=unpacked.let_go, args=(cache, gone), name="unpacked", daemon=True).start)
+        work.then(Thread(target=unpacked.remove, args=(cache, gone), name="unpacked", daemon=True).start)
     return Response(status_code=204)

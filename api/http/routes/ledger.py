@@ -15,8 +15,8 @@ from api.storage import Storage
 from api.uploads.datasets import unpacked
 from api.uploads.ledger.schemas import CacheUsage, OwnerUsage, ServiceUsage, UsageView, Used
 from api.uploads.ledger.service import unwritten_bytes
-from rdrkd import caching
-from rdrkd.caching import Bound
+from rdrkd import bounded_cache
+from rdrkd.bounded_cache import Bound
 
 router = APIRouter(tags=["service"], route_class=Route)
 MOST_OWNERS = 100
@@ -72,6 +72,6 @@ def _measure(settings: Settings) -> list[CacheUsage]:
         "objects": (settings.data_dir / "objects", Bound(settings.s3_cache_bytes)),
     }
     return [
-        CacheUsage.model_validate({"name": name} | caching.measure(folder, bound))
+        CacheUsage.model_validate({"name": name} | bounded_cache.measure(folder, bound))
         for name, (folder, bound) in bounds.items()
     ]

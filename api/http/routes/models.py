@@ -21,7 +21,7 @@ from api.http.dependencies import StorageDep, Work, refusals, remove_after
 from api.http.idempotency import KEYED, Once, key_of, once_of_upload
 from api.http.receiving import Upload, form_body, receiver
 from api.http.routing import Route
-from api.pages import After, Limit, Page
+from api.pages import After, Limit, Page, Shared
 from api.tables.uploads import SUFFIXES as OF_KIND
 from api.uploads.models import service
 from api.uploads.models.schemas import ModelView
@@ -72,9 +72,10 @@ def list_models(
     name: Annotated[Name | None, Query(description="exact name: its versions")] = None,
     alias: Annotated[str | None, Query(pattern=ALIAS, description="alias, such as `production`")] = None,
     sha256: Annotated[str | None, Query(pattern=SHA256, description="of the uploaded file")] = None,
+    shared: Annotated[Shared, Query()] = None,
 ) -> Page[ModelView]:
     """List models, newest first."""
-    rows, following = service.newest(work.session, limit, after, name, alias, sha256)
+    rows, following = service.newest(work.session, limit, after, name, alias, sha256, shared)
     return Page(data=[ModelView.of(row) for row in rows], has_more=following is not None, next=following)
 
 

@@ -1,8 +1,8 @@
-"""Prefixes of buckets that the operator lets datasets be taken from: their objects packed, or one archive as it is.
+"""Import datasets from bucket prefixes that the operator allows: pack their objects, or copy a single archive.
 
-A client says `s3://bucket/prefix`, an allowed one or what lies below. S3's names are no paths: one with `..` or an
-empty part is refused, since it would be one where the archive is unpacked. An object that changes between look and
-copy is refused, too, by its ETag.
+A client names `s3://bucket/prefix`, an allowed prefix or one below it. S3 names are not paths: one with `..` or an
+empty part is refused, since it would become a path when the archive is unpacked. An object that changes between
+inspection and copy is also refused, by its ETag.
 """
 
 from collections import deque
@@ -41,7 +41,7 @@ AT_ONCE = 8
 
 
 class BucketSource:
-    """Objects that have been looked at (see `Source`): loose files, or one archive."""
+    """Inspected objects (see `Source`): loose files, or one archive."""
 
     def __init__(self, store: S3Store, objects: Sequence[Any], name: str) -> None:
         self._store, self._objects = store, objects
@@ -72,7 +72,7 @@ class BucketSource:
         return b"".join(self._chunks(each))
 
     def _chunks(self, each: Any) -> Iterator[bytes]:
-        """Yield the content of an object, as it was when it was looked at."""
+        """Yield the content of an object, which must not have changed since it was inspected."""
         with _told():
             try:
                 got = obstore.get(self._store, each["path"])
@@ -106,7 +106,7 @@ class _File:
 
 
 def look(settings: Settings, asked: str, patient: bool) -> BucketSource:
-    """Look at what a client asks for (see `open_source`)."""
+    """Inspect the requested source (see `open_source`)."""
     bucket, parts, is_prefix = _find(settings.dataset_buckets, asked)
     most = settings.max_dataset_bytes
     archive = bool(parts) and not is_prefix and suffix_of(parts[-1], SUFFIXES["dataset"]) is not None
@@ -127,7 +127,7 @@ def look(settings: Settings, asked: str, patient: bool) -> BucketSource:
 
 
 def _find(allowed: Sequence[str], asked: str) -> tuple[str, list[str], bool]:
-    """Return the bucket, the parts of the key, and whether the client says that they are a prefix."""
+    """Return the bucket, the parts of the key, and whether they are explicitly a prefix."""
     address = asked.removesuffix("/")
     bucket, *parts = address.removeprefix("s3://").split("/")
     if not packing.are_plain((bucket, *parts)):
@@ -139,7 +139,7 @@ def _find(allowed: Sequence[str], asked: str) -> tuple[str, list[str], bool]:
 
 
 def _loose(store: S3Store, most: int) -> list[Any]:
-    """List the objects that a dataset needs, sorted; hidden ones and others are passed over.
+    """List the objects that a dataset needs, sorted; skip hidden and other ones.
 
     Raises:
         PathNotAllowed: a name would lead elsewhere.
@@ -173,7 +173,7 @@ def _open(settings: Settings, bucket: str, parts: Sequence[str], patient: bool) 
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Turn what obstore raises, which quotes whole answers, into one of ours; what is not found stays that."""
+    """Turn obstore's errors, which quote whole responses, into ours, except "not found"."""
     try:
         yield
     except InvalidPathError as error:

@@ -1,8 +1,8 @@
-"""Folders of this machine that the operator lets datasets be taken from: found by name, and packed into the store.
+"""Import datasets from local folders that the operator allows: find them by name, and pack them into the store.
 
-A client says `<name of an allowed folder>/<path in it>`. Whatever leads out of the allowed folder is refused: names,
-links, also those that somebody changes meanwhile. What is stored is a tar of the files that a dataset needs, the same
-bytes for the same content.
+A client names `<name of an allowed folder>/<path in it>`. Names and links that lead out of the allowed folder are
+refused, even if they are changed meanwhile. The files that a dataset needs are stored as a tar, with the same bytes for
+the same content.
 """
 
 import os
@@ -23,14 +23,14 @@ WHERE = "/folder"
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder below one that is allowed; both paths are real ones, without links."""
+    """A folder within an allowed one; both paths are resolved."""
 
     path: Path
     allowed: Path
 
 
 class FolderSource:
-    """A folder that has been looked at (see `Source`)."""
+    """An inspected folder (see `Source`)."""
 
     suffix = packing.SUFFIX
 
@@ -49,7 +49,7 @@ class FolderSource:
 
 
 def look(settings: Settings, asked: str) -> FolderSource:
-    """Look at the folder that a client asks for (see `open_source`)."""
+    """Inspect the requested folder (see `open_source`)."""
     folder = find(settings.dataset_folders, asked)
     source = FolderSource(folder, files_of(folder))
     if source.size > settings.max_dataset_bytes:
@@ -58,10 +58,10 @@ def look(settings: Settings, asked: str) -> FolderSource:
 
 
 def find(allowed: Sequence[Path], asked: str) -> Folder:
-    """Find the folder that a client asks for.
+    """Find the requested folder.
 
     Raises:
-        PathNotAllowed: it is in none of the allowed ones.
+        PathNotAllowed: it is not within an allowed folder.
         UnknownReference: there is no such folder.
     """
     first, *others = asked.strip("/").split("/")
@@ -83,7 +83,7 @@ def find(allowed: Sequence[Path], asked: str) -> Folder:
 
 
 def files_of(folder: Folder) -> list[Path]:
-    """List the files that a dataset needs, sorted; hidden ones and others are passed over.
+    """List the files that a dataset needs, sorted; skip hidden and other ones.
 
     Raises:
         PathNotAllowed: a link leads out of the allowed folder, or to another folder.
@@ -124,7 +124,7 @@ def _nothing(path: Path, folder: Folder) -> ApiError:
 
 @contextmanager
 def _opened(path: Path, folder: Folder) -> Iterator[IO[bytes]]:
-    """Open a file and look where it really lies: between the look at its name and here somebody may have moved it."""
+    """Open a file and check its resolved path: it may have been replaced since its name was checked."""
     try:
         descriptor = os.open(path.resolve(), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:

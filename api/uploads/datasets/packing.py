@@ -13,7 +13,7 @@ _PART = re.compile(r"[^/\\\x00-\x1f\x7f]+")
 
 
 class Sink(Protocol):
-    """A file of the store on its way in."""
+    """An incoming file of the store."""
 
     @property
     def size(self) -> int:
@@ -24,16 +24,16 @@ class Sink(Protocol):
 
 
 class Bounded:
-    """A sink, as far as an upload may go."""
+    """A sink with a size limit."""
 
     def __init__(self, sink: Sink, most: int) -> None:
         self._sink, self._most = sink, most
 
     def write(self, chunk: bytes) -> int:
-        """Take the next bytes.
+        """Write the next bytes.
 
         Raises:
-            TooLarge: they are more than an upload may have.
+            TooLarge: the limit is exceeded.
         """
         if self._sink.size + len(chunk) > self._most:
             raise TooLarge(f"expected files of at most {self._most} bytes, got more")
@@ -42,7 +42,7 @@ class Bounded:
 
 
 def new_tar(sink: Sink, most: int) -> tarfile.TarFile:
-    """Begin a tar, which its block completes; it raises TooLarge beyond `most` bytes."""
+    """Open a tar, completed at the end of its context; it raises TooLarge beyond `most` bytes."""
     return tarfile.open(fileobj=cast(IO[bytes], Bounded(sink, most)), mode="w|", format=tarfile.PAX_FORMAT)
 
 
@@ -50,20 +50,20 @@ def add(tar: tarfile.TarFile, name: str, size: int, file: IO[bytes]) -> None:
     """Add a file to a tar, with neither times nor owners.
 
     Raises:
-        UnusableReference: it is shorter than it said.
+        UnusableReference: it is shorter than declared.
     """
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o644
     try:
         tar.addfile(info, file)
     except OSError as error:
-        if error.errno is not None:  # the disk's
+        if error.errno is not None:  # an error of the disk
             raise
         raise UnusableReference("expected a source that does not change, but a file has become shorter") from error
 
 
 def are_plain(parts: Iterable[str]) -> bool:
-    r"""Return whether a name's parts lead nowhere else.
+    r"""Return whether a name's parts stay below its folder.
 
     >>> are_plain(["a", "b.jpg"]), are_plain(["..", "b"]), are_plain(["a", "", "b"]), are_plain(["a\\b"])
     (True, False, False, False)
@@ -72,5 +72,5 @@ def are_plain(parts: Iterable[str]) -> bool:
 
 
 def refused(kind: type[Unprocessable], where: str, detail: str) -> ApiError:
-    """Make the refusal of a request's field."""
+    """Return the error for an invalid field of a request."""
     return kind.at(Problem(where, detail))

@@ -19,7 +19,7 @@ DIVIDE = (
 
 @dataclass(frozen=True)
 class Words:
-    """What the owner says of how to read it; `divide` is a `rdrkd.spec.splitting.Split` in writing."""
+    """The owner's options; `divide` is a `rdrkd.spec.splitting.Split` as text."""
 
     lenient: bool = False
     keep: bool = False
@@ -27,17 +27,17 @@ class Words:
 
     @classmethod
     def of(cls, row: Dataset) -> "Words":
-        """Return those of a row."""
+        """Return the options in a row."""
         return cls(row.lenient, row.keep, row.divide)
 
     @property
     def values(self) -> dict[str, Any]:
-        """Return them as columns."""
+        """Return the options as columns."""
         return {"lenient": self.lenient, "keep": self.keep, "divide": self.divide}
 
     @property
     def options(self) -> list[str]:
-        """Return them as options of the command line."""
+        """Return the options as command-line arguments."""
         divide = [] if self.divide is None else [f"--divide={self.divide}"]
         return [*(["--lenient"] if self.lenient else []), *(["--keep"] if self.keep else []), *divide]
 
@@ -56,7 +56,7 @@ def check_keep(lenient: bool, keep: bool) -> None:
 
 
 def checked(text: str | None) -> str | None:
-    """Return `divide` in its one form, None of no text; ValueError: it is none.
+    """Normalise `divide`; None for an empty text. Raises ValueError if it is invalid.
 
     >>> checked("val=.2, seed=3"), checked(" ")
     ('val=0.2,seed=3', None)

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import not_, select
 from sqlalchemy.orm import Session
 
 from api.db import new_id
 from api.errors import NotFound, NotReady
-from api.ownership import owner_of
+from api.ownership import belongs_to_others, owner_of
 from api.pages import get_or_404, page
 from api.storage import Stored, deletions
 from api.tables.datasets import Dataset
@@ -33,7 +33,7 @@ def create(session: Session, stored: Stored, filename: str, name: str | None, wo
 def announce(
     session: Session, source: str, filename: str, size: int, name: str | None, words: Words = AS_IT_IS
 ) -> Dataset:
-    """Register what a worker is to copy from a folder or bucket, and then to check.
+    """Register a folder or bucket prefix that a worker will copy and then check.
 
     Raises:
         QuotaExceeded: the owner's storage quota is exceeded.
@@ -59,10 +59,18 @@ def get(session: Session, dataset_id: str) -> Dataset:
 
 
 def newest(
-    session: Session, limit: int, after: str | None, name: str | None = None, sha256: str | None = None
+    session: Session,
+    limit: int,
+    after: str | None,
+    name: str | None = None,
+    sha256: str | None = None,
+    shared: bool | None = None,
 ) -> tuple[Sequence[Dataset], str | None]:
     """Read one page of datasets, newest first, and the next cursor; the other arguments are filters."""
     query = select(Dataset)
+    if shared is not None:
+        anothers = belongs_to_others(session, Dataset)
+        query = query.where(anothers if shared else not_(anothers))
     if name is not None:
         query = query.where(Dataset.name == name)
     if sha256 is not None:
@@ -73,7 +81,7 @@ def newest(
 def versions_of(
     session: Session, dataset_id: str, limit: int, after: str | None
 ) -> tuple[Sequence[Dataset], str | None]:
-    """Read one page of the versions of a dataset's name, newest first; of one without a name, itself.
+    """Read one page of the versions of a dataset's name, newest first; without a name, only the dataset itself.
 
     Raises:
         NotFound: there is no such dataset.
@@ -88,7 +96,8 @@ def with_preview(session: Session, dataset_id: str) -> Dataset:
     """Return a dataset that has a preview.
 
     Raises:
-        NotFound: there is no such dataset, or it has none: an invalid one, or one that an earlier version has checked.
+        NotFound: there is no such dataset, or it has no preview, because it is invalid or was checked by an earlier
+            version.
         NotReady: it is not checked yet.
     """
     row = get(session, dataset_id)
@@ -104,7 +113,7 @@ def delete(session: Session, dataset_id: str) -> list[str]:
 
     Raises:
         NotFound: there is none.
-        InUse: a job or a study names it.
+        InUse: a job or a study refers to it.
     """
     row = get(session, dataset_id)
     drawn = [key for key in (row.preview_key, row.album_key) if key is not None]

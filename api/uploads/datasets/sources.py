@@ -1,7 +1,7 @@
 """Sources of datasets besides uploads: local folders and buckets that the operator allows.
 
-A request only looks (what is there, how much, whether it may be taken); a worker copies (`worker.importing`). Both
-open the source by the words that the client used, which the dataset's row keeps.
+A request only inspects the source (its content, size and whether it is allowed); a worker copies it
+(`worker.importing`). Both open it by the client's text, which the dataset's row stores.
 """
 
 from typing import Protocol
@@ -14,36 +14,36 @@ BUCKET = "s3://"
 
 
 class Source(Protocol):
-    """What a dataset is to be made of; looked at, and not yet copied."""
+    """The source of a dataset, inspected but not copied yet."""
 
-    filename: str  # that its archive is shown with
-    suffix: str  # that its archive is stored with
+    filename: str  # display name of its archive
+    suffix: str  # suffix of its stored archive
     size: int  # bytes, when it was inspected
 
     def copy(self, sink: Sink, most: int) -> None:
         """Write it as one archive.
 
         Raises:
-            PathNotAllowed: something in it leads out by now.
+            PathNotAllowed: something in it now leads out.
             TooLarge: it has more than `most` bytes.
             UnusableReference: it changed while it was read, or cannot be read.
-            Unavailable: it does not answer.
+             Unavailable: it does not respond.
         """
 
 
 def open_source(settings: Settings, source: str, *, patient: bool) -> Source:
-    """Look at a source.
+    """Inspect a source.
 
     Args:
-        settings: which list what is allowed.
+        settings: list the allowed sources.
         source: `NAME/PATH` of a folder, or `s3://bucket/prefix`.
-        patient: try again and again where a bucket does not answer.
+        patient: retry if a bucket does not respond.
 
     Raises:
-        PathNotAllowed: it is none that may be taken.
-        UnknownReference: nothing is there.
-        TooLarge: it is more than a dataset may have.
-        Unavailable: it does not answer.
+        PathNotAllowed: it is not an allowed source.
+        UnknownReference: it does not exist.
+        TooLarge: it exceeds the limits of a dataset.
+        Unavailable: it does not respond.
     """
     if not source.startswith(BUCKET):
         return folders.look(settings, source)

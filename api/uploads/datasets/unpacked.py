@@ -1,4 +1,4 @@
-"""Evict unpacked datasets on this machine (`rdrkd.caching`) that are no longer needed."""
+"""Evict unpacked datasets on this machine (`rdrkd.bounded_cache`) that are no longer needed."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,39 +11,39 @@ from api.ownership import EVERYBODYS
 from api.settings import Settings
 from api.tables.datasets import Dataset
 from api.tables.uploads import UploadStatus
-from rdrkd import caching
-from rdrkd.caching import Bound
+from rdrkd import bounded_cache
+from rdrkd.bounded_cache import Bound
 
 
 def bound_of(settings: Settings) -> Bound:
-    """Return how much may stay unpacked."""
+    """Return the bound of the cache of unpacked datasets."""
     return Bound(settings.dataset_cache_bytes, settings.min_free_bytes)
 
 
 def unneeded(session: Session, hashes: Iterable[str]) -> set[str]:
-    """Choose those of these sha256 that no dataset has, whoever owns it; refused ones are never unpacked again."""
+    """Return those of these sha256 that no valid dataset of any owner has; refused ones are never unpacked again."""
     asked = set(hashes)
     known = select(Dataset.sha256).where(Dataset.sha256.in_(asked), Dataset.status != UploadStatus.INVALID)
     return asked - set(session.scalars(known, execution_options=EVERYBODYS))
 
 
-def let_go(cache: Path, hashes: Iterable[str]) -> None:
-    """Remove what lies unpacked of these, unless a run uses it: then a later sweep removes it."""
+def remove(cache: Path, hashes: Iterable[str]) -> None:
+    """Remove the unpacked folders of these hashes, except those that a run uses, which a later sweep removes."""
     gone = set(hashes)
-    for entry in caching.names(cache):
+    for entry in bounded_cache.names(cache):
         if _sha256_of(entry) in gone:
-            caching.evict(entry)
+            bounded_cache.evict(entry)
 
 
 def sweep(database: Database, cache: Path) -> None:
-    """Remove what no dataset needs any more."""
-    hashes = {_sha256_of(path) for path in caching.names(cache)}
+    """Remove unpacked folders that no dataset needs."""
+    hashes = {_sha256_of(path) for path in bounded_cache.names(cache)}
     if hashes:
         with database.transaction() as session:
             gone = unneeded(session, hashes)
-        let_go(cache, gone)
+        remove(cache, gone)
 
 
 def _sha256_of(path: Path) -> str:
-    """Return the archive's hash: a folder's name is that, and perhaps how it was unpacked."""
+    """Return the archive's hash from a folder's name, which may end with the options of its reading."""
     return path.name.partition(".")[0]

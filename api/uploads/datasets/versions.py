@@ -1,4 +1,4 @@
-"""Versions of datasets: what one owner uploads under one name, numbered. Functions take the request's session."""
+"""Versions of datasets: an owner's uploads under one name, numbered. Functions take the request's session."""
 
 import re
 
@@ -12,10 +12,10 @@ from api.tables.uploads import UploadStatus
 
 
 def number(session: Session, name: str) -> int:
-    """Assign a version its number, one request after the other; numbers of deleted versions are not given again."""
+    """Assign a version its number, one request at a time; numbers of deleted versions are not reused."""
     owner = owner_of(session)
     _one_at_a_time(session, owner, name)
-    # The counter before anything is read: on SQLite this write is the lock.
+    # Write the counter before reading anything: on SQLite this write is the lock.
     mine = (DatasetName.name == name, DatasetName.owner.is_not_distinct_from(owner))
     counted = update(DatasetName).where(*mine).values(newest=DatasetName.newest + 1).returning(DatasetName.newest)
     newest = session.scalar(counted.execution_options(synchronize_session=False))

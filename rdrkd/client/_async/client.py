@@ -174,9 +174,11 @@ class AsyncClient(AsyncDriver):
         """Return a dataset."""
         return await self._run(calls.one(Dataset.model_validate, "GET", f"/v1/datasets/{dataset_id}"))
 
-    async def datasets(self, name: str | None = None, sha256: str | None = None) -> AsyncIterator[Dataset]:
-        """List datasets, newest first; `name` limits the list to its versions, `sha256` to one content."""
-        async for row in self._pages("/v1/datasets", {"name": name, "sha256": sha256}):
+    async def datasets(
+        self, name: str | None = None, sha256: str | None = None, shared: bool | None = None
+    ) -> AsyncIterator[Dataset]:
+        """List datasets, newest first: the versions of a `name`, one content, or what others share with you."""
+        async for row in self._pages("/v1/datasets", {"name": name, "sha256": sha256, "shared": shared}):
             yield Dataset.model_validate(row)
 
     async def download_preview(self, dataset_id: str, target: str | Path) -> Path:

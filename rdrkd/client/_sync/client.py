@@ -172,9 +172,11 @@ class Client(Driver):
         """Return a dataset."""
         return self._run(calls.one(Dataset.model_validate, "GET", f"/v1/datasets/{dataset_id}"))
 
-    def datasets(self, name: str | None = None, sha256: str | None = None) -> Iterator[Dataset]:
-        """List datasets, newest first; `name` limits the list to its versions, `sha256` to one content."""
-        for row in self._pages("/v1/datasets", {"name": name, "sha256": sha256}):
+    def datasets(
+        self, name: str | None = None, sha256: str | None = None, shared: bool | None = None
+    ) -> Iterator[Dataset]:
+        """List datasets, newest first: the versions of a `name`, one content, or what others share with you."""
+        for row in self._pages("/v1/datasets", {"name": name, "sha256": sha256, "shared": shared}):
             yield Dataset.model_validate(row)
 
     def download_preview(self, dataset_id: str, target: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""Synthetic drone scenes with exact boxes: the same seed gives the same bytes, each image by itself.
+"""Synthetic drone scenes with exact boxes: the same seed gives the same bytes, for each image independently.
 
 write_scenes(Path("scenes"), "demo", {"train": 600, "val": 100}, imgsz=160, seed=0)
 """
@@ -37,7 +37,7 @@ class Scene:
 
 
 def render(profile: Profile, imgsz: int | tuple[int, int], seed: int, split: str, index: int) -> Scene:
-    """Draw one scene; it depends on these arguments alone, so that scenes can be drawn in any order or in parallel.
+    """Draw one scene; it depends on these arguments only, so scenes can be drawn in any order or in parallel.
 
     Args:
         profile: `visdrone` or `demo`.
@@ -86,11 +86,11 @@ def write_scenes(
 ) -> Path:
     """Write scenes as a dataset: `images/<split>`, and the annotations in each format.
 
-    `yolo` are `labels/<split>`, `coco` is `annotations/<split>.json`, which knows the ignored regions and which the
-    evaluation uses, `visdrone` are `visdrone/<split>`, text files in VisDrone's form.
+    `yolo`: `labels/<split>`; `coco`: `annotations/<split>.json`, which includes the ignored regions and is used by the
+    evaluation; `visdrone`: `visdrone/<split>`, text files in VisDrone's format.
 
     Args:
-        out: the folder to make; it may exist, but only empty.
+        out: the folder to create; it may exist if empty.
         profile: `visdrone` or `demo`.
         images: number of scenes by split, such as {"train": 600, "val": 100}.
         imgsz: see `render`.
@@ -101,7 +101,7 @@ def write_scenes(
         The path of the data YAML.
 
     Raises:
-        DatasetError: an argument is out of bounds, or `out` holds something.
+        DatasetError: an argument is out of bounds, or `out` is not empty.
     """
     _check(out, profile, images, imgsz, seed, formats)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def write_scenes(
             frames = _write_images(partial / "images" / split, profile, imgsz, seed, split, count)
             _write_annotations(partial, split, frames, NAMES[profile], formats)
         write_yaml(partial / "data.yaml", NAMES[profile], list(images))
-        partial.chmod(0o755)  # mkdtemp's own mode shuts everybody else out
+        partial.chmod(0o755)  # mkdtemp's own mode excludes other users
         partial.rename(out)  # over an empty folder, if there is one
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -138,7 +138,7 @@ def _check(
     if not set(formats) <= set(get_args(Format)):
         raise DatasetError(f"formats: expected some of {', '.join(get_args(Format))}, got {sorted(formats)}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DatasetError(f"out: expected a new or empty folder, got {out}, which holds something")
+        raise DatasetError(f"out: expected a new or empty folder, got {out}, which is not empty")
 
 
 def _write_images(

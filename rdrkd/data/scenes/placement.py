@@ -1,4 +1,4 @@
-"""Where the objects of a scene stand: as little on top of each other as a few tries allow."""
+"""Place the objects of a scene, with as little overlap as a few tries allow."""
 
 from collections.abc import Callable
 
@@ -7,11 +7,11 @@ import numpy.typing as npt
 
 Boxes = npt.NDArray[np.int64]  # (N, 4) x, y, width, height in px
 
-_ENOUGH = 0.15  # share of the smaller box that another may cover before a further place is tried
+_ENOUGH = 0.15  # share of the smaller box that may be covered without trying another place
 
 
 def covered(box: tuple[int, int, int, int], others: Boxes) -> float:
-    """Return the largest share of the smaller one that a box and one of the others have in common.
+    """Return the largest overlap of a box with one of the others, as a share of the smaller box.
 
     >>> covered((0, 0, 10, 10), np.array([[5, 0, 10, 20], [40, 40, 5, 5]]))
     0.5
@@ -31,7 +31,7 @@ def place(sizes: npt.NDArray[np.int64], corner: Callable[[int], tuple[int, int]]
     Args:
         sizes: (N, 2) width, height in px.
         corner: draws a top-left corner for the i-th box.
-        tries: corners drawn per box before the one that covers least is taken.
+        tries: corners drawn per box; the one with the least overlap is taken.
 
     Returns:
         The boxes, (N, 4), in the order of `sizes`.

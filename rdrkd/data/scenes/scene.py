@@ -1,4 +1,4 @@
-"""One scene: its plan, its picture, and the boxes that the picture bears out."""
+"""One scene: its plan, its picture, and the boxes of the objects that are visible in the picture."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ import numpy.typing as npt
 from rdrkd.data.frames import Box
 from rdrkd.data.scenes.sprites import Alpha, Image, to_pixels
 
-_SOLID = 0.25  # an object owns the pixels that it covers at least this much
-_SEEN = 0.98  # above this visible share nothing hides the object
-_LOST = 0.1  # below it nobody could find the object: it is ignored
+_SOLID = 0.25  # least coverage with which an object owns a pixel
+_SEEN = 0.98  # visible share above which an object counts as unoccluded
+_LOST = 0.1  # visible share below which an object is ignored
 
 
 @dataclass(frozen=True)

@@ -166,6 +166,7 @@ def test_an_invalid_upload_is_refused(service: Service) -> None:
     problem = service.client.post("/v1/jobs", json=TRAIN | {"dataset": dataset}).json()
 
     assert (problem["code"], problem["errors"][0]["pointer"]) == ("unusable_reference", "/dataset")
+    assert problem["errors"][0]["detail"].endswith(f"got {dataset}: expected names, got none"), "and why it is invalid"
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """What is chosen for a user who leaves it open: bounds and monotony over the whole range of what may be found."""
 
 import itertools
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from rdrkd.cli import own_data
 from rdrkd.cli.choices import Facts, choose
 from rdrkd.spec import TrainSettings
 
@@ -46,3 +49,11 @@ def test_what_is_given_stands_and_says_so() -> None:
     }
     assert (chosen["imgsz"].value, chosen["batch"].value) == (640, 3)
     assert chosen["batch"].why == "as --batch says"
+
+
+def test_a_service_without_gpus_is_asked_for_its_cores() -> None:
+    """The smallest worker may get the job."""
+    trainers = [{"queue": "train", "alive": True, "devices": [], "cpus": cpus} for cpus in (16, 2)]
+    others = [{"queue": "inspect", "alive": True, "devices": [], "cpus": 1}]
+    service: Any = SimpleNamespace(workers=lambda: trainers + others)
+    assert own_data._facts_of(service, {"model": "n@best"}, {}, "scenes").cores == 2

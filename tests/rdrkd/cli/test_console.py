@@ -47,6 +47,16 @@ def test_a_row_an_epoch_under_one_heading() -> None:
     ]
 
 
+def test_epochs_are_counted_within_each_training() -> None:
+    """With a baseline, events number the epochs of both trainings through; a person asked for two of each."""
+    rows = [
+        events.Epoch(epoch=number, epochs=4, part="student" if number < 3 else "alone", losses={}, lr=0.01, seconds=1)
+        for number in (1, 2, 3, 4)
+    ]
+    text = shown(events.Resolved(resolved_spec={"train": {"epochs": 2}}), *rows)
+    assert [line.split()[0] for line in text.splitlines() if "/" in line] == ["1/2", "2/2", "1/2", "2/2"]
+
+
 def test_a_phase_is_told_once() -> None:
     progress = [events.Progress(phase="training", completed=n, total=9, eta_seconds=3) for n in range(3)]
     assert shown(*progress).split() == ["training", "..."]
@@ -85,13 +95,13 @@ def test_the_comparison_comes_last_fits_80_columns_and_what_is_dead_looks_dead()
     assert ["student", "70.8", "23.8", "35.6", "0.08", "70.8", "23.8", "35.6"] in words
     assert ["student", "yolov8n", "3.01", "6.0", "12.3", "1", "h", "00", "min"] in words
     assert ["teacher", "[l].pt", "3.01", "6.0", "-", "-"] in words
-    assert lines[-2:] == ["One seed proves nothing.", "teacher_behind use a larger teacher"]
+    assert lines[-2:] == ["One seed proves nothing.", "teacher_behind: use a larger teacher"]
 
 
 def test_failures_name_the_field() -> None:
     problems = [{"where": "/train/lr0", "detail": "expected [less], got 11"}]
     text = shown(events.Failed(reason=Reason.SPEC_INVALID, message="refused [1]", problems=problems))
-    assert text.split("\n")[:2] == ["spec_invalid refused [1]", "  /train/lr0 expected [less], got 11"]
+    assert text.split("\n")[:2] == ["spec_invalid: refused [1]", "  /train/lr0 expected [less], got 11"]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +121,7 @@ def test_a_failure_shows_each_problem_once(message: str, headline: str) -> None:
     failed = events.Failed(reason=Reason.SPEC_INVALID, message=message, problems=problems)
     show_failure(failed, Console(file=target, width=200))
     assert [line.strip() for line in target.getvalue().splitlines()] == [
-        f"spec_invalid {headline}".strip(),
+        f"spec_invalid: {headline}".strip(),
         "/data/names expected 3 classes, got 2",
         "/train/batch expected at least 1, got 0",
     ]

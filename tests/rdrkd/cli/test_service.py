@@ -182,6 +182,15 @@ def test_a_cancel_is_told_as_it_is(live: Live, command: Command) -> None:
     assert f"{running}: cancelling" in command("jobs", "cancel", running).stderr
 
 
+def test_a_table_is_written_for_people() -> None:
+    """Bytes have a unit and times no fractions; `--json` has both exactly."""
+    terminal, written = Terminal(as_json=False), StringIO()
+    terminal.out = Console(file=written, width=200, color_system=None)
+    row = {"id": "mdl_1", "shared": True, "size": 6202353, "created_at": "2026-11-30T02:34:08.708000Z"}
+    terminal.many("models", [row])
+    assert written.getvalue().split()[-5:] == ["yes", "5.9", "MiB", "2026-11-30", "02:34:08Z"]
+
+
 def test_a_job_is_paused_resumed_retried_and_deleted(live: Live, command: Command) -> None:
     job = live.job()
 
@@ -298,6 +307,8 @@ def test_models_are_registered_named_and_fetched(live: Live, command: Command, t
 
     assert (model["version"], model["aliases"]) == (1, ["best"])
     assert "best" in command("models", "list").stdout
+    assert "best" in command("models", "list", "--own").stdout
+    assert lines(command("models", "list", "--shared", "--json")) == []
     assert lines(command("models", "alias", model["id"], "production", "--json"))[0]["aliases"] == [
         "best",
         "production",

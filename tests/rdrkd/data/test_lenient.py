@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rdrkd import caching
+from rdrkd import bounded_cache
 from rdrkd.data import coco, open_dataset
 from rdrkd.data.dataset import uploaded_dataset
 from rdrkd.data.faults import MOST_LISTED, Faults
@@ -35,7 +35,7 @@ def look(folder: Path, tmp_path: Path) -> dict[str, Any]:
     shutil.rmtree(tmp_path / "cache")
     report = inspect(archive, tmp_path / "cache", reading=Reading(lenient=True))
     assert (report["ok"], report["problems"], report["lenient"]) == (True, [], True)
-    assert [p.name for p in caching.names(tmp_path / "cache")] == [report["sha256"] + LENIENT]
+    assert [p.name for p in bounded_cache.names(tmp_path / "cache")] == [report["sha256"] + LENIENT]
     assert inspect(archive, tmp_path / "cache", reading=Reading(lenient=True)) == report
     return report
 

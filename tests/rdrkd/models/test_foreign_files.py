@@ -72,7 +72,7 @@ KINDS: dict[str, tuple[Write, str]] = {
     "tflite": (lambda p: p.write_bytes(b"\x1c\0\0\0TFL3" + bytes(90)), "a TensorFlow Lite model"),
     "keras": (lambda p: p.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(90)), "an HDF5 file"),
     "archive": (lambda p: p.write_bytes(b"\x1f\x8b\x08" + bytes(90)), "an archive"),
-    "zip": (_zip, "a zip archive that torch has not written"),
+    "zip": (_zip, "a zip archive that torch did not write"),
     "torchscript": (_torchscript, "a TorchScript archive"),
     "cut short": (_cut, "cut short or damaged"),
     "safetensors": (lambda p: save_file({"x": torch.zeros(2)}, p), "safetensors under another name"),

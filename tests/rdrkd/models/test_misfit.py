@@ -36,7 +36,7 @@ def widened(model: Any) -> None:
 
 
 CHANGES: dict[str, tuple[Callable[[Any], object], str]] = {
-    "fused": (lambda m: m.eval().fuse(verbose=False), "got a fused one: .* use the checkpoint from before `fuse"),
+    "fused": (lambda m: m.eval().fuse(verbose=False), "got a fused one, .* use the checkpoint from before `fuse"),
     "renamed": (renamed, r"1 missing \(model\.0\.conv\.weight\); 1 not in it \(model\.0\.kernel\.weight\)"),
     "widened": (widened, r"1 of another shape \(model\.0\.conv\.weight: .*3, 3\) expected and .*5, 5\) found\)"),
     "one name": (lambda m: setattr(m, "names", {0: "car"}), "a name for each of the 2 classes .* got 1 names"),

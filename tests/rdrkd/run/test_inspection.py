@@ -13,7 +13,7 @@ import torch
 from ultralytics.nn.tasks import DetectionModel, SegmentationModel
 
 from api.settings import Settings
-from rdrkd import caching
+from rdrkd import bounded_cache
 from rdrkd.data import open_dataset
 from rdrkd.data.scenes import write_scenes
 from rdrkd.models import load_weights, save_student
@@ -92,6 +92,17 @@ def test_describes_a_checkpoint(checkpoint: Path) -> None:
         "task": "detect",
         "imgsz": None,
     }
+
+
+def test_a_broken_installation_is_not_the_files_fault(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model is refused for good, so what fails before it is opened must not say that it is bad."""
+
+    def broken(name: str) -> None:
+        raise AttributeError(f"{name} has no attribute")
+
+    monkeypatch.setattr("rdrkd.run.inspection.import_module", broken)
+    with pytest.raises(AttributeError):
+        inspect(checkpoint)
 
 
 def test_describes_safetensors(checkpoint: Path, tmp_path: Path) -> None:
@@ -174,7 +185,7 @@ def test_describes_a_dataset_and_keeps_it_for_the_runs(tmp_path: Path) -> None:
     assert (report["names"], report["skipped"]) == (["car", "truck", "person", "boat"], {".pdf": 1})
     assert report["statistics"]["splits"]["train"]["images"] == 4
     dataset = open_dataset(archive, tmp_path / "cache")
-    assert [p.name for p in caching.names(tmp_path / "cache")] == [dataset.sha256] == [report["sha256"]]
+    assert [p.name for p in bounded_cache.names(tmp_path / "cache")] == [dataset.sha256] == [report["sha256"]]
     assert inspect(archive, tmp_path / "cache") == report
     assert inspect(archive) == report
     assert inspect(made)["statistics"] == report["statistics"]

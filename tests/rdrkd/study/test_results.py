@@ -50,7 +50,7 @@ def test_a_dataset_is_known_by_its_content_whatever_its_name() -> None:
 def test_a_member_that_two_runs_know_differently_is_noted() -> None:
     one, two = results(("none", 0, 1.0), ("rdr-kd", 0, 2.0)), results(("rdr-kd", 0, 9.0), ("none", 0, 1.0))
     assert merge([one, two])["notes"] == [
-        "rdr-kd, seed 0 (rdr-kd) was trained twice, AP 2.00 and 9.00: the first stands"
+        "rdr-kd, seed 0 (rdr-kd) was trained twice, AP 2.00 and 9.00: the first is kept"
     ]
     assert merge([merge([one, two]), two])["notes"] == merge([one, two])["notes"]
     assert merge([one, one])["notes"] == []

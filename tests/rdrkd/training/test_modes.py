@@ -286,7 +286,7 @@ def test_a_batch_that_does_not_fit_is_halved_told_and_kept_by_a_resume(begin: Be
     trainer.setup_model = small  # type: ignore[method-assign]
     saved = finish(trainer)
     assert [(warning.message, warning.epoch) for warning in warned(trainer) if warning.code == "batch_reduced"] == [
-        ("the memory was not enough for batches of 4 images: training continues with 2 (train.batch)", 1)
+        ("out of memory with batches of 4 images: training continues with 2 (train.batch)", 1)
     ]
     assert saved["batch"] == 2
     assert begin(epochs=3).batch_size == 2

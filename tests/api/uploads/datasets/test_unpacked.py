@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from api.uploads.datasets import unpacked
-from rdrkd import caching
+from rdrkd import bounded_cache
 from tests.api.conftest import ZIP, Service
 from tests.api.uploads.ledger.sending import until
 
@@ -14,7 +14,7 @@ def lay(cache: Path, name: str) -> Path:
     return cache / name
 
 
-def test_a_deleted_dataset_takes_along_what_lies_unpacked_of_it(each_service: Service) -> None:
+def test_deleting_a_dataset_evicts_its_unpacked_folder(each_service: Service) -> None:
     service, cache = each_service, each_service.app.state.settings.cache_dir
     alice, bob = service.key("alice"), service.key("bob")
     mine, theirs = (
@@ -30,13 +30,13 @@ def test_a_deleted_dataset_takes_along_what_lies_unpacked_of_it(each_service: Se
     until(lambda: not folders[0].exists() and not folders[1].exists())
     assert folders[2].exists()  # of a dataset that was deleted elsewhere
     unpacked.sweep(service.database, cache)
-    assert caching.names(cache) == []
+    assert bounded_cache.names(cache) == []
 
 
 def test_what_a_run_uses_goes_when_it_has_ended(service: Service) -> None:
     cache = service.app.state.settings.cache_dir
     folder = lay(cache, "0" * 64)
-    run = caching.hold(cache, folder.name)
+    run = bounded_cache.hold(cache, folder.name)
 
     unpacked.sweep(service.database, cache)
     assert folder.exists()

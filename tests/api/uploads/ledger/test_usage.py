@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rdrkd import caching
+from rdrkd import bounded_cache
 from tests.api.conftest import ZIP, Service
 from tests.api.uploads.ledger.test_reserving import announce
 
@@ -15,7 +15,7 @@ def test_an_owner_sees_what_counts_and_an_admin_everything(each_service: Service
     for name in ("used", "idle"):
         (cache / name).mkdir(parents=True)
         (cache / name / "x").write_bytes(bytes(4096))
-    run = caching.hold(cache, "used")
+    run = bounded_cache.hold(cache, "used")
 
     mine = service.client.get("/v1/usage", headers=alice).json()
     every = service.client.get("/v1/usage", headers=service.key("root", scope="admin")).json()

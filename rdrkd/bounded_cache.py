@@ -1,8 +1,7 @@
-"""Folders of what can be made again: bounded, and what was not used for longest goes first, never what is in use.
+"""Bounded caches of reproducible files: the least recently used entry is evicted first, never one in use.
 
-Whoever uses an entry holds a shared lock on a file beside it, `.<name>.lock`, for as long as its process lives; the
-kernel ends it with the process, however that ends. Whoever lets an entry go needs the lock for itself. The lock's age
-is that of the last use.
+A process that uses an entry holds a shared lock on the file `.<name>.lock` beside it; the kernel releases the lock
+when the process ends. Eviction needs an exclusive lock. The lock file's modification time is that of the last use.
 """
 
 import fcntl
@@ -21,26 +20,26 @@ from pathlib import Path
 from rdrkd.errors import DiskFullError
 
 _BOUND = ".bound.json"
-_COMING = ".coming-"  # a folder in which an entry is made: `.coming-<name>~<random>`
-_GOING = ".going-"  # an entry that is being removed
+_PARTIAL = ".coming-"  # a folder in which an entry is being made: `.coming-<name>~<random>`
+_REMOVED = ".going-"  # an entry that is being removed
 _ABANDONED_SECONDS = 86_400.0
-_STEP = 2**24  # bytes: room that is made at least, where there is too little
+_STEP = 2**24  # bytes: space freed beyond what is needed, so that not every write evicts
 
 
 @dataclass(frozen=True)
 class Bound:
-    """How large a cache may be; it lies in the folder, so that whoever fills it knows.
+    """The size limit of a cache, stored in its folder so that every process that fills it applies it.
 
     Attributes:
-        most_bytes: of all entries; None: as much as is left free beside them.
-        least_free: bytes of the disk that stay free, as long as there is something to let go.
+        most_bytes: total size of all entries; None: as much as the disk has left besides them.
+        least_free: bytes of the disk to keep free, as long as there are entries to evict.
     """
 
     most_bytes: int | None = None
     least_free: int = 0
 
     def write(self, folder: Path) -> None:
-        """Let it be the bound of a folder."""
+        """Store this bound in a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{_BOUND}.{os.getpid()}"
         file.write_text(json.dumps(asdict(self)), encoding="utf-8")
@@ -57,7 +56,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Entry:
-    """A file or folder of a cache; `size` is what it takes of the disk, bytes."""
+    """A file or folder in a cache; `size` is its disk usage, bytes."""
 
     path: Path
     used_at: float
@@ -65,7 +64,7 @@ class Entry:
 
 
 class Hold:
-    """An entry in use, until `close`, until nothing refers to this any more, or until the process ends."""
+    """A shared lock on an entry, held until `close`, garbage collection or the end of the process."""
 
     def __init__(self, descriptor: int | None = None) -> None:
         self.close: Callable[[], object] = lambda: None
@@ -74,7 +73,7 @@ class Hold:
 
 
 def hold(folder: Path, name: str) -> Hold:
-    """Use an entry, which is there or is about to be made; in a folder that cannot be written nothing is let go."""
+    """Lock an entry that exists or is about to be made; in a read-only folder nothing is ever evicted."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = _lock_of(folder / name)
     while True:
@@ -83,22 +82,22 @@ def hold(folder: Path, name: str) -> Hold:
         except OSError:
             return Hold()
         fcntl.flock(descriptor, fcntl.LOCK_SH)
-        if _is(descriptor, lock):  # else it was let go just before
+        if _is(descriptor, lock):  # else it was evicted in the meantime
             os.utime(descriptor)
             return Hold(descriptor)
         os.close(descriptor)
 
 
 def forget(path: Path) -> None:
-    """Remove the lock of an entry that is not there, after its making has failed."""
-    with _alone(path):
+    """Remove the lock file of an entry that does not exist, after making it has failed."""
+    with _exclusive(path):
         pass
 
 
 @contextmanager
-def coming(path: Path) -> Iterator[Path]:
-    """Make a folder in which an entry grows that the caller holds and renames to `path`; what is left is removed."""
-    partial = Path(tempfile.mkdtemp(prefix=f"{_COMING}{path.name}~", dir=path.parent))
+def making(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder in which the holder of an entry makes it and renames it to `path`; remove leftovers."""
+    partial = Path(tempfile.mkdtemp(prefix=f"{_PARTIAL}{path.name}~", dir=path.parent))
     try:
         yield partial
     finally:
@@ -106,20 +105,20 @@ def coming(path: Path) -> Iterator[Path]:
 
 
 def entries(folder: Path) -> list[Entry]:
-    """List what a cache holds, by last use, oldest first."""
+    """List the entries of a cache, least recently used first."""
     found = []
     for path in names(folder):
-        with suppress(FileNotFoundError):  # let go in the meantime
+        with suppress(FileNotFoundError):  # evicted in the meantime
             found.append(Entry(path, _used_at(path), _size(path)))
     return sorted(found, key=lambda entry: entry.used_at)
 
 
 def evict(path: Path) -> bool:
-    """Let an entry go unless somebody uses it; say whether it is gone."""
-    with _alone(path) as alone:
-        if not alone:
+    """Evict an entry unless it is in use; return whether it is gone."""
+    with _exclusive(path) as locked:
+        if not locked:
             return False
-        gone = path.with_name(f"{_GOING}{uuid.uuid4().hex}")
+        gone = path.with_name(f"{_REMOVED}{uuid.uuid4().hex}")
         with suppress(FileNotFoundError):
             path.rename(gone)
     _remove(gone)
@@ -127,7 +126,7 @@ def evict(path: Path) -> bool:
 
 
 def shrink(folder: Path, bound: Bound) -> int:
-    """Let entries go that were not used for longest until the bound is kept; give how many bytes that has freed."""
+    """Evict least recently used entries until the bound holds; return the bytes freed."""
     sweep(folder)
     found = entries(folder)
     total, freed = sum(entry.size for entry in found), 0
@@ -142,7 +141,7 @@ def shrink(folder: Path, bound: Bound) -> int:
 
 
 def measure(folder: Path, bound: Bound) -> dict[str, int]:
-    """Return what a cache holds, what of it nobody uses, and what is beyond its bound, bytes."""
+    """Return the size of a cache, of its unused entries and of what exceeds its bound, bytes."""
     found = entries(folder)
     total = sum(entry.size for entry in found)
     idle = sum(entry.size for entry in found if not in_use(entry.path))
@@ -155,13 +154,13 @@ def measure(folder: Path, bound: Bound) -> dict[str, int]:
 
 
 def in_use(path: Path) -> bool:
-    """Return whether somebody uses an entry."""
-    with _alone(path) as alone:
-        return not alone
+    """Return whether any process uses an entry."""
+    with _exclusive(path) as locked:
+        return not locked
 
 
 def room_for(folder: Path) -> Callable[[int], None]:
-    """Return a function that makes room for so many more bytes; it raises `DiskFullError` where nothing helps."""
+    """Return a function that frees space for a number of bytes, or raises `DiskFullError`."""
     bound = Bound.of(folder)
 
     def make(size: int) -> None:
@@ -175,23 +174,23 @@ def room_for(folder: Path) -> Callable[[int], None]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes have left: entries that were being made or removed."""
-    for path in folder.glob(f"{_GOING}*"):
+    """Remove the leftovers of killed processes: partly made and partly removed entries."""
+    for path in folder.glob(f"{_REMOVED}*"):
         _remove(path)
-    for path in folder.glob(f"{_COMING}*"):
-        name = path.name.removeprefix(_COMING).rpartition("~")[0]
-        with _alone(folder / name) as alone:
-            if alone:
+    for path in folder.glob(f"{_PARTIAL}*"):
+        name = path.name.removeprefix(_PARTIAL).rpartition("~")[0]
+        with _exclusive(folder / name) as locked:
+            if locked:
                 _remove(path)
-    for path in folder.glob(".unpacking-*"):  # as an earlier version called them
+    for path in folder.glob(".unpacking-*"):  # an earlier version's name
         with suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
                 _remove(path)
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[bool]:
-    """Take an entry's lock if nobody has it."""
+def _exclusive(path: Path) -> Iterator[bool]:
+    """Try to lock an entry exclusively; yield whether that succeeded."""
     lock = _lock_of(path)
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
@@ -201,11 +200,11 @@ def _alone(path: Path) -> Iterator[bool]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            alone = _is(descriptor, lock)
+            locked = _is(descriptor, lock)
         except OSError:
-            alone = False
-        yield alone
-        if alone and not path.exists() and _is(descriptor, lock):  # ours: nobody can have it
+            locked = False
+        yield locked
+        if locked and not path.exists() and _is(descriptor, lock):  # no other process can hold it
             lock.unlink()
     finally:
         os.close(descriptor)
@@ -222,12 +221,12 @@ def names(folder: Path) -> list[Path]:
 def _used_at(path: Path) -> float:
     try:
         return _lock_of(path).stat().st_mtime
-    except FileNotFoundError:  # of an earlier version, or never used
+    except FileNotFoundError:  # made by an earlier version, or never used
         return path.stat().st_mtime
 
 
 def _size(path: Path) -> int:
-    """Measure a file, or what the files of a folder take of the disk: many are smaller than a block."""
+    """Return the size of a file, or the disk blocks that a folder's files take: many are smaller than a block."""
     if not path.is_dir():
         return path.stat().st_size
     total = 0
