@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""What a dataset asks for: an input size for its objects, enough optimizer steps for its images; no file is opened.
-=======
-"""Advise on the input size for a dataset's objects, from the histogram of its check, without opening files.
->>>>>>> main
+"""Advise on the input size for a dataset's objects and the steps for its images, from its check, without opening files.
 
 Commands and service share this, so it takes only counts.
 """
@@ -14,14 +10,9 @@ from typing import Any, NamedTuple
 
 from rdrkd.run_warnings import EASY, TOO_SMALL
 
-<<<<<<< HEAD
-_STEP, _USUAL, _LARGEST = 32, 640, 4096  # px; the usual input is the one of official weights
-_SHARE = 0.25  # of the objects may be smaller than what is easy to see
-LEAST_STEPS = 100  # of the optimizer: with fewer, random weights learn next to nothing (AP 0.1 % after 114)
-=======
 _STEP, _USUAL, _LARGEST = 32, 640, 4096  # px; the usual size is that of official weights
 _SHARE = 0.25  # of the objects may be smaller than `EASY` px
->>>>>>> main
+LEAST_STEPS = 100  # of the optimizer: with fewer, random weights learn next to nothing (AP 0.1 % after 114)
 
 
 class Advice(NamedTuple):

@@ -40,14 +40,9 @@ class Gallery:
     """Collects the networks' detections; the student comes first, as its misses select the images."""
 
     images: list[LabelledImage] = field(default_factory=list)
-<<<<<<< HEAD
-    networks: dict[str, float] = field(default_factory=dict)  # the confidence from which on a detection is shown
-    found: dict[str, list[Boxes]] = field(default_factory=dict)  # by network, one array for each image
-    history: list[dict[str, Any]] = field(default_factory=list)  # the student after earlier epochs: `moment`
-=======
     networks: dict[str, float] = field(default_factory=dict)  # network -> least confidence of a detection that is shown
     found: dict[str, list[Boxes]] = field(default_factory=dict)  # network -> one array per image
->>>>>>> main
+    history: list[dict[str, Any]] = field(default_factory=list)  # the student after earlier epochs: `moment`
 
     def add(self, who: str, validator: Collector, confidence: float) -> None:
         """Add a network's detections from a finished validator; the first network's misses select the images."""
@@ -94,12 +89,8 @@ class Gallery:
             })  # fmt: skip
         networks = {who: {"confidence": confidence} for who, confidence in self.networks.items()}
         content = {"split": split, "epoch": epoch, "names": list(names), "networks": networks, "images": shown}
-<<<<<<< HEAD
         content |= {"history": self.history} if self.history else {}
-        write_atomically(folder / FOUND, json.dumps(content).encode())  # last: it names the images
-=======
         write_atomically(folder / FOUND, json.dumps(content).encode())  # written last: it refers to the images
->>>>>>> main
 
     def moment(self, epoch: int) -> dict[str, Any]:
         """Return what the student finds and misses in the images after an epoch, to be kept in `history`."""

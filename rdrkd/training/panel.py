@@ -29,16 +29,10 @@ from rdrkd.ultralytics_adapter import (
 )
 
 IMAGES = 4
-<<<<<<< HEAD
-SECONDS = 30.0  # from one panel to the next; as for the report
-IOU = 0.7  # above which of two of the teacher's detections the weaker one goes; Ultralytics' default
-EPOCHS = 8  # earlier ones that are kept: the first, and more and more widely spaced ones after it
-SIDE = 640  # px of the longer side of an image: every checkpoint carries it
-=======
 SECONDS = 30.0  # between panels, as between reports
 IOU = 0.7  # threshold of non-maximum suppression of the teacher's detections; Ultralytics' default
 SIDE = 640  # px of the longer side of an image; kept small, as every checkpoint contains it
->>>>>>> main
+EPOCHS = 8  # earlier ones that are kept: the first, and more and more widely spaced ones after it
 
 
 class PanelValidator(DetectionValidator):
