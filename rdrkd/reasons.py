@@ -9,14 +9,14 @@ class Reason(StrEnum):
     USER_CANCELLED = "user_cancelled"  # the owner asked for it
     TIMEOUT = "timeout"  # ran past its own timeout_seconds
     DEADLINE_EXCEEDED = "deadline_exceeded"  # had not ended by its deadline
-    OOM_CUDA = "oom_cuda"  # the GPU's memory was not enough
-    OOM_HOST = "oom_host"  # the machine's memory was not enough
+    OOM_CUDA = "oom_cuda"  # the GPU ran out of memory
+    OOM_HOST = "oom_host"  # the machine ran out of memory
     DATASET_INVALID = "dataset_invalid"  # the dataset cannot be trained on
     MODEL_INVALID = "model_invalid"  # a model file cannot be used
     INCOMPATIBLE_PAIR = "incompatible_pair"  # teacher and student do not fit each other or a loss
     TEACHER_LOAD_FAILED = "teacher_load_failed"  # the teacher could not be loaded
     TERM_INERT = "term_inert"  # an enabled loss term never reached the student
-    NAN_LOSS = "nan_loss"  # the loss left the finite numbers and did not come back
+    NAN_LOSS = "nan_loss"  # the loss stayed non-finite
     SPEC_INVALID = "spec_invalid"  # the job spec is refused
     FOLDER_UNUSABLE = "folder_unusable"  # the run's folder cannot be written, is in use, or holds something else
     MACHINE_UNFIT = "machine_unfit"  # the machine lacks what the run needs: a device, a compiler, a package

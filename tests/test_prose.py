@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PHRASES = re.compile(
-    r"\b((gone|goes|go) on with|(is|are) told|tells of|of one's own|what becomes of)\b",
+    r"\b((gone|goes|go) on with|(is|are) told|tells of|of one's own|what (becomes|came) of|let go|takes? along"
+    r"|lets? (it|them|an? \w+|entries) go|(checkpoint|report)s? stands?(?! for))\b",
     re.IGNORECASE,
 )
 PLACES = {

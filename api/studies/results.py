@@ -89,7 +89,7 @@ def _failures(members: service.Members) -> list[dict[str, Any]]:
 
 
 def _identity(session: Session, model: ModelRef) -> Any:
-    """Return what a model is, as the command line does of files: architectures by name, weights by their bytes."""
+    """Return a model's identity, as the command line does for files: architectures by name, weights by hash."""
     match model:
         case Architecture() | Pretrained():
             return model.model_dump(mode="json")

@@ -34,7 +34,7 @@ Ended = frozenset({Status.FAILED, Status.CANCELLED})
 
 
 class Members(NamedTuple):
-    """A study's jobs: the teacher's, where it trains one, and the members' with what they are."""
+    """A study's jobs: the teacher's, if it trains one, and the members with theirs."""
 
     teacher: Job | None
     rows: Sequence[tuple[StudyMember, Job]]
@@ -119,7 +119,7 @@ def resume(session: Session, study_id: str) -> tuple[Study, list[str]]:
     members = members_of(session, study)
     if not any(job.status in Ended for job in members.jobs):
         raise NothingToResume("expected a study with jobs that failed or were cancelled, got one without any")
-    jobs.check_references(session, spec.dataset, references(spec))  # what was shared may no longer be
+    jobs.check_references(session, spec.dataset, references(spec))  # they may no longer be shared
     rings: list[str] = []
     if members.teacher is not None and members.teacher.status in Ended:
         study.teacher_job = _successor(session, members.teacher, members.teacher.spec)
@@ -302,7 +302,7 @@ def _teacher_reference(study: Study, spec: Spec) -> dict[str, str]:
 
 
 def _named(spec: Spec) -> set[str]:
-    """Return the ids of what a study's own spec refers to."""
+    """Return the ids that a study's own spec refers to."""
     ids = {spec.dataset}
     for reference in references(spec).values():
         if isinstance(reference, RegisteredModel):
@@ -313,7 +313,7 @@ def _named(spec: Spec) -> set[str]:
 
 
 def check_references(session: Session, spec: Spec) -> None:
-    """Refuse a study with too many members, or one that refers to what is not there.
+    """Refuse a study with too many members, or with references that do not exist.
 
     Raises:
         Invalid: it has too many members.

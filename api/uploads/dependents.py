@@ -1,4 +1,4 @@
-"""What refers to a dataset, a model or a job, which prevents its deletion."""
+"""References to a dataset, a model or a job, which prevent its deletion."""
 
 from sqlalchemy import Select, func, select, union_all
 from sqlalchemy.orm import Session, aliased
@@ -14,7 +14,7 @@ MOST = 100  # dependants to count
 
 
 def of_upload(session: Session, upload_id: str) -> str | None:
-    """Return which jobs, studies or aliases name a dataset or model, in any state; None where there are none."""
+    """Describe the jobs, studies or aliases that refer to a dataset or model, in any state; None without any."""
     return (
         _named(session, _jobs(upload_id), "the spec of")
         or _named(session, _studies(upload_id), "the spec of")
@@ -23,12 +23,12 @@ def of_upload(session: Session, upload_id: str) -> str | None:
 
 
 def of_job(session: Session, job: Job, keep_weights: bool) -> str | None:
-    """Return what needs a job; None where nothing does.
+    """Describe what needs a job; None if nothing does.
 
     Args:
         session: the caller's transaction.
-        job: one that has ended, or is paused.
-        keep_weights: its weights stay, so whoever needs these alone does not count.
+        job: a job that has ended or is paused.
+        keep_weights: its weights are kept, so ignore dependants that need only these.
     """
     taught = aliased(Study)
     studies = union_all(
@@ -78,7 +78,7 @@ def _studies(on_id: str) -> Select[str]:
 
 
 def _named(session: Session, query: Select[str], what: str) -> str | None:
-    """Name the caller's own that a query finds, and count everybody's."""
+    """List the caller's own results of a query, and count those of others."""
     some = query.limit(MOST + 1).subquery()
     number = session.scalar(select(func.count()).select_from(some), execution_options=EVERYBODYS) or 0
     if not number:

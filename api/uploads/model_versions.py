@@ -1,7 +1,7 @@
-"""Models by name: each version once numbered, aliases that move, and both resolved to the one model that they mean.
+"""Models by name: numbered versions and movable aliases, both resolved to a model.
 
-A reference is `<name>@<alias>` or `<name>@<version>`. What is queued names the model's own id, so that an alias which
-moves later changes no job.
+A reference is `<name>@<alias>` or `<name>@<version>`. Queued jobs store the model's id, so moving an alias later does
+not affect them.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ MOST_DIGITS = 9  # of a version
 
 
 def series_id(owner: str | None, name: str) -> str:
-    """Return the id of a name of an owner's models: the same for the same two."""
+    """Return the id of an owner's model name, derived from both."""
     return "ser_" + hashlib.sha256(f"{owner or ''}\0{name}".encode()).hexdigest()[:32]
 
 
@@ -42,7 +42,7 @@ def number(session: Session, row: Model) -> None:
 
 
 def move(session: Session, row: Model, alias: str) -> None:
-    """Let an alias mean this version from here on."""
+    """Point an alias to this version."""
     assert row.name is not None
     this = {"series_id": series_id(row.owner, row.name), "alias": alias}
     moved = update(ModelAlias).filter_by(**this).values(model_id=row.id, moved_at=now()).returning(ModelAlias.alias)

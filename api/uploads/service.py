@@ -28,23 +28,21 @@ Row = TypeVar("Row", bound=Dataset | Model)
 def register(
     work: UnitOfWork, store: Storage, stored: Stored, create: Callable[[Session], Row], held: Held | None = None
 ) -> Row:
-    """Make a row of a stored file, have a worker check it, and see that the file stays as long as the row.
+    """Create the row of a stored file, have a worker check it, and protect the file as long as the row exists.
 
     Args:
         work: the request's transaction.
-        store: where the file is.
+        store: the file store.
         stored: the file.
-        create: makes the row.
-        held: what was reserved for it: from now on the row counts.
+        create: returns the row.
+        held: its reservation, which the row now replaces.
 
     Raises:
         QuotaExceeded: the owner's storage quota is exceeded.
         Unavailable: the file was removed just now; sent again, it will be stored again.
     """
     if stored.new:
-        work.undo(
-            lambda: deletions.drop_unnamed(work.database, store, stored.key)
-        )  # another request may have it by now
+        work.undo(lambda: deletions.drop_unnamed(work.database, store, stored.key))  # another request may hold it now
     if held is not None:
         held.release_in(work.session)
         work.then(held.released)
@@ -64,7 +62,7 @@ def add(session: Session, row: Row) -> Row:
 
 
 def add_for(session: Session, row: Row, owner: str | None) -> Row:
-    """Add the row of a stored file for an owner, whoever asks; likewise.
+    """Add the row of a stored file for an owner, whoever the caller is.
 
     Raises:
         QuotaExceeded: as for `add`.
@@ -80,11 +78,11 @@ def add_for(session: Session, row: Row, owner: str | None) -> Row:
 
 
 def delete(session: Session, table: type[Dataset] | type[Model], id_: str) -> list[str]:
-    """Delete what nothing names; give the notes of the files to remove once this is committed.
+    """Delete a row that nothing refers to; return the records of the files to delete after the commit.
 
     Raises:
         NotFound: there is none.
-        InUse: a job or a study names it.
+        InUse: a job or a study refers to it.
     """
     key = get_or_404(session, table, id_).key
     if (user := dependents.of_upload(session, id_)) is not None:
@@ -92,7 +90,7 @@ def delete(session: Session, table: type[Dataset] | type[Model], id_: str) -> li
     written = session.scalars(select(ModelFile.key).where(ModelFile.model_id == id_)).all()
     # Not through the session: another request may have been faster, and a worker may be checking it.
     session.execute(sql_delete(table).where(table.id == id_).execution_options(synchronize_session=False))
-    session.execute(sql_delete(Share).where(Share.thing_id == id_))  # now: whoever was sharing it has committed
+    session.execute(sql_delete(Share).where(Share.thing_id == id_))  # only now: concurrent shares have committed
     if job_inputs.user_of(session, id_) is not None:  # the job held the row until it was committed
         raise InUse(f"expected a {table.__tablename__} that nothing refers to, but a job has just referred to it")
     return deletions.note(session, [*written, *([key] if key is not None else [])])

@@ -19,6 +19,7 @@ from rdrkd.diagnostics.probe import Probe
 from rdrkd.distillation.adapters import adapter, adapter_key, taps_of, unaligned
 from rdrkd.distillation.calibration import Calibrator
 from rdrkd.distillation.crosskd_heads import crosses, crossing_of, mappers
+from rdrkd.distillation.enlarged_teacher import enlarge, resample_head, resample_maps
 from rdrkd.distillation.heads import BRANCHES, common, head_of
 from rdrkd.losses import Branch, Context, Cross, Output, build
 from rdrkd.models.frozen import frozen
@@ -66,6 +67,7 @@ class Distiller(DistillationModel):
         self.calibrator = Calibrator(recipe.calibration, self.weights) if recipe.calibration else None
         self.probe = Probe(self.weights)
         self.crossing = crossing_of(recipe)
+        self.teacher_scale = recipe.teacher_scale
         self._forward = forward
         with torch.random.fork_rng(devices=[]):  # the baseline of the same seed must draw the same numbers
             self.projector = self._projector(recipe)
@@ -100,14 +102,17 @@ class Distiller(DistillationModel):
             return task, {**items, **{name: task.new_zeros(()) for name in self.weights}}
         images = batch["img"]
         with torch.no_grad():
-            teacher, teacher_maps = self._run(self.teacher_model, images, self.teacher_levels, decode=False)
+            seen = enlarge(images, self.teacher_scale)
+            teacher, teacher_maps = self._run(self.teacher_model, seen, self.teacher_levels, decode=False)
         predictions, student_maps = self._run(self.student_model, images, self.student_levels)
+        if seen is not images:
+            teacher_maps = resample_maps(teacher_maps, student_maps)
         with self._assignments() as assignments:
             task, items = self.student_model.loss(batch, predictions)
         aligned, crossed = self._aligned(student_maps), self._crossed(teacher, predictions)
         precision = _precision(images.device.type)
         with torch.autocast(images.device.type, enabled=False):
-            shared = {**self._shared(batch, teacher, predictions, assignments, crossed), "precision": precision}
+            shared = {**self._shared(batch, teacher, predictions, assignments, crossed, seen), "precision": precision}
             outputs = {name: self._term(name, shared, teacher_maps, student_maps, aligned) for name in self.weights}
             self._look(task.sum() / len(images), outputs, len(batch["bboxes"]))
             weights = self.applied
@@ -205,8 +210,9 @@ class Distiller(DistillationModel):
         student: Any,
         assignments: Mapping[str, Assignment],
         crossed: Mapping[str, Cross],
+        seen: Tensor,
     ) -> dict[str, Any]:
-        """Return the part of the context that all terms share."""
+        """Return the part of the context that all terms share; `seen` is the batch as the teacher got it."""
         height, width = batch["img"].shape[2:]
         center, size = batch["bboxes"].float().split(2, dim=1)
         boxes = torch.cat([center - size / 2, center + size / 2], dim=1)
@@ -215,6 +221,11 @@ class Distiller(DistillationModel):
         predicted = branches(teacher), branches(student)
         names = common(*predicted)
         gains = self._gains(names)
+        taught = {name: head_of(each, self.teacher_model) for name, each in predicted[0].items()}
+        if seen is not batch["img"]:
+            sizes = (height, width), (seen.shape[2], seen.shape[3])
+            like = predicted[1]["one2many"]
+            taught = {name: resample_head(head, predicted[0][name], like, *sizes) for name, head in taught.items()}
         return {
             "boxes": boxes,
             "box_image": box_image,
@@ -222,7 +233,7 @@ class Distiller(DistillationModel):
             "objects": Objects(boxes, box_image, (height, width)),
             "branches": tuple(
                 Branch(
-                    head_of(predicted[0][name], self.teacher_model),
+                    taught[name],
                     head_of(predicted[1][name], self.student_model),
                     *assignments[name],
                     gain=gains[name],
@@ -230,8 +241,8 @@ class Distiller(DistillationModel):
                 )
                 for name in names
             ),
-            "teacher_scores": torch.stack([each["scores"].float() for each in predicted[0].values()]).mean(0),
-            "anchors": _anchors(predicted[0]["one2many"], self.teacher_model),
+            "teacher_scores": torch.stack([head.scores for head in taught.values()]).mean(0),
+            "anchors": _anchors(predicted[1]["one2many"], self.student_model),
         }
 
     def _gains(self, names: list[str]) -> dict[str, float]:

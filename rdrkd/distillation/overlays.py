@@ -20,6 +20,7 @@ from torch.nn.functional import avg_pool2d
 from rdrkd.boxes import Regions, clip_boxes, rasterise
 from rdrkd.data.pixels import Pixels
 from rdrkd.distillation.adapters import taps_of
+from rdrkd.distillation.enlarged_teacher import enlarge, resample
 from rdrkd.export.agreement import inputs
 from rdrkd.losses.context import level_name
 from rdrkd.losses.decoupled import level_weight
@@ -45,7 +46,7 @@ class Overlays:
 
     def __init__(self, teacher: DetectionModel, recipe: Recipe, imgsz: int, device: torch.device) -> None:
         self._terms = [term for term in recipe.terms if isinstance(term, Decoupled | Regenerated)]
-        self._imgsz, self._device = imgsz, device
+        self._imgsz, self._device, self._scale = imgsz, device, recipe.teacher_scale
         taps = sorted({tap for term in self._terms if isinstance(term, Regenerated) for tap in taps_of(term)})
         self._levels = levels_of(teacher, taps, "teacher")
         self._teacher = frozen(teacher).to(device) if taps else None
@@ -78,8 +79,9 @@ class Overlays:
         if self._teacher is None:
             return {}
         layers = {level.layer for level in self._levels.values()}
-        _, found = forward(self._teacher, image.to(self._device), layers, decode=False)
-        return {tap: found[level.layer].float().cpu() for tap, level in self._levels.items()}
+        _, found = forward(self._teacher, enlarge(image.to(self._device), self._scale), layers, decode=False)
+        maps = {tap: found[level.layer].float().cpu() for tap, level in self._levels.items()}
+        return {tap: resample(x, (self._imgsz // tap[1], self._imgsz // tap[1])) for tap, x in maps.items()}
 
     def _picture(
         self, term: Decoupled | Regenerated, stride: int, boxes: Tensor, of: Tensor, maps: dict[Tap, Tensor]

@@ -9,6 +9,7 @@ from typing import Any
 
 from rdrkd import run_warnings
 from rdrkd.data import Dataset
+from rdrkd.distillation.enlarged_teacher import enlarged
 from rdrkd.distillation.overlays import Overlays
 from rdrkd.errors import NanLossError
 from rdrkd.evaluation import pictures
@@ -114,12 +115,12 @@ class _Work:
             self.doubted.append(warning)
             return None
 
-    def evaluated(self, who: str, weights: Path, plots: Path | None = None) -> dict[str, Any]:
+    def evaluated(self, who: str, weights: Path, plots: Path | None = None, imgsz: int | None = None) -> dict[str, Any]:
         """Evaluate weights on the validation images; write the curve and the confusion matrix to `plots`, if given."""
         settings = self.plan.settings
         ran: list[Collector] = []
         metrics = evaluate(
-            weights, self.dataset, settings.imgsz, settings.batch, _SPLIT, self.places.device, self.reporter,
+            weights, self.dataset, imgsz or settings.imgsz, settings.batch, _SPLIT, self.places.device, self.reporter,
             settings.single_cls, plots, ran.append,
         )  # fmt: skip
         self.gallery.add(who, ran[0], threshold_of(metrics))
@@ -148,7 +149,9 @@ class _Work:
         assert self.plan.teacher.path is not None
         imgsz, name = self.plan.settings.imgsz, self.called.get("student") or name_of(self.spec.student)
         loaded = {"teacher": self.plan.teacher, "student": load_weights(self.run_dir / WEIGHTS[0])}
-        figures = {"teacher": self.evaluated("teacher", self.plan.teacher.path), "student": metrics}
+        sides = {"teacher": enlarged(imgsz, self.plan.recipe.teacher_scale)}  # at which it teaches
+        teacher = self.evaluated("teacher", self.plan.teacher.path, imgsz=sides["teacher"])
+        figures = {"teacher": teacher, "student": metrics}
         names = {
             "teacher": self.called.get("teacher") or name_of(self.spec.teacher),
             "student": name,
@@ -160,7 +163,8 @@ class _Work:
         latency = self._latency(loaded) if self.spec.baseline else {}
         made = {"student": training, "alone": alone}
         entries = {
-            who: entry(names[who], loaded[who], figures[who], imgsz, made.get(who), latency.get(who)) for who in loaded
+            who: entry(names[who], each, figures[who], sides.get(who, imgsz), made.get(who), latency.get(who))
+            for who, each in loaded.items()
         }
         if self.spec.baseline:
             self._draw({who: entries[who] for who in ("teacher", "alone", "student") if who in entries}, loaded)

@@ -1,6 +1,6 @@
-"""The forms that texts must have: a pattern for programs, and words for whoever sent something else.
+"""Text formats: a pattern for validation, and words for error messages.
 
-A refusal never shows a pattern: whoever mistypes an id is helped by "`job_` and 32 hexadecimal digits".
+Errors never show a pattern: "`job_` and 32 hexadecimal digits" is more helpful for a mistyped id.
 """
 
 _WORDS: dict[str, str] = {}
@@ -17,5 +17,5 @@ def form(pattern: str, words: str) -> str:
 
 
 def words_of(pattern: str) -> str:
-    """Return what a pattern asks for, in words; of an unregistered one only that the form is wrong."""
+    """Return the words for a pattern; for an unregistered one, generic words."""
     return _WORDS.get(pattern, "a text of another form")

@@ -28,14 +28,16 @@ from rdrkd.spec.losses import (
 from rdrkd.spec.weighting import Calibration, Schedule
 
 _NAMED = {"preset", "losses"}
+_OF_ONE_GRID = {"crosskd", "ld"}  # they compare what heads predict in units of their strides
 
 
 class Recipe(NamedTuple):
-    """What a distillation does: weighted terms, and the schedule of their weights."""
+    """What a distillation does: weighted terms, the schedule of their weights, the size of the teacher's input."""
 
     terms: tuple[Term, ...] = ()
     calibration: Calibration | None = None
     schedule: Schedule = Schedule()
+    teacher_scale: float = 1.0
 
 
 class Preset(StrEnum):
@@ -159,6 +161,12 @@ class Distillation(BaseModel):
         None, description="factor on all terms over the epochs; default: the preset's, or constant"
     )
 
+    teacher_scale: float | None = Field(
+        None, ge=1, le=4,
+        description="factor by which the teacher's input is larger than the student's, rounded to multiples of 32 px; "
+        "for a teacher trained at a larger imgsz; not with crosskd and ld; default: 1",
+    )  # fmt: skip
+
     @model_validator(mode="before")
     @classmethod
     def _default(cls, data: Any) -> Any:
@@ -188,6 +196,15 @@ class Distillation(BaseModel):
             raise ValueError(f"expected shares of the terms {terms}, got also {strange}")
         return self
 
+    @model_validator(mode="after")
+    def _heads_on_one_grid(self) -> Self:
+        strange = sorted({term.name for term in self.recipe.terms} & _OF_ONE_GRID)
+        if strange and self.recipe.teacher_scale != 1:
+            raise ValueError(
+                f"expected teacher_scale without {' and '.join(strange)}, which compare the insides of heads"
+            )
+        return self
+
     @property
     def recipe(self) -> Recipe:
         """The terms and their weighting, with the preset's choices where this block makes none.
@@ -196,7 +213,8 @@ class Distillation(BaseModel):
         ['regenerated', 'decoupled', 'responsive']
         """
         base = Recipe(self.losses or ()) if self.preset is None else PRESETS[self.preset]
-        return Recipe(base.terms, self.calibration or base.calibration, self.schedule or base.schedule)
+        schedule = self.schedule or base.schedule
+        return Recipe(base.terms, self.calibration or base.calibration, schedule, self.teacher_scale or 1.0)
 
     def never_on(self, epochs: int) -> list[Fault]:
         """Find fault with a schedule that switches the terms off before a training of `epochs` epochs has begun."""

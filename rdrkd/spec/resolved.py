@@ -15,5 +15,6 @@ def with_defaults(spec: RunSpec) -> dict[str, Any]:
             "losses": [term.model_dump(mode="json") for term in recipe.terms],
             "calibration": recipe.calibration and recipe.calibration.model_dump(mode="json"),
             "schedule": recipe.schedule.model_dump(mode="json"),
+            "teacher_scale": recipe.teacher_scale,
         }
     return content

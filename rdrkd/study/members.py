@@ -89,7 +89,9 @@ def member_of(
     setting = [dataset_sha256, identity(study.student), training]
     recipe = method.distillation.recipe
     terms = [deciding(term) for term in recipe.terms]
-    weighting = [recipe.calibration and recipe.calibration.model_dump(mode="json"), recipe.schedule.model_dump()]
+    weighting: list[Any] = [recipe.calibration and recipe.calibration.model_dump(mode="json")]
+    weighting += [recipe.schedule.model_dump()]
+    weighting += [recipe.teacher_scale] if recipe.teacher_scale != 1 else []  # which came later
     method_part = [terms, weighting, teacher_hash(study, identity)] if terms else None
     changes = method.changes
     if method.as_long_as:  # a measured length is hashed by the method it is measured from

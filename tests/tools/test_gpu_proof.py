@@ -50,7 +50,7 @@ def test_wheels_are_what_the_target_lacks() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(500)
 def test_a_toy_goes_through_every_stage(tmp_path: Path) -> None:
-    command = [sys.executable, RUN, "--toy", "--seconds", "120", "--out", tmp_path]
+    command = [sys.executable, RUN, "--toy", "--seconds", "240", "--out", tmp_path]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=450)
     proof = json.loads((tmp_path / "proof.json").read_text())
     stages = {stage["stage"]: stage["status"] for stage in proof["stages"]}

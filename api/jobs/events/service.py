@@ -1,8 +1,8 @@
 """Events of a job, as rows numbered 1, 2, ...: lossless and in order.
 
-An event is written in the transaction of the change that it records. Callers have locked the job's row, so
-nobody else numbers events of the same job meanwhile: number n is committed before n + 1 is given, and whoever asks for
-what comes after n misses nothing. No function commits.
+An event is written in the transaction of the change that it records. Callers have locked the job's row, so no other
+transaction numbers events of the same job: number n is committed before n + 1 is assigned, and a reader of the events
+after n misses none. No function commits.
 """
 
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ MORE = {"code": "more_events", "message": f"there were more than {MOST} events; 
 class Type(StrEnum):
     """Type of an event."""
 
-    STATUS = "status"  # the job has another status, or another attempt has it
-    RESOLVED = "resolved"  # the spec with every default is there, or calibration has changed its weights
-    EPOCH = "epoch"  # an epoch is trained
+    STATUS = "status"  # the job's status or attempt has changed
+    RESOLVED = "resolved"  # the resolved spec is available, or calibration has changed its weights
+    EPOCH = "epoch"  # an epoch has been trained
     CHECKPOINT = "checkpoint"  # the files of a checkpoint are in the storage
-    ARTIFACT = "artifact"  # a file beside the checkpoints is
+    ARTIFACT = "artifact"  # a file besides the checkpoints is in the storage
     WARNING = "warning"  # the trainer warned of something for the first time in this attempt
 
 

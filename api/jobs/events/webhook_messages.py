@@ -40,7 +40,7 @@ TEST = "webhook.test"  # on request only
 
 @dataclass(frozen=True)
 class Ended:
-    """An end of a job, as it is at that moment: the row may say something else a second later."""
+    """The end of a job, copied at that moment: the row may change a second later."""
 
     id: str
     kind: str
@@ -55,7 +55,7 @@ class Message:
     """The body of a message: small, ids and links; a receiver that needs more asks the service."""
 
     event: str
-    subject: str  # id of what it is about; messages about the same thing are sent in order
+    subject: str  # id of its object; messages with the same subject are sent in order
     owner: str | None
     at: datetime
     data: dict[str, Any]
@@ -79,7 +79,7 @@ def _tell(session: Session) -> None:
     if not ends:
         return
     session.flush()
-    of_jobs = [_of_job(end) for end in ends if end.kind != COMPARE]  # nobody asked for a report by itself
+    of_jobs = [_of_job(end) for end in ends if end.kind != COMPARE]  # reports have no messages of their own
     messages = [*of_jobs, *_of_studies(session, [end.id for end in ends])]
     hooks = _listening(session, {message.owner for message in messages})
     for message in messages:

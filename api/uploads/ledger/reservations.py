@@ -30,7 +30,7 @@ class Held:
 
     def __init__(self, ledger: "Ledger", settings: Settings, owner: str | None, file: str, counted: bool) -> None:
         self.id = new_id("rsv")
-        self.lost = False  # its lease ran out: others may have taken the room since
+        self.lost = False  # its lease has expired: others may have taken the space
         self._ledger, self._settings = ledger, settings
         self._owner, self._file, self._counted = owner, file, counted
         self._covered = -1
@@ -40,16 +40,16 @@ class Held:
         return size <= self._covered and not self.lost
 
     def cover(self, size: int, ahead: int = 0, also: Callable[[Session], object] | None = None) -> None:
-        """Make sure that the file may grow to `size` bytes, before it does; in a thread that may open transactions.
+        """Reserve space for the file to grow to `size` bytes, before it does; in a thread that may open transactions.
 
         Args:
             size: bytes of the file.
-            ahead: further ones that are reserved where there is room for them, so that the next call has nothing to do.
-            also: is done in the same transaction.
+            ahead: further bytes to reserve if there is space, to save later calls.
+            also: runs in the same transaction.
 
         Raises:
-            QuotaExceeded: they are more than the owner may store.
-            StorageFull: the disk has no room for them.
+            QuotaExceeded: the owner's quota is exceeded.
+            StorageFull: the disk has no space.
         """
         if self.covers(size):
             return
@@ -60,7 +60,7 @@ class Held:
         self._take(size, also)
 
     def release(self, also: Callable[[Session], object] | None = None) -> None:
-        """Release what is reserved; repeating it is harmless. `also` runs in the same transaction."""
+        """Release the reservation; repeating it is harmless. `also` runs in the same transaction."""
         if self._covered < 0:
             return
         with self._ledger.database.transaction(write=True) as session:
@@ -70,11 +70,11 @@ class Held:
         self.released()
 
     def release_in(self, session: Session) -> None:
-        """Release it in a transaction that also writes the row which counts from now on; then call `released`."""
+        """Release it in a transaction that also writes the row that replaces it; then call `released`."""
         session.execute(delete(Reservation).where(Reservation.id == self.id))
 
     def released(self) -> None:
-        """Note that the transaction of `release_in` is committed."""
+        """Record that the transaction of `release_in` has committed."""
         self._covered = -1
         self._ledger.drop(self)
 
@@ -97,7 +97,7 @@ class Held:
 
 
 class Ledger:
-    """The reservations of this process. A thread renews them for as long as there are any."""
+    """The reservations of this process, renewed by a thread while there are any."""
 
     def __init__(self, database: Database, storage: Storage) -> None:
         self.database, self.storage = database, storage
@@ -108,18 +108,18 @@ class Ledger:
         self._thread: threading.Thread | None = None
 
     def begin(self, settings: Settings, owner: str | None, file: str, *, counted: bool = True) -> Held:
-        """Return a reservation of nothing yet.
+        """Return an empty reservation.
 
         Args:
             settings: quotas, watermark and lease.
             owner: whose bytes they are.
-            file: its name in the store's folder for incoming files; there, so that its size tells what is written.
-            counted: against the owner's quota; False: another row counts them.
+            file: its name in the store's folder for incoming files; its size there tells how much is written.
+            counted: whether it counts against the owner's quota; False: another row counts.
         """
         return Held(self, settings, owner, file, counted)
 
     def add(self, held: Held, renew_seconds: float) -> None:
-        """Renew a reservation from now on."""
+        """Start renewing a reservation."""
         with self._lock:
             self._held[held.id] = held
             if self._thread is None:
@@ -128,7 +128,7 @@ class Ledger:
                 self._thread.start()
 
     def drop(self, held: Held) -> None:
-        """Renew it no more."""
+        """Stop renewing a reservation."""
         with self._lock:
             self._held.pop(held.id, None)
             if not self._held:

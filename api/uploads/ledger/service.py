@@ -8,13 +8,13 @@ from api.errors import StorageFull
 from api.storage import Storage
 from api.tables.ledger import Reservation
 
-DISK = 0x6469736B00  # "disk": the advisory lock of whoever reserves room on it, on PostgreSQL; no CRC-32 is as large
+DISK = 0x6469736B00  # "disk": the advisory lock for reserving space, on PostgreSQL; no CRC-32 is as large
 
 
 def unwritten_bytes(session: Session, storage: Storage) -> int:
-    """Sum what live reservations have not written yet.
+    """Sum the unwritten bytes of live reservations.
 
-    A file that is not in this folder grows on another host's disk, or has got its key.
+    A file that is not in this folder is on another host's disk, or already stored under its key.
     """
     live = select(Reservation.file, Reservation.grows_to).where(Reservation.lease_until > now())
     growing = ((most, _size(storage, file)) for file, most in session.execute(live))
@@ -27,8 +27,8 @@ def check_room(session: Session, storage: Storage, least: int, more: int = 0) ->
     Args:
         session: the caller's transaction.
         storage: the file store.
-        least: bytes that are to stay free.
-        more: bytes that are to come and that no reservation holds.
+        least: bytes to keep free.
+        more: expected bytes without a reservation.
 
     Raises:
         StorageFull: fewer than `least` bytes would stay free.
@@ -41,10 +41,10 @@ def check_room(session: Session, storage: Storage, least: int, more: int = 0) ->
 
 
 def reserve_room(session: Session, storage: Storage, least: int) -> None:
-    """Refuse a reservation that this transaction has written if the disk has no room for it; one transaction at a time.
+    """Refuse a reservation written by this transaction if the disk has no space for it; one transaction at a time.
 
     Raises:
-        StorageFull: so it is.
+        StorageFull: it has none.
     """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(select(func.pg_advisory_xact_lock(DISK)))
@@ -52,7 +52,7 @@ def reserve_room(session: Session, storage: Storage, least: int) -> None:
 
 
 def forget(session: Session, after: float) -> None:
-    """Delete what ran out `after` seconds ago: killed processes have left it."""
+    """Delete reservations of killed processes that expired `after` seconds ago."""
     session.execute(delete(Reservation).where(Reservation.lease_until < after_seconds(-after)))
 
 

@@ -1,7 +1,7 @@
 """Complete a resumable upload: when all its bytes have arrived, it becomes a dataset or a model.
 
-The request that brought the last byte makes it. Where that request's process died first, the reaper does, or the client
-that sends an empty piece at the end. Nothing else does: a GET never writes.
+The request with the last byte completes it. If its process died first, the reaper does, or the client by sending an
+empty piece at the end. Nothing else does: a GET never writes.
 """
 
 import logging
@@ -24,16 +24,16 @@ from api.uploads.service import register
 
 log = logging.getLogger(__name__)
 
-LEFT_SECONDS = 60.0  # from the last byte on, the reaper leaves an upload to the request that brought it
+LEFT_SECONDS = 60.0  # after the last byte, before the reaper takes over from the request
 
 
 def hash_if_whole(arriving: Partial, length: int) -> str | None:
-    """Return the sha256 of an upload whose last byte has come; None while some are missing, or once it is complete.
+    """Return the sha256 of an upload with all its bytes; None while some are missing, or once it is completed.
 
-    Call it outside of any transaction: none may stand open while gigabytes are read.
+    Call it outside of any transaction: none may be open while gigabytes are read.
 
     Raises:
-        UploadBusy: somebody else writes or hashes the file.
+        UploadBusy: another request is writing or hashing the file.
     """
     if arriving.size() != length:
         return None
@@ -42,7 +42,7 @@ def hash_if_whole(arriving: Partial, length: int) -> str | None:
             return arriving.sha256()
     except Busy:
         raise UploadBusy("expected one request at a time to complete an upload, got a second one") from None
-    except FileNotFoundError:  # another request was quicker
+    except FileNotFoundError:  # another request was faster
         return None
 
 
@@ -50,7 +50,7 @@ def complete(work: UnitOfWork, store: Storage, row: ResumableUpload, sha256: str
     """Turn an upload into the announced dataset or model, unless that has been done.
 
     Raises:
-        Invalid: the file is not the one that was announced; it is removed.
+        Invalid: the file differs from the announced one; it is removed.
     """
     file = Announcement.model_validate(row, from_attributes=True)
     if row.sha256 not in (None, sha256):
@@ -66,9 +66,9 @@ def complete(work: UnitOfWork, store: Storage, row: ResumableUpload, sha256: str
 
 
 def complete_all(database: Database, doorbell: Doorbell, store: Storage) -> list[str]:
-    """Complete the uploads whose process died between their last byte and their end; return their ids.
+    """Complete the uploads whose process died between their last byte and their completion; return their ids.
 
-    Their owners' quotas have counted them since they were announced, and count them now.
+    They have counted against their owners' quotas since their announcement, and still do.
     """
     with database.transaction() as session:
         open_ones = select(ResumableUpload.id, ResumableUpload.length, ResumableUpload.owner)
@@ -87,6 +87,6 @@ def complete_all(database: Database, doorbell: Doorbell, store: Storage) -> list
             completed.append(upload_id)
         except Invalid as error:
             log.warning("aborted %s: %s", upload_id, error)
-        except Exception:  # of this one: the others must not wait for it
+        except Exception:  # one failure must not delay the others
             log.exception("cannot complete %s", upload_id)
     return completed

@@ -19,14 +19,14 @@ from api.uploads.models import service as models
 from api.uploads.resumable.announcement import Announcement
 
 PATHS = {"dataset": "/v1/datasets", "model": "/v1/models"}
-KEPT_SECONDS = 7 * 86_400.0  # that an upload can be asked about after its end
+KEPT_SECONDS = 7 * 86_400.0  # for which an ended upload can still be queried
 
 
 def announce(session: Session, file: Announcement, length: int) -> ResumableUpload:
-    """Register a file to come.
+    """Register an announced file.
 
     Raises:
-        QuotaExceeded: with it its owner would have stored too much.
+        QuotaExceeded: the owner's storage quota is exceeded.
     """
     row = ResumableUpload(id=new_id("upl"), length=length, owner=owner_of(session), **file.model_dump())
     row.expires_at = after_seconds(ABANDONED_SECONDS)
@@ -58,17 +58,17 @@ def go_on(session: Session, upload_id: str, owner: str | None) -> None:
 
 
 def give_up(database: Database, upload_id: str) -> None:
-    """Let an upload count no more."""
+    """Stop counting an upload against its owner's quota."""
     with database.transaction() as session:
         row = update(ResumableUpload).where(ResumableUpload.id == upload_id)
         session.execute(row.values(expires_at=now()))
 
 
 def check_id(upload_id: str) -> None:
-    """Make sure that a text can be an upload's id, before it becomes part of a path.
+    """Check that a text is a valid upload id, before it becomes part of a path.
 
     Raises:
-        NotFound: it cannot.
+        NotFound: it is not.
     """
     if not is_id(upload_id):
         raise NotFound("expected the id of an upload, but there is none with this id")
@@ -84,7 +84,7 @@ def get(session: Session, upload_id: str) -> ResumableUpload:
 
 
 def claim(session: Session, row: ResumableUpload) -> bool:
-    """Take the last move of an upload: one request makes it, others wait for that one's commit and get False."""
+    """Claim the completion of an upload: one request gets True, others wait for its commit and get False."""
     first = update(ResumableUpload).where(ResumableUpload.id == row.id, ResumableUpload.created.is_(None))
     taken = session.execute(first.values(created="").returning(ResumableUpload.id)).one_or_none() is not None
     session.refresh(row)
@@ -92,7 +92,7 @@ def claim(session: Session, row: ResumableUpload) -> bool:
 
 
 def create(session: Session, row: ResumableUpload, stored: Stored) -> Dataset | Model:
-    """Make the complete file what it was announced as; a worker will check it."""
+    """Register the complete file as the announced dataset or model; a worker will check it."""
     made: Dataset | Model
     if row.kind == "dataset":
         made = datasets.create(session, stored, row.filename, row.name, Words(row.lenient, row.keep, row.divide))
@@ -103,12 +103,12 @@ def create(session: Session, row: ResumableUpload, stored: Stored) -> Dataset | 
 
 
 def result_of(row: ResumableUpload) -> str | None:
-    """Return the address of what the file became; None before its end."""
+    """Return the address of the resulting dataset or model; None before completion."""
     return f"{PATHS[row.kind]}/{row.created}" if row.created else None
 
 
 def forget(session: Session, storage: Storage) -> None:
-    """Forget uploads that ended long ago, complete or abandoned."""
+    """Delete rows of uploads that ended long ago, complete or abandoned."""
     for row in session.scalars(
         select(ResumableUpload).where(ResumableUpload.created_at < after_seconds(-KEPT_SECONDS))
     ):

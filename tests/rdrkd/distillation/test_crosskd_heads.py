@@ -16,7 +16,7 @@ from rdrkd.models.head_split import stacks
 from rdrkd.models.levels import forward
 from rdrkd.spec import Crosskd, Recipe, Responsive
 from rdrkd.ultralytics_adapter import DetectionModel, branches, decode_boxes
-from tests.rdrkd.distillation.test_distiller import NAMES, batch
+from tests.rdrkd.distillation.pairs import NAMES, batch
 from tests.rdrkd.lively import lively
 
 ENDS = (nn.BatchNorm2d, nn.Conv2d)  # what a block ends with before its activation: a fused one has no normalisation

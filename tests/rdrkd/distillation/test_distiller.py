@@ -1,6 +1,5 @@
 import copy
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -8,30 +7,9 @@ import torch
 from rdrkd.diagnostics.findings import Findings
 from rdrkd.distillation.distiller import Distiller
 from rdrkd.models import build
-from rdrkd.spec import Cwd, Decoupled, Distillation, Recipe, Regenerated, Responsive, Term
+from rdrkd.spec import Cwd, Decoupled, Distillation, Recipe, Regenerated, Responsive
 from rdrkd.ultralytics_adapter import DetectionTrainer
-
-NAMES = ["a", "b", "c"]
-ALL = Distillation(preset="rdr-kd").recipe.terms  # type: ignore[arg-type]
-
-
-def pair(terms: tuple[Term, ...] = ALL, student: str = "yolov8n-half") -> Distiller:
-    torch.manual_seed(0)
-    model = build(student, NAMES)
-    model.args = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5, epochs=3)
-    return Distiller(build("yolov8n", NAMES), model, Recipe(terms)).train()
-
-
-def batch(images: int = 2, objects: bool = True) -> dict[str, Any]:
-    torch.manual_seed(1)
-    boxes = torch.tensor([[0.5, 0.5, 0.3, 0.3], [0.2, 0.2, 0.1, 0.1], [0.7, 0.7, 0.5, 0.4]])
-    keep = len(boxes) if objects else 0
-    return {
-        "img": torch.rand(images, 3, 64, 64),
-        "bboxes": boxes[:keep],
-        "batch_idx": torch.tensor([0.0, 0.0, images - 1.0])[:keep],
-        "cls": torch.tensor([[0.0], [1.0], [2.0]])[:keep],
-    }
+from tests.rdrkd.distillation.pairs import ALL, NAMES, batch, pair
 
 
 def test_the_total_is_the_task_plus_the_weighted_sum_of_the_terms() -> None:  # Eq. 11
