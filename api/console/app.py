@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import Response
 from starlette.routing import Route
 
 from api.console.forwarding import forwarding
@@ -28,7 +29,7 @@ from api.console.pages import (
 from api.console.service import Remote, Service
 from api.console.session import Sealer, Sessions
 from api.console.static_files import static
-from api.console.visit import Handler, endpoint
+from api.console.visit import Endpoint, Handler, Visit, endpoint
 
 ID = "{id:str}"
 PAGES: list[tuple[str, Handler]] = [
@@ -75,6 +76,20 @@ FORMS: list[tuple[str, Handler]] = [
     ("/webhooks", administration.create_webhook),
     (f"/webhooks/{ID}/{{action:str}}", administration.act_on_webhook),
 ]
+
+
+async def _no_page(visit: Visit) -> Response:
+    return visit.problem(404, "Not found", f"There is no page at {visit.request.url.path}.")
+
+
+def not_found(service: Service, sealer: Sealer) -> Endpoint:
+    """Return what answers a browser at an address that nothing has.
+
+    Args:
+        service: the way to the service.
+        sealer: what encrypts the readers' cookies.
+    """
+    return endpoint(_no_page, service, Sessions(sealer))
 
 
 def routes(service: Service, sealer: Sealer) -> list[Route]:

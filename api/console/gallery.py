@@ -57,6 +57,15 @@ class Image(_Read):
         return self
 
 
+class Moment(_Read):
+    """What the student found and missed in each image after an earlier epoch."""
+
+    epoch: Annotated[int, Field(gt=0)]
+    confidence: FiniteFloat
+    found: Annotated[list[Rows], Field(max_length=9)]
+    missed: Annotated[list[Annotated[list[int], Field(max_length=300)]], Field(max_length=9)]
+
+
 class Predictions(_Read):
     """The content of the file: class names, networks and images."""
 
@@ -64,6 +73,27 @@ class Predictions(_Read):
     names: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=10_000)]
     networks: Annotated[dict[Who, Network], Field(min_length=1)]
     images: Annotated[list[Image], Field(max_length=9)]
+    history: Annotated[list[Moment], Field(max_length=20)] = []
+
+    @property
+    def epochs(self) -> list[int]:
+        """The epochs of which there is something to show, the newest last."""
+        return [moment.epoch for moment in self.history] + ([self.epoch] if self.epoch else [])
+
+    def after(self, epoch: int) -> "Predictions":
+        """Return the same with the student after the kept epoch that is nearest to this one.
+
+        Raises:
+            ValidationError: an earlier moment does not fit the images.
+        """
+        moment = min(self.history, key=lambda one: abs(one.epoch - epoch), default=None)
+        if moment is None or (self.epoch and abs(self.epoch - epoch) <= abs(moment.epoch - epoch)):
+            return self
+        content, moments = self.model_dump(), zip(moment.found, moment.missed, strict=False)
+        for image, (found, missed) in zip(content["images"], moments, strict=False):
+            image["found"]["student"], image["missed"]["student"] = found, missed
+        content["networks"]["student"] = {"confidence": moment.confidence}
+        return Predictions.model_validate(content | {"epoch": moment.epoch})
 
     def sides(self) -> list[tuple[str, str]]:
         """Return the choices for each side: value and name."""

@@ -1,6 +1,7 @@
 """Templates, every value escaped, and how figures are written: with their unit, or as a dash."""
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -123,6 +124,32 @@ def short(identity: str | None) -> str:
     return f"{prefix}_…{rest[-6:]}" if separator else prefix
 
 
+def field_name(pointer: str) -> str:
+    """Return what a field of a form is called, from the place of its value in a spec.
+
+    >>> field_name("/train/epochs"), field_name("/distillation/losses/ld"), field_name("")
+    ('epochs', 'distillation, losses, ld', 'the whole')
+    """
+    return ", ".join(part for part in pointer.removeprefix("/train/").split("/") if part) or "the whole"
+
+
+PLACES = {"job": "jobs", "ds": "datasets", "mdl": "models", "stu": "studies"}
+
+
+def linked(text: str) -> Markup:
+    """Turn the ids in a text into links to their pages.
+
+    >>> linked("waits for job_01a226babba47811bd8f715e8633b851 <now>")
+    Markup('waits for <a href="/jobs/job_01a226babba47811bd8f715e8633b851">job_…33b851</a> &lt;now&gt;')
+    """
+
+    def link(id_: str) -> Markup:
+        return Markup('<a href="/{}/{}">{}</a>').format(PLACES[id_.partition("_")[0]], id_, short(id_))
+
+    pieces = re.split(r"(\b(?:job|ds|mdl|stu)_[0-9a-f]{32}\b)", text)  # every other one is an id
+    return Markup("").join(link(piece) if place % 2 else piece for place, piece in enumerate(pieces))
+
+
 ENVIRONMENT = Environment(
     loader=PackageLoader("api.console"),
     autoescape=True,
@@ -132,6 +159,9 @@ ENVIRONMENT = Environment(
     auto_reload=False,
 )
 ENVIRONMENT.filters |= {
+    "field_name": field_name,
+    "gist": words.gist,
+    "linked": linked,
     "local": local,
     "moment": moment,
     "number": number,

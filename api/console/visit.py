@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp
 
-from api.console.render import ENVIRONMENT
+from api.console.render import ENVIRONMENT, local
 from api.console.service import Service
 from api.console.session import Session, Sessions
 from rdrkd.client import AsyncClient, ClientError, Refused
@@ -130,7 +130,7 @@ def endpoint(
 async def _answer(visit: Visit, handler: Handler, known: bool, public: bool, forms: bool) -> Response | ASGIApp:
     try:
         if visit.request.method not in ("GET", "HEAD") and not await _is_ours(visit, known, forms):
-            return visit.problem(403, "This page is out of date", "Reload the page it came from, and try again.")
+            return await _out_of_date(visit)
         if not public:
             visit.caller = await visit.client.whoami()
         return await handler(visit)
@@ -141,6 +141,21 @@ async def _answer(visit: Visit, handler: Handler, known: bool, public: bool, for
         return visit.problem(refused.status, title, str(refused), refused.document.get("errors", ()))
     except ClientError as error:
         return visit.problem(503, "The service does not answer at the moment", str(error))
+
+
+async def _out_of_date(visit: Visit) -> Response:
+    """Answer a write of a page whose session has ended; `form.js` keeps what was filled in."""
+    back = local(visit.request.headers.get("referer", "/"))
+    if "hx-request" in visit.request.headers:  # the check of a form, which stays where it is
+        return visit.render("signed_out.html", back=back)
+    try:
+        await visit.client.whoami()
+    except Refused as refused:
+        if refused.status == 401:
+            return visit.go("/sign-in?" + urlencode({"next": back}))
+        raise
+    detail = "Your session has changed since the page was opened, so nothing was done. Go back and try again."
+    return visit.problem(403, "This page is out of date", detail)
 
 
 async def _is_ours(visit: Visit, known: bool, forms: bool) -> bool:

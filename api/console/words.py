@@ -43,7 +43,8 @@ def sentence(job: dict[str, Any]) -> str:
         waiting = [str(each["detail"]) for each in job["waiting_for"]]
         return f"Queued: it {'; '.join(waiting)}." if waiting else "Queued: a worker takes it in a moment."
     if status in ("failed", "cancelled"):
-        why = job["message"] or REASONS.get(job["reason"] or "", "")
+        known = REASONS.get(job["reason"] or "", "")
+        why = known if job["reason"] == "user_cancelled" else job["message"] or known
         return f"{status.capitalize()}{': ' + str(why).rstrip('.') if why else ''}."
     if status == "succeeded":
         took = (job["result"] or {}).get("seconds")
@@ -70,6 +71,41 @@ def share_done(job: dict[str, Any]) -> float | None:
     if str(job["phase"]).startswith("training") and job["epoch"] and job["epochs"]:
         return float(100 * (job["epoch"] - 1 + (part or 0.0)) / job["epochs"])
     return None if part is None else 100 * part
+
+
+def gist(job: dict[str, Any]) -> str:
+    """Return in a few words what a job trains, and how.
+
+    >>> gist({"kind": "train", "spec": {"model": {"architecture": "yolov8n"}, "train": {"epochs": 25, "imgsz": 320}}})
+    'train yolov8n, 25 epochs at 320 px'
+    >>> gist({"kind": "distill", "spec": {"student": {"architecture": "yolov8n-half"}, "teacher": {"job": "job_1"},
+    ...       "distillation": {"preset": "rdr-kd"}}, "resolved_spec": None})
+    'distill yolov8n-half by rdr-kd'
+    """
+    spec = job.get("resolved_spec") or job["spec"]
+    words = [job["kind"]]
+    network = spec.get("student") or spec.get("model") or {}
+    words += [short_source(network)] if network else []
+    if job["kind"] == "distill":
+        words.append(f"by {(job['spec'].get('distillation') or {}).get('preset') or 'own terms'}")
+    train = spec.get("train") or {}
+    long = f"{train['epochs']} {'epoch' if train['epochs'] == 1 else 'epochs'}" if "epochs" in train else ""
+    wide = f"at {train['imgsz']} px" if "imgsz" in train else ""
+    how = " ".join(word for word in (long, wide) if word)
+    return " ".join(words) + (f", {how}" if how else "")
+
+
+def short_source(source: dict[str, Any]) -> str:
+    """Return what a network of a spec is called: its architecture, or the end of an id.
+
+    >>> short_source({"architecture": "yolov8n"}), short_source({"job": "job_01a226babba47811bd8f715e8633b851"})
+    ('yolov8n', 'job_…33b851')
+    """
+    name = str(
+        source.get("architecture") or source.get("model") or source.get("job") or next(iter(source.values()), "")
+    )
+    prefix, _, rest = name.partition("_")
+    return f"{prefix}_…{rest[-6:]}" if prefix in ("job", "mdl") and len(rest) == 32 else name
 
 
 def title(job: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ import logging
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from api import migrations
+from api.console.app import not_found as console_not_found
 from api.console.app import routes as console_routes
 from api.console.forwarding import PREFIX as THROUGH
 from api.console.service import InProcess
@@ -134,6 +135,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(interactive.docs)
     if settings.console:
         app.router.routes.extend(console_routes(InProcess(app), app.state.vault))
+        app.state.not_found = console_not_found(InProcess(app), app.state.vault)
     else:
         app.include_router(interactive.home)
     app.include_router(_v1())
@@ -214,6 +216,9 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     """Map FastAPI's and Starlette's own errors: unknown address, wrong method, too large, unreadable."""
     assert isinstance(error, HTTPException)
     path = request.url.path
+    page = getattr(request.app.state, "not_found", None)
+    if error.status_code == 404 and page and _is_browser(request) and not path.startswith(("/v1/", f"{THROUGH}/")):
+        return cast("Response", await page(request))
     by_status: dict[int, ApiError] = {
         400: BadRequest("expected a body that can be read, got another"),
         404: NotFound(f"expected an address of this service, got {path}"),
@@ -223,6 +228,10 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     }
     known = by_status.get(error.status_code) or InternalError(f"an unforeseen status, {error.status_code}")
     return problem_response(known, request.state.request_id)
+
+
+def _is_browser(request: Request) -> bool:
+    return request.method == "GET" and "text/html" in request.headers.get("accept", "")
 
 
 def _too_slow(request: Request) -> ApiError:

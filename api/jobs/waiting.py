@@ -58,7 +58,8 @@ def _dependencies(session: Session, job: Job) -> Iterator[Waiting]:
         elif isinstance(reference, JobOutput):
             source = session.get(Job, reference.job)
             if source is not None and source.status != Status.SUCCEEDED:
-                detail = f"waits for the weights of {source.id}, which is {source.status}"
+                called = f"{source.name} ({source.id})" if source.name else source.id
+                detail = f"waits for the weights of {called}, which is {source.status}"
                 yield Waiting(what="job", id=source.id, status=source.status, detail=detail)
 
 

@@ -155,10 +155,10 @@ def _problem(field: str, id_: str, state: State | None) -> Blocked | None:
             details = "; ".join(str(problem.get("detail")) for problem in state.problems[:3])
             return reason, f"{field}: {id_} was checked and refused: {details}"
         case Status.FAILED | Status.CANCELLED:
-            detail = f"{field}: waited for the weights of {id_}, which ended as {state.status}"
+            detail = f"its {field} was to come from {id_}, which ended as {state.status}"
             return Reason.DEPENDENCY_FAILED, detail
         case Status.SUCCEEDED if not state.weights:
-            return Reason.DEPENDENCY_FAILED, f"{field}: waited for the weights of {id_}, which hands back none"
+            return Reason.DEPENDENCY_FAILED, f"its {field} was to come from {id_}, which hands back no weights"
     return None
 
 

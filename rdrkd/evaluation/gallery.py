@@ -42,6 +42,7 @@ class Gallery:
     images: list[LabelledImage] = field(default_factory=list)
     networks: dict[str, float] = field(default_factory=dict)  # network -> least confidence of a detection that is shown
     found: dict[str, list[Boxes]] = field(default_factory=dict)  # network -> one array per image
+    history: list[dict[str, Any]] = field(default_factory=list)  # the student after earlier epochs: `moment`
 
     def add(self, who: str, validator: Collector, confidence: float) -> None:
         """Add a network's detections from a finished validator; the first network's misses select the images."""
@@ -88,7 +89,14 @@ class Gallery:
             })  # fmt: skip
         networks = {who: {"confidence": confidence} for who, confidence in self.networks.items()}
         content = {"split": split, "epoch": epoch, "names": list(names), "networks": networks, "images": shown}
+        content |= {"history": self.history} if self.history else {}
         write_atomically(folder / FOUND, json.dumps(content).encode())  # written last: it refers to the images
+
+    def moment(self, epoch: int) -> dict[str, Any]:
+        """Return what the student finds and misses in the images after an epoch, to be kept in `history`."""
+        entries = [self._entry(place, truth_of(image)) for place, image in enumerate(self.images)]
+        kept = {what: [entry[what]["student"] for entry in entries] for what in ("found", "missed")}
+        return {"epoch": epoch, "confidence": self.networks["student"]} | kept
 
     def _entry(self, place: int, truth: Boxes) -> dict[str, Any]:
         found = {who: boxes[place] for who, boxes in self.found.items()}

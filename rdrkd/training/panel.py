@@ -32,6 +32,7 @@ IMAGES = 4
 SECONDS = 30.0  # between panels, as between reports
 IOU = 0.7  # threshold of non-maximum suppression of the teacher's detections; Ultralytics' default
 SIDE = 640  # px of the longer side of an image; kept small, as every checkpoint contains it
+EPOCHS = 8  # earlier ones that are kept: the first, and more and more widely spaced ones after it
 
 
 class PanelValidator(DetectionValidator):
@@ -76,6 +77,7 @@ class Panel:
         self._chosen: dict[str, dict[str, Any]] = {}  # file -> its labels, the most small objects first
         self._sizes: dict[str, tuple[int, int]] = {}  # file -> height and width, px
         self._found: dict[str, dict[str, Boxes]] = {"student": {}, "teacher": {}}
+        self._history: list[dict[str, Any]] = []  # a resumed training begins a new one
         self._written: float | None = None  # monotonic seconds
         self._failed = False
 
@@ -124,14 +126,33 @@ class Panel:
             if all(file in found for file in files):
                 gallery.networks[who] = confidences[who]
                 gallery.found[who] = [found[file][found[file][:, 5] >= confidences[who]] for file in files]
+        gallery.history = self._history
         places = {file: place for place, file in enumerate(dataset.im_files)}
         names = [validator.data["names"][index] for index in range(validator.data["nc"])]
         gallery.write(lambda path: dataset.pixels(places[str(path)]), "val", names, self._run_dir, None, epoch, SIDE)
+        self._history = thinned([*self._history, gallery.moment(epoch)])
 
     def _give_up(self, error: Exception) -> None:
         self._failed = True
         message = f"the predictions of this training cannot be shown: {type(error).__name__}: {error}"
         self._reporter.emit(Warn(code="report_failed", message=without_paths(message)))
+
+
+def thinned(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return at most `EPOCHS` moments, spaced by about the same factor: a student changes most at the beginning.
+
+    >>> kept = []
+    >>> for epoch in range(1, 101):
+    ...     kept = thinned([*kept, {"epoch": epoch}])
+    >>> epochs = [each["epoch"] for each in kept]
+    >>> (epochs[0], epochs[-1], len(epochs))
+    (1, 100, 8)
+    """
+    kept = list(history)
+    while len(kept) > EPOCHS:
+        inner = range(1, len(kept) - 1)
+        kept.pop(min(inner, key=lambda place: kept[place + 1]["epoch"] / kept[place - 1]["epoch"]))
+    return kept
 
 
 def _image(label: dict[str, Any], height: int, width: int) -> LabelledImage:

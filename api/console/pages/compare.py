@@ -17,12 +17,13 @@ FIGURES = ("AP_S", "AP", "AP50", "AP75", "AP_M", "AP_L")
 
 async def compare(visit: Visit) -> Response:
     """Compare the jobs that the URL names: by id, or all of a study, a name or a label."""
-    jobs = await _jobs(visit)
+    jobs, studies = await asyncio.gather(_jobs(visit), visit.client.get("/v1/studies", limit=PAGE))
     rows = sorted((_row(job) for job in jobs), key=lambda row: -(row["figures"].get("AP_S") or -1.0))
     return visit.render(
         "compare.html",
         rows=rows,
         figures=FIGURES,
+        studies=studies["data"],
         differing=differing(jobs),
         chart=scatter.chart([(row["title"], row["seconds"], row["figures"].get("AP")) for row in rows]),
         chosen={name: visit.query(name) for name in ("study", "name", "label")},
@@ -69,10 +70,15 @@ def _row(job: dict[str, Any]) -> dict[str, Any]:
     result = job["result"] or {}
     return {
         "id": job["id"], "title": title(job), "status": job["status"],
-        "figures": (result.get("metrics") or {}).get("coco") or {},
+        "figures": (result.get("metrics") or {}).get("coco") or _so_far(job),
         "seconds": result.get("seconds"), "memory": result.get("memory_bytes"),
-        "settings": _flat(job["resolved_spec"] or job["spec"]),
+        "settings": _of(job, job["resolved_spec"] or job["spec"]),
     }  # fmt: skip
+
+
+def _so_far(job: dict[str, Any]) -> dict[str, float | None]:
+    metrics = job["metrics"] or {}
+    return {"AP": metrics.get("mAP50_95"), "AP50": metrics.get("mAP50")}
 
 
 def differing(jobs: list[dict[str, Any]]) -> list[str]:
@@ -84,8 +90,8 @@ def differing(jobs: list[dict[str, Any]]) -> list[str]:
     >>> differing([{"spec": one, "resolved_spec": None}, {"spec": other, "resolved_spec": None}])
     ['train.seed', 'teacher.job']
     """
-    flat = [_flat(job["resolved_spec"] or job["spec"]) for job in jobs]
-    chosen = {name for job in jobs for name in _flat(job["spec"])}
+    flat = [_of(job, job["resolved_spec"] or job["spec"]) for job in jobs]
+    chosen = {name for job in jobs for name in _of(job, job["spec"])}
     names = dict.fromkeys(name for each in flat for name in each)
     return [
         name
@@ -94,6 +100,15 @@ def differing(jobs: list[dict[str, Any]]) -> list[str]:
         and (name in chosen or all(name in each for each in flat))
         and len({str(each.get(name)) for each in flat}) > 1
     ][:MOST_SETTINGS]
+
+
+def _of(job: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+    """Return a spec's settings; what a training calls its model is what a distillation calls its student."""
+    flat = _flat(spec)
+    if job.get("kind") != "train":
+        return flat
+    return {"student." + name.removeprefix("model.") if name.startswith("model.") else name: one
+            for name, one in flat.items()}  # fmt: skip
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -57,9 +57,12 @@ def sizes(report: dict[str, Any], imgsz: int) -> list[dict[str, Any]]:
             (_span(low, high), _span(low * factor, high and high * factor), count)
             for (low, high), count in zip(spans, counts, strict=False)
         ][:used]
+        while len(rows) > 1 and not rows[0][2]:  # nor what is smaller than every box
+            rows.pop(0)
         made.append(
-            {"name": name, "rows": rows, "most": max(counts, default=0) or 1, "bins": one.get("tiny_bins") or {}}
-        )
+            {"name": name, "rows": rows, "most": max(counts, default=0) or 1, "bins": one.get("tiny_bins") or {},
+             "scaled": factor != 1}
+        )  # fmt: skip
     return made
 
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from api.console import curves
 from api.console.pages.first_steps import steps
 from api.console.visit import Visit
-from api.console.words import RUNNING
+from api.console.words import RUNNING, title
 
 SHOWN, LATEST = 8, 5  # running jobs; of each other list
 SPARK_EPOCHS = 40
@@ -39,6 +39,7 @@ async def home(visit: Visit) -> Response:
         running=list(zip(running["data"], drawn, strict=True)),
         failed=failed["data"],
         done=done["data"],
+        titles={job["id"]: title(job) for job in running["data"]},
         busy=sum(counts[status] for status in RUNNING),
         steps=first,
     )

@@ -2,12 +2,13 @@
 
 import asyncio
 from typing import Any
+from urllib.parse import quote
 
 from starlette.responses import JSONResponse, Response
 
 from api.console import curves
 from api.console.visit import HEADERS, Visit
-from api.console.words import ENDED
+from api.console.words import ENDED, title
 
 TAIL, MOST_EPOCHS = 300, 1000  # lines of the log that are shown at first; epochs of a curve
 ACTIONS = {  # by status, in the order of the buttons
@@ -27,12 +28,13 @@ async def job(visit: Visit) -> Response:
     shown, attempts, artifacts, checkpoints = await asyncio.gather(
         get(path), get(f"{path}/attempts"), get(f"{path}/artifacts"), get(f"{path}/checkpoints")
     )
-    files = artifacts["data"]
+    files, sources = artifacts["data"], await _sources(visit, shown["spec"])
     return visit.render(
         "job.html",
         job=shown,
         attempts=attempts["data"],
         files=files,
+        sources=sources,
         names={file["name"] for file in files},
         checkpoints=checkpoints["data"],
         state=f"{shown['attempt']}-{shown['epoch']}-{shown['status']}-{len(checkpoints['data'])}",
@@ -40,6 +42,27 @@ async def job(visit: Visit) -> Response:
         compared=compared(shown),
         ended=shown["status"] in ENDED,
     )
+
+
+async def _sources(visit: Visit, spec: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Return what a spec refers to, by id: the names and addresses of what is still there."""
+    refs = [ref for field in ("teacher", "student", "model") for ref in [spec.get(field) or {}]]
+    paths = {spec["dataset"]: "datasets"} if spec.get("dataset") else {}
+    paths |= {ref[how]: place for ref in refs for how, place in (("job", "jobs"), ("model", "models")) if how in ref}
+    found = await asyncio.gather(
+        *(visit.client.get(f"/v1/{place}/{quote(name, safe='')}") for name, place in paths.items()),
+        return_exceptions=True,
+    )
+    return {
+        name: {"path": f"/{place}/{one['id']}", "title": title(one) if place == "jobs" else _called(one)}
+        for (name, place), one in zip(paths.items(), found, strict=True)
+        if not isinstance(one, BaseException)
+    }
+
+
+def _called(upload: dict[str, Any]) -> str:
+    version = f" v{upload['version']}" if upload.get("version") else ""
+    return str(upload["name"] or upload["filename"]) + version
 
 
 def compared(shown: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

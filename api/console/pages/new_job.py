@@ -15,9 +15,29 @@ from rdrkd.client import Refused
 async def form(visit: Visit) -> Response:
     """Show the form: empty, or filled with a job to clone, or with what the URL says."""
     source = visit.query("from")
-    base = (await visit.client.get(f"/v1/jobs/{source}"))["spec"] if source else {}
+    cloned = await visit.client.get(f"/v1/jobs/{source}") if source else None
+    base = cloned["spec"] if cloned else {}
     given = {name: value for name, value in visit.request.query_params.items() if name != "from"}
-    return await _shown(visit, {"kind": "distill", "preset": "rdr-kd"} | specs.fields_of(base) | given, base, None)
+    taken = None if cloned or any(name.startswith("train.") for name in given) else await _teacher(visit, given)
+    fields = {"kind": "distill", "preset": "rdr-kd"} | _settings(taken) | specs.fields_of(base) | given
+    return await _shown(visit, fields, base, None, cloned=cloned, taken=taken)
+
+
+async def _teacher(visit: Visit, given: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return the job that trains the teacher which the URL names: what suits it suits its student as well."""
+    how, _, job = given.get("teacher", "").partition(":")
+    if how != "job" or given.get("kind", "distill") != "distill":
+        return None
+    try:
+        return dict(await visit.client.get(f"/v1/jobs/{job}"))
+    except Refused:
+        return None
+
+
+def _settings(job: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return the training settings that somebody chose for a job, except its seed."""
+    chosen = specs.fields_of(job["spec"]) if job else {}
+    return {name: value for name, value in chosen.items() if name.startswith("train.") and name != "train.seed"}
 
 
 async def check(visit: Visit) -> Response:
@@ -43,12 +63,28 @@ async def submit(visit: Visit) -> Response:
     return visit.go(f"/jobs/{job.id}")
 
 
-async def _shown(visit: Visit, fields: dict[str, str], base: Mapping[str, Any], refused: Refused | None) -> Response:
+async def _shown(
+    visit: Visit,
+    fields: dict[str, str],
+    base: Mapping[str, Any],
+    refused: Refused | None,
+    cloned: dict[str, Any] | None = None,
+    taken: dict[str, Any] | None = None,
+) -> Response:
     status = 200 if refused is None else refused.status
     offered = await choices.offered(visit)
     if refused is None:
         fields = only_choices(offered) | fields
-    return visit.render("new_job.html", status=status, fields=fields, base=json.dumps(base), refused=refused, **offered)
+    return visit.render(
+        "new_job.html",
+        status=status,
+        fields=fields,
+        base=json.dumps(base),
+        refused=refused,
+        cloned=cloned,
+        taken=taken if taken and _settings(taken) else None,
+        **offered,
+    )
 
 
 def only_choices(offered: Mapping[str, Any]) -> dict[str, str]:

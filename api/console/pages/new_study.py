@@ -36,6 +36,9 @@ async def submit(visit: Visit) -> Response:
 
 
 async def _shown(visit: Visit, fields: dict[str, str], refused: Refused | None) -> Response:
+    offered = await choices.offered(visit)
+    if refused is None and len(offered["datasets"]) == 1:
+        fields = {"dataset": offered["datasets"][0]["id"]} | fields
     return visit.render(
         "new_study.html",
         status=200 if refused is None else refused.status,
@@ -43,7 +46,7 @@ async def _shown(visit: Visit, fields: dict[str, str], refused: Refused | None) 
         refused=refused,
         groups=GROUPS,
         metrics=METRICS,
-        **await choices.offered(visit),
+        **offered,
     )
 
 

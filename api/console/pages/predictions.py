@@ -16,7 +16,9 @@ async def predictions(visit: Visit) -> Response:
     path = f"/v1/jobs/{visit.id()}"
     job, document = await asyncio.gather(visit.client.get(path), visit.client.get(f"{path}/artifacts/{FILE}"))
     try:
-        read = Predictions.model_validate(document)
+        newest = Predictions.model_validate(document)
+        at = visit.query("at") or ""
+        read = newest.after(int(at)) if at.isascii() and at.isdecimal() and len(at) < 9 else newest
     except ValidationError:
         return visit.problem(502, "Cannot be shown", f"expected the predictions of a job in {FILE}, got something else")
     sides, overlays = read.sides(), read.overlays()
@@ -27,6 +29,7 @@ async def predictions(visit: Visit) -> Response:
         "predictions.html",
         job=job,
         epoch=read.epoch,
+        epochs=newest.epochs,
         ended=job["status"] in ENDED,
         sides=sides,
         overlays=overlays,

@@ -59,7 +59,8 @@
     const plot = new uPlot({
       width: canvas.clientWidth, height: 220,
       cursor: { sync: { key: "job" }, drag: { x: true, y: false } },
-      scales: { x: { time: false }, y: chart.logarithmic ? { distr: 3 } : {} },
+      // Where everything is 0, the axis ends at 1, not at 100.
+      scales: { x: { time: false }, y: chart.logarithmic ? { distr: 3 } : chart.series.every((one) => one.values.every((v) => !v)) ? { range: [0, 1] } : {} },
       axes: [{ ...axis, label: "epoch", labelSize: 18, labelFont: "12px system-ui", incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] }, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : +tick.toPrecision(3))) }],
       series: [{ label: "epoch", value: (_, value) => value ?? "–" }, ...lines(chart)],
       // Without the crosshair the legend shows the newest figures.

@@ -13,6 +13,8 @@
   });
   document.addEventListener("htmx:error", () => tell(true));
   document.addEventListener("console:lost", () => tell(true));
+  // A filter acts once it is chosen.
+  document.addEventListener("change", (event) => { if (event.target.matches(".filters[method=get] select")) event.target.form.requestSubmit(); });
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) htmx.findAll("[hx-trigger^=every]").forEach((each) => htmx.trigger(each, "every"));
   });

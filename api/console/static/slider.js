@@ -9,6 +9,9 @@
   };
   const all = () => document.querySelectorAll(".slider").forEach(move);
   document.addEventListener("input", (event) => { if (event.target.matches(".slider")) move(event.target); });
+  // The slider over the epochs shows those that are kept, and asks for one when it is let go.
+  document.addEventListener("input", (event) => { if (event.target.matches("[name=at]")) event.target.nextElementSibling.value = event.target.value; });
+  document.addEventListener("change", (event) => { if (event.target.matches("[name=at]")) event.target.form.requestSubmit(); });
   document.addEventListener("htmx:after:swap", all); // a poll puts the layers back where they began
   all(); // a browser that comes back keeps the slider where it was
 })();

@@ -1,6 +1,7 @@
 // Uploads in pieces: one that broke off, in whatever way, goes on where it stopped once the same file is chosen again.
 (() => {
   const form = document.getElementById("upload");
+  if (!form) return; // whose key may only read
   const PIECE = 8 * 1024 * 1024; // bytes
   const token = { "X-CSRF-Token": document.body.dataset.csrf, "Tus-Resumable": "1.0.0" };
   const encoded = (text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)));

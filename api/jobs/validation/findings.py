@@ -8,9 +8,11 @@ from api.jobs import input_checks, model_checks
 from api.jobs.model_facts import card_of
 from api.jobs.validation.schemas import Finding
 from api.tables.datasets import Dataset
+from api.tables.jobs import Job
+from api.tables.states import TERMINAL
 from api.tables.uploads import UploadStatus
-from rdrkd.advice import imgsz_for
-from rdrkd.spec import Distill, JobSpec, Train
+from rdrkd.advice import LEAST_STEPS, imgsz_for, steps_of
+from rdrkd.spec import Architecture, Distill, JobOutput, JobSpec, ModelRef, Train
 
 MOST_WARNINGS = 20  # of the dataset's check
 
@@ -31,14 +33,32 @@ def _warnings(session: Session, spec: JobSpec) -> Iterator[Finding]:
 
 
 def _advice(session: Session, spec: JobSpec) -> Iterator[Finding]:
-    """Yield a suggestion of a larger input if the objects need one; the estimate has time and memory."""
+    """Yield a suggestion of a larger input if the objects need one, and of more steps if there are too few to learn."""
     if not isinstance(spec, Distill | Train):
         return
     report = session.get_one(Dataset, spec.dataset).report or {}
-    fitting = imgsz_for(report.get("statistics", {}).get("splits", {}).get("train", {}))
+    split = report.get("statistics", {}).get("splits", {}).get("train", {})
+    yield from _few_steps(spec, split.get("images", 0))
+    fitting = imgsz_for(split)
     if fitting is not None and fitting.value > spec.train.imgsz:
         detail = f"{fitting.value} suits the objects better than {spec.train.imgsz}: {fitting.why}"
         yield Finding(level="advice", pointer="/train/imgsz", detail=detail)
+
+
+def _few_steps(spec: Distill | Train, images: int) -> Iterator[Finding]:
+    train, network = spec.train, spec.student if isinstance(spec, Distill) else spec.model
+    used = round(images * train.fraction)
+    steps = steps_of(used, train.epochs, train.batch, train.nbs)
+    if not used or steps >= LEAST_STEPS or not isinstance(network, Architecture):
+        return
+    smaller = steps_of(used, train.epochs, train.batch, train.batch)
+    instead = f"more epochs, or an nbs of {train.batch} ({smaller} steps)" if smaller > steps else "more epochs"
+    detail = (
+        f"the optimizer makes only {steps} {'step' if steps == 1 else 'steps'} in all ({used} images, batch "
+        f"{train.batch}, nbs {train.nbs}): random weights learn next to nothing in fewer than {LEAST_STEPS}; "
+        f"choose {instead}"
+    )
+    yield Finding(level="advice", pointer="/train/epochs", detail=detail)
 
 
 def _unknown(session: Session, spec: JobSpec) -> Iterator[Finding]:
@@ -48,5 +68,14 @@ def _unknown(session: Session, spec: JobSpec) -> Iterator[Finding]:
         yield Finding(level="unknown", pointer="/dataset", detail=detail)
     for field, reference in model_checks.with_weights(spec):
         if "names" not in (card_of(session, reference) or {}):
-            detail = "the model is not there or not checked yet: its classes are not known"
+            detail = "its classes are not known yet: " + _why_unknown(session, reference)
             yield Finding(level="unknown", pointer=f"/{field}", detail=detail)
+
+
+def _why_unknown(session: Session, reference: ModelRef) -> str:
+    if isinstance(reference, JobOutput):
+        source = session.get(Job, reference.job)
+        if source is not None and source.status not in TERMINAL:
+            return f"the job that trains it is {source.status}"
+        return "its job has not handed back a model"
+    return "the model is not checked"

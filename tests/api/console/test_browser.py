@@ -149,7 +149,8 @@ def test_a_page_follows_and_mends_itself(live: Service, page: Page, jobs: list[s
     expect(page.locator("#lost")).to_be_hidden()
     live.client.post(f"/v1/jobs/{jobs[0]}/pause").raise_for_status()
     expect(page.locator("#standing")).to_contain_text("Pausing")
-    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("Cancel…").click()
+    page.get_by_role("button", name="Cancel it").click()
     expect(page.locator("#standing")).to_contain_text("Stopping")
 
 
@@ -173,6 +174,37 @@ def test_an_upload_goes_on_after_a_broken_connection_and_a_closed_tab(page: Page
     page.unroute("**/through/v1/uploads/*")
     expect(page.locator("h1")).to_have_text("scenes.zip")
     assert len(announced) == 1
+
+
+def test_a_form_survives_a_reload_and_marks_what_is_refused(page: Page) -> None:
+    page.goto("/jobs/new?kind=train")
+    expect(page.locator("#draft")).to_be_hidden()
+    page.locator("#student").select_option("architecture:yolov8n")
+    page.locator("[name='train.imgsz']").fill("333")
+    expect(page.locator("label.invalid", has_text="imgsz")).to_be_visible()
+    page.reload()
+    expect(page.locator("#draft")).to_be_visible()
+    expect(page.locator("[name='train.imgsz']")).to_have_value("333")
+    expect(page.locator("#student")).to_have_value("architecture:yolov8n")
+    page.get_by_role("button", name="Start afresh").click()
+    expect(page.locator("[name='train.imgsz']")).to_have_value("")
+
+
+def test_an_image_of_a_dataset_is_shown_large(page: Page, pages: list[str]) -> None:
+    page.goto(next(path for path in pages if "/images?" in path))
+    before = page.locator("#list figure").first.bounding_box()
+    page.locator("a.large").first.click()
+    after = page.locator("#list figure").first.bounding_box()
+    assert before is not None
+    assert after is not None
+    assert after["width"] > 1.5 * before["width"]
+
+
+def test_a_filter_acts_once_it_is_chosen(page: Page, jobs: list[str]) -> None:
+    page.goto("/jobs")
+    page.locator("select[name=status]").select_option("paused")
+    expect(page.locator("#live")).to_contain_text("No job matches.")
+    page.wait_for_url("**/jobs?status=paused*")
 
 
 def test_the_documentation_of_the_api_shows_offline(page: Page) -> None:

@@ -174,7 +174,8 @@ def test_a_dataset_shows_its_sizes_at_an_input_and_what_was_left_out(open_servic
         session.execute(update(Dataset).where(Dataset.id == dataset).values(report=report))
     shown = re.sub(r"\s+", " ", Reader(open_service.client).get(f"/datasets/{dataset}?imgsz=320"))
     assert is_escaped(shown)
-    assert "very tiny 2, tiny 1" in shown
+    assert 'very tiny, below 8 px: <strong>2</strong></span>, <span class="nowrap">tiny, below 16: <strong>1<' in shown
+    assert "3 (100.0 %)" in shown  # the tiny boxes of the split
     assert re.findall(r'scope="row" class="figure">([^<]+)</th><td class="figure">([^<]+)<', shown) == [
         ("0 to 8", "0 to 2"), ("8 to 16", "2 to 4"), ("16 and more", "4 and more"),
     ]  # fmt: skip
@@ -188,11 +189,12 @@ def test_images_of_a_dataset_are_leafed_through(service: Service) -> None:
     reader, dataset = Reader(service.client), with_preview(service)
     assert f'href="/datasets/{dataset}/images"' in reader.get(f"/datasets/{dataset}")
     shown = reader.get(f"/datasets/{dataset}/images?label=van")
-    assert "2 images fit" in shown
+    assert "2 images match" in shown
     assert "&lt;b&gt;1.jpg" in shown
     assert "<b>" not in shown
-    assert (shown.count('class="found"'), shown.count('class="other"')) == (2, 1)
+    drawn = re.findall(r'<rect class="(found|other) class\d" [^>]*><title>', shown)
+    assert (drawn.count("found"), drawn.count("other")) == (2, 1)
     (picture,) = re.findall(r'href="(/through/v1/datasets/[^"]+/images/3)"', shown)
     assert service.client.get(picture).content == PIECES[3]
-    assert "No image fits." in reader.get(f"/datasets/{dataset}/images?split=test")
+    assert "No image matches." in reader.get(f"/datasets/{dataset}/images?split=test")
     reader.get(f"/datasets/{dataset}/images?split=nowhere", 422)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -107,3 +108,19 @@ def test_those_of_a_training_name_their_epoch_and_follow(
     assert "The student after epoch 3" in shown
     assert says in shown
     assert 'hx-trigger="every ' in shown
+
+
+def test_earlier_epochs_of_a_training_can_be_looked_at(open_service: Service, tmp_path: Path) -> None:
+    moment = {"confidence": 0.3, "found": [[[0, 10, 20, 12, 8, 0.5]]], "missed": [[1]]}
+    history = [{"epoch": 1} | moment | {"found": [[]], "missed": [[0, 1]]}, {"epoch": 4} | moment]
+    job = publish(open_service, DOCUMENT | {"epoch": 9, "history": history}, tmp_path)
+    path, reader = f"/jobs/{job}/predictions?right=student", Reader(open_service.client)
+    shown = {at: reader.get(f"{path}&at={at}") for at in ("1", "5", "9", "x")}
+    pattern = r"The student after epoch (\d+)|<strong>student</strong> misses (\d) of 2"
+    told = {at: ["".join(found) for found in re.findall(pattern, page)] for at, page in shown.items()}
+    assert told == {"1": ["1", "2"], "5": ["4", "1"], "9": ["9", "2"], "x": ["9", "2"]}
+    assert 'type="range" name="at" min="1" max="9"' in shown["9"]
+    assert "Newest epoch" in shown["5"]
+    wrong = [{"epoch": 1} | moment | {"missed": [[7]]}]
+    job = publish(open_service, DOCUMENT | {"epoch": 9, "history": wrong}, tmp_path)
+    reader.get(f"/jobs/{job}/predictions?at=1", 502)

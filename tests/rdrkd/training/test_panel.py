@@ -10,9 +10,12 @@ import torch
 from api.console.gallery import Predictions
 from rdrkd.data import Dataset
 from rdrkd.evaluation.evaluate import evaluate
+from rdrkd.evaluation.gallery import Gallery
+from rdrkd.evaluation.ground_truth import LabelledImage
 from rdrkd.events import Epoch, Event, Warn
 from rdrkd.reporter import Memory
 from rdrkd.run_folder.checkpoints import complete
+from rdrkd.training.panel import thinned
 from tests.rdrkd.training.conftest import Begin, finish
 
 
@@ -85,3 +88,16 @@ def test_a_panel_that_cannot_be_written_is_one_warning(begin: Begin, tmp_path: P
     assert len(warnings) == 1
     assert "predictions of this training cannot be shown" in warnings[0].message
     assert str(tmp_path) not in warnings[0].message
+
+
+def test_the_student_after_earlier_epochs_is_kept_beside_the_newest(tmp_path: Path) -> None:
+    image = LabelledImage(tmp_path / "a.jpg", 20, 20, np.array([0]), np.array([[0.5, 0.5, 0.5, 0.5]]))
+    found = {1: np.zeros((0, 6)), 2: np.array([[0, 5.0, 5.0, 10.0, 10.0, 0.9]])}
+    history: list[dict[str, Any]] = []
+    for epoch, rows in found.items():
+        gallery = Gallery([image], {"student": 0.25}, {"student": [rows]}, history)
+        gallery.write(lambda _: np.zeros((20, 20, 3), np.uint8), "val", ["car"], tmp_path, epoch=epoch)
+        history = thinned([*history, gallery.moment(epoch)])
+    read = Predictions.model_validate(json.loads((tmp_path / "predictions.json").read_text()))
+    assert read.epochs == [1, 2]
+    assert (read.images[0].missed["student"], read.after(1).images[0].missed["student"]) == ([], [0])

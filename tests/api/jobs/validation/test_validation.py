@@ -112,18 +112,38 @@ def test_what_is_not_checked_yet_is_unknown(each_service: Service) -> None:
 
 def test_an_input_too_small_for_the_objects_is_advised_against(each_service: Service) -> None:
     histogram = {"edges": [0, 4, 8, 16], "counts": [0, 50, 50, 0]}
-    shown = {"images": 8, "image_width": {"max": 1920}, "image_height": {"max": 1080}, "size_histogram": histogram}
+    shown = {"images": 800, "image_width": {"max": 1920}, "image_height": {"max": 1080}, "size_histogram": histogram}
     dataset = checked(each_service, statistics={"splits": {"train": shown, "val": shown}})
     model = {"architecture": "yolov8n"}
     found = validate(each_service, kind="train", dataset=dataset, model=model, train={"imgsz": 640})
     (advice,) = [finding for finding in found["findings"] if finding["level"] == "advice"]
     assert advice["pointer"] == "/train/imgsz"
-    assert advice["detail"].startswith(
-        "1920 suits the objects better than 640: a quarter of 100 objects are below 6 px"
+    assert advice["detail"] == (
+        "1920 suits the objects better than 640: a quarter of 100 objects are below 6 px of 1920, below 6.0 px at this "
+        "input"
     )
     found = validate(each_service, kind="train", dataset=dataset, model=model, train={"imgsz": 1920})
     assert found["ok"]
     assert "advice" not in [finding["level"] for finding in found["findings"]]
+
+
+def test_too_few_steps_to_learn_anything_are_advised_against(service: Service) -> None:
+    dataset = checked(service, statistics={"splits": {"train": {"images": 48}}})
+    job = {"kind": "train", "dataset": dataset, "model": {"architecture": "yolov8n"}}
+    found = validate(service, **job, train={"epochs": 25, "batch": 8})["findings"]
+    (advice,) = [each for each in found if each["level"] == "advice"]
+    assert advice["pointer"] == "/train/epochs"
+    assert advice["detail"].startswith("the optimizer makes only 19 steps in all (48 images, batch 8, nbs 64)")
+    assert "an nbs of 8 (150 steps)" in advice["detail"]
+    enough = validate(service, **job, train={"epochs": 25, "batch": 8, "nbs": 8})["findings"]
+    assert "advice" not in [each["level"] for each in enough]
+
+
+def test_a_teacher_that_is_still_trained_is_named_as_the_reason(service: Service) -> None:
+    dataset, teacher = checked(service), service.job(Status.RUNNING)
+    found = validate(service, **distill(dataset, {"job": teacher}))
+    details = [each["detail"] for each in found["findings"] if each["pointer"] == "/teacher"]
+    assert details == ["its classes are not known yet: the job that trains it is running"]
 
 
 def test_faults_that_the_run_would_find_are_found_before(each_service: Service) -> None:

@@ -1,0 +1,41 @@
+// What is filled into a form survives a reload, a lost session and the way back, until it is submitted.
+(() => {
+  const form = document.getElementById("new");
+  const key = `draft ${location.pathname}${location.search}`;
+  const store = (work) => { try { return work(sessionStorage); } catch { return null; /* private window */ } };
+  if (!form && /^\/(jobs|studies)\/(job|stu)_/.test(location.pathname)) {
+    store((kept) => { kept.removeItem(kept.getItem("draft sent")); kept.removeItem("draft sent"); });
+  }
+  if (!form) return;
+  const fields = [...form.elements].filter((each) => each.name && each.type !== "hidden" && each.name !== "base");
+  const ticked = (each) => each.type === "checkbox" || each.type === "radio";
+  const called = (each) => (ticked(each) ? `${each.name}=${each.value}` : each.name);
+  const held = (each) => (ticked(each) ? each.checked : each.value);
+  const first = Object.fromEntries(fields.map((each) => [called(each), held(each)]));
+  const note = document.getElementById("draft");
+  const draft = "refused" in form.dataset ? null : JSON.parse(store((kept) => kept.getItem(key)) ?? "null");
+  if (draft) {
+    fields.forEach((each) => {
+      const value = draft[called(each)];
+      if (value === undefined) return;
+      if (ticked(each)) each.checked = value;
+      else each.value = value;
+    });
+    note.hidden = fields.every((each) => held(each) === first[called(each)]);
+  }
+  const keep = () => store((kept) => kept.setItem(key, JSON.stringify(Object.fromEntries(fields.map((each) => [called(each), held(each)])))));
+  form.addEventListener("input", keep);
+  // What the check refuses is marked where it was filled in.
+  document.addEventListener("htmx:after:swap", () => {
+    const refused = new Set([...document.querySelectorAll("#check .bad + [data-field]")].map((each) => each.dataset.field));
+    fields.forEach((each) => {
+      const place = `/${each.name.replaceAll(".", "/")}`;
+      const wrong = refused.has(place) || (place === "/student" && refused.has("/model"));
+      each.closest("label")?.classList.toggle("invalid", wrong);
+      if (wrong) each.setAttribute("aria-invalid", "true");
+      else each.removeAttribute("aria-invalid");
+    });
+  });
+  form.addEventListener("submit", () => { keep(); store((kept) => kept.setItem("draft sent", key)); });
+  note.querySelector("button").addEventListener("click", () => { store((kept) => kept.removeItem(key)); location.reload(); });
+})();

@@ -1,0 +1,87 @@
+"""What a stranger stumbled over: lost forms, raw ids, silent refusals, dead ends."""
+
+import re
+
+from api.tables.states import Status
+from tests.api.conftest import Service
+from tests.api.console.conftest import Reader, reader_of
+
+BROWSER = {"accept": "text/html,application/xhtml+xml"}
+
+
+def test_a_form_whose_reader_has_signed_out_says_so(closed: Service) -> None:
+    reader = reader_of(closed, owner="alice", scope="submit")
+    old = reader.csrf()
+    reader.post("/sign-out")
+    asked = {"hx-request": "true", "referer": "http://testserver/jobs/new?kind=train"}
+    checked = closed.client.post("/jobs/new/check", data={"csrf": old}, headers=asked)
+    assert checked.status_code == 200
+    assert "You are signed out" in checked.text
+    closed.client.headers.pop("Authorization")
+    sent = closed.client.post("/jobs/new", data={"csrf": old}, headers={"referer": asked["referer"]})
+    assert (sent.status_code, sent.headers["location"]) == (303, "/sign-in?next=%2Fjobs%2Fnew%3Fkind%3Dtrain")
+    assert "Sign in to see the page that you asked for." in reader.get("/sign-in?next=%2Fjobs")
+
+
+def test_a_stale_form_of_a_reader_who_is_signed_in_changes_nothing(closed: Service) -> None:
+    reader = reader_of(closed, owner="alice", scope="submit")
+    refused = reader.post("/jobs/new", csrf="other", kind="train")
+    assert refused.status_code == 403
+    assert "nothing was done" in refused.text
+
+
+def test_an_unknown_address_is_a_page_for_browsers_and_a_problem_for_programs(open_service: Service) -> None:
+    reader = Reader(open_service.client)
+    assert "There is no page at /nothing." in reader.get("/nothing", 404, **BROWSER)
+    assert open_service.client.get("/nothing").json()["code"] == "not_found"
+    assert open_service.client.get("/v1/nothing", headers=BROWSER).json()["code"] == "not_found"
+
+
+def test_a_job_is_named_wherever_another_waits_for_it(service: Service) -> None:
+    reader, dataset = Reader(service.client), service.dataset()
+    recipe = {"epochs": 25, "imgsz": 320, "seed": 3}
+    train = {"kind": "train", "model": {"architecture": "yolov8n"}, "train": recipe}
+    teacher = service.submit(dataset, **train, name="a <teacher>")["id"]
+    student = {"teacher": {"job": teacher}, "student": {"architecture": "yolov8n-half"}}
+    student |= {"distillation": {"preset": "rdr-kd"}, "train": {}}
+    student |= {"kind": "distill", "dataset": dataset}
+    waiting = service.client.post("/v1/jobs", json=student).raise_for_status().json()["id"]
+    link = f'a &lt;teacher&gt; (<a href="/jobs/{teacher}">job_…{teacher[-6:]}</a>), which is queued'
+    for path in ("/", "/jobs", f"/jobs/{waiting}"):
+        assert link in reader.get(path)
+    shown = reader.get(f"/jobs/{waiting}")
+    assert f'<a href="/jobs/{teacher}">a &lt;teacher&gt;</a>' in re.sub(r">\s+|\s+<", lambda m: m[0].strip(), shown)
+    assert "the student alone is not trained" in shown
+    assert "train yolov8n, 25 epochs at 320 px" in reader.get("/jobs")
+
+
+def test_the_form_of_a_student_takes_the_settings_of_its_teacher(service: Service) -> None:
+    reader = Reader(service.client)
+    recipe = {"epochs": 25, "imgsz": 320, "seed": 3}
+    teacher = service.submit(service.dataset(), kind="train", model={"architecture": "yolov8n"}, train=recipe)["id"]
+    shown = reader.get(f"/jobs/new?teacher=job%3A{teacher}")
+    values = dict(re.findall(r'name="train\.(\w+)"[^>]* value="([^"]*)"', shown))
+    assert (values["epochs"], values["imgsz"], values["seed"]) == ("25", "320", "")
+    assert "Training settings are those of the teacher" in shown
+    cloned = reader.get(f"/jobs/new?from={teacher}")
+    assert "The settings are those of" in cloned
+    # Settings that the URL names win: the demo's recipe.
+    given = reader.get(f"/jobs/new?teacher=job%3A{teacher}&train.epochs=12")
+    assert re.search(r'name="train.epochs"[^>]* value="12"', given)
+    assert not re.search(r'name="train.imgsz"[^>]* value="320"', given)
+
+
+def test_a_running_job_is_cancelled_after_a_question(service: Service) -> None:
+    reader = Reader(service.client)
+    running, queued = service.job(Status.RUNNING), service.job()
+    assert "jobs that wait for its weights fail" in reader.get(f"/jobs/{running}")
+    assert "<button>Cancel</button>" in reader.get(f"/jobs/{queued}")
+
+
+def test_errors_are_told_once_and_by_field(open_service: Service) -> None:
+    reader = Reader(open_service.client)
+    refused = reader.post("/jobs/new", kind="train", student="architecture:yolov8n", **{"train.epochs": "-5"})
+    (said,) = re.findall(r'role="alert">(.*?)</div>', refused.text, re.DOTALL)
+    assert said.count("greater than or equal to 1") == 1
+    assert "<li>epochs: " in said
+    assert "data-refused" in refused.text
