@@ -120,7 +120,6 @@ transcripts: $(READY) ## Run the sessions of docs/transcripts.md and write what 
 	$(BIN)/python -m tests.end_to_end.test_transcripts
 
 docs: $(UV) ## Build the documentation's site into build/docs; a dead link or a page that no README names fails
-	@echo "installing packages into .venv: gigabytes, so minutes on a slow network (TORCH=cpu: fewer)"
 	$(UV) venv --quiet --allow-existing --python .uv/bin/python build/docs-venv
 	$(UV) pip sync --quiet --python build/docs-venv/bin/python requirements/docs.txt
 	build/docs-venv/bin/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going docs build/docs
@@ -190,6 +189,7 @@ $(UV): requirements/uv.txt
 
 # Once, and again when a lock or pyproject.toml changed.
 $(READY): $(UV) requirements/dev.txt requirements/without_cuda.awk pyproject.toml
+	@echo "installing packages into .venv: gigabytes, so minutes on a slow network (TORCH=cpu: fewer)"
 	$(UV) venv --quiet --allow-existing --python .uv/bin/python .venv
 	@rm -f .venv/ready-*
 ifeq ($(TORCH),cpu)

@@ -13,7 +13,7 @@ def charts(columns: dict[str, list[Any]]) -> dict[str, Any]:
     """Return the charts that a job's series make, in the order in which they are read."""
     columns = side_by_side(columns)
     drawn = [
-        _chart("Average precision, validation", "%", _as_elsewhere(_labelled(columns, "metrics/", _is_ap))),
+        _chart("Average precision during training, by Ultralytics", "%", _average_precision(columns)),
         _chart("Precision and recall, validation", "%", _labelled(columns, "metrics/", lambda name: not _is_ap(name))),
         _chart("Task loss", "", _labelled(columns, "losses/", _is_task)),
         *(
@@ -47,9 +47,10 @@ def _labelled(
     return [(name, values) for name, values in named if wanted(name)]
 
 
-def _as_elsewhere(series: list[tuple[str, list[Any]]]) -> list[tuple[str, list[Any]]]:
-    """Call the figures as all pages do: Ultralytics' mAP50_95 is AP."""
-    return [(name.replace("mAP50_95", "AP").replace("mAP50", "AP50"), values) for name, values in series]
+def _average_precision(columns: dict[str, list[Any]]) -> list[tuple[str, list[Any]]]:
+    """Call Ultralytics' mAP50_95 AP, as all pages do; the result's AP is by COCO's protocol and may differ slightly."""
+    named = _labelled(columns, "metrics/", _is_ap)
+    return [(name.replace("mAP50_95", "AP").replace("mAP50", "AP50"), values) for name, values in named]
 
 
 def _ratios(columns: dict[str, list[Any]]) -> list[tuple[str, list[Any]]]:

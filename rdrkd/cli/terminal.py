@@ -119,16 +119,16 @@ def _table(columns: list[str], rows: list[dict[str, Any]], wrapped: bool = False
     for column in columns:
         table.add_column(column, no_wrap=not wrapped, overflow="fold" if wrapped else "ignore")
     for row in rows:
-        cells = (escape(_cell(_told(column, row.get(column)))) for column in columns)
+        cells = (escape(_cell(_readable(column, row.get(column)))) for column in columns)
         table.add_row(*cells, style=_style(row.get("status")))
     return table
 
 
-def _told(column: str, value: Any) -> Any:
-    """Return a time without what nobody reads, and a number of bytes with its unit; `--json` has both exactly."""
+def _readable(column: str, value: Any) -> Any:
+    """Return a size with its unit and a time in whole seconds; `--json` has both exactly."""
     if column == "size" and value is not None:
         return size(value)
-    if column in ("at", *(each for each in _DISPENSABLE if each.endswith("_at"))) and value is not None:
+    if (column == "at" or column.endswith("_at")) and value is not None:
         return f"{datetime.fromisoformat(value):%Y-%m-%d %H:%M:%S%Z}".replace("UTC", "Z")
     return value
 

@@ -19,7 +19,7 @@ Divide = Annotated[
     str | None,
     typer.Option(
         help="Split a dataset that has no splits: val=0.2,test=0.1,seed=3,prefix=_ (only val is required; prefix "
-        "keeps images whose names agree up to its first occurrence in one split).",
+        "keeps images in the same split if their names agree up to its first occurrence).",
         show_default=False,
     ),
 ]

@@ -120,7 +120,7 @@ def test_a_jobs_curves_are_grouped_by_what_they_measure(open_service: Service, t
     service.checkpoint(held, 2, tmp_path)
     shown = service.client.get(f"/jobs/{job}/curves").json()
     assert [(chart["title"], [one["name"] for one in chart["series"]]) for chart in shown["charts"]] == [
-        ("Average precision, validation", ["AP50"]),
+        ("Average precision during training, by Ultralytics", ["AP50"]),
         ("Precision and recall, validation", ["precision"]),
         ("Task loss", ["box"]),
         ("Loss term decoupled, unweighted", ["decoupled"]),
