@@ -1,4 +1,4 @@
-"""`make bench-console`: what the console's pages cost with 10 000 jobs and a training that writes an epoch a second.
+"""`make bench-console`: what the console costs with 10 000 jobs and a training that writes an epoch a second.
 
 Each page is asked for over a real connection, as a browser does. The cost of an open page is the processor time of the
 service for its polls, at the page's own pace.
@@ -6,6 +6,7 @@ service for its polls, at the page's own pace.
 
 import argparse
 import json
+import os
 import platform
 import shutil
 import statistics
@@ -28,9 +29,11 @@ from api.jobs.claims import Held
 from api.settings import Settings
 from rdrkd.events import Epoch, Progress
 from tests.api.conftest import listening
+from tests.benchmarks.console_browser import browse
 from tests.benchmarks.queued import Filled, fill
 
-OUTPUT = Path(__file__).parents[2] / "docs" / "results" / "bench-console.json"
+OUTPUT = Path(__file__).parents[2] / "docs" / "results"
+NAMES = {"pages": "bench-console.json", "browser": "bench-console-browser.json"}
 JOBS, ENDED, COMPARED = 10_000, 2_000, 400
 TIMES, OPEN_SECONDS = 40, 30.0
 POLLS = {"": 3.0, "/log": 3.0}  # of an open job page: path behind the job's, seconds between two
@@ -105,8 +108,10 @@ def cost_of_open_page(client: httpx2.Client, job: str) -> float:
 def main() -> None:
     """Measure, print and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("output", nargs="?", type=Path, default=OUTPUT)
-    output = parser.parse_args().output
+    parser.add_argument("output", nargs="?", type=Path, default=OUTPUT, help="folder of the figures")
+    parser.add_argument("--part", choices=tuple(NAMES), action="append", help="measure only this")
+    given = parser.parse_args()
+    parts, found = given.part or tuple(NAMES), dict[str, dict[str, Any]]()
     folder = Path(tempfile.mkdtemp(prefix="rdrkd-bench-"))
     stopped = threading.Event()
     try:
@@ -117,20 +122,27 @@ def main() -> None:
         training = threading.Thread(target=train, args=(database, filled.teacher, stopped))
         training.start()
         with listening(create_app(settings)) as service:
-            found: dict[str, Any] = {"pages": measure(service.client, filled.teacher)}
-            found["open_job_page_percent_of_a_core"] = cost_of_open_page(service.client, filled.teacher)
+            if "pages" in parts:
+                found["pages"] = {"pages": measure(service.client, filled.teacher)}
+                found["pages"]["open_job_page_percent_of_a_core"] = cost_of_open_page(service.client, filled.teacher)
+            if "browser" in parts:
+                found["browser"] = {"interactions": browse(str(service.client.base_url))}
         stopped.set()
         training.join()
         database.engine.dispose()
     finally:
         stopped.set()
         shutil.rmtree(folder)
-    found |= {"jobs": JOBS, "python": platform.python_version(), "machine": platform.machine()}
-    output.write_text(json.dumps(found, indent=1) + "\n")
-    table = Table("page", "p50, ms", "p95, ms")
-    for name, row in found["pages"].items():
-        table.add_row(name, f"{row['p50_ms']:.1f}", f"{row['p95_ms']:.1f}")
-    Console().print(table, f"an open job page: {found['open_job_page_percent_of_a_core']} % of a core")
+    about = {"jobs": JOBS, "python": platform.python_version(), "machine": platform.machine()}
+    about["cores"], about["load"] = os.cpu_count(), round(os.getloadavg()[0], 1)
+    table = Table("page or interaction", "p50, ms", "p95, ms")
+    for part, figures in found.items():
+        (given.output / NAMES[part]).write_text(json.dumps(figures | about, indent=1) + "\n")
+        for name, row in figures["pages" if part == "pages" else "interactions"].items():
+            table.add_row(name, f"{row['p50_ms']:.1f}", f"{row['p95_ms']:.1f}")
+    Console().print(table)
+    if "pages" in found:
+        Console().print(f"an open job page: {found['pages']['open_job_page_percent_of_a_core']} % of a core")
 
 
 if __name__ == "__main__":
