@@ -37,4 +37,4 @@ def list_keys(service: Service, terminal: Terminal, limit: Limit = 20) -> None:
 def revoke_key(service: Service, terminal: Terminal, key: Id) -> None:
     """Revoke an API key; it stops working within seconds."""
     service.revoke_key(key)
-    terminal.gone(key, "revoked")
+    terminal.removed(key, "revoked")

@@ -43,19 +43,19 @@ Rungs = Annotated[
     ),
 ]
 
-_WIDEST = 1000  # columns: of what a table would like to have
+_WIDEST = 1000  # columns: largest width of a table
 
 
 class Line:
-    """A reporter that prints a line an epoch, with the member's name; one switch stops all of them."""
+    """A reporter that prints a line per epoch, with the member's name; one flag stops all of them."""
 
-    stop = False  # of the class: a signal is meant for all members
+    stop = False  # a class attribute, because a signal stops all members
 
     def __init__(self, name: str, console: Console) -> None:
         self.name, self.console = name, console
 
     def emit(self, event: Event) -> None:
-        """Print what matters of an event."""
+        """Print the essentials of an event."""
         match event:
             case events.Epoch():
                 figure = event.metrics.get("mAP50_95", 0.0)
@@ -68,7 +68,7 @@ class Line:
                 pass
 
     def should_stop(self) -> bool:
-        """Return whether a signal asked for the stop."""
+        """Return whether a signal has requested a stop."""
         return Line.stop
 
     def _print(self, text: str) -> None:
@@ -180,10 +180,10 @@ def merge(
 
 
 def write(file: Path, out: Path) -> None:
-    """Write the report of results that are there already, and print its files.
+    """Write the report of existing results, and print its files.
 
     Raises:
-        FolderError: there is a file where the folder should be.
+        FolderError: `out` is a file.
     """
     from rdrkd.study import results
     from rdrkd.study.report import write_report
@@ -231,7 +231,7 @@ def _show(results: dict[str, Any], console: Console) -> None:
 
 
 def _shown(table: dict[str, Any]) -> Table:
-    """Lay a table out: intervals wrap, names and numbers do not, and what is wider than the terminal stays whole."""
+    """Lay out a table: intervals wrap, names and numbers do not, and tables wider than the terminal are not cut."""
     shown = Table(title=table["title"], box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for place, heading in enumerate(table["header"]):
         words = " ".join([heading, *(row[place] for row in table["rows"])]).split()
