@@ -289,7 +289,7 @@ class Cwd(NeckTerm):
     adapter_bias: ClassVar[bool] = False  # a constant cancels in the softmax
 
     name: Literal["cwd"] = "cwd"
-    weight: float = Field(1.0, ge=0, le=1e6, description="weight of the term; published: 1, and 10 with `none`")
+    weight: float = Field(1.0, ge=0, le=1e6, description="weight of the term; published: 10, with `none`")
     temperature: float = Field(1.0, gt=0, description="T of the softmax over the cells")
     normalize: Literal["batch", "none"] = Field(
         "batch", description="`batch`: first normalise each channel of both maps to mean 0, variance 1; `none`: do not"

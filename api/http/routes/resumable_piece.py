@@ -37,7 +37,7 @@ async def take_piece(request: Request, upload_id: str) -> str:
     partial = Partial(request.app.state.storage, upload_id)
     # Its owner's quota already counts the whole upload, and continues to while pieces arrive.
     room = Reserving(
-        request, owner, upload_id, counted=False, also=lambda session: service.go_on(session, upload_id, owner)
+        request, owner, upload_id, counted=False, also=lambda session: service.extend(session, upload_id, owner)
     )
     try:
         with partial.appending() as file:
