@@ -70,11 +70,11 @@ def panel_of(session: Session, study_id: str, jobs: list[str]) -> list[tuple[str
 
 def _record(session: Session, member: Member, job: Job) -> dict[str, Any]:
     epochs = session.scalars(select(JobEpoch).where(JobEpoch.job_id == job.id).order_by(JobEpoch.epoch)).all()
-    told = [{"code": row.code, "message": row.message, "epoch": row.epoch} for row in warnings.of(session, job.id)]
+    shown = [{"code": row.code, "message": row.message, "epoch": row.epoch} for row in warnings.of(session, job.id)]
     assert job.result is not None
     assert job.resolved_spec is not None
     assert job.finished_at is not None
-    return record_of(member, job.result, job.resolved_spec, [row.values for row in epochs], told, job.finished_at)
+    return record_of(member, job.result, job.resolved_spec, [row.values for row in epochs], shown, job.finished_at)
 
 
 def _failures(members: service.Members) -> list[dict[str, Any]]:

@@ -74,7 +74,7 @@ def ended(session: Session, end: Ended) -> None:
 
 
 @event.listens_for(Session, "before_commit")
-def _tell(session: Session) -> None:
+def _write_messages(session: Session) -> None:
     ends: list[Ended] = session.info.pop("ended", [])
     if not ends:
         return
@@ -138,8 +138,8 @@ def _of_studies(session: Session, jobs: Sequence[str]) -> list[Message]:
             select(Study.id).where(Study.teacher_job.in_(some)),
         ):
             studies.update(session.scalars(of_jobs, execution_options=EVERYBODYS))
-    told = [_of_study(session, study_id) for study_id in sorted(studies)]
-    return [message for message in told if message is not None]
+    messages = [_of_study(session, study_id) for study_id in sorted(studies)]
+    return [message for message in messages if message is not None]
 
 
 def _of_study(session: Session, study_id: str) -> Message | None:
