@@ -33,7 +33,7 @@ def _bucket(url: str | None) -> str | None:
     """Reject an invalid bucket URL.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is invalid.
     """
     if url and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_][A-Za-z0-9_.-]*)*/?", url):
         raise ValueError(f"expected s3://bucket or s3://bucket/prefix, got {url!r}")
@@ -48,7 +48,7 @@ def _rate(text: str) -> str:
     """Reject an invalid rate limit.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is invalid.
     """
     try:
         if text.strip():
@@ -92,7 +92,7 @@ def _prefix(url: str) -> str:
     """Reject an invalid bucket URL; return it without a trailing slash.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is invalid.
     """
     return (_bucket(url) or "").rstrip("/")
 
@@ -287,10 +287,10 @@ class Settings(BaseSettings):
     stop_grace_seconds: float = Field(10, gt=0, description="time between asking a trainer to stop and killing it")
     reaper_seconds: float = Field(5, gt=0, description="how often the reaper looks for expired leases")
     ring_again_seconds: float = Field(
-        10, gt=0, description="how long a row may stay unclaimed before the reaper rings its doorbell again"
+        10, gt=0, description="how long a row may stay unclaimed before the reaper sends another wake-up message"
     )
     look_seconds: float = Field(
-        2, gt=0, description="how often an idle worker polls the database for jobs, without a doorbell"
+        2, gt=0, description="how often an idle worker polls the database for jobs, without a wake-up message"
     )
     wedged_seconds: float = Field(
         120, gt=0, description="how long a worker may wait for one answer before it exits in order to be restarted"

@@ -1,7 +1,7 @@
 """Generate the tables and figures of docs/when-does-it-help.md from the results under docs/results.
 
 Usage: `python tools/generate_gain.py [TARGET]`. Text outside the marked blocks is kept; the figures go to `figures`
-beside the page. Each figure's description holds the plotted values as JSON.
+next to the page. Each figure's description holds the plotted values as JSON.
 """
 
 import io

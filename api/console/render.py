@@ -99,7 +99,7 @@ def prefixed(text: str, prefix: str) -> str:
 
 
 def pretty(value: Any) -> str:
-    """Write JSON for people."""
+    """Format JSON with indentation."""
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 

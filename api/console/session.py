@@ -23,7 +23,7 @@ _SEALED = "gAAAA"  # prefix of Fernet tokens: nothing else is decrypted
 
 
 class Sealer(Protocol):
-    """What encrypts."""
+    """Encrypts and decrypts texts."""
 
     def seal(self, secret: str) -> str:
         """Encrypt a text."""

@@ -41,7 +41,7 @@ class Members(NamedTuple):
 
     @property
     def jobs(self) -> list[Job]:
-        """All of them."""
+        """All jobs of the study."""
         return [*([self.teacher] if self.teacher is not None else []), *(job for _, job in self.rows)]
 
     @property

@@ -59,7 +59,7 @@ def _jobs(on_id: str, active: bool = False) -> Select[str]:
     """Return the jobs whose spec refers to a dataset, model or job, up to the number that is counted.
 
     Args:
-        on_id: what they refer to.
+        on_id: id of the dataset, model or job.
         active: only jobs that have not ended.
     """
     dependants = select(JobDependency.job_id).where(JobDependency.on_id == on_id)

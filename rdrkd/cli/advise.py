@@ -60,13 +60,16 @@ def advise(
     imgsz: Annotated[
         int | None,
         typer.Option(
-            min=32, max=4096, help="Side of the network input, px; default: by the objects.", show_default=False
+            min=32,
+            max=4096,
+            help="Side of the network input, px; default: by the objects' size.",
+            show_default=False,
         ),
     ] = None,
     hours: Annotated[float, typer.Option(min=0.01, help="Longest acceptable training, hours.")] = 24.0,
     runs: Annotated[
         Path,
-        typer.Option(help="Folder of earlier runs, whose times replace a trial."),
+        typer.Option(help="Folder of earlier runs, whose measured times replace trials."),
     ] = _RUNS,
     *,
     reading: "Reading",

@@ -57,7 +57,7 @@ Clock = Callable[[], float]  # seconds
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured."""
+    """The networks and the batch to measure."""
 
     device: str
     teacher: str

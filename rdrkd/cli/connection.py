@@ -31,7 +31,7 @@ else:
 Command = Callable[..., None]
 EXIT_UNREACHABLE, EXIT_NOT_ENDED = 4, 5
 CONNECT_SECONDS = 2.0
-Id = Annotated[str, typer.Argument(help="Id or its unique beginning, or name.", show_default=False)]
+Id = Annotated[str, typer.Argument(help="Id, a unique prefix of it, or name.", show_default=False)]
 Url = Annotated[str, typer.Option("--url", envvar="RDRKD_URL", help="URL of the service.")]
 TokenFile = Annotated[
     Path | None,

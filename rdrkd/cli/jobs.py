@@ -27,7 +27,7 @@ def submit_job(
     spec: Annotated[
         Path | None,
         typer.Argument(
-            help="Job spec, YAML or JSON, `-`: from stdin; or use the options below. Files that either names are "
+            help="Job spec, YAML or JSON, `-`: from stdin; or use the options below. Local files in either are "
             "uploaded once.",
             show_default=False,
         ),
@@ -35,11 +35,11 @@ def submit_job(
     teacher: Annotated[
         str | None,
         typer.Option(
-            help="Weights file, official ones such as yolov8l.pt, or a model's or job's id.", show_default=False
+            help="Weights file, official weights such as yolov8l.pt, or the id of a model or job.", show_default=False
         ),
     ] = None,
     student: Annotated[
-        str | None, typer.Option(help="Architecture such as yolov8n, or as --teacher.", show_default=False)
+        str | None, typer.Option(help="Architecture such as yolov8n, or any value of --teacher.", show_default=False)
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="Dataset: folder, data YAML, zip or tar; or an id or name.", show_default=False)

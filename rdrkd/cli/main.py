@@ -31,7 +31,7 @@ COMMANDS = {
     "evaluate": Lazy("rdrkd.cli.runs", "evaluate", "Evaluate weights by the COCO protocol and Ultralytics' metric."),
     "export": Lazy("rdrkd.cli.runs", "export", "Export weights to ONNX, OpenVINO, TorchScript or TensorRT."),
     "compare": Lazy("rdrkd.cli.runs", "compare", "Draw the report of a service's study.", hidden=True),
-    "advise": Lazy("rdrkd.cli.advise", "advise", "Suggest settings for a dataset; measure what they take here."),
+    "advise": Lazy("rdrkd.cli.advise", "advise", "Suggest settings for a dataset, with their cost here."),
     "inspect": Lazy("rdrkd.cli.looking", "inspect", "Check a dataset or a weights file."),
     "report": Lazy("rdrkd.cli.looking", "report", "Write a run folder's report."),
     "schema": Lazy("rdrkd.cli.looking", "schema", "Print the JSON Schema of job specs."),

@@ -38,14 +38,14 @@ def distill(
     teacher: Annotated[
         Path | None,
         typer.Option(
-            help="Teacher weights, or official ones such as yolov8l.pt; with a spec, if it refers to them by id.",
+            help="Teacher weights, or official weights such as yolov8l.pt; with a spec, if it refers to them by id.",
             show_default=False,
         ),
     ] = None,
     student: Annotated[
         str | None,
         typer.Option(
-            help="Architecture such as yolov8n, a file of initial weights, or official ones such as yolov8n.pt.",
+            help="Architecture such as yolov8n, a file of initial weights, or official weights such as yolov8n.pt.",
             show_default=False,
         ),
     ] = None,

@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 Out = Annotated[Path, typer.Option(help="Folder of run folders, results and report.", show_default=False)]
 Device = Annotated[str | None, typer.Option(help="`cpu` or a GPU's number; default: the GPU where there is one.")]
-Jobs = Annotated[int, typer.Option(min=1, help="Members trained at the same time.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Number of members to train at the same time.")]
 Minutes = Annotated[
     float | None,
     typer.Option(min=0, help="Time budget; the next run resumes unfinished members."),
@@ -38,7 +38,7 @@ Known = Annotated[
 Rungs = Annotated[
     str | None,
     typer.Option(
-        help="Successive halving: how many seeds each rung has, such as 1,2,5; the better half continues.",
+        help="Successive halving: number of seeds in each rung, such as 1,2,5; the better half continues.",
         show_default=False,
     ),
 ]
@@ -98,7 +98,7 @@ def _table(group: str) -> Callable[..., None]:
         out: Out,
         teacher: Annotated[str, typer.Option(help="Architecture to train first, or trained weights.")] = "yolov8l",
         student: Annotated[str, typer.Option(help="Architecture, or start weights.")] = "yolov8n",
-        seeds: Annotated[int, typer.Option(min=1, max=100, help="How many seeds each method gets.")] = 3,
+        seeds: Annotated[int, typer.Option(min=1, max=100, help="Number of seeds for each method.")] = 3,
         epochs: Annotated[int, typer.Option(min=1, help="Epochs of teacher and students.")] = 100,
         imgsz: Annotated[int, typer.Option(help="Side of the network input, px.")] = 640,
         batch: Annotated[int, typer.Option(min=1, help="Images per step.")] = 16,
@@ -115,8 +115,8 @@ def _table(group: str) -> Callable[..., None]:
         _run(spec, out, device, jobs, minutes, known)
 
     table.__doc__ = (
-        f"Train the methods of the paper's {group.replace('table', 'Table ')} on a dataset; its spec is kept in "
-        "`study.yaml` of the folder. The same command resumes it; `rdrkd study run` takes the spec with any change."
+        f"Train the methods of the paper's {group.replace('table', 'Table ')} on a dataset; its spec is written to "
+        "`study.yaml` in the folder. The same command resumes it; for changes, edit the spec and use `rdrkd study run`."
     )
     return table
 

@@ -48,7 +48,7 @@ class Terminal:
         self.out, self.err = Console(), Console(stderr=True)
 
     def note(self, text: str) -> None:
-        """Print a line for people."""
+        """Print a line to stderr."""
         self.err.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def one(self, row: BaseModel | Mapping[str, Any]) -> None:

@@ -27,7 +27,7 @@ def bench(
     processor_time: Annotated[
         bool,
         typer.Option(
-            "--processor-time", help="Measure processor time instead of wall time, for a CPU that does other work."
+            "--processor-time", help="Measure processor time instead of wall time, for a CPU with other load."
         ),
     ] = False,
     everything: Annotated[

@@ -37,7 +37,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Sleep:
-    """Wait."""
+    """A pause."""
 
     seconds: float
 

@@ -15,7 +15,7 @@ from rdrkd.errors import Problem, RdrkdError
 
 
 class ClientError(RdrkdError):
-    """The root."""
+    """Base class of the client's errors."""
 
 
 class Refused(ClientError):

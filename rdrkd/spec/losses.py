@@ -21,10 +21,10 @@ class _Term(BaseModel):
 
 
 class HeadTerm(_Term):
-    """A term that compares what the two Detect heads predict, anchor by anchor.
+    """A term that compares the predictions of the two Detect heads, anchor by anchor.
 
     Attributes:
-        needs_distribution: both heads must predict distributions over distances (reg_max > 1), equally many.
+        needs_distribution: both heads must predict distributions over the same number of distances (reg_max > 1).
     """
 
     needs_distribution: ClassVar[bool] = False

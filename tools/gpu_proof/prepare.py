@@ -57,7 +57,7 @@ def wanted(have: Iterable[str]) -> dict[str, str]:
 
 
 def download(packages: dict[str, str], folder: Path) -> None:
-    """Download the wheels without their dependencies, which the lock lists, too."""
+    """Download the wheels without their dependencies, since the lock lists these, too."""
     platforms = [argument for name in PLATFORMS for argument in ("--platform", name)]
     names = [f"{name}=={version}" for name, version in sorted(packages.items())]
     subprocess.run(

@@ -55,7 +55,7 @@ TOY = Size("cpu", "yolov8n", 64, 4, False, 2, 2, 150, 40, 15, 200, 3, 100, 5)
 
 
 class Proof:
-    """The stages, one after another, and what they left."""
+    """Runs the stages in order, and keeps their results."""
 
     def __init__(self, options: argparse.Namespace, size: Size) -> None:
         self.options, self.size = options, size

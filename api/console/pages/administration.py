@@ -30,7 +30,7 @@ async def revoke_key(visit: Visit) -> Response:
 
 
 async def audit(visit: Visit) -> Response:
-    """Show who changed what."""
+    """Show the audit log."""
     chosen = {name: visit.query(name) for name in ("key", "owner", "action", "object")}
     page = await visit.client.get("/v1/audit", limit=LIMIT, after=visit.query("after"), **chosen)
     return visit.render("audit.html", entries=page["data"], following=page["next"], chosen=chosen)
@@ -60,7 +60,7 @@ async def webhook(visit: Visit) -> Response:
 
 
 async def act_on_webhook(visit: Visit) -> Response:
-    """Do what a button says."""
+    """Perform the action of a button."""
     action, path = visit.request.path_params["action"], f"/v1/webhooks/{visit.id()}"
     if action == "delete":
         await visit.client.send("DELETE", path)

@@ -101,7 +101,7 @@ async def job_log(visit: Visit) -> Response:
 
 
 async def act(visit: Visit) -> Response:
-    """Do what a button says."""
+    """Perform the action of a button."""
     action, path = visit.request.path_params["action"], f"/v1/jobs/{visit.id()}"
     if action == "delete":
         await visit.client.delete(visit.id())

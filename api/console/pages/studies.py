@@ -62,7 +62,7 @@ def by_method(members: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 async def act(visit: Visit) -> Response:
-    """Do what a button says."""
+    """Perform the action of a button."""
     action = visit.request.path_params["action"]
     if action == "delete":
         await visit.client.delete_study(visit.id())

@@ -25,7 +25,7 @@ MORE = {"code": "more_events", "message": f"there were more than {MOST} events; 
 
 
 class Type(StrEnum):
-    """Type of an event."""
+    """The type of an event."""
 
     STATUS = "status"  # the job's status or attempt has changed
     RESOLVED = "resolved"  # the resolved spec is available, or calibration has changed its weights

@@ -19,7 +19,7 @@ class Device(BaseModel):
 
 
 class WorksOn(BaseModel):
-    """What a worker holds."""
+    """The object on which a worker holds a lease."""
 
     what: Literal["job", "dataset", "model"]
     id: str

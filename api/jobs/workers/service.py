@@ -28,7 +28,7 @@ What = Literal["job", "dataset", "model"]
 
 @dataclass
 class Presence:
-    """What a worker reports about itself."""
+    """A worker's report about itself."""
 
     name: str
     queue: str

@@ -19,7 +19,7 @@ class Used(BaseModel):
 
 
 class OwnerUsage(BaseModel):
-    """What one owner stores."""
+    """The storage usage of one owner."""
 
     owner: str | None = Field(description="owner; null: the operator, who has no quota")
     used: Used
