@@ -59,13 +59,13 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Store in UTC."""
+        """Convert to UTC for storage."""
         if value is None or dialect.name != "sqlite":
             return value
         return value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Read as UTC."""
+        """Return the stored time as UTC."""
         return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
 
@@ -175,7 +175,7 @@ def make_engine(url: str, kept: int = 10, most: int | None = None) -> Engine:
 
 def _begin_immediate(connection: Connection) -> None:
     """Take the write lock. SQLite's own wait sleeps up to 0.1 s at a time, so a busy process would starve others."""
-    give_up = time.monotonic() + _PATIENCE
+    end = time.monotonic() + _PATIENCE
     connection.exec_driver_sql("PRAGMA busy_timeout = 0")
     try:
         while True:
@@ -183,7 +183,7 @@ def _begin_immediate(connection: Connection) -> None:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
                 return
             except OperationalError as error:
-                if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY or time.monotonic() > end:
                     raise
             time.sleep(random.uniform(0.001, 0.005))
     finally:
@@ -192,13 +192,13 @@ def _begin_immediate(connection: Connection) -> None:
 
 def _use_wal(connection: sqlite3.Connection) -> None:
     """Switch to WAL, for which SQLite does not wait for a lock, as when two processes open a new file."""
-    give_up = time.monotonic() + _PATIENCE
+    end = time.monotonic() + _PATIENCE
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
                 raise
         time.sleep(0.02)
 

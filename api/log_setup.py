@@ -1,8 +1,8 @@
 """Logging of API, reaper and workers: one line per record, as text or JSON.
 
-Everything speaks through the standard library's logging, so what uvicorn, Celery and SQLAlchemy say has the same form.
-What a line is about (a request, a job) is bound once by whoever takes it on, and is then on every line of that thread
-or task. Keys of the API are named by their ids; neither they nor queries nor bodies are logged.
+Everything logs through the standard library, so that lines of uvicorn, Celery and SQLAlchemy have the same form.
+The subject of lines (a request, a job) is bound once when its processing starts, and is then on every line of that
+thread or task. API keys are logged by id; keys, queries and bodies are not logged.
 """
 
 import logging
@@ -29,7 +29,7 @@ _SECRETS = [
     (re.compile(r"(://[^/:@\s]*:)\S+(?=@)"), r"\1***"),  # a URL with a password
     (re.compile(r"^(DETAIL:\s+).*$", re.MULTILINE), r"\1***"),  # PostgreSQL shows the values of a rejected row
 ]
-_QUIET = ("httpx2", "httpcore2")  # they log whole URLs, and a webhook's may contain a secret
+_QUIET = ("httpx2", "httpcore2")  # they log whole URLs, and a webhook's URL may contain a secret
 
 
 def set_up(settings: Settings, **always: str) -> None:

@@ -1,12 +1,12 @@
 """Ownership of rows: every query of a request is restricted to the rows of its caller's owner, in one place.
 
-The request's session knows its caller; what it selects, changes or deletes of an owned table is narrowed to the
-caller's owner, also in subqueries. So another's things are not there: 404, never 403. An admin's request is not
+The request's session carries its caller; its statements on owned tables are narrowed to the rows of the caller's owner,
+also in subqueries. So rows of other owners do not exist for the caller: 404, never 403. An admin's request is not
 narrowed, and neither are the sessions of workers and reaper, which have no caller.
 
-Datasets and models can be shared. Only a session that was bound `with_shared` finds what other owners share: that of a
-request that reads it or refers to it in a job. Whatever writes stays restricted to the caller's owner: UPDATE and
-DELETE statements are narrowed, and a flush that would write another owner's row fails.
+Datasets and models can be shared. Only a session that was bound `with_shared` finds what other owners share, for
+requests that read it or refer to it in a job. Writes stay restricted to the caller's owner: UPDATE and DELETE
+statements are narrowed, and a flush that would write another owner's row fails.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from sqlalchemy.orm import Mapped, ORMExecuteState, Session, mapped_column, obje
 from api.caller import Caller, Scope
 
 T = TypeVar("T")
-EVERYBODYS = {"everybodys": True}  # execution options of a query that counts across owners and shows nothing of theirs
+EVERYBODYS = {"everybodys": True}  # execution options of a query across owners, whose rows are not shown to the caller
 
 
 class NotOwner(RuntimeError):
@@ -42,7 +42,7 @@ def bind(session: Session, caller: Caller, with_shared: bool = False) -> None:
 
     Args:
         session: a new one.
-        caller: for whom it acts.
+        caller: the caller for whom it acts.
         with_shared: also find what other owners share with the caller.
     """
     session.info["caller"], session.info["with_shared"] = caller, with_shared
@@ -81,8 +81,8 @@ def owner_of(session: Session) -> str | None:
 def owners_named(session: Session) -> tuple[str | None, ...]:
     """Return the owners whose names the session's caller can use, in this order.
 
-    An admin sees the things of all owners, but only two owners' names resolve: his own and the operator's, whose
-    things may be older than any key. Names of other owners could be the same; their ids work.
+    An admin sees the objects of all owners, but only two owners' names resolve: the admin's own and the operator's,
+    whose objects may be older than any key. Objects of other owners may have the same names, so only their ids resolve.
     """
     caller: Caller | None = session.info.get("caller")
     if caller is not None and caller.scope == Scope.ADMIN and caller.owner is not None:

@@ -1,4 +1,4 @@
-"""Cursor pagination, newest first: ids sort by time, so rows that are added meanwhile shift no page."""
+"""Cursor pagination, newest first: ids sort by time, so rows that are added meanwhile do not shift pages."""
 
 import re
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
-"""Wake-up messages ("doorbell"): a Celery message has a task's name and an id only; the row is the truth.
+"""Wake-up messages ("doorbell"): a Celery message contains only a task's name and an id; the row is authoritative.
 
 Its header carries the id of the sending request, for the log.
 
-No caller waits for the broker. Rings leave from a thread of their own, through a bounded queue, and every call to the
-broker has a timeout: a ring that is dropped costs a moment, since workers look for rows on a timer as well.
+No caller waits for the broker. A separate thread sends the messages, through a bounded queue, and every call to the
+broker has a timeout. A dropped message only causes a short delay, since workers also poll for rows.
 """
 
 import contextvars

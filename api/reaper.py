@@ -42,9 +42,9 @@ from rdrkd.process.secret_hiding import own_folder, seal
 log = logging.getLogger("api.reaper")  # `__name__` is `__main__` here
 
 SWEEP_SECONDS = 3600.0
-GONE_SECONDS = 86_400.0  # for which a lost worker is still listed
-RUN_OUT_SECONDS = 3600.0  # for which an expired reservation is kept for inspection
-DELIVERED_SECONDS = 86_400.0  # messages that SQL brokers keep after their delivery
+GONE_SECONDS = 86_400.0  # how long a lost worker stays listed
+RUN_OUT_SECONDS = 3600.0  # how long an expired reservation is kept for inspection
+DELIVERED_SECONDS = 86_400.0  # how long a delivered message is kept in SQL brokers
 
 
 class Reaper:

@@ -1,7 +1,7 @@
 """Settings, the same for API, worker and reaper.
 
-By environment variables `RDRKD_<FIELD>`, or by files `rdrkd_<field>` in the folder `RDRKD_SECRETS_DIR`: the form in
-which containers are given secrets.
+They are read from environment variables `RDRKD_<FIELD>`, or from files `rdrkd_<field>` in the folder
+`RDRKD_SECRETS_DIR`, as container secrets are mounted.
 """
 
 import os
@@ -33,7 +33,7 @@ def _bucket(url: str | None) -> str | None:
     """Reject an invalid bucket URL.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is invalid.
     """
     if url and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_][A-Za-z0-9_.-]*)*/?", url):
         raise ValueError(f"expected s3://bucket or s3://bucket/prefix, got {url!r}")
@@ -48,7 +48,7 @@ def _rate(text: str) -> str:
     """Reject an invalid rate limit.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is invalid.
     """
     try:
         if text.strip():
@@ -62,7 +62,7 @@ def _fernet(keys: SecretStr | None) -> SecretStr | None:
     """Reject an invalid list of Fernet keys.
 
     Raises:
-        ValueError: it is none; the message does not hold it.
+        ValueError: it is invalid; the message does not contain it.
     """
     if keys is None:
         return None
@@ -76,7 +76,7 @@ def _apart(folders: list[Path]) -> list[Path]:
     """Reject folders with the same name.
 
     Raises:
-        ValueError: so it is.
+        ValueError: two folders have the same name.
     """
     names = [folder.name for folder in folders]
     if len(set(names)) < len(names) or "" in names:
@@ -92,7 +92,7 @@ def _prefix(url: str) -> str:
     """Reject an invalid bucket URL; return it without a trailing slash.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is invalid.
     """
     return (_bucket(url) or "").rstrip("/")
 
@@ -137,7 +137,7 @@ class Settings(BaseSettings):
         None, description="`s3://bucket/prefix` that stores all files; default: a folder in the data folder"
     )
     s3_endpoint: str | None = Field(None, description="`https://host:port` of an S3-compatible server; default: AWS")
-    s3_download_endpoint: str | None = Field(None, description="the same server as clients reach it, if that differs")
+    s3_download_endpoint: str | None = Field(None, description="URL of the same server for clients, if different")
     s3_region: str = Field("us-east-1", description="region of the bucket")
     s3_access_key_id: SecretStr | None = Field(
         None, repr=False, description="access key of the bucket; default: `AWS_ACCESS_KEY_ID`, or the machine's role"
@@ -152,7 +152,7 @@ class Settings(BaseSettings):
         True, description="redirect downloads to presigned URLs of the bucket; off: stream them through the service"
     )
     s3_redirect_seconds: int = Field(
-        300, ge=1, le=604_800, description="lifetime of a presigned URL; a download that has begun may take longer"
+        300, ge=1, le=604_800, description="lifetime of a presigned URL; a download in progress may take longer"
     )
     s3_cache_bytes: int = Field(
         50 * GIB, ge=0, description="size limit of a worker's cache of bucket objects, `<data_dir>/objects`, bytes"
@@ -160,7 +160,7 @@ class Settings(BaseSettings):
     dataset_cache_bytes: int | None = Field(
         None,
         ge=0,
-        description="size limit of unpacked datasets in `<data_dir>/cache`, bytes; default: what the disk has to spare",
+        description="size limit of unpacked datasets in `<data_dir>/cache`, bytes; default: by free disk space",
     )
 
     checkpoints_keep_last: int = Field(2, ge=1, description="number of newest checkpoints to keep for each job")
@@ -183,8 +183,8 @@ class Settings(BaseSettings):
     token_file: Path | None = Field(None, description="file that holds the token, such as a container secret")
     local_token_file: Path | None = Field(
         None,
-        description="file that holds a token which `rdrkd up` makes anew for its own user: taken from this machine "
-        "only; unlike the token it closes the service to nobody",
+        description="file that holds the token which `rdrkd up` creates at each start for its own user: accepted from "
+        "this machine only; unlike `RDRKD_TOKEN`, it does not make a token mandatory",
     )
     allowed_hosts: Annotated[list[str], NoDecode, BeforeValidator(_listed)] = Field(
         default_factory=list, description="further values accepted in the Host header, comma-separated"
@@ -229,7 +229,7 @@ class Settings(BaseSettings):
 
     pretrained_url: str = Field(
         SOURCE,
-        description="folder that workers download official weights from; empty: they take only the files in "
+        description="URL of the folder that workers download official weights from; empty: they use only files in "
         "`<data_dir>/pretrained`",
     )
 
@@ -287,10 +287,10 @@ class Settings(BaseSettings):
     stop_grace_seconds: float = Field(10, gt=0, description="time between asking a trainer to stop and killing it")
     reaper_seconds: float = Field(5, gt=0, description="how often the reaper looks for expired leases")
     ring_again_seconds: float = Field(
-        10, gt=0, description="how long a row may stay unclaimed before the reaper rings its doorbell again"
+        10, gt=0, description="how long a row may stay unclaimed before the reaper sends another wake-up message"
     )
     look_seconds: float = Field(
-        2, gt=0, description="how often an idle worker polls the database for jobs, without a doorbell"
+        2, gt=0, description="how often an idle worker polls the database for jobs, without a wake-up message"
     )
     wedged_seconds: float = Field(
         120, gt=0, description="how long a worker may wait for one answer before it exits in order to be restarted"

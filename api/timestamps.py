@@ -1,4 +1,4 @@
-"""Times of the service as responses write them; a time that a user has set is returned as it was written."""
+"""Format of the service's times in responses; times set by users are returned as they were written."""
 
 from datetime import UTC, datetime
 from typing import Annotated

@@ -1,7 +1,7 @@
-"""Traces, if the extra `otel` is installed and `OTEL_*` name where to send them.
+"""Traces, if the extra `otel` is installed and `OTEL_*` variables set a destination.
 
-FastAPI makes the spans of a request itself once there is a provider. Celery's messages carry the trace to the worker,
-whose span is that of the ring, not of the attempt. SQLAlchemy has no spans: its instrumentation does not know
+FastAPI creates the spans of requests itself once there is a provider. Celery's messages carry the trace to the worker,
+whose span covers the wake-up message, not the attempt. SQLAlchemy has no spans: its instrumentation does not support
 version 2.1 yet.
 """
 
@@ -21,18 +21,18 @@ _TARGETS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
 def set_up(service: str, redis: bool = False) -> bool:
-    """Send the spans of this process by OTLP over HTTP, if that is asked for; return whether it is.
+    """Export the spans of this process by OTLP over HTTP, if the environment requests it; return whether it does.
 
     Args:
-        service: the process' name, unless `OTEL_SERVICE_NAME` says another.
-        redis: whether calls of Redis are spans, too; not of a worker, which asks it every second while it waits.
+        service: the process's name, unless `OTEL_SERVICE_NAME` sets another.
+        redis: also create spans for calls of Redis; not for workers, which poll it every second.
     """
     if not _asked_for():
         return False
     if util.find_spec("opentelemetry.sdk") is None:
         log.warning("OTEL_* variables enable traces, but rdrkd[otel] is not installed: exporting no traces")
         return False
-    # Here, not above: without the extra they are not there, and without traces they are not loaded.
+    # Imported here, because they may not be installed, and to avoid loading them if there are no traces.
     from opentelemetry import trace
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.instrumentation.celery import CeleryInstrumentor
@@ -52,7 +52,7 @@ def set_up(service: str, redis: bool = False) -> bool:
 
 
 def current() -> str | None:
-    """Return the trace that this thread or task works in, as the header `traceparent`; None without one."""
+    """Return the current trace of this thread or task, as the header `traceparent`; None without one."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
     return carrier.get("traceparent")
@@ -60,7 +60,7 @@ def current() -> str | None:
 
 @contextmanager
 def continuing(traceparent: str | None) -> Iterator[None]:
-    """Work in the trace of a `traceparent`; without one, or where there is a trace already, change nothing."""
+    """Continue the trace of a `traceparent`; without one, or if there is already a trace, change nothing."""
     if traceparent is None or current() is not None:
         yield
         return

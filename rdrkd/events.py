@@ -118,7 +118,7 @@ class Checkpoint(_Event):
 
 
 class Warn(_Event):
-    """Something a person should look at; the run goes on."""
+    """A condition that a user should check; the run continues."""
 
     event: Literal["warning"] = "warning"
     code: Prose
@@ -166,7 +166,7 @@ EXIT_DONE = 0
 EXIT_INTERNAL = 1
 EXIT_USAGE = 2
 EXIT_FAILED = 3  # a `failed` event with its reason was written
-EXIT_STOPPED = 75  # asked to stop; run the same command again to go on
+EXIT_STOPPED = 75  # stopped on request; run the same command again to resume
 
 
 def parse(line: str | bytes) -> Event:

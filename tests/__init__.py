@@ -1,1 +1,1 @@
-"""The tests mirror the packages: tests/rdrkd, tests/api, tests/worker; end_to_end goes through all of them."""
+"""The tests mirror the packages: tests/rdrkd, tests/api, tests/worker; end_to_end covers all of them together."""

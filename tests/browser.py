@@ -1,4 +1,4 @@
-"""A real browser for tests: Chromium of the system, driven by Playwright."""
+"""A real browser for tests: the system's Chromium, driven by Playwright."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Yield a running browser; skip the test where there is none."""
+    """Yield a running browser; skip the test if there is none."""
     named = os.environ.get("RDRKD_TEST_CHROMIUM")
     path = named or next((found for name in NAMES if (found := shutil.which(name))), None)
     if path is None:

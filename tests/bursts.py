@@ -1,6 +1,7 @@
-"""Many requests at once, from one thread and over plain sockets: a client library would be the bottleneck.
+"""Send many requests at once, from one thread and over plain sockets: a client library would be the bottleneck.
 
-`python -m tests.bursts PORT...` asks `/healthz` of each in turn until its input ends, and prints the slowest answer.
+`python -m tests.bursts PORT...` polls `/healthz` on each port in turn until its input ends, and prints the slowest
+response time.
 """
 
 import asyncio
@@ -36,11 +37,11 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Told:
-    """Its answer, and when it came: seconds after all of them were sent."""
+class Answer:
+    """The response to a request, and the time until it arrived: seconds after all requests were sent."""
 
     ask: Ask
-    status: int  # 0: none
+    status: int  # 0: no response
     headers: dict[str, str]
     body: bytes
     seconds: float
@@ -57,16 +58,16 @@ class Told:
         return f"{self.ask.method} {self.ask.path}: {self.status} after {self.seconds:.2f} s: {self.body[:200]!r}"
 
 
-def burst(asks: Sequence[Ask], ports: Sequence[int], headers: dict[str, str], patience: float = 120) -> list[Told]:
-    """Send all requests at once, each on a connection of its own, to the ports in turn."""
+def burst(asks: Sequence[Ask], ports: Sequence[int], headers: dict[str, str], patience: float = 120) -> list[Answer]:
+    """Send all requests at once, each on a separate connection, to the ports in turn."""
     return asyncio.run(_burst(asks, ports, headers, patience))
 
 
-async def _burst(asks: Sequence[Ask], ports: Sequence[int], headers: dict[str, str], patience: float) -> list[Told]:
+async def _burst(asks: Sequence[Ask], ports: Sequence[int], headers: dict[str, str], patience: float) -> list[Answer]:
     opened = [await asyncio.open_connection("127.0.0.1", ports[i % len(ports)]) for i in range(len(asks))]
     began = time.monotonic()
 
-    async def one(number: int) -> Told:
+    async def one(number: int) -> Answer:
         ask, (reader, writer) = asks[number], opened[number]
         try:
             async with asyncio.timeout(patience):
@@ -78,13 +79,13 @@ async def _burst(asks: Sequence[Ask], ports: Sequence[int], headers: dict[str, s
         writer.close()
         first, *rest = head.decode("latin-1").split("\r\n")
         fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
-        return Told(ask, int(first.split()[1]) if first else 0, fields, body, took)
+        return Answer(ask, int(first.split()[1]) if first else 0, fields, body, took)
 
     return list(await asyncio.gather(*map(one, range(len(asks)))))
 
 
 def watch(ports: Sequence[str]) -> float:
-    """Ask whether processes live until the input ends; return the slowest answer, seconds."""
+    """Poll the health of processes until the input ends; return the slowest response time, seconds."""
     over, slowest = threading.Event(), 0.0
     threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
     print("begun", flush=True)

@@ -1,4 +1,4 @@
-"""COMMITs whose answer is lost, on any database: the rows are there, and whoever has written them gets an error."""
+"""COMMITs whose response is lost, on any database: the rows are committed, but their writer gets an error."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from api.db import Base, Database
 def lost(
     database: Database, table: type[Base], then: Callable[[], None] = lambda: None, column: str = ""
 ) -> Iterator[list[bool]]:
-    """Lose the answer to the first COMMIT that writes rows of `table`, or a column; `then` is called in between."""
+    """Lose the response to the first COMMIT that writes `table`, or its `column`; first call `then`."""
     losses = list[bool]()
     written = set[int]()
 

@@ -1,4 +1,4 @@
-"""What all tests share: a quiet and private Ultralytics, few threads, and the GPU marker."""
+"""Shared test configuration: a quiet, isolated Ultralytics, few threads, and the GPU marker."""
 
 import atexit
 import gc
@@ -8,14 +8,14 @@ import tempfile
 
 import pytest
 
-# Once for all: a fixture that each folder imports for itself would start its own servers.
+# Imported here once: if each folder imported a fixture, each would start separate servers.
 from tests.s3 import s3, strict_s3
 from tests.servers import backend, postgres, valkey_server
 
 __all__ = ["backend", "postgres", "s3", "strict_s3", "valkey_server"]
 
-# Before anything imports torch or Ultralytics. Small models on small images gain nothing from more threads, and test
-# processes side by side lose to them.
+# Set before torch or Ultralytics is imported. Small models on small images do not profit from more threads, which slow
+# down concurrent test processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.update(ULTRALYTICS_SAFE_LOAD="1", YOLO_AUTOINSTALL="False", YOLO_OFFLINE="True")
 if "YOLO_CONFIG_DIR" not in os.environ:
@@ -26,7 +26,7 @@ if "YOLO_CONFIG_DIR" not in os.environ:
 
 def pytest_collection_finish() -> None:
     gc.collect()
-    gc.freeze()  # Ultralytics collects garbage several times a training, and need not search all of torch each time
+    gc.freeze()  # Ultralytics collects garbage several times per training, and should not search all of torch each time
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

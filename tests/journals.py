@@ -1,4 +1,4 @@
-"""What is logged, as lines of JSON: in this process through the service's formatter, and by others of the service."""
+"""Log lines as JSON: from this process, through the service's formatter, and from other processes of the service."""
 
 import io
 import json
@@ -21,14 +21,14 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 @contextmanager
 def kept(**always: str) -> Iterator[Lines]:
-    """Keep what is logged within the block; what is given reads it."""
+    """Capture the log within the block; yield a function that returns its lines."""
     with text("json", **always) as written:
         yield lambda: [json.loads(line) for line in written().splitlines()]
 
 
 @contextmanager
 def text(form: LogFormat, **always: str) -> Iterator[Callable[[], str]]:
-    """Keep the log of the block as it is written; what is given reads it."""
+    """Capture the log within the block as text; yield a function that returns it."""
     stream, root = io.StringIO(), logging.getLogger()
     handler, level = logging.StreamHandler(stream), root.level
     handler.setFormatter(log_setup.formatter(form, **always))
@@ -52,7 +52,7 @@ class Logged:
         return [json.loads(line) for line in self._path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
     def wait(self, words: str, seconds: float = 60) -> str:
-        """Wait for a line with these words; give what it says."""
+        """Wait for a line with these words; return its message."""
         end = time.monotonic() + seconds
         while not (found := [line["event"] for line in self.lines() if words in line["event"]]):
             assert self._process.poll() is None, self._path.read_text()
@@ -63,7 +63,7 @@ class Logged:
 
 @contextmanager
 def process(data_dir: Path, *module: str, **environment: str) -> Iterator[Logged]:
-    """Run a process of the service on this data folder while the block runs."""
+    """Run a process of the service on this data folder for the duration of the block."""
     ours = {"RDRKD_DATA_DIR": str(data_dir), "RDRKD_LOG_FORMAT": "json", "RDRKD_PORT": "0"} | environment
     path = data_dir.with_name(f"{'-'.join(module)}.log")
     with path.open("wb") as log:

@@ -1,4 +1,4 @@
-"""A proxy in front of PostgreSQL that loses the answer to a COMMIT: the rows are there, unknown to the client."""
+"""A proxy in front of PostgreSQL that loses the response to a COMMIT: the rows are committed, unknown to the client."""
 
 import socket
 import threading
@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 
 class Proxy:
-    """Passes bytes on; of the first transaction that has sent `words` it cuts the connection in place of an answer."""
+    """Forward bytes; cut the connection before the COMMIT's response in the first transaction that has sent `words`."""
 
     def __init__(self, url: str, words: bytes, then: Callable[[], None]) -> None:
-        """Listen in front of the server of `url`; `then` is called between the commit and the cut."""
+        """Listen for the server of `url`; `then` is called between the commit and the cut."""
         target = sa.make_url(url)
         self._upstream = f"{target.query['host']}/.s.PGSQL.{target.port or 5432}"
         self._words, self._then = words, then
@@ -43,7 +43,7 @@ class Proxy:
 
 
 class _Pipe:
-    """One connection, both ways."""
+    """One connection, in both directions."""
 
     def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
         self._proxy, self._client, self._server = proxy, client, server

@@ -1,4 +1,4 @@
-"""S3 servers of two makes as real processes: one with all that S3 does, one that checks every signature."""
+"""Two kinds of S3 servers as real processes: one with all features of S3, and one that checks every signature."""
 
 import itertools
 import os
@@ -20,13 +20,13 @@ NAMES = itertools.count()
 
 
 class S3:
-    """A running server; every test gets an empty bucket of its own."""
+    """A running server; every test gets a separate empty bucket."""
 
     def __init__(self, port: int) -> None:
         self.endpoint = f"http://127.0.0.1:{port}"
 
     def settings(self, prefix: str = "some/where", **changes: Any) -> dict[str, Any]:
-        """Return settings of a service whose files lie in a bucket that is made for it."""
+        """Return settings of a service that stores its files in a new bucket."""
         name = f"bucket-{os.getpid()}-{next(NAMES)}"
         self.make(name)
         keys = {"s3_access_key_id": ACCESS_KEY, "s3_secret_access_key": SECRET}
@@ -37,13 +37,13 @@ class S3:
             client.create_bucket(Bucket=bucket)
 
     def put(self, bucket: str, objects: Mapping[str, bytes]) -> None:
-        """Put objects under any names, also such as our own code never gives."""
+        """Put objects under any names, including those that our own code never uses."""
         with self.client() as client:
             for key, content in objects.items():
                 client.put_object(Bucket=bucket, Key=key, Body=content)
 
     def fill(self, folder: Path, prefix: str) -> str:
-        """Put a folder's files below a prefix of a new bucket; give its address."""
+        """Put a folder's files below a prefix of a new bucket; return its URL."""
         bucket = f"source-{os.getpid()}-{next(NAMES)}"
         self.make(bucket)
         files = [path for path in folder.rglob("*") if path.is_file()]
@@ -51,7 +51,7 @@ class S3:
         return f"s3://{bucket}/{prefix}"
 
     def sources(self, *addresses: str, **changes: Any) -> dict[str, Any]:
-        """Return settings of a service that may take datasets from these."""
+        """Return settings of a service that may import datasets from these addresses."""
         keys = {"dataset_s3_access_key_id": SecretStr(ACCESS_KEY), "dataset_s3_secret_access_key": SecretStr(SECRET)}
         return {"dataset_buckets": list(addresses), "dataset_s3_endpoint": self.endpoint} | keys | changes
 
@@ -72,7 +72,7 @@ class S3:
 
 @contextmanager
 def running(*command: str | Path, log: Path) -> Iterator[S3]:
-    """Start a server on a free port, which takes the place of `PORT` in its command."""
+    """Start a server on a free port, which replaces `PORT` in its command."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with log.open("wb") as output:
@@ -108,7 +108,7 @@ def _answers(port: int) -> bool:
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    """Moto's server: conditions, ranges and parts as S3 has them; it believes every signature."""
+    """Moto's server: it supports conditions, ranges and multipart uploads like S3, and accepts every signature."""
     log = tmp_path_factory.mktemp("moto") / "log"
     with running(sys.executable, "-W", "ignore", "-m", "moto.server", "-p", "PORT", log=log) as server:
         yield server
@@ -116,6 +116,6 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
 
 @pytest.fixture(scope="session")
 def strict_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    """Rclone's gateway: checks signatures and their end; it has no conditions, and answers a range with 200."""
+    """Rclone's gateway: it checks signatures and their expiry, ignores conditions, and answers ranges with 200."""
     with gateway(tmp_path_factory.mktemp("rclone")) as server:
         yield server

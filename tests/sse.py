@@ -1,4 +1,4 @@
-"""Reads server-sent events as they come."""
+"""Read server-sent events as they arrive."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Sent:
 
 
 def parse(lines: Iterable[str]) -> Iterator[Sent | str]:
-    """Yield each event of the lines of a stream, and each comment as text."""
+    """Parse the lines of a stream; yield each event, and each comment as text."""
     fields: dict[str, str] = {}
     for line in lines:
         if line.startswith(":"):
@@ -28,5 +28,5 @@ def parse(lines: Iterable[str]) -> Iterator[Sent | str]:
 
 
 def events(lines: Iterable[str]) -> Iterator[Sent]:
-    """Return the events alone."""
+    """Yield only the events."""
     return (item for item in parse(lines) if isinstance(item, Sent))

@@ -39,9 +39,7 @@ def test_no_phrase_takes_two_readings(place: str) -> None:
     assert found == []
 
 
-OF_THE_SERVICE = re.compile(
-    r"\b(go(es)? on|gone on|told(?! apart)|tells? of|comes? upon|begins? anew)\b", re.IGNORECASE
-)
+UNUSUAL = re.compile(r"\b(go(es)? on|gone on|told(?! apart)|tells? of|comes? upon|begins? anew)\b", re.IGNORECASE)
 NOT_IMPERATIVE = re.compile(r"(give|gives|giving|say|says|tell|tells|that)\b", re.IGNORECASE)
 
 
@@ -72,12 +70,12 @@ def test_docstrings_begin_with_what_a_function_does(package: str) -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("package", ["api", "worker"])
-def test_docstrings_and_comments_of_the_service_use_plain_verbs(package: str) -> None:
+@pytest.mark.parametrize("package", ["api", "worker", "rdrkd"])
+def test_docstrings_and_comments_use_plain_verbs(package: str) -> None:
     found = [
         f"{path.relative_to(ROOT)}:{line}: {text}"
         for path in (ROOT / package).rglob("*.py")
         for line, text in (*docstrings(path), *comments(path))
-        if OF_THE_SERVICE.search(text)
+        if UNUSUAL.search(text)
     ]
     assert found == []

@@ -1,4 +1,4 @@
-"""Take the pictures of docs/console.md from a running service.
+"""Take the screenshots for docs/console.md from a running service.
 
 `python tools/console_screenshots.py URL NAME=PATH,LOOK ...`; LOOK is light, dark or phone. Needs Chromium and the
 development environment.
@@ -14,12 +14,12 @@ from playwright.sync_api import sync_playwright
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "figures" / "console"
 LOOKS = {"light": (1200, 900, "light"), "dark": (1200, 900, "dark"), "phone": (390, 800, "light")}
-COLOURS = 256  # of a picture: the pages have few, their photographs more
-SETTLED = 2500  # ms after which curves are drawn
+COLOURS = 256  # colours per screenshot: pages have few, but their photographs more
+SETTLED = 2500  # ms to wait until curves are drawn
 
 
 def take(url: str, shots: list[str]) -> None:
-    """Take each picture, with few colours."""
+    """Take each screenshot, with few colours."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])

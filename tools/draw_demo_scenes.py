@@ -1,6 +1,6 @@
-"""Draw the demo data that the console's Home offers an empty service: the scenes of `rdrkd demo`, as a small zip.
+"""Draw the demo data that the console's Home offers on an empty service: the scenes of `rdrkd demo`, as a small zip.
 
-`python tools/draw_demo_scenes.py`: the wheel carries the zip, because an API image has nothing to draw with.
+Usage: `python tools/draw_demo_scenes.py`. The wheel contains the zip, because an API image cannot draw the scenes.
 """
 
 import io
@@ -14,9 +14,9 @@ from rdrkd.data.scenes import write_scenes
 
 TARGET = Path(__file__).resolve().parents[1] / "api" / "console" / "demo-scenes.zip"
 SCENES = {"train": 128, "val": 32}
-IMGSZ, SEED = 160, 0  # px; those of `rdrkd demo`
-QUALITY = 45  # of the WebP: 1.5 kB a scene instead of 9 kB
-EARLIEST = (1980, 1, 1, 0, 0, 0)  # a zip's: the same scenes make the same file
+IMGSZ, SEED = 160, 0  # px; as in `rdrkd demo`
+QUALITY = 45  # of the WebP images: 1.5 kB per scene instead of 9 kB
+EARLIEST = (1980, 1, 1, 0, 0, 0)  # a zip's earliest time: the same scenes give the same file
 
 
 def draw(target: Path) -> None:

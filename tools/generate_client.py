@@ -1,4 +1,4 @@
-"""Generate the blocking client, `rdrkd/client/_sync`, from the coroutines of `rdrkd/client/_async`.
+"""Generate the blocking client, `rdrkd/client/_sync`, from the coroutines in `rdrkd/client/_async`.
 
 python tools/generate_client.py [TARGET]
 """
@@ -25,7 +25,7 @@ NAMES = {
 
 
 def generate(target: Path) -> None:
-    """Write the blocking form of each module into a folder."""
+    """Write the blocking form of each module to a folder."""
     rule = unasync.Rule(str(SOURCE), str(target), additional_replacements=NAMES)
     unasync.unasync_files([str(file) for file in sorted(SOURCE.glob("*.py"))], [rule])
     for file in target.glob("*.py"):

@@ -1,7 +1,7 @@
 """Generate the tables and figures of docs/when-does-it-help.md from the results under docs/results.
 
 Usage: `python tools/generate_gain.py [TARGET]`. Text outside the marked blocks is kept; the figures go to `figures`
-beside the page. Each figure's description holds the plotted values as JSON.
+next to the page. Each figure's description holds the plotted values as JSON.
 """
 
 import io
@@ -23,7 +23,7 @@ from rdrkd.study.statistics import Difference, Row, difference, rows_of, values_
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "when-does-it-help.md"
-STUDIES = {  # file -> how the page calls it, shortest training data first
+STUDIES = {  # file -> name on the page, in ascending order of training data
     "search-same-images": "same images",
     "search-more-images": "more images",
     "study-hit-uav-cpu-table1": "teacher saw more",
@@ -43,7 +43,7 @@ class Measured:
     def __init__(self, file: str, name: str) -> None:
         self.file, self.name = file, name
         self.results: dict[str, Any] = dict(results.read(DOCS / "results" / f"{file}.json"))
-        # Of a method whose settings have changed, the row with most seeds counts; `each_row` has the others, too.
+        # For a method whose settings have changed, use the row with most seeds; `each_row` also has the others.
         self.each_row = sorted(rows_of(self.results["members"]), key=lambda row: -len(row.members))
         self.rows = {row.method: row for row in reversed(self.each_row)}
         self.alone = self.rows["none"]
@@ -53,7 +53,7 @@ class Measured:
         self.lead = self.teacher_ap - self.alone.summaries["AP"].mean
 
     def images(self, settings: dict[str, Any]) -> int:
-        """Return how many training images a share is."""
+        """Return the number of training images of a share."""
         return round(IMAGES * settings.get("fraction", 1.0))
 
     @property
@@ -62,8 +62,8 @@ class Measured:
         return [self.rows[name] for name in METHODS if name in self.rows]
 
 
-def told(found: Difference | None) -> str:
-    """Write a difference; bold where its interval excludes zero."""
+def shown(found: Difference | None) -> str:
+    """Format a difference; bold if its interval excludes zero."""
     if found is None:
         return "-"
     if found.low is None:
@@ -73,7 +73,7 @@ def told(found: Difference | None) -> str:
 
 
 def settings_table(studies: Sequence[Measured]) -> list[list[str]]:
-    """Say what each study trained on, and what its teacher had seen."""
+    """List the training data of each study's students and teacher."""
     rows = [["study", "student's images", "teacher's images", "start weights: teacher, student", "epochs",
              "AP alone", "teacher's AP", "lead"]]  # fmt: skip
     for s in studies:
@@ -89,31 +89,31 @@ def settings_table(studies: Sequence[Measured]) -> list[list[str]]:
 
 
 def gains_table(studies: Sequence[Measured]) -> list[list[str]]:
-    """Say what each method gains in AP and AP_S."""
+    """List each method's gain in AP and AP_S."""
     rows = [["study", "method", "pairs", "AP", "AP_S"]]
     for s in studies:
         for row in s.methods:
             found = row.differences
-            rows.append([s.name, f"`{row.method}`", str(found["AP"].seeds), told(found["AP"]), told(found["AP_S"])])
+            rows.append([s.name, f"`{row.method}`", str(found["AP"].seeds), shown(found["AP"]), shown(found["AP_S"])])
     return rows
 
 
 def sizes_table(studies: Sequence[Measured]) -> list[list[str]]:
-    """Say what `rdr-kd` gains by object size."""
+    """List the gain of `rdr-kd` by object size."""
     rows = [["study", *SIZES]]
-    rows += [[s.name, *(told(s.rows["rdr-kd"].differences.get(size)) for size in SIZES)] for s in studies]
+    rows += [[s.name, *(shown(s.rows["rdr-kd"].differences.get(size)) for size in SIZES)] for s in studies]
     return rows
 
 
 def cost_table(studies: Sequence[Measured]) -> list[list[str]]:
-    """Say what a training costs, with a teacher of the student's size."""
+    """List the cost of a training, with a teacher of the student's size."""
     rows = [["method", "pairs", "processor time, x student alone", "AP gained"]]
     study = same_images(studies)
     own = seconds(study.alone)
     for row in study.methods:
         pairs = [value / own[seed] for seed, value in seconds(row).items() if seed in own]
         ratio = f"{statistics.mean(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f})"
-        rows.append([f"`{row.method}`", str(len(pairs)), ratio, told(row.differences["AP"])])
+        rows.append([f"`{row.method}`", str(len(pairs)), ratio, shown(row.differences["AP"])])
     return rows
 
 
@@ -123,7 +123,7 @@ def same_images(studies: Sequence[Measured]) -> Measured:
 
 
 def candidates_table(studies: Sequence[Measured]) -> list[list[str]]:
-    """Compare everything that was tried on the same images with the student alone and with `rdr-kd`, best first."""
+    """Compare all candidates on the same images with the student alone and with `rdr-kd`, best first."""
     rows = [["method", "pairs", "AP", "AP_S", "AP gained over alone", "over `rdr-kd`", "time, x alone"]]
     own = same_images(studies)
     lead = own.rows["rdr-kd"]
@@ -131,26 +131,26 @@ def candidates_table(studies: Sequence[Measured]) -> list[list[str]]:
         over_lead = None if row is lead else difference(values_of(row.members, "AP"), values_of(lead.members, "AP"))
         rows.append(
             [named(row, own), str(len(row.members)), f"{row.summaries['AP'].mean:.2f}",
-             f"{row.summaries['AP_S'].mean:.2f}", told(row.differences.get("AP")), told(over_lead),
+             f"{row.summaries['AP_S'].mean:.2f}", shown(row.differences.get("AP")), shown(over_lead),
              f"{cost(row, own.alone):.2f}"]
         )  # fmt: skip
     return rows
 
 
 def named(row: Row, of: Measured) -> str:
-    """Name a row by its method; an earlier version of one says so."""
+    """Return a row's name: its method, marked if it is an earlier version."""
     return f"`{row.method}`" + ("" if of.rows[row.method] is row else ", earlier runs")
 
 
 def controls_table(studies: Sequence[Measured]) -> list[list[str]]:
-    """Compare the methods with each way to train the student alone: for longer, at other rates, with a larger input."""
+    """Compare the methods with each variant of the student alone: longer, at other rates, with a larger input."""
     over = (f"AP of `{name}` over it" for name in METHODS)
     rows = [["study", "the student alone", "pairs", "AP", "time, x alone", *over]]
     for s in (study for study in studies if "none@time" in study.rows):
         for row in s.each_row:
             if row.method.startswith("none"):
                 alone = values_of(row.members, "AP")
-                gains = [told(difference(values_of(s.rows[name].members, "AP"), alone)) for name in METHODS]
+                gains = [shown(difference(values_of(s.rows[name].members, "AP"), alone)) for name in METHODS]
                 rows.append(
                     [s.name, named(row, s), str(len(alone)), f"{row.summaries['AP'].mean:.2f}",
                      f"{cost(row, s.alone):.2f}", *gains]
@@ -159,12 +159,12 @@ def controls_table(studies: Sequence[Measured]) -> list[list[str]]:
 
 
 def cost(row: Row, alone: Row) -> float:
-    """Return the processor time of a row's trainings over that of the student alone, by their means."""
+    """Return the mean processor time of a row's trainings relative to that of the student alone."""
     return statistics.mean(seconds(row).values()) / statistics.mean(seconds(alone).values())
 
 
 def seconds(row: Row) -> dict[int, float]:
-    """Return the processor seconds of a row's members by seed, where they were recorded."""
+    """Return the processor seconds of a row's members by seed, if recorded."""
     return {m["seed"]: m["processor_seconds"] for m in row.members if m.get("processor_seconds")}
 
 
@@ -208,7 +208,7 @@ def progress(studies: Sequence[Measured]) -> list[Point]:
 
 
 def trade_off(studies: Sequence[Measured]) -> list[Point]:
-    """Return one point for each method on the same images, and for longer plain training: its gain at its cost."""
+    """Return one point for each method on the same images, and for longer plain training: gain at cost."""
     own = same_images(studies)
     rows = [row for row in own.rows.values() if "AP" in row.differences and "@lr" not in row.method]
     return [
@@ -219,7 +219,7 @@ def trade_off(studies: Sequence[Measured]) -> list[Point]:
 
 
 def draw_trade_off(found: Sequence[Point]) -> str:
-    """Draw each method's mean gain against its cost, named; hollow where it has fewer than three pairs."""
+    """Draw each method's mean gain against its cost, labelled; hollow if it has fewer than three pairs."""
     figure, axes = _axes("processor time of the training, x student alone", GAIN)
     axes.margins(x=0.25)  # room for the names
     for point in found:
@@ -248,7 +248,7 @@ def _svg(figure: Figure, found: Sequence[Point]) -> str:
 
 
 def draw(found: Sequence[Point], xlabel: str, ylabel: str, lines: bool = False) -> str:
-    """Draw points as SVG: filled marks are means, the small ones single pairs."""
+    """Draw points as SVG: large marks are means, small ones single pairs."""
     figure, axes = _axes(xlabel, ylabel)
     if lines:
         for name, style in zip(STUDIES.values(), ("-", ":", "--", "-."), strict=True):
@@ -283,7 +283,7 @@ def figures(studies: Sequence[Measured]) -> dict[str, str]:
 
 
 def page(text: str, studies: Sequence[Measured]) -> str:
-    """Return the page with its blocks generated anew."""
+    """Return the page with its blocks regenerated."""
 
     def block(match: re.Match[str]) -> str:
         header, *rows = TABLES[match[2]](studies)

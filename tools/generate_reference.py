@@ -106,7 +106,7 @@ def _bounds(schema: dict[str, Any]) -> Iterator[str]:
 
 
 def _cell(text: str | None, bounds: list[str] | None = None) -> str:
-    """Return a text in one line, with bounds behind it, as a table's cell."""
+    """Return a text in one line, followed by its bounds, as a table cell."""
     line = " ".join((text or "").split()).replace("|", "\\|")
     return line + (f" ({', '.join(bounds)})" if bounds else "")
 

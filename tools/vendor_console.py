@@ -1,7 +1,7 @@
-"""Fetch and check what the console vendors: `python tools/vendor_console.py` compares, `--fetch` writes the files anew.
+"""Check the console's vendored files: `python tools/vendor_console.py`; `--fetch` downloads them again.
 
 `api/console/static/vendor/manifest.json` names each package with its version and licence, and each file with its
-SHA-256. Fetching needs npm, and takes the packages from its registry as `npm pack` does.
+SHA-256. Fetching needs npm, and downloads the packages from its registry with `npm pack`.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ MANIFEST = VENDOR / "manifest.json"
 
 
 def differing() -> list[str]:
-    """Return the files that are not as the manifest says, and those that it does not name."""
+    """Return the files that differ from the manifest, and those that it does not list."""
     named = {name: file["sha256"] for package in _packages() for name, file in package["files"].items()}
     there = {path.name: _sha256(path.read_bytes()) for path in VENDOR.iterdir() if path.name != MANIFEST.name}
     return sorted(name for name in named | there if named.get(name) != there.get(name))
 
 
 def fetch() -> None:
-    """Write every file anew from its package; refuse a package whose files are others than the manifest says."""
+    """Write every file from its package; refuse packages whose files differ from the manifest."""
     for package in _packages():
         with tempfile.TemporaryDirectory() as folder:
             packed = f"{package['name']}@{package['version']}"

@@ -16,7 +16,7 @@ from api.errors import ApiError, Unavailable
 from api.jobs import upload_checks
 from api.jobs.upload_checks import Import
 from api.queue import INSPECT
-from api.storage import Incoming, StorageUnreachable, Stored, deletions, full_disk_told
+from api.storage import Incoming, StorageUnreachable, Stored, deletions, full_disk_reported
 from api.tables.leases import Fenced
 from api.uploads.datasets.sources import open_source
 from api.uploads.ledger.reservations import AHEAD, Held
@@ -85,7 +85,7 @@ def _bring(place: Workplace, claimed: Import, lease: Lease) -> None:
 def _copy(place: Workplace, claimed: Import, lease: Lease) -> Stored:
     settings = place.settings
     source = open_source(settings, claimed.source, patient=True)
-    with full_disk_told("expected room for the dataset, got a full disk"), place.storage.incoming() as incoming:
+    with full_disk_reported("expected room for the dataset, got a full disk"), place.storage.incoming() as incoming:
         held = place.ledger.begin(settings, None, incoming.name, counted=False)  # the row's size counts already
         try:
             held.cover(source.size, AHEAD)

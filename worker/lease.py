@@ -134,9 +134,9 @@ class Lease(Background):
             log.warning("the heartbeat failed: %s", error)
         else:
             self._renewed = before if due else self._renewed
-            self._hear(wish)
+            self._follow(wish)
 
-    def _hear(self, wish: Wish | None) -> None:
+    def _follow(self, wish: Wish | None) -> None:
         self._pause_saved = wish is Wish.PAUSE_SAVED
         if wish in _AT_ONCE:
             self.order = self.order or _AT_ONCE[wish]

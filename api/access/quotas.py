@@ -114,9 +114,9 @@ def used_by_all(session: Session) -> dict[str | None, dict[str, int]]:
 
 def _coming() -> dict[str, tuple[Any, ...]]:
     """Return the kinds of bytes that count but are not stored yet, each with its sum, owner column and conditions."""
-    going_on = (ResumableUpload.created.is_(None), ResumableUpload.expires_at > now())
+    active = (ResumableUpload.created.is_(None), ResumableUpload.expires_at > now())
     return {
-        "announced": (_sum(ResumableUpload.length), ResumableUpload.owner, *going_on),
+        "announced": (_sum(ResumableUpload.length), ResumableUpload.owner, *active),
         "reserved": (_sum(Reservation.size), Reservation.owner, Reservation.lease_until > now()),
     }
 

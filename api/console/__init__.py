@@ -1,4 +1,4 @@
-"""The console: pages for people, at the same address as the API and one more client of it.
+"""The console: web pages at the same address as the API, and one more client of it.
 
 It reaches the service through `rdrkd.client` only, in this process or over the network, and imports neither tables nor
 services (an import contract checks that). docs/console.md shows the pages.

@@ -1,4 +1,4 @@
-"""The console's routes, for the application that it is part of, and an application for a service elsewhere."""
+"""The console's routes, for the service's own application, and a separate application for a remote service."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -52,7 +52,7 @@ PAGES: list[tuple[str, Handler]] = [
     ("/webhooks", administration.webhooks),
     (f"/webhooks/{ID}", administration.webhook),
 ]
-# What scripts ask for: it offers nothing, so it is not asked who the reader is; the service asks for their key anyway.
+# Data for scripts: without navigation, so it does not look up the reader; the service checks their key anyway.
 DATA: list[tuple[str, Handler]] = [
     (f"/jobs/{ID}/curves", job.job_curves),
     (f"/jobs/{ID}/log", job.job_log),
@@ -83,11 +83,11 @@ async def _no_page(visit: Visit) -> Response:
 
 
 def not_found(service: Service, sealer: Sealer) -> Endpoint:
-    """Return what answers a browser at an address that nothing has.
+    """Return the endpoint that answers browsers at unknown paths.
 
     Args:
-        service: the way to the service.
-        sealer: what encrypts the readers' cookies.
+        service: access to the service.
+        sealer: encrypts the readers' cookies.
     """
     return endpoint(_no_page, service, Sessions(sealer))
 
@@ -96,8 +96,8 @@ def routes(service: Service, sealer: Sealer) -> list[Route]:
     """Return the console's routes.
 
     Args:
-        service: the way to the service.
-        sealer: what encrypts the readers' cookies.
+        service: access to the service.
+        sealer: encrypts the readers' cookies.
     """
     sessions = Sessions(sealer)
     open_to_all = [
@@ -120,7 +120,7 @@ def remote_app(url: str, token: str | None, sealer: Sealer) -> Starlette:
     Args:
         url: the service's base URL.
         token: an API key for readers who have not signed in.
-        sealer: what encrypts the readers' cookies.
+        sealer: encrypts the readers' cookies.
     """
     service = Remote(url, token)
 

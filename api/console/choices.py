@@ -1,4 +1,4 @@
-"""What the forms of jobs and studies share: the choices they offer, and how they show a refused spec."""
+"""Shared parts of the forms for jobs and studies: the choices that they offer, and how they show a refused spec."""
 
 import asyncio
 import time
@@ -9,15 +9,15 @@ from api.console.service import Service
 from api.console.visit import Visit
 from rdrkd.client import Refused
 
-LISTED = 100  # of each list, the newest
-FIRST = ("epochs", "imgsz", "batch", "optimizer", "lr0", "seed")  # of the settings; the others are folded away
-SECONDS = 600.0  # for which the interface is remembered
+LISTED = 100  # newest entries of each list
+FIRST = ("epochs", "imgsz", "batch", "optimizer", "lr0", "seed")  # settings shown first; the others are collapsed
+SECONDS = 600.0  # how long the interface is cached
 Interface = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]  # methods, architectures, schemas
 _read: WeakKeyDictionary[Service, tuple[float, Interface | None]] = WeakKeyDictionary()
 
 
 async def offered(visit: Visit) -> dict[str, Any]:
-    """Return what a form's fields may be set to, as its template names it."""
+    """Return the choices for a form's fields, under the names that its template uses."""
     get = visit.client.get
     datasets, models, jobs, (methods, architectures, schemas) = await asyncio.gather(
         get("/v1/datasets", limit=LISTED),
@@ -40,10 +40,10 @@ async def offered(visit: Visit) -> dict[str, Any]:
 
 
 def errors_of(refused: Refused) -> list[dict[str, str]]:
-    """Return why a spec was refused, as findings.
+    """Return the reasons for the refusal of a spec, as findings.
 
     Raises:
-        Refused: something other than the spec is the reason.
+        Refused: the request was refused for a reason other than the spec.
     """
     if refused.status != 422:
         raise refused
@@ -54,7 +54,7 @@ def errors_of(refused: Refused) -> list[dict[str, str]]:
 
 
 def kept(visit: Visit, refused: Refused) -> dict[str, str]:
-    """Return a form's fields as they were filled in, to show them again beside the refusal.
+    """Return a form's fields as they were filled in, to show them again with the refusal.
 
     Raises:
         Refused: the caller may not submit at all, so there is no form to return to.
@@ -70,7 +70,7 @@ def url(visit: Visit) -> str:
 
 
 async def _interface(visit: Visit) -> Interface:
-    """Return methods, architectures and schemas, at most some minutes old: only another version changes them."""
+    """Return methods, architectures and schemas, cached for some minutes: only a new version changes them."""
     read_at, interface = _read.get(visit.service, (0.0, None))
     if interface is None or time.monotonic() - read_at > SECONDS:
         get = visit.client.get

@@ -1,16 +1,16 @@
-"""A job's series, put together into charts: which belong on one axis, and what each axis measures."""
+"""Group a job's series into charts: the series that share an axis, and the axis's quantity."""
 
 from collections.abc import Iterable
 from typing import Any
 
 TASK = ("box", "cls", "dfl")
 ALONE = "alone"  # the part of a job that trains the student without its teacher
-# Below the first a term hardly moves the student, above the second it drowns the task: docs/diagnostics.md.
+# Below the first, a term hardly affects the student; above the second, it drowns the task (docs/diagnostics.md).
 INERT, DROWNS = 0.001, 3.0
 
 
 def charts(columns: dict[str, list[Any]]) -> dict[str, Any]:
-    """Return the charts that a job's series make, in the order in which they are read."""
+    """Return the charts of a job's series, in reading order."""
     columns = side_by_side(columns)
     drawn = [
         _chart("Average precision during training, by Ultralytics", "%", _average_precision(columns)),
@@ -34,7 +34,7 @@ def charts(columns: dict[str, list[Any]]) -> dict[str, Any]:
 
 def _chart(title: str, unit: str, series: Iterable[tuple[str, list[Any]]], **more: Any) -> dict[str, Any]:
     kept = [{"name": name, "values": values} for name, values in series if any(value is not None for value in values)]
-    # A logarithm of nothing has no place on the axis.
+    # Zero has no position on a logarithmic axis.
     if more.get("logarithmic"):
         kept = [one | {"values": [v if v and v > 0 else None for v in one["values"]]} for one in kept]
     return {"title": title, "unit": unit, "series": kept} | more
@@ -48,13 +48,13 @@ def _labelled(
 
 
 def _average_precision(columns: dict[str, list[Any]]) -> list[tuple[str, list[Any]]]:
-    """Call Ultralytics' mAP50_95 AP, as all pages do; the result's AP is by COCO's protocol and may differ slightly."""
+    """Label Ultralytics' mAP50_95 as AP, like all pages; the result's AP, by COCO's protocol, may differ slightly."""
     named = _labelled(columns, "metrics/", _is_ap)
     return [(name.replace("mAP50_95", "AP").replace("mAP50", "AP50"), values) for name, values in named]
 
 
 def _ratios(columns: dict[str, list[Any]]) -> list[tuple[str, list[Any]]]:
-    """Return each term's ratio; those of its levels and parts are in the report."""
+    """Return each term's ratio; the report has those of its levels and parts."""
     named = _labelled(columns, "diagnostics/", lambda name: name.endswith("/ratio") and name.count("/") == 1)
     return [(name.removesuffix("/ratio"), values) for name, values in named]
 
@@ -67,7 +67,7 @@ def student_only(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 
 def side_by_side(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """Put the epochs of a baseline, which follow the student's, at the student's own places, as series of their own.
+    """Move the epochs of a baseline, which follow the student's, to the student's epochs, as separate series.
 
     >>> shown = side_by_side({"epoch": [1, 2, 3], "attempt": [1, 1, 1], "part": ["student", "student", "alone"],
     ...                       "metrics/mAP50": [1.0, 2.0, 0.5]})

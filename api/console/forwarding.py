@@ -1,4 +1,4 @@
-"""Files: what the browser downloads and uploads passes through to the service, with the reader's key."""
+"""Forward the browser's downloads and uploads to the service, with the reader's key."""
 
 import re
 
@@ -20,7 +20,7 @@ WRITTEN = re.compile(rf"/v1/uploads(/{_NAME})?")
 
 
 async def forward(visit: Visit) -> Response | ASGIApp:
-    """Hand a request for a file on, if it is for one of those that pages link to."""
+    """Forward a request for a file, if it is one of those to which pages link."""
     path, method = "/" + visit.request.path_params["path"], visit.request.method
     allowed = READ if method in ("GET", "HEAD") else WRITTEN
     if not allowed.fullmatch(path) and not (method == "HEAD" and WRITTEN.fullmatch(path)):
@@ -29,6 +29,6 @@ async def forward(visit: Visit) -> Response | ASGIApp:
 
 
 def forwarding(service: Service, sessions: Sessions) -> list[Route]:
-    """Return the route of all files."""
+    """Return the route for all files."""
     answer = endpoint(forward, service, sessions, forms=False)
     return [Route(PREFIX + "/{path:path}", answer, methods=["GET", "HEAD", "POST", "PATCH", "DELETE"])]

@@ -1,4 +1,4 @@
-"""The predictions of a job, drawn over its images. A file that does not fit this schema is refused, not drawn.
+"""The predictions of a job, to draw over its images. A file that does not match this schema is refused.
 
 `rdrkd.evaluation.gallery` writes the file, in a process that reads untrusted uploads.
 """
@@ -24,13 +24,13 @@ class _Read(BaseModel):
 
 
 class Network(_Read):
-    """A network: the confidence from which on its detections are shown."""
+    """A network, with the minimum confidence of the shown detections."""
 
     confidence: FiniteFloat
 
 
 class Map(_Read):
-    """A picture to lay over an image, and its place there: x, y, width, height in px."""
+    """A picture to overlay on an image, and its position there: x, y, width, height in px."""
 
     term: Literal["regenerated", "decoupled"]
     level: str = Field(pattern=r"^P[2-5]$")
@@ -39,7 +39,7 @@ class Map(_Read):
 
 
 class Image(_Read):
-    """An image with its objects, and what each network found and missed in it."""
+    """An image with its objects, and each network's detections and misses."""
 
     file: str = Field(pattern=r"^predictions-[1-9]\.jpg$")
     name: str = Field(max_length=1000)
@@ -58,7 +58,7 @@ class Image(_Read):
 
 
 class Moment(_Read):
-    """What the student found and missed in each image after an earlier epoch."""
+    """The student's detections and misses in each image after an earlier epoch."""
 
     epoch: Annotated[int, Field(gt=0)]
     confidence: FiniteFloat
@@ -69,7 +69,7 @@ class Moment(_Read):
 class Predictions(_Read):
     """The content of the file: class names, networks and images."""
 
-    epoch: Annotated[int, Field(gt=0)] | None = None  # of a training; None: it has ended
+    epoch: Annotated[int, Field(gt=0)] | None = None  # epoch of a running training; None: it has ended
     names: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=10_000)]
     networks: Annotated[dict[Who, Network], Field(min_length=1)]
     images: Annotated[list[Image], Field(max_length=9)]
@@ -77,14 +77,14 @@ class Predictions(_Read):
 
     @property
     def epochs(self) -> list[int]:
-        """The epochs of which there is something to show, the newest last."""
+        """The epochs that can be shown, the newest last."""
         return [moment.epoch for moment in self.history] + ([self.epoch] if self.epoch else [])
 
     def after(self, epoch: int) -> "Predictions":
-        """Return the same with the student after the kept epoch that is nearest to this one.
+        """Return these predictions, with the student after the stored epoch that is nearest to this one.
 
         Raises:
-            ValidationError: an earlier moment does not fit the images.
+            ValidationError: an earlier epoch does not match the images.
         """
         moment = min(self.history, key=lambda one: abs(one.epoch - epoch), default=None)
         if moment is None or (self.epoch and abs(self.epoch - epoch) <= abs(moment.epoch - epoch)):
@@ -100,12 +100,12 @@ class Predictions(_Read):
         return [(who, CALLED[who]) for who in (TRUTH, "teacher", "alone", "student") if who in {TRUTH, *self.networks}]
 
     def overlays(self) -> list[tuple[str, str]]:
-        """Return the maps that can be laid over the images: value and name."""
+        """Return the maps that can be overlaid on the images: value and name."""
         maps = {(one.term, one.level) for image in self.images for one in image.maps}
         return [(f"{term}-{level}", f"{MAPS[term]}, {level}") for term, level in sorted(maps)]
 
     def side(self, image: Image, who: Any) -> dict[str, Any]:
-        """Return one side of an image: rectangles with their titles, and a sentence."""
+        """Return one side of an image's comparison: rectangles with titles, and a sentence."""
         if who == TRUTH:
             boxes = [self._box(row, "object") for row in image.truth]
             return {"name": CALLED[who], "boxes": boxes, "told": f"{_counted(len(boxes), 'labelled object')}"}

@@ -1,4 +1,4 @@
-"""Templates, every value escaped, and how figures are written: with their unit, or as a dash."""
+"""Templates, in which every value is escaped, and the format of figures: with their unit, or as a dash."""
 
 import json
 import re
@@ -15,11 +15,11 @@ from rdrkd import __version__
 from rdrkd.figures import duration
 
 DASH = "–"
-WIDTH, HEIGHT = 120, 28  # px of a spark line
+WIDTH, HEIGHT = 120, 28  # px of a sparkline
 
 
 def size(count: float | None) -> str:
-    """Write a number of bytes.
+    """Format a number of bytes.
 
     >>> size(4_210_000), size(999), size(None)
     ('4.2 MB', '999 B', '–')
@@ -34,7 +34,7 @@ def size(count: float | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """Write a figure that is in percent already.
+    """Format a value that is in percent.
 
     >>> percent(18.84), percent(None)
     ('18.8 %', '–')
@@ -43,7 +43,7 @@ def percent(value: float | None) -> str:
 
 
 def points(value: float | None) -> str:
-    """Write a difference of two percentages.
+    """Format a difference of two percentages.
 
     >>> points(1.26), points(-0.5), points(None)
     ('+1.3 pt', '−0.5 pt', '–')
@@ -52,7 +52,7 @@ def points(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """Write a duration.
+    """Format a duration.
 
     >>> seconds(192), seconds(None)
     ('3 min 12 s', '–')
@@ -61,7 +61,7 @@ def seconds(value: float | None) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Write a figure without a unit, to so many significant digits.
+    """Format a value without a unit, with this number of significant digits.
 
     >>> number(0.0019412), number(20215), number(None)
     ('0.00194', '20215', '–')
@@ -72,7 +72,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def moment(value: str | datetime | None) -> Markup | str:
-    """Write a time in UTC; the page's script shows it in the reader's zone."""
+    """Format a time in UTC; the page's script shows it in the reader's time zone."""
     if value is None:
         return DASH
     at = (datetime.fromisoformat(value) if isinstance(value, str) else value).astimezone(UTC)
@@ -80,7 +80,7 @@ def moment(value: str | datetime | None) -> Markup | str:
 
 
 def spark(values: Sequence[float | None]) -> str:
-    """Return the points of a small curve, for an SVG polyline.
+    """Return the points of a sparkline, for an SVG polyline.
 
     >>> spark([0.0, None, 10.0])
     '0.0,26.0 120.0,2.0'
@@ -99,12 +99,12 @@ def prefixed(text: str, prefix: str) -> str:
 
 
 def pretty(value: Any) -> str:
-    """Write JSON for people."""
+    """Format JSON with indentation."""
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def local(url: str) -> str:
-    """Return the path of a page that the reader came from, whatever its host.
+    """Return the path of the page from which the reader came, without its host.
 
     >>> local("http://127.0.0.1:8000/jobs?status=failed"), local("javascript:alert(1)"), local("//x")
     ('/jobs?status=failed', '/', '/')
@@ -115,7 +115,7 @@ def local(url: str) -> str:
 
 
 def short(identity: str | None) -> str:
-    """Shorten an id to what tells it from others.
+    """Shorten an id to its distinguishing part.
 
     >>> short("job_01a226babba47811bd8f715e8633b851")
     'job_…33b851'
@@ -125,7 +125,7 @@ def short(identity: str | None) -> str:
 
 
 def field_name(pointer: str) -> str:
-    """Return what a field of a form is called, from the place of its value in a spec.
+    """Return the label of a form's field, given the JSON pointer of its value in a spec.
 
     >>> field_name("/train/epochs"), field_name("/distillation/losses/ld"), field_name("")
     ('epochs', 'distillation, losses, ld', 'the whole')
@@ -146,7 +146,7 @@ def linked(text: str) -> Markup:
     def link(id_: str) -> Markup:
         return Markup('<a href="/{}/{}">{}</a>').format(PLACES[id_.partition("_")[0]], id_, short(id_))
 
-    pieces = re.split(r"(\b(?:job|ds|mdl|stu)_[0-9a-f]{32}\b)", text)  # every other one is an id
+    pieces = re.split(r"(\b(?:job|ds|mdl|stu)_[0-9a-f]{32}\b)", text)  # every second piece is an id
     return Markup("").join(link(piece) if place % 2 else piece for place, piece in enumerate(pieces))
 
 

@@ -1,4 +1,4 @@
-"""Cost against gain, as places in a drawing; the Pareto front joins the jobs that no other beats in both."""
+"""Cost against gain, as positions in a drawing; the Pareto front joins the jobs that no other beats in both."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ WIDTH, HEIGHT, MARGIN = 560, 300, 46  # px
 
 
 def chart(points: Sequence[tuple[str, float | None, float | None]]) -> dict[str, Any] | None:
-    """Return the places of jobs by training time (s) and AP (%), the front, and the axes' ends; None below two jobs.
+    """Return the positions of jobs by training time (s) and AP (%), the front, and axis limits; None below two jobs.
 
     >>> drawn = chart([("a", 10.0, 5.0), ("b", 20.0, 9.0), ("c", 30.0, 7.0)])
     >>> [dot["title"] for dot in drawn["dots"]], drawn["front"].count(" ")

@@ -1,7 +1,7 @@
-"""How the console reaches the service: in its own process, or over the network.
+"""The console's access to the service: in its own process, or over the network.
 
-`client` carries what pages are made of. `forward` hands a whole request on, so that uploads and downloads of any size
-pass through in both directions without being held in memory.
+`client` fetches the data of pages. `forward` forwards a whole request, so that uploads and downloads of any size are
+streamed in both directions without being held in memory.
 """
 
 import sys
@@ -17,29 +17,29 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from rdrkd.client import AsyncClient
 
 if find_spec("sniffio") is None:
-    # The in-process transport imports it with every request, to know whether trio runs. A page makes a dozen requests,
-    # and looking through sys.path for what is not there took 2 ms of each. Such an entry fails the import at once.
+    # The in-process transport tries to import it at every request, to detect trio. A page makes a dozen requests, and
+    # searching sys.path for the missing module took 2 ms of each. With this entry, the import fails at once.
     sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
 
-# What belongs to one connection, or to the console itself, and is not handed on.
+# Headers of one connection, or of the console itself, which are not forwarded.
 _OURS = {b"authorization", b"connection", b"cookie", b"host", b"origin", b"te", b"transfer-encoding", b"x-csrf-token"}
 _HOP = {"connection", "content-encoding", "content-length", "keep-alive", "server", "date", "transfer-encoding"}
 
 
 class Service(Protocol):
-    """The way to the service."""
+    """Access to the service."""
 
     docs: str  # address of the API's interactive documentation
 
     def client(self, request: Request, key: str | None) -> AsyncClient:
-        """Return a client that acts with this key for whoever sent the request."""
+        """Return a client that acts with this key for the sender of the request."""
 
     def forward(self, request: Request, path: str, key: str | None) -> "ASGIApp | Response":
-        """Return what answers the request with what the service answers at `path`."""
+        """Return an application or response that answers the request with the service's response at `path`."""
 
 
 class InProcess:
-    """The application that the console is part of."""
+    """Access to the application that contains the console."""
 
     docs = "/docs"
 
@@ -47,14 +47,14 @@ class InProcess:
         self._app = app
 
     def client(self, request: Request, key: str | None) -> AsyncClient:
-        """Return a client whose requests are those of the reader: from the same address, under the same id."""
+        """Return a client whose requests have the address and the request id of the reader's request."""
         came_from = (request.client.host, request.client.port) if request.client else ("127.0.0.1", 0)
         transport = httpx2.ASGITransport(self._app, raise_app_exceptions=False, client=came_from)
         request_id = {"X-Request-ID": getattr(request.state, "request_id", "")}
         return AsyncClient(_base(request), key, transport, {k: v for k, v in request_id.items() if v}, patient=False)
 
     def forward(self, request: Request, path: str, key: str | None) -> ASGIApp:
-        """Return the application itself, which is given the request under another path."""
+        """Return the application itself, called with another path."""
 
         async def forwarded(scope: Scope, receive: Receive, send: Send) -> None:
             kept = {name: scope[name] for name in _KEPT if name in scope}
@@ -66,7 +66,7 @@ class InProcess:
 
 
 class Remote:
-    """A service elsewhere.
+    """Access to a remote service.
 
     Args:
         url: its base URL.
@@ -79,11 +79,11 @@ class Remote:
         self._transport = httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_connections=50))
 
     def client(self, request: Request, key: str | None) -> AsyncClient:
-        """Return a client over the connections that all pages share."""
+        """Return a client that uses the connections shared by all pages."""
         return AsyncClient(self.url, key or self._token, self._transport, patient=False)
 
     def forward(self, request: Request, path: str, key: str | None) -> ASGIApp:
-        """Return what passes the request and its answer on, piece by piece."""
+        """Return an application that streams the request and its response through."""
 
         async def forwarded(scope: Scope, receive: Receive, send: Send) -> None:
             try:

@@ -1,7 +1,7 @@
-"""Who is signed in: an encrypted cookie that no script can read and no other site's page can make a browser send.
+"""Sessions: an encrypted cookie that scripts cannot read and that browsers do not send for other sites' pages.
 
-It holds the reader's API key and the token that every form repeats. Nothing is kept on the server, so that a restarted
-process, or another one that shares the encryption keys, knows the reader as well.
+It contains the reader's API key and the CSRF token that every form repeats. Nothing is stored on the server, so that a
+session remains valid in a restarted process, and in others that share the encryption keys.
 """
 
 import hmac
@@ -17,23 +17,23 @@ from cryptography.fernet import Fernet, InvalidToken
 from starlette.requests import Request
 from starlette.responses import Response
 
-SECONDS = 30 * 24 * 3600  # after which a reader signs in anew
-_PURPOSE = "console-session:"  # the keys encrypt other things, too
-_SEALED = "gAAAA"  # what a Fernet token begins with: nothing else is ever opened
+SECONDS = 30 * 24 * 3600  # lifetime, after which the reader must sign in again
+_PURPOSE = "console-session:"  # prefix, because the keys also encrypt other data
+_SEALED = "gAAAA"  # prefix of Fernet tokens: nothing else is decrypted
 
 
 class Sealer(Protocol):
-    """What encrypts."""
+    """Encrypts and decrypts texts."""
 
     def seal(self, secret: str) -> str:
         """Encrypt a text."""
 
     def open(self, sealed: Sequence[str]) -> list[str]:
-        """Decrypt the texts that its keys fit."""
+        """Decrypt the texts for which it has a key."""
 
 
 class Ephemeral:
-    """Encrypts with a key of this process: after a restart readers sign in anew."""
+    """Encrypt with a key of this process: after a restart, readers must sign in again."""
 
     def __init__(self) -> None:
         self._key = Fernet(Fernet.generate_key())
@@ -43,7 +43,7 @@ class Ephemeral:
         return self._key.encrypt(secret.encode()).decode()
 
     def open(self, sealed: Sequence[str]) -> list[str]:
-        """Decrypt the texts that this process has encrypted."""
+        """Decrypt the texts that were encrypted by this process."""
         opened: list[str] = []
         for text in sealed:
             with suppress(InvalidToken):
@@ -53,7 +53,7 @@ class Ephemeral:
 
 @dataclass(frozen=True)
 class Session:
-    """A reader: their key, if they have signed in, and the token of their forms."""
+    """A reader's session: the key, if they have signed in, and the CSRF token of their forms."""
 
     key: str | None
     csrf: str
@@ -64,18 +64,18 @@ class Session:
         return cls(key, secrets.token_urlsafe(24))
 
     def approves(self, given: str) -> bool:
-        """Return whether a form comes from a page of this session."""
+        """Return whether a form's token is this session's."""
         return hmac.compare_digest(given.encode(), self.csrf.encode())
 
 
 class Sessions:
-    """Reads and writes the cookie."""
+    """Read and write the cookie."""
 
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
 
     def of(self, request: Request) -> Session | None:
-        """Return the request's session, if it has one that is whole and young enough."""
+        """Return the request's session, if it has a valid one that has not expired."""
         sealed = request.cookies.get(_name(request), "")
         opened = self._sealer.open([sealed]) if sealed.startswith(_SEALED) else []
         if not opened or not opened[0].startswith(_PURPOSE):
@@ -97,7 +97,7 @@ class Sessions:
 
 
 def _name(request: Request) -> str:
-    """Return the cookie's name: with the port, since browsers share cookies between the ports of a host."""
+    """Return the cookie's name, which contains the port, since browsers share cookies between the ports of a host."""
     return "__Host-rdrkd" if _is_https(request) else f"rdrkd-{request.url.port or 80}"
 
 

@@ -1,4 +1,4 @@
-"""A job's spec and the form that makes it: from fields to spec, from a spec to fields, and as commands to copy."""
+"""Convert a form's fields to a job's spec, and a spec to fields and to commands to copy."""
 
 import json
 import pprint
@@ -6,15 +6,15 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-OWN = "own"  # in place of a preset: the terms that are ticked
+OWN = "own"  # choice instead of a preset: the ticked terms
 
 
 def spec_of(fields: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
     """Build a spec from a form's fields.
 
     Args:
-        fields: as the form sends them; an empty one says nothing.
-        base: the spec that is cloned, whose other settings stay.
+        fields: the fields as sent by the form; empty ones are ignored.
+        base: the cloned spec, whose other settings are kept.
 
     >>> spec_of({"kind": "train", "dataset": "ds_1", "student": "architecture:yolov8n", "train.epochs": "5"}, {})
     {'kind': 'train', 'dataset': 'ds_1', 'model': {'architecture': 'yolov8n'}, 'train': {'epochs': 5}}
@@ -34,7 +34,7 @@ def spec_of(fields: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any
 
 
 def fields_of(spec: Mapping[str, Any]) -> dict[str, str]:
-    """Return the fields of a form that would make a spec.
+    """Return the fields of a form for a spec.
 
     >>> fields_of({"kind": "train", "model": {"job": "job_1"}, "train": {"cos_lr": True}})
     {'kind': 'train', 'student': 'job:job_1', 'train.cos_lr': 'true'}
@@ -60,7 +60,7 @@ def settings_of(given: Mapping[str, str]) -> dict[str, Any]:
 
 
 def commands(spec: Mapping[str, Any], url: str) -> list[tuple[str, str]]:
-    """Return the same job, or study, as commands for a terminal and as Python."""
+    """Return a job or study as commands for a terminal and as Python code."""
     what = "job" if "kind" in spec else "study"
     feature = {"job": "jobs", "study": "studies"}[what]
     document = json.dumps(spec, indent=2, ensure_ascii=False)
@@ -84,7 +84,7 @@ def commands(spec: Mapping[str, Any], url: str) -> list[tuple[str, str]]:
 
 
 def _distillation(given: Mapping[str, str], base: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a preset, or the terms that are ticked; a cloned term keeps its other parameters."""
+    """Return the preset, or the ticked terms; a cloned term keeps its other parameters."""
     preset = given.get("preset", OWN)
     if preset != OWN:
         return {"preset": preset} | _kept(base, ("calibration", "schedule"))
@@ -103,7 +103,7 @@ def _weight(text: str | None) -> dict[str, Any]:
 
 
 def source_of(text: str) -> dict[str, str]:
-    """Return the reference that a field's value stands for.
+    """Return the reference for a field's value.
 
     >>> source_of("job:job_1")
     {'job': 'job_1'}
@@ -113,7 +113,7 @@ def source_of(text: str) -> dict[str, str]:
 
 
 def value_of(text: str) -> Any:
-    """Read a figure, a truth value, or a word.
+    """Parse a number, a boolean, or a word.
 
     >>> [value_of(text) for text in ("0.01", "true", "AdamW", "NaN")]
     [0.01, True, 'AdamW', 'NaN']

@@ -1,4 +1,4 @@
-"""Style sheet, scripts and the vendored libraries, from the package."""
+"""Serve the style sheet, scripts and vendored libraries from the package."""
 
 import hashlib
 from functools import cache
@@ -17,7 +17,7 @@ async def static(request: Request) -> Response:
     content = _content(name)
     if content is None:
         return Response("expected a file of the console, got another name\n", 404, media_type="text/plain")
-    # The pages name each file with its version, so that a new release is never mixed with old files.
+    # Pages request each file with its version, so that a new release is never mixed with old files.
     lasting = DAY if request.query_params.get("v") == version(name) else "no-cache"
     return Response(content, media_type=MEDIA_TYPES[name.rpartition(".")[2]], headers={"Cache-Control": lasting})
 

@@ -1,4 +1,4 @@
-"""A study's spec and the form that makes it."""
+"""Convert a form's fields to a study's spec."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ METRICS = ("AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L")
 
 
 def study_of(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Build a study's spec from a form's fields; an empty one says nothing.
+    """Build a study's spec from a form's fields; empty ones are ignored.
 
     >>> study_of({"name": "s", "teacher": "architecture:yolov8l", "teacher.epochs": "9", "method.none": "on",
     ...           "seeds": "0, 2-4", "decide": "on", "decide.metric": "AP_S", "train.epochs": "5", "train.seed": "1"})
@@ -24,7 +24,7 @@ def study_of(fields: Mapping[str, Any]) -> dict[str, Any]:
     """
     given = {name: str(value).strip() for name, value in fields.items() if str(value).strip()}
     made: dict[str, Any] = {name: given[name] for name in ("name", "dataset") if name in given}
-    train = {name: value for name, value in settings_of(given).items() if name != "seed"}  # the seeds have their field
+    train = {name: value for name, value in settings_of(given).items() if name != "seed"}  # seeds have a separate field
     if "teacher" in given:
         made["teacher"] = {"model": source_of(given["teacher"])}
         if given["teacher"].startswith("architecture:"):
@@ -42,7 +42,7 @@ def study_of(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _seeds(part: str) -> list[Any]:
-    """Read a seed or a range; anything else stays as it is, for the service to refuse.
+    """Parse a seed or a range; return anything else unchanged, for the service to refuse.
 
     >>> _seeds("3"), _seeds("0-2"), _seeds("x"), _seeds("5-1")
     ([3], [0, 1, 2], ['x'], ['5-1'])

@@ -1,4 +1,4 @@
-"""One request for a page: who asks, the client that acts for them, and how the answer is dressed."""
+"""One request for a page: the reader, the client that acts for them, and the rendering of the response."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -23,7 +23,7 @@ POLICY = (
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "Cache-Control": "no-store",
-    "Referrer-Policy": "same-origin",  # the way back from a refusal
+    "Referrer-Policy": "same-origin",  # for the link back from a refusal
 }
 Handler = Callable[["Visit"], Awaitable[Response | ASGIApp]]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -31,7 +31,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 @dataclass
 class Visit:
-    """A request, and what its handler needs to answer it."""
+    """A request, and everything that its handler needs to answer it."""
 
     request: Request
     service: Service
@@ -42,16 +42,16 @@ class Visit:
 
     @property
     def may_write(self) -> bool:
-        """Whether the reader's key may submit and change things."""
+        """Whether the reader's key may submit and change objects."""
         return self.caller.get("scope") in ("submit", "admin")
 
     @property
     def is_admin(self) -> bool:
-        """Whether the reader's key may see everybody's things and the keys."""
+        """Whether the reader's key may see all owners' objects and the keys."""
         return self.caller.get("scope") == "admin"
 
     def entries(self) -> list[tuple[str, str]]:
-        """Return the navigation: the addresses and names of what the reader's key may see."""
+        """Return the navigation: URLs and names of the pages that the reader's key may see."""
         return [
             ("/", "Home"),
             ("/jobs", "Jobs"),
@@ -64,7 +64,7 @@ class Visit:
         ]
 
     def page(self, after: str | int | None) -> str:
-        """Return the address of another page of the list that is shown."""
+        """Return the URL of another page of the current list."""
         kept = [(name, value) for name, value in self.request.query_params.multi_items() if name != "after"]
         return "?" + urlencode([*kept, *([("after", str(after))] if after is not None else [])])
 
@@ -82,7 +82,7 @@ class Visit:
         return self.request.query_params.get(name) or None
 
     def render(self, template: str, status: int = 200, **content: Any) -> Response:
-        """Answer with a page; a poll that has it already gets a 304."""
+        """Answer with a page, or with 304 if the browser already has it."""
         html = ENVIRONMENT.get_template(template).render(visit=self, **content)
         tag = hashlib.sha256(html.encode()).hexdigest()[:16]
         if status == 200 and self.request.headers.get("hx-ptag") == tag:
@@ -90,32 +90,32 @@ class Visit:
         return HTMLResponse(html, status, HEADERS | {"HX-PTag": tag})
 
     def go(self, path: str) -> Response:
-        """Send the browser on to another page."""
+        """Redirect the browser to another page."""
         return RedirectResponse(path, 303)
 
     def problem(self, status: int, title: str, detail: str, errors: Any = ()) -> Response:
-        """Answer with a page that says what went wrong."""
+        """Answer with an error page."""
         return self.render("problem.html", status, title=title, detail=detail, errors=errors)
 
 
 def endpoint(
     handler: Handler, service: Service, sessions: Sessions, public: bool = False, forms: bool = True
 ) -> Endpoint:
-    """Make an endpoint of a handler: with the reader's session, a checked form, and refusals turned into pages.
+    """Wrap a handler as an endpoint: with the reader's session, a checked form, and refusals shown as pages.
 
     Args:
-        handler: what answers.
-        service: the way to the service.
-        sessions: who is signed in.
+        handler: the handler.
+        service: access to the service.
+        sessions: the readers' sessions.
         public: whether readers who have not signed in may see it.
-        forms: whether writes are forms; the bodies of others are not read here, and a header carries their token.
+        forms: whether writes are forms; otherwise their bodies are not read here, and a header contains the token.
     """
 
     async def answer(request: Request) -> Response:
         known = sessions.of(request)
         if known is None and request.headers.get("sec-fetch-site") == "cross-site":
-            # A link from elsewhere comes without the cookie, which is strict. The page's own reload brings it; a new
-            # cookie here would replace it.
+            # A link from another site arrives without the cookie, which is SameSite=Strict. The page then reloads
+            # itself with the cookie, which a new one set here would replace.
             return HTMLResponse(ENVIRONMENT.get_template("again.html").render(), headers=HEADERS)
         session = known or Session.new()
         visit = Visit(request, service, session, service.client(request, session.key))
@@ -144,9 +144,9 @@ async def _answer(visit: Visit, handler: Handler, known: bool, public: bool, for
 
 
 async def _out_of_date(visit: Visit) -> Response:
-    """Answer a write of a page whose session has ended; `form.js` keeps what was filled in."""
+    """Answer a write from a page whose session has ended; `form.js` keeps the form's content."""
     back = local(visit.request.headers.get("referer", "/"))
-    if "hx-request" in visit.request.headers:  # the check of a form, which stays where it is
+    if "hx-request" in visit.request.headers:  # a check of a form, which must stay on the page
         return visit.render("signed_out.html", back=back)
     try:
         await visit.client.whoami()
@@ -159,7 +159,7 @@ async def _out_of_date(visit: Visit) -> Response:
 
 
 async def _is_ours(visit: Visit, known: bool, forms: bool) -> bool:
-    """Return whether a write comes from one of our pages, which all carry the session's token."""
+    """Return whether a write comes from one of our pages, which all contain the session's token."""
     given = visit.request.headers.get("x-csrf-token", "")
     if forms:
         visit.form = await visit.request.form()

@@ -1,4 +1,4 @@
-"""What the console says of a job: how it stands, and why, in one sentence."""
+"""The console's sentences about a job: its state and the reason."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ REASONS = {
 
 
 def sentence(job: dict[str, Any]) -> str:
-    """Return a sentence on how a job stands.
+    """Return a sentence on a job's state.
 
     >>> sentence({"status": "running", "phase": "training", "epoch": 3, "epochs": 8, "eta_seconds": 60.0})
     'Training, epoch 3 of 8, about 1 min 00 s left.'
@@ -61,7 +61,7 @@ def sentence(job: dict[str, Any]) -> str:
 
 
 def share_done(job: dict[str, Any]) -> float | None:
-    """Return how much of a job is done, in percent; None where nobody knows.
+    """Return a job's progress, in percent; None if unknown.
 
     >>> share_done({"epoch": 3, "epochs": 8, "phase": "training", "progress": {"completed": 10, "total": 20}})
     31.25
@@ -74,7 +74,7 @@ def share_done(job: dict[str, Any]) -> float | None:
 
 
 def gist(job: dict[str, Any]) -> str:
-    """Return in a few words what a job trains, and how.
+    """Summarise a job in a few words: what it trains, and how.
 
     >>> gist({"kind": "train", "spec": {"model": {"architecture": "yolov8n"}, "train": {"epochs": 25, "imgsz": 320}}})
     'train yolov8n, 25 epochs at 320 px'
@@ -96,7 +96,7 @@ def gist(job: dict[str, Any]) -> str:
 
 
 def short_source(source: dict[str, Any]) -> str:
-    """Return what a network of a spec is called: its architecture, or the end of an id.
+    """Return a short name for a network of a spec: its architecture, or the end of an id.
 
     >>> short_source({"architecture": "yolov8n"}), short_source({"job": "job_01a226babba47811bd8f715e8633b851"})
     ('yolov8n', 'job_…33b851')
@@ -109,5 +109,5 @@ def short_source(source: dict[str, Any]) -> str:
 
 
 def title(job: dict[str, Any]) -> str:
-    """Return what a job is called: its name, or its kind and the end of its id."""
+    """Return a job's title: its name, or its kind and the end of its id."""
     return str(job["name"] or f"{job['kind']} {job['id'][-6:]}")

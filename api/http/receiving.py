@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from api.errors import BadRequest, FieldError, Invalid, TooLarge, UnsupportedMediaType
 from api.http.reserving import Reserving
 from api.settings import Settings
-from api.storage import CHUNK, Incoming, Storage, Stored, full_disk_told
+from api.storage import CHUNK, Incoming, Storage, Stored, full_disk_reported
 from api.tables.uploads import suffix_of
 from api.uploads.datasets.reading import AS_IT_IS, DIVIDE, KEEP, LENIENT, Words, check_keep, checked
 from api.uploads.ledger.reservations import AHEAD, Held
@@ -65,7 +65,7 @@ def receiver(
         storage: Storage = request.app.state.storage
         room: Reserving | None = None
         try:
-            with full_disk_told(NO_ROOM), storage.incoming() as incoming:
+            with full_disk_reported(NO_ROOM), storage.incoming() as incoming:
                 room = Reserving(request, request.state.caller.owner, incoming.name)
                 if length is None:
                     await room.cover(0, AHEAD)

@@ -1,4 +1,4 @@
-"""The queue's claim: which job a worker takes next, and what it then holds.
+"""The queue's claim: select the next job for a worker, and lease it.
 
 The caller's transaction commits. The lease is set by the database server's clock.
 """

@@ -109,8 +109,8 @@ def record_epoch(session: Session, held: Held, epoch: Epoch) -> None:
     _write(session, held, metrics=epoch.metrics)
     values = epoch.model_dump(mode="json", exclude={"event"})
     session.merge(JobEpoch(job_id=held.id, epoch=epoch.epoch, attempt=held.attempt, values=values))
-    told = {name: values[name] for name in ("part", "epoch", "epochs", "losses", "metrics", "lr")}
-    events.add(session, held.id, held.attempt, Type.EPOCH, told)
+    shown = {name: values[name] for name in ("part", "epoch", "epochs", "losses", "metrics", "lr")}
+    events.add(session, held.id, held.attempt, Type.EPOCH, shown)
 
 
 def record_warning(session: Session, held: Held, code: str, message: str, epoch: int | None = None) -> None:
@@ -139,7 +139,7 @@ def publish(
         checkpoint: the checkpoint that the files belong to; None: they belong to no checkpoint.
 
     Returns:
-        The storage keys that no row refers to any more, of files that these replace (same epoch, same name).
+        The storage keys of replaced files (same epoch, same name) to which no row refers any more.
     """
     _write(session, held)
     replaced: set[str] = set()
@@ -155,11 +155,11 @@ def publish(
         row = Artifact(id=new_id("art"), job_id=held.id, attempt=held.attempt)
         row.epoch, row.name, row.key, row.sha256, row.size = file.epoch, file.name, file.key, file.sha256, file.size
         session.add(row)
-    _tell_published(session, held, files, checkpoint)
+    _record_published(session, held, files, checkpoint)
     return sorted(replaced - {file.key for file in files})
 
 
-def _tell_published(session: Session, held: Held, files: Sequence[Published], checkpoint: Checkpoint | None) -> None:
+def _record_published(session: Session, held: Held, files: Sequence[Published], checkpoint: Checkpoint | None) -> None:
     shown = [
         {"epoch": file.epoch, "name": file.name, "size": file.size, "sha256": file.sha256}
         for file in files
@@ -170,8 +170,8 @@ def _tell_published(session: Session, held: Held, files: Sequence[Published], ch
             events.add(session, held.id, held.attempt, Type.ARTIFACT, file)
         return
     attempts.keep(session, held.id, held.attempt, checkpoint)
-    told = checkpoint.model_dump(mode="json", include={"epoch", "is_best", "metrics"}) | {"files": shown}
-    events.add(session, held.id, held.attempt, Type.CHECKPOINT, told)
+    data = checkpoint.model_dump(mode="json", include={"epoch", "is_best", "metrics"}) | {"files": shown}
+    events.add(session, held.id, held.attempt, Type.CHECKPOINT, data)
 
 
 def finish(session: Session, held: Held, ending: Ending) -> None:
@@ -234,7 +234,7 @@ def request_cancel(session: Session, job_id: str) -> Status | None:
     """Request a cancel: queued, paused -> cancelled at once, held -> cancelling; repetition changes nothing.
 
     Returns:
-        The status after the request, or None where there is no such job. A job that has ended keeps its status.
+        The status after the request, or None if there is no such job. A job that has ended keeps its status.
     """
     waiting = (Status.QUEUED, Status.PAUSED)
     queued = Job.status.in_(waiting)

@@ -14,7 +14,7 @@ FEW = 12  # class names to show
 
 
 def faults(session: Session, spec: JobSpec, names: list[str] | None) -> Iterator[Problem]:
-    """Yield a problem for each field of the spec that is at fault; what is not known yet is left to the run.
+    """Yield a problem for each field of the spec that is at fault; the run checks what is not known yet.
 
     Args:
         session: the caller's transaction.
@@ -33,7 +33,7 @@ def faults(session: Session, spec: JobSpec, names: list[str] | None) -> Iterator
 
 
 def with_weights(spec: JobSpec) -> list[tuple[str, ModelRef]]:
-    """Return the models whose weights come with classes, by field."""
+    """Return the models that have weights, and therefore classes, by field."""
     fields = {"teacher": teacher_of(spec), "model": spec.model if isinstance(spec, Evaluate | Export) else None}
     return [(field, reference) for field, reference in fields.items() if reference is not None]
 
@@ -41,7 +41,7 @@ def with_weights(spec: JobSpec) -> list[tuple[str, ModelRef]]:
 def _of_pair(
     spec: Distill, names: list[str] | None, teacher: dict[str, Any], student: dict[str, Any]
 ) -> Iterator[Problem]:
-    """Yield a problem for each need of the terms that the pair does not meet; the run checks new architectures."""
+    """Yield a problem for each unmet requirement of the terms on the pair; the run checks new architectures."""
     terms = spec.distillation.recipe.terms
     own, others = student.get("strides"), teacher.get("strides")
     if own and spec.train.imgsz % int(max(own)):

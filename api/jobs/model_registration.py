@@ -60,7 +60,7 @@ def create(session: Session, job: Job, name: str, stored: Stored, aliases: Seque
 
 
 def lineage_of(job: Job) -> dict[str, Any]:
-    """Return the lineage of a job's student: a copy, which outlives the objects that it names."""
+    """Return the lineage of a job's student, as a copy that outlives the objects to which it refers."""
     resolved, result = job.resolved_spec or {}, job.result or {}
     provenance = resolved.get("provenance", {})
     return {
@@ -82,7 +82,7 @@ def move_alias(session: Session, model_id: str, alias: str) -> Model:
 
     Raises:
         NotFound: there is no such model.
-        NotReady: it has no name, or its check has refused it.
+        NotReady: it has no name, or is invalid.
     """
     row = get(session, model_id)
     if row.name is None:
@@ -98,7 +98,7 @@ def drop_alias(session: Session, model_id: str, alias: str) -> None:
     """Delete an alias of this version.
 
     Raises:
-        NotFound: there is no such model, or the alias is another version's.
+        NotFound: there is no such model, or the alias belongs to another version.
     """
     row = get(session, model_id)
     found = session.get(ModelAlias, (model_versions.series_id(row.owner, row.name or ""), alias))

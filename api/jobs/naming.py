@@ -1,4 +1,4 @@
-"""Resolve what people type: an id, the unique beginning of one, or a name."""
+"""Resolve references typed by users: an id, a unique prefix of one, or a name."""
 
 import re
 from typing import Any
@@ -17,9 +17,9 @@ _BEGINNING = re.compile(r"[a-z]+_[0-9a-f]{1,31}")
 
 
 def meant(session: Session, table: Any, text: str) -> list[str]:
-    """Return the ids of the caller's objects that a text may mean: one, none, or the newest of several.
+    """Return the ids of the caller's objects that a text may refer to: one, none, or the newest of several.
 
-    The name of a dataset or model means one of its versions, as in specs; names of other objects must be unique.
+    The name of a dataset or model refers to one of its versions, as in specs; names of other objects must be unique.
     """
     if not text.isprintable() or len(text) > LONGEST:
         return []

@@ -22,22 +22,22 @@ from rdrkd.reasons import Reason
 
 
 def fail_blocked(session: Session) -> list[str]:
-    """Update a batch of jobs whose dependencies have changed; return those that have failed since they can never start.
+    """Update a batch of jobs whose dependencies have changed; return those that failed because they can never start.
 
     There may be more: the reaper continues in further transactions (`unblocking.advance`).
     """
     failed: list[str] = []
     looked_at = 0
-    while looked_at < unblocking.BATCH and (told := unblocking.advance(session)) is not None:
-        failed += told.failed
-        looked_at += max(1, told.looked_at)
-        if told.left:
+    while looked_at < unblocking.BATCH and (batch := unblocking.advance(session)) is not None:
+        failed += batch.failed
+        looked_at += max(1, batch.looked_at)
+        if batch.left:
             break
     return failed
 
 
 def fail_all_overdue(database: Database) -> Iterator[str]:
-    """Fail all jobs that are overdue, each batch in a transaction of its own; yield them."""
+    """Fail all jobs that are overdue, each batch in a separate transaction; yield them."""
     while True:
         with database.transaction() as session:
             failed = fail_overdue(session)

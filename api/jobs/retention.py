@@ -88,7 +88,7 @@ def prune_ended(session: Session, job_id: str, policy: Retention) -> list[str]:
 
 
 def ended_with_more(session: Session, policy: Retention) -> list[str]:
-    """Return the ended jobs that have more files than the policy is certain to keep."""
+    """Return the ended jobs that may have files that the policy does not keep."""
     places = select(Artifact.job_id, Artifact.attempt, Artifact.epoch).distinct().subquery()
     many = select(places.c.job_id).group_by(places.c.job_id).having(func.count() > policy.last)
     more = and_(Job.id.in_(many), Job.status.in_(TERMINAL))

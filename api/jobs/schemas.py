@@ -75,7 +75,7 @@ class JobView(BaseModel):
     worker: str | None = Field(description="worker that runs it, or ran it last")
     reason: Reason | None = Field(description="why it did not succeed")
     message: str | None
-    problems: list[dict[str, str]] = Field(description="problems with the inputs, each with its place")
+    problems: list[dict[str, str]] = Field(description="problems with the inputs, each with its location")
     priority: int
     timeout_seconds: int | None = Field(description="longest wall time of an attempt; null: no limit")
     deadline: datetime | None = Field(description="time by which it must have ended")

@@ -2,8 +2,8 @@
 
 So a claim reads one index, whatever else is queued. A transaction that ends a job, makes a dataset or model ready or
 invalid, or deletes any of these must call `changed`, which lets the dependants start or fail. It processes at most
-`BATCH` of them and notes the rest, which workers and reaper process later (`advance`). The table `job_dependency` holds
-what each job refers to and is written with the job; `open` says that the job may wait for it.
+`BATCH` of them and records the rest, which workers and reaper process later (`advance`). The table `job_dependency`
+contains what each job refers to and is written with the job; `open` means that the job may wait for it.
 
 No function waits for a row lock: a dependant that another transaction holds is left for the next batch. So a
 transaction that ends a job and one that moves a dependant of it cannot block each other on PostgreSQL. No change is
@@ -36,12 +36,12 @@ _PLAIN = {**EVERYBODYS, "synchronize_session": False}
 
 
 @dataclass
-class Told:
-    """The outcome of a batch."""
+class Batch:
+    """The outcome of processing a batch of dependants."""
 
     failed: list[str] = field(default_factory=list)  # jobs that can never start
     looked_at: int = 0
-    left: bool = False  # whether the rest has been noted for later
+    left: bool = False  # whether dependants remain, which have been recorded for later
 
 
 def enter(session: Session, job: Job) -> None:
@@ -81,8 +81,8 @@ def changed(session: Session, on_id: str) -> list[str]:
     """Unblock the jobs that waited only for this, and fail those that can never start; return the latter.
 
     Call it in the transaction in which a dataset or model becomes ready or invalid or is deleted, or a job ends. In the
-    transaction of a request it only notes the change, because that transaction does not see other owners' jobs, and so
-    that the response is not delayed.
+    transaction of a request it only records the change, because that transaction does not see other owners' jobs, and
+    to avoid delaying the response.
     """
     if "caller" not in session.info:
         return _spread(session, on_id).failed
@@ -101,8 +101,8 @@ def note(session: Session, on_id: str, after: str = "") -> None:
     session.execute(insert(DependencyChange).values(id=new_id("chg"), on_id=on_id, after=after))
 
 
-def advance(session: Session) -> Told | None:
-    """Process one batch of the oldest change that was noted; return None if there is none."""
+def advance(session: Session) -> Batch | None:
+    """Process one batch of the oldest recorded change; return None if there is none."""
     if session.scalar(select(DependencyChange.id).limit(1)) is None:
         return None  # without a write, which would block other writers on SQLite
     oldest = select(DependencyChange.id).order_by(DependencyChange.id).limit(1).with_for_update(skip_locked=True)
@@ -114,15 +114,15 @@ def advance(session: Session) -> Told | None:
 
 
 def catch_up(database: Database, seconds: float = 5.0) -> Iterator[str]:
-    """Process noted changes for at most `seconds`, each batch in a transaction; yield the jobs that failed."""
-    give_up, stuck = time.monotonic() + seconds, 0
-    while stuck < STUCK and time.monotonic() < give_up:
+    """Process recorded changes for at most `seconds`, each batch in a transaction; yield the jobs that failed."""
+    end, stuck = time.monotonic() + seconds, 0
+    while stuck < STUCK and time.monotonic() < end:
         with database.transaction() as session:
-            told = advance(session)
-        if told is None:
+            batch = advance(session)
+        if batch is None:
             return
-        stuck = stuck + 1 if told.left and not told.looked_at else 0
-        yield from told.failed
+        stuck = stuck + 1 if batch.left and not batch.looked_at else 0
+        yield from batch.failed
 
 
 def settle(session: Session, job_ids: Sequence[str]) -> tuple[list[str], set[str]]:
@@ -155,29 +155,29 @@ def _fail(session: Session, job_ids: Sequence[str], reason: Reason, message: str
     events.failed(session, job_ids, reason)
 
 
-def _spread(session: Session, on_id: str, after: str = "") -> Told:
+def _spread(session: Session, on_id: str, after: str = "") -> Batch:
     """Update the dependants of something, and those of dependants that fail, until a batch is full."""
-    todo, told = deque([(on_id, after)]), Told()
-    while todo and told.looked_at < BATCH:
+    todo, batch = deque([(on_id, after)]), Batch()
+    while todo and batch.looked_at < BATCH:
         on_id, after = todo.popleft()
-        room = BATCH - told.looked_at
+        room = BATCH - batch.looked_at
         if not (ids := _open(session, on_id, after, room)):
             continue
         failed, held = settle(session, ids)
-        told.failed += failed
-        told.looked_at += len(ids) - len(held)
+        batch.failed += failed
+        batch.looked_at += len(ids) - len(held)
         todo.extend((job_id, "") for job_id in _waited_for(session, failed))
         if held:  # everything before the first of them has been processed
             first = min(held)
             note(session, on_id, max([after, *(job_id for job_id in ids if job_id < first)]))
-            told.left = True
+            batch.left = True
         elif len(ids) == room:
             todo.append((on_id, ids[-1]))
     for on_id, after in todo:
         if _open(session, on_id, after, limit=1):
             note(session, on_id, after)
-            told.left = True
-    return told
+            batch.left = True
+    return batch
 
 
 def _waited_for(session: Session, job_ids: Sequence[str]) -> Sequence[str]:

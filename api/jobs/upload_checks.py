@@ -45,10 +45,10 @@ class Check(Claimed):
     """An upload to check."""
 
     key: str  # its key in the storage
-    sha256: str  # hex, of the stored file
+    sha256: str  # of the stored file, hex
     size: int  # bytes
     filename: str  # as sent by the client
-    words: Words = AS_IT_IS  # how to read it, if it is a dataset
+    words: Words = AS_IT_IS  # options for reading it, if it is a dataset
 
 
 @dataclass(frozen=True)

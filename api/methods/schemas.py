@@ -8,7 +8,7 @@ from rdrkd.spec import Calibration, Schedule
 
 
 class Paper(BaseModel):
-    """Where a method comes from."""
+    """The source of a method."""
 
     title: str
     authors: str
@@ -27,7 +27,7 @@ class MethodView(BaseModel):
     title: str
     paper: Paper
     acts_on: Literal["feature maps", "head outputs"]
-    needs: list[str] = Field(description="requirements on teacher and student, beside equal classes")
+    needs: list[str] = Field(description="requirements on teacher and student, in addition to equal classes")
     description: str
     defaults: dict[str, Any]
     parameters: dict[str, Any] = Field(description="JSON Schema of the term")
@@ -39,7 +39,7 @@ class PresetView(BaseModel):
     name: str
     title: str
     losses: list[dict[str, Any]] = Field(description="its terms, with every parameter filled in")
-    calibration: Calibration | None = Field(description="how the weights are calibrated from gradients, if they are")
+    calibration: Calibration | None = Field(description="calibration of the weights from gradients, if any")
     schedule: Schedule = Field(description="schedule of the weights over the epochs")
 
 

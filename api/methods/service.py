@@ -8,7 +8,7 @@ from rdrkd.spec.references import FAMILIES
 
 RDR_KD = "RDR-KD: A Knowledge Distillation Detection Framework for Drone Scenes", "Huang, Chang, Yang, Liu, Liu, Song"
 
-# name: title, where it comes from
+# name: title, source
 ABOUT: dict[str, tuple[str, Paper]] = {
     "regenerated": ("Regenerated distillation", Paper.of(*RDR_KD, "1-6")),
     "decoupled": ("Decoupled distillation", Paper.of(*RDR_KD, "7-8")),
@@ -146,7 +146,7 @@ def _method(name: str) -> MethodView:
 
 
 def _needs(term: Term) -> list[str]:
-    """Return what `rdrkd.models` checks of a pair for this term."""
+    """Return this term's requirements on a pair, which `rdrkd.models` checks."""
     if isinstance(term, FeatureTerm):
         of_head = ["levels that the teacher's head has"] if isinstance(term, Ultralytics) else []
         return ["a map of one size in both at each of `levels`", *of_head]

@@ -27,8 +27,8 @@ def figures(session: Session, free_bytes: int, unwritten_bytes: int, version: st
     Args:
         session: the caller's transaction, which sees the rows of all owners.
         free_bytes: free space of the file store.
-        unwritten_bytes: reserved part of it.
-        version: of this software.
+        unwritten_bytes: the part of it that is reserved and not written yet.
+        version: version of this software.
     """
     info = GaugeMetricFamily("rdrkd_build_info", "What runs here.", labels=["version"])
     info.add_metric([version], 1)

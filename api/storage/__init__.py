@@ -8,7 +8,7 @@ from api.storage.folder import FolderStorage
 from api.storage.interface import Storage
 from api.storage.open import open_storage
 from api.storage.spool import ABANDONED_SECONDS, Incoming
-from api.storage.stored import CHUNK, Listed, StorageUnreachable, Stored, full_disk_told
+from api.storage.stored import CHUNK, Listed, StorageUnreachable, Stored, full_disk_reported
 
 __all__ = [
     "ABANDONED_SECONDS",
@@ -19,6 +19,6 @@ __all__ = [
     "Storage",
     "StorageUnreachable",
     "Stored",
-    "full_disk_told",
+    "full_disk_reported",
     "open_storage",
 ]

@@ -153,13 +153,13 @@ class BucketStorage:
 
     def delete(self, key: str) -> None:
         """See `Storage`."""
-        with _told():
+        with _translated():
             below = [each["path"] for page in obstore.list(self._store, checked(key)) for each in page]
             obstore.delete(self._store, [key, *below])
 
     def stored(self) -> Iterator[Listed]:
         """See `Storage`."""
-        with _told():
+        with _translated():
             for page in obstore.list(self._store, chunk_size=1000):
                 for each in page:
                     yield Listed(each["path"], time.time() - each["last_modified"].timestamp())
@@ -170,11 +170,11 @@ class BucketStorage:
 
     def check(self) -> None:
         """See `Storage`: list an empty prefix, which verifies bucket and keys."""
-        with _told():
+        with _translated():
             obstore.list_with_delimiter(self._probe, "readyz")
 
     def _size(self, key: str) -> int | None:
-        with _told():
+        with _translated():
             try:
                 return int(obstore.head(self._store, key)["size"])
             except FileNotFoundError:
@@ -198,7 +198,7 @@ class BucketStorage:
             OSError: the file cannot be read, or has changed.
         """
         digest, size = hashlib.sha256(), path.stat().st_size
-        with path.open("rb") as file, _told(writing=True):
+        with path.open("rb") as file, _translated(writing=True):
             if size > PART:  # parts: S3 has no condition for them in obstore, and the same content does no harm
                 parts = _hashed(file, digest, expected)
                 obstore.put(self._store, key, parts, chunk_size=PART, max_concurrency=PARTS_AT_ONCE)
@@ -212,7 +212,7 @@ class BucketStorage:
 
     def _read(self, key: str, sha256: str, take: Callable[[bytes], object]) -> bool:
         digest = hashlib.sha256()
-        with _told():
+        with _translated():
             try:
                 for chunk in obstore.get(self._store, checked(key)).stream(CHUNK):
                     digest.update(chunk)
@@ -249,7 +249,7 @@ def _hashed(file: IO[bytes], digest: Any, expected: str | None) -> Iterator[byte
 
 
 @contextmanager
-def _told(writing: bool = False) -> Iterator[None]:
+def _translated(writing: bool = False) -> Iterator[None]:
     """Turn exceptions of obstore, which quote whole responses, into our own.
 
     Args:

@@ -15,7 +15,7 @@ class StorageUnreachable(OSError):
 
 
 @contextmanager
-def full_disk_told(detail: str) -> Iterator[None]:
+def full_disk_reported(detail: str) -> Iterator[None]:
     """Turn the operating system's errors for a full disk into `StorageFull`."""
     try:
         yield

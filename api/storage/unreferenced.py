@@ -55,11 +55,11 @@ def _orphans(session: Session, keys: list[str]) -> list[str]:
     named = {key for column in deletions.NAMING for key in session.scalars(select(column).where(column.in_(keys)))}
     left = [key for key in keys if key not in named]
     jobs = {job for key in left if (job := _owner_of(key, "jobs"))}
-    going_on = set(session.scalars(select(Job.id).where(Job.id.in_(jobs), Job.status.not_in(TERMINAL))))
+    active = set(session.scalars(select(Job.id).where(Job.id.in_(jobs), Job.status.not_in(TERMINAL))))
     checked = {dataset for key in left if (dataset := _owner_of(key, "previews"))}
     under_way = select(Dataset.id).where(Dataset.id.in_(checked), Dataset.status == UploadStatus.CHECKING)
-    going_on |= set(session.scalars(under_way))
-    return [key for key in left if key.startswith("uploads/") or _row_of(key) not in {None, *going_on}]
+    active |= set(session.scalars(under_way))
+    return [key for key in left if key.startswith("uploads/") or _row_of(key) not in {None, *active}]
 
 
 def _row_of(key: str) -> str | None:

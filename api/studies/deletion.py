@@ -17,15 +17,15 @@ def delete_study(session: Session, study_id: str) -> list[str]:
 
     Raises:
         NotFound: there is no such study.
-        NotEnded: a job of it has not ended and is not paused.
+        NotEnded: one of its jobs has neither ended nor been paused.
         InUse: something else needs one of its jobs.
     """
     study = studies.held(session, study_id)
     jobs = list(_jobs_of(session, study))
-    if going_on := sum(job.status not in DELETABLE for job in jobs):
-        raise NotEnded(f"expected a study whose jobs have ended or are paused, got one with {going_on} that have not")
+    if active := sum(job.status not in DELETABLE for job in jobs):
+        raise NotEnded(f"expected a study whose jobs have ended or are paused, got one with {active} that have not")
     session.delete(study)
-    session.flush()  # from here on no job is needed for the study's own sake
+    session.flush()  # from here on, the study itself needs none of its jobs
     return [note for job in jobs for note in delete_job(session, job.id)]
 
 

@@ -1,4 +1,4 @@
-"""A study's results, as the command line writes them, from the rows of its jobs; and the students of the panel."""
+"""Build a study's results, in the command line's format, from the rows of its jobs; and select the panel's students."""
 
 from dataclasses import replace
 from functools import cache
@@ -22,12 +22,12 @@ from rdrkd.study.record import record_of, teacher_record_of
 
 
 def results_of(session: Session, study_id: str, jobs: list[str]) -> results.Results:
-    """Return the results of the study's members that these jobs have trained.
+    """Return the results of the study's members that were trained by these jobs.
 
     Args:
         session: the caller's transaction.
         study_id: the study.
-        jobs: ids of jobs that have succeeded; one that is no member's any more is left out.
+        jobs: ids of jobs that have succeeded; those that no longer belong to a member are left out.
     """
     study = service.get(session, study_id)
     spec, members = Spec.model_validate(study.spec), service.members_of(session, study)
@@ -38,7 +38,7 @@ def results_of(session: Session, study_id: str, jobs: list[str]) -> results.Resu
     def identity(model: ModelRef) -> Any:
         return _identity(session, model)
 
-    sha256, records = dataset.sha256 or "", []  # none: it has not arrived, and nothing was trained on it
+    sha256, records = dataset.sha256 or "", []  # no hash: never imported, so nothing was trained on it
     for row, job in members.rows:
         if job.id in jobs:
             teacher = job.spec.get("teacher", {})
@@ -61,7 +61,7 @@ def results_of(session: Session, study_id: str, jobs: list[str]) -> results.Resu
 
 
 def panel_of(session: Session, study_id: str, jobs: list[str]) -> list[tuple[str, Artifact]]:
-    """Return the students that the panel shows, by method: of one seed the student alone and the first methods."""
+    """Return the students for the panel, by method: for one seed, the student alone and the first methods."""
     rows = service.members_of(session, service.get(session, study_id)).rows
     columns = columns_of((row.method, row.seed, job.id) for row, job in rows if job.id in jobs)
     found = [(method, newest_weights(session, job_id)) for method, job_id in columns]
@@ -70,11 +70,11 @@ def panel_of(session: Session, study_id: str, jobs: list[str]) -> list[tuple[str
 
 def _record(session: Session, member: Member, job: Job) -> dict[str, Any]:
     epochs = session.scalars(select(JobEpoch).where(JobEpoch.job_id == job.id).order_by(JobEpoch.epoch)).all()
-    told = [{"code": row.code, "message": row.message, "epoch": row.epoch} for row in warnings.of(session, job.id)]
+    shown = [{"code": row.code, "message": row.message, "epoch": row.epoch} for row in warnings.of(session, job.id)]
     assert job.result is not None
     assert job.resolved_spec is not None
     assert job.finished_at is not None
-    return record_of(member, job.result, job.resolved_spec, [row.values for row in epochs], told, job.finished_at)
+    return record_of(member, job.result, job.resolved_spec, [row.values for row in epochs], shown, job.finished_at)
 
 
 def _failures(members: service.Members) -> list[dict[str, Any]]:

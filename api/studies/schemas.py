@@ -55,7 +55,8 @@ class StudySummary(BaseModel):
     object: Literal["study"] = "study"
     name: str
     status: State = Field(
-        description="`failed`, `cancelled`: no job is active and at least one ended so; `paused`: the others are"
+        description="`failed`, `cancelled`: no job is active, and at least one has this status; `paused`: the "
+        "remaining jobs are paused"
     )
     owner: str | None = Field(description="owner; null: the operator")
     jobs: dict[Status, int] = Field(description="number of jobs by status, including the teacher's")
@@ -118,7 +119,7 @@ def _member(method: str, seed: int, job: Job) -> dict[str, Any]:
 
 
 def state_of(counts: Counter[Status]) -> State:
-    """Return the status of a study from those of its jobs."""
+    """Return the status of a study, given the statuses of its jobs."""
     going = set(counts) - TERMINAL
     if going == {Status.PAUSED}:
         return "paused"
@@ -130,9 +131,9 @@ def state_of(counts: Counter[Status]) -> State:
 
 
 def _eta(members: Members) -> float | None:
-    """Estimate the seconds to the end: what is left of the members, by the mean of those done, shared by the workers.
+    """Estimate the seconds to the end: the remaining members, at the mean time of finished ones, over the workers.
 
-    None before the first member is done, and once all have ended.
+    None before the first member has finished, and after all have ended.
     """
     jobs = [job for _, job in members.rows]
     spent = [

@@ -1,4 +1,4 @@
-"""The API's operations on studies. Functions take the caller's session and never commit; jobs do the work."""
+"""The API's operations on studies, whose work is done by jobs. Functions take the caller's session and never commit."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -27,21 +27,21 @@ from rdrkd.study.members import job_spec, teacher_spec
 from rdrkd.study.timing import stretched_spec
 
 MOST_MEMBERS = 1000
-MOST_ENDS = 1000  # of members, that one round looks at
+MOST_ENDS = 1000  # ended members to process in one round
 COMPARE_PRIORITY = 100  # a report takes seconds, so it should not wait behind trainings
-FIELDS = {"/teacher": "/teacher/model", "/model": "/student"}  # of a member's spec -> of the study's
+FIELDS = {"/teacher": "/teacher/model", "/model": "/student"}  # field of a member's spec -> field of the study's
 Ended = frozenset({Status.FAILED, Status.CANCELLED})
 
 
 class Members(NamedTuple):
-    """A study's jobs: the teacher's, if it trains one, and the members with theirs."""
+    """A study's jobs: the teacher's, if the study trains one, and the members with their jobs."""
 
     teacher: Job | None
     rows: Sequence[tuple[StudyMember, Job]]
 
     @property
     def jobs(self) -> list[Job]:
-        """All of them."""
+        """All jobs of the study."""
         return [*([self.teacher] if self.teacher is not None else []), *(job for _, job in self.rows)]
 
     @property
@@ -196,8 +196,8 @@ def draw(session: Session, study_id: str) -> tuple[Job, list[str]]:
 def draw_finished(session: Session) -> list[str]:
     """Queue reports of the studies that have ended since their last report; return the jobs' ids.
 
-    Only studies of which a member has ended since the last call are looked at. Members whose length is measured are
-    queued by now; without any the report is. One that could not be drawn is not tried again: its owner may ask.
+    Only studies of which a member has ended since the last call are processed. If they have members whose length is now
+    known, these are queued, otherwise the report. A failed report is not retried; the study's owner may request it.
     """
     noted = session.execute(select(StudyEnd.id, StudyEnd.study_id).order_by(StudyEnd.id).limit(MOST_ENDS)).all()
     if not noted:
@@ -278,7 +278,7 @@ def _add_missing(session: Session, study: Study, spec: Spec) -> list[str]:
 
 
 def _add_lengthened(session: Session, study: Study, spec: Spec) -> list[str]:
-    """Queue the members whose length is known by now, and was not before."""
+    """Queue the members whose length has become known."""
     rows = members_of(session, study).rows
     rings: list[str] = []
     for method, seed, times in equal_time.due(session, spec, rows):
@@ -302,7 +302,7 @@ def _teacher_reference(study: Study, spec: Spec) -> dict[str, str]:
 
 
 def _named(spec: Spec) -> set[str]:
-    """Return the ids that a study's own spec refers to."""
+    """Return the ids to which a study's own spec refers."""
     ids = {spec.dataset}
     for reference in references(spec).values():
         if isinstance(reference, RegisteredModel):
@@ -332,7 +332,7 @@ def _check(session: Session, spec: Spec) -> None:
 
 
 def faults(session: Session, spec: Spec) -> Iterator[Problem]:
-    """Yield what would end the teacher or every seed of a method, by the study's fields."""
+    """Yield the problems that would fail the teacher or every seed of a method, by the study's fields."""
     trained = teacher_spec(spec)
     if trained is not None:
         for problem in input_checks.faults(session, JOB_SPEC.validate_python(trained)):

@@ -1,4 +1,4 @@
-"""Validation of a study: whether it would be accepted, and how many jobs it would be. Nothing is changed."""
+"""Validation of a study: whether it would be accepted, and how many jobs it would have. Nothing is changed."""
 
 from typing import Any, Literal
 
@@ -18,15 +18,15 @@ class StudyValidation(BaseModel):
     """The result of validating a study; nothing is queued."""
 
     object: Literal["study_validation"] = "study_validation"
-    ok: bool = Field(description="whether nothing is known that would make `POST /studies` refuse it")
+    ok: bool = Field(description="whether `POST /studies` would accept it, as far as known")
     findings: list[Finding]
     methods: list[str] = Field(description="names of all methods, groups expanded")
-    jobs: int = Field(description="number of jobs, with the teacher's if the study trains one, without the report")
+    jobs: int = Field(description="number of jobs, including the teacher's if the study trains one, without the report")
     resolved_spec: dict[str, Any] = Field(description="spec with every default filled in")
 
 
 def validate(session: Session, spec: Study) -> StudyValidation:
-    """Check a study as `create` would, and say what else is known of its dataset and models.
+    """Check a study as `create` would, and return findings about its dataset and models.
 
     Raises:
         Invalid: it has too many members.
@@ -47,7 +47,7 @@ def validate(session: Session, spec: Study) -> StudyValidation:
 
 
 def _known(session: Session, spec: Study) -> list[Finding]:
-    """Return what is known of the dataset and the models of one run of the study, beside errors."""
+    """Return the findings other than errors about the dataset and the models of one run of the study."""
     trained = teacher_spec(spec)
     content = trained or job_spec(spec, spec.each_method[0], spec.seeds[0], spec.teacher.model.model_dump(mode="json"))
     return [

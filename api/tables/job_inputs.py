@@ -131,16 +131,16 @@ def unreadable(session: Session, spec: dict[str, Any]) -> str | None:
     return None
 
 
-def user_of(session: Session, id_: str, going_on: bool = False) -> str | None:
+def user_of(session: Session, id_: str, active: bool = False) -> str | None:
     """Return a job that refers to a dataset, model or job, regardless of owner; None if there is none.
 
     Args:
         session: the caller's transaction.
         id_: id of the dataset, model or job.
-        going_on: ignore jobs that have ended.
+        active: ignore jobs that have ended.
     """
     named = select(JobDependency.job_id).where(JobDependency.on_id == id_)
-    if going_on:
+    if active:
         named = named.join(Job, Job.id == JobDependency.job_id).where(Job.status.not_in(TERMINAL))
     return session.scalar(named.limit(1), execution_options=EVERYBODYS)
 

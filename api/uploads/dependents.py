@@ -35,35 +35,35 @@ def of_job(session: Session, job: Job, keep_weights: bool) -> str | None:
         select(taught.id).where(taught.teacher_job == job.id),
         select(StudyMember.study_id).where(StudyMember.job_id == job.id),
     )
-    going_on = (Job.id != job.id, Job.status.not_in(TERMINAL))
+    active = (Job.id != job.id, Job.status.not_in(TERMINAL))
     wants: list[tuple[Select[str], str]] = [
         (select(Study.id).where(Study.id.in_(studies)), "the study"),
-        (select(Job.id).where(*going_on, Job.continues == job.id), "its successor"),
+        (select(Job.id).where(*active, Job.continues == job.id), "its successor"),
         (_report(job), "the newest report of"),
     ]
     if not keep_weights:
         wants += [
-            (_jobs(job.id, going_on=True), "the spec of"),
+            (_jobs(job.id, active=True), "the spec of"),
             (_studies(job.id), "the spec of"),
         ]
     return next((found for query, what in wants if (found := _named(session, query, what))), None)
 
 
 def _report(job: Job) -> Select[str]:
-    """Return the study whose newest report this job is: without it the report would be drawn again."""
+    """Return the study whose newest report this job has drawn: without the job, it would be drawn again."""
     newer = select(Job.id).where(Job.study == Study.id, Job.id > job.id, Job.status == Status.SUCCEEDED)
     return select(Study.id).where(Study.id == job.study, ~newer.exists())
 
 
-def _jobs(on_id: str, going_on: bool = False) -> Select[str]:
-    """Return the jobs whose spec refers to a dataset, model or job, as far as they are counted.
+def _jobs(on_id: str, active: bool = False) -> Select[str]:
+    """Return the jobs whose spec refers to a dataset, model or job, up to the number that is counted.
 
     Args:
-        on_id: what they refer to.
-        going_on: only those that have not ended.
+        on_id: id of the dataset, model or job.
+        active: only jobs that have not ended.
     """
     dependants = select(JobDependency.job_id).where(JobDependency.on_id == on_id)
-    if going_on:  # not a join, for which PostgreSQL may read all active jobs instead of the few that refer to it
+    if active:  # not a join, for which PostgreSQL may read all active jobs instead of the few that refer to it
         status = select(Job.status).where(Job.id == JobDependency.job_id).scalar_subquery()
         dependants = dependants.where(status.not_in(TERMINAL))
     some = dependants.order_by(JobDependency.job_id).limit(MOST + 1).subquery()

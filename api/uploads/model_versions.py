@@ -15,7 +15,7 @@ from api.ownership import first_named
 from api.tables.models import Model, ModelAlias, ModelSeries
 from api.tables.uploads import UploadStatus
 
-MOST_DIGITS = 9  # of a version
+MOST_DIGITS = 9  # digits of a version
 
 
 def series_id(owner: str | None, name: str) -> str:
@@ -56,9 +56,9 @@ def move(session: Session, row: Model, alias: str) -> None:
 
 
 def named(session: Session, reference: str) -> str | None:
-    """Return the id of the model that `name@alias`, `name@version` or `name`, its newest version, means to the caller.
+    """Return the id of the caller's model named `name@alias`, `name@version`, or `name` for its newest version.
 
-    The caller's own names come first; to an admin the operator's mean something, too.
+    The caller's own names come first; for an admin, the operator's names resolve, too.
     """
     return first_named(session, lambda owner: _of_owner(session, reference, owner))
 

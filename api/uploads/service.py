@@ -34,7 +34,7 @@ def register(
         work: the request's transaction.
         store: the file store.
         stored: the file.
-        create: returns the row.
+        create: function that returns the row.
         held: its reservation, which the row now replaces.
 
     Raises:
@@ -42,7 +42,7 @@ def register(
         Unavailable: the file was removed just now; sent again, it will be stored again.
     """
     if stored.new:
-        work.undo(lambda: deletions.drop_unnamed(work.database, store, stored.key))  # another request may hold it now
+        work.undo(lambda: deletions.drop_unnamed(work.database, store, stored.key))  # another request may use it now
     if held is not None:
         held.release_in(work.session)
         work.then(held.released)
@@ -53,7 +53,7 @@ def register(
 
 
 def add(session: Session, row: Row) -> Row:
-    """Add the row of a stored file: the caller's own, within their quota, and to be checked.
+    """Add the row of a stored file for the caller, within the quota, and queue its check.
 
     Raises:
         QuotaExceeded: the owner's storage quota is exceeded.

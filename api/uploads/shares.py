@@ -1,7 +1,7 @@
 """Sharing datasets and models: read-only, with named owners or everyone. Functions take the request's session.
 
-A reader sees a dataset or model while it is shared (`api.ownership`), and never to change it. As always, a job that
-refers to it keeps its owner from deleting it. Revoking a share does not stop jobs that are already queued.
+A reader can use a dataset or model while it is shared (`api.ownership`), but never change it. As always, its owner
+cannot delete it while a job refers to it. Revoking a share does not stop jobs that are already queued.
 """
 
 from collections.abc import Sequence

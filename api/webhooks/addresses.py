@@ -28,7 +28,7 @@ TRANSLATED = [ipaddress.ip_network(network) for network in ("64:ff9b::/96", "64:
 
 
 class AddressRefused(Exception):
-    """A webhook must not call this URL; the message says what was expected and what came."""
+    """A webhook must not call this URL; the message says what was expected and what was received."""
 
 
 def check_form(url: str, http: bool) -> tuple[str, int]:

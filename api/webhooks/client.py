@@ -19,9 +19,9 @@ from rdrkd import __version__
 log = logging.getLogger(__name__)
 
 SECONDS = 10.0  # in total, from resolving the name to the response's status
-RETRIED = (408, 429)  # and 5xx: the receiver may be well again later
+RETRIED = (408, 429)  # and 5xx: the receiver may recover
 UNSIGNED = "no secret of this webhook can be decrypted: bring the encryption key back, or rotate the secret"
-GONE = 410  # the receiver wants no more of it
+GONE = 410  # the receiver wants no more messages
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class Client:
         """Send a message. Only the status of the response is read.
 
         Args:
-            url: of the receiver.
-            message_id: the same at each attempt.
+            url: URL of the receiver.
+            message_id: id of the message, the same at each attempt.
             body: JSON.
-            secrets: the message gets a signature for each.
+            secrets: keys, for each of which the message gets a signature.
         """
         if not secrets:
             return Answer(None, UNSIGNED, again=True)
@@ -125,7 +125,7 @@ class _Checked(httpcore2.AsyncNetworkBackend):
     ) -> httpcore2.AsyncNetworkStream:
         addresses = await resolve(self._resolver, host, self._private, self._seconds)
         for address in addresses[:-1]:
-            try:  # such as an IPv6 address where there is no IPv6
+            try:  # may fail, for example for an IPv6 address on a host without IPv6
                 return await self._backend.connect_tcp(address, port, self._seconds / len(addresses))
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
                 continue

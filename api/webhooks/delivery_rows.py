@@ -1,6 +1,6 @@
 """Transitions of a message: conditional UPDATEs, like a job's, so that any number of senders may run.
 
-A sender that is killed leaves a lease that runs out; another sends the message again, with the same id.
+A killed sender leaves a lease that expires; another sender then repeats the message, with the same id.
 """
 
 import random
@@ -23,8 +23,8 @@ LEASE_SECONDS = SECONDS + 5  # an attempt, and recording its outcome
 MOST_ATTEMPTS = 12  # with the delays below, about a day
 LONGEST_PAUSE = 6 * 3600.0  # seconds
 SLOTS = 128  # concurrent attempts of one process
-OF_OWNER = 16  # of these, at most, for the webhooks of one owner
-FAILING = SLOTS // 2  # of these, at most, for webhooks whose last attempt failed
+OF_OWNER = 16  # limit of concurrent attempts for the webhooks of one owner
+FAILING = SLOTS // 2  # limit of concurrent attempts for webhooks whose last attempt failed
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def settle(session: Session, due: Due, answer: Answer, seconds: float, retry_sec
         retry_seconds: the first delay; each further one is three times as long.
         most_days: for how long a webhook may fail before it is disabled.
     """
-    # First the webhook, then its messages: the order of those who disable or delete it.
+    # Lock first the webhook, then its messages, as transactions that disable or delete it do.
     session.execute(select(Webhook.id).where(Webhook.id == due.webhook_id).with_for_update(key_share=True))
     again = answer.again and due.attempt < MOST_ATTEMPTS and due.event != TEST
     ended = DeliveryStatus.DELIVERED if answer.taken else DeliveryStatus.FAILED
@@ -152,7 +152,7 @@ def _due(session: Session) -> list[Candidate]:
 
 @cache
 def _due_query() -> Select[str, str | None, bool]:
-    """Build the query once: senders ask it every two seconds, and building it costs more than an empty answer."""
+    """Build the query once: senders run it every two seconds, and building it costs more than running it."""
     message = aliased(Delivery)
     of_hook = (message.webhook_id == Webhook.id, message.status == DeliveryStatus.WAITING)
     heard = or_(Webhook.disabled_at.is_(None), message.event == TEST)

@@ -1,7 +1,7 @@
 """Resolve names with c-ares, so that a name server that does not respond blocks no thread.
 
-`socket.getaddrinfo` cannot be interrupted. In threads, a few names on a dead server would hold all of them and with
-them everybody else's names.
+`socket.getaddrinfo` cannot be interrupted. In a thread pool, a few names on a dead server would block all threads, and
+so the resolution of all other names.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import aiodns
 
 TRY_SECONDS = 1.0  # for a name server's response; doubled for the second try
-TRIES = 2  # of each name server, so that one lost packet is not the end
+TRIES = 2  # per name server, so that one lost packet does not cause a failure
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

@@ -1,7 +1,7 @@
 """The webhook sender: one thread of the reaper process that delivers many messages at once.
 
-An attempt is a task of this thread's event loop, so a receiver or a name server that does not answer costs memory and
-no thread. The database is asked by one other thread, through one connection.
+An attempt is a task of this thread's event loop, so a receiver or a name server that does not answer costs memory, but
+no thread. One other thread queries the database, through one connection.
 """
 
 import asyncio

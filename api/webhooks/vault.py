@@ -1,8 +1,8 @@
 """Encryption of webhook secrets in the database, with keys that are stored elsewhere.
 
-They sign messages, so hashes would not do. The keys come from a secret file, or from the data folder, where the service
-makes one. The first one encrypts, all decrypt: a new one is put before the old one, and the sender encrypts anew what
-the old one has encrypted.
+The secrets sign messages, so hashes would not suffice. The keys come from a secret file, or from the data folder, where
+the service creates one. The first key encrypts, all decrypt: to rotate, a new key is put before the old one, and the
+sender re-encrypts the secrets with it.
 """
 
 import contextlib

@@ -1,1 +1,1 @@
-"""The command line: everything a person types, and terminal output."""
+"""The command line: commands, options and terminal output."""

@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from rdrkd.data.reading import Reading
 
 STUDENTS = ("yolov8n-half", "yolov8n", "yolov8s")
-_SPARE = 0.8  # of the free memory may be used
-_STEPS = 2  # that are timed, after two that are not
+_SPARE = 0.8  # usable share of the free memory
+_STEPS = 2  # timed steps, after two untimed ones
 _RUNS = Path("runs")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What training one student takes on this machine.
+    """The time and memory of training one student on this machine.
 
     Attributes:
-        student: its architecture.
-        seconds: of the whole training.
-        memory_bytes: at its peak, of the process on a CPU, allocated on a GPU.
-        basis: how these are known.
+        student: the student's architecture.
+        seconds: duration of the whole training.
+        memory_bytes: peak memory: of the process on a CPU, allocated on a GPU.
+        basis: how these figures were determined.
     """
 
     student: str
@@ -60,13 +60,16 @@ def advise(
     imgsz: Annotated[
         int | None,
         typer.Option(
-            min=32, max=4096, help="Side of the network input, px; default: by the objects.", show_default=False
+            min=32,
+            max=4096,
+            help="Side of the network input, px; default: by the objects' size.",
+            show_default=False,
         ),
     ] = None,
     hours: Annotated[float, typer.Option(min=0.01, help="Longest acceptable training, hours.")] = 24.0,
     runs: Annotated[
         Path,
-        typer.Option(help="Folder of earlier runs, whose times replace a trial."),
+        typer.Option(help="Folder of earlier runs, whose measured times replace trials."),
     ] = _RUNS,
     *,
     reading: "Reading",
@@ -75,7 +78,7 @@ def advise(
 ) -> None:
     """Suggest settings for a dataset: input size, student, preset, batch, and how long training takes here."""
     environment.apply()
-    stream = events_stream()  # what torch and Ultralytics print goes elsewhere
+    stream = events_stream()  # redirect the output of torch and Ultralytics
     content = _content(data, teacher, student, imgsz, hours, runs, reading, device)
     lines = [json.dumps(content)] if as_json else _lines(content)
     stream.write("".join(f"{line}\n" for line in lines))
@@ -120,7 +123,7 @@ def _content(
 
 
 def _machine(device: str | None) -> tuple[dict[str, int], str]:
-    """Return the facts of the device that trains, and its name for torch."""
+    """Return the facts about the training device, and its name for torch."""
     import os
 
     import torch
@@ -141,7 +144,7 @@ def _free(place: str) -> int:
 
 
 def _best(costs: list[Cost], free: int, hours: float) -> Cost:
-    """Return the largest student that fits the memory and the time; the cheapest where none does."""
+    """Return the largest student that fits the memory and the time, or the cheapest if none does."""
     fitting = [cost for cost in costs if cost.memory_bytes <= _SPARE * free and cost.seconds <= 3600 * hours]
     return fitting[-1] if fitting else min(costs, key=lambda cost: cost.seconds)
 
@@ -160,7 +163,7 @@ def _student(best: Cost, costs: list[Cost], free: int, hours: float) -> Advice:
 def _cost(
     student: str, teacher: str, chosen: Mapping[str, Any], dataset: "Dataset", images: int, runs: Path, place: str
 ) -> Cost:
-    """Return what a training takes: as earlier runs here have, else from a few steps."""
+    """Return the cost of a training, from earlier runs on this machine if there are any, else from a few steps."""
     wanted = {name: chosen[name].value for name in ("imgsz", "batch")}
     epochs = chosen["epochs"].value
     if earlier := list(_earlier(runs, dataset.sha256, student, wanted, place)):
@@ -194,7 +197,7 @@ def _earlier(
 
 
 def _tried(student: str, teacher: str, imgsz: int, batch: int, steps: int, place: str) -> Cost:
-    """Measure a few steps at two batch sizes, small ones on a CPU, and draw the line through them to the wanted one."""
+    """Measure a few steps at two batch sizes (small ones on a CPU), and extrapolate linearly to the wanted one."""
     low, high = (1, min(2, batch)) if place == "cpu" else (max(1, batch // 2), batch)
     found = {count: _measured(student, teacher, imgsz, count, place) for count in {low, high}}
 
@@ -208,7 +211,7 @@ def _tried(student: str, teacher: str, imgsz: int, batch: int, steps: int, place
 
 
 def _measured(student: str, teacher: str, imgsz: int, batch: int, place: str) -> tuple[float, float]:
-    """Return the seconds of a step of the default preset, and the peak of its memory, bytes."""
+    """Return the duration of a step of the default preset, seconds, and its peak memory, bytes."""
     import psutil
     import torch
 

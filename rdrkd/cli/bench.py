@@ -1,12 +1,12 @@
-"""`rdrkd bench`: what distillation costs. Several kinds of training step, measured in turn within one run.
+"""`rdrkd bench`: measure the cost of distillation, by timing several kinds of training step in turn within one run.
 
-Without methods to measure there are four: the student alone, the same beside the teacher's forward, RDR-KD, and
-Ultralytics' own distillation as Ultralytics computes it. With methods: the first two, and each preset.
+By default there are four kinds: the student alone, the student with the teacher's forward pass, RDR-KD, and
+Ultralytics' own distillation as Ultralytics computes it. If methods are given: the first two, and each preset.
 
 A step is forward, losses, backward, gradient clipping and optimiser step on one fixed batch; data loading and
-validation are left out, for they cost every kind the same. The kinds take turns, so that a machine that slows down
-slows all of them, and each ratio is taken within one round. Where a CPU has other work at once, processor time on one
-thread (OMP_NUM_THREADS=1) is what that work leaves nearly alone.
+validation are left out, since their cost is the same for every kind. The kinds take turns, so that a slowdown of the
+machine affects all of them, and each ratio is taken within one round. On a CPU with other work, measure processor time
+on one thread (OMP_NUM_THREADS=1), which that work hardly affects.
 """
 
 import copy
@@ -40,7 +40,7 @@ from rdrkd.spec.study import GROUPS
 from rdrkd.training.clipping import clip
 from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION, DetectionModel, DistillationModel, default_arguments
 
-WARM_UP = 5  # rounds that do not count
+WARM_UP = 5  # uncounted rounds
 ALONE = {
     "student": "student alone",
     "student_teacher_forward": "student + teacher forward",
@@ -57,7 +57,7 @@ Clock = Callable[[], float]  # seconds
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured."""
+    """The networks and the batch to measure."""
 
     device: str
     teacher: str
@@ -68,7 +68,7 @@ class Setting:
 
 
 def setting_for(device: str | None) -> Setting:
-    """Choose the pair: the real one on a GPU, a small one on the CPU."""
+    """Choose the teacher-student pair: the real one on a GPU, a small one on the CPU."""
     first = devices_of(device)[0]
     if first == CPU:
         return Setting("cpu", "yolov8s", "yolov8n", imgsz=160, batch=4, amp=False)
@@ -76,10 +76,10 @@ def setting_for(device: str | None) -> Setting:
 
 
 def presets_of(text: str) -> tuple[Preset, ...]:
-    """Read preset names and groups of them, by comma; `none` is the student alone, which is always measured.
+    """Parse comma-separated names of presets and groups; `none`, the student alone, is always measured and is dropped.
 
     Raises:
-        SpecError: a name is neither, or none is left.
+        SpecError: a name is neither a preset nor a group, or only `none` is given.
 
     >>> [str(preset) for preset in presets_of("none,cwd,mgd+dkd,cwd")]
     ['cwd', 'mgd+dkd']
@@ -106,12 +106,12 @@ def bench(
 ) -> int:
     """Measure, print the table, and write `bench-<device>.json` (or `bench-methods-<device>.json`) into `output`.
 
-    With `everything`, each term, level, option and comparator is measured, too, with memory and an epoch
-    (`rdrkd.run.cost`). The file is written after each round, so that a run that is cut short loses one round at most;
-    `complete` says whether this one was.
+    With `everything`, each term, level, option and comparator is also measured, with memory and an epoch
+    (`rdrkd.run.cost`). The file is written after each round, so that an interrupted run loses at most one round;
+    `complete` is false in the file of an interrupted run.
 
     Raises:
-        SpecError: processor time is asked for on a GPU, which works while the processor does not.
+        SpecError: processor time is requested on a GPU, which works asynchronously to the processor.
     """
     console = console or Console()
     setting = setting_for(device)
@@ -149,7 +149,7 @@ def bench(
 
 
 def build_steps(setting: Setting, seed: int = 0) -> dict[str, Step]:
-    """Build each kind of step with a student of its own, from the same weights, on the same batch."""
+    """Build each kind of step with a separate student, from the same weights, on the same batch."""
     teacher, student, batch = _pair(setting, seed)
     distiller = Distiller(copy.deepcopy(teacher), copy.deepcopy(student), PRESETS[Preset.RDR_KD])
     builtin = DistillationModel(copy.deepcopy(teacher), copy.deepcopy(student))
@@ -163,7 +163,7 @@ def build_steps(setting: Setting, seed: int = 0) -> dict[str, Step]:
 def build_method_steps(
     setting: Setting, methods: Sequence[Preset], seed: int = 0
 ) -> tuple[dict[str, Step], dict[str, int]]:
-    """Build a step for each preset, and count the parameters that it trains beside the student."""
+    """Build a step for each preset, and count the parameters that it trains in addition to the student's."""
     teacher, student, batch = _pair(setting, seed)
     steps, beside = _alone(teacher, student, batch, setting), {}
     for preset in methods:
@@ -192,7 +192,7 @@ def _pair(setting: Setting, seed: int) -> tuple[DetectionModel, DetectionModel, 
 
 
 def _alone(teacher: DetectionModel, student: DetectionModel, batch: Batch, setting: Setting) -> dict[str, Step]:
-    """Return what every method is compared with."""
+    """Return the two steps with which every method is compared."""
     return {
         "student": _step(copy.deepcopy(student), batch, setting),
         "student_teacher_forward": _step(
@@ -207,7 +207,7 @@ def _forward(teacher: DetectionModel, batch: Batch) -> None:
 
 
 def _step(model: Any, batch: Batch, setting: Setting, beside: Step | None = None) -> Step:
-    """One training step as Ultralytics' trainer makes it."""
+    """Build one training step as Ultralytics' trainer runs it."""
     model.to(setting.device).train()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(parameters, lr=1e-4, momentum=0.937, nesterov=True)
@@ -233,7 +233,7 @@ def _autocast(setting: Setting) -> AbstractContextManager[Any]:
 
 
 def _batch(setting: Setting, seed: int) -> Batch:
-    """Return a batch of synthetic VisDrone-like scenes: as many and as small objects as the real ones."""
+    """Return a batch of synthetic scenes, with as many and as small objects as VisDrone's."""
     side = setting.imgsz
     images, classes, boxes, owners = [], [], [], []
     for index in range(setting.batch):
@@ -261,7 +261,7 @@ def _batch(setting: Setting, seed: int) -> Batch:
 def measure(
     steps: dict[str, Step], rounds: int, device: str, console: Console, clock: Clock = time.perf_counter
 ) -> Iterator[dict[str, list[float]]]:
-    """Time every kind once a round, in an order that turns; yield all milliseconds by kind after each round."""
+    """Time every kind once per round, in rotating order; yield all milliseconds by kind after each round."""
     kinds = list(steps)
     samples: dict[str, list[float]] = {kind: [] for kind in kinds}
     for number in track(range(WARM_UP + rounds), description="measuring", console=console, transient=True):
@@ -307,7 +307,7 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 
 def _circumstances(device: str) -> dict[str, Any]:
-    """Return what else decides the figures."""
+    """Return the machine's properties on which the figures depend."""
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()
     return {
         "device_name": name,
@@ -324,7 +324,7 @@ def _circumstances(device: str) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Return the processor's name where the system tells it."""
+    """Return the processor's name, as far as the system reports it."""
     import platform
 
     information = Path("/proc/cpuinfo")
@@ -349,7 +349,7 @@ def _table(report: dict[str, Any]) -> Table:
     if memory:
         table.add_column("peak MiB", justify="right")
         table.caption = f"an epoch through the product takes {report['epoch']['ratio']:.3f} of plain Ultralytics'"
-    names = ALONE if "trained_beside_student" in report else KINDS  # a preset is ours, not Ultralytics' own
+    names = ALONE if "trained_beside_student" in report else KINDS  # here `ultralytics` is this project's preset
     for kind in report["milliseconds"]:
         cells = []
         for block, digits in (("milliseconds", 1), ("ratios_to_student", 2)):

@@ -1,4 +1,4 @@
-"""`rdrkd console`: the pages of a service elsewhere, served on this machine."""
+"""`rdrkd console`: the console of a remote service, served on this machine."""
 
 import json
 import os
@@ -26,6 +26,6 @@ def console(url: Url = URL, token_file: TokenFile = None, port: Port = 8001, as_
 
 
 def _environment() -> dict[str, str]:
-    """Return an environment in which this very code is found, installed or not."""
+    """Return an environment in which Python imports this same code, installed or not."""
     code = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(code)}

@@ -1,4 +1,4 @@
-"""The settings that `rdrkd distill` and `rdrkd jobs submit` choose for what their user leaves open, and why."""
+"""Settings that `rdrkd distill` and `rdrkd jobs submit` derive from dataset, teacher and device, with their reasons."""
 
 import math
 from collections.abc import Mapping
@@ -8,28 +8,28 @@ from typing import Any, NamedTuple
 IMGSZ, PRESET = 640, "rdr-kd"
 _STEP = 32  # px; a network's input is a multiple of it
 _FEWEST_EPOCHS, _EPOCHS, _MOST_EPOCHS = 50, 100, 300
-_IMAGES = 1000  # for which `_EPOCHS` are usual; a schedule in epochs shrinks with the square root of the dataset
+_IMAGES = 1000  # dataset size for which `_EPOCHS` is usual; epochs scale with the inverse square root of the size
 _GIB = 2**30
-# GPU memory of one image of 640 px in a step, teacher included, by the letter of the student's size: an estimate from
-# above. A training that still runs out of memory lowers its batch itself.
+# Upper estimate of GPU memory for one 640 px image in a step, teacher included, by the letter of the student's size.
+# A training that still runs out of memory lowers its batch by itself.
 _GIB_OF_AN_IMAGE = {"n": 0.35, "s": 0.55, "m": 0.95, "l": 1.4, "x": 1.9}
 _SHARE = 0.6  # of the free memory
 _LARGEST_BATCH = 64
-# Image passes of 640 px beyond which a second training is not chosen unasked: some hours on a CPU, on a GPU a night.
+# 640 px image passes beyond which the baseline is not trained by default: some hours on a CPU, a night on a GPU.
 _MOST_PASSES_CPU, _MOST_PASSES = 100_000, 5_000_000
 _FEW_STEPS = 10_000  # Ultralytics' bound for its own `optimizer=auto`
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the choices depend on; None where it is unknown.
+    """The inputs of the choices; None if unknown.
 
     Attributes:
         images: number of training images.
         classes: number of classes.
         teacher_imgsz: side of the input that the teacher was trained with, px.
-        student: architecture, whose last letter tells its size.
-        cores: of the CPU that trains; None where a GPU does.
+        student: architecture, whose last letter is its size.
+        cores: number of CPU cores that train; None on a GPU.
         gpu_bytes: free memory of the GPU.
     """
 
@@ -50,7 +50,7 @@ class Choice(NamedTuple):
 
 
 def choose(facts: Facts, given: Mapping[str, Any]) -> list[Choice]:
-    """Choose what is not given: `imgsz`, `epochs`, `batch`, and the optimiser with what belongs to it.
+    """Choose the settings that are not given: `imgsz`, `epochs`, `batch`, and the optimiser with its settings.
 
     >>> [(choice.name, choice.value) for choice in choose(Facts(images=250, classes=1, cores=2), {"imgsz": 320})]
     [('imgsz', 320), ('epochs', 200), ('batch', 8), ('optimizer', 'AdamW'), ('lr0', 0.002)]
@@ -62,7 +62,7 @@ def choose(facts: Facts, given: Mapping[str, Any]) -> list[Choice]:
 
 
 def baseline(facts: Facts, given: Mapping[str, Any], epochs: int, imgsz: int) -> Choice:
-    """Choose whether the student is trained alone, too, which says whether the teacher helped.
+    """Choose whether the student is also trained alone, which shows whether the teacher helped.
 
     >>> small, large = Facts(images=500, cores=2), Facts(images=9000, cores=2)
     >>> baseline(small, {}, 140, 320).value, baseline(large, {}, 50, 640).value
@@ -115,7 +115,7 @@ def _letter(student: str | None) -> str:
 
 
 def _optimiser(facts: Facts, epochs: int, batch: int) -> list[Choice]:
-    """Choose as Ultralytics' `optimizer=auto` does: AdamW with a rate for the number of classes, SGD for long runs."""
+    """Choose as Ultralytics' `optimizer=auto` does: AdamW with a rate by the number of classes; SGD for long runs."""
     steps = math.ceil((facts.images or _IMAGES) / max(batch, 64)) * epochs
     if steps > _FEW_STEPS:
         return [Choice("optimizer", "SGD", f"for {steps} steps")]
@@ -127,5 +127,5 @@ def _optimiser(facts: Facts, epochs: int, batch: int) -> list[Choice]:
 
 
 def _warmup(epochs: int) -> list[Choice]:
-    """Shorten the warm-up of a short training, which its usual 3 epochs would fill."""
+    """Shorten the warm-up of a short training, most of which the usual 3 epochs would take."""
     return [] if epochs >= 30 else [Choice("warmup_epochs", round(epochs / 10, 1), f"a tenth of {epochs} epochs")]

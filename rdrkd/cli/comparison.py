@@ -1,4 +1,4 @@
-"""The end of a distillation for people: teacher, student alone and student side by side, and was it worth it?"""
+"""Print the outcome of a distillation: teacher, student alone and student side by side, and whether it was worth it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ _FIGURES = ("AP", "AP50", "AP_S")
 
 
 def show_comparison(comparison: Mapping[str, Any], console: Console) -> None:
-    """Print a result's comparison: what the networks find, what they cost, and a sentence. Fits 80 columns."""
+    """Print a result's comparison: accuracy and cost of the networks, and a sentence. Fits 80 columns."""
     shown = {who: comparison[who] for who in _WHO if comparison.get(who)}
     console.print(_found(shown, comparison))
     console.print(_points(shown))

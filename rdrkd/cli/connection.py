@@ -1,7 +1,7 @@
-"""What the commands on a service share: how they reach it, their options, and how they leave.
+"""Shared parts of the commands on a service: connection, options and exit status.
 
-Exit status: 0 it went well, 2 the command is wrong, 3 the service refused or what was waited for failed, 4 the service
-does not answer, 5 the wait was over first.
+Exit status: 0 success, 2 invalid command, 3 the service refused the request or the awaited job failed, 4 the service
+does not answer, 5 timeout of the wait.
 """
 
 import inspect
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
     Service: TypeAlias = Client
 else:
-    Service = Any  # the client is imported once a command runs: `--help` and trainers need none of it
+    Service = Any  # the client is imported only when a command runs: `--help` and trainers do not need it
 
 Command = Callable[..., None]
 EXIT_UNREACHABLE, EXIT_NOT_ENDED = 4, 5
 CONNECT_SECONDS = 2.0
-Id = Annotated[str, typer.Argument(help="Id or its unique beginning, or name.", show_default=False)]
+Id = Annotated[str, typer.Argument(help="Id, a unique prefix of it, or name.", show_default=False)]
 Url = Annotated[str, typer.Option("--url", envvar="RDRKD_URL", help="URL of the service.")]
 TokenFile = Annotated[
     Path | None,
@@ -47,7 +47,7 @@ URL = "http://127.0.0.1:8000"
 
 @contextmanager
 def connected(url: str, token_file: Path | None, as_json: bool) -> Iterator[tuple[Service, Terminal]]:
-    """Connect, and turn what goes wrong on the way into an exit status of its own."""
+    """Connect, and turn errors of the client into their exit statuses."""
     from rdrkd.client import Client, NotEnded, Unreachable, UploadBroken
 
     terminal = Terminal(as_json)
@@ -67,7 +67,7 @@ def connected(url: str, token_file: Path | None, as_json: bool) -> Iterator[tupl
 
 
 def _listens(url: str) -> bool:
-    """Return whether something accepts connections at a URL; what a proxy leads to is tried by the request itself."""
+    """Return whether something accepts connections at a URL; behind a proxy, only the request itself shows that."""
     from rdrkd.client.wire import is_local
 
     try:
@@ -86,9 +86,9 @@ def _listens(url: str) -> bool:
 
 
 def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
-    """Register a command on a service: a function of the client, the terminal, and the command's own arguments.
+    """Register a command on a service: a function that takes the client, the terminal and the command's arguments.
 
-    The options that lead to the service, and `--json`, are added to those of the function.
+    The connection options and `--json` are added to the function's own options.
     """
     added: list[tuple[str, Any, Any]] = [("url", Url, URL), ("token_file", TokenFile, None), ("as_json", Json, False)]
     options = [
@@ -122,11 +122,11 @@ def new_app(help_: str) -> typer.Typer:
     return typer.Typer(
         help=help_,
         no_args_is_help=True,
-        add_completion=False,  # the root's
+        add_completion=False,  # the root command has it
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
 
 def leave(seen: Any) -> None:
-    """Leave with the status of what has been waited for."""
+    """Exit with the status of the awaited job or study."""
     raise typer.Exit(EXIT_FAILED if seen.status in ("failed", "cancelled") else EXIT_DONE)

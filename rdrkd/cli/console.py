@@ -1,4 +1,4 @@
-"""The reporter for people: the phase with a progress bar, a row an epoch, warnings, and the final table."""
+"""The reporter for terminals: the phase with a progress bar, a row per epoch, warnings, and the final table."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ from rdrkd.reasons import Reason
 
 
 class People:
-    """A reporter that draws on a terminal; on a pipe it prints the same without the bar."""
+    """A reporter that draws on a terminal; to a pipe it prints the same without the bar."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console()
@@ -27,11 +27,11 @@ class People:
         self._progress: Progress | None = None
         self._columns: tuple[str, ...] = ()
         self._phase = ""
-        self._each: int | None = None  # epochs of each training; events number those of all trainings through
+        self._each: int | None = None  # epochs of each training; events number all trainings' epochs consecutively
         _quieten_ultralytics()
 
     def should_stop(self) -> bool:
-        """Return whether a signal asked for the stop."""
+        """Return whether a signal has requested a stop."""
         return self.stop
 
     def emit(self, event: Event) -> None:
@@ -115,14 +115,14 @@ class People:
 
 
 def _quieten_ultralytics() -> None:
-    """Leave the terminal to this reporter: of Ultralytics' own log only warnings, none of its bars."""
+    """Reduce Ultralytics' output to warnings, without progress bars, to leave the terminal to this reporter."""
     if "YOLO_VERBOSE" not in os.environ:
         os.environ["YOLO_VERBOSE"] = "False"
         logging.getLogger("ultralytics").addFilter(warns)
 
 
 def figures_table(rows: Mapping[str, Mapping[str, Any]], title: str) -> Table:
-    """Lay out result metrics (`coco`, `coco_maxdets500`, `ultralytics`), a group of rows for each name.
+    """Build a table of result metrics (`coco`, `coco_maxdets500`, `ultralytics`), with a group of rows for each name.
 
     Args:
         rows: name -> the `metrics` block of a result.
@@ -140,7 +140,7 @@ def figures_table(rows: Mapping[str, Mapping[str, Any]], title: str) -> Table:
 
 
 def own_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Lay out Ultralytics' own figures, a row for each name."""
+    """Build a table of Ultralytics' own figures, with a row for each name."""
     table = Table(title="Ultralytics' own metric (percent)")
     table.add_column("model")
     for name in OWN:
@@ -151,7 +151,7 @@ def own_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def export_table(made: Mapping[str, Any]) -> Table:
-    """Lay out what an export takes beside torch, and how far its predictions are from torch's."""
+    """Build a table of an export's latency and size beside torch's, with the differences of their predictions."""
     latency, agreed = made["latency"], made["agreement"]
     place = f"{latency['processor'] if latency['device'] == 'CPU' else latency['device']}, {latency['threads']} threads"
     table = Table(title=f"One image of {latency['imgsz']} px, {latency['repeats']} passes each on {place}")
@@ -170,7 +170,7 @@ def export_table(made: Mapping[str, Any]) -> Table:
 
 
 def show_result(result: Mapping[str, Any], console: Console) -> None:
-    """Print a run's result: the figures by both protocols, by class, and where the weights are."""
+    """Print a run's result: the figures by both protocols and by class, and the paths of the weights."""
     name = {"distill": "student", "export": "exported"}.get(result.get("kind", ""), "model")
     rows = {name: result["metrics"]}
     if made := result.get("export"):
@@ -197,14 +197,14 @@ def show_result(result: Mapping[str, Any], console: Console) -> None:
 
 def show_failure(event: events.Failed, console: Console) -> None:
     """Print why a run failed."""
-    reason = "error" if event.reason is Reason.INTERNAL else event.reason.value  # "internal" says nothing to a person
+    reason = "error" if event.reason is Reason.INTERNAL else event.reason.value  # "internal" means nothing to users
     console.print(f"[bold red]{reason}:[/] {escape(_without_repetition(event))}".rstrip())
     for problem in event.problems:
         console.print(f"  [bold]{escape(problem['where'] or '/')}[/] {escape(problem['detail'])}")
 
 
 def _without_repetition(event: events.Failed) -> str:
-    """Return the message without the first problem, which a message for a log line ends with and the list repeats."""
+    """Return the message without the first problem at its end, which is meant for logs and which the list repeats."""
     if not event.problems:
         return event.message
     where, detail = event.problems[0]["where"], event.problems[0]["detail"]
@@ -213,7 +213,7 @@ def _without_repetition(event: events.Failed) -> str:
 
 
 def show_inspection(report: Mapping[str, Any], console: Console) -> None:
-    """Print what the inspection of a dataset or a model found."""
+    """Print the findings of the inspection of a dataset or a model."""
     verdict = "[green]usable[/]" if report["ok"] else "[bold red]not usable[/]"
     console.print(f"{report['kind']}: {verdict}")
     for problem in report["problems"]:

@@ -34,8 +34,8 @@ def upload_dataset(
     wait: Wait = False,
 ) -> None:
     """Upload a dataset, and print it. Resumes after a dropped connection."""
-    with TemporaryDirectory(prefix="rdrkd-upload-") as scratch, terminal.bar(file.name) as told:
-        row = service.upload_dataset(packed(file, Path(scratch)), name, told, resume, lenient, keep, divide)
+    with TemporaryDirectory(prefix="rdrkd-upload-") as scratch, terminal.bar(file.name) as progress:
+        row = service.upload_dataset(packed(file, Path(scratch)), name, progress, resume, lenient, keep, divide)
     if row.same_content_as is not None:
         terminal.note(f"{row.id}: the same content as {row.same_content_as}, an earlier version of this name")
     end_of_upload(service.wait_dataset(row.id) if wait else row, terminal)
@@ -50,7 +50,7 @@ def check_dataset(
     divide: Divide = None,
     as_json: Json = False,
 ) -> None:
-    """Check a dataset for what would harm training, without a service; exit status 3 if it would be rejected."""
+    """Check a dataset for faults that would harm training, without a service; exit status 3 if it would be rejected."""
     from rdrkd.data.diagnosis import diagnose
     from rdrkd.data.formats import is_to_be_packed
 
@@ -97,4 +97,4 @@ def dataset_preview(service: Service, terminal: Terminal, dataset: Id, output: O
 def delete_dataset(service: Service, terminal: Terminal, dataset: Id) -> None:
     """Delete a dataset that no job and no study refers to."""
     service.delete_dataset(dataset)
-    terminal.gone(dataset)
+    terminal.removed(dataset)

@@ -1,7 +1,7 @@
-"""`rdrkd demo`: the whole line through the REST service, on scenes that a small network learns within a minute.
+"""`rdrkd demo`: the whole pipeline through the REST service, on scenes that a small network learns within a minute.
 
-Draws scenes, starts the embedded service, uploads the dataset, trains a teacher, and in a second job distils a student
-from it and trains the same student alone; downloads the weights and shows the comparison and a picture.
+It draws scenes, starts the embedded service, uploads the dataset, trains a teacher, and in a second job distils a
+student from it and trains the same student alone; it downloads the weights and shows the comparison and a picture.
 """
 
 import os
@@ -30,7 +30,7 @@ from rdrkd.process.die_with_parent import follow_parent
 IMGSZ = 160  # px
 SEED = 0
 TEACHER, STUDENT = "yolov8n", "yolov8n-half"
-# Many small steps: on so few images a larger batch leaves the network half-trained after as many epochs.
+# Many small steps: on so few images, a larger batch leaves the network half-trained after the same number of epochs.
 RECIPE = {
     "imgsz": IMGSZ, "batch": 8, "nbs": 8, "optimizer": "AdamW", "lr0": 0.002, "warmup_epochs": 1.0, "mosaic": 0.0,
     "close_mosaic": 0, "cache": "ram", "seed": SEED,
@@ -44,7 +44,7 @@ HONESTY = (
 
 @dataclass(frozen=True)
 class Size:
-    """How large the demo is; the default ends within five minutes on two cores."""
+    """Sizes of the demo; the default takes less than five minutes on two cores."""
 
     train: int = 320  # scenes
     val: int = 64
@@ -53,14 +53,14 @@ class Size:
 
 
 class DemoError(RdrkdError):
-    """A step of the demo did not end well."""
+    """A step of the demo failed."""
 
 
 def demo(output: Path, size: Size | None = None, console: Console | None = None) -> int:
-    """Walk the whole line and leave scenes, weights and `detections.png` in `output`.
+    """Run the whole pipeline; write scenes, weights and `detections.png` to `output`.
 
     Raises:
-        DemoError: the service did not start, or an upload or a job did not end well.
+        DemoError: the service did not start, or an upload or a job failed.
     """
     console, size = console or Console(), size or Size()
     started = time.monotonic()
@@ -84,7 +84,7 @@ def demo(output: Path, size: Size | None = None, console: Console | None = None)
 
 
 def _draw_scenes(output: Path, size: Size, console: Console) -> Path:
-    """Write the scenes and zip them, anew each time."""
+    """Write the scenes and zip them, replacing earlier ones."""
     from rdrkd.data.scenes import write_scenes
 
     folder = output / "scenes"
@@ -99,7 +99,7 @@ def _draw_scenes(output: Path, size: Size, console: Console) -> Path:
 
 @contextmanager
 def _service(data_dir: Path, console: Console) -> Iterator[str]:
-    """Run the embedded service on a free port; its folder stays behind only if something fails."""
+    """Run the embedded service on a free port; its folder is kept only if something fails."""
     shutil.rmtree(data_dir, ignore_errors=True)
     data_dir.mkdir(parents=True)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -143,7 +143,7 @@ def _await_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
 
 
 def _upload(api: Client, archive: Path, console: Console) -> str:
-    """Upload the dataset and wait until a worker has checked it; give its id."""
+    """Upload the dataset and wait until a worker has checked it; return its id."""
     with console.status("Uploading the dataset, and a worker checks it"):
         row = api.wait_dataset(api.upload_dataset(archive).id)
     if row.status != "ready":
@@ -153,7 +153,7 @@ def _upload(api: Client, archive: Path, console: Console) -> str:
 
 
 def _submit(api: Client, dataset: str, size: Size) -> dict[str, str]:
-    """Queue both jobs at once; the distillation waits for its teacher by itself. Return job ids by name."""
+    """Queue both jobs at once, since the service lets the distillation wait for its teacher; return job ids by name."""
     base = {"dataset": dataset, "train": {**RECIPE, "epochs": size.epochs}}
     train = {**RECIPE, "epochs": size.teacher_epochs}
     student = {"architecture": STUDENT}
@@ -165,7 +165,7 @@ def _submit(api: Client, dataset: str, size: Size) -> dict[str, str]:
 
 
 def _follow(api: Client, jobs: Mapping[str, str], console: Console) -> dict[str, Any]:
-    """Poll the jobs until all have succeeded, drawing a bar for each; give their results by name."""
+    """Poll the jobs until all have succeeded, drawing a bar for each; return their results by name."""
     end = time.monotonic() + LONGEST_SECONDS
     results: dict[str, Any] = {}
     columns = (
@@ -218,7 +218,7 @@ def _result(name: str, job: Job) -> dict[str, Any]:
 
 
 def _picture(output: Path, weights: Mapping[str, Path], comparison: Mapping[str, Any]) -> Path:
-    """Draw what each network finds in some scenes, beside the truth, each from the confidence with its best F1."""
+    """Draw each network's detections in some scenes, at the confidence of its best F1, beside the ground truth."""
     from rdrkd.data import open_dataset
     from rdrkd.evaluation.operating_points import threshold_of
     from rdrkd.evaluation.pictures import Drawn, compare

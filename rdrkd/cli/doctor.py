@@ -1,4 +1,4 @@
-"""`rdrkd doctor`: look at a deployment from outside, and say what to do about what is wrong."""
+"""`rdrkd doctor`: check a deployment from outside, and suggest how to fix what is wrong."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from rdrkd.client import Client
 
 QUEUES = {"train": "jobs", "inspect": "checks of uploads"}
-PATIENCE_SECONDS = 60.0  # a claimable job that waits for longer is not taken
+PATIENCE_SECONDS = 60.0  # a claimable job that waits longer than this is considered stuck
 
 NEARLY_FULL = 0.9  # of a quota
 SHOWN = 3  # ids in a finding
 
 
 class Finding(NamedTuple):
-    """What was looked at, how it is, and what to do."""
+    """What was checked, its state, and what to do."""
 
     what: str
     state: Literal["ok", "warning", "fault"]
@@ -30,10 +30,10 @@ class Finding(NamedTuple):
 
 
 def findings(service: "Client") -> Iterator[Finding]:
-    """Look at everything that can be seen with the client's key.
+    """Check everything that the client's key can see.
 
     Raises:
-        ClientError: the service does not answer at all, or not to this key.
+        ClientError: the service does not answer at all, or rejects this key.
     """
     yield from _version(service.version())
     yield from _readiness(service)
@@ -49,7 +49,7 @@ def findings(service: "Client") -> Iterator[Finding]:
 def _webhooks(there: list[dict[str, Any]]) -> Iterator[Finding]:
     if not there:
         return
-    lost = [hook["id"] for hook in there if not hook.get("can_sign", True)]  # an earlier version does not say
+    lost = [hook["id"] for hook in there if not hook.get("can_sign", True)]  # earlier versions do not report it
     if not lost:
         yield Finding("webhooks", "ok", str(len(there)))
         return
@@ -68,7 +68,7 @@ def _usage(service: "Client") -> Iterator[Finding]:
 
     try:
         usage = service.usage()
-    except Refused:  # a service of an earlier version, which `version` tells
+    except Refused:  # a service of an earlier version, which `version` reports
         return
     if usage["quota_bytes"] is not None:
         yield _of_owner(usage, usage["quota_bytes"])

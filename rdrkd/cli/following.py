@@ -1,4 +1,4 @@
-"""Follow a job or study: a bar with AP and ETA on a terminal, a line per change elsewhere; Ctrl-C only detaches."""
+"""Follow a job or study: a bar with AP and ETA on a terminal, otherwise a line per change; Ctrl-C only detaches."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,19 +14,19 @@ EXIT_DETACHED = 130  # as shells report SIGINT
 
 
 class Follower:
-    """Shows each new state of what is followed.
+    """Show each new state of a job or study.
 
     Args:
-        terminal: where to.
-        command: `jobs` or `studies`, for what is printed at a Ctrl-C.
+        terminal: the output.
+        command: `jobs` or `studies`, for the message on Ctrl-C.
     """
 
     def __init__(self, terminal: Terminal, command: str) -> None:
-        self._terminal, self._command, self._told = terminal, command, ""
+        self._terminal, self._command, self._last = terminal, command, ""
         self._progress: Progress | None = None
 
     def follow(self, id_: str, wait: Callable[[Callable[[Any], None]], Any]) -> Any:
-        """Wait until the end, and return what has ended.
+        """Wait until the end, and return the final state.
 
         Raises:
             Exit: the user detaches; the service continues.
@@ -53,9 +53,9 @@ class Follower:
             self._move(shown)
             return
         line = line_of(shown)
-        if line != self._told:
+        if line != self._last:
             self._terminal.note(line)
-        self._told = line
+        self._last = line
 
     def close(self) -> None:
         """Remove the bar."""
@@ -101,7 +101,7 @@ def line_of(shown: dict[str, Any]) -> str:
 
 
 def _figures(shown: dict[str, Any]) -> list[str]:
-    """Return AP and the time that is left; a job that does not run has none."""
+    """Return AP and the remaining time; a job that is not running has none."""
     parts = []
     if (ap := (shown.get("metrics") or {}).get("mAP50_95")) is not None:
         parts.append(f"AP {ap:.1f}")

@@ -1,4 +1,4 @@
-"""Specs that name files of this machine: each file is sent to the service once, and named by its id."""
+"""Specs that name local files: upload each file once, and refer to it by its id."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from rdrkd.client import Client
 
 STDIN = Path("-")
-Told = Callable[[str], None]
+Notify = Callable[[str], None]  # takes a line of progress
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a spec, YAML or JSON, as it stands: the service says what is wrong with it.
+    """Read a spec, YAML or JSON, without validating it: the service does that.
 
     Raises:
-        SpecError: it cannot be read, or is no object.
+        SpecError: it cannot be read, or is not an object.
     """
     try:
         spec = yaml.safe_load(sys.stdin.read() if path == STDIN else path.read_text())
@@ -35,24 +35,24 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def folder_of(spec: Path) -> Path:
-    """Return what the relative paths in a spec start from: its folder, and of stdin the current one."""
+    """Return the folder to which relative paths in a spec refer: the spec's own, or for stdin the current one."""
     return Path() if spec == STDIN else spec.parent
 
 
-def sent(spec: Mapping[str, Any], folder: Path, service: "Client", told: Told) -> dict[str, Any]:
-    """Return the spec with the files that it names sent to the service.
+def sent(spec: Mapping[str, Any], folder: Path, service: "Client", notify: Notify) -> dict[str, Any]:
+    """Upload the files that a spec names, and return the spec with their ids.
 
     Args:
-        spec: of a job or a study; `dataset` and any `{path: ...}` may name files. A dataset's name stays: the service
-            knows it.
-        folder: what their relative paths start from.
-        service: where they go.
-        told: told of each file.
+        spec: spec of a job or a study; `dataset` and any `{path: ...}` may name files. The name of a dataset on the
+            service is kept.
+        folder: folder to which relative paths refer.
+        service: the service to upload to.
+        notify: called for each file.
 
     Raises:
-        SpecError: a file is not there, or is no dataset or weights file.
+        SpecError: a file does not exist, or is neither a dataset nor a weights file.
     """
-    sender = Sender(service, folder, told)
+    sender = Sender(service, folder, notify)
 
     def walk(value: Any, where: str) -> Any:
         if isinstance(value, dict):
@@ -68,23 +68,23 @@ def sent(spec: Mapping[str, Any], folder: Path, service: "Client", told: Told) -
 
 
 class Sender:
-    """Uploads files, each once: one whose content is on the service already is named by its id there.
+    """Upload files, each once; content that is already on the service is not uploaded again.
 
     Args:
-        service: where they go.
-        folder: what relative paths start from.
-        told: told of each file.
+        service: the service to upload to.
+        folder: folder to which relative paths refer.
+        notify: called for each file.
     """
 
-    def __init__(self, service: "Client", folder: Path, told: Told) -> None:
-        self._service, self._folder, self._told = service, folder, told
+    def __init__(self, service: "Client", folder: Path, notify: Notify) -> None:
+        self._service, self._folder, self._notify = service, folder, notify
         self._known: dict[Path, str] = {}
 
     def reference(self, reference: Mapping[str, Any], where: str) -> dict[str, Any]:
-        """Return a model's reference, `{path: ...}` as `{model: ...}`.
+        """Return a model's reference, with `{path: ...}` replaced by `{model: ...}`.
 
         Raises:
-            SpecError: the file is not there.
+            SpecError: the file does not exist.
         """
         if set(reference) != {"path"}:
             return dict(reference)
@@ -95,10 +95,10 @@ class Sender:
         return {"model": self._send(path, "model")}
 
     def dataset(self, named: str, where: str) -> str:
-        """Return the id of a dataset; a reference that is no path stays.
+        """Return the id of a dataset; a reference that is not a path is returned unchanged.
 
         Raises:
-            SpecError: the path is not there, or is no dataset.
+            SpecError: the path does not exist, or is not a dataset.
         """
         from rdrkd.cli.packing import packed
 
@@ -115,18 +115,18 @@ class Sender:
 
     def _send(self, path: Path, kind: Literal["dataset", "model"]) -> str:
         if path not in self._known:
-            if (there := self._there(path, kind)) is not None:
-                self._told(f"{path.name} is on the service already: {there}")
-                self._known[path] = there
+            if (found := self._uploaded(path, kind)) is not None:
+                self._notify(f"{path.name} is on the service already: {found}")
+                self._known[path] = found
             else:
-                self._told(f"sending {path.name}")
+                self._notify(f"sending {path.name}")
                 row = self._service.upload_dataset(path) if kind == "dataset" else self._service.upload_model(path)
-                self._told(f"{path.name} is {row.id}")
+                self._notify(f"{path.name} is {row.id}")
                 self._known[path] = row.id
         return self._known[path]
 
-    def _there(self, path: Path, kind: Literal["dataset", "model"]) -> str | None:
-        """Return the id of an upload with this content that was not refused; read as a plain upload would be."""
+    def _uploaded(self, path: Path, kind: Literal["dataset", "model"]) -> str | None:
+        """Return the id of a valid upload with this content and, for a dataset, default reading options."""
         sha256 = file_sha256(path)
         if kind == "model":
             return next((row.id for row in self._service.models(sha256=sha256) if row.status != "invalid"), None)
@@ -137,7 +137,7 @@ class Sender:
 
 
 def _is_reference(dataset: str, folder: Path) -> bool:
-    """Return whether a dataset is meant by its id or name: there is no such file, and it looks like none."""
+    """Return whether a text is a dataset's id or name: no such file exists, and it does not look like a path."""
     looks_like_a_path = (
         "/" in dataset or archive_suffix(dataset) is not None or Path(dataset).suffix in (".yaml", ".yml")
     )

@@ -15,7 +15,7 @@ from rdrkd.cli.following import Follower
 from rdrkd.cli.own_data import Baseline, Batch, Epochs, Imgsz, PresetName, RunName
 from rdrkd.cli.terminal import Terminal
 
-_FOLLOW_SECONDS = 1.0  # between looks for new lines
+_FOLLOW_SECONDS = 1.0  # between polls for new lines
 
 jobs = new_app("Jobs of a service: submit, follow, cancel, fetch their weights.")
 
@@ -27,7 +27,7 @@ def submit_job(
     spec: Annotated[
         Path | None,
         typer.Argument(
-            help="Job spec, YAML or JSON, `-`: from stdin; or use the options below. Files that either names are "
+            help="Job spec, YAML or JSON, `-`: from stdin; or use the options below. Local files in either are "
             "uploaded once.",
             show_default=False,
         ),
@@ -35,11 +35,11 @@ def submit_job(
     teacher: Annotated[
         str | None,
         typer.Option(
-            help="Weights file, official ones such as yolov8l.pt, or a model's or job's id.", show_default=False
+            help="Weights file, official weights such as yolov8l.pt, or the id of a model or job.", show_default=False
         ),
     ] = None,
     student: Annotated[
-        str | None, typer.Option(help="Architecture such as yolov8n, or as --teacher.", show_default=False)
+        str | None, typer.Option(help="Architecture such as yolov8n, or any value of --teacher.", show_default=False)
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="Dataset: folder, data YAML, zip or tar; or an id or name.", show_default=False)
@@ -161,7 +161,7 @@ def delete_job(
 ) -> None:
     """Delete an ended or paused job and its files."""
     service.delete(job, keep_weights)
-    terminal.gone(job)
+    terminal.removed(job)
 
 
 @command(jobs, "logs")
@@ -187,7 +187,7 @@ def job_events(
     job: Id,
     after: Annotated[int, typer.Option(min=0, help="Only events after this sequence number.")] = 0,
 ) -> None:
-    """List what has happened to a job, oldest first."""
+    """List the events of a job, oldest first."""
     shown: list[dict[str, Any]] = []
     while page := service.events(job, shown[-1]["seq"] if shown else after):
         shown += page
@@ -227,16 +227,16 @@ def job_weights(
     ] = None,
 ) -> None:
     """Download a job's newest weights (.pt or .safetensors, by the output's name), and print their path."""
-    with terminal.bar(output.name) as told:
+    with terminal.bar(output.name) as progress:
         if name is not None:
-            terminal.file(service.download_artifact(job, name, output, told))
+            terminal.file(service.download_artifact(job, name, output, progress))
         else:
             form: Any = "safetensors" if output.suffix == ".safetensors" else "pt"
-            terminal.file(service.download_weights(job, output, form, told))
+            terminal.file(service.download_weights(job, output, form, progress))
 
 
 def _followed(service: Service, terminal: Terminal, job_id: str, timeout: float | None) -> None:
-    """Follow a job to its end, print its figures, and leave with its status."""
+    """Follow a job to its end, print its figures, and exit with its status."""
     job = Follower(terminal, "jobs").follow(job_id, lambda news: service.wait(job_id, timeout, news))
     if not terminal.as_json and job.result and "metrics" in job.result:
         show_result(job.result, terminal.out)
@@ -245,10 +245,10 @@ def _followed(service: Service, terminal: Terminal, job_id: str, timeout: float 
 
 
 def _pieces(service: Service, job: str, follow: bool) -> Iterator[dict[str, Any]]:
-    """Yield a job's output so far, or until it has ended."""
+    """Yield a job's output so far, or with `follow` until it has ended."""
     after = "0-0"
     while True:
-        ended = service.job(job).ended  # before the lines: the last ones are written before the job ends
+        ended = service.job(job).ended  # read before the lines: the last ones are written before the job ends
         page = service.log_page(job, after)
         yield from page["data"]
         after = page["next"]

@@ -9,7 +9,7 @@ import typer
 from rdrkd.cli.connection import Id, Limit, Service, command, new_app
 from rdrkd.cli.terminal import Terminal
 
-keys = new_app("API keys of a service; they need a key of the scope admin, or the token.")
+keys = new_app("API keys of a service. Requires a key with the scope admin, or the token.")
 
 
 @command(keys, "create")
@@ -17,7 +17,7 @@ def create_key(
     service: Service,
     terminal: Terminal,
     name: Annotated[str, typer.Argument(help="What the key is for.", show_default=False)],
-    owner: Annotated[str, typer.Option(help="Owner of what the key creates and sees.", show_default=False)],
+    owner: Annotated[str, typer.Option(help="Owner of the objects that the key creates and sees.", show_default=False)],
     scope: Annotated[str, typer.Option(help="read, submit or admin.")] = "submit",
     days: Annotated[float | None, typer.Option(min=0, help="Days until it expires.", show_default="for ever")] = None,
 ) -> None:
@@ -37,4 +37,4 @@ def list_keys(service: Service, terminal: Terminal, limit: Limit = 20) -> None:
 def revoke_key(service: Service, terminal: Terminal, key: Id) -> None:
     """Revoke an API key; it stops working within seconds."""
     service.revoke_key(key)
-    terminal.gone(key, "revoked")
+    terminal.removed(key, "revoked")

@@ -1,7 +1,7 @@
-"""The token that `rdrkd up` makes for the user who starts it: their commands work on, whatever keys they make.
+"""The token that `rdrkd up` creates for its user, so that local commands keep working after API keys are created.
 
-It lies in a folder of the user's own, named after the service's address, is made anew at each start, and goes when the
-service stops. So it is worth nothing to whoever listens at that address later.
+It is stored in a private folder of the user, under the service's address, is replaced at each start, and is removed
+when the service stops. So it is useless to another process that listens at that address later.
 """
 
 import os
@@ -25,7 +25,7 @@ def token_of(url: str) -> str | None:
 
 @contextmanager
 def made(host: str, port: int) -> Iterator[Path | None]:
-    """Make the token of a service, and remove it at the end; give its file, or None where none can be written."""
+    """Create the token of a service, and remove it at the end; yield its file, or None if none can be written."""
     place = _place(host, port)
     try:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -44,12 +44,12 @@ def made(host: str, port: int) -> Iterator[Path | None]:
 
 
 def _place(host: str, port: int) -> Path:
-    """Return the file of an address; all names of this machine are one.
+    """Return the token file of an address; all names of this machine share one file.
 
     >>> _place("localhost", 8000) == _place("127.0.0.1", 8000)
     True
     """
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    here = host in ("localhost", "::1", "0.0.0.0", "::") or host.startswith("127.")  # noqa: S104 - compared only
+    here = host in ("localhost", "::1", "0.0.0.0", "::") or host.startswith("127.")  # noqa: S104 - only compared
     name = "local" if here else host.replace(":", "-")
     return Path(home) / "rdrkd" / "tokens" / f"{name}-{port}"

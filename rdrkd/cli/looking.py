@@ -1,4 +1,4 @@
-"""`rdrkd inspect`, `report` and `schema`: look at files of this machine."""
+"""`rdrkd inspect`, `report` and `schema`: commands on local files."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def inspect(
     from rdrkd.run.inspection import inspect as look
     from rdrkd.run.inspection import limit_resources
 
-    if limits := os.environ.get(environment.LIMITS):  # under a worker: a stranger's file
+    if limits := os.environ.get(environment.LIMITS):  # set by a worker: the file is untrusted
         limit_resources(**json.loads(limits))
     report = look(file, cache, reading, preview, convert, name, album)
     if stream:
@@ -64,7 +64,7 @@ def inspect(
 def report(
     run_dir: Annotated[Path, typer.Argument(help="Run folder, finished or not.", show_default=False)],
 ) -> None:
-    """Write a run folder's report.html and report.png: which term did what, on one page."""
+    """Write a run folder's report.html and report.png: the effect of each term, on one page."""
     environment.apply()
     from rdrkd.diagnostics.run_report import write_report
     from rdrkd.run_folder.names import RESOLVED

@@ -1,6 +1,6 @@
-"""The command line `rdrkd`. It is also the trainer that a worker starts, with `--events`.
+"""The command line `rdrkd`. With `--events`, it is also the trainer that a worker starts.
 
-Each command's module is imported when the command is called: `rdrkd --help` needs none of them.
+Each command's module is imported only when the command is called, so that `rdrkd --help` starts fast.
 """
 
 from importlib import import_module
@@ -17,7 +17,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
 class Lazy(NamedTuple):
-    """Where a command is, and its line in the list of commands."""
+    """A command's module and name, and its line in the list of commands."""
 
     module: str
     attribute: str
@@ -31,7 +31,7 @@ COMMANDS = {
     "evaluate": Lazy("rdrkd.cli.runs", "evaluate", "Evaluate weights by the COCO protocol and Ultralytics' metric."),
     "export": Lazy("rdrkd.cli.runs", "export", "Export weights to ONNX, OpenVINO, TorchScript or TensorRT."),
     "compare": Lazy("rdrkd.cli.runs", "compare", "Draw the report of a service's study.", hidden=True),
-    "advise": Lazy("rdrkd.cli.advise", "advise", "Suggest settings for a dataset; measure what they take here."),
+    "advise": Lazy("rdrkd.cli.advise", "advise", "Suggest settings for a dataset, with their cost here."),
     "inspect": Lazy("rdrkd.cli.looking", "inspect", "Check a dataset or a weights file."),
     "report": Lazy("rdrkd.cli.looking", "report", "Write a run folder's report."),
     "schema": Lazy("rdrkd.cli.looking", "schema", "Print the JSON Schema of job specs."),
@@ -55,14 +55,14 @@ COMMANDS = {
 
 
 class Commands(TyperGroup):
-    """The root of the command line."""
+    """The root command, which imports its subcommands lazily."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names of the commands, in their order."""
+        """Return the names of the commands, in the order of their definition."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Import a command; None if there is none of this name."""
+        """Import a command; return None if there is none of this name."""
         if (lazy := COMMANDS.get(cmd_name)) is None:
             return None
         found = getattr(import_module(lazy.module), lazy.attribute)
@@ -75,7 +75,7 @@ class Commands(TyperGroup):
         return made
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """List the commands by their lines, which import nothing."""
+        """List the commands with their lines, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, lazy.help) for name, lazy in COMMANDS.items() if not lazy.hidden])
 
@@ -113,10 +113,10 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line."""
-    die_with_parent()  # where a worker started it
+    die_with_parent()  # if a worker started it
     try:
         app()
-    except RdrkdError as error:  # of a command that reports no events
+    except RdrkdError as error:  # from a command without events
         from rich.console import Console
 
         from rdrkd.cli.console import show_failure

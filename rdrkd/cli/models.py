@@ -23,8 +23,8 @@ def upload_model(
     wait: Wait = False,
 ) -> None:
     """Upload a model, and print it. Resumes after a dropped connection."""
-    with terminal.bar(file.name) as told:
-        row = service.upload_model(file, name, told, resume)
+    with terminal.bar(file.name) as progress:
+        row = service.upload_model(file, name, progress, resume)
     end_of_upload(service.wait_model(row.id) if wait else row, terminal)
 
 
@@ -55,7 +55,7 @@ def alias_model(
     """Move an alias of a model's name to this version; jobs refer to it as `NAME@ALIAS`."""
     if remove:
         service.delete_alias(model, alias)
-        terminal.gone(f"{model}, {alias}")
+        terminal.removed(f"{model}, {alias}")
     else:
         terminal.one(service.move_alias(model, alias))
 
@@ -71,12 +71,12 @@ def download_model(
     form = output.suffix.removeprefix(".")
     if form not in ("pt", "safetensors"):
         raise typer.BadParameter(f"expected a file named *.pt or *.safetensors, got {output.name}")
-    with terminal.bar(output.name) as told:
-        terminal.file(service.download_model(model, output, form, told))  # type: ignore[arg-type]
+    with terminal.bar(output.name) as progress:
+        terminal.file(service.download_model(model, output, form, progress))  # type: ignore[arg-type]
 
 
 @command(models, "delete")
 def delete_model(service: Service, terminal: Terminal, model: Id) -> None:
     """Delete a model that no job, no study and no alias refers to."""
     service.delete_model(model)
-    terminal.gone(model)
+    terminal.removed(model)

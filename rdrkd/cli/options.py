@@ -1,4 +1,4 @@
-"""Options that several commands of this machine share."""
+"""Options shared by several commands that run on this machine."""
 
 from pathlib import Path
 from typing import Annotated

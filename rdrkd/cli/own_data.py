@@ -1,4 +1,4 @@
-"""`rdrkd distill` and `rdrkd jobs submit` without a spec: one made from options, files and what these say."""
+"""Build the spec of `rdrkd distill` and `rdrkd jobs submit` from options, and from facts that the files contain."""
 
 import os
 import re
@@ -52,7 +52,7 @@ _RUNS = Path("runs")
 
 # Prefixes of ids on the service.
 _JOB, _MODEL = "job_", "mdl_"
-_CHECK_SECONDS = 120.0  # to wait for the check of an upload: the job may be queued without it
+_CHECK_SECONDS = 120.0  # longest wait for the check of an upload; then the job is queued without its facts
 
 
 def asked(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,10 +61,10 @@ def asked(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_with_spec(options: Mapping[str, Any]) -> None:
-    """Refuse options that a spec holds already.
+    """Refuse options that belong in the spec if there is one.
 
     Raises:
-        BadParameter: there is one.
+        BadParameter: such an option is given.
     """
     if options:
         names = ", ".join(f"--{name}" for name in options)
@@ -72,7 +72,7 @@ def refuse_with_spec(options: Mapping[str, Any]) -> None:
 
 
 def require(options: Mapping[str, Any]) -> None:
-    """Refuse a command without a spec that lacks what nothing can be chosen for.
+    """Refuse a command without a spec that lacks an option without a default.
 
     Raises:
         BadParameter: --teacher, --student or --data is missing.
@@ -82,7 +82,7 @@ def require(options: Mapping[str, Any]) -> None:
 
 
 def folder_of(name: str | None, student: str, teacher: str) -> Path:
-    """Return the run folder of a command that names none.
+    """Return the default run folder.
 
     >>> str(folder_of(None, "yolov8n", "weights/big one.pt"))
     'runs/yolov8n-from-big-one'
@@ -91,16 +91,16 @@ def folder_of(name: str | None, student: str, teacher: str) -> Path:
 
 
 def name_of(student: str, teacher: str) -> str:
-    """Return the name of a job that its user has given none."""
+    """Return a job's default name."""
     file = Path(student)
     return f"{file.stem if file.suffix in ('.pt', '.safetensors') else student}-from-{Path(teacher).stem}"
 
 
 def student_of(text: str) -> dict[str, Any]:
-    """Return the reference that a student's name or file stands for.
+    """Return the reference to a student, given its architecture or file.
 
     Raises:
-        SpecError: it is neither.
+        SpecError: the text is neither.
     """
     from rdrkd.spec import ARCHITECTURES
 
@@ -114,7 +114,7 @@ def student_of(text: str) -> dict[str, Any]:
 
 
 def file_of(text: str) -> dict[str, Any] | None:
-    """Return the reference to a weights file here, or else to official weights of this name; None for neither."""
+    """Return the reference to a local weights file, or else to official weights of this name; None for neither."""
     from rdrkd import pretrained
 
     if Path(text).is_file():
@@ -130,7 +130,7 @@ def spec_of(
     options: Mapping[str, Any],
     choices: list[Choice],
 ) -> dict[str, Any]:
-    """Return the spec of a distillation with these choices, in which only `preset` and `name` may be open still."""
+    """Return the spec of a distillation with these choices; only `preset` and `name` may still be unset."""
     chosen = {choice.name: choice.value for choice in choices}
     train = {name: value for name, value in chosen.items() if name != "baseline"}
     if train.get("optimizer") == "AdamW":
@@ -148,10 +148,10 @@ def spec_of(
 
 
 def validated(content: dict[str, Any]) -> "RunSpec":
-    """Check a spec that options have made.
+    """Validate a spec that was built from options.
 
     Raises:
-        SpecError: a value is refused, with a problem for each option.
+        SpecError: values are refused; it has a problem for each such option.
     """
     from rdrkd.spec import RUN_SPEC
     from rdrkd.spec.problems import problems_of
@@ -168,7 +168,7 @@ def in_options(problem: Problem) -> Problem:
     return Problem(_OPTIONS.get(problem.where, problem.where), problem.detail)
 
 
-def told_in_options(error: RdrkdError) -> RdrkdError:
+def error_in_options(error: RdrkdError) -> RdrkdError:
     """Rename the fields in a run's error to the options that set them."""
     error.problems = tuple(in_options(problem) for problem in error.problems)
     words = str(error)
@@ -179,7 +179,7 @@ def told_in_options(error: RdrkdError) -> RdrkdError:
 
 
 def lines_of(choices: list[Choice], preset: str | None) -> list[str]:
-    """Return a line for each choice: what and why."""
+    """Return a line for each choice: the setting and the reason."""
     chosen = [*choices, Choice("preset", preset or PRESET, "as --preset says" if preset else "the default")]
     return [f"{choice.name} {choice.value}: {choice.why}" for choice in chosen]
 
@@ -189,7 +189,7 @@ def chosen_here(
 ) -> "RunSpec":
     """Choose the settings that were not given, print them, and return the spec.
 
-    A run that is resumed keeps its settings, because a GPU's free memory may have changed.
+    A resumed run keeps its settings, even if a GPU's free memory has changed.
 
     Raises:
         RdrkdError: a file cannot be used, or an option is refused.
@@ -238,7 +238,7 @@ def _begun(run_dir: Path) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads((run_dir / SPEC).read_text())
     except (OSError, ValueError):
-        return None  # a damaged one is the run's to refuse
+        return None  # the run itself refuses a damaged one
     return found if found.get("kind") == "distill" else None
 
 
@@ -273,7 +273,7 @@ def _facts(
 
 
 def chosen_for(options: Mapping[str, Any], service: "Client", tell: Callable[[str], None]) -> dict[str, Any]:
-    """Upload the files that the service lacks, choose the settings that were not given, and return the job.
+    """Upload the files that the service lacks, choose the settings that were not given, and return the job's spec.
 
     Raises:
         SpecError: a file cannot be used, or an option is refused.
@@ -295,7 +295,7 @@ def chosen_for(options: Mapping[str, Any], service: "Client", tell: Callable[[st
 
 
 def _on_service(field: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the reference that an option means: a job, a model, an architecture, or a file."""
+    """Return the reference for an option's value: a job, a model, an architecture, or a file."""
     text = str(options[field])
     if text.startswith(_JOB):
         return {"job": text}
@@ -311,7 +311,7 @@ def _on_service(field: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _known(service: "Client", teacher: dict[str, Any]) -> dict[str, Any]:
-    """Return the reference to a teacher by its id: of a model, or else of a job of this name.
+    """Return the reference to a teacher with its id: a model of this name, or else a job.
 
     Raises:
         SpecError: the service has neither.
@@ -331,7 +331,7 @@ def _known(service: "Client", teacher: dict[str, Any]) -> dict[str, Any]:
 
 
 def _facts_of(service: "Client", teacher: Mapping[str, Any], student: Mapping[str, Any], dataset: str) -> Facts:
-    """Read the facts from the service: its reports on the files, once checked, and the devices of its workers."""
+    """Read the facts from the service: its reports on the checked files, and the devices of its workers."""
     from rdrkd import pretrained
 
     report = _report(service.wait_dataset, dataset) if dataset.startswith("ds_") else {}
@@ -355,7 +355,7 @@ def _facts_of(service: "Client", teacher: Mapping[str, Any], student: Mapping[st
 
 
 def _report(wait: Callable[[str, float], Any], upload: str) -> Mapping[str, Any]:
-    """Return the report on an upload; an empty one if no worker checks it in time."""
+    """Return the report on an upload, or an empty one if no worker checks it in time."""
     from rdrkd.client import NotEnded
 
     try:

@@ -1,4 +1,4 @@
-"""A dataset's folder or data YAML as one file to upload: the same bytes for the same content, wherever it lies."""
+"""Pack a dataset's folder or data YAML into one file to upload: the same bytes for the same content at any path."""
 
 import os
 import zipfile
@@ -11,15 +11,15 @@ from rdrkd.errors import SpecError
 from rdrkd.files import files_below
 from rdrkd.suffixes import archive_suffix
 
-_THE_SAME = (1980, 1, 1, 0, 0, 0)  # a zip's earliest time: no file's own, so that a second upload is recognised
+_THE_SAME = (1980, 1, 1, 0, 0, 0)  # a zip's earliest time, for all files, so that a second upload is recognised
 
 
 def packed(path: Path, into: Path) -> Path:
-    """Return a zip of a folder or of what a data YAML names, written to `into`; a file of another kind as it is.
+    """Write a zip of a folder or of a data YAML's files to `into` and return it; return other files as they are.
 
     Raises:
-        SpecError: nothing is there, or the YAML names files outside its own root.
-        DatasetError: the YAML is not one of a dataset.
+        SpecError: the path does not exist, or the YAML names files outside its own root.
+        DatasetError: the YAML does not describe a dataset.
     """
     if path.is_dir():
         files = sorted(files_below(path))

@@ -1,4 +1,4 @@
-"""The options that say how a dataset's archive is read, taken together as one `Reading`."""
+"""The options for reading a dataset's archive, combined into one `Reading`."""
 
 import inspect
 from collections.abc import Callable
@@ -24,7 +24,7 @@ OPTIONS = [
 
 
 def takes_reading(function: Command) -> Command:
-    """Return a command with `--lenient`, `--keep` and `--divide` in place of its parameter `reading`."""
+    """Replace a command's parameter `reading` by the options `--lenient`, `--keep` and `--divide`."""
     parameters: list[Parameter] = []
     for each in inspect.signature(function).parameters.values():
         parameters += OPTIONS if each.name == "reading" else [each.replace(kind=Parameter.KEYWORD_ONLY)]
@@ -36,7 +36,7 @@ def takes_reading(function: Command) -> Command:
 
 
 def reading_of(lenient: bool, keep: bool, divide: str | None) -> "Reading":
-    """Return how an archive is to be read.
+    """Return the reading that these options describe.
 
     Raises:
         BadParameter: the options contradict each other, or `--divide` is malformed.

@@ -1,6 +1,6 @@
 """`rdrkd distill`, `train`, `evaluate`, `export` and `compare`: runs on this machine.
 
-torch and Ultralytics are imported only once the environment stands.
+torch and Ultralytics are imported only after the environment has been set up.
 """
 
 from pathlib import Path
@@ -38,14 +38,14 @@ def distill(
     teacher: Annotated[
         Path | None,
         typer.Option(
-            help="Teacher weights, or official ones such as yolov8l.pt; with a spec, if it refers to them by id.",
+            help="Teacher weights, or official weights such as yolov8l.pt; with a spec, if it refers to them by id.",
             show_default=False,
         ),
     ] = None,
     student: Annotated[
         str | None,
         typer.Option(
-            help="Architecture such as yolov8n, a file of initial weights, or official ones such as yolov8n.pt.",
+            help="Architecture such as yolov8n, a file of initial weights, or official weights such as yolov8n.pt.",
             show_default=False,
         ),
     ] = None,
@@ -144,7 +144,7 @@ def export(
     device: Device = None,
     events: Events = False,
 ) -> None:
-    """Export weights to ONNX, OpenVINO, TorchScript or TensorRT, and check what came out against torch."""
+    """Export weights to ONNX, OpenVINO, TorchScript or TensorRT, and check the exported network against torch."""
     _run("export", spec, run_dir, {"model": model, "dataset": dataset, "cache": cache}, reading, device, events)
 
 
@@ -165,7 +165,7 @@ def compare(
 
 
 def _distill_own(options: dict[str, Any], run_dir: Path, cache: Path | None, reading: "Reading", events: bool) -> None:
-    """Distil from options alone, and leave with the exit status."""
+    """Distil from options alone, and exit with the run's status."""
     reporter = _reporter(events)
 
     def work(reporter: Reporter) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def _distill_own(options: dict[str, Any], run_dir: Path, cache: Path | None, rea
             inputs = Inputs(device=options.get("device"), cache=cache, reading=reading)
             return run(spec, run_dir, reporter, inputs)
         except RdrkdError as error:
-            raise own_data.told_in_options(error)  # noqa: B904 - the same error, in other words
+            raise own_data.error_in_options(error)  # noqa: B904 - the same error, in other words
 
     raise typer.Exit(conclude(work, reporter))
 
@@ -194,7 +194,7 @@ def _run(
     device: str | None,
     events: bool,
 ) -> None:
-    """Run a spec of the command's kind and leave with its exit status."""
+    """Run a spec of the command's kind, and exit with the run's status."""
     reporter = _reporter(events)
 
     def work(reporter: Reporter) -> dict[str, Any]:
@@ -226,7 +226,7 @@ def _evaluate_weights(
     device: str | None,
     events: bool,
 ) -> None:
-    """Evaluate a weights file on a dataset and leave with the exit status."""
+    """Evaluate a weights file on a dataset, and exit with the run's status."""
     reporter = _reporter(events)
 
     def work(reporter: Reporter) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`rdrkd studies`, also called `rdrkd study`: studies of a service, and on this machine (`run`, `merge`, tables)."""
+"""`rdrkd studies`, alias `rdrkd study`: studies on a service, and on this machine (`run`, `merge`, tables)."""
 
 from itertools import islice
 from pathlib import Path
@@ -84,7 +84,7 @@ def extend_study(
     method: Annotated[list[str] | None, typer.Option(help="Preset or group to add; may be repeated.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Seed to add; may be repeated.")] = None,
 ) -> None:
-    """Add methods or seeds to a study, and print it; what it has already is left alone."""
+    """Add methods or seeds to a study, and print it; existing members are not changed."""
     if not (method or seed):
         raise typer.BadParameter("expected --method or --seed, got neither")
     more = {"methods": method, "seeds": seed}
@@ -107,7 +107,7 @@ def cancel_study(service: Service, terminal: Terminal, study: Id) -> None:
 def delete_study(service: Service, terminal: Terminal, study: Id) -> None:
     """Delete a study, its ended or paused jobs, and their files."""
     service.delete_study(study)
-    terminal.gone(study)
+    terminal.removed(study)
 
 
 @studies.command("report")
@@ -121,9 +121,9 @@ def study_report(
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
-    """Write the report of results that are here, or download a service's (.html, .md, .csv or .json, by the output).
+    """Write the report of local results, or download a service's (.html, .md, .csv or .json, by the output's name).
 
-    If the service has none yet, one of the members that have succeeded so far is made first.
+    If the service has no report yet, it first draws one of the members that have succeeded so far.
     """
     if out is not None or Path(study).is_file():
         if out is None:
@@ -150,7 +150,7 @@ def _downloaded(service: Service, study: str, output: Path, form: str) -> Path:
 
 
 def _followed(service: Service, terminal: Terminal, study_id: str, timeout: float | None) -> None:
-    """Follow a study to its end, and leave with its status."""
+    """Follow a study to its end, and exit with its status."""
     study = Follower(terminal, "studies").follow(study_id, lambda news: service.wait_study(study_id, timeout, news))
     if not terminal.as_json:
         terminal.note(f"see `rdrkd studies report {study.id} -o report.html`")

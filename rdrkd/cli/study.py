@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 Out = Annotated[Path, typer.Option(help="Folder of run folders, results and report.", show_default=False)]
 Device = Annotated[str | None, typer.Option(help="`cpu` or a GPU's number; default: the GPU where there is one.")]
-Jobs = Annotated[int, typer.Option(min=1, help="Members trained at the same time.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Number of members to train at the same time.")]
 Minutes = Annotated[
     float | None,
     typer.Option(min=0, help="Time budget; the next run resumes unfinished members."),
@@ -38,24 +38,24 @@ Known = Annotated[
 Rungs = Annotated[
     str | None,
     typer.Option(
-        help="Successive halving: how many seeds each rung has, such as 1,2,5; the better half continues.",
+        help="Successive halving: number of seeds in each rung, such as 1,2,5; the better half continues.",
         show_default=False,
     ),
 ]
 
-_WIDEST = 1000  # columns: of what a table would like to have
+_WIDEST = 1000  # columns: largest width of a table
 
 
 class Line:
-    """A reporter that prints a line an epoch, with the member's name; one switch stops all of them."""
+    """A reporter that prints a line per epoch, with the member's name; one flag stops all of them."""
 
-    stop = False  # of the class: a signal is meant for all members
+    stop = False  # a class attribute, because a signal stops all members
 
     def __init__(self, name: str, console: Console) -> None:
         self.name, self.console = name, console
 
     def emit(self, event: Event) -> None:
-        """Print what matters of an event."""
+        """Print the essentials of an event."""
         match event:
             case events.Epoch():
                 figure = event.metrics.get("mAP50_95", 0.0)
@@ -68,7 +68,7 @@ class Line:
                 pass
 
     def should_stop(self) -> bool:
-        """Return whether a signal asked for the stop."""
+        """Return whether a signal has requested a stop."""
         return Line.stop
 
     def _print(self, text: str) -> None:
@@ -98,7 +98,7 @@ def _table(group: str) -> Callable[..., None]:
         out: Out,
         teacher: Annotated[str, typer.Option(help="Architecture to train first, or trained weights.")] = "yolov8l",
         student: Annotated[str, typer.Option(help="Architecture, or start weights.")] = "yolov8n",
-        seeds: Annotated[int, typer.Option(min=1, max=100, help="How many seeds each method gets.")] = 3,
+        seeds: Annotated[int, typer.Option(min=1, max=100, help="Number of seeds for each method.")] = 3,
         epochs: Annotated[int, typer.Option(min=1, help="Epochs of teacher and students.")] = 100,
         imgsz: Annotated[int, typer.Option(help="Side of the network input, px.")] = 640,
         batch: Annotated[int, typer.Option(min=1, help="Images per step.")] = 16,
@@ -115,8 +115,8 @@ def _table(group: str) -> Callable[..., None]:
         _run(spec, out, device, jobs, minutes, known)
 
     table.__doc__ = (
-        f"Train the methods of the paper's {group.replace('table', 'Table ')} on a dataset; its spec is kept in "
-        "`study.yaml` of the folder. The same command resumes it; `rdrkd study run` takes the spec with any change."
+        f"Train the methods of the paper's {group.replace('table', 'Table ')} on a dataset; its spec is written to "
+        "`study.yaml` in the folder. The same command resumes it; for changes, edit the spec and use `rdrkd study run`."
     )
     return table
 
@@ -180,10 +180,10 @@ def merge(
 
 
 def write(file: Path, out: Path) -> None:
-    """Write the report of results that are there already, and print its files.
+    """Write the report of existing results, and print its files.
 
     Raises:
-        FolderError: there is a file where the folder should be.
+        FolderError: `out` is a file.
     """
     from rdrkd.study import results
     from rdrkd.study.report import write_report
@@ -231,7 +231,7 @@ def _show(results: dict[str, Any], console: Console) -> None:
 
 
 def _shown(table: dict[str, Any]) -> Table:
-    """Lay a table out: intervals wrap, names and numbers do not, and what is wider than the terminal stays whole."""
+    """Lay out a table: intervals wrap, names and numbers do not, and tables wider than the terminal are not cut."""
     shown = Table(title=table["title"], box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for place, heading in enumerate(table["header"]):
         words = " ".join([heading, *(row[place] for row in table["rows"])]).split()

@@ -1,4 +1,4 @@
-"""What the commands print: tables for people, JSON for programs; and the bar of a file on its way."""
+"""The output of commands: tables for people, JSON for programs, and the progress bar of a file transfer."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,7 +17,7 @@ from rich.table import Table
 
 from rdrkd.figures import size
 
-Told = Callable[[int, int], None]  # (bytes done, bytes in all)
+SetProgress = Callable[[int, int], None]  # (bytes done, total bytes)
 COLUMNS = {
     "jobs": ("id", "kind", "name", "status", "epoch", "created_at"),
     "datasets": ("id", "name", "version", "filename", "format", "status", "shared", "size", "created_at"),
@@ -32,27 +32,27 @@ COLUMNS = {
     "shares": ("reader", "created_at"),
     "artifacts": ("name", "epoch", "size", "sha256"),
 }
-# What a narrow terminal does without, the least needed first; sentences (`findings`) are wrapped instead.
+# Columns that a narrow terminal omits, the least needed first; sentences (`findings`) are wrapped instead.
 _DISPENSABLE = (
     "created_at", "beat_at", "finished_at", "last_used_at", "sha256", "size", "shared", "filename", "kind", "format",
     "events", "version", "epoch", "expires_at", "aliases", "jobs", "revoked_at", "disabled_at", "url", "name",
 )  # fmt: skip
-_WIDEST = 10_000  # columns: of what goes into a pipe, which is never cut
+_WIDEST = 10_000  # columns: width of output to a pipe, which is never cut
 
 
 class Terminal:
-    """The output of one command: results on stdout, all else on stderr."""
+    """The output of one command: results on stdout, everything else on stderr."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
         self.out, self.err = Console(), Console(stderr=True)
 
     def note(self, text: str) -> None:
-        """Print a line of progress for people."""
+        """Print a line to stderr."""
         self.err.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def one(self, row: BaseModel | Mapping[str, Any]) -> None:
-        """Print one thing, whole."""
+        """Print one object in full."""
         shown = plain(row)
         if self.as_json:
             print(json.dumps(shown))  # noqa: T201 - one line for programs, not wrapped
@@ -60,7 +60,7 @@ class Terminal:
             self.out.print_json(json.dumps(shown))
 
     def submitted(self, row: BaseModel, command: str) -> None:
-        """Print the id of what the service has taken, and how to follow it."""
+        """Print the id of a submitted job or study, and how to follow it."""
         shown = plain(row)
         if self.as_json:
             self.one(shown)
@@ -69,7 +69,7 @@ class Terminal:
         print(shown["id"])  # noqa: T201
 
     def secret(self, row: Mapping[str, Any], field: str, note: str | None = None) -> None:
-        """Print what a service shows once only: for people the secret alone, after a note."""
+        """Print a secret that the service shows only once: for people the secret alone, after a note."""
         if self.as_json:
             self.one(row)
             return
@@ -81,12 +81,12 @@ class Terminal:
         """Print the path of a file that was written."""
         print(json.dumps({"path": str(path)}) if self.as_json else path)  # noqa: T201
 
-    def gone(self, id_: str, what: str = "deleted") -> None:
+    def removed(self, id_: str, what: str = "deleted") -> None:
         """Report that something was deleted or revoked."""
         self.one({"id": id_, what: True}) if self.as_json else self.note(f"{id_}: {what}")
 
     def many(self, what: str, rows: Iterable[BaseModel | Mapping[str, Any]]) -> None:
-        """Print a list: a table, or a line of JSON each."""
+        """Print a list: as a table, or as one line of JSON per row."""
         if self.as_json:
             for row in rows:
                 print(json.dumps(plain(row)))  # noqa: T201
@@ -103,8 +103,8 @@ class Terminal:
         self.out.print(_table(columns, shown, wrapped=what == "findings"), crop=False)
 
     @contextmanager
-    def bar(self, name: str) -> Iterator[Told | None]:
-        """Draw the bar of a file on its way; give what moves it."""
+    def bar(self, name: str) -> Iterator[SetProgress | None]:
+        """Draw the progress bar of a file transfer; yield the function that advances it, or None without a terminal."""
         if not self.err.is_terminal:
             yield None
             return
@@ -125,7 +125,7 @@ def _table(columns: list[str], rows: list[dict[str, Any]], wrapped: bool = False
 
 
 def _readable(column: str, value: Any) -> Any:
-    """Return a size with its unit and a time in whole seconds; `--json` has both exactly."""
+    """Format a size with its unit and a time in whole seconds; `--json` prints both exactly."""
     if column == "size" and value is not None:
         return size(value)
     if (column == "at" or column.endswith("_at")) and value is not None:
@@ -134,12 +134,12 @@ def _readable(column: str, value: Any) -> Any:
 
 
 def plain(row: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row as plain values."""
+    """Return a row as JSON values."""
     return row.model_dump(mode="json") if isinstance(row, BaseModel) else dict(row)
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, dict):  # counts by name, or a thing
+    if isinstance(value, dict):  # counts by name, or an object
         return str(value["id"]) if "id" in value else ", ".join(f"{number} {name}" for name, number in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value))

@@ -27,7 +27,7 @@ def bench(
     processor_time: Annotated[
         bool,
         typer.Option(
-            "--processor-time", help="Measure processor time instead of wall time, for a CPU that does other work."
+            "--processor-time", help="Measure processor time instead of wall time, for a CPU with other load."
         ),
     ] = False,
     everything: Annotated[
@@ -38,7 +38,7 @@ def bench(
         ),
     ] = False,
 ) -> None:
-    """Measure step times: student alone, with the teacher's forward, RDR-KD, and Ultralytics' own distillation."""
+    """Measure step times: student alone, with the teacher's forward pass, RDR-KD, and Ultralytics' own distillation."""
     from rdrkd.cli.bench import bench as measure
     from rdrkd.cli.bench import presets_of
 

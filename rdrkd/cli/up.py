@@ -1,7 +1,7 @@
-"""The embedded service, `rdrkd up`: API, reaper and two workers as child processes, started by name.
+"""The embedded service, `rdrkd up`: API, reaper and two workers as child processes, started by module name.
 
-The library imports none of them. A child that dies is started again; when this process ends, however it does, its
-children end, too.
+The library imports none of them. A child that dies is restarted; when this process ends, even by SIGKILL, its children
+end too.
 """
 
 import fcntl
@@ -44,12 +44,12 @@ class ServiceError(RdrkdError):
 
 
 def up(data_dir: Path, host: str = "127.0.0.1", port: int = 8000, detach: bool = False) -> int:
-    """Start the embedded service and keep it running until SIGTERM or Ctrl-C; give the exit status.
+    """Start the embedded service and keep it running until SIGTERM or Ctrl-C; return the exit status.
 
     Args:
-        data_dir: folder of database, uploads, caches, runs and logs.
-        host: address to listen on; beyond loopback a token is needed (`RDRKD_TOKEN`).
-        port: TCP port; 0 takes a free one.
+        data_dir: folder for database, uploads, caches, runs and logs.
+        host: address to listen on; beyond loopback a token is required (`RDRKD_TOKEN`).
+        port: TCP port; 0: any free one.
         detach: return once the service is ready, and leave it running.
 
     Raises:
@@ -63,7 +63,7 @@ def up(data_dir: Path, host: str = "127.0.0.1", port: int = 8000, detach: bool =
     with _sole_owner(data_dir) as pid_file, _stop_signals() as stopped, ExitStack() as stack:
         _check_port(host, port)
         (data_dir / "logs").mkdir(exist_ok=True)
-        url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104 - compared only
+        url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104 - only compared
         token_file = stack.enter_context(local_token.made(host, port))
         environment = _environment(data_dir, host, port, token_file)
         children = [Supervised("api", CHILDREN["api"], environment, data_dir / "logs")]
@@ -84,7 +84,7 @@ def up(data_dir: Path, host: str = "127.0.0.1", port: int = 8000, detach: bool =
 
 
 def down(data_dir: Path) -> int:
-    """Stop the embedded service of a data folder and wait until it is gone; give the exit status.
+    """Stop the embedded service of a data folder and wait until it has exited; return the exit status.
 
     Raises:
         ServiceError: it does not stop.
@@ -94,11 +94,11 @@ def down(data_dir: Path) -> int:
     if running is None:
         Console(stderr=True).print(f"no service runs on {data_dir}")
         return EXIT_DONE
-    with suppress(psutil.NoSuchProcess):  # gone in this moment
+    with suppress(psutil.NoSuchProcess):  # it has just exited
         process = psutil.Process(running)
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(STOP_SECONDS + 10)  # not for its lock alone: that goes a moment before the process does
+            process.wait(STOP_SECONDS + 10)  # not only for its lock, which is released just before the process exits
         except psutil.TimeoutExpired:
             message = f"expected the service (process {running}) to stop within {STOP_SECONDS:.0f} s"
             raise ServiceError(message) from None
@@ -127,7 +127,7 @@ def _detach(data_dir: Path, host: str, port: int) -> int:
 
 
 def _await_ready(url: str, api: Supervised, stopped: list[int], logs: Path) -> None:
-    """Wait until the API answers: it brings the database up to date before anything else may use it."""
+    """Wait until the API answers: it migrates the database before the other processes may use it."""
     end = time.monotonic() + READY_SECONDS
     while not stopped:
         if api.process is not None and api.process.poll() is not None:
@@ -142,7 +142,7 @@ def _await_ready(url: str, api: Supervised, stopped: list[int], logs: Path) -> N
 
 
 def _stop(children: list[Supervised]) -> None:
-    """Stop all children at once; a worker's job goes back to the queue with its checkpoints."""
+    """Stop all children at once; a worker returns its job, with its checkpoints, to the queue."""
     for child in children:
         child.ask_to_stop()
     until = time.monotonic() + STOP_SECONDS
@@ -175,7 +175,7 @@ def _make(folder: Path) -> None:
 
 
 def _take(lock: IO[str]) -> None:
-    """Take the lock; whoever only looks whether it is free holds it for a moment, so try for a second."""
+    """Take the lock; retry for a second, because a process that tests whether it is free holds it for a moment."""
     for last in (*[False] * 10, True):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -188,7 +188,7 @@ def _take(lock: IO[str]) -> None:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGTERM and SIGINT in a list instead of dying of them."""
+    """Collect SIGTERM and SIGINT in a list instead of being killed by them."""
     stopped: list[int] = []
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for number in before:
@@ -201,7 +201,7 @@ def _stop_signals() -> Iterator[list[int]]:
 
 
 def _running(data_dir: Path) -> int | None:
-    """Return the process that serves a data folder: the lock says whether there is one, the pid file which."""
+    """Return the process that serves a data folder: the lock shows whether there is one, the pid file which."""
     try:
         with _lock_file(data_dir).open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -214,7 +214,7 @@ def _running(data_dir: Path) -> int | None:
 
 
 def _environment(data_dir: Path, host: str, port: int, token_file: Path | None) -> dict[str, str]:
-    """Return the children's environment; they find this very code, installed or not."""
+    """Return the children's environment, in which Python imports this same code, installed or not."""
     code = [str(Path(rdrkd.__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     ours = {"RDRKD_DATA_DIR": str(data_dir), "RDRKD_HOST": host, "RDRKD_PORT": str(port)}
     if token_file is not None:
@@ -223,7 +223,7 @@ def _environment(data_dir: Path, host: str, port: int, token_file: Path | None) 
 
 
 def _check_port(host: str, port: int) -> None:
-    """Refuse a port that another service answers on: its answers would pass for ours."""
+    """Refuse a port on which another service answers: its responses would be mistaken for ours."""
     try:
         socket.create_server((host, port)).close()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What `rdrkd datasets` and `rdrkd models` share."""
+"""Options and commands shared by `rdrkd datasets` and `rdrkd models`."""
 
 from itertools import islice
 from pathlib import Path
@@ -36,13 +36,13 @@ def lists(app: typer.Typer, what: str) -> None:
 
     @command(app, "list")
     def newest(service: Service, terminal: Terminal, shared: Shared = None, limit: Limit = 20) -> None:
-        """List yours and those that others share with you, newest first."""
+        """List your own and those that others share with you, newest first."""
         rows = service.datasets(shared=shared) if what == "datasets" else service.models(shared=shared)
         terminal.many(what, islice(rows, limit))
 
     @command(app, "show")
     def show(service: Service, terminal: Terminal, id_: Id) -> None:
-        """Print one in full: what the check found, or why it was rejected."""
+        """Print one in full: the findings of its check, or why it was rejected."""
         terminal.one(service.dataset(id_) if what == "datasets" else service.model(id_))
 
     _shares(app, "dataset" if what == "datasets" else "model")
@@ -67,6 +67,6 @@ def _shares(app: typer.Typer, kind: Literal["dataset", "model"]) -> None:
 
 
 def end_of_upload(row: Any, terminal: Terminal) -> None:
-    """Print what an upload became, and leave."""
+    """Print the state of an upload, and exit with its status."""
     terminal.one(row)
     raise typer.Exit(EXIT_FAILED if row.status == "invalid" else EXIT_DONE)

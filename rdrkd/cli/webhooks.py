@@ -64,4 +64,4 @@ def rotate_webhook(service: Service, terminal: Terminal, webhook: Id) -> None:
 def delete_webhook(service: Service, terminal: Terminal, webhook: Id) -> None:
     """Delete a webhook."""
     service.delete_webhook(webhook)
-    terminal.gone(webhook)
+    terminal.removed(webhook)

@@ -1,4 +1,4 @@
-"""The service's client: typed, sync and async, with uploads and downloads that go on after a broken connection.
+"""The service's client: typed, sync and async, with uploads and downloads that resume after a broken connection.
 
     from rdrkd.client import Client
 
@@ -8,7 +8,7 @@
         service.wait(job.id)
         service.download_weights(job.id, "student.pt")
 
-`AsyncClient` has the same methods, to be awaited. What the service refuses is raised as a `Refused` with its `code`.
+`AsyncClient` has the same methods, to be awaited. A refusal by the service is raised as `Refused`, with its `code`.
 """
 
 from rdrkd.client._async.client import AsyncClient

@@ -11,5 +11,5 @@ T = TypeVar("T")
 
 
 def to_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function that blocks, here."""
+    """Call a blocking function in this thread."""
     return function(*args, **kwargs)

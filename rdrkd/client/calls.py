@@ -1,4 +1,4 @@
-"""The service's addresses as calls (see `rdrkd.client.effects`); uploads and downloads have modules of their own."""
+"""The service's endpoints as calls (see `rdrkd.client.effects`); `rdrkd.client.transfers` has uploads and downloads."""
 
 import time
 import uuid
@@ -11,17 +11,17 @@ from rdrkd.client.errors import NotEnded, Refused, Unreachable
 from rdrkd.client.views import Dataset, Job, Model, Page, Study
 
 TRIES = 6
-LONGEST_WAIT = 30.0  # seconds that the service is asked to hold its answer back until there is news
+LONGEST_WAIT = 30.0  # seconds of a long poll
 POLL_SECONDS = 1.0
 Seen = TypeVar("Seen", Job, Study, Dataset, Model)
 
 
 def ask(method: str, path: str, **options: Any) -> Call[Answer]:
-    """Send a request until it is answered; a creating POST carries a key, so that sending it again creates nothing.
+    """Send a request, with retries; a creating POST carries an idempotency key, so that a retry creates nothing new.
 
     Raises:
-        Refused: the answer is a problem.
-        Unreachable: there was no answer, or `unavailable` and `too many requests`, too many times.
+        Refused: the response is a problem, for 429 and 503 after several tries.
+        Unreachable: no try was answered.
     """
     if method == "POST":
         options["headers"] = {"Idempotency-Key": uuid.uuid4().hex, **options.get("headers", {})}
@@ -44,19 +44,19 @@ def refuse(answer: Answer) -> Answer:
     """Return the response unless it is a problem.
 
     Raises:
-        Refused: it is one.
+        Refused: it is a problem.
     """
     if answer.status < 400:
         return answer
     try:
         document = answer.json()
-    except ValueError:  # something between us and the service answered
+    except ValueError:  # a proxy, for example, answered instead of the service
         document = {}
     raise Refused(answer.status, document if isinstance(document, dict) else {})
 
 
 def pause(tried: int) -> float:
-    """Return the seconds before the next try: 0.2, 0.4, ... 6.4."""
+    """Return the delay before the next try, seconds: 0.2, 0.4, ... 6.4."""
     return float(min(0.1 * 2**tried, 6.4))
 
 
@@ -66,13 +66,13 @@ def _retry_after(answer: Answer) -> float | None:
 
 
 def one(view: Callable[[Any], Seen], method: str, path: str, json: Any = None) -> Call[Seen]:
-    """Ask for something that is shown as a `view`."""
+    """Send a request, and return its response as a `view`."""
     answer = yield from ask(method, path, json=json)
     return view(answer.json())
 
 
 def imported(source: str, name: str | None, words: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the address and the body that make a dataset of a source.
+    """Return the path and the body of the request that imports a dataset from a source.
 
     >>> imported("s3://surveys/may", None, {"divide": "val=0.2"})
     ('/v1/datasets/from-bucket', {'url': 's3://surveys/may', 'name': None, 'divide': 'val=0.2'})
@@ -82,7 +82,7 @@ def imported(source: str, name: str | None, words: Mapping[str, Any]) -> tuple[s
 
 
 def words(lenient: bool, keep: bool, divide: str | None) -> dict[str, Any]:
-    """Return what is said of how to read a dataset, without what is the default.
+    """Return the options for reading a dataset that differ from the defaults.
 
     >>> words(True, False, None)
     {'lenient': True}
@@ -92,7 +92,7 @@ def words(lenient: bool, keep: bool, divide: str | None) -> dict[str, Any]:
 
 
 def plain(path: str) -> Call[Any]:
-    """Read something as it is."""
+    """Get a resource as plain JSON."""
     return (yield from ask("GET", path)).json()
 
 
@@ -105,16 +105,16 @@ def page(path: str, filters: Mapping[str, Any], after: str | None) -> Call[Page]
 def wait(
     path: str, view: Callable[[Any], Seen], timeout: float | None, news: Callable[[Seen], None] | None
 ) -> Call[Seen]:
-    """Follow something to its end.
+    """Poll a resource until it has ended.
 
     Args:
-        path: where it is.
-        view: how it is shown.
-        timeout: seconds; None: as long as it takes.
-        news: called with each new state, the last one included.
+        path: the resource's path.
+        view: its type.
+        timeout: seconds; None: no limit.
+        news: called with each new state, including the last one.
 
     Raises:
-        NotEnded: the time is over.
+        NotEnded: the timeout has expired.
     """
     end = time.monotonic() + timeout if timeout is not None else None
     etag: str | None = None

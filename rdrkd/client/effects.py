@@ -1,4 +1,4 @@
-"""What a call wants of the world, as values: the calls are written once, and a driver performs them, sync or async."""
+"""The effects of a call, as values: each call is written once, and a sync or async driver performs its effects."""
 
 import json
 from collections.abc import Callable, Generator, Mapping
@@ -7,13 +7,13 @@ from typing import IO, Any, TypeVar
 
 T = TypeVar("T")
 CHUNK = 2**20  # bytes of a file in memory at once
-Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
+Progress = Callable[[int, int], None]  # (bytes done, total bytes)
 Headers = Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Part of a file as a request's body: from `offset` to its end at `length`."""
+    """The rest of a file as a request's body: from `offset` to its end at `length`."""
 
     file: IO[bytes]
     offset: int
@@ -23,7 +23,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Ask:
-    """One request. `sink` is given status and headers of a 2xx, and says where its body goes; else it is kept."""
+    """One request; `sink`, if any, takes status and headers of a 2xx, and returns the file for its body."""
 
     method: str
     path: str
@@ -32,19 +32,19 @@ class Ask:
     headers: Headers = field(default_factory=dict)
     piece: Piece | None = None
     sink: Callable[[int, Headers], IO[bytes]] | None = None
-    progress: Callable[[int], None] | None = None  # (bytes of the body so far), with a sink
+    progress: Callable[[int], None] | None = None  # takes the bytes of the body so far; with a sink
 
 
 @dataclass(frozen=True)
 class Sleep:
-    """Wait."""
+    """A pause."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back; `content` is empty where a sink took it."""
+    """The response; `content` is empty if a sink took it."""
 
     status: int
     headers: Headers
@@ -56,19 +56,19 @@ class Answer:
 
 
 def elsewhere(wish: Ask, status: int, headers: Headers) -> tuple[str, Headers] | None:
-    """Return where the service sends a download on to, and with which headers; None: it answers itself.
+    """Return the URL to which the service redirects a download, and the headers to send; None without a redirect.
 
-    The address needs no key, and gets none. A part is asked for only where the file is still the one it belongs to:
-    the service's ETag tells, since that of a bucket is another.
+    The URL needs no key, and gets none. A range is requested only if the file has not changed: the service's ETag shows
+    that, because a bucket's ETag is different.
     """
     if status != 307 or wish.method != "GET" or "location" not in headers:
         return None
-    going_on = "Range" in wish.headers and wish.headers.get("If-Range") == headers.get("etag")
-    return headers["location"], {"Accept-Encoding": "identity"} | ({"Range": wish.headers["Range"]} if going_on else {})
+    resuming = "Range" in wish.headers and wish.headers.get("If-Range") == headers.get("etag")
+    return headers["location"], {"Accept-Encoding": "identity"} | ({"Range": wish.headers["Range"]} if resuming else {})
 
 
 class Broken(Exception):
-    """The connection failed, or broke while it carried something; thrown into the call that asked."""
+    """The connection failed, or broke during a transfer; thrown into the call that sent the request."""
 
 
-Call = Generator[Ask | Sleep, Any, T]  # gets an `Answer` for an `Ask`, None for a `Sleep`
+Call = Generator[Ask | Sleep, Any, T]  # is sent an `Answer` for an `Ask`, None for a `Sleep`

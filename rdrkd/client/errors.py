@@ -1,11 +1,11 @@
-"""What can go wrong between a client and the service.
+"""The client's errors.
 
 ClientError
-|-- Refused       the service answered with a problem; `code` is what programs switch on
-|-- Unreachable   it did not answer, several times in a row
-|-- UploadBroken  an upload broke off; `address` is where it can go on
-|-- Damaged       what came is not what the service has
-`-- NotEnded      the wait was over before the job was
+|-- Refused       the service answered with a problem; programs should branch on `code`
+|-- Unreachable   the service did not answer, several times in a row
+|-- UploadBroken  an upload was interrupted; resume it at `address`
+|-- Damaged       the received bytes differ from the service's file
+`-- NotEnded      the timeout expired before the job ended
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from rdrkd.errors import Problem, RdrkdError
 
 
 class ClientError(RdrkdError):
-    """The root."""
+    """Base class of the client's errors."""
 
 
 class Refused(ClientError):
@@ -33,7 +33,7 @@ class Refused(ClientError):
 
     @property
     def headline(self) -> str:
-        """The title; with the detail where no list of problems follows, which the detail would repeat."""
+        """The title; with the detail, unless a list of problems follows, which the detail would repeat."""
         return self.title if self.problems or str(self) == self.title else f"{self.title}: {self}"
 
 
@@ -42,7 +42,7 @@ class Unreachable(ClientError):
 
 
 class UploadBroken(ClientError):
-    """An upload broke off; what has come stays with the service for a day."""
+    """An upload was interrupted; the service keeps the received bytes for a day."""
 
     def __init__(self, message: str, address: str) -> None:
         super().__init__(f"{message}; resume it with resume={address!r}")
@@ -50,7 +50,7 @@ class UploadBroken(ClientError):
 
 
 class Damaged(ClientError):
-    """The bytes that came have another hash than the service's file."""
+    """The received bytes have a different hash than the service's file."""
 
 
 class NotEnded(ClientError):

@@ -25,18 +25,18 @@ def upload(
     resume: str | None,
     words: Mapping[str, Any] = MappingProxyType({}),
 ) -> Call[Any]:
-    """Send a file; give what the service made of it, as JSON.
+    """Upload a file; return the resulting dataset or model, as JSON.
 
     Args:
         path: the file.
-        kind: what it is to become.
+        kind: what it becomes, a dataset or a model.
         name: display name.
-        progress: told of bytes that were sent.
-        resume: address of an upload that broke off (`UploadBroken.address`).
-        words: of a dataset, how to read it: `lenient`, `keep`, `divide`.
+        progress: called as bytes are sent.
+        resume: address of an interrupted upload (`UploadBroken.address`).
+        words: options for reading a dataset: `lenient`, `keep`, `divide`.
 
     Raises:
-        Refused: the service does not take it.
+        Refused: the service rejects it.
         UploadBroken: the connection broke too often in a row.
         OSError: the file cannot be read.
     """
@@ -60,15 +60,15 @@ def upload(
 
 
 def download(address: str, target: Path, progress: Progress | None, params: Mapping[str, str]) -> Call[Path]:
-    """Fetch a file, check its hash against its ETag, and only then give it its name; give that.
+    """Download a file, check its hash against its ETag, and only then move it to `target`; return `target`.
 
     A partial file of an earlier call is resumed.
 
     Raises:
-        Refused: the service does not hand it out.
+        Refused: the service refuses the download.
         Unreachable: the connection broke too often in a row.
-        Damaged: the file came with another content.
-        OSError: it cannot be written.
+        Damaged: the received content differs from the service's.
+        OSError: the file cannot be written.
     """
     failures = 0
     while True:
@@ -97,7 +97,7 @@ def _head(address: str, params: Mapping[str, str]) -> Call[Answer]:
     """Read a resource's headers.
 
     Raises:
-        Refused: it is not to be had; with the service's reason, for which a GET is sent, since a HEAD has no body.
+        Refused: it is unavailable; a GET is then sent for the service's reason, since a HEAD has no body.
     """
     try:
         return (yield from ask("HEAD", address, params=params))
@@ -108,10 +108,10 @@ def _head(address: str, params: Mapping[str, str]) -> Call[Answer]:
 
 
 def fetch(address: str, target: Path, params: Mapping[str, str]) -> Call[Path]:
-    """Fetch a small file in one go.
+    """Download a small file in one request.
 
     Raises:
-        Damaged: it came with another content than its ETag says.
+        Damaged: the received content does not match its ETag.
     """
     answer = yield from ask("GET", address, params=params)
     if (came := hashlib.sha256(answer.content).hexdigest()) != (sha256 := _etag(answer)):
@@ -145,23 +145,23 @@ def _piece(address: str, piece: Piece) -> Call[Answer]:
 def _fetch(
     address: str, part: Path, etag: str, length: int, progress: Progress | None, params: Mapping[str, str]
 ) -> Call[None]:
-    """Add to the part what it lacks; should the service have another version by now, the part holds that then."""
+    """Append the missing bytes to the partial file; replace it if the service now has another version."""
     with part.open("ab") as file:
         start = file.tell()
 
         def sink(status: int, headers: Headers) -> IO[bytes]:
             nonlocal start
-            if status != 206:  # the whole file: ranges are not for this version
+            if status != 206:  # the whole file: the range was of another version
                 file.truncate(0)
                 start = 0
             return file
 
-        def told(done: int) -> None:
+        def report(done: int) -> None:
             if progress is not None:
                 progress(start + done, length)
 
         headers = {"Range": f"bytes={start}-", "If-Range": etag} if start else {}
-        refuse((yield Ask("GET", address, params=params, headers=headers, sink=sink, progress=told)))
+        refuse((yield Ask("GET", address, params=params, headers=headers, sink=sink, progress=report)))
 
 
 def _etag(answer: Answer) -> str:

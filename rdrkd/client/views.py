@@ -1,4 +1,4 @@
-"""What the service answers, as types. Fields that a newer service adds are kept and reachable by name."""
+"""The service's responses, as types. Fields that a newer service adds are kept, and accessible as attributes."""
 
 from datetime import datetime
 from typing import Any
@@ -34,12 +34,12 @@ class Job(_View):
 
     @property
     def ended(self) -> bool:
-        """Return whether the job is over."""
+        """Return whether the job has ended."""
         return self.status in ENDED
 
     @property
     def comparison(self) -> dict[str, Any] | None:
-        """Return teacher, student alone and student side by side; None before the end, and of other kinds of jobs."""
+        """Return teacher, student alone and student side by side; None before the end, or for other kinds of jobs."""
         found: dict[str, Any] | None = (self.result or {}).get("comparison")
         return found
 
@@ -52,12 +52,12 @@ class _Upload(_View):
     size: int
     problems: list[dict[str, str]]
     report: dict[str, Any] | None
-    shared: bool = False  # another owner's, who lets the caller read and use it
+    shared: bool = False  # whether it belongs to another owner, who shares it with the caller
     created_at: datetime
 
     @property
     def ended(self) -> bool:
-        """Return whether its check is over."""
+        """Return whether its check has ended."""
         return self.status != "checking"
 
 
@@ -65,7 +65,7 @@ class Dataset(_Upload):
     """An uploaded dataset; `version` is its number under its name."""
 
     sha256: str | None  # None: it is still being copied from its source
-    source: str | None = None  # the service's folder or bucket that it is taken from
+    source: str | None = None  # folder or bucket that it was imported from
     version: int | None = None
     same_content_as: str | None = None
     lenient: bool = False
@@ -78,9 +78,9 @@ class Model(_Upload):
     """A model: uploaded, or a job's student that was registered."""
 
     sha256: str
-    version: int | None = None  # of its name
-    aliases: list[str] = []  # that mean it now
-    lineage: dict[str, Any] | None = None  # of a registered student: job, dataset, teacher, spec, metrics
+    version: int | None = None  # version within its name
+    aliases: list[str] = []  # aliases that refer to this version
+    lineage: dict[str, Any] | None = None  # for a registered student: job, dataset, teacher, spec, metrics
 
 
 class Artifact(_View):
@@ -102,7 +102,7 @@ class Study(_View):
 
     @property
     def ended(self) -> bool:
-        """Return whether all its members are over."""
+        """Return whether all its members have ended."""
         return self.status in ENDED
 
 

@@ -1,4 +1,4 @@
-"""What both forms of the client say to the HTTP library."""
+"""Helpers for the HTTP library, shared by both forms of the client."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
 
 
 def is_local(url: str) -> bool:
-    """Return whether a service is on this machine: then no proxy that the environment names is used.
+    """Return whether a service is on this machine, so that the environment's proxies must not be used.
 
     >>> is_local("http://127.0.0.1:8000"), is_local("https://rdrkd.example.org")
     (True, False)
@@ -21,7 +21,7 @@ def is_local(url: str) -> bool:
 
 
 def headers_of(wish: Ask) -> dict[str, str]:
-    """Return a request's headers: with the length of a piece, and for a file without compression on the way."""
+    """Return a request's headers, with the length of a piece; downloads are requested without compression."""
     headers = dict(wish.headers)
     if wish.piece is not None:
         headers["Content-Length"] = str(wish.piece.length - wish.piece.offset)

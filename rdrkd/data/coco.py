@@ -323,20 +323,22 @@ class _Boxes:
 
     def warnings(self) -> list[str]:
         """Return a sentence for each kind of correction."""
-        told = []
+        found = []
         if self._areas:
-            told.append(
+            found.append(
                 f"{self._where}: the `area` of {self._areas} annotations is not a positive number, or is larger than "
                 "its box; the box's area is used instead"
             )
         if self._outlines:
-            told.append(f"{self._where}: {self._outlines} annotations have polygons, but no box; it is taken from them")
+            found.append(
+                f"{self._where}: {self._outlines} annotations have polygons, but no box; it is taken from them"
+            )
         if self._crowds and self._trainable:  # not in the output of our conversion
-            told.append(
+            found.append(
                 f"{self._where}: {self._crowds} annotations are crowds (`iscrowd` or `ignore`): excluded from "
                 "training, ignored by evaluation"
             )
-        return told
+        return found
 
     def _read(self, entry: dict[str, Any]) -> tuple[int, Box] | str:
         image_id, category = schema.integer(entry.get("image_id")), schema.integer(entry.get("category_id"))

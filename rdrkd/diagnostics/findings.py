@@ -41,7 +41,7 @@ class Findings:
         self.calibration = calibration
         self.ratios: dict[str, list[float]] = {}
         self._last: set[str] = set()
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def of(self, probe: Mapping[str, float], weights: Mapping[str, float]) -> list[Warn]:
         """Return the new warnings after a probe.
@@ -53,19 +53,19 @@ class Findings:
         for name, ratio in _ratios(probe, weights).items():
             self.ratios.setdefault(name, []).append(ratio)
         found = {finding.key: finding for finding in judge(probe, weights, self.calibration, self.ratios)}
-        again = [key for key in found if key in self._last and key not in self._told]
+        again = [key for key in found if key in self._last and key not in self._reported]
         self._last = set(found)
-        self._told.update(again)
+        self._reported.update(again)
         return [Warn(code=found[key].code, message=found[key].message) for key in again]
 
     def state(self) -> dict[str, Any]:
         """Return the state for a resumed run, which must not repeat warnings and must count every probe."""
         ratios = {name: list(found) for name, found in self.ratios.items()}
-        return {"last": sorted(self._last), "told": sorted(self._told), "ratios": ratios}
+        return {"last": sorted(self._last), "told": sorted(self._reported), "ratios": ratios}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore `state`; one of an earlier version has no ratios."""
-        self._last, self._told = set(state["last"]), set(state["told"])
+        self._last, self._reported = set(state["last"]), set(state["told"])
         self.ratios = {name: list(found) for name, found in state.get("ratios", {}).items()}
 
 

@@ -76,8 +76,8 @@ def _failure(path: Path) -> Failure | None:
         return None
     listed = said.get("problems")
     problems = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
-    told = [(str(each.get("where", "")), str(each.get("detail", ""))) for each in problems]
-    return Failure(str(said.get("reason", "")), str(said.get("message", "")), told)
+    shown = [(str(each.get("where", "")), str(each.get("detail", ""))) for each in problems]
+    return Failure(str(said.get("reason", "")), str(said.get("message", "")), shown)
 
 
 def _row(line: dict[str, Any]) -> Row | None:

@@ -25,7 +25,7 @@ def probed(run: Run, term: str) -> list[Row]:
     return run.rows if never(run, term) else [row for row in run.rows if _probed_on(row, term)]
 
 
-def told(run: Run, term: str) -> list[str]:
+def sentences(run: Run, term: str) -> list[str]:
     """Describe the epochs in which a term was off or was probed while off; empty for a term that was never on."""
     if never(run, term):
         return []
@@ -37,7 +37,7 @@ def told(run: Run, term: str) -> list[str]:
 
 def note(run: Run) -> str:
     """Return a sentence on the epochs and probes left out of a table of terms."""
-    by_term = {term: " and ".join(told(run, term)) for term in run.terms}
+    by_term = {term: " and ".join(sentences(run, term)) for term in run.terms}
     same = len(set(by_term.values())) == 1
     said = list(dict.fromkeys(text if same else f"{term} {text}" for term, text in by_term.items() if text))
     return f"What a term was while it was off does not count: {'; '.join(said)}." if said else ""

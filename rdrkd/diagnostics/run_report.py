@@ -86,7 +86,7 @@ class Reports:
     def __init__(self, run_dir: Path, reporter: Reporter) -> None:
         self._run_dir, self._reporter = run_dir, reporter
         self._drawn = time.monotonic()  # a shorter training draws its only report at the end
-        self._failure_told = False
+        self._failure_reported = False
 
     def refresh(self) -> None:
         """Write the report, unless the last one is too recent."""
@@ -99,8 +99,8 @@ class Reports:
             if (self._run_dir / RESOLVED).exists():
                 write_report(self._run_dir, result)
         except Exception as error:  # noqa: BLE001  - a failing report must not fail a training
-            if not self._failure_told:
-                self._failure_told = True
+            if not self._failure_reported:
+                self._failure_reported = True
                 message = f"the report cannot be written: {type(error).__name__}: {error}"
                 self._reporter.emit(Warn(code="report_failed", message=message))
         self._drawn = time.monotonic()

@@ -51,7 +51,7 @@ def _verdict(run: Run, term: str) -> Verdict:
         return Verdict(term, "off", "weight 0 in every epoch.")
     weights = [row.weights[term] for row in presence.on(run, term) if term in row.weights]
     probed = [row for row in presence.probed(run, term) if f"{term}/ratio" in row.diagnostics]
-    said = [_weight(run, term, weights), *presence.told(run, term), *_gradient(run, term, probed),
+    said = [_weight(run, term, weights), *presence.sentences(run, term), *_gradient(run, term, probed),
             *_direction(term, probed), _value(run, term)]  # fmt: skip
     return Verdict(term, _judgement(term, probed), "; ".join(part for part in said if part) + ".")
 

@@ -57,8 +57,8 @@ def compare(ours: Network, exported: Network, images: Sequence[Tensor], conf: fl
         matches += map(match, _detections(wanted, conf), _detections(got, conf))
     return {
         "images": len(matches),
-        "boxes_px": boxes.told(),
-        "scores": scores.told(),
+        "boxes_px": boxes.summary(),
+        "scores": scores.summary(),
         "detections": {"conf": conf, "iou": SAME_IOU, **_sum(matches)},
     }
 
@@ -101,7 +101,7 @@ class _Differences:
         self._sum += float(differences.double().sum())
         self._count += differences.numel()
 
-    def told(self) -> dict[str, float]:
+    def summary(self) -> dict[str, float]:
         return {"max_abs": self._largest, "mean_abs": self._sum / self._count}
 
 
@@ -111,7 +111,7 @@ def _detections(output: Tensor, conf: float) -> list[Tensor]:
 
 
 def _sum(matches: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    told: dict[str, Any] = {key: sum(each[key] for each in matches) for key in ("torch", "exported", "matched")}
+    summary: dict[str, Any] = {key: sum(each[key] for each in matches) for key in ("torch", "exported", "matched")}
     for key in ("max_box_px", "max_score"):
-        told[key] = max((each[key] for each in matches if each[key] is not None), default=None)
-    return told
+        summary[key] = max((each[key] for each in matches if each[key] is not None), default=None)
+    return summary

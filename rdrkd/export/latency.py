@@ -41,8 +41,8 @@ def spread_of(seconds: Sequence[float]) -> dict[str, float]:
     {'median_ms': 3.0, 'q1_ms': 2.0, 'q3_ms': 4.0, 'iqr_ms': 2.0}
     """
     q1, median, q3 = (1000 * value for value in statistics.quantiles(seconds, n=4, method="inclusive"))
-    told = {"median_ms": median, "q1_ms": q1, "q3_ms": q3, "iqr_ms": q3 - q1}
-    return {name: round(value, 3) for name, value in told.items()}
+    spread = {"median_ms": median, "q1_ms": q1, "q3_ms": q3, "iqr_ms": q3 - q1}
+    return {name: round(value, 3) for name, value in spread.items()}
 
 
 def machine(device: str) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def export(
     made = exporter.make(loaded, settings, folder, place, lambda: map(dataset.read, calibration), confidence)
     checked = _checked(made, loaded, by_torch, dataset, settings, place, reporter)
     file = exporter.hand_out(made, settings, folder)
-    told = {
+    described = {
         "format": settings.format,
         "half": settings.half,
         "int8": {"images": len(calibration), "split": "train"} if settings.int8 else None,
@@ -63,7 +63,7 @@ def export(
         "file": {"name": file.name, "sha256": file_sha256(file), "size": file.stat().st_size},
         "weights_size": weights.stat().st_size,
     }
-    return {**checked["own"], "export": told | checked["beside"]}
+    return {**checked["own"], "export": described | checked["beside"]}
 
 
 def _checked(
@@ -85,13 +85,13 @@ def _checked(
         )
         reporter.emit(Warn(code="export_precision", message=message))
     agreed = agreement.compare(ours, exported, images, settings.conf)
-    _go_on(reporter)
+    _stop_if_asked(reporter)
     stride = int(loaded.model.stride.max())
     again = [dataset.read(image) for image in chosen] if settings.dynamic else []
     elsewhere = _at_another_shape(ours, exported, again, settings, stride) if settings.dynamic else None
-    _go_on(reporter)
+    _stop_if_asked(reporter)
     times = latency.time_side_by_side({"torch": ours, "exported": exported}, images, settings.repeats)
-    _go_on(reporter)
+    _stop_if_asked(reporter)
     size, split = settings.imgsz, settings.split
     figures = measure(str(made), dataset, size, 1, split, place, reporter, rect=False)
     del by_torch["per_class"]
@@ -129,6 +129,6 @@ def _difference(exported: float | None, ours: float | None) -> float | None:
     return None if exported is None or ours is None else round(exported - ours, 3)
 
 
-def _go_on(reporter: Reporter) -> None:
+def _stop_if_asked(reporter: Reporter) -> None:
     if reporter.should_stop():
         raise StopRequested("the export was asked to stop")

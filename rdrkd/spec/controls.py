@@ -1,4 +1,4 @@
-"""What a study's method may change of the study, and the controls that every comparison should have beside `none`."""
+"""A method's changes to its study, and the controls that every comparison should have in addition to `none`."""
 
 from collections.abc import Iterator
 from copy import copy
@@ -10,8 +10,8 @@ from pydantic.fields import FieldInfo
 from rdrkd.spec.references import ARCHITECTURES, Architecture, ModelRef
 from rdrkd.spec.training import TrainSettings
 
-CONTROLS = "controls"  # the name that stands for all of them
-_LARGER = 1.2  # times the side: about the price of a P2 head (YOLOv8n: 1.4 times the operations)
+CONTROLS = "controls"  # the group name of all controls
+_LARGER = 1.2  # factor on the side: costs about as much as a P2 head (YOLOv8n: 1.4 times the operations)
 _STEP = 32  # px, of an input's side
 
 
@@ -23,28 +23,28 @@ def _optional(field: FieldInfo) -> tuple[Any, FieldInfo]:
     without = copy(field)
     without.default, without.metadata = None, []
     kind: Any = field.annotation
-    for constraint in field.metadata:  # of the value, not of the None beside it
+    for constraint in field.metadata:  # constrain the value, not the alternative None
         kind = Annotated[kind, constraint]
-    return Optional[kind], without  # noqa: UP045 - of a type that is computed
+    return Optional[kind], without  # noqa: UP045 - the type is computed
 
 
-# `TrainSettings` without defaults and without the seed: None is what the study says.
+# `TrainSettings` without defaults and without the seed; None: use the study's value.
 _FIELDS: Any = {name: _optional(field) for name, field in TrainSettings.model_fields.items() if name != "seed"}
 TrainChanges = create_model(
     "TrainChanges",
     __base__=_Partial,
-    __doc__="Training settings that a method has of its own, instead of the study's.",
+    __doc__="Training settings of a method that replace the study's.",
     **_FIELDS,
 )
 
 
 def controls(lead: str, student: ModelRef, train: TrainSettings) -> Iterator[dict[str, Any]]:
-    """Yield the honest controls of a method as methods of the student alone.
+    """Yield the controls for a method, each of which trains the student alone.
 
     Args:
-        lead: the method that is to be controlled.
-        student: the study's.
-        train: the study's settings.
+        lead: the method to control for.
+        student: the study's student.
+        train: the study's training settings.
     """
     alone: dict[str, Any] = {"distillation": {"preset": "none"}}
     yield {"name": "none@time", **alone, "as_long_as": lead}

@@ -1,4 +1,4 @@
-"""The rule of a study: written down before the first member, judged by the report."""
+"""The decision rule of a study: fixed before the first member runs, applied by the report."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Decide(BaseModel):
-    """Go where a method's gain is large enough and beyond chance; no go where that is ruled out."""
+    """The rule: "go" if a method's gain is large enough and beyond chance, "no go" if that is ruled out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

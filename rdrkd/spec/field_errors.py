@@ -1,4 +1,4 @@
-"""Let the validator of a whole model name the field at fault, so that the problem's pointer leads to that field."""
+"""Errors of a whole model's validator that name the fields at fault, so that a problem's pointer leads to its field."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -17,7 +17,7 @@ def read_spec(file: Path) -> RunSpec:
     """Read and check a spec file.
 
     Raises:
-        SpecError: it cannot be read, is neither JSON nor YAML, or has fields that are refused (one problem each).
+        SpecError: it cannot be read, is neither JSON nor YAML, or has invalid fields (one problem each).
     """
     data = parse_file(file)
     try:
@@ -28,10 +28,10 @@ def read_spec(file: Path) -> RunSpec:
 
 
 def evaluation_settings(**fields: Any) -> EvaluationSettings:
-    """Check how weights are to be evaluated.
+    """Validate the settings of an evaluation.
 
     Raises:
-        SpecError: a setting is refused (one problem each).
+        SpecError: settings are invalid (one problem each).
     """
     try:
         return EvaluationSettings(**fields)
@@ -44,14 +44,14 @@ def parse_file(file: Path, what: str = "a job spec") -> Any:
     """Parse a JSON or YAML file that should hold `what`.
 
     Raises:
-        SpecError: it cannot be read, or is neither.
+        SpecError: it cannot be read, or is neither JSON nor YAML.
     """
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"expected {what} in {file}, got {error}") from error
     try:
-        # JSON is nearly YAML, but YAML 1.1 reads 1e-5 as a string.
+        # JSON is almost a subset of YAML, but YAML 1.1 reads 1e-5 as a string.
         return json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
     except (json.JSONDecodeError, yaml.YAMLError) as error:
         raise SpecError(f"expected JSON or YAML in {file}, got {error}") from error

@@ -27,7 +27,7 @@ LabelValue = Annotated[str, StringConstraints(max_length=512, pattern=TEXT)]
 
 
 def _written(value: Any) -> Any:
-    """Refuse numbers, which Pydantic would take as seconds or milliseconds since 1970, in words, too."""
+    """Refuse numbers, also as text, which Pydantic would read as seconds or milliseconds since 1970."""
     if isinstance(value, datetime) or (isinstance(value, str) and re.match(r"\d{4}-", value)):
         return value
     raise ValueError("expected a moment such as 2026-12-01T18:00:00Z")
@@ -40,7 +40,7 @@ def _in_utc(value: datetime) -> datetime:
         raise ValueError("expected a moment in the years 1 to 9999 of UTC") from error
 
 
-# What the owner of a job may change later, too, is bounded here once.
+# Bounds of the fields that a job's owner may also change later.
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=TEXT)]
 Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=16)]
 Priority = Annotated[int, Field(ge=-100, le=100)]
@@ -65,7 +65,7 @@ class _Job(BaseModel):
 
 
 def _frozen(student: ModelRef, train: TrainSettings) -> list[Fault]:
-    """Return the fault of a spec that freezes all of an architecture; other models are known when they are opened."""
+    """Return the fault of a spec that freezes a whole architecture; other models are checked when they are opened."""
     layers = layers_of(student.architecture) if isinstance(student, Architecture | Pretrained) else None
     detail = None if layers is None else train.freezes_all(layers)
     return [] if detail is None else [Fault(("train", "freeze"), detail, train.freeze)]
@@ -95,12 +95,12 @@ class Distill(_Job):
 
     @property
     def all_epochs(self) -> int:
-        """Epochs of the student, and of the same one alone where it is trained, too."""
+        """Number of epochs of the student, plus those of the baseline if there is one."""
         return self.train.epochs * (2 if self.baseline else 1)
 
     @property
     def short_schedule(self) -> str | None:
-        """Return why the terms never have their full weight; None where they do, or there are none."""
+        """Return why the terms never reach their full weight; None if they do, or if there are none."""
         schedule, epochs = self.distillation.recipe.schedule, self.train.epochs
         warmup, stop = schedule.warmup_epochs, schedule.stop_epochs
         if not self.distillation.recipe.terms or not warmup or warmup + stop < epochs:
@@ -134,7 +134,7 @@ class Evaluate(_Job):
 
 
 class Export(_Job):
-    """Export weights to another format, and check what came out against torch on the dataset's images."""
+    """Export weights to another format, and check the exported network against torch on the dataset's images."""
 
     kind: Literal["export"]
     model: WeightsRef
@@ -142,20 +142,20 @@ class Export(_Job):
 
 
 class Compare(_Job):
-    """Draw the report of a study from what its jobs have left; the service queues it, nobody posts it."""
+    """Draw the report of a study from the files of its jobs; queued by the service, not accepted from clients."""
 
     kind: Literal["compare"]
     study: str = Field(pattern=STUDY_ID, description="id of the study")
-    jobs: tuple[str, ...] = Field(description="the succeeded members' jobs that the report is of")
+    jobs: tuple[str, ...] = Field(description="jobs of the succeeded members that the report covers")
 
 
 JobSpec = Annotated[Distill | Train | Evaluate | Export, Field(discriminator="kind")]
 JOB_SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
-# Whatever a run may be of.
+# Every kind of run.
 RunSpec = Annotated[Distill | Train | Evaluate | Export | Compare, Field(discriminator="kind")]
 RUN_SPEC: TypeAdapter[RunSpec] = TypeAdapter(RunSpec)
 
 
 def needs_gpu(spec: RunSpec) -> bool:
-    """Return whether only a machine with a GPU can do it."""
+    """Return whether a run requires a GPU."""
     return isinstance(spec, Export) and spec.export.format in NEEDS_GPU

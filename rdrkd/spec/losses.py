@@ -1,4 +1,4 @@
-"""The loss terms a job can name, each with its weight and every reading of the paper that can be chosen.
+"""The loss terms that a job can name, each with its weight and an option for each ambiguity of the paper.
 
 The defaults are the readings argued in docs/paper_map.md. A term's name, its weight here, its key in the metrics
 and the name of its file under `rdrkd/losses/` are the same word.
@@ -12,7 +12,7 @@ Stride = Literal[4, 8, 16, 32]
 
 
 def _require_name(schema: dict[str, Any]) -> None:
-    """Require the discriminator in JSON, where it tells the terms apart; only Python's constructors can do without."""
+    """Require the discriminator in JSON, where it distinguishes the terms; only Python constructors can omit it."""
     schema["required"] = ["name", *schema.get("required", ())]
 
 
@@ -21,17 +21,17 @@ class _Term(BaseModel):
 
 
 class HeadTerm(_Term):
-    """A term that compares what the two Detect heads predict, anchor by anchor.
+    """A term that compares the predictions of the two Detect heads, anchor by anchor.
 
     Attributes:
-        needs_distribution: both heads must predict distributions over distances (reg_max > 1), equally many.
+        needs_distribution: both heads must predict distributions over the same number of distances (reg_max > 1).
     """
 
     needs_distribution: ClassVar[bool] = False
 
     @property
     def least_classes(self) -> int:
-        """How many classes the term needs."""
+        """Number of classes that the term needs at least."""
         return 1
 
 
@@ -39,7 +39,7 @@ class FeatureTerm(_Term):
     """A term that compares feature maps level by level and sums over the levels.
 
     Attributes:
-        adapter_bias: whether an adapter of the term's own has a bias; without effect on some losses.
+        adapter_bias: whether the term's own adapter has a bias, which has no effect on some losses.
     """
 
     adapter_bias: ClassVar[bool] = True
@@ -53,7 +53,7 @@ class FeatureTerm(_Term):
     )
     adapter: Literal["shared", "own", "mlp"] = Field(
         "shared",
-        description="per level: one 1x1 convolution for all terms that share it, one of its own, or two with a ReLU",
+        description="per level: one 1x1 convolution that terms share, one for this term only, or two with a ReLU",
     )
 
     @field_validator("levels")
@@ -77,25 +77,26 @@ class Regenerated(FeatureTerm):
         description="unit of tau_area: square pixels of the network input, cells of the level, or share of the input",
     )
     temperature: float = Field(0.5, gt=0, description="T of the attention softmax (Eq. 1-2)")
-    reduction: Literal["sum", "mean"] = Field("sum", description="over channels and cells; always the mean over images")
+    reduction: Literal["sum", "mean"] = Field("sum", description="over channels and cells; images are always averaged")
     channel_kernel: Literal[1, 3] = Field(1, description="kernel of the channel procreate module")
     fusion: Literal["sum", "learned"] = Field(
-        "sum", description="how the two procreate modules' maps are joined (Eq. 5)"
+        "sum", description="how the maps of the two procreate modules are combined (Eq. 5)"
     )
     generation: Literal["full", "half", "bottleneck", "separable"] = Field(
         "full",
-        description="the spatial procreate module: MGD's two 3x3 convolutions, the same half or a quarter as wide "
-        "between them, or each taken apart into one per channel and one across the channels",
+        description="the spatial procreate module: MGD's two 3x3 convolutions, the same with half or a quarter of the "
+        "channels between them, or depthwise separable convolutions",
     )
     halve_p2: bool = Field(
         False, description="compare the maps of stride 4 at half resolution, by the mean over 2 x 2 cells"
     )
     standardize: bool = Field(
-        False, description="divide each channel of both maps by the teacher's deviation in the batch: all count alike"
+        False,
+        description="divide both maps' channels by the teacher's batch deviation, so that all count equally",
     )
     by_visibility: bool = Field(
         False,
-        description="an object smaller than a cell of the level counts by the share of the cell that it fills",
+        description="weight an object smaller than a cell of the level by the fraction of the cell that it fills",
     )
 
     @model_validator(mode="after")
@@ -120,17 +121,18 @@ class Decoupled(FeatureTerm):
     softmax_over: Literal["image", "batch"] = Field("image", description="the objects that share one area-softmax")
     divisor_unit: Literal["cells", "input_px", "image"] = Field("cells", description="unit of S_q in W_q / S_q (Eq. 8)")
     overlap: Literal["max", "sum", "smallest", "mean"] = Field(
-        "max", description="weight of a cell that several objects cover"
+        "max", description="how to weight a cell that several objects cover"
     )
     background_norm: Literal["cells", "elements", "none"] = Field(
-        "cells", description="the background sum is divided by its cells, by cells x channels, or not at all"
+        "cells", description="divide the background sum by its cells, by cells x channels, or not at all"
     )
     standardize: bool = Field(
-        False, description="divide each channel of both maps by the teacher's deviation in the batch: all count alike"
+        False,
+        description="divide both maps' channels by the teacher's batch deviation, so that all count equally",
     )
     by_visibility: bool = Field(
         False,
-        description="an object smaller than a cell of the level counts by the share of the cell that it fills",
+        description="weight an object smaller than a cell of the level by the fraction of the cell that it fills",
     )
 
 
@@ -148,7 +150,7 @@ class Responsive(HeadTerm):
         "by the number of images, or not at all",
     )
     loc_weight: Literal["bckd", "none", "teacher_score"] = Field(
-        "bckd", description="per-anchor weight of the box part: max_j |p_t - p_s|, 1, or the teacher's max_j p_t"
+        "bckd", description="weight of each anchor's box part: max_j |p_t - p_s|, 1, or the teacher's max_j p_t"
     )
     focal_eiou: bool = Field(False, description="multiply each anchor's EIoU loss by IoU^0.5 (Focal-EIoU)")
 
@@ -159,30 +161,30 @@ class Bckd(HeadTerm):
     name: Literal["bckd"] = "bckd"
     weight: float = Field(1.0, ge=0, le=1e6, description="weight of the term")
     gamma: float = Field(1.0, ge=0, description="focal exponent of |p_t - p_s|")
-    class_weight: float = Field(1.0, ge=0, description="weight of the class part; published beside a task's 1")
-    box_weight: float = Field(4.0, ge=0, description="weight of the box part; published beside a task's 2")
+    class_weight: float = Field(1.0, ge=0, description="weight of the class part; as published, where the task's is 1")
+    box_weight: float = Field(4.0, ge=0, description="weight of the box part; as published, where the task's is 2")
     normalizer: Literal["positives", "assigned"] = Field(
         "positives",
         description="divide the batch's sum by the foreground anchors, or by the sum of the assigned scores",
     )
     empty_levels: Literal["compare", "skip"] = Field(
         "compare",
-        description="the head's levels without a foreground anchor in the batch; the official code leaves them out",
+        description="treatment of head levels without a foreground anchor in the batch; the official code skips them",
     )
 
 
 class Crosskd(HeadTerm):
-    """CrossKD (arXiv 2306.11369): the student's map inside the head, through the teacher's head, towards its scores."""
+    """CrossKD (arXiv 2306.11369): pass the student's head map through the teacher's head, and match the scores."""
 
     name: Literal["crosskd"] = "crosskd"
     weight: float = Field(1.0, ge=0, le=1e6, description="weight of the term")
     split: Literal[1, 2] = Field(
-        1, description="the head's convolution after which the student's map goes to the teacher's head; the paper's 3"
+        1, description="head convolution after which the student's map enters the teacher's head; 3 in the paper"
     )
     mapper: Literal["conv", "none"] = Field(
-        "conv", description="where the maps differ in width: a 1x1 convolution before the teacher's head, or a refusal"
+        "conv", description="if the maps differ in width: add a 1x1 convolution before the teacher's head, or refuse"
     )
-    align_scale: bool = Field(True, description="give the student's map mean and deviation of the teacher's first")
+    align_scale: bool = Field(True, description="first give the student's map the teacher's mean and deviation")
     eps: float = Field(1e-4, gt=0, le=1, description="added to a channel's deviation; the official code has 1e-6")
     gamma: float = Field(1.0, ge=0, description="focal exponent of |p_t - p_s|")
     class_weight: float = Field(1.0, ge=0, description="weight of the class part")
@@ -192,8 +194,8 @@ class Crosskd(HeadTerm):
     )
     box_loss: Literal["auto", "kl", "giou"] = Field(
         "auto",
-        description="between the distributions over the distances, or between the boxes; `auto`: `kl` where the "
-        "teacher predicts distributions (reg_max > 1)",
+        description="box loss: between the distributions over the distances, or between the boxes; `auto`: `kl` if "
+        "the teacher predicts distributions (reg_max > 1)",
     )
     kl_weight: float = Field(4.0, ge=0, description="weight of the box part with `kl`")
     giou_weight: float = Field(1.0, ge=0, description="weight of the box part with `giou`")
@@ -207,7 +209,7 @@ class Ultralytics(FeatureTerm):
     weight: float = Field(6.0, ge=0, le=1e6, description="gain, Ultralytics' `dis`")
     levels: tuple[Stride, ...] = Field((8, 16, 32), min_length=1, description="strides of the compared neck maps")
     layers: Literal["fpn"] = Field("fpn", description="the Detect head's inputs")
-    adapter: Literal["shared", "own", "mlp"] = Field("mlp", description="per level: as Ultralytics, `mlp`")
+    adapter: Literal["shared", "own", "mlp"] = Field("mlp", description="adapter per level; Ultralytics uses `mlp`")
 
 
 class Ld(HeadTerm):
@@ -222,21 +224,21 @@ class Ld(HeadTerm):
         "assigned", description="weight of a foreground anchor: its assigned score, or 1"
     )
     normalizer: Literal["assigned", "positives"] = Field(
-        "assigned", description="divide the batch's sum by that of the assigned scores, or by the foreground anchors"
+        "assigned", description="divide the batch's sum by the sum of the assigned scores, or by the foreground anchors"
     )
     bin_reduction: Literal["sum", "mean"] = Field(
-        "sum", description="over the distances; the official code has the mean"
+        "sum", description="reduction over the distances; the official code takes the mean"
     )
 
 
 class ClassTerm(HeadTerm):
-    """A term on the foreground anchors' class logits that was made for one true class a sample."""
+    """A term on the foreground anchors' class logits that was designed for one true class per sample."""
 
     anchor_weight: Literal["none", "assigned"] = Field(
         "none",
-        description="weight of a foreground anchor: 1, or its assigned score; the sum is divided by the weights'",
+        description="weight of a foreground anchor: 1, or its assigned score; the sum is divided by the total weight",
     )
-    constant_logit: bool = Field(False, description="append a logit of 0, which a single class needs")
+    constant_logit: bool = Field(False, description="append a logit of 0; required with a single class")
 
     @property
     def least_classes(self) -> int:
@@ -255,7 +257,7 @@ class Dkd(ClassTerm):
 
 
 class Wsld(ClassTerm):
-    """Weighted soft labels (WSLD, arXiv 2102.00650): the foreground anchors' class scores, by who does better."""
+    """Weighted soft labels (WSLD, arXiv 2102.00650): foreground class scores, weighted by who predicts better."""
 
     name: Literal["wsld"] = "wsld"
     weight: float = Field(2.5, ge=0, le=1e6, description="weight of the term; published for ImageNet")
@@ -272,12 +274,12 @@ class Nkd(ClassTerm):
 
 
 class NeckTerm(FeatureTerm):
-    """A feature term that compares what its paper does, the maps before the head, under adapters of its own."""
+    """A feature term that compares the maps before the head, as its paper does, with its own adapters."""
 
     levels: tuple[Stride, ...] = Field((8, 16, 32), min_length=1, description="strides of the compared maps")
     adapter: Literal["shared", "own", "mlp"] = Field(
         "own",
-        description="per level: one 1x1 convolution for all terms that share it, one of its own, or two with a ReLU",
+        description="per level: one 1x1 convolution that terms share, one for this term only, or two with a ReLU",
     )
 
 
@@ -287,10 +289,10 @@ class Cwd(NeckTerm):
     adapter_bias: ClassVar[bool] = False  # a constant cancels in the softmax
 
     name: Literal["cwd"] = "cwd"
-    weight: float = Field(1.0, ge=0, le=1e6, description="weight of the term; published with `none` is 10")
+    weight: float = Field(1.0, ge=0, le=1e6, description="weight of the term; published: 10, with `none`")
     temperature: float = Field(1.0, gt=0, description="T of the softmax over the cells")
     normalize: Literal["batch", "none"] = Field(
-        "batch", description="`batch`: bring each channel of both maps to mean 0 and variance 1 first; `none`: do not"
+        "batch", description="`batch`: first normalise each channel of both maps to mean 0, variance 1; `none`: do not"
     )
 
 
@@ -300,12 +302,12 @@ class Pkd(NeckTerm):
     adapter_bias: ClassVar[bool] = False  # a shift does not change a correlation
 
     name: Literal["pkd"] = "pkd"
-    weight: float = Field(6.0, ge=0, le=1e6, description="weight of the term; published are 6 and, one-stage, 10")
+    weight: float = Field(6.0, ge=0, le=1e6, description="weight of the term; published: 6, one-stage: 10")
     eps: float = Field(1e-4, gt=0, le=1, description="added to a channel's deviation; the official code has 1e-6")
 
 
 class Mgd(NeckTerm):
-    """Masked generative distillation (MGD, arXiv 2205.01529): rebuild the teacher's map from one hidden at random."""
+    """Masked generative distillation (MGD, arXiv 2205.01529): rebuild the teacher's map from a randomly masked one."""
 
     name: Literal["mgd"] = "mgd"
     weight: float = Field(2e-5, ge=0, le=1e6, description="weight of the term; published for one-stage detectors")
@@ -323,7 +325,7 @@ class Fgd(NeckTerm):
     relation_weight: float = Field(1e-5, ge=0, description="lambda, of the global context; published for YOLOX")
     temperature: float = Field(0.5, gt=0, description="T of the attention softmax")
     object_cells: Literal["touched", "official"] = Field(
-        "touched", description="an object's cells: those it touches, or, as the official code, a row and a column more"
+        "touched", description="cells of an object: those it touches; `official`: one row and one column more"
     )
 
 
@@ -337,7 +339,7 @@ class Amd(NeckTerm):
     weight: float = Field(2e-5, ge=0, le=1e6, description="weight of the term: MGD's, for one-stage detectors")
     tau_s: float = Field(1.0, gt=0, description="a cell is hidden where the teacher's attention exceeds this")
     temperature: float = Field(0.5, gt=0, description="T of the attention softmax")
-    squeeze: int = Field(16, ge=1, le=1024, description="the channels are divided by this inside the channel weights")
+    squeeze: int = Field(16, ge=1, le=1024, description="channel reduction in the module for channel weights")
 
 
 Term = Annotated[

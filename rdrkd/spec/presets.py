@@ -1,4 +1,4 @@
-"""Named recipes, and the `distillation` block of a job that holds either one of them or its own list of terms."""
+"""Named recipes, and the `distillation` block of a job, which selects one of them or lists its own terms."""
 
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
@@ -28,11 +28,11 @@ from rdrkd.spec.losses import (
 from rdrkd.spec.weighting import Calibration, Schedule
 
 _NAMED = {"preset", "losses"}
-_OF_ONE_GRID = {"crosskd", "ld"}  # they compare what heads predict in units of their strides
+_OF_ONE_GRID = {"crosskd", "ld"}  # they compare head outputs in units of the strides
 
 
 class Recipe(NamedTuple):
-    """What a distillation does: weighted terms, the schedule of their weights, the size of the teacher's input."""
+    """A distillation: weighted terms, the schedule of their weights, and the size of the teacher's input."""
 
     terms: tuple[Term, ...] = ()
     calibration: Calibration | None = None
@@ -69,10 +69,10 @@ class Preset(StrEnum):
     NONE = "none"  # the student alone: the baseline of every comparison
 
 
-# Of the task's gradient: what a first study on real images chose, docs/results/README.md.
+# Shares of the task's gradient, chosen by a first study on real images (docs/results/README.md).
 SHARES = {"regenerated": 1.0, "decoupled": 0.5, "responsive": 0.5}
 
-STEPS = 60  # from one measurement to the next: each costs 0.7 of a step, docs/diagnostics.md
+STEPS = 60  # between measurements, each of which costs 0.7 of a step (docs/diagnostics.md)
 
 
 def _with_shares(*terms: Term) -> Recipe:
@@ -141,7 +141,7 @@ TABLE_2 = (  # the six rows of the paper's ablation
 )
 
 
-# With `properties`, without which linters take the names for typing errors.
+# `properties` are listed because linters otherwise report the names as typing errors.
 _BOTH: JsonDict = {"required": ["losses", "preset"], "properties": {"losses": {}, "preset": {}}}
 
 
@@ -158,13 +158,13 @@ class Distillation(BaseModel):
         None, description="set the weights from gradient norms; default: the preset's, or fixed weights"
     )
     schedule: Schedule | None = Field(
-        None, description="factor on all terms over the epochs; default: the preset's, or constant"
+        None, description="schedule of a factor on all terms; default: the preset's, or constant"
     )
 
     teacher_scale: float | None = Field(
         None, ge=1, le=4,
-        description="factor by which the teacher's input is larger than the student's, rounded to multiples of 32 px; "
-        "for a teacher trained at a larger imgsz; not with crosskd and ld; default: 1",
+        description="scale of the teacher's input relative to the student's, rounded to multiples of 32 px, for a "
+        "teacher trained at a larger imgsz; not with crosskd or ld; default: 1",
     )  # fmt: skip
 
     @model_validator(mode="before")
@@ -207,7 +207,7 @@ class Distillation(BaseModel):
 
     @property
     def recipe(self) -> Recipe:
-        """The terms and their weighting, with the preset's choices where this block makes none.
+        """The terms and their weighting, with the preset's values where this block sets none.
 
         >>> [term.name for term in Distillation(preset="rdr-kd").recipe.terms]
         ['regenerated', 'decoupled', 'responsive']
@@ -217,7 +217,7 @@ class Distillation(BaseModel):
         return Recipe(base.terms, self.calibration or base.calibration, schedule, self.teacher_scale or 1.0)
 
     def never_on(self, epochs: int) -> list[Fault]:
-        """Find fault with a schedule that switches the terms off before a training of `epochs` epochs has begun."""
+        """Return the fault of a schedule that switches the terms off before a training of `epochs` epochs begins."""
         stop = self.recipe.schedule.stop_epochs
         if not self.recipe.terms or stop < epochs:
             return []

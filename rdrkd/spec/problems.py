@@ -1,7 +1,7 @@
-"""Pydantic's errors as a list of problems: each field by its JSON pointer, with what was expected and what came.
+"""Convert Pydantic's errors to a list of problems: the field's JSON pointer, what was expected and what was received.
 
-Pydantic's locations also hold the names of the union members it tried, and list the errors of every member; here a
-pointer addresses the user's own JSON, and of a union only the member that was meant is heard.
+Pydantic's locations also contain the names of the union members that it tried, and it lists the errors of every member;
+here a pointer addresses the user's own JSON, and only the errors of the intended union member are listed.
 """
 
 import re
@@ -18,20 +18,20 @@ from rdrkd.spec.forms import words_of
 _Path = tuple[str | int, ...]
 _OBJECT = ("model_type", "model_attributes_type", "dict_type")
 _OURS = ("rdrkd.", "api.")
-_SHOWN = 80  # characters of a value that are repeated to the user
-_MOST = 100  # problems that are listed
-_MOST_ERRORS = 10 * _MOST  # of Pydantic's that are read: it lists several for a union, and may find one in every value
-_MOST_SUGGESTED = 10  # of these problems: to find a field with nearly the same name takes a millisecond
+_SHOWN = 80  # characters to show of a value
+_MOST = 100  # problems to list
+_MOST_ERRORS = 10 * _MOST  # Pydantic errors to read: a union causes several, and every value may cause one
+_MOST_SUGGESTED = 10  # problems with a suggestion: finding a field with a similar name takes a millisecond
 
 
 class _Located(NamedTuple):
     error: Mapping[str, Any]
-    path: _Path  # in the user's JSON
-    member: tuple[_Path, str] | None  # the union, and its member that has this error
+    path: _Path  # path in the user's JSON
+    member: tuple[_Path, str] | None  # the union's path, and the name of its member that has this error
 
 
 def problems_of(error: ValidationError, data: Any) -> list[Problem]:
-    """List what is wrong with `data`.
+    """List the problems of `data`.
 
     >>> from rdrkd.spec import JOB_SPEC
     >>> data = {"kind": "train", "dataset": "d", "model": {"architecture": "yolov8n"}, "train": {"epochs": 0}}
@@ -45,13 +45,13 @@ def problems_of(error: ValidationError, data: Any) -> list[Problem]:
 
 
 def problems_of_errors(errors: Sequence[Mapping[str, Any]], data: Any) -> list[Problem]:
-    """List the first problems behind Pydantic's error dicts, whose locations start at `data`.
+    """Convert Pydantic's error dicts, whose locations start at `data`, to the first problems.
 
-    What this costs is bounded, because anybody may send a body in which every value is wrong.
+    The cost is bounded, because clients may send bodies in which every value is wrong.
     """
     located = [_locate(error, data) for error in errors[:_MOST_ERRORS] if not _consequence(error)]
     members = {entry.member for entry in located if entry.member}
-    # A member whose own field is missing, or that is an object where the value is none, was not meant.
+    # A member was not intended if its own field is missing, or if it is an object and the value is not.
     unfit = {entry.member for entry in located if entry.error["type"] in ("missing", *_OBJECT)}
     hopeless = {place for place, _ in members} - {place for place, _ in members - unfit}
     problems: list[Problem] = []
@@ -68,13 +68,13 @@ def problems_of_errors(errors: Sequence[Mapping[str, Any]], data: Any) -> list[P
 
 
 def _consequence(error: Mapping[str, Any]) -> bool:
-    """Return whether this is the empty list that is left when every item of a list was refused for itself."""
+    """Return whether a list counts as too short only because each of its items is invalid."""
     came = error.get("input")
     return error["type"] == "too_short" and isinstance(came, list) and len(came) >= error["ctx"]["min_length"]
 
 
 def _locate(error: Mapping[str, Any], data: Any) -> _Located:
-    """Follow an error's location through the user's JSON; what cannot be followed names a union's member."""
+    """Follow an error's location through the user's JSON; steps that do not exist there are names of union members."""
     path: list[str | int] = []
     member = None
     node = data
@@ -117,11 +117,11 @@ def _beside(entry: _Located, data: Any) -> frozenset[str]:
 
 
 def sentence(error: Mapping[str, Any], beside: frozenset[str] | None = frozenset()) -> str:
-    """Return what was expected and what came.
+    """Return a sentence on what was expected and what was received.
 
     Args:
         error: one of Pydantic's error dicts.
-        beside: names of the fields of the object that holds the value, for suggestions; None: without suggestions.
+        beside: names of the other fields of the same object, for suggestions; None: make no suggestions.
     """
     kind, context, came = error["type"], error.get("ctx", {}), error.get("input")
     if kind == "missing":
@@ -147,14 +147,14 @@ def sentence(error: Mapping[str, Any], beside: frozenset[str] | None = frozenset
 
 
 def _suggestion(name: str, beside: frozenset[str]) -> str:
-    """Return the question that follows an unknown field whose name is nearly one that there is.
+    """Return the suggestion for an unknown field whose name is similar to an existing one.
 
     >>> _suggestion("epoch", frozenset({"epoch", "imgsz"})), _suggestion("colour", frozenset())
     ('; did you mean `epochs`?', '')
     """
     if len(name) > _SHOWN:
         return ""
-    # A spec's error does not say whose field was meant: the object with most of the fields beside it comes first.
+    # The error does not name the intended object, so first try the one that has most of the other fields.
     models = _fields_of_models()
     for shared in sorted({len(fields & beside) for fields in models}, reverse=True):
         alike = frozenset().union(*(fields for fields in models if len(fields & beside) == shared))
@@ -176,7 +176,7 @@ def _fields_of_models() -> tuple[frozenset[str], ...]:
 
 
 def _expectation(message: str) -> str:
-    """Turn Pydantic's sentence into an expectation.
+    """Rewrite Pydantic's sentence as an expectation.
 
     >>> _expectation("Input should be a multiple of 32"), _expectation("String should have at least 1 character")
     ('expected a multiple of 32', 'expected a string with at least 1 character')
@@ -196,13 +196,13 @@ def _expectation(message: str) -> str:
 
 
 def _no_member_fits(place: _Path, located: Sequence[_Located], data: Any) -> Problem:
-    """Describe a value that is no member of its union."""
+    """Describe a value that fits no member of its union."""
     node = data
     for step in place:
         node = node[step]
     if not isinstance(node, Mapping):
         return Problem(_as_pointer(place), f"expected an object, got {_short(node)}")
-    fields: dict[str, list[str]] = {}  # that each member lacks
+    fields: dict[str, list[str]] = {}  # missing fields by union member
     for entry in located:
         if entry.member and entry.member[0] == place and entry.error["type"] == "missing":
             fields.setdefault(entry.member[1], []).append(str(entry.path[-1]))

@@ -1,4 +1,4 @@
-"""The fields of a spec that refer to models and jobs: the one list for all code that reads references."""
+"""The fields of a spec that refer to models and jobs, listed once for all code that reads references."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar

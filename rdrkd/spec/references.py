@@ -1,4 +1,4 @@
-"""What a job refers to: models and datasets, by id, by another job, by architecture, or (command line) by path."""
+"""References to models and datasets: by id, by another job, by architecture, or (command line) by path."""
 
 from typing import Annotated, Any, Literal
 
@@ -16,14 +16,14 @@ FAMILIES = {
 NARROW = "yolov8n-half"
 ARCHITECTURES: tuple[str, ...] = (*(name for names in FAMILIES.values() for name in names), NARROW)
 
-# With official weights by Ultralytics.
+# Architectures with official weights by Ultralytics.
 OFFICIAL: tuple[str, ...] = tuple(name for family in ("yolov8", "yolo11", "yolo26") for name in FAMILIES[family])
 
-_LAYERS = {"yolov8": 23, "yolov8-p2": 29, "yolo11": 24, "yolo26": 24}  # of each family, the head among them
+_LAYERS = {"yolov8": 23, "yolov8-p2": 29, "yolo11": 24, "yolo26": 24}  # layers by family, including the head
 
 
 def layers_of(architecture: str) -> int:
-    """Return how many layers a network of the allow-list has, as `freeze` counts them.
+    """Return the number of layers of a network of the allow-list, as `freeze` counts them.
 
     >>> layers_of("yolov8s-p2"), layers_of("yolov8n-half")
     (29, 23)
@@ -36,7 +36,7 @@ def layers_of(architecture: str) -> int:
 TEXT = form(r"^[^\x00-\x1f\x7f]*$", "a text without line breaks and other control characters")
 MODEL_ID = form(r"^mdl_[0-9a-f]{32}$", "a model's id, `mdl_` and 32 hexadecimal digits")
 SHA256 = form(r"^[0-9a-f]{64}$", "a SHA-256, 64 hexadecimal digits in lower case")
-# It begins with a letter, so it is no version's number.
+# It begins with a letter, so that it cannot be a version number.
 ALIAS = form(
     r"^[a-z][a-z0-9._-]{0,63}$",
     "an alias: a lower-case letter, then up to 63 of lower-case letters, digits, `.`, `_` and `-`",
@@ -57,26 +57,25 @@ class RegisteredModel(_Reference):
         min_length=1,
         max_length=300,
         pattern=TEXT,
-        description="a registered model: its id `mdl_...` or the unique beginning of it, `<name>@<alias>`, "
-        "`<name>@<version>`, or `<name>` for its newest version. The service replaces it by the id that it means at "
-        "that moment",
+        description="a registered model: its id `mdl_...` or a unique prefix of it, `<name>@<alias>`, "
+        "`<name>@<version>`, or `<name>` for its newest version. The service resolves it to an id on submission",
     )
 
 
 class JobOutput(_Reference):
-    """The weights of another job; a job that names one waits for it."""
+    """The weights of another job; a job that refers to it waits for it."""
 
     job: str = Field(
         min_length=1,
         max_length=300,
         pattern=TEXT,
-        description="a job: its id `job_...` or the unique beginning of it, or a name that no other job has. The "
+        description="a job: its id `job_...` or a unique prefix of it, or a name that no other job has. The "
         "service resolves it to an id on submission",
     )
 
 
 class LocalModel(_Reference):
-    """A weights file on this machine. Only the command line takes it; the service refuses it."""
+    """A local weights file. Only the command line accepts it; the service refuses it."""
 
     path: str = Field(min_length=1, description="path of a `.pt` or `.safetensors` file (command line only)")
 
@@ -92,15 +91,15 @@ class Pretrained(_Reference):
 
     architecture: Literal[OFFICIAL] = Field(description="name of official weights")  # type: ignore[valid-type]
     pretrained: Literal[True] = Field(
-        description="official weights, which the machine that runs the job downloads or has in a folder"
+        description="use official weights, which the machine that runs the job downloads or finds in a folder"
     )
 
 
 def _flat(value: Any) -> Any:
-    """Return the plain form of `{model: {job: ...}}`, which a study's teacher has, and of `pretrained: false`.
+    """Normalise `{model: {job: ...}}`, the form of a study's teacher, and `pretrained: false`.
 
     Raises:
-        ValueError: there are no such official weights; a union's own error would list what every member lacks.
+        ValueError: there are no such official weights; the union's own error would list what every member lacks.
     """
     nested = isinstance(value, dict) and set(value) == {"model"} and isinstance(value["model"], dict)
     value = value["model"] if nested else value
@@ -138,6 +137,6 @@ DatasetRef = Annotated[
         min_length=1,
         max_length=4096,
         pattern=TEXT,
-        description="dataset: id `ds_...` or its unique beginning, name or `name@version`; on the command line a path",
+        description="dataset: id `ds_...` or a unique prefix of it, name or `name@version`; on the command line a path",
     ),
 ]

@@ -1,4 +1,4 @@
-"""A spec with every default filled in: what can be said of it before a run opens a file."""
+"""A spec with every default filled in, as far as that is possible without opening files."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from rdrkd.spec.jobs import Distill, RunSpec
 
 
 def with_defaults(spec: RunSpec) -> dict[str, Any]:
-    """Return the spec with every default, a preset as the terms that it stands for."""
+    """Return the spec with every default filled in and the preset expanded to its terms."""
     content = spec.model_dump(mode="json")
     if isinstance(spec, Distill):
         recipe = spec.distillation.recipe

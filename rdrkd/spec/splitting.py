@@ -1,4 +1,4 @@
-"""Divide a dataset that came without a split, as its owner says: by share and seed, in whole groups of images."""
+"""Split a dataset that has no split of its own, as its owner requests: by share and seed, in whole groups of images."""
 
 import hashlib
 import re
@@ -16,21 +16,21 @@ HOW = (
     "say how to divide it (`divide`): `val=0.2` takes a fifth of the images, `val=0.2,test=0.1,seed=3` a test split, "
     "too, and `val=0.2,prefix=_` keeps images together whose names agree up to the first `_` (frames of one flight)"
 )
-LONGEST = 200  # characters of a split in writing
+LONGEST = 200  # characters of a split as text
 
 
 class Split(BaseModel):
-    """How a dataset without a split is divided; the same images and the same words give the same split everywhere."""
+    """How to split a dataset; the same images and settings give the same split on every machine."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    val: float = Field(gt=0, lt=1, description="share of the images that validate")
-    test: float = Field(0.0, ge=0, lt=1, description="share of the images that are kept for a test")
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="which of the many divisions")
+    val: float = Field(gt=0, lt=1, description="share of validation images")
+    test: float = Field(0.0, ge=0, lt=1, description="share of test images")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of the split")
     prefix: Annotated[str, StringConstraints(max_length=40, pattern=TEXT)] = Field(
         "",
-        description="what keeps images together: the text that ends the part of the name by which they agree, `/` for "
-        "their folder, or a number of characters; empty: each image by itself",
+        description="how to group images that stay in the same split: by the part of their names before this text, by "
+        "their folder (`/`), or by this number of first characters; empty: each image by itself",
     )
 
     @model_validator(mode="after")
@@ -41,10 +41,10 @@ class Split(BaseModel):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `val=0.2,test=0.1,seed=3,prefix=_`; the prefix comes last, for it may hold a comma.
+        """Parse `val=0.2,test=0.1,seed=3,prefix=_`; the prefix comes last, since it may contain a comma.
 
         Raises:
-            ValueError: it is no such text; the message says why.
+            ValueError: the text is invalid; the message gives the reason.
 
         >>> Split.parse("val=0.2,prefix=_").text, Split.parse("val=.25, seed=3").text
         ('val=0.2,prefix=_', 'val=0.25,seed=3')
@@ -68,21 +68,22 @@ class Split(BaseModel):
 
     @property
     def text(self) -> str:
-        """Return the split in writing, always the same for the same split."""
+        """Return the split as text, in canonical form."""
         more = [f"{name}={value!r}" for name, value in (("test", self.test), ("seed", self.seed)) if value]
         return ",".join([f"val={self.val!r}", *more, *([f"prefix={self.prefix}"] if self.prefix else [])])
 
     def divide(self, names: Sequence[str]) -> dict[str, list[int]]:
         """Return the indices of the images of each split, in the order of `names`.
 
-        Groups are taken in the order of a hash of the seed and their name, so that neither the order of the files nor
-        the machine matters. A group that would take a split further past its share than it is short of it goes on.
+        Groups are taken in the order of a hash of the seed and their name, so that the result depends neither on the
+        order of the files nor on the machine. A group that would exceed a split's share by more than the split lacks
+        is left for the next split.
 
         Args:
-            names: of the images, with their folders.
+            names: names of the images, with their folders.
 
         Raises:
-            DatasetError: the images are too few, or their names have nothing of the prefix.
+            DatasetError: there are too few images, or no two of their names agree up to the prefix.
         """
         groups: dict[str, list[int]] = defaultdict(list)
         for index, name in enumerate(names):
@@ -101,7 +102,7 @@ class Split(BaseModel):
         order = sorted(groups, key=lambda group: hashlib.sha256(f"{self.seed}\0{group}".encode()).digest())
         chosen: dict[str, list[int]] = {}
         for place, split in enumerate(wanted):
-            spare = len(wanted) - place  # groups that the other splits need at least
+            spare = len(wanted) - place  # minimum number of groups for the other splits
             chosen[split] = self._taken(groups, order, getattr(self, split) * len(names), spare)
         chosen["train"] = [index for group in order for index in groups[group]]
         return {split: sorted(chosen[split]) for split in ("train", *wanted)}
@@ -132,5 +133,5 @@ class Split(BaseModel):
 
 
 def needed(what: str) -> DatasetError:
-    """Return the refusal of a dataset whose parts no name, folder or list divides."""
+    """Return the error for a dataset that neither names, folders nor lists split."""
     return DatasetError(f"expected a split into train and val, got {what} without one; {HOW}")

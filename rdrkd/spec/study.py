@@ -13,18 +13,18 @@ from rdrkd.spec.presets import TABLE_1, TABLE_2, Distillation, Preset
 from rdrkd.spec.references import Architecture, DatasetRef, ModelRef, Pretrained, layers_of
 from rdrkd.spec.training import TrainSettings
 
-GROUPS: dict[str, tuple[Preset, ...]] = {"table1": TABLE_1, "table2": TABLE_2}  # names that stand for several methods
+GROUPS: dict[str, tuple[Preset, ...]] = {"table1": TABLE_1, "table2": TABLE_2}  # names of groups of methods
 NAMES: tuple[str, ...] = (*map(str, Preset), *GROUPS, CONTROLS)
 NAME = form(
     r"^[A-Za-z0-9][A-Za-z0-9+@._-]{0,63}$",
     "a name of up to 64 letters, digits, `+`, `@`, `.`, `_` and `-` that begins with a letter or digit",
 )
-_REFERENCE = ("model", "job", "path", "architecture")  # fields of a reference, which are texts
-Seed = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]  # strict: true is no seed 1
+_REFERENCE = ("model", "job", "path", "architecture")  # text fields of a reference
+Seed = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]  # strict: `true` is not the seed 1
 
 
 class Method(BaseModel):
-    """A distillation, or the student alone, under a custom name; a preset's name stands for that preset alone."""
+    """A distillation, or the student alone, under a custom name; names of presets are reserved."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,8 +37,8 @@ class Method(BaseModel):
     as_long_as: str | None = Field(
         None,
         max_length=64,
-        description="name of a distilling method: the student alone is trained for as many epochs as take the time "
-        "that this method took (median over the seeds), its schedule stretched",
+        description="name of a distilling method: train the student alone for as many epochs as fit into the time that "
+        "this method took (median over the seeds), with its schedule stretched",
     )
 
     @model_validator(mode="after")
@@ -57,7 +57,7 @@ class Method(BaseModel):
 
     @property
     def changes(self) -> dict[str, Any]:
-        """What it changes of the study, in plain values; empty where it is trained as the study says."""
+        """Its changes to the study, as JSON values; empty if there are none."""
         own = self.model_dump(mode="json", include={"train", "student", "as_long_as"}, exclude_none=True)
         return {name: value for name, value in own.items() if value}
 
@@ -78,7 +78,7 @@ Choice = Annotated[
 
 
 class Teacher(BaseModel):
-    """The study's teacher: weights as they are, or a model that the study trains first.
+    """The study's teacher: existing weights, or a model that the study trains first.
 
     `{job: ...}`, as in a job, is the same as `{model: {job: ...}}`.
     """
@@ -86,12 +86,12 @@ class Teacher(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: ModelRef = Field(description="weights; with `train`, an architecture or initial weights")
-    train: TrainSettings | None = Field(None, description="how to train it; default: use the weights as they are")
+    train: TrainSettings | None = Field(None, description="how to train it; default: do not train it")
 
     @model_validator(mode="before")
     @classmethod
     def _of_a_reference(cls, value: Any) -> Any:
-        """Return `{model: {job: ...}}` for the form that a job's teacher has, `{job: ...}`."""
+        """Return `{model: {job: ...}}` for `{job: ...}`, the form of a job's teacher."""
         if not isinstance(value, dict):
             return value
         reference = {name: given for name, given in value.items() if name in _REFERENCE and isinstance(given, str)}
@@ -131,7 +131,7 @@ class Study(BaseModel):
 
     @property
     def each_method(self) -> tuple[Method, ...]:
-        """Every method once, in order: a group adds those of its members that the list does not name itself."""
+        """Every method once, in order; a group adds those of its members that are not listed themselves."""
         own = {choice.name: choice for choice in self.methods if isinstance(choice, Method)}
         named = {_name(choice) for choice in self.methods}
         found: dict[str, Method] = {}
@@ -148,7 +148,7 @@ class Study(BaseModel):
 
     @property
     def lead(self) -> str | None:
-        """Whom controls and rule are about: `decide`'s method, else `rdr-kd`, else the first that distils."""
+        """The method for the controls and the rule: `decide`'s method, else `rdr-kd`, else the first that distils."""
         if self.decide is not None and self.decide.method:
             return self.decide.method
         names: dict[str, None] = {}
@@ -188,7 +188,7 @@ class Study(BaseModel):
         return self
 
     def _unpaired(self) -> Iterator[Fault]:
-        """Yield a fault for each control, and for a rule, that names what the study does not have."""
+        """Yield a fault for each control, and for the rule, if it names a method that the study does not have."""
         every = {method.name: bool(method.distillation.recipe.terms) for method in self.each_method}
         distilling = [name for name, distils in every.items() if distils]
         for place, choice in enumerate(self.methods):
@@ -207,14 +207,14 @@ class Study(BaseModel):
 
 
 def _frozen(model: ModelRef, freeze: int) -> list[tuple[str, int]]:
-    """Return why nothing of an architecture would be trained, and the number that came; of other models nothing."""
+    """Return why no layer of an architecture would be trained, and the value received; nothing for other models."""
     layers = layers_of(model.architecture) if isinstance(model, Architecture | Pretrained) else None
     detail = TrainSettings(freeze=freeze).freezes_all(layers) if layers is not None else None
     return [] if detail is None else [(detail, freeze)]
 
 
 def _repeated(what: str, values: Sequence[Any]) -> Iterator[Fault]:
-    """Yield a fault for each value that stands in the list before."""
+    """Yield a fault for each value that repeats an earlier one."""
     for place, value in enumerate(values):
         if value in values[:place]:
             yield Fault((what, place), f"expected distinct {what}, got {value} again", value)

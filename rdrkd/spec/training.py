@@ -1,16 +1,16 @@
-"""How a run trains: an allow-list of Ultralytics' train arguments, with the paper's SGD recipe as default."""
+"""Training settings: an allow-list of Ultralytics' train arguments, with the paper's SGD recipe as default."""
 
 import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-_STRIDE = 32  # the trainer pads to multiples of it, whatever the network's own stride
+_STRIDE = 32  # the trainer pads to multiples of this, whatever the network's stride
 
 ImageSize = Field(640, ge=32, le=4096, multiple_of=32, description="side of the square network input, px")
 
 
-# An `enum` of two types is valid JSON Schema, but client generators drop it, with every endpoint that refers to it.
+# An `enum` of two types is valid JSON Schema, but client generators drop it and every endpoint that refers to it.
 Cache = Annotated[
     Literal[False, "ram", "disk"],
     WithJsonSchema({"anyOf": [{"type": "boolean", "const": False}, {"type": "string", "enum": ["ram", "disk"]}]}),
@@ -24,7 +24,7 @@ class TrainSettings(BaseModel):
 
     epochs: int = Field(100, ge=1, le=10_000, description="passes over the training images")
     imgsz: int = ImageSize
-    batch: int = Field(16, ge=1, le=4096, description="images per step, on all devices together")
+    batch: int = Field(16, ge=1, le=4096, description="images per step, summed over all devices")
     optimizer: Literal["SGD", "AdamW", "Adam", "RMSProp", "NAdam", "RAdam"] = Field("SGD", description="optimiser")
     lr0: float = Field(0.01, gt=0, le=1, description="learning rate at the start")
     lrf: float = Field(0.01, gt=0, le=1, description="learning rate at the end, as a share of lr0")
@@ -47,7 +47,7 @@ class TrainSettings(BaseModel):
     )
     compile: bool = Field(False, description="torch.compile the student and the teacher")
     cache: Cache = Field(False, description="keep decoded images in memory or on disk")
-    workers: int = Field(8, ge=0, le=64, description="data loader processes for each device (none are used on the CPU)")
+    workers: int = Field(8, ge=0, le=64, description="data loader processes per device (none on the CPU)")
     rect: bool = Field(False, description="rectangular batches")
     multi_scale: float = Field(0.0, ge=0, le=0.9, description="vary imgsz by up to this share")
     single_cls: bool = Field(False, description="treat all classes as one")
@@ -71,14 +71,14 @@ class TrainSettings(BaseModel):
     dfl: float = Field(1.5, ge=0, le=1000, description="gain of the task's distribution focal loss")
 
     def lone_image(self, images: int, ranks: int = 1) -> str | None:
-        """Return why training would stop at a batch of one image, or None.
+        """Return why training would fail at a batch of one image, or None.
 
         Batch normalisation needs more than one value per channel: the map of the largest stride has one for each
         image of 32 px.
 
         Args:
-            images: of the dataset's train split.
-            ranks: devices that share each batch.
+            images: number of images in the train split.
+            ranks: number of devices that share each batch.
         """
         smallest = max(_STRIDE, int(self.imgsz * (1 - self.multi_scale))) // _STRIDE * _STRIDE
         share = math.ceil(max(1, round(images * self.fraction)) / ranks)
@@ -91,7 +91,7 @@ class TrainSettings(BaseModel):
         )
 
     def freezes_all(self, layers: int) -> str | None:
-        """Return why nothing of a network of so many layers would be trained, or None."""
+        """Return why no layer of a network with `layers` layers would be trained, or None."""
         if self.freeze < layers:
             return None
         return f"expected fewer than the student's {layers} layers, or nothing would be trained, got {self.freeze}"

@@ -76,29 +76,29 @@ def _best_rate(row: Row, rows: Sequence[Row]) -> Row | None:
     return max(tried, key=lambda r: r.summaries["AP"].mean) if len(tried) > 1 else None
 
 
-def table(found: Sequence[Gain], told: Any) -> dict[str, Any] | None:
+def table(found: Sequence[Gain], cell: Any) -> dict[str, Any] | None:
     """Return the table of gains; None without any.
 
     Args:
         found: the gains.
-        told: formats a difference.
+        cell: formats a difference.
     """
     if not found:
         return None
     return {
         "title": "Gain over the student alone, percent points, paired by seed: mean [95 % interval]",
         "header": list(HEADER),
-        "rows": [_cells(gain, told) for gain in found],
+        "rows": [_cells(gain, cell) for gain in found],
     }
 
 
-def _cells(gain: Gain, told: Any) -> list[str]:
+def _cells(gain: Gain, cell: Any) -> list[str]:
     ap, small = gain.of("AP"), gain.of("AP_S")
-    rate = told(ap["rate"]) if gain.rate is None else f"{told(ap['rate'])} ({gain.rate.label})"
+    rate = cell(ap["rate"]) if gain.rate is None else f"{cell(ap['rate'])} ({gain.rate.label})"
     each = f"{ap['epochs'].mean / gain.hours:+.2f}" if ap["epochs"] and gain.hours else "-"
     return [
-        gain.row.label, str(max(d.seeds for d in gain.row.differences.values())), told(ap["epochs"]), told(ap["time"]),
-        rate, told(small["epochs"]), told(small["time"]), f"{gain.hours:.3g}", each,
+        gain.row.label, str(max(d.seeds for d in gain.row.differences.values())), cell(ap["epochs"]), cell(ap["time"]),
+        rate, cell(small["epochs"]), cell(small["time"]), f"{gain.hours:.3g}", each,
     ]  # fmt: skip
 
 

@@ -47,7 +47,7 @@ def teachers(results: Results) -> list[str]:
     said = []
     for name, teacher in trained.items():
         ap = teacher["metrics"]["AP"]
-        how = settings.told(settings.training(teacher.get("train", {}))) or f"{teacher['epochs']} epochs"
+        how = settings.as_text(settings.training(teacher.get("train", {}))) or f"{teacher['epochs']} epochs"
         figure = "-" if ap is None else f"{ap:.2f}"
         said.append(f"Teacher {name}: {teacher['student']['architecture']}, AP {figure}, trained with {how}")
     hashes = dict.fromkeys(member.get("teacher_sha256") for member in results["members"])
@@ -106,7 +106,7 @@ def _sentences(results: Results, rows: Sequence[Row], shared: Texts) -> list[str
         "Data": f"{results['dataset']} (sha256 {results['dataset_sha256'][:12]})",
         "Student": ", ".join(filter(None, [shared.get("student"), start])),
         "Seeds": ", ".join(map(str, seeds)),
-        "Training": settings.told(_of_training(shared)),
+        "Training": settings.as_text(_of_training(shared)),
         "Software": shared.get("software"),
         "Device": shared.get("device"),
     }

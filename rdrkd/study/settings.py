@@ -15,10 +15,10 @@ def training(settings: Mapping[str, Any]) -> Texts:
     return {name: text(value) for name, value in settings.items() if name != "seed"}
 
 
-def told(settings: Mapping[str, str]) -> str:
+def as_text(settings: Mapping[str, str]) -> str:
     """Join training settings to text: the main ones, and those that differ from the defaults.
 
-    >>> told({"epochs": "30", "lr0": "0.01", "box": "7.5", "nbs": "16"})
+    >>> as_text({"epochs": "30", "lr0": "0.01", "box": "7.5", "nbs": "16"})
     'epochs 30, lr0 0.01, nbs 16, the rest by default'
     """
     defaults = {name: text(field.default) for name, field in TrainSettings.model_fields.items()}

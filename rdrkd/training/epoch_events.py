@@ -34,7 +34,7 @@ class Dated:
         return self._reporter.should_stop()
 
 
-class Telling:
+class EpochEvents:
     """Turns a trainer's state into events.
 
     Attributes:

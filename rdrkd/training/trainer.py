@@ -29,7 +29,7 @@ from rdrkd.reporter import Reporter
 from rdrkd.run_folder import checkpoint_files, checkpoints
 from rdrkd.training import parallel, resume_state
 from rdrkd.training.clipping import clip
-from rdrkd.training.epoch_events import Dated, Telling
+from rdrkd.training.epoch_events import Dated, EpochEvents
 from rdrkd.training.loading import EpochOrder, Seeded, seed_everything, training_loader
 from rdrkd.training.nan_rollback import recover
 from rdrkd.training.overrides import overrides
@@ -93,8 +93,8 @@ class Trainer(DetectionTrainer):
         self._iteration = 0
         self._gradients: dict[str, torch.Tensor] = {}  # accumulated before the run was resumed
         self._resumed = False  # and no optimiser step since
-        self._calibration_told = False
-        self.telling = Telling(self, reporter)
+        self._calibration_reported = False
+        self.epoch_events = EpochEvents(self, reporter)
         self.findings = Findings(plan.recipe.calibration)
         self.reports = Reports(run_dir, self.reporter)
         self.add_callback("on_train_epoch_start", type(self)._epoch_begins)
@@ -223,7 +223,7 @@ class Trainer(DetectionTrainer):
 
         Ultralytics' own pickled wrapper is not written: plain Ultralytics could not load it.
         """
-        self.telling.epoch_ended()
+        self.epoch_events.epoch_ended()
         tensors = self.ema.ema.state_dict().values()
         if not all(tensor.isfinite().all() for tensor in tensors):
             self.reporter.emit(Warn(code="checkpoint_skipped", message="the averaged weights are not finite"))
@@ -243,7 +243,7 @@ class Trainer(DetectionTrainer):
                 folder=str(folder.relative_to(self.run_dir)),
                 files=sorted(path.name for path in folder.iterdir()),
                 is_best=bool(is_best) and self.part.name == "student",  # the run's result
-                metrics=self.telling.figures(),
+                metrics=self.epoch_events.figures(),
             )
         )
         return True
@@ -279,7 +279,7 @@ class Trainer(DetectionTrainer):
 
     def _epoch_begins(self) -> None:
         seed_everything(self.args.seed, self.ordinal(self.epoch), max(RANK, 0))
-        self.telling.epoch_begins()
+        self.epoch_events.epoch_begins()
         self.reporter.epoch = self.number
         for name, parameter in unwrap_model(self.model).named_parameters():
             if name in self._gradients:
@@ -299,15 +299,15 @@ class Trainer(DetectionTrainer):
         return epoch + _EPOCHS * self.recoveries
 
     def _batch_begins(self) -> None:
-        self._iteration = self.telling.batches + len(self.train_loader) * self.epoch
+        self._iteration = self.epoch_events.batches + len(self.train_loader) * self.epoch
         if self.distiller is not None:
-            done = self.epoch + self.telling.batches / len(self.train_loader)
+            done = self.epoch + self.epoch_events.batches / len(self.train_loader)
             self.distiller.factor = factor(self.plan.recipe.schedule, done, self.epochs)
 
     def _batch_ended(self) -> None:
         self.accumulate = self._accumulate
         self._check_stop()
-        self.telling.batch_ended()
+        self.epoch_events.batch_ended()
         if self.distiller is not None:
             self._report_probe(self.distiller)
 
@@ -324,8 +324,8 @@ class Trainer(DetectionTrainer):
             pair.probe.fresh = False
             for warning in self.findings.of(pair.probe.found, pair.weights):
                 self.reporter.emit(warning)
-        if pair.calibrator is not None and pair.calibrator.done and not self._calibration_told:
-            self._calibration_told = True
+        if pair.calibrator is not None and pair.calibrator.done and not self._calibration_reported:
+            self._calibration_reported = True
             self.reporter.emit(Calibrated(weights=pair.weights, measured=pair.calibrator.measured))
 
     def _check_stop(self) -> None:

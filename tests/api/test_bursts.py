@@ -20,7 +20,7 @@ from api import migrations
 from api.db import Database
 from tests.api.conftest import ZIP
 from tests.api.test_server import environment, free_port
-from tests.bursts import Ask, Told, burst
+from tests.bursts import Answer, Ask, burst
 from tests.servers import Postgres
 
 TOKEN = "t" * 32
@@ -113,7 +113,7 @@ def upload(name: str) -> Ask:
     )
 
 
-def held_up(processes: Processes, asks: list[Ask], ports: list[int]) -> list[Told]:
+def held_up(processes: Processes, asks: list[Ask], ports: list[int]) -> list[Answer]:
     """Send a burst while another process asks `/healthz`; print the figures, and return the answers."""
     command = [sys.executable, "-m", "tests.bursts", *map(str, processes.ports)]
     watcher = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -135,7 +135,7 @@ def held_up(processes: Processes, asks: list[Ask], ports: list[int]) -> list[Tol
     return told
 
 
-def assert_honest(told: list[Told]) -> None:
+def assert_honest(told: list[Answer]) -> None:
     """Each was answered in time, or told in time when to come again; most were answered."""
     for each in told:
         assert 0 < each.status < 500 or (each.status, each.code) == (503, "overloaded"), str(each)

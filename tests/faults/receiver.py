@@ -10,7 +10,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Told:
+class Received:
     """A message that was taken."""
 
     message: str  # its id: the same at each attempt
@@ -22,7 +22,7 @@ class Receiver:
     """An HTTP server on loopback."""
 
     def __init__(self, rng: random.Random) -> None:
-        self.taken: list[Told] = []
+        self.taken: list[Received] = []
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -33,7 +33,7 @@ class Receiver:
                     time.sleep(2)
                 taken = luck < 0.9
                 if taken:  # before the answer: it may be lost, and then the message comes again
-                    told = Told(self.headers["webhook-id"], body["type"], body["data"]["id"])
+                    told = Received(self.headers["webhook-id"], body["type"], body["data"]["id"])
                     receiver.taken.append(told)
                 self.send_response(200 if taken else 500)
                 self.end_headers()

@@ -1,10 +1,10 @@
-"""Prepare a folder of pieces that a GPU machine without a network can run `make gpu-proof` from.
+"""Prepare a folder of pieces from which a GPU machine without a network can run `make gpu-proof`.
 
 Usage: `python tools/gpu_proof/prepare.py DATASET [--have NAMES] [--out build/gpu-proof] [--piece-mib 56]`.
 
-The pieces hold the dataset and wheels for Python 3.12 on Linux (x86-64) of what the lock names, except PyTorch and what
-belongs to it, and except the packages that `--have` names: the target's `pip list --format=freeze`. Copy the pieces one
-by one, in any order; `run.py --pieces` joins them and checks every hash.
+The pieces contain the dataset and the lock's wheels for Python 3.12 on Linux (x86-64), except PyTorch with its
+dependencies, and except the packages in `--have`: the target's `pip list --format=freeze`. Copy the pieces one by one,
+in any order; `run.py --pieces` joins them and checks every hash.
 """
 
 import argparse
@@ -29,7 +29,7 @@ MIB = 1 << 20
 
 
 def pinned(lock: str) -> dict[str, str]:
-    """Return what a lock pins for Python 3.12 on Linux, by name."""
+    """Return the versions that a lock pins for Python 3.12 on Linux, by package."""
     lines = re.findall(r"^([a-z0-9._-]+)(?:\[.*?\])?==([^\s;\\]+)([^\\\n]*)", lock, re.MULTILINE)
     return {name: version for name, version, marker in lines if _applies(marker)}
 
@@ -47,7 +47,7 @@ def _applies(marker: str) -> bool:
 
 
 def wanted(have: Iterable[str]) -> dict[str, str]:
-    """Return the packages to carry: what training and its tests need and the target lacks."""
+    """Return the packages to include: those that training and its tests need and the target lacks."""
     train, dev = (pinned((ROOT / "requirements" / name).read_text()) for name in LOCKS)
     every = train | {name: dev[name] for name in TEST_TOOLS & dev.keys()}
     known = {re.sub(r"[-_.]+", "-", line.split("==")[0].strip()).lower() for line in have}
@@ -57,7 +57,7 @@ def wanted(have: Iterable[str]) -> dict[str, str]:
 
 
 def download(packages: dict[str, str], folder: Path) -> None:
-    """Fetch the wheels, none with its dependencies: the lock names all of them."""
+    """Download the wheels without their dependencies, since the lock lists these, too."""
     platforms = [argument for name in PLATFORMS for argument in ("--platform", name)]
     names = [f"{name}=={version}" for name, version in sorted(packages.items())]
     subprocess.run(
@@ -68,7 +68,7 @@ def download(packages: dict[str, str], folder: Path) -> None:
 
 
 def write_pieces(files: Iterable[Path], out: Path, size: int) -> None:
-    """Cut files into pieces of at most `size` bytes, each in a folder of its own, with a manifest of hashes."""
+    """Split files into pieces of at most `size` bytes, each in a separate folder, with a manifest of hashes."""
     shutil.rmtree(out, ignore_errors=True)
     number, used, manifest = 0, size, []
     for file in sorted(files):
@@ -83,7 +83,7 @@ def write_pieces(files: Iterable[Path], out: Path, size: int) -> None:
                 used += len(block)
                 parts.append(name)
         manifest.append({"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "parts": parts})
-    for piece in out.iterdir():  # each piece says what the whole is
+    for piece in out.iterdir():  # each piece has the whole manifest
         (piece / "manifest.json").write_text(json.dumps(manifest, indent=1))
 
 

@@ -1,11 +1,11 @@
-"""Show on a GPU, within a time budget, that the tests pass, what a step costs, and what distillation gains.
+"""Run the tests, measure the cost of a step, and measure the gain of distillation on a GPU, within a time budget.
 
 Usage: `python tools/gpu_proof/run.py [--seconds 840] [--pieces build/gpu-proof | --dataset FILE] [--out FOLDER]`.
 
-Without a GPU, or with `--toy`, the same stages run on the CPU in toy size. Each stage is cut at its share of the time,
-and one that fails does not stop the others. `proof.json` is rewritten after each; the results of a stage are copied
-while it runs, so that the loss of the machine loses little. Starts with nothing but Python; what the pieces hold is
-installed beside it.
+Without a GPU, or with `--toy`, the same stages run on the CPU in toy size. Each stage is stopped at its share of the
+time, and a failed stage does not stop the others. `proof.json` is rewritten after each stage, and the results of a
+stage are copied while it runs, so that little is lost with the machine. The script needs only Python; the wheels in the
+pieces are installed into a separate folder.
 """
 
 import argparse
@@ -26,13 +26,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ["tests", "bench", "study"]
 METHODS = ["none", "rdr-kd", "ultralytics", "pkd+dkd"]
-GRACE = 20.0  # seconds from the end of a stage's share to its kill
-LOOK = 0.5  # seconds between two looks at a stage
+GRACE = 20.0  # seconds between the end of a stage's share and its kill
+LOOK = 0.5  # seconds between polls of a stage
 
 
 @dataclass(frozen=True)
 class Size:
-    """What differs between the proof on a GPU and the toy on a CPU."""
+    """The differences between the proof on a GPU and the toy on a CPU."""
 
     device: str
     teacher: str
@@ -41,13 +41,13 @@ class Size:
     amp: str | bool
     jobs: int
     most_epochs: int
-    tests: float  # shares of the time, seconds at 840
+    tests: float  # shares of the time, seconds out of 840
     bench: float
     everything: float
     teacher_share: float
     rounds: int
-    grace: float  # seconds that the study has for its report
-    guess: float  # seconds of an epoch of the teacher, where it could not be measured
+    grace: float  # seconds for the study's report
+    guess: float  # seconds of an epoch of the teacher, if it cannot be measured
 
 
 REAL = Size("0", "yolov8l", 640, 32, "bf16", 8, 40, 90, 35, 55, 180, 15, 60, 10)
@@ -55,7 +55,7 @@ TOY = Size("cpu", "yolov8n", 64, 4, False, 2, 2, 150, 40, 15, 200, 3, 100, 5)
 
 
 class Proof:
-    """The stages, one after another, and what they left."""
+    """Runs the stages in order, and keeps their results."""
 
     def __init__(self, options: argparse.Namespace, size: Size) -> None:
         self.options, self.size = options, size
@@ -85,7 +85,7 @@ class Proof:
         files = [p for p in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.gpu" in p.read_text()]
         self.only("tests", [*pytest, *map(str, files)], self.size.tests)
         bench = ["-m", "rdrkd", "bench", "--device", self.size.device, "--rounds", str(self.size.rounds), "--output"]
-        # The four kinds first: everything may be cut, and writes at its end.
+        # The four kinds first: `--everything` may be stopped before it writes its results.
         self.only("bench", [*bench, str(self.work / "bench")], self.size.bench)
         self.only("bench-everything", [*bench, str(self.work / "bench-everything"), "--everything"],
                    self.size.everything)  # fmt: skip
@@ -95,7 +95,7 @@ class Proof:
         return int(any(stage["status"] == "failed" for stage in self.report["stages"]))
 
     def only(self, name: str, arguments: list[str], share: float) -> None:
-        """Run a stage, unless others were asked for."""
+        """Run a stage, if it is selected."""
         if name.split("-")[0] in self.options.only:
             self.stage(name, arguments, share)
 
@@ -119,7 +119,7 @@ class Proof:
         return dataset
 
     def study(self, dataset: Path) -> None:
-        """Measure an epoch of the teacher, choose lengths that fit, and run the study in what time is left."""
+        """Measure an epoch of the teacher, choose lengths that fit, and run the study in the remaining time."""
         size = self.size
         train = {"imgsz": size.imgsz, "batch": size.batch, "nbs": size.batch, "amp": size.amp, "cache": "ram",
                  "optimizer": "SGD", "lr0": 0.01, "workers": 4 if size is REAL else 0}  # fmt: skip
@@ -133,7 +133,7 @@ class Proof:
         left = self.until - time.monotonic() - size.grace * self.scale
         teacher = self.epochs(min(size.teacher_share * self.scale, left / 3) / epoch)
         # A student's step with the teacher's forward pass costs about half a step of the teacher alone; several members
-        # share the GPU. A round of methods is to take a third of what the teacher leaves.
+        # share the GPU. A round of methods should take a third of the time that remains after the teacher.
         members = self.epochs((left - teacher * epoch) / 3 / (epoch * 0.5 * len(METHODS)))
         self.report["lengths"] = {"teacher_epoch_seconds": epoch, "teacher": teacher, "members": members}
         student = {**train, "batch": max(4, size.batch // 2), "nbs": max(4, size.batch // 2)}
@@ -156,11 +156,11 @@ class Proof:
         )  # fmt: skip
 
     def epochs(self, number: float) -> int:
-        """Return a length that a schedule can have."""
+        """Return a valid number of epochs for a schedule."""
         return max(1, min(self.size.most_epochs, int(number)))
 
     def guarded(self, name: str, work: Any) -> Any:
-        """Do something that may fail without ending the proof."""
+        """Run `work`, and record a failure without ending the proof."""
         try:
             return work()
         except Exception as error:  # noqa: BLE001 - the other stages are worth their time
@@ -171,10 +171,10 @@ class Proof:
         """Run a command within its share of the time.
 
         Args:
-            name: of its log.
-            arguments: of this Python.
+            name: name of its log.
+            arguments: arguments of this Python.
             share: seconds out of 840.
-            stopped: an exit status that means "stopped when its time was up".
+            stopped: exit status of a stage that stopped because its time was up.
         """
         began, limit = time.monotonic(), min(share * self.scale, self.until - time.monotonic())
         if limit <= 0:
@@ -198,27 +198,27 @@ class Proof:
         self.record(name, status, time.monotonic() - began, log.read_text(errors="replace")[-1500:])
 
     def record(self, name: str, status: str, seconds: float, output: str) -> None:
-        """Note how a stage ended."""
+        """Record how a stage ended."""
         self.report["stages"].append({"stage": name, "status": status, "seconds": round(seconds, 1), "output": output})
         sys.stdout.write(f"{name}: {status} after {seconds:.1f} s\n{output if status == 'failed' else ''}")
         sys.stdout.flush()
         self.save()
 
     def save(self) -> None:
-        """Write what is known so far."""
+        """Write the results so far."""
         (self.out / "proof.json").write_text(json.dumps(self.report, indent=1) + "\n")
         self.collect()
 
     def collect(self) -> None:
-        """Copy the results beside the report, each under its stage's name."""
+        """Copy the results next to the report, each under its stage's name."""
         for folder in ("bench", "bench-everything", "study"):
             for pattern in ("bench-*.json", "study.json", "report.html", "report.md"):
                 for path in (self.work / folder).glob(pattern):
-                    with contextlib.suppress(OSError):  # it is being replaced
+                    with contextlib.suppress(OSError):  # the file is just being replaced
                         shutil.copyfile(path, self.out / f"{folder}-{path.name}")
 
     def versions(self) -> dict[str, Any]:
-        """Return what the proof runs on."""
+        """Return the versions and the GPU on which the proof runs."""
         code = (
             "import json, platform, torch, ultralytics; c = torch.cuda; "
             "print(json.dumps({'python': platform.python_version(), 'torch': torch.__version__, "
@@ -236,7 +236,7 @@ class Proof:
 
 
 def _epoch_seconds(folder: Path) -> float | None:
-    """Return what the last epoch of a run took; None where it was cut before one was done."""
+    """Return the duration of a run's last epoch, seconds; None if it was stopped before the first one ended."""
     file = folder / "metrics.jsonl"
     lines = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
     seconds = [float(line["seconds"]) for line in lines if "seconds" in line]
@@ -244,7 +244,7 @@ def _epoch_seconds(folder: Path) -> float | None:
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
-    """Ask a stage to stop, and end its whole process group when it does not."""
+    """Ask a stage to stop, and kill its whole process group if it does not."""
     child.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(GRACE)

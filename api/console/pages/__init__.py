@@ -1,1 +1,1 @@
-"""The handlers, one module for each part of the console: each asks the service and fills a template."""
+"""The handlers, one module for each part of the console: each queries the service and renders a template."""

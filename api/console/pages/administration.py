@@ -16,7 +16,7 @@ async def administration(visit: Visit) -> Response:
 
 
 async def create_key(visit: Visit) -> Response:
-    """Create a key, and show it this once."""
+    """Create a key, and show it once."""
     name, owner, scope = (str(visit.form.get(field, "")).strip() for field in ("name", "owner", "scope"))
     made = await visit.client.create_key(name, owner, scope)
     keys, usage = await asyncio.gather(visit.client.get("/v1/api-keys", limit=LIMIT), visit.client.usage())
@@ -30,7 +30,7 @@ async def revoke_key(visit: Visit) -> Response:
 
 
 async def audit(visit: Visit) -> Response:
-    """Show who changed what."""
+    """Show the audit log."""
     chosen = {name: visit.query(name) for name in ("key", "owner", "action", "object")}
     page = await visit.client.get("/v1/audit", limit=LIMIT, after=visit.query("after"), **chosen)
     return visit.render("audit.html", entries=page["data"], following=page["next"], chosen=chosen)
@@ -43,7 +43,7 @@ async def webhooks(visit: Visit) -> Response:
 
 
 async def create_webhook(visit: Visit) -> Response:
-    """Create a webhook for every event, and show its secret this once."""
+    """Create a webhook for every event, and show its secret once."""
     body = {"url": str(visit.form.get("url", "")).strip(), "name": str(visit.form.get("name", "")).strip() or None}
     made = await visit.client.send("POST", "/v1/webhooks", body)
     page = await visit.client.get("/v1/webhooks", limit=LIMIT)
@@ -51,7 +51,7 @@ async def create_webhook(visit: Visit) -> Response:
 
 
 async def webhook(visit: Visit) -> Response:
-    """Show a webhook and what was sent to it."""
+    """Show a webhook and its deliveries."""
     path = f"/v1/webhooks/{visit.id()}"
     shown, deliveries = await asyncio.gather(
         visit.client.get(path), visit.client.get(f"{path}/deliveries", limit=LIMIT, after=visit.query("after"))
@@ -60,7 +60,7 @@ async def webhook(visit: Visit) -> Response:
 
 
 async def act_on_webhook(visit: Visit) -> Response:
-    """Do what a button says."""
+    """Perform the action of a button."""
     action, path = visit.request.path_params["action"], f"/v1/webhooks/{visit.id()}"
     if action == "delete":
         await visit.client.send("DELETE", path)

@@ -1,4 +1,4 @@
-"""Jobs side by side: their figures, the settings in which they differ, curves, and cost against gain."""
+"""Compare jobs side by side: figures, the settings in which they differ, curves, and cost against gain."""
 
 import asyncio
 from typing import Any
@@ -10,7 +10,7 @@ from api.console.pages.home import AP
 from api.console.visit import HEADERS, Visit
 from api.console.words import title
 
-MOST, PAGE, MOST_CURVES = 400, 100, 12  # jobs of a comparison; of one request; curves that can be told apart
+MOST, PAGE, MOST_CURVES = 400, 100, 12  # jobs per comparison, jobs per request, distinguishable curves
 EPOCHS, MOST_SETTINGS = 200, 40
 FIGURES = ("AP_S", "AP", "AP50", "AP75", "AP_M", "AP_L")
 
@@ -82,9 +82,9 @@ def _so_far(job: dict[str, Any]) -> dict[str, float | None]:
 
 
 def differing(jobs: list[dict[str, Any]]) -> list[str]:
-    """Return the names of the settings in which jobs differ: of those that all have, or that somebody has chosen.
+    """Return the names of the settings in which jobs differ, among those that all jobs have or that users have set.
 
-    The defaults of what only some jobs have, such as the options of a loss term, would drown the rest.
+    Defaults that only some jobs have, such as the options of a loss term, would hide the rest.
 
     >>> one, other = {"train": {"seed": 0, "lr0": 0.1}}, {"train": {"seed": 1, "lr0": 0.1}, "teacher": {"job": "job_1"}}
     >>> differing([{"spec": one, "resolved_spec": None}, {"spec": other, "resolved_spec": None}])
@@ -103,7 +103,7 @@ def differing(jobs: list[dict[str, Any]]) -> list[str]:
 
 
 def _of(job: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
-    """Return a spec's settings; what a training calls its model is what a distillation calls its student."""
+    """Return a spec's settings, with the model of a training under the name of a distillation's student."""
     flat = _flat(spec)
     if job.get("kind") != "train":
         return flat

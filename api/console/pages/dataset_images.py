@@ -11,7 +11,7 @@ SPLITS, SIZES = ("train", "val", "test"), ("tiny", "small", "medium", "large")
 
 
 async def images(visit: Visit) -> Response:
-    """Show a page of images; the URL says which, and which of their boxes are drawn."""
+    """Show a page of images; the URL selects them, and the boxes to draw."""
     path = f"/v1/datasets/{visit.id()}"
     chosen = {name: visit.query(name) for name in ("split", "label", "size")}
     dataset, page = await asyncio.gather(

@@ -1,4 +1,4 @@
-"""Datasets: what there is, what the check found in each, and uploading more."""
+"""Datasets: the list, the findings of each check, and uploads."""
 
 import asyncio
 from typing import Any
@@ -12,7 +12,7 @@ LIMIT = 50
 
 
 async def datasets(visit: Visit) -> Response:
-    """List datasets, newest first, and how much of the quota the caller has used."""
+    """List datasets, newest first, and show the caller's usage of the quota."""
     name = visit.query("name")
     page, usage = await asyncio.gather(
         visit.client.get("/v1/datasets", limit=LIMIT, after=visit.query("after"), name=name), visit.client.usage()
@@ -21,7 +21,7 @@ async def datasets(visit: Visit) -> Response:
 
 
 async def dataset(visit: Visit) -> Response:
-    """Show a dataset: statistics, what is wrong or was dropped, a preview, its versions."""
+    """Show a dataset: statistics, problems, dropped parts, a preview, its versions."""
     shown = await visit.client.get(f"/v1/datasets/{visit.id()}")
     versions, jobs = await asyncio.gather(_versions(visit), visit.client.get("/v1/jobs", limit=100))
     report = shown["report"] or {}
@@ -35,9 +35,9 @@ async def dataset(visit: Visit) -> Response:
 
 
 def sizes(report: dict[str, Any], imgsz: int) -> list[dict[str, Any]]:
-    """Return each split's histogram of box sides, with what an input of `imgsz` px makes of them.
+    """Return each split's histogram of box sides, also as scaled for an input of `imgsz` px.
 
-    An input that is smaller than the images shrinks all boxes alike; of images of several sizes the largest counts.
+    An input smaller than the images shrinks all boxes equally; among images of several sizes, the largest counts.
 
     >>> statistics = {"size_histogram": {"edges": [0, 8, 16], "counts": [1, 2, 0]}, "tiny_bins": {"tiny": 3},
     ...               "image_width": {"max": 1280}, "image_height": {"max": 720}}
@@ -57,7 +57,7 @@ def sizes(report: dict[str, Any], imgsz: int) -> list[dict[str, Any]]:
             (_span(low, high), _span(low * factor, high and high * factor), count)
             for (low, high), count in zip(spans, counts, strict=False)
         ][:used]
-        while len(rows) > 1 and not rows[0][2]:  # nor what is smaller than every box
+        while len(rows) > 1 and not rows[0][2]:  # drop bins that are smaller than every box
             rows.pop(0)
         made.append(
             {"name": name, "rows": rows, "most": max(counts, default=0) or 1, "bins": one.get("tiny_bins") or {},
@@ -83,5 +83,5 @@ async def delete(visit: Visit) -> Response:
 async def _versions(visit: Visit) -> list[dict[str, object]]:
     try:
         return list((await visit.client.get(f"/v1/datasets/{visit.id()}/versions", limit=LIMIT))["data"])
-    except Refused:  # it has no name, so no versions
+    except Refused:  # without a name, it has no versions
         return []

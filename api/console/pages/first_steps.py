@@ -1,4 +1,4 @@
-"""The way from an empty service to a first student: what is done, what comes next, and demo data at one click."""
+"""The steps from an empty service to a first student: which are done, which comes next, and demo data at one click."""
 
 import asyncio
 from pathlib import Path
@@ -12,7 +12,7 @@ from api.console.words import title
 
 SCENES = Path(__file__).parents[1] / "demo-scenes.zip"  # `tools/draw_demo_scenes.py` draws them
 DEMO = "demo-scenes"
-# As `rdrkd demo`, with more epochs because there are fewer scenes: minutes on a CPU.
+# Like `rdrkd demo`, with more epochs because there are fewer scenes: takes minutes on a CPU.
 RECIPE = {
     "train.epochs": 12, "train.imgsz": 160, "train.batch": 8, "train.nbs": 8, "train.optimizer": "AdamW",
     "train.lr0": 0.002, "train.warmup_epochs": 1, "train.mosaic": 0, "train.close_mosaic": 0, "train.cache": "ram",
@@ -21,7 +21,7 @@ TEACHER, STUDENT = "architecture:yolov8n", "architecture:yolov8n-half"
 
 
 async def steps(visit: Visit) -> dict[str, Any] | None:
-    """Return the first steps with what the caller has of each; None once they have submitted a distillation."""
+    """Return the first steps, with the caller's objects for each; None after a distillation has been submitted."""
     get = visit.client.get
     datasets, models, trained, distilled = await asyncio.gather(
         get("/v1/datasets", limit=5),
@@ -38,7 +38,7 @@ async def steps(visit: Visit) -> dict[str, Any] | None:
 
 
 def links(dataset: dict[str, Any] | None, teacher: dict[str, Any] | None) -> dict[str, str]:
-    """Return the links to the form, filled with what there is; for the demo data with a recipe that takes minutes.
+    """Return the links to the form, filled with existing objects; for the demo data, with a recipe that takes minutes.
 
     >>> links({"id": "ds_1", "name": None}, {"value": "job:job_1"})["distil"]
     '/jobs/new?dataset=ds_1&teacher=job%3Ajob_1'
@@ -55,7 +55,7 @@ def links(dataset: dict[str, Any] | None, teacher: dict[str, Any] | None) -> dic
 
 
 async def take_demo(visit: Visit) -> Response:
-    """Make the demo's scenes a dataset of the caller's, unless they have it already, and go back to the steps."""
+    """Upload the demo scenes as a dataset of the caller, unless it exists already, and return to the steps."""
     there = await visit.client.get("/v1/datasets", name=DEMO, limit=1)
     if not there["data"]:
         await visit.client.upload_dataset(SCENES, DEMO)

@@ -1,4 +1,4 @@
-"""Home: what runs, what waits, what failed last, and what to do first."""
+"""Home: running, waiting and recently failed jobs, and the first steps."""
 
 import asyncio
 from typing import Any
@@ -10,7 +10,7 @@ from api.console.pages.first_steps import steps
 from api.console.visit import Visit
 from api.console.words import RUNNING, title
 
-SHOWN, LATEST = 8, 5  # running jobs; of each other list
+SHOWN, LATEST = 8, 5  # number of running jobs; entries of each other list
 SPARK_EPOCHS = 40
 AP = "metrics/mAP50_95"
 
@@ -25,7 +25,7 @@ async def home(visit: Visit) -> Response:
         get("/v1/jobs", status="failed", limit=LATEST),
         get("/v1/jobs", status="succeeded", limit=LATEST),
     )
-    is_new = len(done["data"]) < LATEST  # whoever has that many results needs no first steps
+    is_new = len(done["data"]) < LATEST  # users with that many results need no first steps
     first, *drawn = await asyncio.gather(
         steps(visit) if is_new else asyncio.sleep(0), *(_curve(visit, job["id"]) for job in running["data"])
     )

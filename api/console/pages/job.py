@@ -1,4 +1,4 @@
-"""One job: how it stands, its curves, files, attempts and log, and what its owner may do with it."""
+"""One job: its state, curves, files, attempts and log, and its owner's actions."""
 
 import asyncio
 from typing import Any
@@ -10,8 +10,8 @@ from api.console import curves
 from api.console.visit import HEADERS, Visit
 from api.console.words import ENDED, title
 
-TAIL, MOST_EPOCHS = 300, 1000  # lines of the log that are shown at first; epochs of a curve
-ACTIONS = {  # by status, in the order of the buttons
+TAIL, MOST_EPOCHS = 300, 1000  # log lines shown at first; epochs per curve
+ACTIONS = {  # actions by status, in the order of the buttons
     "pause": ("queued", "starting", "running"),
     "resume": ("paused",),
     "retry": ("failed", "cancelled"),
@@ -45,7 +45,7 @@ async def job(visit: Visit) -> Response:
 
 
 async def _sources(visit: Visit, spec: dict[str, Any]) -> dict[str, dict[str, str]]:
-    """Return what a spec refers to, by id: the names and addresses of what is still there."""
+    """Return the names and URLs of the existing objects to which a spec refers, by id."""
     refs = [ref for field in ("teacher", "student", "model") for ref in [spec.get(field) or {}]]
     paths = {spec["dataset"]: "datasets"} if spec.get("dataset") else {}
     paths |= {ref[how]: place for ref in refs for how, place in (("job", "jobs"), ("model", "models")) if how in ref}
@@ -66,7 +66,7 @@ def _called(upload: dict[str, Any]) -> str:
 
 
 def compared(shown: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Return the columns of the table of figures: teacher, student alone, student, as far as the result has them."""
+    """Return the columns of the table of figures: teacher, student alone and student, as far as the result has them."""
     result = shown["result"] or {}
     comparison = result.get("comparison") or {}
     columns = [
@@ -90,7 +90,7 @@ async def job_curves(visit: Visit) -> Response:
 
 
 async def job_log(visit: Visit) -> Response:
-    """Return the lines of a job's log that follow a place, as JSON: the page's script puts them in as text."""
+    """Return the lines of a job's log after a position, as JSON; the page's script inserts them as text."""
     after = visit.query("after")
     given = {"after": after} if after else {"tail": TAIL}
     page = await visit.client.get(f"/v1/jobs/{visit.id()}/logs", **given)
@@ -101,7 +101,7 @@ async def job_log(visit: Visit) -> Response:
 
 
 async def act(visit: Visit) -> Response:
-    """Do what a button says."""
+    """Perform the action of a button."""
     action, path = visit.request.path_params["action"], f"/v1/jobs/{visit.id()}"
     if action == "delete":
         await visit.client.delete(visit.id())

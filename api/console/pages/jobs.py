@@ -1,4 +1,4 @@
-"""The list of jobs, by filters that stand in the URL."""
+"""The list of jobs, by filters in the URL."""
 
 from urllib.parse import urlencode
 

@@ -1,4 +1,4 @@
-"""Models: uploaded weights and registered students, with where they come from and which alias means them."""
+"""Models: uploaded weights and registered students, with their lineage and aliases."""
 
 from urllib.parse import quote
 
@@ -31,7 +31,7 @@ async def register(visit: Visit) -> Response:
 
 
 async def move_alias(visit: Visit) -> Response:
-    """Let an alias mean this version."""
+    """Move an alias to this version."""
     await visit.client.move_alias(visit.id(), quote(str(visit.form.get("alias", "")).strip(), safe=""))
     return visit.go(f"/models/{visit.id()}")
 

@@ -1,4 +1,4 @@
-"""Submitting a job by a form, which is validated while it is filled in."""
+"""Submit a job by a form, which is validated while it is filled in."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from rdrkd.client import Refused
 
 
 async def form(visit: Visit) -> Response:
-    """Show the form: empty, or filled with a job to clone, or with what the URL says."""
+    """Show the form: empty, or filled from a job to clone, or from the URL."""
     source = visit.query("from")
     cloned = await visit.client.get(f"/v1/jobs/{source}") if source else None
     base = cloned["spec"] if cloned else {}
@@ -24,7 +24,7 @@ async def form(visit: Visit) -> Response:
 
 
 async def _teacher(visit: Visit, given: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return the job that trains the teacher which the URL names: what suits it suits its student as well."""
+    """Return the job that trains the URL's teacher: settings that suit the teacher also suit its student."""
     how, _, job = given.get("teacher", "").partition(":")
     if how != "job" or given.get("kind", "distill") != "distill":
         return None
@@ -35,13 +35,13 @@ async def _teacher(visit: Visit, given: Mapping[str, str]) -> dict[str, Any] | N
 
 
 def _settings(job: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return the training settings that somebody chose for a job, except its seed."""
+    """Return the training settings that a job's owner has set, except its seed."""
     chosen = specs.fields_of(job["spec"]) if job else {}
     return {name: value for name, value in chosen.items() if name.startswith("train.") and name != "train.seed"}
 
 
 async def check(visit: Visit) -> Response:
-    """Validate what the form says so far, and show it as commands."""
+    """Validate the form's current content, and show it as commands."""
     spec = _spec(visit)
     checked, workers = await asyncio.gather(_checked(visit, spec), visit.client.workers())
     trainers = [worker for worker in workers if worker["alive"] and worker["queue"] == "train"]
@@ -88,7 +88,7 @@ async def _shown(
 
 
 def only_choices(offered: Mapping[str, Any]) -> dict[str, str]:
-    """Return the dataset and the teacher where there is only one to choose.
+    """Return the dataset and the teacher, if there is only one choice.
 
     >>> only_choices({"datasets": [{"id": "ds_1"}], "models": [], "jobs": [{"id": "job_1"}, {"id": "job_2"}]})
     {'dataset': 'ds_1'}
@@ -112,7 +112,7 @@ def _spec(visit: Visit) -> dict[str, Any]:
 
 
 def _base(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the spec that is cloned, which the form carries along."""
+    """Return the spec to clone, which the form contains in a hidden field."""
     try:
         base = json.loads(str(fields.get("base") or "{}"))
     except ValueError:

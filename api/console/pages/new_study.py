@@ -1,4 +1,4 @@
-"""Submitting a study by a form, which is validated while it is filled in."""
+"""Submit a study by a form, which is validated while it is filled in."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ START = {"method.none": "on", "method.rdr-kd": "on", "seeds": "0, 1, 2"}
 
 
 async def form(visit: Visit) -> Response:
-    """Show the form: as most studies begin, or with what the URL says."""
+    """Show the form, filled with common defaults or from the URL."""
     given = dict(visit.request.query_params)
     start = {} if any(name.startswith("method.") for name in given) else START
     return await _shown(visit, start | given, None)
 
 
 async def check(visit: Visit) -> Response:
-    """Validate what the form says so far, and show it as commands."""
+    """Validate the form's current content, and show it as commands."""
     spec = _spec(visit)
     commands = specs.commands(spec, choices.url(visit))
     return visit.render("check.html", what="study", estimate=None, commands=commands, **await _checked(visit, spec))

@@ -1,4 +1,4 @@
-"""What the networks of a job find in the same validation images, any two of them side by side."""
+"""The detections of a job's networks in the same validation images, any two networks side by side."""
 
 import asyncio
 from typing import Any
@@ -12,7 +12,7 @@ from api.console.words import ENDED
 
 
 async def predictions(visit: Visit) -> Response:
-    """Show the images with the student's worst misses; the URL says which two networks, and what lies over them."""
+    """Show the images with the student's worst misses; the URL selects the two networks and the overlay."""
     path = f"/v1/jobs/{visit.id()}"
     job, document = await asyncio.gather(visit.client.get(path), visit.client.get(f"{path}/artifacts/{FILE}"))
     try:

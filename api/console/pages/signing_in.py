@@ -1,4 +1,4 @@
-"""Signing in with an API key, and out again."""
+"""Sign in with an API key, and sign out."""
 
 from starlette.responses import Response
 
@@ -13,7 +13,7 @@ async def form(visit: Visit) -> Response:
 
 
 def signing_in(sessions: Sessions) -> Handler:
-    """Make the handler that takes a key and begins a session with it."""
+    """Return the handler that accepts a key and starts a session with it."""
 
     async def sign_in(visit: Visit) -> Response:
         key, target = str(visit.form.get("key", "")).strip(), _local(str(visit.form.get("next", "")))
@@ -32,7 +32,7 @@ def signing_in(sessions: Sessions) -> Handler:
 
 
 def signing_out(sessions: Sessions) -> Handler:
-    """Make the handler that ends a session."""
+    """Return the handler that ends a session."""
 
     async def sign_out(visit: Visit) -> Response:
         response = visit.go("/sign-in")
@@ -43,7 +43,7 @@ def signing_out(sessions: Sessions) -> Handler:
 
 
 def _local(target: str | None) -> str:
-    """Return a path of the console itself; anything else would send the reader elsewhere.
+    """Return the target if it is a path of the console, else `/`: other targets would redirect the reader elsewhere.
 
     >>> _local("/jobs?status=failed"), _local("//example.org"), _local("https://example.org"), _local(None)
     ('/jobs?status=failed', '/', '/', '/')

@@ -1,4 +1,4 @@
-"""Studies: methods over seeds, how far they are, and what their report says."""
+"""Studies: methods over seeds, their progress and their report."""
 
 from statistics import mean, stdev
 from typing import Any
@@ -40,7 +40,7 @@ async def study(visit: Visit) -> Response:
 
 
 def by_method(members: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a row for each method: AP by seed, mean, spread, and the mean difference to the student alone, by seed.
+    """Return a row for each method: AP by seed, mean, spread, and the mean paired difference to the student alone.
 
     >>> members = [{"method": m, "seed": 0, "AP": ap} for m, ap in (("none", 10.0), ("rdr-kd", 12.0))]
     >>> [(row["method"], row["mean"], row["gain"]) for row in by_method(members)]
@@ -62,7 +62,7 @@ def by_method(members: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 async def act(visit: Visit) -> Response:
-    """Do what a button says."""
+    """Perform the action of a button."""
     action = visit.request.path_params["action"]
     if action == "delete":
         await visit.client.delete_study(visit.id())

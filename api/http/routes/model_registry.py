@@ -43,7 +43,7 @@ from api.http.responses import plain_name
 from api.http.routes.artifacts import WEIGHTS_RESPONSES
 from api.http.routing import Route
 from api.jobs import model_registration
-from api.storage import Storage, Stored, full_disk_told
+from api.storage import Storage, Stored, full_disk_reported
 from api.storage.media import OPAQUE
 from api.tables.jobs import Artifact
 from api.tables.models import Model
@@ -83,7 +83,7 @@ async def copied(request: Request, job_id: str, body: Registration | None = None
             return job.owner, weights
 
     owner, weights = await at_database(request, find, write=False)
-    with full_disk_told(NO_ROOM), store.incoming() as incoming:
+    with full_disk_reported(NO_ROOM), store.incoming() as incoming:
         room = Reserving(request, owner, incoming.name)
         try:
             await room.cover(weights.size)

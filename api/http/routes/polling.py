@@ -88,12 +88,12 @@ async def news(request: Request, read: Read, watch: Watch, job_id: str, known: s
         NotFound: there is no such job.
         TooManyWaiting: as many clients as may wait do so.
     """
-    give_up = time.monotonic() + seconds
+    end = time.monotonic() + seconds
     caller = caller_of(request)
     with watch.job(job_id, caller) as written:
         first = found = await _shared(watch, read, job_id, caller)
         while not _is_news(found, first, known) and not watch.closing:
-            left = give_up - time.monotonic()
+            left = end - time.monotonic()
             if left <= 0 or await request.is_disconnected():
                 break
             # The more wait, the less often each looks unasked: all of them together cost the same.

@@ -10,7 +10,7 @@ from api.errors import BadRequest, Gone, TooLarge, UnsupportedMediaType, UploadB
 from api.http.dependencies import at_database, reading
 from api.http.reserving import Reserving
 from api.http.routes.resumable_headers import version_of
-from api.storage import CHUNK, full_disk_told
+from api.storage import CHUNK, full_disk_reported
 from api.storage.partial_uploads import Busy, Partial
 from api.uploads.ledger.reservations import AHEAD
 from api.uploads.resumable import service
@@ -37,7 +37,7 @@ async def take_piece(request: Request, upload_id: str) -> str:
     partial = Partial(request.app.state.storage, upload_id)
     # Its owner's quota already counts the whole upload, and continues to while pieces arrive.
     room = Reserving(
-        request, owner, upload_id, counted=False, also=lambda session: service.go_on(session, upload_id, owner)
+        request, owner, upload_id, counted=False, also=lambda session: service.extend(session, upload_id, owner)
     )
     try:
         with partial.appending() as file:
@@ -99,7 +99,7 @@ async def _put(file: IO[bytes], pending: bytearray, missing: int, room: Reservin
 
 def _write(file: IO[bytes], content: bytes) -> None:
     done = 0
-    with full_disk_told("expected room for the piece, got a full disk; what has come before stays"):
+    with full_disk_reported("expected room for the piece, got a full disk; what has come before stays"):
         while done < len(content):
             done += file.write(content[done:])
 

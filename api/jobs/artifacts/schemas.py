@@ -13,7 +13,7 @@ class ArtifactView(BaseModel):
     """The newest version of a file that a job has published."""
 
     name: str = Field(examples=["report.html"])
-    epoch: int = Field(description="epoch of the checkpoint that it belongs to; 0: none")
+    epoch: int = Field(description="epoch of its checkpoint; 0: it belongs to none")
     attempt: int = Field(description="attempt of the job that wrote it")
     size: int = Field(description="bytes")
     sha256: str = Field(description="also its ETag")

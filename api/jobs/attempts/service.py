@@ -18,11 +18,11 @@ from rdrkd.events import Checkpoint
 class Outcome(StrEnum):
     """How an attempt ended."""
 
-    SUCCEEDED = "succeeded"  # and the job with it
-    FAILED = "failed"  # and the job with it
-    CANCELLED = "cancelled"  # and the job with it
+    SUCCEEDED = "succeeded"  # so did the job
+    FAILED = "failed"  # so did the job
+    CANCELLED = "cancelled"  # so was the job
     PAUSED = "paused"  # the job was paused
-    GIVEN_BACK = "given_back"  # the worker was drained, cut off from the database or without room, and said so
+    GIVEN_BACK = "given_back"  # the worker returned it: it was drained, or lost the database, or its disk was full
     LOST = "lost"  # the worker stopped renewing its lease
 
 
@@ -32,7 +32,7 @@ class Kept:
 
     row: JobCheckpoint
     files: list[Artifact]
-    is_best: bool  # of all until now
+    is_best: bool  # among all checkpoints so far
     is_last: bool
 
 
@@ -44,8 +44,8 @@ def begin(session: Session, job_id: str, attempt: int, worker: str) -> None:
 
 def end(session: Session, job_id: str, outcome: Outcome, reason: str | None = None, message: str | None = None) -> None:
     """Record how a job's current attempt ended; an attempt that has ended keeps its outcome."""
-    going_on = update(JobAttempt).where(JobAttempt.job_id == job_id, JobAttempt.ended_at.is_(None))
-    session.execute(going_on.values(ended_at=now(), outcome=outcome, reason=reason, message=message))
+    running = update(JobAttempt).where(JobAttempt.job_id == job_id, JobAttempt.ended_at.is_(None))
+    session.execute(running.values(ended_at=now(), outcome=outcome, reason=reason, message=message))
 
 
 def given_back_in_a_row(session: Session, job_id: str, reason: str) -> int:

@@ -31,13 +31,13 @@ def delete_job(session: Session, job_id: str) -> list[str]:
     if not transitions.delete(session, job):
         job = get_or_404(session, Job, job_id, populate_existing=True)
         raise NotEnded(f"expected an unchanged job, but it has meanwhile become {job.status}")
-    if user_of(session, job_id, going_on=True) is not None:  # it held the row until it was committed
+    if user_of(session, job_id, active=True) is not None:  # it held the row until it was committed
         raise InUse("expected a job that nothing refers to, but another job has just referred to it")
-    return deletions.note(session, [*keys, f"jobs/{job_id}"])  # and the folder: killed attempts leave more
+    return deletions.note(session, [*keys, f"jobs/{job_id}"])  # the folder, too: killed attempts leave more
 
 
 def strip_job(session: Session, job_id: str) -> tuple[Job, list[str]]:
-    """Delete everything that a job produced but its newest weights; return it, and the records of files to delete.
+    """Delete everything that a job produced except its newest weights; return it, and the records of files to delete.
 
     The job's row stays, because the weights belong to it; a paused job is cancelled.
 
@@ -71,6 +71,6 @@ def _of_jobs() -> list[Table]:
     return [
         table
         for table in Base.metadata.sorted_tables
-        if table not in (Artifact.__table__, JobDependency.__table__)  # it may be retried
+        if table not in (Artifact.__table__, JobDependency.__table__)  # dependencies are kept for a retry
         and any(key.column.table is Job.__table__ and key.ondelete == "CASCADE" for key in table.foreign_keys)
     ]

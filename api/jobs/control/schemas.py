@@ -26,7 +26,8 @@ class Pause(BaseModel):
 
     checkpoint: Literal["save", "latest"] = Field(
         "save",
-        description="`save`: finish it and keep it, which may take as long as an epoch; `latest`: stop now and lose it",
+        description="`save`: finish it and keep it, which may take as long as an epoch; `latest`: stop now and discard "
+        "it",
     )
 
 

@@ -111,7 +111,7 @@ def change(session: Session, job_id: str, wanted: Change, if_match: str | None) 
 
 
 def _check_match(if_match: str, job: Job) -> None:
-    """Compare only the version in the ETags, not the part on what a queued job waits for."""
+    """Compare only the version in the ETags, not the part that depends on the reasons why a queued job waits."""
     known = re.findall(r'"(\d{1,18})(?:-[0-9a-f]+)?"', if_match)
     if if_match.strip() != "*" and str(job.version) not in known:
         raise PreconditionFailed(f'expected If-Match: W/"{job.version}", got {if_match[:80]!r}: get the job again')

@@ -17,7 +17,7 @@ from api.tables.jobs import Job, JobEpoch
 from api.tables.states import DELETABLE, ENDED_EARLY, Status, sources
 
 MOST_EARLIER = 50  # previous endings to keep, newest last
-Pause = Literal["save", "latest"]  # finish the current epoch and keep it, or stop now and lose it
+Pause = Literal["save", "latest"]  # finish the current epoch and keep it, or stop now and discard it
 
 
 def retry(session: Session, job: Job, scratch: bool) -> bool:
@@ -36,7 +36,7 @@ def retry(session: Session, job: Job, scratch: bool) -> bool:
     if moved:
         unblocking.enter_again(session, job.id, job.spec)
         events.moved(session, job.id, "retry")
-    if moved and scratch:  # or epochs of the old run, beyond the new one's last, would be shown beside the new ones
+    if moved and scratch:  # otherwise, later epochs of the old run would be shown after those of the new one
         session.execute(sql.delete(JobEpoch).where(JobEpoch.job_id == job.id))
     return moved
 
@@ -112,5 +112,5 @@ def _same(job: Job) -> tuple[ColumnElement[bool], ...]:
 def _move(session: Session, job: Job, *where: ColumnElement[bool], **values: Any) -> bool:
     statement = update(Job).where(*_same(job), *where).values(version=Job.version + 1, **values)
     result = session.execute(statement.execution_options(synchronize_session=False))
-    session.get(Job, job.id, populate_existing=True)  # refresh it; a deleted one stays as it was read
+    session.get(Job, job.id, populate_existing=True)  # refresh the object; a deleted job's object keeps its values
     return bool(result.rowcount)  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from api.tables.events import JobEvent
 from api.timestamps import Timestamp
 
 DATA = (
-    "by type: `status`: from, to, worker, reason (null where there is none); `resolved`: nothing, it is in the job; "
+    "by type: `status`: from, to, worker, reason (null if there is none); `resolved`: empty, see the job; "
     "`epoch`: epoch, epochs, losses, metrics in percent, lr; `checkpoint`: epoch, is_best, metrics, files with name, "
     "size and sha256; `artifact`: epoch, name, size, sha256; `warning`: code, message, epoch"
 )
@@ -38,7 +38,7 @@ class EventPage(BaseModel):
 
     @classmethod
     def of(cls, rows: list[JobEvent], limit: int) -> Self:
-        """Show at most `limit` of the rows; one more says that there is another page."""
+        """Show at most `limit` of the rows; an additional row means that there is another page."""
         shown = [EventView.model_validate(row) for row in rows[:limit]]
         more = len(rows) > limit
         return cls(data=shown, has_more=more, next=shown[-1].seq if more else None)

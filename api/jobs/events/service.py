@@ -20,14 +20,12 @@ from api.tables.events import JobEvent
 from api.tables.jobs import Job
 from api.tables.states import TERMINAL, Status
 
-MOST = (
-    50_000  # of a job; then only its moves are recorded: a trainer that has read untrusted files may report without end
-)
+MOST = 50_000  # per job; then only its transitions are recorded: a trainer of untrusted files may report endlessly
 MORE = {"code": "more_events", "message": f"there were more than {MOST} events; from here on only the job's moves"}
 
 
 class Type(StrEnum):
-    """Type of an event."""
+    """The type of an event."""
 
     STATUS = "status"  # the job's status or attempt has changed
     RESOLVED = "resolved"  # the resolved spec is available, or calibration has changed its weights
@@ -49,8 +47,8 @@ def moved(session: Session, job_id: str, reason: str | None = None) -> None:
     status, attempt, worker, of_job, kind, owner, finished_at = session.execute(
         select(*columns).where(Job.id == job_id)
     ).one()
-    told = select(JobEvent.data, JobEvent.attempt).where(JobEvent.job_id == job_id, JobEvent.type == Type.STATUS)
-    last = session.execute(told.order_by(JobEvent.seq.desc()).limit(1)).one_or_none()
+    statuses = select(JobEvent.data, JobEvent.attempt).where(JobEvent.job_id == job_id, JobEvent.type == Type.STATUS)
+    last = session.execute(statuses.order_by(JobEvent.seq.desc()).limit(1)).one_or_none()
     before = last.data["to"] if last is not None else None
     if last is None or (before, last.attempt) != (status, attempt):
         data = {"from": before, "to": str(status), "worker": worker, "reason": of_job or reason}

@@ -1,4 +1,4 @@
-"""Notes that members of studies have ended, so that the reaper looks at these studies and at no other."""
+"""Record that members of studies have ended, so that the reaper checks only these studies."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from api.tables.studies import StudyEnd, StudyMember
 
 
 def note(session: Session, job_ids: Sequence[str]) -> None:
-    """Note that jobs have ended, for the studies of which they are members."""
+    """Record that jobs have ended, for the studies of which they are members."""
     studies = session.scalars(select(StudyMember.study_id).where(StudyMember.job_id.in_(job_ids)).distinct()).all()
     if studies:
         session.execute(insert(StudyEnd), [{"id": new_id("end"), "study_id": study_id} for study_id in studies])

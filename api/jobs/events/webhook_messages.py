@@ -1,8 +1,8 @@
 """Webhook messages, written in the transaction in which a job ends, whichever process ends it.
 
-Each move of a job goes through `api.jobs.events.service.moved`, which notes the ends here. Just before the commit they
+Each transition of a job calls `api.jobs.events.service.moved`, which records the ends here. Just before the commit they
 become messages to the webhooks that exist at that moment. So an end and its messages are committed together, and a
-retry or a delete right after the end withdraws no message.
+retry or a deletion right after the end does not withdraw a message.
 """
 
 import json
@@ -23,7 +23,7 @@ from api.tables.states import TERMINAL, Status
 from api.tables.studies import Study, StudyMember
 from api.tables.webhooks import Delivery, Webhook
 
-AT_ONCE = 500  # ids of one statement
+AT_ONCE = 500  # ids per statement
 
 
 class Event(StrEnum):
@@ -52,7 +52,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Message:
-    """The body of a message: small, ids and links; a receiver that needs more asks the service."""
+    """The body of a message: only ids and links; a receiver that needs more queries the service."""
 
     event: str
     subject: str  # id of its object; messages with the same subject are sent in order
@@ -62,19 +62,19 @@ class Message:
 
     @property
     def body(self) -> str:
-        """JSON, as it is signed and sent."""
+        """The message as JSON, as signed and sent."""
         return json.dumps(
             {"type": self.event, "timestamp": self.at.isoformat(timespec="microseconds"), "data": self.data}
         )
 
 
 def ended(session: Session, end: Ended) -> None:
-    """Note that a job has ended; its messages are written when the transaction commits."""
+    """Record that a job has ended; its messages are written when the transaction commits."""
     session.info.setdefault("ended", []).append(end)
 
 
 @event.listens_for(Session, "before_commit")
-def _tell(session: Session) -> None:
+def _write_messages(session: Session) -> None:
     ends: list[Ended] = session.info.pop("ended", [])
     if not ends:
         return
@@ -138,8 +138,8 @@ def _of_studies(session: Session, jobs: Sequence[str]) -> list[Message]:
             select(Study.id).where(Study.teacher_job.in_(some)),
         ):
             studies.update(session.scalars(of_jobs, execution_options=EVERYBODYS))
-    told = [_of_study(session, study_id) for study_id in sorted(studies)]
-    return [message for message in told if message is not None]
+    messages = [_of_study(session, study_id) for study_id in sorted(studies)]
+    return [message for message in messages if message is not None]
 
 
 def _of_study(session: Session, study_id: str) -> Message | None:

@@ -17,7 +17,7 @@ ANSWER, ROWS = 2**19, 5000  # characters and pieces of a response
 
 @dataclass(frozen=True, order=True)
 class Cursor:
-    """A place in a job's logs: after this piece of this attempt.
+    """A position in a job's logs: after this piece of this attempt.
 
     >>> str(Cursor.of("2-17")), Cursor.of("2-17") < Cursor(3, 1)
     ('2-17', True)
@@ -39,7 +39,7 @@ class Cursor:
 def append(session: Session, job_id: str, attempt: int, text: str) -> None:
     """Add lines to an attempt's log, and drop its oldest pieces beyond the limit.
 
-    The caller holds the job's row, so nobody else adds to the same log meanwhile.
+    The caller has locked the job's row, so no other transaction adds to the same log meanwhile.
     """
     own = (JobLog.job_id == job_id, JobLog.attempt == attempt)
     places = select(JobLog.number, JobLog.start, JobLog.size).where(*own)
@@ -61,7 +61,7 @@ def after(session: Session, job_id: str, cursor: Cursor, attempt: int | None = N
     Args:
         session: the caller's transaction.
         job_id: the job.
-        cursor: the place.
+        cursor: the position.
         attempt: read only this attempt; None: all.
     """
     later = or_(JobLog.attempt > cursor.attempt, and_(JobLog.attempt == cursor.attempt, JobLog.number > cursor.number))
@@ -91,10 +91,10 @@ def _of(job_id: str, attempt: int | None) -> Select[JobLog]:
 def _read(
     session: Session, query: Select[JobLog], order: Sequence[SQLColumnExpression[int]], most: int = ROWS
 ) -> tuple[list[JobLog], bool]:
-    """Read the first `ANSWER` characters, in at most `most` pieces, that a query finds; and whether it finds more.
+    """Read the first `ANSWER` characters of a query's pieces, at most `most` of them; return also whether it has more.
 
-    The sizes are read first, so that no more text than the response takes leaves the database. That needs no cursor on
-    the server, and so no transaction.
+    The sizes are read first, so that the database sends only the text for the response. That needs no server-side
+    cursor, and so no transaction.
     """
     query = query.order_by(*order)
     sizes = session.scalars(query.with_only_columns(JobLog.size).limit(most + 1)).all()
@@ -120,7 +120,7 @@ def pieces(text: str) -> Iterator[str]:
 
 
 def follows(row: JobLog, cursor: Cursor) -> bool:
-    """Return whether nothing was dropped between a place and the next piece."""
+    """Return whether nothing was dropped between a position and the next piece."""
     before = cursor.number if row.attempt == cursor.attempt else 0
     return row.number == before + 1
 

@@ -11,7 +11,7 @@ ROWS = (
     "terms (unweighted) and their weights, diagnostics, lr, metrics in percent, seconds"
 )
 COLUMNS = (
-    "columns: `epoch`, `attempt`, `part` and each series by name, such as `losses/decoupled`; null where there is none"
+    "columns: `epoch`, `attempt`, `part` and each series by name, such as `losses/decoupled`; null without a value"
 )
 
 

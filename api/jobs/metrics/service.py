@@ -1,7 +1,7 @@
 """Metrics of a job's epochs: selection of series, range and downsampling. No function commits.
 
-A series is one metric over the epochs. Its name is the path to it: `losses/decoupled`, `diagnostics/decoupled/ratio`,
-`metrics/mAP50`, `lr`. A name that is the beginning of others stands for all of these.
+A series is one metric over the epochs. Its name is its path: `losses/decoupled`, `diagnostics/decoupled/ratio`,
+`metrics/mAP50`, `lr`. A prefix of such paths selects all of them.
 """
 
 import math
@@ -15,17 +15,17 @@ from api.jobs import service as jobs
 from api.tables.jobs import JobEpoch
 
 GROUPS, SINGLES = ("metrics", "losses", "weights", "diagnostics"), ("lr", "seconds")  # of an epoch event
-STUDENT = "student"  # the part that epochs of earlier versions are of
+STUDENT = "student"  # the part of epochs that earlier versions recorded
 Row = dict[str, Any]
 
 
 def epochs(session: Session, job_id: str, names: Sequence[str], from_epoch: int, most: int | None) -> list[Row]:
-    """Read a job's epochs in order, each with the figures that `names` asks for (none: all).
+    """Read a job's epochs in order, each with the figures that `names` selects (none: all).
 
     Args:
         session: the caller's transaction.
         job_id: the job.
-        names: of series, or beginnings of names.
+        names: names of series, or prefixes.
         from_epoch: the first epoch, 1-based.
         most: maximum number of epochs: the first, the last, as many extremes of each series as fit, and others at even
             intervals.
@@ -48,7 +48,7 @@ def columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
 
 
 def sample(count: int, series: Iterable[Sequence[float | None]], most: int) -> list[int]:
-    """Choose `most` of `count` places (2 <= most < count): the ends, the extremes of each series, others evenly.
+    """Choose `most` of `count` indices (2 <= most < count): the ends, the extremes of each series, others evenly.
 
     >>> sample(9, [[0, 0, 0, 5, 0, 0, -5, 0, 0]], 4), sample(9, [], 3)
     ([0, 3, 6, 8], [0, 4, 8])

@@ -47,7 +47,7 @@ def _of(jobs: list[Job], device: str, same: list[str], spec: JobSpec, session: S
     for row in rows:
         by_part.setdefault(row.values.get("part", "student"), []).append(float(row.values["seconds"]))
     each = median(by_part["student"])
-    parts = sum(map(median, by_part.values()))  # all of the jobs have them, or none has
+    parts = sum(map(median, by_part.values()))  # either all of the jobs have the same parts, or none has
     return Estimate(
         seconds=round(parts * spec.train.epochs, 1), seconds_per_epoch=round(each, 3), memory_bytes=memory,
         basis=basis.model_copy(update={"epochs": len(rows)}), reason=None,

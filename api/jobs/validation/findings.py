@@ -14,7 +14,7 @@ from api.tables.uploads import UploadStatus
 from rdrkd.advice import LEAST_STEPS, imgsz_for, steps_of
 from rdrkd.spec import Architecture, Distill, JobOutput, JobSpec, ModelRef, Train
 
-MOST_WARNINGS = 20  # of the dataset's check
+MOST_WARNINGS = 20  # warnings to show of the dataset's check
 
 
 def findings(session: Session, spec: JobSpec) -> list[Finding]:
@@ -33,7 +33,7 @@ def _warnings(session: Session, spec: JobSpec) -> Iterator[Finding]:
 
 
 def _advice(session: Session, spec: JobSpec) -> Iterator[Finding]:
-    """Yield a suggestion of a larger input if the objects need one, and of more steps if there are too few to learn."""
+    """Yield suggestions: a larger input if the objects need one, and more steps if there are too few to learn."""
     if not isinstance(spec, Distill | Train):
         return
     report = session.get_one(Dataset, spec.dataset).report or {}

@@ -21,12 +21,12 @@ class Basis(BaseModel):
 
     jobs: list[str] = Field(description="ids of the succeeded jobs with the same settings on the same device")
     epochs: int = Field(description="number of their epochs that were timed; 0 for `evaluate` and `export`")
-    device: str = Field(description="device on which they ran; other devices take other times")
+    device: str = Field(description="device on which they ran; times differ on other devices")
     same: list[str] = Field(description="settings that they share with this spec")
 
 
 class Estimate(BaseModel):
-    """What the job would take, measured from earlier jobs."""
+    """Estimated time and memory of the job, from measurements of earlier jobs."""
 
     seconds: float | None = Field(description="upper bound, excluding preparation and the final evaluation")
     seconds_per_epoch: float | None = Field(description="median")
@@ -39,7 +39,7 @@ class Validation(BaseModel):
     """The result of validating a spec; nothing is queued."""
 
     object: Literal["validation"] = "validation"
-    ok: bool = Field(description="whether nothing is known that would make the job fail")
+    ok: bool = Field(description="whether there are no findings of the level `error`")
     findings: list[Finding]
     resolved_spec: dict[str, Any] = Field(description="spec with every default filled in and the preset expanded")
     estimate: Estimate

@@ -19,7 +19,7 @@ class Device(BaseModel):
 
 
 class WorksOn(BaseModel):
-    """What a worker holds."""
+    """The object on which a worker holds a lease."""
 
     what: Literal["job", "dataset", "model"]
     id: str
@@ -66,7 +66,7 @@ class QueuedJob(BaseModel):
     kind: Literal["distill", "train", "evaluate", "export", "compare"]
     priority: int
     queued_at: Timestamp
-    position: int | None = Field(description="1: claimed next; null: it waits for something else first")
+    position: int | None = Field(description="1: claimed next; null: not claimable yet")
     waiting_for: list[Waiting]
 
     @classmethod

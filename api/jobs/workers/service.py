@@ -28,7 +28,7 @@ What = Literal["job", "dataset", "model"]
 
 @dataclass
 class Presence:
-    """What a worker reports about itself."""
+    """A worker's report about itself."""
 
     name: str
     queue: str
@@ -51,11 +51,11 @@ class Present:
 class Queue:
     """The waiting jobs, in the order in which workers claim them."""
 
-    counts: dict[Status, int]  # of all jobs
-    workers: int  # that are alive and take jobs
-    claimable: int  # of the queued jobs: those that wait for nothing but a worker
-    oldest_seconds: float | None  # how long the oldest of the queued jobs waits
-    rows: list[tuple[Job, int | None]]  # with the place of those that are claimable
+    counts: dict[Status, int]  # number of jobs by status
+    workers: int  # number of live workers that run jobs
+    claimable: int  # number of queued jobs that wait only for a worker
+    oldest_seconds: float | None  # how long the oldest queued job has waited
+    rows: list[tuple[Job, int | None]]  # jobs, with the position of those that are claimable
     has_more: bool
 
 

@@ -28,7 +28,7 @@ _Box = tuple[Annotated[int, Field(ge=0)], FiniteFloat, FiniteFloat, FiniteFloat,
 
 
 class Picture(BaseModel):
-    """An image, and how many bytes its picture takes."""
+    """An image, and the size of its picture in bytes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,7 +42,7 @@ class Picture(BaseModel):
     more: Annotated[int, Field(ge=0)]
 
     def has(self, label: int | None, size: Size | None) -> bool:
-        """Return whether it has a box of a class and a size; None: of any, or no box at all."""
+        """Return whether it has a box of this class and size; None: any. With both None, it may have no box at all."""
         if label is None and size is None:
             return True
         low, high = BOUNDS[size] if size is not None else (0.0, float("inf"))
@@ -50,18 +50,18 @@ class Picture(BaseModel):
 
 
 class Index(BaseModel):
-    """The pictures in the order in which they lie in the file."""
+    """The pictures in the order in which the file contains them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     images: Annotated[list[Picture], Field(max_length=MOST_IMAGES)]
 
     def offsets(self) -> list[int]:
-        """Return where each picture begins in the file, and at last where the file ends."""
+        """Return the offset of each picture in the file, followed by the size of the file."""
         return list(accumulate((image.bytes for image in self.images), initial=0))
 
     def chosen(self, split: Split | None, label: int | None, size: Size | None) -> Sequence[tuple[int, Picture]]:
-        """Return the images that fit the filters, each with its number."""
+        """Return the images that match the filters, each with its number."""
         return [
             (number, image)
             for number, image in enumerate(self.images)
@@ -71,7 +71,7 @@ class Index(BaseModel):
 
 @dataclass(frozen=True)
 class Album:
-    """What a worker has stored of an inspection's album."""
+    """The stored album of an inspection."""
 
     stored: Stored
     index: Index
@@ -81,7 +81,8 @@ def of(session: Session, dataset_id: str) -> tuple[Dataset, Index]:
     """Return a dataset with its index.
 
     Raises:
-        NotFound: there is no such dataset, or it has no album: an invalid one, or one of an earlier release.
+        NotFound: there is no such dataset, or it has no album, because it is invalid or was checked by an earlier
+            version.
         NotReady: it is not checked yet.
     """
     row = service.get(session, dataset_id)

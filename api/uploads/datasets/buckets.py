@@ -73,7 +73,7 @@ class BucketSource:
 
     def _chunks(self, each: Any) -> Iterator[bytes]:
         """Yield the content of an object, which must not have changed since it was inspected."""
-        with _told():
+        with _translated():
             try:
                 got = obstore.get(self._store, each["path"])
                 if _version(got.meta) != _version(each):
@@ -112,7 +112,7 @@ def look(settings: Settings, asked: str, patient: bool) -> BucketSource:
     archive = bool(parts) and not is_prefix and suffix_of(parts[-1], SUFFIXES["dataset"]) is not None
     store = _open(settings, bucket, parts[:-1] if archive else parts, patient)
     name = parts[-1] if parts else bucket
-    with _told():
+    with _translated():
         try:
             objects = [obstore.head(store, name)] if archive else _loose(store, most)
         except FileNotFoundError:
@@ -172,7 +172,7 @@ def _open(settings: Settings, bucket: str, parts: Sequence[str], patient: bool) 
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _translated() -> Iterator[None]:
     """Turn obstore's errors, which quote whole responses, into ours, except "not found"."""
     try:
         yield

@@ -47,7 +47,7 @@ def new_tar(sink: Sink, most: int) -> tarfile.TarFile:
 
 
 def add(tar: tarfile.TarFile, name: str, size: int, file: IO[bytes]) -> None:
-    """Add a file to a tar, with neither times nor owners.
+    """Add a file to a tar, without times and owners.
 
     Raises:
         UnusableReference: it is shorter than declared.

@@ -40,8 +40,8 @@ class DatasetView(BaseModel):
     keep: bool = Field(description="with `lenient`: whether images that lose a box stay")
     divide: str | None = Field(description="how a dataset without a split is divided; null: it has its own")
     format: str | None = Field(description="`yolo`, `coco`, `visdrone` or `voc`, by its check; null before it")
-    problems: list[dict[str, str]] = Field(description="if invalid: each problem, with its place in the archive")
-    report: dict[str, Any] | None = Field(description="what the check found: class names, statistics by split")
+    problems: list[dict[str, str]] = Field(description="if invalid: each problem, with its location in the archive")
+    report: dict[str, Any] | None = Field(description="findings of the check: class names, statistics by split")
     created_at: Timestamp
     checked_at: Timestamp | None
     links: DatasetLinks

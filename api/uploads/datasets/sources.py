@@ -24,7 +24,7 @@ class Source(Protocol):
         """Write it as one archive.
 
         Raises:
-            PathNotAllowed: something in it now leads out.
+            PathNotAllowed: a link in it now leads out of it.
             TooLarge: it has more than `most` bytes.
             UnusableReference: it changed while it was read, or cannot be read.
              Unavailable: it does not respond.
@@ -35,7 +35,7 @@ def open_source(settings: Settings, source: str, *, patient: bool) -> Source:
     """Inspect a source.
 
     Args:
-        settings: list the allowed sources.
+        settings: they list the allowed sources.
         source: `NAME/PATH` of a folder, or `s3://bucket/prefix`.
         patient: retry if a bucket does not respond.
 

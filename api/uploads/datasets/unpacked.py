@@ -21,7 +21,7 @@ def bound_of(settings: Settings) -> Bound:
 
 
 def unneeded(session: Session, hashes: Iterable[str]) -> set[str]:
-    """Return those of these sha256 that no valid dataset of any owner has; refused ones are never unpacked again."""
+    """Return the hashes that belong to no owner's valid dataset; invalid datasets are never unpacked again."""
     asked = set(hashes)
     known = select(Dataset.sha256).where(Dataset.sha256.in_(asked), Dataset.status != UploadStatus.INVALID)
     return asked - set(session.scalars(known, execution_options=EVERYBODYS))
@@ -45,5 +45,5 @@ def sweep(database: Database, cache: Path) -> None:
 
 
 def _sha256_of(path: Path) -> str:
-    """Return the archive's hash from a folder's name, which may end with the options of its reading."""
+    """Return the archive's hash from a folder's name, which may end with the reading options."""
     return path.name.partition(".")[0]

@@ -27,7 +27,7 @@ def number(session: Session, name: str) -> int:
 
 
 def same_content(session: Session, row: Dataset, sha256: str) -> str | None:
-    """Return the id of the first version before this one, of its name, that has this content."""
+    """Return the id of the first version of the same name, before this one, with this content."""
     if row.version is None:
         return None
     same = select(Dataset.id).where(
@@ -41,7 +41,7 @@ def same_content(session: Session, row: Dataset, sha256: str) -> str | None:
 def named(session: Session, reference: str) -> Dataset | None:
     """Find a dataset by `name@version`, or by `name`: its newest version that is not invalid.
 
-    The caller's own names come first; to an admin the operator's mean something, too.
+    The caller's own names come first; for an admin, the operator's names resolve, too.
     """
     return first_named(session, lambda owner: _of_owner(session, reference, owner))
 

@@ -112,9 +112,9 @@ class Ledger:
 
         Args:
             settings: quotas, watermark and lease.
-            owner: whose bytes they are.
-            file: its name in the store's folder for incoming files; its size there tells how much is written.
-            counted: whether it counts against the owner's quota; False: another row counts.
+            owner: owner of the bytes.
+            file: its name in the store's folder for incoming files; its size there is the number of written bytes.
+            counted: whether it counts against the owner's quota; False: another row already counts.
         """
         return Held(self, settings, owner, file, counted)
 

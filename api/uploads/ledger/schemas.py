@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 
 class Used(BaseModel):
-    """Bytes that count against a storage quota, by what they are."""
+    """Bytes that count against a storage quota, by kind."""
 
     datasets: int
     previews: int
@@ -19,14 +19,14 @@ class Used(BaseModel):
 
 
 class OwnerUsage(BaseModel):
-    """What one owner stores."""
+    """The storage usage of one owner."""
 
     owner: str | None = Field(description="owner; null: the operator, who has no quota")
     used: Used
 
 
 class CacheUsage(BaseModel):
-    """A folder of this machine of what can be made again; it counts against nobody's quota."""
+    """A cache folder of this machine; its files can be reproduced and count against no quota."""
 
     name: Literal["datasets", "objects"] = Field(
         description="`datasets`: unpacked datasets; `objects`: copies of bucket objects"

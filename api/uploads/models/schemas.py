@@ -53,8 +53,8 @@ class ModelView(BaseModel):
     status: UploadStatus
     sha256: str
     size: int = Field(description="bytes")
-    problems: list[dict[str, str]] = Field(description="if invalid: each problem, with its place in the file")
-    report: dict[str, Any] | None = Field(description="what the check found: architecture, class names, parameters")
+    problems: list[dict[str, str]] = Field(description="if invalid: each problem, with its location in the file")
+    report: dict[str, Any] | None = Field(description="findings of the check: architecture, class names, parameters")
     lineage: dict[str, Any] | None = Field(
         description="for a registered student: job, dataset and its hash, teacher, resolved spec, metrics"
     )

@@ -58,11 +58,11 @@ def newest(
 
 
 def file(session: Session, model_id: str, form: str) -> tuple[Model, ModelFile]:
-    """Find a model's file in a format, as it was uploaded or as its check has written it.
+    """Find a model's file in a format: the uploaded one, or one that its check has written.
 
     Raises:
         NotFound: there is no such model.
-        NotReady: it is not checked yet, was refused, or cannot be written in this format.
+        NotReady: it is not checked yet, is invalid, or cannot be converted to this format.
     """
     row = get(session, model_id)
     if row.status != UploadStatus.READY:
@@ -76,7 +76,7 @@ def file(session: Session, model_id: str, form: str) -> tuple[Model, ModelFile]:
 
 
 def own(row: Model) -> ModelFile:
-    """Return the file that was uploaded, as the others are given."""
+    """Return the uploaded file, in the same form as the others."""
     form = row.key.rpartition(".")[2]
     return ModelFile(model_id=row.id, format=form, key=row.key, sha256=row.sha256, size=row.size)
 
@@ -86,6 +86,6 @@ def delete(session: Session, model_id: str) -> list[str]:
 
     Raises:
         NotFound: there is none.
-        InUse: a job, a study or an alias names it.
+        InUse: a job, a study or an alias refers to it.
     """
     return service.delete(session, Model, model_id)

@@ -1,1 +1,1 @@
-"""Resumable uploads (tus 1.0.0), for files so large that connections break before their end."""
+"""Resumable uploads (tus 1.0.0), for files too large to be sent before the connection breaks."""

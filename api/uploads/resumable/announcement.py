@@ -22,10 +22,10 @@ class Announcement(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["dataset", "model"] = Field(description="what the file is to become")
-    filename: Annotated[str, Field(min_length=1, max_length=200, description="its last suffix says what it is")]
+    kind: Literal["dataset", "model"] = Field(description="kind of object that the file becomes")
+    filename: Annotated[str, Field(min_length=1, max_length=200, description="its suffix determines the format")]
     name: str | None = Field(None, max_length=200, description="display name")
-    sha256: str | None = Field(None, pattern=SHA256, description="of the whole file, hex: checked at its end")
+    sha256: str | None = Field(None, pattern=SHA256, description="SHA-256 of the whole file, hex: checked at the end")
 
     lenient: bool = Field(False, description=f"of a dataset: {LENIENT}")
     keep: bool = Field(False, description=f"of a dataset: {KEEP}")
@@ -51,7 +51,7 @@ class Announcement(BaseModel):
 
     @property
     def suffix(self) -> str:
-        """Return the file's suffix as the store has it, such as `.zip`."""
+        """Return the file's suffix in the store, such as `.zip`."""
         return suffix_of(self.filename, SUFFIXES[self.kind]) or ""
 
     @classmethod
@@ -59,7 +59,7 @@ class Announcement(BaseModel):
         """Read the header: pairs of a key and a base64 value, separated by commas.
 
         Raises:
-            BadRequest: it has another form.
+            BadRequest: it is malformed.
             Invalid: a field is missing, unknown, or out of bounds.
 
         >>> Announcement.read("kind ZGF0YXNldA==,filename YS56aXA=").filename

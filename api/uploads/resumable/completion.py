@@ -24,7 +24,7 @@ from api.uploads.service import register
 
 log = logging.getLogger(__name__)
 
-LEFT_SECONDS = 60.0  # after the last byte, before the reaper takes over from the request
+LEFT_SECONDS = 60.0  # time after the last byte before the reaper takes over from the request
 
 
 def hash_if_whole(arriving: Partial, length: int) -> str | None:
@@ -47,7 +47,7 @@ def hash_if_whole(arriving: Partial, length: int) -> str | None:
 
 
 def complete(work: UnitOfWork, store: Storage, row: ResumableUpload, sha256: str, arriving: Partial) -> None:
-    """Turn an upload into the announced dataset or model, unless that has been done.
+    """Turn an upload into the announced dataset or model, unless that has already been done.
 
     Raises:
         Invalid: the file differs from the announced one; it is removed.
@@ -55,7 +55,7 @@ def complete(work: UnitOfWork, store: Storage, row: ResumableUpload, sha256: str
     file = Announcement.model_validate(row, from_attributes=True)
     if row.sha256 not in (None, sha256):
         arriving.remove()
-        work.undo(partial(service.give_up, work.database, row.id))
+        work.undo(partial(service.stop_counting, work.database, row.id))
         detail = f"expected a file with the sha256 {row.sha256}, got one with {sha256}: it was damaged on its way"
         raise Invalid(detail, [FieldError(parameter=HEADER, detail=detail)])
     if not service.claim(work.session, row):

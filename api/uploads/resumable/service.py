@@ -19,7 +19,7 @@ from api.uploads.models import service as models
 from api.uploads.resumable.announcement import Announcement
 
 PATHS = {"dataset": "/v1/datasets", "model": "/v1/models"}
-KEPT_SECONDS = 7 * 86_400.0  # for which an ended upload can still be queried
+KEPT_SECONDS = 7 * 86_400.0  # how long an ended upload can still be queried
 
 
 def announce(session: Session, file: Announcement, length: int) -> ResumableUpload:
@@ -47,17 +47,17 @@ def count(session: Session, upload_id: str) -> bool:
     return False
 
 
-def go_on(session: Session, upload_id: str, owner: str | None) -> None:
+def extend(session: Session, upload_id: str, owner: str | None) -> None:
     """Extend an upload's reservation by a day, even after it has expired if the owner's quota still allows it.
 
     Raises:
-        QuotaExceeded: the quota does not.
+        QuotaExceeded: the quota does not allow it.
     """
     if not count(session, upload_id):
         quotas.check_storage(session, owner)
 
 
-def give_up(database: Database, upload_id: str) -> None:
+def stop_counting(database: Database, upload_id: str) -> None:
     """Stop counting an upload against its owner's quota."""
     with database.transaction() as session:
         row = update(ResumableUpload).where(ResumableUpload.id == upload_id)
@@ -103,7 +103,7 @@ def create(session: Session, row: ResumableUpload, stored: Stored) -> Dataset | 
 
 
 def result_of(row: ResumableUpload) -> str | None:
-    """Return the address of the resulting dataset or model; None before completion."""
+    """Return the URL of the resulting dataset or model; None before completion."""
     return f"{PATHS[row.kind]}/{row.created}" if row.created else None
 
 

@@ -1,4 +1,4 @@
-"""Performs what the client's calls ask for: requests, pauses, reads and writes of files."""
+"""The driver: performs the effects of the client's calls, which are requests, pauses, and file reads and writes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -21,9 +21,9 @@ class AsyncDriver:
     Args:
         url: the service's base URL.
         token: the service's token or an API key; None for a local service that needs none.
-        transport: what carries the requests, if not a connection of its own: an ASGI application, for instance.
-        headers: further headers of every request.
-        patient: whether to wait and try again when the service is busy or does not answer.
+        transport: transport for the requests, such as an ASGI application; default: a new connection.
+        headers: additional headers for every request.
+        patient: whether to wait and retry if the service is busy or does not answer.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class AsyncDriver:
         patient: bool = True,
     ) -> None:
         sent = {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})}
-        by_proxy = transport is None and not is_local(url)  # one that the environment names
+        by_proxy = transport is None and not is_local(url)  # use the environment's proxies
         self._http = httpx2.AsyncClient(
             base_url=url, headers=sent, timeout=TIMEOUT, trust_env=by_proxy, transport=transport
         )
@@ -63,7 +63,7 @@ class AsyncDriver:
                 return
 
     async def _run(self, call: Call[T]) -> T:
-        """Perform each step that a call asks for, and return its result."""
+        """Perform each effect of a call, and return the call's result."""
         try:
             wish = next(call)
             while True:
@@ -77,7 +77,7 @@ class AsyncDriver:
             value: T = end.value
             return value
         finally:
-            call.close()  # a task that is cancelled leaves no file open
+            call.close()  # so that a cancelled task leaves no file open
 
     async def _perform(self, wish: Ask | Sleep) -> Answer | None:
         if isinstance(wish, Sleep):
@@ -94,10 +94,10 @@ class AsyncDriver:
                 return await _take(wish, answer)
         address, headers = onward
         async with (
-            httpx2.AsyncClient(timeout=TIMEOUT, trust_env=not is_local(address)) as other,  # which has no key
+            httpx2.AsyncClient(timeout=TIMEOUT, trust_env=not is_local(address)) as other,  # sends no key
             other.stream("GET", address, headers=headers) as content,
         ):
-            if not content.is_success:  # such as an address that has expired: the service gives another
+            if not content.is_success:  # for example an expired URL: the service returns a new one
                 raise Broken(f"{httpx2.URL(address).host} answered {content.status_code}")
             taken = await _take(wish, content)
         return Answer(taken.status, answer.headers, taken.content)

@@ -21,25 +21,25 @@ class Client(Driver):
     Args:
         url: the service's base URL.
         token: the service's token or an API key; None for a local service that needs none.
-        transport: what carries the requests, if not a connection of its own: an ASGI application, for instance.
-        headers: further headers of every request.
-        patient: whether to wait and try again when the service is busy or does not answer.
+        transport: transport for the requests, such as an ASGI application; default: a new connection.
+        headers: additional headers for every request.
+        patient: whether to wait and retry if the service is busy or does not answer.
     """
 
     # -- any endpoint
 
     def get(self, path: str, **params: Any) -> Any:
-        """Return the JSON of any endpoint; a parameter that is None is left out."""
+        """Return the JSON of any endpoint; parameters that are None are left out."""
         given = {name: value for name, value in params.items() if value is not None}
         return (self._run(calls.ask("GET", path, params=given, headers={"Accept": "application/json"}))).json()
 
     def send(self, method: str, path: str, body: Any = None) -> Any:
-        """Send JSON to any endpoint; return the JSON that it answers, None if it answers nothing."""
+        """Send JSON to any endpoint; return the JSON of the response, or None if it is empty."""
         answer = self._run(calls.ask(method, path, json=body))
         return answer.json() if answer.content else None
 
     def whoami(self) -> dict[str, Any]:
-        """Return who the service takes the caller for: key, owner and scope."""
+        """Return the caller's identity as the service sees it: key, owner and scope."""
         return dict(self._run(calls.plain("/v1/whoami")))
 
     # -- jobs
@@ -175,7 +175,7 @@ class Client(Driver):
     def datasets(
         self, name: str | None = None, sha256: str | None = None, shared: bool | None = None
     ) -> Iterator[Dataset]:
-        """List datasets, newest first: the versions of a `name`, one content, or what others share with you."""
+        """List datasets, newest first; filter by name, content hash, or whether others share them with you."""
         for row in self._pages("/v1/datasets", {"name": name, "sha256": sha256, "shared": shared}):
             yield Dataset.model_validate(row)
 
@@ -228,7 +228,7 @@ class Client(Driver):
         self._run(calls.ask("DELETE", f"/v1/models/{model_id}"))
 
     def share(self, kind: Kind, id_: str, reader: str) -> list[dict[str, Any]]:
-        """Share a dataset or model with an owner, or with everyone, `*`; return with whom it is shared."""
+        """Share a dataset or model with an owner, or with everyone, `*`; return its shares."""
         answer = self._run(calls.ask("PUT", calls.share_of(kind, id_, reader)))
         return list(answer.json()["data"])
 
@@ -237,7 +237,7 @@ class Client(Driver):
         self._run(calls.ask("DELETE", calls.share_of(kind, id_, reader)))
 
     def shares(self, kind: Kind, id_: str) -> list[dict[str, Any]]:
-        """List with whom a dataset or model of yours is shared."""
+        """List the shares of a dataset or model of yours."""
         return list((self._run(calls.plain(calls.share_of(kind, id_))))["data"])
 
     def download_model(
@@ -300,7 +300,7 @@ class Client(Driver):
     # -- webhooks
 
     def create_webhook(self, url: str, events: Sequence[str] | None = None, name: str | None = None) -> dict[str, Any]:
-        """Create a webhook; the answer's `secret` is shown only once."""
+        """Create a webhook; the response's `secret` is shown only once."""
         body = {"url": url, "name": name} | ({"events": list(events)} if events else {})
         return dict((self._run(calls.ask("POST", "/v1/webhooks", json=body))).json())
 
@@ -323,7 +323,7 @@ class Client(Driver):
         return dict((self._run(calls.ask("POST", f"/v1/webhooks/{webhook_id}/test"))).json())
 
     def rotate_webhook(self, webhook_id: str) -> dict[str, Any]:
-        """Replace a webhook's signing secret; the answer's `secret` is shown only once."""
+        """Replace a webhook's signing secret; the response's `secret` is shown only once."""
         return dict((self._run(calls.ask("POST", f"/v1/webhooks/{webhook_id}/rotate"))).json())
 
     def webhook_deliveries(self, webhook_id: str) -> Iterator[dict[str, Any]]:
@@ -356,7 +356,7 @@ class Client(Driver):
     def create_key(
         self, name: str, owner: str, scope: str = "submit", expires_at: datetime | None = None
     ) -> dict[str, Any]:
-        """Create an API key; the answer's `key` is shown only once."""
+        """Create an API key; the response's `key` is shown only once."""
         end = None if expires_at is None else expires_at.isoformat()
         body = {"name": name, "owner": owner, "scope": scope, "expires_at": end}
         return dict((self._run(calls.ask("POST", "/v1/api-keys", json=body))).json())

@@ -58,5 +58,5 @@ def finish(trainer: Trainer) -> dict[str, Any]:
 
 def losses(trainer: Trainer) -> dict[str, float]:
     """The last epoch's losses as they were told."""
-    (*_, last) = (event for event in trainer.telling.reporter.events if event.event == "epoch")  # type: ignore[attr-defined]
+    (*_, last) = (event for event in trainer.epoch_events.reporter.events if event.event == "epoch")  # type: ignore[attr-defined]
     return dict(last.losses)

@@ -19,9 +19,9 @@ def test_an_epoch_tells_of_its_own_probes_alone(begin: Begin, tmp_path: Path, pr
     probe = trainer.distiller.probe
     probe.found, probe.made = {"task/gradient_norm": 1.0, "decoupled/ratio": float("nan")}, 6  # of the epoch before
     trainer.epoch, trainer.tloss = 0, {}
-    trainer.telling.epoch_begins()
+    trainer.epoch_events.epoch_begins()
     probe.made += probed
-    trainer.telling.epoch_ended()
+    trainer.epoch_events.epoch_ended()
     (epoch,) = (event for event in memory.events if isinstance(event, Epoch))
     assert epoch.diagnostics == ({"task/gradient_norm": 1.0} if probed else {})
 
@@ -32,8 +32,8 @@ def test_processor_time_is_told_of_a_training_on_the_cpu(begin: Begin, tmp_path:
     trainer = begin(tmp_path / "run", distillation={"preset": "none"}, reporter=memory)
     trainer._setup_train()
     trainer.epoch, trainer.tloss = 0, {}
-    trainer.telling.epoch_begins()
+    trainer.epoch_events.epoch_begins()
     trainer.device = torch.device(device)
-    trainer.telling.epoch_ended()
+    trainer.epoch_events.epoch_ended()
     (epoch,) = (event for event in memory.events if isinstance(event, Epoch))
     assert (epoch.processor_seconds is None) == (device == "cuda")

@@ -103,4 +103,4 @@ def test_what_cannot_work_is_refused_before_training(
     trainer = begin(teacher=teacher_file, student=student, distillation=distillation)
     with pytest.raises(PairError, match=message):
         trainer.train()
-    assert not [event for event in trainer.telling.reporter.events if event.event == "progress"]  # type: ignore[attr-defined]
+    assert not [event for event in trainer.epoch_events.reporter.events if event.event == "progress"]  # type: ignore[attr-defined]

@@ -33,7 +33,7 @@ def assert_terms_reach_the_student(trainer: Trainer) -> None:
 
 
 def warned(trainer: Trainer) -> list[Warn]:
-    return [event for event in trainer.telling.reporter.events if isinstance(event, Warn)]  # type: ignore[attr-defined]
+    return [event for event in trainer.epoch_events.reporter.events if isinstance(event, Warn)]  # type: ignore[attr-defined]
 
 
 def seen_sizes(trainer: Trainer) -> set[tuple[int, int]]:
