@@ -5,6 +5,7 @@ import gc
 import os
 import shutil
 import tempfile
+import time
 
 import pytest
 
@@ -24,12 +25,23 @@ if "YOLO_CONFIG_DIR" not in os.environ:
     os.environ["YOLO_CONFIG_DIR"] = _config
 
 
+# Minutes after which no further test begins: a slow CI machine then reports what it has run, and is not stopped.
+END = time.monotonic() + 60 * float(os.environ.get("TEST_MINUTES", "inf"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)  # the default tests first
+
+
 def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()  # Ultralytics collects garbage several times per training, and should not search all of torch each time
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    if time.monotonic() > END:
+        pytest.skip("not run: TEST_MINUTES are over")
     if item.get_closest_marker("gpu"):
         torch = pytest.importorskip("torch")
         if not torch.cuda.is_available():
