@@ -108,7 +108,7 @@ def test_refuses_what_cannot_be_drawn(tmp_path: Path, change: dict[str, object],
 
 def test_writes_over_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
-    with pytest.raises(DatasetError, match="holds something"):
+    with pytest.raises(DatasetError, match="which is not empty"):
         write_scenes(tmp_path, "demo", {"train": 1}, 96)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     (tmp_path / "empty").mkdir()

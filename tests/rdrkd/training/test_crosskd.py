@@ -98,7 +98,12 @@ MODES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("mode", MODES)
+SLOW = {"end-to-end, bf16"}  # a minute and a half where bf16 is computed in software
+
+
+@pytest.mark.parametrize(
+    "mode", [pytest.param(mode, marks=pytest.mark.slow) if mode in SLOW else mode for mode in MODES]
+)
 def test_a_run_that_was_cut_off_ends_as_one_that_was_not(
     mode: str, begin: Begin, dataset: Dataset, tmp_path: Path
 ) -> None:
