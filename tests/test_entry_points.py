@@ -18,6 +18,7 @@ def call(module: str, *arguments: str, folder: Path) -> subprocess.CompletedProc
     return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", CALLS)
 def test_help_is_printed_and_nothing_starts(module: str, tmp_path: Path) -> None:
     result = call(module, "--help", folder=tmp_path)
@@ -27,6 +28,7 @@ def test_help_is_printed_and_nothing_starts(module: str, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "wrong"), WRONG.items())
 def test_unknown_arguments_are_refused_and_nothing_starts(module: str, wrong: str, tmp_path: Path) -> None:
     result = call(module, *CALLS[module], wrong, folder=tmp_path)

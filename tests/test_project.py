@@ -164,6 +164,7 @@ def test_every_line_names_tests_that_there_are(page: str) -> None:
             assert re.search(rf"^def {test}\(", (ROOT / file).read_text(), re.MULTILINE), test
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tool", "page"),
     [
@@ -177,6 +178,7 @@ def test_generated_pages_are_current(tool: str, page: str, tmp_path: Path) -> No
     assert (ROOT / "docs" / page).read_text() == (tmp_path / page).read_text(), f"run tools/{tool}"
 
 
+@pytest.mark.slow
 def test_figures_of_the_gain_show_the_results(tmp_path: Path) -> None:
     subprocess.run([sys.executable, ROOT / "tools" / "generate_gain.py", tmp_path / "page.md"], check=True)
     drawn = sorted((tmp_path / "figures").glob("*.svg"))

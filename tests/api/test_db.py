@@ -122,6 +122,7 @@ def test_postgres_compiles_no_query_and_idle_connections_are_closed(postgres: Po
         engine.dispose()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("queue", ["train", "inspect"])
 def test_an_idle_worker_holds_one_connection(
     postgres: Postgres, valkey_server: Valkey, tmp_path: Path, queue: str

@@ -113,6 +113,7 @@ def test_a_level_may_be_written_small(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings().log_level == "WARNING"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "words", "loggers"),
     [
@@ -174,6 +175,7 @@ def test_a_database_that_fails_logs_no_values(each_service: Service, form: LogFo
     assert [secret for secret in ("whsec_", "the-path", "the-name") if secret in lines().replace("whsec_***", "")] == []
 
 
+@pytest.mark.slow
 def test_settings_that_are_wrong_are_told_without_the_secrets_among_them(tmp_path: Path) -> None:
     ours = {"RDRKD_DATA_DIR": str(tmp_path), "RDRKD_TOKEN": "s3cret", "RDRKD_DATABASE_URL": "postgresql://u:s3cret@h/n"}
     wrong = {"RDRKD_HEARTBEAT_SECONDS": "100", "RDRKD_S3_SECRET_ACCESS_KEY": "s3cret"}

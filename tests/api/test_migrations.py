@@ -107,6 +107,7 @@ def test_down_and_up_again(url: str) -> None:
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_warnings_come_to_a_database_that_has_jobs(url: str) -> None:
     engine = make_engine(url)
     with engine.begin() as connection:
@@ -229,6 +230,7 @@ def test_models_of_before_get_their_versions_by_name(url: str) -> None:
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_several_processes_at_once(url: str) -> None:
     program = "import sys; from api import migrations; migrations.upgrade(sys.argv[1])"
     runs = [subprocess.Popen([sys.executable, "-c", program, url], stderr=subprocess.PIPE) for _ in range(3)]
@@ -255,6 +257,7 @@ def test_control_comes_to_a_database_that_has_jobs(url: str) -> None:
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_datasets_of_before_are_versions_in_their_order(url: str) -> None:
     engine = make_engine(url)
     with engine.begin() as connection:

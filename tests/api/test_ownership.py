@@ -83,6 +83,7 @@ def test_lists_show_ones_own_and_an_admin_everybodys(people: People) -> None:
     assert {job["owner"] for job in shown} == {"alice"}
 
 
+@pytest.mark.slow
 def test_no_address_answers_for_anothers_things(people: People) -> None:
     """All operations that name a thing, also those that are added after this test was written."""
     client = people.service.client
@@ -120,6 +121,7 @@ def operations(people: People, method: str) -> list[tuple[str, str, dict[str, An
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", ["bob", "*"])
 def test_what_is_shared_can_be_read_and_used_and_never_changed(people: People, reader: str) -> None:
     client, service = people.service.client, people.service
@@ -186,6 +188,7 @@ def test_what_is_shared_can_be_read_and_used_and_never_changed(people: People, r
     assert {("share_dataset", f"{people.dataset}/{reader}"), ("unshare_model", f"{people.model}/{reader}")} <= done
 
 
+@pytest.mark.slow
 def test_a_share_is_for_its_reader_and_goes_with_its_thing(people: People) -> None:
     client, carol = people.service.client, people.service.key("carol")
     address = f"/v1/models/{people.model}/shares"
@@ -278,6 +281,7 @@ def test_a_list_looks_shares_up_by_an_index(people: People) -> None:
     assert not any(plan.startswith("SCAN share") for plan in plans), plans
 
 
+@pytest.mark.slow
 def test_references_to_anothers_things_lead_nowhere(people: People) -> None:
     def refusal(**changes: Any) -> tuple[str, list[str]]:
         spec = TRAIN | {"dataset": people.dataset} | changes

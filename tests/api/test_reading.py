@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Engine, event, select, update
 
@@ -23,6 +24,7 @@ from tests.servers import Postgres
 OPERATED: dict[str, Any] = {"token": "t", "headers": {"Authorization": "Bearer t"}}
 
 
+@pytest.mark.slow
 def test_no_operation_that_reads_writes(start: Start, tmp_path: Path) -> None:
     with start(**INWARD, **UNLIMITED, **OPERATED) as service:
         there = populated(service, tmp_path)
@@ -48,6 +50,7 @@ def test_no_operation_that_reads_writes(start: Start, tmp_path: Path) -> None:
     assert missed <= drawn | {"/v1/studies/{study_id}/report"}
 
 
+@pytest.mark.slow
 def test_nor_does_one_open_a_transaction_on_postgres(postgres: Postgres, start: Start, tmp_path: Path) -> None:
     with (
         postgres.migrated() as url,

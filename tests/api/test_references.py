@@ -26,6 +26,7 @@ def test_text_that_looks_like_a_reference_stays_as_it_is(service: Service, place
         assert {field: made["spec"][field] for field in changes} == changes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", FREE)
 def test_anothers_text_with_my_ids_blocks_no_deletion(operated: Service, place: str) -> None:
     service = operated

@@ -88,6 +88,7 @@ def send(port: int, size: int, stop_after: int | None = None) -> bytes:
         return answer
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_while_an_upload_streams(server: tuple[psutil.Process, int, Path]) -> None:
     process, port, data_dir = server
     send(port, MIB)
@@ -115,6 +116,7 @@ def test_a_client_that_hangs_up_leaves_nothing(server: tuple[psutil.Process, int
     assert b" 202 " in send(port, MIB).splitlines()[0]
 
 
+@pytest.mark.slow
 def test_a_request_that_outlasts_the_shutdown_gets_an_honest_503(tmp_path: Path) -> None:
     port = free_port()
     env = environment(tmp_path / "var", port=str(port), stop_grace_seconds="1")
@@ -139,6 +141,7 @@ def test_the_embedded_service_migrates_by_itself(server: tuple[psutil.Process, i
         assert json.load(response)["status"] == "ready"
 
 
+@pytest.mark.slow
 def test_migrate_is_a_command_of_its_own(tmp_path: Path) -> None:
     result = run("-m", "api", "migrate", env=environment(tmp_path / "var"))
 
@@ -147,6 +150,7 @@ def test_migrate_is_a_command_of_its_own(tmp_path: Path) -> None:
     assert (tmp_path / "var" / "rdrkd.db").exists()
 
 
+@pytest.mark.slow
 def test_the_service_loads_only_what_its_lock_has() -> None:
     program = """
 import sys
@@ -201,6 +205,7 @@ def test_without_a_token_it_refuses_to_listen_beyond_loopback(
     assert not (tmp_path / "var").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "words"),
     [({"port": "x"}, "port"), ({"token": ""}, "empty"), ({"token_file": "/nowhere"}, "/nowhere")],

@@ -81,6 +81,7 @@ def upload(api: journals.Logged) -> str:
     return answer.raise_for_status().json()["id"]
 
 
+@pytest.mark.slow
 def test_a_request_and_what_it_asks_of_others_are_one_trace(
     tmp_path: Path, collector: Collector, valkey_server: Valkey
 ) -> None:
@@ -136,6 +137,7 @@ print([name for name in sys.modules if name.startswith(tuple(f"opentelemetry.{{p
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("installed", [True, False])
 def test_nothing_is_loaded_that_is_not_asked_for_or_not_installed(tmp_path: Path, installed: bool) -> None:
     # `None` stands where a missing module would: what is not installed and what is forbidden fail alike.

@@ -54,6 +54,7 @@ def predict(weights: bytes, folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @BOTH
 def test_teacher_then_student_then_download(whole: Service, scenes: Path, tmp_path: Path) -> None:
     dataset = whole.upload("datasets", scenes)

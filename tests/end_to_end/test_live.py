@@ -28,6 +28,7 @@ def alive(service: Service) -> list[str]:
     return sorted(row["queue"] for row in service.client.get("/v1/workers").json()["data"] if row["alive"])
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_job_is_followed_to_its_end(service: Service, scenes: Path) -> None:
     for name in ("reaper", "inspect"):

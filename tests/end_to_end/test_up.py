@@ -60,6 +60,7 @@ def test_up_and_down(data_dir: Path) -> None:
     assert not (data_dir / "up.pid").exists()
 
 
+@pytest.mark.slow
 def test_its_secrets_and_its_data_are_its_own(data_dir: Path) -> None:
     data_dir.mkdir(mode=0o755)  # as an earlier version left it
     (data_dir / "rdrkd.db").touch(mode=0o644)
@@ -88,6 +89,7 @@ def test_a_port_that_another_service_answers_on_is_refused(data_dir: Path) -> No
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.slow
 def test_the_settings_of_the_environment_count(data_dir: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
@@ -97,6 +99,7 @@ def test_the_settings_of_the_environment_count(data_dir: Path) -> None:
     assert f"no service runs on {data_dir}" in " ".join(rdrkd("down", RDRKD_DATA_DIR=str(data_dir)).stderr.split())
 
 
+@pytest.mark.slow
 def test_children_follow_a_killed_parent(data_dir: Path) -> None:
     assert rdrkd("up", "--data-dir", data_dir, "--port", "0", "--detach").returncode == 0
     up, _ = served(data_dir)
@@ -106,6 +109,7 @@ def test_children_follow_a_killed_parent(data_dir: Path) -> None:
     until(lambda: not any(map(is_alive, children)), 30)
 
 
+@pytest.mark.slow
 def test_whoever_makes_a_key_is_not_locked_out(data_dir: Path, tmp_path: Path) -> None:
     state = {"XDG_STATE_HOME": str(tmp_path / "state")}
     assert rdrkd("up", "--data-dir", data_dir, "--port", "0", "--detach", **state).returncode == 0

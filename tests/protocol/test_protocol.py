@@ -21,6 +21,7 @@ def shown(found: Found) -> Found:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [

@@ -111,6 +111,7 @@ def test_a_partial_entry_is_kept_until_its_process_ends(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_many_processes_use_and_evict_concurrently(tmp_path: Path) -> None:
     command = [sys.executable, "-c", STRESS, str(tmp_path)]
     running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]

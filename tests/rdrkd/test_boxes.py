@@ -121,6 +121,7 @@ class LargestTensor(TorchDispatchMode):
         return result
 
 
+@pytest.mark.slow
 def test_a_crowded_mosaic_is_painted_in_pieces() -> None:
     """1200 boxes that each cover half of 160 x 160 cells: all pairs at once would be 15 million."""
     count, side = 1200, 160

@@ -91,6 +91,7 @@ def test_mixed_precision_in_software_is_a_warning(dataset: Dataset) -> None:
     assert codes(early_warnings.warnings_of(settings, dataset, "0")) == []
 
 
+@pytest.mark.slow
 def test_a_dead_run_looks_dead(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
     spec = JOB_SPEC.validate_python(
         {

@@ -143,6 +143,7 @@ def test_a_worker_outlives_every_error_that_the_broker_returns(rows: Rows, worke
     assert worker.poll() is None, workers.said()[-3000:]
 
 
+@pytest.mark.slow
 def test_a_frozen_broker_holds_up_no_work_and_no_end(rows: Rows, workers: Workers, valkey: Valkey) -> None:
     worker = workers.start()
     first = rows.job(epochs=1)
@@ -159,6 +160,7 @@ def test_a_frozen_broker_holds_up_no_work_and_no_end(rows: Rows, workers: Worker
     assert rows.get(third).status == Status.QUEUED  # given back
 
 
+@pytest.mark.slow
 def test_no_job_waits_while_a_worker_idles(rows: Rows, workers: Workers) -> None:
     busy = workers.start()
     long = rows.job(epochs=1000, seconds="0.5")
@@ -227,6 +229,7 @@ def nonsense() -> Iterator[bytes]:
     yield from (json.dumps(MESSAGE | {"headers": headers | one}).encode() for one in strange)
 
 
+@pytest.mark.slow
 def test_an_entry_that_is_no_ring_is_dropped(rows: Rows, workers: Workers, valkey: Valkey) -> None:
     worker = workers.start()
     database = int(make_url(rows.place.settings.broker_url).database or 0)
@@ -256,6 +259,7 @@ class Embedded:
 
 
 class TestEmbedded(Embedded):
+    @pytest.mark.slow
     def test_an_entry_that_is_no_ring_is_dropped(self, rows: Rows, workers: Workers, tmp_path: Path) -> None:
         worker = workers.start()
         until(lambda: "ready" in workers.said(), 60)
@@ -272,6 +276,7 @@ class TestEmbedded(Embedded):
         until(lambda: rows.place.doorbell.pending(TRAIN) == 0 or worker.poll() is not None, 120)
         assert worker.poll() is None, workers.said()[-3000:]
 
+    @pytest.mark.slow
     def test_a_locked_broker_holds_up_no_work(self, rows: Rows, workers: Workers, tmp_path: Path) -> None:
         worker = workers.start()
         until(lambda: "ready" in workers.said(), 60)

@@ -48,6 +48,7 @@ def away(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place.storage, "_store", gone._store)
 
 
+@pytest.mark.slow
 def test_a_job_fetches_its_inputs_and_keeps_its_checkpoints_in_the_bucket(place: Workplace, rows: Rows) -> None:
     job_id = rows.job(epochs=3, environment="yes")
 
@@ -137,6 +138,7 @@ def test_another_attempt_goes_on_from_the_newest_checkpoint_that_is_whole(
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["0002"]
 
 
+@pytest.mark.slow
 def test_a_bucket_that_is_away_costs_no_job(place: Workplace, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = rows.job(epochs=2)
     with monkeypatch.context() as outage:

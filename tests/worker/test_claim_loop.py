@@ -32,6 +32,7 @@ def complaints(place: Workplace) -> list[str | None]:
         return [present.row.complaint for present in service.present(session)]
 
 
+@pytest.mark.slow
 def test_a_wedged_worker_says_so_and_ends(place: Workplace, tmp_path: Path) -> None:
     settings = place.settings
     own = {"RDRKD_DATA_DIR": str(settings.data_dir), "RDRKD_DATABASE_URL": settings.database_url}
@@ -49,6 +50,7 @@ def test_a_wedged_worker_says_so_and_ends(place: Workplace, tmp_path: Path) -> N
     assert f"this worker is stuck and exits: {told[0]}" in (tmp_path / "log").read_text()
 
 
+@pytest.mark.slow
 def test_work_that_does_not_stop_when_it_must_is_a_wedge(place: Workplace, rows: Rows) -> None:
     from worker.lease import Lease, Order
 
@@ -90,6 +92,7 @@ def test_a_ring_is_heard_at_once(place: Workplace) -> None:
         assert looked.acquire(timeout=10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["embedded"], indirect=True)
 def test_a_worker_without_room_takes_nothing_until_there_is_some(backend: Backend, tmp_path: Path) -> None:
     if os.geteuid() != 0:

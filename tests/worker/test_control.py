@@ -32,6 +32,7 @@ def do_next(place: Workplace, rows: Rows, job_id: str, **labels: str) -> None:
         job.spec = {**job.spec, "labels": labels}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scratch", "note"), [(False, "resumed after 2"), (True, "from scratch")])
 def test_a_retry_begins_where_it_was_told_to(place: Workplace, rows: Rows, scratch: bool, note: str) -> None:
     job_id = rows.job(epochs=3, crash="2")
@@ -48,6 +49,7 @@ def test_a_retry_begins_where_it_was_told_to(place: Workplace, rows: Rows, scrat
     assert {attempt for attempt, _, name in rows.artifacts(job_id) if name == "student.pt"} >= {2}
 
 
+@pytest.mark.slow
 def test_a_retry_from_scratch_that_is_interrupted_goes_on_from_its_own_checkpoints(
     place: Workplace, rows: Rows
 ) -> None:
@@ -112,6 +114,7 @@ def resumed(place: Workplace, rows: Rows, job_id: str) -> str:
     return str(job.result["note"])
 
 
+@pytest.mark.slow
 def test_a_pause_keeps_the_epoch(place: Workplace, rows: Rows, start: Start) -> None:
     job_id = rows.job(epochs=9, seconds="0.6")
     running = start()
@@ -128,6 +131,7 @@ def test_a_pause_keeps_the_epoch(place: Workplace, rows: Rows, start: Start) -> 
     assert resumed(place, rows, job_id) == f"resumed after {kept}"
 
 
+@pytest.mark.slow
 def test_a_pause_now_loses_the_epoch(place: Workplace, rows: Rows, start: Start) -> None:
     job_id = rows.job(epochs=9, seconds="1.5")
     running = start()

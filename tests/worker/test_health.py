@@ -62,6 +62,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["connects", "is deaf"])
 def test_a_sealed_worker_is_seen_by_its_own_user(broker: socket.socket, what: str) -> None:
     told = subprocess.run(

@@ -208,6 +208,7 @@ def test_what_is_no_album_is_not_kept(
     assert not (real.storage.root / "previews").exists()
 
 
+@pytest.mark.slow
 def test_a_lenient_check_leaves_out_what_is_at_fault(real: Workplace, rows: Rows, tmp_path: Path) -> None:
     made = make_dataset(tmp_path / "d")
     make_image(made / "images/train/b.png", seed=7)
@@ -283,6 +284,7 @@ def test_what_a_fenced_check_has_written_does_not_stay(place: Workplace, rows: R
     assert [name for name in left if name.endswith(".safetensors")] == []
 
 
+@pytest.mark.slow
 def test_a_check_without_room_to_unpack_waits_and_refuses_nothing(place: Workplace, rows: Rows, tmp_path: Path) -> None:
     archive = zip_up(make_dataset(tmp_path / "d"), tmp_path / "d.zip")
     row_id = rows.upload(archive.read_bytes())

@@ -56,6 +56,7 @@ def test_published_files_stay_when_the_connection_is_cut(place: Workplace, rows:
     assert_whole(rows, job_id)
 
 
+@pytest.mark.slow
 def test_published_files_stay_when_the_answer_is_lost(place: Workplace, rows: Rows) -> None:
     job_id = rows.job(epochs=2)
     held = rows.claim(lease=60)
@@ -90,6 +91,7 @@ def real(place: Workplace) -> Workplace:
     return dataclasses.replace(place, database=own, settings=place.settings.model_copy(update=limits))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["embedded"], indirect=True)
 def test_a_preview_stays_when_the_answer_is_lost(place: Workplace, rows: Rows, tmp_path: Path) -> None:
     row_id = rows.upload(zip_up(make_dataset(tmp_path / "d"), tmp_path / "a.zip").read_bytes())

@@ -44,6 +44,7 @@ def test_a_worker_is_there_from_its_start_to_its_end(place: Workplace) -> None:
     assert present(place) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["servers"], indirect=True)
 def test_a_lost_database_stops_no_worker(place: Workplace, postgres: Postgres) -> None:
     url = place.settings.database_url.replace("+psycopg", "")

@@ -40,6 +40,7 @@ def lose(rows: Rows) -> str:
     return job_id
 
 
+@pytest.mark.slow
 def test_nothing_expires_in_the_first_lease_period(reaper: Reaper, rows: Rows) -> None:
     job_id = lose(rows)
     reaper.round()

@@ -105,6 +105,7 @@ def test_what_the_end_replaces_does_not_stay_in_the_storage(place: Workplace, ro
     assert weights.read_text() == "student.pt at the end"
 
 
+@pytest.mark.slow
 def test_the_trainer_inherits_nothing_secret(place: Workplace, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RDRKD_TOKEN", "secret")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
@@ -264,6 +265,7 @@ def test_timeout(place: Workplace, rows: Rows) -> None:
     assert rows.artifacts(job_id)
 
 
+@pytest.mark.slow
 def test_a_drained_worker_gives_the_job_back_and_the_next_one_resumes(
     place: Workplace, rows: Rows, start: Start
 ) -> None:
@@ -334,6 +336,7 @@ def test_a_damaged_input_fails_the_job(place: Workplace, rows: Rows) -> None:
     assert rows.dataset in job.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["servers"], indirect=True)
 def test_training_outlives_a_database_outage(place: Workplace, rows: Rows, start: Start, postgres: Postgres) -> None:
     job_id = rows.job(epochs=12, seconds="0.3")
@@ -350,6 +353,7 @@ def test_training_outlives_a_database_outage(place: Workplace, rows: Rows, start
         assert session.query(JobEpoch).count() == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["servers"], indirect=True)
 def test_training_stops_when_the_outage_outlasts_the_grace(
     place: Workplace, rows: Rows, start: Start, postgres: Postgres
@@ -479,6 +483,7 @@ TELLING = [  # an event, and what of it a column, JSON or the event's own meanin
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["servers"], indirect=True)
 def test_a_trainers_nonsense_is_told_at_once(place: Workplace, rows: Rows) -> None:
     for event, field in TELLING:

@@ -20,6 +20,7 @@ def entries(service: Service, **request: Any) -> list[dict[str, Any]]:
     return data
 
 
+@pytest.mark.slow
 def test_what_was_done_is_told_with_who_and_to_what(each_service: Service) -> None:
     alice, admin = each_service.key("alice"), each_service.key("ops", "admin")
     client = each_service.client

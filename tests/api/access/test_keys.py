@@ -20,6 +20,7 @@ ASKED = {"name": "nightly", "owner": "alice"}
 FIRST = ASKED | {"scope": "admin"}
 
 
+@pytest.mark.slow
 def test_a_key_is_shown_once_and_kept_as_a_hash(each_service: Service) -> None:
     made = each_service.client.post("/v1/api-keys", json=FIRST)
     body = made.json()
@@ -98,6 +99,7 @@ def test_keys_are_the_admins(start: Start, method: str, scope: str) -> None:
             assert answer.json()["code"] == "insufficient_scope", path
 
 
+@pytest.mark.slow
 def test_a_revoked_key_is_refused_within_seconds(each_service: Service) -> None:
     headers, admin = each_service.key(), each_service.key(scope="admin")
     assert each_service.client.get("/v1/jobs", headers=headers).status_code == 200
@@ -178,6 +180,7 @@ def test_the_last_use_is_written_once_a_minute(each_service: Service) -> None:
     assert (use() or first) >= first
 
 
+@pytest.mark.slow
 def test_while_the_database_is_away_nobody_comes_in(start: Start, tmp_path: Path) -> None:
     with start() as service:
         known, other = service.key(), service.key("bob")
@@ -195,6 +198,7 @@ def test_while_the_database_is_away_nobody_comes_in(start: Start, tmp_path: Path
         assert service.client.get("/v1/jobs", headers=other).status_code == 200
 
 
+@pytest.mark.slow
 def test_many_invented_ids_cost_no_memory(start: Start) -> None:
     with start(token="t", rate_stranger="") as service:
         for number in range(MOST + 5):
@@ -227,6 +231,7 @@ def test_whoever_shows_the_first_key_is_its_owner_at_once(each_service: Service)
     assert each_service.client.post("/v1/jobs", json={}, headers=headers).status_code == 403
 
 
+@pytest.mark.slow
 def test_a_local_token_lets_its_user_in_from_this_machine_alone(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("mine\n")

@@ -143,6 +143,7 @@ def test_a_read_key_sees_no_form(closed: Service, tmp_path: Path) -> None:
         assert 'id="upload"' not in reader.get(path)
 
 
+@pytest.mark.slow
 def test_what_is_shared_offers_no_change(closed: Service) -> None:
     alice = closed.key(owner="alice")
     closed.client.headers.update(alice)

@@ -20,6 +20,7 @@ def steps(shown: str) -> str:
     return html.unescape(found[1]) if found else ""
 
 
+@pytest.mark.slow
 def test_each_step_leads_to_the_next_until_a_distillation_is_submitted(service: Service) -> None:
     reader = Reader(service.client)
     assert "Use the demo data" in reader.get("/datasets")
@@ -59,6 +60,7 @@ def test_another_owners_jobs_do_not_hide_the_steps_and_a_read_key_is_offered_non
     assert reader.post("/datasets/demo").status_code == 403
 
 
+@pytest.mark.slow
 def test_the_form_chooses_what_there_is_only_one_of(service: Service) -> None:
     dataset, reader = service.dataset(), Reader(service.client)
     assert f'<option value="{dataset}" selected>' in reader.get("/jobs/new")

@@ -71,6 +71,7 @@ def test_what_would_be_refused_is_said_by_field_and_the_form_keeps_it(open_servi
     assert "<b>" not in refused.text
 
 
+@pytest.mark.slow
 def test_a_read_key_may_look_and_not_submit(closed: Service) -> None:
     reader = reader_of(closed, owner="alice", scope="read")
     assert '<button class="main" disabled>' in reader.get("/jobs/new")

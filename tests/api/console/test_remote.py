@@ -68,6 +68,7 @@ def test_a_service_that_is_gone_is_said_to_be() -> None:
         assert client.get("/through/v1/jobs/job_1/weights").status_code == 503
 
 
+@pytest.mark.slow
 def test_the_command(elsewhere: Service, tmp_path: Path) -> None:
     port, url = free_port(), str(elsewhere.client.base_url)
     (tmp_path / "token").write_text("t\n")

@@ -20,6 +20,7 @@ MANY: dict[str, tuple[str, dict[str, str], int]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", MANY)
 def test_too_much_is_refused_at_every_address_before_it_is_parsed(service: Service, which: str) -> None:
     query, headers, status = MANY[which]

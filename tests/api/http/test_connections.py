@@ -146,6 +146,7 @@ def download(remote: Service, tmp_path: Path) -> str:
     return f"/v1/jobs/{held.id}/weights"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("taken", [0, 20], ids=["nothing", "a_drip"])
 def test_a_client_that_does_not_read_is_cut_off(port: int, download: str, taken: int) -> None:
     with reader(port, download) as connection:
@@ -157,6 +158,7 @@ def test_a_client_that_does_not_read_is_cut_off(port: int, download: str, taken:
         assert not BoundedProtocol.held
 
 
+@pytest.mark.slow
 def test_a_client_that_reads_slowly_gets_everything(port: int, download: str) -> None:
     got = 0
     with reader(port, download) as connection:
@@ -184,6 +186,7 @@ def until_nobody_is_connected() -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_requests_one_after_the_other_outlast_the_time(port: int) -> None:
     with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
         for _ in range(5):
@@ -234,6 +237,7 @@ def answer_within(connection: socket.socket, seconds: float, drip: bytes) -> byt
     return answer
 
 
+@pytest.mark.slow
 def test_a_body_that_stops_or_drips_is_cut_off(port: int, remote: Service) -> None:
     ways = list(itertools.product(BODIES, ("Content-Length: 5000", "Transfer-Encoding: chunked"), (b"", b" ")))
 
@@ -259,6 +263,7 @@ def test_a_body_that_stops_or_drips_is_cut_off(port: int, remote: Service) -> No
     assert not [name for name in remote.files() if not name.startswith("incoming/upl_")]
 
 
+@pytest.mark.slow
 def test_a_body_that_keeps_its_pace_takes_as_long_as_it_takes(port: int, remote: Service) -> None:
     connection, _ = begun(port, remote, "piece", "Content-Length: 5001")
     with connection:

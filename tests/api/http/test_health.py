@@ -6,6 +6,7 @@ import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import sqlalchemy as sa
 
 import rdrkd
@@ -23,6 +24,7 @@ def test_alive_and_ready(each_service: Service) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_database_that_says_nothing_holds_up_no_probe(start: Start) -> None:
     """A server that takes connections and never answers, as a frozen one does."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:

@@ -7,6 +7,7 @@ import pytest
 from tests.api.conftest import Start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["/", "/docs"])
 def test_a_page_and_all_that_it_loads_come_from_this_service(start: Start, page: str) -> None:
     with start(token="secret", console=False) as service:

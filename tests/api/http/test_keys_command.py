@@ -29,6 +29,7 @@ def test_a_key_can_be_made_before_the_service_runs(
     assert "revoked" in keys("list")
 
 
+@pytest.mark.slow
 def test_a_key_of_the_command_opens_the_running_service(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -96,6 +96,7 @@ def test_what_an_operator_made_before_there_were_keys_resolves_alike(operated: S
         assert client.post("/v1/jobs", json=body, headers=eve).status_code == 422, "whoever is no admin sees none of it"
 
 
+@pytest.mark.slow
 def test_ones_own_name_comes_before_the_operators(operated: Service) -> None:
     admin = operated.key("bob", "admin")
 

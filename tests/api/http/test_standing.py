@@ -47,6 +47,7 @@ LASTING: dict[str, Any] = {  # what goes on for 30 s unless it is ended, and wit
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["revoked", "expired"])
 @pytest.mark.parametrize("which", LASTING)
 def test_what_lasts_ends_with_its_key(listen: Listen, which: str, how: str) -> None:
@@ -81,6 +82,7 @@ def test_what_lasts_ends_with_its_key(listen: Listen, which: str, how: str) -> N
     assert service.client.get(f"/v1/jobs/{job_id}").status_code == 200  # others go on
 
 
+@pytest.mark.slow
 def test_a_stream_of_a_valid_key_goes_on(listen: Listen) -> None:
     service = listen(token="t")
     job_id, key = running(service)
@@ -111,6 +113,7 @@ def test_one_owner_leaves_as_many_places_as_it_has(service: Service) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_one_key_does_not_take_every_place(listen: Listen) -> None:
     service = listen(token="t", max_waiting=6)
     job_id, _ = running(service)

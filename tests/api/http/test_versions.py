@@ -108,6 +108,7 @@ def test_an_error_reaches_all_who_asked_and_the_next_query_works(database: Datab
     assert found is not None
 
 
+@pytest.mark.slow
 def test_while_the_database_says_nothing_further_requests_are_refused_at_once(database: Database) -> None:
     frozen = threading.Event()
 

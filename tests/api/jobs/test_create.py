@@ -43,6 +43,7 @@ def test_a_job_keeps_the_request_and_the_trace_that_submitted_it(each_service: S
         assert (job.request_id, job.traceparent) == (None, None)
 
 
+@pytest.mark.slow
 def test_many_at_once_are_all_taken(each_service: Service) -> None:
     dataset = each_service.upload()
 

@@ -83,6 +83,7 @@ def test_pages_lose_and_repeat_nothing_while_jobs_are_added(each_service: Servic
     assert seen == jobs[::-1]
 
 
+@pytest.mark.slow
 def test_filters(each_service: Service) -> None:
     dataset = each_service.dataset()
     plain = each_service.submit(dataset)["id"]

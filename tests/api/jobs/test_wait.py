@@ -53,6 +53,7 @@ def etag_of(service: Service, job_id: str) -> str:
     return str(service.client.get(f"/v1/jobs/{job_id}").headers["ETag"])
 
 
+@pytest.mark.slow
 def test_another_version_answers_at_once(listen: Listen) -> None:
     service, other = listen(), listen()
     held = service.bring(service.job(), Status.RUNNING)
@@ -64,6 +65,7 @@ def test_another_version_answers_at_once(listen: Listen) -> None:
     assert one.answer().headers["ETag"] == etag_of(service, held.id)
 
 
+@pytest.mark.slow
 def test_without_a_version_another_status_answers(listen: Listen) -> None:
     service = listen()
     held = service.bring(service.job(), Status.RUNNING)
@@ -88,6 +90,7 @@ def test_a_queued_job_has_news_when_what_it_waits_for_changes(listen: Listen) ->
     assert one.seconds < 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("known", "status"), [(True, 304), (False, 200)])
 def test_when_the_time_is_over_the_job_is_as_it_was(listen: Listen, known: bool, status: int) -> None:
     service = listen()
@@ -112,6 +115,7 @@ def test_an_ended_job_has_no_more_news(listen: Listen) -> None:
     assert time.monotonic() - before < 5
 
 
+@pytest.mark.slow
 def test_a_client_that_hangs_up_frees_its_place(listen: Listen) -> None:
     service = listen()
     job_id = service.job(Status.RUNNING)

@@ -76,6 +76,7 @@ def test_the_epoch_is_the_first_in_which_it_came(each_service: Service) -> None:
     assert [(w["attempt"], w["epoch"], w["count"]) for w in shown(each_service, job_id)] == [(1, 3, 2), (2, 4, 1)]
 
 
+@pytest.mark.slow
 def test_there_is_a_last_one_that_counts_the_rest(each_service: Service) -> None:
     job_id = each_service.job()
     held = each_service.bring(job_id, Status.RUNNING)

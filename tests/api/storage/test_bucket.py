@@ -41,6 +41,7 @@ def large(folder: Path) -> tuple[Path, str]:
     return path, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", ["s3", "strict_s3"])
 def test_a_large_file_goes_in_parts_and_comes_back(server: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     bucket = opened(tmp_path, request.getfixturevalue(server).settings())
@@ -87,6 +88,7 @@ print(json.dumps(peak() - small))
 """
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_each_way(s3: S3, tmp_path: Path) -> None:
     settings = s3.settings() | {"data_dir": str(tmp_path / "var")}
     (tmp_path / "x.pt").write_bytes(bytes(2 * PART))
@@ -149,6 +151,7 @@ def test_the_example_of_amazons_documentation_is_signed_alike() -> None:
     assert address.endswith("X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404")
 
 
+@pytest.mark.slow
 def test_a_presigned_address_is_believed_until_it_ends_or_is_changed(strict_s3: S3, tmp_path: Path) -> None:
     bucket = opened(tmp_path, strict_s3.settings(s3_redirect_seconds=2))
     (tmp_path / "x.pt").write_bytes(b"weights")

@@ -158,6 +158,7 @@ def test_a_stream_that_breaks_off_leaves_nothing(storage: Storage, tmp_path: Pat
     assert arriving(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_sweep_takes_only_what_was_abandoned(storage: Storage) -> None:
     kept = storage.put(io.BytesIO(CONTENT), ".zip")
     with storage.incoming() as coming:

@@ -60,6 +60,7 @@ def test_only_what_no_row_names_goes(service: Service, tmp_path: Path) -> None:
     assert keys(service) == before >= {named}
 
 
+@pytest.mark.slow
 def test_the_young_and_what_a_running_job_has_stored_but_not_published_stay(service: Service, tmp_path: Path) -> None:
     held = service.bring(service.job(), Status.RUNNING)
     (tmp_path / "x.pt").write_bytes(b"x")
@@ -99,6 +100,7 @@ def test_a_row_that_appears_while_it_collects_keeps_its_file(service: Service) -
     assert all(service.storage.exists(key) for key in keys(service))
 
 
+@pytest.mark.slow
 def test_uploads_and_collection_side_by_side_leave_no_row_without_its_file(
     start: Start, request: pytest.FixtureRequest
 ) -> None:
@@ -131,6 +133,7 @@ def test_uploads_and_collection_side_by_side_leave_no_row_without_its_file(
         assert named <= keys(service)
 
 
+@pytest.mark.slow
 def test_a_request_that_fails_keeps_the_file_that_another_has_by_then(service: Service) -> None:
     stored = service.storage.put(io.BytesIO(ZIP[1]), ".zip")
     service.upload()
@@ -162,6 +165,7 @@ def left(service: Service, job_id: str) -> set[int]:
         return set(session.scalars(select(Artifact.epoch).where(Artifact.job_id == job_id)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
@@ -196,6 +200,7 @@ def test_the_reaper_keeps_of_an_ended_job_what_the_policy_says(
     reaper.database.engine.dispose()
 
 
+@pytest.mark.slow
 def test_a_job_that_goes_on_meanwhile_is_left_alone(service: Service, tmp_path: Path) -> None:
     held = service.bring(service.job(), Status.RUNNING)
     for epoch in (1, 2, 3, 4):

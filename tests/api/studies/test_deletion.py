@@ -3,6 +3,7 @@
 import threading
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from api.jobs.lifecycle import Ending
@@ -83,6 +84,7 @@ def test_what_another_needs_keeps_the_whole_study(each_service: Service) -> None
     assert job(each_service, study["members"][0]["job"])["status"] == "cancelled"
 
 
+@pytest.mark.slow
 def test_another_owners_study_is_not_there(each_service: Service) -> None:
     eve = each_service.key("eve")
     each_service.client.headers.update(each_service.key("alice"))

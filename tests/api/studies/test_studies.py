@@ -114,6 +114,7 @@ def test_a_study_has_a_largest_size(service: Service) -> None:
     assert "at most 1000 members, got 1100" in answer.json()["detail"]
 
 
+@pytest.mark.slow
 def test_progress_and_figures_of_the_members_are_shown(each_service: Service, tmp_path: Any) -> None:
     study = post(each_service, teacher={"model": {"job": each_service.job()}}, methods=["none"])
     each_service.claim()  # the other job
@@ -247,6 +248,7 @@ def members(service: Service, study: dict[str, Any], method: str) -> list[dict[s
     return [member for member in get(service, study)["members"] if member["method"] == method]
 
 
+@pytest.mark.slow
 def test_the_student_alone_is_trained_for_as_long_as_a_method_took(each_service: Service, tmp_path: Any) -> None:
     teacher = {"model": {"job": each_service.job()}}
     succeed(each_service, each_service.claim(), tmp_path)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from sqlalchemy import Select, case, func, literal, select, update
 from sqlalchemy.orm import Session
 
@@ -78,6 +79,7 @@ def loose(service: Service) -> int:
         return session.scalar(select(func.count()).where(~Tally.settled)) or 0
 
 
+@pytest.mark.slow
 def test_totals_are_what_the_rows_add_up_to(operated: Service, tmp_path: Path) -> None:
     service = operated
     agree(service)

@@ -86,6 +86,7 @@ def test_a_receiver_that_wants_no_more_is_told_no_more(
     assert len(receiver.came) == 2
 
 
+@pytest.mark.slow
 def test_a_webhook_that_fails_for_days_is_disabled(
     each_service: Service, receiver: Receiver, sender: MakeSender
 ) -> None:
@@ -180,6 +181,7 @@ def test_a_sender_that_wakes_up_late_changes_nothing(
     assert (entry["status"], [attempt["number"] for attempt in entry["attempts"]]) == ("delivered", [2])
 
 
+@pytest.mark.slow
 def test_what_a_killed_reaper_was_sending_is_sent_again(
     service: Service, receiver: Receiver, sender: MakeSender
 ) -> None:

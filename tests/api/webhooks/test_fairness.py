@@ -36,6 +36,7 @@ def due(service: Service, owner: str, *urls: str) -> None:
             session.add(Delivery(id=new_id("msg"), **about))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how", ["names that no server resolves", pytest.param("receivers that do not answer", marks=pytest.mark.slow)]
 )
@@ -74,6 +75,7 @@ def test_the_owner_with_the_fewest_under_way_goes_first_and_nobody_takes_all() -
     assert [each.id for each in choose([*greedy, Candidate("b", "bob", failing=False)], first)] == ["b"]
 
 
+@pytest.mark.slow
 def test_names_that_no_server_resolves_hold_up_no_request(start: Start, silent: Resolver) -> None:
     with start(rate_submit="", rate_default="", **INSIDE) as made:
         made.app.state.resolver = silent

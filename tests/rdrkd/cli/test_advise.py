@@ -29,6 +29,7 @@ def run_of(folder: Path, dataset: Dataset, seconds: float, **train: Any) -> None
     (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
 
 
+@pytest.mark.slow
 def test_earlier_runs_say_what_a_training_takes(scenes: Path, dataset: Dataset, tmp_path: Path) -> None:
     run_of(tmp_path / "runs" / "a", dataset, 2.0)
     run_of(tmp_path / "runs" / "other-size", dataset, 500.0, imgsz=640)

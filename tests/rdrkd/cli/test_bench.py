@@ -29,6 +29,7 @@ from rdrkd.run import cost
 from rdrkd.spec import TABLE_1, Preset
 
 
+@pytest.mark.slow
 def test_every_kind_of_step_is_timed_once_a_round() -> None:
     setting = dataclasses.replace(setting_for("cpu"), teacher="yolov8n", student="yolov8n-half", imgsz=64, batch=1)
     steps = build_steps(setting)
@@ -37,6 +38,7 @@ def test_every_kind_of_step_is_timed_once_a_round() -> None:
     assert all(len(times) == 2 and min(times) > 0 for times in samples.values())
 
 
+@pytest.mark.slow
 def test_presets_are_timed_beside_the_student_alone() -> None:
     setting = dataclasses.replace(setting_for("cpu"), teacher="yolov8n", student="yolov8n-half", imgsz=64, batch=1)
     steps, beside = build_method_steps(setting, [Preset.PKD, Preset.PKD_DKD, Preset.DKD])
@@ -90,6 +92,7 @@ def test_a_bench_that_is_killed_leaves_the_rounds_it_had_finished(tmp_path: Path
     assert len(report["samples_milliseconds"]["rdr_kd"]) == report["rounds"]
 
 
+@pytest.mark.slow
 def test_parts_of_a_step_are_measured_with_their_memory() -> None:
     setting = dataclasses.replace(setting_for("cpu"), teacher="yolov8n", student="yolov8n-half", imgsz=64, batch=1)
     named = cost.recipes()

@@ -17,6 +17,7 @@ from rdrkd.evaluation.pictures import Drawn, compare
 from rdrkd.models import build, load_weights, save_student
 
 
+@pytest.mark.slow
 def test_the_picture_shows_the_truth_and_every_model(tmp_path: Path) -> None:
     scenes = open_dataset(write_scenes(tmp_path / "scenes", "demo", {"train": 1, "val": 5}, 96), tmp_path)
     save_student(build("yolov8n-half", NAMES["demo"]), tmp_path, {})

@@ -451,6 +451,7 @@ def test_the_schema_of_specs_is_printed() -> None:
     assert set(schema["discriminator"]["mapping"]) == {"distill", "train", "evaluate", "export"}
 
 
+@pytest.mark.slow
 def test_tensorrt_without_a_gpu_is_refused_with_the_field(data: Path, tmp_path: Path) -> None:
     """Before anything is made, and with a reason that a worker passes on."""
     names = open_dataset(data, tmp_path / "cache").names

@@ -341,6 +341,7 @@ def study_spec(live: Live, folder: Path, methods: str) -> Path:
     return spec
 
 
+@pytest.mark.slow
 def test_studies(live: Live, command: Command, tmp_path: Path) -> None:
     spec = study_spec(live, tmp_path, "none, cwd")
 

@@ -44,6 +44,7 @@ def whole(tmp_path: Path) -> bool:
     return (tmp_path / "student.pt").read_bytes() == (tmp_path / "weights").read_bytes()
 
 
+@pytest.mark.slow
 def test_weights_arrive_and_the_key_stays_here(live: Live, way: Breaking, job: str, tmp_path: Path) -> None:
     key = live.key(owner="alice", scope="admin")["Authorization"].removeprefix("Bearer ")
     way.seen = bytearray()
@@ -57,6 +58,7 @@ def test_weights_arrive_and_the_key_stays_here(live: Live, way: Breaking, job: s
     assert key.encode() not in way.seen
 
 
+@pytest.mark.slow
 def test_a_download_goes_on_over_broken_connections(live: Live, way: Breaking, job: str, tmp_path: Path) -> None:
     way.limit = 2 * MIB
 
@@ -88,6 +90,7 @@ async def _fetch(url: str, job: str, folder: Path) -> None:
         await service.download_artifact(job, "metrics.jsonl", folder / "metrics.jsonl")
 
 
+@pytest.mark.slow
 def test_the_async_client_does_the_same(live: Live, way: Breaking, job: str, tmp_path: Path) -> None:
     import asyncio
 

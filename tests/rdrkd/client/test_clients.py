@@ -87,6 +87,7 @@ def test_a_refusal_has_its_code_and_its_fields(service: Client) -> None:
     assert "/train/epochs" in {problem.where for problem in refused.value.problems}
 
 
+@pytest.mark.slow
 def test_nobody_is_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

@@ -51,6 +51,7 @@ def test_an_upload_goes_on_over_broken_connections(live: Live, breaking: Breakin
     assert dataset.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_an_upload_that_broke_off_goes_on_in_another_process(live: Live, breaking: Breaking, large: Large) -> None:
     path = large("later.pt", 4)
     breaking.limit = 40_000  # enough for answers, and for a little of the file, each time

@@ -46,6 +46,7 @@ def test_survives_flipped_bytes(tmp_path: Path, sound: bytes, changes: list[tupl
     survives(tmp_path / "work", bytes(content))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.one_of(st.text(max_size=60), st.text("{}[]:,-&*!|>'\"#%@? \n\tab01", max_size=40)))
 def test_survives_any_yaml(tmp_path: Path, text: str) -> None:

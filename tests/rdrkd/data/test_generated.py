@@ -219,6 +219,7 @@ def whole(label: Any, *box: float) -> Box:
     return int(label), x, y, width, height
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(train=SPLIT, val=SPLIT, form=st.sampled_from(NUMBERS), lenient=st.booleans())

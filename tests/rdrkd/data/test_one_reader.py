@@ -370,6 +370,7 @@ def test_a_linked_folder_or_file_has_the_labels_beside_its_name(tmp_path: Path, 
     assert (uploaded["ok"], uploaded["statistics"]["boxes"]) == (True, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lenient", [False, True])
 def test_no_case_of_the_collection_ends_in_a_traceback(tmp_path: Path, lenient: bool) -> None:
     first = find("data/cases/tiff_zstd.zip")

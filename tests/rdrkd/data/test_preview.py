@@ -73,6 +73,7 @@ def test_names_of_any_script_and_number(tmp_path: Path) -> None:
     assert max(picture.size) < 488 * MOST
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hit_uav_tiny", "aerial_cars"])
 def test_real_images(tmp_path: Path, name: str) -> None:
     report = inspect(need(f"data/{name}.zip"), tmp_path / "cache", preview=tmp_path / "a.jpg")

@@ -115,6 +115,7 @@ def test_writes_over_nothing(tmp_path: Path) -> None:
     assert write_scenes(tmp_path / "empty", "demo", {"train": 1}, 96).is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", PROFILES)
 def test_boxes_lie_on_what_is_drawn(profile: Profile) -> None:
     """Each object that nothing hides reaches to all four sides of its box, to a pixel, and stands out of the ground."""

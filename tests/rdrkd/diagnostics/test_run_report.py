@@ -75,6 +75,7 @@ def finished(stopped: Path, scenes: Path, teacher_path: Path, tmp_path_factory: 
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_off_has_a_report(stopped: Path) -> None:
     text = page_of(stopped).text
     assert "small from large not finished: 1 of 2 epochs" in text
@@ -83,6 +84,7 @@ def test_a_run_that_was_cut_off_has_a_report(stopped: Path) -> None:
         assert (stopped / "checkpoints" / "0001" / name).read_bytes() == (stopped / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_finished_runs_report_tells_each_term_with_its_numbers(finished: Path) -> None:
     text = page_of(finished).text
     assert "small from large finished: 2 of 2 epochs" in text
@@ -123,6 +125,7 @@ def test_every_level_and_share_of_a_real_run_has_its_place(finished: Path) -> No
     assert [row[0] for row in parts(history).rows if row[background]] == levels, "those of `decoupled`"
 
 
+@pytest.mark.slow
 def test_a_training_without_terms_has_a_report_without_verdicts(scenes: Path, tmp_path: Path) -> None:
     run(train(scenes), tmp_path, Memory(), Inputs(device="cpu"))
     text = page_of(tmp_path).text
@@ -146,6 +149,7 @@ class BlocksTheReport(Memory):
             (self.run_dir / "report.html").mkdir(exist_ok=True)
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_written_is_a_warning_and_the_run_goes_on(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +181,7 @@ class FailsIn(Memory):
             raise ZeroDivisionError("of the training")
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_has_a_report_up_to_its_end(scenes: Path, tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError, match="of the training"):
         run(train(scenes, epochs=3), tmp_path, FailsIn(2), Inputs(device="cpu"))
@@ -195,6 +200,7 @@ def test_a_report_that_fails_with_the_run_hides_no_reason(scenes: Path, tmp_path
 # -- when it is written
 
 
+@pytest.mark.slow
 def test_a_training_draws_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, clock, drawn = write_folder(tmp_path, [epoch(1)]), [1000.0], []
     monkeypatch.setattr(run_report.time, "monotonic", lambda: clock[0])
@@ -208,6 +214,7 @@ def test_a_training_draws_now_and_then(tmp_path: Path, monkeypatch: pytest.Monke
     assert page.exists()
 
 
+@pytest.mark.slow
 def test_a_failure_is_told_once(tmp_path: Path) -> None:
     folder, memory = write_folder(tmp_path, [epoch(1)]), Memory()
     (folder / "report.png").mkdir()
@@ -251,12 +258,14 @@ def test_a_finished_run_without_its_history_says_so(tmp_path: Path) -> None:
     assert "No epoch is finished" not in text
 
 
+@pytest.mark.slow
 def test_one_epoch_is_enough(tmp_path: Path) -> None:
     text = made(write_folder(tmp_path, [epoch(1)], result=RESULT)).text
     assert "decoupled takes part weight 0.1; gradient 0.5 × the task's in epoch 1; " in text
     assert "with the task (cosine 0.3); value 812." in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", [None, "gone", [1], {"decoupled": None, "decoupled/ratio": "x"}])
 def test_any_key_may_be_missing_or_odd(other: Any, tmp_path: Path) -> None:
     keys = ["losses", "weights", "diagnostics", "metrics", "lr", "seconds", "epochs"]
@@ -266,6 +275,7 @@ def test_any_key_may_be_missing_or_odd(other: Any, tmp_path: Path) -> None:
     assert "not finished: 14 of 20 epochs" in made(write_folder(tmp_path, odd + without, spec)).text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spec",
     [
@@ -287,6 +297,7 @@ def test_torn_and_repeated_lines(tmp_path: Path) -> None:
     made(folder)
 
 
+@pytest.mark.slow
 def test_a_strangers_names_are_text(tmp_path: Path) -> None:
     hostile = "<script>alert(1)</script>\"'&$\\frac{</style>_日本\ud800"
     spec = {**SPEC, "name": hostile, "dataset": hostile, "teacher": {"path": hostile}, "labels": {hostile: hostile}}
@@ -317,6 +328,7 @@ def test_a_warning_is_told_with_its_epochs(tmp_path: Path) -> None:
         assert said in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("said", "told"),
     [
@@ -463,6 +475,7 @@ def test_a_scheduled_term_is_judged_by_the_epochs_in_which_it_was_on(tmp_path: P
         assert said in verdict.sentence
 
 
+@pytest.mark.slow
 def test_tables_count_the_epochs_in_which_a_term_was_on_and_say_which_they_leave_out(tmp_path: Path) -> None:
     folder = scheduled(tmp_path)
     table = parts(read(folder))
@@ -527,6 +540,7 @@ def test_one_epoch_is_seen_on_axes_without_offset(loss: float, tmp_path: Path) -
         assert all(line.get_marker() in MARKERS for line in curves)
 
 
+@pytest.mark.slow
 def test_long_runs_stay_small(tmp_path: Path) -> None:
     made(write_folder(tmp_path, [epoch(i) for i in range(1, 1001)]))
     assert (tmp_path / "report.html").stat().st_size < 2**20

@@ -161,6 +161,7 @@ def test_a_restraint_is_finite_and_hides_no_lost_loss(value: float) -> None:
     assert math.isfinite(value * float(factor)) == math.isfinite(value)
 
 
+@pytest.mark.slow
 def test_the_chosen_weights_hold_and_stand_in_the_resolved_spec(
     scenes: Path, teacher_path: Path, tmp_path: Path
 ) -> None:

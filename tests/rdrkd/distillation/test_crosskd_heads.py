@@ -62,6 +62,7 @@ def close(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * float(expected.detach().abs().max()))
 
 
+@pytest.mark.slow
 @every_pair
 @pytest.mark.parametrize("split", [1, 2])
 def test_what_crosses_is_what_the_whole_teacher_makes_of_the_student_s_map(
@@ -82,6 +83,7 @@ def test_what_crosses_is_what_the_whole_teacher_makes_of_the_student_s_map(
         close(given.cross.rest(given.cross.teacher).scores, own["scores"])
 
 
+@pytest.mark.slow
 @every_pair
 def test_it_reaches_student_and_mappers_and_nothing_reaches_the_teacher(teacher: str, student: str) -> None:
     distiller, data = pair(teacher, student), batch()
@@ -102,6 +104,7 @@ def test_it_reaches_student_and_mappers_and_nothing_reaches_the_teacher(teacher:
     assert len(reached) > 20
 
 
+@pytest.mark.slow
 def test_a_mapper_is_there_only_where_widths_differ() -> None:
     def keys(**options: Any) -> set[str]:
         return set(pair(**options).projector["adapters"])  # type: ignore[arg-type, index]
@@ -159,6 +162,7 @@ def test_mixed_precision_runs_the_teacher_s_rest_and_the_mappers_and_not_the_los
     assert float(items["crosskd"]) == pytest.approx(exact, rel=0.15)  # two networks in bf16
 
 
+@pytest.mark.slow
 def test_mappers_are_drawn_alike_in_every_process() -> None:
     one, two = (pair("yolo26s", "yolo26n").projector.state_dict() for _ in range(2))
     assert list(one) == list(two)

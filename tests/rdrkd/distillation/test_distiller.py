@@ -21,6 +21,7 @@ def test_the_total_is_the_task_plus_the_weighted_sum_of_the_terms() -> None:  # 
     torch.testing.assert_close(parts[:-1], task)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("student", ["yolov8n-half", "yolo11n", "yolo26n"])
 def test_every_term_reaches_the_student_and_nothing_reaches_the_teacher(student: str) -> None:
     distiller = pair(student=student)
@@ -45,6 +46,7 @@ def test_a_comparator_reaches_student_and_adapters_and_nothing_reaches_the_teach
     assert any(p.grad is not None and p.grad.abs().max() > 0 for p in distiller.student_model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("student", ["yolov8n-half", "yolo26n"])
 @pytest.mark.parametrize("preset", ["wsld", "nkd", "cwd+wsld", "mgd+dkd"])
 def test_class_scores_reach_the_student_alone_or_beside_a_feature_term(preset: str, student: str) -> None:
@@ -140,6 +142,7 @@ def test_maps_are_looked_at_only_in_the_step_that_is_probed() -> None:
     assert distiller.probe.found["batch/foreground"] == -1.0
 
 
+@pytest.mark.slow
 def test_a_schedule_that_falls_changes_no_finding_of_a_probe() -> None:
     distiller, findings = pair((Decoupled(),)), Findings()
     distiller.loss(batch())

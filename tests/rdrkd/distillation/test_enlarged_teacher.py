@@ -72,6 +72,7 @@ def scaled(scale: float) -> Distiller:
     return made
 
 
+@pytest.mark.slow
 def test_an_input_that_rounds_to_the_same_size_changes_nothing() -> None:
     torch.manual_seed(3)
     plain = scaled(1).loss(batch())[1]
@@ -81,6 +82,7 @@ def test_an_input_that_rounds_to_the_same_size_changes_nothing() -> None:
         torch.testing.assert_close(rounded[name], plain[name], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_every_term_works_with_an_enlarged_teacher_and_reaches_the_student() -> None:
     distiller, plain = scaled(2), scaled(1)
     parts, items = distiller.loss(batch())

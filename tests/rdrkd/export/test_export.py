@@ -54,6 +54,7 @@ def outputs(form: str, file: Path, images: list[torch.Tensor], folder: Path) -> 
         return [module(image) for image in images]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["onnx", "openvino", "torchscript"])
 def test_the_file_does_by_itself_what_torch_does(
     form: Format, data: Dataset, lively_path: Path, tmp_path: Path
@@ -83,6 +84,7 @@ def test_the_file_does_by_itself_what_torch_does(
         assert told["agreement"]["scores"]["max_abs"] < 2e-3
 
 
+@pytest.mark.slow
 def test_an_open_shape_takes_images_of_other_sizes(data: Dataset, lively_path: Path, tmp_path: Path) -> None:
     result, _ = exported(lively_path, data, tmp_path, format="onnx", dynamic=True)
 
@@ -172,6 +174,7 @@ def test_ap_after_export_is_that_of_the_evaluator_of_trainings(data: Dataset, tr
     assert found["matched"] == found["torch"] == found["exported"] > 0
 
 
+@pytest.mark.slow
 def test_another_precision_than_torchs_is_told(data: Dataset, lively_path: Path, tmp_path: Path) -> None:
     result, memory = exported(lively_path, data, tmp_path, format="openvino")
     told = [event.code for event in memory.events if isinstance(event, Warn)]
@@ -199,6 +202,7 @@ def signal_stack() -> tuple[int | None, int, int]:
     return stack.address, stack.flags, stack.size
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux")
 def test_a_signal_after_an_export_finds_a_stack(data: Dataset, lively_path: Path, tmp_path: Path) -> None:
     before = signal_stack()
@@ -214,6 +218,7 @@ def test_it_stops_when_it_is_asked(data: Dataset, lively_path: Path, tmp_path: P
         export(lively_path, data, ExportSettings(format="torchscript", **QUICK), tmp_path, memory, "cpu")
 
 
+@pytest.mark.slow
 def test_a_run_of_an_export_leaves_its_result_and_gives_it_again(
     data: Dataset, lively_path: Path, tmp_path: Path
 ) -> None:

@@ -60,6 +60,7 @@ print(telemetry.tm.__name__, type(nncf.telemetry).__name__)
 """
 
 
+@pytest.mark.slow
 def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[3])}
     environment |= {"YOLO_OFFLINE": "True", "YOLO_AUTOINSTALL": "False", "YOLO_CONFIG_DIR": str(tmp_path / "config")}

@@ -79,6 +79,7 @@ def test_a_tree_that_leads_back_into_itself_has_no_end() -> None:
         check_tree(module)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["yolov8n", "yolov8x-p2", "yolo11x", "yolo26x", "yolov8n-half"])
 def test_what_ultralytics_has_is_plausible(name: str) -> None:
     from rdrkd.models.architectures import build

@@ -28,6 +28,7 @@ print(",".join(model.names.values()))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["yolov8n-half", "yolo26n"])
 def test_the_student_comes_back_from_both_formats(architecture: str, tmp_path: Path) -> None:
     model = build(architecture, ["car", "bus"])
@@ -39,6 +40,7 @@ def test_the_student_comes_back_from_both_formats(architecture: str, tmp_path: P
             torch.testing.assert_close(value, model.state_dict()[key], rtol=1e-3, atol=1e-3)  # half precision
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("safe", ["0", "1"])
 def test_the_student_predicts_where_only_ultralytics_is(safe: str, tmp_path: Path) -> None:
     save_student(build("yolov8n-half", ["car", "bus"]), tmp_path, {})
@@ -154,6 +156,7 @@ def test_a_real_pretrained_checkpoint_loads() -> None:
     assert len(loaded.names) == 80
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["yolov8n", "yolo26n"])
 def test_a_class_branch_as_wide_as_its_start_weights_comes_back(architecture: str, tmp_path: Path) -> None:
     start = build(architecture, [f"class {index}" for index in range(80)])

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from rdrkd.process import environment
 
 PROFILE = """
@@ -15,6 +17,7 @@ with profile(activities=[ProfilerActivity.CPU], profile_memory=True):
 """
 
 
+@pytest.mark.slow
 def test_neither_ultralytics_first_import_nor_the_profiler_prints() -> None:
     """Import Ultralytics with a new settings folder, and profile: both streams stay empty."""
     noisy = {"YOLO_CONFIG_DIR", "YOLO_VERBOSE", "KINETO_LOG_LEVEL", "MPLCONFIGDIR"}

@@ -54,6 +54,7 @@ def tensors(path: Path) -> dict[str, torch.Tensor]:
     return dict(load_weights(path).model.state_dict())
 
 
+@pytest.mark.slow
 def test_the_student_alone_has_the_same_seed_order_and_settings(straight: tuple[Path, Memory, dict[str, Any]]) -> None:
     folder, _, result = straight
     torch.testing.assert_close(tensors(folder / "alone.pt"), tensors(folder / "student.pt"), rtol=0, atol=1e-3)
@@ -113,6 +114,7 @@ def test_epochs_are_numbered_through_and_say_whose_they_are(straight: tuple[Path
     assert last.eta_seconds > 0, "the second part is to come"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
 def test_a_stop_in_the_second_part_resumes_there(
     elsewhere: bool, straight: tuple[Path, Memory, dict[str, Any]], scenes: Path, teacher_path: Path, tmp_path: Path
@@ -137,6 +139,7 @@ def test_a_stop_in_the_second_part_resumes_there(
     assert result["comparison"]["alone"]["best_epoch"] == straight[2]["comparison"]["alone"]["best_epoch"]
 
 
+@pytest.mark.slow
 def test_damage_to_the_second_parts_checkpoints_leaves_the_student(
     straight: tuple[Path, Memory, dict[str, Any]], scenes: Path, teacher_path: Path, tmp_path: Path
 ) -> None:

@@ -231,6 +231,7 @@ def limited(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3], timeout=300)
 
 
+@pytest.mark.slow
 def test_sound_files_pass_within_the_limits(tmp_path: Path, checkpoint: Path) -> None:
     archive = zip_up(make_dataset(tmp_path / "d"), tmp_path / "a.zip")
     limits = bounds.of(Settings(), max(checkpoint.stat().st_size, archive.stat().st_size))
@@ -240,6 +241,7 @@ def test_sound_files_pass_within_the_limits(tmp_path: Path, checkpoint: Path) ->
     assert done.stdout.split() == ["True", "True"], done.stderr
 
 
+@pytest.mark.slow
 def test_the_limits_hold() -> None:
     code = """
 limit_resources(memory_bytes=2 << 30, cpu_seconds=2, file_bytes=1000)
@@ -256,6 +258,7 @@ while True: pass
     assert done.returncode == -signal.SIGXCPU  # and no SIGKILL, which would look like a kill from outside
 
 
+@pytest.mark.slow
 def test_a_model_is_written_in_the_other_format(checkpoint: Path, tmp_path: Path) -> None:
     report = inspect(checkpoint, convert=tmp_path / "there")
     assert (report["ok"], report["warnings"]) == (True, [])

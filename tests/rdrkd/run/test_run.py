@@ -101,6 +101,7 @@ def test_a_finished_folder_gives_its_result_again(distilled: tuple[Path, Memory,
     assert not again.events
 
 
+@pytest.mark.slow
 def test_a_folder_is_held_to_the_content_of_its_inputs_finished_or_not(scenes: Path, tmp_path: Path) -> None:
     moved, other = tmp_path / "moved", tmp_path / "other"
     for copy in (moved, other):
@@ -140,6 +141,7 @@ def test_checkpoints_hold_no_teacher_and_only_the_newest_two_stay(
     assert not list(folder.rglob("last.pt"))
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_very_same_weights(
     distilled: tuple[Path, Memory, dict[str, Any]], scenes: Path, teacher_path: Path, tmp_path: Path
 ) -> None:
@@ -160,6 +162,7 @@ def test_a_stopped_run_goes_on_to_the_very_same_weights(
     assert again["metrics"] == result["metrics"]
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_passed_over(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
     inputs = Inputs(teacher=teacher_path, device="cpu")
     with pytest.raises(StopRequested):
@@ -203,6 +206,7 @@ def test_warnings_of_before_and_after_a_resume_stay(scenes: Path, teacher_path: 
     assert told.count("checkpoint_unreadable") == 2
 
 
+@pytest.mark.slow
 def test_calibrated_weights_stand_in_the_resolved_spec_when_only_the_evaluation_was_cut_off(
     scenes: Path, teacher_path: Path, tmp_path: Path
 ) -> None:
@@ -217,6 +221,7 @@ def test_calibrated_weights_stand_in_the_resolved_spec_when_only_the_evaluation_
     assert term["weight"] != 0.1
 
 
+@pytest.mark.slow
 def test_training_that_is_done_is_not_done_again_when_the_evaluation_was_cut_off(scenes: Path, tmp_path: Path) -> None:
     spec = train(scenes)
     with pytest.raises(StopRequested):
@@ -227,6 +232,7 @@ def test_training_that_is_done_is_not_done_again_when_the_evaluation_was_cut_off
     assert (result["epochs"], result["best_epoch"]) == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_schedule_without_an_epoch_of_full_weight_is_warned_of(
     scenes: Path, teacher_path: Path, tmp_path: Path
 ) -> None:
@@ -241,6 +247,7 @@ def test_a_schedule_without_an_epoch_of_full_weight_is_warned_of(
     assert "off in epoch 2; off when epoch 1 began and was probed" in text
 
 
+@pytest.mark.slow
 def test_start_weights_map_the_class_head_by_name(scenes: Path, dataset: Dataset, tmp_path: Path) -> None:
     names = [*reversed(dataset.names), "zebra"]
     torch.manual_seed(2)
@@ -256,6 +263,7 @@ def test_start_weights_map_the_class_head_by_name(scenes: Path, dataset: Dataset
     )
 
 
+@pytest.mark.slow
 def test_the_preset_none_trains_the_student_alone(scenes: Path, tmp_path: Path) -> None:
     memory = Memory()
     run(distill(scenes, epochs=1, distillation={"preset": "none"}), tmp_path, memory, Inputs(device="cpu"))
@@ -276,6 +284,7 @@ def test_a_folder_of_another_spec_is_refused(distilled: tuple[Path, Memory, dict
         run(distill(scenes, epochs=4), distilled[0], Memory())
 
 
+@pytest.mark.slow
 def test_other_inputs_than_it_was_begun_with_are_refused(
     scenes: Path, dataset: Dataset, teacher_path: Path, tmp_path: Path
 ) -> None:
@@ -334,6 +343,7 @@ def test_labels_that_ultralytics_would_pass_over_in_silence_are_refused(scenes: 
         run(train(tmp_path / "copy" / scenes.name), tmp_path / "run", Memory(), Inputs(device="cpu"))
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_ends_the_run(scenes: Path, dataset: Dataset, tmp_path: Path) -> None:
     teacher = build("yolov8n", dataset.names)  # finite weights, but its features overflow
     for module in teacher.modules():
@@ -392,6 +402,7 @@ class BreaksTheTeacher(Memory):
         Scaled.factor = value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("after", "recoveries"), [(1, 1), (9, 3)])
 def test_a_run_recovers_from_a_loss_that_is_not_finite_at_most_three_times(
     after: int, recoveries: int, dataset: Dataset, teacher_path: Path, tmp_path: Path

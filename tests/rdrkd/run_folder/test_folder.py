@@ -60,6 +60,7 @@ def failure_of(folder: Path) -> Any:
     return json.loads((folder / "failure.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_refused_pair_says_why_and_lets_a_corrected_run_begin_in_its_folder(
     scenes: Path, teacher_path: Path, stranger: Path, tmp_path: Path
 ) -> None:
@@ -94,6 +95,7 @@ def test_a_run_that_fails_before_its_first_checkpoint_holds_its_folder_to_nothin
     assert "failed: 0 of 3 epochs" in (tmp_path / "report.html").read_text(), "of the epoch before nothing is told"
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_after_a_checkpoint_keeps_its_folder_and_goes_on(scenes: Path, tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         run(train(scenes, epochs=2), tmp_path, FailsIn(2), Inputs(device="cpu"))

@@ -53,6 +53,7 @@ def assert_same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
         torch.testing.assert_close(gradient, other[name], msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
 @pytest.mark.parametrize(("student_norm", "projector_norm"), [(3.0, 0.5), (3.0, 4000.0), (70.0, 0.1), (70.0, 4000.0)])
 def test_the_student_is_clipped_as_if_it_were_alone(

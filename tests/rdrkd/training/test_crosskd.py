@@ -54,6 +54,7 @@ def mappers(of: dict[str, Any]) -> dict[str, torch.Tensor]:
     return {key: value for key, value in of["model"].items() if "crosskd-" in key}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "student", "count"),
     [("yolov8n", "yolov8n-half", 3), ("yolov8n", "yolo11n", 0), ("yolo26n", "yolo26n", 0), ("yolov8n", "yolo26n", 3),
@@ -82,6 +83,7 @@ def test_heads_cross_over_widths_and_families_and_the_student_is_plain(
     assert not [key for key in plain.state_dict() if "crosskd" in key or "projector" in key]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("amp", ["bf16", pytest.param("fp16", marks=pytest.mark.slow)])  # fp16 is emulated on a CPU
 def test_mixed_precision(amp: str, begin: Begin, teacher: Path) -> None:
     trainer = begin(teacher=teacher, amp=amp, distillation=CROSSKD)
@@ -101,6 +103,7 @@ MODES: dict[str, dict[str, Any]] = {
 SLOW = {"end-to-end, bf16"}  # a minute and a half where bf16 is computed in software
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mode", [pytest.param(mode, marks=pytest.mark.slow) if mode in SLOW else mode for mode in MODES]
 )

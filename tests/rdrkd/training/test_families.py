@@ -28,6 +28,7 @@ def weights(architecture: str, names: tuple[str, ...], folder: Path) -> Path:
     return folder / "student.pt"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("teacher", "student"), [*PAIRS, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in SLOW_PAIRS)]
 )
@@ -45,6 +46,7 @@ def test_a_pair_trains_with_every_term_and_gives_a_student_that_loads(
     assert (found.architecture, found.names) == (student, dataset.names)
 
 
+@pytest.mark.slow
 def test_two_end_to_end_heads_are_compared_branch_by_branch_as_the_task_weighs_them(
     begin: Begin, dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -63,6 +65,7 @@ def test_two_end_to_end_heads_are_compared_branch_by_branch_as_the_task_weighs_t
     assert gains[-1] == pytest.approx([0.1, 0.9])  # ... one-to-one, which is deployed, in the end
 
 
+@pytest.mark.slow
 def test_an_end_to_end_student_under_a_dense_teacher_learns_from_its_dense_branch(
     begin: Begin, dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -81,6 +84,7 @@ def test_an_end_to_end_student_under_a_dense_teacher_learns_from_its_dense_branc
     assert branches[-1] == pytest.approx([0.1])  # ... which fades there: the term must not outgrow it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("teacher", "student", "distillation", "message"),
     [

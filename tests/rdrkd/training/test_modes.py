@@ -78,6 +78,7 @@ def three_classes(tmp_path: Path) -> Path:
 # --- mixed precision ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("amp", "dtype"),
     [
@@ -116,6 +117,7 @@ def test_amp_true_is_fp16_on_a_gpu_and_nothing_on_the_cpu() -> None:
     assert dtype_of(False, torch.device("cuda", 0)) is None
 
 
+@pytest.mark.slow
 def test_after_a_training_ultralytics_is_as_it_was(begin: Begin) -> None:
     from rdrkd.ultralytics_adapter import engine_trainer
 
@@ -127,6 +129,7 @@ def test_after_a_training_ultralytics_is_as_it_was(begin: Begin) -> None:
 # --- gradient accumulation ---
 
 
+@pytest.mark.slow
 def test_gradients_are_accumulated_up_to_the_nominal_batch(begin: Begin) -> None:
     trainer = begin(epochs=2, nbs=12)
     steps: list[int] = []
@@ -139,6 +142,7 @@ def test_gradients_are_accumulated_up_to_the_nominal_batch(begin: Begin) -> None
 # --- what the images are ---
 
 
+@pytest.mark.slow
 def test_multi_scale_changes_the_size_from_batch_to_batch(begin: Begin) -> None:
     trainer = begin(epochs=3, multi_scale=0.5)
     sizes = seen_sizes(trainer)
@@ -148,6 +152,7 @@ def test_multi_scale_changes_the_size_from_batch_to_batch(begin: Begin) -> None:
     assert_terms_reach_the_student(trainer)
 
 
+@pytest.mark.slow
 def test_the_last_epochs_have_no_mosaic(begin: Begin) -> None:
     trainer = begin(epochs=3, close_mosaic=2, cache="ram")
     mosaic: list[float] = []
@@ -159,6 +164,7 @@ def test_the_last_epochs_have_no_mosaic(begin: Begin) -> None:
     assert_terms_reach_the_student(trainer)
 
 
+@pytest.mark.slow
 def test_rectangular_batches(begin: Begin, teacher_path: Path, tmp_path: Path) -> None:
     wide = write_scenes(tmp_path / "wide", "demo", {"train": 8, "val": 2}, (160, 64), seed=1)
     trainer = begin(data=open_dataset(wide, tmp_path), imgsz=160, rect=True)
@@ -168,6 +174,7 @@ def test_rectangular_batches(begin: Begin, teacher_path: Path, tmp_path: Path) -
     assert_terms_reach_the_student(trainer)
 
 
+@pytest.mark.slow
 def test_images_without_objects(begin: Begin, dataset: Dataset, tmp_path: Path) -> None:
     shutil.copytree(dataset.root, tmp_path / "sparse")
     labels = sorted((tmp_path / "sparse" / "labels" / "train").glob("*.txt"))
@@ -189,6 +196,7 @@ def test_images_without_objects(begin: Begin, dataset: Dataset, tmp_path: Path) 
     assert_terms_reach_the_student(trainer)
 
 
+@pytest.mark.slow
 def test_a_mosaic_of_more_than_a_thousand_boxes(begin: Begin, three_classes: Path, tmp_path: Path) -> None:
     data = crowd(tmp_path / "crowd", images=6, boxes=1300)
     trainer = begin(data=data, teacher=three_classes, batch=2, nbs=2, translate=0, scale=0)
@@ -205,6 +213,7 @@ def test_a_mosaic_of_more_than_a_thousand_boxes(begin: Begin, three_classes: Pat
     assert_terms_reach_the_student(trainer)
 
 
+@pytest.mark.slow
 def test_the_student_alone_sees_the_very_same_images(begin: Begin, tmp_path: Path) -> None:
     seen: dict[str, list[torch.Tensor]] = {"none": [], "rdr-kd": []}
     for preset, images in seen.items():
@@ -225,6 +234,7 @@ def test_the_student_alone_sees_the_very_same_images(begin: Begin, tmp_path: Pat
 # --- what of the student is trained ---
 
 
+@pytest.mark.slow
 def test_frozen_layers_stay_as_they_are_and_the_rest_learns(begin: Begin, tmp_path: Path) -> None:
     trainer = begin(freeze=5, lr0=0.01)
     before: dict[str, torch.Tensor] = {}
@@ -243,6 +253,7 @@ def test_frozen_layers_stay_as_they_are_and_the_rest_learns(begin: Begin, tmp_pa
     assert_terms_reach_the_student(trainer)
 
 
+@pytest.mark.slow
 def test_all_classes_as_one(begin: Begin, tmp_path: Path) -> None:
     save_student(build("yolov8n", ["item"]), tmp_path, {})
     trainer = begin(teacher=tmp_path / "student.pt", single_cls=True)
@@ -273,6 +284,7 @@ class NotEnoughMemory(torch.nn.Module):
         return found
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_fit_is_halved_told_and_kept_by_a_resume(begin: Begin) -> None:
     trainer = begin(epochs=2)
     probe = trainer.setup_model
@@ -296,6 +308,7 @@ def test_a_batch_that_does_not_fit_is_halved_told_and_kept_by_a_resume(begin: Be
 # --- warnings under a schedule ---
 
 
+@pytest.mark.slow
 def test_a_schedule_that_begins_low_warns_of_no_weak_term(begin: Begin) -> None:
     calibration = {"share": 0.1, "mode": "running", "steps": 1}
     trainer = begin(distillation={"calibration": calibration, "schedule": {"warmup_epochs": 1000}}, epochs=3)
@@ -305,6 +318,7 @@ def test_a_schedule_that_begins_low_warns_of_no_weak_term(begin: Begin) -> None:
     assert "term_weak" not in [warning.code for warning in warned(trainer)]
 
 
+@pytest.mark.slow
 def test_a_schedule_that_rises_warns_with_the_weight_that_was_set(begin: Begin) -> None:
     distillation = {"losses": [{"name": "decoupled", "weight": 1000}], "schedule": {"warmup_epochs": 20}}
     trainer = begin(epochs=3, distillation=distillation)

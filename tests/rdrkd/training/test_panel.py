@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from api.console.gallery import Predictions
@@ -33,6 +34,7 @@ def weights(saved: dict[str, Any]) -> list[torch.Tensor]:
     return found
 
 
+@pytest.mark.slow
 def test_a_training_shows_what_teacher_and_student_find_and_is_none_the_different(
     begin: Begin, dataset: Dataset, teacher_path: Path, tmp_path: Path
 ) -> None:
@@ -81,6 +83,7 @@ class Blocking(Memory):
             (self._folder / "predictions-1.jpg").mkdir(exist_ok=True)
 
 
+@pytest.mark.slow
 def test_a_panel_that_cannot_be_written_is_one_warning(begin: Begin, tmp_path: Path) -> None:
     reporter = Blocking(tmp_path / "run")
     finish(begin(tmp_path / "run", epochs=2, reporter=reporter))

@@ -304,6 +304,7 @@ def test_a_rank_that_waits_for_ever_does_not_hide_one_that_was_killed(tmp_path: 
     assert time.monotonic() - started < 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", [LOST, "time.sleep(0.5); os.abort()", "time.sleep(60)"])
 def test_a_rank_s_own_error_is_named_and_not_what_it_did_to_the_others(other: str, tmp_path: Path) -> None:
     with pytest.raises(RankError, match="rank 1: KeyError") as error:

@@ -75,6 +75,7 @@ def assert_same(one: Any, other: Any, where: str = "state") -> None:
         assert one == other, where
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [m if m in QUICK else pytest.param(m, marks=pytest.mark.slow) for m in MODES])
 def test_a_run_that_was_cut_off_ends_as_one_that_was_not(mode: str, begin: Begin, tmp_path: Path) -> None:
     settings = {"epochs": EPOCHS, **MODES[mode]}
@@ -88,6 +89,7 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(mode: str, begin: Begin
     assert_same(straight, resumed)
 
 
+@pytest.mark.slow
 def test_the_cut_matters(begin: Begin, tmp_path: Path) -> None:
     """What the comparison would say if a resume lost something: here the images of the epoch."""
     straight = finish(begin(folder=tmp_path / "straight", epochs=2))
@@ -126,6 +128,7 @@ class LooksForTheState(Memory):
             self.found.append(len(same) - 1)  # without its own
 
 
+@pytest.mark.slow
 def test_the_state_that_a_run_goes_on_from_does_not_stay_in_memory(begin: Begin, tmp_path: Path) -> None:
     trainer = begin(epochs=3, reporter=StopAfter(1))
     with pytest.raises(StopRequested):
@@ -139,6 +142,7 @@ def test_the_state_that_a_run_goes_on_from_does_not_stay_in_memory(begin: Begin,
     assert looks.found == [0, 0]
 
 
+@pytest.mark.slow
 def test_a_state_of_another_format_is_refused(begin: Begin, tmp_path: Path) -> None:
     trainer = begin(folder=tmp_path / "run")
     finish(trainer)

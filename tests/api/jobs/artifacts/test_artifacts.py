@@ -147,6 +147,7 @@ def test_without_a_file_nothing_is_ready_in_any_state(service: Service, tmp_path
     assert service.client.get(f"/v1/jobs/{job_id}/artifacts").json() == {"data": []}
 
 
+@pytest.mark.slow
 def test_names_that_are_none(each_service: Service, tmp_path: Path) -> None:
     job_id = each_service.job()
     leave(each_service, each_service.bring(job_id, Status.RUNNING), tmp_path, names=("student.pt",))

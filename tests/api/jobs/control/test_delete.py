@@ -120,6 +120,7 @@ def test_a_job_stays_while_a_successor_begins_with_its_checkpoints(each_service:
     assert delete(each_service, f"/v1/jobs/{job_id}") == (204, None)
 
 
+@pytest.mark.slow
 def test_what_a_study_is_made_of_stays(each_service: Service, tmp_path: Path) -> None:
     start = rich(each_service, tmp_path)
     body = {

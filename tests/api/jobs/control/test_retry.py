@@ -71,6 +71,7 @@ def test_a_job_that_failed_goes_on_as_the_same_job(each_service: Service, reques
     assert (held.id, held.attempt, held.scratch_after) == (job_id, 2, 1 if scratch else 0)
 
 
+@pytest.mark.slow
 def test_each_end_is_remembered_the_newest_fifty(service: Service) -> None:
     job_id = failed(service, "end 0")
     for number in range(1, 53):

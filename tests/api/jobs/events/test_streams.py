@@ -54,6 +54,7 @@ def follow(service: Service, job_id: str, last: int | None = None) -> Iterator[S
         yield from events(response.iter_lines())
 
 
+@pytest.mark.slow
 def test_events_come_as_they_happen_and_the_stream_ends_with_the_job(listen: Listen) -> None:
     service = listen()
     held = service.bring(service.job(), Status.RUNNING)
@@ -73,6 +74,7 @@ def test_events_come_as_they_happen_and_the_stream_ends_with_the_job(listen: Lis
     until(lambda: service.app.state.watch.taken == 0)
 
 
+@pytest.mark.slow
 def test_reconnecting_to_any_replica_loses_and_repeats_nothing(listen: Listen) -> None:
     replicas = [listen(), listen()]
     held = replicas[0].bring(replicas[0].job(), Status.RUNNING)
@@ -110,6 +112,7 @@ def test_a_client_that_hangs_up_frees_its_place(listen: Listen) -> None:
     assert service.app.state.database.engine.pool.checkedout() == 0
 
 
+@pytest.mark.slow
 def test_the_stream_of_a_job_that_is_removed_ends(listen: Listen) -> None:
     service = listen()
     job_id = service.job(Status.RUNNING)
@@ -140,6 +143,7 @@ def test_one_client_too_many_is_told_so_and_may_come_later(listen: Listen) -> No
     taken[1].close()
 
 
+@pytest.mark.slow
 def test_a_slow_client_costs_no_memory_and_gets_everything(listen: Listen) -> None:
     service = listen()
     held = service.bring(service.job(), Status.RUNNING)
@@ -187,6 +191,7 @@ def hasty(listen: Listen) -> Iterator[Service]:
         yield running
 
 
+@pytest.mark.slow
 def test_a_client_that_takes_nothing_at_all_is_cut_off(hasty: Service) -> None:
     port, watch = hasty.client.base_url.port, hasty.app.state.watch
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
@@ -195,12 +200,14 @@ def test_a_client_that_takes_nothing_at_all_is_cut_off(hasty: Service) -> None:
         until(lambda: watch.taken == 0)
 
 
+@pytest.mark.slow
 def test_silence_is_broken_by_comments(hasty: Service) -> None:
     with hasty.client.stream("GET", "/silent") as response:
         lines = parse(response.iter_lines())
         assert [next(lines) for _ in range(3)] == ["ping"] * 3
 
 
+@pytest.mark.slow
 def test_a_lost_database_ends_no_stream_that_waits(listen: Listen, request: pytest.FixtureRequest) -> None:
     service = listen()
     if service.database.engine.dialect.name == "sqlite":
@@ -220,6 +227,7 @@ def test_a_lost_database_ends_no_stream_that_waits(listen: Listen, request: pyte
     stream.close()
 
 
+@pytest.mark.slow
 def test_streams_do_not_hold_up_the_end_of_the_service(tmp_path: Path) -> None:
     port = free_port()
     env = environment(tmp_path / "var", port=str(port), stop_grace_seconds="30")

@@ -109,6 +109,7 @@ def test_a_long_line_is_cut(service: Service) -> None:
     assert (len(first), first[-2:], end) == (PIECE - 1, "x…", "end")
 
 
+@pytest.mark.slow
 def test_a_stream_goes_on_to_the_end_and_comes_back_where_it_was(listen: Listen) -> None:
     service, replica = listen(), listen()
     held = service.bring(service.job(), Status.RUNNING)

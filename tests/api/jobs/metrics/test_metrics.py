@@ -106,6 +106,7 @@ def test_thinned_out_the_ends_and_the_extremes_stay(each_service: Service) -> No
     assert [row["epoch"] for row in rows(each_service, job_id, downsample=2)] == [1, 30]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.lists(st.none() | st.floats(), min_size=40, max_size=40), max_size=5),
     st.integers(2, 39),

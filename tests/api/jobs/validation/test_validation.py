@@ -198,6 +198,7 @@ def test_an_evaluation_needs_its_split_and_classes(each_service: Service) -> Non
     assert sorted(errors(validate(each_service, **spec))) == ["/evaluation/split", "/model"]
 
 
+@pytest.mark.slow
 def test_an_estimate_is_of_jobs_that_were_alike_and_names_them(each_service: Service, tmp_path: Path) -> None:
     dataset, elsewhere = checked(each_service), checked(each_service)
     small = {"imgsz": 320, "batch": 8, "epochs": 2}

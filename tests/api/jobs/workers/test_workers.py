@@ -107,6 +107,7 @@ def test_a_queued_job_says_that_nobody_is_there(each_service: Service) -> None:
     assert listed["waiting_for"][0]["detail"] == "waits for a free worker"
 
 
+@pytest.mark.slow
 def test_the_queue_is_in_the_order_of_the_claims(each_service: Service) -> None:
     empty = queue(each_service)
     dataset, unchecked = each_service.dataset(), each_service.upload()

@@ -96,6 +96,7 @@ def test_an_archive_is_taken_as_it_is(service: Service, s3: S3, address: str, fo
     assert service.storage.path(f"uploads/{view['sha256']}.zip").read_bytes() == archive.read_bytes()
 
 
+@pytest.mark.slow
 def test_large_objects_come_among_small_ones(service: Service, s3: S3, address: str) -> None:
     sizes = {f"images/train/{n:02}.jpg": 3 * buckets.SMALL if n == 5 else n for n in range(40)}
     s3.put(bucket_of(address), {f"surveys/many/{name}": bytes([size % 251]) * size for name, size in sizes.items()})
@@ -220,6 +221,7 @@ def test_a_bucket_that_refuses_us_is_told(start: Start, strict_s3: S3, folder: P
     assert "another" not in answer.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [10, 2 * buckets.SMALL])
 @pytest.mark.parametrize("change", ["content", "gone"])
 def test_what_changes_between_look_and_copy_is_refused(

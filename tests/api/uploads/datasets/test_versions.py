@@ -62,6 +62,7 @@ def test_a_number_is_never_given_again(each_service: Service) -> None:
     assert upload(each_service, b"3")["version"] == 3
 
 
+@pytest.mark.slow
 def test_versions_at_once_have_different_numbers(listen: Listen) -> None:
     services = [listen(), listen()]
     for (

@@ -47,6 +47,7 @@ def send(service: Service, key: dict[str, str], address: str, content: bytes, of
     return service.client.patch(address, content=content, headers=headers)
 
 
+@pytest.mark.slow
 def test_a_body_without_a_length_is_written_only_as_far_as_the_quota_reaches(listen: Listen, tmp_path: Path) -> None:
     service = listen(quota_storage_bytes=2 * MIB)
     key = service.key()
@@ -67,6 +68,7 @@ def test_a_body_without_a_length_is_written_only_as_far_as_the_quota_reaches(lis
     assert fits.finish()[0] == 202
 
 
+@pytest.mark.slow
 def test_bodies_side_by_side_are_refused_before_they_are_written(listen: Listen, tmp_path: Path) -> None:
     processes = [listen(quota_storage_bytes=3 * MIB + 1000), listen(quota_storage_bytes=3 * MIB + 1000)]
     key, bob = processes[0].key(), processes[0].key("bob")

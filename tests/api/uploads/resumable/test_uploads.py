@@ -156,6 +156,7 @@ def test_the_reaper_completes_what_a_crash_left_at_its_end(each_service: Service
         assert "Upload-Result" not in each_service.client.head(address).headers
 
 
+@pytest.mark.slow
 def test_requests_that_all_find_the_last_byte_make_one_dataset(each_service: Service) -> None:
     address = died_at_the_end(each_service)
     answers: list[Response] = []
