@@ -7,8 +7,9 @@ and its hooks are replaced. The teacher is a guest: outside the module tree, so 
 checkpoint. Adapters and procreate modules live under `projector`, train with the student and are never exported.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import Any, Self, cast
 
 import torch
@@ -19,7 +20,7 @@ from rdrkd.diagnostics.probe import Probe
 from rdrkd.distillation.adapters import adapter, adapter_key, taps_of, unaligned
 from rdrkd.distillation.calibration import Calibrator
 from rdrkd.distillation.crosskd_heads import crosses, crossing_of, mappers
-from rdrkd.distillation.enlarged_teacher import enlarge, resample_head, resample_maps
+from rdrkd.distillation.enlarged_teacher import Size, enlarge, grid, resample_anchors, resample_head, resample_maps
 from rdrkd.distillation.heads import BRANCHES, common, head_of
 from rdrkd.losses import Branch, Context, Cross, Output, build
 from rdrkd.models.frozen import frozen
@@ -104,9 +105,9 @@ class Distiller(DistillationModel):
         with torch.no_grad():
             seen = enlarge(images, self.teacher_scale)
             teacher, teacher_maps = self._run(self.teacher_model, seen, self.teacher_levels, decode=False)
+            if seen is not images:
+                teacher_maps = resample_maps(teacher_maps, _size(images))
         predictions, student_maps = self._run(self.student_model, images, self.student_levels)
-        if seen is not images:
-            teacher_maps = resample_maps(teacher_maps, student_maps)
         with self._assignments() as assignments:
             task, items = self.student_model.loss(batch, predictions)
         aligned, crossed = self._aligned(student_maps), self._crossed(teacher, predictions)
@@ -213,7 +214,7 @@ class Distiller(DistillationModel):
         seen: Tensor,
     ) -> dict[str, Any]:
         """Return the part of the context that all terms share; `seen` is the batch as the teacher got it."""
-        height, width = batch["img"].shape[2:]
+        height, width = images = _size(batch["img"])
         center, size = batch["bboxes"].float().split(2, dim=1)
         boxes = torch.cat([center - size / 2, center + size / 2], dim=1)
         boxes = boxes * center.new_tensor([width, height, width, height])
@@ -221,16 +222,19 @@ class Distiller(DistillationModel):
         predicted = branches(teacher), branches(student)
         names = common(*predicted)
         gains = self._gains(names)
-        taught = {name: head_of(each, self.teacher_model) for name, each in predicted[0].items()}
+        taught = {name: head_of(predicted[0][name], self.teacher_model) for name in names}
+        teacher_scores = torch.stack([each["scores"].float() for each in predicted[0].values()]).mean(0)
+        strides = [int(stride) for stride in self.teacher_model.stride]
+        sizes = [_size(x) for x in predicted[0]["one2many"]["feats"]]
         if seen is not batch["img"]:
-            sizes = (height, width), (seen.shape[2], seen.shape[3])
-            like = predicted[1]["one2many"]
-            taught = {name: resample_head(head, predicted[0][name], like, *sizes) for name, head in taught.items()}
+            grids = [grid(images, stride) for stride in strides]
+            taught = {name: resample_head(head, sizes, grids, images, _size(seen)) for name, head in taught.items()}
+            teacher_scores, sizes = resample_anchors(teacher_scores, sizes, grids), grids
         return {
             "boxes": boxes,
             "box_image": box_image,
-            "imgsz": (height, width),
-            "objects": Objects(boxes, box_image, (height, width)),
+            "imgsz": images,
+            "objects": Objects(boxes, box_image, images),
             "branches": tuple(
                 Branch(
                     taught[name],
@@ -241,8 +245,8 @@ class Distiller(DistillationModel):
                 )
                 for name in names
             ),
-            "teacher_scores": torch.stack([head.scores for head in taught.values()]).mean(0),
-            "anchors": _anchors(predicted[1]["one2many"], self.student_model),
+            "teacher_scores": teacher_scores,
+            "anchors": _anchors(strides, sizes),
         }
 
     def _gains(self, names: list[str]) -> dict[str, float]:
@@ -287,13 +291,19 @@ class Distiller(DistillationModel):
         return cast(nn.ModuleDict, self.projector[group])
 
 
-def _anchors(prediction: dict[str, Any], model: DetectionModel) -> dict[int, slice]:
-    """Return the slice of each level's anchors among all anchors, by stride."""
-    found: dict[int, slice] = {}
-    first = 0
-    for stride, x in zip(model.stride, prediction["feats"], strict=True):
-        found[int(stride)] = slice(first, first := first + x.shape[2] * x.shape[3])
-    return found
+def _anchors(strides: Sequence[int], sizes: Sequence[Size]) -> dict[int, slice]:
+    """Return the slice of each level's anchors among all anchors, by stride, given the sizes of the levels.
+
+    >>> _anchors([16, 32], [(4, 4), (2, 2)])
+    {16: slice(0, 16, None), 32: slice(16, 20, None)}
+    """
+    ends = list(accumulate((height * width for height, width in sizes), initial=0))
+    return {stride: slice(*ends[i : i + 2]) for i, stride in enumerate(strides)}
+
+
+def _size(x: Tensor) -> Size:
+    height, width = x.shape[2:]
+    return height, width
 
 
 def _precision(device: str) -> torch.dtype | None:

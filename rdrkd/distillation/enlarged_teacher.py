@@ -1,11 +1,10 @@
 """A teacher that sees the batch enlarged, so that objects of a few pixels cover more of its cells.
 
-What it gives is resampled to the student's grid: maps and class logits as they are, boxes back in px of the student's
-input. Side logits have no counterpart there, since they count in the teacher's strides.
+Its output is resampled to the grid of the student's input: maps and class logits unchanged, boxes in px of that input.
+Side logits have no counterpart there, since they count in the teacher's strides.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,11 +14,11 @@ from rdrkd.losses import Head
 from rdrkd.models.levels import Tap
 
 Size = tuple[int, int]  # height, width
-_STRIDE = 32  # px: the largest of a network; its input's sides are multiples
+_STRIDE = 32  # px: the largest of a network; the sides of its input are multiples
 
 
 def enlarged(side: int, scale: float) -> int:
-    """Return the side of the teacher's input for that of the student's, px.
+    """Return the side of the teacher's input, given that of the student's, px.
 
     >>> enlarged(256, 1.25), enlarged(64, 1.2)
     (320, 64)
@@ -28,46 +27,46 @@ def enlarged(side: int, scale: float) -> int:
 
 
 def enlarge(images: Tensor, scale: float) -> Tensor:
-    """Enlarge images (B, 3, H, W) in [0, 1] by `scale`, to multiples of 32 px; return them as they are at scale 1."""
+    """Enlarge images (B, 3, H, W) in [0, 1] by `scale`, to multiples of 32 px; return them unchanged at scale 1."""
     if scale == 1:
         return images
     height, width = (enlarged(side, scale) for side in images.shape[2:])
     return interpolate(images, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
 
 
+def grid(images: Size, stride: int) -> Size:
+    """Return the size of a level's map, given the size of the network's input."""
+    height, width = images
+    return height // stride, width // stride
+
+
 def resample(x: Tensor, size: Size) -> Tensor:
-    """Resample a map (B, C, H, W) to another size, in fp32; a map of that size stays as it is."""
+    """Resample a map (B, C, H, W) to another size, in fp32; return one of that size unchanged."""
     return x if tuple(x.shape[2:]) == size else interpolate(x.float(), size, mode="bilinear", antialias=True)
 
 
-def resample_maps(teacher: Mapping[Tap, Tensor], student: Mapping[Tap, Tensor]) -> dict[Tap, Tensor]:
-    """Bring the teacher's maps to the sizes of the student's."""
-    return {tap: resample(x, _size(student[tap])) for tap, x in teacher.items()}
+def resample_maps(maps: Mapping[Tap, Tensor], images: Size) -> dict[Tap, Tensor]:
+    """Resample the teacher's maps to the grids of an input of size `images`."""
+    return {tap: resample(x, grid(images, tap[1])) for tap, x in maps.items()}
 
 
-def resample_head(head: Head, teacher: Mapping[str, Any], student: Mapping[str, Any], images: Size, seen: Size) -> Head:
-    """Bring what the teacher's head predicts to the student's anchors.
+def resample_anchors(values: Tensor, sizes: Sequence[Size], grids: Sequence[Size]) -> Tensor:
+    """Resample values of anchors (B, C, A), level by level, from one size to another."""
+    parts = values.split([height * width for height, width in sizes], dim=2)
+    maps = (part.unflatten(2, size) for part, size in zip(parts, sizes, strict=True))
+    return torch.cat([resample(x, to).flatten(2) for x, to in zip(maps, grids, strict=True)], dim=2)
+
+
+def resample_head(head: Head, sizes: Sequence[Size], grids: Sequence[Size], images: Size, seen: Size) -> Head:
+    """Resample a teacher's predictions to the anchors of the student's input.
 
     Args:
-        head: the teacher's, boxes in px of its own input.
-        teacher: the raw predictions of its head, for the sizes of their `feats`.
-        student: likewise the student's.
-        images: size of the student's input.
-        seen: size of the teacher's.
+        head: the predictions, with boxes in px of the teacher's input.
+        sizes: the size of each of its levels.
+        grids: the size of each level for the student's input.
+        images: the size of the student's input.
+        seen: the size of the teacher's input.
     """
-    sizes = [(_size(x), _size(y)) for x, y in zip(teacher["feats"], student["feats"], strict=True)]
     shrink = head.boxes.new_tensor([images[1] / seen[1], images[0] / seen[0]] * 2)
-    boxes = _by_level((head.boxes * shrink).transpose(1, 2), sizes)
-    return Head(_by_level(head.scores, sizes), boxes.transpose(1, 2))
-
-
-def _by_level(values: Tensor, sizes: list[tuple[Size, Size]]) -> Tensor:
-    """Resample values (B, C, A) level by level, from the first size of each pair to the second."""
-    parts = values.split([height * width for (height, width), _ in sizes], dim=2)
-    grids = (part.unflatten(2, size) for part, (size, _) in zip(parts, sizes, strict=True))
-    return torch.cat([resample(grid, to).flatten(2) for grid, (_, to) in zip(grids, sizes, strict=True)], dim=2)
-
-
-def _size(x: Tensor) -> Size:
-    height, width = x.shape[2:]
-    return height, width
+    boxes = resample_anchors((head.boxes * shrink).transpose(1, 2), sizes, grids)
+    return Head(resample_anchors(head.scores, sizes, grids), boxes.transpose(1, 2))

@@ -20,7 +20,7 @@ from torch.nn.functional import avg_pool2d
 from rdrkd.boxes import Regions, clip_boxes, rasterise
 from rdrkd.data.pixels import Pixels
 from rdrkd.distillation.adapters import taps_of
-from rdrkd.distillation.enlarged_teacher import enlarge, resample
+from rdrkd.distillation.enlarged_teacher import enlarge, resample_maps
 from rdrkd.export.agreement import inputs
 from rdrkd.losses.context import level_name
 from rdrkd.losses.decoupled import level_weight
@@ -81,7 +81,7 @@ class Overlays:
         layers = {level.layer for level in self._levels.values()}
         _, found = forward(self._teacher, enlarge(image.to(self._device), self._scale), layers, decode=False)
         maps = {tap: found[level.layer].float().cpu() for tap, level in self._levels.items()}
-        return {tap: resample(x, (self._imgsz // tap[1], self._imgsz // tap[1])) for tap, x in maps.items()}
+        return resample_maps(maps, (self._imgsz, self._imgsz))
 
     def _picture(
         self, term: Decoupled | Regenerated, stride: int, boxes: Tensor, of: Tensor, maps: dict[Tap, Tensor]

@@ -7,7 +7,7 @@ import torch
 from rdrkd.diagnostics.findings import Findings
 from rdrkd.distillation.distiller import Distiller
 from rdrkd.models import build
-from rdrkd.spec import Cwd, Decoupled, Distillation, Recipe, Regenerated, Responsive
+from rdrkd.spec import Cwd, Decoupled, Distillation, Recipe, Regenerated, Responsive, Ultralytics
 from rdrkd.ultralytics_adapter import DetectionTrainer
 from tests.rdrkd.distillation.pairs import ALL, NAMES, batch, pair
 
@@ -91,6 +91,31 @@ def test_called_as_a_model_it_is_the_student() -> None:
     parts, items = distiller.loss(batch(), distiller(batch()["img"]))
     assert {name: float(items[name]) for name in distiller.weights} == dict.fromkeys(distiller.weights, 0.0)
     assert len(parts) == 3
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_teachers_level_that_the_student_lacks_says_nothing_of_the_others(scale: float) -> None:
+    teacher, student = build("yolov8n-p2", NAMES), pair().student_model
+    recipe = Recipe((Ultralytics(),), teacher_scale=scale)
+
+    def value() -> float:
+        torch.manual_seed(2)
+        return float(Distiller(teacher, student, recipe).train().loss(batch())[1]["ultralytics"])
+
+    def make_uneven(level: int) -> None:
+        with torch.no_grad():
+            scores = teacher.model[-1].cv3[level][-1]
+            scores.weight.normal_(0, 10)
+            scores.bias.zero_()
+
+    for module in teacher.modules():  # or all cells look alike
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.weight.data.uniform_(0.5, 3)
+    plain = value()
+    make_uneven(0)  # stride 4
+    assert value() == plain
+    make_uneven(1)  # stride 8, which the term compares
+    assert value() != plain
 
 
 def test_a_batch_without_objects_is_legal() -> None:

@@ -1,5 +1,4 @@
 import copy
-from typing import Any
 
 import pytest
 import torch
@@ -16,12 +15,12 @@ def head(scores: torch.Tensor, boxes: torch.Tensor) -> Head:
     return Head(scores, boxes, sides=torch.zeros(*boxes.shape, 16))
 
 
-def feats(*sides: int) -> dict[str, Any]:
-    return {"feats": [torch.zeros(1, 8, side, side) for side in sides]}
+def squares(*sides: int) -> list[tuple[int, int]]:
+    return [(side, side) for side in sides]
 
 
 def test_boxes_come_back_in_px_of_the_students_input_and_levels_stay_apart() -> None:
-    teacher, student = feats(8, 4), feats(4, 2)  # 64 px in place of 32, strides 8 and 16
+    teacher, student = squares(8, 4), squares(4, 2)  # 64 px in place of 32, strides 8 and 16
     levels = [1.0] * 64 + [5.0] * 16
     scores = torch.tensor(levels).expand(1, 3, 80)
     boxes = torch.tensor([20.0, 40.0, 60.0, 80.0]).expand(1, 80, 4)
@@ -36,7 +35,7 @@ def test_what_lies_where_stays_there() -> None:
     scores = torch.zeros(1, 1, 8, 8)
     scores[0, 0, 5, 2] = 1.0
     made = resample_head(
-        head(scores.flatten(2), torch.zeros(1, 64, 4)), feats(8), feats(4), (32, 32), (64, 64)
+        head(scores.flatten(2), torch.zeros(1, 64, 4)), squares(8), squares(4), (32, 32), (64, 64)
     ).scores.view(4, 4)
     assert divmod(int(made.argmax()), 4) == (2, 1)
 
