@@ -12,7 +12,7 @@ statements are narrowed, and a flush that would write another owner's row fails.
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, String, event, false
+from sqlalchemy import ColumnElement, Select, String, event, false, not_
 from sqlalchemy.orm import Mapped, ORMExecuteState, Session, mapped_column, object_session, with_loader_criteria
 
 from api.caller import Caller, Scope
@@ -64,12 +64,22 @@ def _is_anothers(session: Session, row: Owned) -> bool:
     return caller is not None and not caller.sees(row.owner)
 
 
-def belongs_to_others(session: Session, table: type[Owned]) -> ColumnElement[bool]:
-    """Return the condition for the rows of a table that other owners share with the session's caller."""
+def by_sharing(session: Session, query: Select[T], table: type[Owned], shared: bool | None) -> Select[T]:
+    """Narrow a query for rows of a table to those that other owners share with the session's caller, or to the others.
+
+    Args:
+        session: the caller's.
+        query: the query.
+        table: the table.
+        shared: true: only rows for which `is_shared` is true; false: only the others; None: all.
+    """
+    if shared is None:
+        return query
     caller: Caller | None = session.info.get("caller")
-    if caller is None or caller.scope == Scope.ADMIN:
-        return false()
-    return table.owner.is_distinct_from(caller.owner)
+    anothers: ColumnElement[bool] = false()
+    if caller is not None and caller.scope != Scope.ADMIN:  # who sees everything as their own
+        anothers = table.owner.is_distinct_from(caller.owner)
+    return query.where(anothers if shared else not_(anothers))
 
 
 def owner_of(session: Session) -> str | None:

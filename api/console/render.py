@@ -114,16 +114,6 @@ def local(url: str) -> str:
     return path + (f"?{parts.query}" if parts.query else "")
 
 
-def short(identity: str | None) -> str:
-    """Shorten an id to its distinguishing part.
-
-    >>> short("job_01a226babba47811bd8f715e8633b851")
-    'job_…33b851'
-    """
-    prefix, separator, rest = (identity or DASH).partition("_")
-    return f"{prefix}_…{rest[-6:]}" if separator else prefix
-
-
 def field_name(pointer: str) -> str:
     """Return the label of a form's field, given the JSON pointer of its value in a spec.
 
@@ -144,9 +134,9 @@ def linked(text: str) -> Markup:
     """
 
     def link(id_: str) -> Markup:
-        return Markup('<a href="/{}/{}">{}</a>').format(PLACES[id_.partition("_")[0]], id_, short(id_))
+        return Markup('<a href="/{}/{}">{}</a>').format(PLACES[id_.partition("_")[0]], id_, words.short(id_))
 
-    pieces = re.split(r"(\b(?:job|ds|mdl|stu)_[0-9a-f]{32}\b)", text)  # every second piece is an id
+    pieces = re.split(rf"(\b{words.ID}\b)", text)  # every second piece is an id
     return Markup("").join(link(piece) if place % 2 else piece for place, piece in enumerate(pieces))
 
 
@@ -172,7 +162,7 @@ ENVIRONMENT.filters |= {
     "seconds": seconds,
     "sentence": words.sentence,
     "share": words.share_done,
-    "short": short,
+    "short": lambda identity: words.short(identity or DASH),
     "size": size,
     "spark": spark,
     "title_of": words.title,

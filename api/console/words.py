@@ -1,9 +1,11 @@
 """The console's sentences about a job: its state and the reason."""
 
+import re
 from typing import Any
 
 from rdrkd.figures import duration
 
+ID = r"(?:job|ds|mdl|stu)_[0-9a-f]{32}"
 RUNNING = ("starting", "running", "pausing", "cancelling")
 ENDED = ("succeeded", "failed", "cancelled")
 TONES = {"succeeded": "good", "failed": "bad", "cancelled": "quiet", "paused": "held", "pausing": "held"}
@@ -104,8 +106,17 @@ def short_source(source: dict[str, Any]) -> str:
     name = str(
         source.get("architecture") or source.get("model") or source.get("job") or next(iter(source.values()), "")
     )
-    prefix, _, rest = name.partition("_")
-    return f"{prefix}_…{rest[-6:]}" if prefix in ("job", "mdl") and len(rest) == 32 else name
+    return short(name) if re.fullmatch(ID, name) else name
+
+
+def short(identity: str) -> str:
+    """Shorten an id to its distinguishing part.
+
+    >>> short("job_01a226babba47811bd8f715e8633b851")
+    'job_…33b851'
+    """
+    prefix, separator, rest = identity.partition("_")
+    return f"{prefix}_…{rest[-6:]}" if separator else prefix
 
 
 def title(job: dict[str, Any]) -> str:

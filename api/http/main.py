@@ -136,8 +136,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(health.probes)
     app.include_router(interactive.docs)
     if settings.console:
-        app.router.routes.extend(console_routes(InProcess(app), app.state.vault))
-        app.state.not_found = console_not_found(InProcess(app), app.state.vault)
+        console = InProcess(app)
+        app.router.routes.extend(console_routes(console, app.state.vault))
+        app.state.not_found = console_not_found(console, app.state.vault)
     else:
         app.include_router(interactive.home)
     app.router.routes.extend(_v1_routes())
@@ -154,7 +155,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @cache
 def _v1_routes() -> tuple[BaseRoute, ...]:
-    """Return the API's routes, which take FastAPI a third of a second to build: once for all apps of a process."""
+    """Build the API's routes, which takes FastAPI a third of a second, once for all apps of a process."""
     router = APIRouter(prefix="/v1", responses=refusals(Unauthorized))
     for feature in (
         jobs,  # first: routers are tried in turn, and clients that poll ask for jobs

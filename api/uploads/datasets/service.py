@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import not_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.db import new_id
 from api.errors import NotFound, NotReady
-from api.ownership import belongs_to_others, owner_of
+from api.ownership import by_sharing, owner_of
 from api.pages import get_or_404, page
 from api.storage import Stored, deletions
 from api.tables.datasets import Dataset
@@ -67,10 +67,7 @@ def newest(
     shared: bool | None = None,
 ) -> tuple[Sequence[Dataset], str | None]:
     """Read one page of datasets, newest first, and the next cursor; the other arguments are filters."""
-    query = select(Dataset)
-    if shared is not None:
-        anothers = belongs_to_others(session, Dataset)
-        query = query.where(anothers if shared else not_(anothers))
+    query = by_sharing(session, select(Dataset), Dataset, shared)
     if name is not None:
         query = query.where(Dataset.name == name)
     if sha256 is not None:

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import not_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.db import new_id
 from api.errors import NotReady
-from api.ownership import belongs_to_others
+from api.ownership import by_sharing
 from api.pages import get_or_404, page
 from api.storage import Stored
 from api.tables.models import Model, ModelAlias, ModelFile
@@ -44,10 +44,7 @@ def newest(
     shared: bool | None = None,
 ) -> tuple[Sequence[Model], str | None]:
     """Read one page of models, newest first, and the next cursor; the other arguments are filters."""
-    query = select(Model)
-    if shared is not None:
-        anothers = belongs_to_others(session, Model)
-        query = query.where(anothers if shared else not_(anothers))
+    query = by_sharing(session, select(Model), Model, shared)
     if name is not None:
         query = query.where(Model.name == name)
     if alias is not None:
