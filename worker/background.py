@@ -11,7 +11,7 @@ class Background:
     """As a context manager: run `_run` in a thread until the block ends, in the log context of the caller.
 
     Attributes:
-        ended: set when the thread is to end; `_run` waits on it between its rounds.
+        ended: set by `end`; `_run` waits on it between its rounds.
     """
 
     def __init__(self, name: str, daemon: bool = True) -> None:
@@ -27,9 +27,13 @@ class Background:
     ) -> None:
         self.close()
 
-    def close(self) -> None:
-        """End the thread and wait until it has."""
+    def end(self) -> None:
+        """Ask the thread to end."""
         self.ended.set()
+
+    def close(self) -> None:
+        """End the thread, and wait for it."""
+        self.end()
         self.thread.join()
 
     def _run(self) -> None:

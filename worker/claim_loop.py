@@ -31,14 +31,9 @@ class ClaimLoop(Background):
         self._place, self._claim = place, claim
         self._looking_since: float | None = None  # monotonic; None while it works or waits
 
-    def close(self) -> None:
-        """Claim nothing more and wait for the work in progress."""
-        self.retire()
-        self.thread.join()
-
-    def retire(self) -> None:
+    def end(self) -> None:
         """Claim nothing more; work in progress continues to its end unless the worker is drained."""
-        self.ended.set()
+        super().end()
         self._place.wakeups.wake()
 
     def is_open(self) -> bool:

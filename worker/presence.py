@@ -25,11 +25,10 @@ class Beating(Background):
         self._place = place
         self._presence = Presence(place.name, queue, __version__, cpus(), list(place.devices))
 
-    def close(self) -> None:
-        """End the heartbeat and remove the worker's row."""
-        self.ended.set()
+    def end(self) -> None:
+        """Ask the thread to remove the worker's row and to end."""
+        super().end()
         self._place.condition.changed.set()
-        self.thread.join()
 
     def _run(self) -> None:
         move = service.join

@@ -31,7 +31,7 @@ class Watchdog(Background):
 
     def close(self) -> None:
         """End the thread without waiting: it may be stuck in the database."""
-        self.ended.set()
+        self.end()
 
     def _run(self) -> None:
         while not self.ended.wait(self._place.settings.cancel_poll_seconds):
