@@ -94,17 +94,19 @@ class Gallery:
 
     def moment(self, epoch: int) -> dict[str, Any]:
         """Return what the student finds and misses in the images after an epoch, to be kept in `history`."""
-        entries = [self._entry(place, truth_of(image)) for place, image in enumerate(self.images)]
-        kept = {what: [entry[what]["student"] for entry in entries] for what in ("found", "missed")}
-        return {"epoch": epoch, "confidence": self.networks["student"]} | kept
+        pairs = list(zip(self.found["student"], map(truth_of, self.images), strict=True))
+        return {
+            "epoch": epoch, "confidence": self.networks["student"],
+            "found": [_by_score(boxes) for boxes, _ in pairs],
+            "missed": [_misses(truth, boxes) for boxes, truth in pairs],
+        }  # fmt: skip
 
     def _entry(self, place: int, truth: Boxes) -> dict[str, Any]:
         found = {who: boxes[place] for who, boxes in self.found.items()}
-        misses = {who: missed(truth, boxes) for who, boxes in found.items()}
         return {
             "truth": _listed(truth),
-            "found": {who: _listed(boxes[np.argsort(-boxes[:, 5], kind="stable")]) for who, boxes in found.items()},
-            "missed": {who: [each for each in places if each < _MOST] for who, places in misses.items()},
+            "found": {who: _by_score(boxes) for who, boxes in found.items()},
+            "missed": {who: _misses(truth, boxes) for who, boxes in found.items()},
         }
 
 
@@ -127,6 +129,14 @@ def _of_image(rows: Boxes, place: int) -> Boxes:
     """Return the detections of one image, from rows of image, x, y, w, h, score, class."""
     own: Boxes = rows[rows[:, 0] == place]
     return np.asarray(own[:, [6, 1, 2, 3, 4, 5]])
+
+
+def _by_score(boxes: Boxes) -> list[list[float]]:
+    return _listed(boxes[np.argsort(-boxes[:, 5], kind="stable")])
+
+
+def _misses(truth: Boxes, boxes: Boxes) -> list[int]:
+    return [each for each in missed(truth, boxes) if each < _MOST]
 
 
 def _listed(boxes: Boxes) -> list[list[float]]:
