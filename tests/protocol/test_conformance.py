@@ -141,7 +141,6 @@ def real(backend: Backend) -> Iterator[Real]:
     database.engine.dispose()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("attempts", [1, pytest.param(2, marks=pytest.mark.slow)])  # 2: a late one beside the holder
 def test_every_statement_in_every_state_does_what_the_model_says(real: Real, attempts: int) -> None:
     seen = {Row()}

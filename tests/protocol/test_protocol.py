@@ -21,7 +21,6 @@ def shown(found: Found) -> Found:
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [

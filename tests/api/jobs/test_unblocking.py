@@ -195,7 +195,6 @@ def catch_up(database: Database) -> None:
     list(unblocking.catch_up(database, seconds=60))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
 @pytest.mark.parametrize("batch", [1, 3, 100])
 def test_random_moves_leave_the_flags_as_the_slow_queries_find_them(

@@ -36,7 +36,6 @@ def due(service: Service, owner: str, *urls: str) -> None:
             session.add(Delivery(id=new_id("msg"), **about))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "how", ["names that no server resolves", pytest.param("receivers that do not answer", marks=pytest.mark.slow)]
 )

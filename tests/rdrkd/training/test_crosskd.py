@@ -58,9 +58,9 @@ def mappers(of: dict[str, Any]) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(
     ("architecture", "student", "count"),
     [("yolov8n", "yolov8n-half", 3), ("yolov8n", "yolo11n", 0), ("yolo26n", "yolo26n", 0), ("yolov8n", "yolo26n", 3),
-     pytest.param("yolov8s", "yolov8n", 3, marks=pytest.mark.slow),
-     pytest.param("yolo26s", "yolo26n", 12, marks=pytest.mark.slow),
-     pytest.param("yolo26n", "yolov8n", 3, marks=pytest.mark.slow)],
+     ("yolov8s", "yolov8n", 3),
+     ("yolo26s", "yolo26n", 12),
+     ("yolo26n", "yolov8n", 3)],
 )  # fmt: skip
 def test_heads_cross_over_widths_and_families_and_the_student_is_plain(
     architecture: str, student: str, count: int, begin: Begin, dataset: Dataset, tmp_path: Path
@@ -84,7 +84,7 @@ def test_heads_cross_over_widths_and_families_and_the_student_is_plain(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("amp", ["bf16", pytest.param("fp16", marks=pytest.mark.slow)])  # fp16 is emulated on a CPU
+@pytest.mark.parametrize("amp", ["bf16", "fp16"])
 def test_mixed_precision(amp: str, begin: Begin, teacher: Path) -> None:
     trainer = begin(teacher=teacher, amp=amp, distillation=CROSSKD)
     finish(trainer)
@@ -100,13 +100,8 @@ MODES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-SLOW = {"end-to-end, bf16"}  # a minute and a half where bf16 is computed in software
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "mode", [pytest.param(mode, marks=pytest.mark.slow) if mode in SLOW else mode for mode in MODES]
-)
+@pytest.mark.parametrize("mode", MODES)
 def test_a_run_that_was_cut_off_ends_as_one_that_was_not(
     mode: str, begin: Begin, dataset: Dataset, tmp_path: Path
 ) -> None:

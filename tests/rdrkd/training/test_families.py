@@ -28,7 +28,6 @@ def weights(architecture: str, names: tuple[str, ...], folder: Path) -> Path:
     return folder / "student.pt"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("teacher", "student"), [*PAIRS, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in SLOW_PAIRS)]
 )

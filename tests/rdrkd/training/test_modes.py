@@ -83,7 +83,7 @@ def three_classes(tmp_path: Path) -> Path:
     ("amp", "dtype"),
     [
         ("bf16", torch.bfloat16),
-        pytest.param("fp16", torch.float16, marks=pytest.mark.slow),  # emulated on a CPU
+        ("fp16", torch.float16),
         (False, torch.float32),
     ],
 )

@@ -54,9 +54,6 @@ MODES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-QUICK = ("plain", "bf16, multi-scale", "calibration running, scheduled")  # each of the others takes ten seconds more
-
-
 def assert_same(one: Any, other: Any, where: str = "state") -> None:
     """Compare two states to float tolerance, all the way down."""
     if isinstance(one, torch.Tensor):
@@ -75,8 +72,7 @@ def assert_same(one: Any, other: Any, where: str = "state") -> None:
         assert one == other, where
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("mode", [m if m in QUICK else pytest.param(m, marks=pytest.mark.slow) for m in MODES])
+@pytest.mark.parametrize("mode", ["plain", *(pytest.param(m, marks=pytest.mark.slow) for m in MODES if m != "plain")])
 def test_a_run_that_was_cut_off_ends_as_one_that_was_not(mode: str, begin: Begin, tmp_path: Path) -> None:
     settings = {"epochs": EPOCHS, **MODES[mode]}
     epochs = settings["epochs"]
