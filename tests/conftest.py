@@ -1,4 +1,4 @@
-"""Shared test configuration: a quiet, isolated Ultralytics, few threads, and the GPU marker."""
+"""Shared test configuration: a quiet, isolated Ultralytics, few threads, the GPU marker, and the order."""
 
 import atexit
 import gc

@@ -41,11 +41,13 @@ def sources(folder: Path, faults: Faults, split: Split | None) -> tuple[tuple[st
         pool = sources.pop(None) if None in sources else sources.pop("train")
         parts = divided(split, pool, folder)
         rest = (Source(of, frames) for of, frames in sources.items() if of is not None)
-        return names, _and_warn(folder, iter([*parts, *rest]), images, named, faults)
-    return names, _and_warn(folder, (Source(of, sources[of]) for of in SPLITS if of in sources), images, named, faults)
+        return names, _with_warnings(folder, iter([*parts, *rest]), images, named, faults)
+    return names, _with_warnings(
+        folder, (Source(of, sources[of]) for of in SPLITS if of in sources), images, named, faults
+    )
 
 
-def _and_warn(
+def _with_warnings(
     folder: Path, found: Iterator[Source], images: Sequence[Path], named: Collection[Path], faults: Faults
 ) -> Iterator[Source]:
     """Yield the splits; once all are read, warn of images that none of them names."""

@@ -16,7 +16,7 @@ _SAMPLED = 200  # images, spread evenly over the training set
 
 
 def warnings_of(settings: TrainSettings, dataset: Dataset, device: str) -> Iterator[Warn]:
-    """Yield warnings about training with these settings on a dataset; `device` is `cpu` or something else."""
+    """Yield warnings about training with these settings on a dataset; `device` is, say, `cpu` or `0`."""
     images = dataset.images("train")
     used = max(1, round(len(images) * settings.fraction))
     yield from run_warnings.of_settings(settings.epochs, settings.warmup_epochs, settings.batch, used)

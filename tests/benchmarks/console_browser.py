@@ -1,4 +1,4 @@
-"""What a reader waits for in a browser: from a click or key to the next painted frame with the new content.
+"""Measure how long a reader waits in a browser: from a click or key to the next painted frame with the new content.
 
 The page measures itself, so that the driver of the browser does not count: a listener notes when the event happened,
 and a frame callback looks for the new content, in whichever document it appears.

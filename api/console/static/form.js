@@ -1,4 +1,4 @@
-// What is filled into a form survives a reload, a lost session and the way back, until it is submitted.
+// Keeps the values of a form across reloads, a lost session and the Back button, until it is submitted.
 (() => {
   const form = document.getElementById("new");
   const key = `draft ${location.pathname}${location.search}`;

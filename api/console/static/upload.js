@@ -1,4 +1,4 @@
-// Uploads in pieces: one that broke off, in whatever way, goes on where it stopped once the same file is chosen again.
+// Uploads files in chunks. An interrupted upload resumes when the same file is chosen again.
 (() => {
   const form = document.getElementById("upload");
   if (!form) return; // whose key may only read
