@@ -1,4 +1,4 @@
-"""Advise on the input size for a dataset's objects and the steps for its images, from its check, without opening files.
+"""Advise on the input size for a dataset's objects, from its check, without opening files.
 
 Commands and service share this, so it takes only counts.
 """
@@ -12,7 +12,6 @@ from rdrkd.run_warnings import EASY, TOO_SMALL
 
 _STEP, _USUAL, _LARGEST = 32, 640, 4096  # px; the usual size is that of official weights
 _SHARE = 0.25  # of the objects may be smaller than `EASY` px
-LEAST_STEPS = 100  # of the optimizer: with fewer, random weights learn next to nothing (AP 0.1 % after 114)
 
 
 class Advice(NamedTuple):
@@ -49,15 +48,6 @@ def imgsz_for(split: Mapping[str, Any]) -> Advice | None:
     if shown < TOO_SMALL:
         why += ", too few for any detector: cut the images into tiles"
     return Advice("imgsz", value, why)
-
-
-def steps_of(images: int, epochs: int, batch: int, nbs: int) -> int:
-    """Return about how many steps the optimizer makes: gradients are accumulated until `nbs` images were seen.
-
-    >>> steps_of(48, epochs=25, batch=8, nbs=64), steps_of(48, epochs=25, batch=8, nbs=8)
-    (19, 150)
-    """
-    return round(epochs * math.ceil(images / batch) / max(1, round(nbs / batch)))
 
 
 def _quantile(edges: Sequence[float], counts: Sequence[int], share: float) -> float:

@@ -7,10 +7,9 @@ and its hooks are replaced. The teacher is a guest: outside the module tree, so 
 checkpoint. Adapters and procreate modules live under `projector`, train with the student and are never exported.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +17,12 @@ from torch import Tensor, nn
 from rdrkd.boxes import Objects
 from rdrkd.diagnostics.probe import Probe
 from rdrkd.distillation.adapters import adapter, adapter_key, taps_of, unaligned
+from rdrkd.distillation.assignment import Assignment, assignments, check_levels, on_levels
 from rdrkd.distillation.calibration import Calibrator
 from rdrkd.distillation.crosskd_heads import crosses, crossing_of, mappers
 from rdrkd.distillation.enlarged_teacher import Size, enlarge, grid, resample_anchors, resample_head, resample_maps
-from rdrkd.distillation.heads import BRANCHES, common, head_of
-from rdrkd.losses import Branch, Context, Cross, Output, build
+from rdrkd.distillation.heads import common, head_of
+from rdrkd.losses import Branch, Context, Cross, Head, Output, build
 from rdrkd.models.frozen import frozen
 from rdrkd.models.levels import Level, Tap, forward, levels_of
 from rdrkd.spec import Recipe
@@ -30,7 +30,14 @@ from rdrkd.ultralytics_adapter import DetectionModel, DistillationModel, branche
 
 Maps = Mapping[Tap, Tensor]
 Forward = Callable[..., tuple[Any, dict[int, Tensor]]]
-Assignment = tuple[Tensor, Tensor, Tensor]  # labels (B, A), target scores (B, A, nc), foreground (B, A)
+
+
+class Taught(NamedTuple):
+    """What the teacher predicts for a batch of the student's: heads by branch, mean class logits, anchors by stride."""
+
+    heads: dict[str, Head]
+    scores: Tensor
+    anchors: dict[int, slice]
 
 
 class Distiller(DistillationModel):
@@ -47,7 +54,8 @@ class Distiller(DistillationModel):
         factor: the schedule's current factor on all terms.
 
     Raises:
-        PairError: a term compares a level that one of the two does not have.
+        PairError: a term compares a level that one of the two does not have, or the teacher is to assign labels on
+            a level that it does not have.
     """
 
     def __init__(
@@ -69,6 +77,9 @@ class Distiller(DistillationModel):
         self.probe = Probe(self.weights)
         self.crossing = crossing_of(recipe)
         self.teacher_scale = recipe.teacher_scale
+        self.assignment = recipe.assignment
+        if recipe.assignment == "teacher":
+            check_levels(teacher, student)
         self._forward = forward
         with torch.random.fork_rng(devices=[]):  # the baseline of the same seed must draw the same numbers
             self.projector = self._projector(recipe)
@@ -108,12 +119,13 @@ class Distiller(DistillationModel):
             if seen is not images:
                 teacher_maps = resample_maps(teacher_maps, _size(images))
         predictions, student_maps = self._run(self.student_model, images, self.student_levels)
-        with self._assignments() as assignments:
+        taught = self._taught(teacher, predictions, images, seen)
+        with assignments(self.student_model, self._assigning(taught)) as assigned:
             task, items = self.student_model.loss(batch, predictions)
         aligned, crossed = self._aligned(student_maps), self._crossed(teacher, predictions)
         precision = _precision(images.device.type)
         with torch.autocast(images.device.type, enabled=False):
-            shared = {**self._shared(batch, teacher, predictions, assignments, crossed, seen), "precision": precision}
+            shared = {**self._shared(batch, taught, predictions, assigned, crossed), "precision": precision}
             outputs = {name: self._term(name, shared, teacher_maps, student_maps, aligned) for name in self.weights}
             self._look(task.sum() / len(images), outputs, len(batch["bboxes"]))
             weights = self.applied
@@ -180,56 +192,41 @@ class Distiller(DistillationModel):
             return value
         return value * self.calibrator.restraint(name, value)
 
-    @contextmanager
-    def _assignments(self) -> Iterator[dict[str, Assignment]]:
-        """Collect the results of the student's task-aligned assigners by branch, so that they run only once."""
-        student = self.student_model
-        if getattr(student, "criterion", None) is None:
-            student.criterion = student.init_criterion()
-        found: dict[str, Assignment] = {}
+    def _taught(self, teacher: Any, student: Any, images: Tensor, seen: Tensor) -> Taught:
+        """Return what the teacher predicts for the student's images; `seen` is the batch as the teacher got it."""
+        predicted = branches(teacher)
+        heads = {name: head_of(predicted[name], self.teacher_model) for name in common(predicted, branches(student))}
+        scores = torch.stack([each["scores"].float() for each in predicted.values()]).mean(0)
+        strides = [int(stride) for stride in self.teacher_model.stride]
+        sizes = [_size(x) for x in predicted["one2many"]["feats"]]
+        if seen is not images:
+            grids = [grid(_size(images), stride) for stride in strides]
+            heads = {name: resample_head(h, sizes, grids, _size(images), _size(seen)) for name, h in heads.items()}
+            scores, sizes = resample_anchors(scores, sizes, grids), grids
+        return Taught(heads, scores, _anchors(strides, sizes))
 
-        def keep(name: str) -> Any:
-            def hook(_module: object, _inputs: object, output: tuple[Tensor, ...]) -> None:
-                labels, _boxes, target_scores, foreground, _index = output
-                found[name] = labels.long(), target_scores.float(), foreground.bool()
-
-            return hook
-
-        criteria = {name: getattr(student.criterion, name) for name in BRANCHES if hasattr(student.criterion, name)}
-        criteria = criteria or {"one2many": student.criterion}
-        handles = [each.assigner.register_forward_hook(keep(name)) for name, each in criteria.items()]
-        try:
-            yield found
-        finally:
-            for handle in handles:
-                handle.remove()
+    def _assigning(self, taught: Taught) -> dict[str, Head]:
+        """Return the teacher's predictions that assign the labels, by branch; none while the schedule is at 0."""
+        if self.assignment == "student" or self.factor == 0:
+            return {}
+        strides = [int(stride) for stride in self.student_model.stride]
+        return {name: on_levels(head, taught.anchors, strides) for name, head in taught.heads.items()}
 
     def _shared(
         self,
         batch: Mapping[str, Any],
-        teacher: Any,
+        taught: Taught,
         student: Any,
-        assignments: Mapping[str, Assignment],
+        assigned: Mapping[str, Assignment],
         crossed: Mapping[str, Cross],
-        seen: Tensor,
     ) -> dict[str, Any]:
-        """Return the part of the context that all terms share; `seen` is the batch as the teacher got it."""
+        """Return the part of the context that all terms share."""
         height, width = images = _size(batch["img"])
         center, size = batch["bboxes"].float().split(2, dim=1)
         boxes = torch.cat([center - size / 2, center + size / 2], dim=1)
         boxes = boxes * center.new_tensor([width, height, width, height])
         box_image = batch["batch_idx"].long().view(-1)
-        predicted = branches(teacher), branches(student)
-        names = common(*predicted)
-        gains = self._gains(names)
-        taught = {name: head_of(predicted[0][name], self.teacher_model) for name in names}
-        teacher_scores = torch.stack([each["scores"].float() for each in predicted[0].values()]).mean(0)
-        strides = [int(stride) for stride in self.teacher_model.stride]
-        sizes = [_size(x) for x in predicted[0]["one2many"]["feats"]]
-        if seen is not batch["img"]:
-            grids = [grid(images, stride) for stride in strides]
-            taught = {name: resample_head(head, sizes, grids, images, _size(seen)) for name, head in taught.items()}
-            teacher_scores, sizes = resample_anchors(teacher_scores, sizes, grids), grids
+        predicted, gains = branches(student), self._gains(list(taught.heads))
         return {
             "boxes": boxes,
             "box_image": box_image,
@@ -237,16 +234,16 @@ class Distiller(DistillationModel):
             "objects": Objects(boxes, box_image, images),
             "branches": tuple(
                 Branch(
-                    taught[name],
-                    head_of(predicted[1][name], self.student_model),
-                    *assignments[name],
+                    head,
+                    head_of(predicted[name], self.student_model),
+                    *assigned[name],
                     gain=gains[name],
                     cross=crossed.get(name),
                 )
-                for name in names
+                for name, head in taught.heads.items()
             ),
-            "teacher_scores": teacher_scores,
-            "anchors": _anchors(strides, sizes),
+            "teacher_scores": taught.scores,
+            "anchors": taught.anchors,
         }
 
     def _gains(self, names: list[str]) -> dict[str, float]:

@@ -15,11 +15,20 @@ from rdrkd.training.precision import dtype_of, slowdown
 _SAMPLED = 200  # images, spread evenly over the training set
 
 
-def warnings_of(settings: TrainSettings, dataset: Dataset, device: str) -> Iterator[Warn]:
-    """Yield warnings about training with these settings on a dataset; `device` is, say, `cpu` or `0`."""
+def warnings_of(settings: TrainSettings, dataset: Dataset, device: str, random_start: bool = False) -> Iterator[Warn]:
+    """Yield warnings about a training.
+
+    Args:
+        settings: of the training.
+        dataset: the training images are sampled, and their sizes read.
+        device: such as `cpu` or `0`.
+        random_start: whether the network starts with random weights.
+    """
     images = dataset.images("train")
     used = max(1, round(len(images) * settings.fraction))
     yield from run_warnings.of_settings(settings.epochs, settings.warmup_epochs, settings.batch, used)
+    if random_start:
+        yield from run_warnings.of_steps(settings.epochs, settings.batch, settings.nbs, used)
     yield from run_warnings.of_sizes(_sides(dataset), settings.imgsz)
     cpu = torch.device("cpu")
     if device == cpu.type and isinstance(settings.amp, str):

@@ -51,7 +51,8 @@ def train(
     called: Mapping[str, str],
 ) -> dict[str, Any]:
     """Train a plan and return its result; `called` maps fields of the spec to display names of models."""
-    doubted = list(early_warnings.warnings_of(plan.settings, dataset, devices_of(inputs.device)[0]))
+    device, random_start = devices_of(inputs.device)[0], isinstance(plan.student, str)
+    doubted = list(early_warnings.warnings_of(plan.settings, dataset, device, random_start))
     for warning in doubted:
         reporter.emit(warning)
     data = run_dir / "data.yaml"

@@ -1,7 +1,7 @@
 """Named recipes, and the `distillation` block of a job, which selects one of them or lists its own terms."""
 
 from enum import StrEnum
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.config import JsonDict
@@ -27,17 +27,19 @@ from rdrkd.spec.losses import (
 )
 from rdrkd.spec.weighting import Calibration, Schedule
 
+Assigner = Literal["student", "teacher"]
 _NAMED = {"preset", "losses"}
 _OF_ONE_GRID = {"crosskd", "ld"}  # they compare head outputs in units of the strides
 
 
 class Recipe(NamedTuple):
-    """A distillation: weighted terms, the schedule of their weights, and the size of the teacher's input."""
+    """A distillation: weighted terms, their schedule, the scale of the teacher's input, and who assigns the labels."""
 
     terms: tuple[Term, ...] = ()
     calibration: Calibration | None = None
     schedule: Schedule = Schedule()
     teacher_scale: float = 1.0
+    assignment: Assigner = "student"
 
 
 class Preset(StrEnum):
@@ -166,6 +168,11 @@ class Distillation(BaseModel):
         description="scale of the teacher's input relative to the student's, rounded to multiples of 32 px, for a "
         "teacher trained at a larger imgsz; not with crosskd or ld; default: 1",
     )  # fmt: skip
+    assignment: Assigner | None = Field(
+        None,
+        description="whose predictions decide which anchors learn which object (label assignment distillation, "
+        "arXiv 2108.10520); default: student",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -205,6 +212,12 @@ class Distillation(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _assigned_by_a_teacher(self) -> Self:
+        if self.assignment == "teacher" and not self.recipe.terms:
+            raise ValueError("expected terms beside `assignment: teacher`: without them no teacher runs")
+        return self
+
     @property
     def recipe(self) -> Recipe:
         """The terms and their weighting, with the preset's values where this block sets none.
@@ -214,7 +227,13 @@ class Distillation(BaseModel):
         """
         base = Recipe(self.losses or ()) if self.preset is None else PRESETS[self.preset]
         schedule = self.schedule or base.schedule
-        return Recipe(base.terms, self.calibration or base.calibration, schedule, self.teacher_scale or 1.0)
+        return Recipe(
+            base.terms,
+            self.calibration or base.calibration,
+            schedule,
+            self.teacher_scale or base.teacher_scale,
+            self.assignment or base.assignment,
+        )
 
     def never_on(self, epochs: int) -> list[Fault]:
         """Return the fault of a schedule that switches the terms off before a training of `epochs` epochs begins."""

@@ -16,5 +16,6 @@ def with_defaults(spec: RunSpec) -> dict[str, Any]:
             "calibration": recipe.calibration and recipe.calibration.model_dump(mode="json"),
             "schedule": recipe.schedule.model_dump(mode="json"),
             "teacher_scale": recipe.teacher_scale,
+            "assignment": recipe.assignment,
         }
     return content

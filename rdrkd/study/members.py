@@ -91,7 +91,8 @@ def member_of(
     terms = [deciding(term) for term in recipe.terms]
     weighting: list[Any] = [recipe.calibration and recipe.calibration.model_dump(mode="json")]
     weighting += [recipe.schedule.model_dump()]
-    weighting += [recipe.teacher_scale] if recipe.teacher_scale != 1 else []  # which came later
+    weighting += [recipe.teacher_scale] if recipe.teacher_scale != 1 else []  # this and the next came later
+    weighting += [recipe.assignment] if recipe.assignment != "student" else []
     method_part = [terms, weighting, teacher_hash(study, identity)] if terms else None
     changes = method.changes
     if method.as_long_as:  # a measured length is hashed by the method it is measured from

@@ -17,7 +17,7 @@ from rdrkd.run.run import Inputs, run
 from rdrkd.spec import JOB_SPEC, TrainSettings
 from rdrkd.training.precision import slowdown
 
-DEAD = {"teacher_unusable", "learnt_nothing", "warmup_too_long", "batch_too_large"}
+DEAD = {"teacher_unusable", "learnt_nothing", "warmup_too_long", "batch_too_large", "too_few_steps"}
 
 
 def codes(warnings: Iterable[Warn]) -> list[str]:
@@ -76,6 +76,30 @@ def test_objects_are_measured_at_the_networks_input(dataset: Dataset) -> None:
     assert found(TrainSettings(imgsz=96, batch=4, fraction=0.25)) == ["batch_too_large"]
     small = TrainSettings(imgsz=96, batch=4).model_copy(update={"imgsz": 8})
     assert found(small) == ["objects_too_small"]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "batch", "nbs", "images", "words"),
+    [
+        (25, 8, 64, 48, ["only 19 steps in all (48 images, batch 8, nbs 64)", "or an nbs of 8 (150 steps)"]),
+        (1, 64, 64, 3, ["only 1 step in all (3 images", "choose more epochs"]),
+        (99, 8, 8, 8, ["only 99 steps"]),
+        (100, 8, 8, 8, []),
+        (1, 8, 64, 0, []),  # as many as a check that is not done yet has counted
+    ],
+)
+def test_random_weights_learn_nothing_in_a_few_steps(
+    epochs: int, batch: int, nbs: int, images: int, words: list[str]
+) -> None:
+    found = " ".join(warning.message for warning in run_warnings.of_steps(epochs, batch, nbs, images))
+    assert bool(found) == bool(words)
+    assert all(each in found for each in words)
+
+
+def test_only_a_random_start_needs_so_many_steps(dataset: Dataset) -> None:
+    settings = TrainSettings(imgsz=96, batch=4)
+    assert codes(early_warnings.warnings_of(settings, dataset, "cpu", random_start=True)) == ["too_few_steps"]
+    assert codes(early_warnings.warnings_of(settings, dataset, "cpu", random_start=False)) == []
 
 
 def test_mixed_precision_in_software_is_a_warning(dataset: Dataset) -> None:

@@ -11,7 +11,8 @@ from api.tables.datasets import Dataset
 from api.tables.jobs import Job
 from api.tables.states import TERMINAL
 from api.tables.uploads import UploadStatus
-from rdrkd.advice import LEAST_STEPS, imgsz_for, steps_of
+from rdrkd import run_warnings
+from rdrkd.advice import imgsz_for
 from rdrkd.spec import Architecture, Distill, JobOutput, JobSpec, ModelRef, Train
 
 MOST_WARNINGS = 20  # warnings to show of the dataset's check
@@ -47,18 +48,9 @@ def _advice(session: Session, spec: JobSpec) -> Iterator[Finding]:
 
 def _few_steps(spec: Distill | Train, images: int) -> Iterator[Finding]:
     train, network = spec.train, spec.student if isinstance(spec, Distill) else spec.model
-    used = round(images * train.fraction)
-    steps = steps_of(used, train.epochs, train.batch, train.nbs)
-    if not used or steps >= LEAST_STEPS or not isinstance(network, Architecture):
-        return
-    smaller = steps_of(used, train.epochs, train.batch, train.batch)
-    instead = f"more epochs, or an nbs of {train.batch} ({smaller} steps)" if smaller > steps else "more epochs"
-    detail = (
-        f"the optimizer makes only {steps} {'step' if steps == 1 else 'steps'} in all ({used} images, batch "
-        f"{train.batch}, nbs {train.nbs}): random weights learn next to nothing in fewer than {LEAST_STEPS}; "
-        f"choose {instead}"
-    )
-    yield Finding(level="advice", pointer="/train/epochs", detail=detail)
+    if isinstance(network, Architecture):
+        for warning in run_warnings.of_steps(train.epochs, train.batch, train.nbs, round(images * train.fraction)):
+            yield Finding(level="advice", pointer="/train/epochs", detail=warning.message)
 
 
 def _unknown(session: Session, spec: JobSpec) -> Iterator[Finding]:
