@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 FILE = "predictions.json"
 TRUTH = "truth"
 SMALL = 32**2  # px^2: COCO's bound of small objects
+OVERLAP = 0.5  # IoU from which a detection has found an object
+MEANINGS = {"object": "label", "found": "found", "wrong": "false alarm", "missed": "missed"}
 CALLED = {"truth": "labels", "teacher": "teacher", "alone": "student alone", "student": "student"}
 MAPS = {"regenerated": "key pixels, hidden from the student", "decoupled": "weight of the cells"}
 
@@ -95,9 +97,15 @@ class Predictions(_Read):
         content["networks"]["student"] = {"confidence": moment.confidence}
         return Predictions.model_validate(content | {"epoch": moment.epoch})
 
+    def called(self, who: Any) -> str:
+        """Return the display name of a side; a network that was trained without a teacher is no student."""
+        return CALLED[who] if "teacher" in self.networks or who != "student" else "network"
+
     def sides(self) -> list[tuple[str, str]]:
         """Return the choices for each side: value and name."""
-        return [(who, CALLED[who]) for who in (TRUTH, "teacher", "alone", "student") if who in {TRUTH, *self.networks}]
+        return [
+            (who, self.called(who)) for who in (TRUTH, "teacher", "alone", "student") if who in {TRUTH, *self.networks}
+        ]
 
     def overlays(self) -> list[tuple[str, str]]:
         """Return the maps that can be overlaid on the images: value and name."""
@@ -108,20 +116,36 @@ class Predictions(_Read):
         """Return one side of an image's comparison: rectangles with titles, and a sentence."""
         if who == TRUTH:
             boxes = [self._box(row, "object") for row in image.truth]
-            return {"name": CALLED[who], "boxes": boxes, "told": f"{_counted(len(boxes), 'labelled object')}"}
+            return {"name": self.called(who), "boxes": boxes, "told": f"{_counted(len(boxes), 'labelled object')}"}
         missed = [image.truth[place] for place in image.missed.get(who, [])]
-        boxes = [self._box(row, "found") for row in image.found.get(who, [])]
+        found = image.found.get(who, [])
+        wrong = [row for row in found if not any(_matches(row, label) for label in image.truth)]
+        boxes = [self._box(row, "wrong" if row in wrong else "found") for row in found]
         boxes += [self._box(row, "missed") for row in missed]
         small = sum(row[3] * row[4] < SMALL for row in missed)
-        told = f"misses {len(missed)} of {_counted(len(image.truth), 'object')}, {small} of them small"
+        told = f"misses {len(missed)} of {_counted(len(image.truth), 'object')}, {small} of them small; "
+        told += _counted(len(wrong), "false alarm")
         confidence = self.networks[who].confidence
-        return {"name": CALLED[who], "boxes": boxes, "told": f"{told}; from confidence {confidence:.2g}"}
+        return {"name": self.called(who), "boxes": boxes, "told": f"{told}; from confidence {confidence:.2g}"}
 
     def _box(self, row: list[float], kind: str) -> dict[str, Any]:
         label = int(row[0])
         name = self.names[label] if 0 <= label < len(self.names) else f"class {label}"
         score = f" {100 * row[5]:.0f} %" if len(row) > 5 else ""
-        return {"kind": kind, "at": [f"{value:.1f}" for value in row[1:5]], "title": f"{name}{score}, {kind}"}
+        title = f"{name}{score}, {MEANINGS[kind]}"
+        return {"kind": kind, "at": [f"{value:.1f}" for value in row[1:5]], "title": title}
+
+
+def _matches(found: list[float], label: list[float]) -> bool:
+    """Return whether a detection is of the label's class and overlaps it with an IoU of at least 0.5.
+
+    >>> _matches([0, 0, 0, 10, 10, 0.9], [0, 0, 3, 10, 10]), _matches([0, 0, 0, 10, 10, 0.9], [0, 0, 4, 10, 10])
+    (True, False)
+    """
+    (x, y, width, height), (left, top, wide, high) = found[1:5], label[1:5]
+    across, down = min(x + width, left + wide) - max(x, left), min(y + height, top + high) - max(y, top)
+    both = max(across, 0) * max(down, 0)
+    return found[0] == label[0] and both >= OVERLAP * (width * height + wide * high - both)
 
 
 def _counted(count: int, word: str) -> str:

@@ -148,7 +148,21 @@ ENVIRONMENT = Environment(
     lstrip_blocks=True,
     auto_reload=False,
 )
+
+
+def setting(value: Any) -> str:
+    """Write a setting's value as JSON does, with at most four significant digits.
+
+    >>> setting(True), setting(0.0029567792717458364), setting(8), setting("SGD")
+    ('true', '0.002957', '8', 'SGD')
+    """
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 ENVIRONMENT.filters |= {
+    "setting": setting,
     "field_name": field_name,
     "gist": words.gist,
     "linked": linked,

@@ -10,6 +10,14 @@ RUNNING = ("starting", "running", "pausing", "cancelling")
 ENDED = ("succeeded", "failed", "cancelled")
 TONES = {"succeeded": "good", "failed": "bad", "cancelled": "quiet", "paused": "held", "pausing": "held"}
 TONES |= dict.fromkeys(("queued", "cancelling"), "quiet") | dict.fromkeys(("starting", "running"), "busy")
+FIGURES = {  # in percent, by the COCO protocol
+    "AP_S": "AP of objects below 32 × 32 px",
+    "AP": "average precision, mean over IoU 0.5 to 0.95",
+    "AP50": "average precision at IoU 0.5",
+    "AP75": "average precision at IoU 0.75",
+    "AP_M": "AP of objects from 32 × 32 to 96 × 96 px",
+    "AP_L": "AP of objects above 96 × 96 px",
+}
 REASONS = {
     "user_cancelled": "its owner cancelled it",
     "timeout": "it ran longer than its own time limit",
@@ -35,7 +43,7 @@ REASONS = {
 def sentence(job: dict[str, Any]) -> str:
     """Return a sentence on a job's state.
 
-    >>> sentence({"status": "running", "phase": "training", "epoch": 3, "epochs": 8, "eta_seconds": 60.0})
+    >>> sentence({"status": "running", "phase": "training", "epoch": 3, "epochs": 8, "eta_seconds": 60.0, "spec": {}})
     'Training, epoch 3 of 8, about 1 min 00 s left.'
     >>> sentence({"status": "failed", "reason": "disk_full", "message": None})
     'Failed: the disk is full.'
@@ -50,16 +58,39 @@ def sentence(job: dict[str, Any]) -> str:
         return f"{status.capitalize()}{': ' + str(why).rstrip('.') if why else ''}."
     if status == "succeeded":
         took = (job["result"] or {}).get("seconds")
-        return "Finished." if took is None else f"Finished in {duration(took)}."
+        if took is None:
+            return "Finished."
+        return (
+            f"Finished in {duration(took)}."
+            if job["attempt"] < 2
+            else f"Finished; its last attempt took {duration(took)}."
+        )
     if status == "paused":
         return "Paused: it keeps its checkpoints, and continues when it is resumed."
     begun = {"starting": "Starting", "pausing": "Pausing after this epoch", "cancelling": "Stopping"}
     words = [begun.get(status) or str(job["phase"] or "running").replace("_", " ").capitalize()]
     if job["epoch"] and job["epochs"]:
-        words.append(f"epoch {job['epoch']} of {job['epochs']}")
+        words.append(_epoch(job))
     if job["eta_seconds"] is not None:
         words.append(f"about {duration(job['eta_seconds'])} left")
     return ", ".join(words) + "."
+
+
+def _epoch(job: dict[str, Any]) -> str:
+    """Return the epoch in words; a job with a baseline counts the student's epochs and then the baseline's.
+
+    >>> _epoch({"epoch": 13, "epochs": 20, "spec": {"baseline": True}})
+    'epoch 3 of 10 of the student alone'
+    """
+    epoch, epochs = job["epoch"], job["epochs"]
+    if not job["spec"].get("baseline"):
+        return f"epoch {epoch} of {epochs}"
+    own = epochs // 2
+    return (
+        f"epoch {epoch - own} of {own} of the student alone"
+        if epoch > own
+        else f"epoch {epoch} of {own} of the student"
+    )
 
 
 def share_done(job: dict[str, Any]) -> float | None:

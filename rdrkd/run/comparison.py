@@ -9,6 +9,7 @@ from typing import Any
 from rdrkd.figures import FIGURES
 from rdrkd.models import LoadedModel
 from rdrkd.models.weights import parameters_of
+from rdrkd.run_warnings import NOTHING
 from rdrkd.ultralytics_adapter import get_flops
 
 _HALF = 2  # bytes per weight in `student.pt`
@@ -86,9 +87,14 @@ def _summary(student: dict[str, Any], alone: dict[str, Any] | None, difference: 
     gain = difference["AP"]
     if gain is None:
         return "The images contain no objects, so the networks cannot be compared."
+    if max(student["AP"], alone["AP"]) < NOTHING:
+        return (
+            f"Neither the distilled student (AP {student['AP']:.1f} %) nor the same student trained alone "
+            f"(AP {alone['AP']:.1f} %) has learnt anything yet, so this run says nothing about the gain."
+        )
     much = "as good as" if abs(gain) < 0.05 else f"{abs(gain):.1f} points {'better' if gain > 0 else 'worse'} than"
     return (
-        f"In this one run the distilled student (AP {student['AP']:.1f}) is {much} the same student trained alone "
-        f"(AP {alone['AP']:.1f}). One seed proves nothing: seeds alone often differ by a point or more. `rdrkd study` "
-        "repeats the comparison with several seeds and gives an interval."
+        f"In this one run the distilled student (AP {student['AP']:.1f} %) is {much} the same student trained alone "
+        f"(AP {alone['AP']:.1f} %). One seed proves nothing: seeds alone often differ by a point or more. A study "
+        "(`rdrkd study`) repeats the comparison with several seeds and gives an interval."
     )

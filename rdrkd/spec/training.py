@@ -25,7 +25,9 @@ class TrainSettings(BaseModel):
     epochs: int = Field(100, ge=1, le=10_000, description="passes over the training images")
     imgsz: int = ImageSize
     batch: int = Field(16, ge=1, le=4096, description="images per step, summed over all devices")
-    optimizer: Literal["SGD", "AdamW", "Adam", "RMSProp", "NAdam", "RAdam"] = Field("SGD", description="optimiser")
+    optimizer: Literal["SGD", "AdamW", "Adam", "RMSProp", "NAdam", "RAdam"] = Field(
+        "SGD", description="algorithm that updates the weights"
+    )
     lr0: float = Field(0.01, gt=0, le=1, description="learning rate at the start")
     lrf: float = Field(0.01, gt=0, le=1, description="learning rate at the end, as a share of lr0")
     momentum: float = Field(0.937, ge=0, lt=1, description="SGD momentum, Adam's beta1")

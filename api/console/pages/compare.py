@@ -8,27 +8,28 @@ from starlette.responses import JSONResponse, Response
 from api.console import curves, scatter
 from api.console.pages.home import AP
 from api.console.visit import HEADERS, Visit
-from api.console.words import title
+from api.console.words import FIGURES, title
 
 MOST, PAGE, MOST_CURVES = 400, 100, 12  # jobs per comparison, jobs per request, distinguishable curves
-EPOCHS, MOST_SETTINGS = 200, 40
-FIGURES = ("AP_S", "AP", "AP50", "AP75", "AP_M", "AP_L")
+EPOCHS, MOST_SETTINGS, MOST_COLUMNS = 200, 40, 20
 
 
 async def compare(visit: Visit) -> Response:
     """Compare the jobs that the URL names: by id, or all of a study, a name or a label."""
     jobs, studies = await asyncio.gather(_jobs(visit), visit.client.get("/v1/studies", limit=PAGE))
-    rows = sorted((_row(job) for job in jobs), key=lambda row: -(row["figures"].get("AP_S") or -1.0))
+    rows = sorted((row for job in jobs for row in _rows(job)), key=lambda row: -(row["figures"].get("AP_S") or -1.0))
     return visit.render(
         "compare.html",
         rows=rows,
         figures=FIGURES,
+        columns=[row for row in rows if row["settings"]][:MOST_COLUMNS],
         studies=studies["data"],
         differing=differing(jobs),
         chart=scatter.chart([(row["title"], row["seconds"], row["figures"].get("AP")) for row in rows]),
         chosen={name: visit.query(name) for name in ("study", "name", "label")},
         query=visit.request.url.query,
-        drawn=min(len(rows), MOST_CURVES),
+        drawn=min(len(jobs), MOST_CURVES),
+        count=len(jobs),
     )
 
 
@@ -66,14 +67,21 @@ async def _jobs(visit: Visit) -> list[dict[str, Any]]:
     return found[:MOST]
 
 
-def _row(job: dict[str, Any]) -> dict[str, Any]:
+def _rows(job: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a job's row, and that of the student alone if the job has trained it; `seconds` are of the training."""
     result = job["result"] or {}
-    return {
-        "id": job["id"], "title": title(job), "status": job["status"],
-        "figures": (result.get("metrics") or {}).get("coco") or _so_far(job),
-        "seconds": result.get("seconds"), "memory": result.get("memory_bytes"),
+    comparison = result.get("comparison") or {}
+    student, alone = comparison.get("student") or {}, comparison.get("alone")
+    about = {"id": job["id"], "status": job["status"]}
+    row = {
+        **about, "title": title(job), "figures": (result.get("metrics") or {}).get("coco") or _so_far(job),
+        "seconds": student.get("training_seconds") or result.get("seconds"), "memory": result.get("memory_bytes"),
         "settings": _of(job, job["resolved_spec"] or job["spec"]),
     }  # fmt: skip
+    if not alone:
+        return [row]
+    of_alone = {"figures": alone, "seconds": alone.get("training_seconds"), "memory": None, "settings": {}}
+    return [row, {**about, "title": f"{title(job)}, student alone", **of_alone}]
 
 
 def _so_far(job: dict[str, Any]) -> dict[str, float | None]:
@@ -97,7 +105,7 @@ def differing(jobs: list[dict[str, Any]]) -> list[str]:
         name
         for name in names
         if name != "name"
-        and (name in chosen or all(name in each for each in flat))
+        and (name in chosen or (all(name in each for each in flat) and not name.endswith(".weight")))  # calibrated
         and len({str(each.get(name)) for each in flat}) > 1
     ][:MOST_SETTINGS]
 

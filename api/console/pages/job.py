@@ -40,6 +40,7 @@ async def job(visit: Visit) -> Response:
         state=f"{shown['attempt']}-{shown['epoch']}-{shown['status']}-{len(checkpoints['data'])}",
         actions=[name for name, statuses in ACTIONS.items() if shown["status"] in statuses] if visit.may_write else [],
         compared=compared(shown),
+        imgsz=((shown["resolved_spec"] or shown["spec"]).get("train") or {}).get("imgsz", 640),
         ended=shown["status"] in ENDED,
     )
 
@@ -81,11 +82,13 @@ def compared(shown: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 async def job_curves(visit: Visit) -> Response:
     """Return a job's charts as JSON, for the page's script."""
     path = f"/v1/jobs/{visit.id()}"
-    metrics, checkpoints = await asyncio.gather(
+    metrics, checkpoints, shown = await asyncio.gather(
         visit.client.get(f"{path}/metrics", format="columns", downsample=MOST_EPOCHS),
         visit.client.get(f"{path}/checkpoints"),
+        visit.client.get(path),
     )
-    best = next((each["epoch"] for each in checkpoints["data"] if each["is_best"]), None)
+    of_result = (shown["result"] or {}).get("best_epoch")  # an ended job keeps no checkpoints
+    best = next((each["epoch"] for each in checkpoints["data"] if each["is_best"]), of_result)
     return JSONResponse(curves.charts(metrics["data"]) | {"best": best}, headers=HEADERS)
 
 

@@ -20,7 +20,24 @@ async def model(visit: Visit) -> Response:
     shown = await visit.client.get(f"/v1/models/{visit.id()}")
     exports = await visit.client.get("/v1/jobs", kind="export", limit=100)
     ours = [job for job in exports["data"] if (job["spec"].get("model") or {}).get("model") == shown["id"]]
-    return visit.render("model.html", model=shown, report=shown["report"] or {}, lineage=shown["lineage"], exports=ours)
+    datasets = await visit.client.get("/v1/datasets", limit=100) if visit.may_write else {"data": []}
+    return visit.render(
+        "model.html",
+        model=shown,
+        report=shown["report"] or {},
+        lineage=shown["lineage"],
+        exports=ours,
+        datasets=[one for one in datasets["data"] if one["status"] != "invalid"],
+    )
+
+
+async def export(visit: Visit) -> Response:
+    """Submit an export of a model, or of the student of a job."""
+    kind = "job" if visit.request.url.path.startswith("/jobs/") else "model"
+    dataset, form, imgsz = (str(visit.form.get(field, "")) for field in ("dataset", "format", "imgsz"))
+    settings = {"format": form, "imgsz": int(imgsz) if imgsz.isascii() and imgsz.isdecimal() else imgsz}
+    spec = {"kind": "export", "model": {kind: visit.id()}, "dataset": dataset, "export": settings}
+    return visit.go(f"/jobs/{(await visit.client.submit(spec)).id}")
 
 
 async def register(visit: Visit) -> Response:

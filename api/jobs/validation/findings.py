@@ -40,7 +40,7 @@ def _advice(session: Session, spec: JobSpec) -> Iterator[Finding]:
     report = session.get_one(Dataset, spec.dataset).report or {}
     split = report.get("statistics", {}).get("splits", {}).get("train", {})
     yield from _few_steps(spec, split.get("images", 0))
-    fitting = imgsz_for(split)
+    fitting = imgsz_for(split, spec.train.imgsz)
     if fitting is not None and fitting.value > spec.train.imgsz:
         detail = f"{fitting.value} suits the objects better than {spec.train.imgsz}: {fitting.why}"
         yield Finding(level="advice", pointer="/train/imgsz", detail=detail)

@@ -10,7 +10,9 @@ from sqlalchemy import update
 
 from api.jobs.lifecycle import Ending
 from api.tables.datasets import Dataset
+from api.tables.models import Model
 from api.tables.states import Status
+from api.tables.uploads import UploadStatus
 from tests.api.conftest import Service
 from tests.api.console.conftest import Reader, reader_of
 from tests.api.uploads.datasets.previews import PIECES, with_preview
@@ -54,6 +56,38 @@ def test_a_dataset_of_a_hostile_name_has_its_page(open_service: Service) -> None
     assert "A worker is checking it" in reader.get(f"/datasets/{dataset}")
     assert reader.post(f"/datasets/{dataset}/delete").headers["location"] == "/datasets"
     reader.get(f"/datasets/{dataset}", 404)
+
+
+def test_a_student_and_a_model_are_exported_from_their_pages(open_service: Service, tmp_path: Path) -> None:
+    service, reader = open_service, Reader(open_service.client)
+    dataset = service.dataset()
+    job = trained(service, tmp_path, dataset)
+    assert f'action="/jobs/{job}/export"' in reader.get(f"/jobs/{job}")
+    made = reader.post(f"/jobs/{job}/export", dataset=dataset, format="onnx", imgsz="320").headers["location"]
+    spec = service.client.get(f"/v1{made}").json()["spec"]
+    assert (spec["kind"], spec["model"], spec["export"]) == ("export", {"job": job}, {"format": "onnx", "imgsz": 320})
+
+    model = reader.post(f"/jobs/{job}/register", name="half").headers["location"]
+    shown = reader.get(model)
+    assert f'action="{model}/export"' in shown
+    assert f'value="{dataset}" selected' in shown
+    again = reader.post(f"{model}/export", dataset=dataset, format="openvino", imgsz="64").headers["location"]
+    assert "OpenVINO" in shown
+    assert f'href="{again}"' in reader.get(model)
+    refused = reader.post(f"{model}/export", dataset=dataset, format="onnx", imgsz="x")
+    assert (refused.status_code, "imgsz" in refused.text) == (422, True)
+
+
+def test_an_invalid_model_is_no_teacher_and_many_classes_are_folded(open_service: Service) -> None:
+    service, reader = open_service, Reader(open_service.client)
+    made = service.client.post("/v1/models", files={"file": ("a.pt", b"PK\x05\x06" + bytes(18))}).json()["id"]
+    assert "Distil from it" in reader.get(f"/models/{made}")
+    report = {"names": [f"class {number}" for number in range(12)]}
+    with service.database.engine.begin() as connection:
+        connection.execute(update(Model).where(Model.id == made).values(status=UploadStatus.INVALID, report=report))
+    shown = reader.get(f"/models/{made}")
+    assert "Distil from it" not in shown
+    assert "<summary>2 more</summary>class 10, class 11" in shown
 
 
 def test_a_student_becomes_a_model_with_an_alias(open_service: Service, tmp_path: Path) -> None:
@@ -155,7 +189,7 @@ def test_what_is_shared_offers_no_change(closed: Service) -> None:
         assert "another, who shares it" in reader.get(f"/{feature}")
         page = reader.get(f"/{feature}/{id_}")
         assert "another, who shares it" in page
-        assert f'action="/{feature}/{id_}' not in page
+        assert re.findall(rf'action="/{feature}/{id_}/(\w+)"', page) == (["export"] if feature == "models" else [])
         assert reader.post(f"/{feature}/{id_}/delete").status_code == 404
         assert "another owner's" in html.unescape(reader.get("/jobs/new"))
         assert closed.client.get(f"/v1/{feature}/{id_}", headers=alice).status_code == 200

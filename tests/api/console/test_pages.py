@@ -131,6 +131,18 @@ def test_a_jobs_curves_are_grouped_by_what_they_measure(open_service: Service, t
     assert (shown["epochs"], shown["best"], shown["resumed"]) == ([1, 2], 2, [])
 
 
+def test_an_ended_job_marks_its_best_epoch_and_offers_its_figures(open_service: Service, tmp_path: Path) -> None:
+    service, job = open_service, open_service.job()
+    held = service.bring(job, Status.RUNNING)
+    service.epoch(held, 1)
+    service.publish(held, 1, b"{}\n", tmp_path, "metrics.jsonl")
+    service.finish(held, Ending(Status.SUCCEEDED, result={"metrics": {}, "best_epoch": 1, "seconds": 4.0}))
+    assert service.client.get(f"/jobs/{job}/curves").json()["best"] == 1
+    shown = Reader(service.client).get(f"/jobs/{job}")
+    assert f'download="{job}.csv"' in shown
+    assert "Dashed green: the best checkpoint" in shown
+
+
 def test_a_comparison_stands_side_by_side(open_service: Service) -> None:
     service = open_service
     job = service.job()
@@ -143,7 +155,7 @@ def test_a_comparison_stands_side_by_side(open_service: Service) -> None:
     service.finish(service.bring(job, Status.RUNNING), Ending(Status.SUCCEEDED, result=result))
     shown = re.sub(r"\s+", " ", Reader(service.client).get(f"/jobs/{job}"))
     assert "One seed proves nothing." in shown
-    row = re.search(r'<th scope="row">AP</th>(.*?)</tr>', shown)
+    row = re.search(r'<th scope="row" title="[^"]+">AP</th>(.*?)</tr>', shown)
     assert row is not None
     assert re.findall(r">([^<]+)</td>", row[1]) == ["30.0 %", "18.5 %", "20.0 %", "+1.5 pt"]
 

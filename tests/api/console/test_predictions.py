@@ -48,8 +48,8 @@ def test_two_networks_stand_over_each_image(open_service: Service, tmp_path: Pat
     reader = Reader(open_service.client)
     assert f'href="/jobs/{job}/predictions"' in reader.get(f"/jobs/{job}")
     shown = reader.get(f"/jobs/{job}/predictions")
-    assert "misses 1 of 2 objects, 0 of them small; from confidence 0.2" in shown
-    assert "misses 2 of 2 objects, 1 of them small; from confidence 0.1" in shown
+    assert "misses 1 of 2 objects, 0 of them small; 0 false alarms; from confidence 0.2" in shown
+    assert "misses 2 of 2 objects, 1 of them small; 0 false alarms; from confidence 0.1" in shown
     assert "<script>alert" not in shown
     assert shown.count("&lt;script&gt;alert(1)") >= 3
     assert "data:image/png" not in shown
@@ -57,8 +57,31 @@ def test_two_networks_stand_over_each_image(open_service: Service, tmp_path: Pat
     assert (rectangles(shown, "found"), rectangles(shown, "missed")) == (1 + 1, 3 + 1)
     laid = reader.get(f"/jobs/{job}/predictions?left=truth&right=student&over=decoupled-P3")
     assert f"data:image/png;base64,{PNG}" in laid
-    assert rectangles(laid, "object") == 2
+    assert rectangles(laid, "object") == 2 + 1
     assert "2 labelled objects" in laid
+
+
+def test_a_detection_without_an_object_is_a_false_alarm(open_service: Service, tmp_path: Path) -> None:
+    document = deepcopy(DOCUMENT)
+    found = [
+        [1, 100, 200, 60, 90, 0.9],
+        [0, 100, 200, 60, 90, 0.8],
+        [1, 100, 200, 60, 30, 0.7],
+        [1, 900, 9, 50, 50, 0.6],
+    ]
+    document["images"][0]["found"]["student"] = found  # right; another class; too little overlap; nothing there
+    document["images"][0]["missed"]["student"] = [0]
+    shown = Reader(open_service.client).get(f"/jobs/{publish(open_service, document, tmp_path)}/predictions")
+    assert "misses 1 of 2 objects, 1 of them small; 3 false alarms; from confidence 0.1" in shown
+    assert (rectangles(shown, "found"), rectangles(shown, "wrong")) == (2 + 1, 3 + 1)
+    assert "van 60 %, false alarm" in shown
+
+
+def test_a_network_that_has_no_teacher_is_not_called_a_student(open_service: Service, tmp_path: Path) -> None:
+    document = deepcopy(DOCUMENT) | {"networks": {"student": {"confidence": 0.1}}}
+    shown = Reader(open_service.client).get(f"/jobs/{publish(open_service, document, tmp_path)}/predictions")
+    assert "in which the network misses the most" in shown
+    assert "<strong>network</strong>" in shown
 
 
 @pytest.mark.parametrize(

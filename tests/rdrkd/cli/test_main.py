@@ -217,7 +217,7 @@ def test_one_command_distils_and_goes_on(data: Path, tmp_path: Path) -> None:
 
     assert first.exit_code == again.exit_code == EXIT_DONE, first.output + again.output
     assert "imgsz 96: as the teacher was trained" in first.output
-    assert "its settings stay" in again.output
+    assert "its settings stay" in " ".join(again.output.split())  # a long path breaks the line
     spec = json.loads((run_dir / "spec.json").read_text())
     assert (spec["train"]["imgsz"], spec["train"]["epochs"], spec["name"]) == (96, 1, "yolov8n-half-from-student")
 

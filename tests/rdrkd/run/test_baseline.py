@@ -10,8 +10,10 @@ import torch
 
 from rdrkd.errors import StopRequested
 from rdrkd.events import Checkpoint, Epoch, Progress
+from rdrkd.figures import FIGURES
 from rdrkd.models import load_weights
 from rdrkd.reporter import Memory
+from rdrkd.run.comparison import compared
 from rdrkd.run.run import Inputs, run
 from rdrkd.spec import JOB_SPEC, JobSpec
 from rdrkd.training import epoch_events
@@ -61,6 +63,26 @@ def test_the_student_alone_has_the_same_seed_order_and_settings(straight: tuple[
     assert result["comparison"]["difference"]["AP"] == pytest.approx(0, abs=0.5)
 
 
+@pytest.mark.parametrize(
+    ("student", "alone", "words"),
+    [
+        (21.5, 20.0, "(AP 21.5 %) is 1.5 points better than the same student trained alone (AP 20.0 %). One seed"),
+        (20.0, 21.5, "1.5 points worse than"),
+        (20.0, 20.01, "as good as the same student"),
+        (0.2, 0.9, "has learnt anything yet"),
+        (0.2, 1.0, "0.8 points worse than"),
+        (None, 1.0, "The images contain no objects"),
+        (1.0, None, "Nothing is known about the gain"),
+    ],
+)
+def test_the_summary_says_who_is_ahead(student: float | None, alone: float | None, words: str) -> None:
+    entries = [None if ap is None else dict.fromkeys(FIGURES, ap) for ap in (alone, student)]
+    if student is None:
+        entries[1] = dict.fromkeys(FIGURES)
+    assert entries[1] is not None
+    assert words in compared("val", None, entries[0], entries[1])["summary"]
+
+
 def test_the_result_shows_the_three_side_by_side(straight: tuple[Path, Memory, dict[str, Any]]) -> None:
     folder, _, result = straight
     comparison = result["comparison"]
@@ -73,7 +95,7 @@ def test_the_result_shows_the_three_side_by_side(straight: tuple[Path, Memory, d
     assert (
         comparison["teacher"]["parameters"] > comparison["alone"]["parameters"] == comparison["student"]["parameters"]
     )
-    assert "One seed proves nothing" in comparison["summary"]
+    assert "so this run says nothing about the gain" in comparison["summary"]
     assert set(result["weights"]) == {"student.pt", "student.safetensors", "alone.pt", "alone.safetensors"}
     assert result["epochs"] == EPOCHS
     page = (folder / "report.html").read_text()

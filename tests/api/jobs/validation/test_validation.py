@@ -119,8 +119,8 @@ def test_an_input_too_small_for_the_objects_is_advised_against(each_service: Ser
     (advice,) = [finding for finding in found["findings"] if finding["level"] == "advice"]
     assert advice["pointer"] == "/train/imgsz"
     assert advice["detail"] == (
-        "1920 suits the objects better than 640: a quarter of 100 objects are below 6 px of 1920, below 6.0 px at this "
-        "input"
+        "1920 suits the objects better than 640: a quarter of 100 objects are below 6 px in images of 1920 px, which "
+        "is 6.0 px at imgsz 1920 and 2.0 px at imgsz 640"
     )
     found = validate(each_service, kind="train", dataset=dataset, model=model, train={"imgsz": 1920})
     assert found["ok"]
