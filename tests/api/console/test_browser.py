@@ -154,6 +154,16 @@ def test_a_page_follows_and_mends_itself(live: Service, page: Page, jobs: list[s
     expect(page.locator("#standing")).to_contain_text("Stopping")
 
 
+def test_a_fold_stays_open_while_the_page_follows(page: Page, jobs: list[str]) -> None:
+    page.goto(f"/jobs/{jobs[0]}")
+    page.get_by_text("As submitted").click()
+    for _ in range(2):
+        with page.expect_response(lambda answer: answer.url.endswith(f"/jobs/{jobs[0]}")):
+            pass
+    page.wait_for_timeout(500)  # until the answer is in the page
+    assert page.get_by_text("As submitted").locator("..").evaluate("fold => fold.open")
+
+
 def test_an_upload_goes_on_after_a_broken_connection_and_a_closed_tab(page: Page, tmp_path: Path) -> None:
     (tmp_path / "scenes.zip").write_bytes(ZIP[1] + bytes(2**20))
     announced = []
