@@ -56,18 +56,23 @@ def bench(
 
 def scenes(
     out: Annotated[Path, typer.Argument(help="New or empty folder.", show_default=False)],
-    profile: Annotated[str, typer.Option(help="visdrone: like the real annotations; demo: easy scenes.")] = "visdrone",
+    profile: Annotated[
+        str,
+        typer.Option(
+            help="visdrone: like the real annotations; demo: easy scenes; shapes: classes that only differ in shape."
+        ),
+    ] = "visdrone",
     images: Annotated[int, typer.Option(min=1, help="Training images.")] = 600,
     val_images: Annotated[int, typer.Option(min=1, help="Validation images.")] = 100,
     imgsz: Annotated[
-        str | None, typer.Option(help="Width in px, or WIDTHxHEIGHT; default: 960 for visdrone, 160 for demo.")
+        str | None, typer.Option(help="Width in px, or WIDTHxHEIGHT; default: 960 for visdrone, else 160.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the scenes.")] = 0,
 ) -> None:
     """Draw synthetic drone scenes with exact boxes, as YOLO, COCO and VisDrone."""
     from rdrkd.data.scenes import write_scenes
 
-    size = _size(imgsz or ("160" if profile == "demo" else "960"))
+    size = _size(imgsz or ("960" if profile == "visdrone" else "160"))
     data = write_scenes(out, profile, {"train": images, "val": val_images}, size, seed)  # type: ignore[arg-type]
     typer.echo(data)
 

@@ -17,14 +17,17 @@ from rdrkd.data import coco, yolo
 from rdrkd.data import visdrone as visdrone_format
 from rdrkd.data.data_yaml import SPLITS, write_yaml
 from rdrkd.data.frames import Frame
-from rdrkd.data.scenes import demo, scene, town, visdrone
+from rdrkd.data.scenes import demo, scene, shapes, town, visdrone
 from rdrkd.data.scenes.sprites import Image
 from rdrkd.errors import DatasetError
 
-Profile = Literal["visdrone", "demo"]
+Profile = Literal["visdrone", "demo", "shapes"]
 Format = Literal["yolo", "coco", "visdrone"]
-NAMES: dict[Profile, tuple[str, ...]] = {"visdrone": visdrone_format.NAMES, "demo": demo.NAMES}
-_LEAST_SIDE = {"visdrone": 64, "demo": 64}
+NAMES: dict[Profile, tuple[str, ...]] = {
+    "visdrone": visdrone_format.NAMES, "demo": demo.NAMES, "shapes": shapes.NAMES,
+}  # fmt: skip
+_SQUARE = {"demo": demo, "shapes": shapes}
+_LEAST_SIDE = 64  # px
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,9 @@ def render(profile: Profile, imgsz: int | tuple[int, int], seed: int, split: str
     """Draw one scene; it depends on these arguments only, so scenes can be drawn in any order or in parallel.
 
     Args:
-        profile: `visdrone` or `demo`.
+        profile: `visdrone`, `demo` or `shapes`.
         imgsz: (width, height) in px, or one number: the width, with the height of a 16:9 frame for `visdrone`, square
-            for `demo`.
+            for the others.
         seed: of all random choices.
         split: one of train, val, test: the same index gives another scene in each.
         index: number of the scene.
@@ -50,9 +53,10 @@ def render(profile: Profile, imgsz: int | tuple[int, int], seed: int, split: str
     width, height = frame_size(profile, imgsz)
     streams = np.random.SeedSequence([seed, SPLITS.index(split), index]).spawn(4)
     for_plan, for_ground, for_sensor, for_town = (np.random.Generator(np.random.PCG64(s)) for s in streams)
-    if profile == "demo":
-        plan = demo.plan(for_plan, width, height)
-        drawn = scene.draw(demo.ground(for_ground, width, height), plan)
+    if profile in _SQUARE:
+        drawing = _SQUARE[profile]
+        plan = drawing.plan(for_plan, width, height)
+        drawn = scene.draw(drawing.ground(for_ground, width, height), plan)
         image = demo.sensor(drawn.image, for_sensor)
     else:
         place = town.build(for_town, width, height)
@@ -73,7 +77,7 @@ def frame_size(profile: Profile, imgsz: int | tuple[int, int]) -> tuple[int, int
     """
     if isinstance(imgsz, tuple):
         return imgsz
-    return (imgsz, imgsz) if profile == "demo" else (imgsz, round(imgsz * 9 / 16))
+    return (imgsz, imgsz) if profile in _SQUARE else (imgsz, round(imgsz * 9 / 16))
 
 
 def write_scenes(
@@ -91,7 +95,7 @@ def write_scenes(
 
     Args:
         out: the folder to create; it may exist if empty.
-        profile: `visdrone` or `demo`.
+        profile: `visdrone`, `demo` or `shapes`.
         images: number of scenes by split, such as {"train": 600, "val": 100}.
         imgsz: see `render`.
         seed: of all random choices; the same seed writes the same bytes.
@@ -120,7 +124,7 @@ def write_scenes(
 
 def _check(
     out: Path,
-    profile: str,
+    profile: Profile,
     images: Mapping[str, int],
     imgsz: int | tuple[int, int],
     seed: int,
@@ -130,9 +134,9 @@ def _check(
         raise DatasetError(f"profile: expected one of {', '.join(NAMES)}, got {profile!r}")
     if not images or not set(images) <= set(SPLITS) or not all(0 < count <= 1_000_000 for count in images.values()):
         raise DatasetError(f"images: expected 1 to 1000000 for each of {', '.join(SPLITS)}, got {dict(images)}")
-    size = frame_size("demo" if profile == "demo" else "visdrone", imgsz)
-    if min(size) < _LEAST_SIDE[profile] or max(size) > 8192:
-        raise DatasetError(f"imgsz: expected sides of {_LEAST_SIDE[profile]} to 8192 px, got {size[0]}x{size[1]}")
+    size = frame_size(profile, imgsz)
+    if min(size) < _LEAST_SIDE or max(size) > 8192:
+        raise DatasetError(f"imgsz: expected sides of {_LEAST_SIDE} to 8192 px, got {size[0]}x{size[1]}")
     if seed < 0:
         raise DatasetError(f"seed: expected 0 or more, got {seed}")
     if not set(formats) <= set(get_args(Format)):

@@ -1,14 +1,12 @@
 """The `demo` profile: four classes of plain shape and colour on calm ground, learnt within a minute on a CPU."""
 
-import math
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from rdrkd.data.scenes.placement import place
-from rdrkd.data.scenes.scene import Item, Plan
-from rdrkd.data.scenes.sprites import Image, Part, ellipse, paint_sprite, pick, rectangle, shade, to_pixels, turn
+from rdrkd.data.scenes.scatter import scatter
+from rdrkd.data.scenes.scene import Plan
+from rdrkd.data.scenes.sprites import Image, Part, ellipse, pick, rectangle, shade, to_pixels
 
 NAMES = ("car", "truck", "person", "boat")
 _SIDE = (12 / 176, 48 / 176)  # of the frame's shorter side: 12 to 48 px at 160 to 192 px
@@ -41,27 +39,7 @@ def _parts(name: str, rng: np.random.Generator) -> list[Part]:
 
 def plan(rng: np.random.Generator, width: int, height: int) -> Plan:
     """Draw one scene's objects: two to eight, apart from each other, in any heading."""
-    parts, sizes, labels = [], [], []
-    for _ in range(int(rng.integers(2, 9))):
-        label = int(rng.integers(len(NAMES)))
-        turned = turn(_parts(NAMES[label], rng), float(rng.uniform(0, 2 * math.pi)))
-        span = np.ptp(np.concatenate([points for points, _ in turned]), axis=0)
-        low, high = (math.log(share * min(width, height)) for share in _SIDE)
-        side = math.exp(rng.uniform(low, high))
-        sizes.append(np.maximum(np.rint(span / span.max() * side), 4).astype(np.int64))
-        parts.append(turned)
-        labels.append(label)
-    room = np.array([width, height]) - np.array(sizes)
-
-    def corner(i: int) -> tuple[int, int]:
-        return int(rng.integers(room[i, 0] + 1)), int(rng.integers(room[i, 1] + 1))
-
-    boxes = place(np.array(sizes), corner, tries=30)
-    items = [
-        Item(label, x, y, w, h, *paint_sprite(drawn, w, h))
-        for label, (x, y, w, h), drawn in zip(labels, boxes.tolist(), parts, strict=True)
-    ]
-    return Plan(items, [])
+    return scatter(rng, width, height, lambda label: _parts(NAMES[label], rng), len(NAMES), (2, 8), _SIDE)
 
 
 def ground(rng: np.random.Generator, width: int, height: int) -> Image:

@@ -20,9 +20,9 @@ from rdrkd.data.scenes.visdrone import objects
 from rdrkd.errors import DatasetError
 from tests.shared import need
 
-PROFILES: tuple[Profile, ...] = ("demo", "visdrone")
+PROFILES: tuple[Profile, ...] = ("demo", "visdrone", "shapes")
 Sampled = list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]  # each scene's labels and boxes
-SIZES = {"demo": 160, "visdrone": 480}
+SIZES = {"demo": 160, "visdrone": 480, "shapes": 96}
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -89,7 +89,7 @@ def test_writes_the_formats_that_are_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"profile": "none"}, "profile: expected one of visdrone, demo"),
+        ({"profile": "none"}, "profile: expected one of visdrone, demo, shapes"),
         ({"images": {}}, "images: expected"),
         ({"images": {"train": 0}}, "images: expected"),
         ({"images": {"training": 3}}, "images: expected"),
@@ -121,7 +121,7 @@ def test_boxes_lie_on_what_is_drawn(profile: Profile) -> None:
     """Each object that nothing hides reaches to all four sides of its box, to a pixel, and stands out of the ground."""
     measured = 0
     for index in range(6):
-        made = render(profile, {"demo": 160, "visdrone": 960}[profile], 5, "train", index)
+        made = render(profile, {"demo": 160, "visdrone": 960, "shapes": 160}[profile], 5, "train", index)
         counted = [b for b in made.frame.boxes if b.label is not None]
         for number, box in enumerate(counted):
             ys, xs = np.nonzero(made.drawn.owner == number)
@@ -133,7 +133,7 @@ def test_boxes_lie_on_what_is_drawn(profile: Profile) -> None:
             if len(xs):
                 assert xs.min() >= box.x
                 assert ys.max() < box.y + box.height
-    assert measured > {"demo": 20, "visdrone": 150}[profile]
+    assert measured > {"demo": 20, "visdrone": 150, "shapes": 8}[profile]
 
 
 def test_objects_stand_out_of_the_ground() -> None:
@@ -175,6 +175,22 @@ def test_demo_objects_have_the_stated_sizes_and_keep_apart() -> None:
             assert 12 <= max(box.width, box.height) <= 48
     assert set(labels) == set(range(4))
     assert min(labels.values()) > 0.15 * labels.total()
+
+
+def test_shapes_have_the_stated_sizes_and_their_colours_tell_nothing() -> None:
+    colours: dict[int | None, list[npt.NDArray[np.float64]]] = {}
+    for index in range(150):
+        made = render("shapes", 96, 0, "train", index)
+        assert 1 <= len(made.frame.boxes) <= 4
+        for number, box in enumerate(made.frame.boxes):
+            assert 10 <= max(box.width, box.height) <= 30
+            if (made.drawn.owner == number).any():
+                colours.setdefault(box.label, []).append(made.image[made.drawn.owner == number].mean(axis=0))
+    assert set(colours) == set(range(4))
+    means = np.array([np.mean(each, axis=0) for each in colours.values()])
+    within = np.mean([np.std(each, axis=0) for each in colours.values()])
+    assert np.ptp(means, axis=0).max() < within  # in `demo`, the classes' means are twice as far apart
+    assert min(map(len, colours.values())) > 0.15 * sum(map(len, colours.values()))
 
 
 def sample(count: int, width: int, height: int) -> Sampled:
