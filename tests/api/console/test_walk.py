@@ -85,3 +85,13 @@ def test_errors_are_told_once_and_by_field(open_service: Service) -> None:
     assert said.count("greater than or equal to 1") == 1
     assert "<li>epochs: " in said
     assert "data-refused" in refused.text
+
+
+def test_the_audit_log_shortens_ids_and_keeps_them_at_hand(closed: Service) -> None:
+    closed.client.headers.update(closed.key(owner="carol"))
+    job = closed.job()
+    shown = reader_of(closed, owner="ops", scope="admin").get(f"/audit?object={job}")
+    (row,) = re.findall(r"<tr><td class.*?</tr>", shown)
+    assert f'title="{job}"><a href="/jobs/{job}">job_…{job[-6:]}</a>' in row
+    assert re.search(r'title="req_[0-9a-f]{32}">req_…[0-9a-f]{6}<', row)
+    assert re.search(r'href="/audit\?key=key_[0-9a-f]{32}">key_…[0-9a-f]{6}<', row)
