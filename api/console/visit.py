@@ -1,6 +1,7 @@
 """One request for a page: the reader, the client that acts for them, and the rendering of the response."""
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -138,9 +139,19 @@ async def _answer(visit: Visit, handler: Handler, known: bool, public: bool, for
         if refused.status == 401 and not public:
             return _to_sign_in(visit)
         title = str(refused.document.get("title") or f"The service answered {refused.status}")
-        return visit.problem(refused.status, title, str(refused), refused.document.get("errors", ()))
+        return visit.problem(refused.status, title, _missing(visit, str(refused)), refused.document.get("errors", ()))
     except ClientError as error:
         return visit.problem(503, "The service does not answer at the moment", str(error))
+
+
+def _missing(visit: Visit, detail: str) -> str:
+    """Return the service's detail; where a page's own object is missing, name it instead of what was expected."""
+    found = re.fullmatch(r"expected the id or name of a (\w+) that exists", detail)
+    if found is None:
+        return detail
+    name = visit.request.path_params.get("id")
+    kind = found[1].replace("_", " ")
+    return f"There is no {kind} `{name}`." if name else f"There is no such {kind}."
 
 
 async def _out_of_date(visit: Visit) -> Response:

@@ -87,6 +87,26 @@ def test_errors_are_told_once_and_by_field(open_service: Service) -> None:
     assert "data-refused" in refused.text
 
 
+def test_a_problem_is_told_once_and_by_field(open_service: Service) -> None:
+    reader, client = Reader(open_service.client), open_service.client
+    made = client.post("/v1/models", files={"file": ("a.pt", b"PK\x05\x06" + bytes(18))}, data={"name": "named"})
+    shown = reader.post(f"/models/{made.raise_for_status().json()['id']}/alias", alias="`<img src=x>`")
+    assert shown.status_code == 422
+    assert "<img" not in shown.text
+    (said,) = re.findall(r"<ul>(.*?)</ul>", shown.text, re.DOTALL)
+    assert "<code>&lt;img src=x&gt;</code>" in said
+    listed = reader.get("/jobs?status=nothing", 422)
+    assert listed.count("nothing") == 1
+    assert listed.count("<li>status: ") == 1
+
+
+def test_a_missing_object_is_named(open_service: Service) -> None:
+    reader = Reader(open_service.client)
+    assert "There is no job <code>job_123</code>." in reader.get("/jobs/job_123", 404)
+    assert "There is no study <code>&lt;b&gt;</code>." in reader.get("/studies/<b>", 404)
+    assert "There is no such job." in reader.get("/compare?job=job_123", 404)
+
+
 def test_the_audit_log_shortens_ids_and_keeps_them_at_hand(closed: Service) -> None:
     closed.client.headers.update(closed.key(owner="carol"))
     job = closed.job()
