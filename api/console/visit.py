@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -94,6 +94,19 @@ class Visit:
         """Redirect the browser to another page."""
         return RedirectResponse(path, 303)
 
+    def go_with(self, path: str, secret: str) -> Response:
+        """Redirect the browser to the page that shows this secret once: a reload of that page creates no other."""
+        self.session = replace(self.session, secret=secret)
+        return self.go(path)
+
+    def secret(self, prefix: str) -> str | None:
+        """Take the session's secret, if it has one of this kind."""
+        found = self.session.secret
+        if found is None or not found.startswith(prefix):
+            return None
+        self.session = replace(self.session, secret=None)
+        return found
+
     def problem(self, status: int, title: str, detail: str, errors: Any = ()) -> Response:
         """Answer with an error page."""
         return self.render("problem.html", status, title=title, detail=detail, errors=errors)
@@ -121,8 +134,8 @@ def endpoint(
         session = known or Session.new()
         visit = Visit(request, service, session, service.client(request, session.key))
         response = await _answer(visit, handler, known is not None, public, forms)
-        if known is None and isinstance(response, Response) and response.status_code != 304:
-            sessions.write(request, response, session)
+        if visit.session != known and isinstance(response, Response) and response.status_code != 304:
+            sessions.write(request, response, visit.session)
         return response  # type: ignore[return-value]
 
     return answer

@@ -87,6 +87,24 @@ def test_errors_are_told_once_and_by_field(open_service: Service) -> None:
     assert "data-refused" in refused.text
 
 
+def test_a_refused_key_and_webhook_return_the_form_with_what_was_typed(closed: Service) -> None:
+    reader = reader_of(closed, owner="ops", scope="admin")
+    key = reader.post("/administration/keys", name="n <b>", owner="no such", scope="read", expires="2001-01-01")
+    assert key.status_code == 422
+    for kept in ('value="n &lt;b&gt;"', 'value="no such"', "<option selected>read</option>", 'value="2001-01-01"'):
+        assert kept in key.text
+    (said,) = re.findall(r'role="alert">(.*?)</div>', key.text, re.DOTALL)
+    assert "<li>owner: " in said
+    assert "<code>_</code>" in said
+    assert "`" not in said
+    past = reader.post("/administration/keys", name="n", owner="ops", scope="read", expires="2001-01-01").text
+    assert "<li>expires_at: expected a time in the future" in past
+    hook = reader.post("/webhooks", url="ftp://<b>", name="mine")
+    assert hook.status_code == 422
+    assert 'value="ftp://&lt;b&gt;"' in hook.text
+    assert hook.text.count("<li>url: ") == 1
+
+
 def test_a_problem_is_told_once_and_by_field(open_service: Service) -> None:
     reader, client = Reader(open_service.client), open_service.client
     made = client.post("/v1/models", files={"file": ("a.pt", b"PK\x05\x06" + bytes(18))}, data={"name": "named"})
@@ -105,6 +123,26 @@ def test_a_missing_object_is_named(open_service: Service) -> None:
     assert "There is no job <code>job_123</code>." in reader.get("/jobs/job_123", 404)
     assert "There is no study <code>&lt;b&gt;</code>." in reader.get("/studies/<b>", 404)
     assert "There is no such job." in reader.get("/compare?job=job_123", 404)
+
+
+def test_the_first_key_keeps_its_maker_signed_in(service: Service) -> None:
+    reader = Reader(service.client)
+    assert reader.post("/administration/keys", name="mine", owner="ops", scope="admin").status_code == 303
+    shown = reader.get("/administration")
+    assert "you are now signed in with it" in shown
+    assert "you signed in with it" in shown
+
+
+def test_keys_of_one_name_can_be_told_apart_and_the_own_is_marked(closed: Service) -> None:
+    reader = reader_of(closed, owner="ops", scope="admin")
+    twins = [closed.key(owner="bob") for _ in range(2)]
+    shown = reader.get("/administration")
+    for twin in twins:
+        last = twin["Authorization"].split("_")[1][-6:]
+        assert f"key_…{last}</code>" in shown
+        assert f"key_…{last}, is locked out" in shown
+    assert shown.count("you signed in with it</span>") == 1
+    assert shown.count("This is the key you signed in with: you are locked out") == 1
 
 
 def test_the_audit_log_shortens_ids_and_keeps_them_at_hand(closed: Service) -> None:
