@@ -7,6 +7,7 @@ from starlette.responses import JSONResponse, Response
 
 from api.console import curves, scatter
 from api.console.pages.home import AP
+from api.console.pages.jobs import names, similar
 from api.console.visit import HEADERS, Visit
 from api.console.words import title
 
@@ -18,6 +19,7 @@ FIGURES = ("AP_S", "AP", "AP50", "AP75", "AP_M", "AP_L")
 async def compare(visit: Visit) -> Response:
     """Compare the jobs that the URL names: by id, or all of a study, a name or a label."""
     jobs, studies = await asyncio.gather(_jobs(visit), visit.client.get("/v1/studies", limit=PAGE))
+    known = await names(visit, jobs)
     rows = sorted((_row(job) for job in jobs), key=lambda row: -(row["figures"].get("AP_S") or -1.0))
     return visit.render(
         "compare.html",
@@ -29,6 +31,8 @@ async def compare(visit: Visit) -> Response:
         chosen={name: visit.query(name) for name in ("study", "name", "label")},
         query=visit.request.url.query,
         drawn=min(len(rows), MOST_CURVES),
+        known=known,
+        similar=similar(known, visit.query("name")),
     )
 
 

@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from api.tables.states import Status
 from tests.api.conftest import Service
 from tests.api.console.conftest import Reader, reader_of
@@ -85,6 +87,20 @@ def test_errors_are_told_once_and_by_field(open_service: Service) -> None:
     assert said.count("greater than or equal to 1") == 1
     assert "<li>epochs: " in said
     assert "data-refused" in refused.text
+
+
+@pytest.mark.parametrize("path", ["/jobs", "/compare"])
+def test_a_part_of_a_name_leads_to_the_names_that_contain_it(service: Service, path: str) -> None:
+    reader = Reader(service.client)
+    service.job(name="student <1>")
+    service.job(name="other")
+    shown = reader.get(f"{path}?name=stud")
+    assert "No job has exactly this name." in re.sub(r"\s+", " ", shown)
+    assert re.findall(rf'href="{path}\?name=([^"]+)"', shown) == ["student%20%3C1%3E"]
+    assert "No job that matches the other filters has exactly" in re.sub(
+        r"\s+", " ", reader.get(f"{path}?name=stud&status=failed&label=a%3Db")
+    )
+    assert '<option value="student &lt;1&gt;">' in reader.get(path)
 
 
 def test_a_refused_key_and_webhook_return_the_form_with_what_was_typed(closed: Service) -> None:
