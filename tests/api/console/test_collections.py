@@ -77,7 +77,7 @@ def test_a_study_shows_its_methods_by_seed(open_service: Service) -> None:
     )
     assert "of 5 jobs" in reader.get("/studies")
     shown = reader.get(f"/studies/{study}")
-    for words in ("student alone", "rdr-kd", "seed 0", "seed 1", "It is drawn when the last member has ended."):
+    for words in ("student alone", "rdr-kd", "seed 0", "seed 1", "It is drawn when the last job has ended."):
         assert words in shown
     assert reader.post(f"/studies/{study}/cancel").status_code == 303
     assert f'action="/studies/{study}/delete"' in reader.get(f"/studies/{study}")

@@ -3,10 +3,14 @@
 import re
 
 import pytest
+from sqlalchemy import update
 
+from api.console.verdicts import t975, verdict
+from api.tables.jobs import Job
 from api.tables.states import Status
 from tests.api.conftest import Service
 from tests.api.console.conftest import Reader, reader_of
+from tests.api.console.test_collections import STUDY
 
 BROWSER = {"accept": "text/html,application/xhtml+xml"}
 
@@ -169,3 +173,34 @@ def test_the_audit_log_shortens_ids_and_keeps_them_at_hand(closed: Service) -> N
     assert f'title="{job}"><a href="/jobs/{job}">job_…{job[-6:]}</a>' in row
     assert re.search(r'title="req_[0-9a-f]{32}">req_…[0-9a-f]{6}<', row)
     assert re.search(r'href="/audit\?key=key_[0-9a-f]{32}">key_…[0-9a-f]{6}<', row)
+
+
+def test_a_study_says_whether_a_method_is_better(service: Service) -> None:
+    study = STUDY | {"dataset": service.dataset(), "methods": ["none", "rdr-kd", "mgd"], "seeds": [0, 1, 2]}
+    made = service.client.post("/v1/studies", json=study).raise_for_status().json()
+    figures = {"none": [10.0, 11.0, 12.0], "rdr-kd": [12.0, 13.1, 13.9], "mgd": [10.5, None, None]}
+    with service.database.transaction() as session:
+        for member in made["members"]:
+            result = {"metrics": {"coco": {"AP": figures[member["method"]][member["seed"]]}}}
+            session.execute(update(Job).where(Job.id == member["job"]).values(result=result, status="succeeded"))
+    report = service.client.post(f"/v1/studies/{made['id']}/report").raise_for_status().json()["id"]
+    with service.database.transaction() as session:
+        session.execute(update(Job).where(Job.id == report).values(status="succeeded", result={}))
+    shown = Reader(service.client).get(f"/studies/{made['id']}")
+    for said in (
+        "<strong>rdr-kd</strong>: AP +2.00 points [+1.75, +2.25] over 3 seeds: better than the student alone.",
+        "<strong>mgd</strong>: AP +0.50 points with 1 seed: one seed proves nothing.",
+    ):
+        assert said in shown
+    assert "<strong>none</strong>" not in shown
+    assert 'report?disposition=inline" target="_blank" rel="noopener"' in shown
+    assert "of 9 jobs" in shown
+
+
+def test_the_intervals_of_the_page_are_those_of_the_report() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for freedom in range(1, 200):
+        assert t975(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), abs=5e-4)
+    assert "worse than the student alone" in verdict([-2.0, -2.1, -1.9])
+    assert "no difference shown yet" in verdict([-2.0, 2.1, 0.1])
+    assert "the same with every seed" in verdict([2.0, 2.0])
