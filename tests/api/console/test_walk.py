@@ -204,3 +204,16 @@ def test_the_intervals_of_the_page_are_those_of_the_report() -> None:
     assert "worse than the student alone" in verdict([-2.0, -2.1, -1.9])
     assert "no difference shown yet" in verdict([-2.0, 2.1, 0.1])
     assert "the same with every seed" in verdict([2.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/sign-in", "python -m api keys create NAME --owner OWNER"),
+        ("/administration", "New jobs and uploads are refused below</dt>"),
+        ("/studies/new", "the RDR-KD paper&#39;s Table II,"),
+        ("/compare", "Labels are set in the spec of a job"),
+    ],
+)
+def test_words_that_left_the_reader_guessing(open_service: Service, path: str, said: str) -> None:
+    assert said in Reader(open_service.client).get(path)
