@@ -140,6 +140,18 @@ def linked(text: str) -> Markup:
     return Markup("").join(link(piece) if place % 2 else piece for place, piece in enumerate(pieces))
 
 
+def coded(text: str) -> Markup:
+    """Turn what is between backticks into code, and the ids elsewhere into links.
+
+    >>> coded("up to 64 of `_` and <b>")
+    Markup('up to 64 of <code>_</code> and &lt;b&gt;')
+    """
+    pieces = re.split(r"`([^`]+)`", text)  # every second piece is code
+    return Markup("").join(
+        Markup("<code>{}</code>").format(piece) if place % 2 else linked(piece) for place, piece in enumerate(pieces)
+    )
+
+
 ENVIRONMENT = Environment(
     loader=PackageLoader("api.console"),
     autoescape=True,
@@ -162,7 +174,7 @@ def setting(value: Any) -> str:
 
 
 ENVIRONMENT.filters |= {
-    "setting": setting,
+    "coded": coded,
     "field_name": field_name,
     "gist": words.gist,
     "linked": linked,
@@ -175,6 +187,7 @@ ENVIRONMENT.filters |= {
     "pretty": pretty,
     "seconds": seconds,
     "sentence": words.sentence,
+    "setting": setting,
     "share": words.share_done,
     "short": lambda identity: words.short(identity or DASH),
     "size": size,

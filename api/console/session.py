@@ -1,7 +1,8 @@
 """Sessions: an encrypted cookie that scripts cannot read and that browsers do not send for other sites' pages.
 
-It contains the reader's API key and the CSRF token that every form repeats. Nothing is stored on the server, so that a
-session remains valid in a restarted process, and in others that share the encryption keys.
+It contains the reader's API key, the CSRF token that every form repeats, and for one page a secret that was just
+created. Nothing is stored on the server, so that a session remains valid in a restarted process, and in others that
+share the encryption keys.
 """
 
 import hmac
@@ -53,10 +54,14 @@ class Ephemeral:
 
 @dataclass(frozen=True)
 class Session:
-    """A reader's session: the key, if they have signed in, and the CSRF token of their forms."""
+    """A reader's session: the key, if they have signed in, and the CSRF token of their forms.
+
+    A secret that was just created, and is shown only once, waits in it for the page that follows its form.
+    """
 
     key: str | None
     csrf: str
+    secret: str | None = None
 
     @classmethod
     def new(cls, key: str | None = None) -> "Session":
@@ -81,11 +86,13 @@ class Sessions:
         if not opened or not opened[0].startswith(_PURPOSE):
             return None
         content = json.loads(opened[0].removeprefix(_PURPOSE))
-        return Session(content["key"], content["csrf"]) if time.time() - content["at"] < SECONDS else None
+        known = Session(content["key"], content["csrf"], content.get("secret"))
+        return known if time.time() - content["at"] < SECONDS else None
 
     def write(self, request: Request, response: Response, session: Session) -> None:
         """Set the cookie."""
         content = {"key": session.key, "csrf": session.csrf, "at": int(time.time())}
+        content |= {"secret": session.secret} if session.secret else {}
         sealed = self._sealer.seal(_PURPOSE + json.dumps(content))
         response.set_cookie(
             _name(request), sealed, max_age=SECONDS, httponly=True, samesite="strict", secure=_is_https(request)

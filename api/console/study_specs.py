@@ -6,8 +6,8 @@ from typing import Any
 from api.console.specs import settings_of, source_of, value_of
 
 GROUPS = {
-    "table1": "the methods of the paper's Table I",
-    "table2": "the terms of the paper's Table II, one by one and together",
+    "table1": "the methods of the RDR-KD paper's Table I",
+    "table2": "the terms of the RDR-KD paper's Table II, one by one and together",
     "controls": "the student alone for the same time, at other learning rates, with a P2 head, at a larger input",
 }
 METRICS = ("AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L")

@@ -1,8 +1,9 @@
 """One request for a page: the reader, the client that acts for them, and the rendering of the response."""
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -93,6 +94,19 @@ class Visit:
         """Redirect the browser to another page."""
         return RedirectResponse(path, 303)
 
+    def go_with(self, path: str, secret: str) -> Response:
+        """Redirect the browser to the page that shows this secret once: a reload of that page creates no other."""
+        self.session = replace(self.session, secret=secret)
+        return self.go(path)
+
+    def secret(self, prefix: str) -> str | None:
+        """Take the session's secret, if it has one of this kind."""
+        found = self.session.secret
+        if found is None or not found.startswith(prefix):
+            return None
+        self.session = replace(self.session, secret=None)
+        return found
+
     def problem(self, status: int, title: str, detail: str, errors: Any = ()) -> Response:
         """Answer with an error page."""
         return self.render("problem.html", status, title=title, detail=detail, errors=errors)
@@ -120,8 +134,8 @@ def endpoint(
         session = known or Session.new()
         visit = Visit(request, service, session, service.client(request, session.key))
         response = await _answer(visit, handler, known is not None, public, forms)
-        if known is None and isinstance(response, Response) and response.status_code != 304:
-            sessions.write(request, response, session)
+        if visit.session != known and isinstance(response, Response) and response.status_code != 304:
+            sessions.write(request, response, visit.session)
         return response  # type: ignore[return-value]
 
     return answer
@@ -138,9 +152,19 @@ async def _answer(visit: Visit, handler: Handler, known: bool, public: bool, for
         if refused.status == 401 and not public:
             return _to_sign_in(visit)
         title = str(refused.document.get("title") or f"The service answered {refused.status}")
-        return visit.problem(refused.status, title, str(refused), refused.document.get("errors", ()))
+        return visit.problem(refused.status, title, _missing(visit, str(refused)), refused.document.get("errors", ()))
     except ClientError as error:
         return visit.problem(503, "The service does not answer at the moment", str(error))
+
+
+def _missing(visit: Visit, detail: str) -> str:
+    """Return the service's detail; where a page's own object is missing, name it instead of what was expected."""
+    found = re.fullmatch(r"expected the id or name of a (\w+) that exists", detail)
+    if found is None:
+        return detail
+    name = visit.request.path_params.get("id")
+    kind = found[1].replace("_", " ")
+    return f"There is no {kind} `{name}`." if name else f"There is no such {kind}."
 
 
 async def _out_of_date(visit: Visit) -> Response:

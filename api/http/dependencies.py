@@ -92,7 +92,7 @@ def unit_of_work(request: Request, response: Response) -> Iterator[UnitOfWork]:
         if getattr(request.state, "room", False):
             check_room(work.session, storage_of(request), settings_of(request).min_free_bytes)
         yield work
-        if write:
+        if write and not getattr(request.state, "changes_nothing", False):
             made = response.headers.get("Location", "").rpartition("/")[2]
             about = getattr(request.state, "audited", None) or next(iter(request.path_params.values()), made) or None
             action = request.scope["route"].operation_id
@@ -144,6 +144,11 @@ def remove_after(request: Request, work: UnitOfWork, notes: list[str]) -> None:
 async def room(request: Request) -> None:
     """Refuse work if the file store has no space besides reservations, in the request's transaction."""
     request.state.room = True
+
+
+async def changes_nothing(request: Request) -> None:
+    """Keep a request out of the audit log, although its method is one of writes: a validation stores nothing."""
+    request.state.changes_nothing = True
 
 
 Found = TypeVar("Found")

@@ -94,7 +94,7 @@ def differences_of(rows: Sequence[Row], found: Sequence[Gain] = ()) -> Figure | 
         axes.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(range(len(compared)), [label for label, _ in compared], fontsize=8)
     panels[0].set_ylim(len(compared) - 0.5, -0.5)
-    figure.supxlabel("percent points to the student alone; filled: the 95 % interval leaves out 0", fontsize=8)
+    figure.supxlabel("percentage points over the student alone; filled: the 95 % interval leaves out 0", fontsize=8)
     return figure
 
 

@@ -1,26 +1,43 @@
 """Administration: keys, storage by owner, webhooks with their deliveries, the audit log."""
 
 import asyncio
+from dataclasses import replace
 
 from starlette.responses import Response
 
+from api.console import choices
 from api.console.visit import Visit
+from rdrkd.client import Refused
 
 LIMIT = 50
 
 
 async def administration(visit: Visit) -> Response:
     """Show keys and storage."""
-    keys, usage = await asyncio.gather(visit.client.get("/v1/api-keys", limit=LIMIT), visit.client.usage())
-    return visit.render("administration.html", keys=keys["data"], usage=usage, made=None)
+    return await _administration(visit)
 
 
 async def create_key(visit: Visit) -> Response:
-    """Create a key, and show it once."""
-    name, owner, scope = (str(visit.form.get(field, "")).strip() for field in ("name", "owner", "scope"))
-    made = await visit.client.create_key(name, owner, scope)
+    """Create a key, and show it once; a refusal is shown above the form, which keeps its fields."""
+    body = {name: str(visit.form.get(name, "")).strip() for name in ("name", "owner", "scope")}
+    expires = str(visit.form.get("expires", "")).strip()
+    try:
+        made = await visit.client.send(
+            "POST", "/v1/api-keys", body | ({"expires_at": f"{expires}T00:00:00Z"} if expires else {})
+        )
+    except Refused as refused:
+        return await _administration(visit, refused)
+    if visit.caller["key"] == "loopback":  # the first key closes the service to readers without one
+        visit.session = replace(visit.session, key=made["key"])
+    return visit.go_with("/administration", made["key"])
+
+
+async def _administration(visit: Visit, refused: Refused | None = None) -> Response:
     keys, usage = await asyncio.gather(visit.client.get("/v1/api-keys", limit=LIMIT), visit.client.usage())
-    return visit.render("administration.html", keys=keys["data"], usage=usage, made=made)
+    return visit.render(
+        "administration.html", 200 if refused is None else refused.status, keys=keys["data"], usage=usage,
+        refused=refused, fields=choices.kept(visit, refused) if refused else {}, secret=visit.secret("rdr_"),
+    )  # fmt: skip
 
 
 async def revoke_key(visit: Visit) -> Response:
@@ -38,16 +55,25 @@ async def audit(visit: Visit) -> Response:
 
 async def webhooks(visit: Visit) -> Response:
     """List the webhooks."""
-    page = await visit.client.get("/v1/webhooks", limit=LIMIT)
-    return visit.render("webhooks.html", webhooks=page["data"], secret=None)
+    return await _webhooks(visit)
 
 
 async def create_webhook(visit: Visit) -> Response:
-    """Create a webhook for every event, and show its secret once."""
+    """Create a webhook for every event, and show its secret once; a refusal is shown above the form."""
     body = {"url": str(visit.form.get("url", "")).strip(), "name": str(visit.form.get("name", "")).strip() or None}
-    made = await visit.client.send("POST", "/v1/webhooks", body)
+    try:
+        made = await visit.client.send("POST", "/v1/webhooks", body)
+    except Refused as refused:
+        return await _webhooks(visit, refused)
+    return visit.go_with("/webhooks", made["secret"])
+
+
+async def _webhooks(visit: Visit, refused: Refused | None = None) -> Response:
     page = await visit.client.get("/v1/webhooks", limit=LIMIT)
-    return visit.render("webhooks.html", webhooks=page["data"], secret=made["secret"])
+    return visit.render(
+        "webhooks.html", 200 if refused is None else refused.status, webhooks=page["data"],
+        refused=refused, fields=choices.kept(visit, refused) if refused else {}, secret=visit.secret("whsec_"),
+    )  # fmt: skip
 
 
 async def webhook(visit: Visit) -> Response:

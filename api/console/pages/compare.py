@@ -7,6 +7,7 @@ from starlette.responses import JSONResponse, Response
 
 from api.console import curves, scatter
 from api.console.pages.home import AP
+from api.console.pages.jobs import names, similar
 from api.console.visit import HEADERS, Visit
 from api.console.words import FIGURES, title
 
@@ -17,6 +18,7 @@ EPOCHS, MOST_SETTINGS, MOST_COLUMNS = 200, 40, 20
 async def compare(visit: Visit) -> Response:
     """Compare the jobs that the URL names: by id, or all of a study, a name or a label."""
     jobs, studies = await asyncio.gather(_jobs(visit), visit.client.get("/v1/studies", limit=PAGE))
+    known = await names(visit, jobs)
     rows = sorted((row for job in jobs for row in _rows(job)), key=lambda row: -(row["figures"].get("AP_S") or -1.0))
     return visit.render(
         "compare.html",
@@ -30,6 +32,8 @@ async def compare(visit: Visit) -> Response:
         query=visit.request.url.query,
         drawn=min(len(jobs), MOST_CURVES),
         count=len(jobs),
+        known=known,
+        similar=similar(known, visit.query("name")),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from api.console.verdicts import verdict
 from api.console.visit import Visit
 from api.console.words import ENDED
 
@@ -19,7 +20,7 @@ async def studies(visit: Visit) -> Response:
 
 
 async def study(visit: Visit) -> Response:
-    """Show a study: the table of its methods, the report's figures, its members."""
+    """Show a study: the table of its methods, the report's figures, its jobs."""
     shown = await visit.client.get(f"/v1/studies/{visit.id()}")
     report, files = shown["report"], set()
     if report is not None:
@@ -40,7 +41,7 @@ async def study(visit: Visit) -> Response:
 
 
 def by_method(members: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a row for each method: AP by seed, mean, spread, and the mean paired difference to the student alone.
+    """Return a row for each method: AP by seed, mean, spread, mean paired difference to the student alone, verdict.
 
     >>> members = [{"method": m, "seed": 0, "AP": ap} for m, ap in (("none", 10.0), ("rdr-kd", 12.0))]
     >>> [(row["method"], row["mean"], row["gain"]) for row in by_method(members)]
@@ -57,6 +58,7 @@ def by_method(members: list[dict[str, Any]]) -> list[dict[str, Any]]:
         rows.append({
             "method": method, "cells": cells, "known": len(known), "mean": mean(known.values()) if known else None,
             "spread": stdev(known.values()) if len(known) > 1 else None, "gain": mean(gains) if gains else None,
+            "verdict": verdict(gains) if alone and method != ALONE else None,
         })  # fmt: skip
     return rows
 

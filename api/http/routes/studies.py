@@ -21,7 +21,16 @@ from api.errors import (
     UnknownReference,
     UnusableReference,
 )
-from api.http.dependencies import OF_JSON, IfNoneMatch, Work, json_only, refusals, remove_after, room
+from api.http.dependencies import (
+    OF_JSON,
+    IfNoneMatch,
+    Work,
+    changes_nothing,
+    json_only,
+    refusals,
+    remove_after,
+    room,
+)
 from api.http.idempotency import KEYED, OnceDep
 from api.http.responses import Disposition
 from api.http.routes import artifacts
@@ -66,7 +75,7 @@ def create_study(
 @router.post(
     "/validate",
     operation_id="validate_study",
-    dependencies=[Depends(json_only)],
+    dependencies=[Depends(json_only), Depends(changes_nothing)],
     responses=refusals(*_SPEC),
 )
 def validate_study(spec: Annotated[Spec, Body(openapi_examples=examples.STUDIES)], work: Work) -> StudyValidation:

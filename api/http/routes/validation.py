@@ -10,7 +10,7 @@ from api.errors import (
     UnknownReference,
     UnusableReference,
 )
-from api.http.dependencies import OF_JSON, Work, json_only, refusals
+from api.http.dependencies import OF_JSON, Work, changes_nothing, json_only, refusals
 from api.http.routing import Route
 from api.jobs import examples
 from api.jobs.validation import service
@@ -25,7 +25,7 @@ _BODY = (*OF_JSON, Invalid)
 @router.post(
     "/validate",
     operation_id="validate_job",
-    dependencies=[Depends(json_only)],
+    dependencies=[Depends(json_only), Depends(changes_nothing)],
     responses=refusals(*_BODY, PathNotAllowed, UnknownReference, UnusableReference),
 )
 def validate_job(spec: Annotated[JobSpec, Body(openapi_examples=examples.JOBS)], work: Work) -> Validation:

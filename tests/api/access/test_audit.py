@@ -55,6 +55,9 @@ def test_what_was_refused_or_only_read_is_not_told(service: Service) -> None:
     service.client.post("/v1/jobs", json={})
     service.client.post("/v1/jobs", json=TRAIN | {"dataset": NOBODY["dataset"]})
     service.client.get(f"/v1/jobs/{job}")
+    dataset = service.client.get("/v1/datasets").json()["data"][0]["id"]
+    for feature, spec in (("jobs", TRAIN), ("studies", STUDY)):  # stores nothing, although it is a POST
+        service.client.post(f"/v1/{feature}/validate", json=spec | {"dataset": dataset}).raise_for_status()
 
     assert len(entries(service)) == before
 

@@ -131,6 +131,20 @@ def test_every_page_shows_and_axe_finds_nothing(page: Page, pages: list[str]) ->
             assert wide <= 0, f"{path} at {width} px is {wide} px too wide"
 
 
+def test_the_theme_goes_back_to_the_systems_choice(page: Page, live: Service) -> None:
+    page.emulate_media(color_scheme="dark")
+    page.goto("/sign-in")
+    button, root = page.locator("#theme"), page.locator(":root")
+    for words, theme in (("light", "light"), ("dark", "dark"), ("as the system", "dark")):
+        button.click()
+        expect(button).to_have_attribute("title", f"Colours: {words}")
+        expect(root).to_have_attribute("data-theme", theme)
+        page.reload()
+        expect(root).to_have_attribute("data-theme", theme)
+    page.emulate_media(color_scheme="light")
+    expect(root).to_have_attribute("data-theme", "light")
+
+
 def test_a_job_draws_its_curves_and_a_hostile_name_is_text(live: Service, page: Page, jobs: list[str]) -> None:
     page.goto(f"/jobs/{jobs[0]}")
     expect(page.locator("h1")).to_have_text(HOSTILE)

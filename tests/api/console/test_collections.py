@@ -111,7 +111,7 @@ def test_a_study_shows_its_methods_by_seed(open_service: Service) -> None:
     )
     assert "of 5 jobs" in reader.get("/studies")
     shown = reader.get(f"/studies/{study}")
-    for words in ("student alone", "rdr-kd", "seed 0", "seed 1", "It is drawn when the last member has ended."):
+    for words in ("student alone", "rdr-kd", "seed 0", "seed 1", "It is drawn when the last job has ended."):
         assert words in shown
     assert reader.post(f"/studies/{study}/cancel").status_code == 303
     assert f'action="/studies/{study}/delete"' in reader.get(f"/studies/{study}")
@@ -135,10 +135,14 @@ def test_jobs_side_by_side_by_id_and_by_name(open_service: Service, tmp_path: Pa
 
 def test_a_key_is_made_shown_once_and_revoked(closed: Service) -> None:
     reader = reader_of(closed, owner="ops", scope="admin")
-    made = reader.post("/administration/keys", name=HOSTILE, owner="alice", scope="read").text
-    key = re.search(r"rdr_[0-9a-f]+_[\w-]+", made)
+    sent = reader.post("/administration/keys", name=HOSTILE, owner="alice", scope="read", expires="2999-12-31")
+    assert (sent.status_code, sent.headers["location"]) == (303, "/administration")
+    key = re.search(r"rdr_[0-9a-f]+_[\w-]+", reader.get("/administration"))
     assert key is not None
-    shown = reader.get("/administration")
+    made = closed.client.get("/v1/api-keys", params={"limit": 1}).json()["data"][0]
+    assert (made["scope"], made["expires_at"][:10]) == ("read", "2999-12-31")
+    shown = reader.get("/administration")  # as after a reload
+    assert closed.client.get("/v1/api-keys", params={"limit": 1}).json()["data"][0] == made
     assert is_escaped(shown)
     assert key[0] not in shown
     names = re.findall(r'action="/administration/keys/(\w+)/revoke"', shown)
@@ -150,8 +154,11 @@ def test_a_key_is_made_shown_once_and_revoked(closed: Service) -> None:
 def test_a_webhook_shows_its_deliveries(closed: Service) -> None:
     reader = reader_of(closed, owner="alice", scope="submit")
     made = reader.post("/webhooks", url="http://127.0.0.1:9/x", name=HOSTILE)
-    assert "whsec_" in made.text
-    path = re.search(r'href="(/webhooks/whk_\w+)"', made.text)
+    assert (made.status_code, made.headers["location"]) == (303, "/webhooks")
+    first = reader.get("/webhooks")
+    assert "whsec_" in first
+    assert "whsec_" not in reader.get("/webhooks")
+    path = re.search(r'href="(/webhooks/whk_\w+)"', first)
     assert path is not None
     assert reader.post(f"{path[1]}/test").status_code == 303
     shown = reader.get(path[1])
