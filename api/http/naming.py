@@ -44,7 +44,7 @@ def _find(read: Read, table: Any, text: str) -> str:
         found = meant(session, table, text)
     if len(found) > 1:
         raise NotFound(
-            f"expected a name, or the beginning of an id, of one {table.__tablename__}, got {text!r} of several: "
-            + ", ".join(found)
+            f"expected a name or the beginning of an id that only one {table.__tablename__} has, got {text!r}, "
+            f"which {', '.join(found)} have"
         )
     return found[0] if found else text

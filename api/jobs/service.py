@@ -235,7 +235,7 @@ def _upload_refusals(upload: Dataset | Model | None, what: str, id_: str, where:
 def _job_refusals(session: Session, id_: str, where: str) -> Iterator[Refusal]:
     job = session.get(Job, id_) if is_id(id_) else None
     if job is None:
-        several = f", of several: {', '.join(found)}" if (found := _meant(session, Job, id_)) else ""
+        several = f", which {', '.join(found)} have" if (found := _meant(session, Job, id_)) else ""
         detail = f"expected a job that exists, got {id_[:80]}{several}"
         yield UnknownReference, Problem(where, detail)
     elif job.kind in WITHOUT_WEIGHTS:
