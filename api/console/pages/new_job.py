@@ -79,6 +79,7 @@ async def _shown(
         "new_job.html",
         status=status,
         fields=fields,
+        changed=sum(bool(fields.get(f"train.{name}")) for name, _ in offered["more"]),
         base=json.dumps(base),
         refused=refused,
         cloned=cloned,

@@ -83,6 +83,7 @@
     const file = form.elements.file.files[0];
     if (!file) return;
     form.classList.add("busy");
+    note.classList.remove("bad");
     try {
       let address = recall(file);
       let done = address ? await patiently(() => offset(address)) : null;
@@ -96,6 +97,7 @@
       location.href = made.replace("/v1/", "/");
     } catch (error) {
       note.textContent = `Refused: ${error.message}`;
+      note.classList.add("bad");
       forget(file);
     } finally {
       form.classList.remove("busy");

@@ -51,6 +51,13 @@ def test_a_form_is_shown_checked_and_submitted(open_service: Service) -> None:
     assert (job["kind"], job["spec"]["train"]) == ("train", {"epochs": 3})
     clone = reader.get(f"/jobs/new?from={job['id']}")
     assert re.search(r'name="train.epochs"[^>]*value="3"', clone)
+    assert re.search(r"<details><summary>\d+ more settings</summary>", clone)
+
+
+def test_settings_that_are_set_are_not_hidden(open_service: Service) -> None:
+    shown = Reader(open_service.client).get("/jobs/new?kind=train&train.nbs=8&train.cos_lr=true")
+    assert re.search(r"<details open><summary>\d+ more settings, 2 set</summary>", shown)
+    assert re.findall(r"<option[^>]*>(SGD[^<]*)</option>", shown) == ["SGD (default)"]
 
 
 def test_a_form_that_nobody_has_filled_in_asks_instead_of_refusing(open_service: Service) -> None:
