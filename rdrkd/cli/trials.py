@@ -11,7 +11,7 @@ from rdrkd.cli.options import Device
 def demo(
     output: Annotated[Path, typer.Option(help="Output folder for figures, picture and student.")] = Path("demo-output"),
 ) -> None:
-    """Train a teacher and distil a student through the service, on easy synthetic scenes, in a few minutes."""
+    """Train a teacher and distil a student through the service, on synthetic scenes, in a few minutes."""
     from rdrkd.cli.demo import demo as walk
 
     raise typer.Exit(walk(output))

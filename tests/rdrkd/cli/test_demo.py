@@ -33,11 +33,11 @@ def test_the_picture_shows_the_truth_and_every_model(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_whole_demo_in_small(tmp_path: Path) -> None:
     written = io.StringIO()
-    size = Size(train=48, val=8, teacher_epochs=1, epochs=1)
+    size = Size(train=48, val=8, teacher_epochs=1, epochs=1, fraction=0.5)
     assert demo(tmp_path / "out", size, Console(file=written, width=140)) == 0
     text = written.getvalue()
     assert [name for name in ("teacher", "student", "student alone") if name not in text] == []
-    assert "easy synthetic scenes" in text
+    assert "These are synthetic scenes" in text
     assert load_weights(tmp_path / "out" / "student.pt").architecture == "yolov8n-half"
     assert (tmp_path / "out" / "detections.png").stat().st_size > 10_000
     assert not (tmp_path / "out" / "service").exists()
