@@ -53,8 +53,8 @@ class Size:
 
     train: int = 1600  # scenes
     val: int = 96
-    teacher_epochs: int = 4
-    epochs: int = 20  # of the students
+    teacher_epochs: int = 3
+    epochs: int = 12  # of the students
     fraction: float = 0.1  # of the scenes, for the students
 
 
