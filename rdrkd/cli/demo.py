@@ -42,8 +42,8 @@ RECIPE = {
 LONGEST_SECONDS = 1800  # for all jobs together, on the slowest machine
 HONESTY = (
     "These are synthetic scenes and very short trainings: the student has labels for a tenth of the scenes that the "
-    "teacher has learnt from, and the same number of epochs with and without the teacher. On your data the gain may "
-    "be smaller or absent: measure it there, with several seeds (`rdrkd study`)."
+    "teacher has learnt from, and as many epochs with as without the teacher, though not as much time. On your data, "
+    "the gain may be smaller or absent: measure it there, with several seeds (`rdrkd study`)."
 )
 
 
