@@ -35,6 +35,15 @@ def size(count: float) -> str:
     return f"{count:.1f} TiB"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things, in the singular or the plural.
+
+    >>> counted(1, "field"), counted(2, "field")
+    ('1 field', '2 fields')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def percent(value: float | None) -> str:
     """Write a figure that is in percent already; a dash where there was nothing to find.
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
+from rdrkd.figures import counted
+
 FILE = "predictions.json"
 TRUTH = "truth"
 SMALL = 32**2  # px^2: COCO's bound of small objects
@@ -116,15 +118,15 @@ class Predictions(_Read):
         """Return one side of an image's comparison: rectangles with titles, and a sentence."""
         if who == TRUTH:
             boxes = [self._box(row, "object") for row in image.truth]
-            return {"name": self.called(who), "boxes": boxes, "told": f"{_counted(len(boxes), 'labelled object')}"}
+            return {"name": self.called(who), "boxes": boxes, "told": f"{counted(len(boxes), 'labelled object')}"}
         missed = [image.truth[place] for place in image.missed.get(who, [])]
         found = image.found.get(who, [])
         wrong = [row for row in found if not any(_matches(row, label) for label in image.truth)]
         boxes = [self._box(row, "wrong" if row in wrong else "found") for row in found]
         boxes += [self._box(row, "missed") for row in missed]
         small = sum(row[3] * row[4] < SMALL for row in missed)
-        told = f"misses {len(missed)} of {_counted(len(image.truth), 'object')}, {small} of them small; "
-        told += _counted(len(wrong), "false alarm")
+        told = f"misses {len(missed)} of {counted(len(image.truth), 'object')}, {small} of them small; "
+        told += counted(len(wrong), "false alarm")
         confidence = self.networks[who].confidence
         return {"name": self.called(who), "boxes": boxes, "told": f"{told}; from confidence {confidence:.2g}"}
 
@@ -146,7 +148,3 @@ def _matches(found: list[float], label: list[float]) -> bool:
     across, down = min(x + width, left + wide) - max(x, left), min(y + height, top + high) - max(y, top)
     both = max(across, 0) * max(down, 0)
     return found[0] == label[0] and both >= OVERLAP * (width * height + wide * high - both)
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"

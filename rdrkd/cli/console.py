@@ -209,7 +209,9 @@ def _without_repetition(event: events.Failed) -> str:
         return event.message
     where, detail = event.problems[0]["where"], event.problems[0]["detail"]
     rest = event.message.removesuffix(detail)
-    return event.message if rest == event.message else rest.rstrip(": ").removesuffix(where).rstrip(": ")
+    if rest == event.message:
+        return event.message
+    return rest.rstrip(": ").removesuffix(where).rstrip(": ").removesuffix(", the first at")
 
 
 def show_inspection(report: Mapping[str, Any], console: Console) -> None:

@@ -76,7 +76,7 @@ class Follower:
             self._progress.start()
         self._progress.update(
             self._progress.task_ids[0],
-            description=escape(f"{shown.get('name') or shown['id']}: {shown['phase']}, epoch"),
+            description=escape(f"{shown.get('name') or shown['id']}: {str(shown['phase']).replace('_', ' ')}, epoch"),
             completed=shown["epoch"],
             total=shown["epochs"],
             more=", ".join(_figures(shown)),
@@ -101,10 +101,10 @@ def line_of(shown: dict[str, Any]) -> str:
 
 
 def _figures(shown: dict[str, Any]) -> list[str]:
-    """Return AP and the remaining time; a job that is not running has none."""
+    """Return Ultralytics' AP and the remaining time; a job that is not running has none."""
     parts = []
     if (ap := (shown.get("metrics") or {}).get("mAP50_95")) is not None:
-        parts.append(f"AP {ap:.1f}")
+        parts.append(f"mAP50_95 {ap:.1f}")
     if shown.get("eta_seconds") is not None and shown["status"] == "running":
         parts.append(f"about {duration(shown['eta_seconds'])} left")
     return parts

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from rdrkd.cli.choices import PRESET, Choice, Facts, baseline, choose
 from rdrkd.errors import Problem, RdrkdError, SpecError
+from rdrkd.figures import counted
 from rdrkd.run_folder.names import SPEC
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def validated(content: dict[str, Any]) -> "RunSpec":
         return RUN_SPEC.validate_python(content)
     except ValidationError as error:
         problems = [in_options(problem) for problem in problems_of(error, content)]
-        raise SpecError(f"{len(problems)} options are rejected", problems) from None
+        raise SpecError(f"refused because of {counted(len(problems), 'option')}", problems) from None
 
 
 def in_options(problem: Problem) -> Problem:

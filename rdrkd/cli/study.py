@@ -15,7 +15,7 @@ from rich.table import Table
 from rdrkd import events
 from rdrkd.errors import FolderError
 from rdrkd.events import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, Event
-from rdrkd.figures import duration
+from rdrkd.figures import counted, duration
 from rdrkd.process import environment
 from rdrkd.spec.study import GROUPS
 
@@ -161,7 +161,7 @@ def _run(
         console.print("The same command tries what has failed again.")
         raise typer.Exit(EXIT_FAILED)
     if ended.missing:
-        console.print(f"{len(ended.missing)} members are not done: run the same command again to go on.")
+        console.print(f"Not done: {counted(len(ended.missing), 'member')}. Run the same command again to continue.")
         raise typer.Exit(EXIT_STOPPED)
     raise typer.Exit(EXIT_DONE)
 

@@ -21,6 +21,8 @@ from rdrkd.run_folder.names import FAILURE, METRICS, RESOLVED, RESULT, SPEC
 from rdrkd.spec import RUN_SPEC, RunSpec
 from rdrkd.spec.resolved import with_defaults
 
+_MOST = 5  # differing fields to name
+_WAY_OUT = "Choose another folder (--name, --run-dir), or delete this one"
 _NAMING = (
     "name",
     "dataset",
@@ -47,9 +49,10 @@ class Begun:
         self._folder, self._spec, self._own = run_dir, spec, spec.model_dump(mode="json")
         earlier = _read(run_dir / SPEC)
         self.held, self.same = earlier is not None, earlier == self._own
-        if self.held and _deciding(earlier) != _deciding(self._own):
+        if self.held and (differing := _differing(_deciding(earlier), _deciding(self._own))):
             raise FolderError(
-                f"expected a new run folder or one of this very spec, got {run_dir.name} with another spec"
+                f"expected a new run folder or one of this very spec, got {run_dir.name} with another spec: "
+                f"{'; '.join(differing[:_MOST])}. {_WAY_OUT}"
             )
         self.finished = (run_dir / RESULT).is_file()
 
@@ -77,7 +80,11 @@ class Begun:
         for key in ("dataset_sha256", "model_sha256"):
             if earlier[key] != resolved["provenance"][key]:
                 what = "dataset" if key == "dataset_sha256" else "models"
-                raise FolderError(f"expected the {what} that this run was begun with ({earlier[key]}), got others")
+                was, now = _hashes(earlier[key]), _hashes(resolved["provenance"][key])
+                raise FolderError(
+                    f"expected the {what} that this run was begun with, got others. {_WAY_OUT}. "
+                    f"(sha256: {was}; now: {now})"
+                )
 
     def name(self) -> None:
         """Bind the folder to the spec, with its names and paths."""
@@ -105,6 +112,23 @@ def _deciding(spec: dict[str, Any]) -> dict[str, Any]:
         spec = RUN_SPEC.validate_python(spec).model_dump(mode="json")  # adds fields introduced after it was written
     kept = {key: value for key, value in spec.items() if key not in _NAMING}
     return {key: "path" if isinstance(value, dict) and "path" in value else value for key, value in kept.items()}
+
+
+def _hashes(found: str | dict[str, str]) -> str:
+    return found if isinstance(found, str) else ", ".join(f"{name} {sha256}" for name, sha256 in found.items())
+
+
+def _differing(earlier: Any, now: Any, name: str = "") -> list[str]:
+    """Return the fields in which two specs differ, with both values.
+
+    >>> _differing({"train": {"epochs": 300}, "seed": 0}, {"train": {"epochs": 3}, "seed": 0})
+    ['train.epochs is 300 there, here 3']
+    """
+    if isinstance(earlier, dict) and isinstance(now, dict):
+        names = dict.fromkeys([*earlier, *now])
+        parts = [_differing(earlier.get(key), now.get(key), f"{name}.{key}" if name else key) for key in names]
+        return [one for part in parts for one in part]
+    return [] if earlier == now else [f"{name} is {json.dumps(earlier)} there, here {json.dumps(now)}"]
 
 
 def _read(path: Path) -> Any:

@@ -8,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from rdrkd.errors import SpecError
+from rdrkd.figures import counted
 from rdrkd.spec.jobs import RUN_SPEC, RunSpec
 from rdrkd.spec.problems import problems_of
 from rdrkd.spec.training import EvaluationSettings
@@ -24,7 +25,7 @@ def read_spec(file: Path) -> RunSpec:
         return RUN_SPEC.validate_python(data)
     except ValidationError as error:
         problems = problems_of(error, data)
-        raise SpecError(f"{file}: {len(problems)} fields of the spec are refused", problems) from None
+        raise SpecError(f"{file}: refused because of {counted(len(problems), 'field')} of the spec", problems) from None
 
 
 def evaluation_settings(**fields: Any) -> EvaluationSettings:
@@ -37,7 +38,7 @@ def evaluation_settings(**fields: Any) -> EvaluationSettings:
         return EvaluationSettings(**fields)
     except ValidationError as error:
         problems = problems_of(error, fields)
-        raise SpecError(f"{len(problems)} settings are refused", problems) from None
+        raise SpecError(f"refused because of {counted(len(problems), 'setting')}", problems) from None
 
 
 def parse_file(file: Path, what: str = "a job spec") -> Any:
@@ -48,7 +49,9 @@ def parse_file(file: Path, what: str = "a job spec") -> Any:
     """
     try:
         text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise SpecError(f"expected {what} in {file}, got a binary file") from error
+    except OSError as error:
         raise SpecError(f"expected {what} in {file}, got {error}") from error
     try:
         # JSON is almost a subset of YAML, but YAML 1.1 reads 1e-5 as a string.

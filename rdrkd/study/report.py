@@ -9,6 +9,7 @@ from typing import Any
 
 import jinja2
 
+from rdrkd.figures import counted
 from rdrkd.files import write_atomically
 from rdrkd.run_warnings import NOTHING
 from rdrkd.spec.deciding import Decide
@@ -154,7 +155,7 @@ def findings(rows: Sequence[Row]) -> list[str]:
         difference = row.differences.get("AP")
         if difference is None:
             continue
-        numbers = f"{row.label}: AP {_interval(difference)} over {difference.seeds} paired seeds"
+        numbers = f"{row.label}: AP {_interval(difference)} over {counted(difference.seeds, 'paired seed')}"
         if difference.constant:
             sentences.append(
                 f"{numbers}: the same in every pair, so their spread tells nothing of chance; more seeds would."

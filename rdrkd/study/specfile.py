@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rdrkd.errors import Problem, SpecError
+from rdrkd.figures import counted
 from rdrkd.spec import Architecture, LocalModel, ModelRef, Pretrained
 from rdrkd.spec.files import parse_file
 from rdrkd.spec.problems import problems_of
@@ -27,7 +28,7 @@ def read_study(file: Path) -> Study:
     else:
         problems = list(missing(study))
     if problems:
-        raise SpecError(f"{file}: {len(problems)} fields of the study are refused", problems)
+        raise SpecError(f"{file}: refused because of {counted(len(problems), 'field')} of the study", problems)
     return study
 
 

@@ -110,6 +110,7 @@ def test_failures_name_the_field() -> None:
         ("teacher and student do not fit: expected 3 classes, got 2", "teacher and student do not fit"),
         ("/data/names: expected 3 classes, got 2", ""),
         ("2 fields are refused", "2 fields are refused"),
+        ("2 problems, the first at /data/names: expected 3 classes, got 2", "2 problems"),
     ],
 )
 def test_a_failure_shows_each_problem_once(message: str, headline: str) -> None:

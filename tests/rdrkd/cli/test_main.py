@@ -246,6 +246,14 @@ def test_files_that_are_no_spec(tmp_path: Path, name: str, content: str | None, 
     assert message in result.output.replace("\n", " ")
 
 
+def test_weights_in_place_of_a_spec_are_named_as_binary(tmp_path: Path) -> None:
+    weights = tmp_path / "teacher.pt"
+    weights.write_bytes(b"PK\x03\x04\x80\x81")
+    result = call("train", weights, "--run-dir", tmp_path / "run")
+    assert "expected a job spec in" in " ".join(result.output.split())
+    assert "got a binary file" in " ".join(result.output.split())
+
+
 def test_a_yaml_spec_may_write_numbers_as_yaml_11_does_not(tmp_path: Path) -> None:
     from rdrkd.spec.files import read_spec
 

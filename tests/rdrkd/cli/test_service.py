@@ -573,5 +573,5 @@ def test_a_bar_shows_ap_and_the_time_left() -> None:
            "metrics": {"mAP50_95": 12.34}, "eta_seconds": 600}  # fmt: skip
     assert follower.follow("job_1", lambda news: news(row) or "the end") == "the end"
     assert "mine: train, epoch" in written.getvalue()
-    assert "AP 12.3, about 10 min 00 s left" in written.getvalue()
+    assert "mAP50_95 12.3, about 10 min 00 s left" in written.getvalue()
     assert "left" not in line_of(row | {"status": "pausing"}), "a job that stops has no time left"
