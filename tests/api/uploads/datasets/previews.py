@@ -31,8 +31,9 @@ def with_preview(service: Service) -> str:
         stored = incoming.keep_as(f"previews/{dataset}.jpg")
     with service.database.transaction() as session:
         check = upload_checks.claim(session, "checker", 60)
+        while check is not None and check.id != dataset:  # an upload of an earlier test
+            check = upload_checks.claim(session, "checker", 60)
         assert check is not None
-        assert check.id == dataset
         report = {"names": ["car", "van"], "format": "coco"}
         album = Album(_album(service, dataset), INDEX)
         upload_checks.settle(session, check, report, [], preview=stored, album=album)
