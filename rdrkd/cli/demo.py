@@ -41,7 +41,7 @@ RECIPE = {
 }  # fmt: skip
 LONGEST_SECONDS = 1800  # for all jobs together, on the slowest machine
 HONESTY = (
-    "These are synthetic scenes and very short trainings: the student has labels for a tenth of the scenes that the "
+    "These are synthetic scenes and very short trainings: the student has labels for an eighth of the scenes that the "
     "teacher has learnt from, and as many epochs with as without the teacher, though not as much time. On your data, "
     "the gain may be smaller or absent: measure it there, with several seeds (`rdrkd study`)."
 )
@@ -51,11 +51,11 @@ HONESTY = (
 class Size:
     """Sizes of the demo; the default takes less than five minutes on two cores."""
 
-    train: int = 1600  # scenes
+    train: int = 1200  # scenes
     val: int = 96
     teacher_epochs: int = 3
-    epochs: int = 12  # of the students
-    fraction: float = 0.1  # of the scenes, for the students
+    epochs: int = 10  # of the students
+    fraction: float = 0.125  # of the scenes, for the students
 
 
 class DemoError(RdrkdError):

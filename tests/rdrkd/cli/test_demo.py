@@ -1,20 +1,35 @@
 """The demo: its picture, and the whole of it in small."""
 
 import io
+import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import psutil
 import pytest
+import yaml
 from rich.console import Console
 
-from rdrkd.cli.demo import Size, demo
+from rdrkd.cli.demo import RECIPE, Size, demo
 from rdrkd.client import Refused
 from rdrkd.data import open_dataset
 from rdrkd.data.scenes import NAMES, write_scenes
 from rdrkd.evaluation.pictures import Drawn, compare
 from rdrkd.models import build, load_weights, save_student
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_nine_of_ten_seeds_of_the_demos_setting_gain() -> None:
+    study, size = yaml.safe_load((ROOT / "studies" / "demo.yaml").read_text()), Size()
+    assert study["teacher"]["train"] == {**RECIPE, "epochs": size.teacher_epochs}
+    assert {**study["train"], "seed": 0} == {**RECIPE, "epochs": size.epochs, "fraction": size.fraction}
+    found = json.loads((ROOT / "docs" / "results" / "demo.json").read_text())
+    assert found["study"]["train"]["epochs"] == size.epochs
+    assert found["study"]["train"]["fraction"] == size.fraction
+    aps = {(each["method"], each["seed"]): each["metrics"]["AP"] for each in found["members"]}
+    assert sum(aps["rdr-kd", seed] > aps["none", seed] for seed in range(10)) >= 9
 
 
 @pytest.mark.slow
