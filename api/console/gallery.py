@@ -121,12 +121,12 @@ class Predictions(_Read):
             return {"name": self.called(who), "boxes": boxes, "told": f"{counted(len(boxes), 'labelled object')}"}
         missed = [image.truth[place] for place in image.missed.get(who, [])]
         found = image.found.get(who, [])
-        wrong = [row for row in found if not any(_matches(row, label) for label in image.truth)]
-        boxes = [self._box(row, "wrong" if row in wrong else "found") for row in found]
+        kinds = ["found" if any(_matches(row, label) for label in image.truth) else "wrong" for row in found]
+        boxes = [self._box(row, kind) for row, kind in zip(found, kinds, strict=True)]
         boxes += [self._box(row, "missed") for row in missed]
         small = sum(row[3] * row[4] < SMALL for row in missed)
         told = f"misses {len(missed)} of {counted(len(image.truth), 'object')}, {small} of them small; "
-        told += counted(len(wrong), "false alarm")
+        told += counted(kinds.count("wrong"), "false alarm")
         confidence = self.networks[who].confidence
         return {"name": self.called(who), "boxes": boxes, "told": f"{told}; from confidence {confidence:.2g}"}
 
