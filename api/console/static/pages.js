@@ -14,7 +14,8 @@
   // A press on a link begins the request; the release, some 80 ms later, takes it.
   let ahead = null;
   document.addEventListener("pointerdown", (event) => {
-    const link = event.button === 0 && !event.ctrlKey && !event.metaKey && event.target.closest("a[href]:not([download])");
+    const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey;
+    const link = plain && event.target.closest("a[href]:not([download], [target])");
     if (!link || link.origin !== location.origin || link.hash || OTHER.test(link.pathname) || !window.navigation) return;
     ahead = { href: link.href, at: performance.now(), answer: fetch(link.href) };
     ahead.answer.catch(() => {}); // whoever takes it sees the failure
@@ -29,11 +30,12 @@
   const swap = async (address, signal) => {
     const answer = await request(address, signal);
     const next = new DOMParser().parseFromString(await answer.text(), "text/html");
+    signal.throwIfAborted(); // the reader has gone elsewhere meanwhile
     if (answer.redirected || PARTS.some((part) => !next.querySelector(part))) throw new Error("not a page to swap in");
     document.title = next.title;
     document.body.dataset.csrf = next.body.dataset.csrf;
     for (const part of PARTS) document.querySelector(part).replaceWith(document.adoptNode(next.querySelector(part)));
-    htmx.process(document.body);
+    htmx.process(document.querySelector("main"));
     arrive();
     document.querySelector("main").focus({ preventScroll: true }); // as a document that was loaded anew
   };

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from sqlalchemy import update
 
 from api.http.main import create_app
@@ -67,6 +67,24 @@ def test_a_page_that_is_left_asks_no_more_and_one_that_is_reached_again_draws_ag
     page.emulate_media(color_scheme="dark")
     page.locator("#theme").click()
     expect(page.locator(".charts .u-over")).to_have_count(5)
+
+
+def test_the_last_click_wins_whichever_page_arrives_last(page: Page, jobs: list[str]) -> None:
+    page.goto("/jobs")
+    late: list[Route] = []
+
+    def hold(route: Route) -> None:
+        late.append(route)
+
+    page.route("**/datasets", hold)
+    page.get_by_role("link", name="Datasets").click(no_wait_after=True)
+    page.get_by_role("link", name="Models").click()
+    expect(page.locator("h1")).to_have_text("Models")
+    for route in late:
+        route.continue_()
+    page.wait_for_timeout(1000)
+    expect(page.locator("h1")).to_have_text("Models")
+    assert page.url.endswith("/models")
 
 
 def test_what_is_not_a_page_of_the_console_is_loaded_as_a_document(page: Page, jobs: list[str]) -> None:
