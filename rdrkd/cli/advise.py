@@ -21,6 +21,7 @@ from rdrkd.events import EXIT_DONE
 from rdrkd.figures import duration, size
 from rdrkd.process import environment
 from rdrkd.process.process import events_stream
+from rdrkd.suggestion import suggestion
 
 if TYPE_CHECKING:
     from rdrkd.data import Dataset
@@ -96,7 +97,8 @@ def _content(
 
     for option, name in (("teacher", teacher), ("student", student)):
         if name is not None and name not in ARCHITECTURES:
-            raise SpecError(f"--{option}: expected an architecture of {', '.join(ARCHITECTURES)}, got {name!r}")
+            meant = suggestion(name, ARCHITECTURES)
+            raise SpecError(f"--{option}: expected an architecture of {', '.join(ARCHITECTURES)}, got {name!r}{meant}")
     with tempfile.TemporaryDirectory(prefix="rdrkd-advise-") as cache:
         dataset = open_dataset(data, Path(cache), reading=reading)
         split = check(dataset).statistics["splits"].get("train", {})

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +13,7 @@ from rdrkd.cli.choices import PRESET, Choice, Facts, baseline, choose
 from rdrkd.errors import Problem, RdrkdError, SpecError
 from rdrkd.figures import counted
 from rdrkd.run_folder.names import SPEC
+from rdrkd.suggestion import nearest, suggestion
 
 if TYPE_CHECKING:
     from rdrkd.client import Client
@@ -47,6 +47,7 @@ _OPTIONS = {
     "/train/epochs": "--epochs", "/train/imgsz": "--imgsz", "/train/batch": "--batch", "/dataset": "--data",
     "/distillation/preset": "--preset", "/name": "--name", "/baseline": "--baseline",
     "/teacher": "--teacher", "/student": "--student",
+    "/imgsz": "--imgsz", "/batch": "--batch", "/split": "--split",  # of an evaluation
 }  # fmt: skip
 _TRAIN = ("epochs", "imgsz", "batch")
 _RUNS = Path("runs")
@@ -109,8 +110,8 @@ def student_of(text: str) -> dict[str, Any]:
         return {"architecture": text}
     if (found := file_of(text)) is not None:
         return found
-    close = get_close_matches(text.removesuffix(".pt").lower(), ARCHITECTURES, 1)
-    meant = f"; did you mean {close[0]} (random weights)?" if close else f": {', '.join(ARCHITECTURES)}"
+    near = nearest(text.removesuffix(".pt").lower(), ARCHITECTURES)
+    meant = f"; did you mean {near} (random weights)?" if near else f": {', '.join(ARCHITECTURES)}"
     raise SpecError(f"--student: expected a weights file or an architecture, got {text!r}{meant}")
 
 
@@ -198,7 +199,10 @@ def chosen_here(
     student = student_of(options["student"])
     teacher = file_of(options["teacher"])
     if teacher is None:
-        raise SpecError(f"--teacher: expected a weights file, got nothing at {options['teacher']}")
+        from rdrkd.spec.references import OFFICIAL
+
+        meant = suggestion(options["teacher"], [f"{name}.pt" for name in OFFICIAL], cutoff=0.75)
+        raise SpecError(f"--teacher: expected a weights file, got nothing at {options['teacher']}{meant}")
     begun = _begun(run_dir)
     if begun is not None:
         tell(f"{run_dir} has begun: its settings stay")
