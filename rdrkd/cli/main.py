@@ -57,6 +57,10 @@ COMMANDS = {
 class Commands(TyperGroup):
     """The root command, which imports its subcommands lazily."""
 
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands: dict[str, Any] = dict.fromkeys(COMMANDS)  # from these names typer suggests one for a typo
+
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands, in the order of their definition."""
         return list(COMMANDS)
@@ -73,6 +77,15 @@ class Commands(TyperGroup):
         made = typer.main.get_command(found)
         made.name, made.hidden = cmd_name, lazy.hidden
         return made
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; say in this project's words why the value of an option is refused."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            from rdrkd.cli.refusals import refusal
+
+            raise refusal(error) from error.__cause__
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the commands with their lines, without importing them."""

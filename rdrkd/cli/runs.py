@@ -234,7 +234,10 @@ def _evaluate_weights(
 
         from rdrkd.spec.files import evaluation_settings
 
-        settings = evaluation_settings(imgsz=imgsz, batch=batch, split=split)
+        try:
+            settings = evaluation_settings(imgsz=imgsz, batch=batch, split=split)
+        except SpecError as error:
+            raise own_data.error_in_options(error)  # noqa: B904 - the same error, in other words
         from rdrkd.data import open_dataset
         from rdrkd.evaluation.evaluate import evaluate as measure
 

@@ -100,7 +100,7 @@ def _table(group: str) -> Callable[..., None]:
         student: Annotated[str, typer.Option(help="Architecture, or start weights.")] = "yolov8n",
         seeds: Annotated[int, typer.Option(min=1, max=100, help="Number of seeds for each method.")] = 3,
         epochs: Annotated[int, typer.Option(min=1, help="Epochs of teacher and students.")] = 100,
-        imgsz: Annotated[int, typer.Option(help="Side of the network input, px.")] = 640,
+        imgsz: Annotated[int, typer.Option(min=32, help="Side of the network input, px.")] = 640,
         batch: Annotated[int, typer.Option(min=1, help="Images per step.")] = 16,
         device: Device = None,
         jobs: Jobs = 1,
