@@ -121,6 +121,15 @@ def test_what_a_conversion_changed_or_dropped_is_a_finding(tmp_path: Path) -> No
     assert "dropped because of errors (lenient mode): 2 annotations" in details
 
 
+@pytest.mark.parametrize("labels", ["missing", "empty"])
+def test_a_split_without_objects_is_one_refusal(tmp_path: Path, labels: str) -> None:
+    root = sound(tmp_path / "d")
+    for file in (root / "labels/train").iterdir():
+        file.unlink() if labels == "missing" else file.write_text("")
+    (finding,) = diagnose(root)
+    assert (finding.severity, finding.code, finding.example) == ("error", "refused", "train")
+
+
 @pytest.mark.parametrize("side", ["1e-300", "1e-7", "1e-4"])
 def test_objects_that_no_input_can_show_ask_for_tiles(tmp_path: Path, side: str) -> None:
     root = make_dataset(tmp_path / "d", label=f"0 .5 .5 {side} {side}\n1 .5 .5 {side} {side}\n")
