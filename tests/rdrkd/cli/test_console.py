@@ -76,7 +76,7 @@ def test_the_comparison_comes_last_fits_80_columns_and_what_is_dead_looks_dead()
     network = {
         **FIGURES, "name": "yolov8n", "architecture": "yolov8n", "parameters": 3_012_000, "megabytes": 6.04,
         "operating_points": {"usual": points | {"confidence": 0.25}, "best_f1": points | {"confidence": 0.08}},
-        "latency": {"median_ms": 12.345}, "training_seconds": 3601.0,
+        "latency": {"median_ms": 12.345, "q1_ms": 11.5, "q3_ms": 130.0}, "training_seconds": 3601.0,
     }  # fmt: skip
     teacher = {**network, "name": "[l].pt", "architecture": None, "latency": None, "training_seconds": None}
     difference = dict.fromkeys(FIGURES, 1.25) | {"AP_L": None}
@@ -93,7 +93,8 @@ def test_the_comparison_comes_last_fits_80_columns_and_what_is_dead_looks_dead()
     assert ["student", "alone", "18.8", "33.0", "9.5"] in words
     assert ["student", "-", "alone", "+1.2", "+1.2", "+1.2"] in words
     assert ["student", "70.8", "23.8", "35.6", "0.08", "70.8", "23.8", "35.6"] in words
-    assert ["student", "yolov8n", "3.01", "6.0", "12.3", "1", "h", "00", "min"] in words
+    assert ["student", "yolov8n", "3.01", "6.0", "12.3", "(11.5-130.0)", "1", "h", "00", "min"] in words
+    assert "median (quartiles); where these overlap" in " ".join(written.getvalue().split())
     assert ["teacher", "[l].pt", "3.01", "6.0", "-", "-"] in words
     assert lines[-2:] == ["One seed proves nothing.", "teacher_behind: use a larger teacher"]
 

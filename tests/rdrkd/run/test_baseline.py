@@ -113,6 +113,8 @@ def test_the_result_shows_the_three_side_by_side(straight: tuple[Path, Memory, d
     assert comparison["summary"] in card
     confidence = result["metrics"]["operating_points"]["best_f1"]["confidence"]
     assert f'predict("image.jpg", imgsz=96, conf={confidence:g})' in card
+    latency = comparison["student"]["latency"]
+    assert f"{latency['median_ms']:.1f} ({latency['q1_ms']:.1f}-{latency['q3_ms']:.1f}) |" in card
     assert [line.split("|")[1].strip() for line in card.splitlines() if line.startswith("| ")][1:] == [
         "teacher", "student alone", "this network",
     ]  # fmt: skip
