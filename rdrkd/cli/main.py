@@ -42,7 +42,7 @@ COMMANDS = {
     "down": Lazy("rdrkd.cli.embedded", "down", "Stop the embedded service."),
     "doctor": Lazy("rdrkd.cli.doctor", "doctor", "Check a service: report what is wrong, and how to fix it."),
     "console": Lazy("rdrkd.cli.browser", "console", "Serve a remote service's console on this machine."),
-    "studies": Lazy("rdrkd.cli.studies", "studies", "Compare methods over seeds, here or on a service."),
+    "studies": Lazy("rdrkd.cli.studies", "studies", "Compare methods over seeds, here or on a service (short: study)."),
     "study": Lazy("rdrkd.cli.studies", "studies", "The same as `studies`.", hidden=True),
     "jobs": Lazy("rdrkd.cli.jobs", "jobs", "Jobs of a service: submit, follow, cancel, fetch their weights."),
     "datasets": Lazy("rdrkd.cli.datasets", "datasets", "Datasets of a service."),
