@@ -79,6 +79,7 @@ def advise(
 ) -> None:
     """Suggest settings for a dataset: input size, student, preset, batch, and how long training takes here."""
     environment.apply()
+    typer.echo(f"checking {data}, then timing a few steps of each student ...", err=True)
     stream = events_stream()  # redirect the output of torch and Ultralytics
     content = _content(data, teacher, student, imgsz, hours, runs, reading, device)
     lines = [json.dumps(content)] if as_json else _lines(content)
