@@ -180,6 +180,23 @@ def error_in_options(error: RdrkdError) -> RdrkdError:
     return error
 
 
+def advice_in_options(words: str) -> str:
+    """Rename the settings in a run's advice to the options that set them; say of others that a spec file sets them.
+
+    >>> advice_in_options("set train.batch to 3, and train.nbs to the same")
+    'set --batch to 3, and train.nbs (in a spec file) to the same'
+    """
+    from rdrkd.spec import Distillation, TrainSettings
+
+    known = [f"train.{name}" for name in TrainSettings.model_fields]
+    known += [f"distillation.{name}" for name in Distillation.model_fields]
+    return re.sub(rf"\b({'|'.join(map(re.escape, known))})\b", lambda match: _named(match[1]), words)
+
+
+def _named(setting: str) -> str:
+    return _OPTIONS.get("/" + setting.replace(".", "/"), f"{setting} (in a spec file)")
+
+
 def lines_of(choices: list[Choice], preset: str | None) -> list[str]:
     """Return a line for each choice: the setting and the reason."""
     chosen = [*choices, Choice("preset", preset or PRESET, "as --preset says" if preset else "the default")]
@@ -291,6 +308,8 @@ def chosen_for(options: Mapping[str, Any], service: "Client", tell: Callable[[st
     sender = Sender(service, Path(), tell)
     teacher, student = sender.reference(teacher, "--teacher"), sender.reference(student, "--student")
     dataset = sender.dataset(str(options["data"]), "--data")
+    if dataset.startswith("ds_"):
+        tell(f"{dataset}: waiting for its check ...")
     choices = _chosen(_facts_of(service, teacher, student, dataset), options)
     for line in lines_of(choices, options.get("preset")):
         tell(line)

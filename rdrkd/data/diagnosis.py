@@ -174,7 +174,7 @@ def _duplicates(dataset: Dataset) -> Iterator[Finding]:
             (image, like), *_ = pairs
             detail = f"{one}: {len(pairs)} images look like an image in {other}"
             example = f"{where_in(dataset, image)} and {where_in(dataset, like)}"
-            advice = "AP measured on training images is too high: split by flight (`divide` with `prefix`)"
+            advice = "AP measured on training images is too high: split by flight (--divide val=0.2,prefix=_)"
             yield Finding("warning", "duplicates", detail, len(pairs), example, advice)
 
 

@@ -58,7 +58,7 @@ def rare(root: Path) -> None:
 
 CASES: dict[str, tuple[Callable[[Path], object], str, str, int, str]] = {  # change, code, severity, count, words
     "class": (lambda r: [write(r, f"val/{n}", "0 .5 .5 .2 .2\n") for n in "a012"], "class_absent", "note", 1, "person"),
-    "duplicate": (brighter, "duplicates", "warning", 1, "images/train/0.png"),
+    "duplicate": (brighter, "duplicates", "warning", 1, "(--divide val=0.2,prefix=_)"),
     "small": (lambda r: write(r, "train/0", "0 .5 .5 .003 .003\n"), "too_small", "warning", 1, "at imgsz 640"),
     "empty": (lambda r: write(r, "val/0", ""), "empty_images", "note", 1, "1 of 4 images have no objects"),
     "mostly empty": (lambda r: [write(r, f"val/{n}", "") for n in "012"], "empty_images", "warning", 3, "are labelled"),
@@ -166,6 +166,7 @@ def test_the_command_prints_findings_and_says_by_its_status_what_is_refused(
     before = {p: p.stat().st_mtime_ns for p in root.rglob("*")}
     shown = CliRunner().invoke(app, ["datasets", "check", str(root), "--imgsz", "64"])
     assert shown.exit_code == status, shown.output
+    assert shown.stderr == f"checking {root} ...\n", "before a wait"
     printed = CliRunner().invoke(app, ["datasets", "check", str(root), "--json"])
     findings = [Finding(**one) for one in json.loads(printed.stdout)]
     assert any(one.severity == "error" for one in findings) == bool(status)

@@ -72,7 +72,7 @@ def test_the_student_alone_has_the_same_seed_order_and_settings(straight: tuple[
         (0.2, 0.9, "has learnt anything yet"),
         (0.2, 1.0, "0.8 points worse than"),
         (None, 1.0, "The images contain no objects"),
-        (1.0, None, "Nothing is known about the gain"),
+        (1.0, None, "(`--baseline` on the command line)"),
     ],
 )
 def test_the_summary_says_who_is_ahead(student: float | None, alone: float | None, words: str) -> None:
