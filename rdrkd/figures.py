@@ -1,5 +1,8 @@
 """Names of the metrics, and how metrics, durations and sizes are written for people."""
 
+from collections.abc import Mapping
+from typing import Any
+
 PROTOCOLS = {
     "coco": "COCO protocol, maxDets 100",
     "coco_maxdets500": "COCO protocol, maxDets 500",
@@ -42,6 +45,17 @@ def counted(count: int, noun: str) -> str:
     ('1 field', '2 fields')
     """
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def latency(measured: Mapping[str, Any] | None) -> str:
+    """Write the milliseconds of one image with their spread, so that noise does not read as a difference.
+
+    >>> latency({"median_ms": 14.16, "q1_ms": 12.976, "q3_ms": 14.483}), latency(None)
+    ('14.2 (13.0-14.5)', '-')
+    """
+    if measured is None:
+        return "-"
+    return "{median_ms:.1f} ({q1_ms:.1f}-{q3_ms:.1f})".format_map(measured)
 
 
 def percent(value: float | None) -> str:

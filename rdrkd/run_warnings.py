@@ -60,7 +60,7 @@ def of_steps(epochs: int, batch: int, nbs: int, images: int) -> Iterator[Warn]:
     if not images or steps >= LEAST_STEPS:
         return
     smaller = _steps(images, epochs, batch, batch)
-    instead = f"more epochs, or an nbs of {batch} ({smaller} steps)" if smaller > steps else "more epochs"
+    instead = f"more epochs, or set train.nbs to {batch} ({smaller} steps)" if smaller > steps else "more epochs"
     yield Warn(
         code="too_few_steps",
         message=f"the optimizer makes only {steps} {'step' if steps == 1 else 'steps'} in all ({images} images, batch "

@@ -21,6 +21,7 @@ from rdrkd.events import EXIT_DONE
 from rdrkd.figures import duration, size
 from rdrkd.process import environment
 from rdrkd.process.process import events_stream
+from rdrkd.suggestion import suggestion
 
 if TYPE_CHECKING:
     from rdrkd.data import Dataset
@@ -78,6 +79,7 @@ def advise(
 ) -> None:
     """Suggest settings for a dataset: input size, student, preset, batch, and how long training takes here."""
     environment.apply()
+    typer.echo(f"checking {data}, then timing a few steps of each student ...", err=True)
     stream = events_stream()  # redirect the output of torch and Ultralytics
     content = _content(data, teacher, student, imgsz, hours, runs, reading, device)
     lines = [json.dumps(content)] if as_json else _lines(content)
@@ -96,7 +98,8 @@ def _content(
 
     for option, name in (("teacher", teacher), ("student", student)):
         if name is not None and name not in ARCHITECTURES:
-            raise SpecError(f"--{option}: expected an architecture of {', '.join(ARCHITECTURES)}, got {name!r}")
+            meant = suggestion(name, ARCHITECTURES)
+            raise SpecError(f"--{option}: expected an architecture of {', '.join(ARCHITECTURES)}, got {name!r}{meant}")
     with tempfile.TemporaryDirectory(prefix="rdrkd-advise-") as cache:
         dataset = open_dataset(data, Path(cache), reading=reading)
         split = check(dataset).statistics["splits"].get("train", {})

@@ -37,6 +37,7 @@ from rdrkd.process.devices import CPU, devices_of
 from rdrkd.run import cost
 from rdrkd.spec.presets import PRESETS, Preset, Recipe
 from rdrkd.spec.study import GROUPS
+from rdrkd.suggestion import suggestion
 from rdrkd.training.clipping import clip
 from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION, DetectionModel, DistillationModel, default_arguments
 
@@ -87,7 +88,8 @@ def presets_of(text: str) -> tuple[Preset, ...]:
     found: dict[Preset, None] = {}
     for name in text.split(","):
         if name not in GROUPS and name not in set(Preset):
-            raise SpecError(f"expected methods among {[*GROUPS, *map(str, Preset)]}, got {name!r}")
+            known = [*GROUPS, *map(str, Preset)]
+            raise SpecError(f"--methods: expected methods among {known}, got {name!r}{suggestion(name, known)}")
         found |= dict.fromkeys(GROUPS.get(name) or [Preset(name)])
     found.pop(Preset.NONE, None)
     if not found:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from rdrkd.figures import duration, percent
+from rdrkd.figures import duration, latency, percent
 
 _WHO = {"teacher": "teacher", "alone": "student alone", "student": "student"}
 _FIGURES = ("AP", "AP50", "AP_S")
@@ -47,15 +47,17 @@ def _points(shown: Mapping[str, Mapping[str, Any]]) -> Table:
 def _cost(shown: Mapping[str, Mapping[str, Any]]) -> Table:
     table = _table("What they cost", "network", "M params", "MB", "ms/image", "training")
     for who, network in shown.items():
-        latency, seconds = network["latency"], network["training_seconds"]
+        seconds = network["training_seconds"]
         table.add_row(
             _WHO[who],
             escape(str(network["architecture"] or network["name"])),
             f"{network['parameters'] / 1e6:.2f}",
             f"{network['megabytes']:.1f}",
-            "-" if latency is None else f"{latency['median_ms']:.1f}",
+            latency(network["latency"]),
             "-" if seconds is None else duration(seconds),
         )
+    if any(network["latency"] for network in shown.values()):
+        table.caption = "ms/image: median (quartiles); where these overlap, a difference is noise"
     return table
 
 

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,22 +13,41 @@ from rich.table import Table
 
 from rdrkd import events
 from rdrkd.cli.comparison import show_comparison
+from rdrkd.cli.epochs import place_of
 from rdrkd.events import Event
-from rdrkd.figures import FIGURES, OWN, PROTOCOLS, duration, percent
+from rdrkd.figures import FIGURES, OWN, PROTOCOLS, counted, duration, percent
 from rdrkd.process.environment import warns
 from rdrkd.reasons import Reason
+from rdrkd.run_folder.names import CARD, PAGE, RESULT
+from rdrkd.training.part import PHASES
+
+# The files of a run folder that its owner wants first.
+_FILES = {
+    "student.pt": "the weights, for plain Ultralytics", "alone.pt": "the student trained alone",
+    PAGE: "curves, what each term contributed, and warnings", CARD: "figures, settings and how to use the weights",
+    RESULT: "all figures, for programs",
+}  # fmt: skip
 
 
 class People:
-    """A reporter that draws on a terminal; to a pipe it prints the same without the bar."""
+    """A reporter that draws on a terminal; to a pipe it prints the same without the bar.
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console()
+    Args:
+        console: where to draw.
+        run_dir: the run folder, whose files are named at the end; None: there is none.
+        say: rewords advice, which names fields of the spec.
+    """
+
+    def __init__(
+        self, console: Console | None = None, run_dir: Path | None = None, say: Callable[[str], str] = str
+    ) -> None:
+        self.console, self.run_dir, self.say = console or Console(), run_dir, say
         self.stop = False
         self._progress: Progress | None = None
         self._columns: tuple[str, ...] = ()
         self._phase = ""
-        self._each: int | None = None  # epochs of each training; events number all trainings' epochs consecutively
+        self._baseline, self._epochs = False, 0
+        self._warned: list[str] = []
         _quieten_ultralytics()
 
     def should_stop(self) -> bool:
@@ -42,11 +62,14 @@ class People:
             case events.Epoch():
                 self._on_epoch(event)
             case events.Warn():
-                place = f" epoch {event.epoch}:" if event.epoch else ""
-                self.console.print(f"[yellow]warning[/]{place} {escape(event.message)}")
+                place = f", {self._place(event.epoch)}:" if event.epoch else ""
+                self.console.print(f"[yellow]warning[/]{place} {escape(self.say(event.message))}")
+                self._warned.append(event.message)
             case events.Done():
                 self._close()
-                show_result(event.result, self.console)
+                show_result(event.result, self.console, self._warned, self.say)
+                if self.run_dir is not None:
+                    show_files(event.result, self.run_dir, self.console)
             case events.Failed():
                 self._close()
                 show_failure(event, self.console)
@@ -57,38 +80,50 @@ class People:
                 chosen = ", ".join(f"{name} {weight:.3g}" for name, weight in event.weights.items())
                 self.console.print(f"[dim]weights by calibration: {chosen}[/]", highlight=False)
             case events.Resolved():
-                self._each = (event.resolved_spec.get("train") or {}).get("epochs")
+                self._baseline = bool(event.resolved_spec.get("baseline"))
+                own = (event.resolved_spec.get("train") or {}).get("epochs", 0)
+                self._epochs = 2 * own if self._baseline else own
             case events.Checkpoint():
                 pass
 
     def _on_progress(self, event: events.Progress) -> None:
-        phase = event.phase.replace("_", " ")
-        if phase != self._phase:
-            self._phase = phase
-            if not self.console.is_terminal:
-                self.console.print(f"{phase} ...")
+        self._begin(event.phase)
         if self._progress is None:
             self._progress = Progress(
                 TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(),
                 TextColumn("{task.fields[unit]}"), TimeElapsedColumn(), TextColumn("{task.fields[eta]}"),
                 console=self.console, transient=True, disable=not self.console.is_terminal,
             )  # fmt: skip
-            self._progress.add_task("", unit="", eta="")
-            self._progress.start()
-        place = f" epoch {self._place(event.epoch, event.epochs)}" if event.epoch else ""
+            self._progress.add_task("", total=None, unit="", eta="")
         eta = f"about {duration(event.eta_seconds)} left" if event.eta_seconds is not None else ""
         task = self._progress.task_ids[0]
         self._progress.update(
             task,
-            description=phase + place,
+            description=self._place(event.epoch, event.epochs) if event.epoch else self._words(event.phase),
             completed=event.completed,
             total=event.total,
-            unit="batches" if event.unit == "batch" else f"{event.unit}s",
+            unit="" if event.total is None else "batches" if event.unit == "batch" else f"{event.unit}s",
             eta=eta,
         )
+        self._progress.start()  # with this first state; later on it does nothing
+
+    def _begin(self, phase: events.Phase) -> None:
+        """Print a phase once; on a terminal, where the bar shows it, only whose epochs the rows below are."""
+        if phase == self._phase:
+            return
+        self._phase, self._columns = phase, ()
+        if not self.console.is_terminal or (self._baseline and phase.startswith("training")):
+            self.console.print(f"{self._words(phase)} ...")
+
+    def _words(self, phase: events.Phase) -> str:
+        if phase == "training" and self._baseline:
+            return "training the student"
+        return "training the student alone" if phase == "training_alone" else phase
 
     def _on_epoch(self, event: events.Epoch) -> None:
-        cells = {"epoch": self._place(event.epoch, event.epochs)}
+        self._begin(PHASES[event.part])
+        place = place_of(event.epoch, event.epochs, self._baseline)
+        cells = {"epoch": f"{place.epoch}/{place.epochs}"}
         cells |= {name: f"{value:.4g}" for name, value in event.losses.items()}
         cells |= {name: f"{value:.1f}" for name, value in event.metrics.items() if name.startswith("mAP")}
         cells |= {"lr": f"{event.lr:.3g}", "time": duration(event.seconds)}
@@ -98,11 +133,8 @@ class People:
             self._row({name: name for name in cells}, style="bold")
         self._row(cells)
 
-    def _place(self, epoch: int, epochs: int | None) -> str:
-        """Count an epoch within its own training: "1/100" for the first of the student alone, not "101/200"."""
-        if self._each is None or epochs is None or epochs <= self._each:
-            return f"{epoch}/{epochs}"
-        return f"{(epoch - 1) % self._each + 1}/{self._each}"
+    def _place(self, epoch: int, epochs: int | None = None) -> str:
+        return str(place_of(epoch, epochs or self._epochs, self._baseline))
 
     def _row(self, cells: Mapping[str, str], style: str | None = None) -> None:
         line = " ".join(value.rjust(max(len(name), 7)) for name, value in cells.items())
@@ -169,8 +201,17 @@ def export_table(made: Mapping[str, Any]) -> Table:
     return table
 
 
-def show_result(result: Mapping[str, Any], console: Console) -> None:
-    """Print a run's result: the figures by both protocols and by class, and the paths of the weights."""
+def show_result(
+    result: Mapping[str, Any], console: Console, warned: Sequence[str] = (), say: Callable[[str], str] = str
+) -> None:
+    """Print a run's result: the figures by both protocols and by class, the comparison, and the warnings.
+
+    Args:
+        result: the result.
+        console: where to print.
+        warned: messages of warnings that were printed when they arose; of these, only the codes are repeated.
+        say: rewords advice.
+    """
     name = {"distill": "student", "export": "exported"}.get(result.get("kind", ""), "model")
     rows = {name: result["metrics"]}
     if made := result.get("export"):
@@ -186,13 +227,24 @@ def show_result(result: Mapping[str, Any], console: Console) -> None:
         console.print(table)
     if made := result.get("export"):
         console.print(export_table(made))
-        console.print(f"In the run folder: [bold]{made['file']['name']}[/]")
-    if weights := result.get("weights"):
-        console.print("Weights in the run folder: " + ", ".join(f"[bold]{file}[/]" for file in weights))
     if comparison := result.get("comparison"):
         show_comparison(comparison, console)
-    for warning in result.get("warnings", []):
-        console.print(f"[bold red]{escape(warning['code'])}:[/] {escape(warning['message'])}")
+    warnings = result.get("warnings", [])
+    for warning in warnings:
+        if warning["message"] not in warned:
+            console.print(f"[bold red]{escape(warning['code'])}:[/] {escape(say(warning['message']))}")
+    if told := [warning["code"] for warning in warnings if warning["message"] in warned]:
+        console.print(f"[bold red]{counted(len(told), 'warning')} above:[/] {escape(', '.join(told))}")
+
+
+def show_files(result: Mapping[str, Any], run_dir: Path, console: Console) -> None:
+    """Print where a run's most useful files are."""
+    made = [result["export"]["file"]["name"]] if "export" in result else []
+    found = {name: what for name, what in {**dict.fromkeys(made, "the exported network"), **_FILES}.items()
+             if (run_dir / name).is_file()}  # fmt: skip
+    console.print(f"Run folder: [bold]{escape(str(run_dir))}[/]", highlight=False, soft_wrap=True)
+    for name, what in found.items():
+        console.print(f"  [bold]{escape(name):{max(map(len, found))}}[/]  {what}", highlight=False)
 
 
 def show_failure(event: events.Failed, console: Console) -> None:

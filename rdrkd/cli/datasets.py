@@ -38,7 +38,7 @@ def upload_dataset(
         row = service.upload_dataset(packed(file, Path(scratch)), name, progress, resume, lenient, keep, divide)
     if row.same_content_as is not None:
         terminal.note(f"{row.id}: the same content as {row.same_content_as}, an earlier version of this name")
-    end_of_upload(service.wait_dataset(row.id) if wait else row, terminal)
+    end_of_upload(row, terminal, service.wait_dataset if wait else None)
 
 
 @datasets.command("check")
@@ -51,6 +51,8 @@ def check_dataset(
     as_json: Json = False,
 ) -> None:
     """Check a dataset for faults that would harm training, without a service; exit status 3 if it would be rejected."""
+    if not as_json:
+        typer.echo(f"checking {path} ...", err=True)
     from rdrkd.data.diagnosis import diagnose
     from rdrkd.data.formats import is_to_be_packed
 
@@ -84,7 +86,7 @@ def import_dataset(
 ) -> None:
     """Import a dataset from a folder on the server or from a bucket, and print it."""
     row = service.import_dataset(source, name, lenient, keep, divide)
-    end_of_upload(service.wait_dataset(row.id) if wait else row, terminal)
+    end_of_upload(row, terminal, service.wait_dataset if wait else None)
 
 
 @command(datasets, "preview")

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from rdrkd.cli.comparison import show_comparison
+from rdrkd.cli.epochs import place_of
 from rdrkd.client import Client, Job
 from rdrkd.errors import RdrkdError
 from rdrkd.events import EXIT_DONE
@@ -203,7 +204,7 @@ def _draw(progress: Progress, bar: TaskID, job: Mapping[str, Any]) -> None:
     elif job["epoch"]:
         part = job["progress"] or {}
         done = (job["epoch"] - 1 + part.get("completed", 0) / (part.get("total") or 1)) / job["epochs"]
-        note = f"epoch {job['epoch']}/{job['epochs']}, {job['phase'].replace('_', ' ')}"
+        note = str(place_of(job["epoch"], job["epochs"], bool(job["spec"].get("baseline"))))
     elif job["status"] == "queued" and job["waiting_for"]:
         note = "queued, " + job["waiting_for"][0]["detail"]
     if job["started_at"] and progress.tasks[bar].start_time is None:

@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from rdrkd.cli.epochs import Place, place_of
 from rdrkd.cli.terminal import Terminal, plain
 from rdrkd.figures import duration
 
@@ -74,11 +75,12 @@ class Follower:
             self._progress = Progress(*columns, console=self._terminal.err, transient=True)
             self._progress.add_task("", total=shown["epochs"], more="")
             self._progress.start()
+        place = _place(shown)
         self._progress.update(
             self._progress.task_ids[0],
-            description=escape(f"{shown.get('name') or shown['id']}: {str(shown['phase']).replace('_', ' ')}, epoch"),
-            completed=shown["epoch"],
-            total=shown["epochs"],
+            description=escape(f"{shown.get('name') or shown['id']}: {place.who or _phase(shown)}, epoch"),
+            completed=place.epoch,
+            total=place.epochs,
             more=", ".join(_figures(shown)),
         )
 
@@ -93,11 +95,20 @@ def line_of(shown: dict[str, Any]) -> str:
     if shown.get("waiting_for"):
         parts.append(str(shown["waiting_for"][0]["detail"]))
     elif shown.get("epoch"):
-        parts.append(f"{str(shown['phase']).replace('_', ' ')}, epoch {shown['epoch']}/{shown['epochs']}")
+        place = _place(shown)
+        parts += [str(place)] if place.who else [_phase(shown), str(place)]
         parts += _figures(shown)
     if shown.get("message"):
         parts.append(f"{shown['reason']}: {shown['message']}")
     return f"{shown['id']}: " + ", ".join(parts)
+
+
+def _place(shown: dict[str, Any]) -> Place:
+    return place_of(shown["epoch"], shown["epochs"], bool((shown.get("spec") or {}).get("baseline")))
+
+
+def _phase(shown: dict[str, Any]) -> str:
+    return str(shown["phase"]).replace("_", " ")
 
 
 def _figures(shown: dict[str, Any]) -> list[str]:

@@ -47,6 +47,8 @@ def inspect(
     die_with_parent()
     environment.apply()
     stream = events_stream() if as_json else None
+    if not as_json:
+        typer.echo(f"checking {file} ...", err=True)
     from rdrkd.run.inspection import inspect as look
     from rdrkd.run.inspection import limit_resources
 

@@ -42,7 +42,7 @@ COMMANDS = {
     "down": Lazy("rdrkd.cli.embedded", "down", "Stop the embedded service."),
     "doctor": Lazy("rdrkd.cli.doctor", "doctor", "Check a service: report what is wrong, and how to fix it."),
     "console": Lazy("rdrkd.cli.browser", "console", "Serve a remote service's console on this machine."),
-    "studies": Lazy("rdrkd.cli.studies", "studies", "Compare methods over seeds, here or on a service."),
+    "studies": Lazy("rdrkd.cli.studies", "studies", "Compare methods over seeds, here or on a service (short: study)."),
     "study": Lazy("rdrkd.cli.studies", "studies", "The same as `studies`.", hidden=True),
     "jobs": Lazy("rdrkd.cli.jobs", "jobs", "Jobs of a service: submit, follow, cancel, fetch their weights."),
     "datasets": Lazy("rdrkd.cli.datasets", "datasets", "Datasets of a service."),
@@ -56,6 +56,10 @@ COMMANDS = {
 
 class Commands(TyperGroup):
     """The root command, which imports its subcommands lazily."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands: dict[str, Any] = dict.fromkeys(COMMANDS)  # from these names typer suggests one for a typo
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands, in the order of their definition."""
@@ -73,6 +77,15 @@ class Commands(TyperGroup):
         made = typer.main.get_command(found)
         made.name, made.hidden = cmd_name, lazy.hidden
         return made
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; say in this project's words why the value of an option is refused."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            from rdrkd.cli.refusals import refusal
+
+            raise refusal(error) from error.__cause__
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the commands with their lines, without importing them."""

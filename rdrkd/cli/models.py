@@ -25,7 +25,7 @@ def upload_model(
     """Upload a model, and print it. Resumes after a dropped connection."""
     with terminal.bar(file.name) as progress:
         row = service.upload_model(file, name, progress, resume)
-    end_of_upload(service.wait_model(row.id) if wait else row, terminal)
+    end_of_upload(row, terminal, service.wait_model if wait else None)
 
 
 @command(models, "register")
@@ -41,7 +41,7 @@ def register_model(
 ) -> None:
     """Register a job's student as a model, and print it."""
     row = service.register(job, name, alias or ())
-    end_of_upload(service.wait_model(row.id) if wait else row, terminal)
+    end_of_upload(row, terminal, service.wait_model if wait else None)
 
 
 @command(models, "alias")

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +13,7 @@ from rdrkd.cli.choices import PRESET, Choice, Facts, baseline, choose
 from rdrkd.errors import Problem, RdrkdError, SpecError
 from rdrkd.figures import counted
 from rdrkd.run_folder.names import SPEC
+from rdrkd.suggestion import nearest, suggestion
 
 if TYPE_CHECKING:
     from rdrkd.client import Client
@@ -47,6 +47,7 @@ _OPTIONS = {
     "/train/epochs": "--epochs", "/train/imgsz": "--imgsz", "/train/batch": "--batch", "/dataset": "--data",
     "/distillation/preset": "--preset", "/name": "--name", "/baseline": "--baseline",
     "/teacher": "--teacher", "/student": "--student",
+    "/imgsz": "--imgsz", "/batch": "--batch", "/split": "--split",  # of an evaluation
 }  # fmt: skip
 _TRAIN = ("epochs", "imgsz", "batch")
 _RUNS = Path("runs")
@@ -109,8 +110,8 @@ def student_of(text: str) -> dict[str, Any]:
         return {"architecture": text}
     if (found := file_of(text)) is not None:
         return found
-    close = get_close_matches(text.removesuffix(".pt").lower(), ARCHITECTURES, 1)
-    meant = f"; did you mean {close[0]} (random weights)?" if close else f": {', '.join(ARCHITECTURES)}"
+    near = nearest(text.removesuffix(".pt").lower(), ARCHITECTURES)
+    meant = f"; did you mean {near} (random weights)?" if near else f": {', '.join(ARCHITECTURES)}"
     raise SpecError(f"--student: expected a weights file or an architecture, got {text!r}{meant}")
 
 
@@ -179,6 +180,23 @@ def error_in_options(error: RdrkdError) -> RdrkdError:
     return error
 
 
+def advice_in_options(words: str) -> str:
+    """Rename the settings in a run's advice to the options that set them; say of others that a spec file sets them.
+
+    >>> advice_in_options("set train.batch to 3, and train.nbs to the same")
+    'set --batch to 3, and train.nbs (in a spec file) to the same'
+    """
+    from rdrkd.spec import Distillation, TrainSettings
+
+    known = [f"train.{name}" for name in TrainSettings.model_fields]
+    known += [f"distillation.{name}" for name in Distillation.model_fields]
+    return re.sub(rf"\b({'|'.join(map(re.escape, known))})\b", lambda match: _named(match[1]), words)
+
+
+def _named(setting: str) -> str:
+    return _OPTIONS.get("/" + setting.replace(".", "/"), f"{setting} (in a spec file)")
+
+
 def lines_of(choices: list[Choice], preset: str | None) -> list[str]:
     """Return a line for each choice: the setting and the reason."""
     chosen = [*choices, Choice("preset", preset or PRESET, "as --preset says" if preset else "the default")]
@@ -198,7 +216,10 @@ def chosen_here(
     student = student_of(options["student"])
     teacher = file_of(options["teacher"])
     if teacher is None:
-        raise SpecError(f"--teacher: expected a weights file, got nothing at {options['teacher']}")
+        from rdrkd.spec.references import OFFICIAL
+
+        meant = suggestion(options["teacher"], [f"{name}.pt" for name in OFFICIAL], cutoff=0.75)
+        raise SpecError(f"--teacher: expected a weights file, got nothing at {options['teacher']}{meant}")
     begun = _begun(run_dir)
     if begun is not None:
         tell(f"{run_dir} has begun: its settings stay")
@@ -287,6 +308,8 @@ def chosen_for(options: Mapping[str, Any], service: "Client", tell: Callable[[st
     sender = Sender(service, Path(), tell)
     teacher, student = sender.reference(teacher, "--teacher"), sender.reference(student, "--student")
     dataset = sender.dataset(str(options["data"]), "--data")
+    if dataset.startswith("ds_"):
+        tell(f"{dataset}: waiting for its check ...")
     choices = _chosen(_facts_of(service, teacher, student, dataset), options)
     for line in lines_of(choices, options.get("preset")):
         tell(line)

@@ -3,6 +3,7 @@
 torch and Ultralytics are imported only after the environment has been set up.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from rdrkd.cli.options import Cache, DatasetPath, Device, Events, Model, RunDir,
 from rdrkd.cli.own_data import Baseline, Batch, Epochs, Imgsz, PresetName, RunName
 from rdrkd.cli.reading import takes_reading
 from rdrkd.errors import RdrkdError, SpecError
+from rdrkd.events import Progress
 from rdrkd.process.process import Stoppable, conclude, events_stream
 from rdrkd.reporter import JsonLines, Reporter
 
@@ -166,17 +168,19 @@ def compare(
 
 def _distill_own(options: dict[str, Any], run_dir: Path, cache: Path | None, reading: "Reading", events: bool) -> None:
     """Distil from options alone, and exit with the run's status."""
-    reporter = _reporter(events)
+    reporter = _reporter(events, run_dir, own_data.advice_in_options)
+    console = reporter.console if isinstance(reporter, People) else Console(stderr=True)
+
+    def tell(line: str) -> None:
+        console.print(line, highlight=False, markup=False)
 
     def work(reporter: Reporter) -> dict[str, Any]:
+        reporter.emit(Progress(phase="preparing"))  # before torch is imported, and a dataset opened: both take a while
         from rdrkd.run.run import Inputs, run
 
-        tell = Console(stderr=events).print
         try:
-            spec = own_data.chosen_here(
-                options, run_dir, cache, reading, lambda line: tell(line, highlight=False, markup=False)
-            )
-            tell(f"run folder: {run_dir}", highlight=False, markup=False)
+            spec = own_data.chosen_here(options, run_dir, cache, reading, tell)
+            tell(f"run folder: {run_dir}")
             inputs = Inputs(device=options.get("device"), cache=cache, reading=reading)
             return run(spec, run_dir, reporter, inputs)
         except RdrkdError as error:
@@ -195,7 +199,7 @@ def _run(
     events: bool,
 ) -> None:
     """Run a spec of the command's kind, and exit with the run's status."""
-    reporter = _reporter(events)
+    reporter = _reporter(events, run_dir)
 
     def work(reporter: Reporter) -> dict[str, Any]:
         from rdrkd.spec.files import read_spec
@@ -203,6 +207,7 @@ def _run(
         job = read_spec(spec)
         if job.kind != kind:
             raise SpecError(f"expected a spec of the kind {kind!r}, got {job.kind!r}: use `rdrkd {job.kind}`")
+        reporter.emit(Progress(phase="preparing"))
         from rdrkd.run.run import Inputs, run
 
         return run(
@@ -234,7 +239,11 @@ def _evaluate_weights(
 
         from rdrkd.spec.files import evaluation_settings
 
-        settings = evaluation_settings(imgsz=imgsz, batch=batch, split=split)
+        try:
+            settings = evaluation_settings(imgsz=imgsz, batch=batch, split=split)
+        except SpecError as error:
+            raise own_data.error_in_options(error)  # noqa: B904 - the same error, in other words
+        reporter.emit(Progress(phase="preparing"))
         from rdrkd.data import open_dataset
         from rdrkd.evaluation.evaluate import evaluate as measure
 
@@ -246,5 +255,5 @@ def _evaluate_weights(
     raise typer.Exit(conclude(work, reporter))
 
 
-def _reporter(events: bool) -> Stoppable:
-    return JsonLines(events_stream()) if events else People()
+def _reporter(events: bool, run_dir: Path | None = None, say: Callable[[str], str] = str) -> Stoppable:
+    return JsonLines(events_stream()) if events else People(run_dir=run_dir, say=say)

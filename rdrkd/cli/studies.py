@@ -29,7 +29,7 @@ from rdrkd.cli.terminal import Terminal
 
 studies = new_app(
     "Compare methods over seeds: mean, spread, paired differences with confidence intervals. `run`, `merge`, `schema` "
-    "and the tables work on this machine, the others on a service."
+    "and the tables work on this machine, the others on a service. `rdrkd study` is the same as `rdrkd studies`."
 )
 studies.registered_commands += study_here.app.registered_commands
 

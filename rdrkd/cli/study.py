@@ -47,16 +47,20 @@ _WIDEST = 1000  # columns: largest width of a table
 
 
 class Line:
-    """A reporter that prints a line per epoch, with the member's name; one flag stops all of them."""
+    """A reporter that prints a line per phase and epoch, with the member's name; one flag stops all of them."""
 
     stop = False  # a class attribute, because a signal stops all members
 
     def __init__(self, name: str, console: Console) -> None:
         self.name, self.console = name, console
+        self._phase = ""
 
     def emit(self, event: Event) -> None:
         """Print the essentials of an event."""
         match event:
+            case events.Progress() if event.phase != self._phase:
+                self._phase = event.phase
+                self._print(f"{event.phase} ...")
             case events.Epoch():
                 figure = event.metrics.get("mAP50_95", 0.0)
                 self._print(f"epoch {event.epoch}/{event.epochs}, mAP50-95 {figure:.1f}, {duration(event.seconds)}")
@@ -100,7 +104,7 @@ def _table(group: str) -> Callable[..., None]:
         student: Annotated[str, typer.Option(help="Architecture, or start weights.")] = "yolov8n",
         seeds: Annotated[int, typer.Option(min=1, max=100, help="Number of seeds for each method.")] = 3,
         epochs: Annotated[int, typer.Option(min=1, help="Epochs of teacher and students.")] = 100,
-        imgsz: Annotated[int, typer.Option(help="Side of the network input, px.")] = 640,
+        imgsz: Annotated[int, typer.Option(min=32, help="Side of the network input, px.")] = 640,
         batch: Annotated[int, typer.Option(min=1, help="Images per step.")] = 16,
         device: Device = None,
         jobs: Jobs = 1,
@@ -134,18 +138,21 @@ def _run(
     known: list[Path] | None,
     rungs: str | None = None,
 ) -> None:
+    console = Console()
+    console.print(f"reading {spec}, its dataset and its models ...", highlight=False, markup=False)
     from rdrkd.study.halving import rungs_of
     from rdrkd.study.panel import draw_panel
     from rdrkd.study.report import write_report
     from rdrkd.study.runner import Order, run_study
     from rdrkd.study.specfile import read_study
 
-    console, study = Console(), read_study(spec)
+    study = read_study(spec)
     order = Order(out, device, jobs, None if minutes is None else minutes * 60, known or ())
     order.rungs = rungs_of(rungs, len(study.seeds)) if rungs else ()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     ended = run_study(study, order, lambda name: Line(name, console))
+    console.print("drawing the report ...")
     panel = None
     try:
         panel = draw_panel(ended.members, out, out, Path(study.dataset))

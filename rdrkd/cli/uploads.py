@@ -1,5 +1,6 @@
 """Options and commands shared by `rdrkd datasets` and `rdrkd models`."""
 
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -66,7 +67,11 @@ def _shares(app: typer.Typer, kind: Literal["dataset", "model"]) -> None:
         terminal.many("shares", service.shares(kind, id_))
 
 
-def end_of_upload(row: Any, terminal: Terminal) -> None:
-    """Print the state of an upload, and exit with its status."""
+def end_of_upload(row: Any, terminal: Terminal, wait: Callable[[str], Any] | None) -> None:
+    """Wait for an upload's check if `wait` is given, print the upload's state, and exit with its status."""
+    if wait is not None:
+        if not terminal.as_json:
+            terminal.note(f"{row.id}: waiting for its check ...")
+        row = wait(row.id)
     terminal.one(row)
     raise typer.Exit(EXIT_FAILED if row.status == "invalid" else EXIT_DONE)

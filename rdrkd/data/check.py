@@ -107,7 +107,7 @@ def check(dataset: Dataset, look: Callable[[str, list[Examined]], object] | None
         if look is not None:
             look(split, examined)
         findings.add(problem for one in examined for problem in one.problems)
-        findings.add(_no_objects(dataset, split, examined))
+        findings.add(no_objects(dataset, split, examined))
         findings.warned += _label_warnings(dataset, split, examined)
         findings.warn(_unread_warnings(dataset, split))
         ignored = _check_annotations(dataset, split, examined, findings) if split in dataset.annotations else 0
@@ -151,7 +151,7 @@ def _examine(dataset: Dataset, image: Path) -> Examined:
     return Examined(image, file_sha256(image), size, file.is_file(), labels, problems + labels.problems)
 
 
-def _no_objects(dataset: Dataset, split: str, examined: Sequence[Examined]) -> list[Problem]:
+def no_objects(dataset: Dataset, split: str, examined: Sequence[Examined]) -> list[Problem]:
     """Refuse a split without any object; without any label file, its labels are probably elsewhere."""
     if split == "test" and not any(one.labelled for one in examined):
         return []  # public benchmarks withhold its labels; `_label_warnings` warns
@@ -169,7 +169,7 @@ def _label_warnings(dataset: Dataset, split: str, examined: Sequence[Examined]) 
     if missing == len(examined) and split == "test":
         text = f"{split}: none of {len(examined)} images has a label file, so the split cannot be evaluated on"
         return [Warned(text, "empty_images")]
-    if missing:
+    if 0 < missing < len(examined):  # without any label file, the split is refused
         text = f"{split}: {missing} of {len(examined)} images have no label file and count as images without objects"
         warnings.append(Warned(text, "empty_images"))
     if twice := sum(one.labels.repeated for one in examined):
@@ -186,7 +186,7 @@ def _label_warnings(dataset: Dataset, split: str, examined: Sequence[Examined]) 
     if orphans := _orphans(dataset, {dataset.label(one.image) for one in examined}):
         warnings.append(Warned(f"{split}: {len(orphans)} label files have no image, such as {orphans[0].name}"))
     present = {box.label for one in examined for box in one.boxes}
-    if absent := [name for label, name in enumerate(dataset.names) if label not in present]:
+    if present and (absent := [name for label, name in enumerate(dataset.names) if label not in present]):
         text = f"{split}: no objects of {len(absent)} classes: {', '.join(absent[:20])}"
         warnings.append(Warned(text, "class_absent"))
     return warnings

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Literal
 
 from rdrkd.data import likeness
-from rdrkd.data.check import Examined, Findings, check, where_in
+from rdrkd.data.check import Examined, Findings, check, no_objects, where_in
 from rdrkd.data.dataset import Dataset
 from rdrkd.data.opening import open_dataset
 from rdrkd.data.pixels import is_deep
@@ -111,7 +111,8 @@ def _of_split(dataset: Dataset, split: str, examined: Sequence[Examined]) -> Ite
         detail = f"{split}: no objects of {len(absent)} classes: {', '.join(absent[:10])}"
         severity: Severity = "warning" if split == "train" else "note"
         yield Finding(severity, "class_absent", detail, len(absent), absent[0], advice)
-    if empty := [one for one in examined if one.size is not None and not one.boxes]:
+    empty = [one for one in examined if one.size is not None and not one.boxes]
+    if empty and not no_objects(dataset, split, examined):  # otherwise an error says so
         share = len(empty) / len(examined)
         advice = "check that they are labelled: most images should show objects"
         advice = advice if share > _MOST_EMPTY else "nothing, if they are meant as background"
@@ -173,7 +174,7 @@ def _duplicates(dataset: Dataset) -> Iterator[Finding]:
             (image, like), *_ = pairs
             detail = f"{one}: {len(pairs)} images look like an image in {other}"
             example = f"{where_in(dataset, image)} and {where_in(dataset, like)}"
-            advice = "AP measured on training images is too high: split by flight (`divide` with `prefix`)"
+            advice = "AP measured on training images is too high: split by flight (--divide val=0.2,prefix=_)"
             yield Finding("warning", "duplicates", detail, len(pairs), example, advice)
 
 

@@ -81,8 +81,8 @@ def _difference(student: float | None, alone: float | None) -> float | None:
 def _summary(student: dict[str, Any], alone: dict[str, Any] | None, difference: dict[str, float | None] | None) -> str:
     if alone is None or difference is None:
         return (
-            "Nothing is known about the gain, because the student was not trained alone. `baseline: true` does "
-            "that in the same job."
+            "Nothing is known about the gain, because the student was not trained alone. `baseline: true` in the spec "
+            "(`--baseline` on the command line) does that in the same job."
         )
     gain = difference["AP"]
     if gain is None:

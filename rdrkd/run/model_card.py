@@ -7,12 +7,12 @@ from typing import Any
 from rdrkd.diagnostics.heading import subject
 from rdrkd.diagnostics.history import at
 from rdrkd.evaluation.operating_points import threshold_of
-from rdrkd.figures import FIGURES, percent
+from rdrkd.figures import FIGURES, latency, percent
 from rdrkd.files import write_atomically
 from rdrkd.models.weights import LICENSE
 from rdrkd.paths import without_paths
+from rdrkd.run_folder.names import CARD
 
-NAME = "model_card.md"
 _WHO = {"teacher": "teacher", "alone": "student alone", "student": "this network"}
 _SETTINGS = ("epochs", "imgsz", "batch", "optimizer", "lr0", "seed")
 
@@ -26,7 +26,7 @@ def write(run_dir: Path, resolved: Mapping[str, Any], result: Mapping[str, Any])
         result: as `result.json` will have it.
     """
     text = "\n".join(_lines(resolved, result)) + "\n"
-    write_atomically(run_dir / NAME, without_paths(text).encode(errors="replace"))
+    write_atomically(run_dir / CARD, without_paths(text).encode(errors="replace"))
 
 
 def _lines(resolved: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
@@ -55,14 +55,13 @@ def _lines(resolved: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[s
 def _table(result: Mapping[str, Any]) -> Iterator[str]:
     """Yield a row for each network in the result."""
     comparison = result.get("comparison") or {}
-    yield f"| validation images, percent | {' | '.join(FIGURES)} | M parameters | ms for an image |"
+    yield f"| validation images, percent | {' | '.join(FIGURES)} | M parameters | ms for an image, median (quartiles) |"
     yield "|---" * (len(FIGURES) + 3) + "|"
     known = {who: comparison[who] for who in _WHO if comparison.get(who)}
     own = {**result["metrics"]["coco"], "parameters": result["student"]["parameters"]}
     for who, network in (known or {"student": own}).items():
-        latency = at(network, "latency", "median_ms")
         cells = [percent(network[name]) for name in FIGURES]
-        cells += [f"{network['parameters'] / 1e6:.2f}", "-" if latency is None else f"{latency:.1f}"]
+        cells += [f"{network['parameters'] / 1e6:.2f}", latency(at(network, "latency"))]
         yield f"| {_WHO[who]} | {' | '.join(cells)} |"
     yield ""
     if comparison:

@@ -11,4 +11,5 @@ PREDICTIONS = "predictions.jpg"  # each network's detections in some validation 
 FOUND = "predictions.json"  # the boxes of each network in the validation images with the worst misses
 SHOWN = tuple(f"predictions-{place}.jpg" for place in range(1, 7))  # those images
 CURVE, CONFUSION = "pr_curve.png", "confusion_matrix.png"  # Ultralytics', of the student
+CARD = "model_card.md"
 PAGE, PICTURE = "report.html", "report.png"

@@ -6,7 +6,6 @@ here a pointer addresses the user's own JSON, and only the errors of the intende
 
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from rdrkd.errors import Problem
 from rdrkd.spec.forms import words_of
+from rdrkd.suggestion import suggestion
 
 _Path = tuple[str | int, ...]
 _OBJECT = ("model_type", "model_attributes_type", "dict_type")
@@ -21,7 +21,8 @@ _OURS = ("rdrkd.", "api.")
 _SHOWN = 80  # characters to show of a value
 _MOST = 100  # problems to list
 _MOST_ERRORS = 10 * _MOST  # Pydantic errors to read: a union causes several, and every value may cause one
-_MOST_SUGGESTED = 10  # problems with a suggestion: finding a field with a similar name takes a millisecond
+_MOST_SUGGESTED = 10  # problems with a suggestion: finding a similar name takes a millisecond
+_CHOICES = {"enum": "expected", "literal_error": "expected", "union_tag_invalid": "expected_tags"}  # kind -> its list
 
 
 class _Located(NamedTuple):
@@ -131,8 +132,8 @@ def sentence(error: Mapping[str, Any], beside: frozenset[str] | None = frozenset
         return f"unknown field `{name[:_SHOWN]}`{'' if beside is None else _suggestion(name, beside)}"
     if kind == "string_pattern_mismatch":
         return f"expected {words_of(context['pattern'])}, got {_short(came)}"
-    if kind == "union_tag_invalid":
-        return f"expected one of {context['expected_tags']}, got {context['tag']!r}"
+    if kind in _CHOICES:
+        return _no_choice(context[_CHOICES[kind]], context.get("tag", came), beside is not None)
     if kind == "union_tag_not_found":
         return (
             "expected this field, got nothing"
@@ -146,20 +147,29 @@ def sentence(error: Mapping[str, Any], beside: frozenset[str] | None = frozenset
     return f"{_expectation(error['msg'])}, got {_short(came)}"
 
 
+def _no_choice(choices: str, came: Any, suggests: bool) -> str:
+    """Return the sentence on a value that is none of the choices, which Pydantic lists in quotes.
+
+    >>> _no_choice("'train', 'val' or 'test'", "trian", True)
+    "expected one of 'train', 'val' or 'test', got 'trian'; did you mean `train`?"
+    """
+    names = re.findall(r"'([^']*)'", choices)
+    meant = suggestion(came, names) if suggests and isinstance(came, str) else ""
+    return f"expected {'one of ' if names else ''}{choices}, got {_short(came)}{meant}"
+
+
 def _suggestion(name: str, beside: frozenset[str]) -> str:
     """Return the suggestion for an unknown field whose name is similar to an existing one.
 
     >>> _suggestion("epoch", frozenset({"epoch", "imgsz"})), _suggestion("colour", frozenset())
     ('; did you mean `epochs`?', '')
     """
-    if len(name) > _SHOWN:
-        return ""
     # The error does not name the intended object, so first try the one that has most of the other fields.
     models = _fields_of_models()
     for shared in sorted({len(fields & beside) for fields in models}, reverse=True):
         alike = frozenset().union(*(fields for fields in models if len(fields & beside) == shared))
-        if near := get_close_matches(name, alike - beside, n=1, cutoff=0.75):
-            return f"; did you mean `{near[0]}`?"
+        if found := suggestion(name, alike - beside, cutoff=0.75):
+            return found
     return ""
 
 
@@ -184,7 +194,6 @@ def _expectation(message: str) -> str:
     message = message.split(", unable to")[0]
     for pattern, words in (
         (r"^Input should be (greater|less)", r"expected a value \1"),
-        (r"^Input should be ('.*)", r"expected one of \1"),
         (r"^Input should be ", "expected "),
         (r"^String should have ", "expected a string with "),
         (r"^(?:Tuple|List|Dictionary) should have (at (?:least|most) \d+ items?).*", r"expected \1"),

@@ -13,8 +13,9 @@ from rdrkd.errors import DatasetError
 from rdrkd.spec.references import TEXT
 
 HOW = (
-    "say how to divide it (`divide`): `val=0.2` takes a fifth of the images, `val=0.2,test=0.1,seed=3` a test split, "
-    "too, and `val=0.2,prefix=_` keeps images together whose names agree up to the first `_` (frames of one flight)"
+    "say how to divide it (`divide`, on the command line `--divide`): `val=0.2` takes a fifth of the images, "
+    "`val=0.2,test=0.1,seed=3` a test split, too, and `val=0.2,prefix=_` keeps images together whose names agree up to "
+    "the first `_` (frames of one flight)"
 )
 LONGEST = 200  # characters of a split as text
 

@@ -8,10 +8,11 @@ from pydantic import ValidationError
 
 from rdrkd.errors import Problem, SpecError
 from rdrkd.figures import counted
-from rdrkd.spec import Architecture, LocalModel, ModelRef, Pretrained
+from rdrkd.spec import ARCHITECTURES, Architecture, LocalModel, ModelRef, Pretrained
 from rdrkd.spec.files import parse_file
 from rdrkd.spec.problems import problems_of
 from rdrkd.spec.study import Study
+from rdrkd.suggestion import suggestion
 
 
 def read_study(file: Path) -> Study:
@@ -64,6 +65,7 @@ def missing(study: Study) -> Iterator[Problem]:
 def _unusable(model: ModelRef, where: str) -> Iterator[Problem]:
     if isinstance(model, LocalModel):
         if not Path(model.path).is_file():
-            yield Problem(where, f"expected a weights file, got nothing at {model.path}")
+            meant = suggestion(Path(model.path).name, ARCHITECTURES)
+            yield Problem(where, f"expected a weights file, got nothing at {model.path}{meant}")
     elif not isinstance(model, Architecture | Pretrained):
         yield Problem(where, "expected {architecture} or {path} on the command line, got an id of the service")

@@ -8,13 +8,19 @@ import yaml
 from pydantic import ValidationError
 
 from rdrkd.data.download import NAMED, fetch_visdrone
-from rdrkd.errors import FolderError, SpecError
+from rdrkd.errors import FolderError, Problem, SpecError
+from rdrkd.figures import counted
 from rdrkd.files import write_atomically
 from rdrkd.spec import ARCHITECTURES
 from rdrkd.spec.controls import CONTROLS
 from rdrkd.spec.problems import problems_of
 from rdrkd.spec.study import Study
 from rdrkd.study.specfile import missing
+
+_OPTIONS = {
+    "/dataset": "dataset", "/teacher/model": "--teacher", "/student": "--student", "/seeds": "--seeds",
+    "/train/epochs": "--epochs", "/train/imgsz": "--imgsz", "/train/batch": "--batch",
+}  # fmt: skip
 
 
 def write_table_study(
@@ -53,14 +59,20 @@ def write_table_study(
         problems = list(missing(Study.model_validate(content)))
     except ValidationError as error:
         problems = problems_of(error, content)
-    if problems:
-        raise SpecError(f"{len(problems)} options of the study are refused", problems)
+    # The teacher's settings are the students', so their problems are the same.
+    refused = [Problem(_OPTIONS.get(one.where, one.where), one.detail) for one in problems if not _is_teachers(one)]
+    if refused:
+        raise SpecError(f"refused because of {counted(len(refused), 'option')} of the study", refused)
     out.mkdir(parents=True, exist_ok=True)
     file, text = out / "study.yaml", yaml.safe_dump(content, sort_keys=False)
     if file.is_file() and file.read_text() != text:
         raise FolderError(f"expected a new folder or these very options, got another study: `rdrkd study run {file}`")
     write_atomically(file, text.encode())
     return file
+
+
+def _is_teachers(problem: Problem) -> bool:
+    return problem.where.startswith("/teacher/train/")
 
 
 def _model(name: str) -> dict[str, str]:

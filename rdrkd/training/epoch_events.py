@@ -44,7 +44,8 @@ class EpochEvents:
     def __init__(self, trainer: Any, reporter: Reporter) -> None:
         self.trainer, self.reporter = trainer, reporter
         self.batches = self._probes = 0
-        self._epoch_started = self._reported = time.monotonic()
+        self._epoch_started = time.monotonic()
+        self._reported = -math.inf  # the first batch is reported at once: it ends the wait for the training to begin
         self._processor_started = time.process_time()
 
     @property
@@ -58,7 +59,7 @@ class EpochEvents:
         self._processor_started = time.process_time()
 
     def batch_ended(self) -> None:
-        """Count the batch, and report progress once a second."""
+        """Count the batch, and report progress at the first one and then once a second."""
         self.batches += 1
         clock = time.monotonic()
         if clock - self._reported < _REPORT_SECONDS:

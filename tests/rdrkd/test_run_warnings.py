@@ -87,7 +87,7 @@ def test_objects_are_measured_at_the_networks_input(dataset: Dataset) -> None:
 @pytest.mark.parametrize(
     ("epochs", "batch", "nbs", "images", "words"),
     [
-        (25, 8, 64, 48, ["only 19 steps in all (48 images, batch 8, nbs 64)", "or an nbs of 8 (150 steps)"]),
+        (25, 8, 64, 48, ["only 19 steps in all (48 images, batch 8, nbs 64)", "or set train.nbs to 8 (150 steps)"]),
         (1, 64, 64, 3, ["only 1 step in all (3 images", "choose more epochs"]),
         (99, 8, 8, 8, ["only 99 steps"]),
         (100, 8, 8, 8, []),

@@ -20,6 +20,7 @@ from rdrkd.data.frames import Frame
 from rdrkd.data.scenes import demo, scene, shapes, town, visdrone
 from rdrkd.data.scenes.sprites import Image
 from rdrkd.errors import DatasetError
+from rdrkd.suggestion import suggestion
 
 Profile = Literal["visdrone", "demo", "shapes"]
 Format = Literal["yolo", "coco", "visdrone"]
@@ -131,7 +132,7 @@ def _check(
     formats: Collection[str],
 ) -> None:
     if profile not in NAMES:
-        raise DatasetError(f"profile: expected one of {', '.join(NAMES)}, got {profile!r}")
+        raise DatasetError(f"profile: expected one of {', '.join(NAMES)}, got {profile!r}{suggestion(profile, NAMES)}")
     if not images or not set(images) <= set(SPLITS) or not all(0 < count <= 1_000_000 for count in images.values()):
         raise DatasetError(f"images: expected 1 to 1000000 for each of {', '.join(SPLITS)}, got {dict(images)}")
     size = frame_size(profile, imgsz)

@@ -50,6 +50,7 @@ def test_an_unknown_architecture_is_refused(scenes: Path) -> None:
     status, output = advise("--data", scenes, "--teacher", "yolov9c")
     assert status != 0
     assert "--teacher: expected an architecture of yolov8n" in output.replace("\n", " ")
+    assert "got 'yolov9c'; did you mean `yolo" in output.replace("\n", " ")
 
 
 @pytest.mark.slow

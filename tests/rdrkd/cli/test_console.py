@@ -1,12 +1,14 @@
 """What people see: one run's events, drawn on a pipe."""
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from rdrkd import events
 from rdrkd.cli.console import People, show_failure
+from rdrkd.cli.own_data import advice_in_options
 from rdrkd.reasons import Reason
 
 FIGURES = {"AP": 18.84, "AP50": 33.0, "AP75": 20.0, "AP_S": 9.5, "AP_M": 30.0, "AP_L": None}
@@ -41,20 +43,73 @@ def test_a_row_an_epoch_under_one_heading() -> None:
     text = shown(epoch(1, box=1.5, regenerated=522.34), epoch(2, box=1.25, regenerated=500.0))
     lines = [line.split() for line in text.splitlines() if "losses:" not in line]
     assert lines == [
+        ["training", "..."],
         ["epoch", "box", "regenerated", "mAP50_95", "mAP50", "lr", "time"],
         ["1/2", "1.5", "522.3", "1.0", "2.0", "0.01", "1", "min", "15", "s"],
         ["2/2", "1.25", "500", "1.0", "2.0", "0.01", "1", "min", "15", "s"],
     ]
 
 
-def test_epochs_are_counted_within_each_training() -> None:
+WITH_BASELINE = events.Resolved(resolved_spec={"train": {"epochs": 2}, "baseline": True})
+
+
+def test_epochs_are_counted_within_each_training_which_is_named() -> None:
     """With a baseline, events number the epochs of both trainings through; a person asked for two of each."""
     rows = [
         events.Epoch(epoch=number, epochs=4, part="student" if number < 3 else "alone", losses={}, lr=0.01, seconds=1)
         for number in (1, 2, 3, 4)
     ]
-    text = shown(events.Resolved(resolved_spec={"train": {"epochs": 2}}), *rows)
-    assert [line.split()[0] for line in text.splitlines() if "/" in line] == ["1/2", "2/2", "1/2", "2/2"]
+    lines = [line.split("  ")[0].strip() or line.split()[0] for line in shown(WITH_BASELINE, *rows).splitlines()]
+    assert [line for line in lines if "/" in line or "..." in line] == [
+        "training the student ...", "1/2", "2/2", "training the student alone ...", "1/2", "2/2",
+    ]  # fmt: skip
+
+
+def test_a_bar_and_a_warning_name_the_training_and_its_own_epoch() -> None:
+    written = io.StringIO()
+    people = People(Console(file=written, width=140, force_terminal=True, color_system=None))
+    people.emit(WITH_BASELINE)
+    people.emit(events.Progress(phase="training_alone", completed=1, total=9, epoch=3, epochs=4))
+    people.emit(events.Warn(code="nan_recovery", message="went back", epoch=4))
+    people.emit(events.Stopped())
+    assert "student alone, epoch 1/2" in written.getvalue()
+    assert "warning, student alone, epoch 2/2: went back" in written.getvalue()
+
+
+def test_a_bar_of_unknown_length_counts_nothing() -> None:
+    written = io.StringIO()
+    people = People(Console(file=written, width=140, force_terminal=True, color_system=None))
+    people.emit(events.Progress(phase="preparing"))
+    people.emit(events.Stopped())
+    assert "preparing" in written.getvalue()
+    assert "0/100" not in written.getvalue()
+    assert "batches" not in written.getvalue()
+
+
+def test_a_warning_is_told_when_it_arises_and_counted_at_the_end() -> None:
+    warnings = [{"code": "too_few_steps", "message": "few steps"}, {"code": "learnt_nothing", "message": "nothing"}]
+    told = events.Warn(code="too_few_steps", message="few steps")
+    text = shown(told, events.Done(result={**RESULT, "warnings": warnings}))
+    assert (text.count("few steps"), text.count("nothing")) == (1, 2)
+    assert text.splitlines()[-2:] == ["learnt_nothing: nothing", "1 warning above: too_few_steps"]
+
+
+def test_advice_is_reworded_wherever_it_is_printed() -> None:
+    written = io.StringIO()
+    people = People(Console(file=written, width=140), say=advice_in_options)
+    people.emit(events.Warn(code="a", message="set train.batch to 3, and train.nbs to the same"))
+    people.emit(events.Done(result={**RESULT, "warnings": [{"code": "b", "message": "at this train.imgsz"}]}))
+    assert "warning set --batch to 3, and train.nbs (in a spec file) to the same" in written.getvalue()
+    assert "b: at this --imgsz" in written.getvalue()
+
+
+def test_the_last_lines_name_the_run_folder_and_its_files(tmp_path: Path) -> None:
+    for name in ("student.pt", "student.safetensors", "report.html", "model_card.md", "metrics.jsonl"):
+        (tmp_path / name).touch()
+    written = io.StringIO()
+    People(Console(file=written, width=140), tmp_path).emit(events.Done(result=RESULT))
+    lines = written.getvalue().split(f"Run folder: {tmp_path}\n")[1].splitlines()
+    assert [line.split()[0] for line in lines] == ["student.pt", "report.html", "model_card.md"]
 
 
 def test_a_phase_is_told_once() -> None:
@@ -76,7 +131,7 @@ def test_the_comparison_comes_last_fits_80_columns_and_what_is_dead_looks_dead()
     network = {
         **FIGURES, "name": "yolov8n", "architecture": "yolov8n", "parameters": 3_012_000, "megabytes": 6.04,
         "operating_points": {"usual": points | {"confidence": 0.25}, "best_f1": points | {"confidence": 0.08}},
-        "latency": {"median_ms": 12.345}, "training_seconds": 3601.0,
+        "latency": {"median_ms": 12.345, "q1_ms": 11.5, "q3_ms": 130.0}, "training_seconds": 3601.0,
     }  # fmt: skip
     teacher = {**network, "name": "[l].pt", "architecture": None, "latency": None, "training_seconds": None}
     difference = dict.fromkeys(FIGURES, 1.25) | {"AP_L": None}
@@ -93,7 +148,10 @@ def test_the_comparison_comes_last_fits_80_columns_and_what_is_dead_looks_dead()
     assert ["student", "alone", "18.8", "33.0", "9.5"] in words
     assert ["student", "-", "alone", "+1.2", "+1.2", "+1.2"] in words
     assert ["student", "70.8", "23.8", "35.6", "0.08", "70.8", "23.8", "35.6"] in words
-    assert ["student", "yolov8n", "3.01", "6.0", "12.3", "1", "h", "00", "min"] in words
+    assert ["student", "yolov8n", "3.01", "6.0", "12.3", "(11.5-130.0)", "1", "h", "00", "min"] in words
+    assert "ms/image: median (quartiles); where these overlap, a difference is noise" in " ".join(
+        written.getvalue().split()
+    )
     assert ["teacher", "[l].pt", "3.01", "6.0", "-", "-"] in words
     assert lines[-2:] == ["One seed proves nothing.", "teacher_behind: use a larger teacher"]
 

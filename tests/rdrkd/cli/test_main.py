@@ -41,15 +41,6 @@ from tests.rdrkd.datasets import tiny_dataset
 RDRKD = [sys.executable, "-m", "rdrkd"]
 
 
-@pytest.fixture(autouse=True)
-def signals_as_before() -> Iterator[None]:
-    """Commands that run in this process set signal handlers."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_dataset(tmp_path_factory.mktemp("data"))
@@ -137,6 +128,8 @@ def test_every_command_on_a_service_prints_json_on_demand() -> None:
 
 
 def test_study_and_studies_are_one() -> None:
+    assert "(short: study)." in call("--help").output
+    assert "is the same as `rdrkd studies`" in " ".join(call("study", "--help").output.replace("│", "").split())
     of = {group: {path[1] for path in EVERY if path[0] == group} for group in ("study", "studies")}
     assert of["study"] == of["studies"] >= {"run", "merge", "report", "table1", "submit", "extend", "resume", "wait"}
 
@@ -199,6 +192,19 @@ def test_an_option_is_refused_by_its_name_before_a_training(
     assert words in result.output.replace("\n", " ")
 
 
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_a_line_comes_before_the_wait_for_torch_and_the_dataset(tmp_path: Path, command: str) -> None:
+    arguments = {
+        "train": (write_spec(tmp_path, dataset=str(tmp_path / "gone")), "--run-dir", tmp_path / "run"),
+        "evaluate": (tmp_path / "gone.pt", "--data", tmp_path / "gone"),
+    }
+    assert call(command, *arguments[command]).output.startswith("preparing ...\n")
+
+
+def test_an_inspection_says_first_what_it_checks(tmp_path: Path) -> None:
+    assert call("inspect", tmp_path / "gone.zip").stderr.startswith(f"checking {tmp_path / 'gone.zip'} ...")
+
+
 def weights_of(data: Path, folder: Path) -> Path:
     """A teacher of the dataset's classes, trained (it says) at 96 px."""
     names = open_dataset(data, folder / "cache").names
@@ -216,6 +222,18 @@ def test_one_command_distils_and_goes_on(data: Path, tmp_path: Path) -> None:
     again = call("distill", *options)
 
     assert first.exit_code == again.exit_code == EXIT_DONE, first.output + again.output
+    for output in (first.output, again.output):
+        assert output.startswith("preparing ...\n"), "before a wait"
+        last = [line.split() for line in output.splitlines()[-6:]]
+        assert [line[0] for line in last] == [
+            "Run",
+            "student.pt",
+            "alone.pt",
+            "report.html",
+            "model_card.md",
+            "result.json",
+        ]
+    assert "student alone" in first.output
     assert "imgsz 96: as the teacher was trained" in first.output
     assert "its settings stay" in " ".join(again.output.split())  # a long path breaks the line
     spec = json.loads((run_dir / "spec.json").read_text())

@@ -1,6 +1,7 @@
 """`rdrkd jobs` and its sisters on a live service: what they print, and with which status they leave."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -612,3 +613,15 @@ def test_a_bar_shows_ap_and_the_time_left() -> None:
     assert "mine: train, epoch" in written.getvalue()
     assert "mAP50_95 12.3, about 10 min 00 s left" in written.getvalue()
     assert "left" not in line_of(row | {"status": "pausing"}), "a job that stops has no time left"
+
+
+def test_a_baselines_epochs_are_counted_on_their_own() -> None:
+    """The row counts the epochs of both trainings through."""
+    terminal, written = Terminal(as_json=False), StringIO()
+    terminal.err = Console(file=written, force_terminal=True, width=120, color_system=None)
+    row = {"id": "job_1", "name": "mine", "status": "running", "phase": "training_alone", "epoch": 13, "epochs": 20,
+           "spec": {"baseline": True}}  # fmt: skip
+    Follower(terminal, "jobs").follow("job_1", lambda news: news(row))
+    assert re.search(r"mine: student alone, epoch \S+ +3/10", written.getvalue())
+    assert line_of(row) == "job_1: running, student alone, epoch 3/10"
+    assert line_of(row | {"phase": "training", "epoch": 3}) == "job_1: running, student, epoch 3/10"

@@ -1,13 +1,17 @@
 """What the commands print; whole studies are run in test_runner.py."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from rdrkd.cli.main import app
+from rdrkd.cli.study import Line
 from rdrkd.errors import FolderError, MachineError
+from rdrkd.events import Progress
 from rdrkd.reporter import Memory
 from rdrkd.spec.study import Study
 from rdrkd.study.results import FORMAT
@@ -36,6 +40,16 @@ def test_no_name_and_no_figure_is_cut_off_on_a_narrow_terminal(columns: str, tmp
     assert [line[:3] for line in lines] == [[LONG, "2", "+4.62"], [LONG, "2", "6.12"], [LONG, "2", "+4.62"]]
     numbers = {word.strip("(),:[];") for word in told.output.split()}
     assert {"5.13", "-35.08", "+44.33"} <= numbers, "nor is a number folded"
+
+
+def test_lines_come_before_the_waits_of_a_study(tmp_path: Path) -> None:
+    told = CliRunner().invoke(app, ["study", "run", str(tmp_path / "gone.yaml"), "--out", str(tmp_path / "out")])
+    assert told.output.startswith("reading ")
+    written = io.StringIO()
+    line = Line("none-seed-0", Console(file=written))
+    for event in (Progress(phase="preparing"), Progress(phase="training"), Progress(phase="training", completed=2)):
+        line.emit(event)
+    assert written.getvalue().splitlines() == ["none-seed-0: preparing ...", "none-seed-0: training ..."]
 
 
 def test_a_device_that_nothing_knows_is_refused_before_anything_is_written(tmp_path: Path) -> None:

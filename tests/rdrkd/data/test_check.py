@@ -60,6 +60,14 @@ def test_counts_what_there_is(tmp_path: Path) -> None:
     ]
 
 
+def test_a_split_without_labels_is_refused_without_a_warning(tmp_path: Path) -> None:
+    root = make_dataset(tmp_path / "d")
+    (root / "labels/train/a.txt").unlink()
+    found = findings(root)
+    assert [problem.where for problem in found.problems] == ["train"]
+    assert found.warnings == ["val: no objects of 1 classes: person"]
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [

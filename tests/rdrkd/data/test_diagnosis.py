@@ -58,7 +58,7 @@ def rare(root: Path) -> None:
 
 CASES: dict[str, tuple[Callable[[Path], object], str, str, int, str]] = {  # change, code, severity, count, words
     "class": (lambda r: [write(r, f"val/{n}", "0 .5 .5 .2 .2\n") for n in "a012"], "class_absent", "note", 1, "person"),
-    "duplicate": (brighter, "duplicates", "warning", 1, "images/train/0.png"),
+    "duplicate": (brighter, "duplicates", "warning", 1, "(--divide val=0.2,prefix=_)"),
     "small": (lambda r: write(r, "train/0", "0 .5 .5 .003 .003\n"), "too_small", "warning", 1, "at imgsz 640"),
     "empty": (lambda r: write(r, "val/0", ""), "empty_images", "note", 1, "1 of 4 images have no objects"),
     "mostly empty": (lambda r: [write(r, f"val/{n}", "") for n in "012"], "empty_images", "warning", 3, "are labelled"),
@@ -121,6 +121,15 @@ def test_what_a_conversion_changed_or_dropped_is_a_finding(tmp_path: Path) -> No
     assert "dropped because of errors (lenient mode): 2 annotations" in details
 
 
+@pytest.mark.parametrize("labels", ["missing", "empty"])
+def test_a_split_without_objects_is_one_refusal(tmp_path: Path, labels: str) -> None:
+    root = sound(tmp_path / "d")
+    for file in (root / "labels/train").iterdir():
+        file.unlink() if labels == "missing" else file.write_text("")
+    (finding,) = diagnose(root)
+    assert (finding.severity, finding.code, finding.example) == ("error", "refused", "train")
+
+
 @pytest.mark.parametrize("side", ["1e-300", "1e-7", "1e-4"])
 def test_objects_that_no_input_can_show_ask_for_tiles(tmp_path: Path, side: str) -> None:
     root = make_dataset(tmp_path / "d", label=f"0 .5 .5 {side} {side}\n1 .5 .5 {side} {side}\n")
@@ -157,6 +166,7 @@ def test_the_command_prints_findings_and_says_by_its_status_what_is_refused(
     before = {p: p.stat().st_mtime_ns for p in root.rglob("*")}
     shown = CliRunner().invoke(app, ["datasets", "check", str(root), "--imgsz", "64"])
     assert shown.exit_code == status, shown.output
+    assert shown.stderr == f"checking {root} ...\n", "before a wait"
     printed = CliRunner().invoke(app, ["datasets", "check", str(root), "--json"])
     findings = [Finding(**one) for one in json.loads(printed.stdout)]
     assert any(one.severity == "error" for one in findings) == bool(status)

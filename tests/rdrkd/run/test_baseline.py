@@ -73,7 +73,7 @@ def test_the_student_alone_has_the_same_seed_order_and_settings(straight: tuple[
         (0.2, 0.9, "has learnt anything yet"),
         (0.2, 1.0, "0.8 points worse than"),
         (None, 1.0, "The images contain no objects"),
-        (1.0, None, "Nothing is known about the gain"),
+        (1.0, None, "(`--baseline` on the command line)"),
     ],
 )
 def test_the_summary_says_who_is_ahead(student: float | None, alone: float | None, words: str) -> None:
@@ -114,6 +114,8 @@ def test_the_result_shows_the_three_side_by_side(straight: tuple[Path, Memory, d
     assert comparison["summary"] in card
     confidence = result["metrics"]["operating_points"]["best_f1"]["confidence"]
     assert f'predict("image.jpg", imgsz=96, conf={confidence:g})' in card
+    latency = comparison["student"]["latency"]
+    assert f"{latency['median_ms']:.1f} ({latency['q1_ms']:.1f}-{latency['q3_ms']:.1f}) |" in card
     assert [line.split("|")[1].strip() for line in card.splitlines() if line.startswith("| ")][1:] == [
         "teacher", "student alone", "this network",
     ]  # fmt: skip

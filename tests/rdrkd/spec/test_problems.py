@@ -133,6 +133,19 @@ def test_a_mistyped_field_of_any_object_suggests_the_field() -> None:
         assert found[2].startswith(found[1])
 
 
+@pytest.mark.parametrize(
+    ("data", "where", "meant"),
+    [
+        (DISTILL | {"distillation": {"preset": "rdr-kdd"}}, "/distillation/preset", "rdr-kd"),
+        (DISTILL | {"distillation": {"losses": [{"name": "decoupld"}]}}, "/distillation/losses/0/name", "decoupled"),
+        (TRAIN | {"train": {"optimizer": "AdmW"}}, "/train/optimizer", "AdamW"),
+        (TRAIN | {"kind": "trian"}, "/kind", "train"),
+    ],
+)
+def test_a_mistyped_choice_suggests_the_choice(data: dict[str, Any], where: str, meant: str) -> None:
+    assert problems(data)[where].endswith(f"; did you mean `{meant}`?")
+
+
 def _long(model: type[BaseModel]) -> list[str]:
     """Return the names of fields that lose a letter and stay recognisable."""
     return [name for name in model.model_fields if len(name) > 4]

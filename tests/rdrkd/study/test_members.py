@@ -245,7 +245,15 @@ def _examples() -> list[tuple[str, str]]:
 
 
 def test_the_documents_have_an_example() -> None:
-    assert any(name.startswith("studies.md") for name, _ in _examples())
+    assert {"README.md", "studies.md"} <= {name.split(",")[0] for name, _ in _examples()}
+
+
+def test_the_readmes_study_only_needs_the_files_that_the_readme_names(tmp_path: Path) -> None:
+    (text,) = (text for name, text in _examples() if name.startswith("README.md"))
+    (tmp_path / "study.yaml").write_text(text)
+    for name in ("scenes.zip", "teacher.pt"):
+        (tmp_path / name).touch()
+    assert [method.name for method in read_study(tmp_path / "study.yaml").each_method] == ["none", "rdr-kd"]
 
 
 @pytest.mark.parametrize(("name", "text"), _examples())

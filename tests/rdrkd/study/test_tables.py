@@ -44,7 +44,7 @@ def test_trained_weights_are_used_as_they_are(tmp_path: Path) -> None:
 
 def test_a_refused_command_leaves_nothing_in_the_way_of_the_right_one(tmp_path: Path) -> None:
     (tmp_path / "my data").mkdir()
-    with pytest.raises(SpecError, match="options of the study"):
+    with pytest.raises(SpecError, match="1 option of the study"):
         write(tmp_path / "out", dataset=str(tmp_path / "my data"), teacher="nope.pt")
     assert not (tmp_path / "out").exists()
     study = read_study(write(tmp_path / "out", dataset=str(tmp_path / "my data")))
@@ -63,7 +63,7 @@ def test_a_study_that_was_changed_is_not_overwritten(tmp_path: Path) -> None:
 def test_a_refused_option_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as refused:
         write_table_study("table2", "d", tmp_path / "out", "yolov8l", "yolov8n", 1, {"imgsz": 65})
-    assert {problem.where for problem in refused.value.problems} == {"/train/imgsz", "/teacher/train/imgsz"}
+    assert {problem.where for problem in refused.value.problems} == {"--imgsz"}
     assert not (tmp_path / "out").exists()
 
 
