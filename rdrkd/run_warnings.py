@@ -122,6 +122,16 @@ def input_for(side: float) -> int | None:
     return wanted if wanted <= _LARGEST else None
 
 
+def of_teacher(teacher: float | None) -> Iterator[Warn]:
+    """Yield a warning if the teacher has nothing to teach, given its AP, percent."""
+    if teacher is not None and teacher < UNUSABLE:
+        yield Warn(
+            code="teacher_unusable",
+            message=f"the teacher has an AP of {teacher:.2f} % on these images, so it has nothing to teach: check that "
+            "it was trained for these classes and at this train.imgsz, or train a better one first",
+        )
+
+
 def of_results(student: float | None, alone: float | None, teacher: float | None) -> Iterator[Warn]:
     """Yield warnings about the networks' AP after a distillation.
 
@@ -136,12 +146,6 @@ def of_results(student: float | None, alone: float | None, teacher: float | None
             message=f"the student has an AP of {student:.2f} %, so it has learnt next to nothing: train for more "
             "epochs, at a larger train.imgsz, or at another train.lr0, and look at the images and labels "
             "(`rdrkd datasets check`)",
-        )
-    if teacher is not None and teacher < UNUSABLE:
-        yield Warn(
-            code="teacher_unusable",
-            message=f"the teacher has an AP of {teacher:.2f} % on these images, so it has nothing to teach: check that "
-            "it was trained for these classes and at this train.imgsz, or train a better one first",
         )
     if teacher is not None and alone is not None and teacher < alone:
         yield Warn(

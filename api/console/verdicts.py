@@ -7,27 +7,39 @@ import math
 from collections.abc import Sequence
 from statistics import NormalDist, mean, stdev
 
+from rdrkd.run_warnings import NOTHING
+
 _FEW = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # t(0.975) with 1, 2, ... degrees of freedom
 _SAME = 1e-6  # percentage points: figures have three decimals, smaller differences are rounding
 
 
-def verdict(gains: Sequence[float]) -> str:
-    """Return a sentence on a method's paired differences to the student alone, by their 95 % interval.
+def verdict(pairs: Sequence[tuple[float, float]]) -> str:
+    """Return a sentence on a method's differences to the student alone, by their 95 % interval.
 
-    >>> verdict([2.0, 3.0, 2.5])
-    '+2.50 points [+1.26, +3.74] over 3 seeds: better than the student alone.'
-    >>> verdict([-1.0, 3.0])
-    '+1.00 points [-24.41, +26.41] over 2 seeds: no difference shown yet; more seeds narrow the interval.'
-    >>> verdict([2.0]), verdict([])
-    ('+2.00 points with 1 seed: one seed proves nothing.', 'nothing to compare yet.')
+    Args:
+        pairs: for each seed, AP with the method and AP of the student alone, percent.
+
+    >>> verdict([(12.0, 10.0), (13.0, 10.0), (12.5, 10.0)])
+    'AP +2.50 points [+1.26, +3.74] over 3 seeds: better than the student alone.'
+    >>> verdict([(9.0, 10.0), (13.0, 10.0)])
+    'AP +1.00 points [-24.41, +26.41] over 2 seeds: no difference shown yet; more seeds narrow the interval.'
+    >>> verdict([(12.0, 10.0)]), verdict([])
+    ('AP +2.00 points with 1 seed: one seed proves nothing.', 'nothing to compare yet.')
+    >>> verdict([(0.0, 0.0), (0.2, 0.1)])
+    'neither it nor the student alone has learnt anything (AP below 1 %): train for more epochs.'
     """
-    if not gains:
+    if not pairs:
         return "nothing to compare yet."
+    if max(max(pair) for pair in pairs) < NOTHING:
+        return (
+            f"neither it nor the student alone has learnt anything (AP below {NOTHING:.0f} %): train for more epochs."
+        )
+    gains = [method - alone for method, alone in pairs]
     middle = mean(gains)
     if len(gains) == 1:
-        return f"{middle:+.2f} points with 1 seed: one seed proves nothing."
+        return f"AP {middle:+.2f} points with 1 seed: one seed proves nothing."
     half = t975(len(gains) - 1) * stdev(gains) / len(gains) ** 0.5
-    said = f"{middle:+.2f} points [{middle - half:+.2f}, {middle + half:+.2f}] over {len(gains)} seeds"
+    said = f"AP {middle:+.2f} points [{middle - half:+.2f}, {middle + half:+.2f}] over {len(gains)} seeds"
     if 2 * half < _SAME:
         return f"{said}: the same with every seed, so their spread tells nothing of chance."
     if abs(middle) <= half:

@@ -24,6 +24,7 @@ def document(app: FastAPI) -> dict[str, Any]:
             schemas.pop(unused, None)
         problem = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= problem.pop("$defs") | {"ProblemDocument": problem}
+        made["paths"] = dict(sorted(made["paths"].items()))  # not by how often a path is requested, as the routes are
         made["servers"] = [{"url": "/", "description": "the service that serves this document"}]
         made["components"]["securitySchemes"] = {"key": BEARER}
         for path, methods in made["paths"].items():

@@ -158,10 +158,15 @@ def _v1_routes() -> tuple[BaseRoute, ...]:
     """Build the API's routes, which takes FastAPI a third of a second, once for all apps of a process."""
     router = APIRouter(prefix="/v1", responses=refusals(Unauthorized))
     for feature in (
-        jobs,  # first: routers are tried in turn, and clients that poll ask for jobs
+        # Routers are tried in turn: first what clients that poll, and the console's pages, ask for.
+        jobs,
+        caller,
+        attempts,
+        artifacts,
+        studies,
         datasets,
-        dataset_images,
         models,
+        dataset_images,
         model_registry,
         shares,
         uploads,
@@ -170,14 +175,10 @@ def _v1_routes() -> tuple[BaseRoute, ...]:
         events,
         logs,
         metrics,
-        attempts,
-        artifacts,
-        studies,
         workers,
         methods,
         webhooks,
         keys,
-        caller,
         audit,
         monitoring,
         ledger,

@@ -39,7 +39,13 @@ def folder_of(spec: Path) -> Path:
     return Path() if spec == STDIN else spec.parent
 
 
-def sent(spec: Mapping[str, Any], folder: Path, service: "Client", notify: Notify) -> dict[str, Any]:
+def sent(
+    spec: Mapping[str, Any],
+    folder: Path,
+    service: "Client",
+    notify: Notify,
+    validate: Callable[[dict[str, Any]], object],
+) -> dict[str, Any]:
     """Upload the files that a spec names, and return the spec with their ids.
 
     Args:
@@ -48,23 +54,55 @@ def sent(spec: Mapping[str, Any], folder: Path, service: "Client", notify: Notif
         folder: folder to which relative paths refer.
         service: the service to upload to.
         notify: called for each file.
+        validate: lets the service validate a spec.
 
     Raises:
         SpecError: a file does not exist, or is neither a dataset nor a weights file.
+        Refused: the service refuses the spec for something other than its files, of which none has been uploaded.
     """
     sender = Sender(service, folder, notify)
-
-    def walk(value: Any, where: str) -> Any:
-        if isinstance(value, dict):
-            if set(value) == {"path"} and isinstance(value["path"], str):
-                return sender.reference(value, f"{where}/path")
-            return {key: walk(item, f"{where}/{key}") for key, item in value.items()}
-        return [walk(item, f"{where}/{n}") for n, item in enumerate(value)] if isinstance(value, list) else value
-
-    found: dict[str, Any] = walk(dict(spec), "")
+    _refuse_early(spec, folder, sender, validate)
+    found: dict[str, Any] = _with_references(dict(spec), sender.reference)
     if isinstance(dataset := found.get("dataset"), str):
         found["dataset"] = sender.dataset(dataset, "/dataset")
     return found
+
+
+def _with_references(value: Any, replaced: Callable[[dict[str, Any], str], Any], where: str = "") -> Any:
+    """Return a part of a spec in which each `{path: ...}` is replaced, given it and its JSON pointer."""
+    if isinstance(value, dict):
+        if set(value) == {"path"} and isinstance(value["path"], str):
+            return replaced(value, f"{where}/path")
+        return {key: _with_references(item, replaced, f"{where}/{key}") for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_references(item, replaced, f"{where}/{n}") for n, item in enumerate(value)]
+    return value
+
+
+def _refuse_early(
+    spec: Mapping[str, Any], folder: Path, sender: "Sender", validate: Callable[[dict[str, Any]], object]
+) -> None:
+    """Refuse a spec before gigabytes are uploaded for it; only its files, which the service lacks, are left out."""
+    from rdrkd.client import Refused
+
+    files: list[str] = []
+
+    def note(reference: Mapping[str, Any], where: str) -> None:
+        sender.file(reference, where)
+        files.append(where)
+
+    _with_references(dict(spec), note)
+    if isinstance(dataset := spec.get("dataset"), str) and not _is_reference(dataset, folder):
+        files.append("/dataset")
+    if not files:
+        return  # the submission itself is as quick
+    try:
+        validate(dict(spec))
+    except Refused as refused:
+        others = [problem for problem in refused.problems if problem.where not in files]
+        if others or not refused.problems:
+            refused.problems = tuple(others)
+            raise
 
 
 class Sender:
@@ -88,11 +126,19 @@ class Sender:
         """
         if set(reference) != {"path"}:
             return dict(reference)
-        path = (self._folder / reference["path"]).resolve()
+        return {"model": self._send(self.file(reference, where), "model")}
+
+    def file(self, reference: Mapping[str, Any], where: str) -> Path:
+        """Return the weights file to which a reference refers.
+
+        Raises:
+            SpecError: it does not exist.
+        """
+        path = (self._folder / str(reference["path"])).resolve()
         if not path.is_file():
             what = "a folder" if path.is_dir() else "nothing there"
             raise SpecError(f"{where}: expected an id, or a weights file to send, got {reference['path']!r} ({what})")
-        return {"model": self._send(path, "model")}
+        return path
 
     def dataset(self, named: str, where: str) -> str:
         """Return the id of a dataset; a reference that is not a path is returned unchanged.

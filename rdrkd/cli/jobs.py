@@ -59,7 +59,7 @@ def submit_job(
     )  # fmt: skip
     if spec is not None:
         own_data.refuse_with_spec(options)
-        content = inputs.sent(inputs.read(spec), inputs.folder_of(spec), service, terminal.note)
+        content = inputs.sent(inputs.read(spec), inputs.folder_of(spec), service, terminal.note, service.validate)
     else:
         own_data.require(options)
         content = own_data.chosen_for(options, service, terminal.note)

@@ -42,7 +42,8 @@ def submit_study(
     wait: Wait = False,
 ) -> None:
     """Submit a study, and print its id."""
-    study = service.submit_study(inputs.sent(inputs.read(spec), inputs.folder_of(spec), service, terminal.note))
+    folder, validate = inputs.folder_of(spec), service.validate_study
+    study = service.submit_study(inputs.sent(inputs.read(spec), folder, service, terminal.note, validate))
     if not wait:
         terminal.submitted(study, "studies")
         leave(study)

@@ -1,11 +1,15 @@
 """A training from its plan to its result: train, evaluate, compare with the teacher, and warn."""
 
+import gc
 import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from rdrkd import run_warnings
 from rdrkd.data import Dataset
@@ -29,7 +33,7 @@ from rdrkd.reporter import Reporter
 from rdrkd.run import early_warnings
 from rdrkd.run.comparison import card, compared, entry
 from rdrkd.run.load_models import Inputs
-from rdrkd.run_folder import checkpoint_files
+from rdrkd.run_folder import checkpoint_files, checkpoints
 from rdrkd.run_folder.names import METRICS, PREDICTIONS
 from rdrkd.spec import Architecture, Distill, LocalModel, ModelRef, Pretrained, Train
 from rdrkd.training.part import WHOLE, Part
@@ -61,6 +65,8 @@ def train(
     baseline = isinstance(spec, Distill) and spec.baseline
     epochs = plan.settings.epochs
     of_student = Part(epochs=2 * epochs) if baseline else WHOLE
+    if not checkpoints.complete(run_dir):
+        _ = work.teacher  # evaluated now, not after hours of training with one that has nothing to teach
     training = work.trained(plan, of_student)
     alone = work.alone(Part(name="alone", before=epochs, epochs=2 * epochs)) if baseline else None
     student = run_dir / WEIGHTS[0]
@@ -127,6 +133,21 @@ class _Work:
         self.gallery.add(who, ran[0], threshold_of(metrics))
         return metrics
 
+    @cached_property
+    def teacher(self) -> dict[str, Any] | None:
+        """Metrics of the teacher at the input size at which it teaches, with a warning if it is unusable."""
+        if self.plan.teacher is None:
+            return None
+        assert self.plan.teacher.path is not None
+        imgsz = enlarged(self.plan.settings.imgsz, self.plan.recipe.teacher_scale)
+        metrics = self.evaluated("teacher", self.plan.teacher.path, imgsz=imgsz)
+        gc.collect()
+        torch.cuda.empty_cache()  # or `batch: auto` would find less memory than the training has
+        for warning in run_warnings.of_teacher(metrics["coco"]["AP"]):
+            self.reporter.emit(warning)
+            self.doubted.append(warning)
+        return metrics
+
     def show_worst(self) -> None:
         """Write each network's detections in the images with the student's worst misses; warn if that fails."""
         settings = self.plan.settings
@@ -145,14 +166,12 @@ class _Work:
         self, metrics: dict[str, Any], training: dict[str, Any], alone: dict[str, Any] | None
     ) -> dict[str, Any] | None:
         """Return the comparison of a distillation; None for a training without a teacher."""
-        if not isinstance(self.spec, Distill) or self.plan.teacher is None:
+        if not isinstance(self.spec, Distill) or self.plan.teacher is None or self.teacher is None:
             return None
-        assert self.plan.teacher.path is not None
         imgsz, name = self.plan.settings.imgsz, self.called.get("student") or name_of(self.spec.student)
         loaded = {"teacher": self.plan.teacher, "student": load_weights(self.run_dir / WEIGHTS[0])}
         sides = {"teacher": enlarged(imgsz, self.plan.recipe.teacher_scale)}  # at which it teaches
-        teacher = self.evaluated("teacher", self.plan.teacher.path, imgsz=sides["teacher"])
-        figures = {"teacher": teacher, "student": metrics}
+        figures = {"teacher": self.teacher, "student": metrics}
         names = {
             "teacher": self.called.get("teacher") or name_of(self.spec.teacher),
             "student": name,

@@ -57,15 +57,21 @@ def test_the_size_that_is_advised_shows_the_usual_object() -> None:
     [
         ((1.0, None, 5.0), []),
         ((0.99, None, None), ["learnt_nothing"]),
-        ((30.0, None, 4.99), ["teacher_unusable"]),
         ((30.0, 40.0, 39.9), ["teacher_behind"]),
         ((30.0, 40.0, 40.0), []),
-        ((0.0, 0.2, 0.19), ["learnt_nothing", "teacher_unusable", "teacher_behind"]),
+        ((0.0, 0.2, 0.19), ["learnt_nothing", "teacher_behind"]),
         ((None, None, None), []),
     ],
 )
 def test_networks_of_which_nothing_can_be_learnt(aps: tuple[float | None, ...], found: list[str]) -> None:
     assert codes(run_warnings.of_results(*aps)) == found
+
+
+@pytest.mark.parametrize(
+    ("ap", "found"), [(5.0, []), (4.99, ["teacher_unusable"]), (0.0, ["teacher_unusable"]), (None, [])]
+)
+def test_a_teacher_that_has_nothing_to_teach(ap: float | None, found: list[str]) -> None:
+    assert codes(run_warnings.of_teacher(ap)) == found
 
 
 def test_objects_are_measured_at_the_networks_input(dataset: Dataset) -> None:
@@ -127,6 +133,8 @@ def test_a_dead_run_looks_dead(scenes: Path, teacher_path: Path, tmp_path: Path)
     result = run(spec, tmp_path, memory, Inputs(device="cpu"))
     assert set(codes(memory.of("warning"))) >= DEAD  # type: ignore[arg-type]
     assert {warning["code"] for warning in result["warnings"]} == DEAD
+    told = [getattr(event, "code", event.event) for event in memory.events]
+    assert told.index("teacher_unusable") < told.index("epoch")
     assert result == json.loads((tmp_path / "result.json").read_text())
     comparison = result["comparison"]
     assert comparison["teacher"]["name"] == "student.pt"

@@ -12,12 +12,12 @@ from api.console.visit import HEADERS, Visit
 from api.console.words import FIGURES, title
 
 MOST, PAGE, MOST_CURVES = 400, 100, 12  # jobs per comparison, jobs per request, distinguishable curves
-EPOCHS, MOST_SETTINGS, MOST_COLUMNS = 200, 40, 20
+EPOCHS, MOST_SETTINGS, MOST_COLUMNS, MOST_STUDIES = 200, 40, 20, 30
 
 
 async def compare(visit: Visit) -> Response:
     """Compare the jobs that the URL names: by id, or all of a study, a name or a label."""
-    jobs, studies = await asyncio.gather(_jobs(visit), visit.client.get("/v1/studies", limit=PAGE))
+    jobs, studies = await asyncio.gather(_jobs(visit), visit.client.get("/v1/studies", limit=MOST_STUDIES))
     known = await names(visit, jobs)
     rows = sorted((row for job in jobs for row in _rows(job)), key=lambda row: -(row["figures"].get("AP_S") or -1.0))
     return visit.render(

@@ -28,13 +28,13 @@ async def job(visit: Visit) -> Response:
     shown, attempts, artifacts, checkpoints = await asyncio.gather(
         get(path), get(f"{path}/attempts"), get(f"{path}/artifacts"), get(f"{path}/checkpoints")
     )
-    files, sources = artifacts["data"], await _sources(visit, shown["spec"])
+    files, named = artifacts["data"], await sources(visit, shown["spec"])
     return visit.render(
         "job.html",
         job=shown,
         attempts=attempts["data"],
         files=files,
-        sources=sources,
+        sources=named,
         names={file["name"] for file in files},
         checkpoints=checkpoints["data"],
         state=f"{shown['attempt']}-{shown['epoch']}-{shown['status']}-{len(checkpoints['data'])}",
@@ -45,7 +45,7 @@ async def job(visit: Visit) -> Response:
     )
 
 
-async def _sources(visit: Visit, spec: dict[str, Any]) -> dict[str, dict[str, str]]:
+async def sources(visit: Visit, spec: dict[str, Any]) -> dict[str, dict[str, str]]:
     """Return the names and URLs of the existing objects to which a spec refers, by id."""
     refs = [ref for field in ("teacher", "student", "model") for ref in [spec.get(field) or {}]]
     paths = {spec["dataset"]: "datasets"} if spec.get("dataset") else {}

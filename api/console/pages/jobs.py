@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from api.console.visit import Visit
 
-LIMIT = 50
+LIMIT = 25
 STATUSES = ("queued", "starting", "running", "pausing", "paused", "cancelling", "succeeded", "failed", "cancelled")
 KINDS = ("distill", "train", "evaluate", "export", "compare")
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from api.console.pages.job import sources
 from api.console.verdicts import verdict
 from api.console.visit import Visit
 from api.console.words import ENDED
@@ -26,10 +27,12 @@ async def study(visit: Visit) -> Response:
     if report is not None:
         artifacts = await visit.client.get(f"/v1/jobs/{report['job']}/artifacts")
         files = {file["name"] for file in artifacts["data"]}
-    counts = shown["jobs"]
+    counts, spec = shown["jobs"], shown["spec"]
+    refs = {"teacher": (spec.get("teacher") or {}).get("model"), "student": spec.get("student")}
     return visit.render(
         "study.html",
         study=shown,
+        sources=await sources(visit, {"dataset": spec.get("dataset"), **refs}),
         rows=by_method(shown["members"]),
         seeds=sorted({member["seed"] for member in shown["members"]}),
         report=report,
@@ -54,11 +57,12 @@ def by_method(members: list[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for method, cells in grid.items():
         known = {seed: member["AP"] for seed, member in cells.items() if member["AP"] is not None}
-        gains = [value - alone[seed] for seed, value in known.items() if seed in alone and method != ALONE]
+        pairs = [(value, alone[seed]) for seed, value in known.items() if seed in alone and method != ALONE]
         rows.append({
             "method": method, "cells": cells, "known": len(known), "mean": mean(known.values()) if known else None,
-            "spread": stdev(known.values()) if len(known) > 1 else None, "gain": mean(gains) if gains else None,
-            "verdict": verdict(gains) if alone and method != ALONE else None,
+            "spread": stdev(known.values()) if len(known) > 1 else None,
+            "gain": mean(value - other for value, other in pairs) if pairs else None,
+            "verdict": verdict(pairs) if alone and method != ALONE else None,
         })  # fmt: skip
     return rows
 

@@ -1,5 +1,5 @@
 // A job's curves: one crosshair over all of them, drag to zoom, the best checkpoint and resumes marked.
-(() => {
+document.addEventListener("page", ({ detail: signal }) => {
   const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3]];
   const box = document.getElementById("charts");
   if (!box) return;
@@ -83,20 +83,26 @@
 
   const load = async () => {
     try {
-      const answer = await fetch(box.dataset.src);
+      const answer = await fetch(box.dataset.src, { signal });
       if (!answer.ok) return;
       shown = await answer.json();
       redraw();
     } catch {
-      document.dispatchEvent(new Event("console:lost"));
+      if (!signal.aborted) document.dispatchEvent(new Event("console:lost"));
     }
   };
 
   load();
   // The poll changes the version when an epoch, a checkpoint or an attempt came in.
-  new MutationObserver(load).observe(box, { attributeFilter: ["data-version"] });
-  document.addEventListener("theme", redraw);
-  new ResizeObserver(() => plots.forEach(({ plot, canvas }) => {
+  const versions = new MutationObserver(load);
+  versions.observe(box, { attributeFilter: ["data-version"] });
+  document.addEventListener("theme", redraw, { signal });
+  const sizes = new ResizeObserver(() => plots.forEach(({ plot, canvas }) => {
     if (canvas.clientWidth && canvas.clientWidth !== plot.width) plot.setSize({ width: canvas.clientWidth, height: 220 });
-  })).observe(box);
-})();
+  }));
+  sizes.observe(box);
+  signal.addEventListener("abort", () => {
+    [versions, sizes].forEach((each) => each.disconnect());
+    plots.forEach(({ plot }) => plot.destroy());
+  });
+});

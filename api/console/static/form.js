@@ -1,5 +1,5 @@
 // Keeps the values of a form across reloads, a lost session and the Back button, until it is submitted.
-(() => {
+document.addEventListener("page", ({ detail: signal }) => {
   const form = document.getElementById("new");
   const key = `draft ${location.pathname}${location.search}`;
   const store = (work) => { try { return work(sessionStorage); } catch { return null; /* private window */ } };
@@ -35,7 +35,7 @@
       if (wrong) each.setAttribute("aria-invalid", "true");
       else each.removeAttribute("aria-invalid");
     });
-  });
+  }, { signal });
   form.addEventListener("submit", () => { keep(); store((kept) => kept.setItem("draft sent", key)); });
   note.querySelector("button").addEventListener("click", () => { store((kept) => kept.removeItem(key)); location.reload(); });
-})();
+});

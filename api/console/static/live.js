@@ -13,6 +13,7 @@
   });
   document.addEventListener("htmx:error", () => tell(true));
   document.addEventListener("console:lost", () => tell(true));
+  document.addEventListener("page", () => tell(false));
   // A filter acts once it is chosen.
   document.addEventListener("change", (event) => { if (event.target.matches(".filters[method=get] select")) event.target.form.requestSubmit(); });
   document.addEventListener("visibilitychange", () => {

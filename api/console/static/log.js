@@ -1,14 +1,15 @@
 // The tail of a log: new lines come as text, never as HTML; the view follows while its end is in sight.
-(() => {
+document.addEventListener("page", ({ detail: signal }) => {
   const view = document.getElementById("log");
+  if (!view) return;
   const MOST = 400_000; // characters that are kept
   let next = null;
   let busy = false;
   const look = async () => {
-    if (busy || document.hidden || !view.isConnected) return;
+    if (busy || document.hidden || signal.aborted) return;
     busy = true;
     try {
-      const answer = await fetch(view.dataset.src + (next ? `?after=${encodeURIComponent(next)}` : ""));
+      const answer = await fetch(view.dataset.src + (next ? `?after=${encodeURIComponent(next)}` : ""), { signal });
       if (!answer.ok) return;
       const page = await answer.json();
       next = page.next;
@@ -23,11 +24,12 @@
       else delete view.dataset.empty;
       if (page.more) setTimeout(look, 50);
     } catch {
-      document.dispatchEvent(new Event("console:lost"));
+      if (!signal.aborted) document.dispatchEvent(new Event("console:lost"));
     } finally {
       busy = false;
     }
   };
   look();
-  setInterval(() => { if (!("ended" in view.dataset)) look(); }, 3000);
-})();
+  const timer = setInterval(() => { if (!("ended" in view.dataset)) look(); }, 3000);
+  signal.addEventListener("abort", () => clearInterval(timer));
+});

@@ -13,5 +13,5 @@
   document.addEventListener("input", (event) => { if (event.target.matches("[name=at]")) event.target.nextElementSibling.value = event.target.value; });
   document.addEventListener("change", (event) => { if (event.target.matches("[name=at]")) event.target.form.requestSubmit(); });
   document.addEventListener("htmx:after:swap", all); // a poll puts the layers back where they began
-  all(); // a browser that comes back keeps the slider where it was
+  document.addEventListener("page", all); // a browser that comes back keeps the slider where it was
 })();

@@ -18,7 +18,7 @@
   // From the system's choice to the other one, then to the same one, made by the reader, then back to the system's.
   const next = () => (chosen === null ? others[ofSystem()] : chosen === ofSystem() ? null : ofSystem());
   show();
-  document.addEventListener("DOMContentLoaded", show);
+  document.addEventListener("page", show);
   system.addEventListener("change", show);
   document.addEventListener("click", (event) => {
     if (!event.target.closest("#theme")) return;

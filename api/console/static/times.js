@@ -9,6 +9,6 @@
       time.title = whole.format(at);
     }
   };
-  show();
+  document.addEventListener("page", show);
   document.addEventListener("htmx:after:swap", show);
 })();

@@ -1,11 +1,14 @@
 // Uploads files in chunks. An interrupted upload resumes when the same file is chosen again.
-(() => {
+document.addEventListener("page", ({ detail: signal }) => {
   const form = document.getElementById("upload");
   if (!form) return; // whose key may only read
   const PIECE = 8 * 1024 * 1024; // bytes
   const token = { "X-CSRF-Token": document.body.dataset.csrf, "Tus-Resumable": "1.0.0" };
   const encoded = (text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)));
-  const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+  const pause = async (seconds) => {
+    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+    signal.throwIfAborted();
+  };
   const megabytes = (count) => `${(count / 1e6).toFixed(1)} MB`;
   const progress = form.querySelector("progress");
   const note = form.querySelector("output");
@@ -20,7 +23,7 @@
   };
 
   const offset = async (address) => {
-    const answer = await fetch(address, { method: "HEAD", headers: { "Tus-Resumable": "1.0.0" } });
+    const answer = await fetch(address, { method: "HEAD", headers: { "Tus-Resumable": "1.0.0" }, signal });
     return answer.ok ? Number(answer.headers.get("Upload-Offset")) : null;
   };
 
@@ -43,7 +46,7 @@
     if (form.elements.lenient?.checked) words.lenient = "true";
     const metadata = Object.entries(words).map(([key, value]) => `${key} ${encoded(value)}`).join(",");
     const headers = { ...token, "Upload-Length": String(file.size), "Upload-Metadata": metadata, "Idempotency-Key": once };
-    const answer = await fetch("/through/v1/uploads", { method: "POST", headers });
+    const answer = await fetch("/through/v1/uploads", { method: "POST", headers, signal });
     if (!answer.ok) throw await refusal(answer);
     return `/through${answer.headers.get("Location")}`;
   };
@@ -62,7 +65,7 @@
       show(done, file);
       const headers = { ...token, "Upload-Offset": String(done), "Content-Type": "application/offset+octet-stream" };
       const piece = file.slice(done, done + PIECE);
-      const answer = await fetch(address, { method: "PATCH", headers, body: piece }).catch(() => null);
+      const answer = await fetch(address, { method: "PATCH", headers, body: piece, signal }).catch(() => null);
       if (answer?.ok) {
         failures = 0;
         done = Number(answer.headers.get("Upload-Offset"));
@@ -96,6 +99,7 @@
       forget(file);
       location.href = made.replace("/v1/", "/");
     } catch (error) {
+      if (signal.aborted) return; // the reader has left; what has arrived stays for the next try
       note.textContent = `Refused: ${error.message}`;
       note.classList.add("bad");
       forget(file);
@@ -103,4 +107,4 @@
       form.classList.remove("busy");
     }
   });
-})();
+});

@@ -92,7 +92,8 @@ def list_studies(
 ) -> Page[StudySummary]:
     """List studies, newest first."""
     rows, following = service.newest(work.session, limit, after)
-    views = [StudySummary.of(study, service.members_of(work.session, study)) for study in rows]
+    members = service.progress_of(work.session, rows)
+    views = [StudySummary.of(study, members[study.id]) for study in rows]
     return Page(data=views, has_more=following is not None, next=following)
 
 

@@ -259,6 +259,10 @@ class AsyncClient(AsyncDriver):
         """Submit a study."""
         return await self._run(calls.one(Study.model_validate, "POST", "/v1/studies", dict(spec)))
 
+    async def validate_study(self, spec: Spec) -> dict[str, Any]:
+        """Validate a study without submitting it: return its findings, methods and number of jobs."""
+        return dict((await self._run(calls.ask("POST", "/v1/studies/validate", json=dict(spec)))).json())
+
     async def study(self, study_id: str) -> Study:
         """Return a study with its members."""
         return await self._run(calls.one(Study.model_validate, "GET", f"/v1/studies/{study_id}"))

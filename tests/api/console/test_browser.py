@@ -1,69 +1,18 @@
 """The console in a real browser: nothing is refused by its own policy, pages mend themselves, axe finds nothing."""
 
-import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from api.http.main import create_app
-from api.settings import Settings
 from api.tables.states import Status
-from tests.api.conftest import ZIP, Service, listening
-from tests.api.console.test_predictions import DOCUMENT
+from tests.api.conftest import ZIP, Service
+from tests.api.console.conftest import HOSTILE
 from tests.api.uploads.datasets.previews import with_preview
-from tests.browser import chromium
 
 pytestmark = pytest.mark.slow
-HOSTILE = '<img src=x onerror="document.title=1">'
-PATIENCE = 60_000  # ms: the machine may be busy
-HOOKS = {"webhooks_allow_http": True, "webhooks_allow_private": True}
 LOOKS = [("light", 1280), ("dark", 1280), ("light", 390)]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory, migrated: Path) -> Iterator[Service]:
-    data_dir = tmp_path_factory.mktemp("live")
-    shutil.copy(migrated, data_dir / "rdrkd.db")
-    with listening(create_app(Settings(data_dir=data_dir, broker_url="memory://", **HOOKS))) as running:
-        yield running
-
-
-@pytest.fixture
-def page(browser: Browser, live: Service) -> Iterator[Page]:
-    """A page that reports what goes wrong in it."""
-    context = browser.new_context(base_url=str(live.client.base_url), timezone_id="Asia/Tokyo", locale="en-GB")
-    context.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
-    page, complaints = context.new_page(), []
-    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield page
-    context.close()
-    assert [text for text in complaints if "Failed to load resource" not in text and "htmx:error" not in text] == []
-
-
-@pytest.fixture(scope="module")
-def jobs(live: Service, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """A running job with two epochs and a hostile name, and one that failed."""
-    running = live.job(name=HOSTILE)
-    held = live.bring(running, Status.RUNNING)
-    for epoch in (1, 2):
-        live.epoch(held, epoch, losses={"box": 1.0, "decoupled": 2.0}, diagnostics={"decoupled/ratio": 0.5})
-    folder = tmp_path_factory.mktemp("files")
-    live.checkpoint(held, 2, folder)
-    live.publish(held, 2, json.dumps(DOCUMENT).encode(), folder, "predictions.json")
-    live.warn(held, "dataset", HOSTILE)
-    return [running, live.job(Status.FAILED)]
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +76,7 @@ def test_every_page_shows_and_axe_finds_nothing(page: Page, pages: list[str]) ->
             expect(page.locator(":root")).to_have_attribute("data-theme", scheme)
             found = Axe().run(page)
             assert found.violations_count == 0, f"{path} {scheme} {width}: {found.generate_report()}"
+            page.evaluate("document.querySelectorAll('select').forEach((each) => each.add(new Option('x'.repeat(90))))")
             wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert wide <= 0, f"{path} at {width} px is {wide} px too wide"
 

@@ -15,9 +15,9 @@ from api.tables.states import Status
 from api.tables.uploads import UploadStatus
 from tests.api.conftest import Service
 from tests.api.console.conftest import Reader, reader_of
+from tests.api.console.predicted import HOSTILE
 from tests.api.uploads.datasets.previews import PIECES, with_preview
 
-HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'{{7*7}}"
 FIGURES = {"AP": 20.0, "AP_S": 10.0, "AP50": 40.0, "AP75": 15.0, "AP_M": 30.0, "AP_L": None}
 STUDY: dict[str, Any] = {
     "name": "paper",

@@ -13,8 +13,8 @@ from api.tables.states import Status
 from rdrkd.reasons import Reason
 from tests.api.conftest import Service
 from tests.api.console.conftest import Reader
+from tests.api.console.predicted import HOSTILE
 
-HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'{{7*7}}"
 TEMPLATES = Path(curves.__file__).parent / "templates"
 
 
@@ -97,7 +97,7 @@ def test_everything_that_pages_load_is_there(open_service: Service) -> None:
     for target in set(re.findall(r'(?:src|href)="(/static/[^"]+)"', pages)):
         answer = service.client.get(target)
         assert answer.status_code == 200, target
-        assert answer.headers["cache-control"] == "public, max-age=86400"
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert service.client.get("/static/vendor/manifest.json").status_code == 404
     assert service.client.get("/static/..%2f__init__.py").status_code == 404
 

@@ -1,6 +1,5 @@
 """A job's predictions, drawn over its images: both sides from the URL, and nothing of the file is believed."""
 
-import base64
 import json
 import re
 from copy import deepcopy
@@ -13,20 +12,8 @@ from api.jobs.lifecycle import Ending
 from api.tables.states import Status
 from tests.api.conftest import Service
 from tests.api.console.conftest import Reader, reader_of
-from tests.api.console.test_pages import HOSTILE, tags
-
-PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(20)).decode()
-DOCUMENT: dict[str, Any] = {
-    "split": "val", "names": [HOSTILE, "van"],
-    "networks": {"teacher": {"confidence": 0.2}, "student": {"confidence": 0.1}},
-    "images": [{
-        "file": "predictions-1.jpg", "name": HOSTILE, "width": 1360, "height": 765,
-        "truth": [[0, 10, 20, 12, 8], [1, 100, 200, 60, 90]],
-        "found": {"teacher": [[0, 10, 20, 12, 8, 0.91]], "student": []},
-        "missed": {"teacher": [1], "student": [0, 1]},
-        "maps": [{"term": "decoupled", "level": "P3", "png": PNG, "place": [0, -297.5, 1360, 1360]}],
-    }],
-}  # fmt: skip
+from tests.api.console.predicted import DOCUMENT, PNG
+from tests.api.console.test_pages import tags
 
 
 def publish(service: Service, document: Any, folder: Path, ending: Ending | None = None) -> str:

@@ -193,6 +193,7 @@ def test_a_study_says_whether_a_method_is_better(service: Service) -> None:
     ):
         assert said in shown
     assert "<strong>none</strong>" not in shown
+    assert f'<a href="/datasets/{study["dataset"]}">data.zip</a>' in shown
     assert 'report?disposition=inline" target="_blank" rel="noopener"' in shown
     assert "of 9 jobs" in shown
 
@@ -201,9 +202,9 @@ def test_the_intervals_of_the_page_are_those_of_the_report() -> None:
     stats = pytest.importorskip("scipy.stats")
     for freedom in range(1, 200):
         assert t975(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), abs=5e-4)
-    assert "worse than the student alone" in verdict([-2.0, -2.1, -1.9])
-    assert "no difference shown yet" in verdict([-2.0, 2.1, 0.1])
-    assert "the same with every seed" in verdict([2.0, 2.0])
+    assert "worse than the student alone" in verdict([(8.0, 10.0), (7.9, 10.0), (8.1, 10.0)])
+    assert "no difference shown yet" in verdict([(8.0, 10.0), (12.1, 10.0), (10.1, 10.0)])
+    assert "the same with every seed" in verdict([(12.0, 10.0), (12.0, 10.0)])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from api.jobs.claims import Held
 from api.jobs.lifecycle import Ending
@@ -67,6 +68,36 @@ def test_a_study_becomes_jobs_teacher_first(each_service: Service) -> None:
     listed = each_service.client.get("/v1/studies").json()["data"]
     assert [row["id"] for row in listed] == [study["id"]]
     assert "members" not in listed[0]
+
+
+def test_a_list_takes_as_many_queries_for_many_studies_as_for_one(each_service: Service, tmp_path: Any) -> None:
+    statements: list[str] = []
+    engine = each_service.app.state.database.engine
+
+    def listed() -> list[dict[str, Any]]:
+        statements.clear()
+        return each_service.client.get("/v1/studies").raise_for_status().json()["data"]
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    post(each_service)
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        listed()
+        for_one = len(statements)
+        for methods in (["none"], ["none", "rdr-kd"], ["rdr-kd"]):
+            post(each_service, methods=methods)
+        succeed(each_service, each_service.claim(), tmp_path)
+        rows = listed()
+        assert len(rows) == 4
+        assert len(statements) == for_one > 0
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    for row in rows:
+        whole = each_service.client.get(row["links"]["self"]).json()
+        assert row == {name: whole[name] for name in row}
+    assert sorted(row["jobs"].get("succeeded", 0) for row in rows) == [0, 0, 0, 1]
 
 
 @pytest.mark.parametrize(

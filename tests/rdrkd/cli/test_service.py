@@ -66,6 +66,43 @@ def test_a_spec_with_files_is_sent_with_them(live: Live, command: Command, tmp_p
     assert "scenes.zip is ds_" in result.stderr
 
 
+STUDY = "name: s\nstudent: {architecture: yolov8n}\nmethods: [none, rdr-kd]\nseeds: [0]\ntrain: {epochs: 2}\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "words"),
+    [
+        (
+            "jobs",
+            "kind: distill\nteacher: {path: l.pt}\nstudent: {architecture: yolov8n}\ntrain: {epoch: 3}\n",
+            "epochs",
+        ),
+        ("jobs", "kind: distill\nteacher: {path: l.pt}\nstudent: {architecture: yolov9}\n", "student"),
+        ("jobs", "kind: train\nmodel: {path: l.pt}\ntrain: {imgsz: 100}\n", "imgsz"),
+        ("jobs", "kind: distill\nteacher: {job: job_0}\nstudent: {path: l.pt}\n", "/teacher/job"),
+        ("studies", f"{STUDY}teacher: {{model: {{path: l.pt}}}}\nsurprise: 1\n", "surprise"),
+        ("studies", f"{STUDY}teacher: {{model: {{path: l.pt}}}}\ndecide: {{metric: x}}\n", "decide"),
+    ],
+)
+def test_a_spec_that_is_refused_uploads_nothing(
+    live: Live, command: Command, tmp_path: Path, kind: str, text: str, words: str
+) -> None:
+    (tmp_path / "scenes.zip").write_bytes(b"zip of a refused spec")
+    (tmp_path / "l.pt").write_bytes(b"weights of a refused spec")
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(f"{text}dataset: scenes.zip\n")
+    had = [live.client.get(f"/v1/{what}").json()["data"] for what in ("datasets", "models")]
+
+    result = command(kind, "submit", spec)
+
+    assert result.exit_code != 0
+    assert isinstance(result.exception, Refused), result.exception
+    told = [*result.exception.problems]
+    assert any(words in f"{one.where} {one.detail}" for one in told), told
+    assert not any("path" in one.where for one in told)
+    assert [live.client.get(f"/v1/{what}").json()["data"] for what in ("datasets", "models")] == had
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
