@@ -192,10 +192,10 @@ def test_an_option_is_refused_by_its_name_before_a_training(
     assert words in result.output.replace("\n", " ")
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate"])
+@pytest.mark.parametrize("command", ["distill", "evaluate"])
 def test_a_line_comes_before_the_wait_for_torch_and_the_dataset(tmp_path: Path, command: str) -> None:
     arguments = {
-        "train": (write_spec(tmp_path, dataset=str(tmp_path / "gone")), "--run-dir", tmp_path / "run"),
+        "distill": ("--teacher", "gone.pt", "--student", "yolov8n", "--data", "gone", "--run-dir", tmp_path / "run"),
         "evaluate": (tmp_path / "gone.pt", "--data", tmp_path / "gone"),
     }
     assert call(command, *arguments[command]).output.startswith("preparing ...\n")

@@ -148,6 +148,7 @@ def test_a_job_from_options_alone(
     assert job["spec"]["train"]["optimizer"] == "AdamW"
     assert job["spec"]["distillation"]["preset"] == "rdr-kd"
     assert "imgsz 160: as --imgsz says" in first.stderr
+    assert ": waiting for its check ..." in first.stderr
     assert (other["name"], other["spec"]["dataset"]) == ("yolov8n-from-l", job["spec"]["dataset"])
     assert "sending" not in again.stderr, "a second submit uploads nothing"
     assert len(live.client.get("/v1/datasets").json()["data"]) == len(live.client.get("/v1/models").json()["data"]) == 1
@@ -280,7 +281,9 @@ def test_uploads(live: Live, command: Command, tmp_path: Path, feature: str, fil
     assert lines(command(feature, "show", row["id"], "--json"))[0]["status"] == "invalid"
     assert row["id"] in command(feature, "list").stdout
     threading.Timer(1.0, live.settle, ("broken",)).start()
-    assert command(feature, "upload", tmp_path / filename, "--wait").exit_code == 3
+    waited = command(feature, "upload", tmp_path / filename, "--wait")
+    assert waited.exit_code == 3
+    assert ": waiting for its check ..." in waited.stderr
 
 
 @pytest.mark.parametrize(("feature", "filename"), [("datasets", "scenes.zip"), ("models", "teacher.pt")])

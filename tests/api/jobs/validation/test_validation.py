@@ -134,7 +134,7 @@ def test_too_few_steps_to_learn_anything_are_advised_against(service: Service) -
     (advice,) = [each for each in found if each["level"] == "advice"]
     assert advice["pointer"] == "/train/epochs"
     assert advice["detail"].startswith("the optimizer makes only 19 steps in all (48 images, batch 8, nbs 64)")
-    assert "an nbs of 8 (150 steps)" in advice["detail"]
+    assert "set train.nbs to 8 (150 steps)" in advice["detail"]
     enough = validate(service, **job, train={"epochs": 25, "batch": 8, "nbs": 8})["findings"]
     assert "advice" not in [each["level"] for each in enough]
 
