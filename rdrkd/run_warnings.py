@@ -19,7 +19,7 @@ _STEP = 32  # px, granularity of the network's input
 
 CODES = frozenset(
     {"warmup_too_long", "batch_too_large", "objects_too_small", "learnt_nothing", "teacher_unusable", "teacher_behind",
-     "baseline_failed", "precision_slow", "too_few_steps"}
+     "teacher_is_student", "baseline_failed", "precision_slow", "too_few_steps"}
 )  # fmt: skip
 
 
@@ -56,25 +56,36 @@ def of_steps(epochs: int, batch: int, nbs: int, images: int) -> Iterator[Warn]:
         nbs: images over which gradients are accumulated.
         images: number of training images.
     """
-    steps = _steps(images, epochs, batch, nbs)
+    steps = steps_of(images, epochs, batch, nbs)
     if not images or steps >= LEAST_STEPS:
         return
-    smaller = _steps(images, epochs, batch, batch)
+    smaller = steps_of(images, epochs, batch, batch)
     instead = f"more epochs, or set train.nbs to {batch} ({smaller} steps)" if smaller > steps else "more epochs"
     yield Warn(
         code="too_few_steps",
         message=f"the optimizer makes only {steps} {'step' if steps == 1 else 'steps'} in all ({images} images, batch "
-        f"{batch}, nbs {nbs}): random weights learn next to nothing in fewer than {LEAST_STEPS}; choose {instead}",
+        f"{batch}, nbs {nbs}): random weights learn next to nothing in fewer than {LEAST_STEPS}; choose {instead}, "
+        "or start from weights",
     )
 
 
-def _steps(images: int, epochs: int, batch: int, nbs: int) -> int:
+def steps_of(images: int, epochs: int, batch: int, nbs: int) -> int:
     """Return about how many steps the optimizer makes: gradients are accumulated until `nbs` images were seen.
 
-    >>> _steps(48, epochs=25, batch=8, nbs=64), _steps(48, epochs=25, batch=8, nbs=8)
+    >>> steps_of(48, epochs=25, batch=8, nbs=64), steps_of(48, epochs=25, batch=8, nbs=8)
     (19, 150)
     """
     return round(epochs * math.ceil(images / batch) / max(1, round(nbs / batch)))
+
+
+def of_inputs(same: bool) -> Iterator[Warn]:
+    """Yield a warning if teacher and student start from the `same` weights."""
+    if same:
+        yield Warn(
+            code="teacher_is_student",
+            message="the student starts from the teacher's own weights, so it is as large as its teacher and has "
+            "nothing to learn from it: choose a smaller architecture, or other start weights",
+        )
 
 
 def of_precision(amp: str, slowdown: float) -> Iterator[Warn]:
@@ -144,8 +155,8 @@ def of_results(student: float | None, alone: float | None, teacher: float | None
         yield Warn(
             code="learnt_nothing",
             message=f"the student has an AP of {student:.2f} %, so it has learnt next to nothing: train for more "
-            "epochs, at a larger train.imgsz, or at another train.lr0, and look at the images and labels "
-            "(`rdrkd datasets check`)",
+            "epochs, from start weights, at a larger train.imgsz, or at another train.lr0, and look at the images and "
+            "labels (`rdrkd datasets check`)",
         )
     if teacher is not None and alone is not None and teacher < alone:
         yield Warn(

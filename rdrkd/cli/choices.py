@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-IMGSZ, PRESET = 640, "rdr-kd"
+from rdrkd.run_warnings import steps_of
+
+IMGSZ, NBS, PRESET = 640, 64, "rdr-kd"
 _STEP = 32  # px; a network's input is a multiple of it
 _FEWEST_EPOCHS, _EPOCHS, _MOST_EPOCHS = 50, 100, 300
 _IMAGES = 1000  # dataset size for which `_EPOCHS` is usual; epochs scale with the inverse square root of the size
@@ -17,6 +19,7 @@ _SHARE = 0.6  # of the free memory
 _LARGEST_BATCH = 64
 # 640 px image passes beyond which the baseline is not trained by default: some hours on a CPU, a night on a GPU.
 _MOST_PASSES_CPU, _MOST_PASSES = 100_000, 5_000_000
+_TOO_FEW_STEPS = 1000  # random weights learn little in fewer
 _FEW_STEPS = 10_000  # Ultralytics' bound for its own `optimizer=auto`
 
 
@@ -53,12 +56,14 @@ def choose(facts: Facts, given: Mapping[str, Any]) -> list[Choice]:
     """Choose the settings that are not given: `imgsz`, `epochs`, `batch`, and the optimiser with its settings.
 
     >>> [(choice.name, choice.value) for choice in choose(Facts(images=250, classes=1, cores=2), {"imgsz": 320})]
-    [('imgsz', 320), ('epochs', 200), ('batch', 8), ('optimizer', 'AdamW'), ('lr0', 0.002)]
+    [('imgsz', 320), ('epochs', 200), ('batch', 8), ('nbs', 8), ('optimizer', 'AdamW'), ('lr0', 0.002)]
     """
     imgsz = _given("imgsz", given) or _imgsz(facts)
     epochs = _given("epochs", given) or _epochs(facts)
     batch = _given("batch", given) or _batch(facts, imgsz.value)
-    return [imgsz, epochs, batch, *_optimiser(facts, epochs.value, batch.value), *_warmup(epochs.value)]
+    nbs = _nbs(facts, epochs.value, batch.value)
+    steps = steps_of(facts.images or _IMAGES, epochs.value, batch.value, nbs[0].value if nbs else NBS)
+    return [imgsz, epochs, batch, *nbs, *_optimiser(facts, steps), *_warmup(epochs.value)]
 
 
 def baseline(facts: Facts, given: Mapping[str, Any], epochs: int, imgsz: int) -> Choice:
@@ -114,9 +119,17 @@ def _letter(student: str | None) -> str:
     return name[-1:]
 
 
-def _optimiser(facts: Facts, epochs: int, batch: int) -> list[Choice]:
+def _nbs(facts: Facts, epochs: int, batch: int) -> list[Choice]:
+    """Let the optimizer step after every batch where accumulating gradients would leave it few steps."""
+    usual = steps_of(facts.images or _IMAGES, epochs, batch, NBS)
+    if not facts.images or batch >= NBS or usual >= _TOO_FEW_STEPS:
+        return []
+    steps = steps_of(facts.images, epochs, batch, batch)
+    return [Choice("nbs", batch, f"a step after every batch, {steps} in all in place of {usual}")]
+
+
+def _optimiser(facts: Facts, steps: int) -> list[Choice]:
     """Choose as Ultralytics' `optimizer=auto` does: AdamW with a rate by the number of classes; SGD for long runs."""
-    steps = math.ceil((facts.images or _IMAGES) / max(batch, 64)) * epochs
     if steps > _FEW_STEPS:
         return [Choice("optimizer", "SGD", f"for {steps} steps")]
     rate = round(0.002 * 5 / (4 + (facts.classes or 1)), 6)

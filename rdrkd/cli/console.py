@@ -46,7 +46,8 @@ class People:
         self._progress: Progress | None = None
         self._columns: tuple[str, ...] = ()
         self._phase = ""
-        self._baseline, self._epochs = False, 0
+        self._baseline, self._epochs, self._calibrated = False, 0, False
+        self._left: float | None = None  # seconds, as of the last progress
         self._warned: list[str] = []
         _quieten_ultralytics()
 
@@ -77,8 +78,10 @@ class People:
                 self._close()
                 self.console.print("[yellow]Stopped.[/] Run the same command again to go on.")
             case events.Calibrated():
-                chosen = ", ".join(f"{name} {weight:.3g}" for name, weight in event.weights.items())
-                self.console.print(f"[dim]weights by calibration: {chosen}[/]", highlight=False)
+                if not self._calibrated:  # again with every measurement; the report has them all
+                    self._calibrated = True
+                    chosen = ", ".join(f"{name} {weight:.3g}" for name, weight in event.weights.items())
+                    self.console.print(f"[dim]first loss weights by calibration: {chosen}[/]", highlight=False)
             case events.Resolved():
                 self._baseline = bool(event.resolved_spec.get("baseline"))
                 own = (event.resolved_spec.get("train") or {}).get("epochs", 0)
@@ -95,6 +98,7 @@ class People:
                 console=self.console, transient=True, disable=not self.console.is_terminal,
             )  # fmt: skip
             self._progress.add_task("", total=None, unit="", eta="")
+        self._left = event.eta_seconds
         eta = f"about {duration(event.eta_seconds)} left" if event.eta_seconds is not None else ""
         task = self._progress.task_ids[0]
         self._progress.update(
@@ -131,6 +135,8 @@ class People:
             self._columns = tuple(cells)
             self.console.print("[dim]losses: unweighted means; mAP: Ultralytics' own, in percent[/]")
             self._row({name: name for name in cells}, style="bold")
+            if self._left and not self.console.is_terminal:  # which has a bar
+                self.console.print(f"[dim]about {duration(self._left)} left in all[/]", highlight=False)
         self._row(cells)
 
     def _place(self, epoch: int, epochs: int | None = None) -> str:

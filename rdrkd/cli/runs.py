@@ -207,6 +207,8 @@ def _run(
         job = read_spec(spec)
         if job.kind != kind:
             raise SpecError(f"expected a spec of the kind {kind!r}, got {job.kind!r}: use `rdrkd {job.kind}`")
+        if isinstance(reporter, People):
+            reporter.console.print(f"run folder: {run_dir}", highlight=False, markup=False)
         reporter.emit(Progress(phase="preparing"))
         from rdrkd.run.run import Inputs, run
 

@@ -57,6 +57,7 @@ def train(
     """Train a plan and return its result; `called` maps fields of the spec to display names of models."""
     device, random_start = devices_of(inputs.device)[0], isinstance(plan.student, str)
     doubted = list(early_warnings.warnings_of(plan.settings, dataset, device, random_start))
+    doubted += run_warnings.of_inputs(_same_weights(plan))
     for warning in doubted:
         reporter.emit(warning)
     data = run_dir / "data.yaml"
@@ -206,6 +207,13 @@ class _Work:
         networks = {who: of_torch(each, place) for who, each in loaded.items()}
         times = time_side_by_side(networks, images, _PASSES)
         return {who: {**each, "imgsz": imgsz, **machine(place)} for who, each in times.items()}
+
+
+def _same_weights(plan: Plan) -> bool:
+    """Return whether the student starts from the teacher's file or a copy of it."""
+    if isinstance(plan.student, str) or plan.teacher is None or not (plan.student.path and plan.teacher.path):
+        return False
+    return file_sha256(plan.student.path) == file_sha256(plan.teacher.path)
 
 
 def name_of(reference: ModelRef) -> str:

@@ -144,7 +144,10 @@ def sentence(error: Mapping[str, Any], beside: frozenset[str] | None = frozenset
         return str(error["msg"]).removeprefix("Value error, ")
     if kind in _OBJECT:
         return f"expected an object, got {_short(came)}"
-    return f"{_expectation(error['msg'])}, got {_short(came)}"
+    near = ""
+    if kind == "multiple_of" and isinstance(came, int | float) and came > 0:
+        near = f", such as {max(1, round(came / context['multiple_of'])) * context['multiple_of']:g}"
+    return f"{_expectation(error['msg'])}{near}, got {_short(came)}"
 
 
 def _no_choice(choices: str, came: Any, suggests: bool) -> str:

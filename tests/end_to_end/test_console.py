@@ -4,6 +4,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -41,6 +42,18 @@ def sign_in(page: Page, key: str) -> None:
     expect(page.locator("h1")).to_have_text("Home")
 
 
+def fill(page: Page, settings: dict[str, Any]) -> None:
+    """Fill in training settings of a form."""
+    for name, value in settings.items():
+        field = page.locator(f'[name="train.{name}"]')
+        if not field.is_visible():
+            page.get_by_text("more settings").click()
+        if field.evaluate("field => field.tagName") == "SELECT":
+            field.select_option(str(value).lower() if isinstance(value, bool) else str(value))
+        else:
+            field.fill(str(value))
+
+
 def test_from_nothing_to_a_student(service: Service, page: Page, scenes: Path, tmp_path: Path) -> None:
     for name in ("reaper", "inspect", "train"):
         service.start(name)
@@ -57,14 +70,7 @@ def test_from_nothing_to_a_student(service: Service, page: Page, scenes: Path, t
     page.get_by_role("link", name="New job…").click()
     page.get_by_text("Train a network alone").click()
     page.locator("#student").select_option("architecture:yolov8n-half")
-    for name, value in quick(2).items():
-        field = page.locator(f'[name="train.{name}"]')
-        if not field.is_visible():
-            page.get_by_text("more settings").click()
-        if field.evaluate("field => field.tagName") == "SELECT":
-            field.select_option(str(value).lower() if isinstance(value, bool) else str(value))
-        else:
-            field.fill(str(value))
+    fill(page, quick(2))
     expect(page.locator("#check")).to_contain_text("It would be accepted")
     page.get_by_role("button", name="Submit the job").click()
     expect(page.locator("#standing")).to_be_visible()
@@ -105,6 +111,23 @@ def test_from_nothing_to_a_student(service: Service, page: Page, scenes: Path, t
     page.locator("#teacher").select_option(f"job:{job}")
     page.locator("#student").select_option("architecture:yolov8n-half")
     expect(page.locator("#check")).to_contain_text("It would be accepted")
+
+    page.goto("/studies/new")
+    page.locator("#name").fill("does-it-help")
+    page.locator("#dataset").select_option(index=1)
+    page.locator("#teacher").select_option(f"job:{job}")
+    page.locator("#student").select_option("architecture:yolov8n-half")
+    page.locator("#seeds").fill("0")
+    fill(page, quick(1))
+    expect(page.locator("#check")).to_contain_text("It would be accepted: 2 jobs")
+    page.get_by_role("button", name="Submit the study").click()
+    expect(page.locator("h1")).to_have_text("does-it-help")
+    expect(page.locator(".progress")).to_contain_text("2 of 2 jobs have ended", timeout=TRAINING)
+    read = page.get_by_role("link", name="Read it")
+    read.wait_for(timeout=TRAINING)
+    with page.expect_popup() as opened:
+        read.click()
+    expect(opened.value.locator("body")).to_contain_text("rdr-kd")
 
     page.goto("/datasets")
     page.get_by_role("link", name=hostile.name).click()

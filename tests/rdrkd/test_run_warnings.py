@@ -1,6 +1,7 @@
 """Signs of a dead run: each rule at its edge, and all of them from a real run to its report."""
 
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -119,6 +120,18 @@ def test_mixed_precision_in_software_is_a_warning(dataset: Dataset) -> None:
     found = codes(early_warnings.warnings_of(settings, dataset, "cpu"))
     assert "precision_slow" in found or not slow
     assert codes(early_warnings.warnings_of(settings, dataset, "0")) == []
+
+
+@pytest.mark.slow
+def test_a_student_that_starts_from_its_teacher_is_warned_of(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copy(teacher_path, tmp_path / "copy.pt"))
+    train = {"epochs": 1, "imgsz": 96, "batch": 13, "warmup_epochs": 0, "workers": 0}
+    content = {"kind": "distill", "teacher": {"path": str(teacher_path)}, "dataset": str(scenes), "train": train}
+    spec = JOB_SPEC.validate_python(content | {"student": {"path": str(copy)}})
+    memory = Memory()
+    run(spec, tmp_path / "run", memory, Inputs(device="cpu"))
+    told = [getattr(event, "code", event.event) for event in memory.events]
+    assert told.index("teacher_is_student") < told.index("epoch")
 
 
 @pytest.mark.slow

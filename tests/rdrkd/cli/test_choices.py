@@ -8,6 +8,7 @@ import pytest
 
 from rdrkd.cli import own_data
 from rdrkd.cli.choices import Facts, choose
+from rdrkd.run_warnings import steps_of
 from rdrkd.spec import TrainSettings
 
 GIB = 2**30
@@ -49,6 +50,17 @@ def test_what_is_given_stands_and_says_so() -> None:
     }
     assert (chosen["imgsz"].value, chosen["batch"].value) == (640, 3)
     assert chosen["batch"].why == "as --batch says"
+
+
+@pytest.mark.parametrize("images", [1, 48, 190, 1000, 6471, 10**5])
+@pytest.mark.parametrize("epochs", [None, 1, 10, 300])
+def test_few_images_get_a_step_after_every_batch(images: int, epochs: int | None) -> None:
+    choices = {choice.name: choice for choice in choose(Facts(images=images, cores=2), {"epochs": epochs})}
+    batch, nbs = choices["batch"].value, choices["nbs"].value if "nbs" in choices else 64
+    steps = steps_of(images, choices["epochs"].value, batch, nbs)
+    assert ("nbs" in choices) == (steps_of(images, choices["epochs"].value, batch, 64) < 1000)
+    assert nbs in (batch, 64)
+    assert f"for {steps} steps" in choices["optimizer"].why, "one count of the steps everywhere"
 
 
 def test_a_service_without_gpus_is_asked_for_its_cores() -> None:

@@ -484,7 +484,7 @@ def test_a_refusal_is_printed_once(live: Live, capsys: pytest.CaptureFixture[str
     shown = capsys.readouterr().out
     assert "Validation error" in shown
     assert shown.count("unknown field `epoch`; did you mean `epochs`?") == shown.count("/train/epoch ") == 1
-    assert shown.count("expected a multiple of 32, got 33") == 1
+    assert shown.count("expected a multiple of 32, such as 32, got 33") == 1
 
 
 @pytest.mark.parametrize("width", [80, 60, None])

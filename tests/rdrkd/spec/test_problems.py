@@ -46,7 +46,7 @@ def problems(data: Any) -> dict[str, str]:
             TRAIN | {"train": {"epoch": 1}},
             {"/train/epoch": "unknown field `epoch`; did you mean `epochs`?"},
         ),
-        (TRAIN | {"train": {"imgsz": 100}}, {"/train/imgsz": "expected a multiple of 32, got 100"}),
+        (TRAIN | {"train": {"imgsz": 100}}, {"/train/imgsz": "expected a multiple of 32, such as 96, got 100"}),
         (TRAIN | {"priority": "high"}, {"/priority": "expected a valid integer, got 'high'"}),
         (TRAIN | {"labels": {"a/b": 5}}, {"/labels/a~1b": "expected a valid string, got 5"}),
         (TRAIN | {"labels": {"": "x"}}, {"/labels/": "expected a string with at least 1 character, got ''"}),
