@@ -7,6 +7,7 @@ document.addEventListener("page", ({ detail: signal }) => {
     store((kept) => { kept.removeItem(kept.getItem("draft sent")); kept.removeItem("draft sent"); });
   }
   if (!form) return;
+  store((kept) => kept.removeItem("draft sent")); // what was sent from here has not become a job
   const fields = [...form.elements].filter((each) => each.name && each.type !== "hidden" && each.name !== "base");
   const ticked = (each) => each.type === "checkbox" || each.type === "radio";
   const called = (each) => (ticked(each) ? `${each.name}=${each.value}` : each.name);

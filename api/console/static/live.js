@@ -6,12 +6,14 @@
   document.addEventListener("htmx:config:request", (event) => {
     if (isPoll(event) && document.hidden) event.preventDefault();
   });
+  const left = (event) => event.detail.ctx?.sourceElement?.isConnected === false; // by a reader who is on another page
   document.addEventListener("htmx:after:request", (event) => {
+    if (left(event)) return;
     const status = event.detail.ctx.response.status;
     tell(status >= 500 || status === 429);
     if (isPoll(event) && (status === 404 || status === 410)) location.reload();
   });
-  document.addEventListener("htmx:error", () => tell(true));
+  document.addEventListener("htmx:error", (event) => { if (!left(event)) tell(true); });
   document.addEventListener("console:lost", () => tell(true));
   document.addEventListener("page", () => tell(false));
   // A filter acts once it is chosen.
