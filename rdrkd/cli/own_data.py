@@ -31,7 +31,12 @@ Batch = Annotated[
     int | None,
     typer.Option(min=1, help="Images per step; default: by the GPU's memory or the CPU's cores.", show_default=False),
 ]
-PresetName = Annotated[str | None, typer.Option("--preset", help=f"Method; default: {PRESET}.", show_default=False)]
+PresetName = Annotated[
+    str | None,
+    typer.Option(
+        "--preset", help=f"Method, such as ultralytics, pkd+dkd or none; default: {PRESET}.", show_default=False
+    ),
+]
 Baseline = Annotated[
     bool | None,
     typer.Option(
@@ -113,6 +118,22 @@ def student_of(text: str) -> dict[str, Any]:
     near = nearest(text.removesuffix(".pt").lower(), ARCHITECTURES)
     meant = f"; did you mean {near} (random weights)?" if near else f": {', '.join(ARCHITECTURES)}"
     raise SpecError(f"--student: expected a weights file or an architecture, got {text!r}{meant}")
+
+
+def networks_of(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the references to teacher and student, without opening a file.
+
+    Raises:
+        SpecError: one does not exist.
+    """
+    student = student_of(options["student"])
+    teacher = file_of(options["teacher"])
+    if teacher is None:
+        from rdrkd.spec.references import OFFICIAL
+
+        meant = suggestion(options["teacher"], [f"{name}.pt" for name in OFFICIAL], cutoff=0.75)
+        raise SpecError(f"--teacher: expected a weights file, got nothing at {options['teacher']}{meant}")
+    return teacher, student
 
 
 def file_of(text: str) -> dict[str, Any] | None:
@@ -213,16 +234,10 @@ def chosen_here(
     Raises:
         RdrkdError: a file cannot be used, or an option is refused.
     """
-    student = student_of(options["student"])
-    teacher = file_of(options["teacher"])
-    if teacher is None:
-        from rdrkd.spec.references import OFFICIAL
-
-        meant = suggestion(options["teacher"], [f"{name}.pt" for name in OFFICIAL], cutoff=0.75)
-        raise SpecError(f"--teacher: expected a weights file, got nothing at {options['teacher']}{meant}")
+    teacher, student = networks_of(options)
     begun = _begun(run_dir)
     if begun is not None:
-        tell(f"{run_dir} has begun: its settings stay")
+        tell(f"{run_dir} has begun: its settings stay where no option sets them")
         choices = [Choice(name, value, "of the run") for name, value in begun["train"].items()]
         choices = [Choice(one.name, options.get(one.name, one.value), one.why) for one in choices]
         choices.append(Choice("baseline", options.get("baseline", begun.get("baseline", False)), "of the run"))

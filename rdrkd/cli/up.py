@@ -102,6 +102,7 @@ def down(data_dir: Path) -> int:
         except psutil.TimeoutExpired:
             message = f"expected the service (process {running}) to stop within {STOP_SECONDS:.0f} s"
             raise ServiceError(message) from None
+    Console(stderr=True).print("stopped")
     return EXIT_DONE
 
 

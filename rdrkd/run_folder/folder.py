@@ -111,7 +111,9 @@ def _deciding(spec: dict[str, Any]) -> dict[str, Any]:
     with suppress(ValidationError):  # unknown to this version: compared unchanged
         spec = RUN_SPEC.validate_python(spec).model_dump(mode="json")  # adds fields introduced after it was written
     kept = {key: value for key, value in spec.items() if key not in _NAMING}
-    return {key: "path" if isinstance(value, dict) and "path" in value else value for key, value in kept.items()}
+    return {
+        key: "a weights file" if isinstance(value, dict) and "path" in value else value for key, value in kept.items()
+    }
 
 
 def _hashes(found: str | dict[str, str]) -> str:

@@ -194,11 +194,20 @@ def test_an_option_is_refused_by_its_name_before_a_training(
 
 @pytest.mark.parametrize("command", ["distill", "evaluate"])
 def test_a_line_comes_before_the_wait_for_torch_and_the_dataset(tmp_path: Path, command: str) -> None:
+    teacher = tmp_path / "t.pt"
+    teacher.write_bytes(b"")
     arguments = {
-        "distill": ("--teacher", "gone.pt", "--student", "yolov8n", "--data", "gone", "--run-dir", tmp_path / "run"),
+        "distill": ("--teacher", teacher, "--student", "yolov8n", "--data", "gone", "--run-dir", tmp_path / "run"),
         "evaluate": (tmp_path / "gone.pt", "--data", tmp_path / "gone"),
     }
     assert call(command, *arguments[command]).output.startswith("preparing ...\n")
+
+
+def test_a_missing_teacher_is_refused_without_that_wait(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    result = call("distill", "--teacher", "gone.pt", "--student", "yolov8n", "--data", "gone", "--run-dir", run_dir)
+    assert "preparing" not in result.output
+    assert "--teacher: expected a weights file" in result.output.replace("\n", " ")
 
 
 def test_an_inspection_says_first_what_it_checks(tmp_path: Path) -> None:
