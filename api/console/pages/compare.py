@@ -18,7 +18,7 @@ EPOCHS, MOST_SETTINGS, MOST_COLUMNS, MOST_STUDIES = 200, 40, 20, 30
 async def compare(visit: Visit) -> Response:
     """Compare the jobs that the URL names: by id, or all of a study, a name or a label."""
     jobs, studies = await asyncio.gather(_jobs(visit), visit.client.get("/v1/studies", limit=MOST_STUDIES))
-    known = await names(visit, jobs, visit.query("name"))
+    known = await names(visit, jobs, suggest=True)
     rows = sorted((row for job in jobs for row in _rows(job)), key=lambda row: -(row["figures"].get("AP_S") or -1.0))
     return visit.render(
         "compare.html",

@@ -17,7 +17,7 @@ async def jobs(visit: Visit) -> Response:
     chosen = {name: visit.query(name) for name in ("status", "kind", "name", "study")}
     page = await visit.client.get("/v1/jobs", limit=LIMIT, after=visit.query("after"), **chosen)
     filters = {name: value for name, value in chosen.items() if value}
-    known = await names(visit, page["data"], chosen["name"])
+    known = await names(visit, page["data"], suggest=chosen["name"] is not None)
     following = "?" + urlencode(filters | {"after": page["next"]}) if page["next"] else None
     return visit.render(
         "jobs.html", jobs=page["data"], chosen=chosen, following=following, statuses=STATUSES, kinds=KINDS,
@@ -26,9 +26,9 @@ async def jobs(visit: Visit) -> Response:
     )  # fmt: skip
 
 
-async def names(visit: Visit, jobs: list[dict[str, Any]], sought: str | None) -> list[str]:
-    """Return the names among these jobs, or, if a name was sought that none has, among the newest of all."""
-    if not jobs and sought:
+async def names(visit: Visit, jobs: list[dict[str, Any]], *, suggest: bool) -> list[str]:
+    """Return the names among these jobs; if there are no jobs, `suggest` those of the newest of all."""
+    if not jobs and suggest:
         jobs = (await visit.client.get("/v1/jobs", limit=100))["data"]
     return list(dict.fromkeys(job["name"] for job in jobs if job["name"]))
 
