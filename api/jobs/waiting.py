@@ -1,6 +1,6 @@
 """The reasons why a queued job waits: "stuck, no reason shown" is the top complaint about training services."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache, partial
 from typing import Literal
 
@@ -12,7 +12,7 @@ from api.jobs.schemas import Waiting
 from api.jobs.workers import service as workers
 from api.ownership import EVERYBODYS
 from api.tables.datasets import Dataset
-from api.tables.job_inputs import claimable
+from api.tables.job_inputs import claimable, rows_of
 from api.tables.jobs import Job
 from api.tables.models import Model
 from api.tables.states import Status
@@ -22,16 +22,18 @@ from rdrkd.spec import RUN_SPEC, JobOutput, RegisteredModel, references
 MOST_BEFORE = 1000  # longest queue position to count
 
 
-class Counts:
-    """Counts that all jobs of one response share, each made once."""
+class Shared:
+    """What the jobs of one response share, each read once: counts, and the rows to which waiting jobs refer."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, jobs: Iterable[Job] = ()) -> None:
+        waiting = (job.spec for job in jobs if job.status == Status.QUEUED and job.waits)
+        self.inputs = rows_of(session, waiting)  # kept, so that the session has them
         self.running = cache(partial(running, session))  # running jobs of an owner
         self.workers = cache(partial(_workers, session))  # live workers: those with a GPU, or all
 
 
 def waiting_for(
-    session: Session, job: Job, count: bool = False, position: int | None = None, counts: Counts | None = None
+    session: Session, job: Job, count: bool = False, position: int | None = None, shared: Shared | None = None
 ) -> list[Waiting]:
     """Return what keeps a job from starting; an empty list for a job that is not queued.
 
@@ -40,12 +42,12 @@ def waiting_for(
         job: the job.
         count: also count the jobs before it in the queue, up to `MOST_BEFORE`; costs a query.
         position: its place in the queue, if the caller knows it.
-        counts: shared counts, for a response with several jobs.
+        shared: for a response with several jobs.
     """
     if job.status != Status.QUEUED:
         return []
     dependencies = list(_dependencies(session, job)) if job.waits else []
-    return dependencies or [_turn(session, job, count, position, counts or Counts(session))]
+    return dependencies or [_turn(session, job, count, position, shared or Shared(session))]
 
 
 def _dependencies(session: Session, job: Job) -> Iterator[Waiting]:
@@ -69,13 +71,13 @@ def _upload(upload: Dataset | Model | None, what: Literal["dataset", "model"]) -
         yield Waiting(what=what, id=upload.id, status=upload.status, detail=detail)
 
 
-def _turn(session: Session, job: Job, count: bool, position: int | None, counts: Counts) -> Waiting:
+def _turn(session: Session, job: Job, count: bool, position: int | None, shared: Shared) -> Waiting:
     most = quotas_of(session).running_jobs
-    if most and job.owner is not None and (now := counts.running(job.owner)) >= most:
+    if most and job.owner is not None and (now := shared.running(job.owner)) >= most:
         return Waiting(what="quota", detail=f"waits until fewer than {most} jobs of {job.owner} run; {now} run now")
     position = _position(session, job) if count else position
     kind = "worker with a GPU" if job.gpu else "worker"
-    there = counts.workers(job.gpu)
+    there = shared.workers(job.gpu)
     what = f"waits for a free {kind}" if there else f"waits for a {kind}: no {kind} is connected"
     if position is not None:
         before = f"more than {MOST_BEFORE}" if position > MOST_BEFORE else str(position - 1)

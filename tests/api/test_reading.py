@@ -73,6 +73,37 @@ def test_nor_does_one_open_a_transaction_on_postgres(postgres: Postgres, start: 
         assert inside  # would not have been missed
 
 
+@pytest.mark.slow
+def test_a_list_takes_no_more_queries_for_more_rows(start: Start, tmp_path: Path) -> None:
+    with start(**INWARD, **UNLIMITED, **OPERATED) as service:
+        for number in range(3):
+            (folder := tmp_path / str(number)).mkdir()
+            there = populated(service, folder)
+        headers = reader(service)
+        document = service.client.get("/openapi.json", headers=headers).json()
+        outside, _ = transactions(service.app.state.database.engine)
+        longer = set()
+
+        def asked(address: str, limit: int) -> tuple[int, int]:
+            """Return the numbers of rows and of queries; the newest third has a row of each kind, as the rest has."""
+            took = []
+            for _ in range(2):  # now and then the guard reads the key anew
+                outside.clear()
+                answer = service.client.get(f"{address}?limit={limit}", headers=headers)
+                took.append(len(outside))
+            return len(answer.json().get("data", [])), min(took)
+
+        for _, template, address in addresses(document, there):
+            operation = document["paths"][template].get("get", {})
+            if "?" in address or "limit" not in [each["name"] for each in operation.get("parameters", [])]:
+                continue
+            many, for_many = asked(address, 100)
+            few, for_few = asked(address, max(1, many // 3))
+            longer |= {template} if many > few else set()
+            assert for_many <= for_few, f"{address}: {for_few} queries for {few} rows, {for_many} for {many}"
+    assert {"/v1/jobs", "/v1/datasets", "/v1/models", "/v1/studies"} <= longer
+
+
 def reader(service: Service) -> dict[str, str]:
     """Return the header of an admin's key whose use the guard need not note in the middle of the walk."""
     headers = service.key("operator", "admin")

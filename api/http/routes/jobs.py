@@ -23,7 +23,7 @@ from api.http.routes import polling
 from api.http.routing import Route, Short
 from api.jobs import examples, filters, service, warnings
 from api.jobs.schemas import JobDetail, JobView
-from api.jobs.waiting import Counts, waiting_for
+from api.jobs.waiting import Shared, waiting_for
 from api.pages import After, Limit, Page
 from api.queue import TRAIN
 from api.tables.states import Status
@@ -86,8 +86,8 @@ def list_jobs(
     labels = dict(item.split("=", 1) for item in label)
     others = filters.conditions(name, created_after, created_before, study)
     rows, following = service.newest(work.session, limit, after, status, kind, labels, others)
-    counts = Counts(work.session)
-    views = [JobView.of(job, waiting_for(work.session, job, counts=counts)) for job in rows]
+    shared = Shared(work.session, rows)
+    views = [JobView.of(job, waiting_for(work.session, job, shared=shared)) for job in rows]
     return Page(data=views, has_more=following is not None, next=following)
 
 

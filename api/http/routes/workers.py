@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from api.errors import Invalid
 from api.http.dependencies import Work, refusals
 from api.http.routing import Route
-from api.jobs.waiting import Counts, waiting_for
+from api.jobs.waiting import Shared, waiting_for
 from api.jobs.workers import service
 from api.jobs.workers.schemas import QueuedJob, QueueView, Workers, WorkerView
 
@@ -26,14 +26,14 @@ def get_queue(
 ) -> QueueView:
     """Return the number of jobs by status, and the next queued jobs with what each waits for."""
     found = service.queue(work.session, limit)
-    counts = Counts(work.session)
+    shared = Shared(work.session, [job for job, _ in found.rows])
     return QueueView(
         counts=found.counts,
         workers=found.workers,
         claimable=found.claimable,
         oldest_seconds=found.oldest_seconds,
         data=[
-            QueuedJob.of(job, position, waiting_for(work.session, job, position=position, counts=counts))
+            QueuedJob.of(job, position, waiting_for(work.session, job, position=position, shared=shared))
             for job, position in found.rows
         ],
         has_more=found.has_more,
