@@ -9,16 +9,12 @@ from starlette.responses import Response
 
 MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 YEAR = "public, max-age=31536000, immutable"
+FIRST = "theme.js"  # runs before anything is drawn
 # What every page loads, as one file of each kind: a browser needs some milliseconds per file even if it has it cached.
-OURS = ("live", "pages", "times", "copy", "form", "charts", "log", "slider", "upload")
+# The console's own scripts follow the libraries, in any order: they begin with the page.
 BUNDLES = {
     "bundle.css": ("vendor/uPlot.min.css", "console.css"),
-    "bundle.js": (
-        "vendor/htmx.min.js",
-        "vendor/hx-ptag.min.js",
-        "vendor/uPlot.iife.min.js",
-        *(f"{name}.js" for name in OURS),
-    ),
+    "bundle.js": ("vendor/htmx.min.js", "vendor/hx-ptag.min.js", "vendor/uPlot.iife.min.js"),
 }
 
 
@@ -48,5 +44,7 @@ def _content(name: str) -> bytes | None:
         if file.name.rpartition(".")[2] in MEDIA_TYPES
     }
     if name in BUNDLES:
-        return b"\n".join(known[part].read_bytes() for part in BUNDLES[name])
+        own = sorted(file for file in known if name == "bundle.js" and file.endswith(".js") and "/" not in file)
+        parts = [*BUNDLES[name], *(file for file in own if file != FIRST)]
+        return b"\n".join(known[part].read_bytes() for part in parts)
     return known[name].read_bytes() if name in known else None

@@ -9,22 +9,15 @@ document.addEventListener("page", ({ detail: signal }) => {
   if (!form) return;
   store((kept) => kept.removeItem("draft sent")); // what was sent from here has not become a job
   const fields = [...form.elements].filter((each) => each.name && each.type !== "hidden" && each.name !== "base");
-  const ticked = (each) => each.type === "checkbox" || each.type === "radio";
-  const called = (each) => (ticked(each) ? `${each.name}=${each.value}` : each.name);
-  const held = (each) => (ticked(each) ? each.checked : each.value);
-  const first = Object.fromEntries(fields.map((each) => [called(each), held(each)]));
+  const { called, held } = fieldValues;
+  const first = fieldValues.of(fields);
   const note = document.getElementById("draft");
   const draft = "refused" in form.dataset ? null : JSON.parse(store((kept) => kept.getItem(key)) ?? "null");
   if (draft) {
-    fields.forEach((each) => {
-      const value = draft[called(each)];
-      if (value === undefined) return;
-      if (ticked(each)) each.checked = value;
-      else each.value = value;
-    });
+    fieldValues.put(fields, draft);
     note.hidden = fields.every((each) => held(each) === first[called(each)]);
   }
-  const keep = () => store((kept) => kept.setItem(key, JSON.stringify(Object.fromEntries(fields.map((each) => [called(each), held(each)])))));
+  const keep = () => store((kept) => kept.setItem(key, JSON.stringify(fieldValues.of(fields))));
   form.addEventListener("input", keep);
   // What the check refuses is marked where it was filled in.
   document.addEventListener("htmx:after:swap", () => {

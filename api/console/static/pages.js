@@ -29,53 +29,36 @@
     return fresh ? begun.answer : fetch(address, { referrer, signal });
   };
 
-  // What the reader has ticked and typed on each page of the history, which browsers keep for documents only.
-  const typed = new Map();
-  const fields = () => [...document.querySelectorAll("main :is(input, select, textarea)[name]")].filter((each) => (
-    !["hidden", "file", "password"].includes(each.type) && !each.closest(".filters, #new") // the URL and drafts keep these
-  ));
-  const ticks = (field) => ["checkbox", "radio"].includes(field.type);
-  const called = (field) => (ticks(field) ? `${field.name}=${field.value}` : field.name);
-  const keep = () => typed.set(navigation.currentEntry.key, new Map(fields().map((each) => [called(each), ticks(each) ? each.checked : each.value])));
-  const restore = () => {
-    const kept = typed.get(navigation.currentEntry.key) ?? new Map();
-    fields().filter((each) => kept.has(called(each))).forEach((each) => {
-      if (ticks(each)) each.checked = kept.get(called(each));
-      else each.value = kept.get(called(each));
-    });
-  };
-
+  // An upgraded service names other scripts and styles.
   const files = (page) => [...page.head.querySelectorAll("script[src], link[rel=stylesheet]")].map((each) => each.src || each.href).join();
 
-  const swap = async (address, back, referrer, signal) => {
+  const swap = async (address, referrer, signal) => {
     const answer = await request(address, referrer, signal);
     const next = new DOMParser().parseFromString(await answer.text(), "text/html");
     signal.throwIfAborted(); // the reader has gone elsewhere meanwhile
-    const alike = PARTS.every((part) => next.querySelector(part)) && files(next) === files(document); // after an upgrade not
+    const alike = PARTS.every((part) => next.querySelector(part)) && files(next) === files(document);
     if (answer.redirected || !alike) throw new Error("not a page to swap in");
     document.title = next.title;
     document.body.dataset.csrf = next.body.dataset.csrf;
     for (const part of PARTS) document.querySelector(part).replaceWith(document.adoptNode(next.querySelector(part)));
-    if (back) restore();
     htmx.process(document.querySelector("main"));
     arrive();
     (document.querySelector("main [autofocus]") ?? document.querySelector("main")).focus({ preventScroll: true }); // as a new document
   };
 
-  let last = new AbortController(); // ends with the next swap, not with a download or a jump within the page, as the event's signal
+  let last = new AbortController(); // aborted by the next swap only; a download or a jump within the page aborts the event's signal
   navigation.addEventListener("navigate", (event) => {
     const address = new URL(event.destination.url);
     const plain = event.canIntercept && !event.hashChange && !event.formData && event.downloadRequest === null;
     const posted = "posted" in document.body.dataset; // Back could not fetch this page again
     if (!plain || posted || event.navigationType === "reload" || OTHER.test(address.pathname)) return;
-    keep();
     last.abort();
     last = new AbortController();
     const { signal } = last;
-    const [back, referrer] = [event.navigationType === "traverse", location.href];
+    const referrer = location.href;
     event.intercept({
       focusReset: "manual",
-      handler: () => swap(address, back, referrer, signal).catch((error) => {
+      handler: () => swap(address, referrer, signal).catch((error) => {
         if (!signal.aborted) location.reload(); // the address is already the new one
         throw error;
       }),
