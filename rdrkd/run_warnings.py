@@ -83,8 +83,8 @@ def of_inputs(same: bool) -> Iterator[Warn]:
     if same:
         yield Warn(
             code="teacher_is_student",
-            message="the student starts from the teacher's own weights, so it is as large as its teacher and has "
-            "nothing to learn from it: choose a smaller architecture, or other start weights",
+            message="the student starts from the teacher's own weights, so it is no smaller than its teacher and "
+            "can learn little from it: choose a smaller architecture, or other start weights",
         )
 
 

@@ -121,8 +121,10 @@ def _letter(student: str | None) -> str:
 
 def _nbs(facts: Facts, epochs: int, batch: int) -> list[Choice]:
     """Let the optimizer step after every batch where accumulating gradients would leave it few steps."""
-    usual = steps_of(facts.images or _IMAGES, epochs, batch, NBS)
-    if not facts.images or batch >= NBS or usual >= _TOO_FEW_STEPS:
+    if not facts.images or batch >= NBS:
+        return []
+    usual = steps_of(facts.images, epochs, batch, NBS)
+    if usual >= _TOO_FEW_STEPS:
         return []
     steps = steps_of(facts.images, epochs, batch, batch)
     return [Choice("nbs", batch, f"a step after every batch, {steps} in all in place of {usual}")]

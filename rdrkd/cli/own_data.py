@@ -225,16 +225,21 @@ def lines_of(choices: list[Choice], preset: str | None) -> list[str]:
 
 
 def chosen_here(
-    options: Mapping[str, Any], run_dir: Path, cache: Path | None, reading: "Reading", tell: Callable[[str], None]
+    options: Mapping[str, Any],
+    networks: tuple[dict[str, Any], dict[str, Any]],
+    run_dir: Path,
+    cache: Path | None,
+    reading: "Reading",
+    tell: Callable[[str], None],
 ) -> "RunSpec":
     """Choose the settings that were not given, print them, and return the spec.
 
-    A resumed run keeps its settings, even if a GPU's free memory has changed.
+    A resumed run keeps its settings, even if a GPU's free memory has changed. `networks` are those of `networks_of`.
 
     Raises:
         RdrkdError: a file cannot be used, or an option is refused.
     """
-    teacher, student = networks_of(options)
+    teacher, student = networks
     begun = _begun(run_dir)
     if begun is not None:
         tell(f"{run_dir} has begun: its settings stay where no option sets them")

@@ -176,11 +176,11 @@ def _distill_own(options: dict[str, Any], run_dir: Path, cache: Path | None, rea
 
     def work(reporter: Reporter) -> dict[str, Any]:
         try:
-            own_data.networks_of(options)  # a missing file is refused before torch is imported
+            networks = own_data.networks_of(options)  # a missing file is refused before torch is imported
             reporter.emit(Progress(phase="preparing"))  # that, and opening a dataset, take a while
             from rdrkd.run.run import Inputs, run
 
-            spec = own_data.chosen_here(options, run_dir, cache, reading, tell)
+            spec = own_data.chosen_here(options, networks, run_dir, cache, reading, tell)
             tell(f"run folder: {run_dir}")
             inputs = Inputs(device=options.get("device"), cache=cache, reading=reading)
             return run(spec, run_dir, reporter, inputs)

@@ -41,8 +41,10 @@ def _lines(resolved: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[s
     yield from _table(result)
     best = result["metrics"]["operating_points"]["best_f1"]
     figures = ", ".join(f"{name} {percent(best[name])}" for name in ("precision", "recall", "f1"))
-    why = f", which gives the best F1 ({figures} percent)" if best["f1"] else "; it finds nothing at any confidence"
-    yield f"Count boxes from a confidence of **{confidence:g}**{why}:"
+    if best["f1"]:
+        yield f"Count boxes from a confidence of **{confidence:g}**, which gives the best F1 ({figures} percent):"
+    else:
+        yield "On the validation images, the network finds no object at any confidence. To run it:"
     yield ""
     yield "```python"
     yield "from ultralytics import YOLO"

@@ -66,7 +66,9 @@ def test_options_name_them_as_ultralytics_does(
     served: Source, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options: dict[str, Any] = {"teacher": "yolov8l.pt", "student": "yolov8n.pt", "data": str(scenes), "device": "cpu"}
-    spec = own_data.chosen_here(options, tmp_path / "run", None, AS_IT_IS, lambda _line: None)
+    spec = own_data.chosen_here(
+        options, own_data.networks_of(options), tmp_path / "run", None, AS_IT_IS, lambda _line: None
+    )
     assert spec.teacher == Pretrained(architecture="yolov8l", pretrained=True)
     assert spec.student == Pretrained(architecture="yolov8n", pretrained=True)
     assert spec.train.imgsz == pretrained.IMGSZ
