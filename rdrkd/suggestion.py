@@ -1,9 +1,15 @@
 """Suggest the name that a mistyped one was meant to be."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
 
 LONGEST = 80  # characters of a name for which a similar one is sought: the search is slow for long texts
+_FILES = 1000  # files of a folder that are compared
+_ALIKE = 0.7  # similarity of file names, which share their suffix
 
 
 def nearest(name: str, among: Iterable[str], cutoff: float = 0.6) -> str | None:
@@ -24,3 +30,23 @@ def suggestion(name: str, among: Iterable[str], cutoff: float = 0.6) -> str:
     """
     near = nearest(name, among, cutoff)
     return "" if near is None else f"; did you mean `{near}`?"
+
+
+def file_suggestion(path: Path | str) -> str:
+    """Return the end of a refusal of a path at which there is nothing; it asks about a similar name in its folder.
+
+    >>> file_suggestion("/nowhere/teacher.pt")
+    ''
+    """
+    path = Path(path)
+    near = nearest(path.name, islice(_neighbours(path), _FILES), _ALIKE)
+    return "" if near is None else f"; did you mean `{path.parent / near}`?"
+
+
+def _neighbours(path: Path) -> Iterator[str]:
+    """Yield the names in a path's folder that have its suffix: folders, if it has none."""
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if not entry.name.startswith(".") and (entry.is_dir() if not path.suffix else
+                                                   Path(entry.name).suffix.lower() == path.suffix.lower()):  # fmt: skip
+                yield entry.name

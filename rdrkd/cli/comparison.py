@@ -14,13 +14,21 @@ _WHO = {"teacher": "teacher", "alone": "student alone", "student": "student"}
 _FIGURES = ("AP", "AP50", "AP_S")
 
 
-def show_comparison(comparison: Mapping[str, Any], console: Console) -> None:
-    """Print a result's comparison: accuracy and cost of the networks, and a sentence. Fits 80 columns."""
-    shown = {who: comparison[who] for who in _WHO if comparison.get(who)}
-    console.print(_found(shown, comparison))
+def show_details(comparison: Mapping[str, Any], console: Console) -> None:
+    """Print operating points and cost of a result's networks. Fits 80 columns."""
+    shown = _shown(comparison)
     console.print(_points(shown))
     console.print(_cost(shown))
-    console.print(comparison["summary"], highlight=False, markup=False)
+
+
+def show_verdict(comparison: Mapping[str, Any], console: Console) -> None:
+    """Print the accuracy of a result's networks, and what it says about the gain. Fits 80 columns."""
+    console.print(_found(_shown(comparison), comparison))
+    console.print(comparison["summary"], style="bold", highlight=False, markup=False)
+
+
+def _shown(comparison: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {who: comparison[who] for who in _WHO if comparison.get(who)}
 
 
 def _found(shown: Mapping[str, Mapping[str, Any]], comparison: Mapping[str, Any]) -> Table:
@@ -30,6 +38,9 @@ def _found(shown: Mapping[str, Mapping[str, Any]], comparison: Mapping[str, Any]
     if comparison["difference"] is not None:
         gains = [_signed(comparison["difference"][name]) for name in _FIGURES]
         table.add_row("student - alone", *gains, style="bold")
+        figures = (comparison["difference"], shown["student"], shown["alone"])
+        if any(_seems_wrong(*(each[name] for each in figures)) for name in _FIGURES):
+            table.caption = "differences are those of the unrounded figures"
     return table
 
 
@@ -66,6 +77,17 @@ def _table(title: str, *headings: str) -> Table:
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     return table
+
+
+def _seems_wrong(difference: float | None, student: float | None, alone: float | None) -> bool:
+    """Return whether a rounded difference is not that of the rounded figures.
+
+    >>> _seems_wrong(2.08, 21.44, 19.36), _seems_wrong(2.0, 21.4, 19.4), _seems_wrong(None, None, 19.4)
+    (True, False, False)
+    """
+    if difference is None or student is None or alone is None:
+        return False
+    return f"{difference:.1f}" != f"{round(student, 1) - round(alone, 1):.1f}"
 
 
 def _signed(value: float | None) -> str:

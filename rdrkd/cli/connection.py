@@ -117,16 +117,6 @@ def with_parameters(run: Command, function: Command, parameters: list[Parameter]
     return run
 
 
-def new_app(help_: str) -> typer.Typer:
-    """Return a group of commands."""
-    return typer.Typer(
-        help=help_,
-        no_args_is_help=True,
-        add_completion=False,  # the root command has it
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-
-
 def leave(seen: Any) -> None:
     """Exit with the status of the awaited job or study."""
     raise typer.Exit(EXIT_FAILED if seen.status in ("failed", "cancelled") else EXIT_DONE)

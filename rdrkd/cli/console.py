@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from rdrkd import events
-from rdrkd.cli.comparison import show_comparison
+from rdrkd.cli.comparison import show_details, show_verdict
 from rdrkd.cli.epochs import place_of
 from rdrkd.events import Event
 from rdrkd.figures import FIGURES, OWN, PROTOCOLS, counted, duration, percent
@@ -233,14 +233,17 @@ def show_result(
         console.print(table)
     if made := result.get("export"):
         console.print(export_table(made))
-    if comparison := result.get("comparison"):
-        show_comparison(comparison, console)
+    comparison = result.get("comparison")
+    if comparison:
+        show_details(comparison, console)
     warnings = result.get("warnings", [])
     for warning in warnings:
         if warning["message"] not in warned:
             console.print(f"[bold red]{escape(warning['code'])}:[/] {escape(say(warning['message']))}")
     if told := [warning["code"] for warning in warnings if warning["message"] in warned]:
         console.print(f"[bold red]{counted(len(told), 'warning')} above:[/] {escape(', '.join(told))}")
+    if comparison:
+        show_verdict(comparison, console)
 
 
 def show_files(result: Mapping[str, Any], run_dir: Path, console: Console) -> None:

@@ -4,16 +4,20 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rdrkd.cli.connection import Id, Json, Output, Service, Wait, command, new_app
+from rdrkd.cli.connection import Id, Json, Output, Service, Wait, command
+from rdrkd.cli.groups import new_app
 from rdrkd.cli.packing import packed
 from rdrkd.cli.reading import reading_of
 from rdrkd.cli.terminal import Terminal
 from rdrkd.cli.uploads import Divide, Keep, LeaveOut, Resume, end_of_upload, lists
 from rdrkd.events import EXIT_DONE, EXIT_FAILED
+
+if TYPE_CHECKING:
+    from rdrkd.data.diagnosis import Finding
 
 datasets = new_app("Datasets of a service.")
 lists(datasets, "datasets")
@@ -62,12 +66,20 @@ def check_dataset(
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
     for finding in findings if not as_json else ():
-        where = f" (such as {finding.example})" if finding.example else ""
-        typer.echo(f"{finding.severity.upper():8}{finding.detail}{where}\n        {finding.advice}")
+        typer.echo(f"{finding.severity.upper():8}{_placed(finding)}\n        {finding.advice}")
     if not findings:
         typer.echo("nothing found" if not as_json else "", nl=not as_json)
     failed = any(finding.severity == "error" for finding in findings)
     raise typer.Exit(EXIT_FAILED if failed else EXIT_DONE)
+
+
+def _placed(finding: "Finding") -> str:
+    """Return a finding's detail with its place: an error has one, of other findings only an example is known."""
+    if not finding.example:
+        return finding.detail
+    if finding.severity == "error":
+        return f"{finding.example}: {finding.detail}"
+    return f"{finding.detail} (such as {finding.example})"
 
 
 @command(datasets, "import")

@@ -20,7 +20,7 @@ import httpx2
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from rdrkd.cli.comparison import show_comparison
+from rdrkd.cli.comparison import show_details, show_verdict
 from rdrkd.cli.epochs import place_of
 from rdrkd.client import Client, Job
 from rdrkd.errors import RdrkdError
@@ -83,7 +83,8 @@ def demo(output: Path, size: Size | None = None, console: Console | None = None)
     comparison = results["student"]["comparison"]
     picture = _picture(output, weights, comparison)
     console.print()
-    show_comparison(comparison, console)
+    show_details(comparison, console)
+    show_verdict(comparison, console)
     console.print(HONESTY, style="yellow")
     console.print(f"Student: [bold]{weights['student']}[/] (plain Ultralytics)   Detections: [bold]{picture}[/]")
     console.print(f"Done in {duration(time.monotonic() - started)}.")

@@ -1,5 +1,6 @@
 """Follow a job or study: a bar with AP and ETA on a terminal, otherwise a line per change; Ctrl-C only detaches."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from rdrkd.cli.terminal import Terminal, plain
 from rdrkd.figures import duration
 
 EXIT_DETACHED = 130  # as shells report SIGINT
+_QUIET = 60.0  # seconds between lines that differ in the remaining time only
 
 
 class Follower:
@@ -23,7 +25,8 @@ class Follower:
     """
 
     def __init__(self, terminal: Terminal, command: str) -> None:
-        self._terminal, self._command, self._last = terminal, command, ""
+        self._terminal, self._command = terminal, command
+        self._last, self._printed_at = "", 0.0
         self._progress: Progress | None = None
 
     def follow(self, id_: str, wait: Callable[[Callable[[Any], None]], Any]) -> Any:
@@ -53,10 +56,10 @@ class Follower:
         if self._terminal.err.is_terminal and shown.get("epoch") and shown["status"] == "running":
             self._move(shown)
             return
-        line = line_of(shown)
-        if line != self._last:
-            self._terminal.note(line)
-        self._last = line
+        essence = line_of({**shown, "eta_seconds": None})
+        if essence != self._last or time.monotonic() - self._printed_at > _QUIET:
+            self._terminal.note(line_of(shown))
+            self._last, self._printed_at = essence, time.monotonic()
 
     def close(self) -> None:
         """Remove the bar."""
@@ -101,6 +104,18 @@ def line_of(shown: dict[str, Any]) -> str:
     if shown.get("message"):
         parts.append(f"{shown['reason']}: {shown['message']}")
     return f"{shown['id']}: " + ", ".join(parts)
+
+
+def progress_of(shown: dict[str, Any]) -> str | None:
+    """Return a job's newest epoch for a table: `3/10`, with a baseline and its training `3/10 alone`; None: none yet.
+
+    >>> progress_of({"epoch": 13, "epochs": 20, "spec": {"baseline": True}}), progress_of({"epoch": None})
+    ('3/10 alone', None)
+    """
+    if not shown.get("epoch") or not shown.get("epochs"):
+        return None
+    place = _place(shown)
+    return f"{place.epoch}/{place.epochs}" + (" alone" if place.who == "student alone" else "")
 
 
 def _place(shown: dict[str, Any]) -> Place:

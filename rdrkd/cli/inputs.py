@@ -2,15 +2,18 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from rdrkd.errors import RdrkdError, SpecError
+from rdrkd.errors import Problem, RdrkdError, SpecError
+from rdrkd.figures import counted
 from rdrkd.files import file_sha256
 from rdrkd.suffixes import archive_suffix
+from rdrkd.suggestion import file_suggestion
 
 if TYPE_CHECKING:
     from rdrkd.client import Client
@@ -86,14 +89,18 @@ def _refuse_early(
     from rdrkd.client import Refused
 
     files: list[str] = []
+    missing: list[Problem] = []
 
-    def note(reference: Mapping[str, Any], where: str) -> None:
-        sender.file(reference, where)
+    def note(check: Callable[[Any, str], object], value: Any, where: str) -> None:
         files.append(where)
+        try:
+            check(value, where)
+        except SpecError as error:
+            missing.extend(error.problems)
 
-    _with_references(dict(spec), note)
+    _with_references(dict(spec), partial(note, sender.file))
     if isinstance(dataset := spec.get("dataset"), str) and not _is_reference(dataset, folder):
-        files.append("/dataset")
+        note(sender.existing, dataset, "/dataset")
     if not files:
         return  # the submission itself is as quick
     try:
@@ -101,8 +108,10 @@ def _refuse_early(
     except Refused as refused:
         others = [problem for problem in refused.problems if problem.where not in files]
         if others or not refused.problems:
-            refused.problems = tuple(others)
+            refused.problems = (*others, *missing)
             raise
+    if missing:
+        raise SpecError(f"refused because of {counted(len(missing), 'field')} of the spec", missing)
 
 
 class Sender:
@@ -136,9 +145,21 @@ class Sender:
         """
         path = (self._folder / str(reference["path"])).resolve()
         if not path.is_file():
-            what = "a folder" if path.is_dir() else "nothing there"
-            raise SpecError(f"{where}: expected an id, or a weights file to send, got {reference['path']!r} ({what})")
+            what = "(a folder)" if path.is_dir() else f"(nothing there){file_suggestion(path)}"
+            raise _refused(where, f"expected an id, or a weights file to send, got {reference['path']!r} {what}")
         return path
+
+    def existing(self, named: str, where: str) -> Path:
+        """Return the path of a dataset that is to be sent.
+
+        Raises:
+            SpecError: it does not exist.
+        """
+        path = self._folder / named
+        if not path.exists():
+            meant = file_suggestion(path)
+            raise _refused(where, f"expected an id, or a file to send, got {named!r} (nothing there){meant}")
+        return path.resolve()
 
     def dataset(self, named: str, where: str) -> str:
         """Return the id of a dataset; a reference that is not a path is returned unchanged.
@@ -150,11 +171,10 @@ class Sender:
 
         if _is_reference(named, self._folder):
             return named
-        if not (self._folder / named).exists():
-            raise SpecError(f"{where}: expected an id, or a file to send, got {named!r} (nothing there)")
+        path = self.existing(named, where)
         with TemporaryDirectory(prefix="rdrkd-upload-") as scratch:
             try:
-                file = packed((self._folder / named).resolve(), Path(scratch))
+                file = packed(path, Path(scratch))
             except RdrkdError as error:
                 raise SpecError(f"{where}: {error}", error.problems) from error
             return self._send(file, "dataset")
@@ -188,3 +208,7 @@ def _is_reference(dataset: str, folder: Path) -> bool:
         "/" in dataset or archive_suffix(dataset) is not None or Path(dataset).suffix in (".yaml", ".yml")
     )
     return dataset.startswith("ds_") or not (looks_like_a_path or (folder / dataset).exists())
+
+
+def _refused(where: str, detail: str) -> SpecError:
+    return SpecError(f"{where}: {detail}", [Problem(where, detail)])

@@ -1,19 +1,20 @@
 """`rdrkd jobs`."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from rdrkd.cli import inputs, own_data
-from rdrkd.cli.connection import Id, Limit, Output, Service, Timeout, Wait, command, leave, new_app
+from rdrkd.cli import inputs, own_data, own_service
+from rdrkd.cli.connection import Id, Limit, Output, Service, Timeout, Wait, command, leave
 from rdrkd.cli.console import show_result
-from rdrkd.cli.following import Follower
+from rdrkd.cli.following import Follower, progress_of
+from rdrkd.cli.groups import new_app
 from rdrkd.cli.own_data import Baseline, Batch, Epochs, Imgsz, PresetName, RunName
-from rdrkd.cli.terminal import Terminal
+from rdrkd.cli.terminal import Terminal, plain
 
 _FOLLOW_SECONDS = 1.0  # between polls for new lines
 
@@ -62,12 +63,12 @@ def submit_job(
         content = inputs.sent(inputs.read(spec), inputs.folder_of(spec), service, terminal.note, service.validate)
     else:
         own_data.require(options)
-        content = own_data.chosen_for(options, service, terminal.note)
+        content = own_service.chosen_for(options, service, terminal.note)
     job = service.submit(content)
     if not wait:
         terminal.submitted(job, "jobs")
         leave(job)
-    _followed(service, terminal, job.id, None)
+    _followed(service, terminal, job.id, None, str if spec is not None else own_data.advice_in_options)
 
 
 @command(jobs, "list")
@@ -81,7 +82,8 @@ def list_jobs(
 ) -> None:
     """List jobs, newest first."""
     filters: dict[str, Any] = {"status": status or None, "label": label or None, "kind": kind}
-    terminal.many("jobs", islice(service.jobs(**filters), limit))
+    rows = map(plain, islice(service.jobs(**filters), limit))
+    terminal.many("jobs", rows if terminal.as_json else (row | {"epoch": progress_of(row)} for row in rows))
 
 
 @command(jobs, "show")
@@ -235,11 +237,13 @@ def job_weights(
             terminal.file(service.download_weights(job, output, form, progress))
 
 
-def _followed(service: Service, terminal: Terminal, job_id: str, timeout: float | None) -> None:
-    """Follow a job to its end, print its figures, and exit with its status."""
+def _followed(
+    service: Service, terminal: Terminal, job_id: str, timeout: float | None, say: Callable[[str], str] = str
+) -> None:
+    """Follow a job to its end, print its figures, and exit with its status; `say` rewords advice."""
     job = Follower(terminal, "jobs").follow(job_id, lambda news: service.wait(job_id, timeout, news))
     if not terminal.as_json and job.result and "metrics" in job.result:
-        show_result(job.result, terminal.out)
+        show_result(job.result, terminal.out, say=say)
         terminal.note(f"fetch its files with `rdrkd jobs weights {job.id}`, see `rdrkd jobs artifacts {job.id}`")
     leave(job)
 

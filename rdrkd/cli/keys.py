@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from rdrkd.cli.connection import Id, Limit, Service, command, new_app
+from rdrkd.cli.connection import Id, Limit, Service, command
+from rdrkd.cli.groups import new_app
 from rdrkd.cli.terminal import Terminal
 
 keys = new_app("API keys of a service. Requires a key with the scope admin, or the token.")

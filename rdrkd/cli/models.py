@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from rdrkd.cli.connection import Id, Output, Service, Wait, command, new_app
+from rdrkd.cli.connection import Id, Output, Service, Wait, command
+from rdrkd.cli.groups import new_app
 from rdrkd.cli.terminal import Terminal
 from rdrkd.cli.uploads import Resume, Upload, end_of_upload, lists
 

@@ -10,6 +10,7 @@ import yaml
 from rdrkd.errors import SpecError
 from rdrkd.files import files_below
 from rdrkd.suffixes import archive_suffix
+from rdrkd.suggestion import file_suggestion
 
 _THE_SAME = (1980, 1, 1, 0, 0, 0)  # a zip's earliest time, for all files, so that a second upload is recognised
 
@@ -26,7 +27,8 @@ def packed(path: Path, into: Path) -> Path:
         return _zip(into / f"{path.resolve().name}.zip", ((str(file.relative_to(path)), file) for file in files))
     if path.suffix.lower() not in (".yaml", ".yml"):
         if not path.is_file():
-            raise SpecError(f"expected a dataset (folder, data YAML, zip or tar) at {path}, got nothing there")
+            meant = file_suggestion(path)
+            raise SpecError(f"expected a dataset (folder, data YAML, zip or tar) at {path}, got nothing there{meant}")
         if archive_suffix(path.name) is None:
             raise SpecError(f"expected a dataset (folder, data YAML, zip or tar), got {path.name}")
         return path

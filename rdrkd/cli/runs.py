@@ -3,22 +3,25 @@
 torch and Ultralytics are imported only after the environment has been set up.
 """
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from rdrkd.cli import own_data
+from rdrkd.cli import own_data, own_here, own_inputs
 from rdrkd.cli.console import People
 from rdrkd.cli.options import Cache, DatasetPath, Device, Events, Model, RunDir, Spec
 from rdrkd.cli.own_data import Baseline, Batch, Epochs, Imgsz, PresetName, RunName
 from rdrkd.cli.reading import takes_reading
-from rdrkd.errors import RdrkdError, SpecError
+from rdrkd.errors import DatasetError, ModelError, PairError, RdrkdError, SpecError
 from rdrkd.events import Progress
 from rdrkd.process.process import Stoppable, conclude, events_stream
 from rdrkd.reporter import JsonLines, Reporter
+from rdrkd.run_folder.names import METRICS
 
 if TYPE_CHECKING:
     from rdrkd.data.reading import Reading
@@ -174,13 +177,14 @@ def _distill_own(options: dict[str, Any], run_dir: Path, cache: Path | None, rea
     def tell(line: str) -> None:
         console.print(line, highlight=False, markup=False)
 
+    @_leaving_nothing(run_dir, reporter)
     def work(reporter: Reporter) -> dict[str, Any]:
         try:
-            networks = own_data.networks_of(options)  # a missing file is refused before torch is imported
+            networks = own_inputs.local(options)  # refuses before torch is imported
             reporter.emit(Progress(phase="preparing"))  # that, and opening a dataset, take a while
             from rdrkd.run.run import Inputs, run
 
-            spec = own_data.chosen_here(options, networks, run_dir, cache, reading, tell)
+            spec = own_here.chosen_here(options, networks, run_dir, cache, reading, tell)
             tell(f"run folder: {run_dir}")
             inputs = Inputs(device=options.get("device"), cache=cache, reading=reading)
             return run(spec, run_dir, reporter, inputs)
@@ -202,6 +206,7 @@ def _run(
     """Run a spec of the command's kind, and exit with the run's status."""
     reporter = _reporter(events, run_dir)
 
+    @_leaving_nothing(run_dir, reporter)
     def work(reporter: Reporter) -> dict[str, Any]:
         from rdrkd.spec.files import read_spec
 
@@ -221,6 +226,21 @@ def _run(
         )
 
     raise typer.Exit(conclude(work, reporter))
+
+
+@contextmanager
+def _leaving_nothing(run_dir: Path, reporter: Reporter) -> Iterator[None]:
+    """Remove the folders that this command has made if its run is refused before a first epoch; a worker keeps them."""
+    made = [folder for folder in (run_dir, *run_dir.parents) if not folder.exists()]
+    try:
+        yield
+    except (SpecError, DatasetError, ModelError, PairError):
+        if made and isinstance(reporter, People) and not (run_dir / METRICS).exists():
+            shutil.rmtree(run_dir, ignore_errors=True)
+            with suppress(OSError):
+                for folder in made[1:]:
+                    folder.rmdir()
+        raise
 
 
 def _evaluate_weights(

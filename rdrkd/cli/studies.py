@@ -22,9 +22,9 @@ from rdrkd.cli.connection import (
     command,
     connected,
     leave,
-    new_app,
 )
 from rdrkd.cli.following import Follower
+from rdrkd.cli.groups import new_app
 from rdrkd.cli.terminal import Terminal
 
 studies = new_app(

@@ -13,17 +13,14 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from rdrkd import events
+from rdrkd.cli.groups import new_app
 from rdrkd.errors import FolderError
 from rdrkd.events import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, Event
 from rdrkd.figures import counted, duration
 from rdrkd.process import environment
 from rdrkd.spec.study import GROUPS
 
-app = typer.Typer(
-    help="Compare methods over seeds: mean, spread, paired differences with confidence intervals.",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = new_app("Compare methods over seeds: mean, spread, paired differences with confidence intervals.")
 Out = Annotated[Path, typer.Option(help="Folder of run folders, results and report.", show_default=False)]
 Device = Annotated[str | None, typer.Option(help="`cpu` or a GPU's number; default: the GPU where there is one.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Number of members to train at the same time.")]

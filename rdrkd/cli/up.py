@@ -24,6 +24,7 @@ from rich.console import Console
 
 import rdrkd
 from rdrkd.cli import local_token
+from rdrkd.cli.connection import URL
 from rdrkd.errors import RdrkdError
 from rdrkd.events import EXIT_DONE
 from rdrkd.process.secret_hiding import hand_over, own_folder, seal
@@ -63,7 +64,7 @@ def up(data_dir: Path, host: str = "127.0.0.1", port: int = 8000, detach: bool =
     with _sole_owner(data_dir) as pid_file, _stop_signals() as stopped, ExitStack() as stack:
         _check_port(host, port)
         (data_dir / "logs").mkdir(exist_ok=True)
-        url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104 - only compared
+        url = _url(host, port)
         token_file = stack.enter_context(local_token.made(host, port))
         environment = _environment(data_dir, host, port, token_file)
         children = [Supervised("api", CHILDREN["api"], environment, data_dir / "logs")]
@@ -73,6 +74,7 @@ def up(data_dir: Path, host: str = "127.0.0.1", port: int = 8000, detach: bool =
             children += [Supervised(name, module, environment, data_dir / "logs") for name, module in others]
             pid_file.write_text(f"{os.getpid()} {url}\n")
             console.print(f"RDR-KD is ready at {url} (documentation: {url}/docs), data and logs in {data_dir}")
+            _tell_of_url(url, console)
             while not stopped:
                 for child in children:
                     if (status := child.look()) is not None:
@@ -123,8 +125,21 @@ def _detach(data_dir: Path, host: str, port: int) -> int:
             raise ServiceError(f"the service did not become ready; see up.log and api.log in {data_dir}/logs")
         time.sleep(0.1)
     stop = shlex.join(["rdrkd", "down", "--data-dir", str(data_dir)])
-    Console(stderr=True).print(f"RDR-KD is ready at http://{host}:{port}; stop it with `{stop}`", soft_wrap=True)
+    console = Console(stderr=True)
+    console.print(f"RDR-KD is ready at {_url(host, port)}; stop it with `{stop}`", soft_wrap=True)
+    _tell_of_url(_url(host, port), console)
     return EXIT_DONE
+
+
+def _url(host: str, port: int) -> str:
+    """Return the URL at which this machine reaches the service."""
+    return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104 - only compared
+
+
+def _tell_of_url(url: str, console: Console) -> None:
+    """Say how other commands find a service that is not at their default URL."""
+    if url not in (URL, os.environ.get("RDRKD_URL", "").rstrip("/")):
+        console.print(f"other commands find it with `export RDRKD_URL={url}` (or --url)", soft_wrap=True)
 
 
 def _await_ready(url: str, api: Supervised, stopped: list[int], logs: Path) -> None:

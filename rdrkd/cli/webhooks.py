@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from rdrkd.cli.connection import Id, Limit, Service, command, new_app
+from rdrkd.cli.connection import Id, Limit, Service, command
+from rdrkd.cli.groups import new_app
 from rdrkd.cli.terminal import Terminal
 
 webhooks = new_app("Webhooks of a service: deliveries when jobs and studies end.")

@@ -1,6 +1,7 @@
 """`rdrkd workers`."""
 
-from rdrkd.cli.connection import Service, command, new_app
+from rdrkd.cli.connection import Service, command
+from rdrkd.cli.groups import new_app
 from rdrkd.cli.terminal import Terminal
 
 workers = new_app("Workers of a service.")

@@ -4,7 +4,7 @@ import math
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Literal
@@ -14,7 +14,7 @@ from rdrkd.data.check import Examined, Findings, check, no_objects, where_in
 from rdrkd.data.dataset import Dataset
 from rdrkd.data.opening import open_dataset
 from rdrkd.data.pixels import is_deep
-from rdrkd.data.reading import Reading
+from rdrkd.data.reading import AS_IT_IS, Reading
 from rdrkd.errors import DatasetError, Problem
 from rdrkd.run_warnings import EASY, TOO_SMALL, input_for
 
@@ -55,23 +55,38 @@ def diagnose(path: Path, imgsz: int = 640, reading: Reading | None = None) -> li
         imgsz: side of the network's input, px.
         reading: how to read an archive.
     """
+    looked: dict[str, list[Examined]] = {}
     with tempfile.TemporaryDirectory(prefix="rdrkd-doctor-") as cache:
-        try:
-            dataset = open_dataset(path, Path(cache), reading=reading)
-        except DatasetError as error:
-            return [_refused(problem) for problem in error.problems or (Problem(path.name, str(error)),)]
-        looked: dict[str, list[Examined]] = {}
-        findings = check(dataset, looked.__setitem__)
-        found = [_refused(problem) for problem in findings.problems]
-        found += [*_of_check(findings), *_of_all(dataset, looked), *_duplicates(dataset)]
-        for split, examined in looked.items():
-            found += [*_of_split(dataset, split, examined), *_sizes(dataset, split, examined, imgsz)]
+        reading = reading or AS_IT_IS
+        dataset, findings, problems = _checked(path, Path(cache), reading, looked)
+        found = _refusals(path, reading, problems)
+        if dataset is not None and findings is not None:
+            found += [*_of_check(findings), *_of_all(dataset, looked), *_duplicates(dataset)]
+            for split, examined in looked.items():
+                found += [*_of_split(dataset, split, examined), *_sizes(dataset, split, examined, imgsz)]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
-def _refused(problem: Problem) -> Finding:
-    advice = "fix it, or drop what is at fault with --lenient"
-    return Finding("error", "refused", problem.detail, 1, problem.where, advice)
+def _checked(
+    path: Path, cache: Path, reading: Reading, looked: dict[str, list[Examined]]
+) -> tuple[Dataset | None, Findings | None, Sequence[Problem]]:
+    """Open and check a dataset; return it with what was found, and the problems for which it is refused."""
+    try:
+        dataset = open_dataset(path, cache, reading=reading)
+        findings = check(dataset, looked.__setitem__)
+    except DatasetError as error:
+        return None, None, error.problems or [Problem(path.name, str(error))]
+    return dataset, findings, findings.problems
+
+
+def _refusals(path: Path, reading: Reading, problems: Sequence[Problem]) -> list[Finding]:
+    """Return a finding for each problem; its advice names `--lenient` only where that would leave the fault out."""
+    stubborn = set(problems)
+    if problems and not reading.lenient and path.is_file():
+        with tempfile.TemporaryDirectory(prefix="rdrkd-doctor-") as cache:
+            stubborn = set(_checked(path, Path(cache), replace(reading, lenient=True), {})[2])
+    advice = {True: "fix it", False: "fix it, or leave out what is at fault with --lenient"}
+    return [Finding("error", "refused", one.detail, 1, one.where, advice[one in stubborn]) for one in problems]
 
 
 def _of_check(findings: Findings) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from rdrkd.data.limits import Limits
 from rdrkd.data.reading import AS_IT_IS, Reading
 from rdrkd.data.uploads import reopened, settle
 from rdrkd.errors import DatasetError
+from rdrkd.suggestion import file_suggestion
 
 
 def open_dataset(
@@ -38,7 +39,7 @@ def open_dataset(
     """
     reading = reading or AS_IT_IS
     if not path.exists():
-        raise DatasetError(f"expected a dataset at {path}, got nothing there")
+        raise DatasetError(f"expected a dataset at {path}, got nothing there{file_suggestion(path)}")
     if path.is_dir() or path.suffix.lower() in (".yaml", ".yml"):
         if reading.split is not None:
             raise DatasetError("expected a split for an archive only, got one for a folder, which is never written to")

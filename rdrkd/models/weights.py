@@ -21,6 +21,7 @@ from rdrkd.models import size_limits
 from rdrkd.models.architectures import build, name_of
 from rdrkd.models.foreign_files import foreign_type, refusal_of_content, refusal_of_file
 from rdrkd.models.misfit import misfit
+from rdrkd.suggestion import file_suggestion
 from rdrkd.ultralytics_adapter import (
     ULTRALYTICS_VERSION,
     Detect,
@@ -68,7 +69,7 @@ def load_weights(path: Path) -> LoadedModel:
     """
     path = Path(path)
     if not path.is_file():
-        raise ModelError(f"expected a weights file, got nothing at {path.name}")
+        raise ModelError(f"expected a weights file, got nothing at {path.name}{file_suggestion(path)}")
     suffix = path.suffix.lower()
     if suffix in (".safetensors", ".pt") and (refusal := refusal_of_file(path)) is not None:
         raise ModelError(refusal)

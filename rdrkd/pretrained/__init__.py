@@ -23,6 +23,7 @@ from rdrkd.spec.references import FAMILIES, OFFICIAL
 SOURCE = "https://github.com/ultralytics/assets/releases/download/v8.4.0"
 SOURCE_VARIABLE = "RDRKD_PRETRAINED_URL"
 IMGSZ = 640  # px, with which all of them were trained
+CLASSES = 80  # COCO's, which all of them detect
 ADVICE = (
     "official weights detect COCO's 80 classes: train them on this dataset first (a `train` job with them as its "
     "`model`), or start the student from them"

@@ -33,6 +33,7 @@ from rdrkd.run_folder.names import CALLED, RESULT
 from rdrkd.run_folder.recorder import Recorder
 from rdrkd.spec import Architecture, Distill, Evaluate, Export, RunSpec, Train, references
 from rdrkd.spec.resolved import with_defaults
+from rdrkd.suggestion import file_suggestion
 from rdrkd.training.plan import Plan
 from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION
 
@@ -188,5 +189,5 @@ def _resolved(spec: RunSpec, dataset: Dataset, inputs: Inputs, called: dict[str,
 
 def _sha256(path: Path) -> str:
     if not path.is_file():
-        raise ModelError(f"expected a weights file, got nothing at {path.name}")
+        raise ModelError(f"expected a weights file, got nothing at {path.name}{file_suggestion(path)}")
     return file_sha256(path)

@@ -12,6 +12,7 @@ from rdrkd.figures import counted
 from rdrkd.spec.jobs import RUN_SPEC, RunSpec
 from rdrkd.spec.problems import problems_of
 from rdrkd.spec.training import EvaluationSettings
+from rdrkd.suggestion import file_suggestion
 
 
 def read_spec(file: Path) -> RunSpec:
@@ -51,6 +52,8 @@ def parse_file(file: Path, what: str = "a job spec") -> Any:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise SpecError(f"expected {what} in {file}, got a binary file") from error
+    except FileNotFoundError:
+        raise SpecError(f"expected {what} in {file}, got nothing there{file_suggestion(file)}") from None
     except OSError as error:
         raise SpecError(f"expected {what} in {file}, got {error}") from error
     try:

@@ -12,7 +12,7 @@ from rdrkd.spec import ARCHITECTURES, Architecture, LocalModel, ModelRef, Pretra
 from rdrkd.spec.files import parse_file
 from rdrkd.spec.problems import problems_of
 from rdrkd.spec.study import Study
-from rdrkd.suggestion import suggestion
+from rdrkd.suggestion import file_suggestion, suggestion
 
 
 def read_study(file: Path) -> Study:
@@ -57,7 +57,7 @@ def _with_path(model: dict[str, Any], folder: Path) -> dict[str, Any]:
 def missing(study: Study) -> Iterator[Problem]:
     """Yield a problem for each input that this machine cannot use."""
     if not Path(study.dataset).exists():
-        yield Problem("/dataset", f"expected a dataset, got nothing at {study.dataset}")
+        yield Problem("/dataset", f"expected a dataset, got nothing at {study.dataset}{file_suggestion(study.dataset)}")
     yield from _unusable(study.student, "/student")
     yield from _unusable(study.teacher.model, "/teacher/model")
 
@@ -65,7 +65,7 @@ def missing(study: Study) -> Iterator[Problem]:
 def _unusable(model: ModelRef, where: str) -> Iterator[Problem]:
     if isinstance(model, LocalModel):
         if not Path(model.path).is_file():
-            meant = suggestion(Path(model.path).name, ARCHITECTURES)
+            meant = file_suggestion(model.path) or suggestion(Path(model.path).name, ARCHITECTURES)
             yield Problem(where, f"expected a weights file, got nothing at {model.path}{meant}")
     elif not isinstance(model, Architecture | Pretrained):
         yield Problem(where, "expected {architecture} or {path} on the command line, got an id of the service")

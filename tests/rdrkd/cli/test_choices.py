@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rdrkd.cli import own_data
+from rdrkd.cli import own_service
 from rdrkd.cli.choices import Facts, choose
 from rdrkd.run_warnings import steps_of
 from rdrkd.spec import TrainSettings
@@ -67,5 +67,8 @@ def test_a_service_without_gpus_is_asked_for_its_cores() -> None:
     """The smallest worker may get the job."""
     trainers = [{"queue": "train", "alive": True, "devices": [], "cpus": cpus} for cpus in (16, 2)]
     others = [{"queue": "inspect", "alive": True, "devices": [], "cpus": 1}]
-    service: Any = SimpleNamespace(workers=lambda: trainers + others)
-    assert own_data._facts_of(service, {"model": "n@best"}, {}, "scenes").cores == 2
+    checked = SimpleNamespace(report=None)
+    service: Any = SimpleNamespace(
+        workers=lambda: trainers + others, wait_dataset=lambda *_: checked, wait_model=lambda *_: checked
+    )
+    assert own_service._facts_of(service, {"model": "mdl_1"}, {}, "ds_1").cores == 2

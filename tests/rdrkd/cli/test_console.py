@@ -126,7 +126,7 @@ def test_figures_are_labelled_by_protocol_and_unknown_ones_are_a_dash() -> None:
     assert "[bus]" in text, "a class name is no markup"
 
 
-def test_the_comparison_comes_last_fits_80_columns_and_what_is_dead_looks_dead() -> None:
+def test_the_verdict_comes_last_fits_80_columns_and_what_is_dead_looks_dead() -> None:
     points = {"precision": 70.8, "recall": 23.8, "f1": 35.6}
     network = {
         **FIGURES, "name": "yolov8n", "architecture": "yolov8n", "parameters": 3_012_000, "megabytes": 6.04,
@@ -143,7 +143,7 @@ def test_the_comparison_comes_last_fits_80_columns_and_what_is_dead_looks_dead()
     written = io.StringIO()
     done = events.Done(result={**RESULT, "comparison": comparison, "warnings": [warning]})
     People(Console(file=written, width=80)).emit(done)
-    lines = written.getvalue()[written.getvalue().index("Was it worth it?") :].splitlines()
+    lines = written.getvalue()[written.getvalue().index("Boxes from a confidence") :].splitlines()
     words = [line.split() for line in lines]
     assert ["student", "alone", "18.8", "33.0", "9.5"] in words
     assert ["student", "-", "alone", "+1.2", "+1.2", "+1.2"] in words
@@ -153,7 +153,10 @@ def test_the_comparison_comes_last_fits_80_columns_and_what_is_dead_looks_dead()
         written.getvalue().split()
     )
     assert ["teacher", "[l].pt", "3.01", "6.0", "-", "-"] in words
-    assert lines[-2:] == ["One seed proves nothing.", "teacher_behind: use a larger teacher"]
+    assert lines[-1] == "One seed proves nothing."
+    titles = [number for number, line in enumerate(lines) if "Was it worth it?" in line]
+    assert lines.index("teacher_behind: use a larger teacher") < titles[0]
+    assert "unrounded" in lines[-2], "18.8 - 18.8 is not +1.2"
 
 
 def test_failures_name_the_field() -> None:

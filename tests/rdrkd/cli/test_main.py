@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from rdrkd import __version__
 from rdrkd.cli.main import COMMANDS, app
 from rdrkd.data import open_dataset
+from rdrkd.data.scenes import write_scenes
 from rdrkd.errors import NanLossError, Problem, StopRequested
 from rdrkd.events import (
     EXIT_DONE,
@@ -172,12 +173,12 @@ def test_a_distillation_needs_a_spec_or_options(options: list[str], words: str) 
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"--student": "yolov8nn.pt"}, "did you mean yolov8n (random weights)?"),
+        ({"--student": "yolov8nn.pt"}, "did you mean `yolov8n` (random weights)?"),
         ({"--imgsz": 100}, "--imgsz"),
         ({"--epochs": 10_001}, "--epochs"),
         ({"--preset": "rdr"}, "--preset"),
         ({"--data": "gone.zip"}, "gone.zip"),
-        ({"--teacher": "gone.pt"}, "--teacher: expected a weights file"),
+        ({"--teacher": "gone.pt"}, "--teacher expected a weights file"),
     ],
 )
 def test_an_option_is_refused_by_its_name_before_a_training(
@@ -185,8 +186,6 @@ def test_an_option_is_refused_by_its_name_before_a_training(
 ) -> None:
     (tmp_path / "t.pt").write_bytes(b"")
     options = {"--teacher": tmp_path / "t.pt", "--student": "yolov8n", "--data": data} | changed
-    if "gone.zip" in changed.values():
-        options["--teacher"] = weights_of(data, tmp_path)
     result = call("distill", *(part for pair in options.items() for part in pair), "--run-dir", tmp_path / "run")
     assert result.exit_code == EXIT_FAILED
     assert words in result.output.replace("\n", " ")
@@ -197,7 +196,7 @@ def test_a_line_comes_before_the_wait_for_torch_and_the_dataset(tmp_path: Path, 
     teacher = tmp_path / "t.pt"
     teacher.write_bytes(b"")
     arguments = {
-        "distill": ("--teacher", teacher, "--student", "yolov8n", "--data", "gone", "--run-dir", tmp_path / "run"),
+        "distill": ("--teacher", teacher, "--student", "yolov8n", "--data", tmp_path, "--run-dir", tmp_path / "run"),
         "evaluate": (tmp_path / "gone.pt", "--data", tmp_path / "gone"),
     }
     assert call(command, *arguments[command]).output.startswith("preparing ...\n")
@@ -207,7 +206,50 @@ def test_a_missing_teacher_is_refused_without_that_wait(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     result = call("distill", "--teacher", "gone.pt", "--student", "yolov8n", "--data", "gone", "--run-dir", run_dir)
     assert "preparing" not in result.output
-    assert "--teacher: expected a weights file" in result.output.replace("\n", " ")
+    assert "--teacher expected a weights file" in result.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize("by_spec", [False, True])
+@pytest.mark.parametrize("fault", ["other classes", "no weights", "no labels"])
+def test_a_refused_run_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, by_spec: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_scenes(tmp_path / "scenes", "demo", {"train": 3, "val": 2}, 96)
+    names = open_dataset(tmp_path / "scenes", tmp_path).names if fault == "no labels" else ["other"]
+    save_student(build("yolov8n-half", names), tmp_path, {"imgsz": 96})
+    (tmp_path / "empty.pt").write_bytes(b"")
+    shutil.copytree(tmp_path / "scenes", tmp_path / "unlabelled", ignore=shutil.ignore_patterns("labels"))
+    teacher = "empty.pt" if fault == "no weights" else "student.pt"
+    dataset = "unlabelled" if fault == "no labels" else "scenes"
+    spec = {"teacher": {"path": teacher}, "student": {"architecture": "yolov8n-half"}, "dataset": dataset,
+            "distillation": {"preset": "rdr-kd"}, "train": {"imgsz": 96}}  # fmt: skip
+    (tmp_path / "spec.json").write_text(json.dumps({"kind": "distill"} | spec))
+    before = sorted(tmp_path.rglob("*"))
+    options = ("--teacher", teacher, "--student", "yolov8n-half", "--data", dataset, "--device", "cpu")
+    by = ("spec.json", "--run-dir", "runs/mine", "--device", "cpu") if by_spec else options
+    assert call("distill", *by).exit_code == EXIT_FAILED
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_refused_run_keeps_a_folder_that_was_there(data: Path, tmp_path: Path) -> None:
+    save_student(build("yolov8n-half", ["other"]), tmp_path, {"imgsz": 96})
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/mine.txt").write_text("mine")
+    options = ("--teacher", tmp_path / "student.pt", "--student", "yolov8n-half", "--data", data, "--device", "cpu")
+    assert call("distill", *options, "--run-dir", tmp_path / "run").exit_code == EXIT_FAILED
+    assert (tmp_path / "run/mine.txt").read_text() == "mine"
+
+
+def test_help_is_never_cut() -> None:
+    """On 80 columns; defaults were, such as `http://127.0.0.1:80`, and summaries of commands."""
+    groups = {path[:-1] for path in EVERY if len(path) > 1}
+    for path in (*EVERY, *groups):
+        result = CliRunner(env={"COLUMNS": "80"}).invoke(app, [*path, "--help"])
+        assert result.exit_code == 0, path
+        words = result.output.replace("[ARGS]...", "").replace("prefix=_", "")
+        cut = [line for line in words.splitlines() if line.rstrip().endswith(("...", "\N{HORIZONTAL ELLIPSIS}"))]
+        assert not [line for line in cut if not line.startswith("Usage:")], path
 
 
 def test_an_inspection_says_first_what_it_checks(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from api.jobs.logs import service as logs
 from api.tables.states import Status
-from rdrkd.cli import own_data
+from rdrkd.cli import own_service
 from rdrkd.cli.console import show_failure
 from rdrkd.cli.following import Follower, line_of
 from rdrkd.cli.main import app
@@ -119,7 +119,8 @@ def test_a_spec_that_cannot_be_sent(command: Command, tmp_path: Path, text: str,
     result = command("jobs", "submit", spec)
 
     assert result.exit_code != 0
-    assert words in str(result.exception)
+    error = result.exception
+    assert words in f"{error} {[f'{each.where} {each.detail}' for each in getattr(error, 'problems', ())]}"
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def files(tmp_path: Path) -> Path:
 def test_a_job_from_options_alone(
     live: Live, command: Command, files: Path, monkeypatch: pytest.MonkeyPatch, data: str
 ) -> None:
-    monkeypatch.setattr(own_data, "_CHECK_SECONDS", 0.0)  # no worker runs here
+    monkeypatch.setattr(own_service, "_CHECK_SECONDS", 0.0)  # no worker runs here
     options = ("--teacher", files / "l.pt", "--student", "yolov8n", "--data", files / data, "--imgsz", 160)
 
     first = command("jobs", "submit", *options, "--epochs", 5, "--name", "mine", "--json")
@@ -159,10 +160,14 @@ def test_a_job_from_options_alone(
     [
         (
             {"--student": "yolov8q"},
-            "--student: expected a weights file or an architecture, got 'yolov8q'; did you mean",
+            "--student: expected a weights file or an architecture, or a model or job of the service, got 'yolov8q'",
         ),
         ({"--teacher": "gone.pt"}, "--teacher: expected a weights file"),
-        ({"--data": "gone.zip"}, "--data: expected an id, or a file to send"),
+        ({"--teacher": "n-halv"}, "or a model or job of the service, got 'n-halv'"),
+        ({"--data": "gone.zip"}, "--data: expected a dataset (folder, data YAML, zip or tar), got 'gone.zip' (no such"),
+        ({"--data": "surveyed"}, "or a dataset of the service, got 'surveyed'"),
+        ({"--data": "yolov8n", "--student": "yolov8q"}, "yolov8q"),
+        ({"--data": "yolov8n", "--student": "yolov8q"}, "is it meant for --student?"),
         ({"--imgsz": "100"}, "--imgsz"),
         ({"--preset": "none-such"}, "--preset"),
     ],
@@ -171,12 +176,28 @@ def test_bad_options_are_refused_before_anything_is_sent(
     live: Live, command: Command, files: Path, changed: dict[str, str], words: str
 ) -> None:
     options = {"--teacher": files / "l.pt", "--student": "yolov8n", "--data": files / "scenes"} | changed
+    had = live.client.get("/v1/models").json()["data"]
 
     result = command("jobs", "submit", *(part for pair in options.items() for part in pair))
 
     assert result.exit_code != 0
-    assert words in str(result.exception) + str([each.where for each in getattr(result.exception, "problems", ())])
+    assert words in " ".join(f"{each.where}: {each.detail}" for each in getattr(result.exception, "problems", ()))
     assert live.client.get("/v1/datasets").json()["data"] == []
+    assert live.client.get("/v1/models").json()["data"] == had
+
+
+def test_names_of_the_service_are_resolved_and_suggested(live: Live, command: Command, files: Path) -> None:
+    def submitted(**options: object) -> Result:
+        return command("jobs", "submit", *(part for name, each in options.items() for part in (f"--{name}", each)))
+
+    command("models", "upload", files / "l.pt", "--name", "n-half")
+    command("datasets", "upload", files / "scenes", "--name", "surveys")
+    mistyped = submitted(teacher="n-halv", student="n-alf", data="survey")
+
+    (first, second, third) = mistyped.exception.problems  # type: ignore[union-attr]
+    assert "did you mean `n-half`?" in first.detail
+    assert "did you mean `n-half`?" in second.detail
+    assert "did you mean `surveys`?" in third.detail
 
 
 def test_jobs_are_listed_for_people_and_programs(live: Live, command: Command) -> None:

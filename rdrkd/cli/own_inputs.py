@@ -1,0 +1,200 @@
+"""Resolve what --teacher, --student and --data name; everything that is wrong with the options is refused at once."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rdrkd.cli.choices import Facts, choose
+from rdrkd.cli.own_data import spec_of, validated
+from rdrkd.errors import Problem, SpecError
+from rdrkd.figures import counted
+from rdrkd.suffixes import archive_suffix
+from rdrkd.suggestion import file_suggestion, nearest, suggestion
+
+if TYPE_CHECKING:
+    from rdrkd.client import Client, Job, Model
+
+Reference = dict[str, Any]
+_WEIGHTS, _ARCHITECTURE, _DATASET = "a weights file", "an architecture", "a dataset"
+_OWNERS = {_WEIGHTS: "--teacher or --student", _ARCHITECTURE: "--student", _DATASET: "--data"}
+_EXPECTED = {
+    "teacher": _WEIGHTS,
+    "student": f"{_WEIGHTS} or {_ARCHITECTURE}",
+    "data": f"{_DATASET} (folder, data YAML, zip or tar)",
+}
+_ON_SERVICE = {
+    "teacher": ", or a model or job of the service",
+    "student": ", or a model or job of the service",
+    "data": ", or a dataset of the service",
+}
+_JOB, _MODEL = "job_", "mdl_"  # prefixes of ids
+_MOST_NAMES = 200  # newest rows of the service whose names are compared with an unknown one
+# Stand-ins with which the other options are validated, whatever the inputs are.
+_STUDENT, _TEACHER = {"architecture": "yolov8n"}, {"path": "teacher.pt"}
+
+
+def local(options: Mapping[str, Any]) -> tuple[Reference, Reference]:
+    """Return the references to teacher and student, without opening a file.
+
+    Raises:
+        SpecError: an input does not exist, or another option is refused; a problem for each.
+    """
+    teacher, student, *_ = gathered(
+        partial(_local, "teacher", options),
+        partial(_local, "student", options),
+        partial(_existing_data, options),
+        partial(_settings, options),
+    )
+    return teacher, student
+
+
+def on_service(options: Mapping[str, Any], service: "Client") -> tuple[Reference, Reference, str]:
+    """Return the references to teacher, student and dataset; what the service has is referred to by its id.
+
+    Raises:
+        SpecError: there is no such input here or on the service, or another option is refused; a problem for each.
+    """
+    teacher, student, dataset, _ = gathered(
+        partial(_model_on_service, "teacher", options, service),
+        partial(_model_on_service, "student", options, service),
+        partial(_dataset_on_service, options, service),
+        partial(_settings, options),
+    )
+    return teacher, student, dataset
+
+
+def gathered(*checks: Callable[[], Any]) -> list[Any]:
+    """Run all checks, and return what they return.
+
+    Raises:
+        SpecError: checks refuse something; it has the problems of all of them.
+    """
+    found: list[Any] = []
+    problems: list[Problem] = []
+    for check in checks:
+        try:
+            found.append(check())
+        except SpecError as error:
+            problems += error.problems
+    if problems:
+        raise SpecError(f"refused because of {counted(len(problems), 'option')}", problems)
+    return found
+
+
+def file_of(text: str) -> Reference | None:
+    """Return the reference to a local weights file, or else to official weights of this name; None for neither."""
+    from rdrkd import pretrained
+
+    if Path(text).is_file():
+        return {"path": text}
+    name = pretrained.named(text)
+    return None if name is None else {"architecture": name, "pretrained": True}
+
+
+def _local(option: str, options: Mapping[str, Any]) -> Reference:
+    text = str(options[option])
+    if (found := _network_of(option, text)) is not None:
+        return found
+    raise _refused(option, text)
+
+
+def _network_of(option: str, text: str) -> Reference | None:
+    """Return the reference to an architecture, a weights file or official weights; None if a text names none."""
+    from rdrkd.spec import ARCHITECTURES
+
+    if option == "student" and text in ARCHITECTURES:
+        return {"architecture": text}
+    return None if _kind_of(text) == _DATASET else file_of(text)
+
+
+def _existing_data(options: Mapping[str, Any]) -> str:
+    text = str(options["data"])
+    if not Path(text).exists() or _kind_of(text) == _WEIGHTS:
+        raise _refused("data", text)
+    return text
+
+
+def _settings(options: Mapping[str, Any]) -> None:
+    validated(spec_of(_TEACHER, _STUDENT, str(options["data"]), options, choose(Facts(), options)))
+
+
+def _model_on_service(option: str, options: Mapping[str, Any], service: "Client") -> Reference:
+    from rdrkd.client import Refused
+
+    text = str(options[option])
+    if (found := _network_of(option, text)) is not None:
+        return found
+    if _looks_like_a_path(text):
+        raise _refused(option, text, service=True)
+    for kind, read, other in (("model", service.model, _JOB), ("job", service.job, _MODEL)):
+        try:
+            if not text.startswith(other):
+                row: Model | Job = read(text)
+                return {kind: row.id}
+        except Refused as refused:
+            if refused.code != "not_found":
+                raise
+    names = (model.name for model in islice(service.models(), _MOST_NAMES) if model.name)
+    raise _refused(option, text, suggestion(text, names), service=True)
+
+
+def _dataset_on_service(options: Mapping[str, Any], service: "Client") -> str:
+    from rdrkd.client import Refused
+
+    text = str(options["data"])
+    if Path(text).exists() or _looks_like_a_path(text):
+        return _existing_data(options)
+    try:
+        return service.dataset(text).id
+    except Refused as refused:
+        if refused.code != "not_found":
+            raise
+    names = (dataset.name for dataset in islice(service.datasets(), _MOST_NAMES) if dataset.name)
+    raise _refused("data", text, suggestion(text, names), service=True)
+
+
+def _refused(option: str, text: str, meant: str = "", service: bool = False) -> SpecError:
+    """Return the refusal of an option's value; it asks about a value that fits another option, or a similar name."""
+    kind = _kind_of(text)
+    if kind is not None and kind not in _EXPECTED[option]:
+        came = f"{text!r}, {kind}: is it meant for {_OWNERS[kind]}?"
+    else:
+        absent = " (no such file)" if _looks_like_a_path(text) and not Path(text).exists() else ""
+        came = f"{text!r}{absent}{meant or _meant(option, text)}"
+    expected = _EXPECTED[option] + (_ON_SERVICE[option] if service else "")
+    problem = Problem(f"--{option}", f"expected {expected}, got {came}")
+    return SpecError(f"{problem.where}: {problem.detail}", [problem])
+
+
+def _meant(option: str, text: str) -> str:
+    """Return the end of a refusal that asks about a similar file, architecture or name of official weights."""
+    from rdrkd.spec import ARCHITECTURES
+    from rdrkd.spec.references import OFFICIAL
+
+    if meant := file_suggestion(text):
+        return meant
+    if option == "teacher":
+        return suggestion(text, [f"{name}.pt" for name in OFFICIAL], cutoff=0.75)
+    if option == "student" and (near := nearest(Path(text).stem.lower(), ARCHITECTURES)):
+        return f"; did you mean `{near}` (random weights)?"
+    return ""
+
+
+def _kind_of(text: str) -> str | None:
+    """Return which kind of input a text names, by its form alone; None if it may be a name on the service."""
+    from rdrkd.spec import ARCHITECTURES
+
+    path = Path(text)
+    suffix = path.suffix.lower()
+    if suffix in (".pt", ".safetensors"):
+        return _WEIGHTS
+    if text.removesuffix(".yaml") in ARCHITECTURES and not path.exists():  # `yolov8n.yaml` is Ultralytics' form
+        return _ARCHITECTURE
+    is_dataset = archive_suffix(path.name) is not None or suffix in (".yaml", ".yml") or path.is_dir()
+    return _DATASET if is_dataset else None
+
+
+def _looks_like_a_path(text: str) -> bool:
+    return "/" in text or _kind_of(text) in (_WEIGHTS, _DATASET)
