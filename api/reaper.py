@@ -21,10 +21,9 @@ from sqlalchemy import Engine, bindparam, create_engine, text
 from api import clock, log_setup
 from api.access import audit, idempotency
 from api.db import Database
-from api.jobs import repair, retention, unblocking, upload_checks
-from api.jobs.retention import Retention
+from api.jobs import checkpoint_retention, expiry, unblocking, upload_checks
+from api.jobs.checkpoint_retention import Retention
 from api.jobs.workers import service as workers
-from api.queue import INSPECT, MOST_WAITING, TRAIN, Doorbell, transport_options
 from api.settings import Settings
 from api.storage import StorageUnreachable, deletions, open_storage, unreferenced
 from api.studies import service as studies
@@ -34,6 +33,7 @@ from api.uploads.ledger import service as ledger
 from api.uploads.resumable import completion
 from api.uploads.resumable import service as resumable
 from api.uploads.resumable.completion import LEFT_SECONDS
+from api.wake_ups import INSPECT, MOST_WAITING, TRAIN, Doorbell, transport_options
 from api.webhooks import delivery_rows
 from api.webhooks.sender import Sender
 from rdrkd import bounded_cache
@@ -86,7 +86,7 @@ class Reaper:
             self.pull_back()
         if time.monotonic() >= self._patient_until:
             self.expire()
-        for job_id in repair.fail_all_overdue(self.database):
+        for job_id in expiry.fail_all_overdue(self.database):
             log.warning("%s failed: its deadline has passed", job_id)
         for job_id in unblocking.catch_up(self.database):
             log.warning("%s failed: something that it waits for can never become available", job_id)
@@ -101,7 +101,7 @@ class Reaper:
     def expire(self) -> None:
         """Take rows back from workers that stopped renewing their leases."""
         with self.database.transaction() as session:
-            for job_id in repair.expire(session, self.settings.max_lost_workers):
+            for job_id in expiry.expire(session, self.settings.max_lost_workers):
                 log.warning("%s lost its worker and was re-queued", job_id)
             upload_checks.expire(session, self.settings.max_lost_workers)
 
@@ -122,7 +122,7 @@ class Reaper:
         """Send messages for rows that still wait, minus those already pending, so that the broker is not flooded."""
         after = self.settings.ring_again_seconds
         with self.database.transaction() as session:
-            jobs, uploads = repair.due_bells(session, after), upload_checks.due_bells(session, after)
+            jobs, uploads = expiry.due_bells(session, after), upload_checks.due_bells(session, after)
         # Query the broker only if there is something to send, so that an idle service leaves it alone.
         if not (jobs or uploads) or not self.doorbell.reachable():
             return
@@ -130,7 +130,7 @@ class Reaper:
         uploads = uploads[self.doorbell.pending(INSPECT) : MOST_WAITING]
         with self.database.transaction() as session:
             for job_id in jobs:
-                repair.mark_rung(session, job_id)
+                expiry.mark_rung(session, job_id)
             for table, upload_id in uploads:
                 upload_checks.mark_rung(session, table, upload_id)
         for job_id in jobs:
@@ -172,11 +172,11 @@ class Reaper:
         """Delete checkpoints of ended jobs that the policy does not keep, and files that no row refers to."""
         policy = Retention.of(self.settings)
         with self.database.transaction() as session:
-            jobs = retention.ended_with_more(session, policy)
+            jobs = checkpoint_retention.ended_with_more(session, policy)
         try:
             for job_id in jobs:
                 with self.database.transaction() as session:
-                    notes = deletions.note(session, retention.prune_ended(session, job_id, policy))
+                    notes = deletions.note(session, checkpoint_retention.prune_ended(session, job_id, policy))
                 deletions.follow_all(self.database, self.storage, notes)
             unreferenced.collect(self.database, self.storage, self.settings.orphans_keep_hours * 3600)
         except StorageUnreachable as error:

@@ -133,7 +133,7 @@ def test_relative_links_in_documents_lead_somewhere(tracked: list[Path]) -> None
         ("api/__init__.py", "import fastapi"),
         ("api/jobs/service.py", "import rdrkd.losses"),
         ("api/jobs/lifecycle.py", "import fastapi"),
-        ("api/pages.py", "import starlette"),
+        ("api/pagination.py", "import starlette"),
         ("api/tables/jobs.py", "import api.jobs.service"),
         ("api/uploads/service.py", "import api.http.main"),
         ("api/console/app.py", "import api.tables.jobs"),

@@ -6,8 +6,8 @@ import os
 import sys
 
 from api import log_setup, tracing
-from api.queue import INSPECT, TRAIN
 from api.settings import Settings
+from api.wake_ups import INSPECT, TRAIN
 from rdrkd.process.secret_hiding import seal
 from worker.workplace import own_name
 

@@ -11,8 +11,8 @@ from celery import Celery
 from celery.signals import setup_logging, worker_shutting_down
 from kombu.entity import Queue
 
-from api.queue import INSPECT, TRAIN, transport_options
 from api.settings import Settings
+from api.wake_ups import INSPECT, TRAIN, transport_options
 from worker import transports
 from worker.workplace import Workplace
 

@@ -15,11 +15,11 @@ from api.access.quotas import Quotas
 from api.errors import ApiError, Unavailable
 from api.jobs import upload_checks
 from api.jobs.upload_checks import Import
-from api.queue import INSPECT
 from api.storage import Incoming, StorageUnreachable, Stored, deletions, full_disk_reported
 from api.tables.leases import Fenced
 from api.uploads.datasets.sources import open_source
 from api.uploads.ledger.reservations import AHEAD, Held
+from api.wake_ups import INSPECT
 from worker.lease import Lease, Order
 from worker.workplace import Workplace
 

@@ -22,7 +22,7 @@ from api.tables.leases import Fenced
 from api.tables.models import Model
 from api.tables.uploads import UploadStatus
 from rdrkd.process import environment
-from worker import limits, previews, run_folders
+from worker import check_limits, previews, run_folders
 from worker.disk_space import MOST_FULL_DISKS, shortage
 from worker.end_reasons import DISK_FULL
 from worker.lease import Lease, Order
@@ -52,7 +52,7 @@ def run(place: Workplace, check: Check, command: Sequence[str] = RDRKD) -> None:
         with Lease(
             place,
             lambda session, seconds: upload_checks.renew(session, check, seconds),
-            limits.seconds(place.settings, check.size),
+            check_limits.seconds(place.settings, check.size),
         ) as lease:
             try:
                 run_folders.prepare(folder)
@@ -139,7 +139,7 @@ def _inspect(
     options = ["--convert", folder / CONVERTED] if check.table is Model else previews.options(check, folder)
     named = f"--name={check.filename}"  # one argument: a name may begin with a dash
     line: list[str | Path] = [*command, "inspect", path, "--cache", place.cache, named, *options, "--json"]
-    bounds = limits.of(place.settings, check.size)
+    bounds = check_limits.of(place.settings, check.size)
     env = {environment.LIMITS: json.dumps(bounds)}
     child = Child(line, folder, folder / run_folders.LOG, env, hidden=place.hidden, writable=[place.cache])
     try:

@@ -13,10 +13,10 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.orm import Session
 
 from api import log_setup, tracing
-from api.jobs import lifecycle, retention
+from api.jobs import checkpoint_retention, lifecycle
+from api.jobs.checkpoint_retention import Retention
 from api.jobs.claims import Held
 from api.jobs.lifecycle import Ending
-from api.jobs.retention import Retention
 from api.storage import StorageUnreachable, deletions
 from api.tables.leases import Fenced, Wish
 from api.tables.states import Status
@@ -25,7 +25,7 @@ from rdrkd.files import write_json
 from rdrkd.paths import without_paths
 from rdrkd.reasons import Reason
 from rdrkd.run_folder.names import CALLED
-from worker import checkpoint_transfer, end_reasons, inputs, run_folders, studies
+from worker import checkpoint_transfer, end_reasons, inputs, report_inputs, run_folders
 from worker.disk_space import give_back_or_end, shortage
 from worker.lease import Lease, Order, is_outage
 from worker.logs import Shipping
@@ -129,8 +129,10 @@ class Attempt:
         write_json(self.folder / CALLED, inputs.names_of(needed))
         options = inputs.arguments(self.place.storage, needed, run_folders.inputs(self.folder))
         options += inputs.official(self.held.spec, self.place.settings)
-        if self.held.kind == studies.COMPARE:
-            self.lease.write(lambda session: studies.lay_out(session, self.place.storage, self.held.spec, self.folder))
+        if self.held.kind == report_inputs.COMPARE:
+            self.lease.write(
+                lambda session: report_inputs.lay_out(session, self.place.storage, self.held.spec, self.folder)
+            )
         held = self.held
         earlier = self.lease.write(
             lambda session: checkpoint_transfer.all_of(session, held.id, held.continues, held.scratch_after)
@@ -312,7 +314,7 @@ class Attempt:
     def _succeed(self, session: Session, move: Move) -> None:
         """End a job that has succeeded, and delete its resume states."""
         move(session)
-        self.notes = deletions.note(session, retention.prune(session, self.held.id, self.retention))
+        self.notes = deletions.note(session, checkpoint_retention.prune(session, self.held.id, self.retention))
 
     def _leave(self) -> None:
         """Publish the metrics and report of a job that failed or was cancelled; errors do not change how it ends."""

@@ -3,7 +3,7 @@
 from celery import Task
 
 from api import log_setup
-from api.queue import INSPECT, REQUEST, TRAIN
+from api.wake_ups import INSPECT, REQUEST, TRAIN
 from worker.app import app, place
 
 

@@ -4,10 +4,10 @@ import logging
 from functools import partial
 
 from api import log_setup, tracing
-from api.jobs import claims, repair, upload_checks
-from api.queue import INSPECT, TRAIN
+from api.jobs import claims, expiry, upload_checks
 from api.tables import job_inputs
 from api.uploads.datasets import unpacked
+from api.wake_ups import INSPECT, TRAIN
 from worker import importing, inspection, supervisor
 from worker.claim_loop import Claim, Work
 from worker.workplace import Workplace
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 def train(place: Workplace) -> Work | None:
     """Claim the best job that can start; return the work on it, or None when there is no such job."""
     with place.database.transaction() as session:
-        repair.fail_blocked(session)
+        expiry.fail_blocked(session)
         held = claims.claim(
             session,
             place.name,
@@ -62,9 +62,9 @@ def _check(place: Workplace, claimed: upload_checks.Check | upload_checks.Import
 def _ring_for(place: Workplace, row_id: str) -> None:
     """Wake workers for the row itself, if it is queued again, and for the jobs that waited for it."""
     with place.database.transaction() as session:
-        repair.fail_blocked(session)
-        waiting = [job_id for job_id in job_inputs.waiting_for(session, row_id) if repair.can_start(session, job_id)]
+        expiry.fail_blocked(session)
+        waiting = [job_id for job_id in job_inputs.waiting_for(session, row_id) if expiry.can_start(session, job_id)]
         for job_id in waiting:
-            repair.mark_rung(session, job_id)
+            expiry.mark_rung(session, job_id)
     for job_id in waiting:
         place.doorbell.ring(TRAIN, job_id)

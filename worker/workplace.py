@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from api.db import Database
-from api.queue import Doorbell
 from api.settings import Settings
 from api.storage import Storage, open_storage
 from api.uploads.datasets import unpacked
 from api.uploads.ledger.reservations import Ledger
+from api.wake_ups import Doorbell
 from rdrkd.process import trainer_sandbox
 from rdrkd.process.secret_hiding import own_folder
 from worker.devices import devices

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from api.caller import Caller
 from api.db import after_seconds, new_id
-from api.pages import page
+from api.pagination import page
 from api.tables.audit import Audit
 
 LONGEST = 110  # characters of an object: an id, or of a share `<id>/<reader>`

@@ -15,7 +15,7 @@ from api.access.keys_schemas import KeyRequest
 from api.caller import Caller, Scope
 from api.db import after_seconds, new_id, now, seconds_between
 from api.errors import Invalid
-from api.pages import get_or_404, page
+from api.pagination import get_or_404, page
 from api.tables.keys import ApiKey
 from rdrkd.errors import Problem
 

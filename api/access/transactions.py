@@ -10,7 +10,7 @@ from api import ownership
 from api.access.quotas import NONE, Quotas, bind
 from api.caller import Caller
 from api.db import Database
-from api.queue import Doorbell
+from api.wake_ups import Doorbell
 
 log = logging.getLogger(__name__)
 

@@ -30,11 +30,11 @@ from api.errors import (
 from api.http.admission import Admission
 from api.http.versions import Versions
 from api.http.watch import Watch
-from api.queue import Doorbell
 from api.settings import Settings
 from api.storage import Storage
 from api.storage.deletions import follow_all
 from api.uploads.ledger.service import check_room
+from api.wake_ups import Doorbell
 
 Read = Callable[[], AbstractContextManager[Session]]
 

@@ -32,11 +32,11 @@ from api.errors import (
 from api.http import bounds, key_lookup
 from api.http.admission import Admission
 from api.http.key_lookup import Lookup
+from api.http.key_recheck import SECONDS, standing
 from api.http.ongoing import Ongoing
 from api.http.rates import Rates
 from api.http.responses import problem_response
 from api.http.slow_bodies import Paced
-from api.http.standing import SECONDS, standing
 from api.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from starlette.concurrency import run_in_threadpool
 from api import migrations
 from api.errors import Unavailable
 from api.http.dependencies import AdmissionDep, DatabaseDep, StorageDep, refusals
-from api.queue import Doorbell
 from api.storage import Storage, StorageUnreachable
+from api.wake_ups import Doorbell
 from rdrkd import __version__
 
 log = logging.getLogger(__name__)

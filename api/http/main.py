@@ -73,10 +73,10 @@ from api.http.routes import resumable as uploads
 from api.http.slow_bodies import TOO_SLOW
 from api.http.versions import Versions
 from api.http.watch import Watch
-from api.queue import Doorbell
 from api.settings import Settings
 from api.storage import StorageUnreachable, open_storage
 from api.uploads.ledger.reservations import Ledger
+from api.wake_ups import Doorbell
 from api.webhooks.resolver import Resolver
 from api.webhooks.vault import Vault
 from rdrkd import __version__

@@ -12,7 +12,7 @@ from starlette.types import Scope
 from api.errors import NotFound
 from api.http.dependencies import Read, at_database, reading
 from api.jobs.naming import meant
-from api.pages import is_id
+from api.pagination import is_id
 from api.tables.datasets import Dataset
 from api.tables.jobs import Job
 from api.tables.keys import ApiKey

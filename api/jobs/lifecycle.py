@@ -1,6 +1,6 @@
 """The transitions of a job: conditional UPDATEs, so that the second of two concurrent transitions changes nothing.
 
-These are the worker's and the owner's transitions; the claim is in `api.jobs.claims`, repairs in `api.jobs.repair`. A
+These are the worker's and the owner's transitions; the claim is in `api.jobs.claims`, repairs in `api.jobs.expiry`. A
 worker's writes name the attempt that they belong to (the fencing token): once another attempt holds the job, they raise
 `Fenced` and change nothing. Leases are set and compared by the database server's clock alone. No function commits; the
 caller's transaction does.
@@ -14,14 +14,14 @@ from sqlalchemy import ColumnElement, case, delete, select, update
 from sqlalchemy.orm import Session
 
 from api.db import after_seconds, new_id, now
-from api.jobs import retention, unblocking, warnings
+from api.jobs import checkpoint_retention, unblocking, warnings
 from api.jobs.attempts import service as attempts
 from api.jobs.attempts.service import Outcome
+from api.jobs.checkpoint_retention import Retention
 from api.jobs.claims import Held
 from api.jobs.events import service as events
 from api.jobs.events.service import Type
 from api.jobs.logs import service as logs
-from api.jobs.retention import Retention
 from api.tables.job_inputs import STATE, overdue
 from api.tables.jobs import Artifact, Job, JobEpoch
 from api.tables.leases import Fenced, Wish
@@ -262,7 +262,7 @@ def request_cancel(session: Session, job_id: str) -> Status | None:
 def prune(session: Session, held: Held, kept: Retention) -> list[str]:
     """Delete the checkpoints of a held job that the retention policy does not keep; return their storage keys."""
     _write(session, held)
-    return retention.prune(session, held.id, kept)
+    return checkpoint_retention.prune(session, held.id, kept)
 
 
 def _fence(held: Held) -> tuple[ColumnElement[bool], ...]:

@@ -17,7 +17,7 @@ from api.jobs.events import service as events
 from api.jobs.naming import meant
 from api.jobs.workers import service as workers
 from api.ownership import owner_of
-from api.pages import get_or_404, is_id, page
+from api.pagination import get_or_404, is_id, page
 from api.tables.datasets import Dataset
 from api.tables.jobs import COMPARE, Job
 from api.tables.models import Model

@@ -12,13 +12,13 @@ from sqlalchemy.orm import Session
 from api.access import quotas
 from api.db import now, seconds_between
 from api.jobs.workers import service as workers
-from api.queue import INSPECT, TRAIN
 from api.tables import tallies
 from api.tables.attempts import JobAttempt
 from api.tables.job_inputs import held
 from api.tables.jobs import Job
 from api.tables.states import TERMINAL, Status
 from api.tables.tallies import Tally
+from api.wake_ups import INSPECT, TRAIN
 
 
 def figures(session: Session, free_bytes: int, unwritten_bytes: int, version: str) -> Iterator[Metric]:

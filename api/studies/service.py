@@ -14,7 +14,7 @@ from api.errors import Invalid, NothingToResume, NotReady
 from api.jobs import input_checks, lifecycle, unblocking
 from api.jobs import service as jobs
 from api.ownership import owner_of
-from api.pages import get_or_404, page
+from api.pagination import get_or_404, page
 from api.studies import equal_time
 from api.tables.jobs import Job
 from api.tables.states import TERMINAL, Status

@@ -12,8 +12,7 @@ from api.access.transactions import UnitOfWork
 from api.db import now
 from api.errors import InUse
 from api.ownership import owner_of
-from api.pages import get_or_404
-from api.queue import INSPECT
+from api.pagination import get_or_404
 from api.storage import Storage, Stored, deletions
 from api.tables import job_inputs
 from api.tables.datasets import Dataset
@@ -21,6 +20,7 @@ from api.tables.models import Model, ModelFile
 from api.tables.shares import Share
 from api.uploads import dependents, model_versions
 from api.uploads.ledger.reservations import Held
+from api.wake_ups import INSPECT
 
 Row = TypeVar("Row", bound=Dataset | Model)
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from api.errors import Invalid, NotFound
 from api.ownership import is_shared
-from api.pages import get_or_404
+from api.pagination import get_or_404
 from api.tables.datasets import Dataset
 from api.tables.models import Model
 from api.tables.shares import Share

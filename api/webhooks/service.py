@@ -12,7 +12,7 @@ from api.db import new_id
 from api.errors import Invalid, QuotaExceeded
 from api.jobs.events import webhook_messages
 from api.ownership import owner_of
-from api.pages import get_or_404, page
+from api.pagination import get_or_404, page
 from api.settings import Settings
 from api.tables.webhooks import Delivery, DeliveryAttempt, Webhook
 from api.webhooks import delivery_rows

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from rdrkd.cli import inputs, own_data, own_service
+from rdrkd.cli import distill_on_service, distill_options, inputs
 from rdrkd.cli.connection import Id, Limit, Output, Service, Timeout, Wait, command, leave
-from rdrkd.cli.console import show_result
+from rdrkd.cli.distill_options import Baseline, Batch, Epochs, Imgsz, PresetName, RunName
 from rdrkd.cli.following import Follower, progress_of
 from rdrkd.cli.groups import new_app
-from rdrkd.cli.own_data import Baseline, Batch, Epochs, Imgsz, PresetName, RunName
+from rdrkd.cli.run_output import show_result
 from rdrkd.cli.terminal import Terminal, plain
 
 _FOLLOW_SECONDS = 1.0  # between polls for new lines
@@ -54,21 +54,21 @@ def submit_job(
     wait: Wait = False,
 ) -> None:
     """Submit a job, and print its id: `--teacher l.pt --student yolov8n --data scenes.zip`, or a spec."""
-    options = own_data.asked(
+    options = distill_options.asked(
         {"teacher": teacher, "student": student, "data": data, "epochs": epochs, "imgsz": imgsz, "batch": batch,
          "preset": preset, "name": name, "baseline": baseline}
     )  # fmt: skip
     if spec is not None:
-        own_data.refuse_with_spec(options)
+        distill_options.refuse_with_spec(options)
         content = inputs.sent(inputs.read(spec), inputs.folder_of(spec), service, terminal.note, service.validate)
     else:
-        own_data.require(options)
-        content = own_service.chosen_for(options, service, terminal.note)
+        distill_options.require(options)
+        content = distill_on_service.chosen_for(options, service, terminal.note)
     job = service.submit(content)
     if not wait:
         terminal.submitted(job, "jobs")
         leave(job)
-    _followed(service, terminal, job.id, None, str if spec is not None else own_data.advice_in_options)
+    _followed(service, terminal, job.id, None, str if spec is not None else distill_options.advice_in_options)
 
 
 @command(jobs, "list")

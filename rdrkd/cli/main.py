@@ -31,16 +31,16 @@ COMMANDS = {
     "export": Lazy("rdrkd.cli.runs", "export", "Export weights to ONNX, OpenVINO, TorchScript or TensorRT."),
     "compare": Lazy("rdrkd.cli.runs", "compare", "Draw the report of a service's study.", hidden=True),
     "advise": Lazy("rdrkd.cli.advise", "advise", "Suggest settings for a dataset, with their cost here."),
-    "inspect": Lazy("rdrkd.cli.looking", "inspect", "Check a dataset or a weights file."),
-    "report": Lazy("rdrkd.cli.looking", "report", "Write a run folder's report."),
-    "schema": Lazy("rdrkd.cli.looking", "schema", "Print the JSON Schema of job specs."),
+    "inspect": Lazy("rdrkd.cli.local_files", "inspect", "Check a dataset or a weights file."),
+    "report": Lazy("rdrkd.cli.local_files", "report", "Write a run folder's report."),
+    "schema": Lazy("rdrkd.cli.local_files", "schema", "Print the JSON Schema of job specs."),
     "scenes": Lazy("rdrkd.cli.trials", "scenes", "Draw synthetic drone scenes with exact boxes."),
     "demo": Lazy("rdrkd.cli.trials", "demo", "Train a teacher and distil a student in a few minutes."),
     "bench": Lazy("rdrkd.cli.trials", "bench", "Measure what distillation costs."),
     "up": Lazy("rdrkd.cli.embedded", "up", "Start the embedded service."),
     "down": Lazy("rdrkd.cli.embedded", "down", "Stop the embedded service."),
     "doctor": Lazy("rdrkd.cli.doctor", "doctor", "Check a service: report what is wrong, and how to fix it."),
-    "console": Lazy("rdrkd.cli.browser", "console", "Serve a remote service's console on this machine."),
+    "console": Lazy("rdrkd.cli.web_console", "console", "Serve a remote service's console on this machine."),
     "studies": Lazy("rdrkd.cli.studies", "studies", "Compare methods over seeds, here or on a service (short: study)."),
     "study": Lazy("rdrkd.cli.studies", "studies", "The same as `studies`.", hidden=True),
     "jobs": Lazy("rdrkd.cli.jobs", "jobs", "Jobs of a service: submit, follow, cancel, fetch their weights."),
@@ -131,7 +131,7 @@ def main() -> None:
     except RdrkdError as error:  # from a command without events
         from rich.console import Console
 
-        from rdrkd.cli.console import show_failure
+        from rdrkd.cli.run_output import show_failure
         from rdrkd.events import EXIT_FAILED
         from rdrkd.process.process import failure_of
 

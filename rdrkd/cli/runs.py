@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from rdrkd.cli import own_data, own_here, own_inputs
-from rdrkd.cli.console import People
+from rdrkd.cli import distill_here, distill_inputs, distill_options
+from rdrkd.cli.distill_options import Baseline, Batch, Epochs, Imgsz, PresetName, RunName
 from rdrkd.cli.options import Cache, DatasetPath, Device, Events, Model, RunDir, Spec
-from rdrkd.cli.own_data import Baseline, Batch, Epochs, Imgsz, PresetName, RunName
 from rdrkd.cli.reading import takes_reading
+from rdrkd.cli.run_output import People
 from rdrkd.errors import DatasetError, ModelError, PairError, RdrkdError, SpecError
 from rdrkd.events import Progress
 from rdrkd.process.process import Stoppable, conclude, events_stream
@@ -71,20 +71,20 @@ def distill(
     events: Events = False,
 ) -> None:
     """Distil a student from a teacher: `--teacher l.pt --student yolov8n --data scenes.zip`, or a spec."""
-    of_spec = own_data.asked(
+    of_spec = distill_options.asked(
         {"epochs": epochs, "imgsz": imgsz, "batch": batch, "preset": preset, "name": name, "baseline": baseline}
     )
     if spec is not None:
-        own_data.refuse_with_spec(of_spec)
+        distill_options.refuse_with_spec(of_spec)
         if run_dir is None:
             raise typer.BadParameter("a spec needs --run-dir")
         paths = {"teacher": teacher, "student": Path(student) if student else None, "dataset": data, "cache": cache}
         _run("distill", spec, run_dir, paths, reading, device, events)
-    options = of_spec | own_data.asked(
+    options = of_spec | distill_options.asked(
         {"teacher": teacher and str(teacher), "student": student, "data": data and str(data), "device": device}
     )
-    own_data.require(options)
-    folder = run_dir or own_data.folder_of(name, options["student"], options["teacher"])
+    distill_options.require(options)
+    folder = run_dir or distill_options.folder_of(name, options["student"], options["teacher"])
     _distill_own(options, folder, cache, reading, events)
 
 
@@ -171,7 +171,7 @@ def compare(
 
 def _distill_own(options: dict[str, Any], run_dir: Path, cache: Path | None, reading: "Reading", events: bool) -> None:
     """Distil from options alone, and exit with the run's status."""
-    reporter = _reporter(events, run_dir, own_data.advice_in_options)
+    reporter = _reporter(events, run_dir, distill_options.advice_in_options)
     console = reporter.console if isinstance(reporter, People) else Console(stderr=True)
 
     def tell(line: str) -> None:
@@ -180,16 +180,16 @@ def _distill_own(options: dict[str, Any], run_dir: Path, cache: Path | None, rea
     @_leaving_nothing(run_dir, reporter)
     def work(reporter: Reporter) -> dict[str, Any]:
         try:
-            networks = own_inputs.local(options)  # refuses before torch is imported
+            networks = distill_inputs.local(options)  # refuses before torch is imported
             reporter.emit(Progress(phase="preparing"))  # that, and opening a dataset, take a while
             from rdrkd.run.run import Inputs, run
 
-            spec = own_here.chosen_here(options, networks, run_dir, cache, reading, tell)
+            spec = distill_here.chosen_here(options, networks, run_dir, cache, reading, tell)
             tell(f"run folder: {run_dir}")
             inputs = Inputs(device=options.get("device"), cache=cache, reading=reading)
             return run(spec, run_dir, reporter, inputs)
         except RdrkdError as error:
-            raise own_data.error_in_options(error)  # noqa: B904 - the same error, in other words
+            raise distill_options.error_in_options(error)  # noqa: B904 - the same error, in other words
 
     raise typer.Exit(conclude(work, reporter))
 
@@ -265,7 +265,7 @@ def _evaluate_weights(
         try:
             settings = evaluation_settings(imgsz=imgsz, batch=batch, split=split)
         except SpecError as error:
-            raise own_data.error_in_options(error)  # noqa: B904 - the same error, in other words
+            raise distill_options.error_in_options(error)  # noqa: B904 - the same error, in other words
         reporter.emit(Progress(phase="preparing"))
         from rdrkd.data import open_dataset
         from rdrkd.evaluation.evaluate import evaluate as measure

@@ -10,7 +10,7 @@ import yaml
 
 from rdrkd.data.data_yaml import find_yaml
 from rdrkd.data.formats import Format, detect
-from rdrkd.data.labels import LabelFiles
+from rdrkd.data.label_lookup import LabelFiles
 from rdrkd.data.layout import Layout, read_layout
 from rdrkd.data.names import ImageNames, image_names
 from rdrkd.data.pixels import Pixels, Scaling, read, scaling_of

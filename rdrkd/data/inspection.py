@@ -13,7 +13,7 @@ from rdrkd.data.dataset import Dataset, local_dataset
 from rdrkd.data.faults import Faults
 from rdrkd.data.formats import Format, detect
 from rdrkd.data.reading import Reading
-from rdrkd.data.uploads import Settled, reopened, settle
+from rdrkd.data.to_yolo import Settled, reopened, settle
 from rdrkd.errors import DatasetError, DiskFullError, Problem
 from rdrkd.files import file_sha256
 from rdrkd.problem_grouping import Grouped

@@ -10,7 +10,7 @@ from rdrkd.data.faults import Faults
 from rdrkd.data.formats import detect
 from rdrkd.data.limits import Limits
 from rdrkd.data.reading import AS_IT_IS, Reading
-from rdrkd.data.uploads import reopened, settle
+from rdrkd.data.to_yolo import reopened, settle
 from rdrkd.errors import DatasetError
 from rdrkd.suggestion import file_suggestion
 

@@ -23,7 +23,7 @@ from rdrkd.data.data_yaml import write_yaml
 from rdrkd.data.faults import Faults
 from rdrkd.data.frames import Box, Frame
 from rdrkd.data.images import ImageFault, decode
-from rdrkd.data.labels import LabelFiles
+from rdrkd.data.label_lookup import LabelFiles
 from rdrkd.data.layout import images_in
 from rdrkd.data.text_files import text_of
 from rdrkd.errors import DatasetError, Problem

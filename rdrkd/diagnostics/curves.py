@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from rdrkd.diagnostics import presence
+from rdrkd.diagnostics import active_epochs
 from rdrkd.diagnostics.findings import STRONG, WEAK
 from rdrkd.diagnostics.history import Row, Run, at, finite
 from rdrkd.diagnostics.verdict import CALLED
@@ -50,21 +50,21 @@ class Panel(NamedTuple):
 
 def panels(run: Run) -> list[Panel]:
     """Return the non-empty panels of a run."""
-    rows, terms, off = run.rows, run.terms, presence.spans(run)
+    rows, terms, off = run.rows, run.terms, active_epochs.spans(run)
     percent = (0.0, 100.0)
     found = [
         Panel("task losses", _lines(rows, "losses", {name: name for name in run.task_losses})),
-        Panel("terms, unweighted", _of_terms(run, presence.on, "losses"), log=True, off=off),
+        Panel("terms, unweighted", _of_terms(run, active_epochs.on, "losses"), log=True, off=off),
         Panel("gradient of the weighted term, × the task's",
-              _of_terms(run, presence.probed, "diagnostics", "/ratio"),
+              _of_terms(run, active_epochs.probed, "diagnostics", "/ratio"),
               log=True, guides={CALLED["weak"]: WEAK, CALLED["strong"]: STRONG}, off=off),
-        Panel("cosine of the two gradients", _of_terms(run, presence.probed, "diagnostics", "/cosine"),
+        Panel("cosine of the two gradients", _of_terms(run, active_epochs.probed, "diagnostics", "/cosine"),
               limits=(-1, 1), guides={"": 0.0}, off=off),
         Panel("AP by Ultralytics' own validation, percent",
               _lines(rows, "metrics", {"mAP50-95": "mAP50_95", "mAP50": "mAP50"}),
               limits=(0, 1), mark=finite(at(run.result, "best_epoch"))),
         Panel("weights, and the learning rate (lr)" if terms else "learning rate (lr)",
-              [*_of_terms(run, presence.on, "weights"), _rate(rows, len(terms))], log=True, off=off),
+              [*_of_terms(run, active_epochs.on, "weights"), _rate(rows, len(terms))], log=True, off=off),
         Panel("hidden cells, percent", _hidden(run, "cells"), limits=percent),
         Panel("hidden channels, percent", _hidden(run, "channels"), limits=percent),
         Panel("dead channels, percent (dashed: teacher)", _dead(rows), limits=percent),
@@ -86,7 +86,7 @@ def _lines(rows: Iterable[Row], group: _Group, keys: Mapping[str, str], times: f
 def _of_terms(run: Run, which: Callable[[Run, str], list[Row]], group: _Group, ending: str = "") -> list[Line]:
     """Return a line for each term over the epochs in which it was on, including terms that were never on."""
     return [
-        Line(f"{term} (off)" if presence.never(run, term) else term,
+        Line(f"{term} (off)" if active_epochs.never(run, term) else term,
              _points(which(run, term), group, f"{term}{ending}"), i, i)
         for i, term in enumerate(run.terms)
     ]  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from rdrkd.diagnostics import drawing, presence, tables
+from rdrkd.diagnostics import active_epochs, drawing, tables
 from rdrkd.diagnostics.axes import COLOURS
 from rdrkd.diagnostics.curves import panels
 from rdrkd.diagnostics.folder import read
@@ -61,7 +61,7 @@ def write_report(run_dir: Path, result: Mapping[str, Any] | None = None) -> list
         terms=run.terms,
         parts=tables.parts(run),
         batches=tables.batches(run),
-        left_out=presence.note(run),
+        left_out=active_epochs.note(run),
         pictures=_pictures(run_dir) if result is not None or run.result is not None else [],
         spec=without_paths(json.dumps(run.spec, indent=2, ensure_ascii=False)),
     )

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from rdrkd.diagnostics import presence
+from rdrkd.diagnostics import active_epochs
 from rdrkd.diagnostics.history import Row, Run, at, finite
 from rdrkd.diagnostics.words import number, share, span
 from rdrkd.figures import FIGURES, OWN, PROTOCOLS, percent
@@ -46,15 +46,15 @@ def parts(run: Run) -> Table:
                "background cells", "dead channels: teacher, student"]  # fmt: skip
     rows = []
     for term in run.terms:
-        value = span([row.losses[term] for row in presence.on(run, term) if term in row.losses], number)
-        rows.append([term, value, *_gradients(presence.probed(run, term), term), "", "", "", ""])
+        value = span([row.losses[term] for row in active_epochs.on(run, term) if term in row.losses], number)
+        rows.append([term, value, *_gradients(active_epochs.probed(run, term), term), "", "", "", ""])
         rows += [_part(run, term, part) for part in run.parts(term)]
     filled = [i for i in range(len(columns)) if any(row[i] for row in rows)]
     return Table([columns[i] for i in filled], [[row[i] for i in filled] for row in rows])
 
 
 def _part(run: Run, term: str, part: str) -> list[str]:
-    key, level, rows = f"{term}/{part}", _level(run, term, part), presence.probed(run, term)
+    key, level, rows = f"{term}/{part}", _level(run, term, part), active_epochs.probed(run, term)
     value = span(_found(rows, key), number)
     shares = [span(_found(rows, f"{key}/{what}"), share) for what in ("hidden_cells", "hidden_channels", "background")]
     dead = [span(_found(rows, f"{role}/{level}/dead_channels"), share) for role in ("teacher", "student")]

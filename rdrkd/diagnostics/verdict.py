@@ -4,7 +4,7 @@ from math import sqrt
 from statistics import mean, median, variance
 from typing import NamedTuple
 
-from rdrkd.diagnostics import presence
+from rdrkd.diagnostics import active_epochs
 from rdrkd.diagnostics.findings import STRONG, WEAK
 from rdrkd.diagnostics.history import Row, Run, at, finite
 from rdrkd.diagnostics.words import number, span, way
@@ -49,9 +49,9 @@ def _verdict(run: Run, term: str) -> Verdict:
     weights = [row.weights[term] for row in run.rows if term in row.weights]
     if weights and not any(weights):
         return Verdict(term, "off", "weight 0 in every epoch.")
-    weights = [row.weights[term] for row in presence.on(run, term) if term in row.weights]
-    probed = [row for row in presence.probed(run, term) if f"{term}/ratio" in row.diagnostics]
-    said = [_weight(run, term, weights), *presence.sentences(run, term), *_gradient(run, term, probed),
+    weights = [row.weights[term] for row in active_epochs.on(run, term) if term in row.weights]
+    probed = [row for row in active_epochs.probed(run, term) if f"{term}/ratio" in row.diagnostics]
+    said = [_weight(run, term, weights), *active_epochs.sentences(run, term), *_gradient(run, term, probed),
             *_direction(term, probed), _value(run, term)]  # fmt: skip
     return Verdict(term, _judgement(term, probed), "; ".join(part for part in said if part) + ".")
 
@@ -137,5 +137,5 @@ def _turn(cosines: list[float]) -> tuple[float, float] | None:
 
 
 def _value(run: Run, term: str) -> str:
-    values = [row.losses[term] for row in presence.on(run, term) if term in row.losses]
+    values = [row.losses[term] for row in active_epochs.on(run, term) if term in row.losses]
     return f"value {span(values, number)}" if values else ""

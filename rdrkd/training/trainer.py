@@ -3,6 +3,9 @@
 Ultralytics owns the loop. Our additions use its extension points: `setup_model` builds the pair, `save_model` writes
 our checkpoint, `resume_training` reads it, callbacks report events and check for a stop request.
 
+If a GPU runs out of memory in the first epoch, Ultralytics halves the batch; `_build_train_pipeline` reports that, and
+`overrides.batch_of` keeps the reduced batch on resume.
+
 On several devices the same trainer runs in one process per device, the ranks (`rdrkd.training.ranks` starts them).
 Every rank takes part in every collective; only rank 0 writes and reports.
 """

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from api import migrations
 from api.access.quotas import Quotas, bind
 from api.db import Database
-from api.jobs import claims, lifecycle, repair, service, unblocking
+from api.jobs import claims, expiry, lifecycle, service, unblocking
 from api.jobs.claims import Held
 from api.jobs.lifecycle import Ending
 from api.jobs.waiting import waiting_for
@@ -93,8 +93,8 @@ OPERATIONS: dict[str, Callable[[Session, Filled], object]] = {
     "read_first": lambda session, filled: waiting_for(session, session.get_one(Job, f"job_{0:031d}1"), count=True),
     "read_last": _read_last,
     "list": _newest,
-    "due_bells": lambda session, _: repair.due_bells(session, 10),
-    "fail_overdue": lambda session, _: repair.fail_overdue(session),
+    "due_bells": lambda session, _: expiry.due_bells(session, 10),
+    "fail_overdue": lambda session, _: expiry.fail_overdue(session),
     "queue": lambda session, _: workers.queue(session, 100),
     "monitoring": lambda session, _: list(monitoring.figures(session, 0, 0, "0")),
 }

@@ -17,8 +17,8 @@ import pytest
 from sqlalchemy import select
 
 from api.db import Database
-from api.queue import TRAIN, Doorbell
 from api.tables.jobs import Artifact
+from api.wake_ups import TRAIN, Doorbell
 from rdrkd.data.scenes import write_scenes
 from tests.servers import Backend
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from api.queue import TRAIN, Doorbell
+from api.wake_ups import TRAIN, Doorbell
 from tests.end_to_end.conftest import SERVERS, Service, is_alive, quick, until
 
 pytestmark = pytest.mark.slow

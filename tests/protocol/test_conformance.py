@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from api.db import Base, Database, after_seconds, new_id
 from api.errors import NotEnded, NotFound, NotPausable, NotPaused, NotRetryable
-from api.jobs import claims, lifecycle, repair
+from api.jobs import claims, expiry, lifecycle
 from api.jobs.claims import Held
 from api.jobs.control import deletion
 from api.jobs.control import service as control
@@ -84,12 +84,12 @@ class Real:
         self.session.execute(leased.values(lease_until=after_seconds(-1)))
 
     def _expire(self) -> None:
-        repair.expire(self.session, MAX_LOST)
+        expiry.expire(self.session, MAX_LOST)
 
     def _fail_waiting(self) -> None:
         mine = update(Job).where(Job.id == self.job_id)
         self.session.execute(mine.where(Job.status == Status.QUEUED).values(deadline=after_seconds(-1)))
-        repair.fail_overdue(self.session)
+        expiry.fail_overdue(self.session)
         self.session.execute(mine.values(deadline=None))
 
     def _renew(self, attempt: str) -> None:

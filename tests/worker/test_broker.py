@@ -13,8 +13,8 @@ import redis
 from sqlalchemy.engine import make_url
 
 from api.db import Base
-from api.queue import TRAIN
 from api.tables.states import Status
+from api.wake_ups import TRAIN
 from tests.servers import Backend, Postgres, Valkey
 from tests.worker.conftest import Rows, settings_for, until
 from tests.worker.processes import Workers, workers_of

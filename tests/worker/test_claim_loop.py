@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from api.jobs.workers import service
-from api.queue import TRAIN
 from api.tables.states import Status
+from api.wake_ups import TRAIN
 from tests.servers import Backend
 from tests.worker.conftest import ROOT, Rows, settings_for, until
 from tests.worker.processes import workers_of

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from api.jobs.workers import service
-from api.queue import TRAIN
+from api.wake_ups import TRAIN
 from tests.worker.conftest import until
 from worker.health import complaint, is_connected, own_complaint
 from worker.presence import Beating

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import update
 
 from api.db import after_seconds, new_id, now
-from api.jobs import lifecycle, repair
+from api.jobs import expiry, lifecycle
+from api.jobs.checkpoint_retention import Retention
 from api.jobs.claims import Held
 from api.jobs.lifecycle import Ending, Published
-from api.jobs.retention import Retention
 from api.tables import job_inputs
 from api.tables.datasets import Dataset
 from api.tables.jobs import Artifact, Job, JobEpoch, JobWarning
@@ -124,7 +124,7 @@ def test_a_job_whose_dependency_fails_fails_and_names_it(
     first = rows.job(spec=spec)
     second = rows.job(spec={"model": {"job": first}})  # waits for the one that fails
     unconcerned = rows.job()
-    assert sorted(move(place, repair.fail_blocked)) == sorted([first, second])
+    assert sorted(move(place, expiry.fail_blocked)) == sorted([first, second])
     job = rows.get(first)
     assert (job.status, job.reason) == (Status.FAILED, reason)
     assert culprit in job.message
@@ -136,7 +136,7 @@ def test_every_write_of_a_fenced_attempt_is_refused(place: Workplace, rows: Rows
     rows.job()
     late = claimed(rows)
     lose(place)
-    assert move(place, repair.expire, 5) == [late.id]
+    assert move(place, expiry.expire, 5) == [late.id]
     for again in (False, True):  # queued, then held by another
         if again:
             assert claimed(rows).attempt == 2
@@ -169,7 +169,7 @@ def test_checkpoints_of_an_attempt_that_had_to_start_anew_are_the_newest(place: 
     for epoch in (9, 10):
         move(place, lifecycle.publish, first, [Published(epoch, "state.pt", f"jobs/1-{epoch}", "0" * 64, 3)])
     lose(place)
-    assert move(place, repair.expire, 5) == [job_id]
+    assert move(place, expiry.expire, 5) == [job_id]
     second = claimed(rows)
     move(place, lifecycle.publish, second, [Published(1, "state.pt", "jobs/2-1", "0" * 64, 3)])
     assert move(place, lifecycle.prune, second, Retention(last=2)) == ["jobs/1-9"]
@@ -187,7 +187,7 @@ def test_a_terminal_job_never_changes(place: Workplace, rows: Rows) -> None:
         move(place, lifecycle.finish, held, Ending(Status.FAILED, Reason.INTERNAL))
     assert move(place, lifecycle.request_cancel, job_id) == Status.SUCCEEDED
     lose(place)
-    assert move(place, repair.expire, 5) == []
+    assert move(place, expiry.expire, 5) == []
     assert (rows.get(job_id).status, rows.get(job_id).version) == (Status.SUCCEEDED, version)
 
 
@@ -226,7 +226,7 @@ def test_a_cancelling_job_whose_worker_is_lost_or_drained_is_cancelled(place: Wo
         move(place, lifecycle.request_cancel, job_id)
     assert move(place, lifecycle.requeue, second) == Status.CANCELLED
     lose(place)
-    assert move(place, repair.expire, 5) == []
+    assert move(place, expiry.expire, 5) == []
     assert first.id == lost
     for job_id in (lost, drained):
         assert (rows.get(job_id).status, rows.get(job_id).reason) == (Status.CANCELLED, Reason.USER_CANCELLED)
@@ -237,11 +237,11 @@ def test_a_job_that_kills_its_workers_ends(place: Workplace, rows: Rows) -> None
     for lost in (1, 2):
         claimed(rows)
         lose(place)
-        assert move(place, repair.expire, 2) == [job_id]
+        assert move(place, expiry.expire, 2) == [job_id]
         assert rows.get(job_id).lost_workers == lost
     claimed(rows)
     lose(place)
-    assert move(place, repair.expire, 2) == []
+    assert move(place, expiry.expire, 2) == []
     job = rows.get(job_id)
     assert (job.status, job.reason, job.attempt) == (Status.FAILED, Reason.WORKER_LOST, 3)
     assert job.finished_at is not None
@@ -250,23 +250,23 @@ def test_a_job_that_kills_its_workers_ends(place: Workplace, rows: Rows) -> None
 def test_a_lease_that_holds_is_left_alone(place: Workplace, rows: Rows) -> None:
     rows.job()
     held = claimed(rows)
-    assert move(place, repair.expire, 5) == []
+    assert move(place, expiry.expire, 5) == []
     assert rows.get(held.id).status == Status.STARTING
 
 
 def test_bells_are_due_for_rows_that_can_start_and_were_not_heard(place: Workplace, rows: Rows) -> None:
     job_id = rows.job()
     rows.job(spec={"dataset": rows.upload(b"x", UploadStatus.CHECKING)})  # cannot start
-    assert move(place, repair.due_bells, 60) == []
+    assert move(place, expiry.due_bells, 60) == []
     time.sleep(0.05)
-    assert move(place, repair.due_bells, 0.01) == [job_id]
-    move(place, repair.mark_rung, job_id)
-    assert move(place, repair.due_bells, 60) == []
+    assert move(place, expiry.due_bells, 0.01) == [job_id]
+    move(place, expiry.mark_rung, job_id)
+    assert move(place, expiry.due_bells, 60) == []
     with place.database.transaction() as session:
         session.execute(update(Job).values(rung_at=now(), lease_until=None))
     claimed(rows)
     time.sleep(0.05)
-    assert move(place, repair.due_bells, 0.01) == []
+    assert move(place, expiry.due_bells, 0.01) == []
 
 
 def test_publishing_twice_is_publishing_once(place: Workplace, rows: Rows) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from api.jobs.workers import service
 from api.jobs.workers.service import Present
-from api.queue import TRAIN
+from api.wake_ups import TRAIN
 from rdrkd import __version__
 from tests.servers import Postgres
 from tests.worker.conftest import until

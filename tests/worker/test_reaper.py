@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import create_engine, select, text, update
 
 from api.db import after_seconds
-from api.queue import INSPECT, TRAIN, Doorbell
 from api.reaper import Reaper, purge
 from api.tables.datasets import Dataset
 from api.tables.idempotency import IdempotencyKey
@@ -17,6 +16,7 @@ from api.tables.jobs import Job
 from api.tables.ledger import Reservation
 from api.tables.states import Status
 from api.tables.webhooks import Delivery, Webhook
+from api.wake_ups import INSPECT, TRAIN, Doorbell
 from tests.servers import Backend, Valkey
 from tests.worker.conftest import Rows, until
 from worker.workplace import Workplace

@@ -14,8 +14,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import update
 
-from api.jobs import lifecycle, repair, retention, warnings
-from api.jobs.retention import Retention
+from api.jobs import checkpoint_retention, expiry, lifecycle, warnings
+from api.jobs.checkpoint_retention import Retention
 from api.tables.jobs import Artifact, Job, JobEpoch
 from api.tables.states import Status
 from api.tables.uploads import UploadStatus
@@ -80,10 +80,10 @@ def test_resume_states_stay_where_the_settings_say_so(place: Workplace, rows: Ro
     work(keeping, rows)
     assert (1, 1, "state.pt") in rows.artifacts(job_id)
     with place.database.transaction() as session:
-        assert retention.ended_with_more(session, Retention.of(keeping.settings)) == []
+        assert checkpoint_retention.ended_with_more(session, Retention.of(keeping.settings)) == []
         policy = Retention.of(place.settings)
-        assert retention.ended_with_more(session, policy) == [job_id], "the reaper removes those of earlier versions"
-        assert len(retention.prune_ended(session, job_id, policy)) == 1
+        assert checkpoint_retention.ended_with_more(session, policy) == [job_id], "the reaper removes earlier ones"
+        assert len(checkpoint_retention.prune_ended(session, job_id, policy)) == 1
     assert rows.artifacts(job_id) == [(1, 1, "result.json"), (1, 1, "student.pt")]
 
 
@@ -322,7 +322,7 @@ def test_a_trainer_that_somebody_else_stopped_counts_as_a_lost_worker(
     os.kill(int(pid), signal.SIGTERM)
     running.join()
     with place.database.transaction() as session:
-        assert repair.expire(session, max_lost_workers=2) == [job_id]
+        assert expiry.expire(session, max_lost_workers=2) == [job_id]
     job = rows.get(job_id)
     assert (job.status, job.lost_workers) == (Status.QUEUED, 1)
 
@@ -367,7 +367,7 @@ def test_training_stops_when_the_outage_outlasts_the_grace(
     postgres.refuse(place.settings.database_url, False)
     assert not any(_alive(int(pid)) for pid in pids)
     with place.database.transaction() as session:
-        assert repair.expire(session, max_lost_workers=2) == [job_id]
+        assert expiry.expire(session, max_lost_workers=2) == [job_id]
 
 
 @pytest.mark.parametrize("backend", ["embedded"], indirect=True)

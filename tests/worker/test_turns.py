@@ -10,7 +10,7 @@ from api.settings import Settings
 from api.tables.datasets import Dataset
 from api.tables.models import Model
 from tests.worker.conftest import Rows
-from worker import limits
+from worker import check_limits
 from worker.workplace import Workplace
 
 
@@ -64,7 +64,10 @@ def test_datasets_and_models_are_one_line(place: Workplace, upload: Callable[...
 @pytest.mark.parametrize("size", [1, 2**20, 2**27, 2**31, 2**40])
 def test_a_check_may_use_what_fits_its_file(size: int) -> None:
     settings = Settings()
-    assert 180 <= limits.seconds(settings, size) <= settings.inspect_timeout_seconds
-    assert 3 * 2**30 <= limits.memory_bytes(settings, size) <= settings.inspect_memory_bytes
+    assert 180 <= check_limits.seconds(settings, size) <= settings.inspect_timeout_seconds
+    assert 3 * 2**30 <= check_limits.memory_bytes(settings, size) <= settings.inspect_memory_bytes
     tight = settings.model_copy(update={"inspect_timeout_seconds": 5.0, "inspect_memory_bytes": 2**28})
-    assert (limits.seconds(tight, size), limits.memory_bytes(tight, size)) == (5.0, 2**28)  # the ceilings hold
+    assert (check_limits.seconds(tight, size), check_limits.memory_bytes(tight, size)) == (
+        5.0,
+        2**28,
+    )  # the ceilings hold

@@ -9,7 +9,7 @@ from api.access.audit_schemas import AuditView
 from api.errors import Invalid
 from api.http.dependencies import Work, refusals
 from api.http.routing import Route
-from api.pages import After, Limit, Page
+from api.pagination import After, Limit, Page
 from rdrkd.spec.forms import form
 
 router = APIRouter(prefix="/audit", tags=["access"], route_class=Route)

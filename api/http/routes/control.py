@@ -29,9 +29,9 @@ from api.jobs.control import deletion, service
 from api.jobs.control.schemas import Change, Pause, Retry
 from api.jobs.schemas import JobDetail
 from api.jobs.waiting import waiting_for
-from api.queue import TRAIN
 from api.tables.jobs import Job
 from api.tables.states import Status
+from api.wake_ups import TRAIN
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], route_class=Route)
 

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 from api.errors import Gone, Invalid, NotFound, NotReady
 from api.http.dependencies import Work, refusals, storage_of
 from api.http.routing import Route
-from api.pages import Limit
+from api.pagination import Limit
 from api.storage import Storage
 from api.storage.media import SANDBOX
 from api.uploads.datasets import album

@@ -31,14 +31,14 @@ from api.http.idempotency import KEYED, Once, OnceDep, key_of, once_of_upload
 from api.http.receiving import Upload, form_body, receiver
 from api.http.routes.imports import Asked, look_at_bucket, look_at_folder
 from api.http.routing import Route
-from api.pages import After, Limit, Page, Shared
-from api.queue import INSPECT
+from api.pagination import After, Limit, Page, Shared
 from api.storage.media import media_type
 from api.tables.datasets import Dataset
 from api.tables.uploads import SUFFIXES as OF_KIND
 from api.uploads.datasets import service, unpacked
 from api.uploads.datasets.schemas import DatasetView
 from api.uploads.service import register
+from api.wake_ups import INSPECT
 from rdrkd.spec import SHA256, Name
 
 SUFFIXES = OF_KIND["dataset"]

@@ -24,9 +24,9 @@ from api.http.routing import Route, Short
 from api.jobs import examples, filters, service, warnings
 from api.jobs.schemas import JobDetail, JobView
 from api.jobs.waiting import Shared, waiting_for
-from api.pages import After, Limit, Page
-from api.queue import TRAIN
+from api.pagination import After, Limit, Page
 from api.tables.states import Status
+from api.wake_ups import TRAIN
 from rdrkd.spec import STUDY_ID, JobSpec, Moment, Name
 from rdrkd.spec.forms import form
 

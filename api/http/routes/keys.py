@@ -9,7 +9,7 @@ from api.access.keys_schemas import KeyRequest, KeyView, NewKeyView
 from api.errors import CrossSite, Invalid, NotFound
 from api.http.dependencies import OF_JSON, SettingsDep, Work, json_only, refusals
 from api.http.routing import Route
-from api.pages import After, Limit, Page
+from api.pagination import After, Limit, Page
 from api.settings import has_token
 
 router = APIRouter(prefix="/api-keys", tags=["access"], route_class=Route)

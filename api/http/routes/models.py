@@ -21,7 +21,7 @@ from api.http.dependencies import StorageDep, Work, refusals, remove_after
 from api.http.idempotency import KEYED, Once, key_of, once_of_upload
 from api.http.receiving import Upload, form_body, receiver
 from api.http.routing import Route
-from api.pages import After, Limit, Page, Shared
+from api.pagination import After, Limit, Page, Shared
 from api.tables.uploads import SUFFIXES as OF_KIND
 from api.uploads.models import service
 from api.uploads.models.schemas import ModelView

@@ -38,12 +38,12 @@ from api.http.routes.jobs import POLL_SECONDS
 from api.http.routing import Route
 from api.jobs.schemas import JobDetail
 from api.jobs.waiting import waiting_for
-from api.pages import After, Limit, Page
-from api.queue import TRAIN
+from api.pagination import After, Limit, Page
 from api.studies import deletion, examples, service, validation
 from api.studies.schemas import Extension, StudySummary, StudyView
 from api.studies.validation import StudyValidation
 from api.tables.studies import Study
+from api.wake_ups import TRAIN
 from rdrkd.spec.study import Study as Spec
 from rdrkd.study import results
 

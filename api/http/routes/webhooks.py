@@ -12,7 +12,7 @@ from api.errors import (
 )
 from api.http.dependencies import OF_JSON, SettingsDep, Work, json_only, refusals
 from api.http.routing import Route
-from api.pages import After, Limit, Page
+from api.pagination import After, Limit, Page
 from api.webhooks import service
 from api.webhooks.schemas import DeliveryView, NewSecretView, WebhookChange, WebhookRequest, WebhookView
 from api.webhooks.vault import Vault

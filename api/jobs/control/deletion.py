@@ -8,7 +8,7 @@ from api.errors import InUse, NotEnded
 from api.jobs import lifecycle
 from api.jobs import service as jobs
 from api.jobs.control import transitions
-from api.pages import get_or_404
+from api.pagination import get_or_404
 from api.storage import deletions
 from api.tables.job_inputs import newest_weights, user_of
 from api.tables.jobs import Artifact, Job, JobDependency

@@ -10,7 +10,7 @@ from api.errors import IfMatchMissing, NotChangeable, NotPausable, NotPaused, No
 from api.jobs import service as jobs
 from api.jobs.control import transitions
 from api.jobs.control.schemas import Change
-from api.pages import get_or_404
+from api.pagination import get_or_404
 from api.tables.job_inputs import blocked, unreadable
 from api.tables.jobs import Job
 from api.tables.states import ENDED_EARLY, Status

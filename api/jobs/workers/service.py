@@ -11,7 +11,6 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from api.db import after_seconds, now
-from api.queue import TRAIN
 from api.tables import tallies
 from api.tables.datasets import Dataset
 from api.tables.job_inputs import claimable, in_turn
@@ -22,6 +21,7 @@ from api.tables.states import Status
 from api.tables.tallies import Tally
 from api.tables.uploads import UploadStatus
 from api.tables.workers import MOST_COMPLAINT, Worker
+from api.wake_ups import TRAIN
 
 What = Literal["job", "dataset", "model"]
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from api.db import new_id
 from api.errors import NotFound, NotReady
 from api.ownership import by_sharing, owner_of
-from api.pages import get_or_404, page
+from api.pagination import get_or_404, page
 from api.storage import Stored, deletions
 from api.tables.datasets import Dataset
 from api.tables.uploads import UploadStatus

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from api.db import new_id
 from api.errors import NotReady
 from api.ownership import by_sharing
-from api.pages import get_or_404, page
+from api.pagination import get_or_404, page
 from api.storage import Stored
 from api.tables.models import Model, ModelAlias, ModelFile
 from api.tables.uploads import UploadStatus

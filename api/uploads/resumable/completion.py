@@ -14,13 +14,13 @@ from api.access.transactions import UnitOfWork
 from api.caller import Caller, Scope
 from api.db import Database
 from api.errors import FieldError, Invalid, UploadBusy
-from api.queue import Doorbell
 from api.storage import Storage
 from api.storage.partial_uploads import Busy, Partial
 from api.tables.resumable import ResumableUpload
 from api.uploads.resumable import service
 from api.uploads.resumable.announcement import HEADER, Announcement
 from api.uploads.service import register
+from api.wake_ups import Doorbell
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from api.access import quotas
 from api.db import Database, after_seconds, new_id, now
 from api.errors import NotFound
 from api.ownership import owner_of
-from api.pages import get_or_404, is_id
+from api.pagination import get_or_404, is_id
 from api.storage import ABANDONED_SECONDS, Storage, Stored
 from api.storage.partial_uploads import Partial
 from api.tables.datasets import Dataset

@@ -11,10 +11,10 @@ from starlette.types import Message, Receive, Scope, Send
 from api.access.transactions import UnitOfWork
 from api.caller import LOOPBACK
 from api.db import Database
-from api.queue import INSPECT, MOST_WAITING, TRAIN, Doorbell
 from api.tables.datasets import Dataset
 from api.tables.jobs import Job
 from api.tables.resumable import ResumableUpload
+from api.wake_ups import INSPECT, MOST_WAITING, TRAIN, Doorbell
 from tests.api.conftest import LOCAL, ZIP, Service, Start
 from tests.commits import lost
 from tests.servers import Valkey

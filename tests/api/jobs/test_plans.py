@@ -17,7 +17,7 @@ from api.access.quotas import Quotas
 from api.access.transactions import act_for
 from api.caller import Caller, Scope
 from api.db import Database, after_seconds
-from api.jobs import claims, filters, lifecycle, repair, service, unblocking
+from api.jobs import claims, expiry, filters, lifecycle, service, unblocking
 from api.jobs.lifecycle import Ending
 from api.jobs.waiting import waiting_for
 from api.jobs.workers import service as workers
@@ -146,7 +146,7 @@ def finish(session: Session, filled: Filled) -> None:
 def fail_overdue(session: Session, _filled: Filled) -> object:
     late = select(Job.id).where(Job.status == "queued").order_by(Job.id).limit(5)
     session.execute(update(Job).where(Job.id.in_(late)).values(deadline=after_seconds(-1)))
-    failed = repair.fail_overdue(session)
+    failed = expiry.fail_overdue(session)
     assert len(failed) == 5
     return failed
 
@@ -173,11 +173,11 @@ OPERATIONS: dict[str, Operation] = {
     "end of a teacher": end_of_teacher,
     "advance": lambda session, filled: (unblocking.note(session, filled.checking), unblocking.advance(session)),
     "fail overdue": fail_overdue,
-    "nothing is overdue": lambda session, _: repair.fail_overdue(session),
-    "expire": lambda session, _: repair.expire(session, 5),
-    "due bells": lambda session, _: repair.due_bells(session, -10),
-    "no due bells": lambda session, _: repair.due_bells(session, 10**7),
-    "can start": lambda session, _: repair.can_start(session, job(session, MANY + 5).id),
+    "nothing is overdue": lambda session, _: expiry.fail_overdue(session),
+    "expire": lambda session, _: expiry.expire(session, 5),
+    "due bells": lambda session, _: expiry.due_bells(session, -10),
+    "no due bells": lambda session, _: expiry.due_bells(session, 10**7),
+    "can start": lambda session, _: expiry.can_start(session, job(session, MANY + 5).id),
     "waiting for": lambda session, filled: job_inputs.waiting_for(session, filled.teacher),
     "running": lambda session, _: quotas.running(session, "owner-1"),
     "successor": lambda session, filled: session.scalar(select(Job.id).where(Job.continues == filled.teacher)),

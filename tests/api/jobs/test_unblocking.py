@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, aliased
 
 from api.db import Database, after_seconds, new_id
 from api.errors import ApiError
-from api.jobs import claims, lifecycle, repair, service, unblocking, upload_checks
+from api.jobs import claims, expiry, lifecycle, service, unblocking, upload_checks
 from api.jobs.claims import Held
 from api.jobs.control import deletion
 from api.jobs.control import service as owner
@@ -163,7 +163,7 @@ class Owner:
         if self.held:
             lost = update(Job).where(Job.id == self.held.pop().id, Job.lease_until.is_not(None))
             session.execute(lost.values(lease_until=after_seconds(-1)))
-            repair.expire(session, max_lost_workers=1)
+            expiry.expire(session, max_lost_workers=1)
 
     def cancel(self, session: Session) -> None:
         service.cancel(session, self.any(session, Job) or "")
@@ -289,7 +289,7 @@ def test_the_end_of_a_teacher_tells_a_batch_and_the_rest_is_told_later(
     told = [statuses(database)[job_id][0] for job_id in students]
     assert told.count(Status.FAILED) == unblocking.BATCH  # of this transaction, which holds the row of the teacher
     with database.transaction() as session:
-        more = repair.fail_blocked(session)
+        more = expiry.fail_blocked(session)
     assert len(more) == unblocking.BATCH
     rest = list(unblocking.catch_up(database))
     assert len(rest) == 5

@@ -11,8 +11,8 @@ from sqlalchemy import select
 
 from api.db import Base
 from api.errors import Unavailable
+from api.jobs.checkpoint_retention import Retention
 from api.jobs.lifecycle import Ending
-from api.jobs.retention import Retention
 from api.reaper import Reaper
 from api.storage import deletions, unreferenced
 from api.tables.datasets import Dataset

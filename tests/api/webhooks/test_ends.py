@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from api.db import after_seconds
-from api.jobs import claims, lifecycle, repair
+from api.jobs import claims, expiry, lifecycle
 from api.tables.jobs import Job
 from api.tables.states import Status
 from api.tables.webhooks import Delivery, Webhook
@@ -60,13 +60,13 @@ def given_back_while_cancelling(service: Service) -> str:
 
 def lost_while_cancelling(service: Service) -> str:
     one = held(service, status=Status.CANCELLING, **PAST)
-    repaired(service, repair.expire, 5)
+    repaired(service, expiry.expire, 5)
     return one.id
 
 
 def lost_too_often(service: Service) -> str:
     one = held(service, lost_workers=5, **PAST)
-    repaired(service, repair.expire, 5)
+    repaired(service, expiry.expire, 5)
     return one.id
 
 
@@ -74,14 +74,14 @@ def overdue(service: Service) -> str:
     job = service.job()
     with service.database.transaction() as session:
         session.execute(update(Job).values(deadline=after_seconds(-1)))
-    repaired(service, repair.fail_overdue)
+    repaired(service, expiry.fail_overdue)
     return job
 
 
 def blocked(service: Service) -> str:
     job: str = service.submit(service.upload())["id"]
     service.settle("what is in it is none")
-    repaired(service, repair.fail_blocked)
+    repaired(service, expiry.fail_blocked)
     return job
 
 

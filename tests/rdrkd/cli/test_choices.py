@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rdrkd.cli import own_service
+from rdrkd.cli import distill_on_service
 from rdrkd.cli.choices import Facts, choose
 from rdrkd.run_warnings import steps_of
 from rdrkd.spec import TrainSettings
@@ -71,4 +71,4 @@ def test_a_service_without_gpus_is_asked_for_its_cores() -> None:
     service: Any = SimpleNamespace(
         workers=lambda: trainers + others, wait_dataset=lambda *_: checked, wait_model=lambda *_: checked
     )
-    assert own_service._facts_of(service, {"model": "mdl_1"}, {}, "ds_1").cores == 2
+    assert distill_on_service._facts_of(service, {"model": "mdl_1"}, {}, "ds_1").cores == 2

@@ -18,10 +18,10 @@ from typer.testing import CliRunner, Result
 
 from api.jobs.logs import service as logs
 from api.tables.states import Status
-from rdrkd.cli import own_service
-from rdrkd.cli.console import show_failure
+from rdrkd.cli import distill_on_service
 from rdrkd.cli.following import Follower, line_of
 from rdrkd.cli.main import app
+from rdrkd.cli.run_output import show_failure
 from rdrkd.cli.terminal import COLUMNS, Terminal
 from rdrkd.client import Client, Refused
 from rdrkd.data.scenes import write_scenes
@@ -135,7 +135,7 @@ def files(tmp_path: Path) -> Path:
 def test_a_job_from_options_alone(
     live: Live, command: Command, files: Path, monkeypatch: pytest.MonkeyPatch, data: str
 ) -> None:
-    monkeypatch.setattr(own_service, "_CHECK_SECONDS", 0.0)  # no worker runs here
+    monkeypatch.setattr(distill_on_service, "_CHECK_SECONDS", 0.0)  # no worker runs here
     options = ("--teacher", files / "l.pt", "--student", "yolov8n", "--data", files / data, "--imgsz", 160)
 
     first = command("jobs", "submit", *options, "--epochs", 5, "--name", "mine", "--json")

@@ -20,7 +20,7 @@ from rdrkd.models import load_weights, save_student
 from rdrkd.run.inspection import inspect
 from tests.rdrkd.data.crafted import YAML, make_dataset, zip_up
 from tests.shared import need
-from worker import limits as bounds
+from worker import check_limits as bounds
 
 
 @pytest.fixture(autouse=True)

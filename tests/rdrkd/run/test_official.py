@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rdrkd import pretrained
-from rdrkd.cli import own_here, own_inputs
+from rdrkd.cli import distill_here, distill_inputs
 from rdrkd.data import Dataset
 from rdrkd.data.reading import AS_IT_IS
 from rdrkd.errors import ModelError, PairError
@@ -66,12 +66,12 @@ def test_options_name_them_as_ultralytics_does(
     served: Source, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options: dict[str, Any] = {"teacher": "yolov8l.pt", "student": "yolov8n.pt", "data": str(scenes), "device": "cpu"}
-    spec = own_here.chosen_here(
-        options, own_inputs.local(options), tmp_path / "run", None, AS_IT_IS, lambda _line: None
+    spec = distill_here.chosen_here(
+        options, distill_inputs.local(options), tmp_path / "run", None, AS_IT_IS, lambda _line: None
     )
     assert spec.teacher == Pretrained(architecture="yolov8l", pretrained=True)
     assert spec.student == Pretrained(architecture="yolov8n", pretrained=True)
     assert spec.train.imgsz == pretrained.IMGSZ
     monkeypatch.chdir(tmp_path)
     (tmp_path / "yolov8n.pt").write_bytes(served.content)  # a file here is the user's own
-    assert own_inputs.file_of("yolov8n.pt") == {"path": "yolov8n.pt"}
+    assert distill_inputs.file_of("yolov8n.pt") == {"path": "yolov8n.pt"}

@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import update
 
 from api.db import after_seconds
-from api.jobs import claims, lifecycle, repair
+from api.jobs import claims, expiry, lifecycle
+from api.jobs.checkpoint_retention import Retention
 from api.jobs.lifecycle import Ending
-from api.jobs.retention import Retention
 from api.tables.jobs import Job
 from api.tables.states import TERMINAL, Status
 from rdrkd.reasons import Reason
@@ -33,7 +33,7 @@ def ends(service: Service, job_id: str) -> list[tuple[Any, ...]]:
 def lose(service: Service, most: int = 5) -> None:
     with service.database.transaction() as session:
         session.execute(update(Job).values(lease_until=after_seconds(-1)))
-        repair.expire(session, most)
+        expiry.expire(session, most)
 
 
 def test_every_attempt_has_a_row(each_service: Service) -> None:

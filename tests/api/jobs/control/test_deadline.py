@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import update
 
 from api.db import after_seconds
-from api.jobs import lifecycle, repair
+from api.jobs import expiry, lifecycle
 from api.tables.jobs import Job
 from api.tables.leases import Wish
 from api.tables.states import Status
@@ -21,7 +21,7 @@ def pass_by(service: Service, job_id: str) -> None:
 
 def fail_overdue(service: Service) -> list[str]:
     with service.database.transaction() as session:
-        return repair.fail_overdue(session)
+        return expiry.fail_overdue(session)
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.PAUSED])

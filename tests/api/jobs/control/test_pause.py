@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from api.db import after_seconds
-from api.jobs import claims, lifecycle, repair
+from api.jobs import claims, expiry, lifecycle
 from api.jobs.control import transitions
 from api.jobs.lifecycle import Ending
 from api.tables.jobs import Job
@@ -52,7 +52,7 @@ def lose(service: Service, max_lost_workers: int = 5) -> list[str]:
     with service.database.transaction() as session:
         session.execute(update(Job).where(Job.lease_until.is_not(None)).values(lease_until=after_seconds(-1)))
     with service.database.transaction() as session:
-        return repair.expire(session, max_lost_workers)
+        return expiry.expire(session, max_lost_workers)
 
 
 @pytest.mark.parametrize(("status", "answer", "becomes"), MATRIX)
@@ -203,7 +203,7 @@ def test_a_dependant_waits_for_a_paused_job(each_service: Service) -> None:
     pause(each_service, teacher)
 
     with each_service.database.transaction() as session:
-        assert repair.fail_blocked(session) == []
+        assert expiry.fail_blocked(session) == []
     assert job(each_service, student)["waiting_for"][0]["status"] == "paused"
 
 

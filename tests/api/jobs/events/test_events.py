@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from api.db import after_seconds
-from api.jobs import claims, lifecycle, repair
+from api.jobs import claims, expiry, lifecycle
 from api.jobs.events import service as events
 from api.jobs.lifecycle import Ending
 from api.tables.events import JobEvent
@@ -36,7 +36,7 @@ def moves(service: Service, job_id: str) -> list[tuple[str | None, str, int, str
 def lose(service: Service, most: int = 5) -> None:
     with service.database.transaction() as session:
         session.execute(update(Job).values(lease_until=after_seconds(-1)))
-        repair.expire(session, most)
+        expiry.expire(session, most)
 
 
 def test_a_job_tells_everything_in_order(each_service: Service, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_moves_that_repair_are_told(each_service: Service) -> None:
     source = each_service.client.get(f"/v1/jobs/{waits}").json()["spec"]["model"]["job"]
     each_service.client.post(f"/v1/jobs/{source}/cancel")
     with each_service.database.transaction() as session:
-        repair.fail_blocked(session)
+        expiry.fail_blocked(session)
 
     assert moves(each_service, lost)[-1] == ("running", "failed", 1, "worker_lost")
     assert moves(each_service, gone)[-1] == ("cancelling", "cancelled", held.attempt, "user_cancelled")

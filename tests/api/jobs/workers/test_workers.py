@@ -9,10 +9,10 @@ from api.db import after_seconds
 from api.jobs import upload_checks
 from api.jobs.workers import service as workers
 from api.jobs.workers.service import Presence
-from api.queue import INSPECT, TRAIN
 from api.tables.jobs import Job
 from api.tables.states import Status
 from api.tables.workers import Worker
+from api.wake_ups import INSPECT, TRAIN
 from tests.api.conftest import Service
 
 GPU = {"name": "NVIDIA H100 80GB HBM3", "memory": 85_520_809_984}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdrkd.cli.choices import Choice, Facts
-from rdrkd.cli.own_data import all_choices, lines_of, spec_of, validated
+from rdrkd.cli.distill_options import all_choices, lines_of, spec_of, validated
 from rdrkd.run_folder.names import SPEC
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ def chosen_here(
 ) -> "RunSpec":
     """Choose the settings that were not given, print them, and return the spec.
 
-    A resumed run keeps its settings, even if a GPU's free memory has changed. `networks` are what `own_inputs.local`
-    returned.
+    A resumed run keeps its settings, even if a GPU's free memory has changed. `networks` are from
+    `distill_inputs.local`.
 
     Raises:
         RdrkdError: a file cannot be used, or an option is refused.

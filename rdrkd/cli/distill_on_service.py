@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdrkd.cli import own_inputs
+from rdrkd.cli import distill_inputs
 from rdrkd.cli.choices import Facts
-from rdrkd.cli.own_data import all_choices, lines_of, spec_of, validated
+from rdrkd.cli.distill_options import all_choices, lines_of, spec_of, validated
 
 if TYPE_CHECKING:
     from rdrkd.client import Client
@@ -22,7 +22,7 @@ def chosen_for(options: Mapping[str, Any], service: "Client", tell: Callable[[st
     """
     from rdrkd.cli.inputs import Sender
 
-    teacher, student, data = own_inputs.on_service(options, service)
+    teacher, student, data = distill_inputs.on_service(options, service)
     sender = Sender(service, Path(), tell)
     teacher, student = sender.reference(teacher, "--teacher"), sender.reference(student, "--student")
     dataset = sender.dataset(data, "--data")

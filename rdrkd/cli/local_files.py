@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from rdrkd.cli.console import show_inspection
 from rdrkd.cli.reading import takes_reading
+from rdrkd.cli.run_output import show_inspection
 from rdrkd.errors import FolderError
 from rdrkd.events import EXIT_DONE, EXIT_FAILED
 from rdrkd.process import environment

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdrkd.cli.choices import Facts, choose
-from rdrkd.cli.own_data import spec_of, validated
+from rdrkd.cli.distill_options import spec_of, validated
 from rdrkd.errors import Problem, SpecError
 from rdrkd.figures import counted
 from rdrkd.suffixes import archive_suffix

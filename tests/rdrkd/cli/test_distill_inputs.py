@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rdrkd.cli import own_inputs
+from rdrkd.cli import distill_inputs
 from rdrkd.errors import Problem, SpecError
 
 RIGHT = {"teacher": "l.pt", "student": "yolov8n", "data": "scenes.zip"}
@@ -26,14 +26,14 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def refusals(**changed: Any) -> dict[str, str]:
     with pytest.raises(SpecError) as refused:
-        own_inputs.local(RIGHT | changed)
+        distill_inputs.local(RIGHT | changed)
     return {problem.where: problem.detail for problem in refused.value.problems}
 
 
 def test_right_options_are_references() -> None:
-    assert own_inputs.local(RIGHT) == ({"path": "l.pt"}, {"architecture": "yolov8n"})
-    assert own_inputs.local(RIGHT | {"student": "l.pt", "data": "scenes"})[1] == {"path": "l.pt"}
-    assert own_inputs.local(RIGHT | {"student": "yolov8s.pt"})[1] == {"architecture": "yolov8s", "pretrained": True}
+    assert distill_inputs.local(RIGHT) == ({"path": "l.pt"}, {"architecture": "yolov8n"})
+    assert distill_inputs.local(RIGHT | {"student": "l.pt", "data": "scenes"})[1] == {"path": "l.pt"}
+    assert distill_inputs.local(RIGHT | {"student": "yolov8s.pt"})[1] == {"architecture": "yolov8s", "pretrained": True}
 
 
 @pytest.mark.parametrize("pair", permutations(WRONG, 2))
@@ -48,7 +48,7 @@ def test_a_value_in_the_wrong_place_asks_for_the_right_one(option: str, value: s
     fits = {"teacher": (".pt", ".safetensors"), "student": (".pt", ".safetensors", "v8n", "11s"),
             "data": (".zip", "scenes", ".yaml")}  # fmt: skip
     if value.endswith(fits[option]):
-        own_inputs.local(RIGHT | {option: value})
+        distill_inputs.local(RIGHT | {option: value})
         return
     owner = next(name for name in ("data", "student", "teacher") if value.endswith(fits[name]))
     (detail,) = refusals(**{option: value}).values()
@@ -76,7 +76,7 @@ def test_all_checks_run_and_only_refusals_are_gathered() -> None:
         raise SpecError(name, [Problem(name, "wrong")])
 
     with pytest.raises(SpecError, match="refused because of 2 options"):
-        own_inputs.gathered(lambda: refuse("a"), lambda: 1, lambda: refuse("b"))
+        distill_inputs.gathered(lambda: refuse("a"), lambda: 1, lambda: refuse("b"))
     with pytest.raises(ZeroDivisionError):
-        own_inputs.gathered(lambda: refuse("a"), lambda: 1 / 0)
-    assert own_inputs.gathered(lambda: 1, lambda: 2) == [1, 2]
+        distill_inputs.gathered(lambda: refuse("a"), lambda: 1 / 0)
+    assert distill_inputs.gathered(lambda: 1, lambda: 2) == [1, 2]

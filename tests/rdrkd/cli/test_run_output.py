@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from rdrkd import events
-from rdrkd.cli.console import People, show_failure
-from rdrkd.cli.own_data import advice_in_options
+from rdrkd.cli.distill_options import advice_in_options
+from rdrkd.cli.run_output import People, show_failure
 from rdrkd.reasons import Reason
 
 FIGURES = {"AP": 18.84, "AP50": 33.0, "AP75": 20.0, "AP_S": 9.5, "AP_M": 30.0, "AP_L": None}
