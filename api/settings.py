@@ -236,7 +236,7 @@ class Settings(BaseSettings):
     min_free_bytes: int = Field(
         GIB,
         ge=0,
-        description="disk watermark: below this many free bytes the service rejects jobs and uploads, and "
+        description="disk watermark: below this many free bytes the service refuses jobs and uploads, and "
         "workers claim nothing",
     )
 

@@ -54,7 +54,7 @@ def check_dataset(
     divide: Divide = None,
     as_json: Json = False,
 ) -> None:
-    """Check a dataset for faults that would harm training, without a service; exit status 3 if it would be rejected."""
+    """Check a dataset for faults that would harm training, without a service; exit status 3 if it would be refused."""
     if not as_json:
         typer.echo(f"checking {path} ...", err=True)
     from rdrkd.data.diagnosis import diagnose

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Command = Callable[..., None]
 Lenient = Annotated[
-    bool, typer.Option("--lenient", help="Leave out faulty parts of the dataset's archive instead of rejecting it.")
+    bool, typer.Option("--lenient", help="Leave out faulty parts of the dataset's archive instead of refusing it.")
 ]
 OPTIONS = [
     Parameter(name, Parameter.KEYWORD_ONLY, default=value, annotation=kind)

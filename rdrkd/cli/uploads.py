@@ -13,7 +13,7 @@ from rdrkd.events import EXIT_DONE, EXIT_FAILED
 
 Upload = Annotated[Path, typer.Argument(help="File to upload.", exists=True, dir_okay=False, show_default=False)]
 LeaveOut = Annotated[
-    bool, typer.Option("--lenient", help="Leave out faulty parts and list them, instead of rejecting the dataset.")
+    bool, typer.Option("--lenient", help="Leave out faulty parts and list them, instead of refusing the dataset.")
 ]
 Keep = Annotated[bool, typer.Option("--keep", help="With --lenient: keep images that lose one of their boxes.")]
 Divide = Annotated[
@@ -43,7 +43,7 @@ def lists(app: typer.Typer, what: str) -> None:
 
     @command(app, "show")
     def show(service: Service, terminal: Terminal, id_: Id) -> None:
-        """Print one in full: the findings of its check, or why it was rejected."""
+        """Print one in full: the findings of its check, or why it was refused."""
         terminal.one(service.dataset(id_) if what == "datasets" else service.model(id_))
 
     _shares(app, "dataset" if what == "datasets" else "model")
