@@ -29,6 +29,11 @@ STUDIES = {  # file -> name on the page, in ascending order of training data
     "study-hit-uav-cpu-table1": "teacher saw more",
     "study-hit-uav-cpu": "teacher pretrained",
 }
+BASE = "search-more-images"
+VARIED = {  # what alone differs from BASE -> files by its factor; with other images, the number of steps stays
+    "the student's images": {0.5: "search-half-the-images", 1.0: BASE, 2.0: "search-twice-the-images"},
+    "the student's epochs": {0.5: "search-half-the-epochs", 1.0: BASE, 2.0: "search-twice-the-epochs"},
+}
 METHODS = {"rdr-kd": "o", "pkd+dkd": "s", "crosskd": "^", "ultralytics": "D"}
 SIZES = ("AP", "AP_S", "AP_M", "AP_L")
 GAIN = "gain in AP, percent points"
@@ -168,6 +173,20 @@ def seconds(row: Row) -> dict[int, float]:
     return {m["seed"]: m["processor_seconds"] for m in row.members if m.get("processor_seconds")}
 
 
+def varied_table(_: Sequence[Measured]) -> list[list[str]]:
+    """List the gain of `rdr-kd` where only the student's images or epochs differ from the base study."""
+    rows = [["what differs", "student's images", "epochs", "pairs", "AP alone", "teacher's lead", "AP", "AP_S"]]
+    for what, files in VARIED.items():
+        for factor, file in files.items():
+            s = Measured(file, what)
+            gains = s.rows["rdr-kd"].differences
+            rows.append(
+                [f"{what} x {factor:g}", str(s.images(s.spec["train"])), str(s.epochs), str(gains["AP"].seeds),
+                 f"{s.alone.summaries['AP'].mean:.2f}", f"{s.lead:.1f}", shown(gains["AP"]), shown(gains["AP_S"])]
+            )  # fmt: skip
+    return rows
+
+
 TABLES: dict[str, Callable[[Sequence[Measured]], list[list[str]]]] = {
     "settings": settings_table,
     "gains": gains_table,
@@ -175,6 +194,7 @@ TABLES: dict[str, Callable[[Sequence[Measured]], list[list[str]]]] = {
     "cost": cost_table,
     "candidates": candidates_table,
     "controls": controls_table,
+    "varied": varied_table,
 }
 
 
@@ -188,6 +208,17 @@ def points(studies: Sequence[Measured], x: Callable[[Measured], float]) -> list[
             pairs = [round(own[seed] - alone[seed], 2) for seed in sorted(own) if seed in alone]
             found.append({"study": s.name, "method": row.method, "x": round(x(s), 2), "pairs": pairs})
     return found
+
+
+def varied() -> list[Point]:
+    """Return the gain of each pair of `rdr-kd` by what differs from the base study, and its factor."""
+    return [
+        point | {"x": factor}
+        for what, files in VARIED.items()
+        for factor, file in files.items()
+        for point in points([Measured(file, what)], lambda s: s.lead)
+        if point["method"] == "rdr-kd"
+    ]
 
 
 def progress(studies: Sequence[Measured]) -> list[Point]:
@@ -228,6 +259,23 @@ def draw_trade_off(found: Sequence[Point]) -> str:
         axes.annotate(
             point["method"], (point["x"], point["pairs"][0]), xytext=(6, 3), textcoords="offset points", fontsize=7
         )
+    return _svg(figure, found)
+
+
+def draw_varied(found: Sequence[Point]) -> str:
+    """Draw the gain against the factor of each quantity that was varied: lines join the means."""
+    figure, axes = _axes("x that of the study more images", GAIN)
+    axes.set_xscale("log", base=2)
+    for what, marker, aside in zip(VARIED, ("o-", "s--"), (0.985, 1.015), strict=True):
+        own = [p for p in found if p["study"] == what]
+        (line,) = axes.plot(
+            [p["x"] * aside for p in own], [statistics.mean(p["pairs"]) for p in own], marker, label=what
+        )
+        for point in own:
+            axes.plot([point["x"] * aside] * len(point["pairs"]), point["pairs"], marker[0], markersize=3,
+                      color=line.get_color(), alpha=0.5)  # fmt: skip
+    axes.set_xticks([0.5, 1, 2], ["0.5", "1", "2"])
+    axes.legend(fontsize=8, frameon=False)
     return _svg(figure, found)
 
 
@@ -275,6 +323,7 @@ def figures(studies: Sequence[Measured]) -> dict[str, str]:
         "gain-by-images": draw(
             points(studies, lambda s: s.images(s.spec["train"])), "the student's training images", GAIN
         ),
+        "gain-by-amount": draw_varied(varied()),
         "gain-by-cost": draw_trade_off(trade_off(studies)),
         "gain-by-length": draw(
             progress(studies), "share of the training that is done", "rdr-kd's gain in mAP50-95", lines=True

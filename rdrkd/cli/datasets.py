@@ -59,10 +59,12 @@ def check_dataset(
         typer.echo(f"checking {path} ...", err=True)
     from rdrkd.data.diagnosis import diagnose
     from rdrkd.data.formats import is_to_be_packed
+    from rdrkd.data.reading import AS_IT_IS
 
     with TemporaryDirectory(prefix="rdrkd-check-") as scratch:
-        archive = packed(path, Path(scratch)) if is_to_be_packed(path) else path
-        findings = diagnose(archive, imgsz, reading_of(lenient, keep, divide))
+        reading = reading_of(lenient, keep, divide)
+        as_uploaded = reading != AS_IT_IS or is_to_be_packed(path)  # a folder itself is read as it is
+        findings = diagnose(packed(path, Path(scratch)) if as_uploaded else path, imgsz, reading)
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
     for finding in findings if not as_json else ():

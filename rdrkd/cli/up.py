@@ -137,7 +137,7 @@ def _url(host: str, port: int) -> str:
 
 
 def _tell_of_url(url: str, console: Console) -> None:
-    """Say how other commands find a service that is not at their default URL."""
+    """Print how other commands find a service that is not at their default URL."""
     if url not in (URL, os.environ.get("RDRKD_URL", "").rstrip("/")):
         console.print(f"other commands find it with `export RDRKD_URL={url}` (or --url)", soft_wrap=True)
 

@@ -179,9 +179,22 @@ def test_the_command_divides_an_archive(tmp_path: Path) -> None:
     (root / "data.yaml").write_text("names: [car, person]\n")
     archive = str(zip_up(root, tmp_path / "a.zip"))
     assert CliRunner().invoke(app, ["datasets", "check", archive]).exit_code == 3
-    assert CliRunner().invoke(app, ["datasets", "check", archive, "--divide", "val=0.3"]).exit_code == 0
+    for path in (archive, str(root)):
+        assert CliRunner().invoke(app, ["datasets", "check", path, "--divide", "val=0.3"]).exit_code == 0
     refused = CliRunner().invoke(app, ["datasets", "check", archive, "--divide", "nonsense"])
     assert refused.exit_code == 2
+
+
+def test_advice_names_lenient_only_where_it_helps(tmp_path: Path) -> None:
+    root = sound(tmp_path / "d")
+    (root / "labels/train/a.txt").write_text("0 0.5 0.5 0.2 0.2\n0 0.5 0.5 2 0.2\n")
+    (faulty,) = diagnose(zip_up(root, tmp_path / "a.zip"))
+    assert "--lenient" in faulty.advice
+    shutil.rmtree(root / "labels/val")
+    findings = {one.detail: one.advice for one in diagnose(zip_up(root, tmp_path / "b.zip")) if one.severity == "error"}
+    assert not all("--lenient" in advice for advice in findings.values())
+    shown = CliRunner(env={"COLUMNS": "300"}).invoke(app, ["datasets", "check", str(tmp_path / "b.zip")]).output
+    assert "ERROR   val: expected label files" in shown, "the place of an error is no example"
 
 
 @pytest.mark.parametrize("layout", ["coco", "visdrone"])
