@@ -36,7 +36,7 @@ def test_right_options_are_references() -> None:
     assert distill_inputs.local(RIGHT | {"student": "yolov8s.pt"})[1] == {"architecture": "yolov8s", "pretrained": True}
 
 
-@pytest.mark.parametrize("pair", permutations(WRONG, 2))
+@pytest.mark.parametrize("pair", list(permutations(WRONG, 2)))
 def test_every_wrong_option_is_named_at_once(pair: tuple[str, str]) -> None:
     assert set(refusals(**{name: WRONG[name] for name in pair})) == {f"--{name}" for name in pair}
 

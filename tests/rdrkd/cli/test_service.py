@@ -186,18 +186,26 @@ def test_bad_options_are_refused_before_anything_is_sent(
     assert live.client.get("/v1/models").json()["data"] == had
 
 
-def test_names_of_the_service_are_resolved_and_suggested(live: Live, command: Command, files: Path) -> None:
+def test_names_of_the_service_are_resolved_and_suggested(
+    command: Command, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def submitted(**options: object) -> Result:
-        return command("jobs", "submit", *(part for name, each in options.items() for part in (f"--{name}", each)))
+        return command(
+            "jobs", "submit", *(part for pair in options.items() for part in (f"--{pair[0]}", pair[1]) if part != "")
+        )
 
-    command("models", "upload", files / "l.pt", "--name", "n-half")
-    command("datasets", "upload", files / "scenes", "--name", "surveys")
+    (model,) = lines(command("models", "upload", files / "l.pt", "--name", "n-half", "--json"))
+    (dataset,) = lines(command("datasets", "upload", files / "scenes", "--name", "surveys", "--json"))
     mistyped = submitted(teacher="n-halv", student="n-alf", data="survey")
 
     (first, second, third) = mistyped.exception.problems  # type: ignore[union-attr]
     assert "did you mean `n-half`?" in first.detail
     assert "did you mean `n-half`?" in second.detail
     assert "did you mean `surveys`?" in third.detail
+    monkeypatch.setattr(distill_on_service, "_CHECK_SECONDS", 0.0)  # no worker runs here
+    (job,) = lines(submitted(teacher="n-half@1", student="n-half", data="surveys@1", imgsz=160, json=""))
+    assert {job["spec"][each]["model"] for each in ("teacher", "student")} == {model["id"]}
+    assert job["spec"]["dataset"] == dataset["id"]
 
 
 def test_jobs_are_listed_for_people_and_programs(live: Live, command: Command) -> None:
@@ -360,7 +368,8 @@ def test_a_spec_may_name_a_dataset(live: Live, command: Command, tmp_path: Path)
     spec.write_text("kind: train\ndataset: no/such\nmodel: {architecture: yolov8n}\n")
 
     assert job["spec"]["dataset"] == dataset["id"]
-    assert "a file to send, got 'no/such'" in str(command("jobs", "submit", spec).exception)
+    (missing,) = command("jobs", "submit", spec).exception.problems  # type: ignore[union-attr]
+    assert "a file to send, got 'no/such'" in missing.detail
 
 
 def test_models_are_registered_named_and_fetched(live: Live, command: Command, tmp_path: Path) -> None:
