@@ -302,10 +302,10 @@ def test_sprites_fill_their_box(name: str, size: tuple[int, int]) -> None:
 def test_demo_scenes_are_learnt(tmp_path: Path) -> None:
     from ultralytics import YOLO
 
-    file = write_scenes(tmp_path / "d", "demo", {"train": 600, "val": 100}, 160)
+    file = write_scenes(tmp_path / "d", "demo", {"train": 300, "val": 60}, 128)
     open_dataset(file, tmp_path).write_yaml(tmp_path / "ours.yaml")
     trained = YOLO("yolov8n.yaml").train(
-        data=str(tmp_path / "ours.yaml"), epochs=5, imgsz=160, batch=16, optimizer="AdamW", lr0=2e-3, mosaic=0,
+        data=str(tmp_path / "ours.yaml"), epochs=6, imgsz=128, batch=8, optimizer="AdamW", lr0=2e-3, mosaic=0,
         warmup_epochs=1, workers=0, device="cpu", project=str(tmp_path / "runs"), plots=False, verbose=False, seed=0,
     )  # fmt: skip
-    assert trained.box.map50 > 0.6
+    assert trained.box.map50 > 0.25  # 0.41 when this was written; untrained weights have 0
