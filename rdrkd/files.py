@@ -83,7 +83,9 @@ def held(folder: Path, what: str = "run folder") -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases it with this process
         except BlockingIOError as error:
-            raise FolderError(f"expected a {what} of its own, got {folder.name} with one going on") from error
+            raise FolderError(
+                f"expected a {what} that no other process writes to, got {folder.name}: wait for it, or choose another"
+            ) from error
         yield
 
 

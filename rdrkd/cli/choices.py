@@ -58,7 +58,7 @@ def choose(facts: Facts, given: Mapping[str, Any]) -> list[Choice]:
     >>> [(choice.name, choice.value) for choice in choose(Facts(images=250, classes=1, cores=2), {"imgsz": 320})]
     [('imgsz', 320), ('epochs', 200), ('batch', 8), ('nbs', 8), ('optimizer', 'AdamW'), ('lr0', 0.002)]
     """
-    imgsz = _given("imgsz", given) or _imgsz(facts)
+    imgsz = _imgsz(facts, given)
     epochs = _given("epochs", given) or _epochs(facts)
     batch = _given("batch", given) or _batch(facts, imgsz.value)
     nbs = _nbs(facts, epochs.value, batch.value)
@@ -83,14 +83,28 @@ def baseline(facts: Facts, given: Mapping[str, Any], epochs: int, imgsz: int) ->
     return Choice("baseline", True, "the student is trained alone, too, to see whether the teacher helped")
 
 
+def input_side(trained: int) -> int:
+    """Return the side of the input for a network that was trained at `trained` px: the next multiple of 32.
+
+    >>> input_side(160), input_side(500)
+    (160, 512)
+    """
+    return max(_STEP, math.ceil(trained / _STEP) * _STEP)
+
+
 def _given(name: str, given: Mapping[str, Any]) -> Choice | None:
     return None if given.get(name) is None else Choice(name, given[name], f"as --{name} says")
 
 
-def _imgsz(facts: Facts) -> Choice:
-    if facts.teacher_imgsz is None:
+def _imgsz(facts: Facts, given: Mapping[str, Any]) -> Choice:
+    trained = facts.teacher_imgsz
+    if (chosen := _given("imgsz", given)) is not None:
+        if trained is not None and chosen.value < trained:
+            return chosen._replace(why=f"{chosen.why}; the teacher was trained at {trained} px and detects less here")
+        return chosen
+    if trained is None:
         return Choice("imgsz", IMGSZ, "the teacher's file does not say with which it was trained")
-    return Choice("imgsz", max(_STEP, math.ceil(facts.teacher_imgsz / _STEP) * _STEP), "as the teacher was trained")
+    return Choice("imgsz", input_side(trained), "as the teacher was trained")
 
 
 def _epochs(facts: Facts) -> Choice:

@@ -23,6 +23,8 @@ def show_details(comparison: Mapping[str, Any], console: Console) -> None:
 
 def show_verdict(comparison: Mapping[str, Any], console: Console) -> None:
     """Print the accuracy of a result's networks, and what it says about the gain. Fits 80 columns."""
+    title = f"Was it worth it? COCO metrics on the {comparison['split']} images, percent"
+    console.print(title, style="italic", highlight=False)
     console.print(_found(_shown(comparison), comparison))
     console.print(comparison["summary"], style="bold", highlight=False, markup=False)
 
@@ -32,7 +34,7 @@ def _shown(comparison: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _found(shown: Mapping[str, Mapping[str, Any]], comparison: Mapping[str, Any]) -> Table:
-    table = _table(f"Was it worth it? AP on the {comparison['split']} images, percent", *_FIGURES)
+    table = _table(None, *_FIGURES)
     for who, network in shown.items():
         table.add_row(_WHO[who], *(percent(network[name]) for name in _FIGURES))
     if comparison["difference"] is not None:
@@ -72,7 +74,7 @@ def _cost(shown: Mapping[str, Mapping[str, Any]]) -> Table:
     return table
 
 
-def _table(title: str, *headings: str) -> Table:
+def _table(title: str | None, *headings: str) -> Table:
     table = Table("", title=title, box=SIMPLE_HEAD, collapse_padding=True)
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)

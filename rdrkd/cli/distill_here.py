@@ -34,7 +34,7 @@ def chosen_here(
     teacher, student = networks
     begun = _begun(run_dir)
     if begun is not None:
-        tell(f"{run_dir} has begun: its settings stay where no option sets them")
+        tell(f"resuming {run_dir} with its settings, where no option sets others")
         choices = [Choice(name, value, "of the run") for name, value in begun["train"].items()]
         choices = [Choice(one.name, options.get(one.name, one.value), one.why) for one in choices]
         choices.append(Choice("baseline", options.get("baseline", begun.get("baseline", False)), "of the run"))

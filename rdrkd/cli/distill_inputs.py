@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from rdrkd.client import Client, Job, Model
 
 Reference = dict[str, Any]
-_WEIGHTS, _ARCHITECTURE, _DATASET = "a weights file", "an architecture", "a dataset"
-_OWNERS = {_WEIGHTS: "--teacher or --student", _ARCHITECTURE: "--student", _DATASET: "--data"}
+_WEIGHTS, _ARCHITECTURE, DATASET = "a weights file", "an architecture", "a dataset"
+_OWNERS = {_WEIGHTS: "--teacher or --student", _ARCHITECTURE: "--student", DATASET: "--data"}
 _EXPECTED = {
     "teacher": _WEIGHTS,
     "student": f"{_WEIGHTS} or {_ARCHITECTURE}",
-    "data": f"{_DATASET} (folder, data YAML, zip or tar)",
+    "data": f"{DATASET} (folder, data YAML, zip or tar)",
 }
 _ON_SERVICE = {
     "teacher": ", or a model or job of the service",
@@ -93,6 +93,34 @@ def file_of(text: str) -> Reference | None:
     return None if name is None else {"architecture": name, "pretrained": True}
 
 
+def kind_of(text: str) -> str | None:
+    """Return which kind of input a text names, by its form alone; None if it may be a name or another file."""
+    from rdrkd.spec import ARCHITECTURES
+
+    path = Path(text)
+    suffix = path.suffix.lower()
+    if suffix in (".pt", ".safetensors"):
+        return _WEIGHTS
+    if text.removesuffix(".yaml") in ARCHITECTURES and not path.exists():  # `yolov8n.yaml` is Ultralytics' form
+        return _ARCHITECTURE
+    is_dataset = archive_suffix(path.name) is not None or suffix in (".yaml", ".yml") or path.is_dir()
+    return DATASET if is_dataset else None
+
+
+def is_spec(path: Path) -> bool:
+    """Return whether a file may be a job's spec: a data YAML has no `kind`.
+
+    >>> is_spec(Path("nothing-here.yaml"))
+    True
+    """
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        return False
+    try:
+        return "kind:" in path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return True  # its reader says why not
+
+
 def _local(option: str, options: Mapping[str, Any]) -> Reference:
     text = str(options[option])
     if (found := _network_of(option, text)) is not None:
@@ -106,12 +134,12 @@ def _network_of(option: str, text: str) -> Reference | None:
 
     if option == "student" and text in ARCHITECTURES:
         return {"architecture": text}
-    return None if _kind_of(text) == _DATASET else file_of(text)
+    return None if kind_of(text) == DATASET else file_of(text)
 
 
 def _existing_data(options: Mapping[str, Any]) -> str:
     text = str(options["data"])
-    if not Path(text).exists() or _kind_of(text) == _WEIGHTS:
+    if not Path(text).exists() or kind_of(text) == _WEIGHTS:
         raise _refused("data", text)
     return text
 
@@ -157,7 +185,7 @@ def _dataset_on_service(options: Mapping[str, Any], service: "Client") -> str:
 
 def _refused(option: str, text: str, meant: str = "", service: bool = False) -> SpecError:
     """Return the refusal of an option's value; it asks about a value that fits another option, or a similar name."""
-    kind = _kind_of(text)
+    kind = kind_of(text)
     if kind is not None and kind not in _EXPECTED[option]:
         came = f"{text!r}, {kind}: is it meant for {_OWNERS[kind]}?"
     else:
@@ -182,19 +210,5 @@ def _meant(option: str, text: str) -> str:
     return ""
 
 
-def _kind_of(text: str) -> str | None:
-    """Return which kind of input a text names, by its form alone; None if it may be a name on the service."""
-    from rdrkd.spec import ARCHITECTURES
-
-    path = Path(text)
-    suffix = path.suffix.lower()
-    if suffix in (".pt", ".safetensors"):
-        return _WEIGHTS
-    if text.removesuffix(".yaml") in ARCHITECTURES and not path.exists():  # `yolov8n.yaml` is Ultralytics' form
-        return _ARCHITECTURE
-    is_dataset = archive_suffix(path.name) is not None or suffix in (".yaml", ".yml") or path.is_dir()
-    return _DATASET if is_dataset else None
-
-
 def _looks_like_a_path(text: str) -> bool:
-    return "/" in text or _kind_of(text) in (_WEIGHTS, _DATASET)
+    return "/" in text or kind_of(text) in (_WEIGHTS, DATASET)

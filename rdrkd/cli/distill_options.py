@@ -87,6 +87,15 @@ def folder_of(name: str | None, student: str, teacher: str) -> Path:
     return _RUNS / re.sub(r"[^\w.-]+", "-", name or name_of(student, teacher)).strip("-.")[:100]
 
 
+def folder_of_spec(spec: Path) -> Path:
+    """Return the default run folder of a spec.
+
+    >>> str(folder_of_spec(Path("specs/n from l.yaml")))
+    'runs/n-from-l'
+    """
+    return folder_of(spec.stem, "", "")
+
+
 def name_of(student: str, teacher: str) -> str:
     """Return a job's default name."""
     file = Path(student)

@@ -78,10 +78,11 @@ class People:
                 self._close()
                 self.console.print("[yellow]Stopped.[/] Run the same command again to go on.")
             case events.Calibrated():
-                if not self._calibrated:  # again with every measurement; the report has them all
+                # Once, for the report has all; a resumed run repeats its newest before its training.
+                if not self._calibrated and self._phase == "training":
                     self._calibrated = True
                     chosen = ", ".join(f"{name} {weight:.3g}" for name, weight in event.weights.items())
-                    self.console.print(f"[dim]first loss weights by calibration: {chosen}[/]", highlight=False)
+                    self.console.print(f"[dim]loss weights by calibration: {chosen}[/]", highlight=False)
             case events.Resolved():
                 self._baseline = bool(event.resolved_spec.get("baseline"))
                 own = (event.resolved_spec.get("train") or {}).get("epochs", 0)
@@ -133,10 +134,10 @@ class People:
         cells |= {"lr": f"{event.lr:.3g}", "time": duration(event.seconds)}
         if tuple(cells) != self._columns:
             self._columns = tuple(cells)
-            self.console.print("[dim]losses: unweighted means; mAP: Ultralytics' own, in percent[/]")
-            self._row({name: name for name in cells}, style="bold")
             if self._left and not self.console.is_terminal:  # which has a bar
                 self.console.print(f"[dim]about {duration(self._left)} left in all[/]", highlight=False)
+            self.console.print("[dim]losses: unweighted means; mAP: Ultralytics' own, in percent; lr: learning rate[/]")
+            self._row({name: name for name in cells}, style="bold")
         self._row(cells)
 
     def _place(self, epoch: int, epochs: int | None = None) -> str:

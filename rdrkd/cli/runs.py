@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from rdrkd.cli import distill_here, distill_inputs, distill_options
+from rdrkd.cli.choices import input_side
 from rdrkd.cli.distill_options import Baseline, Batch, Epochs, Imgsz, PresetName, RunName
 from rdrkd.cli.options import Cache, DatasetPath, Device, Events, Model, RunDir, Spec
 from rdrkd.cli.reading import takes_reading
@@ -35,8 +36,8 @@ def distill(
     run_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Run folder; required with a spec, otherwise runs/NAME. Run the same command again to resume; a "
-            "finished run prints its result.",
+            help="Run folder; default: runs/NAME, with a spec runs/ and its file's name. Run the same command again to "
+            "resume; a finished run prints its result.",
             show_default=False,
         ),
     ] = None,
@@ -76,8 +77,7 @@ def distill(
     )
     if spec is not None:
         distill_options.refuse_with_spec(of_spec)
-        if run_dir is None:
-            raise typer.BadParameter("a spec needs --run-dir")
+        run_dir = run_dir or distill_options.folder_of_spec(spec)
         paths = {"teacher": teacher, "student": Path(student) if student else None, "dataset": data, "cache": cache}
         _run("distill", spec, run_dir, paths, reading, device, events)
     options = of_spec | distill_options.asked(
@@ -115,7 +115,10 @@ def evaluate(
     data: Annotated[
         Path | None, typer.Option(help="Dataset: folder, data YAML, zip or tar.", show_default=False)
     ] = None,
-    imgsz: Annotated[int, typer.Option(min=32, help="Side of the network input, px.")] = 640,
+    imgsz: Annotated[
+        int | None,
+        typer.Option(min=32, help="Side of the network input, px; default: that of its training.", show_default=False),
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images per step.")] = 16,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
     run_dir: Annotated[Path | None, typer.Option(help="Run folder (with a spec).", show_default=False)] = None,
@@ -132,9 +135,17 @@ def evaluate(
         if data is None:
             raise typer.BadParameter("weights need --data: a dataset to evaluate on")
         _evaluate_weights(target, data, imgsz, batch, split, cache, reading, device, events)
-    if run_dir is None:
-        raise typer.BadParameter("a spec needs --run-dir")
-    _run("evaluate", target, run_dir, {"model": model, "dataset": dataset, "cache": cache}, reading, device, events)
+    if distill_inputs.kind_of(str(target)) == distill_inputs.DATASET and not distill_inputs.is_spec(target):
+        raise typer.BadParameter(f"expected weights or a spec, got {str(target)!r}, a dataset: is it meant for --data?")
+    _run(
+        "evaluate",
+        target,
+        run_dir or distill_options.folder_of_spec(target),
+        {"model": model, "dataset": dataset, "cache": cache},
+        reading,
+        device,
+        events,
+    )
 
 
 @takes_reading
@@ -246,7 +257,7 @@ def _leaving_nothing(run_dir: Path, reporter: Reporter) -> Iterator[None]:
 def _evaluate_weights(
     weights: Path,
     data: Path,
-    imgsz: int,
+    imgsz: int | None,
     batch: int,
     split: str,
     cache: Path | None,
@@ -263,7 +274,7 @@ def _evaluate_weights(
         from rdrkd.spec.files import evaluation_settings
 
         try:
-            settings = evaluation_settings(imgsz=imgsz, batch=batch, split=split)
+            settings = evaluation_settings(batch=batch, split=split, **({} if imgsz is None else {"imgsz": imgsz}))
         except SpecError as error:
             raise distill_options.error_in_options(error)  # noqa: B904 - the same error, in other words
         reporter.emit(Progress(phase="preparing"))
@@ -272,10 +283,27 @@ def _evaluate_weights(
 
         with tempfile.TemporaryDirectory(prefix="rdrkd-") as folder:
             dataset = open_dataset(data, cache or Path(folder), reading=reading)
-            figures = measure(weights, dataset, settings.imgsz, settings.batch, settings.split, device, reporter)
+            size, why = _input_size(weights, imgsz, settings.imgsz)
+            if isinstance(reporter, People):
+                reporter.console.print(
+                    f"evaluating {weights.name} on {settings.split} at {size} px: {why}", highlight=False, markup=False
+                )
+            figures = measure(weights, dataset, size, settings.batch, settings.split, device, reporter)
         return {"kind": "evaluate", "per_class": figures.pop("per_class"), "metrics": figures}
 
     raise typer.Exit(conclude(work, reporter))
+
+
+def _input_size(weights: Path, given: int | None, usual: int) -> tuple[int, str]:
+    """Return the side of the input at which weights are evaluated, px, and why."""
+    from rdrkd.models import load_weights
+
+    if given is not None:
+        return given, "as --imgsz says"
+    trained = load_weights(weights).imgsz
+    if trained is None:
+        return usual, "the file does not say with which it was trained (--imgsz sets it)"
+    return input_side(trained), "as it was trained"
 
 
 def _reporter(events: bool, run_dir: Path | None = None, say: Callable[[str], str] = str) -> Stoppable:

@@ -73,7 +73,9 @@ def up(data_dir: Path, host: str = "127.0.0.1", port: int = 8000, detach: bool =
             others = [(name, module) for name, module in CHILDREN.items() if name != "api"]
             children += [Supervised(name, module, environment, data_dir / "logs") for name, module in others]
             pid_file.write_text(f"{os.getpid()} {url}\n")
-            console.print(f"RDR-KD is ready at {url} (documentation: {url}/docs), data and logs in {data_dir}")
+            console.print(
+                f"RDR-KD is ready at {url} (documentation: {url}/docs), data and logs in {data_dir}; Ctrl-C stops it"
+            )
             _tell_of_url(url, console)
             while not stopped:
                 for child in children:
@@ -82,6 +84,7 @@ def up(data_dir: Path, host: str = "127.0.0.1", port: int = 8000, detach: bool =
                 time.sleep(0.2)
         finally:
             _stop(children)
+            console.print("stopped")
     return EXIT_DONE
 
 
@@ -104,13 +107,14 @@ def down(data_dir: Path) -> int:
         except psutil.TimeoutExpired:
             message = f"expected the service (process {running}) to stop within {STOP_SECONDS:.0f} s"
             raise ServiceError(message) from None
-    Console(stderr=True).print("stopped")
+    Console(stderr=True).print(f"stopped the service on {data_dir}", soft_wrap=True)
     return EXIT_DONE
 
 
 def _detach(data_dir: Path, host: str, port: int) -> int:
     if (running := _running(data_dir)) is not None:
         raise ServiceError(f"a service (process {running}) runs on {data_dir} already")
+    _check_port(host, port)
     _make(data_dir / "logs")
     command = [sys.executable, "-m", "rdrkd", "up", "--data-dir", str(data_dir), "--host", host, "--port", str(port)]
     environment, handed_over = hand_over(os.environ)

@@ -51,7 +51,7 @@ class Begun:
         self.held, self.same = earlier is not None, earlier == self._own
         if self.held and (differing := _differing(_deciding(earlier), _deciding(self._own))):
             raise FolderError(
-                f"expected a new run folder or one of this very spec, got {run_dir.name} with another spec: "
+                f"expected a new run folder, or one of this spec, got {run_dir.name}, which holds another run: "
                 f"{'; '.join(differing[:_MOST])}. {_WAY_OUT}"
             )
         self.finished = (run_dir / RESULT).is_file()

@@ -63,6 +63,13 @@ def test_few_images_get_a_step_after_every_batch(images: int, epochs: int | None
     assert f"for {steps} steps" in choices["optimizer"].why, "one count of the steps everywhere"
 
 
+def test_an_input_smaller_than_the_teachers_is_remarked_on() -> None:
+    facts = Facts(images=100, teacher_imgsz=256)
+    why = {imgsz: choose(facts, {"imgsz": imgsz})[0].why for imgsz in (160, 256, 320)}
+    assert "the teacher was trained at 256 px and detects less here" in why[160]
+    assert why[256] == why[320] == "as --imgsz says"
+
+
 def test_a_service_without_gpus_is_asked_for_its_cores() -> None:
     """The smallest worker may get the job."""
     trainers = [{"queue": "train", "alive": True, "devices": [], "cpus": cpus} for cpus in (16, 2)]

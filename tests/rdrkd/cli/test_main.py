@@ -160,7 +160,6 @@ def test_refused_fields_are_named_by_pointer(tmp_path: Path) -> None:
     [
         ([], "--teacher, --student and --data, got no --teacher, --student, --data"),
         (["--teacher", "t.pt"], "got no --student, --data"),
-        (["spec.json"], "a spec needs --run-dir"),
         (["spec.json", "--epochs", "3", "--run-dir", "r"], "--epochs beside it"),
     ],
 )
@@ -286,7 +285,7 @@ def test_one_command_distils_and_goes_on(data: Path, tmp_path: Path) -> None:
         ]
     assert "student alone" in first.output
     assert "imgsz 96: as the teacher was trained" in first.output
-    assert "its settings stay" in " ".join(again.output.split())  # a long path breaks the line
+    assert "with its settings, where no option sets others" in " ".join(again.output.split())  # a long path breaks it
     spec = json.loads((run_dir / "spec.json").read_text())
     assert (spec["train"]["imgsz"], spec["train"]["epochs"], spec["name"]) == (96, 1, "yolov8n-half-from-student")
 
@@ -331,11 +330,38 @@ def test_a_yaml_spec_may_write_numbers_as_yaml_11_does_not(tmp_path: Path) -> No
     assert read_spec(file).train.lr0 == 0.001  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("arguments", [("w.pt",), ("spec.json",)])
-def test_evaluate_says_which_option_is_missing(arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(("w.pt",), "need --data"), (("scenes.zip", "--data", "w.pt"), "is it meant for --data?")],
+)
+def test_evaluate_says_what_is_missing_or_swapped(arguments: tuple[str, ...], words: str) -> None:
     result = call("evaluate", *arguments)
     assert result.exit_code == 2
-    assert "need" in result.output
+    assert words in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("command", ["distill", "evaluate"])
+def test_a_specs_run_has_a_folder_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "spec.yaml").write_text("kind: train\ndataset: d\nmodel: {architecture: yolov8n}\n")
+    for name, words in (("spec.yaml", "use `rdrkd train`"), ("spce.yaml", "did you mean `spec.yaml`?")):
+        result = call(command, name)
+        assert result.exit_code == EXIT_FAILED
+        assert words in " ".join(result.output.split())
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["spec.yaml"]
+
+
+def test_weights_are_evaluated_at_the_size_of_their_training(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "scenes", "demo", {"train": 2, "val": 2}, 96)
+    weights = {"96": {"imgsz": 96}, "640": {}}
+    for size, settings in weights.items():
+        folder = tmp_path / size
+        folder.mkdir()
+        save_student(build("yolov8n-half", open_dataset(tmp_path / "scenes", tmp_path).names), folder, settings)
+        shown = call("evaluate", folder / "student.pt", "--data", tmp_path / "scenes", "--device", "cpu").output
+        assert f"evaluating student.pt on val at {size} px" in shown
+    shown = call("evaluate", folder / "student.pt", "--data", tmp_path / "scenes", "--imgsz", 64, "--device", "cpu")
+    assert "at 64 px: as --imgsz says" in shown.output
 
 
 # -- scenes

@@ -309,7 +309,7 @@ def test_other_inputs_than_it_was_begun_with_are_refused(
 def test_a_folder_in_which_a_run_goes_on_is_refused(scenes: Path, tmp_path: Path) -> None:
     with (tmp_path / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(FolderError, match="with one going on"):
+        with pytest.raises(FolderError, match="no other process writes to"):
             run(train(scenes), tmp_path, Memory())
     assert not (tmp_path / "spec.json").exists()
 

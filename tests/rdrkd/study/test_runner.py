@@ -189,7 +189,7 @@ def test_a_teacher_is_trained_only_for_members_that_are_missing_and_need_it(scen
 
 
 def test_one_study_at_a_time_runs_in_a_folder(scenes: Path, teacher_path: Path, tmp_path: Path) -> None:
-    with held(tmp_path), pytest.raises(FolderError, match="with one going on"):
+    with held(tmp_path), pytest.raises(FolderError, match="no other process writes to"):
         run_study(study(scenes, teacher_path), order(tmp_path), nothing)
 
 
