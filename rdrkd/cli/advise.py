@@ -109,7 +109,7 @@ def _content(
         given["imgsz"] = fitting.value
     candidates = [student] if student is not None else list(STUDENTS)
     machine, place = _machine(device)
-    facts = {name: Facts(split.get("images"), len(dataset.names), None, name, **machine) for name in candidates}
+    facts = {name: Facts(split.get("images"), len(dataset.names), student=name, **machine) for name in candidates}
     chosen = {name: {one.name: one for one in choose(facts[name], given)} for name in candidates}
     costs = [_cost(name, teacher, chosen[name], dataset, split["images"], runs, place) for name in candidates]
     free = _free(place)
@@ -125,7 +125,7 @@ def _content(
     }
 
 
-def _machine(device: str | None) -> tuple[dict[str, int], str]:
+def _machine(device: str | None) -> tuple[dict[str, Any], str]:
     """Return the facts about the training device, and its name for torch."""
     import os
 

@@ -31,6 +31,7 @@ class Facts:
         images: number of training images.
         classes: number of classes.
         teacher_imgsz: side of the input that the teacher was trained with, px.
+        whose: network that `teacher_imgsz` belongs to: `model`, if one is trained without a teacher.
         student: architecture, whose last letter is its size.
         cores: number of CPU cores that train; None on a GPU.
         gpu_bytes: free memory of the GPU.
@@ -39,6 +40,7 @@ class Facts:
     images: int | None = None
     classes: int | None = None
     teacher_imgsz: int | None = None
+    whose: str = "teacher"
     student: str | None = None
     cores: int | None = None
     gpu_bytes: int | None = None
@@ -99,12 +101,12 @@ def _given(name: str, given: Mapping[str, Any]) -> Choice | None:
 def _imgsz(facts: Facts, given: Mapping[str, Any]) -> Choice:
     trained = facts.teacher_imgsz
     if (chosen := _given("imgsz", given)) is not None:
-        if trained is not None and chosen.value < trained:
+        if trained is not None and chosen.value < trained and facts.whose == "teacher":
             return chosen._replace(why=f"{chosen.why}; the teacher was trained at {trained} px and detects less here")
         return chosen
     if trained is None:
-        return Choice("imgsz", IMGSZ, "the teacher's file does not say with which it was trained")
-    return Choice("imgsz", input_side(trained), "as the teacher was trained")
+        return Choice("imgsz", IMGSZ, f"the usual size; it is not known at which the {facts.whose} was trained")
+    return Choice("imgsz", input_side(trained), f"as the {facts.whose} was trained")
 
 
 def _epochs(facts: Facts) -> Choice:

@@ -1,13 +1,14 @@
-"""Choose the settings of `rdrkd distill` for this machine, from the facts that its files contain."""
+"""Choose the settings of `rdrkd distill` and `train` for this machine, from the facts that their files contain."""
 
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdrkd.cli.choices import Choice, Facts
-from rdrkd.cli.distill_options import all_choices, lines_of, spec_of, validated
+from rdrkd.cli.choices import Choice, Facts, choose
+from rdrkd.cli.distill_options import all_choices, lines_of, preset_choice, spec_of, training_spec_of, validated
 from rdrkd.run_folder.names import SPEC
 
 if TYPE_CHECKING:
@@ -32,11 +33,9 @@ def chosen_here(
         RdrkdError: a file cannot be used, or an option is refused.
     """
     teacher, student = networks
-    begun = _begun(run_dir)
+    begun = _begun(run_dir, "distill", tell)
     if begun is not None:
-        tell(f"resuming {run_dir} with its settings, where no option sets others")
-        choices = [Choice(name, value, "of the run") for name, value in begun["train"].items()]
-        choices = [Choice(one.name, options.get(one.name, one.value), one.why) for one in choices]
+        choices = _kept(begun, options)
         choices.append(Choice("baseline", options.get("baseline", begun.get("baseline", False)), "of the run"))
         preset = options.get("preset") or begun["distillation"]["preset"]
         content = spec_of(teacher, student, str(options["data"]), options, choices)
@@ -44,17 +43,49 @@ def chosen_here(
     facts = _facts(options, teacher, student, run_dir, cache, reading)
     choices = all_choices(facts, options)
     spec = validated(spec_of(teacher, student, str(options["data"]), options, choices))
-    for line in lines_of(choices, options.get("preset")):
+    for line in lines_of([*choices, preset_choice(options.get("preset"))]):
         tell(line)
     return spec
 
 
-def _begun(run_dir: Path) -> dict[str, Any] | None:
+def chosen_training(
+    options: Mapping[str, Any],
+    model: dict[str, Any],
+    run_dir: Path,
+    cache: Path | None,
+    reading: "Reading",
+    tell: Callable[[str], None],
+) -> "RunSpec":
+    """Choose the settings of a training that were not given, as `chosen_here` does; `model` is a reference.
+
+    Raises:
+        RdrkdError: a file cannot be used, or an option is refused.
+    """
+    begun = _begun(run_dir, "train", tell)
+    if begun is not None:
+        return validated(training_spec_of(model, str(options["data"]), options, _kept(begun, options)))
+    choices = choose(replace(_facts(options, model, model, run_dir, cache, reading), whose="model"), options)
+    spec = validated(training_spec_of(model, str(options["data"]), options, choices))
+    for line in lines_of(choices):
+        tell(line)
+    return spec
+
+
+def _begun(run_dir: Path, kind: str, tell: Callable[[str], None]) -> dict[str, Any] | None:
+    """Return the spec of the run that began in a folder; None if there is none of this kind."""
     try:
         found: dict[str, Any] = json.loads((run_dir / SPEC).read_text())
     except (OSError, ValueError):
         return None  # the run itself refuses a damaged one
-    return found if found.get("kind") == "distill" else None
+    if found.get("kind") != kind:
+        return None
+    tell(f"resuming {run_dir} with its settings, where no option sets others")
+    return found
+
+
+def _kept(begun: Mapping[str, Any], options: Mapping[str, Any]) -> list[Choice]:
+    """Return the settings of a run that began; those that are given now replace them."""
+    return [Choice(name, options.get(name, value), "of the run") for name, value in begun["train"].items()]
 
 
 def _facts(
@@ -73,7 +104,9 @@ def _facts(
     from rdrkd.models import load_weights
     from rdrkd.process.devices import devices_of
 
-    imgsz = pretrained.IMGSZ if "pretrained" in teacher else load_weights(Path(teacher["path"])).imgsz
+    imgsz = pretrained.IMGSZ if "pretrained" in teacher else None
+    if "path" in teacher:
+        imgsz = load_weights(Path(teacher["path"])).imgsz
     dataset = open_dataset(Path(options["data"]), cache or run_dir / "dataset", None, reading)
     first = devices_of(options.get("device"))[0]
     on_gpu = first.isdecimal()

@@ -1,4 +1,4 @@
-"""Resolve what --teacher, --student and --data name; everything that is wrong with the options is refused at once."""
+"""Resolve what --teacher, --student, --model and --data name; refuse all that is wrong with the options at once."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdrkd.cli.choices import Facts, choose
-from rdrkd.cli.distill_options import spec_of, validated
+from rdrkd.cli.distill_options import spec_of, training_spec_of, validated
 from rdrkd.errors import Problem, SpecError
 from rdrkd.figures import counted
 from rdrkd.suffixes import archive_suffix
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 Reference = dict[str, Any]
 _WEIGHTS, _ARCHITECTURE, DATASET = "a weights file", "an architecture", "a dataset"
 _OWNERS = {_WEIGHTS: "--teacher or --student", _ARCHITECTURE: "--student", DATASET: "--data"}
+_OWNERS_OF_TRAINING = _OWNERS | {_WEIGHTS: "--model", _ARCHITECTURE: "--model"}
 _EXPECTED = {
     "teacher": _WEIGHTS,
     "student": f"{_WEIGHTS} or {_ARCHITECTURE}",
+    "model": f"{_WEIGHTS} or {_ARCHITECTURE}",
     "data": f"{DATASET} (folder, data YAML, zip or tar)",
 }
 _ON_SERVICE = {
@@ -48,6 +50,22 @@ def local(options: Mapping[str, Any]) -> tuple[Reference, Reference]:
         partial(_settings, options),
     )
     return teacher, student
+
+
+def local_training(options: Mapping[str, Any]) -> Reference:
+    """Return the reference to the model of a training, without opening a file.
+
+    Raises:
+        SpecError: an input does not exist, or another option is refused; a problem for each.
+    """
+    settings = choose(Facts(), options)
+    model, *_ = gathered(
+        partial(_local, "model", options),
+        partial(_existing_data, options),
+        lambda: validated(training_spec_of(_STUDENT, str(options["data"]), options, settings)),
+    )
+    found: Reference = model
+    return found
 
 
 def on_service(options: Mapping[str, Any], service: "Client") -> tuple[Reference, Reference, str]:
@@ -125,14 +143,14 @@ def _local(option: str, options: Mapping[str, Any]) -> Reference:
     text = str(options[option])
     if (found := _network_of(option, text)) is not None:
         return found
-    raise _refused(option, text)
+    raise _refused(option, text, owners=_owners(options))
 
 
 def _network_of(option: str, text: str) -> Reference | None:
     """Return the reference to an architecture, a weights file or official weights; None if a text names none."""
     from rdrkd.spec import ARCHITECTURES
 
-    if option == "student" and text in ARCHITECTURES:
+    if option in ("student", "model") and text in ARCHITECTURES:
         return {"architecture": text}
     return None if kind_of(text) == DATASET else file_of(text)
 
@@ -140,8 +158,12 @@ def _network_of(option: str, text: str) -> Reference | None:
 def _existing_data(options: Mapping[str, Any]) -> str:
     text = str(options["data"])
     if not Path(text).exists() or kind_of(text) == _WEIGHTS:
-        raise _refused("data", text)
+        raise _refused("data", text, owners=_owners(options))
     return text
+
+
+def _owners(options: Mapping[str, Any]) -> Mapping[str, str]:
+    return _OWNERS_OF_TRAINING if "model" in options else _OWNERS
 
 
 def _settings(options: Mapping[str, Any]) -> None:
@@ -183,11 +205,13 @@ def _dataset_on_service(options: Mapping[str, Any], service: "Client") -> str:
     raise _refused("data", text, suggestion(text, names), service=True)
 
 
-def _refused(option: str, text: str, meant: str = "", service: bool = False) -> SpecError:
+def _refused(
+    option: str, text: str, meant: str = "", service: bool = False, owners: Mapping[str, str] = _OWNERS
+) -> SpecError:
     """Return the refusal of an option's value; it asks about a value that fits another option, or a similar name."""
     kind = kind_of(text)
     if kind is not None and kind not in _EXPECTED[option]:
-        came = f"{text!r}, {kind}: is it meant for {_OWNERS[kind]}?"
+        came = f"{text!r}, {kind}: is it meant for {owners[kind]}?"
     else:
         absent = " (no such file)" if _looks_like_a_path(text) and not Path(text).exists() else ""
         came = f"{text!r}{absent}{meant or _meant(option, text)}"
@@ -205,7 +229,7 @@ def _meant(option: str, text: str) -> str:
         return meant
     if option == "teacher":
         return suggestion(text, [f"{name}.pt" for name in OFFICIAL], cutoff=0.75)
-    if option == "student" and (near := nearest(Path(text).stem.lower(), ARCHITECTURES)):
+    if option in ("student", "model") and (near := nearest(Path(text).stem.lower(), ARCHITECTURES)):
         return f"; did you mean `{near}` (random weights)?"
     return ""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdrkd.cli import distill_inputs
 from rdrkd.cli.choices import Facts
-from rdrkd.cli.distill_options import all_choices, lines_of, spec_of, validated
+from rdrkd.cli.distill_options import all_choices, lines_of, preset_choice, spec_of, validated
 
 if TYPE_CHECKING:
     from rdrkd.client import Client
@@ -28,7 +28,7 @@ def chosen_for(options: Mapping[str, Any], service: "Client", tell: Callable[[st
     dataset = sender.dataset(data, "--data")
     tell(f"{dataset}: waiting for its check ...")
     choices = all_choices(_facts_of(service, teacher, student, dataset), options)
-    for line in lines_of(choices, options.get("preset")):
+    for line in lines_of([*choices, preset_choice(options.get("preset"))]):
         tell(line)
     content = spec_of(teacher, student, dataset, options, choices)
     validated(content)

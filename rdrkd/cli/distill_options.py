@@ -1,4 +1,4 @@
-"""The options of `rdrkd distill` and `rdrkd jobs submit`, and the spec that they make with the choices."""
+"""The options of `rdrkd distill`, `train` and `jobs submit`, and the spec that they make with the choices."""
 
 import re
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from rdrkd.cli.choices import PRESET, Choice, Facts, baseline, choose
 from rdrkd.errors import Problem, RdrkdError, SpecError
 from rdrkd.figures import counted
+from rdrkd.suffixes import archive_suffix
 
 if TYPE_CHECKING:
     from rdrkd.spec import RunSpec
@@ -46,7 +47,7 @@ RunName = Annotated[str | None, typer.Option("--name", help="Name of the run or 
 _OPTIONS = {
     "/train/epochs": "--epochs", "/train/imgsz": "--imgsz", "/train/batch": "--batch", "/dataset": "--data",
     "/distillation/preset": "--preset", "/name": "--name", "/baseline": "--baseline",
-    "/teacher": "--teacher", "/student": "--student",
+    "/teacher": "--teacher", "/student": "--student", "/model": "--model",
     "/imgsz": "--imgsz", "/batch": "--batch", "/split": "--split",  # of an evaluation
 }  # fmt: skip
 _RUNS = Path("runs")
@@ -68,14 +69,15 @@ def refuse_with_spec(options: Mapping[str, Any]) -> None:
         raise typer.BadParameter(f"expected these in the spec, got {names} beside it: leave out one of the two")
 
 
-def require(options: Mapping[str, Any]) -> None:
-    """Refuse a command without a spec that lacks an option without a default.
+def require(options: Mapping[str, Any], *names: str) -> None:
+    """Refuse a command without a spec that lacks one of the named options, which have no default.
 
     Raises:
-        BadParameter: --teacher, --student or --data is missing.
+        BadParameter: one is missing.
     """
-    if missing := [f"--{name}" for name in ("teacher", "student", "data") if options.get(name) is None]:
-        raise typer.BadParameter(f"expected a spec, or --teacher, --student and --data, got no {', '.join(missing)}")
+    if missing := [f"--{name}" for name in names if options.get(name) is None]:
+        *first, last = (f"--{name}" for name in names)
+        raise typer.BadParameter(f"expected a spec, or {', '.join(first)} and {last}, got no {', '.join(missing)}")
 
 
 def folder_of(name: str | None, student: str, teacher: str) -> Path:
@@ -96,6 +98,19 @@ def folder_of_spec(spec: Path) -> Path:
     return folder_of(spec.stem, "", "")
 
 
+def training_folder_of(options: Mapping[str, Any]) -> Path:
+    """Return the default run folder of a training.
+
+    >>> str(training_folder_of({"model": "yolov8l.pt", "data": "surveys/may.zip"}))
+    'runs/yolov8l-on-may'
+    """
+    return folder_of(_training_name(options), "", "")
+
+
+def _training_name(options: Mapping[str, Any]) -> str:
+    return options.get("name") or f"{_stem(options['model'])}-on-{_stem(options['data'])}"
+
+
 def name_of(student: str, teacher: str) -> str:
     """Return a job's default name."""
     file = Path(student)
@@ -111,9 +126,6 @@ def spec_of(
 ) -> dict[str, Any]:
     """Return the spec of a distillation with these choices; only `preset` and `name` may still be unset."""
     chosen = {choice.name: choice.value for choice in choices}
-    train = {name: value for name, value in chosen.items() if name != "baseline"}
-    if train.get("optimizer") == "AdamW":
-        train |= {"momentum": 0.9, "warmup_bias_lr": 0.0}
     return {
         "kind": "distill",
         "name": options.get("name") or name_of(options["student"], options["teacher"]),
@@ -121,9 +133,39 @@ def spec_of(
         "student": dict(student),
         "dataset": dataset,
         "distillation": {"preset": options.get("preset") or PRESET},
-        "train": train,
+        "train": _settings_of(choices),
         "baseline": chosen.get("baseline", False),
     }
+
+
+def training_spec_of(
+    model: Mapping[str, Any], dataset: str, options: Mapping[str, Any], choices: list[Choice]
+) -> dict[str, Any]:
+    """Return the spec of a training of one model with these choices."""
+    return {
+        "kind": "train",
+        "name": _training_name(options),
+        "model": dict(model),
+        "dataset": dataset,
+        "train": _settings_of(choices),
+    }
+
+
+def _settings_of(choices: list[Choice]) -> dict[str, Any]:
+    settings = {choice.name: choice.value for choice in choices if choice.name != "baseline"}
+    return settings | ({"momentum": 0.9, "warmup_bias_lr": 0.0} if settings.get("optimizer") == "AdamW" else {})
+
+
+def _stem(named: str) -> str:
+    """Return a weights file's, dataset's or architecture's name without its suffix.
+
+    >>> _stem("weights/l.pt"), _stem("surveys/may/data.yaml"), _stem("may.tar.gz"), _stem("yolov8n")
+    ('l', 'may', 'may', 'yolov8n')
+    """
+    path = Path(named)
+    if path.name in ("data.yaml", "data.yml"):
+        path = path.absolute().parent
+    return path.name.removesuffix(archive_suffix(path.name) or path.suffix)
 
 
 def validated(content: dict[str, Any]) -> "RunSpec":
@@ -174,10 +216,14 @@ def _named(setting: str) -> str:
     return _OPTIONS.get("/" + setting.replace(".", "/"), f"{setting} (in a spec file)")
 
 
-def lines_of(choices: list[Choice], preset: str | None) -> list[str]:
+def preset_choice(preset: str | None) -> Choice:
+    """Return the choice of the method."""
+    return Choice("preset", preset or PRESET, "as --preset says" if preset else "the default")
+
+
+def lines_of(choices: list[Choice]) -> list[str]:
     """Return a line for each choice: the setting and the reason."""
-    chosen = [*choices, Choice("preset", preset or PRESET, "as --preset says" if preset else "the default")]
-    return [f"{choice.name} {choice.value}: {choice.why}" for choice in chosen]
+    return [f"{choice.name} {choice.value}: {choice.why}" for choice in choices]
 
 
 def all_choices(facts: Facts, options: Mapping[str, Any]) -> list[Choice]:

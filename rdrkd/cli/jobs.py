@@ -62,7 +62,7 @@ def submit_job(
         distill_options.refuse_with_spec(options)
         content = inputs.sent(inputs.read(spec), inputs.folder_of(spec), service, terminal.note, service.validate)
     else:
-        distill_options.require(options)
+        distill_options.require(options, "teacher", "student", "data")
         content = distill_on_service.chosen_for(options, service, terminal.note)
     job = service.submit(content)
     if not wait:

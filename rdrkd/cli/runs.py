@@ -26,6 +26,7 @@ from rdrkd.run_folder.names import METRICS
 
 if TYPE_CHECKING:
     from rdrkd.data.reading import Reading
+    from rdrkd.spec import RunSpec
 
 
 @takes_reading
@@ -83,25 +84,62 @@ def distill(
     options = of_spec | distill_options.asked(
         {"teacher": teacher and str(teacher), "student": student, "data": data and str(data), "device": device}
     )
-    distill_options.require(options)
+    distill_options.require(options, "teacher", "student", "data")
     folder = run_dir or distill_options.folder_of(name, options["student"], options["teacher"])
-    _distill_own(options, folder, cache, reading, events)
+    _from_options(options, folder, distill_inputs.local, distill_here.chosen_here, cache, reading, events)
 
 
 @takes_reading
 def train(
-    spec: Spec,
-    run_dir: RunDir,
-    model: Model = None,
-    dataset: DatasetPath = None,
+    spec: Annotated[
+        Path | None, typer.Argument(help="Job spec, JSON or YAML; or use the options below.", show_default=False)
+    ] = None,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run folder; default: runs/NAME, with a spec runs/ and its file's name. Run the same command again to "
+            "resume; a finished run prints its result.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Architecture such as yolov8l, a file of initial weights, or official weights such as yolov8l.pt.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", "--dataset", help="Dataset: folder, data YAML, zip or tar.", show_default=False),
+    ] = None,
+    epochs: Epochs = None,
+    imgsz: Annotated[
+        int | None,
+        typer.Option(
+            min=32,
+            help="Side of the network input, px; default: that of the initial weights' training, or 640.",
+            show_default=False,
+        ),
+    ] = None,
+    batch: Batch = None,
+    name: RunName = None,
     cache: Cache = None,
     *,
     reading: "Reading",
     device: Device = None,
     events: Events = False,
 ) -> None:
-    """Train one model alone: a teacher, or the student without a teacher."""
-    _run("train", spec, run_dir, {"model": model, "dataset": dataset, "cache": cache}, reading, device, events)
+    """Train one model alone, such as a teacher: `--model yolov8l.pt --data scenes.zip`, or a spec."""
+    of_spec = distill_options.asked({"epochs": epochs, "imgsz": imgsz, "batch": batch, "name": name})
+    if spec is not None:
+        distill_options.refuse_with_spec(of_spec)
+        paths = {"model": Path(model) if model else None, "dataset": data, "cache": cache}
+        _run("train", spec, run_dir or distill_options.folder_of_spec(spec), paths, reading, device, events)
+    options = of_spec | distill_options.asked({"model": model, "data": data and str(data), "device": device})
+    distill_options.require(options, "model", "data")
+    folder = run_dir or distill_options.training_folder_of(options)
+    _from_options(options, folder, distill_inputs.local_training, distill_here.chosen_training, cache, reading, events)
 
 
 @takes_reading
@@ -180,8 +218,26 @@ def compare(
     _run("compare", spec, run_dir, paths, reading, device, events)
 
 
-def _distill_own(options: dict[str, Any], run_dir: Path, cache: Path | None, reading: "Reading", events: bool) -> None:
-    """Distil from options alone, and exit with the run's status."""
+def _from_options(
+    options: dict[str, Any],
+    run_dir: Path,
+    resolved: Callable[[dict[str, Any]], Any],
+    chosen: Callable[..., "RunSpec"],
+    cache: Path | None,
+    reading: "Reading",
+    events: bool,
+) -> None:
+    """Run what options alone ask for, and exit with the run's status.
+
+    Args:
+        options: the given options.
+        run_dir: the run folder.
+        resolved: returns the references to the networks, or refuses options.
+        chosen: returns the spec, given options, references, folders and a function that prints a line.
+        cache: folder to unpack archives into.
+        reading: how to read an archive.
+        events: write JSON lines for programs.
+    """
     reporter = _reporter(events, run_dir, distill_options.advice_in_options)
     console = reporter.console if isinstance(reporter, People) else Console(stderr=True)
 
@@ -191,11 +247,11 @@ def _distill_own(options: dict[str, Any], run_dir: Path, cache: Path | None, rea
     @_leaving_nothing(run_dir, reporter)
     def work(reporter: Reporter) -> dict[str, Any]:
         try:
-            networks = distill_inputs.local(options)  # refuses before torch is imported
+            networks = resolved(options)  # refuses before torch is imported
             reporter.emit(Progress(phase="preparing"))  # that, and opening a dataset, take a while
             from rdrkd.run.run import Inputs, run
 
-            spec = distill_here.chosen_here(options, networks, run_dir, cache, reading, tell)
+            spec = chosen(options, networks, run_dir, cache, reading, tell)
             tell(f"run folder: {run_dir}")
             inputs = Inputs(device=options.get("device"), cache=cache, reading=reading)
             return run(spec, run_dir, reporter, inputs)

@@ -71,6 +71,21 @@ def test_a_mistyped_value_asks_for_the_nearest(option: str, value: str, meant: s
     assert f"did you mean {meant}?" in refusals(**{option: value})[f"--{option}"]
 
 
+def test_a_training_resolves_its_model_likewise() -> None:
+    right = {"model": "yolov8l", "data": "scenes.zip"}
+    assert distill_inputs.local_training(right) == {"architecture": "yolov8l"}
+    assert distill_inputs.local_training(right | {"model": "yolov8l.pt"}) == {
+        "architecture": "yolov8l",
+        "pretrained": True,
+    }
+    with pytest.raises(SpecError) as refused:
+        distill_inputs.local_training({"model": "scenes.zip", "data": "yolov8l", "imgsz": 100})
+    model, data, imgsz = (problem.detail for problem in refused.value.problems)
+    assert "is it meant for --data?" in model
+    assert "is it meant for --model?" in data
+    assert "a multiple of 32" in imgsz
+
+
 def test_all_checks_run_and_only_refusals_are_gathered() -> None:
     def refuse(name: str) -> None:
         raise SpecError(name, [Problem(name, "wrong")])

@@ -262,6 +262,28 @@ def weights_of(data: Path, folder: Path) -> Path:
     return folder / "student.pt"
 
 
+def test_a_training_needs_a_spec_or_options() -> None:
+    result = CliRunner(env={"COLUMNS": "300"}).invoke(app, ["train", "--epochs", "2"])
+    assert result.exit_code == 2
+    assert "expected a spec, or --model and --data, got no --model, --data" in result.output
+
+
+@pytest.mark.slow
+def test_one_command_trains_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_scenes(tmp_path / "may", "demo", {"train": 4, "val": 2}, 96)
+    options = ("--model", "yolov8n-half", "--data", "may/data.yaml", "--device", "cpu")
+
+    first = call("train", *options, "--imgsz", 96, "--epochs", 1)
+    again = call("train", *options)
+
+    assert first.exit_code == again.exit_code == EXIT_DONE, first.output + again.output
+    assert "batch 4: all 4 training images" in first.output
+    assert "preset" not in first.output
+    assert "resuming runs/yolov8n-half-on-may" in again.output
+    assert (tmp_path / "runs/yolov8n-half-on-may/student.pt").is_file()
+
+
 @pytest.mark.slow
 def test_one_command_distils_and_goes_on(data: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
