@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rdrkd.figures import FIGURES
+from rdrkd.figures import FIGURES, duration
 from rdrkd.models import LoadedModel
 from rdrkd.models.weights import parameters_of
 from rdrkd.run_warnings import NOTHING
@@ -92,9 +92,11 @@ def _summary(student: dict[str, Any], alone: dict[str, Any] | None, difference: 
             f"Neither the distilled student (AP {student['AP']:.1f} %) nor the same student trained alone "
             f"(AP {alone['AP']:.1f} %) has learnt anything yet, so this run says nothing about the gain."
         )
+    seconds = [network["training_seconds"] for network in (student, alone)]
+    times = "" if None in seconds else f"; training took {duration(seconds[0])} instead of {duration(seconds[1])}"
     much = "as good as" if abs(gain) < 0.05 else f"{abs(gain):.1f} points {'better' if gain > 0 else 'worse'} than"
     return (
         f"In this one run the distilled student (AP {student['AP']:.1f} %) is {much} the same student trained alone "
-        f"(AP {alone['AP']:.1f} %). One seed proves nothing: seeds alone often differ by a point or more. A study "
-        "(`rdrkd study`) repeats the comparison with several seeds and gives an interval."
+        f"(AP {alone['AP']:.1f} %){times}. One seed proves nothing: seeds alone often differ by a point or more. "
+        "A study (`rdrkd study`) repeats the comparison with several seeds and gives an interval."
     )

@@ -67,8 +67,9 @@ def test_the_student_alone_has_the_same_seed_order_and_settings(straight: tuple[
 @pytest.mark.parametrize(
     ("student", "alone", "words"),
     [
-        (21.5, 20.0, "(AP 21.5 %) is 1.5 points better than the same student trained alone (AP 20.0 %). One seed"),
+        (21.5, 20.0, "(AP 21.5 %) is 1.5 points better than the same student trained alone (AP 20.0 %); training took"),
         (20.0, 21.5, "1.5 points worse than"),
+        (20.0, 21.5, "training took 3 min 20 s instead of 51 s. One seed"),
         (20.0, 20.01, "as good as the same student"),
         (0.2, 0.9, "has learnt anything yet"),
         (0.2, 1.0, "0.8 points worse than"),
@@ -77,11 +78,11 @@ def test_the_student_alone_has_the_same_seed_order_and_settings(straight: tuple[
     ],
 )
 def test_the_summary_says_who_is_ahead(student: float | None, alone: float | None, words: str) -> None:
-    entries = [None if ap is None else dict.fromkeys(FIGURES, ap) for ap in (alone, student)]
-    if student is None:
-        entries[1] = dict.fromkeys(FIGURES)
-    assert entries[1] is not None
-    assert words in compared("val", None, entries[0], entries[1])["summary"]
+    entries = [
+        dict.fromkeys(FIGURES, ap) | {"training_seconds": seconds} for ap, seconds in ((alone, 51.0), (student, 200.0))
+    ]
+    summary = compared("val", None, None if alone is None else entries[0], entries[1])["summary"]
+    assert words in summary
 
 
 def test_the_result_shows_the_three_side_by_side(straight: tuple[Path, Memory, dict[str, Any]]) -> None:
