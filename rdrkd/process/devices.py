@@ -42,7 +42,8 @@ def devices_of(text: str | None) -> tuple[str, ...]:
         raise MachineError(f"{_EXPECTED}, got a GPU twice in {text!r}")
     count = torch.cuda.device_count()
     if absent := [entry for entry in gpus if int(entry) >= count]:
-        raise MachineError(f"{_EXPECTED}, got GPU {absent[0]} on a machine with {count} (they count from 0)")
+        there = f"it has {', '.join(map(str, range(count)))}" if count else "torch finds none: use `cpu`"
+        raise MachineError(f"expected GPUs of this machine, got {absent[0]}; {there}")
     return entries
 
 
