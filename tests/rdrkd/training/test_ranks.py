@@ -97,8 +97,6 @@ def test_a_device_is_as_it_was() -> None:
         ("cpu,,cpu", "got an empty entry in 'cpu,,cpu'"),
         ("0,1,", "got an empty entry in '0,1,'"),
         ("mps,mps", "got 'mps,mps'"),
-        ("99", "expected GPUs of this machine, got 99; "),
-        ("98,cuda:99", "expected GPUs of this machine, got 98; "),
         ("gpu", "got 'gpu'"),
         ("GPU,cpu", "got 'gpu'"),
         ("cuda:x", "got 'cuda:x'"),
@@ -112,6 +110,13 @@ def test_devices_that_cannot_be_are_refused(text: str, got: str) -> None:
     assert str(error.value).startswith("expected as device `cpu`, a GPU's number, or a list of one kind")
     assert "`cuda:0`" in str(error.value)
     assert got in str(error.value)
+
+
+@pytest.mark.parametrize(("text", "first"), [("99", "99"), ("98,cuda:99", "98")])
+def test_a_gpu_that_is_not_there_is_refused_with_those_that_are(text: str, first: str) -> None:
+    there = "torch finds none: use `cpu`" if torch.cuda.device_count() == 0 else "it has 0"
+    with pytest.raises(MachineError, match=f"^expected GPUs of this machine, got {first}; {there}"):
+        devices_of(text)
 
 
 def test_a_run_refuses_devices_before_it_begins(scenes: Path, tmp_path: Path) -> None:
