@@ -77,7 +77,7 @@ def check_dataset(
 
 def _placed(finding: "Finding") -> str:
     """Return a finding's detail with its place: an error has one, of other findings only an example is known."""
-    if not finding.example:
+    if not finding.example or finding.detail.startswith(f"{finding.example} "):
         return finding.detail
     if finding.severity == "error":
         return f"{finding.example}: {finding.detail}"
