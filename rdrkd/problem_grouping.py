@@ -39,6 +39,11 @@ class Grouped:
             most: largest number of problems to return.
             called: place -> another name for it.
         """
+        found = self.counted(most, called)
+        return [problem for problem, _ in found], self.total - sum(count for _, count in found)
+
+    def counted(self, most: int, called: Mapping[str, str] | None = None) -> list[tuple[Problem, int]]:
+        """Return at most `most` grouped problems, each with the number of problems that it stands for."""
         found: list[tuple[int, Problem, int]] = []
         for detail, kept in self._places.items():
             places = [(number, (called or {}).get(place, place)) for number, place in kept]
@@ -48,4 +53,4 @@ class Grouped:
             else:
                 found += [(number, Problem(place, detail), 1) for number, place in places]
         found.sort(key=lambda entry: entry[0])
-        return [problem for _, problem, _ in found[:most]], self.total - sum(count for *_, count in found[:most])
+        return [(problem, count) for _, problem, count in found[:most]]

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,7 +18,7 @@ from rdrkd.cli.uploads import Divide, Keep, LeaveOut, Resume, end_of_upload, lis
 from rdrkd.events import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
-    from rdrkd.data.diagnosis import Finding
+    from rdrkd.data.diagnosis import Diagnosis, Finding
 
 datasets = new_app("Datasets of a service.")
 lists(datasets, "datasets")
@@ -64,20 +65,27 @@ def check_dataset(
     with TemporaryDirectory(prefix="rdrkd-check-") as scratch:
         reading = reading_of(lenient, keep, divide)
         as_uploaded = reading != AS_IT_IS or is_to_be_packed(path)  # a folder itself is read as it is
-        findings = diagnose(packed(path, Path(scratch)) if as_uploaded else path, imgsz, reading)
+        diagnosis = diagnose(packed(path, Path(scratch)) if as_uploaded else path, imgsz, reading)
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
-    for finding in findings if not as_json else ():
-        typer.echo(f"{finding.severity.upper():8}{_placed(finding)}\n        {finding.advice}")
-    if not findings:
-        typer.echo("nothing found" if not as_json else "", nl=not as_json)
-    failed = any(finding.severity == "error" for finding in findings)
-    raise typer.Exit(EXIT_FAILED if failed else EXIT_DONE)
+        typer.echo(json.dumps([asdict(finding) for finding in diagnosis.findings], ensure_ascii=False))
+    else:
+        _print(diagnosis)
+    raise typer.Exit(EXIT_FAILED if diagnosis.is_refused else EXIT_DONE)
+
+
+def _print(diagnosis: "Diagnosis") -> None:
+    """Print the findings on a dataset and, unless it is refused, its content."""
+    for finding in diagnosis.findings:
+        typer.echo(f"{finding.severity.upper():8}{_placed(finding)}")
+        if finding.advice:
+            typer.echo(indent(finding.advice, 8 * " "))
+    if not diagnosis.is_refused:
+        typer.echo(f"ok: {diagnosis.content}")
 
 
 def _placed(finding: "Finding") -> str:
     """Return a finding's detail with its place: an error has one, of other findings only an example is known."""
-    if not finding.example:
+    if not finding.example or finding.detail.startswith(f"{finding.example} "):
         return finding.detail
     if finding.severity == "error":
         return f"{finding.example}: {finding.detail}"

@@ -63,6 +63,10 @@ class Findings:
         """Return the first MOST_PROBLEMS problems, and the number of others; `called` maps places to other names."""
         return self._found.listed(MOST_PROBLEMS, called)
 
+    def counted(self) -> list[tuple[Problem, int]]:
+        """Return the first MOST_PROBLEMS problems, each with the number of equal ones that it stands for."""
+        return self._found.counted(MOST_PROBLEMS)
+
     def refuse_problems(self) -> None:
         """Raise `DatasetError` with the problems, if there are any."""
         if problems := self.problems:

@@ -10,14 +10,18 @@ from statistics import median
 from typing import Literal
 
 from rdrkd.data import likeness
-from rdrkd.data.check import Examined, Findings, check, no_objects, where_in
+from rdrkd.data.check import MOST_PROBLEMS, Examined, Findings, check, no_objects, where_in
 from rdrkd.data.dataset import Dataset
 from rdrkd.data.opening import open_dataset
 from rdrkd.data.pixels import is_deep
 from rdrkd.data.reading import AS_IT_IS, Reading
+from rdrkd.data.remedies import advice_on
+from rdrkd.data.summary import summary
 from rdrkd.errors import DatasetError, Problem
+from rdrkd.problem_grouping import Grouped
 from rdrkd.run_warnings import EASY, TOO_SMALL, input_for
 
+Counted = Sequence[tuple[Problem, int]]  # problems, each with the number of equal ones that it stands for
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 _WHOLE = 0.95  # share of its image that a box covers
@@ -36,7 +40,7 @@ class Finding:
         detail: description.
         count: number of occurrences.
         example: place of one occurrence.
-        advice: what to do.
+        advice: what to do; empty where the detail says all that is known.
     """
 
     severity: Severity
@@ -47,8 +51,21 @@ class Finding:
     advice: str
 
 
-def diagnose(path: Path, imgsz: int = 640, reading: Reading | None = None) -> list[Finding]:
-    """Examine a dataset for a training at `imgsz` px; return errors first.
+@dataclass(frozen=True)
+class Diagnosis:
+    """The findings on a dataset, errors first, and its content in one line; empty if it cannot be opened."""
+
+    findings: list[Finding]
+    content: str
+
+    @property
+    def is_refused(self) -> bool:
+        """Return whether a finding is an error."""
+        return any(finding.severity == "error" for finding in self.findings)
+
+
+def diagnose(path: Path, imgsz: int = 640, reading: Reading | None = None) -> Diagnosis:
+    """Examine a dataset for a training at `imgsz` px.
 
     Args:
         path: a folder, a data YAML or an archive.
@@ -64,29 +81,34 @@ def diagnose(path: Path, imgsz: int = 640, reading: Reading | None = None) -> li
             found += [*_of_check(findings), *_of_all(dataset, looked), *_duplicates(dataset)]
             for split, examined in looked.items():
                 found += [*_of_split(dataset, split, examined), *_sizes(dataset, split, examined, imgsz)]
-    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
+    content = summary(dataset.names, findings.statistics) if dataset is not None and findings is not None else ""
+    return Diagnosis(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)), content)
 
 
 def _checked(
     path: Path, cache: Path, reading: Reading, looked: dict[str, list[Examined]]
-) -> tuple[Dataset | None, Findings | None, Sequence[Problem]]:
+) -> tuple[Dataset | None, Findings | None, Counted]:
     """Open and check a dataset; return it with what was found, and the problems for which it is refused."""
     try:
         dataset = open_dataset(path, cache, reading=reading)
         findings = check(dataset, looked.__setitem__)
     except DatasetError as error:
-        return None, None, error.problems or [Problem(path.name, str(error))]
-    return dataset, findings, findings.problems
+        grouped = Grouped()
+        grouped.add(error.problems or [Problem(path.name, str(error))])
+        return None, None, grouped.counted(MOST_PROBLEMS)
+    return dataset, findings, findings.counted()
 
 
-def _refusals(path: Path, reading: Reading, problems: Sequence[Problem]) -> list[Finding]:
-    """Return a finding for each problem; its advice names `--lenient` only where that would leave the fault out."""
-    stubborn = set(problems)
+def _refusals(path: Path, reading: Reading, problems: Counted) -> list[Finding]:
+    """Return a finding for each group of equal problems; advise `--lenient` only where that leaves the fault out."""
+    stubborn = {one for one, _ in problems}
     if problems and not reading.lenient and path.is_file():
         with tempfile.TemporaryDirectory(prefix="rdrkd-doctor-") as cache:
-            stubborn = set(_checked(path, Path(cache), replace(reading, lenient=True), {})[2])
-    advice = {True: "fix it", False: "fix it, or leave out what is at fault with --lenient"}
-    return [Finding("error", "refused", one.detail, 1, one.where, advice[one in stubborn]) for one in problems]
+            stubborn = {one for one, _ in _checked(path, Path(cache), replace(reading, lenient=True), {})[2]}
+    return [
+        Finding("error", "refused", one.detail, count, one.where, advice_on(one.detail, one not in stubborn))
+        for one, count in problems
+    ]
 
 
 def _of_check(findings: Findings) -> Iterator[Finding]:
@@ -126,7 +148,7 @@ def _of_split(dataset: Dataset, split: str, examined: Sequence[Examined]) -> Ite
         detail = f"{split}: no objects of {len(absent)} classes: {', '.join(absent[:10])}"
         severity: Severity = "warning" if split == "train" else "note"
         yield Finding(severity, "class_absent", detail, len(absent), absent[0], advice)
-    empty = [one for one in examined if one.size is not None and not one.boxes]
+    empty = [one for one in examined if one.size is not None and not one.boxes and not one.problems]
     if empty and not no_objects(dataset, split, examined):  # otherwise an error says so
         share = len(empty) / len(examined)
         advice = "check that they are labelled: most images should show objects"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from rdrkd.errors import DatasetError, Problem
 
 MOST_LISTED = 1000  # dropped items that are listed; further ones are only counted
+INCOMPLETE = "one of its boxes was left out; without it the image would mislead"
 Kind = Literal["images", "lines", "annotations", "files"]
 
 
@@ -46,7 +47,7 @@ class Faults:
         """Drop an image that lost a box, in lenient mode; return whether it is dropped."""
         if not self.lenient or self.keep:
             return False
-        self.add("images", [Problem(where, "one of its boxes was left out; without it the image would mislead")])
+        self.add("images", [Problem(where, INCOMPLETE)])
         return True
 
     def drop_unlabelled(self, where: str, strays: int) -> bool:

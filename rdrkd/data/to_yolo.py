@@ -6,10 +6,12 @@ from typing import Any
 
 from rdrkd.data import from_coco, from_plain, from_visdrone, from_voc, lenient
 from rdrkd.data.conversion import rewrite
+from rdrkd.data.data_yaml import refused
 from rdrkd.data.dataset import Dataset, range_of, uploaded_dataset
 from rdrkd.data.faults import Faults
 from rdrkd.data.formats import Format
 from rdrkd.data.pixels import Scaling
+from rdrkd.data.remains import causes, emptied
 from rdrkd.errors import DatasetError, Problem
 from rdrkd.spec.splitting import Split
 
@@ -48,8 +50,8 @@ def settle(folder: Path, form: Format, faults: Faults, sha256: str = "", split: 
     try:
         return _settle(folder, form, faults, sha256, split)
     except DatasetError as error:
-        # If nothing remained, the dropped items are the reason.
-        problems = [*(error.problems or [Problem("dataset", str(error))]), *faults.dropped]
+        # If nothing remained, the dropped items are the reason: they come first.
+        problems = [*causes(faults), *(error.problems or [Problem("dataset", str(error))])]
         raise DatasetError(str(error), problems if faults.dropped else error.problems) from error
 
 
@@ -68,8 +70,7 @@ def _settle(folder: Path, form: Format, faults: Faults, sha256: str, split: Spli
     scaling = range_of(dataset.splits)
     if faults.lenient:
         lenient.clean(replace(dataset, scaling=scaling), faults)
-        from_plain.list_what_is_left(folder, dataset)
-        dataset = uploaded_dataset(folder, sha256)  # an annotation file or a split's last image may have been dropped
+        dataset = _what_is_left(folder, dataset, sha256, faults)
     notes: dict[str, Any] = {"format": str(form), "warnings": faults.warnings}
     if faults.lenient:
         notes["dropped"] = faults.notes()
@@ -78,6 +79,15 @@ def _settle(folder: Path, form: Format, faults: Faults, sha256: str, split: Spli
     if scaling is not None:
         notes["scaling"] = [scaling.low, scaling.high]
     return Settled(_noted(replace(dataset, scaling=scaling), notes), notes, came_from)
+
+
+def _what_is_left(folder: Path, dataset: Dataset, sha256: str, faults: Faults) -> Dataset:
+    """Open the dataset again: an annotation file or a split's last image may have been dropped."""
+    from_plain.list_what_is_left(folder, dataset)
+    try:
+        return uploaded_dataset(folder, sha256)
+    except DatasetError as error:
+        raise (refused(problems) if (problems := emptied(dataset, faults)) else error) from error
 
 
 def reopened(folder: Path, sha256: str, notes: dict[str, Any]) -> Settled:

@@ -45,9 +45,7 @@ def _select(opened: zipfile.ZipFile, limits: Limits) -> tuple[list[zipfile.ZipIn
     entries = opened.infolist()
     limits.guard_number(len(entries))
     if any(entry.filename.endswith("/data.pkl") for entry in entries):
-        raise DatasetError(
-            "expected a dataset, got a model's checkpoint (.pt) under another name; upload it as a model"
-        )
+        raise DatasetError(_no_dataset(Path(opened.filename or "")))
     for entry in entries:
         _decode_name(entry)
     problems = [Problem(ascii(_whole_name(e)), fault) for e in entries if (fault := _fault(e, limits))]
@@ -55,6 +53,13 @@ def _select(opened: zipfile.ZipFile, limits: Limits) -> tuple[list[zipfile.ZipIn
     files = [entry for entry in entries if not entry.is_dir()]
     skipped = Counter(skipped_as(entry.filename) for entry in files if not is_kept(entry.filename))
     return [entry for entry in files if is_kept(entry.filename)], skipped
+
+
+def _no_dataset(weights: Path) -> str:
+    """Return why a model's checkpoint is refused: its name may say what it is."""
+    if weights.suffix.lower() in (".pt", ".pth"):
+        return f"{weights.name} is a weights file, not a dataset"
+    return "expected a dataset, got a model's checkpoint (.pt) under another name; upload it as a model"
 
 
 def _decode_name(entry: zipfile.ZipInfo) -> None:

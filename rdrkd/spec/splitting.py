@@ -3,13 +3,14 @@
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from rdrkd.errors import DatasetError
+from rdrkd.spec.problems import sentence
 from rdrkd.spec.references import TEXT
 
 HOW = (
@@ -18,6 +19,9 @@ HOW = (
     "the first `_` (frames of one flight)"
 )
 LONGEST = 200  # characters of a split as text
+_BOUNDS = {
+    "greater_than": "above", "greater_than_equal": "of at least", "less_than": "below", "less_than_equal": "of at most",
+}  # fmt: skip
 
 
 class Split(BaseModel):
@@ -63,9 +67,7 @@ class Split(BaseModel):
         try:
             return cls.model_validate({**given, **({"prefix": prefix} if prefix else {})})
         except ValidationError as error:
-            fault = error.errors(include_url=False)[0]
-            where = f"{fault['loc'][0]}: " if fault["loc"] else ""
-            raise ValueError(f"{where}{fault['msg'].removeprefix('Value error, ')}, got {text[:80]!r}") from error
+            raise ValueError(_sentence(error.errors(include_url=False)[0])) from error
 
     @property
     def text(self) -> str:
@@ -131,6 +133,18 @@ class Split(BaseModel):
         if not self.prefix:
             return name
         return path.stem.partition(self.prefix)[0] if self.prefix in path.stem else name
+
+
+def _sentence(fault: Mapping[str, Any]) -> str:
+    """Return the sentence on a setting at fault, from one of Pydantic's error dicts."""
+    if not fault["loc"]:
+        return sentence(fault)
+    setting = fault["loc"][0]
+    if fault["type"] not in _BOUNDS:
+        return f"{setting}: {sentence(fault)}"
+    (bound,) = fault["ctx"].values()
+    kind = "seed" if setting == "seed" else "share"
+    return f"{setting}: expected a {kind} {_BOUNDS[fault['type']]} {bound:.10g}, got {fault['input']}"
 
 
 def needed(what: str) -> DatasetError:

@@ -1,4 +1,5 @@
 import os
+import re
 import stat
 import struct
 import subprocess
@@ -222,3 +223,15 @@ def test_what_is_not_accepted_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="something else"):
         unpack(archive, tmp_path / "cache", accept=never)
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("teacher.pt", "^teacher.pt is a weights file, not a dataset$"),
+        ("d.zip", r"a model's checkpoint \(.pt\) under another name"),
+    ],
+)
+def test_a_checkpoint_is_called_what_its_name_says(tmp_path: Path, name: str, expected: str) -> None:
+    error = refused(make_zip(tmp_path / name, [("archive/data.pkl", b"")]), tmp_path / "cache")
+    assert re.search(expected, str(error))

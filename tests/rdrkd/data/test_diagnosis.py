@@ -13,13 +13,19 @@ from typer.testing import CliRunner
 
 from rdrkd.cli.main import app
 from rdrkd.data import open_dataset
-from rdrkd.data.diagnosis import Finding, diagnose
+from rdrkd.data.diagnosis import Finding
+from rdrkd.data.diagnosis import diagnose as full_diagnosis
 from rdrkd.data.likeness import alike, difference_hash
 from rdrkd.data.reading import Reading
+from rdrkd.data.summary import summary
 from rdrkd.errors import DatasetError
 from tests.rdrkd.data.crafted import YAML, make_dataset, make_image, zip_up
 
 BOTH = "0 .25 .25 .25 .25\n1 .6 .6 .25 .3\n"
+
+
+def diagnose(path: Path, imgsz: int = 640, reading: Reading | None = None) -> list[Finding]:
+    return full_diagnosis(path, imgsz, reading).findings
 
 
 def sound(root: Path) -> Path:
@@ -82,7 +88,7 @@ def test_each_is_found_counted_with_an_example_and_advice(tmp_path: Path, case: 
     (finding,) = [one for one in found if one.code == code]
     assert (finding.severity, finding.count) == (severity, count)
     assert words in f"{finding.detail} {finding.example} {finding.advice}"
-    assert finding.advice
+    assert finding.advice or finding.severity == "error"
     assert found == sorted(found, key=lambda one: ("error", "warning", "note").index(one.severity))
 
 
@@ -233,3 +239,61 @@ def test_a_darknet_export_is_recognised(tmp_path: Path) -> None:
     (tmp_path / "d/train.txt").write_text("data/obj_train_data/a.png\n")
     (finding,) = diagnose(zip_up(tmp_path / "d", tmp_path / "a.zip"))
     assert "recognised a Darknet export (obj_train_data/, CVAT's `YOLO 1.1`)" in finding.detail
+
+
+def labels_of_no_class(root: Path) -> Path:
+    """Make a dataset whose five training images all have a label with class 7."""
+    sound(root)
+    make_image(root / "images/train/b.png", seed=99)
+    for stem in "ab012":
+        write(root, f"train/{stem}", "7 .5 .5 .1 .1\n")
+    return root
+
+
+def test_errors_of_lenient_mode_are_grouped_and_their_consequence_comes_last(tmp_path: Path) -> None:
+    archive = zip_up(labels_of_no_class(tmp_path / "d"), tmp_path / "a.zip")
+    cause, consequence = diagnose(archive, reading=Reading(lenient=True))
+    assert (cause.count, cause.example, cause.advice) == (5, "labels/train/0.txt:1", "")
+    assert "expected a class number from 0 to 1, got 7 (5 times: " in cause.detail
+    assert consequence.detail == (
+        "nothing is left: all 5 images were left out (expected a class number from 0 to 1, got 7)"
+    )
+
+
+def test_a_consequence_of_listed_errors_is_no_finding(tmp_path: Path) -> None:
+    (finding,) = diagnose(labels_of_no_class(tmp_path / "d"))
+    assert (finding.code, finding.count, finding.advice) == ("refused", 5, "")
+
+
+def test_images_without_a_data_yaml_get_an_example_of_one(tmp_path: Path) -> None:
+    make_image(tmp_path / "d/a.png")
+    shown = CliRunner().invoke(app, ["datasets", "check", str(tmp_path / "d")]).output
+    assert "        write a data.yaml such as\n          train: images/train" in shown
+
+
+def test_an_error_whose_remedy_is_unknown_has_no_line_of_advice(tmp_path: Path) -> None:
+    shown = CliRunner().invoke(app, ["datasets", "check", str(labels_of_no_class(tmp_path / "d"))])
+    assert len(shown.stdout.splitlines()) == 1
+
+
+def test_a_weights_file_is_named_once(tmp_path: Path) -> None:
+    make_image(tmp_path / "d/archive/data.pkl.png").rename(tmp_path / "d/archive/data.pkl")
+    weights = zip_up(tmp_path / "d", tmp_path / "teacher.pt")
+    shown = CliRunner().invoke(app, ["datasets", "check", str(weights)])
+    assert shown.stdout == "ERROR   teacher.pt is a weights file, not a dataset\n"
+
+
+def test_a_dataset_without_errors_is_summarised(tmp_path: Path) -> None:
+    root = sound(tmp_path / "d")
+    line = "ok: 4 train and 4 val images, 16 objects, 2 classes (car, person)\n"
+    assert CliRunner().invoke(app, ["datasets", "check", str(root), "--imgsz", "320"]).stdout == line
+    write(root, "val/0", "")
+    shown = CliRunner().invoke(app, ["datasets", "check", str(root)]).stdout
+    assert shown.startswith("NOTE    val: 1 of 4 images")
+    assert shown.endswith("ok: 4 train and 4 val images, 14 objects, 2 classes (car, person)\n")
+
+
+def test_a_summary_names_the_first_ten_classes() -> None:
+    shown = summary([f"c{number}" for number in range(12)], {"splits": {"val": {"images": 1}}, "boxes": 1})
+    assert shown.startswith("1 val images, 1 object, 12 classes (c0, c1, ")
+    assert shown.endswith("c9, ...)")

@@ -52,9 +52,13 @@ def test_every_image_is_in_one_split_whatever_the_order(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("0.2", "expected a split such as"), ("val=0", "greater than 0"), ("val=nan", "finite"), ("val=1", "less than"),
+        ("0.2", "expected a split such as"), ("val=0", "^val: expected a share above 0, got 0$"), ("val=nan", "finite"),
+        ("val=2", "^val: expected a share below 1, got 2$"), ("val=a", "^val: expected a valid number, got 'a'$"),
+        ("val=.2,test=-1", "^test: expected a share of at least 0, got -1$"),
         ("val=0.5,test=0.5", "leave images to train on"), ("val=.2,val=.3", "once"), ("seed=3", "val: "), ("", "val: "),
-        ("val=0.2,seed=-1", "seed: "), ("val=0.2;prefix=_", "expected a split"), ("val=0.2,prefix=\n", "prefix: "),
+        ("val=0.2,seed=-1", "seed: expected a seed of at least 0, got -1"),
+        ("val=0.2,seed=2147483648", "seed: expected a seed of at most 2147483647, got 2147483648"),
+        ("val=0.2;prefix=_", "expected a split"), ("val=0.2,prefix=\n", "prefix: "),
         ("val=0.2," + " " * 300, "at most 200 characters"),
     ],
 )  # fmt: skip
