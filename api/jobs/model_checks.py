@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from api.jobs.model_facts import card_of, teacher_of
 from rdrkd import pretrained
 from rdrkd.errors import Problem
-from rdrkd.spec import Architecture, Distill, Evaluate, Export, HeadTerm, JobSpec, ModelRef, Pretrained, Ultralytics
+from rdrkd.spec import Architecture, Distill, Evaluate, Export, HeadTerm, JobSpec, ModelRef, Ultralytics
 
 FEW = 12  # class names to show
 
@@ -25,7 +25,7 @@ def faults(session: Session, spec: JobSpec, names: list[str] | None) -> Iterator
         card = card_of(session, reference) or {}
         if names is not None and "names" in card and not _single_class(spec) and list(card["names"]) != names:
             detail = f"expected a model of the dataset's classes {_few(names)}, got {_few(card['names'])}"
-            advice = f"; {pretrained.ADVICE}" if isinstance(reference, Pretrained) else ""
+            advice = f"; {pretrained.ADVICE}" if len(card["names"]) == pretrained.CLASSES else ""
             yield Problem(f"/{field}", detail + advice)
     if isinstance(spec, Distill):
         student = {} if isinstance(spec.student, Architecture) else card_of(session, spec.student) or {}

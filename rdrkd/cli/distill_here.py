@@ -102,12 +102,16 @@ def _facts(
     from rdrkd import pretrained
     from rdrkd.data import open_dataset
     from rdrkd.models import load_weights
+    from rdrkd.models.pairs import check_classes
     from rdrkd.process.devices import devices_of
 
     imgsz = pretrained.IMGSZ if "pretrained" in teacher else None
-    if "path" in teacher:
-        imgsz = load_weights(Path(teacher["path"])).imgsz
+    loaded = load_weights(Path(teacher["path"])) if "path" in teacher else None
     dataset = open_dataset(Path(options["data"]), cache or run_dir / "dataset", None, reading)
+    if loaded is not None:
+        imgsz = loaded.imgsz
+        if "teacher" in options and options.get("preset") != "none":
+            check_classes(loaded, dataset.names)  # before the choices are printed, as nothing comes of them
     first = devices_of(options.get("device"))[0]
     on_gpu = first.isdecimal()
     return Facts(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rdrkd import pretrained
 from rdrkd.errors import PairError, Problem
 from rdrkd.models.head_split import widths
 from rdrkd.models.weights import LoadedModel
@@ -49,7 +50,8 @@ def _classes(teacher: LoadedModel, names: tuple[str, ...]) -> list[Problem]:
     if sorted(teacher.names) == sorted(names):
         detail = f"expected the teacher's classes in the dataset's order {list(names)}, got {list(teacher.names)}"
     else:
-        detail = f"expected a teacher of the dataset's classes {_few(names)}, got {_few(teacher.names)}"
+        advice = f"; {pretrained.ADVICE}" if len(teacher.names) == pretrained.CLASSES else ""
+        detail = f"expected a teacher of the dataset's classes {_few(names)}, got {_few(teacher.names)}{advice}"
     return [Problem("/teacher", detail)]
 
 

@@ -25,8 +25,8 @@ SOURCE_VARIABLE = "RDRKD_PRETRAINED_URL"
 IMGSZ = 640  # px, with which all of them were trained
 CLASSES = 80  # COCO's, which all of them detect
 ADVICE = (
-    "official weights detect COCO's 80 classes: train them on this dataset first (a `train` job with them as its "
-    "`model`), or start the student from them"
+    "official weights detect COCO's 80 classes: train them on this dataset first (`rdrkd train`, or a `train` job with "
+    "them as its `model`), or start the student from them"
 )
 
 

@@ -1,13 +1,13 @@
 """Open the models that a spec names, and refuse what cannot work before anything costly runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from rdrkd import pretrained
 from rdrkd.data import Dataset
 from rdrkd.data.reading import AS_IT_IS, Reading
-from rdrkd.errors import DatasetError, ModelError, PairError, Problem, SpecError, TeacherError
+from rdrkd.errors import DatasetError, ModelError, Problem, SpecError, TeacherError
 from rdrkd.evaluation.evaluate import SINGLE, check_pair
 from rdrkd.export.formats import device_of
 from rdrkd.models import LoadedModel, load_weights
@@ -89,25 +89,11 @@ def check_classes(spec: RunSpec, opened: Plan | LoadedModel | None, dataset: Dat
             raise SpecError(f"train.imgsz: {detail}", [Problem("/train/imgsz", detail)])
     match spec, opened:
         case _, Plan(teacher=LoadedModel() as teacher) as plan:
-            try:
-                check_teacher(teacher, SINGLE if plan.settings.single_cls else dataset.names)
-            except PairError as error:
-                if isinstance(spec, Distill) and _is_official(spec, teacher):
-                    raise PairError(f"{error}; {pretrained.ADVICE}", _advised(error.problems)) from error
-                raise
+            check_teacher(teacher, SINGLE if plan.settings.single_cls else dataset.names)
         case Evaluate() as job, LoadedModel() as model:
             check_pair(model.names, dataset, job.evaluation.split)
         case Export() as job, LoadedModel() as model:
             check_pair(model.names, dataset, job.export.split)
-
-
-def _is_official(spec: Distill, teacher: LoadedModel) -> bool:
-    """Return whether a teacher is Ultralytics' own, by the spec or, for a file, by its number of classes."""
-    return isinstance(spec.teacher, Pretrained) or len(teacher.names) == pretrained.CLASSES
-
-
-def _advised(problems: Sequence[Problem]) -> list[Problem]:
-    return [replace(problem, detail=f"{problem.detail}; {pretrained.ADVICE}") for problem in problems]
 
 
 def _plan(spec: Distill | Train, inputs: Inputs) -> Plan:

@@ -227,8 +227,11 @@ def test_a_refused_run_leaves_no_folder(
     before = sorted(tmp_path.rglob("*"))
     options = ("--teacher", teacher, "--student", "yolov8n-half", "--data", dataset, "--device", "cpu")
     by = ("spec.json", "--run-dir", "runs/mine", "--device", "cpu") if by_spec else options
-    assert call("distill", *by).exit_code == EXIT_FAILED
+    refused = call("distill", *by)
+    assert refused.exit_code == EXIT_FAILED
     assert sorted(tmp_path.rglob("*")) == before
+    if fault == "other classes":
+        assert "epochs" not in refused.output, "settings are not chosen for a run that is refused"
 
 
 def test_a_refused_run_keeps_a_folder_that_was_there(data: Path, tmp_path: Path) -> None:
