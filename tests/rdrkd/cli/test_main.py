@@ -533,7 +533,7 @@ def test_events_stop_resume_done(tmp_path: Path, data: Path) -> None:
 
     result = call("evaluate", tmp_path / "run" / "student.pt", "--data", data, "--imgsz", 64, "--device", "cpu")
     assert result.exit_code == EXIT_DONE, result.output
-    assert "COCO protocol, maxDets 500" in result.output
+    assert "COCO, maxDets 500" in result.output
     assert "person" in result.output
 
 
