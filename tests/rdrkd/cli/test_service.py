@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from api.jobs.logs import service as logs
 from api.tables.states import Status
-from rdrkd.cli import distill_on_service
+from rdrkd.cli import checked_uploads
 from rdrkd.cli.following import Follower, line_of
 from rdrkd.cli.main import app
 from rdrkd.cli.run_output import show_failure
@@ -135,7 +135,7 @@ def files(tmp_path: Path) -> Path:
 def test_a_job_from_options_alone(
     live: Live, command: Command, files: Path, monkeypatch: pytest.MonkeyPatch, data: str
 ) -> None:
-    monkeypatch.setattr(distill_on_service, "_CHECK_SECONDS", 0.0)  # no worker runs here
+    monkeypatch.setattr(checked_uploads, "_CHECK_SECONDS", 0.0)  # no worker runs here
     options = ("--teacher", files / "l.pt", "--student", "yolov8n", "--data", files / data, "--imgsz", 160)
 
     first = command("jobs", "submit", *options, "--epochs", 5, "--name", "mine", "--json")
@@ -153,6 +153,29 @@ def test_a_job_from_options_alone(
     assert (other["name"], other["spec"]["dataset"]) == ("yolov8n-from-l", job["spec"]["dataset"])
     assert "sending" not in again.stderr, "a second submit uploads nothing"
     assert len(live.client.get("/v1/datasets").json()["data"]) == len(live.client.get("/v1/models").json()["data"]) == 1
+
+
+@pytest.mark.parametrize(("option", "kind"), [("--data", "datasets"), ("--teacher", "models")])
+def test_an_upload_that_its_check_refuses_stops_the_submission(
+    live: Live, command: Command, files: Path, option: str, kind: str
+) -> None:
+    """All problems come before the first setting is chosen, with the option and what it names."""
+    (files / "scenes.zip").write_bytes(b"a zip")
+    given = {"--teacher": files / "l.pt", "--data": files / "scenes.zip"}
+    for each, what in (("--teacher", "models"), ("--data", "datasets")):
+        command(what, "upload", given[each])
+        live.settle(*([f"problem {n}" for n in range(12)] if each == option else []))
+    given |= {option: live.client.get(f"/v1/{kind}").json()["data"][0]["id"]}  # a file would be sent again
+
+    result = command("jobs", "submit", *(part for pair in given.items() for part in pair), "--student", "yolov8n")
+
+    problems = result.exception.problems  # type: ignore[union-attr]
+    assert [each.where for each in problems] == [option] * 11
+    assert problems[0].detail == f"{given[option]}: data.yaml: problem 0"
+    assert problems[10].detail == f"{given[option]}: and 2 other problems"
+    assert "imgsz" not in result.stderr, "no settings of a job that cannot be"
+    assert "waiting for its check" not in result.stderr, "both were checked before"
+    assert live.client.get("/v1/jobs").json()["data"] == []
 
 
 @pytest.mark.parametrize(
@@ -202,7 +225,7 @@ def test_names_of_the_service_are_resolved_and_suggested(
     assert "did you mean `n-half`?" in first.detail
     assert "did you mean `n-half`?" in second.detail
     assert "did you mean `surveys`?" in third.detail
-    monkeypatch.setattr(distill_on_service, "_CHECK_SECONDS", 0.0)  # no worker runs here
+    monkeypatch.setattr(checked_uploads, "_CHECK_SECONDS", 0.0)  # no worker runs here
     (job,) = lines(submitted(teacher="n-half@1", student="n-half", data="surveys@1", imgsz=160, json=""))
     assert {job["spec"][each]["model"] for each in ("teacher", "student")} == {model["id"]}
     assert job["spec"]["dataset"] == dataset["id"]
