@@ -475,6 +475,12 @@ def test_a_report_that_is_not_drawn_yet_is_drawn_first(live: Live, command: Comm
     assert (tmp_path / "r.html").read_text() == "<h1>Study</h1>"
 
 
+@pytest.mark.parametrize(("what", "kind"), [("datasets", "dataset"), ("models", "model"), ("jobs", "job")])
+def test_what_is_not_found_is_repeated(command: Command, what: str, kind: str) -> None:
+    refused = command(what, "show", "tiny.zip")
+    assert str(refused.exception) == f"expected the id or name of a {kind} that exists, got 'tiny.zip'"
+
+
 def test_nobody_is_there(command: Command) -> None:
     result = command("jobs", "list", "--url", "http://127.0.0.1:9")
 
