@@ -86,12 +86,15 @@ class Terminal:
         self.one({"id": id_, what: True}) if self.as_json else self.note(f"{id_}: {what}")
 
     def many(self, what: str, rows: Iterable[BaseModel | Mapping[str, Any]]) -> None:
-        """Print a list: as a table, or as one line of JSON per row."""
+        """Print a list: as a table, or as one line of JSON per row; of an empty one, people are told so on stderr."""
         if self.as_json:
             for row in rows:
                 print(json.dumps(plain(row)))  # noqa: T201
             return
         shown, columns = [plain(row) for row in rows], list(COLUMNS[what])
+        if not shown:
+            self.note(f"no {what}")
+            return
         if not self.out.is_terminal:
             self.out.width = _WIDEST
         elif what != "findings":

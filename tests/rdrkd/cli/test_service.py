@@ -475,6 +475,13 @@ def test_a_report_that_is_not_drawn_yet_is_drawn_first(live: Live, command: Comm
     assert (tmp_path / "r.html").read_text() == "<h1>Study</h1>"
 
 
+@pytest.mark.parametrize("what", ["jobs", "models"])
+def test_an_empty_list_is_told_to_people_alone(live: Live, command: Command, what: str) -> None:
+    listed, as_json = command(what, "list"), command(what, "list", "--json")
+    assert (listed.stdout, listed.stderr) == ("", f"no {what}\n")
+    assert (as_json.stdout, as_json.stderr) == ("", "")
+
+
 @pytest.mark.parametrize(("what", "kind"), [("datasets", "dataset"), ("models", "model"), ("jobs", "job")])
 def test_what_is_not_found_is_repeated(command: Command, what: str, kind: str) -> None:
     refused = command(what, "show", "tiny.zip")
