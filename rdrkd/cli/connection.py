@@ -59,7 +59,7 @@ def connected(url: str, token_file: Path | None, as_json: bool) -> Iterator[tupl
         with Client(url, token) as client:
             yield client, terminal
     except (Unreachable, UploadBroken) as error:
-        terminal.note(f"error: {error} (service: {url})")
+        terminal.note(f"error: {_speaks_http(url, error) or error} (service: {url})")
         raise typer.Exit(EXIT_UNREACHABLE) from error
     except NotEnded as error:
         terminal.note(f"error: {error}")
@@ -74,6 +74,13 @@ def _listens(url: str) -> bool:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     except (KeyError, ValueError) as error:
+def _speaks_http(url: str, error: Exception) -> str | None:
+    """Return the advice for a URL with https whose service speaks http; None for another error."""
+    if url.startswith("https://") and "WRONG_VERSION_NUMBER" in str(error):
+        return f"the service speaks http: use {url.replace('https', 'http', 1)}"
+    return None
+
+
         raise typer.BadParameter(f"expected a URL such as {URL}, got {url!r}", param_hint="--url") from error
     host = parts.hostname or ""
     if not is_local(url) and parts.scheme in getproxies() and not proxy_bypass(host):

@@ -23,7 +23,7 @@ from rdrkd.cli.following import Follower, line_of
 from rdrkd.cli.main import app
 from rdrkd.cli.run_output import show_failure
 from rdrkd.cli.terminal import COLUMNS, Terminal
-from rdrkd.client import Client, Refused
+from rdrkd.client import Client, Refused, calls
 from rdrkd.data.scenes import write_scenes
 from rdrkd.process.process import failure_of
 from tests.api.uploads.datasets.previews import PICTURE, with_preview
@@ -486,6 +486,13 @@ def test_an_empty_list_is_told_to_people_alone(live: Live, command: Command, wha
 def test_what_is_not_found_is_repeated(command: Command, what: str, kind: str) -> None:
     refused = command(what, "show", "tiny.zip")
     assert str(refused.exception) == f"expected the id or name of a {kind} that exists, got 'tiny.zip'"
+
+
+def test_https_at_a_service_that_speaks_http(live: Live, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "TRIES", 1)
+    refused = command("jobs", "list", "--url", live.url.replace("http", "https"))
+    assert refused.exit_code == 4
+    assert f"the service speaks http: use {live.url}" in refused.stderr
 
 
 def test_nobody_is_there(command: Command) -> None:
