@@ -11,7 +11,7 @@ import typer
 from rdrkd.cli import distill_on_service, distill_options, inputs
 from rdrkd.cli.connection import Id, Limit, Output, Service, Timeout, Wait, command, leave
 from rdrkd.cli.distill_options import Baseline, Batch, Epochs, Imgsz, PresetName, RunName
-from rdrkd.cli.following import Follower, progress_of
+from rdrkd.cli.following import Follower, progress_of, stoppable
 from rdrkd.cli.groups import new_app
 from rdrkd.cli.run_output import show_result
 from rdrkd.cli.terminal import Terminal, plain
@@ -58,12 +58,13 @@ def submit_job(
         {"teacher": teacher, "student": student, "data": data, "epochs": epochs, "imgsz": imgsz, "batch": batch,
          "preset": preset, "name": name, "baseline": baseline}
     )  # fmt: skip
-    if spec is not None:
-        distill_options.refuse_with_spec(options)
-        content = inputs.sent(inputs.read(spec), inputs.folder_of(spec), service, terminal.note, service.validate)
-    else:
-        distill_options.require(options)
-        content = distill_on_service.chosen_for(options, service, terminal.note)
+    with stoppable(terminal, "a job"):
+        if spec is not None:
+            distill_options.refuse_with_spec(options)
+            content = inputs.sent(inputs.read(spec), inputs.folder_of(spec), service, terminal.note, service.validate)
+        else:
+            distill_options.require(options)
+            content = distill_on_service.chosen_for(options, service, terminal.note)
     job = service.submit(content)
     if not wait:
         terminal.submitted(job, "jobs")

@@ -23,7 +23,7 @@ from rdrkd.cli.connection import (
     connected,
     leave,
 )
-from rdrkd.cli.following import Follower
+from rdrkd.cli.following import Follower, stoppable
 from rdrkd.cli.groups import new_app
 from rdrkd.cli.terminal import Terminal
 
@@ -43,7 +43,9 @@ def submit_study(
 ) -> None:
     """Submit a study, and print its id."""
     folder, validate = inputs.folder_of(spec), service.validate_study
-    study = service.submit_study(inputs.sent(inputs.read(spec), folder, service, terminal.note, validate))
+    with stoppable(terminal, "a study"):
+        content = inputs.sent(inputs.read(spec), folder, service, terminal.note, validate)
+    study = service.submit_study(content)
     if not wait:
         terminal.submitted(study, "studies")
         leave(study)

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from api.jobs.logs import service as logs
 from api.tables.states import Status
-from rdrkd.cli import checked_uploads
+from rdrkd.cli import checked_uploads, inputs
 from rdrkd.cli.following import Follower, line_of
 from rdrkd.cli.main import app
 from rdrkd.cli.run_output import show_failure
@@ -486,6 +486,15 @@ def test_an_empty_list_is_told_to_people_alone(live: Live, command: Command, wha
 def test_what_is_not_found_is_repeated(command: Command, what: str, kind: str) -> None:
     refused = command(what, "show", "tiny.zip")
     assert str(refused.exception) == f"expected the id or name of a {kind} that exists, got 'tiny.zip'"
+
+
+def test_ctrl_c_before_a_job_is_submitted(command: Command, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inputs, "read", interrupted)
+    stopped = command("jobs", "submit", files / "spec.yaml", "--wait")
+    assert (stopped.exit_code, stopped.stderr) == (130, "stopped before a job was submitted\n")
 
 
 def test_https_at_a_service_that_speaks_http(live: Live, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
