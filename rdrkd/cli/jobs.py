@@ -201,10 +201,13 @@ def job_events(
 def validate_job(
     service: Service,
     terminal: Terminal,
-    spec: Annotated[Path, typer.Argument(help="Job spec, YAML or JSON, with inputs by id or name; `-`: from stdin.")],
+    spec: Annotated[Path, typer.Argument(help="Job spec, YAML or JSON; `-`: from stdin.")],
 ) -> None:
-    """Validate a job without submitting it: print its resolved spec, findings and estimate."""
-    terminal.one(service.validate(inputs.read(spec)))
+    """Validate a job without submitting it: print its resolved spec, findings and estimate.
+
+    Files that the spec names are not sent: then only the rest of the spec is validated.
+    """
+    terminal.one(inputs.validated(inputs.read(spec), inputs.folder_of(spec), service, terminal.note))
 
 
 @command(jobs, "metrics")

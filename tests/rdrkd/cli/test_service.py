@@ -488,6 +488,23 @@ def test_what_is_not_found_is_repeated(command: Command, what: str, kind: str) -
     assert str(refused.exception) == f"expected the id or name of a {kind} that exists, got 'tiny.zip'"
 
 
+def test_a_spec_with_files_is_validated_without_sending_them(live: Live, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "scenes.zip").write_bytes(b"a zip")
+    (tmp_path / "l.pt").write_bytes(b"weights")
+    spec = tmp_path / "spec.yaml"
+    text = "kind: distill\nteacher: {path: l.pt}\nstudent: {architecture: yolov8n}\ndataset: scenes.zip\n"
+
+    spec.write_text(text)
+    valid = command("jobs", "validate", spec, "--json")
+    spec.write_text(f"{text}train: {{epoch: 3}}\n")
+    faulty = command("jobs", "validate", spec)
+
+    assert lines(valid) == [{"ok": True, "files_not_checked": ["/teacher/path", "/dataset"]}]
+    assert "files themselves are not checked" in valid.stderr
+    assert [each.where for each in faulty.exception.problems] == ["/train/epoch"]  # type: ignore[union-attr]
+    assert live.client.get("/v1/datasets").json()["data"] == live.client.get("/v1/models").json()["data"] == []
+
+
 def test_ctrl_c_before_a_job_is_submitted(command: Command, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
