@@ -39,7 +39,15 @@ TokenFile = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, one object per line.")]
 Limit = Annotated[int, typer.Option(min=1, help="Number of entries, newest first.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Output file.", show_default=False)]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Output file, which is overwritten, or its folder; default: its name here, unless there is one.",
+        show_default=False,
+    ),
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has ended.")]
 Timeout = Annotated[float | None, typer.Option(min=0, help="Longest time to wait, seconds.", show_default=False)]
 URL = "http://127.0.0.1:8000"
@@ -66,6 +74,13 @@ def connected(url: str, token_file: Path | None, as_json: bool) -> Iterator[tupl
         raise typer.Exit(EXIT_NOT_ENDED) from error
 
 
+def _speaks_http(url: str, error: Exception) -> str | None:
+    """Return the advice for a URL with https whose service speaks http; None for another error."""
+    if url.startswith("https://") and "WRONG_VERSION_NUMBER" in str(error):
+        return f"the service speaks http: use {url.replace('https', 'http', 1)}"
+    return None
+
+
 def _listens(url: str) -> bool:
     """Return whether something accepts connections at a URL; behind a proxy, only the request itself shows that."""
     from rdrkd.client.wire import is_local
@@ -74,13 +89,6 @@ def _listens(url: str) -> bool:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     except (KeyError, ValueError) as error:
-def _speaks_http(url: str, error: Exception) -> str | None:
-    """Return the advice for a URL with https whose service speaks http; None for another error."""
-    if url.startswith("https://") and "WRONG_VERSION_NUMBER" in str(error):
-        return f"the service speaks http: use {url.replace('https', 'http', 1)}"
-    return None
-
-
         raise typer.BadParameter(f"expected a URL such as {URL}, got {url!r}", param_hint="--url") from error
     host = parts.hostname or ""
     if not is_local(url) and parts.scheme in getproxies() and not proxy_bypass(host):

@@ -13,6 +13,8 @@ from rdrkd.cli.connection import Id, Limit, Output, Service, Timeout, Wait, comm
 from rdrkd.cli.distill_options import Baseline, Batch, Epochs, Imgsz, PresetName, RunName
 from rdrkd.cli.following import Follower, progress_of, stoppable
 from rdrkd.cli.groups import new_app
+from rdrkd.cli.job_notes import detail_of, unfinished, why_silent
+from rdrkd.cli.output_files import target_of
 from rdrkd.cli.run_output import show_result
 from rdrkd.cli.terminal import Terminal, plain
 
@@ -176,11 +178,16 @@ def job_logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines until the job has ended.")] = False,
 ) -> None:
     """Print the output of a job's trainers."""
-    if terminal.as_json or follow:
+    if terminal.as_json:
         for piece in _pieces(service, job, follow):
-            terminal.one(piece) if terminal.as_json else typer.echo(piece["text"], nl=False)
-    else:
-        typer.echo(service.logs(job, tail), nl=False)
+            terminal.one(piece)
+        return
+    is_empty = True
+    for text in (piece["text"] for piece in _pieces(service, job, follow)) if follow else [service.logs(job, tail)]:
+        typer.echo(text, nl=False)
+        is_empty = is_empty and not text
+    if is_empty and (why := why_silent(service.job(job))) is not None:
+        terminal.note(why)
 
 
 @command(jobs, "events")
@@ -194,7 +201,7 @@ def job_events(
     shown: list[dict[str, Any]] = []
     while page := service.events(job, shown[-1]["seq"] if shown else after):
         shown += page
-    terminal.many("events", shown)
+    terminal.many("events", shown if terminal.as_json else (row | {"detail": detail_of(row)} for row in shown))
 
 
 @command(jobs, "validate")
@@ -227,18 +234,23 @@ def job_weights(
     service: Service,
     terminal: Terminal,
     job: Id,
-    output: Output = Path("student.pt"),
+    output: Output = None,
     name: Annotated[
         str | None, typer.Option("--artifact", help="Artifact to download instead, such as report.html.")
     ] = None,
 ) -> None:
-    """Download a job's newest weights (.pt or .safetensors, by the output's name), and print their path."""
-    with terminal.bar(output.name) as progress:
-        if name is not None:
-            terminal.file(service.download_artifact(job, name, output, progress))
-        else:
-            form: Any = "safetensors" if output.suffix == ".safetensors" else "pt"
-            terminal.file(service.download_weights(job, output, form, progress))
+    """Download a job's newest weights, student.pt (or .safetensors, by the output's name), and print their path."""
+    if name is not None:
+        target = target_of(output, Path(name).name)
+        with terminal.bar(target.name) as progress:
+            terminal.file(service.download_artifact(job, name, target, progress))
+        return
+    target = target_of(output, "student.pt", (".pt", ".safetensors"))
+    form: Any = target.suffix.removeprefix(".")
+    with terminal.bar(target.name) as progress:
+        terminal.file(service.download_weights(job, target, form, progress))
+    if not terminal.as_json and (note := unfinished(service, job)) is not None:
+        terminal.note(note)
 
 
 def _followed(

@@ -26,7 +26,7 @@ COLUMNS = {
     "workers": ("name", "queue", "alive", "works_on", "beat_at"),
     "webhooks": ("id", "name", "url", "events", "disabled_at", "created_at"),
     "deliveries": ("id", "event", "status", "created_at", "finished_at"),
-    "events": ("seq", "at", "type"),
+    "events": ("seq", "at", "type", "detail"),
     "keys": ("id", "name", "owner", "scope", "expires_at", "last_used_at", "revoked_at"),
     "findings": ("what", "state", "detail", "advice"),
     "shares": ("reader", "created_at"),

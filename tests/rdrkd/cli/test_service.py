@@ -321,6 +321,57 @@ def test_weights_and_other_files(live: Live, command: Command, tmp_path: Path) -
     assert [epoch["epoch"] for epoch in lines(command("jobs", "metrics", held.id))] == [1]
 
 
+def test_weights_of_a_job_that_still_runs_say_from_which_epoch(live: Live, command: Command, tmp_path: Path) -> None:
+    held = live.bring(live.job(), Status.RUNNING)
+    live.publish(held, 6, b"weights", tmp_path, "student.pt")
+
+    early = command("jobs", "weights", held.id, "-o", tmp_path / "a.pt")
+    live.end(held, Status.SUCCEEDED)
+
+    assert re.fullmatch(r"from epoch 6( of \d+)?: the job is still running\n", early.stderr)
+    assert command("jobs", "weights", held.id, "-o", tmp_path / "a.pt").stderr == ""
+
+
+def test_a_download_goes_into_a_folder_and_overwrites_only_what_is_named(
+    live: Live, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = live.bring(live.job(), Status.RUNNING)
+    live.publish(held, 1, b"weights", tmp_path, "student.pt")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+
+    first, second = command("jobs", "weights", held.id), command("jobs", "weights", held.id)
+    named, wrong = (command("jobs", "weights", held.id, "-o", name) for name in (here, "s.txt"))
+
+    assert (first.exit_code, first.stdout) == (0, "student.pt\n")
+    assert second.exit_code == 2
+    assert "expected no student.pt here" in second.stderr
+    assert (named.exit_code, named.stdout.strip()) == (0, str(here / "student.pt"))
+    assert wrong.exit_code == 2
+    assert "--output s.txt: expected a file named *.pt or *.safetensors, got s.txt" in wrong.stderr
+    assert [each.name for each in here.iterdir()] == ["student.pt"]
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        ("jobs", "weights", "job_0", "-o", "nodir/x.pt"),
+        ("models", "download", "mdl_0", "-o", "nodir/x.pt"),
+        ("datasets", "preview", "ds_0", "-o", "nodir/x.jpg"),
+        ("studies", "report", "stu_0", "-o", "nodir/x.html"),
+        ("studies", "merge", "study.json", "--output", "nodir/x.json"),
+    ],
+)
+def test_an_output_in_a_folder_that_does_not_exist(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused = command(*what)
+    assert refused.exit_code == 2
+    assert f"--output {what[-1]}: expected an existing folder, got no nodir" in refused.stderr
+
+
 @pytest.mark.parametrize(("feature", "filename"), [("datasets", "a.zip"), ("models", "a.pt")])
 def test_uploads(live: Live, command: Command, tmp_path: Path, feature: str, filename: str) -> None:
     (tmp_path / filename).write_bytes(b"content")
@@ -503,6 +554,20 @@ def test_a_spec_with_files_is_validated_without_sending_them(live: Live, command
     assert "files themselves are not checked" in valid.stderr
     assert [each.where for each in faulty.exception.problems] == ["/train/epoch"]  # type: ignore[union-attr]
     assert live.client.get("/v1/datasets").json()["data"] == live.client.get("/v1/models").json()["data"] == []
+
+
+def test_an_event_shows_its_message_and_a_job_without_logs_its_reason(live: Live, command: Command) -> None:
+    dataset = live.upload()
+    job = live.submit(dataset)["id"]
+    waiting = command("jobs", "logs", job)
+    live.settle("expected names, got none")
+
+    logged, listed = command("jobs", "logs", job), command("jobs", "events", job)
+
+    assert "no output yet: the job is queued" in waiting.stderr
+    assert "no trainer has run: dataset_invalid: dataset: ds_" in logged.stderr
+    assert logged.stdout == ""
+    assert "failed: dataset_invalid" in listed.stdout
 
 
 def test_ctrl_c_before_a_job_is_submitted(command: Command, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
