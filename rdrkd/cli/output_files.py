@@ -19,7 +19,7 @@ def target_of(output: Path | None, default: str, suffixes: Collection[str] = ())
     """
     if output is None:
         if Path(default).exists():
-            raise typer.BadParameter(f"expected no {default} here, got one: name a file with --output, or overwrite it")
+            raise typer.BadParameter(f"{default} exists already: `--output {default}` overwrites it")
         return Path(default)
     target = output / default if output.is_dir() else output
     if suffixes and target.suffix not in suffixes:

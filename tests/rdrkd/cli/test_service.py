@@ -346,7 +346,7 @@ def test_a_download_goes_into_a_folder_and_overwrites_only_what_is_named(
 
     assert (first.exit_code, first.stdout) == (0, "student.pt\n")
     assert second.exit_code == 2
-    assert "expected no student.pt here" in second.stderr
+    assert "student.pt exists already: `--output student.pt` overwrites it" in second.stderr
     assert (named.exit_code, named.stdout.strip()) == (0, str(here / "student.pt"))
     assert wrong.exit_code == 2
     assert "--output s.txt: expected a file named *.pt or *.safetensors, got s.txt" in wrong.stderr
@@ -359,6 +359,7 @@ def test_a_download_goes_into_a_folder_and_overwrites_only_what_is_named(
         ("jobs", "weights", "job_0", "-o", "nodir/x.pt"),
         ("models", "download", "mdl_0", "-o", "nodir/x.pt"),
         ("datasets", "preview", "ds_0", "-o", "nodir/x.jpg"),
+        ("jobs", "weights", "job_0", "--artifact", "report.html", "-o", "nodir/x.html"),
         ("studies", "report", "stu_0", "-o", "nodir/x.html"),
         ("studies", "merge", "study.json", "--output", "nodir/x.json"),
     ],
