@@ -58,8 +58,13 @@ def get_or_404(session: Session, table: type[Row], id_: str, **options: Any) -> 
     """
     row = session.get(table, id_, **options) if is_id(id_) else None
     if row is None:
-        raise NotFound(f"expected the id or name of a {table.__tablename__} that exists")
+        raise not_found(table, id_)
     return row
+
+
+def not_found(table: type[Base], text: str) -> NotFound:
+    """Return the refusal of a request for a row that does not exist, with the text that was to name it."""
+    return NotFound(f"expected the id or name of a {table.__tablename__} that exists, got {text[:80]!r}")
 
 
 def is_id(text: str) -> bool:

@@ -159,7 +159,7 @@ async def _answer(visit: Visit, handler: Handler, known: bool, public: bool, for
 
 def _missing(visit: Visit, detail: str) -> str:
     """Return the service's detail; where a page's own object is missing, name it instead of what was expected."""
-    found = re.fullmatch(r"expected the id or name of a (\w+) that exists", detail)
+    found = re.fullmatch(r"expected the id or name of a (\w+) that exists, got .*", detail, re.DOTALL)
     if found is None:
         return detail
     name = visit.request.path_params.get("id")

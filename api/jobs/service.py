@@ -229,7 +229,8 @@ def _upload_refusals(upload: Dataset | Model | None, what: str, id_: str, where:
         yield UnknownReference, Problem(where, f"expected a {what} that exists, got {id_}")
     elif upload.status == UploadStatus.INVALID:
         reason = "".join(f": {problem['detail']}" for problem in upload.problems[:1])
-        yield UnusableReference, Problem(where, f"expected a {what} that is not invalid, got {id_}{reason}")
+        came = f"{id_} ({upload.filename}){reason}"
+        yield UnusableReference, Problem(where, f"expected a {what} that has passed its check, got {came}")
 
 
 def _job_refusals(session: Session, id_: str, where: str) -> Iterator[Refusal]:

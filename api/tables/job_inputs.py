@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, and_, null, select
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.util import AliasedClass
 
@@ -35,6 +35,7 @@ class State:
     status: str
     problems: Sequence[dict[str, Any]] = ()
     weights: bool = True  # whether a successful job provides weights
+    filename: str | None = None  # of an upload
 
     @property
     def usable(self) -> bool:
@@ -89,12 +90,13 @@ def look_up(session: Session, ids: Iterable[str], lock: Lock | None = None) -> d
     for prefix, table in _TABLES.items():
         if not (own := [id_ for id_ in wanted if id_.startswith(prefix)]):
             continue
-        query = select(table.id, table.status, table.problems).where(table.id.in_(own)).order_by(table.id)
+        filename = null() if issubclass(table, Job) else table.filename
+        query = select(table.id, table.status, table.problems, filename).where(table.id.in_(own)).order_by(table.id)
         if lock is not None:
             query = query.with_for_update(read=True, key_share=lock == "delete")
         found |= {
-            id_: State(status, problems)
-            for id_, status, problems in session.execute(query, execution_options=EVERYBODYS)
+            id_: State(status, problems, filename=filename)
+            for id_, status, problems, filename in session.execute(query, execution_options=EVERYBODYS)
         }
     succeeded = [id_ for id_, state in found.items() if state.status == Status.SUCCEEDED]
     if succeeded:
@@ -166,7 +168,7 @@ def _problem(field: str, id_: str, state: State | None) -> Blocked | None:
         case UploadStatus.INVALID:
             reason = Reason.DATASET_INVALID if field == "dataset" else Reason.MODEL_INVALID
             details = "; ".join(str(problem.get("detail")) for problem in state.problems[:3])
-            return reason, f"{field}: {id_} was checked and refused: {details}"
+            return reason, f"{field}: {id_} ({state.filename}) was checked and refused: {details}"
         case Status.FAILED | Status.CANCELLED:
             detail = f"its {field} was to come from {id_}, which ended as {state.status}"
             return Reason.DEPENDENCY_FAILED, detail

@@ -11,9 +11,9 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from api.errors import Invalid, NotFound
+from api.errors import Invalid
 from api.ownership import is_shared
-from api.pagination import get_or_404
+from api.pagination import get_or_404, not_found
 from api.tables.datasets import Dataset
 from api.tables.models import Model
 from api.tables.shares import Share
@@ -61,4 +61,4 @@ def unshare(session: Session, table: Table, id_: str, reader: str) -> None:
 
 def _own(session: Session, table: Table, id_: str, **options: Any) -> None:
     if is_shared(get_or_404(session, table, id_, **options)):
-        raise NotFound(f"expected the id or name of a {table.__tablename__} that exists")
+        raise not_found(table, id_)

@@ -39,7 +39,15 @@ TokenFile = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, one object per line.")]
 Limit = Annotated[int, typer.Option(min=1, help="Number of entries, newest first.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Output file.", show_default=False)]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Output file, which is overwritten, or its folder; default: its name here, unless there is one.",
+        show_default=False,
+    ),
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has ended.")]
 Timeout = Annotated[float | None, typer.Option(min=0, help="Longest time to wait, seconds.", show_default=False)]
 URL = "http://127.0.0.1:8000"
@@ -59,11 +67,18 @@ def connected(url: str, token_file: Path | None, as_json: bool) -> Iterator[tupl
         with Client(url, token) as client:
             yield client, terminal
     except (Unreachable, UploadBroken) as error:
-        terminal.note(f"error: {error} (service: {url})")
+        terminal.note(f"error: {_speaks_http(url, error) or error} (service: {url})")
         raise typer.Exit(EXIT_UNREACHABLE) from error
     except NotEnded as error:
         terminal.note(f"error: {error}")
         raise typer.Exit(EXIT_NOT_ENDED) from error
+
+
+def _speaks_http(url: str, error: Exception) -> str | None:
+    """Return the advice for a URL with https whose service speaks http; None for another error."""
+    if url.startswith("https://") and "WRONG_VERSION_NUMBER" in str(error):
+        return f"the service speaks http: use {url.replace('https', 'http', 1)}"
+    return None
 
 
 def _listens(url: str) -> bool:

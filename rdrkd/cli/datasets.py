@@ -11,6 +11,7 @@ import typer
 
 from rdrkd.cli.connection import Id, Json, Output, Service, Wait, command
 from rdrkd.cli.groups import new_app
+from rdrkd.cli.output_files import target_of
 from rdrkd.cli.packing import packed
 from rdrkd.cli.reading import reading_of
 from rdrkd.cli.terminal import Terminal
@@ -112,9 +113,9 @@ def import_dataset(
 
 
 @command(datasets, "preview")
-def dataset_preview(service: Service, terminal: Terminal, dataset: Id, output: Output = Path("preview.jpg")) -> None:
-    """Download a JPEG of some of a dataset's images with their boxes, and print its path."""
-    terminal.file(service.download_preview(dataset, output))
+def dataset_preview(service: Service, terminal: Terminal, dataset: Id, output: Output = None) -> None:
+    """Download preview.jpg, some of a dataset's images with their boxes, and print its path."""
+    terminal.file(service.download_preview(dataset, target_of(output, "preview.jpg", (".jpg", ".jpeg"))))
 
 
 @command(datasets, "delete")

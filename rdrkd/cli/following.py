@@ -1,7 +1,8 @@
 """Follow a job or study: a bar with AP and ETA on a terminal, otherwise a line per change; Ctrl-C only detaches."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -14,6 +15,20 @@ from rdrkd.figures import duration
 
 EXIT_DETACHED = 130  # as shells report SIGINT
 _QUIET = 60.0  # seconds between lines that differ in the remaining time only
+
+
+@contextmanager
+def stoppable(terminal: Terminal, what: str) -> Iterator[None]:
+    """Report that Ctrl-C came before `what` was submitted.
+
+    Raises:
+        Exit: it came.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        terminal.note(f"stopped before {what} was submitted")
+        raise typer.Exit(EXIT_DETACHED) from None
 
 
 class Follower:

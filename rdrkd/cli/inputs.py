@@ -71,6 +71,20 @@ def sent(
     return found
 
 
+def validated(spec: Mapping[str, Any], folder: Path, service: "Client", notify: Notify) -> dict[str, Any]:
+    """Return the service's validation of a spec; files that it names are not sent, and left out of the validation.
+
+    Raises:
+        SpecError: a file does not exist.
+        Refused: the service refuses the spec for something other than its files.
+    """
+    files = _refuse_early(spec, folder, Sender(service, folder, notify), service.validate)
+    if not files:
+        return service.validate(dict(spec))
+    notify("the files themselves are not checked, and there is no estimate without them: `rdrkd inspect` checks a file")
+    return {"ok": True, "files_not_checked": files}
+
+
 def _with_references(value: Any, replaced: Callable[[dict[str, Any], str], Any], where: str = "") -> Any:
     """Return a part of a spec in which each `{path: ...}` is replaced, given it and its JSON pointer."""
     if isinstance(value, dict):
@@ -84,8 +98,11 @@ def _with_references(value: Any, replaced: Callable[[dict[str, Any], str], Any],
 
 def _refuse_early(
     spec: Mapping[str, Any], folder: Path, sender: "Sender", validate: Callable[[dict[str, Any]], object]
-) -> None:
-    """Refuse a spec before gigabytes are uploaded for it; only its files, which the service lacks, are left out."""
+) -> list[str]:
+    """Refuse a spec before gigabytes are uploaded for it; only its files, which the service lacks, are left out.
+
+    Return the JSON pointers of the files.
+    """
     from rdrkd.client import Refused
 
     files: list[str] = []
@@ -102,7 +119,7 @@ def _refuse_early(
     if isinstance(dataset := spec.get("dataset"), str) and not _is_reference(dataset, folder):
         note(sender.existing, dataset, "/dataset")
     if not files:
-        return  # the submission itself is as quick
+        return []  # the submission itself is as quick
     try:
         validate(dict(spec))
     except Refused as refused:
@@ -112,6 +129,7 @@ def _refuse_early(
             raise
     if missing:
         raise SpecError(f"refused because of {counted(len(missing), 'field')} of the spec", missing)
+    return files
 
 
 class Sender:

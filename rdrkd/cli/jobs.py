@@ -11,8 +11,10 @@ import typer
 from rdrkd.cli import distill_on_service, distill_options, inputs
 from rdrkd.cli.connection import Id, Limit, Output, Service, Timeout, Wait, command, leave
 from rdrkd.cli.distill_options import Baseline, Batch, Epochs, Imgsz, PresetName, RunName
-from rdrkd.cli.following import Follower, progress_of
+from rdrkd.cli.following import Follower, progress_of, stoppable
 from rdrkd.cli.groups import new_app
+from rdrkd.cli.job_notes import detail_of, unfinished, why_silent
+from rdrkd.cli.output_files import target_of
 from rdrkd.cli.run_output import show_result
 from rdrkd.cli.terminal import Terminal, plain
 
@@ -58,12 +60,13 @@ def submit_job(
         {"teacher": teacher, "student": student, "data": data, "epochs": epochs, "imgsz": imgsz, "batch": batch,
          "preset": preset, "name": name, "baseline": baseline}
     )  # fmt: skip
-    if spec is not None:
-        distill_options.refuse_with_spec(options)
-        content = inputs.sent(inputs.read(spec), inputs.folder_of(spec), service, terminal.note, service.validate)
-    else:
-        distill_options.require(options, "teacher", "student", "data")
-        content = distill_on_service.chosen_for(options, service, terminal.note)
+    with stoppable(terminal, "a job"):
+        if spec is not None:
+            distill_options.refuse_with_spec(options)
+            content = inputs.sent(inputs.read(spec), inputs.folder_of(spec), service, terminal.note, service.validate)
+        else:
+            distill_options.require(options, "teacher", "student", "data")
+            content = distill_on_service.chosen_for(options, service, terminal.note)
     job = service.submit(content)
     if not wait:
         terminal.submitted(job, "jobs")
@@ -175,11 +178,16 @@ def job_logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines until the job has ended.")] = False,
 ) -> None:
     """Print the output of a job's trainers."""
-    if terminal.as_json or follow:
+    if terminal.as_json:
         for piece in _pieces(service, job, follow):
-            terminal.one(piece) if terminal.as_json else typer.echo(piece["text"], nl=False)
-    else:
-        typer.echo(service.logs(job, tail), nl=False)
+            terminal.one(piece)
+        return
+    is_empty = True
+    for text in (piece["text"] for piece in _pieces(service, job, follow)) if follow else [service.logs(job, tail)]:
+        typer.echo(text, nl=False)
+        is_empty = is_empty and not text
+    if is_empty and (why := why_silent(service.job(job))) is not None:
+        terminal.note(why)
 
 
 @command(jobs, "events")
@@ -193,17 +201,20 @@ def job_events(
     shown: list[dict[str, Any]] = []
     while page := service.events(job, shown[-1]["seq"] if shown else after):
         shown += page
-    terminal.many("events", shown)
+    terminal.many("events", shown if terminal.as_json else (row | {"detail": detail_of(row)} for row in shown))
 
 
 @command(jobs, "validate")
 def validate_job(
     service: Service,
     terminal: Terminal,
-    spec: Annotated[Path, typer.Argument(help="Job spec, YAML or JSON, with inputs by id or name; `-`: from stdin.")],
+    spec: Annotated[Path, typer.Argument(help="Job spec, YAML or JSON; `-`: from stdin.")],
 ) -> None:
-    """Validate a job without submitting it: print its resolved spec, findings and estimate."""
-    terminal.one(service.validate(inputs.read(spec)))
+    """Validate a job without submitting it: print its resolved spec, findings and estimate.
+
+    Files that the spec names are not sent: then only the rest of the spec is validated.
+    """
+    terminal.one(inputs.validated(inputs.read(spec), inputs.folder_of(spec), service, terminal.note))
 
 
 @command(jobs, "metrics")
@@ -223,18 +234,23 @@ def job_weights(
     service: Service,
     terminal: Terminal,
     job: Id,
-    output: Output = Path("student.pt"),
+    output: Output = None,
     name: Annotated[
         str | None, typer.Option("--artifact", help="Artifact to download instead, such as report.html.")
     ] = None,
 ) -> None:
-    """Download a job's newest weights (.pt or .safetensors, by the output's name), and print their path."""
-    with terminal.bar(output.name) as progress:
-        if name is not None:
-            terminal.file(service.download_artifact(job, name, output, progress))
-        else:
-            form: Any = "safetensors" if output.suffix == ".safetensors" else "pt"
-            terminal.file(service.download_weights(job, output, form, progress))
+    """Download a job's newest weights, student.pt (or .safetensors, by the output's name), and print their path."""
+    if name is not None:
+        target = target_of(output, Path(name).name)
+        with terminal.bar(target.name) as progress:
+            terminal.file(service.download_artifact(job, name, target, progress))
+        return
+    target = target_of(output, "student.pt", (".pt", ".safetensors"))
+    form: Any = target.suffix.removeprefix(".")
+    with terminal.bar(target.name) as progress:
+        terminal.file(service.download_weights(job, target, form, progress))
+    if not terminal.as_json and (note := unfinished(service, job)) is not None:
+        terminal.note(note)
 
 
 def _followed(

@@ -1,12 +1,12 @@
 """`rdrkd models`."""
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from rdrkd.cli.connection import Id, Output, Service, Wait, command
 from rdrkd.cli.groups import new_app
+from rdrkd.cli.output_files import target_of
 from rdrkd.cli.terminal import Terminal
 from rdrkd.cli.uploads import Resume, Upload, end_of_upload, lists
 
@@ -66,14 +66,13 @@ def download_model(
     service: Service,
     terminal: Terminal,
     model: Id,
-    output: Output = Path("model.pt"),
+    output: Output = None,
 ) -> None:
-    """Download a model (.pt or .safetensors, by the output's name), and print its path."""
-    form = output.suffix.removeprefix(".")
-    if form not in ("pt", "safetensors"):
-        raise typer.BadParameter(f"expected a file named *.pt or *.safetensors, got {output.name}")
-    with terminal.bar(output.name) as progress:
-        terminal.file(service.download_model(model, output, form, progress))  # type: ignore[arg-type]
+    """Download a model, model.pt (or .safetensors, by the output's name), and print its path."""
+    target = target_of(output, "model.pt", (".pt", ".safetensors"))
+    form: Any = target.suffix.removeprefix(".")
+    with terminal.bar(target.name) as progress:
+        terminal.file(service.download_model(model, target, form, progress))
 
 
 @command(models, "delete")

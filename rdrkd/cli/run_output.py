@@ -174,7 +174,9 @@ def figures_table(rows: Mapping[str, Mapping[str, Any]], title: str) -> Table:
         table.add_column(name, justify="right")
     for model, metrics in rows.items():
         for key, protocol in PROTOCOLS.items():
-            table.add_row(model, protocol.replace(" protocol", ""), *(percent(metrics[key][figure]) for figure in FIGURES))
+            table.add_row(
+                model, protocol.replace(" protocol", ""), *(percent(metrics[key][figure]) for figure in FIGURES)
+            )
     return table
 
 

@@ -23,8 +23,9 @@ from rdrkd.cli.connection import (
     connected,
     leave,
 )
-from rdrkd.cli.following import Follower
+from rdrkd.cli.following import Follower, stoppable
 from rdrkd.cli.groups import new_app
+from rdrkd.cli.output_files import target_of
 from rdrkd.cli.terminal import Terminal
 
 studies = new_app(
@@ -43,7 +44,9 @@ def submit_study(
 ) -> None:
     """Submit a study, and print its id."""
     folder, validate = inputs.folder_of(spec), service.validate_study
-    study = service.submit_study(inputs.sent(inputs.read(spec), folder, service, terminal.note, validate))
+    with stoppable(terminal, "a study"):
+        content = inputs.sent(inputs.read(spec), folder, service, terminal.note, validate)
+    study = service.submit_study(content)
     if not wait:
         terminal.submitted(study, "studies")
         leave(study)
@@ -117,12 +120,12 @@ def study_report(
         str, typer.Argument(help="A study's results (study.json), or its id or name on a service.", show_default=False)
     ],
     out: Annotated[Path | None, typer.Option(help="Folder of the report, for results.", show_default=False)] = None,
-    output: Output = Path("report.html"),
+    output: Output = None,
     url: Url = URL,
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
-    """Write the report of local results, or download a service's (.html, .md, .csv or .json, by the output's name).
+    """Write the report of local results, or download report.html (or .md, .csv, .json) from a service.
 
     If the service has no report yet, it first draws one of the members that have succeeded so far.
     """
@@ -131,11 +134,10 @@ def study_report(
             raise typer.BadParameter(f"expected --out, the folder of the report on {study}, got none")
         study_here.write(Path(study), out)
         return
-    form = {".html": "html", ".md": "markdown", ".csv": "csv", ".json": "json"}.get(output.suffix)
-    if form is None:
-        raise typer.BadParameter(f"expected a file named *.html, *.md, *.csv or *.json, got {output.name}")
+    forms = {".html": "html", ".md": "markdown", ".csv": "csv", ".json": "json"}
+    target = target_of(output, "report.html", forms)
     with connected(url, token_file, as_json) as (service, terminal):
-        terminal.file(_downloaded(service, study, output, form))
+        terminal.file(_downloaded(service, study, target, forms[target.suffix]))
 
 
 def _downloaded(service: Service, study: str, output: Path, form: str) -> Path:

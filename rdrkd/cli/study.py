@@ -14,6 +14,7 @@ from rich.table import Table
 
 from rdrkd import events
 from rdrkd.cli.groups import new_app
+from rdrkd.cli.output_files import target_of
 from rdrkd.errors import FolderError
 from rdrkd.events import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, Event
 from rdrkd.figures import counted, duration
@@ -178,8 +179,9 @@ def merge(
     """Join results of several runs or machines into one file."""
     from rdrkd.study import results
 
+    target = target_of(output, "study.json")
     joined = results.merge([results.read(part) for part in parts])
-    results.write(joined, output)
+    results.write(joined, target)
     _show(joined, Console())
 
 

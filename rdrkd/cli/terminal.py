@@ -26,7 +26,7 @@ COLUMNS = {
     "workers": ("name", "queue", "alive", "works_on", "beat_at"),
     "webhooks": ("id", "name", "url", "events", "disabled_at", "created_at"),
     "deliveries": ("id", "event", "status", "created_at", "finished_at"),
-    "events": ("seq", "at", "type"),
+    "events": ("seq", "at", "type", "detail"),
     "keys": ("id", "name", "owner", "scope", "expires_at", "last_used_at", "revoked_at"),
     "findings": ("what", "state", "detail", "advice"),
     "shares": ("reader", "created_at"),
@@ -86,12 +86,15 @@ class Terminal:
         self.one({"id": id_, what: True}) if self.as_json else self.note(f"{id_}: {what}")
 
     def many(self, what: str, rows: Iterable[BaseModel | Mapping[str, Any]]) -> None:
-        """Print a list: as a table, or as one line of JSON per row."""
+        """Print a list: as a table, or as one line of JSON per row; of an empty one, people are told so on stderr."""
         if self.as_json:
             for row in rows:
                 print(json.dumps(plain(row)))  # noqa: T201
             return
         shown, columns = [plain(row) for row in rows], list(COLUMNS[what])
+        if not shown:
+            self.note(f"no {what}")
+            return
         if not self.out.is_terminal:
             self.out.width = _WIDEST
         elif what != "findings":

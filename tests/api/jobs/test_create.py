@@ -167,7 +167,22 @@ def test_an_invalid_upload_is_refused(service: Service) -> None:
     problem = service.client.post("/v1/jobs", json=TRAIN | {"dataset": dataset}).json()
 
     assert (problem["code"], problem["errors"][0]["pointer"]) == ("unusable_reference", "/dataset")
-    assert problem["errors"][0]["detail"].endswith(f"got {dataset}: expected names, got none"), "and why it is invalid"
+    (told,) = problem["errors"]
+    filename = service.client.get(f"/v1/datasets/{dataset}").json()["filename"]
+    assert told["detail"].endswith(f"got {dataset} ({filename}): expected names, got none"), "and why it is invalid"
+    assert "not invalid" not in told["detail"]
+
+
+def test_a_job_whose_dataset_is_refused_later_names_the_file(service: Service) -> None:
+    dataset = service.upload()
+    job = service.submit(dataset)["id"]
+    service.settle("expected names, got none")
+
+    seen = service.client.get(f"/v1/jobs/{job}").json()
+
+    filename = service.client.get(f"/v1/datasets/{dataset}").json()["filename"]
+    assert (seen["status"], seen["reason"]) == ("failed", "dataset_invalid")
+    assert seen["message"] == f"dataset: {dataset} ({filename}) was checked and refused: expected names, got none"
 
 
 @pytest.mark.parametrize(

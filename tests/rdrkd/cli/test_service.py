@@ -18,12 +18,12 @@ from typer.testing import CliRunner, Result
 
 from api.jobs.logs import service as logs
 from api.tables.states import Status
-from rdrkd.cli import distill_on_service
+from rdrkd.cli import checked_uploads, inputs
 from rdrkd.cli.following import Follower, line_of
 from rdrkd.cli.main import app
 from rdrkd.cli.run_output import show_failure
 from rdrkd.cli.terminal import COLUMNS, Terminal
-from rdrkd.client import Client, Refused
+from rdrkd.client import Client, Refused, calls
 from rdrkd.data.scenes import write_scenes
 from rdrkd.process.process import failure_of
 from tests.api.uploads.datasets.previews import PICTURE, with_preview
@@ -135,7 +135,7 @@ def files(tmp_path: Path) -> Path:
 def test_a_job_from_options_alone(
     live: Live, command: Command, files: Path, monkeypatch: pytest.MonkeyPatch, data: str
 ) -> None:
-    monkeypatch.setattr(distill_on_service, "_CHECK_SECONDS", 0.0)  # no worker runs here
+    monkeypatch.setattr(checked_uploads, "_CHECK_SECONDS", 0.0)  # no worker runs here
     options = ("--teacher", files / "l.pt", "--student", "yolov8n", "--data", files / data, "--imgsz", 160)
 
     first = command("jobs", "submit", *options, "--epochs", 5, "--name", "mine", "--json")
@@ -153,6 +153,29 @@ def test_a_job_from_options_alone(
     assert (other["name"], other["spec"]["dataset"]) == ("yolov8n-from-l", job["spec"]["dataset"])
     assert "sending" not in again.stderr, "a second submit uploads nothing"
     assert len(live.client.get("/v1/datasets").json()["data"]) == len(live.client.get("/v1/models").json()["data"]) == 1
+
+
+@pytest.mark.parametrize(("option", "kind"), [("--data", "datasets"), ("--teacher", "models")])
+def test_an_upload_that_its_check_refuses_stops_the_submission(
+    live: Live, command: Command, files: Path, option: str, kind: str
+) -> None:
+    """All problems come before the first setting is chosen, with the option and what it names."""
+    (files / "scenes.zip").write_bytes(b"a zip")
+    given = {"--teacher": files / "l.pt", "--data": files / "scenes.zip"}
+    for each, what in (("--teacher", "models"), ("--data", "datasets")):
+        command(what, "upload", given[each])
+        live.settle(*([f"problem {n}" for n in range(12)] if each == option else []))
+    given |= {option: live.client.get(f"/v1/{kind}").json()["data"][0]["id"]}  # a file would be sent again
+
+    result = command("jobs", "submit", *(part for pair in given.items() for part in pair), "--student", "yolov8n")
+
+    problems = result.exception.problems  # type: ignore[union-attr]
+    assert [each.where for each in problems] == [option] * 11
+    assert problems[0].detail == f"{given[option]}: data.yaml: problem 0"
+    assert problems[10].detail == f"{given[option]}: and 2 other problems"
+    assert "imgsz" not in result.stderr, "no settings of a job that cannot be"
+    assert "waiting for its check" not in result.stderr, "both were checked before"
+    assert live.client.get("/v1/jobs").json()["data"] == []
 
 
 @pytest.mark.parametrize(
@@ -202,7 +225,7 @@ def test_names_of_the_service_are_resolved_and_suggested(
     assert "did you mean `n-half`?" in first.detail
     assert "did you mean `n-half`?" in second.detail
     assert "did you mean `surveys`?" in third.detail
-    monkeypatch.setattr(distill_on_service, "_CHECK_SECONDS", 0.0)  # no worker runs here
+    monkeypatch.setattr(checked_uploads, "_CHECK_SECONDS", 0.0)  # no worker runs here
     (job,) = lines(submitted(teacher="n-half@1", student="n-half", data="surveys@1", imgsz=160, json=""))
     assert {job["spec"][each]["model"] for each in ("teacher", "student")} == {model["id"]}
     assert job["spec"]["dataset"] == dataset["id"]
@@ -296,6 +319,58 @@ def test_weights_and_other_files(live: Live, command: Command, tmp_path: Path) -
     assert (report.exit_code, (tmp_path / "r.html").read_bytes()) == (0, b"<html>")
     assert "student.pt" in command("jobs", "artifacts", held.id).stdout
     assert [epoch["epoch"] for epoch in lines(command("jobs", "metrics", held.id))] == [1]
+
+
+def test_weights_of_a_job_that_still_runs_say_from_which_epoch(live: Live, command: Command, tmp_path: Path) -> None:
+    held = live.bring(live.job(), Status.RUNNING)
+    live.publish(held, 6, b"weights", tmp_path, "student.pt")
+
+    early = command("jobs", "weights", held.id, "-o", tmp_path / "a.pt")
+    live.end(held, Status.SUCCEEDED)
+
+    assert re.fullmatch(r"from epoch 6( of \d+)?: the job is still running\n", early.stderr)
+    assert command("jobs", "weights", held.id, "-o", tmp_path / "a.pt").stderr == ""
+
+
+def test_a_download_goes_into_a_folder_and_overwrites_only_what_is_named(
+    live: Live, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = live.bring(live.job(), Status.RUNNING)
+    live.publish(held, 1, b"weights", tmp_path, "student.pt")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+
+    first, second = command("jobs", "weights", held.id), command("jobs", "weights", held.id)
+    named, wrong = (command("jobs", "weights", held.id, "-o", name) for name in (here, "s.txt"))
+
+    assert (first.exit_code, first.stdout) == (0, "student.pt\n")
+    assert second.exit_code == 2
+    assert "student.pt exists already: `--output student.pt` overwrites it" in second.stderr
+    assert (named.exit_code, named.stdout.strip()) == (0, str(here / "student.pt"))
+    assert wrong.exit_code == 2
+    assert "--output s.txt: expected a file named *.pt or *.safetensors, got s.txt" in wrong.stderr
+    assert [each.name for each in here.iterdir()] == ["student.pt"]
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        ("jobs", "weights", "job_0", "-o", "nodir/x.pt"),
+        ("models", "download", "mdl_0", "-o", "nodir/x.pt"),
+        ("datasets", "preview", "ds_0", "-o", "nodir/x.jpg"),
+        ("jobs", "weights", "job_0", "--artifact", "report.html", "-o", "nodir/x.html"),
+        ("studies", "report", "stu_0", "-o", "nodir/x.html"),
+        ("studies", "merge", "study.json", "--output", "nodir/x.json"),
+    ],
+)
+def test_an_output_in_a_folder_that_does_not_exist(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused = command(*what)
+    assert refused.exit_code == 2
+    assert f"--output {what[-1]}: expected an existing folder, got no nodir" in refused.stderr
 
 
 @pytest.mark.parametrize(("feature", "filename"), [("datasets", "a.zip"), ("models", "a.pt")])
@@ -450,6 +525,66 @@ def test_a_report_that_is_not_drawn_yet_is_drawn_first(live: Live, command: Comm
     worker.join(30)
     assert got.exit_code == 0, got.stderr
     assert (tmp_path / "r.html").read_text() == "<h1>Study</h1>"
+
+
+@pytest.mark.parametrize("what", ["jobs", "models"])
+def test_an_empty_list_is_told_to_people_alone(live: Live, command: Command, what: str) -> None:
+    listed, as_json = command(what, "list"), command(what, "list", "--json")
+    assert (listed.stdout, listed.stderr) == ("", f"no {what}\n")
+    assert (as_json.stdout, as_json.stderr) == ("", "")
+
+
+@pytest.mark.parametrize(("what", "kind"), [("datasets", "dataset"), ("models", "model"), ("jobs", "job")])
+def test_what_is_not_found_is_repeated(command: Command, what: str, kind: str) -> None:
+    refused = command(what, "show", "tiny.zip")
+    assert str(refused.exception) == f"expected the id or name of a {kind} that exists, got 'tiny.zip'"
+
+
+def test_a_spec_with_files_is_validated_without_sending_them(live: Live, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "scenes.zip").write_bytes(b"a zip")
+    (tmp_path / "l.pt").write_bytes(b"weights")
+    spec = tmp_path / "spec.yaml"
+    text = "kind: distill\nteacher: {path: l.pt}\nstudent: {architecture: yolov8n}\ndataset: scenes.zip\n"
+
+    spec.write_text(text)
+    valid = command("jobs", "validate", spec, "--json")
+    spec.write_text(f"{text}train: {{epoch: 3}}\n")
+    faulty = command("jobs", "validate", spec)
+
+    assert lines(valid) == [{"ok": True, "files_not_checked": ["/teacher/path", "/dataset"]}]
+    assert "files themselves are not checked" in valid.stderr
+    assert [each.where for each in faulty.exception.problems] == ["/train/epoch"]  # type: ignore[union-attr]
+    assert live.client.get("/v1/datasets").json()["data"] == live.client.get("/v1/models").json()["data"] == []
+
+
+def test_an_event_shows_its_message_and_a_job_without_logs_its_reason(live: Live, command: Command) -> None:
+    dataset = live.upload()
+    job = live.submit(dataset)["id"]
+    waiting = command("jobs", "logs", job)
+    live.settle("expected names, got none")
+
+    logged, listed = command("jobs", "logs", job), command("jobs", "events", job)
+
+    assert "no output yet: the job is queued" in waiting.stderr
+    assert "no trainer has run: dataset_invalid: dataset: ds_" in logged.stderr
+    assert logged.stdout == ""
+    assert "failed: dataset_invalid" in listed.stdout
+
+
+def test_ctrl_c_before_a_job_is_submitted(command: Command, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inputs, "read", interrupted)
+    stopped = command("jobs", "submit", files / "spec.yaml", "--wait")
+    assert (stopped.exit_code, stopped.stderr) == (130, "stopped before a job was submitted\n")
+
+
+def test_https_at_a_service_that_speaks_http(live: Live, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "TRIES", 1)
+    refused = command("jobs", "list", "--url", live.url.replace("http", "https"))
+    assert refused.exit_code == 4
+    assert f"the service speaks http: use {live.url}" in refused.stderr
 
 
 def test_nobody_is_there(command: Command) -> None:

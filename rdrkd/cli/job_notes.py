@@ -1,0 +1,49 @@
+"""What `rdrkd jobs` says of a job beside what was asked for: an event's detail, why there is no output."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rdrkd.client import Client, Job
+
+_WEIGHTS = "student.pt"
+
+
+def detail_of(event: Mapping[str, Any]) -> str | None:
+    """Return an event's detail for a table; None if it has none.
+
+    >>> detail_of({"type": "status", "data": {"to": "failed", "reason": "disk_full"}})
+    'failed: disk_full'
+    >>> detail_of({"type": "warning", "data": {"message": "few images"}}), detail_of({"type": "resolved", "data": {}})
+    ('few images', None)
+    """
+    data = event["data"]
+    match event["type"]:
+        case "status":
+            return ": ".join(str(part) for part in (data.get("to"), data.get("reason")) if part)
+        case "warning":
+            return str(data.get("message") or data.get("code") or "")
+        case "epoch":
+            return f"{data.get('epoch')}/{data.get('epochs')}"
+        case "artifact":
+            return str(data.get("name"))
+    return None
+
+
+def why_silent(job: "Job") -> str | None:
+    """Return why a job's trainers have printed nothing; None if there is no reason to tell."""
+    if job.reason is not None:
+        return (
+            f"no trainer has run: {job.reason}: {job.message}" if job.message else f"no trainer has run: {job.reason}"
+        )
+    return None if job.ended else f"no output yet: the job is {job.status}"
+
+
+def unfinished(service: "Client", job_id: str) -> str | None:
+    """Return from which epoch the newest weights of a job are that has not ended; None if it has."""
+    job = service.job(job_id)
+    epochs = [artifact.epoch for artifact in service.artifacts(job.id) if artifact.name == _WEIGHTS]
+    if job.ended or not epochs:
+        return None
+    of = f" of {total}" if (total := job.spec.get("train", {}).get("epochs")) else ""
+    return f"from epoch {max(epochs)}{of}: the job is still {job.status}"
