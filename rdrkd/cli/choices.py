@@ -143,7 +143,9 @@ def _nbs(facts: Facts, epochs: int, batch: int) -> list[Choice]:
     if usual >= _TOO_FEW_STEPS:
         return []
     steps = steps_of(facts.images, epochs, batch, batch)
-    return [Choice("nbs", batch, f"a step after every batch, {steps} in all in place of {usual}")]
+    return [
+        Choice("nbs", batch, f"the optimizer steps after every {batch} images, {steps} times in all instead of {usual}")
+    ]
 
 
 def _optimiser(facts: Facts, steps: int) -> list[Choice]:
@@ -152,7 +154,7 @@ def _optimiser(facts: Facts, steps: int) -> list[Choice]:
         return [Choice("optimizer", "SGD", f"for {steps} steps")]
     rate = round(0.002 * 5 / (4 + (facts.classes or 1)), 6)
     return [
-        Choice("optimizer", "AdamW", f"for {steps} steps, which are few"),
+        Choice("optimizer", "AdamW", f"for {steps} steps: it learns faster than SGD in few"),
         Choice("lr0", rate, f"AdamW's for {facts.classes or 1} classes"),
     ]
 

@@ -48,8 +48,8 @@ def _found(shown: Mapping[str, Mapping[str, Any]], comparison: Mapping[str, Any]
 
 def _points(shown: Mapping[str, Mapping[str, Any]]) -> Table:
     names = ("precision", "recall", "f1")
-    table = _table("Boxes from a confidence of .25, and from the one with the best F1, percent",
-                   "P", "R", "F1", "from", "P", "R", "best F1")  # fmt: skip
+    table = _table("Precision, recall and F1, percent: at confidence .25, and where F1 is best",
+                   "P@.25", "R@.25", "F1@.25", "best at", "P", "R", "F1")  # fmt: skip
     for who, network in shown.items():
         usual, best = (network["operating_points"][at] for at in ("usual", "best_f1"))
         cells = [percent(usual[name]) for name in names], [percent(best[name]) for name in names]

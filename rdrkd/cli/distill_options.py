@@ -223,7 +223,10 @@ def preset_choice(preset: str | None) -> Choice:
 
 def lines_of(choices: list[Choice]) -> list[str]:
     """Return a line for each choice: the setting and the reason."""
-    return [f"{choice.name} {choice.value}: {choice.why}" for choice in choices]
+    words = {True: "on", False: "off"}
+    shown = {choice.name: words[choice.value] if choice.value in (True, False) and choice.name == "baseline"
+             else choice.value for choice in choices}  # fmt: skip
+    return [f"{choice.name} {shown[choice.name]}: {choice.why}" for choice in choices]
 
 
 def all_choices(facts: Facts, options: Mapping[str, Any]) -> list[Choice]:

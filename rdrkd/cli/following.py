@@ -71,7 +71,7 @@ class Follower:
         if self._terminal.err.is_terminal and shown.get("epoch") and shown["status"] == "running":
             self._move(shown)
             return
-        essence = line_of({**shown, "eta_seconds": None})
+        essence = _essence(shown)
         if essence != self._last or time.monotonic() - self._printed_at > _QUIET:
             self._terminal.note(line_of(shown))
             self._last, self._printed_at = essence, time.monotonic()
@@ -101,6 +101,17 @@ class Follower:
             total=place.epochs,
             more=", ".join(_figures(shown)),
         )
+
+
+def _essence(shown: dict[str, Any]) -> str:
+    """Return what a new line in a log is worth printing for: not the time left, nor an epoch that has just begun."""
+    counted = shown.get("epoch") and not shown.get("metrics")
+    return line_of({**shown, "eta_seconds": None, "epoch": shown["epoch"] if counted else None}) + _newest(shown)
+
+
+def _newest(shown: dict[str, Any]) -> str:
+    who = _place(shown).who if shown.get("epoch") else None
+    return f"{who} {shown.get('phase')} {shown.get('metrics')}"
 
 
 def line_of(shown: dict[str, Any]) -> str:

@@ -72,7 +72,10 @@ def distill(
     device: Device = None,
     events: Events = False,
 ) -> None:
-    """Distil a student from a teacher: `--teacher l.pt --student yolov8n --data scenes.zip`, or a spec."""
+    """Distil a student from a teacher: `--teacher l.pt --student yolov8n --data scenes.zip`, or a spec.
+
+    Exit status 3 if the run is refused or fails, 75 if it was stopped and can be resumed.
+    """
     of_spec = distill_options.asked(
         {"epochs": epochs, "imgsz": imgsz, "batch": batch, "preset": preset, "name": name, "baseline": baseline}
     )
@@ -130,7 +133,10 @@ def train(
     device: Device = None,
     events: Events = False,
 ) -> None:
-    """Train one model alone, such as a teacher: `--model yolov8l.pt --data scenes.zip`, or a spec."""
+    """Train one model alone, such as a teacher: `--model yolov8l.pt --data scenes.zip`, or a spec.
+
+    Exit status 3 if the run is refused or fails, 75 if it was stopped and can be resumed.
+    """
     of_spec = distill_options.asked({"epochs": epochs, "imgsz": imgsz, "batch": batch, "name": name})
     if spec is not None:
         distill_options.refuse_with_spec(of_spec)

@@ -74,8 +74,6 @@ def test_a_service_without_gpus_is_asked_for_its_cores() -> None:
     """The smallest worker may get the job."""
     trainers = [{"queue": "train", "alive": True, "devices": [], "cpus": cpus} for cpus in (16, 2)]
     others = [{"queue": "inspect", "alive": True, "devices": [], "cpus": 1}]
-    checked = SimpleNamespace(report=None)
-    service: Any = SimpleNamespace(
-        workers=lambda: trainers + others, wait_dataset=lambda *_: checked, wait_model=lambda *_: checked
-    )
-    assert distill_on_service._facts_of(service, {"model": "mdl_1"}, {}, "ds_1").cores == 2
+    service: Any = SimpleNamespace(workers=lambda: trainers + others)
+    reports: dict[str, dict[str, Any]] = {"--data": {}, "--teacher": {}}
+    assert distill_on_service._facts_of(service, {"model": "mdl_1"}, {}, reports).cores == 2

@@ -339,6 +339,13 @@ def test_files_that_are_no_spec(tmp_path: Path, name: str, content: str | None, 
     assert message in result.output.replace("\n", " ")
 
 
+def test_a_mistyped_kind_hides_no_other_problem(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, kind="trian", train={"epochs": 0, "bogus": 1})
+    output = " ".join(call("train", spec).output.split())
+    for words in ("did you mean `train`?", "/train/epochs expected", "/train/bogus unknown field"):
+        assert words in output
+
+
 def test_weights_in_place_of_a_spec_are_named_as_binary(tmp_path: Path) -> None:
     weights = tmp_path / "teacher.pt"
     weights.write_bytes(b"PK\x03\x04\x80\x81")

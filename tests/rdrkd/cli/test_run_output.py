@@ -143,7 +143,7 @@ def test_the_verdict_comes_last_fits_80_columns_and_what_is_dead_looks_dead() ->
     written = io.StringIO()
     done = events.Done(result={**RESULT, "comparison": comparison, "warnings": [warning]})
     People(Console(file=written, width=80)).emit(done)
-    lines = written.getvalue()[written.getvalue().index("Boxes from a confidence") :].splitlines()
+    lines = written.getvalue()[written.getvalue().index("Precision, recall") :].splitlines()
     words = [line.split() for line in lines]
     assert ["student", "alone", "18.8", "33.0", "9.5"] in words
     assert ["student", "-", "alone", "+1.2", "+1.2", "+1.2"] in words

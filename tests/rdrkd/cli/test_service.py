@@ -783,6 +783,23 @@ def test_a_bar_shows_ap_and_the_time_left() -> None:
     assert "left" not in line_of(row | {"status": "pausing"}), "a job that stops has no time left"
 
 
+def test_a_log_gets_a_line_an_epoch_and_not_one_per_second() -> None:
+    terminal, written = Terminal(as_json=False), StringIO()
+    terminal.err = Console(file=written, width=200, color_system=None)
+    follower = Follower(terminal, "jobs")
+    row: dict[str, Any] = {"id": "job_1", "status": "running", "phase": "training", "epochs": 4, "metrics": None}
+    states = [(epoch, ap, eta) for epoch, ap in ((1, None), (1, 0.1), (2, 0.1), (2, 0.6), (3, 0.6)) for eta in range(9)]
+    for epoch, ap, eta in states:
+        follower.show(row | {"epoch": epoch, "eta_seconds": eta, "metrics": ap and {"mAP50_95": ap}})
+    follower.show(row | {"epoch": 3, "phase": "evaluating", "metrics": {"mAP50_95": 0.6}})
+    assert [re.sub(r", about.*", "", line) for line in written.getvalue().splitlines()] == [
+        "job_1: running, training, epoch 1/4",
+        "job_1: running, training, epoch 1/4, mAP50_95 0.1",
+        "job_1: running, training, epoch 2/4, mAP50_95 0.6",
+        "job_1: running, evaluating, epoch 3/4, mAP50_95 0.6",
+    ]
+
+
 def test_a_baselines_epochs_are_counted_on_their_own() -> None:
     """The row counts the epochs of both trainings through."""
     terminal, written = Terminal(as_json=False), StringIO()
