@@ -86,7 +86,7 @@ class Terminal:
         self.one({"id": id_, what: True}) if self.as_json else self.note(f"{id_}: {what}")
 
     def many(self, what: str, rows: Iterable[BaseModel | Mapping[str, Any]]) -> None:
-        """Print a list: as a table, or as one line of JSON per row; of an empty one, people are told so on stderr."""
+        """Print a list: a table, or one line of JSON per row; for an empty one, people get a line on stderr."""
         if self.as_json:
             for row in rows:
                 print(json.dumps(plain(row)))  # noqa: T201

@@ -1,4 +1,4 @@
-"""Say why nothing is left of a split after lenient mode has left out its faulty images."""
+"""Explain why nothing is left of a split after lenient mode has left out its faulty images."""
 
 from collections import Counter
 from collections.abc import Iterator
