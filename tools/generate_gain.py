@@ -23,15 +23,14 @@ from rdrkd.study.statistics import Difference, Row, difference, rows_of, values_
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "when-does-it-help.md"
-STUDIES = {  # file -> name on the page, in ascending order of training data
+STUDIES = {  # file -> name on the page: the studies with controls
     "search-same-images": "same images",
     "search-more-images": "more images",
-    "study-hit-uav-cpu-table1": "teacher saw more",
-    "study-hit-uav-cpu": "teacher pretrained",
 }
 BASE = "search-more-images"
 VARIED = {  # what alone differs from BASE -> files by its factor; with other images, the number of steps stays
     "the student's images": {0.5: "search-half-the-images", 1.0: BASE, 2.0: "search-twice-the-images"},
+    "the student's epochs": {0.5: "search-half-the-epochs", 1.0: BASE},
 }
 METHODS = {"rdr-kd": "o", "pkd+dkd": "s", "crosskd": "^", "ultralytics": "D"}
 SIZES = ("AP", "AP_S", "AP_M", "AP_L")
@@ -209,6 +208,11 @@ def points(studies: Sequence[Measured], x: Callable[[Measured], float]) -> list[
     return found
 
 
+def others() -> list[Measured]:
+    """Return the studies that differ from the base study in one quantity, and have no controls."""
+    return [Measured(file, file) for files in VARIED.values() for file in files.values() if file != BASE]
+
+
 def varied() -> list[Point]:
     """Return the gain of each pair of `rdr-kd` by what differs from the base study, and its factor."""
     return [
@@ -265,7 +269,7 @@ def draw_varied(found: Sequence[Point]) -> str:
     """Draw the gain against the factor of each quantity that was varied: lines join the means."""
     figure, axes = _axes("x that of the study more images", GAIN)
     axes.set_xscale("log", base=2)
-    for what, marker, aside in zip(VARIED, ("o-", "s--"), (0.985, 1.015), strict=False):
+    for what, marker, aside in zip(VARIED, ("o-", "s--"), (0.985, 1.015), strict=True):
         own = [p for p in found if p["study"] == what]
         (line,) = axes.plot(
             [p["x"] * aside for p in own], [statistics.mean(p["pairs"]) for p in own], marker, label=what
@@ -298,7 +302,7 @@ def draw(found: Sequence[Point], xlabel: str, ylabel: str, lines: bool = False) 
     """Draw points as SVG: large marks are means, small ones single pairs."""
     figure, axes = _axes(xlabel, ylabel)
     if lines:
-        for name, style in zip(STUDIES.values(), ("-", ":", "--", "-."), strict=True):
+        for name, style in zip(STUDIES.values(), ("-", "--"), strict=True):
             own = [p for p in found if p["study"] == name]
             axes.plot([p["x"] for p in own], [p["pairs"][0] for p in own], style, color="0.15", label=name)
     else:
@@ -318,9 +322,8 @@ def draw(found: Sequence[Point], xlabel: str, ylabel: str, lines: bool = False) 
 def figures(studies: Sequence[Measured]) -> dict[str, str]:
     """Return each figure's SVG by its name."""
     return {
-        "gain-by-lead": draw(points(studies, lambda s: s.lead), "teacher's AP less the student's alone", GAIN),
-        "gain-by-images": draw(
-            points(studies, lambda s: s.images(s.spec["train"])), "the student's training images", GAIN
+        "gain-by-lead": draw(
+            points([*studies, *others()], lambda s: s.lead), "teacher's AP less the student's alone", GAIN
         ),
         "gain-by-amount": draw_varied(varied()),
         "gain-by-cost": draw_trade_off(trade_off(studies)),
