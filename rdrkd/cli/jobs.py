@@ -14,6 +14,7 @@ from rdrkd.cli.distill_options import Baseline, Batch, Epochs, Imgsz, PresetName
 from rdrkd.cli.following import Follower, progress_of, stoppable
 from rdrkd.cli.groups import new_app
 from rdrkd.cli.job_notes import detail_of, unfinished, why_silent
+from rdrkd.cli.job_view import lines_of
 from rdrkd.cli.output_files import target_of
 from rdrkd.cli.run_output import show_result
 from rdrkd.cli.terminal import Terminal, plain
@@ -91,8 +92,12 @@ def list_jobs(
 
 @command(jobs, "show")
 def show_job(service: Service, terminal: Terminal, job: Id) -> None:
-    """Print a job in full."""
-    terminal.one(service.job(job))
+    """Print a job: its state, inputs, settings and result; `--json` prints everything."""
+    row = service.job(job)
+    if terminal.as_json:
+        terminal.one(row)
+    else:
+        terminal.facts(lines_of(plain(row)))
 
 
 @command(jobs, "watch")

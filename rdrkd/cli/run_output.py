@@ -29,6 +29,9 @@ _FILES = {
 }  # fmt: skip
 
 
+_NARROW = 6  # columns of the table of epochs, at least
+
+
 class People:
     """A reporter that draws on a terminal; to a pipe it prints the same without the bar.
 
@@ -131,12 +134,14 @@ class People:
         cells = {"epoch": f"{place.epoch}/{place.epochs}"}
         cells |= {name: f"{value:.4g}" for name, value in event.losses.items()}
         cells |= {name: f"{value:.1f}" for name, value in event.metrics.items() if name.startswith("mAP")}
-        cells |= {"lr": f"{event.lr:.3g}", "time": duration(event.seconds)}
+        cells["time"] = duration(event.seconds)
+        if sum(max(len(name), _NARROW) + 1 for name in cells) > self.console.width:
+            cells.pop("mAP50", None)  # the report has it
         if tuple(cells) != self._columns:
             self._columns = tuple(cells)
             if self._left and not self.console.is_terminal:  # which has a bar
                 self.console.print(f"[dim]about {duration(self._left)} left in all[/]", highlight=False)
-            self.console.print("[dim]losses: unweighted means; mAP: Ultralytics' own, in percent; lr: learning rate[/]")
+            self.console.print("[dim]losses: unweighted means; mAP: Ultralytics' own, in percent[/]")
             self._row({name: name for name in cells}, style="bold")
         self._row(cells)
 
@@ -144,7 +149,7 @@ class People:
         return str(place_of(epoch, epochs or self._epochs, self._baseline))
 
     def _row(self, cells: Mapping[str, str], style: str | None = None) -> None:
-        line = " ".join(value.rjust(max(len(name), 7)) for name, value in cells.items())
+        line = " ".join(value.rjust(max(len(name), _NARROW)) for name, value in cells.items())
         self.console.print(line, style=style, highlight=False, soft_wrap=True)
 
     def _close(self) -> None:

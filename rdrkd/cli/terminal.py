@@ -59,6 +59,13 @@ class Terminal:
         else:
             self.out.print_json(json.dumps(shown))
 
+    def facts(self, lines: Iterable[tuple[str, str]]) -> None:
+        """Print facts for people: a heading and a text a line."""
+        table = Table.grid(padding=(0, 2))
+        for heading, text in lines:
+            table.add_row(heading, escape(text))
+        self.out.print(table, highlight=False)
+
     def submitted(self, row: BaseModel, command: str) -> None:
         """Print the id of a submitted job or study, and how to follow it."""
         shown = plain(row)

@@ -44,9 +44,9 @@ def test_a_row_an_epoch_under_one_heading() -> None:
     lines = [line.split() for line in text.splitlines() if "losses:" not in line]
     assert lines == [
         ["training", "..."],
-        ["epoch", "box", "regenerated", "mAP50_95", "mAP50", "lr", "time"],
-        ["1/2", "1.5", "522.3", "1.0", "2.0", "0.01", "1", "min", "15", "s"],
-        ["2/2", "1.25", "500", "1.0", "2.0", "0.01", "1", "min", "15", "s"],
+        ["epoch", "box", "regenerated", "mAP50_95", "mAP50", "time"],
+        ["1/2", "1.5", "522.3", "1.0", "2.0", "1", "min", "15", "s"],
+        ["2/2", "1.25", "500", "1.0", "2.0", "1", "min", "15", "s"],
     ]
 
 

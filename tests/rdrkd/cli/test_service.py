@@ -243,6 +243,21 @@ def test_jobs_are_listed_for_people_and_programs(live: Live, command: Command) -
     assert lines(command("jobs", "show", first, "--json"))[0]["name"] == "one"
 
 
+def test_a_job_is_shown_in_a_few_lines(live: Live, command: Command) -> None:
+    job = live.job(name="mine")
+    held = live.bring(job, Status.RUNNING)
+    live.epoch(held, 1)
+    shown = command("jobs", "show", job).stdout
+    headings = [line.split()[0] for line in shown.splitlines() if not line.startswith(" ")]
+    assert headings[:3] == ["job", "kind", "state"]
+    assert {"dataset", "created"} <= set(headings)
+    assert f"{job} mine" in shown
+    assert "running" in shown
+    assert len(shown.splitlines()) < 20
+    live.end(held, Status.FAILED)
+    assert "failed" in command("jobs", "show", "mine").stdout
+
+
 @pytest.mark.parametrize(("status", "code"), [(Status.SUCCEEDED, 0), (Status.FAILED, 3), (Status.CANCELLED, 3)])
 def test_watching_ends_with_the_job(live: Live, command: Command, status: Status, code: int) -> None:
     job = live.job()
