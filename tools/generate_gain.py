@@ -32,6 +32,7 @@ VARIED = {  # what alone differs from BASE -> files by its factor; with other im
     "the student's images": {0.5: "search-half-the-images", 1.0: BASE, 2.0: "search-twice-the-images"},
     "the student's epochs": {0.5: "search-half-the-epochs", 1.0: BASE},
 }
+ELSEWHERE = ("rdr-kd-bottleneck", "rdr-kd-half")  # trained on a slower machine: their times cannot be compared
 METHODS = {"rdr-kd": "o", "pkd+dkd": "s", "crosskd": "^", "ultralytics": "D"}
 SIZES = ("AP", "AP_S", "AP_M", "AP_L")
 GAIN = "gain in AP, percent points"
@@ -135,7 +136,7 @@ def candidates_table(studies: Sequence[Measured]) -> list[list[str]]:
         rows.append(
             [named(row, own), str(len(row.members)), f"{row.summaries['AP'].mean:.2f}",
              f"{row.summaries['AP_S'].mean:.2f}", shown(row.differences.get("AP")), shown(over_lead),
-             f"{cost(row, own.alone):.2f}"]
+             "-" if row.method in ELSEWHERE else f"{cost(row, own.alone):.2f}"]
         )  # fmt: skip
     return rows
 
@@ -245,6 +246,7 @@ def trade_off(studies: Sequence[Measured]) -> list[Point]:
     """Return one point for each method on the same images, and for longer plain training: gain at cost."""
     own = same_images(studies)
     rows = [row for row in own.rows.values() if "AP" in row.differences and "@lr" not in row.method]
+    rows = [row for row in rows if row.method not in ELSEWHERE]
     return [
         {"study": own.name, "method": row.method, "x": round(cost(row, own.alone), 2),
          "pairs": [round(row.differences["AP"].mean, 2)], "seeds": row.differences["AP"].seeds}
@@ -267,7 +269,7 @@ def draw_trade_off(found: Sequence[Point]) -> str:
 
 def draw_varied(found: Sequence[Point]) -> str:
     """Draw the gain against the factor of each quantity that was varied: lines join the means."""
-    figure, axes = _axes("x that of the study more images", GAIN)
+    figure, axes = _axes("images or epochs, times those of the study more images", GAIN)
     axes.set_xscale("log", base=2)
     for what, marker, aside in zip(VARIED, ("o-", "s--"), (0.985, 1.015), strict=True):
         own = [p for p in found if p["study"] == what]
