@@ -30,7 +30,7 @@ STUDIES = {  # file -> name on the page: the studies with controls
 BASE = "search-more-images"
 VARIED = {  # what alone differs from BASE -> files by its factor; with other images, the number of steps stays
     "the student's images": {0.5: "search-half-the-images", 1.0: BASE, 2.0: "search-twice-the-images"},
-    "the student's epochs": {0.5: "search-half-the-epochs", 1.0: BASE},
+    "the student's epochs": {0.5: "search-half-the-epochs", 1.0: BASE, 2.0: "search-twice-the-epochs"},
 }
 ELSEWHERE = ("rdr-kd-bottleneck", "rdr-kd-half")  # trained on a slower machine: their times cannot be compared
 METHODS = {"rdr-kd": "o", "pkd+dkd": "s", "crosskd": "^", "ultralytics": "D"}
