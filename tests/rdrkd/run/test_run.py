@@ -284,7 +284,7 @@ def test_weights_are_evaluated_by_both_protocols(scenes: Path, teacher_path: Pat
 
 
 def test_a_folder_of_another_spec_is_refused(distilled: tuple[Path, Memory, dict[str, Any]], scenes: Path) -> None:
-    with pytest.raises(FolderError, match=r"with another spec: train.epochs is 3 there, here 4. Choose another folder"):
+    with pytest.raises(FolderError, match=r"which holds another run: train.epochs is 3 there, here 4. Choose another"):
         run(distill(scenes, epochs=4), distilled[0], Memory())
 
 
