@@ -155,8 +155,8 @@ def of_results(student: float | None, alone: float | None, teacher: float | None
         yield Warn(
             code="learnt_nothing",
             message=f"the student has an AP of {student:.2f} %, so it has learnt next to nothing: train for more "
-            "epochs, from start weights, at a larger train.imgsz, or at another train.lr0, and look at the images and "
-            "labels (`rdrkd datasets check`)",
+            "epochs, from trained start weights if it has none, at a larger train.imgsz, or at another train.lr0, and "
+            "look at the images and labels (`rdrkd datasets check`)",
         )
     if teacher is not None and alone is not None and teacher < alone:
         yield Warn(

@@ -32,15 +32,17 @@ def suggestion(name: str, among: Iterable[str], cutoff: float = 0.6) -> str:
     return "" if near is None else f"; did you mean `{near}`?"
 
 
-def file_suggestion(path: Path | str) -> str:
+def file_suggestion(path: Path | str, typed: str | None = None) -> str:
     """Return the end of a refusal of a path at which there is nothing; it asks about a similar name in its folder.
+
+    `typed` is the path as its owner wrote it, if that is relative to another folder than the current one.
 
     >>> file_suggestion("/nowhere/teacher.pt")
     ''
     """
     path = Path(path)
     near = nearest(path.name, islice(_neighbours(path), _FILES), _ALIKE)
-    return "" if near is None else f"; did you mean `{path.parent / near}`?"
+    return "" if near is None else f"; did you mean `{Path(path if typed is None else typed).parent / near}`?"
 
 
 def _neighbours(path: Path) -> Iterator[str]:

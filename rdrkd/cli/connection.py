@@ -44,7 +44,7 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="Output file, which is overwritten, or its folder; default: its name here, unless there is one.",
+        help="Output file, which is overwritten, or a folder without such a file; default: the current folder.",
         show_default=False,
     ),
 ]
@@ -62,7 +62,7 @@ def connected(url: str, token_file: Path | None, as_json: bool) -> Iterator[tupl
     if not _listens(url):
         terminal.note(f"error: nothing answers at {url}; start one with `rdrkd up`, or name another with --url")
         raise typer.Exit(EXIT_UNREACHABLE)
-    token = token_file.read_text().strip() if token_file else os.environ.get("RDRKD_TOKEN") or local_token.token_of(url)
+    token = _token(token_file) if token_file else os.environ.get("RDRKD_TOKEN") or local_token.token_of(url)
     try:
         with Client(url, token) as client:
             yield client, terminal
@@ -72,6 +72,15 @@ def connected(url: str, token_file: Path | None, as_json: bool) -> Iterator[tupl
     except NotEnded as error:
         terminal.note(f"error: {error}")
         raise typer.Exit(EXIT_NOT_ENDED) from error
+
+
+def _token(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except (OSError, ValueError) as error:
+        came = "a binary file" if isinstance(error, ValueError) else str(error.strerror)
+        message = f"expected a file that contains the token, got {file}: {came}"
+        raise typer.BadParameter(message, param_hint="--token-file") from error
 
 
 def _speaks_http(url: str, error: Exception) -> str | None:

@@ -148,6 +148,12 @@ def _place(shown: dict[str, Any]) -> Place:
     return place_of(shown["epoch"], shown["epochs"], bool((shown.get("spec") or {}).get("baseline")))
 
 
+def _of_the_part_before(shown: dict[str, Any]) -> bool:
+    """Return whether the newest figures may be those of the distilled student, as the one alone has just begun."""
+    place = _place(shown) if shown.get("epoch") else None
+    return place is not None and place.who == "student alone" and place.epoch == 1
+
+
 def _phase(shown: dict[str, Any]) -> str:
     return str(shown["phase"]).replace("_", " ")
 
@@ -155,7 +161,7 @@ def _phase(shown: dict[str, Any]) -> str:
 def _figures(shown: dict[str, Any]) -> list[str]:
     """Return Ultralytics' AP and the remaining time; a job that is not running has none."""
     parts = []
-    if (ap := (shown.get("metrics") or {}).get("mAP50_95")) is not None:
+    if (ap := (shown.get("metrics") or {}).get("mAP50_95")) is not None and not _of_the_part_before(shown):
         parts.append(f"mAP50_95 {ap:.1f}")
     if shown.get("eta_seconds") is not None and shown["status"] == "running":
         parts.append(f"about {duration(shown['eta_seconds'])} left")

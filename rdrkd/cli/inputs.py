@@ -163,7 +163,7 @@ class Sender:
         """
         path = (self._folder / str(reference["path"])).resolve()
         if not path.is_file():
-            what = "(a folder)" if path.is_dir() else f"(nothing there){file_suggestion(path)}"
+            what = "(a folder)" if path.is_dir() else f"(nothing there){file_suggestion(path, str(reference['path']))}"
             raise _refused(where, f"expected an id, or a weights file to send, got {reference['path']!r} {what}")
         return path
 
@@ -175,7 +175,7 @@ class Sender:
         """
         path = self._folder / named
         if not path.exists():
-            meant = file_suggestion(path)
+            meant = file_suggestion(path, named)
             raise _refused(where, f"expected an id, or a file to send, got {named!r} (nothing there){meant}")
         return path.resolve()
 

@@ -11,7 +11,7 @@ def target_of(output: Path | None, default: str, suffixes: Collection[str] = ())
 
     Args:
         output: value of --output; None: not given.
-        default: name of the file in the current folder if --output is not given; it is never overwritten.
+        default: name of the file in the current folder, or in the folder that --output names; it is never overwritten.
         suffixes: the possible suffixes; empty: any.
 
     Raises:
@@ -22,10 +22,13 @@ def target_of(output: Path | None, default: str, suffixes: Collection[str] = ())
             raise typer.BadParameter(f"{default} exists already: `--output {default}` overwrites it")
         return Path(default)
     target = output / default if output.is_dir() else output
+    if target != output and target.exists():
+        raise typer.BadParameter(f"{target} exists already: `--output {target}` overwrites it")
     if suffixes and target.suffix not in suffixes:
         raise _refused(output, f"expected a file named {_either(suffixes)}, got {target.name}")
     if not target.parent.is_dir():
-        raise _refused(output, f"expected an existing folder, got no {target.parent}")
+        came = f"the file {target.parent}" if target.parent.exists() else f"no {target.parent}"
+        raise _refused(output, f"expected an existing folder, got {came}")
     if target.is_dir():
         raise _refused(output, f"expected a file, got the folder {target}")
     return target

@@ -18,7 +18,7 @@ from rdrkd.cli.distill_options import Baseline, Batch, Epochs, Imgsz, PresetName
 from rdrkd.cli.options import Cache, DatasetPath, Device, Events, Model, RunDir, Spec
 from rdrkd.cli.reading import takes_reading
 from rdrkd.cli.run_output import People
-from rdrkd.errors import DatasetError, ModelError, PairError, RdrkdError, SpecError
+from rdrkd.errors import DatasetError, FolderError, ModelError, PairError, RdrkdError, SpecError
 from rdrkd.events import Progress
 from rdrkd.process.process import Stoppable, conclude, events_stream
 from rdrkd.reporter import JsonLines, Reporter
@@ -254,6 +254,8 @@ def _from_options(
     def work(reporter: Reporter) -> dict[str, Any]:
         try:
             networks = resolved(options)  # refuses before torch is imported
+            if run_dir.exists() and not run_dir.is_dir():
+                raise FolderError(f"--run-dir: expected a folder, got the file {run_dir}")
             reporter.emit(Progress(phase="preparing"))  # that, and opening a dataset, take a while
             from rdrkd.run.run import Inputs, run
 
@@ -341,10 +343,12 @@ def _evaluate_weights(
             raise distill_options.error_in_options(error)  # noqa: B904 - the same error, in other words
         reporter.emit(Progress(phase="preparing"))
         from rdrkd.data import open_dataset
+        from rdrkd.data.check import check
         from rdrkd.evaluation.evaluate import evaluate as measure
 
         with tempfile.TemporaryDirectory(prefix="rdrkd-") as folder:
             dataset = open_dataset(data, cache or Path(folder), reading=reading)
+            check(dataset).refuse_problems()  # as a run does: Ultralytics would pass over its faults
             size, why = _input_size(weights, imgsz, settings.imgsz)
             if isinstance(reporter, People):
                 reporter.console.print(

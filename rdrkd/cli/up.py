@@ -44,6 +44,9 @@ class ServiceError(RdrkdError):
     """The embedded service cannot be started or stopped."""
 
 
+_LONGEST = 400  # characters of a log's line in a message
+
+
 def up(data_dir: Path, host: str = "127.0.0.1", port: int = 8000, detach: bool = False) -> int:
     """Start the embedded service and keep it running until SIGTERM or Ctrl-C; return the exit status.
 
@@ -126,7 +129,8 @@ def _detach(data_dir: Path, host: str, port: int) -> int:
     end = time.monotonic() + READY_SECONDS
     while not (_running(data_dir) == process.pid and "http" in _pid_file(data_dir).read_text()):
         if process.poll() is not None or time.monotonic() > end:
-            raise ServiceError(f"the service did not become ready; see up.log and api.log in {data_dir}/logs")
+            message = f"the service did not become ready; see up.log and api.log in {data_dir}/logs"
+            raise ServiceError(message + _last_words(data_dir / "logs" / "api.log"))
         time.sleep(0.1)
     stop = shlex.join(["rdrkd", "down", "--data-dir", str(data_dir)])
     console = Console(stderr=True)
@@ -151,7 +155,8 @@ def _await_ready(url: str, api: Supervised, stopped: list[int], logs: Path) -> N
     end = time.monotonic() + READY_SECONDS
     while not stopped:
         if api.process is not None and api.process.poll() is not None:
-            raise ServiceError(f"the API ended with status {api.process.poll()} at its start; see {logs}/api.log")
+            message = f"the API ended with status {api.process.poll()} at its start; see {logs}/api.log"
+            raise ServiceError(message + _last_words(logs / "api.log"))
         if time.monotonic() > end:
             raise ServiceError(f"the API did not become ready within {READY_SECONDS:.0f} s; see {logs}/api.log")
         try:
@@ -159,6 +164,15 @@ def _await_ready(url: str, api: Supervised, stopped: list[int], logs: Path) -> N
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
+
+
+def _last_words(log: Path) -> str:
+    """Return the last line of a log as the end of a message; empty if there is none."""
+    try:
+        lines = log.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return f": {lines[-1][-_LONGEST:]}" if lines else ""
 
 
 def _stop(children: list[Supervised]) -> None:
@@ -225,7 +239,7 @@ def _running(data_dir: Path) -> int | None:
     try:
         with _lock_file(data_dir).open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except BlockingIOError:
         with_url = _pid_file(data_dir).read_text() if _pid_file(data_dir).exists() else ""

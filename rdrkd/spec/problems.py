@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from rdrkd.errors import Problem
 from rdrkd.spec.forms import words_of
-from rdrkd.suggestion import suggestion
+from rdrkd.suggestion import nearest, suggestion
 
 _Path = tuple[str | int, ...]
 _OBJECT = ("model_type", "model_attributes_type", "dict_type")
@@ -169,11 +169,23 @@ def _suggestion(name: str, beside: frozenset[str]) -> str:
     """
     # The error does not name the intended object, so first try the one that has most of the other fields.
     models = _fields_of_models()
+    if "kind" in beside and (nested := _nested(name)):
+        return f"; did you mean `{nested}`?"
     for shared in sorted({len(fields & beside) for fields in models}, reverse=True):
         alike = frozenset().union(*(fields for fields in models if len(fields & beside) == shared))
         if found := suggestion(name, alike - beside, cutoff=0.75):
             return found
     return ""
+
+
+def _nested(name: str) -> str | None:
+    """Return the field of a job's spec that a name at its top level was meant to be, if it lies deeper."""
+    from rdrkd.spec.training import TrainSettings
+
+    if name == "data":  # Ultralytics' word
+        return "dataset"
+    meant = nearest(name, TrainSettings.model_fields, cutoff=0.85)
+    return None if meant is None else f"train.{meant}"
 
 
 @cache
@@ -213,13 +225,28 @@ def _no_member_fits(place: _Path, located: Sequence[_Located], data: Any) -> Pro
     for step in place:
         node = node[step]
     if not isinstance(node, Mapping):
-        return Problem(_as_pointer(place), f"expected an object, got {_short(node)}")
+        form = _short_form(node) if place and place[-1] in ("teacher", "student", "model") else ""
+        return Problem(_as_pointer(place), f"expected an object, got {_short(node)}{form}")
     fields: dict[str, list[str]] = {}  # missing fields by union member
     for entry in located:
         if entry.member and entry.member[0] == place and entry.error["type"] == "missing":
             fields.setdefault(entry.member[1], []).append(str(entry.path[-1]))
     expected = ", ".join(f"{{{', '.join(lacking)}}}" for lacking in fields.values())
     return Problem(_as_pointer(place), f"expected one of {expected}, got {{{', '.join(map(str, node))}}}")
+
+
+def _short_form(node: Any) -> str:
+    """Return the end of a refusal of a model that is written as a text: how to write it.
+
+    >>> _short_form("yolov8n"), _short_form("../l.pt"), _short_form(3)
+    (': write {architecture: yolov8n}', ': write {path: ../l.pt}', '')
+    """
+    from rdrkd.spec.references import ARCHITECTURES
+
+    if not isinstance(node, str) or len(node) > _SHOWN:
+        return ""
+    field = "architecture" if node in ARCHITECTURES else "model" if node.startswith("mdl_") else "path"
+    return f": write {{{field}: {node}}}"
 
 
 def _short(value: Any) -> str:

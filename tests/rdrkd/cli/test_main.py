@@ -339,6 +339,39 @@ def test_files_that_are_no_spec(tmp_path: Path, name: str, content: str | None, 
     assert message in result.output.replace("\n", " ")
 
 
+def test_a_field_at_the_wrong_level_or_in_a_short_form_gets_the_right_one(tmp_path: Path) -> None:
+    wrong = {"epochs": 2, "epoch": 2, "imgsiz": 96, "data": "d", "model": "../l.pt"}
+    output = " ".join(call("train", write_spec(tmp_path, **wrong)).output.split())
+    for field, meant in (
+        ("epochs", "train.epochs"),
+        ("epoch", "train.epochs"),
+        ("imgsiz", "train.imgsz"),
+        ("data", "dataset"),
+    ):
+        assert f"unknown field `{field}`; did you mean `{meant}`?" in output
+    assert "got '../l.pt': write {path: ../l.pt}" in output
+
+
+@pytest.mark.parametrize("command", ["distill", "train"])
+def test_a_run_folder_that_is_a_file_is_refused(tmp_path: Path, command: str) -> None:
+    write_scenes(tmp_path / "scenes", "demo", {"train": 2, "val": 2}, 96)
+    (tmp_path / "t.pt").write_bytes(b"weights")
+    networks = {"distill": ("--teacher", tmp_path / "t.pt", "--student", "yolov8n"), "train": ("--model", "yolov8n")}
+    result = call(command, *networks[command], "--data", tmp_path / "scenes", "--run-dir", tmp_path / "t.pt")
+    assert result.exit_code == EXIT_FAILED
+    assert "--run-dir: expected a folder, got the file" in " ".join(result.output.split())
+    assert (tmp_path / "t.pt").read_bytes() == b"weights"
+
+
+def test_weights_are_not_evaluated_on_a_faulty_dataset(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "scenes", "demo", {"train": 2, "val": 2}, 96)
+    save_student(build("yolov8n-half", open_dataset(tmp_path / "scenes", tmp_path).names), tmp_path, {"imgsz": 96})
+    shutil.rmtree(tmp_path / "scenes/labels/val")
+    result = call("evaluate", tmp_path / "student.pt", "--data", tmp_path / "scenes", "--device", "cpu")
+    assert result.exit_code == EXIT_FAILED
+    assert "expected label files" in " ".join(result.output.split())
+
+
 def test_a_mistyped_kind_hides_no_other_problem(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, kind="trian", train={"epochs": 0, "bogus": 1})
     output = " ".join(call("train", spec).output.split())

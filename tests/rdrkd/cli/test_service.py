@@ -357,12 +357,13 @@ def test_a_download_goes_into_a_folder_and_overwrites_only_what_is_named(
     monkeypatch.chdir(here)
 
     first, second = command("jobs", "weights", held.id), command("jobs", "weights", held.id)
-    named, wrong = (command("jobs", "weights", held.id, "-o", name) for name in (here, "s.txt"))
+    folder, named, wrong = (command("jobs", "weights", held.id, "-o", name) for name in (here, "student.pt", "s.txt"))
 
     assert (first.exit_code, first.stdout) == (0, "student.pt\n")
     assert second.exit_code == 2
     assert "student.pt exists already: `--output student.pt` overwrites it" in second.stderr
-    assert (named.exit_code, named.stdout.strip()) == (0, str(here / "student.pt"))
+    assert folder.exit_code == 2, "the file in it was not named"
+    assert (named.exit_code, named.stdout.strip()) == (0, "student.pt")
     assert wrong.exit_code == 2
     assert "--output s.txt: expected a file named *.pt or *.safetensors, got s.txt" in wrong.stderr
     assert [each.name for each in here.iterdir()] == ["student.pt"]
@@ -796,6 +797,29 @@ def test_a_bar_shows_ap_and_the_time_left() -> None:
     assert "mine: train, epoch" in written.getvalue()
     assert "mAP50_95 12.3, about 10 min 00 s left" in written.getvalue()
     assert "left" not in line_of(row | {"status": "pausing"}), "a job that stops has no time left"
+
+
+def test_the_student_alone_does_not_begin_with_the_others_figures() -> None:
+    row = {"id": "job_1", "status": "running", "phase": "training_alone", "epochs": 20, "metrics": {"mAP50_95": 5.0},
+           "spec": {"baseline": True}}  # fmt: skip
+    assert "mAP" not in line_of(row | {"epoch": 11})
+    assert "student alone, epoch 2/10, mAP50_95 5.0" in line_of(row | {"epoch": 12})
+
+
+def test_a_token_file_that_is_not_there_is_refused(live: Live, command: Command, tmp_path: Path) -> None:
+    result = command("jobs", "list", "--token-file", tmp_path / "none")
+    assert result.exit_code == 2
+    assert "--token-file" in result.stderr
+    assert "No such file" in result.stderr
+
+
+def test_a_suggested_file_is_written_as_in_the_spec(live: Live, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "scenes.zip").touch()
+    spec = tmp_path / "specs/a.yaml"
+    spec.write_text("kind: train\ndataset: ../scnes.zip\nmodel: {architecture: yolov8n}\n")
+    (missing,) = command("jobs", "submit", spec).exception.problems  # type: ignore[union-attr]
+    assert "did you mean `../scenes.zip`?" in missing.detail
 
 
 def test_a_log_gets_a_line_an_epoch_and_not_one_per_second() -> None:

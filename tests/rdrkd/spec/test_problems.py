@@ -50,7 +50,7 @@ def problems(data: Any) -> dict[str, str]:
         (TRAIN | {"priority": "high"}, {"/priority": "expected a valid integer, got 'high'"}),
         (TRAIN | {"labels": {"a/b": 5}}, {"/labels/a~1b": "expected a valid string, got 5"}),
         (TRAIN | {"labels": {"": "x"}}, {"/labels/": "expected a string with at least 1 character, got ''"}),
-        (DISTILL | {"teacher": "mdl"}, {"/teacher": "expected an object, got 'mdl'"}),
+        (DISTILL | {"teacher": "mdl"}, {"/teacher": "expected an object, got 'mdl': write {path: mdl}"}),
         (
             DISTILL | {"teacher": {"modell": "x"}},
             {"/teacher": "expected one of {model}, {job}, {path}, {architecture, pretrained}, got {modell}"},
