@@ -1,7 +1,7 @@
 """`rdrkd datasets`."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import indent
@@ -66,12 +66,22 @@ def check_dataset(
     with TemporaryDirectory(prefix="rdrkd-check-") as scratch:
         reading = reading_of(lenient, keep, divide)
         as_uploaded = reading != AS_IT_IS or is_to_be_packed(path)  # a folder itself is read as it is
-        diagnosis = diagnose(packed(path, Path(scratch)) if as_uploaded else path, imgsz, reading)
+        file = packed(path, Path(scratch)) if as_uploaded else path
+        diagnosis = _called(diagnose(file, imgsz, reading), file.name, path.name)
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in diagnosis.findings], ensure_ascii=False))
     else:
         _print(diagnosis)
     raise typer.Exit(EXIT_FAILED if diagnosis.is_refused else EXIT_DONE)
+
+
+def _called(diagnosis: "Diagnosis", packed_as: str, name: str) -> "Diagnosis":
+    """Return findings that name the user's folder instead of the archive into which it was packed."""
+    findings = [
+        replace(one, example=one.example.replace(packed_as, name), detail=one.detail.replace(packed_as, name))
+        for one in diagnosis.findings
+    ]
+    return replace(diagnosis, findings=findings)
 
 
 def _print(diagnosis: "Diagnosis") -> None:

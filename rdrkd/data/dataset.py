@@ -14,7 +14,7 @@ from rdrkd.data.label_lookup import LabelFiles
 from rdrkd.data.layout import Layout, read_layout
 from rdrkd.data.names import ImageNames, image_names
 from rdrkd.data.pixels import Pixels, Scaling, read, scaling_of
-from rdrkd.errors import DatasetError
+from rdrkd.errors import DatasetError, Problem
 from rdrkd.files import file_sha256
 
 SCALING = "scaling"  # the key of our data YAML that holds the range of deep images
@@ -33,6 +33,7 @@ class Dataset:
         scaling: range by which images of more than 8 bits per channel are scaled; None if there are none.
         notes: tolerated oddities of the layout, a sentence each.
         divide: how its owner has divided an upload without splits (`rdrkd.spec.splitting`), as text; else None.
+        left_out: the first items that lenient mode left out of the upload.
     """
 
     root: Path
@@ -43,6 +44,7 @@ class Dataset:
     scaling: Scaling | None = None
     notes: tuple[str, ...] = ()
     divide: str | None = None
+    left_out: tuple[Problem, ...] = ()
     hold: object = field(default=None, compare=False, repr=False)  # for an unpacked archive: protects it from eviction
     labels: LabelFiles = field(default_factory=LabelFiles, compare=False, repr=False)
 

@@ -12,6 +12,7 @@ from typing import Literal
 from rdrkd.data import likeness
 from rdrkd.data.check import MOST_PROBLEMS, Examined, Findings, check, no_objects, where_in
 from rdrkd.data.dataset import Dataset
+from rdrkd.data.faults import INCOMPLETE
 from rdrkd.data.opening import open_dataset
 from rdrkd.data.pixels import is_deep
 from rdrkd.data.reading import AS_IT_IS, Reading
@@ -78,7 +79,8 @@ def diagnose(path: Path, imgsz: int = 640, reading: Reading | None = None) -> Di
         dataset, findings, problems = _checked(path, Path(cache), reading, looked)
         found = _refusals(path, reading, problems)
         if dataset is not None and findings is not None:
-            found += [*_of_check(findings), *_of_all(dataset, looked), *_duplicates(dataset)]
+            found += [*_left_out(dataset), *_of_check(findings), *_of_all(dataset, looked)]
+            found += _duplicates(dataset)
             for split, examined in looked.items():
                 found += [*_of_split(dataset, split, examined), *_sizes(dataset, split, examined, imgsz)]
     content = summary(dataset.names, findings.statistics) if dataset is not None and findings is not None else ""
@@ -109,6 +111,15 @@ def _refusals(path: Path, reading: Reading, problems: Counted) -> list[Finding]:
         Finding("error", "refused", one.detail, count, one.where, advice_on(one.detail, one not in stubborn))
         for one, count in problems
     ]
+
+
+def _left_out(dataset: Dataset) -> Iterator[Finding]:
+    """Yield a finding for each group of equal faults that lenient mode left out."""
+    grouped = Grouped()
+    grouped.add(dataset.left_out)
+    for one, count in grouped.counted(MOST_PROBLEMS):
+        advice = "--keep keeps the image without that box" if one.detail.startswith(INCOMPLETE) else ""
+        yield Finding("warning", "left_out", f"{one.where}: left out: {one.detail}", count, "", advice)
 
 
 def _of_check(findings: Findings) -> Iterator[Finding]:

@@ -50,7 +50,7 @@ def _removed(dataset: Dataset, one: Examined, faults: Faults) -> bool:
 def _clean_annotations(dataset: Dataset, split: str, examined: Sequence[Examined], faults: Faults) -> None:
     """Keep valid entries whose image exists; drop a file that cannot be read.
 
-    An image without a valid entry gets one from its labels, so that it is still evaluated.
+    An image without a valid entry, or whose labels were corrected, gets one from its labels, with which it must agree.
     """
     file = dataset.annotations[split]
     where, before = where_in(dataset, file), faults.total
@@ -65,9 +65,14 @@ def _clean_annotations(dataset: Dataset, split: str, examined: Sequence[Examined
     faults.add("annotations", [*parsed.image_problems, *parsed.annotation_problems])
     fitting, problems = fit(dataset, split, parsed.frames, examined, where, parsed.incomplete)
     faults.add("annotations", problems)
-    if faults.total == before:
+    corrected = {one.image for one in examined if one.problems}
+    if faults.total == before and not corrected:
         return
-    kept = {image: frame for image, frame in fitting.items() if frame.file not in parsed.incomplete}
+    kept = {
+        image: frame
+        for image, frame in fitting.items()
+        if frame.file not in parsed.incomplete and image not in corrected
+    }
     made = {one.image: Frame("", *one.size, tuple(one.boxes)) for one in examined if one.size}
     root = dataset.matching(split).root
     frames = [replace(kept.get(image, frame), file=image.relative_to(root).as_posix()) for image, frame in made.items()]

@@ -107,4 +107,5 @@ def _noted(dataset: Dataset, notes: dict[str, Any]) -> Dataset:
     if counts := notes.get("dropped", {}).get("counts"):
         shown = ", ".join(f"{number} {kind}" for kind, number in sorted(counts.items()))
         changed.append(f"dropped because of errors (lenient mode): {shown}")
-    return replace(dataset, divide=notes.get("divide"), notes=(*changed, *dataset.notes))
+    left_out = tuple(Problem(**one) for one in notes.get("dropped", {}).get("listed", ()))
+    return replace(dataset, divide=notes.get("divide"), left_out=left_out, notes=(*changed, *dataset.notes))

@@ -203,6 +203,25 @@ def test_advice_names_lenient_only_where_it_helps(tmp_path: Path) -> None:
     assert "ERROR   val: expected label files" in shown, "the place of an error is no example"
 
 
+def test_a_folder_keeps_its_name_when_it_is_packed_for_the_check(tmp_path: Path) -> None:
+    (tmp_path / "survey").mkdir()
+    make_image(tmp_path / "survey/a.png")
+    shown = CliRunner(env={"COLUMNS": "300"}).invoke(app, ["datasets", "check", str(tmp_path / "survey"), "--lenient"])
+    assert shown.exit_code == 3
+    assert "survey" in shown.stdout
+    assert "survey.zip" not in shown.stdout
+
+
+def test_what_lenient_leaves_out_is_listed_by_place(tmp_path: Path) -> None:
+    root = sound(tmp_path / "d")
+    make_image(root / "images/train/b.png")
+    (root / "labels/train/b.txt").write_text("7 0.5 0.5 0.2 0.2\n")
+    found = [one for one in diagnose(zip_up(root, tmp_path / "a.zip"), reading=Reading(lenient=True))
+             if one.code == "left_out"]  # fmt: skip
+    assert [one.detail.split(": left out")[0] for one in found] == ["labels/train/b.txt:1", "images/train/b.png"]
+    assert ["--keep" in one.advice for one in found] == [False, True]
+
+
 @pytest.mark.parametrize("layout", ["coco", "visdrone"])
 def test_a_folder_in_another_layout_is_checked_as_its_archive_would_be(tmp_path: Path, layout: str) -> None:
     for of in ("train", "val"):

@@ -84,6 +84,19 @@ def test_an_image_that_loses_a_label_stays_if_asked(tmp_path: Path) -> None:
     assert label_path(dataset.images("train")[0]).read_text() == f"{LINE}1 0.5 0.5 0.25 0.5\n"
 
 
+def test_an_image_that_loses_a_label_stays_with_annotations_that_agree(tmp_path: Path) -> None:
+    folder = write_scenes(tmp_path / "d", "demo", {"train": 2, "val": 2}, 96).parent
+    label = min((folder / "labels/val").iterdir())
+    first, *others = label.read_text().splitlines()
+    label.write_text("\n".join(["99" + first[first.index(" ") :], *others, ""]))
+    archive = zip_up(folder, tmp_path / "a.zip")
+    dataset = open_dataset(archive, tmp_path / "cache", reading=Reading(lenient=True, keep=True))
+    _checked(dataset)
+    frames = {frame.file: frame for frame in coco.read(dataset.annotations["val"], dataset.names)}
+    assert len(frames[f"{label.stem}.jpg"].boxes) == len(others)
+    assert len(dataset.images("val")) == 2
+
+
 def test_annotations_beside_labels(tmp_path: Path) -> None:
     folder = write_scenes(tmp_path / "d", "demo", {"train": 2, "val": 3}, 96).parent
     file = folder / "annotations/val.json"
