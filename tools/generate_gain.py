@@ -32,7 +32,10 @@ VARIED = {  # what alone differs from BASE -> files by its factor; with other im
     "the student's images": {0.5: "search-half-the-images", 1.0: BASE, 2.0: "search-twice-the-images"},
     "the student's epochs": {0.5: "search-half-the-epochs", 1.0: BASE, 2.0: "search-twice-the-epochs"},
 }
-ELSEWHERE = ("rdr-kd-bottleneck", "rdr-kd-half")  # trained on a slower machine: their times cannot be compared
+# Trained on machines that were slower or busier: their times cannot be compared.
+ELSEWHERE = (
+    "none@imgsz", "none@lr-half", "rdr-kd-bottleneck", "rdr-kd-half", "rdr-kd-lad", "rdr-kd-fade", "rdr-kd+ld",
+)  # fmt: skip
 METHODS = {"rdr-kd": "o", "pkd+dkd": "s", "crosskd": "^", "ultralytics": "D"}
 SIZES = ("AP", "AP_S", "AP_M", "AP_L")
 GAIN = "gain in AP, percent points"
@@ -157,7 +160,7 @@ def controls_table(studies: Sequence[Measured]) -> list[list[str]]:
                 gains = [shown(difference(values_of(s.rows[name].members, "AP"), alone)) for name in METHODS]
                 rows.append(
                     [s.name, named(row, s), str(len(alone)), f"{row.summaries['AP'].mean:.2f}",
-                     f"{cost(row, s.alone):.2f}", *gains]
+                     "-" if row.method in ELSEWHERE else f"{cost(row, s.alone):.2f}", *gains]
                 )  # fmt: skip
     return rows
 
