@@ -101,7 +101,7 @@ def test_a_run_that_fails_after_a_checkpoint_keeps_its_folder_and_goes_on(scenes
         run(train(scenes, epochs=2), tmp_path, FailsIn(2), Inputs(device="cpu"))
     assert "failed: 2 of 2 epochs" in (tmp_path / "report.html").read_text()
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
-    with pytest.raises(FolderError, match="another spec"):
+    with pytest.raises(FolderError, match="which holds another run"):
         run(train(scenes, epochs=3), tmp_path, Memory(), Inputs(device="cpu"))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
     memory = Memory()
