@@ -32,6 +32,7 @@ _ON_SERVICE = {
     "data": ", or a dataset of the service",
 }
 _JOB, _MODEL = "job_", "mdl_"  # prefixes of ids
+_FAMILY, _MOST_OF_FAMILY = 4, 5  # characters of a family's name, such as `yolo`; architectures to suggest
 _MOST_NAMES = 200  # newest rows of the service whose names are compared with an unknown one
 # Stand-ins with which the other options are validated, whatever the inputs are.
 _STUDENT, _TEACHER = {"architecture": "yolov8n"}, {"path": "teacher.pt"}
@@ -99,6 +100,17 @@ def gathered(*checks: Callable[[], Any]) -> list[Any]:
     if problems:
         raise SpecError(f"refused because of {counted(len(problems), 'option')}", problems)
     return found
+
+
+def there(where: str, path: Path, expected: str) -> Path:
+    """Return a path.
+
+    Raises:
+        SpecError: there is nothing at it.
+    """
+    if not path.exists():
+        raise SpecError(where, [Problem(where, f"expected {expected}, got nothing at {path}{file_suggestion(path)}")])
+    return path
 
 
 def file_of(text: str) -> Reference | None:
@@ -229,6 +241,9 @@ def _meant(option: str, text: str) -> str:
         return meant
     if option == "teacher":
         return suggestion(text, [f"{name}.pt" for name in OFFICIAL], cutoff=0.75)
+    family = [name for name in ARCHITECTURES if name.startswith(text.lower())] if len(text) >= _FAMILY else []
+    if option in ("student", "model") and family:
+        return f"; did you mean one of {', '.join(family[:_MOST_OF_FAMILY])} (random weights)?"
     if option in ("student", "model") and (near := nearest(Path(text).stem.lower(), ARCHITECTURES)):
         return f"; did you mean `{near}` (random weights)?"
     return ""

@@ -7,8 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
-
 from rdrkd.errors import Problem, RdrkdError, SpecError
 from rdrkd.figures import counted
 from rdrkd.files import file_sha256
@@ -28,12 +26,12 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         SpecError: it cannot be read, or is not an object.
     """
-    try:
-        spec = yaml.safe_load(sys.stdin.read() if path == STDIN else path.read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise SpecError(f"expected a spec in {path}, got {type(error).__name__}: {error}") from error
+    from rdrkd.spec.files import parse_file, parse_text
+
+    spec = parse_text(sys.stdin.read(), "stdin") if path == STDIN else parse_file(path, "a spec")
     if not isinstance(spec, dict):
-        raise SpecError(f"expected a spec in {path}, got {type(spec).__name__}")
+        came = "an empty file" if spec is None else f"a {type(spec).__name__}"
+        raise SpecError(f"expected a spec, an object with fields, in {path}, got {came}")
     return spec
 
 

@@ -16,6 +16,7 @@ from rdrkd.events import EXIT_DONE, EXIT_FAILED
 from rdrkd.process import environment
 from rdrkd.process.die_with_parent import die_with_parent
 from rdrkd.process.process import events_stream
+from rdrkd.suggestion import file_suggestion
 
 if TYPE_CHECKING:
     from rdrkd.data.reading import Reading
@@ -76,6 +77,8 @@ def report(
         command = shlex.join(["rdrkd", "study", "report", str(run_dir / FILE), "--out", str(run_dir)])
         raise FolderError(f"expected a run folder, got a study's at {run_dir}: `{command}` writes its report")
 
+    if not run_dir.is_dir():
+        raise FolderError(f"expected a run folder, got nothing at {run_dir}{file_suggestion(run_dir)}")
     for name in write_report(run_dir):
         typer.echo(run_dir / name)
 

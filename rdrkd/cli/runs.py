@@ -341,6 +341,10 @@ def _evaluate_weights(
             settings = evaluation_settings(batch=batch, split=split, **({} if imgsz is None else {"imgsz": imgsz}))
         except SpecError as error:
             raise distill_options.error_in_options(error)  # noqa: B904 - the same error, in other words
+        distill_inputs.gathered(
+            lambda: distill_inputs.there("weights", weights, "a weights file"),
+            lambda: distill_inputs.there("--data", data, "a dataset"),
+        )
         reporter.emit(Progress(phase="preparing"))
         from rdrkd.data import open_dataset
         from rdrkd.data.check import check

@@ -116,7 +116,7 @@ def down(data_dir: Path) -> int:
 
 def _detach(data_dir: Path, host: str, port: int) -> int:
     if (running := _running(data_dir)) is not None:
-        raise ServiceError(f"a service (process {running}) runs on {data_dir} already")
+        raise ServiceError(f"a service (process {running}) runs on {data_dir} already{_its_url(data_dir)}")
     _check_port(host, port)
     _make(data_dir / "logs")
     command = [sys.executable, "-m", "rdrkd", "up", "--data-dir", str(data_dir), "--host", host, "--port", str(port)]
@@ -137,6 +137,16 @@ def _detach(data_dir: Path, host: str, port: int) -> int:
     console.print(f"RDR-KD is ready at {_url(host, port)}; stop it with `{stop}`", soft_wrap=True)
     _tell_of_url(_url(host, port), console)
     return EXIT_DONE
+
+
+def _its_url(data_dir: Path) -> str:
+    """Return the end of a message about a running service: its URL, and how to stop it."""
+    stop = f"stop it with `{shlex.join(['rdrkd', 'down', '--data-dir', str(data_dir)])}`"
+    try:
+        _, url = _pid_file(data_dir).read_text().split()
+    except (OSError, ValueError):  # it is not ready yet
+        return f"; {stop}"
+    return f", at {url}; {stop}"
 
 
 def _url(host: str, port: int) -> str:
@@ -192,7 +202,7 @@ def _sole_owner(data_dir: Path) -> Iterator[Path]:
         try:
             _take(lock)
         except BlockingIOError as error:
-            raise ServiceError(f"a service runs on {data_dir} already; stop it with `rdrkd down`") from error
+            raise ServiceError(f"a service runs on {data_dir} already{_its_url(data_dir)}") from error
         pid_file = _pid_file(data_dir)
         pid_file.write_text(f"{os.getpid()}\n")  # with the URL once the service is ready
         try:

@@ -23,6 +23,8 @@ def read_spec(file: Path) -> RunSpec:
         SpecError: it cannot be read, is neither JSON nor YAML, or has invalid fields (one problem each).
     """
     data = parse_file(file)
+    if data is None:
+        raise SpecError(f"expected a job spec in {file}, got an empty file")
     try:
         return RUN_SPEC.validate_python(data)
     except ValidationError as error:
@@ -71,8 +73,26 @@ def parse_file(file: Path, what: str = "a job spec") -> Any:
         raise SpecError(f"expected {what} in {file}, got nothing there{file_suggestion(file)}") from None
     except OSError as error:
         raise SpecError(f"expected {what} in {file}, got {error}") from error
+    return parse_text(text, str(file), file.suffix == ".json")
+
+
+def parse_text(text: str, where: str, is_json: bool = False) -> Any:
+    """Parse JSON or YAML.
+
+    Raises:
+        SpecError: it is neither; `where` says in which file.
+    """
     try:
         # JSON is almost a subset of YAML, but YAML 1.1 reads 1e-5 as a string.
-        return json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+        return json.loads(text) if is_json else yaml.safe_load(text)
     except (json.JSONDecodeError, yaml.YAMLError) as error:
-        raise SpecError(f"expected JSON or YAML in {file}, got {error}") from error
+        raise SpecError(f"expected JSON or YAML in {where}, got: {_in_words(error)}") from error
+
+
+def _in_words(error: json.JSONDecodeError | yaml.YAMLError) -> str:
+    """Return what a parser found and where, in one line."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} in line {error.lineno}"
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
+    return problem if mark is None else f"{problem} in line {mark.line + 1}"

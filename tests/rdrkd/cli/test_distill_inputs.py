@@ -64,7 +64,8 @@ def test_a_value_in_the_wrong_place_asks_for_the_right_one(option: str, value: s
         ("data", "scene", "`scenes`"),
         ("data", "date.yaml", "`data.yaml`"),
         ("student", "yolov8n.yaml", "`yolov8n` (random weights)"),
-        ("student", "YOLOv8n", "`yolov8n` (random weights)"),
+        ("student", "YOLOv8n", "one of yolov8n, yolov8n-p2, yolov8n-half (random weights)"),
+        ("student", "yolov8", "one of yolov8n, yolov8s, yolov8m, yolov8l, yolov8x (random weights)"),
     ],
 )
 def test_a_mistyped_value_asks_for_the_nearest(option: str, value: str, meant: str) -> None:

@@ -18,7 +18,7 @@ from rdrkd import __version__
 from rdrkd.cli.main import COMMANDS, app
 from rdrkd.data import open_dataset
 from rdrkd.data.scenes import write_scenes
-from rdrkd.errors import NanLossError, Problem, StopRequested
+from rdrkd.errors import FolderError, NanLossError, Problem, StopRequested
 from rdrkd.events import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -196,7 +196,7 @@ def test_a_line_comes_before_the_wait_for_torch_and_the_dataset(tmp_path: Path, 
     teacher.write_bytes(b"")
     arguments = {
         "distill": ("--teacher", teacher, "--student", "yolov8n", "--data", tmp_path, "--run-dir", tmp_path / "run"),
-        "evaluate": (tmp_path / "gone.pt", "--data", tmp_path / "gone"),
+        "evaluate": (teacher, "--data", tmp_path),
     }
     assert call(command, *arguments[command]).output.startswith("preparing ...\n")
 
@@ -361,6 +361,21 @@ def test_a_run_folder_that_is_a_file_is_refused(tmp_path: Path, command: str) ->
     assert result.exit_code == EXIT_FAILED
     assert "--run-dir: expected a folder, got the file" in " ".join(result.output.split())
     assert (tmp_path / "t.pt").read_bytes() == b"weights"
+
+
+def test_an_evaluation_names_both_missing_inputs(tmp_path: Path) -> None:
+    (tmp_path / "teacher.pt").write_bytes(b"")
+    arguments = ["evaluate", str(tmp_path / "techer.pt"), "--data", str(tmp_path / "gone.zip")]
+    output = CliRunner(env={"COLUMNS": "500"}).invoke(app, arguments).output
+    assert "weights expected a weights file, got nothing at" in output
+    assert "teacher.pt`?" in output
+    assert "--data expected a dataset, got nothing at" in output
+
+
+def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(FolderError, match=r"got nothing at .*; did you mean `.*/mine`\?"):
+        raise call("report", tmp_path / "mien").exception
 
 
 def test_weights_are_not_evaluated_on_a_faulty_dataset(tmp_path: Path) -> None:

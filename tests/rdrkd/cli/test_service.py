@@ -106,8 +106,10 @@ def test_a_spec_that_is_refused_uploads_nothing(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("- 1\n", "got list"),
-        ("a: [", "ParserError"),
+        ("- 1\n", "got a list"),
+        ("a: [", "expected the node content"),
+        ("", "got an empty file"),
+        ("a:\tb: c", "in line 1"),
         ("kind: train\nmodel: {architecture: yolov8n}\ndataset: nowhere.zip\n", "/dataset"),
         ("kind: train\nmodel: {path: .}\ndataset: ds_1\n", "(a folder)"),
     ],
