@@ -12,6 +12,21 @@ RunDir = Annotated[
         help="Run folder. Run the same command again to resume; a finished run prints its result.", show_default=False
     ),
 ]
+SpecOrOptions = Annotated[
+    Path | None, typer.Argument(help="Job spec, JSON or YAML; or use the options below.", show_default=False)
+]
+RunDirByName = Annotated[
+    Path | None,
+    typer.Option(
+        help="Run folder; default: runs/NAME, with a spec runs/ and its file's name. Run the same command again to "
+        "resume; a finished run prints its result.",
+        show_default=False,
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", "--dataset", help="Dataset: folder, data YAML, zip or tar.", show_default=False),
+]
 Model = Annotated[
     Path | None, typer.Option(help="Model weights, if the spec refers to them by id.", show_default=False)
 ]

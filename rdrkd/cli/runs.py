@@ -15,7 +15,18 @@ from rich.console import Console
 from rdrkd.cli import distill_here, distill_inputs, distill_options
 from rdrkd.cli.choices import input_side
 from rdrkd.cli.distill_options import Baseline, Batch, Epochs, Imgsz, PresetName, RunName
-from rdrkd.cli.options import Cache, DatasetPath, Device, Events, Model, RunDir, Spec
+from rdrkd.cli.options import (
+    Cache,
+    Data,
+    DatasetPath,
+    Device,
+    Events,
+    Model,
+    RunDir,
+    RunDirByName,
+    Spec,
+    SpecOrOptions,
+)
 from rdrkd.cli.reading import takes_reading
 from rdrkd.cli.run_output import People
 from rdrkd.errors import DatasetError, FolderError, ModelError, PairError, RdrkdError, SpecError
@@ -31,17 +42,8 @@ if TYPE_CHECKING:
 
 @takes_reading
 def distill(
-    spec: Annotated[
-        Path | None, typer.Argument(help="Job spec, JSON or YAML; or use the options below.", show_default=False)
-    ] = None,
-    run_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Run folder; default: runs/NAME, with a spec runs/ and its file's name. Run the same command again to "
-            "resume; a finished run prints its result.",
-            show_default=False,
-        ),
-    ] = None,
+    spec: SpecOrOptions = None,
+    run_dir: RunDirByName = None,
     teacher: Annotated[
         Path | None,
         typer.Option(
@@ -56,10 +58,7 @@ def distill(
             show_default=False,
         ),
     ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", "--dataset", help="Dataset: folder, data YAML, zip or tar.", show_default=False),
-    ] = None,
+    data: Data = None,
     epochs: Epochs = None,
     imgsz: Imgsz = None,
     batch: Batch = None,
@@ -94,17 +93,8 @@ def distill(
 
 @takes_reading
 def train(
-    spec: Annotated[
-        Path | None, typer.Argument(help="Job spec, JSON or YAML; or use the options below.", show_default=False)
-    ] = None,
-    run_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Run folder; default: runs/NAME, with a spec runs/ and its file's name. Run the same command again to "
-            "resume; a finished run prints its result.",
-            show_default=False,
-        ),
-    ] = None,
+    spec: SpecOrOptions = None,
+    run_dir: RunDirByName = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -112,10 +102,7 @@ def train(
             show_default=False,
         ),
     ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", "--dataset", help="Dataset: folder, data YAML, zip or tar.", show_default=False),
-    ] = None,
+    data: Data = None,
     epochs: Epochs = None,
     imgsz: Annotated[
         int | None,
