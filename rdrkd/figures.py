@@ -1,6 +1,6 @@
 """Names of the metrics, and how metrics, durations and sizes are written for people."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 PROTOCOLS = {
@@ -8,6 +8,7 @@ PROTOCOLS = {
     "coco_maxdets500": "COCO protocol, maxDets 500",
 }
 FIGURES = ("AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L")
+_FEW = 12  # names to list
 OWN = ("mAP50_95", "mAP50", "precision", "recall")
 
 
@@ -45,6 +46,16 @@ def counted(count: int, noun: str) -> str:
     ('1 field', '2 fields')
     """
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def few(names: Sequence[str]) -> str:
+    """Return a list of names as text, the first dozen and a count if there are more.
+
+    >>> few(["car", "boat"]), few([str(number) for number in range(14)])[-16:]
+    ("['car', 'boat']", "'11'] and 2 more")
+    """
+    first = list(names[:_FEW])
+    return str(first) if len(names) <= _FEW else f"{first} and {len(names) - _FEW} more"
 
 
 def latency(measured: Mapping[str, Any] | None) -> str:

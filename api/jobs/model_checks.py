@@ -8,9 +8,8 @@ from sqlalchemy.orm import Session
 from api.jobs.model_facts import card_of, teacher_of
 from rdrkd import pretrained
 from rdrkd.errors import Problem
+from rdrkd.figures import few
 from rdrkd.spec import Architecture, Distill, Evaluate, Export, HeadTerm, JobSpec, ModelRef, Ultralytics
-
-FEW = 12  # class names to show
 
 
 def faults(session: Session, spec: JobSpec, names: list[str] | None) -> Iterator[Problem]:
@@ -24,7 +23,7 @@ def faults(session: Session, spec: JobSpec, names: list[str] | None) -> Iterator
     for field, reference in with_weights(spec):
         card = card_of(session, reference) or {}
         if names is not None and "names" in card and not _single_class(spec) and list(card["names"]) != names:
-            detail = f"expected a model of the dataset's classes {_few(names)}, got {_few(card['names'])}"
+            detail = f"expected a model of the dataset's classes {few(names)}, got {few(card['names'])}"
             advice = f"; {pretrained.ADVICE}" if len(card["names"]) == pretrained.CLASSES else ""
             yield Problem(f"/{field}", detail + advice)
     if isinstance(spec, Distill):
@@ -64,7 +63,3 @@ def _of_pair(
 
 def _single_class(spec: JobSpec) -> bool:
     return not isinstance(spec, Evaluate | Export) and spec.train.single_cls
-
-
-def _few(names: list[str]) -> str:
-    return str(names) if len(names) <= FEW else f"{names[:FEW]} and {len(names) - FEW} more"

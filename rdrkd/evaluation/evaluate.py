@@ -20,6 +20,7 @@ from rdrkd.evaluation.coco_metrics import MAX_DETS, coco_metrics
 from rdrkd.evaluation.ground_truth import CocoJson, LabelledImage, from_annotations, from_labels
 from rdrkd.evaluation.operating_points import operating_points
 from rdrkd.events import Progress, Warn
+from rdrkd.figures import few
 from rdrkd.models import load_weights
 from rdrkd.process.devices import devices_of
 from rdrkd.reporter import Reporter
@@ -74,10 +75,11 @@ def check_pair(names: Sequence[str], data: Dataset, split: str, single_cls: bool
         DatasetError: the split is missing.
     """
     if split not in data.splits:
-        raise DatasetError(f"expected a dataset with the split {split!r}, got {sorted(data.splits)}")
+        there = " and ".join(sorted(data.splits)) or "none"
+        raise DatasetError(f"expected a dataset with the split {split}, got {there}")
     expected = SINGLE if single_cls else data.names
     if tuple(names) != expected:
-        raise PairError(f"expected a model of the dataset's classes {list(expected)}, got {list(names)}")
+        raise PairError(f"expected a model of the dataset's classes {few(expected)}, got {few(names)}")
 
 
 def measure(

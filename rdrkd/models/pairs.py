@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rdrkd import pretrained
 from rdrkd.errors import PairError, Problem
+from rdrkd.figures import few
 from rdrkd.models.head_split import widths
 from rdrkd.models.weights import LoadedModel
 from rdrkd.spec import Crosskd, HeadTerm, Term, Ultralytics
@@ -51,12 +52,8 @@ def _classes(teacher: LoadedModel, names: tuple[str, ...]) -> list[Problem]:
         detail = f"expected the teacher's classes in the dataset's order {list(names)}, got {list(teacher.names)}"
     else:
         advice = f"; {pretrained.ADVICE}" if len(teacher.names) == pretrained.CLASSES else ""
-        detail = f"expected a teacher of the dataset's classes {_few(names)}, got {_few(teacher.names)}{advice}"
+        detail = f"expected a teacher of the dataset's classes {few(names)}, got {few(teacher.names)}{advice}"
     return [Problem("/teacher", detail)]
-
-
-def _few(names: tuple[str, ...]) -> str:
-    return f"{list(names)}" if len(names) <= 12 else f"{list(names[:12])} and {len(names) - 12} more"
 
 
 def _image_size(student: DetectionModel, imgsz: int) -> list[Problem]:

@@ -7,6 +7,8 @@ from api.errors import NotFound, NotReady
 from api.jobs import service as jobs
 from api.tables.job_inputs import NEWEST_FIRST, STATE, newest_weights
 from api.tables.jobs import Artifact, Job
+from rdrkd.figures import few
+from rdrkd.suggestion import suggestion
 
 
 def newest(session: Session, job_id: str) -> tuple[Job, list[Artifact]]:
@@ -38,8 +40,9 @@ def named(session: Session, job_id: str, name: str) -> tuple[Job, Artifact]:
     for artifact in files:
         if artifact.name == name:
             return job, artifact
-    there = ", ".join(artifact.name for artifact in files[:20])
-    raise NotFound(f"expected the name of a file that the job has published ({there}), got a different name")
+    names = [artifact.name for artifact in files]
+    meant = suggestion(name, names)
+    raise NotFound(f"expected the name of a file that the job has published ({few(names)}), got another name{meant}")
 
 
 def weights(session: Session, job_id: str, name: str) -> tuple[Job, Artifact]:

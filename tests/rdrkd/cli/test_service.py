@@ -335,6 +335,8 @@ def test_weights_and_other_files(live: Live, command: Command, tmp_path: Path) -
     assert (tmp_path / "best.pt").read_bytes() == b"weights"
     assert (report.exit_code, (tmp_path / "r.html").read_bytes()) == (0, b"<html>")
     assert "student.pt" in command("jobs", "artifacts", held.id).stdout
+    mistyped = command("jobs", "weights", held.id, "-o", tmp_path / "x.html", "--artifact", "reprt.html")
+    assert "did you mean `report.html`?" in str(mistyped.exception)
     assert [epoch["epoch"] for epoch in lines(command("jobs", "metrics", held.id))] == [1]
 
 
