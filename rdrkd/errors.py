@@ -17,6 +17,7 @@ RdrkdError
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from rdrkd.reasons import Reason
 
@@ -48,6 +49,11 @@ class SpecError(RdrkdError):
     """The job spec is refused."""
 
     reason = Reason.SPEC_INVALID
+
+    @classmethod
+    def at(cls, where: str, detail: str) -> Self:
+        """Return the refusal of one field or option, whose message is that of its only problem."""
+        return cls(f"{where}: {detail}", [Problem(where, detail)])
 
 
 class FolderError(RdrkdError):

@@ -39,13 +39,13 @@ def size(count: float) -> str:
     return f"{count:.1f} TiB"
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a number of things, in the singular or the plural.
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a number of things, in the singular or the plural, by default with an `s`.
 
-    >>> counted(1, "field"), counted(2, "field")
-    ('1 field', '2 fields')
+    >>> counted(1, "field"), counted(2, "field"), counted(2, "class", "classes")
+    ('1 field', '2 fields', '2 classes')
     """
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
 def few(names: Sequence[str]) -> str:

@@ -105,7 +105,7 @@ def _imgsz(facts: Facts, given: Mapping[str, Any]) -> Choice:
             return chosen._replace(why=f"{chosen.why}; the teacher was trained at {trained} px and detects less here")
         return chosen
     if trained is None:
-        return Choice("imgsz", IMGSZ, f"the usual size; it is not known at which the {facts.whose} was trained")
+        return Choice("imgsz", IMGSZ, f"the usual size; the size at which the {facts.whose} was trained is unknown")
     return Choice("imgsz", input_side(trained), f"as the {facts.whose} was trained")
 
 
@@ -154,7 +154,7 @@ def _optimiser(facts: Facts, steps: int) -> list[Choice]:
         return [Choice("optimizer", "SGD", f"for {steps} steps")]
     rate = round(0.002 * 5 / (4 + (facts.classes or 1)), 6)
     return [
-        Choice("optimizer", "AdamW", f"for {steps} steps: it learns faster than SGD in few"),
+        Choice("optimizer", "AdamW", f"for {steps} steps: AdamW learns faster than SGD in so few"),
         Choice("lr0", rate, f"AdamW's for {facts.classes or 1} classes"),
     ]
 

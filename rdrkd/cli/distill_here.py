@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +63,7 @@ def chosen_training(
     begun = _begun(run_dir, "train", tell)
     if begun is not None:
         return validated(training_spec_of(model, str(options["data"]), options, _kept(begun, options)))
-    choices = choose(replace(_facts(options, model, model, run_dir, cache, reading), whose="model"), options)
+    choices = choose(_facts(options, model, model, run_dir, cache, reading), options)
     spec = validated(training_spec_of(model, str(options["data"]), options, choices))
     for line in lines_of(choices):
         tell(line)
@@ -105,20 +104,21 @@ def _facts(
     from rdrkd.models.pairs import check_classes
     from rdrkd.process.devices import devices_of
 
-    imgsz = pretrained.IMGSZ if "pretrained" in teacher else None
-    loaded = load_weights(Path(teacher["path"])) if "path" in teacher else None
+    loaded = {path: load_weights(Path(path)) for path in {teacher.get("path"), student.get("path")} if path}
     dataset = open_dataset(Path(options["data"]), cache or run_dir / "dataset", None, reading)
-    if loaded is not None:
-        imgsz = loaded.imgsz
+    imgsz = pretrained.IMGSZ if "pretrained" in teacher else None
+    if "path" in teacher:
+        imgsz = loaded[teacher["path"]].imgsz
         if "teacher" in options and options.get("preset") != "none":
-            check_classes(loaded, dataset.names)  # before the choices are printed, as nothing comes of them
+            check_classes(loaded[teacher["path"]], dataset.names)  # before choices are printed that nobody will use
     first = devices_of(options.get("device"))[0]
     on_gpu = first.isdecimal()
     return Facts(
         images=len(dataset.splits.get("train", ())) or None,
         classes=len(dataset.names),
         teacher_imgsz=imgsz,
-        student=student.get("architecture") or load_weights(Path(student["path"])).architecture,
+        whose="teacher" if "teacher" in options else "model",
+        student=student.get("architecture") or loaded[student["path"]].architecture,
         cores=None if on_gpu else len(os.sched_getaffinity(0)),
         gpu_bytes=torch.cuda.mem_get_info(int(first))[0] if on_gpu else None,
     )

@@ -20,17 +20,13 @@ Reference = dict[str, Any]
 _WEIGHTS, _ARCHITECTURE, DATASET = "a weights file", "an architecture", "a dataset"
 _OWNERS = {_WEIGHTS: "--teacher or --student", _ARCHITECTURE: "--student", DATASET: "--data"}
 _OWNERS_OF_TRAINING = _OWNERS | {_WEIGHTS: "--model", _ARCHITECTURE: "--model"}
-_EXPECTED = {
-    "teacher": _WEIGHTS,
-    "student": f"{_WEIGHTS} or {_ARCHITECTURE}",
-    "model": f"{_WEIGHTS} or {_ARCHITECTURE}",
-    "data": f"{DATASET} (folder, data YAML, zip or tar)",
+_FITTING = {
+    "teacher": (_WEIGHTS,),
+    "student": (_WEIGHTS, _ARCHITECTURE),
+    "model": (_WEIGHTS, _ARCHITECTURE),
+    "data": (DATASET,),
 }
-_ON_SERVICE = {
-    "teacher": ", or a model or job of the service",
-    "student": ", or a model or job of the service",
-    "data": ", or a dataset of the service",
-}
+_FORMS = " (folder, data YAML, zip or tar)"  # of a dataset
 _JOB, _MODEL = "job_", "mdl_"  # prefixes of ids
 _FAMILY, _MOST_OF_FAMILY = 4, 5  # characters of a family's name, such as `yolo`; architectures to suggest
 _MOST_NAMES = 200  # newest rows of the service whose names are compared with an unknown one
@@ -109,7 +105,7 @@ def there(where: str, path: Path, expected: str) -> Path:
         SpecError: there is nothing at it.
     """
     if not path.exists():
-        raise SpecError(where, [Problem(where, f"expected {expected}, got nothing at {path}{file_suggestion(path)}")])
+        raise SpecError.at(where, f"expected {expected}, got nothing at {path}{file_suggestion(path)}")
     return path
 
 
@@ -222,14 +218,15 @@ def _refused(
 ) -> SpecError:
     """Return the refusal of an option's value; it asks about a value that fits another option, or a similar name."""
     kind = kind_of(text)
-    if kind is not None and kind not in _EXPECTED[option]:
+    if kind is not None and kind not in _FITTING[option]:
         came = f"{text!r}, {kind}: is it meant for {owners[kind]}?"
     else:
         absent = " (no such file)" if _looks_like_a_path(text) and not Path(text).exists() else ""
         came = f"{text!r}{absent}{meant or _meant(option, text)}"
-    expected = _EXPECTED[option] + (_ON_SERVICE[option] if service else "")
-    problem = Problem(f"--{option}", f"expected {expected}, got {came}")
-    return SpecError(f"{problem.where}: {problem.detail}", [problem])
+    expected = " or ".join(_FITTING[option]) + (_FORMS if option == "data" else "")
+    if service:
+        expected += f", or a {'dataset' if option == 'data' else 'model or job'} of the service"
+    return SpecError.at(f"--{option}", f"expected {expected}, got {came}")
 
 
 def _meant(option: str, text: str) -> str:

@@ -80,41 +80,33 @@ def require(options: Mapping[str, Any], *names: str) -> None:
         raise typer.BadParameter(f"expected a spec, or {', '.join(first)} and {last}, got no {', '.join(missing)}")
 
 
-def folder_of(name: str | None, student: str, teacher: str) -> Path:
-    """Return the default run folder.
+def folder_of(name: str) -> Path:
+    """Return the default run folder of a job's or spec's name.
 
-    >>> str(folder_of(None, "yolov8n", "weights/big one.pt"))
-    'runs/yolov8n-from-big-one'
-    """
-    return _RUNS / re.sub(r"[^\w.-]+", "-", name or name_of(student, teacher)).strip("-.")[:100]
-
-
-def folder_of_spec(spec: Path) -> Path:
-    """Return the default run folder of a spec.
-
-    >>> str(folder_of_spec(Path("specs/n from l.yaml")))
+    >>> str(folder_of("n from l"))
     'runs/n-from-l'
     """
-    return folder_of(spec.stem, "", "")
+    return _RUNS / re.sub(r"[^\w.-]+", "-", name).strip("-.")[:100]
 
 
-def training_folder_of(options: Mapping[str, Any]) -> Path:
-    """Return the default run folder of a training.
+def training_name_of(options: Mapping[str, Any]) -> str:
+    """Return a training's name.
 
-    >>> str(training_folder_of({"model": "yolov8l.pt", "data": "surveys/may.zip"}))
-    'runs/yolov8l-on-may'
+    >>> training_name_of({"model": "yolov8l.pt", "data": "surveys/may.zip"})
+    'yolov8l-on-may'
     """
-    return folder_of(_training_name(options), "", "")
-
-
-def _training_name(options: Mapping[str, Any]) -> str:
     return options.get("name") or f"{_stem(options['model'])}-on-{_stem(options['data'])}"
 
 
-def name_of(student: str, teacher: str) -> str:
-    """Return a job's default name."""
-    file = Path(student)
-    return f"{file.stem if file.suffix in ('.pt', '.safetensors') else student}-from-{Path(teacher).stem}"
+def name_of(options: Mapping[str, Any]) -> str:
+    """Return a distillation's name.
+
+    >>> name_of({"student": "yolov8n", "teacher": "weights/big one.pt"})
+    'yolov8n-from-big one'
+    """
+    student, file = options["student"], Path(options["student"])
+    stem = file.stem if file.suffix in (".pt", ".safetensors") else student
+    return options.get("name") or f"{stem}-from-{Path(options['teacher']).stem}"
 
 
 def spec_of(
@@ -128,7 +120,7 @@ def spec_of(
     chosen = {choice.name: choice.value for choice in choices}
     return {
         "kind": "distill",
-        "name": options.get("name") or name_of(options["student"], options["teacher"]),
+        "name": name_of(options),
         "teacher": dict(teacher),
         "student": dict(student),
         "dataset": dataset,
@@ -144,7 +136,7 @@ def training_spec_of(
     """Return the spec of a training of one model with these choices."""
     return {
         "kind": "train",
-        "name": _training_name(options),
+        "name": training_name_of(options),
         "model": dict(model),
         "dataset": dataset,
         "train": _settings_of(choices),
@@ -223,10 +215,11 @@ def preset_choice(preset: str | None) -> Choice:
 
 def lines_of(choices: list[Choice]) -> list[str]:
     """Return a line for each choice: the setting and the reason."""
-    words = {True: "on", False: "off"}
-    shown = {choice.name: words[choice.value] if choice.value in (True, False) and choice.name == "baseline"
-             else choice.value for choice in choices}  # fmt: skip
-    return [f"{choice.name} {shown[choice.name]}: {choice.why}" for choice in choices]
+    return [f"{choice.name} {_shown(choice.value)}: {choice.why}" for choice in choices]
+
+
+def _shown(value: Any) -> str:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
 
 
 def all_choices(facts: Facts, options: Mapping[str, Any]) -> list[Choice]:

@@ -41,7 +41,8 @@ class Follower:
 
     def __init__(self, terminal: Terminal, command: str) -> None:
         self._terminal, self._command = terminal, command
-        self._last, self._printed_at = "", 0.0
+        self._last: tuple[Any, ...] = ()
+        self._printed_at = 0.0
         self._progress: Progress | None = None
 
     def follow(self, id_: str, wait: Callable[[Callable[[Any], None]], Any]) -> Any:
@@ -103,15 +104,11 @@ class Follower:
         )
 
 
-def _essence(shown: dict[str, Any]) -> str:
-    """Return what a new line in a log is worth printing for: not the time left, nor an epoch that has just begun."""
-    counted = shown.get("epoch") and not shown.get("metrics")
-    return line_of({**shown, "eta_seconds": None, "epoch": shown["epoch"] if counted else None}) + _newest(shown)
-
-
-def _newest(shown: dict[str, Any]) -> str:
-    who = _place(shown).who if shown.get("epoch") else None
-    return f"{who} {shown.get('phase')} {shown.get('metrics')}"
+def _essence(shown: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the values whose change is worth a line in a log: not the time left, nor that an epoch has begun."""
+    waiting = [each["detail"] for each in (shown.get("waiting_for") or ())[:1]]
+    told = [shown.get(name) for name in ("status", "phase", "reason", "message")]
+    return (*told, waiting, shown.get("metrics") or shown.get("epoch"))
 
 
 def line_of(shown: dict[str, Any]) -> str:
@@ -149,7 +146,7 @@ def _place(shown: dict[str, Any]) -> Place:
 
 
 def _of_the_part_before(shown: dict[str, Any]) -> bool:
-    """Return whether the newest figures may be those of the distilled student, as the one alone has just begun."""
+    """Return whether the newest figures may belong to the distilled student: the student alone has just begun."""
     place = _place(shown) if shown.get("epoch") else None
     return place is not None and place.who == "student alone" and place.epoch == 1
 

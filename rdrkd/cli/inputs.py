@@ -162,7 +162,7 @@ class Sender:
         path = (self._folder / str(reference["path"])).resolve()
         if not path.is_file():
             what = "(a folder)" if path.is_dir() else f"(nothing there){file_suggestion(path, str(reference['path']))}"
-            raise _refused(where, f"expected an id, or a weights file to send, got {reference['path']!r} {what}")
+            raise SpecError.at(where, f"expected an id, or a weights file to send, got {reference['path']!r} {what}")
         return path
 
     def existing(self, named: str, where: str) -> Path:
@@ -174,7 +174,7 @@ class Sender:
         path = self._folder / named
         if not path.exists():
             meant = file_suggestion(path, named)
-            raise _refused(where, f"expected an id, or a file to send, got {named!r} (nothing there){meant}")
+            raise SpecError.at(where, f"expected an id, or a file to send, got {named!r} (nothing there){meant}")
         return path.resolve()
 
     def dataset(self, named: str, where: str) -> str:
@@ -224,7 +224,3 @@ def _is_reference(dataset: str, folder: Path) -> bool:
         "/" in dataset or archive_suffix(dataset) is not None or Path(dataset).suffix in (".yaml", ".yml")
     )
     return dataset.startswith("ds_") or not (looks_like_a_path or (folder / dataset).exists())
-
-
-def _refused(where: str, detail: str) -> SpecError:
-    return SpecError(f"{where}: {detail}", [Problem(where, detail)])

@@ -1,4 +1,4 @@
-"""What `rdrkd jobs` says of a job beside what was asked for: an event's detail, why there is no output."""
+"""Notes that `rdrkd jobs` adds: the detail of an event, the reason for missing output, the epoch of weights."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,7 @@ def why_silent(job: "Job") -> str | None:
 
 
 def unfinished(service: "Client", job_id: str) -> str | None:
-    """Return from which epoch the newest weights of a job are that has not ended; None if it has."""
+    """Return a note on the epoch of an unfinished job's newest weights; None if the job has ended."""
     job = service.job(job_id)
     epochs = [artifact.epoch for artifact in service.artifacts(job.id) if artifact.name == _WEIGHTS]
     if job.ended or not epochs:

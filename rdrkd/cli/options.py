@@ -18,7 +18,7 @@ SpecOrOptions = Annotated[
 RunDirByName = Annotated[
     Path | None,
     typer.Option(
-        help="Run folder; default: runs/NAME, with a spec runs/ and its file's name. Run the same command again to "
+        help="Run folder; default: runs/NAME, where a spec's NAME is that of its file. Run the same command again to "
         "resume; a finished run prints its result.",
         show_default=False,
     ),

@@ -6,6 +6,7 @@ torch and Ultralytics are imported only after the environment has been set up.
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,14 +81,13 @@ def distill(
     )
     if spec is not None:
         distill_options.refuse_with_spec(of_spec)
-        run_dir = run_dir or distill_options.folder_of_spec(spec)
         paths = {"teacher": teacher, "student": Path(student) if student else None, "dataset": data, "cache": cache}
         _run("distill", spec, run_dir, paths, reading, device, events)
     options = of_spec | distill_options.asked(
         {"teacher": teacher and str(teacher), "student": student, "data": data and str(data), "device": device}
     )
     distill_options.require(options, "teacher", "student", "data")
-    folder = run_dir or distill_options.folder_of(name, options["student"], options["teacher"])
+    folder = run_dir or distill_options.folder_of(distill_options.name_of(options))
     _from_options(options, folder, distill_inputs.local, distill_here.chosen_here, cache, reading, events)
 
 
@@ -128,10 +128,10 @@ def train(
     if spec is not None:
         distill_options.refuse_with_spec(of_spec)
         paths = {"model": Path(model) if model else None, "dataset": data, "cache": cache}
-        _run("train", spec, run_dir or distill_options.folder_of_spec(spec), paths, reading, device, events)
+        _run("train", spec, run_dir, paths, reading, device, events)
     options = of_spec | distill_options.asked({"model": model, "data": data and str(data), "device": device})
     distill_options.require(options, "model", "data")
-    folder = run_dir or distill_options.training_folder_of(options)
+    folder = run_dir or distill_options.folder_of(distill_options.training_name_of(options))
     _from_options(options, folder, distill_inputs.local_training, distill_here.chosen_training, cache, reading, events)
 
 
@@ -139,9 +139,7 @@ def train(
 def evaluate(
     target: Annotated[
         Path,
-        typer.Argument(
-            help="Weights (.pt, .safetensors) with --data, or a job spec with --run-dir.", show_default=False
-        ),
+        typer.Argument(help="Weights (.pt, .safetensors) with --data, or a job spec.", show_default=False),
     ],
     data: Annotated[
         Path | None, typer.Option(help="Dataset: folder, data YAML, zip or tar.", show_default=False)
@@ -152,7 +150,7 @@ def evaluate(
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images per step.")] = 16,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
-    run_dir: Annotated[Path | None, typer.Option(help="Run folder (with a spec).", show_default=False)] = None,
+    run_dir: RunDirByName = None,
     model: Model = None,
     dataset: DatasetPath = None,
     cache: Cache = None,
@@ -168,21 +166,13 @@ def evaluate(
         _evaluate_weights(target, data, imgsz, batch, split, cache, reading, device, events)
     if distill_inputs.kind_of(str(target)) == distill_inputs.DATASET and not distill_inputs.is_spec(target):
         raise typer.BadParameter(f"expected weights or a spec, got {str(target)!r}, a dataset: is it meant for --data?")
-    _run(
-        "evaluate",
-        target,
-        run_dir or distill_options.folder_of_spec(target),
-        {"model": model, "dataset": dataset, "cache": cache},
-        reading,
-        device,
-        events,
-    )
+    _run("evaluate", target, run_dir, {"model": model, "dataset": dataset, "cache": cache}, reading, device, events)
 
 
 @takes_reading
 def export(
     spec: Spec,
-    run_dir: RunDir,
+    run_dir: RunDirByName = None,
     model: Model = None,
     dataset: DatasetPath = None,
     cache: Cache = None,
@@ -259,16 +249,17 @@ def _from_options(
 def _run(
     kind: str,
     spec: Path,
-    run_dir: Path,
+    run_dir: Path | None,
     paths: dict[str, Path | None],
     reading: "Reading",
     device: str | None,
     events: bool,
 ) -> None:
     """Run a spec of the command's kind, and exit with the run's status."""
-    reporter = _reporter(events, run_dir)
+    folder = run_dir or distill_options.folder_of(spec.stem)
+    reporter = _reporter(events, folder)
 
-    @_leaving_nothing(run_dir, reporter)
+    @_leaving_nothing(folder, reporter)
     def work(reporter: Reporter) -> dict[str, Any]:
         from rdrkd.spec.files import read_spec
 
@@ -276,13 +267,13 @@ def _run(
         if job.kind != kind:
             raise SpecError(f"expected a spec of the kind {kind!r}, got {job.kind!r}: use `rdrkd {job.kind}`")
         if isinstance(reporter, People):
-            reporter.console.print(f"run folder: {run_dir}", highlight=False, markup=False)
+            reporter.console.print(f"run folder: {folder}", highlight=False, markup=False)
         reporter.emit(Progress(phase="preparing"))
         from rdrkd.run.run import Inputs, run
 
         return run(
             job,
-            run_dir,
+            folder,
             reporter,
             Inputs(device=device, reading=reading, **paths),
         )
@@ -297,7 +288,7 @@ def _leaving_nothing(run_dir: Path, reporter: Reporter) -> Iterator[None]:
     try:
         yield
     except (SpecError, DatasetError, ModelError, PairError):
-        if made and isinstance(reporter, People) and not (run_dir / METRICS).exists():
+        if made and run_dir.is_dir() and isinstance(reporter, People) and not (run_dir / METRICS).exists():
             shutil.rmtree(run_dir, ignore_errors=True)
             with suppress(OSError):
                 for folder in made[1:]:
@@ -339,7 +330,8 @@ def _evaluate_weights(
 
         with tempfile.TemporaryDirectory(prefix="rdrkd-") as folder:
             dataset = open_dataset(data, cache or Path(folder), reading=reading)
-            check(dataset).refuse_problems()  # as a run does: Ultralytics would pass over its faults
+            used: dict[str, Any] = {name: files for name, files in dataset.splits.items() if name == settings.split}
+            check(replace(dataset, splits=used)).refuse_problems()  # Ultralytics would pass over its faults
             size, why = _input_size(weights, imgsz, settings.imgsz)
             if isinstance(reporter, People):
                 reporter.console.print(
@@ -359,7 +351,7 @@ def _input_size(weights: Path, given: int | None, usual: int) -> tuple[int, str]
         return given, "as --imgsz says"
     trained = load_weights(weights).imgsz
     if trained is None:
-        return usual, "the file does not say with which it was trained (--imgsz sets it)"
+        return usual, "the file does not record its training size (--imgsz sets it)"
     return input_side(trained), "as it was trained"
 
 

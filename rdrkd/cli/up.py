@@ -70,9 +70,10 @@ def up(data_dir: Path, host: str = "127.0.0.1", port: int = 8000, detach: bool =
         url = _url(host, port)
         token_file = stack.enter_context(local_token.made(host, port))
         environment = _environment(data_dir, host, port, token_file)
+        earlier = _size(data_dir / "logs" / "api.log")
         children = [Supervised("api", CHILDREN["api"], environment, data_dir / "logs")]
         try:
-            _await_ready(url, children[0], stopped, data_dir / "logs")
+            _await_ready(url, children[0], stopped, data_dir / "logs", earlier)
             others = [(name, module) for name, module in CHILDREN.items() if name != "api"]
             children += [Supervised(name, module, environment, data_dir / "logs") for name, module in others]
             pid_file.write_text(f"{os.getpid()} {url}\n")
@@ -119,6 +120,7 @@ def _detach(data_dir: Path, host: str, port: int) -> int:
         raise ServiceError(f"a service (process {running}) runs on {data_dir} already{_its_url(data_dir)}")
     _check_port(host, port)
     _make(data_dir / "logs")
+    earlier = _size(data_dir / "logs" / "api.log")
     command = [sys.executable, "-m", "rdrkd", "up", "--data-dir", str(data_dir), "--host", host, "--port", str(port)]
     environment, handed_over = hand_over(os.environ)
     with (data_dir / "logs" / "up.log").open("ab") as log:
@@ -130,7 +132,7 @@ def _detach(data_dir: Path, host: str, port: int) -> int:
     while not (_running(data_dir) == process.pid and "http" in _pid_file(data_dir).read_text()):
         if process.poll() is not None or time.monotonic() > end:
             message = f"the service did not become ready; see up.log and api.log in {data_dir}/logs"
-            raise ServiceError(message + _last_words(data_dir / "logs" / "api.log"))
+            raise ServiceError(message + _last_words(data_dir / "logs" / "api.log", earlier))
         time.sleep(0.1)
     stop = shlex.join(["rdrkd", "down", "--data-dir", str(data_dir)])
     console = Console(stderr=True)
@@ -160,13 +162,16 @@ def _tell_of_url(url: str, console: Console) -> None:
         console.print(f"other commands find it with `export RDRKD_URL={url}` (or --url)", soft_wrap=True)
 
 
-def _await_ready(url: str, api: Supervised, stopped: list[int], logs: Path) -> None:
-    """Wait until the API answers: it migrates the database before the other processes may use it."""
+def _await_ready(url: str, api: Supervised, stopped: list[int], logs: Path, earlier: int) -> None:
+    """Wait until the API answers: it migrates the database before the other processes may use it.
+
+    `earlier` is the size of its log, bytes, before it started.
+    """
     end = time.monotonic() + READY_SECONDS
     while not stopped:
         if api.process is not None and api.process.poll() is not None:
             message = f"the API ended with status {api.process.poll()} at its start; see {logs}/api.log"
-            raise ServiceError(message + _last_words(logs / "api.log"))
+            raise ServiceError(message + _last_words(logs / "api.log", earlier))
         if time.monotonic() > end:
             raise ServiceError(f"the API did not become ready within {READY_SECONDS:.0f} s; see {logs}/api.log")
         try:
@@ -176,10 +181,14 @@ def _await_ready(url: str, api: Supervised, stopped: list[int], logs: Path) -> N
             time.sleep(0.1)
 
 
-def _last_words(log: Path) -> str:
-    """Return the last line of a log as the end of a message; empty if there is none."""
+def _size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
+
+
+def _last_words(log: Path, after: int) -> str:
+    """Return the last line that was added to a log of `after` bytes, as the end of a message; empty if none."""
     try:
-        lines = log.read_text(errors="replace").strip().splitlines()
+        lines = log.read_bytes()[after:].decode(errors="replace").strip().splitlines()
     except OSError:
         return ""
     return f": {lines[-1][-_LONGEST:]}" if lines else ""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rdrkd.figures import counted
+
 _MOST_NAMES = 10
 
 
@@ -21,10 +23,6 @@ def summary(names: Sequence[str], statistics: Mapping[str, Any]) -> str:
     images = f"{', '.join(others)} and {last}" if others else last
     shown = ", ".join([*names[:_MOST_NAMES], *(["..."] if len(names) > _MOST_NAMES else [])])
     return (
-        f"{images} images, {_counted(statistics['boxes'], 'object', 's')}, "
-        f"{_counted(len(names), 'class', 'es')} ({shown})"
+        f"{images} images, {counted(statistics['boxes'], 'object')}, "
+        f"{counted(len(names), 'class', 'classes')} ({shown})"
     )
-
-
-def _counted(number: int, word: str, plural: str) -> str:
-    return f"{number} {word}{'' if number == 1 else plural}"

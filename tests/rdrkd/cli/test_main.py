@@ -420,7 +420,7 @@ def test_evaluate_says_what_is_missing_or_swapped(arguments: tuple[str, ...], wo
     assert words in " ".join(result.output.split())
 
 
-@pytest.mark.parametrize("command", ["distill", "evaluate"])
+@pytest.mark.parametrize("command", ["distill", "evaluate", "export"])
 def test_a_specs_run_has_a_folder_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "spec.yaml").write_text("kind: train\ndataset: d\nmodel: {architecture: yolov8n}\n")
