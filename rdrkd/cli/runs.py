@@ -32,6 +32,7 @@ from rdrkd.cli.reading import takes_reading
 from rdrkd.cli.run_output import People
 from rdrkd.errors import DatasetError, FolderError, ModelError, PairError, RdrkdError, SpecError
 from rdrkd.events import Progress
+from rdrkd.files import held
 from rdrkd.process.process import Stoppable, conclude, events_stream
 from rdrkd.reporter import JsonLines, Reporter
 from rdrkd.run_folder.names import METRICS
@@ -289,7 +290,8 @@ def _leaving_nothing(run_dir: Path, reporter: Reporter) -> Iterator[None]:
         yield
     except (SpecError, DatasetError, ModelError, PairError):
         if made and run_dir.is_dir() and isinstance(reporter, People) and not (run_dir / METRICS).exists():
-            shutil.rmtree(run_dir, ignore_errors=True)
+            with suppress(FolderError), held(run_dir):  # unless another run has begun in it meanwhile
+                shutil.rmtree(run_dir, ignore_errors=True)
             with suppress(OSError):
                 for folder in made[1:]:
                     folder.rmdir()

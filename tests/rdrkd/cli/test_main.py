@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from typer.testing import CliRunner
 
 from rdrkd import __version__
 from rdrkd.cli.main import COMMANDS, app
+from rdrkd.cli.run_output import People
+from rdrkd.cli.runs import _leaving_nothing
 from rdrkd.data import open_dataset
 from rdrkd.data.scenes import write_scenes
-from rdrkd.errors import FolderError, NanLossError, Problem, StopRequested
+from rdrkd.errors import FolderError, NanLossError, Problem, SpecError, StopRequested
 from rdrkd.events import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -31,6 +34,7 @@ from rdrkd.events import (
     Stopped,
     parse,
 )
+from rdrkd.files import held
 from rdrkd.models import build, save_student
 from rdrkd.process.process import conclude, reason_of
 from rdrkd.reasons import Reason
@@ -241,6 +245,21 @@ def test_a_refused_run_keeps_a_folder_that_was_there(data: Path, tmp_path: Path)
     options = ("--teacher", tmp_path / "student.pt", "--student", "yolov8n-half", "--data", data, "--device", "cpu")
     assert call("distill", *options, "--run-dir", tmp_path / "run").exit_code == EXIT_FAILED
     assert (tmp_path / "run/mine.txt").read_text() == "mine"
+
+
+def test_a_refused_run_removes_no_folder_in_which_another_has_begun(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with ExitStack() as other:
+
+        @_leaving_nothing(folder, People())
+        def refused() -> None:
+            other.enter_context(held(folder))
+            (folder / "spec.json").touch()
+            raise SpecError("refused")
+
+        with pytest.raises(SpecError):
+            refused()
+        assert (folder / "spec.json").exists()
 
 
 def test_help_is_never_cut() -> None:
