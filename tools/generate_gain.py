@@ -177,16 +177,27 @@ def seconds(row: Row) -> dict[int, float]:
 
 def varied_table(_: Sequence[Measured]) -> list[list[str]]:
     """List the gain of `rdr-kd` where only the student's images or epochs differ from the base study."""
-    rows = [["what differs", "student's images", "epochs", "pairs", "AP alone", "teacher's lead", "AP", "AP_S"]]
+    rows = [["what differs", "student's images", "epochs", "pairs", "AP alone", "teacher's lead", "AP", "AP_S",
+             "AP over alone for as long", "AP over alone at its best rate"]]  # fmt: skip
     for what, files in VARIED.items():
         for factor, file in files.items():
             s = Measured(file, what)
             gains = s.rows["rdr-kd"].differences
             rows.append(
                 [f"{what} x {factor:g}", str(s.images(s.spec["train"])), str(s.epochs), str(gains["AP"].seeds),
-                 f"{s.alone.summaries['AP'].mean:.2f}", f"{s.lead:.1f}", shown(gains["AP"]), shown(gains["AP_S"])]
+                 f"{s.alone.summaries['AP'].mean:.2f}", f"{s.lead:.1f}", shown(gains["AP"]), shown(gains["AP_S"]),
+                 over(s, "none@time"), over(s, "none", "none@lr")]
             )  # fmt: skip
     return rows
+
+
+def over(study: Measured, *kinds: str) -> str:
+    """Format the lead of `rdr-kd` over the best row of these kinds (a name up to any `-`), if there is a control."""
+    rows = [row for row in study.rows.values() if row.method.partition("-")[0] in kinds]
+    if all(row is study.alone for row in rows):
+        return "-"
+    best = max(rows, key=lambda row: row.summaries["AP"].mean)
+    return shown(difference(values_of(study.rows["rdr-kd"].members, "AP"), values_of(best.members, "AP")))
 
 
 TABLES: dict[str, Callable[[Sequence[Measured]], list[list[str]]]] = {
