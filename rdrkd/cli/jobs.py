@@ -265,7 +265,7 @@ def _followed(
     job = Follower(terminal, "jobs").follow(job_id, lambda news: service.wait(job_id, timeout, news))
     if not terminal.as_json and job.result and "metrics" in job.result:
         show_result(job.result, terminal.out, say=say)
-        terminal.note(f"fetch its files with `rdrkd jobs weights {job.id}`, see `rdrkd jobs artifacts {job.id}`")
+        terminal.note(f"weights: `rdrkd jobs weights {job.id}`; all files: `rdrkd jobs artifacts {job.id}`")
     leave(job)
 
 
