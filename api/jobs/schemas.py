@@ -85,8 +85,8 @@ class JobView(BaseModel):
         description="spec with every default filled in, versions, hashes and seed"
     )
     result: dict[str, Any] | None = Field(
-        description="content of `result.json`; of a distillation with `comparison`: `teacher`, `alone` and `student` "
-        "side by side"
+        description="content of `result.json`; of a training with `verdict`, which begins with its grave warnings; of "
+        "a distillation with `comparison`: `teacher`, `alone` and `student` side by side"
     )
     created_at: Timestamp
     queued_at: Timestamp

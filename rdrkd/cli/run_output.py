@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from rdrkd import events
 from rdrkd.cli.comparison import show_details, show_verdict
 from rdrkd.cli.epochs import place_of
 from rdrkd.events import Event
-from rdrkd.figures import FIGURES, OWN, PROTOCOLS, counted, duration, percent
+from rdrkd.figures import FIGURES, OWN, PROTOCOLS, duration, percent
 from rdrkd.process.environment import warns
 from rdrkd.reasons import Reason
 from rdrkd.run_folder.names import CARD, PAGE, RESULT
@@ -51,7 +51,6 @@ class People:
         self._phase = ""
         self._baseline, self._epochs, self._calibrated = False, 0, False
         self._left: float | None = None  # seconds, as of the last progress
-        self._warned: list[str] = []
         _quieten_ultralytics()
 
     def should_stop(self) -> bool:
@@ -68,10 +67,9 @@ class People:
             case events.Warn():
                 place = f", {self._place(event.epoch)}:" if event.epoch else ""
                 self.console.print(f"[yellow]warning[/]{place} {escape(self.say(event.message))}")
-                self._warned.append(event.message)
             case events.Done():
                 self._close()
-                show_result(event.result, self.console, self._warned, self.say)
+                show_result(event.result, self.console, self.say)
                 if self.run_dir is not None:
                     show_files(event.result, self.run_dir, self.console)
             case events.Failed():
@@ -215,15 +213,12 @@ def export_table(made: Mapping[str, Any]) -> Table:
     return table
 
 
-def show_result(
-    result: Mapping[str, Any], console: Console, warned: Sequence[str] = (), say: Callable[[str], str] = str
-) -> None:
-    """Print a run's result: the figures by both protocols and by class, the comparison, and the warnings.
+def show_result(result: Mapping[str, Any], console: Console, say: Callable[[str], str] = str) -> None:
+    """Print a run's result: the figures by both protocols and by class, the comparison, and the verdict.
 
     Args:
         result: the result.
         console: where to print.
-        warned: messages of warnings that were printed when they arose; of these, only the codes are repeated.
         say: rewords advice.
     """
     name = {"distill": "student", "export": "exported"}.get(result.get("kind", ""), "model")
@@ -241,17 +236,9 @@ def show_result(
         console.print(table)
     if made := result.get("export"):
         console.print(export_table(made))
-    comparison = result.get("comparison")
-    if comparison:
+    if comparison := result.get("comparison"):
         show_details(comparison, console)
-    warnings = result.get("warnings", [])
-    for warning in warnings:
-        if warning["message"] not in warned:
-            console.print(f"[bold red]{escape(warning['code'])}:[/] {escape(say(warning['message']))}")
-    if told := [warning["code"] for warning in warnings if warning["message"] in warned]:
-        console.print(f"[bold red]{counted(len(told), 'warning')} above:[/] {escape(', '.join(told))}")
-    if comparison:
-        show_verdict(comparison, console)
+    show_verdict(result, console, say)
 
 
 def show_files(result: Mapping[str, Any], run_dir: Path, console: Console) -> None:
