@@ -13,7 +13,8 @@ from rich.table import Table
 
 from rdrkd import events
 from rdrkd.cli.comparison import show_details, show_verdict
-from rdrkd.cli.epochs import place_of
+from rdrkd.cli.epoch_words import words_of
+from rdrkd.epochs import Place, place_of
 from rdrkd.events import Event
 from rdrkd.figures import FIGURES, OWN, PROTOCOLS, duration, percent
 from rdrkd.process.environment import warns
@@ -49,7 +50,7 @@ class People:
         self._progress: Progress | None = None
         self._columns: tuple[str, ...] = ()
         self._phase = ""
-        self._baseline, self._epochs, self._calibrated = False, 0, False
+        self._baseline, self._own, self._calibrated = False, 0, False
         self._left: float | None = None  # seconds, as of the last progress
         _quieten_ultralytics()
 
@@ -65,7 +66,7 @@ class People:
             case events.Epoch():
                 self._on_epoch(event)
             case events.Warn():
-                place = f", {self._place(event.epoch)}:" if event.epoch else ""
+                place = f", {self._where(event.epoch)}:" if event.epoch else ""
                 self.console.print(f"[yellow]warning[/]{place} {escape(self.say(event.message))}")
             case events.Done():
                 self._close()
@@ -86,8 +87,7 @@ class People:
                     self.console.print(f"[dim]loss weights by calibration: {chosen}[/]", highlight=False)
             case events.Resolved():
                 self._baseline = bool(event.resolved_spec.get("baseline"))
-                own = (event.resolved_spec.get("train") or {}).get("epochs", 0)
-                self._epochs = 2 * own if self._baseline else own
+                self._own = (event.resolved_spec.get("train") or {}).get("epochs", 0)
             case events.Checkpoint():
                 pass
 
@@ -105,7 +105,7 @@ class People:
         task = self._progress.task_ids[0]
         self._progress.update(
             task,
-            description=self._place(event.epoch, event.epochs) if event.epoch else self._words(event.phase),
+            description=self._where(event.epoch, event.epochs) if event.epoch else self._words(event.phase),
             completed=event.completed,
             total=event.total,
             unit="" if event.total is None else "batches" if event.unit == "batch" else f"{event.unit}s",
@@ -128,8 +128,8 @@ class People:
 
     def _on_epoch(self, event: events.Epoch) -> None:
         self._begin(PHASES[event.part])
-        place = place_of(event.epoch, event.epochs, self._baseline)
-        cells = {"epoch": f"{place.epoch}/{place.epochs}"}
+        place = self._place(event.epoch, event.epochs)
+        cells = {"epoch": f"{place.part_epoch}/{place.part_epochs}"}
         cells |= {name: f"{value:.4g}" for name, value in event.losses.items()}
         cells |= {name: f"{value:.1f}" for name, value in event.metrics.items() if name.startswith("mAP")}
         cells["time"] = duration(event.seconds)
@@ -143,8 +143,12 @@ class People:
             self._row({name: name for name in cells}, style="bold")
         self._row(cells)
 
-    def _place(self, epoch: int, epochs: int | None = None) -> str:
-        return str(place_of(epoch, epochs or self._epochs, self._baseline))
+    def _place(self, epoch: int, epochs: int | None = None) -> Place:
+        own = epochs // (2 if self._baseline else 1) if epochs else self._own
+        return place_of(epoch, own, self._baseline)
+
+    def _where(self, epoch: int, epochs: int | None = None) -> str:
+        return words_of(self._place(epoch, epochs), self._baseline)
 
     def _row(self, cells: Mapping[str, str], style: str | None = None) -> None:
         line = " ".join(value.rjust(max(len(name), _NARROW)) for name, value in cells.items())

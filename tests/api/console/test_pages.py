@@ -184,3 +184,22 @@ def test_a_run_that_looks_dead_says_so_before_its_end(open_service: Service) -> 
         lifecycle.record_warning(session, held, "warmup_too_long", "it warms up for 3 of 3 epochs")
     shown = Reader(service.client).get(f"/jobs/{job}")
     assert '<p class="callout bad" id="verdict">It warms up for 3 of 3 epochs.</p>' in shown
+
+
+def test_a_baselines_files_and_curves_are_counted_on_their_own(open_service: Service, tmp_path: Path) -> None:
+    service = open_service
+    held = service.with_baseline(epochs=2)
+    for epoch in (1, 2, 3, 4):
+        service.epoch(held, epoch, part="student" if epoch < 3 else "alone")
+        service.progress(held, epoch=epoch, epochs=4)
+    for name in ("student.pt", "alone.pt"):
+        service.publish(held, 4, b"weights", tmp_path, name)
+    shown = Reader(service.client).get(f"/jobs/{held.id}")
+    assert "epoch 2 of 2 of the student alone" in shown
+    cells = re.findall(r'(\w+)\.pt</a></td><td class="num">[^<]+</td><td class="num">([^<]+)</td>', shown)
+    assert cells == [("alone", "2 alone"), ("student", "2")]
+    curves_of = service.client.get(f"/jobs/{held.id}/curves").json()
+    assert curves_of["epochs"] == [1, 2]
+    assert {one["name"]: one["values"] for one in curves_of["charts"][0]["series"]} == {
+        "AP50": [10.0, 20.0], "AP50 alone": [30.0, 40.0]
+    }  # fmt: skip
