@@ -21,6 +21,7 @@ from api.tables.states import Status
 from rdrkd.cli import checked_uploads, inputs
 from rdrkd.cli.epoch_words import cell_of
 from rdrkd.cli.following import Follower, line_of
+from rdrkd.cli.job_view import lines_of
 from rdrkd.cli.main import app
 from rdrkd.cli.run_output import show_failure
 from rdrkd.cli.terminal import COLUMNS, Terminal
@@ -843,6 +844,13 @@ def test_the_student_alone_does_not_begin_with_the_others_figures() -> None:
     assert "student alone, epoch 2/10, mAP50_95 3.0" in line_of(later)
     assert line_of(later | {"status": "succeeded"}) == "job_1: succeeded, mAP50_95 5.0"
     assert (cell_of(later), cell_of(later | {"status": "succeeded"})) == ("2/10 alone", "2/10")
+
+
+def test_a_shown_jobs_verdict_begins_with_its_warning() -> None:
+    warning = {"code": "learnt_nothing", "message": "it has learnt next to nothing"}
+    result = {"warnings": [warning], "comparison": {"summary": "Nothing is gained."}}
+    row = {"id": "job_1", "kind": "distill", "status": "succeeded", "spec": {}, "result": result}
+    assert dict(lines_of(row))["verdict"] == "It has learnt next to nothing. Nothing is gained."
 
 
 def test_a_token_file_that_is_not_there_is_refused(live: Live, command: Command, tmp_path: Path) -> None:
