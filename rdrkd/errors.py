@@ -69,9 +69,13 @@ class MachineError(RdrkdError):
 
 
 class DatasetError(RdrkdError):
-    """A dataset cannot be used."""
+    """A dataset cannot be used; `advice` is what to do about it, empty where the message says all that is known."""
 
     reason = Reason.DATASET_INVALID
+
+    def __init__(self, message: str, problems: Sequence[Problem] = (), advice: str = "") -> None:
+        super().__init__(message, problems)
+        self.advice = advice
 
 
 class ModelError(RdrkdError):

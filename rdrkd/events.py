@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from rdrkd.epochs import Part
 from rdrkd.reasons import Reason
 
 MOST_EPOCHS = 20_000  # of a student, and as many of the same one alone
@@ -78,7 +79,7 @@ class Epoch(_Event):
     """One finished epoch: each loss term unweighted, its weighted share, lr, and AP figures in percent."""
 
     event: Literal["epoch"] = "epoch"
-    part: Literal["student", "alone"] = Field(
+    part: Part = Field(
         "student", description="whose epoch: `alone` is the student without its teacher, whose epochs follow"
     )
     epoch: EpochNumber = Field(description="1-based, numbered through all parts of the run")

@@ -1,11 +1,12 @@
-"""Warnings that a run has taught nothing, or cannot; each gives advice, and the run's report begins with them.
+"""Warnings that a run has taught nothing, or cannot; each gives advice, and the run's verdict begins with them.
 
 The functions take only numbers, so that commands and service can also use them before a run.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
+from typing import Any
 
 from rdrkd.events import Warn
 
@@ -17,10 +18,31 @@ TOO_SMALL, EASY = 3, 8  # px, side of an object at the network's input: hardly l
 _LARGEST = 8192  # px, largest network input worth suggesting
 _STEP = 32  # px, granularity of the network's input
 
-CODES = frozenset(
-    {"warmup_too_long", "batch_too_large", "objects_too_small", "learnt_nothing", "teacher_unusable", "teacher_behind",
-     "teacher_is_student", "baseline_failed", "precision_slow", "too_few_steps"}
+CODES = (  # the gravest first
+    "learnt_nothing", "teacher_unusable", "teacher_behind", "objects_too_small", "warmup_too_long", "batch_too_large",
+    "too_few_steps", "teacher_is_student", "baseline_failed", "precision_slow",
 )  # fmt: skip
+
+
+def doubts_of(warnings: Iterable[tuple[str, str]]) -> list[str]:
+    """Return those of the warnings (code, message) that are of this module as sentences, the gravest first.
+
+    >>> doubts_of([("batch_too_large", "a batch is too large"), ("dataset", "odd"), ("learnt_nothing", "no AP")])
+    ['No AP.', 'A batch is too large.']
+    """
+    known = [(CODES.index(code), message) for code, message in warnings if code in CODES]
+    return [f"{message[:1].upper()}{message[1:]}." for _, message in sorted(dict.fromkeys(known))]
+
+
+def verdict_of(result: Mapping[str, Any]) -> list[str]:
+    """Return the sentences on a training's worth: the warnings of its result, then what it says about the gain.
+
+    >>> verdict_of({"warnings": [{"code": "learnt_nothing", "message": "no AP"}], "comparison": {"summary": "Worse."}})
+    ['No AP.', 'Worse.']
+    """
+    summary = (result.get("comparison") or {}).get("summary")
+    doubts = doubts_of((warning["code"], warning["message"]) for warning in result.get("warnings") or ())
+    return [*doubts, *([summary] if summary else [])]
 
 
 def of_settings(epochs: int, warmup_epochs: float, batch: int, images: int) -> Iterator[Warn]:

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
+from rdrkd.epochs import ALONE, STUDENT
+
 TASK = ("box", "cls", "dfl")
-ALONE = "alone"  # the part of a job that trains the student without its teacher
 # Below the first, a term hardly affects the student; above the second, it drowns the task (docs/diagnostics.md).
 INERT, DROWNS = 0.001, 3.0
 
@@ -59,37 +60,28 @@ def _ratios(columns: dict[str, list[Any]]) -> list[tuple[str, list[Any]]]:
     return [(name.removesuffix("/ratio"), values) for name, values in named]
 
 
-def student_only(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """Return the epochs of the student itself, without those of a baseline."""
-    parts = columns.get("part") or []
-    kept = [place for place in range(len(columns["epoch"])) if place >= len(parts) or parts[place] != ALONE]
-    return {name: [values[place] for place in kept] for name, values in columns.items()}
-
-
 def side_by_side(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """Move the epochs of a baseline, which follow the student's, to the student's epochs, as separate series.
+    """Draw the epochs of a baseline over those of the student, as separate series.
 
     >>> shown = side_by_side({"epoch": [1, 2, 3], "attempt": [1, 1, 1], "part": ["student", "student", "alone"],
-    ...                       "metrics/mAP50": [1.0, 2.0, 0.5]})
+    ...                       "part_epoch": [1, 2, 1], "metrics/mAP50": [1.0, 2.0, 0.5]})
     >>> shown["epoch"], shown["metrics/mAP50"], shown["metrics/mAP50 alone"]
     ([1, 2], [1.0, 2.0], [0.5, None])
     """
-    parts = columns.get("part") or []
-    alone = [place for place, part in enumerate(parts) if part == ALONE]
-    if not alone:
-        return columns
-    before = min(columns["epoch"][place] for place in alone) - 1
-    found = student_only(columns)
-    epochs = sorted({*found["epoch"], *(columns["epoch"][place] - before for place in alone)})
+    places = list(zip(columns["part"], columns["part_epoch"], strict=True))
+    epochs = sorted(set(columns["part_epoch"]))
     shown: dict[str, list[Any]] = {"epoch": epochs}
     for name, values in columns.items():
-        if name in ("epoch", "part"):
+        if name in ("epoch", "part", "part_epoch"):
             continue
-        ours = dict(zip(found["epoch"], found[name], strict=True))
-        theirs = {columns["epoch"][place] - before: values[place] for place in alone}
-        shown[name] = [ours.get(epoch, theirs.get(epoch) if name == "attempt" else None) for epoch in epochs]
-        if name != "attempt" and any(value is not None for value in theirs.values()):
-            shown[f"{name} {ALONE}"] = [theirs.get(epoch) for epoch in epochs]
+        known = dict(zip(places, values, strict=True))
+        ours, theirs = ([known.get((part, epoch)) for epoch in epochs] for part in (STUDENT, ALONE))
+        if name == "attempt":
+            shown[name] = [a or b for a, b in zip(ours, theirs, strict=True)]
+            continue
+        shown[name] = ours
+        if any(value is not None for value in theirs):
+            shown[f"{name} {ALONE}"] = theirs
     return shown
 
 

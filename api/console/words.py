@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from rdrkd.epochs import ALONE, CALLED
 from rdrkd.figures import duration
 
 ID = r"(?:job|ds|mdl|stu)_[0-9a-f]{32}"
@@ -43,7 +44,8 @@ REASONS = {
 def sentence(job: dict[str, Any]) -> str:
     """Return a sentence on a job's state.
 
-    >>> sentence({"status": "running", "phase": "training", "epoch": 3, "epochs": 8, "eta_seconds": 60.0, "spec": {}})
+    >>> place = {"part": "student", "part_epoch": 3, "part_epochs": 8}
+    >>> sentence({"status": "running", "phase": "training", **place, "eta_seconds": 60.0, "spec": {}})
     'Training, epoch 3 of 8, about 1 min 00 s left.'
     >>> sentence({"status": "failed", "reason": "disk_full", "message": None})
     'Failed: the disk is full.'
@@ -69,28 +71,29 @@ def sentence(job: dict[str, Any]) -> str:
         return "Paused: it keeps its checkpoints, and continues when it is resumed."
     begun = {"starting": "Starting", "pausing": "Pausing after this epoch", "cancelling": "Stopping"}
     words = [begun.get(status) or str(job["phase"] or "running").replace("_", " ").capitalize()]
-    if job["epoch"] and job["epochs"]:
-        words.append(_epoch(job))
+    if job["part_epoch"]:
+        words.append(f"epoch {job['part_epoch']} of {job['part_epochs']}{_whose(job)}")
     if job["eta_seconds"] is not None:
         words.append(f"about {duration(job['eta_seconds'])} left")
     return ", ".join(words) + "."
 
 
-def _epoch(job: dict[str, Any]) -> str:
-    """Return the epoch in words; a job with a baseline counts the student's epochs and then the baseline's.
+def _whose(job: dict[str, Any]) -> str:
+    """Return in words whose epoch it is, for a job with a baseline.
 
-    >>> _epoch({"epoch": 13, "epochs": 20, "spec": {"baseline": True}})
-    'epoch 3 of 10 of the student alone'
+    >>> _whose({"part": "alone", "spec": {"baseline": True}}), _whose({"part": "student", "spec": {}})
+    (' of the student alone', '')
     """
-    epoch, epochs = job["epoch"], job["epochs"]
-    if not job["spec"].get("baseline"):
-        return f"epoch {epoch} of {epochs}"
-    own = epochs // 2
-    return (
-        f"epoch {epoch - own} of {own} of the student alone"
-        if epoch > own
-        else f"epoch {epoch} of {own} of the student"
-    )
+    return f" of the {CALLED[job['part']]}" if job["spec"].get("baseline") else ""
+
+
+def epoch_of(shown: dict[str, Any]) -> str:
+    """Return the epoch of a file or warning, counted in its own training; a dash without one.
+
+    >>> epoch_of({"part": "alone", "part_epoch": 3}), epoch_of({"part": None, "part_epoch": None})
+    ('3 alone', '–')
+    """
+    return f"{shown['part_epoch']}{' alone' if shown['part'] == ALONE else ''}" if shown["part_epoch"] else "–"
 
 
 def share_done(job: dict[str, Any]) -> float | None:

@@ -26,6 +26,7 @@ from api.tables.job_inputs import STATE, overdue
 from api.tables.jobs import Artifact, Job, JobEpoch
 from api.tables.leases import Fenced, Wish
 from api.tables.states import HELD, Status, sources
+from rdrkd.epochs import ALONE, place_in
 from rdrkd.events import Checkpoint, Epoch, Progress
 from rdrkd.reasons import Reason
 
@@ -105,12 +106,18 @@ def record_resolved(session: Session, held: Held, resolved_spec: dict[str, Any])
 
 
 def record_epoch(session: Session, held: Held, epoch: Epoch) -> None:
-    """Store a finished epoch; an epoch that a resumed attempt repeats replaces the former one."""
-    _write(session, held, metrics=epoch.metrics)
+    """Store a finished epoch; an epoch that a resumed attempt repeats replaces the former one.
+
+    The job's metrics stay those of the student while it is trained alone, whose are kept beside them.
+    """
+    metrics: dict[str, Any] = dict(epoch.metrics)
+    if epoch.part == ALONE:
+        metrics = {**(session.scalar(select(Job.metrics).where(Job.id == held.id)) or {}), ALONE: metrics}
+    _write(session, held, metrics=metrics)
     values = epoch.model_dump(mode="json", exclude={"event"})
     session.merge(JobEpoch(job_id=held.id, epoch=epoch.epoch, attempt=held.attempt, values=values))
-    shown = {name: values[name] for name in ("part", "epoch", "epochs", "losses", "metrics", "lr")}
-    events.add(session, held.id, held.attempt, Type.EPOCH, shown)
+    shown = {name: values[name] for name in ("epoch", "epochs", "losses", "metrics", "lr")}
+    events.add(session, held.id, held.attempt, Type.EPOCH, shown | place_in(held.spec, epoch.epoch)._asdict())
 
 
 def record_warning(session: Session, held: Held, code: str, message: str, epoch: int | None = None) -> None:
@@ -118,7 +125,7 @@ def record_warning(session: Session, held: Held, code: str, message: str, epoch:
     _write(session, held)
     if (kept := warnings.add(session, held.id, held.attempt, code, message, epoch)) is not None:
         data = {"code": kept.code, "message": kept.message, "epoch": kept.epoch}
-        events.add(session, held.id, held.attempt, Type.WARNING, data)
+        events.add(session, held.id, held.attempt, Type.WARNING, data | place_in(held.spec, kept.epoch)._asdict())
 
 
 def record_log(session: Session, held: Held, text: str) -> None:
@@ -160,18 +167,19 @@ def publish(
 
 
 def _record_published(session: Session, held: Held, files: Sequence[Published], checkpoint: Checkpoint | None) -> None:
-    shown = [
+    shown: list[dict[str, Any]] = [
         {"epoch": file.epoch, "name": file.name, "size": file.size, "sha256": file.sha256}
         for file in files
         if file.name != STATE
     ]
     if checkpoint is None:
         for file in shown:
-            events.add(session, held.id, held.attempt, Type.ARTIFACT, file)
+            place = place_in(held.spec, file["epoch"], file["name"])
+            events.add(session, held.id, held.attempt, Type.ARTIFACT, file | place._asdict())
         return
     attempts.keep(session, held.id, held.attempt, checkpoint)
     data = checkpoint.model_dump(mode="json", include={"epoch", "is_best", "metrics"}) | {"files": shown}
-    events.add(session, held.id, held.attempt, Type.CHECKPOINT, data)
+    events.add(session, held.id, held.attempt, Type.CHECKPOINT, data | place_in(held.spec, data["epoch"])._asdict())
 
 
 def finish(session: Session, held: Held, ending: Ending) -> None:

@@ -1,14 +1,17 @@
 """Jobs as the API shows them."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from api.tables.jobs import WITH_WEIGHTS, Job
+from api.jobs.places import Placed
+from api.tables.jobs import WITH_WEIGHTS, Job, JobWarning
 from api.tables.states import Status
 from api.timestamps import Timestamp
+from rdrkd.epochs import ALONE, place_in
 from rdrkd.events import Phase
 from rdrkd.reasons import Reason
 
@@ -51,7 +54,7 @@ class JobProgress(BaseModel):
     unit: str = "batch"
 
 
-class JobView(BaseModel):
+class JobView(Placed):
     """A job. All AP and mAP figures are in percent."""
 
     id: str = Field(examples=["job_0199f0a1b2c37d4e8f90a1b2c3d4e5f6"])
@@ -67,9 +70,14 @@ class JobView(BaseModel):
     epoch: int | None = Field(
         description="epoch being trained, 1-based; with `baseline`, those of the student alone follow the student's"
     )
-    epochs: int | None = Field(description="total number of epochs")
+    epochs: int | None = Field(description="total number of epochs, of both trainings")
     eta_seconds: float | None = Field(description="estimated time to the end of the run, seconds")
-    metrics: dict[str, float | None] | None = Field(description="validation metrics of the latest epoch, percent")
+    metrics: dict[str, float | None] | None = Field(
+        description="validation metrics of the student's latest epoch, percent"
+    )
+    metrics_alone: dict[str, float | None] | None = Field(
+        description="with `baseline`, those of the latest epoch of the student alone; null before its first"
+    )
     attempt: int = Field(description="number of attempts so far")
     lost_workers: int = Field(description="number of attempts that lost their worker")
     worker: str | None = Field(description="worker that runs it, or ran it last")
@@ -85,8 +93,8 @@ class JobView(BaseModel):
         description="spec with every default filled in, versions, hashes and seed"
     )
     result: dict[str, Any] | None = Field(
-        description="content of `result.json`; of a distillation with `comparison`: `teacher`, `alone` and `student` "
-        "side by side"
+        description="content of `result.json`; of a training with `verdict`, which begins with its grave warnings; of "
+        "a distillation with `comparison`: `teacher`, `alone` and `student` side by side"
     )
     created_at: Timestamp
     queued_at: Timestamp
@@ -98,10 +106,12 @@ class JobView(BaseModel):
     def of(cls, row: Job, waiting_for: list[Waiting], **more: Any) -> Self:
         """Build the view of a row, with `more` fields of a wider view."""
         shown = {field: getattr(row, field) for field in _columns(cls)}
-        progress = row.progress or {}
+        progress, metrics = row.progress or {}, dict(row.metrics or {})
         return cls.model_validate(
             shown
             | {field: progress.get(field) for field in ("epoch", "epochs")}
+            | place_in(row.spec, progress.get("epoch"))._asdict()
+            | {"metrics_alone": metrics.pop(ALONE, None), "metrics": metrics or None}
             # The end of a job that is being paused or cancelled cannot be estimated.
             | {"eta_seconds": progress.get("eta_seconds") if row.status == Status.RUNNING else None}
             | {
@@ -120,10 +130,8 @@ def _columns(view: type[JobView]) -> tuple[str, ...]:
     return tuple(field for field in view.model_fields if hasattr(Job, field))
 
 
-class JobWarningView(BaseModel):
+class JobWarningView(Placed):
     """A warning of the trainer; the run continued."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     code: str = Field(examples=["term_weak"])
     message: str
@@ -131,6 +139,12 @@ class JobWarningView(BaseModel):
     attempt: int
     epoch: int | None = Field(description="epoch of the first occurrence, 1-based; null outside epochs")
     at: Timestamp = Field(description="time of the first occurrence")
+
+    @classmethod
+    def of(cls, row: JobWarning, spec: Mapping[str, Any]) -> Self:
+        """Build the view of a row of a job with this spec."""
+        shown = {field: getattr(row, field) for field in cls.model_fields if hasattr(row, field)}
+        return cls(**shown, **place_in(spec, row.epoch)._asdict())
 
 
 class EarlierEnd(BaseModel):
@@ -154,6 +168,12 @@ class JobDetail(JobView):
     warnings: list[JobWarningView] = Field(
         description="the trainer's warnings in all attempts, oldest first; at most 201"
     )
+
+    @classmethod
+    def of(cls, row: Job, waiting_for: list[Waiting], warnings: Sequence[JobWarning] = (), **more: Any) -> Self:
+        """Build the view of a row and its warnings."""
+        warned = [JobWarningView.of(warning, row.spec) for warning in warnings]
+        return super().of(row, waiting_for, warnings=warned, **more)
 
 
 def links(job_id: str, kind: str) -> JobLinks:

@@ -1,6 +1,6 @@
 """Print the outcome of a distillation: teacher, student alone and student side by side, and whether it was worth it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rdrkd.figures import duration, latency, percent
+from rdrkd.run_warnings import verdict_of
 
 _WHO = {"teacher": "teacher", "alone": "student alone", "student": "student"}
 _FIGURES = ("AP", "AP50", "AP_S")
@@ -21,12 +22,15 @@ def show_details(comparison: Mapping[str, Any], console: Console) -> None:
     console.print(_cost(shown))
 
 
-def show_verdict(comparison: Mapping[str, Any], console: Console) -> None:
-    """Print the accuracy of a result's networks, and what it says about the gain. Fits 80 columns."""
-    title = f"Was it worth it? COCO metrics on the {comparison['split']} images, percent"
-    console.print(title, style="italic", highlight=False)
-    console.print(_found(_shown(comparison), comparison))
-    console.print(comparison["summary"], style="bold", highlight=False, markup=False)
+def show_verdict(result: Mapping[str, Any], console: Console, say: Callable[[str], str] = str) -> None:
+    """Print the accuracy of a result's networks, its warnings and what it says about the gain. Fits 80 columns."""
+    if comparison := result.get("comparison"):
+        title = f"Was it worth it? COCO metrics on the {comparison['split']} images, percent"
+        console.print(title, style="italic", highlight=False)
+        console.print(_found(_shown(comparison), comparison))
+    style = "bold red" if result.get("warnings") else "bold"
+    if verdict := " ".join(verdict_of(result)):
+        console.print(say(verdict), style=style, highlight=False, markup=False)
 
 
 def _shown(comparison: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from rdrkd.cli.comparison import show_details, show_verdict
-from rdrkd.cli.epochs import place_of
+from rdrkd.cli.epoch_words import place_in_view, words_of
 from rdrkd.client import Client, Job
 from rdrkd.errors import RdrkdError
 from rdrkd.events import EXIT_DONE
@@ -84,7 +84,7 @@ def demo(output: Path, size: Size | None = None, console: Console | None = None)
     picture = _picture(output, weights, comparison)
     console.print()
     show_details(comparison, console)
-    show_verdict(comparison, console)
+    show_verdict(results["student"], console)
     console.print(HONESTY, style="yellow")
     console.print(f"Student: [bold]{weights['student']}[/] (plain Ultralytics)   Detections: [bold]{picture}[/]")
     console.print(f"Done in {duration(time.monotonic() - started)}.")
@@ -205,7 +205,7 @@ def _draw(progress: Progress, bar: TaskID, job: Mapping[str, Any]) -> None:
     elif job["epoch"]:
         part = job["progress"] or {}
         done = (job["epoch"] - 1 + part.get("completed", 0) / (part.get("total") or 1)) / job["epochs"]
-        note = str(place_of(job["epoch"], job["epochs"], bool(job["spec"].get("baseline"))))
+        note = words_of(place_in_view(job), bool(job["spec"].get("baseline")))
     elif job["status"] == "queued" and job["waiting_for"]:
         note = "queued, " + job["waiting_for"][0]["detail"]
     if job["started_at"] and progress.tasks[bar].start_time is None:

@@ -9,8 +9,9 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from rdrkd.cli.epochs import Place, place_of
+from rdrkd.cli.epoch_words import DONE, place_in_view, words_of
 from rdrkd.cli.terminal import Terminal, plain
+from rdrkd.epochs import ALONE, CALLED
 from rdrkd.figures import duration
 
 EXIT_DETACHED = 130  # as shells report SIGINT
@@ -94,12 +95,13 @@ class Follower:
             self._progress = Progress(*columns, console=self._terminal.err, transient=True)
             self._progress.add_task("", total=shown["epochs"], more="")
             self._progress.start()
-        place = _place(shown)
+        place = place_in_view(shown)
+        who = CALLED[place.part] if place.part and _baseline(shown) else _phase(shown)
         self._progress.update(
             self._progress.task_ids[0],
-            description=escape(f"{shown.get('name') or shown['id']}: {place.who or _phase(shown)}, epoch"),
-            completed=place.epoch,
-            total=place.epochs,
+            description=escape(f"{shown.get('name') or shown['id']}: {who}, epoch"),
+            completed=place.part_epoch,
+            total=place.part_epochs,
             more=", ".join(_figures(shown)),
         )
 
@@ -108,47 +110,31 @@ def _essence(shown: dict[str, Any]) -> tuple[Any, ...]:
     """Return the values whose change is worth a line in a log: not the time left, nor that an epoch has begun."""
     waiting = [each["detail"] for each in (shown.get("waiting_for") or ())[:1]]
     told = [shown.get(name) for name in ("status", "phase", "reason", "message")]
-    return (*told, waiting, shown.get("metrics") or shown.get("epoch"))
+    return (*told, waiting, shown.get("metrics_alone") or shown.get("metrics") or shown.get("epoch"))
 
 
 def line_of(shown: dict[str, Any]) -> str:
     """Return a state in one line.
 
-    >>> line_of({"id": "job_1", "status": "running", "phase": "train", "epoch": 2, "epochs": 9, "eta_seconds": 60})
+    >>> line_of({"id": "job_1", "status": "running", "phase": "train", "epoch": 2, "part": "student", "part_epoch": 2,
+    ...          "part_epochs": 9, "eta_seconds": 60})
     'job_1: running, train, epoch 2/9, about 1 min 00 s left'
     """
     parts = [str(shown["status"])]
     if shown.get("waiting_for"):
         parts.append(str(shown["waiting_for"][0]["detail"]))
     elif shown.get("epoch"):
-        place = _place(shown)
-        parts += [str(place)] if place.who else [_phase(shown), str(place)]
+        where = words_of(place_in_view(shown), _baseline(shown))
+        if shown["status"] != DONE:
+            parts += [where] if _baseline(shown) else [_phase(shown), where]
         parts += _figures(shown)
     if shown.get("message"):
         parts.append(f"{shown['reason']}: {shown['message']}")
     return f"{shown['id']}: " + ", ".join(parts)
 
 
-def progress_of(shown: dict[str, Any]) -> str | None:
-    """Return a job's newest epoch for a table: `3/10`, with a baseline and its training `3/10 alone`; None: none yet.
-
-    >>> progress_of({"epoch": 13, "epochs": 20, "spec": {"baseline": True}}), progress_of({"epoch": None})
-    ('3/10 alone', None)
-    """
-    if not shown.get("epoch") or not shown.get("epochs"):
-        return None
-    place = _place(shown)
-    return f"{place.epoch}/{place.epochs}" + (" alone" if place.who == "student alone" else "")
-
-
-def _place(shown: dict[str, Any]) -> Place:
-    return place_of(shown["epoch"], shown["epochs"], bool((shown.get("spec") or {}).get("baseline")))
-
-
-def _of_the_part_before(shown: dict[str, Any]) -> bool:
-    """Return whether the newest figures may belong to the distilled student: the student alone has just begun."""
-    place = _place(shown) if shown.get("epoch") else None
-    return place is not None and place.who == "student alone" and place.epoch == 1
+def _baseline(shown: dict[str, Any]) -> bool:
+    return bool((shown.get("spec") or {}).get("baseline"))
 
 
 def _phase(shown: dict[str, Any]) -> str:
@@ -158,7 +144,9 @@ def _phase(shown: dict[str, Any]) -> str:
 def _figures(shown: dict[str, Any]) -> list[str]:
     """Return Ultralytics' AP and the remaining time; a job that is not running has none."""
     parts = []
-    if (ap := (shown.get("metrics") or {}).get("mAP50_95")) is not None and not _of_the_part_before(shown):
+    of_alone = shown.get("part") == ALONE and shown["status"] != DONE  # the result is the distilled student
+    newest = shown.get("metrics_alone" if of_alone else "metrics")
+    if (ap := (newest or {}).get("mAP50_95")) is not None:
         parts.append(f"mAP50_95 {ap:.1f}")
     if shown.get("eta_seconds") is not None and shown["status"] == "running":
         parts.append(f"about {duration(shown['eta_seconds'])} left")

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from rdrkd.cli.epoch_words import cell_of
+
 if TYPE_CHECKING:
     from rdrkd.client import Client, Job
 
@@ -24,7 +26,7 @@ def detail_of(event: Mapping[str, Any]) -> str | None:
         case "warning":
             return str(data.get("message") or data.get("code") or "")
         case "epoch":
-            return f"{data.get('epoch')}/{data.get('epochs')}"
+            return cell_of(data)
         case "artifact":
             return str(data.get("name"))
     return None
@@ -42,8 +44,7 @@ def why_silent(job: "Job") -> str | None:
 def unfinished(service: "Client", job_id: str) -> str | None:
     """Return a note on the epoch of an unfinished job's newest weights; None if the job has ended."""
     job = service.job(job_id)
-    epochs = [artifact.epoch for artifact in service.artifacts(job.id) if artifact.name == _WEIGHTS]
-    if job.ended or not epochs:
+    found = [artifact for artifact in service.artifacts(job.id) if artifact.name == _WEIGHTS]
+    if job.ended or not found:
         return None
-    of = f" of {total}" if (total := job.spec.get("train", {}).get("epochs")) else ""
-    return f"from epoch {max(epochs)}{of}: the job is still {job.status}"
+    return f"from epoch {found[0].part_epoch} of {found[0].part_epochs}: the job is still {job.status}"

@@ -5,6 +5,7 @@ from typing import Any
 
 from rdrkd.cli.following import line_of
 from rdrkd.figures import percent
+from rdrkd.run_warnings import verdict_of
 
 _INPUTS = ("teacher", "student", "model", "dataset")
 _SETTINGS = ("epochs", "imgsz", "batch")
@@ -41,7 +42,7 @@ def _lines(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "warning", f"{warning['code']}: {warning['message']}"
     metrics = (result.get("metrics") or {}).get("coco") or {}
     yield "result", ", ".join(f"{name} {percent(metrics[name])}" for name in _FIGURES if name in metrics)
-    yield "gain", str((result.get("comparison") or {}).get("summary") or "")
+    yield "verdict", " ".join(verdict_of(result))
 
 
 def _named(reference: Any) -> str:

@@ -4,14 +4,15 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from rdrkd.cli import distill_on_service, distill_options, inputs
 from rdrkd.cli.connection import Id, Limit, Output, Service, Timeout, Wait, command, leave
 from rdrkd.cli.distill_options import Baseline, Batch, Epochs, Imgsz, PresetName, RunName
-from rdrkd.cli.following import Follower, progress_of, stoppable
+from rdrkd.cli.epoch_words import cell_of
+from rdrkd.cli.following import Follower, stoppable
 from rdrkd.cli.groups import new_app
 from rdrkd.cli.job_notes import detail_of, unfinished, why_silent
 from rdrkd.cli.job_view import lines_of
@@ -87,7 +88,7 @@ def list_jobs(
     """List jobs, newest first."""
     filters: dict[str, Any] = {"status": status or None, "label": label or None, "kind": kind}
     rows = map(plain, islice(service.jobs(**filters), limit))
-    terminal.many("jobs", rows if terminal.as_json else (row | {"epoch": progress_of(row)} for row in rows))
+    terminal.many("jobs", rows if terminal.as_json else (row | {"epoch": cell_of(row)} for row in rows))
 
 
 @command(jobs, "show")
@@ -223,15 +224,24 @@ def validate_job(
 
 
 @command(jobs, "metrics")
-def job_metrics(service: Service, terminal: Terminal, job: Id) -> None:
-    """Print the metrics of every finished epoch, one JSON object per line."""
-    Terminal(as_json=True).many("metrics", service.metrics(job))
+def job_metrics(
+    service: Service,
+    terminal: Terminal,
+    job: Id,
+    part: Annotated[
+        Literal["student", "alone", "both"],
+        typer.Option(help="Whose epochs; `alone`: of the student without its teacher."),
+    ] = "student",
+) -> None:
+    """Print the metrics of the student's finished epochs, one JSON object per line."""
+    Terminal(as_json=True).many("metrics", service.metrics(job, None if part == "both" else part))
 
 
 @command(jobs, "artifacts")
 def job_artifacts(service: Service, terminal: Terminal, job: Id) -> None:
     """List a job's artifacts."""
-    terminal.many("artifacts", service.artifacts(job))
+    rows = map(plain, service.artifacts(job))
+    terminal.many("artifacts", rows if terminal.as_json else (row | {"epoch": cell_of(row)} for row in rows))
 
 
 @command(jobs, "weights")

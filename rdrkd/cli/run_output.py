@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from rich.table import Table
 
 from rdrkd import events
 from rdrkd.cli.comparison import show_details, show_verdict
-from rdrkd.cli.epochs import place_of
+from rdrkd.cli.epoch_words import words_of
+from rdrkd.epochs import Place, place_of
 from rdrkd.events import Event
-from rdrkd.figures import FIGURES, OWN, PROTOCOLS, counted, duration, percent
+from rdrkd.figures import FIGURES, OWN, PROTOCOLS, duration, percent
 from rdrkd.process.environment import warns
 from rdrkd.reasons import Reason
 from rdrkd.run_folder.names import CARD, PAGE, RESULT
@@ -49,9 +50,8 @@ class People:
         self._progress: Progress | None = None
         self._columns: tuple[str, ...] = ()
         self._phase = ""
-        self._baseline, self._epochs, self._calibrated = False, 0, False
+        self._baseline, self._own, self._calibrated = False, 0, False
         self._left: float | None = None  # seconds, as of the last progress
-        self._warned: list[str] = []
         _quieten_ultralytics()
 
     def should_stop(self) -> bool:
@@ -66,12 +66,11 @@ class People:
             case events.Epoch():
                 self._on_epoch(event)
             case events.Warn():
-                place = f", {self._place(event.epoch)}:" if event.epoch else ""
+                place = f", {self._where(event.epoch)}:" if event.epoch else ""
                 self.console.print(f"[yellow]warning[/]{place} {escape(self.say(event.message))}")
-                self._warned.append(event.message)
             case events.Done():
                 self._close()
-                show_result(event.result, self.console, self._warned, self.say)
+                show_result(event.result, self.console, self.say)
                 if self.run_dir is not None:
                     show_files(event.result, self.run_dir, self.console)
             case events.Failed():
@@ -88,8 +87,7 @@ class People:
                     self.console.print(f"[dim]loss weights by calibration: {chosen}[/]", highlight=False)
             case events.Resolved():
                 self._baseline = bool(event.resolved_spec.get("baseline"))
-                own = (event.resolved_spec.get("train") or {}).get("epochs", 0)
-                self._epochs = 2 * own if self._baseline else own
+                self._own = (event.resolved_spec.get("train") or {}).get("epochs", 0)
             case events.Checkpoint():
                 pass
 
@@ -107,7 +105,7 @@ class People:
         task = self._progress.task_ids[0]
         self._progress.update(
             task,
-            description=self._place(event.epoch, event.epochs) if event.epoch else self._words(event.phase),
+            description=self._where(event.epoch, event.epochs) if event.epoch else self._words(event.phase),
             completed=event.completed,
             total=event.total,
             unit="" if event.total is None else "batches" if event.unit == "batch" else f"{event.unit}s",
@@ -130,8 +128,8 @@ class People:
 
     def _on_epoch(self, event: events.Epoch) -> None:
         self._begin(PHASES[event.part])
-        place = place_of(event.epoch, event.epochs, self._baseline)
-        cells = {"epoch": f"{place.epoch}/{place.epochs}"}
+        place = self._place(event.epoch, event.epochs)
+        cells = {"epoch": f"{place.part_epoch}/{place.part_epochs}"}
         cells |= {name: f"{value:.4g}" for name, value in event.losses.items()}
         cells |= {name: f"{value:.1f}" for name, value in event.metrics.items() if name.startswith("mAP")}
         cells["time"] = duration(event.seconds)
@@ -145,8 +143,12 @@ class People:
             self._row({name: name for name in cells}, style="bold")
         self._row(cells)
 
-    def _place(self, epoch: int, epochs: int | None = None) -> str:
-        return str(place_of(epoch, epochs or self._epochs, self._baseline))
+    def _place(self, epoch: int, epochs: int | None = None) -> Place:
+        own = epochs // (2 if self._baseline else 1) if epochs else self._own
+        return place_of(epoch, own, self._baseline)
+
+    def _where(self, epoch: int, epochs: int | None = None) -> str:
+        return words_of(self._place(epoch, epochs), self._baseline)
 
     def _row(self, cells: Mapping[str, str], style: str | None = None) -> None:
         line = " ".join(value.rjust(max(len(name), _NARROW)) for name, value in cells.items())
@@ -215,15 +217,12 @@ def export_table(made: Mapping[str, Any]) -> Table:
     return table
 
 
-def show_result(
-    result: Mapping[str, Any], console: Console, warned: Sequence[str] = (), say: Callable[[str], str] = str
-) -> None:
-    """Print a run's result: the figures by both protocols and by class, the comparison, and the warnings.
+def show_result(result: Mapping[str, Any], console: Console, say: Callable[[str], str] = str) -> None:
+    """Print a run's result: the figures by both protocols and by class, the comparison, and the verdict.
 
     Args:
         result: the result.
         console: where to print.
-        warned: messages of warnings that were printed when they arose; of these, only the codes are repeated.
         say: rewords advice.
     """
     name = {"distill": "student", "export": "exported"}.get(result.get("kind", ""), "model")
@@ -241,17 +240,9 @@ def show_result(
         console.print(table)
     if made := result.get("export"):
         console.print(export_table(made))
-    comparison = result.get("comparison")
-    if comparison:
+    if comparison := result.get("comparison"):
         show_details(comparison, console)
-    warnings = result.get("warnings", [])
-    for warning in warnings:
-        if warning["message"] not in warned:
-            console.print(f"[bold red]{escape(warning['code'])}:[/] {escape(say(warning['message']))}")
-    if told := [warning["code"] for warning in warnings if warning["message"] in warned]:
-        console.print(f"[bold red]{counted(len(told), 'warning')} above:[/] {escape(', '.join(told))}")
-    if comparison:
-        show_verdict(comparison, console)
+    show_verdict(result, console, say)
 
 
 def show_files(result: Mapping[str, Any], run_dir: Path, console: Console) -> None:

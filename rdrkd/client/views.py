@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from rdrkd.epochs import Part
+
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 
 
@@ -23,7 +25,11 @@ class Job(_View):
     epoch: int | None
     epochs: int | None
     eta_seconds: float | None
-    metrics: dict[str, float | None] | None
+    part: Part | None = None  # whose training; the epoch is its `part_epoch` of `part_epochs`
+    part_epoch: int | None = None
+    part_epochs: int | None = None
+    metrics: dict[str, float | None] | None  # of the student's latest epoch
+    metrics_alone: dict[str, float | None] | None = None  # with `baseline`: of the student alone
     reason: str | None
     message: str | None
     waiting_for: list[dict[str, Any]]
@@ -88,6 +94,9 @@ class Artifact(_View):
 
     name: str
     epoch: int
+    part: Part | None = None
+    part_epoch: int | None = None
+    part_epochs: int | None = None
     size: int
     sha256: str
 

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rdrkd.data.names import composed
+from rdrkd.data.remedies import DATA_YAML
 from rdrkd.data.text_files import text_of
 from rdrkd.errors import DatasetError, Problem
 
@@ -123,7 +124,7 @@ def find_yaml(folder: Path) -> Path:
     chosen = preferred if len(preferred) == 1 else nearest
     if len(chosen) != 1:
         came = ", ".join(str(p.relative_to(folder)) for p in chosen[:5]) or "none"
-        raise DatasetError(f"expected one data.yaml with `train`, `val` and `names`, got {came}")
+        raise DatasetError(f"expected one data.yaml with `train`, `val` and `names`, got {came}", advice=DATA_YAML)
     return chosen[0]
 
 

@@ -16,7 +16,7 @@ from rdrkd.data.faults import INCOMPLETE
 from rdrkd.data.opening import open_dataset
 from rdrkd.data.pixels import is_deep
 from rdrkd.data.reading import AS_IT_IS, Reading
-from rdrkd.data.remedies import advice_on
+from rdrkd.data.remedies import LENIENT
 from rdrkd.data.summary import summary
 from rdrkd.errors import DatasetError, Problem
 from rdrkd.problem_grouping import Grouped
@@ -76,8 +76,8 @@ def diagnose(path: Path, imgsz: int = 640, reading: Reading | None = None) -> Di
     looked: dict[str, list[Examined]] = {}
     with tempfile.TemporaryDirectory(prefix="rdrkd-doctor-") as cache:
         reading = reading or AS_IT_IS
-        dataset, findings, problems = _checked(path, Path(cache), reading, looked)
-        found = _refusals(path, reading, problems)
+        dataset, findings, problems, advice = _checked(path, Path(cache), reading, looked)
+        found = _refusals(path, reading, problems, advice)
         if dataset is not None and findings is not None:
             found += [*_left_out(dataset), *_of_check(findings), *_of_all(dataset, looked)]
             found += _duplicates(dataset)
@@ -89,26 +89,26 @@ def diagnose(path: Path, imgsz: int = 640, reading: Reading | None = None) -> Di
 
 def _checked(
     path: Path, cache: Path, reading: Reading, looked: dict[str, list[Examined]]
-) -> tuple[Dataset | None, Findings | None, Counted]:
-    """Open and check a dataset; return it with what was found, and the problems for which it is refused."""
+) -> tuple[Dataset | None, Findings | None, Counted, str]:
+    """Open and check a dataset; return it with what was found, or the problems for which it is refused, and advice."""
     try:
         dataset = open_dataset(path, cache, reading=reading)
         findings = check(dataset, looked.__setitem__)
     except DatasetError as error:
         grouped = Grouped()
         grouped.add(error.problems or [Problem(path.name, str(error))])
-        return None, None, grouped.counted(MOST_PROBLEMS)
-    return dataset, findings, findings.counted()
+        return None, None, grouped.counted(MOST_PROBLEMS), error.advice
+    return dataset, findings, findings.counted(), ""
 
 
-def _refusals(path: Path, reading: Reading, problems: Counted) -> list[Finding]:
+def _refusals(path: Path, reading: Reading, problems: Counted, advice: str) -> list[Finding]:
     """Return a finding for each group of equal problems; advise `--lenient` only where that leaves the fault out."""
     stubborn = {one for one, _ in problems}
     if problems and not reading.lenient and path.is_file():
         with tempfile.TemporaryDirectory(prefix="rdrkd-doctor-") as cache:
             stubborn = {one for one, _ in _checked(path, Path(cache), replace(reading, lenient=True), {})[2]}
     return [
-        Finding("error", "refused", one.detail, count, one.where, advice_on(one.detail, one not in stubborn))
+        Finding("error", "refused", one.detail, count, one.where, advice if one in stubborn else LENIENT)
         for one, count in problems
     ]
 

@@ -12,6 +12,7 @@ from rdrkd.data.data_yaml import SPLITS, is_data_yaml, yamls
 from rdrkd.data.layout import images_in
 from rdrkd.data.names import composed
 from rdrkd.data.recognition import class_lists, recognise
+from rdrkd.data.remedies import DATA_YAML
 from rdrkd.data.text_files import first_line
 from rdrkd.errors import DatasetError
 from rdrkd.file_signatures import head_of, placeholder
@@ -62,10 +63,11 @@ def detect(folder: Path, split: Split | None = None) -> Format:
         return Format.YOLO  # its reader reports the YAML's faults
     files = _visible_files(folder)
     if recognised := recognise(files, folder):
-        raise DatasetError(recognised)
+        raise recognised
     raise DatasetError(
         "expected a data.yaml with `train`, `val` and `names` (YOLO), COCO JSON (annotations/instances_train.json, "
-        f"...), Pascal VOC's XML files or VisDrone's images/ and annotations/ of each split, got {_shown(files)}"
+        f"...), Pascal VOC's XML files or VisDrone's images/ and annotations/ of each split, got {_shown(files)}",
+        advice=DATA_YAML,
     )
 
 

@@ -12,6 +12,7 @@ from rdrkd.data.formats import is_visible, own_split
 from rdrkd.data.layout import images_in, read_layout
 from rdrkd.data.names import relative_names
 from rdrkd.data.recognition import CLASSES
+from rdrkd.data.remedies import DATA_YAML
 from rdrkd.data.text_files import text_of
 from rdrkd.errors import DatasetError
 from rdrkd.spec.splitting import Split
@@ -79,7 +80,9 @@ def _found(folder: Path, split: Split) -> tuple[Sequence[str], dict[str, tuple[P
     classes = [file for file in sorted(folder.rglob(CLASSES)) if is_visible(file, folder)]
     if len(classes) != 1:
         raise DatasetError(
-            f"expected class names, in one data.yaml with `names` or one {CLASSES}, got {len(named)} and {len(classes)}"
+            f"expected class names, in one data.yaml with `names` or one {CLASSES}, "
+            f"got {len(named)} and {len(classes)}",
+            advice=DATA_YAML,
         )
     return _lines(classes[0]), {}, []
 

@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rdrkd.data.remedies import DATA_YAML
 from rdrkd.data.text_files import first_line
+from rdrkd.errors import DatasetError
 from rdrkd.file_signatures import head_of
 from rdrkd.spec.splitting import HOW
 
@@ -23,17 +25,19 @@ class _Kind:
         suffix: suffix of its characteristic files.
         holds: whether a file with this suffix is of this kind, by its beginning.
         called: its name.
-        remedy: advice to the owner.
+        remedy: what to do, in the message.
+        advice: an example of it, below the message.
     """
 
     suffix: str
     holds: Callable[[Path], bool]
     called: str
     remedy: str
+    advice: str = ""
 
 
-def recognise(files: Sequence[Path], folder: Path) -> str | None:
-    """Describe an upload in an unsupported layout, with advice; None if it is not recognised.
+def recognise(files: Sequence[Path], folder: Path) -> DatasetError | None:
+    """Return the refusal of an upload in an unsupported layout; None if it is not recognised.
 
     Args:
         files: the visible files of the upload.
@@ -43,17 +47,19 @@ def recognise(files: Sequence[Path], folder: Path) -> str | None:
         return darknet
     for classes in class_lists(files):
         there = classes.relative_to(folder).as_posix()
-        return (
+        return DatasetError(
             f"recognised YOLO labels without a data YAML ({there}, as Label Studio exports them): "
-            f"expected a data.yaml with `names` and the folders or lists of `train` and `val`; or {HOW}"
+            f"expected a data.yaml with `names` and the folders or lists of `train` and `val`; or {HOW}",
+            advice=DATA_YAML,
         )
     for kind in _KINDS:
         alike = [file for file in files if file.suffix.lower() == kind.suffix]
         example = next((file for file in alike[:: max(1, len(alike) // _LOOKED_AT)] if kind.holds(file)), None)
         if example is not None:
-            return f"recognised {kind.called} ({example.relative_to(folder).as_posix()}): {kind.remedy}"
+            there = example.relative_to(folder).as_posix()
+            return DatasetError(f"recognised {kind.called} ({there}): {kind.remedy}", advice=kind.advice)
     if jsons := [file for file in files if file.suffix.lower() == ".json"]:
-        return (
+        return DatasetError(
             f"expected COCO JSON with the lists images, annotations, categories, got {len(jsons)} JSON files without "
             f"them, such as {jsons[0].relative_to(folder).as_posix()}"
         )
@@ -66,14 +72,15 @@ def class_lists(files: Sequence[Path]) -> list[Path]:
     return [p for p in found if (p.parent / "labels").is_dir() or any(p.parent.glob("*.txt"))]
 
 
-def _darknet(files: Sequence[Path], folder: Path) -> str | None:
+def _darknet(files: Sequence[Path], folder: Path) -> DatasetError | None:
     inside = (part for file in files for part in file.relative_to(folder).parents)
     there = next((place for place in inside if re.fullmatch(r"obj_.*_data", place.name)), None)
     if there is None:
         return None
-    return (
+    return DatasetError(
         f"recognised a Darknet export ({there.as_posix()}/, CVAT's `YOLO 1.1`), whose class names (obj.names) are not "
-        "read: export it from CVAT as `Ultralytics YOLO Detection`, or add a data.yaml with `names`, `train` and `val`"
+        "read: export it from CVAT as `Ultralytics YOLO Detection`, or add a data.yaml with `names`, `train` and `val`",
+        advice=DATA_YAML,
     )
 
 
@@ -103,6 +110,7 @@ _KINDS = (
         ".txt", _line(rf"imagesource:.*|({_NUMBER}\s+){{8}}\S+\s+[0-2]"),
         "DOTA's oriented boxes",
         "convert them to YOLO polygons (`class x1 y1 ... x4 y4` as fractions) and add a data.yaml",
+        DATA_YAML,
     ),
     _Kind(
         ".txt", _line(rf"[A-Za-z]\S*(\s+{_NUMBER}){{14}}"),
@@ -113,13 +121,14 @@ _KINDS = (
         ".txt", _line(rf"\d+(\s+{_NUMBER}){{4,}}"),
         "YOLO labels without class names",
         f"expected a data.yaml with `names` and the folders or lists of `train` and `val`; or a {CLASSES} and {HOW}",
+        DATA_YAML,
     ),
-    _Kind(".json", _words('"shapes"', '"shape_type"'), "LabelMe's JSON", _EXPORT),
-    _Kind(".json", _words('"shape_attributes"'), "VGG Image Annotator's JSON", _EXPORT),
-    _Kind(".json", _words('"coordinates"', '"label"', '"image"'), "Create ML's JSON", _EXPORT),
-    _Kind(".json", _words('"classTitle"', '"geometryType"'), "Supervisely's JSON", _EXPORT),
-    _Kind(".json", _words('"from_name"', '"to_name"'), "Label Studio's own JSON", _EXPORT),
-    _Kind(".json", _words('"categories"', '"label"', '"labels"'), "Datumaro's JSON", _EXPORT),
+    _Kind(".json", _words('"shapes"', '"shape_type"'), "LabelMe's JSON", _EXPORT, DATA_YAML),
+    _Kind(".json", _words('"shape_attributes"'), "VGG Image Annotator's JSON", _EXPORT, DATA_YAML),
+    _Kind(".json", _words('"coordinates"', '"label"', '"image"'), "Create ML's JSON", _EXPORT, DATA_YAML),
+    _Kind(".json", _words('"classTitle"', '"geometryType"'), "Supervisely's JSON", _EXPORT, DATA_YAML),
+    _Kind(".json", _words('"from_name"', '"to_name"'), "Label Studio's own JSON", _EXPORT, DATA_YAML),
+    _Kind(".json", _words('"categories"', '"label"', '"labels"'), "Datumaro's JSON", _EXPORT, DATA_YAML),
     _Kind(
         ".json", _words('"image_id"', '"bbox"', '"score"'),
         "COCO's results of a detector",

@@ -52,7 +52,9 @@ def settle(folder: Path, form: Format, faults: Faults, sha256: str = "", split: 
     except DatasetError as error:
         # If nothing remained, the dropped items are the reason: they come first.
         problems = [*causes(faults), *(error.problems or [Problem("dataset", str(error))])]
-        raise DatasetError(str(error), problems if faults.dropped else error.problems) from error
+        if faults.dropped:
+            error.problems = tuple(problems)
+        raise
 
 
 def _settle(folder: Path, form: Format, faults: Faults, sha256: str, split: Split | None) -> Settled:

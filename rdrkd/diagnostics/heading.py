@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from rdrkd.diagnostics.history import Run, at, finite
 from rdrkd.diagnostics.words import number
 from rdrkd.figures import duration, percent
-from rdrkd.run_warnings import CODES
+from rdrkd.run_warnings import doubts_of
 
 
 class Heading(NamedTuple):
@@ -18,7 +18,8 @@ class Heading(NamedTuple):
         state: whether the run is finished, and its epochs.
         facts: label -> value, the most important first.
         made_with: versions and device.
-        doubts: signs that the student has learnt nothing, to be read first.
+        doubts: sentences that the student has learnt nothing, to be read first.
+        gain: what a finished distillation says about the gain; empty if nothing.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Heading(NamedTuple):
     facts: dict[str, str]
     made_with: str
     doubts: list[str]
+    gain: str
 
 
 def heading(run: Run) -> Heading:
@@ -41,7 +43,8 @@ def heading(run: Run) -> Heading:
         finished=run.result is not None,
         facts={label: value for label, value in _facts(run).items() if value},
         made_with=_made_with(run),
-        doubts=[notice.message for notice in run.warnings if notice.code in CODES],
+        doubts=doubts_of((notice.code, notice.message) for notice in run.warnings),
+        gain=str(at(run.result, "comparison", "summary") or ""),
     )
 
 

@@ -12,6 +12,7 @@ from rdrkd.files import write_atomically
 from rdrkd.models.weights import LICENSE
 from rdrkd.paths import without_paths
 from rdrkd.run_folder.names import CARD
+from rdrkd.run_warnings import doubts_of
 
 _WHO = {"teacher": "teacher", "alone": "student alone", "student": "this network"}
 _SETTINGS = ("epochs", "imgsz", "batch", "optimizer", "lr0", "seed")
@@ -33,8 +34,8 @@ def _lines(resolved: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[s
     student, confidence = result["student"], threshold_of(result["metrics"])
     yield f"# {resolved.get('name') or student['architecture'] or 'A detector'}"
     yield ""
-    for warning in result.get("warnings", []):
-        yield f"> **{warning['code']}**: {warning['message']}"
+    for doubt in doubts_of((warning["code"], warning["message"]) for warning in result.get("warnings", [])):
+        yield f"> **{doubt}**"
         yield ""
     yield f"{subject(resolved)}. Classes: {', '.join(student['names'])}."
     yield ""

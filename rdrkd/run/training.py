@@ -80,14 +80,14 @@ def train(
     for warning in late:
         reporter.emit(warning)
     doubted += [*work.doubted, *late]
-    best_epoch = training["best_epoch"]
+    said = {"warnings": [_said(warning) for warning in doubted], **({"comparison": comparison} if comparison else {})}
     return {
-        "best_epoch": best_epoch,
+        "verdict": " ".join(run_warnings.verdict_of(said)),
+        "best_epoch": training["best_epoch"],
         "epochs": training["epochs"],
         **figures(metrics),
         "student": card(load_weights(student), plan.settings.imgsz),
-        **({"comparison": comparison} if comparison else {}),
-        "warnings": [_said(warning) for warning in doubted],
+        **said,
         "weights": {name: _file(run_dir / name) for name in (*WEIGHTS, *ALONE) if (run_dir / name).is_file()},
     }
 

@@ -1,19 +1,18 @@
 """Read a job spec from a JSON or YAML file."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from rdrkd.errors import Problem, SpecError
+from rdrkd.errors import SpecError
 from rdrkd.figures import counted
 from rdrkd.spec.jobs import RUN_SPEC, RunSpec
 from rdrkd.spec.problems import problems_of
 from rdrkd.spec.training import EvaluationSettings
-from rdrkd.suggestion import file_suggestion, nearest
+from rdrkd.suggestion import file_suggestion
 
 
 def read_spec(file: Path) -> RunSpec:
@@ -28,22 +27,8 @@ def read_spec(file: Path) -> RunSpec:
     try:
         return RUN_SPEC.validate_python(data)
     except ValidationError as error:
-        problems = [*problems_of(error, data), *_of_meant_kind(error, data)]
+        problems = problems_of(error, data)
         raise SpecError(f"{file}: refused because of {counted(len(problems), 'field')} of the spec", problems) from None
-
-
-def _of_meant_kind(error: ValidationError, data: Any) -> list[Problem]:
-    """Return the other problems of a spec whose kind is mistyped, as those of the kind that was probably meant."""
-    first = error.errors(include_url=False)[0]
-    if first["type"] != "union_tag_invalid" or first["loc"]:
-        return []
-    meant = nearest(str(first["ctx"]["tag"]), re.findall(r"'(\w+)'", first["ctx"]["expected_tags"]))
-    try:
-        if meant is not None:
-            RUN_SPEC.validate_python({**data, "kind": meant})
-    except ValidationError as others:
-        return problems_of(others, data)
-    return []
 
 
 def evaluation_settings(**fields: Any) -> EvaluationSettings:

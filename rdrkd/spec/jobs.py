@@ -20,6 +20,7 @@ from rdrkd.spec.exporting import NEEDS_GPU, ExportSettings
 from rdrkd.spec.field_errors import Fault, refusal
 from rdrkd.spec.presets import Distillation, Preset
 from rdrkd.spec.references import STUDY_ID, TEXT, Architecture, DatasetRef, ModelRef, Pretrained, WeightsRef, layers_of
+from rdrkd.spec.tagged import Tagged
 from rdrkd.spec.training import EvaluationSettings, TrainSettings
 
 LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=TEXT)]
@@ -149,10 +150,10 @@ class Compare(_Job):
     jobs: tuple[str, ...] = Field(description="jobs of the succeeded members that the report covers")
 
 
-JobSpec = Annotated[Distill | Train | Evaluate | Export, Field(discriminator="kind")]
+JobSpec = Annotated[Distill | Train | Evaluate | Export, Tagged("kind")]
 JOB_SPEC: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
 # Every kind of run.
-RunSpec = Annotated[Distill | Train | Evaluate | Export | Compare, Field(discriminator="kind")]
+RunSpec = Annotated[Distill | Train | Evaluate | Export | Compare, Tagged("kind")]
 RUN_SPEC: TypeAdapter[RunSpec] = TypeAdapter(RunSpec)
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from rdrkd.spec.tagged import Tagged
+
 Stride = Literal[4, 8, 16, 32]
 
 
@@ -358,7 +360,7 @@ Term = Annotated[
     | Amd
     | Wsld
     | Nkd,
-    Field(discriminator="name"),
+    Tagged("name"),
 ]
 TERMS: dict[str, type[Term]] = {
     "regenerated": Regenerated,

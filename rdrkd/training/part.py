@@ -5,13 +5,14 @@ student alone are 11 to 20. A checkpoint is of the whole run: it holds the files
 current one. So code that keeps, restores or prunes checkpoints need not distinguish parts.
 """
 
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from rdrkd import epochs
 from rdrkd.events import Phase
 
-Name = Literal["student", "alone"]
+Name = epochs.Part
 PHASES: dict[Name, Phase] = {"student": "training", "alone": "training_alone"}
 
 

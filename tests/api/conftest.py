@@ -31,6 +31,7 @@ from api.jobs.control import transitions
 from api.jobs.lifecycle import Ending, Published
 from api.settings import Settings
 from api.storage import Storage
+from api.tables.jobs import Job
 from api.tables.states import TERMINAL, Status
 from rdrkd.events import Checkpoint, Epoch, Progress
 from rdrkd.reasons import Reason
@@ -103,6 +104,14 @@ class Service:
         if status != Status.QUEUED:
             self.bring(job_id, status)
         return job_id
+
+    def with_baseline(self, epochs: int) -> Held:
+        """Return a running job that trains the student for these epochs, and then the student alone."""
+        job_id = self.job(train={"epochs": epochs})
+        with self.database.transaction() as session:
+            job = session.get_one(Job, job_id)
+            job.spec = {**job.spec, "baseline": True}
+        return self.bring(job_id, Status.RUNNING)
 
     def bring(self, job_id: str, status: Status) -> Held:
         """Take the queued job `job_id` to `status`."""

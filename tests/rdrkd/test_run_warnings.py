@@ -69,6 +69,31 @@ def test_networks_of_which_nothing_can_be_learnt(aps: tuple[float | None, ...], 
 
 
 @pytest.mark.parametrize(
+    ("found", "first"),
+    [
+        (run_warnings.of_results(0.02, 0.3, 20.0), "The student has an AP of 0.02 %, so it has learnt next to nothing"),
+        (run_warnings.of_results(20.0, 30.0, 25.0), "The teacher has an AP of 25.0 %, less than the student alone"),
+        (run_warnings.of_teacher(1.5), "The teacher has an AP of 1.50 % on these images, so it has nothing to teach"),
+        (run_warnings.of_settings(3, 3.0, 8, 80), "The learning rate warms up for 3 of 3 epochs"),
+        (run_warnings.of_settings(9, 3.0, 16, 8), "A batch of 16 images is larger than the 8 training images"),
+        (run_warnings.of_sizes([0.004], 640), "The median object has 2.6 px at imgsz 640, which no detector sees"),
+    ],
+)
+def test_a_verdict_begins_with_the_sentence_of_each_warning(found: Iterable[Warn], first: str) -> None:
+    warnings = [{"code": warning.code, "message": warning.message} for warning in found]
+    verdict = run_warnings.verdict_of({"warnings": warnings, "comparison": {"summary": "The gain."}})
+    assert verdict[0].startswith(first)
+    assert verdict[0].endswith(".")
+    assert verdict[1:] == ["The gain."]
+
+
+def test_a_verdict_begins_with_the_gravest_warning() -> None:
+    found = [*run_warnings.of_settings(3, 3.0, 9, 8), *run_warnings.of_teacher(1.0), *run_warnings.of_results(0, 0, 1)]
+    sentences = run_warnings.doubts_of((warning.code, warning.message) for warning in found)
+    assert [sentence.split()[1] for sentence in sentences] == ["student", "teacher", "learning", "batch"]
+
+
+@pytest.mark.parametrize(
     ("ap", "found"), [(5.0, []), (4.99, ["teacher_unusable"]), (0.0, ["teacher_unusable"]), (None, [])]
 )
 def test_a_teacher_that_has_nothing_to_teach(ap: float | None, found: list[str]) -> None:
@@ -149,6 +174,8 @@ def test_a_dead_run_looks_dead(scenes: Path, teacher_path: Path, tmp_path: Path)
     told = [getattr(event, "code", event.event) for event in memory.events]
     assert told.index("teacher_unusable") < told.index("epoch")
     assert result == json.loads((tmp_path / "result.json").read_text())
+    assert result["verdict"].startswith("The student has an AP of ")
+    assert result["verdict"].endswith(result["comparison"]["summary"])
     comparison = result["comparison"]
     assert comparison["teacher"]["name"] == "student.pt"
     assert comparison["teacher"].keys() == comparison["student"].keys()
@@ -158,7 +185,9 @@ def test_a_dead_run_looks_dead(scenes: Path, teacher_path: Path, tmp_path: Path)
     page = (tmp_path / "report.html").read_text()
     head = page[page.index("<header>") : page.index("<h1>")]
     assert head.count('class="doubt') == len(DEAD)
+    assert head.split(">")[2].startswith("The student has an AP of ")
     assert "so it has nothing to teach" in head
     assert "AP of the teacher" in page
     card = (tmp_path / "model_card.md").read_text()
-    assert all(f"> **{code}**" in card for code in DEAD)
+    assert card.splitlines()[2].startswith("> **The student has an AP of ")
+    assert card.count("\n> **") == len(DEAD)

@@ -5,8 +5,8 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from api.console import curves, scatter
-from api.console.pages.home import AP
+from api.console import scatter
+from api.console.pages.home import AP, CURVE
 from api.console.pages.jobs import names, similar
 from api.console.visit import HEADERS, Visit
 from api.console.words import FIGURES, title
@@ -41,12 +41,9 @@ async def compare_curves(visit: Visit) -> Response:
     """Return the jobs' AP over their epochs, as a chart."""
     jobs = (await _jobs(visit))[:MOST_CURVES]
     found = await asyncio.gather(
-        *(
-            visit.client.get(f"/v1/jobs/{job['id']}/metrics", name=AP, format="columns", downsample=EPOCHS)
-            for job in jobs
-        )
+        *(visit.client.get(f"/v1/jobs/{job['id']}/metrics", **CURVE, downsample=EPOCHS) for job in jobs)
     )
-    drawn = [curves.student_only(one["data"]) for one in found]
+    drawn = [one["data"] for one in found]
     epochs = sorted({epoch for one in drawn for epoch in one["epoch"]})
     series = []
     for job, one in zip(jobs, drawn, strict=True):

@@ -5,14 +5,15 @@ from typing import Any
 
 from starlette.responses import Response
 
-from api.console import curves
 from api.console.pages.first_steps import steps
 from api.console.visit import Visit
 from api.console.words import RUNNING, title
+from rdrkd.epochs import STUDENT
 
 SHOWN, LATEST = 8, 5  # number of running jobs; entries of each other list
 SPARK_EPOCHS = 40
 AP = "metrics/mAP50_95"
+CURVE = {"name": AP, "part": STUDENT, "format": "columns"}  # of a job, without its baseline
 
 
 async def home(visit: Visit) -> Response:
@@ -46,5 +47,5 @@ async def home(visit: Visit) -> Response:
 
 
 async def _curve(visit: Visit, job_id: str) -> list[Any]:
-    columns = await visit.client.get(f"/v1/jobs/{job_id}/metrics", name=AP, format="columns", downsample=SPARK_EPOCHS)
-    return list(curves.student_only(columns["data"]).get(AP, []))
+    columns = await visit.client.get(f"/v1/jobs/{job_id}/metrics", **CURVE, downsample=SPARK_EPOCHS)
+    return list(columns["data"].get(AP, []))

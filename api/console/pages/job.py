@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from api.console import curves
 from api.console.visit import HEADERS, Visit
 from api.console.words import ENDED, title
+from rdrkd.run_warnings import verdict_of
 
 TAIL, MOST_EPOCHS = 300, 1000  # log lines shown at first; epochs per curve
 ACTIONS = {  # actions by status, in the order of the buttons
@@ -29,6 +30,7 @@ async def job(visit: Visit) -> Response:
         get(path), get(f"{path}/attempts"), get(f"{path}/artifacts"), get(f"{path}/checkpoints")
     )
     files, named = artifacts["data"], await sources(visit, shown["spec"])
+    said = shown["result"] or {"warnings": shown["warnings"]}  # before its end, a run may already look dead
     return visit.render(
         "job.html",
         job=shown,
@@ -40,6 +42,8 @@ async def job(visit: Visit) -> Response:
         state=f"{shown['attempt']}-{shown['epoch']}-{shown['status']}-{len(checkpoints['data'])}",
         actions=[name for name, statuses in ACTIONS.items() if shown["status"] in statuses] if visit.may_write else [],
         compared=compared(shown),
+        verdict=" ".join(verdict_of(said)),
+        doubted=bool(verdict_of({"warnings": said.get("warnings")})),
         imgsz=((shown["resolved_spec"] or shown["spec"]).get("train") or {}).get("imgsz", 640),
         ended=shown["status"] in ENDED,
     )

@@ -65,13 +65,13 @@ def list_job_artifacts(
 
     The list is empty before the first checkpoint; some artifacts are published only when the job ends.
     """
-    _, files = service.newest(work.session, job_id)
+    job, files = service.newest(work.session, job_id)
     # Rows are replaced, never changed: their ids are the version.
     etag = f'W/"{hashlib.sha256("".join(file.id for file in files).encode()).hexdigest()[:16]}"'
     if (unchanged := not_modified(if_none_match, etag)) is not None:
         return unchanged
     response.headers["ETag"] = etag
-    return Artifacts(data=[ArtifactView.of(file) for file in files])
+    return Artifacts(data=[ArtifactView.of(file, job.spec) for file in files])
 
 
 @router.head(

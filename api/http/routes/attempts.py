@@ -22,5 +22,5 @@ def list_job_attempts(job_id: str, work: Work) -> Attempts:
 @router.get("/checkpoints", operation_id="list_job_checkpoints", responses=refusals(NotFound))
 def list_job_checkpoints(job_id: str, work: Work) -> Checkpoints:
     """List the stored checkpoints, newest first: epoch, metrics, files with sizes and hashes."""
-    jobs.get(work.session, job_id)
-    return Checkpoints(data=[CheckpointView.of(kept) for kept in service.checkpoints(work.session, job_id)])
+    spec = jobs.get(work.session, job_id).spec
+    return Checkpoints(data=[CheckpointView.of(kept, spec) for kept in service.checkpoints(work.session, job_id)])

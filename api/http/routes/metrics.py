@@ -10,6 +10,7 @@ from api.http.routing import Route
 from api.http.streams import JSON, accepted
 from api.jobs.metrics import service
 from api.jobs.metrics.schemas import JobMetrics, as_csv
+from rdrkd.epochs import Part
 from rdrkd.spec.forms import form
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], route_class=Route)
@@ -41,7 +42,13 @@ def get_job_metrics(
             description="series to include, such as `losses/decoupled`, or a group, such as `losses`; may be repeated"
         ),
     ] = [],  # noqa: B006
-    from_epoch: Annotated[int, Query(ge=1, le=2**31 - 1, description="first epoch to include")] = 1,
+    part: Annotated[
+        Part | None,
+        Query(description="whose epochs: `student`, or `alone`, the student without its teacher; default: both"),
+    ] = None,
+    from_epoch: Annotated[
+        int, Query(ge=1, le=2**31 - 1, description="first epoch to include, counted through both trainings")
+    ] = 1,
     downsample: Annotated[
         int | None,
         Query(
@@ -56,7 +63,7 @@ def get_job_metrics(
     ] = None,
 ) -> JobMetrics | Response:
     """Return the metrics of every finished epoch: each loss term, learning rates, validation metrics in percent."""
-    rows = service.epochs(work.session, job_id, name, from_epoch, downsample)
+    rows = service.epochs(work.session, job_id, name, from_epoch, downsample, part)
     if format == "csv" or (format is None and accepted(request, JSON, CSV) == CSV):
         headers = {"Content-Disposition": f'attachment; filename="{job_id}-metrics.csv"'}
         return Response(as_csv(service.columns(rows)), media_type=CSV, headers=headers)

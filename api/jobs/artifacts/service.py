@@ -7,7 +7,6 @@ from api.errors import NotFound, NotReady
 from api.jobs import service as jobs
 from api.tables.job_inputs import NEWEST_FIRST, STATE, newest_weights
 from api.tables.jobs import Artifact, Job
-from rdrkd.figures import few
 from rdrkd.suggestion import suggestion
 
 
@@ -41,19 +40,21 @@ def named(session: Session, job_id: str, name: str) -> tuple[Job, Artifact]:
         if artifact.name == name:
             return job, artifact
     names = [artifact.name for artifact in files]
-    meant = suggestion(name, names)
-    raise NotFound(f"expected the name of a file that the job has published ({few(names)}), got another name{meant}")
+    raise NotFound(
+        f"expected the name of a file that the job has published ({', '.join(names)}), got another name"
+        f"{suggestion(name, names)}"
+    )
 
 
 def weights(session: Session, job_id: str, name: str) -> tuple[Job, Artifact]:
-    """Find the newest weights that a job has published, as a file of this name.
+    """Find the newest weights that a job has published, as a file of this name; a refusal names its other files.
 
     Raises:
         NotFound: there is no such job.
         NotReady: it has written no checkpoint yet.
     """
-    job = jobs.get(session, job_id)
-    artifact = newest_weights(session, job_id, name)
-    if artifact is None:
-        raise NotReady(f"expected a job that has written a checkpoint, got one that is {job.status} and has none")
-    return job, artifact
+    if (artifact := newest_weights(session, job_id, name)) is not None:
+        return jobs.get(session, job_id), artifact
+    job, files = newest(session, job_id)
+    others = f", but these files: {', '.join(file.name for file in files)}" if files else ""
+    raise NotReady(f"expected a job that has written a checkpoint, got one that is {job.status} and has none{others}")

@@ -1,11 +1,14 @@
 """Attempts and checkpoints as the API shows them."""
 
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.jobs.attempts.service import Kept, Outcome
+from api.jobs.places import Placed
 from api.timestamps import Timestamp
+from rdrkd.epochs import place_in
 
 
 class AttemptView(BaseModel):
@@ -44,10 +47,10 @@ class CheckpointFile(BaseModel):
     sha256: str
 
 
-class CheckpointView(BaseModel):
+class CheckpointView(Placed):
     """A stored checkpoint: the next attempt resumes from the newest one that is intact."""
 
-    epoch: int = Field(description="epoch that had just finished, 1-based")
+    epoch: int = Field(description="epoch that had just finished, 1-based, counted through both trainings")
     attempt: int
     is_best: bool = Field(description="whether it is the job's best checkpoint so far")
     is_last: bool
@@ -56,10 +59,11 @@ class CheckpointView(BaseModel):
     created_at: Timestamp
 
     @classmethod
-    def of(cls, kept: Kept) -> Self:
-        """Build the view of a checkpoint."""
+    def of(cls, kept: Kept, spec: Mapping[str, Any]) -> Self:
+        """Build the view of a checkpoint of a job with this spec."""
         return cls(
             **{field: getattr(kept.row, field) for field in ("epoch", "attempt", "metrics", "created_at")},
+            **place_in(spec, kept.row.epoch)._asdict(),
             files=[CheckpointFile.model_validate(file) for file in kept.files],
             is_best=kept.is_best,
             is_last=kept.is_last,

@@ -11,7 +11,8 @@ from api.timestamps import Timestamp
 DATA = (
     "by type: `status`: from, to, worker, reason (null if there is none); `resolved`: empty, see the job; "
     "`epoch`: epoch, epochs, losses, metrics in percent, lr; `checkpoint`: epoch, is_best, metrics, files with name, "
-    "size and sha256; `artifact`: epoch, name, size, sha256; `warning`: code, message, epoch"
+    "size and sha256; `artifact`: epoch, name, size, sha256; `warning`: code, message, epoch; with an "
+    "epoch also its `part`, `part_epoch` and `part_epochs`, as in a job"
 )
 
 

@@ -7,11 +7,13 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 ROWS = (
-    "rows: of each epoch its `part` (`student`, or `alone`: the baseline, whose epochs follow), loss "
-    "terms (unweighted) and their weights, diagnostics, lr, metrics in percent, seconds"
+    "rows: of each epoch its `part` (`student`, or `alone`: the baseline, whose epochs follow), its number there "
+    "(`part_epoch` of `part_epochs`) and in all (`epoch` of `epochs`), loss terms (unweighted) and their weights, "
+    "diagnostics, lr, metrics in percent, seconds"
 )
 COLUMNS = (
-    "columns: `epoch`, `attempt`, `part` and each series by name, such as `losses/decoupled`; null without a value"
+    "columns: `epoch`, `attempt`, `part`, `part_epoch` and each series by name, such as `losses/decoupled`; null "
+    "without a value"
 )
 
 

@@ -13,37 +13,46 @@ from sqlalchemy.orm import Session
 
 from api.jobs import service as jobs
 from api.tables.jobs import JobEpoch
+from rdrkd.epochs import Part, place_in
 
 GROUPS, SINGLES = ("metrics", "losses", "weights", "diagnostics"), ("lr", "seconds")  # of an epoch event
-STUDENT = "student"  # the part of epochs that earlier versions recorded
+HEADS = ("epoch", "attempt", "part", "part_epoch")
 Row = dict[str, Any]
 
 
-def epochs(session: Session, job_id: str, names: Sequence[str], from_epoch: int, most: int | None) -> list[Row]:
+def epochs(
+    session: Session, job_id: str, names: Sequence[str], from_epoch: int, most: int | None, part: Part | None = None
+) -> list[Row]:
     """Read a job's epochs in order, each with the figures that `names` selects (none: all).
 
     Args:
         session: the caller's transaction.
         job_id: the job.
         names: names of series, or prefixes.
-        from_epoch: the first epoch, 1-based.
+        from_epoch: the first epoch, 1-based, counted through both trainings.
         most: maximum number of epochs: the first, the last, as many extremes of each series as fit, and others at even
             intervals.
+        part: whose epochs; None: all.
 
     Raises:
         NotFound: there is no such job.
     """
-    jobs.get(session, job_id)
+    spec = jobs.get(session, job_id).spec
     wanted = select(JobEpoch).where(JobEpoch.job_id == job_id, JobEpoch.epoch >= from_epoch).order_by(JobEpoch.epoch)
-    rows = [_chosen({"attempt": row.attempt, "part": STUDENT} | row.values, names) for row in session.scalars(wanted)]
+    found = [(row, place_in(spec, row.epoch)) for row in session.scalars(wanted)]
+    rows = [
+        _chosen({"attempt": row.attempt} | row.values | place._asdict(), names)
+        for row, place in found
+        if part in (None, place.part)
+    ]
     if most is None or len(rows) <= most:
         return rows
     return [rows[index] for index in sample(len(rows), _by_name(rows).values(), most)]
 
 
 def columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
-    """Turn rows into columns: epoch, attempt, part, and each series; null where an epoch has no value."""
-    heads = {name: [row[name] for row in rows] for name in ("epoch", "attempt", "part")}
+    """Turn rows into columns: `HEADS` and each series; null where an epoch has no value."""
+    heads = {name: [row[name] for row in rows] for name in HEADS}
     return heads | _by_name(rows)
 
 
@@ -69,7 +78,7 @@ def _chosen(row: Row, names: Sequence[str]) -> Row:
     """Keep the requested figures of an epoch, and its number."""
     if not names:
         return row
-    kept: Row = {name: row[name] for name in ("attempt", "part", "epoch", "epochs") if name in row}
+    kept: Row = {name: row[name] for name in (*HEADS, "epochs", "part_epochs") if name in row}
     for group in GROUPS:
         figures = {name: value for name, value in row.get(group, {}).items() if _asked(f"{group}/{name}", names)}
         kept |= {group: figures} if figures else {}

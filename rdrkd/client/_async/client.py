@@ -10,6 +10,7 @@ from rdrkd.client._async.driver import AsyncDriver
 from rdrkd.client.effects import Progress
 from rdrkd.client.views import Artifact, Dataset, Job, Model, Study
 from rdrkd.client.wire import Spec
+from rdrkd.epochs import Part
 
 Kind = Literal["dataset", "model"]
 
@@ -108,9 +109,10 @@ class AsyncClient(AsyncDriver):
         params = {"after": after, "limit": 1000}
         return list((await self._run(calls.ask("GET", f"/v1/jobs/{job_id}/events", params=params))).json()["data"])
 
-    async def metrics(self, job_id: str) -> list[dict[str, Any]]:
-        """Return the metrics of every finished epoch of a job."""
-        return list((await self._run(calls.plain(f"/v1/jobs/{job_id}/metrics")))["data"])
+    async def metrics(self, job_id: str, part: Part | None = "student") -> list[dict[str, Any]]:
+        """Return the metrics of the student's finished epochs, of the student alone (`alone`), or of both (None)."""
+        params = {} if part is None else {"part": part}
+        return list((await self._run(calls.ask("GET", f"/v1/jobs/{job_id}/metrics", params=params))).json()["data"])
 
     async def artifacts(self, job_id: str) -> list[Artifact]:
         """List the artifacts of a job."""

@@ -8,6 +8,7 @@ import pytest
 
 from api.console import curves
 from api.console.render import ENVIRONMENT
+from api.jobs import lifecycle
 from api.jobs.lifecycle import Ending
 from api.tables.states import Status
 from rdrkd.reasons import Reason
@@ -151,10 +152,11 @@ def test_a_comparison_stands_side_by_side(open_service: Service) -> None:
         "teacher": figures | {"AP": 30.0}, "alone": figures | {"AP": 18.5}, "student": figures,
         "difference": {"AP": 1.5}, "summary": "One seed proves nothing.",
     }  # fmt: skip
-    result = {"metrics": {"coco": figures}, "comparison": comparison}
+    warning = {"code": "teacher_behind", "message": "use a larger teacher"}
+    result = {"metrics": {"coco": figures}, "comparison": comparison, "warnings": [warning]}
     service.finish(service.bring(job, Status.RUNNING), Ending(Status.SUCCEEDED, result=result))
     shown = re.sub(r"\s+", " ", Reader(service.client).get(f"/jobs/{job}"))
-    assert "One seed proves nothing." in shown
+    assert '<p class="callout bad" id="verdict">Use a larger teacher. One seed proves nothing.</p>' in shown
     row = re.search(r'<th scope="row" title="[^"]+">AP</th>(.*?)</tr>', shown)
     assert row is not None
     assert re.findall(r">([^<]+)</td>", row[1]) == ["30.0 %", "18.5 %", "20.0 %", "+1.5 pt"]
@@ -172,3 +174,32 @@ def test_an_unknown_job_is_said_to_be(open_service: Service) -> None:
     service = open_service
     assert "Not found" in Reader(service.client).get("/jobs/job_0", 404)
     assert "Not found" in Reader(service.client).get(f"/jobs/{HOSTILE.replace('/', '')}", 404)
+
+
+def test_a_run_that_looks_dead_says_so_before_its_end(open_service: Service) -> None:
+    service, job = open_service, open_service.job()
+    held = service.bring(job, Status.RUNNING)
+    assert 'id="verdict"' not in Reader(service.client).get(f"/jobs/{job}")
+    with service.database.transaction() as session:
+        lifecycle.record_warning(session, held, "warmup_too_long", "it warms up for 3 of 3 epochs")
+    shown = Reader(service.client).get(f"/jobs/{job}")
+    assert '<p class="callout bad" id="verdict">It warms up for 3 of 3 epochs.</p>' in shown
+
+
+def test_a_baselines_files_and_curves_are_counted_on_their_own(open_service: Service, tmp_path: Path) -> None:
+    service = open_service
+    held = service.with_baseline(epochs=2)
+    for epoch in (1, 2, 3, 4):
+        service.epoch(held, epoch, part="student" if epoch < 3 else "alone")
+        service.progress(held, epoch=epoch, epochs=4)
+    for name in ("student.pt", "alone.pt"):
+        service.publish(held, 4, b"weights", tmp_path, name)
+    shown = Reader(service.client).get(f"/jobs/{held.id}")
+    assert "epoch 2 of 2 of the student alone" in shown
+    cells = re.findall(r'(\w+)\.pt</a></td><td class="num">[^<]+</td><td class="num">([^<]+)</td>', shown)
+    assert cells == [("alone", "2 alone"), ("student", "2")]
+    curves_of = service.client.get(f"/jobs/{held.id}/curves").json()
+    assert curves_of["epochs"] == [1, 2]
+    assert {one["name"]: one["values"] for one in curves_of["charts"][0]["series"]} == {
+        "AP50": [10.0, 20.0], "AP50 alone": [30.0, 40.0]
+    }  # fmt: skip

@@ -88,8 +88,10 @@ def test_a_job_says_what_it_waits_for(each_service: Service) -> None:
         ({"model": {"architecture": "resnet50"}}, ["/model/architecture"]),
         ({"model": {"model": ""}}, ["/model/model"]),
         ({"model": 3}, ["/model"]),
-        ({"kind": "explode"}, ["/kind"]),
+        ({"kind": "explode"}, ["/kind", "/model", "/export"]),  # read as `export`, which it asks about
         ({"kind": None}, ["/kind"]),
+        ({"kind": "trian", "train": {"epochs": 0}}, ["/kind", "/train/epochs"]),
+        ({"kind": 7, "train": {"epochs": 0}}, ["/kind", "/train/epochs"]),
         ({"labels": {"a/b": "x" * 513}}, ["/labels/a~1b"]),
         ({"name": "two\nlines"}, ["/name"]),
         ({"name": "nul\x00"}, ["/name"]),

@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -197,3 +198,31 @@ def test_only_jobs_that_hand_back_weights_link_to_them(service: Service) -> None
         sent = {row.subject: json.loads(row.body)["data"] for row in session.scalars(select(Delivery))}
     for kind, job in jobs.items():
         assert ("weights" in sent[job["id"]]["links"]) == (kind == "train"), kind
+
+
+def test_an_ended_jobs_metrics_are_the_students(each_service: Service, tmp_path: Path) -> None:
+    """Those of the student alone, which is trained last, stay beside them."""
+    held = each_service.with_baseline(epochs=2)
+    address = f"/v1/jobs/{held.id}"
+    for epoch in (1, 2):
+        each_service.epoch(held, epoch)
+    assert each_service.client.get(address).json()["metrics_alone"] is None
+    for epoch in (3, 4):
+        each_service.progress(held, epoch=epoch, epochs=4)
+        each_service.epoch(held, epoch, part="alone")
+    each_service.warn(held, "nan_recovery", "went back", epoch=3)
+    each_service.checkpoint(held, 4, tmp_path)
+    each_service.end(held, Status.SUCCEEDED)
+
+    job = each_service.client.get(address).json()
+
+    assert (job["metrics"], job["metrics_alone"]) == ({"mAP50": 20.0}, {"mAP50": 40.0})
+    (checkpoint,) = each_service.client.get(f"{address}/checkpoints").json()["data"]
+    of_job, of_warning, of_checkpoint = (
+        (shown["epoch"], shown["part"], shown["part_epoch"], shown["part_epochs"])
+        for shown in (job, job["warnings"][0], checkpoint)
+    )
+    assert of_job == of_checkpoint == (4, "alone", 2, 2)
+    assert of_warning == (3, "alone", 1, 2)
+    (listed,) = (each for each in each_service.client.get("/v1/jobs").json()["data"] if each["id"] == held.id)
+    assert listed == {name: job[name] for name in listed}

@@ -8,6 +8,7 @@ import pytest
 from api.jobs import warnings
 from api.tables.leases import Fenced
 from api.tables.states import Status
+from rdrkd.epochs import place_in
 from tests.api.conftest import Service
 
 LONG = "ß" * 10_000
@@ -28,9 +29,10 @@ def test_a_job_shows_its_warnings(each_service: Service) -> None:
 
     job = each_service.client.get(f"/v1/jobs/{job_id}").json()
     once = {"count": 1, "attempt": 1, "at": None}
+    third, nowhere = place_in({}, 3)._asdict(), place_in({}, None)._asdict()
     assert [warning | {"at": None} for warning in job["warnings"]] == [
-        {"code": "term_weak", "message": "ld: hardly moves the student", "epoch": 3, **once},
-        {"code": "dataset", "message": "12 images have no label file", "epoch": None, **once},
+        {"code": "term_weak", "message": "ld: hardly moves the student", "epoch": 3, **third, **once},
+        {"code": "dataset", "message": "12 images have no label file", "epoch": None, **nowhere, **once},
     ]
     for warning in job["warnings"]:
         assert datetime.fromisoformat(warning["at"]) >= datetime.fromisoformat(job["started_at"])

@@ -19,12 +19,15 @@ from typer.testing import CliRunner, Result
 from api.jobs.logs import service as logs
 from api.tables.states import Status
 from rdrkd.cli import checked_uploads, inputs
+from rdrkd.cli.epoch_words import cell_of
 from rdrkd.cli.following import Follower, line_of
+from rdrkd.cli.job_view import lines_of
 from rdrkd.cli.main import app
 from rdrkd.cli.run_output import show_failure
 from rdrkd.cli.terminal import COLUMNS, Terminal
 from rdrkd.client import Client, Refused, calls
 from rdrkd.data.scenes import write_scenes
+from rdrkd.epochs import place_of
 from rdrkd.process.process import failure_of
 from tests.api.uploads.datasets.previews import PICTURE, with_preview
 from tests.api.uploads.models.registered import ready, settle, student
@@ -349,6 +352,31 @@ def test_weights_of_a_job_that_still_runs_say_from_which_epoch(live: Live, comma
 
     assert re.fullmatch(r"from epoch 6( of \d+)?: the job is still running\n", early.stderr)
     assert command("jobs", "weights", held.id, "-o", tmp_path / "a.pt").stderr == ""
+
+
+def test_a_baselines_files_and_epochs_are_counted_on_their_own(live: Live, command: Command, tmp_path: Path) -> None:
+    held = live.with_baseline(epochs=2)
+    for epoch in (1, 2, 3):
+        live.epoch(held, epoch, part="student" if epoch < 3 else "alone")
+    for name in ("student.pt", "alone.pt"):
+        live.publish(held, 3, b"weights", tmp_path, name)
+
+    note = command("jobs", "weights", held.id, "-o", tmp_path / "a.pt").stderr
+    files = [line.split()[:3] for line in command("jobs", "artifacts", held.id).stdout.splitlines()]
+    told = command("jobs", "events", held.id).stdout
+
+    assert note == "from epoch 2 of 2: the job is still running\n"
+    assert ["student.pt", "2/2", "7"] in files
+    assert ["alone.pt", "1/2", "alone"] in files
+    assert "1/2 alone" in told
+    assert "3/" not in told
+    metrics = {
+        part: lines(command("jobs", "metrics", held.id, "--part", part)) for part in ("student", "alone", "both")
+    }
+    assert lines(command("jobs", "metrics", held.id)) == metrics["student"]
+    assert {part: [row["part_epoch"] for row in rows] for part, rows in metrics.items()} == {
+        "student": [1, 2], "alone": [1], "both": [1, 2, 1]
+    }  # fmt: skip
 
 
 def test_a_download_goes_into_a_folder_and_overwrites_only_what_is_named(
@@ -791,12 +819,17 @@ def test_ctrl_c_detaches_and_says_how_to_come_back(live: Live) -> None:
     assert live.client.get(f"/v1/jobs/{job}").json()["status"] == "running"
 
 
+def counted(epoch: int, own: int, baseline: bool) -> dict[str, Any]:
+    """Return the fields of a job whose trainings have `own` epochs each, as the service counts them."""
+    return {"epoch": epoch, **place_of(epoch, own, baseline)._asdict()}
+
+
 def test_a_bar_shows_ap_and_the_time_left() -> None:
     terminal, written = Terminal(as_json=False), StringIO()
     terminal.err = Console(file=written, force_terminal=True, width=120, color_system=None)
     follower = Follower(terminal, "jobs")
-    row = {"id": "job_1", "name": "mine", "status": "running", "phase": "train", "epoch": 3, "epochs": 9,
-           "metrics": {"mAP50_95": 12.34}, "eta_seconds": 600}  # fmt: skip
+    row = {"id": "job_1", "name": "mine", "status": "running", "phase": "train", "epochs": 9,
+           **counted(3, 9, False), "metrics": {"mAP50_95": 12.34}, "eta_seconds": 600}  # fmt: skip
     assert follower.follow("job_1", lambda news: news(row) or "the end") == "the end"
     assert "mine: train, epoch" in written.getvalue()
     assert "mAP50_95 12.3, about 10 min 00 s left" in written.getvalue()
@@ -806,8 +839,18 @@ def test_a_bar_shows_ap_and_the_time_left() -> None:
 def test_the_student_alone_does_not_begin_with_the_others_figures() -> None:
     row = {"id": "job_1", "status": "running", "phase": "training_alone", "epochs": 20, "metrics": {"mAP50_95": 5.0},
            "spec": {"baseline": True}}  # fmt: skip
-    assert "mAP" not in line_of(row | {"epoch": 11})
-    assert "student alone, epoch 2/10, mAP50_95 5.0" in line_of(row | {"epoch": 12})
+    assert "mAP" not in line_of(row | counted(11, 10, True) | {"metrics_alone": None})
+    later = row | counted(12, 10, True) | {"metrics_alone": {"mAP50_95": 3.0}}
+    assert "student alone, epoch 2/10, mAP50_95 3.0" in line_of(later)
+    assert line_of(later | {"status": "succeeded"}) == "job_1: succeeded, mAP50_95 5.0"
+    assert (cell_of(later), cell_of(later | {"status": "succeeded"})) == ("2/10 alone", "2/10")
+
+
+def test_a_shown_jobs_verdict_begins_with_its_warning() -> None:
+    warning = {"code": "learnt_nothing", "message": "it has learnt next to nothing"}
+    result = {"warnings": [warning], "comparison": {"summary": "Nothing is gained."}}
+    row = {"id": "job_1", "kind": "distill", "status": "succeeded", "spec": {}, "result": result}
+    assert dict(lines_of(row))["verdict"] == "It has learnt next to nothing. Nothing is gained."
 
 
 def test_a_token_file_that_is_not_there_is_refused(live: Live, command: Command, tmp_path: Path) -> None:
@@ -833,8 +876,8 @@ def test_a_log_gets_a_line_an_epoch_and_not_one_per_second() -> None:
     row: dict[str, Any] = {"id": "job_1", "status": "running", "phase": "training", "epochs": 4, "metrics": None}
     states = [(epoch, ap, eta) for epoch, ap in ((1, None), (1, 0.1), (2, 0.1), (2, 0.6), (3, 0.6)) for eta in range(9)]
     for epoch, ap, eta in states:
-        follower.show(row | {"epoch": epoch, "eta_seconds": eta, "metrics": ap and {"mAP50_95": ap}})
-    follower.show(row | {"epoch": 3, "phase": "evaluating", "metrics": {"mAP50_95": 0.6}})
+        follower.show(row | counted(epoch, 4, False) | {"eta_seconds": eta, "metrics": ap and {"mAP50_95": ap}})
+    follower.show(row | counted(3, 4, False) | {"phase": "evaluating", "metrics": {"mAP50_95": 0.6}})
     assert [re.sub(r", about.*", "", line) for line in written.getvalue().splitlines()] == [
         "job_1: running, training, epoch 1/4",
         "job_1: running, training, epoch 1/4, mAP50_95 0.1",
@@ -847,9 +890,9 @@ def test_a_baselines_epochs_are_counted_on_their_own() -> None:
     """The row counts the epochs of both trainings through."""
     terminal, written = Terminal(as_json=False), StringIO()
     terminal.err = Console(file=written, force_terminal=True, width=120, color_system=None)
-    row = {"id": "job_1", "name": "mine", "status": "running", "phase": "training_alone", "epoch": 13, "epochs": 20,
-           "spec": {"baseline": True}}  # fmt: skip
+    row = {"id": "job_1", "name": "mine", "status": "running", "phase": "training_alone", "epochs": 20,
+           "spec": {"baseline": True}, **counted(13, 10, True)}  # fmt: skip
     Follower(terminal, "jobs").follow("job_1", lambda news: news(row))
     assert re.search(r"mine: student alone, epoch \S+ +3/10", written.getvalue())
     assert line_of(row) == "job_1: running, student alone, epoch 3/10"
-    assert line_of(row | {"phase": "training", "epoch": 3}) == "job_1: running, student, epoch 3/10"
+    assert line_of(row | counted(3, 10, True) | {"phase": "training"}) == "job_1: running, student, epoch 3/10"

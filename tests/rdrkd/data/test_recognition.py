@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from rdrkd.data import open_dataset
+from rdrkd.data.diagnosis import diagnose
 from rdrkd.data.reading import Reading
+from rdrkd.data.remedies import DATA_YAML
+from rdrkd.errors import DatasetError
+from rdrkd.spec.splitting import Split
 from tests.rdrkd.data.crafted import make_image, zip_up
 from tests.rdrkd.data.loading import the_same_everywhere
 
@@ -47,3 +52,29 @@ def test_other_exports_are_recognised(tmp_path: Path, kind: str, archived: bool)
         (problem,) = the_same_everywhere(path, tmp_path, Reading(lenient))["problems"]
         assert said in problem["detail"]
         assert problem["where"] == path.name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_refusal_carries_its_advice(tmp_path: Path, kind: str) -> None:
+    """Whoever is asked for a data.yaml is shown one, however the message is worded."""
+    place, content, _ = KINDS[kind]
+    make_image(tmp_path / "d/photos/a.png")
+    (tmp_path / "d" / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "d" / place).write_text(content)
+    with pytest.raises(DatasetError) as refused:
+        open_dataset(tmp_path / "d", tmp_path)
+    assert refused.value.advice == (DATA_YAML if "data.yaml" in str(refused.value) else "")
+    (finding,) = diagnose(tmp_path / "d").findings
+    assert finding.advice == refused.value.advice
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+def test_advice_outlives_a_conversion(tmp_path: Path, lenient: bool) -> None:
+    """A division of images whose class names are in two lists is refused while they are converted."""
+    for name in ("a", "b"):
+        make_image(tmp_path / f"d/{name}/{name}.png")
+        (tmp_path / f"d/{name}/{name}.txt").write_text("0 .5 .5 .5 .5\n")
+        (tmp_path / f"d/{name}/classes.txt").write_text("car\n")
+    reading = Reading(lenient=lenient, split=Split(val=0.5))
+    (finding,) = diagnose(zip_up(tmp_path / "d", tmp_path / "a.zip"), reading=reading).findings
+    assert finding.advice == DATA_YAML

@@ -33,6 +33,39 @@ def problems(data: Any) -> dict[str, str]:
     return {p.where: p.detail for p in found}
 
 
+MISTAKES = {"train": {"epochs": 0, "imgsz": 100}}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        DISTILL | MISTAKES | {"kind": "distil"},
+        DISTILL | MISTAKES | {"kind": 7},
+        DISTILL | MISTAKES | {"kind": [1]},
+        {name: value for name, value in (DISTILL | MISTAKES).items() if name != "kind"},
+        TRAIN | MISTAKES | {"kind": "something else"},
+    ],
+)
+def test_a_wrong_kind_hides_no_other_problem(data: dict[str, Any]) -> None:
+    """Without a similar kind, that with most of the spec's fields is meant."""
+    assert set(problems(data)) == {"/kind", "/train/epochs", "/train/imgsz"}
+
+
+def test_a_wrong_term_hides_no_other_problem() -> None:
+    losses = [{"name": "regenrated", "weight": -1}, {"tau_area": -1, "fusion": "x", "generation": 1}]
+    found = problems(DISTILL | MISTAKES | {"distillation": {"losses": losses}})
+    options = {"/0/name", "/0/weight", "/1/name", "/1/tau_area", "/1/fusion", "/1/generation"}
+    assert set(found) == {f"/distillation/losses{where}" for where in options} | {"/train/epochs", "/train/imgsz"}
+    assert found["/distillation/losses/0/name"].endswith("did you mean `regenerated`?")
+
+
+def test_other_choices_hide_no_other_problem() -> None:
+    distillation = {"preset": "x", "calibration": {"mode": "x", "share": -1}, "schedule": {"shape": "x", "end": -1}}
+    found = problems(DISTILL | MISTAKES | {"teacher": {"foo": 1}, "distillation": distillation})
+    within = ("preset", "calibration/mode", "calibration/share", "schedule/shape", "schedule/end")
+    assert set(found) == {f"/distillation/{name}" for name in within} | {"/teacher", "/train/epochs", "/train/imgsz"}
+
+
 @pytest.mark.parametrize(
     ("data", "expected"),
     [

@@ -9,6 +9,7 @@ import pytest
 from api.jobs.claims import Held
 from api.tables.states import HELD, Status
 from tests.api.conftest import NOBODY, Service
+from worker.checkpoint_transfer import FINAL
 
 LEFT = {  # name: media type
     "metrics.jsonl": "application/x-ndjson",
@@ -244,3 +245,39 @@ def test_json_can_be_read_in_the_browser(service: Service, job: str, tmp_path: P
 
     assert response.json() == {"kind": "train"}
     assert response.headers["Content-Disposition"].startswith("inline")
+
+
+def test_a_refused_name_lists_every_file_that_may_be_had(service: Service, tmp_path: Path) -> None:
+    """Of a finished run with a baseline: more than a dozen, of which the weights come last."""
+    held = service.bring(service.job(), Status.RUNNING)
+    leave(service, held, tmp_path, 2, FINAL)
+    address = f"/v1/jobs/{held.id}/artifacts"
+    listed = [file["name"] for file in service.client.get(address).json()["data"]]
+
+    detail = service.client.get(f"{address}/student.pth").json()["detail"]
+
+    assert listed == sorted(FINAL)
+    assert f"({', '.join(listed)})" in detail
+    assert all(service.client.get(f"{address}/{name}").status_code == 200 for name in listed)
+
+
+def test_a_job_without_weights_names_the_files_that_it_has(service: Service, tmp_path: Path) -> None:
+    held = service.bring(service.job(), Status.RUNNING)
+    leave(service, held, tmp_path, 0, ("model.onnx", "result.json"))
+    refused = service.client.get(f"/v1/jobs/{held.id}/weights")
+    assert (refused.status_code, refused.json()["code"]) == (409, "not_ready")
+    assert refused.json()["detail"].endswith("but these files: model.onnx, result.json")
+
+
+def test_files_name_the_training_that_they_belong_to(service: Service, tmp_path: Path) -> None:
+    """The student's weights are published again with each checkpoint of the student alone."""
+    held = service.with_baseline(epochs=2)
+    for epoch in (2, 4):
+        leave(service, held, tmp_path, epoch, ("student.pt", "alone.pt", "metrics.jsonl")[: epoch - 1])
+
+    files = {file["name"]: file for file in service.client.get(f"/v1/jobs/{held.id}/artifacts").json()["data"]}
+
+    fields = ("epoch", "part", "part_epoch", "part_epochs")
+    assert {name: tuple(file[field] for field in fields) for name, file in files.items()} == {
+        "student.pt": (4, "student", 2, 2), "alone.pt": (4, "alone", 2, 2), "metrics.jsonl": (4, "alone", 2, 2),
+    }  # fmt: skip

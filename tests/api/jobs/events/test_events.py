@@ -20,6 +20,8 @@ from tests.api.conftest import Service
 from tests.sse import events as sent
 
 STREAM = {"Accept": "text/event-stream"}
+PLACE = {"part": "student", "part_epoch": 1, "part_epochs": 100}
+NOWHERE = dict.fromkeys(PLACE)
 
 
 def told(service: Service, job_id: str, **query: Any) -> list[dict[str, Any]]:
@@ -58,15 +60,16 @@ def test_a_job_tells_everything_in_order(each_service: Service, tmp_path: Path) 
     assert [row["attempt"] for row in rows] == [0] + [1] * 8
     assert [row["at"] for row in rows] == sorted(row["at"] for row in rows)
     assert rows[1]["data"] == {"from": "queued", "to": "starting", "worker": "worker-1", "reason": None}
-    assert rows[4]["data"] == {"code": "dataset", "message": "12 images have no label file", "epoch": None}
+    assert rows[4]["data"] == {"code": "dataset", "message": "12 images have no label file", "epoch": None, **NOWHERE}
     epoch = {
-        "part": "student", "epoch": 1, "epochs": 3, "losses": {"box": 1.5}, "metrics": {"mAP50": 10.0}, "lr": 0.01,
+        **PLACE, "epoch": 1, "epochs": 3, "losses": {"box": 1.5}, "metrics": {"mAP50": 10.0}, "lr": 0.01,
     }  # fmt: skip
     assert rows[5]["data"] == epoch
     checkpoint = rows[6]["data"]
     assert (checkpoint["epoch"], checkpoint["is_best"], checkpoint["metrics"]) == (1, True, {"mAP50": 10.0})
     assert [file["name"] for file in checkpoint["files"]] == ["student.pt"]  # of state.pt nobody hears
-    assert rows[7]["data"] == {"epoch": 1, "name": "report.html", "size": 6, "sha256": sha256}
+    assert {name: checkpoint[name] for name in PLACE} == PLACE
+    assert rows[7]["data"] == {**PLACE, "epoch": 1, "name": "report.html", "size": 6, "sha256": sha256}
 
 
 def test_every_way_of_a_job_is_told(each_service: Service) -> None:
