@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from rdrkd.errors import DiskFullError, FolderError
+from rdrkd.run_folder.names import CALLED, MEMBER, RESOLVED
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LOCK = ".lock"
+# Files by which a folder of ours is known: its lock, and those that are written before a run takes the lock.
+_MARKS = {_LOCK, RESOLVED, CALLED, MEMBER}
 
 
 @contextmanager
@@ -67,19 +71,35 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def claim(folder: Path, what: str = "run folder") -> Path:
+    """Make a folder and mark it as ours, so that it may be written to; return the file that marks it.
+
+    Raises:
+        FolderError: it cannot be written, or it holds files that this program has not written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        there = {path.name for path in folder.iterdir()}
+        foreign = sorted(name for name in there if not name.startswith("."))
+        if foreign and not there & _MARKS:
+            raise FolderError(
+                f"expected a new or empty {what}, or an earlier run's, got {folder}, which holds other files, "
+                f"such as {foreign[0]}: choose another, such as {folder / 'run'}"
+            )
+        (folder / _LOCK).open("a").close()
+    except OSError as error:
+        raise FolderError(f"expected a {what} that can be written, got {folder.name}: {error.strerror}") from error
+    return folder / _LOCK
+
+
 @contextmanager
 def held(folder: Path, what: str = "run folder") -> Iterator[None]:
     """Make a folder and lock it for this process, until the end of the context or of the process.
 
     Raises:
-        FolderError: it cannot be written, or another process holds it.
+        FolderError: it cannot be written, holds other files than ours, or another process holds it.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise FolderError(f"expected a {what} that can be written, got {folder.name}: {error.strerror}") from error
-    with lock:
+    with claim(folder, what).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases it with this process
         except BlockingIOError as error:

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ import typer
 
 from rdrkd.advice import Advice, imgsz_for
 from rdrkd.cli.choices import PRESET, Facts, choose
+from rdrkd.cli.distill_inputs import gathered, present, there
 from rdrkd.cli.options import Device
 from rdrkd.cli.reading import takes_reading
 from rdrkd.errors import SpecError
@@ -79,6 +81,12 @@ def advise(
 ) -> None:
     """Suggest settings for a dataset: input size, student, preset, batch, and how long training takes here."""
     environment.apply()
+    gathered(
+        partial(_architecture, "--teacher", teacher),
+        partial(_architecture, "--student", student),
+        partial(there, "--data", data, "a dataset"),
+        partial(present, device),
+    )
     typer.echo(f"checking {data}, then timing a few steps of each student ...", err=True)
     stream = events_stream()  # redirect the output of torch and Ultralytics
     content = _content(data, teacher, student, imgsz, hours, runs, reading, device)
@@ -94,12 +102,7 @@ def _content(
 ) -> dict[str, Any]:  # fmt: skip
     from rdrkd.data import open_dataset
     from rdrkd.data.check import check
-    from rdrkd.spec import ARCHITECTURES
 
-    for option, name in (("teacher", teacher), ("student", student)):
-        if name is not None and name not in ARCHITECTURES:
-            meant = suggestion(name, ARCHITECTURES)
-            raise SpecError(f"--{option}: expected an architecture of {', '.join(ARCHITECTURES)}, got {name!r}{meant}")
     with tempfile.TemporaryDirectory(prefix="rdrkd-advise-") as cache:
         dataset = open_dataset(data, Path(cache), reading=reading)
         split = check(dataset).statistics["splits"].get("train", {})
@@ -123,6 +126,14 @@ def _content(
         "free_bytes": free,
         "teacher": teacher,
     }
+
+
+def _architecture(option: str, name: str | None) -> None:
+    from rdrkd.spec import ARCHITECTURES
+
+    if name is not None and name not in ARCHITECTURES:
+        meant = suggestion(name, ARCHITECTURES)
+        raise SpecError.at(option, f"expected an architecture of {', '.join(ARCHITECTURES)}, got {name!r}{meant}")
 
 
 def _machine(device: str | None) -> tuple[dict[str, Any], str]:

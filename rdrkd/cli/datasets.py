@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rdrkd.cli.connection import Id, Json, Output, Service, Wait, command
+from rdrkd.cli.distill_inputs import DATASET
 from rdrkd.cli.groups import new_app
 from rdrkd.cli.output_files import target_of
 from rdrkd.cli.packing import packed
 from rdrkd.cli.reading import reading_of
 from rdrkd.cli.terminal import Terminal
-from rdrkd.cli.uploads import Divide, Keep, LeaveOut, Resume, end_of_upload, lists
+from rdrkd.cli.uploads import Divide, Keep, LeaveOut, Resume, end_of_upload, expect, lists
 from rdrkd.events import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def upload_dataset(
     wait: Wait = False,
 ) -> None:
     """Upload a dataset, and print it. Resumes after a dropped connection."""
+    expect(DATASET, file)
     with TemporaryDirectory(prefix="rdrkd-upload-") as scratch, terminal.bar(file.name) as progress:
         row = service.upload_dataset(packed(file, Path(scratch)), name, progress, resume, lenient, keep, divide)
     if row.same_content_as is not None:

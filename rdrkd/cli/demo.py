@@ -26,6 +26,7 @@ from rdrkd.client import Client, Job
 from rdrkd.errors import RdrkdError
 from rdrkd.events import EXIT_DONE
 from rdrkd.figures import duration, percent
+from rdrkd.files import claim
 from rdrkd.process.die_with_parent import follow_parent
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def demo(output: Path, size: Size | None = None, console: Console | None = None)
     """
     console, size = console or Console(), size or Size()
     started = time.monotonic()
-    output.mkdir(parents=True, exist_ok=True)
+    claim(output, "demo folder")  # its parts are replaced below
     archive = _draw_scenes(output, size, console)
     with _service(output / "service", console) as url, Client(url) as api:
         dataset = _upload(api, archive, console)

@@ -6,9 +6,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdrkd.cli.choices import Facts, choose
+from rdrkd.cli.choices import Choice
 from rdrkd.cli.distill_options import spec_of, training_spec_of, validated
-from rdrkd.errors import Problem, SpecError
+from rdrkd.errors import MachineError, Problem, SpecError
 from rdrkd.figures import counted
 from rdrkd.suffixes import archive_suffix
 from rdrkd.suggestion import file_suggestion, nearest, suggestion
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from rdrkd.client import Client, Job, Model
 
 Reference = dict[str, Any]
-_WEIGHTS, _ARCHITECTURE, DATASET = "a weights file", "an architecture", "a dataset"
-_OWNERS = {_WEIGHTS: "--teacher or --student", _ARCHITECTURE: "--student", DATASET: "--data"}
-_OWNERS_OF_TRAINING = _OWNERS | {_WEIGHTS: "--model", _ARCHITECTURE: "--model"}
+WEIGHTS, ARCHITECTURE, DATASET = "a weights file", "an architecture", "a dataset"
+_OWNERS = {WEIGHTS: "--teacher or --student", ARCHITECTURE: "--student", DATASET: "--data"}
+_OWNERS_OF_TRAINING = _OWNERS | {WEIGHTS: "--model", ARCHITECTURE: "--model"}
 _FITTING = {
-    "teacher": (_WEIGHTS,),
-    "student": (_WEIGHTS, _ARCHITECTURE),
-    "model": (_WEIGHTS, _ARCHITECTURE),
+    "teacher": (WEIGHTS,),
+    "student": (WEIGHTS, ARCHITECTURE),
+    "model": (WEIGHTS, ARCHITECTURE),
     "data": (DATASET,),
 }
 _FORMS = " (folder, data YAML, zip or tar)"  # of a dataset
@@ -45,6 +45,7 @@ def local(options: Mapping[str, Any]) -> tuple[Reference, Reference]:
         partial(_local, "student", options),
         partial(_existing_data, options),
         partial(_settings, options),
+        partial(present, options.get("device")),
     )
     return teacher, student
 
@@ -55,11 +56,11 @@ def local_training(options: Mapping[str, Any]) -> Reference:
     Raises:
         SpecError: an input does not exist, or another option is refused; a problem for each.
     """
-    settings = choose(Facts(), options)
     model, *_ = gathered(
         partial(_local, "model", options),
         partial(_existing_data, options),
-        lambda: validated(training_spec_of(_STUDENT, str(options["data"]), options, settings)),
+        lambda: validated(training_spec_of(_STUDENT, str(options["data"]), options, _given(options))),
+        partial(present, options.get("device")),
     )
     found: Reference = model
     return found
@@ -98,6 +99,21 @@ def gathered(*checks: Callable[[], Any]) -> list[Any]:
     return found
 
 
+def present(device: str | None) -> None:
+    """Check that this machine has a device, which is its default if None.
+
+    Raises:
+        SpecError: it has not.
+    """
+    if device is not None:
+        from rdrkd.process.devices import devices_of
+
+        try:
+            devices_of(device)
+        except MachineError as error:
+            raise SpecError.at("--device", str(error)) from error
+
+
 def there(where: str, path: Path, expected: str) -> Path:
     """Return a path.
 
@@ -126,25 +142,11 @@ def kind_of(text: str) -> str | None:
     path = Path(text)
     suffix = path.suffix.lower()
     if suffix in (".pt", ".safetensors"):
-        return _WEIGHTS
+        return WEIGHTS
     if text.removesuffix(".yaml") in ARCHITECTURES and not path.exists():  # `yolov8n.yaml` is Ultralytics' form
-        return _ARCHITECTURE
+        return ARCHITECTURE
     is_dataset = archive_suffix(path.name) is not None or suffix in (".yaml", ".yml") or path.is_dir()
     return DATASET if is_dataset else None
-
-
-def is_spec(path: Path) -> bool:
-    """Return whether a file may be a job's spec: a data YAML has no `kind`.
-
-    >>> is_spec(Path("nothing-here.yaml"))
-    True
-    """
-    if path.suffix.lower() not in (".yaml", ".yml"):
-        return False
-    try:
-        return "kind:" in path.read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return True  # its reader says why not
 
 
 def _local(option: str, options: Mapping[str, Any]) -> Reference:
@@ -165,7 +167,7 @@ def _network_of(option: str, text: str) -> Reference | None:
 
 def _existing_data(options: Mapping[str, Any]) -> str:
     text = str(options["data"])
-    if not Path(text).exists() or kind_of(text) == _WEIGHTS:
+    if not Path(text).exists() or kind_of(text) == WEIGHTS:
         raise _refused("data", text, owners=_owners(options))
     return text
 
@@ -175,7 +177,12 @@ def _owners(options: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _settings(options: Mapping[str, Any]) -> None:
-    validated(spec_of(_TEACHER, _STUDENT, str(options["data"]), options, choose(Facts(), options)))
+    validated(spec_of(_TEACHER, _STUDENT, str(options["data"]), options, _given(options)))
+
+
+def _given(options: Mapping[str, Any]) -> list[Choice]:
+    """Return the settings that were given, which may be of any type; the others have their defaults."""
+    return [Choice(name, options[name], "") for name in ("epochs", "imgsz", "batch", "baseline") if name in options]
 
 
 def _model_on_service(option: str, options: Mapping[str, Any], service: "Client") -> Reference:
@@ -247,4 +254,4 @@ def _meant(option: str, text: str) -> str:
 
 
 def _looks_like_a_path(text: str) -> bool:
-    return "/" in text or kind_of(text) in (_WEIGHTS, DATASET)
+    return "/" in text or kind_of(text) in (WEIGHTS, DATASET)

@@ -9,6 +9,7 @@ import typer
 from pydantic import ValidationError
 
 from rdrkd.cli.choices import PRESET, Choice, Facts, baseline, choose
+from rdrkd.cli.options import number
 from rdrkd.errors import Problem, RdrkdError, SpecError
 from rdrkd.figures import counted
 from rdrkd.suffixes import archive_suffix
@@ -18,14 +19,24 @@ if TYPE_CHECKING:
 
 Epochs = Annotated[
     int | None,
-    typer.Option(min=1, help="Passes over the training images; default: by their number.", show_default=False),
+    typer.Option(
+        parser=number, min=1, help="Passes over the training images; default: by their number.", show_default=False
+    ),
 ]
 Imgsz = Annotated[
-    int | None, typer.Option(min=32, help="Side of the network input, px; default: the teacher's.", show_default=False)
+    int | None,
+    typer.Option(
+        parser=number, min=32, help="Side of the network input, px; default: the teacher's.", show_default=False
+    ),
 ]
 Batch = Annotated[
     int | None,
-    typer.Option(min=1, help="Images per step; default: by the GPU's memory or the CPU's cores.", show_default=False),
+    typer.Option(
+        parser=number,
+        min=1,
+        help="Images per step; default: by the GPU's memory or the CPU's cores.",
+        show_default=False,
+    ),
 ]
 PresetName = Annotated[
     str | None,
@@ -58,13 +69,17 @@ def asked(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def refuse_with_spec(options: Mapping[str, Any]) -> None:
+def refuse_with_spec(spec: Path, command: str, options: Mapping[str, Any]) -> None:
     """Refuse options that belong in the spec if there is one.
 
     Raises:
         BadParameter: such an option is given.
+        SpecError: such an option is given, and `spec` is an input of the command that belongs in an option, too.
     """
     if options:
+        from rdrkd.cli.expected_spec import expect_spec
+
+        expect_spec(spec, command)
         names = ", ".join(f"--{name}" for name in options)
         raise typer.BadParameter(f"expected these in the spec, got {names} beside it: leave out one of the two")
 

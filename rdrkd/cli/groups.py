@@ -1,9 +1,11 @@
 """Groups of commands, whose help is plain text: typer's tables leave descriptions a quarter of an 80-column line."""
 
+from collections.abc import Callable
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+from typer.models import CommandFunctionType
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -19,9 +21,31 @@ class Group(TyperGroup):
             formatter.write_dl(rows)
 
 
-def new_app(help_: str, **options: Any) -> typer.Typer:
+class Command(TyperCommand):
+    """A command that refuses all wrong values on the command line at once, where Click stops at the first."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line."""
+        try:
+            return super().parse_args(ctx, [*args])
+        except typer.BadParameter:
+            from rdrkd.cli.refusals import refuse_all
+
+            refuse_all(self, ctx, args)
+            raise
+
+
+class App(typer.Typer):
+    """Commands of the class `Command`."""
+
+    def command(self, *names: Any, **options: Any) -> Callable[[CommandFunctionType], CommandFunctionType]:
+        """Register a command."""
+        return super().command(*names, **{"cls": Command} | options)
+
+
+def new_app(help_: str, **options: Any) -> App:
     """Return a group of commands."""
-    return typer.Typer(
+    return App(
         cls=Group,
         help=help_,
         no_args_is_help=True,

@@ -20,14 +20,16 @@ STDIN = Path("-")
 Notify = Callable[[str], None]  # takes a line of progress
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Read a spec, YAML or JSON, without validating it: the service does that.
+def read(path: Path, command: str) -> dict[str, Any]:
+    """Read the spec of a command, YAML or JSON, without validating it: the service does that.
 
     Raises:
         SpecError: it cannot be read, or is not an object.
     """
+    from rdrkd.cli.expected_spec import expect_spec
     from rdrkd.spec.files import parse_file, parse_text
 
+    expect_spec(path, command)
     spec = parse_text(sys.stdin.read(), "stdin") if path == STDIN else parse_file(path, "a spec")
     if not isinstance(spec, dict):
         came = "an empty file" if spec is None else f"a {type(spec).__name__}"

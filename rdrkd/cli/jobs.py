@@ -64,8 +64,10 @@ def submit_job(
     )  # fmt: skip
     with stoppable(terminal, "a job"):
         if spec is not None:
-            distill_options.refuse_with_spec(options)
-            content = inputs.sent(inputs.read(spec), inputs.folder_of(spec), service, terminal.note, service.validate)
+            distill_options.refuse_with_spec(spec, "jobs submit", options)
+            content = inputs.sent(
+                inputs.read(spec, "jobs submit"), inputs.folder_of(spec), service, terminal.note, service.validate
+            )
         else:
             distill_options.require(options, "teacher", "student", "data")
             content = distill_on_service.chosen_for(options, service, terminal.note)
@@ -220,7 +222,7 @@ def validate_job(
 
     Files that the spec names are not sent: then only the rest of the spec is validated.
     """
-    terminal.one(inputs.validated(inputs.read(spec), inputs.folder_of(spec), service, terminal.note))
+    terminal.one(inputs.validated(inputs.read(spec, "jobs validate"), inputs.folder_of(spec), service, terminal.note))
 
 
 @command(jobs, "metrics")

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from rdrkd import __version__
-from rdrkd.cli.groups import CONTEXT
+from rdrkd.cli.groups import CONTEXT, App
 from rdrkd.errors import RdrkdError
 from rdrkd.process.die_with_parent import die_with_parent
 
@@ -70,7 +70,7 @@ class Commands(TyperGroup):
             return None
         found = getattr(import_module(lazy.module), lazy.attribute)
         if not isinstance(found, typer.Typer):
-            alone = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=CONTEXT)
+            alone = App(add_completion=False, rich_markup_mode=None, context_settings=CONTEXT)
             alone.command(cmd_name, hidden=lazy.hidden)(found)
             found = alone
         made = typer.main.get_command(found)

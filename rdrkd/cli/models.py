@@ -5,10 +5,11 @@ from typing import Annotated, Any
 import typer
 
 from rdrkd.cli.connection import Id, Output, Service, Wait, command
+from rdrkd.cli.distill_inputs import WEIGHTS
 from rdrkd.cli.groups import new_app
 from rdrkd.cli.output_files import target_of
 from rdrkd.cli.terminal import Terminal
-from rdrkd.cli.uploads import Resume, Upload, end_of_upload, lists
+from rdrkd.cli.uploads import Resume, Upload, end_of_upload, expect, lists
 
 models = new_app("Models of a service: teachers and start weights.")
 lists(models, "models")
@@ -24,6 +25,7 @@ def upload_model(
     wait: Wait = False,
 ) -> None:
     """Upload a model, and print it. Resumes after a dropped connection."""
+    expect(WEIGHTS, file)
     with terminal.bar(file.name) as progress:
         row = service.upload_model(file, name, progress, resume)
     end_of_upload(row, terminal, service.wait_model if wait else None)

@@ -1,9 +1,27 @@
 """Options shared by several commands that run on this machine."""
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+
+def number(text: object) -> Any:
+    """Return the number that a text on the command line stands for; another text is returned unchanged.
+
+    As the `parser` of an option whose bounds are its spec's, it leaves the refusal to the spec, which refuses all
+    wrong options and missing files at once.
+
+    >>> number("-3"), number("0.5"), number("abc"), number("true")
+    (-3, 0.5, 'abc', 'true')
+    """
+    try:
+        found = json.loads(str(text))
+    except ValueError:
+        return text
+    return found if type(found) in (int, float) else text
+
 
 Spec = Annotated[Path, typer.Argument(help="Job spec, JSON or YAML.", show_default=False)]
 RunDir = Annotated[

@@ -16,6 +16,7 @@ from rich.console import Console
 from rdrkd.cli import distill_here, distill_inputs, distill_options
 from rdrkd.cli.choices import input_side
 from rdrkd.cli.distill_options import Baseline, Batch, Epochs, Imgsz, PresetName, RunName
+from rdrkd.cli.expected_spec import expect_spec, sort_of
 from rdrkd.cli.options import (
     Cache,
     Data,
@@ -27,12 +28,13 @@ from rdrkd.cli.options import (
     RunDirByName,
     Spec,
     SpecOrOptions,
+    number,
 )
 from rdrkd.cli.reading import takes_reading
 from rdrkd.cli.run_output import People
-from rdrkd.errors import DatasetError, FolderError, ModelError, PairError, RdrkdError, SpecError
+from rdrkd.errors import DatasetError, FolderError, MachineError, ModelError, PairError, RdrkdError, SpecError
 from rdrkd.events import Progress
-from rdrkd.files import held
+from rdrkd.files import claim, held
 from rdrkd.process.process import Stoppable, conclude, events_stream
 from rdrkd.reporter import JsonLines, Reporter
 from rdrkd.run_folder.names import METRICS
@@ -81,7 +83,7 @@ def distill(
         {"epochs": epochs, "imgsz": imgsz, "batch": batch, "preset": preset, "name": name, "baseline": baseline}
     )
     if spec is not None:
-        distill_options.refuse_with_spec(of_spec)
+        distill_options.refuse_with_spec(spec, "distill", of_spec)
         paths = {"teacher": teacher, "student": Path(student) if student else None, "dataset": data, "cache": cache}
         _run("distill", spec, run_dir, paths, reading, device, events)
     options = of_spec | distill_options.asked(
@@ -108,6 +110,7 @@ def train(
     imgsz: Annotated[
         int | None,
         typer.Option(
+            parser=number,
             min=32,
             help="Side of the network input, px; default: that of the initial weights' training, or 640.",
             show_default=False,
@@ -127,7 +130,7 @@ def train(
     """
     of_spec = distill_options.asked({"epochs": epochs, "imgsz": imgsz, "batch": batch, "name": name})
     if spec is not None:
-        distill_options.refuse_with_spec(of_spec)
+        distill_options.refuse_with_spec(spec, "train", of_spec)
         paths = {"model": Path(model) if model else None, "dataset": data, "cache": cache}
         _run("train", spec, run_dir, paths, reading, device, events)
     options = of_spec | distill_options.asked({"model": model, "data": data and str(data), "device": device})
@@ -147,9 +150,14 @@ def evaluate(
     ] = None,
     imgsz: Annotated[
         int | None,
-        typer.Option(min=32, help="Side of the network input, px; default: that of its training.", show_default=False),
+        typer.Option(
+            parser=number,
+            min=32,
+            help="Side of the network input, px; default: that of its training.",
+            show_default=False,
+        ),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images per step.")] = 16,
+    batch: Annotated[int, typer.Option(parser=number, min=1, help="Images per step.")] = 16,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "val",
     run_dir: RunDirByName = None,
     model: Model = None,
@@ -165,7 +173,7 @@ def evaluate(
         if data is None:
             raise typer.BadParameter("weights need --data: a dataset to evaluate on")
         _evaluate_weights(target, data, imgsz, batch, split, cache, reading, device, events)
-    if distill_inputs.kind_of(str(target)) == distill_inputs.DATASET and not distill_inputs.is_spec(target):
+    if sort_of(target) == distill_inputs.DATASET:
         raise typer.BadParameter(f"expected weights or a spec, got {str(target)!r}, a dataset: is it meant for --data?")
     _run("evaluate", target, run_dir, {"model": model, "dataset": dataset, "cache": cache}, reading, device, events)
 
@@ -231,9 +239,8 @@ def _from_options(
     @_leaving_nothing(run_dir, reporter)
     def work(reporter: Reporter) -> dict[str, Any]:
         try:
-            networks = resolved(options)  # refuses before torch is imported
-            if run_dir.exists() and not run_dir.is_dir():
-                raise FolderError(f"--run-dir: expected a folder, got the file {run_dir}")
+            networks = resolved(options)  # refuses before a dataset is opened
+            _claim(run_dir)
             reporter.emit(Progress(phase="preparing"))  # that, and opening a dataset, take a while
             from rdrkd.run.run import Inputs, run
 
@@ -264,11 +271,13 @@ def _run(
     def work(reporter: Reporter) -> dict[str, Any]:
         from rdrkd.spec.files import read_spec
 
+        expect_spec(spec, kind)
         job = read_spec(spec)
         if job.kind != kind:
-            raise SpecError(f"expected a spec of the kind {kind!r}, got {job.kind!r}: use `rdrkd {job.kind}`")
+            raise SpecError(f"expected a spec of the kind {kind!r}, got {job.kind!r}: use `rdrkd {job.kind} {spec}`")
         if isinstance(reporter, People):
             reporter.console.print(f"run folder: {folder}", highlight=False, markup=False)
+        _claim(folder)
         reporter.emit(Progress(phase="preparing"))
         from rdrkd.run.run import Inputs, run
 
@@ -282,13 +291,19 @@ def _run(
     raise typer.Exit(conclude(work, reporter))
 
 
+def _claim(run_dir: Path) -> None:
+    if run_dir.exists() and not run_dir.is_dir():
+        raise FolderError(f"--run-dir: expected a folder, got the file {run_dir}")
+    claim(run_dir)
+
+
 @contextmanager
 def _leaving_nothing(run_dir: Path, reporter: Reporter) -> Iterator[None]:
     """Remove the folders that this command has made if its run is refused before a first epoch; a worker keeps them."""
     made = [folder for folder in (run_dir, *run_dir.parents) if not folder.exists()]
     try:
         yield
-    except (SpecError, DatasetError, ModelError, PairError):
+    except (SpecError, MachineError, DatasetError, ModelError, PairError):
         if made and run_dir.is_dir() and isinstance(reporter, People) and not (run_dir / METRICS).exists():
             with suppress(FolderError), held(run_dir):  # unless another run has begun in it meanwhile
                 shutil.rmtree(run_dir, ignore_errors=True)
@@ -318,13 +333,14 @@ def _evaluate_weights(
         from rdrkd.spec.files import evaluation_settings
 
         try:
-            settings = evaluation_settings(batch=batch, split=split, **({} if imgsz is None else {"imgsz": imgsz}))
+            settings, *_ = distill_inputs.gathered(
+                lambda: evaluation_settings(batch=batch, split=split, **({} if imgsz is None else {"imgsz": imgsz})),
+                lambda: distill_inputs.there("weights", weights, "a weights file"),
+                lambda: distill_inputs.there("--data", data, "a dataset"),
+                lambda: distill_inputs.present(device),
+            )
         except SpecError as error:
             raise distill_options.error_in_options(error)  # noqa: B904 - the same error, in other words
-        distill_inputs.gathered(
-            lambda: distill_inputs.there("weights", weights, "a weights file"),
-            lambda: distill_inputs.there("--data", data, "a dataset"),
-        )
         reporter.emit(Progress(phase="preparing"))
         from rdrkd.data import open_dataset
         from rdrkd.data.check import check

@@ -45,7 +45,7 @@ def submit_study(
     """Submit a study, and print its id."""
     folder, validate = inputs.folder_of(spec), service.validate_study
     with stoppable(terminal, "a study"):
-        content = inputs.sent(inputs.read(spec), folder, service, terminal.note, validate)
+        content = inputs.sent(inputs.read(spec, "studies submit"), folder, service, terminal.note, validate)
     study = service.submit_study(content)
     if not wait:
         terminal.submitted(study, "studies")
@@ -136,7 +136,7 @@ def study_report(
         return
     forms = {".html": "html", ".md": "markdown", ".csv": "csv", ".json": "json"}
     target = target_of(output, "report.html", forms)
-    with connected(url, token_file, as_json) as (service, terminal):
+    with connected(url, token_file, as_json, [study]) as (service, terminal):
         terminal.file(_downloaded(service, study, target, forms[target.suffix]))
 
 

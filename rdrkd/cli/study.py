@@ -13,6 +13,8 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from rdrkd import events
+from rdrkd.cli.distill_inputs import present
+from rdrkd.cli.expected_spec import expect_spec
 from rdrkd.cli.groups import new_app
 from rdrkd.cli.output_files import target_of
 from rdrkd.errors import FolderError
@@ -89,6 +91,8 @@ def run(
 ) -> None:
     """Train a study's missing members and write its report; run it again to resume."""
     environment.apply()
+    expect_spec(spec, "study run")
+    present(device)
     _run(spec, out, device, jobs, minutes, known, rungs)
 
 
@@ -110,6 +114,7 @@ def _table(group: str) -> Callable[..., None]:
         known: Known = None,
     ) -> None:
         environment.apply()
+        present(device)  # before anything is downloaded or written
         from rdrkd.study.tables import write_table_study
 
         train = {"epochs": epochs, "imgsz": imgsz, "batch": batch}

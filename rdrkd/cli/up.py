@@ -6,6 +6,7 @@ end too.
 
 import fcntl
 import os
+import re
 import shlex
 import signal
 import socket
@@ -186,12 +187,18 @@ def _size(log: Path) -> int:
 
 
 def _last_words(log: Path, after: int) -> str:
-    """Return the last line that was added to a log of `after` bytes, as the end of a message; empty if none."""
+    """Return why the API ended, from what was added to its log of `after` bytes, as the end of a message.
+
+    That is the last line, or the last exception if uvicorn's own line follows it; empty if nothing was added.
+    """
     try:
         lines = log.read_bytes()[after:].decode(errors="replace").strip().splitlines()
     except OSError:
         return ""
-    return f": {lines[-1][-_LONGEST:]}" if lines else ""
+    reason = lines[-1] if lines else ""
+    if "startup failed" in reason:
+        reason = next((line for line in reversed(lines) if re.match(r"[\w.]+(Error|Exception): ", line)), reason)
+    return f": {reason[:_LONGEST]}" if reason else ""
 
 
 def _stop(children: list[Supervised]) -> None:

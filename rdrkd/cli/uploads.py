@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from rdrkd.cli.connection import Id, Limit, Service, command
+from rdrkd.cli.distill_inputs import DATASET, WEIGHTS, kind_of
 from rdrkd.cli.terminal import Terminal
 from rdrkd.events import EXIT_DONE, EXIT_FAILED
 
@@ -65,6 +66,19 @@ def _shares(app: typer.Typer, kind: Literal["dataset", "model"]) -> None:
     def shares(service: Service, terminal: Terminal, id_: Id) -> None:
         """List with whom it is shared."""
         terminal.many("shares", service.shares(kind, id_))
+
+
+def expect(kind: str, file: Path) -> None:
+    """Check that a file to upload is not of the other kind, before anything is sent.
+
+    Raises:
+        BadParameter: it is a dataset among models, or the other way round.
+    """
+    groups = {WEIGHTS: "models", DATASET: "datasets"}
+    if (found := kind_of(str(file))) != kind and found in groups:
+        raise typer.BadParameter(
+            f"expected {kind}, got {str(file)!r}, {found}; did you mean `rdrkd {groups[found]} upload {file}`?"
+        )
 
 
 def end_of_upload(row: Any, terminal: Terminal, wait: Callable[[str], Any] | None) -> None:

@@ -100,7 +100,7 @@ def _stop_on_signals(reporter: Stoppable) -> None:
     def ask(number: int, _frame: object) -> None:
         reporter.stop = True
         if number == signal.SIGINT and not isinstance(reporter, JsonLines):  # a person, who waits
-            os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
+            os.write(2, b"\nstopping after this step; the same command resumes; Ctrl-C again stops at once\n")
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
     signal.signal(signal.SIGTERM, ask)

@@ -7,6 +7,7 @@ FAILURE = "failure.json"
 RESOLVED = "resolved_spec.json"
 WARNINGS = "warnings.jsonl"
 CALLED = "names.json"  # field of the spec -> display name; written by the process that starts the run
+MEMBER = "member.json"  # the spec of a study's member, which its runner writes
 PREDICTIONS = "predictions.jpg"  # each network's detections in some validation images
 FOUND = "predictions.json"  # the boxes of each network in the validation images with the worst misses
 SHOWN = tuple(f"predictions-{place}.jpg" for place in range(1, 7))  # those images

@@ -19,7 +19,7 @@ from rdrkd.events import EXIT_STOPPED, Event, Failed, parse
 from rdrkd.files import write_json
 from rdrkd.process.die_with_parent import PARENT_VARIABLE
 from rdrkd.reporter import Reporter
-from rdrkd.run_folder.names import RESULT
+from rdrkd.run_folder.names import MEMBER, RESULT
 
 _LOOK = 0.2  # seconds between checks for a stop request
 
@@ -53,7 +53,7 @@ def run_child(
     if finished.is_file():
         return _read(finished)
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "member.json"
+    file = folder / MEMBER
     write_json(file, spec)
     command = [sys.executable, "-m", "rdrkd", spec["kind"], str(file), "--run-dir", str(folder), *options, "--events"]
     with (folder / "log.txt").open("ab") as log:

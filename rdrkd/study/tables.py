@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from rdrkd.data.download import NAMED, fetch_visdrone
 from rdrkd.errors import FolderError, Problem, SpecError
 from rdrkd.figures import counted
-from rdrkd.files import write_atomically
+from rdrkd.files import claim, write_atomically
 from rdrkd.spec import ARCHITECTURES
 from rdrkd.spec.controls import CONTROLS
 from rdrkd.spec.problems import problems_of
@@ -44,6 +44,7 @@ def write_table_study(
     """
     place = dataset
     if dataset in NAMED and not Path(dataset).exists():
+        claim(out, "study folder")
         place = str(fetch_visdrone(out / "datasets"))
     content: dict[str, Any] = {
         "name": re.sub(r"[^A-Za-z0-9+._-]", "-", f"{group}-{Path(dataset).stem}")[:64],
@@ -63,7 +64,7 @@ def write_table_study(
     refused = [Problem(_OPTIONS.get(one.where, one.where), one.detail) for one in problems if not _is_teachers(one)]
     if refused:
         raise SpecError(f"refused because of {counted(len(refused), 'option')} of the study", refused)
-    out.mkdir(parents=True, exist_ok=True)
+    claim(out, "study folder")
     file, text = out / "study.yaml", yaml.safe_dump(content, sort_keys=False)
     if file.is_file() and file.read_text() != text:
         raise FolderError(f"expected a new folder or these very options, got another study: `rdrkd study run {file}`")

@@ -90,6 +90,21 @@ def test_a_port_that_another_service_answers_on_is_refused(data_dir: Path) -> No
 
 
 @pytest.mark.slow
+def test_a_service_that_cannot_start_shows_the_apis_own_reason(data_dir: Path) -> None:
+    data_dir.mkdir()
+    (data_dir / "rdrkd.db").write_bytes(b"not a database at all, but longer than the header of one would be" * 40)
+    for detach in ((), ("--detach",)):
+        failed = rdrkd("up", "--data-dir", data_dir, "--port", "0", *detach)
+        assert failed.returncode == 3
+        said = " ".join(failed.stderr.split())
+        assert f"{data_dir}/logs" in said.replace(" ", "")
+        assert "(sqlite3.DatabaseError) file is not a database" in said
+        assert "Traceback" not in said
+    open_to_all = rdrkd("up", "--data-dir", data_dir.parent / "other", "--port", "0", "--host", "0.0.0.0")
+    assert "expected a token or an API key to listen on 0.0.0.0, got none" in " ".join(open_to_all.stderr.split())
+
+
+@pytest.mark.slow
 def test_the_settings_of_the_environment_count(data_dir: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])

@@ -49,7 +49,7 @@ def test_earlier_runs_say_what_a_training_takes(scenes: Path, dataset: Dataset, 
 def test_an_unknown_architecture_is_refused(scenes: Path) -> None:
     status, output = advise("--data", scenes, "--teacher", "yolov9c")
     assert status != 0
-    assert "--teacher: expected an architecture of yolov8n" in output.replace("\n", " ")
+    assert "--teacher expected an architecture of yolov8n" in output.replace("\n", " ")
     assert "got 'yolov9c'; did you mean `yolo" in output.replace("\n", " ")
 
 

@@ -413,8 +413,8 @@ def test_a_mistyped_kind_hides_no_other_problem(tmp_path: Path) -> None:
         assert words in output
 
 
-def test_weights_in_place_of_a_spec_are_named_as_binary(tmp_path: Path) -> None:
-    weights = tmp_path / "teacher.pt"
+def test_a_binary_file_in_place_of_a_spec_is_named_as_binary(tmp_path: Path) -> None:
+    weights = tmp_path / "spec.bin"
     weights.write_bytes(b"PK\x03\x04\x80\x81")
     result = call("train", weights, "--run-dir", tmp_path / "run")
     assert "expected a job spec in" in " ".join(result.output.split())
@@ -443,7 +443,7 @@ def test_evaluate_says_what_is_missing_or_swapped(arguments: tuple[str, ...], wo
 def test_a_specs_run_has_a_folder_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "spec.yaml").write_text("kind: train\ndataset: d\nmodel: {architecture: yolov8n}\n")
-    for name, words in (("spec.yaml", "use `rdrkd train`"), ("spce.yaml", "did you mean `spec.yaml`?")):
+    for name, words in (("spec.yaml", "use `rdrkd train spec.yaml`"), ("spce.yaml", "did you mean `spec.yaml`?")):
         result = call(command, name)
         assert result.exit_code == EXIT_FAILED
         assert words in " ".join(result.output.split())

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from io import StringIO
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,10 @@ def test_an_upload_that_its_check_refuses_stops_the_submission(
         ({"--data": "yolov8n", "--student": "yolov8q"}, "yolov8q"),
         ({"--data": "yolov8n", "--student": "yolov8q"}, "is it meant for --student?"),
         ({"--imgsz": "100"}, "--imgsz"),
+        ({"--imgsz": "1", "--epochs": "0", "--batch": "x", "--data": "gone.zip"}, "--data: expected a dataset"),
+        ({"--imgsz": "1", "--epochs": "0", "--batch": "x", "--data": "gone.zip"}, "--epochs: expected a value"),
+        ({"--imgsz": "1", "--epochs": "0", "--batch": "x", "--data": "gone.zip"}, "--imgsz: expected a multiple"),
+        ({"--imgsz": "1", "--epochs": "0", "--batch": "x", "--data": "gone.zip"}, "--batch: expected a valid integer"),
         ({"--preset": "none-such"}, "--preset"),
     ],
 )
@@ -586,6 +591,107 @@ def test_an_empty_list_is_told_to_people_alone(live: Live, command: Command, wha
 def test_what_is_not_found_is_repeated(command: Command, what: str, kind: str) -> None:
     refused = command(what, "show", "tiny.zip")
     assert str(refused.exception) == f"expected the id or name of a {kind} that exists, got 'tiny.zip'"
+
+
+def one_of_each(live: Live, command: Command, files: Path) -> dict[str, str]:
+    """Return an id of each kind; their names are `mine-KIND`."""
+    weights, scenes = files / "l.pt", files / "scenes"
+    (model,) = lines(command("models", "upload", weights, "--name", "mine-model", "--json"))
+    (dataset,) = lines(command("datasets", "upload", scenes, "--name", "mine-dataset", "--json"))
+    job = {"kind": "train", "model": {"architecture": "yolov8n"}, "dataset": dataset["id"], "name": "mine-job"}
+    study = {"name": "mine-study", "dataset": dataset["id"], "teacher": {"model": model["id"]},
+             "student": {"architecture": "yolov8n"}, "methods": ["none"], "train": {"epochs": 2}}  # fmt: skip
+    return {
+        "dataset": str(dataset["id"]),
+        "model": str(model["id"]),
+        "job": live.client.post("/v1/jobs", json=job).json()["id"],
+        "study": live.client.post("/v1/studies", json=study).json()["id"],
+    }
+
+
+GROUPS = {"dataset": "datasets", "model": "models", "job": "jobs", "study": "studies"}
+
+
+@pytest.mark.slow
+def test_an_id_or_name_of_another_kind_gets_the_right_command(live: Live, command: Command, files: Path) -> None:
+    ids = one_of_each(live, command, files)
+    for (kind, id_), (other, group) in product(ids.items(), GROUPS.items()):
+        for text in (id_, id_[:-1], f"mine-{kind}"):
+            result = command(group, "show", text)
+            if kind == other:
+                assert result.exit_code == 0, result.output
+            else:
+                said = f"; that is a {kind}: use `rdrkd {GROUPS[kind]} show {text}`"
+                assert str(result.exception) == f"expected the id or name of a {other} that exists, got {text!r}{said}"
+    assert "that is a model: use `rdrkd models show " in str(command("jobs", "wait", ids["model"]).exception)
+    assert "that is a dataset: " in str(command("models", "register", ids["dataset"]).exception)
+    assert "that is a job: " in str(command("keys", "revoke", ids["job"]).exception)
+    assert "that is a job: " in str(command("studies", "report", ids["job"], "-o", files / "r.html").exception)
+    assert str(command("jobs", "show", "job_f").exception).endswith("got 'job_f'")
+    assert str(command("keys", "revoke", "key_0").exception).endswith("got 'key_0'")
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "group"),
+    [("scenes", "datasets check", "datasets"), ("scenes.zip", "datasets check", "datasets"),
+     ("l.pt", "inspect", "models")],
+)  # fmt: skip
+@pytest.mark.parametrize("of", [("datasets", "show"), ("models", "show"), ("jobs", "show"), ("datasets", "preview")])
+def test_a_local_file_gets_the_commands_for_it(
+    command: Command,
+    files: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    of: tuple[str, str],
+    name: str,
+    check: str,
+    group: str,
+) -> None:
+    monkeypatch.chdir(files)
+    (files / "scenes.zip").touch()
+    said = (
+        f"; {name} is a local file, and this command is for uploaded ones: `rdrkd {check} {name}` checks it, "
+        f"`rdrkd {group} upload {name}` uploads it"
+    )
+    assert str(command(*of, name).exception).endswith(said)
+    assert said in command(*of, name, "--url", "http://127.0.0.1:9").stderr, "nor does it need a service"
+    assert "local file" not in command(*of, "elsewhere.zip", "--url", "http://127.0.0.1:9").stderr
+
+
+@pytest.mark.parametrize(("group", "name", "other"), [("datasets", "l.pt", "models"), ("models", "s.zip", "datasets")])
+def test_an_upload_of_the_other_kind_is_refused_before_it_is_sent(
+    live: Live, command: Command, files: Path, group: str, name: str, other: str
+) -> None:
+    (files / name).touch()
+    refused = command(group, "upload", files / name)
+    assert refused.exit_code == 2
+    assert f"did you mean `rdrkd {other} upload {files / name}`?" in refused.stderr
+    assert live.client.get(f"/v1/{group}").json()["data"] == []
+
+
+@pytest.mark.parametrize("end", ["/", "/v1", "/docs", "/console", "/jobs"])
+def test_a_copied_url_reaches_the_service(live: Live, command: Command, end: str) -> None:
+    assert command("jobs", "list", "--url", live.url + end).exit_code == 0
+    assert command("jobs", "list", "--url", live.url.removeprefix("http://") + end).exit_code == 0
+
+
+@pytest.mark.parametrize("given", ["l.pt", "scenes", "yolov8n", "study.yaml"])
+@pytest.mark.parametrize("of", ["jobs submit", "jobs validate", "studies submit"])
+def test_what_is_given_in_place_of_a_spec_is_named_before_it_is_sent(
+    live: Live, command: Command, files: Path, monkeypatch: pytest.MonkeyPatch, of: str, given: str
+) -> None:
+    monkeypatch.chdir(files)
+    (files / "study.yaml").write_text("name: s\nmethods: [none]\n")
+    if given == "study.yaml":
+        if of == "studies submit":
+            return
+        meant = "did you mean `rdrkd studies submit study.yaml`?"
+    elif of == "jobs submit":
+        option = {"l.pt": "teacher", "scenes": "data", "yolov8n": "student"}[given]
+        meant = " ".join(f"--{each} {given if each == option else '...'}" for each in ("teacher", "student", "data"))
+    else:
+        meant = "a spec names it as `"
+    assert meant in str(command(*of.split(), given).exception)
+    assert live.client.get("/v1/datasets").json()["data"] == []
 
 
 def test_a_spec_with_files_is_validated_without_sending_them(live: Live, command: Command, tmp_path: Path) -> None:

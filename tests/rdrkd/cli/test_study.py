@@ -57,7 +57,7 @@ def test_a_device_that_nothing_knows_is_refused_before_anything_is_written(tmp_p
         "name": "s", "dataset": "d", "teacher": {"model": {"architecture": "yolov8l"}, "train": {"epochs": 1}},
         "student": {"architecture": "yolov8n"}, "methods": ["none"],
     }  # fmt: skip
-    with pytest.raises(MachineError, match=r"^expected as device .* got 'gpu'$"):
+    with pytest.raises(MachineError, match=r"^expected as device .* got 'gpu'; this machine has `cpu`"):
         run_study(Study.model_validate(spec), Order(tmp_path / "out", device="gpu"), lambda _name: Memory())
     assert not (tmp_path / "out").exists()
 

@@ -318,6 +318,7 @@ def test_a_folder_in_which_a_run_goes_on_is_refused(scenes: Path, tmp_path: Path
 def test_a_broken_run_folder_is_named(broken: str, scenes: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "spec.json").write_text("{")
+    (tmp_path / "run" / ".lock").touch()
     (tmp_path / "file").write_text("")
     with pytest.raises(FolderError, match=r"expected a run folder that can be written|expected JSON in the run folder"):
         run(train(scenes), tmp_path / ("file" if broken == "file" else "run"), Memory())

@@ -125,7 +125,7 @@ def test_who_asks_for_a_stop_is_told_of_no_failure(scenes: Path, tmp_path: Path)
         ({}, {"device": "cpu", "teacher": "nowhere.pt"}, TeacherError, "got nothing at nowhere.pt"),
         ({}, {"device": "cpu", "teacher": "broken.pt"}, TeacherError, "the teacher cannot be loaded"),
         ({}, {"device": "cpu,cpu,cpu", "teacher": "good.pt"}, SpecError, "a multiple of the 3 devices"),
-        ({}, {"device": "99", "teacher": "good.pt"}, MachineError, "got 99; torch finds none"),
+        ({}, {"device": "99", "teacher": "good.pt"}, MachineError, "got 99; it has `cpu`"),
         (
             {"student": {"architecture": "yolo26n"}, "distillation": {"losses": [{"name": "ld"}]}},
             {"device": "cpu", "teacher": "good.pt"},

@@ -18,7 +18,7 @@ import pytest
 from rdrkd.data import open_dataset
 from rdrkd.errors import FolderError, ModelError, RdrkdError
 from rdrkd.events import Epoch, Event
-from rdrkd.files import held
+from rdrkd.files import claim, held
 from rdrkd.reporter import Memory, Reporter
 from rdrkd.run.run import Inputs, run
 from rdrkd.spec import JOB_SPEC, TABLE_1, TABLE_2
@@ -219,6 +219,7 @@ def test_weights_that_cannot_be_read_are_refused_before_the_teacher_is_trained(s
 def test_a_teacher_that_fails_is_named(scenes: Path, tmp_path: Path) -> None:
     teacher = study(scenes, Path("unused"), teacher=TEACHER, seeds=[0], methods=["decoupled"])
     folder = tmp_path / f"teacher-{teacher_hash(teacher)}"
+    claim(tmp_path, "study folder")
     folder.mkdir()
     (folder / "result.json").write_text("{")
     with pytest.raises(RdrkdError, match=rf"the study's teacher failed: expected JSON in {folder.name}/result\.json"):

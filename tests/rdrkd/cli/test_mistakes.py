@@ -1,0 +1,305 @@
+"""What newcomers get wrong on the command line: it is refused before anything is written, with the way out."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from rdrkd.cli.connection import base_url
+from rdrkd.cli.main import app
+from rdrkd.data import open_dataset
+from rdrkd.data.scenes import write_scenes
+from rdrkd.errors import FolderError, MachineError, RdrkdError
+from rdrkd.files import claim
+from rdrkd.models import build, save_student
+from rdrkd.process.devices import devices_of
+from rdrkd.run_folder.names import CALLED, MEMBER, RESOLVED
+
+
+def refused(*arguments: object) -> str:
+    """Return the refusal of a command, in one line."""
+    result = CliRunner(env={"COLUMNS": "2000"}).invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code in (2, 3) or isinstance(result.exception, RdrkdError), result.output
+    shown = [result.output]
+    if isinstance(result.exception, RdrkdError):
+        shown += [str(result.exception), *(f"{one.where} {one.detail}" for one in result.exception.problems)]
+    return " ".join(" ".join(shown).split())
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a file of each kind."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("l.pt", "m.safetensors", "scenes.zip"):
+        (tmp_path / name).write_bytes(b"\xff\xfe")
+    (tmp_path / "data.yaml").write_text("names: [person]\ntrain: images\n")
+    (tmp_path / "job.yaml").write_text("kind: train\nmodel: {architecture: yolov8n}\ndataset: scenes.zip\n")
+    (tmp_path / "job.json").write_text(json.dumps({"kind": "train", "dataset": "scenes.zip"}))
+    (tmp_path / "study.yaml").write_text("name: s\ndataset: scenes.zip\nmethods: [none]\nseeds: [0]\n")
+    return tmp_path
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# -- several wrong values
+
+
+WRONG = {"--epochs": "0", "--imgsz": "1", "--batch": "ten", "--preset": "rdr", "--data": "gone.zip", "--device": "7"}
+
+
+@pytest.mark.parametrize("command", ["distill", "train"])
+@pytest.mark.parametrize("wrong", [*combinations(WRONG, 2), tuple(WRONG)])
+def test_wrong_numbers_are_named_with_missing_files(command: str, wrong: tuple[str, ...]) -> None:
+    networks = {"distill": {"--teacher": "gone.pt", "--student": "yolov8n"}, "train": {"--model": "gone.pt"}}[command]
+    options = {**networks, "--data": "scenes.zip", **{name: WRONG[name] for name in wrong}}
+    if command == "train":
+        options.pop("--preset", None)
+    said = refused(command, *(part for pair in options.items() for part in pair), "--run-dir", "run")
+    for name in {*wrong, next(iter(networks))} & options.keys():
+        assert f" {name} expected " in said, said
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("wrong", [("l.pt",), ("gone.pt", "--data", "gone.zip")])
+def test_an_evaluation_names_wrong_numbers_and_files(wrong: tuple[str, ...]) -> None:
+    data = () if "--data" in wrong else ("--data", "scenes.zip")
+    said = refused("evaluate", *wrong, *data, "--imgsz", 1, "--batch", -3, "--split", "vall", "--device", "banana")
+    for name in ("--imgsz", "--batch", "--split", "--device", *(("weights", "--data") if len(wrong) > 1 else ())):
+        assert f" {name} expected " in said
+
+
+def ranged() -> Iterator[Any]:
+    """Yield each command that has several options with bounds, and those options."""
+
+    def below(group: Any, path: tuple[str, ...]) -> Iterator[Any]:
+        context = group.make_context("rdrkd", [], resilient_parsing=True)
+        for name in group.list_commands(context):
+            if hasattr(found := group.get_command(context, name), "list_commands"):
+                yield from below(found, (*path, name))
+            elif len(bounded := [each for each in found.params if getattr(each, "min", None) is not None]) < 2:
+                continue
+            elif name != "submit":  # which needs a service: see test_service.py
+                yield pytest.param((*path, name), bounded, id=" ".join((*path, name)))
+
+    yield from below(typer.main.get_command(app), ())
+
+
+@pytest.mark.parametrize(("path", "bounded"), list(ranged()))
+def test_every_command_names_all_its_wrong_numbers(path: tuple[str, ...], bounded: list[Any]) -> None:
+    data = ("--data", "scenes.zip")
+    inputs = {"distill": ("--teacher", "l.pt", "--student", "yolov8n", *data), "train": ("--model", "yolov8n", *data),
+              "evaluate": ("l.pt", *data)}.get(path[-1], ())  # fmt: skip
+    given = [part for each in bounded for part in (each.opts[0], each.min - 1)]
+    said = refused(*path, *inputs, *given)
+    for each in bounded:
+        assert f" {each.opts[0]} expected a " in said
+    shown = " ".join(CliRunner().invoke(app, [*path, "--help"]).output.split())
+    for each in bounded:
+        assert f"{each.min}<=x" in shown or f"x>={each.min}" in shown
+
+
+def test_a_missing_value_is_named_with_wrong_ones() -> None:
+    said = refused("study", "table1", "--seeds", 0, "--jobs", "x")
+    for words in ("dataset is missing", "--out is missing", "--seeds expected", "--jobs expected a valid integer"):
+        assert words in said
+
+
+# -- devices
+
+
+ABSENT = ["99", "cuda:99", "0,99", "mps", "xpu", "npu:1", "-1", "banana"]
+
+
+@pytest.mark.parametrize("device", ABSENT)
+def test_an_absent_device_is_refused_with_those_that_exist(device: str) -> None:
+    with pytest.raises(MachineError) as error:
+        devices_of(device)
+    assert "`cpu`" in str(error.value).rpartition("got")[2], "of this machine"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("distill", "--teacher", "l.pt", "--student", "yolov8n", "--data", "scenes.zip"),
+        ("train", "--model", "yolov8n", "--data", "scenes.zip"),
+        ("train", "job.yaml"),
+        ("evaluate", "l.pt", "--data", "scenes.zip"),
+        ("study", "table1", "scenes.zip", "--out", "out"),
+        ("study", "run", "study.yaml", "--out", "out"),
+        ("advise", "--data", "scenes.zip"),
+        ("bench",),
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_no_command_writes_before_it_refuses_a_device(command: tuple[str, ...], here: Path) -> None:
+    before = content(here)
+    said = refused(*command, "--device", "banana" if command[0] == "bench" else "cuda:99")
+    assert "expected a device" in said or "expected as device" in said
+    assert content(here) == before
+    assert sorted(path.name for path in here.iterdir() if path.is_dir()) == []
+
+
+def test_a_wrong_name_of_a_device_and_the_cpu_need_no_torch() -> None:
+    script = (
+        "import sys; from rdrkd.process.devices import devices_of; devices_of('cpu'); assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# -- a file in place of a spec
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "meant"),
+    [
+        ("distill", "l.pt", "did you mean `rdrkd distill --teacher l.pt --student ... --data ...`?"),
+        ("distill", "m.safetensors", "did you mean `rdrkd distill --teacher m.safetensors --student ... --data ...`?"),
+        ("distill", "yolov8n", "did you mean `rdrkd distill --teacher ... --student yolov8n --data ...`?"),
+        ("distill", "scenes.zip", "did you mean `rdrkd distill --teacher ... --student ... --data scenes.zip`?"),
+        ("distill", "data.yaml", "did you mean `rdrkd distill --teacher ... --student ... --data data.yaml`?"),
+        ("distill", "study.yaml", "a study spec; did you mean `rdrkd study run study.yaml --out FOLDER`?"),
+        ("distill", "job.yaml", "use `rdrkd train job.yaml`"),
+        ("train", "l.pt", "did you mean `rdrkd train --model l.pt --data ...`?"),
+        ("train", "scenes.zip", "did you mean `rdrkd train --model ... --data scenes.zip`?"),
+        ("evaluate", "job.yaml", "use `rdrkd train job.yaml`"),
+        ("evaluate", "data.yaml", "a dataset: is it meant for --data?"),
+        ("evaluate", "study.yaml", "did you mean `rdrkd study run study.yaml --out FOLDER`?"),
+        ("export", "l.pt", "a weights file; a spec names it as `{path: l.pt}`"),
+        ("export", "yolov8n", "an architecture; a spec names it as `{architecture: yolov8n}`"),
+        ("study run", "job.yaml", "a job spec; did you mean `rdrkd train job.yaml`?"),
+        ("study run", "job.json", "a job spec; did you mean `rdrkd train job.json`?"),
+        ("study run", "scenes.zip", "a dataset; a spec names it as `dataset: scenes.zip`"),
+    ],
+)
+def test_what_is_given_in_place_of_a_spec_is_named(command: str, given: str, meant: str, here: Path) -> None:
+    before = content(here)
+    out = ("--out", "out") if command == "study run" else ("--run-dir", "out")
+    assert meant in refused(*command.split(), given, *out)
+    assert content(here) == before
+    if command in ("distill", "train") and "--" in meant:
+        assert meant in refused(command, given, "--epochs", 3), "options do not hide it"
+
+
+# -- a folder of the user's
+
+
+FOREIGN = ["holiday.jpg", "student.pt", "spec.json", "scenes/a.jpg", "service/a.txt"]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("use", ["distill", "train", "train a spec", "export", "study run", "study table1", "demo"])
+def test_a_folder_with_files_of_others_is_not_written_to(use: str, name: str, here: Path) -> None:
+    photos = here / "photos"
+    (photos / name).parent.mkdir(parents=True)
+    (photos / name).write_text("mine")
+    write_scenes(here / "set", "demo", {"train": 2, "val": 2}, 64)
+    (here / "s.yaml").write_text(
+        "name: s\ndataset: set\nteacher: {path: l.pt}\nstudent: {architecture: yolov8n}\nmethods: [none]\nseeds: [0]\n"
+    )
+    spec = {"kind": "export", "model": {"path": "l.pt"}, "dataset": "set", "export": {"format": "onnx"}}
+    (here / "e.json").write_text(json.dumps(spec))
+    (here / "t.json").write_text(json.dumps({"kind": "train", "model": {"architecture": "yolov8n"}, "dataset": "set"}))
+    command = {
+        "distill": ("distill", "--teacher", "l.pt", "--student", "yolov8n", "--data", "set", "--run-dir"),
+        "train": ("train", "--model", "yolov8n", "--data", "set", "--run-dir"),
+        "train a spec": ("train", "t.json", "--run-dir"),
+        "export": ("export", "e.json", "--run-dir"),
+        "study run": ("study", "run", "s.yaml", "--out"),
+        "study table1": ("study", "table1", "set", "--teacher", "l.pt", "--out"),
+        "demo": ("demo", "--output"),
+    }[use]
+    said = refused(*command, photos)
+    assert f"which holds other files, such as {name.split('/')[0]}: choose another, such as {photos / 'run'}" in said
+    assert content(photos) == {name: b"mine"}
+    assert not (photos / ".lock").exists()
+
+
+@pytest.mark.parametrize("mark", [None, ".gitkeep", ".lock", RESOLVED, CALLED, MEMBER])
+def test_a_new_an_empty_and_an_earlier_folder_are_written_to(mark: str | None, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    if mark is not None:
+        folder.mkdir()
+        (folder / mark).touch()
+    if mark not in (None, ".gitkeep"):
+        (folder / "student.pt").touch()
+    claim(folder)
+    (folder / "student.pt").touch()
+    claim(folder)  # the same command again
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FolderError, match="expected a run folder that can be written"):
+        claim(tmp_path / "file/run")
+
+
+# -- the service's URL
+
+
+@pytest.mark.parametrize("end", ["", "/", "/v1", "/v1/", "/docs", "/console", "/v1/jobs/job_1", "/jobs/job_1?a=b#c"])
+@pytest.mark.parametrize("base", ["http://127.0.0.1:8000", "https://rdrkd.example.org", "http://a.b/behind/a-proxy"])
+def test_a_copied_url_is_cut_to_the_services(base: str, end: str) -> None:
+    assert base_url(base + end) == base
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("rdrkd.example.org:80", "did you mean `https://rdrkd.example.org:80`?"),
+        ("ftp://a.org", "did you mean `https://a.org`?"),
+        ("http://a:port", "got 'http://a:port'"),
+        ("http://", "got 'http://'"),
+        ("http://a:99999999", "got 'http://a:99999999'"),
+    ],
+)
+@pytest.mark.parametrize("command", [("jobs", "list"), ("doctor",), ("console",), ("study", "report", "s")])
+def test_a_wrong_url_is_refused_by_every_command(given: str, meant: str, command: tuple[str, ...]) -> None:
+    said = refused(*command, "--url", given)
+    assert "'--url'" in said
+    assert meant in said
+
+
+def test_the_scheme_of_a_service_on_this_machine_may_be_left_out() -> None:
+    assert [base_url(each) for each in ("localhost:8000", "127.0.0.1:9/v1")] == [
+        "http://localhost:8000", "http://127.0.0.1:9",
+    ]  # fmt: skip
+
+
+# -- Ctrl-C
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["preparing", "training"])
+def test_ctrl_c_says_at_once_that_a_run_stops_and_how_it_resumes(here: Path, phase: str) -> None:
+    write_scenes(here / "set", "demo", {"train": 8, "val": 2}, 64)
+    save_student(build("yolov8n-half", open_dataset(here / "set", here).names), here, {"imgsz": 64})
+    options = ["--teacher", "student.pt", "--student", "yolov8n-half", "--data", "set", "--device", "cpu",
+               "--epochs", "400", "--no-baseline", "--run-dir", "run"]  # fmt: skip
+    # Under a shell's background job SIGINT is ignored, which children inherit.
+    script = "import signal; signal.signal(2, signal.default_int_handler); from rdrkd.cli.main import main; main()"
+    run = subprocess.Popen([sys.executable, "-c", script, "distill", *options], stderr=subprocess.PIPE,
+                           stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"})  # fmt: skip
+    assert run.stdout is not None
+    assert run.stderr is not None
+    assert any(line.startswith(phase) for line in run.stdout)
+
+    run.send_signal(signal.SIGINT)
+
+    said = next(line for line in run.stderr if "stopping" in line)
+    assert said == "stopping after this step; the same command resumes; Ctrl-C again stops at once\n"
+    assert run.poll() is None, "before the step has ended"
+    rest, _ = run.communicate(timeout=300)
+    assert run.returncode == 75, rest
+    assert "Run the same command again" in rest
